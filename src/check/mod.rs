@@ -1,0 +1,34 @@
+//! Recurring probes of one server each. One file per kind, one method to run it.
+
+use crate::core::observation::{Finding, Verdict};
+use crate::core::sample::Sample;
+use crate::core::time::Mono;
+use crate::engine::clock::Clock;
+use crate::wire::deadline::{Cancel, Deadline};
+use crate::wire::resolve::Addresses;
+
+/// A probe. `run` must be over by the deadline and at once when cancelled, whatever the server does.
+pub trait Check: Send + Sync {
+    /// Asks once.
+    fn run(&self, context: &Context<'_>) -> Finding;
+}
+
+/// What a run is given.
+pub struct Context<'a> {
+    /// The overall deadline of this run.
+    pub deadline: Deadline,
+    /// Ends the run early.
+    pub cancel: &'a Cancel,
+    /// Turns moments into the core's numbers.
+    pub clock: &'a Clock,
+    /// The last known addresses of names.
+    pub addresses: &'a dyn Addresses,
+}
+
+impl Context<'_> {
+    /// A finding about a question that was begun at `began`.
+    #[must_use]
+    pub fn finding(&self, began: Mono, verdict: Verdict, message: impl Into<String>, sample: Option<Sample>) -> Finding {
+        Finding { verdict, message: message.into(), began, latency: self.clock.now().since(began), sample: sample.map(Box::new) }
+    }
+}

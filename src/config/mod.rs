@@ -1,0 +1,3 @@
+//! Text to a validated, immutable configuration.
+
+pub mod secret;

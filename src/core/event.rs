@@ -1,0 +1,169 @@
+//! What the core tells the world.
+
+use super::id::{Generation, Seq, ServerId, ServiceId};
+use super::time::{Mono, Span};
+
+/// One event. The shell adds the wall clock and the names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its place in the one order of events.
+    pub seq: Seq,
+    /// When.
+    pub at: Mono,
+    /// What happened.
+    pub kind: EventKind,
+    /// How loud it is.
+    pub severity: Severity,
+    /// The service, where it belongs to one.
+    pub service: Option<ServiceId>,
+    /// The server, where it belongs to one.
+    pub server: Option<ServerId>,
+    /// The failover it belongs to, or the service's last one.
+    pub generation: Generation,
+    /// One sentence for people.
+    pub message: String,
+    /// The same for machines.
+    pub fields: Vec<(&'static str, Field)>,
+}
+
+/// A value in an event's fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// A word or a text.
+    Text(String),
+    /// A number.
+    Int(u64),
+    /// Yes or no.
+    Bool(bool),
+    /// A span of time; rendered in milliseconds with fractions under a name ending in `_ms`.
+    Span(Span),
+    /// A list.
+    List(Vec<Field>),
+    /// A group of named values.
+    Group(Vec<(&'static str, Field)>),
+}
+
+/// How loud an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// For those who watch closely: single observations.
+    Debug,
+    /// Normal life.
+    Info,
+    /// Somebody should know.
+    Warning,
+    /// Somebody should come.
+    Alarm,
+}
+
+impl Severity {
+    /// The word used in events and logs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Debug => "debug",
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Alarm => "alarm",
+        }
+    }
+}
+
+macro_rules! event_kinds {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// What happened.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum EventKind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl EventKind {
+            /// Every kind, in the order of the documentation.
+            pub const ALL: &'static [EventKind] = &[$(EventKind::$name,)*];
+
+            /// The word used in JSON, logs and the command line.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $(EventKind::$name => $word,)* }
+            }
+        }
+    };
+}
+
+event_kinds! {
+    /// The engine runs.
+    EngineStarted = "engine_started",
+    /// The engine stopped; always the last event.
+    EngineStopped = "engine_stopped",
+    /// A reload took effect.
+    ConfigReloaded = "config_reloaded",
+    /// One finished check (severity debug; coalesced under pressure).
+    Observed = "observed",
+    /// The health of a check or a server changed.
+    HealthChanged = "health_changed",
+    /// The state of a service's trigger changed.
+    StateChanged = "state_changed",
+    /// A kept-open session was closed by the other side.
+    SessionClosed = "session_closed",
+    /// A round of fresh evidence began.
+    ConfirmationStarted = "confirmation_started",
+    /// A piece of evidence came in during a confirmation (host's word, standby's word).
+    EvidenceGathered = "evidence_gathered",
+    /// The failure is confirmed: class, evidence, thresholds.
+    FailureConfirmed = "failure_confirmed",
+    /// The primary proved to be alive, or came back, before anything was done.
+    FailoverSuppressed = "failover_suppressed",
+    /// A failover would have begun but for a named reason.
+    FailoverRefused = "failover_refused",
+    /// A failover waits for an operator.
+    AwaitingConfirmation = "awaiting_confirmation",
+    /// A failover began.
+    FailoverStarted = "failover_started",
+    /// A step began.
+    StepStarted = "step_started",
+    /// A step ended.
+    StepFinished = "step_finished",
+    /// From here on nothing is undone.
+    PointOfNoReturn = "point_of_no_return",
+    /// A failover completed: phases, loss, fence, candidate.
+    FailoverCompleted = "failover_completed",
+    /// A failover failed: at which step, why, what was undone.
+    FailoverFailed = "failover_failed",
+    /// Everything that had been changed was undone.
+    RolledBack = "rolled_back",
+    /// A person has to come: why, with the evidence.
+    ManualIntervention = "manual_intervention",
+    /// Who is primary became known or changed.
+    PrimaryKnown = "primary_known",
+    /// A standby cannot be promoted any more: why.
+    StandbyNotReady = "standby_not_ready",
+    /// A standby can be promoted.
+    StandbyReady = "standby_ready",
+    /// Two servers of one service take writes.
+    TwoPrimaries = "two_primaries",
+    /// A server belongs to another cluster (system identifier).
+    WrongCluster = "wrong_cluster",
+    /// A former primary was seen again.
+    OldPrimaryReturned = "old_primary_returned",
+    /// Our own view may not be trusted: why.
+    DoubtRaised = "doubt_raised",
+    /// Our own view may be trusted again.
+    DoubtCleared = "doubt_cleared",
+    /// Something that would hurt at failover time was found, or is mended.
+    ReadinessChanged = "readiness_changed",
+    /// An operator's command was carried out or rejected.
+    OperatorCommand = "operator_command",
+    /// The journal cannot be written, or can be again.
+    JournalState = "journal_state",
+    /// The host program is asked to run a check.
+    TaskCheck = "task_check",
+    /// The host program is asked to carry out an action.
+    TaskAction = "task_action",
+    /// Events were dropped because nobody took them.
+    Overflow = "overflow",
+    /// A bug was caught: decisions are frozen.
+    Faulted = "faulted",
+    /// A log line of the engine.
+    Log = "log",
+}

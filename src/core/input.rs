@@ -1,0 +1,161 @@
+//! Everything that can reach the core.
+
+use super::id::{ActionId, Generation, RunId, ServerId, ServiceId};
+use super::observation::{Close, Finding};
+use super::output::{Failure, Report};
+use super::sample::{Lsn, Readiness, RouteInstance, Sample};
+use super::time::Span;
+
+/// One input of [`Core::step`](super::Core::step).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing happened but time. Harmless at any moment, as often as you like.
+    Tick,
+    /// A check is back.
+    CheckFinished {
+        /// The run it belongs to.
+        run: RunId,
+        /// What it found.
+        finding: Finding,
+    },
+    /// A kept-open session is up and being watched.
+    SessionOpened {
+        /// The run given in [`Output::OpenSession`](super::output::Output::OpenSession).
+        run: RunId,
+    },
+    /// A kept-open session could not be opened.
+    SessionFailed {
+        /// The run given in [`Output::OpenSession`](super::output::Output::OpenSession).
+        run: RunId,
+        /// What was found instead: counts like any new-connection probe.
+        finding: Finding,
+    },
+    /// A kept-open session answered its ping.
+    SessionAnswered {
+        /// The service.
+        service: ServiceId,
+        /// The server.
+        server: ServerId,
+        /// What the server said about itself.
+        sample: Box<Sample>,
+    },
+    /// A kept-open session ended.
+    SessionClosed {
+        /// The service.
+        service: ServiceId,
+        /// The server.
+        server: ServerId,
+        /// How.
+        close: Close,
+    },
+    /// The survey looked at a server's host.
+    Surveyed {
+        /// The service.
+        service: ServiceId,
+        /// The server.
+        server: ServerId,
+        /// What it found.
+        readiness: Readiness,
+    },
+    /// The survey looked at the route.
+    RouteSurveyed {
+        /// The service.
+        service: ServiceId,
+        /// Each instance.
+        instances: Vec<RouteInstance>,
+    },
+    /// An action is back.
+    ActionFinished {
+        /// Which one.
+        action: ActionId,
+        /// Its outcome. A failure says whether the effect is excluded or unknown.
+        outcome: Result<Report, Failure>,
+    },
+    /// An operator or the host program speaks.
+    Operator {
+        /// The service, or `None` for all.
+        service: Option<ServiceId>,
+        /// What is wanted.
+        command: Command,
+    },
+    /// How the shell itself is doing.
+    SelfHealth(SelfHealth),
+    /// What the journal knew at start: given once, before the first tick.
+    Restored {
+        /// The service.
+        service: ServiceId,
+        /// The facts.
+        facts: Facts,
+    },
+}
+
+/// What an operator may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Yes to the failover that waits for it.
+    Confirm,
+    /// Observe, decide nothing.
+    Pause,
+    /// End the pause: counters restart, observe before acting.
+    Resume,
+    /// Leave `manual_intervention` or `failed_over`.
+    Reset,
+    /// Fail over now, waiving what can be waived; every waived safety is in the record.
+    Force {
+        /// The standby to promote, or the best one.
+        to: Option<ServerId>,
+        /// The most bytes that may be lost; `None`: the configured limit.
+        accept_loss: Option<u64>,
+    },
+    /// The engine is about to stop: before the point of no return undo, after it finish.
+    Stop,
+}
+
+impl Command {
+    /// The word used in events.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Command::Confirm => "confirm",
+            Command::Pause => "pause",
+            Command::Resume => "resume",
+            Command::Reset => "reset",
+            Command::Force { .. } => "force",
+            Command::Stop => "stop",
+        }
+    }
+}
+
+/// How the shell itself is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SelfHealth {
+    /// Time during which the whole process did not run (suspend, SIGSTOP, debugger), as the shell measured it.
+    pub gap: Span,
+    /// Checker threads whose job is past its deadline and has not come back.
+    pub stuck_workers: u32,
+    /// All checker threads.
+    pub workers: u32,
+    /// The journal can be written.
+    pub journal_writable: bool,
+}
+
+/// What the journal keeps of a service from one engine to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The last generation that was begun.
+    pub generation: Generation,
+    /// The server that was primary last.
+    pub primary: Option<ServerId>,
+    /// The cluster's identity.
+    pub system_id: Option<u64>,
+    /// The highest timeline seen on the primary.
+    pub timeline: Option<u32>,
+    /// The last flush position seen on the primary. Its age is unknown after a restart, so it bounds nothing by itself.
+    pub flush: Option<Lsn>,
+    /// Standbys that were synchronous last, by server.
+    pub sync_set: Vec<ServerId>,
+    /// How long ago the last failover ended.
+    pub last_failover_age: Option<Span>,
+    /// A failover was in flight when the engine ended: the name of the step that had been begun.
+    pub unfinished: Option<String>,
+}

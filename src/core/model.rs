@@ -1,0 +1,195 @@
+//! What the decision core knows of the configuration: names, numbers and policies; no addresses, no secrets.
+
+use super::sample::FenceLevel;
+use super::time::Span;
+
+/// Everything the core was told at start or at a reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Seeds the jitter of the schedule. The same seed and the same inputs give the same decisions.
+    pub seed: u64,
+    /// The services, each with its own trigger.
+    pub services: Vec<ServiceModel>,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceModel {
+    /// Its name.
+    pub name: String,
+    /// What kind of thing it is.
+    pub kind: ServiceKind,
+    /// Its servers.
+    pub servers: Vec<ServerModel>,
+    /// Its checks, each of one server.
+    pub checks: Vec<CheckModel>,
+    /// When to act.
+    pub trigger: TriggerModel,
+    /// How a PostgreSQL service fails over.
+    pub postgres: PostgresModel,
+    /// Where its traffic goes through.
+    pub route: RouteModel,
+    /// Names of checks or commands that must pass before anything is changed.
+    pub pre_checks: bool,
+}
+
+/// The kind of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// A primary with streaming standbys.
+    Postgres,
+    /// Application servers: watched and reported; their failover is not part of this release.
+    Application,
+}
+
+/// A server's role. In the configuration only the first hint: recovery flag, timeline and journal decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Takes the writes.
+    Primary,
+    /// Follows a primary.
+    Standby,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerModel {
+    /// Its name.
+    pub name: String,
+    /// Its role by configuration.
+    pub role: Role,
+    /// Among equally good candidates the higher one is chosen.
+    pub priority: u32,
+    /// A standby that may be promoted.
+    pub candidate: bool,
+    /// Its host can be asked over SSH.
+    pub ssh: bool,
+    /// `fence.command` is configured for it (level 4).
+    pub fence_command: bool,
+    /// Its name in `pg_stat_replication` where that cannot be read from the standby itself.
+    pub replication_name: Option<String>,
+}
+
+/// One check of one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckModel {
+    /// Its name, unique in the service.
+    pub name: String,
+    /// The server it asks, by its place in `servers`.
+    pub server: u16,
+    /// What it does.
+    pub kind: CheckKind,
+    /// Between the starts of two runs while all is well.
+    pub interval: Span,
+    /// Between two runs while a verdict is changing.
+    pub fast_interval: Span,
+    /// The overall deadline of one run.
+    pub timeout: Span,
+    /// Failures in a row until its health is `unhealthy`.
+    pub failure_threshold: u32,
+    /// Successes in a row until its health is `healthy`.
+    pub success_threshold: u32,
+}
+
+/// What a check does, as far as the core cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// A new PostgreSQL connection, a query, an answer: the probe whose refusals and silence decide.
+    Postgres,
+    /// A TCP connection.
+    Tcp,
+    /// An HTTP request.
+    Http,
+    /// A command's exit code.
+    Exec,
+    /// The host program answers.
+    Host,
+    /// Answers from a script (tests, bindings).
+    Scripted,
+}
+
+/// When to act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TriggerModel {
+    /// Failed observations of the primary within the window.
+    pub failure_threshold: u32,
+    /// The window.
+    pub failure_window: Span,
+    /// How the checks of the primary are weighed together.
+    pub policy: Policy,
+    /// From the end of one failover to the earliest start of the next.
+    pub cooldown: Span,
+    /// Wait for an operator.
+    pub require_confirmation: bool,
+    /// How long to wait for the operator.
+    pub confirm_timeout: Span,
+    /// For the whole failover, up to "traffic verified".
+    pub failover_timeout: Span,
+    /// Silence this long since the last answer of any probe is `hung` (rule 93).
+    pub hang_after: Span,
+    /// Between two pings of a kept-open session.
+    pub ping_interval: Span,
+    /// How long an announced shutdown may take to come back.
+    pub restart_grace: Span,
+    /// A primary impaired for this long counts as failed; `None`: never, alarm only.
+    pub on_impaired: Option<Span>,
+}
+
+/// How the checks of the primary are weighed together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Failed observations across the checks are added up.
+    Count,
+    /// Every check must be at its failure threshold.
+    All,
+    /// At least so many checks must be at their failure threshold.
+    Quorum(u32),
+}
+
+/// How a PostgreSQL service fails over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresModel {
+    /// More possible loss than this refuses the failover.
+    pub max_lag_bytes: u64,
+    /// What to do when the loss is above the limit or unknown.
+    pub on_loss: OnLoss,
+    /// The fence level to reach for a dead or hung primary.
+    pub fence_require: FenceLevel,
+    /// Every client comes through the managed route, so level 1 is enough for an unreachable host.
+    pub route_exclusive: bool,
+    /// For the new primary to leave recovery.
+    pub promotion_timeout: Span,
+    /// For all rungs of the fence together.
+    pub fence_timeout: Span,
+    /// What to do when the new primary waits for a synchronous standby that is not there.
+    pub on_no_sync_standby: OnNoSyncStandby,
+    /// Allow a standby with `recovery_min_apply_delay`.
+    pub allow_delayed: bool,
+}
+
+/// What to do when the possible loss is above the limit, or unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLoss {
+    /// Stop and call a person.
+    Refuse,
+    /// Go on, and say so in the record.
+    Proceed,
+}
+
+/// What to do when commits on the new primary wait for a synchronous standby that is not there (rule 94).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnNoSyncStandby {
+    /// Clear `synchronous_standby_names`, reported and journaled.
+    Async,
+    /// Leave commits waiting.
+    Block,
+}
+
+/// The managed route of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteModel {
+    /// How many instances (HAProxy processes) are addressed; zero: the engine moves no traffic.
+    pub instances: u32,
+    /// An address through which the traffic can be verified is configured.
+    pub verify: bool,
+}

@@ -1,0 +1,350 @@
+//! Everything the core can ask the shell to do.
+
+use super::event::Event;
+use super::id::{ActionId, CheckId, Generation, RunId, ServerId, ServiceId};
+use super::input::Facts;
+use super::sample::{FenceLevel, FenceReport, HostWord, Lsn, Position, RouteInstance};
+use super::time::{Mono, Span};
+
+/// One output of [`Core::step`](super::Core::step). The shell carries them out in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Write and sync this before any later output is carried out.
+    Journal(Record),
+    /// Run a check on the pool.
+    RunCheck {
+        /// Carried by the result.
+        run: RunId,
+        /// The service.
+        service: ServiceId,
+        /// The check.
+        check: CheckId,
+        /// The overall deadline.
+        deadline: Mono,
+    },
+    /// Open the kept session of a server on the pool and hand it to the watcher.
+    OpenSession {
+        /// Carried by the result.
+        run: RunId,
+        /// The service.
+        service: ServiceId,
+        /// The server.
+        server: ServerId,
+        /// The overall deadline.
+        deadline: Mono,
+    },
+    /// Nobody waits for this run any more.
+    CancelRun(RunId),
+    /// Carry out an action on the executor.
+    RunAction {
+        /// Carried by the outcome.
+        id: ActionId,
+        /// The service.
+        service: ServiceId,
+        /// The failover it belongs to.
+        generation: Generation,
+        /// What to do.
+        action: Action,
+        /// The overall deadline.
+        deadline: Mono,
+    },
+    /// Nobody waits for this action any more; stop it if it can be stopped.
+    CancelAction(ActionId),
+    /// Tell the world.
+    Emit(Event),
+}
+
+/// What goes into the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A failover is about to begin.
+    Intent {
+        /// The service.
+        service: ServiceId,
+        /// Its number.
+        generation: Generation,
+        /// The whole reasoning, one line each.
+        evidence: Vec<String>,
+    },
+    /// A step is about to be carried out.
+    StepBegun {
+        /// The service.
+        service: ServiceId,
+        /// The failover.
+        generation: Generation,
+        /// The step's name.
+        step: &'static str,
+        /// What it acts on.
+        target: String,
+    },
+    /// A step ended.
+    StepEnded {
+        /// The service.
+        service: ServiceId,
+        /// The failover.
+        generation: Generation,
+        /// The step's name.
+        step: &'static str,
+        /// It did what it should.
+        ok: bool,
+        /// One line.
+        message: String,
+    },
+    /// A failover ended: `completed`, `rolled_back`, `manual_intervention`.
+    Ended {
+        /// The service.
+        service: ServiceId,
+        /// The failover.
+        generation: Generation,
+        /// The word for how.
+        how: &'static str,
+    },
+    /// Facts that must outlive the engine changed.
+    Facts {
+        /// The service.
+        service: ServiceId,
+        /// All of them.
+        facts: Facts,
+    },
+}
+
+/// One thing to do in the world. Each is idempotent: asked again with the same generation it finds its work done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the host of a server about its processes. Changes nothing. Answer: [`Report::Host`].
+    AskHost {
+        /// The server.
+        server: ServerId,
+        /// Also run `pg_isready` on the host.
+        ask_local: bool,
+    },
+    /// Run the configured pre-failover checks. Changes nothing. Answer: [`Report::Done`].
+    PreChecks,
+    /// Take a server out of every instance of the route and end its sessions there. Answer: [`Report::Route`].
+    RouteOut {
+        /// The server.
+        server: ServerId,
+    },
+    /// The compensation of `RouteOut`: every instance back to what it was before. Answer: [`Report::Route`].
+    RouteRestore {
+        /// The server.
+        server: ServerId,
+    },
+    /// Fence a server: the ladder of rule 87 over SSH, then `fence.command` if the level asks for it. Answer: [`Report::Fence`].
+    Fence {
+        /// The server.
+        server: ServerId,
+        /// The level to reach; stop climbing there.
+        require: FenceLevel,
+        /// Its processes may be stopped (state T): skip what a stopped process cannot hear.
+        hung: bool,
+        /// Only `fence.command` can reach it: the host does not answer.
+        unreachable: bool,
+        /// The host's view of the processes was confirmed while the server lived, so "no process" is a proof.
+        view_confirmed: bool,
+    },
+    /// The compensation of `Fence`: remove the `standby.signal` that the fence placed. Answer: [`Report::Done`].
+    FenceUndo {
+        /// The server.
+        server: ServerId,
+    },
+    /// Prove again that nothing of a fenced server came back. Answer: [`Report::Fence`].
+    ProveFence {
+        /// The server.
+        server: ServerId,
+        /// As in `Fence`.
+        view_confirmed: bool,
+    },
+    /// Read the positions of standbys until two in a row are equal. Changes nothing. Answer: [`Report::Positions`].
+    ReadPositions {
+        /// Whose.
+        servers: Vec<ServerId>,
+        /// At most this long for two equal receive positions; then the last one, marked as not settled.
+        settle: Span,
+    },
+    /// Promote a standby and wait until it is writable on a new timeline: the point of no return. Answer: [`Report::Promoted`].
+    Promote {
+        /// The standby.
+        server: ServerId,
+        /// The cluster's identity: a server with another one is not touched.
+        system_id: u64,
+        /// The timeline to leave.
+        old_timeline: u32,
+    },
+    /// Find out, without changing anything, whether a standby was promoted. Answer: [`Report::Role`].
+    ReadRole {
+        /// The server.
+        server: ServerId,
+    },
+    /// Prove a committed write on the new primary, and whether ordinary commits go through (rules 94, 95). Answer: [`Report::Written`].
+    VerifyData {
+        /// The server.
+        server: ServerId,
+        /// The cluster's identity.
+        system_id: u64,
+        /// The timeline that was left.
+        old_timeline: u32,
+    },
+    /// Clear `synchronous_standby_names` so that commits stop waiting for nobody. Answer: [`Report::Done`].
+    OpenSyncGate {
+        /// The server.
+        server: ServerId,
+    },
+    /// Send the route's traffic to a server on every instance. Answer: [`Report::Route`].
+    RouteIn {
+        /// The server.
+        server: ServerId,
+    },
+    /// Ask through the route who answers, and whether an ordinary commit goes through. Answer: [`Report::Traffic`].
+    VerifyTraffic {
+        /// The server that should answer.
+        server: ServerId,
+        /// The cluster's identity.
+        system_id: u64,
+        /// The new timeline.
+        timeline: u32,
+    },
+}
+
+/// What an action that did its work has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Nothing but that it is done.
+    Done {
+        /// One line for people.
+        message: String,
+    },
+    /// The host's word.
+    Host(HostWord),
+    /// Each instance of the route. The action succeeded if at least one instance did what was asked.
+    Route(Vec<RouteInstance>),
+    /// The fence, with the level that is proven.
+    Fence(FenceReport),
+    /// Positions.
+    Positions(Vec<Position>),
+    /// The new primary.
+    Promoted {
+        /// Its timeline.
+        timeline: u32,
+        /// Where the new timeline's log stood when it was seen.
+        flush: Lsn,
+        /// One line for people: how, how long, how often asked.
+        message: String,
+    },
+    /// The role of a server.
+    Role {
+        /// Still in recovery.
+        in_recovery: bool,
+        /// Its timeline.
+        timeline: u32,
+        /// Its identity.
+        system_id: u64,
+    },
+    /// A write.
+    Written {
+        /// The position that is proven flushed.
+        flush: Lsn,
+        /// Ordinary commits go through; `false`: they wait for a synchronous standby.
+        commits: bool,
+        /// One line for people.
+        message: String,
+    },
+    /// The route answers.
+    Traffic {
+        /// One line for people: each address and who answered.
+        message: String,
+    },
+}
+
+/// Why an action did not do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// What and where, in one line. Never holds a secret.
+    pub message: String,
+    /// What to do about it, where that is known.
+    pub remedy: String,
+}
+
+/// Kinds of failed actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Proven to have had no effect (refused, denied, wrong server, precondition not met).
+    NoEffect,
+    /// Ended, and part of the effect may have happened.
+    Unknown,
+    /// The deadline passed; the effect is unknown.
+    TimedOut,
+    /// Cancelled by us; the effect is unknown.
+    Cancelled,
+}
+
+impl Action {
+    /// The step's name in events, journal and reports.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::AskHost { .. } => "ask_host",
+            Action::PreChecks => "pre_checks",
+            Action::RouteOut { .. } => "route_out",
+            Action::RouteRestore { .. } => "route_restore",
+            Action::Fence { .. } => "fence",
+            Action::FenceUndo { .. } => "fence_undo",
+            Action::ProveFence { .. } => "prove_fence",
+            Action::ReadPositions { .. } => "read_positions",
+            Action::Promote { .. } => "promote",
+            Action::ReadRole { .. } => "read_role",
+            Action::VerifyData { .. } => "verify_data",
+            Action::OpenSyncGate { .. } => "open_sync_gate",
+            Action::RouteIn { .. } => "route_in",
+            Action::VerifyTraffic { .. } => "verify_traffic",
+        }
+    }
+
+    /// The server it acts on, where it is one.
+    #[must_use]
+    pub fn server(&self) -> Option<ServerId> {
+        match self {
+            Action::PreChecks | Action::ReadPositions { .. } => None,
+            Action::AskHost { server, .. }
+            | Action::RouteOut { server }
+            | Action::RouteRestore { server }
+            | Action::Fence { server, .. }
+            | Action::FenceUndo { server }
+            | Action::ProveFence { server, .. }
+            | Action::Promote { server, .. }
+            | Action::ReadRole { server }
+            | Action::VerifyData { server, .. }
+            | Action::OpenSyncGate { server }
+            | Action::RouteIn { server }
+            | Action::VerifyTraffic { server, .. } => Some(*server),
+        }
+    }
+}
+
+impl Failure {
+    /// A failure that is proven to have changed nothing.
+    #[must_use]
+    pub fn no_effect(message: impl Into<String>, remedy: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::NoEffect, message: message.into(), remedy: remedy.into() }
+    }
+
+    /// A failure whose effect is not known.
+    #[must_use]
+    pub fn unknown(message: impl Into<String>, remedy: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::Unknown, message: message.into(), remedy: remedy.into() }
+    }
+
+    /// The deadline passed.
+    #[must_use]
+    pub fn timed_out(message: impl Into<String>, remedy: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::TimedOut, message: message.into(), remedy: remedy.into() }
+    }
+
+    /// Cancelled by the engine.
+    #[must_use]
+    pub fn cancelled(message: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::Cancelled, message: message.into(), remedy: String::new() }
+    }
+}

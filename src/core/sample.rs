@@ -1,0 +1,243 @@
+//! Facts about servers and their hosts, as they were read: positions, roles, processes, proofs.
+
+use std::fmt;
+
+use super::id::ServerId;
+use super::time::{Mono, Span};
+
+/// A position in the write-ahead log, in bytes. Shown as PostgreSQL shows it: `0/3000148`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lsn(pub u64);
+
+impl Lsn {
+    /// Bytes from `other` up to here; zero if `other` is further.
+    #[must_use]
+    pub fn bytes_after(self, other: Lsn) -> u64 {
+        self.0.saturating_sub(other.0)
+    }
+
+    /// Reads PostgreSQL's notation, `0/3000148`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Lsn> {
+        let (high, low) = text.trim().split_once('/')?;
+        let high = u32::from_str_radix(high, 16).ok()?;
+        let low = u32::from_str_radix(low, 16).ok()?;
+        Some(Lsn(u64::from(high) << 32 | u64::from(low)))
+    }
+}
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:X}/{:X}", self.0 >> 32, self.0 & 0xFFFF_FFFF)
+    }
+}
+
+/// What a PostgreSQL server said about itself in one statement. Sampled while it lives, because at failover time the primary
+/// cannot be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// When the question was sent: the facts are at least this fresh.
+    pub asked: Mono,
+    /// `pg_is_in_recovery()`.
+    pub in_recovery: bool,
+    /// `pg_control_system().system_identifier`.
+    pub system_id: u64,
+    /// The timeline: of the WAL being written on a primary (rule 96), of the receiver or the last checkpoint on a standby.
+    pub timeline: u32,
+    /// `pg_current_wal_flush_lsn()`; only on a primary.
+    pub flush: Option<Lsn>,
+    /// `pg_last_wal_receive_lsn()` and, where visible, the receiver's written position (rules 60, 63); only on a standby.
+    pub receive: Option<Lsn>,
+    /// `pg_last_wal_replay_lsn()`; only on a standby.
+    pub replay: Option<Lsn>,
+    /// The WAL receiver; only on a standby.
+    pub receiver: Receiver,
+    /// `pg_is_wal_replay_paused()`.
+    pub replay_paused: bool,
+    /// `recovery_min_apply_delay` is above zero.
+    pub delayed: bool,
+    /// `synchronous_standby_names`; empty when replication is asynchronous.
+    pub sync_names: String,
+    /// The rows of `pg_stat_replication`; only on a primary. `None` when the role may not see them (rule 92).
+    pub replicas: Option<Vec<Replica>>,
+    /// Names of other engines connected to this server (`application_name` `libfailover`), by their instance id.
+    pub other_engines: Vec<String>,
+}
+
+/// The WAL receiver of a standby as `pg_stat_wal_receiver` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Receiver {
+    /// Not a standby, or the view has no row.
+    Absent,
+    /// The view has a row whose columns the role may not read (rule 92): hidden is not down.
+    Hidden,
+    /// The receiver's own words.
+    Seen {
+        /// `status` is `streaming`.
+        streaming: bool,
+        /// The end of the primary's WAL as last reported by the primary (`latest_end_lsn`).
+        latest_end: Option<Lsn>,
+        /// How long ago the last message came, by the standby's own clock.
+        last_message_age: Span,
+        /// `application_name` in its connection string: its name in the primary's `pg_stat_replication`.
+        application_name: Option<String>,
+    },
+}
+
+/// One row of `pg_stat_replication`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// `application_name`.
+    pub application_name: String,
+    /// `state` is `streaming`: one in catch-up does not count as synchronous (rule 66).
+    pub streaming: bool,
+    /// `sync_state` is `sync` or `quorum`.
+    pub synchronous: bool,
+    /// `flush_lsn`.
+    pub flush: Option<Lsn>,
+}
+
+/// A standby's position read for the choice of a candidate, after the fence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Whose.
+    pub server: ServerId,
+    /// What it said, or why it could not be asked.
+    pub sample: Result<Sample, String>,
+    /// Two reads in a row gave the same receive position, so the receiver has drained its buffer.
+    pub settled: bool,
+}
+
+/// What the host of a server says about the processes of its data directory (rules 86, 91).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostWord {
+    /// When the question was sent.
+    pub asked: Mono,
+    /// The postmaster named by `postmaster.pid`.
+    pub postmaster: ProcessState,
+    /// Processes other than the postmaster, not zombies, whose working directory is the data directory.
+    pub others: u32,
+    /// How many of all these are stopped (state T).
+    pub stopped: u32,
+    /// Attachments of the System V segment on line 7 of `postmaster.pid`: `Some(0)` also when the segment is gone.
+    pub shm_attached: Option<u32>,
+    /// What `pg_isready` on the host itself got, if it was asked.
+    pub local_answer: LocalAnswer,
+    /// One line for people.
+    pub message: String,
+}
+
+/// The state of a process as its host shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessState {
+    /// Running or sleeping.
+    Running,
+    /// Stopped by a signal or a debugger (T): kernel sockets stay alive, only SIGKILL is heard.
+    Stopped,
+    /// In an uninterruptible wait (D).
+    Uninterruptible,
+    /// No such process, or a zombie.
+    Gone,
+}
+
+/// What `pg_isready` got on the server's own host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalAnswer {
+    /// It was not asked, or is not installed there.
+    NotAsked,
+    /// The server accepts connections.
+    Accepting,
+    /// The server answers and rejects (starting up, shutting down).
+    Rejecting,
+    /// No answer.
+    Silent,
+}
+
+/// How surely the old primary can acknowledge nothing any more. Ordered: a higher level includes the lower ones' promise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FenceLevel {
+    /// Level 0: nothing.
+    #[default]
+    None,
+    /// Level 1: traffic removed from every managed route.
+    TrafficRemoved,
+    /// Level 2: no standby can acknowledge synchronous commits.
+    NoAcknowledgement,
+    /// Level 3: every process of the data directory proven gone.
+    ProvenStopped,
+    /// Level 4: power or volume cut.
+    PowerOff,
+}
+
+impl FenceLevel {
+    /// The level as the number of DESIGN: 0 to 4.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            FenceLevel::None => 0,
+            FenceLevel::TrafficRemoved => 1,
+            FenceLevel::NoAcknowledgement => 2,
+            FenceLevel::ProvenStopped => 3,
+            FenceLevel::PowerOff => 4,
+        }
+    }
+}
+
+/// What the fence did and proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FenceReport {
+    /// The level that is proven; a command that was merely accepted proves nothing (rule 26).
+    pub level: FenceLevel,
+    /// `standby.signal` was placed by this fence (and must be removed by the compensation).
+    pub guard_placed: bool,
+    /// The rungs of the ladder that were tried, in order.
+    pub rungs: Vec<Rung>,
+    /// One line for people: what the proof saw.
+    pub proof: String,
+}
+
+/// One rung of the fence ladder (rule 87).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rung {
+    /// `guard`, `stop_fast`, `stop_immediate`, `freeze_postmaster`, `kill_children`, `kill_postmaster`, `proof`, `command`.
+    pub name: String,
+    /// It did what it should.
+    pub ok: bool,
+    /// How long it took.
+    pub took: Span,
+    /// One line for people.
+    pub note: String,
+}
+
+/// What the survey found out about a server's readiness for a failover, besides what its SQL samples say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// When it was asked.
+    pub asked: Mono,
+    /// `None` where no SSH is configured.
+    pub ssh: Option<Result<HostWord, String>>,
+    /// Each thing that would hurt at failover time, with its remedy.
+    pub findings: Vec<ReadinessFinding>,
+}
+
+/// One thing that would hurt at failover time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReadinessFinding {
+    /// A stable name, for example `promote_right_missing`.
+    pub code: String,
+    /// A failover would not work (true) or would be slower or riskier (false).
+    pub blocking: bool,
+    /// What is wrong, and why it matters at failover time.
+    pub message: String,
+    /// The command or setting that mends it.
+    pub remedy: String,
+}
+
+/// One instance of a route (a HAProxy), as a step or the survey found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteInstance {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What was done or seen there, or why not.
+    pub result: Result<String, String>,
+}

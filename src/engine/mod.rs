@@ -1,0 +1,3 @@
+//! The shell: threads, sockets, clocks, files; no opinions.
+
+pub mod clock;

@@ -1,0 +1,11 @@
+//! Automatic failover as a library.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod action;
+pub mod check;
+pub mod config;
+pub mod core;
+pub mod engine;
+pub mod wire;

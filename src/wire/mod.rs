@@ -1,0 +1,4 @@
+//! Deadline sockets and the sessions over them.
+
+pub mod deadline;
+pub mod resolve;
