@@ -268,14 +268,13 @@ fn dead_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fail
         };
     }
     match &suspicion.host {
-        None => Err(Refusal::EvidenceIncomplete { waiting_for: "the host's word" }),
         Some(HostReply::Word(word)) => match word.postmaster {
             ProcessState::Gone => Ok(FailureClass::Dead),
             // A stopped postmaster still has its listening socket: what refuses here is something else.
             ProcessState::Running | ProcessState::Stopped | ProcessState::Uninterruptible => Err(Refusal::HostSaysRunning),
         },
         Some(HostReply::Silent { .. }) if suspicion.host_is_silent() => Ok(FailureClass::Dead),
-        Some(HostReply::Silent { .. }) => Err(Refusal::EvidenceIncomplete { waiting_for: "the host's word" }),
+        None | Some(HostReply::Silent { .. }) => Err(Refusal::EvidenceIncomplete { waiting_for: "the host's word" }),
     }
 }
 
@@ -292,7 +291,6 @@ fn silent_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fa
         return Ok(FailureClass::Unreachable);
     }
     match &suspicion.host {
-        None => Err(Refusal::EvidenceIncomplete { waiting_for: "the host's word" }),
         Some(HostReply::Word(word)) => match (word.postmaster, word.local_answer) {
             (ProcessState::Gone, _) => Ok(FailureClass::Dead),
             (_, LocalAnswer::Accepting) => Err(Refusal::HostSaysServing),
@@ -300,7 +298,7 @@ fn silent_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fa
             _ => Ok(FailureClass::Hung),
         },
         Some(HostReply::Silent { .. }) if suspicion.host_is_silent() => Ok(FailureClass::Unreachable),
-        Some(HostReply::Silent { .. }) => Err(Refusal::EvidenceIncomplete { waiting_for: "the host's word" }),
+        None | Some(HostReply::Silent { .. }) => Err(Refusal::EvidenceIncomplete { waiting_for: "the host's word" }),
     }
 }
 

@@ -432,7 +432,7 @@ impl Service {
             (Phase::Choose, Ok(Report::Positions(positions))) => self.choose(&positions, fx),
             (Phase::Choose, Ok(_)) => self.undo("the positions came back as something else".into(), fx),
             (Phase::Choose, Err(failure)) => {
-                self.undo(format!("the standbys' positions could not be read: {}", failure.message), fx)
+                self.undo(format!("the standbys' positions could not be read: {}", failure.message), fx);
             }
             (Phase::Promote, outcome) => self.promoted(outcome, fx),
             (Phase::FindOut, outcome) => self.found_out(outcome, fx),
@@ -512,7 +512,7 @@ impl Service {
 
     fn choose(&mut self, positions: &[Position], fx: &mut Effects) {
         let Some(plan) = &self.plan else { return };
-        let until = self.last_acknowledgement(plan);
+        let until = last_acknowledgement(plan);
         let reference = self.reference(until);
         let mut chosen: Vec<Candidate> = Vec::new();
         let mut reasons: Vec<(ServerId, CandidateRefusal)> = Vec::new();
@@ -537,19 +537,6 @@ impl Service {
         } else {
             self.refusal = Some(refusal);
             self.undo(sentence, fx);
-        }
-    }
-
-    /// When the old primary can last have acknowledged a commit: orphans went on until the fence (rule 85).
-    fn last_acknowledgement(&self, plan: &Plan) -> Mono {
-        let killed_children = plan
-            .fence
-            .as_ref()
-            .is_some_and(|report| report.rungs.iter().any(|rung| rung.name == "kill_children" && rung.note.contains("orphan")));
-        if killed_children || plan.class == FailureClass::Forced {
-            plan.times.fenced.unwrap_or(plan.times.confirmed)
-        } else {
-            plan.times.detected
         }
     }
 
@@ -852,5 +839,18 @@ fn note_undo(plan: &mut Plan, action: &Action, outcome: Result<Report, Failure>)
         ),
         Ok(_) => {}
         Err(failure) => plan.undo_failures.push(format!("{}: {}", action.name(), failure.message)),
+    }
+}
+
+/// When the old primary can last have acknowledged a commit: orphans went on until the fence (rule 85).
+fn last_acknowledgement(plan: &Plan) -> Mono {
+    let killed_children = plan
+        .fence
+        .as_ref()
+        .is_some_and(|report| report.rungs.iter().any(|rung| rung.name == "kill_children" && rung.note.contains("orphan")));
+    if killed_children || plan.class == FailureClass::Forced {
+        plan.times.fenced.unwrap_or(plan.times.confirmed)
+    } else {
+        plan.times.detected
     }
 }

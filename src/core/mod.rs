@@ -221,7 +221,7 @@ impl Core {
             Input::CheckFinished { run, finding } => {
                 let found = self.services.iter_mut().find_map(|service| service.check_of_run(run).map(|check| (service, check)));
                 if let Some((service, check)) = found {
-                    service.check_finished(check, run, finding, &mut self.jitter, doubt, fx);
+                    service.check_finished(check, run, &finding, &mut self.jitter, doubt, fx);
                 }
             }
             Input::SessionOpened { run } => {

@@ -451,7 +451,7 @@ impl Service {
             let kind = model.kind;
             if let Some(flight) = self.checks[at].slot.expire(now, next) {
                 fx.push(Output::CancelRun(flight.run));
-                self.finish_check(check, overdue(kind, flight.began, now), fx);
+                self.finish_check(check, &overdue(kind, flight.began, now), fx);
             }
             let timeout = self.model.checks[at].timeout;
             let state = &mut self.checks[at];
@@ -504,7 +504,7 @@ impl Service {
         &mut self,
         check: CheckId,
         run: RunId,
-        finding: Finding,
+        finding: &Finding,
         jitter: &mut Jitter,
         doubt: bool,
         fx: &mut Effects,
@@ -516,7 +516,7 @@ impl Service {
         self.checks[at].slot.finish(run, due);
     }
 
-    fn finish_check(&mut self, check: CheckId, finding: Finding, fx: &mut Effects) {
+    fn finish_check(&mut self, check: CheckId, finding: &Finding, fx: &mut Effects) {
         let at = usize::from(check.0);
         let model = self.model.checks[at].clone();
         let server = ServerId(model.server);
@@ -527,13 +527,13 @@ impl Service {
             state.answers = state.answers.saturating_add(1);
         }
         state.last = Some((fx.now, finding.clone()));
-        self.tell_observed(&model, server, &finding, fx);
-        self.tell_health(server, before, &finding, fx);
+        self.tell_observed(&model, server, finding, fx);
+        self.tell_health(server, before, finding, fx);
         if let Some(sample) = finding.sample.clone() {
             self.sampled(server, *sample, fx);
         }
         if self.is_subject(server) {
-            self.subject_observed(check, &model, &finding, fx);
+            self.subject_observed(check, &model, finding, fx);
         }
         if model.kind == CheckKind::Postgres && finding.verdict.is_sign_of_life() {
             self.servers[usize::from(server.0)].last_answer = Some(fx.now);
@@ -729,10 +729,10 @@ impl Service {
 
     pub(super) fn surveyed(&mut self, server: ServerId, readiness: Readiness, fx: &mut Effects) {
         let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
-        if let Some(Ok(word)) = &readiness.ssh {
-            if word.postmaster == ProcessState::Running {
-                state.view_confirmed = true;
-            }
+        if let Some(Ok(word)) = &readiness.ssh
+            && word.postmaster == ProcessState::Running
+        {
+            state.view_confirmed = true;
         }
         let before = state.readiness.as_ref().map(|readiness| readiness.findings.clone()).unwrap_or_default();
         let changed = before != readiness.findings || state.readiness.is_none() && !readiness.findings.is_empty();
@@ -995,11 +995,12 @@ impl Service {
     fn standby_sampled(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
         let receiving = match &sample.receiver {
             Receiver::Seen { streaming, latest_end, .. } => {
-                if let (Some(end), Some(log)) = (latest_end, &mut self.log) {
-                    if *end > log.flush && sample.timeline == log.timeline {
-                        log.flush = *end;
-                        log.at = sample.asked;
-                    }
+                if let (Some(end), Some(log)) = (latest_end, &mut self.log)
+                    && *end > log.flush
+                    && sample.timeline == log.timeline
+                {
+                    log.flush = *end;
+                    log.at = sample.asked;
                 }
                 *streaming
             }
@@ -1018,10 +1019,10 @@ impl Service {
         if self.primary == Some(server) && self.plan.is_none() {
             // A primary in recovery: somebody switched roles, or started it as a standby.
             let other = self.server_ids().find(|other| *other != server && self.is_writable_now(*other, fx.now));
-            if let Some(other) = other {
-                if let Some((_, sample)) = self.servers[usize::from(other.0)].sample.clone() {
-                    self.adopt_primary(other, &sample, "the former primary is in recovery", fx);
-                }
+            if let Some(other) = other
+                && let Some((_, sample)) = self.servers[usize::from(other.0)].sample.clone()
+            {
+                self.adopt_primary(other, &sample, "the former primary is in recovery", fx);
             }
         }
     }
@@ -1042,10 +1043,10 @@ impl Service {
             (None, received) => state.progress = received,
             _ => {}
         }
-        if let Receiver::Seen { last_message_age, streaming: true, .. } = &sample.receiver {
-            if sample.asked - *last_message_age > after {
-                state.progress_at = Some(fx.now);
-            }
+        if let Receiver::Seen { last_message_age, streaming: true, .. } = &sample.receiver
+            && sample.asked - *last_message_age > after
+        {
+            state.progress_at = Some(fx.now);
         }
     }
 
@@ -1259,11 +1260,11 @@ impl Service {
                 let troubled = self.suspicion.is_some() || self.window.count() > 0;
                 match self.state {
                     State::Normal if troubled => {
-                        self.become_state(State::Degraded, "the primary shows a first bad sign".into(), fx)
+                        self.become_state(State::Degraded, "the primary shows a first bad sign".into(), fx);
                     }
                     State::Degraded if !troubled => self.become_state(State::Normal, "the primary answers".into(), fx),
                     State::Failing if !troubled => {
-                        self.become_state(State::Normal, "the failures are out of the window".into(), fx)
+                        self.become_state(State::Normal, "the failures are out of the window".into(), fx);
                     }
                     State::Failing => self.become_state(State::Degraded, self.sentence(&refusal), fx),
                     _ => {}
@@ -1309,10 +1310,10 @@ impl Service {
         }
         let suspicion = self.suspicion.as_ref().ok_or(Refusal::DatabaseAnswers)?;
         let class = classify(suspicion, &self.limits(), now)?;
-        if matches!(class, FailureClass::Hung | FailureClass::Unreachable) {
-            if let Some(server) = self.standby_sees_primary(now) {
-                return Err(Refusal::StandbySeesPrimary { server });
-            }
+        if matches!(class, FailureClass::Hung | FailureClass::Unreachable)
+            && let Some(server) = self.standby_sees_primary(now)
+        {
+            return Err(Refusal::StandbySeesPrimary { server });
         }
         self.guards(around, now)?;
         self.fence_way(class)?;
@@ -1747,10 +1748,10 @@ impl Service {
         if let Some(suspicion) = &self.suspicion {
             let fast = now.since(suspicion.since) < FAST_FOR && self.state != State::ManualIntervention;
             next = next.min(now + Span::from_millis(if fast { 20 } else { 500 }));
-        } else if let Some(state) = self.subject().map(|server| &self.servers[usize::from(server.0)]) {
-            if let Some(last) = state.last_answer.filter(|_| state.session_open) {
-                next = next.min(last + self.notice() + Span::from_nanos(1));
-            }
+        } else if let Some(state) = self.subject().map(|server| &self.servers[usize::from(server.0)])
+            && let Some(last) = state.last_answer.filter(|_| state.session_open)
+        {
+            next = next.min(last + self.notice() + Span::from_nanos(1));
         }
         if let Some(plan) = &self.plan {
             next = next.min(plan.deadline);
