@@ -47,7 +47,7 @@ impl Service {
         self.refusal = None;
         self.manual_reason = None;
         let evidence = self.evidence(class, &suspicion, require, &waiver, fx.now);
-        let times = Times { detected: suspicion.since, confirmed: fx.now, ..Times::default() };
+        let times = Times { detected: self.died_at(suspicion.since), confirmed: fx.now, ..Times::default() };
         let plan = Plan {
             generation: self.generation,
             class,
@@ -146,7 +146,7 @@ impl Service {
                 if log.synchronous { ", synchronous replication" } else { "" }
             ));
         }
-        for (server, result) in self.examine_standbys(self.subject(), suspicion.since, waiver, now) {
+        for (server, result) in self.examine_standbys(self.subject(), self.died_at(suspicion.since), waiver, now) {
             let name = self.server_name(server);
             lines.push(match result {
                 Ok(candidate) => format!("candidate {name}: {}", describe(&candidate)),
@@ -514,11 +514,12 @@ impl Service {
         let Some(plan) = &self.plan else { return };
         let until = last_acknowledgement(plan);
         let reference = self.reference(until);
+        let lived = plan.times.detected;
         let mut chosen: Vec<Candidate> = Vec::new();
         let mut reasons: Vec<(ServerId, CandidateRefusal)> = Vec::new();
         for position in positions {
             let sample = position.sample.as_ref().map_err(Clone::clone);
-            match self.examine(position.server, sample, reference.as_ref(), &plan.waiver, &plan.refused) {
+            match self.examine(position.server, sample, reference.as_ref(), lived, &plan.waiver, &plan.refused) {
                 Ok(candidate) => chosen.push(candidate),
                 Err(reason) => reasons.push((position.server, reason)),
             }
@@ -710,6 +711,7 @@ impl Service {
         self.primary = Some(chosen.server);
         self.log = None;
         self.suspicion = None;
+        self.bad_since = None;
         self.window.clear();
         self.cooldown_until = fx.now + self.model.trigger.cooldown;
         self.servers[usize::from(plan.old.0)].deposed = true;
