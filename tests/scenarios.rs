@@ -267,6 +267,7 @@ impl Player {
     }
 
     fn set(&mut self, key: &str, value: &str) {
+        assert!(self.world.is_none(), "settings come before everything else");
         let service = &mut self.model.services[0];
         match key {
             "ssh" => service.servers.iter_mut().for_each(|server| server.ssh = value == "yes"),

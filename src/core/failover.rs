@@ -765,6 +765,12 @@ impl Service {
         } else {
             let mut evidence = plan.evidence.clone();
             evidence.extend(plan.warnings.iter().cloned());
+            if plan.fence_level() >= FenceLevel::ProvenStopped {
+                evidence.push(format!(
+                    "{} was stopped by the fence and stays stopped: start it, or reset",
+                    self.server_name(plan.old)
+                ));
+            }
             self.call_a_person(why, evidence, fx);
         }
     }
