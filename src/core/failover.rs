@@ -103,6 +103,12 @@ impl Service {
             ],
         );
         self.window.clear();
+        if host_silent {
+            // A question that nobody answers must not stand before the plan.
+            for (id, _, _) in self.errands.drain(..) {
+                fx.push(Output::CancelAction(id));
+            }
+        }
         self.plan = Some(plan);
         self.drive(fx);
     }
