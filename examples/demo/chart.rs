@@ -46,11 +46,11 @@ impl Scale {
     /// The marks of the axis: whole steps before and after the fault.
     fn marks(self, fault: u64) -> Vec<(u64, String)> {
         let step = self.step();
-        let back = fault.saturating_sub(self.from) / step * step;
-        let mut at = fault.saturating_sub(back);
-        if at < self.from {
-            at += step;
-        }
+        let mut at = if self.from > fault {
+            fault + (self.from - fault).div_ceil(step) * step
+        } else {
+            fault - (fault - self.from) / step * step
+        };
         let mut marks = Vec::new();
         while at <= self.to && marks.len() < 40 {
             marks.push((at, mark(at, fault, step)));
@@ -77,7 +77,7 @@ fn mark(at: u64, fault: u64, step: u64) -> String {
 
 /// The run from its beginning to its end: commits per moment, the outage, and what the next drawing shows.
 pub fn overview(run: &Recording, outage: Option<Gap>, window: (u64, u64)) -> String {
-    const TOP: f64 = 26.0;
+    const TOP: f64 = 38.0;
     const HEIGHT: f64 = 58.0;
     const BUCKETS: usize = 240;
     let first = run.attempts.first().map_or(0, |attempt| attempt.sent);
@@ -109,7 +109,7 @@ pub fn overview(run: &Recording, outage: Option<Gap>, window: (u64, u64)) -> Str
     let per_second = 1_000_000_000.0 * most / as_f64(bucket);
     let _ = writeln!(svg, "<text class=\"soft small\" x=\"14\" y=\"{:.1}\">at most {per_second:.0} a second</text>", TOP + 40.0);
     axis(&mut svg, scale, run.fault_at, TOP + HEIGHT, TOP + HEIGHT + 17.0);
-    fault(&mut svg, scale, run, TOP - 10.0, TOP + HEIGHT);
+    fault(&mut svg, scale, run, 12.0, TOP + HEIGHT);
     let (left, right) = (scale.x(window.0), scale.x(window.1));
     let _ = writeln!(
         svg,
@@ -171,7 +171,7 @@ fn rule(svg: &mut String, y: f64) {
 fn axis(svg: &mut String, scale: Scale, fault: u64, bottom: f64, text: f64) {
     for (at, name) in scale.marks(fault) {
         let x = scale.x(at);
-        let _ = writeln!(svg, "<line class=\"grid\" x1=\"{x:.1}\" y1=\"28\" x2=\"{x:.1}\" y2=\"{bottom:.1}\"/>");
+        let _ = writeln!(svg, "<line class=\"grid\" x1=\"{x:.1}\" y1=\"30\" x2=\"{x:.1}\" y2=\"{bottom:.1}\"/>");
         let _ = writeln!(svg, "<text class=\"soft small\" x=\"{x:.1}\" y=\"{text:.1}\" text-anchor=\"middle\">{name}</text>");
     }
 }
@@ -345,9 +345,6 @@ fn step_lanes(svg: &mut String, run: &Recording, scale: Scale, y: &mut f64) {
         return;
     }
     let mut bar = |y: f64, class: &str, from: u64, to: u64, name: &str, note: &str| {
-        if to < scale.from || from > scale.to {
-            return;
-        }
         let (left, right) = (scale.x(from), scale.x(to));
         let width = (right - left).max(2.0);
         let _ = writeln!(
@@ -367,13 +364,14 @@ fn step_lanes(svg: &mut String, run: &Recording, scale: Scale, y: &mut f64) {
         );
     };
     let mut labels = Vec::new();
+    let shown = |from: u64, to: u64| to >= scale.from && from <= scale.to;
     *y += 5.0;
-    for phase in phases.spans.iter().filter(|phase| ["detect", "confirm"].contains(&phase.name)) {
+    for phase in phases.spans.iter().filter(|phase| ["detect", "confirm"].contains(&phase.name) && shown(phase.from, phase.to)) {
         bar(*y, "wait", phase.from, phase.to, phase.name, "");
         labels.push((*y, phase.name.to_owned()));
         *y += ROW;
     }
-    for step in &phases.steps {
+    for step in phases.steps.iter().filter(|step| shown(step.from, step.to)) {
         let name = format!("{} {}", step.name.replace('_', " "), step.target);
         let class = if step.ok == Some(true) { "" } else { "failed" };
         bar(*y, class, step.from, step.to, &name, &step.message);

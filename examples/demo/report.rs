@@ -113,54 +113,50 @@ fn header(run: &Recording) -> String {
     )
 }
 
+fn tile(class: &str, number: &str, label: &str) -> String {
+    format!("<div class=\"tile {class}\"><b>{}</b><span>{}</span></div>\n", escape(number), escape(label))
+}
+
 fn tiles(run: &Recording, outage: Option<Gap>) -> String {
-    let mut list = String::new();
-    let mut tile = |class: &str, number: &str, label: &str| {
-        let _ = writeln!(list, "<div class=\"tile {class}\"><b>{}</b><span>{}</span></div>", escape(number), escape(label));
-    };
-    match outage {
+    let count = |outcome: Outcome| run.attempts.iter().filter(|attempt| attempt.outcome == outcome).count().to_string();
+    let mut list = match outage {
         Some(gap) if gap.closed => {
             tile("main", &span(gap.nanos()), "without an acknowledged commit: the outage as the writer saw it")
         }
-        Some(gap) => {
-            tile("main bad", &format!("> {}", span(gap.nanos())), "without an acknowledged commit, and it had not ended")
-        }
-        None => tile("main bad", "–", "no commit was acknowledged at all"),
-    }
-    let named = [
-        ("detect", "to notice"),
-        ("confirm", "to be sure"),
-        ("fence", "to fence"),
-        ("promote", "to promote"),
-        ("route", "to move the traffic"),
-        ("verify", "to verify"),
-    ];
-    if run.failed_over() {
-        for (name, label) in named {
-            tile("", &run.phase_nanos(name).map_or_else(|| "–".to_owned(), span), label);
-        }
-        let level = run.fence_level();
-        tile(
-            if level >= Some(3) { "calm" } else { "bad" },
-            &level.map_or_else(|| "–".to_owned(), |level| level.to_string()),
-            "fence level proven",
-        );
-    } else {
-        tile("calm", "0", "failovers");
-    }
-    let count = |outcome: Outcome| run.attempts.iter().filter(|attempt| attempt.outcome == outcome).count();
-    tile("", &count(Outcome::Acknowledged).to_string(), "rows acknowledged");
-    match &run.table {
+        Some(gap) => tile("main", &format!("> {}", span(gap.nanos())), "without an acknowledged commit, and it had not ended"),
+        None => tile("main", "–", "no commit was acknowledged at all"),
+    };
+    list.push_str(&tile("", &count(Outcome::Acknowledged), "rows acknowledged"));
+    list.push_str(&match &run.table {
         Some(table) => {
-            tile(
-                if table.missing.is_empty() { "calm" } else { "bad" },
-                &table.missing.len().to_string(),
-                "acknowledged rows missing",
-            );
+            let class = if table.missing.is_empty() { "calm" } else { "bad" };
+            tile(class, &table.missing.len().to_string(), "acknowledged rows missing")
         }
         None => tile("bad", "?", "acknowledged rows missing"),
+    });
+    list.push_str(&tile("", &count(Outcome::InDoubt), "rows in doubt: sent, no answer"));
+    let level = run.fence_level();
+    if run.failed_over() {
+        let class = if level >= Some(3) { "calm" } else { "bad" };
+        list.push_str(&tile(class, &level.map_or_else(|| "–".to_owned(), |level| level.to_string()), "fence level proven"));
+    } else {
+        list.push_str(&tile("calm", "0", "failovers"));
     }
-    format!("<div class=\"tiles\">\n{list}</div>")
+    let mut page = format!("<div class=\"tiles\">\n{list}</div>");
+    if run.failed_over() {
+        let named = [
+            ("detect", "to notice"),
+            ("confirm", "to be sure"),
+            ("fence", "to fence"),
+            ("promote", "to promote"),
+            ("route", "to move the traffic"),
+            ("verify", "to verify"),
+        ];
+        let phases =
+            named.map(|(name, label)| tile("", &run.phase_nanos(name).map_or_else(|| "–".to_owned(), span), label)).concat();
+        let _ = write!(page, "\n<div class=\"tiles\">\n{phases}</div>");
+    }
+    page
 }
 
 fn legend(run: &Recording) -> String {
@@ -221,7 +217,7 @@ fn phases(run: &Recording, outage: Option<Gap>) -> String {
     for (name, nanos) in &times {
         let _ = writeln!(
             table,
-            "<tr><td>{name}</td><td class=\"n\">{}</td><td class=\"meter\"><i style=\"width:{}%\"></i></td><td>{}</td></tr>",
+            "<tr><td class=\"k\">{name}</td><td class=\"n\">{}</td><td class=\"meter\"><i style=\"width:{}%\"></i></td><td>{}</td></tr>",
             span(*nanos),
             (nanos * 100 / longest).max(1),
             meaning(name)
@@ -230,14 +226,14 @@ fn phases(run: &Recording, outage: Option<Gap>) -> String {
     if let Some(completed) = found.completed {
         let _ = writeln!(
             table,
-            "<tr class=\"sum\"><td>fault to completed</td><td class=\"n\">{}</td><td></td><td></td></tr>",
+            "<tr class=\"sum\"><td class=\"k\">fault to completed</td><td class=\"n\">{}</td><td></td><td></td></tr>",
             span(completed - run.fault_at)
         );
     }
     if let Some(gap) = outage {
         let _ = writeln!(
             table,
-            "<tr class=\"sum\"><td>outage at the writer</td><td class=\"n\">{}</td><td></td><td>last commit before to first commit after</td></tr>",
+            "<tr class=\"sum\"><td class=\"k\">outage at the writer</td><td class=\"n\">{}</td><td></td><td>last commit before to first commit after</td></tr>",
             span(gap.nanos())
         );
     }
@@ -257,7 +253,12 @@ fn rows(run: &Recording) -> String {
     let count = |outcome: Outcome| run.attempts.iter().filter(|attempt| attempt.outcome == outcome).count();
     let mut table = String::from("<div class=\"scroll\"><table>\n");
     let mut row = |label: &str, count: usize, note: &str| {
-        let _ = writeln!(table, "<tr><td>{}</td><td class=\"n\">{count}</td><td>{}</td></tr>", escape(label), escape(note));
+        let _ = writeln!(
+            table,
+            "<tr><td class=\"k\">{}</td><td class=\"n\">{count}</td><td>{}</td></tr>",
+            escape(label),
+            escape(note)
+        );
     };
     row("acknowledged", count(Outcome::Acknowledged), "");
     if let Some(found) = &run.table {
