@@ -1416,8 +1416,16 @@ impl Service {
             return Err(Refusal::NoPrimarySeen);
         };
         let policy = &self.model.postgres;
-        let host_silent =
-            class == FailureClass::Unreachable || !model.ssh || self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
+        // While nothing is suspected, the survey's last look says whether the host would answer.
+        let surveyed_silent = self.suspicion.is_none()
+            && self
+                .subject()
+                .and_then(|server| self.servers[usize::from(server.0)].readiness.as_ref())
+                .is_some_and(|readiness| matches!(readiness.ssh, Some(Err(_))));
+        let host_silent = class == FailureClass::Unreachable
+            || !model.ssh
+            || surveyed_silent
+            || self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
         if policy.fence_require <= FenceLevel::TrafficRemoved {
             return Ok((policy.fence_require, host_silent));
         }
