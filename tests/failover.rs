@@ -2,7 +2,6 @@
 //! set it up wrong. One at a time: two pairs side by side on two cores would be a test of the machine.
 
 #[path = "support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "each test binary uses its own part of the harness")]
 mod support;
 
 use std::fs;
