@@ -2,10 +2,14 @@
 
 pub mod clock;
 pub mod error;
+pub(crate) mod executor;
 pub mod host;
+pub(crate) mod pool;
 pub mod queue;
 pub mod render;
+pub(crate) mod resolver;
 pub mod status;
+pub(crate) mod threads;
 
 use std::sync::Arc;
 use std::time::Duration;
