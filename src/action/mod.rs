@@ -1,1 +1,4 @@
 //! Effects on the world, each step idempotent.
+
+pub mod command;
+pub mod route;

@@ -1,4 +1,7 @@
 //! Deadline sockets and the sessions over them.
 
+pub mod command;
 pub mod deadline;
+pub mod haproxy;
 pub mod resolve;
+pub mod stream;

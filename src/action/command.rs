@@ -1,0 +1,1 @@
+//! Actions carried out by the operator's own commands.

@@ -1,0 +1,1 @@
+//! A check that sends an HTTP request.
