@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::deadline::{Cancel, Deadline, Interrupted};
@@ -120,10 +121,11 @@ impl Write for Stream {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.check()?;
         loop {
-            match (&self.socket).write(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(PollFlags::OUT)?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other,
+            // A host program in C keeps SIGPIPE's default: a closed connection must be an error, not its end.
+            match send(&self.socket, buffer, SendFlags::NOSIGNAL) {
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
+                Err(Errno::INTR) => {}
+                other => return other.map_err(Into::into),
             }
         }
     }
