@@ -697,3 +697,93 @@ pub fn parse_servers_state(text: &str) -> Result<Vec<StateRow>, String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_are_cut_at_empty_lines() {
+        assert_eq!(split_replies("\n", 1), Ok(vec![""]));
+        assert_eq!(split_replies("\n\nadmin\n\nUnknown\n  more\n\n", 4), Ok(vec!["", "", "admin\n", "Unknown\n  more\n"]));
+        assert_eq!(split_replies("admin\n\n", 2), Ok(vec!["admin\n"]));
+        assert_eq!(split_replies("", 1), Err(Incomplete::Cut));
+        assert_eq!(split_replies("\nadm", 2), Err(Incomplete::Cut));
+        assert_eq!(split_replies("a\n\nb\n\n", 1), Err(Incomplete::Surplus));
+    }
+
+    #[test]
+    fn stat_is_read_by_header_whatever_the_order_and_the_quotes() {
+        let text = "# svname,desc,scur,pxname,status\ndb1,\"a \"\"b\"\", c\nd\",3,pg,MAINT (via x/y)\n\n";
+        let rows = parse_stat(text).unwrap();
+        assert_eq!(rows.len(), 1);
+        assert_eq!((rows[0].backend.as_str(), rows[0].server.as_str(), rows[0].sessions), ("pg", "db1", 3));
+        assert!(rows[0].is_maint() && !rows[0].is_up() && !rows[0].is_down());
+        assert_eq!(rows[0].weight, None);
+    }
+
+    #[test]
+    fn a_broken_table_is_an_error_with_a_reason() {
+        for (text, reason) in [
+            ("", "empty"),
+            ("pxname,svname\n", "without the header"),
+            ("# pxname,svname,scur\n", "status"),
+            ("# pxname,svname,scur,status\npg,db1,many,UP\n", "scur is many"),
+            ("# pxname,svname,scur,status\npg,db1\n", "2 columns"),
+            ("# pxname,svname,scur,status\npg,\"db1\n", "quote"),
+        ] {
+            let error = parse_stat(text).unwrap_err();
+            assert!(error.contains(reason), "{text:?}: {error}");
+        }
+        for (text, reason) in [
+            ("1\n", "without the header"),
+            ("1\n# be_name srv_name srv_op_state srv_admin_state srv_uweight\n", "srv_iweight"),
+            ("1\n# be_name srv_name srv_op_state srv_admin_state srv_uweight srv_iweight\npg db1 2\n", "3 columns"),
+            ("1\n# be_name srv_name srv_op_state srv_admin_state srv_uweight srv_iweight\npg db1 9 0 1 1\n", "srv_op_state is 9"),
+            (
+                "1\n# be_name srv_name srv_op_state srv_admin_state srv_uweight srv_iweight\npg db1 2 -1 1 1\n",
+                "srv_admin_state is -1",
+            ),
+        ] {
+            let error = parse_servers_state(text).unwrap_err();
+            assert!(error.contains(reason), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn administrative_bits_add_up() {
+        for (bits, admin) in [
+            (0, AdminState::Ready),
+            (4, AdminState::Ready),
+            (0x40, AdminState::Ready),
+            (1, AdminState::Maint),
+            (2, AdminState::Maint),
+            (0x20, AdminState::Maint),
+            (9, AdminState::Maint),
+            (8, AdminState::Drain),
+            (0x10, AdminState::Drain),
+        ] {
+            let text = format!("1\n# srv_admin_state srv_name be_name srv_iweight srv_uweight srv_op_state\n{bits} s b 2 1 0\n");
+            let rows = parse_servers_state(&text).unwrap();
+            assert_eq!(rows[0].admin, admin, "{bits}");
+            assert_eq!((rows[0].weight, rows[0].initial_weight, rows[0].operation), (1, 2, Operation::Stopped));
+        }
+    }
+
+    #[test]
+    fn names_that_would_end_a_command_are_refused() {
+        for bad in ["", "a b", "a;show", "a/b", "a\nb", "a\0", "ä", "#1", "a\\"] {
+            assert!(validate_name(bad).is_err(), "{bad:?}");
+        }
+        for good in ["db1", "pg-write_2.x:5432"] {
+            assert_eq!(validate_name(good), Ok(()));
+        }
+    }
+
+    #[test]
+    fn words_are_quoted_in_one_bounded_line() {
+        assert_eq!(quote("No such server.\n\nmore"), "No such server.");
+        assert_eq!(quote("a\u{1b}[31mb"), "a?[31mb");
+        assert_eq!(quote(&"x".repeat(1_000)).chars().count(), QUOTE_LIMIT + 1);
+    }
+}
