@@ -1,4 +1,6 @@
 //! Effects on the world, each step idempotent.
 
+pub mod command;
 #[cfg(feature = "ssh")]
 pub mod host;
+pub mod route;
