@@ -1,1 +1,4 @@
 //! Effects on the world, each step idempotent.
+
+#[cfg(feature = "ssh")]
+pub mod host;

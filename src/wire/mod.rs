@@ -2,3 +2,5 @@
 
 pub mod deadline;
 pub mod resolve;
+#[cfg(feature = "ssh")]
+pub mod ssh;
