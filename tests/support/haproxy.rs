@@ -1,0 +1,148 @@
+//! HAProxy in front of a pair, driven through its admin socket.
+
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::lab::{Lab, free_port, wait_until};
+use super::process::Process;
+
+/// The backend that takes the writes.
+pub const BACKEND: &str = "pg_write";
+
+/// How an instance is to be.
+#[derive(Clone, Debug)]
+pub struct HaproxyOptions {
+    /// Its name: configuration, socket and log.
+    pub name: String,
+    /// Also an admin socket on a loopback port.
+    pub tcp_admin: bool,
+    /// The level of the admin sockets: `admin`, `operator` or `user`.
+    pub level: String,
+    /// More words on each server line, such as `check inter 1s`.
+    pub server_words: String,
+}
+
+impl HaproxyOptions {
+    /// A UNIX socket of level admin; servers without checks of HAProxy's own, because the engine drives them.
+    pub fn new(name: &str) -> HaproxyOptions {
+        HaproxyOptions { name: name.to_owned(), tcp_admin: false, level: "admin".to_owned(), server_words: String::new() }
+    }
+}
+
+/// One running instance.
+pub struct Haproxy {
+    name: String,
+    front: u16,
+    socket: PathBuf,
+    config: PathBuf,
+    tcp_admin: Option<u16>,
+    process: Process,
+}
+
+impl Haproxy {
+    /// Starts an instance. The first of `servers` (name and port) takes the traffic, the others are in maintenance.
+    pub fn start(lab: &Lab, options: &HaproxyOptions, servers: &[(&str, u16)]) -> io::Result<Haproxy> {
+        let front = free_port()?;
+        let tcp_admin = if options.tcp_admin { Some(free_port()?) } else { None };
+        let socket = lab.folder("sock")?.join(format!("{}.admin", options.name));
+        let mut text = format!(
+            "global\n    maxconn 500\n    stats socket {} mode 600 level {}\n    stats timeout 1m\n",
+            socket.display(),
+            options.level
+        );
+        if let Some(port) = tcp_admin {
+            let _ = writeln!(text, "    stats socket ipv4@127.0.0.1:{port} level {}", options.level);
+        }
+        text.push_str(DEFAULTS);
+        let _ =
+            write!(text, "\nfrontend writes\n    bind 127.0.0.1:{front}\n    default_backend {BACKEND}\n\nbackend {BACKEND}\n");
+        for (place, (name, port)) in servers.iter().enumerate() {
+            let disabled = if place == 0 { "" } else { " disabled" };
+            let words = if options.server_words.is_empty() { String::new() } else { format!(" {}", options.server_words) };
+            let _ = writeln!(text, "    server {name} 127.0.0.1:{port}{words}{disabled}");
+        }
+        let config = lab.write(format!("{}.cfg", options.name), text, 0o600)?;
+        let mut command = lab.command("haproxy");
+        // -db: in the foreground, one process.
+        command.arg("-db").arg("-f").arg(&config);
+        let process = lab.spawn(&options.name, command)?;
+        let haproxy = Haproxy { name: options.name.clone(), front, socket, config, tcp_admin, process };
+        wait_until("HAProxy answers on its admin socket", Duration::from_secs(20), || {
+            if let Some(status) = haproxy.process.status() {
+                let log = std::fs::read_to_string(lab.log_path(&haproxy.name)).unwrap_or_default();
+                return Err(io::Error::other(format!("HAProxy ended ({status}): {}", log.trim())));
+            }
+            Ok(haproxy.command("show info").ok())
+        })?;
+        Ok(haproxy)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The port for writes.
+    pub fn front(&self) -> u16 {
+        self.front
+    }
+
+    /// The admin socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// The port of the admin socket over TCP, where there is one.
+    pub fn tcp_admin(&self) -> Option<u16> {
+        self.tcp_admin
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// One line to the admin socket; the whole answer.
+    pub fn command(&self, line: &str) -> io::Result<String> {
+        let mut stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_write_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(line.as_bytes())?;
+        stream.write_all(b"\n")?;
+        let mut answer = String::new();
+        stream.take(1 << 20).read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// One column of `show stat` for a server of the backend.
+    pub fn stat(&self, server: &str, column: &str) -> io::Result<String> {
+        let answer = self.command("show stat")?;
+        let mut lines = answer.lines();
+        let header: Vec<&str> = lines.next().unwrap_or_default().trim_start_matches("# ").split(',').collect();
+        let place =
+            header.iter().position(|name| *name == column).ok_or_else(|| io::Error::other(format!("no column {column}")))?;
+        lines
+            .map(|line| line.split(',').collect::<Vec<&str>>())
+            .find(|row| row.first() == Some(&BACKEND) && row.get(1) == Some(&server))
+            .and_then(|row| row.get(place).map(|value| (*value).to_owned()))
+            .ok_or_else(|| io::Error::other(format!("no server {server} in `show stat`")))
+    }
+}
+
+const DEFAULTS: &str = "
+defaults
+    mode tcp
+    # A refused connection fails at once: the client tries again sooner than HAProxy's own turn-around of a second.
+    retries 0
+    timeout connect 2s
+    timeout client 30m
+    timeout server 30m
+";

@@ -1,0 +1,26 @@
+//! Real servers for the tests, the demo and the benchmarks: PostgreSQL, HAProxy and sshd on free loopback ports, in a temporary
+//! folder, as an unprivileged user, ended whatever happens to the program that started them.
+//!
+//! Shared source, included by path; each program uses its part of it.
+#![allow(dead_code, unused_imports)]
+
+pub mod engine;
+pub mod haproxy;
+pub mod lab;
+pub mod pair;
+pub mod postgres;
+pub mod process;
+pub mod recording;
+pub mod session;
+pub mod sshd;
+pub mod writer;
+
+pub use engine::Engine;
+pub use haproxy::{Haproxy, HaproxyOptions};
+pub use lab::{Lab, interrupt, interrupted};
+pub use pair::{Pair, PairOptions};
+pub use postgres::{PgOptions, PgServer, StopMode};
+pub use process::Process;
+pub use session::{Session, SqlError};
+pub use sshd::{Sshd, SshdOptions};
+pub use writer::{Writer, WriterOptions};

@@ -1,0 +1,182 @@
+//! A whole service: primary, standby, HAProxy, an sshd for each database host, and the engine's configuration for it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::engine::{Engine, Origin};
+use super::haproxy::{BACKEND, Haproxy, HaproxyOptions};
+use super::lab::Lab;
+use super::postgres::{ENGINE_ROLE, PgOptions, PgServer, bin_dir};
+use super::sshd::{Sshd, SshdOptions};
+use super::writer::create_table;
+
+/// The name of the service.
+pub const SERVICE: &str = "orders";
+
+/// How a pair is to be.
+#[derive(Clone, Debug)]
+pub struct PairOptions {
+    /// Synchronous replication: each server names the other in `synchronous_standby_names`.
+    pub synchronous: bool,
+    /// As [`PgOptions::fsync`].
+    pub fsync: bool,
+    /// More lines of postgresql.conf on both.
+    pub settings: Vec<String>,
+    /// More of the service's configuration: TOML tables that follow those of the pair.
+    pub config_tail: String,
+}
+
+impl Default for PairOptions {
+    fn default() -> PairOptions {
+        PairOptions { synchronous: false, fsync: true, settings: Vec::new(), config_tail: String::new() }
+    }
+}
+
+/// The parts, in the order in which they are ended.
+pub struct Pair {
+    /// In front of both.
+    pub haproxy: Haproxy,
+    /// The host of `db1`.
+    pub ssh1: Sshd,
+    /// The host of `db2`.
+    pub ssh2: Sshd,
+    /// The primary.
+    pub db1: PgServer,
+    /// The standby.
+    pub db2: PgServer,
+    /// The engine's configuration file.
+    pub config: PathBuf,
+    /// The engine's control socket.
+    pub control: PathBuf,
+    /// The folder.
+    pub lab: Lab,
+}
+
+impl Pair {
+    /// Starts everything but the engine; `progress` is told what comes next.
+    pub fn start(options: &PairOptions, mut progress: impl FnMut(&str)) -> io::Result<Pair> {
+        let lab = Lab::new()?;
+        let base = |name: &str| PgOptions { fsync: options.fsync, settings: options.settings.clone(), ..PgOptions::new(name) };
+        progress("PostgreSQL primary db1");
+        let db1 = PgServer::primary(&lab, &base("db1"))?;
+        create_table(&db1)?;
+        progress("PostgreSQL standby db2");
+        // A standby inherits the rule for its time as a primary: then db1 has to acknowledge, which is what blocks commits
+        // after a failover (rule 94).
+        let standby = if options.synchronous { base("db2").synchronous_with("db1") } else { base("db2") };
+        let db2 = PgServer::standby_of(&db1, &standby)?;
+        if options.synchronous {
+            db1.set("synchronous_standby_names = 'db2'")?;
+            db1.wait_streaming("db2")?;
+        }
+        progress("HAProxy");
+        let haproxy = Haproxy::start(&lab, &HaproxyOptions::new("haproxy"), &[("db1", db1.port()), ("db2", db2.port())])?;
+        progress("an SSH server for each database host");
+        let ssh1 = Sshd::start(&lab, &SshdOptions { forced_command: forced_command(&lab, &db1)?, ..SshdOptions::new("db1") })?;
+        let ssh2 = Sshd::start(&lab, &SshdOptions { forced_command: forced_command(&lab, &db2)?, ..SshdOptions::new("db2") })?;
+        lab.folder("state")?;
+        let control = lab.path("state/control.sock");
+        let mut pair = Pair { haproxy, ssh1, ssh2, db1, db2, config: PathBuf::new(), control, lab };
+        let password = pair.lab.write("failover.password", format!("{}\n", pair.db1.secrets().engine), 0o600)?;
+        let mut text = pair.config_text(&password);
+        text.push_str(&options.config_tail);
+        pair.config = pair.lab.write("failover.toml", text, 0o600)?;
+        Ok(pair)
+    }
+
+    /// Starts the engine with the pair's configuration.
+    pub fn engine(&self, origin: Origin) -> io::Result<Engine> {
+        Engine::start(&self.lab, &self.config, &self.control, origin)
+    }
+
+    fn config_text(&self, password: &Path) -> String {
+        let quoted = |path: &Path| quote(&path.to_string_lossy());
+        let server = |server: &PgServer, role: &str, sshd: &Sshd| {
+            format!(
+                "  [[services.servers]]\n  name = {}\n  role = {}\n  host = \"127.0.0.1\"\n  port = {}\n  data_dir = {}\n  ssh = {{ port = {} }}\n\n",
+                quote(server.name()),
+                quote(role),
+                server.port(),
+                quoted(server.data_dir()),
+                sshd.port()
+            )
+        };
+        format!(
+            r#"# failover run failover.toml
+#
+# An ordinary configuration: one PostgreSQL primary with one streaming standby behind HAProxy. What is not written here has its
+# default; `failover validate --print-effective failover.toml` shows them all.
+version = 1
+state_dir = {state}            # the journal: what was decided and done
+control_socket = {control}     # for `failover status` and its like
+
+[[services]]
+name = "{SERVICE}"
+kind = "postgres"
+
+  # How the engine asks the servers. The role has the rights of contrib/rights.sql and no more.
+  [services.connection]
+  user = "{ENGINE_ROLE}"
+  database = "postgres"
+  password = {{ file = {password} }}
+  sslmode = "disable"          # loopback; across a network: "verify-full"
+
+  # How it reaches the hosts: to prove that the old primary is gone before the standby is promoted.
+  [services.ssh]
+  user = {user}
+  keys = [{key}]
+  known_hosts = {known}
+  wrapper = {wrapper}
+
+{db1}{db2}  [services.data]
+  max_lag_bytes = "1MiB"       # a standby further behind is not promoted
+  on_no_sync_standby = "async" # with synchronous replication: let commits through when nobody is left to acknowledge them
+
+  # After a failover an ordinary commit is tried through these addresses before it counts as complete.
+  [services.route]
+  verify = ["127.0.0.1:{front}"]
+
+    [[services.route.haproxy]]
+    name = "{haproxy}"
+    socket = {socket}
+    backend = "{BACKEND}"
+"#,
+            state = quoted(&self.lab.path("state")),
+            control = quoted(&self.control),
+            password = quoted(password),
+            user = quote(self.ssh1.user()),
+            key = quoted(self.ssh1.key()),
+            known = quoted(self.ssh1.known_hosts()),
+            wrapper = shipped_wrapper().exists(),
+            db1 = server(&self.db1, "primary", &self.ssh1),
+            db2 = server(&self.db2, "standby", &self.ssh2),
+            front = self.haproxy.front(),
+            haproxy = self.haproxy.name(),
+            socket = quoted(self.haproxy.socket()),
+        )
+    }
+}
+
+fn shipped_wrapper() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/failover-host")
+}
+
+/// The shipped wrapper for the key of the engine, told which server it is for.
+fn forced_command(lab: &Lab, server: &PgServer) -> io::Result<Option<String>> {
+    let shipped = shipped_wrapper();
+    if !shipped.exists() {
+        return Ok(None);
+    }
+    let wrapper = lab.path("bin/failover-host");
+    lab.folder("bin")?;
+    if !wrapper.exists() {
+        lab.write(&wrapper, fs::read(&shipped)?, 0o700)?;
+    }
+    Ok(Some(format!("{} --data-dir {} --bin-dir {}", wrapper.display(), server.data_dir().display(), bin_dir()?.display())))
+}
+
+/// A text as TOML's basic string; JSON's escapes are a part of TOML's.
+fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

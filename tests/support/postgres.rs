@@ -1,0 +1,539 @@
+//! PostgreSQL servers: a primary made by initdb, standbys made by pg_basebackup.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::lab::{Lab, free_port, random_password, wait_until};
+use super::process::{Process, Seen, context, signal_all, working_in};
+use super::session::{Address, Login, Rows, Session};
+
+/// The role of the engine.
+pub const ENGINE_ROLE: &str = "failover";
+/// The role of the program that writes.
+pub const WRITER_ROLE: &str = "app";
+/// The database of the program that writes.
+pub const WRITER_DATABASE: &str = "app";
+
+const REPLICATION_ROLE: &str = "replicator";
+const LONG: Duration = Duration::from_secs(60);
+
+/// How a server is to be.
+#[derive(Clone, Debug)]
+pub struct PgOptions {
+    /// Its name: folder, `cluster_name`, and the name under which it replicates.
+    pub name: String,
+    /// `synchronous_standby_names`: the standby that has to acknowledge, where one has to.
+    pub synchronous: Option<String>,
+    /// A crash of the machine loses nothing. Off is quicker, and enough where no durability is claimed.
+    pub fsync: bool,
+    /// An own initdb instead of a copy of this program's template: another system identifier.
+    pub own_identity: bool,
+    /// More lines of postgresql.conf, `key = value`.
+    pub settings: Vec<String>,
+}
+
+impl PgOptions {
+    /// Durable, asynchronous.
+    pub fn new(name: &str) -> PgOptions {
+        PgOptions { name: name.to_owned(), synchronous: None, fsync: true, own_identity: false, settings: Vec::new() }
+    }
+
+    /// For tests that do not care about durability.
+    pub fn quick(name: &str) -> PgOptions {
+        PgOptions { fsync: false, ..PgOptions::new(name) }
+    }
+
+    /// One more line of postgresql.conf.
+    #[must_use]
+    pub fn with(mut self, setting: &str) -> PgOptions {
+        self.settings.push(setting.to_owned());
+        self
+    }
+
+    /// Commits wait for this standby.
+    #[must_use]
+    pub fn synchronous_with(mut self, standby: &str) -> PgOptions {
+        self.synchronous = Some(standby.to_owned());
+        self
+    }
+}
+
+/// How `pg_ctl` stops a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopMode {
+    /// Waits for clients.
+    Smart,
+    /// Ends sessions, writes a checkpoint.
+    Fast,
+    /// Ends at once, recovers at the next start.
+    Immediate,
+}
+
+impl StopMode {
+    fn word(self) -> &'static str {
+        match self {
+            StopMode::Smart => "smart",
+            StopMode::Fast => "fast",
+            StopMode::Immediate => "immediate",
+        }
+    }
+}
+
+/// Passwords of one cluster.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    /// Of [`ENGINE_ROLE`].
+    pub engine: String,
+    replication: String,
+}
+
+/// One server. Dropping it ends every process of its data directory, also stopped ones and orphans.
+pub struct PgServer {
+    lab: Lab,
+    name: String,
+    data: PathBuf,
+    sockets: PathBuf,
+    port: u16,
+    secrets: Secrets,
+    postmaster: Mutex<Option<Process>>,
+}
+
+/// The newest PostgreSQL installed: Debian's place, then the search path.
+pub fn bin_dir() -> io::Result<PathBuf> {
+    let newest = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
+        .filter(|(_, bin)| bin.join("postgres").exists() && bin.join("initdb").exists())
+        .max();
+    if let Some((_, bin)) = newest {
+        return Ok(bin);
+    }
+    std::env::var_os("PATH")
+        .iter()
+        .flat_map(std::env::split_paths)
+        .find(|dir| dir.join("postgres").exists() && dir.join("initdb").exists())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "PostgreSQL is not installed (apt-get install postgresql)"))
+}
+
+impl PgServer {
+    /// A running primary with the roles of engine, writer and replication, and the writer's database.
+    pub fn primary(lab: &Lab, options: &PgOptions) -> io::Result<PgServer> {
+        let secrets = Secrets { engine: random_password()?, replication: random_password()? };
+        let server = PgServer::prepare(lab, &options.name, secrets)?;
+        if options.own_identity {
+            initdb(lab, &server.data)?;
+        } else {
+            copy_template(lab, &server.data)?;
+        }
+        lab.write(server.data.join("pg_hba.conf"), HBA, 0o600)?;
+        // The rule for commits comes last: nobody is there yet to acknowledge the first ones.
+        server.configure(&PgOptions { synchronous: None, ..options.clone() })?;
+        server.start()?;
+        server.create_roles()?;
+        if let Some(standby) = &options.synchronous {
+            server.set(&format!("synchronous_standby_names = '{standby}'"))?;
+        }
+        Ok(server)
+    }
+
+    /// A running standby that streams from `primary`.
+    pub fn standby_of(primary: &PgServer, options: &PgOptions) -> io::Result<PgServer> {
+        let server = PgServer::standby_prepared(primary, options)?;
+        server.start()?;
+        primary.wait_streaming(&server.name)?;
+        Ok(server)
+    }
+
+    /// A standby that is not started yet.
+    pub fn standby_prepared(primary: &PgServer, options: &PgOptions) -> io::Result<PgServer> {
+        let lab = &primary.lab;
+        let server = PgServer::prepare(lab, &options.name, primary.secrets.clone())?;
+        // In a file, so that the password is neither in an argument list nor in postgresql.auto.conf.
+        let passwords = format!("*:*:*:{REPLICATION_ROLE}:{}\n", primary.secrets.replication);
+        let passfile = lab.write(format!("{}.pgpass", options.name), passwords, 0o600)?;
+        let source = format!(
+            "host=127.0.0.1 port={} user={REPLICATION_ROLE} passfile={} application_name={}",
+            primary.port,
+            passfile.display(),
+            options.name
+        );
+        let mut command = lab.command(bin_dir()?.join("pg_basebackup"));
+        command.arg("-d").arg(source).arg("-D").arg(&server.data);
+        command.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync", "--no-password"]);
+        lab.run("pg_basebackup", command, LONG)?;
+        server.configure(options)?;
+        Ok(server)
+    }
+
+    fn prepare(lab: &Lab, name: &str, secrets: Secrets) -> io::Result<PgServer> {
+        let sockets = lab.folder("sock")?;
+        let data = lab.path(name);
+        Ok(PgServer {
+            lab: lab.clone(),
+            name: name.to_owned(),
+            data,
+            sockets,
+            port: free_port()?,
+            secrets,
+            postmaster: Mutex::new(None),
+        })
+    }
+
+    fn configure(&self, options: &PgOptions) -> io::Result<()> {
+        let mut text = fs::read_to_string(self.data.join("postgresql.conf"))?;
+        // A base backup brings the primary's part along: the last word counts, but one part is easier to read.
+        if let Some(at) = text.find(CONF_MARK) {
+            text.truncate(at);
+        }
+        text.push_str(CONF_MARK);
+        let _ = write!(
+            text,
+            "cluster_name = '{}'\nport = {}\nunix_socket_directories = '{}'\n",
+            self.name,
+            self.port,
+            self.sockets.display()
+        );
+        text.push_str(CONF);
+        let _ = writeln!(text, "fsync = {}", if options.fsync { "on" } else { "off" });
+        if let Some(standby) = &options.synchronous {
+            let _ = writeln!(text, "synchronous_standby_names = '{standby}'");
+        }
+        for setting in &options.settings {
+            let _ = writeln!(text, "{setting}");
+        }
+        self.lab.write(self.data.join("postgresql.conf"), text, 0o600)?;
+        Ok(())
+    }
+
+    fn create_roles(&self) -> io::Result<()> {
+        let mut session = self.session()?;
+        let secrets = &self.secrets;
+        session.query(
+            &format!(
+                "SET synchronous_commit = local;
+                 CREATE ROLE {REPLICATION_ROLE} LOGIN REPLICATION PASSWORD '{}';
+                 CREATE ROLE {WRITER_ROLE} LOGIN;",
+                secrets.replication
+            ),
+            LONG,
+        )?;
+        session.query(&format!("CREATE DATABASE {WRITER_DATABASE} OWNER {WRITER_ROLE}"), LONG)?;
+        self.create_engine_role()
+    }
+
+    /// The engine's role: by the script that is shipped, so that what users are told to grant is what the tests run with.
+    fn create_engine_role(&self) -> io::Result<()> {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/rights.sql");
+        if shipped.exists() {
+            self.script(&fs::read_to_string(shipped)?)?;
+        } else {
+            self.script(RIGHTS)?;
+        }
+        let password = format!("ALTER ROLE {ENGINE_ROLE} LOGIN PASSWORD '{}'", self.secrets.engine);
+        self.session()?.query(&format!("SET synchronous_commit = local; {password}"), LONG)?;
+        Ok(())
+    }
+
+    /// Adds a line to postgresql.conf and makes the server read it.
+    pub fn set(&self, setting: &str) -> io::Result<()> {
+        let path = self.data.join("postgresql.conf");
+        let text = format!("{}{setting}\n", fs::read_to_string(&path)?);
+        self.lab.write(path, text, 0o600)?;
+        self.query("SELECT pg_reload_conf()")?;
+        Ok(())
+    }
+
+    /// Runs a script by psql as the superuser.
+    pub fn script(&self, sql: &str) -> io::Result<String> {
+        let file = self.lab.write(format!("{}-script.sql", self.name), sql, 0o600)?;
+        let mut command = self.lab.command(bin_dir()?.join("psql"));
+        command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-h"]).arg(&self.sockets);
+        // No shell start-up file has a say in it, and nothing waits for a standby that is not there yet.
+        command.arg("-p").arg(self.port.to_string()).env("PGOPTIONS", "-c synchronous_commit=local").arg("-f").arg(file);
+        self.lab.run("psql", command, LONG)
+    }
+
+    /// Starts the server and waits until it accepts connections.
+    pub fn start(&self) -> io::Result<()> {
+        self.launch()?;
+        self.wait_accepting()
+    }
+
+    /// Starts the server and does not wait.
+    pub fn launch(&self) -> io::Result<()> {
+        let mut command = self.lab.command(bin_dir()?.join("postgres"));
+        command.arg("-D").arg(&self.data);
+        let process = self.lab.spawn(&self.name, command)?;
+        *self.postmaster_slot() = Some(process);
+        Ok(())
+    }
+
+    fn postmaster_slot(&self) -> MutexGuard<'_, Option<Process>> {
+        self.postmaster.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Waits until the server accepts connections.
+    pub fn wait_accepting(&self) -> io::Result<()> {
+        wait_until(&format!("{} accepts connections", self.name), LONG, || {
+            if self.postmaster_slot().as_ref().is_some_and(|process| !process.is_running()) && self.processes().is_empty() {
+                return Err(io::Error::other(format!("{} ended at its start: {}", self.name, self.log_tail())));
+            }
+            Ok(self.session().ok().map(|_| ()))
+        })
+    }
+
+    /// The end of the server's log, for error messages.
+    pub fn log_tail(&self) -> String {
+        let text = fs::read_to_string(self.lab.log_path(&self.name)).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(8)..].join(" | ")
+    }
+
+    /// Waits until a standby of this name streams from here and has caught up.
+    pub fn wait_streaming(&self, standby: &str) -> io::Result<()> {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_replication WHERE application_name = '{standby}' AND state = 'streaming'
+             AND flush_lsn >= pg_current_wal_flush_lsn() AND ({} = '' OR sync_state IN ('sync', 'quorum'))",
+            "current_setting('synchronous_standby_names')"
+        );
+        wait_until(&format!("{standby} streams from {}", self.name), LONG, || {
+            Ok((self.session()?.value(&sql, LONG)? == "1").then_some(()))
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its TCP port on 127.0.0.1, which names the UNIX socket too.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.data
+    }
+
+    /// The folder of its UNIX socket.
+    pub fn socket_dir(&self) -> &Path {
+        &self.sockets
+    }
+
+    /// Its passwords.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Its TCP address.
+    pub fn address(&self) -> Address {
+        Address::loopback(self.port)
+    }
+
+    /// A session of the superuser over the UNIX socket.
+    pub fn session(&self) -> io::Result<Session> {
+        let address = Address::Unix(self.sockets.clone(), self.port);
+        Ok(Session::connect(&address, &Login::new("postgres", "postgres"), Duration::from_secs(5))?)
+    }
+
+    /// A session of any role over TCP.
+    pub fn session_as(&self, login: &Login) -> io::Result<Session> {
+        Ok(Session::connect(&self.address(), login, Duration::from_secs(5))?)
+    }
+
+    /// One statement of the superuser.
+    pub fn query(&self, sql: &str) -> io::Result<Rows> {
+        Ok(self.session()?.query(sql, Duration::from_secs(30))?)
+    }
+
+    /// One value, asked by the superuser.
+    pub fn value(&self, sql: &str) -> io::Result<String> {
+        Ok(self.session()?.value(sql, Duration::from_secs(30))?)
+    }
+
+    /// True when it answers as a writable server.
+    pub fn is_primary(&self) -> io::Result<bool> {
+        Ok(self.value("SELECT pg_is_in_recovery()")? == "f")
+    }
+
+    fn pg_ctl(&self, arguments: &[&str]) -> io::Result<String> {
+        let mut command = self.lab.command(bin_dir()?.join("pg_ctl"));
+        command.arg("-D").arg(&self.data).args(arguments);
+        self.lab.run("pg_ctl", command, LONG)
+    }
+
+    /// `pg_ctl stop`.
+    pub fn stop(&self, mode: StopMode) -> io::Result<()> {
+        self.pg_ctl(&["stop", "-w", "-m", mode.word()])?;
+        *self.postmaster_slot() = None;
+        Ok(())
+    }
+
+    /// `pg_ctl restart -m fast`, as an administrator would.
+    pub fn restart(&self) -> io::Result<()> {
+        let log = self.lab.log_path(&self.name);
+        self.pg_ctl(&["restart", "-w", "-m", "fast", "-l", &log.to_string_lossy()])?;
+        Ok(())
+    }
+
+    /// `pg_ctl promote`.
+    pub fn promote(&self) -> io::Result<()> {
+        self.pg_ctl(&["promote", "-w"])?;
+        Ok(())
+    }
+
+    /// The postmaster's process id as its file has it.
+    pub fn postmaster_pid(&self) -> io::Result<i32> {
+        let path = self.data.join("postmaster.pid");
+        let text = fs::read_to_string(&path).map_err(|error| context(&error, &path.display().to_string()))?;
+        text.lines()
+            .next()
+            .and_then(|line| line.trim().parse().ok())
+            .ok_or_else(|| io::Error::other("no process id in postmaster.pid"))
+    }
+
+    /// Every living process of the data directory.
+    pub fn processes(&self) -> Vec<Seen> {
+        working_in(&self.data)
+    }
+
+    /// SIGKILL of the postmaster alone.
+    pub fn kill_postmaster(&self) -> io::Result<Instant> {
+        let pid = self.postmaster_pid()?;
+        let at = Instant::now();
+        signal_all([pid], Signal::KILL);
+        Ok(at)
+    }
+
+    /// SIGSTOP of everything; the ids of what was stopped. The postmaster first, so that it starts nothing new.
+    pub fn freeze(&self) -> io::Result<Frozen> {
+        let postmaster = self.postmaster_pid()?;
+        let at = Instant::now();
+        let mut pids = BTreeSet::from([postmaster]);
+        signal_all([postmaster], Signal::STOP);
+        // Again until nothing new turns up, because a backend may have been forked just before, and until all of them have stopped.
+        for _ in 0..1000 {
+            let seen = self.processes();
+            let found: Vec<i32> = seen.iter().map(|seen| seen.pid).filter(|pid| !pids.contains(pid)).collect();
+            if found.is_empty() && seen.iter().all(|seen| seen.state == 'T') {
+                return Ok(Frozen { at, pids });
+            }
+            signal_all(found.iter().copied(), Signal::STOP);
+            pids.extend(found);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Err(io::Error::other(format!("{} does not stop: {:?}", self.name, self.processes())))
+    }
+
+    /// SIGCONT to what `freeze` stopped and still works in this data directory; how many that were.
+    pub fn thaw(&self, frozen: &Frozen) -> usize {
+        let alive: Vec<i32> = self.processes().iter().map(|seen| seen.pid).filter(|pid| frozen.pids.contains(pid)).collect();
+        signal_all(alive.iter().copied(), Signal::CONT);
+        alive.len()
+    }
+
+    /// SIGKILL of everything, until nothing is left.
+    pub fn kill_all(&self) {
+        for _ in 0..400 {
+            let found = self.processes();
+            if found.is_empty() {
+                break;
+            }
+            signal_all(found.iter().map(|seen| seen.pid), Signal::KILL);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        *self.postmaster_slot() = None;
+    }
+}
+
+impl Drop for PgServer {
+    fn drop(&mut self) {
+        self.kill_all();
+    }
+}
+
+/// What [`PgServer::freeze`] did.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    /// When the first signal was sent.
+    pub at: Instant,
+    /// The processes that were stopped.
+    pub pids: BTreeSet<i32>,
+}
+
+fn initdb(lab: &Lab, data: &Path) -> io::Result<()> {
+    let mut command = lab.command(bin_dir()?.join("initdb"));
+    command.arg("-D").arg(data).args(["-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]);
+    command.args(["--auth-local=trust", "--auth-host=scram-sha-256"]);
+    lab.run("initdb", command, LONG)?;
+    Ok(())
+}
+
+/// initdb takes a second, a copy of its result a tenth. The template's lab lives as long as the program; its watchdog removes it.
+fn copy_template(lab: &Lab, data: &Path) -> io::Result<()> {
+    static TEMPLATE: OnceLock<Mutex<Option<Lab>>> = OnceLock::new();
+    let mut template = TEMPLATE.get_or_init(Mutex::default).lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let source = if let Some(made) = template.as_ref() {
+        made.path("template")
+    } else {
+        let fresh = Lab::new()?;
+        initdb(&fresh, &fresh.path("template"))?;
+        template.insert(fresh).path("template")
+    };
+    drop(template);
+    let mut command = lab.command("cp");
+    command.arg("-a").arg(source).arg(data);
+    lab.run("cp", command, LONG)?;
+    fs::set_permissions(data, fs::Permissions::from_mode(0o700))
+}
+
+const CONF_MARK: &str = "\n# ---- this server ----\n";
+
+const CONF: &str = "listen_addresses = '127.0.0.1'
+unix_socket_permissions = 0700
+max_connections = 50
+shared_buffers = 32MB
+wal_level = replica
+wal_log_hints = on
+wal_keep_size = 64MB
+max_wal_size = 256MB
+hot_standby = on
+# Recommended beside an engine that asks standbys: a dead link shows itself in 2 s instead of 60 s.
+wal_receiver_timeout = 2s
+log_line_prefix = '%m [%p] %q%u@%d %a '
+logging_collector = off
+timezone = 'UTC'
+log_timezone = 'UTC'
+";
+
+const HBA: &str = "# The superuser only through a UNIX socket in a folder that nobody else can enter.
+local all         postgres                    trust
+local replication postgres                    trust
+# The writer of a throw-away database on loopback needs no password, so that measuring it measures the servers.
+host  app         app          127.0.0.1/32   trust
+host  replication replicator   127.0.0.1/32   scram-sha-256
+host  all         all          127.0.0.1/32   scram-sha-256
+";
+
+/// What the engine needs, while the shipped script is not at hand.
+const RIGHTS: &str = "CREATE ROLE failover LOGIN;
+GRANT pg_monitor TO failover;
+GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer) TO failover;
+GRANT EXECUTE ON FUNCTION pg_reload_conf() TO failover;
+DO $$ BEGIN
+  IF current_setting('server_version_num')::int >= 150000 THEN
+    EXECUTE 'GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO failover';
+  END IF;
+END $$;
+";

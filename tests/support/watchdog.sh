@@ -1,0 +1,38 @@
+# Ends what a killed test, demo or benchmark left behind. Reads the process groups that run (+N, -N) from its input; at its end
+# without "done" it kills them, what works in the lab's folder and what descends from either, and removes the folder.
+trap '' INT TERM HUP QUIT
+lab=$1
+groups=' '
+while IFS= read -r line; do
+  case $line in
+    +*) groups="$groups${line#+} " ;;
+    -*) gone=${line#-}
+      case $groups in *" $gone "*) groups="${groups%% "$gone" *} ${groups#* "$gone" }" ;; esac ;;
+    done) exit 0 ;;
+  esac
+done
+case $lab in */failover-lab-*) ;; *) exit 1 ;; esac
+collect() {
+  for proc in /proc/[0-9]*; do
+    pid=${proc#/proc/}
+    [ "$pid" = $$ ] && continue
+    case $doomed in *" $pid "*) continue ;; esac
+    IFS= read -r stat 2>/dev/null <"$proc/stat" || continue
+    set -- ${stat##*) }
+    [ "$1" = Z ] && continue
+    case $groups in *" $3 "*) doomed="$doomed$pid "; continue ;; esac
+    case $doomed in *" $2 "*) doomed="$doomed$pid "; continue ;; esac
+    case $(readlink "$proc/cwd" 2>/dev/null) in "$lab" | "$lab"/* | "$lab "*) doomed="$doomed$pid " ;; esac
+  done
+}
+round=0
+while [ $round -lt 100 ]; do
+  doomed=' '
+  collect
+  collect
+  [ "$doomed" = ' ' ] && break
+  for pid in $doomed; do kill -KILL "$pid"; done 2>/dev/null
+  round=$((round + 1))
+  sleep 0.1
+done
+rm -rf -- "$lab"
