@@ -4,6 +4,7 @@ pub mod clock;
 pub mod error;
 pub(crate) mod executor;
 pub mod host;
+pub(crate) mod journal;
 pub(crate) mod pool;
 pub mod queue;
 pub mod render;
@@ -207,5 +208,62 @@ impl Engine {
     /// timeout is.
     pub fn check_once(&self) -> Vec<CheckReport> {
         Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::core::model::{
+        Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel,
+        TriggerModel,
+    };
+    use crate::core::sample::FenceLevel;
+    use crate::core::time::Span;
+
+    /// A service `orders` with the servers `db1` and `db2` and no checks.
+    pub(crate) fn two_servers() -> Model {
+        let server = |name: &str, role| ServerModel {
+            name: name.to_owned(),
+            role,
+            priority: 100,
+            candidate: true,
+            ssh: false,
+            fence_command: false,
+            replication_name: None,
+        };
+        Model {
+            seed: 0,
+            services: vec![ServiceModel {
+                name: "orders".to_owned(),
+                kind: ServiceKind::Postgres,
+                servers: vec![server("db1", Role::Primary), server("db2", Role::Standby)],
+                checks: Vec::new(),
+                trigger: TriggerModel {
+                    failure_threshold: 3,
+                    failure_window: Span::from_millis(60_000),
+                    policy: Policy::Count,
+                    cooldown: Span::from_millis(300_000),
+                    require_confirmation: false,
+                    confirm_timeout: Span::from_millis(300_000),
+                    failover_timeout: Span::from_millis(120_000),
+                    hang_after: Span::from_millis(3_400),
+                    ping_interval: Span::from_millis(250),
+                    restart_grace: Span::from_millis(10_000),
+                    on_impaired: None,
+                },
+                postgres: PostgresModel {
+                    max_lag_bytes: 1 << 20,
+                    on_loss: OnLoss::Refuse,
+                    fence_require: FenceLevel::ProvenStopped,
+                    route_exclusive: false,
+                    promotion_timeout: Span::from_millis(60_000),
+                    fence_timeout: Span::from_millis(10_000),
+                    on_no_sync_standby: OnNoSyncStandby::Async,
+                    allow_delayed: false,
+                },
+                route: RouteModel { instances: 0, verify: false },
+                pre_checks: false,
+            }],
+        }
     }
 }
