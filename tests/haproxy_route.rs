@@ -485,13 +485,14 @@ fn a_haproxy_that_forgot_everything_in_a_reload_is_noticed_and_told_again() {
 fn a_socket_that_is_gone_for_the_moment_of_a_reload_is_tried_again() {
     let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
     let haproxy = Haproxy::start(&pair(&alpha, &beta));
+    let socket = haproxy.path("admin.sock");
     let fake = Fake::start(move |nth, line, stream| {
         // Twice as HAProxy dies: once at once, once in the middle of the answer. Then the new one is there.
         match nth {
             0 => {}
             1 => drop(stream.write_all(b"1\n# be_id")),
             _ => {
-                let mut real = UnixStream::connect(haproxy.path("admin.sock")).unwrap();
+                let mut real = UnixStream::connect(&socket).unwrap();
                 real.write_all(line.as_bytes()).unwrap();
                 std::io::copy(&mut real, stream).unwrap();
             }
