@@ -433,6 +433,9 @@ impl Client<'_> {
         let connected = match self.endpoint {
             Endpoint::Unix(path) => Stream::connect_unix(path, self.deadline, self.cancel),
             Endpoint::Tcp { host, port } => match self.addresses.addresses(host, *port) {
+                Ok(addresses) if addresses.is_empty() => {
+                    return Err(self.unconnected(ConnectError::Resolver(format!("{host} has no address"))));
+                }
                 Ok(addresses) => Stream::connect_any(&addresses, self.deadline, self.cancel),
                 Err(why) => return Err(self.unconnected(ConnectError::Resolver(why))),
             },
