@@ -25,7 +25,7 @@ use super::{Check, Context};
 use crate::config::secret::Secret;
 use crate::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
-use crate::wire::stream::{Stream, interrupted};
+use crate::wire::socket::{Stream, interrupted};
 
 /// Redirects that may be followed at most.
 pub const REDIRECT_LIMIT: u32 = 10;

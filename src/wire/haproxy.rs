@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::deadline::{Cancel, Deadline, Interrupted};
 use super::resolve::Addresses;
-use super::stream::{Stream, interrupted};
+use super::socket::{Stream, interrupted};
 
 /// The most bytes of one answer that are read: `show stat` of some 6,000 servers.
 pub const ANSWER_LIMIT: usize = 4 * 1024 * 1024;

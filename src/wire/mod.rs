@@ -4,6 +4,6 @@ pub mod command;
 pub mod deadline;
 pub mod haproxy;
 pub mod resolve;
+pub mod socket;
 #[cfg(feature = "ssh")]
 pub mod ssh;
-pub mod stream;
