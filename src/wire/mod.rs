@@ -1,4 +1,6 @@
 //! Deadline sockets and the sessions over them.
 
 pub mod deadline;
+pub mod postgres;
 pub mod resolve;
+pub mod stream;
