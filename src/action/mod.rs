@@ -2,3 +2,4 @@
 
 #[cfg(feature = "ssh")]
 pub mod host;
+pub mod postgres;
