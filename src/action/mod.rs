@@ -3,4 +3,5 @@
 pub mod command;
 #[cfg(feature = "ssh")]
 pub mod host;
+pub mod postgres;
 pub mod route;
