@@ -100,15 +100,13 @@ impl Performer {
                 said.push(command::pre_checks(&self.pre_checks, &subject, deadline, cancel)?);
                 Ok(Report::Done { message: said.join("; ") })
             }
-            Action::RouteOut { server } => {
-                self.route(step, &subject, deadline, cancel, |route| route.take_out(&self.server(*server)?.name, deadline, cancel))
-            }
+            Action::RouteOut { server } => self
+                .route(step, &subject, deadline, cancel, |route| route.take_out(&self.server(*server)?.name, deadline, cancel)),
             Action::RouteRestore { server } => {
                 self.route(step, &subject, deadline, cancel, |route| route.restore(&self.server(*server)?.name, deadline, cancel))
             }
-            Action::RouteIn { server } => {
-                self.route(step, &subject, deadline, cancel, |route| route.bring_in(&self.server(*server)?.name, deadline, cancel))
-            }
+            Action::RouteIn { server } => self
+                .route(step, &subject, deadline, cancel, |route| route.bring_in(&self.server(*server)?.name, deadline, cancel)),
             Action::Fence { server, require, hung, unreachable, view_confirmed } => {
                 let want = Want { require: *require, hung: *hung, unreachable: *unreachable, view_confirmed: *view_confirmed };
                 self.fence(*server, want, &subject, deadline, cancel).map(Report::Fence)
@@ -328,7 +326,10 @@ struct Want {
 const NOTHING_TO_UNDO: &str = "no SSH is configured, so the fence left nothing on the host";
 
 fn no_ssh(name: &str) -> Failure {
-    Failure::no_effect(format!("no SSH is configured for {name}: its host cannot be asked"), "configure services.ssh and data_dir")
+    Failure::no_effect(
+        format!("no SSH is configured for {name}: its host cannot be asked"),
+        "configure services.ssh and data_dir",
+    )
 }
 
 /// A failure of the last resort, with what was tried before it. If anything may have had an effect, the whole may have.

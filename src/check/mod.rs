@@ -3,7 +3,9 @@
 pub mod exec;
 pub mod host;
 pub mod http;
+pub mod postgres;
 pub mod scripted;
+pub mod tcp;
 
 use crate::core::observation::{Finding, Verdict};
 use crate::core::sample::Sample;

@@ -267,3 +267,4 @@ mod tests {
         }
     }
 }
+pub mod watcher;
