@@ -122,3 +122,10 @@ pub mod config;
 pub mod core;
 pub mod engine;
 pub mod wire;
+
+pub use config::Config;
+pub use core::event::{EventKind, Severity};
+pub use engine::{
+    ActionAnswer, CheckReport, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,
+    Status, TaskAnswer,
+};

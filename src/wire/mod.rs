@@ -1,4 +1,11 @@
 //! Deadline sockets and the sessions over them.
 
+pub mod command;
 pub mod deadline;
+pub mod haproxy;
+pub mod postgres;
 pub mod resolve;
+pub mod socket;
+#[cfg(feature = "ssh")]
+pub mod ssh;
+pub mod stream;

@@ -1,0 +1,140 @@
+//! Actions carried out by the operator's own commands: the fence of last resort, a promotion, the checks before a failover.
+//!
+//! A command learns what it is for from its environment, never from its arguments:
+//!
+//! | variable | value |
+//! |---|---|
+//! | `FAILOVER_SERVICE` | the service's name |
+//! | `FAILOVER_SERVER` | the server's name |
+//! | `FAILOVER_HOST`, `FAILOVER_PORT` | where that server is |
+//! | `FAILOVER_GENERATION` | the number of this failover: a command can refuse one lower than it has seen |
+//! | `FAILOVER_STEP` | `fence`, `promote`, `pre_checks` |
+//! | `FAILOVER_IDEMPOTENCY_KEY` | the same whenever the same step of the same failover is tried again |
+
+use std::time::{Duration, Instant};
+
+use crate::core::output::Failure;
+use crate::core::sample::{FenceLevel, FenceReport, Rung};
+use crate::core::time::Span;
+use crate::wire::command::{Command, End, Error, Output};
+use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+
+/// What a command is run for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The service's name.
+    pub service: String,
+    /// The server's name.
+    pub server: String,
+    /// The server's host.
+    pub host: String,
+    /// The server's port.
+    pub port: u16,
+    /// The failover it belongs to.
+    pub generation: u64,
+}
+
+/// A configured check before a failover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreCheck {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// The longest it may take.
+    pub timeout: Duration,
+}
+
+impl Subject {
+    /// The value of `FAILOVER_IDEMPOTENCY_KEY` for a step.
+    #[must_use]
+    pub fn idempotency_key(&self, step: &str) -> String {
+        format!("{}/{}/{step}/{}", self.service, self.generation, self.server)
+    }
+
+    fn command(&self, step: &str, argv: &[String]) -> Command {
+        Command::new(argv)
+            .env("FAILOVER_SERVICE", &self.service)
+            .env("FAILOVER_SERVER", &self.server)
+            .env("FAILOVER_HOST", &self.host)
+            .env("FAILOVER_PORT", self.port.to_string())
+            .env("FAILOVER_GENERATION", self.generation.to_string())
+            .env("FAILOVER_STEP", step)
+            .env("FAILOVER_IDEMPOTENCY_KEY", self.idempotency_key(step))
+    }
+}
+
+/// Runs `fence.command`. Exit code 0 is its word that the server's power or volume is cut; anything else means: not fenced.
+///
+/// # Errors
+/// When it did not end with exit code 0. Only a command that never started is proven to have done nothing.
+pub fn fence(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<FenceReport, Failure> {
+    let began = Instant::now();
+    let output = run("fence.command", &subject.command("fence", argv), deadline, cancel)?;
+    let note = said(&output);
+    Ok(FenceReport {
+        level: FenceLevel::PowerOff,
+        guard_placed: false,
+        rungs: vec![Rung { name: "command".to_owned(), ok: true, took: Span::from(began.elapsed()), note: note.clone() }],
+        proof: format!("fence.command ended with exit code 0{}", tail(&note)),
+    })
+}
+
+/// Runs the promotion command. Exit code 0 says that it has asked the standby to promote, and no more: whether the standby is
+/// writable is read from the standby.
+///
+/// # Errors
+/// When it did not end with exit code 0. Only a command that never started is proven to have done nothing.
+pub fn promote(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+    let output = run("promote.command", &subject.command("promote", argv), deadline, cancel)?;
+    Ok(format!("promote.command ended with exit code 0{}", tail(&said(&output))))
+}
+
+/// Runs the configured checks one after the other, each within its own time. They are run before anything is changed.
+///
+/// # Errors
+/// The first one that did not end with exit code 0, as a failure without effect.
+pub fn pre_checks(checks: &[PreCheck], subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+    for check in checks {
+        let what = format!("pre-check \"{}\"", check.name);
+        let command = subject.command("pre_checks", &check.argv);
+        if let Err(failure) = run(&what, &command, deadline.at_most(check.timeout), cancel) {
+            return Err(if cancel.is_cancelled() { failure } else { Failure::no_effect(failure.message, failure.remedy) });
+        }
+    }
+    Ok(match checks.len() {
+        0 => "no pre-checks are configured".to_owned(),
+        count => format!("{count} pre-checks passed"),
+    })
+}
+
+fn run(what: &str, command: &Command, deadline: Deadline, cancel: &Cancel) -> Result<Output, Failure> {
+    let outcome = command.run(deadline, cancel);
+    let error = match outcome {
+        Ok(output) if output.end == End::Code(0) => return Ok(output),
+        Ok(output) => {
+            let message = format!("{what} ended with {}{}", output.end, tail(&said(&output)));
+            return Err(Failure::unknown(message, "run the command by hand with the FAILOVER_ variables set, and see why"));
+        }
+        Err(error) => error,
+    };
+    let message = format!("{what}: {error}");
+    Err(match error {
+        Error::Start { .. } => Failure::no_effect(message, "make sure that the program exists and that this user may run it"),
+        Error::NotBegun { why: Interrupted::TimedOut, .. } => Failure::no_effect(message, "allow the step more time"),
+        Error::Ended { why: Interrupted::TimedOut, .. } => {
+            Failure::timed_out(message, "allow the command more time, or make it quicker")
+        }
+        Error::NotBegun { .. } | Error::Ended { .. } => Failure::cancelled(message),
+        Error::StatusLost { .. } => Failure::unknown(message, "leave SIGCHLD at its default in the host program"),
+        Error::Wait { .. } => Failure::unknown(message, ""),
+    })
+}
+
+fn said(output: &Output) -> String {
+    output.line()
+}
+
+fn tail(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": {said}") }
+}

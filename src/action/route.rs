@@ -1,0 +1,531 @@
+//! The managed route of a service: every HAProxy in front of it, moved together and each proven by reading back.
+//!
+//! A command that HAProxy accepted is an intention. Only what `show stat` and `show servers state` say afterwards counts, so a
+//! HAProxy that was reloaded in between, and forgot, is noticed and told again. All instances are addressed at the same time:
+//! one that hangs costs its own answer, not the others'.
+//!
+//! A reload leaves the old worker of that HAProxy alive until its sessions end; its admin socket is gone, so those sessions
+//! cannot be ended from here. `hard-stop-after` bounds them, and the fence does not rely on them.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::core::output::Failure;
+use crate::core::sample::RouteInstance;
+use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::wire::haproxy::{AdminState, Client, Command, Endpoint, Error, Operation, StatRow, StateRow};
+use crate::wire::resolve::Addresses;
+
+/// Between two looks at whether the state is the one asked for: doubled from the first to the last.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_millis(16);
+/// Tries on a HAProxy that looks like one in the middle of a reload, and the pause between them.
+const TRIES: u32 = 3;
+const RELOAD_PAUSE: Duration = Duration::from_millis(25);
+/// Once the traffic is moved, how long the other servers' last sessions may take to end before that is only noted.
+const LEFTOVER_GRACE: Duration = Duration::from_millis(500);
+
+/// One HAProxy of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HaproxyTarget {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its admin socket.
+    pub endpoint: Endpoint,
+    /// The backend that holds the service's servers.
+    pub backend: String,
+    /// HAProxy's name of each server, by ours.
+    pub servers: BTreeMap<String, String>,
+    /// The weight a server gets when traffic is sent to it, 0 to 256. `None`: the one it has.
+    pub weight: Option<u32>,
+}
+
+/// The route of one service. Thread-safe; every operation may be repeated.
+pub struct Route {
+    targets: Vec<HaproxyTarget>,
+    addresses: Arc<dyn Addresses>,
+    /// What a server was before `take_out`, by instance and our name of the server.
+    before: Mutex<BTreeMap<(usize, String), Before>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Before {
+    admin: AdminState,
+    weight: u32,
+    /// It was put back since: the next `take_out` looks anew.
+    restored: bool,
+}
+
+/// One server as one HAProxy shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSeen {
+    /// Our name of it.
+    pub server: String,
+    /// The administrative state.
+    pub admin: AdminState,
+    /// The status as `show stat` words it.
+    pub status: String,
+    /// Takes new sessions.
+    pub up: bool,
+    /// Sessions it has now.
+    pub sessions: u64,
+    /// The weight in force, 0 to 256.
+    pub weight: u32,
+}
+
+/// One instance as the survey saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceSeen {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its servers, in the order of our names, or why they could not be seen or could not be changed.
+    pub servers: Result<Vec<ServerSeen>, Error>,
+}
+
+/// One operation on one instance.
+struct Job<'a> {
+    index: usize,
+    target: &'a HaproxyTarget,
+    client: Client<'a>,
+    /// Something may have been changed there.
+    touched: Cell<bool>,
+    /// The state that was read back last and was not the one asked for.
+    seen: Cell<Option<String>>,
+}
+
+/// Why an operation failed on one instance, and whether it may have changed something before.
+struct Fault {
+    error: Error,
+    touched: bool,
+}
+
+impl Route {
+    /// A route over these instances; none is asked yet.
+    #[must_use]
+    pub fn new(targets: Vec<HaproxyTarget>, addresses: Arc<dyn Addresses>) -> Route {
+        Route { targets, addresses, before: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// How many instances it has.
+    #[must_use]
+    pub fn instances(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Takes a server out of every instance and ends its sessions there; proven by `show stat`: `MAINT` and no session left.
+    /// Remembers what it was for [`restore`](Route::restore).
+    ///
+    /// # Errors
+    /// When no instance did it. If at least one did, each instance's own outcome is in the answer.
+    pub fn take_out(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
+        self.everywhere("taken out", deadline, cancel, |job| self.take_out_of(job, server))
+    }
+
+    /// Puts a server back to what it was when [`take_out`](Route::take_out) found it: state and weight, read back. A server that
+    /// was never taken out by this engine is made ready.
+    ///
+    /// # Errors
+    /// When no instance did it.
+    pub fn restore(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
+        self.everywhere("restored", deadline, cancel, |job| self.restore_on(job, server))
+    }
+
+    /// Sends the traffic to a server on every instance: the other servers of the route to maintenance and their sessions ended,
+    /// then this one ready, with weight, and up even where HAProxy's own last check says otherwise; all read back.
+    ///
+    /// # Errors
+    /// When no instance did it.
+    pub fn bring_in(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
+        self.everywhere("brought in", deadline, cancel, |job| self.bring_in_on(job, server))
+    }
+
+    /// Looks at every instance and changes nothing: reachable, level admin, backend and servers there, and their state.
+    #[must_use]
+    pub fn survey(&self, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
+        let seen = self.look(deadline, cancel);
+        seen.into_iter().map(|instance| RouteInstance { name: instance.name, result: describe(instance.servers) }).collect()
+    }
+
+    /// As [`survey`](Route::survey), typed.
+    #[must_use]
+    pub fn look(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceSeen> {
+        let seen = self.parallel(deadline, cancel, look_at).into_iter().map(|seen| seen.map_err(|fault| fault.error));
+        self.targets.iter().zip(seen).map(|(target, servers)| InstanceSeen { name: target.name.clone(), servers }).collect()
+    }
+
+    /// Runs a job on every instance at the same time; the answers are in the order of the instances.
+    fn parallel<T: Send>(
+        &self,
+        deadline: Deadline,
+        cancel: &Cancel,
+        work: impl Fn(&Job<'_>) -> Result<T, Error> + Sync,
+    ) -> Vec<Result<T, Fault>> {
+        let run = |index: usize, target: &HaproxyTarget| {
+            let client = Client { endpoint: &target.endpoint, addresses: &*self.addresses, deadline, cancel };
+            let job = Job { index, target, client, touched: Cell::new(false), seen: Cell::new(None) };
+            again(&job, || work(&job)).map_err(|error| job.fault(error))
+        };
+        if let [target] = self.targets.as_slice() {
+            return vec![run(0, target)];
+        }
+        std::thread::scope(|scope| {
+            let run = &run;
+            let started: Vec<_> = self
+                .targets
+                .iter()
+                .enumerate()
+                .map(|(index, target)| {
+                    let name = format!("fo-route-{index}");
+                    std::thread::Builder::new().name(name).spawn_scoped(scope, move || run(index, target)).map_err(|_| index)
+                })
+                .collect();
+            started
+                .into_iter()
+                .zip(&self.targets)
+                .map(|(thread, target)| match thread {
+                    Ok(thread) => thread.join().unwrap_or_else(|_| {
+                        let how = "an internal error (panic)".to_owned();
+                        Err(Fault { error: Error::Broken { endpoint: target.endpoint.to_string(), how }, touched: true })
+                    }),
+                    // No thread to be had: later is better than never.
+                    Err(index) => run(index, target),
+                })
+                .collect()
+        })
+    }
+
+    fn everywhere(
+        &self,
+        done: &str,
+        deadline: Deadline,
+        cancel: &Cancel,
+        work: impl Fn(&Job<'_>) -> Result<String, Error> + Sync,
+    ) -> Result<Vec<RouteInstance>, Failure> {
+        let outcomes = self.parallel(deadline, cancel, work);
+        if !outcomes.is_empty() && outcomes.iter().all(Result::is_err) {
+            return Err(failure(done, &self.targets, &outcomes.into_iter().filter_map(Result::err).collect::<Vec<_>>()));
+        }
+        let instance = |(target, outcome): (&HaproxyTarget, Result<String, Fault>)| RouteInstance {
+            name: target.name.clone(),
+            result: outcome.map_err(|fault| with_remedy(&fault.error)),
+        };
+        Ok(self.targets.iter().zip(outcomes).map(instance).collect())
+    }
+
+    fn take_out_of(&self, job: &Job<'_>, server: &str) -> Result<String, Error> {
+        let (name, backend) = (job.name(server)?, job.target.backend.as_str());
+        let out = [
+            Command::ShowServersState(backend),
+            Command::SetState { backend, server: name, state: AdminState::Maint },
+            Command::ShutdownSessions { backend, server: name },
+            Command::ShowStat(Some(backend)),
+        ];
+        let mut patience = Patience(FIRST_LOOK);
+        let mut ended = None;
+        loop {
+            let replies = job.replies(&out)?;
+            // What was is remembered even if the rest fails: part of it may have had its effect.
+            let state = job.client.servers_state(&out[0], &replies[0])?;
+            if let Some(row) = state.iter().find(|row| row.server == name) {
+                self.remember(job.index, server, row);
+            }
+            for (command, reply) in out.iter().zip(&replies) {
+                job.client.judge(command, reply)?;
+            }
+            let row = job.stat_row(name, &replies[3])?;
+            if row.is_maint() && row.sessions == 0 {
+                return Ok(match ended {
+                    None | Some(0) => format!("{backend}/{name} {}, no sessions", row.status),
+                    Some(count) => format!("{backend}/{name} {}, {count} sessions ended", row.status),
+                });
+            }
+            ended = ended.max(Some(row.sessions));
+            patience.wait(job, format!("{backend}/{name} {}, {} sessions", row.status, row.sessions))?;
+        }
+    }
+
+    fn remember(&self, index: usize, server: &str, row: &StateRow) {
+        let now = Before { admin: row.admin, weight: row.weight, restored: false };
+        let mut before = self.before.lock();
+        let kept = before.entry((index, server.to_owned())).or_insert(now);
+        if kept.restored {
+            *kept = now;
+        }
+    }
+
+    fn restore_on(&self, job: &Job<'_>, server: &str) -> Result<String, Error> {
+        let (name, backend) = (job.name(server)?, job.target.backend.as_str());
+        let key = (job.index, server.to_owned());
+        let before = self.before.lock().get(&key).copied();
+        let admin = before.map_or(AdminState::Ready, |before| before.admin);
+        let mut commands = Vec::with_capacity(3);
+        if let Some(before) = before {
+            commands.push(Command::SetWeight { backend, server: name, weight: before.weight });
+        }
+        commands.push(Command::SetState { backend, server: name, state: admin });
+        commands.push(Command::ShowServersState(backend));
+        let mut patience = Patience(FIRST_LOOK);
+        loop {
+            let replies = job.run(&commands)?;
+            let last = commands.len() - 1;
+            let row = job.state_row(&commands[last], name, &replies[last])?;
+            // Maintenance may also be inherited or the resolver's, then it is not ours to end.
+            if row.admin == admin && before.is_none_or(|before| before.weight == row.weight) {
+                if let Some(before) = self.before.lock().get_mut(&key) {
+                    before.restored = true;
+                }
+                let note = if before.is_some() { "as before" } else { "nothing remembered" };
+                return Ok(format!("{backend}/{name} {}, weight {}, {note}", admin.word(), row.weight));
+            }
+            patience.wait(job, format!("{backend}/{name} {}, weight {}", row.admin.word(), row.weight))?;
+        }
+    }
+
+    fn bring_in_on(&self, job: &Job<'_>, server: &str) -> Result<String, Error> {
+        let (name, backend) = (job.name(server)?, job.target.backend.as_str());
+        let show = Command::ShowServersState(backend);
+        let known = job.client.servers_state(&show, &job.run(std::slice::from_ref(&show))?[0])?;
+        let Some(now) = known.iter().find(|row| row.server == name) else {
+            return Err(job.missing(name));
+        };
+        // A server that HAProxy does not know takes no traffic: the survey complains, the failover goes on.
+        let others: Vec<&str> = job
+            .target
+            .servers
+            .values()
+            .map(String::as_str)
+            .filter(|other| *other != name && known.iter().any(|row| row.server == *other))
+            .collect();
+        // With weight 0 it would be ready and take nothing.
+        let weight = job.target.weight.or((now.weight == 0).then_some(now.initial_weight.max(1)));
+
+        let mut commands = Vec::with_capacity(2 * others.len() + 4);
+        for other in &others {
+            commands.push(Command::SetState { backend, server: other, state: AdminState::Maint });
+            commands.push(Command::ShutdownSessions { backend, server: other });
+        }
+        if let Some(weight) = weight {
+            commands.push(Command::SetWeight { backend, server: name, weight });
+        }
+        commands.push(Command::SetState { backend, server: name, state: AdminState::Ready });
+        commands.push(show);
+        commands.push(Command::ShowStat(Some(backend)));
+        let mut patience = Patience(FIRST_LOOK);
+        let mut leftovers = None;
+        let mut healed = false;
+        loop {
+            let replies = job.run(&commands)?;
+            let at = commands.len() - 2;
+            let state = job.state_row(&commands[at], name, &replies[at])?;
+            let row = job.stat_row(name, &replies[at + 1])?;
+            let rest: Vec<StatRow> =
+                others.iter().map(|other| job.stat_row(other, &replies[at + 1])).collect::<Result<_, _>>()?;
+
+            let serving = row.is_up()
+                && state.admin == AdminState::Ready
+                && matches!(state.operation, Operation::Running | Operation::Starting)
+                && weight.is_none_or(|weight| weight == state.weight);
+            if serving && rest.iter().all(StatRow::is_maint) {
+                let sessions: u64 = rest.iter().map(|row| row.sessions).sum();
+                let until = *leftovers.get_or_insert_with(|| job.client.deadline.at_most(LEFTOVER_GRACE));
+                if sessions == 0 || until.is_over() {
+                    // It has a new role now; what it was before belongs to the past.
+                    self.before.lock().remove(&(job.index, server.to_owned()));
+                    return Ok(arrived(backend, name, &row, &state, healed, sessions));
+                }
+            }
+            if row.is_down() && state.admin == AdminState::Ready {
+                let up = if row.status.contains("agent") {
+                    Command::AgentUp { backend, server: name }
+                } else {
+                    Command::HealthUp { backend, server: name }
+                };
+                job.run(&[up])?;
+                healed = true;
+            }
+            let mut seen = format!("{backend}/{name} {}, weight {}", row.status, state.weight);
+            for other in &rest {
+                let _ = write!(seen, "; {} {}, {} sessions", other.server, other.status, other.sessions);
+            }
+            patience.wait(job, seen)?;
+        }
+    }
+}
+
+fn arrived(backend: &str, name: &str, row: &StatRow, state: &StateRow, healed: bool, sessions: u64) -> String {
+    let mut text = format!("{backend}/{name} {}, weight {}", row.status, state.weight);
+    if healed {
+        text.push_str(", set up against HAProxy's own check");
+    }
+    if sessions > 0 {
+        let _ = write!(text, ", {sessions} sessions still open on the others");
+    }
+    text
+}
+
+fn look_at(job: &Job<'_>) -> Result<Vec<ServerSeen>, Error> {
+    let (target, backend) = (job.target, job.target.backend.as_str());
+    let commands = [Command::ShowLevel, Command::ShowServersState(backend), Command::ShowStat(Some(backend))];
+    let replies = job.replies(&commands)?;
+    // A HAProxy too old to know the question (before 1.8) is not blamed for it.
+    if matches!(replies[0].trim(), "user" | "operator") {
+        return Err(Error::NotAdmin { endpoint: target.endpoint.to_string() });
+    }
+    let known = job.client.servers_state(&commands[1], &replies[1])?;
+    target
+        .servers
+        .iter()
+        .map(|(server, name)| {
+            let state = known.iter().find(|row| row.server == *name).ok_or_else(|| job.missing(name))?;
+            let row = job.stat_row(name, &replies[2])?;
+            Ok(ServerSeen {
+                server: server.clone(),
+                admin: state.admin,
+                up: row.is_up(),
+                status: row.status,
+                sessions: row.sessions,
+                weight: state.weight,
+            })
+        })
+        .collect()
+}
+
+fn describe(servers: Result<Vec<ServerSeen>, Error>) -> Result<String, String> {
+    let servers = servers.map_err(|error| with_remedy(&error))?;
+    let words: Vec<String> = servers
+        .iter()
+        .map(|seen| {
+            let ServerSeen { server, admin, status, sessions, weight, .. } = seen;
+            format!("{server} {status} ({}), weight {weight}, {sessions} sessions", admin.word())
+        })
+        .collect();
+    Ok(format!("level admin; {}", words.join("; ")))
+}
+
+impl Job<'_> {
+    /// HAProxy's name of one of our servers.
+    fn name(&self, server: &str) -> Result<&str, Error> {
+        self.target.servers.get(server).map(String::as_str).ok_or_else(|| {
+            let instance = &self.target.name;
+            Error::InvalidName(format!("no HAProxy server is configured for \"{server}\" on instance \"{instance}\""))
+        })
+    }
+
+    /// When the time is over in the middle of another look, what was seen says more than where it ended.
+    fn fault(&self, error: Error) -> Fault {
+        let error = match (error, self.seen.take()) {
+            (Error::TimedOut { endpoint, .. }, Some(seen)) => Error::NotProven { endpoint, seen },
+            (error, _) => error,
+        };
+        Fault { error, touched: self.touched.get() }
+    }
+
+    fn replies(&self, commands: &[Command<'_>]) -> Result<Vec<String>, Error> {
+        let outcome = self.client.replies(commands);
+        let touched = match &outcome {
+            Ok(replies) => commands
+                .iter()
+                .zip(replies)
+                .any(|(command, reply)| command.changes() && self.client.judge(command, reply).is_ok()),
+            Err(error) => commands.iter().any(Command::changes) && !error.without_effect(),
+        };
+        self.touched.set(self.touched.get() || touched);
+        outcome
+    }
+
+    fn run(&self, commands: &[Command<'_>]) -> Result<Vec<String>, Error> {
+        let replies = self.replies(commands)?;
+        for (command, reply) in commands.iter().zip(&replies) {
+            self.client.judge(command, reply)?;
+        }
+        Ok(replies)
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        Error::Refused {
+            endpoint: self.client.endpoint.to_string(),
+            command: format!("show servers state {}", self.target.backend),
+            reply: format!("no server \"{name}\" in it"),
+        }
+    }
+
+    fn state_row(&self, command: &Command<'_>, name: &str, reply: &str) -> Result<StateRow, Error> {
+        let rows = self.client.servers_state(command, reply)?;
+        rows.into_iter().find(|row| row.server == name).ok_or_else(|| self.missing(name))
+    }
+
+    /// The server's row in a reply to `show stat BACKEND`, or in that of all proxies: a frontend of the same name can hide the
+    /// backend.
+    fn stat_row(&self, name: &str, reply: &str) -> Result<StatRow, Error> {
+        let find = |rows: Vec<StatRow>| rows.into_iter().find(|row| row.backend == self.target.backend && row.server == name);
+        if let Some(row) = find(self.client.stat(reply)?) {
+            return Ok(row);
+        }
+        let all = self.run(&[Command::ShowStat(None)])?;
+        find(self.client.stat(&all[0])?).ok_or_else(|| self.missing(name))
+    }
+}
+
+/// Looks again and again at growing distances until the deadline.
+struct Patience(Duration);
+
+impl Patience {
+    fn wait(&mut self, job: &Job<'_>, seen: String) -> Result<(), Error> {
+        job.seen.set(Some(seen));
+        let ended = job.client.cancel.pause(self.0, job.client.deadline);
+        self.0 = (self.0 * 2).min(LAST_LOOK);
+        ended.map_err(|why| match why {
+            Interrupted::TimedOut => {
+                Error::TimedOut { endpoint: job.client.endpoint.to_string(), during: "the wait for the state asked for" }
+            }
+            Interrupted::Cancelled => Error::Cancelled,
+        })
+    }
+}
+
+/// Tries again what looks like the gap of a reload. Every job here is idempotent.
+fn again<T>(job: &Job<'_>, work: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    let mut tries = 1;
+    loop {
+        match work() {
+            Err(error) if error.is_transient() && tries < TRIES => {
+                if job.client.cancel.pause(RELOAD_PAUSE, job.client.deadline).is_err() {
+                    return Err(error);
+                }
+                tries += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn with_remedy(error: &Error) -> String {
+    match error.remedy() {
+        "" => error.to_string(),
+        remedy => format!("{error} ({remedy})"),
+    }
+}
+
+/// All instances failed: one message for all, and what is known about the effect.
+fn failure(done: &str, targets: &[HaproxyTarget], faults: &[Fault]) -> Failure {
+    let each: Vec<String> =
+        targets.iter().zip(faults).map(|(target, fault)| format!("{}: {}", target.name, fault.error)).collect();
+    let message = format!("{done} on none of {} HAProxy: {}", targets.len(), each.join("; "));
+    if faults.iter().any(|fault| fault.error == Error::Cancelled) {
+        return Failure::cancelled(message);
+    }
+    let remedy = faults.iter().map(|fault| fault.error.remedy()).find(|remedy| !remedy.is_empty()).unwrap_or_default();
+    let timed_out = |fault: &Fault| matches!(fault.error, Error::TimedOut { .. } | Error::NotProven { .. });
+    if !faults.iter().any(|fault| fault.touched) {
+        Failure::no_effect(message, remedy)
+    } else if faults.iter().any(timed_out) {
+        Failure::timed_out(message, remedy)
+    } else {
+        Failure::unknown(message, remedy)
+    }
+}

@@ -1,0 +1,66 @@
+//! What a call of the public API can fail with: few kinds, chosen by what the caller does next.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::ConfigErrors;
+
+/// Why a call of [`Engine`](super::Engine) did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The configuration cannot be used; nothing was started or changed.
+    #[error("{0}")]
+    Config(ConfigErrors),
+    /// An argument names something that does not exist or is out of range.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// The call does not fit the engine's present state (started twice, not running, a failover in flight).
+    #[error("{0}")]
+    State(String),
+    /// The decision core rejected the command, and says why.
+    #[error("{0}")]
+    Rejected(String),
+    /// The call would wait for the thread it runs on: use [`Engine::request_stop`](super::Engine::request_stop).
+    #[error("called from a thread of the engine itself (an event callback or a host check): use request_stop there")]
+    Reentrant,
+    /// It was not over in time; the engine goes on with it. Calling again waits again.
+    #[error("not over after {0:?}: {1}")]
+    Timeout(Duration, String),
+    /// Another engine uses the same state directory.
+    #[error("another engine{} holds {}: two engines on one service would act against each other; stop it, or give this one its own state_dir",
+        .pid.map_or_else(String::new, |pid| format!(" (process {pid})")), .path.display())]
+    AlreadyRunning {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that wrote itself into it.
+        pid: Option<u32>,
+    },
+    /// The task was never given out, is already answered, or its deadline has passed.
+    #[error("task {0} is not open: answered already, cancelled, or past its deadline")]
+    UnknownTask(u64),
+    /// A bug was caught; decisions are frozen. Status and stop still work.
+    #[error("the engine is faulted, decisions are frozen: {0}")]
+    Faulted(String),
+    /// The operating system refused something the engine cannot do without.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What it said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl EngineError {
+    /// True where the same call may succeed later without anything being changed.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        matches!(self, EngineError::Timeout(..) | EngineError::AlreadyRunning { .. } | EngineError::System { .. })
+    }
+
+    pub(crate) fn system(what: impl Into<String>, source: impl Into<std::io::Error>) -> EngineError {
+        EngineError::System { what: what.into(), source: source.into() }
+    }
+}

@@ -1,0 +1,184 @@
+//! One thread that turns names into addresses; everybody else reads what it last got.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::wire::resolve::{Addresses, Literals};
+
+use super::error::EngineError;
+use super::threads::Threads;
+
+/// Between two looks at a name that is known.
+const REFRESH: Duration = Duration::from_secs(30);
+/// Between two looks at a name that is not.
+const RETRY: Duration = Duration::from_secs(3);
+/// Names it keeps at most.
+const NAMES: usize = 1024;
+/// How long somebody may wait for a name that was never looked up.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// The resolver. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Resolver(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    names: BTreeMap<String, Entry>,
+    closed: bool,
+}
+
+struct Entry {
+    /// What it last resolved to; kept when a later look fails.
+    known: Vec<IpAddr>,
+    /// Why the last look failed.
+    failure: Option<String>,
+    due: Instant,
+    looked: bool,
+}
+
+impl Resolver {
+    /// A resolver that will look after these names too; the others it learns when they are asked for.
+    pub(crate) fn learn<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        let mut state = self.0.state.lock();
+        for name in names {
+            state.want(name);
+        }
+        drop(state);
+        self.0.changed.notify_all();
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// [`EngineError::System`] when the operating system has no thread left.
+    pub(crate) fn start(&self, threads: &Threads) -> Result<(), EngineError> {
+        let shared = Arc::clone(&self.0);
+        threads.spawn("resolve", 0, move || shared.run())
+    }
+
+    /// Ends the thread, after the look it may be in.
+    pub(crate) fn close(&self) {
+        self.0.state.lock().closed = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Addresses for Resolver {
+    fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+        if let Ok(literal) = Literals.addresses(host, port) {
+            return Ok(literal);
+        }
+        let mut state = self.0.state.lock();
+        if state.want(host) {
+            self.0.changed.notify_all();
+        }
+        let until = Instant::now() + FIRST_WAIT;
+        loop {
+            let Some(entry) = state.names.get(host) else {
+                return Err(format!("\"{host}\" is not looked up: {NAMES} names are the most"));
+            };
+            if !entry.known.is_empty() {
+                return Ok(entry.known.iter().map(|ip| SocketAddr::new(*ip, port)).collect());
+            }
+            if entry.looked || state.closed || self.0.changed.wait_until(&mut state, until).timed_out() {
+                let failure = state.names.get(host).and_then(|entry| entry.failure.clone());
+                return Err(failure.unwrap_or_else(|| format!("\"{host}\" has not been resolved yet")));
+            }
+        }
+    }
+}
+
+impl State {
+    fn want(&mut self, name: &str) -> bool {
+        if self.names.contains_key(name) || self.names.len() >= NAMES || Literals.addresses(name, 0).is_ok() {
+            return false;
+        }
+        self.names.insert(name.to_owned(), Entry { known: Vec::new(), failure: None, due: Instant::now(), looked: false });
+        true
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut state = self.state.lock();
+        while !state.closed {
+            let Some((name, due)) = state.names.iter().map(|(name, entry)| (name, entry.due)).min_by_key(|(_, due)| *due) else {
+                self.changed.wait(&mut state);
+                continue;
+            };
+            if due > Instant::now() {
+                self.changed.wait_until(&mut state, due);
+                continue;
+            }
+            let name = name.clone();
+            drop(state);
+            // The one call in the engine that nobody can bound; that is why it has a thread of its own.
+            let looked = (name.as_str(), 0).to_socket_addrs();
+            state = self.state.lock();
+            let Some(entry) = state.names.get_mut(&name) else { continue };
+            entry.looked = true;
+            match looked {
+                Ok(addresses) => {
+                    let mut known: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
+                    known.dedup();
+                    entry.due = Instant::now() + if known.is_empty() { RETRY } else { REFRESH };
+                    entry.failure = known.is_empty().then(|| format!("\"{name}\" has no address"));
+                    if !known.is_empty() {
+                        entry.known = known;
+                    }
+                }
+                Err(error) => {
+                    entry.due = Instant::now() + RETRY;
+                    entry.failure = Some(format!("\"{name}\" does not resolve: {error}"));
+                }
+            }
+            self.changed.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::deadline::Deadline;
+
+    #[test]
+    fn names_resolve_literals_need_no_thread_and_nonsense_is_named() {
+        let resolver = Resolver::default();
+        assert_eq!(resolver.addresses("::1", 5).unwrap(), ["[::1]:5".parse().unwrap()]);
+        let threads = Threads::default();
+        resolver.learn(["localhost", "127.0.0.1"]);
+        resolver.start(&threads).unwrap();
+        while resolver.0.state.lock().names.get("localhost").is_some_and(|entry| !entry.looked) {
+            std::thread::yield_now();
+        }
+        let found = resolver.addresses("localhost", 80).unwrap();
+        assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 80));
+        assert_eq!(resolver.0.state.lock().names.len(), 1, "a literal is not looked up");
+        resolver.close();
+        threads.join(Deadline::after(Duration::from_secs(60))).unwrap();
+    }
+
+    #[test]
+    fn the_last_known_address_outlives_a_failing_look() {
+        let resolver = Resolver::default();
+        let entry = Entry {
+            known: vec!["192.0.2.7".parse().unwrap()],
+            failure: Some("gone".to_owned()),
+            due: Instant::now(),
+            looked: true,
+        };
+        resolver.0.state.lock().names.insert("db1".to_owned(), entry);
+        assert_eq!(resolver.addresses("db1", 1).unwrap(), ["192.0.2.7:1".parse().unwrap()]);
+    }
+}

@@ -1,0 +1,148 @@
+//! Every thread of the engine: named, counted, waited for with a time limit.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle, ThreadId};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::wire::deadline::Deadline;
+
+use super::error::EngineError;
+
+/// Enough for TLS, SSH and JSON; the pages of a stack that are never touched cost nothing.
+const STACK: usize = 512 * 1024;
+
+/// The engine's threads. Clones share one register.
+#[derive(Clone, Default)]
+pub(crate) struct Threads(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    alive: Vec<(ThreadId, String)>,
+    handles: Vec<JoinHandle<()>>,
+    /// What was thrown by a thread that should never end that way.
+    panics: Vec<String>,
+}
+
+impl Threads {
+    /// Starts the thread `fo-<role>-<n>`.
+    ///
+    /// # Errors
+    /// [`EngineError::System`] when the operating system has no thread left.
+    pub(crate) fn spawn(&self, role: &str, n: usize, body: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
+        let name = format!("fo-{role}-{n}");
+        let shared = Arc::clone(&self.0);
+        // Held until the thread is in the register, so that nobody sees it run unregistered.
+        let mut state = self.0.state.lock();
+        let handle = Builder::new()
+            .name(name.clone())
+            .stack_size(STACK)
+            .spawn(move || {
+                let ended = catch_unwind(AssertUnwindSafe(body));
+                let me = std::thread::current().id();
+                let mut state = shared.state.lock();
+                state.alive.retain(|(id, _)| *id != me);
+                if let Err(payload) = ended {
+                    state.panics.push(panic_text(&*payload));
+                }
+                drop(state);
+                shared.ended.notify_all();
+            })
+            .map_err(|error| EngineError::system(format!("cannot start thread {name}"), error))?;
+        state.alive.push((handle.thread().id(), name));
+        // A handle of a thread that ended by itself (a forwarder whose receiver is gone) is not kept for ever.
+        state.handles.retain(|handle| !handle.is_finished());
+        state.handles.push(handle);
+        Ok(())
+    }
+
+    /// True on a thread of this engine.
+    pub(crate) fn is_mine(&self) -> bool {
+        let me = std::thread::current().id();
+        self.0.state.lock().alive.iter().any(|(id, _)| *id == me)
+    }
+
+    /// The names of the living threads, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.0.state.lock().alive.iter().map(|(_, name)| name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    /// What threads threw that should never end that way.
+    pub(crate) fn panics(&self) -> Vec<String> {
+        self.0.state.lock().panics.clone()
+    }
+
+    /// Waits until every thread has ended.
+    ///
+    /// # Errors
+    /// The names of those that had not, at the deadline.
+    pub(crate) fn join(&self, deadline: Deadline) -> Result<(), Vec<String>> {
+        let handles = {
+            let mut state = self.0.state.lock();
+            while !state.alive.is_empty() {
+                if self.0.ended.wait_until(&mut state, deadline.instant()).timed_out() && !state.alive.is_empty() {
+                    return Err(state.alive.iter().map(|(_, name)| name.clone()).collect());
+                }
+            }
+            std::mem::take(&mut state.handles)
+        };
+        for handle in handles {
+            // It has left the register already: only its very last instructions are waited for.
+            let _ = handle.join();
+        }
+        Ok(())
+    }
+}
+
+/// The text of a caught panic.
+pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a text".to_owned());
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::deadline::Cancel;
+    use std::time::Duration;
+
+    #[test]
+    fn a_thread_is_named_counted_and_waited_for() {
+        let threads = Threads::default();
+        let cancel = Cancel::new().unwrap();
+        let (inside, seen) = (cancel.clone(), threads.clone());
+        threads
+            .spawn("test", 3, move || {
+                assert!(seen.is_mine());
+                let _ = inside.pause(Duration::from_secs(600), Deadline::after(Duration::from_secs(600)));
+            })
+            .unwrap();
+        assert_eq!(threads.names(), ["fo-test-3"]);
+        assert!(!threads.is_mine());
+        assert_eq!(threads.join(Deadline::after(Duration::ZERO)), Err(vec!["fo-test-3".to_owned()]));
+        cancel.cancel();
+        threads.join(Deadline::after(Duration::from_secs(60))).unwrap();
+        assert!(threads.names().is_empty());
+    }
+
+    #[test]
+    fn a_panic_ends_the_thread_and_is_kept() {
+        let threads = Threads::default();
+        threads.spawn("test", 0, || panic!("planted")).unwrap();
+        threads.join(Deadline::after(Duration::from_secs(60))).unwrap();
+        assert_eq!(threads.panics(), ["planted"]);
+    }
+}

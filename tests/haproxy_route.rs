@@ -1,0 +1,663 @@
+//! The managed route against real HAProxy processes, and against a fake one for answers no real one gives.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command as Process, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use failover::action::route::{HaproxyTarget, Route, ServerSeen};
+use failover::core::output::FailureKind;
+use failover::core::sample::RouteInstance;
+use failover::wire::deadline::{Cancel, Deadline};
+use failover::wire::haproxy::{AdminState, Client, Command, Endpoint, Error};
+use failover::wire::resolve::Literals;
+
+/// Longer than anything here takes: it ends a hung test.
+const WATCHDOG: Duration = Duration::from_secs(30);
+
+fn deadline() -> Deadline {
+    Deadline::after(WATCHDOG)
+}
+
+fn cancel() -> Cancel {
+    Cancel::new().unwrap()
+}
+
+/// Asks until the answer is yes.
+fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let until = deadline();
+    while !is() {
+        assert!(!until.is_over(), "{what} did not come about");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A server that greets with its name and then says back what it hears.
+struct Backend {
+    port: u16,
+}
+
+impl Backend {
+    fn start(name: &'static str) -> Backend {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for mut client in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let _ = client.write_all(format!("{name}\n").as_bytes());
+                    let _ = std::io::copy(&mut client.try_clone().unwrap(), &mut client);
+                });
+            }
+        });
+        Backend { port }
+    }
+}
+
+/// A client through the HAProxy, with its session open.
+struct Session {
+    stream: BufReader<TcpStream>,
+}
+
+impl Session {
+    /// Who answered, or nothing where HAProxy has no server to give.
+    fn open(port: u16) -> (Session, String) {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(WATCHDOG)).unwrap();
+        let mut session = Session { stream: BufReader::new(stream) };
+        let mut name = String::new();
+        let _ = session.stream.read_line(&mut name);
+        (session, name.trim().to_owned())
+    }
+
+    fn wait_for_end(&mut self) {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "the session was not ended"),
+        }
+    }
+
+    fn is_alive(&mut self) -> bool {
+        let mut line = String::new();
+        self.stream.get_mut().write_all(b"ping\n").is_ok() && self.stream.read_line(&mut line).is_ok() && line == "ping\n"
+    }
+}
+
+fn as_nobody(program: &str) -> Process {
+    if !rustix::process::geteuid().is_root() {
+        return Process::new(program);
+    }
+    let mut process = Process::new("setpriv");
+    process.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", program]);
+    process
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A folder that the unprivileged user may write to.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    folder
+}
+
+struct Haproxy {
+    folder: tempfile::TempDir,
+    process: Option<Child>,
+    front: u16,
+    admin: u16,
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Haproxy {
+    /// `servers` are the lines of the backend `pg`, without the word `server`.
+    fn start(servers: &[String]) -> Haproxy {
+        let folder = folder();
+        let mut haproxy = Haproxy { folder, process: None, front: 0, admin: 0 };
+        // A port that was free a moment ago may be taken by now.
+        for _ in 0..5 {
+            haproxy.front = free_port();
+            haproxy.admin = free_port();
+            std::fs::write(haproxy.path("haproxy.cfg"), haproxy.config(servers)).unwrap();
+            haproxy.launch();
+            if haproxy.wait_until_up() {
+                return haproxy;
+            }
+        }
+        panic!("haproxy did not start");
+    }
+
+    fn config(&self, servers: &[String]) -> String {
+        let folder = self.folder.path().display();
+        let servers = servers.join("\n  server ");
+        format!(
+            "global\n  maxconn 100\n  stats socket {folder}/admin.sock mode 666 level admin\n  \
+             stats socket {folder}/operator.sock mode 666 level operator\n  \
+             stats socket ipv4@127.0.0.1:{} level admin\n\
+             defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
+             frontend pg\n  bind 127.0.0.1:{}\n  default_backend pg\n\
+             backend pg\n  server {servers}\n",
+            self.admin, self.front
+        )
+    }
+
+    fn launch(&mut self) {
+        let mut process = as_nobody("haproxy");
+        process.arg("-db").arg("-q").arg("-f").arg(self.path("haproxy.cfg")).stdin(Stdio::null()).stderr(Stdio::null());
+        self.process = Some(process.spawn().expect("haproxy is installed"));
+    }
+
+    fn wait_until_up(&mut self) -> bool {
+        let until = deadline();
+        while UnixStream::connect(self.path("admin.sock")).is_err() {
+            if until.is_over() || self.process.as_mut().is_none_or(|process| process.try_wait().unwrap().is_some()) {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// A new process, as after a reload: every state set before is forgotten.
+    fn restart(&mut self) {
+        self.kill();
+        self.launch();
+        assert!(self.wait_until_up());
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(self.process.as_ref().unwrap());
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn unix(&self, name: &str) -> HaproxyTarget {
+        target(name, Endpoint::Unix(self.path("admin.sock")))
+    }
+
+    fn operator(&self, name: &str) -> HaproxyTarget {
+        target(name, Endpoint::Unix(self.path("operator.sock")))
+    }
+
+    fn tcp(&self, name: &str) -> HaproxyTarget {
+        target(name, Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: self.admin })
+    }
+
+    /// Sends commands of the test's own.
+    fn tell(&self, commands: &[Command<'_>]) {
+        let endpoint = Endpoint::Unix(self.path("admin.sock"));
+        Client { endpoint: &endpoint, addresses: &Literals, deadline: deadline(), cancel: &cancel() }.run(commands).unwrap();
+    }
+
+    fn seen(&self) -> BTreeMap<String, ServerSeen> {
+        let mut seen = route(vec![self.unix("seen")]).look(deadline(), &cancel());
+        seen.remove(0).servers.unwrap().into_iter().map(|server| (server.server.clone(), server)).collect()
+    }
+}
+
+fn target(name: &str, endpoint: Endpoint) -> HaproxyTarget {
+    HaproxyTarget {
+        name: name.to_owned(),
+        endpoint,
+        backend: "pg".to_owned(),
+        servers: [("alpha", "db1"), ("beta", "db2")].map(|(ours, theirs)| (ours.to_owned(), theirs.to_owned())).into(),
+        weight: None,
+    }
+}
+
+fn route(targets: Vec<HaproxyTarget>) -> Route {
+    Route::new(targets, Arc::new(Literals))
+}
+
+/// Two servers: the primary takes the traffic, the standby is in maintenance.
+fn pair(first: &Backend, second: &Backend) -> Vec<String> {
+    vec![format!("db1 127.0.0.1:{}", first.port), format!("db2 127.0.0.1:{} disabled", second.port)]
+}
+
+fn ok(instances: &[RouteInstance]) -> Vec<bool> {
+    instances.iter().map(|instance| instance.result.is_ok()).collect()
+}
+
+fn error_of(instance: &RouteInstance) -> &str {
+    instance.result.as_ref().unwrap_err()
+}
+
+#[test]
+fn a_failover_ends_old_sessions_and_moves_new_ones_on_every_instance() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let (one, two) = (Haproxy::start(&pair(&alpha, &beta)), Haproxy::start(&pair(&alpha, &beta)));
+    let route = route(vec![one.unix("one"), two.tcp("two")]);
+    let mut sessions: Vec<Session> = [one.front, one.front, two.front]
+        .into_iter()
+        .map(|port| {
+            let (session, name) = Session::open(port);
+            assert_eq!(name, "alpha");
+            session
+        })
+        .collect();
+
+    let out = route.take_out("alpha", deadline(), &cancel()).unwrap();
+    assert_eq!(ok(&out), [true, true], "{out:?}");
+    sessions.iter_mut().for_each(Session::wait_for_end);
+    for haproxy in [&one, &two] {
+        let seen = haproxy.seen();
+        assert_eq!((seen["alpha"].admin, seen["alpha"].sessions, seen["alpha"].up), (AdminState::Maint, 0, false));
+        let (_, nobody) = Session::open(haproxy.front);
+        assert_eq!(nobody, "", "no server takes traffic");
+    }
+    // Again: the work is found done.
+    assert_eq!(ok(&route.take_out("alpha", deadline(), &cancel()).unwrap()), [true, true]);
+
+    let moved = route.bring_in("beta", deadline(), &cancel()).unwrap();
+    assert_eq!(ok(&moved), [true, true], "{moved:?}");
+    for haproxy in [&one, &two] {
+        let (mut session, name) = Session::open(haproxy.front);
+        assert_eq!(name, "beta");
+        // Again, with traffic: the sessions of the server that serves are left alone.
+        assert_eq!(ok(&route.bring_in("beta", deadline(), &cancel()).unwrap()), [true, true]);
+        assert!(session.is_alive());
+    }
+}
+
+#[test]
+fn bringing_in_takes_the_others_out_and_ends_their_sessions() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let haproxy = Haproxy::start(&pair(&alpha, &beta));
+    let (mut old, name) = Session::open(haproxy.front);
+    assert_eq!(name, "alpha");
+    route(vec![haproxy.unix("one")]).bring_in("beta", deadline(), &cancel()).unwrap();
+    old.wait_for_end();
+    let seen = haproxy.seen();
+    assert_eq!((seen["alpha"].admin, seen["beta"].admin), (AdminState::Maint, AdminState::Ready));
+    assert_eq!(Session::open(haproxy.front).1, "beta");
+}
+
+#[test]
+fn restoring_gives_back_state_and_weight_as_they_were() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let haproxy = Haproxy::start(&pair(&alpha, &beta));
+    let route = route(vec![haproxy.unix("one")]);
+    let server = "db1";
+    for (state, weight) in [(AdminState::Ready, 7), (AdminState::Drain, 1), (AdminState::Maint, 250)] {
+        haproxy.tell(&[
+            Command::SetWeight { backend: "pg", server, weight },
+            Command::SetState { backend: "pg", server, state: AdminState::Ready },
+            Command::SetState { backend: "pg", server, state },
+        ]);
+        // Twice: the second time must not take its own work for what was before.
+        for _ in 0..2 {
+            route.take_out("alpha", deadline(), &cancel()).unwrap();
+            assert_eq!(haproxy.seen()["alpha"].admin, AdminState::Maint);
+        }
+        haproxy.tell(&[Command::SetWeight { backend: "pg", server, weight: 3 }]);
+        for _ in 0..2 {
+            route.restore("alpha", deadline(), &cancel()).unwrap();
+            let seen = haproxy.seen();
+            assert_eq!((seen["alpha"].admin, seen["alpha"].weight), (state, weight));
+        }
+    }
+}
+
+#[test]
+fn a_server_that_was_never_taken_out_is_made_ready() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let haproxy = Haproxy::start(&pair(&alpha, &beta));
+    let restored = route(vec![haproxy.unix("one")]).restore("beta", deadline(), &cancel()).unwrap();
+    assert!(restored[0].result.as_ref().unwrap().contains("nothing remembered"));
+    assert_eq!(haproxy.seen()["beta"].admin, AdminState::Ready);
+}
+
+#[test]
+fn a_server_with_weight_zero_gets_a_weight_that_takes_traffic() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let haproxy = Haproxy::start(&pair(&alpha, &beta));
+    haproxy.tell(&[Command::SetWeight { backend: "pg", server: "db2", weight: 0 }]);
+    route(vec![haproxy.unix("one")]).bring_in("beta", deadline(), &cancel()).unwrap();
+    assert_eq!(haproxy.seen()["beta"].weight, 1);
+    let heavy = HaproxyTarget { weight: Some(77), ..haproxy.tcp("one") };
+    route(vec![heavy]).bring_in("beta", deadline(), &cancel()).unwrap();
+    assert_eq!(haproxy.seen()["beta"].weight, 77);
+    assert_eq!(Session::open(haproxy.front).1, "beta");
+}
+
+#[test]
+fn a_server_that_haproxys_own_check_holds_down_is_set_up() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let closed = free_port();
+    let haproxy = Haproxy::start(&[
+        format!("db1 127.0.0.1:{}", alpha.port),
+        format!("db2 127.0.0.1:{} check port {closed} inter 500ms fall 1 rise 1000", beta.port),
+    ]);
+    eventually("HAProxy's check fails", || haproxy.seen()["beta"].status.starts_with("DOWN"));
+    let moved = route(vec![haproxy.unix("one")]).bring_in("beta", deadline(), &cancel()).unwrap();
+    assert!(moved[0].result.as_ref().unwrap().contains("against HAProxy's own check"), "{moved:?}");
+}
+
+#[test]
+fn a_socket_without_level_admin_is_named_before_and_at_the_failover() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let haproxy = Haproxy::start(&pair(&alpha, &beta));
+    let both = route(vec![haproxy.operator("poor"), haproxy.unix("rich")]);
+
+    let surveyed = both.survey(deadline(), &cancel());
+    assert_eq!(ok(&surveyed), [false, true], "{surveyed:?}");
+    assert!(error_of(&surveyed[0]).contains("level admin"));
+    assert!(surveyed[1].result.as_ref().unwrap().contains("alpha no check (ready)"), "{surveyed:?}");
+    assert_eq!(haproxy.seen()["alpha"].admin, AdminState::Ready, "a survey changes nothing");
+
+    let out = both.take_out("alpha", deadline(), &cancel()).unwrap();
+    assert_eq!(ok(&out), [false, true]);
+    assert!(error_of(&out[0]).contains("permission denied"));
+
+    let poor = route(vec![haproxy.operator("poor")]);
+    for failure in [
+        poor.take_out("alpha", deadline(), &cancel()).unwrap_err(),
+        poor.bring_in("alpha", deadline(), &cancel()).unwrap_err(),
+        poor.restore("alpha", deadline(), &cancel()).unwrap_err(),
+    ] {
+        assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
+        assert!(failure.remedy.contains("level admin"), "{failure:?}");
+    }
+}
+
+#[test]
+fn an_instance_that_dies_costs_only_itself() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let (one, mut two) = (Haproxy::start(&pair(&alpha, &beta)), Haproxy::start(&pair(&alpha, &beta)));
+    let route = route(vec![one.unix("one"), two.unix("two")]);
+    route.take_out("alpha", deadline(), &cancel()).unwrap();
+    two.kill();
+    let moved = route.bring_in("beta", deadline(), &cancel()).unwrap();
+    assert_eq!(ok(&moved), [true, false]);
+    assert!(error_of(&moved[1]).contains("no HAProxy listens"), "{moved:?}");
+    assert_eq!(Session::open(one.front).1, "beta");
+
+    std::fs::remove_file(two.path("admin.sock")).unwrap();
+    let surveyed = route.survey(deadline(), &cancel());
+    assert_eq!(ok(&surveyed), [true, false]);
+    assert!(error_of(&surveyed[1]).contains("no such socket"), "{surveyed:?}");
+}
+
+#[test]
+fn when_every_instance_is_gone_nothing_was_changed_and_it_says_so() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let mut haproxy = Haproxy::start(&pair(&alpha, &beta));
+    let route = route(vec![haproxy.unix("unix"), haproxy.tcp("tcp")]);
+    haproxy.kill();
+    let failure = route.take_out("alpha", deadline(), &cancel()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
+    assert!(failure.message.contains("unix: ") && failure.message.contains("tcp: "), "{failure:?}");
+    assert!(failure.remedy.contains("start HAProxy"));
+}
+
+#[test]
+fn an_instance_that_hangs_costs_only_itself() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let (one, two) = (Haproxy::start(&pair(&alpha, &beta)), Haproxy::start(&pair(&alpha, &beta)));
+    two.signal(rustix::process::Signal::STOP);
+    let both = route(vec![two.tcp("hung"), one.unix("one")]);
+    let out = both.take_out("alpha", Deadline::after(Duration::from_millis(300)), &cancel()).unwrap();
+    assert_eq!(ok(&out), [false, true]);
+    assert!(error_of(&out[0]).contains("deadline"), "{out:?}");
+
+    // All of them: the effect is not known, for the command may be carried out when it wakes up.
+    let failure =
+        route(vec![two.unix("hung")]).take_out("alpha", Deadline::after(Duration::from_millis(200)), &cancel()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::TimedOut, "{failure:?}");
+
+    let signal = cancel();
+    let waiter = {
+        let signal = signal.clone();
+        let hung = route(vec![two.unix("hung")]);
+        std::thread::spawn(move || hung.bring_in("beta", deadline(), &signal).unwrap_err())
+    };
+    signal.cancel();
+    assert_eq!(waiter.join().unwrap().kind, FailureKind::Cancelled);
+
+    two.signal(rustix::process::Signal::CONT);
+    assert_eq!(ok(&both.take_out("alpha", deadline(), &cancel()).unwrap()), [true, true]);
+}
+
+#[test]
+fn unknown_names_are_named_and_change_nothing() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let haproxy = Haproxy::start(&pair(&alpha, &beta));
+    let mut no_server = haproxy.unix("one");
+    no_server.servers.insert("alpha".to_owned(), "db9".to_owned());
+    let no_backend = HaproxyTarget { backend: "nope".to_owned(), ..haproxy.unix("one") };
+    let bad_name = HaproxyTarget { backend: "pg;quit".to_owned(), ..haproxy.unix("one") };
+    let mut unmapped = haproxy.unix("one");
+    unmapped.servers.remove("alpha");
+    for (target, words) in
+        [(no_server, "db9"), (no_backend, "Can't find backend"), (bad_name, "';'"), (unmapped, "no HAProxy server is configured")]
+    {
+        let route = route(vec![target]);
+        for failure in [
+            route.take_out("alpha", deadline(), &cancel()).unwrap_err(),
+            route.bring_in("alpha", deadline(), &cancel()).unwrap_err(),
+        ] {
+            assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
+            assert!(failure.message.contains(words) || failure.message.contains("No such"), "{failure:?}");
+            assert!(!failure.remedy.is_empty());
+        }
+    }
+    assert_eq!(haproxy.seen()["alpha"].admin, AdminState::Ready);
+}
+
+#[test]
+fn a_haproxy_that_forgot_everything_in_a_reload_is_noticed_and_told_again() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let mut haproxy = Haproxy::start(&pair(&alpha, &beta));
+    let route = route(vec![haproxy.unix("one")]);
+    route.bring_in("beta", deadline(), &cancel()).unwrap();
+    haproxy.restart();
+    let seen = route.look(deadline(), &cancel()).remove(0).servers.unwrap();
+    assert!(seen.iter().any(|server| server.server == "alpha" && server.up), "{seen:?}");
+    route.bring_in("beta", deadline(), &cancel()).unwrap();
+    assert_eq!(Session::open(haproxy.front).1, "beta");
+}
+
+#[test]
+fn a_socket_that_is_gone_for_the_moment_of_a_reload_is_tried_again() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let haproxy = Haproxy::start(&pair(&alpha, &beta));
+    let socket = haproxy.path("admin.sock");
+    let fake = Fake::start(move |nth, line, stream| {
+        // Twice as HAProxy dies: once at once, once in the middle of the answer. Then the new one is there.
+        match nth {
+            0 => {}
+            1 => drop(stream.write_all(b"1\n# be_id")),
+            _ => {
+                let mut real = UnixStream::connect(&socket).unwrap();
+                real.write_all(line.as_bytes()).unwrap();
+                std::io::copy(&mut real, stream).unwrap();
+            }
+        }
+    });
+    let out = route(vec![fake.target()]).take_out("alpha", deadline(), &cancel()).unwrap();
+    assert_eq!(ok(&out), [true], "{out:?}");
+}
+
+#[test]
+fn a_route_without_instances_has_nothing_to_do() {
+    let route = route(vec![]);
+    assert_eq!(route.take_out("alpha", deadline(), &cancel()), Ok(vec![]));
+    assert_eq!(route.bring_in("alpha", deadline(), &cancel()), Ok(vec![]));
+    assert!(route.survey(deadline(), &cancel()).is_empty());
+}
+
+/// Something that listens on a UNIX socket and answers as the test says. The connection is closed after the answer.
+struct Fake {
+    folder: tempfile::TempDir,
+    lines: Receiver<String>,
+}
+
+impl Fake {
+    fn start(mut answer: impl FnMut(usize, &str, &mut UnixStream) + Send + 'static) -> Fake {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("fake.sock")).unwrap();
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for (nth, mut stream) in listener.incoming().flatten().enumerate() {
+                let mut line = String::new();
+                if BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).is_ok() {
+                    let _ = sender.send(line.clone());
+                    answer(nth, &line, &mut stream);
+                }
+            }
+        });
+        Fake { folder, lines }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::Unix(self.folder.path().join("fake.sock"))
+    }
+
+    fn target(&self) -> HaproxyTarget {
+        target("fake", self.endpoint())
+    }
+
+    fn ask(&self, commands: &[Command<'_>], deadline: Deadline) -> Result<Vec<String>, Error> {
+        let endpoint = self.endpoint();
+        Client { endpoint: &endpoint, addresses: &Literals, deadline, cancel: &cancel() }.run(commands)
+    }
+}
+
+#[test]
+fn a_haproxy_with_columns_in_another_order_that_drips_its_answers_is_understood() {
+    let mut maint = false;
+    let fake = Fake::start(move |_, line, stream| {
+        let mut answer = String::new();
+        for command in line.trim().split(';') {
+            match command {
+                "show servers state pg" => {
+                    let admin = u8::from(maint);
+                    answer.push_str("1\n# srv_new srv_iweight srv_uweight srv_admin_state srv_op_state srv_name be_name\n");
+                    let _ = write!(answer, "- 1 9 {admin} 2 db1 pg\n- 1 1 1 0 db2 pg\n\n");
+                }
+                "show stat pg 4 -1" => {
+                    let status = if maint { "MAINT" } else { "UP" };
+                    answer.push_str("# scur,new,status,svname,pxname\n");
+                    let _ = write!(answer, "0,\"a, \"\"b\"\"\",{status},db1,pg\n0,,MAINT,db2,pg\n\n");
+                }
+                "set server pg/db1 state maint" => {
+                    maint = true;
+                    answer.push('\n');
+                }
+                "shutdown sessions server pg/db1" => answer.push('\n'),
+                other => panic!("{other}"),
+            }
+        }
+        for byte in answer.as_bytes() {
+            let _ = stream.write_all(&[*byte]);
+        }
+    });
+    let out = route(vec![fake.target()]).take_out("alpha", deadline(), &cancel()).unwrap();
+    assert_eq!(ok(&out), [true], "{out:?}");
+    assert_eq!(
+        fake.lines.recv().unwrap(),
+        "show servers state pg;set server pg/db1 state maint;shutdown sessions server pg/db1;show stat pg 4 -1\n"
+    );
+}
+
+#[test]
+fn answers_no_haproxy_gives_are_errors_with_a_name() {
+    let state = "1\n# be_name srv_name srv_op_state srv_admin_state srv_uweight srv_iweight\npg db1 2 0 1 1\n\n";
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("a banner", b"SSH-2.0-OpenSSH_9.2p1\r\n".to_vec(), "closed in the middle"),
+        ("a web page", b"HTTP/1.0 400 Bad Request\n\n<html>\n\n<p>\n\nx\n\ny\n\n".to_vec(), "more than one reply"),
+        ("binary", vec![0, 255, 10, 10, 7, 10, 10, 10, 10], "without the header"),
+        ("nothing", Vec::new(), "closed without an answer"),
+        ("half an answer", state.as_bytes()[..40].to_vec(), "closed in the middle"),
+        ("one reply of four", state.as_bytes().to_vec(), "1 of 4 commands"),
+        ("an unknown command", format!("{state}Unknown command.\n\n\n\n").into_bytes(), "Unknown command."),
+        ("no table at last", format!("{state}\n\nno table\n\n").into_bytes(), "without the header"),
+    ];
+    for (name, bytes, words) in cases {
+        let answer = bytes.clone();
+        let fake = Fake::start(move |_, _, stream| drop(stream.write_all(&answer)));
+        let failure = route(vec![fake.target()]).take_out("alpha", deadline(), &cancel()).unwrap_err();
+        assert!(failure.message.contains(words), "{name}: {failure:?}");
+        assert!(!failure.message.chars().any(char::is_control), "{name}: {failure:?}");
+    }
+}
+
+#[test]
+fn an_endless_answer_is_cut_off() {
+    let fake = Fake::start(|_, _, stream| while stream.write_all(&[b'x'; 8192]).is_ok() {});
+    assert!(matches!(fake.ask(&[Command::ShowLevel], deadline()), Err(Error::TooLong { .. })));
+}
+
+#[test]
+fn a_dripping_answer_ends_at_the_deadline() {
+    let fake = Fake::start(|_, _, stream| {
+        while stream.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let answer = fake.ask(&[Command::ShowLevel], Deadline::after(Duration::from_millis(200)));
+    assert!(matches!(answer, Err(Error::TimedOut { during: "the answer", .. })), "{answer:?}");
+}
+
+#[test]
+fn a_server_that_never_reaches_the_state_is_not_proven() {
+    // It accepts everything and does nothing: the state read back stays what it was.
+    let fake = Fake::start(|_, line, stream| {
+        let mut answer = String::new();
+        for command in line.trim().split(';') {
+            answer.push_str(match command {
+                "show servers state pg" => {
+                    "1\n# be_name srv_name srv_op_state srv_admin_state srv_uweight srv_iweight\npg db1 2 0 1 1\npg db2 0 1 1 1\n\n"
+                }
+                "show stat pg 4 -1" => "# pxname,svname,scur,status\npg,db1,4,UP\npg,db2,0,MAINT\n\n",
+                _ => "\n",
+            });
+        }
+        drop(stream.write_all(answer.as_bytes()));
+    });
+    let route = route(vec![fake.target()]);
+    let failure = route.take_out("alpha", Deadline::after(Duration::from_millis(200)), &cancel()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::TimedOut);
+    assert!(failure.message.contains("read back as pg/db1 UP, 4 sessions"), "{failure:?}");
+    let failure = route.bring_in("beta", Deadline::after(Duration::from_millis(200)), &cancel()).unwrap_err();
+    assert!(failure.message.contains("read back as pg/db2 MAINT"), "{failure:?}");
+}
+
+#[test]
+fn a_file_that_is_no_socket_is_an_unreachable_instance() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let long = Path::new("/tmp").join("x".repeat(200));
+    for path in [file, long, folder.path().to_owned()] {
+        let failure = route(vec![target("one", Endpoint::Unix(path))]).take_out("alpha", deadline(), &cancel()).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
+    }
+    let named = target("one", Endpoint::Tcp { host: "lb.example".to_owned(), port: 1 });
+    let failure = route(vec![named]).take_out("alpha", deadline(), &cancel()).unwrap_err();
+    assert!(failure.message.contains("lb.example"), "{failure:?}");
+}
