@@ -316,7 +316,10 @@ impl Hearing {
     fn take(&mut self, line: &str) {
         // A login script may chat before; nothing may follow the end.
         if !self.greeted || self.complete {
-            self.greeted |= line == GREETING;
+            if line == GREETING {
+                self.greeted = true;
+                self.since = Instant::now();
+            }
             return;
         }
         let Some((key, value)) = line.split_once('=') else { return };
