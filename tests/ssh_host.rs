@@ -135,15 +135,26 @@ struct Sshd {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        for pid in self.descendants() {
-            signal(pid, "KILL");
-        }
+        let served = self.served();
         let _ = self.process.kill();
         let _ = self.process.wait();
+        for pid in served {
+            signal(pid, "KILL");
+        }
     }
 }
 
 impl Sshd {
+    /// Everything that was started by a session of this server, also what the session left behind.
+    fn served(&self) -> Vec<u32> {
+        let mark = format!(" 127.0.0.1 {}\0", self.port);
+        let marked = |pid: &u32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.windows(mark.len()).any(|window| window == mark.as_bytes())
+        };
+        self.descendants().into_iter().chain(processes().into_iter().filter(marked)).collect()
+    }
+
     /// Starts one that takes the key `key` in its folder, with `options` before it in `authorized_keys`.
     fn start(options: &str) -> Sshd {
         let folder = folder();
@@ -760,7 +771,9 @@ fn the_agent_is_asked_and_a_stuck_one_is_passed_over() {
         }
     }
     let socket = sshd.path("agent");
-    let agent = Agent(Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap());
+    let agent = Agent(
+        Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap(),
+    );
     eventually("the agent's socket", || socket.exists().then_some(()));
     let empty = ask(&socket);
     output(Command::new("ssh-add").arg("-q").arg(sshd.path("key")).env("SSH_AUTH_SOCK", &socket));
@@ -1107,5 +1120,63 @@ fn an_answer_that_is_none_of_ours_is_named() {
         let failure = control.fence(FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap_err();
         assert!(failure.message.contains(words), "{command}: {failure:?}");
         assert!(control.word(false, far(), &never()).is_err());
+    }
+}
+
+// The rights.
+
+#[test]
+fn the_role_may_do_what_a_failover_needs_and_nothing_else() {
+    let server = Server::start();
+    let role = "fail over's";
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/rights.sql");
+    let copy = server.folder.path().join("rights.sql");
+    fs::copy(script, &copy).unwrap();
+    give(&copy);
+    server.connect().unwrap().batch_execute("CREATE TABLE orders (id int)").unwrap();
+    for time in ["first", "second"] {
+        let said = output(
+            as_account(pg("psql"))
+                .args(["-X", "-h", "127.0.0.1", "-p", &server.port.to_string(), "-U", "postgres", "-d", "postgres"])
+                .args(["-v", &format!("role={role}"), "-f"])
+                .arg(&copy),
+        );
+        assert_eq!(said, "", "{time}");
+    }
+    let mut config = postgres::Config::new();
+    config.host("127.0.0.1").port(server.port).user(role).dbname("postgres");
+    let mut client = config.connect(postgres::NoTls).unwrap();
+    for allowed in [
+        "SELECT * FROM pg_stat_replication",
+        "SELECT * FROM pg_stat_wal_receiver",
+        "SELECT system_identifier FROM pg_control_system()",
+        "SELECT pg_current_wal_flush_lsn(), pg_walfile_name(pg_current_wal_lsn())",
+        "BEGIN; SET LOCAL synchronous_commit = local; SELECT pg_logical_emit_message(true, 'libfailover', 'x'); COMMIT",
+        "SELECT setting FROM pg_settings WHERE name = 'data_directory' AND setting IS NOT NULL",
+        "ALTER SYSTEM SET synchronous_standby_names = ''",
+        "ALTER SYSTEM RESET synchronous_standby_names",
+        "SELECT pg_reload_conf()",
+    ] {
+        client.batch_execute(allowed).unwrap_or_else(|error| panic!("{allowed}: {error:?}"));
+    }
+    // Not in recovery: the error is the server's state, not the lack of a right.
+    let refused = client.batch_execute("SELECT pg_promote(false)").unwrap_err();
+    assert_eq!(refused.code().unwrap().code(), "55000", "{refused:?}");
+    let row = client
+        .query_one("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'checkpointer' AND wait_event IS NOT NULL", &[]);
+    assert_eq!(row.unwrap().get::<_, i64>(0), 1, "other sessions' states are visible");
+    for forbidden in [
+        "SELECT * FROM orders",
+        "CREATE TABLE mine (id int)",
+        "ALTER SYSTEM SET fsync = off",
+        "ALTER SYSTEM SET primary_conninfo = ''",
+        "SELECT pg_read_file('PG_VERSION')",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "CREATE ROLE another",
+        "SELECT pg_switch_wal()",
+        "CREATE DATABASE another",
+    ] {
+        let Err(refused) = client.batch_execute(forbidden) else { panic!("{forbidden} was allowed") };
+        assert_eq!(refused.code().unwrap().code(), "42501", "{forbidden}: {refused:?}");
     }
 }
