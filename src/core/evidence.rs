@@ -166,11 +166,26 @@ impl Suspicion {
         self.close = Some((now, close));
     }
 
-    /// The host answered, or could not be asked.
-    pub fn host_replied(&mut self, now: Mono, reply: Result<HostWord, Failure>) {
+    /// The host answered, or could not be asked. True if that is news.
+    pub fn host_replied(&mut self, now: Mono, reply: Result<HostWord, Failure>) -> bool {
+        let said = |reply: &HostReply| match reply {
+            HostReply::Word(word) => word.message.clone(),
+            HostReply::Silent { why, .. } => why.clone(),
+        };
+        let before = self.host.as_ref().map(said);
+        let news =
+            before.as_deref() != Some(reply.as_ref().map_or_else(|failure| failure.message.as_str(), |word| &word.message));
         match reply {
-            Ok(word) => {
-                self.note(now, format!("host: {}", word.message));
+            Ok(mut word) => {
+                if let Some(before) = self.word()
+                    && word.local_answer == LocalAnswer::NotAsked
+                    && word.postmaster == before.postmaster
+                {
+                    word.local_answer = before.local_answer;
+                }
+                if news {
+                    self.note(now, format!("host: {}", word.message));
+                }
                 self.host = Some(HostReply::Word(word));
             }
             Err(failure) => {
@@ -178,10 +193,13 @@ impl Suspicion {
                     Some(HostReply::Silent { times, .. }) => times.saturating_add(1),
                     _ => 1,
                 };
-                self.note(now, format!("host could not be asked: {}", failure.message));
+                if news {
+                    self.note(now, format!("host could not be asked: {}", failure.message));
+                }
                 self.host = Some(HostReply::Silent { at: now, why: failure.message, times });
             }
         }
+        news
     }
 
     /// The host's word, if it has one.

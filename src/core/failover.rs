@@ -47,7 +47,7 @@ impl Service {
         self.refusal = None;
         self.manual_reason = None;
         let evidence = self.evidence(class, &suspicion, require, &waiver, fx.now);
-        let times = Times { detected: suspicion.since, confirmed: fx.now, ..Times::default() };
+        let times = Times { detected: self.died_at(suspicion.since), confirmed: fx.now, ..Times::default() };
         let plan = Plan {
             generation: self.generation,
             class,
@@ -103,6 +103,12 @@ impl Service {
             ],
         );
         self.window.clear();
+        if host_silent {
+            // A question that nobody answers must not stand before the plan.
+            for (id, _, _) in self.errands.drain(..) {
+                fx.push(Output::CancelAction(id));
+            }
+        }
         self.plan = Some(plan);
         self.drive(fx);
     }
@@ -146,7 +152,7 @@ impl Service {
                 if log.synchronous { ", synchronous replication" } else { "" }
             ));
         }
-        for (server, result) in self.examine_standbys(self.subject(), suspicion.since, waiver, now) {
+        for (server, result) in self.examine_standbys(self.subject(), self.died_at(suspicion.since), waiver, now) {
             let name = self.server_name(server);
             lines.push(match result {
                 Ok(candidate) => format!("candidate {name}: {}", describe(&candidate)),
@@ -514,11 +520,12 @@ impl Service {
         let Some(plan) = &self.plan else { return };
         let until = last_acknowledgement(plan);
         let reference = self.reference(until);
+        let lived = plan.times.detected;
         let mut chosen: Vec<Candidate> = Vec::new();
         let mut reasons: Vec<(ServerId, CandidateRefusal)> = Vec::new();
         for position in positions {
             let sample = position.sample.as_ref().map_err(Clone::clone);
-            match self.examine(position.server, sample, reference.as_ref(), &plan.waiver, &plan.refused) {
+            match self.examine(position.server, sample, reference.as_ref(), lived, &plan.waiver, &plan.refused) {
                 Ok(candidate) => chosen.push(candidate),
                 Err(reason) => reasons.push((position.server, reason)),
             }
@@ -710,6 +717,7 @@ impl Service {
         self.primary = Some(chosen.server);
         self.log = None;
         self.suspicion = None;
+        self.bad_since = None;
         self.window.clear();
         self.cooldown_until = fx.now + self.model.trigger.cooldown;
         self.servers[usize::from(plan.old.0)].deposed = true;
@@ -763,6 +771,12 @@ impl Service {
         } else {
             let mut evidence = plan.evidence.clone();
             evidence.extend(plan.warnings.iter().cloned());
+            if plan.fence_level() >= FenceLevel::ProvenStopped {
+                evidence.push(format!(
+                    "{} was stopped by the fence and stays stopped: start it, or reset",
+                    self.server_name(plan.old)
+                ));
+            }
             self.call_a_person(why, evidence, fx);
         }
     }
@@ -844,11 +858,9 @@ fn note_undo(plan: &mut Plan, action: &Action, outcome: Result<Report, Failure>)
 
 /// When the old primary can last have acknowledged a commit: orphans went on until the fence (rule 85).
 fn last_acknowledgement(plan: &Plan) -> Mono {
-    let killed_children = plan
-        .fence
-        .as_ref()
-        .is_some_and(|report| report.rungs.iter().any(|rung| rung.name == "kill_children" && rung.note.contains("orphan")));
-    if killed_children || plan.class == FailureClass::Forced {
+    let orphans = plan.class == FailureClass::Dead
+        && plan.fence.as_ref().is_some_and(|report| report.rungs.iter().any(|rung| rung.name == "kill_children"));
+    if orphans || plan.class == FailureClass::Forced {
         plan.times.fenced.unwrap_or(plan.times.confirmed)
     } else {
         plan.times.detected

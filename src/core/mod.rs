@@ -86,7 +86,8 @@ impl Core {
         let now = self.effects.now;
         let services = self.services.iter().map(|service| service.next(now)).min().unwrap_or(Mono::NEVER);
         let doubt = self.doubt.until().unwrap_or(Mono::NEVER);
-        services.min(doubt)
+        // Never in the past: what is overdue was done in the step just made, and time has to move before the next.
+        services.min(doubt).max(now + Span::from_millis(1))
     }
 
     /// The state, for the status: plain data, rendered by the shell.
@@ -153,6 +154,8 @@ impl Core {
         }
         for service in &mut self.services {
             if service.plan.is_none() {
+                // It may have lived while nobody looked.
+                service.bad_since = None;
                 service.start_over(&mut self.effects);
             }
         }

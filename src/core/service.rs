@@ -4,7 +4,7 @@ use super::candidate::{self, Candidate, Reference, Standing, Waiver};
 use super::doubt::DoubtCause;
 use super::effects::{About, Effects, text, texts};
 use super::event::{EventKind, Field, Severity};
-use super::evidence::{FailureClass, Limits, Suspicion, classify};
+use super::evidence::{FailureClass, Limits, Suspicion, classify, impaired_class};
 use super::health::{Counter, Health};
 use super::id::{ActionId, CheckId, Generation, RunId, ServerId, ServiceId};
 use super::input::{Command, Facts};
@@ -13,7 +13,7 @@ use super::observation::{Close, CloseCause, DownCause, Finding, UnknownCause, Ve
 use super::output::{Action, Failure, Output, Record, Report};
 use super::plan::Plan;
 use super::refusal::{CandidateRefusal, Refusal};
-use super::sample::{FenceLevel, Lsn, ProcessState, Readiness, Receiver, RouteInstance, Sample};
+use super::sample::{FenceLevel, LocalAnswer, Lsn, ProcessState, Readiness, Receiver, RouteInstance, Sample};
 use super::schedule::{Jitter, Slot, pause};
 use super::time::{Mono, Span};
 use super::trigger::{State, Window};
@@ -26,6 +26,9 @@ const FAST_FOR: Span = Span::from_millis(20_000);
 const RECENT: usize = 16;
 /// A standby's lag above the limit must last this long to be an alarm: one sample in a burst is none.
 const READINESS_HOLD: Span = Span::from_millis(1_000);
+/// A standby counts as receiving if it did so at most this long before the primary's last sign of life: a receiver ends within
+/// milliseconds of a kill, sometimes before our own session shows it.
+const STREAM_GRACE: Span = Span::from_millis(1_000);
 /// The proof of a fence is taken again this long after the failover (rule 86).
 const PROVE_AGAIN: Span = Span::from_millis(1_000);
 /// Deadline of one question to a host: a handshake and a command fit well.
@@ -131,9 +134,13 @@ pub struct Service {
     pub(super) system_id: Option<u64>,
     pub(super) log: Option<LogTrack>,
     pub(super) suspicion: Option<Suspicion>,
+    /// The first bad sign that no sign of life has followed: outlives a pause and a confirmation that timed out.
+    pub(super) bad_since: Option<Mono>,
     pub(super) window: Window,
     pub(super) recent: std::collections::VecDeque<RecentFailure>,
     pub(super) refusal: Option<Refusal>,
+    /// Refusals already told since the first bad sign: each is told once, however the evidence swings.
+    pub(super) told: std::collections::BTreeSet<&'static str>,
     pub(super) awaiting: Option<(FailureClass, Mono)>,
     pub(super) confirmed_by_operator: bool,
     pub(super) plan: Option<Plan>,
@@ -197,9 +204,11 @@ impl Service {
             system_id: None,
             log: None,
             suspicion: None,
+            bad_since: None,
             window: Window::default(),
             recent: std::collections::VecDeque::new(),
             refusal: None,
+            told: std::collections::BTreeSet::new(),
             awaiting: None,
             confirmed_by_operator: false,
             plan: None,
@@ -286,6 +295,11 @@ impl Service {
     /// A kept session that has not answered for this long raises a suspicion.
     fn notice(&self) -> Span {
         self.model.trigger.ping_interval.times(2) + Span::from_millis(100)
+    }
+
+    /// The moment after which the primary gave no sign of life, or `otherwise` if it lives.
+    pub(super) fn died_at(&self, otherwise: Mono) -> Mono {
+        self.bad_since.unwrap_or(otherwise)
     }
 
     fn is_warm(&self) -> bool {
@@ -405,6 +419,7 @@ impl Service {
 
     /// Forgets every unconfirmed verdict: after our own pause, a resume or a reload (rules 7, 8).
     pub(super) fn start_over(&mut self, fx: &mut Effects) {
+        self.told.clear();
         let now = fx.now;
         self.suspicion = None;
         self.window.clear();
@@ -578,6 +593,10 @@ impl Service {
     }
 
     fn subject_observed(&mut self, check: CheckId, model: &CheckModel, finding: &Finding, fx: &mut Effects) {
+        if finding.verdict.is_silence() && self.last_answer_of_subject() > finding.began && model.kind == CheckKind::Postgres {
+            // It has answered since this question was asked: an old silence says nothing about now.
+            return;
+        }
         match &finding.verdict {
             Verdict::Down(_) => {
                 self.window.failed(fx.now, check.0);
@@ -594,6 +613,7 @@ impl Service {
         }
         match &finding.verdict {
             Verdict::Up => {
+                self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
                 let fresh =
                     self.suspicion.as_ref().is_some_and(|suspicion| finding.began >= suspicion.since || suspicion.refused == 0);
                 if fresh {
@@ -620,6 +640,8 @@ impl Service {
             return;
         }
         self.suspicion = Some(Suspicion::new(since));
+        self.bad_since.get_or_insert(since);
+        self.told.clear();
         self.host_asked = None;
         for server in &mut self.servers {
             server.progress = None;
@@ -635,6 +657,7 @@ impl Service {
 
     /// The primary proved to be alive: nothing was done, and nothing will be.
     fn recovered(&mut self, how: &str, fx: &mut Effects) {
+        self.bad_since = None;
         let Some(suspicion) = self.suspicion.take() else { return };
         self.window.clear();
         self.refusal = None;
@@ -685,6 +708,7 @@ impl Service {
         let asked = sample.asked;
         self.sampled(server, sample, fx);
         if self.is_subject(server) {
+            self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
             let only_silence = self.suspicion.as_ref().is_some_and(|suspicion| {
                 suspicion.refused == 0
                     && suspicion.close.is_none()
@@ -902,6 +926,7 @@ impl Service {
         self.system_id = Some(sample.system_id);
         self.log = None;
         self.suspicion = None;
+        self.bad_since = None;
         self.window.clear();
         for (at, state) in self.servers.iter_mut().enumerate() {
             if at == usize::from(server.0) {
@@ -954,8 +979,8 @@ impl Service {
         if let Some(before) = self.log.filter(|log| log.timeline == sample.timeline) {
             let span = sample.asked.since(before.at).as_nanos().max(1);
             let rate = u128::from(flush.bytes_after(before.flush)) * 1_000_000_000 / u128::from(span);
-            // The peak of the last seconds, fading: growth comes in bursts and a bound must not be an average.
-            growth = u64::try_from(rate).unwrap_or(u64::MAX).max(before.growth - before.growth / 8);
+            // The peak of the last second, fading: growth comes in bursts, and a bound must not be an average.
+            growth = u64::try_from(rate).unwrap_or(u64::MAX).max(before.growth / 2);
         }
         let (required, set) = acknowledgements(sample);
         self.log = Some(LogTrack {
@@ -1008,12 +1033,8 @@ impl Service {
             Receiver::Hidden => sample.receive.is_some(),
             Receiver::Absent => false,
         };
-        let primary_lives = self.suspicion.is_none();
-        let state = &mut self.servers[usize::from(server.0)];
-        if receiving && primary_lives {
-            state.streamed_at = Some(fx.now);
-        } else if primary_lives && matches!(sample.receiver, Receiver::Absent) {
-            state.streamed_at = None;
+        if receiving {
+            self.servers[usize::from(server.0)].streamed_at = Some(fx.now);
         }
         self.watch_progress(server, sample, fx);
         if self.primary == Some(server) && self.plan.is_none() {
@@ -1086,11 +1107,12 @@ impl Service {
             .map(|server| {
                 let state = &self.servers[usize::from(server.0)];
                 let sample = match &state.sample {
-                    Some((at, sample)) if now.since(*at) < FRESH => Ok(sample),
-                    Some(_) => Err("it has not answered lately".to_owned()),
+                    Some((at, sample)) if now.since(*at) < FRESH && state.session_open => Ok(sample),
+                    _ if state.deposed => Err("it was deposed and has not rejoined".to_owned()),
+                    Some(_) => Err("it does not answer".to_owned()),
                     None => Err("it has not answered yet".to_owned()),
                 };
-                (server, self.examine(server, sample, reference.as_ref(), waiver, &[]))
+                (server, self.examine(server, sample, reference.as_ref(), until, waiver, &[]))
             })
             .collect()
     }
@@ -1100,6 +1122,7 @@ impl Service {
         server: ServerId,
         sample: Result<&Sample, String>,
         reference: Option<&Reference>,
+        lived: Mono,
         waiver: &Waiver,
         refused: &[(ServerId, String)],
     ) -> Result<Candidate, CandidateRefusal> {
@@ -1108,7 +1131,7 @@ impl Service {
             server,
             model: &self.model.servers[usize::from(server.0)],
             sample,
-            was_streaming: state.streamed_at.is_some(),
+            was_streaming: state.streamed_at.is_some_and(|at| at + STREAM_GRACE >= lived),
             was_synchronous: state.synchronous,
             refused: refused.iter().find(|(other, _)| *other == server).map(|(_, why)| why.as_str()),
         };
@@ -1120,7 +1143,7 @@ impl Service {
         if !self.is_postgres() || self.plan.is_some() || self.suspicion.is_some() || !self.primary_seen {
             return;
         }
-        for (server, result) in self.examine_standbys(self.primary, fx.now, &Waiver::default(), fx.now) {
+        for (server, result) in self.examine_standbys(self.primary, self.died_at(fx.now), &Waiver::default(), fx.now) {
             let at = usize::from(server.0);
             let verdict = result.map(|_| ());
             let same = match (&self.servers[at].announced, &verdict) {
@@ -1269,7 +1292,14 @@ impl Service {
                     State::Failing => self.become_state(State::Degraded, self.sentence(&refusal), fx),
                     _ => {}
                 }
-                self.refusal = troubled.then_some(refusal);
+                let lasting = self.suspicion.as_ref().and_then(|suspicion| suspicion.impaired);
+                match lasting {
+                    // Alive and not serving for this long is an alarm of its own, though no reason to act.
+                    Some((since, impairment)) if fx.now.since(since) >= self.model.trigger.restart_grace => {
+                        self.refuse(Refusal::Impaired { class: impaired_class(impairment) }, fx);
+                    }
+                    _ => self.refusal = troubled.then_some(refusal),
+                }
             }
         }
     }
@@ -1317,7 +1347,7 @@ impl Service {
         }
         self.guards(around, now)?;
         self.fence_way(class)?;
-        self.some_candidate(suspicion.since, &Waiver::default(), now)?;
+        self.some_candidate(self.died_at(suspicion.since), &Waiver::default(), now)?;
         Ok(class)
     }
 
@@ -1452,7 +1482,7 @@ impl Service {
     }
 
     fn refuse(&mut self, refusal: Refusal, fx: &mut Effects) {
-        let news = self.refusal.as_ref().is_none_or(|before| before.name() != refusal.name());
+        let news = self.told.insert(refusal.name());
         let final_ = matches!(refusal, Refusal::Cooldown { .. } | Refusal::FenceUnavailable { .. } | Refusal::NoCandidate { .. });
         let sentence = self.sentence(&refusal);
         let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
@@ -1488,7 +1518,7 @@ impl Service {
                         let refusal = self
                             .guards(around, fx.now)
                             .err()
-                            .or_else(|| self.some_candidate(suspicion.since, &Waiver::default(), fx.now).err());
+                            .or_else(|| self.some_candidate(self.died_at(suspicion.since), &Waiver::default(), fx.now).err());
                         let refusal = refusal.unwrap_or(Refusal::NoCandidate { reasons: Vec::new() });
                         let sentence = format!("the new primary failed too: {}", self.sentence(&refusal));
                         let evidence = suspicion.record();
@@ -1537,7 +1567,10 @@ impl Service {
             return;
         }
         self.host_asked = Some(now);
-        self.run_errand(Errand::AskHost(subject), Action::AskHost { server: subject, ask_local: silent }, ASK_HOST, fx);
+        // Asking the frozen server itself takes a second: once, then its silence is known and only its processes are looked at.
+        let known_silent = suspicion.word().is_some_and(|word| word.local_answer == LocalAnswer::Silent);
+        let ask_local = silent && !known_silent;
+        self.run_errand(Errand::AskHost(subject), Action::AskHost { server: subject, ask_local }, ASK_HOST, fx);
     }
 
     pub(super) fn run_errand(&mut self, errand: Errand, action: Action, span: Span, fx: &mut Effects) {
@@ -1629,8 +1662,9 @@ impl Service {
             return;
         }
         let Some(suspicion) = &mut self.suspicion else { return };
-        suspicion.host_replied(fx.now, reply);
-        fx.emit(EventKind::EvidenceGathered, Severity::Info, self.about_server(server), message, Vec::new());
+        if suspicion.host_replied(fx.now, reply) {
+            fx.emit(EventKind::EvidenceGathered, Severity::Info, self.about_server(server), message, Vec::new());
+        }
     }
 
     pub(super) fn fence_action(&self, server: ServerId, require: FenceLevel, hung: bool, unreachable: bool) -> Action {
@@ -1748,7 +1782,8 @@ impl Service {
         if let Some(suspicion) = &self.suspicion {
             let fast = now.since(suspicion.since) < FAST_FOR && self.state != State::ManualIntervention;
             next = next.min(now + Span::from_millis(if fast { 20 } else { 500 }));
-        } else if let Some(state) = self.subject().map(|server| &self.servers[usize::from(server.0)])
+        } else if let Some(state) =
+            self.subject().filter(|_| self.plan.is_none()).map(|server| &self.servers[usize::from(server.0)])
             && let Some(last) = state.last_answer.filter(|_| state.session_open)
         {
             next = next.min(last + self.notice() + Span::from_nanos(1));

@@ -219,7 +219,7 @@ impl Service {
     /// What would happen if the primary died now: every guard, the fence, and each standby.
     fn forecast(&self, around: Surroundings, now: Mono) -> Forecast {
         let standbys = if self.model.kind == ServiceKind::Postgres {
-            self.examine_standbys(self.subject(), now, &Waiver::default(), now)
+            self.examine_standbys(self.subject(), self.died_at(now), &Waiver::default(), now)
         } else {
             Vec::new()
         };
