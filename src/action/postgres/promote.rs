@@ -46,10 +46,12 @@ const NUDGE_BUSY_EVERY: Duration = Duration::from_secs(2);
 const QUESTION: Duration = Duration::from_secs(1);
 /// Servers before this version stay unpromoted while replay is paused (rule 39).
 const PROMOTION_ENDS_PAUSE: u32 = 130_000;
+/// Servers before this version have no `pg_promote`.
+const SQL_PROMOTION: u32 = 120_000;
 
-const REQUEST_SQL: &str = "SELECT pg_promote(false)";
-const RELOAD_SQL: &str = "SELECT pg_reload_conf()";
-const RIGHTS_SQL: &str = "SELECT has_function_privilege('pg_promote(boolean,integer)', 'EXECUTE') AS promote, \
+const REQUEST_SQL: &str = "SELECT pg_catalog.pg_promote(false)";
+const RELOAD_SQL: &str = "SELECT pg_catalog.pg_reload_conf()";
+const RIGHTS_SQL: &str = "SELECT coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_promote(boolean,integer)'), 'EXECUTE'), false) AS promote, \
      has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload";
 /// `backend_type` is hidden without pg_monitor: then no row is found and nothing is waited for (rules 89, 92).
 const STARTUP_SQL: &str = "\
@@ -99,7 +101,8 @@ impl Cluster {
     ) -> Result<Report, Failure> {
         let place = self.server(server)?;
         let name = &place.name;
-        let (mut session, identity) = self.identified(server, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        let (mut session, identity) =
+            self.identified(server, place, deadline, cancel).map_err(|error| untouched(name, &error))?;
         if identity.system_id != system_id {
             return Err(Failure::no_effect(
                 format!(
@@ -128,6 +131,12 @@ impl Cluster {
             ));
         }
         let rights = read_rights(&mut session, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        if matches!(promotion, Promotion::Sql) && identity.version < SQL_PROMOTION {
+            return Err(Failure::no_effect(
+                format!("{name} has no pg_promote: it came with PostgreSQL 12; nothing was touched"),
+                "promote.method = \"pg_ctl\"",
+            ));
+        }
         if matches!(promotion, Promotion::Sql) && !rights.promote {
             return Err(Failure::no_effect(
                 format!("role {} may not promote {name}: no EXECUTE on pg_promote; nothing was touched", identity.role),
@@ -267,13 +276,21 @@ impl Run<'_> {
         outcome
     }
 
-    /// The session at hand, or a new one.
+    /// The session at hand, or a new one to the same cluster.
     fn session(&mut self) -> Result<Session, Error> {
         if let Some(session) = self.session.take() {
             return Ok(session);
         }
         self.course.reconnects += 1;
-        self.cluster.connect(&self.place.target, self.deadline.at_most(QUESTION), self.cancel)
+        let part = self.deadline.at_most(QUESTION);
+        let mut session = self.cluster.connect(&self.place.target, part, self.cancel)?;
+        // The name may lead elsewhere by now, and a nudge is a request to promote.
+        let system_id = Identity::read(&mut session, part, self.cancel)?.system_id;
+        if system_id == self.system_id {
+            Ok(session)
+        } else {
+            Err(Error::Protocol(format!("a server of another cluster answers now, system identifier {system_id}")))
+        }
     }
 
     /// Looks until the server is promoted, and nudges it while it is not.
