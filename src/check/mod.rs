@@ -1,5 +1,8 @@
 //! Recurring probes of one server each. One file per kind, one method to run it.
 
+pub mod postgres;
+pub mod tcp;
+
 use crate::core::observation::{Finding, Verdict};
 use crate::core::sample::Sample;
 use crate::core::time::Mono;

@@ -605,8 +605,8 @@ impl Session {
         cancel.wait_for(self.as_fd(), wanted, deadline).map_err(|why| interrupted(why, doing))
     }
 
-    /// Sends what is to be sent and returns the next message if it is here. Reads at most one chunk per call, so that the caller
-    /// looks at the clock between chunks.
+    /// Sends what is to be sent and returns the next message if it is here, without waiting. How much is read for one message is
+    /// bounded, so the caller looks at the clock often enough.
     fn try_message(&mut self, doing: &str) -> Result<Option<Message>, Error> {
         // A server that is gone may have left its last words: read before a failed write is believed.
         let unsent = self.send_some();
