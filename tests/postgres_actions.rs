@@ -144,15 +144,25 @@ fn a_silent_standby_takes_no_time_from_the_others() {
 fn a_promotion_right_after_a_kill_never_stalls() {
     let lab = Lab::new().unwrap();
     let db1 = PgServer::primary(&lab, &PgOptions::quick("db1")).unwrap();
-    for round in 0..8u64 {
+    for round in 0..12u64 {
         let db2 = PgServer::standby_of(&db1, &PgOptions::quick(&format!("standby{round}"))).unwrap();
         let cluster = cluster_of(&[(DB2, &db2)]);
         // The session is open, as it is after the positions were read: the request comes within milliseconds of the receiver's end.
         cluster.read_role(DB2, ample(), &cancel()).unwrap();
         let system = system_id(&db2);
-        db1.kill_all();
-        std::thread::sleep(Duration::from_millis(round * 3 % 13));
-        let report = promote(&cluster, DB2, system).unwrap();
+        // The request comes at different distances from the receiver's end: after it, or while it is under way.
+        let report = if round % 2 == 0 {
+            db1.kill_all();
+            std::thread::sleep(Duration::from_millis(round * 3 % 13));
+            promote(&cluster, DB2, system)
+        } else {
+            std::thread::scope(|scope| {
+                scope.spawn(|| db1.kill_all());
+                std::thread::sleep(Duration::from_millis(round));
+                promote(&cluster, DB2, system)
+            })
+        };
+        let report = report.unwrap();
         println!("{}", message(&report));
         let Report::Promoted { timeline, .. } = report else { panic!("{report:?}") };
         assert_eq!(timeline, 2);

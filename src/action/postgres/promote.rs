@@ -418,7 +418,7 @@ impl Course {
         }
         let _ = write!(text, ", took {}", Span::from(self.began.elapsed()));
         if self.reloads > 0 {
-            let _ = write!(text, ", nudged by {} reloads", self.reloads);
+            let _ = write!(text, ", nudged {} by a reload", times(self.reloads));
         }
         if self.requests > 1 {
             let _ = write!(
@@ -428,10 +428,14 @@ impl Course {
             );
         }
         if self.reconnects > 0 {
-            let _ = write!(text, ", connected {} times anew", self.reconnects);
+            let _ = write!(text, ", connected anew {}", times(self.reconnects));
         }
         text
     }
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 /// The report if the server is promoted: not in recovery, on a later timeline, in the same cluster, all from one answer (rule 41).
