@@ -1,31 +1,47 @@
 //! Everything that is done on the host of a database server: its word, the fence and its proof, `pg_ctl promote`.
+//!
+//! The work is done by one POSIX shell script, `contrib/failover-host`. It is sent over the kept SSH session, so nothing
+//! has to be installed on the host; or it is installed there as the forced command of the engine's key, and then only a
+//! verb and its options travel. Why the fence climbs as it does is rules 85 to 87.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::core::output::Failure;
-use crate::core::sample::{FenceLevel, FenceReport, HostWord, ReadinessFinding};
+use crate::core::output::{Failure, FailureKind};
+use crate::core::sample::{FenceLevel, FenceReport, HostWord, LocalAnswer, ProcessState, ReadinessFinding, Rung};
+use crate::core::time::Span;
 use crate::engine::clock::Clock;
 use crate::wire::deadline::{Cancel, Deadline};
-use crate::wire::ssh::SshHost;
+use crate::wire::ssh::{ExecOutput, SshError, SshErrorKind, SshHost, whole_seconds};
+
+/// What is sent to `sh -s`.
+const SCRIPT: &str = include_str!("../../contrib/failover-host");
+/// What the script says first.
+const GREETING: &str = "failover-host=1";
+/// Less free space than this in the data directory is worth a finding.
+const LITTLE_SPACE_KIB: u64 = 1024 * 1024;
 
 /// Where a server lives on its host, and how commands may be run there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostParams {
-    /// The data directory, absolute.
+    /// The data directory, absolute, under the name by which the server was started (links are resolved).
     pub data_dir: String,
-    /// Where `pg_ctl` and `pg_isready` are; found by itself where absent.
+    /// Where `pg_ctl` and `pg_isready` are; looked for in the usual places where absent.
     pub bin_dir: Option<String>,
     /// The server's port.
     pub port: u16,
     /// The directory of the server's socket; read from `postmaster.pid` where absent.
     pub socket_dir: Option<String>,
-    /// The key has a forced command: send only the verb and its arguments.
+    /// The key has a forced command: send only the verb and its options. The data directory is then the one that is
+    /// pinned there.
     pub wrapper: bool,
-    /// What is put before every command, for example `sudo -n -u postgres`.
+    /// What is put before every command, for example `sudo -n -u postgres`. Not used with `wrapper`.
     pub sudo: Vec<String>,
 }
 
 /// Acts on one host.
+#[derive(Debug)]
 pub struct HostControl {
     ssh: Arc<SshHost>,
     params: HostParams,
@@ -39,19 +55,33 @@ impl HostControl {
         HostControl { ssh, params, clock }
     }
 
-    /// What the host says about the server's processes.
+    /// What the host says about the server's processes; with `ask_local` also what `pg_isready` gets there (up to 1 s more).
+    /// Changes nothing.
+    ///
+    /// A postmaster that is not [`ProcessState::Gone`] was seen in the data directory: this confirms the host's view
+    /// (`view_confirmed` of [`HostControl::fence`]).
     ///
     /// # Errors
-    /// When the host could not be asked, or answered nonsense.
+    /// When the host could not be asked, answered nonsense, or cannot see the server's processes. Never has an effect.
     pub fn word(&self, ask_local: bool, deadline: Deadline, cancel: &Cancel) -> Result<HostWord, Failure> {
-        let _ = (&self.ssh, &self.params, &self.clock, ask_local, deadline, cancel);
-        Err(Failure::no_effect("not built", ""))
+        let asked = self.clock.now();
+        let options: &[&str] = if ask_local { &["--ask-local"] } else { &[] };
+        self.ask("word", options, deadline, cancel)?.word(asked)
     }
 
-    /// The ladder of rule 87.
+    /// Climbs the fence ladder of rule 87 and proves its end.
+    ///
+    /// `hung` skips the requests to stop, which a frozen process cannot hear; they are skipped too where any process is
+    /// seen to be stopped. They get at most 2 s (fast) and 1 s (immediate), and at most a third and a sixth of what is
+    /// left of the deadline. `view_confirmed`: the host once showed this server's processes, so that seeing none of
+    /// them is a proof; without it only a process that this fence ended itself, or the server's own shared memory
+    /// segment, confirms the view.
+    ///
+    /// The answer's level is [`FenceLevel::ProvenStopped`] or [`FenceLevel::None`]: the ladder has nothing in between.
+    /// Done again it finds its work done. With `require` below level 2 nothing is done.
     ///
     /// # Errors
-    /// When the ladder was not climbed, or it is not known how far.
+    /// When the ladder was not climbed ([`FailureKind::NoEffect`]), or when it is not known how far.
     pub fn fence(
         &self,
         require: FenceLevel,
@@ -60,43 +90,482 @@ impl HostControl {
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<FenceReport, Failure> {
-        let _ = (require, hung, view_confirmed, deadline, cancel);
-        Err(Failure::no_effect("not built", ""))
+        if require < FenceLevel::NoAcknowledgement {
+            let proof = "nothing was asked of the host".to_owned();
+            return Ok(FenceReport { level: FenceLevel::None, guard_placed: false, rungs: Vec::new(), proof });
+        }
+        let left = deadline.remaining();
+        let millis = |most: u64, part: u32| (left / part).min(Duration::from_millis(most)).as_millis().to_string();
+        let (fast, immediate, kill) = (millis(2000, 3), millis(1000, 6), millis(3000, 3));
+        let mut options = vec!["--fast-ms", &fast, "--immediate-ms", &immediate, "--kill-ms", &kill];
+        if hung {
+            options.push("--hung");
+        }
+        self.ask("fence", &options, deadline, cancel)?.fence(view_confirmed)
     }
 
-    /// The proof alone, changing nothing.
+    /// The proof alone: whether every process of the data directory is certainly gone. Changes nothing.
     ///
     /// # Errors
-    /// When the host could not be asked, or answered nonsense.
+    /// When the host could not be asked or answered nonsense. Never has an effect.
     pub fn prove(&self, view_confirmed: bool, deadline: Deadline, cancel: &Cancel) -> Result<FenceReport, Failure> {
-        let _ = (view_confirmed, deadline, cancel);
-        Err(Failure::no_effect("not built", ""))
+        self.ask("prove", &[], deadline, cancel)?.fence(view_confirmed)
     }
 
-    /// The compensation of [`HostControl::fence`].
+    /// The compensation of [`HostControl::fence`]: removes `standby.signal` if the fence placed it, and lets a postmaster
+    /// run on that the fence had frozen. Says what it did.
     ///
     /// # Errors
-    /// When it was not undone, or it is not known.
+    /// When it was not undone ([`FailureKind::NoEffect`]), or it is not known.
     pub fn undo(&self, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
-        let _ = (deadline, cancel);
-        Err(Failure::no_effect("not built", ""))
+        let answer = self.ask("undo", &[], deadline, cancel)?;
+        let mut said = match answer.value("undone") {
+            "nothing" => return Ok("no fence had been begun here".to_owned()),
+            "removed" => "standby.signal removed".to_owned(),
+            "kept" => "standby.signal was there before the fence, and stays".to_owned(),
+            other => return Err(nonsense(&format!("undone={other}"))),
+        };
+        if answer.value("resumed") == "1" {
+            said.push_str("; the frozen postmaster runs on");
+        }
+        if answer.value("postmaster") == "gone" {
+            said.push_str("; the server is not running");
+        }
+        Ok(said)
     }
 
-    /// `pg_ctl promote`: success means "signalled".
+    /// `pg_ctl promote` without waiting: success means that the server was told, not that it is a primary (rule 38).
     ///
     /// # Errors
-    /// When `pg_ctl` refused, or it is not known.
+    /// When `pg_ctl` refused ([`FailureKind::NoEffect`]), or it is not known.
     pub fn promote(&self, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
-        let _ = (deadline, cancel);
-        Err(Failure::no_effect("not built", ""))
+        let answer = self.ask("promote", &[], deadline, cancel)?;
+        let said = answer.all("answer").collect::<Vec<_>>().join("; ");
+        match answer.value("code") {
+            "0" => Ok("pg_ctl promote: the server was told".to_owned()),
+            code if code.parse::<u8>().is_ok() => Err(Failure::no_effect(
+                format!("{}: pg_ctl promote ended with {code}: {said}", self.ssh.at()),
+                "is the server a running standby?",
+            )),
+            code => Err(nonsense(&format!("code={code}"))),
+        }
     }
 
-    /// The host's word and everything that would hurt at failover time.
+    /// The host's word, and everything that would hurt at failover time. Changes nothing.
     ///
     /// # Errors
-    /// When the host could not be asked, or answered nonsense.
+    /// When the host could not be asked, answered nonsense, or cannot see the server's processes. Never has an effect.
     pub fn readiness(&self, deadline: Deadline, cancel: &Cancel) -> Result<(HostWord, Vec<ReadinessFinding>), Failure> {
-        let _ = (deadline, cancel);
-        Err(Failure::no_effect("not built", ""))
+        let asked = self.clock.now();
+        let answer = self.ask("ready", &[], deadline, cancel)?;
+        Ok((answer.word(asked)?, answer.findings(&self.params.data_dir)))
+    }
+
+    fn ask(&self, verb: &str, options: &[&str], deadline: Deadline, cancel: &Cancel) -> Result<Answer, Failure> {
+        let changes = matches!(verb, "fence" | "undo" | "promote");
+        let limit = whole_seconds(deadline).to_string();
+        let port = self.params.port.to_string();
+        let mut argv: Vec<&str> = Vec::new();
+        if self.params.wrapper {
+            argv.push(verb);
+            argv.extend_from_slice(options);
+            argv.extend_from_slice(&["--limit", &limit]);
+        } else {
+            argv.extend_from_slice(&["sh", "-s", "--", "--data-dir", &self.params.data_dir]);
+            if let Some(bin_dir) = &self.params.bin_dir {
+                argv.extend_from_slice(&["--bin-dir", bin_dir]);
+            }
+            if self.params.port != 0 {
+                argv.extend_from_slice(&["--port", &port]);
+            }
+            if let Some(socket_dir) = &self.params.socket_dir {
+                argv.extend_from_slice(&["--socket-dir", socket_dir]);
+            }
+            argv.push(verb);
+            argv.extend_from_slice(options);
+        }
+        let mut hearing = Hearing::new();
+        let mut heard = |piece: &[u8]| hearing.hear(piece);
+        let done = if self.params.wrapper {
+            self.ssh.exec_forced(&argv, deadline, cancel, &mut heard)
+        } else {
+            let before: Vec<&str> = self.params.sudo.iter().map(String::as_str).collect();
+            self.ssh.exec_behind(&before, &argv, SCRIPT.as_bytes(), deadline, cancel, &mut heard)
+        };
+        match done {
+            Ok(output) => self.understand(hearing, &output, changes),
+            Err(error) => Err(failure(error, changes, &hearing)),
+        }
+    }
+
+    fn understand(&self, hearing: Hearing, output: &ExecOutput, changes: bool) -> Result<Answer, Failure> {
+        let at = self.ssh.at();
+        let fail = |had_effect: bool, message: String, remedy: &str| {
+            Err(if had_effect { Failure::unknown(message, remedy) } else { Failure::no_effect(message, remedy) })
+        };
+        if !hearing.greeted {
+            let said = first_words(&output.stderr).or_else(|| first_words(&output.stdout));
+            let said = said.map_or_else(|| "nothing".to_owned(), |words| format!("\"{words}\""));
+            let message = format!("{at} did not answer as failover-host does, but said {said} ({})", ending(output));
+            return fail(
+                false,
+                message,
+                "the account needs a POSIX shell and timeout(1); with a forced command set wrapper = true",
+            );
+        }
+        if let Some((code, told)) = hearing.answer.error() {
+            let had_effect = changes && !hearing.answer.rungs.is_empty();
+            return fail(had_effect, format!("{at}: {told}"), remedy(&code, self.params.wrapper));
+        }
+        if !hearing.complete {
+            let message = format!("{at}: the answer ends too early ({}){}", ending(output), hearing.answer.progress());
+            return fail(changes, message, "see the host's own log");
+        }
+        Ok(hearing.answer)
+    }
+}
+
+/// How a command ended, in words.
+fn ending(output: &ExecOutput) -> String {
+    match (output.code, &output.signal) {
+        (_, Some(signal)) => format!("ended by SIG{signal}"),
+        (Some(124 | 137), None) => "ended by timeout(1)".to_owned(),
+        (Some(code), None) => format!("exit code {code}"),
+        (None, None) => "no exit code".to_owned(),
+    }
+}
+
+/// The first line that has something readable, cut short.
+fn first_words(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    Some(line.chars().filter(|c| !c.is_control()).take(160).collect())
+}
+
+fn remedy(code: &str, wrapper: bool) -> &'static str {
+    match code {
+        "refused" if !wrapper => "the key has a forced command: set wrapper = true for this server",
+        "refused" => "see the forced command in authorized_keys (--allow)",
+        "bad_request" if wrapper => "install the failover-host of this version",
+        "no_data_dir" | "not_a_data_dir" | "bad_data_dir" => "set data_dir to what SHOW data_directory says on this server",
+        "not_owner" | "closed_data_dir" => "log in as the owner of the data directory (usually postgres), or use sudo",
+        "no_pg_ctl" => "set bin_dir to what pg_config --bindir says on this host",
+        "blind" => "install findutils (GNU find) and mount /proc without hidepid for this account",
+        _ => "",
+    }
+}
+
+/// An SSH error as an outcome: what was never sent, or changes nothing, has had no effect.
+fn failure(error: SshError, changes: bool, hearing: &Hearing) -> Failure {
+    let had_no_effect = !error.sent || !changes;
+    let kind = match error.kind {
+        _ if had_no_effect => FailureKind::NoEffect,
+        SshErrorKind::TimedOut => FailureKind::TimedOut,
+        SshErrorKind::Cancelled => FailureKind::Cancelled,
+        _ => FailureKind::Unknown,
+    };
+    Failure { kind, message: format!("{error}{}", hearing.answer.progress()), remedy: error.remedy }
+}
+
+fn nonsense(what: &str) -> Failure {
+    let what: String = what.chars().filter(|c| !c.is_control()).take(120).collect();
+    Failure::unknown(
+        format!("failover-host gave an answer that makes no sense: {what}"),
+        "install the failover-host of this version",
+    )
+}
+
+/// Takes the script's lines as they come, so that each rung of the ladder has its own time.
+struct Hearing {
+    greeted: bool,
+    complete: bool,
+    answer: Answer,
+    line: Vec<u8>,
+    since: Instant,
+}
+
+/// What the script said.
+#[derive(Default)]
+struct Answer {
+    values: BTreeMap<String, Vec<String>>,
+    rungs: Vec<Rung>,
+}
+
+/// Longer lines and answers are cut: the script writes neither.
+const LONGEST_LINE: usize = 8 * 1024;
+const MOST_VALUES: usize = 1024;
+
+impl Hearing {
+    fn new() -> Hearing {
+        Hearing { greeted: false, complete: false, answer: Answer::default(), line: Vec::new(), since: Instant::now() }
+    }
+
+    fn hear(&mut self, piece: &[u8]) {
+        for &byte in piece {
+            if byte != b'\n' {
+                if self.line.len() < LONGEST_LINE {
+                    self.line.push(byte);
+                }
+                continue;
+            }
+            let line = std::mem::take(&mut self.line);
+            self.take(String::from_utf8_lossy(&line).trim_end_matches('\r'));
+        }
+    }
+
+    fn take(&mut self, line: &str) {
+        // A login script may chat before; nothing may follow the end.
+        if !self.greeted || self.complete {
+            if line == GREETING {
+                self.greeted = true;
+                self.since = Instant::now();
+            }
+            return;
+        }
+        let Some((key, value)) = line.split_once('=') else { return };
+        match key {
+            "end" => self.complete = value == "ok",
+            "rung" => {
+                let mut words = value.splitn(3, ' ');
+                let (Some(name), Some(how)) = (words.next(), words.next()) else { return };
+                let took = Span::from(std::mem::replace(&mut self.since, Instant::now()).elapsed());
+                let note = words.next().unwrap_or_default().to_owned();
+                if self.answer.rungs.len() < MOST_VALUES {
+                    self.answer.rungs.push(Rung { name: name.to_owned(), ok: how == "ok", took, note });
+                }
+            }
+            _ if self.answer.values.len() < MOST_VALUES => {
+                let values = self.answer.values.entry(key.to_owned()).or_default();
+                if values.len() < 16 {
+                    values.push(value.to_owned());
+                }
+                if key == "proof" {
+                    let took = Span::from(std::mem::replace(&mut self.since, Instant::now()).elapsed());
+                    self.answer.rungs.push(Rung { name: "proof".to_owned(), ok: value == "ok", took, note: String::new() });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Answer {
+    fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.values.get(key).into_iter().flatten().map(String::as_str)
+    }
+
+    /// The first value of a key, or nothing.
+    fn value(&self, key: &str) -> &str {
+        self.all(key).next().unwrap_or_default()
+    }
+
+    fn error(&self) -> Option<(String, String)> {
+        let error = self.all("error").next()?;
+        let (code, told) = error.split_once(' ').unwrap_or((error, ""));
+        Some((code.to_owned(), told.to_owned()))
+    }
+
+    /// How far a ladder got, for an error's message.
+    fn progress(&self) -> String {
+        match self.rungs.last() {
+            Some(rung) => format!("; the last rung was {} ({})", rung.name, if rung.ok { "ok" } else { "failed" }),
+            None => String::new(),
+        }
+    }
+
+    fn count(&self, key: &str) -> Result<u32, Failure> {
+        let text = self.value(key);
+        text.parse().map_err(|_| nonsense(&format!("{key}={text}")))
+    }
+
+    fn word(&self, asked: crate::core::time::Mono) -> Result<HostWord, Failure> {
+        let hidden = self.value("hidden");
+        if !hidden.is_empty() {
+            return Err(Failure::no_effect(
+                format!(
+                    "postmaster.pid names the live process {hidden}, but its working directory does not show as the data directory"
+                ),
+                "log in as the account that runs the server, and set data_dir to the name by which it was started (SHOW data_directory)",
+            ));
+        }
+        let postmaster = match self.value("postmaster") {
+            "running" => ProcessState::Running,
+            "stopped" => ProcessState::Stopped,
+            "uninterruptible" => ProcessState::Uninterruptible,
+            "gone" => ProcessState::Gone,
+            other => return Err(nonsense(&format!("postmaster={other}"))),
+        };
+        let (others, stopped) = (self.count("others")?, self.count("stopped")?);
+        let local_answer = match self.value("local") {
+            "accepting" => LocalAnswer::Accepting,
+            "rejecting" => LocalAnswer::Rejecting,
+            "silent" => LocalAnswer::Silent,
+            _ => LocalAnswer::NotAsked,
+        };
+        let shm_attached = match self.value("shm") {
+            // Processes that live, and no segment: it is in another namespace, so nothing is known about it.
+            "gone" if postmaster != ProcessState::Gone => None,
+            "gone" => Some(0),
+            number => number.parse().ok(),
+        };
+        let mut parts = vec![match (postmaster, self.value("pid")) {
+            (ProcessState::Gone, "") => "no postmaster.pid: the server was stopped in an orderly way".to_owned(),
+            (ProcessState::Gone, pid) => format!("the postmaster {pid} is gone"),
+            (ProcessState::Running, pid) => format!("the postmaster {pid} runs"),
+            (ProcessState::Stopped, pid) => format!("the postmaster {pid} is stopped (state T)"),
+            (ProcessState::Uninterruptible, pid) => format!("the postmaster {pid} is in an uninterruptible wait (state D)"),
+        }];
+        parts.push(format!("{others} other processes"));
+        if stopped > 0 {
+            parts.push(format!("{stopped} stopped"));
+        }
+        if let Some(attached) = shm_attached {
+            parts.push(format!("{attached} attached to the shared memory"));
+        }
+        match local_answer {
+            LocalAnswer::NotAsked => {}
+            LocalAnswer::Accepting => parts.push("pg_isready: accepting".to_owned()),
+            LocalAnswer::Rejecting => parts.push("pg_isready: rejecting".to_owned()),
+            LocalAnswer::Silent => parts.push("pg_isready: no answer".to_owned()),
+        }
+        let message = parts.join(", ");
+        Ok(HostWord { asked, postmaster, others, stopped, shm_attached, local_answer, message })
+    }
+
+    fn fence(mut self, view_confirmed: bool) -> Result<FenceReport, Failure> {
+        let clear = match self.value("proof") {
+            "ok" => true,
+            "failed" => false,
+            other => return Err(nonsense(&format!("proof={other}"))),
+        };
+        let view = match self.value("view") {
+            "seen" => Some("its postmaster was seen here"),
+            "killed" => Some("its processes were ended here"),
+            "segment" => Some("its shared memory was made here"),
+            _ if view_confirmed => Some("it was seen here while it lived"),
+            _ => None,
+        };
+        let shm = match self.value("shm") {
+            "0" => "its shared memory has no attachments",
+            "gone" => "its shared memory is gone",
+            _ => "no postmaster.pid is left",
+        };
+        let (level, proof) = match (clear, view) {
+            (true, Some(view)) => {
+                (FenceLevel::ProvenStopped, format!("no process has the data directory as its working directory, {shm}; {view}"))
+            }
+            (true, None) => (
+                FenceLevel::None,
+                "not proven: no process is seen, but this server's processes were never seen on this host (a container or another host?)"
+                    .to_owned(),
+            ),
+            (false, _) => (FenceLevel::None, format!("not proven: {}", self.value("reason"))),
+        };
+        let guard_placed = self.value("guard") == "placed";
+        if let Some(last) = self.rungs.iter_mut().rfind(|rung| rung.name == "proof") {
+            last.ok = level == FenceLevel::ProvenStopped;
+            last.note.clone_from(&proof);
+        }
+        Ok(FenceReport { level, guard_placed, rungs: self.rungs, proof })
+    }
+
+    fn findings(&self, data_dir: &str) -> Vec<ReadinessFinding> {
+        let mut findings = Vec::new();
+        let mut find = |code: &str, blocking: bool, message: String, remedy: &str| {
+            findings.push(ReadinessFinding { code: code.to_owned(), blocking, message, remedy: remedy.to_owned() });
+        };
+        let postmaster_seen = self.value("postmaster") != "gone";
+        if postmaster_seen && self.value("signal") == "0" {
+            find(
+                "host_cannot_signal",
+                true,
+                "this account may not signal the server's processes: it could not be fenced".to_owned(),
+                "log in as the account that runs the server, or use sudo",
+            );
+        }
+        if postmaster_seen && self.value("shm").parse::<u32>().is_err() {
+            find(
+                "host_segment_hidden",
+                true,
+                "the server's System V segment does not show here (another IPC namespace?): its end could not be proven"
+                    .to_owned(),
+                "log in on the host or container in which the server runs",
+            );
+        }
+        if !postmaster_seen {
+            find(
+                "host_sees_no_postmaster",
+                false,
+                format!("no postmaster is seen in {data_dir}: if the server runs, its end could not be proven from here"),
+                "check data_dir (SHOW data_directory), and that this is the host or container in which the server runs",
+            );
+        }
+        if self.value("writable") != "1" {
+            find(
+                "host_data_dir_not_writable",
+                false,
+                "standby.signal could not be placed: a restart of the fenced server would make a second primary".to_owned(),
+                "log in as the owner of the data directory, and check that its file system is writable",
+            );
+        }
+        if self.value("pg_ctl").is_empty() {
+            find(
+                "host_pg_ctl_missing",
+                false,
+                "pg_ctl was not found: promotion by pg_ctl would fail".to_owned(),
+                "set bin_dir to what pg_config --bindir says on this host",
+            );
+        }
+        if self.value("pg_isready").is_empty() {
+            find(
+                "host_pg_isready_missing",
+                false,
+                "pg_isready was not found: the host cannot say whether the server answers locally".to_owned(),
+                "set bin_dir, or install the client programs of PostgreSQL",
+            );
+        }
+        if self.value("timeout").is_empty() {
+            find(
+                "host_timeout_missing",
+                false,
+                "timeout(1) was not found: a command that hangs on this host is not ended there".to_owned(),
+                "install coreutils",
+            );
+        }
+        if self.value("uid") == "0" {
+            find(
+                "host_root_login",
+                false,
+                "the login is root's: more rights than needed, and pg_ctl refuses to promote as root".to_owned(),
+                "log in as the owner of the data directory (usually postgres)",
+            );
+        }
+        if let Ok(free) = self.value("free_kib").parse::<u64>()
+            && free < LITTLE_SPACE_KIB
+        {
+            find(
+                "host_disk_nearly_full",
+                false,
+                format!("only {} MiB are free in {data_dir}: a server that runs full stops", free / 1024),
+                "free some space, or look for a replication slot that holds WAL back",
+            );
+        }
+        if self.value("recovery_signal") == "1" {
+            find(
+                "host_recovery_signal",
+                false,
+                "recovery.signal is present: the server would leave recovery by itself".to_owned(),
+                "a standby needs standby.signal instead",
+            );
+        }
+        if self.value("marker") == "1" && postmaster_seen {
+            find(
+                "host_fence_marker",
+                false,
+                format!("{data_dir}/failover.fenced was left by an earlier fence of this server"),
+                "once the server is a standby of the new primary again, remove that file (and keep standby.signal)",
+            );
+        }
+        findings
     }
 }

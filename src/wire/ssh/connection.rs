@@ -1,0 +1,357 @@
+//! One SSH connection: TCP, handshake, the host's key, and who we are.
+
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::PollFlags;
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
+use ssh2::{BlockDirections, ErrorCode, HashType, MethodType, Session};
+
+use super::known_hosts::{Judgement, Known, base64};
+use super::{SshErrorKind, SshTarget, Trouble};
+use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::wire::resolve::Addresses;
+
+/// libssh2's "ask again when the socket is ready".
+const AGAIN: ErrorCode = ErrorCode::Session(-37);
+/// A host that stopped answering at the TCP level is given up by the kernel after this.
+const UNANSWERED: Duration = Duration::from_secs(10);
+
+/// An authenticated connection in non-blocking mode.
+pub(super) struct Connection {
+    pub(super) session: Session,
+    socket: TcpStream,
+}
+
+impl Drop for Connection {
+    /// libssh2 says goodbye when a session is freed; on a dead socket it fails at once instead of waiting.
+    fn drop(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+impl Connection {
+    /// Connects, checks the host's key, logs in.
+    pub(super) fn open(
+        target: &SshTarget,
+        addresses: &dyn Addresses,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Connection, Trouble> {
+        let found = addresses
+            .addresses(&target.host, target.port)
+            .map_err(|message| Trouble::new(SshErrorKind::Resolve, message, "check the name, or configure an address"))?;
+        let socket = connect(&found, deadline, cancel)?;
+        let session = Session::new().map_err(|error| Trouble::new(SshErrorKind::OwnResources, error.message(), ""))?;
+        session.set_blocking(false);
+        let copy = socket.try_clone().map_err(|error| Trouble::new(SshErrorKind::OwnResources, error.to_string(), ""))?;
+        let mut connection = Connection { session, socket };
+        connection.session.set_tcp_stream(copy);
+        let known = Known::read(&target.known_hosts, &target.host, target.port, &connection.session).map_err(|reason| {
+            Trouble::new(
+                SshErrorKind::KnownHosts,
+                format!("cannot read {}: {reason}", target.known_hosts.display()),
+                keyscan(target),
+            )
+        })?;
+        connection.handshake(&known, deadline, cancel)?;
+        connection.verify_host(target, &known)?;
+        connection.log_in(target, deadline, cancel)?;
+        Ok(connection)
+    }
+
+    /// True when the other side has closed the connection, or the kernel has given it up. Asks nobody and waits for nothing.
+    pub(super) fn is_dead(&self) -> bool {
+        let mut byte = [0];
+        match self.socket.peek(&mut byte) {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// Repeats a non-blocking call of libssh2 until it is through.
+    pub(super) fn drive<T>(
+        &self,
+        doing: &str,
+        deadline: Deadline,
+        cancel: &Cancel,
+        mut call: impl FnMut() -> Result<T, ssh2::Error>,
+    ) -> Result<T, Trouble> {
+        loop {
+            match call() {
+                Ok(value) => return Ok(value),
+                Err(error) if error.code() == AGAIN => {
+                    self.wait(deadline, cancel).map_err(|why| Trouble::interrupted(why, doing))?;
+                }
+                Err(error) => return Err(Trouble::new(SshErrorKind::Protocol, format!("{doing}: {}", error.message()), "")),
+            }
+        }
+    }
+
+    /// Waits until the socket is ready for what libssh2 wants next.
+    pub(super) fn wait(&self, deadline: Deadline, cancel: &Cancel) -> Result<(), Interrupted> {
+        let wanted = match self.session.block_directions() {
+            BlockDirections::Outbound => PollFlags::OUT,
+            BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
+            BlockDirections::Inbound | BlockDirections::None => PollFlags::IN,
+        };
+        cancel.wait_for(self.socket.as_fd(), wanted, deadline)
+    }
+
+    fn handshake(&mut self, known: &Known, deadline: Deadline, cancel: &Cancel) -> Result<(), Trouble> {
+        let failed = |message: &str| {
+            Trouble::new(
+                SshErrorKind::Handshake,
+                format!("the SSH handshake failed: {message}"),
+                "is this the port of an SSH server?",
+            )
+        };
+        let supported = self.session.supported_algs(MethodType::HostKey).map_err(|error| failed(error.message()))?;
+        self.session.method_pref(MethodType::HostKey, &known.methods(&supported)).map_err(|error| failed(error.message()))?;
+        loop {
+            match self.session.handshake() {
+                Ok(()) => return Ok(()),
+                Err(error) if error.code() == AGAIN => {
+                    self.wait(deadline, cancel).map_err(|why| Trouble::interrupted(why, "the SSH handshake"))?;
+                }
+                Err(error) => return Err(failed(error.message())),
+            }
+        }
+    }
+
+    fn verify_host(&self, target: &SshTarget, known: &Known) -> Result<(), Trouble> {
+        let Some((key, _)) = self.session.host_key() else {
+            return Err(Trouble::new(SshErrorKind::Handshake, "the server showed no host key", ""));
+        };
+        let kind = kind_of(key);
+        let fingerprint = match self.session.host_key_hash(HashType::Sha256) {
+            Some(hash) => format!("{kind} SHA256:{}", base64(hash)),
+            None => kind,
+        };
+        let file = target.known_hosts.display();
+        let name = listed_name(target);
+        match known.judge(key) {
+            Judgement::Trusted => Ok(()),
+            Judgement::Unknown => Err(Trouble::new(
+                SshErrorKind::HostKeyUnknown,
+                format!("the host key is not known: {file} has no entry for {name}; the server shows {fingerprint}"),
+                keyscan(target),
+            )),
+            Judgement::Mismatch(kinds) => Err(Trouble::new(
+                SshErrorKind::HostKeyMismatch,
+                format!(
+                    "THE HOST KEY HAS CHANGED: {file} has another key ({}) for {name}; the server shows {fingerprint}",
+                    kinds.join(", ")
+                ),
+                format!(
+                    "somebody may be in between, or the host was reinstalled: find out on the host itself, then \
+                     ssh-keygen -f {file} -R '{name}' and {}",
+                    keyscan(target)
+                ),
+            )),
+            Judgement::Revoked => Err(Trouble::new(
+                SshErrorKind::HostKeyRevoked,
+                format!("the host key is marked @revoked in {file}: {fingerprint}"),
+                "give the host a new key",
+            )),
+        }
+    }
+
+    /// The agent, the keys, the password: in that order, as far as configured.
+    fn log_in(&self, target: &SshTarget, deadline: Deadline, cancel: &Cancel) -> Result<(), Trouble> {
+        let mut tried: Vec<String> = Vec::new();
+        if target.agent {
+            match self.by_agent(target, deadline, cancel)? {
+                Ok(()) => return Ok(()),
+                Err(reason) => tried.push(format!("agent: {reason}")),
+            }
+        }
+        let passphrase = target.passphrase.as_ref().map(crate::config::secret::Secret::expose);
+        for key in &target.keys {
+            let name = key.display();
+            if let Err(error) = std::fs::File::open(key) {
+                tried.push(format!("key {name}: {error}"));
+                continue;
+            }
+            let call = || self.session.userauth_pubkey_file(&target.user, None, key, passphrase);
+            match self.attempt(deadline, cancel, call)? {
+                Ok(()) => return Ok(()),
+                Err(reason) => tried.push(format!("key {name}: {reason}")),
+            }
+        }
+        if let Some(password) = &target.password {
+            match self.attempt(deadline, cancel, || self.session.userauth_password(&target.user, password.expose()))? {
+                Ok(()) => return Ok(()),
+                Err(reason) => tried.push(format!("password: {reason}")),
+            }
+        }
+        let (message, remedy) = if tried.is_empty() {
+            ("no way to log in is configured".to_owned(), "configure keys, agent or password")
+        } else {
+            (
+                format!("login as {} was refused ({})", target.user, tried.join("; ")),
+                "is the public key in the account's authorized_keys, and is the passphrase right?",
+            )
+        };
+        Err(Trouble::new(SshErrorKind::Authentication, message, remedy))
+    }
+
+    /// One way to log in: through, refused with a reason, or interrupted.
+    fn attempt(
+        &self,
+        deadline: Deadline,
+        cancel: &Cancel,
+        mut call: impl FnMut() -> Result<(), ssh2::Error>,
+    ) -> Result<Result<(), String>, Trouble> {
+        loop {
+            match call() {
+                Ok(()) if self.session.authenticated() => return Ok(Ok(())),
+                Ok(()) => return Ok(Err("the server asks for a further factor".to_owned())),
+                Err(error) if error.code() == AGAIN => {
+                    self.wait(deadline, cancel).map_err(|why| Trouble::interrupted(why, "logging in"))?;
+                }
+                Err(_) if self.is_dead() => {
+                    return Err(Trouble::new(
+                        SshErrorKind::Authentication,
+                        "the server closed the connection during the login",
+                        "too many keys (MaxAuthTries), or the account may not log in: see the server's log",
+                    ));
+                }
+                Err(error) => return Ok(Err(error.message().to_owned())),
+            }
+        }
+    }
+
+    fn by_agent(&self, target: &SshTarget, deadline: Deadline, cancel: &Cancel) -> Result<Result<(), String>, Trouble> {
+        let Some(path) = std::env::var_os("SSH_AUTH_SOCK") else {
+            return Ok(Err("SSH_AUTH_SOCK is not set".to_owned()));
+        };
+        // libssh2 talks to the agent without a deadline, so one that is stuck has to be found out first.
+        if let Err(reason) = agent_answers(Path::new(&path), deadline, cancel) {
+            return Ok(Err(reason));
+        }
+        let list = || {
+            let mut agent = self.session.agent()?;
+            agent.connect()?;
+            agent.list_identities()?;
+            let identities = agent.identities()?;
+            Ok::<_, ssh2::Error>((agent, identities))
+        };
+        let (agent, identities) = match list() {
+            Ok(listed) => listed,
+            Err(error) => return Ok(Err(error.message().to_owned())),
+        };
+        let mut reason = "it holds no key".to_owned();
+        for identity in identities {
+            match self.attempt(deadline, cancel, || agent.userauth(&target.user, &identity))? {
+                Ok(()) => return Ok(Ok(())),
+                Err(refused) => reason = refused,
+            }
+        }
+        Ok(Err(reason))
+    }
+}
+
+/// Asks the agent for its keys, only to see whether it answers.
+fn agent_answers(path: &Path, deadline: Deadline, cancel: &Cancel) -> Result<(), String> {
+    const REQUEST_IDENTITIES: [u8; 5] = [0, 0, 0, 1, 11];
+    let told = |error: std::io::Error| format!("{}: {error}", path.display());
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(told)?;
+    // A UNIX socket connects at once or not at all (EAGAIN: its queue is full).
+    socket.set_nonblocking(true).map_err(told)?;
+    socket.connect(&SockAddr::unix(path).map_err(told)?).map_err(told)?;
+    let stream = UnixStream::from(std::os::fd::OwnedFd::from(socket));
+    (&stream).write_all(&REQUEST_IDENTITIES).map_err(told)?;
+    match cancel.wait_for(stream.as_fd(), PollFlags::IN, deadline.at_most(Duration::from_secs(2))) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(format!("{}: the agent does not answer", path.display())),
+    }
+}
+
+/// TCP to the first address that answers; each gets its share of what is left of the deadline.
+fn connect(addresses: &[SocketAddr], deadline: Deadline, cancel: &Cancel) -> Result<TcpStream, Trouble> {
+    let mut reasons: Vec<String> = Vec::new();
+    let mut over = None;
+    for (place, address) in addresses.iter().enumerate() {
+        let shares = u32::try_from(addresses.len() - place).unwrap_or(u32::MAX);
+        let share = deadline.at_most(deadline.remaining() / shares);
+        match connect_one(*address, share, cancel) {
+            Ok(stream) => return Ok(stream),
+            Err(ConnectError::Interrupted(Interrupted::Cancelled)) => {
+                return Err(Trouble::interrupted(Interrupted::Cancelled, "connecting"));
+            }
+            Err(ConnectError::Interrupted(why)) => {
+                over = Some(why);
+                reasons.push(format!("{address}: no answer"));
+            }
+            Err(ConnectError::Io(error)) => reasons.push(format!("{address}: {error}")),
+        }
+    }
+    if reasons.is_empty() {
+        return Err(Trouble::new(SshErrorKind::Resolve, "the name has no address", ""));
+    }
+    let message = format!("cannot connect ({})", reasons.join("; "));
+    let kind = if over.is_some() { SshErrorKind::TimedOut } else { SshErrorKind::Connect };
+    Err(Trouble::new(kind, message, "is the host up, and does sshd listen on this port?"))
+}
+
+enum ConnectError {
+    Interrupted(Interrupted),
+    Io(std::io::Error),
+}
+
+impl From<std::io::Error> for ConnectError {
+    fn from(error: std::io::Error) -> ConnectError {
+        ConnectError::Io(error)
+    }
+}
+
+fn connect_one(address: SocketAddr, deadline: Deadline, cancel: &Cancel) -> Result<TcpStream, ConnectError> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // Small packets that wait for an answer each: with Nagle's delay a command takes 44 ms instead of 2.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(UNANSWERED).with_interval(Duration::from_secs(2)))?;
+    socket.set_tcp_user_timeout(Some(UNANSWERED))?;
+    match socket.connect(&address.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+            cancel.wait_for(socket.as_fd(), PollFlags::OUT, deadline).map_err(ConnectError::Interrupted)?;
+            if let Some(error) = socket.take_error()? {
+                return Err(error.into());
+            }
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(socket.into())
+}
+
+/// `[host]:port`, or the bare host for port 22, as `known_hosts` lists it.
+fn listed_name(target: &SshTarget) -> String {
+    let host = target.host.trim_matches(['[', ']']);
+    if target.port == 22 { host.to_owned() } else { format!("[{host}]:{}", target.port) }
+}
+
+fn keyscan(target: &SshTarget) -> String {
+    format!(
+        "ssh-keyscan -p {} {} >> {}, after comparing the fingerprint with ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub on the host",
+        target.port,
+        target.host.trim_matches(['[', ']']),
+        target.known_hosts.display()
+    )
+}
+
+/// The kind of a key: the first text of its encoding.
+fn kind_of(key: &[u8]) -> String {
+    let kind = key.get(..4).and_then(|length| {
+        let length = u32::from_be_bytes(length.try_into().ok()?);
+        let text = key.get(4..4usize.checked_add(usize::try_from(length).ok()?)?)?;
+        let readable = text.len() <= 64 && text.iter().all(u8::is_ascii_graphic);
+        readable.then(|| String::from_utf8_lossy(text).into_owned())
+    });
+    kind.unwrap_or_else(|| "a key of unknown kind".to_owned())
+}
