@@ -77,6 +77,8 @@ pub enum Input {
         service: Option<ServiceId>,
         /// What is wanted.
         command: Command,
+        /// Comes back in [`Output::Reply`](super::output::Output::Reply).
+        token: u64,
     },
     /// How the shell itself is doing.
     SelfHealth(SelfHealth),

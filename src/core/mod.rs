@@ -1,10 +1,351 @@
 //! The decision: pure. No I/O, no threads, no clock, no logging, no `unsafe`.
+//!
+//! [`Core::step`] holds every decision of the engine. The same inputs at the same moments give the same outputs, so whatever
+//! it decided can be replayed, simulated and tested without a socket. The shell feeds it observations and outcomes, carries out
+//! its outputs in order, and calls it again at [`Core::next_deadline`] at the latest.
 
+pub mod candidate;
+pub mod doubt;
+mod effects;
 pub mod event;
+pub mod evidence;
+mod failover;
+pub mod health;
 pub mod id;
 pub mod input;
 pub mod model;
 pub mod observation;
 pub mod output;
+pub mod plan;
+pub mod refusal;
 pub mod sample;
+pub mod schedule;
+mod service;
+pub mod snapshot;
 pub mod time;
+pub mod trigger;
+
+use doubt::{Doubt, DoubtCause, DoubtChange, GAP, too_silent};
+use effects::{About, Effects, text};
+use event::{EventKind, Field, Severity};
+use id::ServiceId;
+use input::{Command, Input, SelfHealth};
+use model::Model;
+use output::Output;
+use schedule::Jitter;
+use service::{Service, Surroundings};
+use snapshot::Snapshot;
+use time::{Mono, Span};
+
+/// The decision core of one engine.
+#[derive(Clone, Debug)]
+pub struct Core {
+    services: Vec<Service>,
+    jitter: Jitter,
+    doubt: Doubt,
+    health: SelfHealth,
+    effects: Effects,
+    promised: Mono,
+    started: bool,
+}
+
+impl Core {
+    /// A core that has seen nothing yet. It decides nothing before its first step.
+    #[must_use]
+    pub fn new(model: Model) -> Core {
+        let services = services_of(model.services, Mono::ZERO);
+        Core {
+            services,
+            jitter: Jitter::new(model.seed),
+            doubt: Doubt::default(),
+            health: SelfHealth { journal_writable: true, ..SelfHealth::default() },
+            effects: Effects::default(),
+            promised: Mono::NEVER,
+            started: false,
+        }
+    }
+
+    /// Takes one input into account at `now` and returns what is to be done, in order.
+    ///
+    /// `now` must not go back; an earlier moment is read as the latest one seen.
+    pub fn step(&mut self, now: Mono, input: Input) -> Vec<Output> {
+        let now = now.max(self.effects.now);
+        self.effects.now = now;
+        self.notice_gap(now, &input);
+        self.take(input);
+        self.weigh_doubt();
+        self.evaluate();
+        self.started = true;
+        self.promised = self.next_deadline();
+        self.effects.take()
+    }
+
+    /// When [`step`](Core::step) wants to be called at the latest, with [`Input::Tick`] if nothing else came.
+    #[must_use]
+    pub fn next_deadline(&self) -> Mono {
+        let now = self.effects.now;
+        let services = self.services.iter().map(|service| service.next(now)).min().unwrap_or(Mono::NEVER);
+        let doubt = self.doubt.until().unwrap_or(Mono::NEVER);
+        // Never in the past: what is overdue was done in the step just made, and time has to move before the next.
+        services.min(doubt).max(now + Span::from_millis(1))
+    }
+
+    /// The state, for the status: plain data, rendered by the shell.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        snapshot::take(self.effects.now, &self.services, &self.doubt, &self.health)
+    }
+
+    /// Takes a new configuration. A service keeps its state if its name and its servers' names are unchanged; its counters
+    /// restart and it observes afresh before it acts (rule 7).
+    ///
+    /// # Errors
+    /// The reason why this configuration cannot be taken now; nothing has changed then.
+    pub fn reload(&mut self, now: Mono, model: Model) -> Result<Vec<Output>, String> {
+        if let Some(busy) = self.services.iter().find(|service| service.plan.is_some()) {
+            return Err(format!("a failover of {} is in flight; reload after it", busy.model.name));
+        }
+        self.effects.now = now.max(self.effects.now);
+        let mut old = std::mem::take(&mut self.services);
+        self.services = services_of(model.services, self.effects.now);
+        for service in &mut self.services {
+            let same = old.iter().position(|before| {
+                before.model.name == service.model.name
+                    && before.model.servers.iter().map(|server| &server.name).eq(service
+                        .model
+                        .servers
+                        .iter()
+                        .map(|server| &server.name))
+            });
+            if let Some(at) = same {
+                service.inherit(old.swap_remove(at), &mut self.effects);
+            }
+        }
+        for gone in &mut old {
+            gone.start_over(&mut self.effects);
+        }
+        self.effects.emit(
+            EventKind::ConfigReloaded,
+            Severity::Info,
+            About::default(),
+            "the configuration was reloaded; every check is asked afresh before anything is decided".into(),
+            Vec::new(),
+        );
+        self.evaluate();
+        self.promised = self.next_deadline();
+        Ok(self.effects.take())
+    }
+
+    /// True while no service has a failover in flight.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.services.iter().all(|service| service.plan.is_none())
+    }
+
+    fn notice_gap(&mut self, now: Mono, input: &Input) {
+        let late = if self.started && self.promised != Mono::NEVER { now.since(self.promised) } else { Span::ZERO };
+        let told = match input {
+            Input::SelfHealth(health) => health.gap,
+            _ => Span::ZERO,
+        };
+        let gap = late.max(told);
+        if gap < GAP {
+            return;
+        }
+        for service in &mut self.services {
+            if service.plan.is_none() {
+                // It may have lived while nobody looked.
+                service.bad_since = None;
+                service.start_over(&mut self.effects);
+            }
+        }
+        self.raise(DoubtCause::Gap, format!("the engine did not run for {gap}; what was in flight is dropped and asked afresh"));
+    }
+
+    fn raise(&mut self, cause: DoubtCause, message: String) {
+        if self.doubt.raise(cause, self.effects.now) == DoubtChange::Raised {
+            self.effects.emit(
+                EventKind::DoubtRaised,
+                Severity::Alarm,
+                About::default(),
+                message,
+                vec![("cause", text(cause.word()))],
+            );
+        }
+    }
+
+    fn weigh_doubt(&mut self) {
+        let now = self.effects.now;
+        if self.health.workers > 0 && self.health.stuck_workers * 2 > self.health.workers {
+            let (stuck, all) = (self.health.stuck_workers, self.health.workers);
+            self.raise(DoubtCause::StuckWorkers, format!("{stuck} of {all} checker threads are stuck"));
+        }
+        let (mut silent, mut servers) = (0, 0);
+        for service in &self.services {
+            for server in service.server_ids() {
+                servers += 1;
+                silent += usize::from(service.is_silent(server, now));
+            }
+        }
+        if too_silent(silent, servers) {
+            self.raise(
+                DoubtCause::EverythingSilent,
+                format!("{silent} of {servers} servers are silent: the fault is probably on this side"),
+            );
+        }
+        if self.doubt.decay(now) == DoubtChange::Cleared {
+            self.effects.emit(
+                EventKind::DoubtCleared,
+                Severity::Info,
+                About::default(),
+                "our own view may be trusted again".into(),
+                Vec::new(),
+            );
+        }
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings { doubt: self.doubt.cause(), journal_writable: self.health.journal_writable }
+    }
+
+    fn evaluate(&mut self) {
+        let around = self.surroundings();
+        for service in &mut self.services {
+            service.evaluate(around, &mut self.effects);
+            service.schedule(around.doubt.is_some(), &mut self.jitter, &mut self.effects);
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        let doubt = self.doubt.cause().is_some();
+        let fx = &mut self.effects;
+        match input {
+            Input::Tick => {}
+            Input::CheckFinished { run, finding } => {
+                let found = self.services.iter_mut().find_map(|service| service.check_of_run(run).map(|check| (service, check)));
+                if let Some((service, check)) = found {
+                    service.check_finished(check, run, &finding, &mut self.jitter, doubt, fx);
+                }
+            }
+            Input::SessionOpened { run } => {
+                if let Some((service, server)) =
+                    self.services.iter_mut().find_map(|service| service.session_of_run(run).map(|server| (service, server)))
+                {
+                    service.session_opened(server, run, fx);
+                }
+            }
+            Input::SessionFailed { run, finding } => {
+                if let Some((service, server)) =
+                    self.services.iter_mut().find_map(|service| service.session_of_run(run).map(|server| (service, server)))
+                {
+                    service.session_failed(server, run, &finding, fx);
+                }
+            }
+            Input::SessionAnswered { service, server, sample } => {
+                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
+                    service.session_answered(server, *sample, fx);
+                }
+            }
+            Input::SessionClosed { service, server, close } => {
+                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
+                    service.session_closed(server, close, fx);
+                }
+            }
+            Input::Surveyed { service, server, readiness } => {
+                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
+                    service.surveyed(server, readiness, fx);
+                }
+            }
+            Input::RouteSurveyed { service, instances } => {
+                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
+                    service.route_surveyed(instances, fx);
+                }
+            }
+            Input::ActionFinished { action, outcome } => {
+                for service in &mut self.services {
+                    if service.plan.as_ref().and_then(|plan| plan.action.as_ref()).is_some_and(|(id, _, _)| *id == action) {
+                        service.action_finished(outcome, fx);
+                        return;
+                    }
+                    if let Some(at) = service.errands.iter().position(|(id, _, _)| *id == action) {
+                        let (_, errand, _) = service.errands.remove(at);
+                        service.errand_finished(errand, outcome, fx);
+                        return;
+                    }
+                }
+            }
+            Input::Operator { service, command, token } => self.operator(service, &command, token),
+            Input::SelfHealth(health) => self.self_health(health),
+            Input::Restored { service, facts } => {
+                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
+                    service.restore(facts, fx);
+                }
+            }
+        }
+    }
+
+    fn self_health(&mut self, health: SelfHealth) {
+        if health.journal_writable != self.health.journal_writable {
+            let (severity, message) = if health.journal_writable {
+                (Severity::Info, "the journal can be written again")
+            } else {
+                (Severity::Alarm, "the journal cannot be written: no failover will be started")
+            };
+            self.effects.emit(
+                EventKind::JournalState,
+                severity,
+                About::default(),
+                message.into(),
+                vec![("writable", Field::Bool(health.journal_writable))],
+            );
+        }
+        self.health = health;
+    }
+
+    fn operator(&mut self, service: Option<ServiceId>, command: &Command, token: u64) {
+        let around = self.surroundings();
+        let fx = &mut self.effects;
+        let mut done = Vec::new();
+        let mut failed = Vec::new();
+        for one in &mut self.services {
+            if service.is_some_and(|wanted| wanted != one.id) {
+                continue;
+            }
+            let result = one.command(command, around, fx);
+            let (severity, message) = match &result {
+                Ok(message) => (Severity::Info, message),
+                Err(message) => (Severity::Warning, message),
+            };
+            if *command != Command::Stop {
+                fx.emit(
+                    EventKind::OperatorCommand,
+                    severity,
+                    one.about(),
+                    format!("operator: {}: {message}", command.word()),
+                    vec![("command", text(command.word())), ("accepted", Field::Bool(result.is_ok())), ("detail", text(message))],
+                );
+            }
+            match result {
+                Ok(message) => done.push(message),
+                Err(message) => failed.push(message),
+            }
+        }
+        let result = if done.is_empty() && failed.is_empty() {
+            Err("there is no such service".to_owned())
+        } else if done.is_empty() {
+            Err(failed.join("; "))
+        } else {
+            done.extend(failed);
+            Ok(done.join("; "))
+        };
+        fx.push(Output::Reply { token, result });
+    }
+}
+
+fn services_of(models: Vec<model::ServiceModel>, now: Mono) -> Vec<Service> {
+    models
+        .into_iter()
+        .enumerate()
+        .map(|(at, model)| Service::new(ServiceId(u16::try_from(at).unwrap_or(u16::MAX)), model, now))
+        .collect()
+}

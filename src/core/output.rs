@@ -52,6 +52,13 @@ pub enum Output {
     CancelAction(ActionId),
     /// Tell the world.
     Emit(Event),
+    /// The answer to an operator's command.
+    Reply {
+        /// From the command.
+        token: u64,
+        /// What was done, or why not.
+        result: Result<String, String>,
+    },
 }
 
 /// What goes into the journal.

@@ -1,0 +1,447 @@
+//! What the evidence since the first bad sign says about the primary: its failure class, or why there is none yet.
+
+use super::observation::{Close, CloseCause, DownCause, Finding, Impairment, Verdict};
+use super::output::Failure;
+use super::refusal::Refusal;
+use super::sample::{HostWord, LocalAnswer, ProcessState};
+use super::time::{Mono, Span};
+
+/// Refused probes on new sockets that make a death, together with the host's word (DESIGN §9).
+pub const REFUSALS_FOR_DEATH: u32 = 3;
+/// New connections without an answer that silence needs besides its time (rule 93).
+pub const UNANSWERED_FOR_SILENCE: u32 = 2;
+/// Lines kept for the record of one suspicion; more are counted, not kept.
+const LINES: usize = 64;
+
+/// What the evidence says happened to the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FailureClass {
+    /// The process is gone.
+    Dead,
+    /// It accepts and never answers; its host is alive.
+    Hung,
+    /// No answer at all, from the server or from its host.
+    Unreachable,
+    /// Impaired for longer than `on_impaired` allows.
+    Unusable,
+    /// An operator said so.
+    Forced,
+}
+
+impl FailureClass {
+    /// The word used in events and status.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            FailureClass::Dead => "dead",
+            FailureClass::Hung => "hung",
+            FailureClass::Unreachable => "unreachable",
+            FailureClass::Unusable => "unusable",
+            FailureClass::Forced => "forced",
+        }
+    }
+}
+
+/// The class that an impairment belongs to (DESIGN §2).
+#[must_use]
+pub fn impaired_class(impairment: Impairment) -> &'static str {
+    match impairment {
+        Impairment::Saturated => "saturated",
+        Impairment::Starting | Impairment::Recovering => "starting",
+        Impairment::Stopping => "stopping",
+        Impairment::Authentication | Impairment::Tls => "misconfigured",
+        Impairment::QueryRefused | Impairment::WriteBlocked | Impairment::WrongRole => "unusable",
+    }
+}
+
+/// What the primary's host had to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostReply {
+    /// Its word.
+    Word(HostWord),
+    /// It could not be asked.
+    Silent {
+        /// When that was known.
+        at: Mono,
+        /// Why.
+        why: String,
+        /// How often in a row.
+        times: u32,
+    },
+}
+
+/// Everything seen since the first bad sign about the primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspicion {
+    /// The first bad sign.
+    pub since: Mono,
+    /// Refused or reset new connections since the last sign of life.
+    pub refused: u32,
+    /// New connections that were not answered in time since the last sign of life.
+    pub unanswered: u32,
+    /// How the kept session ended.
+    pub close: Option<(Mono, Close)>,
+    /// When a shutdown was announced, by the session or by 57P03.
+    pub announced: Option<Mono>,
+    /// Alive but not serving, and since when.
+    pub impaired: Option<(Mono, Impairment)>,
+    /// The host's last word.
+    pub host: Option<HostReply>,
+    /// Failed observations of any check, for the window.
+    lines: Vec<(Mono, String)>,
+    more: u32,
+}
+
+impl Suspicion {
+    /// Begins with the first bad sign.
+    #[must_use]
+    pub fn new(since: Mono) -> Suspicion {
+        Suspicion {
+            since,
+            refused: 0,
+            unanswered: 0,
+            close: None,
+            announced: None,
+            impaired: None,
+            host: None,
+            lines: Vec::new(),
+            more: 0,
+        }
+    }
+
+    /// Adds a line to the record.
+    pub fn note(&mut self, now: Mono, line: String) {
+        if self.lines.len() < LINES {
+            self.lines.push((now, line));
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    /// The record, each line with its distance from the first bad sign.
+    #[must_use]
+    pub fn record(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.lines.iter().map(|(at, line)| format!("+{}: {line}", at.since(self.since))).collect();
+        if self.more > 0 {
+            lines.push(format!("and {} more observations of the same kinds", self.more));
+        }
+        lines
+    }
+
+    /// A new connection to the primary is back. The caller handles `Up`.
+    pub fn probe(&mut self, now: Mono, finding: &Finding) {
+        match &finding.verdict {
+            Verdict::Up => {}
+            Verdict::Impaired(impairment) => {
+                self.refused = 0;
+                self.unanswered = 0;
+                if self.impaired.is_none_or(|(_, before)| before != *impairment) {
+                    let since = self.impaired.map_or(now, |(since, _)| since);
+                    self.impaired = Some((since, *impairment));
+                }
+                if *impairment == Impairment::Stopping {
+                    self.announced.get_or_insert(now);
+                }
+            }
+            Verdict::Down(cause) => {
+                self.impaired = None;
+                match cause {
+                    DownCause::Refused | DownCause::Reset => self.refused = self.refused.saturating_add(1),
+                    _ => self.unanswered = self.unanswered.saturating_add(1),
+                }
+            }
+            Verdict::Unknown(_) => return,
+        }
+        if finding.verdict != Verdict::Up {
+            self.note(now, format!("new connection: {} ({})", reason(&finding.verdict), finding.message));
+        }
+    }
+
+    /// The kept session ended.
+    pub fn closed(&mut self, now: Mono, close: Close) {
+        self.note(now, format!("kept session closed: {} ({})", close.cause.word(), close.message));
+        if close.cause == CloseCause::Announced {
+            self.announced.get_or_insert(now);
+        }
+        self.close = Some((now, close));
+    }
+
+    /// The host answered, or could not be asked. True if that is news.
+    pub fn host_replied(&mut self, now: Mono, reply: Result<HostWord, Failure>) -> bool {
+        let said = |reply: &HostReply| match reply {
+            HostReply::Word(word) => word.message.clone(),
+            HostReply::Silent { why, .. } => why.clone(),
+        };
+        let before = self.host.as_ref().map(said);
+        let news =
+            before.as_deref() != Some(reply.as_ref().map_or_else(|failure| failure.message.as_str(), |word| &word.message));
+        match reply {
+            Ok(mut word) => {
+                if let Some(before) = self.word()
+                    && word.local_answer == LocalAnswer::NotAsked
+                    && word.postmaster == before.postmaster
+                {
+                    word.local_answer = before.local_answer;
+                }
+                if news {
+                    self.note(now, format!("host: {}", word.message));
+                }
+                self.host = Some(HostReply::Word(word));
+            }
+            Err(failure) => {
+                let times = match &self.host {
+                    Some(HostReply::Silent { times, .. }) => times.saturating_add(1),
+                    _ => 1,
+                };
+                if news {
+                    self.note(now, format!("host could not be asked: {}", failure.message));
+                }
+                self.host = Some(HostReply::Silent { at: now, why: failure.message, times });
+            }
+        }
+        news
+    }
+
+    /// The host's word, if it has one.
+    #[must_use]
+    pub fn word(&self) -> Option<&HostWord> {
+        match &self.host {
+            Some(HostReply::Word(word)) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// The host could be asked at least once and answered.
+    #[must_use]
+    pub fn host_answers(&self) -> bool {
+        self.word().is_some()
+    }
+
+    /// The host was asked twice in a row and did not answer.
+    #[must_use]
+    pub fn host_is_silent(&self) -> bool {
+        matches!(self.host, Some(HostReply::Silent { times, .. }) if times >= 2)
+    }
+}
+
+fn reason(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Up => "up",
+        other => other.reason(),
+    }
+}
+
+/// What the classification needs besides the suspicion.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The last answer of any probe that only a living server gives.
+    pub last_answer: Mono,
+    /// A new connection is under way since this moment and has not been answered.
+    pub outstanding_since: Option<Mono>,
+    /// The kept session is still open.
+    pub kept_open: bool,
+    /// The host can be asked over SSH.
+    pub ssh: bool,
+    /// Silence of this length is a hang.
+    pub hang_after: Span,
+    /// For an announced shutdown.
+    pub restart_grace: Span,
+    /// An impairment of this length is a failure.
+    pub on_impaired: Option<Span>,
+}
+
+/// The failure class, or the reason why there is none (yet).
+///
+/// # Errors
+/// The refusal that stands between the evidence and a class.
+pub fn classify(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
+    if let Some((since, impairment)) = suspicion.impaired {
+        return match limits.on_impaired {
+            Some(span) if now.since(since) >= span => Ok(FailureClass::Unusable),
+            _ => Err(Refusal::Impaired { class: impaired_class(impairment) }),
+        };
+    }
+    if suspicion.refused > 0 {
+        return dead_or_not(suspicion, limits, now);
+    }
+    silent_or_not(suspicion, limits, now)
+}
+
+fn dead_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
+    if suspicion.refused < REFUSALS_FOR_DEATH {
+        return Err(Refusal::EvidenceIncomplete { waiting_for: "three refused connections in a row" });
+    }
+    if let Some(announced) = suspicion.announced {
+        let end = announced + limits.restart_grace;
+        if now < end {
+            return Err(Refusal::RestartGrace { left: end.since(now) });
+        }
+    }
+    if !limits.ssh {
+        // Without the host's word, a session that lives on is the better witness.
+        return if limits.kept_open {
+            Err(Refusal::EvidenceIncomplete { waiting_for: "the kept session to end" })
+        } else {
+            Ok(FailureClass::Dead)
+        };
+    }
+    match &suspicion.host {
+        Some(HostReply::Word(word)) => match word.postmaster {
+            ProcessState::Gone => Ok(FailureClass::Dead),
+            // A stopped postmaster still has its listening socket: what refuses here is something else.
+            ProcessState::Running | ProcessState::Stopped | ProcessState::Uninterruptible => Err(Refusal::HostSaysRunning),
+        },
+        Some(HostReply::Silent { .. }) if suspicion.host_is_silent() => Ok(FailureClass::Dead),
+        None | Some(HostReply::Silent { .. }) => Err(Refusal::EvidenceIncomplete { waiting_for: "the host's word" }),
+    }
+}
+
+fn silent_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
+    let silence = now.since(limits.last_answer);
+    if silence < limits.hang_after {
+        return Err(Refusal::EvidenceIncomplete { waiting_for: "silence of hang_after" });
+    }
+    let outstanding = limits.outstanding_since.is_some_and(|since| now.since(since) >= Span::from_millis(100));
+    if suspicion.unanswered + u32::from(outstanding) < UNANSWERED_FOR_SILENCE {
+        return Err(Refusal::EvidenceIncomplete { waiting_for: "two new connections without an answer" });
+    }
+    if !limits.ssh {
+        return Ok(FailureClass::Unreachable);
+    }
+    match &suspicion.host {
+        Some(HostReply::Word(word)) => match (word.postmaster, word.local_answer) {
+            (ProcessState::Gone, _) => Ok(FailureClass::Dead),
+            (_, LocalAnswer::Accepting) => Err(Refusal::HostSaysServing),
+            (_, LocalAnswer::Rejecting) => Err(Refusal::Impaired { class: "starting" }),
+            _ => Ok(FailureClass::Hung),
+        },
+        Some(HostReply::Silent { .. }) if suspicion.host_is_silent() => Ok(FailureClass::Unreachable),
+        None | Some(HostReply::Silent { .. }) => Err(Refusal::EvidenceIncomplete { waiting_for: "the host's word" }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: fn(u64) -> Mono = |millis| Mono::from_nanos(millis * 1_000_000);
+
+    fn finding(verdict: Verdict) -> Finding {
+        Finding { verdict, message: String::new(), began: Mono::ZERO, latency: Span::ZERO, sample: None }
+    }
+
+    fn limits(last_answer: u64, outstanding: Option<u64>) -> Limits {
+        Limits {
+            last_answer: T(last_answer),
+            outstanding_since: outstanding.map(T),
+            kept_open: false,
+            ssh: true,
+            hang_after: Span::from_millis(3400),
+            restart_grace: Span::from_millis(10_000),
+            on_impaired: None,
+        }
+    }
+
+    fn word(postmaster: ProcessState, local_answer: LocalAnswer) -> HostWord {
+        HostWord { asked: T(0), postmaster, others: 0, stopped: 0, shm_attached: None, local_answer, message: String::new() }
+    }
+
+    fn refused(times: u32) -> Suspicion {
+        let mut suspicion = Suspicion::new(T(1000));
+        for _ in 0..times {
+            suspicion.probe(T(1000), &finding(Verdict::Down(DownCause::Refused)));
+        }
+        suspicion
+    }
+
+    fn silent(times: u32) -> Suspicion {
+        let mut suspicion = Suspicion::new(T(1000));
+        for _ in 0..times {
+            suspicion.probe(T(1000), &finding(Verdict::Down(DownCause::AnswerTimedOut)));
+        }
+        suspicion
+    }
+
+    fn name(result: Result<FailureClass, Refusal>) -> &'static str {
+        match result {
+            Ok(class) => class.word(),
+            Err(refusal) => refusal.name(),
+        }
+    }
+
+    #[test]
+    fn rule_85_refused_three_times_and_the_host_says_gone_is_dead() {
+        let mut suspicion = refused(3);
+        assert_eq!(name(classify(&suspicion, &limits(990, None), T(1060))), "evidence_incomplete");
+        suspicion.host_replied(T(1060), Ok(word(ProcessState::Gone, LocalAnswer::NotAsked)));
+        assert_eq!(name(classify(&suspicion, &limits(990, None), T(1060))), "dead");
+        assert_eq!(name(classify(&refused(2), &limits(990, None), T(1060))), "evidence_incomplete");
+    }
+
+    #[test]
+    fn a_running_postmaster_behind_a_refusing_port_is_not_dead() {
+        for state in [ProcessState::Running, ProcessState::Stopped, ProcessState::Uninterruptible] {
+            let mut suspicion = refused(9);
+            suspicion.host_replied(T(1060), Ok(word(state, LocalAnswer::NotAsked)));
+            assert_eq!(name(classify(&suspicion, &limits(990, None), T(9000))), "host_says_running");
+        }
+    }
+
+    #[test]
+    fn rule_83_an_announced_shutdown_gets_the_restart_grace() {
+        let mut suspicion = refused(9);
+        suspicion.closed(T(1000), Close { cause: CloseCause::Announced, message: String::new() });
+        suspicion.host_replied(T(1060), Ok(word(ProcessState::Gone, LocalAnswer::NotAsked)));
+        assert_eq!(name(classify(&suspicion, &limits(990, None), T(10_999))), "restart_grace");
+        assert_eq!(name(classify(&suspicion, &limits(990, None), T(11_000))), "dead");
+    }
+
+    #[test]
+    fn rule_93_hung_is_a_time_with_two_unanswered_connections_and_a_living_host() {
+        let mut suspicion = silent(1);
+        suspicion.host_replied(T(3000), Ok(word(ProcessState::Stopped, LocalAnswer::Silent)));
+        assert_eq!(name(classify(&suspicion, &limits(1000, Some(2600)), T(4399))), "evidence_incomplete");
+        assert_eq!(name(classify(&suspicion, &limits(1000, Some(2600)), T(4400))), "hung");
+        assert_eq!(name(classify(&suspicion, &limits(1000, None), T(4400))), "evidence_incomplete");
+        assert_eq!(name(classify(&suspicion, &limits(1001, Some(2600)), T(4400))), "evidence_incomplete");
+    }
+
+    #[test]
+    fn silence_with_a_serving_host_is_our_own_path() {
+        let mut suspicion = silent(2);
+        suspicion.host_replied(T(3000), Ok(word(ProcessState::Running, LocalAnswer::Accepting)));
+        assert_eq!(name(classify(&suspicion, &limits(0, None), T(9000))), "host_says_serving");
+    }
+
+    #[test]
+    fn silence_of_the_host_too_is_unreachable_and_only_after_it_was_asked_twice() {
+        let mut suspicion = silent(2);
+        let failure = || Err(Failure::timed_out("no answer", ""));
+        assert_eq!(name(classify(&suspicion, &limits(0, None), T(9000))), "evidence_incomplete");
+        suspicion.host_replied(T(2000), failure());
+        assert_eq!(name(classify(&suspicion, &limits(0, None), T(9000))), "evidence_incomplete");
+        suspicion.host_replied(T(3000), failure());
+        assert_eq!(name(classify(&suspicion, &limits(0, None), T(9000))), "unreachable");
+        assert_eq!(name(classify(&silent(2), &Limits { ssh: false, ..limits(0, None) }, T(9000))), "unreachable");
+    }
+
+    #[test]
+    fn impaired_is_never_death_unless_configured() {
+        for impairment in [Impairment::Saturated, Impairment::Starting, Impairment::Authentication, Impairment::Tls] {
+            let mut suspicion = refused(9);
+            suspicion.probe(T(2000), &finding(Verdict::Impaired(impairment)));
+            assert_eq!(name(classify(&suspicion, &limits(0, None), T(600_000))), "impaired");
+            let limits = Limits { on_impaired: Some(Span::from_millis(30_000)), ..limits(0, None) };
+            assert_eq!(name(classify(&suspicion, &limits, T(31_999))), "impaired");
+            assert_eq!(name(classify(&suspicion, &limits, T(32_000))), "unusable");
+        }
+    }
+
+    #[test]
+    fn unknown_changes_nothing() {
+        let mut suspicion = refused(2);
+        let before = suspicion.clone();
+        suspicion.probe(T(2000), &finding(Verdict::Unknown(super::super::observation::UnknownCause::Resolver)));
+        assert_eq!(suspicion, before);
+    }
+}

@@ -1,0 +1,868 @@
+//! Carrying out a plan: from each outcome to the next action, to the end, or back.
+
+use super::candidate::{self, Candidate, Waiver};
+use super::effects::{Effects, text, texts};
+use super::event::{EventKind, Field, Severity};
+use super::evidence::{FailureClass, Suspicion};
+use super::id::{Generation, ServerId};
+use super::model::OnNoSyncStandby;
+use super::output::{Action, Failure, FailureKind, Output, Record, Report};
+use super::plan::{End, Phase, Plan, Settings, Times};
+use super::refusal::{CandidateRefusal, Refusal};
+use super::sample::{FenceLevel, FenceReport, Position};
+use super::service::{LastFailover, Service};
+use super::time::{Mono, Span};
+use super::trigger::State;
+
+/// How long two equal receive positions are waited for: the receiver may still drain its buffer (DESIGN §9).
+const SETTLE: Span = Span::from_millis(500);
+/// An action that is this late is given up: the executor has stopped answering.
+const LATE: Span = Span::from_millis(1_000);
+/// Between two tries of a phase that may be tried again.
+const RETRY: Span = Span::from_millis(200);
+
+impl Service {
+    fn settings(&self) -> Settings {
+        Settings { pre_checks: self.model.pre_checks, routed: self.model.route.instances > 0, verify: self.model.route.verify }
+    }
+
+    /// Begins a failover. Every guard has been passed, or waived by an operator.
+    pub(super) fn start_plan(&mut self, class: FailureClass, waiver: Waiver, fx: &mut Effects) {
+        let Some(old) = self.subject() else { return };
+        let suspicion = self.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
+        let forced_silent = suspicion.host_is_silent();
+        let (require, host_silent) = match self.fence_way_for(class, forced_silent) {
+            Ok(way) => way,
+            Err(refusal) => {
+                let sentence = self.sentence(&refusal);
+                self.refusal = Some(refusal);
+                self.suspicion = Some(suspicion);
+                self.call_a_person(sentence, Vec::new(), fx);
+                return;
+            }
+        };
+        self.generation = Generation(self.generation.0 + 1);
+        self.confirmed_by_operator = false;
+        self.awaiting = None;
+        self.refusal = None;
+        self.manual_reason = None;
+        let evidence = self.evidence(class, &suspicion, require, &waiver, fx.now);
+        let times = Times { detected: self.died_at(suspicion.since), confirmed: fx.now, ..Times::default() };
+        let plan = Plan {
+            generation: self.generation,
+            class,
+            old,
+            system_id: self.system_id.unwrap_or_default(),
+            old_timeline: self.log.map_or(0, |log| log.timeline),
+            phase: Plan::first(self.settings()),
+            action: None,
+            retry_at: None,
+            deadline: fx.now + self.model.trigger.failover_timeout,
+            waiver,
+            require,
+            host_silent,
+            fence: None,
+            route_touched: false,
+            fence_tried: false,
+            chosen: None,
+            refused: Vec::new(),
+            timeline: None,
+            gate_opened: false,
+            undoing: None,
+            undo_failures: Vec::new(),
+            warnings: Vec::new(),
+            stop_asked: false,
+            times,
+            evidence: evidence.clone(),
+        };
+        self.journal_facts(fx);
+        fx.push(Output::Journal(Record::Intent { service: self.id, generation: self.generation, evidence: evidence.clone() }));
+        self.become_state(State::FailoverInProgress, format!("the primary is {}", class.word()), fx);
+        let old_name = self.server_name(old);
+        fx.emit(
+            EventKind::FailureConfirmed,
+            Severity::Warning,
+            self.about_server(old),
+            format!("{old_name} is {}, confirmed {} after the first bad sign", class.word(), fx.now.since(times.detected)),
+            vec![
+                ("class", text(class.word())),
+                ("detect_ms", Field::Span(fx.now.since(times.detected))),
+                ("evidence", texts(evidence.clone())),
+            ],
+        );
+        fx.emit(
+            EventKind::FailoverStarted,
+            Severity::Warning,
+            self.about_server(old),
+            format!("{}: failover {} away from {old_name} begins", self.model.name, self.generation),
+            vec![
+                ("class", text(class.word())),
+                ("old_primary", text(old_name)),
+                ("fence_required", Field::Int(u64::from(require.number()))),
+                ("evidence", texts(evidence)),
+            ],
+        );
+        self.window.clear();
+        if host_silent {
+            // A question that nobody answers must not stand before the plan.
+            for (id, _, _) in self.errands.drain(..) {
+                fx.push(Output::CancelAction(id));
+            }
+        }
+        self.plan = Some(plan);
+        self.drive(fx);
+    }
+
+    fn fence_way_for(&self, class: FailureClass, host_silent: bool) -> Result<(FenceLevel, bool), Refusal> {
+        if class == FailureClass::Forced && host_silent {
+            return self.fence_way(FailureClass::Unreachable);
+        }
+        self.fence_way(class)
+    }
+
+    /// The whole reasoning behind the decision, one line each, for the journal, the event and the report.
+    fn evidence(
+        &self,
+        class: FailureClass,
+        suspicion: &Suspicion,
+        require: FenceLevel,
+        waiver: &Waiver,
+        now: Mono,
+    ) -> Vec<String> {
+        let trigger = &self.model.trigger;
+        let mut lines = suspicion.record();
+        lines.push(format!(
+            "class {}: {} refused and {} unanswered new connections since the last sign of life",
+            class.word(),
+            suspicion.refused,
+            suspicion.unanswered
+        ));
+        lines.push(format!(
+            "thresholds: failure_threshold {} in {}, hang_after {}, restart_grace {}",
+            trigger.failure_threshold, trigger.failure_window, trigger.hang_after, trigger.restart_grace
+        ));
+        lines.push(format!("required fence: level {}", require.number()));
+        if let Some(log) = self.log {
+            lines.push(format!(
+                "last known position of the primary: {} on timeline {}, sampled {} before the decision, growing by at most {} bytes/s{}",
+                log.flush,
+                log.timeline,
+                now.since(log.at),
+                log.growth,
+                if log.synchronous { ", synchronous replication" } else { "" }
+            ));
+        }
+        for (server, result) in self.examine_standbys(self.subject(), self.died_at(suspicion.since), waiver, now) {
+            let name = self.server_name(server);
+            lines.push(match result {
+                Ok(candidate) => format!("candidate {name}: {}", describe(&candidate)),
+                Err(reason) => format!("candidate {name} refused: {}", reason.sentence()),
+            });
+        }
+        lines
+    }
+
+    /// Moves the plan on as far as it goes without a new outcome.
+    pub(super) fn drive(&mut self, fx: &mut Effects) {
+        // Bounded: every pass either starts an action, waits, or moves to a later phase.
+        for _ in 0..16 {
+            if self.drive_once(fx) {
+                return;
+            }
+        }
+    }
+
+    /// True when there is nothing to do until the next input.
+    fn drive_once(&mut self, fx: &mut Effects) -> bool {
+        let Some(plan) = &mut self.plan else { return true };
+        let past = plan.phase.is_past_no_return();
+        let undoing = plan.phase.is_undoing() || plan.undoing.is_some();
+        if let Some((id, action, deadline)) = plan.action.clone() {
+            let timed_out = fx.now >= plan.deadline && !undoing && !past;
+            let stop = plan.stop_asked && !undoing && !past;
+            if fx.now < deadline + LATE && !timed_out && !stop {
+                return true;
+            }
+            fx.push(Output::CancelAction(id));
+            plan.action = None;
+            let why = if stop { "the engine is stopping" } else { "the deadline passed" };
+            self.step_ended(&action, &Err(Failure::timed_out(why, "")), fx);
+            self.advance(&action, Err(Failure::timed_out(why, "")), fx);
+            return false;
+        }
+        if plan.retry_at.is_some_and(|at| fx.now < at) {
+            return true;
+        }
+        plan.retry_at = None;
+        if fx.now >= plan.deadline && !undoing {
+            let why = format!("failover_timeout ({}) passed", self.model.trigger.failover_timeout);
+            if past {
+                self.finish(End::Stuck { why }, fx);
+            } else {
+                self.undo(why, fx);
+            }
+            return false;
+        }
+        if plan.stop_asked && !undoing && !past {
+            self.undo("the engine is stopping".into(), fx);
+            return false;
+        }
+        let Some((action, span)) = self.next_action() else {
+            self.end_without_action(fx);
+            return false;
+        };
+        self.begin_step(action, span, fx);
+        true
+    }
+
+    /// The action of the present phase and its time limit.
+    fn next_action(&self) -> Option<(Action, Span)> {
+        let plan = self.plan.as_ref()?;
+        let postgres = &self.model.postgres;
+        let seconds = |n: u64| Span::from_millis(n * 1_000);
+        let chosen = plan.chosen.map(|candidate| candidate.server);
+        let (system_id, old_timeline) = (plan.system_id, plan.old_timeline);
+        Some(match plan.phase {
+            Phase::PreChecks => (Action::PreChecks, seconds(30)),
+            Phase::RouteOut => (Action::RouteOut { server: plan.old }, seconds(3)),
+            Phase::Fence if plan.require <= FenceLevel::TrafficRemoved => return None,
+            Phase::Fence => (
+                self.fence_action(plan.old, plan.require, plan.class == FailureClass::Hung, plan.host_silent),
+                postgres.fence_timeout,
+            ),
+            Phase::Choose => {
+                let servers = self.server_ids().filter(|server| *server != plan.old).collect();
+                (Action::ReadPositions { servers, settle: SETTLE }, seconds(3))
+            }
+            Phase::Promote => (Action::Promote { server: chosen?, system_id, old_timeline }, postgres.promotion_timeout),
+            Phase::FindOut => (Action::ReadRole { server: chosen? }, seconds(3)),
+            Phase::VerifyData => (Action::VerifyData { server: chosen?, system_id, old_timeline }, seconds(5)),
+            Phase::OpenSyncGate => (Action::OpenSyncGate { server: chosen? }, seconds(5)),
+            Phase::RouteIn => (Action::RouteIn { server: chosen? }, seconds(3)),
+            Phase::VerifyTraffic => (Action::VerifyTraffic { server: chosen?, system_id, timeline: plan.timeline? }, seconds(5)),
+            Phase::UndoFence => (Action::FenceUndo { server: plan.old }, seconds(5)),
+            Phase::UndoRoute => (Action::RouteRestore { server: plan.old }, seconds(5)),
+            Phase::Over => return None,
+        })
+    }
+
+    fn begin_step(&mut self, action: Action, span: Span, fx: &mut Effects) {
+        let id = fx.action();
+        let target = action.server().map_or_else(String::new, |server| self.server_name(server));
+        let Some(plan) = &mut self.plan else { return };
+        let undoing = plan.phase.is_undoing();
+        let past = plan.phase.is_past_no_return();
+        let mut deadline = fx.now + span;
+        if !undoing {
+            deadline = deadline.min(plan.deadline.max(fx.now + Span::from_millis(1)));
+        }
+        match action {
+            Action::RouteOut { .. } => plan.route_touched = true,
+            Action::Fence { .. } => plan.fence_tried = true,
+            _ => {}
+        }
+        let generation = plan.generation;
+        plan.action = Some((id, action.clone(), deadline));
+        if matches!(action, Action::Promote { .. }) {
+            fx.emit(
+                EventKind::PointOfNoReturn,
+                Severity::Warning,
+                self.about(),
+                format!("{}: {target} is promoted; from here on nothing is undone", self.model.name),
+                vec![("target", text(&target))],
+            );
+        }
+        fx.emit(
+            EventKind::StepStarted,
+            Severity::Info,
+            self.about(),
+            if target.is_empty() { action.name().to_owned() } else { format!("{} {target}", action.name()) },
+            vec![
+                ("step", text(action.name())),
+                ("target", text(&target)),
+                ("undoing", Field::Bool(undoing)),
+                ("past_no_return", Field::Bool(past)),
+            ],
+        );
+        fx.push(Output::Journal(Record::StepBegun { service: self.id, generation, step: action.name(), target }));
+        fx.push(Output::RunAction { id, service: self.id, generation, action, deadline });
+    }
+
+    fn end_without_action(&mut self, fx: &mut Effects) {
+        let Some(plan) = &mut self.plan else { return };
+        match plan.phase {
+            Phase::Fence => {
+                // Level 1: the exclusive route is the fence, and every instance has proven it.
+                plan.fence = Some(FenceReport {
+                    level: if plan.route_touched { FenceLevel::TrafficRemoved } else { FenceLevel::None },
+                    guard_placed: false,
+                    rungs: Vec::new(),
+                    proof: "every instance of the exclusive route shows the old primary in maintenance without sessions".into(),
+                });
+                plan.times.fenced = Some(fx.now);
+                plan.phase = Phase::Choose;
+            }
+            Phase::Over => {
+                let end = match plan.undoing.clone() {
+                    Some(why) => End::Undone { why, left: plan.undo_failures.clone() },
+                    None => End::Completed,
+                };
+                self.finish(end, fx);
+            }
+            phase => {
+                let why = format!("nothing to act on in {phase:?}");
+                if phase.is_past_no_return() { self.finish(End::Stuck { why }, fx) } else { self.undo(why, fx) }
+            }
+        }
+    }
+
+    /// An action of the plan is back.
+    pub(super) fn action_finished(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let Some((_, action, _)) = self.plan.as_mut().and_then(|plan| plan.action.take()) else { return };
+        self.step_ended(&action, &outcome, fx);
+        self.advance(&action, outcome, fx);
+        self.drive(fx);
+    }
+
+    fn step_ended(&self, action: &Action, outcome: &Result<Report, Failure>, fx: &mut Effects) {
+        let Some(plan) = &self.plan else { return };
+        let target = action.server().map_or_else(String::new, |server| self.server_name(server));
+        let (ok, message, mut fields) = match outcome {
+            Ok(report) => self.describe_report(report),
+            Err(failure) => {
+                let message = if failure.remedy.is_empty() {
+                    failure.message.clone()
+                } else {
+                    format!("{}; {}", failure.message, failure.remedy)
+                };
+                (false, message, vec![("failure", text(failure_word(failure.kind)))])
+            }
+        };
+        let mut all =
+            vec![("step", text(action.name())), ("target", text(&target)), ("ok", Field::Bool(ok)), ("detail", text(&message))];
+        all.append(&mut fields);
+        let generation = plan.generation;
+        fx.push(Output::Journal(Record::StepEnded {
+            service: self.id,
+            generation,
+            step: action.name(),
+            ok,
+            message: message.clone(),
+        }));
+        fx.emit(
+            EventKind::StepFinished,
+            if ok { Severity::Info } else { Severity::Warning },
+            self.about(),
+            format!("{}{}{target}: {message}", action.name(), if target.is_empty() { "" } else { " " }),
+            all,
+        );
+    }
+
+    fn describe_report(&self, report: &Report) -> (bool, String, Vec<(&'static str, Field)>) {
+        match report {
+            Report::Done { message } | Report::Traffic { message } => (true, message.clone(), Vec::new()),
+            Report::Host(word) => (true, word.message.clone(), Vec::new()),
+            Report::Route(instances) => {
+                let each: Vec<String> = instances
+                    .iter()
+                    .map(|instance| match &instance.result {
+                        Ok(done) => format!("{}: {done}", instance.name),
+                        Err(why) => format!("{} FAILED: {why}", instance.name),
+                    })
+                    .collect();
+                (instances.iter().all(|instance| instance.result.is_ok()), each.join("; "), Vec::new())
+            }
+            Report::Fence(report) => {
+                let rungs = report
+                    .rungs
+                    .iter()
+                    .map(|rung| {
+                        Field::Group(vec![
+                            ("name", text(&rung.name)),
+                            ("ok", Field::Bool(rung.ok)),
+                            ("took_ms", Field::Span(rung.took)),
+                            ("note", text(&rung.note)),
+                        ])
+                    })
+                    .collect();
+                let met = self.plan.as_ref().is_none_or(|plan| report.level >= plan.require);
+                (
+                    met,
+                    format!("level {} proven: {}", report.level.number(), report.proof),
+                    vec![
+                        ("fence_level", Field::Int(u64::from(report.level.number()))),
+                        ("guard_placed", Field::Bool(report.guard_placed)),
+                        ("rungs", Field::List(rungs)),
+                        ("proof", text(&report.proof)),
+                    ],
+                )
+            }
+            Report::Positions(positions) => {
+                let each: Vec<String> = positions
+                    .iter()
+                    .map(|position| match &position.sample {
+                        Ok(sample) => format!(
+                            "{} at {}{}",
+                            self.server_name(position.server),
+                            candidate::position(sample).map_or_else(|| "no position".to_owned(), |lsn| lsn.to_string()),
+                            if position.settled { "" } else { " (still moving)" }
+                        ),
+                        Err(why) => format!("{} cannot be asked: {why}", self.server_name(position.server)),
+                    })
+                    .collect();
+                (true, each.join("; "), Vec::new())
+            }
+            Report::Promoted { timeline, flush, message } => {
+                (true, message.clone(), vec![("timeline", Field::Int(u64::from(*timeline))), ("flush", text(flush.to_string()))])
+            }
+            Report::Role { in_recovery, timeline, .. } => (
+                true,
+                format!("{} on timeline {timeline}", if *in_recovery { "still in recovery" } else { "writable" }),
+                Vec::new(),
+            ),
+            Report::Written { flush, commits, message } => {
+                (true, message.clone(), vec![("flush", text(flush.to_string())), ("commits", Field::Bool(*commits))])
+            }
+        }
+    }
+
+    /// From an outcome to the next phase.
+    fn advance(&mut self, action: &Action, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let settings = self.settings();
+        let Some(plan) = &mut self.plan else { return };
+        match (plan.phase, outcome) {
+            (Phase::PreChecks, Ok(_)) => plan.phase = Plan::after_pre_checks(settings),
+            (Phase::PreChecks, Err(failure)) => self.undo(format!("a pre-failover check failed: {}", failure.message), fx),
+            (Phase::RouteOut, outcome) => self.route_left(outcome, fx),
+            (Phase::Fence, outcome) => self.fenced(outcome, fx),
+            (Phase::Choose, Ok(Report::Positions(positions))) => self.choose(&positions, fx),
+            (Phase::Choose, Ok(_)) => self.undo("the positions came back as something else".into(), fx),
+            (Phase::Choose, Err(failure)) => {
+                self.undo(format!("the standbys' positions could not be read: {}", failure.message), fx);
+            }
+            (Phase::Promote, outcome) => self.promoted(outcome, fx),
+            (Phase::FindOut, outcome) => self.found_out(outcome, fx),
+            (Phase::VerifyData, outcome) => self.written(outcome, fx),
+            (Phase::OpenSyncGate, outcome) => {
+                if let Err(failure) = outcome {
+                    plan.warnings.push(format!("commits wait for a synchronous standby that is not there: {}", failure.message));
+                    plan.phase = Plan::after_write(settings);
+                } else {
+                    plan.phase = Phase::VerifyData;
+                }
+                plan.gate_opened = true;
+            }
+            (Phase::RouteIn, outcome) => self.route_entered(outcome, fx),
+            (Phase::VerifyTraffic, Ok(_)) => {
+                plan.times.verified = Some(fx.now);
+                plan.phase = Phase::Over;
+            }
+            (Phase::VerifyTraffic, Err(failure)) => {
+                // The route may have lost its state (a reload): assert it again, inside the one failover_timeout.
+                note_once(&mut plan.warnings, format!("verify_traffic: {}", failure.message));
+                plan.phase = if settings.routed { Phase::RouteIn } else { Phase::VerifyTraffic };
+                plan.retry_at = Some(fx.now + RETRY);
+            }
+            (Phase::UndoFence, outcome) => {
+                note_undo(plan, action, outcome);
+                plan.phase = plan.after_undo_fence();
+            }
+            (Phase::UndoRoute, outcome) => {
+                note_undo(plan, action, outcome);
+                plan.phase = Phase::Over;
+            }
+            (Phase::Over, _) => {}
+        }
+    }
+
+    fn route_left(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let Some(plan) = &mut self.plan else { return };
+        let failed = match outcome {
+            Ok(Report::Route(instances)) => instances
+                .iter()
+                .filter_map(|instance| instance.result.as_ref().err().map(|why| format!("{}: {why}", instance.name)))
+                .collect(),
+            Ok(_) => Vec::new(),
+            Err(failure) => vec![failure.message],
+        };
+        if !failed.is_empty() {
+            let what = failed.join("; ");
+            if plan.require <= FenceLevel::TrafficRemoved {
+                self.undo(format!("the route is the only fence and could not be proven closed: {what}"), fx);
+                return;
+            }
+            plan.warnings.push(format!("route_out: {what}"));
+        }
+        plan.phase = Phase::Fence;
+    }
+
+    fn fenced(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let Some(plan) = &mut self.plan else { return };
+        match outcome {
+            Ok(Report::Fence(report)) => {
+                let enough = report.level >= plan.require;
+                let what =
+                    format!("fence level {} of {} is proven: {}", report.level.number(), plan.require.number(), report.proof);
+                plan.fence = Some(report);
+                if enough {
+                    plan.times.fenced = Some(fx.now);
+                    plan.phase = Phase::Choose;
+                } else {
+                    self.undo(format!("the old primary is not fenced: only {what}"), fx);
+                }
+            }
+            Ok(_) => self.undo("the fence answered with something else".into(), fx),
+            Err(failure) => self.undo(format!("the old primary is not fenced: {}", failure.message), fx),
+        }
+    }
+
+    fn choose(&mut self, positions: &[Position], fx: &mut Effects) {
+        let Some(plan) = &self.plan else { return };
+        let until = last_acknowledgement(plan);
+        let reference = self.reference(until);
+        let lived = plan.times.detected;
+        let mut chosen: Vec<Candidate> = Vec::new();
+        let mut reasons: Vec<(ServerId, CandidateRefusal)> = Vec::new();
+        for position in positions {
+            let sample = position.sample.as_ref().map_err(Clone::clone);
+            match self.examine(position.server, sample, reference.as_ref(), lived, &plan.waiver, &plan.refused) {
+                Ok(candidate) => chosen.push(candidate),
+                Err(reason) => reasons.push((position.server, reason)),
+            }
+        }
+        if let Some(refusal) = self.quorum_unanswered(positions) {
+            reasons.extend(chosen.drain(..).map(|candidate| (candidate.server, refusal.clone())));
+        }
+        let best = candidate::best(&chosen);
+        let refusal = Refusal::NoCandidate { reasons };
+        let sentence = self.sentence(&refusal);
+        let Some(plan) = &mut self.plan else { return };
+        if let Some(best) = best {
+            plan.chosen = Some(best);
+            plan.phase = Phase::Promote;
+            plan.evidence.push(format!("chosen after the fence: {}", describe(&best)));
+        } else {
+            self.refusal = Some(refusal);
+            self.undo(sentence, fx);
+        }
+    }
+
+    /// With R answers of N members and W acknowledgements per commit, R + W > N must hold (rule 21).
+    fn quorum_unanswered(&self, positions: &[Position]) -> Option<CandidateRefusal> {
+        let log = self.log.filter(|log| log.synchronous && log.set > 1)?;
+        if self.plan.as_ref().is_some_and(|plan| plan.waiver.accept_loss.is_some()) {
+            return None;
+        }
+        let answered = positions
+            .iter()
+            .filter(|position| position.sample.is_ok() && self.servers[usize::from(position.server.0)].synchronous)
+            .count();
+        let answered = u32::try_from(answered).unwrap_or(u32::MAX);
+        (answered.saturating_add(log.required) <= log.set).then_some(CandidateRefusal::QuorumUnanswered {
+            answered,
+            required: log.required,
+            size: log.set,
+        })
+    }
+
+    fn promoted(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let Some(plan) = &mut self.plan else { return };
+        match outcome {
+            Ok(Report::Promoted { timeline, .. }) => {
+                plan.timeline = Some(timeline);
+                plan.times.promoted = Some(fx.now);
+                plan.phase = Phase::VerifyData;
+            }
+            // Proven to have had no effect: the only failure after which another one may be tried (rules 37, 47).
+            Err(Failure { kind: FailureKind::NoEffect, message, .. }) => {
+                if let Some(chosen) = plan.chosen.take() {
+                    plan.refused.push((chosen.server, message));
+                }
+                plan.phase = Phase::Choose;
+            }
+            Ok(_) | Err(_) => {
+                plan.phase = Phase::FindOut;
+                plan.retry_at = None;
+            }
+        }
+    }
+
+    fn found_out(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let Some(plan) = &mut self.plan else { return };
+        match outcome {
+            Ok(Report::Role { in_recovery: false, timeline, system_id })
+                if timeline > plan.old_timeline && system_id == plan.system_id =>
+            {
+                plan.timeline = Some(timeline);
+                plan.times.promoted = Some(fx.now);
+                plan.phase = Phase::VerifyData;
+            }
+            Ok(_) => plan.retry_at = Some(fx.now + RETRY),
+            Err(failure) => {
+                note_once(&mut plan.warnings, format!("find_out: {}", failure.message));
+                plan.retry_at = Some(fx.now + RETRY);
+            }
+        }
+    }
+
+    fn written(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let settings = self.settings();
+        let open = self.model.postgres.on_no_sync_standby == OnNoSyncStandby::Async;
+        let Some(plan) = &mut self.plan else { return };
+        match outcome {
+            Ok(Report::Written { commits, .. }) => {
+                plan.times.written.get_or_insert(fx.now);
+                if !commits && open && !plan.gate_opened {
+                    plan.phase = Phase::OpenSyncGate;
+                    return;
+                }
+                if !commits {
+                    plan.warnings.push("ordinary commits wait for a synchronous standby (on_no_sync_standby)".into());
+                }
+                plan.phase = Plan::after_write(settings);
+            }
+            Ok(_) => plan.retry_at = Some(fx.now + RETRY),
+            Err(failure) => {
+                note_once(&mut plan.warnings, format!("verify_data: {}", failure.message));
+                plan.retry_at = Some(fx.now + RETRY);
+            }
+        }
+    }
+
+    fn route_entered(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let settings = self.settings();
+        let Some(plan) = &mut self.plan else { return };
+        let failed: Vec<String> = match outcome {
+            Ok(Report::Route(instances)) => {
+                let failed: Vec<String> = instances
+                    .iter()
+                    .filter_map(|instance| instance.result.as_ref().err().map(|why| format!("{}: {why}", instance.name)))
+                    .collect();
+                if failed.len() < instances.len() {
+                    plan.times.routed = Some(fx.now);
+                    for why in failed {
+                        note_once(&mut plan.warnings, format!("route_in: {why}"));
+                    }
+                    plan.phase = Plan::after_route(settings);
+                    return;
+                }
+                failed
+            }
+            Ok(_) => vec!["the route answered with something else".into()],
+            Err(failure) => vec![failure.message],
+        };
+        note_once(&mut plan.warnings, format!("route_in: {}", failed.join("; ")));
+        plan.retry_at = Some(fx.now + RETRY);
+    }
+
+    /// Stops before the point of no return and undoes what was done, in reverse order.
+    fn undo(&mut self, why: String, fx: &mut Effects) {
+        let Some(plan) = &mut self.plan else { return };
+        if plan.undoing.is_some() {
+            return;
+        }
+        plan.phase = plan.first_undo();
+        plan.undoing = Some(why.clone());
+        plan.retry_at = None;
+        fx.emit(
+            EventKind::FailoverFailed,
+            Severity::Alarm,
+            self.about(),
+            format!("{}: failover {} stops before the promotion: {why}", self.model.name, self.generation),
+            vec![("why", text(why)), ("promoted", Field::Bool(false))],
+        );
+    }
+
+    fn finish(&mut self, end: End, fx: &mut Effects) {
+        let Some(mut plan) = self.plan.take() else { return };
+        plan.times.ended = Some(fx.now);
+        plan.action = None;
+        let generation = plan.generation;
+        let (how, why) = match &end {
+            End::Completed => ("completed", String::new()),
+            End::Undone { why, .. } => ("rolled_back", why.clone()),
+            End::Stuck { why } => ("manual_intervention", why.clone()),
+        };
+        if plan.times.promoted.is_some() {
+            self.take_over(&plan, fx);
+        }
+        self.last_failover = Some(LastFailover { plan: plan.clone(), how, why: why.clone() });
+        fx.push(Output::Journal(Record::Ended { service: self.id, generation, how }));
+        self.journal_facts(fx);
+        match end {
+            End::Completed => self.completed(&plan, fx),
+            End::Undone { why, left } => self.undone(&plan, why, &left, fx),
+            End::Stuck { why } => {
+                fx.emit(
+                    EventKind::FailoverFailed,
+                    Severity::Alarm,
+                    self.about(),
+                    format!("{}: failover {generation} stops after the promotion began: {why}", self.model.name),
+                    vec![
+                        ("why", text(&why)),
+                        ("promoted", Field::Bool(plan.times.promoted.is_some())),
+                        ("warnings", texts(plan.warnings.clone())),
+                    ],
+                );
+                let mut evidence = plan.evidence.clone();
+                evidence.extend(plan.warnings.iter().cloned());
+                self.call_a_person(why, evidence, fx);
+            }
+        }
+    }
+
+    /// The promoted server is the primary from here on, whatever else went wrong.
+    fn take_over(&mut self, plan: &Plan, fx: &mut Effects) {
+        let Some(chosen) = plan.chosen else { return };
+        self.primary = Some(chosen.server);
+        self.log = None;
+        self.suspicion = None;
+        self.bad_since = None;
+        self.window.clear();
+        self.cooldown_until = fx.now + self.model.trigger.cooldown;
+        self.servers[usize::from(plan.old.0)].deposed = true;
+        self.servers[usize::from(plan.old.0)].announced = None;
+        self.servers[usize::from(chosen.server.0)].deposed = false;
+        for state in &mut self.servers {
+            state.synchronous = false;
+            state.streamed_at = None;
+        }
+        if plan.fence_level() == FenceLevel::ProvenStopped {
+            self.prove_later(plan.old, fx.now);
+        }
+    }
+
+    fn completed(&mut self, plan: &Plan, fx: &mut Effects) {
+        let Some(chosen) = plan.chosen else { return };
+        let (old, new) = (self.server_name(plan.old), self.server_name(chosen.server));
+        self.become_state(State::FailedOver, format!("{new} is the primary"), fx);
+        let times = plan.times;
+        let end = times.verified.or(times.routed).or(times.written).unwrap_or(fx.now);
+        fx.emit(
+            EventKind::FailoverCompleted,
+            Severity::Warning,
+            self.about_server(chosen.server),
+            format!(
+                "{}: {new} has taken over from {old} within {} of the first bad sign; {}",
+                self.model.name,
+                end.since(times.detected),
+                loss_sentence(&chosen)
+            ),
+            completed_fields(plan, &chosen, old, new, fx.now),
+        );
+    }
+
+    fn undone(&mut self, plan: &Plan, why: String, left: &[String], fx: &mut Effects) {
+        let name = self.model.name.clone();
+        let (severity, message) = if left.is_empty() {
+            (Severity::Warning, format!("{name}: what failover {} had changed is undone", plan.generation))
+        } else {
+            (Severity::Alarm, format!("{name}: not everything could be undone: {}", left.join("; ")))
+        };
+        fx.emit(
+            EventKind::RolledBack,
+            severity,
+            self.about(),
+            message,
+            vec![("why", text(&why)), ("left", texts(left.to_vec()))],
+        );
+        if plan.stop_asked && left.is_empty() && plan.fence.is_none() {
+            self.become_state(State::Degraded, "the engine is stopping".into(), fx);
+        } else {
+            let mut evidence = plan.evidence.clone();
+            evidence.extend(plan.warnings.iter().cloned());
+            if plan.fence_level() >= FenceLevel::ProvenStopped {
+                evidence.push(format!(
+                    "{} was stopped by the fence and stays stopped: start it, or reset",
+                    self.server_name(plan.old)
+                ));
+            }
+            self.call_a_person(why, evidence, fx);
+        }
+    }
+}
+
+fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, now: Mono) -> Vec<(&'static str, Field)> {
+    let times = plan.times;
+    let span = |from: Option<Mono>, to: Option<Mono>| match (from, to) {
+        (Some(from), Some(to)) => Field::Span(to.since(from)),
+        _ => Field::Text(String::new()),
+    };
+    let end = times.verified.or(times.routed).or(times.written).unwrap_or(now);
+    let mut fields = vec![
+        ("old_primary", text(old)),
+        ("new_primary", text(new)),
+        ("class", text(plan.class.word())),
+        ("detected_at_ns", Field::Int(times.detected.as_nanos())),
+        ("confirm_ms", Field::Span(times.confirmed.since(times.detected))),
+        ("fence_ms", span(Some(times.confirmed), times.fenced)),
+        ("promote_ms", span(times.fenced, times.promoted)),
+        ("write_ms", span(times.promoted, times.written)),
+        ("route_ms", span(times.written, times.routed)),
+        ("verify_ms", span(times.routed.or(times.written), times.verified)),
+        ("total_ms", Field::Span(end.since(times.detected))),
+        ("timeline", Field::Int(u64::from(plan.timeline.unwrap_or_default()))),
+        ("fence_level", Field::Int(u64::from(plan.fence_level().number()))),
+        ("position", text(chosen.position.to_string())),
+        ("holds_acknowledged", Field::Bool(chosen.holds_acknowledged)),
+        ("sync_gate_opened", Field::Bool(plan.gate_opened)),
+        ("warnings", texts(plan.warnings.clone())),
+        ("evidence", texts(plan.evidence.clone())),
+    ];
+    if let Some(loss) = chosen.loss {
+        fields.push(("loss_bytes", Field::Int(loss)));
+    }
+    fields
+}
+
+/// One line about a candidate.
+pub(super) fn describe(candidate: &Candidate) -> String {
+    format!("position {}, {} bytes to replay, {}", candidate.position, candidate.to_replay, loss_sentence(candidate))
+}
+
+fn loss_sentence(candidate: &Candidate) -> String {
+    match candidate.loss {
+        _ if candidate.holds_acknowledged => "no acknowledged commit can be missing (synchronous)".into(),
+        Some(0) => "no known byte is missing".into(),
+        Some(bytes) => format!("at most {bytes} bytes of log may be missing"),
+        None => "how much may be missing is not known".into(),
+    }
+}
+
+fn failure_word(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::NoEffect => "no_effect",
+        FailureKind::Unknown => "unknown",
+        FailureKind::TimedOut => "timed_out",
+        FailureKind::Cancelled => "cancelled",
+    }
+}
+
+fn note_once(list: &mut Vec<String>, line: String) {
+    if list.len() < 64 && !list.contains(&line) {
+        list.push(line);
+    }
+}
+
+fn note_undo(plan: &mut Plan, action: &Action, outcome: Result<Report, Failure>) {
+    match outcome {
+        Ok(Report::Route(instances)) => plan.undo_failures.extend(
+            instances
+                .into_iter()
+                .filter_map(|instance| instance.result.err().map(|why| format!("{} on {}: {why}", action.name(), instance.name))),
+        ),
+        Ok(_) => {}
+        Err(failure) => plan.undo_failures.push(format!("{}: {}", action.name(), failure.message)),
+    }
+}
+
+/// When the old primary can last have acknowledged a commit: orphans went on until the fence (rule 85).
+fn last_acknowledgement(plan: &Plan) -> Mono {
+    let orphans = plan.class == FailureClass::Dead
+        && plan.fence.as_ref().is_some_and(|report| report.rungs.iter().any(|rung| rung.name == "kill_children"));
+    if orphans || plan.class == FailureClass::Forced {
+        plan.times.fenced.unwrap_or(plan.times.confirmed)
+    } else {
+        plan.times.detected
+    }
+}

@@ -1,0 +1,212 @@
+//! What to do, in which order, and how to undo it. A plan is data: the service asks it for the next action and tells it the outcome.
+
+use super::candidate::{Candidate, Waiver};
+use super::evidence::FailureClass;
+use super::id::{ActionId, Generation, ServerId};
+use super::output::Action;
+use super::sample::{FenceLevel, FenceReport};
+use super::time::Mono;
+
+/// Where a plan stands. The order is that of FAILOVER rules 33 and 34.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// The configured checks before anything is changed.
+    PreChecks,
+    /// The old primary leaves the route.
+    RouteOut,
+    /// The old primary is fenced.
+    Fence,
+    /// The standbys' positions are read and one is chosen.
+    Choose,
+    /// The standby is promoted: the point of no return.
+    Promote,
+    /// The promotion's outcome is unknown: look.
+    FindOut,
+    /// A committed write is proven.
+    VerifyData,
+    /// Commits are released from a synchronous standby that is not there.
+    OpenSyncGate,
+    /// The route gets the new primary.
+    RouteIn,
+    /// The route answers with the new primary.
+    VerifyTraffic,
+    /// Undo: the guard is removed.
+    UndoFence,
+    /// Undo: the route gets the old primary back.
+    UndoRoute,
+    /// Nothing is left to do.
+    Over,
+}
+
+impl Phase {
+    /// From here on nothing is undone (rule 40).
+    #[must_use]
+    pub fn is_past_no_return(self) -> bool {
+        matches!(
+            self,
+            Phase::Promote | Phase::FindOut | Phase::VerifyData | Phase::OpenSyncGate | Phase::RouteIn | Phase::VerifyTraffic
+        )
+    }
+
+    /// The plan is undoing what it did.
+    #[must_use]
+    pub fn is_undoing(self) -> bool {
+        matches!(self, Phase::UndoFence | Phase::UndoRoute)
+    }
+}
+
+/// When each part of a failover was done. Unset where it was not reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// The first bad sign.
+    pub detected: Mono,
+    /// The failure was confirmed and the plan began.
+    pub confirmed: Mono,
+    /// The fence was proven.
+    pub fenced: Option<Mono>,
+    /// The standby was writable.
+    pub promoted: Option<Mono>,
+    /// A committed write was proven.
+    pub written: Option<Mono>,
+    /// The route had the new primary.
+    pub routed: Option<Mono>,
+    /// The route answered with it.
+    pub verified: Option<Mono>,
+    /// The plan ended, one way or the other.
+    pub ended: Option<Mono>,
+}
+
+/// How a plan ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Traffic is verified on the new primary.
+    Completed,
+    /// Stopped before the point of no return; what was changed was undone (or not: which).
+    Undone {
+        /// Why it stopped.
+        why: String,
+        /// Compensations that failed.
+        left: Vec<String>,
+    },
+    /// Stopped after the point of no return.
+    Stuck {
+        /// Why.
+        why: String,
+    },
+}
+
+/// A failover in flight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Its number.
+    pub generation: Generation,
+    /// What happened to the old primary.
+    pub class: FailureClass,
+    /// The old primary.
+    pub old: ServerId,
+    /// The cluster's identity.
+    pub system_id: u64,
+    /// The timeline to leave.
+    pub old_timeline: u32,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The action under way and its deadline.
+    pub action: Option<(ActionId, Action, Mono)>,
+    /// When to try the phase again.
+    pub retry_at: Option<Mono>,
+    /// The end of `failover_timeout`.
+    pub deadline: Mono,
+    /// What an operator waived.
+    pub waiver: Waiver,
+    /// What is required of the fence.
+    pub require: FenceLevel,
+    /// The old primary's host does not answer: only `fence.command` or level 1 is left.
+    pub host_silent: bool,
+    /// What the fence proved.
+    pub fence: Option<FenceReport>,
+    /// The route was touched.
+    pub route_touched: bool,
+    /// The fence was tried.
+    pub fence_tried: bool,
+    /// The chosen standby.
+    pub chosen: Option<Candidate>,
+    /// Standbys whose promotion had no effect, with the reason.
+    pub refused: Vec<(ServerId, String)>,
+    /// The new timeline.
+    pub timeline: Option<u32>,
+    /// The synchronous gate was opened.
+    pub gate_opened: bool,
+    /// Why the plan is being undone.
+    pub undoing: Option<String>,
+    /// Compensations that failed.
+    pub undo_failures: Vec<String>,
+    /// Warnings on the way: things that went wrong and did not stop it.
+    pub warnings: Vec<String>,
+    /// The engine wants to stop: undo before the point of no return.
+    pub stop_asked: bool,
+    /// When each part was done.
+    pub times: Times,
+    /// The whole reasoning behind it.
+    pub evidence: Vec<String>,
+}
+
+/// What the rest of a failed or finished plan needs to know of the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Pre-failover checks are configured.
+    pub pre_checks: bool,
+    /// The engine moves traffic.
+    pub routed: bool,
+    /// Traffic can be verified.
+    pub verify: bool,
+}
+
+impl Plan {
+    /// The first phase.
+    #[must_use]
+    pub fn first(settings: Settings) -> Phase {
+        if settings.pre_checks { Phase::PreChecks } else { Plan::after_pre_checks(settings) }
+    }
+
+    /// The phase after the pre-failover checks.
+    #[must_use]
+    pub fn after_pre_checks(settings: Settings) -> Phase {
+        if settings.routed { Phase::RouteOut } else { Phase::Fence }
+    }
+
+    /// The phase after a proven write.
+    #[must_use]
+    pub fn after_write(settings: Settings) -> Phase {
+        if settings.routed { Phase::RouteIn } else { Plan::after_route(settings) }
+    }
+
+    /// The phase after the route.
+    #[must_use]
+    pub fn after_route(settings: Settings) -> Phase {
+        if settings.verify { Phase::VerifyTraffic } else { Phase::Over }
+    }
+
+    /// The first compensation that is owed, in reverse order of what was done.
+    #[must_use]
+    pub fn first_undo(&self) -> Phase {
+        if self.fence_tried {
+            Phase::UndoFence
+        } else if self.route_touched {
+            Phase::UndoRoute
+        } else {
+            Phase::Over
+        }
+    }
+
+    /// The compensation after the fence's.
+    #[must_use]
+    pub fn after_undo_fence(&self) -> Phase {
+        if self.route_touched { Phase::UndoRoute } else { Phase::Over }
+    }
+
+    /// The fence level that is proven now. With every instance of an exclusive route proven, level 1.
+    #[must_use]
+    pub fn fence_level(&self) -> FenceLevel {
+        self.fence.as_ref().map_or(FenceLevel::None, |report| report.level)
+    }
+}

@@ -1,0 +1,305 @@
+//! Why not. Every reason against a failover has a name, so "why did it not fail over?" always has an answer.
+
+use super::doubt::DoubtCause;
+use super::id::ServerId;
+use super::time::Span;
+
+/// One reason against failing over now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The primary is not failing.
+    PrimaryHealthy,
+    /// Not enough failed observations in the window yet.
+    ThresholdNotReached {
+        /// Failed observations in the window.
+        failures: u32,
+        /// Needed.
+        threshold: u32,
+    },
+    /// The policy over the checks (`all`, `quorum`) is not met.
+    PolicyNotMet {
+        /// Checks at their failure threshold.
+        failing: u32,
+        /// Needed.
+        needed: u32,
+    },
+    /// Other checks fail while the database itself answers (rule 6).
+    DatabaseAnswers,
+    /// Evidence is still on its way: which.
+    EvidenceIncomplete {
+        /// What is waited for.
+        waiting_for: &'static str,
+    },
+    /// The primary is alive and not serving: which way.
+    Impaired {
+        /// The failure class.
+        class: &'static str,
+    },
+    /// An announced shutdown may still come back.
+    RestartGrace {
+        /// How much of the grace is left.
+        left: Span,
+    },
+    /// The host says that the server runs and serves: only our path is broken.
+    HostSaysServing,
+    /// The host says that the postmaster runs although its port refuses.
+    HostSaysRunning,
+    /// A standby goes on receiving from the primary: it is alive and only our path is broken.
+    StandbySeesPrimary {
+        /// Which standby.
+        server: ServerId,
+    },
+    /// An operator paused the service.
+    Paused,
+    /// Our own view is in doubt.
+    Doubt {
+        /// Why.
+        cause: DoubtCause,
+    },
+    /// The engine has not yet seen every check answer since it started, resumed or reloaded.
+    NotWarmedUp,
+    /// No primary was ever seen (rule 10).
+    NoPrimarySeen,
+    /// The journal cannot be written.
+    JournalUnwritable,
+    /// The last failover is too recent.
+    Cooldown {
+        /// How much of it is left.
+        left: Span,
+    },
+    /// An operator has to confirm.
+    AwaitingConfirmation {
+        /// How long the engine goes on waiting.
+        left: Span,
+    },
+    /// Nobody confirmed in time.
+    ConfirmationTimedOut,
+    /// A failover is in flight.
+    FailoverInFlight,
+    /// A person has to come first.
+    ManualIntervention,
+    /// The required fence level cannot be reached on any way that is configured.
+    FenceUnavailable {
+        /// What is missing.
+        why: String,
+    },
+    /// No standby can be promoted: the reason for each.
+    NoCandidate {
+        /// By server.
+        reasons: Vec<(ServerId, CandidateRefusal)>,
+    },
+    /// Two servers take writes.
+    TwoPrimaries,
+    /// A server belongs to another cluster.
+    WrongCluster {
+        /// Which.
+        server: ServerId,
+    },
+    /// Another engine watches this service.
+    SecondEngine {
+        /// Its instance name.
+        name: String,
+    },
+    /// Services of this kind are watched only.
+    WatchedOnly,
+    /// The engine is stopping.
+    Stopping,
+}
+
+/// Why a standby cannot be promoted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CandidateRefusal {
+    /// The configuration says so.
+    NotACandidate,
+    /// An operator chose another one.
+    NotChosen,
+    /// It could not be asked, or its last answer is too old.
+    NotReadable {
+        /// What was seen.
+        why: String,
+    },
+    /// It takes writes itself.
+    NotInRecovery,
+    /// It belongs to another cluster (system identifier).
+    OtherCluster,
+    /// It is not on the primary's timeline.
+    OtherTimeline {
+        /// Its timeline.
+        timeline: u32,
+        /// The primary's.
+        expected: u32,
+    },
+    /// Replay is paused by an operator.
+    ReplayPaused,
+    /// It is a delayed standby.
+    Delayed,
+    /// It was not receiving from the primary while that lived.
+    NotStreaming,
+    /// Replication is synchronous and it was not in the acknowledging set.
+    NotSynchronous,
+    /// Too few of those that could have acknowledged a commit answered, so one it lacks may exist (rule 21).
+    QuorumUnanswered {
+        /// Members of the acknowledging set that answered.
+        answered: u32,
+        /// Acknowledgements a commit waits for.
+        required: u32,
+        /// Size of the set.
+        size: u32,
+    },
+    /// It could lack more than the limit.
+    LossTooHigh {
+        /// Bytes that may be lost.
+        loss: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// How much it could lack is not known (rule 20): unknown is not zero.
+    LossUnknown {
+        /// Why.
+        why: &'static str,
+    },
+    /// Its promotion was tried and had no effect.
+    PromotionRefused {
+        /// What was said.
+        why: String,
+    },
+}
+
+impl Refusal {
+    /// The stable name used in events, status and the command line.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Refusal::PrimaryHealthy => "primary_healthy",
+            Refusal::ThresholdNotReached { .. } => "threshold_not_reached",
+            Refusal::PolicyNotMet { .. } => "policy_not_met",
+            Refusal::DatabaseAnswers => "database_answers",
+            Refusal::EvidenceIncomplete { .. } => "evidence_incomplete",
+            Refusal::Impaired { .. } => "impaired",
+            Refusal::RestartGrace { .. } => "restart_grace",
+            Refusal::HostSaysServing => "host_says_serving",
+            Refusal::HostSaysRunning => "host_says_running",
+            Refusal::StandbySeesPrimary { .. } => "standby_sees_primary",
+            Refusal::Paused => "paused",
+            Refusal::Doubt { .. } => "doubt",
+            Refusal::NotWarmedUp => "not_warmed_up",
+            Refusal::NoPrimarySeen => "no_primary_seen",
+            Refusal::JournalUnwritable => "journal_unwritable",
+            Refusal::Cooldown { .. } => "cooldown",
+            Refusal::AwaitingConfirmation { .. } => "awaiting_confirmation",
+            Refusal::ConfirmationTimedOut => "confirmation_timed_out",
+            Refusal::FailoverInFlight => "failover_in_flight",
+            Refusal::ManualIntervention => "manual_intervention",
+            Refusal::FenceUnavailable { .. } => "fence_unavailable",
+            Refusal::NoCandidate { .. } => "no_candidate",
+            Refusal::TwoPrimaries => "two_primaries",
+            Refusal::WrongCluster { .. } => "wrong_cluster",
+            Refusal::SecondEngine { .. } => "second_engine",
+            Refusal::WatchedOnly => "watched_only",
+            Refusal::Stopping => "stopping",
+        }
+    }
+
+    /// One sentence for people.
+    #[must_use]
+    pub fn sentence(&self, server_name: &dyn Fn(ServerId) -> String) -> String {
+        match self {
+            Refusal::PrimaryHealthy => "the primary is not failing".into(),
+            Refusal::ThresholdNotReached { failures, threshold } => {
+                format!("{failures} of {threshold} failed observations in the window")
+            }
+            Refusal::PolicyNotMet { failing, needed } => format!("{failing} of {needed} checks have failed, as the policy wants"),
+            Refusal::DatabaseAnswers => {
+                "other checks fail, but the database itself answers: a live primary is never deposed".into()
+            }
+            Refusal::EvidenceIncomplete { waiting_for } => format!("waiting for {waiting_for}"),
+            Refusal::Impaired { class } => format!("the primary is alive but not serving ({class}); that is not death"),
+            Refusal::RestartGrace { left } => format!("the primary announced its shutdown and has {left} left to come back"),
+            Refusal::HostSaysServing => "the primary answers on its own host: only the path from here is broken".into(),
+            Refusal::HostSaysRunning => "the primary's port refuses, but its host says that the postmaster runs".into(),
+            Refusal::StandbySeesPrimary { server } => {
+                format!("{} goes on receiving from the primary: only the path from here is broken", server_name(*server))
+            }
+            Refusal::Paused => "paused by an operator; `failover resume` ends it".into(),
+            Refusal::Doubt { cause } => match cause {
+                DoubtCause::Gap => "the engine itself was paused and observes afresh".into(),
+                DoubtCause::StuckWorkers => "more than half of the engine's own checker threads are stuck".into(),
+                DoubtCause::EverythingSilent => {
+                    "more than half of all servers fell silent at once: the fault is probably on this side".into()
+                }
+            },
+            Refusal::NotWarmedUp => "not every check has answered often enough yet since the engine began to watch".into(),
+            Refusal::NoPrimarySeen => "no primary was seen yet; a cluster without a known primary is never promoted".into(),
+            Refusal::JournalUnwritable => {
+                "the journal cannot be written, and no failover starts without a record of it; see the state directory".into()
+            }
+            Refusal::Cooldown { left } => format!("the last failover was less than the cooldown ago ({left} left)"),
+            Refusal::AwaitingConfirmation { left } => format!("waiting {left} for `failover confirm`"),
+            Refusal::ConfirmationTimedOut => "nobody confirmed in time".into(),
+            Refusal::FailoverInFlight => "a failover is in flight".into(),
+            Refusal::ManualIntervention => "a person has to look first; `failover reset` resumes the automatic failover".into(),
+            Refusal::FenceUnavailable { why } => format!("the old primary cannot be fenced: {why}"),
+            Refusal::NoCandidate { reasons } if reasons.is_empty() => "there is no standby".into(),
+            Refusal::NoCandidate { reasons } => {
+                let each: Vec<String> =
+                    reasons.iter().map(|(server, reason)| format!("{}: {}", server_name(*server), reason.sentence())).collect();
+                format!("no standby can be promoted ({})", each.join("; "))
+            }
+            Refusal::TwoPrimaries => "two servers take writes; nothing is touched until a person decides".into(),
+            Refusal::WrongCluster { server } => format!("{} belongs to another cluster", server_name(*server)),
+            Refusal::SecondEngine { name } => format!("another engine ({name}) watches this service"),
+            Refusal::WatchedOnly => "services of this kind are watched, not failed over".into(),
+            Refusal::Stopping => "the engine is stopping".into(),
+        }
+    }
+}
+
+impl CandidateRefusal {
+    /// The stable name used in events and status.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            CandidateRefusal::NotACandidate => "not_a_candidate",
+            CandidateRefusal::NotChosen => "not_chosen",
+            CandidateRefusal::NotReadable { .. } => "not_readable",
+            CandidateRefusal::NotInRecovery => "not_in_recovery",
+            CandidateRefusal::OtherCluster => "other_cluster",
+            CandidateRefusal::OtherTimeline { .. } => "other_timeline",
+            CandidateRefusal::ReplayPaused => "replay_paused",
+            CandidateRefusal::Delayed => "delayed",
+            CandidateRefusal::NotStreaming => "not_streaming",
+            CandidateRefusal::NotSynchronous => "not_synchronous",
+            CandidateRefusal::QuorumUnanswered { .. } => "quorum_unanswered",
+            CandidateRefusal::LossTooHigh { .. } => "loss_too_high",
+            CandidateRefusal::LossUnknown { .. } => "loss_unknown",
+            CandidateRefusal::PromotionRefused { .. } => "promotion_refused",
+        }
+    }
+
+    /// One sentence for people.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self {
+            CandidateRefusal::NotACandidate => "the configuration says candidate = false".into(),
+            CandidateRefusal::NotChosen => "the operator chose another server".into(),
+            CandidateRefusal::NotReadable { why } => format!("it cannot be asked ({why})"),
+            CandidateRefusal::NotInRecovery => "it is not in recovery".into(),
+            CandidateRefusal::OtherCluster => "it has another system identifier".into(),
+            CandidateRefusal::OtherTimeline { timeline, expected } => {
+                format!("it is on timeline {timeline}, the primary was on {expected}")
+            }
+            CandidateRefusal::ReplayPaused => "replay is paused; pg_wal_replay_resume() ends that".into(),
+            CandidateRefusal::Delayed => "it is a delayed standby (recovery_min_apply_delay)".into(),
+            CandidateRefusal::NotStreaming => "it was not receiving from the primary".into(),
+            CandidateRefusal::NotSynchronous => "replication is synchronous and it was not among those that acknowledge".into(),
+            CandidateRefusal::QuorumUnanswered { answered, required, size } => format!(
+                "only {answered} of {size} acknowledging standbys answered and commits wait for {required}: another one may hold more"
+            ),
+            CandidateRefusal::LossTooHigh { loss, limit } => {
+                format!("up to {loss} bytes could be lost, the limit is {limit} (max_lag_bytes)")
+            }
+            CandidateRefusal::LossUnknown { why } => format!("how much could be lost is not known: {why}"),
+            CandidateRefusal::PromotionRefused { why } => format!("its promotion had no effect: {why}"),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The state of the core as plain data, for the status. The shell renders it; nothing here is serialised.
+
+use super::candidate::{Candidate, Waiver};
+use super::doubt::{Doubt, DoubtCause};
+use super::evidence::FailureClass;
+use super::health::Health;
+use super::id::{Generation, ServerId, ServiceId};
+use super::input::SelfHealth;
+use super::model::ServiceKind;
+use super::observation::Finding;
+use super::plan::Plan;
+use super::refusal::{CandidateRefusal, Refusal};
+use super::sample::{FenceLevel, Lsn, Readiness, RouteInstance, Sample};
+use super::service::Service;
+use super::service::Surroundings;
+pub use super::service::{LastFailover, RecentFailure};
+use super::time::{Mono, Span};
+use super::trigger::State;
+
+/// The whole core at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// When.
+    pub at: Mono,
+    /// Why our own view is in doubt, if it is.
+    pub doubt: Option<DoubtCause>,
+    /// How the shell is doing.
+    pub health: SelfHealth,
+    /// Each service.
+    pub services: Vec<ServiceSnapshot>,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSnapshot {
+    /// Its number.
+    pub id: ServiceId,
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: ServiceKind,
+    /// The trigger's state.
+    pub state: State,
+    /// Paused by an operator.
+    pub paused: bool,
+    /// Waiting for an operator's confirmation of this class, until then.
+    pub awaiting: Option<(FailureClass, Mono)>,
+    /// Why a person has to look, in `manual_intervention`.
+    pub manual_reason: Option<String>,
+    /// The last generation that was begun.
+    pub generation: Generation,
+    /// The primary, once one was seen.
+    pub primary: Option<ServerId>,
+    /// The cluster's identity.
+    pub system_id: Option<u64>,
+    /// The primary's last known flush position, its timeline, and when it was sampled.
+    pub position: Option<(Lsn, u32, Mono)>,
+    /// Commits wait for a synchronous standby.
+    pub synchronous: bool,
+    /// The failure class that the evidence shows now, or the reason why there is none.
+    pub failing: Result<FailureClass, Refusal>,
+    /// The first bad sign, while there is a suspicion.
+    pub suspected_since: Option<Mono>,
+    /// The evidence gathered since then.
+    pub evidence: Vec<String>,
+    /// Failed observations of the primary in the window.
+    pub failures_in_window: u32,
+    /// How many make the threshold.
+    pub failure_threshold: u32,
+    /// The last failed observations of the primary.
+    pub recent_failures: Vec<RecentFailure>,
+    /// Why no failover is under way now.
+    pub refusal: Option<Refusal>,
+    /// What would happen if the primary died now.
+    pub forecast: Forecast,
+    /// The failover in flight.
+    pub plan: Option<Plan>,
+    /// The last one.
+    pub last_failover: Option<LastFailover>,
+    /// How long the cooldown still runs.
+    pub cooldown_left: Span,
+    /// Each server.
+    pub servers: Vec<ServerSnapshot>,
+    /// Each check.
+    pub checks: Vec<CheckSnapshot>,
+    /// The route as last surveyed.
+    pub route: Vec<RouteInstance>,
+}
+
+/// "What if the primary died now?"
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forecast {
+    /// The standby that would be promoted, or every reason why none would be.
+    pub outcome: Result<Candidate, Vec<Refusal>>,
+    /// The fence level that would be required, if it can be reached.
+    pub fence: Option<FenceLevel>,
+    /// Each standby by itself.
+    pub standbys: Vec<(ServerId, Result<Candidate, CandidateRefusal>)>,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerSnapshot {
+    /// Its number.
+    pub id: ServerId,
+    /// Its name.
+    pub name: String,
+    /// The worst health of its checks.
+    pub health: Health,
+    /// A kept session is open.
+    pub session_open: bool,
+    /// Its last answer.
+    pub last_answer: Option<Mono>,
+    /// What it last said about itself.
+    pub sample: Option<(Mono, Sample)>,
+    /// What the survey last found.
+    pub readiness: Option<Readiness>,
+    /// A former primary that was deposed by a failover.
+    pub deposed: bool,
+    /// It belongs to another cluster.
+    pub wrong_cluster: bool,
+    /// Among those that acknowledge synchronous commits.
+    pub synchronous: bool,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Its server.
+    pub server: ServerId,
+    /// Its health.
+    pub health: Health,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Its last answer.
+    pub last: Option<(Mono, Finding)>,
+}
+
+pub(super) fn take(now: Mono, services: &[Service], doubt: &Doubt, health: &SelfHealth) -> Snapshot {
+    let around = Surroundings { doubt: doubt.cause(), journal_writable: health.journal_writable };
+    Snapshot {
+        at: now,
+        doubt: doubt.cause(),
+        health: health.clone(),
+        services: services.iter().map(|service| take_service(now, service, around)).collect(),
+    }
+}
+
+fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSnapshot {
+    ServiceSnapshot {
+        id: service.id,
+        name: service.model.name.clone(),
+        kind: service.model.kind,
+        state: service.state,
+        paused: service.paused,
+        awaiting: service.awaiting,
+        manual_reason: service.manual_reason.clone(),
+        generation: service.generation,
+        primary: service.primary,
+        system_id: service.system_id,
+        position: service.log.map(|log| (log.flush, log.timeline, log.at)),
+        synchronous: service.log.is_some_and(|log| log.synchronous),
+        failing: service.failing(now),
+        suspected_since: service.suspicion.as_ref().map(|suspicion| suspicion.since),
+        evidence: service.suspicion.as_ref().map(super::evidence::Suspicion::record).unwrap_or_default(),
+        failures_in_window: service.window.count(),
+        failure_threshold: service.model.trigger.failure_threshold,
+        recent_failures: service.recent.iter().cloned().collect(),
+        refusal: service.refusal.clone().or_else(|| service.plan.as_ref().map(|_| Refusal::FailoverInFlight)),
+        forecast: service.forecast(around, now),
+        plan: service.plan.clone(),
+        last_failover: service.last_failover.clone(),
+        cooldown_left: service.cooldown_until.since(now),
+        servers: service.server_ids().map(|server| take_server(service, server)).collect(),
+        checks: service
+            .model
+            .checks
+            .iter()
+            .zip(&service.checks)
+            .map(|(model, state)| CheckSnapshot {
+                name: model.name.clone(),
+                server: ServerId(model.server),
+                health: state.counter.health(),
+                failures: state.counter.failures(),
+                last: state.last.clone(),
+            })
+            .collect(),
+        route: service.route.clone(),
+    }
+}
+
+fn take_server(service: &Service, server: ServerId) -> ServerSnapshot {
+    let state = &service.servers[usize::from(server.0)];
+    ServerSnapshot {
+        id: server,
+        name: service.server_name(server),
+        health: service.server_health(server),
+        session_open: state.session_open,
+        last_answer: state.last_answer,
+        sample: state.sample.clone(),
+        readiness: state.readiness.clone(),
+        deposed: state.deposed,
+        wrong_cluster: state.wrong_cluster,
+        synchronous: state.synchronous,
+    }
+}
+
+impl Service {
+    /// The class that the evidence shows now, or why there is none.
+    fn failing(&self, now: Mono) -> Result<FailureClass, Refusal> {
+        match &self.suspicion {
+            None => Err(Refusal::PrimaryHealthy),
+            Some(suspicion) => super::evidence::classify(suspicion, &self.limits(), now),
+        }
+    }
+
+    /// What would happen if the primary died now: every guard, the fence, and each standby.
+    fn forecast(&self, around: Surroundings, now: Mono) -> Forecast {
+        let standbys = if self.model.kind == ServiceKind::Postgres {
+            self.examine_standbys(self.subject(), self.died_at(now), &Waiver::default(), now)
+        } else {
+            Vec::new()
+        };
+        let mut refusals = Vec::new();
+        if self.model.kind != ServiceKind::Postgres {
+            refusals.push(Refusal::WatchedOnly);
+        } else if self.plan.is_some() {
+            refusals.push(Refusal::FailoverInFlight);
+        } else {
+            if self.state == State::ManualIntervention {
+                refusals.push(Refusal::ManualIntervention);
+            }
+            refusals.extend(self.guards(around, now).err());
+        }
+        let fence = match self.fence_way(FailureClass::Dead) {
+            Ok((level, _)) => Some(level),
+            Err(refusal) => {
+                if self.model.kind == ServiceKind::Postgres && refusal != Refusal::NoPrimarySeen {
+                    refusals.push(refusal);
+                }
+                None
+            }
+        };
+        let able: Vec<Candidate> = standbys.iter().filter_map(|(_, result)| result.as_ref().ok().copied()).collect();
+        let best = super::candidate::best(&able);
+        if best.is_none() && self.model.kind == ServiceKind::Postgres {
+            let reasons = standbys
+                .iter()
+                .filter_map(|(server, result)| result.as_ref().err().map(|reason| (*server, reason.clone())))
+                .collect();
+            refusals.push(Refusal::NoCandidate { reasons });
+        }
+        let outcome = match best {
+            Some(best) if refusals.is_empty() => Ok(best),
+            _ => Err(refusals),
+        };
+        Forecast { outcome, fence, standbys }
+    }
+}

@@ -1,0 +1,214 @@
+//! Every (state, input) pair: where one input leads from each state. The table is in `tests/core_table.txt`;
+//! `UPDATE_EXPECT=1 cargo test --test core_table` rewrites it.
+
+#[path = "sim/world.rs"]
+mod world;
+
+use std::fmt::Write as _;
+
+use failover::core::event::EventKind;
+use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
+use failover::core::input::{Command, Facts, Input, SelfHealth};
+use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
+use failover::core::output::{Failure, Report};
+use failover::core::sample::{Readiness, RouteInstance};
+use failover::core::time::Span;
+use failover::core::trigger::State;
+use world::{Mode, World, model, ms};
+
+fn warm() -> World {
+    let mut world = World::new(model(2));
+    world.run(ms(2_500));
+    world.survey();
+    world.run(ms(500));
+    world
+}
+
+fn die(world: &mut World) {
+    world.nodes[0].mode = Mode::Refused;
+    world.nodes[0].host = Some((failover::core::sample::ProcessState::Gone, failover::core::sample::LocalAnswer::Silent));
+    world.close(0, CloseCause::DeathHint, "FATAL 57P01 secure_read");
+}
+
+fn in_state(state: State) -> World {
+    let mut world = warm();
+    match state {
+        State::Normal => {}
+        State::Degraded => {
+            die(&mut world);
+            world.run(ms(10));
+        }
+        State::Failing => {
+            world.command(Command::Pause);
+            die(&mut world);
+            world.run(ms(500));
+        }
+        State::FailoverInProgress => {
+            world.silent_actions.insert("fence".into());
+            die(&mut world);
+            world.run(ms(500));
+        }
+        State::FailedOver => {
+            die(&mut world);
+            assert!(world.run_until(EventKind::FailoverCompleted, ms(5_000)));
+            world.run(ms(2_000));
+        }
+        State::ManualIntervention => {
+            world.nodes[1].writable = true;
+            world.run(ms(1_000));
+        }
+    }
+    assert_eq!(world.core.snapshot().services[0].state, state);
+    world
+}
+
+fn finding(verdict: Verdict) -> Finding {
+    Finding {
+        verdict,
+        message: "by the table".into(),
+        began: failover::core::time::Mono::ZERO,
+        latency: Span::ZERO,
+        sample: None,
+    }
+}
+
+fn inputs() -> Vec<(String, Input)> {
+    const SERVICE: ServiceId = ServiceId(0);
+    const NOWHERE: ServiceId = ServiceId(9);
+    let mut all: Vec<(String, Input)> = vec![("tick".into(), Input::Tick)];
+    for (name, verdict) in [
+        ("up", Verdict::Up),
+        ("impaired", Verdict::Impaired(Impairment::Saturated)),
+        ("refused", Verdict::Down(DownCause::Refused)),
+        ("unknown", Verdict::Unknown(UnknownCause::Internal)),
+    ] {
+        all.push((
+            format!("check {name}, nobody's run"),
+            Input::CheckFinished { run: RunId(999_999), finding: finding(verdict.clone()) },
+        ));
+        all.push((
+            format!("session failed {name}, nobody's run"),
+            Input::SessionFailed { run: RunId(999_999), finding: finding(verdict) },
+        ));
+    }
+    all.push(("session opened, nobody's run".into(), Input::SessionOpened { run: RunId(999_999) }));
+    for cause in
+        [CloseCause::DeathHint, CloseCause::Announced, CloseCause::CrashRecovery, CloseCause::Unclassified, CloseCause::Ours]
+    {
+        for server in [0, 1, 77] {
+            all.push((
+                format!("session of server {server} closed: {}", cause.word()),
+                Input::SessionClosed {
+                    service: SERVICE,
+                    server: ServerId(server),
+                    close: Close { cause, message: "by the table".into() },
+                },
+            ));
+        }
+    }
+    let readiness = Readiness { asked: failover::core::time::Mono::ZERO, ssh: None, findings: Vec::new() };
+    all.push(("surveyed".into(), Input::Surveyed { service: SERVICE, server: ServerId(0), readiness: readiness.clone() }));
+    all.push(("surveyed nowhere".into(), Input::Surveyed { service: NOWHERE, server: ServerId(0), readiness }));
+    let broken = vec![RouteInstance { name: "lb1".into(), result: Err("gone".into()) }];
+    all.push(("route surveyed: broken".into(), Input::RouteSurveyed { service: SERVICE, instances: broken }));
+    all.push((
+        "nobody's action succeeded".into(),
+        Input::ActionFinished { action: ActionId(999_999), outcome: Ok(Report::Done { message: "late".into() }) },
+    ));
+    all.push((
+        "nobody's action failed".into(),
+        Input::ActionFinished { action: ActionId(999_999), outcome: Err(Failure::unknown("late", "")) },
+    ));
+    for command in [
+        Command::Confirm,
+        Command::Pause,
+        Command::Resume,
+        Command::Reset,
+        Command::Force { to: None, accept_loss: None },
+        Command::Force { to: Some(ServerId(0)), accept_loss: None },
+        Command::Force { to: Some(ServerId(77)), accept_loss: Some(u64::MAX) },
+        Command::Stop,
+    ] {
+        let name = match &command {
+            Command::Force { to: Some(to), .. } => format!("force to {to}"),
+            other => other.word().to_owned(),
+        };
+        all.push((format!("operator {name}"), Input::Operator { service: None, command: command.clone(), token: 1 }));
+        all.push((format!("operator {name}, no such service"), Input::Operator { service: Some(NOWHERE), command, token: 1 }));
+    }
+    let well = SelfHealth { journal_writable: true, ..SelfHealth::default() };
+    all.push(("self: gap".into(), Input::SelfHealth(SelfHealth { gap: ms(5_000), ..well.clone() })));
+    all.push(("self: stuck".into(), Input::SelfHealth(SelfHealth { stuck_workers: 2, workers: 2, ..well.clone() })));
+    all.push(("self: journal unwritable".into(), Input::SelfHealth(SelfHealth { journal_writable: false, ..well.clone() })));
+    all.push(("self: well".into(), Input::SelfHealth(well)));
+    all.push(("restored nowhere".into(), Input::Restored { service: NOWHERE, facts: Facts::default() }));
+    all
+}
+
+#[test]
+fn every_state_and_input_lead_where_the_table_says() {
+    let mut table = String::from("# state, input: the state after it, what it made the core say or do (sorted, once each)\n");
+    for state in State::ALL {
+        for (name, input) in inputs() {
+            let mut world = in_state(*state);
+            world.trace.clear();
+            let outputs = world.core.step(world.now, input);
+            let after = world.core.snapshot().services[0].state;
+            assert!(after == *state || can_reach(*state, after), "{} -> {} by {name}", state.word(), after.word());
+            let _ = writeln!(table, "{}, {name}: {}{}", state.word(), after.word(), said(&outputs));
+        }
+    }
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/core_table.txt");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, &table).expect("a writable table");
+    }
+    let expected = std::fs::read_to_string(&path).expect("the table");
+    for (want, got) in expected.lines().zip(table.lines()) {
+        assert_eq!(want, got);
+    }
+    assert_eq!(expected.lines().count(), table.lines().count());
+}
+
+/// One input may pass through several states, never along a way that the machine does not have.
+fn can_reach(from: State, to: State) -> bool {
+    let mut seen = vec![from];
+    let mut at = 0;
+    while at < seen.len() {
+        for next in seen[at].followers() {
+            if *next == to {
+                return true;
+            }
+            if !seen.contains(next) {
+                seen.push(*next);
+            }
+        }
+        at += 1;
+    }
+    false
+}
+
+fn said(outputs: &[failover::core::output::Output]) -> String {
+    use failover::core::output::Output;
+    let mut words: Vec<String> = outputs
+        .iter()
+        .map(|output| match output {
+            Output::Emit(event) => event.kind.word().to_owned(),
+            Output::RunAction { action, .. } => format!("action {}", action.name()),
+            Output::RunCheck { .. } => "run check".into(),
+            Output::OpenSession { .. } => "open session".into(),
+            Output::CancelRun(_) => "cancel run".into(),
+            Output::CancelAction(_) => "cancel action".into(),
+            Output::Journal(_) => "journal".into(),
+            Output::Reply { result, .. } => {
+                if result.is_ok() {
+                    "accepted".into()
+                } else {
+                    "rejected".into()
+                }
+            }
+        })
+        .collect();
+    words.sort();
+    words.dedup();
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+}

@@ -1,0 +1,313 @@
+//! Text scenarios: commands, and after `----` what the core must say. `UPDATE_EXPECT=1 cargo test --test scenarios` rewrites them.
+
+#[path = "sim/world.rs"]
+mod world;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use failover::core::event::EventKind;
+use failover::core::id::{Generation, ServerId};
+use failover::core::input::{Command, Facts, Input, SelfHealth};
+use failover::core::model::{OnLoss, OnNoSyncStandby, Policy};
+use failover::core::observation::{CloseCause, Impairment};
+use failover::core::output::Failure;
+use failover::core::sample::{LocalAnswer, ProcessState};
+use failover::core::time::Span;
+use world::{Mode, World, model};
+
+#[test]
+fn every_scenario_says_what_its_file_says() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<_> =
+        std::fs::read_dir(&folder).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    let mut wrong = Vec::new();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "txt")) {
+        let before = std::fs::read_to_string(file).expect("a scenario");
+        let after = play(&before);
+        if before != after {
+            if std::env::var_os("UPDATE_EXPECT").is_some() {
+                std::fs::write(file, after).expect("a writable scenario");
+            } else {
+                wrong.push(format!("{}:\n{}", file.display(), difference(&before, &after)));
+            }
+        }
+    }
+    assert!(files.len() > 10, "the scenarios are missing");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn difference(before: &str, after: &str) -> String {
+    let mut text = String::new();
+    let old: Vec<&str> = before.lines().collect();
+    let new: Vec<&str> = after.lines().collect();
+    let same = old.iter().zip(&new).take_while(|(one, other)| one == other).count();
+    for line in old.iter().skip(same).take(12) {
+        let _ = writeln!(text, "  - {line}");
+    }
+    for line in new.iter().skip(same).take(12) {
+        let _ = writeln!(text, "  + {line}");
+    }
+    text
+}
+
+/// Plays a file and returns it with the output that really came.
+fn play(text: &str) -> String {
+    let mut out = String::new();
+    let mut player = Player { model: model(2), world: None };
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line == "----" {
+            let world = player.world();
+            out.push_str("----\n");
+            for line in world.trace.drain(..) {
+                out.push_str(&line);
+                out.push('\n');
+            }
+            while lines.peek().is_some_and(|next| !next.is_empty()) {
+                lines.next();
+            }
+            continue;
+        }
+        out.push_str(line);
+        out.push('\n');
+        let command = line.split('#').next().unwrap_or_default().trim();
+        if !command.is_empty() {
+            player.command(command);
+        }
+    }
+    out
+}
+
+struct Player {
+    model: failover::core::model::Model,
+    world: Option<World>,
+}
+
+impl Player {
+    fn world(&mut self) -> &mut World {
+        let model = self.model.clone();
+        self.world.get_or_insert_with(|| World::new(model))
+    }
+
+    fn command(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["set", key, value] => self.set(key, value),
+            ["servers", count] => self.model = model(count.parse().expect("a number")),
+            ["warm"] => {
+                let world = self.world();
+                world.run(world::ms(2_500));
+                world.survey();
+                world.run(world::ms(500));
+                world.trace.clear();
+            }
+            ["run", span] => {
+                let span = parse(span);
+                self.world().run(span);
+            }
+            ["sleep", span] => {
+                let span = parse(span);
+                self.world().sleep(span);
+            }
+            ["until", kind, span] => {
+                let kind = *EventKind::ALL.iter().find(|one| one.word() == *kind).expect("an event kind");
+                assert!(self.world().run_until(kind, parse(span)), "{} did not come", kind.word());
+            }
+            ["kill", server] => self.kill(server, CloseCause::DeathHint),
+            ["stop", server] => self.kill(server, CloseCause::Announced),
+            ["hang", server] => {
+                let world = self.world();
+                let at = world.index(server);
+                world.nodes[at].mode = Mode::Silent;
+                world.nodes[at].host = Some((ProcessState::Stopped, LocalAnswer::Silent));
+            }
+            ["poweroff", server] => {
+                let world = self.world();
+                let at = world.index(server);
+                world.nodes[at].mode = Mode::Silent;
+                world.nodes[at].host = None;
+            }
+            ["start", server] => {
+                let world = self.world();
+                let at = world.index(server);
+                world.nodes[at].mode = Mode::Up;
+                world.nodes[at].host = Some((ProcessState::Running, LocalAnswer::Accepting));
+            }
+            ["close", server, cause] => {
+                let cause = match *cause {
+                    "death_hint" => CloseCause::DeathHint,
+                    "announced" => CloseCause::Announced,
+                    "crash_recovery" => CloseCause::CrashRecovery,
+                    "unclassified" => CloseCause::Unclassified,
+                    other => panic!("no cause {other}"),
+                };
+                let world = self.world();
+                let at = world.index(server);
+                world.close(at, cause, "closed by the scenario");
+            }
+            ["mode", server, mode] => {
+                let mode = match *mode {
+                    "up" => Mode::Up,
+                    "refused" => Mode::Refused,
+                    "silent" => Mode::Silent,
+                    "unknown" => Mode::Unknown,
+                    "saturated" => Mode::Impaired(Impairment::Saturated),
+                    "starting" => Mode::Impaired(Impairment::Starting),
+                    "recovering" => Mode::Impaired(Impairment::Recovering),
+                    "stopping" => Mode::Impaired(Impairment::Stopping),
+                    "authentication" => Mode::Impaired(Impairment::Authentication),
+                    other => panic!("no mode {other}"),
+                };
+                let world = self.world();
+                let at = world.index(server);
+                world.nodes[at].mode = mode;
+            }
+            ["host", server, word] => {
+                let word = match *word {
+                    "running" => Some((ProcessState::Running, LocalAnswer::Silent)),
+                    "serving" => Some((ProcessState::Running, LocalAnswer::Accepting)),
+                    "stopped" => Some((ProcessState::Stopped, LocalAnswer::Silent)),
+                    "gone" => Some((ProcessState::Gone, LocalAnswer::Silent)),
+                    "silent" => None,
+                    other => panic!("no word {other}"),
+                };
+                let world = self.world();
+                let at = world.index(server);
+                world.nodes[at].host = word;
+            }
+            ["node", server, key, value] => self.node(server, key, value),
+            ["fail", action, kind] => {
+                let failure = match *kind {
+                    "no_effect" => Failure::no_effect("refused by the scenario", "mend it"),
+                    "unknown" => Failure::unknown("broken off by the scenario", ""),
+                    "timed_out" => Failure::timed_out("too slow by the scenario", ""),
+                    other => panic!("no kind {other}"),
+                };
+                self.world().failing.insert((*action).to_owned(), failure);
+            }
+            ["unfail", action] => {
+                self.world().failing.remove(*action);
+            }
+            ["lose", action] => {
+                self.world().silent_actions.insert((*action).to_owned());
+            }
+            ["route", works] => self.world().route_works = *works == "works",
+            ["partitioned"] => self.world().partitioned = true,
+            ["writes", rate] => self.world().write_rate = rate.parse().expect("bytes per second"),
+            ["sync", names] => self.world().sync_names = (*names).to_owned(),
+            ["commits_wait"] => self.world().commits_wait = true,
+            ["stuck", stuck, workers] => {
+                let (stuck_workers, workers) = (stuck.parse().expect("a number"), workers.parse().expect("a number"));
+                self.world().self_health(SelfHealth { gap: Span::ZERO, stuck_workers, workers, journal_writable: true });
+            }
+            ["journal", state] => {
+                let journal_writable = *state == "writable";
+                self.world().self_health(SelfHealth { journal_writable, ..SelfHealth::default() });
+            }
+            ["restore", primary, generation, age, unfinished] => {
+                let facts = Facts {
+                    generation: Generation(generation.parse().expect("a number")),
+                    primary: Some(ServerId(u16::try_from(self.world().index(primary)).expect("small"))),
+                    system_id: Some(world::SYSTEM_ID),
+                    timeline: Some(1),
+                    last_failover_age: (*age != "-").then(|| parse(age)),
+                    unfinished: (*unfinished != "-").then(|| (*unfinished).to_owned()),
+                    ..Facts::default()
+                };
+                self.world().feed(Input::Restored { service: failover::core::id::ServiceId(0), facts });
+            }
+            ["operator", command @ ..] => {
+                let command = match command {
+                    ["confirm"] => Command::Confirm,
+                    ["pause"] => Command::Pause,
+                    ["resume"] => Command::Resume,
+                    ["reset"] => Command::Reset,
+                    ["stop"] => Command::Stop,
+                    ["force"] => Command::Force { to: None, accept_loss: None },
+                    ["force", to] => Command::Force {
+                        to: Some(ServerId(u16::try_from(self.world().index(to)).expect("small"))),
+                        accept_loss: None,
+                    },
+                    other => panic!("no command {other:?}"),
+                };
+                self.world().command(command);
+            }
+            ["status"] => {
+                let world = self.world();
+                let snapshot = world.core.snapshot();
+                let service = &snapshot.services[0];
+                let name = |server: ServerId| format!("db{}", server.0 + 1);
+                let forecast = match &service.forecast.outcome {
+                    Ok(candidate) => format!("{} would be promoted, loss {:?}", name(candidate.server), candidate.loss),
+                    Err(refusals) => {
+                        let all: Vec<String> = refusals.iter().map(|refusal| refusal.sentence(&name)).collect();
+                        format!("no failover: {}", all.join(" | "))
+                    }
+                };
+                let line = format!(
+                    "status: {}, primary {}, if it died now: {forecast}",
+                    service.state.word(),
+                    service.primary.map_or("none".to_owned(), name)
+                );
+                world.note(line);
+            }
+            other => panic!("no command {other:?}"),
+        }
+    }
+
+    fn kill(&mut self, server: &str, cause: CloseCause) {
+        let world = self.world();
+        let at = world.index(server);
+        world.nodes[at].mode = Mode::Refused;
+        world.nodes[at].host = Some((ProcessState::Gone, LocalAnswer::Silent));
+        let words = if cause == CloseCause::DeathHint { "FATAL 57P01 secure_read" } else { "FATAL 57P01 ProcessInterrupts" };
+        world.close(at, cause, words);
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        assert!(self.world.is_none(), "settings come before everything else");
+        let service = &mut self.model.services[0];
+        match key {
+            "ssh" => service.servers.iter_mut().for_each(|server| server.ssh = value == "yes"),
+            "fence_command" => service.servers.iter_mut().for_each(|server| server.fence_command = value == "yes"),
+            "exclusive" => service.postgres.route_exclusive = value == "yes",
+            "require_confirmation" => service.trigger.require_confirmation = value == "yes",
+            "confirm_timeout" => service.trigger.confirm_timeout = parse(value),
+            "cooldown" => service.trigger.cooldown = parse(value),
+            "failover_timeout" => service.trigger.failover_timeout = parse(value),
+            "on_impaired" => service.trigger.on_impaired = Some(parse(value)),
+            "on_loss" => service.postgres.on_loss = if value == "proceed" { OnLoss::Proceed } else { OnLoss::Refuse },
+            "on_no_sync_standby" => {
+                service.postgres.on_no_sync_standby =
+                    if value == "block" { OnNoSyncStandby::Block } else { OnNoSyncStandby::Async };
+            }
+            "policy" => service.trigger.policy = if value == "all" { Policy::All } else { Policy::Count },
+            "pre_checks" => service.pre_checks = value == "yes",
+            "candidate" => service.servers[1].candidate = value == "yes",
+            other => panic!("no setting {other}"),
+        }
+    }
+
+    fn node(&mut self, server: &str, key: &str, value: &str) {
+        let world = self.world();
+        let at = world.index(server);
+        let node = &mut world.nodes[at];
+        match key {
+            "writable" => node.writable = value == "yes",
+            "streaming" => node.streaming = value == "yes",
+            "delayed" => node.delayed = value == "yes",
+            "replay_paused" => node.replay_paused = value == "yes",
+            "system_id" => node.system_id = value.parse().expect("a number"),
+            "timeline" => node.timeline = value.parse().expect("a number"),
+            "lsn" => node.lsn = value.parse().expect("a number"),
+            "behind" => node.lsn -= value.parse::<u64>().expect("a number"),
+            other => panic!("no property {other}"),
+        }
+    }
+}
+
+fn parse(text: &str) -> Span {
+    humantime::parse_duration(text).map(Span::from).unwrap_or_else(|error| panic!("{text}: {error}"))
+}

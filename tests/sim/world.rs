@@ -1,0 +1,544 @@
+//! A small fake world around the real core, in one thread and on a virtual clock: servers that live, refuse, hang or lie, hosts
+//! that answer or not, actions that succeed, fail or stay away. For the scenarios and the properties.
+
+#![allow(dead_code, reason = "each test binary uses its own part of the world")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use failover::core::Core;
+use failover::core::event::{Event, EventKind};
+use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
+use failover::core::input::{Command, Input, SelfHealth};
+use failover::core::model::{
+    CheckKind, CheckModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind,
+    ServiceModel, TriggerModel,
+};
+use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
+use failover::core::output::{Action, Failure, Output, Record, Report};
+use failover::core::sample::{
+    FenceLevel, FenceReport, HostWord, LocalAnswer, Lsn, Position, ProcessState, Readiness, Receiver, Replica, RouteInstance,
+    Rung, Sample,
+};
+use failover::core::time::{Mono, Span};
+
+pub const SYSTEM_ID: u64 = 7_000_000_000_000_000_001;
+const SERVICE: ServiceId = ServiceId(0);
+
+pub fn ms(millis: u64) -> Span {
+    Span::from_millis(millis)
+}
+
+/// The settings of one service with the defaults of the documentation.
+pub fn model(servers: usize) -> Model {
+    let names: Vec<String> = (1..=servers).map(|n| format!("db{n}")).collect();
+    Model {
+        seed: 1,
+        services: vec![ServiceModel {
+            name: "orders".into(),
+            kind: ServiceKind::Postgres,
+            servers: names
+                .iter()
+                .enumerate()
+                .map(|(at, name)| ServerModel {
+                    name: name.clone(),
+                    role: if at == 0 { Role::Primary } else { Role::Standby },
+                    priority: 100,
+                    candidate: true,
+                    ssh: true,
+                    fence_command: false,
+                    replication_name: None,
+                })
+                .collect(),
+            checks: names
+                .iter()
+                .enumerate()
+                .map(|(at, name)| CheckModel {
+                    name: format!("{name}/postgres"),
+                    server: u16::try_from(at).unwrap(),
+                    kind: CheckKind::Postgres,
+                    interval: ms(1_000),
+                    fast_interval: ms(25),
+                    timeout: ms(1_500),
+                    failure_threshold: 3,
+                    success_threshold: 2,
+                })
+                .collect(),
+            trigger: TriggerModel {
+                failure_threshold: 3,
+                failure_window: ms(60_000),
+                policy: Policy::Count,
+                cooldown: ms(300_000),
+                require_confirmation: false,
+                confirm_timeout: ms(300_000),
+                failover_timeout: ms(120_000),
+                hang_after: ms(3_400),
+                ping_interval: ms(250),
+                restart_grace: ms(10_000),
+                on_impaired: None,
+            },
+            postgres: PostgresModel {
+                max_lag_bytes: 1_048_576,
+                on_loss: OnLoss::Refuse,
+                fence_require: FenceLevel::ProvenStopped,
+                route_exclusive: false,
+                promotion_timeout: ms(60_000),
+                fence_timeout: ms(10_000),
+                on_no_sync_standby: OnNoSyncStandby::Async,
+                allow_delayed: false,
+            },
+            route: RouteModel { instances: 1, verify: true },
+            pre_checks: false,
+        }],
+    }
+}
+
+/// How a server behaves towards new connections and kept sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Up,
+    Refused,
+    Silent,
+    Impaired(Impairment),
+    Unknown,
+}
+
+/// The truth about one server.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub mode: Mode,
+    pub writable: bool,
+    pub system_id: u64,
+    pub timeline: u32,
+    pub lsn: u64,
+    pub streaming: bool,
+    pub delayed: bool,
+    pub replay_paused: bool,
+    pub host: Option<(ProcessState, LocalAnswer)>,
+    pub session: bool,
+    pub next_ping: Mono,
+}
+
+pub struct World {
+    pub core: Core,
+    pub now: Mono,
+    pub nodes: Vec<Node>,
+    /// Bytes per second that clients write.
+    pub write_rate: u64,
+    /// The primary writes and its standbys receive although we cannot reach it.
+    pub partitioned: bool,
+    pub sync_names: String,
+    pub route_works: bool,
+    pub failing: BTreeMap<String, Failure>,
+    pub silent_actions: BTreeSet<String>,
+    pub commits_wait: bool,
+    pub trace: Vec<String>,
+    pub events: Vec<Event>,
+    pub actions: Vec<Action>,
+    runs: Vec<(Mono, RunId, Finding)>,
+    sessions: Vec<(Mono, RunId, usize, Finding)>,
+    pending: Vec<(Mono, ActionId, Result<Report, Failure>)>,
+    model: Model,
+    last_growth: Mono,
+    token: u64,
+    pub show_actions: bool,
+}
+
+impl World {
+    pub fn new(model: Model) -> World {
+        let count = model.services[0].servers.len();
+        let nodes = (0..count)
+            .map(|at| Node {
+                mode: Mode::Up,
+                writable: at == 0,
+                system_id: SYSTEM_ID,
+                timeline: 1,
+                lsn: 0x300_0000,
+                streaming: at != 0,
+                delayed: false,
+                replay_paused: false,
+                host: Some((ProcessState::Running, LocalAnswer::NotAsked)),
+                session: false,
+                next_ping: Mono::NEVER,
+            })
+            .collect();
+        World {
+            core: Core::new(model.clone()),
+            now: Mono::ZERO,
+            nodes,
+            write_rate: 20_000,
+            partitioned: false,
+            sync_names: String::new(),
+            route_works: true,
+            failing: BTreeMap::new(),
+            silent_actions: BTreeSet::new(),
+            commits_wait: false,
+            trace: Vec::new(),
+            events: Vec::new(),
+            actions: Vec::new(),
+            runs: Vec::new(),
+            sessions: Vec::new(),
+            pending: Vec::new(),
+            model,
+            last_growth: Mono::ZERO,
+            token: 0,
+            show_actions: true,
+        }
+    }
+
+    pub fn index(&self, name: &str) -> usize {
+        self.model.services[0].servers.iter().position(|server| server.name == name).unwrap_or_else(|| panic!("no server {name}"))
+    }
+
+    /// Feeds one input at the present moment.
+    pub fn feed(&mut self, input: Input) {
+        let outputs = self.core.step(self.now, input);
+        for output in outputs {
+            self.carry_out(output);
+        }
+    }
+
+    pub fn command(&mut self, command: Command) {
+        self.token += 1;
+        let token = self.token;
+        self.feed(Input::Operator { service: None, command, token });
+    }
+
+    pub fn self_health(&mut self, health: SelfHealth) {
+        self.feed(Input::SelfHealth(health));
+    }
+
+    /// The other side closes the kept session.
+    pub fn close(&mut self, node: usize, cause: CloseCause, message: &str) {
+        self.nodes[node].session = false;
+        self.feed(Input::SessionClosed {
+            service: SERVICE,
+            server: ServerId(u16::try_from(node).unwrap()),
+            close: Close { cause, message: message.into() },
+        });
+    }
+
+    /// The survey confirms the host's view of each living server.
+    pub fn survey(&mut self) {
+        for at in 0..self.nodes.len() {
+            let word = self.host_word(at, false);
+            let readiness =
+                Readiness { asked: self.now, ssh: Some(word.map_err(|failure| failure.message)), findings: Vec::new() };
+            self.feed(Input::Surveyed { service: SERVICE, server: ServerId(u16::try_from(at).unwrap()), readiness });
+        }
+    }
+
+    /// Lets virtual time pass; everything due happens in order.
+    pub fn run(&mut self, span: Span) {
+        let end = self.now + span;
+        // Bounded: a core that spins without moving time would otherwise hang the test.
+        for _ in 0..200_000 {
+            let next = self.next_moment();
+            if next > end {
+                self.now = end;
+                self.grow();
+                return;
+            }
+            self.now = next.max(self.now);
+            self.grow();
+            self.happen();
+        }
+        let tail = self.trace.iter().rev().take(12).rev().cloned().collect::<Vec<_>>().join("\n");
+        panic!("the core spins at {:?}, next {:?}:\n{tail}", self.now, self.core.next_deadline());
+    }
+
+    /// Runs until an event of this kind, at most `span`.
+    pub fn run_until(&mut self, kind: EventKind, span: Span) -> bool {
+        let end = self.now + span;
+        let seen = self.events.len();
+        while self.now < end {
+            if self.events[seen..].iter().any(|event| event.kind == kind) {
+                return true;
+            }
+            let next = self.next_moment().min(end);
+            self.run(next.since(self.now).max(Span::from_nanos(1)));
+        }
+        self.events[seen..].iter().any(|event| event.kind == kind)
+    }
+
+    /// A long pause of the engine itself: time passes, nothing is fed.
+    pub fn sleep(&mut self, span: Span) {
+        self.now = self.now + span;
+        self.grow();
+        self.feed(Input::Tick);
+    }
+
+    fn grow(&mut self) {
+        let span = self.now.since(self.last_growth);
+        self.last_growth = self.now;
+        let Some(primary) = self.nodes.iter().position(|node| node.writable) else { return };
+        let alive = self.nodes[primary].mode == Mode::Up || self.partitioned;
+        if !alive {
+            return;
+        }
+        let bytes = self.write_rate.saturating_mul(span.as_nanos()) / 1_000_000_000;
+        self.nodes[primary].lsn += bytes;
+        let lsn = self.nodes[primary].lsn;
+        for node in &mut self.nodes {
+            if node.streaming && !node.writable {
+                node.lsn = lsn;
+            }
+        }
+    }
+
+    fn next_moment(&self) -> Mono {
+        let mut next = self.core.next_deadline();
+        next = self.runs.iter().map(|(at, ..)| *at).min().unwrap_or(Mono::NEVER).min(next);
+        next = self.sessions.iter().map(|(at, ..)| *at).min().unwrap_or(Mono::NEVER).min(next);
+        next = self.pending.iter().map(|(at, ..)| *at).min().unwrap_or(Mono::NEVER).min(next);
+        self.nodes.iter().filter(|node| node.session).map(|node| node.next_ping).min().unwrap_or(Mono::NEVER).min(next)
+    }
+
+    fn happen(&mut self) {
+        let now = self.now;
+        if let Some(at) = self.runs.iter().position(|(at, ..)| *at <= now) {
+            let (_, run, mut finding) = self.runs.remove(at);
+            finding.latency = now.since(finding.began);
+            self.feed(Input::CheckFinished { run, finding });
+        } else if let Some(at) = self.sessions.iter().position(|(at, ..)| *at <= now) {
+            let (_, run, node, finding) = self.sessions.remove(at);
+            if finding.verdict == Verdict::Up {
+                self.nodes[node].session = true;
+                self.nodes[node].next_ping = now + ms(200);
+                self.feed(Input::SessionOpened { run });
+            } else {
+                self.feed(Input::SessionFailed { run, finding });
+            }
+        } else if let Some(at) = self.pending.iter().position(|(at, ..)| *at <= now) {
+            let (_, action, outcome) = self.pending.remove(at);
+            self.feed(Input::ActionFinished { action, outcome });
+        } else if let Some(at) = self.nodes.iter().position(|node| node.session && node.next_ping <= now) {
+            self.nodes[at].next_ping = now + ms(200);
+            if self.nodes[at].mode == Mode::Up {
+                let sample = self.sample(at);
+                let server = ServerId(u16::try_from(at).unwrap());
+                self.feed(Input::SessionAnswered { service: SERVICE, server, sample: Box::new(sample) });
+            }
+        } else {
+            self.feed(Input::Tick);
+        }
+    }
+
+    fn sample(&self, at: usize) -> Sample {
+        let node = &self.nodes[at];
+        // A frozen primary leaves its standby's receiver "streaming" (rule 91); a dead one ends it within milliseconds.
+        let primary_alive = self.nodes.iter().any(|other| other.writable && (other.mode != Mode::Refused || self.partitioned));
+        let talking = self.nodes.iter().any(|other| other.writable && (other.mode == Mode::Up || self.partitioned));
+        let receiver = if node.writable || !node.streaming || !primary_alive {
+            Receiver::Absent
+        } else {
+            Receiver::Seen {
+                streaming: true,
+                latest_end: Some(Lsn(node.lsn)),
+                last_message_age: if talking && self.write_rate > 0 { ms(5) } else { ms(20_000) },
+                application_name: Some(self.model.services[0].servers[at].name.clone()),
+            }
+        };
+        let replicas = node.writable.then(|| {
+            self.nodes
+                .iter()
+                .enumerate()
+                .filter(|(other, replica)| *other != at && replica.streaming)
+                .map(|(other, replica)| Replica {
+                    application_name: self.model.services[0].servers[other].name.clone(),
+                    streaming: true,
+                    synchronous: !self.sync_names.is_empty(),
+                    flush: Some(Lsn(replica.lsn)),
+                })
+                .collect()
+        });
+        Sample {
+            asked: self.now,
+            in_recovery: !node.writable,
+            system_id: node.system_id,
+            timeline: node.timeline,
+            flush: node.writable.then_some(Lsn(node.lsn)),
+            receive: (!node.writable).then_some(Lsn(node.lsn)),
+            replay: (!node.writable).then_some(Lsn(node.lsn)),
+            receiver,
+            replay_paused: node.replay_paused,
+            delayed: node.delayed,
+            sync_names: if node.writable { self.sync_names.clone() } else { String::new() },
+            replicas,
+            other_engines: Vec::new(),
+        }
+    }
+
+    fn finding(&self, at: usize, deadline: Mono) -> (Mono, Finding) {
+        let (delay, verdict, message) = match self.nodes[at].mode {
+            Mode::Up => (ms(2), Verdict::Up, "1 row"),
+            Mode::Refused => (ms(1), Verdict::Down(DownCause::Refused), "connection refused"),
+            Mode::Silent => (deadline.since(self.now), Verdict::Down(DownCause::AnswerTimedOut), "no answer in time"),
+            Mode::Impaired(impairment) => (ms(2), Verdict::Impaired(impairment), "alive, not serving"),
+            Mode::Unknown => (ms(1), Verdict::Unknown(UnknownCause::Resolver), "the name does not resolve"),
+        };
+        (self.now + delay, Finding { verdict, message: message.into(), began: self.now, latency: Span::ZERO, sample: None })
+    }
+
+    fn host_word(&self, at: usize, ask_local: bool) -> Result<HostWord, Failure> {
+        let Some((postmaster, local)) = self.nodes[at].host else {
+            return Err(Failure::timed_out("no answer from the host", ""));
+        };
+        let local_answer = if ask_local { local } else { LocalAnswer::NotAsked };
+        Ok(HostWord {
+            asked: self.now,
+            postmaster,
+            others: 0,
+            stopped: u32::from(postmaster == ProcessState::Stopped),
+            shm_attached: Some(u32::from(postmaster != ProcessState::Gone)),
+            local_answer,
+            message: format!("postmaster {postmaster:?}, local {local_answer:?}").to_lowercase(),
+        })
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::RunCheck { run, check, deadline, .. } => {
+                let server = usize::from(self.model.services[0].checks[usize::from(check.0)].server);
+                let (at, finding) = self.finding(server, deadline);
+                self.runs.push((at, run, finding));
+            }
+            Output::OpenSession { run, server, deadline, .. } => {
+                let node = usize::from(server.0);
+                let (at, finding) = self.finding(node, deadline);
+                self.sessions.push((at, run, node, finding));
+            }
+            Output::CancelRun(run) => {
+                self.runs.retain(|(_, other, _)| *other != run);
+                self.sessions.retain(|(_, other, ..)| *other != run);
+            }
+            Output::RunAction { id, action, deadline, .. } => self.act(id, action, deadline),
+            Output::CancelAction(id) => {
+                self.note(format!("cancel action {id}"));
+                self.pending.retain(|(_, other, _)| *other != id);
+            }
+            Output::Emit(event) => {
+                if event.kind != EventKind::Observed {
+                    self.note(format!("{} {}: {}", event.severity.word(), event.kind.word(), event.message));
+                }
+                self.events.push(event);
+            }
+            Output::Reply { result, .. } => match result {
+                Ok(message) => self.note(format!("reply ok: {message}")),
+                Err(message) => self.note(format!("reply error: {message}")),
+            },
+            Output::Journal(record) => {
+                let line = match record {
+                    Record::Intent { generation, .. } => format!("journal intent {generation}"),
+                    Record::Ended { generation, how, .. } => format!("journal ended {generation} {how}"),
+                    Record::StepBegun { .. } | Record::StepEnded { .. } | Record::Facts { .. } => return,
+                };
+                self.note(line);
+            }
+        }
+    }
+
+    fn act(&mut self, id: ActionId, action: Action, deadline: Mono) {
+        let name = action.name().to_owned();
+        if self.show_actions {
+            let server = action.server().map_or_else(String::new, |server| format!(" db{}", server.0 + 1));
+            self.note(format!("action {name}{server}"));
+        }
+        self.actions.push(action.clone());
+        if self.silent_actions.contains(&name) {
+            return;
+        }
+        let slow = match &action {
+            Action::AskHost { server, .. } if self.nodes[usize::from(server.0)].host.is_none() => deadline.since(self.now),
+            Action::AskHost { ask_local: true, .. } => ms(1_000),
+            _ => ms(10),
+        };
+        let outcome = match self.failing.get(&name) {
+            Some(failure) => Err(failure.clone()),
+            None => self.effect(action),
+        };
+        self.pending.push((self.now + slow, id, outcome));
+    }
+
+    fn effect(&mut self, action: Action) -> Result<Report, Failure> {
+        let route = |works: bool, done: &str| {
+            let result = if works { Ok(done.to_owned()) } else { Err("connection refused".to_owned()) };
+            Report::Route(vec![RouteInstance { name: "lb1".into(), result }])
+        };
+        match action {
+            Action::AskHost { server, ask_local } => self.host_word(usize::from(server.0), ask_local).map(Report::Host),
+            Action::PreChecks | Action::FenceUndo { .. } | Action::OpenSyncGate { .. } => {
+                if matches!(action, Action::OpenSyncGate { .. }) {
+                    self.commits_wait = false;
+                }
+                Ok(Report::Done { message: "done".into() })
+            }
+            Action::RouteOut { .. } => Ok(route(self.route_works, "maintenance, no sessions")),
+            Action::RouteRestore { .. } => Ok(route(self.route_works, "as before")),
+            Action::RouteIn { .. } => Ok(route(self.route_works, "ready")),
+            Action::Fence { server, .. } | Action::ProveFence { server, .. } => {
+                let by_command = matches!(action, Action::Fence { require: FenceLevel::PowerOff, unreachable: true, .. });
+                let node = &mut self.nodes[usize::from(server.0)];
+                if by_command {
+                    return Ok(Report::Fence(FenceReport {
+                        level: FenceLevel::PowerOff,
+                        guard_placed: false,
+                        rungs: vec![Rung { name: "command".into(), ok: true, took: ms(5), note: String::new() }],
+                        proof: "fence.command ended with 0".into(),
+                    }));
+                }
+                if node.host.is_none() {
+                    return Err(Failure::timed_out("no answer from the host", ""));
+                }
+                node.host = Some((ProcessState::Gone, LocalAnswer::Silent));
+                node.mode = Mode::Refused;
+                let rung = Rung { name: "proof".into(), ok: true, took: ms(5), note: String::new() };
+                Ok(Report::Fence(FenceReport {
+                    level: FenceLevel::ProvenStopped,
+                    guard_placed: true,
+                    rungs: vec![rung],
+                    proof: "no process left, shared memory gone".into(),
+                }))
+            }
+            Action::ReadPositions { servers, .. } => Ok(Report::Positions(
+                servers
+                    .into_iter()
+                    .map(|server| {
+                        let at = usize::from(server.0);
+                        let sample = if self.nodes[at].mode == Mode::Up { Ok(self.sample(at)) } else { Err("no answer".into()) };
+                        Position { server, sample, settled: true }
+                    })
+                    .collect(),
+            )),
+            Action::Promote { server, .. } => {
+                let timeline = self.nodes.iter().map(|node| node.timeline).max().unwrap_or(1) + 1;
+                let node = &mut self.nodes[usize::from(server.0)];
+                node.writable = true;
+                node.streaming = false;
+                node.timeline = timeline;
+                let flush = Lsn(node.lsn);
+                for (at, other) in self.nodes.iter_mut().enumerate() {
+                    if at != usize::from(server.0) {
+                        other.writable = false;
+                        other.streaming = false;
+                    }
+                }
+                Ok(Report::Promoted { timeline, flush, message: format!("writable on timeline {timeline}") })
+            }
+            Action::ReadRole { server } => {
+                let node = &self.nodes[usize::from(server.0)];
+                Ok(Report::Role { in_recovery: !node.writable, timeline: node.timeline, system_id: node.system_id })
+            }
+            Action::VerifyData { server, .. } => Ok(Report::Written {
+                flush: Lsn(self.nodes[usize::from(server.0)].lsn),
+                commits: !self.commits_wait,
+                message: "a write is flushed".into(),
+            }),
+            Action::VerifyTraffic { server, .. } => Ok(Report::Traffic { message: format!("lb1: db{} answered", server.0 + 1) }),
+        }
+    }
+
+    pub fn note(&mut self, line: String) {
+        let millis = self.now.as_nanos() / 1_000_000;
+        self.trace.push(format!("{:>4}.{:03} {line}", millis / 1_000, millis % 1_000));
+    }
+}
