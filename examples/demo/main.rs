@@ -78,7 +78,12 @@ fn run() -> io::Result<bool> {
     fs::write(folder.join("report.html"), report::render(&recording))?;
     let good = outcome.is_ok() && recording.findings.iter().all(|finding| finding.ok);
     print!("{}", summary::of(&recording, live.colours()));
-    println!("\nreport:  {}\nconfig:  {}\nlogs:    {}", shown(&folder, "report.html"), shown(&folder, "failover.toml"), shown(&folder, "log"));
+    println!(
+        "\nreport:  {}\nconfig:  {}\nlogs:    {}",
+        shown(&folder, "report.html"),
+        shown(&folder, "failover.toml"),
+        shown(&folder, "log")
+    );
     Ok(good)
 }
 

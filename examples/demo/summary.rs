@@ -9,7 +9,7 @@ use super::text::span;
 /// A few dozen lines: times, rows, reasons, verdict.
 pub fn of(run: &Recording, colours: bool) -> String {
     let mut page = String::new();
-    let mut heading = |page: &mut String, words: &str| {
+    let heading = |page: &mut String, words: &str| {
         let _ = writeln!(page, "\n== {words}");
     };
     if run.failed_over() {
@@ -33,7 +33,12 @@ pub fn of(run: &Recording, colours: bool) -> String {
     match run.outage() {
         Some(gap) => {
             let more = if gap.closed { "" } else { "more than " };
-            let _ = writeln!(page, "{:>10}  {more}{}  from the last acknowledged commit before to the first one after", "outage", span(gap.nanos()));
+            let _ = writeln!(
+                page,
+                "{:>10}  {more}{}  from the last acknowledged commit before to the first one after",
+                "outage",
+                span(gap.nanos())
+            );
         }
         None => page.push_str("    outage  no commit was ever acknowledged\n"),
     }
@@ -61,7 +66,10 @@ fn rows(page: &mut String, run: &Recording) {
     line("rows", count(Outcome::Acknowledged), "acknowledged");
     if let Some(table) = &run.table {
         line("missing", table.missing.len(), &format!("acknowledged and not on {}{}", table.server, numbers(&table.missing)));
-        let note = format!("sent without an answer; {} of them are there: sent again blindly, these would be there twice", table.in_doubt_present.len());
+        let note = format!(
+            "sent without an answer; {} of them are there: sent again blindly, these would be there twice",
+            table.in_doubt_present.len()
+        );
         line("in doubt", count(Outcome::InDoubt), &note);
         line("twice", table.doubled.len(), &format!("in the table more than once{}", numbers(&table.doubled)));
     } else {
