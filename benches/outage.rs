@@ -219,13 +219,16 @@ fn table(results: &Value) -> String {
     line("floor: bare promotion", &results["floor"], "pg_ctl promote to the first write");
     for fault in ["kill", "hang", "freeze"] {
         let of = &results[fault];
+        if of["runs"] == 0 {
+            continue;
+        }
         let note = format!(
             "failovers {} of {}; acknowledged rows missing {}; as expected {}",
             of["failovers"], of["runs"], of["rows_missing"], of["as_expected"]
         );
         line(&format!("outage: {fault}"), &of["outage"], &note);
-        for (name, spread) in of["phases"].as_object().into_iter().flatten() {
-            line(&format!("  {name}"), spread, "");
+        for name in PHASES.iter().filter(|name| of["phases"][**name].is_object()) {
+            line(&format!("  {name}"), &of["phases"][*name], "");
         }
     }
     let idle = &results["idle"];
