@@ -163,8 +163,15 @@ impl Scenario {
                 self.over(over, "SIGCONT: db1 runs again", listen)?;
             }
             Fault::Restart => {
-                self.pair.db1.restart()?;
-                self.over(self.writer.now(), "pg_ctl says that db1 is back", listen)?;
+                let restart = self.pair.db1.begin_restart()?;
+                while restart.is_running() && at.elapsed() < LONGEST {
+                    self.quiet(Duration::from_millis(10), listen)?;
+                }
+                let text = match restart.status() {
+                    Some(status) if status.success() => "pg_ctl says that db1 is back".to_owned(),
+                    status => format!("pg_ctl restart FAILED ({status:?}): {}", self.pair.db1.log_tail()),
+                };
+                self.over(self.writer.now(), &text, listen)?;
             }
         }
         if fault == Fault::Hang {
