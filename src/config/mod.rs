@@ -1,17 +1,184 @@
 //! Text to a validated, immutable configuration.
+//!
+//! TOML and JSON are two spellings of one model. A [`Config`] exists only if everything in it was found to be right; otherwise
+//! [`ConfigErrors`] names every mistake at once, each with its path, value, reason and remedy.
 
+mod address;
+mod check;
+mod convert;
+mod duration;
+mod headers;
+mod model;
+mod node;
+mod pgpass;
+mod preset;
+mod problem;
+mod resolve;
+mod rule;
+mod scalar;
 pub mod secret;
+mod secret_source;
+mod setting;
+mod size;
+mod surroundings;
+mod syntax;
+mod unknown;
+mod word;
 
-/// The configuration.
-#[derive(Clone, Debug, Default)]
-pub struct Config {}
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 
-/// Everything that is wrong with a configuration.
-#[derive(Clone, Debug, Default)]
-pub struct ConfigErrors {}
+pub use address::HostPort;
+pub use check::{Check, Probe};
+pub use headers::Headers;
+pub use model::{
+    Connection, Data, EngineSettings, ExecProbe, Fence, Haproxy, HostProbe, HttpMethod, HttpProbe, PostgresCheck, PostgresProbe,
+    PreCheck, Preset, Promote, PromoteMethod, Root, Route, ScriptedProbe, Server, Service, Ssh, SslMode, TcpProbe, Timing,
+    Trigger,
+};
+pub use problem::{ConfigErrors, Problem};
+pub use secret_source::{SecretSource, SourcedSecret};
+pub use size::Size;
+pub use surroundings::{FileContent, Process, Surroundings};
+pub use word::{OnImpaired, Workers};
 
-impl std::fmt::Display for ConfigErrors {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("")
+use node::Node;
+use problem::Pointer;
+use rule::Rule;
+use setting::{Layer, Reader, Setting, Slot};
+
+/// A configuration that was found to be right: every value is in range, every default filled in, every secret found. Read its
+/// values as fields: `config.services[0].trigger.cooldown`.
+#[derive(Clone, PartialEq)]
+pub struct Config {
+    root: Root,
+    warnings: Vec<Problem>,
+}
+
+impl fmt::Debug for Config {
+    /// Every value but the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.fmt(f)
     }
+}
+
+impl Deref for Config {
+    type Target = Root;
+
+    fn deref(&self) -> &Root {
+        &self.root
+    }
+}
+
+impl Config {
+    /// Reads TOML. Secrets are looked up in this process's environment and files.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn parse_toml(text: &str) -> Result<Config, ConfigErrors> {
+        Config::parse_toml_in(text, &Process)
+    }
+
+    /// Reads JSON. Secrets are looked up in this process's environment and files.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn parse_json(text: &str) -> Result<Config, ConfigErrors> {
+        Config::parse_json_in(text, &Process)
+    }
+
+    /// As [`parse_toml`](Config::parse_toml), with secrets looked up where the caller says.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn parse_toml_in(text: &str, surroundings: &dyn Surroundings) -> Result<Config, ConfigErrors> {
+        Config::build(syntax::toml(text), surroundings, None)
+    }
+
+    /// As [`parse_json`](Config::parse_json), with secrets looked up where the caller says.
+    ///
+    /// # Errors
+    /// Every mistake at once.
+    pub fn parse_json_in(text: &str, surroundings: &dyn Surroundings) -> Result<Config, ConfigErrors> {
+        Config::build(syntax::json(text), surroundings, None)
+    }
+
+    /// Reads a file: `.toml` and `.json` by their names, others by whether they begin with `{`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, and every mistake in it at once.
+    pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+        Config::load_in(path, &Process)
+    }
+
+    /// As [`load`](Config::load), with files and secrets looked up where the caller says.
+    ///
+    /// # Errors
+    /// When the file cannot be read, and every mistake in it at once.
+    pub fn load_in(path: &Path, surroundings: &dyn Surroundings) -> Result<Config, ConfigErrors> {
+        let name = path.display().to_string();
+        let named = |mut errors: ConfigErrors| {
+            errors.file = Some(name.clone());
+            errors
+        };
+        let content = surroundings.file(path, syntax::LONGEST as u64).map_err(|error| {
+            named(one_error(
+                format!("the configuration cannot be read: {error}"),
+                "give the path of a file that the engine may read",
+            ))
+        })?;
+        let text = String::from_utf8(content.bytes).map_err(|error| {
+            let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
+            let mut errors = one_error("the configuration is no UTF-8 text".to_owned(), "save it as UTF-8");
+            errors.errors[0].line = Some(line);
+            named(errors)
+        })?;
+        let is_json = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => true,
+            Some("toml") => false,
+            _ => text.trim_start_matches('\u{feff}').trim_start().starts_with('{'),
+        };
+        let tree = if is_json { syntax::json(&text) } else { syntax::toml(&text) };
+        Config::build(tree, surroundings, Some(content.mode)).map_err(named)
+    }
+
+    fn build(
+        tree: Result<Node, Vec<Problem>>,
+        surroundings: &dyn Surroundings,
+        mode: Option<u32>,
+    ) -> Result<Config, ConfigErrors> {
+        let tree = match tree {
+            Ok(tree) => tree,
+            Err(errors) => return Err(ConfigErrors { file: None, errors, warnings: Vec::new() }),
+        };
+        let mut reader = Reader::new(surroundings, preset::layer(&tree));
+        let at = Pointer::root();
+        let layer = Layer { node: Cow::Borrowed(&tree), at: at.clone(), written: true };
+        let slot = Slot { at, layers: vec![layer], home: tree.place, secret: false, required: true };
+        let mut root = Root::read(slot, Rule::Any, &mut reader);
+        resolve::resolve(&mut root, &mut reader);
+        let Reader { errors, warnings, .. } = reader;
+        let _ = mode;
+        if errors.is_empty() { Ok(Config { root, warnings }) } else { Err(ConfigErrors { file: None, errors, warnings }) }
+    }
+
+    /// What looks wrong but does not stop the engine.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
+    /// The UNIX socket on which the daemon takes commands.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.root.control_socket.clone().unwrap_or_else(|| self.root.state_dir.join("control.sock"))
+    }
+}
+
+fn one_error(reason: String, remedy: &str) -> ConfigErrors {
+    let problem =
+        Problem { path: Pointer::root().text(), line: None, column: None, value: None, reason, remedy: remedy.to_owned() };
+    ConfigErrors { file: None, errors: vec![problem], warnings: Vec::new() }
 }

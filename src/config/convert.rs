@@ -1,0 +1,120 @@
+//! The configuration as the decision core sees it: names, numbers and policies; no addresses, no secrets.
+
+use std::time::Duration;
+
+use super::check::{Check, Probe};
+use super::model::{PostgresProbe, Root, Server, Service, Timing};
+use super::word::OnImpaired;
+use crate::core::model::{CheckModel, Model, PostgresModel, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel};
+use crate::core::time::Span;
+
+impl Root {
+    /// The same configuration in the core's words. Services, servers and checks keep their places: a server's place in
+    /// [`Service::servers`] is its `ServerId`, a check's place in [`Service::all_checks`] its `CheckId`.
+    #[must_use]
+    pub fn model(&self) -> Model {
+        Model { seed: self.engine.seed, services: self.services.iter().map(service_model).collect() }
+    }
+}
+
+impl Service {
+    /// Every check of the service: of a `postgres` service first the implicit `SERVER/postgres` of each server, then the
+    /// configured ones, each in the order of the file.
+    #[must_use]
+    pub fn all_checks(&self) -> Vec<Check> {
+        let implicit = self.servers.iter().filter(|_| self.kind == ServiceKind::Postgres).map(Server::implicit_check);
+        implicit.chain(self.checks.iter().cloned()).collect()
+    }
+
+    /// The server of this name and its place.
+    #[must_use]
+    pub fn server(&self, name: &str) -> Option<(usize, &Server)> {
+        self.servers.iter().enumerate().find(|(_, server)| server.name == name)
+    }
+}
+
+impl Server {
+    /// The check that every server of a `postgres` service has.
+    fn implicit_check(&self) -> Check {
+        let probe = PostgresProbe { query: self.check.query.clone(), write_probe: self.check.write_probe };
+        Check {
+            name: format!("{}/postgres", self.name),
+            server: self.name.clone(),
+            probe: Probe::Postgres(probe),
+            timing: self.check.timing.clone(),
+        }
+    }
+}
+
+fn service_model(service: &Service) -> ServiceModel {
+    let trigger = &service.trigger;
+    ServiceModel {
+        name: service.name.clone(),
+        kind: service.kind,
+        servers: service.servers.iter().map(|server| server_model(service, server)).collect(),
+        checks: service.all_checks().iter().map(|check| check_model(service, check)).collect(),
+        trigger: TriggerModel {
+            failure_threshold: trigger.failure_threshold,
+            failure_window: trigger.failure_window.into(),
+            policy: trigger.policy,
+            cooldown: trigger.cooldown.into(),
+            require_confirmation: trigger.require_confirmation,
+            confirm_timeout: trigger.confirm_timeout.into(),
+            failover_timeout: trigger.failover_timeout.into(),
+            hang_after: trigger.hang_after.into(),
+            ping_interval: trigger.ping_interval.into(),
+            restart_grace: trigger.restart_grace.into(),
+            on_impaired: match trigger.on_impaired {
+                OnImpaired::Never => None,
+                OnImpaired::After(duration) => Some(span(duration)),
+            },
+        },
+        postgres: PostgresModel {
+            max_lag_bytes: service.data.max_lag_bytes.bytes(),
+            on_loss: service.data.on_loss,
+            fence_require: service.fence.require,
+            route_exclusive: service.route.exclusive,
+            promotion_timeout: service.promote.timeout.into(),
+            fence_timeout: service.fence.timeout.into(),
+            on_no_sync_standby: service.data.on_no_sync_standby,
+            allow_delayed: service.data.allow_delayed,
+        },
+        route: RouteModel {
+            instances: u32::try_from(service.route.haproxy.len()).unwrap_or(u32::MAX),
+            verify: !service.route.verify.is_empty(),
+        },
+        pre_checks: !service.pre_checks.is_empty(),
+    }
+}
+
+fn server_model(service: &Service, server: &Server) -> ServerModel {
+    ServerModel {
+        name: server.name.clone(),
+        role: server.role,
+        priority: server.priority,
+        candidate: server.candidate,
+        ssh: server.ssh.is_some(),
+        fence_command: !service.fence.command.is_empty(),
+        replication_name: server.replication_name.clone(),
+    }
+}
+
+fn check_model(service: &Service, check: &Check) -> CheckModel {
+    let Timing { interval, fast_interval, timeout, failure_threshold, success_threshold } = check.timing;
+    // Validation has seen the server and that there are not more than fit.
+    let server = service.server(&check.server).and_then(|(place, _)| u16::try_from(place).ok()).unwrap_or_default();
+    CheckModel {
+        name: check.name.clone(),
+        server,
+        kind: check.probe.kind(),
+        interval: interval.into(),
+        fast_interval: fast_interval.into(),
+        timeout: timeout.into(),
+        failure_threshold,
+        success_threshold,
+    }
+}
+
+fn span(duration: Duration) -> Span {
+    Span::from(duration)
+}

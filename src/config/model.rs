@@ -1,0 +1,417 @@
+//! The configuration's structs: every name, type, default, limit and description, once. The reader, the effective
+//! configuration, the JSON Schema and `docs/CONFIG.md` are all made from these declarations.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::HostPort;
+use super::check::Check;
+use super::headers::Headers;
+use super::rule::Rule;
+use super::secret_source::SourcedSecret;
+use super::setting::Origin::{Inherited, Lent, Required, Unset};
+use super::setting::{fixed, settings, words};
+use super::size::Size;
+use super::word::{OnImpaired, Workers};
+use crate::core::model::{OnLoss, OnNoSyncStandby, Policy, Role, ServiceKind};
+use crate::core::sample::FenceLevel;
+
+settings! {
+    /// The whole configuration, as it was written; [`Config`](super::Config) wraps it once it is known to be valid.
+    pub struct Root {
+        /// The version of this format. Always 1.
+        version: u32 = Required, Rule::Range(1, 1);
+        /// A set of defaults. `original`: the figures of the contract (`interval` 10 s, `timeout` 5 s), for people who want
+        /// few probes and have time; the times that depend on them are stretched to match.
+        preset: Option<Preset> = Unset;
+        /// The folder of the journal: what must survive the engine. Only one engine may use it.
+        state_dir: PathBuf = fixed("/var/lib/failover");
+        /// The UNIX socket on which the daemon takes commands. Default: `control.sock` in `state_dir`.
+        control_socket: Option<PathBuf> = Unset;
+        /// The engine itself.
+        engine: EngineSettings = Unset;
+        /// The things that must stay up.
+        services: Vec<Service> = Required, Rule::NotEmpty;
+    }
+
+    /// The engine itself.
+    pub struct EngineSettings {
+        /// How many checks can run at the same moment: a number, or `auto` for one per check, at most 64.
+        workers: Workers = fixed("auto"), Rule::Range(1, 1024);
+        /// A name for this engine, shown to the servers it watches as `libfailover/NAME`.
+        instance: Option<String> = Unset, Rule::Name;
+        /// Seeds the jitter of the schedule. Give engines that watch the same servers different ones.
+        seed: u64 = fixed(0);
+    }
+
+    /// One thing that must stay up: its servers, checks, trigger and plan.
+    pub struct Service {
+        /// Its name, unique in the file.
+        name: String = Required, Rule::Name;
+        /// What it is.
+        kind: ServiceKind = fixed("postgres");
+        /// How to connect to its PostgreSQL servers; each server may override single keys.
+        connection: Connection = Lent("connection");
+        /// How to reach the hosts of its servers over SSH; each server may override single keys. Without it the host cannot be
+        /// asked, and the fence is limited to what `fence.command` and the route can do.
+        ssh: Option<Ssh> = Lent("ssh");
+        /// Timing of all its checks; each check may override single keys.
+        check_defaults: Timing = Lent("check_defaults");
+        /// Its members.
+        servers: Vec<Server> = Required, Rule::NotEmpty;
+        /// Checks beside the implicit one: every server of a `postgres` service has a check `SERVER/postgres` anyway.
+        checks: Vec<Check> = Unset;
+        /// When to act.
+        trigger: Trigger = Unset;
+        /// How a standby becomes the primary.
+        promote: Promote = Unset;
+        /// How much may be lost, and what replication must look like.
+        data: Data = Unset;
+        /// What must be proven of the old primary before another one is made.
+        fence: Fence = Unset;
+        /// Where the traffic goes through.
+        route: Route = Unset;
+        /// Commands that must succeed before anything is changed; otherwise a person is called.
+        pre_checks: Vec<PreCheck> = Unset;
+    }
+
+    /// A PostgreSQL connection.
+    pub struct Connection {
+        /// The role that watches and promotes.
+        user: String = fixed("failover"), Rule::Line;
+        /// Its password.
+        password: Option<SourcedSecret> = Unset;
+        /// The database to connect to.
+        database: String = fixed("postgres"), Rule::Line;
+        /// Whether to use TLS, and how much of it to verify, as in libpq.
+        sslmode: SslMode = fixed("prefer");
+        /// The file of certificate authorities to trust (PEM). Default: those of the system.
+        sslrootcert: Option<PathBuf> = Unset;
+        /// The client's certificate (PEM); needs `sslkey`.
+        sslcert: Option<PathBuf> = Unset;
+        /// The key of the client's certificate (PEM, PKCS#8, not encrypted).
+        sslkey: Option<PathBuf> = Unset;
+    }
+
+    /// An SSH connection to the host of a server.
+    pub struct Ssh or false {
+        /// Where the SSH server is. Default: the server's `host`.
+        host: Option<String> = Unset, Rule::Host;
+        /// Its port.
+        port: u16 = fixed(22), Rule::Range(1, 65_535);
+        /// The account that owns the data directory.
+        user: String = fixed("postgres"), Rule::Word;
+        /// The file with the hosts' keys. A host that is not in it is never trusted.
+        known_hosts: PathBuf = fixed("~/.ssh/known_hosts");
+        /// Private keys, tried in order.
+        keys: Vec<PathBuf> = Unset;
+        /// Opens the private keys.
+        passphrase: Option<SourcedSecret> = Unset;
+        /// Logs in by password.
+        password: Option<SourcedSecret> = Unset;
+        /// Use the keys of the SSH agent of the engine's process.
+        agent: bool = fixed(false);
+        /// The account is limited by `command=` to the shipped wrapper: send only verbs and arguments.
+        wrapper: bool = fixed(false);
+        /// Words put before every command, such as `["sudo", "-n"]`.
+        sudo: Vec<String> = Unset, Rule::Line;
+    }
+
+    /// When and how often a check runs, and what its results mean.
+    pub struct Timing {
+        /// Between the starts of two runs while all is well.
+        interval: Duration = fixed("1s"), Rule::Span("50ms", "1h");
+        /// Between the starts of two runs while a verdict is changing.
+        fast_interval: Duration = fixed("25ms"), Rule::Span("5ms", "10m");
+        /// The overall deadline of one run. Not exactly 1 s: that is when a lost SYN is sent again.
+        timeout: Duration = fixed("1.5s"), Rule::Span("10ms", "10m");
+        /// Failures in a row until the check is `unhealthy`.
+        failure_threshold: u32 = fixed(3), Rule::Range(1, 1000);
+        /// Successes in a row until the check is `healthy`.
+        success_threshold: u32 = fixed(2), Rule::Range(1, 1000);
+    }
+
+    /// One member of a service.
+    pub struct Server {
+        /// Its name, unique in the service.
+        name: String = Required, Rule::Name;
+        /// What it was when this file was written: only a hint, because recovery flag, timeline and journal decide.
+        role: Role = fixed("standby");
+        /// Its name, address, or the folder of its UNIX socket (starting with `/`).
+        host: String = Required, Rule::Host;
+        /// Its port.
+        port: u16 = fixed(5432), Rule::Range(1, 65_535);
+        /// Its data directory on its host. Needed where `ssh` is used.
+        data_dir: Option<String> = Unset, Rule::HostPath;
+        /// The folder of `pg_ctl` on its host. Default: found there.
+        bin_dir: Option<String> = Unset, Rule::HostPath;
+        /// The folder of its UNIX socket on its host. Default: found there.
+        socket_dir: Option<String> = Unset, Rule::HostPath;
+        /// Among equally good candidates the higher one is promoted.
+        priority: u32 = fixed(100), Rule::Range(0, 1000);
+        /// It may be promoted.
+        candidate: bool = fixed(true);
+        /// Its name in `pg_stat_replication` (`application_name`), where that cannot be read from the standby itself.
+        replication_name: Option<String> = Unset, Rule::Line;
+        /// How to connect to it. Default, key by key: the service's `connection`.
+        connection: Connection = Inherited("connection");
+        /// How to reach its host. Default, key by key: the service's `ssh`. `false`: not at all.
+        ssh: Option<Ssh> = Inherited("ssh");
+        /// The implicit check `SERVER/postgres` of a `postgres` service. Default of its timing, key by key: `check_defaults`.
+        check: PostgresCheck = Inherited("check_defaults");
+    }
+
+    /// The implicit check of a PostgreSQL server.
+    pub struct PostgresCheck {
+        /// The query; its answer must have a row.
+        query: String = fixed("SELECT 1"), Rule::Prose;
+        /// Also commit a trivial write, which leaves nothing behind. Its failure alone is `impaired`.
+        write_probe: bool = fixed(false);
+    }
+    +
+    /// Its timing.
+    timing: Timing;
+
+    /// When to act.
+    pub struct Trigger {
+        /// Failed observations of the primary within `failure_window`.
+        failure_threshold: u32 = fixed(3), Rule::Range(1, 1000);
+        /// How long a failed observation counts.
+        failure_window: Duration = fixed("60s"), Rule::Span("100ms", "1d");
+        /// How the checks of the primary are weighed together: `count` adds up their failures, `all` wants every check at its
+        /// own threshold, `{ quorum = N }` wants N of them there.
+        policy: Policy = fixed("count");
+        /// From the end of one failover to the earliest start of the next.
+        cooldown: Duration = fixed("300s"), Rule::Span("0s", "7d");
+        /// Wait for an operator's `failover confirm`.
+        require_confirmation: bool = fixed(false);
+        /// How long to wait for the operator before going back to monitoring, alarmed.
+        confirm_timeout: Duration = fixed("300s"), Rule::Span("1s", "7d");
+        /// For a whole failover, up to "traffic verified".
+        failover_timeout: Duration = fixed("120s"), Rule::Span("1s", "1d");
+        /// Silence this long since the last answer of any probe is a hung server.
+        hang_after: Duration = fixed("3.4s"), Rule::Span("100ms", "1h");
+        /// Between two pings of the session that is kept open.
+        ping_interval: Duration = fixed("250ms"), Rule::Span("10ms", "10m");
+        /// How long an announced shutdown may take to come back.
+        restart_grace: Duration = fixed("10s"), Rule::Span("0s", "1h");
+        /// A primary that is alive but not serving for this long counts as failed; `never`: alarm only.
+        on_impaired: OnImpaired = fixed("never"), Rule::Span("1s", "7d");
+    }
+
+    /// How a standby becomes the primary.
+    pub struct Promote {
+        /// By what.
+        method: PromoteMethod = fixed("pg_promote");
+        /// The command of method `command`, as a list of arguments; no shell.
+        command: Vec<String> = Unset, Rule::Argv;
+        /// For the new primary to leave recovery.
+        timeout: Duration = fixed("60s"), Rule::Span("1s", "1h");
+    }
+
+    /// How much may be lost, and what replication must look like.
+    pub struct Data {
+        /// More possible loss than this refuses the failover.
+        max_lag_bytes: Size = fixed("1MiB"), Rule::Bytes(0, 1 << 50);
+        /// What to do when the possible loss is above the limit, or unknown.
+        on_loss: OnLoss = fixed("refuse");
+        /// What to do when commits on the new primary wait for a synchronous standby that is not there.
+        on_no_sync_standby: OnNoSyncStandby = fixed("async");
+        /// Allow the promotion of a standby with `recovery_min_apply_delay`.
+        allow_delayed: bool = fixed(false);
+    }
+
+    /// What must be proven of the old primary before another one is made.
+    pub struct Fence {
+        /// The level to reach for a dead or hung primary. 0 nothing; 1 traffic removed; 2 no standby can acknowledge;
+        /// 3 every process of the data directory proven gone; 4 power or volume cut.
+        require: FenceLevel = fixed(3), Rule::Range(0, 4);
+        /// For all rungs of the fence together.
+        timeout: Duration = fixed("10s"), Rule::Span("100ms", "1h");
+        /// A command that cuts power or volume of a server (level 4), as a list of arguments; no shell. The server's name is in
+        /// `FAILOVER_SERVER`. Exit code 0 means: cut for certain.
+        command: Vec<String> = Unset, Rule::Argv;
+        /// The deadline of that command.
+        command_timeout: Duration = fixed("10s"), Rule::Span("100ms", "1h");
+    }
+
+    /// Where the traffic goes through.
+    pub struct Route {
+        /// Every client comes through this route and can come no other way. Then level 1 is enough for a host that cannot be
+        /// reached: say so only if it is true.
+        exclusive: bool = fixed(false);
+        /// Addresses of the route (`host:port`) through which the traffic is verified after a failover.
+        verify: Vec<HostPort> = Unset;
+        /// The HAProxy processes that carry the traffic. All of them must be listed.
+        haproxy: Vec<Haproxy> = Unset;
+    }
+
+    /// One HAProxy process.
+    pub struct Haproxy {
+        /// Its name, unique in the service.
+        name: String = Required, Rule::Name;
+        /// Its admin socket (`stats socket PATH level admin`).
+        socket: Option<PathBuf> = Unset;
+        /// The address of its admin socket, where it is a TCP one.
+        address: Option<HostPort> = Unset;
+        /// The backend that holds the servers.
+        backend: String = Required, Rule::HaproxyName;
+        /// The names of our servers in that backend. Default: the same names.
+        servers: BTreeMap<String, String> = Unset, Rule::HaproxyName;
+        /// The weight given to the new primary. Default: the one it has.
+        weight: Option<u32> = Unset, Rule::Range(0, 256);
+    }
+
+    /// A command that must succeed before anything is changed.
+    pub struct PreCheck {
+        /// Its name, unique in the service.
+        name: String = Required, Rule::Name;
+        /// The command, as a list of arguments; no shell.
+        command: Vec<String> = Required, Rule::Argv;
+        /// Its deadline.
+        timeout: Duration = fixed("10s"), Rule::Span("10ms", "1h");
+    }
+
+    /// The keys of a check of kind `postgres`: a new connection, a query, an answer.
+    pub struct PostgresProbe {
+        /// The query; its answer must have a row.
+        query: String = fixed("SELECT 1"), Rule::Prose;
+        /// Also commit a trivial write, which leaves nothing behind. Its failure alone is `impaired`.
+        write_probe: bool = fixed(false);
+    }
+
+    /// The keys of a check of kind `tcp`: a connection is accepted.
+    pub struct TcpProbe {
+        /// Where. Default: the server's `host`.
+        host: Option<String> = Unset, Rule::Host;
+        /// Its port. Default: the server's `port`.
+        port: Option<u16> = Unset, Rule::Range(1, 65_535);
+    }
+
+    /// The keys of a check of kind `http`: a request and the right answer.
+    pub struct HttpProbe {
+        /// What to ask. Credentials belong into `headers`.
+        url: String = Required, Rule::Url;
+        /// The request's method.
+        method: HttpMethod = fixed("GET");
+        /// The status codes that are right.
+        expect_status: Vec<u16> = fixed([200, 201, 204]), Rule::Range(100, 599);
+        /// A text the body must contain.
+        expect_body: Option<String> = Unset, Rule::Prose;
+        /// Headers of the request; a value may be a secret from elsewhere, as a password may.
+        headers: Headers = Unset;
+        /// How many redirects are followed.
+        max_redirects: u32 = fixed(5), Rule::Range(0, 20);
+        /// How much of the body is read; more is an error.
+        max_body: Size = fixed("1MiB"), Rule::Bytes(1, 64 << 20);
+        /// The host name to ask for (`Host` and the name of TLS) where it is not the one of `url`.
+        server_name: Option<String> = Unset, Rule::Host;
+        /// The file of certificate authorities to trust (PEM). Default: those of the system.
+        ca_file: Option<PathBuf> = Unset;
+    }
+
+    /// The keys of a check of kind `exec`: a command's exit code.
+    pub struct ExecProbe {
+        /// The command, as a list of arguments; no shell. Exit code 0 is `up`.
+        command: Vec<String> = Required, Rule::Argv;
+    }
+
+    /// The keys of a check of kind `host`: the program that embeds the engine answers.
+    pub struct HostProbe {
+        /// The name under which the program registered it. Default: the check's name.
+        function: Option<String> = Unset, Rule::Line;
+    }
+
+    /// The keys of a check of kind `scripted`: answers from a script, for tests.
+    pub struct ScriptedProbe {
+        /// The answers, one for each run; the last one is repeated.
+        answers: Vec<String> = Required, Rule::Line;
+    }
+}
+
+/// A set of defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// The figures of the contract: fewer probes, slower verdicts.
+    Original,
+}
+
+/// Whether to use TLS, and how much of it to verify, as in libpq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SslMode {
+    /// Never.
+    Disable,
+    /// If the server can.
+    Prefer,
+    /// Always, with whoever answers.
+    Require,
+    /// Always, with a certificate of a trusted authority.
+    VerifyCa,
+    /// Always, with a certificate of a trusted authority for this host.
+    VerifyFull,
+}
+
+/// How a standby is promoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromoteMethod {
+    /// `pg_promote()` over SQL.
+    PgPromote,
+    /// `pg_ctl promote` over SSH.
+    PgCtl,
+    /// A command.
+    Command,
+}
+
+/// The method of an HTTP request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpMethod {
+    /// `GET`
+    Get,
+    /// `HEAD`
+    Head,
+    /// `POST` with an empty body
+    Post,
+    /// `OPTIONS`
+    Options,
+}
+
+words! {
+    Preset {
+        Preset::Original = "original", "the figures of the contract: fewer probes, slower verdicts";
+    }
+    SslMode {
+        SslMode::Disable = "disable", "never";
+        SslMode::Prefer = "prefer", "if the server can";
+        SslMode::Require = "require", "always, with whoever answers";
+        SslMode::VerifyCa = "verify-ca", "always, with a certificate of a trusted authority";
+        SslMode::VerifyFull = "verify-full", "always, with a certificate of a trusted authority for this host";
+    }
+    PromoteMethod {
+        PromoteMethod::PgPromote = "pg_promote", "`pg_promote()` over SQL";
+        PromoteMethod::PgCtl = "pg_ctl", "`pg_ctl promote` over SSH";
+        PromoteMethod::Command = "command", "a command";
+    }
+    HttpMethod {
+        HttpMethod::Get = "GET", "read it";
+        HttpMethod::Head = "HEAD", "read only the headers";
+        HttpMethod::Post = "POST", "with an empty body";
+        HttpMethod::Options = "OPTIONS", "ask what is allowed";
+    }
+    ServiceKind {
+        ServiceKind::Postgres = "postgres", "a primary with streaming standbys";
+        ServiceKind::Application = "application", "application servers: watched and reported, not failed over";
+    }
+    Role {
+        Role::Primary = "primary", "takes the writes";
+        Role::Standby = "standby", "follows the primary";
+    }
+    OnLoss {
+        OnLoss::Refuse = "refuse", "stop and call a person";
+        OnLoss::Proceed = "proceed", "go on, and say so in the record";
+    }
+    OnNoSyncStandby {
+        OnNoSyncStandby::Async = "async", "clear `synchronous_standby_names`, reported and journaled";
+        OnNoSyncStandby::Block = "block", "leave commits waiting";
+    }
+}

@@ -1,0 +1,147 @@
+//! The configuration as a tree of untyped values that remember their place in the text.
+
+/// A place in the text, both from 1, the column in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+/// A value and its place, where that is known.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) place: Option<Place>,
+}
+
+/// What TOML and JSON can say. Tables keep the order of the text, and keys that were given twice.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Integer(i128),
+    Float(f64),
+    Text(String),
+    Date(String),
+    List(Vec<Node>),
+    Table(Vec<(String, Node)>),
+}
+
+impl Node {
+    /// The value under `key` of a table.
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Table(pairs) => pairs.iter().find(|(name, _)| name == key).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    /// The pairs of a table.
+    pub(super) fn table(&self) -> Option<&[(String, Node)]> {
+        match &self.value {
+            Value::Table(pairs) => Some(pairs),
+            _ => None,
+        }
+    }
+
+    /// A text.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value for an error message: scalars shortened to 60 characters, of the rest only what it is, because what it
+    /// holds may be secret.
+    pub(super) fn shown(&self) -> String {
+        const LONGEST: usize = 60;
+        match &self.value {
+            Value::Null => "null".to_owned(),
+            Value::Bool(flag) => flag.to_string(),
+            Value::Integer(number) => number.to_string(),
+            Value::Float(number) => number.to_string(),
+            Value::Date(text) => text.clone(),
+            Value::Text(text) if text.chars().count() > LONGEST => {
+                let head: String = text.chars().take(LONGEST).collect();
+                format!("{}...", quoted(&head).trim_end_matches('"'))
+            }
+            Value::Text(text) => quoted(text),
+            Value::List(items) if items.is_empty() => "[]".to_owned(),
+            Value::List(_) => "a list".to_owned(),
+            Value::Table(_) => "a table".to_owned(),
+        }
+    }
+}
+
+/// A text in quotes that is both a JSON string and a TOML basic string.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            control if control.is_control() => {
+                let mut units = [0; 2];
+                for unit in control.encode_utf16(&mut units) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
+}
+
+impl From<&str> for Node {
+    fn from(text: &str) -> Node {
+        Node::from(text.to_owned())
+    }
+}
+
+impl From<String> for Node {
+    fn from(text: String) -> Node {
+        Node { value: Value::Text(text), place: None }
+    }
+}
+
+impl From<i32> for Node {
+    fn from(number: i32) -> Node {
+        Node { value: Value::Integer(i128::from(number)), place: None }
+    }
+}
+
+impl From<u64> for Node {
+    fn from(number: u64) -> Node {
+        Node { value: Value::Integer(i128::from(number)), place: None }
+    }
+}
+
+impl From<bool> for Node {
+    fn from(flag: bool) -> Node {
+        Node { value: Value::Bool(flag), place: None }
+    }
+}
+
+impl From<Vec<Node>> for Node {
+    fn from(items: Vec<Node>) -> Node {
+        Node { value: Value::List(items), place: None }
+    }
+}
+
+impl<const N: usize> From<[i32; N]> for Node {
+    fn from(numbers: [i32; N]) -> Node {
+        Node::from(numbers.into_iter().map(Node::from).collect::<Vec<Node>>())
+    }
+}
+
+impl From<Vec<(String, Node)>> for Node {
+    fn from(pairs: Vec<(String, Node)>) -> Node {
+        Node { value: Value::Table(pairs), place: None }
+    }
+}

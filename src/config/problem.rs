@@ -1,0 +1,94 @@
+//! What is wrong with a configuration: where, with which value, why, and what to do about it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// A JSON pointer (RFC 6901) to one value of the configuration, such as `/services/0/trigger/cooldown`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Pointer(String);
+
+impl Pointer {
+    /// The whole document.
+    pub(super) fn root() -> Pointer {
+        Pointer(String::new())
+    }
+
+    /// The value under `key`.
+    pub(super) fn key(&self, key: &str) -> Pointer {
+        Pointer(format!("{}/{}", self.0, key.replace('~', "~0").replace('/', "~1")))
+    }
+
+    /// The value at `index`.
+    pub(super) fn index(&self, index: usize) -> Pointer {
+        Pointer(format!("{}/{index}", self.0))
+    }
+
+    /// The pointer as text; the whole document is `/`.
+    pub(super) fn text(&self) -> String {
+        if self.0.is_empty() { "/".to_owned() } else { self.0.clone() }
+    }
+}
+
+/// One mistake, or one thing that looks like one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// JSON pointer to the value, such as `/services/0/trigger/cooldown`; `/` is the whole document.
+    pub path: String,
+    /// The line in the file, from 1; unknown in JSON beyond syntax errors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// The column in that line, from 1, in characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// The value as it was read, shortened; absent where there is none, `********` where it is a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Why it cannot stay.
+    pub reason: String,
+    /// What to write or do instead.
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    /// One line: where, the value, why; what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        match (self.line, self.column) {
+            (Some(line), Some(column)) => write!(f, " (line {line}, column {column})")?,
+            (Some(line), None) => write!(f, " (line {line})")?,
+            _ => {}
+        }
+        if let Some(value) = &self.value {
+            write!(f, " = {value}")?;
+        }
+        write!(f, ": {}; {}", self.reason, self.remedy)
+    }
+}
+
+/// Every mistake of a configuration at once. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConfigErrors {
+    /// The file, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// What must be changed, in the order of the document.
+    pub errors: Vec<Problem>,
+    /// What looks wrong but would not stop the engine.
+    pub warnings: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigErrors {
+    /// One line for each error, under a line that counts them. Warnings are not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.errors.len();
+        let noun = if count == 1 { "error" } else { "errors" };
+        write!(f, "{}: {count} {noun}", self.file.as_deref().unwrap_or("configuration"))?;
+        for problem in &self.errors {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}

@@ -1,0 +1,190 @@
+//! Where a secret comes from: the environment, a file, a password file, or the configuration itself.
+
+use std::path::{Path, PathBuf};
+
+use super::node::{Node, Value};
+use super::rule::Rule;
+use super::scalar::local_path;
+use super::secret::Secret;
+use super::setting::{Reader, Setting, Shape, Slot};
+
+/// What stands for a secret in everything that is shown.
+pub(super) const MASK: &str = "********";
+/// The longest file that holds a secret.
+const LONGEST_FILE: u64 = 64 * 1024;
+
+/// A secret and where it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourcedSecret {
+    /// The secret itself.
+    pub secret: Secret,
+    /// Where it was found.
+    pub source: SecretSource,
+}
+
+/// Where a secret is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In the configuration.
+    Literal,
+    /// In this environment variable.
+    Env(String),
+    /// In this file; a line end at its end is dropped.
+    File(PathBuf),
+    /// In a password file of libpq: this one, or `None` for `PGPASSFILE`, else `~/.pgpass`.
+    Pgpass(Option<PathBuf>),
+}
+
+/// Reads a secret; without `pgpass` where there is no server to look up. `None` when it was reported as wrong.
+pub(super) fn read_secret(mut slot: Slot<'_>, reader: &mut Reader<'_>) -> Option<SourcedSecret> {
+    const FORMS: &str = "write { env = \"NAME\" }, { file = \"/path\" }, { pgpass = true } or the text itself";
+    slot.secret = true;
+    match &slot.node().value {
+        Value::Text(text) => {
+            let secret = Secret::new(text.clone());
+            if let Err(reason) = usable(text) {
+                reader.wrong(&slot, reason, FORMS);
+                return None;
+            }
+            if text == MASK {
+                let reason = "this is the mask that stands for a secret in printed configurations, not the secret";
+                reader.wrong(&slot, reason, "write the secret, or where it is found");
+                return None;
+            }
+            reader.literals.push((slot.layers[0].at.text(), slot.node().place));
+            Some(SourcedSecret { secret, source: SecretSource::Literal })
+        }
+        Value::Table(pairs) if pairs.len() == 1 => {
+            let key = pairs[0].0.clone();
+            let inner = slot.key(&key)?;
+            read_source(&key, inner, reader)
+        }
+        _ => {
+            reader.wrong(&slot, "this is no secret and no single place of one", FORMS);
+            None
+        }
+    }
+}
+
+fn read_source(key: &str, mut slot: Slot<'_>, reader: &mut Reader<'_>) -> Option<SourcedSecret> {
+    let written = slot.node().text().map(str::to_owned);
+    match (key, written) {
+        // The name of a variable, or of a file, is no secret and needed in the message. A secret that stands there by
+        // mistake does not look like one.
+        ("env", Some(name)) => {
+            if name.is_empty() || name.contains(['=', '\0']) || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                reader.wrong(&slot, "this is no name of an environment variable", "write a name such as \"PGPASSWORD\"");
+                return None;
+            }
+            slot.secret = false;
+            let Some(text) = reader.surroundings.variable(&name) else {
+                reader.wrong(&slot, "this environment variable is not set", "set it in the engine's environment");
+                return None;
+            };
+            if let Err(reason) = usable(&text) {
+                reader.wrong(&slot, format!("what this environment variable holds cannot be used: {reason}"), "set it anew");
+                return None;
+            }
+            Some(SourcedSecret { secret: Secret::new(text), source: SecretSource::Env(name) })
+        }
+        ("file", Some(name)) => {
+            let path = match local_path(&name, reader) {
+                Ok(path) => path,
+                Err((reason, remedy)) => {
+                    reader.wrong(&slot, reason, remedy);
+                    return None;
+                }
+            };
+            slot.secret = false;
+            let secret = read_file(&path, &slot, reader)?;
+            Some(SourcedSecret { secret, source: SecretSource::File(path) })
+        }
+        ("pgpass", Some(name)) => match local_path(&name, reader) {
+            Ok(path) => Some(SourcedSecret { secret: Secret::new(""), source: SecretSource::Pgpass(Some(path)) }),
+            Err((reason, remedy)) => {
+                reader.wrong(&slot, reason, remedy);
+                None
+            }
+        },
+        ("pgpass", None) if slot.node().value == Value::Bool(true) => {
+            Some(SourcedSecret { secret: Secret::new(""), source: SecretSource::Pgpass(None) })
+        }
+        ("pgpass", None) => {
+            reader.wrong(&slot, "this is no password file", "write true, or the path of the file in quotes");
+            None
+        }
+        ("env" | "file", None) => {
+            reader.wrong(&slot, "this must be a text in quotes", "write a text in quotes");
+            None
+        }
+        _ => {
+            reader.wrong(&slot, "no such place of a secret is known", "use one of: env, file, pgpass");
+            None
+        }
+    }
+}
+
+fn read_file(path: &Path, slot: &Slot<'_>, reader: &mut Reader<'_>) -> Option<Secret> {
+    let content = match reader.surroundings.file(path, LONGEST_FILE) {
+        Ok(content) => content,
+        Err(error) => {
+            let remedy = "make the file, readable by the engine's user";
+            reader.wrong(slot, format!("this file cannot be read: {error}"), remedy);
+            return None;
+        }
+    };
+    if content.mode & 0o077 != 0 {
+        let reason = format!("this file can be read by others than its owner (mode {:04o})", content.mode);
+        reader.warn(slot, reason, "chmod 600");
+    }
+    let Ok(text) = String::from_utf8(content.bytes) else {
+        reader.wrong(slot, "this file is not UTF-8 text", "write the secret as text into it");
+        return None;
+    };
+    let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+    if let Err(reason) = usable(text) {
+        reader.wrong(
+            slot,
+            format!("what this file holds cannot be used: {reason}"),
+            "write the secret, and nothing else, into it",
+        );
+        return None;
+    }
+    Some(Secret::new(text))
+}
+
+/// Whether a text can be a secret on every wire it may go over.
+fn usable(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        return Err("it is empty");
+    }
+    if text.chars().any(|character| matches!(character, '\0' | '\n' | '\r')) {
+        return Err("it has more than one line");
+    }
+    if text.len() > 4096 { Err("it is longer than 4096 bytes") } else { Ok(()) }
+}
+
+impl Setting for SourcedSecret {
+    fn shape(_rule: Rule) -> Shape {
+        Shape::Secret
+    }
+
+    fn blank() -> SourcedSecret {
+        SourcedSecret { secret: Secret::new(""), source: SecretSource::Literal }
+    }
+
+    fn read<'a>(slot: Slot<'a>, _rule: Rule, reader: &mut Reader<'a>) -> SourcedSecret {
+        read_secret(slot, reader).unwrap_or_else(SourcedSecret::blank)
+    }
+
+    fn write(&self) -> Option<Node> {
+        let source = |key: &str, node: Node| Node::from(vec![(key.to_owned(), node)]);
+        Some(match &self.source {
+            SecretSource::Literal => Node::from(MASK),
+            SecretSource::Env(name) => source("env", Node::from(name.as_str())),
+            SecretSource::File(path) => source("file", Node::from(path.display().to_string())),
+            SecretSource::Pgpass(None) => source("pgpass", Node::from(true)),
+            SecretSource::Pgpass(Some(path)) => source("pgpass", Node::from(path.display().to_string())),
+        })
+    }
+}

@@ -1,0 +1,252 @@
+//! TOML and JSON to the untyped tree, with bounds on size and depth.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use toml::de::{DeTable, DeValue};
+use toml_parser::Source;
+use toml_parser::lexer::TokenKind;
+
+use super::node::{Node, Place, Value};
+use super::problem::{Pointer, Problem};
+
+/// The longest configuration, in bytes.
+pub(super) const LONGEST: usize = 1 << 20;
+/// The deepest nesting; the format itself needs seven levels.
+const DEEPEST: usize = 16;
+/// After this many syntax errors the rest is noise.
+const MOST_ERRORS: usize = 20;
+
+/// Reads TOML.
+pub(super) fn toml(text: &str) -> Result<Node, Vec<Problem>> {
+    bounded(text)?;
+    let places = Places::new(text);
+    if let Some(at) = too_deep(text) {
+        return Err(vec![problem(Some(places.at(at)), "this is nested too deeply", "write fewer levels")]);
+    }
+    // Also drops a byte order mark, as the parser does.
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        // Only the parser's own words: its `Display` would show the line, and the line may hold a secret.
+        let syntax = |error: &toml::de::Error| {
+            let place = error.span().map(|span| places.at(span.start));
+            problem(place, &format!("this is no TOML: {}", error.message()), "correct the line")
+        };
+        return Err(errors.iter().take(MOST_ERRORS).map(syntax).collect());
+    }
+    let place = Some(Place { line: 1, column: 1 });
+    let tree = Node { value: toml_table(document.get_ref(), &places), place };
+    checked(tree)
+}
+
+fn toml_table(table: &DeTable<'_>, places: &Places) -> Value {
+    let mut pairs: Vec<_> = table.iter().map(|(key, value)| (key.span().start, key, value)).collect();
+    pairs.sort_by_key(|(start, ..)| *start);
+    let node = |(start, key, value): (usize, &toml::Spanned<std::borrow::Cow<'_, str>>, &toml::Spanned<DeValue<'_>>)| {
+        let place = Some(places.at(start));
+        (key.get_ref().clone().into_owned(), Node { value: toml_value(value.get_ref(), places), place })
+    };
+    Value::Table(pairs.into_iter().map(node).collect())
+}
+
+fn toml_value(value: &DeValue<'_>, places: &Places) -> Value {
+    match value {
+        DeValue::String(text) => Value::Text(text.clone().into_owned()),
+        DeValue::Integer(number) => {
+            i128::from_str_radix(number.as_str(), number.radix()).map_or_else(|_| Value::Float(f64::INFINITY), Value::Integer)
+        }
+        DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(flag) => Value::Bool(*flag),
+        DeValue::Datetime(date) => Value::Date(date.to_string()),
+        DeValue::Array(items) => {
+            let item = |item: &toml::Spanned<DeValue<'_>>| Node {
+                value: toml_value(item.get_ref(), places),
+                place: Some(places.at(item.span().start)),
+            };
+            Value::List(items.iter().map(item).collect())
+        }
+        DeValue::Table(table) => toml_table(table, places),
+        _ => Value::Null,
+    }
+}
+
+/// Where keys or brackets nest deeper than any sane document. The parser bounds brackets but not dots, and a key of half a
+/// million dots would end the process by a stack overflow.
+fn too_deep(text: &str) -> Option<usize> {
+    let mut dots = 0;
+    let mut brackets = 0usize;
+    for token in Source::new(text).lex() {
+        match token.kind() {
+            TokenKind::Dot => dots += 1,
+            TokenKind::Whitespace
+            | TokenKind::Atom
+            | TokenKind::BasicString
+            | TokenKind::LiteralString
+            | TokenKind::MlBasicString
+            | TokenKind::MlLiteralString => {}
+            kind => {
+                dots = 0;
+                match kind {
+                    TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => brackets += 1,
+                    TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket => brackets = brackets.saturating_sub(1),
+                    _ => {}
+                }
+            }
+        }
+        if dots > DEEPEST || brackets > DEEPEST {
+            return Some(token.span().start());
+        }
+    }
+    None
+}
+
+/// Reads JSON.
+pub(super) fn json(text: &str) -> Result<Node, Vec<Problem>> {
+    bounded(text)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    match serde_json::from_str::<Node>(text) {
+        Ok(tree) => checked(tree),
+        Err(error) => {
+            let place = Place { line: error.line().max(1), column: error.column().max(1) };
+            let words = error.to_string();
+            let words = words.split(" at line ").next().unwrap_or_default();
+            Err(vec![problem(Some(place), &format!("this is no JSON: {words}"), "correct the line")])
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Node, D::Error> {
+        struct Tree;
+        impl<'de> Visitor<'de> for Tree {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+
+            fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
+                Ok(Value::Bool(flag))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+                Ok(Value::Integer(i128::from(number)))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+                Ok(Value::Integer(i128::from(number)))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+                Ok(Value::Float(number))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+                Ok(Value::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(Value::List(list))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = entries.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Value::Table(pairs))
+            }
+        }
+        deserializer.deserialize_any(Tree).map(|value| Node { value, place: None })
+    }
+}
+
+fn bounded(text: &str) -> Result<(), Vec<Problem>> {
+    if text.len() > LONGEST {
+        let reason = format!("the configuration is longer than {LONGEST} bytes");
+        return Err(vec![problem(None, &reason, "split it between several engines")]);
+    }
+    Ok(())
+}
+
+/// Refuses what neither language forbids everywhere: keys given twice, and more levels than any configuration has.
+fn checked(tree: Node) -> Result<Node, Vec<Problem>> {
+    let mut problems = Vec::new();
+    inspect(&tree, &Pointer::root(), 0, &mut problems);
+    problems.truncate(MOST_ERRORS);
+    if problems.is_empty() { Ok(tree) } else { Err(problems) }
+}
+
+fn inspect(node: &Node, at: &Pointer, depth: usize, problems: &mut Vec<Problem>) {
+    let report = |at: &Pointer, reason: &str, remedy: &str| {
+        let mut problem = problem(node.place, reason, remedy);
+        problem.path = at.text();
+        problem
+    };
+    if depth > DEEPEST {
+        problems.push(report(at, "this is nested too deeply", "write fewer levels"));
+        return;
+    }
+    match &node.value {
+        Value::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                inspect(item, &at.index(index), depth + 1, problems);
+            }
+        }
+        Value::Table(pairs) => {
+            let mut seen = std::collections::BTreeSet::new();
+            for (key, value) in pairs {
+                if !seen.insert(key) {
+                    problems.push(report(&at.key(key), "this key is given twice", "remove one of them"));
+                }
+                inspect(value, &at.key(key), depth + 1, problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn problem(place: Option<Place>, reason: &str, remedy: &str) -> Problem {
+    Problem {
+        path: Pointer::root().text(),
+        line: place.map(|place| place.line),
+        column: place.map(|place| place.column),
+        value: None,
+        reason: reason.to_owned(),
+        remedy: remedy.to_owned(),
+    }
+}
+
+/// Byte offsets to lines and columns.
+struct Places<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl Places<'_> {
+    fn new(text: &str) -> Places<'_> {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(index, _)| index + 1)).collect();
+        Places { text, starts }
+    }
+
+    fn at(&self, offset: usize) -> Place {
+        let line = self.starts.partition_point(|start| *start <= offset).max(1);
+        let start = self.starts[line - 1];
+        // A line of a megabyte with a million keys would make this quadratic.
+        let column = if offset - start > 10_000 {
+            offset - start + 1
+        } else {
+            self.text.get(start..offset).map_or(offset - start, |head| head.chars().count()) + 1
+        };
+        Place { line, column }
+    }
+}

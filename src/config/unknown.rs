@@ -1,0 +1,94 @@
+//! Keys that nobody reads.
+
+use super::node::Node;
+use super::setting::{Field, Layer, Reader, Shape, Slot, Table};
+
+/// The known word nearest to `text`, if one is near enough to be what was meant.
+pub(super) fn nearest<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+    let text = text.to_lowercase().replace('-', "_");
+    let allowed = (text.chars().count() / 3).clamp(1, 3);
+    words
+        .map(|word| (strsim::damerau_levenshtein(&text, &word.to_lowercase().replace('-', "_")), word))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// Complains about every key of a written table that is no field of `T`, unless it starts with `x-`.
+pub(super) fn report<T: Table>(own: &Layer<'_>, slot: &Slot<'_>, reader: &mut Reader<'_>) {
+    let cases = T::cases();
+    let mut known: Vec<&'static str> = T::fields().iter().map(|field| field.name).collect();
+    let mut foreign: Vec<(&'static str, &'static str)> = Vec::new();
+    if let Some(cases) = &cases {
+        let chosen = own.node.get(cases.tag).and_then(Node::text);
+        for (word, _, fields) in &cases.variants {
+            for field in fields {
+                if Some(*word) == chosen {
+                    known.push(field.name);
+                } else {
+                    foreign.push((field.name, word));
+                }
+            }
+        }
+        // While the kind itself is wrong, nobody can say which keys belong to it.
+        if !cases.variants.iter().any(|(word, _, _)| Some(*word) == chosen) {
+            known.extend(foreign.iter().map(|(name, _)| *name));
+        }
+    }
+    for (key, node) in own.node.table().unwrap_or_default() {
+        if known.contains(&key.as_str()) || key.starts_with("x-") {
+            continue;
+        }
+        let kinds: Vec<String> = foreign.iter().filter(|(name, _)| name == key).map(|(_, kind)| format!("\"{kind}\"")).collect();
+        let (reason, remedy) = if !kinds.is_empty() {
+            ("a check of this kind has no such key".to_owned(), format!("it belongs to kind {}: remove it", kinds.join(" or ")))
+        } else if let Some(word) = nearest(key, known.iter().copied()) {
+            ("this key is unknown".to_owned(), format!("did you mean \"{word}\"?"))
+        } else if let Some(home) = home_of(key, "", &super::model::Root::fields(), 0) {
+            ("this key is unknown here".to_owned(), format!("it belongs into {home}"))
+        } else {
+            ("this key is unknown".to_owned(), format!("remove it, or use one of: {}", known.join(", ")))
+        };
+        // The value is not shown: a misspelt key may hold a password.
+        let place = node.place;
+        let problem = super::problem::Problem {
+            path: own.at.key(key).text(),
+            line: place.map(|place| place.line),
+            column: place.map(|place| place.column),
+            value: None,
+            reason,
+            remedy,
+        };
+        reader.bad.insert(slot.at.key(key));
+        reader.error(problem);
+    }
+}
+
+/// The table in which a key would be at home: `services.trigger`.
+fn home_of(key: &str, prefix: &str, fields: &[Field], depth: usize) -> Option<String> {
+    const DEEPEST: usize = 6;
+    if depth == 0 && fields.iter().any(|field| field.name == key) {
+        return Some("the top of the file".to_owned());
+    }
+    for field in fields {
+        let mut shape = (field.shape)(field.rule);
+        while let Shape::List(inner, _) = shape {
+            shape = *inner;
+        }
+        if let Shape::Either(shapes) = shape {
+            shape = shapes.into_iter().next().unwrap_or(Shape::Boolean);
+        }
+        if let Shape::Table(table) = shape {
+            let path = if prefix.is_empty() { field.name.to_owned() } else { format!("{prefix}.{}", field.name) };
+            if table.fields.iter().any(|field| field.name == key) {
+                return Some(path);
+            }
+            if depth < DEEPEST
+                && let Some(found) = home_of(key, &path, &table.fields, depth + 1)
+            {
+                return Some(found);
+            }
+        }
+    }
+    None
+}
