@@ -1,7 +1,120 @@
 //! Automatic failover as a library.
+//!
+//! A program links `failover`, hands it a configuration, and from then on the engine watches servers, decides when the primary
+//! is really gone, fences it, promotes the standby, moves the traffic, verifies the result, and says what happened and why. No
+//! agent on the database hosts, no cluster to run first. The same engine runs as a daemon: `failover run failover.toml`.
+//!
+//! This page is the architecture. Start with [`Engine`](engine::Engine) to embed, with [`Core`](core::Core) to understand.
+//!
+//! # Bird's-eye view
+//!
+//! ```text
+//!  schedule ──RunCheck──► checker pool ──finding──► crossbeam channel
+//!                         watcher ──answers, closes──►   │
+//!    operator commands, host program ───────────────────►▼
+//!                             trigger thread: lock Mutex<Core>, step(now, input), unlock
+//!                                                        │ outputs, in order
+//!          ┌──────────────┬──────────────┬───────────────┴──────┐
+//!          ▼              ▼              ▼                      ▼
+//!    journal (first)  RunCheck back  RunAction ► executor   Event ► bounded queue ► receiver, callback
+//! ```
+//!
+//! **The decision is a function.** [`Core::step`](core::Core::step) takes a moment and an input and returns outputs. It reads no
+//! clock and no socket, starts no thread, writes no log. Whatever it decided can be replayed, and is simulated in the tests.
+//! **The shell has no opinions.** Threads, sockets, clocks and files live outside the core, carry out its outputs in order and
+//! report back.
+//!
+//! # Code map
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`core`] | the decision: [`evidence`](core::evidence) (failure classes), [`trigger`](core::trigger) (states), [`candidate`](core::candidate) (whom to promote, what would be lost), [`plan`](core::plan) (steps and how to undo them), [`refusal`](core::refusal) (every "no" by name), [`doubt`](core::doubt) (may our own view be trusted), [`schedule`](core::schedule), [`health`](core::health) |
+//! | [`config`] | text to a validated, immutable configuration; every error names its path; [`Secret`](config::secret::Secret) |
+//! | [`check`] | one file per kind of check; a trait with one method |
+//! | [`action`] | effects on the world: on a database host, over SQL, on HAProxy, by command; each idempotent |
+//! | [`wire`] | sockets with one overall deadline, and the sessions over them: PostgreSQL, SSH, HAProxy, child processes |
+//! | [`engine`] | the shell: pool, watcher, trigger thread, executor, survey, event queue, journal, clock |
+//!
+//! # Invariants, many of them absences
+//!
+//! - `core` knows no I/O, no thread, no clock, no log, no `HashMap`; core types are never serialised: `engine` and `config`
+//!   own their wire types and convert.
+//! - Only `step` and a clone of the state run under the engine's one mutex: no I/O, no callback, no logging, no JSON.
+//! - `unknown` is never counted as `down`. What could not be asked changes nothing but its age.
+//! - Nothing is promoted before the required fence is proven, and nothing is routed before a write is verified.
+//! - From the promotion on nothing is undone; before it every step has a compensation, taken in reverse order.
+//! - Every blocking call has one overall deadline and a cancel signal; every queue and loop has a bound.
+//! - A panic freezes decisions and says so. Frozen beats wrong.
+//! - A secret lives in a type that cannot be printed.
+//! - No signal handler, no process-wide state, no `unsafe`.
+//!
+//! # The state of a service
+//!
+//! ```mermaid
+//! stateDiagram-v2
+//!     [*] --> normal
+//!     normal --> degraded
+//!     normal --> failing
+//!     normal --> failover_in_progress
+//!     normal --> manual_intervention
+//!     degraded --> normal
+//!     degraded --> failing
+//!     degraded --> failover_in_progress
+//!     degraded --> manual_intervention
+//!     failing --> normal
+//!     failing --> degraded
+//!     failing --> failover_in_progress
+//!     failing --> manual_intervention
+//!     failover_in_progress --> failed_over
+//!     failover_in_progress --> manual_intervention
+//!     failover_in_progress --> degraded
+//!     failed_over --> normal
+//!     failed_over --> failover_in_progress
+//!     failed_over --> manual_intervention
+//!     manual_intervention --> normal
+//!     manual_intervention --> failover_in_progress
+//! ```
+//!
+//! `paused`, doubt and `faulted` are flags beside the state. `failing` is the confirmation: the threshold is reached, fresh
+//! evidence comes in at `fast_interval`, and either a class is established and every guard passes, or a named refusal stands in
+//! the way. A failover that was refused for good, stopped, or could not be undone ends in `manual_intervention`, which an
+//! operator leaves with `reset` or `force`. `failed_over` ends by itself when the cooldown is over and a standby is ready.
+//!
+//! # How evidence is weighed
+//!
+//! | class | what establishes it | time |
+//! |---|---|---|
+//! | `dead` | the kept session closed or a connection refused, then 3 refusals on new sockets and the host's word that the postmaster is gone | about 0.1 s |
+//! | `hung` | no answer of any probe for `hang_after`, two new connections without an answer, the host answers and does not say that the server serves | 3.4 s |
+//! | `unreachable` | the same silence, and the host cannot be asked either | about 5 s |
+//! | `unusable` | impaired for longer than `on_impaired` | configured, default never |
+//!
+//! An announced shutdown gets `restart_grace`. Exhausted slots, starting, crash recovery, a wrong password and TLS trouble are
+//! `impaired`: alive, alarmed, not failed over. For silence a standby that goes on receiving vetoes; for a refusal the host's
+//! word that the postmaster runs does.
+//!
+//! # The order of a failover
+//!
+//! confirm → journal the intent → take the old primary out of the route → fence it and prove that no process of its data
+//! directory is left → read the standbys' positions until they stop moving → choose → promote (the point of no return) → prove a
+//! committed write on the new timeline → open the gate of synchronous replication if nobody can acknowledge → route → verify
+//! through the route who answers → prove the fence once more.
+//!
+//! # Threads
+//!
+//! Fixed at start and named `fo-…`: checkers (one per check up to 64), watcher (all kept-open sessions), trigger, executors (one
+//! per service), survey (readiness), resolver (names; `getaddrinfo` has no deadline), and lanes for child processes and host
+//! code. No async runtime. PostgreSQL is spoken by `postgres-protocol` over sockets with a deadline, because a synchronous client
+//! can be neither bounded nor dropped while its server is frozen.
+//!
+//! # Roads not taken
+//!
+//! - No consensus of our own: one engine per service, held to it by a lock on the state directory and by refusing when another
+//!   engine is seen in `pg_stat_activity`.
+//! - No agent on the database nodes: SQL, SSH and commands reach them.
+//! - No thread-local last error, no callback from a worker thread, no public struct with fields at the C boundary to come.
 
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
 
 pub mod action;
 pub mod check;

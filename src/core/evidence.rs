@@ -176,7 +176,13 @@ impl Suspicion {
         let news =
             before.as_deref() != Some(reply.as_ref().map_or_else(|failure| failure.message.as_str(), |word| &word.message));
         match reply {
-            Ok(word) => {
+            Ok(mut word) => {
+                if let Some(before) = self.word()
+                    && word.local_answer == LocalAnswer::NotAsked
+                    && word.postmaster == before.postmaster
+                {
+                    word.local_answer = before.local_answer;
+                }
                 if news {
                     self.note(now, format!("host: {}", word.message));
                 }

@@ -103,6 +103,12 @@ impl Service {
             ],
         );
         self.window.clear();
+        if host_silent {
+            // A question that nobody answers must not stand before the plan.
+            for (id, _, _) in self.errands.drain(..) {
+                fx.push(Output::CancelAction(id));
+            }
+        }
         self.plan = Some(plan);
         self.drive(fx);
     }
@@ -852,11 +858,9 @@ fn note_undo(plan: &mut Plan, action: &Action, outcome: Result<Report, Failure>)
 
 /// When the old primary can last have acknowledged a commit: orphans went on until the fence (rule 85).
 fn last_acknowledgement(plan: &Plan) -> Mono {
-    let killed_children = plan
-        .fence
-        .as_ref()
-        .is_some_and(|report| report.rungs.iter().any(|rung| rung.name == "kill_children" && rung.note.contains("orphan")));
-    if killed_children || plan.class == FailureClass::Forced {
+    let orphans = plan.class == FailureClass::Dead
+        && plan.fence.as_ref().is_some_and(|report| report.rungs.iter().any(|rung| rung.name == "kill_children"));
+    if orphans || plan.class == FailureClass::Forced {
         plan.times.fenced.unwrap_or(plan.times.confirmed)
     } else {
         plan.times.detected

@@ -13,7 +13,7 @@ use super::observation::{Close, CloseCause, DownCause, Finding, UnknownCause, Ve
 use super::output::{Action, Failure, Output, Record, Report};
 use super::plan::Plan;
 use super::refusal::{CandidateRefusal, Refusal};
-use super::sample::{FenceLevel, Lsn, ProcessState, Readiness, Receiver, RouteInstance, Sample};
+use super::sample::{FenceLevel, LocalAnswer, Lsn, ProcessState, Readiness, Receiver, RouteInstance, Sample};
 use super::schedule::{Jitter, Slot, pause};
 use super::time::{Mono, Span};
 use super::trigger::{State, Window};
@@ -979,8 +979,8 @@ impl Service {
         if let Some(before) = self.log.filter(|log| log.timeline == sample.timeline) {
             let span = sample.asked.since(before.at).as_nanos().max(1);
             let rate = u128::from(flush.bytes_after(before.flush)) * 1_000_000_000 / u128::from(span);
-            // The peak of the last seconds, fading: growth comes in bursts and a bound must not be an average.
-            growth = u64::try_from(rate).unwrap_or(u64::MAX).max(before.growth - before.growth / 8);
+            // The peak of the last second, fading: growth comes in bursts, and a bound must not be an average.
+            growth = u64::try_from(rate).unwrap_or(u64::MAX).max(before.growth / 2);
         }
         let (required, set) = acknowledgements(sample);
         self.log = Some(LogTrack {
@@ -1567,7 +1567,10 @@ impl Service {
             return;
         }
         self.host_asked = Some(now);
-        self.run_errand(Errand::AskHost(subject), Action::AskHost { server: subject, ask_local: silent }, ASK_HOST, fx);
+        // Asking the frozen server itself takes a second: once, then its silence is known and only its processes are looked at.
+        let known_silent = suspicion.word().is_some_and(|word| word.local_answer == LocalAnswer::Silent);
+        let ask_local = silent && !known_silent;
+        self.run_errand(Errand::AskHost(subject), Action::AskHost { server: subject, ask_local }, ASK_HOST, fx);
     }
 
     pub(super) fn run_errand(&mut self, errand: Errand, action: Action, span: Span, fx: &mut Effects) {
