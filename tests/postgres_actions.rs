@@ -3,7 +3,9 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use failover::action::postgres::{Cluster, Promotion, Server};
@@ -15,13 +17,14 @@ use failover::core::time::Span;
 use failover::engine::clock::Clock;
 use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::postgres::{Endpoint, Target, Tls};
-use failover::wire::resolve::Literals;
+use failover::wire::resolve::{Addresses, Literals};
 
 use support::postgres::ENGINE_ROLE;
 use support::{Haproxy, HaproxyOptions, Lab, PgOptions, PgServer};
 
 const DB1: ServerId = ServerId(0);
 const DB2: ServerId = ServerId(1);
+const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'failover'";
 /// Far beyond anything that takes its normal course.
 const AMPLE: Duration = Duration::from_secs(30);
 /// Shorter than the 5 s of `wal_retrieve_retry_interval`: a promotion that stalls does not make it.
@@ -120,18 +123,46 @@ fn positions_settle_after_the_primary_was_killed() {
 }
 
 #[test]
+fn a_silent_standby_takes_no_time_from_the_others() {
+    let lab = Lab::new().unwrap();
+    let (db1, db2) = pair(&lab);
+    // The kernel completes the handshake, and nobody answers: as a frozen server does.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let cluster = cluster_with([
+        (DB1, "silent".to_owned(), target(port, "anybody", None)),
+        (DB2, "db2".to_owned(), engine_target(&db2, db2.port())),
+    ]);
+    db1.kill_all();
+    // Far less than the deadline: a watchdog would end a test that waited for the silent one.
+    let read = positions(&cluster, &[DB1, DB2]);
+    assert!(read[0].sample.is_err());
+    assert!(read[1].settled, "{read:?}");
+}
+
+#[test]
 fn a_promotion_right_after_a_kill_never_stalls() {
     let lab = Lab::new().unwrap();
     let db1 = PgServer::primary(&lab, &PgOptions::quick("db1")).unwrap();
-    for round in 0..8u64 {
+    for round in 0..12u64 {
         let db2 = PgServer::standby_of(&db1, &PgOptions::quick(&format!("standby{round}"))).unwrap();
         let cluster = cluster_of(&[(DB2, &db2)]);
         // The session is open, as it is after the positions were read: the request comes within milliseconds of the receiver's end.
         cluster.read_role(DB2, ample(), &cancel()).unwrap();
         let system = system_id(&db2);
-        db1.kill_all();
-        std::thread::sleep(Duration::from_millis(round * 3 % 13));
-        let report = promote(&cluster, DB2, system).unwrap();
+        // The request comes at different distances from the receiver's end: after it, or while it is under way.
+        let report = if round % 2 == 0 {
+            db1.kill_all();
+            std::thread::sleep(Duration::from_millis(round * 3 % 13));
+            promote(&cluster, DB2, system)
+        } else {
+            std::thread::scope(|scope| {
+                scope.spawn(|| db1.kill_all());
+                std::thread::sleep(Duration::from_millis(round));
+                promote(&cluster, DB2, system)
+            })
+        };
+        let report = report.unwrap();
         println!("{}", message(&report));
         let Report::Promoted { timeline, .. } = report else { panic!("{report:?}") };
         assert_eq!(timeline, 2);
@@ -276,6 +307,54 @@ fn a_command_promotes_and_its_exit_is_not_believed() {
 }
 
 #[test]
+fn a_broken_connection_is_not_a_no() {
+    let lab = Lab::new().unwrap();
+    let (db1, db2) = pair(&lab);
+    let cluster = cluster_of(&[(DB2, &db2)]);
+    let system = system_id(&db2);
+    db1.kill_all();
+    let command = |_: Deadline, _: &Cancel| {
+        db2.query(END_SESSIONS).map_err(|error| Failure::unknown(error.to_string(), ""))?;
+        db2.promote().map_err(|error| Failure::unknown(error.to_string(), ""))?;
+        Ok("sessions ended".to_owned())
+    };
+    let report = cluster.promote(DB2, Promotion::Command(&command), system, 1, ample(), &cancel()).unwrap();
+    println!("{}", message(&report));
+    assert!(message(&report).contains("anew"), "{report:?}");
+}
+
+/// Where 127.0.0.1 leads changes in mid-promotion.
+struct Moving(AtomicU16);
+
+impl Addresses for Moving {
+    fn addresses(&self, host: &str, _port: u16) -> Result<Vec<SocketAddr>, String> {
+        Literals.addresses(host, self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[test]
+fn a_name_that_leads_elsewhere_in_mid_promotion_promotes_nobody_there() {
+    let lab = Lab::new().unwrap();
+    let (_db1, db2) = pair(&lab);
+    let theirs = PgServer::primary(&lab, &PgOptions { own_identity: true, ..PgOptions::quick("theirs") }).unwrap();
+    theirs.query(&format!("ALTER ROLE {ENGINE_ROLE} PASSWORD '{}'", db2.secrets().engine)).unwrap();
+    let standby = PgServer::standby_of(&theirs, &PgOptions::quick("standby")).unwrap();
+    let moving = Arc::new(Moving(AtomicU16::new(db2.port())));
+    let servers = BTreeMap::from([(DB2, Server { name: "db2".into(), target: engine_target(&db2, db2.port()) })]);
+    let cluster = Cluster::new(servers, Arc::clone(&moving) as Arc<dyn Addresses>, Clock::start());
+    let command = |_: Deadline, _: &Cancel| {
+        moving.0.store(standby.port(), Ordering::SeqCst);
+        db2.query(END_SESSIONS).map_err(|error| Failure::unknown(error.to_string(), ""))?;
+        Ok(String::new())
+    };
+    let deadline = Deadline::after(Duration::from_secs(3));
+    let failure = cluster.promote(DB2, Promotion::Command(&command), system_id(&db2), 1, deadline, &cancel()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::TimedOut, "{failure:?}");
+    assert!(failure.message.contains("another cluster"), "{failure:?}");
+    assert!(!standby.is_primary().unwrap());
+}
+
+#[test]
 fn a_command_that_proves_to_have_done_nothing_ends_the_promotion() {
     let lab = Lab::new().unwrap();
     let (_db1, db2) = pair(&lab);
@@ -380,9 +459,10 @@ fn traffic_is_verified_through_the_route_and_a_wrong_server_behind_it_is_not() {
         Haproxy::start(&lab, &options, &[("db1", db1.port()), ("db2", db2.port()), ("stranger", stranger.port())]).unwrap();
     let cluster = cluster_of(&[(DB2, &db2)]);
     let system = system_id(&db2);
-    let route = [engine_target(&db2, haproxy.front())];
+    let front = |port: u16| Endpoint::new("127.0.0.1", port);
+    let route = [front(haproxy.front())];
     promote(&cluster, DB2, system).unwrap();
-    let verify = |route: &[Target], deadline: Deadline| cluster.verify_traffic(DB2, system, 2, route, deadline, &cancel());
+    let verify = |route: &[Endpoint], deadline: Deadline| cluster.verify_traffic(DB2, system, 2, route, deadline, &cancel());
     let short = || Deadline::after(Duration::from_secs(3));
     let state = |server: &str, state: &str| haproxy.command(&format!("set server pg_write/{server} state {state}")).unwrap();
 
@@ -406,7 +486,7 @@ fn traffic_is_verified_through_the_route_and_a_wrong_server_behind_it_is_not() {
     });
     println!("{}", message(&report.unwrap()));
     // One load balancer of two is gone.
-    let two = [route[0].clone(), engine_target(&db2, support::lab::free_port().unwrap())];
+    let two = [route[0].clone(), front(support::lab::free_port().unwrap())];
     let report = verify(&two, ample()).unwrap();
     println!("{}", message(&report));
     assert!(message(&report).contains("no answer"), "{report:?}");

@@ -15,7 +15,7 @@ use crate::core::output::{Action, Failure, FailureKind, Report};
 use crate::core::sample::{FenceLevel, FenceReport, RouteInstance, Rung};
 use crate::core::time::Span;
 use crate::wire::deadline::{Cancel, Deadline};
-use crate::wire::postgres::Target;
+use crate::wire::postgres::Endpoint;
 
 use command::{PreCheck, Subject};
 #[cfg(feature = "ssh")]
@@ -59,7 +59,7 @@ pub struct Performer {
     /// Where its traffic goes through.
     pub route: Route,
     /// Addresses through which the traffic is verified.
-    pub verify: Vec<Target>,
+    pub verify: Vec<Endpoint>,
     /// How a standby is promoted.
     pub promote: PromoteMethod,
     /// The command of [`PromoteMethod::Command`].

@@ -1,1 +1,64 @@
-//! The command line.
+//! The command line: arguments, and one module for each thing that a command does.
+//!
+//! Whatever is asked of a running daemon goes over its control socket: [`control`] is the daemon's side, [`client`] the other,
+//! [`protocol`] what they say to each other.
+
+mod arguments;
+mod check;
+mod client;
+mod control;
+mod daemon;
+mod events;
+mod exit;
+mod history;
+mod log;
+mod operate;
+mod protocol;
+mod socket;
+mod status;
+mod terminal;
+mod text;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use arguments::{Arguments, Command};
+use exit::{Code, Trouble};
+use terminal::Terminal;
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let terminal = Terminal::new(arguments.color);
+    match run(arguments, terminal) {
+        Ok(code) => code.into(),
+        Err(trouble) => {
+            trouble.print(terminal);
+            trouble.code.into()
+        }
+    }
+}
+
+fn run(arguments: Arguments, terminal: Terminal) -> Result<Code, Trouble> {
+    let json = arguments.json;
+    match arguments.command {
+        Command::Run(run) => daemon::run(&run, json, terminal),
+        Command::Check(check) => check::run(&check, json, terminal),
+        Command::Validate(validate) => validate::run(&validate, json, terminal),
+        Command::Status(status) => status::run(&status, json, terminal),
+        Command::Events(events) => events::run(&events, json, terminal),
+        Command::Confirm(confirm) => operate::confirm(&confirm, json, terminal),
+        Command::Pause(pause) => operate::pause(&pause, json, terminal),
+        Command::Resume(resume) => operate::resume(&resume, json, terminal),
+        Command::Reset(reset) => operate::reset(&reset, json, terminal),
+        Command::Force(force) => operate::force(&force, json, terminal),
+        Command::Completions(completions) => {
+            let mut script = Vec::new();
+            clap_complete::generate(completions.shell, &mut Arguments::command(), "failover", &mut script);
+            terminal::print(&String::from_utf8_lossy(&script))?;
+            Ok(Code::Ok)
+        }
+    }
+}

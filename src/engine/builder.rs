@@ -226,11 +226,11 @@ fn service_part(service: &config::Service, means: &Means) -> Result<ServicePart,
         });
     }
     let checks = service.all_checks().iter().map(|check| check_part(service, check, means)).collect::<Result<Vec<_>, _>>()?;
-    // The route is asked as the primary is: the same role, the same database.
-    let asked_as = service.servers.iter().find(|server| server.role == crate::core::model::Role::Primary);
-    let verify = asked_as.or(service.servers.first()).filter(|_| is_postgres).map_or_else(Vec::new, |server| {
-        service.route.verify.iter().map(|at| target(server, Endpoint::new(&at.host, at.port), means)).collect()
-    });
+    let verify = if is_postgres {
+        service.route.verify.iter().map(|at| Endpoint::new(&at.host, at.port)).collect()
+    } else {
+        Vec::new()
+    };
     let stand_in: Arc<dyn StandIn> = Arc::clone(&means.host) as Arc<dyn StandIn>;
     let performer = Performer {
         service: service.name.clone(),

@@ -18,7 +18,7 @@ SELECT pg_is_in_recovery() AS in_recovery,
        current_setting('server_version_num') AS version,
        extract(epoch FROM pg_postmaster_start_time()) AS started,
        current_setting('port') AS port,
-       (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS data_directory,
+       CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting('data_directory') END AS data_directory,
        current_setting('cluster_name') AS cluster_name,
        current_user AS role";
 

@@ -34,6 +34,9 @@ pub use promote::Promotion;
 /// A session left over from one action serves the next one only for so long: a failover takes its steps in a few seconds.
 const KEPT_FOR: Duration = Duration::from_secs(30);
 
+/// A kept session that has not answered by then is given up for a new one.
+const KEPT_ANSWER: Duration = Duration::from_secs(1);
+
 /// One server of the service, as the actions reach it.
 #[derive(Clone)]
 pub struct Server {
@@ -77,7 +80,8 @@ impl Cluster {
     /// When the server cannot be asked before the deadline. Nothing was changed.
     pub fn read_role(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
         let place = self.server(server)?;
-        let (session, identity) = self.identified(server, deadline, cancel).map_err(|error| untouched(&place.name, &error))?;
+        let (session, identity) =
+            self.identified(server, place, deadline, cancel).map_err(|error| untouched(&place.name, &error))?;
         self.keep(server, session);
         Ok(Report::Role { in_recovery: identity.in_recovery, timeline: identity.timeline, system_id: identity.system_id })
     }
@@ -103,17 +107,25 @@ impl Cluster {
     }
 
     /// A session that has just said who it is connected to: the kept one if it still answers, otherwise a new one.
-    fn identified(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<(Session, Identity), Error> {
-        let Some(place) = self.servers.get(&server) else { unreachable!("the caller looked the server up") };
-        if let Some(mut session) = self.take_kept(server) {
-            // A kept session may be silently dead (powered-off host, dropped flow): it gets a part of the time, not all of it.
-            let part = deadline.at_most(deadline.remaining() / 4);
-            if let Ok(identity) = Identity::read(&mut session, part, cancel) {
-                return Ok((session, identity));
-            }
+    fn identified(
+        &self,
+        server: ServerId,
+        place: &Server,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<(Session, Identity), Error> {
+        if let Some(mut session) = self.take_kept(server)
+            && let Ok(identity) = Identity::read(&mut session, kept_part(deadline), cancel)
+        {
+            return Ok((session, identity));
         }
         let mut session = self.connect(&place.target, deadline, cancel)?;
         let identity = Identity::read(&mut session, deadline, cancel)?;
         Ok((session, identity))
     }
+}
+
+/// A kept session may be silently dead (powered-off host, dropped flow): it gets a part of the time, not all of it.
+fn kept_part(deadline: Deadline) -> Deadline {
+    deadline.at_most(KEPT_ANSWER.min(deadline.remaining() / 4))
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Cluster;
+use super::{Cluster, Server, kept_part};
 use crate::core::id::ServerId;
 use crate::core::output::{Failure, Report};
 use crate::core::sample::{Lsn, Position, Receiver, Sample};
@@ -10,6 +10,8 @@ use crate::core::time::Span;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{self, Error, Session};
 
+/// A standby that has not answered at all by then is not waited for: the others are, and the service is down meanwhile.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
 /// Between two reads of one standby.
 const READ_EVERY: Duration = Duration::from_millis(10);
 /// A receiver that knows of more WAL than it has may still be fed from the kernel's buffers: its position has to rest this long.
@@ -18,7 +20,7 @@ const REST: Duration = Duration::from_millis(50);
 impl Cluster {
     /// Reads the positions of standbys, all at the same time, each until it settles or `settle` is over. Changes nothing.
     ///
-    /// A standby that cannot be asked is in the report with the reason; it takes no time from the others. The sessions stay open for
+    /// A standby that cannot be asked is in the report with the reason, after at most a second; it takes no time from the others. The sessions stay open for
     /// the promotion that follows.
     ///
     /// # Errors
@@ -30,17 +32,15 @@ impl Cluster {
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Report, Failure> {
-        for server in servers {
-            self.server(*server)?;
-        }
+        let places = servers.iter().map(|server| Ok((*server, self.server(*server)?))).collect::<Result<Vec<_>, Failure>>()?;
         let settle = Duration::from(settle);
         let positions = std::thread::scope(|scope| {
-            let readers: Vec<_> = servers
-                .iter()
-                .map(|&server| {
+            let readers: Vec<_> = places
+                .into_iter()
+                .map(|(server, place)| {
                     let reader = std::thread::Builder::new()
                         .name(format!("position-{server}"))
-                        .spawn_scoped(scope, move || self.read_position(server, settle, deadline, cancel));
+                        .spawn_scoped(scope, move || self.read_position(server, place, settle, deadline, cancel));
                     (server, reader)
                 })
                 .collect();
@@ -58,8 +58,9 @@ impl Cluster {
         Ok(Report::Positions(positions))
     }
 
-    fn read_position(&self, server: ServerId, settle: Duration, deadline: Deadline, cancel: &Cancel) -> Position {
-        let (mut session, first) = match self.first_sample(server, deadline, cancel) {
+    fn read_position(&self, server: ServerId, place: &Server, settle: Duration, deadline: Deadline, cancel: &Cancel) -> Position {
+        let first = deadline.at_most(FIRST_ANSWER);
+        let (mut session, first) = match self.first_sample(server, place, first, cancel) {
             Ok(pair) => pair,
             Err(error) => return failed(server, error.to_string()),
         };
@@ -87,14 +88,18 @@ impl Cluster {
         Position { server, sample: Ok(last), settled }
     }
 
-    fn first_sample(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<(Session, Sample), Error> {
-        if let Some(mut session) = self.take_kept(server) {
-            let part = deadline.at_most(deadline.remaining() / 4);
-            if let Ok(sample) = postgres::sample(&mut session, self.clock.now(), part, cancel) {
-                return Ok((session, sample));
-            }
+    fn first_sample(
+        &self,
+        server: ServerId,
+        place: &Server,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<(Session, Sample), Error> {
+        if let Some(mut session) = self.take_kept(server)
+            && let Ok(sample) = postgres::sample(&mut session, self.clock.now(), kept_part(deadline), cancel)
+        {
+            return Ok((session, sample));
         }
-        let Some(place) = self.servers.get(&server) else { unreachable!("the caller looked the server up") };
         let mut session = self.connect(&place.target, deadline, cancel)?;
         let sample = postgres::sample(&mut session, self.clock.now(), deadline, cancel)?;
         Ok((session, sample))

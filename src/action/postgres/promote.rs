@@ -24,6 +24,8 @@ pub enum Promotion<'a> {
     Command(&'a (dyn Fn(Deadline, &Cancel) -> Result<String, Failure> + Sync)),
 }
 
+/// A standby that does not answer by then is not asked at all: while nothing was sent, another one can be promoted.
+const FIRST_CONTACT: Duration = Duration::from_secs(5);
 /// The receiver has just ended: wait at most so long for the startup process to fall asleep, because a request that comes while it
 /// is on its way there is swallowed (rule 89).
 const SLEEP_WAIT: Duration = Duration::from_millis(150);
@@ -32,6 +34,7 @@ const SLEEP_POLL: Duration = Duration::from_millis(5);
 const FAST_POLL: Duration = Duration::from_millis(4);
 const SLOW_POLL: Duration = Duration::from_millis(10);
 const FAST_FOR: Duration = Duration::from_millis(400);
+const RECONNECT_EVERY: Duration = Duration::from_millis(25);
 /// Between two nudges of a server that is still in recovery: each is a line in its log, and a long replay needs none.
 const NUDGES: [(Duration, Duration); 3] = [
     (Duration::from_secs(1), Duration::from_millis(75)),
@@ -46,18 +49,20 @@ const NUDGE_BUSY_EVERY: Duration = Duration::from_secs(2);
 const QUESTION: Duration = Duration::from_secs(1);
 /// Servers before this version stay unpromoted while replay is paused (rule 39).
 const PROMOTION_ENDS_PAUSE: u32 = 130_000;
+/// Servers before this version have no `pg_promote`.
+const SQL_PROMOTION: u32 = 120_000;
 
-const REQUEST_SQL: &str = "SELECT pg_promote(false)";
-const RELOAD_SQL: &str = "SELECT pg_reload_conf()";
-const RIGHTS_SQL: &str = "SELECT has_function_privilege('pg_promote(boolean,integer)', 'EXECUTE') AS promote, \
+const REQUEST_SQL: &str = "SELECT pg_catalog.pg_promote(false)";
+const RELOAD_SQL: &str = "SELECT pg_catalog.pg_reload_conf()";
+const RIGHTS_SQL: &str = "SELECT coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_promote(boolean,integer)'), 'EXECUTE'), false) AS promote, \
      has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload";
-/// `backend_type` is hidden without pg_monitor: then no row is found and nothing is waited for (rules 89, 92).
+/// The function beneath `pg_stat_activity`, which is planned in a fraction of the time. `backend_type` is hidden without pg_monitor: then no row is found and nothing is waited for (rules 89, 92).
 const STARTUP_SQL: &str = "\
-SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'startup') AS visible,
-       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walreceiver') AS receivers,
-       (SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup') AS wait_event";
+SELECT (SELECT count(*) FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS visible,
+       (SELECT count(*) FROM pg_stat_get_activity(NULL) WHERE backend_type = 'walreceiver') AS receivers,
+       (SELECT wait_event FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS wait_event";
 const LOOK_SQL: &str = "\
-SELECT pg_is_in_recovery() AS in_recovery, (SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup') AS wait_event";
+SELECT pg_is_in_recovery() AS in_recovery, (SELECT wait_event FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS wait_event";
 /// What the startup process waits for when it sleeps through `wal_retrieve_retry_interval`.
 const ASLEEP: &str = "RecoveryRetrieveRetryInterval";
 
@@ -99,7 +104,8 @@ impl Cluster {
     ) -> Result<Report, Failure> {
         let place = self.server(server)?;
         let name = &place.name;
-        let (mut session, identity) = self.identified(server, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        let contact = deadline.at_most(FIRST_CONTACT);
+        let (mut session, identity) = self.identified(server, place, contact, cancel).map_err(|error| untouched(name, &error))?;
         if identity.system_id != system_id {
             return Err(Failure::no_effect(
                 format!(
@@ -128,6 +134,12 @@ impl Cluster {
             ));
         }
         let rights = read_rights(&mut session, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        if matches!(promotion, Promotion::Sql) && identity.version < SQL_PROMOTION {
+            return Err(Failure::no_effect(
+                format!("{name} has no pg_promote: it came with PostgreSQL 12; nothing was touched"),
+                "promote.method = \"pg_ctl\"",
+            ));
+        }
         if matches!(promotion, Promotion::Sql) && !rights.promote {
             return Err(Failure::no_effect(
                 format!("role {} may not promote {name}: no EXECUTE on pg_promote; nothing was touched", identity.role),
@@ -267,13 +279,21 @@ impl Run<'_> {
         outcome
     }
 
-    /// The session at hand, or a new one.
+    /// The session at hand, or a new one to the same cluster.
     fn session(&mut self) -> Result<Session, Error> {
         if let Some(session) = self.session.take() {
             return Ok(session);
         }
         self.course.reconnects += 1;
-        self.cluster.connect(&self.place.target, self.deadline.at_most(QUESTION), self.cancel)
+        let part = self.deadline.at_most(QUESTION);
+        let mut session = self.cluster.connect(&self.place.target, part, self.cancel)?;
+        // The name may lead elsewhere by now, and a nudge is a request to promote.
+        let system_id = Identity::read(&mut session, part, self.cancel)?.system_id;
+        if system_id == self.system_id {
+            Ok(session)
+        } else {
+            Err(Error::Protocol(format!("a server of another cluster answers now, system identifier {system_id}")))
+        }
     }
 
     /// Looks until the server is promoted, and nudges it while it is not.
@@ -282,6 +302,7 @@ impl Run<'_> {
         let mut asleep = 0u32;
         loop {
             let since = self.course.began.elapsed();
+            let mut pause = if since < FAST_FOR { FAST_POLL } else { SLOW_POLL };
             if self.course.said.is_none() {
                 self.course.said = said();
             }
@@ -325,9 +346,13 @@ impl Run<'_> {
                         None => "in recovery".to_owned(),
                     };
                 }
-                Err(error) => self.course.last = format!("no answer ({error})"),
+                // A last look that the deadline cut short says less than the one before it.
+                Err(error) if error.is_timeout() && self.deadline.is_over() => {}
+                Err(error) => {
+                    self.course.last = format!("no answer ({error})");
+                    pause = RECONNECT_EVERY;
+                }
             }
-            let pause = if since < FAST_FOR { FAST_POLL } else { SLOW_POLL };
             match self.cancel.pause(pause, self.deadline) {
                 Ok(()) => {}
                 Err(Interrupted::Cancelled) => {
@@ -393,7 +418,7 @@ impl Course {
         }
         let _ = write!(text, ", took {}", Span::from(self.began.elapsed()));
         if self.reloads > 0 {
-            let _ = write!(text, ", nudged by {} reloads", self.reloads);
+            let _ = write!(text, ", nudged {} by a reload", times(self.reloads));
         }
         if self.requests > 1 {
             let _ = write!(
@@ -403,10 +428,14 @@ impl Course {
             );
         }
         if self.reconnects > 0 {
-            let _ = write!(text, ", connected {} times anew", self.reconnects);
+            let _ = write!(text, ", connected anew {}", times(self.reconnects));
         }
         text
     }
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 /// The report if the server is promoted: not in recovery, on a later timeline, in the same cluster, all from one answer (rule 41).

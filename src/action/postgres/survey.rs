@@ -1,6 +1,6 @@
 //! What would hurt at failover time, asked while all is well (rules 23, 37, 65, 68, 89, 92, 94).
 
-use super::{Cluster, quoted};
+use super::{Cluster, Server, quoted};
 use crate::core::id::ServerId;
 use crate::core::output::Failure;
 use crate::core::sample::ReadinessFinding;
@@ -20,7 +20,7 @@ SELECT current_user AS role,
        current_setting('server_version_num') AS version,
        current_setting('is_superuser') AS superuser,
        pg_is_in_recovery() AS in_recovery,
-       has_function_privilege('pg_promote(boolean,integer)', 'EXECUTE') AS promote,
+       coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_promote(boolean,integer)'), 'EXECUTE'), false) AS promote,
        has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload,
        pg_has_role('pg_monitor', 'USAGE') AS monitor,
        CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END AS paused,
@@ -79,11 +79,11 @@ impl Cluster {
         cancel: &Cancel,
     ) -> Result<Vec<ReadinessFinding>, Failure> {
         let place = self.server(server)?;
-        let answer = self.ask_survey(server, deadline, cancel).map_err(|error| super::untouched(&place.name, &error))?;
+        let answer = self.ask_survey(place, deadline, cancel).map_err(|error| super::untouched(&place.name, &error))?;
         let primary = match primary.filter(|primary| *primary != server) {
             Some(primary) => {
-                let name = &self.server(primary)?.name;
-                self.ask_survey(primary, deadline, cancel).ok().map(|answer| (name.as_str(), answer))
+                let place = self.server(primary)?;
+                self.ask_survey(place, deadline, cancel).ok().map(|answer| (place.name.as_str(), answer))
             }
             None => None,
         };
@@ -91,8 +91,7 @@ impl Cluster {
     }
 
     /// On a session of its own: a survey may run beside a failover and must not take its kept sessions away.
-    fn ask_survey(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Answer, Error> {
-        let Some(place) = self.servers.get(&server) else { unreachable!("the caller looked the server up") };
+    fn ask_survey(&self, place: &Server, deadline: Deadline, cancel: &Cancel) -> Result<Answer, Error> {
         let mut session = self.connect(&place.target, deadline, cancel)?;
         let rows = session.query(SURVEY_SQL, deadline, cancel)?;
         let number = |column: &str| rows.get(0, column).and_then(|value| value.parse::<u32>().ok());

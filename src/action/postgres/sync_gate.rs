@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
-use super::{Cluster, denied, failure, quoted, sqlstate, untouched};
+use super::{Cluster, denied, failure, quoted, untouched};
 use crate::core::id::ServerId;
 use crate::core::output::{Failure, FailureKind, Report};
 use crate::core::time::Span;
@@ -31,7 +31,7 @@ impl Cluster {
     pub fn open_sync_gate(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
         let place = self.server(server)?;
         let name = &place.name;
-        let (mut session, _) = self.identified(server, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        let (mut session, _) = self.identified(server, place, deadline, cancel).map_err(|error| untouched(name, &error))?;
         let (before, _) = sync_settings(&mut session, deadline, cancel).map_err(|error| untouched(name, &error))?;
         if before.trim().is_empty() {
             self.keep(server, session);
@@ -41,14 +41,15 @@ impl Cluster {
         let began = Instant::now();
         // Not in one message with the reload: ALTER SYSTEM refuses to run inside a transaction block, which a message of several is.
         session.query("ALTER SYSTEM SET synchronous_standby_names = ''", deadline, cancel).map_err(|error| {
-            if sqlstate(&error) == Some("42501") {
+            // An error is the server's word that nothing was changed.
+            if error.server().is_some() {
                 denied(name, "ALTER SYSTEM", &error)
             } else {
                 changed(name, &before, &failure(name, "ALTER SYSTEM", &error))
             }
         })?;
         session
-            .query("SELECT pg_reload_conf()", deadline, cancel)
+            .query("SELECT pg_catalog.pg_reload_conf()", deadline, cancel)
             .map_err(|error| changed(name, &before, &failure(name, "pg_reload_conf", &error)))?;
         loop {
             // A new session each time: it has what new clients have, whenever the old ones re-read theirs.

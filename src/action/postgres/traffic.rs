@@ -11,7 +11,7 @@ use crate::core::id::ServerId;
 use crate::core::output::{Failure, Report};
 use crate::core::time::Span;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
-use crate::wire::postgres::{Error, Target};
+use crate::wire::postgres::{Endpoint, Error, Target};
 
 /// Between two tries while the load balancer still closes or refuses.
 const TRY_EVERY: Duration = Duration::from_millis(20);
@@ -34,7 +34,7 @@ enum Outcome {
 }
 
 impl Cluster {
-    /// Connects through each address of the route and proves who answers: the same postmaster as a direct connection to `server` shows,
+    /// Connects through each address of the route, as the role and with the settings of `server`, and proves who answers: the same postmaster as a direct connection to `server` shows,
     /// not in recovery, on `timeline`, with an ordinary commit acknowledged. Nothing is written before the identity is proven.
     ///
     /// Tries again until the deadline while an address refuses, closes, or leads to another server of the same cluster. The addresses
@@ -49,15 +49,16 @@ impl Cluster {
         server: ServerId,
         system_id: u64,
         timeline: u32,
-        route: &[Target],
+        route: &[Endpoint],
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Report, Failure> {
-        let name = &self.server(server)?.name;
+        let place = self.server(server)?;
+        let name = &place.name;
         if route.is_empty() {
             return Err(Failure::no_effect("no address of the route to verify the traffic through", "set services.route.verify"));
         }
-        let (mut session, direct) = self.identified(server, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        let (mut session, direct) = self.identified(server, place, deadline, cancel).map_err(|error| untouched(name, &error))?;
         if direct.system_id != system_id || direct.in_recovery || direct.timeline != timeline {
             return Err(Failure::no_effect(
                 format!(
@@ -75,11 +76,12 @@ impl Cluster {
             let expected = &expected;
             let askers: Vec<_> = route
                 .iter()
-                .map(|target| {
+                .map(|endpoint| {
+                    let target = Target { endpoint: endpoint.clone(), ..place.target.clone() };
                     let asker = std::thread::Builder::new()
                         .name("traffic".into())
-                        .spawn_scoped(scope, move || self.ask_through(target, expected, deadline, cancel));
-                    (target.endpoint.to_string(), asker)
+                        .spawn_scoped(scope, move || self.ask_through(&target, expected, deadline, cancel));
+                    (endpoint.to_string(), asker)
                 })
                 .collect();
             askers

@@ -39,16 +39,17 @@ impl Cluster {
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Report, Failure> {
-        let name = &self.server(server)?.name;
-        let (mut session, identity) = self.identified(server, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        let place = self.server(server)?;
+        let name = &place.name;
+        let (mut session, identity) =
+            self.identified(server, place, deadline, cancel).map_err(|error| untouched(name, &error))?;
         expect_primary(name, &identity, system_id, old_timeline)?;
         let began = Instant::now();
         let written =
             write_local(&mut session, deadline, cancel).map_err(|error| failure(name, "the verifying write", &error))?;
         // A second connection: new clients get in, and what they see is what the first one was promised.
-        let mut second = self
-            .connect(&self.server(server)?.target, deadline, cancel)
-            .map_err(|error| failure(name, "a second connection", &error))?;
+        let mut second =
+            self.connect(&place.target, deadline, cancel).map_err(|error| failure(name, "a second connection", &error))?;
         let seen = Identity::read(&mut second, deadline, cancel).map_err(|error| failure(name, "a second connection", &error))?;
         expect_primary(name, &seen, system_id, old_timeline)?;
         let Some(flush) = seen.flush.filter(|flush| *flush > written) else {
@@ -116,7 +117,7 @@ fn expect_primary(name: &str, identity: &Identity, system_id: u64, old_timeline:
 /// A WAL message in a transaction of its own: durable when acknowledged, nothing left behind, any role may write it (rule 95).
 fn write_sql(settings: &str) -> String {
     format!(
-        "BEGIN; {settings}SELECT pg_logical_emit_message(true, 'libfailover', pg_backend_pid() || ' ' || clock_timestamp()) AS written; COMMIT"
+        "BEGIN; {settings}SELECT pg_catalog.pg_logical_emit_message(true, 'libfailover', pg_backend_pid() || ' ' || clock_timestamp()) AS written; COMMIT"
     )
 }
 

@@ -478,7 +478,10 @@ impl Session {
         if let Some(why) = &self.broken {
             return Err(Error::Broken(why.clone()));
         }
-        frontend::query(sql, &mut self.outgoing).map_err(unsendable)?;
+        // An unsendable text leaves half a message behind: never in the buffer that is sent.
+        let mut message = BytesMut::new();
+        frontend::query(sql, &mut message).map_err(unsendable)?;
+        self.outgoing.unsplit(message);
         self.reply = Some(Reply::default());
         self.notices.clear();
         self.bytes_left = EXCHANGE_MAX;

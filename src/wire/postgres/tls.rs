@@ -192,7 +192,7 @@ fn failure(error: &native_tls::Error, checks_name: bool, host: &str) -> Error {
         source = cause.source();
     }
     let text = error.to_string();
-    if text.contains("unexpected eof") {
+    if text.to_ascii_lowercase().contains("unexpected eof") {
         return Error::Connection {
             fault: Fault::Reset,
             message: "the server closed the connection during the TLS handshake".into(),

@@ -1,0 +1,315 @@
+//! What can be written on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::terminal::Color;
+
+const OVERVIEW: &str = "\
+Examples:
+  failover validate failover.toml     everything that is wrong with the file, at once
+  failover check failover.toml        every check once, without a daemon
+  failover run failover.toml          watch, and fail over when the primary is really gone
+  failover status                     who is primary, and what would happen if it died now
+
+Exit codes:
+  0  done; for `check`: everything is up
+  1  `check`: something is not up
+  2  the configuration or the command line is wrong
+  3  the daemon cannot be reached
+  4  the daemon refused the command, and said why
+  5  the engine cannot start or run, or the system refused something";
+
+/// Automatic failover for PostgreSQL: watches a primary, decides when it is really gone, fences it, promotes the standby, moves
+/// the traffic, verifies the result, and says what happened and why.
+#[derive(Debug, Parser)]
+#[command(name = "failover", version, after_help = OVERVIEW, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Write JSON for programs instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Colours and tables
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the engine in the foreground until SIGINT or SIGTERM
+    Run(Run),
+    /// Run every check once and say what was found
+    Check(Check),
+    /// Say everything that is wrong with a configuration
+    Validate(Validate),
+    /// Ask a running daemon how its services are, and what would happen if a primary died now
+    Status(Status),
+    /// Show what happened in a running daemon
+    Events(Events),
+    /// Say yes to a failover that waits for it
+    Confirm(OneService),
+    /// Go on watching, decide nothing
+    Pause(MaybeService),
+    /// End a pause
+    Resume(MaybeService),
+    /// Leave `manual_intervention` or `failed_over`: failovers are automatic again
+    Reset(OneService),
+    /// Fail over now, whatever the checks say
+    Force(Force),
+    /// Print the completion script of a shell
+    Completions(Completions),
+}
+
+/// Where the daemon listens.
+#[derive(Clone, Debug, Args)]
+pub struct Daemon {
+    /// The daemon's control socket [default: /run/failover/control.sock]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+
+    /// Find the control socket in the daemon's configuration
+    #[arg(long, value_name = "CONFIG", conflicts_with = "socket")]
+    pub config: Option<PathBuf>,
+}
+
+const RUN_HELP: &str = "\
+Events go to stderr, with --json to stdout, one object per line. Commands are taken on the control socket.
+SIGINT, SIGTERM  stop cleanly: a failover before the promotion is undone, one behind it finishes its step;
+                 a second one ends the process at once, and the journal resumes at the next start
+SIGHUP           read the configuration again; one with errors changes nothing
+
+Examples:
+  failover run /etc/failover/failover.toml
+  failover run --json failover.toml > events.jsonl
+
+Exit codes: 0 stopped cleanly, 2 wrong configuration, 5 cannot start or run";
+
+/// `failover run`
+#[derive(Debug, Args)]
+#[command(after_help = RUN_HELP)]
+pub struct Run {
+    /// The configuration, TOML or JSON
+    pub config: PathBuf,
+
+    /// Show single observations too
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+const CHECK_HELP: &str = "\
+Nothing is changed, and no daemon is needed.
+
+Examples:
+  failover check failover.toml
+  failover check --json failover.toml | jq '.checks[] | select(.verdict != \"up\")'
+
+Exit codes: 0 everything is up, 1 something is not, 2 wrong configuration, 5 cannot check";
+
+/// `failover check`
+#[derive(Debug, Args)]
+#[command(after_help = CHECK_HELP)]
+pub struct Check {
+    /// The configuration, TOML or JSON
+    pub config: PathBuf,
+}
+
+const VALIDATE_HELP: &str = "\
+All errors at once, each with its place, value, reason and remedy.
+
+Examples:
+  failover validate failover.toml
+  failover validate --print-effective failover.toml
+  failover validate --schema > failover.schema.json
+
+Exit codes: 0 it can be used, 2 it cannot";
+
+/// `failover validate`
+#[derive(Debug, Args)]
+#[command(after_help = VALIDATE_HELP)]
+pub struct Validate {
+    /// The configuration, TOML or JSON
+    #[arg(required_unless_present = "schema")]
+    pub config: Option<PathBuf>,
+
+    /// Print the configuration with every default in force, secrets masked
+    #[arg(long)]
+    pub print_effective: bool,
+
+    /// Print the JSON Schema of the configuration
+    #[arg(long, conflicts_with_all = ["config", "print_effective"])]
+    pub schema: bool,
+}
+
+const STATUS_HELP: &str = "\
+Examples:
+  failover status
+  failover status orders
+  failover status --json | jq '.services[] | {name, state, forecast}'
+
+Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
+
+/// `failover status`
+#[derive(Debug, Args)]
+#[command(after_help = STATUS_HELP)]
+pub struct Status {
+    /// Only this service
+    pub service: Option<String>,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const EVENTS_HELP: &str = "\
+The daemon keeps the last events: single observations and log lines apart from all others, so that they cannot push those
+out. A gap in the sequence numbers means that events are gone.
+
+Examples:
+  failover events
+  failover events --follow --service orders
+  failover events --since 1200 --json
+
+Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
+
+/// `failover events`
+#[derive(Debug, Args)]
+#[command(after_help = EVENTS_HELP)]
+pub struct Events {
+    /// Go on with what happens from now on
+    #[arg(long, short)]
+    pub follow: bool,
+
+    /// Only events after this sequence number
+    #[arg(long, value_name = "SEQ", default_value_t = 0)]
+    pub since: u64,
+
+    /// Only events of this service, and of the engine itself
+    #[arg(long, value_name = "SERVICE")]
+    pub service: Option<String>,
+
+    /// Show single observations too
+    #[arg(long, short)]
+    pub verbose: bool,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const ONE_HELP: &str = "\
+Examples:
+  failover status orders
+  failover confirm orders
+  failover reset orders
+
+Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
+
+/// A command on one service.
+#[derive(Debug, Args)]
+#[command(after_help = ONE_HELP)]
+pub struct OneService {
+    /// The service
+    pub service: String,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const PAUSE_HELP: &str = "\
+Examples:
+  failover pause orders
+  failover resume orders
+  failover resume
+
+Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
+
+/// A command on one service or all.
+#[derive(Debug, Args)]
+#[command(after_help = PAUSE_HELP)]
+pub struct MaybeService {
+    /// The service; all of them if not given
+    pub service: Option<String>,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const FORCE_HELP: &str = "\
+An operator's last word: from any state but a failover in flight. The fence, the order of the steps and the verification stay
+as they are; every safety that is waived stands in the record. On a terminal it asks before it acts, otherwise it needs --yes.
+
+Examples:
+  failover force orders
+  failover force orders --to db2 --yes
+  failover force orders --accept-loss 16MiB --yes
+
+Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
+
+/// `failover force`
+#[derive(Debug, Args)]
+#[command(after_help = FORCE_HELP)]
+pub struct Force {
+    /// The service
+    pub service: String,
+
+    /// Promote this standby [default: the best one]
+    #[arg(long, value_name = "SERVER")]
+    pub to: Option<String>,
+
+    /// Accept the loss of this much: a number of bytes, or a size such as 16MiB [default: `data.max_lag_bytes`]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub accept_loss: Option<u64>,
+
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  failover completions bash > /usr/share/bash-completion/completions/failover
+  failover completions zsh > ~/.zfunc/_failover
+  failover completions fish > ~/.config/fish/completions/failover.fish";
+
+/// `failover completions`
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_HELP)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    text.parse::<bytesize::ByteSize>()
+        .map(|size| size.as_u64())
+        .map_err(|_| "write a number of bytes, or a size such as 16MiB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn losses_are_sizes() {
+        assert_eq!(size("0"), Ok(0));
+        assert_eq!(size("512"), Ok(512));
+        assert_eq!(size("16MiB"), Ok(16 << 20));
+        assert!(size("a lot").is_err());
+        assert!(size("-1").is_err());
+    }
+}

@@ -1,0 +1,309 @@
+//! The daemon's side of the control socket.
+//!
+//! One thread accepts, one thread per client answers, both bounded: a client that hangs, drips or talks nonsense costs its own
+//! place for [`DEADLINE`] and nothing else.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use failover::{Engine, EngineError, ForceOptions};
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use serde_json::json;
+
+use super::history::{Filter, History};
+use super::protocol::{DEADLINE, Kind, Line, REQUEST_MAX, Refused, Request};
+use super::socket::Listening;
+
+/// Clients that are served at the same time.
+const CLIENTS: usize = 32;
+/// How soon a follower that went away is noticed.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// A client's thread needs little.
+const STACK: usize = 512 * 1024;
+
+/// The running control socket.
+pub struct Control {
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+    // Last: its file goes when nobody is served any more.
+    _listening: Arc<Listening>,
+}
+
+struct Shared {
+    engine: Arc<Engine>,
+    history: Arc<History>,
+    stopping: AtomicBool,
+    wake: rustix::fd::OwnedFd,
+    clients: Mutex<BTreeMap<u64, UnixStream>>,
+}
+
+impl Control {
+    /// Begins to serve.
+    ///
+    /// # Errors
+    /// When the system has no thread or descriptor left.
+    pub fn start(listening: Listening, engine: Arc<Engine>, history: Arc<History>) -> io::Result<Control> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        listening.listener.set_nonblocking(true)?;
+        let shared =
+            Arc::new(Shared { engine, history, stopping: AtomicBool::new(false), wake, clients: Mutex::new(BTreeMap::new()) });
+        let listening = Arc::new(listening);
+        let (mine, door) = (Arc::clone(&shared), Arc::clone(&listening));
+        let acceptor =
+            std::thread::Builder::new().name("control".to_owned()).stack_size(STACK).spawn(move || accept(&mine, &door))?;
+        Ok(Control { shared, acceptor: Some(acceptor), _listening: listening })
+    }
+
+    /// Ends all conversations. What was said before the call still reaches clients that read.
+    pub fn stop(mut self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        let _ = rustix::io::write(&self.shared.wake, &1u64.to_ne_bytes());
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+fn accept(shared: &Arc<Shared>, door: &Listening) {
+    let mut threads: Vec<JoinHandle<()>> = Vec::new();
+    let mut number = 0u64;
+    while !shared.stopping.load(Ordering::SeqCst) {
+        let mut fds = [PollFd::new(&door.listener, PollFlags::IN), PollFd::new(&shared.wake, PollFlags::IN)];
+        if poll(&mut fds, None).is_err() {
+            continue;
+        }
+        let stream = match door.listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => {
+                // Out of descriptors: the connection stays in the backlog, so look again a little later.
+                log::warn!("control socket: cannot accept: {error}");
+                std::thread::sleep(Duration::from_millis(100));
+                continue;
+            }
+        };
+        threads.retain(|thread| !thread.is_finished());
+        let full = threads.len() >= CLIENTS;
+        number += 1;
+        match admit(&stream, full) {
+            Ok(()) => {}
+            Err(refused) => {
+                let _ = send(&stream, &Line::Error(refused).encode(), Instant::now());
+                continue;
+            }
+        }
+        let Ok(handle) = stream.try_clone() else { continue };
+        shared.clients.lock().insert(number, handle);
+        let mine = Arc::clone(shared);
+        let spawned = std::thread::Builder::new().name("control-client".to_owned()).stack_size(STACK).spawn(move || {
+            // The connection's end is the client's own business.
+            let _ = serve(&mine, &stream);
+            mine.clients.lock().remove(&number);
+        });
+        match spawned {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                log::warn!("control socket: no thread for a client: {error}");
+                shared.clients.lock().remove(&number);
+            }
+        }
+    }
+    // Whoever has not asked yet will not be answered. Followers get a moment to take the last event before the line is cut.
+    for stream in shared.clients.lock().values() {
+        let _ = stream.shutdown(Shutdown::Read);
+    }
+    let until = Instant::now() + Duration::from_secs(2);
+    while threads.iter().any(|thread| !thread.is_finished()) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for stream in shared.clients.lock().values() {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+    for thread in threads {
+        let _ = thread.join();
+    }
+}
+
+/// Only the daemon's user and root are served.
+fn admit(stream: &UnixStream, full: bool) -> Result<(), Refused> {
+    stream.set_nonblocking(false).map_err(|error| Refused::new(Kind::Failed, error.to_string()))?;
+    let peer = rustix::net::sockopt::socket_peercred(stream)
+        .map_err(|error| Refused::new(Kind::Denied, format!("cannot tell who is calling: {error}")))?;
+    let own = rustix::process::geteuid();
+    if peer.uid != own && !peer.uid.is_root() {
+        return Err(Refused::new(Kind::Denied, "only the user that runs the daemon, and root, may give it commands")
+            .remedy("run the command as that user"));
+    }
+    if full {
+        return Err(Refused::new(Kind::Busy, format!("the daemon serves {CLIENTS} clients already"))
+            .remedy("end some of the `failover events --follow` that are open"));
+    }
+    Ok(())
+}
+
+fn serve(shared: &Shared, stream: &UnixStream) -> io::Result<()> {
+    let mut pending = Vec::new();
+    while !shared.stopping.load(Ordering::SeqCst) {
+        let line = match read_line(stream, &mut pending, Instant::now() + DEADLINE)? {
+            Read::Line(line) => line,
+            Read::End => return Ok(()),
+            Read::TooLong => {
+                let refused = Refused::new(Kind::BadRequest, format!("a request is one line of at most {REQUEST_MAX} bytes"));
+                return send(stream, &Line::Error(refused).encode(), Instant::now() + DEADLINE);
+            }
+        };
+        let until = Instant::now() + DEADLINE;
+        match serde_json::from_slice::<Request>(&line) {
+            Err(error) => {
+                let refused = Refused::new(Kind::BadRequest, format!("the line is no request: {error}"));
+                // Whoever does not speak the protocol is not listened to any longer.
+                return send(stream, &Line::Error(refused).encode(), until);
+            }
+            Ok(Request::Events { since, follow, service, verbose }) => {
+                return follow_events(shared, stream, since, follow, &Filter { service, verbose });
+            }
+            Ok(request) => {
+                let line = match answer(&shared.engine, request) {
+                    Ok(value) => Line::Result(value),
+                    Err(refused) => Line::Error(refused),
+                };
+                send(stream, &line.encode(), Instant::now() + DEADLINE)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What came from a client.
+enum Read {
+    Line(Vec<u8>),
+    End,
+    TooLong,
+}
+
+/// One line, whole and in time. `pending` keeps what came after it.
+fn read_line(mut stream: &UnixStream, pending: &mut Vec<u8>, until: Instant) -> io::Result<Read> {
+    let mut buffer = [0; 4096];
+    loop {
+        if let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+            let rest = pending.split_off(end + 1);
+            let mut line = std::mem::replace(pending, rest);
+            line.pop();
+            return Ok(Read::Line(line));
+        }
+        if pending.len() > REQUEST_MAX {
+            return Ok(Read::TooLong);
+        }
+        stream.set_read_timeout(Some(left(until)?))?;
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(Read::End),
+            Ok(count) => pending.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Writes all of it before `until`, but tries at least once.
+fn send(mut stream: &UnixStream, bytes: &[u8], until: Instant) -> io::Result<()> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        let patience = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        stream.set_write_timeout(Some(patience))?;
+        match stream.write(&bytes[sent..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if sent < bytes.len() {
+            left(until)?;
+        }
+    }
+    Ok(())
+}
+
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+fn follow_events(shared: &Shared, stream: &UnixStream, since: u64, follow: bool, filter: &Filter) -> io::Result<()> {
+    let (mut next, mut told) = (since, since);
+    loop {
+        let patience = if follow { HEARTBEAT } else { Duration::ZERO };
+        let batch = shared.history.after(next, filter, patience);
+        let mut text = Vec::new();
+        if let Some(gone) = batch.gone.filter(|gone| *gone > told) {
+            text.extend(Line::Gone(gone).encode());
+            told = gone;
+        }
+        for event in &batch.events {
+            text.extend(Line::Event(event.to_json()).encode());
+        }
+        let moved = batch.next > next;
+        next = batch.next;
+        if batch.over || (!follow && !moved) {
+            text.extend(Line::End.encode());
+            return send(stream, &text, Instant::now() + DEADLINE);
+        }
+        send(stream, &text, Instant::now() + DEADLINE)?;
+        if follow && !shared.stopping.load(Ordering::SeqCst) && gone_away(stream) {
+            return Ok(());
+        }
+    }
+}
+
+/// The client has hung up. Whatever it sends here is not asked for and ends the conversation too.
+fn gone_away(stream: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(stream, PollFlags::IN | PollFlags::RDHUP)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refused> {
+    let said = |message: String| json!({ "message": message });
+    match request {
+        Request::Status { service } => {
+            let mut status = engine.status();
+            if let Some(wanted) = service {
+                let names: Vec<String> = status.services.iter().map(|service| service.name.clone()).collect();
+                status.services.retain(|service| service.name == wanted);
+                if status.services.is_empty() {
+                    return Err(Refused::new(Kind::NotFound, format!("there is no service {wanted:?}"))
+                        .remedy(format!("the services are: {}", names.join(", "))));
+                }
+            }
+            serde_json::to_value(status).map_err(|error| Refused::new(Kind::Failed, error.to_string()))
+        }
+        Request::Events { .. } => Err(Refused::new(Kind::BadRequest, "events are streamed")),
+        Request::Confirm { service } => Ok(said(engine.confirm(&service)?)),
+        Request::Pause { service } => Ok(said(engine.pause(service.as_deref())?)),
+        Request::Resume { service } => Ok(said(engine.resume(service.as_deref())?)),
+        Request::Reset { service } => Ok(said(engine.reset(&service)?)),
+        Request::Force { service, to, accept_loss } => Ok(said(engine.force(&service, ForceOptions { to, accept_loss })?)),
+    }
+}
+
+impl From<EngineError> for Refused {
+    fn from(error: EngineError) -> Refused {
+        let (kind, remedy) = match &error {
+            EngineError::InvalidArgument(_) => (Kind::NotFound, Some("`failover status` names every service and server")),
+            EngineError::Rejected(_) => (Kind::Refused, Some("`failover status` says what stands in the way")),
+            EngineError::State(_) => (Kind::Refused, None),
+            EngineError::Faulted(_) => (Kind::Failed, Some("restart the daemon: the journal resumes where it stopped")),
+            _ => (Kind::Failed, None),
+        };
+        let refused = Refused::new(kind, error.to_string());
+        match remedy {
+            Some(remedy) => refused.remedy(remedy),
+            None => refused,
+        }
+    }
+}

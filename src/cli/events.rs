@@ -1,0 +1,83 @@
+//! `failover events`.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::arguments::Events;
+use super::client::Client;
+use super::exit::{Code, Trouble};
+use super::log::paint;
+use super::protocol::{DEADLINE, Line, Request};
+use super::terminal::{Paint, Terminal, print};
+use super::text::printable;
+
+pub fn run(arguments: &Events, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
+    let mut client = Client::connect(&arguments.daemon)?;
+    client.send(&Request::Events {
+        since: arguments.since,
+        follow: arguments.follow,
+        service: arguments.service.clone(),
+        verbose: arguments.verbose,
+    })?;
+    loop {
+        let until = (!arguments.follow).then(|| Instant::now() + DEADLINE);
+        match client.line(until)? {
+            Some(Line::Event(event)) => {
+                let line = if json { event.to_string() } else { human(&event, terminal) };
+                print(&format!("{line}\n"))?;
+            }
+            Some(Line::Gone(last)) => {
+                let text = format!("failover: some events up to number {last} are no longer kept");
+                eprintln!("{}", terminal.stderr(&text, Paint::Faint));
+            }
+            Some(Line::End) => return Ok(Code::Ok),
+            Some(Line::Error(refused)) => return Err(refused.into()),
+            Some(Line::Result(_)) => {
+                return Err(Trouble::new(Code::Unreachable, "the daemon answered something else than events"));
+            }
+            None => return Err(Trouble::new(Code::Unreachable, "the daemon hung up before its last event")),
+        }
+    }
+}
+
+/// One event as one line. Built from what the daemon sent, so that events of a newer daemon are shown too.
+fn human(event: &Value, terminal: Terminal) -> String {
+    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
+    let number = event.get("seq").and_then(Value::as_u64).unwrap_or(0);
+    let mut subject = text("service").to_owned();
+    if !text("server").is_empty() {
+        subject.push('/');
+        subject.push_str(text("server"));
+    }
+    if !subject.is_empty() {
+        subject.push(' ');
+    }
+    format!(
+        "{} {} {} {subject}{}: {}",
+        terminal.stdout(&format!("{number:>6}"), Paint::Faint),
+        terminal.stdout(text("time"), Paint::Faint),
+        terminal.stdout(&format!("{:7}", text("severity")), paint(text("severity"))),
+        terminal.stdout(text("kind"), Paint::Strong),
+        printable(text("message")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_event_is_one_line() {
+        let event = json!({
+            "seq": 12, "time": "2026-01-02T03:04:05.000006Z", "kind": "state_changed", "severity": "warning",
+            "service": "orders", "server": null, "message": "normal -> failing\nreally", "fields": {},
+        });
+        assert_eq!(
+            human(&event, Terminal::default()),
+            "    12 2026-01-02T03:04:05.000006Z warning orders state_changed: normal -> failing\\nreally"
+        );
+        assert_eq!(human(&json!({}), Terminal::default()), "     0          : ");
+    }
+}

@@ -1,0 +1,193 @@
+//! What the command line and the daemon say to each other on the control socket: one JSON object per line, bounded.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::exit::{Code, Trouble};
+
+/// A request is never longer.
+pub const REQUEST_MAX: usize = 64 * 1024;
+/// An answer is never longer: a status of a thousand servers fits.
+pub const ANSWER_MAX: usize = 64 * 1024 * 1024;
+/// For a whole request to arrive, and for a whole answer to be taken.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// The state of everything, or of one service.
+    Status {
+        /// The service.
+        #[serde(default)]
+        service: Option<String>,
+    },
+    /// What happened: answered by one line per event, each [`Line::Event`], then [`Line::End`].
+    Events {
+        /// Only events after this one.
+        #[serde(default)]
+        since: u64,
+        /// Go on until the client or the engine goes away.
+        #[serde(default)]
+        follow: bool,
+        /// Only events of this service and of the engine itself.
+        #[serde(default)]
+        service: Option<String>,
+        /// Single observations too.
+        #[serde(default)]
+        verbose: bool,
+    },
+    /// Yes to a failover that waits for it.
+    Confirm {
+        /// The service.
+        service: String,
+    },
+    /// Decide nothing.
+    Pause {
+        /// The service, or all.
+        #[serde(default)]
+        service: Option<String>,
+    },
+    /// Decide again.
+    Resume {
+        /// The service, or all.
+        #[serde(default)]
+        service: Option<String>,
+    },
+    /// Leave a state that only an operator ends.
+    Reset {
+        /// The service.
+        service: String,
+    },
+    /// Fail over now.
+    Force {
+        /// The service.
+        service: String,
+        /// The standby to promote.
+        #[serde(default)]
+        to: Option<String>,
+        /// Bytes that may be lost.
+        #[serde(default)]
+        accept_loss: Option<u64>,
+    },
+}
+
+/// One line of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// The whole answer.
+    Result(Value),
+    /// The request was not carried out.
+    Error(Refused),
+    /// One event.
+    Event(Value),
+    /// Some events up to this one are no longer kept.
+    Gone(u64),
+    /// No more events will come.
+    End,
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// A stable name.
+    pub kind: Kind,
+    /// One sentence for people.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// The kinds of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The line is no request.
+    BadRequest,
+    /// The caller is neither the daemon's user nor root.
+    Denied,
+    /// Too many clients.
+    Busy,
+    /// A name that does not exist.
+    NotFound,
+    /// The engine said no.
+    Refused,
+    /// The engine cannot do it now.
+    Failed,
+}
+
+impl Refused {
+    /// A refusal without a remedy.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Refused {
+        Refused { kind, message: message.into(), remedy: None }
+    }
+
+    /// The same with a remedy.
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Refused {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+impl From<Refused> for Trouble {
+    fn from(refused: Refused) -> Trouble {
+        let code = match refused.kind {
+            Kind::Denied | Kind::Busy => Code::Unreachable,
+            Kind::NotFound | Kind::Refused => Code::Refused,
+            Kind::BadRequest | Kind::Failed => Code::Failed,
+        };
+        let trouble = Trouble::new(code, refused.message);
+        match refused.remedy {
+            Some(remedy) => trouble.remedy(remedy),
+            None => trouble,
+        }
+    }
+}
+
+impl Line {
+    /// The line as it is sent.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec(self).unwrap_or_else(|error| {
+            // Only a map with keys that are no text cannot be written, and there is none.
+            format!(r#"{{"error":{{"kind":"failed","message":"cannot write the answer: {error}"}}}}"#).into_bytes()
+        });
+        text.push(b'\n');
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_as_they_are_written() {
+        for (text, request) in [
+            (r#"{"command":"status"}"#, Request::Status { service: None }),
+            (r#"{"command":"status","service":"orders"}"#, Request::Status { service: Some("orders".into()) }),
+            (r#"{"command":"events","follow":true}"#, Request::Events { since: 0, follow: true, service: None, verbose: false }),
+            (
+                r#"{"command":"force","service":"orders","to":"db2","accept_loss":0}"#,
+                Request::Force { service: "orders".into(), to: Some("db2".into()), accept_loss: Some(0) },
+            ),
+        ] {
+            assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request, "{text}");
+        }
+        for text in ["", "{}", "[]", r#"{"command":"drop"}"#, r#"{"command":"confirm"}"#, r#"{"command":"confirm","service":1}"#]
+        {
+            assert!(serde_json::from_str::<Request>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_line_is_one_line() {
+        let line = Line::Error(Refused::new(Kind::Refused, "no\nnever"));
+        let text = String::from_utf8(line.encode()).unwrap();
+        assert_eq!(text, "{\"error\":{\"kind\":\"refused\",\"message\":\"no\\nnever\"}}\n");
+        assert_eq!(Line::End.encode(), b"\"end\"\n");
+    }
+}

@@ -1,0 +1,509 @@
+//! `failover status`: how the services are, and what would happen if a primary died now.
+
+use std::fmt::Write as _;
+
+use failover::Status;
+use failover::engine::status::{FailoverStatus, ReadinessStatus, ReasonStatus, ServerStatus, ServiceStatus};
+
+use super::arguments;
+use super::check::{said, verdict_paint};
+use super::client::Client;
+use super::exit::{Code, Trouble};
+use super::protocol::Request;
+use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
+use super::text::{bytes, printable, span, span_ms};
+
+pub fn run(arguments: &arguments::Status, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
+    let answer = Client::connect(&arguments.daemon)?.ask(&Request::Status { service: arguments.service.clone() })?;
+    if json {
+        print_json(&answer, terminal)?;
+        return Ok(Code::Ok);
+    }
+    let status: Status = serde_json::from_value(answer).map_err(|error| {
+        Trouble::new(Code::Unreachable, format!("the daemon's status cannot be read: {error}"))
+            .remedy("`failover --version` of the daemon and of this command must be the same; --json shows it as it is")
+    })?;
+    print(&human(&status, terminal))?;
+    Ok(Code::Ok)
+}
+
+/// One line for a service manager.
+pub fn line(status: &Status) -> String {
+    if let Some(fault) = &status.faulted {
+        return format!("FAULTED, decisions are frozen: {}", printable(fault));
+    }
+    let services: Vec<String> = status
+        .services
+        .iter()
+        .map(|service| {
+            let primary = service.primary.as_deref().map_or_else(String::new, |primary| format!(", primary {primary}"));
+            let paused = if service.paused { ", paused" } else { "" };
+            let ready = if service.forecast.would_fail_over { "" } else { ", would not fail over" };
+            format!("{}: {}{primary}{paused}{ready}", service.name, service.state)
+        })
+        .collect();
+    services.join("; ")
+}
+
+/// What would happen if the primary died now, in one sentence.
+pub fn forecast(service: &ServiceStatus) -> String {
+    let forecast = &service.forecast;
+    if !forecast.would_fail_over {
+        return "If the primary died now: it would NOT fail over".to_owned();
+    }
+    let candidate = forecast.candidate.as_deref().unwrap_or("a standby");
+    let loss = match forecast.loss_bytes {
+        Some(0) => "nothing lost".to_owned(),
+        Some(loss) => format!("at most {} lost", bytes(loss)),
+        None => "a loss that cannot be bounded".to_owned(),
+    };
+    let fence = forecast.fence_level.map_or_else(String::new, |level| format!(" (fence level {level})"));
+    format!("If the primary died now: {candidate} would be promoted, {loss}{fence}")
+}
+
+fn human(status: &Status, terminal: Terminal) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "failover {} {} for {}; {}",
+        status.version,
+        status.engine,
+        span_ms(status.uptime_ms),
+        journal(status, terminal)
+    );
+    if let Some(fault) = &status.faulted {
+        let _ =
+            writeln!(text, "{}", terminal.stdout(&format!("FAULTED, decisions are frozen: {}", printable(fault)), Paint::Bad));
+        text.push_str("  remedy: restart the daemon: the journal resumes where it stopped; report the fault\n");
+    }
+    if let Some(doubt) = &status.doubt {
+        let _ =
+            writeln!(text, "{}", terminal.stdout(&format!("In doubt about its own view: {}", printable(doubt)), Paint::Doubtful));
+    }
+    if status.threads.stuck > 0 {
+        let _ = writeln!(
+            text,
+            "{}",
+            terminal.stdout(
+                &format!("{} of {} checker threads are stuck", status.threads.stuck, status.threads.workers),
+                Paint::Doubtful
+            )
+        );
+    }
+    for service in &status.services {
+        text.push('\n');
+        one_service(&mut text, service, terminal);
+    }
+    text
+}
+
+fn journal(status: &Status, terminal: Terminal) -> String {
+    let journal = &status.journal;
+    if journal.writable {
+        format!("journal {}", journal.path)
+    } else {
+        let reason = journal.reason.as_deref().unwrap_or("no reason given");
+        terminal.stdout(
+            &format!("journal {} cannot be written ({}): no failover starts", journal.path, printable(reason)),
+            Paint::Bad,
+        )
+    }
+}
+
+fn state_paint(state: &str) -> Paint {
+    match state {
+        "normal" => Paint::Good,
+        "manual_intervention" | "failing" => Paint::Bad,
+        _ => Paint::Doubtful,
+    }
+}
+
+fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
+    let paused = if service.paused { terminal.stdout(", paused", Paint::Doubtful) } else { String::new() };
+    let _ = writeln!(
+        text,
+        "{} ({}): {} for {}{paused}",
+        terminal.stdout(&service.name, Paint::Strong),
+        service.kind,
+        terminal.stdout(&service.state, state_paint(&service.state)),
+        span_ms(service.state_age_ms)
+    );
+    if !service.reason.is_empty() {
+        let _ = writeln!(text, "  {}", printable(&service.reason));
+    }
+    if service.awaiting_confirmation {
+        let line = format!("  A failover waits for you: failover confirm {}", service.name);
+        let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Bad));
+    }
+    let postgres = service.kind == "postgres";
+    if postgres {
+        let primary = service.primary.as_deref().unwrap_or("not known yet");
+        let generation = if service.generation > 0 { format!(" (generation {})", service.generation) } else { String::new() };
+        let _ = writeln!(text, "  Primary: {}{generation}", terminal.stdout(primary, Paint::Strong));
+    }
+    text.push_str(&servers(service, terminal));
+    for server in &service.servers {
+        for check in server.checks.iter().filter(|check| check.verdict.as_deref().is_some_and(|verdict| verdict != "up")) {
+            let verdict = check.verdict.as_deref().unwrap_or_default();
+            let line = format!("  {}: {verdict}, {}", check.name, said(&check.reason, &check.message));
+            let _ = writeln!(text, "{}", terminal.stdout(&line, verdict_paint(verdict)));
+        }
+    }
+    if service.failures > 0 {
+        let class = service.class.as_deref().map_or_else(String::new, |class| format!("; the evidence says: {class}"));
+        let _ =
+            writeln!(text, "  {} of {} failed observations of the primary{class}", service.failures, service.failure_threshold);
+        for failure in service.recent_failures.iter().rev().take(3) {
+            let _ = writeln!(text, "    {} {}: {}", failure.time, failure.check, said(&failure.cause, &failure.message));
+        }
+    }
+    if postgres {
+        one_forecast(text, service, terminal);
+    }
+    if service.cooldown_ms > 0 {
+        let _ = writeln!(text, "  Cooldown: {} left", span_ms(service.cooldown_ms));
+    }
+    if let Some(failover) = &service.failover {
+        one_failover(text, failover, terminal);
+    }
+    readiness(text, &service.readiness, terminal);
+}
+
+fn servers(service: &ServiceStatus, terminal: Terminal) -> String {
+    let postgres = service.kind == "postgres";
+    let rows = service.servers.iter().map(|server| {
+        let health = match server.health.as_str() {
+            "healthy" => Paint::Good,
+            "unhealthy" => Paint::Bad,
+            _ => Paint::Doubtful,
+        };
+        let fenced = if server.fenced { ", fenced" } else { "" };
+        let mut row = vec![
+            Cell::new(&server.name),
+            Cell::new(format!("{}{fenced}", server.role)),
+            Cell::painted(&server.health, health),
+            Cell::new(last_check(server)),
+        ];
+        if postgres {
+            row.extend(replication(server).map(Cell::new));
+        }
+        row
+    });
+    let header: &[&str] = if postgres {
+        &["server", "role", "health", "last check", "timeline", "position", "behind"]
+    } else {
+        &["server", "role", "health", "last check"]
+    };
+    table(header, rows.collect(), 2, terminal)
+}
+
+fn last_check(server: &ServerStatus) -> String {
+    let answered = server.checks.iter().filter(|check| check.verdict.is_some());
+    answered.min_by_key(|check| check.age_ms).map_or_else(
+        || "none yet".to_owned(),
+        |check| {
+            let verdict = check.verdict.as_deref().unwrap_or_default();
+            format!("{verdict} in {}, {} ago", span(check.latency_ms), span_ms(check.age_ms))
+        },
+    )
+}
+
+fn replication(server: &ServerStatus) -> [String; 3] {
+    let Some(sample) = &server.sample else { return [String::from("-"), String::from("-"), String::from("-")] };
+    let position = if sample.in_recovery { sample.receive.as_ref().or(sample.replay.as_ref()) } else { sample.flush.as_ref() };
+    let behind = match (sample.in_recovery, sample.lag_bytes) {
+        (false, _) => "-".to_owned(),
+        (true, Some(lag)) => format!("{}, {}", bytes(lag), sample.receiver.replace('_', " ")),
+        (true, None) => format!("unknown, {}", sample.receiver.replace('_', " ")),
+    };
+    [sample.timeline.to_string(), position.cloned().unwrap_or_else(|| "-".to_owned()), behind]
+}
+
+fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
+    let paint = if service.forecast.would_fail_over { Paint::Good } else { Paint::Bad };
+    let _ = writeln!(text, "  {}", terminal.stdout(&forecast(service), paint));
+    if service.forecast.would_fail_over {
+        return;
+    }
+    for reason in &service.forecast.reasons {
+        let _ = writeln!(text, "    {}: {}", reason.code, printable(&reason.message));
+        if let Some(remedy) = remedy(reason, &service.name) {
+            let _ = writeln!(text, "      {} {remedy}", terminal.stdout("remedy:", Paint::Strong));
+        }
+    }
+}
+
+/// What an operator can do about a reason not to fail over; `None` where only time or the servers themselves can.
+fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
+    let text = match reason.code.as_str() {
+        "paused" => format!("failover resume {service}"),
+        "manual_intervention" => format!("look at `failover events --service {service}`, mend what it says, then failover reset {service}"),
+        "awaiting_confirmation" => format!("failover confirm {service}"),
+        "confirmation_timed_out" => format!("failover force {service}, if it must happen"),
+        "journal_unwritable" => "give the engine's user write access to the state directory, or free space on its disk".to_owned(),
+        "cooldown" => format!("wait, or failover reset {service}"),
+        "fence_unavailable" => {
+            "make the primary's host reachable over SSH (`ssh`, `data_dir`), or configure `fence.command`; `route.exclusive` only if it is true"
+                .to_owned()
+        }
+        "no_candidate" => "bring a standby back, see `readiness` and what is said about each".to_owned(),
+        "two_primaries" => "stop or rebuild the one that must not take writes".to_owned(),
+        "wrong_cluster" => "correct the address of that server in the configuration, or rebuild it from the primary".to_owned(),
+        "second_engine" => "stop the other engine: two on one service act against each other".to_owned(),
+        "no_primary_seen" => "start the primary, or correct its address and login in the configuration".to_owned(),
+        "doubt" => "none is needed: doubt ends by itself; if it stays, look at the load and the network of this machine".to_owned(),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn one_failover(text: &mut String, failover: &FailoverStatus, terminal: Terminal) {
+    let paint = match failover.outcome.as_str() {
+        "completed" => Paint::Good,
+        "manual_intervention" => Paint::Bad,
+        _ => Paint::Doubtful,
+    };
+    let from = failover.from.as_deref().unwrap_or("unknown");
+    let to = failover.to.as_deref().unwrap_or("nobody yet");
+    let _ = write!(
+        text,
+        "  Last failover: generation {}, {}, {from} -> {to}, {}",
+        failover.generation,
+        failover.started,
+        terminal.stdout(&failover.outcome, paint)
+    );
+    if let Some(total) = failover.total_ms {
+        let _ = write!(text, " in {}", span(total));
+    }
+    if let Some(class) = &failover.class {
+        let _ = write!(text, ", {class}");
+    }
+    if let Some(level) = failover.fence_level {
+        let _ = write!(text, ", fence level {level}");
+    }
+    match failover.loss_bytes {
+        Some(0) => text.push_str(", nothing lost\n"),
+        Some(loss) => {
+            let _ = writeln!(text, ", at most {} lost", bytes(loss));
+        }
+        None => text.push_str(", loss not known\n"),
+    }
+    if !failover.phases.is_empty() {
+        let phases: Vec<String> = failover.phases.iter().map(|phase| format!("{} {}", phase.name, span(phase.took_ms))).collect();
+        let _ = writeln!(text, "    {}", phases.join(", "));
+    }
+    for step in failover.steps.iter().filter(|step| step.outcome != "ok") {
+        let _ = writeln!(text, "    {} {}: {} {}", step.name, step.target, step.outcome, printable(&step.message));
+    }
+    for line in &failover.evidence {
+        let _ = writeln!(text, "    because {}", printable(line));
+    }
+}
+
+fn readiness(text: &mut String, findings: &[ReadinessStatus], terminal: Terminal) {
+    if findings.is_empty() {
+        return;
+    }
+    text.push_str("  Readiness:\n");
+    for finding in findings {
+        let (word, paint) = if finding.blocking { ("blocking", Paint::Bad) } else { ("warning", Paint::Doubtful) };
+        let server = finding.server.as_deref().map_or_else(String::new, |server| format!("{server}: "));
+        let _ = writeln!(text, "    {} {server}{}", terminal.stdout(word, paint), printable(&finding.message));
+        let _ = writeln!(text, "      {} {}", terminal.stdout("remedy:", Paint::Strong), printable(&finding.remedy));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use failover::engine::status::{
+        CheckStatus, FailureStatus, ForecastStatus, JournalStatus, PhaseStatus, SampleStatus, StepStatus, ThreadStatus,
+    };
+
+    fn check(server: &str, verdict: &str, reason: &str, message: &str) -> CheckStatus {
+        CheckStatus {
+            name: format!("{server}/postgres"),
+            kind: "postgres".into(),
+            health: "healthy".into(),
+            verdict: Some(verdict.into()),
+            reason: reason.into(),
+            message: message.into(),
+            latency_ms: 0.8,
+            age_ms: 210,
+            failures: 0,
+        }
+    }
+
+    fn pair() -> ServiceStatus {
+        let sample = |in_recovery: bool| SampleStatus {
+            age_ms: 20,
+            in_recovery,
+            system_id: "7".into(),
+            timeline: 3,
+            flush: (!in_recovery).then(|| "0/5000148".into()),
+            receive: in_recovery.then(|| "0/5000100".into()),
+            replay: in_recovery.then(|| "0/5000100".into()),
+            receiver: if in_recovery { "streaming".into() } else { "absent".into() },
+            lag_bytes: in_recovery.then_some(72),
+            sync_names: String::new(),
+        };
+        let server = |name: &str, role: &str| ServerStatus {
+            name: name.into(),
+            role: role.into(),
+            configured_role: role.into(),
+            health: "healthy".into(),
+            session: true,
+            fenced: false,
+            checks: vec![check(name, "up", "", "fine")],
+            sample: Some(sample(role == "standby")),
+        };
+        ServiceStatus {
+            name: "orders".into(),
+            kind: "postgres".into(),
+            state: "normal".into(),
+            state_age_ms: 720_000,
+            primary: Some("db1".into()),
+            failure_threshold: 3,
+            servers: vec![server("db1", "primary"), server("db2", "standby")],
+            forecast: ForecastStatus {
+                would_fail_over: true,
+                candidate: Some("db2".into()),
+                loss_bytes: Some(72),
+                fence_level: Some(3),
+                message: String::new(),
+                reasons: Vec::new(),
+            },
+            ..ServiceStatus::default()
+        }
+    }
+
+    fn around(service: ServiceStatus) -> Status {
+        Status {
+            version: "0.1.0".into(),
+            engine: "running".into(),
+            uptime_ms: 7_380_000,
+            threads: ThreadStatus { workers: 2, ..ThreadStatus::default() },
+            journal: JournalStatus { path: "/var/lib/failover/journal".into(), writable: true, reason: None, sequence: 4 },
+            services: vec![service],
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn a_healthy_pair() {
+        expect![[r#"
+            failover 0.1.0 running for 2 h 3 min; journal /var/lib/failover/journal
+
+            orders (postgres): normal for 12 min
+              Primary: db1
+              server  role     health   last check                timeline  position   behind
+              db1     primary  healthy  up in 0.8 ms, 210 ms ago  3         0/5000148  -
+              db2     standby  healthy  up in 0.8 ms, 210 ms ago  3         0/5000100  72 B, streaming
+              If the primary died now: db2 would be promoted, at most 72 B lost (fence level 3)
+        "#]]
+        .assert_eq(&human(&around(pair()), Terminal::default()));
+        assert_eq!(line(&around(pair())), "orders: normal, primary db1");
+    }
+
+    #[test]
+    fn everything_that_can_be_wrong() {
+        let mut service = pair();
+        service.state = "manual_intervention".into();
+        service.reason = "the fence could not be proven".into();
+        service.paused = true;
+        service.generation = 2;
+        service.failures = 2;
+        service.class = Some("dead".into());
+        service.recent_failures = vec![FailureStatus {
+            time: "2026-01-02T03:04:05.000006Z".into(),
+            check: "db1/postgres".into(),
+            server: "db1".into(),
+            cause: "refused".into(),
+            message: "127.0.0.1:5432: connection refused".into(),
+        }];
+        service.servers[0].health = "unhealthy".into();
+        service.servers[0].fenced = true;
+        service.servers[0].sample = None;
+        service.servers[0].checks = vec![check("db1", "down", "refused", "127.0.0.1:5432: connection\x1b[2J refused")];
+        service.servers[1].checks = Vec::new();
+        service.forecast = ForecastStatus {
+            would_fail_over: false,
+            reasons: vec![
+                ReasonStatus { code: "paused".into(), message: "paused by an operator".into() },
+                ReasonStatus { code: "not_warmed_up".into(), message: "not every check has answered".into() },
+            ],
+            ..ForecastStatus::default()
+        };
+        service.cooldown_ms = 299_000;
+        service.failover = Some(FailoverStatus {
+            generation: 2,
+            started: "2026-01-02T03:04:05.000006Z".into(),
+            outcome: "manual_intervention".into(),
+            from: Some("db1".into()),
+            to: None,
+            class: Some("dead".into()),
+            loss_bytes: None,
+            fence_level: Some(1),
+            total_ms: Some(10_412.0),
+            phases: vec![
+                PhaseStatus { name: "detect".into(), took_ms: 4.0 },
+                PhaseStatus { name: "confirm".into(), took_ms: 81.0 },
+            ],
+            steps: vec![StepStatus {
+                name: "fence".into(),
+                target: "db1".into(),
+                outcome: "failed".into(),
+                took_ms: Some(10_000.0),
+                message: "a process is in state D".into(),
+            }],
+            evidence: vec!["the kept session was closed".into()],
+        });
+        service.readiness = vec![ReadinessStatus {
+            server: Some("db2".into()),
+            code: "slow_receiver_timeout".into(),
+            blocking: false,
+            message: "wal_receiver_timeout is 60 s".into(),
+            remedy: "set it to 5 s".into(),
+        }];
+        let mut status = around(service);
+        status.doubt = Some("the engine itself was paused".into());
+        status.journal.writable = false;
+        status.journal.reason = Some("no space left on device".into());
+        expect![[r#"
+            failover 0.1.0 running for 2 h 3 min; journal /var/lib/failover/journal cannot be written (no space left on device): no failover starts
+            In doubt about its own view: the engine itself was paused
+
+            orders (postgres): manual_intervention for 12 min, paused
+              the fence could not be proven
+              Primary: db1 (generation 2)
+              server  role             health     last check                  timeline  position   behind
+              db1     primary, fenced  unhealthy  down in 0.8 ms, 210 ms ago  -         -          -
+              db2     standby          healthy    none yet                    3         0/5000100  72 B, streaming
+              db1/postgres: down, refused: 127.0.0.1:5432: connection\u{1b}[2J refused
+              2 of 3 failed observations of the primary; the evidence says: dead
+                2026-01-02T03:04:05.000006Z db1/postgres: refused: 127.0.0.1:5432: connection refused
+              If the primary died now: it would NOT fail over
+                paused: paused by an operator
+                  remedy: failover resume orders
+                not_warmed_up: not every check has answered
+              Cooldown: 4 min left
+              Last failover: generation 2, 2026-01-02T03:04:05.000006Z, db1 -> nobody yet, manual_intervention in 10.4 s, dead, fence level 1, loss not known
+                detect 4.0 ms, confirm 81 ms
+                fence db1: failed a process is in state D
+                because the kept session was closed
+              Readiness:
+                warning db2: wal_receiver_timeout is 60 s
+                  remedy: set it to 5 s
+        "#]].assert_eq(&human(&status, Terminal::default()));
+        assert_eq!(line(&status), "orders: manual_intervention, primary db1, paused, would not fail over");
+    }
+
+    #[test]
+    fn a_fault_is_the_first_thing_that_is_said() {
+        let mut status = around(pair());
+        status.faulted = Some("index out of bounds".into());
+        assert_eq!(line(&status), "FAULTED, decisions are frozen: index out of bounds");
+        assert!(human(&status, Terminal::default()).lines().nth(1).is_some_and(|line| line.starts_with("FAULTED")));
+    }
+}

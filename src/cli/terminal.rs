@@ -1,0 +1,165 @@
+//! What the terminal can show: colours and tables only where a person looks.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::ValueEnum;
+
+use super::exit::{Code, Trouble};
+
+/// When to use colours and tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The meaning behind a colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paint {
+    /// As it should be.
+    Good,
+    /// Somebody should know.
+    Doubtful,
+    /// Somebody should come.
+    Bad,
+    /// Of less interest.
+    Faint,
+    /// A heading.
+    Strong,
+}
+
+impl Paint {
+    fn code(self) -> &'static str {
+        match self {
+            Paint::Good => "32",
+            Paint::Doubtful => "33",
+            Paint::Bad => "31",
+            Paint::Faint => "2",
+            Paint::Strong => "1",
+        }
+    }
+}
+
+/// What stdout and stderr can show.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terminal {
+    /// Stdout is looked at by a person: tables are drawn.
+    pub tables: bool,
+    /// Colours on stdout.
+    pub colors: bool,
+    stderr_colors: bool,
+}
+
+impl Terminal {
+    /// Asks the system and the environment.
+    pub fn new(color: Color) -> Terminal {
+        let wanted = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                    && std::env::var_os("TERM").is_none_or(|value| value != "dumb")
+            }
+        };
+        let forced = color == Color::Always;
+        let tables = io::stdout().is_terminal() || forced;
+        Terminal { tables, colors: wanted && tables, stderr_colors: wanted && (io::stderr().is_terminal() || forced) }
+    }
+
+    /// A text for stdout.
+    pub fn stdout(self, text: &str, paint: Paint) -> String {
+        painted(text, paint, self.colors)
+    }
+
+    /// A text for stderr.
+    pub fn stderr(self, text: &str, paint: Paint) -> String {
+        painted(text, paint, self.stderr_colors)
+    }
+}
+
+fn painted(text: &str, paint: Paint, colors: bool) -> String {
+    if colors { format!("\x1b[{}m{text}\x1b[0m", paint.code()) } else { text.to_owned() }
+}
+
+/// Writes to stdout. A reader that went away (`failover events | head`) is no trouble.
+pub fn print(text: &str) -> Result<(), Trouble> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Trouble::new(Code::Failed, format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes one JSON document to stdout, indented where a person looks.
+pub fn print_json(value: &impl serde::Serialize, terminal: Terminal) -> Result<(), Trouble> {
+    let text = if terminal.tables { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    let text = text.map_err(|error| Trouble::new(Code::Failed, format!("cannot write JSON: {error}")))?;
+    print(&format!("{text}\n"))
+}
+
+/// One cell of a table.
+pub struct Cell {
+    text: String,
+    paint: Option<Paint>,
+}
+
+impl Cell {
+    /// A plain cell.
+    pub fn new(text: impl Into<String>) -> Cell {
+        Cell { text: text.into(), paint: None }
+    }
+
+    /// A coloured cell.
+    pub fn painted(text: impl Into<String>, paint: Paint) -> Cell {
+        Cell { text: text.into(), paint: Some(paint) }
+    }
+}
+
+/// Columns, aligned and indented; with lines around them and wrapped to its width on a terminal. Ends with a newline.
+pub fn table(header: &[&str], rows: Vec<Vec<Cell>>, indent: u16, terminal: Terminal) -> String {
+    use comfy_table::{Attribute, Cell as Drawn, Color as Shade, ContentArrangement, Table, presets};
+    let mut table = Table::new();
+    if terminal.tables {
+        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        if let Some(width) = table.width() {
+            table.set_width(width.saturating_sub(indent));
+        }
+    } else {
+        table.load_preset(presets::NOTHING).force_no_tty();
+    }
+    if terminal.colors {
+        table.enforce_styling();
+    }
+    table.set_header(header.iter().map(|text| Drawn::new(text).add_attribute(Attribute::Bold)));
+    for row in rows {
+        table.add_row(row.into_iter().map(|cell| {
+            let drawn = Drawn::new(cell.text);
+            match cell.paint.filter(|_| terminal.colors) {
+                None => drawn,
+                Some(Paint::Good) => drawn.fg(Shade::DarkGreen),
+                Some(Paint::Doubtful) => drawn.fg(Shade::DarkYellow),
+                Some(Paint::Bad) => drawn.fg(Shade::DarkRed),
+                Some(Paint::Faint) => drawn.add_attribute(Attribute::Dim),
+                Some(Paint::Strong) => drawn.add_attribute(Attribute::Bold),
+            }
+        }));
+    }
+    if !terminal.tables {
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+    }
+    let mut text = String::new();
+    for line in table.lines() {
+        text.extend(std::iter::repeat_n(' ', usize::from(indent)));
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
