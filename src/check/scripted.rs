@@ -134,7 +134,7 @@ mod tests {
     fn answers_come_in_order_and_the_last_one_stays() {
         let script = ["up", "down reset: as planned", "impaired", "unknown own_pause", "hang"];
         let check = ScriptedCheck::new(&script).unwrap();
-        let mut expect = |verdict, message: &str| {
+        let expect = |verdict, message: &str| {
             let long = Deadline::after(Duration::from_millis(1));
             assert_eq!(run(&check, long), (verdict, message.to_owned()));
         };

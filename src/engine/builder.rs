@@ -66,6 +66,15 @@ pub(crate) struct ServerPart {
     /// The survey's own way to the host, so that neither waits for the other.
     #[cfg(feature = "ssh")]
     pub(crate) survey: Option<HostControl>,
+    #[cfg(feature = "ssh")]
+    survey_ssh: Option<Arc<SshHost>>,
+}
+
+#[cfg(feature = "ssh")]
+impl ServerPart {
+    fn close(&self) {
+        self.action_ssh.iter().chain(&self.survey_ssh).for_each(|ssh| ssh.close());
+    }
 }
 
 /// One service.
@@ -86,6 +95,17 @@ pub(crate) struct Parts {
 impl Parts {
     pub(crate) fn service(&self, id: ServiceId) -> Option<&ServicePart> {
         self.services.get(usize::from(id.0))
+    }
+
+    /// Ends the sessions that actions left open. Actions at work go on with theirs.
+    pub(crate) fn close(&self) {
+        for service in &self.services {
+            service.performer.cluster.close();
+            #[cfg(feature = "ssh")]
+            for server in &service.servers {
+                server.close();
+            }
+        }
     }
 
     /// Different things that can be asked at the same moment: checks on the pool and kept sessions.
@@ -181,7 +201,9 @@ fn service_part(service: &config::Service, means: &Means) -> Result<ServicePart,
             cluster.insert(ServerId(id), server);
         }
         #[cfg(feature = "ssh")]
-        let ssh = |server: &config::Server| ssh_target(server).map(|target| Arc::new(SshHost::new(target, Arc::clone(&means.addresses))));
+        let ssh = |server: &config::Server| {
+            ssh_target(server).map(|target| Arc::new(SshHost::new(target, Arc::clone(&means.addresses))))
+        };
         #[cfg(feature = "ssh")]
         let (action_ssh, survey_ssh) = (ssh(server), ssh(server));
         #[cfg(feature = "ssh")]
@@ -199,6 +221,8 @@ fn service_part(service: &config::Service, means: &Means) -> Result<ServicePart,
             survey: survey_ssh.as_ref().map(control),
             #[cfg(feature = "ssh")]
             action_ssh,
+            #[cfg(feature = "ssh")]
+            survey_ssh,
         });
     }
     let checks = service.all_checks().iter().map(|check| check_part(service, check, means)).collect::<Result<Vec<_>, _>>()?;

@@ -138,7 +138,24 @@ pub(crate) struct Journal {
 impl Journal {
     /// Opens the journal of a state directory and replays it. Whatever is wrong is kept as the reason why it cannot be written.
     pub(crate) fn open(directory: &Path) -> Journal {
-        let mut journal = Journal {
+        let mut journal = Journal::empty(directory);
+        journal.replay();
+        if journal.refused.is_none() {
+            journal.mend();
+        }
+        journal
+    }
+
+    /// The journal of a state directory that could not be locked: read as far as it can be, never written.
+    pub(crate) fn read_only(directory: &Path, reason: String) -> Journal {
+        let mut journal = Journal::empty(directory);
+        journal.replay();
+        journal.refused = Some(reason);
+        journal
+    }
+
+    fn empty(directory: &Path) -> Journal {
+        Journal {
             directory: directory.to_owned(),
             file: None,
             length: 0,
@@ -148,12 +165,7 @@ impl Journal {
             broken: None,
             note: None,
             rotate_at: ROTATE,
-        };
-        journal.replay();
-        if journal.refused.is_none() {
-            journal.mend();
         }
-        journal
     }
 
     /// Where it is.
