@@ -1,6 +1,7 @@
 //! The managed route against real HAProxy processes, and against a fake one for answers no real one gives.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -142,14 +143,14 @@ impl Haproxy {
 
     fn config(&self, servers: &[String]) -> String {
         let folder = self.folder.path().display();
-        let servers: String = servers.iter().map(|server| format!("  server {server}\n")).collect();
+        let servers = servers.join("\n  server ");
         format!(
             "global\n  maxconn 100\n  stats socket {folder}/admin.sock mode 666 level admin\n  \
              stats socket {folder}/operator.sock mode 666 level operator\n  \
              stats socket ipv4@127.0.0.1:{} level admin\n\
              defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
              frontend pg\n  bind 127.0.0.1:{}\n  default_backend pg\n\
-             backend pg\n{servers}",
+             backend pg\n  server {servers}\n",
             self.admin, self.front
         )
     }
@@ -484,13 +485,14 @@ fn a_haproxy_that_forgot_everything_in_a_reload_is_noticed_and_told_again() {
 fn a_socket_that_is_gone_for_the_moment_of_a_reload_is_tried_again() {
     let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
     let haproxy = Haproxy::start(&pair(&alpha, &beta));
+    let socket = haproxy.path("admin.sock");
     let fake = Fake::start(move |nth, line, stream| {
         // Twice as HAProxy dies: once at once, once in the middle of the answer. Then the new one is there.
         match nth {
             0 => {}
             1 => drop(stream.write_all(b"1\n# be_id")),
             _ => {
-                let mut real = UnixStream::connect(haproxy.path("admin.sock")).unwrap();
+                let mut real = UnixStream::connect(&socket).unwrap();
                 real.write_all(line.as_bytes()).unwrap();
                 std::io::copy(&mut real, stream).unwrap();
             }
@@ -555,12 +557,12 @@ fn a_haproxy_with_columns_in_another_order_that_drips_its_answers_is_understood(
                 "show servers state pg" => {
                     let admin = u8::from(maint);
                     answer.push_str("1\n# srv_new srv_iweight srv_uweight srv_admin_state srv_op_state srv_name be_name\n");
-                    answer.push_str(&format!("- 1 9 {admin} 2 db1 pg\n- 1 1 1 0 db2 pg\n\n"));
+                    let _ = write!(answer, "- 1 9 {admin} 2 db1 pg\n- 1 1 1 0 db2 pg\n\n");
                 }
                 "show stat pg 4 -1" => {
                     let status = if maint { "MAINT" } else { "UP" };
                     answer.push_str("# scur,new,status,svname,pxname\n");
-                    answer.push_str(&format!("0,\"a, \"\"b\"\"\",{status},db1,pg\n0,,MAINT,db2,pg\n\n"));
+                    let _ = write!(answer, "0,\"a, \"\"b\"\"\",{status},db1,pg\n0,,MAINT,db2,pg\n\n");
                 }
                 "set server pg/db1 state maint" => {
                     maint = true;
@@ -606,7 +608,7 @@ fn answers_no_haproxy_gives_are_errors_with_a_name() {
 
 #[test]
 fn an_endless_answer_is_cut_off() {
-    let fake = Fake::start(|_, _, stream| while stream.write_all(&[b'x'; 65536]).is_ok() {});
+    let fake = Fake::start(|_, _, stream| while stream.write_all(&[b'x'; 8192]).is_ok() {});
     assert!(matches!(fake.ask(&[Command::ShowLevel], deadline()), Err(Error::TooLong { .. })));
 }
 

@@ -146,7 +146,8 @@ fn nothing_is_left_of_a_lab_with_frozen_servers_and_orphans() {
     let mut orphan = lab.command("setsid");
     orphan.args(["--fork", "sleep", "1000"]);
     lab.run("orphan", orphan, WATCHDOG).unwrap();
-    assert!(working_in(&dir).iter().any(|seen| seen.name == "sleep"));
+    let there = || working_in(&dir).iter().any(|seen| seen.name == "sleep").then_some(());
+    wait_until("the orphan runs", WATCHDOG, || Ok(there())).unwrap();
     drop(server);
     drop(lab);
     assert_nothing_left(&dir);

@@ -196,7 +196,7 @@ impl Player {
             ["route", works] => self.world().route_works = *works == "works",
             ["partitioned"] => self.world().partitioned = true,
             ["writes", rate] => self.world().write_rate = rate.parse().expect("bytes per second"),
-            ["sync", names] => self.world().sync_names = (*names).to_owned(),
+            ["sync", names] => (*names).clone_into(&mut self.world().sync_names),
             ["commits_wait"] => self.world().commits_wait = true,
             ["stuck", stuck, workers] => {
                 let (stuck_workers, workers) = (stuck.parse().expect("a number"), workers.parse().expect("a number"));
@@ -251,7 +251,7 @@ impl Player {
                     service.state.word(),
                     service.primary.map_or("none".to_owned(), name)
                 );
-                world.note(line);
+                world.note(&line);
             }
             other => panic!("no command {other:?}"),
         }
@@ -309,5 +309,5 @@ impl Player {
 }
 
 fn parse(text: &str) -> Span {
-    humantime::parse_duration(text).map(Span::from).unwrap_or_else(|error| panic!("{text}: {error}"))
+    humantime::parse_duration(text).map_or_else(|error| panic!("{text}: {error}"), Span::from)
 }

@@ -58,8 +58,8 @@ impl HostControl {
     /// What the host says about the server's processes; with `ask_local` also what `pg_isready` gets there (up to 1 s more).
     /// Changes nothing.
     ///
-    /// A postmaster that is not [`ProcessState::Gone`] was seen in the data directory: this confirms the host's view
-    /// (`view_confirmed` of [`HostControl::fence`]).
+    /// A postmaster that is not [`ProcessState::Gone`] together with attachments to its shared memory confirms the host's
+    /// view (`view_confirmed` of [`HostControl::fence`]): its processes and its segment show here.
     ///
     /// # Errors
     /// When the host could not be asked, answered nonsense, or cannot see the server's processes. Never has an effect.
@@ -316,7 +316,10 @@ impl Hearing {
     fn take(&mut self, line: &str) {
         // A login script may chat before; nothing may follow the end.
         if !self.greeted || self.complete {
-            self.greeted |= line == GREETING;
+            if line == GREETING {
+                self.greeted = true;
+                self.since = Instant::now();
+            }
             return;
         }
         let Some((key, value)) = line.split_once('=') else { return };
@@ -401,7 +404,7 @@ impl Answer {
         };
         let shm_attached = match self.value("shm") {
             // Processes that live, and no segment: it is in another namespace, so nothing is known about it.
-            "gone" if postmaster != ProcessState::Gone => None,
+            "gone" if postmaster != ProcessState::Gone || others > 0 => None,
             "gone" => Some(0),
             number => number.parse().ok(),
         };
@@ -564,5 +567,82 @@ impl Answer {
             );
         }
         findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::time::Mono;
+
+    fn heard(text: &str) -> Answer {
+        let mut hearing = Hearing::new();
+        // In small pieces, as a network may bring it.
+        for piece in text.as_bytes().chunks(7) {
+            hearing.hear(piece);
+        }
+        assert!(hearing.greeted && hearing.complete, "{text}");
+        hearing.answer
+    }
+
+    #[test]
+    fn chatter_before_and_lines_from_a_later_version_do_no_harm() {
+        let answer = heard(
+            "Welcome to db1!\npostmaster=running\nfailover-host=1\r\nweather=fine\nno equals sign\npostmaster=gone\npid=7\n\
+             others=2\nstopped=1\nshm=2\nlocal=silent\nend=ok\nothers=99\n",
+        );
+        let word = answer.word(Mono::ZERO).unwrap();
+        assert_eq!((word.postmaster, word.others, word.stopped, word.shm_attached), (ProcessState::Gone, 2, 1, Some(2)));
+        assert_eq!(word.local_answer, LocalAnswer::Silent);
+        assert_eq!(
+            word.message,
+            "the postmaster 7 is gone, 2 other processes, 1 stopped, 2 attached to the shared memory, pg_isready: no answer"
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_not_proven() {
+        let level = |lines: &str, view_confirmed| {
+            heard(&format!("failover-host=1\n{lines}end=ok\n")).fence(view_confirmed).map(|report| report.level)
+        };
+        assert_eq!(level("proof=ok\nview=seen\n", false), Ok(FenceLevel::ProvenStopped));
+        assert_eq!(level("proof=ok\nview=segment\n", false), Ok(FenceLevel::ProvenStopped));
+        assert_eq!(level("proof=ok\nview=unseen\n", true), Ok(FenceLevel::ProvenStopped));
+        assert_eq!(level("proof=ok\nview=unseen\n", false), Ok(FenceLevel::None));
+        assert_eq!(level("proof=ok\n", false), Ok(FenceLevel::None));
+        assert_eq!(level("proof=failed\nview=killed\n", true), Ok(FenceLevel::None));
+        assert!(level("view=killed\n", true).is_err());
+        assert!(heard("failover-host=1\nend=ok\n").word(Mono::ZERO).is_err());
+        let hidden = heard("failover-host=1\npostmaster=gone\nothers=0\nstopped=0\nhidden=7\nend=ok\n");
+        assert!(hidden.word(Mono::ZERO).unwrap_err().message.contains("process 7"));
+        // Live processes whose segment does not show: another namespace, so nothing is known about it.
+        let contained = heard("failover-host=1\npostmaster=running\npid=1\nothers=5\nstopped=0\nshm=gone\nend=ok\n");
+        assert_eq!(contained.word(Mono::ZERO).unwrap().shm_attached, None);
+    }
+
+    #[test]
+    fn each_trouble_has_its_finding_and_a_healthy_host_has_none() {
+        let healthy = "failover-host=1\npostmaster=running\nsignal=1\nshm=6\nwritable=1\npg_ctl=/b/pg_ctl\npg_isready=/b/pg_isready\n\
+             timeout=/usr/bin/timeout\nuid=101\nfree_kib=72922972\nend=ok\n";
+        let codes = |from: &str, to: &str| {
+            let findings = heard(&healthy.replace(from, to)).findings("/data");
+            findings.into_iter().map(|finding| (finding.code, finding.blocking)).collect::<Vec<_>>()
+        };
+        assert_eq!(codes("", ""), []);
+        for (from, to, code, blocking) in [
+            ("signal=1", "signal=0", "host_cannot_signal", true),
+            ("shm=6", "shm=gone", "host_segment_hidden", true),
+            ("postmaster=running", "postmaster=gone", "host_sees_no_postmaster", false),
+            ("writable=1", "writable=0", "host_data_dir_not_writable", false),
+            ("pg_ctl=/b/pg_ctl", "pg_ctl=", "host_pg_ctl_missing", false),
+            ("pg_isready=/b/pg_isready", "", "host_pg_isready_missing", false),
+            ("timeout=/usr/bin/timeout", "timeout=", "host_timeout_missing", false),
+            ("uid=101", "uid=0", "host_root_login", false),
+            ("free_kib=72922972", "free_kib=1000", "host_disk_nearly_full", false),
+            ("end=ok", "recovery_signal=1\nend=ok", "host_recovery_signal", false),
+            ("end=ok", "marker=1\nend=ok", "host_fence_marker", false),
+        ] {
+            assert_eq!(codes(from, to), [(code.to_owned(), blocking)], "{to}");
+        }
     }
 }

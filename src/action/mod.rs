@@ -1,6 +1,343 @@
-//! Effects on the world, each step idempotent.
+//! Effects on the world, each step idempotent. The [`Performer`] of a service knows which part carries out which action.
 
 pub mod command;
 #[cfg(feature = "ssh")]
 pub mod host;
+pub mod postgres;
 pub mod route;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::PromoteMethod;
+use crate::core::id::{Generation, ServerId};
+use crate::core::output::{Action, Failure, FailureKind, Report};
+use crate::core::sample::{FenceLevel, FenceReport, RouteInstance, Rung};
+use crate::core::time::Span;
+use crate::wire::deadline::{Cancel, Deadline};
+use crate::wire::postgres::Endpoint;
+
+use command::{PreCheck, Subject};
+#[cfg(feature = "ssh")]
+use host::HostControl;
+use postgres::{Cluster, Promotion};
+use route::Route;
+
+/// A step that the embedding program carries out itself.
+pub trait StandIn: Send + Sync {
+    /// True when the program wants to carry out this step.
+    fn takes(&self, step: &str) -> bool;
+
+    /// Carries it out, within the deadline.
+    ///
+    /// # Errors
+    /// Why it was not done, and whether an effect is excluded.
+    fn carry_out(&self, step: &str, subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure>;
+}
+
+/// A server as its actions see it.
+pub struct Server {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its host, for commands.
+    pub host: String,
+    /// Its port, for commands.
+    pub port: u16,
+    /// Its host over SSH, where that is configured.
+    #[cfg(feature = "ssh")]
+    pub control: Option<HostControl>,
+}
+
+/// Carries out the actions of one service.
+pub struct Performer {
+    /// The service's name.
+    pub service: String,
+    /// Its servers, by their places.
+    pub servers: Vec<Server>,
+    /// The same servers over SQL.
+    pub cluster: Cluster,
+    /// Where its traffic goes through.
+    pub route: Route,
+    /// Addresses through which the traffic is verified.
+    pub verify: Vec<Endpoint>,
+    /// How a standby is promoted.
+    pub promote: PromoteMethod,
+    /// The command of [`PromoteMethod::Command`].
+    pub promote_command: Vec<String>,
+    /// `fence.command`; empty where there is none.
+    pub fence_command: Vec<String>,
+    /// Its own deadline.
+    pub fence_command_timeout: Duration,
+    /// What must succeed before anything is changed.
+    pub pre_checks: Vec<PreCheck>,
+    /// What the embedding program does itself.
+    pub stand_in: Arc<dyn StandIn>,
+}
+
+const RELOADED: &str = "the configuration was reloaded meanwhile: try again";
+
+impl Performer {
+    /// Carries out one action. Over by the deadline, and at once when cancelled.
+    ///
+    /// # Errors
+    /// What failed, where, what to do about it, and whether an effect is excluded.
+    pub fn perform(
+        &self,
+        action: &Action,
+        generation: Generation,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Report, Failure> {
+        let subject = self.subject(action.server(), generation);
+        let step = action.name();
+        match action {
+            Action::AskHost { server, ask_local } => self.ask_host(*server, *ask_local, deadline, cancel),
+            Action::PreChecks => {
+                let mut said = Vec::new();
+                if self.stand_in.takes(step) {
+                    said.push(self.stand_in.carry_out(step, &subject, deadline, cancel)?);
+                }
+                said.push(command::pre_checks(&self.pre_checks, &subject, deadline, cancel)?);
+                Ok(Report::Done { message: said.join("; ") })
+            }
+            Action::RouteOut { server } => self
+                .route(step, &subject, deadline, cancel, |route| route.take_out(&self.server(*server)?.name, deadline, cancel)),
+            Action::RouteRestore { server } => {
+                self.route(step, &subject, deadline, cancel, |route| route.restore(&self.server(*server)?.name, deadline, cancel))
+            }
+            Action::RouteIn { server } => self
+                .route(step, &subject, deadline, cancel, |route| route.bring_in(&self.server(*server)?.name, deadline, cancel)),
+            Action::Fence { server, require, hung, unreachable, view_confirmed } => {
+                let want = Want { require: *require, hung: *hung, unreachable: *unreachable, view_confirmed: *view_confirmed };
+                self.fence(*server, want, &subject, deadline, cancel).map(Report::Fence)
+            }
+            Action::FenceUndo { server } => self.fence_undo(*server, deadline, cancel),
+            Action::ProveFence { server, view_confirmed } => self.prove(*server, *view_confirmed, deadline, cancel),
+            Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
+            Action::Promote { server, system_id, old_timeline } => {
+                self.promote(*server, *system_id, *old_timeline, &subject, deadline, cancel)
+            }
+            Action::ReadRole { server } => self.cluster.read_role(*server, deadline, cancel),
+            Action::VerifyData { server, system_id, old_timeline } => {
+                self.cluster.verify_data(*server, *system_id, *old_timeline, deadline, cancel)
+            }
+            Action::OpenSyncGate { server } => self.cluster.open_sync_gate(*server, deadline, cancel),
+            Action::VerifyTraffic { server, system_id, timeline } => {
+                self.cluster.verify_traffic(*server, *system_id, *timeline, &self.verify, deadline, cancel)
+            }
+        }
+    }
+
+    fn subject(&self, server: Option<ServerId>, generation: Generation) -> Subject {
+        let server = server.and_then(|id| self.servers.get(usize::from(id.0)));
+        Subject {
+            service: self.service.clone(),
+            server: server.map_or_else(String::new, |server| server.name.clone()),
+            host: server.map_or_else(String::new, |server| server.host.clone()),
+            port: server.map_or(0, |server| server.port),
+            generation: generation.0,
+        }
+    }
+
+    fn server(&self, id: ServerId) -> Result<&Server, Failure> {
+        self.servers
+            .get(usize::from(id.0))
+            .ok_or_else(|| Failure::no_effect(format!("there is no server number {id} in {}", self.service), RELOADED))
+    }
+
+    #[cfg(feature = "ssh")]
+    fn control(&self, id: ServerId) -> Result<&HostControl, Failure> {
+        let server = self.server(id)?;
+        server.control.as_ref().ok_or_else(|| no_ssh(&server.name))
+    }
+
+    fn route(
+        &self,
+        step: &str,
+        subject: &Subject,
+        deadline: Deadline,
+        cancel: &Cancel,
+        run: impl FnOnce(&Route) -> Result<Vec<RouteInstance>, Failure>,
+    ) -> Result<Report, Failure> {
+        let mut instances = Vec::new();
+        if self.stand_in.takes(step) {
+            let said = self.stand_in.carry_out(step, subject, deadline, cancel)?;
+            instances.push(RouteInstance { name: "host program".to_owned(), result: Ok(said) });
+        }
+        if self.route.instances() > 0 {
+            instances.append(&mut run(&self.route)?);
+        }
+        if instances.is_empty() {
+            let message = format!("{} has no managed route", self.service);
+            return Err(Failure::no_effect(message, "configure services.route.haproxy"));
+        }
+        Ok(Report::Route(instances))
+    }
+
+    #[cfg(feature = "ssh")]
+    fn ask_host(&self, server: ServerId, ask_local: bool, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+        self.control(server)?.word(ask_local, deadline, cancel).map(Report::Host)
+    }
+
+    #[cfg(feature = "ssh")]
+    fn prove(&self, server: ServerId, view_confirmed: bool, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+        self.control(server)?.prove(view_confirmed, deadline, cancel).map(Report::Fence)
+    }
+
+    #[cfg(feature = "ssh")]
+    fn fence_undo(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+        let message = match &self.server(server)?.control {
+            Some(control) => control.undo(deadline, cancel)?,
+            None => NOTHING_TO_UNDO.to_owned(),
+        };
+        Ok(Report::Done { message })
+    }
+
+    #[cfg(not(feature = "ssh"))]
+    fn ask_host(&self, server: ServerId, _: bool, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
+        Err(no_ssh(&self.server(server)?.name))
+    }
+
+    #[cfg(not(feature = "ssh"))]
+    fn prove(&self, server: ServerId, _: bool, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
+        Err(no_ssh(&self.server(server)?.name))
+    }
+
+    #[cfg(not(feature = "ssh"))]
+    fn fence_undo(&self, server: ServerId, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
+        self.server(server)?;
+        Ok(Report::Done { message: NOTHING_TO_UNDO.to_owned() })
+    }
+
+    #[cfg(feature = "ssh")]
+    fn ladder(&self, server: ServerId, want: Want, deadline: Deadline, cancel: &Cancel) -> Result<FenceReport, Failure> {
+        self.control(server)?.fence(want.require, want.hung, want.view_confirmed, deadline, cancel)
+    }
+
+    #[cfg(not(feature = "ssh"))]
+    fn ladder(&self, server: ServerId, _: Want, _: Deadline, _: &Cancel) -> Result<FenceReport, Failure> {
+        Err(no_ssh(&self.server(server)?.name))
+    }
+
+    fn can_cut_power(&self) -> bool {
+        !self.fence_command.is_empty() || self.stand_in.takes("fence")
+    }
+
+    /// Level 4: by the host program, or by `fence.command`.
+    fn cut_power(&self, subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<FenceReport, Failure> {
+        let deadline = deadline.at_most(self.fence_command_timeout);
+        if !self.stand_in.takes("fence") {
+            return command::fence(&self.fence_command, subject, deadline, cancel);
+        }
+        let before = deadline.remaining();
+        let note = self.stand_in.carry_out("fence", subject, deadline, cancel)?;
+        let took = Span::from(before.saturating_sub(deadline.remaining()));
+        let proof = format!("the host program says that {} is cut off: {note}", subject.server);
+        let rungs = vec![Rung { name: "command".to_owned(), ok: true, took, note }];
+        Ok(FenceReport { level: FenceLevel::PowerOff, guard_placed: false, rungs, proof })
+    }
+
+    /// The ladder over SSH, and power or volume where that is not enough (rules 26, 31).
+    fn fence(
+        &self,
+        server: ServerId,
+        want: Want,
+        subject: &Subject,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<FenceReport, Failure> {
+        let name = &self.server(server)?.name;
+        if !self.can_cut_power() {
+            if want.unreachable {
+                return Err(Failure::no_effect(
+                    format!("the host of {name} does not answer, and no fence.command is configured"),
+                    "configure services.fence.command, or cut the server off by hand and then force the failover",
+                ));
+            }
+            return self.ladder(server, want, deadline, cancel);
+        }
+        if want.unreachable || want.require >= FenceLevel::PowerOff {
+            return self.cut_power(subject, deadline, cancel);
+        }
+        // The command keeps its time whatever the ladder takes, up to a half of it all.
+        let all = deadline.remaining();
+        let kept = self.fence_command_timeout.min(all / 2);
+        let climbed = self.ladder(server, want, deadline.at_most(all - kept), cancel);
+        match climbed {
+            Ok(report) if report.level >= want.require => Ok(report),
+            Err(failure) if failure.kind == FailureKind::Cancelled => Err(failure),
+            climbed => {
+                let mut report = self.cut_power(subject, deadline, cancel).map_err(|failure| after(&climbed, failure))?;
+                match climbed {
+                    Ok(ladder) => {
+                        report.guard_placed = ladder.guard_placed;
+                        report.rungs.splice(0..0, ladder.rungs);
+                    }
+                    Err(failure) => {
+                        // Whether the guard was placed is not known; its removal finds out.
+                        report.guard_placed = failure.kind != FailureKind::NoEffect;
+                        let rung = Rung { name: "ssh".to_owned(), ok: false, took: Span::ZERO, note: failure.message };
+                        report.rungs.insert(0, rung);
+                    }
+                }
+                Ok(report)
+            }
+        }
+    }
+
+    fn promote(
+        &self,
+        server: ServerId,
+        system_id: u64,
+        old_timeline: u32,
+        subject: &Subject,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Report, Failure> {
+        let by_program = |deadline: Deadline, cancel: &Cancel| self.stand_in.carry_out("promote", subject, deadline, cancel);
+        let by_command = |deadline: Deadline, cancel: &Cancel| command::promote(&self.promote_command, subject, deadline, cancel);
+        let promotion = if self.stand_in.takes("promote") {
+            Promotion::Command(&by_program)
+        } else {
+            match self.promote {
+                PromoteMethod::PgPromote => Promotion::Sql,
+                #[cfg(feature = "ssh")]
+                PromoteMethod::PgCtl => Promotion::PgCtl(self.control(server)?),
+                #[cfg(not(feature = "ssh"))]
+                PromoteMethod::PgCtl => return Err(no_ssh(&self.server(server)?.name)),
+                PromoteMethod::Command => Promotion::Command(&by_command),
+            }
+        };
+        self.cluster.promote(server, promotion, system_id, old_timeline, deadline, cancel)
+    }
+}
+
+/// What is wanted of a fence.
+#[derive(Clone, Copy)]
+struct Want {
+    require: FenceLevel,
+    #[cfg_attr(not(feature = "ssh"), expect(dead_code))]
+    hung: bool,
+    unreachable: bool,
+    #[cfg_attr(not(feature = "ssh"), expect(dead_code))]
+    view_confirmed: bool,
+}
+
+const NOTHING_TO_UNDO: &str = "no SSH is configured, so the fence left nothing on the host";
+
+fn no_ssh(name: &str) -> Failure {
+    Failure::no_effect(
+        format!("no SSH is configured for {name}: its host cannot be asked"),
+        "configure services.ssh and data_dir",
+    )
+}
+
+/// A failure of the last resort, with what was tried before it. If anything may have had an effect, the whole may have.
+fn after(climbed: &Result<FenceReport, Failure>, last: Failure) -> Failure {
+    let (before, clean) = match climbed {
+        Ok(report) => (format!("level {} by SSH ({})", report.level.number(), report.proof), false),
+        Err(failure) => (failure.message.clone(), failure.kind == FailureKind::NoEffect),
+    };
+    let kind = if clean || last.kind != FailureKind::NoEffect { last.kind } else { FailureKind::Unknown };
+    Failure { kind, message: format!("{before}; then {}", last.message), remedy: last.remedy }
+}

@@ -94,6 +94,8 @@ struct Job<'a> {
     client: Client<'a>,
     /// Something may have been changed there.
     touched: Cell<bool>,
+    /// The state that was read back last and was not the one asked for.
+    seen: Cell<Option<String>>,
 }
 
 /// Why an operation failed on one instance, and whether it may have changed something before.
@@ -165,8 +167,8 @@ impl Route {
     ) -> Vec<Result<T, Fault>> {
         let run = |index: usize, target: &HaproxyTarget| {
             let client = Client { endpoint: &target.endpoint, addresses: &*self.addresses, deadline, cancel };
-            let job = Job { index, target, client, touched: Cell::new(false) };
-            again(&job, || work(&job)).map_err(|error| Fault { error, touched: job.touched.get() })
+            let job = Job { index, target, client, touched: Cell::new(false), seen: Cell::new(None) };
+            again(&job, || work(&job)).map_err(|error| job.fault(error))
         };
         if let [target] = self.targets.as_slice() {
             return vec![run(0, target)];
@@ -243,7 +245,7 @@ impl Route {
                 });
             }
             ended = ended.max(Some(row.sessions));
-            patience.wait(&job.client, || format!("{backend}/{name} {}, {} sessions", row.status, row.sessions))?;
+            patience.wait(job, format!("{backend}/{name} {}, {} sessions", row.status, row.sessions))?;
         }
     }
 
@@ -280,7 +282,7 @@ impl Route {
                 let note = if before.is_some() { "as before" } else { "nothing remembered" };
                 return Ok(format!("{backend}/{name} {}, weight {}, {note}", admin.word(), row.weight));
             }
-            patience.wait(&job.client, || format!("{backend}/{name} {}, weight {}", row.admin.word(), row.weight))?;
+            patience.wait(job, format!("{backend}/{name} {}, weight {}", row.admin.word(), row.weight))?;
         }
     }
 
@@ -346,13 +348,11 @@ impl Route {
                 job.run(&[up])?;
                 healed = true;
             }
-            patience.wait(&job.client, || {
-                let mut seen = format!("{backend}/{name} {}, weight {}", row.status, state.weight);
-                for other in &rest {
-                    let _ = write!(seen, "; {} {}, {} sessions", other.server, other.status, other.sessions);
-                }
-                seen
-            })?;
+            let mut seen = format!("{backend}/{name} {}, weight {}", row.status, state.weight);
+            for other in &rest {
+                let _ = write!(seen, "; {} {}, {} sessions", other.server, other.status, other.sessions);
+            }
+            patience.wait(job, seen)?;
         }
     }
 }
@@ -416,6 +416,15 @@ impl Job<'_> {
         })
     }
 
+    /// When the time is over in the middle of another look, what was seen says more than where it ended.
+    fn fault(&self, error: Error) -> Fault {
+        let error = match (error, self.seen.take()) {
+            (Error::TimedOut { endpoint, .. }, Some(seen)) => Error::NotProven { endpoint, seen },
+            (error, _) => error,
+        };
+        Fault { error, touched: self.touched.get() }
+    }
+
     fn replies(&self, commands: &[Command<'_>]) -> Result<Vec<String>, Error> {
         let outcome = self.client.replies(commands);
         let touched = match &outcome {
@@ -466,11 +475,14 @@ impl Job<'_> {
 struct Patience(Duration);
 
 impl Patience {
-    fn wait(&mut self, client: &Client<'_>, seen: impl Fn() -> String) -> Result<(), Error> {
-        let ended = client.cancel.pause(self.0, client.deadline);
+    fn wait(&mut self, job: &Job<'_>, seen: String) -> Result<(), Error> {
+        job.seen.set(Some(seen));
+        let ended = job.client.cancel.pause(self.0, job.client.deadline);
         self.0 = (self.0 * 2).min(LAST_LOOK);
         ended.map_err(|why| match why {
-            Interrupted::TimedOut => Error::NotProven { endpoint: client.endpoint.to_string(), seen: seen() },
+            Interrupted::TimedOut => {
+                Error::TimedOut { endpoint: job.client.endpoint.to_string(), during: "the wait for the state asked for" }
+            }
             Interrupted::Cancelled => Error::Cancelled,
         })
     }

@@ -25,7 +25,7 @@ use super::{Check, Context};
 use crate::config::secret::Secret;
 use crate::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
-use crate::wire::stream::{Stream, interrupted};
+use crate::wire::socket::{Stream, interrupted};
 
 /// Redirects that may be followed at most.
 pub const REDIRECT_LIMIT: u32 = 10;
@@ -33,8 +33,8 @@ pub const REDIRECT_LIMIT: u32 = 10;
 /// Bytes of a status line and headers together.
 const HEADER_LIMIT: usize = 64 * 1024;
 
-/// What to ask, and what the right answer is.
-#[derive(Clone, Debug)]
+/// What to ask, and what the right answer is. Its `Debug` shows neither passwords nor header values.
+#[derive(Clone)]
 pub struct HttpParams {
     /// `http://` or `https://`. User and password in it are sent as basic authentication and never shown.
     pub url: String,
@@ -72,6 +72,13 @@ impl HttpParams {
             server_name: None,
             ca_file: None,
         }
+    }
+}
+
+impl fmt::Debug for HttpParams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.parse().map_or_else(|_| "not a URL".to_owned(), |url| shown(&url));
+        f.debug_struct("HttpParams").field("url", &url).field("method", &self.method).finish_non_exhaustive()
     }
 }
 
@@ -317,10 +324,16 @@ fn host_and_port(url: &Uri) -> Result<(String, u16), String> {
         Some(scheme) if *scheme == Scheme::HTTPS => 443,
         _ => return Err("the URL does not begin with http:// or https://".to_owned()),
     };
-    match url.host() {
-        Some(host) if !host.is_empty() => Ok((host.trim_matches(['[', ']']).to_owned(), url.port_u16().unwrap_or(default))),
-        _ => Err("the URL names no host".to_owned()),
+    let host = url.host().unwrap_or_default();
+    if host.is_empty() {
+        return Err("the URL names no host".to_owned());
     }
+    // What stands behind the host and is no port is not an error of the URL's grammar, and would be ignored.
+    let named = url.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or_default());
+    if named.len() > host.len() && url.port_u16().is_none_or(|port| port == 0) {
+        return Err("the URL's port is not a number from 1 to 65535".to_owned());
+    }
+    Ok((host.trim_matches(['[', ']']).to_owned(), url.port_u16().unwrap_or(default)))
 }
 
 fn with_authority(url: &Uri, name: &str) -> Result<Uri, String> {
@@ -333,7 +346,9 @@ fn with_authority(url: &Uri, name: &str) -> Result<Uri, String> {
     }
     let mut parts = url.clone().into_parts();
     parts.authority = Some(authority.parse().map_err(|_| wrong())?);
-    Uri::from_parts(parts).map_err(|_| wrong())
+    let url = Uri::from_parts(parts).map_err(|_| wrong())?;
+    host_and_port(&url).map_err(|_| wrong())?;
+    Ok(url)
 }
 
 fn same_origin(one: &Uri, other: &Uri) -> bool {

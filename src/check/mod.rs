@@ -1,7 +1,11 @@
 //! Recurring probes of one server each. One file per kind, one method to run it.
 
 pub mod exec;
+pub mod host;
 pub mod http;
+pub mod postgres;
+pub mod scripted;
+pub mod tcp;
 
 use crate::core::observation::{Finding, Verdict};
 use crate::core::sample::Sample;

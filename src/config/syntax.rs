@@ -67,7 +67,6 @@ fn toml_value(value: &DeValue<'_>, places: &Places) -> Value {
             Value::List(items.iter().map(item).collect())
         }
         DeValue::Table(table) => toml_table(table, places),
-        _ => Value::Null,
     }
 }
 

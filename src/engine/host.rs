@@ -1,9 +1,28 @@
 //! Checks and actions written by the embedding program.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::observation::{DownCause, Impairment, UnknownCause, Verdict};
-use crate::core::output::{Failure, Report};
+use parking_lot::Mutex;
+use rustix::event::PollFlags;
+
+use crate::action::StandIn;
+use crate::action::command::Subject;
+use crate::check::host::HostFunction;
+use crate::core::id::{RunId, ServerId, ServiceId};
+use crate::core::input::Input;
+use crate::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
+use crate::core::output::Failure;
+use crate::core::time::Mono;
+use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+
+use super::clock::Clock;
+use super::error::EngineError;
+use super::pool::{Job, JobKind, Pool};
+
+/// The steps a host program may carry out itself.
+pub const STEPS: [&str; 6] = ["pre_checks", "route_out", "route_restore", "fence", "promote", "route_in"];
 
 /// A check the host program is asked to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +35,8 @@ pub struct HostCheck {
     pub server: String,
     /// The check's name.
     pub check: String,
+    /// The name under which it is to be answered; the check's own name where the configuration gives no other.
+    pub function: String,
     /// What is left of its deadline. The core owns the deadline: a later answer changes nothing.
     pub remaining: Duration,
 }
@@ -84,12 +105,331 @@ impl HostAnswer {
 }
 
 impl ActionAnswer {
-    /// As the core understands it, for steps that need no more than "done".
-    pub(crate) fn into_outcome(self) -> Result<Report, Failure> {
+    fn into_outcome(self, step: &str) -> Result<String, Failure> {
+        let remedy = format!("see the host program's own action \"{step}\"");
         match self {
-            ActionAnswer::Done(message) => Ok(Report::Done { message }),
-            ActionAnswer::NoEffect(message) => Err(Failure::no_effect(message, "see the host program's own action")),
-            ActionAnswer::Unknown(message) => Err(Failure::unknown(message, "see the host program's own action")),
+            ActionAnswer::Done(message) => Ok(message),
+            ActionAnswer::NoEffect(message) => Err(Failure::no_effect(message, remedy)),
+            ActionAnswer::Unknown(message) => Err(Failure::unknown(message, remedy)),
         }
+    }
+}
+
+/// What a host program registers for a step.
+pub(crate) type ActionFunction = dyn Fn(&HostAction) -> ActionAnswer + Send + Sync;
+/// Tells the host program about a task: a check or an action.
+pub(crate) type Announce = dyn Fn(&Task) + Send + Sync;
+
+/// A task for the host program.
+#[derive(Clone, Debug)]
+pub(crate) enum Task {
+    Check(HostCheck),
+    Action(HostAction),
+}
+
+/// The tasks given to the host program, and the functions it registered.
+#[derive(Default)]
+pub(crate) struct HostLane(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    last: u64,
+    open: BTreeMap<u64, Open>,
+    checks: BTreeMap<String, Arc<HostFunction>>,
+    actions: BTreeMap<String, Option<Arc<ActionFunction>>>,
+    /// The threads that run registered functions; there are none where nothing is registered.
+    pool: Option<Pool>,
+    announce: Option<Arc<Announce>>,
+}
+
+enum Open {
+    Check { run: RunId, began: Mono },
+    Action { answer: Arc<Mutex<Option<ActionAnswer>>>, answered: Cancel },
+}
+
+impl HostLane {
+    pub(crate) fn register_check(&self, name: &str, function: Arc<HostFunction>) {
+        self.0.lock().checks.insert(name.to_owned(), function);
+    }
+
+    /// `None`: the step becomes a task event.
+    pub(crate) fn register_action(&self, step: &str, function: Option<Arc<ActionFunction>>) -> Result<(), EngineError> {
+        if !STEPS.contains(&step) {
+            let known = STEPS.join(", ");
+            return Err(EngineError::InvalidArgument(format!("\"{step}\" is no step a host program can take over: {known}")));
+        }
+        self.0.lock().actions.insert(step.to_owned(), function);
+        Ok(())
+    }
+
+    /// The function registered for checks of this name.
+    pub(crate) fn function(&self, name: &str) -> Option<Arc<HostFunction>> {
+        self.0.lock().checks.get(name).cloned()
+    }
+
+    /// The steps that were taken over.
+    pub(crate) fn steps(&self) -> BTreeSet<String> {
+        self.0.lock().actions.keys().cloned().collect()
+    }
+
+    /// How many functions are registered.
+    pub(crate) fn functions(&self) -> usize {
+        let state = self.0.lock();
+        state.checks.len() + state.actions.values().flatten().count()
+    }
+
+    /// From now on tasks are announced by `announce`, and functions run on `pool`.
+    pub(crate) fn open(&self, pool: Option<Pool>, announce: Arc<Announce>) {
+        let mut state = self.0.lock();
+        state.pool = pool;
+        state.announce = Some(announce);
+    }
+
+    /// Every open task is cancelled, and no more are given out.
+    pub(crate) fn close(&self) {
+        let mut state = self.0.lock();
+        state.announce = None;
+        state.pool = None;
+        for open in std::mem::take(&mut state.open).into_values() {
+            if let Open::Action { answered, .. } = open {
+                answered.cancel();
+            }
+        }
+    }
+
+    /// Gives a check for which no function is registered to the host program as a task.
+    pub(crate) fn announce_check(&self, run: RunId, began: Mono, question: HostCheck) {
+        let mut state = self.0.lock();
+        let Some(announce) = state.announce.clone() else { return };
+        let task = state.take_number();
+        state.open.insert(task, Open::Check { run, began });
+        drop(state);
+        announce(&Task::Check(HostCheck { task, ..question }));
+    }
+
+    /// Nobody waits for this run any more.
+    pub(crate) fn cancel(&self, run: RunId) {
+        self.0.lock().open.retain(|_, open| !matches!(open, Open::Check { run: open, .. } if *open == run));
+    }
+
+    /// The host program's answer to a task: an input for the core, if it is one.
+    pub(crate) fn complete(&self, task: u64, answer: TaskAnswer, clock: &Clock) -> Result<Option<Input>, EngineError> {
+        let mut state = self.0.lock();
+        let open = state.open.remove(&task).ok_or(EngineError::UnknownTask(task))?;
+        match (open, answer) {
+            (Open::Check { run, began }, TaskAnswer::Check(answer)) => {
+                let (verdict, message) = answer.into_verdict();
+                let finding = Finding { verdict, message, began, latency: clock.now().since(began), sample: None };
+                Ok(Some(Input::CheckFinished { run, finding }))
+            }
+            (Open::Action { answer: place, answered }, TaskAnswer::Action(answer)) => {
+                *place.lock() = Some(answer);
+                answered.cancel();
+                Ok(None)
+            }
+            (open, _) => {
+                let kind = if matches!(open, Open::Check { .. }) { "a check" } else { "an action" };
+                state.open.insert(task, open);
+                Err(EngineError::InvalidArgument(format!("task {task} is {kind}: this answer is of the other kind")))
+            }
+        }
+    }
+
+    /// Has a step carried out by the host program and waits for its answer, no longer than the deadline. The host's own code
+    /// runs on its lane: if it never comes back, only that lane has lost a thread.
+    fn perform(&self, action: HostAction, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+        let step = action.step.clone();
+        let closed = || Failure::cancelled(format!("the engine is stopping: \"{step}\" was not asked of the host program"));
+        let answered = Cancel::new().map_err(|error| {
+            let message = format!("no file descriptor left on our side: {error}");
+            Failure::no_effect(message, "raise the limit of open files (ulimit -n, LimitNOFILE=)")
+        })?;
+        let answer = Arc::new(Mutex::new(None));
+        let mut state = self.0.lock();
+        let announce = state.announce.clone().ok_or_else(closed)?;
+        let function = state.actions.get(&step).cloned().flatten();
+        let pool = state.pool.clone();
+        let task = state.take_number();
+        let action = HostAction { task, ..action };
+        match function.zip(pool) {
+            Some((function, pool)) => {
+                drop(state);
+                let (place, done) = (Arc::clone(&answer), answered.clone());
+                pool.submit(Job {
+                    // Tasks and runs are numbered apart; this one is never looked up.
+                    run: RunId(u64::MAX - task),
+                    kind: JobKind::Check,
+                    target: (ServiceId(u16::MAX), ServerId(u16::MAX)),
+                    deadline,
+                    work: Box::new(move |_, _| {
+                        let give = Give { place, done };
+                        let answer = function(&action);
+                        give.answer(answer);
+                        Input::Tick
+                    }),
+                });
+            }
+            None => {
+                state.open.insert(task, Open::Action { answer: Arc::clone(&answer), answered: answered.clone() });
+                drop(state);
+                announce(&Task::Action(action));
+            }
+        }
+        let waited = cancel.wait_for(std::os::fd::AsFd::as_fd(&answered), PollFlags::IN, deadline);
+        self.0.lock().open.remove(&task);
+        let answer = answer.lock().take();
+        match (answer, waited) {
+            (Some(answer), _) => answer.into_outcome(&step),
+            (None, Err(Interrupted::TimedOut)) => {
+                let message = format!("the host program gave no answer to \"{step}\" in time");
+                Err(Failure::timed_out(message, "answer the task, or allow the step more time"))
+            }
+            (None, _) => Err(Failure::cancelled(format!("\"{step}\" was cancelled while the host program was at it"))),
+        }
+    }
+}
+
+impl State {
+    fn take_number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+}
+
+/// Hands an answer over, also when the function that owed it panicked.
+struct Give {
+    place: Arc<Mutex<Option<ActionAnswer>>>,
+    done: Cancel,
+}
+
+impl Give {
+    fn answer(self, answer: ActionAnswer) {
+        *self.place.lock() = Some(answer);
+    }
+}
+
+impl Drop for Give {
+    fn drop(&mut self) {
+        self.place.lock().get_or_insert_with(|| ActionAnswer::Unknown("the host program's function panicked".to_owned()));
+        self.done.cancel();
+    }
+}
+
+impl StandIn for HostLane {
+    fn takes(&self, step: &str) -> bool {
+        self.0.lock().actions.contains_key(step)
+    }
+
+    fn carry_out(&self, step: &str, subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+        let action = HostAction {
+            task: 0,
+            service: subject.service.clone(),
+            server: (!subject.server.is_empty()).then(|| subject.server.clone()),
+            step: step.to_owned(),
+            generation: subject.generation,
+            remaining: deadline.remaining(),
+        };
+        self.perform(action, deadline, cancel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::threads::Threads;
+    use crossbeam_channel::unbounded;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn subject() -> Subject {
+        Subject { service: "orders".into(), server: "db1".into(), host: "h".into(), port: 1, generation: 7 }
+    }
+
+    fn question() -> HostCheck {
+        HostCheck {
+            task: 0,
+            service: "orders".into(),
+            server: "db1".into(),
+            check: "mine".into(),
+            function: "mine".into(),
+            remaining: LONG,
+        }
+    }
+
+    #[test]
+    fn a_check_task_is_answered_once_and_only_in_time() {
+        let lane = HostLane::default();
+        let (sender, tasks) = unbounded();
+        let announce = move |task: &Task| {
+            let _ = sender.send(task.clone());
+        };
+        lane.open(None, Arc::new(announce));
+        let clock = Clock::start();
+        let next = || match tasks.try_recv().unwrap() {
+            Task::Check(check) => check.task,
+            Task::Action(action) => panic!("{action:?}"),
+        };
+        lane.announce_check(RunId(1), Mono::ZERO, question());
+        let task = next();
+        let wrong = lane.complete(task, TaskAnswer::Action(ActionAnswer::Done(String::new())), &clock);
+        assert!(matches!(wrong, Err(EngineError::InvalidArgument(_))));
+        let answer = || TaskAnswer::Check(HostAnswer::Down("no".into()));
+        let input = lane.complete(task, answer(), &clock).unwrap();
+        assert!(matches!(input, Some(Input::CheckFinished { run: RunId(1), finding }) if finding.verdict.is_failure()));
+        assert!(matches!(lane.complete(task, answer(), &clock), Err(EngineError::UnknownTask(_))));
+        lane.announce_check(RunId(2), Mono::ZERO, question());
+        let late = next();
+        assert_ne!(late, task);
+        lane.cancel(RunId(2));
+        assert!(matches!(lane.complete(late, answer(), &clock), Err(EngineError::UnknownTask(_))));
+    }
+
+    #[test]
+    fn an_offered_action_waits_for_its_answer_its_deadline_or_a_cancel() {
+        let lane = Arc::new(HostLane::default());
+        assert!(lane.register_action("make_tea", None).is_err());
+        lane.register_action("fence", None).unwrap();
+        let (sender, tasks) = unbounded();
+        let announce = move |task: &Task| {
+            let _ = sender.send(task.clone());
+        };
+        lane.open(None, Arc::new(announce));
+        let cancel = Cancel::new().unwrap();
+        let carry_out = |deadline| {
+            let (lane, cancel) = (Arc::clone(&lane), cancel.clone());
+            std::thread::spawn(move || lane.carry_out("fence", &subject(), deadline, &cancel))
+        };
+        let answered = carry_out(Deadline::after(LONG));
+        let Task::Action(action) = tasks.recv_timeout(LONG).unwrap() else { panic!() };
+        assert_eq!((action.step.as_str(), action.generation, action.server.as_deref()), ("fence", 7, Some("db1")));
+        let done = TaskAnswer::Action(ActionAnswer::Done("power is off".into()));
+        lane.complete(action.task, done, &Clock::start()).unwrap();
+        assert_eq!(answered.join().unwrap().unwrap(), "power is off");
+
+        let late = carry_out(Deadline::after(Duration::from_millis(1))).join().unwrap().unwrap_err();
+        assert_eq!(late.kind, crate::core::output::FailureKind::TimedOut);
+        let stopped = carry_out(Deadline::after(LONG));
+        let _ = tasks.recv_timeout(LONG).unwrap();
+        let _ = tasks.recv_timeout(LONG).unwrap();
+        cancel.cancel();
+        assert_eq!(stopped.join().unwrap().unwrap_err().kind, crate::core::output::FailureKind::Cancelled);
+    }
+
+    #[test]
+    fn a_function_that_panics_is_an_unknown_effect() {
+        let lane = HostLane::default();
+        lane.register_action("promote", Some(Arc::new(|_: &HostAction| panic!("planted")))).unwrap();
+        lane.register_action("fence", Some(Arc::new(|a: &HostAction| ActionAnswer::Done(format!("{}", a.generation))))).unwrap();
+        let threads = Threads::default();
+        let pool = Pool::start(&threads, "host", 1, 1, Clock::start(), |_| {}).unwrap();
+        lane.open(Some(pool.clone()), Arc::new(|_| {}));
+        let cancel = Cancel::new().unwrap();
+        let run = |step| lane.carry_out(step, &subject(), Deadline::after(LONG), &cancel);
+        assert_eq!(run("promote").unwrap_err().kind, crate::core::output::FailureKind::Unknown);
+        assert_eq!(run("fence").unwrap(), "7");
+        lane.close();
+        assert!(run("fence").is_err());
+        pool.close();
+        threads.join(Deadline::after(LONG)).unwrap();
     }
 }

@@ -1,28 +1,67 @@
 //! The shell: threads, sockets, clocks, files; no opinions. [`Engine`] is the whole of the public Rust API.
 
+pub(crate) mod builder;
 pub mod clock;
 pub mod error;
 pub(crate) mod executor;
 pub mod host;
+pub(crate) mod journal;
 pub(crate) mod pool;
 pub mod queue;
 pub mod render;
 pub(crate) mod resolver;
+mod round;
 pub mod status;
+pub(crate) mod survey;
 pub(crate) mod threads;
+pub(crate) mod trigger;
+pub mod watcher;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::{Mutex, RwLock};
+use serde_json::{Map, Value};
 
-use crate::config::Config;
+use crate::config::{Config, Probe};
+use crate::core::Core;
+use crate::core::event::{Event, EventKind, Severity};
+use crate::core::id::{ServerId, ServiceId};
+use crate::core::input::{Command, Input};
+use crate::core::model::ServiceKind;
+use crate::core::output::Failure;
+use crate::wire::deadline::{Cancel, Deadline};
+
+use builder::{Lane, Means, Parts};
+use clock::Clock;
+use executor::Executor;
+use host::{HostLane, Task};
+use journal::{Journal, StateLock};
+use pool::Pool;
+use queue::Hub;
+use resolver::Resolver;
+use status::JournalStatus;
+use threads::{Threads, panic_text};
+use trigger::{Lanes, Message, Trigger};
+use watcher::Watcher;
 
 pub use error::EngineError;
 pub use host::{ActionAnswer, HostAction, HostAnswer, HostCheck, TaskAnswer};
 pub use queue::EventQueue;
 pub use render::EngineEvent;
 pub use status::{CheckReport, Status};
+
+/// Messages that wait for the trigger thread at most; whoever has more waits.
+pub(crate) const INPUTS: usize = 4096;
+/// Threads for child processes of `exec` checks, and for functions of the host program.
+const LANE: usize = 4;
+/// Executor threads at most.
+const EXECUTORS: usize = 32;
+/// How long a dropped engine waits for its threads.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What an operator waives with [`Engine::force`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,17 +73,83 @@ pub struct ForceOptions {
 }
 
 /// A failover engine. All methods may be called from any thread at any time, also from event callbacks unless noted.
+///
+/// Dropped while it runs, it is stopped, for a few seconds at most.
 pub struct Engine {
-    config: Config,
+    shell: Arc<Shell>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    New,
+    Running,
+    Stopping,
+    Stopped,
+}
+
+/// What all threads of an engine share.
+pub(crate) struct Shell {
+    pub(crate) clock: Clock,
+    pub(crate) hub: Hub,
+    pub(crate) threads: Threads,
+    pub(crate) resolver: Resolver,
+    pub(crate) host: Arc<HostLane>,
+    /// `None` until the start.
+    pub(crate) core: Mutex<Option<Core>>,
+    parts: RwLock<Arc<Parts>>,
+    life: Mutex<Life>,
+    faulted: AtomicBool,
+    fault: Mutex<Option<String>>,
+    journal: Mutex<JournalStatus>,
+    #[cfg(test)]
+    pub(crate) planted_panic: AtomicBool,
+}
+
+/// What begins at start and ends at stop.
+struct Life {
+    phase: Phase,
+    started: Option<Instant>,
+    inputs: Option<Sender<Message>>,
+    checkers: Option<Pool>,
+    lock: Option<StateLock>,
+    /// Numbers the threads that serve events.
+    servers: usize,
 }
 
 impl Engine {
-    /// Validates the configuration and starts nothing: no thread, no file, no socket.
+    /// Puts the parts of the configuration together and starts nothing: no thread, no file, no socket.
     ///
     /// # Errors
-    /// [`EngineError::Config`].
+    /// [`EngineError::InvalidArgument`] for what only shows when the parts are put together.
     pub fn new(config: Config) -> Result<Engine, EngineError> {
-        Ok(Engine { config })
+        let clock = Clock::start();
+        let resolver = Resolver::default();
+        let host = Arc::new(HostLane::default());
+        let means = Means {
+            clock,
+            addresses: Arc::new(resolver.clone()),
+            host: Arc::clone(&host),
+            application_name: builder::application_name(&config),
+        };
+        let parts = builder::build(&config, &means)?;
+        let journal =
+            JournalStatus { path: config.state_dir.join("journal.jsonl").display().to_string(), ..JournalStatus::default() };
+        let shell = Shell {
+            clock,
+            hub: Hub::new(clock),
+            threads: Threads::default(),
+            resolver,
+            host,
+            core: Mutex::new(None),
+            parts: RwLock::new(Arc::new(parts)),
+            life: Mutex::new(Life { phase: Phase::New, started: None, inputs: None, checkers: None, lock: None, servers: 0 }),
+            faulted: AtomicBool::new(false),
+            fault: Mutex::new(None),
+            journal: Mutex::new(journal),
+            #[cfg(test)]
+            planted_panic: AtomicBool::new(false),
+        };
+        Ok(Engine { shell: Arc::new(shell) })
     }
 
     /// Takes the state directory, replays the journal, starts the threads and begins to watch. An engine starts once: after a
@@ -55,8 +160,43 @@ impl Engine {
     /// directory, [`EngineError::System`] when threads cannot be made. A journal that cannot be read or written is no error
     /// here: the engine observes, starts no failover, and says why in events and status.
     pub fn start(&self) -> Result<(), EngineError> {
-        let _ = &self.config;
-        Err(EngineError::State("not built yet".to_owned()))
+        let shell = &self.shell;
+        let mut life = shell.life.lock();
+        match life.phase {
+            Phase::New => {}
+            Phase::Running => return Err(EngineError::State("the engine is running already".to_owned())),
+            Phase::Stopping | Phase::Stopped => {
+                return Err(EngineError::State("the engine was stopped: make a new one".to_owned()));
+            }
+        }
+        // Registered functions are part of the parts from here on.
+        let parts = Arc::new(shell.build(&shell.parts().config.clone())?);
+        let state_dir = parts.config.state_dir.clone();
+        let (lock, journal) = match StateLock::take(&state_dir) {
+            Ok(lock) => (Some(lock), Journal::open(&state_dir)),
+            Err(error @ EngineError::AlreadyRunning { .. }) => return Err(error),
+            // Without a lock there is no journal, and without a journal the engine observes and decides nothing.
+            Err(error) => (None, Journal::read_only(&state_dir, format!("{error}; mend that and restart the engine"))),
+        };
+        shell.set_parts(Arc::clone(&parts));
+        shell.resolver.learn(parts.hosts());
+        let (sender, receiver) = bounded(INPUTS);
+        let started = shell.start_threads(&parts, journal, sender.clone(), receiver);
+        let checkers = match started {
+            Ok(checkers) => checkers,
+            Err(error) => {
+                life.phase = Phase::Stopped;
+                shell.resolver.close();
+                shell.hub.close();
+                return Err(error);
+            }
+        };
+        life.phase = Phase::Running;
+        life.started = Some(Instant::now());
+        life.inputs = Some(sender);
+        life.checkers = Some(checkers);
+        life.lock = lock;
+        Ok(())
     }
 
     /// Stops: a failover before its point of no return is undone, one behind it finishes its step; then every thread ends.
@@ -67,27 +207,94 @@ impl Engine {
     /// [`EngineError::Timeout`]: the engine is still stopping; call again to wait again. [`EngineError::Reentrant`] on a
     /// thread of the engine.
     pub fn stop(&self, timeout: Duration) -> Result<(), EngineError> {
-        let _ = timeout;
-        Ok(())
+        let shell = &self.shell;
+        if shell.threads.is_mine() {
+            return Err(EngineError::Reentrant);
+        }
+        let deadline = Deadline::after(timeout);
+        shell.request_stop();
+        match shell.threads.join(deadline) {
+            Ok(()) => {
+                let mut life = shell.life.lock();
+                life.phase = Phase::Stopped;
+                life.inputs = None;
+                life.checkers = None;
+                life.lock = None;
+                Ok(())
+            }
+            Err(names) => Err(EngineError::Timeout(timeout, format!("{} still at work", names.join(", ")))),
+        }
     }
 
     /// Begins to stop and returns at once; safe on every thread, also in callbacks. [`Engine::stop`] waits for the end.
-    pub fn request_stop(&self) {}
+    pub fn request_stop(&self) {
+        self.shell.request_stop();
+    }
 
     /// Takes another configuration: adds, removes and changes services. Threads stay as they are. Counters restart: what was
     /// observed under the old configuration decides nothing.
     ///
     /// # Errors
-    /// [`EngineError::Config`], or [`EngineError::State`] while a failover is in flight, or when something differs that is
-    /// fixed at start (`state_dir`). Nothing has changed then.
+    /// [`EngineError::Rejected`] while a failover is in flight; [`EngineError::State`] when something differs that is fixed at
+    /// start (`state_dir`), or the engine does not run; [`EngineError::InvalidArgument`]. Nothing has changed then.
     pub fn reload(&self, config: Config) -> Result<(), EngineError> {
-        let _ = config;
+        let shell = &self.shell;
+        let old = shell.parts();
+        if config.state_dir != old.config.state_dir {
+            return Err(EngineError::State("state_dir cannot change while the engine runs: restart it".to_owned()));
+        }
+        let parts = Arc::new(shell.build(&config)?);
+        let answer = shell.ask(|reply| Message::Reload { parts: Arc::clone(&parts), reply })?;
+        answer.map_err(EngineError::Rejected)?;
+        if parts.config.engine.workers != old.config.engine.workers {
+            shell.say(
+                EventKind::Log,
+                Severity::Warning,
+                "engine.workers is fixed at start: the new number counts after a restart",
+            );
+        }
         Ok(())
     }
 
-    /// The state of everything, at this moment. Never waits for more than a clone of the core's state.
+    /// The state of everything, at this moment. Never waits for more than a copy of the core's state.
     pub fn status(&self) -> Status {
-        Status::default()
+        let shell = &self.shell;
+        let parts = shell.parts();
+        let snapshot = shell.core.lock().as_ref().map(Core::snapshot);
+        let (phase, started, pool) = {
+            let life = shell.life.lock();
+            (life.phase, life.started, life.checkers.as_ref().map(Pool::numbers).unwrap_or_default())
+        };
+        let (published, consumers, dropped) = shell.hub.numbers();
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let names = shell.threads.names();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            time: render::rfc3339(SystemTime::now()),
+            uptime_ms: started.map_or(0, |at| millis(at.elapsed())),
+            engine: match phase {
+                Phase::New => "new",
+                Phase::Running => "running",
+                Phase::Stopping => "stopping",
+                Phase::Stopped => "stopped",
+            }
+            .to_owned(),
+            faulted: shell.fault(),
+            doubt: snapshot.as_ref().and_then(|snapshot| snapshot.doubt).map(|cause| cause.word().to_owned()),
+            threads: status::ThreadStatus {
+                alive: count(names.len()),
+                names,
+                workers: pool.workers,
+                busy: pool.busy,
+                waiting: pool.waiting,
+                oldest_wait_ms: millis(pool.oldest_wait),
+                stuck: pool.stuck,
+            },
+            journal: shell.journal.lock().clone(),
+            events: status::EventStatus { published, consumers: count(consumers), dropped },
+            services: snapshot.map(|snapshot| status::services(&snapshot, &parts.model, &shell.clock)).unwrap_or_default(),
+        }
     }
 
     /// A new event queue of its own, with everything from now on (from the start, if called before it). See [`EventQueue`].
@@ -95,19 +302,38 @@ impl Engine {
     /// # Errors
     /// [`EngineError::State`] with 32 consumers already there or after the stop, [`EngineError::System`] without descriptors.
     pub fn queue(&self) -> Result<EventQueue, EngineError> {
-        Err(EngineError::State("not built yet".to_owned()))
+        self.shell.hub.subscribe(true)
     }
 
     /// Events as a bounded channel, served from a queue of its own by one thread: slow receivers lose single observations and
-    /// log lines first (counted in `overflow` events), and never slow the engine down. Disconnected after the last event.
+    /// log lines first (counted in `overflow` events), and never slow the engine down. Disconnected after the last event, or at
+    /// once where [`Engine::queue`] would fail.
     pub fn events(&self) -> Receiver<Arc<EngineEvent>> {
-        crossbeam_channel::bounded(0).1
+        // The second half is only used at the end, for what the queue still holds: the last event always finds its place.
+        let (sender, receiver) = bounded(2 * queue::CAPACITY + 16);
+        if let Ok(queue) = self.shell.hub.subscribe(false) {
+            // Without a thread the sender is dropped, and the receiver is disconnected.
+            let _ = self.shell.serve(move || forward(&queue, &sender));
+        }
+        receiver
     }
 
     /// Calls `f` for every event, one at a time, in order, on one thread of its own and never under a lock. `f` may call
     /// everything but [`Engine::stop`]. A panic in it is caught and logged.
-    pub fn on_event(&self, f: impl Fn(&EngineEvent) + Send + 'static) {
-        let _ = f;
+    ///
+    /// An `f` that owns the engine keeps it alive until it is stopped.
+    ///
+    /// # Errors
+    /// As for [`Engine::queue`].
+    pub fn on_event(&self, f: impl Fn(&EngineEvent) + Send + 'static) -> Result<(), EngineError> {
+        let queue = self.shell.hub.subscribe(false)?;
+        self.shell.serve(move || {
+            while let Some(event) = next(&queue) {
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| f(&event))) {
+                    log::error!(target: "failover", "an event callback panicked: {}", panic_text(&*payload));
+                }
+            }
+        })
     }
 
     /// Says yes to the failover of `service` that waits for confirmation.
@@ -116,8 +342,7 @@ impl Engine {
     /// [`EngineError::Rejected`] when none waits; [`EngineError::InvalidArgument`] for an unknown service. Like every command:
     /// [`EngineError::State`] when not running, [`EngineError::Faulted`].
     pub fn confirm(&self, service: &str) -> Result<String, EngineError> {
-        let _ = service;
-        Ok(String::new())
+        self.shell.command(Some(service), Command::Confirm)
     }
 
     /// Observe, decide nothing: one service, or all.
@@ -125,8 +350,7 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::confirm`].
     pub fn pause(&self, service: Option<&str>) -> Result<String, EngineError> {
-        let _ = service;
-        Ok(String::new())
+        self.shell.command(service, Command::Pause)
     }
 
     /// Ends the pause: counters restart.
@@ -134,8 +358,7 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::confirm`].
     pub fn resume(&self, service: Option<&str>) -> Result<String, EngineError> {
-        let _ = service;
-        Ok(String::new())
+        self.shell.command(service, Command::Resume)
     }
 
     /// Leaves `manual_intervention` or `failed_over`.
@@ -143,8 +366,7 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::confirm`].
     pub fn reset(&self, service: &str) -> Result<String, EngineError> {
-        let _ = service;
-        Ok(String::new())
+        self.shell.command(Some(service), Command::Reset)
     }
 
     /// A failover now, from any state but one in flight; every safety that was waived is in the record.
@@ -152,12 +374,24 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::confirm`]; an unknown standby is [`EngineError::InvalidArgument`].
     pub fn force(&self, service: &str, options: ForceOptions) -> Result<String, EngineError> {
-        let _ = (service, options);
-        Ok(String::new())
+        let parts = self.shell.parts();
+        let ForceOptions { to, accept_loss } = options;
+        let to = match to {
+            None => None,
+            Some(name) => {
+                let found =
+                    parts.config.services.iter().find(|known| known.name == service).and_then(|known| known.server(&name));
+                let (place, _) =
+                    found.ok_or_else(|| EngineError::InvalidArgument(format!("{service} has no server \"{name}\"")))?;
+                u16::try_from(place).ok().map(ServerId)
+            }
+        };
+        self.shell.command(Some(service), Command::Force { to, accept_loss })
     }
 
-    /// Answers checks of kind `host` called `name` by `f`, on the engine's own host lane and never on a checker thread. Without
-    /// it, such a check is a `task_check` event to be answered by [`Engine::complete_task`].
+    /// Answers checks of kind `host` called `name` (their `function`, or their own name) by `f`, on the engine's own host lane
+    /// and never on a checker thread. Without it, such a check is a `task_check` event to be answered by
+    /// [`Engine::complete_task`].
     ///
     /// # Errors
     /// [`EngineError::State`] once started; [`EngineError::InvalidArgument`] when no check has that name.
@@ -166,12 +400,23 @@ impl Engine {
         name: &str,
         f: impl Fn(&HostCheck) -> HostAnswer + Send + Sync + 'static,
     ) -> Result<(), EngineError> {
-        let _ = (name, f);
+        let life = self.shell.life.lock();
+        not_started(&life)?;
+        let parts = self.shell.parts();
+        let asked = parts.config.services.iter().flat_map(config_checks).any(|check| match &check.probe {
+            Probe::Host(probe) => probe.function.as_deref().unwrap_or(&check.name) == name,
+            _ => false,
+        });
+        if !asked {
+            return Err(EngineError::InvalidArgument(format!("no check of kind host is called \"{name}\"")));
+        }
+        self.shell.host.register_check(name, Arc::new(f));
         Ok(())
     }
 
-    /// Carries out the step `step` of every service by `f` instead of the engine's own way: `pre_checks`, `route_out`,
-    /// `route_restore`, `route_in`, `promote`, or `fence` (asked where `fence.command` would be: it must cut power or volume).
+    /// Carries out the step `step` of every service by `f`. `promote`: instead of the engine's own way. `fence`: where
+    /// `fence.command` would be asked, so it must cut power or volume. `pre_checks`, `route_out`, `route_restore`, `route_in`:
+    /// before what is configured.
     ///
     /// # Errors
     /// [`EngineError::State`] once started; [`EngineError::InvalidArgument`] for any other step.
@@ -180,8 +425,9 @@ impl Engine {
         step: &str,
         f: impl Fn(&HostAction) -> ActionAnswer + Send + Sync + 'static,
     ) -> Result<(), EngineError> {
-        let _ = (step, f);
-        Ok(())
+        let life = self.shell.life.lock();
+        not_started(&life)?;
+        self.shell.host.register_action(step, Some(Arc::new(f)))
     }
 
     /// Like [`Engine::register_action`], but the step is a `task_action` event to be answered by [`Engine::complete_task`].
@@ -189,8 +435,9 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::register_action`].
     pub fn offer_action(&self, step: &str) -> Result<(), EngineError> {
-        let _ = step;
-        Ok(())
+        let life = self.shell.life.lock();
+        not_started(&life)?;
+        self.shell.host.register_action(step, None)
     }
 
     /// Answers a task from any thread.
@@ -199,13 +446,441 @@ impl Engine {
     /// [`EngineError::UnknownTask`] for a late, repeated or invented task, [`EngineError::InvalidArgument`] for an answer of
     /// the other kind.
     pub fn complete_task(&self, task: u64, answer: TaskAnswer) -> Result<(), EngineError> {
-        let _ = (task, answer);
+        if let Some(input) = self.shell.host.complete(task, answer, &self.shell.clock)? {
+            let sender = self.shell.life.lock().inputs.clone();
+            if let Some(sender) = sender {
+                let _ = sender.send(Message::Input(input));
+            }
+        }
         Ok(())
     }
 
-    /// Runs every check once without the engine being started, and changes nothing in the world. Over when the slowest check's
-    /// timeout is.
+    /// Runs every check once, beside a started engine or without starting it, and changes nothing in the world. Over when the
+    /// slowest check's timeout is. Checks that are task events are `unknown` here, as is every check that could not be run.
     pub fn check_once(&self) -> Vec<CheckReport> {
-        Vec::new()
+        round::check_once(&self.shell)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let running = self.shell.life.lock().phase != Phase::Stopped;
+        if running {
+            self.shell.request_stop();
+            // On a thread of the engine nobody can wait for it: the last thread out turns off the light.
+            if !self.shell.threads.is_mine() {
+                let _ = self.stop(DROP_PATIENCE);
+            }
+        }
+    }
+}
+
+impl Shell {
+    fn build(&self, config: &Config) -> Result<Parts, EngineError> {
+        let means = Means {
+            clock: self.clock,
+            addresses: Arc::new(self.resolver.clone()),
+            host: Arc::clone(&self.host),
+            application_name: builder::application_name(config),
+        };
+        builder::build(config, &means)
+    }
+
+    fn start_threads(
+        self: &Arc<Shell>,
+        parts: &Arc<Parts>,
+        journal: Journal,
+        sender: Sender<Message>,
+        receiver: Receiver<Message>,
+    ) -> Result<Pool, EngineError> {
+        *self.core.lock() = Some(Core::new(parts.model.clone()));
+        let sink = {
+            let sender = sender.clone();
+            // Nobody listens only when the engine is stopping.
+            Arc::new(move |input: Input| drop(sender.send(Message::Input(input)))) as Arc<dyn Fn(Input) + Send + Sync>
+        };
+        let pool = |role: &str, workers: usize, jobs: usize| {
+            let sink = Arc::clone(&sink);
+            Pool::start(&self.threads, role, workers, jobs, self.clock, move |input| sink(input))
+        };
+        let jobs = parts.jobs();
+        let check = pool("check", parts.config.engine.workers.count(jobs), jobs)?;
+        let mut lanes = Lanes { check: check.clone(), child: None, host: None };
+        let made = self.start_lanes(parts, &mut lanes, &pool);
+        let begun = made.and_then(|()| self.start_the_rest(parts, journal, &sink, receiver, &lanes));
+        match begun {
+            Ok(()) => Ok(check),
+            Err(error) => {
+                lanes.close();
+                self.host.close();
+                Err(error)
+            }
+        }
+    }
+
+    fn start_lanes(
+        self: &Arc<Shell>,
+        parts: &Parts,
+        lanes: &mut Lanes,
+        pool: &dyn Fn(&str, usize, usize) -> Result<Pool, EngineError>,
+    ) -> Result<(), EngineError> {
+        if parts.has_lane(Lane::Child) {
+            lanes.child = Some(pool("child", LANE, LANE)?);
+        }
+        let functions = self.host.functions();
+        if functions > 0 {
+            lanes.host = Some(pool("host", functions.min(LANE), functions)?);
+        }
+        let announcer = Arc::downgrade(self);
+        let announce = move |task: &Task| {
+            if let Some(shell) = announcer.upgrade() {
+                shell.announce(task);
+            }
+        };
+        self.host.open(lanes.host.clone(), Arc::new(announce));
+        Ok(())
+    }
+
+    fn start_the_rest(
+        self: &Arc<Shell>,
+        parts: &Parts,
+        journal: Journal,
+        sink: &Arc<dyn Fn(Input) + Send + Sync>,
+        receiver: Receiver<Message>,
+        lanes: &Lanes,
+    ) -> Result<(), EngineError> {
+        let survey = Cancel::new().map_err(|error| EngineError::system("cannot make a cancel signal", error))?;
+        let performer = Arc::clone(self);
+        let perform = move |task: &executor::Task, cancel: &Cancel| {
+            let parts = performer.parts();
+            let gone = || Failure::no_effect("there is no such service any more", "");
+            let service = parts.service(task.service).ok_or_else(gone)?;
+            service.performer.perform(&task.action, task.generation, task.deadline, cancel)
+        };
+        // Two for each service: a question that hangs must not stand in the way of the next step.
+        let services = parts.config.services.iter().filter(|service| service.kind == ServiceKind::Postgres).count();
+        let executors = (2 * services).clamp(1, EXECUTORS);
+        let to_core = Arc::clone(sink);
+        let executor = Executor::start(&self.threads, executors, Box::new(perform), move |input| to_core(input))?;
+        let begin = || {
+            self.resolver.start(&self.threads)?;
+            let to_core = Arc::clone(sink);
+            let watcher = Watcher::start(self.clock, move |input| to_core(input))
+                .map_err(|error| EngineError::system("cannot start the watcher of sessions", error))?;
+            let (shell, to_core, cancel) = (Arc::clone(self), Arc::clone(sink), survey.clone());
+            self.threads.spawn("survey", 0, move || survey::run(&shell, &cancel, &*to_core))?;
+            let trigger = Trigger {
+                shell: Arc::clone(self),
+                inputs: receiver,
+                sink: Arc::clone(sink),
+                journal,
+                lanes: lanes.clone(),
+                executor: executor.clone(),
+                watcher: Arc::new(watcher),
+                survey: survey.clone(),
+                state: trigger::State::default(),
+            };
+            self.threads.spawn("trigger", 0, move || trigger.run())
+        };
+        begin().inspect_err(|_| {
+            executor.close();
+            survey.cancel();
+        })
+    }
+
+    pub(crate) fn parts(&self) -> Arc<Parts> {
+        Arc::clone(&self.parts.read())
+    }
+
+    pub(crate) fn set_parts(&self, parts: Arc<Parts>) {
+        *self.parts.write() = parts;
+    }
+
+    /// Another configuration is in force.
+    pub(crate) fn are_stale(&self, parts: &Arc<Parts>) -> bool {
+        !Arc::ptr_eq(&self.parts.read(), parts)
+    }
+
+    /// Runs `then` if these parts are still in force, and keeps them in force meanwhile.
+    pub(crate) fn while_current(&self, parts: &Arc<Parts>, then: impl FnOnce()) {
+        let current = self.parts.read();
+        if Arc::ptr_eq(&current, parts) {
+            then();
+        }
+    }
+
+    /// The primary of each service, as the core sees it.
+    pub(crate) fn primaries(&self) -> Vec<Option<ServerId>> {
+        let snapshot = self.core.lock().as_ref().map(Core::snapshot);
+        snapshot.map(|snapshot| snapshot.services.iter().map(|service| service.primary).collect()).unwrap_or_default()
+    }
+
+    // ---- life ----------------------------------------------------------------------------------
+
+    pub(crate) fn request_stop(&self) {
+        let mut life = self.life.lock();
+        match life.phase {
+            Phase::New => {
+                life.phase = Phase::Stopped;
+                drop(life);
+                self.hub.close();
+            }
+            Phase::Running => {
+                life.phase = Phase::Stopping;
+                let sender = life.inputs.clone();
+                drop(life);
+                if let Some(sender) = sender {
+                    // A full channel means that the trigger thread is busy, and it looks at the phase as well.
+                    let _ = sender.try_send(Message::Stop);
+                }
+            }
+            Phase::Stopping | Phase::Stopped => {}
+        }
+    }
+
+    /// A stop was asked for.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.life.lock().phase == Phase::Stopping
+    }
+
+    pub(crate) fn is_faulted(&self) -> bool {
+        self.faulted.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn freeze(&self, fault: &str) {
+        self.fault.lock().get_or_insert_with(|| fault.to_owned());
+        self.faulted.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.fault.lock().clone()
+    }
+
+    pub(crate) fn show_journal(&self, journal: &Journal) {
+        let status = JournalStatus {
+            path: journal.path().display().to_string(),
+            writable: journal.is_writable(),
+            reason: journal.reason().map(str::to_owned),
+            sequence: journal.sequence(),
+        };
+        *self.journal.lock() = status;
+    }
+
+    // ---- commands ------------------------------------------------------------------------------
+
+    fn ask<T>(&self, message: impl FnOnce(Sender<T>) -> Message) -> Result<T, EngineError> {
+        if let Some(fault) = self.fault() {
+            return Err(EngineError::Faulted(fault));
+        }
+        let sender = {
+            let life = self.life.lock();
+            match life.phase {
+                Phase::Running => life.inputs.clone(),
+                _ => None,
+            }
+        };
+        let sender = sender.ok_or_else(|| EngineError::State("the engine is not running".to_owned()))?;
+        let (reply, answer) = bounded(1);
+        let deadline = trigger::command_deadline();
+        let late = || EngineError::Timeout(Duration::from_secs(10), "the trigger thread did not answer".to_owned());
+        sender.send_deadline(message(reply), deadline.instant()).map_err(|_| late())?;
+        answer.recv_deadline(deadline.instant()).map_err(|_| match self.fault() {
+            Some(fault) => EngineError::Faulted(fault),
+            None => late(),
+        })
+    }
+
+    fn command(&self, service: Option<&str>, command: Command) -> Result<String, EngineError> {
+        let parts = self.parts();
+        let service = match service {
+            None => None,
+            Some(name) => {
+                let place = parts.model.services.iter().position(|service| service.name == name);
+                let id = place.and_then(|place| u16::try_from(place).ok()).map(ServiceId);
+                Some(id.ok_or_else(|| EngineError::InvalidArgument(format!("there is no service \"{name}\"")))?)
+            }
+        };
+        self.ask(|reply| Message::Command { service, command, reply })?.map_err(EngineError::Rejected)
+    }
+
+    // ---- events --------------------------------------------------------------------------------
+
+    /// Publishes an event of the core.
+    pub(crate) fn emit(&self, parts: &Parts, event: &Event) {
+        // Single observations are most of all events: where nobody sees them they are not rendered.
+        if event.severity == Severity::Debug && self.hub.is_deaf() && !log::log_enabled!(target: "failover", log::Level::Debug) {
+            return;
+        }
+        self.publish(render::event(&parts.model, &self.clock, event));
+    }
+
+    /// Publishes an event of the shell.
+    pub(crate) fn say(&self, kind: EventKind, severity: Severity, message: &str) {
+        self.publish(self.event(kind, severity, message.to_owned(), Map::new()));
+    }
+
+    fn event(&self, kind: EventKind, severity: Severity, message: String, fields: Map<String, Value>) -> EngineEvent {
+        let now = self.clock.now();
+        EngineEvent {
+            seq: 0,
+            time: render::rfc3339(self.clock.wall(now)),
+            mono_ns: now.as_nanos(),
+            generation: 0,
+            kind,
+            severity,
+            service: None,
+            server: None,
+            message,
+            fields,
+        }
+    }
+
+    fn publish(&self, event: EngineEvent) {
+        if let Some(event) = self.hub.publish(event) {
+            log_event(&event);
+        }
+    }
+
+    /// Tells the host program about a task.
+    fn announce(&self, task: &Task) {
+        let mut fields = Map::new();
+        let millis = |span: Duration| Value::from(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+        let (kind, service, server, generation, message) = match task {
+            Task::Check(check) => {
+                fields.insert("task_id".to_owned(), Value::from(check.task));
+                fields.insert("deadline_ms".to_owned(), millis(check.remaining));
+                fields.insert("check".to_owned(), Value::from(check.check.as_str()));
+                fields.insert("function".to_owned(), Value::from(check.function.as_str()));
+                let message = format!("the host program is asked to answer check {}", check.check);
+                (EventKind::TaskCheck, &check.service, Some(check.server.clone()), 0, message)
+            }
+            Task::Action(action) => {
+                fields.insert("task_id".to_owned(), Value::from(action.task));
+                fields.insert("deadline_ms".to_owned(), millis(action.remaining));
+                fields.insert("step".to_owned(), Value::from(action.step.as_str()));
+                let message = format!("the host program is asked to carry out {}", action.step);
+                (EventKind::TaskAction, &action.service, action.server.clone(), action.generation, message)
+            }
+        };
+        let severity = if kind == EventKind::TaskCheck { Severity::Debug } else { Severity::Info };
+        let event = self.event(kind, severity, message, fields);
+        self.publish(EngineEvent { service: Some(service.clone()), server, generation, ..event });
+    }
+
+    /// A thread that serves events to somebody.
+    fn serve(&self, body: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
+        let number = {
+            let mut life = self.life.lock();
+            life.servers += 1;
+            life.servers - 1
+        };
+        self.threads.spawn("event", number, body)
+    }
+}
+
+/// The next event; `None` after the last one.
+fn next(queue: &EventQueue) -> Option<Arc<EngineEvent>> {
+    loop {
+        match queue.next(Duration::from_secs(3600)) {
+            Some(event) => return Some(event),
+            None if queue.is_over() => return None,
+            None => {}
+        }
+    }
+}
+
+fn forward(queue: &EventQueue, sender: &Sender<Arc<EngineEvent>>) {
+    while let Some(event) = next(queue) {
+        // A channel that is half full has a receiver that is behind: let the queue decide what to drop. There is no signal for
+        // "taken", and it is only waited for while there is something to wait for.
+        while sender.len() >= queue::CAPACITY && !queue.is_closed() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if sender.try_send(event).is_err() {
+            return;
+        }
+    }
+}
+
+fn log_event(event: &EngineEvent) {
+    let level = match event.severity {
+        Severity::Debug => log::Level::Debug,
+        Severity::Info => log::Level::Info,
+        Severity::Warning => log::Level::Warn,
+        Severity::Alarm => log::Level::Error,
+    };
+    let about = match (&event.service, &event.server) {
+        (Some(service), Some(server)) => format!("{service}/{server}: "),
+        (Some(service), None) => format!("{service}: "),
+        _ => String::new(),
+    };
+    log::log!(target: "failover", level, "{}: {about}{}", event.kind.word(), event.message);
+}
+
+fn not_started(life: &Life) -> Result<(), EngineError> {
+    match life.phase {
+        Phase::New => Ok(()),
+        _ => Err(EngineError::State("this is only possible before the engine is started".to_owned())),
+    }
+}
+
+fn config_checks(service: &crate::config::Service) -> impl Iterator<Item = &crate::config::Check> {
+    service.checks.iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::core::model::{
+        Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel,
+        TriggerModel,
+    };
+    use crate::core::sample::FenceLevel;
+    use crate::core::time::Span;
+
+    /// A service `orders` with the servers `db1` and `db2` and no checks.
+    pub(crate) fn two_servers() -> Model {
+        let server = |name: &str, role| ServerModel {
+            name: name.to_owned(),
+            role,
+            priority: 100,
+            candidate: true,
+            ssh: false,
+            fence_command: false,
+            replication_name: None,
+        };
+        Model {
+            seed: 0,
+            services: vec![ServiceModel {
+                name: "orders".to_owned(),
+                kind: ServiceKind::Postgres,
+                servers: vec![server("db1", Role::Primary), server("db2", Role::Standby)],
+                checks: Vec::new(),
+                trigger: TriggerModel {
+                    failure_threshold: 3,
+                    failure_window: Span::from_millis(60_000),
+                    policy: Policy::Count,
+                    cooldown: Span::from_millis(300_000),
+                    require_confirmation: false,
+                    confirm_timeout: Span::from_millis(300_000),
+                    failover_timeout: Span::from_millis(120_000),
+                    hang_after: Span::from_millis(3_400),
+                    ping_interval: Span::from_millis(250),
+                    restart_grace: Span::from_millis(10_000),
+                    on_impaired: None,
+                },
+                postgres: PostgresModel {
+                    max_lag_bytes: 1 << 20,
+                    on_loss: OnLoss::Refuse,
+                    fence_require: FenceLevel::ProvenStopped,
+                    route_exclusive: false,
+                    promotion_timeout: Span::from_millis(60_000),
+                    fence_timeout: Span::from_millis(10_000),
+                    on_no_sync_standby: OnNoSyncStandby::Async,
+                    allow_delayed: false,
+                },
+                route: RouteModel { instances: 0, verify: false },
+                pre_checks: false,
+            }],
+        }
     }
 }

@@ -2,6 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::evidence::FailureClass;
+use crate::core::health::Health;
+use crate::core::id::ServerId;
+use crate::core::model::{CheckKind, Model, Role, ServiceKind, ServiceModel};
+use crate::core::observation::Finding;
+use crate::core::output::Action;
+use crate::core::plan::{Plan, Times};
+use crate::core::refusal::Refusal;
+use crate::core::sample::{Lsn, Receiver, Sample};
+use crate::core::snapshot::{Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
+use crate::core::time::Mono;
+
+use super::clock::Clock;
+use super::render::{millis, rfc3339};
+
 /// Everything about the engine at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -79,20 +94,24 @@ pub struct ServiceStatus {
     pub kind: String,
     /// `normal`, `degraded`, `failing`, `failover_in_progress`, `failed_over` or `manual_intervention`.
     pub state: String,
-    /// Since when, in milliseconds.
-    pub state_age_ms: u64,
     /// Why it is in this state, in one sentence.
     pub reason: String,
     /// An operator paused it: observed, nothing decided.
     pub paused: bool,
     /// A failover waits for an operator's confirmation.
     pub awaiting_confirmation: bool,
+    /// How much longer it waits, in milliseconds.
+    pub confirmation_left_ms: Option<u64>,
     /// The primary, once it is known.
     pub primary: Option<String>,
     /// The number of the last failover; 0 before the first.
     pub generation: u64,
     /// What the evidence says about the primary now: `dead`, `hung`, `unreachable`, `saturated`, `starting`, `stopping`, `misconfigured`.
     pub class: Option<String>,
+    /// How long ago the first bad sign was, while there is a suspicion, in milliseconds.
+    pub suspected_ms: Option<u64>,
+    /// The evidence gathered since then.
+    pub evidence: Vec<String>,
     /// Failed observations of the primary inside the window.
     pub failures: u32,
     /// How many of them start a confirmation.
@@ -122,8 +141,6 @@ pub struct FailureStatus {
     pub check: String,
     /// The server.
     pub server: String,
-    /// The cause: `refused`, `reset`, `connect_timed_out`, …
-    pub cause: String,
     /// One line for people.
     pub message: String,
 }
@@ -133,7 +150,8 @@ pub struct FailureStatus {
 pub struct ServerStatus {
     /// Its name.
     pub name: String,
-    /// `primary`, `standby` or `unknown`, as it was last seen.
+    /// As it was last seen: `primary`, `standby`, `writable` (not in recovery, but not the primary), `foreign` (of another
+    /// cluster) or `unknown`.
     pub role: String,
     /// Its role by configuration.
     pub configured_role: String,
@@ -141,8 +159,14 @@ pub struct ServerStatus {
     pub health: String,
     /// Its kept-open session is up.
     pub session: bool,
-    /// It was fenced by this engine and has not been rejoined.
-    pub fenced: bool,
+    /// A former primary that was deposed by a failover and has not been rejoined.
+    pub deposed: bool,
+    /// Among those that acknowledge synchronous commits.
+    pub synchronous: bool,
+    /// How long ago it last answered, in milliseconds.
+    pub last_answer_ms: Option<u64>,
+    /// Of a standby: why it could not be promoted now.
+    pub not_promotable: Option<ReasonStatus>,
     /// Its checks.
     pub checks: Vec<CheckStatus>,
     /// What it last said about itself.
@@ -232,6 +256,10 @@ pub struct FailoverStatus {
     pub started: String,
     /// `in_progress`, `completed`, `rolled_back`, `manual_intervention`.
     pub outcome: String,
+    /// Why, where it was not completed.
+    pub reason: String,
+    /// The step in hand.
+    pub step: Option<String>,
     /// The old primary.
     pub from: Option<String>,
     /// The new one.
@@ -242,38 +270,31 @@ pub struct FailoverStatus {
     pub loss_bytes: Option<u64>,
     /// The fence level that was proven, by number.
     pub fence_level: Option<u8>,
+    /// What the fence's proof saw.
+    pub fence_proof: Option<String>,
+    /// The new timeline.
+    pub timeline: Option<u32>,
     /// From the first failed observation to the end, in milliseconds.
     pub total_ms: Option<f64>,
     /// The phases in their order.
     pub phases: Vec<PhaseStatus>,
-    /// The steps in their order.
-    pub steps: Vec<StepStatus>,
+    /// What went wrong on the way and did not stop it.
+    pub warnings: Vec<String>,
+    /// Why it is being undone, or was.
+    pub undone: Option<String>,
+    /// Compensations that failed.
+    pub not_undone: Vec<String>,
     /// The reasoning, one line each.
     pub evidence: Vec<String>,
 }
 
-/// One phase of a failover: `detect`, `confirm`, `fence`, `promote`, `route`, `verify`.
+/// One phase of a failover: `confirm` (from the first bad sign), `fence`, `promote`, `write`, `route`, `verify`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PhaseStatus {
     /// Its name.
     pub name: String,
     /// How long it took, in milliseconds.
     pub took_ms: f64,
-}
-
-/// One step of a failover.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct StepStatus {
-    /// Its name.
-    pub name: String,
-    /// What it acted on.
-    pub target: String,
-    /// `running`, `ok`, `failed` or `undone`.
-    pub outcome: String,
-    /// How long it took, in milliseconds.
-    pub took_ms: Option<f64>,
-    /// One line for people.
-    pub message: String,
 }
 
 /// One thing that would hurt at failover time.
@@ -312,4 +333,316 @@ pub struct CheckReport {
     pub latency_ms: f64,
     /// What the server said about itself, where the check asks that.
     pub sample: Option<SampleStatus>,
+}
+
+/// What rendering a service needs to know.
+struct View<'a> {
+    now: Mono,
+    clock: &'a Clock,
+    model: &'a ServiceModel,
+    service: &'a ServiceSnapshot,
+}
+
+/// Renders the services of a snapshot.
+pub(crate) fn services(snapshot: &Snapshot, model: &Model, clock: &Clock) -> Vec<ServiceStatus> {
+    let views = snapshot.services.iter().zip(&model.services);
+    views.map(|(service, model)| View { now: clock.now().max(snapshot.at), clock, model, service }.render()).collect()
+}
+
+/// Renders the result of a check that was run by itself.
+pub(crate) fn check_report(
+    model: &ServiceModel,
+    check: usize,
+    finding: Option<&Finding>,
+    why: &str,
+    clock: &Clock,
+) -> CheckReport {
+    let check = &model.checks[check];
+    let server = model.servers.get(usize::from(check.server)).map_or_else(String::new, |server| server.name.clone());
+    let base = CheckReport {
+        service: model.name.clone(),
+        server,
+        check: check.name.clone(),
+        kind: check_kind(check.kind).to_owned(),
+        ..CheckReport::default()
+    };
+    match finding {
+        Some(finding) => CheckReport {
+            verdict: finding.verdict.word().to_owned(),
+            reason: finding.verdict.reason().to_owned(),
+            message: finding.message.clone(),
+            latency_ms: millis(finding.latency),
+            sample: finding.sample.as_ref().map(|sample| sample_status(sample, clock.now(), None)),
+            ..base
+        },
+        None => CheckReport { verdict: "unknown".to_owned(), reason: "internal".to_owned(), message: why.to_owned(), ..base },
+    }
+}
+
+impl View<'_> {
+    fn name(&self, id: ServerId) -> String {
+        self.service.servers.get(usize::from(id.0)).map_or_else(|| format!("server {id}"), |server| server.name.clone())
+    }
+
+    fn time(&self, at: Mono) -> String {
+        rfc3339(self.clock.wall(at))
+    }
+
+    fn age(&self, at: Mono) -> u64 {
+        self.now.since(at).as_millis()
+    }
+
+    fn reason(&self, refusal: &Refusal) -> ReasonStatus {
+        ReasonStatus { code: refusal.name().to_owned(), message: refusal.sentence(&|id| self.name(id)) }
+    }
+
+    fn render(&self) -> ServiceStatus {
+        let service = self.service;
+        let refusals: Vec<ReasonStatus> = service.refusal.iter().map(|refusal| self.reason(refusal)).collect();
+        ServiceStatus {
+            name: service.name.clone(),
+            kind: match service.kind {
+                ServiceKind::Postgres => "postgres",
+                ServiceKind::Application => "application",
+            }
+            .to_owned(),
+            state: service.state.word().to_owned(),
+            reason: service
+                .manual_reason
+                .clone()
+                .or_else(|| refusals.first().map(|refusal| refusal.message.clone()))
+                .unwrap_or_default(),
+            paused: service.paused,
+            awaiting_confirmation: service.awaiting.is_some(),
+            confirmation_left_ms: service.awaiting.map(|(_, until)| until.since(self.now).as_millis()),
+            primary: service.primary.map(|id| self.name(id)),
+            generation: service.generation.0,
+            class: service.failing.as_ref().ok().map(|class| class.word().to_owned()),
+            suspected_ms: service.suspected_since.map(|since| self.age(since)),
+            evidence: service.evidence.clone(),
+            failures: service.failures_in_window,
+            failure_threshold: service.failure_threshold,
+            recent_failures: service
+                .recent_failures
+                .iter()
+                .map(|failure| {
+                    let check = service.checks.get(usize::from(failure.check.0));
+                    FailureStatus {
+                        time: self.time(failure.at),
+                        check: check.map_or_else(String::new, |check| check.name.clone()),
+                        server: check.map_or_else(String::new, |check| self.name(check.server)),
+                        message: failure.message.clone(),
+                    }
+                })
+                .collect(),
+            servers: service.servers.iter().map(|server| self.server(server)).collect(),
+            refusals,
+            forecast: self.forecast(&service.forecast),
+            cooldown_ms: service.cooldown_left.as_millis(),
+            failover: match (&service.plan, &service.last_failover) {
+                (Some(plan), _) => Some(self.failover(plan, "in_progress", "")),
+                (None, Some(LastFailover { plan, how, why })) => Some(self.failover(plan, how, why)),
+                (None, None) => None,
+            },
+            readiness: self.readiness(),
+        }
+    }
+
+    fn server(&self, server: &ServerSnapshot) -> ServerStatus {
+        let service = self.service;
+        let configured = self.model.servers.get(usize::from(server.id.0));
+        let role = match &server.sample {
+            _ if server.wrong_cluster => "foreign",
+            Some((_, sample)) if sample.in_recovery => "standby",
+            Some(_) if service.primary == Some(server.id) => "primary",
+            Some(_) => "writable",
+            None => "unknown",
+        };
+        let verdict = service.forecast.standbys.iter().find(|(id, _)| *id == server.id);
+        let position = service.position.map(|(flush, _, _)| flush);
+        ServerStatus {
+            name: server.name.clone(),
+            role: role.to_owned(),
+            configured_role: match configured.map(|server| server.role) {
+                Some(Role::Primary) => "primary",
+                _ => "standby",
+            }
+            .to_owned(),
+            health: health(server.health).to_owned(),
+            session: server.session_open,
+            deposed: server.deposed,
+            synchronous: server.synchronous,
+            last_answer_ms: server.last_answer.map(|at| self.age(at)),
+            not_promotable: verdict
+                .and_then(|(_, verdict)| verdict.as_ref().err())
+                .map(|refusal| ReasonStatus { code: refusal.name().to_owned(), message: refusal.sentence() }),
+            checks: service
+                .checks
+                .iter()
+                .zip(&self.model.checks)
+                .filter(|(check, _)| check.server == server.id)
+                .map(|(check, model)| {
+                    let last = check.last.as_ref();
+                    CheckStatus {
+                        name: check.name.clone(),
+                        kind: check_kind(model.kind).to_owned(),
+                        health: health(check.health).to_owned(),
+                        verdict: last.map(|(_, finding)| finding.verdict.word().to_owned()),
+                        reason: last.map_or_else(String::new, |(_, finding)| finding.verdict.reason().to_owned()),
+                        message: last.map_or_else(String::new, |(_, finding)| finding.message.clone()),
+                        latency_ms: last.map_or(0.0, |(_, finding)| millis(finding.latency)),
+                        age_ms: last.map_or(0, |(at, _)| self.age(*at)),
+                        failures: check.failures,
+                    }
+                })
+                .collect(),
+            sample: server.sample.as_ref().map(|(_, sample)| sample_status(sample, self.now, position)),
+        }
+    }
+
+    fn forecast(&self, forecast: &Forecast) -> ForecastStatus {
+        let fence_level = forecast.fence.map(crate::core::sample::FenceLevel::number);
+        match &forecast.outcome {
+            Ok(candidate) => {
+                let name = self.name(candidate.server);
+                let loss = match candidate.loss {
+                    Some(0) => "nothing that was committed would be lost".to_owned(),
+                    Some(bytes) => format!("at most {bytes} bytes of the log could be lost"),
+                    None => "how much could be lost is not known".to_owned(),
+                };
+                ForecastStatus {
+                    would_fail_over: true,
+                    message: format!("{name} would be promoted; {loss}"),
+                    candidate: Some(name),
+                    loss_bytes: candidate.loss,
+                    fence_level,
+                    reasons: Vec::new(),
+                }
+            }
+            Err(refusals) => {
+                let reasons: Vec<ReasonStatus> = refusals.iter().map(|refusal| self.reason(refusal)).collect();
+                let why: Vec<&str> = reasons.iter().map(|reason| reason.message.as_str()).collect();
+                ForecastStatus {
+                    would_fail_over: false,
+                    candidate: None,
+                    loss_bytes: None,
+                    fence_level,
+                    message: format!("there would be no failover: {}", why.join("; ")),
+                    reasons,
+                }
+            }
+        }
+    }
+
+    fn failover(&self, plan: &Plan, outcome: &str, why: &str) -> FailoverStatus {
+        let times = &plan.times;
+        FailoverStatus {
+            generation: plan.generation.0,
+            started: self.time(times.confirmed),
+            outcome: outcome.to_owned(),
+            reason: why.to_owned(),
+            step: plan.action.as_ref().map(|(_, action, _): &(_, Action, _)| action.name().to_owned()),
+            from: Some(self.name(plan.old)),
+            to: plan.chosen.map(|candidate| self.name(candidate.server)),
+            class: Some(FailureClass::word(plan.class).to_owned()),
+            loss_bytes: plan.chosen.and_then(|candidate| candidate.loss),
+            fence_level: plan.fence.as_ref().map(|fence| fence.level.number()),
+            fence_proof: plan.fence.as_ref().map(|fence| fence.proof.clone()),
+            timeline: plan.timeline,
+            total_ms: times.ended.map(|ended| millis(ended.since(times.detected))),
+            phases: phases(times),
+            warnings: plan.warnings.clone(),
+            undone: plan.undoing.clone(),
+            not_undone: plan.undo_failures.clone(),
+            evidence: plan.evidence.clone(),
+        }
+    }
+
+    fn readiness(&self) -> Vec<ReadinessStatus> {
+        let mut list = Vec::new();
+        for server in &self.service.servers {
+            for finding in server.readiness.iter().flat_map(|readiness| &readiness.findings) {
+                list.push(ReadinessStatus {
+                    server: Some(server.name.clone()),
+                    code: finding.code.clone(),
+                    blocking: finding.blocking,
+                    message: finding.message.clone(),
+                    remedy: finding.remedy.clone(),
+                });
+            }
+        }
+        for instance in &self.service.route {
+            if let Err(why) = &instance.result {
+                list.push(ReadinessStatus {
+                    server: None,
+                    code: "route_not_ready".to_owned(),
+                    blocking: true,
+                    message: format!("route instance {}: {why}", instance.name),
+                    remedy: "start it, and give the engine its admin socket".to_owned(),
+                });
+            }
+        }
+        list
+    }
+}
+
+/// The phases that were reached, each from the end of the one before it.
+fn phases(times: &Times) -> Vec<PhaseStatus> {
+    let ends = [
+        ("confirm", Some(times.confirmed)),
+        ("fence", times.fenced),
+        ("promote", times.promoted),
+        ("write", times.written),
+        ("route", times.routed),
+        ("verify", times.verified),
+    ];
+    let mut from = times.detected;
+    let mut phases = Vec::new();
+    for (name, end) in ends {
+        if let Some(end) = end {
+            phases.push(PhaseStatus { name: name.to_owned(), took_ms: millis(end.since(from)) });
+            from = end;
+        }
+    }
+    phases
+}
+
+fn sample_status(sample: &Sample, now: Mono, primary: Option<Lsn>) -> SampleStatus {
+    let text = |lsn: Option<Lsn>| lsn.map(|lsn| lsn.to_string());
+    SampleStatus {
+        age_ms: now.since(sample.asked).as_millis(),
+        in_recovery: sample.in_recovery,
+        system_id: sample.system_id.to_string(),
+        timeline: sample.timeline,
+        flush: text(sample.flush),
+        receive: text(sample.receive),
+        replay: text(sample.replay),
+        receiver: match &sample.receiver {
+            Receiver::Absent => "absent",
+            Receiver::Hidden => "hidden",
+            Receiver::Seen { streaming: true, .. } => "streaming",
+            Receiver::Seen { .. } => "not_streaming",
+        }
+        .to_owned(),
+        lag_bytes: primary
+            .filter(|_| sample.in_recovery)
+            .zip(sample.receive)
+            .map(|(primary, receive)| primary.bytes_after(receive)),
+        sync_names: sample.sync_names.clone(),
+    }
+}
+
+fn health(health: Health) -> &'static str {
+    health.word()
+}
+
+fn check_kind(kind: CheckKind) -> &'static str {
+    match kind {
+        CheckKind::Postgres => "postgres",
+        CheckKind::Tcp => "tcp",
+        CheckKind::Http => "http",
+        CheckKind::Exec => "exec",
+        CheckKind::Host => "host",
+        CheckKind::Scripted => "scripted",
+    }
 }

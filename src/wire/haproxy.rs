@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::deadline::{Cancel, Deadline, Interrupted};
 use super::resolve::Addresses;
-use super::stream::{Stream, interrupted};
+use super::socket::{Stream, interrupted};
 
 /// The most bytes of one answer that are read: `show stat` of some 6,000 servers.
 pub const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
@@ -433,6 +433,9 @@ impl Client<'_> {
         let connected = match self.endpoint {
             Endpoint::Unix(path) => Stream::connect_unix(path, self.deadline, self.cancel),
             Endpoint::Tcp { host, port } => match self.addresses.addresses(host, *port) {
+                Ok(addresses) if addresses.is_empty() => {
+                    return Err(self.unconnected(ConnectError::Resolver(format!("{host} has no address"))));
+                }
                 Ok(addresses) => Stream::connect_any(&addresses, self.deadline, self.cancel),
                 Err(why) => return Err(self.unconnected(ConnectError::Resolver(why))),
             },

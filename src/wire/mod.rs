@@ -3,7 +3,9 @@
 pub mod command;
 pub mod deadline;
 pub mod haproxy;
+pub mod postgres;
 pub mod resolve;
+pub mod socket;
 #[cfg(feature = "ssh")]
 pub mod ssh;
 pub mod stream;

@@ -413,18 +413,18 @@ impl World {
             }
             Output::RunAction { id, action, deadline, .. } => self.act(id, action, deadline),
             Output::CancelAction(id) => {
-                self.note(format!("cancel action {id}"));
+                self.note(&format!("cancel action {id}"));
                 self.pending.retain(|(_, other, _)| *other != id);
             }
             Output::Emit(event) => {
                 if event.kind != EventKind::Observed {
-                    self.note(format!("{} {}: {}", event.severity.word(), event.kind.word(), event.message));
+                    self.note(&format!("{} {}: {}", event.severity.word(), event.kind.word(), event.message));
                 }
                 self.events.push(event);
             }
             Output::Reply { result, .. } => match result {
-                Ok(message) => self.note(format!("reply ok: {message}")),
-                Err(message) => self.note(format!("reply error: {message}")),
+                Ok(message) => self.note(&format!("reply ok: {message}")),
+                Err(message) => self.note(&format!("reply error: {message}")),
             },
             Output::Journal(record) => {
                 let line = match record {
@@ -432,7 +432,7 @@ impl World {
                     Record::Ended { generation, how, .. } => format!("journal ended {generation} {how}"),
                     Record::StepBegun { .. } | Record::StepEnded { .. } | Record::Facts { .. } => return,
                 };
-                self.note(line);
+                self.note(&line);
             }
         }
     }
@@ -441,7 +441,7 @@ impl World {
         let name = action.name().to_owned();
         if self.show_actions {
             let server = action.server().map_or_else(String::new, |server| format!(" db{}", server.0 + 1));
-            self.note(format!("action {name}{server}"));
+            self.note(&format!("action {name}{server}"));
         }
         self.actions.push(action.clone());
         if self.silent_actions.contains(&name) {
@@ -537,7 +537,7 @@ impl World {
         }
     }
 
-    pub fn note(&mut self, line: String) {
+    pub fn note(&mut self, line: &str) {
         let millis = self.now.as_nanos() / 1_000_000;
         self.trace.push(format!("{:>4}.{:03} {line}", millis / 1_000, millis % 1_000));
     }

@@ -84,7 +84,7 @@ pub fn program() -> io::Result<PathBuf> {
 }
 
 impl Engine {
-    /// Starts `failover run --json CONFIG` as the lab's user.
+    /// Starts `failover run --json --verbose CONFIG`, with single observations among the events, as the lab's user.
     pub fn start(lab: &Lab, config: &Path, socket: &Path, origin: Origin) -> io::Result<Engine> {
         lab.folder("bin")?;
         // Where we were built the lab's user may not be able to go.
@@ -93,7 +93,7 @@ impl Engine {
             lab.copy_in(&self::program()?, &program, 0o700)?;
         }
         let mut command = lab.command(&program);
-        command.arg("run").arg("--json").arg(config).stdout(Stdio::piped()).stderr(lab.log("engine")?);
+        command.args(["run", "--json", "--verbose"]).arg(config).stdout(Stdio::piped()).stderr(lab.log("engine")?);
         for name in ["RUST_LOG", "RUST_BACKTRACE"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);

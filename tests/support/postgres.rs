@@ -343,8 +343,13 @@ impl PgServer {
 
     /// A session of the superuser over the UNIX socket.
     pub fn session(&self) -> io::Result<Session> {
+        self.session_in("postgres")
+    }
+
+    /// The same in another database.
+    pub fn session_in(&self, database: &str) -> io::Result<Session> {
         let address = Address::Unix(self.sockets.clone(), self.port);
-        Ok(Session::connect(&address, &Login::new("postgres", "postgres"), Duration::from_secs(5))?)
+        Ok(Session::connect(&address, &Login::new("postgres", database), Duration::from_secs(5))?)
     }
 
     /// A session of any role over TCP.
@@ -382,9 +387,16 @@ impl PgServer {
 
     /// `pg_ctl restart -m fast`, as an administrator would.
     pub fn restart(&self) -> io::Result<()> {
-        let log = self.lab.log_path(&self.name);
-        self.pg_ctl(&["restart", "-w", "-m", "fast", "-l", &log.to_string_lossy()])?;
-        Ok(())
+        let process = self.begin_restart()?;
+        let status = wait_until("pg_ctl restart", LONG, || Ok(process.wait(Duration::from_millis(50))))?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("pg_ctl restart failed: {}", self.log_tail()))) }
+    }
+
+    /// The same, without waiting for its end.
+    pub fn begin_restart(&self) -> io::Result<Process> {
+        let mut command = self.lab.command(bin_dir()?.join("pg_ctl"));
+        command.arg("-D").arg(&self.data).args(["restart", "-w", "-m", "fast", "-l"]).arg(self.lab.log_path(&self.name));
+        self.lab.spawn("pg_ctl", command)
     }
 
     /// `pg_ctl promote`.

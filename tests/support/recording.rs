@@ -1,7 +1,11 @@
 //! What a run leaves behind: every commit of the writer, every event of the engine, on one time axis.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// One run. All moments are nanoseconds after its beginning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -140,14 +144,30 @@ impl Gap {
 /// Spans of the failover as the engine's events show them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
-    /// Fault to the first sign of it.
-    pub detect: Option<(u64, u64)>,
-    /// First sign to confirmation.
-    pub confirm: Option<(u64, u64)>,
+    /// The phases that were reached, in their order: `detect`, `confirm`, `fence`, `promote`, `route`, `verify`.
+    pub spans: Vec<Phase>,
     /// The steps, in order of their beginning.
     pub steps: Vec<Step>,
     /// When the failover was complete.
     pub completed: Option<u64>,
+}
+
+/// One phase.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Phase {
+    /// Its name.
+    pub name: &'static str,
+    /// When it began.
+    pub from: u64,
+    /// When it ended.
+    pub to: u64,
+}
+
+impl Phase {
+    /// How long it took.
+    pub fn nanos(&self) -> u64 {
+        self.to.saturating_sub(self.from)
+    }
 }
 
 /// One step of the plan.
@@ -155,6 +175,8 @@ pub struct Phases {
 pub struct Step {
     /// Its name.
     pub name: String,
+    /// What it acted on.
+    pub target: String,
     /// When it began.
     pub from: u64,
     /// When it ended; the end of the recording where it did not.
@@ -173,7 +195,7 @@ impl Event {
 
     /// The step an event is about.
     pub fn step(&self) -> Option<&str> {
-        self.text("step").or_else(|| self.text("name")).or_else(|| self.text("action"))
+        self.text("step")
     }
 }
 
@@ -213,55 +235,88 @@ impl Recording {
         self.first_after_fault("failover_started").is_some()
     }
 
-    /// The first thing the engine noticed after the fault.
+    /// The first thing the engine noticed of the fault.
     pub fn first_sign(&self) -> Option<&Event> {
-        self.events.iter().find(|event| {
-            event.at >= self.fault_at
-                && match event.kind.as_str() {
-                    "session_closed" | "confirmation_started" | "failure_confirmed" | "failover_suppressed" => true,
-                    "observed" => matches!(event.text("verdict"), Some("down" | "impaired")),
-                    "health_changed" => !event.message.contains("healthy") || event.message.contains("unhealthy"),
-                    "state_changed" => event.text("to").or(event.text("state")).is_some_and(|state| state != "normal"),
-                    _ => false,
-                }
+        let primary = self.servers.first().map(|member| member.name.as_str());
+        self.events.iter().filter(|event| event.at >= self.fault_at).find(|event| match event.kind.as_str() {
+            "session_closed" => event.server.as_deref() == primary,
+            "observed" => event.server.as_deref() == primary && event.text("verdict") != Some("up"),
+            "confirmation_started" | "failure_confirmed" | "failover_suppressed" | "failover_refused" => true,
+            _ => false,
         })
     }
 
-    /// The spans of the failover.
+    /// The spans of the failover. Each phase after the confirmation lasts until the last of its steps has ended.
     pub fn phases(&self) -> Phases {
+        let mut spans = Vec::new();
         let sign = self.first_sign().map(|event| event.at);
         let confirmed = self.first_after_fault("failure_confirmed").map(|event| event.at);
-        let started = self.first_after_fault("failover_started").map(|event| event.at);
+        if let Some(sign) = sign {
+            spans.push(Phase { name: "detect", from: self.fault_at, to: sign });
+        }
+        if let (Some(from), Some(to)) = (sign, confirmed) {
+            spans.push(Phase { name: "confirm", from, to });
+        }
+        let steps = self.steps();
+        let parts: [(&str, &[&str]); 4] = [
+            ("fence", &["pre_checks", "route_out", "fence"]),
+            ("promote", &["prove_fence", "read_positions", "promote"]),
+            ("route", &["route_in"]),
+            ("verify", &["verify_data", "open_sync_gate", "verify_traffic"]),
+        ];
+        for (name, members) in parts {
+            let ended = steps.iter().filter(|step| members.contains(&step.name.as_str()) && step.ok.is_some());
+            // Data is verified before the route is changed and traffic after it: the phase is the time of its steps, not what
+            // lies between them.
+            let (from, to) = ended.fold((u64::MAX, 0), |(from, to), step| (from.min(step.from), to.max(step.to)));
+            if to > 0 {
+                spans.push(Phase { name, from, to });
+            }
+        }
+        Phases { spans, steps, completed: self.first_after_fault("failover_completed").map(|event| event.at) }
+    }
+
+    /// How long a phase took; for `verify` the sum of its steps, because the route is changed between them.
+    pub fn phase_nanos(&self, name: &str) -> Option<u64> {
+        let phases = self.phases();
+        if name == "verify" {
+            let steps = phases.steps.iter().filter(|step| {
+                step.ok.is_some() && ["verify_data", "open_sync_gate", "verify_traffic"].contains(&step.name.as_str())
+            });
+            let times: Vec<u64> = steps.map(|step| step.to - step.from).collect();
+            return (!times.is_empty()).then(|| times.iter().sum());
+        }
+        phases.spans.iter().find(|phase| phase.name == name).map(Phase::nanos)
+    }
+
+    /// The steps after the fault, in order of their beginning.
+    fn steps(&self) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::new();
         for event in self.events.iter().filter(|event| event.at >= self.fault_at) {
             let Some(name) = event.step() else { continue };
+            let target = event.text("target").unwrap_or_default();
             match event.kind.as_str() {
-                "step_started" => {
-                    let step =
-                        Step { name: name.to_owned(), from: event.at, to: self.ended, ok: None, message: event.message.clone() };
-                    steps.push(step);
-                }
+                "step_started" => steps.push(Step {
+                    name: name.to_owned(),
+                    target: target.to_owned(),
+                    from: event.at,
+                    to: self.ended,
+                    ok: None,
+                    message: String::new(),
+                }),
                 "step_finished" => {
-                    let ok = event
-                        .fields
-                        .get("ok")
-                        .and_then(Value::as_bool)
-                        .unwrap_or(event.severity != "alarm" && event.severity != "warning");
-                    if let Some(step) = steps.iter_mut().rev().find(|step| step.name == name && step.ok.is_none()) {
+                    let open =
+                        steps.iter_mut().rev().find(|step| step.name == name && step.target == target && step.ok.is_none());
+                    if let Some(step) = open {
                         step.to = event.at;
-                        step.ok = Some(ok);
-                        step.message.clone_from(&event.message);
+                        step.ok = Some(event.fields.get("ok").and_then(Value::as_bool).unwrap_or(true));
+                        event.text("detail").unwrap_or(&event.message).clone_into(&mut step.message);
                     }
                 }
                 _ => {}
             }
         }
-        Phases {
-            detect: sign.map(|at| (self.fault_at, at)),
-            confirm: sign.zip(confirmed.or(started)),
-            steps,
-            completed: self.first_after_fault("failover_completed").map(|event| event.at),
-        }
+        steps
     }
 
     /// Every line of reasoning in the events that decided.
@@ -270,10 +325,8 @@ impl Recording {
         let deciding =
             ["failure_confirmed", "failover_started", "failover_suppressed", "failover_refused", "manual_intervention"];
         for event in self.events.iter().filter(|event| event.at >= self.fault_at && deciding.contains(&event.kind.as_str())) {
-            for name in ["evidence", "reasons"] {
-                if let Some(value) = event.fields.get(name) {
-                    flatten(value, &mut lines);
-                }
+            if let Some(value) = event.fields.get("evidence") {
+                flatten(value, &mut lines);
             }
         }
         let mut seen = std::collections::BTreeSet::new();
@@ -281,10 +334,21 @@ impl Recording {
         lines
     }
 
-    /// The highest fence level the engine proved.
+    /// The highest fence level that was proven for this failover.
     pub fn fence_level(&self) -> Option<u64> {
-        let level = |event: &Event| event.fields.get("fence_level").or_else(|| event.fields.get("level")).and_then(Value::as_u64);
-        self.events.iter().filter(|event| event.at >= self.fault_at).filter_map(level).max()
+        self.fence_levels().into_iter().map(|(_, level)| level).max()
+    }
+
+    /// When which fence level was proven. Traffic removed from the route is level 1.
+    pub fn fence_levels(&self) -> Vec<(u64, u64)> {
+        let finished = self.events.iter().filter(|event| event.at >= self.fault_at && event.kind == "step_finished");
+        finished
+            .filter_map(|event| match (event.step()?, event.fields.get("fence_level").and_then(Value::as_u64)) {
+                (_, Some(level)) => Some((event.at, level)),
+                ("route_out", None) if event.fields.get("ok").and_then(Value::as_bool) == Some(true) => Some((event.at, 1)),
+                _ => None,
+            })
+            .collect()
     }
 }
 
@@ -307,4 +371,9 @@ pub fn plain(value: &Value) -> String {
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
+}
+
+/// A moment as RFC 3339 in UTC.
+pub fn rfc3339(at: SystemTime) -> String {
+    OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
 }

@@ -1,3 +1,4 @@
+#!/bin/sh
 # Ends what a killed test, demo or benchmark left behind. Reads the process groups that run (+N, -N) from its input; at its end
 # without "done" it kills them, what works in the lab's folder and what descends from either, and removes the folder.
 trap '' INT TERM HUP QUIT
@@ -18,6 +19,8 @@ collect() {
     [ "$pid" = $$ ] && continue
     case $doomed in *" $pid "*) continue ;; esac
     IFS= read -r stat 2>/dev/null <"$proc/stat" || continue
+    # The fields are wanted apart.
+    # shellcheck disable=SC2086
     set -- ${stat##*) }
     [ "$1" = Z ] && continue
     case $groups in *" $3 "*) doomed="$doomed$pid "; continue ;; esac

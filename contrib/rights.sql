@@ -1,0 +1,41 @@
+-- The rights libfailover needs in PostgreSQL, and no others.
+--
+--   psql -X -d postgres -v role=failover -f rights.sql
+--
+-- Run it once on the primary, as a superuser, in the database that the engine connects to (rights to functions belong to
+-- one database; the standbys get them through replication). It may be run again. Then give the role a password with
+-- \password, or let it in by certificate, and add a line to pg_hba.conf of every server:
+--   hostssl  postgres  failover  ENGINE-ADDRESS/32  scram-sha-256
+\set ON_ERROR_STOP on
+\set QUIET on
+\if :{?role}
+\else
+\set role failover
+\endif
+
+SELECT current_database() AS database, current_setting('server_version_num')::int >= 150000 AS has_parameter_rights \gset
+
+BEGIN;
+
+SELECT format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION', :'role')
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
+
+GRANT CONNECT ON DATABASE :"database" TO :"role";
+
+-- Positions, states and names of standbys, the state of a WAL receiver, the startup process: without it they are hidden,
+-- and hidden standbys cannot be judged.
+GRANT pg_monitor TO :"role";
+
+-- Promotion by pg_promote, and the reloads that keep it from stalling. Not needed with promote.method = "pg_ctl".
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, integer) TO :"role";
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO :"role";
+
+-- After a promotion no standby may be left that synchronous commits could wait for: on_no_sync_standby = "async" empties
+-- this one setting. Before PostgreSQL 15 only a superuser can.
+\if :has_parameter_rights
+GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO :"role";
+\else
+\warn 'PostgreSQL before 15: the role cannot change synchronous_standby_names; set on_no_sync_standby = "block"'
+\endif
+
+COMMIT;

@@ -1,0 +1,60 @@
+//! Errors of a session as failures of an action.
+
+use crate::core::output::{Failure, FailureKind};
+use crate::wire::deadline::Interrupted;
+use crate::wire::postgres::Error;
+
+/// A failure before anything that could have an effect was sent, whatever the error.
+pub(super) fn untouched(name: &str, error: &Error) -> Failure {
+    Failure::no_effect(format!("{name}: {error}; nothing was changed there"), remedy(error))
+}
+
+/// A failure of a step whose effect is harmless or unknown.
+pub(super) fn failure(name: &str, step: &str, error: &Error) -> Failure {
+    let message = format!("{name}: {step} failed: {error}");
+    let kind = if error.is_timeout() {
+        FailureKind::TimedOut
+    } else if error.is_cancelled() {
+        FailureKind::Cancelled
+    } else {
+        FailureKind::Unknown
+    };
+    Failure { kind, message, remedy: remedy(error).to_owned() }
+}
+
+/// The server refused a function or command for want of a right.
+pub(super) fn denied(name: &str, what: &str, error: &Error) -> Failure {
+    Failure::no_effect(
+        format!("{name} refused {what}: {error}; nothing was changed there"),
+        "grant the role the right, see the least-privilege script",
+    )
+}
+
+/// A pause of our own that ended early.
+pub(super) fn interrupted(how: Interrupted, message: String, remedy: &str) -> Failure {
+    match how {
+        Interrupted::TimedOut => Failure::timed_out(message, remedy),
+        Interrupted::Cancelled => Failure::cancelled(message),
+    }
+}
+
+/// The code of the server's own refusal.
+pub(super) fn sqlstate(error: &Error) -> Option<&str> {
+    error.server().map(|said| said.sqlstate.as_str())
+}
+
+fn remedy(error: &Error) -> &'static str {
+    match sqlstate(error) {
+        Some(state) if state.starts_with("28") => "correct user, password or pg_hba.conf",
+        Some("3D000") => "correct the database in the connection settings",
+        Some("42501") => "grant the role the right, see the least-privilege script",
+        Some("53300") => "raise max_connections or superuser_reserved_connections",
+        Some("25006") => "look for default_transaction_read_only on server, role and database",
+        _ => "",
+    }
+}
+
+/// A role's name as an SQL identifier.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,131 @@
+//! What is done to the servers of a PostgreSQL service over SQL: read positions, promote, verify, open the synchronous gate,
+//! prove the traffic, survey what would hurt. FAILOVER rules 37 to 44, 60 to 71 and 89 to 97 are cited where the code follows them.
+//!
+//! Every call has one overall deadline and one cancel signal, and every failure says whether an effect is excluded. No SQL here is
+//! built from anything but numbers and constants.
+
+mod failure;
+mod identity;
+mod positions;
+mod promote;
+mod survey;
+mod sync_gate;
+mod traffic;
+mod verify;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::core::id::ServerId;
+use crate::core::output::{Failure, Report};
+use crate::engine::clock::Clock;
+use crate::wire::deadline::{Cancel, Deadline};
+use crate::wire::postgres::{Error, Session, Target};
+use crate::wire::resolve::Addresses;
+
+use failure::{denied, failure, interrupted, quoted, sqlstate, untouched};
+use identity::Identity;
+
+pub use promote::Promotion;
+
+/// A session left over from one action serves the next one only for so long: a failover takes its steps in a few seconds.
+const KEPT_FOR: Duration = Duration::from_secs(30);
+
+/// A kept session that has not answered by then is given up for a new one.
+const KEPT_ANSWER: Duration = Duration::from_secs(1);
+
+/// One server of the service, as the actions reach it.
+#[derive(Clone)]
+pub struct Server {
+    /// Its name in the configuration.
+    pub name: String,
+    /// How it is connected to.
+    pub target: Target,
+}
+
+/// The servers of one PostgreSQL service, for the executor. Thread-safe.
+///
+/// A session that one action opened is kept for the next one on the same server, so that the promotion does not pay for a
+/// connection that the reading of positions has already made.
+pub struct Cluster {
+    servers: BTreeMap<ServerId, Server>,
+    addresses: Arc<dyn Addresses>,
+    clock: Clock,
+    kept: Mutex<BTreeMap<ServerId, Kept>>,
+}
+
+struct Kept {
+    session: Session,
+    since: Instant,
+}
+
+impl Cluster {
+    /// A cluster of these servers. Connects to nothing.
+    #[must_use]
+    pub fn new(servers: BTreeMap<ServerId, Server>, addresses: Arc<dyn Addresses>, clock: Clock) -> Cluster {
+        Cluster { servers, addresses, clock, kept: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Closes the sessions that actions left open for later ones.
+    pub fn close(&self) {
+        self.kept.lock().clear();
+    }
+
+    /// The role of a server, read without changing anything.
+    ///
+    /// # Errors
+    /// When the server cannot be asked before the deadline. Nothing was changed.
+    pub fn read_role(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+        let place = self.server(server)?;
+        let (session, identity) =
+            self.identified(server, place, deadline, cancel).map_err(|error| untouched(&place.name, &error))?;
+        self.keep(server, session);
+        Ok(Report::Role { in_recovery: identity.in_recovery, timeline: identity.timeline, system_id: identity.system_id })
+    }
+
+    fn server(&self, server: ServerId) -> Result<&Server, Failure> {
+        self.servers.get(&server).ok_or_else(|| {
+            Failure::no_effect(format!("server {server} is not in the configuration any more"), "reload the configuration")
+        })
+    }
+
+    fn connect(&self, target: &Target, deadline: Deadline, cancel: &Cancel) -> Result<Session, Error> {
+        Session::connect(target, self.addresses.as_ref(), deadline, cancel)
+    }
+
+    /// The kept session of a server if there is a fresh one.
+    fn take_kept(&self, server: ServerId) -> Option<Session> {
+        self.kept.lock().remove(&server).filter(|kept| kept.since.elapsed() < KEPT_FOR).map(|kept| kept.session)
+    }
+
+    /// Leaves a session whose last question was answered to the next action.
+    fn keep(&self, server: ServerId, session: Session) {
+        self.kept.lock().insert(server, Kept { session, since: Instant::now() });
+    }
+
+    /// A session that has just said who it is connected to: the kept one if it still answers, otherwise a new one.
+    fn identified(
+        &self,
+        server: ServerId,
+        place: &Server,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<(Session, Identity), Error> {
+        if let Some(mut session) = self.take_kept(server)
+            && let Ok(identity) = Identity::read(&mut session, kept_part(deadline), cancel)
+        {
+            return Ok((session, identity));
+        }
+        let mut session = self.connect(&place.target, deadline, cancel)?;
+        let identity = Identity::read(&mut session, deadline, cancel)?;
+        Ok((session, identity))
+    }
+}
+
+/// A kept session may be silently dead (powered-off host, dropped flow): it gets a part of the time, not all of it.
+fn kept_part(deadline: Deadline) -> Deadline {
+    deadline.at_most(KEPT_ANSWER.min(deadline.remaining() / 4))
+}

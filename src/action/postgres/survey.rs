@@ -1,0 +1,277 @@
+//! What would hurt at failover time, asked while all is well (rules 23, 37, 65, 68, 89, 92, 94).
+
+use super::{Cluster, Server, quoted};
+use crate::core::id::ServerId;
+use crate::core::output::Failure;
+use crate::core::sample::ReadinessFinding;
+use crate::wire::deadline::{Cancel, Deadline};
+use crate::wire::postgres::{Error, Rows};
+
+/// A receiver that stays quiet for longer hides a dead link from the confirmation (rule 65).
+const RECEIVER_TIMEOUT_MS: u64 = 10_000;
+/// Without the right to nudge, the stall of rule 89 lasts as long as this setting.
+const RETRY_INTERVAL_MS: u64 = 500;
+/// Settings that a standby must not have lower than its primary: recovery stops there, or the server does not start (rule 23).
+const NOT_LOWER: [&str; 5] =
+    ["max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction"];
+
+const SURVEY_SQL: &str = "\
+SELECT current_user AS role,
+       current_setting('server_version_num') AS version,
+       current_setting('is_superuser') AS superuser,
+       pg_is_in_recovery() AS in_recovery,
+       coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_promote(boolean,integer)'), 'EXECUTE'), false) AS promote,
+       has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload,
+       pg_has_role('pg_monitor', 'USAGE') AS monitor,
+       CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END AS paused,
+       (SELECT setting FROM pg_settings WHERE name = 'recovery_min_apply_delay') AS apply_delay,
+       (SELECT setting FROM pg_settings WHERE name = 'wal_receiver_timeout') AS receiver_timeout,
+       (SELECT setting FROM pg_settings WHERE name = 'wal_retrieve_retry_interval') AS retry_interval,
+       (SELECT setting FROM pg_settings WHERE name = 'max_connections') AS max_connections,
+       (SELECT setting FROM pg_settings WHERE name = 'max_worker_processes') AS max_worker_processes,
+       (SELECT setting FROM pg_settings WHERE name = 'max_wal_senders') AS max_wal_senders,
+       (SELECT setting FROM pg_settings WHERE name = 'max_prepared_transactions') AS max_prepared_transactions,
+       (SELECT setting FROM pg_settings WHERE name = 'max_locks_per_transaction') AS max_locks_per_transaction,
+       current_setting('synchronous_standby_names') AS sync_names,
+       current_setting('fsync') AS fsync,
+       current_setting('wal_log_hints') AS wal_log_hints,
+       current_setting('data_checksums') AS data_checksums,
+       current_setting('default_transaction_read_only') AS read_only,
+       current_setting('archive_mode') AS archive_mode,
+       (SELECT failed_count FROM pg_stat_archiver WHERE last_failed_time > coalesce(last_archived_time, '-infinity')) AS archive_failures,
+       (SELECT count(*) FROM pg_stat_wal_receiver) AS receivers,
+       (SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_replication_slots WHERE slot_type = 'logical') AS logical_slots";
+
+const GATE_RIGHT_SQL: &str = "SELECT has_parameter_privilege('synchronous_standby_names', 'ALTER SYSTEM') AS allowed";
+
+/// What one server said.
+struct Answer {
+    rows: Rows,
+    may_open_gate: bool,
+}
+
+impl Answer {
+    fn get(&self, column: &str) -> Option<&str> {
+        self.rows.get(0, column)
+    }
+
+    fn is(&self, column: &str) -> bool {
+        self.get(column) == Some("t")
+    }
+
+    fn number(&self, column: &str) -> Option<u64> {
+        self.get(column)?.parse().ok()
+    }
+}
+
+impl Cluster {
+    /// Each thing on `server` that would hurt at failover time: missing rights, settings, slots. With `primary`, also what can only be
+    /// seen by comparing the two. Changes nothing. Codes are stable names.
+    ///
+    /// # Errors
+    /// When `server` cannot be asked. A primary that cannot be asked is left out: the checks report it.
+    pub fn survey(
+        &self,
+        server: ServerId,
+        primary: Option<ServerId>,
+        candidates: usize,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Vec<ReadinessFinding>, Failure> {
+        let place = self.server(server)?;
+        let answer = self.ask_survey(place, deadline, cancel).map_err(|error| super::untouched(&place.name, &error))?;
+        let primary = match primary.filter(|primary| *primary != server) {
+            Some(primary) => {
+                let place = self.server(primary)?;
+                self.ask_survey(place, deadline, cancel).ok().map(|answer| (place.name.as_str(), answer))
+            }
+            None => None,
+        };
+        Ok(findings(&place.name, &answer, primary.as_ref().map(|(name, answer)| (*name, answer)), candidates))
+    }
+
+    /// On a session of its own: a survey may run beside a failover and must not take its kept sessions away.
+    fn ask_survey(&self, place: &Server, deadline: Deadline, cancel: &Cancel) -> Result<Answer, Error> {
+        let mut session = self.connect(&place.target, deadline, cancel)?;
+        let rows = session.query(SURVEY_SQL, deadline, cancel)?;
+        let number = |column: &str| rows.get(0, column).and_then(|value| value.parse::<u32>().ok());
+        // Before PostgreSQL 15 the right cannot be granted, and the function that asks about it does not exist.
+        let may_open_gate = rows.get(0, "superuser") == Some("on")
+            || number("version").is_some_and(|version| version >= 150_000)
+                && session.query(GATE_RIGHT_SQL, deadline, cancel)?.get(0, "allowed") == Some("t");
+        Ok(Answer { rows, may_open_gate })
+    }
+}
+
+struct Findings<'a> {
+    name: &'a str,
+    list: Vec<ReadinessFinding>,
+}
+
+impl Findings<'_> {
+    fn blocking(&mut self, code: &str, message: &str, remedy: impl Into<String>) {
+        self.add(code, true, message, remedy.into());
+    }
+
+    fn warn(&mut self, code: &str, message: &str, remedy: impl Into<String>) {
+        self.add(code, false, message, remedy.into());
+    }
+
+    fn add(&mut self, code: &str, blocking: bool, message: &str, remedy: String) {
+        self.list.push(ReadinessFinding {
+            code: code.to_owned(),
+            blocking,
+            message: format!("{}: {message}", self.name),
+            remedy,
+        });
+    }
+}
+
+fn findings(name: &str, answer: &Answer, primary: Option<(&str, &Answer)>, candidates: usize) -> Vec<ReadinessFinding> {
+    let text = |column: &str| answer.get(column).unwrap_or_default();
+    let role = quoted(text("role"));
+    let mut found = Findings { name, list: Vec::new() };
+
+    // Rights: after a failover every server may be the one to promote or to open, so both roles are asked for all of them.
+    if !answer.is("promote") {
+        found.blocking(
+            "promote_right_missing",
+            &format!("role {role} may not call pg_promote, so this server cannot be promoted over SQL"),
+            format!("GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer) TO {role}"),
+        );
+    }
+    if !answer.is("reload") {
+        let retry = answer.number("retry_interval").unwrap_or_default();
+        let stall = if retry > RETRY_INTERVAL_MS {
+            format!(", and a promotion can stall for {retry} ms (wal_retrieve_retry_interval)")
+        } else {
+            String::new()
+        };
+        found.warn(
+            "reload_right_missing",
+            &format!(
+                "role {role} may not call pg_reload_conf, so a server that overheard its promotion cannot be woken gently{stall}"
+            ),
+            format!("GRANT EXECUTE ON FUNCTION pg_reload_conf() TO {role}"),
+        );
+    }
+    if !answer.is("monitor") {
+        found.warn(
+            "monitor_right_missing",
+            &format!("role {role} is no member of pg_monitor: the WAL receiver's state and the startup process are hidden, so progress cannot be seen and promotion may be slower"),
+            format!("GRANT pg_monitor TO {role}"),
+        );
+    }
+
+    // Settings of this server, whatever its role.
+    if answer.number("receiver_timeout").is_some_and(|timeout| timeout == 0 || timeout > RECEIVER_TIMEOUT_MS) {
+        found.warn(
+            "wal_receiver_timeout_long",
+            &format!(
+                "wal_receiver_timeout is {} ms: a standby believes that long in a link that is dead",
+                text("receiver_timeout")
+            ),
+            "ALTER SYSTEM SET wal_receiver_timeout = '5s'; SELECT pg_reload_conf()",
+        );
+    }
+    if text("read_only") == "on" {
+        found.blocking(
+            "read_only_by_default",
+            "default_transaction_read_only is on: a promoted server would refuse writes",
+            "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf()",
+        );
+    }
+    if text("fsync") == "off" {
+        found.warn(
+            "fsync_off",
+            "fsync is off: what it acknowledges does not survive a crash of its host",
+            "ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf()",
+        );
+    }
+    if text("wal_log_hints") == "off" && text("data_checksums") == "off" {
+        found.warn(
+            "rewind_impossible",
+            "neither wal_log_hints nor data checksums are on: a former primary cannot be brought back by pg_rewind, only by a new copy",
+            "ALTER SYSTEM SET wal_log_hints = on, then restart",
+        );
+    }
+    if let Some(failures) = answer.number("archive_failures") {
+        found.warn(
+            "archive_failing",
+            &format!("the last attempt to archive WAL failed ({failures} failures so far): WAL piles up and a stop takes longer"),
+            "read the server's log for the archive command's error",
+        );
+    }
+    if let Some(slots) = answer.get("logical_slots").filter(|_| !answer.is("in_recovery")) {
+        found.warn(
+            "logical_slots",
+            &format!("logical replication slots ({slots}) do not follow a failover before PostgreSQL 17, and then only prepared ones: subscribers would break"),
+            "with PostgreSQL 17: failover = true on the slots and sync_replication_slots = on; before: recreate the slots after a failover",
+        );
+    }
+    let sync_names = text("sync_names").trim();
+    if !sync_names.is_empty() {
+        if candidates < 2 {
+            found.warn(
+                "sync_gate",
+                &format!("synchronous_standby_names is '{sync_names}' and there is one standby: after its promotion commits wait until the gate is opened"),
+                "leave on_no_sync_standby = \"async\", or add a second standby",
+            );
+        }
+        if !answer.may_open_gate {
+            let remedy = if answer.number("version").is_some_and(|version| version >= 150_000) {
+                format!("GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO {role}")
+            } else {
+                "before PostgreSQL 15 that needs a superuser: use on_no_sync_standby = \"block\", or clear it by hand after a failover".to_owned()
+            };
+            found.warn(
+                "sync_gate_right_missing",
+                &format!("role {role} may not clear synchronous_standby_names, so commits would go on waiting"),
+                remedy,
+            );
+        }
+    }
+
+    if answer.is("in_recovery") {
+        standby_findings(&mut found, answer, primary);
+    }
+    found.list
+}
+
+/// What matters only of a standby, and in comparison with its primary.
+fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(&str, &Answer)>) {
+    if answer.get("paused") == Some("t") {
+        found.blocking(
+            "replay_paused",
+            "replay is paused: what it received is not yet visible, and somebody paused it for a reason",
+            "SELECT pg_wal_replay_resume()",
+        );
+    }
+    if let Some(delay) = answer.number("apply_delay").filter(|delay| *delay > 0) {
+        found.blocking(
+            "apply_delayed",
+            &format!("recovery_min_apply_delay is {delay} ms: a delayed standby is kept against mistakes, not for failover"),
+            "set data.allow_delayed = true, or candidate = false for this server",
+        );
+    }
+    if answer.number("receivers") == Some(0) {
+        found.warn(
+            "not_receiving",
+            "no WAL receiver runs: it falls behind with every commit",
+            "read its log; check primary_conninfo and the primary's pg_hba.conf",
+        );
+    }
+    let Some((primary_name, primary)) = primary else { return };
+    for setting in NOT_LOWER {
+        let theirs = primary.number(setting);
+        if let (Some(ours), Some(theirs)) = (answer.number(setting), theirs)
+            && ours < theirs
+        {
+            found.blocking(
+                "setting_lower_than_primary",
+                &format!("{setting} is {ours}, on {primary_name} {theirs}: replay stops, or the server cannot take the load"),
+                format!("ALTER SYSTEM SET {setting} = {theirs}, then restart the standby"),
+            );
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Commits on the new primary stop waiting for a synchronous standby that is not there (rule 94).
+
+use std::time::{Duration, Instant};
+
+use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
+use super::{Cluster, denied, failure, quoted, untouched};
+use crate::core::id::ServerId;
+use crate::core::output::{Failure, FailureKind, Report};
+use crate::core::time::Span;
+use crate::wire::deadline::{Cancel, Deadline};
+use crate::wire::postgres::Session;
+
+/// Between two looks for the new value.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// `has_parameter_privilege` came with PostgreSQL 15; before that only a superuser may.
+const STATE_SQL: &str = "\
+SELECT current_user AS role,
+       current_setting('server_version_num') AS version,
+       current_setting('is_superuser') AS superuser,
+       has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload,
+       pg_is_in_recovery() AS in_recovery,
+       (SELECT source FROM pg_settings WHERE name = 'synchronous_standby_names') AS source";
+
+impl Cluster {
+    /// Clears `synchronous_standby_names` on the new primary, reloads, and proves that a commit goes through. Nothing to do where it
+    /// is already empty. The report names the former value, which is needed to put it back.
+    ///
+    /// # Errors
+    /// `NoEffect` with the missing right as remedy, before anything was changed.
+    pub fn open_sync_gate(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+        let place = self.server(server)?;
+        let name = &place.name;
+        let (mut session, _) = self.identified(server, place, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        let (before, _) = sync_settings(&mut session, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        if before.trim().is_empty() {
+            self.keep(server, session);
+            return Ok(Report::Done { message: format!("synchronous_standby_names was already empty on {name}") });
+        }
+        check_rights(name, &mut session, deadline, cancel)?;
+        let began = Instant::now();
+        // Not in one message with the reload: ALTER SYSTEM refuses to run inside a transaction block, which a message of several is.
+        session.query("ALTER SYSTEM SET synchronous_standby_names = ''", deadline, cancel).map_err(|error| {
+            // An error is the server's word that nothing was changed.
+            if error.server().is_some() {
+                denied(name, "ALTER SYSTEM", &error)
+            } else {
+                changed(name, &before, &failure(name, "ALTER SYSTEM", &error))
+            }
+        })?;
+        session
+            .query("SELECT pg_catalog.pg_reload_conf()", deadline, cancel)
+            .map_err(|error| changed(name, &before, &failure(name, "pg_reload_conf", &error)))?;
+        loop {
+            // A new session each time: it has what new clients have, whenever the old ones re-read theirs.
+            let mut fresh = self
+                .connect(&place.target, deadline, cancel)
+                .map_err(|error| changed(name, &before, &failure(name, "a new connection", &error)))?;
+            let (now, mode) = sync_settings(&mut fresh, deadline, cancel)
+                .map_err(|error| changed(name, &before, &failure(name, "a new connection", &error)))?;
+            if now.trim().is_empty() {
+                return match ordinary_commit(&mut fresh, &mode, most_of(deadline), deadline, cancel) {
+                    Ok(Commit::Done) => {
+                        self.keep(server, fresh);
+                        let message = format!(
+                            "synchronous_standby_names cleared on {name} in {}, commits go through; it was '{before}': put it back with ALTER SYSTEM when a standby follows",
+                            Span::from(began.elapsed())
+                        );
+                        Ok(Report::Done { message })
+                    }
+                    Ok(Commit::Waits) => Err(changed(
+                        name,
+                        &before,
+                        &Failure::timed_out(
+                            format!("an ordinary commit on {name} still waits"),
+                            "look at pg_stat_activity for the wait event SyncRep",
+                        ),
+                    )),
+                    Err(error) => Err(changed(name, &before, &failure(name, "an ordinary commit", &error))),
+                };
+            }
+            if let Err(interrupted) = cancel.pause(LOOK_EVERY, deadline) {
+                let failure = super::interrupted(
+                    interrupted,
+                    format!("{name} still shows synchronous_standby_names = '{now}' after a reload"),
+                    "it may be set on the server's command line, which ALTER SYSTEM cannot override",
+                );
+                return Err(changed(name, &before, &failure));
+            }
+        }
+    }
+}
+
+/// Everything that is needed is asked before anything is changed.
+fn check_rights(name: &str, session: &mut Session, deadline: Deadline, cancel: &Cancel) -> Result<(), Failure> {
+    let rows = session.query(STATE_SQL, deadline, cancel).map_err(|error| untouched(name, &error))?;
+    let role = quoted(rows.get(0, "role").unwrap_or_default());
+    if rows.get(0, "in_recovery") != Some("f") {
+        return Err(Failure::no_effect(format!("{name} is in recovery: it has no commits to release"), "promote it first"));
+    }
+    if rows.get(0, "source") == Some("command line") {
+        return Err(Failure::no_effect(
+            format!(
+                "synchronous_standby_names of {name} comes from the server's command line, which ALTER SYSTEM cannot override"
+            ),
+            "move the setting to postgresql.conf",
+        ));
+    }
+    if rows.get(0, "reload") != Some("t") {
+        return Err(Failure::no_effect(
+            format!("role {role} may not reload {name}: no EXECUTE on pg_reload_conf; nothing was changed"),
+            format!("GRANT EXECUTE ON FUNCTION pg_reload_conf() TO {role}"),
+        ));
+    }
+    let superuser = rows.get(0, "superuser") == Some("on");
+    let grantable =
+        rows.get(0, "version").and_then(|version| version.parse::<u32>().ok()).is_some_and(|version| version >= 150_000);
+    if superuser {
+        return Ok(());
+    }
+    if !grantable {
+        return Err(Failure::no_effect(
+            format!(
+                "role {role} may not ALTER SYSTEM on {name}: before PostgreSQL 15 that needs a superuser; nothing was changed"
+            ),
+            "use on_no_sync_standby = \"block\", or clear synchronous_standby_names by hand",
+        ));
+    }
+    let sql = "SELECT has_parameter_privilege('synchronous_standby_names', 'ALTER SYSTEM') AS alter";
+    let rows = session.query(sql, deadline, cancel).map_err(|error| untouched(name, &error))?;
+    if rows.get(0, "alter") == Some("t") {
+        return Ok(());
+    }
+    Err(Failure::no_effect(
+        format!("role {role} may not change synchronous_standby_names on {name}; nothing was changed"),
+        format!("GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO {role}"),
+    ))
+}
+
+/// A failure after the setting was changed, or may have been.
+fn changed(name: &str, before: &str, failure: &Failure) -> Failure {
+    let message = format!("{}; synchronous_standby_names of {name} was '{before}' and may be cleared now", failure.message);
+    let kind = if failure.kind == FailureKind::NoEffect { FailureKind::Unknown } else { failure.kind };
+    Failure { kind, message, remedy: failure.remedy.clone() }
+}

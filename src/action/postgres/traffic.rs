@@ -1,0 +1,241 @@
+//! Who answers through the route, and whether an ordinary commit goes through there (rules 43, 44).
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::identity::Identity;
+use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
+use super::{Cluster, untouched};
+use crate::core::id::ServerId;
+use crate::core::output::{Failure, Report};
+use crate::core::time::Span;
+use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::wire::postgres::{Endpoint, Error, Target};
+
+/// Between two tries while the load balancer still closes or refuses.
+const TRY_EVERY: Duration = Duration::from_millis(20);
+/// One try: a black hole behind the route must not use up the time of the next try.
+const TRY: Duration = Duration::from_secs(2);
+/// Once one address is verified, the others get this long: a dead load balancer must not fail a failover, and must be reported.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What became of one address.
+enum Outcome {
+    /// The new primary answered and committed.
+    Verified(String),
+    /// Somebody else answered, or the new primary did not commit.
+    Wrong(String),
+    /// A server of another cluster answered: asking again cannot mend that (rule 69).
+    Foreign(String),
+    /// Nobody answered.
+    Silent(String),
+    Cancelled,
+}
+
+impl Cluster {
+    /// Connects through each address of the route, as the role and with the settings of `server`, and proves who answers: the same postmaster as a direct connection to `server` shows,
+    /// not in recovery, on `timeline`, with an ordinary commit acknowledged. Nothing is written before the identity is proven.
+    ///
+    /// Tries again until the deadline while an address refuses, closes, or leads to another server of the same cluster. The addresses
+    /// are asked at the same time; at least one has to be verified, and none may lead elsewhere. One that does not answer at all is
+    /// named in the report.
+    ///
+    /// # Errors
+    /// `NoEffect` when nobody or somebody else answers, with each address and what was found there. A server of another cluster ends
+    /// the tries at once (rule 69).
+    pub fn verify_traffic(
+        &self,
+        server: ServerId,
+        system_id: u64,
+        timeline: u32,
+        route: &[Endpoint],
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Report, Failure> {
+        let place = self.server(server)?;
+        let name = &place.name;
+        if route.is_empty() {
+            return Err(Failure::no_effect("no address of the route to verify the traffic through", "set services.route.verify"));
+        }
+        let (mut session, direct) = self.identified(server, place, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        if direct.system_id != system_id || direct.in_recovery || direct.timeline != timeline {
+            return Err(Failure::no_effect(
+                format!(
+                    "{name} itself is {}, expected a primary of cluster {system_id} on timeline {timeline}",
+                    direct.describe()
+                ),
+                "find out whether the promotion took place",
+            ));
+        }
+        let (_, mode) = sync_settings(&mut session, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        self.keep(server, session);
+
+        let expected = Expected { name, direct: &direct, mode: &mode, first_verified: Mutex::new(None) };
+        let outcomes: Vec<(String, Outcome)> = std::thread::scope(|scope| {
+            let expected = &expected;
+            let askers: Vec<_> = route
+                .iter()
+                .map(|endpoint| {
+                    let target = Target { endpoint: endpoint.clone(), ..place.target.clone() };
+                    let asker = std::thread::Builder::new()
+                        .name("traffic".into())
+                        .spawn_scoped(scope, move || self.ask_through(&target, expected, deadline, cancel));
+                    (endpoint.to_string(), asker)
+                })
+                .collect();
+            askers
+                .into_iter()
+                .map(|(address, asker)| {
+                    let outcome = match asker {
+                        Ok(asker) => asker.join().unwrap_or_else(|_| Outcome::Silent("the asking thread panicked".to_owned())),
+                        Err(error) => Outcome::Silent(format!("no thread to ask with: {error}")),
+                    };
+                    (address, outcome)
+                })
+                .collect()
+        });
+        judge(name, &outcomes)
+    }
+
+    /// Asks through one address until the right server answers.
+    fn ask_through(&self, target: &Target, expected: &Expected<'_>, deadline: Deadline, cancel: &Cancel) -> Outcome {
+        let began = Instant::now();
+        let mut tries = 0u32;
+        let mut found: Option<Outcome> = None;
+        loop {
+            tries += 1;
+            match self.ask_once(target, expected, deadline.at_most(TRY), cancel) {
+                Outcome::Verified(text) => {
+                    expected.first_verified.lock().get_or_insert_with(Instant::now);
+                    let after =
+                        if tries > 1 { format!(" (try {tries}, after {})", Span::from(began.elapsed())) } else { String::new() };
+                    return Outcome::Verified(text + &after);
+                }
+                outcome @ (Outcome::Foreign(_) | Outcome::Cancelled) => return outcome,
+                outcome => {
+                    // A last try that the deadline cut short says less than the one before it.
+                    let outcome = match found.take() {
+                        Some(before) if deadline.is_over() && matches!(outcome, Outcome::Silent(_)) => before,
+                        _ => outcome,
+                    };
+                    let given_up = (*expected.first_verified.lock()).is_some_and(|at| at.elapsed() >= GRACE);
+                    match cancel.pause(TRY_EVERY, deadline) {
+                        Ok(()) if !given_up => found = Some(outcome),
+                        Err(Interrupted::Cancelled) => return Outcome::Cancelled,
+                        Ok(()) | Err(Interrupted::TimedOut) => return outcome,
+                    }
+                }
+            }
+        }
+    }
+
+    /// One connection, one question, and only if the answer is right one commit.
+    fn ask_once(&self, target: &Target, expected: &Expected<'_>, deadline: Deadline, cancel: &Cancel) -> Outcome {
+        let silent = |error: &Error| {
+            if error.is_cancelled() { Outcome::Cancelled } else { Outcome::Silent(format!("no answer: {error}")) }
+        };
+        let mut session = match self.connect(target, deadline, cancel) {
+            Ok(session) => session,
+            Err(error) => return silent(&error),
+        };
+        let identity = match Identity::read(&mut session, deadline, cancel) {
+            Ok(identity) => identity,
+            Err(error) => return silent(&error),
+        };
+        if identity.system_id != expected.direct.system_id {
+            return Outcome::Foreign(format!("answered by {}, which is another cluster", identity.describe()));
+        }
+        if identity.in_recovery || identity.timeline != expected.direct.timeline || !identity.is_same_postmaster(expected.direct)
+        {
+            return Outcome::Wrong(format!(
+                "answered by another server: {}, port {} of its own, started at another moment",
+                identity.describe(),
+                identity.port
+            ));
+        }
+        if identity.read_only {
+            return Outcome::Wrong(format!("answered by {}, where transactions are read-only", expected.name));
+        }
+        match ordinary_commit(&mut session, expected.mode, most_of(deadline), deadline, cancel) {
+            Ok(Commit::Done) => Outcome::Verified(format!("answered by {}, a commit went through", expected.name)),
+            Ok(Commit::Waits) => Outcome::Wrong(format!(
+                "answered by {}, and an ordinary commit waits there, probably for a synchronous standby",
+                expected.name
+            )),
+            Err(error) if error.is_cancelled() => Outcome::Cancelled,
+            Err(error) => Outcome::Wrong(format!("answered by {}, and an ordinary commit failed: {error}", expected.name)),
+        }
+    }
+}
+
+/// What the right answer looks like.
+struct Expected<'a> {
+    name: &'a str,
+    direct: &'a Identity,
+    mode: &'a str,
+    first_verified: Mutex<Option<Instant>>,
+}
+
+/// At least one address leads to the new primary, and none leads elsewhere.
+fn judge(name: &str, outcomes: &[(String, Outcome)]) -> Result<Report, Failure> {
+    let message = outcomes
+        .iter()
+        .map(|(address, outcome)| match outcome {
+            Outcome::Verified(text) | Outcome::Wrong(text) | Outcome::Foreign(text) | Outcome::Silent(text) => {
+                format!("{address}: {text}")
+            }
+            Outcome::Cancelled => format!("{address}: cancelled"),
+        })
+        .collect::<Vec<_>>()
+        .join("; ");
+    if outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Cancelled)) {
+        return Err(Failure::cancelled(message));
+    }
+    let foreign = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Foreign(_)));
+    let wrong = foreign || outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Wrong(_)));
+    let verified = outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Verified(_)));
+    if foreign {
+        Err(Failure::no_effect(
+            message,
+            "take that server out of the load balancer's configuration, or correct services.route.verify",
+        ))
+    } else if wrong {
+        Err(Failure::no_effect(
+            message,
+            format!("look at what the route does with connections: all of them have to reach {name}"),
+        ))
+    } else if verified {
+        Ok(Report::Traffic { message })
+    } else {
+        Err(Failure::no_effect(message, "look at the load balancer: does it run, and does it have a server that is up"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(address: &str, outcome: Outcome) -> (String, Outcome) {
+        (address.to_owned(), outcome)
+    }
+
+    #[test]
+    fn one_verified_address_is_enough_where_another_is_silent() {
+        let report =
+            judge("db2", &[outcome("a:1", Outcome::Verified("yes".into())), outcome("b:1", Outcome::Silent("refused".into()))]);
+        assert_eq!(report, Ok(Report::Traffic { message: "a:1: yes; b:1: refused".into() }));
+    }
+
+    #[test]
+    fn one_address_that_leads_elsewhere_fails_it() {
+        let report =
+            judge("db2", &[outcome("a:1", Outcome::Verified("yes".into())), outcome("b:1", Outcome::Wrong("db1".into()))]);
+        assert!(report.is_err());
+    }
+
+    #[test]
+    fn silence_alone_is_no_proof() {
+        assert!(judge("db2", &[outcome("a:1", Outcome::Silent("refused".into()))]).is_err());
+    }
+}

@@ -1,0 +1,37 @@
+//! A check that the embedding program answers by a function.
+//!
+//! The function may take for ever: it runs on the lane for host code, and the core owns the deadline.
+
+use std::sync::Arc;
+
+use super::{Check, Context};
+use crate::core::observation::{Finding, UnknownCause, Verdict};
+use crate::engine::host::{HostAnswer, HostCheck};
+
+/// What a host program registers.
+pub type HostFunction = dyn Fn(&HostCheck) -> HostAnswer + Send + Sync;
+
+/// A check answered by a function of the host program.
+pub struct HostFunctionCheck {
+    /// What the function is told; the time that is left is filled in for each run.
+    pub question: HostCheck,
+    /// The function; `None` when none was registered.
+    pub function: Option<Arc<HostFunction>>,
+}
+
+impl Check for HostFunctionCheck {
+    fn run(&self, context: &Context<'_>) -> Finding {
+        let began = context.clock.now();
+        let (verdict, message) = match &self.function {
+            Some(function) => {
+                let question = HostCheck { remaining: context.deadline.remaining(), ..self.question.clone() };
+                function(&question).into_verdict()
+            }
+            None => {
+                let message = format!("the host program has registered no function \"{}\"", self.question.function);
+                (Verdict::Unknown(UnknownCause::NoAnswerFromHost), message)
+            }
+        };
+        context.finding(began, verdict, message, None)
+    }
+}

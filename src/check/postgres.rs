@@ -1,0 +1,110 @@
+//! PostgreSQL: a new connection, a question, an answer.
+
+use std::time::Duration;
+
+use super::{Check, Context};
+use crate::core::observation::{DownCause, Finding, Impairment, Verdict};
+use crate::core::sample::Sample;
+use crate::wire::deadline::{Cancel, Deadline};
+use crate::wire::postgres::{Error, ServerError, Session, Target, sample};
+
+/// A trivial transaction that reaches the WAL and leaves nothing behind (rule 95). `local`: it must not wait for a standby.
+const WRITE_SQL: &str = "BEGIN; SET LOCAL synchronous_commit = local; \
+SELECT pg_logical_emit_message(true, 'libfailover', 'probe'); COMMIT";
+/// What is kept of the deadline to cancel a write that did not come back, so that stuck writes cannot pile up on the server.
+const CANCEL_SHARE: u32 = 5;
+
+/// Connects anew, asks, and takes a sample of the server's state on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostgresCheck {
+    /// The server.
+    pub target: Target,
+    /// The question; its answer must have a row.
+    pub query: String,
+    /// Also commit a trivial write, where the server is not in recovery.
+    pub write_probe: bool,
+}
+
+impl PostgresCheck {
+    /// A check that asks `SELECT 1` and writes nothing.
+    #[must_use]
+    pub fn new(target: Target) -> PostgresCheck {
+        PostgresCheck { target, query: "SELECT 1".into(), write_probe: false }
+    }
+
+    fn ask(&self, context: &Context<'_>) -> (Verdict, String, Option<Sample>) {
+        let (deadline, cancel) = (context.deadline, context.cancel);
+        let mut session = match Session::connect(&self.target, context.addresses, deadline, cancel) {
+            Ok(session) => session,
+            Err(error) => return (error.verdict(), format!("{}: {error}", self.target.endpoint), None),
+        };
+        match session.query(&self.query, deadline, cancel) {
+            Ok(rows) if !rows.is_empty() => {}
+            Ok(_) => {
+                let verdict = Verdict::Down(DownCause::WrongAnswer);
+                return (verdict, "the query of this check returned no row".into(), None);
+            }
+            Err(error) => return (error.verdict(), format!("the query of this check failed: {error}"), None),
+        }
+        let version = session.parameter("server_version").unwrap_or("of unknown version").to_owned();
+        let sample = match sample(&mut session, context.clock.now(), deadline, cancel) {
+            Ok(sample) => sample,
+            // The question itself was answered; a missing right must not make a living server look dead.
+            Err(error @ Error::Server(_)) if !is_over(&error) => {
+                return (Verdict::Up, format!("PostgreSQL {version} answers, but not about its own state: {error}"), None);
+            }
+            Err(error) if matches!(error, Error::Protocol(_)) || error.is_timeout() => {
+                return (Verdict::Up, format!("PostgreSQL {version} answers, but not about its own state: {error}"), None);
+            }
+            Err(error) => return (error.verdict(), format!("asking for its state: {error}"), None),
+        };
+        let message = describe(&version, &sample);
+        if self.write_probe && !sample.in_recovery {
+            if let Err((verdict, why)) = write(&mut session, deadline, cancel) {
+                return (verdict, format!("{message}; {why}"), Some(sample));
+            }
+            return (Verdict::Up, format!("{message}, writes"), Some(sample));
+        }
+        (Verdict::Up, message, Some(sample))
+    }
+}
+
+impl Check for PostgresCheck {
+    fn run(&self, context: &Context<'_>) -> Finding {
+        let began = context.clock.now();
+        let (verdict, message, sample) = self.ask(context);
+        context.finding(began, verdict, message, sample)
+    }
+}
+
+/// The write probe. Its own failure, after reads have worked, is `impaired`, never `down`.
+fn write(session: &mut Session, deadline: Deadline, cancel: &Cancel) -> Result<(), (Verdict, String)> {
+    let left = deadline.remaining();
+    let part = deadline.at_most(left.saturating_sub(left / CANCEL_SHARE));
+    match session.query(WRITE_SQL, part, cancel) {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_timeout() => {
+            let note = match session.cancel_query(deadline, cancel) {
+                Ok(()) => "it was cancelled",
+                Err(_) => "it could not be cancelled",
+            };
+            let waited = left.saturating_sub(deadline.remaining()).max(Duration::from_millis(1)).as_millis();
+            Err((Verdict::Impaired(Impairment::WriteBlocked), format!("a trivial write did not finish in {waited} ms, {note}")))
+        }
+        Err(Error::Server(said)) if !said.is_fatal() => {
+            Err((Verdict::Impaired(Impairment::WriteBlocked), format!("a trivial write was refused: {said}")))
+        }
+        Err(error) => Err((error.verdict(), format!("a trivial write failed: {error}"))),
+    }
+}
+
+/// The error is the end of the session, not just of the question.
+fn is_over(error: &Error) -> bool {
+    error.server().is_some_and(ServerError::ends_session)
+}
+
+fn describe(version: &str, sample: &Sample) -> String {
+    let (role, position) = if sample.in_recovery { ("standby", sample.replay) } else { ("primary", sample.flush) };
+    let position = position.map(|at| format!(" at {at}")).unwrap_or_default();
+    format!("PostgreSQL {version}, {role} on timeline {}{position}", sample.timeline)
+}

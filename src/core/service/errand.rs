@@ -1,0 +1,146 @@
+//! Actions outside a plan: asking the host, proving a fence again, fencing a primary that came back.
+
+use super::{ASK_HOST, Errand, FAST_FOR, PROVE_AGAIN, Service};
+use crate::core::effects::{Effects, text};
+use crate::core::event::{EventKind, Field, Severity};
+use crate::core::id::ServerId;
+use crate::core::output::{Action, Failure, Output, Report};
+use crate::core::sample::{FenceLevel, LocalAnswer, ProcessState};
+use crate::core::time::{Mono, Span};
+use crate::core::trigger::State;
+
+impl Service {
+    pub(super) fn ask_host(&mut self, fx: &mut Effects) {
+        let Some(subject) = self.subject() else { return };
+        let Some(suspicion) = &self.suspicion else { return };
+        if !self.server_model(subject).is_some_and(|model| model.ssh)
+            || self.state == State::ManualIntervention
+            || suspicion.impaired.is_some()
+            || self.errands.iter().any(|(_, errand, _)| *errand == Errand::AskHost(subject))
+        {
+            return;
+        }
+        let now = fx.now;
+        let silence = now.since(self.last_answer_of_subject());
+        let silent = suspicion.refused == 0 && suspicion.close.is_none();
+        if silent && silence < Span::from_millis(800) {
+            return;
+        }
+        let contradiction = suspicion.refused > 0 && suspicion.word().is_some_and(|word| word.postmaster != ProcessState::Gone);
+        let age = now.since(suspicion.since);
+        let again = if contradiction && age < Span::from_millis(2_000) {
+            Span::from_millis(50)
+        } else if age < FAST_FOR {
+            Span::from_millis(1_000)
+        } else {
+            Span::from_millis(5_000)
+        };
+        if self.host_asked.is_some_and(|at| now.since(at) < again) {
+            return;
+        }
+        self.host_asked = Some(now);
+        // Asking the frozen server itself takes a second: once, then its silence is known and only its processes are looked at.
+        let known_silent = suspicion.word().is_some_and(|word| word.local_answer == LocalAnswer::Silent);
+        let ask_local = silent && !known_silent;
+        self.run_errand(Errand::AskHost(subject), Action::AskHost { server: subject, ask_local }, ASK_HOST, fx);
+    }
+
+    pub(in crate::core) fn run_errand(&mut self, errand: Errand, action: Action, span: Span, fx: &mut Effects) {
+        let id = fx.action();
+        let deadline = fx.now + span;
+        self.errands.push((id, errand, deadline));
+        fx.push(Output::RunAction { id, service: self.id, generation: self.generation, action, deadline });
+    }
+
+    pub(super) fn expire_errands(&mut self, fx: &mut Effects) {
+        let late = Span::from_millis(1_000);
+        while let Some(at) = self.errands.iter().position(|(_, _, deadline)| fx.now >= *deadline + late) {
+            let (id, errand, _) = self.errands.remove(at);
+            fx.push(Output::CancelAction(id));
+            self.errand_finished(errand, Err(Failure::timed_out("the action did not come back by its deadline", "")), fx);
+        }
+    }
+
+    pub(super) fn prove_again(&mut self, fx: &mut Effects) {
+        let Some((at, server)) = self.prove_at else { return };
+        if fx.now >= at && self.plan.is_none() {
+            self.prove_at = None;
+            let view_confirmed = self.servers[usize::from(server.0)].view_confirmed;
+            self.run_errand(
+                Errand::ProveAgain(server),
+                Action::ProveFence { server, view_confirmed },
+                Span::from_millis(5_000),
+                fx,
+            );
+        }
+    }
+
+    pub(in crate::core) fn prove_later(&mut self, server: ServerId, now: Mono) {
+        self.prove_at = Some((now + PROVE_AGAIN, server));
+    }
+
+    pub(in crate::core) fn errand_finished(&mut self, errand: Errand, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        match (errand, outcome) {
+            (Errand::AskHost(server), outcome) => self.host_replied(server, outcome, fx),
+            (Errand::ProveAgain(server) | Errand::FenceAgain(server), Ok(Report::Fence(report))) => {
+                let holds = report.level >= FenceLevel::ProvenStopped;
+                fx.emit(
+                    EventKind::EvidenceGathered,
+                    if holds { Severity::Info } else { Severity::Alarm },
+                    self.about_server(server),
+                    format!(
+                        "the old primary {} {}: {}",
+                        self.server_name(server),
+                        if holds { "is still proven stopped" } else { "is NOT proven stopped any more" },
+                        report.proof
+                    ),
+                    vec![("fence_level", Field::Int(u64::from(report.level.number()))), ("proof", text(report.proof))],
+                );
+            }
+            (Errand::TakeOut(server), Ok(_)) => fx.emit(
+                EventKind::EvidenceGathered,
+                Severity::Info,
+                self.about_server(server),
+                format!("{} was taken out of the route again", self.server_name(server)),
+                Vec::new(),
+            ),
+            (Errand::ProveAgain(server) | Errand::FenceAgain(server) | Errand::TakeOut(server), outcome) => {
+                let why = match outcome {
+                    Err(failure) => failure.message,
+                    Ok(_) => "an answer of another kind came".into(),
+                };
+                fx.emit(
+                    EventKind::EvidenceGathered,
+                    Severity::Alarm,
+                    self.about_server(server),
+                    format!("the old primary {} could not be looked at again: {why}", self.server_name(server)),
+                    vec![("why", text(why))],
+                );
+            }
+        }
+    }
+
+    pub(super) fn host_replied(&mut self, server: ServerId, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let reply = match outcome {
+            Ok(Report::Host(word)) => Ok(word),
+            Ok(_) => Err(Failure::unknown("an answer of another kind came", "")),
+            Err(failure) => Err(failure),
+        };
+        let message = match &reply {
+            Ok(word) => format!("the host of {} says: {}", self.server_name(server), word.message),
+            Err(failure) => format!("the host of {} could not be asked: {}", self.server_name(server), failure.message),
+        };
+        if !self.is_subject(server) {
+            return;
+        }
+        let Some(suspicion) = &mut self.suspicion else { return };
+        if suspicion.host_replied(fx.now, reply) {
+            fx.emit(EventKind::EvidenceGathered, Severity::Info, self.about_server(server), message, Vec::new());
+        }
+    }
+
+    pub(in crate::core) fn fence_action(&self, server: ServerId, require: FenceLevel, hung: bool, unreachable: bool) -> Action {
+        let view_confirmed = self.servers[usize::from(server.0)].view_confirmed;
+        Action::Fence { server, require, hung, unreachable, view_confirmed }
+    }
+}

@@ -1,0 +1,364 @@
+//! From the evidence to a failover, or to the refusal that stands in its way.
+
+use super::{Service, Surroundings};
+use crate::core::candidate::{self, Candidate, Waiver};
+use crate::core::effects::{Effects, text, texts};
+use crate::core::event::{EventKind, Severity};
+use crate::core::evidence::{FailureClass, Limits, Suspicion, classify, impaired_class};
+use crate::core::id::ServerId;
+use crate::core::model::{CheckKind, Policy};
+use crate::core::refusal::Refusal;
+use crate::core::sample::FenceLevel;
+use crate::core::time::Mono;
+use crate::core::trigger::State;
+
+impl Service {
+    /// Everything that follows from the present evidence. Harmless to call at any time.
+    pub(in crate::core) fn evaluate(&mut self, around: Surroundings, fx: &mut Effects) {
+        self.expire_errands(fx);
+        self.prove_again(fx);
+        if self.plan.is_some() {
+            self.drive(fx);
+            return;
+        }
+        self.window.slide(fx.now, self.model.trigger.failure_window);
+        self.notice_silence(fx);
+        self.watch_readiness(fx);
+        self.ask_host(fx);
+        self.forget_two_primaries(fx.now);
+        match self.state {
+            State::Normal | State::Degraded | State::Failing => self.evaluate_watching(around, fx),
+            State::FailedOver => self.evaluate_failed_over(around, fx),
+            State::FailoverInProgress | State::ManualIntervention => {}
+        }
+    }
+
+    pub(super) fn forget_two_primaries(&mut self, now: Mono) {
+        if self.two_primaries && self.server_ids().filter(|server| self.is_writable_now(*server, now)).count() < 2 {
+            self.two_primaries = false;
+        }
+    }
+
+    pub(super) fn notice_silence(&mut self, fx: &mut Effects) {
+        let Some(subject) = self.subject() else { return };
+        let state = &self.servers[usize::from(subject.0)];
+        let Some(last) = state.last_answer.filter(|_| state.session_open) else { return };
+        if self.suspicion.is_none() && fx.now.since(last) > self.notice() {
+            let since = last + self.model.trigger.ping_interval;
+            self.suspect(since, fx);
+            let silence = fx.now.since(last);
+            if let Some(suspicion) = &mut self.suspicion {
+                suspicion.note(fx.now, format!("the kept session has not answered for {silence}"));
+            }
+        }
+    }
+
+    pub(super) fn threshold_met(&self, now: Mono) -> Result<(), Refusal> {
+        let trigger = &self.model.trigger;
+        let subject = self.subject();
+        let failing = self
+            .model
+            .checks
+            .iter()
+            .zip(&self.checks)
+            .filter(|(model, state)| {
+                Some(ServerId(model.server)) == subject && state.counter.failures() >= model.failure_threshold
+            })
+            .count();
+        let failing = u32::try_from(failing).unwrap_or(u32::MAX);
+        let of_subject = self.model.checks.iter().filter(|model| Some(ServerId(model.server)) == subject).count();
+        let needed = match trigger.policy {
+            Policy::Count => {
+                // For silence a time decides, not a count (rule 93).
+                let silent =
+                    self.suspicion.as_ref().is_some_and(|suspicion| suspicion.refused == 0 && suspicion.impaired.is_none())
+                        && now.since(self.last_answer_of_subject()) >= trigger.hang_after;
+                let unusable = self
+                    .suspicion
+                    .as_ref()
+                    .and_then(|suspicion| suspicion.impaired)
+                    .is_some_and(|(since, _)| trigger.on_impaired.is_some_and(|span| now.since(since) >= span));
+                let failures = self.window.count();
+                return if failures >= trigger.failure_threshold || silent || unusable {
+                    Ok(())
+                } else {
+                    Err(Refusal::ThresholdNotReached { failures, threshold: trigger.failure_threshold })
+                };
+            }
+            Policy::All => u32::try_from(of_subject).unwrap_or(u32::MAX).max(1),
+            Policy::Quorum(needed) => needed.max(1),
+        };
+        if failing >= needed { Ok(()) } else { Err(Refusal::PolicyNotMet { failing, needed }) }
+    }
+
+    pub(super) fn evaluate_watching(&mut self, around: Surroundings, fx: &mut Effects) {
+        match self.threshold_met(fx.now) {
+            Ok(()) => {
+                self.begin_confirmation(fx);
+                self.decide(around, fx);
+            }
+            Err(refusal) => {
+                let troubled = self.suspicion.is_some() || self.window.count() > 0;
+                match self.state {
+                    State::Normal if troubled => {
+                        self.become_state(State::Degraded, "the primary shows a first bad sign".into(), fx);
+                    }
+                    State::Degraded if !troubled => self.become_state(State::Normal, "the primary answers".into(), fx),
+                    State::Failing if !troubled => {
+                        self.become_state(State::Normal, "the failures are out of the window".into(), fx);
+                    }
+                    State::Failing => self.become_state(State::Degraded, self.sentence(&refusal), fx),
+                    _ => {}
+                }
+                let lasting = self.suspicion.as_ref().and_then(|suspicion| suspicion.impaired);
+                match lasting {
+                    // Alive and not serving for this long is an alarm of its own, though no reason to act.
+                    Some((since, impairment)) if fx.now.since(since) >= self.model.trigger.restart_grace => {
+                        self.refuse(Refusal::Impaired { class: impaired_class(impairment) }, fx);
+                    }
+                    _ => self.refusal = troubled.then_some(refusal),
+                }
+            }
+        }
+    }
+
+    pub(super) fn begin_confirmation(&mut self, fx: &mut Effects) {
+        if self.state == State::Failing {
+            return;
+        }
+        self.become_state(State::Failing, "the failure threshold is reached".into(), fx);
+        let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
+        let primary = self.subject().map_or_else(String::new, |server| self.server_name(server));
+        fx.emit(
+            EventKind::ConfirmationStarted,
+            Severity::Warning,
+            self.about(),
+            format!("{primary} seems to have failed: gathering fresh evidence"),
+            vec![("evidence", texts(evidence))],
+        );
+    }
+
+    pub(super) fn decide(&mut self, around: Surroundings, fx: &mut Effects) {
+        match self.may_fail_over(around, fx.now) {
+            Ok(class) => match self.awaited_operator(class, fx) {
+                Ok(()) => self.start_plan(class, Waiver::default(), fx),
+                Err(refusal) => self.refuse(refusal, fx),
+            },
+            Err(refusal) => self.refuse(refusal, fx),
+        }
+    }
+
+    /// Every guard before an automatic failover, in the order in which a person would ask.
+    pub(super) fn may_fail_over(&self, around: Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
+        if self.stopping {
+            return Err(Refusal::Stopping);
+        }
+        if !self.is_postgres() {
+            return Err(Refusal::WatchedOnly);
+        }
+        let suspicion = self.suspicion.as_ref().ok_or(Refusal::DatabaseAnswers)?;
+        let class = classify(suspicion, &self.limits(), now)?;
+        if matches!(class, FailureClass::Hung | FailureClass::Unreachable)
+            && let Some(server) = self.standby_sees_primary(now)
+        {
+            return Err(Refusal::StandbySeesPrimary { server });
+        }
+        self.guards(around, now)?;
+        self.fence_way(class)?;
+        self.some_candidate(self.died_at(suspicion.since), &Waiver::default(), now)?;
+        Ok(class)
+    }
+
+    pub(in crate::core) fn limits(&self) -> Limits {
+        let subject = self.subject();
+        let outstanding = self
+            .model
+            .checks
+            .iter()
+            .zip(&self.checks)
+            .filter(|(model, _)| Some(ServerId(model.server)) == subject && model.kind == CheckKind::Postgres)
+            .find_map(|(_, state)| state.slot.flight())
+            .map(|flight| flight.began);
+        let state = subject.map(|server| &self.servers[usize::from(server.0)]);
+        let trigger = &self.model.trigger;
+        Limits {
+            last_answer: self.last_answer_of_subject(),
+            outstanding_since: outstanding,
+            kept_open: state.is_some_and(|state| state.session_open),
+            ssh: subject.and_then(|server| self.server_model(server)).is_some_and(|model| model.ssh),
+            hang_after: trigger.hang_after,
+            restart_grace: trigger.restart_grace,
+            on_impaired: trigger.on_impaired,
+        }
+    }
+
+    /// The guards that hold whatever the class of the failure.
+    pub(in crate::core) fn guards(&self, around: Surroundings, now: Mono) -> Result<(), Refusal> {
+        if self.two_primaries {
+            return Err(Refusal::TwoPrimaries);
+        }
+        if self.paused {
+            return Err(Refusal::Paused);
+        }
+        if let Some(cause) = around.doubt {
+            return Err(Refusal::Doubt { cause });
+        }
+        if !self.primary_seen {
+            return Err(Refusal::NoPrimarySeen);
+        }
+        if !self.is_warm() {
+            return Err(Refusal::NotWarmedUp);
+        }
+        if !around.journal_writable {
+            return Err(Refusal::JournalUnwritable);
+        }
+        if let Some(name) = self.second_engine() {
+            return Err(Refusal::SecondEngine { name });
+        }
+        if now < self.cooldown_until {
+            return Err(Refusal::Cooldown { left: self.cooldown_until.since(now) });
+        }
+        Ok(())
+    }
+
+    pub(super) fn second_engine(&self) -> Option<String> {
+        self.servers
+            .iter()
+            .filter_map(|state| state.sample.as_ref())
+            .find_map(|(_, sample)| sample.other_engines.first().cloned())
+    }
+
+    /// Which fence level is to be reached, and whether only a command can reach it.
+    pub(in crate::core) fn fence_way(&self, class: FailureClass) -> Result<(FenceLevel, bool), Refusal> {
+        let Some(model) = self.subject().and_then(|server| self.server_model(server)) else {
+            return Err(Refusal::NoPrimarySeen);
+        };
+        let policy = &self.model.postgres;
+        // While nothing is suspected, the survey's last look says whether the host would answer.
+        let surveyed_silent = self.suspicion.is_none()
+            && self
+                .subject()
+                .and_then(|server| self.servers[usize::from(server.0)].readiness.as_ref())
+                .is_some_and(|readiness| matches!(readiness.ssh, Some(Err(_))));
+        let host_silent = class == FailureClass::Unreachable
+            || !model.ssh
+            || surveyed_silent
+            || self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
+        if policy.fence_require <= FenceLevel::TrafficRemoved {
+            return Ok((policy.fence_require, host_silent));
+        }
+        if !host_silent {
+            return Ok((policy.fence_require, false));
+        }
+        if model.fence_command {
+            return Ok((FenceLevel::PowerOff, true));
+        }
+        if policy.route_exclusive && self.model.route.instances > 0 {
+            return Ok((FenceLevel::TrafficRemoved, true));
+        }
+        let why = if model.ssh {
+            "its host does not answer over SSH; there is no fence.command, and route.exclusive is not declared"
+        } else {
+            "no SSH to its host is configured; there is no fence.command, and route.exclusive is not declared"
+        };
+        Err(Refusal::FenceUnavailable { why: why.into() })
+    }
+
+    pub(super) fn some_candidate(&self, until: Mono, waiver: &Waiver, now: Mono) -> Result<Candidate, Refusal> {
+        let examined = self.examine_standbys(self.subject(), until, waiver, now);
+        let candidates: Vec<Candidate> = examined.iter().filter_map(|(_, result)| result.as_ref().ok().copied()).collect();
+        candidate::best(&candidates).ok_or_else(|| Refusal::NoCandidate {
+            reasons: examined.into_iter().filter_map(|(server, result)| result.err().map(|reason| (server, reason))).collect(),
+        })
+    }
+
+    pub(super) fn awaited_operator(&mut self, class: FailureClass, fx: &mut Effects) -> Result<(), Refusal> {
+        if !self.model.trigger.require_confirmation || self.confirmed_by_operator {
+            return Ok(());
+        }
+        let Some((_, until)) = self.awaiting else {
+            let until = fx.now + self.model.trigger.confirm_timeout;
+            self.awaiting = Some((class, until));
+            let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
+            fx.emit(
+                EventKind::AwaitingConfirmation,
+                Severity::Alarm,
+                self.about(),
+                format!(
+                    "{}: the primary is {}; waiting {} for an operator: failover confirm {}",
+                    self.model.name,
+                    class.word(),
+                    self.model.trigger.confirm_timeout,
+                    self.model.name
+                ),
+                vec![("class", text(class.word())), ("evidence", texts(evidence))],
+            );
+            return Err(Refusal::AwaitingConfirmation { left: until.since(fx.now) });
+        };
+        if fx.now < until {
+            return Err(Refusal::AwaitingConfirmation { left: until.since(fx.now) });
+        }
+        // Back to monitoring, with an alarm: the next round of evidence asks again.
+        self.refuse(Refusal::ConfirmationTimedOut, fx);
+        self.awaiting = None;
+        self.suspicion = None;
+        self.window.clear();
+        self.become_state(State::Normal, "nobody confirmed in time".into(), fx);
+        Err(Refusal::ConfirmationTimedOut)
+    }
+
+    pub(super) fn refuse(&mut self, refusal: Refusal, fx: &mut Effects) {
+        let news = self.told.insert(refusal.name());
+        let final_ = matches!(refusal, Refusal::Cooldown { .. } | Refusal::FenceUnavailable { .. } | Refusal::NoCandidate { .. });
+        let sentence = self.sentence(&refusal);
+        let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
+        if news && !matches!(refusal, Refusal::EvidenceIncomplete { .. } | Refusal::AwaitingConfirmation { .. }) {
+            let (kind, severity) = match &refusal {
+                Refusal::HostSaysServing | Refusal::StandbySeesPrimary { .. } | Refusal::DatabaseAnswers => {
+                    (EventKind::FailoverSuppressed, Severity::Warning)
+                }
+                Refusal::RestartGrace { .. } | Refusal::Stopping | Refusal::WatchedOnly => {
+                    (EventKind::FailoverRefused, Severity::Warning)
+                }
+                _ => (EventKind::FailoverRefused, Severity::Alarm),
+            };
+            fx.emit(
+                kind,
+                severity,
+                self.about(),
+                format!("{}: no failover: {sentence}", self.model.name),
+                vec![("refusal", text(refusal.name())), ("detail", text(&sentence)), ("evidence", texts(evidence.clone()))],
+            );
+        }
+        self.refusal = Some(refusal);
+        if final_ {
+            self.call_a_person(sentence, evidence, fx);
+        }
+    }
+
+    pub(super) fn evaluate_failed_over(&mut self, around: Surroundings, fx: &mut Effects) {
+        if self.threshold_met(fx.now).is_ok() {
+            if let Some(suspicion) = &self.suspicion {
+                match classify(suspicion, &self.limits(), fx.now) {
+                    Ok(_) => {
+                        let refusal = self
+                            .guards(around, fx.now)
+                            .err()
+                            .or_else(|| self.some_candidate(self.died_at(suspicion.since), &Waiver::default(), fx.now).err());
+                        let refusal = refusal.unwrap_or(Refusal::NoCandidate { reasons: Vec::new() });
+                        let sentence = format!("the new primary failed too: {}", self.sentence(&refusal));
+                        let evidence = suspicion.record();
+                        self.refusal = Some(refusal);
+                        self.call_a_person(sentence, evidence, fx);
+                    }
+                    Err(refusal) => self.refusal = Some(refusal),
+                }
+            }
+            return;
+        }
+        let ready = self.some_candidate(fx.now, &Waiver::default(), fx.now).is_ok();
+        if fx.now >= self.cooldown_until && ready && self.suspicion.is_none() {
+            self.become_state(State::Normal, "the cooldown is over and a standby is ready".into(), fx);
+        }
+    }
+}

@@ -1,0 +1,490 @@
+//! One service: its servers and checks as observed, its trigger, and the plan in flight.
+
+mod errand;
+mod evaluate;
+mod observe;
+mod operator;
+mod sample;
+mod standbys;
+
+use crate::core::doubt::DoubtCause;
+use crate::core::effects::{About, Effects, text, texts};
+use crate::core::event::{EventKind, Severity};
+use crate::core::evidence::{FailureClass, Suspicion};
+use crate::core::health::{Counter, Health};
+use crate::core::id::{ActionId, CheckId, Generation, ServerId, ServiceId};
+use crate::core::input::Facts;
+use crate::core::model::{Role, ServerModel, ServiceKind, ServiceModel};
+use crate::core::observation::Finding;
+use crate::core::output::{Output, Record};
+use crate::core::plan::Plan;
+use crate::core::refusal::{CandidateRefusal, Refusal};
+use crate::core::sample::{Lsn, Readiness, RouteInstance, Sample};
+use crate::core::schedule::Slot;
+use crate::core::time::{Mono, Span};
+use crate::core::trigger::{State, Window};
+
+/// A sample older than this is no longer what a server says.
+pub const FRESH: Span = Span::from_millis(3_000);
+/// Fast probing of a suspect ends after this; a standing refusal is then watched at the normal interval.
+const FAST_FOR: Span = Span::from_millis(20_000);
+/// Recent failures kept for the status.
+const RECENT: usize = 16;
+/// A standby's lag above the limit must last this long to be an alarm: one sample in a burst is none.
+const READINESS_HOLD: Span = Span::from_millis(1_000);
+/// A standby counts as receiving if it did so at most this long before the primary's last sign of life: a receiver ends within
+/// milliseconds of a kill, sometimes before our own session shows it.
+const STREAM_GRACE: Span = Span::from_millis(1_000);
+/// The proof of a fence is taken again this long after the failover (rule 86).
+const PROVE_AGAIN: Span = Span::from_millis(1_000);
+/// Deadline of one question to a host: a handshake and a command fit well.
+const ASK_HOST: Span = Span::from_millis(2_000);
+
+/// What is known of one check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckState {
+    pub(in crate::core) slot: Slot,
+    /// Its health by consecutive answers.
+    pub counter: Counter,
+    /// Its last answer and when it came.
+    pub last: Option<(Mono, Finding)>,
+    pub(in crate::core) answers: u32,
+}
+
+/// What is known of one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerState {
+    pub(in crate::core) session: Slot,
+    /// A kept session is open and being watched.
+    pub session_open: bool,
+    /// The last answer that only a living server gives.
+    pub last_answer: Option<Mono>,
+    /// What it last said about itself, and when that came.
+    pub sample: Option<(Mono, Sample)>,
+    /// What the survey last found.
+    pub readiness: Option<Readiness>,
+    /// The host's view of its processes was confirmed while it lived.
+    pub view_confirmed: bool,
+    /// When it was last seen receiving from the primary.
+    pub streamed_at: Option<Mono>,
+    /// It was among those that acknowledge synchronous commits when the primary was last asked.
+    pub synchronous: bool,
+    /// It belongs to another cluster.
+    pub wrong_cluster: bool,
+    /// It is a former primary that was deposed by this engine.
+    pub deposed: bool,
+    /// Whether it could be promoted, as last announced.
+    pub announced: Option<Result<(), CandidateRefusal>>,
+    pub(in crate::core) unready_since: Option<Mono>,
+    pub(in crate::core) progress: Option<Lsn>,
+    pub(in crate::core) progress_at: Option<Mono>,
+    pub(in crate::core) returned_at: Option<Mono>,
+}
+
+/// The primary's log as sampled while it lived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core) struct LogTrack {
+    pub flush: Lsn,
+    pub at: Mono,
+    pub growth: u64,
+    pub timeline: u32,
+    pub synchronous: bool,
+    /// Acknowledgements a synchronous commit waits for, and the size of the set it may come from.
+    pub required: u32,
+    pub set: u32,
+}
+
+/// Why an action outside a plan was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::core) enum Errand {
+    AskHost(ServerId),
+    ProveAgain(ServerId),
+    TakeOut(ServerId),
+    FenceAgain(ServerId),
+}
+
+/// One failed observation, for the status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecentFailure {
+    /// When.
+    pub at: Mono,
+    /// Which check.
+    pub check: CheckId,
+    /// What it saw.
+    pub message: String,
+}
+
+/// How the last failover ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastFailover {
+    /// The plan as it stood at its end.
+    pub plan: Plan,
+    /// `completed`, `rolled_back` or `manual_intervention`.
+    pub how: &'static str,
+    /// Why, if it was not completed.
+    pub why: String,
+}
+
+/// One service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub(in crate::core) id: ServiceId,
+    pub(in crate::core) model: ServiceModel,
+    pub(in crate::core) checks: Vec<CheckState>,
+    pub(in crate::core) servers: Vec<ServerState>,
+    pub(in crate::core) state: State,
+    pub(in crate::core) paused: bool,
+    pub(in crate::core) stopping: bool,
+    pub(in crate::core) primary: Option<ServerId>,
+    pub(in crate::core) primary_seen: bool,
+    pub(in crate::core) system_id: Option<u64>,
+    pub(in crate::core) log: Option<LogTrack>,
+    pub(in crate::core) suspicion: Option<Suspicion>,
+    /// The first bad sign that no sign of life has followed: outlives a pause and a confirmation that timed out.
+    pub(in crate::core) bad_since: Option<Mono>,
+    pub(in crate::core) window: Window,
+    pub(in crate::core) recent: std::collections::VecDeque<RecentFailure>,
+    pub(in crate::core) refusal: Option<Refusal>,
+    /// Refusals already told since the first bad sign: each is told once, however the evidence swings.
+    pub(in crate::core) told: std::collections::BTreeSet<&'static str>,
+    pub(in crate::core) awaiting: Option<(FailureClass, Mono)>,
+    pub(in crate::core) confirmed_by_operator: bool,
+    pub(in crate::core) plan: Option<Plan>,
+    pub(in crate::core) generation: Generation,
+    pub(in crate::core) last_failover: Option<LastFailover>,
+    pub(in crate::core) cooldown_until: Mono,
+    pub(in crate::core) manual_reason: Option<String>,
+    pub(in crate::core) errands: Vec<(ActionId, Errand, Mono)>,
+    pub(in crate::core) prove_at: Option<(Mono, ServerId)>,
+    pub(in crate::core) host_asked: Option<Mono>,
+    pub(in crate::core) route: Vec<RouteInstance>,
+    pub(in crate::core) two_primaries: bool,
+    pub(in crate::core) failover_age_at_start: Option<Span>,
+}
+
+/// What the rest of the core tells a service at every step.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::core) struct Surroundings {
+    pub doubt: Option<DoubtCause>,
+    pub journal_writable: bool,
+}
+
+impl Service {
+    pub(in crate::core) fn new(id: ServiceId, model: ServiceModel, now: Mono) -> Service {
+        let checks = model
+            .checks
+            .iter()
+            .map(|_| CheckState { slot: Slot::due_at(now), counter: Counter::default(), last: None, answers: 0 })
+            .collect();
+        let servers = model
+            .servers
+            .iter()
+            .map(|_| ServerState {
+                session: Slot::due_at(now),
+                session_open: false,
+                last_answer: None,
+                sample: None,
+                readiness: None,
+                view_confirmed: false,
+                streamed_at: None,
+                synchronous: false,
+                wrong_cluster: false,
+                deposed: false,
+                announced: None,
+                unready_since: None,
+                progress: None,
+                progress_at: None,
+                returned_at: None,
+            })
+            .collect();
+        Service {
+            id,
+            model,
+            checks,
+            servers,
+            state: State::Normal,
+            paused: false,
+            stopping: false,
+            primary: None,
+            primary_seen: false,
+            system_id: None,
+            log: None,
+            suspicion: None,
+            bad_since: None,
+            window: Window::default(),
+            recent: std::collections::VecDeque::new(),
+            refusal: None,
+            told: std::collections::BTreeSet::new(),
+            awaiting: None,
+            confirmed_by_operator: false,
+            plan: None,
+            generation: Generation::default(),
+            last_failover: None,
+            cooldown_until: Mono::ZERO,
+            manual_reason: None,
+            errands: Vec::new(),
+            prove_at: None,
+            host_asked: None,
+            route: Vec::new(),
+            two_primaries: false,
+            failover_age_at_start: None,
+        }
+    }
+
+    pub(in crate::core) fn about(&self) -> About {
+        About { service: Some(self.id), server: None, generation: self.generation }
+    }
+
+    pub(in crate::core) fn about_server(&self, server: ServerId) -> About {
+        About { server: Some(server), ..self.about() }
+    }
+
+    pub(in crate::core) fn server_name(&self, server: ServerId) -> String {
+        self.model.servers.get(usize::from(server.0)).map_or_else(|| format!("server {server}"), |model| model.name.clone())
+    }
+
+    pub(in crate::core) fn sentence(&self, refusal: &Refusal) -> String {
+        refusal.sentence(&|server| self.server_name(server))
+    }
+
+    pub(super) fn is_postgres(&self) -> bool {
+        self.model.kind == ServiceKind::Postgres
+    }
+
+    pub(in crate::core) fn server_model(&self, server: ServerId) -> Option<&ServerModel> {
+        self.model.servers.get(usize::from(server.0))
+    }
+
+    pub(in crate::core) fn server_ids(&self) -> impl Iterator<Item = ServerId> + use<> {
+        (0..u16::try_from(self.model.servers.len()).unwrap_or(u16::MAX)).map(ServerId)
+    }
+
+    /// The server whose death would matter: the primary, or before one was seen the one the configuration names.
+    pub(in crate::core) fn subject(&self) -> Option<ServerId> {
+        self.primary.or_else(|| {
+            self.model
+                .servers
+                .iter()
+                .position(|server| server.role == Role::Primary)
+                .and_then(|at| u16::try_from(at).ok())
+                .map(ServerId)
+        })
+    }
+
+    pub(super) fn is_subject(&self, server: ServerId) -> bool {
+        self.subject() == Some(server)
+    }
+
+    pub(in crate::core) fn server_health(&self, server: ServerId) -> Health {
+        Health::of_server(
+            self.model
+                .checks
+                .iter()
+                .zip(&self.checks)
+                .filter(|(model, _)| model.server == server.0)
+                .map(|(_, state)| state.counter.health()),
+        )
+    }
+
+    /// Silence, as opposed to refusal, of a server: for the doubt about our own side.
+    pub(in crate::core) fn is_silent(&self, server: ServerId, now: Mono) -> bool {
+        let state = &self.servers[usize::from(server.0)];
+        let last_was_silence = self.model.checks.iter().zip(&self.checks).any(|(model, check)| {
+            model.server == server.0 && check.last.as_ref().is_some_and(|(_, finding)| finding.verdict.is_silence())
+        });
+        let session_is_silent = state.session_open && state.last_answer.is_some_and(|at| now.since(at) > self.notice().times(2));
+        last_was_silence || session_is_silent
+    }
+
+    /// A kept session that has not answered for this long raises a suspicion.
+    pub(super) fn notice(&self) -> Span {
+        self.model.trigger.ping_interval.times(2) + Span::from_millis(100)
+    }
+
+    /// The moment after which the primary gave no sign of life, or `otherwise` if it lives.
+    pub(in crate::core) fn died_at(&self, otherwise: Mono) -> Mono {
+        self.bad_since.unwrap_or(otherwise)
+    }
+
+    pub(super) fn is_warm(&self) -> bool {
+        self.model.checks.iter().zip(&self.checks).all(|(model, state)| state.answers >= model.success_threshold)
+    }
+
+    pub(in crate::core) fn facts(&self, now: Mono) -> Facts {
+        Facts {
+            generation: self.generation,
+            primary: self.primary,
+            system_id: self.system_id,
+            timeline: self.log.map(|log| log.timeline),
+            flush: self.log.map(|log| log.flush),
+            sync_set: self.server_ids().filter(|server| self.servers[usize::from(server.0)].synchronous).collect(),
+            last_failover_age: self
+                .last_failover
+                .as_ref()
+                .and_then(|last| last.plan.times.ended)
+                .map(|ended| now.since(ended))
+                .or_else(|| self.failover_age_at_start.map(|age| age + now.since(Mono::ZERO))),
+            unfinished: None,
+        }
+    }
+
+    pub(in crate::core) fn journal_facts(&self, fx: &mut Effects) {
+        let facts = self.facts(fx.now);
+        fx.push(Output::Journal(Record::Facts { service: self.id, facts }));
+    }
+
+    pub(in crate::core) fn become_state(&mut self, to: State, why: String, fx: &mut Effects) {
+        if self.state == to {
+            return;
+        }
+        assert!(self.state.followers().contains(&to), "impossible transition {} -> {}", self.state.word(), to.word());
+        let from = self.state;
+        self.state = to;
+        let severity = match to {
+            State::Normal | State::FailedOver => Severity::Info,
+            State::Degraded | State::Failing | State::FailoverInProgress => Severity::Warning,
+            State::ManualIntervention => Severity::Alarm,
+        };
+        fx.emit(
+            EventKind::StateChanged,
+            severity,
+            self.about(),
+            format!("{}: {} -> {} ({why})", self.model.name, from.word(), to.word()),
+            vec![("from", text(from.word())), ("to", text(to.word())), ("why", text(why))],
+        );
+    }
+
+    pub(in crate::core) fn call_a_person(&mut self, why: String, evidence: Vec<String>, fx: &mut Effects) {
+        if self.state == State::ManualIntervention {
+            return;
+        }
+        self.awaiting = None;
+        self.manual_reason = Some(why.clone());
+        self.become_state(State::ManualIntervention, why.clone(), fx);
+        fx.emit(
+            EventKind::ManualIntervention,
+            Severity::Alarm,
+            self.about(),
+            format!("{}: a person has to look: {why}", self.model.name),
+            vec![("why", text(why)), ("evidence", texts(evidence))],
+        );
+    }
+
+    pub(in crate::core) fn restore(&mut self, facts: Facts, fx: &mut Effects) {
+        self.generation = facts.generation;
+        self.primary = facts.primary.filter(|server| usize::from(server.0) < self.servers.len());
+        self.system_id = facts.system_id;
+        self.failover_age_at_start = facts.last_failover_age;
+        if let Some(age) = facts.last_failover_age {
+            self.cooldown_until = fx.now + (self.model.trigger.cooldown - age);
+        }
+        if let (Some(primary), Generation(1..)) = (self.primary, facts.generation) {
+            // The configuration's hint names a server that was deposed: the promoted one is still the primary.
+            for server in self.server_ids() {
+                self.servers[usize::from(server.0)].deposed =
+                    server != primary && self.server_model(server).is_some_and(|model| model.role == Role::Primary);
+            }
+        }
+        if let Some(step) = facts.unfinished {
+            self.call_a_person(
+                format!("an engine ended in the middle of failover {} (last step begun: {step})", facts.generation),
+                vec![format!("journal: step {step} of failover {} has no outcome", facts.generation)],
+                fx,
+            );
+        }
+    }
+
+    /// Takes over what an earlier configuration of the same service knew.
+    pub(in crate::core) fn inherit(&mut self, mut before: Service, fx: &mut Effects) {
+        before.start_over(fx);
+        self.servers = before.servers;
+        for server in &mut self.servers {
+            // Every session is opened anew: address, user and certificate may have changed.
+            server.session_open = false;
+            server.session = Slot::due_at(fx.now);
+        }
+        self.state = before.state;
+        self.paused = before.paused;
+        self.primary = before.primary;
+        self.primary_seen = before.primary_seen;
+        self.system_id = before.system_id;
+        self.log = before.log;
+        self.generation = before.generation;
+        self.last_failover = before.last_failover;
+        self.cooldown_until = before.cooldown_until;
+        self.manual_reason = before.manual_reason;
+        self.two_primaries = before.two_primaries;
+        self.failover_age_at_start = before.failover_age_at_start;
+    }
+
+    /// Forgets every unconfirmed verdict: after our own pause, a resume or a reload (rules 7, 8).
+    pub(in crate::core) fn start_over(&mut self, fx: &mut Effects) {
+        self.told.clear();
+        let now = fx.now;
+        self.suspicion = None;
+        self.window.clear();
+        self.refusal = None;
+        self.awaiting = None;
+        self.host_asked = None;
+        for check in &mut self.checks {
+            if let Some(flight) = check.slot.abandon(now) {
+                fx.push(Output::CancelRun(flight.run));
+            }
+            check.answers = 0;
+        }
+        for server in &mut self.servers {
+            if server.last_answer.is_some() {
+                server.last_answer = Some(now);
+            }
+        }
+        if matches!(self.state, State::Failing | State::Degraded) {
+            self.become_state(State::Normal, "counters restarted".into(), fx);
+        }
+    }
+
+    /// When something has to happen here even if no input comes.
+    pub(in crate::core) fn next(&self, now: Mono) -> Mono {
+        let mut next = Mono::NEVER;
+        for check in &self.checks {
+            next = next.min(check.slot.next());
+        }
+        if self.is_postgres() {
+            for state in &self.servers {
+                if !state.session_open {
+                    next = next.min(state.session.next());
+                }
+            }
+        }
+        if let Some(suspicion) = &self.suspicion {
+            let fast = now.since(suspicion.since) < FAST_FOR && self.state != State::ManualIntervention;
+            next = next.min(now + Span::from_millis(if fast { 20 } else { 500 }));
+        } else if let Some(state) =
+            self.subject().filter(|_| self.plan.is_none()).map(|server| &self.servers[usize::from(server.0)])
+            && let Some(last) = state.last_answer.filter(|_| state.session_open)
+        {
+            next = next.min(last + self.notice() + Span::from_nanos(1));
+        }
+        if let Some(plan) = &self.plan {
+            next = next.min(plan.deadline);
+            if let Some((_, _, deadline)) = plan.action {
+                next = next.min(deadline + Span::from_millis(1_000));
+            }
+            if let Some(retry) = plan.retry_at {
+                next = next.min(retry);
+            }
+        }
+        if let Some((at, _)) = self.prove_at {
+            next = next.min(at);
+        }
+        for (_, _, deadline) in &self.errands {
+            next = next.min(*deadline + Span::from_millis(1_000));
+        }
+        if let Some(at) = self.window.next(self.model.trigger.failure_window) {
+            next = next.min(at);
+        }
+        if self.state == State::FailedOver && now < self.cooldown_until {
+            next = next.min(self.cooldown_until);
+        }
+        next
+    }
+}

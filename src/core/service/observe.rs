@@ -1,0 +1,382 @@
+//! Checks and sessions of a service: when they run, and what their answers say about the primary.
+
+use super::{CheckState, FAST_FOR, RECENT, RecentFailure, Service};
+use crate::core::effects::{Effects, text, texts};
+use crate::core::event::{EventKind, Field, Severity};
+use crate::core::evidence::Suspicion;
+use crate::core::health::Health;
+use crate::core::id::{CheckId, RunId, ServerId};
+use crate::core::model::{CheckKind, CheckModel};
+use crate::core::observation::{Close, CloseCause, DownCause, Finding, UnknownCause, Verdict};
+use crate::core::output::Output;
+use crate::core::sample::{ProcessState, Readiness, RouteInstance, Sample};
+use crate::core::schedule::{Jitter, Slot, pause};
+use crate::core::time::{Mono, Span};
+use crate::core::trigger::State;
+
+impl Service {
+    pub(super) fn is_fast(&self, model: &CheckModel, state: &CheckState, now: Mono) -> bool {
+        if state.answers < model.success_threshold
+            && state.last.as_ref().is_none_or(|(_, finding)| finding.verdict == Verdict::Up)
+        {
+            return true;
+        }
+        let suspected = self.is_subject(ServerId(model.server))
+            && self.plan.is_none()
+            && matches!(self.state, State::Normal | State::Degraded | State::Failing | State::FailedOver)
+            && self.suspicion.as_ref().is_some_and(|suspicion| now.since(suspicion.since) < FAST_FOR);
+        suspected || state.counter.is_changing(model.success_threshold)
+    }
+
+    pub(in crate::core) fn schedule(&mut self, doubt: bool, jitter: &mut Jitter, fx: &mut Effects) {
+        let now = fx.now;
+        for at in 0..self.checks.len() {
+            let model = &self.model.checks[at];
+            let check = CheckId(u16::try_from(at).unwrap_or(u16::MAX));
+            let next = now + pause(model, false, doubt, jitter);
+            let kind = model.kind;
+            if let Some(flight) = self.checks[at].slot.expire(now, next) {
+                fx.push(Output::CancelRun(flight.run));
+                self.finish_check(check, &overdue(kind, flight.began, now), fx);
+            }
+            let timeout = self.model.checks[at].timeout;
+            let state = &mut self.checks[at];
+            if state.slot.is_due(now) && !self.stopping {
+                let flight = state.slot.start(fx.run(), now, timeout);
+                fx.push(Output::RunCheck { run: flight.run, service: self.id, check, deadline: flight.deadline });
+            }
+        }
+        if self.is_postgres() {
+            self.schedule_sessions(fx);
+        }
+    }
+
+    pub(super) fn schedule_sessions(&mut self, fx: &mut Effects) {
+        let now = fx.now;
+        for server in self.server_ids() {
+            let timeout = self.session_timeout(server);
+            let state = &mut self.servers[usize::from(server.0)];
+            if let Some(flight) = state.session.expire(now, now + Span::from_millis(1_000)) {
+                fx.push(Output::CancelRun(flight.run));
+            }
+            if !state.session_open && !self.stopping && state.session.is_due(now) {
+                let flight = state.session.start(fx.run(), now, timeout);
+                fx.push(Output::OpenSession { run: flight.run, service: self.id, server, deadline: flight.deadline });
+            }
+        }
+    }
+
+    pub(super) fn session_timeout(&self, server: ServerId) -> Span {
+        self.model
+            .checks
+            .iter()
+            .find(|check| check.server == server.0 && check.kind == CheckKind::Postgres)
+            .map_or(Span::from_millis(1_500), |check| check.timeout)
+    }
+
+    pub(in crate::core) fn check_of_run(&self, run: RunId) -> Option<CheckId> {
+        let at = self.checks.iter().position(|check| check.slot.flight().is_some_and(|flight| flight.run == run))?;
+        u16::try_from(at).ok().map(CheckId)
+    }
+
+    pub(in crate::core) fn session_of_run(&self, run: RunId) -> Option<ServerId> {
+        self.server_ids()
+            .find(|server| self.servers[usize::from(server.0)].session.flight().is_some_and(|flight| flight.run == run))
+    }
+
+    pub(in crate::core) fn check_finished(
+        &mut self,
+        check: CheckId,
+        run: RunId,
+        finding: &Finding,
+        jitter: &mut Jitter,
+        doubt: bool,
+        fx: &mut Effects,
+    ) {
+        let at = usize::from(check.0);
+        self.finish_check(check, finding, fx);
+        let fast = self.is_fast(&self.model.checks[at], &self.checks[at], fx.now);
+        let due = fx.now + pause(&self.model.checks[at], fast, doubt, jitter);
+        self.checks[at].slot.finish(run, due);
+    }
+
+    pub(super) fn finish_check(&mut self, check: CheckId, finding: &Finding, fx: &mut Effects) {
+        let at = usize::from(check.0);
+        let model = self.model.checks[at].clone();
+        let server = ServerId(model.server);
+        let before = self.server_health(server);
+        let state = &mut self.checks[at];
+        state.counter.observe(&finding.verdict, model.failure_threshold, model.success_threshold);
+        if !matches!(finding.verdict, Verdict::Unknown(_)) {
+            state.answers = state.answers.saturating_add(1);
+        }
+        state.last = Some((fx.now, finding.clone()));
+        self.tell_observed(&model, server, finding, fx);
+        self.tell_health(server, before, finding, fx);
+        if let Some(sample) = finding.sample.clone() {
+            self.sampled(server, *sample, fx);
+        }
+        if self.is_subject(server) {
+            self.subject_observed(check, &model, finding, fx);
+        }
+        if model.kind == CheckKind::Postgres && finding.verdict.is_sign_of_life() {
+            self.servers[usize::from(server.0)].last_answer = Some(fx.now);
+        }
+        if finding.verdict == Verdict::Up {
+            self.servers[usize::from(server.0)].session.hasten(fx.now);
+        }
+    }
+
+    pub(super) fn tell_observed(&self, model: &CheckModel, server: ServerId, finding: &Finding, fx: &mut Effects) {
+        fx.emit(
+            EventKind::Observed,
+            Severity::Debug,
+            self.about_server(server),
+            format!("{} {}: {}", model.name, finding.verdict.word(), finding.message),
+            vec![
+                ("check", text(&model.name)),
+                ("verdict", text(finding.verdict.word())),
+                ("reason", text(finding.verdict.reason())),
+                ("latency_ms", Field::Span(finding.latency)),
+                ("detail", text(&finding.message)),
+            ],
+        );
+    }
+
+    pub(super) fn tell_health(&self, server: ServerId, before: Health, finding: &Finding, fx: &mut Effects) {
+        let after = self.server_health(server);
+        if before == after {
+            return;
+        }
+        let severity = match after {
+            Health::Healthy | Health::Unknown => Severity::Info,
+            Health::Degraded | Health::Unhealthy => Severity::Warning,
+        };
+        fx.emit(
+            EventKind::HealthChanged,
+            severity,
+            self.about_server(server),
+            format!("{} is {} (was {}): {}", self.server_name(server), after.word(), before.word(), finding.message),
+            vec![("from", text(before.word())), ("to", text(after.word())), ("detail", text(&finding.message))],
+        );
+    }
+
+    pub(super) fn subject_observed(&mut self, check: CheckId, model: &CheckModel, finding: &Finding, fx: &mut Effects) {
+        if finding.verdict.is_silence() && self.last_answer_of_subject() > finding.began && model.kind == CheckKind::Postgres {
+            // It has answered since this question was asked: an old silence says nothing about now.
+            return;
+        }
+        match &finding.verdict {
+            Verdict::Down(_) => {
+                self.window.failed(fx.now, check.0);
+                if self.recent.len() == RECENT {
+                    self.recent.pop_front();
+                }
+                self.recent.push_back(RecentFailure { at: fx.now, check, message: finding.message.clone() });
+            }
+            Verdict::Up => self.window.forgive(check.0),
+            Verdict::Impaired(_) | Verdict::Unknown(_) => {}
+        }
+        if model.kind != CheckKind::Postgres {
+            return;
+        }
+        match &finding.verdict {
+            Verdict::Up => {
+                self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
+                let fresh =
+                    self.suspicion.as_ref().is_some_and(|suspicion| finding.began >= suspicion.since || suspicion.refused == 0);
+                if fresh {
+                    self.recovered("a new connection is served", fx);
+                }
+            }
+            Verdict::Unknown(_) => {}
+            Verdict::Impaired(_) | Verdict::Down(_) => {
+                self.suspect(finding.began.max(self.last_answer_of_subject()), fx);
+                if let Some(suspicion) = &mut self.suspicion {
+                    suspicion.probe(fx.now, finding);
+                }
+            }
+        }
+    }
+
+    pub(super) fn last_answer_of_subject(&self) -> Mono {
+        self.subject().and_then(|server| self.servers[usize::from(server.0)].last_answer).unwrap_or(Mono::ZERO)
+    }
+
+    /// The first bad sign: from now on the primary is probed fast.
+    pub(super) fn suspect(&mut self, since: Mono, fx: &mut Effects) {
+        if self.suspicion.is_some() || self.plan.is_some() {
+            return;
+        }
+        self.suspicion = Some(Suspicion::new(since));
+        self.bad_since.get_or_insert(since);
+        self.told.clear();
+        self.host_asked = None;
+        for server in &mut self.servers {
+            server.progress = None;
+            server.progress_at = None;
+        }
+        let Some(subject) = self.subject() else { return };
+        for (model, check) in self.model.checks.iter().zip(&mut self.checks) {
+            if model.server == subject.0 && matches!(model.kind, CheckKind::Postgres | CheckKind::Tcp) {
+                check.slot.hasten(fx.now);
+            }
+        }
+    }
+
+    /// The primary proved to be alive: nothing was done, and nothing will be.
+    pub(super) fn recovered(&mut self, how: &str, fx: &mut Effects) {
+        self.bad_since = None;
+        let Some(suspicion) = self.suspicion.take() else { return };
+        self.window.clear();
+        self.refusal = None;
+        self.awaiting = None;
+        self.confirmed_by_operator = false;
+        if matches!(self.state, State::Failing) {
+            let primary = self.subject().map_or_else(String::new, |server| self.server_name(server));
+            fx.emit(
+                EventKind::FailoverSuppressed,
+                Severity::Info,
+                self.about(),
+                format!("{primary} is alive, no failover: {how} after {}", fx.now.since(suspicion.since)),
+                vec![("why", text(how)), ("evidence", texts(suspicion.record()))],
+            );
+        }
+        if matches!(self.state, State::Failing | State::Degraded) {
+            self.become_state(State::Normal, how.to_owned(), fx);
+        }
+    }
+
+    pub(in crate::core) fn session_opened(&mut self, server: ServerId, run: RunId, fx: &mut Effects) {
+        let state = &mut self.servers[usize::from(server.0)];
+        if state.session.finish(run, Mono::NEVER) {
+            state.session_open = true;
+            state.last_answer = Some(fx.now);
+        }
+    }
+
+    pub(in crate::core) fn session_failed(&mut self, server: ServerId, run: RunId, finding: &Finding, fx: &mut Effects) {
+        let due = fx.now + Span::from_millis(1_000);
+        if !self.servers[usize::from(server.0)].session.finish(run, due) {
+            return;
+        }
+        if finding.verdict.is_sign_of_life() {
+            self.servers[usize::from(server.0)].last_answer = Some(fx.now);
+        }
+        if self.is_subject(server) && self.plan.is_none() && matches!(finding.verdict, Verdict::Down(_) | Verdict::Impaired(_)) {
+            self.suspect(finding.began, fx);
+            if let Some(suspicion) = &mut self.suspicion {
+                suspicion.probe(fx.now, finding);
+            }
+        }
+    }
+
+    pub(in crate::core) fn session_answered(&mut self, server: ServerId, sample: Sample, fx: &mut Effects) {
+        let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
+        state.last_answer = Some(fx.now);
+        let asked = sample.asked;
+        self.sampled(server, sample, fx);
+        if self.is_subject(server) {
+            self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
+            let only_silence = self.suspicion.as_ref().is_some_and(|suspicion| {
+                suspicion.refused == 0
+                    && suspicion.close.is_none()
+                    && suspicion.impaired.is_none()
+                    && asked >= suspicion.since - self.notice()
+            });
+            if only_silence {
+                self.recovered("the kept session answered", fx);
+            }
+        }
+    }
+
+    pub(in crate::core) fn session_closed(&mut self, server: ServerId, close: Close, fx: &mut Effects) {
+        let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
+        if !state.session_open {
+            return;
+        }
+        state.session_open = false;
+        state.session = Slot::due_at(fx.now + Span::from_millis(1_000));
+        if close.cause == CloseCause::Ours {
+            return;
+        }
+        fx.emit(
+            EventKind::SessionClosed,
+            Severity::Warning,
+            self.about_server(server),
+            format!("{} closed its kept session ({}): {}", self.server_name(server), close.cause.word(), close.message),
+            vec![("cause", text(close.cause.word())), ("detail", text(&close.message))],
+        );
+        for (model, check) in self.model.checks.iter().zip(&mut self.checks) {
+            if model.server == server.0 && model.kind == CheckKind::Postgres {
+                check.slot.hasten(fx.now);
+            }
+        }
+        if self.is_subject(server) && self.plan.is_none() {
+            self.suspect(fx.now, fx);
+            if let Some(suspicion) = &mut self.suspicion {
+                suspicion.closed(fx.now, close);
+            }
+        }
+    }
+
+    pub(in crate::core) fn surveyed(&mut self, server: ServerId, readiness: Readiness, fx: &mut Effects) {
+        let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
+        if let Some(Ok(word)) = &readiness.ssh
+            && word.postmaster == ProcessState::Running
+        {
+            state.view_confirmed = true;
+        }
+        let before = state.readiness.as_ref().map(|readiness| readiness.findings.clone()).unwrap_or_default();
+        let changed = before != readiness.findings || state.readiness.is_none() && !readiness.findings.is_empty();
+        let after = readiness.findings.clone();
+        state.readiness = Some(readiness);
+        if changed {
+            let blocking = after.iter().any(|finding| finding.blocking);
+            let list: Vec<String> =
+                after.iter().map(|finding| format!("{}: {} ({})", finding.code, finding.message, finding.remedy)).collect();
+            let message = if list.is_empty() {
+                format!("{}: nothing stands in the way of a failover any more", self.server_name(server))
+            } else {
+                format!("{}: {}", self.server_name(server), list.join("; "))
+            };
+            let severity = if blocking {
+                Severity::Alarm
+            } else if after.is_empty() {
+                Severity::Info
+            } else {
+                Severity::Warning
+            };
+            fx.emit(EventKind::ReadinessChanged, severity, self.about_server(server), message, vec![("findings", texts(list))]);
+        }
+    }
+
+    pub(in crate::core) fn route_surveyed(&mut self, instances: Vec<RouteInstance>, fx: &mut Effects) {
+        let broken = |list: &[RouteInstance]| -> Vec<String> {
+            list.iter()
+                .filter_map(|instance| instance.result.as_ref().err().map(|why| format!("{}: {why}", instance.name)))
+                .collect()
+        };
+        let (before, after) = (broken(&self.route), broken(&instances));
+        self.route = instances;
+        if before != after {
+            let (severity, message) = if after.is_empty() {
+                (Severity::Info, format!("{}: every route instance is ready", self.model.name))
+            } else {
+                (Severity::Alarm, format!("{}: a failover could not move the traffic: {}", self.model.name, after.join("; ")))
+            };
+            fx.emit(EventKind::ReadinessChanged, severity, self.about(), message, vec![("findings", texts(after))]);
+        }
+    }
+}
+
+/// A run that did not come back by its deadline: for the host program that is a time-out, for our own checks our own trouble.
+fn overdue(kind: CheckKind, began: Mono, now: Mono) -> Finding {
+    let (verdict, message) = match kind {
+        CheckKind::Host | CheckKind::Scripted => {
+            (Verdict::Down(DownCause::AnswerTimedOut), "the host program gave no answer in time")
+        }
+        _ => (Verdict::Unknown(UnknownCause::OwnResources), "the check did not come back by its deadline"),
+    };
+    Finding { verdict, message: message.into(), began, latency: now.since(began), sample: None }
+}

@@ -1,0 +1,107 @@
+//! What an operator may ask of a service.
+
+use super::{Service, Surroundings};
+use crate::core::candidate::Waiver;
+use crate::core::effects::Effects;
+use crate::core::evidence::{FailureClass, Suspicion};
+use crate::core::id::ServerId;
+use crate::core::input::Command;
+use crate::core::refusal::Refusal;
+use crate::core::trigger::State;
+
+impl Service {
+    pub(in crate::core) fn command(
+        &mut self,
+        command: &Command,
+        around: Surroundings,
+        fx: &mut Effects,
+    ) -> Result<String, String> {
+        let name = self.model.name.clone();
+        match command {
+            Command::Confirm => {
+                if self.awaiting.is_none() {
+                    return Err(format!("{name} does not wait for a confirmation"));
+                }
+                self.confirmed_by_operator = true;
+                Ok(format!("{name}: confirmed"))
+            }
+            Command::Pause => {
+                if self.plan.is_some() {
+                    return Err(format!("{name}: a failover is in flight and cannot be paused"));
+                }
+                self.paused = true;
+                self.awaiting = None;
+                Ok(format!("{name}: paused; it is observed, and nothing is decided"))
+            }
+            Command::Resume => {
+                if !self.paused {
+                    return Err(format!("{name} is not paused"));
+                }
+                self.paused = false;
+                self.start_over(fx);
+                Ok(format!("{name}: resumed; every check is asked afresh first"))
+            }
+            Command::Reset => match self.state {
+                State::ManualIntervention | State::FailedOver => {
+                    self.manual_reason = None;
+                    self.cooldown_until = fx.now;
+                    self.become_state(State::Normal, "an operator reset it".into(), fx);
+                    self.start_over(fx);
+                    Ok(format!("{name}: back to watching; the cooldown is over too"))
+                }
+                state => Err(format!("{name} is {}: there is nothing to reset", state.word())),
+            },
+            Command::Force { to, accept_loss } => self.force(*to, *accept_loss, around, fx),
+            Command::Stop => {
+                self.stopping = true;
+                if let Some(plan) = &mut self.plan {
+                    plan.stop_asked = true;
+                }
+                Ok(format!("{name}: stopping"))
+            }
+        }
+    }
+
+    pub(super) fn force(
+        &mut self,
+        to: Option<ServerId>,
+        accept_loss: Option<u64>,
+        around: Surroundings,
+        fx: &mut Effects,
+    ) -> Result<String, String> {
+        let name = self.model.name.clone();
+        if self.plan.is_some() {
+            return Err(format!("{name}: a failover is in flight already"));
+        }
+        if !self.is_postgres() {
+            return Err(format!("{name}: {}", self.sentence(&Refusal::WatchedOnly)));
+        }
+        if self.subject().is_none() || self.system_id.is_none() {
+            return Err(format!("{name}: {}", self.sentence(&Refusal::NoPrimarySeen)));
+        }
+        if !around.journal_writable {
+            return Err(format!("{name}: {}", self.sentence(&Refusal::JournalUnwritable)));
+        }
+        if to.is_some() && to == self.primary {
+            return Err(format!("{name}: {} is the primary already", self.server_name(to.unwrap_or_default())));
+        }
+        let waiver = Waiver { to, accept_loss };
+        self.some_candidate(fx.now, &waiver, fx.now).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
+        let mut waived: Vec<String> =
+            self.guards(around, fx.now).err().iter().map(|refusal| format!("waived: {}", refusal.name())).collect();
+        if let Some(bytes) = accept_loss {
+            waived.push(format!("waived: the loss limit, up to {bytes} bytes are accepted"));
+        }
+        if self.suspicion.is_none() {
+            self.suspicion = Some(Suspicion::new(fx.now));
+        }
+        if let Some(suspicion) = &mut self.suspicion {
+            suspicion.note(fx.now, "an operator forced the failover".into());
+            for line in waived {
+                suspicion.note(fx.now, line);
+            }
+        }
+        self.start_plan(FailureClass::Forced, waiver, fx);
+        Ok(format!("{name}: failover {} has begun", self.generation))
+    }
+}

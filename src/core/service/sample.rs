@@ -1,0 +1,300 @@
+//! What servers say about themselves: who is primary, how far its log is, who follows it.
+
+use super::{Errand, FRESH, LogTrack, Service};
+use crate::core::effects::{Effects, text, texts};
+use crate::core::event::{EventKind, Field, Severity};
+use crate::core::id::ServerId;
+use crate::core::output::Action;
+use crate::core::sample::{FenceLevel, Receiver, Sample};
+use crate::core::time::{Mono, Span};
+
+impl Service {
+    pub(super) fn sampled(&mut self, server: ServerId, sample: Sample, fx: &mut Effects) {
+        let at = usize::from(server.0);
+        if self.servers[at].sample.as_ref().is_some_and(|(_, before)| before.asked > sample.asked) {
+            return;
+        }
+        if self.is_of_another_cluster(server, &sample, fx) {
+            self.servers[at].sample = Some((fx.now, sample));
+            return;
+        }
+        if sample.in_recovery {
+            self.standby_sampled(server, &sample, fx);
+        } else {
+            self.writable_sampled(server, &sample, fx);
+        }
+        self.servers[at].sample = Some((fx.now, sample));
+    }
+
+    pub(super) fn is_of_another_cluster(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) -> bool {
+        let wrong = self.system_id.is_some_and(|known| known != sample.system_id);
+        let state = &mut self.servers[usize::from(server.0)];
+        if wrong && !state.wrong_cluster {
+            fx.emit(
+                EventKind::WrongCluster,
+                Severity::Alarm,
+                self.about_server(server),
+                format!(
+                    "{} belongs to another cluster: system identifier {}, expected {}",
+                    self.server_name(server),
+                    sample.system_id,
+                    self.system_id.unwrap_or_default()
+                ),
+                vec![
+                    ("system_id", text(sample.system_id.to_string())),
+                    ("expected", text(self.system_id.unwrap_or_default().to_string())),
+                ],
+            );
+        }
+        self.servers[usize::from(server.0)].wrong_cluster = wrong;
+        wrong
+    }
+
+    pub(super) fn writable_sampled(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        if self.plan.is_some() {
+            return;
+        }
+        match self.primary {
+            Some(primary) if primary == server => self.primary_sampled(server, sample, fx),
+            Some(primary) => self.second_writable(primary, server, sample, fx),
+            None => {
+                let rival = self.server_ids().find(|other| *other != server && self.is_writable_now(*other, fx.now));
+                if let Some(rival) = rival {
+                    self.two_primaries(rival, server, fx);
+                } else {
+                    self.adopt_primary(server, sample, "it takes writes", fx);
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_writable_now(&self, server: ServerId, now: Mono) -> bool {
+        let state = &self.servers[usize::from(server.0)];
+        !state.wrong_cluster && state.sample.as_ref().is_some_and(|(at, sample)| !sample.in_recovery && now.since(*at) < FRESH)
+    }
+
+    pub(super) fn second_writable(&mut self, primary: ServerId, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        let known_timeline = self.log.map(|log| log.timeline);
+        if self.servers[usize::from(server.0)].deposed && known_timeline.is_none_or(|known| sample.timeline < known) {
+            self.old_primary_returned(server, sample, fx);
+            return;
+        }
+        if self.is_writable_now(primary, fx.now) {
+            self.two_primaries(primary, server, fx);
+        } else if !self.primary_seen || known_timeline.is_none_or(|known| sample.timeline > known) {
+            self.adopt_primary(server, sample, "somebody else promoted it", fx);
+        }
+    }
+
+    pub(super) fn two_primaries(&mut self, one: ServerId, other: ServerId, fx: &mut Effects) {
+        if !self.two_primaries {
+            self.two_primaries = true;
+            let message =
+                format!("{} and {} both take writes; nothing is touched", self.server_name(one), self.server_name(other));
+            fx.emit(
+                EventKind::TwoPrimaries,
+                Severity::Alarm,
+                self.about(),
+                message.clone(),
+                vec![("servers", texts([self.server_name(one), self.server_name(other)]))],
+            );
+            self.call_a_person(message, Vec::new(), fx);
+        }
+    }
+
+    /// Journal and timeline prove which one is the old generation: that one is taken out and fenced again.
+    pub(super) fn old_primary_returned(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        let state = &mut self.servers[usize::from(server.0)];
+        if state.returned_at.is_some_and(|at| fx.now.since(at) < Span::from_millis(5_000)) {
+            return;
+        }
+        state.returned_at = Some(fx.now);
+        fx.emit(
+            EventKind::OldPrimaryReturned,
+            Severity::Alarm,
+            self.about_server(server),
+            format!(
+                "the old primary {} takes writes again on timeline {}: it is taken out of the route and fenced again",
+                self.server_name(server),
+                sample.timeline
+            ),
+            vec![("timeline", Field::Int(u64::from(sample.timeline)))],
+        );
+        if self.model.route.instances > 0 {
+            self.run_errand(Errand::TakeOut(server), Action::RouteOut { server }, Span::from_millis(3_000), fx);
+        }
+        let fence = self.fence_action(server, FenceLevel::ProvenStopped, false, false);
+        self.run_errand(Errand::FenceAgain(server), fence, self.model.postgres.fence_timeout, fx);
+    }
+
+    pub(super) fn adopt_primary(&mut self, server: ServerId, sample: &Sample, why: &str, fx: &mut Effects) {
+        self.primary = Some(server);
+        self.primary_seen = true;
+        self.system_id = Some(sample.system_id);
+        self.log = None;
+        self.suspicion = None;
+        self.bad_since = None;
+        self.window.clear();
+        for (at, state) in self.servers.iter_mut().enumerate() {
+            if at == usize::from(server.0) {
+                state.deposed = false;
+            } else if let Some((_, other)) = &state.sample {
+                state.wrong_cluster = other.system_id != sample.system_id;
+            }
+        }
+        self.track_log(sample);
+        fx.emit(
+            EventKind::PrimaryKnown,
+            Severity::Info,
+            self.about_server(server),
+            format!("{} is the primary of {} ({why}), timeline {}", self.server_name(server), self.model.name, sample.timeline),
+            vec![
+                ("timeline", Field::Int(u64::from(sample.timeline))),
+                ("system_id", text(sample.system_id.to_string())),
+                ("why", text(why)),
+            ],
+        );
+        self.journal_facts(fx);
+    }
+
+    pub(super) fn primary_sampled(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        let news = !self.primary_seen || self.log.is_none_or(|log| log.timeline != sample.timeline) || self.system_id.is_none();
+        let sync_before: Vec<bool> = self.servers.iter().map(|state| state.synchronous).collect();
+        self.primary_seen = true;
+        self.system_id = Some(sample.system_id);
+        self.servers[usize::from(server.0)].deposed = false;
+        self.track_log(sample);
+        self.track_sync_set(server, sample);
+        let sync_changed = self.servers.iter().map(|state| state.synchronous).ne(sync_before);
+        if news {
+            fx.emit(
+                EventKind::PrimaryKnown,
+                Severity::Info,
+                self.about_server(server),
+                format!("{} is the primary of {}, timeline {}", self.server_name(server), self.model.name, sample.timeline),
+                vec![("timeline", Field::Int(u64::from(sample.timeline))), ("system_id", text(sample.system_id.to_string()))],
+            );
+        }
+        if news || sync_changed {
+            self.journal_facts(fx);
+        }
+    }
+
+    pub(super) fn track_log(&mut self, sample: &Sample) {
+        let Some(flush) = sample.flush else { return };
+        let mut growth = 0;
+        if let Some(before) = self.log.filter(|log| log.timeline == sample.timeline) {
+            let span = sample.asked.since(before.at).as_nanos().max(1);
+            let rate = u128::from(flush.bytes_after(before.flush)) * 1_000_000_000 / u128::from(span);
+            // The peak of the last second, fading: growth comes in bursts, and a bound must not be an average.
+            growth = u64::try_from(rate).unwrap_or(u64::MAX).max(before.growth / 2);
+        }
+        let (required, set) = acknowledgements(sample);
+        self.log = Some(LogTrack {
+            flush,
+            at: sample.asked,
+            growth,
+            timeline: sample.timeline,
+            synchronous: !sample.sync_names.trim().is_empty(),
+            required,
+            set,
+        });
+    }
+
+    pub(super) fn track_sync_set(&mut self, primary: ServerId, sample: &Sample) {
+        let Some(replicas) = &sample.replicas else { return };
+        for server in self.server_ids() {
+            if server == primary {
+                continue;
+            }
+            let name = self.replication_name(server);
+            let synchronous =
+                replicas.iter().any(|replica| replica.application_name == name && replica.synchronous && replica.streaming);
+            self.servers[usize::from(server.0)].synchronous = synchronous;
+        }
+    }
+
+    pub(super) fn replication_name(&self, server: ServerId) -> String {
+        let state = &self.servers[usize::from(server.0)];
+        let model = &self.model.servers[usize::from(server.0)];
+        let seen = state.sample.as_ref().and_then(|(_, sample)| match &sample.receiver {
+            Receiver::Seen { application_name, .. } => application_name.clone(),
+            _ => None,
+        });
+        model.replication_name.clone().or(seen).unwrap_or_else(|| model.name.clone())
+    }
+
+    pub(super) fn standby_sampled(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        let receiving = match &sample.receiver {
+            Receiver::Seen { streaming, latest_end, .. } => {
+                if let (Some(end), Some(log)) = (latest_end, &mut self.log)
+                    && *end > log.flush
+                    && sample.timeline == log.timeline
+                {
+                    log.flush = *end;
+                    log.at = sample.asked;
+                }
+                *streaming
+            }
+            // Hidden is not down: that it has received anything at all is what can be seen (rule 92).
+            Receiver::Hidden => sample.receive.is_some(),
+            Receiver::Absent => false,
+        };
+        if receiving {
+            self.servers[usize::from(server.0)].streamed_at = Some(fx.now);
+        }
+        self.watch_progress(server, sample, fx);
+        if self.primary == Some(server) && self.plan.is_none() {
+            // A primary in recovery: somebody switched roles, or started it as a standby.
+            let other = self.server_ids().find(|other| *other != server && self.is_writable_now(*other, fx.now));
+            if let Some(other) = other
+                && let Some((_, sample)) = self.servers[usize::from(other.0)].sample.clone()
+            {
+                self.adopt_primary(other, &sample, "the former primary is in recovery", fx);
+            }
+        }
+    }
+
+    /// A standby that goes on receiving proves the primary alive (rules 4, 5, 91).
+    pub(super) fn watch_progress(&mut self, server: ServerId, sample: &Sample, fx: &Effects) {
+        let Some(suspicion) = &self.suspicion else { return };
+        let after = suspicion.since + Span::from_millis(250);
+        if sample.asked < after {
+            return;
+        }
+        let state = &mut self.servers[usize::from(server.0)];
+        match (state.progress, sample.receive) {
+            (Some(before), Some(received)) if received > before => {
+                state.progress_at = Some(fx.now);
+                state.progress = Some(received);
+            }
+            (None, received) => state.progress = received,
+            _ => {}
+        }
+        if let Receiver::Seen { last_message_age, streaming: true, .. } = &sample.receiver
+            && sample.asked - *last_message_age > after
+        {
+            state.progress_at = Some(fx.now);
+        }
+    }
+
+    pub(super) fn standby_sees_primary(&self, now: Mono) -> Option<ServerId> {
+        self.server_ids().find(|server| {
+            !self.is_subject(*server)
+                && self.servers[usize::from(server.0)].progress_at.is_some_and(|at| now.since(at) < Span::from_millis(1_000))
+        })
+    }
+}
+
+/// How many acknowledgements a synchronous commit waits for, and how many may give one (rule 21).
+fn acknowledgements(sample: &Sample) -> (u32, u32) {
+    let set = sample.replicas.as_ref().map_or(0, |replicas| replicas.iter().filter(|replica| replica.synchronous).count());
+    let names = sample.sync_names.trim();
+    let head = names.split('(').next().unwrap_or_default().to_ascii_uppercase();
+    let required = if names.contains('(') {
+        head.trim().trim_start_matches("ANY").trim_start_matches("FIRST").trim().parse().unwrap_or(1)
+    } else {
+        1
+    };
+    (required, u32::try_from(set).unwrap_or(u32::MAX))
+}

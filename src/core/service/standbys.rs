@@ -1,0 +1,125 @@
+//! Which standby could be promoted now, and telling the moment that changes.
+
+use super::{FRESH, READINESS_HOLD, STREAM_GRACE, Service};
+use crate::core::candidate::{self, Candidate, Reference, Standing, Waiver};
+use crate::core::effects::{Effects, text};
+use crate::core::event::{EventKind, Severity};
+use crate::core::id::ServerId;
+use crate::core::refusal::CandidateRefusal;
+use crate::core::sample::Sample;
+use crate::core::time::Mono;
+
+impl Service {
+    pub(in crate::core) fn reference(&self, until: Mono) -> Option<Reference> {
+        let log = self.log?;
+        Some(Reference {
+            system_id: self.system_id?,
+            timeline: log.timeline,
+            flush: log.flush,
+            at: log.at,
+            growth: log.growth,
+            until,
+            synchronous: log.synchronous,
+        })
+    }
+
+    /// Examines every standby by its last samples: what would be promoted if the primary died now.
+    pub(in crate::core) fn examine_standbys(
+        &self,
+        old: Option<ServerId>,
+        until: Mono,
+        waiver: &Waiver,
+        now: Mono,
+    ) -> Vec<(ServerId, Result<Candidate, CandidateRefusal>)> {
+        let reference = self.reference(until);
+        self.server_ids()
+            .filter(|server| Some(*server) != old)
+            .map(|server| {
+                let state = &self.servers[usize::from(server.0)];
+                let sample = match &state.sample {
+                    Some((at, sample)) if now.since(*at) < FRESH && state.session_open => Ok(sample),
+                    _ if state.deposed => Err("it was deposed and has not rejoined".to_owned()),
+                    Some(_) => Err("it does not answer".to_owned()),
+                    None => Err("it has not answered yet".to_owned()),
+                };
+                (server, self.examine(server, sample, reference.as_ref(), until, waiver, &[]))
+            })
+            .collect()
+    }
+
+    pub(in crate::core) fn examine(
+        &self,
+        server: ServerId,
+        sample: Result<&Sample, String>,
+        reference: Option<&Reference>,
+        lived: Mono,
+        waiver: &Waiver,
+        refused: &[(ServerId, String)],
+    ) -> Result<Candidate, CandidateRefusal> {
+        let state = &self.servers[usize::from(server.0)];
+        let standing = Standing {
+            server,
+            model: &self.model.servers[usize::from(server.0)],
+            sample,
+            was_streaming: state.streamed_at.is_some_and(|at| at + STREAM_GRACE >= lived),
+            was_synchronous: state.synchronous,
+            refused: refused.iter().find(|(other, _)| *other == server).map(|(_, why)| why.as_str()),
+        };
+        candidate::examine(&standing, reference, &self.model.postgres, waiver)
+    }
+
+    /// Announces each standby that becomes ready or stops being so, at that moment.
+    pub(in crate::core) fn watch_readiness(&mut self, fx: &mut Effects) {
+        if !self.is_postgres() || self.plan.is_some() || self.suspicion.is_some() || !self.primary_seen {
+            return;
+        }
+        for (server, result) in self.examine_standbys(self.primary, self.died_at(fx.now), &Waiver::default(), fx.now) {
+            let at = usize::from(server.0);
+            let verdict = result.map(|_| ());
+            let same = match (&self.servers[at].announced, &verdict) {
+                (Some(Ok(())), Ok(())) => true,
+                (Some(Err(before)), Err(after)) => before.name() == after.name(),
+                _ => false,
+            };
+            if same {
+                self.servers[at].unready_since = None;
+                continue;
+            }
+            if let Err(reason) = &verdict {
+                if matches!(reason, CandidateRefusal::NotACandidate) && self.servers[at].announced.is_none() {
+                    self.servers[at].announced = Some(verdict);
+                    continue;
+                }
+                let passing = matches!(reason, CandidateRefusal::LossTooHigh { .. } | CandidateRefusal::NotReadable { .. })
+                    || self.servers[at].announced.is_none();
+                let since = *self.servers[at].unready_since.get_or_insert(fx.now);
+                if passing && fx.now.since(since) < READINESS_HOLD {
+                    continue;
+                }
+            }
+            self.servers[at].unready_since = None;
+            self.servers[at].announced = Some(verdict.clone());
+            self.tell_readiness(server, &verdict, fx);
+        }
+    }
+
+    pub(super) fn tell_readiness(&self, server: ServerId, verdict: &Result<(), CandidateRefusal>, fx: &mut Effects) {
+        let name = self.server_name(server);
+        match verdict {
+            Ok(()) => fx.emit(
+                EventKind::StandbyReady,
+                Severity::Info,
+                self.about_server(server),
+                format!("{name} can be promoted"),
+                Vec::new(),
+            ),
+            Err(reason) => fx.emit(
+                EventKind::StandbyNotReady,
+                Severity::Alarm,
+                self.about_server(server),
+                format!("{name} could not be promoted now: {}", reason.sentence()),
+                vec![("reason", text(reason.name())), ("detail", text(reason.sentence()))],
+            ),
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! From a configuration to everything that acts on it: checks, connection targets, the performer of each service.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::action::command::PreCheck;
+use crate::action::postgres::Cluster;
+use crate::action::route::{HaproxyTarget, Route};
+use crate::action::{Performer, Server as ActionServer, StandIn};
+use crate::check::Check;
+use crate::check::exec::ExecCheck;
+use crate::check::host::HostFunctionCheck;
+use crate::check::http::{HttpCheck, HttpParams};
+use crate::check::postgres::PostgresCheck;
+use crate::check::scripted::ScriptedCheck;
+use crate::check::tcp::TcpCheck;
+use crate::config::{self, Config, HttpMethod, Probe};
+use crate::core::id::{ServerId, ServiceId};
+use crate::core::model::{CheckKind, Model, ServiceKind};
+use crate::core::time::Span;
+use crate::wire::command::Command;
+use crate::wire::haproxy;
+use crate::wire::postgres::{Endpoint, SslMode, Target, Tls, TlsSettings};
+use crate::wire::resolve::Addresses;
+
+use super::clock::Clock;
+use super::error::EngineError;
+use super::host::{HostCheck, HostLane};
+
+#[cfg(feature = "ssh")]
+use crate::action::host::{HostControl, HostParams};
+#[cfg(feature = "ssh")]
+use crate::wire::ssh::{SshHost, SshTarget};
+
+/// Where a check runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// On the checkers.
+    Pool,
+    /// On the lane for child processes.
+    Child,
+    /// On the lane for host code, or as a task event.
+    Host,
+}
+
+/// One check, ready to run.
+pub(crate) struct CheckPart {
+    pub(crate) server: ServerId,
+    pub(crate) lane: Lane,
+    pub(crate) check: Arc<dyn Check>,
+    /// Of a check that is a task event: what the host program is asked.
+    pub(crate) task: Option<HostCheck>,
+}
+
+/// One server, for its kept session and the survey.
+pub(crate) struct ServerPart {
+    /// `None` for a service that is not PostgreSQL.
+    pub(crate) target: Option<Target>,
+    /// The session that actions use; the survey only keeps it open.
+    #[cfg(feature = "ssh")]
+    pub(crate) action_ssh: Option<Arc<SshHost>>,
+    /// The survey's own way to the host, so that neither waits for the other.
+    #[cfg(feature = "ssh")]
+    pub(crate) survey: Option<HostControl>,
+    #[cfg(feature = "ssh")]
+    survey_ssh: Option<Arc<SshHost>>,
+}
+
+#[cfg(feature = "ssh")]
+impl ServerPart {
+    fn close(&self) {
+        self.action_ssh.iter().chain(&self.survey_ssh).for_each(|ssh| ssh.close());
+    }
+}
+
+/// One service.
+pub(crate) struct ServicePart {
+    pub(crate) checks: Vec<CheckPart>,
+    pub(crate) servers: Vec<ServerPart>,
+    pub(crate) performer: Performer,
+    pub(crate) ping_interval: Duration,
+}
+
+/// Everything that acts on one configuration.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) model: Model,
+    pub(crate) services: Vec<ServicePart>,
+}
+
+impl Parts {
+    pub(crate) fn service(&self, id: ServiceId) -> Option<&ServicePart> {
+        self.services.get(usize::from(id.0))
+    }
+
+    /// Ends the sessions that actions left open. Actions at work go on with theirs.
+    pub(crate) fn close(&self) {
+        for service in &self.services {
+            service.performer.cluster.close();
+            #[cfg(feature = "ssh")]
+            for server in &service.servers {
+                server.close();
+            }
+        }
+    }
+
+    /// Different things that can be asked at the same moment: checks on the pool and kept sessions.
+    pub(crate) fn jobs(&self) -> usize {
+        let of = |service: &ServicePart| {
+            let checks = service.checks.iter().filter(|check| check.lane == Lane::Pool).count();
+            checks + service.servers.iter().filter(|server| server.target.is_some()).count()
+        };
+        self.services.iter().map(of).sum()
+    }
+
+    pub(crate) fn has_lane(&self, lane: Lane) -> bool {
+        self.services.iter().flat_map(|service| &service.checks).any(|check| check.lane == lane)
+    }
+
+    /// Every host that may be a name.
+    pub(crate) fn hosts(&self) -> Vec<&str> {
+        let mut hosts = Vec::new();
+        for service in &self.config.services {
+            for server in &service.servers {
+                hosts.push(server.host.as_str());
+                hosts.extend(server.ssh.as_ref().and_then(|ssh| ssh.host.as_deref()));
+            }
+            hosts.extend(service.route.verify.iter().map(|address| address.host.as_str()));
+            hosts.extend(service.route.haproxy.iter().filter_map(|haproxy| Some(haproxy.address.as_ref()?.host.as_str())));
+        }
+        hosts.retain(|host| !host.starts_with('/'));
+        hosts
+    }
+}
+
+/// What the parts are made with.
+pub(crate) struct Means {
+    pub(crate) clock: Clock,
+    pub(crate) addresses: Arc<dyn Addresses>,
+    pub(crate) host: Arc<HostLane>,
+    /// What servers show as our `application_name`.
+    pub(crate) application_name: String,
+}
+
+/// The name by which servers know this engine: the same after a restart, another one for every other engine.
+pub(crate) fn application_name(config: &Config) -> String {
+    let instance = config.engine.instance.clone().unwrap_or_else(|| default_instance(&config.state_dir));
+    format!("libfailover/{instance}")
+}
+
+fn default_instance(state_dir: &Path) -> String {
+    let state_dir = std::fs::canonicalize(state_dir).unwrap_or_else(|_| state_dir.to_owned());
+    let digest = Sha256::digest(state_dir.as_os_str().as_encoded_bytes());
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host: String = host.chars().filter(char::is_ascii_graphic).take(36).collect();
+    // PostgreSQL cuts names at 63 bytes.
+    format!("{host}-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3])
+}
+
+/// Makes the parts of a configuration. Connects to nothing and starts nothing.
+///
+/// # Errors
+/// [`EngineError::InvalidArgument`] for what only becomes visible when the parts are put together.
+pub(crate) fn build(config: &Config, means: &Means) -> Result<Parts, EngineError> {
+    let mut model = config.model();
+    let steps = means.host.steps();
+    let mut services = Vec::new();
+    for (service, model) in config.services.iter().zip(&mut model.services) {
+        // What the host program carries out itself is there for the core as if it were configured.
+        if steps.contains("fence") {
+            model.servers.iter_mut().for_each(|server| server.fence_command = true);
+        }
+        if model.servers.iter().any(|server| server.fence_command) {
+            model.postgres.fence_timeout = model.postgres.fence_timeout + Span::from(service.fence.command_timeout);
+        }
+        if ["route_out", "route_in"].iter().any(|step| steps.contains(*step)) {
+            model.route.instances += 1;
+        }
+        model.pre_checks |= steps.contains("pre_checks");
+        if !cfg!(feature = "ssh") {
+            model.servers.iter_mut().for_each(|server| server.ssh = false);
+        }
+        services.push(service_part(service, means)?);
+    }
+    Ok(Parts { config: config.clone(), model, services })
+}
+
+fn service_part(service: &config::Service, means: &Means) -> Result<ServicePart, EngineError> {
+    let is_postgres = service.kind == ServiceKind::Postgres;
+    let mut servers = Vec::new();
+    let mut action_servers = Vec::new();
+    let mut cluster = BTreeMap::new();
+    for (place, server) in service.servers.iter().enumerate() {
+        let target = is_postgres.then(|| target(server, Endpoint::new(&server.host, server.port), means));
+        if let (Some(target), Ok(id)) = (&target, u16::try_from(place)) {
+            let server = crate::action::postgres::Server { name: server.name.clone(), target: target.clone() };
+            cluster.insert(ServerId(id), server);
+        }
+        #[cfg(feature = "ssh")]
+        let ssh = |server: &config::Server| {
+            ssh_target(server).map(|target| Arc::new(SshHost::new(target, Arc::clone(&means.addresses))))
+        };
+        #[cfg(feature = "ssh")]
+        let (action_ssh, survey_ssh) = (ssh(server), ssh(server));
+        #[cfg(feature = "ssh")]
+        let control = |ssh: &Arc<SshHost>| HostControl::new(Arc::clone(ssh), host_params(server), means.clock);
+        action_servers.push(ActionServer {
+            name: server.name.clone(),
+            host: server.host.clone(),
+            port: server.port,
+            #[cfg(feature = "ssh")]
+            control: action_ssh.as_ref().map(control),
+        });
+        servers.push(ServerPart {
+            target,
+            #[cfg(feature = "ssh")]
+            survey: survey_ssh.as_ref().map(control),
+            #[cfg(feature = "ssh")]
+            action_ssh,
+            #[cfg(feature = "ssh")]
+            survey_ssh,
+        });
+    }
+    let checks = service.all_checks().iter().map(|check| check_part(service, check, means)).collect::<Result<Vec<_>, _>>()?;
+    let verify = if is_postgres {
+        service.route.verify.iter().map(|at| Endpoint::new(&at.host, at.port)).collect()
+    } else {
+        Vec::new()
+    };
+    let stand_in: Arc<dyn StandIn> = Arc::clone(&means.host) as Arc<dyn StandIn>;
+    let performer = Performer {
+        service: service.name.clone(),
+        servers: action_servers,
+        cluster: Cluster::new(cluster, Arc::clone(&means.addresses), means.clock),
+        route: Route::new(service.route.haproxy.iter().map(haproxy_target).collect(), Arc::clone(&means.addresses)),
+        verify,
+        promote: service.promote.method,
+        promote_command: service.promote.command.clone(),
+        fence_command: service.fence.command.clone(),
+        fence_command_timeout: service.fence.command_timeout,
+        pre_checks: service
+            .pre_checks
+            .iter()
+            .map(|check| PreCheck { name: check.name.clone(), argv: check.command.clone(), timeout: check.timeout })
+            .collect(),
+        stand_in,
+    };
+    Ok(ServicePart { checks, servers, performer, ping_interval: service.trigger.ping_interval })
+}
+
+fn target(server: &config::Server, endpoint: Endpoint, means: &Means) -> Target {
+    let connection = &server.connection;
+    Target {
+        endpoint,
+        user: connection.user.clone(),
+        password: connection.password.as_ref().map(|password| password.secret.clone()),
+        database: connection.database.clone(),
+        tls: Tls::new(TlsSettings {
+            mode: match connection.sslmode {
+                config::SslMode::Disable => SslMode::Disable,
+                config::SslMode::Prefer => SslMode::Prefer,
+                config::SslMode::Require => SslMode::Require,
+                config::SslMode::VerifyCa => SslMode::VerifyCa,
+                config::SslMode::VerifyFull => SslMode::VerifyFull,
+            },
+            root_certificates: connection.sslrootcert.clone(),
+            client_certificate: connection.sslcert.clone(),
+            client_key: connection.sslkey.clone(),
+        }),
+        application_name: means.application_name.clone(),
+    }
+}
+
+#[cfg(feature = "ssh")]
+fn ssh_target(server: &config::Server) -> Option<SshTarget> {
+    let ssh = server.ssh.as_ref()?;
+    let secret = |secret: &Option<config::SourcedSecret>| secret.as_ref().map(|secret| secret.secret.clone());
+    Some(SshTarget {
+        host: ssh.host.clone().unwrap_or_else(|| server.host.clone()),
+        port: ssh.port,
+        user: ssh.user.clone(),
+        keys: ssh.keys.iter().map(|key| at_home(key)).collect(),
+        passphrase: secret(&ssh.passphrase),
+        password: secret(&ssh.password),
+        agent: ssh.agent,
+        known_hosts: at_home(&ssh.known_hosts),
+    })
+}
+
+#[cfg(feature = "ssh")]
+fn host_params(server: &config::Server) -> HostParams {
+    let ssh = server.ssh.as_ref();
+    HostParams {
+        data_dir: server.data_dir.clone().unwrap_or_default(),
+        bin_dir: server.bin_dir.clone(),
+        port: server.port,
+        socket_dir: server.socket_dir.clone(),
+        wrapper: ssh.is_some_and(|ssh| ssh.wrapper),
+        sudo: ssh.map(|ssh| ssh.sudo.clone()).unwrap_or_default(),
+    }
+}
+
+/// A path as a shell would read it: `~/` is the home of the engine's account.
+#[cfg(feature = "ssh")]
+fn at_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+fn haproxy_target(haproxy: &config::Haproxy) -> HaproxyTarget {
+    let endpoint = match (&haproxy.socket, &haproxy.address) {
+        (None, Some(address)) => haproxy::Endpoint::Tcp { host: address.host.clone(), port: address.port },
+        (socket, _) => haproxy::Endpoint::Unix(socket.clone().unwrap_or_default()),
+    };
+    HaproxyTarget {
+        name: haproxy.name.clone(),
+        endpoint,
+        backend: haproxy.backend.clone(),
+        servers: haproxy.servers.clone(),
+        weight: haproxy.weight,
+    }
+}
+
+fn check_part(service: &config::Service, check: &config::Check, means: &Means) -> Result<CheckPart, EngineError> {
+    let wrong = |why: String| EngineError::InvalidArgument(format!("check \"{}\" of {}: {why}", check.name, service.name));
+    let (place, server) = service.server(&check.server).ok_or_else(|| wrong("its server does not exist".to_owned()))?;
+    let id = ServerId(u16::try_from(place).map_err(|_| wrong("too many servers".to_owned()))?);
+    let mut task = None;
+    let lane = match check.probe.kind() {
+        CheckKind::Exec => Lane::Child,
+        CheckKind::Host => Lane::Host,
+        _ => Lane::Pool,
+    };
+    let part: Arc<dyn Check> = match &check.probe {
+        Probe::Postgres(probe) => Arc::new(PostgresCheck {
+            target: target(server, Endpoint::new(&server.host, server.port), means),
+            query: probe.query.clone(),
+            write_probe: probe.write_probe,
+        }),
+        Probe::Tcp(probe) => Arc::new(TcpCheck {
+            host: probe.host.clone().unwrap_or_else(|| server.host.clone()),
+            port: probe.port.unwrap_or(server.port),
+        }),
+        Probe::Http(probe) => Arc::new(HttpCheck::new(http_params(probe)).map_err(wrong)?),
+        Probe::Exec(probe) => Arc::new(ExecCheck {
+            command: Command::new(&probe.command)
+                .env("FAILOVER_SERVICE", &service.name)
+                .env("FAILOVER_SERVER", &server.name)
+                .env("FAILOVER_HOST", &server.host)
+                .env("FAILOVER_PORT", server.port.to_string()),
+            impaired_exit_code: None,
+        }),
+        Probe::Host(probe) => {
+            let name = probe.function.clone().unwrap_or_else(|| check.name.clone());
+            let function = means.host.function(&name);
+            let question = HostCheck {
+                task: 0,
+                service: service.name.clone(),
+                server: server.name.clone(),
+                check: check.name.clone(),
+                function: name,
+                remaining: check.timing.timeout,
+            };
+            task = function.is_none().then(|| question.clone());
+            Arc::new(HostFunctionCheck { question, function })
+        }
+        Probe::Scripted(probe) => Arc::new(ScriptedCheck::new(&probe.answers).map_err(wrong)?),
+    };
+    Ok(CheckPart { server: id, lane, check: part, task })
+}
+
+fn http_params(probe: &config::HttpProbe) -> HttpParams {
+    HttpParams {
+        url: probe.url.clone(),
+        method: match probe.method {
+            HttpMethod::Get => "GET",
+            HttpMethod::Head => "HEAD",
+            HttpMethod::Post => "POST",
+            HttpMethod::Options => "OPTIONS",
+        }
+        .to_owned(),
+        expected_status: probe.expect_status.clone(),
+        expected_body: probe.expect_body.clone(),
+        headers: probe.headers.0.iter().map(|(name, value)| (name.clone(), value.secret.clone())).collect(),
+        redirects: probe.max_redirects,
+        body_limit: usize::try_from(probe.max_body.bytes()).unwrap_or(usize::MAX),
+        server_name: probe.server_name.clone(),
+        ca_file: probe.ca_file.clone(),
+    }
+}

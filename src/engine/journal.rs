@@ -1,0 +1,736 @@
+//! What must outlive the engine: an append-only file of JSON lines, each numbered, checked and on disk before anything that
+//! depends on it happens.
+//!
+//! A line begins with `"sum"`, the first half of the SHA-256 of all that follows it on the line. Numbers have no holes. So a
+//! torn last line (the engine or the machine died while it wrote: nothing that depends on it was done) is told apart from
+//! damage, and damage is never repaired silently: the journal is then read as far as it can be, and not written.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::core::id::{Generation, ServerId};
+use crate::core::input::Facts;
+use crate::core::model::{Model, ServiceModel};
+use crate::core::output::Record;
+use crate::core::sample::Lsn;
+use crate::core::time::Span;
+
+use super::error::EngineError;
+use super::render::rfc3339;
+
+/// The format that is written, and the newest one that is read.
+const FORMAT: u32 = 1;
+/// From here on the file is replaced by what it comes to.
+const ROTATE: u64 = 4 * 1024 * 1024;
+/// A larger file is none of ours.
+const LARGEST: u64 = 64 * 1024 * 1024;
+/// Lines of reasoning kept in an intent, and bytes of each text.
+const EVIDENCE_LINES: usize = 200;
+const TEXT: usize = 2_000;
+/// Bytes of a line before what is checked: `{"sum":"` + 32 digits + `",`.
+const HEAD: usize = 8 + 32 + 2;
+
+/// The lock of a state directory, held while this lives.
+#[derive(Debug)]
+pub(crate) struct StateLock(#[expect(dead_code, reason = "held for its descriptor")] File);
+
+impl StateLock {
+    /// Makes the directory where it is missing and locks it.
+    ///
+    /// # Errors
+    /// [`EngineError::AlreadyRunning`]; [`EngineError::System`] when the directory cannot be used at all.
+    pub(crate) fn take(directory: &Path) -> Result<StateLock, EngineError> {
+        let failed = |what: &str, error| EngineError::system(format!("{what} {}", directory.display()), error);
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| failed("cannot make the state directory", error))?;
+        let path = directory.join("lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| failed("cannot open the lock in the state directory", error))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut holder = String::new();
+                let _ = Read::by_ref(&mut file).take(32).read_to_string(&mut holder);
+                return Err(EngineError::AlreadyRunning { path, pid: holder.trim().parse().ok() });
+            }
+            Err(error) => return Err(failed("cannot lock the state directory", error.into())),
+        }
+        // Only for people; the lock itself is what counts.
+        let _ = file.set_len(0);
+        let _ = writeln!(file, "{}", std::process::id());
+        Ok(StateLock(file))
+    }
+}
+
+/// What is known of a service by its journal, by names: numbers change with the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Known {
+    generation: u64,
+    primary: Option<String>,
+    system_id: Option<u64>,
+    timeline: Option<u32>,
+    flush: Option<String>,
+    sync_set: Vec<String>,
+    /// Milliseconds of the wall clock when the last failover ended.
+    last_failover_ms: Option<u64>,
+    unfinished: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+enum Entry {
+    Begin { format: u32, version: String },
+    State { service: String, known: Known },
+    Intent { service: String, generation: u64, evidence: Vec<String> },
+    StepBegun { service: String, generation: u64, step: String, target: String },
+    StepEnded { service: String, generation: u64, step: String, ok: bool, message: String },
+    Ended { service: String, generation: u64, how: String },
+    Facts { service: String, known: Known },
+    Acknowledged { service: String },
+    Note { message: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Body {
+    seq: u64,
+    time: String,
+    at_ms: u64,
+    #[serde(flatten)]
+    entry: Entry,
+}
+
+/// The journal of one engine.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    directory: PathBuf,
+    file: Option<File>,
+    /// Up to here everything is whole.
+    length: u64,
+    seq: u64,
+    known: BTreeMap<String, Known>,
+    /// Why it may not be written, for good: damage that a person has to look at.
+    refused: Option<String>,
+    /// Why it could not be written the last time.
+    broken: Option<String>,
+    /// What was found at the start and put right.
+    note: Option<String>,
+    rotate_at: u64,
+}
+
+impl Journal {
+    /// Opens the journal of a state directory and replays it. Whatever is wrong is kept as the reason why it cannot be written.
+    pub(crate) fn open(directory: &Path) -> Journal {
+        let mut journal = Journal::empty(directory);
+        journal.replay();
+        if journal.refused.is_none() {
+            journal.mend();
+        }
+        journal
+    }
+
+    /// The journal of a state directory that could not be locked: read as far as it can be, never written.
+    pub(crate) fn read_only(directory: &Path, reason: String) -> Journal {
+        let mut journal = Journal::empty(directory);
+        journal.replay();
+        journal.refused = Some(reason);
+        journal
+    }
+
+    fn empty(directory: &Path) -> Journal {
+        Journal {
+            directory: directory.to_owned(),
+            file: None,
+            length: 0,
+            seq: 0,
+            known: BTreeMap::new(),
+            refused: None,
+            broken: None,
+            note: None,
+            rotate_at: ROTATE,
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.join("journal.jsonl")
+    }
+
+    fn previous(&self) -> PathBuf {
+        self.directory.join("journal.1.jsonl")
+    }
+
+    /// It can be written.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.refused.is_none() && self.broken.is_none()
+    }
+
+    /// Why it cannot be written, or what was put right at the start.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        self.refused.as_deref().or(self.broken.as_deref()).or(self.note.as_deref())
+    }
+
+    /// What was found at the start and put right.
+    pub(crate) fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// The number of the last record.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.seq
+    }
+
+    /// What is known of a service; `None` if it was never written about.
+    pub(crate) fn facts(&self, service: &ServiceModel, now: SystemTime) -> Option<Facts> {
+        let known = self.known.get(&service.name)?;
+        let id = |name: &String| {
+            let at = service.servers.iter().position(|server| server.name == *name)?;
+            u16::try_from(at).ok().map(ServerId)
+        };
+        Some(Facts {
+            generation: Generation(known.generation),
+            primary: known.primary.as_ref().and_then(id),
+            system_id: known.system_id,
+            timeline: known.timeline,
+            flush: known.flush.as_deref().and_then(Lsn::parse),
+            sync_set: known.sync_set.iter().filter_map(id).collect(),
+            // A wall clock that went back makes the failover look younger: the longer cooldown is the safe side.
+            last_failover_age: known.last_failover_ms.map(|at| Span::from_millis(millis_of(now).saturating_sub(at))),
+            unfinished: known.unfinished.clone(),
+        })
+    }
+
+    /// Writes a record and waits until it is on disk. Facts that are known already cost nothing.
+    ///
+    /// # Errors
+    /// Why it is not on disk. The file is left as it was before.
+    pub(crate) fn append(&mut self, model: &Model, record: &Record, now: SystemTime) -> Result<(), String> {
+        let entry = entry_of(model, record, now);
+        if let Entry::Facts { service, known } = &entry
+            && self
+                .known
+                .get(service)
+                .is_some_and(|before| *before == Known { unfinished: before.unfinished.clone(), ..known.clone() })
+            && self.is_writable()
+        {
+            return Ok(());
+        }
+        self.write(entry, now)
+    }
+
+    /// A person took note of what an earlier engine left unfinished: it need not be told again.
+    pub(crate) fn acknowledge(&mut self, service: &str, now: SystemTime) {
+        if self.known.get(service).is_some_and(|known| known.unfinished.is_some()) {
+            let _ = self.write(Entry::Acknowledged { service: service.to_owned() }, now);
+        }
+    }
+
+    /// Tries again after a failure to write, by writing a note.
+    pub(crate) fn retry(&mut self, now: SystemTime) {
+        if self.refused.is_none() && self.broken.is_some() {
+            let message = format!("written again after: {}", self.broken.as_deref().unwrap_or_default());
+            let _ = self.write(Entry::Note { message }, now);
+        }
+    }
+
+    fn write(&mut self, entry: Entry, now: SystemTime) -> Result<(), String> {
+        if let Some(reason) = &self.refused {
+            return Err(reason.clone());
+        }
+        let written = self.try_write(entry, now);
+        self.broken = written.as_ref().err().map(|error| format!("{} cannot be written: {error}", self.path().display()));
+        written.map_err(|_| self.broken.clone().unwrap_or_default())?;
+        if self.length >= self.rotate_at {
+            // A rotation that fails changes nothing; the next try is a while away.
+            self.rotate_at = self.length + ROTATE;
+            if self.rotate(now).is_ok() {
+                self.rotate_at = ROTATE.max(self.length * 2);
+            }
+        }
+        Ok(())
+    }
+
+    fn try_write(&mut self, entry: Entry, now: SystemTime) -> std::io::Result<()> {
+        if self.file.is_none() {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(self.path())?;
+            self.file = Some(file);
+            if self.length == 0 {
+                self.try_write(begin(), now)?;
+                sync_directory(&self.directory)?;
+            }
+        }
+        let body = Body { seq: self.seq + 1, time: rfc3339(now), at_ms: millis_of(now), entry };
+        let line = line_of(&body)?;
+        let file = self.file.as_mut().expect("opened above");
+        // What an earlier failure left behind goes first; on success this changes nothing.
+        file.set_len(self.length)?;
+        file.seek(SeekFrom::Start(self.length))?;
+        let done = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
+        if let Err(error) = done {
+            let _ = file.set_len(self.length);
+            // After a failed sync nobody knows what the kernel kept: a new descriptor asks the disk again.
+            self.file = None;
+            return Err(error);
+        }
+        self.length += line.len() as u64;
+        self.seq += 1;
+        self.learn(&body);
+        Ok(())
+    }
+
+    /// Replaces the file by what it comes to; the old one stays beside it until the next time.
+    fn rotate(&mut self, now: SystemTime) -> std::io::Result<()> {
+        let fresh = self.directory.join("journal.new.jsonl");
+        let mut seq = self.seq;
+        let mut text = String::new();
+        let states = self.known.iter().map(|(service, known)| Entry::State { service: service.clone(), known: known.clone() });
+        for entry in std::iter::once(begin()).chain(states) {
+            seq += 1;
+            text.push_str(&line_of(&Body { seq, time: rfc3339(now), at_ms: millis_of(now), entry })?);
+        }
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        // A link, not a move: at no moment is there no journal.
+        let _ = std::fs::remove_file(self.previous());
+        std::fs::hard_link(self.path(), self.previous())?;
+        std::fs::rename(&fresh, self.path())?;
+        sync_directory(&self.directory)?;
+        self.file = Some(file);
+        self.length = text.len() as u64;
+        self.seq = seq;
+        Ok(())
+    }
+
+    fn replay(&mut self) {
+        let path = self.path();
+        let refuse = |why: String| {
+            Some(format!(
+                "{} cannot be trusted ({why}). No failover is started until a person has looked: restore it, or move the files \
+                 journal*.jsonl away, which forgets generation and primary",
+                path.display()
+            ))
+        };
+        let mut content = Vec::new();
+        match File::open(&path) {
+            Ok(file) => {
+                if let Err(error) = file.take(LARGEST + 1).read_to_end(&mut content) {
+                    self.refused = refuse(format!("it cannot be read: {error}"));
+                    return;
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                self.refused = refuse(format!("it cannot be opened: {error}"));
+                return;
+            }
+        }
+        if content.len() as u64 > LARGEST {
+            self.refused = refuse(format!("it is larger than {LARGEST} bytes"));
+            return;
+        }
+        if content.is_empty() {
+            if self.previous().exists() {
+                self.refused = refuse("it is missing or empty, but its predecessor journal.1.jsonl is there".to_owned());
+            }
+            return;
+        }
+        let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let torn = content.len() - whole;
+        let mut lines = content[..whole].split(|byte| *byte == b'\n').enumerate().peekable();
+        while let Some((number, line)) = lines.next() {
+            if line.is_empty() && lines.peek().is_none() {
+                break;
+            }
+            let number = number + 1;
+            let body = match read_line(line) {
+                Ok(body) => body,
+                Err(why) => {
+                    // What follows is still read: the highest generation must not be forgotten.
+                    self.refused = self.refused.take().or_else(|| refuse(format!("line {number} {why}")));
+                    continue;
+                }
+            };
+            match &body.entry {
+                Entry::Begin { format, version } if *format > FORMAT => {
+                    self.refused = refuse(format!("it was written by version {version} in format {format}, newer than {FORMAT}"));
+                    return;
+                }
+                Entry::Begin { .. } => {}
+                _ if number == 1 => self.refused = refuse("its first line is not the beginning of a journal".to_owned()),
+                _ => {}
+            }
+            if number > 1 && body.seq != self.seq + 1 && self.refused.is_none() {
+                self.refused = refuse(format!("line {number} has number {}, expected {}", body.seq, self.seq + 1));
+            }
+            self.seq = self.seq.max(body.seq);
+            self.learn(&body);
+        }
+        self.length = whole as u64;
+        if self.refused.is_none() && whole == 0 && self.previous().exists() {
+            self.refused = refuse("its first line is torn, but its predecessor journal.1.jsonl is there".to_owned());
+        }
+        if self.refused.is_none() && torn > 0 {
+            self.note = Some(format!(
+                "the last record of {} was torn ({torn} bytes without an end) and is dropped: nothing that depends on it was done",
+                path.display()
+            ));
+        }
+    }
+
+    /// Makes the file ready to be written after a good replay.
+    fn mend(&mut self) {
+        let message = self.note.clone().unwrap_or_else(|| "the engine was started".to_owned());
+        let _ = self.write(Entry::Note { message }, SystemTime::now());
+    }
+
+    fn learn(&mut self, body: &Body) {
+        match &body.entry {
+            Entry::Begin { .. } | Entry::StepEnded { .. } | Entry::Note { .. } => {}
+            Entry::State { service, known: state } => *self.known_of(service) = state.clone(),
+            Entry::Facts { service, known: facts } => {
+                let known = self.known_of(service);
+                let unfinished = known.unfinished.take();
+                let generation = known.generation.max(facts.generation);
+                *known = Known { generation, unfinished, ..facts.clone() };
+            }
+            Entry::Intent { service, generation, .. } => {
+                let known = self.known_of(service);
+                known.generation = known.generation.max(*generation);
+                known.unfinished = Some("intent".to_owned());
+            }
+            Entry::StepBegun { service, step, .. } => self.known_of(service).unfinished = Some(step.clone()),
+            Entry::Acknowledged { service } => self.known_of(service).unfinished = None,
+            Entry::Ended { service, .. } => {
+                let known = self.known_of(service);
+                known.unfinished = None;
+                known.last_failover_ms = Some(body.at_ms);
+            }
+        }
+    }
+    fn known_of(&mut self, service: &str) -> &mut Known {
+        self.known.entry(service.to_owned()).or_default()
+    }
+}
+
+fn begin() -> Entry {
+    Entry::Begin { format: FORMAT, version: env!("CARGO_PKG_VERSION").to_owned() }
+}
+
+fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
+    let service_model = |id: crate::core::id::ServiceId| model.services.get(usize::from(id.0));
+    let name = |id| service_model(id).map_or_else(String::new, |service| service.name.clone());
+    let text = |text: &str| text.chars().take(TEXT).collect::<String>();
+    match record {
+        Record::Intent { service, generation, evidence } => Entry::Intent {
+            service: name(*service),
+            generation: generation.0,
+            evidence: evidence.iter().take(EVIDENCE_LINES).map(|line| text(line)).collect(),
+        },
+        Record::StepBegun { service, generation, step, target } => {
+            Entry::StepBegun { service: name(*service), generation: generation.0, step: (*step).to_owned(), target: text(target) }
+        }
+        Record::StepEnded { service, generation, step, ok, message } => Entry::StepEnded {
+            service: name(*service),
+            generation: generation.0,
+            step: (*step).to_owned(),
+            ok: *ok,
+            message: text(message),
+        },
+        Record::Ended { service, generation, how } => {
+            Entry::Ended { service: name(*service), generation: generation.0, how: (*how).to_owned() }
+        }
+        Record::Facts { service, facts } => {
+            let server = |id: &ServerId| {
+                let server = service_model(*service)?.servers.get(usize::from(id.0))?;
+                Some(server.name.clone())
+            };
+            let known = Known {
+                generation: facts.generation.0,
+                primary: facts.primary.as_ref().and_then(server),
+                system_id: facts.system_id,
+                timeline: facts.timeline,
+                flush: facts.flush.map(|flush| flush.to_string()),
+                sync_set: facts.sync_set.iter().filter_map(server).collect(),
+                // In whole seconds, so that the same facts a moment later are the same facts.
+                last_failover_ms: facts
+                    .last_failover_age
+                    .map(|age| millis_of(now).saturating_sub(age.as_millis()) / 1_000 * 1_000),
+                unfinished: facts.unfinished.clone(),
+            };
+            Entry::Facts { service: name(*service), known }
+        }
+    }
+}
+
+fn line_of(body: &Body) -> std::io::Result<String> {
+    let json = serde_json::to_string(body)?;
+    let rest = &json[1..];
+    Ok(format!("{{\"sum\":\"{}\",{rest}\n", sum(rest.as_bytes())))
+}
+
+fn read_line(line: &[u8]) -> Result<Body, String> {
+    let foreign = || "is not a record of this journal".to_owned();
+    let head = line.get(..HEAD).ok_or_else(foreign)?;
+    let rest = &line[HEAD..];
+    if !head.starts_with(b"{\"sum\":\"") || !head.ends_with(b"\",") {
+        return Err(foreign());
+    }
+    if head[8..40] != *sum(rest).as_bytes() {
+        return Err("does not match its checksum".to_owned());
+    }
+    let mut json = Vec::with_capacity(rest.len() + 1);
+    json.push(b'{');
+    json.extend_from_slice(rest);
+    serde_json::from_slice(&json).map_err(|error| format!("is whole, but of a kind this version does not know: {error}"))
+}
+
+fn sum(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(bytes)[..16].iter().fold(String::with_capacity(32), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn millis_of(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn sync_directory(directory: &Path) -> std::io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::id::ServiceId;
+
+    fn model() -> Model {
+        crate::engine::tests::two_servers()
+    }
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+    }
+
+    fn facts(generation: u64) -> Facts {
+        Facts {
+            generation: Generation(generation),
+            primary: Some(ServerId(1)),
+            system_id: Some(7),
+            timeline: Some(3),
+            flush: Some(Lsn(0x300_0148)),
+            sync_set: vec![ServerId(0)],
+            last_failover_age: Some(Span::from_millis(60_000)),
+            unfinished: None,
+        }
+    }
+
+    fn record(generation: u64) -> Record {
+        Record::Facts { service: ServiceId(0), facts: facts(generation) }
+    }
+
+    fn known(journal: &Journal) -> Option<Facts> {
+        journal.facts(&model().services[0], now())
+    }
+
+    fn with_records(directory: &Path) -> Vec<u8> {
+        let mut journal = Journal::open(directory);
+        for generation in 1..=3 {
+            journal.append(&model(), &record(generation), now()).unwrap();
+        }
+        std::fs::read(journal.path()).unwrap()
+    }
+
+    #[test]
+    fn what_was_written_is_known_to_the_next_engine() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path());
+        assert!(journal.is_writable());
+        assert_eq!(known(&journal), None);
+        journal.append(&model(), &record(4), now()).unwrap();
+        let again = Journal::open(directory.path());
+        assert_eq!(known(&again), Some(facts(4)));
+        assert!(again.is_writable() && again.reason().is_none());
+    }
+
+    #[test]
+    fn the_same_facts_again_cost_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path());
+        journal.append(&model(), &record(4), now()).unwrap();
+        let before = journal.sequence();
+        journal.append(&model(), &record(4), now()).unwrap();
+        assert_eq!(journal.sequence(), before);
+    }
+
+    #[test]
+    fn a_failover_without_an_end_is_told_until_a_person_took_note() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path());
+        let (service, generation) = (ServiceId(0), Generation(5));
+        journal.append(&model(), &Record::Intent { service, generation, evidence: vec!["refused".into()] }, now()).unwrap();
+        let step = Record::StepBegun { service, generation, step: "promote", target: "db2".into() };
+        journal.append(&model(), &step, now()).unwrap();
+        let mut again = Journal::open(directory.path());
+        let facts = known(&again).unwrap();
+        assert_eq!((facts.generation, facts.unfinished.as_deref()), (generation, Some("promote")));
+        again.acknowledge("orders", now());
+        assert_eq!(known(&Journal::open(directory.path())).unwrap().unfinished, None);
+        again.append(&model(), &step, now()).unwrap();
+        again.append(&model(), &Record::Ended { service, generation, how: "completed" }, now()).unwrap();
+        let ended = known(&Journal::open(directory.path())).unwrap();
+        assert_eq!(ended.unfinished, None);
+        assert_eq!(ended.last_failover_age, Some(Span::ZERO));
+    }
+
+    #[test]
+    fn a_torn_tail_at_every_byte_loses_at_most_the_record_that_was_being_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let whole = with_records(directory.path());
+        let path = directory.path().join("journal.jsonl");
+        let last = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        for length in last..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let journal = Journal::open(directory.path());
+            assert!(journal.is_writable(), "{length}: {:?}", journal.reason());
+            assert_eq!(known(&journal), Some(facts(2)), "{length}");
+            assert_eq!(journal.note().is_some(), length > last, "{length}");
+            // What was put right is whole the next time.
+            assert_eq!(Journal::open(directory.path()).reason(), None);
+        }
+    }
+
+    #[test]
+    fn damage_in_the_middle_stops_writing_names_itself_and_forgets_nothing_that_can_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let whole = with_records(directory.path());
+        let path = directory.path().join("journal.jsonl");
+        let last = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        for at in (0..last).step_by(7) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x15;
+            std::fs::write(&path, &damaged).unwrap();
+            let mut journal = Journal::open(directory.path());
+            assert!(!journal.is_writable(), "byte {at}");
+            assert!(journal.reason().unwrap().contains("cannot be trusted"));
+            if whole[at] != b'\n' {
+                assert_eq!(known(&journal).unwrap().generation, Generation(3), "byte {at}");
+            }
+            journal.retry(now());
+            assert!(journal.append(&model(), &record(9), now()).is_err());
+            assert_eq!(std::fs::read(&path).unwrap(), damaged, "a damaged journal is not touched");
+        }
+    }
+
+    #[test]
+    fn a_missing_line_is_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let whole = String::from_utf8(with_records(directory.path())).unwrap();
+        let fewer: String = whole.split_inclusive('\n').enumerate().filter(|(at, _)| *at != 2).map(|(_, line)| line).collect();
+        std::fs::write(directory.path().join("journal.jsonl"), fewer).unwrap();
+        let journal = Journal::open(directory.path());
+        assert!(journal.reason().unwrap().contains("has number 4, expected 3"), "{:?}", journal.reason());
+    }
+
+    #[test]
+    fn foreign_and_newer_files_are_refused_and_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal.jsonl");
+        let entry = Entry::Begin { format: 2, version: "9.0.0".to_owned() };
+        let newer = line_of(&Body { seq: 1, time: String::new(), at_ms: 0, entry }).unwrap();
+        let entry = Entry::Note { message: String::new() };
+        let headless = line_of(&Body { seq: 1, time: String::new(), at_ms: 0, entry }).unwrap();
+        let cases = [
+            (newer.as_str(), "newer than 1"),
+            ("hello\n", "not a record"),
+            (headless.as_str(), "not the beginning"),
+            ("\n\n", "line 1"),
+        ];
+        for (content, expected) in cases {
+            std::fs::write(&path, content).unwrap();
+            let journal = Journal::open(directory.path());
+            assert!(!journal.is_writable());
+            assert!(journal.reason().unwrap().contains(expected), "{content:?}: {:?}", journal.reason());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn a_vanished_journal_with_a_predecessor_is_not_a_fresh_start() {
+        let directory = tempfile::tempdir().unwrap();
+        with_records(directory.path());
+        std::fs::rename(directory.path().join("journal.jsonl"), directory.path().join("journal.1.jsonl")).unwrap();
+        assert!(!Journal::open(directory.path()).is_writable());
+    }
+
+    #[test]
+    fn rotation_bounds_the_file_and_keeps_the_facts() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path());
+        journal.rotate_at = 4_000;
+        for generation in 1..=100 {
+            journal.append(&model(), &record(generation), now()).unwrap();
+            if journal.length < 2_000 {
+                journal.rotate_at = 4_000;
+            }
+        }
+        assert!(std::fs::metadata(journal.path()).unwrap().len() < 8_000);
+        assert!(journal.previous().exists());
+        let again = Journal::open(directory.path());
+        assert!(again.is_writable(), "{:?}", again.reason());
+        assert_eq!(known(&again), Some(facts(100)));
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_written_says_so_and_recovers() {
+        let directory = tempfile::tempdir().unwrap();
+        let inside = directory.path().join("state");
+        // A file where the directory should be: nothing can be made in it, also not as root.
+        std::fs::write(&inside, "").unwrap();
+        let mut journal = Journal::open(&inside);
+        assert!(!journal.is_writable());
+        assert!(journal.reason().is_some());
+        assert!(matches!(StateLock::take(&inside), Err(EngineError::System { .. })));
+
+        let missing = directory.path().join("later");
+        journal = Journal::open(&missing);
+        assert!(!journal.is_writable());
+        std::fs::create_dir(&missing).unwrap();
+        journal.retry(now());
+        assert!(journal.is_writable(), "{:?}", journal.reason());
+        journal.append(&model(), &record(1), now()).unwrap();
+        assert_eq!(known(&Journal::open(&missing)), Some(facts(1)));
+    }
+
+    #[test]
+    fn a_second_engine_on_the_same_directory_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = StateLock::take(directory.path()).unwrap();
+        match StateLock::take(directory.path()) {
+            Err(EngineError::AlreadyRunning { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
+            other => panic!("{other:?}"),
+        }
+        drop(held);
+        StateLock::take(directory.path()).unwrap();
+    }
+}

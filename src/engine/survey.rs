@@ -1,0 +1,118 @@
+//! One thread that looks every few seconds at what a failover would need, and keeps the sessions open that it would use. It has
+//! its own ways to servers and hosts, so it never waits behind a failover and never delays one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::core::id::{ServerId, ServiceId};
+use crate::core::input::Input;
+use crate::core::sample::{HostWord, Readiness, ReadinessFinding};
+use crate::wire::deadline::{Cancel, Deadline};
+
+use super::Shell;
+use super::builder::{Parts, ServicePart};
+
+/// Between the starts of two rounds.
+const EVERY: Duration = Duration::from_secs(5);
+/// For one question to one server, host or route.
+const QUESTION: Duration = Duration::from_secs(3);
+
+type Sink = dyn Fn(Input) + Send + Sync;
+type LastSql = BTreeMap<(ServiceId, ServerId), Vec<ReadinessFinding>>;
+
+/// The body of the thread; ends when cancelled.
+pub(crate) fn run(shell: &Shell, cancel: &Cancel, sink: &Sink) {
+    let mut last_sql = LastSql::new();
+    loop {
+        let next = Deadline::after(EVERY);
+        let parts = shell.parts();
+        let primaries = shell.primaries();
+        for (place, service) in parts.services.iter().enumerate() {
+            let Ok(number) = u16::try_from(place) else { break };
+            let primary = primaries.get(place).copied().flatten();
+            survey_service(shell, &parts, ServiceId(number), service, primary, &mut last_sql, cancel, sink);
+        }
+        if cancel.pause(next.remaining(), Deadline::after(EVERY * 2)).is_err() {
+            return;
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call, and every part of it is another thing")]
+fn survey_service(
+    shell: &Shell,
+    parts: &Arc<Parts>,
+    id: ServiceId,
+    service: &ServicePart,
+    primary: Option<ServerId>,
+    last_sql: &mut LastSql,
+    cancel: &Cancel,
+    sink: &Sink,
+) {
+    let model = &parts.model.services[usize::from(id.0)];
+    let candidates = model.servers.iter().filter(|server| server.candidate).count().saturating_sub(1);
+    for (place, server) in service.servers.iter().enumerate() {
+        let Ok(number) = u16::try_from(place) else { break };
+        let server_id = ServerId(number);
+        if server.target.is_none() {
+            continue;
+        }
+        if cancel.is_cancelled() || shell.are_stale(parts) {
+            return;
+        }
+        let asked = shell.clock.now();
+        let mut findings = Vec::new();
+        let ssh = ask_host(server, &mut findings, cancel);
+        // A server that cannot be asked is the checks' business: what was known of it stays until it can be asked again.
+        if let Ok(sql) = service.performer.cluster.survey(server_id, primary, candidates, Deadline::after(QUESTION), cancel) {
+            last_sql.insert((id, server_id), sql);
+        }
+        findings.extend(last_sql.get(&(id, server_id)).cloned().unwrap_or_default());
+        findings.sort();
+        findings.dedup();
+        if cancel.is_cancelled() || shell.are_stale(parts) {
+            return;
+        }
+        sink(Input::Surveyed { service: id, server: server_id, readiness: Readiness { asked, ssh, findings } });
+    }
+    if service.performer.route.instances() > 0 {
+        let instances = service.performer.route.survey(Deadline::after(QUESTION), cancel);
+        if !cancel.is_cancelled() && !shell.are_stale(parts) {
+            sink(Input::RouteSurveyed { service: id, instances });
+        }
+    }
+}
+
+#[cfg(feature = "ssh")]
+fn ask_host(
+    server: &super::builder::ServerPart,
+    findings: &mut Vec<ReadinessFinding>,
+    cancel: &Cancel,
+) -> Option<Result<HostWord, String>> {
+    let control = server.survey.as_ref()?;
+    if let Some(ssh) = &server.action_ssh {
+        // The session a failover will use: opened long before, and proven alive. What is wrong with it shows below as well.
+        let _ = ssh.keep_alive(Deadline::after(QUESTION), cancel);
+    }
+    Some(match control.readiness(Deadline::after(QUESTION), cancel) {
+        Ok((word, mut found)) => {
+            findings.append(&mut found);
+            Ok(word)
+        }
+        Err(failure) => {
+            findings.push(ReadinessFinding {
+                code: "host_not_asked".to_owned(),
+                blocking: true,
+                message: format!("its host cannot be asked over SSH, so it could not be fenced: {}", failure.message),
+                remedy: failure.remedy,
+            });
+            Err(failure.message)
+        }
+    })
+}
+
+#[cfg(not(feature = "ssh"))]
+fn ask_host(_: &super::builder::ServerPart, _: &mut Vec<ReadinessFinding>, _: &Cancel) -> Option<Result<HostWord, String>> {
+    None
+}

@@ -1,0 +1,541 @@
+//! The one thread that asks the core and carries out what it says: receive, lock, step, unlock, then the outputs in order.
+//! Nothing but `step` and a copy of the state ever runs under the lock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::check::Context;
+use crate::core::Core;
+use crate::core::event::{EventKind, Severity};
+use crate::core::id::{CheckId, RunId, ServerId, ServiceId};
+use crate::core::input::{Command, Input, SelfHealth};
+use crate::core::observation::{Finding, UnknownCause};
+use crate::core::output::{Action, Failure, Output, Record};
+use crate::core::time::{Mono, Span};
+use crate::wire::deadline::{Cancel, Deadline};
+use crate::wire::postgres::Session;
+use crate::wire::resolve::Addresses;
+
+use super::Shell;
+use super::builder::{Lane, Parts};
+use super::executor::{Executor, Task};
+use super::journal::Journal;
+use super::pool::{Job, JobKind, Pool};
+use super::threads::panic_text;
+use super::watcher::Watcher;
+
+/// Between two looks at how the shell itself is doing.
+const HEALTH_EVERY: Span = Span::from_millis(1_000);
+/// Waking up this much too late is told to the core at once.
+const LATE: Span = Span::from_millis(250);
+/// Messages taken in a row before the clock has its say.
+const BATCH: usize = 256;
+
+/// What the trigger thread can be sent.
+pub(crate) enum Message {
+    /// For the core.
+    Input(Input),
+    /// An operator's command; the core's answer goes back.
+    Command { service: Option<ServiceId>, command: Command, reply: Sender<Result<String, String>> },
+    /// Another configuration, ready built.
+    Reload { parts: Arc<Parts>, reply: Sender<Result<(), String>> },
+    /// Begin to stop.
+    Stop,
+}
+
+/// The pools by lane.
+#[derive(Clone)]
+pub(crate) struct Lanes {
+    pub(crate) check: Pool,
+    pub(crate) child: Option<Pool>,
+    pub(crate) host: Option<Pool>,
+}
+
+/// The trigger thread's own things.
+pub(crate) struct Trigger {
+    pub(crate) shell: Arc<Shell>,
+    pub(crate) inputs: Receiver<Message>,
+    pub(crate) sink: Arc<dyn Fn(Input) + Send + Sync>,
+    pub(crate) journal: Journal,
+    pub(crate) lanes: Lanes,
+    pub(crate) executor: Executor,
+    pub(crate) watcher: Arc<Watcher>,
+    /// Ends the survey.
+    pub(crate) survey: Cancel,
+    pub(crate) state: State,
+}
+
+/// What changes while it runs.
+#[derive(Default)]
+pub(crate) struct State {
+    /// Inputs that arose here, before those that come from elsewhere.
+    own: VecDeque<Input>,
+    pending: BTreeMap<u64, Pending>,
+    token: u64,
+    next_health: Mono,
+    /// When another configuration was taken last.
+    reloaded: Mono,
+    /// What the core wants to be called at, from its last step.
+    next_step: Mono,
+    journal_was_writable: bool,
+    /// Suspended time of the machine, when it was last looked at.
+    suspended: Duration,
+    stopping: bool,
+}
+
+struct Pending {
+    reply: Sender<Result<String, String>>,
+    /// The services whose unfinished business a person takes note of by this command.
+    acknowledges: Vec<String>,
+}
+
+impl Trigger {
+    /// The body of the thread.
+    pub(crate) fn run(mut self) {
+        self.begin();
+        loop {
+            // The message may have found the channel full.
+            if !self.state.stopping && self.shell.is_stopping() {
+                self.take(Message::Stop);
+            }
+            if self.is_over() {
+                break;
+            }
+            let planned = self.wake_at();
+            let began = self.shell.clock.now();
+            let message = match self.state.own.pop_front() {
+                Some(input) => Some(Message::Input(input)),
+                None => match self.inputs.recv_deadline(self.shell.clock.deadline(planned).instant()) {
+                    Ok(message) => Some(message),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => break,
+                },
+            };
+            // Before anything that waited meanwhile is believed.
+            self.notice_pause(planned.max(began));
+            for input in self.lanes.expire() {
+                self.step(input);
+            }
+            if let Some(message) = message {
+                self.take(message);
+            }
+            for _ in 0..BATCH {
+                match self.state.own.pop_front().map(Message::Input).or_else(|| self.inputs.try_recv().ok()) {
+                    Some(message) => self.take(message),
+                    None => break,
+                }
+            }
+            let now = self.shell.clock.now();
+            if now >= self.state.next_health {
+                self.look_after_itself(Span::ZERO);
+            } else if now >= self.state.next_step {
+                self.step(Input::Tick);
+            }
+        }
+        self.end();
+    }
+
+    fn begin(&mut self) {
+        self.state.suspended = suspended();
+        self.state.journal_was_writable = true;
+        self.shell.say(EventKind::EngineStarted, Severity::Info, "the engine runs");
+        if let Some(note) = self.journal.note() {
+            self.shell.say(EventKind::Log, Severity::Warning, note);
+        }
+        for warning in self.shell.parts().config.warnings() {
+            self.shell.say(EventKind::Log, Severity::Warning, &format!("configuration: {warning}"));
+        }
+        self.report_journal();
+        self.look_after_itself(Span::ZERO);
+        self.restore(&[]);
+    }
+
+    /// Tells the core what the journal knows of every service but those it knows already.
+    fn restore(&mut self, known: &[String]) {
+        let parts = self.shell.parts();
+        for (place, service) in parts.model.services.iter().enumerate() {
+            let Ok(number) = u16::try_from(place) else { break };
+            if known.contains(&service.name) {
+                continue;
+            }
+            if let Some(facts) = self.journal.facts(service, SystemTime::now()) {
+                self.step(Input::Restored { service: ServiceId(number), facts });
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.state.stopping && (self.shell.is_faulted() || self.shell.core.lock().as_ref().is_none_or(Core::is_quiet))
+    }
+
+    fn wake_at(&self) -> Mono {
+        if self.shell.is_faulted() { self.state.next_health } else { self.state.next_step.min(self.state.next_health) }
+    }
+
+    // ---- input ---------------------------------------------------------------------------------
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Input(input) if self.is_stale(&input) => {}
+            Message::Input(input) => self.step(input),
+            Message::Command { service, command, reply } => {
+                if let Some(fault) = self.shell.fault() {
+                    let _ = reply.send(Err(fault));
+                    return;
+                }
+                let acknowledges = if command == Command::Reset { self.names(service) } else { Vec::new() };
+                self.state.token += 1;
+                let token = self.state.token;
+                self.state.pending.insert(token, Pending { reply, acknowledges });
+                self.step(Input::Operator { service, command, token });
+                // A step that did not answer never will.
+                self.state.pending.remove(&token);
+            }
+            Message::Reload { parts, reply } => {
+                let _ = reply.send(self.reload(parts));
+            }
+            Message::Stop if self.state.stopping => {}
+            Message::Stop => {
+                self.state.stopping = true;
+                self.step(Input::Operator { service: None, command: Command::Stop, token: 0 });
+            }
+        }
+    }
+
+    fn names(&self, service: Option<ServiceId>) -> Vec<String> {
+        let parts = self.shell.parts();
+        let wanted = |place: usize| service.is_none_or(|id| usize::from(id.0) == place);
+        let services = parts.model.services.iter().enumerate().filter(|(place, _)| wanted(*place));
+        services.map(|(_, service)| service.name.clone()).collect()
+    }
+
+    fn step(&mut self, input: Input) {
+        let outputs = self.with_core(|core, now| core.step(now, input));
+        self.carry_out(outputs.unwrap_or_default());
+    }
+
+    /// Runs a piece of the core under its lock. A panic freezes it for good, marked before anybody else can take the lock.
+    fn with_core<T>(&mut self, run: impl FnOnce(&mut Core, Mono) -> T) -> Option<T> {
+        if self.shell.is_faulted() {
+            return None;
+        }
+        let mut guard = self.shell.core.lock();
+        let core = guard.as_mut()?;
+        let now = self.shell.clock.now();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(test)]
+            assert!(!self.shell.planted_panic.swap(false, std::sync::atomic::Ordering::SeqCst), "planted");
+            run(core, now)
+        }));
+        match outcome {
+            Ok(value) => {
+                self.state.next_step = core.next_deadline();
+                Some(value)
+            }
+            Err(payload) => {
+                let fault = panic_text(&*payload);
+                self.shell.freeze(&fault);
+                drop(guard);
+                let message = format!("a bug was caught in the decision core, all decisions are frozen: {fault}");
+                self.shell.say(EventKind::Faulted, Severity::Alarm, &message);
+                None
+            }
+        }
+    }
+
+    fn reload(&mut self, parts: Arc<Parts>) -> Result<(), String> {
+        if let Some(fault) = self.shell.fault() {
+            return Err(fault);
+        }
+        if self.state.stopping {
+            return Err("the engine is stopping".to_owned());
+        }
+        let model = parts.model.clone();
+        let outputs = self.with_core(|core, now| core.reload(now, model)).ok_or_else(|| "the engine is faulted".to_owned())??;
+        // What was asked under the old configuration has the old numbers: nothing of it may come back as something else.
+        let known = self.names(None);
+        let old = self.shell.parts();
+        self.shell.resolver.learn(parts.hosts());
+        self.shell.set_parts(parts);
+        self.state.reloaded = self.shell.clock.now();
+        self.lanes.cancel_all();
+        for (service, part) in old.services.iter().enumerate() {
+            for server in 0..part.servers.len() {
+                if let (Ok(service), Ok(server)) = (u16::try_from(service), u16::try_from(server)) {
+                    self.watcher.remove(ServiceId(service), ServerId(server));
+                }
+            }
+        }
+        self.carry_out(outputs);
+        self.restore(&known);
+        old.close();
+        Ok(())
+    }
+
+    /// A fact from before the last reload: its numbers may mean other services and servers now.
+    fn is_stale(&self, input: &Input) -> bool {
+        match input {
+            Input::SessionAnswered { sample, .. } => sample.asked < self.state.reloaded,
+            Input::Surveyed { readiness, .. } => readiness.asked < self.state.reloaded,
+            _ => false,
+        }
+    }
+
+    // ---- its own health ------------------------------------------------------------------------
+
+    /// Time in which this process did not run: it woke up later than it had planned, or the machine was suspended.
+    fn notice_pause(&mut self, planned: Mono) {
+        let late = self.shell.clock.now().since(planned);
+        let now_suspended = suspended();
+        let suspended = Span::from(now_suspended.saturating_sub(self.state.suspended));
+        self.state.suspended = now_suspended;
+        let gap = late.max(suspended);
+        if gap >= LATE {
+            self.look_after_itself(gap);
+        }
+    }
+
+    fn look_after_itself(&mut self, gap: Span) {
+        if !self.journal.is_writable() {
+            self.journal.retry(SystemTime::now());
+            self.report_journal();
+        }
+        for panic in self.shell.threads.panics() {
+            if !self.shell.is_faulted() {
+                self.shell.freeze(&panic);
+                let message = format!("a thread of the engine ended by a bug, all decisions are frozen: {panic}");
+                self.shell.say(EventKind::Faulted, Severity::Alarm, &message);
+            }
+        }
+        self.state.next_health = self.shell.clock.now() + HEALTH_EVERY;
+        let pool = self.lanes.check.numbers();
+        let health =
+            SelfHealth { gap, stuck_workers: pool.stuck, workers: pool.workers, journal_writable: self.journal.is_writable() };
+        self.step(Input::SelfHealth(health));
+    }
+
+    /// Shows the state of the journal, and says why when it changes.
+    fn report_journal(&mut self) {
+        let writable = self.journal.is_writable();
+        self.shell.show_journal(&self.journal);
+        if writable != self.state.journal_was_writable {
+            self.state.journal_was_writable = writable;
+            let reason = self.journal.reason().unwrap_or("the journal can be written again").to_owned();
+            let severity = if writable { Severity::Info } else { Severity::Alarm };
+            self.shell.say(EventKind::Log, severity, &reason);
+        }
+    }
+
+    // ---- output --------------------------------------------------------------------------------
+
+    fn carry_out(&mut self, outputs: Vec<Output>) {
+        if outputs.is_empty() {
+            return;
+        }
+        let parts = self.shell.parts();
+        // Services whose intention is not on disk: nothing that needs it is done in this step.
+        let mut unwritten = BTreeMap::new();
+        for output in outputs {
+            match output {
+                Output::Journal(record) => self.write(&parts, &record, &mut unwritten),
+                Output::RunCheck { run, service, check, deadline } => self.run_check(&parts, run, service, check, deadline),
+                Output::OpenSession { run, service, server, deadline } => {
+                    self.open_session(&parts, run, service, server, deadline);
+                }
+                Output::CancelRun(run) => {
+                    self.lanes.cancel(run);
+                    self.shell.host.cancel(run);
+                }
+                Output::RunAction { id, service, generation, action, deadline } => {
+                    if let (true, Some(reason)) = (needs_record(&action), unwritten.get(&service)) {
+                        let failure = Failure::no_effect(
+                            format!("not begun, because it could not be written down before: {reason}"),
+                            "make the state directory writable, with space left",
+                        );
+                        self.state.own.push_back(Input::ActionFinished { action: id, outcome: Err(failure) });
+                    } else {
+                        let deadline = self.shell.clock.deadline(deadline);
+                        self.executor.submit(Task { id, service, generation, action, deadline });
+                    }
+                }
+                Output::CancelAction(id) => self.executor.cancel(id),
+                Output::Emit(event) => self.shell.emit(&parts, &event),
+                Output::Reply { token, result } => {
+                    if let Some(pending) = self.state.pending.remove(&token) {
+                        if result.is_ok() {
+                            for service in &pending.acknowledges {
+                                self.journal.acknowledge(service, SystemTime::now());
+                            }
+                        }
+                        let _ = pending.reply.send(result);
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, parts: &Parts, record: &Record, unwritten: &mut BTreeMap<ServiceId, String>) {
+        if let Err(reason) = self.journal.append(&parts.model, record, SystemTime::now())
+            && let Record::Intent { service, .. } | Record::StepBegun { service, .. } = record
+        {
+            unwritten.insert(*service, reason);
+        }
+        let was = self.state.journal_was_writable;
+        self.report_journal();
+        if was != self.state.journal_was_writable {
+            // The core hears of it before the next thing happens, not a second later.
+            self.state.next_health = Mono::ZERO;
+        }
+    }
+
+    fn run_check(&mut self, parts: &Arc<Parts>, run: RunId, service: ServiceId, check: CheckId, deadline: Mono) {
+        let clock = self.shell.clock;
+        let Some(part) = parts.service(service).and_then(|service| service.checks.get(usize::from(check.0))) else {
+            let message = "there is no such check";
+            self.state.own.push_back(JobKind::Check.lost(run, &clock, UnknownCause::Internal, message));
+            return;
+        };
+        let deadline = clock.deadline(deadline);
+        if let Some(question) = &part.task {
+            let question = super::host::HostCheck { remaining: deadline.remaining(), ..question.clone() };
+            self.shell.host.announce_check(run, clock.now(), question);
+            return;
+        }
+        let (check, addresses) = (Arc::clone(&part.check), self.shell.resolver.clone());
+        let job = Job {
+            run,
+            kind: JobKind::Check,
+            target: (service, part.server),
+            deadline,
+            work: Box::new(move |deadline, cancel| {
+                let finding = check.run(&Context { deadline, cancel, clock: &clock, addresses: &addresses });
+                Input::CheckFinished { run, finding }
+            }),
+        };
+        match self.lanes.of(part.lane) {
+            Some(pool) => pool.submit(job),
+            None => {
+                let message = "checks of this kind came with a reload, and their threads are made at start: restart the engine";
+                self.state.own.push_back(JobKind::Check.lost(run, &clock, UnknownCause::Internal, message));
+            }
+        }
+    }
+
+    fn open_session(&mut self, parts: &Arc<Parts>, run: RunId, service: ServiceId, server: ServerId, deadline: Mono) {
+        let clock = self.shell.clock;
+        let part = parts.service(service);
+        let target = part.and_then(|part| part.servers.get(usize::from(server.0))?.target.clone());
+        let (Some(part), Some(target)) = (part, target) else {
+            let message = "there is no such server";
+            self.state.own.push_back(JobKind::Session.lost(run, &clock, UnknownCause::Internal, message));
+            return;
+        };
+        let (shell, parts) = (Arc::clone(&self.shell), Arc::clone(parts));
+        let (watcher, sink) = (Arc::clone(&self.watcher), Arc::clone(&self.sink));
+        let ping_interval = part.ping_interval;
+        self.lanes.check.submit(Job {
+            run,
+            kind: JobKind::Session,
+            target: (service, server),
+            deadline: clock.deadline(deadline),
+            work: Box::new(move |deadline, cancel| {
+                let began = clock.now();
+                match Session::connect(&target, &shell.resolver as &dyn Addresses, deadline, cancel) {
+                    Ok(_) if cancel.is_cancelled() => {
+                        JobKind::Session.lost(run, &clock, UnknownCause::NoAnswerFromHost, "cancelled")
+                    }
+                    Ok(session) => {
+                        // Said before the watcher can say anything about it.
+                        sink(Input::SessionOpened { run });
+                        // After a reload it would speak for a server that may be another one.
+                        shell.while_current(&parts, || watcher.add(service, server, session, ping_interval));
+                        Input::Tick
+                    }
+                    Err(error) => {
+                        let latency = clock.now().since(began);
+                        let (verdict, message) = (error.verdict(), format!("{}: {error}", target.endpoint));
+                        let finding = Finding { verdict, message, began, latency, sample: None };
+                        Input::SessionFailed { run, finding }
+                    }
+                }
+            }),
+        });
+    }
+
+    // ---- end -----------------------------------------------------------------------------------
+
+    fn end(self) {
+        let Trigger { shell, inputs, journal, lanes, executor, watcher, survey, state, .. } = self;
+        // From here on whoever wants to say something finds nobody, and does not wait.
+        drop(inputs);
+        survey.cancel();
+        lanes.close();
+        executor.close();
+        shell.host.close();
+        shell.resolver.close();
+        watcher.stop();
+        shell.parts().close();
+        for pending in state.pending.into_values() {
+            let _ = pending.reply.send(Err("the engine stopped".to_owned()));
+        }
+        drop(journal);
+        shell.say(EventKind::EngineStopped, Severity::Info, "the engine stopped");
+        shell.hub.close();
+    }
+}
+
+impl Lanes {
+    fn of(&self, lane: Lane) -> Option<&Pool> {
+        match lane {
+            Lane::Pool => Some(&self.check),
+            Lane::Child => self.child.as_ref(),
+            Lane::Host => self.host.as_ref(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Pool> {
+        std::iter::once(&self.check).chain(&self.child).chain(&self.host)
+    }
+
+    fn expire(&self) -> Vec<Input> {
+        self.all().flat_map(Pool::expire).collect()
+    }
+
+    fn cancel(&self, run: RunId) {
+        self.all().for_each(|pool| pool.cancel(run));
+    }
+
+    fn cancel_all(&self) {
+        self.all().for_each(Pool::cancel_all);
+    }
+
+    pub(crate) fn close(&self) {
+        self.all().for_each(Pool::close);
+    }
+}
+
+/// What may not happen without its record on disk. What comes after the point of no return goes on without one: stopping there
+/// would make an outage longer and nothing safer. Questions change nothing.
+fn needs_record(action: &Action) -> bool {
+    matches!(action, Action::PreChecks | Action::RouteOut { .. } | Action::Fence { .. } | Action::Promote { .. })
+}
+
+/// How long this machine has been suspended since it was booted.
+fn suspended() -> Duration {
+    let read = |clock| {
+        let time = clock_gettime(clock);
+        Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    };
+    let monotonic = read(ClockId::Monotonic);
+    read(ClockId::Boottime).saturating_sub(monotonic)
+}
+
+/// The deadline of a command's answer: the trigger thread may be waiting for a slow disk.
+pub(crate) fn command_deadline() -> Deadline {
+    Deadline::after(Duration::from_secs(10))
+}

@@ -1,0 +1,283 @@
+//! What a server says about itself, in one statement (FAILOVER rules 60 to 66, 71, 92 and 96).
+
+use serde::de::DeserializeOwned;
+
+use super::{Error, Rows, Session};
+use crate::core::sample::{Lsn, Receiver, Replica, Sample};
+use crate::core::time::{Mono, Span};
+use crate::wire::deadline::{Cancel, Deadline};
+
+/// One statement that answers on a primary and on a standby alike, for any role, in one row.
+///
+/// Functions that raise an error on the wrong side of recovery stand behind CASE; all that a role without `pg_monitor` may not
+/// see is NULL. It asks the functions beneath the statistics views: planning the views themselves costs four times as much.
+/// PostgreSQL 13 and later.
+pub const SAMPLE_SQL: &str = "\
+SELECT s.recovering AS in_recovery, \
+(SELECT system_identifier FROM pg_control_system()) AS system_id, \
+CASE WHEN NOT s.recovering THEN pg_current_wal_flush_lsn() END AS flush, \
+CASE WHEN NOT s.recovering THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS wal_timeline, \
+CASE WHEN s.recovering THEN (SELECT timeline_id FROM pg_control_checkpoint()) END AS checkpoint_timeline, \
+CASE WHEN s.recovering THEN (SELECT min_recovery_end_timeline FROM pg_control_recovery()) END AS recovery_timeline, \
+w.received_tli AS received_timeline, \
+CASE WHEN s.recovering THEN greatest(pg_last_wal_receive_lsn(), w.written_lsn) END AS receive, \
+CASE WHEN s.recovering THEN pg_last_wal_replay_lsn() END AS replay, \
+CASE WHEN s.recovering THEN pg_is_wal_replay_paused() ELSE false END AS replay_paused, \
+w.pid IS NOT NULL AS receiver, \
+w.status AS receiver_status, \
+w.latest_end_lsn AS receiver_latest_end, \
+extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time) AS receiver_message_age, \
+w.conninfo AS receiver_conninfo, \
+current_setting('recovery_min_apply_delay') AS apply_delay, \
+current_setting('synchronous_standby_names') AS sync_names, \
+CASE WHEN NOT s.recovering THEN \
+(SELECT coalesce(json_agg(json_build_array(a.application_name, r.state, r.sync_state, r.flush_lsn)), '[]') \
+FROM pg_stat_get_wal_senders() r LEFT JOIN pg_stat_get_activity(NULL) a ON a.pid = r.pid) END AS replicas, \
+(SELECT coalesce(json_agg(DISTINCT application_name), '[]') FROM pg_stat_get_activity(NULL) \
+WHERE application_name LIKE 'libfailover/%' AND application_name <> current_setting('application_name')) AS other_engines \
+FROM (SELECT pg_is_in_recovery() AS recovering OFFSET 0) s \
+LEFT JOIN pg_stat_get_wal_receiver() w ON w.pid IS NOT NULL";
+
+/// The names of other engines start with this; what follows is the engine's instance.
+const ENGINE_PREFIX: &str = "libfailover/";
+
+/// Asks a server about itself; `asked` is now.
+///
+/// # Errors
+/// As [`Session::query`] and [`read_sample`].
+pub fn sample(session: &mut Session, asked: Mono, deadline: Deadline, cancel: &Cancel) -> Result<Sample, Error> {
+    read_sample(&session.query(SAMPLE_SQL, deadline, cancel)?, asked)
+}
+
+/// Reads the answer to [`SAMPLE_SQL`]; `asked` is when the question was sent.
+///
+/// # Errors
+/// [`Error::Protocol`] when a value is missing or unreadable.
+pub fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
+    let row = Row(rows);
+    let in_recovery = row.flag("in_recovery")?;
+    let timeline = if in_recovery {
+        // The control file is only as new as the last restart point, the receiver is gone with its primary: the highest is right.
+        [row.number("checkpoint_timeline")?, row.number("recovery_timeline")?, row.number("received_timeline")?]
+            .into_iter()
+            .flatten()
+            .max()
+            .ok_or_else(|| missing("checkpoint_timeline"))?
+    } else {
+        let hex = row.text("wal_timeline").ok_or_else(|| missing("wal_timeline"))?;
+        u32::from_str_radix(hex, 16).map_err(|_| unreadable("wal_timeline", hex))?
+    };
+    Ok(Sample {
+        asked,
+        in_recovery,
+        system_id: row.number("system_id")?.ok_or_else(|| missing("system_id"))?,
+        timeline,
+        flush: row.position("flush")?,
+        receive: row.position("receive")?,
+        replay: row.position("replay")?,
+        receiver: if in_recovery { receiver(&row)? } else { Receiver::Absent },
+        replay_paused: row.flag("replay_paused")?,
+        delayed: row.text("apply_delay").is_some_and(|delay| delay != "0"),
+        sync_names: row.text("sync_names").unwrap_or_default().to_owned(),
+        replicas: replicas(&row)?,
+        other_engines: row
+            .json::<Vec<String>>("other_engines")?
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|name| name.strip_prefix(ENGINE_PREFIX).map(str::to_owned))
+            .collect(),
+    })
+}
+
+fn receiver(row: &Row<'_>) -> Result<Receiver, Error> {
+    if !row.flag("receiver")? {
+        return Ok(Receiver::Absent);
+    }
+    let Some(status) = row.text("receiver_status") else { return Ok(Receiver::Hidden) };
+    let age: f64 = match row.text("receiver_message_age") {
+        Some(seconds) => seconds.parse().map_err(|_| unreadable("receiver_message_age", seconds))?,
+        None => return Ok(Receiver::Hidden),
+    };
+    Ok(Receiver::Seen {
+        streaming: status == "streaming",
+        latest_end: row.position("receiver_latest_end")?,
+        // The standby's clock may have been set back since the last message.
+        last_message_age: std::time::Duration::try_from_secs_f64(age.max(0.0)).map_or(Span::from_nanos(u64::MAX), Span::from),
+        application_name: row.text("receiver_conninfo").and_then(application_name),
+    })
+}
+
+/// The rows of the replication statistics; `None` as soon as one of them is hidden from us.
+fn replicas(row: &Row<'_>) -> Result<Option<Vec<Replica>>, Error> {
+    type Fields = (Option<String>, Option<String>, Option<String>, Option<String>);
+    let Some(list) = row.json::<Vec<Fields>>("replicas")? else { return Ok(None) };
+    Ok(list
+        .into_iter()
+        .map(|(name, state, sync_state, flush)| {
+            Some(Replica {
+                application_name: name.unwrap_or_default(),
+                streaming: state? == "streaming",
+                synchronous: sync_state.is_some_and(|state| matches!(state.as_str(), "sync" | "quorum")),
+                flush: flush.as_deref().and_then(Lsn::parse),
+            })
+        })
+        .collect())
+}
+
+/// The name under which a receiver with this connection string shows up on its primary. The server prints the string without
+/// quotes, so a value ends where the next ` keyword=` begins.
+fn application_name(conninfo: &str) -> Option<String> {
+    ["application_name", "fallback_application_name"].iter().find_map(|keyword| {
+        let start = conninfo.match_indices(keyword).find_map(|(at, _)| {
+            let fresh = at == 0 || conninfo.as_bytes()[at - 1] == b' ';
+            let end = at + keyword.len();
+            (fresh && conninfo.as_bytes().get(end) == Some(&b'=')).then_some(end + 1)
+        })?;
+        let value = &conninfo[start..];
+        let end = value
+            .match_indices(' ')
+            .map(|(at, _)| at)
+            .find(|at| {
+                let word = &value[at + 1..];
+                word.find(['=', ' ']).is_some_and(|stop| {
+                    stop > 0 && word.as_bytes()[stop] == b'=' && word[..stop].bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+                })
+            })
+            .unwrap_or(value.len());
+        (end > 0).then(|| value[..end].to_owned())
+    })
+}
+
+/// The one row of the answer.
+struct Row<'a>(&'a Rows);
+
+impl<'a> Row<'a> {
+    fn text(&self, column: &str) -> Option<&'a str> {
+        self.0.get(0, column)
+    }
+
+    fn flag(&self, column: &str) -> Result<bool, Error> {
+        match self.text(column) {
+            Some("t") => Ok(true),
+            Some("f") => Ok(false),
+            Some(other) => Err(unreadable(column, other)),
+            None => Err(missing(column)),
+        }
+    }
+
+    fn number<T: std::str::FromStr>(&self, column: &str) -> Result<Option<T>, Error> {
+        self.text(column).map(|text| text.parse().map_err(|_| unreadable(column, text))).transpose()
+    }
+
+    fn position(&self, column: &str) -> Result<Option<Lsn>, Error> {
+        self.text(column).map(|text| Lsn::parse(text).ok_or_else(|| unreadable(column, text))).transpose()
+    }
+
+    fn json<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>, Error> {
+        self.text(column).map(|text| serde_json::from_str(text).map_err(|_| unreadable(column, text))).transpose()
+    }
+}
+
+fn missing(column: &str) -> Error {
+    Error::Protocol(format!("the sample has no {column}"))
+}
+
+fn unreadable(column: &str, text: &str) -> Error {
+    Error::Protocol(format!("the sample's {column} is \"{}\"", super::error::one_line(text, 60)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(values: &[(&str, Option<&str>)]) -> Rows {
+        Rows {
+            columns: values.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            rows: vec![values.iter().map(|(_, value)| value.map(str::to_owned)).collect()],
+        }
+    }
+
+    const STANDBY: &[(&str, Option<&str>)] = &[
+        ("in_recovery", Some("t")),
+        ("system_id", Some("18446744073709551615")),
+        ("checkpoint_timeline", Some("1")),
+        ("recovery_timeline", Some("3")),
+        ("received_timeline", Some("2")),
+        ("receive", Some("0/3000EE0")),
+        ("replay", Some("0/3000EE0")),
+        ("replay_paused", Some("f")),
+        ("receiver", Some("t")),
+        ("receiver_status", Some("streaming")),
+        ("receiver_message_age", Some("-0.25")),
+        ("receiver_conninfo", Some("user=x fallback_application_name=walreceiver sslmode=prefer")),
+        ("apply_delay", Some("5min")),
+        ("sync_names", Some("")),
+        ("replicas", None),
+        ("other_engines", Some("[\"libfailover/b\", \"libfailover/c\"]")),
+    ];
+
+    fn with(base: &[(&'static str, Option<&'static str>)], column: &str, value: Option<&'static str>) -> Rows {
+        rows(&base.iter().map(|(name, old)| (*name, if *name == column { value } else { *old })).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_standby_is_read_whole() {
+        let sample = read_sample(&rows(STANDBY), Mono::from_nanos(7)).unwrap();
+        assert_eq!((sample.asked, sample.system_id, sample.timeline, sample.delayed), (Mono::from_nanos(7), u64::MAX, 3, true));
+        assert_eq!(sample.other_engines, ["b", "c"]);
+        let Receiver::Seen { streaming: true, last_message_age: Span::ZERO, application_name: Some(name), .. } = sample.receiver
+        else {
+            panic!("{:?}", sample.receiver)
+        };
+        assert_eq!(name, "walreceiver");
+    }
+
+    #[test]
+    fn rule_92_hidden_is_not_absent() {
+        let hidden = read_sample(&with(STANDBY, "receiver_status", None), Mono::ZERO).unwrap();
+        assert_eq!(hidden.receiver, Receiver::Hidden);
+        let absent = read_sample(&with(STANDBY, "receiver", Some("f")), Mono::ZERO).unwrap();
+        assert_eq!(absent.receiver, Receiver::Absent);
+        let list = read_sample(&with(STANDBY, "replicas", Some("[[\"a\",null,null,null]]")), Mono::ZERO).unwrap();
+        assert_eq!(list.replicas, None);
+        let none = read_sample(&with(STANDBY, "replicas", Some("[]")), Mono::ZERO).unwrap();
+        assert_eq!(none.replicas, Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_broken_sample_is_named_never_a_panic() {
+        for (column, value) in [
+            ("in_recovery", None),
+            ("in_recovery", Some("maybe")),
+            ("system_id", None),
+            ("system_id", Some("-1")),
+            ("recovery_timeline", Some("x")),
+            ("receive", Some("0/")),
+            ("receiver_message_age", Some("soon")),
+            ("replicas", Some("[[1]]")),
+            ("other_engines", Some("{")),
+        ] {
+            let error = read_sample(&with(STANDBY, column, value), Mono::ZERO).unwrap_err();
+            assert!(error.to_string().contains(column), "{error}");
+        }
+        assert!(read_sample(&Rows::default(), Mono::ZERO).is_err());
+        let endless = read_sample(&with(STANDBY, "receiver_message_age", Some("1e300")), Mono::ZERO).unwrap();
+        assert!(matches!(endless.receiver, Receiver::Seen { .. }));
+    }
+
+    #[test]
+    fn the_receivers_name_is_found_in_an_unquoted_connection_string() {
+        let table = [
+            ("application_name=db2 fallback_application_name=walreceiver sslmode=prefer", Some("db2")),
+            ("user=x fallback_application_name=walreceiver application_name=db2", Some("db2")),
+            ("user=x fallback_application_name=walreceiver sslmode=prefer", Some("walreceiver")),
+            ("user=x application_name=my standby two sslmode=prefer", Some("my standby two")),
+            ("user=x", None),
+            ("application_name=", None),
+            ("", None),
+        ];
+        for (conninfo, name) in table {
+            assert_eq!(application_name(conninfo).as_deref(), name, "{conninfo}");
+        }
+    }
+}

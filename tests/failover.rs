@@ -1,0 +1,271 @@
+//! The main job on real servers: a PostgreSQL pair behind HAProxy, the engine run by its command line, and every way to have
+//! set it up wrong. One at a time: two pairs side by side on two cores would be a test of the machine.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::engine::{Engine, Origin};
+use support::pair::{Pair, PairOptions};
+use support::postgres::{PgOptions, PgServer};
+use support::recording::Event;
+use support::scenario::{Fault, Scenario};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn quick() -> PairOptions {
+    PairOptions { fsync: false, ..PairOptions::default() }
+}
+
+/// Runs a fault to its outcome; every finding of the harness must be good.
+fn suffer(fault: Fault, options: &PairOptions) {
+    let _alone = alone();
+    let mut scenario = Scenario::start(options, |_| ()).expect("a quiet service");
+    scenario.quiet(Duration::from_secs(1), &mut |_| ()).expect("a quiet second");
+    scenario.suffer(fault, &mut |_| ()).expect("an outcome");
+    let (recording, _pair) = scenario.finish().expect("a recording");
+    let wrong: Vec<&str> = recording.findings.iter().filter(|line| !line.ok).map(|line| line.text.as_str()).collect();
+    let log: Vec<String> = recording.events.iter().filter(|event| event.kind != "observed").map(line).collect();
+    assert!(wrong.is_empty(), "{}: {wrong:#?}\n{}", fault.word(), log.join("\n"));
+}
+
+fn line(event: &Event) -> String {
+    format!("{:>9.3} {:<22} {}", Duration::from_nanos(event.at).as_secs_f64(), event.kind, event.message)
+}
+
+#[test]
+fn a_killed_primary_is_replaced() {
+    suffer(Fault::Kill, &quick());
+}
+
+#[test]
+fn a_killed_primary_of_a_synchronous_pair_is_replaced_without_a_lost_row() {
+    suffer(Fault::Kill, &PairOptions { synchronous: true, ..quick() });
+}
+
+#[test]
+fn a_hung_primary_is_fenced_for_good_and_replaced() {
+    suffer(Fault::Hang, &quick());
+}
+
+#[test]
+fn a_freeze_of_three_seconds_is_no_death() {
+    suffer(Fault::Freeze, &quick());
+}
+
+#[test]
+fn a_clean_restart_is_no_death() {
+    suffer(Fault::Restart, &quick());
+}
+
+// ---- set up wrong ------------------------------------------------------------------------------
+
+/// A pair whose configuration is changed before the engine starts.
+fn misconfigured(change: impl FnOnce(&mut Pair) -> Vec<(String, String)>) -> (Pair, Engine) {
+    let mut pair = Pair::start(&quick(), |_| ()).expect("a pair");
+    let mut text = fs::read_to_string(&pair.config).expect("its configuration");
+    for (from, to) in change(&mut pair) {
+        assert!(text.contains(&from), "nothing to change: {from}");
+        text = text.replacen(&from, &to, 1);
+    }
+    fs::write(&pair.config, text).expect("a writable configuration");
+    let engine = pair.engine(Origin::now()).expect("an engine");
+    (pair, engine)
+}
+
+/// Waits for an event that fits, and returns it.
+fn event(engine: &Engine, what: &str, fits: impl Fn(&Event) -> bool) -> Event {
+    let until = Instant::now() + Duration::from_secs(45);
+    let mut seen = 0;
+    while Instant::now() < until {
+        let more = engine.events_from(seen, Duration::from_millis(200));
+        if let Some(event) = more.iter().find(|event| fits(event)) {
+            return event.clone();
+        }
+        seen += more.len();
+    }
+    let log: Vec<String> = engine.events().iter().filter(|event| event.kind != "observed").map(line).collect();
+    panic!("{what} did not come:\n{}\nlog: {}", log.join("\n"), engine.log_tail());
+}
+
+/// Waits until the status fits.
+fn status(engine: &Engine, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    let until = Instant::now() + Duration::from_secs(45);
+    let mut last = Value::Null;
+    while Instant::now() < until {
+        if let Ok(status) = engine.status() {
+            last = status["services"][0].clone();
+            if fits(&last) {
+                return last;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{what}: the status is {last:#}\nlog: {}", engine.log_tail());
+}
+
+fn refuses_with(service: &Value, code: &str) -> bool {
+    let text = service["forecast"].to_string();
+    service["forecast"]["would_fail_over"] == false && text.contains(code)
+}
+
+/// The primary dies; whatever the engine does, it calls a person and promotes nothing.
+fn dies_in_vain(pair: &Pair, engine: &Engine) {
+    pair.db1.kill_postmaster().expect("a dead postmaster");
+    event(engine, "manual_intervention", |event| event.kind == "manual_intervention");
+    assert!(!pair.db2.is_primary().expect("db2 answers"), "db2 was promoted");
+    assert!(engine.events().iter().all(|event| event.kind != "point_of_no_return"));
+    assert!(engine.stop(), "a clean stop: {}", engine.log_tail());
+}
+
+#[test]
+fn a_wrong_password_is_alarmed_and_never_a_death() {
+    let _alone = alone();
+    let (pair, engine) = misconfigured(|pair| {
+        let path = pair.lab.path("failover.password");
+        fs::write(path, "wrong\n").expect("a password file");
+        Vec::new()
+    });
+    let seen =
+        event(&engine, "an impaired check", |event| event.kind == "observed" && event.fields["reason"] == "authentication");
+    assert!(!seen.message.contains("wrong"), "{}", seen.message);
+    status(&engine, "no primary is known", |service| refuses_with(service, "no_primary_seen"));
+    pair.db1.kill_postmaster().expect("a dead postmaster");
+    event(&engine, "a refusal", |event| event.kind == "failover_refused" && event.fields["refusal"] == "no_primary_seen");
+    assert!(!pair.db2.is_primary().expect("db2 answers"));
+    assert!(engine.stop());
+}
+
+#[test]
+fn a_wrong_host_key_leaves_no_fence_and_so_no_failover() {
+    let _alone = alone();
+    let (pair, engine) = misconfigured(|pair| {
+        // The other server's key under this one's name.
+        let known = fs::read_to_string(pair.ssh1.known_hosts()).expect("known_hosts");
+        let (own, other) = (format!("]:{} ", pair.ssh1.port()), format!("]:{} ", pair.ssh2.port()));
+        let swapped = known.replace(&own, "]:0 ").replace(&other, &own).replace("]:0 ", &other);
+        assert_ne!(known, swapped, "known_hosts: {known}");
+        fs::write(pair.ssh1.known_hosts(), swapped).expect("known_hosts");
+        Vec::new()
+    });
+    status(&engine, "the fence is unavailable", |service| refuses_with(service, "fence_unavailable"));
+    dies_in_vain(&pair, &engine);
+}
+
+#[test]
+fn a_wrong_data_directory_leaves_no_fence_and_so_no_failover() {
+    let _alone = alone();
+    let (pair, engine) = misconfigured(|pair| {
+        let own = format!("data_dir = \"{}\"", pair.db1.data_dir().display());
+        vec![(own, "data_dir = \"/nonexistent/data\"".to_owned()), ("wrapper = true".to_owned(), "wrapper = false".to_owned())]
+    });
+    let engine = engine;
+    status(&engine, "the fence is unavailable", |service| refuses_with(service, "fence_unavailable"));
+    dies_in_vain(&pair, &engine);
+}
+
+#[test]
+fn a_standby_of_another_cluster_is_alarmed_and_never_promoted() {
+    let _alone = alone();
+    let mut stranger = None;
+    let (pair, engine) = misconfigured(|pair| {
+        let other = PgServer::primary(&pair.lab, &PgOptions::quick("stranger")).expect("another cluster");
+        other.script(&format!("ALTER ROLE failover PASSWORD '{}'", pair.db1.secrets().engine)).expect("the same password");
+        let change = vec![(format!("port = {}", pair.db2.port()), format!("port = {}", other.port()))];
+        stranger = Some(other);
+        change
+    });
+    event(&engine, "wrong_cluster", |event| event.kind == "wrong_cluster" && event.server.as_deref() == Some("db2"));
+    status(&engine, "no candidate", |service| refuses_with(service, "no_candidate"));
+    dies_in_vain(&pair, &engine);
+}
+
+#[test]
+fn two_writable_servers_at_start_stop_everything() {
+    let _alone = alone();
+    let (pair, engine) = misconfigured(|pair| {
+        pair.db2.promote().expect("a second primary");
+        Vec::new()
+    });
+    event(&engine, "two_primaries", |event| event.kind == "two_primaries");
+    status(&engine, "manual intervention", |service| service["state"] == "manual_intervention");
+    pair.db1.kill_postmaster().expect("a dead postmaster");
+    status(&engine, "still manual intervention", |service| service["servers"][0]["health"] == "unhealthy");
+    assert!(engine.events().iter().all(|event| event.kind != "failover_started"));
+    assert!(engine.stop());
+}
+
+#[test]
+fn a_standby_too_far_behind_is_alarmed_and_not_promoted() {
+    let _alone = alone();
+    let (pair, engine) = misconfigured(|_| Vec::new());
+    engine.wait_ready(Duration::from_secs(60)).expect("ready");
+    pair.db2.script("ALTER SYSTEM SET primary_conninfo = ''; SELECT pg_reload_conf()").expect("a standby without a receiver");
+    event(&engine, "standby_not_ready", |event| event.kind == "standby_not_ready" && event.server.as_deref() == Some("db2"));
+    pair.db1.script("CREATE TABLE much AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)").expect("much data");
+    status(&engine, "no candidate", |service| refuses_with(service, "no_candidate"));
+    dies_in_vain(&pair, &engine);
+}
+
+#[test]
+fn a_lost_standby_is_an_alarm_at_that_moment() {
+    let _alone = alone();
+    let (pair, engine) = misconfigured(|_| Vec::new());
+    engine.wait_ready(Duration::from_secs(60)).expect("ready");
+    pair.db2.kill_postmaster().expect("a dead standby");
+    let alarm = event(&engine, "standby_not_ready", |event| event.kind == "standby_not_ready");
+    assert_eq!(alarm.severity, "alarm");
+    assert!(engine.stop());
+}
+
+#[test]
+fn without_haproxy_the_database_is_promoted_and_a_person_called() {
+    let _alone = alone();
+    let (pair, engine) = misconfigured(|_| {
+        vec![(
+            "  [services.data]\n".to_owned(),
+            "  [services.trigger]\n  failover_timeout = \"75s\"\n\n  [services.data]\n".to_owned(),
+        )]
+    });
+    engine.wait_ready(Duration::from_secs(60)).expect("ready");
+    pair.haproxy.process().signal(rustix::process::Signal::KILL);
+    event(&engine, "the route is broken", |event| event.kind == "readiness_changed" && event.message.contains("could not move"));
+    pair.db1.kill_postmaster().expect("a dead postmaster");
+    event(&engine, "a failed route step", |event| {
+        event.kind == "step_finished" && event.fields["step"] == "route_in" && event.fields["ok"] == false
+    });
+    assert!(pair.db2.is_primary().expect("db2 answers"));
+    assert!(engine.events().iter().all(|event| event.kind != "failover_completed"));
+    assert!(engine.stop());
+}
+
+#[test]
+fn an_admin_socket_without_admin_level_is_named_beforehand() {
+    let _alone = alone();
+    let (_pair, engine) = misconfigured(|pair| {
+        let config = fs::read_to_string(pair.haproxy.config()).expect("haproxy's configuration");
+        assert!(config.contains("level admin"));
+        let operator = pair.lab.write("operator.cfg", operator_level(&config), 0o644).expect("a configuration");
+        pair.haproxy.process().signal(rustix::process::Signal::KILL);
+        assert!(pair.haproxy.process().wait(Duration::from_secs(10)).is_some());
+        let mut command = pair.lab.command("haproxy");
+        command.arg("-f").arg(operator);
+        let process = pair.lab.spawn("haproxy-operator", command).expect("haproxy");
+        std::mem::forget(process); // ended with the lab, by its watchdog
+        Vec::new()
+    });
+    event(&engine, "the route is broken", |event| event.kind == "readiness_changed" && event.message.contains("admin"));
+    assert!(engine.stop());
+}
+
+fn operator_level(config: &str) -> String {
+    config.replace("level admin", "level operator")
+}

@@ -1,0 +1,61 @@
+//! The four faults on real servers, through the command line, judged as the demo judges them.
+
+mod support;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use support::pair::PairOptions;
+use support::recording::Recording;
+use support::scenario::{Fault, News, Scenario};
+
+/// One at a time: a pair, its engine and its writer want a machine for themselves.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// One fault from start to judgement. A failed judgement shows every event, because that is what one wants to see then.
+fn suffer(fault: Fault, synchronous: bool) -> Recording {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let options = PairOptions { synchronous, fsync: false, ..PairOptions::default() };
+    let mut scenario = Scenario::start(&options, |_| {}).unwrap();
+    let mut told = Vec::new();
+    let mut listen = |news: News<'_>| match news {
+        News::Event(event) => told.push(format!("{} {} {}", event.at, event.kind, event.message)),
+        News::Note(at, words) => told.push(format!("{at} >>> {words}")),
+    };
+    scenario.quiet(Duration::from_secs(1), &mut listen).unwrap();
+    scenario.suffer(fault, &mut listen).unwrap();
+    let (run, _pair) = scenario.finish().unwrap();
+    let wrong: Vec<&str> = run.findings.iter().filter(|finding| !finding.ok).map(|finding| finding.text.as_str()).collect();
+    assert!(wrong.is_empty(), "{}: {wrong:#?}\n{}", fault.word(), told.join("\n"));
+    run
+}
+
+#[test]
+fn a_killed_primary_is_replaced() {
+    let run = suffer(Fault::Kill, false);
+    assert!(!run.evidence().is_empty());
+    for phase in ["detect", "confirm", "fence", "promote", "route", "verify"] {
+        assert!(run.phase_nanos(phase).is_some(), "{phase}");
+    }
+}
+
+#[test]
+fn a_killed_primary_is_replaced_without_loss_where_replication_is_synchronous() {
+    let run = suffer(Fault::Kill, true);
+    assert!(run.table.unwrap().missing.is_empty());
+}
+
+#[test]
+fn a_hung_primary_is_killed_for_good_and_replaced() {
+    suffer(Fault::Hang, false);
+}
+
+#[test]
+fn a_short_freeze_changes_nothing() {
+    suffer(Fault::Freeze, false);
+}
+
+#[test]
+fn a_clean_restart_changes_nothing() {
+    suffer(Fault::Restart, false);
+}
