@@ -357,6 +357,7 @@ mod tests {
             fenced: false,
             checks: vec![check(name, "up", "", "fine")],
             sample: Some(sample(role == "standby")),
+            ..ServerStatus::default()
         };
         ServiceStatus {
             name: "orders".into(),
@@ -458,6 +459,7 @@ mod tests {
                 message: "a process is in state D".into(),
             }],
             evidence: vec!["the kept session was closed".into()],
+            ..FailoverStatus::default()
         });
         service.readiness = vec![ReadinessStatus {
             server: Some("db2".into()),

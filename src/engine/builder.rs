@@ -226,11 +226,8 @@ fn service_part(service: &config::Service, means: &Means) -> Result<ServicePart,
         });
     }
     let checks = service.all_checks().iter().map(|check| check_part(service, check, means)).collect::<Result<Vec<_>, _>>()?;
-    let verify = if is_postgres {
-        service.route.verify.iter().map(|at| Endpoint::new(&at.host, at.port)).collect()
-    } else {
-        Vec::new()
-    };
+    let verify =
+        if is_postgres { service.route.verify.iter().map(|at| Endpoint::new(&at.host, at.port)).collect() } else { Vec::new() };
     let stand_in: Arc<dyn StandIn> = Arc::clone(&means.host) as Arc<dyn StandIn>;
     let performer = Performer {
         service: service.name.clone(),
