@@ -1,20 +1,24 @@
 # The two commands of the README are `make demo` and `make test`. Everything else serves them.
 SHELL := /bin/bash
-CARGO ?= cargo
+CARGO ?= scripts/cargo.sh
 PREFIX ?= /usr/local
 DESTDIR ?=
-# apt and rustup put cargo in different places; both are fine.
-export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
+# Where Debian keeps HAProxy and sshd; not on everybody's path.
+export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup setup-build setup-demo build demo test lint bench install clean
+to := $(DESTDIR)$(PREFIX)
+
+.PHONY: help setup setup-build setup-demo build demo lint test bench install uninstall completions clean
 
 help:
-	@echo 'make demo    a PostgreSQL pair, HAProxy and a writer; the primary is killed, the outage measured and shown'
-	@echo '             FAULT=kill|hang|freeze|restart   SYNC=1 for synchronous replication'
-	@echo 'make test    format, lints, documentation and every test, against real servers'
-	@echo 'make bench   outage over many faults, cost of a decision, idle cost: prints numbers'
-	@echo 'make build   the command line, target/release/failover'
-	@echo 'make install PREFIX=/usr/local DESTDIR='
+	@echo 'make demo      a PostgreSQL pair, HAProxy and a writer; the primary is killed, the outage measured and shown'
+	@echo '               FAULT=kill|hang|freeze|restart; SYNC=1 for synchronous replication'
+	@echo 'make test      format, lints, documentation and every test, against real servers'
+	@echo 'make lint      only format, lints and documentation'
+	@echo 'make bench     outage over many faults, cost of a decision, idle cost: prints numbers'
+	@echo 'make build     the command line, target/release/failover'
+	@echo 'make install   PREFIX=/usr/local DESTDIR='
+	@echo 'make setup     installs what all of these need (as root, or prints the command)'
 
 setup:
 	@scripts/setup.sh test
@@ -28,12 +32,13 @@ setup-demo:
 build: setup-build
 	$(CARGO) build --release --locked
 
+# Not optimised: what the demo measures are PostgreSQL, HAProxy and the network, and this is built in half the time.
 demo: setup-demo
 	@echo 'demo: building (the first time takes a minute or two)'
 	@$(CARGO) build --locked --quiet --bin failover --example demo
 	@FAULT="$(FAULT)" SYNC="$(SYNC)" target/debug/examples/demo
 
-lint:
+lint: setup
 	@scripts/lint.sh
 
 test: setup
@@ -42,17 +47,35 @@ test: setup
 bench: setup-demo
 	@scripts/bench.sh
 
-install: build
-	install -D -m 755 target/release/failover $(DESTDIR)$(PREFIX)/bin/failover
-	install -D -m 644 packaging/failover.service $(DESTDIR)$(PREFIX)/lib/systemd/system/failover.service
-	install -D -m 644 docs/failover.schema.json $(DESTDIR)$(PREFIX)/share/failover/failover.schema.json
-	install -D -m 755 contrib/failover-host $(DESTDIR)$(PREFIX)/share/failover/failover-host
-	install -D -m 644 contrib/rights.sql $(DESTDIR)$(PREFIX)/share/failover/rights.sql
-	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
-		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-	target/release/failover completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/failover
-	target/release/failover completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_failover
-	target/release/failover completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/failover.fish
+# The committed completions are what the program prints; a test holds them to it.
+completions:
+	@$(CARGO) build --locked --quiet --bin failover
+	target/debug/failover completions bash > packaging/completions/failover.bash
+	target/debug/failover completions zsh > packaging/completions/_failover
+	target/debug/failover completions fish > packaging/completions/failover.fish
+
+# Built by `make build` before, so that `sudo make install` needs no compiler of root's.
+install:
+	@test -x target/release/failover || { echo 'make install: run make build first' >&2; exit 1; }
+	install -D -m 755 target/release/failover $(to)/bin/failover
+	install -d $(to)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|g' packaging/failover.service > $(to)/lib/systemd/system/failover.service
+	chmod 644 $(to)/lib/systemd/system/failover.service
+	install -D -m 644 packaging/failover.sysusers $(to)/lib/sysusers.d/failover.conf
+	install -D -m 644 docs/failover.schema.json $(to)/share/failover/failover.schema.json
+	install -D -m 755 contrib/failover-host $(to)/share/failover/failover-host
+	install -D -m 644 contrib/rights.sql $(to)/share/failover/rights.sql
+	install -D -m 644 packaging/completions/failover.bash $(to)/share/bash-completion/completions/failover
+	install -D -m 644 packaging/completions/_failover $(to)/share/zsh/site-functions/_failover
+	install -D -m 644 packaging/completions/failover.fish $(to)/share/fish/vendor_completions.d/failover.fish
+	install -D -m 644 README.md $(to)/share/doc/failover/README.md
+	install -m 644 CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(to)/share/doc/failover/
+
+uninstall:
+	rm -f $(to)/bin/failover $(to)/lib/systemd/system/failover.service $(to)/lib/sysusers.d/failover.conf \
+		$(to)/share/bash-completion/completions/failover $(to)/share/zsh/site-functions/_failover \
+		$(to)/share/fish/vendor_completions.d/failover.fish
+	rm -rf $(to)/share/failover $(to)/share/doc/failover
 
 clean:
 	$(CARGO) clean

@@ -5,12 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 echo '== the release library and command line'
-cargo build --release --locked --quiet
+scripts/cargo.sh build --release --locked --quiet
 size=$(stat -c %s target/release/failover)
 printf 'failover, stripped: %s bytes (aim: below 5 MB)\n' "$size"
 
 echo '== one decision'
-cargo bench --locked --quiet --bench step
+scripts/cargo.sh bench --locked --quiet --bench step
 
 echo '== outage at the writer, and the idle engine'
-cargo bench --locked --quiet --bench outage
+scripts/cargo.sh bench --locked --quiet --bench outage

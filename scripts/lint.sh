@@ -2,14 +2,17 @@
 # Format, lints and documentation; every warning is an error.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+cargo=scripts/cargo.sh
 
 echo '== cargo fmt'
-cargo fmt --all --check
+$cargo fmt --all --check
 echo '== cargo clippy, default features'
-cargo clippy --quiet --all-targets -- -D warnings
+$cargo clippy --locked --quiet --all-targets -- -D warnings
 echo '== cargo clippy, no features'
-cargo clippy --quiet --no-default-features --lib -- -D warnings
+$cargo clippy --locked --quiet --no-default-features --lib -- -D warnings
 echo '== cargo doc'
-RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --lib
+RUSTDOCFLAGS='-D warnings' $cargo doc --locked --quiet --no-deps --lib
 echo '== shellcheck'
-git ls-files -z -- '*.sh' '.ci/run' 'contrib/failover-host' | xargs -0 shellcheck
+# Every shell script, whatever its name: found by its first line.
+mapfile -t shells <<<"$(grep -lrIE --exclude-dir=target --exclude-dir=.git -m 1 '^#!/(usr/)?bin/(env )?(ba)?sh' . | sort)"
+shellcheck "${shells[@]}"

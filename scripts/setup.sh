@@ -1,98 +1,176 @@
 #!/usr/bin/env bash
-# Installs what the build, the tests and the demo need, and says what and why. Debian 12 and Ubuntu 24.04.
-# Quiet when everything is there. Without root it prints the exact command and stops.
+# Installs what the build, the demo and the tests need, by apt, and says what and why. Debian 12 and Ubuntu 24.04.
+# Silent when everything is there. Without root it prints the exact command and stops.
 #
 #   scripts/setup.sh build   compiler, OpenSSL headers
-#   scripts/setup.sh demo    the above, PostgreSQL, HAProxy, sshd
-#   scripts/setup.sh test    the above, shellcheck
+#   scripts/setup.sh demo    the same, PostgreSQL, HAProxy, sshd
+#   scripts/setup.sh test    the same, linters
+#
+# Nothing is started, now or at the next boot, and no database cluster is made: what forbids it is put back as it was, also
+# after an error.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 what=${1:-test}
-minimum_rust=1.88
+case $what in build | demo | test) ;; *)
+    echo "setup: '$what' is none of build, demo, test" >&2
+    exit 2
+    ;;
+esac
+minimum_rust=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
-# The newest PostgreSQL server binaries of this machine, wherever its packages put them.
-have_postgres() { compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null; }
-have_rust() {
-    command -v cargo >/dev/null || return 1
-    command -v rustc >/dev/null || return 1
-    local version
-    version=$(rustc --version | cut -d' ' -f2)
-    [ "$(printf '%s\n%s\n' "$minimum_rust" "$version" | sort -V | head -n 1)" = "$minimum_rust" ]
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
+have_postgres() {
+    local newest
+    newest=$(compgen -G '/usr/lib/postgresql/*/bin/postgres' | sort -V | tail -n 1 | cut -d/ -f5 || true)
+    [ -n "$newest" ] && [ "$newest" -ge 15 ]
 }
+have_rust() { scripts/cargo.sh --version >/dev/null 2>&1; }
+have_linters() { scripts/cargo.sh clippy --version >/dev/null 2>&1 && scripts/cargo.sh fmt --version >/dev/null 2>&1; }
 
 packages=()
 need() { # need PACKAGE REASON
     packages+=("$1")
-    printf 'setup: %-24s %s\n' "$1" "$2"
+    printf 'setup: %-18s %s\n' "$1" "$2"
 }
 
-if ! command -v cc >/dev/null || ! command -v make >/dev/null; then need build-essential 'C compiler and make, for the SSH library'; fi
-command -v pkg-config >/dev/null || need pkg-config 'finds OpenSSL'
-[ -e /usr/include/openssl/ssl.h ] || need libssl-dev 'TLS, and the cryptography under SSH'
-dpkg -s ca-certificates >/dev/null 2>&1 || need ca-certificates 'the roots that TLS trusts'
-if ! have_rust; then
-    if apt-cache show rustc-web >/dev/null 2>&1; then
-        for package in rustc-web cargo-web rustfmt-web rust-web-clippy; do need "$package" "Rust $minimum_rust or newer"; done
-    else
-        # Ubuntu names its newer toolchains by version: rustc-1.89, cargo-1.89, …
-        version=$(apt-cache pkgnames rustc-1. 2>/dev/null | grep -E '^rustc-1\.[0-9]+$' | sort -V | tail -n 1 | cut -d- -f2 || true)
-        if [ -n "$version" ] && [ "$(printf '%s\n%s\n' "$minimum_rust" "$version" | sort -V | head -n 1)" = "$minimum_rust" ]; then
-            for package in "rustc-$version" "cargo-$version" "rustfmt-$version" "rust-$version-clippy"; do
-                if apt-cache show "$package" >/dev/null 2>&1; then need "$package" "Rust $minimum_rust or newer"; fi
-            done
-        else
-            echo "setup: Rust $minimum_rust or newer is needed and apt has none here (try 'apt-get update'); install it from https://rustup.rs and run this again" >&2
-            [ "$(id -u)" = 0 ] || exit 1
+# The packages of a Rust that is new enough. Debian 12 keeps one for its browsers; Ubuntu names its own by version.
+rust_packages() {
+    local version
+    version=$(apt-cache policy rustc-web 2>/dev/null | sed -n 's/^ *Candidate: *\([0-9.]*\).*/\1/p')
+    if [ -n "$version" ] && at_least "$minimum_rust" "$version"; then
+        echo 'rustc-web cargo-web rustfmt-web rust-web-clippy'
+        return
+    fi
+    version=$(apt-cache pkgnames rustc-1. 2>/dev/null | sed -n 's/^rustc-\(1\.[0-9]*\)$/\1/p' | sort -V | tail -n 1)
+    if [ -n "$version" ] && at_least "$minimum_rust" "$version"; then
+        echo "rustc-$version cargo-$version rustfmt-$version rust-$version-clippy"
+        return
+    fi
+    version=$(apt-cache policy rustc 2>/dev/null | sed -n 's/^ *Candidate: *\([0-9.]*\).*/\1/p')
+    if [ -n "$version" ] && at_least "$minimum_rust" "$version"; then
+        echo 'rustc cargo rustfmt rust-clippy'
+    fi
+}
+
+look() {
+    packages=()
+    if ! have cc || ! have make; then need build-essential 'C compiler and make, for the SSH library'; fi
+    have pkg-config || need pkg-config 'finds OpenSSL'
+    [ -e /usr/include/openssl/ssl.h ] || need libssl-dev 'TLS, and the cryptography under SSH'
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || need ca-certificates 'the authorities that TLS trusts'
+    if [ "$what" != build ]; then
+        have_postgres || need postgresql 'the database servers, each in a temporary folder of its own'
+        have haproxy || need haproxy 'the load balancer in front of them'
+        have sshd || need openssh-server 'an unprivileged sshd, for the fence'
+        have ssh-keygen || need openssh-client 'keys for that sshd'
+        have setpriv || need util-linux 'runs the servers as an unprivileged user'
+    fi
+    if [ "$what" = test ]; then
+        have shellcheck || need shellcheck 'checks the shell scripts'
+        have openssl || need openssl 'certificates for the TLS tests'
+    fi
+    if ! have_rust || { [ "$what" = test ] && ! have_linters; }; then
+        local rust package
+        rust=$(rust_packages)
+        if [ -z "$rust" ]; then
+            need "rustc>=$minimum_rust" 'the compiler'
+            return
         fi
+        for package in $rust; do need "$package" "Rust $minimum_rust or newer"; done
     fi
-fi
-if [ "$what" != build ]; then
-    have_postgres || need postgresql 'the database servers of the demo and the tests'
-    command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || need haproxy 'the load balancer of the demo and the tests'
-    [ -x /usr/sbin/sshd ] || need openssh-server 'an unprivileged sshd for the demo and the tests'
-    command -v ssh-keygen >/dev/null || need openssh-client 'keys for that sshd'
-    command -v setpriv >/dev/null || need util-linux 'runs the servers as an unprivileged user'
-fi
-if [ "$what" = test ]; then
-    command -v shellcheck >/dev/null || need shellcheck 'checks the shell scripts'
-    command -v openssl >/dev/null || need openssl 'certificates for the TLS tests'
-fi
+}
 
-[ ${#packages[@]} -gt 0 ] || exit 0
+missing=$(look)
+[ -n "$missing" ] || exit 0
 
-if [ "$(id -u)" != 0 ]; then
-    if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-        echo 'setup: installing them with sudo'
-        exec sudo -n --preserve-env=PATH "$0" "$what"
-    fi
-    printf 'setup: not root; run this and try again:\n\n    sudo apt-get update && sudo apt-get install -y --no-install-recommends %s\n\n' "${packages[*]}" >&2
+if ! command -v apt-get >/dev/null; then
+    echo "$missing" >&2
+    echo 'setup: there is no apt-get here; install what is missing in the way of this system and run this again' >&2
     exit 1
 fi
 
-# The packages of servers start them and create a cluster. Neither is wanted on somebody's machine: a policy file forbids starts,
-# and a setting of postgresql-common forbids the cluster; both are put back as they were.
-policy=/usr/sbin/policy-rc.d
-cluster=/etc/postgresql-common/createcluster.d/no-main-cluster.conf
-cleanup=()
-restore() { for file in "${cleanup[@]}"; do rm -f "$file"; done; }
-trap restore EXIT
-if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    cleanup+=("$policy")
-fi
-if [ ! -e "$cluster" ]; then
-    mkdir -p "$(dirname "$cluster")"
-    echo 'create_main_cluster = false' >"$cluster"
-    cleanup+=("$cluster")
+if [ "$(id -u)" != 0 ]; then
+    echo "$missing"
+    if sudo -n true 2>/dev/null; then
+        echo 'setup: going on with sudo'
+        exec sudo -n env PATH="$PATH" "$PWD/scripts/setup.sh" "$what"
+    fi
+    printf '\nsetup: these are missing, and installing them needs root. Run this and try again:\n\n    sudo %s/scripts/setup.sh %s\n\n' \
+        "$PWD" "$what" >&2
+    look >/dev/null
+    case "${packages[*]}" in
+        *'>='*) ;;
+        *) printf 'or install them yourself:\n\n    sudo apt-get update && sudo apt-get install --no-install-recommends %s\n\n' "${packages[*]}" >&2 ;;
+    esac
+    exit 1
 fi
 
 export DEBIAN_FRONTEND=noninteractive
+# Before this the lists of packages may be empty, or too old to name a Rust that is new enough.
 echo 'setup: apt-get update'
 apt-get update -qq
+look
+case "${packages[*]}" in
+    *'>='*)
+        echo "setup: no package of this system has Rust $minimum_rust or newer; install it from https://rustup.rs and run this again" >&2
+        exit 1
+        ;;
+esac
+
+undo=()
+restore() {
+    local step
+    for step in "${undo[@]}"; do eval "$step"; done
+}
+trap restore EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# The packages of servers start them. A policy forbids it while they are installed.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ] && [ ! -L "$policy" ]; then
+    undo+=("rm -f $policy")
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
+
+# The package of PostgreSQL makes a cluster unless this file, which belongs to postgresql-common, says otherwise.
+case " ${packages[*]} " in *' postgresql '*)
+    conf=/etc/postgresql-common/createcluster.conf
+    shipped=/usr/share/postgresql-common/createcluster.conf
+    if ! dpkg -s postgresql-common >/dev/null 2>&1; then
+        # On its own first, so that its file is there as it wants it.
+        apt-get install -y -qq --no-install-recommends postgresql-common >/dev/null
+    fi
+    if [ -e "$conf" ]; then
+        cp -p "$conf" "$conf.failover-setup"
+        undo+=("mv -f $conf.failover-setup $conf")
+    else
+        undo+=("rm -f $conf")
+        [ ! -e "$shipped" ] || cp "$shipped" "$conf"
+    fi
+    # The last word counts where a key is given twice, so an own line is not disturbed.
+    printf '\ncreate_main_cluster = false\n' >>"$conf"
+    ;;
+esac
+
 echo "setup: apt-get install ${packages[*]}"
 apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
-echo 'setup: done'
-if ! have_rust; then
-    exec "$0" "$what"
+# Whoever has these servers already runs them as he likes; those that came just now stay off at the next boot too.
+if command -v systemctl >/dev/null; then
+    for package in "${packages[@]}"; do
+        case $package in
+            postgresql) systemctl disable --quiet postgresql.service || true ;;
+            haproxy) systemctl disable --quiet haproxy.service || true ;;
+            openssh-server) systemctl disable --quiet ssh.service ssh.socket 2>/dev/null || systemctl disable --quiet ssh.service || true ;;
+        esac
+    done 2>/dev/null
 fi
+missing=$(look)
+if [ -n "$missing" ]; then
+    printf 'setup: still missing after the installation:\n%s\n' "$missing" >&2
+    exit 1
+fi
+echo 'setup: done; nothing was started or enabled, no database cluster was made'

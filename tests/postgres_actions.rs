@@ -290,6 +290,51 @@ fn a_cancelled_promotion_ends_at_once() {
     assert_eq!(failure.kind, FailureKind::Cancelled, "{failure:?}");
 }
 
+#[cfg(feature = "ssh")]
+#[test]
+fn pg_ctl_promotes_over_ssh_right_after_a_kill() {
+    use failover::action::host::{HostControl, HostParams};
+    use failover::wire::ssh::{SshHost, SshTarget};
+
+    let lab = Lab::new().unwrap();
+    let sshd = support::Sshd::start(&lab, &support::SshdOptions::new("db2")).unwrap();
+    let ssh = Arc::new(SshHost::new(
+        SshTarget {
+            host: "127.0.0.1".to_owned(),
+            port: sshd.port(),
+            user: sshd.user().to_owned(),
+            keys: vec![sshd.key().to_owned()],
+            passphrase: None,
+            password: None,
+            agent: false,
+            known_hosts: sshd.known_hosts().to_owned(),
+        },
+        Arc::new(Literals),
+    ));
+    let db1 = PgServer::primary(&lab, &PgOptions::quick("db1")).unwrap();
+    for round in 0..4u64 {
+        let db2 = PgServer::standby_of(&db1, &PgOptions::quick(&format!("standby{round}"))).unwrap();
+        let params = HostParams {
+            data_dir: db2.data_dir().display().to_string(),
+            bin_dir: Some(support::postgres::bin_dir().unwrap().display().to_string()),
+            port: db2.port(),
+            ..HostParams::default()
+        };
+        let host = HostControl::new(Arc::clone(&ssh), params, Clock::start());
+        host.word(false, ample(), &cancel()).unwrap();
+        let cluster = cluster_of(&[(DB2, &db2)]);
+        cluster.read_role(DB2, ample(), &cancel()).unwrap();
+        let system = system_id(&db2);
+        db1.kill_all();
+        let promotion = Promotion::PgCtl(&host);
+        let report = cluster.promote(DB2, promotion, system, 1, Deadline::after(BELOW_THE_STALL), &cancel()).unwrap();
+        println!("{}", message(&report));
+        assert!(db2.is_primary().unwrap());
+        drop(db2);
+        db1.start().unwrap();
+    }
+}
+
 #[test]
 fn a_command_promotes_and_its_exit_is_not_believed() {
     let lab = Lab::new().unwrap();

@@ -404,17 +404,33 @@ fn rule_83_killing_everything_is_a_death_hint() {
 }
 
 #[test]
-fn rule_83_fast_and_immediate_stops_are_announced() {
-    for mode in ["fast", "immediate"] {
-        let close = close_after(|server| server.pg_ctl(&["stop", "-m", mode, "-W"]));
-        assert_eq!(close.cause, CloseCause::Announced, "{mode}: {close:?}");
+fn rule_83_a_fast_stop_is_announced() {
+    let close = close_after(|server| server.pg_ctl(&["stop", "-m", "fast", "-W"]));
+    assert_eq!(close.cause, CloseCause::Announced, "{close:?}");
+}
+
+/// A backend that dies of SIGQUIT says why, but not always: about one immediate stop in ten ends a session without a word.
+/// That reads as a death hint, which only begins a round of fresh probes; five times in a row it would be our fault.
+fn last_words_of(event: impl Fn(&Server)) -> CloseCause {
+    for _ in 0..5 {
+        let close = close_after(&event);
+        match close.cause {
+            CloseCause::DeathHint => assert!(close.message.contains("closed the connection"), "{close:?}"),
+            spoken => return spoken,
+        }
     }
+    CloseCause::DeathHint
+}
+
+#[test]
+fn rule_83_an_immediate_stop_is_announced() {
+    assert_eq!(last_words_of(|server| server.pg_ctl(&["stop", "-m", "immediate", "-W"])), CloseCause::Announced);
 }
 
 #[test]
 fn rule_83_a_killed_backend_is_crash_recovery() {
-    let close = close_after(|server| signal(&[server.session("postgres").process_id().unwrap()], "KILL"));
-    assert_eq!(close.cause, CloseCause::CrashRecovery, "{close:?}");
+    let killed = |server: &Server| signal(&[server.session("postgres").process_id().unwrap()], "KILL");
+    assert_eq!(last_words_of(killed), CloseCause::CrashRecovery);
 }
 
 #[test]

@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::arguments::Events;
 use super::client::Client;
 use super::exit::{Code, Trouble};
-use super::log::paint;
+use super::log::{message, paint};
 use super::protocol::{DEADLINE, Line, Request};
 use super::terminal::{Paint, Terminal, print};
-use super::text::printable;
+use super::text::moment;
 
 pub fn run(arguments: &Events, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let mut client = Client::connect(&arguments.daemon)?;
@@ -56,10 +56,10 @@ fn human(event: &Value, terminal: Terminal) -> String {
     format!(
         "{} {} {} {subject}{}: {}",
         terminal.stdout(&format!("{number:>6}"), Paint::Faint),
-        terminal.stdout(text("time"), Paint::Faint),
+        terminal.stdout(&moment(text("time")), Paint::Faint),
         terminal.stdout(&format!("{:7}", text("severity")), paint(text("severity"))),
         terminal.stdout(text("kind"), Paint::Strong),
-        printable(text("message")),
+        message(event.get("service").and_then(Value::as_str), text("message")),
     )
 }
 
@@ -76,7 +76,7 @@ mod tests {
         });
         assert_eq!(
             human(&event, Terminal::default()),
-            "    12 2026-01-02T03:04:05.000006Z warning orders state_changed: normal -> failing\\nreally"
+            "    12 2026-01-02T03:04:05.000Z warning orders state_changed: normal -> failing\\nreally"
         );
         assert_eq!(human(&json!({}), Terminal::default()), "     0          : ");
     }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use failover::{EngineEvent, Severity};
 
 use super::terminal::{Paint, Terminal};
-use super::text::printable;
+use super::text::{moment, printable};
 
 /// Where the lines of the daemon go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,30 @@ fn style() -> Style {
     })
 }
 
-/// Sends the program's own log lines, and those of its libraries, to stderr. `RUST_LOG` chooses which.
+/// Sends the log lines of the program and its libraries to stderr; `RUST_LOG` chooses which. The engine tells its events to the
+/// log too, as it does in every program; here they are shown from a queue, which a stderr that blocks cannot hold up.
+struct Lines(env_logger::Logger);
+
+/// Where the engine logs its events.
+const EVENTS: &str = "failover";
+
+impl log::Log for Lines {
+    fn enabled(&self, metadata: &log::Metadata) -> bool {
+        metadata.target() != EVENTS && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &log::Record) {
+        if record.target() != EVENTS {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+/// Begins to log to stderr.
 pub fn start(terminal: Terminal) {
     let environment = env_logger::Env::default().default_filter_or("warn,failover=info");
     let mut builder = env_logger::Builder::from_env(environment);
@@ -38,20 +61,18 @@ pub fn start(terminal: Terminal) {
             log::Level::Info => Severity::Info,
             log::Level::Debug | log::Level::Trace => Severity::Debug,
         };
-        let time = now();
-        writeln!(out, "{}", line(&time, severity, &printable(&record.args().to_string()), style(), terminal))
+        writeln!(out, "{}", line(&now(), severity, &printable(&record.args().to_string()), style(), terminal))
     });
-    // A second start can only come from a test in the same process.
-    let _ = builder.try_init();
+    let logger = builder.build();
+    let level = logger.filter();
+    // Only a second logger in the same process is refused, and there is none.
+    if log::set_boxed_logger(Box::new(Lines(logger))).is_ok() {
+        log::set_max_level(level);
+    }
 }
 
 fn now() -> String {
-    let now = time::OffsetDateTime::now_utc();
-    let micros = now.nanosecond() / 1_000 * 1_000;
-    now.replace_nanosecond(micros)
-        .ok()
-        .and_then(|now| now.format(&time::format_description::well_known::Rfc3339).ok())
-        .unwrap_or_default()
+    time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
 }
 
 /// One event as a line of the log on stderr, without its end.
@@ -72,8 +93,14 @@ pub fn describe(event: &EngineEvent) -> String {
     }
     text.push_str(event.kind.word());
     text.push_str(": ");
-    text.push_str(&printable(&event.message));
+    text.push_str(&message(event.service.as_deref(), &event.message));
     text
+}
+
+/// An event's message where the service stands before it already.
+pub fn message(service: Option<&str>, message: &str) -> String {
+    let short = service.and_then(|service| message.strip_prefix(service)).and_then(|rest| rest.strip_prefix(": "));
+    printable(short.unwrap_or(message))
 }
 
 /// The colour of a severity.
@@ -99,7 +126,7 @@ fn line(time: &str, severity: Severity, text: &str, style: Style, terminal: Term
         }
         Style::Plain => {
             let word = terminal.stderr(&format!("{:7}", severity.word()), paint(severity.word()));
-            format!("{time} {word} {text}")
+            format!("{} {word} {text}", moment(time))
         }
     }
 }
@@ -113,7 +140,7 @@ mod tests {
         let terminal = Terminal::default();
         let time = "2026-01-02T03:04:05.000006Z";
         assert_eq!(line(time, Severity::Alarm, "gone", Style::Journal, terminal), "<2>gone");
-        assert_eq!(line(time, Severity::Info, "here", Style::Plain, terminal), format!("{time} info    here"));
+        assert_eq!(line(time, Severity::Info, "here", Style::Plain, terminal), "2026-01-02T03:04:05.000Z info    here");
     }
 
     #[test]
@@ -127,7 +154,7 @@ mod tests {
             severity: Severity::Info,
             service: Some("orders".into()),
             server: Some("db1".into()),
-            message: "it said \x1b[31mbye".into(),
+            message: "orders: it said \x1b[31mbye".into(),
             fields: serde_json::Map::new(),
         };
         assert_eq!(describe(&event), "orders/db1 session_closed: it said \\u{1b}[31mbye");

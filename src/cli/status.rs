@@ -11,7 +11,7 @@ use super::client::Client;
 use super::exit::{Code, Trouble};
 use super::protocol::Request;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
-use super::text::{bytes, printable, span, span_ms};
+use super::text::{bytes, moment, printable, span, span_ms};
 
 pub fn run(arguments: &arguments::Status, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let answer = Client::connect(&arguments.daemon)?.ask(&Request::Status { service: arguments.service.clone() })?;
@@ -132,7 +132,8 @@ fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
         let _ = writeln!(text, "  {}", printable(&service.reason));
     }
     if service.awaiting_confirmation {
-        let line = format!("  A failover waits for you: failover confirm {}", service.name);
+        let left = service.confirmation_left_ms.map_or_else(String::new, |left| format!(" (for {} more)", span_ms(left)));
+        let line = format!("  A failover waits for your word{left}: failover confirm {}", service.name);
         let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Bad));
     }
     let postgres = service.kind == "postgres";
@@ -154,8 +155,11 @@ fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
         let _ =
             writeln!(text, "  {} of {} failed observations of the primary{class}", service.failures, service.failure_threshold);
         for failure in service.recent_failures.iter().rev().take(3) {
-            let _ = writeln!(text, "    {} {}: {}", failure.time, failure.check, said(&failure.cause, &failure.message));
+            let _ = writeln!(text, "    {} {}: {}", moment(&failure.time), failure.check, said(&failure.cause, &failure.message));
         }
+    }
+    for line in &service.evidence {
+        let _ = writeln!(text, "    evidence: {}", printable(line));
     }
     if postgres {
         one_forecast(text, service, terminal);
@@ -177,13 +181,14 @@ fn servers(service: &ServiceStatus, terminal: Terminal) -> String {
             "unhealthy" => Paint::Bad,
             _ => Paint::Doubtful,
         };
-        let fenced = if server.fenced { ", fenced" } else { "" };
-        let mut row = vec![
-            Cell::new(&server.name),
-            Cell::new(format!("{}{fenced}", server.role)),
-            Cell::painted(&server.health, health),
-            Cell::new(last_check(server)),
-        ];
+        let mut role = server.role.clone();
+        for (flag, word) in [(server.deposed, ", deposed"), (server.fenced, ", fenced"), (server.synchronous, ", sync")] {
+            if flag {
+                role.push_str(word);
+            }
+        }
+        let mut row =
+            vec![Cell::new(&server.name), Cell::new(role), Cell::painted(&server.health, health), Cell::new(last_check(server))];
         if postgres {
             row.extend(replication(server).map(Cell::new));
         }
@@ -223,6 +228,12 @@ fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) 
     let paint = if service.forecast.would_fail_over { Paint::Good } else { Paint::Bad };
     let _ = writeln!(text, "  {}", terminal.stdout(&forecast(service), paint));
     if service.forecast.would_fail_over {
+        for server in &service.servers {
+            if let Some(reason) = &server.not_promotable {
+                let line = format!("    {} could not be promoted: {}", server.name, printable(&reason.message));
+                let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
+            }
+        }
         return;
     }
     for reason in &service.forecast.reasons {
@@ -269,7 +280,7 @@ fn one_failover(text: &mut String, failover: &FailoverStatus, terminal: Terminal
         text,
         "  Last failover: generation {}, {}, {from} -> {to}, {}",
         failover.generation,
-        failover.started,
+        moment(&failover.started),
         terminal.stdout(&failover.outcome, paint)
     );
     if let Some(total) = failover.total_ms {
@@ -288,15 +299,31 @@ fn one_failover(text: &mut String, failover: &FailoverStatus, terminal: Terminal
         }
         None => text.push_str(", loss not known\n"),
     }
+    if !failover.reason.is_empty() {
+        let _ = writeln!(text, "    {}", terminal.stdout(&printable(&failover.reason), paint));
+    }
     if !failover.phases.is_empty() {
         let phases: Vec<String> = failover.phases.iter().map(|phase| format!("{} {}", phase.name, span(phase.took_ms))).collect();
         let _ = writeln!(text, "    {}", phases.join(", "));
     }
     for step in failover.steps.iter().filter(|step| step.outcome != "ok") {
-        let _ = writeln!(text, "    {} {}: {} {}", step.name, step.target, step.outcome, printable(&step.message));
+        let line = format!("    step {} {}: {}, {}", step.name, step.target, step.outcome, printable(&step.message));
+        let _ = writeln!(text, "{}", line.trim_end_matches([',', ' ']));
+    }
+    if let Some(proof) = &failover.fence_proof {
+        let _ = writeln!(text, "    fence: {}", printable(proof));
     }
     for line in &failover.evidence {
-        let _ = writeln!(text, "    because {}", printable(line));
+        let _ = writeln!(text, "    evidence: {}", printable(line));
+    }
+    for line in &failover.warnings {
+        let _ = writeln!(text, "    {}", terminal.stdout(&format!("warning: {}", printable(line)), Paint::Doubtful));
+    }
+    if let Some(why) = &failover.undone {
+        let _ = writeln!(text, "    undone: {}", printable(why));
+    }
+    for line in &failover.not_undone {
+        let _ = writeln!(text, "    {}", terminal.stdout(&format!("could not be undone: {}", printable(line)), Paint::Bad));
     }
 }
 
@@ -459,6 +486,11 @@ mod tests {
                 message: "a process is in state D".into(),
             }],
             evidence: vec!["the kept session was closed".into()],
+            reason: "the fence could not be proven".into(),
+            fence_proof: Some("two processes are left".into()),
+            warnings: vec!["the route was out of reach".into()],
+            undone: Some("the fence failed".into()),
+            not_undone: vec!["haproxy lb1: connection refused".into()],
             ..FailoverStatus::default()
         });
         service.readiness = vec![ReadinessStatus {
@@ -484,16 +516,21 @@ mod tests {
               db2     standby          healthy    none yet                    3         0/5000100  72 B, streaming
               db1/postgres: down, refused: 127.0.0.1:5432: connection\u{1b}[2J refused
               2 of 3 failed observations of the primary; the evidence says: dead
-                2026-01-02T03:04:05.000006Z db1/postgres: refused: 127.0.0.1:5432: connection refused
+                2026-01-02T03:04:05.000Z db1/postgres: refused: 127.0.0.1:5432: connection refused
               If the primary died now: it would NOT fail over
                 paused: paused by an operator
                   remedy: failover resume orders
                 not_warmed_up: not every check has answered
               Cooldown: 4 min left
-              Last failover: generation 2, 2026-01-02T03:04:05.000006Z, db1 -> nobody yet, manual_intervention in 10.4 s, dead, fence level 1, loss not known
+              Last failover: generation 2, 2026-01-02T03:04:05.000Z, db1 -> nobody yet, manual_intervention in 10.4 s, dead, fence level 1, loss not known
+                the fence could not be proven
                 detect 4.0 ms, confirm 81 ms
-                fence db1: failed a process is in state D
-                because the kept session was closed
+                step fence db1: failed, a process is in state D
+                fence: two processes are left
+                evidence: the kept session was closed
+                warning: the route was out of reach
+                undone: the fence failed
+                could not be undone: haproxy lb1: connection refused
               Readiness:
                 warning db2: wal_receiver_timeout is 60 s
                   remedy: set it to 5 s

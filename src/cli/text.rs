@@ -32,6 +32,14 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
+/// A time stamp with exactly three decimals, so that a column of them is even.
+pub fn moment(time: &str) -> String {
+    let Some(whole) = time.strip_suffix('Z') else { return time.to_owned() };
+    let (seconds, fraction) = whole.split_once('.').unwrap_or((whole, ""));
+    let thousandths: String = fraction.chars().chain("000".chars()).take(3).collect();
+    format!("{seconds}.{thousandths}Z")
+}
+
 /// `1 server`, `2 servers`.
 pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
@@ -51,6 +59,18 @@ mod tests {
         let shown: Vec<String> =
             [0.04, 9.94, 12.3, 999.4, 1_500.0, 61_000.0, 7_380_000.0, 90_000_000.0].iter().map(|ms| span(*ms)).collect();
         assert_eq!(shown, ["0.0 ms", "9.9 ms", "12 ms", "999 ms", "1.5 s", "1 min", "2 h 3 min", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn moments_are_equally_long() {
+        for (time, shown) in [
+            ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000Z"),
+            ("2026-01-02T03:04:05.12Z", "2026-01-02T03:04:05.120Z"),
+            ("2026-01-02T03:04:05.123456Z", "2026-01-02T03:04:05.123Z"),
+            ("no time", "no time"),
+        ] {
+            assert_eq!(moment(time), shown);
+        }
     }
 
     #[test]

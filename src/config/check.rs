@@ -112,7 +112,7 @@ impl Table for Check {
         })
     }
 
-    fn read_fields<'a>(cursor: &mut Cursor<'_, 'a>) -> Check {
+    fn read_fields(cursor: &mut Cursor<'_, '_>) -> Check {
         let name = cursor.next();
         let server = cursor.next();
         let kind: CheckKind = cursor.next();

@@ -9,7 +9,7 @@ use super::setting::{Reader, Setting, Shape, Slot};
 /// A duration as it would be written: one number and a unit where that is exact, such as `1.5s`, else `1m 30s`.
 pub(super) fn written(duration: Duration) -> String {
     let millis = duration.as_millis();
-    if duration.subsec_nanos() % 1_000_000 == 0 && (1_000..60_000).contains(&millis) && millis % 1_000 != 0 {
+    if duration.subsec_nanos().is_multiple_of(1_000_000) && (1_000..60_000).contains(&millis) && !millis.is_multiple_of(1_000) {
         return format!("{}.{}s", millis / 1_000, format!("{:03}", millis % 1_000).trim_end_matches('0'));
     }
     humantime::format_duration(duration).to_string().replace(' ', "")

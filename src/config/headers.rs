@@ -42,16 +42,16 @@ impl Setting for Headers {
         Headers::default()
     }
 
-    fn read<'a>(slot: Slot<'a>, _rule: Rule, reader: &mut Reader<'a>) -> Headers {
+    fn read<'a>(mut slot: Slot<'a>, _rule: Rule, reader: &mut Reader<'a>) -> Headers {
+        slot.secret = true;
         let Some(pairs) = slot.node().table() else {
-            reader.mistyped(&slot, "a table of headers");
+            reader.wrong(&slot, "this must be a table", "write { Name = \"value\" }");
             return Headers::default();
         };
         let names: Vec<String> = pairs.iter().map(|(name, _)| name.clone()).collect();
         let mut headers = BTreeMap::new();
         for name in names {
-            let Some(mut value) = slot.key(&name) else { continue };
-            value.secret = true;
+            let Some(value) = slot.key(&name) else { continue };
             let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
             if name.is_empty() || !name.bytes().all(token) {
                 reader.wrong(&value, "this is no name of a header", "use letters, digits and '-'");

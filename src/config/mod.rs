@@ -13,9 +13,12 @@ mod node;
 mod pgpass;
 mod preset;
 mod problem;
+mod reference;
+mod render;
 mod resolve;
 mod rule;
 mod scalar;
+mod schema;
 pub mod secret;
 mod secret_source;
 mod setting;
@@ -23,6 +26,7 @@ mod size;
 mod surroundings;
 mod syntax;
 mod unknown;
+mod validate;
 mod word;
 
 use std::borrow::Cow;
@@ -135,10 +139,14 @@ impl Config {
             errors.errors[0].line = Some(line);
             named(errors)
         })?;
+        let braced = text.trim_start_matches('\u{feff}').trim_start().starts_with('{');
         let is_json = match path.extension().and_then(|extension| extension.to_str()) {
             Some("json") => true,
+            Some("toml") if braced => {
+                return Err(named(one_error("this is JSON in a file named .toml".to_owned(), "name the file .json")));
+            }
             Some("toml") => false,
-            _ => text.trim_start_matches('\u{feff}').trim_start().starts_with('{'),
+            _ => braced,
         };
         let tree = if is_json { syntax::json(&text) } else { syntax::toml(&text) };
         Config::build(tree, surroundings, Some(content.mode)).map_err(named)
@@ -153,14 +161,20 @@ impl Config {
             Ok(tree) => tree,
             Err(errors) => return Err(ConfigErrors { file: None, errors, warnings: Vec::new() }),
         };
-        let mut reader = Reader::new(surroundings, preset::layer(&tree));
+        let mut reader = Reader::new(surroundings, &tree, preset::layer(&tree));
         let at = Pointer::root();
         let layer = Layer { node: Cow::Borrowed(&tree), at: at.clone(), written: true };
         let slot = Slot { at, layers: vec![layer], home: tree.place, secret: false, required: true };
         let mut root = Root::read(slot, Rule::Any, &mut reader);
         resolve::resolve(&mut root, &mut reader);
-        let Reader { errors, warnings, .. } = reader;
-        let _ = mode;
+        validate::validate(&root, &mut reader);
+        if let Some(mode) = mode {
+            validate::literals_in_file(mode, &mut reader);
+        }
+        let Reader { mut errors, mut warnings, .. } = reader;
+        for problems in [&mut errors, &mut warnings] {
+            problems.sort_by_key(|problem| (problem.line, problem.column));
+        }
         if errors.is_empty() { Ok(Config { root, warnings }) } else { Err(ConfigErrors { file: None, errors, warnings }) }
     }
 
@@ -168,6 +182,31 @@ impl Config {
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
+    }
+
+    /// The configuration in force as TOML: every default filled in, secrets masked or named by where they are found. Apart from
+    /// masked secrets it can be read again and says the same.
+    #[must_use]
+    pub fn effective_toml(&self) -> String {
+        render::toml(&setting::write_table(&self.root))
+    }
+
+    /// As [`effective_toml`](Config::effective_toml), as JSON.
+    #[must_use]
+    pub fn effective_json(&self) -> String {
+        render::json(&setting::write_table(&self.root))
+    }
+
+    /// The JSON Schema of the configuration (draft 2020-12), as text. Committed as `docs/failover.schema.json`.
+    #[must_use]
+    pub fn json_schema() -> String {
+        render::json(&schema::schema())
+    }
+
+    /// The reference of the configuration as Markdown. Committed as `docs/CONFIG.md`.
+    #[must_use]
+    pub fn reference() -> String {
+        reference::markdown()
     }
 
     /// The UNIX socket on which the daemon takes commands.

@@ -18,7 +18,7 @@ use crate::core::model::{OnLoss, OnNoSyncStandby, Policy, Role, ServiceKind};
 use crate::core::sample::FenceLevel;
 
 settings! {
-    /// The whole configuration, as it was written; [`Config`](super::Config) wraps it once it is known to be valid.
+    /// The whole configuration.
     pub struct Root {
         /// The version of this format. Always 1.
         version: u32 = Required, Rule::Range(1, 1);

@@ -1,5 +1,7 @@
 //! The configuration as a tree of untyped values that remember their place in the text.
 
+use std::fmt::Write;
+
 /// A place in the text, both from 1, the column in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -64,7 +66,7 @@ impl Node {
             Value::Date(text) => text.clone(),
             Value::Text(text) if text.chars().count() > LONGEST => {
                 let head: String = text.chars().take(LONGEST).collect();
-                format!("{}...", quoted(&head).trim_end_matches('"'))
+                quoted(&format!("{head}..."))
             }
             Value::Text(text) => quoted(text),
             Value::List(items) if items.is_empty() => "[]".to_owned(),
@@ -88,7 +90,7 @@ pub(super) fn quoted(text: &str) -> String {
             control if control.is_control() => {
                 let mut units = [0; 2];
                 for unit in control.encode_utf16(&mut units) {
-                    out.push_str(&format!("\\u{unit:04x}"));
+                    let _ = write!(out, "\\u{unit:04x}");
                 }
             }
             other => out.push(other),

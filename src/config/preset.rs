@@ -11,7 +11,7 @@ pub(super) fn layer(document: &Node) -> Option<Node> {
 }
 
 /// The contract's `interval` and `timeout`, and everything that must not be shorter than they are.
-fn original() -> Node {
+pub(super) fn original() -> Node {
     let table = |pairs: &[(&str, &str)]| {
         Node::from(pairs.iter().map(|(key, text)| ((*key).to_owned(), Node::from(*text))).collect::<Vec<_>>())
     };

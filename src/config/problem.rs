@@ -24,9 +24,23 @@ impl Pointer {
         Pointer(format!("{}/{index}", self.0))
     }
 
-    /// The pointer as text; the whole document is `/`.
+    /// This pointer, and those of everything it lies in, up to the whole document.
+    pub(super) fn with_ancestors(&self) -> impl Iterator<Item = Pointer> {
+        std::iter::successors(Some(self.clone()), |at| at.0.rfind('/').map(|end| Pointer(at.0[..end].to_owned())))
+    }
+
+    /// The keys and indexes on the way down.
+    pub(super) fn steps(&self) -> impl Iterator<Item = String> {
+        self.0.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~"))
+    }
+
+    /// The pointer as text; the whole document is `/`. Control characters, which a key may hold, are escaped.
     pub(super) fn text(&self) -> String {
-        if self.0.is_empty() { "/".to_owned() } else { self.0.clone() }
+        if self.0.is_empty() {
+            return "/".to_owned();
+        }
+        let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+        self.0.chars().map(escape).collect()
     }
 }
 

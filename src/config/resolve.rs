@@ -106,7 +106,7 @@ fn find_password(server: &mut Server, at: &Pointer, reader: &mut Reader<'_>) {
     };
     match found {
         Ok(text) => password.secret = Secret::new(text),
-        Err((reason, remedy)) => reader.contradiction(&at, reason, remedy),
+        Err((reason, remedy)) => reader.contradiction(&[at], reason, remedy),
     }
 }
 

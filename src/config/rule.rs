@@ -110,10 +110,11 @@ fn host(text: &str) -> Result<(), Objection> {
     if text.starts_with('/') || is_host_name(text) {
         return Ok(());
     }
-    if let Some((name, port)) = text.rsplit_once(':') {
-        if is_host_name(name) && port.parse::<u16>().is_ok() {
-            return object("the port has its own key", format!("write host = \"{name}\" and port = {port}"));
-        }
+    if let Some((name, port)) = text.rsplit_once(':')
+        && is_host_name(name)
+        && port.parse::<u16>().is_ok()
+    {
+        return object("the port has its own key", format!("write host = \"{name}\" and port = {port}"));
     }
     object("this is no host name or address", "write a name, an IPv4 or IPv6 address, or the folder of a UNIX socket")
 }

@@ -20,7 +20,7 @@ impl Setting for bool {
         if let Value::Bool(flag) = slot.node().value {
             return flag;
         }
-        reader.mistyped(&slot, "true or false");
+        reader.wrong(&slot, "this must be true or false", "write true or false, without quotes");
         false
     }
 
@@ -100,7 +100,7 @@ impl Setting for String {
 
     fn read<'a>(mut slot: Slot<'a>, rule: Rule, reader: &mut Reader<'a>) -> String {
         let Some(text) = slot.node().text().map(str::to_owned) else {
-            reader.mistyped(&slot, "a text in quotes");
+            reader.wrong(&slot, "this must be a text", "write it in quotes");
             return String::new();
         };
         if let Err((reason, remedy)) = rule.check_text(&text) {
@@ -127,7 +127,7 @@ impl Setting for PathBuf {
 
     fn read<'a>(slot: Slot<'a>, _rule: Rule, reader: &mut Reader<'a>) -> PathBuf {
         let Some(text) = slot.node().text().map(str::to_owned) else {
-            reader.mistyped(&slot, "a path in quotes");
+            reader.wrong(&slot, "this must be a path", "write it in quotes");
             return PathBuf::new();
         };
         match local_path(&text, reader) {
@@ -159,6 +159,9 @@ pub(super) fn local_path(text: &str, reader: &Reader<'_>) -> Result<PathBuf, (St
     Ok(PathBuf::from(text))
 }
 
+/// The longest list.
+const MOST_ITEMS: usize = 1000;
+
 impl<T: Setting> Setting for Vec<T> {
     fn shape(rule: Rule) -> Shape {
         Shape::List(Box::new(T::shape(item_rule(rule))), rule)
@@ -170,12 +173,20 @@ impl<T: Setting> Setting for Vec<T> {
 
     fn read<'a>(slot: Slot<'a>, rule: Rule, reader: &mut Reader<'a>) -> Vec<T> {
         let Some(items) = slot.items() else {
-            reader.mistyped(&slot, "a list");
+            let remedy = match rule {
+                Rule::Argv => "write the program and each argument as an item: [\"/usr/bin/program\", \"argument\"]",
+                _ => "write it in brackets: [ ... ]",
+            };
+            reader.wrong(&slot, "this must be a list", remedy);
             return Vec::new();
         };
         if items.is_empty() {
             let remedy = if rule == Rule::Argv { "write the program and its arguments" } else { "write at least one item" };
             reader.wrong(&slot, "this list is empty", remedy);
+        }
+        if items.len() > MOST_ITEMS {
+            reader.wrong(&slot, format!("this list has more than {MOST_ITEMS} items"), "shorten it");
+            return Vec::new();
         }
         if rule == Rule::Argv
             && let Some(first) = items.first()
@@ -220,7 +231,7 @@ impl<T: Setting> Setting for BTreeMap<String, T> {
 
     fn read<'a>(slot: Slot<'a>, rule: Rule, reader: &mut Reader<'a>) -> BTreeMap<String, T> {
         let Some(pairs) = slot.node().table() else {
-            reader.mistyped(&slot, "a table");
+            reader.wrong(&slot, "this must be a table", "write { name = \"value\" }");
             return BTreeMap::new();
         };
         let keys: Vec<String> = pairs.iter().map(|(key, _)| key.clone()).collect();

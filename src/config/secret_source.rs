@@ -43,7 +43,7 @@ pub(super) fn read_secret(mut slot: Slot<'_>, reader: &mut Reader<'_>) -> Option
         Value::Text(text) => {
             let secret = Secret::new(text.clone());
             if let Err(reason) = usable(text) {
-                reader.wrong(&slot, reason, FORMS);
+                reader.wrong(&slot, format!("this secret cannot be used: {reason}"), FORMS);
                 return None;
             }
             if text == MASK {

@@ -41,7 +41,7 @@ pub(super) trait Table: Setting {
         None
     }
     /// Reads every field.
-    fn read_fields<'a>(cursor: &mut Cursor<'_, 'a>) -> Self;
+    fn read_fields(cursor: &mut Cursor<'_, '_>) -> Self;
     /// Appends every field in force.
     fn write_fields(&self, out: &mut Vec<(String, Node)>);
 }
@@ -203,6 +203,8 @@ pub(super) struct Source {
 /// Collects what is found while the tree is read.
 pub(super) struct Reader<'a> {
     pub(super) surroundings: &'a dyn Surroundings,
+    /// The whole document, for the places of what is missing.
+    document: &'a Node,
     pub(super) errors: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     /// Values that are already known to be wrong: no second complaint about them.
@@ -214,10 +216,14 @@ pub(super) struct Reader<'a> {
     preset: Option<Layer<'a>>,
 }
 
+/// The most errors, and the most warnings, that are kept.
+const MOST_PROBLEMS: usize = 200;
+
 impl<'a> Reader<'a> {
-    pub(super) fn new(surroundings: &'a dyn Surroundings, preset: Option<Node>) -> Reader<'a> {
+    pub(super) fn new(surroundings: &'a dyn Surroundings, document: &'a Node, preset: Option<Node>) -> Reader<'a> {
         Reader {
             surroundings,
+            document,
             errors: Vec::new(),
             warnings: Vec::new(),
             bad: BTreeSet::new(),
@@ -248,31 +254,55 @@ impl<'a> Reader<'a> {
 
     /// An error, unless the same one is already there: what is inherited is read more than once.
     pub(super) fn error(&mut self, problem: Problem) {
-        if !self.errors.contains(&problem) {
+        if !self.full() && !self.errors.contains(&problem) {
             self.errors.push(problem);
         }
     }
 
+    /// So many errors were found that further ones are not kept.
+    pub(super) fn full(&self) -> bool {
+        self.errors.len() >= MOST_PROBLEMS
+    }
+
     /// A warning, unless the same one is already there.
     pub(super) fn warning(&mut self, problem: Problem) {
-        if !self.warnings.contains(&problem) {
+        if self.warnings.len() < MOST_PROBLEMS && !self.warnings.contains(&problem) {
             self.warnings.push(problem);
         }
     }
 
-    /// An error that only several values together make, reported at the value `at`. Silent where that one, or one above it,
-    /// is known to be wrong already: one mistake, one message.
-    pub(super) fn contradiction(&mut self, at: &Pointer, reason: impl Into<String>, remedy: impl Into<String>) {
-        if !self.bad.contains(at) {
+    /// Neither this value nor a table around it is known to be wrong.
+    pub(super) fn sound(&self, at: &Pointer) -> bool {
+        at.with_ancestors().all(|at| !self.bad.contains(&at))
+    }
+
+    /// This value was written, not put there as a default.
+    pub(super) fn written(&self, at: &Pointer) -> bool {
+        self.sources.get(at).is_some_and(|source| source.written)
+    }
+
+    /// An error that only several values together make. It is told at the first of them that was written. Silent where one of
+    /// them is known to be wrong already: one mistake, one message.
+    pub(super) fn contradiction(&mut self, at: &[Pointer], reason: impl Into<String>, remedy: impl Into<String>) {
+        if !self.full() && at.iter().all(|at| self.sound(at)) {
             let problem = self.about(at, reason, remedy);
             self.error(problem);
         }
     }
 
+    /// As [`contradiction`](Reader::contradiction), but the engine could live with it.
+    pub(super) fn caution(&mut self, at: &[Pointer], reason: impl Into<String>, remedy: impl Into<String>) {
+        if at.iter().all(|at| self.sound(at)) {
+            let problem = self.about(at, reason, remedy);
+            self.warning(problem);
+        }
+    }
+
     /// A problem at a value that was read, told at the place where it was written.
-    pub(super) fn about(&self, at: &Pointer, reason: impl Into<String>, remedy: impl Into<String>) -> Problem {
+    fn about(&self, at: &[Pointer], reason: impl Into<String>, remedy: impl Into<String>) -> Problem {
+        let at = at.iter().find(|at| self.written(at)).unwrap_or(&at[0]);
         let source = self.sources.get(at);
-        let place = source.and_then(|source| source.place);
+        let place = source.and_then(|source| source.place).or_else(|| self.place_near(at));
         let default = |source: &Source| if source.written { "" } else { " (default)" };
         Problem {
             path: source.filter(|source| source.written).map_or_else(|| at.text(), |source| source.at.text()),
@@ -284,9 +314,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A value of the wrong type.
-    pub(super) fn mistyped(&mut self, slot: &Slot<'_>, expected: &str) {
-        self.wrong(slot, format!("this must be {expected}"), format!("write {expected}"));
+    /// The place of a value, or of the nearest one around it.
+    fn place_near(&self, at: &Pointer) -> Option<Place> {
+        let mut node = self.document;
+        let mut place = node.place;
+        for step in at.steps() {
+            let inner = match &node.value {
+                Value::List(items) => step.parse::<usize>().ok().and_then(|index| items.get(index)),
+                _ => node.get(&step),
+            };
+            let Some(inner) = inner else { break };
+            node = inner;
+            place = node.place.or(place);
+        }
+        place
     }
 
     /// A value that has no default was not written.
@@ -345,7 +386,7 @@ impl<'a> Cursor<'_, 'a> {
         let required = matches!(field.origin, Origin::Required);
         let slot = Slot { at, layers, home, secret: false, required };
         if let Some(nearest) = slot.layers.first() {
-            let plain = !matches!((field.shape)(field.rule), Shape::Secret | Shape::Map(_) | Shape::Table(_) | Shape::Either(_));
+            let plain = !matches!((field.shape)(field.rule), Shape::Secret | Shape::Map(_) | Shape::List(..) | Shape::Table(_));
             let source = Source {
                 at: nearest.at.clone(),
                 place: nearest.node.place,
@@ -354,17 +395,7 @@ impl<'a> Cursor<'_, 'a> {
             };
             self.reader.sources.insert(slot.at.clone(), source);
         }
-        if slot.layers.is_empty() {
-            T::absent(&slot, field.rule, self.reader)
-        } else {
-            let before = self.reader.errors.len();
-            let at = slot.at.clone();
-            let value = T::read(slot, field.rule, self.reader);
-            if self.reader.errors.len() > before {
-                self.reader.bad.insert(at);
-            }
-            value
-        }
+        if slot.layers.is_empty() { T::absent(&slot, field.rule, self.reader) } else { T::read(slot, field.rule, self.reader) }
     }
 
     /// The fields of a variant, which stand among those that all variants have.
@@ -381,29 +412,30 @@ impl<'a> Cursor<'_, 'a> {
 
 /// Reads a table; what every [`Table`]'s `read` does.
 pub(super) fn read_table<'a, T: Table>(mut slot: Slot<'a>, reader: &mut Reader<'a>) -> T {
-    if slot.layers[0].node.table().is_none() {
-        let what = format!("a table ({})", T::NAME);
-        reader.mistyped(&slot, &what);
-        slot.layers.clear();
+    if slot.node().table().is_none() {
+        let keys: Vec<&str> = T::fields().iter().take(3).map(|field| field.name).collect();
+        // A connection string in the place of a table may hold a password.
+        slot.secret |= slot.node().text().is_some();
+        reader.wrong(&slot, "this must be a table", format!("write a table with keys such as {}", keys.join(", ")));
         return T::blank();
     }
     slot.layers.retain(|layer| layer.node.table().is_some());
-    read_layers(slot, reader)
+    read_layers(&slot, reader)
 }
 
 /// Reads a table that nobody wrote: its defaults, and complaints about what has none.
 pub(super) fn absent_table<'a, T: Table>(slot: &Slot<'a>, reader: &mut Reader<'a>) -> T {
-    read_layers(slot.clone(), reader)
+    read_layers(slot, reader)
 }
 
-fn read_layers<'a, T: Table>(slot: Slot<'a>, reader: &mut Reader<'a>) -> T {
+fn read_layers<'a, T: Table>(slot: &Slot<'a>, reader: &mut Reader<'a>) -> T {
     let own = slot.layers.first().filter(|layer| layer.at == slot.at).cloned();
     let value = {
         let mut cursor = Cursor { slot: slot.clone(), fields: T::fields().into_iter(), reader };
         T::read_fields(&mut cursor)
     };
     if let Some(own) = own {
-        super::unknown::report::<T>(&own, &slot, reader);
+        super::unknown::report::<T>(&own, slot, reader);
     }
     value
 }
@@ -460,7 +492,7 @@ macro_rules! settings {
                 fields
             }
 
-            fn read_fields<'a>(cursor: &mut $crate::config::setting::Cursor<'_, 'a>) -> $name {
+            fn read_fields(cursor: &mut $crate::config::setting::Cursor<'_, '_>) -> $name {
                 $name {
                     $( $field: cursor.next(), )*
                     $( $flat: <$flat_type as $crate::config::setting::Table>::read_fields(cursor), )?

@@ -241,7 +241,7 @@ impl Places<'_> {
         let line = self.starts.partition_point(|start| *start <= offset).max(1);
         let start = self.starts[line - 1];
         // A line of a megabyte with a million keys would make this quadratic.
-        let column = if offset - start > 10_000 {
+        let column = if offset - start > 1_000 {
             offset - start + 1
         } else {
             self.text.get(start..offset).map_or(offset - start, |head| head.chars().count()) + 1

@@ -36,7 +36,10 @@ pub(super) fn report<T: Table>(own: &Layer<'_>, slot: &Slot<'_>, reader: &mut Re
         }
     }
     for (key, node) in own.node.table().unwrap_or_default() {
-        if known.contains(&key.as_str()) || key.starts_with("x-") {
+        if reader.full() {
+            return;
+        }
+        if known.contains(&key.as_str()) || key.starts_with("x-") || (T::NAME == "Root" && key == "$schema") {
             continue;
         }
         let kinds: Vec<String> = foreign.iter().filter(|(name, _)| name == key).map(|(_, kind)| format!("\"{kind}\"")).collect();

@@ -17,7 +17,7 @@ pub struct Reference {
     pub flush: Lsn,
     /// When that was.
     pub at: Mono,
-    /// The highest growth seen lately, in bytes per second.
+    /// How fast it grew lately, in bytes per second.
     pub growth: u64,
     /// The primary wrote nothing acknowledged after this moment (its last sign of life or the first bad sign).
     pub until: Mono,
@@ -29,15 +29,24 @@ pub struct Reference {
 pub const SAMPLE_FRESH: Span = Span::from_millis(5_000);
 
 impl Reference {
-    /// The furthest position the primary can have reached: the sample plus the growth since (rule 20).
+    /// The furthest position the primary can have reached when a standby was asked, and never later than its death: the sample
+    /// plus the growth since (rule 20). For a standby asked before the death this is its lag at that moment; asked after it,
+    /// what the death can have cost.
     #[must_use]
-    pub fn furthest(&self) -> Option<Lsn> {
-        let age = self.until.since(self.at);
-        if age > SAMPLE_FRESH {
+    pub fn furthest(&self, asked: Mono) -> Option<Lsn> {
+        if self.until.since(self.at) > SAMPLE_FRESH {
             return None;
         }
-        let growth = u128::from(self.growth) * u128::from(age.as_nanos()) / 1_000_000_000;
-        Some(Lsn(self.flush.0.saturating_add(u64::try_from(growth).unwrap_or(u64::MAX))))
+        let when = asked.min(self.until);
+        let grown = |span: Span| {
+            let bytes = u128::from(self.growth) * u128::from(span.as_nanos()) / 1_000_000_000;
+            u64::try_from(bytes).unwrap_or(u64::MAX)
+        };
+        Some(Lsn(if when >= self.at {
+            self.flush.0.saturating_add(grown(when.since(self.at)))
+        } else {
+            self.flush.0.saturating_sub(grown(self.at.since(when)))
+        }))
     }
 }
 
@@ -136,7 +145,7 @@ pub fn examine(
     if synchronous && !standing.was_synchronous && !accepts_any && waiver.accept_loss.is_none() {
         return Err(CandidateRefusal::NotSynchronous);
     }
-    let loss = reference.and_then(Reference::furthest).map(|furthest| furthest.bytes_after(own));
+    let loss = reference.and_then(|reference| reference.furthest(sample.asked)).map(|furthest| furthest.bytes_after(own));
     let holds_acknowledged = synchronous && standing.was_synchronous;
     let limit = waiver.accept_loss.unwrap_or(policy.max_lag_bytes);
     match loss {
@@ -199,7 +208,7 @@ mod tests {
 
     fn sample(receive: u64) -> Sample {
         Sample {
-            asked: Mono::ZERO,
+            asked: Mono::ZERO + Span::from_millis(1_000),
             in_recovery: true,
             system_id: 7,
             timeline: 1,
@@ -252,6 +261,16 @@ mod tests {
         let growing = Reference { growth: 10_000, ..reference() };
         assert_eq!(examined(&sample(10_000), &growing, |_| ()), Err("loss_too_high"));
         assert_eq!(examined(&sample(11_500), &growing, |_| ()), Ok(Some(500)));
+    }
+
+    #[test]
+    fn a_standby_asked_before_the_death_is_judged_by_its_lag_at_that_moment() {
+        let growing =
+            Reference { growth: 1_000_000, at: Mono::ZERO + Span::from_millis(150), flush: Lsn(160_000), ..reference() };
+        let at = |millis| Sample { asked: Mono::ZERO + Span::from_millis(millis), ..sample(10_000) };
+        assert_eq!(examined(&at(0), &growing, |_| ()), Ok(Some(0)));
+        assert_eq!(examined(&at(1), &growing, |_| ()), Ok(Some(1_000)));
+        assert_eq!(examined(&at(50), &growing, |_| ()), Err("loss_too_high"));
     }
 
     #[test]

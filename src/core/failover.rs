@@ -148,7 +148,7 @@ impl Service {
                 log.flush,
                 log.timeline,
                 now.since(log.at),
-                log.growth,
+                log.growth(),
                 if log.synchronous { ", synchronous replication" } else { "" }
             ));
         }

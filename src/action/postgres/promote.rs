@@ -43,6 +43,9 @@ const NUDGES: [(Duration, Duration); 3] = [
 ];
 /// Between two nudges of a startup process that is seen asleep although it was asked.
 const NUDGE_SLEEPER_EVERY: Duration = Duration::from_millis(20);
+/// Between two nudges while a command or pg_ctl is still at it: it may be the command that waits for the sleeper, but a reload before
+/// the request would only bring a new receiver and its end.
+const NUDGE_UNTOLD_EVERY: Duration = Duration::from_millis(500);
 /// Between two nudges of one that is seen at work.
 const NUDGE_BUSY_EVERY: Duration = Duration::from_secs(2);
 /// No single question may eat the deadline: a connection that broke silently is given up after this long.
@@ -332,6 +335,7 @@ impl Run<'_> {
                     }
                     asleep = if startup_wait.as_deref() == Some(ASLEEP) { asleep + 1 } else { 0 };
                     let due = match startup_wait.as_deref() {
+                        _ if !by_sql && self.course.said.is_none() => NUDGE_UNTOLD_EVERY,
                         _ if asleep > 1 => NUDGE_SLEEPER_EVERY,
                         // It is busy with the end of recovery, or with replay: it heard, or will look by itself.
                         Some(wait) if !wait.starts_with("Recovery") => NUDGE_BUSY_EVERY,

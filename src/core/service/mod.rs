@@ -86,12 +86,21 @@ pub struct ServerState {
 pub(in crate::core) struct LogTrack {
     pub flush: Lsn,
     pub at: Mono,
-    pub growth: u64,
+    pub rates: [u64; 5],
     pub timeline: u32,
     pub synchronous: bool,
     /// Acknowledgements a synchronous commit waits for, and the size of the set it may come from.
     pub required: u32,
     pub set: u32,
+}
+
+impl LogTrack {
+    /// Bytes per second: the median of the last second's rates, so that a jump to the next segment is not taken for data.
+    pub(in crate::core) fn growth(&self) -> u64 {
+        let mut rates = self.rates;
+        rates.sort_unstable();
+        rates[2]
+    }
 }
 
 /// Why an action outside a plan was asked for.
@@ -156,7 +165,7 @@ pub struct Service {
     pub(in crate::core) manual_reason: Option<String>,
     pub(in crate::core) errands: Vec<(ActionId, Errand, Mono)>,
     pub(in crate::core) prove_at: Option<(Mono, ServerId)>,
-    pub(in crate::core) host_asked: Option<Mono>,
+    pub(in crate::core) host_asked: Option<(Mono, bool)>,
     pub(in crate::core) route: Vec<RouteInstance>,
     pub(in crate::core) two_primaries: bool,
     pub(in crate::core) failover_age_at_start: Option<Span>,

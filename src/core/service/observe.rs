@@ -323,7 +323,8 @@ impl Service {
     pub(in crate::core) fn surveyed(&mut self, server: ServerId, readiness: Readiness, fx: &mut Effects) {
         let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
         if let Some(Ok(word)) = &readiness.ssh
-            && word.postmaster == ProcessState::Running
+            && word.postmaster != ProcessState::Gone
+            && word.shm_attached.is_some_and(|attached| attached > 0)
         {
             state.view_confirmed = true;
         }

@@ -182,18 +182,19 @@ impl Service {
 
     pub(super) fn track_log(&mut self, sample: &Sample) {
         let Some(flush) = sample.flush else { return };
-        let mut growth = 0;
+        let mut rates = [0; 5];
         if let Some(before) = self.log.filter(|log| log.timeline == sample.timeline) {
             let span = sample.asked.since(before.at).as_nanos().max(1);
             let rate = u128::from(flush.bytes_after(before.flush)) * 1_000_000_000 / u128::from(span);
-            // The peak of the last second, fading: growth comes in bursts, and a bound must not be an average.
-            growth = u64::try_from(rate).unwrap_or(u64::MAX).max(before.growth / 2);
+            rates = before.rates;
+            rates.rotate_left(1);
+            rates[4] = u64::try_from(rate).unwrap_or(u64::MAX);
         }
         let (required, set) = acknowledgements(sample);
         self.log = Some(LogTrack {
             flush,
             at: sample.asked,
-            growth,
+            rates,
             timeline: sample.timeline,
             synchronous: !sample.sync_names.trim().is_empty(),
             required,

@@ -17,7 +17,7 @@ impl Service {
             timeline: log.timeline,
             flush: log.flush,
             at: log.at,
-            growth: log.growth,
+            growth: log.growth(),
             until,
             synchronous: log.synchronous,
         })

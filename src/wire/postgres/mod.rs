@@ -502,7 +502,8 @@ impl Session {
     }
 
     fn progress_inner(&mut self) -> Result<Option<Progress>, Error> {
-        while let Some(message) = self.try_message("waiting for the answer")? {
+        let doing = if self.is_busy() { "waiting for the answer" } else { "idle" };
+        while let Some(message) = self.try_message(doing)? {
             if let Some(progress) = self.take(message)? {
                 return Ok(Some(progress));
             }

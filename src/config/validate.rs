@@ -1,0 +1,491 @@
+//! What values must be together, once each of them alone is right.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use super::check::{Check, Probe};
+use super::duration::written;
+use super::model::{PromoteMethod, Root, Server, Service, Timing};
+use super::node::quoted;
+use super::problem::Pointer;
+use super::setting::Reader;
+use super::unknown::nearest;
+use crate::core::model::{Policy, Role, ServiceKind};
+use crate::core::sample::FenceLevel;
+
+/// `sockaddr_un.sun_path`, less its final zero.
+const LONGEST_SOCKET: usize = 107;
+
+/// Looks at everything that concerns more than one value.
+pub(super) fn validate(root: &Root, reader: &mut Reader<'_>) {
+    let at = Pointer::root();
+    if let Some(socket) = &root.control_socket {
+        let place = [at.key("control_socket"), at.key("state_dir")];
+        socket_length(socket, &place, reader);
+    }
+    let services = at.key("services");
+    unique(root.services.iter().map(|service| service.name.as_str()), &services, "name", "service", reader);
+    for (index, service) in root.services.iter().enumerate() {
+        validate_service(service, &services.index(index), reader);
+    }
+    capacity(root, reader);
+}
+
+/// Secrets in a file that everybody may read.
+pub(super) fn literals_in_file(mode: u32, reader: &mut Reader<'_>) {
+    if mode & 0o004 == 0 {
+        return;
+    }
+    for (path, place) in std::mem::take(&mut reader.literals) {
+        reader.warning(super::Problem {
+            path,
+            line: place.map(|place| place.line),
+            column: place.map(|place| place.column),
+            value: Some(super::secret_source::MASK.to_owned()),
+            reason: format!("everybody on this machine can read this secret (the file's mode is {mode:04o})"),
+            remedy: "chmod 600 the file, or write { env = \"NAME\" } or { file = \"/path\" }".to_owned(),
+        });
+    }
+}
+
+fn validate_service(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
+    let servers = at.key("servers");
+    unique(service.servers.iter().map(|server| server.name.as_str()), &servers, "name", "server", reader);
+    for (index, server) in service.servers.iter().enumerate() {
+        let at = servers.index(index);
+        same_address(service, index, &servers, reader);
+        connection(server, &at, reader);
+        ssh(server, &at, reader);
+    }
+    checks(service, at, reader);
+    match service.kind {
+        ServiceKind::Postgres => {
+            roles(service, at, reader);
+            times(service, at, reader);
+            promotion(service, at, reader);
+            fence(service, at, reader);
+            route(service, at, reader);
+        }
+        ServiceKind::Application => watched_only(service, at, reader),
+    }
+    let pre_checks = at.key("pre_checks");
+    unique(service.pre_checks.iter().map(|check| check.name.as_str()), &pre_checks, "name", "pre-check", reader);
+}
+
+/// Names of one kind are there once.
+fn unique<'n>(names: impl Iterator<Item = &'n str>, list: &Pointer, key: &str, what: &str, reader: &mut Reader<'_>) {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, name) in names.enumerate().filter(|(_, name)| !name.is_empty()) {
+        if let Some(first) = seen.get(name) {
+            let reason = format!("another {what} is called \"{name}\" ({})", list.index(*first).text());
+            reader.contradiction(&[list.index(index).key(key)], reason, "choose another name");
+        } else {
+            seen.insert(name, index);
+        }
+    }
+}
+
+fn same_address(service: &Service, index: usize, servers: &Pointer, reader: &mut Reader<'_>) {
+    let server = &service.servers[index];
+    let earlier = &service.servers[..index];
+    let at = servers.index(index);
+    let neighbour = |same: &dyn Fn(&Server) -> bool| {
+        earlier.iter().position(|other| !server.host.is_empty() && other.host == server.host && same(other))
+    };
+    if let Some(other) = neighbour(&|other| other.port == server.port) {
+        let reason = format!("server \"{}\" has the same host and port", earlier[other].name);
+        let places = [at.key("host"), at.key("port"), servers.index(other).key("port")];
+        reader.contradiction(&places, reason, "write the address of the other server");
+    }
+    if let Some(other) = neighbour(&|other| server.data_dir.is_some() && other.data_dir == server.data_dir) {
+        let reason = format!("server \"{}\" on the same host has the same data directory", earlier[other].name);
+        reader.contradiction(&[at.key("data_dir")], reason, "write the data directory of this server");
+    }
+    let namesake = |other: &Server| server.replication_name.is_some() && other.replication_name == server.replication_name;
+    if let Some(other) = earlier.iter().position(namesake) {
+        let reason = format!("server \"{}\" has the same replication name", earlier[other].name);
+        let places = [at.key("replication_name"), servers.index(other).key("replication_name")];
+        reader.contradiction(&places, reason, "give each standby its own application_name");
+    }
+}
+
+fn connection(server: &Server, at: &Pointer, reader: &mut Reader<'_>) {
+    let connection = at.key("connection");
+    let (cert, key) = (connection.key("sslcert"), connection.key("sslkey"));
+    match (&server.connection.sslcert, &server.connection.sslkey) {
+        (Some(_), None) => reader.contradiction(&[cert, key], "a certificate needs its key", "add sslkey"),
+        (None, Some(_)) => reader.contradiction(&[key, cert], "a key needs its certificate", "add sslcert"),
+        _ => {}
+    }
+    if server.host.starts_with('/') {
+        let socket = Path::new(&server.host).join(format!(".s.PGSQL.{}", server.port));
+        socket_length(&socket, &[at.key("host")], reader);
+    }
+}
+
+fn ssh(server: &Server, at: &Pointer, reader: &mut Reader<'_>) {
+    if server.data_dir.as_deref().is_some_and(|dir| dir.trim_end_matches('/').is_empty()) {
+        reader.contradiction(&[at.key("data_dir")], "this is no data directory", "write the directory that holds PG_VERSION");
+    }
+    let Some(ssh) = &server.ssh else { return };
+    let place = at.key("ssh");
+    if server.data_dir.is_none() && reader.sound(&place) {
+        let reason = "the data directory is needed where SSH is used: the fence finds the server's processes by it";
+        reader.contradiction(&[at.key("data_dir")], reason, "add data_dir, or ssh = false");
+    }
+    if ssh.host.is_none() {
+        let reason = "the server's host is a folder of a UNIX socket, so SSH needs a host of its own";
+        reader.contradiction(&[place.key("host"), at.key("host")], reason, "add ssh.host, or ssh = false");
+    }
+    if ssh.host.as_deref().is_some_and(|host| host.starts_with('/')) {
+        reader.contradiction(&[place.key("host")], "SSH does not go over a UNIX socket", "write a name or an address");
+    }
+    if ssh.keys.is_empty() && ssh.password.is_none() && !ssh.agent {
+        let places = [place.key("keys"), place.key("password"), place.key("agent")];
+        let remedy = "add keys = [\"/path\"], password, or agent = true";
+        if places.iter().all(|at| reader.sound(at)) {
+            reader.contradiction(std::slice::from_ref(&place), "there is no way to log in over SSH", remedy);
+        }
+    }
+    if ssh.passphrase.is_some() && ssh.keys.is_empty() {
+        reader.caution(
+            &[place.key("passphrase"), place.key("keys")],
+            "a passphrase without keys is never used",
+            "add keys, or remove it",
+        );
+    }
+}
+
+fn checks(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
+    let (list, servers) = (at.key("checks"), at.key("servers"));
+    unique(service.checks.iter().map(|check| check.name.as_str()), &list, "name", "check", reader);
+    let names = || service.servers.iter().map(|server| server.name.as_str());
+    for (index, check) in service.checks.iter().enumerate() {
+        let at = list.index(index);
+        timing(&check.timing, &at, reader);
+        if !check.server.is_empty() && service.server(&check.server).is_none() {
+            unknown_server(&at.key("server"), &check.server, names(), reader);
+            continue;
+        }
+        if let Probe::Tcp(probe) = &check.probe {
+            if probe.host.is_none() && reader.sound(&at.key("server")) && !check.server.is_empty() {
+                let reason = "the server's host is a folder of a UNIX socket, so this check needs a host of its own";
+                reader.contradiction(&[at.key("host")], reason, "add host");
+            }
+            let server = service.server(&check.server).map(|(place, _)| place);
+            if let (ServiceKind::Application, Some(server)) = (service.kind, server)
+                && !reader.written(&at.key("port"))
+                && !reader.written(&servers.index(server).key("port"))
+            {
+                reader.contradiction(&[at.key("port")], "nothing says which port to connect to", "add port");
+            }
+        }
+    }
+    if service.kind == ServiceKind::Postgres {
+        for (index, server) in service.servers.iter().enumerate() {
+            timing(&server.check.timing, &at.key("servers").index(index).key("check"), reader);
+        }
+    }
+    if let Policy::Quorum(quorum) = service.trigger.policy {
+        let checks = service.all_checks();
+        for server in &service.servers {
+            let count = checks.iter().filter(|check| check.server == server.name).count();
+            if usize::try_from(quorum).is_ok_and(|quorum| quorum > count) && reader.sound(&list) {
+                let noun = if count == 1 { "check" } else { "checks" };
+                let reason = format!("server \"{}\" has only {count} {noun}, so this quorum is never reached", server.name);
+                reader.contradiction(&[at.key("trigger").key("policy")], reason, "lower the quorum, or add checks");
+                break;
+            }
+        }
+    }
+}
+
+fn unknown_server<'n>(at: &Pointer, name: &str, names: impl Iterator<Item = &'n str> + Clone, reader: &mut Reader<'_>) {
+    let remedy = match nearest(name, names.clone()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("use one of: {}", names.collect::<Vec<_>>().join(", ")),
+    };
+    reader.contradiction(std::slice::from_ref(at), format!("the service has no server {}", quoted(name)), remedy);
+}
+
+fn timing(timing: &Timing, at: &Pointer, reader: &mut Reader<'_>) {
+    if timing.fast_interval >= timing.interval {
+        let (fast, slow) = (written(timing.fast_interval), written(timing.interval));
+        let reason = format!("fast_interval ({fast}) is not shorter than interval ({slow})");
+        reader.contradiction(&[at.key("fast_interval"), at.key("interval")], reason, "make it shorter");
+    }
+    if timing.timeout == Duration::from_secs(1) {
+        let reason = "with a timeout of exactly 1 s every connection whose first packet is lost counts as failed: that is when it is \
+                      sent again";
+        reader.caution(&[at.key("timeout")], reason, "write \"1.5s\" or \"900ms\"");
+    }
+}
+
+fn roles(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
+    let list = at.key("servers");
+    if !(0..service.servers.len()).all(|index| reader.sound(&list.index(index).key("role"))) || service.servers.is_empty() {
+        return;
+    }
+    let of = |role: Role| service.servers.iter().enumerate().filter(move |(_, server)| server.role == role);
+    let primaries: Vec<usize> = of(Role::Primary).map(|(index, _)| index).collect();
+    match primaries[..] {
+        [] => {
+            reader.contradiction(
+                std::slice::from_ref(&list),
+                "no server has the role of the primary",
+                "give one server role = \"primary\"",
+            );
+        }
+        [_] => {}
+        [first, second, ..] => {
+            let reason = format!("server \"{}\" is the primary already", service.servers[first].name);
+            reader.contradiction(&[list.index(second).key("role")], reason, "leave one server role = \"primary\"");
+        }
+    }
+    if of(Role::Standby).next().is_none() && primaries.len() < 2 {
+        reader.contradiction(std::slice::from_ref(&list), "there is no standby", "add a server with role = \"standby\"");
+    } else if of(Role::Standby).all(|(_, server)| !server.candidate) && primaries.len() == 1 {
+        reader.caution(&[list], "no standby may be promoted", "give one standby candidate = true");
+    }
+}
+
+fn times(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
+    let trigger = at.key("trigger");
+    let hang_after = service.trigger.hang_after;
+    let own = |(index, server): (usize, &Server)| (at.key("servers").index(index).key("check"), server.check.timing.timeout);
+    let further = |(index, check): (usize, &Check)| match check.probe {
+        Probe::Postgres(_) => Some((at.key("checks").index(index), check.timing.timeout)),
+        _ => None,
+    };
+    let probes = service.servers.iter().enumerate().map(own).chain(service.checks.iter().enumerate().filter_map(further));
+    for (place, timeout) in probes {
+        if timeout >= hang_after {
+            let reason = format!("timeout ({}) is not shorter than hang_after ({})", written(timeout), written(hang_after));
+            let remedy = "shorten the timeout or lengthen trigger.hang_after, so that several probes fall into it";
+            reader.contradiction(&[place.key("timeout"), trigger.key("hang_after")], reason, remedy);
+        }
+    }
+    let ping = service.trigger.ping_interval;
+    if ping >= hang_after / 4 {
+        let reason =
+            format!("ping_interval ({}) is not shorter than a quarter of hang_after ({})", written(ping), written(hang_after));
+        let remedy = "shorten it: silence must be told from one lost answer";
+        reader.contradiction(&[trigger.key("ping_interval"), trigger.key("hang_after")], reason, remedy);
+    }
+    let steps = service.fence.timeout + service.promote.timeout;
+    if steps >= service.trigger.failover_timeout {
+        let reason = format!(
+            "fence.timeout ({}) and promote.timeout ({}) together leave nothing of failover_timeout ({})",
+            written(service.fence.timeout),
+            written(service.promote.timeout),
+            written(service.trigger.failover_timeout)
+        );
+        let places = [trigger.key("failover_timeout"), at.key("promote").key("timeout"), at.key("fence").key("timeout")];
+        reader.contradiction(&places, reason, "lengthen failover_timeout, or shorten the others");
+    }
+    let slowest = service.servers.iter().map(|server| server.check.timing.timeout).max().unwrap_or_default();
+    let needed = slowest.saturating_mul(service.trigger.failure_threshold);
+    if needed > service.trigger.failure_window {
+        let reason = format!(
+            "{} failures by timeout ({} each) do not fit into failure_window ({})",
+            service.trigger.failure_threshold,
+            written(slowest),
+            written(service.trigger.failure_window)
+        );
+        let places = [trigger.key("failure_window"), trigger.key("failure_threshold")];
+        reader.caution(&places, reason, "lengthen the window, or lower the threshold");
+    }
+}
+
+fn promotion(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
+    let promote = at.key("promote");
+    match service.promote.method {
+        PromoteMethod::PgCtl => {
+            for (index, server) in service.servers.iter().enumerate() {
+                let ssh = at.key("servers").index(index).key("ssh");
+                if server.candidate && server.ssh.is_none() && reader.sound(&ssh) {
+                    let reason = format!("pg_ctl runs over SSH, and server \"{}\" has none", server.name);
+                    reader.contradiction(&[promote.key("method")], reason, "add ssh, or write method = \"pg_promote\"");
+                }
+            }
+        }
+        PromoteMethod::Command if service.promote.command.is_empty() => {
+            let places = [promote.key("command"), promote.key("method")];
+            reader.contradiction(&places, "there is no command to promote with", "add promote.command");
+        }
+        PromoteMethod::PgPromote | PromoteMethod::Command => {}
+    }
+    if service.promote.method != PromoteMethod::Command && !service.promote.command.is_empty() {
+        let places = [promote.key("command"), promote.key("method")];
+        reader.caution(&places, "this command is not used", "write method = \"command\", or remove it");
+    }
+}
+
+fn fence(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
+    let place = at.key("fence");
+    let fence = &service.fence;
+    let by_command = !fence.command.is_empty();
+    if by_command && fence.command_timeout > fence.timeout {
+        let reason = format!(
+            "command_timeout ({}) is longer than the timeout of the whole fence ({})",
+            written(fence.command_timeout),
+            written(fence.timeout)
+        );
+        reader.contradiction(
+            &[place.key("command_timeout"), place.key("timeout")],
+            reason,
+            "shorten it, or lengthen fence.timeout",
+        );
+    }
+    let require = [place.key("require")];
+    let routed = !service.route.haproxy.is_empty();
+    match fence.require {
+        FenceLevel::None => {
+            let reason = "without a fence the old primary may go on taking writes beside the new one";
+            reader.caution(&require, reason, "write require = 3");
+        }
+        FenceLevel::TrafficRemoved if !routed && !by_command => {
+            reader.caution(
+                &require,
+                "level 1 cannot be reached: there is no managed route",
+                "add route.haproxy or fence.command",
+            );
+        }
+        FenceLevel::ProvenStopped if !by_command => {
+            for (index, server) in service.servers.iter().enumerate().filter(|(_, server)| server.ssh.is_none()) {
+                let level = fence.require.number();
+                let reason = format!(
+                    "level {level} cannot be proven of server \"{}\": it has no ssh, and there is no command",
+                    server.name
+                );
+                let remedy = "add ssh or fence.command; until then its death ends in manual_intervention";
+                let ssh = at.key("servers").index(index).key("ssh");
+                reader.caution(&[place.key("require"), ssh], reason, remedy);
+            }
+        }
+        FenceLevel::PowerOff if !by_command => {
+            let remedy = "add fence.command; until then every death ends in manual_intervention";
+            reader.caution(&require, "level 4 cannot be reached without a command", remedy);
+        }
+        _ => {}
+    }
+}
+
+fn route(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
+    let place = at.key("route");
+    let list = place.key("haproxy");
+    if service.route.exclusive && service.route.haproxy.is_empty() {
+        let reason = "no route is managed, so it cannot be the only one";
+        reader.contradiction(&[place.key("exclusive"), list.clone()], reason, "add route.haproxy, or remove exclusive");
+    }
+    unique(service.route.haproxy.iter().map(|haproxy| haproxy.name.as_str()), &list, "name", "HAProxy instance", reader);
+    for (index, haproxy) in service.route.haproxy.iter().enumerate() {
+        let at = list.index(index);
+        let (socket, address) = (at.key("socket"), at.key("address"));
+        match (&haproxy.socket, &haproxy.address) {
+            (Some(_), Some(_)) => {
+                reader.contradiction(&[address, socket], "an instance has one admin socket", "remove socket or address");
+            }
+            (None, None) if reader.sound(&socket) && reader.sound(&address) => {
+                reader.contradiction(
+                    std::slice::from_ref(&at),
+                    "nothing says where its admin socket is",
+                    "add socket = \"/path\" or address = \"host:port\"",
+                );
+            }
+            (Some(path), None) => socket_length(path, &[socket], reader),
+            _ => {}
+        }
+        let twin = service.route.haproxy[..index].iter().find(|other| {
+            (other.socket.is_some(), other.address.is_some()) != (false, false)
+                && (&other.socket, &other.address, &other.backend) == (&haproxy.socket, &haproxy.address, &haproxy.backend)
+        });
+        if let Some(twin) = twin {
+            let reason = format!("instance \"{}\" is the same backend of the same process", twin.name);
+            reader.contradiction(std::slice::from_ref(&at), reason, "remove one of them, or correct its socket");
+        }
+        let map = at.key("servers");
+        let mut used: BTreeMap<&str, &str> = BTreeMap::new();
+        for (ours, theirs) in &haproxy.servers {
+            let at = map.key(ours);
+            if service.server(ours).is_none() {
+                unknown_server(&at, ours, service.servers.iter().map(|server| server.name.as_str()), reader);
+            }
+            if let Some(other) = used.insert(theirs, ours).filter(|_| !theirs.is_empty()) {
+                let reason = format!("{} in HAProxy already stands for our server {}", quoted(theirs), quoted(other));
+                reader.contradiction(&[at, map.clone()], reason, "write the name of this server in the backend");
+            }
+        }
+    }
+    if !service.route.haproxy.is_empty() && service.route.verify.is_empty() {
+        let reason = "without an address of the route nobody can verify that the traffic arrives";
+        reader.caution(&[place.key("verify"), place], reason, "add route.verify = [\"HOST:PORT\"]");
+    }
+}
+
+/// An application is watched, and nothing else.
+fn watched_only(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
+    let list = at.key("checks");
+    for (index, server) in service.servers.iter().enumerate() {
+        if !server.name.is_empty() && service.checks.iter().all(|check| check.server != server.name) && reader.sound(&list) {
+            let reason = format!("nothing watches server \"{}\": an application has no implicit check", server.name);
+            reader.contradiction(&[at.key("servers").index(index)], reason, "add a check of it");
+        }
+    }
+    for key in ["promote", "data", "fence", "route", "pre_checks"] {
+        let place = at.key(key);
+        if reader.written(&place) {
+            reader.caution(&[place], "this has no effect: an application is watched, not failed over", "remove it");
+        }
+    }
+}
+
+fn socket_length(path: &Path, at: &[Pointer], reader: &mut Reader<'_>) {
+    let length = path.as_os_str().len();
+    if length > LONGEST_SOCKET {
+        let reason =
+            format!("the path of the UNIX socket would be {length} bytes long, and {LONGEST_SOCKET} is the most there can be");
+        reader.contradiction(at, reason, "write a shorter path");
+    }
+}
+
+/// Whether the checks still run on time while a tenth of the servers, at least one, does not answer at all.
+fn capacity(root: &Root, reader: &mut Reader<'_>) {
+    /// What a check of a healthy server may take.
+    const HEALTHY: f64 = 0.02;
+    let mut targets: Vec<(f64, f64)> = Vec::new();
+    let mut count = 0;
+    for service in &root.services {
+        let checks = service.all_checks();
+        count += checks.len();
+        for server in &service.servers {
+            let of_server = checks.iter().filter(|check| check.server == server.name);
+            let busy = of_server.fold((0.0, 0.0), |(hung, well), check| {
+                let interval = check.timing.interval.as_secs_f64().max(0.001);
+                // Single-flight: a hung check holds one worker at most.
+                (hung + (check.timing.timeout.as_secs_f64() / interval).min(1.0), well + (HEALTHY / interval).min(1.0))
+            });
+            targets.push(busy);
+        }
+    }
+    targets.sort_by(|left, right| right.0.total_cmp(&left.0));
+    let hanging = targets.len().div_ceil(10);
+    let needed: f64 =
+        targets.iter().take(hanging).map(|(hung, _)| hung).chain(targets.iter().skip(hanging).map(|(_, well)| well)).sum();
+    let workers = root.engine.workers.count(count);
+    let enough = u32::try_from(workers).is_ok_and(|workers| f64::from(workers) >= needed);
+    if !enough && workers < count && reader.errors.is_empty() {
+        let noun = if hanging == 1 { "server" } else { "servers" };
+        let reason = format!(
+            "with {hanging} hanging {noun} the checks would keep {:.0} workers busy, and there are {workers}",
+            needed.ceil()
+        );
+        let at = Pointer::root().key("engine").key("workers");
+        reader.caution(
+            &[at],
+            reason,
+            format!("raise workers (at most {count} are of use), or use longer intervals or shorter timeouts"),
+        );
+    }
+}

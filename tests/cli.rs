@@ -1,0 +1,775 @@
+//! The command line as its users run it: the program itself, with configuration files, signals and a control socket. No server
+//! is needed: the ones in these configurations refuse.
+
+use std::fs::{self, Permissions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use expect_test::{Expect, expect};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+use tempfile::TempDir;
+
+/// Whatever hangs this long has failed.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// A folder with a configuration whose two servers refuse connections for as long as it lives.
+struct Place {
+    folder: TempDir,
+    _ports: [Socket; 2],
+    config: String,
+}
+
+impl Place {
+    fn new() -> Place {
+        let ports = [reserved(), reserved()];
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!(
+            r#"version = 1
+state_dir = "{folder}/state"
+control_socket = "{folder}/control.sock"
+
+[[services]]
+name = "orders"
+
+[services.connection]
+password = "tell-nobody"
+
+[services.check_defaults]
+fast_interval = "5ms"
+
+[[services.servers]]
+name = "db1"
+role = "primary"
+host = "127.0.0.1"
+port = {}
+
+[[services.servers]]
+name = "db2"
+host = "127.0.0.1"
+port = {}
+"#,
+            port(&ports[0]),
+            port(&ports[1]),
+            folder = folder.path().display(),
+        );
+        let place = Place { folder, _ports: ports, config };
+        place.write(&place.config);
+        place
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.path(), text).unwrap();
+        fs::set_permissions(self.path(), Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("failover.toml")
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("control.sock")
+    }
+
+    /// A command about this place's daemon.
+    fn ask(&self, arguments: &[&str]) -> Answer {
+        let mut command = failover(arguments);
+        command.arg("--socket").arg(self.socket());
+        answer(command)
+    }
+}
+
+/// A loopback port that is taken and refuses: bound, never listening.
+fn reserved() -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket
+}
+
+fn port(socket: &Socket) -> u16 {
+    socket.local_addr().unwrap().as_socket().unwrap().port()
+}
+
+fn program() -> &'static str {
+    env!("CARGO_BIN_EXE_failover")
+}
+
+fn failover(arguments: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command.args(arguments).env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
+    command
+}
+
+struct Answer {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
+    }
+
+    #[track_caller]
+    fn ends_with(self, code: i32) -> Answer {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+}
+
+fn answer(mut command: Command) -> Answer {
+    let output = assert_cmd::Command::from_std({
+        command.stdin(Stdio::null());
+        command
+    })
+    .timeout(WATCHDOG)
+    .output()
+    .unwrap();
+    Answer {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn run(arguments: &[&str]) -> Answer {
+    answer(failover(arguments))
+}
+
+fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + WATCHDOG;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < end, "{what}: not in time");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A running daemon; killed when dropped.
+struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts it and waits until it answers.
+    fn start(place: &Place) -> Daemon {
+        let daemon = Daemon::start_with(place, failover(&["run", place.path().to_str().unwrap()]));
+        daemon.wait_for(place);
+        daemon
+    }
+
+    fn start_with(place: &Place, mut command: Command) -> Daemon {
+        let log = place.folder.path().join("daemon.log");
+        command.stderr(fs::File::create(&log).unwrap());
+        Daemon { child: command.spawn().unwrap(), log }
+    }
+
+    fn wait_for(&self, place: &Place) {
+        until("the daemon answers", || {
+            let answer = place.ask(&["status", "--json"]);
+            assert!(answer.code == 0 || answer.code == 3, "{}{}", answer.stderr, self.log());
+            (answer.code == 0).then_some(())
+        });
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    fn logged(&self, text: &str) {
+        until(text, || self.log().contains(text).then_some(()));
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its exit code.
+    fn end(&mut self) -> i32 {
+        let status = until("the daemon ends", || self.child.try_wait().unwrap());
+        status.code().unwrap_or_else(|| panic!("{status}"))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_help_shows_examples_and_exit_codes() {
+    let help = run(&["--help"]).ends_with(0);
+    expect![[r#"
+        Automatic failover for PostgreSQL: watches a primary, decides when it is really gone, fences it,
+        promotes the standby, moves the traffic, verifies the result, and says what happened and why
+
+        Usage: failover [OPTIONS] <COMMAND>
+
+        Commands:
+          run          Run the engine in the foreground until SIGINT or SIGTERM
+          check        Run every check once and say what was found
+          validate     Say everything that is wrong with a configuration
+          status       Ask a running daemon how its services are, and what would happen if a primary died
+                       now
+          events       Show what happened in a running daemon
+          confirm      Say yes to a failover that waits for it
+          pause        Go on watching, decide nothing
+          resume       End a pause
+          reset        Leave `manual_intervention` or `failed_over`: failovers are automatic again
+          force        Fail over now, whatever the checks say
+          completions  Print the completion script of a shell
+          help         Print this message or the help of the given subcommand(s)
+
+        Options:
+              --json
+                  Write JSON for programs instead of text for people
+
+              --color <WHEN>
+                  Colours and tables
+
+                  Possible values:
+                  - auto:   On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`
+                  - always: Always
+                  - never:  Never
+          
+                  [default: auto]
+
+          -h, --help
+                  Print help (see a summary with '-h')
+
+          -V, --version
+                  Print version
+
+        Examples:
+          failover validate failover.toml     everything that is wrong with the file, at once
+          failover check failover.toml        every check once, without a daemon
+          failover run failover.toml          watch, and fail over when the primary is really gone
+          failover status                     who is primary, and what would happen if it died now
+
+        Exit codes:
+          0  done; for `check`: everything is up
+          1  `check`: something is not up
+          2  the configuration or the command line is wrong
+          3  the daemon cannot be reached
+          4  the daemon refused the command, and said why
+          5  the engine cannot start or run, or the system refused something
+    "#]].assert_eq(&help.stdout);
+    for command in ["run", "check", "validate", "status", "events", "confirm", "pause", "resume", "reset", "force", "completions"]
+    {
+        let help = run(&[command, "--help"]).ends_with(0).stdout;
+        assert!(help.contains("Examples:\n  failover "), "{help}");
+        assert!(command == "completions" || help.contains("Exit codes: 0 "), "{help}");
+        assert!(help.contains("--json"), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 120), "{help}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    for arguments in [
+        &[][..],
+        &["promote"],
+        &["run"],
+        &["validate"],
+        &["confirm"],
+        &["force", "orders", "--accept-loss", "a lot"],
+        &["status", "--socket", "/a", "--config", "/b"],
+    ] {
+        let answer = run(arguments).ends_with(2);
+        assert!(answer.stdout.is_empty() && !answer.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_shipped_completions_are_what_the_program_prints() {
+    for (shell, file) in [("bash", "failover.bash"), ("zsh", "_failover"), ("fish", "failover.fish")] {
+        let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/completions").join(file)).unwrap();
+        assert_eq!(run(&["completions", shell]).ends_with(0).stdout, shipped, "{file} is out of date: make completions");
+    }
+}
+
+#[test]
+fn a_valid_configuration() {
+    let place = Place::new();
+    let path = place.path();
+    let answer = run(&["validate", path.to_str().unwrap()]).ends_with(0);
+    assert_eq!(answer.stdout, format!("{}: valid: 1 service (orders), 2 servers\n", path.display()));
+    let json = run(&["validate", "--json", path.to_str().unwrap()]).ends_with(0).json();
+    assert_eq!((&json["valid"], &json["errors"]), (&Value::Bool(true), &Value::Array(Vec::new())));
+}
+
+/// Paths and line wrapping differ between runs and machines; the words do not.
+fn same(text: &str, place: &Place, expected: &Expect) {
+    expected.assert_eq(&text.replace(&place.folder.path().display().to_string(), "FOLDER"));
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_remedy() {
+    let place = Place::new();
+    place.write(
+        &place
+            .config
+            .replace("role = \"primary\"", "roll = \"primary\"")
+            .replace("fast_interval = \"5ms\"", "interval = \"often\""),
+    );
+    let answer = run(&["validate", place.path().to_str().unwrap()]).ends_with(2);
+    assert_eq!(answer.stdout, "");
+    same(&answer.stderr, &place, &expect![[r#"
+        error: /services/0/check_defaults/interval (line 12, column 1) = "often"
+          this is no duration
+          remedy: write a duration such as "1s", "250ms" or "1m30s"
+        error: /services/0/servers/0/roll (line 16, column 1)
+          this key is unknown
+          remedy: did you mean "role"?
+        FOLDER/failover.toml: 2 errors
+    "#]]);
+    let json = run(&["validate", "--json", place.path().to_str().unwrap()]).ends_with(2).json();
+    assert_eq!(json["valid"], false);
+    let errors = json["errors"].as_array().unwrap();
+    assert!(errors.len() >= 2, "{json}");
+    assert!(errors.iter().all(|error| ["path", "reason", "remedy"].iter().all(|key| error[key].is_string())), "{json}");
+    for command in ["run", "check"] {
+        assert_eq!(run(&[command, place.path().to_str().unwrap()]).ends_with(2).stderr, answer.stderr, "{command}");
+    }
+    let missing = run(&["validate", "/nowhere/failover.toml"]).ends_with(2);
+    assert!(missing.stderr.contains("/nowhere/failover.toml"), "{}", missing.stderr);
+}
+
+#[test]
+fn the_effective_configuration_is_one_itself_and_holds_no_secret() {
+    let place = Place::new();
+    for (arguments, name) in [(&["--json"][..], "failover.json"), (&[], "failover.toml")] {
+        let mut command = failover(&["validate", "--print-effective", place.path().to_str().unwrap()]);
+        command.args(arguments);
+        let shown = answer(command).ends_with(0).stdout;
+        assert!(!shown.contains("tell-nobody"), "{shown}");
+        assert!(shown.contains("failure_threshold") && shown.contains("3.4s"), "{shown}");
+        let other = place.folder.path().join(format!("effective-{name}"));
+        fs::write(&other, shown.replace("********", "changed")).unwrap();
+        run(&["validate", other.to_str().unwrap()]).ends_with(0);
+    }
+}
+
+#[test]
+fn the_schema_is_json() {
+    let schema = run(&["validate", "--schema"]).ends_with(0).json();
+    assert!(schema["$schema"].is_string(), "{schema}");
+    assert!(schema["properties"]["services"].is_object(), "{schema}");
+}
+
+#[test]
+fn check_says_what_is_not_up() {
+    let place = Place::new();
+    let answer = run(&["check", place.path().to_str().unwrap()]).ends_with(1);
+    assert!(answer.stdout.contains("db1/postgres  down") && answer.stdout.ends_with("2 checks, 2 not up\n"), "{}", answer.stdout);
+    let json = run(&["check", "--json", place.path().to_str().unwrap()]).ends_with(1).json();
+    assert_eq!(json["all_up"], false);
+    assert_eq!(json["checks"].as_array().unwrap().len(), 2);
+    assert_eq!(json["checks"][0]["verdict"], "down");
+    assert_eq!(json["checks"][0]["reason"], "refused");
+    assert!(!place.folder.path().join("state").exists(), "check must not touch the state directory");
+}
+
+#[test]
+fn check_ends_with_0_when_everything_is_up() {
+    let place = Place::new();
+    let config = format!(
+        r#"version = 1
+state_dir = "{}/state"
+
+[[services]]
+name = "shop"
+kind = "application"
+
+[[services.servers]]
+name = "app1"
+host = "127.0.0.1"
+
+[[services.checks]]
+name = "yes"
+server = "app1"
+kind = "exec"
+command = ["/bin/true"]
+"#,
+        place.folder.path().display()
+    );
+    place.write(&config);
+    let answer = run(&["check", place.path().to_str().unwrap()]).ends_with(0);
+    assert!(answer.stdout.ends_with("1 check, all up\n"), "{}", answer.stdout);
+    assert!(!answer.stdout.contains('\x1b'), "no colour in a pipe");
+    let coloured = run(&["check", "--color", "always", place.path().to_str().unwrap()]).ends_with(0);
+    assert!(coloured.stdout.contains("\x1b["), "{}", coloured.stdout);
+}
+
+#[test]
+fn without_a_daemon_a_command_says_where_it_looked() {
+    let place = Place::new();
+    for arguments in [&["status"][..], &["events"], &["confirm", "orders"], &["pause"], &["resume"], &["reset", "orders"]] {
+        let answer = place.ask(arguments).ends_with(3);
+        same(
+            &answer.stderr,
+            &place,
+            &expect![[r"
+                failover: cannot reach the daemon at FOLDER/control.sock: No such file or directory (os error 2)
+                  remedy: start it with `failover run CONFIG`, or say where it listens with --socket PATH or --config CONFIG
+            "]],
+        );
+    }
+}
+
+#[test]
+fn a_daemon_is_asked_and_told() {
+    let place = Place::new();
+    let mut daemon = Daemon::start(&place);
+    let mode = fs::symlink_metadata(place.socket()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "the socket is its owner's alone");
+
+    let status = place.ask(&["status", "--json"]).ends_with(0).json();
+    assert_eq!(status["engine"], "running");
+    assert_eq!(status["services"][0]["name"], "orders");
+    assert_eq!(status["services"][0]["forecast"]["would_fail_over"], false);
+    let human = place.ask(&["status", "orders"]).ends_with(0).stdout;
+    assert!(human.contains("it would NOT fail over\n    no_primary_seen: "), "{human}");
+    assert!(human.contains("remedy: start the primary"), "{human}");
+    // The same daemon, found by its configuration.
+    run(&["status", "--config", place.path().to_str().unwrap()]).ends_with(0);
+
+    let unknown = place.ask(&["status", "nothing"]).ends_with(4);
+    expect![[r#"
+        failover: there is no service "nothing"
+          remedy: the services are: orders
+    "#]]
+    .assert_eq(&unknown.stderr);
+    place.ask(&["pause", "nothing"]).ends_with(4);
+    place.ask(&["confirm", "orders"]).ends_with(4);
+    place.ask(&["force", "orders", "--to", "nobody", "--yes"]).ends_with(4);
+    let unasked = place.ask(&["force", "orders"]).ends_with(2);
+    assert!(unasked.stderr.contains("--yes"), "{}", unasked.stderr);
+
+    place.ask(&["pause", "orders"]).ends_with(0);
+    let paused = |yes: bool| {
+        until("the pause is seen", || {
+            (place.ask(&["status", "--json"]).ends_with(0).json()["services"][0]["paused"] == yes).then_some(())
+        });
+    };
+    paused(true);
+    let message = place.ask(&["resume", "--json"]).ends_with(0).json();
+    assert!(message["message"].is_string(), "{message}");
+    paused(false);
+
+    let events = place.ask(&["events", "--json"]).ends_with(0).stdout;
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events[0]["kind"], "engine_started");
+    let commands: Vec<&Value> = events.iter().filter(|event| event["kind"] == "operator_command").collect();
+    assert!(commands.len() >= 2, "{events:?}");
+    assert!(events.iter().all(|event| event["severity"] != "debug"), "single observations are only shown when asked for");
+    let since = commands[0]["seq"].as_u64().unwrap();
+    let later = place.ask(&["events", "--json", "--since", &since.to_string()]).ends_with(0).stdout;
+    assert!(later.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap() > since));
+    assert!(place.ask(&["events", "--verbose"]).ends_with(0).stdout.contains(" observed: "));
+    assert!(place.ask(&["events"]).ends_with(0).stdout.contains(" orders operator_command: "));
+
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.end(), 0, "{}", daemon.log());
+    assert!(!place.socket().exists(), "the socket goes with its daemon");
+    assert!(daemon.log().contains("engine_stopped"), "{}", daemon.log());
+    assert!(!daemon.log().contains("tell-nobody"));
+}
+
+#[test]
+fn a_follower_sees_what_happens_and_the_end() {
+    let place = Place::new();
+    let mut daemon = Daemon::start(&place);
+    let mut follower = failover(&["events", "--follow", "--json", "--socket", place.socket().to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    place.ask(&["pause"]).ends_with(0);
+    daemon.signal(Signal::INT);
+    assert_eq!(daemon.end(), 0, "{}", daemon.log());
+    let kinds: Vec<String> =
+        lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()["kind"].as_str().unwrap().to_owned()).collect();
+    assert!(kinds.contains(&"operator_command".to_owned()), "{kinds:?}");
+    assert_eq!(kinds.last().map(String::as_str), Some("engine_stopped"), "{kinds:?}");
+    assert_eq!(follower.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_reload_with_mistakes_changes_nothing_and_a_good_one_takes_effect() {
+    let place = Place::new();
+    let mut daemon = Daemon::start(&place);
+    let services = || {
+        let status = place.ask(&["status", "--json"]).ends_with(0).json();
+        let names: Vec<String> =
+            status["services"].as_array().unwrap().iter().map(|service| service["name"].as_str().unwrap().to_owned()).collect();
+        names.join(",")
+    };
+    place.write("version = 7\nservice = []\n");
+    daemon.signal(Signal::HUP);
+    daemon.logged("the configuration has errors and changes nothing");
+    assert!(daemon.log().contains("/version"), "{}", daemon.log());
+    assert!(daemon.log().contains("/service"), "every error is logged: {}", daemon.log());
+    assert_eq!(services(), "orders");
+    place.write(&place.config.replace("name = \"orders\"", "name = \"stock\""));
+    daemon.signal(Signal::HUP);
+    daemon.logged("the new configuration is in force");
+    assert_eq!(services(), "stock");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.end(), 0, "{}", daemon.log());
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let place = Place::new();
+    let manager_path = place.folder.path().join("notify.sock");
+    let manager = UnixDatagram::bind(&manager_path).unwrap();
+    manager.set_read_timeout(Some(WATCHDOG)).unwrap();
+    let expect_word = |wanted: &str| {
+        let mut buffer = [0; 4096];
+        let end = Instant::now() + WATCHDOG;
+        loop {
+            assert!(Instant::now() < end, "{wanted} was not told");
+            let count = manager.recv(&mut buffer).unwrap();
+            let word = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            if word.lines().any(|line| line.starts_with(wanted)) {
+                return word;
+            }
+        }
+    };
+    let mut command = failover(&["run", place.path().to_str().unwrap()]);
+    command.env("NOTIFY_SOCKET", &manager_path).env("WATCHDOG_USEC", "2000000");
+    let mut daemon = Daemon::start_with(&place, command);
+    expect_word("READY=1");
+    place.ask(&["status"]).ends_with(0);
+    assert!(expect_word("STATUS=orders: ").contains("would not fail over"));
+    expect_word("WATCHDOG=1");
+    daemon.signal(Signal::HUP);
+    let reloading = expect_word("RELOADING=1");
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    expect_word("READY=1");
+    daemon.signal(Signal::TERM);
+    expect_word("STOPPING=1");
+    assert_eq!(daemon.end(), 0, "{}", daemon.log());
+}
+
+#[test]
+fn one_json_object_per_line_from_the_first_event_to_the_last() {
+    let place = Place::new();
+    let mut command = failover(&["run", "--json", place.path().to_str().unwrap()]);
+    command.stdout(Stdio::piped());
+    let mut daemon = Daemon::start_with(&place, command);
+    let lines = BufReader::new(daemon.child.stdout.take().unwrap()).lines();
+    let reader = std::thread::spawn(move || {
+        lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()).collect::<Vec<Value>>()
+    });
+    daemon.wait_for(&place);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.end(), 0, "{}", daemon.log());
+    let events = reader.join().unwrap();
+    assert_eq!(events.first().unwrap()["kind"], "engine_started");
+    assert_eq!(events.last().unwrap()["kind"], "engine_stopped");
+    assert!(events.iter().any(|event| event["kind"] == "observed"));
+    assert!(events.windows(2).all(|pair| pair[0]["seq"].as_u64() < pair[1]["seq"].as_u64()));
+}
+
+#[test]
+fn a_reader_that_never_reads_stops_nothing() {
+    let place = Place::new();
+    let mut command = failover(&["run", "--json", place.path().to_str().unwrap()]);
+    command.stdout(Stdio::piped());
+    let mut daemon = Daemon::start_with(&place, command);
+    daemon.wait_for(&place);
+    // More than a pipe holds.
+    until("many events", || {
+        let status = place.ask(&["status", "--json"]).ends_with(0).json();
+        (status["events"]["published"].as_u64().unwrap() > 600).then_some(())
+    });
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.end(), 0, "{}", daemon.log());
+}
+
+#[test]
+fn clients_that_hang_or_talk_nonsense_hurt_nobody() {
+    let place = Place::new();
+    let mut daemon = Daemon::start(&place);
+    let call = || {
+        let stream = UnixStream::connect(place.socket()).unwrap();
+        stream.set_read_timeout(Some(WATCHDOG)).unwrap();
+        stream
+    };
+    let says = |bytes: &[u8]| {
+        let mut stream = call();
+        // The daemon may hang up before it has read everything.
+        let _ = stream.write_all(bytes);
+        let mut line = String::new();
+        let _ = BufReader::new(stream).read_line(&mut line);
+        line
+    };
+    // Silent, for as long as this test lives; one with half a request; one that follows and never reads.
+    let silent = call();
+    let mut half = call();
+    half.write_all(b"{\"command\":").unwrap();
+    let mut deaf = call();
+    deaf.write_all(b"{\"command\":\"events\",\"follow\":true,\"verbose\":true}\n").unwrap();
+    for nonsense in [
+        &b"hello\n"[..],
+        b"\n",
+        b"{}\n",
+        b"[1,2]\n",
+        b"\xff\xfe\x00\n",
+        b"{\"command\":\"confirm\"}\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ] {
+        assert!(says(nonsense).contains("\"bad_request\""), "{:?}", String::from_utf8_lossy(nonsense));
+    }
+    assert!(says(&vec![b'x'; 1 << 20]).contains("bad_request"));
+    // A client that is gone before its answer.
+    for _ in 0..50 {
+        let mut stream = call();
+        let _ = stream.write_all(b"{\"command\":\"status\"}\n");
+    }
+    // Several requests in one breath, answered in order.
+    let mut stream = call();
+    stream.write_all(b"{\"command\":\"pause\"}\n{\"command\":\"status\"}\n").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    let answers: Vec<Value> = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 2);
+    assert!(answers[0]["result"]["message"].is_string());
+    assert_eq!(answers[1]["result"]["services"][0]["paused"], true);
+    place.ask(&["status"]).ends_with(0);
+    // More clients than there are places: those beyond are told so, and nobody is served less than before.
+    let crowd: Vec<UnixStream> = (0..60).map(|_| call()).collect();
+    until("a place is free again", || (place.ask(&["status"]).code == 0).then_some(()));
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.end(), 0, "{}", daemon.log());
+    drop((silent, half, deaf, crowd));
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_a_dead_ones_socket_replaced() {
+    let place = Place::new();
+    let mut first = Daemon::start(&place);
+    let second = run(&["run", place.path().to_str().unwrap()]).ends_with(5);
+    assert!(second.stderr.contains("another daemon listens on"), "{}", second.stderr);
+    // Another socket, the same state: the lock decides.
+    let other = place.folder.path().join("other.toml");
+    fs::write(&other, place.config.replace("control.sock", "other.sock")).unwrap();
+    let third = run(&["run", other.to_str().unwrap()]).ends_with(5);
+    assert!(third.stderr.contains("another engine"), "{}", third.stderr);
+    place.ask(&["status"]).ends_with(0);
+    first.signal(Signal::KILL);
+    until("the first is gone", || first.child.try_wait().unwrap());
+    assert!(place.socket().exists(), "a killed daemon leaves its socket behind");
+    place.ask(&["status"]).ends_with(3);
+    let mut next = Daemon::start(&place);
+    next.signal(Signal::TERM);
+    assert_eq!(next.end(), 0, "{}", next.log());
+}
+
+/// Even where the file's permissions let somebody in, the daemon asks the kernel who is calling.
+#[test]
+fn another_user_is_not_listened_to() {
+    if !rustix::process::geteuid().is_root() {
+        // Only root can become somebody else to try it.
+        return;
+    }
+    let place = Place::new();
+    fs::set_permissions(place.folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let copy = place.folder.path().join("failover");
+    fs::copy(program(), &copy).unwrap();
+    fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
+    let mut daemon = Daemon::start(&place);
+    let as_nobody = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(&copy);
+        command.args(["pause", "--socket"]).arg(place.socket());
+        answer(command).ends_with(3).stderr
+    };
+    let kept_out = as_nobody();
+    assert!(kept_out.contains("Permission denied"), "{kept_out}");
+    fs::set_permissions(place.socket(), Permissions::from_mode(0o666)).unwrap();
+    let refused = as_nobody();
+    assert!(refused.contains("only the user that runs the daemon, and root"), "{refused}");
+    assert_eq!(place.ask(&["status", "--json"]).ends_with(0).json()["services"][0]["paused"], false);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.end(), 0, "{}", daemon.log());
+}
+
+/// What the papers tell people to type exists.
+#[test]
+fn the_commands_in_the_papers_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let makefile = fs::read_to_string(root.join("Makefile")).unwrap();
+    let mut commands = 0;
+    for paper in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+        let text = fs::read_to_string(root.join(paper)).unwrap();
+        for line in code(&text) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            for (place, word) in words.iter().enumerate() {
+                let rest = &words[place + 1..];
+                if *word == "make" && rest.first().is_some_and(|target| target.chars().all(|letter| letter.is_ascii_lowercase()))
+                {
+                    assert!(makefile.contains(&format!("\n{}:", rest[0])), "{paper}: {line}");
+                    commands += 1;
+                }
+                let first = place == 0 || matches!(words[place - 1], "$" | "sudo" | "|" | "&&" | "postgres");
+                if *word == "failover" && first && !rest.is_empty() {
+                    exists(paper, &line, rest);
+                    commands += 1;
+                }
+            }
+        }
+    }
+    assert!(commands > 10, "the papers name commands");
+}
+
+fn exists(paper: &str, line: &str, words: &[&str]) {
+    let flags = |words: &[&str]| -> Vec<String> {
+        words
+            .iter()
+            .take_while(|word| !matches!(**word, "|" | "&&" | "#" | ">"))
+            .filter(|word| word.starts_with("--"))
+            .map(|word| word.split('=').next().unwrap_or(word).to_owned())
+            .collect()
+    };
+    if words[0].starts_with('-') {
+        assert!(["--help", "--version"].contains(&words[0]), "{paper}: {line}");
+        return;
+    }
+    let help = run(&[words[0], "--help"]);
+    assert_eq!(help.code, 0, "{paper}: {line}");
+    for flag in flags(words) {
+        assert!(help.stdout.contains(&flag), "{paper}: {line}: there is no {flag}");
+    }
+}
+
+/// The lines of code blocks, and what stands between backticks.
+fn code(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            inside = !inside;
+        } else if inside {
+            lines.push(line.split(" #").next().unwrap_or(line).to_owned());
+        } else {
+            lines.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    lines
+}

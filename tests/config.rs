@@ -1,0 +1,1411 @@
+//! The configuration as its writers meet it: what is accepted, what every mistake is called, what is shown.
+
+#![allow(clippy::needless_raw_string_hashes, reason = "UPDATE_EXPECT=1 writes them")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use expect_test::{Expect, expect, expect_file};
+use failover::config::{
+    Config, ConfigErrors, FileContent, OnImpaired, Probe, Problem, Process, SecretSource, Surroundings, Workers,
+};
+use failover::core::model::{CheckKind, OnLoss, Policy};
+use failover::core::sample::FenceLevel;
+use failover::core::time::Span;
+use proptest::prelude::*;
+
+/// Variables and files of a test; examples are read from the disk.
+#[derive(Default)]
+struct World {
+    variables: BTreeMap<String, String>,
+    files: BTreeMap<PathBuf, (String, u32)>,
+}
+
+impl World {
+    fn new() -> World {
+        World::default().variable("HOME", "/home/op")
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> World {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    fn with(mut self, path: &str, text: &str, mode: u32) -> World {
+        self.files.insert(PathBuf::from(path), (text.to_owned(), mode));
+        self
+    }
+}
+
+impl Surroundings for World {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+
+    fn file(&self, path: &Path, limit: u64) -> io::Result<FileContent> {
+        match self.files.get(path) {
+            Some((text, mode)) => Ok(FileContent { bytes: text.clone().into_bytes(), mode: *mode }),
+            None if path.starts_with(env!("CARGO_MANIFEST_DIR")) => Process.file(path, limit),
+            None => Err(io::Error::from(io::ErrorKind::NotFound)),
+        }
+    }
+}
+
+/// A world in which every secret of the examples is found.
+fn examples_world() -> World {
+    World::new()
+        .variable("FAILOVER_PGPASSWORD", "from-env")
+        .variable("FAILOVER_KEY_PASSPHRASE", "from-env")
+        .variable("SHOP_HEALTH_TOKEN", "Bearer from-env")
+        .with("/home/op/.pgpass", "*:*:*:*:from-pgpass\n", 0o600)
+        .with("/etc/failover/orders.password", "from-file\n", 0o600)
+}
+
+/// Two servers and nothing wrong, except what `more` adds to the service.
+fn pair(more: &str) -> String {
+    format!(
+        "version = 1\n[[services]]\nname = \"orders\"\nfence.command = [\"/bin/off\"]\n{more}\n\
+         [[services.servers]]\nname = \"db1\"\nrole = \"primary\"\nhost = \"10.0.0.1\"\n\
+         [[services.servers]]\nname = \"db2\"\nhost = \"10.0.0.2\"\n"
+    )
+}
+
+fn list(errors: &[Problem], warnings: &[Problem]) -> String {
+    let mut out = String::new();
+    for (word, problems) in [("error", errors), ("warning", warnings)] {
+        for problem in problems {
+            writeln!(out, "{word}: {problem}").unwrap();
+        }
+    }
+    out
+}
+
+/// Everything said about a text.
+fn said_in(text: &str, world: &World) -> String {
+    match Config::parse_toml_in(text, world) {
+        Ok(config) => list(&[], config.warnings()),
+        Err(ConfigErrors { errors, warnings, .. }) => list(&errors, &warnings),
+    }
+}
+
+#[track_caller]
+fn says(text: &str, expected: &Expect) {
+    expected.assert_eq(&said_in(text, &World::new()));
+}
+
+fn good(text: &str) -> Config {
+    Config::parse_toml_in(text, &World::new()).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn a_pair_needs_only_names_and_addresses() {
+    says(&pair(""), &expect![[""]]);
+}
+
+#[test]
+fn defaults_are_the_settled_ones() {
+    let config = good(&pair(""));
+    let seconds = Duration::from_secs;
+    let millis = Duration::from_millis;
+    let service = &config.services[0];
+    assert_eq!(config.state_dir, Path::new("/var/lib/failover"));
+    assert_eq!(config.control_socket(), Path::new("/var/lib/failover/control.sock"));
+    assert_eq!(config.engine.workers, Workers::Auto);
+    let timing = &service.servers[1].check.timing;
+    assert_eq!((timing.interval, timing.fast_interval, timing.timeout), (seconds(1), millis(25), millis(1500)));
+    assert_eq!((timing.failure_threshold, timing.success_threshold), (3, 2));
+    let trigger = &service.trigger;
+    assert_eq!((trigger.failure_threshold, trigger.failure_window, trigger.policy), (3, seconds(60), Policy::Count));
+    assert_eq!((trigger.cooldown, trigger.require_confirmation), (seconds(300), false));
+    assert_eq!((trigger.confirm_timeout, trigger.failover_timeout), (seconds(300), seconds(120)));
+    assert_eq!((trigger.hang_after, trigger.ping_interval), (millis(3400), millis(250)));
+    assert_eq!((trigger.restart_grace, trigger.on_impaired), (seconds(10), OnImpaired::Never));
+    assert_eq!(service.promote.timeout, seconds(60));
+    assert_eq!((service.data.max_lag_bytes.bytes(), service.data.on_loss), (1_048_576, OnLoss::Refuse));
+    assert_eq!((service.fence.require, service.fence.timeout), (FenceLevel::ProvenStopped, seconds(10)));
+}
+
+#[test]
+fn the_preset_gives_the_contracts_figures() {
+    let config = good(&format!("preset = \"original\"\n{}", pair("[services.check_defaults]\ntimeout = \"4s\"\n")));
+    let timing = &config.services[0].servers[0].check.timing;
+    assert_eq!((timing.interval, timing.timeout), (Duration::from_secs(10), Duration::from_secs(4)));
+    assert_eq!(config.services[0].trigger.hang_after, Duration::from_secs(30));
+    assert_eq!(config.services[0].trigger.cooldown, Duration::from_secs(300));
+}
+
+#[test]
+fn what_is_nearer_wins_key_by_key() {
+    let text = "version = 1
+        [[services]]
+        name = 'orders'
+        connection = { user = 'watch', database = 'app', password = 'service-wide' }
+        ssh = { keys = ['/k'], port = 2200, user = 'pg' }
+        check_defaults = { interval = '2s', timeout = '900ms' }
+        [[services.servers]]
+        name = 'db1'
+        role = 'primary'
+        host = 'db1'
+        data_dir = '/data'
+        connection = { user = 'other' }
+        ssh = { port = 22 }
+        check = { timeout = '800ms', query = 'SELECT 2' }
+        [[services.servers]]
+        name = 'db2'
+        host = 'db2'
+        ssh = false
+        [[services.checks]]
+        name = 'port'
+        server = 'db2'
+        kind = 'tcp'
+        interval = '3s'";
+    let config = good(text);
+    let service = &config.services[0];
+    let (db1, db2) = (&service.servers[0], &service.servers[1]);
+    assert_eq!((db1.connection.user.as_str(), db1.connection.database.as_str()), ("other", "app"));
+    assert_eq!(db1.connection.password.as_ref().unwrap().secret.expose(), "service-wide");
+    assert_eq!(db2.connection.user, "watch");
+    let ssh = db1.ssh.as_ref().unwrap();
+    assert_eq!((ssh.port, ssh.user.as_str(), ssh.host.as_deref()), (22, "pg", Some("db1")));
+    assert!(db2.ssh.is_none());
+    let checks = service.all_checks();
+    let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+    assert_eq!(names, ["db1/postgres", "db2/postgres", "port"]);
+    let millis = |index: usize| (checks[index].timing.interval.as_millis(), checks[index].timing.timeout.as_millis());
+    assert_eq!([millis(0), millis(1), millis(2)], [(2000, 800), (2000, 900), (3000, 900)]);
+    assert!(matches!(&checks[0].probe, Probe::Postgres(probe) if probe.query == "SELECT 2"));
+    assert!(matches!(&checks[2].probe, Probe::Tcp(probe) if probe.host.as_deref() == Some("db2") && probe.port == Some(5432)));
+
+    let model = config.model();
+    let checks = &model.services[0].checks;
+    assert_eq!(checks.iter().map(|check| check.server).collect::<Vec<_>>(), [0, 1, 1]);
+    assert_eq!(checks[2].kind, CheckKind::Tcp);
+    assert_eq!(checks[2].interval, Span::from_millis(3000));
+    let servers: Vec<bool> = model.services[0].servers.iter().map(|server| server.ssh).collect();
+    assert_eq!(servers, [true, false]);
+}
+
+#[test]
+fn every_mistake_is_named_at_once() {
+    let text = r#"
+version = 2
+preset = "orginal"
+state_dir = "var"
+colour = "red"
+[engine]
+workers = 0
+[[services]]
+name = "-orders"
+kind = "database"
+cooldown = "5m"
+[services.check_defaults]
+interval = 1
+timeout = "1 parsec"
+[services.trigger]
+cooldwon = "300s"
+failure_threshold = 0
+failure_window = "60"
+policy = { quorum = 0 }
+on_impaired = "sometimes"
+require_confirmation = "yes"
+[services.data]
+max_lag_bytes = "1 furlong"
+[services.promote]
+command = ["promote"]
+[services.fence]
+require = 5
+command = []
+[services.route]
+verify = ["nowhere"]
+haproxy = 1
+[[services.servers]]
+role = "master"
+host = "db1:5432"
+port = 70000
+data_dir = "data"
+[[services.servers]]
+name = "db2"
+host = "10.0.0.2"
+connection = 5
+"#;
+    says(
+        text,
+        &expect![[r#"
+            error: /version (line 2, column 1) = 2: this number is out of range; write 1
+            error: /preset (line 3, column 1) = "orginal": this must be one of "original"; did you mean "original"?
+            error: /state_dir (line 4, column 1) = "var": this is no absolute path; write a path that starts with '/' or '~/'
+            error: /colour (line 5, column 1): this key is unknown; remove it, or use one of: version, preset, state_dir, control_socket, engine, services
+            error: /engine/workers (line 7, column 1) = 0: this number is out of range; write a number from 1 to 1024
+            error: /services/0/name (line 9, column 1) = "-orders": this is no valid name; use up to 63 letters, digits, '.', '_' and '-', and begin with a letter or digit
+            error: /services/0/kind (line 10, column 1) = "database": this must be one of "postgres", "application"; write one of them
+            error: /services/0/cooldown (line 11, column 1): this key is unknown here; it belongs into services.trigger
+            error: /services/0/check_defaults/interval (line 13, column 1) = 1: a duration needs a unit; write a unit, such as "1s" for seconds or "1ms" for milliseconds
+            error: /services/0/check_defaults/timeout (line 14, column 1) = "1 parsec": this is no duration; write a duration such as "1s", "250ms" or "1m30s"
+            error: /services/0/trigger/cooldwon (line 16, column 1): this key is unknown; did you mean "cooldown"?
+            error: /services/0/trigger/failure_threshold (line 17, column 1) = 0: this number is out of range; write a number from 1 to 1000
+            error: /services/0/trigger/failure_window (line 18, column 1) = "60": a duration needs a unit; write a unit, such as "60s" for seconds or "60ms" for milliseconds
+            error: /services/0/trigger/policy/quorum (line 19, column 12) = 0: this number is out of range; write a number from 1 to 1000
+            error: /services/0/trigger/on_impaired (line 20, column 1) = "sometimes": this is no duration; write a duration such as "1s", "250ms" or "1m30s"
+            error: /services/0/trigger/require_confirmation (line 21, column 1) = "yes": this must be true or false; write true or false, without quotes
+            error: /services/0/data/max_lag_bytes (line 23, column 1) = "1 furlong": this is no size; write a size such as "1MiB" or "64kB"
+            error: /services/0/promote/command/0 (line 25, column 12) = "promote": a command must be an absolute path; write the whole path, such as "/usr/bin/true"; there is no shell and no search path
+            error: /services/0/fence/require (line 27, column 1) = 5: this number is out of range; write a number from 0 to 4
+            error: /services/0/fence/command (line 28, column 1) = []: this list is empty; write the program and its arguments
+            error: /services/0/route/verify/0 (line 30, column 11) = "nowhere": this is no address of the form host:port; write "HOST:PORT", or "[IPv6]:PORT"
+            error: /services/0/route/haproxy (line 31, column 1) = 1: this must be a list; write it in brackets: [ ... ]
+            error: /services/0/servers/0/name (line 32, column 1): this is missing and has no default; add it
+            error: /services/0/servers/0/role (line 33, column 1) = "master": this must be one of "primary", "standby"; write one of them
+            error: /services/0/servers/0/host (line 34, column 1) = "db1:5432": the port has its own key; write host = "db1" and port = 5432
+            error: /services/0/servers/0/port (line 35, column 1) = 70000: this number is out of range; write a number from 1 to 65535
+            error: /services/0/servers/0/data_dir (line 36, column 1) = "data": this is no absolute path; write a path that starts with '/'
+            error: /services/0/servers/1/connection (line 40, column 1) = 5: this must be a table; write a table with keys such as user, password, database
+            warning: /services/0/promote/command (line 25, column 1): this command is not used; write method = "command", or remove it
+        "#]],
+    );
+}
+
+#[test]
+fn a_service_of_postgres_is_one_primary_and_its_standbys() {
+    let servers = |text: &str| format!("version = 1\n[[services]]\nname = \"s\"\nfence.command = [\"/bin/off\"]\n{text}");
+    let server = |name: &str, role: &str, more: &str| {
+        format!("[[services.servers]]\nname = \"{name}\"\nhost = \"{name}\"\nrole = \"{role}\"\n{more}\n")
+    };
+    let of = |parts: &[String]| servers(&parts.concat());
+    says(
+        &of(&[server("a", "primary", "")]),
+        &expect![[r#"
+        error: /services/0/servers (line 5, column 12): there is no standby; add a server with role = "standby"
+    "#]],
+    );
+    says(
+        &of(&[server("a", "standby", ""), server("b", "standby", "")]),
+        &expect![[r#"
+        error: /services/0/servers (line 5, column 12): no server has the role of the primary; give one server role = "primary"
+    "#]],
+    );
+    says(
+        &of(&[server("a", "primary", ""), server("b", "primary", "")]),
+        &expect![[r#"
+        error: /services/0/servers/1/role (line 13, column 1) = "primary": server "a" is the primary already; leave one server role = "primary"
+    "#]],
+    );
+    says(
+        &of(&[server("a", "primary", ""), server("b", "standby", "candidate = false")]),
+        &expect![[r#"
+        warning: /services/0/servers (line 5, column 12): no standby may be promoted; give one standby candidate = true
+    "#]],
+    );
+    says(
+        &of(&[server("a", "primary", ""), server("a", "standby", "")]),
+        &expect![[r#"
+        error: /services/0/servers/1/name (line 11, column 1) = "a": another server is called "a" (/services/0/servers/0); choose another name
+        error: /services/0/servers/1/host (line 12, column 1) = "a": server "a" has the same host and port; write the address of the other server
+    "#]],
+    );
+    says(
+        &of(&[server("a", "primary", "replication_name = \"x\""), server("b", "standby", "replication_name = \"x\"")]),
+        &expect![[r#"
+            error: /services/0/servers/1/replication_name (line 14, column 1) = "x": server "a" has the same replication name; give each standby its own application_name
+        "#]],
+    );
+    says(
+        &servers("servers = []"),
+        &expect![[r#"
+        error: /services/0/servers (line 5, column 1) = []: this list is empty; write at least one item
+    "#]],
+    );
+    says(
+        "version = 1\nservices = []",
+        &expect![[r#"
+        error: /services (line 2, column 1) = []: this list is empty; write at least one item
+    "#]],
+    );
+    says(
+        "",
+        &expect![[r#"
+        error: /version (line 1, column 1): this is missing and has no default; add it
+        error: /services (line 1, column 1): this is missing and has no default; add it
+    "#]],
+    );
+}
+
+#[test]
+fn names_are_unique_and_references_lead_somewhere() {
+    let text = pair(
+        r#"
+[[services.checks]]
+name = "web"
+server = "bd1"
+kind = "tcp"
+[[services.checks]]
+name = "web"
+server = "elsewhere"
+kind = "tcp"
+[[services.pre_checks]]
+name = "p"
+command = ["/bin/true"]
+[[services.pre_checks]]
+name = "p"
+command = ["/bin/true"]
+[[services.route.haproxy]]
+name = "lb"
+socket = "/run/haproxy.sock"
+backend = "b"
+servers = { db1 = "x", db2 = "x", db3 = "y" }
+[[services.route.haproxy]]
+name = "lb"
+socket = "/run/haproxy.sock"
+backend = "b"
+"#,
+    );
+    says(
+        &text,
+        &expect![[r#"
+            error: /services/0/checks/0/server (line 8, column 1) = "bd1": the service has no server "bd1"; did you mean "db1"?
+            error: /services/0/checks/1/name (line 11, column 1) = "web": another check is called "web" (/services/0/checks/0); choose another name
+            error: /services/0/checks/1/server (line 12, column 1) = "elsewhere": the service has no server "elsewhere"; use one of: db1, db2
+            error: /services/0/pre_checks/1/name (line 18, column 1) = "p": another pre-check is called "p" (/services/0/pre_checks/0); choose another name
+            error: /services/0/route/haproxy/0/servers (line 24, column 1): "x" in HAProxy already stands for our server "db1"; write the name of this server in the backend
+            error: /services/0/route/haproxy/0/servers/db3 (line 24, column 35): the service has no server "db3"; did you mean "db1"?
+            error: /services/0/route/haproxy/1 (line 25, column 1): instance "lb" is the same backend of the same process; remove one of them, or correct its socket
+            error: /services/0/route/haproxy/1/name (line 26, column 1) = "lb": another HAProxy instance is called "lb" (/services/0/route/haproxy/0); choose another name
+            warning: /services/0/route (line 20, column 12): without an address of the route nobody can verify that the traffic arrives; add route.verify = ["HOST:PORT"]
+        "#]],
+    );
+    let twice = format!("{}{}", pair(""), pair("").replace("version = 1", ""));
+    says(
+        &twice,
+        &expect![[r#"
+        error: /services/1/name (line 15, column 1) = "orders": another service is called "orders" (/services/0); choose another name
+    "#]],
+    );
+}
+
+#[test]
+fn checks_have_the_keys_of_their_kind() {
+    let check = |text: &str| pair(&format!("[[services.checks]]\nname = \"c\"\nserver = \"db1\"\n{text}"));
+    says(
+        &check("kind = \"tcp\"\nurl = \"http://x/\""),
+        &expect![[r#"
+        error: /services/0/checks/0/url (line 9, column 1): a check of this kind has no such key; it belongs to kind "http": remove it
+    "#]],
+    );
+    says(
+        &check("kind = \"htpp\"\nurl = \"http://x/\""),
+        &expect![[r#"
+        error: /services/0/checks/0/kind (line 8, column 1) = "htpp": this must be one of "postgres", "tcp", "http", "exec", "host", "scripted"; did you mean "http"?
+    "#]],
+    );
+    says(
+        &check("url = \"http://x/\""),
+        &expect![[r#"
+        error: /services/0/checks/0/kind (line 5, column 1): this is missing and has no default; add it
+    "#]],
+    );
+    says(
+        &check("kind = \"http\""),
+        &expect![[r#"
+        error: /services/0/checks/0/url (line 5, column 1): this is missing and has no default; add it
+    "#]],
+    );
+    says(
+        &check("kind = \"http\"\nurl = \"ftp://x/\""),
+        &expect![[r#"
+        error: /services/0/checks/0/url (line 9, column 1) = "ftp://x/": this is no http or https URL; write http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH
+    "#]],
+    );
+    says(
+        &check("kind = \"http\"\nurl = \"http://me:geheim@x/\""),
+        &expect![[r#"
+        error: /services/0/checks/0/url (line 9, column 1) = ********: a URL may hold no credentials: it is logged and shown; write them as headers = { Authorization = { env = "NAME" } }
+    "#]],
+    );
+    says(
+        &check("kind = \"http\"\nurl = \"http://x:0/\""),
+        &expect![[r#"
+        error: /services/0/checks/0/url (line 9, column 1) = "http://x:0/": the port of the URL is not from 1 to 65535; write http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH
+    "#]],
+    );
+    says(
+        &check("kind = \"http\"\nurl = \"http:///path\""),
+        &expect![[r#"
+        error: /services/0/checks/0/url (line 9, column 1) = "http:///path": the URL has no valid host; write http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH
+    "#]],
+    );
+    says(
+        &check("kind = \"http\"\nurl = \"http://[::1]:80/p?q=1\"\nexpect_status = [99]\nmethod = \"get\""),
+        &expect![[r#"
+            error: /services/0/checks/0/expect_status/0 (line 10, column 18) = 99: this number is out of range; write a number from 100 to 599
+            error: /services/0/checks/0/method (line 11, column 1) = "get": this must be one of "GET", "HEAD", "POST", "OPTIONS"; did you mean "GET"?
+        "#]],
+    );
+    says(
+        &check("kind = \"http\"\nurl = \"http://x/\"\nheaders = { \"a b\" = \"c\", Cookie = 5 }"),
+        &expect![[r#"
+        error: /services/0/checks/0/headers/a b (line 10, column 13) = ********: this is no name of a header; use letters, digits and '-'
+        error: /services/0/checks/0/headers/Cookie (line 10, column 26) = ********: this is no secret and no single place of one; write { env = "NAME" }, { file = "/path" }, { pgpass = true } or the text itself
+    "#]],
+    );
+    says(
+        &check("kind = \"exec\"\ncommand = [\"true\"]"),
+        &expect![[r#"
+        error: /services/0/checks/0/command/0 (line 9, column 12) = "true": a command must be an absolute path; write the whole path, such as "/usr/bin/true"; there is no shell and no search path
+    "#]],
+    );
+    says(
+        &check("kind = \"exec\"\ncommand = \"/bin/true -x\""),
+        &expect![[r#"
+            error: /services/0/checks/0/command (line 9, column 1) = "/bin/true -x": this must be a list; write the program and each argument as an item: ["/usr/bin/program", "argument"]
+        "#]],
+    );
+    says(
+        &check("kind = \"exec\"\ncommand = []"),
+        &expect![[r#"
+        error: /services/0/checks/0/command (line 9, column 1) = []: this list is empty; write the program and its arguments
+    "#]],
+    );
+    says(
+        &check("kind = \"scripted\"\nanswers = []"),
+        &expect![[r#"
+        error: /services/0/checks/0/answers (line 9, column 1) = []: this list is empty; write at least one item
+    "#]],
+    );
+    says(
+        &check("kind = \"tcp\"\nhost = \"a b\""),
+        &expect![[r#"
+        error: /services/0/checks/0/host (line 9, column 1) = "a b": this is no host name or address; write a name, an IPv4 or IPv6 address, or the folder of a UNIX socket
+    "#]],
+    );
+    says(
+        &check("kind = \"tcp\"\ntimeout = \"1s\""),
+        &expect![[r#"
+        warning: /services/0/checks/0/timeout (line 9, column 1) = "1s": with a timeout of exactly 1 s every connection whose first packet is lost counts as failed: that is when it is sent again; write "1.5s" or "900ms"
+    "#]],
+    );
+}
+
+#[test]
+fn times_fit_together() {
+    let trigger = |text: &str| pair(&format!("[services.trigger]\n{text}"));
+    says(
+        &pair("check_defaults = { timeout = \"5s\" }"),
+        &expect![[r#"
+        error: /services/0/check_defaults/timeout (line 5, column 20) = "5s": timeout (5s) is not shorter than hang_after (3.4s); shorten the timeout or lengthen trigger.hang_after, so that several probes fall into it
+    "#]],
+    );
+    says(
+        &trigger("hang_after = \"1.2s\""),
+        &expect![[r#"
+        error: /services/0/trigger/hang_after (line 6, column 1) = "1.2s": timeout (1.5s) is not shorter than hang_after (1.2s); shorten the timeout or lengthen trigger.hang_after, so that several probes fall into it
+    "#]],
+    );
+    says(
+        &trigger("ping_interval = \"900ms\""),
+        &expect![[r#"
+        error: /services/0/trigger/ping_interval (line 6, column 1) = "900ms": ping_interval (900ms) is not shorter than a quarter of hang_after (3.4s); shorten it: silence must be told from one lost answer
+    "#]],
+    );
+    says(
+        &trigger("failover_timeout = \"70s\""),
+        &expect![[r#"
+        error: /services/0/trigger/failover_timeout (line 6, column 1) = "70s": fence.timeout (10s) and promote.timeout (1m) together leave nothing of failover_timeout (1m10s); lengthen failover_timeout, or shorten the others
+    "#]],
+    );
+    says(
+        &trigger("failure_window = \"4s\""),
+        &expect![[r#"
+        warning: /services/0/trigger/failure_window (line 6, column 1) = "4s": 3 failures by timeout (1.5s each) do not fit into failure_window (4s); lengthen the window, or lower the threshold
+    "#]],
+    );
+    says(
+        &pair("check_defaults = { interval = \"1s\", fast_interval = \"1s\" }"),
+        &expect![[r#"
+        error: /services/0/check_defaults/fast_interval (line 5, column 37) = "1s": fast_interval (1s) is not shorter than interval (1s); make it shorter
+    "#]],
+    );
+    says(
+        &pair("fence.command_timeout = \"11s\""),
+        &expect![[r#"
+        error: /services/0/fence/command_timeout (line 5, column 7) = "11s": command_timeout (11s) is longer than the timeout of the whole fence (10s); shorten it, or lengthen fence.timeout
+    "#]],
+    );
+    says(
+        &trigger("cooldown = \"8d\""),
+        &expect![[r#"
+        error: /services/0/trigger/cooldown (line 6, column 1) = "8d": this duration is out of range; write a duration from 0s to 7d
+    "#]],
+    );
+    says(
+        &trigger("policy = { quorum = 2 }"),
+        &expect![[r#"
+        error: /services/0/trigger/policy (line 6, column 1) = a table: server "db1" has only 1 check, so this quorum is never reached; lower the quorum, or add checks
+    "#]],
+    );
+    says(
+        &trigger("policy = { quorum = 1, of = 2 }"),
+        &expect![[r#"
+        error: /services/0/trigger/policy (line 6, column 1) = a table: this is no policy; write "count", "all" or { quorum = NUMBER }
+    "#]],
+    );
+}
+
+#[test]
+fn ssh_promotion_fence_and_route_have_what_they_need() {
+    says(
+        &pair("ssh = {}"),
+        &expect![[r#"
+            error: /services/0/ssh (line 5, column 1) = a table: there is no way to log in over SSH; add keys = ["/path"], password, or agent = true
+            error: /services/0/servers/0/data_dir (line 6, column 1): the data directory is needed where SSH is used: the fence finds the server's processes by it; add data_dir, or ssh = false
+            error: /services/0/servers/1/data_dir (line 10, column 1): the data directory is needed where SSH is used: the fence finds the server's processes by it; add data_dir, or ssh = false
+        "#]],
+    );
+    says(
+        &pair("ssh = { agent = true, known_hosts = \"known\", user = \"a b\" }"),
+        &expect![[r#"
+            error: /services/0/ssh/known_hosts (line 5, column 23) = "known": this is no absolute path; write a path that starts with '/' or '~/'
+            error: /services/0/ssh/user (line 5, column 46) = "a b": this has a space; remove it
+            error: /services/0/servers/0/data_dir (line 6, column 1): the data directory is needed where SSH is used: the fence finds the server's processes by it; add data_dir, or ssh = false
+            error: /services/0/servers/1/data_dir (line 10, column 1): the data directory is needed where SSH is used: the fence finds the server's processes by it; add data_dir, or ssh = false
+        "#]],
+    );
+    says(
+        &pair("promote.method = \"pg_ctl\""),
+        &expect![[r#"
+        error: /services/0/promote/method (line 5, column 9) = "pg_ctl": pg_ctl runs over SSH, and server "db1" has none; add ssh, or write method = "pg_promote"
+        error: /services/0/promote/method (line 5, column 9) = "pg_ctl": pg_ctl runs over SSH, and server "db2" has none; add ssh, or write method = "pg_promote"
+    "#]],
+    );
+    says(
+        &pair("promote.method = \"command\""),
+        &expect![[r#"
+        error: /services/0/promote/method (line 5, column 9) = "command": there is no command to promote with; add promote.command
+    "#]],
+    );
+    says(
+        &pair("promote.command = [\"/bin/promote\"]"),
+        &expect![[r#"
+        warning: /services/0/promote/command (line 5, column 9): this command is not used; write method = "command", or remove it
+    "#]],
+    );
+    says(
+        &pair("route.exclusive = true"),
+        &expect![[r#"
+        error: /services/0/route/exclusive (line 5, column 7) = true: no route is managed, so it cannot be the only one; add route.haproxy, or remove exclusive
+    "#]],
+    );
+    says(
+        &pair("fence.require = 0"),
+        &expect![[r#"
+        warning: /services/0/fence/require (line 5, column 7) = 0: without a fence the old primary may go on taking writes beside the new one; write require = 3
+    "#]],
+    );
+    says(
+        &pair("").replace("fence.command = [\"/bin/off\"]", ""),
+        &expect![[r#"
+            warning: /services/0/fence/require (line 2, column 1) = 3 (default): level 3 cannot be proven of server "db1": it has no ssh, and there is no command; add ssh or fence.command; until then its death ends in manual_intervention
+            warning: /services/0/fence/require (line 2, column 1) = 3 (default): level 3 cannot be proven of server "db2": it has no ssh, and there is no command; add ssh or fence.command; until then its death ends in manual_intervention
+        "#]],
+    );
+    says(
+        &pair("").replace("fence.command = [\"/bin/off\"]", "fence.require = 4"),
+        &expect![[r#"
+        warning: /services/0/fence/require (line 4, column 7) = 4: level 4 cannot be reached without a command; add fence.command; until then every death ends in manual_intervention
+    "#]],
+    );
+    says(
+        &pair("").replace("fence.command = [\"/bin/off\"]", "fence.require = 1"),
+        &expect![[r#"
+        warning: /services/0/fence/require (line 4, column 7) = 1: level 1 cannot be reached: there is no managed route; add route.haproxy or fence.command
+    "#]],
+    );
+    let haproxy = |text: &str| pair(&format!("route.verify = [\"lb:5000\"]\n[[services.route.haproxy]]\nname = \"lb\"\n{text}"));
+    says(
+        &haproxy("backend = \"b\""),
+        &expect![[r#"
+            error: /services/0/route/haproxy/0 (line 6, column 1): nothing says where its admin socket is; add socket = "/path" or address = "host:port"
+        "#]],
+    );
+    says(
+        &haproxy("backend = \"b\"\nsocket = \"/s\"\naddress = \"h:1\""),
+        &expect![[r#"
+        error: /services/0/route/haproxy/0/address (line 10, column 1) = "h:1": an instance has one admin socket; remove socket or address
+    "#]],
+    );
+    says(
+        &haproxy("backend = \"b;shutdown\"\nsocket = \"/s\"\nweight = 257"),
+        &expect![[r#"
+        error: /services/0/route/haproxy/0/backend (line 8, column 1) = "b;shutdown": this is no name that HAProxy knows; use letters, digits, '-', '_', '.' and ':'
+        error: /services/0/route/haproxy/0/weight (line 10, column 1) = 257: this number is out of range; write a number from 0 to 256
+    "#]],
+    );
+    says(
+        &haproxy("backend = \"b\"\nsocket = \"/s\"\nservers = { db1 = \"a/b\" }"),
+        &expect![[r#"
+        error: /services/0/route/haproxy/0/servers/db1 (line 10, column 13) = "a/b": this is no name that HAProxy knows; use letters, digits, '-', '_', '.' and ':'
+    "#]],
+    );
+    says(
+        &haproxy("backend = \"b\\nc\"\naddress = \"[::1]:70000\""),
+        &expect![[r#"
+            error: /services/0/route/haproxy/0/backend (line 8, column 1) = "b\nc": this has a control character; remove it
+            error: /services/0/route/haproxy/0/address (line 9, column 1) = "[::1]:70000": this is no address of the form host:port; write "HOST:PORT", or "[IPv6]:PORT"
+        "#]],
+    );
+    says(
+        &haproxy(&format!("backend = \"b\"\nsocket = \"/{}\"", "s".repeat(120))),
+        &expect![[r#"
+            error: /services/0/route/haproxy/0/socket (line 9, column 1) = "/sssssssssssssssssssssssssssssssssssssssssssssssssssssssssss...": the path of the UNIX socket would be 121 bytes long, and 107 is the most there can be; write a shorter path
+        "#]],
+    );
+    says(
+        &pair("connection = { sslcert = \"/c\" }"),
+        &expect![[r#"
+        error: /services/0/connection/sslcert (line 5, column 16) = "/c": a certificate needs its key; add sslkey
+    "#]],
+    );
+}
+
+#[test]
+fn an_application_is_only_watched() {
+    let text = r#"version = 1
+[[services]]
+name = "shop"
+kind = "application"
+fence.require = 3
+[[services.servers]]
+name = "web1"
+host = "web1"
+[[services.servers]]
+name = "web2"
+host = "/run/web2"
+[[services.checks]]
+name = "port"
+server = "web2"
+kind = "tcp"
+"#;
+    says(
+        text,
+        &expect![[r#"
+            error: /services/0/servers/0 (line 6, column 1): nothing watches server "web1": an application has no implicit check; add a check of it
+            error: /services/0/checks/0/host (line 12, column 1): the server's host is a folder of a UNIX socket, so this check needs a host of its own; add host
+            error: /services/0/checks/0/port (line 12, column 1): nothing says which port to connect to; add port
+            warning: /services/0/fence (line 5, column 1): this has no effect: an application is watched, not failed over; remove it
+        "#]],
+    );
+}
+
+#[test]
+fn a_pool_that_is_too_small_is_told_beforehand() {
+    let mut text = "version = 1\nengine.workers = 1\n[[services]]\nname = \"shop\"\nkind = \"application\"\n".to_owned();
+    for index in 0..30 {
+        write!(text, "[[services.servers]]\nname = \"w{index}\"\nhost = \"w{index}\"\n").unwrap();
+    }
+    for index in 0..30 {
+        write!(text, "[[services.checks]]\nname = \"c{index}\"\nserver = \"w{index}\"\nkind = \"tcp\"\nport = 80\n").unwrap();
+    }
+    says(
+        &text,
+        &expect![[r#"
+        warning: /engine/workers (line 2, column 8) = 1: with 3 hanging servers the checks would keep 4 workers busy, and there are 1; raise workers (at most 30 are of use), or use longer intervals or shorter timeouts
+    "#]],
+    );
+    says(&text.replace("engine.workers = 1", "engine.workers = 4"), &expect![[""]]);
+}
+
+#[test]
+fn syntax_errors_have_a_place_and_show_no_line() {
+    says(
+        "version = 1\npassword = \"geheim\nname = 1 1",
+        &expect![[r#"
+        error: / (line 2, column 19): this is no TOML: invalid basic string, expected `"`; correct the line
+        error: / (line 3, column 8): this is no TOML: string values must be quoted, expected literal string; correct the line
+    "#]],
+    );
+    says(
+        "version = 1\npassword = geheim",
+        &expect![[r#"
+        error: / (line 2, column 12): this is no TOML: string values must be quoted, expected literal string; correct the line
+    "#]],
+    );
+    says(
+        "[services]\nx = 1\n[services]\n",
+        &expect![[r#"
+        error: / (line 3, column 2): this is no TOML: duplicate key; correct the line
+    "#]],
+    );
+    says(
+        "version = 1\nversion = 1",
+        &expect![[r#"
+        error: / (line 2, column 1): this is no TOML: duplicate key; correct the line
+    "#]],
+    );
+    says(
+        "version = 2020-01-01",
+        &expect![[r#"
+        error: /version (line 1, column 1) = 2020-01-01: this must be a whole number; write 1
+        error: /services (line 1, column 1): this is missing and has no default; add it
+    "#]],
+    );
+    says(
+        "version = 99999999999999999999999",
+        &expect![[r#"
+        error: /version (line 1, column 1) = 99999999999999999999999: this number is out of range; write 1
+        error: /services (line 1, column 1): this is missing and has no default; add it
+    "#]],
+    );
+    says(
+        "version = inf",
+        &expect![[r#"
+        error: /version (line 1, column 1) = inf: this must be a whole number; write 1
+        error: /services (line 1, column 1): this is missing and has no default; add it
+    "#]],
+    );
+    let json = |text: &str| match Config::parse_json_in(text, &World::new()) {
+        Ok(_) => "accepted".to_owned(),
+        Err(errors) => errors.to_string(),
+    };
+    expect![[r#"
+        configuration: 1 error
+          / (line 1, column 38): this is no JSON: trailing comma; correct the line"#]]
+    .assert_eq(&json("{\"version\": 1, \"password\": \"geheim\", }"));
+    expect![[r#"
+        configuration: 1 error
+          /version: this key is given twice; remove one of them"#]]
+    .assert_eq(&json("{\"version\": 1, \"version\": 1}"));
+    expect![[r#"
+        configuration: 1 error
+          / = a list: this must be a table; write a table with keys such as version, preset, state_dir"#]]
+    .assert_eq(&json("[1]"));
+    expect![[r#"
+        configuration: 1 error
+          / = null: this must be a table; write a table with keys such as version, preset, state_dir"#]]
+    .assert_eq(&json("null"));
+    expect![[r#"
+        configuration: 1 error
+          / (line 1, column 1): this is no JSON: EOF while parsing a value; correct the line"#]]
+    .assert_eq(&json(""));
+    expect![[r#"
+        configuration: 1 error
+          / (line 1, column 17): this is no JSON: number out of range; correct the line"#]]
+    .assert_eq(&json("{\"version\": 1e999}"));
+    expect![[r#"
+        configuration: 5 errors
+          /version = null: this must be a whole number; write 1
+          /services/0 = 3: this must be a table; write a table with keys such as name, kind, connection
+          /services/1 = null: this must be a table; write a table with keys such as name, kind, connection
+          /services/2/name: this is missing and has no default; add it
+          /services/2/servers/0 = []: this must be a table; write a table with keys such as name, role, host"#]]
+    .assert_eq(&json("{\"version\": null, \"services\": [3, null, {\"servers\": [[]]}]}"));
+}
+
+#[test]
+fn absurd_input_is_refused_and_never_a_crash() {
+    says(
+        &format!("{}x = 1", "a.".repeat(400_000)),
+        &expect![[r#"
+        error: / (line 1, column 34): this is nested too deeply; write fewer levels
+    "#]],
+    );
+    says(
+        &format!("[{}x]", "a . ".repeat(200_000)),
+        &expect![[r#"
+        error: / (line 1, column 68): this is nested too deeply; write fewer levels
+    "#]],
+    );
+    says(
+        &format!("x = {}", "[".repeat(400_000)),
+        &expect![[r#"
+        error: / (line 1, column 21): this is nested too deeply; write fewer levels
+    "#]],
+    );
+    says(
+        &format!("x = {}", "{a=".repeat(200_000)),
+        &expect![[r#"
+        error: / (line 1, column 53): this is nested too deeply; write fewer levels
+    "#]],
+    );
+    says(
+        &format!("x = {}1{}", "[".repeat(15), "]".repeat(15)),
+        &expect![[r#"
+        error: /version (line 1, column 1): this is missing and has no default; add it
+        error: /services (line 1, column 1): this is missing and has no default; add it
+        error: /x (line 1, column 1): this key is unknown; remove it, or use one of: version, preset, state_dir, control_socket, engine, services
+    "#]],
+    );
+    says(
+        &"#".repeat(2_000_000),
+        &expect![[r#"
+        error: /: the configuration is longer than 1048576 bytes; split it between several engines
+    "#]],
+    );
+    let deep = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));
+    let errors = Config::parse_json_in(&deep, &World::new()).unwrap_err();
+    expect![[r#"
+        configuration: 1 error
+          / (line 1, column 128): this is no JSON: recursion limit exceeded; correct the line"#]]
+    .assert_eq(&errors.to_string());
+    let many = format!("{{\"version\": 1, \"services\": [{}]}}", vec!["{}"; 100_000].join(","));
+    let errors = Config::parse_json_in(&many, &World::new()).unwrap_err();
+    expect![[r#"
+        configuration: 1 error
+          /services = a list: this list has more than 1000 items; shorten it"#]]
+    .assert_eq(&errors.to_string());
+    let keys = (0..50_000).map(|index| format!("key{index} = 1")).collect::<Vec<_>>().join("\n");
+    let errors = Config::parse_toml_in(&keys, &World::new()).unwrap_err();
+    assert_eq!(errors.errors.len(), 200, "further errors are not kept");
+}
+
+#[test]
+fn keys_of_ones_own_are_left_alone() {
+    says(&pair("x-owner = \"team\"\n[services.x-notes]\nanything = [1, {}]"), &expect![[""]]);
+}
+
+#[test]
+fn a_missing_secret_is_told_without_telling_a_secret() {
+    let password = |text: &str| pair(&format!("connection = {{ password = {text} }}"));
+    says(
+        &password("{ env = \"NOT_SET\" }"),
+        &expect![[r#"
+        error: /services/0/connection/password/env (line 5, column 29) = "NOT_SET": this environment variable is not set; set it in the engine's environment
+    "#]],
+    );
+    says(
+        &password("{ env = \"not a name!\" }"),
+        &expect![[r#"
+        error: /services/0/connection/password/env (line 5, column 29) = ********: this is no name of an environment variable; write a name such as "PGPASSWORD"
+    "#]],
+    );
+    says(
+        &password("{ file = \"/missing\" }"),
+        &expect![[r#"
+        error: /services/0/connection/password/file (line 5, column 29) = "/missing": this file cannot be read: entity not found; make the file, readable by the engine's user
+    "#]],
+    );
+    says(
+        &password("{ file = \"relative\" }"),
+        &expect![[r#"
+        error: /services/0/connection/password/file (line 5, column 29) = ********: this is no absolute path; write a path that starts with '/' or '~/'
+    "#]],
+    );
+    says(
+        &password("{ pgpass = true }"),
+        &expect![[r#"
+        error: /services/0/connection/password (line 5, column 16): the password file /home/op/.pgpass cannot be read: entity not found; make the file, readable by the engine's user only
+    "#]],
+    );
+    says(
+        &password("{ pgpass = false }"),
+        &expect![[r#"
+        error: /services/0/connection/password/pgpass (line 5, column 29) = ********: this is no password file; write true, or the path of the file in quotes
+    "#]],
+    );
+    says(
+        &password("{ vault = \"geheim\" }"),
+        &expect![[r#"
+        error: /services/0/connection/password/vault (line 5, column 29) = ********: no such place of a secret is known; use one of: env, file, pgpass
+    "#]],
+    );
+    says(
+        &password("{ env = \"A\", file = \"/b\" }"),
+        &expect![[r#"
+        error: /services/0/connection/password (line 5, column 16) = ********: this is no secret and no single place of one; write { env = "NAME" }, { file = "/path" }, { pgpass = true } or the text itself
+    "#]],
+    );
+    says(
+        &password("{}"),
+        &expect![[r#"
+        error: /services/0/connection/password (line 5, column 16) = ********: this is no secret and no single place of one; write { env = "NAME" }, { file = "/path" }, { pgpass = true } or the text itself
+    "#]],
+    );
+    says(
+        &password("\"\""),
+        &expect![[r#"
+            error: /services/0/connection/password (line 5, column 16) = ********: this secret cannot be used: it is empty; write { env = "NAME" }, { file = "/path" }, { pgpass = true } or the text itself
+        "#]],
+    );
+    says(
+        &password("\"********\""),
+        &expect![[r#"
+        error: /services/0/connection/password (line 5, column 16) = ********: this is the mask that stands for a secret in printed configurations, not the secret; write the secret, or where it is found
+    "#]],
+    );
+    says(
+        &password("12345"),
+        &expect![[r#"
+        error: /services/0/connection/password (line 5, column 16) = ********: this is no secret and no single place of one; write { env = "NAME" }, { file = "/path" }, { pgpass = true } or the text itself
+    "#]],
+    );
+    says(
+        &pair("connection = { pasword = \"geheim\" }"),
+        &expect![[r#"
+        error: /services/0/connection/pasword (line 5, column 16): this key is unknown; did you mean "password"?
+    "#]],
+    );
+    says(
+        &pair("connection = \"postgres://me:geheim@db1/app\""),
+        &expect![[r#"
+            error: /services/0/connection (line 5, column 1) = ********: this must be a table; write a table with keys such as user, password, database
+        "#]],
+    );
+}
+
+#[test]
+fn secret_files_are_looked_at_closely() {
+    let text = pair("connection = { password = { file = \"/secret\" } }");
+    let say = |content: &str, mode: u32| said_in(&text, &World::new().with("/secret", content, mode));
+    expect![[""]].assert_eq(&say("geheim\n", 0o600));
+    expect![[r#"
+        warning: /services/0/connection/password/file (line 5, column 29) = "/secret": this file can be read by others than its owner (mode 0640); chmod 600
+    "#]].assert_eq(&say("geheim\n", 0o640));
+    expect![[r#"
+        error: /services/0/connection/password/file (line 5, column 29) = "/secret": what this file holds cannot be used: it is empty; write the secret, and nothing else, into it
+    "#]].assert_eq(&say("\n", 0o600));
+    expect![[r#"
+        error: /services/0/connection/password/file (line 5, column 29) = "/secret": what this file holds cannot be used: it has more than one line; write the secret, and nothing else, into it
+    "#]].assert_eq(&say("ge\nheim\n", 0o600));
+    for content in ["geheim", "geheim\n", "geheim\r\n"] {
+        let world = World::new().with("/secret", content, 0o600);
+        let config = Config::parse_toml_in(&text, &world).unwrap();
+        let password = config.services[0].servers[0].connection.password.clone().unwrap();
+        assert_eq!(password.secret.expose(), "geheim");
+        assert_eq!(password.source, SecretSource::File("/secret".into()));
+    }
+}
+
+#[test]
+fn password_files_give_each_server_its_own() {
+    let text = pair("connection = { password = { pgpass = true }, user = \"me\" }");
+    let file = "10.0.0.1:5432:postgres:me:first\n10.0.0.2:*:*:me:second\n";
+    let world = World::new().with("/home/op/.pgpass", file, 0o600);
+    let config = Config::parse_toml_in(&text, &world).unwrap();
+    let secret = |index: usize| config.services[0].servers[index].connection.password.clone().unwrap().secret;
+    assert_eq!((secret(0).expose(), secret(1).expose()), ("first", "second"));
+    let elsewhere = World::new().variable("PGPASSFILE", "/etc/pgpass").with("/etc/pgpass", file, 0o600);
+    assert!(Config::parse_toml_in(&text, &elsewhere).is_ok());
+    expect![[r#"
+        error: /services/0/connection/password (line 5, column 16): the password file /home/op/.pgpass can be used by others (mode 0644); chmod 600 /home/op/.pgpass
+    "#]].assert_eq(&said_in(&text, &World::new().with("/home/op/.pgpass", file, 0o644)));
+    expect![[r#"
+        error: /services/0/connection/password (line 5, column 16): the password file /home/op/.pgpass has no line for this server; add 10.0.0.2:5432:postgres:me:PASSWORD
+    "#]].assert_eq(&said_in(&text, &World::new().with("/home/op/.pgpass", "10.0.0.1:*:*:me:first\n", 0o600)));
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    const SECRETS: [&str; 6] = ["geheim-1", "geheim-2", "geheim-3", "geheim-4", "geheim-5", "geheim-6"];
+    let text = r#"
+version = 1
+[[services]]
+name = "orders"
+connection = { password = "geheim-1" }
+ssh = { keys = ["/k"], passphrase = { env = "PHRASE" }, password = { file = "/secret" } }
+[[services.servers]]
+name = "db1"
+role = "primary"
+host = "db1"
+data_dir = "/data"
+[[services.servers]]
+name = "db2"
+host = "db2"
+data_dir = "/data"
+connection = { password = { pgpass = "/pgpass" } }
+[[services.checks]]
+name = "web"
+server = "db1"
+kind = "http"
+url = "http://db1/"
+headers = { Authorization = "geheim-5", X-Key = { env = "KEY" }, Accept = "text/html" }
+"#;
+    let world = World::new().variable("PHRASE", SECRETS[1]).variable("KEY", SECRETS[5]).with("/secret", SECRETS[2], 0o600).with(
+        "/pgpass",
+        "*:*:*:*:geheim-4",
+        0o600,
+    );
+    let config = Config::parse_toml_in(text, &world).unwrap();
+    let found = config.services[0].servers[1].connection.password.clone().unwrap();
+    assert_eq!(found.secret.expose(), SECRETS[3]);
+    let broken = Config::parse_toml_in(&format!("{text}interval = 1"), &world).unwrap_err();
+    let shown = [
+        format!("{config:?}"),
+        format!("{config:#?}"),
+        config.effective_toml(),
+        config.effective_json(),
+        format!("{:?}", config.warnings()),
+        format!("{broken} {broken:?} {}", serde_json::to_string(&broken).unwrap()),
+        format!("{:?}", config.model()),
+    ];
+    for shown in shown {
+        for secret in SECRETS {
+            assert!(!shown.contains(secret), "{secret} is in {shown}");
+        }
+    }
+    assert!(config.effective_toml().contains("text/html"), "a harmless header is shown");
+}
+
+#[test]
+fn the_effective_configuration_says_the_same_when_read_again() {
+    let world = examples_world();
+    for path in examples() {
+        let config = Config::load_in(&path, &world).unwrap_or_else(|errors| panic!("{errors}"));
+        let again = |result: Result<Config, ConfigErrors>| result.unwrap_or_else(|errors| panic!("{}: {errors}", path.display()));
+        let toml = again(Config::parse_toml_in(&config.effective_toml(), &world));
+        let json = again(Config::parse_json_in(&config.effective_json(), &world));
+        for read in [&toml, &json] {
+            assert_eq!(**read, *config, "{}", path.display());
+            assert_eq!(read.effective_toml(), config.effective_toml());
+            assert_eq!(read.effective_json(), config.effective_json());
+        }
+    }
+}
+
+#[test]
+fn the_effective_configuration_shows_every_default() {
+    let text =
+        pair("connection = { password = \"geheim\" }\nssh = { agent = true }\n").replace("host =", "data_dir = \"/d\"\nhost =");
+    expect![[r#"
+        version = 1
+        state_dir = "/var/lib/failover"
+        control_socket = "/var/lib/failover/control.sock"
+
+        [engine]
+        workers = "auto"
+        seed = 0
+
+        [[services]]
+        name = "orders"
+        kind = "postgres"
+
+        [services.connection]
+        user = "failover"
+        password = "********"
+        database = "postgres"
+        sslmode = "prefer"
+
+        [services.ssh]
+        port = 22
+        user = "postgres"
+        known_hosts = "/home/op/.ssh/known_hosts"
+        agent = true
+        wrapper = false
+
+        [services.check_defaults]
+        interval = "1s"
+        fast_interval = "25ms"
+        timeout = "1.5s"
+        failure_threshold = 3
+        success_threshold = 2
+
+        [[services.servers]]
+        name = "db1"
+        role = "primary"
+        host = "10.0.0.1"
+        port = 5432
+        data_dir = "/d"
+        priority = 100
+        candidate = true
+
+        [services.servers.connection]
+        user = "failover"
+        password = "********"
+        database = "postgres"
+        sslmode = "prefer"
+
+        [services.servers.ssh]
+        host = "10.0.0.1"
+        port = 22
+        user = "postgres"
+        known_hosts = "/home/op/.ssh/known_hosts"
+        agent = true
+        wrapper = false
+
+        [services.servers.check]
+        query = "SELECT 1"
+        write_probe = false
+        interval = "1s"
+        fast_interval = "25ms"
+        timeout = "1.5s"
+        failure_threshold = 3
+        success_threshold = 2
+
+        [[services.servers]]
+        name = "db2"
+        role = "standby"
+        host = "10.0.0.2"
+        port = 5432
+        data_dir = "/d"
+        priority = 100
+        candidate = true
+
+        [services.servers.connection]
+        user = "failover"
+        password = "********"
+        database = "postgres"
+        sslmode = "prefer"
+
+        [services.servers.ssh]
+        host = "10.0.0.2"
+        port = 22
+        user = "postgres"
+        known_hosts = "/home/op/.ssh/known_hosts"
+        agent = true
+        wrapper = false
+
+        [services.servers.check]
+        query = "SELECT 1"
+        write_probe = false
+        interval = "1s"
+        fast_interval = "25ms"
+        timeout = "1.5s"
+        failure_threshold = 3
+        success_threshold = 2
+
+        [services.trigger]
+        failure_threshold = 3
+        failure_window = "1m"
+        policy = "count"
+        cooldown = "5m"
+        require_confirmation = false
+        confirm_timeout = "5m"
+        failover_timeout = "2m"
+        hang_after = "3.4s"
+        ping_interval = "250ms"
+        restart_grace = "10s"
+        on_impaired = "never"
+
+        [services.promote]
+        method = "pg_promote"
+        timeout = "1m"
+
+        [services.data]
+        max_lag_bytes = "1MiB"
+        on_loss = "refuse"
+        on_no_sync_standby = "async"
+        allow_delayed = false
+
+        [services.fence]
+        require = 3
+        timeout = "10s"
+        command = ["/bin/off"]
+        command_timeout = "10s"
+
+        [services.route]
+        exclusive = false
+    "#]]
+    .assert_eq(&good(&text).effective_toml());
+}
+
+fn examples() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config");
+    let mut paths: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() >= 5);
+    paths
+}
+
+#[test]
+fn the_examples_are_right() {
+    let world = examples_world();
+    let mut said = String::new();
+    for path in examples() {
+        let config = Config::load_in(&path, &world).unwrap_or_else(|errors| panic!("{errors}"));
+        write!(said, "{}\n{}", path.file_name().unwrap().display(), list(&[], config.warnings())).unwrap();
+    }
+    expect![[r#"
+        application.toml
+        fence-command.toml
+        minimal.toml
+        warning: /services/0/fence/require (line 7, column 1) = 3 (default): level 3 cannot be proven of server "db1": it has no ssh, and there is no command; add ssh or fence.command; until then its death ends in manual_intervention
+        warning: /services/0/fence/require (line 7, column 1) = 3 (default): level 3 cannot be proven of server "db2": it has no ssh, and there is no command; add ssh or fence.command; until then its death ends in manual_intervention
+        postgres-haproxy.json
+        postgres-haproxy.toml
+    "#]].assert_eq(&said);
+}
+
+#[test]
+fn files_are_read_by_their_name_or_by_how_they_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |name: &str, text: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path).map_err(|errors| errors.to_string().replace(&folder.path().display().to_string(), "DIR"))
+    };
+    let toml = pair("");
+    let json = good(&toml).effective_json();
+    assert!(load("a.toml", toml.as_bytes()).is_ok());
+    assert!(load("a.json", json.as_bytes()).is_ok());
+    assert!(load("b.conf", format!("\u{feff} {json}").as_bytes()).is_ok());
+    assert!(load("d.json", toml.as_bytes()).is_err());
+    assert!(load("c.conf", format!("\u{feff}{toml}").as_bytes()).is_ok());
+    expect![[r#"
+        DIR/d.toml: 1 error
+          /: this is JSON in a file named .toml; name the file .json"#]]
+    .assert_eq(&load("d.toml", json.as_bytes()).unwrap_err());
+    expect![[r#"
+        DIR/e.toml: 1 error
+          / (line 2): the configuration is no UTF-8 text; save it as UTF-8"#]]
+    .assert_eq(&load("e.toml", b"a = 1\nb = '\xff'\n").unwrap_err());
+    expect![[r#"
+        DIR/f.toml: 1 error
+          /: the configuration cannot be read: it is longer than 1048576 bytes; give the path of a file that the engine may read"#]].assert_eq(&load("f.toml", &vec![b'#'; 1 << 21]).unwrap_err());
+    expect![[r#"
+        /does/not/exist.toml: 1 error
+          /: the configuration cannot be read: No such file or directory (os error 2); give the path of a file that the engine may read"#]].assert_eq(&Config::load(Path::new("/does/not/exist.toml")).unwrap_err().to_string());
+    expect![[r#"
+        /dev/zero: 1 error
+          /: the configuration cannot be read: it is no regular file; give the path of a file that the engine may read"#]]
+    .assert_eq(&Config::load(Path::new("/dev/zero")).unwrap_err().to_string());
+    expect![[r#"
+        /: 1 error
+          /: the configuration cannot be read: it is no regular file; give the path of a file that the engine may read"#]]
+    .assert_eq(&Config::load(Path::new("/")).unwrap_err().to_string());
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_file_does_not_hang() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fifo.toml");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let errors = Config::load(&path).unwrap_err();
+    assert!(errors.to_string().contains("it is no regular file"), "{errors}");
+}
+
+#[test]
+fn secrets_in_a_file_for_everybody_are_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.toml");
+    std::fs::write(&path, pair("connection = { password = \"geheim\" }")).unwrap();
+    let warned = |mode: u32| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        list(&[], Config::load(&path).unwrap().warnings())
+    };
+    expect![[""]].assert_eq(&warned(0o640));
+    expect![[r#"
+        warning: /services/0/connection/password (line 5, column 16) = ********: everybody on this machine can read this secret (the file's mode is 0644); chmod 600 the file, or write { env = "NAME" } or { file = "/path" }
+    "#]].assert_eq(&warned(0o644));
+}
+
+#[test]
+fn the_schema_and_the_reference_are_up_to_date() {
+    expect_file!["../docs/failover.schema.json"].assert_eq(&Config::json_schema());
+    expect_file!["../docs/CONFIG.md"].assert_eq(&Config::reference());
+}
+
+#[test]
+fn the_schema_is_whole() {
+    let schema: serde_json::Value = serde_json::from_str(&Config::json_schema()).unwrap();
+    let definitions = schema["$defs"].as_object().unwrap();
+    let text = schema.to_string();
+    for part in text.split("#/$defs/").skip(1) {
+        let name = part.split('"').next().unwrap();
+        assert!(definitions.contains_key(name), "{name} is not defined");
+    }
+    for (name, definition) in definitions {
+        assert!(definition["description"].is_string(), "{name} is not described");
+    }
+}
+
+/// Any JSON, with keys that the format knows now and then.
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    let schema: serde_json::Value = serde_json::from_str(&Config::json_schema()).unwrap();
+    let mut keys = Vec::new();
+    fn collect(value: &serde_json::Value, keys: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(map) => {
+                if let Some(properties) = map.get("properties").and_then(|properties| properties.as_object()) {
+                    keys.extend(properties.keys().cloned());
+                }
+                map.values().for_each(|value| collect(value, keys));
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, keys)),
+            _ => {}
+        }
+    }
+    collect(&schema, &mut keys);
+    keys.sort();
+    keys.dedup();
+    let key = prop_oneof![6 => proptest::sample::select(keys), 1 => any::<String>()];
+    let words =
+        ["1s", "1MiB", "postgres", "tcp", "http", "primary", "db1", "/path", "auto", "never", "a:1", "original", "********"];
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(serde_json::Value::from),
+        any::<i64>().prop_map(serde_json::Value::from),
+        (0_u64..10).prop_map(serde_json::Value::from),
+        any::<f64>().prop_map(serde_json::Value::from),
+        any::<String>().prop_map(serde_json::Value::from),
+        proptest::sample::select(words.to_vec()).prop_map(serde_json::Value::from),
+    ];
+    leaf.prop_recursive(6, 200, 12, move |inner| {
+        prop_oneof![
+            1 => proptest::collection::vec(inner.clone(), 0..5).prop_map(serde_json::Value::from),
+            3 => proptest::collection::btree_map(key.clone(), inner, 0..12)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+/// The example with one value replaced.
+fn replaced(path: usize, value: serde_json::Value) -> serde_json::Value {
+    fn walk<'v>(node: &'v mut serde_json::Value, left: &mut usize) -> Option<&'v mut serde_json::Value> {
+        if *left == 0 {
+            return Some(node);
+        }
+        *left -= 1;
+        match node {
+            serde_json::Value::Object(map) => map.values_mut().find_map(|inner| walk(inner, left)),
+            serde_json::Value::Array(items) => items.iter_mut().find_map(|inner| walk(inner, left)),
+            _ => None,
+        }
+    }
+    let text = include_str!("../examples/config/postgres-haproxy.json");
+    let mut tree = serde_json::from_str(text).unwrap();
+    let mut left = path;
+    if let Some(place) = walk(&mut tree, &mut left) {
+        *place = value;
+    }
+    tree
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_it_panic(text in any::<String>()) {
+        let _ = Config::parse_toml_in(&text, &World::new());
+        let _ = Config::parse_json_in(&text, &World::new());
+    }
+
+    #[test]
+    fn no_toml_like_text_makes_it_panic(text in r#"(version = 1\n)?([\[\]{}=.,"'# \nabx019_-]|services|name|servers|\[\[services\]\]\n){0,60}"#) {
+        let _ = Config::parse_toml_in(&text, &World::new());
+    }
+
+    #[test]
+    fn no_tree_makes_it_panic(tree in any_json()) {
+        let _ = Config::parse_json_in(&tree.to_string(), &World::new());
+    }
+
+    #[test]
+    fn one_wrong_value_is_told_at_its_place_or_accepted(path in 0_usize..40, value in any_json()) {
+        let world = examples_world();
+        match Config::parse_json_in(&replaced(path, value).to_string(), &world) {
+            Ok(config) => {
+                let again = Config::parse_json_in(&config.effective_json(), &world);
+                // A literal secret is masked, and the mask is no secret.
+                let masked = config.effective_json().contains("********");
+                prop_assert!(masked || again.is_ok_and(|again| *again == *config));
+            }
+            Err(errors) => {
+                prop_assert!(!errors.errors.is_empty());
+                for problem in errors.errors {
+                    prop_assert!(problem.path.starts_with('/') && !problem.reason.is_empty() && !problem.remedy.is_empty());
+                }
+            }
+        }
+    }
+}
