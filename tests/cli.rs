@@ -265,7 +265,8 @@ fn the_help_shows_examples_and_exit_codes() {
           3  the daemon cannot be reached
           4  the daemon refused the command, and said why
           5  the engine cannot start or run, or the system refused something
-    "#]].assert_eq(&help.stdout);
+    "#]]
+    .assert_eq(&help.stdout);
     for command in ["run", "check", "validate", "status", "events", "confirm", "pause", "resume", "reset", "force", "completions"]
     {
         let help = run(&[command, "--help"]).ends_with(0).stdout;
@@ -326,7 +327,10 @@ fn every_mistake_is_told_at_once_with_its_remedy() {
     );
     let answer = run(&["validate", place.path().to_str().unwrap()]).ends_with(2);
     assert_eq!(answer.stdout, "");
-    same(&answer.stderr, &place, &expect![[r#"
+    same(
+        &answer.stderr,
+        &place,
+        &expect![[r#"
         error: /services/0/check_defaults/interval (line 12, column 1) = "often"
           this is no duration
           remedy: write a duration such as "1s", "250ms" or "1m30s"
@@ -334,7 +338,8 @@ fn every_mistake_is_told_at_once_with_its_remedy() {
           this key is unknown
           remedy: did you mean "role"?
         FOLDER/failover.toml: 2 errors
-    "#]]);
+    "#]],
+    );
     let json = run(&["validate", "--json", place.path().to_str().unwrap()]).ends_with(2).json();
     assert_eq!(json["valid"], false);
     let errors = json["errors"].as_array().unwrap();
