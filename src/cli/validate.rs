@@ -14,7 +14,7 @@ use super::text::{count, printable};
 
 pub fn run(arguments: &Validate, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     if arguments.schema {
-        print_json(&failover::config::json_schema(), terminal)?;
+        print_json(&failover::Config::json_schema(), terminal)?;
         return Ok(Code::Ok);
     }
     // clap asks for one where there is no --schema.
