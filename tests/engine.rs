@@ -202,7 +202,12 @@ fn a_hundred_lives_leave_no_thread_and_no_descriptor() {
     let before = descriptors();
     for round in 0..100 {
         live(round);
-        assert_eq!(engine_threads(), Vec::<String>::new(), "round {round}");
+        // The kernel shows a thread for a moment after it was joined.
+        let until = Instant::now() + LONG;
+        while !engine_threads().is_empty() {
+            assert!(Instant::now() < until, "round {round}: {:?}", engine_threads());
+            std::thread::yield_now();
+        }
     }
     assert_eq!(descriptors(), before);
 }
