@@ -9,11 +9,9 @@ use super::exit::{Code, Trouble};
 /// When to use colours and tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`
+    // Said in the help of the option: comments of the kind that help shows would make it ten lines long.
     Auto,
-    /// Always
     Always,
-    /// Never
     Never,
 }
 
