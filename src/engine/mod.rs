@@ -12,6 +12,7 @@ pub mod render;
 pub(crate) mod resolver;
 mod round;
 pub mod status;
+mod story;
 pub(crate) mod survey;
 pub(crate) mod threads;
 pub(crate) mod trigger;
@@ -44,6 +45,7 @@ use pool::Pool;
 use queue::Hub;
 use resolver::Resolver;
 use status::JournalStatus;
+use story::Stories;
 use threads::{Threads, panic_text};
 use trigger::{Lanes, Message, Trigger};
 use watcher::Watcher;
@@ -101,6 +103,7 @@ pub(crate) struct Shell {
     faulted: AtomicBool,
     fault: Mutex<Option<String>>,
     journal: Mutex<JournalStatus>,
+    stories: Stories,
     #[cfg(test)]
     pub(crate) planted_panic: AtomicBool,
 }
@@ -121,6 +124,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::InvalidArgument`] for what only shows when the parts are put together.
+    #[expect(clippy::needless_pass_by_value, reason = "the engine owns its configuration")]
     pub fn new(config: Config) -> Result<Engine, EngineError> {
         let clock = Clock::start();
         let resolver = Resolver::default();
@@ -146,6 +150,7 @@ impl Engine {
             faulted: AtomicBool::new(false),
             fault: Mutex::new(None),
             journal: Mutex::new(journal),
+            stories: Stories::default(),
             #[cfg(test)]
             planted_panic: AtomicBool::new(false),
         };
@@ -237,6 +242,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Rejected`] while a failover is in flight; [`EngineError::State`] when something differs that is fixed at
     /// start (`state_dir`), or the engine does not run; [`EngineError::InvalidArgument`]. Nothing has changed then.
+    #[expect(clippy::needless_pass_by_value, reason = "the engine owns its configuration")]
     pub fn reload(&self, config: Config) -> Result<(), EngineError> {
         let shell = &self.shell;
         let old = shell.parts();
@@ -269,6 +275,9 @@ impl Engine {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let names = shell.threads.names();
+        let mut services =
+            snapshot.as_ref().map(|snapshot| status::services(snapshot, &parts.model, &shell.clock)).unwrap_or_default();
+        shell.stories.complete(&shell.clock, &mut services);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             time: render::rfc3339(SystemTime::now()),
@@ -293,7 +302,7 @@ impl Engine {
             },
             journal: shell.journal.lock().clone(),
             events: status::EventStatus { published, consumers: count(consumers), dropped },
-            services: snapshot.map(|snapshot| status::services(&snapshot, &parts.model, &shell.clock)).unwrap_or_default(),
+            services,
         }
     }
 
@@ -707,6 +716,9 @@ impl Shell {
 
     /// Publishes an event of the core.
     pub(crate) fn emit(&self, parts: &Parts, event: &Event) {
+        if let Some(service) = event.service.and_then(|id| parts.model.services.get(usize::from(id.0))) {
+            self.stories.note(&service.name, event);
+        }
         // Single observations are most of all events: where nobody sees them they are not rendered.
         if event.severity == Severity::Debug && self.hub.is_deaf() && !log::log_enabled!(target: "failover", log::Level::Debug) {
             return;
@@ -831,11 +843,44 @@ fn config_checks(service: &crate::config::Service) -> impl Iterator<Item = &crat
 #[cfg(test)]
 mod tests {
     use crate::core::model::{
-        Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel,
-        TriggerModel,
+        Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceModel, TriggerModel,
     };
     use crate::core::sample::FenceLevel;
     use crate::core::time::Span;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn watched(state: &std::path::Path) -> Config {
+        let text = format!(
+            "version = 1\nstate_dir = \"{}\"\n[[services]]\nname = \"web\"\nkind = \"application\"\n\
+             [[services.servers]]\nname = \"web1\"\nrole = \"primary\"\nhost = \"127.0.0.1\"\n\
+             [[services.checks]]\nname = \"page\"\nserver = \"web1\"\nkind = \"scripted\"\nanswers = [\"up\"]\n",
+            state.display()
+        );
+        Config::parse_toml(&text).unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn a_bug_in_the_core_freezes_decisions_and_leaves_status_and_stop() {
+        let state = tempfile::tempdir().unwrap();
+        let engine = Engine::new(watched(state.path())).unwrap();
+        let queue = engine.queue().unwrap();
+        engine.start().unwrap();
+        engine.shell.planted_panic.store(true, Ordering::SeqCst);
+        loop {
+            let event = queue.next(LONG).expect("an event");
+            if event.kind == EventKind::Faulted {
+                assert_eq!(event.severity, Severity::Alarm);
+                break;
+            }
+        }
+        assert_eq!(engine.status().faulted.as_deref(), Some("planted"));
+        assert!(matches!(engine.pause(None), Err(EngineError::Faulted(_))));
+        assert!(matches!(engine.reload(watched(state.path())), Err(EngineError::Faulted(_))));
+        engine.stop(LONG).unwrap();
+    }
 
     /// A service `orders` with the servers `db1` and `db2` and no checks.
     pub(crate) fn two_servers() -> Model {

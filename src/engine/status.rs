@@ -94,6 +94,8 @@ pub struct ServiceStatus {
     pub kind: String,
     /// `normal`, `degraded`, `failing`, `failover_in_progress`, `failed_over` or `manual_intervention`.
     pub state: String,
+    /// Since when, in milliseconds; since the start of the engine where it never changed.
+    pub state_age_ms: u64,
     /// Why it is in this state, in one sentence.
     pub reason: String,
     /// An operator paused it: observed, nothing decided.
@@ -141,6 +143,8 @@ pub struct FailureStatus {
     pub check: String,
     /// The server.
     pub server: String,
+    /// The cause: `refused`, `reset`, `connect_timed_out`, …
+    pub cause: String,
     /// One line for people.
     pub message: String,
 }
@@ -161,6 +165,8 @@ pub struct ServerStatus {
     pub session: bool,
     /// A former primary that was deposed by a failover and has not been rejoined.
     pub deposed: bool,
+    /// The last failover fenced it, and it is still deposed.
+    pub fenced: bool,
     /// Among those that acknowledge synchronous commits.
     pub synchronous: bool,
     /// How long ago it last answered, in milliseconds.
@@ -278,6 +284,8 @@ pub struct FailoverStatus {
     pub total_ms: Option<f64>,
     /// The phases in their order.
     pub phases: Vec<PhaseStatus>,
+    /// The steps in their order.
+    pub steps: Vec<StepStatus>,
     /// What went wrong on the way and did not stop it.
     pub warnings: Vec<String>,
     /// Why it is being undone, or was.
@@ -295,6 +303,21 @@ pub struct PhaseStatus {
     pub name: String,
     /// How long it took, in milliseconds.
     pub took_ms: f64,
+}
+
+/// One step of a failover.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepStatus {
+    /// Its name.
+    pub name: String,
+    /// What it acted on.
+    pub target: String,
+    /// `running`, `ok` or `failed`.
+    pub outcome: String,
+    /// How long it took, in milliseconds.
+    pub took_ms: Option<f64>,
+    /// One line for people.
+    pub message: String,
 }
 
 /// One thing that would hurt at failover time.
@@ -407,6 +430,8 @@ impl View<'_> {
             }
             .to_owned(),
             state: service.state.word().to_owned(),
+            // Known to the events only: see the stories.
+            state_age_ms: 0,
             reason: service
                 .manual_reason
                 .clone()
@@ -431,6 +456,7 @@ impl View<'_> {
                         time: self.time(failure.at),
                         check: check.map_or_else(String::new, |check| check.name.clone()),
                         server: check.map_or_else(String::new, |check| self.name(check.server)),
+                        cause: String::new(),
                         message: failure.message.clone(),
                     }
                 })
@@ -458,6 +484,7 @@ impl View<'_> {
             Some(_) => "writable",
             None => "unknown",
         };
+        let fenced = service.last_failover.as_ref().and_then(|last| last.plan.fence.as_ref().map(|_| last.plan.old));
         let verdict = service.forecast.standbys.iter().find(|(id, _)| *id == server.id);
         let position = service.position.map(|(flush, _, _)| flush);
         ServerStatus {
@@ -471,6 +498,7 @@ impl View<'_> {
             health: health(server.health).to_owned(),
             session: server.session_open,
             deposed: server.deposed,
+            fenced: server.deposed && fenced == Some(server.id),
             synchronous: server.synchronous,
             last_answer_ms: server.last_answer.map(|at| self.age(at)),
             not_promotable: verdict
@@ -551,6 +579,7 @@ impl View<'_> {
             timeline: plan.timeline,
             total_ms: times.ended.map(|ended| millis(ended.since(times.detected))),
             phases: phases(times),
+            steps: Vec::new(),
             warnings: plan.warnings.clone(),
             undone: plan.undoing.clone(),
             not_undone: plan.undo_failures.clone(),

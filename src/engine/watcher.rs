@@ -70,7 +70,7 @@ impl Watcher {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(Shared { commands: Mutex::new(Vec::new()), wake });
         let inner = Arc::clone(&shared);
-        let thread = Builder::new().name("failover-watch".into()).spawn(move || run(&inner, clock, &sink))?;
+        let thread = Builder::new().name("fo-watch-0".into()).stack_size(512 * 1024).spawn(move || run(&inner, clock, &sink))?;
         Ok(Watcher { shared, thread: Mutex::new(Some(thread)) })
     }
 

@@ -449,7 +449,11 @@ impl World {
         }
         let slow = match &action {
             Action::AskHost { server, .. } if self.nodes[usize::from(server.0)].host.is_none() => deadline.since(self.now),
-            Action::AskHost { ask_local: true, .. } => ms(1_000),
+            Action::AskHost { server, ask_local: true }
+                if self.nodes[usize::from(server.0)].host.is_some_and(|(_, local)| local == LocalAnswer::Silent) =>
+            {
+                ms(1_000)
+            }
             _ => ms(10),
         };
         let outcome = match self.failing.get(&name) {

@@ -26,22 +26,24 @@ impl Service {
         if silent && silence < Span::from_millis(800) {
             return;
         }
-        let contradiction = suspicion.refused > 0 && suspicion.word().is_some_and(|word| word.postmaster != ProcessState::Gone);
+        let word = suspicion.word();
+        let contradiction = suspicion.refused > 0 && word.is_some_and(|word| word.postmaster != ProcessState::Gone);
+        // A postmaster that runs and is silent to us is asked on its own host; a stopped one could not answer there either.
+        let ask_local = silent
+            && word.is_some_and(|word| word.postmaster == ProcessState::Running && word.local_answer != LocalAnswer::Silent);
+        let follow_up = ask_local && self.host_asked.is_some_and(|(_, asked_locally)| !asked_locally);
         let age = now.since(suspicion.since);
-        let again = if contradiction && age < Span::from_millis(2_000) {
+        let again = if follow_up || contradiction && age < Span::from_millis(2_000) {
             Span::from_millis(50)
         } else if age < FAST_FOR {
             Span::from_millis(1_000)
         } else {
             Span::from_millis(5_000)
         };
-        if self.host_asked.is_some_and(|at| now.since(at) < again) {
+        if self.host_asked.is_some_and(|(at, _)| now.since(at) < again) {
             return;
         }
-        self.host_asked = Some(now);
-        // Asking the frozen server itself takes a second: once, then its silence is known and only its processes are looked at.
-        let known_silent = suspicion.word().is_some_and(|word| word.local_answer == LocalAnswer::Silent);
-        let ask_local = silent && !known_silent;
+        self.host_asked = Some((now, ask_local));
         self.run_errand(Errand::AskHost(subject), Action::AskHost { server: subject, ask_local }, ASK_HOST, fx);
     }
 

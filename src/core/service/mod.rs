@@ -165,7 +165,7 @@ pub struct Service {
     pub(in crate::core) manual_reason: Option<String>,
     pub(in crate::core) errands: Vec<(ActionId, Errand, Mono)>,
     pub(in crate::core) prove_at: Option<(Mono, ServerId)>,
-    pub(in crate::core) host_asked: Option<Mono>,
+    pub(in crate::core) host_asked: Option<(Mono, bool)>,
     pub(in crate::core) route: Vec<RouteInstance>,
     pub(in crate::core) two_primaries: bool,
     pub(in crate::core) failover_age_at_start: Option<Span>,

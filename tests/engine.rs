@@ -1,0 +1,439 @@
+//! The life of an engine, without a server in sight: scripted checks and a program that answers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use failover::{
+    ActionAnswer, Config, Engine, EngineError, EngineEvent, EventKind, EventQueue, ForceOptions, HostAnswer, TaskAnswer,
+};
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// An application service with one scripted check.
+fn config(state: &Path, answers: &str) -> Config {
+    let text = format!(
+        r#"
+version = 1
+state_dir = "{}"
+[[services]]
+name = "web"
+kind = "application"
+[[services.servers]]
+name = "web1"
+role = "primary"
+host = "127.0.0.1"
+[[services.checks]]
+name = "page"
+server = "web1"
+kind = "scripted"
+answers = [{answers}]
+interval = "50ms"
+timeout = "30s"
+"#,
+        state.display()
+    );
+    Config::parse_toml(&text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// The same with a check that the program answers.
+fn host_config(state: &Path) -> Config {
+    let text = format!(
+        r#"
+version = 1
+state_dir = "{}"
+[[services]]
+name = "web"
+kind = "application"
+[[services.servers]]
+name = "web1"
+role = "primary"
+host = "127.0.0.1"
+[[services.checks]]
+name = "page"
+server = "web1"
+kind = "host"
+interval = "50ms"
+timeout = "30s"
+"#,
+        state.display()
+    );
+    Config::parse_toml(&text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// A PostgreSQL pair on ports where nobody listens.
+fn pair(state: &Path) -> Config {
+    let text = format!(
+        r#"
+version = 1
+state_dir = "{}"
+[[services]]
+name = "orders"
+[services.connection]
+user = "nobody"
+[[services.servers]]
+name = "db1"
+role = "primary"
+host = "127.0.0.1"
+port = 1
+[[services.servers]]
+name = "db2"
+host = "127.0.0.1"
+port = 1
+"#,
+        state.display()
+    );
+    Config::parse_toml(&text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn wait_for(queue: &EventQueue, wanted: EventKind) -> Arc<EngineEvent> {
+    let until = Instant::now() + LONG;
+    let mut seen = Vec::new();
+    while Instant::now() < until {
+        let Some(event) = queue.next(Duration::from_secs(1)) else { continue };
+        if event.kind == wanted {
+            return event;
+        }
+        seen.push(event.kind);
+    }
+    panic!("no {wanted:?} after {seen:?}");
+}
+
+/// The threads of this process that belong to engines, by their names.
+fn engine_threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    let mut names: Vec<String> = names.map(|name| name.trim().to_owned()).filter(|name| name.starts_with("fo-")).collect();
+    names.sort();
+    names
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn a_life_has_a_beginning_and_an_end_and_says_so() {
+    let state = tempfile::tempdir().unwrap();
+    let engine = Engine::new(config(state.path(), r#""up""#)).unwrap();
+    assert_eq!(engine.status().engine, "new");
+    assert!(matches!(engine.confirm("web"), Err(EngineError::State(_))));
+    let queue = engine.queue().unwrap();
+    let receiver = engine.events();
+    engine.start().unwrap();
+    assert!(matches!(engine.start(), Err(EngineError::State(_))));
+    wait_for(&queue, EventKind::Observed);
+    let status = engine.status();
+    assert_eq!((status.engine.as_str(), status.services[0].name.as_str()), ("running", "web"));
+    assert!(status.journal.writable, "{:?}", status.journal);
+    assert_eq!(status.threads.alive as usize, status.threads.names.len());
+    assert!(status.threads.names.iter().all(|name| name.starts_with("fo-") && name.len() <= 15), "{:?}", status.threads.names);
+    engine.stop(LONG).unwrap();
+    engine.stop(LONG).unwrap();
+    assert_eq!(engine.status().engine, "stopped");
+    assert!(engine.status().threads.names.is_empty());
+    assert!(matches!(engine.start(), Err(EngineError::State(_))));
+    assert!(matches!(engine.pause(None), Err(EngineError::State(_))));
+    let all: Vec<Arc<EngineEvent>> = receiver.iter().collect();
+    assert_eq!(all.first().unwrap().kind, EventKind::EngineStarted);
+    assert_eq!(all.last().unwrap().kind, EventKind::EngineStopped);
+    assert!(all.windows(2).all(|pair| pair[0].seq < pair[1].seq));
+    let mut last = None;
+    while let Some(event) = queue.next(Duration::ZERO) {
+        last = Some(event.kind);
+    }
+    assert_eq!(last, Some(EventKind::EngineStopped));
+    assert!(queue.is_over());
+    assert!(engine.queue().is_err());
+    assert!(engine.events().recv().is_err(), "a receiver made after the end is disconnected");
+}
+
+/// True in a process that runs this one test and nothing else; otherwise runs it in such a process.
+fn is_alone(test: &str) -> bool {
+    if std::env::var_os("FAILOVER_TEST_ALONE").is_some() {
+        return true;
+    }
+    let me = std::env::current_exe().unwrap();
+    let alone =
+        std::process::Command::new(me).args(["--exact", test, "--nocapture"]).env("FAILOVER_TEST_ALONE", "1").status().unwrap();
+    assert!(alone.success());
+    false
+}
+
+#[test]
+fn a_paused_process_doubts_itself() {
+    if !is_alone("a_paused_process_doubts_itself") {
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let engine = Engine::new(config(state.path(), r#""up""#)).unwrap();
+    let queue = engine.queue().unwrap();
+    engine.start().unwrap();
+    wait_for(&queue, EventKind::Observed);
+    let me = std::process::id();
+    let pause = format!("kill -STOP {me}; sleep 3; kill -CONT {me}");
+    let mut pauser = std::process::Command::new("sh").args(["-c", &pause]).spawn().unwrap();
+    let doubt = wait_for(&queue, EventKind::DoubtRaised);
+    assert_eq!(doubt.fields["cause"], "gap");
+    assert!(engine.status().doubt.is_some());
+    pauser.wait().unwrap();
+    engine.stop(LONG).unwrap();
+}
+
+#[test]
+fn a_hundred_lives_leave_no_thread_and_no_descriptor() {
+    // Other tests of this file have engines of their own in this process.
+    if !is_alone("a_hundred_lives_leave_no_thread_and_no_descriptor") {
+        return;
+    }
+    let state = tempfile::tempdir().unwrap();
+    let live = |round: usize| {
+        let config = if round % 2 == 0 { config(state.path(), r#""up", "hang""#) } else { pair(state.path()) };
+        let engine = Engine::new(config).unwrap();
+        engine.on_event(|_| {}).unwrap();
+        let queue = engine.queue().unwrap();
+        engine.start().unwrap();
+        wait_for(&queue, EventKind::Observed);
+        engine.stop(LONG).unwrap();
+    };
+    live(0);
+    live(1);
+    let before = descriptors();
+    for round in 0..100 {
+        live(round);
+        assert_eq!(engine_threads(), Vec::<String>::new(), "round {round}");
+    }
+    assert_eq!(descriptors(), before);
+}
+
+#[test]
+fn stop_is_prompt_while_checks_hang() {
+    let state = tempfile::tempdir().unwrap();
+    let engine = Engine::new(config(state.path(), r#""hang""#)).unwrap();
+    engine.start().unwrap();
+    while engine.status().threads.busy == 0 {
+        std::thread::yield_now();
+    }
+    // The check's own timeout is thirty seconds; a stop that waited for it would not be over in ten.
+    engine.stop(Duration::from_secs(10)).unwrap();
+}
+
+#[test]
+fn a_callback_may_ask_for_everything_but_the_end() {
+    let state = tempfile::tempdir().unwrap();
+    let engine = Arc::new(Engine::new(config(state.path(), r#""up""#)).unwrap());
+    let (sender, answers) = crossbeam_channel::bounded(1);
+    let inside = Arc::downgrade(&engine);
+    engine
+        .on_event(move |event| {
+            if event.kind == EventKind::Observed {
+                let Some(engine) = inside.upgrade() else { return };
+                let status = engine.status();
+                let paused = engine.pause(None);
+                let stopped = engine.stop(LONG);
+                engine.request_stop();
+                let _ = sender.try_send((status.engine, paused.is_ok(), matches!(stopped, Err(EngineError::Reentrant))));
+            }
+        })
+        .unwrap();
+    engine.start().unwrap();
+    let (phase, paused, reentrant) = answers.recv_timeout(LONG).unwrap();
+    assert!(phase == "running" && paused && reentrant);
+    engine.stop(LONG).unwrap();
+}
+
+#[test]
+fn an_engine_dropped_by_its_own_callback_ends_by_itself() {
+    let state = tempfile::tempdir().unwrap();
+    let engine = Arc::new(Engine::new(config(state.path(), r#""up""#)).unwrap());
+    let place = Arc::new(parking_lot::Mutex::new(Some(Arc::clone(&engine))));
+    let taken = Arc::clone(&place);
+    engine
+        .on_event(move |event| {
+            if event.kind == EventKind::Observed {
+                drop(taken.lock().take());
+            }
+        })
+        .unwrap();
+    let events = engine.events();
+    engine.start().unwrap();
+    drop(engine);
+    let last = events.iter().last().expect("events");
+    assert_eq!(last.kind, EventKind::EngineStopped);
+}
+
+#[test]
+fn a_panicking_callback_harms_nobody() {
+    let state = tempfile::tempdir().unwrap();
+    let engine = Engine::new(config(state.path(), r#""up""#)).unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    engine
+        .on_event(move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            panic!("planted");
+        })
+        .unwrap();
+    let queue = engine.queue().unwrap();
+    engine.start().unwrap();
+    wait_for(&queue, EventKind::Observed);
+    engine.stop(LONG).unwrap();
+    assert!(count.load(Ordering::SeqCst) > 2);
+    assert_eq!(engine.status().faulted, None);
+}
+
+#[test]
+fn a_second_engine_on_the_same_state_is_refused_by_name() {
+    let state = tempfile::tempdir().unwrap();
+    let first = Engine::new(config(state.path(), r#""up""#)).unwrap();
+    first.start().unwrap();
+    let second = Engine::new(config(state.path(), r#""up""#)).unwrap();
+    match second.start() {
+        Err(EngineError::AlreadyRunning { path, pid }) => {
+            assert_eq!((path, pid), (state.path().join("lock"), Some(std::process::id())));
+        }
+        other => panic!("{other:?}"),
+    }
+    first.stop(LONG).unwrap();
+    second.start().unwrap();
+    second.stop(LONG).unwrap();
+}
+
+#[test]
+fn without_a_writable_journal_it_observes_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    std::fs::write(&state, "a file where the folder should be").unwrap();
+    let engine = Engine::new(config(&state, r#""up""#)).unwrap();
+    let queue = engine.queue().unwrap();
+    engine.start().unwrap();
+    let log = wait_for(&queue, EventKind::Log);
+    assert!(log.message.contains("state"), "{}", log.message);
+    let told = wait_for(&queue, EventKind::JournalState);
+    assert_eq!(told.severity, failover::Severity::Alarm);
+    wait_for(&queue, EventKind::Observed);
+    let status = engine.status();
+    assert!(!status.journal.writable && status.journal.reason.is_some());
+    engine.stop(LONG).unwrap();
+}
+
+#[test]
+fn operators_are_answered_with_the_cores_own_words() {
+    let state = tempfile::tempdir().unwrap();
+    let engine = Engine::new(pair(state.path())).unwrap();
+    engine.start().unwrap();
+    assert!(engine.pause(Some("orders")).unwrap().contains("paused"));
+    assert!(engine.status().services[0].paused);
+    assert!(engine.resume(None).unwrap().contains("resumed"));
+    assert!(matches!(engine.confirm("orders"), Err(EngineError::Rejected(why)) if why.contains("does not wait")));
+    assert!(matches!(engine.reset("orders"), Err(EngineError::Rejected(_))));
+    assert!(matches!(engine.confirm("nothing"), Err(EngineError::InvalidArgument(_))));
+    let nobody = ForceOptions { to: Some("db9".to_owned()), accept_loss: None };
+    assert!(matches!(engine.force("orders", nobody), Err(EngineError::InvalidArgument(_))));
+    let never_seen = engine.force("orders", ForceOptions::default());
+    assert!(matches!(never_seen, Err(EngineError::Rejected(why)) if why.contains("no primary was seen")));
+    engine.stop(LONG).unwrap();
+}
+
+#[test]
+fn a_dead_pair_that_never_lived_is_observed_and_not_touched() {
+    let state = tempfile::tempdir().unwrap();
+    let engine = Engine::new(pair(state.path())).unwrap();
+    let queue = engine.queue().unwrap();
+    engine.start().unwrap();
+    loop {
+        let event = wait_for(&queue, EventKind::Observed);
+        if event.fields["reason"] == "refused" {
+            break;
+        }
+    }
+    let status = engine.status();
+    let orders = &status.services[0];
+    assert_eq!(orders.primary, None);
+    assert!(!orders.forecast.would_fail_over);
+    assert!(!orders.forecast.reasons.is_empty());
+    assert_eq!(orders.servers[0].checks[0].verdict.as_deref(), Some("down"));
+    engine.stop(LONG).unwrap();
+    assert_eq!(engine.status().services[0].generation, 0);
+}
+
+#[test]
+fn a_reload_changes_services_and_a_bad_one_changes_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let engine = Engine::new(config(state.path(), r#""up""#)).unwrap();
+    let queue = engine.queue().unwrap();
+    assert!(matches!(engine.reload(pair(state.path())), Err(EngineError::State(_))), "not before the start");
+    engine.start().unwrap();
+    wait_for(&queue, EventKind::Observed);
+    assert!(matches!(engine.reload(pair(elsewhere.path())), Err(EngineError::State(why)) if why.contains("state_dir")));
+    assert!(matches!(engine.reload(config(state.path(), r#""sideways""#)), Err(EngineError::InvalidArgument(_))));
+    assert_eq!(engine.status().services[0].name, "web");
+    engine.reload(pair(state.path())).unwrap();
+    wait_for(&queue, EventKind::ConfigReloaded);
+    assert_eq!(engine.status().services[0].name, "orders");
+    let event = wait_for(&queue, EventKind::Observed);
+    assert_eq!(event.service.as_deref(), Some("orders"));
+    for _ in 0..20 {
+        engine.reload(config(state.path(), r#""up""#)).unwrap();
+        engine.reload(pair(state.path())).unwrap();
+    }
+    engine.stop(LONG).unwrap();
+}
+
+#[test]
+fn the_program_answers_its_checks_by_a_function() {
+    let state = tempfile::tempdir().unwrap();
+    let engine = Engine::new(host_config(state.path())).unwrap();
+    assert!(matches!(engine.register_check("nothing", |_| HostAnswer::Up(String::new())), Err(EngineError::InvalidArgument(_))));
+    engine.register_check("page", |check| HostAnswer::Down(format!("{} says no", check.server))).unwrap();
+    assert!(matches!(
+        engine.register_action("dance", |_| ActionAnswer::Done(String::new())),
+        Err(EngineError::InvalidArgument(_))
+    ));
+    engine.offer_action("fence").unwrap();
+    let once = engine.check_once();
+    assert_eq!((once[0].verdict.as_str(), once[0].message.as_str()), ("down", "web1 says no"));
+    let queue = engine.queue().unwrap();
+    engine.start().unwrap();
+    assert!(matches!(engine.register_check("page", |_| HostAnswer::Up(String::new())), Err(EngineError::State(_))));
+    let event = wait_for(&queue, EventKind::Observed);
+    assert_eq!((event.fields["verdict"].as_str(), event.fields["detail"].as_str()), (Some("down"), Some("web1 says no")));
+    engine.stop(LONG).unwrap();
+}
+
+#[test]
+fn the_program_answers_its_checks_by_tasks() {
+    let state = tempfile::tempdir().unwrap();
+    let engine = Engine::new(host_config(state.path())).unwrap();
+    assert_eq!(engine.check_once()[0].verdict, "unknown");
+    let queue = engine.queue().unwrap();
+    engine.start().unwrap();
+    let task = wait_for(&queue, EventKind::TaskCheck).fields["task_id"].as_u64().unwrap();
+    let wrong = engine.complete_task(task, TaskAnswer::Action(ActionAnswer::Done(String::new())));
+    assert!(matches!(wrong, Err(EngineError::InvalidArgument(_))));
+    let answer = || TaskAnswer::Check(HostAnswer::Up("all is well".to_owned()));
+    engine.complete_task(task, answer()).unwrap();
+    assert!(matches!(engine.complete_task(task, answer()), Err(EngineError::UnknownTask(_))));
+    let event = wait_for(&queue, EventKind::Observed);
+    assert_eq!(event.fields["detail"], "all is well");
+    let open = wait_for(&queue, EventKind::TaskCheck).fields["task_id"].as_u64().unwrap();
+    engine.stop(LONG).unwrap();
+    assert!(matches!(engine.complete_task(open, answer()), Err(EngineError::UnknownTask(_))));
+}
+
+#[test]
+fn a_panic_in_a_check_is_unknown_and_the_next_run_comes() {
+    let state = tempfile::tempdir().unwrap();
+    let engine = Engine::new(host_config(state.path())).unwrap();
+    engine.register_check("page", |_| panic!("planted")).unwrap();
+    let queue = engine.queue().unwrap();
+    engine.start().unwrap();
+    for _ in 0..3 {
+        let event = wait_for(&queue, EventKind::Observed);
+        assert_eq!((event.fields["verdict"].as_str(), event.fields["reason"].as_str()), (Some("unknown"), Some("internal")));
+    }
+    assert_eq!(engine.status().faulted, None);
+    engine.stop(LONG).unwrap();
+}
