@@ -26,6 +26,13 @@ pub struct PostgresCheck {
 }
 
 impl PostgresCheck {
+    /// The error with the address in front, unless it names the address itself.
+    fn located(&self, error: &Error) -> String {
+        let message = error.to_string();
+        let at = self.target.endpoint.to_string();
+        if message.contains(&at) { message } else { format!("{at}: {message}") }
+    }
+
     /// A check that asks `SELECT 1` and writes nothing.
     #[must_use]
     pub fn new(target: Target) -> PostgresCheck {
@@ -36,7 +43,7 @@ impl PostgresCheck {
         let (deadline, cancel) = (context.deadline, context.cancel);
         let mut session = match Session::connect(&self.target, context.addresses, deadline, cancel) {
             Ok(session) => session,
-            Err(error) => return (error.verdict(), format!("{}: {error}", self.target.endpoint), None),
+            Err(error) => return (error.verdict(), self.located(&error), None),
         };
         match session.query(&self.query, deadline, cancel) {
             Ok(rows) if !rows.is_empty() => {}

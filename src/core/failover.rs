@@ -224,6 +224,10 @@ impl Service {
         let (system_id, old_timeline) = (plan.system_id, plan.old_timeline);
         Some(match plan.phase {
             Phase::PreChecks => (Action::PreChecks, seconds(30)),
+            // Where a stronger fence follows, sessions that HAProxy cannot end at once are ended with the server itself.
+            Phase::RouteOut if plan.require > FenceLevel::TrafficRemoved => {
+                (Action::RouteOut { server: plan.old }, Span::from_millis(200))
+            }
             Phase::RouteOut => (Action::RouteOut { server: plan.old }, seconds(3)),
             Phase::Fence if plan.require <= FenceLevel::TrafficRemoved => return None,
             Phase::Fence => (

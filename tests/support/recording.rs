@@ -241,6 +241,7 @@ impl Recording {
         self.events.iter().filter(|event| event.at >= self.fault_at).find(|event| match event.kind.as_str() {
             "session_closed" => event.server.as_deref() == primary,
             "observed" => event.server.as_deref() == primary && event.text("verdict") != Some("up"),
+            "state_changed" => event.text("from") == Some("normal"),
             "confirmation_started" | "failure_confirmed" | "failover_suppressed" | "failover_refused" => true,
             _ => false,
         })

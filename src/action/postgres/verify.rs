@@ -70,6 +70,12 @@ impl Cluster {
             sync_settings(&mut second, deadline, cancel).map_err(|error| failure(name, "reading the settings", &error))?;
         let commits = if names.trim().is_empty() {
             true
+        } else if !any_wal_sender(&mut second, deadline, cancel).map_err(|error| failure(name, "looking for standbys", &error))? {
+            let _ = write!(
+                message,
+                "; no standby is attached, so ordinary commits would wait for one (synchronous_standby_names = '{names}')"
+            );
+            false
         } else {
             match ordinary_commit(&mut session, &mode, ORDINARY_COMMIT, deadline, cancel) {
                 Ok(Commit::Done) => {
@@ -133,6 +139,12 @@ pub(super) fn sync_settings(session: &mut Session, deadline: Deadline, cancel: &
     let sql = "SELECT current_setting('synchronous_standby_names') AS names, current_setting('synchronous_commit') AS mode";
     let rows = session.query(sql, deadline, cancel)?;
     Ok((rows.get(0, "names").unwrap_or_default().to_owned(), rows.get(0, "mode").unwrap_or_default().to_owned()))
+}
+
+/// Whether any standby is attached: without one, a commit that waits for a standby need not be tried to know that it waits.
+fn any_wal_sender(session: &mut Session, deadline: Deadline, cancel: &Cancel) -> Result<bool, Error> {
+    let sql = "SELECT pg_catalog.count(*) > 0 AS attached FROM pg_catalog.pg_stat_get_wal_senders()";
+    Ok(session.query(sql, deadline, cancel)?.get(0, "attached") == Some("t"))
 }
 
 /// A commit as clients make it, given `within` inside the overall deadline. `mode` is the session's own `synchronous_commit`: one that
