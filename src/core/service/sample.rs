@@ -59,7 +59,13 @@ impl Service {
             Some(primary) => self.second_writable(primary, server, sample, fx),
             None if !self.may_adopt(server) => {}
             None => {
-                let rival = self.server_ids().find(|other| *other != server && self.is_writable_now(*other, fx.now));
+                let of_this_cluster = |other: ServerId| {
+                    let seen = self.servers[usize::from(other.0)].sample.as_ref();
+                    seen.is_some_and(|(_, seen)| seen.system_id == sample.system_id)
+                };
+                let rival = self
+                    .server_ids()
+                    .find(|other| *other != server && self.is_writable_now(*other, fx.now) && of_this_cluster(*other));
                 if let Some(rival) = rival {
                     self.two_primaries(rival, server, fx);
                 } else {
@@ -148,11 +154,10 @@ impl Service {
         self.suspicion = None;
         self.bad_since = None;
         self.window.clear();
-        for (at, state) in self.servers.iter_mut().enumerate() {
-            if at == usize::from(server.0) {
-                state.deposed = false;
-            } else if let Some((_, other)) = &state.sample {
-                state.wrong_cluster = other.system_id != sample.system_id;
+        self.servers[usize::from(server.0)].deposed = false;
+        for other in self.server_ids().filter(|other| *other != server) {
+            if let Some((_, seen)) = self.servers[usize::from(other.0)].sample.clone() {
+                self.is_of_another_cluster(other, &seen, fx);
             }
         }
         self.track_log(sample);
