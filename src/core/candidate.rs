@@ -119,13 +119,15 @@ pub fn examine(
         return Err(CandidateRefusal::PromotionRefused { why: why.to_owned() });
     }
     let sample = standing.sample.as_ref().map_err(|why| CandidateRefusal::NotReadable { why: why.clone() })?;
-    if !sample.in_recovery {
-        return Err(CandidateRefusal::NotInRecovery);
-    }
     if let Some(reference) = reference {
         if sample.system_id != reference.system_id {
             return Err(CandidateRefusal::OtherCluster);
         }
+    }
+    if !sample.in_recovery {
+        return Err(CandidateRefusal::NotInRecovery);
+    }
+    if let Some(reference) = reference {
         if sample.timeline != reference.timeline {
             return Err(CandidateRefusal::OtherTimeline { timeline: sample.timeline, expected: reference.timeline });
         }
