@@ -64,12 +64,14 @@ install:
 	install -D -m 644 packaging/failover.sysusers $(to)/lib/sysusers.d/failover.conf
 	install -D -m 644 docs/failover.schema.json $(to)/share/failover/failover.schema.json
 	install -D -m 755 contrib/failover-host $(to)/share/failover/failover-host
-	install -D -m 644 contrib/rights.sql $(to)/share/failover/rights.sql
+	install -m 644 contrib/rights.sql contrib/sudoers-failover contrib/README.md $(to)/share/failover/
 	install -D -m 644 packaging/completions/failover.bash $(to)/share/bash-completion/completions/failover
 	install -D -m 644 packaging/completions/_failover $(to)/share/zsh/site-functions/_failover
 	install -D -m 644 packaging/completions/failover.fish $(to)/share/fish/vendor_completions.d/failover.fish
-	install -D -m 644 README.md $(to)/share/doc/failover/README.md
-	install -m 644 CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(to)/share/doc/failover/
+	install -D -m 644 docs/CONFIG.md $(to)/share/doc/failover/CONFIG.md
+	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(to)/share/doc/failover/
+	install -d $(to)/share/doc/failover/examples
+	install -m 644 examples/config/* $(to)/share/doc/failover/examples/
 
 uninstall:
 	rm -f $(to)/bin/failover $(to)/lib/systemd/system/failover.service $(to)/lib/sysusers.d/failover.conf \

@@ -129,3 +129,8 @@ pub use engine::{
     ActionAnswer, CheckReport, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,
     Status, TaskAnswer,
 };
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

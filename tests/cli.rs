@@ -211,7 +211,7 @@ impl Drop for Daemon {
 #[test]
 fn the_help_shows_examples_and_exit_codes() {
     let help = run(&["--help"]).ends_with(0);
-    expect![[r#"
+    expect![[r"
         Automatic failover for PostgreSQL: watches a primary, decides when it is really gone, fences it,
         promotes the standby, moves the traffic, verifies the result, and says what happened and why
 
@@ -233,24 +233,11 @@ fn the_help_shows_examples_and_exit_codes() {
           help         Print this message or the help of the given subcommand(s)
 
         Options:
-              --json
-                  Write JSON for programs instead of text for people
-
-              --color <WHEN>
-                  Colours and tables
-
-                  Possible values:
-                  - auto:   On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`
-                  - always: Always
-                  - never:  Never
-          
-                  [default: auto]
-
-          -h, --help
-                  Print help (see a summary with '-h')
-
-          -V, --version
-                  Print version
+              --json          Write JSON for programs instead of text for people
+              --color <WHEN>  Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM`
+                              is `dumb` [default: auto] [possible values: auto, always, never]
+          -h, --help          Print help
+          -V, --version       Print version
 
         Examples:
           failover validate failover.toml     everything that is wrong with the file, at once
@@ -265,7 +252,7 @@ fn the_help_shows_examples_and_exit_codes() {
           3  the daemon cannot be reached
           4  the daemon refused the command, and said why
           5  the engine cannot start or run, or the system refused something
-    "#]]
+    "]]
     .assert_eq(&help.stdout);
     for command in ["run", "check", "validate", "status", "events", "confirm", "pause", "resume", "reset", "force", "completions"]
     {
@@ -331,14 +318,23 @@ fn every_mistake_is_told_at_once_with_its_remedy() {
         &answer.stderr,
         &place,
         &expect![[r#"
-        error: /services/0/check_defaults/interval (line 12, column 1) = "often"
-          this is no duration
-          remedy: write a duration such as "1s", "250ms" or "1m30s"
-        error: /services/0/servers/0/roll (line 16, column 1)
-          this key is unknown
-          remedy: did you mean "role"?
-        FOLDER/failover.toml: 2 errors
-    "#]],
+            warning: /services/0/fence/require (line 5, column 1) = 3 (default)
+              level 3 cannot be proven of server "db1": it has no ssh, and there is no command
+              remedy: add ssh or fence.command; until then its death ends in manual_intervention
+            warning: /services/0/fence/require (line 5, column 1) = 3 (default)
+              level 3 cannot be proven of server "db2": it has no ssh, and there is no command
+              remedy: add ssh or fence.command; until then its death ends in manual_intervention
+            error: /services/0/check_defaults/interval (line 12, column 1) = "often"
+              this is no duration
+              remedy: write a duration such as "1s", "250ms" or "1m30s"
+            error: /services/0/servers (line 14, column 12)
+              no server has the role of the primary
+              remedy: give one server role = "primary"
+            error: /services/0/servers/0/roll (line 16, column 1)
+              this key is unknown
+              remedy: did you mean "role"?
+            FOLDER/failover.toml: 3 errors
+        "#]],
     );
     let json = run(&["validate", "--json", place.path().to_str().unwrap()]).ends_with(2).json();
     assert_eq!(json["valid"], false);
@@ -501,7 +497,9 @@ fn a_follower_sees_what_happens_and_the_end() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(first["kind"], "engine_started");
     place.ask(&["pause"]).ends_with(0);
     daemon.signal(Signal::INT);
     assert_eq!(daemon.end(), 0, "{}", daemon.log());
@@ -646,14 +644,16 @@ fn clients_that_hang_or_talk_nonsense_hurt_nobody() {
         let mut stream = call();
         let _ = stream.write_all(b"{\"command\":\"status\"}\n");
     }
-    // Several requests in one breath, answered in order.
-    let mut stream = call();
-    stream.write_all(b"{\"command\":\"pause\"}\n{\"command\":\"status\"}\n").unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
-    let mut answers = String::new();
-    stream.read_to_string(&mut answers).unwrap();
-    let answers: Vec<Value> = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(answers.len(), 2);
+    // Several requests in one breath, answered in order, as soon as those before have left their places.
+    let answers = until("a place is free", || {
+        let mut stream = call();
+        stream.write_all(b"{\"command\":\"pause\"}\n{\"command\":\"status\"}\n").ok()?;
+        stream.shutdown(Shutdown::Write).ok()?;
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).ok()?;
+        let answers: Vec<Value> = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (answers.len() == 2).then_some(answers)
+    });
     assert!(answers[0]["result"]["message"].is_string());
     assert_eq!(answers[1]["result"]["services"][0]["paused"], true);
     place.ask(&["status"]).ends_with(0);
@@ -713,6 +713,18 @@ fn another_user_is_not_listened_to() {
     assert_eq!(place.ask(&["status", "--json"]).ends_with(0).json()["services"][0]["paused"], false);
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.end(), 0, "{}", daemon.log());
+}
+
+/// The configuration in the README can be used as it is, once its files are there.
+#[test]
+fn the_configuration_in_the_readme_is_valid() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let block = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let place = Place::new();
+    place.write(block);
+    let mut command = failover(&["validate", place.path().to_str().unwrap()]);
+    command.env("ORDERS_PASSWORD", "secret");
+    assert!(answer(command).ends_with(0).stdout.ends_with("valid: 1 service (orders), 2 servers\n"));
 }
 
 /// What the papers tell people to type exists.

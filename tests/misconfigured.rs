@@ -137,7 +137,8 @@ fn a_standby_of_another_cluster_is_alarmed_and_never_promoted() {
     let _alone = alone();
     let mut stranger = None;
     let (pair, engine) = misconfigured(|pair| {
-        let other = PgServer::primary(&pair.lab, &PgOptions::quick("stranger")).expect("another cluster");
+        let other = PgServer::primary(&pair.lab, &PgOptions { own_identity: true, ..PgOptions::quick("stranger") })
+            .expect("another cluster");
         other.script(&format!("ALTER ROLE failover PASSWORD '{}'", pair.db1.secrets().engine)).expect("the same password");
         let change = vec![(format!("port = {}", pair.db2.port()), format!("port = {}", other.port()))];
         stranger = Some(other);

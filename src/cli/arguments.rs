@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// Colours and tables
+    /// Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
     pub color: Color,
 }
@@ -70,7 +70,7 @@ pub enum Command {
 /// Where the daemon listens.
 #[derive(Clone, Debug, Args)]
 pub struct Daemon {
-    /// The daemon's control socket [default: /run/failover/control.sock]
+    /// The daemon's control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 

@@ -97,9 +97,9 @@ pub fn describe(event: &EngineEvent) -> String {
     text
 }
 
-/// An event's message where the service stands before it already.
-pub fn message(service: Option<&str>, message: &str) -> String {
-    let short = service.and_then(|service| message.strip_prefix(service)).and_then(|rest| rest.strip_prefix(": "));
+/// A message about a subject whose name stands before it already.
+pub fn message(subject: Option<&str>, message: &str) -> String {
+    let short = subject.and_then(|subject| message.strip_prefix(subject)).and_then(|rest| rest.strip_prefix(": "));
     printable(short.unwrap_or(message))
 }
 

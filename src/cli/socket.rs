@@ -11,8 +11,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::exit::{Code, Trouble};
 
-/// Where the daemon of the packages listens.
-pub const DEFAULT: &str = "/run/failover/control.sock";
+/// Where a daemon listens if nobody says otherwise: that of the packages, and that of a configuration without a word about it.
+const DEFAULTS: [&str; 2] = ["/run/failover/control.sock", "/var/lib/failover/control.sock"];
 
 /// A listening control socket. Dropping it removes its file, if it is still the one that was made.
 pub struct Listening {
@@ -112,7 +112,7 @@ pub fn of(socket: Option<&Path>, config: Option<&Path>) -> Result<PathBuf, Troub
     match (socket, config) {
         (Some(socket), _) => Ok(socket.to_owned()),
         (None, Some(config)) => in_config(config),
-        (None, None) => Ok(PathBuf::from(DEFAULT)),
+        (None, None) => Ok(PathBuf::from(DEFAULTS.into_iter().find(|path| Path::new(path).exists()).unwrap_or(DEFAULTS[0]))),
     }
 }
 
@@ -223,6 +223,6 @@ mod tests {
         }
         fs::write(&path, "= =").unwrap();
         assert!(of(None, Some(&path)).is_err());
-        assert_eq!(of(None, None).unwrap(), Path::new(DEFAULT));
+        assert!(DEFAULTS.contains(&of(None, None).unwrap().to_str().unwrap()));
     }
 }

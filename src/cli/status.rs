@@ -9,6 +9,7 @@ use super::arguments;
 use super::check::{said, verdict_paint};
 use super::client::Client;
 use super::exit::{Code, Trouble};
+use super::log::message;
 use super::protocol::Request;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
 use super::text::{bytes, moment, printable, span, span_ms};
@@ -158,9 +159,7 @@ fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
             let _ = writeln!(text, "    {} {}: {}", moment(&failure.time), failure.check, said(&failure.cause, &failure.message));
         }
     }
-    for line in &service.evidence {
-        let _ = writeln!(text, "    evidence: {}", printable(line));
-    }
+    evidence(text, &service.evidence);
     if postgres {
         one_forecast(text, service, terminal);
     }
@@ -313,9 +312,7 @@ fn one_failover(text: &mut String, failover: &FailoverStatus, terminal: Terminal
     if let Some(proof) = &failover.fence_proof {
         let _ = writeln!(text, "    fence: {}", printable(proof));
     }
-    for line in &failover.evidence {
-        let _ = writeln!(text, "    evidence: {}", printable(line));
-    }
+    evidence(text, &failover.evidence);
     for line in &failover.warnings {
         let _ = writeln!(text, "    {}", terminal.stdout(&format!("warning: {}", printable(line)), Paint::Doubtful));
     }
@@ -327,6 +324,21 @@ fn one_failover(text: &mut String, failover: &FailoverStatus, terminal: Terminal
     }
 }
 
+/// The first and the last lines: a long suspicion says the same many times. All of it is in the events and in the JSON.
+fn evidence(text: &mut String, lines: &[String]) {
+    const FIRST: usize = 3;
+    const LAST: usize = 5;
+    let left_out = lines.len().saturating_sub(FIRST + LAST);
+    for (number, line) in lines.iter().enumerate() {
+        if left_out > 1 && number == FIRST {
+            let _ = writeln!(text, "    evidence: ... {left_out} more, see --json ...");
+        }
+        if left_out <= 1 || !(FIRST..FIRST + left_out).contains(&number) {
+            let _ = writeln!(text, "    evidence: {}", printable(line));
+        }
+    }
+}
+
 fn readiness(text: &mut String, findings: &[ReadinessStatus], terminal: Terminal) {
     if findings.is_empty() {
         return;
@@ -335,7 +347,12 @@ fn readiness(text: &mut String, findings: &[ReadinessStatus], terminal: Terminal
     for finding in findings {
         let (word, paint) = if finding.blocking { ("blocking", Paint::Bad) } else { ("warning", Paint::Doubtful) };
         let server = finding.server.as_deref().map_or_else(String::new, |server| format!("{server}: "));
-        let _ = writeln!(text, "    {} {server}{}", terminal.stdout(word, paint), printable(&finding.message));
+        let _ = writeln!(
+            text,
+            "    {} {server}{}",
+            terminal.stdout(word, paint),
+            message(finding.server.as_deref(), &finding.message)
+        );
         let _ = writeln!(text, "      {} {}", terminal.stdout("remedy:", Paint::Strong), printable(&finding.remedy));
     }
 }
@@ -420,7 +437,7 @@ mod tests {
 
     #[test]
     fn a_healthy_pair() {
-        expect![[r#"
+        expect![[r"
             failover 0.1.0 running for 2 h 3 min; journal /var/lib/failover/journal
 
             orders (postgres): normal for 12 min
@@ -429,7 +446,7 @@ mod tests {
               db1     primary  healthy  up in 0.8 ms, 210 ms ago  3         0/5000148  -
               db2     standby  healthy  up in 0.8 ms, 210 ms ago  3         0/5000100  72 B, streaming
               If the primary died now: db2 would be promoted, at most 72 B lost (fence level 3)
-        "#]]
+        "]]
         .assert_eq(&human(&around(pair()), Terminal::default()));
         assert_eq!(line(&around(pair())), "orders: normal, primary db1");
     }
@@ -497,14 +514,14 @@ mod tests {
             server: Some("db2".into()),
             code: "slow_receiver_timeout".into(),
             blocking: false,
-            message: "wal_receiver_timeout is 60 s".into(),
+            message: "db2: wal_receiver_timeout is 60 s".into(),
             remedy: "set it to 5 s".into(),
         }];
         let mut status = around(service);
         status.doubt = Some("the engine itself was paused".into());
         status.journal.writable = false;
         status.journal.reason = Some("no space left on device".into());
-        expect![[r#"
+        expect![[r"
             failover 0.1.0 running for 2 h 3 min; journal /var/lib/failover/journal cannot be written (no space left on device): no failover starts
             In doubt about its own view: the engine itself was paused
 
@@ -534,8 +551,20 @@ mod tests {
               Readiness:
                 warning db2: wal_receiver_timeout is 60 s
                   remedy: set it to 5 s
-        "#]].assert_eq(&human(&status, Terminal::default()));
+        "]].assert_eq(&human(&status, Terminal::default()));
         assert_eq!(line(&status), "orders: manual_intervention, primary db1, paused, would not fail over");
+    }
+
+    #[test]
+    fn long_evidence_is_shortened_in_the_middle() {
+        let lines: Vec<String> = (1..=20).map(|number| number.to_string()).collect();
+        let shown = |count: usize| {
+            let mut text = String::new();
+            evidence(&mut text, &lines[..count]);
+            text.lines().map(|line| line.trim_start_matches("    evidence: ").to_owned()).collect::<Vec<String>>().join(" ")
+        };
+        assert_eq!(shown(9), "1 2 3 4 5 6 7 8 9");
+        assert_eq!(shown(20), "1 2 3 ... 12 more, see --json ... 16 17 18 19 20");
     }
 
     #[test]

@@ -9,11 +9,9 @@ use super::exit::{Code, Trouble};
 /// When to use colours and tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`
+    // Said in the help of the option: comments of the kind that help shows would make it ten lines long.
     Auto,
-    /// Always
     Always,
-    /// Never
     Never,
 }
 
@@ -103,6 +101,9 @@ pub fn print_json(value: &impl serde::Serialize, terminal: Terminal) -> Result<(
     print(&format!("{text}\n"))
 }
 
+/// Tables are not squeezed below this.
+const NARROWEST: u16 = 60;
+
 /// One cell of a table.
 pub struct Cell {
     text: String,
@@ -123,12 +124,21 @@ impl Cell {
 
 /// Columns, aligned and indented; with lines around them and wrapped to its width on a terminal. Ends with a newline.
 pub fn table(header: &[&str], rows: Vec<Vec<Cell>>, indent: u16, terminal: Terminal) -> String {
-    use comfy_table::{Attribute, Cell as Drawn, Color as Shade, ContentArrangement, Table, presets};
+    use comfy_table::{Attribute, Cell as Drawn, Color as Shade, ContentArrangement, Table, TableComponent, presets};
     let mut table = Table::new();
     if terminal.tables {
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-        if let Some(width) = table.width() {
-            table.set_width(width.saturating_sub(indent));
+        table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+        for line_between_rows in [
+            TableComponent::HorizontalLines,
+            TableComponent::MiddleIntersections,
+            TableComponent::LeftBorderIntersections,
+            TableComponent::RightBorderIntersections,
+        ] {
+            table.remove_style(line_between_rows);
+        }
+        // A terminal that does not tell its width, or none to speak of: lines that are too long are better than columns of letters.
+        if let Some(width) = table.width().filter(|width| *width >= NARROWEST) {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width - indent);
         }
     } else {
         table.load_preset(presets::NOTHING).force_no_tty();

@@ -14,7 +14,7 @@ use super::text::{count, printable};
 
 pub fn run(arguments: &Validate, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     if arguments.schema {
-        print_json(&failover::Config::json_schema(), terminal)?;
+        print(&format!("{}\n", Config::json_schema().trim_end()))?;
         return Ok(Code::Ok);
     }
     // clap asks for one where there is no --schema.
