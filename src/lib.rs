@@ -102,7 +102,7 @@
 //!
 //! # Threads
 //!
-//! Fixed at start and named `fo-…`: checkers (one per check up to 64), watcher (all kept-open sessions), trigger, executors (one
+//! Fixed at start and named `fo-…`: checkers (one per check up to 64), watcher (all kept-open sessions), trigger, executors (two
 //! per service), survey (readiness), resolver (names; `getaddrinfo` has no deadline), and lanes for child processes and host
 //! code. No async runtime. PostgreSQL is spoken by `postgres-protocol` over sockets with a deadline, because a synchronous client
 //! can be neither bounded nor dropped while its server is frozen.

@@ -112,15 +112,13 @@ impl Parts {
 
     /// Different things that can be asked at the same moment: checks on the pool and kept sessions.
     pub(crate) fn jobs(&self) -> usize {
-        let of = |service: &ServicePart| {
-            let checks = service.checks.iter().filter(|check| check.lane == Lane::Pool).count();
-            checks + service.servers.iter().filter(|server| server.target.is_some()).count()
-        };
-        self.services.iter().map(of).sum()
+        let of = |service: &ServicePart| service.servers.iter().filter(|server| server.target.is_some()).count();
+        self.checks_on(Lane::Pool) + self.services.iter().map(of).sum::<usize>()
     }
 
-    pub(crate) fn has_lane(&self, lane: Lane) -> bool {
-        self.services.iter().flat_map(|service| &service.checks).any(|check| check.lane == lane)
+    /// How many checks run on a lane.
+    pub(crate) fn checks_on(&self, lane: Lane) -> usize {
+        self.services.iter().flat_map(|service| &service.checks).filter(|check| check.lane == lane).count()
     }
 
     /// Every host that may be a name.

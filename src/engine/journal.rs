@@ -278,17 +278,17 @@ impl Journal {
         }
         let body = Body { seq: self.seq + 1, time: rfc3339(now), at_ms: millis_of(now), entry };
         let line = line_of(&body)?;
-        let file = self.file.as_mut().expect("opened above");
+        // Only a write that succeeded leaves its descriptor behind: after a failed sync nobody knows what the kernel kept.
+        let mut file = self.file.take().expect("opened above");
         // What an earlier failure left behind goes first; on success this changes nothing.
         file.set_len(self.length)?;
         file.seek(SeekFrom::Start(self.length))?;
         let done = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
         if let Err(error) = done {
             let _ = file.set_len(self.length);
-            // After a failed sync nobody knows what the kernel kept: a new descriptor asks the disk again.
-            self.file = None;
             return Err(error);
         }
+        self.file = Some(file);
         self.length += line.len() as u64;
         self.seq += 1;
         self.learn(&body);
@@ -720,6 +720,24 @@ mod tests {
         assert!(journal.is_writable(), "{:?}", journal.reason());
         journal.append(&model(), &record(1), now()).unwrap();
         assert_eq!(known(&Journal::open(&missing)), Some(facts(1)));
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_file_as_it_was_and_the_next_one_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let whole = with_records(directory.path());
+        let mut journal = Journal::open(directory.path());
+        let before = std::fs::read(journal.path()).unwrap();
+        // A descriptor that can only be read: every write through it fails.
+        journal.file = Some(File::open(journal.path()).unwrap());
+        assert!(journal.append(&model(), &record(4), now()).is_err());
+        assert!(!journal.is_writable() && journal.reason().unwrap().contains("cannot be written"));
+        assert_eq!(std::fs::read(journal.path()).unwrap(), before);
+        assert_eq!(known(&journal), Some(facts(3)), "what is not on disk is not known");
+        journal.retry(now());
+        journal.append(&model(), &record(4), now()).unwrap();
+        assert!(before.starts_with(&whole));
+        assert_eq!(known(&Journal::open(directory.path())), Some(facts(4)));
     }
 
     #[test]

@@ -104,6 +104,7 @@ pub(crate) struct Shell {
     fault: Mutex<Option<String>>,
     journal: Mutex<JournalStatus>,
     stories: Stories,
+    watcher: Mutex<Option<Arc<Watcher>>>,
     #[cfg(test)]
     pub(crate) planted_panic: AtomicBool,
 }
@@ -160,6 +161,7 @@ impl Engine {
             fault: Mutex::new(None),
             journal: Mutex::new(journal),
             stories: Stories::default(),
+            watcher: Mutex::new(None),
             #[cfg(test)]
             planted_panic: AtomicBool::new(false),
         };
@@ -206,7 +208,7 @@ impl Engine {
             }
         };
         life.phase = Phase::Running;
-        life.has_child_lane = parts.has_lane(Lane::Child);
+        life.has_child_lane = parts.checks_on(Lane::Child) > 0;
         life.started = Some(Instant::now());
         life.inputs = Some(sender);
         life.checkers = Some(checkers);
@@ -260,7 +262,7 @@ impl Engine {
             return Err(EngineError::State("state_dir cannot change while the engine runs: restart it".to_owned()));
         }
         let parts = Arc::new(shell.build(&config)?);
-        if parts.has_lane(Lane::Child) && !shell.life.lock().has_child_lane {
+        if parts.checks_on(Lane::Child) > 0 && !shell.life.lock().has_child_lane {
             let why =
                 "threads for child processes are made at start, and there was no check of kind exec then: restart the engine";
             return Err(EngineError::State(why.to_owned()));
@@ -289,7 +291,10 @@ impl Engine {
         let (published, consumers, dropped) = shell.hub.numbers();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        let names = shell.threads.names();
+        let mut names = shell.threads.names();
+        if shell.watcher.lock().as_ref().is_some_and(|watcher| watcher.is_running()) {
+            names.push("fo-watch-0".to_owned());
+        }
         let mut services =
             snapshot.as_ref().map(|snapshot| status::services(snapshot, &parts.model, &shell.clock)).unwrap_or_default();
         shell.stories.complete(&shell.clock, &mut services);
@@ -548,12 +553,13 @@ impl Shell {
         lanes: &mut Lanes,
         pool: &dyn Fn(&str, usize, usize) -> Result<Pool, EngineError>,
     ) -> Result<(), EngineError> {
-        if parts.has_lane(Lane::Child) {
-            lanes.child = Some(pool("child", LANE, LANE)?);
+        let children = parts.checks_on(Lane::Child);
+        if children > 0 {
+            lanes.child = Some(pool("child", children.min(LANE), children)?);
         }
-        let functions = self.host.functions();
-        if functions > 0 {
-            lanes.host = Some(pool("host", functions.min(LANE), functions)?);
+        if self.host.functions() > 0 {
+            let jobs = parts.checks_on(Lane::Host) + self.host.steps().len();
+            lanes.host = Some(pool("host", jobs.min(LANE), jobs)?);
         }
         let announcer = Arc::downgrade(self);
         let announce = move |task: &Task| {
@@ -586,11 +592,14 @@ impl Shell {
         let executors = (2 * services).clamp(1, EXECUTORS);
         let to_core = Arc::clone(sink);
         let executor = Executor::start(&self.threads, executors, Box::new(perform), move |input| to_core(input))?;
+        let (begun, is_begun) = bounded(1);
         let begin = || {
             self.resolver.start(&self.threads)?;
             let to_core = Arc::clone(sink);
             let watcher = Watcher::start(self.clock, move |input| to_core(input))
                 .map_err(|error| EngineError::system("cannot start the watcher of sessions", error))?;
+            let watcher = Arc::new(watcher);
+            *self.watcher.lock() = Some(Arc::clone(&watcher));
             let (shell, to_core, cancel) = (Arc::clone(self), Arc::clone(sink), survey.clone());
             self.threads.spawn("survey", 0, move || survey::run(&shell, &cancel, &*to_core))?;
             let trigger = Trigger {
@@ -600,8 +609,9 @@ impl Shell {
                 journal,
                 lanes: lanes.clone(),
                 executor: executor.clone(),
-                watcher: Arc::new(watcher),
+                watcher,
                 survey: survey.clone(),
+                begun: Some(begun),
                 state: trigger::State::default(),
             };
             self.threads.spawn("trigger", 0, move || trigger.run())
@@ -609,7 +619,10 @@ impl Shell {
         begin().inspect_err(|_| {
             executor.close();
             survey.cancel();
-        })
+        })?;
+        // Nothing is ever sent: it ends when the thread lets go of its side. From then on the status knows the journal too.
+        let _ = is_begun.recv();
+        Ok(())
     }
 
     pub(crate) fn parts(&self) -> Arc<Parts> {

@@ -67,6 +67,8 @@ pub(crate) struct Trigger {
     pub(crate) watcher: Arc<Watcher>,
     /// Ends the survey.
     pub(crate) survey: Cancel,
+    /// Dropped once the core knows what the journal knows.
+    pub(crate) begun: Option<Sender<()>>,
     pub(crate) state: State,
 }
 
@@ -153,6 +155,7 @@ impl Trigger {
         self.report_journal();
         self.look_after_itself(Span::ZERO);
         self.restore(&[]);
+        self.begun = None;
     }
 
     /// Tells the core what the journal knows of every service but those it knows already.
@@ -264,7 +267,13 @@ impl Trigger {
         self.shell.set_parts(parts);
         self.state.reloaded = self.shell.clock.now();
         self.lanes.cancel_all();
-        self.lanes.check.expect(self.shell.parts().jobs());
+        let now = self.shell.parts();
+        self.lanes.check.expect(now.jobs());
+        for (lane, pool) in [(Lane::Child, &self.lanes.child), (Lane::Host, &self.lanes.host)] {
+            if let Some(pool) = pool {
+                pool.expect(now.checks_on(lane));
+            }
+        }
         for (service, part) in old.services.iter().enumerate() {
             for server in 0..part.servers.len() {
                 if let (Ok(service), Ok(server)) = (u16::try_from(service), u16::try_from(server)) {
@@ -306,7 +315,11 @@ impl Trigger {
             self.journal.retry(SystemTime::now());
             self.report_journal();
         }
-        for panic in self.shell.threads.panics() {
+        let mut panics = self.shell.threads.panics();
+        if !self.watcher.is_running() {
+            panics.push("the thread that watches sessions has ended".to_owned());
+        }
+        for panic in panics {
             if !self.shell.is_faulted() {
                 self.shell.freeze(&panic);
                 let message = format!("a thread of the engine ended by a bug, all decisions are frozen: {panic}");

@@ -1,0 +1,111 @@
+//! The engine inside a program, on real servers: the program takes part in a failover, and ends it in the middle.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use failover::{ActionAnswer, Config, Engine, EngineError, EngineEvent, EventKind, EventQueue, TaskAnswer};
+use support::pair::{Pair, PairOptions};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn wait_for(queue: &EventQueue, what: &str, fits: impl Fn(&EngineEvent) -> bool) -> Arc<EngineEvent> {
+    let until = Instant::now() + LONG;
+    let mut told = Vec::new();
+    while Instant::now() < until {
+        let Some(event) = queue.next(Duration::from_secs(1)) else { continue };
+        if fits(&event) {
+            return event;
+        }
+        if event.kind != EventKind::Observed {
+            told.push(format!("{} {}", event.kind.word(), event.message));
+        }
+    }
+    panic!("{what} did not come:\n{}", told.join("\n"));
+}
+
+fn wait_until_ready(engine: &Engine) {
+    let until = Instant::now() + LONG;
+    loop {
+        let status = engine.status();
+        let forecast = &status.services[0].forecast;
+        if forecast.would_fail_over {
+            return;
+        }
+        assert!(Instant::now() < until, "never ready: {forecast:#?} {:#?}", status.services[0].readiness);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_program_holds_a_failover_up_stops_it_in_the_middle_and_the_next_engine_does_it() {
+    let pair = Pair::start(&PairOptions { fsync: false, ..PairOptions::default() }, |_| ()).unwrap();
+    let config = || Config::load(&pair.config).unwrap_or_else(|errors| panic!("{errors}"));
+
+    let engine = Engine::new(config()).unwrap();
+    engine.offer_action("pre_checks").unwrap();
+    let queue = engine.queue().unwrap();
+    engine.start().unwrap();
+    wait_until_ready(&engine);
+    pair.db1.kill_postmaster().unwrap();
+    let task = wait_for(&queue, "the task", |event| event.kind == EventKind::TaskAction);
+    assert_eq!((task.fields["step"].as_str(), task.generation), (Some("pre_checks"), 1));
+    let status = engine.status();
+    let orders = &status.services[0];
+    assert_eq!(orders.state, "failover_in_progress");
+    let failover = orders.failover.as_ref().unwrap();
+    assert_eq!((failover.outcome.as_str(), failover.step.as_deref()), ("in_progress", Some("pre_checks")));
+    assert_eq!((failover.steps[0].name.as_str(), failover.steps[0].outcome.as_str()), ("pre_checks", "running"));
+    assert!(matches!(engine.reload(config()), Err(EngineError::Rejected(why)) if why.contains("in flight")));
+    // Nothing was changed yet, so the stop takes it back, and is not held up by a program that never answers.
+    engine.stop(LONG).unwrap();
+    wait_for(&queue, "the way back", |event| event.kind == EventKind::RolledBack);
+    let task = task.fields["task_id"].as_u64().unwrap();
+    let late = engine.complete_task(task, TaskAnswer::Action(ActionAnswer::Done(String::new())));
+    assert!(matches!(late, Err(EngineError::UnknownTask(_))));
+    assert!(!pair.db2.is_primary().unwrap());
+    drop(engine);
+
+    // The next engine saw no primary live: it knows who it was from the journal, and touches nothing without an operator.
+    let second = Engine::new(config()).unwrap();
+    second.start().unwrap();
+    let status = second.status();
+    assert_eq!((status.services[0].generation, status.services[0].primary.as_deref()), (1, Some("db1")));
+    second.stop(LONG).unwrap();
+    drop(second);
+
+    // With the primary back, and an engine that may go all the way, the failover is the second one.
+    pair.db1.kill_all();
+    pair.db1.start().unwrap();
+    pair.db1.wait_streaming("db2").unwrap();
+    let third = Engine::new(config()).unwrap();
+    let queue = third.queue().unwrap();
+    third.register_action("pre_checks", |action| ActionAnswer::Done(format!("generation {}", action.generation))).unwrap();
+    third.start().unwrap();
+    // The stopped failover still counts for the cooldown: an operator ends it.
+    let until = Instant::now() + LONG;
+    while third.status().services[0].primary.is_none() {
+        assert!(Instant::now() < until);
+    }
+    let _ = third.reset(&status.services[0].name);
+    let forced = loop {
+        match third.force(&status.services[0].name, failover::ForceOptions::default()) {
+            Ok(said) => break said,
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(forced.contains("has begun"), "{forced}");
+    let end = wait_for(&queue, "the end", |event| {
+        matches!(event.kind, EventKind::FailoverCompleted | EventKind::FailoverFailed | EventKind::ManualIntervention)
+    });
+    assert_eq!((end.kind, end.generation), (EventKind::FailoverCompleted, 2), "{}", end.message);
+    assert!(pair.db2.is_primary().unwrap());
+    let status = third.status();
+    let failover = status.services[0].failover.as_ref().unwrap();
+    assert_eq!(failover.to.as_deref(), Some("db2"));
+    assert!(failover.steps.iter().all(|step| step.outcome == "ok"), "{:#?}", failover.steps);
+    assert!(failover.steps.iter().any(|step| step.name == "pre_checks" && step.message.contains("generation 2")));
+    third.stop(LONG).unwrap();
+}
