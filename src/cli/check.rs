@@ -82,12 +82,12 @@ mod tests {
             report("db1", "up", "", "primary on timeline 1"),
             report("db2", "down", "refused", "127.0.0.1:5433: connection refused"),
         ];
-        expect![[r#"
+        expect![[r"
             service  server  check         verdict  took    what it said
             orders   db1     db1/postgres  up       1.2 ms  primary on timeline 1
             orders   db2     db2/postgres  down     1.2 ms  refused: 127.0.0.1:5433: connection refused
             2 checks, 1 not up
-        "#]]
+        "]]
         .assert_eq(&human(&reports, Terminal::default()));
     }
 }

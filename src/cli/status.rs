@@ -437,7 +437,7 @@ mod tests {
 
     #[test]
     fn a_healthy_pair() {
-        expect![[r#"
+        expect![[r"
             failover 0.1.0 running for 2 h 3 min; journal /var/lib/failover/journal
 
             orders (postgres): normal for 12 min
@@ -446,7 +446,7 @@ mod tests {
               db1     primary  healthy  up in 0.8 ms, 210 ms ago  3         0/5000148  -
               db2     standby  healthy  up in 0.8 ms, 210 ms ago  3         0/5000100  72 B, streaming
               If the primary died now: db2 would be promoted, at most 72 B lost (fence level 3)
-        "#]]
+        "]]
         .assert_eq(&human(&around(pair()), Terminal::default()));
         assert_eq!(line(&around(pair())), "orders: normal, primary db1");
     }
@@ -521,7 +521,7 @@ mod tests {
         status.doubt = Some("the engine itself was paused".into());
         status.journal.writable = false;
         status.journal.reason = Some("no space left on device".into());
-        expect![[r#"
+        expect![[r"
             failover 0.1.0 running for 2 h 3 min; journal /var/lib/failover/journal cannot be written (no space left on device): no failover starts
             In doubt about its own view: the engine itself was paused
 
@@ -551,7 +551,7 @@ mod tests {
               Readiness:
                 warning db2: wal_receiver_timeout is 60 s
                   remedy: set it to 5 s
-        "#]].assert_eq(&human(&status, Terminal::default()));
+        "]].assert_eq(&human(&status, Terminal::default()));
         assert_eq!(line(&status), "orders: manual_intervention, primary db1, paused, would not fail over");
     }
 
