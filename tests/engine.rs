@@ -80,7 +80,7 @@ port = 1
 [[services.servers]]
 name = "db2"
 host = "127.0.0.1"
-port = 1
+port = 2
 "#,
         state.display()
     );
@@ -189,7 +189,7 @@ fn a_hundred_lives_leave_no_thread_and_no_descriptor() {
     }
     let state = tempfile::tempdir().unwrap();
     let live = |round: usize| {
-        let config = if round % 2 == 0 { config(state.path(), r#""up", "hang""#) } else { pair(state.path()) };
+        let config = if round.is_multiple_of(2) { config(state.path(), r#""up", "hang""#) } else { pair(state.path()) };
         let engine = Engine::new(config).unwrap();
         engine.on_event(|_| {}).unwrap();
         let queue = engine.queue().unwrap();
@@ -202,7 +202,12 @@ fn a_hundred_lives_leave_no_thread_and_no_descriptor() {
     let before = descriptors();
     for round in 0..100 {
         live(round);
-        assert_eq!(engine_threads(), Vec::<String>::new(), "round {round}");
+        // The kernel shows a thread for a moment after it was joined.
+        let until = Instant::now() + LONG;
+        while !engine_threads().is_empty() {
+            assert!(Instant::now() < until, "round {round}: {:?}", engine_threads());
+            std::thread::yield_now();
+        }
     }
     assert_eq!(descriptors(), before);
 }

@@ -262,7 +262,7 @@ impl Performer {
         // The command keeps its time whatever the ladder takes, up to a half of it all.
         let all = deadline.remaining();
         let kept = self.fence_command_timeout.min(all / 2);
-        let climbed = self.ladder(server, want, deadline.at_most(all - kept), cancel);
+        let climbed = self.ladder(server, want, deadline.at_most(all.saturating_sub(kept)), cancel);
         match climbed {
             Ok(report) if report.level >= want.require => Ok(report),
             Err(failure) if failure.kind == FailureKind::Cancelled => Err(failure),
@@ -340,4 +340,137 @@ fn after(climbed: &Result<FenceReport, Failure>, last: Failure) -> Failure {
     };
     let kind = if clean || last.kind != FailureKind::NoEffect { last.kind } else { FailureKind::Unknown };
     Failure { kind, message: format!("{before}; then {}", last.message), remedy: last.remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::clock::Clock;
+    use crate::wire::resolve::Literals;
+    use parking_lot::Mutex;
+    use std::collections::BTreeMap;
+
+    /// A host program that takes over some steps and remembers what it was asked.
+    #[derive(Default)]
+    struct Program {
+        steps: Vec<&'static str>,
+        refuses: bool,
+        asked: Mutex<Vec<String>>,
+    }
+
+    impl StandIn for Program {
+        fn takes(&self, step: &str) -> bool {
+            self.steps.contains(&step)
+        }
+
+        fn carry_out(&self, step: &str, subject: &Subject, _: Deadline, _: &Cancel) -> Result<String, Failure> {
+            self.asked.lock().push(subject.idempotency_key(step));
+            if self.refuses { Err(Failure::unknown("no idea", "")) } else { Ok("done by the program".to_owned()) }
+        }
+    }
+
+    fn performer(program: Program, fence_command: &[&str]) -> (Performer, Arc<Program>) {
+        let program = Arc::new(program);
+        let server = |name: &str| Server {
+            name: name.to_owned(),
+            host: "192.0.2.1".to_owned(),
+            port: 5432,
+            #[cfg(feature = "ssh")]
+            control: None,
+        };
+        let performer = Performer {
+            service: "orders".to_owned(),
+            servers: vec![server("db1"), server("db2")],
+            cluster: Cluster::new(BTreeMap::new(), Arc::new(Literals), Clock::start()),
+            route: Route::new(Vec::new(), Arc::new(Literals)),
+            verify: Vec::new(),
+            promote: PromoteMethod::PgCtl,
+            promote_command: Vec::new(),
+            fence_command: fence_command.iter().map(|word| (*word).to_owned()).collect(),
+            fence_command_timeout: Duration::from_secs(10),
+            pre_checks: Vec::new(),
+            stand_in: Arc::clone(&program) as Arc<dyn StandIn>,
+        };
+        (performer, program)
+    }
+
+    fn perform(performer: &Performer, action: &Action) -> Result<Report, Failure> {
+        let cancel = Cancel::new().unwrap();
+        performer.perform(action, Generation(3), Deadline::after(Duration::from_secs(30)), &cancel)
+    }
+
+    fn fence(require: FenceLevel, unreachable: bool) -> Action {
+        Action::Fence { server: ServerId(0), require, hung: false, unreachable, view_confirmed: true }
+    }
+
+    fn level(outcome: Result<Report, Failure>) -> FenceLevel {
+        match outcome {
+            Ok(Report::Fence(report)) => report.level,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_missing_part_is_named_with_a_remedy_and_has_no_effect() {
+        let (performer, _) = performer(Program::default(), &[]);
+        let server = ServerId(0);
+        let actions = [
+            Action::AskHost { server, ask_local: true },
+            Action::RouteOut { server },
+            Action::RouteRestore { server },
+            Action::RouteIn { server },
+            fence(FenceLevel::ProvenStopped, false),
+            fence(FenceLevel::ProvenStopped, true),
+            Action::ProveFence { server, view_confirmed: true },
+            Action::ReadRole { server },
+            Action::Promote { server, system_id: 1, old_timeline: 1 },
+            Action::VerifyTraffic { server, system_id: 1, timeline: 2 },
+            Action::RouteOut { server: ServerId(9) },
+        ];
+        for action in actions {
+            let failure = perform(&performer, &action).unwrap_err();
+            assert_eq!(failure.kind, FailureKind::NoEffect, "{action:?}: {failure:?}");
+            assert!(!failure.remedy.is_empty(), "{action:?}: {failure:?}");
+        }
+        // Nothing to undo and nothing to check is success.
+        assert!(perform(&performer, &Action::FenceUndo { server }).is_ok());
+        assert!(perform(&performer, &Action::PreChecks).is_ok());
+    }
+
+    #[test]
+    fn power_is_cut_where_the_ladder_cannot_prove_its_level() {
+        let (by_command, _) = performer(Program::default(), &["true"]);
+        for (require, unreachable) in
+            [(FenceLevel::ProvenStopped, false), (FenceLevel::ProvenStopped, true), (FenceLevel::PowerOff, false)]
+        {
+            assert_eq!(level(perform(&by_command, &fence(require, unreachable))), FenceLevel::PowerOff);
+        }
+        let (by_program, program) = performer(Program { steps: vec!["fence"], ..Program::default() }, &["false"]);
+        assert_eq!(level(perform(&by_program, &fence(FenceLevel::ProvenStopped, true))), FenceLevel::PowerOff);
+        assert_eq!(*program.asked.lock(), ["orders/3/fence/db1"]);
+    }
+
+    #[test]
+    fn a_failed_last_resort_tells_what_was_tried_before_it() {
+        let (performer, _) = performer(Program::default(), &["false"]);
+        let failure = perform(&performer, &fence(FenceLevel::ProvenStopped, false)).unwrap_err();
+        assert!(failure.message.contains("no SSH is configured for db1") && failure.message.contains("; then fence.command"));
+        assert_ne!(failure.kind, FailureKind::NoEffect);
+    }
+
+    #[test]
+    fn the_program_takes_over_the_steps_it_asked_for_and_no_others() {
+        let steps = vec!["route_out", "pre_checks"];
+        let (willing, program) = performer(Program { steps, ..Program::default() }, &[]);
+        let server = ServerId(1);
+        match perform(&willing, &Action::RouteOut { server }).unwrap() {
+            Report::Route(instances) => assert_eq!(instances[0].result.as_deref(), Ok("done by the program")),
+            other => panic!("{other:?}"),
+        }
+        perform(&willing, &Action::PreChecks).unwrap();
+        assert!(perform(&willing, &Action::RouteIn { server }).is_err());
+        assert_eq!(*program.asked.lock(), ["orders/3/route_out/db2", "orders/3/pre_checks/"]);
+        let (unwilling, _) = performer(Program { steps: vec!["route_out"], refuses: true, ..Program::default() }, &[]);
+        assert_eq!(perform(&unwilling, &Action::RouteOut { server }).unwrap_err().kind, FailureKind::Unknown);
+    }
 }

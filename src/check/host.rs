@@ -22,15 +22,12 @@ pub struct HostFunctionCheck {
 impl Check for HostFunctionCheck {
     fn run(&self, context: &Context<'_>) -> Finding {
         let began = context.clock.now();
-        let (verdict, message) = match &self.function {
-            Some(function) => {
-                let question = HostCheck { remaining: context.deadline.remaining(), ..self.question.clone() };
-                function(&question).into_verdict()
-            }
-            None => {
-                let message = format!("the host program has registered no function \"{}\"", self.question.function);
-                (Verdict::Unknown(UnknownCause::NoAnswerFromHost), message)
-            }
+        let (verdict, message) = if let Some(function) = &self.function {
+            let question = HostCheck { remaining: context.deadline.remaining(), ..self.question.clone() };
+            function(&question).into_verdict()
+        } else {
+            let message = format!("the host program has registered no function \"{}\"", self.question.function);
+            (Verdict::Unknown(UnknownCause::NoAnswerFromHost), message)
         };
         context.finding(began, verdict, message, None)
     }

@@ -190,6 +190,12 @@ impl Service {
             self.advance(&action, Err(Failure::timed_out(why, "")), fx);
             return false;
         }
+        if plan.stop_asked && past && plan.retry_at.is_some() {
+            // Behind the promotion a stopping engine goes on while it gets on, and tries nothing a second time.
+            let why = format!("the engine is stopping; what was tried last did not work: {}", plan.warnings.join("; "));
+            self.finish(End::Stuck { why }, fx);
+            return false;
+        }
         if plan.retry_at.is_some_and(|at| fx.now < at) {
             return true;
         }

@@ -1,7 +1,9 @@
 //! From a configuration to everything that acts on it: checks, connection targets, the performer of each service.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(feature = "ssh")]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -251,29 +251,26 @@ impl HostLane {
         let pool = state.pool.clone();
         let task = state.take_number();
         let action = HostAction { task, ..action };
-        match function.zip(pool) {
-            Some((function, pool)) => {
-                drop(state);
-                let (place, done) = (Arc::clone(&answer), answered.clone());
-                pool.submit(Job {
-                    // Tasks and runs are numbered apart; this one is never looked up.
-                    run: RunId(u64::MAX - task),
-                    kind: JobKind::Check,
-                    target: (ServiceId(u16::MAX), ServerId(u16::MAX)),
-                    deadline,
-                    work: Box::new(move |_, _| {
-                        let give = Give { place, done };
-                        let answer = function(&action);
-                        give.answer(answer);
-                        Input::Tick
-                    }),
-                });
-            }
-            None => {
-                state.open.insert(task, Open::Action { answer: Arc::clone(&answer), answered: answered.clone() });
-                drop(state);
-                announce(&Task::Action(action));
-            }
+        if let Some((function, pool)) = function.zip(pool) {
+            drop(state);
+            let (place, done) = (Arc::clone(&answer), answered.clone());
+            pool.submit(Job {
+                // Tasks and runs are numbered apart; this one is never looked up.
+                run: RunId(u64::MAX - task),
+                kind: JobKind::Check,
+                target: (ServiceId(u16::MAX), ServerId(u16::MAX)),
+                deadline,
+                work: Box::new(move |_, _| {
+                    let give = Give { place, done };
+                    let answer = function(&action);
+                    give.answer(answer);
+                    Input::Tick
+                }),
+            });
+        } else {
+            state.open.insert(task, Open::Action { answer: Arc::clone(&answer), answered: answered.clone() });
+            drop(state);
+            announce(&Task::Action(action));
         }
         let waited = cancel.wait_for(std::os::fd::AsFd::as_fd(&answered), PollFlags::IN, deadline);
         self.0.lock().open.remove(&task);

@@ -115,6 +115,7 @@ struct Life {
     inputs: Option<Sender<Message>>,
     checkers: Option<Pool>,
     lock: Option<StateLock>,
+    has_child_lane: bool,
     /// Numbers the threads that serve events.
     servers: usize,
 }
@@ -146,7 +147,15 @@ impl Engine {
             host,
             core: Mutex::new(None),
             parts: RwLock::new(Arc::new(parts)),
-            life: Mutex::new(Life { phase: Phase::New, started: None, inputs: None, checkers: None, lock: None, servers: 0 }),
+            life: Mutex::new(Life {
+                phase: Phase::New,
+                started: None,
+                inputs: None,
+                checkers: None,
+                lock: None,
+                has_child_lane: false,
+                servers: 0,
+            }),
             faulted: AtomicBool::new(false),
             fault: Mutex::new(None),
             journal: Mutex::new(journal),
@@ -186,7 +195,7 @@ impl Engine {
         shell.set_parts(Arc::clone(&parts));
         shell.resolver.learn(parts.hosts());
         let (sender, receiver) = bounded(INPUTS);
-        let started = shell.start_threads(&parts, journal, sender.clone(), receiver);
+        let started = shell.start_threads(&parts, journal, &sender, receiver);
         let checkers = match started {
             Ok(checkers) => checkers,
             Err(error) => {
@@ -197,6 +206,7 @@ impl Engine {
             }
         };
         life.phase = Phase::Running;
+        life.has_child_lane = parts.has_lane(Lane::Child);
         life.started = Some(Instant::now());
         life.inputs = Some(sender);
         life.checkers = Some(checkers);
@@ -241,7 +251,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Rejected`] while a failover is in flight; [`EngineError::State`] when something differs that is fixed at
-    /// start (`state_dir`), or the engine does not run; [`EngineError::InvalidArgument`]. Nothing has changed then.
+    /// start (`state_dir`, the first check of kind `exec`), or the engine does not run; [`EngineError::InvalidArgument`]. Nothing has changed then.
     #[expect(clippy::needless_pass_by_value, reason = "the engine owns its configuration")]
     pub fn reload(&self, config: Config) -> Result<(), EngineError> {
         let shell = &self.shell;
@@ -250,6 +260,11 @@ impl Engine {
             return Err(EngineError::State("state_dir cannot change while the engine runs: restart it".to_owned()));
         }
         let parts = Arc::new(shell.build(&config)?);
+        if parts.has_lane(Lane::Child) && !shell.life.lock().has_child_lane {
+            let why =
+                "threads for child processes are made at start, and there was no check of kind exec then: restart the engine";
+            return Err(EngineError::State(why.to_owned()));
+        }
         let answer = shell.ask(|reply| Message::Reload { parts: Arc::clone(&parts), reply })?;
         answer.map_err(EngineError::Rejected)?;
         if parts.config.engine.workers != old.config.engine.workers {
@@ -499,7 +514,7 @@ impl Shell {
         self: &Arc<Shell>,
         parts: &Arc<Parts>,
         journal: Journal,
-        sender: Sender<Message>,
+        sender: &Sender<Message>,
         receiver: Receiver<Message>,
     ) -> Result<Pool, EngineError> {
         *self.core.lock() = Some(Core::new(parts.model.clone()));

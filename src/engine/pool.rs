@@ -28,6 +28,9 @@ pub(crate) enum JobKind {
     Session,
 }
 
+/// What a job does: asks, within its deadline, and answers with an input for the core.
+pub(crate) type Work = dyn FnOnce(Deadline, &Cancel) -> Input + Send;
+
 /// One job.
 pub(crate) struct Job {
     pub(crate) run: RunId,
@@ -35,7 +38,7 @@ pub(crate) struct Job {
     /// Whom it asks: jobs of one target share a fate.
     pub(crate) target: (ServiceId, ServerId),
     pub(crate) deadline: Deadline,
-    pub(crate) work: Box<dyn FnOnce(Deadline, &Cancel) -> Input + Send>,
+    pub(crate) work: Box<Work>,
 }
 
 impl JobKind {
@@ -112,9 +115,7 @@ impl Pool {
         clock: Clock,
         sink: impl Fn(Input) + Send + Sync + 'static,
     ) -> Result<Pool, EngineError> {
-        // With a worker for everybody nobody can be in the way. Otherwise a quarter of the workers is all that silence may hold.
-        let slow_limit = if workers >= jobs { workers } else { (workers / 4).max(1) };
-        let state = State { workers, slow_limit, ..State::default() };
+        let state = State { workers, slow_limit: slow_limit(workers, jobs), ..State::default() };
         let pool = Pool(Arc::new(Shared { clock, sink: Box::new(sink), state: Mutex::new(state), ready: Condvar::new() }));
         for n in 0..workers {
             let shared = Arc::clone(&pool.0);
@@ -124,6 +125,12 @@ impl Pool {
             }
         }
         Ok(pool)
+    }
+
+    /// Another number of different jobs is to be expected.
+    pub(crate) fn expect(&self, jobs: usize) {
+        let mut state = self.0.state.lock();
+        state.slow_limit = slow_limit(state.workers, jobs);
     }
 
     /// Queues a job; never waits. The core's single flight bounds the queue by the number of checks.
@@ -193,6 +200,11 @@ impl Pool {
             stuck: count(state.running.values().filter(|running| running.deadline.instant().elapsed() > STUCK_AFTER).count()),
         }
     }
+}
+
+/// How many workers may be held by silence: with a worker for everybody nobody is in the way, otherwise a quarter of them.
+fn slow_limit(workers: usize, jobs: usize) -> usize {
+    if workers >= jobs { workers } else { (workers / 4).max(1) }
 }
 
 impl State {

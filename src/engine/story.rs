@@ -63,11 +63,11 @@ impl Stories {
             }
             EventKind::StepFinished => {
                 let name = text(event, "step");
-                let ok = event.fields.iter().any(|field| *field == ("ok", Field::Bool(true)));
+                let ok = event.fields.contains(&("ok", Field::Bool(true)));
                 if let Some((began, step)) =
                     story.steps.iter_mut().rfind(|(_, step)| step.name == name && step.outcome == "running")
                 {
-                    step.outcome = if ok { "ok" } else { "failed" }.to_owned();
+                    step.outcome = String::from(if ok { "ok" } else { "failed" });
                     step.took_ms = Some(millis(event.at.since(*began)));
                     step.message = text(event, "detail");
                 }

@@ -264,6 +264,7 @@ impl Trigger {
         self.shell.set_parts(parts);
         self.state.reloaded = self.shell.clock.now();
         self.lanes.cancel_all();
+        self.lanes.check.expect(self.shell.parts().jobs());
         for (service, part) in old.services.iter().enumerate() {
             for server in 0..part.servers.len() {
                 if let (Ok(service), Ok(server)) = (u16::try_from(service), u16::try_from(server)) {
@@ -417,12 +418,11 @@ impl Trigger {
                 Input::CheckFinished { run, finding }
             }),
         };
-        match self.lanes.of(part.lane) {
-            Some(pool) => pool.submit(job),
-            None => {
-                let message = "checks of this kind came with a reload, and their threads are made at start: restart the engine";
-                self.state.own.push_back(JobKind::Check.lost(run, &clock, UnknownCause::Internal, message));
-            }
+        if let Some(pool) = self.lanes.of(part.lane) {
+            pool.submit(job);
+        } else {
+            let message = "there is no thread for checks of this kind";
+            self.state.own.push_back(JobKind::Check.lost(run, &clock, UnknownCause::Internal, message));
         }
     }
 

@@ -57,6 +57,7 @@ impl Service {
         match self.primary {
             Some(primary) if primary == server => self.primary_sampled(server, sample, fx),
             Some(primary) => self.second_writable(primary, server, sample, fx),
+            None if !self.may_adopt(server) => {}
             None => {
                 let rival = self.server_ids().find(|other| *other != server && self.is_writable_now(*other, fx.now));
                 if let Some(rival) = rival {
@@ -66,6 +67,18 @@ impl Service {
                 }
             }
         }
+    }
+
+    /// The configuration's role is the first hint: the server it names is waited for until it was seen, or did not answer.
+    fn may_adopt(&self, server: ServerId) -> bool {
+        let Some(hinted) = self.subject().filter(|hinted| *hinted != server) else { return true };
+        self.servers[usize::from(hinted.0)].sample.is_some()
+            || self
+                .model
+                .checks
+                .iter()
+                .zip(&self.checks)
+                .any(|(model, state)| model.server == hinted.0 && state.answers >= model.success_threshold)
     }
 
     pub(super) fn is_writable_now(&self, server: ServerId, now: Mono) -> bool {
