@@ -119,18 +119,18 @@ pub fn examine(
         return Err(CandidateRefusal::PromotionRefused { why: why.to_owned() });
     }
     let sample = standing.sample.as_ref().map_err(|why| CandidateRefusal::NotReadable { why: why.clone() })?;
-    if let Some(reference) = reference {
-        if sample.system_id != reference.system_id {
-            return Err(CandidateRefusal::OtherCluster);
-        }
+    if let Some(reference) = reference
+        && sample.system_id != reference.system_id
+    {
+        return Err(CandidateRefusal::OtherCluster);
     }
     if !sample.in_recovery {
         return Err(CandidateRefusal::NotInRecovery);
     }
-    if let Some(reference) = reference {
-        if sample.timeline != reference.timeline {
-            return Err(CandidateRefusal::OtherTimeline { timeline: sample.timeline, expected: reference.timeline });
-        }
+    if let Some(reference) = reference
+        && sample.timeline != reference.timeline
+    {
+        return Err(CandidateRefusal::OtherTimeline { timeline: sample.timeline, expected: reference.timeline });
     }
     if sample.replay_paused {
         return Err(CandidateRefusal::ReplayPaused);

@@ -15,7 +15,7 @@ use super::error::{Error, one_line};
 use crate::wire::stream::{Fault, Stream, plain};
 
 /// How much TLS is demanded. The words and their meaning are libpq's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SslMode {
     /// Never.
