@@ -690,6 +690,7 @@ impl Service {
         let generation = plan.generation;
         let (how, why) = match &end {
             End::Completed => ("completed", String::new()),
+            End::Undone { why, left } if was_only_stopped(&plan, left) => ("stopped", why.clone()),
             End::Undone { why, .. } => ("rolled_back", why.clone()),
             End::Stuck { why } => ("manual_intervention", why.clone()),
         };
@@ -776,7 +777,7 @@ impl Service {
             message,
             vec![("why", text(&why)), ("left", texts(left.to_vec()))],
         );
-        if plan.stop_asked && left.is_empty() && plan.fence.is_none() {
+        if was_only_stopped(plan, left) {
             self.become_state(State::Degraded, "the engine is stopping".into(), fx);
         } else {
             let mut evidence = plan.evidence.clone();
@@ -875,4 +876,9 @@ fn last_acknowledgement(plan: &Plan) -> Mono {
     } else {
         plan.times.detected
     }
+}
+
+/// Undone without a trace because the engine stops: the next engine may decide afresh.
+fn was_only_stopped(plan: &Plan, left: &[String]) -> bool {
+    plan.stop_asked && left.is_empty() && plan.fence.is_none()
 }

@@ -158,6 +158,7 @@ pub struct Facts {
     pub sync_set: Vec<ServerId>,
     /// How long ago the last failover ended.
     pub last_failover_age: Option<Span>,
-    /// A failover was in flight when the engine ended: the name of the step that had been begun.
+    /// The last failover did not complete and no operator has reset it: the step that had been begun when the engine ended, or how
+    /// it ended.
     pub unfinished: Option<String>,
 }

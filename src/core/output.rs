@@ -97,7 +97,7 @@ pub enum Record {
         /// One line.
         message: String,
     },
-    /// A failover ended: `completed`, `rolled_back`, `manual_intervention`.
+    /// A failover ended: `completed`, `stopped`, `rolled_back`, `manual_intervention`.
     Ended {
         /// The service.
         service: ServiceId,

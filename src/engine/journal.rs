@@ -418,9 +418,10 @@ impl Journal {
             }
             Entry::StepBegun { service, step, .. } => self.known_of(service).unfinished = Some(step.clone()),
             Entry::Acknowledged { service } => self.known_of(service).unfinished = None,
-            Entry::Ended { service, .. } => {
+            Entry::Ended { service, how, .. } => {
                 let known = self.known_of(service);
-                known.unfinished = None;
+                // A failover that did not complete left something for a person, and a restart must not make that forgotten.
+                known.unfinished = (!matches!(how.as_str(), "completed" | "stopped")).then(|| how.clone());
                 known.last_failover_ms = Some(body.at_ms);
             }
         }
@@ -601,6 +602,10 @@ mod tests {
         let ended = known(&Journal::open(directory.path())).unwrap();
         assert_eq!(ended.unfinished, None);
         assert_eq!(ended.last_failover_age, Some(Span::ZERO));
+        let mut stopped = Journal::open(directory.path());
+        stopped.append(&model(), &Record::Ended { service, generation, how: "rolled_back" }, now()).unwrap();
+        drop(stopped);
+        assert_eq!(known(&Journal::open(directory.path())).unwrap().unfinished.as_deref(), Some("rolled_back"));
     }
 
     #[test]

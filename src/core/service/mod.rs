@@ -128,7 +128,7 @@ pub struct RecentFailure {
 pub struct LastFailover {
     /// The plan as it stood at its end.
     pub plan: Plan,
-    /// `completed`, `rolled_back` or `manual_intervention`.
+    /// `completed`, `stopped`, `rolled_back` or `manual_intervention`.
     pub how: &'static str,
     /// Why, if it was not completed.
     pub why: String,
@@ -396,8 +396,8 @@ impl Service {
         }
         if let Some(step) = facts.unfinished {
             self.call_a_person(
-                format!("an engine ended in the middle of failover {} (last step begun: {step})", facts.generation),
-                vec![format!("journal: step {step} of failover {} has no outcome", facts.generation)],
+                format!("failover {} was not completed, and nobody has reset it since (last known: {step})", facts.generation),
+                vec![format!("journal: failover {} stands at {step}", facts.generation)],
                 fx,
             );
         }
