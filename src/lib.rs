@@ -4,7 +4,7 @@
 //! is really gone, fences it, promotes the standby, moves the traffic, verifies the result, and says what happened and why. No
 //! agent on the database hosts, no cluster to run first. The same engine runs as a daemon: `failover run failover.toml`.
 //!
-//! This page is the architecture. Start with [`Engine`](engine::Engine) to embed, with [`Core`](core::Core) to understand.
+//! This page is the architecture. Start with [`Engine`] to embed, with [`Core`](core::Core) to understand.
 //!
 //! # Bird's-eye view
 //!
