@@ -14,7 +14,7 @@ use super::Shell;
 use super::builder::{Parts, ServicePart};
 
 /// Between the starts of two rounds.
-const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(10);
 /// For one question to one server, host or route.
 const QUESTION: Duration = Duration::from_secs(3);
 
