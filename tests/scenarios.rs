@@ -206,7 +206,7 @@ impl Player {
                 let journal_writable = *state == "writable";
                 self.world().self_health(SelfHealth { journal_writable, ..SelfHealth::default() });
             }
-            ["restore", primary, generation, age, unfinished] => {
+            ["restore", primary, generation, age, unfinished, rest @ ..] => {
                 let facts = Facts {
                     generation: Generation(generation.parse().expect("a number")),
                     primary: Some(ServerId(u16::try_from(self.world().index(primary)).expect("small"))),
@@ -214,6 +214,8 @@ impl Player {
                     timeline: Some(1),
                     last_failover_age: (*age != "-").then(|| parse(age)),
                     unfinished: (*unfinished != "-").then(|| (*unfinished).to_owned()),
+                    paused: rest.contains(&"paused"),
+                    attention: rest.contains(&"attention").then(|| "no candidate could be promoted".to_owned()),
                     ..Facts::default()
                 };
                 self.world().feed(Input::Restored { service: failover::core::id::ServiceId(0), facts });

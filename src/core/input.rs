@@ -161,4 +161,8 @@ pub struct Facts {
     /// The last failover did not complete and no operator has reset it: the step that had been begun when the engine ended, or how
     /// it ended.
     pub unfinished: Option<String>,
+    /// An operator paused the service and has not resumed it.
+    pub paused: bool,
+    /// Why a person has to look, where nobody has reset it since.
+    pub attention: Option<String>,
 }

@@ -19,6 +19,8 @@ pub enum Output {
         service: ServiceId,
         /// The check.
         check: CheckId,
+        /// It should also bring a sample of the server's state: no kept session does.
+        sample: bool,
         /// The overall deadline.
         deadline: Mono,
     },

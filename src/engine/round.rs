@@ -85,7 +85,7 @@ fn run(
                 target: (ServiceId(0), ServerId(0)),
                 deadline: Deadline::after(timeout),
                 work: Box::new(move |deadline, cancel| {
-                    let finding = check.run(&Context { deadline, cancel, clock: &clock, addresses: &addresses });
+                    let finding = check.run(&Context { deadline, cancel, clock: &clock, sample: true, addresses: &addresses });
                     Input::CheckFinished { run, finding }
                 }),
             });

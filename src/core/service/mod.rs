@@ -9,7 +9,7 @@ mod standbys;
 
 use crate::core::doubt::DoubtCause;
 use crate::core::effects::{About, Effects, text, texts};
-use crate::core::event::{EventKind, Severity};
+use crate::core::event::{EventKind, Field, Severity};
 use crate::core::evidence::{FailureClass, Suspicion};
 use crate::core::health::{Counter, Health};
 use crate::core::id::{ActionId, CheckId, Generation, ServerId, ServiceId};
@@ -334,6 +334,8 @@ impl Service {
                 .map(|ended| now.since(ended))
                 .or_else(|| self.failover_age_at_start.map(|age| age + now.since(Mono::ZERO))),
             unfinished: None,
+            paused: self.paused,
+            attention: self.manual_reason.clone().filter(|_| self.state == State::ManualIntervention),
         }
     }
 
@@ -377,6 +379,7 @@ impl Service {
             format!("{}: a person has to look: {why}", self.model.name),
             vec![("why", text(why)), ("evidence", texts(evidence))],
         );
+        self.journal_facts(fx);
     }
 
     pub(in crate::core) fn restore(&mut self, facts: Facts, fx: &mut Effects) {
@@ -399,6 +402,19 @@ impl Service {
                 format!("failover {} was not completed, and nobody has reset it since (last known: {step})", facts.generation),
                 vec![format!("journal: failover {} stands at {step}", facts.generation)],
                 fx,
+            );
+        } else if let Some(why) = facts.attention {
+            self.call_a_person(why, vec!["journal: nobody has reset it since".into()], fx);
+        }
+        if facts.paused {
+            self.paused = true;
+            let detail = format!("{}: still paused, as before the engine was restarted", self.model.name);
+            fx.emit(
+                EventKind::OperatorCommand,
+                Severity::Warning,
+                self.about(),
+                detail.clone(),
+                vec![("command", text("pause")), ("accepted", Field::Bool(true)), ("detail", text(detail))],
             );
         }
     }

@@ -39,11 +39,13 @@ impl Service {
                 fx.push(Output::CancelRun(flight.run));
                 self.finish_check(check, &overdue(kind, flight.began, now), fx);
             }
-            let timeout = self.model.checks[at].timeout;
+            let model = &self.model.checks[at];
+            let timeout = model.timeout;
+            let sample = !self.servers[usize::from(model.server)].session_open;
             let state = &mut self.checks[at];
             if state.slot.is_due(now) && !self.stopping {
                 let flight = state.slot.start(fx.run(), now, timeout);
-                fx.push(Output::RunCheck { run: flight.run, service: self.id, check, deadline: flight.deadline });
+                fx.push(Output::RunCheck { run: flight.run, service: self.id, check, sample, deadline: flight.deadline });
             }
         }
         if self.is_postgres() {
