@@ -16,7 +16,7 @@ use failover::core::sample::Position;
 use failover::core::time::Span;
 use failover::engine::clock::Clock;
 use failover::wire::deadline::{Cancel, Deadline};
-use failover::wire::postgres::{Endpoint, Target, Tls};
+use failover::wire::postgres::{Endpoint, KeptKeys, Target, Tls};
 use failover::wire::resolve::{Addresses, Literals};
 
 use support::postgres::ENGINE_ROLE;
@@ -38,6 +38,7 @@ fn target(port: u16, user: &str, password: Option<&str>) -> Target {
         database: "postgres".into(),
         tls: Tls::disabled(),
         application_name: "libfailover".into(),
+        keys: KeptKeys::default(),
     }
 }
 

@@ -22,7 +22,7 @@ use failover::core::time::Mono;
 use failover::engine::clock::Clock;
 use failover::engine::watcher::Watcher;
 use failover::wire::deadline::{Cancel, Deadline};
-use failover::wire::postgres::{Endpoint, Error, Session, SslMode, Target, Tls, TlsSettings, sample};
+use failover::wire::postgres::{Endpoint, Error, KeptKeys, Session, SslMode, Target, Tls, TlsSettings, sample};
 use failover::wire::resolve::{Addresses, Literals};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
@@ -190,6 +190,7 @@ impl Server {
             database: "postgres".into(),
             tls: Tls::disabled(),
             application_name: "libfailover/tests".into(),
+            keys: KeptKeys::default(),
         }
     }
 
@@ -809,6 +810,7 @@ fn peer(behave: impl FnOnce(&mut TcpStream) + Send + 'static) -> (Target, std::t
         database: "x".into(),
         tls: Tls::disabled(),
         application_name: "libfailover/tests".into(),
+        keys: KeptKeys::default(),
     };
     let thread = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();

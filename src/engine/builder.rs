@@ -26,7 +26,7 @@ use crate::core::model::{CheckKind, Model, ServiceKind};
 use crate::core::time::Span;
 use crate::wire::command::Command;
 use crate::wire::haproxy;
-use crate::wire::postgres::{Endpoint, SslMode, Target, Tls, TlsSettings};
+use crate::wire::postgres::{Endpoint, KeptKeys, SslMode, Target, Tls, TlsSettings};
 use crate::wire::resolve::Addresses;
 
 use super::clock::Clock;
@@ -269,6 +269,7 @@ fn target(server: &config::Server, endpoint: Endpoint, means: &Means) -> Target 
             client_key: connection.sslkey.clone(),
         }),
         application_name: means.application_name.clone(),
+        keys: KeptKeys::default(),
     }
 }
 
