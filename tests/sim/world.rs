@@ -15,6 +15,7 @@ use failover::core::model::{
 };
 use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover::core::output::{Action, Failure, Output, Record, Report};
+use failover::core::route::{InstanceView, RouteSurvey};
 use failover::core::sample::{
     FenceLevel, FenceReport, HostWord, LocalAnswer, Lsn, Position, ProcessState, Readiness, Receiver, Replica, RouteInstance,
     Rung, Sample,
@@ -221,10 +222,20 @@ impl World {
     pub fn survey(&mut self) {
         for at in 0..self.nodes.len() {
             let word = self.host_word(at, false);
-            let readiness =
-                Readiness { asked: self.now, ssh: Some(word.map_err(|failure| failure.message)), findings: Vec::new() };
+            let readiness = Readiness {
+                asked: self.now,
+                ssh: Some(word.map_err(|failure| failure.message)),
+                findings: Vec::new(),
+                earlier: Vec::new(),
+            };
             self.feed(Input::Surveyed { service: SERVICE, server: ServerId(u16::try_from(at).unwrap()), readiness });
         }
+    }
+
+    /// The survey looks at the route.
+    #[allow(dead_code, reason = "not every test that takes this world has a route")]
+    pub fn see_route(&mut self, instance: InstanceView) {
+        self.feed(Input::RouteSurveyed { service: SERVICE, survey: RouteSurvey { asked: self.now, instances: vec![instance] } });
     }
 
     /// Lets virtual time pass; everything due happens in order.
@@ -416,6 +427,8 @@ impl World {
                 self.note(&format!("cancel action {id}"));
                 self.pending.retain(|(_, other, _)| *other != id);
             }
+            // Another look by the survey: the scenarios take their own.
+            Output::Survey { .. } => {}
             Output::Emit(event) => {
                 if event.kind != EventKind::Observed {
                     self.note(&format!("{} {}: {}", event.severity.word(), event.kind.word(), event.message));
