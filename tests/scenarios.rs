@@ -260,6 +260,13 @@ impl Player {
                 };
                 self.world().command(command);
             }
+            // Whom the survey was asked to look at since the last time this was asked.
+            ["unsurveyed"] => {
+                let world = self.world();
+                let names: Vec<String> =
+                    std::mem::take(&mut world.unsurveyed).iter().map(|server| format!("db{}", server.0 + 1)).collect();
+                world.note(&format!("unsurveyed: {}", if names.is_empty() { "nobody".to_owned() } else { names.join(" ") }));
+            }
             ["status"] => {
                 let world = self.world();
                 let snapshot = world.core.snapshot();

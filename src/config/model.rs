@@ -246,7 +246,8 @@ settings! {
         exclusive: bool = fixed(false);
         /// Addresses of the route (`host:port`) through which the traffic is verified after a failover.
         verify: Vec<HostPort> = Unset;
-        /// The HAProxy processes that carry the traffic. All of them must be listed.
+        /// The HAProxy processes that carry the traffic. All of them must be listed. Each
+        /// starts with every standby `disabled`, as in `contrib/haproxy.cfg`.
         haproxy: Vec<Haproxy> = Unset;
     }
 

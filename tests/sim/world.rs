@@ -129,6 +129,8 @@ pub struct World {
     pub partitioned: bool,
     pub sync_names: String,
     pub route_works: bool,
+    /// Servers that the survey was asked to look at before their turn.
+    pub unsurveyed: std::collections::BTreeSet<ServerId>,
     pub failing: BTreeMap<String, Failure>,
     pub silent_actions: BTreeSet<String>,
     pub commits_wait: bool,
@@ -170,6 +172,7 @@ impl World {
             partitioned: false,
             sync_names: String::new(),
             route_works: true,
+            unsurveyed: std::collections::BTreeSet::new(),
             failing: BTreeMap::new(),
             silent_actions: BTreeSet::new(),
             commits_wait: false,
@@ -427,8 +430,9 @@ impl World {
                 self.note(&format!("cancel action {id}"));
                 self.pending.retain(|(_, other, _)| *other != id);
             }
-            // Another look by the survey: the scenarios take their own.
-            Output::Survey { .. } => {}
+            Output::Survey { server, .. } => {
+                self.unsurveyed.insert(server);
+            }
             Output::Emit(event) => {
                 if event.kind != EventKind::Observed {
                     self.note(&format!("{} {}: {}", event.severity.word(), event.kind.word(), event.message));

@@ -149,7 +149,9 @@ impl Service {
         if before == after {
             return;
         }
-        self.look_again(server, fx);
+        if after == Health::Healthy {
+            self.look_again(server, fx);
+        }
         let severity = match after {
             Health::Healthy | Health::Unknown => Severity::Info,
             Health::Degraded | Health::Unhealthy => Severity::Warning,
@@ -230,6 +232,7 @@ impl Service {
     pub(super) fn recovered(&mut self, how: &str, fx: &mut Effects) {
         self.bad_since = None;
         let Some(suspicion) = self.suspicion.take() else { return };
+        self.server_ids().for_each(|server| self.look_again(server, fx));
         self.window.clear();
         self.refusal = None;
         self.awaiting = None;
@@ -303,7 +306,6 @@ impl Service {
         if close.cause == CloseCause::Ours {
             return;
         }
-        self.look_again(server, fx);
         fx.emit(
             EventKind::SessionClosed,
             Severity::Warning,
@@ -380,9 +382,12 @@ impl Service {
         }
     }
 
-    /// What the survey found out about a server may not be true any more.
+    /// What the survey found out about a server may not be true any more. Its turn comes early only in quiet times: a failover
+    /// needs the hosts, and the machine, for itself.
     pub(in crate::core) fn look_again(&self, server: ServerId, fx: &mut Effects) {
-        fx.push(Output::Survey { service: self.id, server });
+        if self.plan.is_none() && self.suspicion.is_none() {
+            fx.push(Output::Survey { service: self.id, server });
+        }
     }
 }
 
