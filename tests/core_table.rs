@@ -11,7 +11,8 @@ use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
 use failover::core::input::{Command, Facts, Input, SelfHealth};
 use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover::core::output::{Failure, Report};
-use failover::core::sample::{Readiness, RouteInstance};
+use failover::core::route::{InstanceTrouble, InstanceView, RouteSurvey};
+use failover::core::sample::Readiness;
 use failover::core::time::Span;
 use failover::core::trigger::State;
 use world::{Mode, World, model, ms};
@@ -106,11 +107,13 @@ fn inputs() -> Vec<(String, Input)> {
             ));
         }
     }
-    let readiness = Readiness { asked: failover::core::time::Mono::ZERO, ssh: None, findings: Vec::new() };
+    let readiness = Readiness { asked: failover::core::time::Mono::ZERO, ssh: None, findings: Vec::new(), earlier: Vec::new() };
     all.push(("surveyed".into(), Input::Surveyed { service: SERVICE, server: ServerId(0), readiness: readiness.clone() }));
     all.push(("surveyed nowhere".into(), Input::Surveyed { service: NOWHERE, server: ServerId(0), readiness }));
-    let broken = vec![RouteInstance { name: "lb1".into(), result: Err("gone".into()) }];
-    all.push(("route surveyed: broken".into(), Input::RouteSurveyed { service: SERVICE, instances: broken }));
+    let trouble = InstanceTrouble { no_backend: false, message: "gone".into(), remedy: "start it".into() };
+    let broken = InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble) };
+    let survey = RouteSurvey { asked: failover::core::time::Mono::ZERO, instances: vec![broken] };
+    all.push(("route surveyed: broken".into(), Input::RouteSurveyed { service: SERVICE, survey }));
     all.push((
         "nobody's action succeeded".into(),
         Input::ActionFinished { action: ActionId(999_999), outcome: Ok(Report::Done { message: "late".into() }) },
@@ -197,6 +200,7 @@ fn said(outputs: &[failover::core::output::Output]) -> String {
             Output::RunCheck { .. } => "run check".into(),
             Output::OpenSession { .. } => "open session".into(),
             Output::CancelRun(_) => "cancel run".into(),
+            Output::Survey { .. } => "survey".into(),
             Output::CancelAction(_) => "cancel action".into(),
             Output::Journal(_) => "journal".into(),
             Output::Reply { result, .. } => {

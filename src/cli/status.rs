@@ -349,9 +349,10 @@ fn readiness(text: &mut String, findings: &[ReadinessStatus], terminal: Terminal
         let server = finding.server.as_deref().map_or_else(String::new, |server| format!("{server}: "));
         let _ = writeln!(
             text,
-            "    {} {server}{}",
+            "    {} {server}{} (seen {} ago)",
             terminal.stdout(word, paint),
-            message(finding.server.as_deref(), &finding.message)
+            message(finding.server.as_deref(), &finding.message),
+            span_ms(finding.asked_ms)
         );
         let _ = writeln!(text, "      {} {}", terminal.stdout("remedy:", Paint::Strong), printable(&finding.remedy));
     }
@@ -516,6 +517,7 @@ mod tests {
             blocking: false,
             message: "db2: wal_receiver_timeout is 60 s".into(),
             remedy: "set it to 5 s".into(),
+            asked_ms: 4_200,
         }];
         let mut status = around(service);
         status.doubt = Some("the engine itself was paused".into());
@@ -549,7 +551,7 @@ mod tests {
                 undone: the fence failed
                 could not be undone: haproxy lb1: connection refused
               Readiness:
-                warning db2: wal_receiver_timeout is 60 s
+                warning db2: wal_receiver_timeout is 60 s (seen 4.2 s ago)
                   remedy: set it to 5 s
         "]].assert_eq(&human(&status, Terminal::default()));
         assert_eq!(line(&status), "orders: manual_intervention, primary db1, paused, would not fail over");

@@ -292,6 +292,7 @@ impl Trigger {
         match input {
             Input::SessionAnswered { sample, .. } => sample.asked < self.state.reloaded,
             Input::Surveyed { readiness, .. } => readiness.asked < self.state.reloaded,
+            Input::RouteSurveyed { survey, .. } => survey.asked < self.state.reloaded,
             _ => false,
         }
     }
@@ -380,6 +381,9 @@ impl Trigger {
                     }
                 }
                 Output::CancelAction(id) => self.executor.cancel(id),
+                Output::Survey { service, server } => {
+                    self.shell.unsurveyed.lock().insert((service, server));
+                }
                 Output::Emit(event) => self.shell.emit(&parts, &event),
                 Output::Reply { token, result } => {
                     if let Some(pending) = self.state.pending.remove(&token) {

@@ -19,7 +19,8 @@ use crate::core::observation::Finding;
 use crate::core::output::{Output, Record};
 use crate::core::plan::Plan;
 use crate::core::refusal::{CandidateRefusal, Refusal};
-use crate::core::sample::{Lsn, Readiness, RouteInstance, Sample};
+use crate::core::route::RouteReadiness;
+use crate::core::sample::{Lsn, Readiness, Sample};
 use crate::core::schedule::Slot;
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::{State, Window};
@@ -166,7 +167,7 @@ pub struct Service {
     pub(in crate::core) errands: Vec<(ActionId, Errand, Mono)>,
     pub(in crate::core) prove_at: Option<(Mono, ServerId)>,
     pub(in crate::core) host_asked: Option<(Mono, bool)>,
-    pub(in crate::core) route: Vec<RouteInstance>,
+    pub(in crate::core) route: Option<RouteReadiness>,
     pub(in crate::core) two_primaries: bool,
     pub(in crate::core) failover_age_at_start: Option<Span>,
 }
@@ -234,7 +235,7 @@ impl Service {
             errands: Vec::new(),
             prove_at: None,
             host_asked: None,
-            route: Vec::new(),
+            route: None,
             two_primaries: false,
             failover_age_at_start: None,
         }

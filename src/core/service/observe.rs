@@ -9,7 +9,8 @@ use crate::core::id::{CheckId, RunId, ServerId};
 use crate::core::model::{CheckKind, CheckModel};
 use crate::core::observation::{Close, CloseCause, DownCause, Finding, UnknownCause, Verdict};
 use crate::core::output::Output;
-use crate::core::sample::{ProcessState, Readiness, RouteInstance, Sample};
+use crate::core::route::{self, RouteReadiness, RouteSurvey};
+use crate::core::sample::{ProcessState, Readiness, ReadinessFinding, Sample};
 use crate::core::schedule::{Jitter, Slot, pause};
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::State;
@@ -150,6 +151,9 @@ impl Service {
         if before == after {
             return;
         }
+        if after == Health::Healthy {
+            self.look_again(server, fx);
+        }
         let severity = match after {
             Health::Healthy | Health::Unknown => Severity::Info,
             Health::Degraded | Health::Unhealthy => Severity::Warning,
@@ -230,6 +234,7 @@ impl Service {
     pub(super) fn recovered(&mut self, how: &str, fx: &mut Effects) {
         self.bad_since = None;
         let Some(suspicion) = self.suspicion.take() else { return };
+        self.server_ids().for_each(|server| self.look_again(server, fx));
         self.window.clear();
         self.refusal = None;
         self.awaiting = None;
@@ -254,6 +259,7 @@ impl Service {
         if state.session.finish(run, Mono::NEVER) {
             state.session_open = true;
             state.last_answer = Some(fx.now);
+            self.look_again(server, fx);
         }
     }
 
@@ -330,14 +336,12 @@ impl Service {
         {
             state.view_confirmed = true;
         }
-        let before = state.readiness.as_ref().map(|readiness| readiness.findings.clone()).unwrap_or_default();
-        let changed = before != readiness.findings || state.readiness.is_none() && !readiness.findings.is_empty();
-        let after = readiness.findings.clone();
+        let before = state.readiness.as_ref().map(Readiness::all).unwrap_or_default();
+        let after = readiness.all();
         state.readiness = Some(readiness);
-        if changed {
+        if before != after {
             let blocking = after.iter().any(|finding| finding.blocking);
-            let list: Vec<String> =
-                after.iter().map(|finding| format!("{}: {} ({})", finding.code, finding.message, finding.remedy)).collect();
+            let list: Vec<String> = after.iter().map(sentence).collect();
             let message = if list.is_empty() {
                 format!("{}: nothing stands in the way of a failover any more", self.server_name(server))
             } else {
@@ -354,23 +358,43 @@ impl Service {
         }
     }
 
-    pub(in crate::core) fn route_surveyed(&mut self, instances: Vec<RouteInstance>, fx: &mut Effects) {
-        let broken = |list: &[RouteInstance]| -> Vec<String> {
-            list.iter()
-                .filter_map(|instance| instance.result.as_ref().err().map(|why| format!("{}: {why}", instance.name)))
-                .collect()
-        };
-        let (before, after) = (broken(&self.route), broken(&instances));
-        self.route = instances;
-        if before != after {
-            let (severity, message) = if after.is_empty() {
-                (Severity::Info, format!("{}: every route instance is ready", self.model.name))
-            } else {
-                (Severity::Alarm, format!("{}: a failover could not move the traffic: {}", self.model.name, after.join("; ")))
-            };
-            fx.emit(EventKind::ReadinessChanged, severity, self.about(), message, vec![("findings", texts(after))]);
+    /// Judges the route by what is known of the servers. While a failover moves the traffic, what was seen is of no worth.
+    pub(in crate::core) fn route_surveyed(&mut self, survey: &RouteSurvey, fx: &mut Effects) {
+        let moved = self.last_failover.as_ref().and_then(|last| last.plan.times.ended);
+        if self.plan.is_some() || moved.is_some_and(|moved| survey.asked < moved) {
+            return;
+        }
+        let primary = self.primary.filter(|_| self.primary_seen && self.is_postgres());
+        let answers = self.suspicion.is_none();
+        let name = primary.map(|primary| self.server_name(primary));
+        let after = route::findings(&survey.instances, name.as_deref(), answers);
+        let before = self.route.replace(RouteReadiness { asked: survey.asked, findings: after.clone() });
+        let before = before.map(|before| before.findings).unwrap_or_default();
+        let began: Vec<String> = after.iter().filter(|finding| !before.contains(finding)).map(sentence).collect();
+        if !began.is_empty() {
+            // Clients may be hurt already, whether or not it would stand in the way of a failover.
+            let message = format!("{}: {}", self.model.name, began.join("; "));
+            fx.emit(EventKind::ReadinessChanged, Severity::Alarm, self.about(), message, vec![("findings", texts(began))]);
+        }
+        let ended = before.iter().filter(|finding| !after.contains(finding));
+        let ended: Vec<String> = ended.map(|finding| format!("{}: {}", finding.code, finding.message)).collect();
+        if !ended.is_empty() {
+            let message = format!("{}: over: {}", self.model.name, ended.join("; "));
+            fx.emit(EventKind::ReadinessChanged, Severity::Info, self.about(), message, vec![("ended", texts(ended))]);
         }
     }
+
+    /// What the survey found out about a server may not be true any more. Its turn comes early only in quiet times: a failover
+    /// needs the hosts, and the machine, for itself.
+    pub(in crate::core) fn look_again(&self, server: ServerId, fx: &mut Effects) {
+        if self.plan.is_none() && self.suspicion.is_none() {
+            fx.push(Output::Survey { service: self.id, server });
+        }
+    }
+}
+
+fn sentence(finding: &ReadinessFinding) -> String {
+    format!("{}: {} ({})", finding.code, finding.message, finding.remedy)
 }
 
 /// A run that did not come back by its deadline: for the host program that is a time-out, for our own checks our own trouble.

@@ -68,9 +68,10 @@ impl Service {
         candidate::examine(&standing, reference, &self.model.postgres, waiver)
     }
 
-    /// Announces each standby that becomes ready or stops being so, at that moment.
+    /// Announces each standby that becomes ready or stops being so, at that moment: also while the primary is suspected, for then it
+    /// matters most. What the primary's own end does to a standby is not held against it.
     pub(in crate::core) fn watch_readiness(&mut self, fx: &mut Effects) {
-        if !self.is_postgres() || self.plan.is_some() || self.suspicion.is_some() || !self.primary_seen {
+        if !self.is_postgres() || self.plan.is_some() || !self.primary_seen {
             return;
         }
         for (server, result) in self.examine_standbys(self.primary, self.died_at(fx.now), &Waiver::default(), fx.now) {
