@@ -16,7 +16,7 @@ use super::Shell;
 use super::builder::{Parts, ServicePart};
 
 /// Between the starts of two rounds.
-const EVERY: Duration = Duration::from_secs(10);
+const EVERY: Duration = Duration::from_secs(15);
 /// Between two looks at what has changed meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);
 /// For one question to one server, host or route.
