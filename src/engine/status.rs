@@ -611,6 +611,8 @@ impl View<'_> {
                 });
             }
         }
+        // What stops a failover first, otherwise in the order of the servers.
+        list.sort_by_key(|finding| !finding.blocking);
         list
     }
 }

@@ -9,7 +9,7 @@ use crate::core::id::{CheckId, RunId, ServerId};
 use crate::core::model::{CheckKind, CheckModel};
 use crate::core::observation::{Close, CloseCause, DownCause, Finding, UnknownCause, Verdict};
 use crate::core::output::Output;
-use crate::core::sample::{ProcessState, Readiness, RouteInstance, Sample};
+use crate::core::sample::{ProcessState, Readiness, ReadinessFinding, RouteInstance, Sample};
 use crate::core::schedule::{Jitter, Slot, pause};
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::State;
@@ -328,28 +328,41 @@ impl Service {
         {
             state.view_confirmed = true;
         }
-        let before = state.readiness.as_ref().map(|readiness| readiness.findings.clone()).unwrap_or_default();
-        let changed = before != readiness.findings || state.readiness.is_none() && !readiness.findings.is_empty();
-        let after = readiness.findings.clone();
-        state.readiness = Some(readiness);
-        if changed {
-            let blocking = after.iter().any(|finding| finding.blocking);
-            let list: Vec<String> =
-                after.iter().map(|finding| format!("{}: {} ({})", finding.code, finding.message, finding.remedy)).collect();
-            let message = if list.is_empty() {
-                format!("{}: nothing stands in the way of a failover any more", self.server_name(server))
-            } else {
-                format!("{}: {}", self.server_name(server), list.join("; "))
-            };
-            let severity = if blocking {
-                Severity::Alarm
-            } else if after.is_empty() {
-                Severity::Info
-            } else {
-                Severity::Warning
-            };
-            fx.emit(EventKind::ReadinessChanged, severity, self.about_server(server), message, vec![("findings", texts(list))]);
+        let before = state.readiness.replace(readiness).map(|readiness| readiness.findings).unwrap_or_default();
+        let after = state.readiness.as_ref().map(|readiness| readiness.findings.clone()).unwrap_or_default();
+        self.tell_findings(server, &before, &after, fx);
+    }
+
+    /// One event for each finding that is new or says something else now, what would stop a failover first; then one for what is
+    /// over. Each carries the whole list.
+    fn tell_findings(&self, server: ServerId, before: &[ReadinessFinding], after: &[ReadinessFinding], fx: &mut Effects) {
+        let name = self.server_name(server);
+        let blocking_first = || after.iter().filter(|found| found.blocking).chain(after.iter().filter(|found| !found.blocking));
+        let all: Vec<String> =
+            blocking_first().map(|found| format!("{}: {} ({})", found.code, found.message, found.remedy)).collect();
+        let mut tell = |severity, code: String, message: String| {
+            let fields = vec![("code", text(code)), ("findings", texts(all.clone()))];
+            fx.emit(EventKind::ReadinessChanged, severity, self.about_server(server), message, fields);
+        };
+        for found in blocking_first().filter(|found| !before.contains(found)) {
+            let severity = if found.blocking { Severity::Alarm } else { Severity::Warning };
+            // The survey's messages may begin with the server's name themselves.
+            let said = found.message.strip_prefix(&format!("{name}: ")).unwrap_or(&found.message);
+            tell(severity, found.code.clone(), format!("{name}: {}: {said} ({})", found.code, found.remedy));
         }
+        let mut over: Vec<&str> = before.iter().map(|found| found.code.as_str()).collect();
+        over.retain(|code| after.iter().all(|found| found.code != *code));
+        over.dedup();
+        if over.is_empty() {
+            return;
+        }
+        let over = over.join(", ");
+        let message = if after.is_empty() {
+            format!("{name}: nothing stands in the way of a failover any more (over: {over})")
+        } else {
+            format!("{name}: over: {over}")
+        };
+        tell(Severity::Info, over, message);
     }
 
     pub(in crate::core) fn route_surveyed(&mut self, instances: Vec<RouteInstance>, fx: &mut Effects) {
