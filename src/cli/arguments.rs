@@ -74,7 +74,7 @@ pub struct Daemon {
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 
-    /// Find the control socket in the daemon's configuration
+    /// Find the control socket in this configuration of the daemon [default: none is read, --socket's default holds]
     #[arg(long, value_name = "CONFIG", conflicts_with = "socket")]
     pub config: Option<PathBuf>,
 }
@@ -167,12 +167,14 @@ pub struct Status {
 }
 
 const EVENTS_HELP: &str = "\
-The daemon keeps the last events: single observations and log lines apart from all others, so that they cannot push those
-out. A gap in the sequence numbers means that events are gone.
+Every event has its sequence number, which --since takes. Single observations are numbered too and not shown without --all, so
+the numbers shown have gaps. The daemon keeps the last events: single observations and log lines apart from all others, so
+that they cannot push those out. Where events are no longer kept, a line on stderr says so.
 
 Examples:
   failover events
   failover events --follow --service orders
+  failover events --all
   failover events --since 1200 --json
 
 Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
@@ -193,8 +195,8 @@ pub struct Events {
     #[arg(long, value_name = "SERVICE")]
     pub service: Option<String>,
 
-    /// Show single observations too
-    #[arg(long, short)]
+    /// Show everything, single observations too
+    #[arg(long = "all", short = 'a', visible_alias = "verbose", visible_short_alias = 'v')]
     pub verbose: bool,
 
     #[command(flatten)]

@@ -153,8 +153,12 @@ fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
     }
     if service.failures > 0 {
         let class = service.class.as_deref().map_or_else(String::new, |class| format!("; the evidence says: {class}"));
-        let _ =
-            writeln!(text, "  {} of {} failed observations of the primary{class}", service.failures, service.failure_threshold);
+        let noun = if service.failures == 1 { "observation" } else { "observations" };
+        let _ = writeln!(
+            text,
+            "  {} failed {noun} of the primary (threshold {}){class}",
+            service.failures, service.failure_threshold
+        );
         for failure in service.recent_failures.iter().rev().take(3) {
             let _ = writeln!(text, "    {} {}: {}", moment(&failure.time), failure.check, said(&failure.cause, &failure.message));
         }
@@ -532,7 +536,7 @@ mod tests {
               db1     primary, fenced  unhealthy  down in 0.8 ms, 210 ms ago  -         -          -
               db2     standby          healthy    none yet                    3         0/5000100  72 B, streaming
               db1/postgres: down, refused: 127.0.0.1:5432: connection\u{1b}[2J refused
-              2 of 3 failed observations of the primary; the evidence says: dead
+              2 failed observations of the primary (threshold 3); the evidence says: dead
                 2026-01-02T03:04:05.000Z db1/postgres: refused: 127.0.0.1:5432: connection refused
               If the primary died now: it would NOT fail over
                 paused: paused by an operator
