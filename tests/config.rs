@@ -559,17 +559,22 @@ fn times_fit_together() {
 #[test]
 fn a_key_below_the_wrong_header_is_sent_back_up() {
     says(
-        &pair("[services.connection]\nuser = \"failover\"\nkind = \"postgres\"\n[[services.route.haproxy]]\nname = \"lb1\"\nsocket = \"/s\"\nbackend = \"b\"\nverify = []\n"),
+        &pair(
+            "[services.connection]\nuser = \"failover\"\nkind = \"postgres\"\n[[services.route.haproxy]]\nname = \"lb1\"\nsocket = \"/s\"\nbackend = \"b\"\nverify = []\n",
+        ),
         &expect![[r#"
             error: /services/0/connection/kind (line 7, column 1): this key is unknown here; it belongs to [[services]]: move it above the [services.connection] header
             error: /services/0/route/haproxy/0/verify (line 12, column 1): this key is unknown here; it belongs to [services.route]: move it above the [[services.route.haproxy]] header
             warning: /services/0/route (line 8, column 12): without an address of the route nobody can verify that the traffic arrives; add route.verify = ["HOST:PORT"]
         "#]],
     );
-    says("version = 1\n[engine]\nworkers = 2\nstate_dir = \"/var/lib/failover\"\n", &expect![[r#"
+    says(
+        "version = 1\n[engine]\nworkers = 2\nstate_dir = \"/var/lib/failover\"\n",
+        &expect![[r#"
         error: /services (line 1, column 1): this is missing and has no default; add it
         error: /engine/state_dir (line 4, column 1): this key is unknown here; it belongs to the top of the file: move it above the [engine] header
-    "#]]);
+    "#]],
+    );
     let json = r#"{ "version": 1, "services": [ { "name": "a", "connection": { "kind": "postgres" } } ] }"#;
     let errors = Config::parse_json_in(json, &World::new()).unwrap_err().errors;
     let unknown = errors.iter().find(|error| error.path == "/services/0/connection/kind").unwrap();

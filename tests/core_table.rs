@@ -244,14 +244,14 @@ fn what_blocks_a_failover_is_told_first_and_everything_by_itself() {
     "]]
     .assert_eq(&told(&mut world, &all));
     assert_eq!(told(&mut world, &all), "");
-    expect_test::expect![[r#"
+    expect_test::expect![[r"
         warning readiness_changed: db2: fsync_off: about fsync_off (mend it)
         info readiness_changed: db2: over: archive_failing, promote_right_missing
-    "#]]
+    "]]
     .assert_eq(&told(&mut world, &[("fsync_off", false), ("rewind_impossible", false)]));
-    expect_test::expect![[r#"
+    expect_test::expect![[r"
         info readiness_changed: db2: nothing stands in the way of a failover any more (over: fsync_off, rewind_impossible)
-    "#]]
+    "]]
     .assert_eq(&told(&mut world, &[]));
 }
 
@@ -263,8 +263,5 @@ fn a_ready_standby_is_no_promise_while_something_else_blocks() {
     world.feed(Input::RouteSurveyed { service: ServiceId(0), instances: broken });
     assert!(world.run_until(EventKind::StandbyReady, ms(5_000)));
     let ready = world.events.iter().find(|event| event.kind == EventKind::StandbyReady).unwrap();
-    assert_eq!(
-        ready.message,
-        "db2 itself could be promoted, but this stands in the way of a failover: lb1: no such socket"
-    );
+    assert_eq!(ready.message, "db2 itself could be promoted, but this stands in the way of a failover: lb1: no such socket");
 }

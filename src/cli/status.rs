@@ -6,10 +6,9 @@ use failover::Status;
 use failover::engine::status::{FailoverStatus, ReadinessStatus, ReasonStatus, ServerStatus, ServiceStatus};
 
 use super::arguments;
-use super::check::{said, verdict_paint};
+use super::check::{one_finding, said, verdict_paint};
 use super::client::Client;
 use super::exit::{Code, Trouble};
-use super::log::message;
 use super::protocol::Request;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
 use super::text::{bytes, moment, printable, span, span_ms};
@@ -248,7 +247,7 @@ fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) 
 }
 
 /// What an operator can do about a reason not to fail over; `None` where only time or the servers themselves can.
-fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
+pub fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
     let text = match reason.code.as_str() {
         "paused" => format!("failover resume {service}"),
         "manual_intervention" => format!("look at `failover events --service {service}`, mend what it says, then failover reset {service}"),
@@ -349,15 +348,9 @@ fn readiness(text: &mut String, findings: &[ReadinessStatus], terminal: Terminal
     }
     text.push_str("  Readiness:\n");
     for finding in findings {
-        let (word, paint) = if finding.blocking { ("blocking", Paint::Bad) } else { ("warning", Paint::Doubtful) };
-        let server = finding.server.as_deref().map_or_else(String::new, |server| format!("{server}: "));
-        let _ = writeln!(
-            text,
-            "    {} {server}{}",
-            terminal.stdout(word, paint),
-            message(finding.server.as_deref(), &finding.message)
-        );
-        let _ = writeln!(text, "      {} {}", terminal.stdout("remedy:", Paint::Strong), printable(&finding.remedy));
+        let mut lines = String::new();
+        one_finding(&mut lines, finding, terminal);
+        lines.lines().for_each(|line| text.extend(["  ", line, "\n"]));
     }
 }
 
@@ -553,7 +546,7 @@ mod tests {
                 undone: the fence failed
                 could not be undone: haproxy lb1: connection refused
               Readiness:
-                warning db2: wal_receiver_timeout is 60 s
+                warning db2 slow_receiver_timeout: wal_receiver_timeout is 60 s
                   remedy: set it to 5 s
         "]].assert_eq(&human(&status, Terminal::default()));
         assert_eq!(line(&status), "orders: manual_intervention, primary db1, paused, would not fail over");

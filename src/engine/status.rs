@@ -10,7 +10,7 @@ use crate::core::observation::Finding;
 use crate::core::output::Action;
 use crate::core::plan::{Plan, Times};
 use crate::core::refusal::Refusal;
-use crate::core::sample::{Lsn, Receiver, Sample};
+use crate::core::sample::{Lsn, ReadinessFinding, Receiver, Sample};
 use crate::core::snapshot::{Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
 use crate::core::time::Mono;
 
@@ -352,10 +352,44 @@ pub struct CheckReport {
     pub reason: String,
     /// One line for people.
     pub message: String,
+    /// What mends it; empty where nothing is known.
+    #[serde(default)]
+    pub remedy: String,
     /// How long it took, in milliseconds.
     pub latency_ms: f64,
     /// What the server said about itself, where the check asks that.
     pub sample: Option<SampleStatus>,
+}
+
+/// What [`Engine::check_ready`](super::Engine::check_ready) found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReadyReport {
+    /// Each check.
+    pub checks: Vec<CheckReport>,
+    /// Each service that can be failed over.
+    pub services: Vec<ServiceReadiness>,
+}
+
+/// Whether a failover of one service would go through.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceReadiness {
+    /// The service.
+    pub service: String,
+    /// What would happen if the primary died now.
+    pub forecast: ForecastStatus,
+    /// What would hurt at failover time, what would stop it first.
+    pub findings: Vec<ReadinessStatus>,
+}
+
+/// One finding of the survey.
+pub(crate) fn readiness(server: Option<&str>, finding: &ReadinessFinding) -> ReadinessStatus {
+    ReadinessStatus {
+        server: server.map(str::to_owned),
+        code: finding.code.clone(),
+        blocking: finding.blocking,
+        message: finding.message.clone(),
+        remedy: finding.remedy.clone(),
+    }
 }
 
 /// What rendering a service needs to know.
@@ -394,6 +428,7 @@ pub(crate) fn check_report(
             verdict: finding.verdict.word().to_owned(),
             reason: finding.verdict.reason().to_owned(),
             message: finding.message.clone(),
+            remedy: super::remedy::of_check(check.kind, &finding.verdict, &finding.message).to_owned(),
             latency_ms: millis(finding.latency),
             sample: finding.sample.as_ref().map(|sample| sample_status(sample, clock.now(), None)),
             ..base
@@ -591,13 +626,7 @@ impl View<'_> {
         let mut list = Vec::new();
         for server in &self.service.servers {
             for finding in server.readiness.iter().flat_map(|readiness| &readiness.findings) {
-                list.push(ReadinessStatus {
-                    server: Some(server.name.clone()),
-                    code: finding.code.clone(),
-                    blocking: finding.blocking,
-                    message: finding.message.clone(),
-                    remedy: finding.remedy.clone(),
-                });
+                list.push(readiness(Some(&server.name), finding));
             }
         }
         for instance in &self.service.route {

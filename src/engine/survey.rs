@@ -16,7 +16,7 @@ use super::builder::{Parts, ServicePart};
 /// Between the starts of two rounds.
 const EVERY: Duration = Duration::from_secs(10);
 /// For one question to one server, host or route.
-const QUESTION: Duration = Duration::from_secs(3);
+pub(super) const QUESTION: Duration = Duration::from_secs(3);
 
 type Sink = dyn Fn(Input) + Send + Sync;
 type LastSql = BTreeMap<(ServiceId, ServerId), Vec<ReadinessFinding>>;
@@ -85,7 +85,7 @@ fn survey_service(
 }
 
 #[cfg(feature = "ssh")]
-fn ask_host(
+pub(super) fn ask_host(
     server: &super::builder::ServerPart,
     findings: &mut Vec<ReadinessFinding>,
     cancel: &Cancel,
@@ -113,6 +113,10 @@ fn ask_host(
 }
 
 #[cfg(not(feature = "ssh"))]
-fn ask_host(_: &super::builder::ServerPart, _: &mut Vec<ReadinessFinding>, _: &Cancel) -> Option<Result<HostWord, String>> {
+pub(super) fn ask_host(
+    _: &super::builder::ServerPart,
+    _: &mut Vec<ReadinessFinding>,
+    _: &Cancel,
+) -> Option<Result<HostWord, String>> {
     None
 }
