@@ -64,7 +64,7 @@ install:
 	install -D -m 644 packaging/failover.sysusers $(to)/lib/sysusers.d/failover.conf
 	install -D -m 644 docs/failover.schema.json $(to)/share/failover/failover.schema.json
 	install -D -m 755 contrib/failover-host $(to)/share/failover/failover-host
-	install -m 644 contrib/rights.sql contrib/sudoers-failover contrib/README.md $(to)/share/failover/
+	install -m 644 contrib/rights.sql contrib/sudoers-failover contrib/haproxy.cfg contrib/README.md $(to)/share/failover/
 	install -D -m 644 packaging/completions/failover.bash $(to)/share/bash-completion/completions/failover
 	install -D -m 644 packaging/completions/_failover $(to)/share/zsh/site-functions/_failover
 	install -D -m 644 packaging/completions/failover.fish $(to)/share/fish/vendor_completions.d/failover.fish

@@ -4,8 +4,9 @@
 --
 -- Run it once on the primary, as a superuser, in the database that the engine connects to (rights to functions belong to
 -- one database; the standbys get them through replication). It may be run again. Then give the role a password with
--- \password, or let it in by certificate, and add a line to pg_hba.conf of every server:
---   hostssl  postgres  failover  ENGINE-ADDRESS/32  scram-sha-256
+-- \password failover, or let it in by certificate, and add lines to pg_hba.conf of every server, no replication line among them:
+--   hostssl  postgres  failover  ENGINE-ADDRESS/32   scram-sha-256
+--   hostssl  postgres  failover  HAPROXY-ADDRESS/32  scram-sha-256
 \set ON_ERROR_STOP on
 \set QUIET on
 \if :{?role}

@@ -767,9 +767,11 @@ fn the_configuration_in_the_readme_is_valid() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let block = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let place = Place::new();
-    place.write(block);
-    let mut command = failover(&["validate", place.path().to_str().unwrap()]);
-    command.env("ORDERS_PASSWORD", "secret");
+    let password = place.path().with_file_name("orders.password");
+    fs::write(&password, "secret\n").unwrap();
+    assert!(block.contains("/etc/failover/orders.password"));
+    place.write(&block.replace("/etc/failover/orders.password", password.to_str().unwrap()));
+    let command = failover(&["validate", place.path().to_str().unwrap()]);
     assert!(answer(command).ends_with(0).stdout.ends_with("valid: 1 service (orders), 2 servers\n"));
 }
 

@@ -272,7 +272,7 @@ fn a_promotion_command_and_the_pre_checks_report_what_they_said() {
 
 fn check(command: Command, impaired_exit_code: Option<i32>, span: Duration) -> Finding {
     let (cancel, clock) = (Cancel::new().unwrap(), Clock::start());
-    let context = Context { deadline: Deadline::after(span), cancel: &cancel, clock: &clock, addresses: &Literals };
+    let context = Context { deadline: Deadline::after(span), cancel: &cancel, clock: &clock, sample: true, addresses: &Literals };
     ExecCheck { command, impaired_exit_code }.run(&context)
 }
 

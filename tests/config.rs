@@ -590,8 +590,8 @@ fn files_that_are_not_here_are_warnings() {
              check_defaults = { interval = \"2s\" }",
         ),
         &expect![[r#"
-            error: /services/0/servers/0/data_dir (line 8, column 1): the data directory is needed where SSH is used: the fence finds the server's processes by it; add data_dir, or ssh = false
-            error: /services/0/servers/1/data_dir (line 12, column 1): the data directory is needed where SSH is used: the fence finds the server's processes by it; add data_dir, or ssh = false
+            error: /services/0/servers/0/data_dir (line 8, column 1): the data directory is needed where SSH is used without the wrapper: the fence finds the server's processes by it; add data_dir, or wrapper = true, or ssh = false
+            error: /services/0/servers/1/data_dir (line 12, column 1): the data directory is needed where SSH is used without the wrapper: the fence finds the server's processes by it; add data_dir, or wrapper = true, or ssh = false
             warning: /services/0/connection/sslrootcert (line 5, column 41) = "/keys/ca.pem": the root certificates /keys/ca.pem cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
             warning: /services/0/ssh/keys (line 6, column 9): the SSH key /keys/engine cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
             warning: /services/0/ssh/keys (line 6, column 9): the SSH key /etc/failover/id_ed25519 cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
@@ -606,8 +606,8 @@ fn ssh_promotion_fence_and_route_have_what_they_need() {
         &pair("ssh = {}"),
         &expect![[r#"
             error: /services/0/ssh (line 5, column 1) = a table: there is no way to log in over SSH; add keys = ["/path"], password, or agent = true
-            error: /services/0/servers/0/data_dir (line 6, column 1): the data directory is needed where SSH is used: the fence finds the server's processes by it; add data_dir, or ssh = false
-            error: /services/0/servers/1/data_dir (line 10, column 1): the data directory is needed where SSH is used: the fence finds the server's processes by it; add data_dir, or ssh = false
+            error: /services/0/servers/0/data_dir (line 6, column 1): the data directory is needed where SSH is used without the wrapper: the fence finds the server's processes by it; add data_dir, or wrapper = true, or ssh = false
+            error: /services/0/servers/1/data_dir (line 10, column 1): the data directory is needed where SSH is used without the wrapper: the fence finds the server's processes by it; add data_dir, or wrapper = true, or ssh = false
             warning: /services/0/ssh (line 5, column 1) = a table: the known_hosts file /home/op/.ssh/known_hosts cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
         "#]],
     );
@@ -616,9 +616,16 @@ fn ssh_promotion_fence_and_route_have_what_they_need() {
         &expect![[r#"
             error: /services/0/ssh/known_hosts (line 5, column 23) = "known": this is no absolute path; write a path that starts with '/' or '~/'
             error: /services/0/ssh/user (line 5, column 46) = "a b": this has a space; remove it
-            error: /services/0/servers/0/data_dir (line 6, column 1): the data directory is needed where SSH is used: the fence finds the server's processes by it; add data_dir, or ssh = false
-            error: /services/0/servers/1/data_dir (line 10, column 1): the data directory is needed where SSH is used: the fence finds the server's processes by it; add data_dir, or ssh = false
+            error: /services/0/servers/0/data_dir (line 6, column 1): the data directory is needed where SSH is used without the wrapper: the fence finds the server's processes by it; add data_dir, or wrapper = true, or ssh = false
+            error: /services/0/servers/1/data_dir (line 10, column 1): the data directory is needed where SSH is used without the wrapper: the fence finds the server's processes by it; add data_dir, or wrapper = true, or ssh = false
         "#]],
+    );
+    // With the wrapper it is pinned on the host.
+    says(
+        &pair("ssh = { agent = true, wrapper = true }"),
+        &expect![[r#"
+        warning: /services/0/ssh (line 5, column 1) = a table: the known_hosts file /home/op/.ssh/known_hosts cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
+    "#]],
     );
     says(
         &pair("promote.method = \"pg_ctl\""),

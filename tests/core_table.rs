@@ -11,7 +11,8 @@ use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
 use failover::core::input::{Command, Facts, Input, SelfHealth};
 use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover::core::output::{Failure, Report};
-use failover::core::sample::{Readiness, RouteInstance};
+use failover::core::route::{InstanceTrouble, InstanceView, RouteSurvey};
+use failover::core::sample::Readiness;
 use failover::core::time::Span;
 use failover::core::trigger::State;
 use world::{Mode, World, model, ms};
@@ -106,11 +107,13 @@ fn inputs() -> Vec<(String, Input)> {
             ));
         }
     }
-    let readiness = Readiness { asked: failover::core::time::Mono::ZERO, ssh: None, findings: Vec::new() };
+    let readiness = Readiness { asked: failover::core::time::Mono::ZERO, ssh: None, findings: Vec::new(), earlier: Vec::new() };
     all.push(("surveyed".into(), Input::Surveyed { service: SERVICE, server: ServerId(0), readiness: readiness.clone() }));
     all.push(("surveyed nowhere".into(), Input::Surveyed { service: NOWHERE, server: ServerId(0), readiness }));
-    let broken = vec![RouteInstance { name: "lb1".into(), result: Err("gone".into()) }];
-    all.push(("route surveyed: broken".into(), Input::RouteSurveyed { service: SERVICE, instances: broken }));
+    let trouble = InstanceTrouble { no_backend: false, message: "gone".into(), remedy: "start it".into() };
+    let broken = InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble) };
+    let survey = RouteSurvey { asked: failover::core::time::Mono::ZERO, instances: vec![broken] };
+    all.push(("route surveyed: broken".into(), Input::RouteSurveyed { service: SERVICE, survey }));
     all.push((
         "nobody's action succeeded".into(),
         Input::ActionFinished { action: ActionId(999_999), outcome: Ok(Report::Done { message: "late".into() }) },
@@ -197,6 +200,7 @@ fn said(outputs: &[failover::core::output::Output]) -> String {
             Output::RunCheck { .. } => "run check".into(),
             Output::OpenSession { .. } => "open session".into(),
             Output::CancelRun(_) => "cancel run".into(),
+            Output::Survey { .. } => "survey".into(),
             Output::CancelAction(_) => "cancel action".into(),
             Output::Journal(_) => "journal".into(),
             Output::Reply { result, .. } => {
@@ -222,7 +226,7 @@ fn told(world: &mut World, findings: &[(&str, bool)]) -> String {
         remedy: "mend it".into(),
     };
     let findings = findings.iter().map(finding).collect();
-    let readiness = Readiness { asked: world.now, ssh: None, findings };
+    let readiness = Readiness { asked: world.now, ssh: None, findings, earlier: Vec::new() };
     let outputs = world.core.step(world.now, Input::Surveyed { service: ServiceId(0), server: ServerId(1), readiness });
     let mut text = String::new();
     for output in outputs {
@@ -259,9 +263,12 @@ fn what_blocks_a_failover_is_told_first_and_everything_by_itself() {
 #[test]
 fn a_ready_standby_is_no_promise_while_something_else_blocks() {
     let mut world = World::new(model(2));
-    let broken = vec![RouteInstance { name: "lb1".into(), result: Err("no such socket".into()) }];
-    world.feed(Input::RouteSurveyed { service: ServiceId(0), instances: broken });
+    let trouble = InstanceTrouble { no_backend: false, message: "no such socket".into(), remedy: "start it".into() };
+    let broken = InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble) };
+    let survey = RouteSurvey { asked: world.now, instances: vec![broken] };
+    world.feed(Input::RouteSurveyed { service: ServiceId(0), survey });
     assert!(world.run_until(EventKind::StandbyReady, ms(5_000)));
     let ready = world.events.iter().find(|event| event.kind == EventKind::StandbyReady).unwrap();
-    assert_eq!(ready.message, "db2 itself could be promoted, but this stands in the way of a failover: lb1: no such socket");
+    let head = "db2 itself could be promoted, but this stands in the way of a failover: ";
+    assert!(ready.message.starts_with(head) && ready.message.ends_with("no such socket"), "{}", ready.message);
 }

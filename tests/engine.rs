@@ -342,6 +342,21 @@ fn operators_are_answered_with_the_cores_own_words() {
 }
 
 #[test]
+fn a_pause_outlives_the_engine_that_was_told() {
+    let state = tempfile::tempdir().unwrap();
+    let life = |was_paused: bool, command: fn(&Engine) -> Result<String, EngineError>| {
+        let engine = Engine::new(pair(state.path())).unwrap();
+        engine.start().unwrap();
+        assert_eq!(engine.status().services[0].paused, was_paused);
+        command(&engine).unwrap();
+        engine.stop(LONG).unwrap();
+    };
+    life(false, |engine| engine.pause(None));
+    life(true, |engine| engine.resume(Some("orders")));
+    life(false, |engine| engine.pause(Some("orders")));
+}
+
+#[test]
 fn a_dead_pair_that_never_lived_is_observed_and_not_touched() {
     let state = tempfile::tempdir().unwrap();
     let engine = Engine::new(pair(state.path())).unwrap();

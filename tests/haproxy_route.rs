@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use failover::action::route::{HaproxyTarget, Route, ServerSeen};
 use failover::core::output::FailureKind;
-use failover::core::sample::RouteInstance;
+use failover::core::route::findings;
+use failover::core::sample::{ReadinessFinding, RouteInstance};
 use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::haproxy::{AdminState, Client, Command, Endpoint, Error};
 use failover::wire::resolve::Literals;
@@ -126,13 +127,18 @@ impl Drop for Haproxy {
 impl Haproxy {
     /// `servers` are the lines of the backend `pg`, without the word `server`.
     fn start(servers: &[String]) -> Haproxy {
+        Haproxy::start_with(|haproxy| haproxy.config(servers))
+    }
+
+    /// With a configuration that depends on its folder and ports.
+    fn start_with(config: impl Fn(&Haproxy) -> String) -> Haproxy {
         let folder = folder();
         let mut haproxy = Haproxy { folder, process: None, front: 0, admin: 0 };
         // A port that was free a moment ago may be taken by now.
         for _ in 0..5 {
             haproxy.front = free_port();
             haproxy.admin = free_port();
-            std::fs::write(haproxy.path("haproxy.cfg"), haproxy.config(servers)).unwrap();
+            std::fs::write(haproxy.path("haproxy.cfg"), config(&haproxy)).unwrap();
             haproxy.launch();
             if haproxy.wait_until_up() {
                 return haproxy;
@@ -660,4 +666,186 @@ fn a_file_that_is_no_socket_is_an_unreachable_instance() {
     let named = target("one", Endpoint::Tcp { host: "lb.example".to_owned(), port: 1 });
     let failure = route(vec![named]).take_out("alpha", deadline(), &cancel()).unwrap_err();
     assert!(failure.message.contains("lb.example"), "{failure:?}");
+}
+
+// ---- what the survey makes of it ---------------------------------------------------------------
+
+/// The findings about the route, with `alpha` as the primary.
+fn found(route: &Route) -> Vec<ReadinessFinding> {
+    findings(&route.view(deadline(), &cancel()), Some("alpha"), true)
+}
+
+fn codes(route: &Route) -> Vec<String> {
+    found(route).into_iter().map(|finding| finding.code).collect()
+}
+
+#[test]
+fn a_standby_that_takes_sessions_is_found_and_the_remedy_helps() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let both_up = vec![format!("db1 127.0.0.1:{}", alpha.port), format!("db2 127.0.0.1:{}", beta.port)];
+    let (one, two) = (Haproxy::start(&both_up), Haproxy::start(&pair(&alpha, &beta)));
+    let names: Vec<String> = (0..2).map(|_| Session::open(one.front).1).collect();
+    assert!(names.contains(&"beta".to_owned()), "HAProxy gives every second session to the standby: {names:?}");
+
+    let route = route(vec![one.unix("one"), two.unix("two")]);
+    let seen = found(&route);
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!((seen[0].code.as_str(), seen[0].blocking), ("route_to_standby", false));
+    assert!(seen[0].message.contains("instance one: pg/db2"), "{seen:?}");
+
+    let remedy = seen[0].remedy.split_once(": ").unwrap().1.split(';').next().unwrap();
+    assert_eq!(remedy, "disable server pg/db2");
+    let mut admin = UnixStream::connect(one.path("admin.sock")).unwrap();
+    admin.write_all(format!("{remedy}\n").as_bytes()).unwrap();
+    let mut reply = String::new();
+    admin.read_to_string(&mut reply).unwrap();
+    assert_eq!(reply.trim(), "");
+    assert!(found(&route).is_empty(), "{:?}", found(&route));
+    // And it does not stand in the way of a failover.
+    route.bring_in("beta", deadline(), &cancel()).unwrap();
+    assert_eq!(Session::open(one.front).1, "beta");
+}
+
+#[test]
+fn a_primary_that_gets_no_sessions_is_found() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let mut servers = pair(&alpha, &beta);
+    let haproxy = Haproxy::start(&servers);
+    let only = route(vec![haproxy.unix("one")]);
+    assert!(found(&only).is_empty());
+    for state in [AdminState::Maint, AdminState::Drain] {
+        haproxy.tell(&[Command::SetState { backend: "pg", server: "db1", state }]);
+        assert_eq!(codes(&only), ["route_primary_out"]);
+    }
+    haproxy.tell(&[Command::SetState { backend: "pg", server: "db1", state: AdminState::Ready }]);
+    haproxy.tell(&[Command::SetWeight { backend: "pg", server: "db1", weight: 0 }]);
+    assert_eq!(codes(&only), ["route_primary_out"]);
+
+    // Held down by HAProxy's own check, and the standby a backup that then serves.
+    servers = vec![
+        format!("db1 127.0.0.1:{} check port {} inter 20ms fall 1", alpha.port, free_port()),
+        format!("db2 127.0.0.1:{} backup", beta.port),
+    ];
+    let haproxy = Haproxy::start(&servers);
+    let only = route(vec![haproxy.unix("one")]);
+    eventually("the backup serves", || codes(&only) == ["route_primary_out", "route_to_standby"]);
+    assert_eq!(Session::open(haproxy.front).1, "beta");
+}
+
+#[test]
+fn a_backend_or_server_that_haproxy_does_not_know_blocks() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let haproxy = Haproxy::start(&pair(&alpha, &beta));
+    let no_backend = HaproxyTarget { backend: "nope".to_owned(), ..haproxy.unix("one") };
+    let mut no_server = haproxy.unix("one");
+    no_server.servers.insert("beta".to_owned(), "db9".to_owned());
+    let gone = target("one", Endpoint::Unix(haproxy.path("gone.sock")));
+    for (target, code) in [
+        (no_backend, "route_backend_missing"),
+        (no_server, "route_server_missing"),
+        (haproxy.operator("one"), "route_not_ready"),
+        (gone, "route_not_ready"),
+    ] {
+        let seen = found(&route(vec![target]));
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert_eq!((seen[0].code.as_str(), seen[0].blocking), (code, true));
+        assert!(seen[0].message.contains("one") && !seen[0].remedy.is_empty(), "{seen:?}");
+    }
+}
+
+// ---- contrib/haproxy.cfg ------------------------------------------------------------------------
+
+/// The shipped file as a lab can run it: other addresses, other accounts, everything else as it is.
+fn shipped(folder: &Path, front: u16, servers: [u16; 2], switched_on: &[&str]) -> String {
+    let mut text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/haproxy.cfg")).unwrap();
+    for switch in switched_on {
+        assert!(text.contains(switch), "{switch}");
+        text = text.replace(&format!("#{switch}: "), "");
+    }
+    let folder = folder.display();
+    for (from, to) in [
+        ("    user haproxy\n    group haproxy\n", String::new()),
+        ("/run/haproxy/admin.sock user haproxy group failover mode 660", format!("{folder}/admin.sock mode 666")),
+        ("/var/lib/haproxy/server-state", format!("{folder}/server-state")),
+        ("bind :5432", format!("bind 127.0.0.1:{front}")),
+        ("10.0.0.11:5432", format!("127.0.0.1:{}", servers[0])),
+        ("10.0.0.12:5432", format!("127.0.0.1:{}", servers[1])),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, &to);
+    }
+    text
+}
+
+#[test]
+fn what_the_readme_shows_is_in_the_shipped_configuration() {
+    let read = |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (readme, shipped) = (read("README.md"), read("contrib/haproxy.cfg"));
+    let block = readme.split("```text\n").find(|block| block.starts_with("global\n")).unwrap().split("```").next().unwrap();
+    for line in block.lines().filter_map(|line| line.split(" #").next()).map(str::trim).filter(|line| !line.is_empty()) {
+        assert!(shipped.lines().any(|other| other.trim() == line), "{line}");
+    }
+}
+
+/// The shipped file's own names.
+fn shipped_target(haproxy: &Haproxy) -> HaproxyTarget {
+    HaproxyTarget {
+        backend: "orders".to_owned(),
+        servers: [("alpha", "db1"), ("beta", "db2")].map(|(ours, theirs)| (ours.to_owned(), theirs.to_owned())).into(),
+        ..haproxy.unix("lb1")
+    }
+}
+
+#[test]
+fn the_shipped_configuration_is_valid_in_every_variant() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    for switched_on in [&[][..], &["check"], &["state"], &["check", "state"]] {
+        let folder = folder();
+        let path = folder.path().join("haproxy.cfg");
+        std::fs::write(&path, shipped(folder.path(), free_port(), [alpha.port, beta.port], switched_on)).unwrap();
+        let output = as_nobody("haproxy").arg("-c").arg("-f").arg(&path).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{switched_on:?}: {said}");
+        // With a state file that is not there yet it says so, and starts.
+        let warned = said.contains("WARNING") && !switched_on.contains(&"state");
+        assert!(!warned, "{switched_on:?}: {said}");
+    }
+}
+
+#[test]
+fn the_shipped_configuration_serves_a_failover_and_what_it_forgets_is_found() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    for keeps_state in [false, true] {
+        let switches: &[&str] = if keeps_state { &["state"] } else { &[] };
+        let mut haproxy =
+            Haproxy::start_with(|haproxy| shipped(haproxy.folder.path(), haproxy.front, [alpha.port, beta.port], switches));
+        let route = route(vec![shipped_target(&haproxy)]);
+        assert!(found(&route).is_empty(), "{:?}", found(&route));
+        let (mut old, name) = Session::open(haproxy.front);
+        assert_eq!(name, "alpha");
+        route.take_out("alpha", deadline(), &cancel()).unwrap();
+        old.wait_for_end();
+        route.bring_in("beta", deadline(), &cancel()).unwrap();
+        assert_eq!(Session::open(haproxy.front).1, "beta");
+
+        let after = |route: &Route| -> Vec<String> {
+            let seen = findings(&route.view(deadline(), &cancel()), Some("beta"), true);
+            seen.into_iter().map(|finding| finding.code).collect()
+        };
+        assert!(after(&route).is_empty());
+        if keeps_state {
+            let mut admin = UnixStream::connect(haproxy.path("admin.sock")).unwrap();
+            admin.write_all(b"show servers state\n").unwrap();
+            let mut state = String::new();
+            admin.read_to_string(&mut state).unwrap();
+            std::fs::write(haproxy.path("server-state"), state).unwrap();
+        }
+        haproxy.restart();
+        if keeps_state {
+            assert!(after(&route).is_empty(), "{:?}", after(&route));
+            assert_eq!(Session::open(haproxy.front).1, "beta");
+        } else {
+            assert_eq!(after(&route), ["route_to_standby", "route_primary_out"]);
+        }
+    }
 }

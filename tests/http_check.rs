@@ -25,7 +25,7 @@ const SOON: Duration = Duration::from_millis(300);
 
 fn run_until(check: &HttpCheck, span: Duration, cancel: &Cancel) -> Finding {
     let clock = Clock::start();
-    check.run(&Context { deadline: Deadline::after(span), cancel, clock: &clock, addresses: &Literals })
+    check.run(&Context { deadline: Deadline::after(span), cancel, clock: &clock, sample: true, addresses: &Literals })
 }
 
 fn run(params: HttpParams, span: Duration) -> Finding {

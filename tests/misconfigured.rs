@@ -315,3 +315,49 @@ fn an_admin_socket_without_admin_level_is_named_beforehand() {
 fn operator_level(config: &str) -> String {
     config.replace("level admin", "level operator")
 }
+
+#[test]
+fn a_route_that_gives_the_standby_writes_is_alarmed_until_it_is_mended() {
+    let _alone = alone();
+    let (pair, engine) = misconfigured(|_| Vec::new());
+    engine.wait_ready(Duration::from_secs(60)).expect("ready");
+    pair.haproxy.command("set server pg_write/db2 state ready").expect("both servers up");
+    let alarm = event(&engine, "the standby takes writes", |event| {
+        event.kind == "readiness_changed" && event.message.contains("route_to_standby")
+    });
+    assert_eq!(alarm.severity, "alarm", "{}", alarm.message);
+    assert!(alarm.message.contains("haproxy") && alarm.message.contains("pg_write/db2"), "{}", alarm.message);
+    let shown = status(&engine, "it is shown with its age", |service| {
+        let list = service["readiness"].as_array().expect("a list");
+        list.iter().any(|finding| finding["code"] == "route_to_standby" && finding["asked_ms"].is_u64())
+    });
+    assert_eq!(shown["forecast"]["would_fail_over"], true, "a failover would mend it: {shown:#}");
+
+    pair.haproxy.command("disable server pg_write/db2").expect("the remedy");
+    let over = event(&engine, "it is over", |event| {
+        event.kind == "readiness_changed" && event.message.contains("over: route_to_standby")
+    });
+    assert_eq!(over.severity, "info");
+    status(&engine, "it is gone", |service| !service["readiness"].to_string().contains("route_to_standby"));
+    assert!(engine.stop());
+}
+
+#[test]
+fn a_finding_shows_its_age_and_a_server_that_is_back_is_looked_at_again() {
+    let _alone = alone();
+    // Without fsync, so that there is something to find on each server.
+    let (pair, engine) = misconfigured(|_| Vec::new());
+    engine.wait_ready(Duration::from_secs(60)).expect("ready");
+    let age = |service: &Value| {
+        let list = service["readiness"].as_array().expect("a list");
+        let finding = list.iter().find(|finding| finding["code"] == "fsync_off" && finding["server"] == "db2");
+        finding.and_then(|finding| finding["asked_ms"].as_u64())
+    };
+    status(&engine, "found", |service| age(service).is_some());
+    pair.db2.kill_postmaster().expect("a dead standby");
+    // Longer than between two rounds: nobody has taken the old word for a new one.
+    status(&engine, "it grows old", |service| age(service).is_some_and(|age| age > 12_000));
+    pair.db2.start().expect("the standby again");
+    status(&engine, "it is new again", |service| age(service).is_some_and(|age| age < 12_000));
+    assert!(engine.stop());
+}

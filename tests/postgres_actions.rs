@@ -16,7 +16,7 @@ use failover::core::sample::Position;
 use failover::core::time::Span;
 use failover::engine::clock::Clock;
 use failover::wire::deadline::{Cancel, Deadline};
-use failover::wire::postgres::{Endpoint, Target, Tls};
+use failover::wire::postgres::{Endpoint, KeptKeys, Target, Tls};
 use failover::wire::resolve::{Addresses, Literals};
 
 use support::postgres::ENGINE_ROLE;
@@ -38,6 +38,7 @@ fn target(port: u16, user: &str, password: Option<&str>) -> Target {
         database: "postgres".into(),
         tls: Tls::disabled(),
         application_name: "libfailover".into(),
+        keys: KeptKeys::default(),
     }
 }
 
@@ -561,12 +562,14 @@ fn the_survey_names_what_would_hurt() {
     support::lab::wait_until("names", AMPLE, || Ok((db1.value("SHOW synchronous_standby_names")? == "db2").then_some(())))
         .unwrap();
     assert_eq!(codes(&full, DB1), ["fsync_off", "logical_slots", "sync_gate"]);
-    let weak = cluster_with([
-        (DB1, "db1".to_owned(), target(db1.port(), "weak", Some("x"))),
-        (DB2, "db2".to_owned(), target(db2.port(), "weak", Some("x"))),
-    ]);
+    let cluster_of_weak = || {
+        cluster_with([
+            (DB1, "db1".to_owned(), target(db1.port(), "weak", Some("x"))),
+            (DB2, "db2".to_owned(), target(db2.port(), "weak", Some("x"))),
+        ])
+    };
     assert_eq!(
-        codes(&weak, DB1),
+        codes(&cluster_of_weak(), DB1),
         [
             "promote_right_missing",
             "reload_right_missing",
@@ -577,4 +580,10 @@ fn the_survey_names_what_would_hurt() {
             "sync_gate_right_missing"
         ]
     );
+    // The right to call pg_promote is needed by one method of promotion, not by the others.
+    for (cluster, needed) in [(cluster_of_weak(), true), (cluster_of_weak().promoted_otherwise(), false)] {
+        let findings = cluster.survey(DB2, Some(DB1), 1, ample(), &cancel()).unwrap();
+        let finding = findings.iter().find(|finding| finding.code == "promote_right_missing").unwrap();
+        assert_eq!(finding.blocking, needed, "{finding:?}");
+    }
 }

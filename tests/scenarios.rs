@@ -12,6 +12,7 @@ use failover::core::input::{Command, Facts, Input, SelfHealth};
 use failover::core::model::{OnLoss, OnNoSyncStandby, Policy};
 use failover::core::observation::{CloseCause, Impairment};
 use failover::core::output::Failure;
+use failover::core::route::{InstanceTrouble, InstanceView, RouteState, ServerView};
 use failover::core::sample::{LocalAnswer, ProcessState};
 use failover::core::time::Span;
 use world::{Mode, World, model};
@@ -80,6 +81,26 @@ fn play(text: &str) -> String {
     out
 }
 
+fn instance_view(servers: &[&str]) -> InstanceView {
+    let servers = if servers == ["none"] {
+        Err(InstanceTrouble { no_backend: false, message: "no such socket".into(), remedy: "start HAProxy".into() })
+    } else {
+        let view = |server: &&str| {
+            let (server, state) = server.split_once('=').expect("SERVER=STATE");
+            let state = match state {
+                "takes" => RouteState::Takes,
+                "maint" => RouteState::Maint,
+                "down" => RouteState::Down,
+                "missing" => RouteState::Missing,
+                other => panic!("{other} is no state"),
+            };
+            ServerView { server: server.to_owned(), name: server.to_owned(), state }
+        };
+        Ok(servers.iter().map(view).collect())
+    };
+    InstanceView { name: "lb1".into(), backend: "orders".into(), servers }
+}
+
 struct Player {
     model: failover::core::model::Model,
     world: Option<World>,
@@ -102,6 +123,11 @@ impl Player {
                 world.survey();
                 world.run(world::ms(500));
                 world.trace.clear();
+            }
+            // What each HAProxy server is: `route_seen db1=takes db2=maint`; the instance does not answer: `route_seen none`.
+            ["route_seen", servers @ ..] => {
+                let view = instance_view(servers);
+                self.world().see_route(view);
             }
             ["run", span] => {
                 let span = parse(span);
@@ -206,7 +232,7 @@ impl Player {
                 let journal_writable = *state == "writable";
                 self.world().self_health(SelfHealth { journal_writable, ..SelfHealth::default() });
             }
-            ["restore", primary, generation, age, unfinished] => {
+            ["restore", primary, generation, age, unfinished, rest @ ..] => {
                 let facts = Facts {
                     generation: Generation(generation.parse().expect("a number")),
                     primary: Some(ServerId(u16::try_from(self.world().index(primary)).expect("small"))),
@@ -214,6 +240,8 @@ impl Player {
                     timeline: Some(1),
                     last_failover_age: (*age != "-").then(|| parse(age)),
                     unfinished: (*unfinished != "-").then(|| (*unfinished).to_owned()),
+                    paused: rest.contains(&"paused"),
+                    attention: rest.contains(&"attention").then(|| "no candidate could be promoted".to_owned()),
                     ..Facts::default()
                 };
                 self.world().feed(Input::Restored { service: failover::core::id::ServiceId(0), facts });
@@ -233,6 +261,13 @@ impl Player {
                     other => panic!("no command {other:?}"),
                 };
                 self.world().command(command);
+            }
+            // Whom the survey was asked to look at since the last time this was asked.
+            ["unsurveyed"] => {
+                let world = self.world();
+                let names: Vec<String> =
+                    std::mem::take(&mut world.unsurveyed).iter().map(|server| format!("db{}", server.0 + 1)).collect();
+                world.note(&format!("unsurveyed: {}", if names.is_empty() { "nobody".to_owned() } else { names.join(" ") }));
             }
             ["status"] => {
                 let world = self.world();

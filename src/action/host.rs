@@ -40,6 +40,13 @@ pub struct HostParams {
     pub sudo: Vec<String>,
 }
 
+impl HostParams {
+    /// The data directory in a sentence. The one that the wrapper is pinned to is not known here.
+    fn named_data_dir(&self) -> &str {
+        if self.wrapper || self.data_dir.is_empty() { "the data directory" } else { &self.data_dir }
+    }
+}
+
 /// Acts on one host.
 #[derive(Debug)]
 pub struct HostControl {
@@ -158,7 +165,7 @@ impl HostControl {
     pub fn readiness(&self, deadline: Deadline, cancel: &Cancel) -> Result<(HostWord, Vec<ReadinessFinding>), Failure> {
         let asked = self.clock.now();
         let answer = self.ask("ready", &[], deadline, cancel)?;
-        Ok((answer.word(asked)?, answer.findings(&self.params.data_dir)))
+        Ok((answer.word(asked)?, answer.findings(self.params.named_data_dir())))
     }
 
     fn ask(&self, verb: &str, options: &[&str], deadline: Deadline, cancel: &Cancel) -> Result<Answer, Failure> {
@@ -247,7 +254,9 @@ fn remedy(code: &str, wrapper: bool) -> &'static str {
         "refused" if !wrapper => "the key has a forced command: set wrapper = true for this server",
         "refused" => "see the forced command in authorized_keys (--allow)",
         "bad_request" if wrapper => "install the failover-host of this version",
-        "no_data_dir" | "not_a_data_dir" | "bad_data_dir" => "set data_dir to what SHOW data_directory says on this server",
+        "no_data_dir" | "not_a_data_dir" | "bad_data_dir" => {
+            "set data_dir (with the wrapper: --data-dir in authorized_keys) to what SHOW data_directory says on this server"
+        }
         "not_owner" | "closed_data_dir" => "log in as the owner of the data directory (usually postgres), or use sudo",
         "no_pg_ctl" => "set bin_dir to what pg_config --bindir says on this host",
         "blind" => "install findutils (GNU find) and mount /proc without hidepid for this account",
@@ -497,7 +506,7 @@ impl Answer {
                 "host_sees_no_postmaster",
                 false,
                 format!("no postmaster is seen in {data_dir}: if the server runs, its end could not be proven from here"),
-                "check data_dir (SHOW data_directory), and that this is the host or container in which the server runs",
+                "check data_dir (SHOW data_directory; with the wrapper the one in authorized_keys), and that this is the host or container in which the server runs",
             );
         }
         if self.value("writable") != "1" {

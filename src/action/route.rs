@@ -16,6 +16,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::core::output::Failure;
+use crate::core::route::{InstanceTrouble, InstanceView, RouteState, ServerView};
 use crate::core::sample::RouteInstance;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::haproxy::{AdminState, Client, Command, Endpoint, Error, Operation, StatRow, StateRow};
@@ -149,6 +150,24 @@ impl Route {
     pub fn survey(&self, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
         let seen = self.look(deadline, cancel);
         seen.into_iter().map(|instance| RouteInstance { name: instance.name, result: describe(instance.servers) }).collect()
+    }
+
+    /// Who gets new sessions from each instance, for [`findings`](crate::core::route::findings). Changes nothing.
+    #[must_use]
+    pub fn view(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceView> {
+        let views = self.parallel(deadline, cancel, view_of).into_iter().map(|seen| {
+            seen.map_err(|fault| InstanceTrouble {
+                no_backend: matches!(fault.error, Error::Refused { .. }),
+                message: fault.error.to_string(),
+                remedy: fault.error.remedy().to_owned(),
+            })
+        });
+        let view = |(target, servers): (&HaproxyTarget, _)| InstanceView {
+            name: target.name.clone(),
+            backend: target.backend.clone(),
+            servers,
+        };
+        self.targets.iter().zip(views).map(view).collect()
     }
 
     /// As [`survey`](Route::survey), typed.
@@ -368,7 +387,10 @@ fn arrived(backend: &str, name: &str, row: &StatRow, state: &StateRow, healed: b
     text
 }
 
-fn look_at(job: &Job<'_>) -> Result<Vec<ServerSeen>, Error> {
+/// Our name and HAProxy's name of each server, and how it shows there; `None` where it does not know it.
+type Rows<'a> = Vec<(&'a String, &'a String, Option<(StateRow, StatRow)>)>;
+
+fn rows_of<'a>(job: &Job<'a>) -> Result<Rows<'a>, Error> {
     let (target, backend) = (job.target, job.target.backend.as_str());
     let commands = [Command::ShowLevel, Command::ShowServersState(backend), Command::ShowStat(Some(backend))];
     let replies = job.replies(&commands)?;
@@ -376,23 +398,53 @@ fn look_at(job: &Job<'_>) -> Result<Vec<ServerSeen>, Error> {
     if matches!(replies[0].trim(), "user" | "operator") {
         return Err(Error::NotAdmin { endpoint: target.endpoint.to_string() });
     }
-    let known = job.client.servers_state(&commands[1], &replies[1])?;
+    let mut known = job.client.servers_state(&commands[1], &replies[1])?;
     target
         .servers
         .iter()
         .map(|(server, name)| {
-            let state = known.iter().find(|row| row.server == *name).ok_or_else(|| job.missing(name))?;
-            let row = job.stat_row(name, &replies[2])?;
-            Ok(ServerSeen {
-                server: server.clone(),
-                admin: state.admin,
-                up: row.is_up(),
-                status: row.status,
-                sessions: row.sessions,
-                weight: state.weight,
-            })
+            let row = match known.iter().position(|row| row.server == *name) {
+                Some(at) => Some((known.swap_remove(at), job.stat_row(name, &replies[2])?)),
+                None => None,
+            };
+            Ok((server, name, row))
         })
         .collect()
+}
+
+fn look_at(job: &Job<'_>) -> Result<Vec<ServerSeen>, Error> {
+    let seen = |(server, name, row): (&String, &String, Option<(StateRow, StatRow)>)| {
+        let (state, row) = row.ok_or_else(|| job.missing(name))?;
+        Ok(ServerSeen {
+            server: server.clone(),
+            admin: state.admin,
+            up: row.is_up(),
+            status: row.status,
+            sessions: row.sessions,
+            weight: state.weight,
+        })
+    };
+    rows_of(job)?.into_iter().map(seen).collect()
+}
+
+fn view_of(job: &Job<'_>) -> Result<Vec<ServerView>, Error> {
+    let view = |(server, name, row): (&String, &String, Option<(StateRow, StatRow)>)| ServerView {
+        server: server.clone(),
+        name: name.clone(),
+        state: row.map_or(RouteState::Missing, |(state, row)| route_state(&state, &row)),
+    };
+    Ok(rows_of(job)?.into_iter().map(view).collect())
+}
+
+fn route_state(state: &StateRow, row: &StatRow) -> RouteState {
+    match state.admin {
+        AdminState::Maint => RouteState::Maint,
+        AdminState::Drain => RouteState::Drain,
+        AdminState::Ready if !row.is_up() => RouteState::Down,
+        AdminState::Ready if state.weight == 0 => RouteState::NoWeight,
+        AdminState::Ready if row.backup => RouteState::Backup,
+        AdminState::Ready => RouteState::Takes,
+    }
 }
 
 fn describe(servers: Result<Vec<ServerSeen>, Error>) -> Result<String, String> {

@@ -28,6 +28,8 @@ pub struct Context<'a> {
     pub cancel: &'a Cancel,
     /// Turns moments into the core's numbers.
     pub clock: &'a Clock,
+    /// A sample of the server's state is wanted on the way.
+    pub sample: bool,
     /// The last known addresses of names.
     pub addresses: &'a dyn Addresses,
 }

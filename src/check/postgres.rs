@@ -14,7 +14,7 @@ SELECT pg_logical_emit_message(true, 'libfailover', 'probe'); COMMIT";
 /// What is kept of the deadline to cancel a write that did not come back, so that stuck writes cannot pile up on the server.
 const CANCEL_SHARE: u32 = 5;
 
-/// Connects anew, asks, and takes a sample of the server's state on the way.
+/// Connects anew and asks; takes a sample of the server's state on the way where one is wanted, or a write depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PostgresCheck {
     /// The server.
@@ -54,6 +54,9 @@ impl PostgresCheck {
             Err(error) => return (error.verdict(), format!("the query of this check failed: {error}"), None),
         }
         let version = session.parameter("server_version").unwrap_or("of unknown version").to_owned();
+        if !context.sample && !self.write_probe {
+            return (Verdict::Up, format!("PostgreSQL {version} answers"), None);
+        }
         let sample = match sample(&mut session, context.clock.now(), deadline, cancel) {
             Ok(sample) => sample,
             // The question itself was answered; a missing right must not make a living server look dead.

@@ -126,7 +126,7 @@ mod tests {
 
     fn run(check: &ScriptedCheck, deadline: Deadline) -> (Verdict, String) {
         let (cancel, clock) = (Cancel::new().unwrap(), Clock::start());
-        let finding = check.run(&Context { deadline, cancel: &cancel, clock: &clock, addresses: &Literals });
+        let finding = check.run(&Context { deadline, cancel: &cancel, clock: &clock, sample: true, addresses: &Literals });
         (finding.verdict, finding.message)
     }
 

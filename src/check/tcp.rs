@@ -54,7 +54,7 @@ mod tests {
     fn run(host: &str, port: u16, addresses: &dyn Addresses) -> Finding {
         let (cancel, clock) = (Cancel::new().unwrap(), Clock::start());
         let deadline = Deadline::after(Duration::from_secs(60));
-        TcpCheck { host: host.into(), port }.run(&Context { deadline, cancel: &cancel, clock: &clock, addresses })
+        TcpCheck { host: host.into(), port }.run(&Context { deadline, cancel: &cancel, clock: &clock, sample: true, addresses })
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::exit::{Code, Trouble};
 use super::log::message;
 use super::status::remedy;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
-use super::text::{bytes, count, printable, span};
+use super::text::{bytes, count, printable, span, span_ms};
 
 /// A person who waits longer is told for what.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -86,6 +86,7 @@ impl From<ServiceReadiness> for Ready {
             blocking: true,
             message: reason.message.clone(),
             remedy: remedy(reason, &name).unwrap_or_default(),
+            asked_ms: 0,
         }));
         findings.sort_by_key(|finding| !finding.blocking);
         Ready { name, forecast, findings }
@@ -148,19 +149,20 @@ fn human(reports: &[CheckReport], services: &[Ready], terminal: Terminal) -> Str
         };
         let _ = writeln!(text, "\nreadiness of {}: {}", service.name, terminal.stdout(&service.sentence(), paint));
         for finding in &service.findings {
-            one_finding(&mut text, finding, terminal);
+            one_finding(&mut text, finding, false, terminal);
         }
         let _ = writeln!(text, "{blocking} blocking, {}", count(service.findings.len() - blocking, "warning"));
     }
     text
 }
 
-/// One thing that would hurt at failover time, with its remedy on a line of its own.
-pub fn one_finding(text: &mut String, finding: &ReadinessStatus, terminal: Terminal) {
+/// One thing that would hurt at failover time, with its remedy on a line of its own; `dated`: and when it was seen.
+pub fn one_finding(text: &mut String, finding: &ReadinessStatus, dated: bool, terminal: Terminal) {
     let (word, paint) = if finding.blocking { ("blocking", Paint::Bad) } else { ("warning", Paint::Doubtful) };
     let subject = finding.server.as_deref().map_or_else(String::new, |server| format!("{server} "));
     let said = message(finding.server.as_deref(), &finding.message);
-    let _ = writeln!(text, "  {} {subject}{}: {said}", terminal.stdout(word, paint), finding.code);
+    let seen = if dated { format!(" (seen {} ago)", span_ms(finding.asked_ms)) } else { String::new() };
+    let _ = writeln!(text, "  {} {subject}{}: {said}{seen}", terminal.stdout(word, paint), finding.code);
     if !finding.remedy.is_empty() {
         let _ = writeln!(text, "    {} {}", terminal.stdout("remedy:", Paint::Strong), printable(&finding.remedy));
     }
@@ -216,6 +218,7 @@ mod tests {
             blocking,
             message: format!("about {code}"),
             remedy: "mend it".into(),
+            asked_ms: 0,
         };
         let no_candidate = ReasonStatus { code: "no_candidate".into(), message: "no standby can be promoted".into() };
         let cold = ReasonStatus { code: "not_warmed_up".into(), message: "not every check has answered".into() };

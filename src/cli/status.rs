@@ -349,7 +349,7 @@ fn readiness(text: &mut String, findings: &[ReadinessStatus], terminal: Terminal
     text.push_str("  Readiness:\n");
     for finding in findings {
         let mut lines = String::new();
-        one_finding(&mut lines, finding, terminal);
+        one_finding(&mut lines, finding, true, terminal);
         lines.lines().for_each(|line| text.extend(["  ", line, "\n"]));
     }
 }
@@ -513,6 +513,7 @@ mod tests {
             blocking: false,
             message: "db2: wal_receiver_timeout is 60 s".into(),
             remedy: "set it to 5 s".into(),
+            asked_ms: 4_200,
         }];
         let mut status = around(service);
         status.doubt = Some("the engine itself was paused".into());
@@ -546,7 +547,7 @@ mod tests {
                 undone: the fence failed
                 could not be undone: haproxy lb1: connection refused
               Readiness:
-                warning db2 slow_receiver_timeout: wal_receiver_timeout is 60 s
+                warning db2 slow_receiver_timeout: wal_receiver_timeout is 60 s (seen 4.2 s ago)
                   remedy: set it to 5 s
         "]].assert_eq(&human(&status, Terminal::default()));
         assert_eq!(line(&status), "orders: manual_intervention, primary db1, paused, would not fail over");

@@ -136,13 +136,16 @@ settings! {
     pub struct Server {
         /// Its name, unique in the service.
         name: String = Required, Rule::Name;
-        /// What it was when this file was written: only a hint, because recovery flag, timeline and journal decide.
+        /// What it was when this file was written. One server of a `postgres` service must say `primary`: at a first start it is waited
+        /// for before another server is taken for the primary. From then on recovery flag, timeline and journal decide, and after a
+        /// failover nothing has to be changed here.
         role: Role = fixed("standby");
         /// Its name, address, or the folder of its UNIX socket (starting with `/`).
         host: String = Required, Rule::Host;
         /// Its port.
         port: u16 = fixed(5432), Rule::Range(1, 65_535);
-        /// Its data directory on its host. Needed where `ssh` is used.
+        /// Its data directory on its host: the fence finds the server's processes by it. Needed where `ssh` is used, but not with
+        /// `wrapper = true`: there it is written in `authorized_keys` of that host and this one is not used.
         data_dir: Option<String> = Unset, Rule::HostPath;
         /// The folder of `pg_ctl` on its host. Default: found there.
         bin_dir: Option<String> = Unset, Rule::HostPath;
@@ -243,7 +246,8 @@ settings! {
         exclusive: bool = fixed(false);
         /// Addresses of the route (`host:port`) through which the traffic is verified after a failover.
         verify: Vec<HostPort> = Unset;
-        /// The HAProxy processes that carry the traffic. All of them must be listed.
+        /// The HAProxy processes that carry the traffic. All of them must be listed. Each
+        /// starts with every standby `disabled`, as in `contrib/haproxy.cfg`.
         haproxy: Vec<Haproxy> = Unset;
     }
 

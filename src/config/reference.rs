@@ -27,7 +27,8 @@ once, each with its path, value, reason and remedy, and `failover validate --pri
 - **Unknown keys** are errors, except those that begin with `x-`, which are yours.
 - **Secrets** are `{ env = \"NAME\" }`, `{ file = \"/path\" }` (a line end at its end is dropped), `{ pgpass = true }` or
   `{ pgpass = \"/path\" }` (libpq's password file, by libpq's rules, mode 0600), or the text itself. They are read when the
-  configuration is, so a new password needs a reload. They are never shown: `--print-effective` prints `********` for a text.
+  configuration is, so a new password needs a reload; one in the environment a restart (`contrib/README.md` shows where it is set
+  under systemd). They are never shown: `--print-effective` prints `********` for a text.
 - **Defaults from the service**: `connection`, `ssh` and `check_defaults` of a service hold for its servers and checks, key by
   key; what a server or check says itself is nearer.
 ";

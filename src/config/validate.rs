@@ -130,9 +130,11 @@ fn ssh(server: &Server, at: &Pointer, reader: &mut Reader<'_>) {
     }
     let Some(ssh) = &server.ssh else { return };
     let place = at.key("ssh");
-    if server.data_dir.is_none() && reader.sound(&place) {
-        let reason = "the data directory is needed where SSH is used: the fence finds the server's processes by it";
-        reader.contradiction(&[at.key("data_dir")], reason, "add data_dir, or ssh = false");
+    // With the wrapper the data directory is pinned on the host, out of the engine's reach.
+    if server.data_dir.is_none() && !ssh.wrapper && reader.sound(&place) {
+        let reason =
+            "the data directory is needed where SSH is used without the wrapper: the fence finds the server's processes by it";
+        reader.contradiction(&[at.key("data_dir")], reason, "add data_dir, or wrapper = true, or ssh = false");
     }
     if ssh.host.is_none() {
         let reason = "the server's host is a folder of a UNIX socket, so SSH needs a host of its own";

@@ -698,6 +698,7 @@ impl Service {
             self.take_over(&plan, fx);
         }
         self.last_failover = Some(LastFailover { plan: plan.clone(), how, why: why.clone() });
+        self.server_ids().for_each(|server| self.look_again(server, fx));
         fx.push(Output::Journal(Record::Ended { service: self.id, generation, how }));
         self.journal_facts(fx);
         match end {

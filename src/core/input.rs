@@ -3,7 +3,8 @@
 use super::id::{ActionId, Generation, RunId, ServerId, ServiceId};
 use super::observation::{Close, Finding};
 use super::output::{Failure, Report};
-use super::sample::{Lsn, Readiness, RouteInstance, Sample};
+use super::route::RouteSurvey;
+use super::sample::{Lsn, Readiness, Sample};
 use super::time::Span;
 
 /// One input of [`Core::step`](super::Core::step).
@@ -61,8 +62,8 @@ pub enum Input {
     RouteSurveyed {
         /// The service.
         service: ServiceId,
-        /// Each instance.
-        instances: Vec<RouteInstance>,
+        /// What it found.
+        survey: RouteSurvey,
     },
     /// An action is back.
     ActionFinished {
@@ -161,4 +162,8 @@ pub struct Facts {
     /// The last failover did not complete and no operator has reset it: the step that had been begun when the engine ended, or how
     /// it ended.
     pub unfinished: Option<String>,
+    /// An operator paused the service and has not resumed it.
+    pub paused: bool,
+    /// Why a person has to look, where nobody has reset it since.
+    pub attention: Option<String>,
 }

@@ -18,6 +18,7 @@ pub mod observation;
 pub mod output;
 pub mod plan;
 pub mod refusal;
+pub mod route;
 pub mod sample;
 pub mod schedule;
 mod service;
@@ -256,9 +257,9 @@ impl Core {
                     service.surveyed(server, readiness, fx);
                 }
             }
-            Input::RouteSurveyed { service, instances } => {
+            Input::RouteSurveyed { service, survey } => {
                 if let Some(service) = self.services.get_mut(usize::from(service.0)) {
-                    service.route_surveyed(instances, fx);
+                    service.route_surveyed(&survey, fx);
                 }
             }
             Input::ActionFinished { action, outcome } => {

@@ -19,6 +19,8 @@ pub enum Output {
         service: ServiceId,
         /// The check.
         check: CheckId,
+        /// It should also bring a sample of the server's state: no kept session does.
+        sample: bool,
         /// The overall deadline.
         deadline: Mono,
     },
@@ -50,6 +52,14 @@ pub enum Output {
     },
     /// Nobody waits for this action any more; stop it if it can be stopped.
     CancelAction(ActionId),
+    /// Let the survey look at a server, and at the route of its service, before their turn: what it is or whether it answers has
+    /// changed.
+    Survey {
+        /// The service.
+        service: ServiceId,
+        /// The server.
+        server: ServerId,
+    },
     /// Tell the world.
     Emit(Event),
     /// The answer to an operator's command.

@@ -84,6 +84,14 @@ pub enum Receiver {
     },
 }
 
+impl Receiver {
+    /// By the receiver's own words.
+    #[must_use]
+    pub fn is_streaming(&self) -> bool {
+        matches!(self, Receiver::Seen { streaming: true, .. })
+    }
+}
+
 /// One row of `pg_stat_replication`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replica {
@@ -218,6 +226,20 @@ pub struct Readiness {
     pub ssh: Option<Result<HostWord, String>>,
     /// Each thing that would hurt at failover time, with its remedy.
     pub findings: Vec<ReadinessFinding>,
+    /// What could not be asked this time, as it was found when it could.
+    pub earlier: Vec<(Mono, ReadinessFinding)>,
+}
+
+impl Readiness {
+    /// All findings, whenever they were made.
+    #[must_use]
+    pub fn all(&self) -> Vec<ReadinessFinding> {
+        let mut all: Vec<ReadinessFinding> =
+            self.findings.iter().chain(self.earlier.iter().map(|(_, finding)| finding)).cloned().collect();
+        all.sort();
+        all.dedup();
+        all
+    }
 }
 
 /// One thing that would hurt at failover time.

@@ -10,7 +10,8 @@ use super::model::ServiceKind;
 use super::observation::Finding;
 use super::plan::Plan;
 use super::refusal::{CandidateRefusal, Refusal};
-use super::sample::{FenceLevel, Lsn, Readiness, RouteInstance, Sample};
+use super::route::RouteReadiness;
+use super::sample::{FenceLevel, Lsn, Readiness, Sample};
 use super::service::Service;
 use super::service::Surroundings;
 pub use super::service::{LastFailover, RecentFailure};
@@ -83,8 +84,8 @@ pub struct ServiceSnapshot {
     pub servers: Vec<ServerSnapshot>,
     /// Each check.
     pub checks: Vec<CheckSnapshot>,
-    /// The route as last surveyed.
-    pub route: Vec<RouteInstance>,
+    /// The route as last surveyed; `None` without one.
+    pub route: Option<RouteReadiness>,
 }
 
 /// "What if the primary died now?"

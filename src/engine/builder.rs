@@ -20,13 +20,13 @@ use crate::check::http::{HttpCheck, HttpParams};
 use crate::check::postgres::PostgresCheck;
 use crate::check::scripted::ScriptedCheck;
 use crate::check::tcp::TcpCheck;
-use crate::config::{self, Config, HttpMethod, Probe};
+use crate::config::{self, Config, HttpMethod, Probe, PromoteMethod};
 use crate::core::id::{ServerId, ServiceId};
 use crate::core::model::{CheckKind, Model, ServiceKind};
 use crate::core::time::Span;
 use crate::wire::command::Command;
 use crate::wire::haproxy;
-use crate::wire::postgres::{Endpoint, SslMode, Target, Tls, TlsSettings};
+use crate::wire::postgres::{Endpoint, KeptKeys, SslMode, Target, Tls, TlsSettings};
 use crate::wire::resolve::Addresses;
 
 use super::clock::Clock;
@@ -232,7 +232,10 @@ fn service_part(service: &config::Service, means: &Means) -> Result<ServicePart,
     let performer = Performer {
         service: service.name.clone(),
         servers: action_servers,
-        cluster: Cluster::new(cluster, Arc::clone(&means.addresses), means.clock),
+        cluster: match (Cluster::new(cluster, Arc::clone(&means.addresses), means.clock), service.promote.method) {
+            (cluster, PromoteMethod::PgPromote) => cluster,
+            (cluster, PromoteMethod::PgCtl | PromoteMethod::Command) => cluster.promoted_otherwise(),
+        },
         route: Route::new(service.route.haproxy.iter().map(haproxy_target).collect(), Arc::clone(&means.addresses)),
         verify,
         promote: service.promote.method,
@@ -269,6 +272,7 @@ fn target(server: &config::Server, endpoint: Endpoint, means: &Means) -> Target 
             client_key: connection.sslkey.clone(),
         }),
         application_name: means.application_name.clone(),
+        keys: KeptKeys::default(),
     }
 }
 

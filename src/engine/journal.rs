@@ -92,6 +92,8 @@ struct Known {
     /// Milliseconds of the wall clock when the last failover ended.
     last_failover_ms: Option<u64>,
     unfinished: Option<String>,
+    paused: bool,
+    attention: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,6 +216,8 @@ impl Journal {
             // A wall clock that went back makes the failover look younger: the longer cooldown is the safe side.
             last_failover_age: known.last_failover_ms.map(|at| Span::from_millis(millis_of(now).saturating_sub(at))),
             unfinished: known.unfinished.clone(),
+            paused: known.paused,
+            attention: known.attention.clone(),
         })
     }
 
@@ -475,6 +479,8 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
                     .last_failover_age
                     .map(|age| millis_of(now).saturating_sub(age.as_millis()) / 1_000 * 1_000),
                 unfinished: facts.unfinished.clone(),
+                paused: facts.paused,
+                attention: facts.attention.as_deref().map(text),
             };
             Entry::Facts { service: name(*service), known }
         }
@@ -543,6 +549,8 @@ mod tests {
             sync_set: vec![ServerId(0)],
             last_failover_age: Some(Span::from_millis(60_000)),
             unfinished: None,
+            paused: true,
+            attention: Some("no candidate".to_owned()),
         }
     }
 

@@ -19,6 +19,7 @@ pub(crate) mod threads;
 pub(crate) mod trigger;
 pub mod watcher;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,6 +106,8 @@ pub(crate) struct Shell {
     fault: Mutex<Option<String>>,
     journal: Mutex<JournalStatus>,
     stories: Stories,
+    /// Servers that the survey is to look at before their turn.
+    pub(crate) unsurveyed: Mutex<BTreeSet<(ServiceId, ServerId)>>,
     watcher: Mutex<Option<Arc<Watcher>>>,
     #[cfg(test)]
     pub(crate) planted_panic: AtomicBool,
@@ -162,6 +165,7 @@ impl Engine {
             fault: Mutex::new(None),
             journal: Mutex::new(journal),
             stories: Stories::default(),
+            unsurveyed: Mutex::new(BTreeSet::new()),
             watcher: Mutex::new(None),
             #[cfg(test)]
             planted_panic: AtomicBool::new(false),

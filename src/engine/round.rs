@@ -15,12 +15,14 @@ use crate::core::input::{Input, SelfHealth};
 use crate::core::model::ServiceKind;
 use crate::core::observation::{Finding, UnknownCause, Verdict};
 use crate::core::output::Output;
-use crate::core::sample::{HostWord, Readiness, ReadinessFinding, RouteInstance};
-use crate::core::time::Span;
+use crate::core::route::RouteSurvey;
+use crate::core::sample::{HostWord, Readiness, ReadinessFinding};
+use crate::core::time::{Mono, Span};
 use crate::wire::deadline::{Cancel, Deadline};
 
 use super::Shell;
 use super::builder::{self, Means, Parts};
+use super::clock::Clock;
 use super::error::EngineError;
 use super::pool::{Job, JobKind, Pool};
 use super::resolver::Resolver;
@@ -94,7 +96,7 @@ fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Op
         })
         .collect();
     let answers = Answers { all, findings: &findings };
-    let mut asked = ask(parts, &answers);
+    let mut asked = ask(parts, &answers, shell.clock);
     let mut core = watched_once(shell, parts, &answers);
     let mut through: Vec<Vec<ReadinessFinding>> = vec![Vec::new(); parts.services.len()];
     let now = shell.clock.now();
@@ -117,13 +119,13 @@ fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Op
             }
             found.sort();
             found.dedup();
-            let readiness = Readiness { asked: now, ssh, findings: found };
+            let readiness = Readiness { asked: now, ssh, findings: found, earlier: Vec::new() };
             core.step(now, Input::Surveyed { service, server: ServerId(number), readiness });
         }
         for answer in asked.iter_mut().filter(|answer| answer.0 == place) {
             match &mut answer.1 {
-                Answer::Route(instances) => {
-                    core.step(now, Input::RouteSurveyed { service, instances: std::mem::take(instances) });
+                Answer::Route(survey) => {
+                    core.step(now, Input::RouteSurveyed { service, survey: survey.clone() });
                 }
                 Answer::Through(told) => through[place].append(told),
                 Answer::Host(..) | Answer::Sql(..) => {}
@@ -136,7 +138,7 @@ fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Op
     judged
         .map(|(_, (service, through))| {
             let mut findings = service.readiness;
-            findings.extend(through.into_iter().map(|found| status::readiness(None, &found)));
+            findings.extend(through.into_iter().map(|found| status::readiness(None, 0, &found)));
             findings.sort_by_key(|finding| !finding.blocking);
             ServiceReadiness { service: service.name, forecast: service.forecast, findings }
         })
@@ -175,12 +177,12 @@ enum Question {
 enum Answer {
     Host(usize, Option<Result<HostWord, String>>, Vec<ReadinessFinding>),
     Sql(usize, Vec<ReadinessFinding>),
-    Route(Vec<RouteInstance>),
+    Route(RouteSurvey),
     Through(Vec<ReadinessFinding>),
 }
 
 /// Asks every question of the survey, some at a time, each with its own deadline.
-fn ask(parts: &Parts, answers: &Answers<'_>) -> Vec<(usize, Answer)> {
+fn ask(parts: &Parts, answers: &Answers<'_>, clock: Clock) -> Vec<(usize, Answer)> {
     let mut questions: Vec<(usize, Question)> = Vec::new();
     for (place, part) in parts.services.iter().enumerate() {
         let ids = (0..part.servers.len()).filter_map(|server| u16::try_from(server).ok().map(ServerId));
@@ -203,7 +205,7 @@ fn ask(parts: &Parts, answers: &Answers<'_>) -> Vec<(usize, Answer)> {
         // Without a descriptor for it there is nothing to ask with either.
         let Ok(cancel) = Cancel::new() else { return };
         while let Some((place, question)) = questions.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let answer = put(parts, *place, question, &cancel);
+            let answer = put(parts, *place, question, clock.now(), &cancel);
             told.lock().push((*place, answer));
         }
     };
@@ -222,7 +224,7 @@ fn ask(parts: &Parts, answers: &Answers<'_>) -> Vec<(usize, Answer)> {
     told.into_inner()
 }
 
-fn put(parts: &Parts, place: usize, question: &Question, cancel: &Cancel) -> Answer {
+fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &Cancel) -> Answer {
     let part = &parts.services[place];
     let performer = &part.performer;
     match question {
@@ -238,7 +240,9 @@ fn put(parts: &Parts, place: usize, question: &Question, cancel: &Cancel) -> Ans
             let found = performer.cluster.survey(id, *primary, standbys, Deadline::after(QUESTION), cancel).unwrap_or_default();
             Answer::Sql(*server, found)
         }
-        Question::Route => Answer::Route(performer.route.survey(Deadline::after(QUESTION), cancel)),
+        Question::Route => {
+            Answer::Route(RouteSurvey { asked, instances: performer.route.view(Deadline::after(QUESTION), cancel) })
+        }
         Question::Through(server, system_id) => {
             let deadline = Deadline::after(QUESTION);
             Answer::Through(performer.cluster.look_through(*server, *system_id, &performer.verify, deadline, cancel))
@@ -336,7 +340,7 @@ fn run(
                 target: (ServiceId(0), ServerId(0)),
                 deadline: Deadline::after(timeout),
                 work: Box::new(move |deadline, cancel| {
-                    let finding = check.run(&Context { deadline, cancel, clock: &clock, addresses: &addresses });
+                    let finding = check.run(&Context { deadline, cancel, clock: &clock, sample: true, addresses: &addresses });
                     Input::CheckFinished { run, finding }
                 }),
             });

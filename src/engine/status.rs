@@ -333,6 +333,8 @@ pub struct ReadinessStatus {
     pub message: String,
     /// What mends it.
     pub remedy: String,
+    /// How long ago it was seen last, in milliseconds.
+    pub asked_ms: u64,
 }
 
 /// The result of one check run by [`Engine::check_once`](super::Engine::check_once).
@@ -382,13 +384,14 @@ pub struct ServiceReadiness {
 }
 
 /// One finding of the survey.
-pub(crate) fn readiness(server: Option<&str>, finding: &ReadinessFinding) -> ReadinessStatus {
+pub(crate) fn readiness(server: Option<&str>, asked_ms: u64, finding: &ReadinessFinding) -> ReadinessStatus {
     ReadinessStatus {
         server: server.map(str::to_owned),
         code: finding.code.clone(),
         blocking: finding.blocking,
         message: finding.message.clone(),
         remedy: finding.remedy.clone(),
+        asked_ms,
     }
 }
 
@@ -625,24 +628,22 @@ impl View<'_> {
     fn readiness(&self) -> Vec<ReadinessStatus> {
         let mut list = Vec::new();
         for server in &self.service.servers {
-            for finding in server.readiness.iter().flat_map(|readiness| &readiness.findings) {
-                list.push(readiness(Some(&server.name), finding));
-            }
+            let Some(readiness) = &server.readiness else { continue };
+            let now = readiness.findings.iter().map(|finding| (readiness.asked, finding));
+            let mut found: Vec<_> = now.chain(readiness.earlier.iter().map(|(asked, finding)| (*asked, finding))).collect();
+            found.sort_by(|one, other| one.1.cmp(other.1));
+            list.extend(found.into_iter().map(|(asked, finding)| self.finding(Some(&server.name), asked, finding)));
         }
-        for instance in &self.service.route {
-            if let Err(why) = &instance.result {
-                list.push(ReadinessStatus {
-                    server: None,
-                    code: "route_not_ready".to_owned(),
-                    blocking: true,
-                    message: format!("route instance {}: {why}", instance.name),
-                    remedy: "start it, and give the engine its admin socket".to_owned(),
-                });
-            }
+        if let Some(route) = &self.service.route {
+            list.extend(route.findings.iter().map(|finding| self.finding(None, route.asked, finding)));
         }
         // What stops a failover first, otherwise in the order of the servers.
         list.sort_by_key(|finding| !finding.blocking);
         list
+    }
+
+    fn finding(&self, server: Option<&String>, asked: Mono, finding: &ReadinessFinding) -> ReadinessStatus {
+        readiness(server.map(String::as_str), self.age(asked), finding)
     }
 }
 

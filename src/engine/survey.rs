@@ -1,13 +1,15 @@
 //! One thread that looks every few seconds at what a failover would need, and keeps the sessions open that it would use. It has
 //! its own ways to servers and hosts, so it never waits behind a failover and never delays one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::id::{ServerId, ServiceId};
 use crate::core::input::Input;
+use crate::core::route::RouteSurvey;
 use crate::core::sample::{HostWord, Readiness, ReadinessFinding};
+use crate::core::time::Mono;
 use crate::wire::deadline::{Cancel, Deadline};
 
 use super::Shell;
@@ -15,27 +17,45 @@ use super::builder::{Parts, ServicePart};
 
 /// Between the starts of two rounds.
 const EVERY: Duration = Duration::from_secs(10);
+/// Between two looks at what has changed meanwhile.
+const AGAIN: Duration = Duration::from_secs(1);
 /// For one question to one server, host or route.
 pub(super) const QUESTION: Duration = Duration::from_secs(3);
 
 type Sink = dyn Fn(Input) + Send + Sync;
-type LastSql = BTreeMap<(ServiceId, ServerId), Vec<ReadinessFinding>>;
+type LastSql = BTreeMap<(ServiceId, ServerId), (Mono, Vec<ReadinessFinding>)>;
 
 /// The body of the thread; ends when cancelled.
 pub(crate) fn run(shell: &Shell, cancel: &Cancel, sink: &Sink) {
     let mut last_sql = LastSql::new();
+    let mut next = Deadline::after(EVERY);
+    // Out of turn: only these.
+    let mut only: Option<BTreeSet<(ServiceId, ServerId)>> = None;
     loop {
-        let next = Deadline::after(EVERY);
+        if only.is_none() {
+            next = Deadline::after(EVERY);
+            shell.unsurveyed.lock().clear();
+        }
         let parts = shell.parts();
         let primaries = shell.primaries();
         for (place, service) in parts.services.iter().enumerate() {
             let Ok(number) = u16::try_from(place) else { break };
             let primary = primaries.get(place).copied().flatten();
-            survey_service(shell, &parts, ServiceId(number), service, primary, &mut last_sql, cancel, sink);
+            let turn = |server| only.as_ref().is_none_or(|only| only.contains(&(ServiceId(number), server)));
+            survey_service(shell, &parts, ServiceId(number), service, primary, &turn, &mut last_sql, cancel, sink);
         }
-        if cancel.pause(next.remaining(), Deadline::after(EVERY * 2)).is_err() {
-            return;
-        }
+        only = loop {
+            if next.is_over() {
+                break None;
+            }
+            if cancel.pause(next.remaining().min(AGAIN), Deadline::after(EVERY * 2)).is_err() {
+                return;
+            }
+            let changed = std::mem::take(&mut *shell.unsurveyed.lock());
+            if !changed.is_empty() {
+                break Some(changed);
+            }
+        };
     }
 }
 
@@ -46,15 +66,21 @@ fn survey_service(
     id: ServiceId,
     service: &ServicePart,
     primary: Option<ServerId>,
+    turn: &dyn Fn(ServerId) -> bool,
     last_sql: &mut LastSql,
     cancel: &Cancel,
     sink: &Sink,
 ) {
     let model = &parts.model.services[usize::from(id.0)];
     let candidates = model.servers.iter().filter(|server| server.candidate).count().saturating_sub(1);
+    let mut looked = false;
     for (place, server) in service.servers.iter().enumerate() {
         let Ok(number) = u16::try_from(place) else { break };
         let server_id = ServerId(number);
+        if !turn(server_id) {
+            continue;
+        }
+        looked = true;
         if server.target.is_none() {
             continue;
         }
@@ -65,21 +91,25 @@ fn survey_service(
         let mut findings = Vec::new();
         let ssh = ask_host(server, &mut findings, cancel);
         // A server that cannot be asked is the checks' business: what was known of it stays until it can be asked again.
+        let mut earlier = Vec::new();
         if let Ok(sql) = service.performer.cluster.survey(server_id, primary, candidates, Deadline::after(QUESTION), cancel) {
-            last_sql.insert((id, server_id), sql);
+            findings.extend(sql.iter().cloned());
+            last_sql.insert((id, server_id), (asked, sql));
+        } else if let Some((asked, sql)) = last_sql.get(&(id, server_id)) {
+            earlier = sql.iter().map(|finding| (*asked, finding.clone())).collect();
         }
-        findings.extend(last_sql.get(&(id, server_id)).cloned().unwrap_or_default());
         findings.sort();
         findings.dedup();
         if cancel.is_cancelled() || shell.are_stale(parts) {
             return;
         }
-        sink(Input::Surveyed { service: id, server: server_id, readiness: Readiness { asked, ssh, findings } });
+        sink(Input::Surveyed { service: id, server: server_id, readiness: Readiness { asked, ssh, findings, earlier } });
     }
-    if service.performer.route.instances() > 0 {
-        let instances = service.performer.route.survey(Deadline::after(QUESTION), cancel);
+    if looked && service.performer.route.instances() > 0 {
+        let asked = shell.clock.now();
+        let instances = service.performer.route.view(Deadline::after(QUESTION), cancel);
         if !cancel.is_cancelled() && !shell.are_stale(parts) {
-            sink(Input::RouteSurveyed { service: id, instances });
+            sink(Input::RouteSurveyed { service: id, survey: RouteSurvey { asked, instances } });
         }
     }
 }

@@ -292,6 +292,7 @@ impl Trigger {
         match input {
             Input::SessionAnswered { sample, .. } => sample.asked < self.state.reloaded,
             Input::Surveyed { readiness, .. } => readiness.asked < self.state.reloaded,
+            Input::RouteSurveyed { survey, .. } => survey.asked < self.state.reloaded,
             _ => false,
         }
     }
@@ -357,7 +358,9 @@ impl Trigger {
         for output in outputs {
             match output {
                 Output::Journal(record) => self.write(&parts, &record, &mut unwritten),
-                Output::RunCheck { run, service, check, deadline } => self.run_check(&parts, run, service, check, deadline),
+                Output::RunCheck { run, service, check, sample, deadline } => {
+                    self.run_check(&parts, run, service, check, sample, deadline);
+                }
                 Output::OpenSession { run, service, server, deadline } => {
                     self.open_session(&parts, run, service, server, deadline);
                 }
@@ -378,6 +381,9 @@ impl Trigger {
                     }
                 }
                 Output::CancelAction(id) => self.executor.cancel(id),
+                Output::Survey { service, server } => {
+                    self.shell.unsurveyed.lock().insert((service, server));
+                }
                 Output::Emit(event) => self.shell.emit(&parts, &event),
                 Output::Reply { token, result } => {
                     if let Some(pending) = self.state.pending.remove(&token) {
@@ -407,7 +413,7 @@ impl Trigger {
         }
     }
 
-    fn run_check(&mut self, parts: &Arc<Parts>, run: RunId, service: ServiceId, check: CheckId, deadline: Mono) {
+    fn run_check(&mut self, parts: &Arc<Parts>, run: RunId, service: ServiceId, check: CheckId, sample: bool, deadline: Mono) {
         let clock = self.shell.clock;
         let Some(part) = parts.service(service).and_then(|service| service.checks.get(usize::from(check.0))) else {
             let message = "there is no such check";
@@ -427,7 +433,7 @@ impl Trigger {
             target: (service, part.server),
             deadline,
             work: Box::new(move |deadline, cancel| {
-                let finding = check.run(&Context { deadline, cancel, clock: &clock, addresses: &addresses });
+                let finding = check.run(&Context { deadline, cancel, clock: &clock, sample, addresses: &addresses });
                 Input::CheckFinished { run, finding }
             }),
         };

@@ -522,6 +522,8 @@ pub struct StatRow {
     pub sessions: u64,
     /// `weight`: the effective one, zero while down or drained in some versions.
     pub weight: Option<u32>,
+    /// `bck`: takes sessions only while no other server does.
+    pub backup: bool,
 }
 
 impl StatRow {
@@ -558,7 +560,7 @@ pub fn parse_stat(text: &str) -> Result<Vec<StatRow>, String> {
     let column =
         |name: &str| header.iter().position(|field| field == name).ok_or_else(|| format!("no column \"{name}\" in show stat"));
     let (backend, server, status, sessions) = (column("pxname")?, column("svname")?, column("status")?, column("scur")?);
-    let weight = column("weight").ok();
+    let (weight, backup) = (column("weight").ok(), column("bck").ok());
     records
         .filter(|record| record.len() > 1)
         .map(|record| {
@@ -575,6 +577,7 @@ pub fn parse_stat(text: &str) -> Result<Vec<StatRow>, String> {
                     sessions.parse().map_err(|_| format!("scur is {} in show stat", quote(sessions)))?
                 },
                 weight: weight.and_then(|index| record.get(index)).and_then(|text| text.parse().ok()),
+                backup: backup.and_then(|index| record.get(index)).is_some_and(|text| text == "1"),
             })
         })
         .collect()
@@ -722,7 +725,7 @@ mod tests {
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].backend.as_str(), rows[0].server.as_str(), rows[0].sessions), ("pg", "db1", 3));
         assert!(rows[0].is_maint() && !rows[0].is_up() && !rows[0].is_down());
-        assert_eq!(rows[0].weight, None);
+        assert_eq!((rows[0].weight, rows[0].backup), (None, false));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use failover::core::model::{
 };
 use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover::core::output::{Action, Failure, Output, Record, Report};
+use failover::core::route::{InstanceView, RouteSurvey};
 use failover::core::sample::{
     FenceLevel, FenceReport, HostWord, LocalAnswer, Lsn, Position, ProcessState, Readiness, Receiver, Replica, RouteInstance,
     Rung, Sample,
@@ -128,6 +129,8 @@ pub struct World {
     pub partitioned: bool,
     pub sync_names: String,
     pub route_works: bool,
+    /// Servers that the survey was asked to look at before their turn.
+    pub unsurveyed: std::collections::BTreeSet<ServerId>,
     pub failing: BTreeMap<String, Failure>,
     pub silent_actions: BTreeSet<String>,
     pub commits_wait: bool,
@@ -169,6 +172,7 @@ impl World {
             partitioned: false,
             sync_names: String::new(),
             route_works: true,
+            unsurveyed: std::collections::BTreeSet::new(),
             failing: BTreeMap::new(),
             silent_actions: BTreeSet::new(),
             commits_wait: false,
@@ -221,10 +225,20 @@ impl World {
     pub fn survey(&mut self) {
         for at in 0..self.nodes.len() {
             let word = self.host_word(at, false);
-            let readiness =
-                Readiness { asked: self.now, ssh: Some(word.map_err(|failure| failure.message)), findings: Vec::new() };
+            let readiness = Readiness {
+                asked: self.now,
+                ssh: Some(word.map_err(|failure| failure.message)),
+                findings: Vec::new(),
+                earlier: Vec::new(),
+            };
             self.feed(Input::Surveyed { service: SERVICE, server: ServerId(u16::try_from(at).unwrap()), readiness });
         }
+    }
+
+    /// The survey looks at the route.
+    #[allow(dead_code, reason = "not every test that takes this world has a route")]
+    pub fn see_route(&mut self, instance: InstanceView) {
+        self.feed(Input::RouteSurveyed { service: SERVICE, survey: RouteSurvey { asked: self.now, instances: vec![instance] } });
     }
 
     /// Lets virtual time pass; everything due happens in order.
@@ -415,6 +429,9 @@ impl World {
             Output::CancelAction(id) => {
                 self.note(&format!("cancel action {id}"));
                 self.pending.retain(|(_, other, _)| *other != id);
+            }
+            Output::Survey { server, .. } => {
+                self.unsurveyed.insert(server);
             }
             Output::Emit(event) => {
                 if event.kind != EventKind::Observed {

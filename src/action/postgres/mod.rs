@@ -55,6 +55,8 @@ pub struct Cluster {
     addresses: Arc<dyn Addresses>,
     clock: Clock,
     kept: Mutex<BTreeMap<ServerId, Kept>>,
+    /// Promotion calls `pg_promote()`.
+    promotes_by_sql: bool,
 }
 
 struct Kept {
@@ -66,7 +68,13 @@ impl Cluster {
     /// A cluster of these servers. Connects to nothing.
     #[must_use]
     pub fn new(servers: BTreeMap<ServerId, Server>, addresses: Arc<dyn Addresses>, clock: Clock) -> Cluster {
-        Cluster { servers, addresses, clock, kept: Mutex::new(BTreeMap::new()) }
+        Cluster { servers, addresses, clock, kept: Mutex::new(BTreeMap::new()), promotes_by_sql: true }
+    }
+
+    /// Promotion goes another way than by `pg_promote()`: the right to call it is not needed.
+    #[must_use]
+    pub fn promoted_otherwise(self) -> Cluster {
+        Cluster { promotes_by_sql: false, ..self }
     }
 
     /// Closes the sessions that actions left open for later ones.

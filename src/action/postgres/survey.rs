@@ -87,7 +87,8 @@ impl Cluster {
             }
             None => None,
         };
-        Ok(findings(&place.name, &answer, primary.as_ref().map(|(name, answer)| (*name, answer)), candidates))
+        let primary = primary.as_ref().map(|(name, answer)| (*name, answer));
+        Ok(findings(&place.name, &answer, primary, candidates, self.promotes_by_sql))
     }
 
     /// On a session of its own: a survey may run beside a failover and must not take its kept sessions away.
@@ -127,18 +128,26 @@ impl Findings<'_> {
     }
 }
 
-fn findings(name: &str, answer: &Answer, primary: Option<(&str, &Answer)>, candidates: usize) -> Vec<ReadinessFinding> {
+fn findings(
+    name: &str,
+    answer: &Answer,
+    primary: Option<(&str, &Answer)>,
+    candidates: usize,
+    by_sql: bool,
+) -> Vec<ReadinessFinding> {
     let text = |column: &str| answer.get(column).unwrap_or_default();
     let role = quoted(text("role"));
     let mut found = Findings { name, list: Vec::new() };
 
     // Rights: after a failover every server may be the one to promote or to open, so both roles are asked for all of them.
     if !answer.is("promote") {
-        found.blocking(
-            "promote_right_missing",
-            &format!("role {role} may not call pg_promote, so this server cannot be promoted over SQL"),
-            format!("GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer) TO {role}"),
-        );
+        let why = if by_sql {
+            format!("role {role} may not call pg_promote, so this server cannot be promoted over SQL")
+        } else {
+            format!("role {role} may not call pg_promote: promote.method does not need it, a change back to pg_promote would")
+        };
+        let remedy = format!("GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer) TO {role}");
+        found.add("promote_right_missing", by_sql, &why, remedy);
     }
     if !answer.is("reload") {
         let retry = answer.number("retry_interval").unwrap_or_default();

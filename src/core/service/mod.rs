@@ -9,7 +9,7 @@ mod standbys;
 
 use crate::core::doubt::DoubtCause;
 use crate::core::effects::{About, Effects, text, texts};
-use crate::core::event::{EventKind, Severity};
+use crate::core::event::{EventKind, Field, Severity};
 use crate::core::evidence::{FailureClass, Suspicion};
 use crate::core::health::{Counter, Health};
 use crate::core::id::{ActionId, CheckId, Generation, ServerId, ServiceId};
@@ -19,7 +19,8 @@ use crate::core::observation::Finding;
 use crate::core::output::{Output, Record};
 use crate::core::plan::Plan;
 use crate::core::refusal::{CandidateRefusal, Refusal};
-use crate::core::sample::{Lsn, Readiness, RouteInstance, Sample};
+use crate::core::route::RouteReadiness;
+use crate::core::sample::{Lsn, Readiness, Sample};
 use crate::core::schedule::Slot;
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::{State, Window};
@@ -166,7 +167,7 @@ pub struct Service {
     pub(in crate::core) errands: Vec<(ActionId, Errand, Mono)>,
     pub(in crate::core) prove_at: Option<(Mono, ServerId)>,
     pub(in crate::core) host_asked: Option<(Mono, bool)>,
-    pub(in crate::core) route: Vec<RouteInstance>,
+    pub(in crate::core) route: Option<RouteReadiness>,
     pub(in crate::core) two_primaries: bool,
     pub(in crate::core) failover_age_at_start: Option<Span>,
 }
@@ -234,7 +235,7 @@ impl Service {
             errands: Vec::new(),
             prove_at: None,
             host_asked: None,
-            route: Vec::new(),
+            route: None,
             two_primaries: false,
             failover_age_at_start: None,
         }
@@ -334,6 +335,8 @@ impl Service {
                 .map(|ended| now.since(ended))
                 .or_else(|| self.failover_age_at_start.map(|age| age + now.since(Mono::ZERO))),
             unfinished: None,
+            paused: self.paused,
+            attention: self.manual_reason.clone().filter(|_| self.state == State::ManualIntervention),
         }
     }
 
@@ -377,6 +380,7 @@ impl Service {
             format!("{}: a person has to look: {why}", self.model.name),
             vec![("why", text(why)), ("evidence", texts(evidence))],
         );
+        self.journal_facts(fx);
     }
 
     pub(in crate::core) fn restore(&mut self, facts: Facts, fx: &mut Effects) {
@@ -399,6 +403,19 @@ impl Service {
                 format!("failover {} was not completed, and nobody has reset it since (last known: {step})", facts.generation),
                 vec![format!("journal: failover {} stands at {step}", facts.generation)],
                 fx,
+            );
+        } else if let Some(why) = facts.attention {
+            self.call_a_person(why, vec!["journal: nobody has reset it since".into()], fx);
+        }
+        if facts.paused {
+            self.paused = true;
+            let detail = format!("{}: still paused, as before the engine was restarted", self.model.name);
+            fx.emit(
+                EventKind::OperatorCommand,
+                Severity::Warning,
+                self.about(),
+                detail.clone(),
+                vec![("command", text("pause")), ("accepted", Field::Bool(true)), ("detail", text(detail))],
             );
         }
     }

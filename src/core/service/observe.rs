@@ -9,7 +9,8 @@ use crate::core::id::{CheckId, RunId, ServerId};
 use crate::core::model::{CheckKind, CheckModel};
 use crate::core::observation::{Close, CloseCause, DownCause, Finding, UnknownCause, Verdict};
 use crate::core::output::Output;
-use crate::core::sample::{ProcessState, Readiness, ReadinessFinding, RouteInstance, Sample};
+use crate::core::route::{self, RouteReadiness, RouteSurvey};
+use crate::core::sample::{ProcessState, Readiness, ReadinessFinding, Sample};
 use crate::core::schedule::{Jitter, Slot, pause};
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::State;
@@ -39,11 +40,13 @@ impl Service {
                 fx.push(Output::CancelRun(flight.run));
                 self.finish_check(check, &overdue(kind, flight.began, now), fx);
             }
-            let timeout = self.model.checks[at].timeout;
+            let model = &self.model.checks[at];
+            let timeout = model.timeout;
+            let sample = !self.servers[usize::from(model.server)].session_open;
             let state = &mut self.checks[at];
             if state.slot.is_due(now) && !self.stopping {
                 let flight = state.slot.start(fx.run(), now, timeout);
-                fx.push(Output::RunCheck { run: flight.run, service: self.id, check, deadline: flight.deadline });
+                fx.push(Output::RunCheck { run: flight.run, service: self.id, check, sample, deadline: flight.deadline });
             }
         }
         if self.is_postgres() {
@@ -148,6 +151,9 @@ impl Service {
         if before == after {
             return;
         }
+        if after == Health::Healthy {
+            self.look_again(server, fx);
+        }
         let severity = match after {
             Health::Healthy | Health::Unknown => Severity::Info,
             Health::Degraded | Health::Unhealthy => Severity::Warning,
@@ -228,6 +234,7 @@ impl Service {
     pub(super) fn recovered(&mut self, how: &str, fx: &mut Effects) {
         self.bad_since = None;
         let Some(suspicion) = self.suspicion.take() else { return };
+        self.server_ids().for_each(|server| self.look_again(server, fx));
         self.window.clear();
         self.refusal = None;
         self.awaiting = None;
@@ -252,6 +259,7 @@ impl Service {
         if state.session.finish(run, Mono::NEVER) {
             state.session_open = true;
             state.last_answer = Some(fx.now);
+            self.look_again(server, fx);
         }
     }
 
@@ -328,8 +336,8 @@ impl Service {
         {
             state.view_confirmed = true;
         }
-        let before = state.readiness.replace(readiness).map(|readiness| readiness.findings).unwrap_or_default();
-        let after = state.readiness.as_ref().map(|readiness| readiness.findings.clone()).unwrap_or_default();
+        let before = state.readiness.replace(readiness).map(|readiness| readiness.all()).unwrap_or_default();
+        let after = state.readiness.as_ref().map(Readiness::all).unwrap_or_default();
         self.tell_findings(server, &before, &after, fx);
     }
 
@@ -338,8 +346,7 @@ impl Service {
     fn tell_findings(&self, server: ServerId, before: &[ReadinessFinding], after: &[ReadinessFinding], fx: &mut Effects) {
         let name = self.server_name(server);
         let blocking_first = || after.iter().filter(|found| found.blocking).chain(after.iter().filter(|found| !found.blocking));
-        let all: Vec<String> =
-            blocking_first().map(|found| format!("{}: {} ({})", found.code, found.message, found.remedy)).collect();
+        let all: Vec<String> = blocking_first().map(sentence).collect();
         let mut tell = |severity, code: String, message: String| {
             let fields = vec![("code", text(code)), ("findings", texts(all.clone()))];
             fx.emit(EventKind::ReadinessChanged, severity, self.about_server(server), message, fields);
@@ -365,23 +372,45 @@ impl Service {
         tell(Severity::Info, over, message);
     }
 
-    pub(in crate::core) fn route_surveyed(&mut self, instances: Vec<RouteInstance>, fx: &mut Effects) {
-        let broken = |list: &[RouteInstance]| -> Vec<String> {
-            list.iter()
-                .filter_map(|instance| instance.result.as_ref().err().map(|why| format!("{}: {why}", instance.name)))
-                .collect()
-        };
-        let (before, after) = (broken(&self.route), broken(&instances));
-        self.route = instances;
-        if before != after {
-            let (severity, message) = if after.is_empty() {
-                (Severity::Info, format!("{}: every route instance is ready", self.model.name))
-            } else {
-                (Severity::Alarm, format!("{}: a failover could not move the traffic: {}", self.model.name, after.join("; ")))
-            };
-            fx.emit(EventKind::ReadinessChanged, severity, self.about(), message, vec![("findings", texts(after))]);
+    /// Judges the route by what is known of the servers. While a failover moves the traffic, what was seen is of no worth.
+    pub(in crate::core) fn route_surveyed(&mut self, survey: &RouteSurvey, fx: &mut Effects) {
+        let moved = self.last_failover.as_ref().and_then(|last| last.plan.times.ended);
+        if self.plan.is_some() || moved.is_some_and(|moved| survey.asked < moved) {
+            return;
+        }
+        let primary = self.primary.filter(|_| self.primary_seen && self.is_postgres());
+        let answers = self.suspicion.is_none();
+        let name = primary.map(|primary| self.server_name(primary));
+        let after = route::findings(&survey.instances, name.as_deref(), answers);
+        let before = self.route.replace(RouteReadiness { asked: survey.asked, findings: after.clone() });
+        let before = before.map(|before| before.findings).unwrap_or_default();
+        let mut began: Vec<&ReadinessFinding> = after.iter().filter(|finding| !before.contains(finding)).collect();
+        began.sort_by_key(|finding| !finding.blocking);
+        for finding in began {
+            // Clients may be hurt already, whether or not it would stand in the way of a failover.
+            let message = format!("{}: {}", self.model.name, sentence(finding));
+            let fields = vec![("code", text(&finding.code)), ("findings", texts([sentence(finding)]))];
+            fx.emit(EventKind::ReadinessChanged, Severity::Alarm, self.about(), message, fields);
+        }
+        let ended = before.iter().filter(|finding| !after.contains(finding));
+        let ended: Vec<String> = ended.map(|finding| format!("{}: {}", finding.code, finding.message)).collect();
+        if !ended.is_empty() {
+            let message = format!("{}: over: {}", self.model.name, ended.join("; "));
+            fx.emit(EventKind::ReadinessChanged, Severity::Info, self.about(), message, vec![("ended", texts(ended))]);
         }
     }
+
+    /// What the survey found out about a server may not be true any more. Its turn comes early only in quiet times: a failover
+    /// needs the hosts, and the machine, for itself.
+    pub(in crate::core) fn look_again(&self, server: ServerId, fx: &mut Effects) {
+        if self.plan.is_none() && self.suspicion.is_none() {
+            fx.push(Output::Survey { service: self.id, server });
+        }
+    }
+}
+
+fn sentence(finding: &ReadinessFinding) -> String {
+    format!("{}: {} ({})", finding.code, finding.message, finding.remedy)
 }
 
 /// A run that did not come back by its deadline: for the host program that is a time-out, for our own checks our own trouble.

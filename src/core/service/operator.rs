@@ -31,23 +31,26 @@ impl Service {
                 }
                 self.paused = true;
                 self.awaiting = None;
-                Ok(format!("{name}: paused; it is observed, and nothing is decided"))
+                self.journal_facts(fx);
+                Ok(format!("{name}: paused; it is observed, and nothing is decided{}", unremembered(around)))
             }
             Command::Resume => {
                 if !self.paused {
                     return Err(format!("{name} is not paused"));
                 }
                 self.paused = false;
+                self.journal_facts(fx);
                 self.start_over(fx);
-                Ok(format!("{name}: resumed; every check is asked afresh first"))
+                Ok(format!("{name}: resumed; every check is asked afresh first{}", unremembered(around)))
             }
             Command::Reset => match self.state {
                 State::ManualIntervention | State::FailedOver => {
                     self.manual_reason = None;
                     self.cooldown_until = fx.now;
                     self.become_state(State::Normal, "an operator reset it".into(), fx);
+                    self.journal_facts(fx);
                     self.start_over(fx);
-                    Ok(format!("{name}: back to watching; the cooldown is over too"))
+                    Ok(format!("{name}: back to watching; the cooldown is over too{}", unremembered(around)))
                 }
                 state => Err(format!("{name} is {}: there is nothing to reset", state.word())),
             },
@@ -104,4 +107,9 @@ impl Service {
         self.start_plan(FailureClass::Forced, waiver, fx);
         Ok(format!("{name}: failover {} has begun", self.generation))
     }
+}
+
+/// What is missing from a command's effect while the journal cannot be written.
+fn unremembered(around: Surroundings) -> &'static str {
+    if around.journal_writable { "" } else { " (the journal cannot be written: a restart of the engine would forget this)" }
 }

@@ -14,6 +14,10 @@ impl Service {
         if self.servers[at].sample.as_ref().is_some_and(|(_, before)| before.asked > sample.asked) {
             return;
         }
+        let standing = |sample: &Sample| (sample.in_recovery, sample.receiver.is_streaming());
+        if self.servers[at].sample.as_ref().is_none_or(|(_, before)| standing(before) != standing(&sample)) {
+            self.look_again(server, fx);
+        }
         if self.is_of_another_cluster(server, &sample, fx) {
             self.servers[at].sample = Some((fx.now, sample));
             return;
@@ -161,6 +165,8 @@ impl Service {
             }
         }
         self.track_log(sample);
+        // Standbys are compared with it.
+        self.server_ids().for_each(|server| self.look_again(server, fx));
         fx.emit(
             EventKind::PrimaryKnown,
             Severity::Info,

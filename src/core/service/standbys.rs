@@ -7,7 +7,7 @@ use crate::core::event::{EventKind, Severity};
 use crate::core::evidence::FailureClass;
 use crate::core::id::ServerId;
 use crate::core::refusal::{CandidateRefusal, Refusal};
-use crate::core::sample::Sample;
+use crate::core::sample::{Readiness, Sample};
 use crate::core::time::Mono;
 use crate::core::trigger::State;
 
@@ -79,19 +79,16 @@ impl Service {
         let refusals = manual.into_iter().chain(guard).chain(fence);
         let mut list: Vec<(String, String)> =
             refusals.map(|refusal| (refusal.name().to_owned(), self.sentence(&refusal))).collect();
-        let surveyed = self.servers[usize::from(standby.0)].readiness.iter().flat_map(|readiness| &readiness.findings);
-        list.extend(surveyed.filter(|found| found.blocking).map(|found| (found.code.clone(), found.message.clone())));
-        for instance in &self.route {
-            if let Err(why) = &instance.result {
-                list.push(("route_not_ready".to_owned(), format!("{}: {why}", instance.name)));
-            }
-        }
+        let surveyed = self.servers[usize::from(standby.0)].readiness.iter().flat_map(Readiness::all);
+        let route = self.route.iter().flat_map(|route| route.findings.iter().cloned());
+        list.extend(surveyed.chain(route).filter(|found| found.blocking).map(|found| (found.code, found.message)));
         list
     }
 
-    /// Announces each standby that becomes ready or stops being so, at that moment.
+    /// Announces each standby that becomes ready or stops being so, at that moment: also while the primary is suspected, for then it
+    /// matters most. What the primary's own end does to a standby is not held against it.
     pub(in crate::core) fn watch_readiness(&mut self, around: Surroundings, fx: &mut Effects) {
-        if !self.is_postgres() || self.plan.is_some() || self.suspicion.is_some() || !self.primary_seen {
+        if !self.is_postgres() || self.plan.is_some() || !self.primary_seen {
             return;
         }
         for (server, result) in self.examine_standbys(self.primary, self.died_at(fx.now), &Waiver::default(), fx.now) {

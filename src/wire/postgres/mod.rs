@@ -13,7 +13,8 @@ use std::path::PathBuf;
 use bytes::{Buf, BytesMut};
 use fallible_iterator::FallibleIterator;
 use native_tls::TlsStream;
-use postgres_protocol::authentication::{md5_hash, sasl};
+use postgres_protocol::authentication::md5_hash;
+use postgres_protocol::authentication::sasl::{SCRAM_SHA_256, SCRAM_SHA_256_PLUS};
 use postgres_protocol::message::backend::{DataRowBody, Message, RowDescriptionBody};
 use postgres_protocol::message::frontend;
 use rustix::event::PollFlags;
@@ -25,10 +26,13 @@ use crate::config::secret::Secret;
 
 mod error;
 mod sample;
+mod scram;
 mod tls;
 
 pub use error::{Error, ServerError};
 pub use sample::{SAMPLE_SQL, read_sample, sample};
+pub use scram::KeptKeys;
+use scram::{Binding, Exchange};
 pub use tls::{SslMode, Tls, TlsSettings};
 
 /// The longest message taken while a session is being made.
@@ -63,6 +67,8 @@ pub struct Target {
     pub tls: Tls,
     /// What the server shows as `application_name`: `libfailover/<instance>`.
     pub application_name: String,
+    /// What was derived from the password for earlier sessions; to begin with the default.
+    pub keys: KeptKeys,
 }
 
 /// Where a server is.
@@ -341,53 +347,52 @@ impl Session {
     fn authenticate(&mut self, target: &Target, deadline: Deadline, cancel: &Cancel) -> Result<(), Error> {
         const DOING: &str = "authenticating";
         let password = || {
-            target.password.as_ref().map(|secret| secret.expose().as_bytes()).ok_or_else(|| {
+            target.password.as_ref().ok_or_else(|| {
                 Error::Authentication(format!("the server asks for the password of \"{}\" and none is configured", target.user))
             })
         };
-        let mut scram: Option<(sasl::ScramSha256, bool)> = None;
+        let mut scram: Option<Exchange> = None;
         loop {
             match self.message(deadline, cancel, DOING)? {
-                Message::AuthenticationOk => match scram {
-                    // A server that knows no verifier of ours must not be able to skip its proof.
-                    Some((_, false)) => {
-                        return Err(Error::Authentication("the server did not prove that it knows the password".into()));
-                    }
-                    _ => return Ok(()),
-                },
+                // A server that knows no verifier of ours must not be able to skip its proof.
+                Message::AuthenticationOk if scram.as_ref().is_some_and(|exchange| !exchange.is_proven) => {
+                    return Err(Error::Authentication("the server did not prove that it knows the password".into()));
+                }
+                Message::AuthenticationOk => return Ok(()),
                 Message::AuthenticationCleartextPassword => {
-                    frontend::password_message(password()?, &mut self.outgoing).map_err(unsendable)?;
+                    frontend::password_message(password()?.expose().as_bytes(), &mut self.outgoing).map_err(unsendable)?;
                 }
                 Message::AuthenticationMd5Password(body) => {
-                    let hash = md5_hash(target.user.as_bytes(), password()?, body.salt());
+                    let hash = md5_hash(target.user.as_bytes(), password()?.expose().as_bytes(), body.salt());
                     frontend::password_message(hash.as_bytes(), &mut self.outgoing).map_err(unsendable)?;
                 }
                 Message::AuthenticationSasl(body) => {
                     let (mut plain, mut plus) = (false, false);
                     let mut mechanisms = body.mechanisms();
                     while let Some(mechanism) = mechanisms.next().map_err(|error| garbled(&error))? {
-                        plain |= mechanism == sasl::SCRAM_SHA_256;
-                        plus |= mechanism == sasl::SCRAM_SHA_256_PLUS;
+                        plain |= mechanism == SCRAM_SHA_256;
+                        plus |= mechanism == SCRAM_SHA_256_PLUS;
                     }
                     let (mechanism, binding) = match (self.transport.tls_server_end_point(), plus, plain) {
-                        (Some(hash), true, _) => (sasl::SCRAM_SHA_256_PLUS, sasl::ChannelBinding::tls_server_end_point(hash)),
-                        (Some(_), false, true) => (sasl::SCRAM_SHA_256, sasl::ChannelBinding::unrequested()),
-                        (None, _, true) => (sasl::SCRAM_SHA_256, sasl::ChannelBinding::unsupported()),
+                        (Some(hash), true, _) => (SCRAM_SHA_256_PLUS, Binding::EndPoint(hash)),
+                        (Some(_), false, true) => (SCRAM_SHA_256, Binding::NotOffered),
+                        (None, _, true) => (SCRAM_SHA_256, Binding::Impossible),
                         _ => return Err(Error::Authentication("the server offers only methods that are not supported".into())),
                     };
-                    let exchange = sasl::ScramSha256::new(password()?, binding);
-                    frontend::sasl_initial_response(mechanism, exchange.message(), &mut self.outgoing).map_err(unsendable)?;
-                    scram = Some((exchange, false));
+                    password()?;
+                    let exchange = Exchange::new(binding).map_err(Error::Local)?;
+                    let first = exchange.first();
+                    frontend::sasl_initial_response(mechanism, first.as_bytes(), &mut self.outgoing).map_err(unsendable)?;
+                    scram = Some(exchange);
                 }
                 Message::AuthenticationSaslContinue(body) => {
-                    let (exchange, _) = scram.as_mut().ok_or_else(|| Error::Protocol("a SASL answer out of turn".into()))?;
-                    exchange.update(body.data()).map_err(|error| unproven(&error))?;
-                    frontend::sasl_response(exchange.message(), &mut self.outgoing).map_err(unsendable)?;
+                    let exchange = scram.as_mut().ok_or_else(|| Error::Protocol("a SASL answer out of turn".into()))?;
+                    let answer = exchange.answer(body.data(), password()?, &target.keys).map_err(|error| unproven(&error))?;
+                    frontend::sasl_response(answer.as_bytes(), &mut self.outgoing).map_err(unsendable)?;
                 }
                 Message::AuthenticationSaslFinal(body) => {
-                    let (exchange, proven) = scram.as_mut().ok_or_else(|| Error::Protocol("a SASL answer out of turn".into()))?;
+                    let exchange = scram.as_mut().ok_or_else(|| Error::Protocol("a SASL answer out of turn".into()))?;
                     exchange.finish(body.data()).map_err(|error| unproven(&error))?;
-                    *proven = true;
                 }
                 Message::AuthenticationGss
                 | Message::AuthenticationSspi
@@ -795,11 +800,8 @@ fn garbled(error: &io::Error) -> Error {
     Error::Protocol(error::one_line(&error.to_string(), 200))
 }
 
-fn unproven(error: &io::Error) -> Error {
-    Error::Authentication(format!(
-        "the server could not prove that it knows the password ({})",
-        error::one_line(&error.to_string(), 120)
-    ))
+fn unproven(error: &str) -> Error {
+    Error::Authentication(format!("the server could not prove that it knows the password ({})", error::one_line(error, 120)))
 }
 
 fn unsendable(_: io::Error) -> Error {

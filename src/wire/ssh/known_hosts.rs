@@ -3,6 +3,8 @@
 use std::io::Read;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use ssh2::{CheckResult, KnownHostFileKind, Session};
 
 /// Longer files are refused: every line may cost a hash on every connection.
@@ -174,15 +176,7 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 
 /// Base64 without padding, as OpenSSH prints fingerprints.
 pub(super) fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, &byte| word << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
-        for place in 0..=chunk.len() {
-            text.push(char::from(ALPHABET[(word >> (18 - 6 * place) & 63) as usize]));
-        }
-    }
-    text
+    STANDARD_NO_PAD.encode(bytes)
 }
 
 #[cfg(test)]
@@ -192,19 +186,7 @@ mod tests {
     const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIBv0RUqGhDrVRzbDwfUWmCuCcb9TKWDfyC7jd1DRqxsA";
 
     fn decode(text: &str) -> Vec<u8> {
-        let value = |c: u8| match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' => 62,
-            _ => 63,
-        };
-        let mut bytes = Vec::new();
-        for chunk in text.as_bytes().chunks(4) {
-            let word = chunk.iter().fold(0u32, |word, &c| word << 6 | u32::from(value(c))) << (6 * (4 - chunk.len()));
-            bytes.extend_from_slice(&word.to_be_bytes()[1..chunk.len()]);
-        }
-        bytes
+        STANDARD_NO_PAD.decode(text).unwrap()
     }
 
     fn judge(file: &str, host: &str, port: u16) -> Judgement {
@@ -212,15 +194,6 @@ mod tests {
         let path = folder.path().join("known_hosts");
         std::fs::write(&path, file).unwrap();
         Known::read(&path, host, port, &Session::new().unwrap()).unwrap().judge(&decode(KEY))
-    }
-
-    #[test]
-    fn base64_is_base64() {
-        assert_eq!(base64(b""), "");
-        assert_eq!(base64(b"f"), "Zg");
-        assert_eq!(base64(b"fo"), "Zm8");
-        assert_eq!(base64(b"foobar"), "Zm9vYmFy");
-        assert_eq!(base64(&decode(KEY)), KEY);
     }
 
     #[test]

@@ -1,0 +1,236 @@
+//! What the survey saw of the route, and what of it hurts: writes that land on a standby, a primary that gets none.
+
+use super::sample::ReadinessFinding;
+use super::time::Mono;
+
+/// All instances of a service's route at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteSurvey {
+    /// When they were asked.
+    pub asked: Mono,
+    /// Each of them.
+    pub instances: Vec<InstanceView>,
+}
+
+/// One instance of a route (a HAProxy).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceView {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The backend that holds the service's servers.
+    pub backend: String,
+    /// Its servers, or why they could not be seen or could not be changed.
+    pub servers: Result<Vec<ServerView>, InstanceTrouble>,
+}
+
+/// Why an instance is of no use to a failover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceTrouble {
+    /// It answered that it has no such backend.
+    pub no_backend: bool,
+    /// In one line.
+    pub message: String,
+    /// What mends it; may be empty.
+    pub remedy: String,
+}
+
+/// One server as one instance shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerView {
+    /// Our name of it.
+    pub server: String,
+    /// HAProxy's name of it.
+    pub name: String,
+    /// Whether it gets new sessions.
+    pub state: RouteState,
+}
+
+/// Whether a server gets new sessions from an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteState {
+    /// It does.
+    Takes,
+    /// It does once no other server takes any (`backup`).
+    Backup,
+    /// It is in maintenance.
+    Maint,
+    /// It keeps the sessions it has and gets no new ones.
+    Drain,
+    /// Its weight is 0.
+    NoWeight,
+    /// The instance's own check holds it down.
+    Down,
+    /// The instance does not know it.
+    Missing,
+}
+
+/// What was found out about the route, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteReadiness {
+    /// When the instances were asked.
+    pub asked: Mono,
+    /// Each thing that hurts now or would at failover time, with its remedy.
+    pub findings: Vec<ReadinessFinding>,
+}
+
+/// What hurts, in the order of the instances. Without a primary nothing is said about who should get the sessions. A primary that
+/// only the instance's own check holds down is worth a word while it `answers` us.
+#[must_use]
+pub fn findings(instances: &[InstanceView], primary: Option<&str>, answers: bool) -> Vec<ReadinessFinding> {
+    instances.iter().flat_map(|instance| of_instance(instance, primary, answers)).collect()
+}
+
+fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool) -> Vec<ReadinessFinding> {
+    let InstanceView { name, backend, servers } = instance;
+    let mut found = Vec::new();
+    let mut find = |code: &str, blocking: bool, message: String, remedy: String| {
+        found.push(ReadinessFinding { code: code.to_owned(), blocking, message, remedy });
+    };
+    let servers = match servers {
+        Ok(servers) => servers,
+        Err(trouble) => {
+            let code = if trouble.no_backend { "route_backend_missing" } else { "route_not_ready" };
+            let message = format!("route instance {name}: a failover could not move the traffic: {}", trouble.message);
+            let remedy = if trouble.remedy.is_empty() {
+                "start it, and give the engine its admin socket".to_owned()
+            } else {
+                trouble.remedy.clone()
+            };
+            find(code, true, message, remedy);
+            return found;
+        }
+    };
+    for server in servers.iter().filter(|server| server.state == RouteState::Missing) {
+        find(
+            "route_server_missing",
+            true,
+            format!(
+                "route instance {name}: backend {backend} has no server {} ({}): no traffic can be moved to it",
+                server.name, server.server
+            ),
+            format!("add the server to backend {backend} of {name}, or correct route.haproxy.servers"),
+        );
+    }
+    let Some(primary) = primary else { return found };
+    // Backups get the sessions when nobody else takes any, and only then.
+    let backups_serve = servers.iter().all(|server| server.state != RouteState::Takes);
+    for server in servers {
+        let path = format!("{backend}/{}", server.name);
+        let serves = match server.state {
+            RouteState::Takes => true,
+            RouteState::Backup => backups_serve,
+            _ => false,
+        };
+        if server.server != primary {
+            if serves {
+                find(
+                    "route_to_standby",
+                    false,
+                    format!(
+                        "route instance {name}: {path} takes new sessions, and {} is not the primary: what is written there fails",
+                        server.server
+                    ),
+                    format!(
+                        "on the admin socket of {name}: disable server {path}; and write `disabled` on its server line, so that a restart keeps it out"
+                    ),
+                );
+            }
+            continue;
+        }
+        let (why, remedy) = match server.state {
+            _ if serves => continue,
+            RouteState::Maint => ("is in maintenance", format!("on the admin socket of {name}: set server {path} state ready")),
+            RouteState::Drain => ("is draining", format!("on the admin socket of {name}: set server {path} state ready")),
+            RouteState::NoWeight => ("has weight 0", format!("on the admin socket of {name}: set server {path} weight 100")),
+            RouteState::Down if answers => (
+                "is held down by HAProxy's own check, though it answers us",
+                format!("see why {name}'s check of {path} fails, or do without one"),
+            ),
+            RouteState::Backup => {
+                ("is a backup, and another server takes the sessions", format!("take `backup` off the line of {path}"))
+            }
+            RouteState::Takes | RouteState::Down | RouteState::Missing => continue,
+        };
+        find(
+            "route_primary_out",
+            false,
+            format!("route instance {name}: {path}, the primary, {why}: no new session reaches it"),
+            remedy,
+        );
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(states: &[(&str, RouteState)]) -> InstanceView {
+        let servers = states.iter().map(|(server, state)| ServerView {
+            server: (*server).to_owned(),
+            name: format!("pg-{server}"),
+            state: *state,
+        });
+        InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Ok(servers.collect()) }
+    }
+
+    fn codes(states: &[(&str, RouteState)], primary: Option<&str>, answers: bool) -> Vec<String> {
+        findings(&[instance(states)], primary, answers).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn only_the_primary_may_take_sessions() {
+        use RouteState::{Backup, Down, Drain, Maint, Missing, NoWeight, Takes};
+        for (db1, db2, expected) in [
+            (Takes, Maint, vec![]),
+            (Takes, Drain, vec![]),
+            (Takes, NoWeight, vec![]),
+            (Takes, Down, vec![]),
+            (Takes, Backup, vec![]),
+            (Takes, Takes, vec!["route_to_standby"]),
+            (Maint, Maint, vec!["route_primary_out"]),
+            (Drain, Maint, vec!["route_primary_out"]),
+            (NoWeight, Maint, vec!["route_primary_out"]),
+            (Down, Maint, vec!["route_primary_out"]),
+            (Maint, Takes, vec!["route_primary_out", "route_to_standby"]),
+            (Maint, Backup, vec!["route_primary_out", "route_to_standby"]),
+            (Backup, Maint, vec![]),
+            (Backup, Takes, vec!["route_primary_out", "route_to_standby"]),
+            (Missing, Maint, vec!["route_server_missing"]),
+            (Takes, Missing, vec!["route_server_missing"]),
+        ] {
+            assert_eq!(codes(&[("db1", db1), ("db2", db2)], Some("db1"), true), expected, "{db1:?} {db2:?}");
+        }
+    }
+
+    #[test]
+    fn a_primary_that_does_not_answer_is_rightly_held_down() {
+        assert!(codes(&[("db1", RouteState::Down)], Some("db1"), false).is_empty());
+    }
+
+    #[test]
+    fn without_a_primary_only_what_is_missing_is_told() {
+        let both = [("db1", RouteState::Takes), ("db2", RouteState::Takes)];
+        assert!(codes(&both, None, true).is_empty());
+        assert_eq!(codes(&[("db1", RouteState::Missing)], None, true), ["route_server_missing"]);
+    }
+
+    #[test]
+    fn findings_name_instance_backend_and_server_with_the_command_that_helps() {
+        let found = findings(&[instance(&[("db1", RouteState::Takes), ("db2", RouteState::Takes)])], Some("db1"), true);
+        assert!(!found[0].blocking, "{found:?}");
+        assert!(found[0].message.contains("lb1") && found[0].message.contains("orders/pg-db2"), "{found:?}");
+        assert!(found[0].remedy.contains("disable server orders/pg-db2;"), "{found:?}");
+    }
+
+    #[test]
+    fn an_instance_that_cannot_be_used_blocks() {
+        for (no_backend, code) in [(false, "route_not_ready"), (true, "route_backend_missing")] {
+            let trouble = InstanceTrouble { no_backend, message: "no such socket".into(), remedy: String::new() };
+            let view = InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble) };
+            let found = findings(&[view], Some("db1"), true);
+            assert_eq!((found[0].code.as_str(), found[0].blocking), (code, true));
+            assert!(!found[0].remedy.is_empty());
+        }
+    }
+}
