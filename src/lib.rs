@@ -127,7 +127,7 @@ pub use config::Config;
 pub use core::event::{EventKind, Severity};
 pub use engine::{
     ActionAnswer, CheckReport, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,
-    Status, TaskAnswer,
+    ReadyReport, Status, TaskAnswer,
 };
 
 /// The README's example compiles.

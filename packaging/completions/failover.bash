@@ -175,7 +175,7 @@ _failover() {
             return 0
             ;;
         failover__subcmd__events)
-            opts="-f -v -h --follow --since --service --verbose --socket --config --json --color --help"
+            opts="-f -v -a -h --follow --since --service --verbose --all --socket --config --json --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -206,7 +206,8 @@ impl Refusal {
         match self {
             Refusal::PrimaryHealthy => "the primary is not failing".into(),
             Refusal::ThresholdNotReached { failures, threshold } => {
-                format!("{failures} of {threshold} failed observations in the window")
+                let noun = if *failures == 1 { "observation" } else { "observations" };
+                format!("{failures} failed {noun} in the window (threshold {threshold})")
             }
             Refusal::PolicyNotMet { failing, needed } => format!("{failing} of {needed} checks have failed, as the policy wants"),
             Refusal::DatabaseAnswers => {

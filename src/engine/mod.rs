@@ -8,6 +8,7 @@ pub mod host;
 pub(crate) mod journal;
 pub(crate) mod pool;
 pub mod queue;
+mod remedy;
 pub mod render;
 pub(crate) mod resolver;
 mod round;
@@ -55,7 +56,7 @@ pub use error::EngineError;
 pub use host::{ActionAnswer, HostAction, HostAnswer, HostCheck, TaskAnswer};
 pub use queue::EventQueue;
 pub use render::EngineEvent;
-pub use status::{CheckReport, Status};
+pub use status::{CheckReport, ReadyReport, Status};
 
 /// Messages that wait for the trigger thread at most; whoever has more waits.
 pub(crate) const INPUTS: usize = 4096;
@@ -491,7 +492,14 @@ impl Engine {
     /// Runs every check once, beside a started engine or without starting it, and changes nothing in the world. Over when the
     /// slowest check's timeout is. Checks that are task events are `unknown` here, as is every check that could not be run.
     pub fn check_once(&self) -> Vec<CheckReport> {
-        round::check_once(&self.shell)
+        round::check_once(&self.shell).checks
+    }
+
+    /// As [`Engine::check_once`], and then asks once what the running engine surveys: the servers over SQL, their hosts over SSH, the
+    /// route, and who answers through it. Says what would happen if a primary died now. Changes nothing in the world; over some
+    /// seconds after the slowest check.
+    pub fn check_ready(&self) -> ReadyReport {
+        round::check_ready(&self.shell)
     }
 }
 

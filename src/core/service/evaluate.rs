@@ -23,7 +23,7 @@ impl Service {
         }
         self.window.slide(fx.now, self.model.trigger.failure_window);
         self.notice_silence(fx);
-        self.watch_readiness(fx);
+        self.watch_readiness(around, fx);
         self.ask_host(fx);
         self.forget_two_primaries(fx.now);
         match self.state {

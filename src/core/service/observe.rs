@@ -336,26 +336,40 @@ impl Service {
         {
             state.view_confirmed = true;
         }
-        let before = state.readiness.as_ref().map(Readiness::all).unwrap_or_default();
-        let after = readiness.all();
-        state.readiness = Some(readiness);
-        if before != after {
-            let blocking = after.iter().any(|finding| finding.blocking);
-            let list: Vec<String> = after.iter().map(sentence).collect();
-            let message = if list.is_empty() {
-                format!("{}: nothing stands in the way of a failover any more", self.server_name(server))
-            } else {
-                format!("{}: {}", self.server_name(server), list.join("; "))
-            };
-            let severity = if blocking {
-                Severity::Alarm
-            } else if after.is_empty() {
-                Severity::Info
-            } else {
-                Severity::Warning
-            };
-            fx.emit(EventKind::ReadinessChanged, severity, self.about_server(server), message, vec![("findings", texts(list))]);
+        let before = state.readiness.replace(readiness).map(|readiness| readiness.all()).unwrap_or_default();
+        let after = state.readiness.as_ref().map(Readiness::all).unwrap_or_default();
+        self.tell_findings(server, &before, &after, fx);
+    }
+
+    /// One event for each finding that is new or says something else now, what would stop a failover first; then one for what is
+    /// over. Each carries the whole list.
+    fn tell_findings(&self, server: ServerId, before: &[ReadinessFinding], after: &[ReadinessFinding], fx: &mut Effects) {
+        let name = self.server_name(server);
+        let blocking_first = || after.iter().filter(|found| found.blocking).chain(after.iter().filter(|found| !found.blocking));
+        let all: Vec<String> = blocking_first().map(sentence).collect();
+        let mut tell = |severity, code: String, message: String| {
+            let fields = vec![("code", text(code)), ("findings", texts(all.clone()))];
+            fx.emit(EventKind::ReadinessChanged, severity, self.about_server(server), message, fields);
+        };
+        for found in blocking_first().filter(|found| !before.contains(found)) {
+            let severity = if found.blocking { Severity::Alarm } else { Severity::Warning };
+            // The survey's messages may begin with the server's name themselves.
+            let said = found.message.strip_prefix(&format!("{name}: ")).unwrap_or(&found.message);
+            tell(severity, found.code.clone(), format!("{name}: {}: {said} ({})", found.code, found.remedy));
         }
+        let mut over: Vec<&str> = before.iter().map(|found| found.code.as_str()).collect();
+        over.retain(|code| after.iter().all(|found| found.code != *code));
+        over.dedup();
+        if over.is_empty() {
+            return;
+        }
+        let over = over.join(", ");
+        let message = if after.is_empty() {
+            format!("{name}: nothing stands in the way of a failover any more (over: {over})")
+        } else {
+            format!("{name}: over: {over}")
+        };
+        tell(Severity::Info, over, message);
     }
 
     /// Judges the route by what is known of the servers. While a failover moves the traffic, what was seen is of no worth.
@@ -370,11 +384,13 @@ impl Service {
         let after = route::findings(&survey.instances, name.as_deref(), answers);
         let before = self.route.replace(RouteReadiness { asked: survey.asked, findings: after.clone() });
         let before = before.map(|before| before.findings).unwrap_or_default();
-        let began: Vec<String> = after.iter().filter(|finding| !before.contains(finding)).map(sentence).collect();
-        if !began.is_empty() {
+        let mut began: Vec<&ReadinessFinding> = after.iter().filter(|finding| !before.contains(finding)).collect();
+        began.sort_by_key(|finding| !finding.blocking);
+        for finding in began {
             // Clients may be hurt already, whether or not it would stand in the way of a failover.
-            let message = format!("{}: {}", self.model.name, began.join("; "));
-            fx.emit(EventKind::ReadinessChanged, Severity::Alarm, self.about(), message, vec![("findings", texts(began))]);
+            let message = format!("{}: {}", self.model.name, sentence(finding));
+            let fields = vec![("code", text(&finding.code)), ("findings", texts([sentence(finding)]))];
+            fx.emit(EventKind::ReadinessChanged, Severity::Alarm, self.about(), message, fields);
         }
         let ended = before.iter().filter(|finding| !after.contains(finding));
         let ended: Vec<String> = ended.map(|finding| format!("{}: {}", finding.code, finding.message)).collect();
