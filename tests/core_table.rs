@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use failover::core::event::EventKind;
 use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
-use failover::core::input::{Command, Facts, Input, SelfHealth};
+use failover::core::input::{Command, Input, SelfHealth};
 use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover::core::output::{Failure, Report};
 use failover::core::route::{InstanceTrouble, InstanceView, RouteSurvey};
@@ -144,7 +144,7 @@ fn inputs() -> Vec<(String, Input)> {
     all.push(("self: stuck".into(), Input::SelfHealth(SelfHealth { stuck_workers: 2, workers: 2, ..well.clone() })));
     all.push(("self: journal unwritable".into(), Input::SelfHealth(SelfHealth { journal_writable: false, ..well.clone() })));
     all.push(("self: well".into(), Input::SelfHealth(well)));
-    all.push(("restored nowhere".into(), Input::Restored { service: NOWHERE, facts: Facts::default() }));
+    all.push(("restored nowhere".into(), Input::Restored { service: NOWHERE, facts: Box::default() }));
     all
 }
 

@@ -83,6 +83,14 @@ pub struct Candidate {
     priority: u32,
 }
 
+impl Candidate {
+    /// One that an earlier engine chose, as the journal knows it.
+    #[must_use]
+    pub fn chosen_before(server: ServerId, position: Lsn, loss: Option<u64>, holds_acknowledged: bool) -> Candidate {
+        Candidate { server, position, to_replay: 0, loss, holds_acknowledged, priority: 0 }
+    }
+}
+
 /// What may be waived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waiver {

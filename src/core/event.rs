@@ -120,6 +120,8 @@ event_kinds! {
     AwaitingConfirmation = "awaiting_confirmation",
     /// A failover began.
     FailoverStarted = "failover_started",
+    /// A failover that an earlier engine began is taken up again, or is undone because the primary lives.
+    FailoverResumed = "failover_resumed",
     /// A step began.
     StepStarted = "step_started",
     /// A step ended.

@@ -40,6 +40,13 @@ impl FailureClass {
             FailureClass::Forced => "forced",
         }
     }
+
+    /// The class with this word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<FailureClass> {
+        use FailureClass::{Dead, Forced, Hung, Unreachable, Unusable};
+        [Dead, Hung, Unreachable, Unusable, Forced].into_iter().find(|class| class.word() == word)
+    }
 }
 
 /// The class that an impairment belongs to (DESIGN §2).

@@ -3,6 +3,7 @@
 use super::id::{ActionId, Generation, RunId, ServerId, ServiceId};
 use super::observation::{Close, Finding};
 use super::output::{Failure, Report};
+use super::plan::Begun;
 use super::route::RouteSurvey;
 use super::sample::{Lsn, Readiness, Sample};
 use super::time::Span;
@@ -88,7 +89,7 @@ pub enum Input {
         /// The service.
         service: ServiceId,
         /// The facts.
-        facts: Facts,
+        facts: Box<Facts>,
     },
 }
 
@@ -162,6 +163,8 @@ pub struct Facts {
     /// The last failover did not complete and no operator has reset it: the step that had been begun when the engine ended, or how
     /// it ended.
     pub unfinished: Option<String>,
+    /// The last failover was begun and neither completed nor undone: what the next engine takes up.
+    pub begun: Option<Begun>,
     /// An operator paused the service and has not resumed it.
     pub paused: bool,
     /// Why a person has to look, where nobody has reset it since.

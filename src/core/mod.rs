@@ -279,7 +279,7 @@ impl Core {
             Input::SelfHealth(health) => self.self_health(health),
             Input::Restored { service, facts } => {
                 if let Some(service) = self.services.get_mut(usize::from(service.0)) {
-                    service.restore(facts, fx);
+                    service.restore(*facts, fx);
                 }
             }
         }

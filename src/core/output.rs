@@ -1,8 +1,10 @@
 //! Everything the core can ask the shell to do.
 
+use super::candidate::Candidate;
 use super::event::Event;
 use super::id::{ActionId, CheckId, Generation, RunId, ServerId, ServiceId};
 use super::input::Facts;
+use super::plan::Begun;
 use super::sample::{FenceLevel, FenceReport, HostWord, Lsn, Position, RouteInstance};
 use super::time::{Mono, Span};
 
@@ -82,6 +84,8 @@ pub enum Record {
         generation: Generation,
         /// The whole reasoning, one line each.
         evidence: Vec<String>,
+        /// What the next engine needs if this one ends before the failover does.
+        begun: Box<Begun>,
     },
     /// A step is about to be carried out.
     StepBegun {
@@ -93,6 +97,8 @@ pub enum Record {
         step: &'static str,
         /// What it acts on.
         target: String,
+        /// Of a promotion: the standby that was chosen.
+        chosen: Option<Candidate>,
     },
     /// A step ended.
     StepEnded {

@@ -189,6 +189,13 @@ impl FenceLevel {
             FenceLevel::PowerOff => 4,
         }
     }
+
+    /// The level with this number.
+    #[must_use]
+    pub fn of_number(number: u8) -> Option<FenceLevel> {
+        use FenceLevel::{NoAcknowledgement, None, PowerOff, ProvenStopped, TrafficRemoved};
+        [None, TrafficRemoved, NoAcknowledgement, ProvenStopped, PowerOff].into_iter().find(|level| level.number() == number)
+    }
 }
 
 /// What the fence did and proved.

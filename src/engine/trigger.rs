@@ -167,7 +167,7 @@ impl Trigger {
                 continue;
             }
             if let Some(facts) = self.journal.facts(service, SystemTime::now()) {
-                self.step(Input::Restored { service: ServiceId(number), facts });
+                self.step(Input::Restored { service: ServiceId(number), facts: Box::new(facts) });
             }
         }
     }

@@ -26,6 +26,7 @@ impl Service {
         self.watch_readiness(around, fx);
         self.ask_host(fx);
         self.forget_two_primaries(fx.now);
+        self.settle_begun(fx);
         match self.state {
             State::Normal | State::Degraded | State::Failing => self.evaluate_watching(around, fx),
             State::FailedOver => self.evaluate_failed_over(around, fx),

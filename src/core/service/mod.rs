@@ -4,6 +4,7 @@ mod errand;
 mod evaluate;
 mod observe;
 mod operator;
+mod resume;
 mod sample;
 mod standbys;
 
@@ -17,7 +18,7 @@ use crate::core::input::Facts;
 use crate::core::model::{Role, ServerModel, ServiceKind, ServiceModel};
 use crate::core::observation::Finding;
 use crate::core::output::{Output, Record};
-use crate::core::plan::Plan;
+use crate::core::plan::{Begun, Plan};
 use crate::core::refusal::{CandidateRefusal, Refusal};
 use crate::core::route::RouteReadiness;
 use crate::core::sample::{Lsn, Readiness, Sample};
@@ -160,6 +161,9 @@ pub struct Service {
     pub(in crate::core) awaiting: Option<(FailureClass, Mono)>,
     pub(in crate::core) confirmed_by_operator: bool,
     pub(in crate::core) plan: Option<Plan>,
+    /// A failover that an earlier engine began, until it is clear how the primary is, and when a person is called instead.
+    pub(in crate::core) begun: Option<Begun>,
+    pub(in crate::core) begun_until: Mono,
     pub(in crate::core) generation: Generation,
     pub(in crate::core) last_failover: Option<LastFailover>,
     pub(in crate::core) cooldown_until: Mono,
@@ -228,6 +232,8 @@ impl Service {
             awaiting: None,
             confirmed_by_operator: false,
             plan: None,
+            begun: None,
+            begun_until: Mono::ZERO,
             generation: Generation::default(),
             last_failover: None,
             cooldown_until: Mono::ZERO,
@@ -317,6 +323,11 @@ impl Service {
     }
 
     pub(super) fn is_warm(&self) -> bool {
+        // Taking up what an earlier engine began, it is not for want of a first answer that a standby is passed over.
+        let unheard = |state: &ServerState| state.session_open && state.sample.is_none();
+        if self.begun.is_some() && self.servers.iter().any(unheard) {
+            return false;
+        }
         self.model.checks.iter().zip(&self.checks).all(|(model, state)| state.answers >= model.success_threshold)
     }
 
@@ -335,6 +346,7 @@ impl Service {
                 .map(|ended| now.since(ended))
                 .or_else(|| self.failover_age_at_start.map(|age| age + now.since(Mono::ZERO))),
             unfinished: None,
+            begun: None,
             paused: self.paused,
             attention: self.manual_reason.clone().filter(|_| self.state == State::ManualIntervention),
         }
@@ -398,7 +410,14 @@ impl Service {
                     server != primary && self.server_model(server).is_some_and(|model| model.role == Role::Primary);
             }
         }
-        if let Some(step) = facts.unfinished {
+        if let Some(begun) = facts.begun {
+            for server in &facts.sync_set {
+                if let Some(state) = self.servers.get_mut(usize::from(server.0)) {
+                    state.synchronous = true;
+                }
+            }
+            self.take_up(begun, fx);
+        } else if let Some(step) = facts.unfinished {
             self.call_a_person(
                 format!("failover {} was not completed, and nobody has reset it since (last known: {step})", facts.generation),
                 vec![format!("journal: failover {} stands at {step}", facts.generation)],
@@ -433,6 +452,8 @@ impl Service {
         self.paused = before.paused;
         self.primary = before.primary;
         self.primary_seen = before.primary_seen;
+        self.begun = before.begun;
+        self.begun_until = before.begun_until;
         self.system_id = before.system_id;
         self.log = before.log;
         self.generation = before.generation;

@@ -49,6 +49,11 @@ impl Service {
             .collect()
     }
 
+    /// It was receiving when the primary was last alive.
+    pub(super) fn was_streaming(&self, server: ServerId, lived: Mono) -> bool {
+        self.servers[usize::from(server.0)].streamed_at.is_some_and(|at| at + STREAM_GRACE >= lived)
+    }
+
     pub(in crate::core) fn examine(
         &self,
         server: ServerId,
@@ -63,7 +68,7 @@ impl Service {
             server,
             model: &self.model.servers[usize::from(server.0)],
             sample,
-            was_streaming: state.streamed_at.is_some_and(|at| at + STREAM_GRACE >= lived),
+            was_streaming: self.was_streaming(server, lived),
             was_synchronous: state.synchronous,
             refused: refused.iter().find(|(other, _)| *other == server).map(|(_, why)| why.as_str()),
         };
