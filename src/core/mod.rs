@@ -137,6 +137,12 @@ impl Core {
         Ok(self.effects.take())
     }
 
+    /// The number of each service's last failover; 0 before the first.
+    #[must_use]
+    pub fn generations(&self) -> Vec<id::Generation> {
+        self.services.iter().map(|service| service.generation).collect()
+    }
+
     /// True while no service has a failover in flight.
     #[must_use]
     pub fn is_quiet(&self) -> bool {

@@ -73,6 +73,25 @@ pub struct RouteReadiness {
     pub findings: Vec<ReadinessFinding>,
 }
 
+/// A server that is not the primary gets new sessions from an instance: which, by our name, and from whom.
+#[must_use]
+pub fn astray(instances: &[InstanceView], primary: &str) -> Option<(String, String)> {
+    instances.iter().find_map(|instance| {
+        let servers = instance.servers.as_ref().ok()?;
+        let astray = servers.iter().find(|server| server.server != primary && serves(server, servers))?;
+        Some((astray.server.clone(), instance.name.clone()))
+    })
+}
+
+/// Backups get the sessions when nobody else takes any, and only then.
+fn serves(server: &ServerView, all: &[ServerView]) -> bool {
+    match server.state {
+        RouteState::Takes => true,
+        RouteState::Backup => all.iter().all(|server| server.state != RouteState::Takes),
+        _ => false,
+    }
+}
+
 /// What hurts, in the order of the instances. Without a primary nothing is said about who should get the sessions. A primary that
 /// only the instance's own check holds down is worth a word while it `answers` us.
 #[must_use]
@@ -112,15 +131,9 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool) ->
         );
     }
     let Some(primary) = primary else { return found };
-    // Backups get the sessions when nobody else takes any, and only then.
-    let backups_serve = servers.iter().all(|server| server.state != RouteState::Takes);
     for server in servers {
         let path = format!("{backend}/{}", server.name);
-        let serves = match server.state {
-            RouteState::Takes => true,
-            RouteState::Backup => backups_serve,
-            _ => false,
-        };
+        let serves = serves(server, servers);
         if server.server != primary {
             if serves {
                 find(

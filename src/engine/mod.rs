@@ -12,6 +12,7 @@ mod remedy;
 pub mod render;
 pub(crate) mod resolver;
 mod round;
+pub(crate) mod route_watch;
 pub mod status;
 mod story;
 pub(crate) mod survey;
@@ -614,6 +615,8 @@ impl Shell {
             *self.watcher.lock() = Some(Arc::clone(&watcher));
             let (shell, to_core, cancel) = (Arc::clone(self), Arc::clone(sink), survey.clone());
             self.threads.spawn("survey", 0, move || survey::run(&shell, &cancel, &*to_core))?;
+            let (shell, to_core, cancel) = (Arc::clone(self), Arc::clone(sink), survey.clone());
+            self.threads.spawn("route", 0, move || route_watch::run(&shell, &cancel, &*to_core))?;
             let trigger = Trigger {
                 shell: Arc::clone(self),
                 inputs: receiver,
@@ -662,6 +665,12 @@ impl Shell {
     pub(crate) fn primaries(&self) -> Vec<Option<ServerId>> {
         let snapshot = self.core.lock().as_ref().map(Core::snapshot);
         snapshot.map(|snapshot| snapshot.services.iter().map(|service| service.primary).collect()).unwrap_or_default()
+    }
+
+    /// Whether the traffic of each service was ever moved by a failover.
+    pub(crate) fn moved(&self) -> Vec<bool> {
+        let generations = self.core.lock().as_ref().map(Core::generations);
+        generations.unwrap_or_default().into_iter().map(|generation| generation.0 > 0).collect()
     }
 
     // ---- life ----------------------------------------------------------------------------------

@@ -39,6 +39,8 @@ const READINESS_HOLD: Span = Span::from_millis(1_000);
 const STREAM_GRACE: Span = Span::from_millis(1_000);
 /// The proof of a fence is taken again this long after the failover (rule 86).
 const PROVE_AGAIN: Span = Span::from_millis(1_000);
+/// Between two times that the route is put right: longer than one takes, short enough that a second restart is noticed.
+const ASSERT_AGAIN: Span = Span::from_millis(1_000);
 /// Deadline of one question to a host: a handshake and a command fit well.
 const ASK_HOST: Span = Span::from_millis(2_000);
 
@@ -112,6 +114,7 @@ pub(in crate::core) enum Errand {
     ProveAgain(ServerId),
     TakeOut(ServerId),
     FenceAgain(ServerId),
+    AssertRoute(ServerId),
 }
 
 /// One failed observation, for the status.
@@ -172,6 +175,7 @@ pub struct Service {
     pub(in crate::core) prove_at: Option<(Mono, ServerId)>,
     pub(in crate::core) host_asked: Option<(Mono, bool)>,
     pub(in crate::core) route: Option<RouteReadiness>,
+    pub(in crate::core) route_asserted_at: Option<Mono>,
     pub(in crate::core) two_primaries: bool,
     pub(in crate::core) failover_age_at_start: Option<Span>,
 }
@@ -242,6 +246,7 @@ impl Service {
             prove_at: None,
             host_asked: None,
             route: None,
+            route_asserted_at: None,
             two_primaries: false,
             failover_age_at_start: None,
         }

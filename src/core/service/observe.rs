@@ -1,14 +1,14 @@
 //! Checks and sessions of a service: when they run, and what their answers say about the primary.
 
-use super::{CheckState, FAST_FOR, RECENT, RecentFailure, Service};
+use super::{ASSERT_AGAIN, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, Service};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Field, Severity};
 use crate::core::evidence::Suspicion;
 use crate::core::health::Health;
-use crate::core::id::{CheckId, RunId, ServerId};
+use crate::core::id::{CheckId, Generation, RunId, ServerId};
 use crate::core::model::{CheckKind, CheckModel};
 use crate::core::observation::{Close, CloseCause, DownCause, Finding, UnknownCause, Verdict};
-use crate::core::output::Output;
+use crate::core::output::{Action, Output};
 use crate::core::route::{self, RouteReadiness, RouteSurvey};
 use crate::core::sample::{ProcessState, Readiness, ReadinessFinding, Sample};
 use crate::core::schedule::{Jitter, Slot, pause};
@@ -398,6 +398,39 @@ impl Service {
             let message = format!("{}: over: {}", self.model.name, ended.join("; "));
             fx.emit(EventKind::ReadinessChanged, Severity::Info, self.about(), message, vec![("ended", texts(ended))]);
         }
+        if let Some(name) = name {
+            self.assert_route(survey, &name, fx);
+        }
+    }
+
+    /// What a failover moved stays moved: a load balancer that was reloaded or restarted has forgotten it, and would give sessions
+    /// to the old primary as soon as that is back. Before the first failover the operator's own configuration is what counts.
+    fn assert_route(&mut self, survey: &RouteSurvey, primary: &str, fx: &mut Effects) {
+        let Some(server) = self.primary.filter(|server| self.is_writable_now(*server, fx.now)) else { return };
+        let watching = matches!(self.state, State::Normal | State::Degraded | State::FailedOver);
+        let at_work = self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::AssertRoute(_)));
+        if self.generation == Generation(0)
+            || !watching
+            || at_work
+            || self.paused
+            || self.stopping
+            || self.two_primaries
+            || self.suspicion.is_some()
+            || self.route_asserted_at.is_some_and(|at| fx.now.since(at) < ASSERT_AGAIN)
+        {
+            return;
+        }
+        let Some((astray, instance)) = route::astray(&survey.instances, primary) else { return };
+        self.route_asserted_at = Some(fx.now);
+        let message = format!("{instance} gives sessions to {astray}, as before the failover: they are sent to {primary} again");
+        fx.emit(
+            EventKind::RouteAsserted,
+            Severity::Warning,
+            self.about_server(server),
+            format!("{}: {message}", self.model.name),
+            vec![("instance", text(instance)), ("astray", text(astray)), ("primary", text(primary))],
+        );
+        self.run_errand(Errand::AssertRoute(server), Action::RouteIn { server }, Span::from_millis(3_000), fx);
     }
 
     /// What the survey found out about a server may not be true any more. Its turn comes early only in quiet times: a failover
