@@ -63,6 +63,8 @@ pub enum Command {
     Reset(OneService),
     /// Fail over now, whatever the checks say
     Force(Force),
+    /// Go through a recorded decision again, and compare
+    Replay(Replay),
     /// Print the completion script of a shell
     Completions(Completions),
 }
@@ -319,4 +321,22 @@ mod tests {
         assert!(size("a lot").is_err());
         assert!(size("-1").is_err());
     }
+}
+
+const REPLAY_HELP: &str = "\
+The engine records every failover it begins and every one it refuses in evidence/ of its state_dir: the state of the decision core
+some time before, and everything that reached it since. The core is pure, so the same input gives the same decision.
+
+Examples:
+  failover replay /var/lib/failover/evidence/2026-01-31T120000123Z-0-orders-failover-1.json
+  failover replay --json RECORD
+
+Exit codes: 0 the same decision, 1 another one (another version of the library), 2 no record of a decision";
+
+/// `failover replay`
+#[derive(Debug, Args)]
+#[command(after_help = REPLAY_HELP)]
+pub struct Replay {
+    /// The record
+    pub record: PathBuf,
 }

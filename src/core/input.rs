@@ -7,9 +7,10 @@ use super::plan::Begun;
 use super::route::RouteSurvey;
 use super::sample::{Lsn, Readiness, Sample};
 use super::time::Span;
+use serde::{Deserialize, Serialize};
 
 /// One input of [`Core::step`](super::Core::step).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// Nothing happened but time. Harmless at any moment, as often as you like.
     Tick,
@@ -94,7 +95,7 @@ pub enum Input {
 }
 
 /// What an operator may ask for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Yes to the failover that waits for it.
     Confirm,
@@ -131,7 +132,7 @@ impl Command {
 }
 
 /// How the shell itself is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelfHealth {
     /// Time during which the whole process did not run (suspend, SIGSTOP, debugger), as the shell measured it.
     pub gap: Span,
@@ -144,7 +145,7 @@ pub struct SelfHealth {
 }
 
 /// What the journal keeps of a service from one engine to the next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// The last generation that was begun.
     pub generation: Generation,

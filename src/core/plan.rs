@@ -6,9 +6,10 @@ use super::id::{ActionId, Generation, ServerId};
 use super::output::Action;
 use super::sample::{FenceLevel, FenceReport, Lsn};
 use super::time::Mono;
+use serde::{Deserialize, Serialize};
 
 /// Where a plan stands. The order is that of FAILOVER rules 33 and 34.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Phase {
     /// The configured checks before anything is changed.
     PreChecks,
@@ -56,7 +57,7 @@ impl Phase {
 }
 
 /// When each part of a failover was done. Unset where it was not reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {
     /// The first bad sign.
     pub detected: Mono,
@@ -96,7 +97,7 @@ pub enum End {
 }
 
 /// A failover in flight.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Its number.
     pub generation: Generation,
@@ -154,7 +155,7 @@ pub struct Plan {
 
 /// What the journal keeps of a plan while it is carried out: enough for the next engine to finish it, to undo it, or to say to a
 /// person where it stood.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
     /// Its number.
     pub generation: Generation,

@@ -2,9 +2,10 @@
 
 use super::sample::ReadinessFinding;
 use super::time::Mono;
+use serde::{Deserialize, Serialize};
 
 /// All instances of a service's route at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteSurvey {
     /// When they were asked.
     pub asked: Mono,
@@ -13,7 +14,7 @@ pub struct RouteSurvey {
 }
 
 /// One instance of a route (a HAProxy).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceView {
     /// Its name in the configuration.
     pub name: String,
@@ -24,7 +25,7 @@ pub struct InstanceView {
 }
 
 /// Why an instance is of no use to a failover.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceTrouble {
     /// It answered that it has no such backend.
     pub no_backend: bool,
@@ -35,7 +36,7 @@ pub struct InstanceTrouble {
 }
 
 /// One server as one instance shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerView {
     /// Our name of it.
     pub server: String,
@@ -46,7 +47,7 @@ pub struct ServerView {
 }
 
 /// Whether a server gets new sessions from an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RouteState {
     /// It does.
     Takes,
@@ -65,7 +66,7 @@ pub enum RouteState {
 }
 
 /// What was found out about the route, and when.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteReadiness {
     /// When the instances were asked.
     pub asked: Mono,

@@ -8,6 +8,7 @@ pub mod host;
 pub(crate) mod journal;
 pub(crate) mod pool;
 pub mod queue;
+pub mod record;
 mod remedy;
 pub mod render;
 pub(crate) mod resolver;
@@ -46,6 +47,7 @@ use host::{HostLane, Task};
 use journal::{Journal, StateLock};
 use pool::Pool;
 use queue::Hub;
+use record::Recorder;
 use resolver::Resolver;
 use status::JournalStatus;
 use story::Stories;
@@ -617,7 +619,13 @@ impl Shell {
             self.threads.spawn("survey", 0, move || survey::run(&shell, &cancel, &*to_core))?;
             let (shell, to_core, cancel) = (Arc::clone(self), Arc::clone(sink), survey.clone());
             self.threads.spawn("route", 0, move || route_watch::run(&shell, &cancel, &*to_core))?;
+            let (recorder, records) = Recorder::new();
+            let (shell, state) = (Arc::clone(self), parts.config.state_dir.clone());
+            self.threads.spawn("record", 0, move || {
+                record::write_all(&records, &state, &|what| shell.say(EventKind::Log, Severity::Warning, what));
+            })?;
             let trigger = Trigger {
+                recorder: Some(recorder),
                 shell: Arc::clone(self),
                 inputs: receiver,
                 sink: Arc::clone(sink),

@@ -119,6 +119,9 @@ pub struct Node {
     pub next_ping: Mono,
 }
 
+/// Where a replay begins, every input since, and what the core said to each.
+pub type Tape = (Core, Vec<(Mono, Input, String)>);
+
 pub struct World {
     pub core: Core,
     pub now: Mono,
@@ -152,6 +155,8 @@ pub struct World {
     pub deeds: usize,
     /// It has died and was not started again.
     pub dead: bool,
+    /// Where a replay begins, every input since, and what the core said to each.
+    pub tape: Option<Tape>,
 }
 
 impl World {
@@ -198,6 +203,7 @@ impl World {
             dies_at: None,
             deeds: 0,
             dead: false,
+            tape: None,
         }
     }
 
@@ -237,7 +243,11 @@ impl World {
         if self.dead {
             return;
         }
+        let taped = self.tape.is_some().then(|| input.clone());
         let outputs = self.core.step(self.now, input);
+        if let (Some((_, inputs)), Some(input)) = (&mut self.tape, taped) {
+            inputs.push((self.now, input, format!("{outputs:?}")));
+        }
         for output in outputs {
             if matches!(output, Output::Journal(_) | Output::RunAction { .. }) {
                 if self.dies_at == Some(self.deeds) {

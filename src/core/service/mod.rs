@@ -1,5 +1,6 @@
 //! One service: its servers and checks as observed, its trigger, and the plan in flight.
 
+use serde::{Deserialize, Serialize};
 mod errand;
 mod evaluate;
 mod observe;
@@ -23,6 +24,7 @@ use crate::core::refusal::{CandidateRefusal, Refusal};
 use crate::core::route::RouteReadiness;
 use crate::core::sample::{Lsn, Readiness, Sample};
 use crate::core::schedule::Slot;
+use crate::core::static_word::Word;
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::{State, Window};
 
@@ -45,7 +47,7 @@ const ASSERT_AGAIN: Span = Span::from_millis(1_000);
 const ASK_HOST: Span = Span::from_millis(2_000);
 
 /// What is known of one check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckState {
     pub(in crate::core) slot: Slot,
     /// Its health by consecutive answers.
@@ -56,7 +58,7 @@ pub struct CheckState {
 }
 
 /// What is known of one server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerState {
     pub(in crate::core) session: Slot,
     /// A kept session is open and being watched.
@@ -86,7 +88,7 @@ pub struct ServerState {
 }
 
 /// The primary's log as sampled while it lived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::core) struct LogTrack {
     pub flush: Lsn,
     pub at: Mono,
@@ -108,7 +110,7 @@ impl LogTrack {
 }
 
 /// Why an action outside a plan was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::core) enum Errand {
     AskHost(ServerId),
     ProveAgain(ServerId),
@@ -118,7 +120,7 @@ pub(in crate::core) enum Errand {
 }
 
 /// One failed observation, for the status.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecentFailure {
     /// When.
     pub at: Mono,
@@ -129,18 +131,19 @@ pub struct RecentFailure {
 }
 
 /// How the last failover ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastFailover {
     /// The plan as it stood at its end.
     pub plan: Plan,
     /// `completed`, `stopped`, `rolled_back` or `manual_intervention`.
-    pub how: &'static str,
+    #[serde(with = "crate::core::static_word")]
+    pub how: Word,
     /// Why, if it was not completed.
     pub why: String,
 }
 
 /// One service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Service {
     pub(in crate::core) id: ServiceId,
     pub(in crate::core) model: ServiceModel,
@@ -160,7 +163,8 @@ pub struct Service {
     pub(in crate::core) recent: std::collections::VecDeque<RecentFailure>,
     pub(in crate::core) refusal: Option<Refusal>,
     /// Refusals already told since the first bad sign: each is told once, however the evidence swings.
-    pub(in crate::core) told: std::collections::BTreeSet<&'static str>,
+    #[serde(with = "crate::core::static_word::set")]
+    pub(in crate::core) told: std::collections::BTreeSet<Word>,
     pub(in crate::core) awaiting: Option<(FailureClass, Mono)>,
     pub(in crate::core) confirmed_by_operator: bool,
     pub(in crate::core) plan: Option<Plan>,
