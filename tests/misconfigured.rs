@@ -133,6 +133,36 @@ fn a_wrong_data_directory_leaves_no_fence_and_so_no_failover() {
 }
 
 #[test]
+fn a_host_that_shows_another_server_is_never_fenced() {
+    let _alone = alone();
+    let (pair, engine) = misconfigured(|pair| {
+        // Each server is looked for on the other's host: the forced command there pins the other's data directory.
+        let (one, two) = (format!("port = {} }}", pair.ssh1.port()), format!("port = {} }}", pair.ssh2.port()));
+        vec![(one.clone(), "port = 0 }".to_owned()), (two.clone(), one), ("port = 0 }".to_owned(), two)]
+    });
+    let service = status(&engine, "the fence is unavailable", |service| {
+        refuses_with(service, "fence_unavailable") && service["readiness"].to_string().matches("host_other_server").count() == 2
+    });
+    let found = service["readiness"].as_array().unwrap().iter().find(|found| found["code"] == "host_other_server").unwrap();
+    assert!(found["blocking"] == true && found["message"].as_str().unwrap().contains("the port is"), "{found}");
+    // A hang is where it would hurt most: what the host shows as dead or alive is somebody else.
+    let frozen = pair.db1.freeze().unwrap();
+    event(&engine, "manual_intervention", |event| event.kind == "manual_intervention");
+    let forced = std::process::Command::new(env!("CARGO_BIN_EXE_failover"))
+        .args(["force", "orders", "--to", "db2", "--socket"])
+        .arg(&pair.control)
+        .output()
+        .unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&forced.stdout), String::from_utf8_lossy(&forced.stderr));
+    event(&engine, "manual_intervention", |event| event.kind == "manual_intervention");
+    pair.db1.thaw(&frozen);
+    assert!(pair.db1.is_primary().unwrap(), "db1 was touched; {said}");
+    assert!(!pair.db2.is_primary().unwrap(), "db2 was promoted; {said}");
+    assert!(engine.events().iter().all(|event| event.kind != "point_of_no_return"), "{said}");
+    assert!(engine.stop(), "a clean stop: {}", engine.log_tail());
+}
+
+#[test]
 fn a_standby_of_another_cluster_is_alarmed_and_never_promoted() {
     let _alone = alone();
     let mut stranger = None;

@@ -551,7 +551,7 @@ fn the_survey_names_what_would_hurt() {
     db2.query("SELECT pg_wal_replay_pause()").unwrap();
 
     let codes = |cluster: &Cluster, server: ServerId| -> Vec<String> {
-        let findings = cluster.survey(server, Some(DB1), 1, ample(), &cancel()).unwrap();
+        let findings = cluster.survey(server, Some(DB1), 1, ample(), &cancel()).unwrap().findings;
         for finding in &findings {
             println!("{} {} | {} | {}", if finding.blocking { "!" } else { "-" }, finding.code, finding.message, finding.remedy);
         }
@@ -582,7 +582,7 @@ fn the_survey_names_what_would_hurt() {
     );
     // The right to call pg_promote is needed by one method of promotion, not by the others.
     for (cluster, needed) in [(cluster_of_weak(), true), (cluster_of_weak().promoted_otherwise(), false)] {
-        let findings = cluster.survey(DB2, Some(DB1), 1, ample(), &cancel()).unwrap();
+        let findings = cluster.survey(DB2, Some(DB1), 1, ample(), &cancel()).unwrap().findings;
         let finding = findings.iter().find(|finding| finding.code == "promote_right_missing").unwrap();
         assert_eq!(finding.blocking, needed, "{finding:?}");
     }

@@ -805,8 +805,11 @@ fn the_host_tells_running_stopped_and_dead_apart() {
 
     let behind = HostParams { sudo: vec!["env".to_owned(), "-i".to_owned(), "A=it's".to_owned()], ..server.params() };
     let behind = HostControl::new(sshd.host(), behind, Clock::start());
-    let (word, findings) = behind.readiness(far(), &never()).unwrap();
-    assert_eq!(word.postmaster, ProcessState::Running);
+    let said = behind.readiness(far(), &never()).unwrap();
+    assert_eq!(said.word.postmaster, ProcessState::Running);
+    let shown = said.shown.unwrap();
+    assert!(shown.system_id.is_some() && shown.port.is_some() && shown.checkpointer.is_some(), "{shown:?}");
+    let findings = said.findings;
     assert!(!findings.iter().any(|finding| finding.blocking), "{findings:?}");
 
     server.stop_all();

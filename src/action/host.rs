@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::action::postgres::ServerIdentity;
 use crate::core::output::{Failure, FailureKind};
 use crate::core::sample::{FenceLevel, FenceReport, HostWord, LocalAnswer, ProcessState, ReadinessFinding, Rung};
 use crate::core::time::Span;
@@ -45,6 +46,17 @@ impl HostParams {
     fn named_data_dir(&self) -> &str {
         if self.wrapper || self.data_dir.is_empty() { "the data directory" } else { &self.data_dir }
     }
+}
+
+/// What a host had to say in quiet times.
+#[derive(Clone, Debug)]
+pub struct HostReadiness {
+    /// What the processes of the data directory are doing.
+    pub word: HostWord,
+    /// Which server that is; `None` where none runs there.
+    pub shown: Option<ServerIdentity>,
+    /// Each thing that would hurt at failover time.
+    pub findings: Vec<ReadinessFinding>,
 }
 
 /// Acts on one host.
@@ -162,10 +174,12 @@ impl HostControl {
     ///
     /// # Errors
     /// When the host could not be asked, answered nonsense, or cannot see the server's processes. Never has an effect.
-    pub fn readiness(&self, deadline: Deadline, cancel: &Cancel) -> Result<(HostWord, Vec<ReadinessFinding>), Failure> {
+    pub fn readiness(&self, deadline: Deadline, cancel: &Cancel) -> Result<HostReadiness, Failure> {
         let asked = self.clock.now();
         let answer = self.ask("ready", &[], deadline, cancel)?;
-        Ok((answer.word(asked)?, answer.findings(self.params.named_data_dir())))
+        let word = answer.word(asked)?;
+        let shown = answer.identity(word.postmaster != ProcessState::Gone);
+        Ok(HostReadiness { word, shown, findings: answer.findings(self.params.named_data_dir()) })
     }
 
     fn ask(&self, verb: &str, options: &[&str], deadline: Deadline, cancel: &Cancel) -> Result<Answer, Failure> {
@@ -441,6 +455,16 @@ impl Answer {
         Ok(HostWord { asked, postmaster, others, stopped, shm_attached, local_answer, message })
     }
 
+    fn identity(&self, runs: bool) -> Option<ServerIdentity> {
+        // In a container of its own a process has another number than the server knows.
+        let checkpointer = if self.value("contained").is_empty() { self.value("checkpointer").parse().ok() } else { None };
+        runs.then(|| ServerIdentity {
+            system_id: self.value("system_id").parse().ok(),
+            port: self.value("port").parse().ok(),
+            checkpointer,
+        })
+    }
+
     fn fence(mut self, view_confirmed: bool) -> Result<FenceReport, Failure> {
         let clear = match self.value("proof") {
             "ok" => true,
@@ -499,14 +523,6 @@ impl Answer {
                 "the server's System V segment does not show here (another IPC namespace?): its end could not be proven"
                     .to_owned(),
                 "log in on the host or container in which the server runs",
-            );
-        }
-        if !postmaster_seen {
-            find(
-                "host_sees_no_postmaster",
-                false,
-                format!("no postmaster is seen in {data_dir}: if the server runs, its end could not be proven from here"),
-                "check data_dir (SHOW data_directory; with the wrapper the one in authorized_keys), and that this is the host or container in which the server runs",
             );
         }
         if self.value("writable") != "1" {
@@ -641,7 +657,6 @@ mod tests {
         for (from, to, code, blocking) in [
             ("signal=1", "signal=0", "host_cannot_signal", true),
             ("shm=6", "shm=gone", "host_segment_hidden", true),
-            ("postmaster=running", "postmaster=gone", "host_sees_no_postmaster", false),
             ("writable=1", "writable=0", "host_data_dir_not_writable", false),
             ("pg_ctl=/b/pg_ctl", "pg_ctl=", "host_pg_ctl_missing", false),
             ("pg_isready=/b/pg_isready", "", "host_pg_isready_missing", false),

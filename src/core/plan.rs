@@ -179,6 +179,8 @@ pub struct Begun {
     pub route_touched: bool,
     /// The fence was begun.
     pub fence_tried: bool,
+    /// What the old primary's host shows was matched with the server while it lived.
+    pub view_confirmed: bool,
     /// The standby whose promotion was begun: from there on nothing is undone.
     pub chosen: Option<Candidate>,
 }

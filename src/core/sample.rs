@@ -239,6 +239,13 @@ pub struct Readiness {
 }
 
 impl Readiness {
+    /// The host was seen to have another server in the data directory: nothing it says is about this one, and it must not be
+    /// fenced there.
+    #[must_use]
+    pub fn is_of_another_server(&self) -> bool {
+        self.findings.iter().any(|finding| finding.code == HOST_OTHER_SERVER)
+    }
+
     /// All findings, whenever they were made.
     #[must_use]
     pub fn all(&self) -> Vec<ReadinessFinding> {
@@ -249,6 +256,9 @@ impl Readiness {
         all
     }
 }
+
+/// The code of the finding that a host shows another server than the one that answers over SQL.
+pub const HOST_OTHER_SERVER: &str = "host_other_server";
 
 /// One thing that would hurt at failover time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

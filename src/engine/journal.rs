@@ -115,6 +115,8 @@ struct KnownBegun {
     streaming: Vec<String>,
     route_touched: bool,
     fence_tried: bool,
+    #[serde(default)]
+    view_confirmed: bool,
     chosen: Option<KnownCandidate>,
 }
 
@@ -537,6 +539,7 @@ impl KnownBegun {
             streaming: begun.streaming.iter().filter_map(|server| name(*server)).collect(),
             route_touched: begun.route_touched,
             fence_tried: begun.fence_tried,
+            view_confirmed: begun.view_confirmed,
             chosen: begun.chosen.as_ref().map(|chosen| KnownCandidate::of(chosen, name)),
         }
     }
@@ -555,6 +558,7 @@ impl KnownBegun {
             streaming: self.streaming.iter().filter_map(id).collect(),
             route_touched: self.route_touched,
             fence_tried: self.fence_tried,
+            view_confirmed: self.view_confirmed,
             chosen: match &self.chosen {
                 Some(chosen) => Some(chosen.read(id)?),
                 None => None,
@@ -761,6 +765,7 @@ mod tests {
             streaming: vec![ServerId(1)],
             route_touched: false,
             fence_tried: false,
+            view_confirmed: true,
             chosen: None,
         };
         let evidence = vec!["refused".into()];

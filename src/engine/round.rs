@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::unbounded;
 use parking_lot::Mutex;
 
+use crate::action::postgres::Surveyed;
 use crate::check::Context;
 use crate::core::Core;
 use crate::core::id::{RunId, ServerId, ServiceId};
@@ -106,17 +107,22 @@ fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Op
         for server in 0..part.servers.len() {
             let Ok(number) = u16::try_from(server) else { break };
             let mut found = Vec::new();
-            let mut ssh = None;
+            let (mut ssh, mut shown, mut identity) = (None, None, None);
             for answer in asked.iter_mut().filter(|answer| answer.0 == place) {
                 match &mut answer.1 {
-                    Answer::Host(about, word, told) if *about == server => {
+                    Answer::Host(about, word, seen, told) if *about == server => {
                         found.append(told);
-                        ssh = word.take();
+                        (ssh, shown) = (word.take(), seen.take());
                     }
-                    Answer::Sql(about, told) if *about == server => found.append(told),
+                    Answer::Sql(about, Some(told)) if *about == server => {
+                        found.append(&mut told.findings);
+                        identity = Some(told.identity.clone());
+                    }
                     _ => {}
                 }
             }
+            let differs = identity.and_then(|sql| survey::differs(&sql, ssh.as_ref(), shown.as_ref()));
+            found.extend(differs.map(|why| survey::other_server(&why)));
             found.sort();
             found.dedup();
             let readiness = Readiness { asked: now, ssh, findings: found, earlier: Vec::new() };
@@ -175,8 +181,8 @@ enum Question {
 
 /// Its answer.
 enum Answer {
-    Host(usize, Option<Result<HostWord, String>>, Vec<ReadinessFinding>),
-    Sql(usize, Vec<ReadinessFinding>),
+    Host(usize, Option<Result<HostWord, String>>, survey::Shown, Vec<ReadinessFinding>),
+    Sql(usize, Option<Surveyed>),
     Route(RouteSurvey),
     Through(Vec<ReadinessFinding>),
 }
@@ -230,14 +236,14 @@ fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &C
     match question {
         Question::Host(server) => {
             let mut found = Vec::new();
-            let word = survey::ask_host(&part.servers[*server], &mut found, cancel);
-            Answer::Host(*server, word, found)
+            let (word, shown) = survey::ask_host(&part.servers[*server], &mut found, cancel);
+            Answer::Host(*server, word, shown, found)
         }
         Question::Sql(server, primary) => {
             let standbys = parts.model.services[place].servers.iter().filter(|server| server.candidate).count().saturating_sub(1);
             let id = ServerId(u16::try_from(*server).unwrap_or(u16::MAX));
             // A server that cannot be asked is the checks' business.
-            let found = performer.cluster.survey(id, *primary, standbys, Deadline::after(QUESTION), cancel).unwrap_or_default();
+            let found = performer.cluster.survey(id, *primary, standbys, Deadline::after(QUESTION), cancel).ok();
             Answer::Sql(*server, found)
         }
         Question::Route => {

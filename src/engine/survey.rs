@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::action::postgres::ServerIdentity;
 use crate::core::id::{ServerId, ServiceId};
 use crate::core::input::Input;
 use crate::core::route::RouteSurvey;
-use crate::core::sample::{HostWord, Readiness, ReadinessFinding};
+use crate::core::sample::{HOST_OTHER_SERVER, HostWord, Readiness, ReadinessFinding};
 use crate::core::time::Mono;
 use crate::wire::deadline::{Cancel, Deadline};
 
@@ -89,12 +90,18 @@ fn survey_service(
         }
         let asked = shell.clock.now();
         let mut findings = Vec::new();
-        let ssh = ask_host(server, &mut findings, cancel);
+        let (mut ssh, mut shown) = ask_host(server, &mut findings, cancel);
         // A server that cannot be asked is the checks' business: what was known of it stays until it can be asked again.
         let mut earlier = Vec::new();
         if let Ok(sql) = service.performer.cluster.survey(server_id, primary, candidates, Deadline::after(QUESTION), cancel) {
-            findings.extend(sql.iter().cloned());
-            last_sql.insert((id, server_id), (asked, sql));
+            if differs(&sql.identity, ssh.as_ref(), shown.as_ref()).is_some() {
+                // It may have been restarted between the two questions.
+                findings.clear();
+                (ssh, shown) = ask_host(server, &mut findings, cancel);
+            }
+            findings.extend(differs(&sql.identity, ssh.as_ref(), shown.as_ref()).map(|why| other_server(&why)));
+            findings.extend(sql.findings.iter().cloned());
+            last_sql.insert((id, server_id), (asked, sql.findings));
         } else if let Some((asked, sql)) = last_sql.get(&(id, server_id)) {
             earlier = sql.iter().map(|finding| (*asked, finding.clone())).collect();
         }
@@ -114,21 +121,51 @@ fn survey_service(
     }
 }
 
+/// Which server a host shows in the data directory.
+pub(super) type Shown = Option<ServerIdentity>;
+type Word = Option<Result<HostWord, String>>;
+
+/// Why what the host shows is not the server that answered over SQL.
+pub(super) fn differs(
+    sql: &ServerIdentity,
+    word: Option<&Result<HostWord, String>>,
+    shown: Option<&ServerIdentity>,
+) -> Option<String> {
+    let Some(Ok(_)) = word else { return None };
+    match shown {
+        Some(shown) => sql.differs(shown),
+        None => Some("no server runs there, while this one answers".to_owned()),
+    }
+}
+
+/// The finding about it.
+pub(super) fn other_server(why: &str) -> ReadinessFinding {
+    ReadinessFinding {
+        code: HOST_OTHER_SERVER.to_owned(),
+        blocking: true,
+        message: format!(
+            "the data directory on its host is not this server's: {why}. A fence there would stop somebody else and prove nothing"
+        ),
+        remedy: "set host, data_dir and key of this server right: SHOW data_directory on it; with the wrapper --data-dir in authorized_keys"
+            .to_owned(),
+    }
+}
+
 #[cfg(feature = "ssh")]
 pub(super) fn ask_host(
     server: &super::builder::ServerPart,
     findings: &mut Vec<ReadinessFinding>,
     cancel: &Cancel,
-) -> Option<Result<HostWord, String>> {
-    let control = server.survey.as_ref()?;
+) -> (Word, Shown) {
+    let Some(control) = server.survey.as_ref() else { return (None, None) };
     if let Some(ssh) = &server.action_ssh {
         // The session a failover will use: opened long before, and proven alive. What is wrong with it shows below as well.
         let _ = ssh.keep_alive(Deadline::after(QUESTION), cancel);
     }
-    Some(match control.readiness(Deadline::after(QUESTION), cancel) {
-        Ok((word, mut found)) => {
-            findings.append(&mut found);
-            Ok(word)
+    match control.readiness(Deadline::after(QUESTION), cancel) {
+        Ok(mut said) => {
+            findings.append(&mut said.findings);
+            (Some(Ok(said.word)), said.shown)
         }
         Err(failure) => {
             findings.push(ReadinessFinding {
@@ -137,16 +174,12 @@ pub(super) fn ask_host(
                 message: format!("its host cannot be asked over SSH, so it could not be fenced: {}", failure.message),
                 remedy: failure.remedy,
             });
-            Err(failure.message)
+            (Some(Err(failure.message)), None)
         }
-    })
+    }
 }
 
 #[cfg(not(feature = "ssh"))]
-pub(super) fn ask_host(
-    _: &super::builder::ServerPart,
-    _: &mut Vec<ReadinessFinding>,
-    _: &Cancel,
-) -> Option<Result<HostWord, String>> {
-    None
+pub(super) fn ask_host(_: &super::builder::ServerPart, _: &mut Vec<ReadinessFinding>, _: &Cancel) -> (Word, Shown) {
+    (None, None)
 }

@@ -28,6 +28,7 @@ use crate::wire::resolve::Addresses;
 
 use failure::{denied, failure, interrupted, quoted, sqlstate, untouched};
 use identity::Identity;
+pub use survey::{ServerIdentity, Surveyed};
 
 pub use promote::Promotion;
 

@@ -17,6 +17,9 @@ const NOT_LOWER: [&str; 5] =
 
 const SURVEY_SQL: &str = "\
 SELECT current_user AS role,
+       (SELECT system_identifier FROM pg_control_system()) AS system_id,
+       current_setting('port') AS port,
+       (SELECT min(pid) FROM pg_stat_activity WHERE backend_type = 'checkpointer') AS checkpointer,
        current_setting('server_version_num') AS version,
        current_setting('is_superuser') AS superuser,
        pg_is_in_recovery() AS in_recovery,
@@ -43,6 +46,41 @@ SELECT current_user AS role,
        (SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_replication_slots WHERE slot_type = 'logical') AS logical_slots";
 
 const GATE_RIGHT_SQL: &str = "SELECT has_parameter_privilege('synchronous_standby_names', 'ALTER SYSTEM') AS allowed";
+
+/// What tells one running server from every other. Each part is `None` where it could not be seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerIdentity {
+    /// Of the cluster: the same on a primary and its standbys.
+    pub system_id: Option<u64>,
+    /// Two servers of one host differ in it.
+    pub port: Option<u16>,
+    /// The number of its checkpointer's process.
+    pub checkpointer: Option<u32>,
+}
+
+impl ServerIdentity {
+    /// Why what a host shows is not the server that says this about itself over SQL. Nothing is concluded from what one side does
+    /// not know.
+    #[must_use]
+    pub fn differs(&self, host: &ServerIdentity) -> Option<String> {
+        fn unequal<T: PartialEq + std::fmt::Display>(what: &str, sql: Option<T>, host: Option<T>) -> Option<String> {
+            let (sql, host) = (sql?, host?);
+            (sql != host).then(|| format!("{what} is {host} there, and {sql} by what the server itself says"))
+        }
+        unequal("the system identifier", self.system_id, host.system_id)
+            .or_else(|| unequal("the port", self.port, host.port))
+            .or_else(|| unequal("the checkpointer's process", self.checkpointer, host.checkpointer))
+    }
+}
+
+/// What a server had to say in quiet times.
+#[derive(Clone, Debug, Default)]
+pub struct Surveyed {
+    /// Each thing that would hurt at failover time.
+    pub findings: Vec<ReadinessFinding>,
+    /// Which server it is.
+    pub identity: ServerIdentity,
+}
 
 /// What one server said.
 struct Answer {
@@ -77,7 +115,7 @@ impl Cluster {
         candidates: usize,
         deadline: Deadline,
         cancel: &Cancel,
-    ) -> Result<Vec<ReadinessFinding>, Failure> {
+    ) -> Result<Surveyed, Failure> {
         let place = self.server(server)?;
         let answer = self.ask_survey(place, deadline, cancel).map_err(|error| super::untouched(&place.name, &error))?;
         let primary = match primary.filter(|primary| *primary != server) {
@@ -88,7 +126,12 @@ impl Cluster {
             None => None,
         };
         let primary = primary.as_ref().map(|(name, answer)| (*name, answer));
-        Ok(findings(&place.name, &answer, primary, candidates, self.promotes_by_sql))
+        let identity = ServerIdentity {
+            system_id: answer.number("system_id"),
+            port: answer.number("port").and_then(|port| u16::try_from(port).ok()),
+            checkpointer: answer.number("checkpointer").and_then(|pid| u32::try_from(pid).ok()),
+        };
+        Ok(Surveyed { findings: findings(&place.name, &answer, primary, candidates, self.promotes_by_sql), identity })
     }
 
     /// On a session of its own: a survey may run beside a failover and must not take its kept sessions away.

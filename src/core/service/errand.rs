@@ -14,6 +14,7 @@ impl Service {
         let Some(subject) = self.subject() else { return };
         let Some(suspicion) = &self.suspicion else { return };
         if !self.server_model(subject).is_some_and(|model| model.ssh)
+            || self.servers[usize::from(subject.0)].foreign_host
             || self.state == State::ManualIntervention
             || suspicion.impaired.is_some()
             || self.errands.iter().any(|(_, errand, _)| *errand == Errand::AskHost(subject))

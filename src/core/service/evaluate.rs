@@ -8,7 +8,7 @@ use crate::core::evidence::{FailureClass, Limits, Suspicion, classify, impaired_
 use crate::core::id::ServerId;
 use crate::core::model::{CheckKind, Policy};
 use crate::core::refusal::Refusal;
-use crate::core::sample::FenceLevel;
+use crate::core::sample::{FenceLevel, ProcessState};
 use crate::core::time::Mono;
 use crate::core::trigger::State;
 
@@ -186,7 +186,8 @@ impl Service {
             last_answer: self.last_answer_of_subject(),
             outstanding_since: outstanding,
             kept_open: state.is_some_and(|state| state.session_open),
-            ssh: subject.and_then(|server| self.server_model(server)).is_some_and(|model| model.ssh),
+            ssh: subject.and_then(|server| self.server_model(server)).is_some_and(|model| model.ssh)
+                && state.is_some_and(|state| !state.foreign_host),
             hang_after: trigger.hang_after,
             restart_grace: trigger.restart_grace,
             on_impaired: trigger.on_impaired,
@@ -241,7 +242,13 @@ impl Service {
                 .subject()
                 .and_then(|server| self.servers[usize::from(server.0)].readiness.as_ref())
                 .is_some_and(|readiness| matches!(readiness.ssh, Some(Err(_))));
+        let foreign = self.subject().is_some_and(|server| self.servers[usize::from(server.0)].foreign_host);
+        // Processes that were never matched with the server that answered over SQL may be somebody else's.
+        let unmatched = self.subject().is_some_and(|server| !self.servers[usize::from(server.0)].view_confirmed)
+            && self.suspicion.as_ref().and_then(Suspicion::word).is_some_and(|word| word.postmaster != ProcessState::Gone);
         let host_silent = class == FailureClass::Unreachable
+            || foreign
+            || unmatched
             || !model.ssh
             || surveyed_silent
             || self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
@@ -257,7 +264,11 @@ impl Service {
         if policy.route_exclusive && self.model.route.instances > 0 {
             return Ok((FenceLevel::TrafficRemoved, true));
         }
-        let why = if model.ssh {
+        let why = if foreign {
+            "the data directory on its host is another server's; there is no fence.command, and route.exclusive is not declared"
+        } else if unmatched {
+            "the processes on its host were never matched with this server while it answered; there is no fence.command, and route.exclusive is not declared"
+        } else if model.ssh {
             "its host does not answer over SSH; there is no fence.command, and route.exclusive is not declared"
         } else {
             "no SSH to its host is configured; there is no fence.command, and route.exclusive is not declared"

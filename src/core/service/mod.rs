@@ -71,6 +71,8 @@ pub struct ServerState {
     pub readiness: Option<Readiness>,
     /// The host's view of its processes was confirmed while it lived.
     pub view_confirmed: bool,
+    /// What its host shows was seen to be another server: not to be believed, and not to be fenced there.
+    pub foreign_host: bool,
     /// When it was last seen receiving from the primary.
     pub streamed_at: Option<Mono>,
     /// It was among those that acknowledge synchronous commits when the primary was last asked.
@@ -101,11 +103,12 @@ pub(in crate::core) struct LogTrack {
 }
 
 impl LogTrack {
-    /// Bytes per second: the median of the last second's rates, so that a jump to the next segment is not taken for data.
+    /// Bytes per second: the highest of the last second's rates but one, so that bursts count and a single jump to the next segment
+    /// is not taken for data.
     pub(in crate::core) fn growth(&self) -> u64 {
         let mut rates = self.rates;
         rates.sort_unstable();
-        rates[2]
+        rates[3]
     }
 }
 
@@ -208,6 +211,7 @@ impl Service {
                 sample: None,
                 readiness: None,
                 view_confirmed: false,
+                foreign_host: false,
                 streamed_at: None,
                 synchronous: false,
                 wrong_cluster: false,

@@ -330,11 +330,16 @@ impl Service {
 
     pub(in crate::core) fn surveyed(&mut self, server: ServerId, readiness: Readiness, fx: &mut Effects) {
         let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
-        if let Some(Ok(word)) = &readiness.ssh
+        let foreign = readiness.is_of_another_server();
+        if foreign {
+            state.view_confirmed = false;
+            state.foreign_host = true;
+        } else if let Some(Ok(word)) = &readiness.ssh
             && word.postmaster != ProcessState::Gone
             && word.shm_attached.is_some_and(|attached| attached > 0)
         {
             state.view_confirmed = true;
+            state.foreign_host = false;
         }
         let before = state.readiness.replace(readiness).map(|readiness| readiness.all()).unwrap_or_default();
         let after = state.readiness.as_ref().map(Readiness::all).unwrap_or_default();

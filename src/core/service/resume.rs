@@ -30,6 +30,7 @@ impl Service {
             streaming: self.server_ids().filter(|server| *server != plan.old && self.was_streaming(*server, until)).collect(),
             route_touched: plan.route_touched,
             fence_tried: plan.fence_tried,
+            view_confirmed: self.servers[usize::from(plan.old.0)].view_confirmed,
             chosen: None,
         }
     }
@@ -54,6 +55,9 @@ impl Service {
             if let Some(state) = self.servers.get_mut(usize::from(server.0)) {
                 state.streamed_at = Some(fx.now);
             }
+        }
+        if let Some(state) = self.servers.get_mut(usize::from(begun.old.0)) {
+            state.view_confirmed = begun.view_confirmed;
         }
         self.bad_since = Some(fx.now);
         if begun.chosen.is_some() {

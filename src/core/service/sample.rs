@@ -110,10 +110,8 @@ impl Service {
     }
 
     pub(super) fn two_primaries(&mut self, one: ServerId, other: ServerId, fx: &mut Effects) {
-        if !self.two_primaries {
-            self.two_primaries = true;
-            let message =
-                format!("{} and {} both take writes; nothing is touched", self.server_name(one), self.server_name(other));
+        let message = format!("{} and {} both take writes; nothing is touched", self.server_name(one), self.server_name(other));
+        if !std::mem::replace(&mut self.two_primaries, true) {
             fx.emit(
                 EventKind::TwoPrimaries,
                 Severity::Alarm,
@@ -121,8 +119,9 @@ impl Service {
                 message.clone(),
                 vec![("servers", texts([self.server_name(one), self.server_name(other)]))],
             );
-            self.call_a_person(message, Vec::new(), fx);
         }
+        // Also after a reset, as long as it holds.
+        self.call_a_person(message, Vec::new(), fx);
     }
 
     /// Journal and timeline prove which one is the old generation: that one is taken out and fenced again.
@@ -131,7 +130,19 @@ impl Service {
         if state.returned_at.is_some_and(|at| fx.now.since(at) < Span::from_millis(5_000)) {
             return;
         }
-        state.returned_at = Some(fx.now);
+        // A fence takes seconds; who starts it by hand again comes later than this.
+        let again = state.returned_at.replace(fx.now).is_some_and(|at| fx.now.since(at) < Span::from_millis(30_000));
+        let foreign = state.foreign_host;
+        if again || foreign {
+            // It was fenced again, and takes writes all the same; or what its host shows is not this server.
+            if self.model.route.instances > 0 {
+                self.run_errand(Errand::TakeOut(server), Action::RouteOut { server }, Span::from_millis(3_000), fx);
+            }
+            if let Some(primary) = self.primary {
+                self.two_primaries(primary, server, fx);
+            }
+            return;
+        }
         fx.emit(
             EventKind::OldPrimaryReturned,
             Severity::Alarm,
