@@ -1,4 +1,4 @@
-//! The four faults on real servers, through the command line, judged as the demo judges them.
+//! Every fault of the demo on real servers, through the command line, judged as the demo judges them.
 
 mod support;
 
@@ -58,4 +58,39 @@ fn a_short_freeze_changes_nothing() {
 #[test]
 fn a_clean_restart_changes_nothing() {
     suffer(Fault::Restart, false);
+}
+
+#[test]
+fn a_primary_that_is_stopped_and_stays_so_is_replaced_after_the_grace() {
+    suffer(Fault::Stop, false);
+}
+
+#[test]
+fn sessions_ended_by_an_administrator_change_nothing() {
+    suffer(Fault::Terminate, false);
+}
+
+#[test]
+fn crash_recovery_changes_nothing() {
+    suffer(Fault::Crash, false);
+}
+
+#[test]
+fn exhausted_slots_change_nothing() {
+    suffer(Fault::Saturate, false);
+}
+
+#[test]
+fn a_pause_of_the_engine_changes_nothing() {
+    suffer(Fault::Clock, false);
+}
+
+#[test]
+fn without_a_standby_a_person_is_called() {
+    suffer(Fault::Standby, false);
+}
+
+#[test]
+fn a_successor_that_dies_in_the_cooldown_is_not_replaced() {
+    suffer(Fault::Flap, false);
 }

@@ -1,7 +1,7 @@
 //! `make demo`: a PostgreSQL pair behind HAProxy with a program writing through it; the primary suffers a fault, the engine does
 //! its work, and everything that happened is shown.
 //!
-//! `FAULT=kill|hang|freeze|restart`, `SYNC=1`, `OUT=folder`. With a recording of an earlier run as its argument it only draws the
+//! `FAULT=` one of the README's table, `SYNC=1`, `OUT=folder`. With a recording of an earlier run as its argument it only draws the
 //! report again.
 
 mod chart;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::chart;
+use super::support::fault::Fault;
 use super::support::recording::{Event, Gap, Outcome, Recording, plain};
 use super::text::{ago, escape, span};
 
@@ -86,13 +87,7 @@ impl Windows {
 }
 
 fn headline(run: &Recording) -> String {
-    let what = match run.fault.as_str() {
-        "kill" => "The primary was killed",
-        "hang" => "The primary hung",
-        "freeze" => "The primary froze for a moment",
-        "restart" => "The primary was restarted",
-        other => other,
-    };
+    let what = Fault::named(&run.fault).map_or(run.fault.as_str(), |fault| fault.past());
     let old = run.servers.first().map_or("the primary", |member| &member.name);
     match run.first_after_fault("failover_completed") {
         Some(event) => format!("{what}, and {} took over", event.server.as_deref().unwrap_or("a standby")),

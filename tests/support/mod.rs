@@ -5,7 +5,10 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod engine;
+pub mod fault;
 pub mod haproxy;
+pub mod inject;
+pub mod judge;
 pub mod lab;
 pub mod pair;
 pub mod postgres;
@@ -17,13 +20,14 @@ pub mod sshd;
 pub mod writer;
 
 pub use engine::Engine;
+pub use fault::Fault;
 pub use haproxy::{Haproxy, HaproxyOptions};
 pub use lab::{Lab, interrupt, interrupted};
 pub use pair::{Pair, PairOptions};
 pub use postgres::{PgOptions, PgServer, StopMode};
 pub use process::Process;
 pub use recording::Recording;
-pub use scenario::{Fault, News, Scenario};
+pub use scenario::{News, Scenario};
 pub use session::{Session, SqlError};
 pub use sshd::{Sshd, SshdOptions};
 pub use writer::{Writer, WriterOptions};

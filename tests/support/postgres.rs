@@ -158,21 +158,37 @@ impl PgServer {
     pub fn standby_prepared(primary: &PgServer, options: &PgOptions) -> io::Result<PgServer> {
         let lab = &primary.lab;
         let server = PgServer::prepare(lab, &options.name, primary.secrets.clone())?;
+        server.copy_from(primary)?;
+        server.configure(options)?;
+        Ok(server)
+    }
+
+    /// Throws a server's data away and makes it a running standby of `primary`, with the place and the port that it has.
+    pub fn rebuild_from(&self, primary: &PgServer) -> io::Result<()> {
+        self.kill_all();
+        let conf = fs::read_to_string(self.data.join("postgresql.conf"))?;
+        fs::remove_dir_all(&self.data)?;
+        self.copy_from(primary)?;
+        self.lab.write(self.data.join("postgresql.conf"), conf, 0o600)?;
+        self.start()?;
+        primary.wait_streaming(&self.name)
+    }
+
+    fn copy_from(&self, primary: &PgServer) -> io::Result<()> {
         // In a file, so that the password is neither in an argument list nor in postgresql.auto.conf.
-        let passwords = format!("*:*:*:{REPLICATION_ROLE}:{}\n", primary.secrets.replication);
-        let passfile = lab.write(format!("{}.pgpass", options.name), passwords, 0o600)?;
+        let passwords = format!("*:*:*:{REPLICATION_ROLE}:{}\n", self.secrets.replication);
+        let passfile = self.lab.write(format!("{}.pgpass", self.name), passwords, 0o600)?;
         let source = format!(
             "host=127.0.0.1 port={} user={REPLICATION_ROLE} passfile={} application_name={}",
             primary.port,
             passfile.display(),
-            options.name
+            self.name
         );
-        let mut command = lab.command(bin_dir()?.join("pg_basebackup"));
-        command.arg("-d").arg(source).arg("-D").arg(&server.data);
+        let mut command = self.lab.command(bin_dir()?.join("pg_basebackup"));
+        command.arg("-d").arg(source).arg("-D").arg(&self.data);
         command.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync", "--no-password"]);
-        lab.run("pg_basebackup", command, LONG)?;
-        server.configure(options)?;
-        Ok(server)
+        self.lab.run("pg_basebackup", command, LONG)?;
+        Ok(())
     }
 
     fn prepare(lab: &Lab, name: &str, secrets: Secrets) -> io::Result<PgServer> {

@@ -1,0 +1,130 @@
+//! What can happen to a service, and what is right then.
+
+/// What happens, to the primary unless it says something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// SIGKILL of the postmaster.
+    Kill,
+    /// SIGSTOP of all its processes, for good.
+    Hang,
+    /// SIGSTOP of all its processes, for three seconds.
+    Freeze,
+    /// `pg_ctl restart -m fast`.
+    Restart,
+    /// `pg_ctl stop -m fast`, and nobody starts it again.
+    Stop,
+    /// All sessions of clients ended by an administrator, several times.
+    Terminate,
+    /// SIGKILL of one backend: the server restarts itself.
+    Crash,
+    /// Every slot for sessions taken.
+    Saturate,
+    /// SIGSTOP of the engine for ten seconds.
+    Clock,
+    /// The standby dies, then the primary.
+    Standby,
+    /// The primary dies, and its successor right after the failover.
+    Flap,
+}
+
+/// What is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// One failover, with at least this level of the fence.
+    Failover(u64),
+    /// Nothing: the primary stays.
+    Nothing,
+    /// No standby is promoted, and a person is called or the refusal has its name.
+    Person,
+    /// One failover, and none for what happens after it.
+    FailoverOnce,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 11] = [
+        Fault::Kill,
+        Fault::Hang,
+        Fault::Freeze,
+        Fault::Restart,
+        Fault::Stop,
+        Fault::Terminate,
+        Fault::Crash,
+        Fault::Saturate,
+        Fault::Clock,
+        Fault::Standby,
+        Fault::Flap,
+    ];
+
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Fault::Kill => "kill",
+            Fault::Hang => "hang",
+            Fault::Freeze => "freeze",
+            Fault::Restart => "restart",
+            Fault::Stop => "stop",
+            Fault::Terminate => "terminate",
+            Fault::Crash => "crash",
+            Fault::Saturate => "saturate",
+            Fault::Clock => "clock",
+            Fault::Standby => "standby",
+            Fault::Flap => "flap",
+        }
+    }
+
+    /// The fault of that name.
+    pub fn named(word: &str) -> Option<Fault> {
+        Fault::ALL.into_iter().find(|fault| fault.word() == word)
+    }
+
+    /// What is done, for people.
+    pub fn deed(self) -> &'static str {
+        match self {
+            Fault::Kill => "SIGKILL of db1's postmaster",
+            Fault::Hang => "SIGSTOP of all processes of db1",
+            Fault::Freeze => "SIGSTOP of all processes of db1, for 3 s",
+            Fault::Restart => "pg_ctl restart -m fast of db1",
+            Fault::Stop => "pg_ctl stop -m fast of db1",
+            Fault::Terminate => "pg_terminate_backend for every client session of db1, five times",
+            Fault::Crash => "SIGKILL of the writer's backend on db1",
+            Fault::Saturate => "every slot of db1 taken, the engine's own included, for 8 s",
+            Fault::Clock => "SIGSTOP of the engine, for 10 s",
+            Fault::Standby => "SIGKILL of db2's postmaster, then of db1's",
+            Fault::Flap => "SIGKILL of db1's postmaster; db2's after the failover",
+        }
+    }
+
+    /// What happened, as the headline of a report.
+    pub fn past(self) -> &'static str {
+        match self {
+            Fault::Kill => "The primary was killed",
+            Fault::Hang => "The primary hung",
+            Fault::Freeze => "The primary froze for a moment",
+            Fault::Restart => "The primary was restarted",
+            Fault::Stop => "The primary was stopped",
+            Fault::Terminate => "All sessions of the primary were ended",
+            Fault::Crash => "The primary crashed and recovered",
+            Fault::Saturate => "The primary had no slot left",
+            Fault::Clock => "The engine was paused",
+            Fault::Standby => "The standby died, then the primary",
+            Fault::Flap => "The primary was killed, and so was its successor",
+        }
+    }
+
+    /// What the engine is to do.
+    pub fn right(self) -> Right {
+        match self {
+            Fault::Kill | Fault::Hang | Fault::Stop => Right::Failover(3),
+            Fault::Freeze | Fault::Restart | Fault::Terminate | Fault::Crash | Fault::Saturate | Fault::Clock => Right::Nothing,
+            Fault::Standby => Right::Person,
+            Fault::Flap => Right::FailoverOnce,
+        }
+    }
+
+    /// Whether acknowledged rows may be missing at the end where replication is asynchronous.
+    pub fn may_lose(self) -> bool {
+        // A server that is stopped cleanly has sent everything before.
+        self.right() != Right::Nothing && self != Fault::Stop
+    }
+}
