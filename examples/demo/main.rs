@@ -52,7 +52,11 @@ fn run() -> io::Result<bool> {
         choice.fault.deed(),
         if choice.synchronous { "synchronous" } else { "asynchronous" }
     ));
-    let options = PairOptions { synchronous: choice.synchronous, ..PairOptions::default() };
+    if let Some(why) = choice.fault.impossible() {
+        let text = format!("FAULT={} cannot be shown on this machine: {why}", choice.fault.word());
+        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+    }
+    let options = choice.fault.set_up(PairOptions { synchronous: choice.synchronous, ..PairOptions::default() });
     let mut scenario = Scenario::start(&options, |next| live.progress(next)).inspect_err(|_| live.progress_failed())?;
     let lab = scenario.pair.lab.dir().to_owned();
     live.ready(&scenario);

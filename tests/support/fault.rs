@@ -1,5 +1,8 @@
 //! What can happen to a service, and what is right then.
 
+use super::network::Network;
+use super::pair::PairOptions;
+
 /// What happens, to the primary unless it says something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -25,6 +28,16 @@ pub enum Fault {
     Standby,
     /// The primary dies, and its successor right after the failover.
     Flap,
+    /// The engine and the primary lose each other; everybody else sees both.
+    Partition,
+    /// The primary loses everybody, and runs on.
+    Isolate,
+    /// The primary's host loses its power; `fence.command` can say so.
+    Poweroff,
+    /// The same without a `fence.command`.
+    PoweroffUnproven,
+    /// The same without a `fence.command`, where `route.exclusive` is declared.
+    PoweroffExclusive,
 }
 
 /// What is right.
@@ -42,7 +55,7 @@ pub enum Right {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 11] = [
+    pub const ALL: [Fault; 16] = [
         Fault::Kill,
         Fault::Hang,
         Fault::Freeze,
@@ -54,6 +67,11 @@ impl Fault {
         Fault::Clock,
         Fault::Standby,
         Fault::Flap,
+        Fault::Partition,
+        Fault::Isolate,
+        Fault::Poweroff,
+        Fault::PoweroffUnproven,
+        Fault::PoweroffExclusive,
     ];
 
     /// Its name.
@@ -70,6 +88,11 @@ impl Fault {
             Fault::Clock => "clock",
             Fault::Standby => "standby",
             Fault::Flap => "flap",
+            Fault::Partition => "partition",
+            Fault::Isolate => "isolate",
+            Fault::Poweroff => "poweroff",
+            Fault::PoweroffUnproven => "poweroff-unproven",
+            Fault::PoweroffExclusive => "poweroff-exclusive",
         }
     }
 
@@ -92,6 +115,11 @@ impl Fault {
             Fault::Clock => "SIGSTOP of the engine, for 10 s",
             Fault::Standby => "SIGKILL of db2's postmaster, then of db1's",
             Fault::Flap => "SIGKILL of db1's postmaster; db2's after the failover",
+            Fault::Partition => "the engine and db1 cut from each other for 12 s; clients and db2 still reach both",
+            Fault::Isolate => "db1's cable pulled",
+            Fault::Poweroff => "power of db1's host cut; fence.command is there to prove it",
+            Fault::PoweroffUnproven => "power of db1's host cut, and nothing can prove it",
+            Fault::PoweroffExclusive => "power of db1's host cut; route.exclusive is declared",
         }
     }
 
@@ -109,6 +137,11 @@ impl Fault {
             Fault::Clock => "The engine was paused",
             Fault::Standby => "The standby died, then the primary",
             Fault::Flap => "The primary was killed, and so was its successor",
+            Fault::Partition => "The engine lost sight of the primary",
+            Fault::Isolate => "The primary was cut off",
+            Fault::Poweroff => "The primary's host lost its power",
+            Fault::PoweroffUnproven => "The primary's host lost its power, and nothing could prove it",
+            Fault::PoweroffExclusive => "The primary's host lost its power, and the route was the only way to it",
         }
     }
 
@@ -116,8 +149,16 @@ impl Fault {
     pub fn right(self) -> Right {
         match self {
             Fault::Kill | Fault::Hang | Fault::Stop => Right::Failover(3),
-            Fault::Freeze | Fault::Restart | Fault::Terminate | Fault::Crash | Fault::Saturate | Fault::Clock => Right::Nothing,
-            Fault::Standby => Right::Person,
+            Fault::Freeze
+            | Fault::Restart
+            | Fault::Terminate
+            | Fault::Crash
+            | Fault::Saturate
+            | Fault::Clock
+            | Fault::Partition => Right::Nothing,
+            Fault::Isolate | Fault::Poweroff => Right::Failover(4),
+            Fault::PoweroffExclusive => Right::Failover(1),
+            Fault::Standby | Fault::PoweroffUnproven => Right::Person,
             Fault::Flap => Right::FailoverOnce,
         }
     }
@@ -126,5 +167,20 @@ impl Fault {
     pub fn may_lose(self) -> bool {
         // A server that is stopped cleanly has sent everything before.
         self.right() != Right::Nothing && self != Fault::Stop
+    }
+
+    /// The set-up it needs.
+    pub fn set_up(self, options: PairOptions) -> PairOptions {
+        match self {
+            Fault::Partition | Fault::Isolate | Fault::Poweroff => PairOptions { network: true, power_switch: true, ..options },
+            Fault::PoweroffUnproven => PairOptions { network: true, ..options },
+            Fault::PoweroffExclusive => PairOptions { network: true, exclusive: true, ..options },
+            _ => options,
+        }
+    }
+
+    /// Why it cannot be done on this machine.
+    pub fn impossible(self) -> Option<String> {
+        if self.set_up(PairOptions::default()).network { Network::impossible() } else { None }
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::process::Signal;
 
 use super::fault::Fault;
+use super::network::Network;
 use super::postgres::{Frozen, PgServer, StopMode, WRITER_DATABASE, WRITER_ROLE};
 use super::process::signal_all;
 use super::scenario::{LONGEST, News, Scenario};
@@ -16,6 +17,7 @@ use super::session::{Address, Login, Session, SqlError};
 
 const FREEZE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(10);
+const PARTITION: Duration = Duration::from_secs(12);
 const SATURATION: Duration = Duration::from_secs(8);
 
 type Listen<'a> = &'a mut dyn FnMut(News);
@@ -38,6 +40,21 @@ pub fn inject(run: &mut Scenario, fault: Fault, listen: Listen) -> io::Result<()
         Fault::Clock => clock(run, listen),
         Fault::Standby => standby(run, listen),
         Fault::Flap => flap(run, listen),
+        Fault::Partition => partition(run, listen),
+        Fault::Isolate => {
+            let at = Instant::now();
+            network(run)?.unplug("db1")?;
+            run.struck(at, listen);
+            run.await_failover(listen)
+        }
+        Fault::Poweroff | Fault::PoweroffExclusive => {
+            power_off(run, listen)?;
+            run.await_failover(listen)
+        }
+        Fault::PoweroffUnproven => {
+            power_off(run, listen)?;
+            await_person(run, run.fault_at(), listen)
+        }
     }
 }
 
@@ -201,6 +218,38 @@ fn flap(run: &mut Scenario, listen: Listen) -> io::Result<()> {
     let second = run.writer.now();
     run.note("SIGKILL of db2's postmaster", listen);
     await_person(run, second, listen)
+}
+
+fn network(run: &Scenario) -> io::Result<&Network> {
+    run.pair.network.as_ref().ok_or_else(|| io::Error::other("these hosts have no network of their own"))
+}
+
+fn partition(run: &mut Scenario, listen: Listen) -> io::Result<()> {
+    let at = Instant::now();
+    network(run)?.separate_engine_from("db1", true)?;
+    run.struck(at, listen);
+    let vetoed = run.await_event(
+        run.fault_at(),
+        |event| event.kind == "failover_suppressed" && event.text("refusal") == Some("standby_sees_primary"),
+        listen,
+    )?;
+    let text = vetoed.as_ref().map_or_else(|| "db2's word was not heard".to_owned(), |event| event.message.clone());
+    run.found(vetoed.is_some(), text);
+    run.quiet(PARTITION.saturating_sub(at.elapsed()), listen)?;
+    let rows = run.writer.acknowledged_since(run.fault_at(), run.pair.db1.port());
+    run.found(rows > 0, format!("rows acknowledged by db1 while the engine did not reach it: {rows}"));
+    network(run)?.separate_engine_from("db1", false)?;
+    run.over(run.writer.now(), "the engine reaches db1 again", listen)
+}
+
+/// Everything on the host ends in the same moment, and its cable is dead: nothing is left to refuse a connection.
+fn power_off(run: &mut Scenario, listen: Listen) -> io::Result<()> {
+    let at = Instant::now();
+    network(run)?.unplug("db1")?;
+    run.pair.db1.kill_all();
+    run.pair.ssh1.kill_all();
+    run.struck(at, listen);
+    Ok(())
 }
 
 /// Waits until a person is called, and long enough afterwards to see that nothing follows.

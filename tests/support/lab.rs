@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::network::{self, Host};
 use super::process::{Process, context, sweep};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -138,10 +139,21 @@ impl Lab {
 
     /// A command that will run as the user, in the folder, with a small environment and no input.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        self.command_on(&Host::local(), program)
+    }
+
+    /// The same on a host.
+    pub fn command_on(&self, host: &Host, program: impl AsRef<Path>) -> Command {
         let user = &self.0.user;
         let program = program.as_ref();
         let mut command = if user.change {
-            let mut command = Command::new("setpriv");
+            let mut command = if let Some(namespace) = host.namespace() {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net=/run/netns/{namespace}")).args(["--", "setpriv"]);
+                command
+            } else {
+                Command::new("setpriv")
+            };
             command
                 .arg(format!("--reuid={}", user.uid))
                 .arg(format!("--regid={}", user.gid))
@@ -194,7 +206,8 @@ impl Lab {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        sweep(&self.dir, &self.watchdog.groups());
+        sweep(Some(&self.dir), &self.watchdog.groups());
+        network::remove(&self.dir);
         let _ = fs::remove_dir_all(&self.dir);
         self.watchdog.dismiss();
     }

@@ -10,6 +10,7 @@ pub mod haproxy;
 pub mod inject;
 pub mod judge;
 pub mod lab;
+pub mod network;
 pub mod pair;
 pub mod postgres;
 pub mod process;

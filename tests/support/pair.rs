@@ -1,5 +1,6 @@
 //! A whole service: primary, standby, HAProxy, an sshd for each database host, and the engine's configuration for it.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::engine::{Engine, Origin};
 use super::haproxy::{BACKEND, Haproxy, HaproxyOptions};
 use super::lab::Lab;
+use super::network::{Host, Network};
 use super::postgres::{ENGINE_ROLE, PgOptions, PgServer, bin_dir};
 use super::sshd::{Sshd, SshdOptions};
 use super::writer::create_table;
@@ -25,11 +27,25 @@ pub struct PairOptions {
     pub settings: Vec<String>,
     /// More of the service's configuration: TOML tables that follow those of the pair.
     pub config_tail: String,
+    /// Each host in a network namespace of its own.
+    pub network: bool,
+    /// `fence.command` ends everything on a host: the switch of its power.
+    pub power_switch: bool,
+    /// `route.exclusive`.
+    pub exclusive: bool,
 }
 
 impl Default for PairOptions {
     fn default() -> PairOptions {
-        PairOptions { synchronous: false, fsync: true, settings: Vec::new(), config_tail: String::new() }
+        PairOptions {
+            synchronous: false,
+            fsync: true,
+            settings: Vec::new(),
+            config_tail: String::new(),
+            network: false,
+            power_switch: false,
+            exclusive: false,
+        }
     }
 }
 
@@ -49,6 +65,8 @@ pub struct Pair {
     pub config: PathBuf,
     /// The engine's control socket.
     pub control: PathBuf,
+    /// The hosts, where they have a network.
+    pub network: Option<Network>,
     /// The folder.
     pub lab: Lab,
 }
@@ -57,7 +75,19 @@ impl Pair {
     /// Starts everything but the engine; `progress` is told what comes next.
     pub fn start(options: &PairOptions, mut progress: impl FnMut(&str)) -> io::Result<Pair> {
         let lab = Lab::new()?;
-        let base = |name: &str| PgOptions { fsync: options.fsync, settings: options.settings.clone(), ..PgOptions::new(name) };
+        let network = if options.network {
+            progress("a network of four hosts");
+            Some(Network::start(&lab)?)
+        } else {
+            None
+        };
+        let host = |name: &str| network.as_ref().map_or_else(Host::local, |network| network.host(name));
+        let base = |name: &str| PgOptions {
+            fsync: options.fsync,
+            settings: options.settings.clone(),
+            host: host(name),
+            ..PgOptions::new(name)
+        };
         progress("PostgreSQL primary db1");
         let db1 = PgServer::primary(&lab, &base("db1"))?;
         create_table(&db1)?;
@@ -71,15 +101,28 @@ impl Pair {
             db1.wait_streaming("db2")?;
         }
         progress("HAProxy");
-        let haproxy = Haproxy::start(&lab, &HaproxyOptions::new("haproxy"), &[("db1", db1.port()), ("db2", db2.port())])?;
+        let servers = [&db1, &db2].map(|server| (server.name(), server.host().port(server.port())));
+        let haproxy = Haproxy::start_to(&lab, &HaproxyOptions { host: host("lb"), ..HaproxyOptions::new("haproxy") }, &servers)?;
         progress("an SSH server for each database host");
-        let ssh1 = Sshd::start(&lab, &SshdOptions { forced_command: forced_command(&lab, &db1)?, ..SshdOptions::new("db1") })?;
-        let ssh2 = Sshd::start(&lab, &SshdOptions { forced_command: forced_command(&lab, &db2)?, ..SshdOptions::new("db2") })?;
+        let sshd = |server: &PgServer| {
+            let forced_command = forced_command(&lab, server)?;
+            let options = SshdOptions { forced_command, host: server.host().clone(), ..SshdOptions::new(server.name()) };
+            Sshd::start(&lab, &options)
+        };
+        let (ssh1, ssh2) = (sshd(&db1)?, sshd(&db2)?);
         lab.folder("state")?;
         let control = lab.path("state/control.sock");
-        let mut pair = Pair { haproxy, ssh1, ssh2, db1, db2, config: PathBuf::new(), control, lab };
+        let mut pair = Pair { haproxy, ssh1, ssh2, db1, db2, config: PathBuf::new(), control, network, lab };
         let password = pair.lab.write("failover.password", format!("{}\n", pair.db1.secrets().engine), 0o600)?;
-        let mut text = pair.config_text(&password);
+        let mut text = pair.config_text(&password, options.exclusive);
+        if options.power_switch {
+            let switch = pair.power_switch()?;
+            let _ = write!(
+                text,
+                "\n  # Cuts the power of the host in FAILOVER_SERVER; exit code 0 says that it is certainly off.\n  [services.fence]\n  command = [{}]\n",
+                quote(&switch.to_string_lossy())
+            );
+        }
         text.push_str(&options.config_tail);
         pair.config = pair.lab.write("failover.toml", text, 0o600)?;
         Ok(pair)
@@ -87,16 +130,25 @@ impl Pair {
 
     /// Starts the engine with the pair's configuration.
     pub fn engine(&self, origin: Origin) -> io::Result<Engine> {
-        Engine::start(&self.lab, &self.config, &self.control, origin)
+        let host = self.network.as_ref().map_or_else(Host::local, |network| network.host("engine"));
+        Engine::start(&self.lab, &host, &self.config, &self.control, origin)
     }
 
-    fn config_text(&self, password: &Path) -> String {
+    /// The power of a host: whoever runs on it ends at once.
+    fn power_switch(&self) -> io::Result<PathBuf> {
+        self.lab.folder("bin")?;
+        let script = include_str!("power-off.sh").replace("@LAB@", &self.lab.dir().to_string_lossy());
+        self.lab.write("bin/power-off", script, 0o700)
+    }
+
+    fn config_text(&self, password: &Path, exclusive: bool) -> String {
         let quoted = |path: &Path| quote(&path.to_string_lossy());
         let server = |server: &PgServer, role: &str, sshd: &Sshd| {
             format!(
-                "  [[services.servers]]\n  name = {}\n  role = {}\n  host = \"127.0.0.1\"\n  port = {}\n  data_dir = {}\n  ssh = {{ port = {} }}\n\n",
+                "  [[services.servers]]\n  name = {}\n  role = {}\n  host = {}\n  port = {}\n  data_dir = {}\n  ssh = {{ port = {} }}\n\n",
                 quote(server.name()),
                 quote(role),
+                quote(&server.host().address().to_string()),
                 server.port(),
                 quoted(server.data_dir()),
                 sshd.port()
@@ -135,7 +187,7 @@ kind = "postgres"
 
   # After a failover an ordinary commit is tried through these addresses before it counts as complete.
   [services.route]
-  verify = ["127.0.0.1:{front}"]
+  verify = ["{front}"]{exclusive}
 
     [[services.route.haproxy]]
     name = "{haproxy}"
@@ -151,7 +203,8 @@ kind = "postgres"
             wrapper = shipped_wrapper().exists(),
             db1 = server(&self.db1, "primary", &self.ssh1),
             db2 = server(&self.db2, "standby", &self.ssh2),
-            front = self.haproxy.front(),
+            front = self.haproxy.host().port(self.haproxy.front()),
+            exclusive = if exclusive { "\n  exclusive = true            # no client has another way to the servers" } else { "" },
             haproxy = self.haproxy.name(),
             socket = quoted(self.haproxy.socket()),
         )

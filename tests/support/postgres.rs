@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::lab::{Lab, free_port, random_password, wait_until};
+use super::network::Host;
 use super::process::{Process, Seen, context, signal_all, working_in};
 use super::session::{Address, Login, Rows, Session};
 
@@ -38,12 +39,21 @@ pub struct PgOptions {
     pub own_identity: bool,
     /// More lines of postgresql.conf, `key = value`.
     pub settings: Vec<String>,
+    /// Where it runs.
+    pub host: Host,
 }
 
 impl PgOptions {
     /// Durable, asynchronous.
     pub fn new(name: &str) -> PgOptions {
-        PgOptions { name: name.to_owned(), synchronous: None, fsync: true, own_identity: false, settings: Vec::new() }
+        PgOptions {
+            name: name.to_owned(),
+            synchronous: None,
+            fsync: true,
+            own_identity: false,
+            settings: Vec::new(),
+            host: Host::local(),
+        }
     }
 
     /// For tests that do not care about durability.
@@ -101,6 +111,7 @@ pub struct PgServer {
     name: String,
     data: PathBuf,
     sockets: PathBuf,
+    host: Host,
     port: u16,
     secrets: Secrets,
     postmaster: Mutex<Option<Process>>,
@@ -129,13 +140,14 @@ impl PgServer {
     /// A running primary with the roles of engine, writer and replication, and the writer's database.
     pub fn primary(lab: &Lab, options: &PgOptions) -> io::Result<PgServer> {
         let secrets = Secrets { engine: random_password()?, replication: random_password()? };
-        let server = PgServer::prepare(lab, &options.name, secrets)?;
+        let server = PgServer::prepare(lab, &options.name, &options.host, secrets)?;
         if options.own_identity {
             initdb(lab, &server.data)?;
         } else {
             copy_template(lab, &server.data)?;
         }
-        lab.write(server.data.join("pg_hba.conf"), HBA, 0o600)?;
+        let hba = if options.host.is_local() { HBA.to_owned() } else { HBA.replace("127.0.0.1/32", "samenet") };
+        lab.write(server.data.join("pg_hba.conf"), hba, 0o600)?;
         // The rule for commits comes last: nobody is there yet to acknowledge the first ones.
         server.configure(&PgOptions { synchronous: None, ..options.clone() })?;
         server.start()?;
@@ -157,7 +169,7 @@ impl PgServer {
     /// A standby that is not started yet.
     pub fn standby_prepared(primary: &PgServer, options: &PgOptions) -> io::Result<PgServer> {
         let lab = &primary.lab;
-        let server = PgServer::prepare(lab, &options.name, primary.secrets.clone())?;
+        let server = PgServer::prepare(lab, &options.name, &options.host, primary.secrets.clone())?;
         server.copy_from(primary)?;
         server.configure(options)?;
         Ok(server)
@@ -179,19 +191,20 @@ impl PgServer {
         let passwords = format!("*:*:*:{REPLICATION_ROLE}:{}\n", self.secrets.replication);
         let passfile = self.lab.write(format!("{}.pgpass", self.name), passwords, 0o600)?;
         let source = format!(
-            "host=127.0.0.1 port={} user={REPLICATION_ROLE} passfile={} application_name={}",
+            "host={} port={} user={REPLICATION_ROLE} passfile={} application_name={}",
+            primary.host.address(),
             primary.port,
             passfile.display(),
             self.name
         );
-        let mut command = self.lab.command(bin_dir()?.join("pg_basebackup"));
+        let mut command = self.lab.command_on(&self.host, bin_dir()?.join("pg_basebackup"));
         command.arg("-d").arg(source).arg("-D").arg(&self.data);
         command.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync", "--no-password"]);
         self.lab.run("pg_basebackup", command, LONG)?;
         Ok(())
     }
 
-    fn prepare(lab: &Lab, name: &str, secrets: Secrets) -> io::Result<PgServer> {
+    fn prepare(lab: &Lab, name: &str, host: &Host, secrets: Secrets) -> io::Result<PgServer> {
         let sockets = lab.folder("sock")?;
         let data = lab.path(name);
         Ok(PgServer {
@@ -199,6 +212,7 @@ impl PgServer {
             name: name.to_owned(),
             data,
             sockets,
+            host: host.clone(),
             port: free_port()?,
             secrets,
             postmaster: Mutex::new(None),
@@ -219,6 +233,7 @@ impl PgServer {
             self.port,
             self.sockets.display()
         );
+        let _ = writeln!(text, "listen_addresses = '{}'", self.host.address());
         text.push_str(CONF);
         let _ = writeln!(text, "fsync = {}", if options.fsync { "on" } else { "off" });
         if let Some(standby) = &options.synchronous {
@@ -287,7 +302,7 @@ impl PgServer {
 
     /// Starts the server and does not wait.
     pub fn launch(&self) -> io::Result<()> {
-        let mut command = self.lab.command(bin_dir()?.join("postgres"));
+        let mut command = self.lab.command_on(&self.host, bin_dir()?.join("postgres"));
         command.arg("-D").arg(&self.data);
         let process = self.lab.spawn(&self.name, command)?;
         *self.postmaster_slot() = Some(process);
@@ -332,7 +347,12 @@ impl PgServer {
         &self.name
     }
 
-    /// Its TCP port on 127.0.0.1, which names the UNIX socket too.
+    /// Where it runs.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Its TCP port, which names the UNIX socket too.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -354,7 +374,7 @@ impl PgServer {
 
     /// Its TCP address.
     pub fn address(&self) -> Address {
-        Address::loopback(self.port)
+        Address::Tcp(self.host.port(self.port))
     }
 
     /// A session of the superuser over the UNIX socket.
@@ -389,7 +409,7 @@ impl PgServer {
     }
 
     fn pg_ctl(&self, arguments: &[&str]) -> io::Result<String> {
-        let mut command = self.lab.command(bin_dir()?.join("pg_ctl"));
+        let mut command = self.lab.command_on(&self.host, bin_dir()?.join("pg_ctl"));
         command.arg("-D").arg(&self.data).args(arguments);
         self.lab.run("pg_ctl", command, LONG)
     }
@@ -410,7 +430,7 @@ impl PgServer {
 
     /// The same, without waiting for its end.
     pub fn begin_restart(&self) -> io::Result<Process> {
-        let mut command = self.lab.command(bin_dir()?.join("pg_ctl"));
+        let mut command = self.lab.command_on(&self.host, bin_dir()?.join("pg_ctl"));
         command.arg("-D").arg(&self.data).args(["restart", "-w", "-m", "fast", "-l"]).arg(self.lab.log_path(&self.name));
         self.lab.spawn("pg_ctl", command)
     }
@@ -528,8 +548,7 @@ fn copy_template(lab: &Lab, data: &Path) -> io::Result<()> {
 
 const CONF_MARK: &str = "\n# ---- this server ----\n";
 
-const CONF: &str = "listen_addresses = '127.0.0.1'
-unix_socket_permissions = 0700
+const CONF: &str = "unix_socket_permissions = 0700
 max_connections = 50
 shared_buffers = 32MB
 wal_level = replica

@@ -53,7 +53,7 @@ impl Scenario {
         let pair = Pair::start(options, &mut progress)?;
         progress("a writer that commits a numbered row every 5 ms through HAProxy");
         let origin = Origin::now();
-        let writer = Writer::start(WriterOptions::new(pair.haproxy.front()), origin.instant)?;
+        let writer = Writer::start(WriterOptions::to(pair.haproxy.way_in()), origin.instant)?;
         progress("the engine: failover run failover.toml");
         let engine = pair.engine(origin)?;
         engine.wait_ready(Duration::from_secs(60))?;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Ends what a killed test, demo or benchmark left behind. Reads the process groups that run (+N, -N) from its input; at its end
-# without "done" it kills them, what works in the lab's folder and what descends from either, and removes the folder.
+# without "done" it kills them, what works in the lab's folder and what descends from either, and removes the lab's network namespaces and the folder.
 trap '' INT TERM HUP QUIT
 lab=$1
 groups=' '
@@ -37,5 +37,8 @@ while [ $round -lt 100 ]; do
   for pid in $doomed; do kill -KILL "$pid"; done 2>/dev/null
   round=$((round + 1))
   sleep 0.1
+done
+for namespace in /run/netns/"${lab##*/}"-*; do
+  [ -e "$namespace" ] && ip netns del "${namespace##*/}"
 done
 rm -rf -- "$lab"
