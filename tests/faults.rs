@@ -124,3 +124,33 @@ fn a_host_without_power_and_without_proof_is_a_persons_to_judge() {
 fn a_host_without_power_is_replaced_where_the_route_is_the_only_way() {
     suffer(Fault::PoweroffExclusive, false);
 }
+
+#[test]
+fn sessions_that_outlive_their_postmaster_are_ended_before_the_promotion() {
+    suffer(Fault::Orphan, false);
+}
+
+#[test]
+fn a_primary_whose_log_has_no_room_is_replaced() {
+    suffer(Fault::DiskFull, false);
+}
+
+#[test]
+fn a_standby_whose_log_has_no_room_is_known_before_it_is_needed() {
+    suffer(Fault::DiskFullCandidate, false);
+}
+
+#[test]
+fn a_slow_primary_stays() {
+    suffer(Fault::Slow, false);
+}
+
+#[test]
+fn an_engine_killed_at_the_fence_leaves_one_primary_at_most() {
+    suffer(Fault::Engine, false);
+}
+
+#[test]
+fn an_engine_killed_at_the_promotion_leaves_one_primary_at_most() {
+    suffer(Fault::EngineLate, false);
+}

@@ -180,6 +180,16 @@ impl Engine {
         lines[lines.len().saturating_sub(10)..].join(" | ")
     }
 
+    /// SIGKILL, and takes its last events from the pipe.
+    pub fn kill(&self) {
+        self.process.signal_group(Signal::KILL);
+        self.process.wait(Duration::from_secs(10));
+        let until = Instant::now() + Duration::from_secs(5);
+        while !self.shared.lock().ended && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// SIGTERM, and waits for a clean end. `false` when it had to be killed or ended with an error.
     pub fn stop(&self) -> bool {
         self.process.signal(Signal::TERM);

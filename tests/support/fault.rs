@@ -1,5 +1,6 @@
 //! What can happen to a service, and what is right then.
 
+use super::lab::mounting_impossible;
 use super::network::Network;
 use super::pair::PairOptions;
 
@@ -38,6 +39,18 @@ pub enum Fault {
     PoweroffUnproven,
     /// The same without a `fence.command`, where `route.exclusive` is declared.
     PoweroffExclusive,
+    /// SIGKILL of the postmaster while one session commits in a loop and another has its input waiting.
+    Orphan,
+    /// The file system of the write-ahead log is full.
+    DiskFull,
+    /// The same on the standby; then the primary dies.
+    DiskFullCandidate,
+    /// Every answer takes 900 ms, for a minute.
+    Slow,
+    /// SIGKILL of the postmaster, then of the engine at the fence; it is started again.
+    Engine,
+    /// The same at the promotion.
+    EngineLate,
 }
 
 /// What is right.
@@ -51,11 +64,13 @@ pub enum Right {
     Person,
     /// One failover, and none for what happens after it.
     FailoverOnce,
+    /// Never two primaries, and at the end either one failover or a person called with the evidence.
+    FailoverOrPerson,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 16] = [
+    pub const ALL: [Fault; 22] = [
         Fault::Kill,
         Fault::Hang,
         Fault::Freeze,
@@ -72,6 +87,12 @@ impl Fault {
         Fault::Poweroff,
         Fault::PoweroffUnproven,
         Fault::PoweroffExclusive,
+        Fault::Orphan,
+        Fault::DiskFull,
+        Fault::DiskFullCandidate,
+        Fault::Slow,
+        Fault::Engine,
+        Fault::EngineLate,
     ];
 
     /// Its name.
@@ -93,6 +114,12 @@ impl Fault {
             Fault::Poweroff => "poweroff",
             Fault::PoweroffUnproven => "poweroff-unproven",
             Fault::PoweroffExclusive => "poweroff-exclusive",
+            Fault::Orphan => "orphan",
+            Fault::DiskFull => "diskfull",
+            Fault::DiskFullCandidate => "diskfull-candidate",
+            Fault::Slow => "slow",
+            Fault::Engine => "engine",
+            Fault::EngineLate => "engine-late",
         }
     }
 
@@ -120,6 +147,12 @@ impl Fault {
             Fault::Poweroff => "power of db1's host cut; fence.command is there to prove it",
             Fault::PoweroffUnproven => "power of db1's host cut, and nothing can prove it",
             Fault::PoweroffExclusive => "power of db1's host cut; route.exclusive is declared",
+            Fault::Orphan => "SIGKILL of db1's postmaster while two sessions go on committing without it",
+            Fault::DiskFull => "the file system of db1's write-ahead log is filled",
+            Fault::DiskFullCandidate => "the file system of db2's write-ahead log is filled; then SIGKILL of db1's postmaster",
+            Fault::Slow => "every answer of db1 takes 900 ms",
+            Fault::Engine => "SIGKILL of db1's postmaster, then of the engine at the fence",
+            Fault::EngineLate => "SIGKILL of db1's postmaster, then of the engine at the promotion",
         }
     }
 
@@ -142,23 +175,31 @@ impl Fault {
             Fault::Poweroff => "The primary's host lost its power",
             Fault::PoweroffUnproven => "The primary's host lost its power, and nothing could prove it",
             Fault::PoweroffExclusive => "The primary's host lost its power, and the route was the only way to it",
+            Fault::Orphan => "The primary was killed, and its sessions went on",
+            Fault::DiskFull => "The primary's disk was full",
+            Fault::DiskFullCandidate => "The standby's disk was full when the primary died",
+            Fault::Slow => "The primary was slow",
+            Fault::Engine => "The primary was killed, and the engine at the fence",
+            Fault::EngineLate => "The primary was killed, and the engine at the promotion",
         }
     }
 
     /// What the engine is to do.
     pub fn right(self) -> Right {
         match self {
-            Fault::Kill | Fault::Hang | Fault::Stop => Right::Failover(3),
+            Fault::Kill | Fault::Hang | Fault::Stop | Fault::Orphan | Fault::DiskFull => Right::Failover(3),
             Fault::Freeze
             | Fault::Restart
             | Fault::Terminate
             | Fault::Crash
             | Fault::Saturate
             | Fault::Clock
-            | Fault::Partition => Right::Nothing,
+            | Fault::Partition
+            | Fault::Slow => Right::Nothing,
             Fault::Isolate | Fault::Poweroff => Right::Failover(4),
             Fault::PoweroffExclusive => Right::Failover(1),
-            Fault::Standby | Fault::PoweroffUnproven => Right::Person,
+            Fault::Standby | Fault::PoweroffUnproven | Fault::DiskFullCandidate => Right::Person,
+            Fault::Engine | Fault::EngineLate => Right::FailoverOrPerson,
             Fault::Flap => Right::FailoverOnce,
         }
     }
@@ -175,12 +216,24 @@ impl Fault {
             Fault::Partition | Fault::Isolate | Fault::Poweroff => PairOptions { network: true, power_switch: true, ..options },
             Fault::PoweroffUnproven => PairOptions { network: true, ..options },
             Fault::PoweroffExclusive => PairOptions { network: true, exclusive: true, ..options },
+            // What the sessions commit while the engine looks elsewhere is more than the default permits to lose.
+            Fault::Orphan => PairOptions { max_lag: "1GiB".to_owned(), ..options },
+            Fault::DiskFull => PairOptions { small_wal: Some("db1"), ..options },
+            Fault::DiskFullCandidate => PairOptions { small_wal: Some("db2"), ..options },
+            Fault::Slow => PairOptions { slow: true, ..options },
             _ => options,
         }
     }
 
     /// Why it cannot be done on this machine.
     pub fn impossible(self) -> Option<String> {
-        if self.set_up(PairOptions::default()).network { Network::impossible() } else { None }
+        let needs = self.set_up(PairOptions::default());
+        if needs.network {
+            Network::impossible()
+        } else if needs.small_wal.is_some() {
+            mounting_impossible()
+        } else {
+            None
+        }
     }
 }

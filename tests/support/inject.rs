@@ -10,8 +10,10 @@ use rustix::process::Signal;
 
 use super::fault::Fault;
 use super::network::Network;
+use super::orphan::Orphans;
 use super::postgres::{Frozen, PgServer, StopMode, WRITER_DATABASE, WRITER_ROLE};
 use super::process::signal_all;
+use super::recording::Event;
 use super::scenario::{LONGEST, News, Scenario};
 use super::session::{Address, Login, Session, SqlError};
 
@@ -51,6 +53,12 @@ pub fn inject(run: &mut Scenario, fault: Fault, listen: Listen) -> io::Result<()
             power_off(run, listen)?;
             run.await_failover(listen)
         }
+        Fault::Orphan => orphan(run, listen),
+        Fault::DiskFull => disk_full(run, listen),
+        Fault::DiskFullCandidate => disk_full_candidate(run, listen),
+        Fault::Slow => slow(run, listen),
+        Fault::Engine => engine(run, "fence", listen),
+        Fault::EngineLate => engine(run, "promote", listen),
         Fault::PoweroffUnproven => {
             power_off(run, listen)?;
             await_person(run, run.fault_at(), listen)
@@ -240,6 +248,104 @@ fn partition(run: &mut Scenario, listen: Listen) -> io::Result<()> {
     run.found(rows > 0, format!("rows acknowledged by db1 while the engine did not reach it: {rows}"));
     network(run)?.separate_engine_from("db1", false)?;
     run.over(run.writer.now(), "the engine reaches db1 again", listen)
+}
+
+fn orphan(run: &mut Scenario, listen: Listen) -> io::Result<()> {
+    let orphans = Orphans::start(&run.pair.db1)?;
+    let at = run.pair.db1.kill_postmaster()?;
+    run.struck(at, listen);
+    run.await_failover(listen)?;
+    let proven = run.engine.events().into_iter().find(|event| {
+        event.at >= run.fault_at()
+            && event.step() == Some("fence")
+            && event.fields.get("fence_level").and_then(serde_json::Value::as_u64) >= Some(3)
+    });
+    let rows = orphans.end();
+    let Some(proven) = proven else { return Ok(()) };
+    let (killed, proven) = (run.wall(run.fault_at()), run.wall(proven.at));
+    let after_death = rows.iter().filter(|row| row.at > killed).count();
+    let late = rows.iter().filter(|row| row.at > proven).count();
+    run.found(
+        after_death > 0,
+        format!("rows acknowledged by sessions of the dead postmaster: {after_death}; otherwise nothing was tried"),
+    );
+    run.found(late == 0, format!("rows acknowledged after the proof of the fence: {late}; wanted: 0"));
+    run.orphaned = rows;
+    Ok(())
+}
+
+/// Room for nothing more: neither for the next segment nor for a recovery.
+fn disk_full(run: &mut Scenario, listen: Listen) -> io::Result<()> {
+    let at = Instant::now();
+    run.pair.db1.fill_wal_disk()?;
+    run.struck(at, listen);
+    // The segments that are there already are used up first.
+    while at.elapsed() < LONGEST && run.pair.db1.switch_wal().is_ok() {
+        run.quiet(Duration::from_millis(5), listen)?;
+    }
+    run.note(&format!("db1 says: {}", panic_line(&run.pair.db1)), listen);
+    run.await_failover(listen)
+}
+
+fn disk_full_candidate(run: &mut Scenario, listen: Listen) -> io::Result<()> {
+    let at = Instant::now();
+    run.pair.db2.fill_wal_disk()?;
+    run.struck(at, listen);
+    let noticed =
+        |event: &Event| event.kind == "standby_not_ready" && event.server.as_deref() == Some("db2") && event.severity != "info";
+    let from = run.fault_at();
+    while at.elapsed() < LONGEST && !run.engine.events().iter().any(|event| event.at >= from && noticed(event)) {
+        run.pair.db1.switch_wal()?;
+        run.quiet(Duration::from_millis(50), listen)?;
+    }
+    let alarmed = run.await_event(from, noticed, listen)?;
+    let text = alarmed.as_ref().map_or_else(|| "nothing was said of the full standby".to_owned(), |event| event.message.clone());
+    run.found(alarmed.is_some(), format!("before the primary died: {text}"));
+    run.note(&format!("db2 says: {}", panic_line(&run.pair.db2)), listen);
+    run.pair.db1.kill_postmaster()?;
+    let second = run.writer.now();
+    run.note("SIGKILL of db1's postmaster", listen);
+    await_person(run, second, listen)
+}
+
+/// What a server wrote of its full disk.
+fn panic_line(server: &PgServer) -> String {
+    let log = server.log_tail();
+    let line = log.split(" | ").find(|line| line.contains("No space left")).unwrap_or(&log);
+    line.to_owned()
+}
+
+fn slow(run: &mut Scenario, listen: Listen) -> io::Result<()> {
+    // The demo shows a minute; the tests several times the longest window of the engine.
+    let span = if cfg!(test) { Duration::from_secs(15) } else { Duration::from_secs(60) };
+    let delay = |run: &Scenario, span: Duration| {
+        let proxy = run.pair.proxy.as_ref().ok_or_else(|| io::Error::other("there is no proxy"))?;
+        proxy.delay(span);
+        io::Result::Ok(())
+    };
+    let at = Instant::now();
+    delay(run, Duration::from_millis(900))?;
+    run.struck(at, listen);
+    run.quiet(span, listen)?;
+    let rows = run.writer.acknowledged_since(run.fault_at(), run.pair.db1.port());
+    run.found(rows > 0, format!("rows acknowledged by db1 while it was slow: {rows}"));
+    delay(run, Duration::ZERO)?;
+    run.over(run.writer.now(), "db1 answers at once again", listen)
+}
+
+/// SIGKILL of the engine as a step begins, and a new one that finds the journal of the old one.
+fn engine(run: &mut Scenario, step: &str, listen: Listen) -> io::Result<()> {
+    let at = run.pair.db1.kill_postmaster()?;
+    run.struck(at, listen);
+    let begun = run.await_event(run.fault_at(), |event| event.kind == "step_started" && event.step() == Some(step), listen)?;
+    run.found(begun.is_some(), format!("the failover had come to the step {step}"));
+    run.replace_engine()?;
+    let second = run.writer.now();
+    run.note("SIGKILL of the engine, and it is started again", listen);
+    let ended =
+        |event: &Event| event.kind == "failover_completed" || event.kind == "manual_intervention" || event.kind == "rolled_back";
+    run.await_event(second, ended, listen)?;
+    run.quiet(Duration::from_secs(3), listen)
 }
 
 /// Everything on the host ends in the same moment, and its cable is dead: nothing is left to refuse a connection.

@@ -47,6 +47,14 @@ pub fn judge(fault: Fault, run: &Recording, roles: (Role, Role), unread: Option<
             list.push(finding(roles.0 != Role::Primary && roles.1 == Role::Down, "wanted: db2 down, and db1 not promoted"));
             called(run, "cooldown", &mut list);
         }
+        Right::FailoverOrPerson => {
+            let completed = count(run, "failover_completed");
+            list.push(finding(completed <= 1, format!("failovers completed: {completed}; wanted: at most one")));
+            list.push(finding(roles.0 != Role::Primary, "wanted: db1 does not take writes"));
+            if completed == 0 {
+                called(run, "", &mut list);
+            }
+        }
         Right::Nothing => {
             let began = count(run, "failover_started");
             list.push(finding(began == 0, format!("failovers begun: {began}; wanted: none")));
@@ -126,7 +134,7 @@ fn rows(fault: Fault, run: &Recording, unread: Option<&io::Error>, list: &mut Ve
             list.push(finding(table.doubled.is_empty(), format!("rows that are there twice: {}", table.doubled.len())));
         }
         // Where nobody may be left there is nobody to ask.
-        (None, _) if matches!(fault.right(), Right::Person | Right::FailoverOnce) => {}
+        (None, _) if matches!(fault.right(), Right::Person | Right::FailoverOnce | Right::FailoverOrPerson) => {}
         (None, error) => {
             let why = error.map_or_else(String::new, ToString::to_string);
             list.push(finding(false, format!("the table could not be read: {why}")));

@@ -11,12 +11,14 @@ pub mod inject;
 pub mod judge;
 pub mod lab;
 pub mod network;
+pub mod orphan;
 pub mod pair;
 pub mod postgres;
 pub mod process;
 pub mod recording;
 pub mod scenario;
 pub mod session;
+pub mod slow;
 pub mod sshd;
 pub mod writer;
 

@@ -10,8 +10,12 @@ use super::haproxy::{BACKEND, Haproxy, HaproxyOptions};
 use super::lab::Lab;
 use super::network::{Host, Network};
 use super::postgres::{ENGINE_ROLE, PgOptions, PgServer, bin_dir};
+use super::slow::Proxy;
 use super::sshd::{Sshd, SshdOptions};
 use super::writer::create_table;
+
+/// Room for a few segments of 16 MiB.
+const SMALL_WAL: u32 = 192;
 
 /// The name of the service.
 pub const SERVICE: &str = "orders";
@@ -33,6 +37,12 @@ pub struct PairOptions {
     pub power_switch: bool,
     /// `route.exclusive`.
     pub exclusive: bool,
+    /// `max_lag_bytes`.
+    pub max_lag: String,
+    /// The server whose write-ahead log has a small file system.
+    pub small_wal: Option<&'static str>,
+    /// Clients and engine reach the primary through a proxy that can be slow.
+    pub slow: bool,
 }
 
 impl Default for PairOptions {
@@ -45,6 +55,9 @@ impl Default for PairOptions {
             network: false,
             power_switch: false,
             exclusive: false,
+            max_lag: "1MiB".to_owned(),
+            small_wal: None,
+            slow: false,
         }
     }
 }
@@ -67,6 +80,8 @@ pub struct Pair {
     pub control: PathBuf,
     /// The hosts, where they have a network.
     pub network: Option<Network>,
+    /// In front of `db1`, where it can be slow.
+    pub proxy: Option<Proxy>,
     /// The folder.
     pub lab: Lab,
 }
@@ -86,6 +101,7 @@ impl Pair {
             fsync: options.fsync,
             settings: options.settings.clone(),
             host: host(name),
+            small_wal: options.small_wal.filter(|server| *server == name).map(|_| SMALL_WAL),
             ..PgOptions::new(name)
         };
         progress("PostgreSQL primary db1");
@@ -101,7 +117,11 @@ impl Pair {
             db1.wait_streaming("db2")?;
         }
         progress("HAProxy");
-        let servers = [&db1, &db2].map(|server| (server.name(), server.host().port(server.port())));
+        let proxy = if options.slow { Some(Proxy::start(db1.host().port(db1.port()))?) } else { None };
+        let mut servers = [&db1, &db2].map(|server| (server.name(), server.host().port(server.port())));
+        if let Some(proxy) = &proxy {
+            servers[0].1.set_port(proxy.port());
+        }
         let haproxy = Haproxy::start_to(&lab, &HaproxyOptions { host: host("lb"), ..HaproxyOptions::new("haproxy") }, &servers)?;
         progress("an SSH server for each database host");
         let sshd = |server: &PgServer| {
@@ -112,9 +132,9 @@ impl Pair {
         let (ssh1, ssh2) = (sshd(&db1)?, sshd(&db2)?);
         lab.folder("state")?;
         let control = lab.path("state/control.sock");
-        let mut pair = Pair { haproxy, ssh1, ssh2, db1, db2, config: PathBuf::new(), control, network, lab };
+        let mut pair = Pair { haproxy, ssh1, ssh2, db1, db2, config: PathBuf::new(), control, network, proxy, lab };
         let password = pair.lab.write("failover.password", format!("{}\n", pair.db1.secrets().engine), 0o600)?;
-        let mut text = pair.config_text(&password, options.exclusive);
+        let mut text = pair.config_text(&password, options);
         if options.power_switch {
             let switch = pair.power_switch()?;
             let _ = write!(
@@ -141,15 +161,15 @@ impl Pair {
         self.lab.write("bin/power-off", script, 0o700)
     }
 
-    fn config_text(&self, password: &Path, exclusive: bool) -> String {
+    fn config_text(&self, password: &Path, options: &PairOptions) -> String {
         let quoted = |path: &Path| quote(&path.to_string_lossy());
-        let server = |server: &PgServer, role: &str, sshd: &Sshd| {
+        let server = |server: &PgServer, port: u16, role: &str, sshd: &Sshd| {
             format!(
                 "  [[services.servers]]\n  name = {}\n  role = {}\n  host = {}\n  port = {}\n  data_dir = {}\n  ssh = {{ port = {} }}\n\n",
                 quote(server.name()),
                 quote(role),
                 quote(&server.host().address().to_string()),
-                server.port(),
+                port,
                 quoted(server.data_dir()),
                 sshd.port()
             )
@@ -182,7 +202,7 @@ kind = "postgres"
   wrapper = {wrapper}
 
 {db1}{db2}  [services.data]
-  max_lag_bytes = "1MiB"       # a standby further behind is not promoted
+  max_lag_bytes = {max_lag}       # a standby further behind is not promoted
   on_no_sync_standby = "async" # with synchronous replication: let commits through when nobody is left to acknowledge them
 
   # After a failover an ordinary commit is tried through these addresses before it counts as complete.
@@ -201,10 +221,12 @@ kind = "postgres"
             key = quoted(self.ssh1.key()),
             known = quoted(self.ssh1.known_hosts()),
             wrapper = shipped_wrapper().exists(),
-            db1 = server(&self.db1, "primary", &self.ssh1),
-            db2 = server(&self.db2, "standby", &self.ssh2),
+            db1 = server(&self.db1, self.proxy.as_ref().map_or(self.db1.port(), Proxy::port), "primary", &self.ssh1),
+            db2 = server(&self.db2, self.db2.port(), "standby", &self.ssh2),
             front = self.haproxy.host().port(self.haproxy.front()),
-            exclusive = if exclusive { "\n  exclusive = true            # no client has another way to the servers" } else { "" },
+            max_lag = quote(&options.max_lag),
+            exclusive =
+                if options.exclusive { "\n  exclusive = true            # no client has another way to the servers" } else { "" },
             haproxy = self.haproxy.name(),
             socket = quoted(self.haproxy.socket()),
         )

@@ -41,6 +41,8 @@ pub struct PgOptions {
     pub settings: Vec<String>,
     /// Where it runs.
     pub host: Host,
+    /// The write-ahead log has a file system of its own, of so many MiB.
+    pub small_wal: Option<u32>,
 }
 
 impl PgOptions {
@@ -53,6 +55,7 @@ impl PgOptions {
             own_identity: false,
             settings: Vec::new(),
             host: Host::local(),
+            small_wal: None,
         }
     }
 
@@ -148,6 +151,7 @@ impl PgServer {
         }
         let hba = if options.host.is_local() { HBA.to_owned() } else { HBA.replace("127.0.0.1/32", "samenet") };
         lab.write(server.data.join("pg_hba.conf"), hba, 0o600)?;
+        server.move_wal(options)?;
         // The rule for commits comes last: nobody is there yet to acknowledge the first ones.
         server.configure(&PgOptions { synchronous: None, ..options.clone() })?;
         server.start()?;
@@ -171,6 +175,7 @@ impl PgServer {
         let lab = &primary.lab;
         let server = PgServer::prepare(lab, &options.name, &options.host, primary.secrets.clone())?;
         server.copy_from(primary)?;
+        server.move_wal(options)?;
         server.configure(options)?;
         Ok(server)
     }
@@ -217,6 +222,35 @@ impl PgServer {
             secrets,
             postmaster: Mutex::new(None),
         })
+    }
+
+    fn move_wal(&self, options: &PgOptions) -> io::Result<()> {
+        let Some(size) = options.small_wal else { return Ok(()) };
+        let disk = self.lab.mount(self.small_disk(), size)?;
+        let mut command = self.lab.command("/bin/sh");
+        command.args(["-ec", "cp -a \"$1\"/. \"$2\"; rm -rf \"$1\"; ln -s \"$2\" \"$1\"", "move-wal"]);
+        command.arg(self.data.join("pg_wal")).arg(disk);
+        self.lab.run("move-wal", command, LONG)?;
+        Ok(())
+    }
+
+    fn small_disk(&self) -> PathBuf {
+        self.lab.path(format!("{}-wal", self.name))
+    }
+
+    /// Fills the file system of the write-ahead log to the last byte.
+    pub fn fill_wal_disk(&self) -> io::Result<()> {
+        let mut file = fs::File::create(self.small_disk().join("filler"))?;
+        for block in [vec![0; 1 << 20], vec![0; 1 << 12], vec![0; 1]] {
+            while io::Write::write_all(&mut file, &block).is_ok() {}
+        }
+        Ok(())
+    }
+
+    /// Goes on to the next segment of the write-ahead log.
+    pub fn switch_wal(&self) -> io::Result<()> {
+        self.query("SELECT pg_logical_emit_message(false, 'lab', ''), pg_switch_wal()")?;
+        Ok(())
     }
 
     fn configure(&self, options: &PgOptions) -> io::Result<()> {

@@ -4,13 +4,14 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::engine::{Engine, Origin};
 pub use super::fault::Fault;
 use super::inject::inject;
 use super::judge::{Role, finding, judge};
 use super::lab::{interrupted, wait_until};
+use super::orphan::{self, Acknowledged};
 use super::pair::{Pair, PairOptions};
 use super::postgres::{PgServer, bin_dir};
 use super::recording::{Event, FindingLine, Member, Outcome, Recording, rfc3339};
@@ -37,6 +38,10 @@ pub struct Scenario {
     fault_over: Option<u64>,
     told: usize,
     findings: Vec<FindingLine>,
+    /// Events of an engine that was killed.
+    earlier: Vec<Event>,
+    /// Rows acknowledged by sessions that outlived their postmaster.
+    pub(super) orphaned: Vec<Acknowledged>,
 }
 
 /// What a listener of a run is told.
@@ -53,7 +58,12 @@ impl Scenario {
         let pair = Pair::start(options, &mut progress)?;
         progress("a writer that commits a numbered row every 5 ms through HAProxy");
         let origin = Origin::now();
-        let writer = Writer::start(WriterOptions::to(pair.haproxy.way_in()), origin.instant)?;
+        let mut writing = WriterOptions::to(pair.haproxy.way_in());
+        if options.slow {
+            // A session begins with several questions, and each is answered late.
+            writing.timeout = Duration::from_secs(5);
+        }
+        let writer = Writer::start(writing, origin.instant)?;
         progress("the engine: failover run failover.toml");
         let engine = pair.engine(origin)?;
         engine.wait_ready(Duration::from_secs(60))?;
@@ -69,6 +79,8 @@ impl Scenario {
             fault_over: None,
             told: 0,
             findings: Vec::new(),
+            earlier: Vec::new(),
+            orphaned: Vec::new(),
         })
     }
 
@@ -103,6 +115,20 @@ impl Scenario {
     /// Something else was done or seen, now.
     pub(super) fn note(&self, words: &str, listen: &mut dyn FnMut(News)) {
         listen(News::Note(self.writer.now(), words));
+    }
+
+    /// A moment of the recording on the wall clock.
+    pub(super) fn wall(&self, at: u64) -> SystemTime {
+        self.origin.wall + Duration::from_nanos(at)
+    }
+
+    /// SIGKILL of the engine, and another one with the same configuration and state.
+    pub(super) fn replace_engine(&mut self) -> io::Result<()> {
+        self.engine.kill();
+        self.earlier.extend(self.engine.events());
+        self.engine = self.pair.engine(self.origin)?;
+        self.told = 0;
+        Ok(())
     }
 
     /// Something that must be true besides what is judged of every run.
@@ -190,6 +216,10 @@ impl Scenario {
         let roles = (role(db1), role(db2));
         let survivor = if roles.1 == Role::Primary || roles.0 == Role::Down { db2 } else { db1 };
         let table = compare(survivor, &attempts);
+        if !self.orphaned.is_empty() {
+            let account = account(&self.orphaned, &attempts, db1, db2)?;
+            self.findings.extend(account);
+        }
         let mut recording = Recording {
             fault: fault.word().to_owned(),
             synchronous: self.synchronous,
@@ -199,7 +229,7 @@ impl Scenario {
             ended,
             servers: [db1, db2].map(|server| Member { name: server.name().to_owned(), port: server.port() }).to_vec(),
             attempts,
-            events: self.engine.events(),
+            events: [std::mem::take(&mut self.earlier), self.engine.events()].concat(),
             config: fs::read_to_string(&self.pair.config)?,
             table: table.as_ref().ok().cloned(),
             findings: Vec::new(),
@@ -210,6 +240,35 @@ impl Scenario {
         recording.findings.push(finding(clean, "the engine stopped cleanly on SIGTERM"));
         Ok((recording, self.pair))
     }
+}
+
+/// Where every row is that the old primary acknowledged: all of them on its own disk, and how many of those on the new one.
+fn account(
+    orphaned: &[Acknowledged],
+    attempts: &[super::recording::Attempt],
+    old: &PgServer,
+    new: &PgServer,
+) -> io::Result<Vec<FindingLine>> {
+    // The fence has left standby.signal: it comes up read-only, with nobody to follow.
+    old.start()?;
+    let kept = orphan::rows(old)?;
+    let on_old: Vec<_> = attempts.iter().filter(|attempt| attempt.port == old.port()).copied().collect();
+    let table = compare(old, &on_old)?;
+    old.kill_all();
+    let arrived = orphan::rows(new)?;
+    let absent = orphaned.iter().filter(|row| !kept.contains(&row.n)).count();
+    let lost = orphaned.iter().filter(|row| !arrived.contains(&row.n)).count();
+    let all = orphaned.len();
+    Ok(vec![
+        finding(
+            absent == 0 && table.missing.is_empty(),
+            format!(
+                "acknowledged rows that are not on the old primary's own disk: {absent} of {all}, and {} of the writer's; wanted: 0",
+                table.missing.len()
+            ),
+        ),
+        finding(true, format!("of these {all} rows {} are on the new primary, {lost} only on the old one", all - lost)),
+    ])
 }
 
 fn environment() -> Vec<(String, String)> {
