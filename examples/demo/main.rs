@@ -141,11 +141,12 @@ fn save(folder: &Path, run: &Recording, lab: &support::Lab) -> io::Result<()> {
 
 fn nothing_left(lab: &Path) -> support::recording::FindingLine {
     let left = support::process::working_in(lab);
-    let ok = left.is_empty() && !lab.exists();
+    let namespaces = support::network::left(lab);
+    let ok = left.is_empty() && namespaces.is_empty() && !lab.exists();
     let text = if ok {
         "nothing was left running, and the temporary folder is gone".to_owned()
     } else {
-        format!("left behind: {} and {left:?}", lab.display())
+        format!("left behind: {}, {namespaces:?} and {left:?}", lab.display())
     };
     support::recording::FindingLine { ok, text }
 }

@@ -118,12 +118,16 @@ impl Network {
 
 /// Removes what a lab has made. Nothing of it runs any more.
 pub fn remove(lab: &Path) {
-    let names = names(lab);
-    for entry in fs::read_dir("/run/netns").into_iter().flatten().flatten() {
-        if let Some(name) = entry.file_name().to_str().filter(|name| name.starts_with(&names)) {
-            let _ = ip(&["netns", "del", name]);
-        }
+    for name in left(lab) {
+        let _ = ip(&["netns", "del", &name]);
     }
+}
+
+/// The namespaces of a lab that exist.
+pub fn left(lab: &Path) -> Vec<String> {
+    let names = names(lab);
+    let all = fs::read_dir("/run/netns").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    all.filter(|name| name.starts_with(&names)).collect()
 }
 
 fn names(lab: &Path) -> String {
