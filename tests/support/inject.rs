@@ -340,8 +340,9 @@ fn engine(run: &mut Scenario, step: &str, listen: Listen) -> io::Result<()> {
     let begun = run.await_event(run.fault_at(), |event| event.kind == "step_started" && event.step() == Some(step), listen)?;
     run.found(begun.is_some(), format!("the failover had come to the step {step}"));
     run.replace_engine()?;
-    let second = run.writer.now();
     run.note("SIGKILL of the engine, and it is started again", listen);
+    // Of the new one: what the old one said is not among its events.
+    let second = run.fault_at();
     let ended =
         |event: &Event| event.kind == "failover_completed" || event.kind == "manual_intervention" || event.kind == "rolled_back";
     run.await_event(second, ended, listen)?;

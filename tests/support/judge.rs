@@ -37,6 +37,7 @@ pub fn judge(fault: Fault, run: &Recording, roles: (Role, Role), unread: Option<
         roles != (Role::Primary, Role::Primary),
         format!("at the end db1 is {}, db2 is {}", roles.0.word(), roles.1.word()),
     )];
+    one_at_a_time(run, &mut list);
     match fault.right() {
         Right::Failover(level) => {
             one_failover(run, level, &mut list);
@@ -87,6 +88,16 @@ fn count(run: &Recording, kind: &str) -> usize {
 fn acknowledged_by(run: &Recording, place: usize, after: u64) -> usize {
     let port = run.servers.get(place).map_or(0, |member| member.port);
     run.acknowledged().filter(|attempt| attempt.sent >= after && attempt.port == port).count()
+}
+
+/// The writer sends one row at a time, so a row acknowledged by the old primary after one by the new is a second primary.
+fn one_at_a_time(run: &Recording, list: &mut Vec<FindingLine>) {
+    let port = |place: usize| run.servers.get(place).map_or(0, |member| member.port);
+    let first = run.acknowledged().find(|attempt| attempt.port == port(1)).map(|attempt| attempt.done);
+    let late = first.map_or(0, |first| run.acknowledged().filter(|a| a.port == port(0) && a.done > first).count());
+    let told = count(run, "two_primaries");
+    let text = format!("rows acknowledged by db1 after the first one by db2: {late}; alarms of two primaries: {told}; wanted: 0");
+    list.push(finding(late == 0 && told == 0, text));
 }
 
 fn one_failover(run: &Recording, wanted: u64, list: &mut Vec<FindingLine>) {
