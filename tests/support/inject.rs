@@ -167,7 +167,7 @@ fn saturate(run: &mut Scenario, listen: Listen) -> io::Result<()> {
     let slots = held.len() + 1;
     drop(held);
     drop(administrator);
-    run.saw_impaired("an exhausted server");
+    run.saw("impaired", "an exhausted server");
     run.over(run.writer.now(), &format!("the {slots} sessions that took the slots are closed"), listen)
 }
 
@@ -329,6 +329,7 @@ fn slow(run: &mut Scenario, listen: Listen) -> io::Result<()> {
     run.quiet(span, listen)?;
     let rows = run.writer.acknowledged_since(run.fault_at(), run.pair.db1.port());
     run.found(rows > 0, format!("rows acknowledged by db1 while it was slow: {rows}"));
+    run.saw("down", "a server that answers too late");
     delay(run, Duration::ZERO)?;
     run.over(run.writer.now(), "db1 answers at once again", listen)
 }
@@ -366,15 +367,15 @@ fn await_person(run: &mut Scenario, from: u64, listen: Listen) -> io::Result<()>
 }
 
 impl Scenario {
-    /// The engine saw the primary alive and not serving; otherwise the fault was none.
-    fn saw_impaired(&mut self, what: &str) {
+    /// The engine's probes of the primary came to this verdict; otherwise the fault was none.
+    fn saw(&mut self, verdict: &str, what: &str) {
         let from = self.fault_at();
         let seen = self
             .engine
             .events()
             .iter()
             .filter(|event| event.at >= from && event.kind == "observed" && event.server.as_deref() == Some("db1"))
-            .filter(|event| event.text("verdict") == Some("impaired"))
+            .filter(|event| event.text("verdict") == Some(verdict))
             .count();
         self.found(seen > 0, format!("the engine's probes met {what} {seen} times"));
     }

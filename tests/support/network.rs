@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::lab::Lab;
+use super::process::context;
 
 /// Where a server runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +136,8 @@ fn names(lab: &Path) -> String {
 }
 
 fn ip(words: &[&str]) -> io::Result<()> {
-    let output = Command::new("ip").args(words).stdin(Stdio::null()).output()?;
+    let output = Command::new("ip").args(words).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| context(&error, "cannot run ip (apt-get install iproute2)"))?;
     if output.status.success() {
         return Ok(());
     }
