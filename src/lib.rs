@@ -37,8 +37,8 @@
 //!
 //! # Invariants, many of them absences
 //!
-//! - `core` knows no I/O, no thread, no clock, no log, no `HashMap`; core types are never serialised: `engine` and `config`
-//!   own their wire types and convert.
+//! - `core` knows no I/O, no thread, no clock, no log, no `HashMap`; core types are never serialised for others: `engine` and
+//!   `config` own their wire types and convert. Only the record of a decision holds them, for a replay by the same version.
 //! - Only `step` and a clone of the state run under the engine's one mutex: no I/O, no callback, no logging, no JSON.
 //! - `unknown` is never counted as `down`. What could not be asked changes nothing but its age.
 //! - Nothing is promoted before the required fence is proven, and nothing is routed before a write is verified.
@@ -127,7 +127,7 @@ pub use config::Config;
 pub use core::event::{EventKind, Severity};
 pub use engine::{
     ActionAnswer, CheckReport, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,
-    Status, TaskAnswer,
+    ReadyReport, Status, TaskAnswer,
 };
 
 /// The README's example compiles.

@@ -219,7 +219,7 @@ fn the_help_shows_examples_and_exit_codes() {
 
         Commands:
           run          Run the engine in the foreground until SIGINT or SIGTERM
-          check        Run every check once and say what was found
+          check        Run every check once, and say whether a failover would go through
           validate     Say everything that is wrong with a configuration
           status       Ask a running daemon how its services are, and what would happen if a primary died
                        now
@@ -227,7 +227,8 @@ fn the_help_shows_examples_and_exit_codes() {
           confirm      Say yes to a failover that waits for it
           pause        Go on watching, decide nothing
           resume       End a pause
-          reset        Leave `manual_intervention` or `failed_over`: failovers are automatic again
+          reset        Leave `manual_intervention` or `failed_over`: failovers are automatic again, once
+                       nothing else blocks them
           force        Fail over now, whatever the checks say
           completions  Print the completion script of a shell
           help         Print this message or the help of the given subcommand(s)
@@ -241,13 +242,13 @@ fn the_help_shows_examples_and_exit_codes() {
 
         Examples:
           failover validate failover.toml     everything that is wrong with the file, at once
-          failover check failover.toml        every check once, without a daemon
+          failover check failover.toml        every check once, and whether a failover would go through
           failover run failover.toml          watch, and fail over when the primary is really gone
           failover status                     who is primary, and what would happen if it died now
 
         Exit codes:
-          0  done; for `check`: everything is up
-          1  `check`: something is not up
+          0  done; for `check`: everything is up, and nothing would stop a failover
+          1  `check`: something is not up, or would stop a failover
           2  the configuration or the command line is wrong
           3  the daemon cannot be reached
           4  the daemon refused the command, and said why
@@ -261,6 +262,11 @@ fn the_help_shows_examples_and_exit_codes() {
         assert!(command == "completions" || help.contains("Exit codes: 0 "), "{help}");
         assert!(help.contains("--json"), "{help}");
         assert!(help.lines().all(|line| line.chars().count() <= 120), "{help}");
+        if help.contains("--socket") {
+            let flat = help.split_whitespace().collect::<Vec<&str>>().join(" ");
+            assert!(flat.contains("[default: /run/failover/control.sock, or else /var/lib/failover/control.sock]"), "{help}");
+            assert!(flat.contains("[default: none is read, --socket's default holds]"), "{help}");
+        }
     }
 }
 
@@ -296,6 +302,34 @@ fn a_valid_configuration() {
     assert_eq!(answer.stdout, format!("{}: valid: 1 service (orders), 2 servers\n", path.display()));
     let json = run(&["validate", "--json", path.to_str().unwrap()]).ends_with(0).json();
     assert_eq!((&json["valid"], &json["errors"]), (&Value::Bool(true), &Value::Array(Vec::new())));
+}
+
+/// A configuration may be looked at on another machine than its engine's, so what is missing there is no mistake; it is named.
+#[test]
+fn a_missing_key_is_a_warning_of_the_configuration() {
+    let place = Place::new();
+    let ssh = "[services.ssh]\nkeys = [\"/nowhere/key\"]\nknown_hosts = \"/etc/passwd\"\n";
+    place.write(
+        &place
+            .config
+            .replace("[services.check_defaults]", &format!("{ssh}\n[services.check_defaults]"))
+            .replace("name = \"db1\"\n", "name = \"db1\"\ndata_dir = \"/data1\"\n")
+            .replace("name = \"db2\"\n", "name = \"db2\"\ndata_dir = \"/data2\"\n"),
+    );
+    let path = place.path();
+    let answer = run(&["validate", path.to_str().unwrap()]).ends_with(0);
+    let told =
+        "the SSH key /nowhere/key cannot be read here: No such file or directory (os error 2)\n  remedy: put the file there";
+    assert!(answer.stderr.starts_with("warning: /services/0/ssh/keys") && answer.stderr.contains(told), "{}", answer.stderr);
+    assert!(answer.stdout.contains("valid"), "{}", answer.stdout);
+    let json = run(&["validate", "--json", path.to_str().unwrap()]).ends_with(0).json();
+    assert!(json["warnings"].to_string().contains("the SSH key /nowhere/key cannot be read here"), "{json}");
+    let check = run(&["check", path.to_str().unwrap()]).ends_with(1);
+    assert!(check.stderr.contains(told), "{}", check.stderr);
+    let mut daemon = Daemon::start(&place);
+    daemon.logged("the SSH key /nowhere/key cannot be read here");
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.end(), 0, "{}", daemon.log());
 }
 
 /// Paths and line wrapping differ between runs and machines; the words do not.
@@ -374,9 +408,15 @@ fn the_schema_is_json() {
 fn check_says_what_is_not_up() {
     let place = Place::new();
     let answer = run(&["check", place.path().to_str().unwrap()]).ends_with(1);
-    assert!(answer.stdout.contains("db1/postgres  down") && answer.stdout.ends_with("2 checks, 2 not up\n"), "{}", answer.stdout);
+    assert!(
+        answer.stdout.contains("db1/postgres  down") && answer.stdout.contains("\n2 checks, 2 not up\n\nreadiness of orders: "),
+        "{}",
+        answer.stdout
+    );
+    assert!(answer.stdout.contains("db1/postgres: refused\n  remedy: start the server"), "{}", answer.stdout);
+    assert!(answer.stdout.contains("  blocking no_primary_seen: "), "{}", answer.stdout);
     let json = run(&["check", "--json", place.path().to_str().unwrap()]).ends_with(1).json();
-    assert_eq!(json["all_up"], false);
+    assert_eq!((&json["all_up"], &json["ready"]), (&Value::Bool(false), &Value::Bool(false)));
     assert_eq!(json["checks"].as_array().unwrap().len(), 2);
     assert_eq!(json["checks"][0]["verdict"], "down");
     assert_eq!(json["checks"][0]["reason"], "refused");
@@ -479,8 +519,14 @@ fn a_daemon_is_asked_and_told() {
     let since = commands[0]["seq"].as_u64().unwrap();
     let later = place.ask(&["events", "--json", "--since", &since.to_string()]).ends_with(0).stdout;
     assert!(later.lines().all(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap() > since));
-    assert!(place.ask(&["events", "--verbose"]).ends_with(0).stdout.contains(" observed: "));
-    assert!(place.ask(&["events"]).ends_with(0).stdout.contains(" orders operator_command: "));
+    for flag in ["--all", "-a", "--verbose"] {
+        let all = place.ask(&["events", flag]).ends_with(0);
+        assert!(all.stdout.contains(" observed: "), "{flag}: {}", all.stdout);
+        assert_eq!(all.stderr, "", "{flag}: nothing is left out");
+    }
+    let some = place.ask(&["events"]).ends_with(0);
+    assert!(some.stdout.contains(" orders operator_command: "));
+    assert_eq!(some.stderr, "failover: what is left out here is numbered too: --all shows single observations\n");
 
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.end(), 0, "{}", daemon.log());

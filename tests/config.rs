@@ -62,6 +62,9 @@ fn examples_world() -> World {
         .variable("SHOP_HEALTH_TOKEN", "Bearer from-env")
         .with("/home/op/.pgpass", "*:*:*:*:from-pgpass\n", 0o600)
         .with("/etc/failover/orders.password", "from-file\n", 0o600)
+        .with("/etc/failover/id_ed25519", "a key\n", 0o600)
+        .with("/etc/failover/known_hosts", "db1 ssh-ed25519 AAAA\n", 0o644)
+        .with("/etc/failover/ca.pem", "a certificate\n", 0o644)
 }
 
 /// Two servers and nothing wrong, except what `more` adds to the service.
@@ -552,6 +555,51 @@ fn times_fit_together() {
     );
 }
 
+/// In TOML a key belongs to the last header above it.
+#[test]
+fn a_key_below_the_wrong_header_is_sent_back_up() {
+    says(
+        &pair(
+            "[services.connection]\nuser = \"failover\"\nkind = \"postgres\"\n[[services.route.haproxy]]\nname = \"lb1\"\nsocket = \"/s\"\nbackend = \"b\"\nverify = []\n",
+        ),
+        &expect![[r#"
+            error: /services/0/connection/kind (line 7, column 1): this key is unknown here; it belongs to [[services]]: move it above the [services.connection] header
+            error: /services/0/route/haproxy/0/verify (line 12, column 1): this key is unknown here; it belongs to [services.route]: move it above the [[services.route.haproxy]] header
+            warning: /services/0/route (line 8, column 12): without an address of the route nobody can verify that the traffic arrives; add route.verify = ["HOST:PORT"]
+        "#]],
+    );
+    says(
+        "version = 1\n[engine]\nworkers = 2\nstate_dir = \"/var/lib/failover\"\n",
+        &expect![[r#"
+        error: /services (line 1, column 1): this is missing and has no default; add it
+        error: /engine/state_dir (line 4, column 1): this key is unknown here; it belongs to the top of the file: move it above the [engine] header
+    "#]],
+    );
+    let json = r#"{ "version": 1, "services": [ { "name": "a", "connection": { "kind": "postgres" } } ] }"#;
+    let errors = Config::parse_json_in(json, &World::new()).unwrap_err().errors;
+    let unknown = errors.iter().find(|error| error.path == "/services/0/connection/kind").unwrap();
+    assert_eq!(unknown.remedy, "it belongs to [[services]]: move it there");
+}
+
+#[test]
+fn files_that_are_not_here_are_warnings() {
+    says(
+        &pair(
+            "connection = { sslmode = \"verify-full\", sslrootcert = \"/keys/ca.pem\" }\n\
+             ssh = { keys = [\"/keys/engine\", \"/etc/failover/id_ed25519\"], known_hosts = \"/keys/known_hosts\" }\n\
+             check_defaults = { interval = \"2s\" }",
+        ),
+        &expect![[r#"
+            error: /services/0/servers/0/data_dir (line 8, column 1): the data directory is needed where SSH is used without the wrapper: the fence finds the server's processes by it; add data_dir, or wrapper = true, or ssh = false
+            error: /services/0/servers/1/data_dir (line 12, column 1): the data directory is needed where SSH is used without the wrapper: the fence finds the server's processes by it; add data_dir, or wrapper = true, or ssh = false
+            warning: /services/0/connection/sslrootcert (line 5, column 41) = "/keys/ca.pem": the root certificates /keys/ca.pem cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
+            warning: /services/0/ssh/keys (line 6, column 9): the SSH key /keys/engine cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
+            warning: /services/0/ssh/keys (line 6, column 9): the SSH key /etc/failover/id_ed25519 cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
+            warning: /services/0/ssh/known_hosts (line 6, column 62) = "/keys/known_hosts": the known_hosts file /keys/known_hosts cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
+        "#]],
+    );
+}
+
 #[test]
 fn ssh_promotion_fence_and_route_have_what_they_need() {
     says(
@@ -560,6 +608,7 @@ fn ssh_promotion_fence_and_route_have_what_they_need() {
             error: /services/0/ssh (line 5, column 1) = a table: there is no way to log in over SSH; add keys = ["/path"], password, or agent = true
             error: /services/0/servers/0/data_dir (line 6, column 1): the data directory is needed where SSH is used without the wrapper: the fence finds the server's processes by it; add data_dir, or wrapper = true, or ssh = false
             error: /services/0/servers/1/data_dir (line 10, column 1): the data directory is needed where SSH is used without the wrapper: the fence finds the server's processes by it; add data_dir, or wrapper = true, or ssh = false
+            warning: /services/0/ssh (line 5, column 1) = a table: the known_hosts file /home/op/.ssh/known_hosts cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
         "#]],
     );
     says(
@@ -572,7 +621,12 @@ fn ssh_promotion_fence_and_route_have_what_they_need() {
         "#]],
     );
     // With the wrapper it is pinned on the host.
-    says(&pair("ssh = { agent = true, wrapper = true }"), &expect![""]);
+    says(
+        &pair("ssh = { agent = true, wrapper = true }"),
+        &expect![[r#"
+        warning: /services/0/ssh (line 5, column 1) = a table: the known_hosts file /home/op/.ssh/known_hosts cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
+    "#]],
+    );
     says(
         &pair("promote.method = \"pg_ctl\""),
         &expect![[r#"
@@ -665,8 +719,9 @@ fn ssh_promotion_fence_and_route_have_what_they_need() {
     says(
         &pair("connection = { sslcert = \"/c\" }"),
         &expect![[r#"
-        error: /services/0/connection/sslcert (line 5, column 16) = "/c": a certificate needs its key; add sslkey
-    "#]],
+            error: /services/0/connection/sslcert (line 5, column 16) = "/c": a certificate needs its key; add sslkey
+            warning: /services/0/connection/sslcert (line 5, column 16) = "/c": the client certificate /c cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
+        "#]],
     );
 }
 

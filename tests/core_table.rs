@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use failover::core::event::EventKind;
 use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
-use failover::core::input::{Command, Facts, Input, SelfHealth};
+use failover::core::input::{Command, Input, SelfHealth};
 use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover::core::output::{Failure, Report};
 use failover::core::route::{InstanceTrouble, InstanceView, RouteSurvey};
@@ -144,7 +144,7 @@ fn inputs() -> Vec<(String, Input)> {
     all.push(("self: stuck".into(), Input::SelfHealth(SelfHealth { stuck_workers: 2, workers: 2, ..well.clone() })));
     all.push(("self: journal unwritable".into(), Input::SelfHealth(SelfHealth { journal_writable: false, ..well.clone() })));
     all.push(("self: well".into(), Input::SelfHealth(well)));
-    all.push(("restored nowhere".into(), Input::Restored { service: NOWHERE, facts: Facts::default() }));
+    all.push(("restored nowhere".into(), Input::Restored { service: NOWHERE, facts: Box::default() }));
     all
 }
 
@@ -215,4 +215,60 @@ fn said(outputs: &[failover::core::output::Output]) -> String {
     words.sort();
     words.dedup();
     if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+}
+
+/// What the core says about one survey of the standby.
+fn told(world: &mut World, findings: &[(&str, bool)]) -> String {
+    let finding = |(code, blocking): &(&str, bool)| failover::core::sample::ReadinessFinding {
+        code: (*code).into(),
+        blocking: *blocking,
+        message: format!("db2: about {code}"),
+        remedy: "mend it".into(),
+    };
+    let findings = findings.iter().map(finding).collect();
+    let readiness = Readiness { asked: world.now, ssh: None, findings, earlier: Vec::new() };
+    let outputs = world.core.step(world.now, Input::Surveyed { service: ServiceId(0), server: ServerId(1), readiness });
+    let mut text = String::new();
+    for output in outputs {
+        if let failover::core::output::Output::Emit(event) = output {
+            let _ = writeln!(text, "{} {}: {}", event.severity.word(), event.kind.word(), event.message);
+        }
+    }
+    text
+}
+
+#[test]
+fn what_blocks_a_failover_is_told_first_and_everything_by_itself() {
+    let mut world = warm();
+    let all = [("archive_failing", false), ("promote_right_missing", true), ("rewind_impossible", false)];
+    expect_test::expect![[r"
+        alarm readiness_changed: db2: promote_right_missing: about promote_right_missing (mend it)
+        warning readiness_changed: db2: archive_failing: about archive_failing (mend it)
+        warning readiness_changed: db2: rewind_impossible: about rewind_impossible (mend it)
+    "]]
+    .assert_eq(&told(&mut world, &all));
+    assert_eq!(told(&mut world, &all), "");
+    expect_test::expect![[r"
+        warning readiness_changed: db2: fsync_off: about fsync_off (mend it)
+        info readiness_changed: db2: over: archive_failing, promote_right_missing
+    "]]
+    .assert_eq(&told(&mut world, &[("fsync_off", false), ("rewind_impossible", false)]));
+    expect_test::expect![[r"
+        info readiness_changed: db2: nothing stands in the way of a failover any more (over: fsync_off, rewind_impossible)
+    "]]
+    .assert_eq(&told(&mut world, &[]));
+}
+
+/// A standby that is fit is not announced as if a failover would go through when something else blocks it.
+#[test]
+fn a_ready_standby_is_no_promise_while_something_else_blocks() {
+    let mut world = World::new(model(2));
+    let trouble = InstanceTrouble { no_backend: false, message: "no such socket".into(), remedy: "start it".into() };
+    let broken = InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble) };
+    let survey = RouteSurvey { asked: world.now, instances: vec![broken] };
+    world.feed(Input::RouteSurveyed { service: ServiceId(0), survey });
+    assert!(world.run_until(EventKind::StandbyReady, ms(5_000)));
+    let ready = world.events.iter().find(|event| event.kind == EventKind::StandbyReady).unwrap();
+    let head = "db2 itself could be promoted, but this stands in the way of a failover: ";
+    assert!(ready.message.starts_with(head) && ready.message.ends_with("no such socket"), "{}", ready.message);
 }

@@ -149,6 +149,84 @@ fn a_standby_of_another_cluster_is_alarmed_and_never_promoted() {
     dies_in_vain(&pair, &engine);
 }
 
+/// The test before going live sees what a failover would be refused for, although every check is up.
+#[test]
+fn check_finds_what_would_stop_a_failover() {
+    let _alone = alone();
+    let pair = Pair::start(&quick(), |_| ()).expect("a pair");
+    let original = fs::read_to_string(&pair.config).expect("its configuration");
+    let check = |changes: &[(String, String)], exit: i32| -> (Value, String) {
+        let mut text = original.clone();
+        for (from, to) in changes {
+            assert!(text.contains(from), "nothing to change: {from}");
+            text = text.replacen(from, to, 1);
+        }
+        let config = pair.lab.write("checked.toml", text, 0o600).expect("a configuration");
+        let run = |arguments: &[&str]| {
+            let output =
+                std::process::Command::new(env!("CARGO_BIN_EXE_failover")).arg("check").args(arguments).arg(&config).output();
+            let output = output.expect("failover check");
+            let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert_eq!(output.status.code(), Some(exit), "{stdout}{stderr}");
+            stdout.into_owned()
+        };
+        (serde_json::from_str(&run(&["--json"])).expect("JSON"), run(&[]))
+    };
+    let blocking = |report: &Value| -> Vec<String> {
+        let found = report["readiness"].as_array().expect("findings").iter().filter(|finding| finding["blocking"] == true);
+        found
+            .map(|finding| {
+                assert_eq!(finding["service"], "orders");
+                assert!(!finding["remedy"].as_str().unwrap().is_empty(), "{finding}");
+                let server = finding["server"].as_str().unwrap_or("-");
+                format!("{server} {}", finding["code"].as_str().unwrap())
+            })
+            .collect()
+    };
+
+    let (good, text) = check(&[], 0);
+    assert_eq!((good["all_up"].clone(), good["ready"].clone()), (Value::Bool(true), Value::Bool(true)), "{good:#}");
+    assert!(text.contains("readiness of orders: if the primary died now, db2 would be promoted"), "{text}");
+
+    // Its own daemon runs beside it, and is no rival.
+    let engine = pair.engine(Origin::now()).expect("an engine");
+    engine.wait_ready(Duration::from_secs(60)).expect("ready");
+    check(&[], 0);
+    assert!(engine.stop());
+
+    let ssh_gone = (format!("ssh = {{ port = {} }}", pair.ssh1.port()), "ssh = { port = 1 }".to_owned());
+    let socket_gone = (pair.haproxy.socket().display().to_string(), "/nowhere/haproxy.sock".to_owned());
+    let verify_gone = (format!("127.0.0.1:{}", pair.haproxy.front()), "127.0.0.1:1".to_owned());
+    let (bad, text) = check(&[ssh_gone, socket_gone, verify_gone], 1);
+    assert_eq!((bad["all_up"].clone(), bad["ready"].clone()), (Value::Bool(true), Value::Bool(false)), "{bad:#}");
+    let found = blocking(&bad);
+    for wanted in ["db1 host_not_asked", "- route_not_ready", "- verify_unreachable", "- fence_unavailable"] {
+        assert!(found.iter().any(|one| one == wanted), "{wanted}: {found:?}");
+    }
+    assert!(
+        text.contains("2 checks, all up\n\nreadiness of orders: if the primary died now, a failover would be refused"),
+        "{text}"
+    );
+    assert!(text.contains("    remedy: start the host and its sshd"), "{text}");
+
+    let key_gone = (pair.ssh1.key().display().to_string(), "/nowhere/key".to_owned());
+    let (bad, text) = check(&[key_gone], 1);
+    assert!(blocking(&bad).contains(&"db1 host_not_asked".to_owned()), "{bad:#}");
+    assert!(text.contains("remedy: make every key file readable"), "{text}");
+
+    // Whatever is not up has its remedy, and a standby that cannot be promoted is seen.
+    let (wrong, _) = check(&[("database = \"postgres\"".to_owned(), "database = \"nothing\"".to_owned())], 1);
+    assert!(wrong["checks"][0]["remedy"].as_str().unwrap().contains("services.connection.database"), "{wrong:#}");
+    fs::write(pair.lab.path("failover.password"), "wrong\n").expect("a password file");
+    let (wrong, _) = check(&[], 1);
+    assert!(wrong["checks"][0]["remedy"].as_str().unwrap().contains("services.connection.password"), "{wrong:#}");
+    fs::write(pair.lab.path("failover.password"), format!("{}\n", pair.db1.secrets().engine)).expect("a password file");
+    pair.db2.kill_postmaster().expect("a dead standby");
+    let (alone, _) = check(&[], 1);
+    assert!(blocking(&alone).contains(&"- no_candidate".to_owned()), "{alone:#}");
+    assert!(alone["checks"][1]["remedy"].as_str().unwrap().starts_with("start the server"), "{alone:#}");
+}
+
 #[test]
 fn two_writable_servers_at_start_stop_everything() {
     let _alone = alone();
@@ -158,6 +236,13 @@ fn two_writable_servers_at_start_stop_everything() {
     });
     event(&engine, "two_primaries", |event| event.kind == "two_primaries");
     status(&engine, "manual intervention", |service| service["state"] == "manual_intervention");
+    let reset = std::process::Command::new(env!("CARGO_BIN_EXE_failover"))
+        .args(["reset", "orders", "--socket"])
+        .arg(&pair.control)
+        .output()
+        .expect("failover reset");
+    let said = String::from_utf8_lossy(&reset.stdout);
+    assert!(said.contains("; still blocking: ") && said.contains("two_primaries: two servers take writes"), "{said}");
     pair.db1.kill_postmaster().expect("a dead postmaster");
     status(&engine, "still manual intervention", |service| service["servers"][0]["health"] == "unhealthy");
     assert!(engine.events().iter().all(|event| event.kind != "failover_started"));

@@ -155,6 +155,13 @@ impl Player {
                 world.nodes[at].mode = Mode::Silent;
                 world.nodes[at].host = None;
             }
+            ["engine", "dies"] => self.world().kill_engine(),
+            ["engine", "starts"] => self.world().start_engine(),
+            // Before the n-th journal record or action from here on.
+            ["engine", "dies_at", n] => {
+                let world = self.world();
+                world.dies_at = Some(world.deeds + n.parse::<usize>().expect("a number"));
+            }
             ["start", server] => {
                 let world = self.world();
                 let at = world.index(server);
@@ -244,7 +251,7 @@ impl Player {
                     attention: rest.contains(&"attention").then(|| "no candidate could be promoted".to_owned()),
                     ..Facts::default()
                 };
-                self.world().feed(Input::Restored { service: failover::core::id::ServiceId(0), facts });
+                self.world().feed(Input::Restored { service: failover::core::id::ServiceId(0), facts: Box::new(facts) });
             }
             ["operator", command @ ..] => {
                 let command = match command {

@@ -37,6 +37,9 @@ _failover() {
             failover,pause)
                 cmd="failover__subcmd__pause"
                 ;;
+            failover,replay)
+                cmd="failover__subcmd__replay"
+                ;;
             failover,reset)
                 cmd="failover__subcmd__reset"
                 ;;
@@ -73,6 +76,9 @@ _failover() {
             failover__subcmd__help,pause)
                 cmd="failover__subcmd__help__subcmd__pause"
                 ;;
+            failover__subcmd__help,replay)
+                cmd="failover__subcmd__help__subcmd__replay"
+                ;;
             failover__subcmd__help,reset)
                 cmd="failover__subcmd__help__subcmd__reset"
                 ;;
@@ -95,7 +101,7 @@ _failover() {
 
     case "${cmd}" in
         failover)
-            opts="-h -V --json --color --help --version run check validate status events confirm pause resume reset force completions help"
+            opts="-h -V --json --color --help --version run check validate status events confirm pause resume reset force replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -175,7 +181,7 @@ _failover() {
             return 0
             ;;
         failover__subcmd__events)
-            opts="-f -v -h --follow --since --service --verbose --socket --config --json --color --help"
+            opts="-f -v -a -h --follow --since --service --verbose --all --socket --config --json --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -243,7 +249,7 @@ _failover() {
             return 0
             ;;
         failover__subcmd__help)
-            opts="run check validate status events confirm pause resume reset force completions help"
+            opts="run check validate status events confirm pause resume reset force replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -354,6 +360,20 @@ _failover() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        failover__subcmd__help__subcmd__replay)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         failover__subcmd__help__subcmd__reset)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -439,6 +459,24 @@ _failover() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__replay)
+            opts="-h --json --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0

@@ -31,15 +31,16 @@ complete -c failover -n "__fish_failover_needs_command" -l json -d 'Write JSON f
 complete -c failover -n "__fish_failover_needs_command" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_needs_command" -s V -l version -d 'Print version'
 complete -c failover -n "__fish_failover_needs_command" -f -a "run" -d 'Run the engine in the foreground until SIGINT or SIGTERM'
-complete -c failover -n "__fish_failover_needs_command" -f -a "check" -d 'Run every check once and say what was found'
+complete -c failover -n "__fish_failover_needs_command" -f -a "check" -d 'Run every check once, and say whether a failover would go through'
 complete -c failover -n "__fish_failover_needs_command" -f -a "validate" -d 'Say everything that is wrong with a configuration'
 complete -c failover -n "__fish_failover_needs_command" -f -a "status" -d 'Ask a running daemon how its services are, and what would happen if a primary died now'
 complete -c failover -n "__fish_failover_needs_command" -f -a "events" -d 'Show what happened in a running daemon'
 complete -c failover -n "__fish_failover_needs_command" -f -a "confirm" -d 'Say yes to a failover that waits for it'
 complete -c failover -n "__fish_failover_needs_command" -f -a "pause" -d 'Go on watching, decide nothing'
 complete -c failover -n "__fish_failover_needs_command" -f -a "resume" -d 'End a pause'
-complete -c failover -n "__fish_failover_needs_command" -f -a "reset" -d 'Leave `manual_intervention` or `failed_over`: failovers are automatic again'
+complete -c failover -n "__fish_failover_needs_command" -f -a "reset" -d 'Leave `manual_intervention` or `failed_over`: failovers are automatic again, once nothing else blocks them'
 complete -c failover -n "__fish_failover_needs_command" -f -a "force" -d 'Fail over now, whatever the checks say'
+complete -c failover -n "__fish_failover_needs_command" -f -a "replay" -d 'Go through a recorded decision again, and compare'
 complete -c failover -n "__fish_failover_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c failover -n "__fish_failover_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c failover -n "__fish_failover_using_subcommand run" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
@@ -61,7 +62,7 @@ complete -c failover -n "__fish_failover_using_subcommand validate" -l schema -d
 complete -c failover -n "__fish_failover_using_subcommand validate" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand validate" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand status" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
-complete -c failover -n "__fish_failover_using_subcommand status" -l config -d 'Find the control socket in the daemon\'s configuration' -r -F
+complete -c failover -n "__fish_failover_using_subcommand status" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand status" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
@@ -70,37 +71,37 @@ complete -c failover -n "__fish_failover_using_subcommand status" -s h -l help -
 complete -c failover -n "__fish_failover_using_subcommand events" -l since -d 'Only events after this sequence number' -r
 complete -c failover -n "__fish_failover_using_subcommand events" -l service -d 'Only events of this service, and of the engine itself' -r
 complete -c failover -n "__fish_failover_using_subcommand events" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
-complete -c failover -n "__fish_failover_using_subcommand events" -l config -d 'Find the control socket in the daemon\'s configuration' -r -F
+complete -c failover -n "__fish_failover_using_subcommand events" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand events" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand events" -s f -l follow -d 'Go on with what happens from now on'
-complete -c failover -n "__fish_failover_using_subcommand events" -s v -l verbose -d 'Show single observations too'
+complete -c failover -n "__fish_failover_using_subcommand events" -s a -s v -l all -l verbose -d 'Show everything, single observations too'
 complete -c failover -n "__fish_failover_using_subcommand events" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand events" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand confirm" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
-complete -c failover -n "__fish_failover_using_subcommand confirm" -l config -d 'Find the control socket in the daemon\'s configuration' -r -F
+complete -c failover -n "__fish_failover_using_subcommand confirm" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand confirm" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand confirm" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand confirm" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand pause" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
-complete -c failover -n "__fish_failover_using_subcommand pause" -l config -d 'Find the control socket in the daemon\'s configuration' -r -F
+complete -c failover -n "__fish_failover_using_subcommand pause" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand pause" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand pause" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand pause" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand resume" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
-complete -c failover -n "__fish_failover_using_subcommand resume" -l config -d 'Find the control socket in the daemon\'s configuration' -r -F
+complete -c failover -n "__fish_failover_using_subcommand resume" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand resume" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand resume" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand resume" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand reset" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
-complete -c failover -n "__fish_failover_using_subcommand reset" -l config -d 'Find the control socket in the daemon\'s configuration' -r -F
+complete -c failover -n "__fish_failover_using_subcommand reset" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand reset" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
@@ -109,27 +110,33 @@ complete -c failover -n "__fish_failover_using_subcommand reset" -s h -l help -d
 complete -c failover -n "__fish_failover_using_subcommand force" -l to -d 'Promote this standby [default: the best one]' -r
 complete -c failover -n "__fish_failover_using_subcommand force" -l accept-loss -d 'Accept the loss of this much: a number of bytes, or a size such as 16MiB [default: `data.max_lag_bytes`]' -r
 complete -c failover -n "__fish_failover_using_subcommand force" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
-complete -c failover -n "__fish_failover_using_subcommand force" -l config -d 'Find the control socket in the daemon\'s configuration' -r -F
+complete -c failover -n "__fish_failover_using_subcommand force" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand force" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand force" -s y -l yes -d 'Do not ask'
 complete -c failover -n "__fish_failover_using_subcommand force" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand force" -s h -l help -d 'Print help'
+complete -c failover -n "__fish_failover_using_subcommand replay" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c failover -n "__fish_failover_using_subcommand replay" -l json -d 'Write JSON for programs instead of text for people'
+complete -c failover -n "__fish_failover_using_subcommand replay" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand completions" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand completions" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force completions help" -f -a "run" -d 'Run the engine in the foreground until SIGINT or SIGTERM'
-complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force completions help" -f -a "check" -d 'Run every check once and say what was found'
-complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force completions help" -f -a "validate" -d 'Say everything that is wrong with a configuration'
-complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force completions help" -f -a "status" -d 'Ask a running daemon how its services are, and what would happen if a primary died now'
-complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force completions help" -f -a "events" -d 'Show what happened in a running daemon'
-complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force completions help" -f -a "confirm" -d 'Say yes to a failover that waits for it'
-complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force completions help" -f -a "pause" -d 'Go on watching, decide nothing'
-complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force completions help" -f -a "resume" -d 'End a pause'
-complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force completions help" -f -a "reset" -d 'Leave `manual_intervention` or `failed_over`: failovers are automatic again'
-complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force completions help" -f -a "force" -d 'Fail over now, whatever the checks say'
-complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force completions help" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force replay completions help" -f -a "run" -d 'Run the engine in the foreground until SIGINT or SIGTERM'
+complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force replay completions help" -f -a "check" -d 'Run every check once, and say whether a failover would go through'
+complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force replay completions help" -f -a "validate" -d 'Say everything that is wrong with a configuration'
+complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force replay completions help" -f -a "status" -d 'Ask a running daemon how its services are, and what would happen if a primary died now'
+complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force replay completions help" -f -a "events" -d 'Show what happened in a running daemon'
+complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force replay completions help" -f -a "confirm" -d 'Say yes to a failover that waits for it'
+complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force replay completions help" -f -a "pause" -d 'Go on watching, decide nothing'
+complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force replay completions help" -f -a "resume" -d 'End a pause'
+complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force replay completions help" -f -a "reset" -d 'Leave `manual_intervention` or `failed_over`: failovers are automatic again, once nothing else blocks them'
+complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force replay completions help" -f -a "force" -d 'Fail over now, whatever the checks say'
+complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force replay completions help" -f -a "replay" -d 'Go through a recorded decision again, and compare'
+complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force replay completions help" -f -a "completions" -d 'Print the completion script of a shell'
+complete -c failover -n "__fish_failover_using_subcommand help; and not __fish_seen_subcommand_from run check validate status events confirm pause resume reset force replay completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

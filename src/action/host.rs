@@ -152,7 +152,7 @@ impl HostControl {
             "0" => Ok("pg_ctl promote: the server was told".to_owned()),
             code if code.parse::<u8>().is_ok() => Err(Failure::no_effect(
                 format!("{}: pg_ctl promote ended with {code}: {said}", self.ssh.at()),
-                "is the server a running standby?",
+                "make sure that the server is a running standby",
             )),
             code => Err(nonsense(&format!("code={code}"))),
         }

@@ -10,13 +10,13 @@ use super::terminal::Color;
 const OVERVIEW: &str = "\
 Examples:
   failover validate failover.toml     everything that is wrong with the file, at once
-  failover check failover.toml        every check once, without a daemon
+  failover check failover.toml        every check once, and whether a failover would go through
   failover run failover.toml          watch, and fail over when the primary is really gone
   failover status                     who is primary, and what would happen if it died now
 
 Exit codes:
-  0  done; for `check`: everything is up
-  1  `check`: something is not up
+  0  done; for `check`: everything is up, and nothing would stop a failover
+  1  `check`: something is not up, or would stop a failover
   2  the configuration or the command line is wrong
   3  the daemon cannot be reached
   4  the daemon refused the command, and said why
@@ -45,7 +45,7 @@ pub struct Arguments {
 pub enum Command {
     /// Run the engine in the foreground until SIGINT or SIGTERM
     Run(Run),
-    /// Run every check once and say what was found
+    /// Run every check once, and say whether a failover would go through
     Check(Check),
     /// Say everything that is wrong with a configuration
     Validate(Validate),
@@ -59,10 +59,12 @@ pub enum Command {
     Pause(MaybeService),
     /// End a pause
     Resume(MaybeService),
-    /// Leave `manual_intervention` or `failed_over`: failovers are automatic again
+    /// Leave `manual_intervention` or `failed_over`: failovers are automatic again, once nothing else blocks them
     Reset(OneService),
     /// Fail over now, whatever the checks say
     Force(Force),
+    /// Go through a recorded decision again, and compare
+    Replay(Replay),
     /// Print the completion script of a shell
     Completions(Completions),
 }
@@ -74,7 +76,7 @@ pub struct Daemon {
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 
-    /// Find the control socket in the daemon's configuration
+    /// Find the control socket in this configuration of the daemon [default: none is read, --socket's default holds]
     #[arg(long, value_name = "CONFIG", conflicts_with = "socket")]
     pub config: Option<PathBuf>,
 }
@@ -104,13 +106,18 @@ pub struct Run {
 }
 
 const CHECK_HELP: &str = "\
-Nothing is changed, and no daemon is needed.
+The test before going live. First every configured check, then once everything that the daemon's survey asks: each server over
+SSH and over SQL, each HAProxy, and who answers at the addresses of route.verify. What it finds is `blocking` (a failover would
+be refused or would fail) or a `warning` (it would be slower or riskier). Nothing is changed, and no daemon is needed. Run it as
+the daemon's user, on its machine: keys and sockets are tried with the rights of whoever runs it.
 
 Examples:
   failover check failover.toml
   failover check --json failover.toml | jq '.checks[] | select(.verdict != \"up\")'
+  failover check --json failover.toml | jq '.readiness[] | select(.blocking)'
 
-Exit codes: 0 everything is up, 1 something is not, 2 wrong configuration, 5 cannot check";
+Exit codes: 0 everything is up and nothing is blocking, 1 something is not up or is blocking, 2 wrong configuration,
+5 cannot check";
 
 /// `failover check`
 #[derive(Debug, Args)]
@@ -167,12 +174,14 @@ pub struct Status {
 }
 
 const EVENTS_HELP: &str = "\
-The daemon keeps the last events: single observations and log lines apart from all others, so that they cannot push those
-out. A gap in the sequence numbers means that events are gone.
+Every event has its sequence number, which --since takes. Single observations are numbered too and not shown without --all, so
+the numbers shown have gaps. The daemon keeps the last events: single observations and log lines apart from all others, so
+that they cannot push those out. Where events are no longer kept, a line on stderr says so.
 
 Examples:
   failover events
   failover events --follow --service orders
+  failover events --all
   failover events --since 1200 --json
 
 Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
@@ -193,8 +202,8 @@ pub struct Events {
     #[arg(long, value_name = "SERVICE")]
     pub service: Option<String>,
 
-    /// Show single observations too
-    #[arg(long, short)]
+    /// Show everything, single observations too
+    #[arg(long = "all", short = 'a', visible_alias = "verbose", visible_short_alias = 'v')]
     pub verbose: bool,
 
     #[command(flatten)]
@@ -312,4 +321,22 @@ mod tests {
         assert!(size("a lot").is_err());
         assert!(size("-1").is_err());
     }
+}
+
+const REPLAY_HELP: &str = "\
+The engine records every failover it begins and every one it refuses in evidence/ of its state_dir: the state of the decision core
+some time before, and everything that reached it since. The core is pure, so the same input gives the same decision.
+
+Examples:
+  failover replay /var/lib/failover/evidence/2026-01-31T120000123Z-0-orders-failover-1.json
+  failover replay --json RECORD
+
+Exit codes: 0 the same decision, 1 another one (another version of the library), 2 no record of a decision";
+
+/// `failover replay`
+#[derive(Debug, Args)]
+#[command(after_help = REPLAY_HELP)]
+pub struct Replay {
+    /// The record
+    pub record: PathBuf,
 }

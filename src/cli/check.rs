@@ -1,27 +1,127 @@
 //! `failover check`.
 
-use failover::{CheckReport, Config, Engine};
-use serde_json::json;
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use failover::engine::status::{ReadinessStatus, ReasonStatus, ServiceReadiness};
+use failover::{CheckReport, Config, Engine, ReadyReport};
+use serde_json::{Value, json};
 
 use super::arguments::Check;
 use super::exit::{Code, Trouble};
+use super::log::message;
+use super::status::remedy;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
-use super::text::{count, printable, span};
+use super::text::{bytes, count, printable, span, span_ms};
+
+/// A person who waits longer is told for what.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let config = Config::load(&arguments.config).map_err(Trouble::config)?;
-    let reports = Engine::new(config)?.check_once();
-    let up = reports.iter().filter(|report| report.verdict == "up").count();
-    let all_up = up == reports.len();
+    super::validate::warn(&config, terminal);
+    let engine = Engine::new(config)?;
+    let ReadyReport { checks, services } = with_progress(|| engine.check_ready());
+    let all_up = checks.iter().all(|report| report.verdict == "up");
+    let services: Vec<Ready> = services.into_iter().map(Ready::from).collect();
+    let ready = services.iter().all(|service| service.findings.iter().all(|finding| !finding.blocking));
     if json {
-        print_json(&json!({ "all_up": all_up, "checks": reports }), terminal)?;
+        let readiness: Vec<Value> = services.iter().flat_map(Ready::to_json).collect();
+        let forecasts: Vec<Value> =
+            services.iter().map(|service| json!({ "service": service.name, "forecast": service.forecast })).collect();
+        let answer = json!({
+            "all_up": all_up, "ready": ready, "checks": checks, "readiness": readiness, "forecasts": forecasts,
+        });
+        print_json(&answer, terminal)?;
     } else {
-        print(&human(&reports, terminal))?;
+        print(&human(&checks, &services, terminal))?;
     }
-    Ok(if all_up { Code::Ok } else { Code::NotUp })
+    Ok(if all_up && ready { Code::Ok } else { Code::NotUp })
 }
 
-fn human(reports: &[CheckReport], terminal: Terminal) -> String {
+/// Does it, and says on a terminal what is waited for when it takes long.
+fn with_progress<T>(work: impl FnOnce() -> T) -> T {
+    if !std::io::stderr().is_terminal() {
+        return work();
+    }
+    let (done, wait) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let teller = move || {
+            if wait.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let mut stderr = std::io::stderr();
+                // Nobody is left to be told that stderr is closed.
+                let _ = write!(stderr, "asking the servers, their hosts and the route ...");
+                let _ = stderr.flush();
+                let _ = wait.recv();
+                let _ = write!(stderr, "\r\x1b[K");
+            }
+        };
+        let teller = std::thread::Builder::new().spawn_scoped(scope, teller);
+        let answer = work();
+        drop(done);
+        if let Ok(teller) = teller {
+            let _ = teller.join();
+        }
+        answer
+    })
+}
+
+/// A service's readiness with everything that stands in the way of a failover, what stops it first.
+struct Ready {
+    name: String,
+    forecast: failover::engine::status::ForecastStatus,
+    findings: Vec<ReadinessStatus>,
+}
+
+impl From<ServiceReadiness> for Ready {
+    fn from(service: ServiceReadiness) -> Ready {
+        let ServiceReadiness { service: name, forecast, mut findings } = service;
+        // After one look not every check has answered often enough, and silence of all servers is told by their checks.
+        let reasons = forecast.reasons.iter().filter(|reason| !matches!(reason.code.as_str(), "not_warmed_up" | "doubt"));
+        findings.extend(reasons.map(|reason: &ReasonStatus| ReadinessStatus {
+            server: None,
+            code: reason.code.clone(),
+            blocking: true,
+            message: reason.message.clone(),
+            remedy: remedy(reason, &name).unwrap_or_default(),
+            asked_ms: 0,
+        }));
+        findings.sort_by_key(|finding| !finding.blocking);
+        Ready { name, forecast, findings }
+    }
+}
+
+impl Ready {
+    fn to_json(&self) -> Vec<Value> {
+        let of = |finding: &ReadinessStatus| {
+            let mut value = json!(finding);
+            value["service"] = json!(self.name);
+            value
+        };
+        self.findings.iter().map(of).collect()
+    }
+
+    fn sentence(&self) -> String {
+        let forecast = &self.forecast;
+        if self.findings.iter().any(|finding| finding.blocking) {
+            return "if the primary died now, a failover would be refused or fail".to_owned();
+        }
+        match (&forecast.candidate, forecast.loss_bytes) {
+            (Some(candidate), Some(0)) => format!("if the primary died now, {candidate} would be promoted, nothing lost"),
+            (Some(candidate), Some(loss)) => {
+                format!("if the primary died now, {candidate} would be promoted, at most {} lost", bytes(loss))
+            }
+            (Some(candidate), None) => {
+                format!("if the primary died now, {candidate} would be promoted, with a loss that cannot be bounded")
+            }
+            (None, _) => "whether a failover would go through cannot be told: not every check has answered".to_owned(),
+        }
+    }
+}
+
+fn human(reports: &[CheckReport], services: &[Ready], terminal: Terminal) -> String {
     let rows = reports.iter().map(|report| {
         vec![
             Cell::new(&report.service),
@@ -33,13 +133,39 @@ fn human(reports: &[CheckReport], terminal: Terminal) -> String {
         ]
     });
     let mut text = table(&["service", "server", "check", "verdict", "took", "what it said"], rows.collect(), 0, terminal);
+    for report in reports.iter().filter(|report| !report.remedy.is_empty()) {
+        let word = terminal.stdout("remedy:", Paint::Strong);
+        let _ = writeln!(text, "{}: {}\n  {word} {}", report.check, report.reason, printable(&report.remedy));
+    }
     let up = reports.iter().filter(|report| report.verdict == "up").count();
     let verdict = if up == reports.len() { "all up".to_owned() } else { format!("{} not up", reports.len() - up) };
-    text.push_str(&count(reports.len(), "check"));
-    text.push_str(", ");
-    text.push_str(&verdict);
-    text.push('\n');
+    let _ = writeln!(text, "{}, {verdict}", count(reports.len(), "check"));
+    for service in services {
+        let blocking = service.findings.iter().filter(|finding| finding.blocking).count();
+        let paint = match (blocking, &service.forecast.candidate) {
+            (0, Some(_)) => Paint::Good,
+            (0, None) => Paint::Doubtful,
+            _ => Paint::Bad,
+        };
+        let _ = writeln!(text, "\nreadiness of {}: {}", service.name, terminal.stdout(&service.sentence(), paint));
+        for finding in &service.findings {
+            one_finding(&mut text, finding, false, terminal);
+        }
+        let _ = writeln!(text, "{blocking} blocking, {}", count(service.findings.len() - blocking, "warning"));
+    }
     text
+}
+
+/// One thing that would hurt at failover time, with its remedy on a line of its own; `dated`: and when it was seen.
+pub fn one_finding(text: &mut String, finding: &ReadinessStatus, dated: bool, terminal: Terminal) {
+    let (word, paint) = if finding.blocking { ("blocking", Paint::Bad) } else { ("warning", Paint::Doubtful) };
+    let subject = finding.server.as_deref().map_or_else(String::new, |server| format!("{server} "));
+    let said = message(finding.server.as_deref(), &finding.message);
+    let seen = if dated { format!(" (seen {} ago)", span_ms(finding.asked_ms)) } else { String::new() };
+    let _ = writeln!(text, "  {} {subject}{}: {said}{seen}", terminal.stdout(word, paint), finding.code);
+    if !finding.remedy.is_empty() {
+        let _ = writeln!(text, "    {} {}", terminal.stdout("remedy:", Paint::Strong), printable(&finding.remedy));
+    }
 }
 
 /// Reason and message, without saying the same twice.
@@ -65,9 +191,8 @@ mod tests {
     use super::*;
     use expect_test::expect;
 
-    #[test]
-    fn a_report_for_people() {
-        let report = |server: &str, verdict: &str, reason: &str, message: &str| CheckReport {
+    fn report(server: &str, verdict: &str, reason: &str, message: &str, remedy: &str) -> CheckReport {
+        CheckReport {
             service: "orders".into(),
             server: server.into(),
             check: format!("{server}/postgres"),
@@ -75,19 +200,69 @@ mod tests {
             verdict: verdict.into(),
             reason: reason.into(),
             message: message.into(),
+            remedy: remedy.into(),
             latency_ms: 1.25,
             sample: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_report_for_people() {
         let reports = [
-            report("db1", "up", "", "primary on timeline 1"),
-            report("db2", "down", "refused", "127.0.0.1:5433: connection refused"),
+            report("db1", "up", "", "primary on timeline 1", ""),
+            report("db2", "down", "refused", "127.0.0.1:5433: connection refused", "start the server"),
         ];
+        let finding = |server: Option<&str>, code: &str, blocking| ReadinessStatus {
+            server: server.map(str::to_owned),
+            code: code.into(),
+            blocking,
+            message: format!("about {code}"),
+            remedy: "mend it".into(),
+            asked_ms: 0,
+        };
+        let no_candidate = ReasonStatus { code: "no_candidate".into(), message: "no standby can be promoted".into() };
+        let cold = ReasonStatus { code: "not_warmed_up".into(), message: "not every check has answered".into() };
+        let service = ServiceReadiness {
+            service: "orders".into(),
+            findings: vec![finding(Some("db1"), "host_not_asked", true), finding(Some("db2"), "fsync_off", false)],
+            forecast: failover::engine::status::ForecastStatus { reasons: vec![cold, no_candidate], ..Default::default() },
+        };
         expect![[r"
             service  server  check         verdict  took    what it said
             orders   db1     db1/postgres  up       1.2 ms  primary on timeline 1
             orders   db2     db2/postgres  down     1.2 ms  refused: 127.0.0.1:5433: connection refused
+            db2/postgres: refused
+              remedy: start the server
             2 checks, 1 not up
+
+            readiness of orders: if the primary died now, a failover would be refused or fail
+              blocking db1 host_not_asked: about host_not_asked
+                remedy: mend it
+              blocking no_candidate: no standby can be promoted
+                remedy: bring a standby back, see `readiness` and what is said about each
+              warning db2 fsync_off: about fsync_off
+                remedy: mend it
+            2 blocking, 1 warning
         "]]
-        .assert_eq(&human(&reports, Terminal::default()));
+        .assert_eq(&human(&reports, &[Ready::from(service)], Terminal::default()));
+        let ready = ServiceReadiness {
+            service: "orders".into(),
+            forecast: failover::engine::status::ForecastStatus {
+                would_fail_over: true,
+                candidate: Some("db2".into()),
+                loss_bytes: Some(72),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        expect![[r"
+            service  server  check         verdict  took    what it said
+            orders   db1     db1/postgres  up       1.2 ms  primary on timeline 1
+            1 check, all up
+
+            readiness of orders: if the primary died now, db2 would be promoted, at most 72 B lost
+            0 blocking, 0 warnings
+        "]]
+        .assert_eq(&human(&reports[..1], &[Ready::from(ready)], Terminal::default()));
     }
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use failover::engine::status::ReasonStatus;
 use failover::{Engine, EngineError, ForceOptions};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -25,6 +26,8 @@ use super::socket::Listening;
 const CLIENTS: usize = 32;
 /// How soon a follower that went away is noticed.
 const HEARTBEAT: Duration = Duration::from_millis(500);
+/// After a reset every check is asked afresh, which is waited for this long.
+const WARM_AGAIN: Duration = Duration::from_secs(2);
 /// A client's thread needs little.
 const STACK: usize = 512 * 1024;
 
@@ -267,6 +270,43 @@ fn gone_away(stream: &UnixStream) -> bool {
     poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
+/// What stands in the way of a failover after a reset: a reset takes away the state, not its cause.
+fn still_blocking(engine: &Engine, service: &str) -> Vec<ReasonStatus> {
+    let until = Instant::now() + WARM_AGAIN;
+    loop {
+        let mut status = engine.status();
+        status.services.retain(|one| one.name == service);
+        let Some(service) = status.services.pop() else { return Vec::new() };
+        let mut reasons = service.forecast.reasons;
+        // It hides others while every check is asked afresh, which a reset begins with.
+        let cold = reasons.iter().any(|reason| reason.code == "not_warmed_up");
+        if cold && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+            continue;
+        }
+        reasons.retain(|reason| !matches!(reason.code.as_str(), "not_warmed_up" | "watched_only"));
+        let blocking = service.readiness.into_iter().filter(|finding| finding.blocking);
+        reasons.extend(blocking.map(|finding| ReasonStatus {
+            code: finding.code,
+            message: match finding.server {
+                Some(server) => format!("{server}: {}", super::log::message(Some(&server), &finding.message)),
+                None => finding.message,
+            },
+        }));
+        return reasons;
+    }
+}
+
+fn after_reset(message: String, blocking: &[ReasonStatus]) -> serde_json::Value {
+    let message = if blocking.is_empty() {
+        message
+    } else {
+        let each: Vec<String> = blocking.iter().map(|reason| format!("{}: {}", reason.code, reason.message)).collect();
+        format!("{message}; still blocking: {}", each.join("; "))
+    };
+    json!({ "message": message, "still_blocking": blocking })
+}
+
 fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refused> {
     let said = |message: String| json!({ "message": message });
     match request {
@@ -286,7 +326,10 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
         Request::Confirm { service } => Ok(said(engine.confirm(&service)?)),
         Request::Pause { service } => Ok(said(engine.pause(service.as_deref())?)),
         Request::Resume { service } => Ok(said(engine.resume(service.as_deref())?)),
-        Request::Reset { service } => Ok(said(engine.reset(&service)?)),
+        Request::Reset { service } => {
+            let message = engine.reset(&service)?;
+            Ok(after_reset(message, &still_blocking(engine, &service)))
+        }
         Request::Force { service, to, accept_loss } => Ok(said(engine.force(&service, ForceOptions { to, accept_loss })?)),
     }
 }
@@ -305,5 +348,23 @@ impl From<EngineError> for Refused {
             Some(remedy) => refused.remedy(remedy),
             None => refused,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_does_not_hide_what_is_still_in_the_way() {
+        let reason = |code: &str| ReasonStatus { code: code.into(), message: format!("about {code}") };
+        let said = |blocking: &[ReasonStatus]| after_reset("orders: back to watching".into(), blocking);
+        assert_eq!(said(&[]), json!({ "message": "orders: back to watching", "still_blocking": [] }));
+        let both = said(&[reason("two_primaries"), reason("no_candidate")]);
+        assert_eq!(
+            both["message"],
+            "orders: back to watching; still blocking: two_primaries: about two_primaries; no_candidate: about no_candidate"
+        );
+        assert_eq!(both["still_blocking"][1]["code"], "no_candidate");
     }
 }

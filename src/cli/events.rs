@@ -20,10 +20,15 @@ pub fn run(arguments: &Events, json: bool, terminal: Terminal) -> Result<Code, T
         service: arguments.service.clone(),
         verbose: arguments.verbose,
     })?;
+    let mut gaps = Gaps { told: arguments.verbose || json, last: None };
     loop {
         let until = (!arguments.follow).then(|| Instant::now() + DEADLINE);
         match client.line(until)? {
             Some(Line::Event(event)) => {
+                if gaps.first(&event) {
+                    let text = "failover: what is left out here is numbered too: --all shows single observations";
+                    eprintln!("{}", terminal.stderr(text, Paint::Faint));
+                }
                 let line = if json { event.to_string() } else { human(&event, terminal) };
                 print(&format!("{line}\n"))?;
             }
@@ -38,6 +43,23 @@ pub fn run(arguments: &Events, json: bool, terminal: Terminal) -> Result<Code, T
             }
             None => return Err(Trouble::new(Code::Unreachable, "the daemon hung up before its last event")),
         }
+    }
+}
+
+/// Notices the first number that is left out, so that nobody takes it for a loss.
+struct Gaps {
+    told: bool,
+    last: Option<u64>,
+}
+
+impl Gaps {
+    fn first(&mut self, event: &Value) -> bool {
+        let number = event.get("seq").and_then(Value::as_u64);
+        let gap = self.last.zip(number).is_some_and(|(last, number)| number > last + 1);
+        self.last = number;
+        let first = gap && !self.told;
+        self.told |= gap;
+        first
     }
 }
 
@@ -67,6 +89,16 @@ fn human(event: &Value, terminal: Terminal) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn the_first_gap_is_explained_once() {
+        let told = |all: bool, numbers: &[u64]| -> Vec<bool> {
+            let mut gaps = Gaps { told: all, last: None };
+            numbers.iter().map(|seq| gaps.first(&json!({ "seq": seq }))).collect()
+        };
+        assert_eq!(told(false, &[7, 8, 11, 12, 20]), [false, false, true, false, false]);
+        assert_eq!(told(true, &[7, 11]), [false, false]);
+    }
 
     #[test]
     fn an_event_is_one_line() {

@@ -11,9 +11,9 @@ use super::terminal::{Paint, Terminal};
 /// The exit codes, as `failover --help` states them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// Done; for `check`: everything is up.
+    /// Done; for `check`: everything is up, and nothing would stop a failover.
     Ok = 0,
-    /// `check`: something is not up.
+    /// `check`: something is not up, or would stop a failover.
     NotUp = 1,
     /// The configuration or the command line is wrong (clap ends with the same).
     Config = 2,

@@ -14,6 +14,7 @@ mod history;
 mod log;
 mod operate;
 mod protocol;
+mod replay;
 mod socket;
 mod status;
 mod terminal;
@@ -54,6 +55,7 @@ fn run(arguments: Arguments, terminal: Terminal) -> Result<Code, Trouble> {
         Command::Resume(resume) => operate::resume(&resume, json, terminal),
         Command::Reset(reset) => operate::reset(&reset, json, terminal),
         Command::Force(force) => operate::force(&force, json, terminal),
+        Command::Replay(replay) => replay::run(&replay, json, terminal),
         Command::Completions(completions) => {
             let mut script = Vec::new();
             clap_complete::generate(completions.shell, &mut Arguments::command(), "failover", &mut script);

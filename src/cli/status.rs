@@ -6,10 +6,9 @@ use failover::Status;
 use failover::engine::status::{FailoverStatus, ReadinessStatus, ReasonStatus, ServerStatus, ServiceStatus};
 
 use super::arguments;
-use super::check::{said, verdict_paint};
+use super::check::{one_finding, said, verdict_paint};
 use super::client::Client;
 use super::exit::{Code, Trouble};
-use super::log::message;
 use super::protocol::Request;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
 use super::text::{bytes, moment, printable, span, span_ms};
@@ -153,8 +152,12 @@ fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
     }
     if service.failures > 0 {
         let class = service.class.as_deref().map_or_else(String::new, |class| format!("; the evidence says: {class}"));
-        let _ =
-            writeln!(text, "  {} of {} failed observations of the primary{class}", service.failures, service.failure_threshold);
+        let noun = if service.failures == 1 { "observation" } else { "observations" };
+        let _ = writeln!(
+            text,
+            "  {} failed {noun} of the primary (threshold {}){class}",
+            service.failures, service.failure_threshold
+        );
         for failure in service.recent_failures.iter().rev().take(3) {
             let _ = writeln!(text, "    {} {}: {}", moment(&failure.time), failure.check, said(&failure.cause, &failure.message));
         }
@@ -244,7 +247,7 @@ fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) 
 }
 
 /// What an operator can do about a reason not to fail over; `None` where only time or the servers themselves can.
-fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
+pub fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
     let text = match reason.code.as_str() {
         "paused" => format!("failover resume {service}"),
         "manual_intervention" => format!("look at `failover events --service {service}`, mend what it says, then failover reset {service}"),
@@ -345,16 +348,9 @@ fn readiness(text: &mut String, findings: &[ReadinessStatus], terminal: Terminal
     }
     text.push_str("  Readiness:\n");
     for finding in findings {
-        let (word, paint) = if finding.blocking { ("blocking", Paint::Bad) } else { ("warning", Paint::Doubtful) };
-        let server = finding.server.as_deref().map_or_else(String::new, |server| format!("{server}: "));
-        let _ = writeln!(
-            text,
-            "    {} {server}{} (seen {} ago)",
-            terminal.stdout(word, paint),
-            message(finding.server.as_deref(), &finding.message),
-            span_ms(finding.asked_ms)
-        );
-        let _ = writeln!(text, "      {} {}", terminal.stdout("remedy:", Paint::Strong), printable(&finding.remedy));
+        let mut lines = String::new();
+        one_finding(&mut lines, finding, true, terminal);
+        lines.lines().for_each(|line| text.extend(["  ", line, "\n"]));
     }
 }
 
@@ -534,7 +530,7 @@ mod tests {
               db1     primary, fenced  unhealthy  down in 0.8 ms, 210 ms ago  -         -          -
               db2     standby          healthy    none yet                    3         0/5000100  72 B, streaming
               db1/postgres: down, refused: 127.0.0.1:5432: connection\u{1b}[2J refused
-              2 of 3 failed observations of the primary; the evidence says: dead
+              2 failed observations of the primary (threshold 3); the evidence says: dead
                 2026-01-02T03:04:05.000Z db1/postgres: refused: 127.0.0.1:5432: connection refused
               If the primary died now: it would NOT fail over
                 paused: paused by an operator
@@ -551,7 +547,7 @@ mod tests {
                 undone: the fence failed
                 could not be undone: haproxy lb1: connection refused
               Readiness:
-                warning db2: wal_receiver_timeout is 60 s (seen 4.2 s ago)
+                warning db2 slow_receiver_timeout: wal_receiver_timeout is 60 s (seen 4.2 s ago)
                   remedy: set it to 5 s
         "]].assert_eq(&human(&status, Terminal::default()));
         assert_eq!(line(&status), "orders: manual_intervention, primary db1, paused, would not fail over");

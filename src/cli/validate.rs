@@ -36,19 +36,22 @@ pub fn run(arguments: &Validate, json: bool, terminal: Terminal) -> Result<Code,
             if arguments.print_effective {
                 let text = if json { config.effective_json() } else { config.effective_toml() };
                 print(&format!("{}\n", text.trim_end()))?;
-                for warning in config.warnings() {
-                    eprint!("{}", problem(warning, "warning", Paint::Doubtful, terminal));
-                }
+                warn(&config, terminal);
             } else if json {
                 print_json(&json!({ "file": shown, "valid": true, "errors": [], "warnings": config.warnings() }), terminal)?;
             } else {
-                for warning in config.warnings() {
-                    eprint!("{}", problem(warning, "warning", Paint::Doubtful, terminal));
-                }
+                warn(&config, terminal);
                 print(&format!("{shown}: {}: {}\n", terminal.stdout("valid", Paint::Good), summary(&config)))?;
             }
             Ok(Code::Ok)
         }
+    }
+}
+
+/// What looks wrong but does not stop the engine, on stderr.
+pub fn warn(config: &Config, terminal: Terminal) {
+    for warning in config.warnings() {
+        eprint!("{}", problem(warning, "warning", Paint::Doubtful, terminal));
     }
 }
 

@@ -7,6 +7,7 @@ mod address;
 mod check;
 mod convert;
 mod duration;
+mod files;
 mod headers;
 mod model;
 mod node;
@@ -168,6 +169,7 @@ impl Config {
         let mut root = Root::read(slot, Rule::Any, &mut reader);
         resolve::resolve(&mut root, &mut reader);
         validate::validate(&root, &mut reader);
+        files::look(&root, &mut reader);
         if let Some(mode) = mode {
             validate::literals_in_file(mode, &mut reader);
         }

@@ -1,7 +1,7 @@
 //! Keys that nobody reads.
 
 use super::node::Node;
-use super::setting::{Field, Layer, Reader, Shape, Slot, Table};
+use super::setting::{Field, Layer, Reader, Shape, Slot, Table, TableShape};
 
 /// The known word nearest to `text`, if one is near enough to be what was meant.
 pub(super) fn nearest<'w>(text: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
@@ -45,6 +45,8 @@ pub(super) fn report<T: Table>(own: &Layer<'_>, slot: &Slot<'_>, reader: &mut Re
         let kinds: Vec<String> = foreign.iter().filter(|(name, _)| name == key).map(|(_, kind)| format!("\"{kind}\"")).collect();
         let (reason, remedy) = if !kinds.is_empty() {
             ("a check of this kind has no such key".to_owned(), format!("it belongs to kind {}: remove it", kinds.join(" or ")))
+        } else if let Some(remedy) = upstairs(key, node, own) {
+            ("this key is unknown here".to_owned(), remedy)
         } else if let Some(word) = nearest(key, known.iter().copied()) {
             ("this key is unknown".to_owned(), format!("did you mean \"{word}\"?"))
         } else if let Some(home) = home_of(key, "", &super::model::Root::fields(), 0) {
@@ -67,6 +69,55 @@ pub(super) fn report<T: Table>(own: &Layer<'_>, slot: &Slot<'_>, reader: &mut Re
     }
 }
 
+/// Where a table around this one has the key: in TOML a key belongs to the last header above it, which is easily forgotten.
+fn upstairs(key: &str, node: &Node, own: &Layer<'_>) -> Option<String> {
+    let steps: Vec<String> = own.at.steps().collect();
+    // As a header names it: an item of a list is written in double brackets.
+    let named = |steps: &[String]| -> String {
+        let is_index = |step: &&String| step.parse::<usize>().is_ok();
+        let names: Vec<&str> = steps.iter().filter(|step| !is_index(step)).map(String::as_str).collect();
+        let names = names.join(".");
+        if steps.last().as_ref().is_some_and(is_index) { format!("[[{names}]]") } else { format!("[{names}]") }
+    };
+    let mut around: Vec<(usize, Vec<Field>)> = vec![(0, super::model::Root::fields())];
+    for (depth, step) in steps.iter().enumerate() {
+        let Some((_, fields)) = around.last() else { break };
+        if step.parse::<usize>().is_ok() {
+            // An item of a list has the fields of the list's shape, which are there already.
+            if let Some((at, _)) = around.last_mut() {
+                *at = depth + 1;
+            }
+            continue;
+        }
+        let Some(table) = fields.iter().find(|field| field.name == *step).and_then(table_of) else { break };
+        around.push((depth + 1, table.fields));
+    }
+    let knows = |fields: &[Field]| fields.iter().any(|field| field.name == key);
+    let (depth, _) = around.iter().rev().find(|(depth, fields)| *depth < steps.len() && knows(fields))?;
+    let home = match &steps[..*depth] {
+        [] => "the top of the file".to_owned(),
+        above => named(above),
+    };
+    // JSON has no headers, and no places.
+    let to = if node.place.is_some() { format!("above the {} header", named(&steps)) } else { "there".to_owned() };
+    Some(format!("it belongs to {home}: move it {to}"))
+}
+
+/// The table that a field holds, alone or in a list.
+fn table_of(field: &Field) -> Option<TableShape> {
+    let mut shape = (field.shape)(field.rule);
+    while let Shape::List(inner, _) = shape {
+        shape = *inner;
+    }
+    if let Shape::Either(shapes) = shape {
+        shape = shapes.into_iter().next()?;
+    }
+    match shape {
+        Shape::Table(table) => Some(table),
+        _ => None,
+    }
+}
+
 /// The table in which a key would be at home: `services.trigger`.
 fn home_of(key: &str, prefix: &str, fields: &[Field], depth: usize) -> Option<String> {
     const DEEPEST: usize = 6;
@@ -74,14 +125,7 @@ fn home_of(key: &str, prefix: &str, fields: &[Field], depth: usize) -> Option<St
         return Some("the top of the file".to_owned());
     }
     for field in fields {
-        let mut shape = (field.shape)(field.rule);
-        while let Shape::List(inner, _) = shape {
-            shape = *inner;
-        }
-        if let Shape::Either(shapes) = shape {
-            shape = shapes.into_iter().next().unwrap_or(Shape::Boolean);
-        }
-        if let Shape::Table(table) = shape {
+        if let Some(table) = table_of(field) {
             let path = if prefix.is_empty() { field.name.to_owned() } else { format!("{prefix}.{}", field.name) };
             if table.fields.iter().any(|field| field.name == key) {
                 return Some(path);

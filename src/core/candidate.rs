@@ -5,6 +5,7 @@ use super::model::{OnLoss, PostgresModel, ServerModel};
 use super::refusal::CandidateRefusal;
 use super::sample::{Lsn, Sample};
 use super::time::{Mono, Span};
+use serde::{Deserialize, Serialize};
 
 /// What is known of the primary's log from its last samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ pub struct Standing<'a> {
 }
 
 /// A standby that may be promoted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
     /// Which.
     pub server: ServerId,
@@ -83,8 +84,16 @@ pub struct Candidate {
     priority: u32,
 }
 
+impl Candidate {
+    /// One that an earlier engine chose, as the journal knows it.
+    #[must_use]
+    pub fn chosen_before(server: ServerId, position: Lsn, loss: Option<u64>, holds_acknowledged: bool) -> Candidate {
+        Candidate { server, position, to_replay: 0, loss, holds_acknowledged, priority: 0 }
+    }
+}
+
 /// What may be waived.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiver {
     /// Only this server.
     pub to: Option<ServerId>,

@@ -1,6 +1,7 @@
 //! May our own view be trusted? A paused monitor is a classic cause of needless failovers (rules 8, 9, 79).
 
 use super::time::{Mono, Span};
+use serde::{Deserialize, Serialize};
 
 /// The engine was not run for longer than this when it should have been: we were paused, not they.
 pub const GAP: Span = Span::from_millis(1000);
@@ -9,7 +10,7 @@ pub const GAP: Span = Span::from_millis(1000);
 const HOLD: Span = Span::from_millis(2000);
 
 /// Why our own view is in doubt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum DoubtCause {
     /// The engine itself did not run for a while.
     Gap,
@@ -32,13 +33,13 @@ impl DoubtCause {
 }
 
 /// The doubt, which decays by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doubt {
     current: Option<(DoubtCause, Mono)>,
 }
 
 /// What an update of the doubt changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DoubtChange {
     /// Nothing to tell.
     None,

@@ -4,12 +4,15 @@ use super::event::{Event, EventKind, Field, Severity};
 use super::id::{ActionId, Generation, RunId, Seq, ServerId, ServiceId};
 use super::output::Output;
 use super::time::Mono;
+use serde::{Deserialize, Serialize};
 
 /// The outputs of the step in hand.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effects {
     /// When the step runs.
     pub now: Mono,
+    // Empty between two steps, and nothing is written down in the middle of one.
+    #[serde(skip)]
     outputs: Vec<Output>,
     seq: u64,
     run: u64,

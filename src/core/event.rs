@@ -120,6 +120,8 @@ event_kinds! {
     AwaitingConfirmation = "awaiting_confirmation",
     /// A failover began.
     FailoverStarted = "failover_started",
+    /// A failover that an earlier engine began is taken up again, or is undone because the primary lives.
+    FailoverResumed = "failover_resumed",
     /// A step began.
     StepStarted = "step_started",
     /// A step ended.
@@ -144,6 +146,8 @@ event_kinds! {
     TwoPrimaries = "two_primaries",
     /// A server belongs to another cluster (system identifier).
     WrongCluster = "wrong_cluster",
+    /// A load balancer had forgotten what a failover moved (a reload, a restart): the traffic is moved again.
+    RouteAsserted = "route_asserted",
     /// A former primary was seen again.
     OldPrimaryReturned = "old_primary_returned",
     /// Our own view may not be trusted: why.

@@ -5,6 +5,7 @@ use super::output::Failure;
 use super::refusal::Refusal;
 use super::sample::{HostWord, LocalAnswer, ProcessState};
 use super::time::{Mono, Span};
+use serde::{Deserialize, Serialize};
 
 /// Refused probes on new sockets that make a death, together with the host's word (DESIGN §9).
 pub const REFUSALS_FOR_DEATH: u32 = 3;
@@ -14,7 +15,7 @@ pub const UNANSWERED_FOR_SILENCE: u32 = 2;
 const LINES: usize = 64;
 
 /// What the evidence says happened to the primary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FailureClass {
     /// The process is gone.
     Dead,
@@ -40,6 +41,13 @@ impl FailureClass {
             FailureClass::Forced => "forced",
         }
     }
+
+    /// The class with this word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<FailureClass> {
+        use FailureClass::{Dead, Forced, Hung, Unreachable, Unusable};
+        [Dead, Hung, Unreachable, Unusable, Forced].into_iter().find(|class| class.word() == word)
+    }
 }
 
 /// The class that an impairment belongs to (DESIGN §2).
@@ -55,7 +63,7 @@ pub fn impaired_class(impairment: Impairment) -> &'static str {
 }
 
 /// What the primary's host had to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostReply {
     /// Its word.
     Word(HostWord),
@@ -71,7 +79,7 @@ pub enum HostReply {
 }
 
 /// Everything seen since the first bad sign about the primary.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspicion {
     /// The first bad sign.
     pub since: Mono,
@@ -232,7 +240,7 @@ fn reason(verdict: &Verdict) -> &'static str {
 }
 
 /// What the classification needs besides the suspicion.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Limits {
     /// The last answer of any probe that only a living server gives.
     pub last_answer: Mono,

@@ -48,6 +48,8 @@ impl Service {
         self.manual_reason = None;
         let evidence = self.evidence(class, &suspicion, require, &waiver, fx.now);
         let times = Times { detected: self.died_at(suspicion.since), confirmed: fx.now, ..Times::default() };
+        // What an earlier engine changed is undone with the rest, should it come to that.
+        let before = self.begun.take();
         let plan = Plan {
             generation: self.generation,
             class,
@@ -62,8 +64,8 @@ impl Service {
             require,
             host_silent,
             fence: None,
-            route_touched: false,
-            fence_tried: false,
+            route_touched: before.as_ref().is_some_and(|before| before.route_touched),
+            fence_tried: before.as_ref().is_some_and(|before| before.fence_tried),
             chosen: None,
             refused: Vec::new(),
             timeline: None,
@@ -72,11 +74,14 @@ impl Service {
             undo_failures: Vec::new(),
             warnings: Vec::new(),
             stop_asked: false,
+            resumed: false,
             times,
             evidence: evidence.clone(),
         };
         self.journal_facts(fx);
-        fx.push(Output::Journal(Record::Intent { service: self.id, generation: self.generation, evidence: evidence.clone() }));
+        let begun = Box::new(self.begun_with(&plan));
+        let generation = self.generation;
+        fx.push(Output::Journal(Record::Intent { service: self.id, generation, evidence: evidence.clone(), begun }));
         self.become_state(State::FailoverInProgress, format!("the primary is {}", class.word()), fx);
         let old_name = self.server_name(old);
         fx.emit(
@@ -272,6 +277,7 @@ impl Service {
             _ => {}
         }
         let generation = plan.generation;
+        let chosen = plan.chosen.filter(|_| matches!(action, Action::Promote { .. }));
         plan.action = Some((id, action.clone(), deadline));
         if matches!(action, Action::Promote { .. }) {
             fx.emit(
@@ -294,7 +300,7 @@ impl Service {
                 ("past_no_return", Field::Bool(past)),
             ],
         );
-        fx.push(Output::Journal(Record::StepBegun { service: self.id, generation, step: action.name(), target }));
+        fx.push(Output::Journal(Record::StepBegun { service: self.id, generation, step: action.name(), target, chosen }));
         fx.push(Output::RunAction { id, service: self.id, generation, action, deadline });
     }
 
@@ -598,6 +604,7 @@ impl Service {
     }
 
     fn found_out(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let settings = self.settings();
         let Some(plan) = &mut self.plan else { return };
         match outcome {
             Ok(Report::Role { in_recovery: false, timeline, system_id })
@@ -606,6 +613,11 @@ impl Service {
                 plan.timeline = Some(timeline);
                 plan.times.promoted = Some(fx.now);
                 plan.phase = Phase::VerifyData;
+            }
+            // The engine that was to ask for it ended; this server and no other may be asked again, behind a fresh fence.
+            Ok(Report::Role { in_recovery: true, system_id, .. }) if plan.resumed && system_id == plan.system_id => {
+                plan.waiver.to = plan.chosen.map(|chosen| chosen.server);
+                plan.phase = Plan::after_pre_checks(settings);
             }
             Ok(_) => plan.retry_at = Some(fx.now + RETRY),
             Err(failure) => {
@@ -671,6 +683,11 @@ impl Service {
         if plan.undoing.is_some() {
             return;
         }
+        if plan.resumed && plan.chosen.is_some() {
+            // An earlier engine began the promotion: it may still take effect, so nothing may be given back to the old primary.
+            self.finish(End::Stuck { why }, fx);
+            return;
+        }
         plan.phase = plan.first_undo();
         plan.undoing = Some(why.clone());
         plan.retry_at = None;
@@ -699,8 +716,9 @@ impl Service {
         }
         self.last_failover = Some(LastFailover { plan: plan.clone(), how, why: why.clone() });
         self.server_ids().for_each(|server| self.look_again(server, fx));
-        fx.push(Output::Journal(Record::Ended { service: self.id, generation, how }));
+        // Who is primary now, before the end of the failover: an engine that dies between the two looks again.
         self.journal_facts(fx);
+        fx.push(Output::Journal(Record::Ended { service: self.id, generation, how }));
         match end {
             End::Completed => self.completed(&plan, fx),
             End::Undone { why, left } => self.undone(&plan, why, &left, fx),
@@ -739,7 +757,8 @@ impl Service {
             state.synchronous = false;
             state.streamed_at = None;
         }
-        if plan.fence_level() == FenceLevel::ProvenStopped {
+        let proven_before = plan.resumed && plan.fence.is_none() && plan.require == FenceLevel::ProvenStopped;
+        if proven_before || plan.fence_level() == FenceLevel::ProvenStopped {
             self.prove_later(plan.old, fx.now);
         }
     }
@@ -779,7 +798,7 @@ impl Service {
             vec![("why", text(&why)), ("left", texts(left.to_vec()))],
         );
         if was_only_stopped(plan, left) {
-            self.become_state(State::Degraded, "the engine is stopping".into(), fx);
+            self.become_state(State::Degraded, why, fx);
         } else {
             let mut evidence = plan.evidence.clone();
             evidence.extend(plan.warnings.iter().cloned());
@@ -879,7 +898,7 @@ fn last_acknowledgement(plan: &Plan) -> Mono {
     }
 }
 
-/// Undone without a trace because the engine stops: the next engine may decide afresh.
+/// Undone without a trace because the engine stops, or because the primary lived when it came back: the failure may be decided afresh.
 fn was_only_stopped(plan: &Plan, left: &[String]) -> bool {
-    plan.stop_asked && left.is_empty() && plan.fence.is_none()
+    (plan.stop_asked || plan.resumed) && left.is_empty() && plan.fence.is_none()
 }

@@ -1,9 +1,10 @@
 //! What the answers of a check mean: health by consecutive failures and successes.
 
 use super::observation::Verdict;
+use serde::{Deserialize, Serialize};
 
 /// The health of a check or a server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Health {
     /// Not enough answers yet, or the last ones could not be asked.
     #[default]
@@ -36,7 +37,7 @@ impl Health {
 }
 
 /// Counts answers in a row. `Unknown` answers move nothing: we could not ask.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counter {
     health: Health,
     failures: u32,

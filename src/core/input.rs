@@ -3,12 +3,14 @@
 use super::id::{ActionId, Generation, RunId, ServerId, ServiceId};
 use super::observation::{Close, Finding};
 use super::output::{Failure, Report};
+use super::plan::Begun;
 use super::route::RouteSurvey;
 use super::sample::{Lsn, Readiness, Sample};
 use super::time::Span;
+use serde::{Deserialize, Serialize};
 
 /// One input of [`Core::step`](super::Core::step).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// Nothing happened but time. Harmless at any moment, as often as you like.
     Tick,
@@ -88,12 +90,12 @@ pub enum Input {
         /// The service.
         service: ServiceId,
         /// The facts.
-        facts: Facts,
+        facts: Box<Facts>,
     },
 }
 
 /// What an operator may ask for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Yes to the failover that waits for it.
     Confirm,
@@ -130,7 +132,7 @@ impl Command {
 }
 
 /// How the shell itself is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelfHealth {
     /// Time during which the whole process did not run (suspend, SIGSTOP, debugger), as the shell measured it.
     pub gap: Span,
@@ -143,7 +145,7 @@ pub struct SelfHealth {
 }
 
 /// What the journal keeps of a service from one engine to the next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// The last generation that was begun.
     pub generation: Generation,
@@ -162,6 +164,8 @@ pub struct Facts {
     /// The last failover did not complete and no operator has reset it: the step that had been begun when the engine ended, or how
     /// it ended.
     pub unfinished: Option<String>,
+    /// The last failover was begun and neither completed nor undone: what the next engine takes up.
+    pub begun: Option<Begun>,
     /// An operator paused the service and has not resumed it.
     pub paused: bool,
     /// Why a person has to look, where nobody has reset it since.

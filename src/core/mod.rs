@@ -4,6 +4,7 @@
 //! it decided can be replayed, simulated and tested without a socket. The shell feeds it observations and outcomes, carries out
 //! its outputs in order, and calls it again at [`Core::next_deadline`] at the latest.
 
+use serde::{Deserialize, Serialize};
 pub mod candidate;
 pub mod doubt;
 mod effects;
@@ -23,6 +24,7 @@ pub mod sample;
 pub mod schedule;
 mod service;
 pub mod snapshot;
+mod static_word;
 pub mod time;
 pub mod trigger;
 
@@ -39,7 +41,7 @@ use snapshot::Snapshot;
 use time::{Mono, Span};
 
 /// The decision core of one engine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Core {
     services: Vec<Service>,
     jitter: Jitter,
@@ -135,6 +137,12 @@ impl Core {
         self.evaluate();
         self.promised = self.next_deadline();
         Ok(self.effects.take())
+    }
+
+    /// The number of each service's last failover; 0 before the first.
+    #[must_use]
+    pub fn generations(&self) -> Vec<id::Generation> {
+        self.services.iter().map(|service| service.generation).collect()
     }
 
     /// True while no service has a failover in flight.
@@ -279,7 +287,7 @@ impl Core {
             Input::SelfHealth(health) => self.self_health(health),
             Input::Restored { service, facts } => {
                 if let Some(service) = self.services.get_mut(usize::from(service.0)) {
-                    service.restore(facts, fx);
+                    service.restore(*facts, fx);
                 }
             }
         }

@@ -2,9 +2,10 @@
 
 use super::sample::FenceLevel;
 use super::time::Span;
+use serde::{Deserialize, Serialize};
 
 /// Everything the core was told at start or at a reload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Model {
     /// Seeds the jitter of the schedule. The same seed and the same inputs give the same decisions.
     pub seed: u64,
@@ -13,7 +14,7 @@ pub struct Model {
 }
 
 /// One service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceModel {
     /// Its name.
     pub name: String,
@@ -34,7 +35,7 @@ pub struct ServiceModel {
 }
 
 /// The kind of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServiceKind {
     /// A primary with streaming standbys.
     Postgres,
@@ -43,7 +44,7 @@ pub enum ServiceKind {
 }
 
 /// A server's role. In the configuration only the first hint: recovery flag, timeline and journal decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// Takes the writes.
     Primary,
@@ -52,7 +53,7 @@ pub enum Role {
 }
 
 /// One server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerModel {
     /// Its name.
     pub name: String,
@@ -71,7 +72,7 @@ pub struct ServerModel {
 }
 
 /// One check of one server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckModel {
     /// Its name, unique in the service.
     pub name: String,
@@ -92,7 +93,7 @@ pub struct CheckModel {
 }
 
 /// What a check does, as far as the core cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CheckKind {
     /// A new PostgreSQL connection, a query, an answer: the probe whose refusals and silence decide.
     Postgres,
@@ -109,7 +110,7 @@ pub enum CheckKind {
 }
 
 /// When to act.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TriggerModel {
     /// Failed observations of the primary within the window.
     pub failure_threshold: u32,
@@ -136,7 +137,7 @@ pub struct TriggerModel {
 }
 
 /// How the checks of the primary are weighed together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Policy {
     /// Failed observations across the checks are added up.
     Count,
@@ -147,7 +148,7 @@ pub enum Policy {
 }
 
 /// How a PostgreSQL service fails over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostgresModel {
     /// More possible loss than this refuses the failover.
     pub max_lag_bytes: u64,
@@ -168,7 +169,7 @@ pub struct PostgresModel {
 }
 
 /// What to do when the possible loss is above the limit, or unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnLoss {
     /// Stop and call a person.
     Refuse,
@@ -177,7 +178,7 @@ pub enum OnLoss {
 }
 
 /// What to do when commits on the new primary wait for a synchronous standby that is not there (rule 94).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnNoSyncStandby {
     /// Clear `synchronous_standby_names`, reported and journaled.
     Async,
@@ -186,7 +187,7 @@ pub enum OnNoSyncStandby {
 }
 
 /// The managed route of a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteModel {
     /// How many instances (HAProxy processes) are addressed; zero: the engine moves no traffic.
     pub instances: u32,

@@ -2,9 +2,10 @@
 
 use super::sample::Sample;
 use super::time::{Mono, Span};
+use serde::{Deserialize, Serialize};
 
 /// The four answers a check can give (FAILOVER rule 1). Only `Down` counts as a failure; `Unknown` never does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// It answered, and the answer was right.
     Up,
@@ -17,7 +18,7 @@ pub enum Verdict {
 }
 
 /// Alive but not serving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Impairment {
     /// Every connection slot is taken (SQLSTATE 53300 and its kin, HTTP 429).
     Saturated,
@@ -40,7 +41,7 @@ pub enum Impairment {
 }
 
 /// Why an answer counts as a failure. Refused and reset are evidence about the process, a time-out only about the path (rule 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum DownCause {
     /// Connection refused: the host is there, nobody listens.
     Refused,
@@ -57,7 +58,7 @@ pub enum DownCause {
 }
 
 /// Why we could not ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum UnknownCause {
     /// No file descriptors, memory or ports left on our side.
     OwnResources,
@@ -76,7 +77,7 @@ pub enum UnknownCause {
 }
 
 /// One finished run of a check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// The answer.
     pub verdict: Verdict,
@@ -91,7 +92,7 @@ pub struct Finding {
 }
 
 /// How a kept-open session ended (rule 83: by the error's routine, never by its message).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum CloseCause {
     /// Bare end of stream, a reset, or 57P01 from routine `secure_read`: the process is probably gone.
     DeathHint,
@@ -106,7 +107,7 @@ pub enum CloseCause {
 }
 
 /// The end of a kept-open session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Close {
     /// What kind of end it was.
     pub cause: CloseCause,

@@ -1,10 +1,13 @@
 //! Everything the core can ask the shell to do.
 
+use super::candidate::Candidate;
 use super::event::Event;
 use super::id::{ActionId, CheckId, Generation, RunId, ServerId, ServiceId};
 use super::input::Facts;
+use super::plan::Begun;
 use super::sample::{FenceLevel, FenceReport, HostWord, Lsn, Position, RouteInstance};
 use super::time::{Mono, Span};
+use serde::{Deserialize, Serialize};
 
 /// One output of [`Core::step`](super::Core::step). The shell carries them out in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +85,8 @@ pub enum Record {
         generation: Generation,
         /// The whole reasoning, one line each.
         evidence: Vec<String>,
+        /// What the next engine needs if this one ends before the failover does.
+        begun: Box<Begun>,
     },
     /// A step is about to be carried out.
     StepBegun {
@@ -93,6 +98,8 @@ pub enum Record {
         step: &'static str,
         /// What it acts on.
         target: String,
+        /// Of a promotion: the standby that was chosen.
+        chosen: Option<Candidate>,
     },
     /// A step ended.
     StepEnded {
@@ -126,7 +133,7 @@ pub enum Record {
 }
 
 /// One thing to do in the world. Each is idempotent: asked again with the same generation it finds its work done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Ask the host of a server about its processes. Changes nothing. Answer: [`Report::Host`].
     AskHost {
@@ -224,7 +231,7 @@ pub enum Action {
 }
 
 /// What an action that did its work has to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
     /// Nothing but that it is done.
     Done {
@@ -274,7 +281,7 @@ pub enum Report {
 }
 
 /// Why an action did not do its work.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// What kind of failure.
     pub kind: FailureKind,
@@ -285,7 +292,7 @@ pub struct Failure {
 }
 
 /// Kinds of failed actions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureKind {
     /// Proven to have had no effect (refused, denied, wrong server, precondition not met).
     NoEffect,

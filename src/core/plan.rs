@@ -4,11 +4,12 @@ use super::candidate::{Candidate, Waiver};
 use super::evidence::FailureClass;
 use super::id::{ActionId, Generation, ServerId};
 use super::output::Action;
-use super::sample::{FenceLevel, FenceReport};
+use super::sample::{FenceLevel, FenceReport, Lsn};
 use super::time::Mono;
+use serde::{Deserialize, Serialize};
 
 /// Where a plan stands. The order is that of FAILOVER rules 33 and 34.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Phase {
     /// The configured checks before anything is changed.
     PreChecks,
@@ -56,7 +57,7 @@ impl Phase {
 }
 
 /// When each part of a failover was done. Unset where it was not reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {
     /// The first bad sign.
     pub detected: Mono,
@@ -96,7 +97,7 @@ pub enum End {
 }
 
 /// A failover in flight.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Its number.
     pub generation: Generation,
@@ -144,10 +145,42 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// The engine wants to stop: undo before the point of no return.
     pub stop_asked: bool,
+    /// An earlier engine began it.
+    pub resumed: bool,
     /// When each part was done.
     pub times: Times,
     /// The whole reasoning behind it.
     pub evidence: Vec<String>,
+}
+
+/// What the journal keeps of a plan while it is carried out: enough for the next engine to finish it, to undo it, or to say to a
+/// person where it stood.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Its number.
+    pub generation: Generation,
+    /// What happened to the old primary.
+    pub class: FailureClass,
+    /// The old primary.
+    pub old: ServerId,
+    /// The cluster's identity.
+    pub system_id: u64,
+    /// The timeline to leave.
+    pub old_timeline: u32,
+    /// What is required of the fence.
+    pub require: FenceLevel,
+    /// The furthest that the old primary's log can have come; `None`: it was not known.
+    pub furthest: Option<Lsn>,
+    /// Commits waited for synchronous standbys: how many acknowledgements, of how many.
+    pub acknowledgements: Option<(u32, u32)>,
+    /// Standbys that were receiving when it began.
+    pub streaming: Vec<ServerId>,
+    /// The old primary was to leave the route.
+    pub route_touched: bool,
+    /// The fence was begun.
+    pub fence_tried: bool,
+    /// The standby whose promotion was begun: from there on nothing is undone.
+    pub chosen: Option<Candidate>,
 }
 
 /// What the rest of a failed or finished plan needs to know of the settings.

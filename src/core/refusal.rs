@@ -2,10 +2,12 @@
 
 use super::doubt::DoubtCause;
 use super::id::ServerId;
+use super::static_word::Word;
 use super::time::Span;
+use serde::{Deserialize, Serialize};
 
 /// One reason against failing over now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// The primary is not failing.
     PrimaryHealthy,
@@ -28,12 +30,14 @@ pub enum Refusal {
     /// Evidence is still on its way: which.
     EvidenceIncomplete {
         /// What is waited for.
-        waiting_for: &'static str,
+        #[serde(with = "super::static_word")]
+        waiting_for: Word,
     },
     /// The primary is alive and not serving: which way.
     Impaired {
         /// The failure class.
-        class: &'static str,
+        #[serde(with = "super::static_word")]
+        class: Word,
     },
     /// An announced shutdown may still come back.
     RestartGrace {
@@ -107,7 +111,7 @@ pub enum Refusal {
 }
 
 /// Why a standby cannot be promoted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CandidateRefusal {
     /// The configuration says so.
     NotACandidate,
@@ -156,7 +160,8 @@ pub enum CandidateRefusal {
     /// How much it could lack is not known (rule 20): unknown is not zero.
     LossUnknown {
         /// Why.
-        why: &'static str,
+        #[serde(with = "super::static_word")]
+        why: Word,
     },
     /// Its promotion was tried and had no effect.
     PromotionRefused {
@@ -206,7 +211,8 @@ impl Refusal {
         match self {
             Refusal::PrimaryHealthy => "the primary is not failing".into(),
             Refusal::ThresholdNotReached { failures, threshold } => {
-                format!("{failures} of {threshold} failed observations in the window")
+                let noun = if *failures == 1 { "observation" } else { "observations" };
+                format!("{failures} failed {noun} in the window (threshold {threshold})")
             }
             Refusal::PolicyNotMet { failing, needed } => format!("{failing} of {needed} checks have failed, as the policy wants"),
             Refusal::DatabaseAnswers => {

@@ -2,9 +2,10 @@
 
 use super::sample::ReadinessFinding;
 use super::time::Mono;
+use serde::{Deserialize, Serialize};
 
 /// All instances of a service's route at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteSurvey {
     /// When they were asked.
     pub asked: Mono,
@@ -13,7 +14,7 @@ pub struct RouteSurvey {
 }
 
 /// One instance of a route (a HAProxy).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceView {
     /// Its name in the configuration.
     pub name: String,
@@ -24,7 +25,7 @@ pub struct InstanceView {
 }
 
 /// Why an instance is of no use to a failover.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceTrouble {
     /// It answered that it has no such backend.
     pub no_backend: bool,
@@ -35,7 +36,7 @@ pub struct InstanceTrouble {
 }
 
 /// One server as one instance shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerView {
     /// Our name of it.
     pub server: String,
@@ -46,7 +47,7 @@ pub struct ServerView {
 }
 
 /// Whether a server gets new sessions from an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RouteState {
     /// It does.
     Takes,
@@ -65,12 +66,31 @@ pub enum RouteState {
 }
 
 /// What was found out about the route, and when.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteReadiness {
     /// When the instances were asked.
     pub asked: Mono,
     /// Each thing that hurts now or would at failover time, with its remedy.
     pub findings: Vec<ReadinessFinding>,
+}
+
+/// A server that is not the primary gets new sessions from an instance: which, by our name, and from whom.
+#[must_use]
+pub fn astray(instances: &[InstanceView], primary: &str) -> Option<(String, String)> {
+    instances.iter().find_map(|instance| {
+        let servers = instance.servers.as_ref().ok()?;
+        let astray = servers.iter().find(|server| server.server != primary && serves(server, servers))?;
+        Some((astray.server.clone(), instance.name.clone()))
+    })
+}
+
+/// Backups get the sessions when nobody else takes any, and only then.
+fn serves(server: &ServerView, all: &[ServerView]) -> bool {
+    match server.state {
+        RouteState::Takes => true,
+        RouteState::Backup => all.iter().all(|server| server.state != RouteState::Takes),
+        _ => false,
+    }
 }
 
 /// What hurts, in the order of the instances. Without a primary nothing is said about who should get the sessions. A primary that
@@ -112,15 +132,9 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool) ->
         );
     }
     let Some(primary) = primary else { return found };
-    // Backups get the sessions when nobody else takes any, and only then.
-    let backups_serve = servers.iter().all(|server| server.state != RouteState::Takes);
     for server in servers {
         let path = format!("{backend}/{}", server.name);
-        let serves = match server.state {
-            RouteState::Takes => true,
-            RouteState::Backup => backups_serve,
-            _ => false,
-        };
+        let serves = serves(server, servers);
         if server.server != primary {
             if serves {
                 find(

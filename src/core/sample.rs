@@ -1,12 +1,13 @@
 //! Facts about servers and their hosts, as they were read: positions, roles, processes, proofs.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use super::id::ServerId;
 use super::time::{Mono, Span};
 
 /// A position in the write-ahead log, in bytes. Shown as PostgreSQL shows it: `0/3000148`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Lsn(pub u64);
 
 impl Lsn {
@@ -34,7 +35,7 @@ impl fmt::Display for Lsn {
 
 /// What a PostgreSQL server said about itself in one statement. Sampled while it lives, because at failover time the primary
 /// cannot be asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// When the question was sent: the facts are at least this fresh.
     pub asked: Mono,
@@ -65,7 +66,7 @@ pub struct Sample {
 }
 
 /// The WAL receiver of a standby as `pg_stat_wal_receiver` shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Receiver {
     /// Not a standby, or the view has no row.
     Absent,
@@ -93,7 +94,7 @@ impl Receiver {
 }
 
 /// One row of `pg_stat_replication`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
     /// `application_name`.
     pub application_name: String,
@@ -106,7 +107,7 @@ pub struct Replica {
 }
 
 /// A standby's position read for the choice of a candidate, after the fence.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Whose.
     pub server: ServerId,
@@ -117,7 +118,7 @@ pub struct Position {
 }
 
 /// What the host of a server says about the processes of its data directory (rules 86, 91).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostWord {
     /// When the question was sent.
     pub asked: Mono,
@@ -136,7 +137,7 @@ pub struct HostWord {
 }
 
 /// The state of a process as its host shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProcessState {
     /// Running or sleeping.
     Running,
@@ -149,7 +150,7 @@ pub enum ProcessState {
 }
 
 /// What `pg_isready` got on the server's own host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LocalAnswer {
     /// It was not asked, or is not installed there.
     NotAsked,
@@ -162,7 +163,7 @@ pub enum LocalAnswer {
 }
 
 /// How surely the old primary can acknowledge nothing any more. Ordered: a higher level includes the lower ones' promise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FenceLevel {
     /// Level 0: nothing.
     #[default]
@@ -189,10 +190,17 @@ impl FenceLevel {
             FenceLevel::PowerOff => 4,
         }
     }
+
+    /// The level with this number.
+    #[must_use]
+    pub fn of_number(number: u8) -> Option<FenceLevel> {
+        use FenceLevel::{NoAcknowledgement, None, PowerOff, ProvenStopped, TrafficRemoved};
+        [None, TrafficRemoved, NoAcknowledgement, ProvenStopped, PowerOff].into_iter().find(|level| level.number() == number)
+    }
 }
 
 /// What the fence did and proved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceReport {
     /// The level that is proven; a command that was merely accepted proves nothing (rule 26).
     pub level: FenceLevel,
@@ -205,7 +213,7 @@ pub struct FenceReport {
 }
 
 /// One rung of the fence ladder (rule 87).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rung {
     /// `guard`, `stop_fast`, `stop_immediate`, `freeze_postmaster`, `kill_children`, `kill_postmaster`, `proof`, `command`.
     pub name: String,
@@ -218,7 +226,7 @@ pub struct Rung {
 }
 
 /// What the survey found out about a server's readiness for a failover, besides what its SQL samples say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
     /// When it was asked.
     pub asked: Mono,
@@ -243,7 +251,7 @@ impl Readiness {
 }
 
 /// One thing that would hurt at failover time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ReadinessFinding {
     /// A stable name, for example `promote_right_missing`.
     pub code: String,
@@ -256,7 +264,7 @@ pub struct ReadinessFinding {
 }
 
 /// One instance of a route (a HAProxy), as a step or the survey found it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteInstance {
     /// Its name in the configuration.
     pub name: String,

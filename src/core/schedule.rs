@@ -3,12 +3,13 @@
 use super::id::RunId;
 use super::model::CheckModel;
 use super::time::{Mono, Span};
+use serde::{Deserialize, Serialize};
 
 /// How long after its deadline a run may still report before the core gives it up: covers a busy machine, no more.
 const LATE: Span = Span::from_millis(150);
 
 /// Small deterministic random numbers for jitter (SplitMix64, Steele, Lea and Flood 2014).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Jitter(u64);
 
 impl Jitter {
@@ -37,7 +38,7 @@ impl Jitter {
 }
 
 /// One run that is not back yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flight {
     /// Its number.
     pub run: RunId,
@@ -48,7 +49,7 @@ pub struct Flight {
 }
 
 /// When one check, or one attempt to open a kept session, runs next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
     flight: Option<Flight>,
     due: Mono,

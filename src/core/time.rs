@@ -1,5 +1,6 @@
 //! Time as the decision core knows it: a number it is handed, never a clock it reads.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::{Add, Sub};
 
@@ -7,11 +8,11 @@ use std::ops::{Add, Sub};
 ///
 /// The standard library's `Instant` cannot be made from a number, so it could be neither replayed nor
 /// simulated. All arithmetic saturates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Mono(u64);
 
 /// A span of time in nanoseconds. All arithmetic saturates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Span(u64);
 
 impl Mono {

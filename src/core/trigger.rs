@@ -1,12 +1,13 @@
 //! The public state of a service's trigger, and which changes of it are possible.
 
 use super::time::{Mono, Span};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 macro_rules! states {
     ($($(#[$doc:meta])* $name:ident = $word:literal -> [$($to:ident),*],)*) => {
         /// The state of a service.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum State {
             $($(#[$doc])* $name,)*
         }
@@ -60,7 +61,7 @@ impl State {
 }
 
 /// Failed observations of the primary within the window, each with its check.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     failures: VecDeque<(Mono, u16)>,
 }

@@ -16,11 +16,14 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::core::candidate::Candidate;
+use crate::core::evidence::FailureClass;
 use crate::core::id::{Generation, ServerId};
 use crate::core::input::Facts;
 use crate::core::model::{Model, ServiceModel};
 use crate::core::output::Record;
-use crate::core::sample::Lsn;
+use crate::core::plan::Begun;
+use crate::core::sample::{FenceLevel, Lsn};
 use crate::core::time::Span;
 
 use super::error::EngineError;
@@ -92,22 +95,86 @@ struct Known {
     /// Milliseconds of the wall clock when the last failover ended.
     last_failover_ms: Option<u64>,
     unfinished: Option<String>,
+    begun: Option<KnownBegun>,
     paused: bool,
     attention: Option<String>,
+}
+
+/// A failover that was begun and has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KnownBegun {
+    generation: u64,
+    class: String,
+    old: String,
+    system_id: u64,
+    timeline: u32,
+    /// The level required, as a number.
+    fence: u8,
+    furthest: Option<String>,
+    acknowledgements: Option<(u32, u32)>,
+    streaming: Vec<String>,
+    route_touched: bool,
+    fence_tried: bool,
+    chosen: Option<KnownCandidate>,
+}
+
+/// The standby whose promotion was begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KnownCandidate {
+    server: String,
+    position: String,
+    loss: Option<u64>,
+    holds_acknowledged: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 enum Entry {
-    Begin { format: u32, version: String },
-    State { service: String, known: Known },
-    Intent { service: String, generation: u64, evidence: Vec<String> },
-    StepBegun { service: String, generation: u64, step: String, target: String },
-    StepEnded { service: String, generation: u64, step: String, ok: bool, message: String },
-    Ended { service: String, generation: u64, how: String },
-    Facts { service: String, known: Known },
-    Acknowledged { service: String },
-    Note { message: String },
+    Begin {
+        format: u32,
+        version: String,
+    },
+    State {
+        service: String,
+        known: Known,
+    },
+    Intent {
+        service: String,
+        generation: u64,
+        evidence: Vec<String>,
+        #[serde(default)]
+        begun: Option<KnownBegun>,
+    },
+    StepBegun {
+        service: String,
+        generation: u64,
+        step: String,
+        target: String,
+        #[serde(default)]
+        chosen: Option<KnownCandidate>,
+    },
+    StepEnded {
+        service: String,
+        generation: u64,
+        step: String,
+        ok: bool,
+        message: String,
+    },
+    Ended {
+        service: String,
+        generation: u64,
+        how: String,
+    },
+    Facts {
+        service: String,
+        known: Known,
+    },
+    Acknowledged {
+        service: String,
+    },
+    Note {
+        message: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -216,6 +283,7 @@ impl Journal {
             // A wall clock that went back makes the failover look younger: the longer cooldown is the safe side.
             last_failover_age: known.last_failover_ms.map(|at| Span::from_millis(millis_of(now).saturating_sub(at))),
             unfinished: known.unfinished.clone(),
+            begun: known.begun.as_ref().and_then(|begun| begun.read(&id)),
             paused: known.paused,
             attention: known.attention.clone(),
         })
@@ -228,10 +296,7 @@ impl Journal {
     pub(crate) fn append(&mut self, model: &Model, record: &Record, now: SystemTime) -> Result<(), String> {
         let entry = entry_of(model, record, now);
         if let Entry::Facts { service, known } = &entry
-            && self
-                .known
-                .get(service)
-                .is_some_and(|before| *before == Known { unfinished: before.unfinished.clone(), ..known.clone() })
+            && self.known.get(service).is_some_and(|before| *before == known.clone().with_plan_of(before))
             && self.is_writable()
         {
             return Ok(());
@@ -241,7 +306,7 @@ impl Journal {
 
     /// A person took note of what an earlier engine left unfinished: it need not be told again.
     pub(crate) fn acknowledge(&mut self, service: &str, now: SystemTime) {
-        if self.known.get(service).is_some_and(|known| known.unfinished.is_some()) {
+        if self.known.get(service).is_some_and(|known| known.unfinished.is_some() || known.begun.is_some()) {
             let _ = self.write(Entry::Acknowledged { service: service.to_owned() }, now);
         }
     }
@@ -411,20 +476,33 @@ impl Journal {
             Entry::State { service, known: state } => *self.known_of(service) = state.clone(),
             Entry::Facts { service, known: facts } => {
                 let known = self.known_of(service);
-                let unfinished = known.unfinished.take();
                 let generation = known.generation.max(facts.generation);
-                *known = Known { generation, unfinished, ..facts.clone() };
+                *known = Known { generation, ..facts.clone().with_plan_of(known) };
             }
-            Entry::Intent { service, generation, .. } => {
+            Entry::Intent { service, generation, begun, .. } => {
                 let known = self.known_of(service);
                 known.generation = known.generation.max(*generation);
                 known.unfinished = Some("intent".to_owned());
+                known.begun.clone_from(begun);
             }
-            Entry::StepBegun { service, step, .. } => self.known_of(service).unfinished = Some(step.clone()),
-            Entry::Acknowledged { service } => self.known_of(service).unfinished = None,
+            Entry::StepBegun { service, step, chosen, .. } => {
+                let known = self.known_of(service);
+                known.unfinished = Some(step.clone());
+                if let Some(begun) = &mut known.begun {
+                    begun.route_touched |= step == "route_out";
+                    begun.fence_tried |= step == "fence";
+                    begun.chosen = chosen.clone().or(begun.chosen.take());
+                }
+            }
+            Entry::Acknowledged { service } => {
+                let known = self.known_of(service);
+                known.unfinished = None;
+                known.begun = None;
+            }
             Entry::Ended { service, how, .. } => {
                 let known = self.known_of(service);
                 // A failover that did not complete left something for a person, and a restart must not make that forgotten.
+                known.begun = None;
                 known.unfinished = (!matches!(how.as_str(), "completed" | "stopped")).then(|| how.clone());
                 known.last_failover_ms = Some(body.at_ms);
             }
@@ -432,6 +510,72 @@ impl Journal {
     }
     fn known_of(&mut self, service: &str) -> &mut Known {
         self.known.entry(service.to_owned()).or_default()
+    }
+}
+
+impl Known {
+    /// The same, with what is known of a failover from elsewhere: facts are silent about it.
+    fn with_plan_of(self, other: &Known) -> Known {
+        Known { unfinished: other.unfinished.clone(), begun: other.begun.clone(), ..self }
+    }
+}
+
+type NameOf<'a> = dyn Fn(ServerId) -> Option<String> + 'a;
+type IdOf<'a> = dyn Fn(&String) -> Option<ServerId> + 'a;
+
+impl KnownBegun {
+    fn of(begun: &Begun, name: &NameOf<'_>) -> KnownBegun {
+        KnownBegun {
+            generation: begun.generation.0,
+            class: begun.class.word().to_owned(),
+            old: name(begun.old).unwrap_or_default(),
+            system_id: begun.system_id,
+            timeline: begun.old_timeline,
+            fence: begun.require.number(),
+            furthest: begun.furthest.map(|position| position.to_string()),
+            acknowledgements: begun.acknowledgements,
+            streaming: begun.streaming.iter().filter_map(|server| name(*server)).collect(),
+            route_touched: begun.route_touched,
+            fence_tried: begun.fence_tried,
+            chosen: begun.chosen.as_ref().map(|chosen| KnownCandidate::of(chosen, name)),
+        }
+    }
+
+    /// `None` when it cannot be understood any more: its servers are not configured, or a newer engine wrote words of its own.
+    fn read(&self, id: &IdOf<'_>) -> Option<Begun> {
+        Some(Begun {
+            generation: Generation(self.generation),
+            class: FailureClass::of_word(&self.class)?,
+            old: id(&self.old)?,
+            system_id: self.system_id,
+            old_timeline: self.timeline,
+            require: FenceLevel::of_number(self.fence)?,
+            furthest: self.furthest.as_deref().and_then(Lsn::parse),
+            acknowledgements: self.acknowledgements,
+            streaming: self.streaming.iter().filter_map(id).collect(),
+            route_touched: self.route_touched,
+            fence_tried: self.fence_tried,
+            chosen: match &self.chosen {
+                Some(chosen) => Some(chosen.read(id)?),
+                None => None,
+            },
+        })
+    }
+}
+
+impl KnownCandidate {
+    fn of(candidate: &Candidate, name: &NameOf<'_>) -> KnownCandidate {
+        KnownCandidate {
+            server: name(candidate.server).unwrap_or_default(),
+            position: candidate.position.to_string(),
+            loss: candidate.loss,
+            holds_acknowledged: candidate.holds_acknowledged,
+        }
+    }
+
+    fn read(&self, id: &IdOf<'_>) -> Option<Candidate> {
+        let position = Lsn::parse(&self.position)?;
+        Some(Candidate::chosen_before(id(&self.server)?, position, self.loss, self.holds_acknowledged))
     }
 }
 
@@ -443,15 +587,24 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
     let service_model = |id: crate::core::id::ServiceId| model.services.get(usize::from(id.0));
     let name = |id| service_model(id).map_or_else(String::new, |service| service.name.clone());
     let text = |text: &str| text.chars().take(TEXT).collect::<String>();
+    let server_name = |service, id: ServerId| {
+        let server = service_model(service)?.servers.get(usize::from(id.0))?;
+        Some(server.name.clone())
+    };
     match record {
-        Record::Intent { service, generation, evidence } => Entry::Intent {
+        Record::Intent { service, generation, evidence, begun } => Entry::Intent {
             service: name(*service),
             generation: generation.0,
             evidence: evidence.iter().take(EVIDENCE_LINES).map(|line| text(line)).collect(),
+            begun: Some(KnownBegun::of(begun, &|id| server_name(*service, id))),
         },
-        Record::StepBegun { service, generation, step, target } => {
-            Entry::StepBegun { service: name(*service), generation: generation.0, step: (*step).to_owned(), target: text(target) }
-        }
+        Record::StepBegun { service, generation, step, target, chosen } => Entry::StepBegun {
+            service: name(*service),
+            generation: generation.0,
+            step: (*step).to_owned(),
+            target: text(target),
+            chosen: chosen.as_ref().map(|chosen| KnownCandidate::of(chosen, &|id| server_name(*service, id))),
+        },
         Record::StepEnded { service, generation, step, ok, message } => Entry::StepEnded {
             service: name(*service),
             generation: generation.0,
@@ -463,10 +616,7 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
             Entry::Ended { service: name(*service), generation: generation.0, how: (*how).to_owned() }
         }
         Record::Facts { service, facts } => {
-            let server = |id: &ServerId| {
-                let server = service_model(*service)?.servers.get(usize::from(id.0))?;
-                Some(server.name.clone())
-            };
+            let server = |id: &ServerId| server_name(*service, *id);
             let known = Known {
                 generation: facts.generation.0,
                 primary: facts.primary.as_ref().and_then(server),
@@ -479,6 +629,7 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
                     .last_failover_age
                     .map(|age| millis_of(now).saturating_sub(age.as_millis()) / 1_000 * 1_000),
                 unfinished: facts.unfinished.clone(),
+                begun: None,
                 paused: facts.paused,
                 attention: facts.attention.as_deref().map(text),
             };
@@ -549,6 +700,7 @@ mod tests {
             sync_set: vec![ServerId(0)],
             last_failover_age: Some(Span::from_millis(60_000)),
             unfinished: None,
+            begun: None,
             paused: true,
             attention: Some("no candidate".to_owned()),
         }
@@ -597,18 +749,49 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(directory.path());
         let (service, generation) = (ServiceId(0), Generation(5));
-        journal.append(&model(), &Record::Intent { service, generation, evidence: vec!["refused".into()] }, now()).unwrap();
-        let step = Record::StepBegun { service, generation, step: "promote", target: "db2".into() };
+        let mut begun = Begun {
+            generation,
+            class: FailureClass::Hung,
+            old: ServerId(0),
+            system_id: u64::MAX,
+            old_timeline: 3,
+            require: FenceLevel::ProvenStopped,
+            furthest: Some(Lsn(0x300_0148)),
+            acknowledgements: Some((1, 2)),
+            streaming: vec![ServerId(1)],
+            route_touched: false,
+            fence_tried: false,
+            chosen: None,
+        };
+        let evidence = vec!["refused".into()];
+        journal
+            .append(&model(), &Record::Intent { service, generation, evidence, begun: Box::new(begun.clone()) }, now())
+            .unwrap();
+        let reopened = || known(&Journal::open(directory.path())).unwrap();
+        assert_eq!((reopened().generation, reopened().begun), (generation, Some(begun.clone())));
+        let step = |step, chosen| Record::StepBegun { service, generation, step, target: "db2".into(), chosen };
+        journal.append(&model(), &step("route_out", None), now()).unwrap();
+        begun.route_touched = true;
+        assert_eq!(reopened().begun, Some(begun.clone()));
+        journal.append(&model(), &step("fence", None), now()).unwrap();
+        begun.fence_tried = true;
+        journal.append(&model(), &record(5), now()).unwrap();
+        assert_eq!(reopened().begun, Some(begun.clone()), "facts are silent about it");
+        let step = step("promote", Some(Candidate::chosen_before(ServerId(1), Lsn(0x300_0000), Some(328), false)));
         journal.append(&model(), &step, now()).unwrap();
+        begun.chosen = Some(Candidate::chosen_before(ServerId(1), Lsn(0x300_0000), Some(328), false));
         let mut again = Journal::open(directory.path());
         let facts = known(&again).unwrap();
-        assert_eq!((facts.generation, facts.unfinished.as_deref()), (generation, Some("promote")));
+        assert_eq!((facts.generation, facts.unfinished.as_deref(), facts.begun), (generation, Some("promote"), Some(begun)));
+        let mut renamed = model();
+        renamed.services[0].servers[1].name = "db9".to_owned();
+        assert_eq!(again.facts(&renamed.services[0], now()).unwrap().begun, None, "a person has to look");
         again.acknowledge("orders", now());
-        assert_eq!(known(&Journal::open(directory.path())).unwrap().unfinished, None);
+        assert_eq!((reopened().unfinished, reopened().begun), (None, None));
         again.append(&model(), &step, now()).unwrap();
         again.append(&model(), &Record::Ended { service, generation, how: "completed" }, now()).unwrap();
         let ended = known(&Journal::open(directory.path())).unwrap();
-        assert_eq!(ended.unfinished, None);
+        assert_eq!((ended.unfinished, ended.begun), (None, None));
         assert_eq!(ended.last_failover_age, Some(Span::ZERO));
         let mut stopped = Journal::open(directory.path());
         stopped.append(&model(), &Record::Ended { service, generation, how: "rolled_back" }, now()).unwrap();

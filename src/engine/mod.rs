@@ -8,9 +8,12 @@ pub mod host;
 pub(crate) mod journal;
 pub(crate) mod pool;
 pub mod queue;
+pub mod record;
+mod remedy;
 pub mod render;
 pub(crate) mod resolver;
 mod round;
+pub(crate) mod route_watch;
 pub mod status;
 mod story;
 pub(crate) mod survey;
@@ -44,6 +47,7 @@ use host::{HostLane, Task};
 use journal::{Journal, StateLock};
 use pool::Pool;
 use queue::Hub;
+use record::Recorder;
 use resolver::Resolver;
 use status::JournalStatus;
 use story::Stories;
@@ -55,7 +59,7 @@ pub use error::EngineError;
 pub use host::{ActionAnswer, HostAction, HostAnswer, HostCheck, TaskAnswer};
 pub use queue::EventQueue;
 pub use render::EngineEvent;
-pub use status::{CheckReport, Status};
+pub use status::{CheckReport, ReadyReport, Status};
 
 /// Messages that wait for the trigger thread at most; whoever has more waits.
 pub(crate) const INPUTS: usize = 4096;
@@ -491,7 +495,14 @@ impl Engine {
     /// Runs every check once, beside a started engine or without starting it, and changes nothing in the world. Over when the
     /// slowest check's timeout is. Checks that are task events are `unknown` here, as is every check that could not be run.
     pub fn check_once(&self) -> Vec<CheckReport> {
-        round::check_once(&self.shell)
+        round::check_once(&self.shell).checks
+    }
+
+    /// As [`Engine::check_once`], and then asks once what the running engine surveys: the servers over SQL, their hosts over SSH, the
+    /// route, and who answers through it. Says what would happen if a primary died now. Changes nothing in the world; over some
+    /// seconds after the slowest check.
+    pub fn check_ready(&self) -> ReadyReport {
+        round::check_ready(&self.shell)
     }
 }
 
@@ -606,7 +617,15 @@ impl Shell {
             *self.watcher.lock() = Some(Arc::clone(&watcher));
             let (shell, to_core, cancel) = (Arc::clone(self), Arc::clone(sink), survey.clone());
             self.threads.spawn("survey", 0, move || survey::run(&shell, &cancel, &*to_core))?;
+            let (shell, to_core, cancel) = (Arc::clone(self), Arc::clone(sink), survey.clone());
+            self.threads.spawn("route", 0, move || route_watch::run(&shell, &cancel, &*to_core))?;
+            let (recorder, records) = Recorder::new();
+            let (shell, state) = (Arc::clone(self), parts.config.state_dir.clone());
+            self.threads.spawn("record", 0, move || {
+                record::write_all(&records, &state, &|what| shell.say(EventKind::Log, Severity::Warning, what));
+            })?;
             let trigger = Trigger {
+                recorder: Some(recorder),
                 shell: Arc::clone(self),
                 inputs: receiver,
                 sink: Arc::clone(sink),
@@ -654,6 +673,12 @@ impl Shell {
     pub(crate) fn primaries(&self) -> Vec<Option<ServerId>> {
         let snapshot = self.core.lock().as_ref().map(Core::snapshot);
         snapshot.map(|snapshot| snapshot.services.iter().map(|service| service.primary).collect()).unwrap_or_default()
+    }
+
+    /// Whether the traffic of each service was ever moved by a failover.
+    pub(crate) fn moved(&self) -> Vec<bool> {
+        let generations = self.core.lock().as_ref().map(Core::generations);
+        generations.unwrap_or_default().into_iter().map(|generation| generation.0 > 0).collect()
     }
 
     // ---- life ----------------------------------------------------------------------------------

@@ -1,30 +1,53 @@
-//! Every check once, without an engine: `failover check`.
+//! Every check once, and what the survey asks, without an engine: `failover check`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::unbounded;
+use parking_lot::Mutex;
 
 use crate::check::Context;
+use crate::core::Core;
 use crate::core::id::{RunId, ServerId, ServiceId};
-use crate::core::input::Input;
-use crate::core::observation::Finding;
-use crate::wire::deadline::Deadline;
+use crate::core::input::{Input, SelfHealth};
+use crate::core::model::ServiceKind;
+use crate::core::observation::{Finding, UnknownCause, Verdict};
+use crate::core::output::Output;
+use crate::core::route::RouteSurvey;
+use crate::core::sample::{HostWord, Readiness, ReadinessFinding};
+use crate::core::time::{Mono, Span};
+use crate::wire::deadline::{Cancel, Deadline};
 
 use super::Shell;
 use super::builder::{self, Means, Parts};
+use super::clock::Clock;
 use super::error::EngineError;
 use super::pool::{Job, JobKind, Pool};
 use super::resolver::Resolver;
-use super::status::{self, CheckReport};
+use super::status::{self, ReadyReport, ServiceReadiness};
+use super::survey::{self, QUESTION};
 use super::threads::Threads;
 
 /// Checks at the same moment.
 const AT_ONCE: usize = 64;
 /// After a check's own deadline it is waited for this long.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Questions of the survey at the same moment.
+const ASKERS: usize = 16;
 
-pub(super) fn check_once(shell: &Shell) -> Vec<CheckReport> {
+/// The checks alone.
+pub(super) fn check_once(shell: &Shell) -> ReadyReport {
+    round(shell, false)
+}
+
+/// The checks, and what the survey asks.
+pub(super) fn check_ready(shell: &Shell) -> ReadyReport {
+    round(shell, true)
+}
+
+fn round(shell: &Shell, surveys: bool) -> ReadyReport {
     let threads = Threads::default();
     let resolver = Resolver::default();
     let means = Means {
@@ -35,7 +58,7 @@ pub(super) fn check_once(shell: &Shell) -> Vec<CheckReport> {
         application_name: "failover check".to_owned(),
     };
     let old = shell.parts();
-    let Ok(parts) = builder::build(&old.config, &means) else { return Vec::new() };
+    let Ok(parts) = builder::build(&old.config, &means) else { return ReadyReport::default() };
     let all: Vec<(usize, usize)> = parts
         .services
         .iter()
@@ -46,13 +69,245 @@ pub(super) fn check_once(shell: &Shell) -> Vec<CheckReport> {
         Ok(findings) => (findings, "the check did not come back".to_owned()),
         Err(error) => (vec![None; all.len()], error.to_string()),
     };
+    let services = if surveys { forecast(shell, &parts, &all, &findings) } else { Vec::new() };
+    parts.close();
     resolver.close();
     // A function of the host program may never come back; then its thread is left to it.
     let _ = threads.join(Deadline::after(PATIENCE));
     let report = |((service, check), finding): (&(usize, usize), Option<Finding>)| {
         status::check_report(&parts.model.services[*service], *check, finding.as_ref(), &why, &shell.clock)
     };
-    all.iter().zip(findings).map(report).collect()
+    ReadyReport { checks: all.iter().zip(findings).map(report).collect(), services }
+}
+
+/// Asks what the survey asks, and lets a core of its own judge what was found: the forecast is that of the engine, not another one.
+fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Option<Finding>]) -> Vec<ServiceReadiness> {
+    // Our own engine may be running, and is no rival.
+    let own = builder::application_name(&parts.config);
+    let own = own.strip_prefix("libfailover/").unwrap_or(&own);
+    let findings: Vec<Option<Finding>> = findings
+        .iter()
+        .map(|finding| {
+            let mut finding = finding.clone();
+            if let Some(sample) = finding.as_mut().and_then(|finding| finding.sample.as_mut()) {
+                sample.other_engines.retain(|name| name != own);
+            }
+            finding
+        })
+        .collect();
+    let answers = Answers { all, findings: &findings };
+    let mut asked = ask(parts, &answers, shell.clock);
+    let mut core = watched_once(shell, parts, &answers);
+    let mut through: Vec<Vec<ReadinessFinding>> = vec![Vec::new(); parts.services.len()];
+    let now = shell.clock.now();
+    for (place, part) in parts.services.iter().enumerate() {
+        let Ok(number) = u16::try_from(place) else { break };
+        let service = ServiceId(number);
+        for server in 0..part.servers.len() {
+            let Ok(number) = u16::try_from(server) else { break };
+            let mut found = Vec::new();
+            let mut ssh = None;
+            for answer in asked.iter_mut().filter(|answer| answer.0 == place) {
+                match &mut answer.1 {
+                    Answer::Host(about, word, told) if *about == server => {
+                        found.append(told);
+                        ssh = word.take();
+                    }
+                    Answer::Sql(about, told) if *about == server => found.append(told),
+                    _ => {}
+                }
+            }
+            found.sort();
+            found.dedup();
+            let readiness = Readiness { asked: now, ssh, findings: found, earlier: Vec::new() };
+            core.step(now, Input::Surveyed { service, server: ServerId(number), readiness });
+        }
+        for answer in asked.iter_mut().filter(|answer| answer.0 == place) {
+            match &mut answer.1 {
+                Answer::Route(survey) => {
+                    core.step(now, Input::RouteSurveyed { service, survey: survey.clone() });
+                }
+                Answer::Through(told) => through[place].append(told),
+                Answer::Host(..) | Answer::Sql(..) => {}
+            }
+        }
+    }
+    let services = status::services(&core.snapshot(), &parts.model, &shell.clock);
+    let postgres = |place: &usize| parts.model.services[*place].kind == ServiceKind::Postgres;
+    let judged = services.into_iter().zip(through).enumerate().filter(|(place, _)| postgres(place));
+    judged
+        .map(|(_, (service, through))| {
+            let mut findings = service.readiness;
+            findings.extend(through.into_iter().map(|found| status::readiness(None, 0, &found)));
+            findings.sort_by_key(|finding| !finding.blocking);
+            ServiceReadiness { service: service.name, forecast: service.forecast, findings }
+        })
+        .collect()
+}
+
+/// What the checks found, and where it belongs.
+struct Answers<'a> {
+    all: &'a [(usize, usize)],
+    findings: &'a [Option<Finding>],
+}
+
+impl<'a> Answers<'a> {
+    fn of(&self, service: usize, check: usize) -> Option<&'a Finding> {
+        let place = self.all.iter().position(|one| *one == (service, check))?;
+        self.findings[place].as_ref()
+    }
+
+    /// The findings about one server that hold a sample.
+    fn sampled(&self, parts: &Parts, service: usize, server: ServerId) -> Option<&'a Finding> {
+        let checks = &parts.services[service].checks;
+        let of_server = checks.iter().enumerate().filter(|(_, check)| check.server == server);
+        of_server.filter_map(|(check, _)| self.of(service, check)).find(|finding| finding.sample.is_some())
+    }
+}
+
+/// One question of the survey.
+enum Question {
+    Host(usize),
+    Sql(usize, Option<ServerId>),
+    Route,
+    Through(ServerId, Option<u64>),
+}
+
+/// Its answer.
+enum Answer {
+    Host(usize, Option<Result<HostWord, String>>, Vec<ReadinessFinding>),
+    Sql(usize, Vec<ReadinessFinding>),
+    Route(RouteSurvey),
+    Through(Vec<ReadinessFinding>),
+}
+
+/// Asks every question of the survey, some at a time, each with its own deadline.
+fn ask(parts: &Parts, answers: &Answers<'_>, clock: Clock) -> Vec<(usize, Answer)> {
+    let mut questions: Vec<(usize, Question)> = Vec::new();
+    for (place, part) in parts.services.iter().enumerate() {
+        let ids = (0..part.servers.len()).filter_map(|server| u16::try_from(server).ok().map(ServerId));
+        let sample = |id: ServerId| answers.sampled(parts, place, id).and_then(|finding| finding.sample.as_ref());
+        let primary = ids.clone().find(|id| sample(*id).is_some_and(|sample| !sample.in_recovery));
+        for (server, _) in part.servers.iter().enumerate().filter(|(_, server)| server.target.is_some()) {
+            questions.push((place, Question::Host(server)));
+            questions.push((place, Question::Sql(server, primary)));
+        }
+        if part.performer.route.instances() > 0 {
+            questions.push((place, Question::Route));
+        }
+        if !part.performer.verify.is_empty() {
+            let system_id = primary.and_then(sample).map(|sample| sample.system_id);
+            questions.push((place, Question::Through(primary.unwrap_or_default(), system_id)));
+        }
+    }
+    let (next, told) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        // Without a descriptor for it there is nothing to ask with either.
+        let Ok(cancel) = Cancel::new() else { return };
+        while let Some((place, question)) = questions.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let answer = put(parts, *place, question, clock.now(), &cancel);
+            told.lock().push((*place, answer));
+        }
+    };
+    std::thread::scope(|scope| {
+        let askers: Vec<_> = (0..questions.len().min(ASKERS))
+            .filter_map(|_| std::thread::Builder::new().name("survey".into()).spawn_scoped(scope, work).ok())
+            .collect();
+        if askers.is_empty() {
+            work();
+        }
+        for asker in askers {
+            // What a panic left out is not told: the panic itself is on stderr.
+            let _ = asker.join();
+        }
+    });
+    told.into_inner()
+}
+
+fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &Cancel) -> Answer {
+    let part = &parts.services[place];
+    let performer = &part.performer;
+    match question {
+        Question::Host(server) => {
+            let mut found = Vec::new();
+            let word = survey::ask_host(&part.servers[*server], &mut found, cancel);
+            Answer::Host(*server, word, found)
+        }
+        Question::Sql(server, primary) => {
+            let standbys = parts.model.services[place].servers.iter().filter(|server| server.candidate).count().saturating_sub(1);
+            let id = ServerId(u16::try_from(*server).unwrap_or(u16::MAX));
+            // A server that cannot be asked is the checks' business.
+            let found = performer.cluster.survey(id, *primary, standbys, Deadline::after(QUESTION), cancel).unwrap_or_default();
+            Answer::Sql(*server, found)
+        }
+        Question::Route => {
+            Answer::Route(RouteSurvey { asked, instances: performer.route.view(Deadline::after(QUESTION), cancel) })
+        }
+        Question::Through(server, system_id) => {
+            let deadline = Deadline::after(QUESTION);
+            Answer::Through(performer.cluster.look_through(*server, *system_id, &performer.verify, deadline, cancel))
+        }
+    }
+}
+
+/// A core that has heard each check once. One answer is all there will be, so it is enough here; what it wants done is not done.
+fn watched_once(shell: &Shell, parts: &Parts, answers: &Answers<'_>) -> Core {
+    /// The first runs are spread over less than this.
+    const SPREAD: Span = Span::from_millis(60_000);
+    let mut model = parts.model.clone();
+    model.services.iter_mut().flat_map(|service| &mut service.checks).for_each(|check| check.success_threshold = 1);
+    let mut core = Core::new(model);
+    let mut now = shell.clock.now();
+    let end = now + SPREAD;
+    let mut heard = vec![false; answers.all.len()];
+    let well = SelfHealth { journal_writable: true, ..SelfHealth::default() };
+    let mut wanted: VecDeque<Output> = core.step(now, Input::SelfHealth(well)).into();
+    loop {
+        let Some(output) = wanted.pop_front() else {
+            if heard.iter().all(|heard| *heard) {
+                return core;
+            }
+            now = core.next_deadline().max(now);
+            if now > end {
+                return core;
+            }
+            let more = core.step(now, Input::Tick);
+            if more.is_empty() && core.next_deadline() <= now {
+                return core;
+            }
+            wanted.extend(more);
+            continue;
+        };
+        let nothing = || Finding {
+            verdict: Verdict::Unknown(UnknownCause::Internal),
+            message: "it was not asked".to_owned(),
+            began: now,
+            latency: Span::ZERO,
+            sample: None,
+        };
+        let input = match output {
+            Output::RunCheck { run, service, check, .. } => {
+                let (service, check) = (usize::from(service.0), usize::from(check.0));
+                let place = answers.all.iter().position(|one| *one == (service, check));
+                if let Some(first) = place.and_then(|place| heard.get_mut(place)) {
+                    if *first {
+                        continue;
+                    }
+                    *first = true;
+                }
+                Input::CheckFinished { run, finding: answers.of(service, check).cloned().unwrap_or_else(nothing) }
+            }
+            Output::OpenSession { run, service, server, .. } => {
+                if answers.sampled(parts, usize::from(service.0), server).is_some() {
+                    Input::SessionOpened { run }
+                } else {
+                    Input::SessionFailed { run, finding: nothing() }
+                }
+            }
+            _ => continue,
+        };
+        wanted.extend(core.step(now, input));
+    }
 }
 
 fn run(

@@ -354,10 +354,45 @@ pub struct CheckReport {
     pub reason: String,
     /// One line for people.
     pub message: String,
+    /// What mends it; empty where nothing is known.
+    #[serde(default)]
+    pub remedy: String,
     /// How long it took, in milliseconds.
     pub latency_ms: f64,
     /// What the server said about itself, where the check asks that.
     pub sample: Option<SampleStatus>,
+}
+
+/// What [`Engine::check_ready`](super::Engine::check_ready) found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReadyReport {
+    /// Each check.
+    pub checks: Vec<CheckReport>,
+    /// Each service that can be failed over.
+    pub services: Vec<ServiceReadiness>,
+}
+
+/// Whether a failover of one service would go through.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceReadiness {
+    /// The service.
+    pub service: String,
+    /// What would happen if the primary died now.
+    pub forecast: ForecastStatus,
+    /// What would hurt at failover time, what would stop it first.
+    pub findings: Vec<ReadinessStatus>,
+}
+
+/// One finding of the survey.
+pub(crate) fn readiness(server: Option<&str>, asked_ms: u64, finding: &ReadinessFinding) -> ReadinessStatus {
+    ReadinessStatus {
+        server: server.map(str::to_owned),
+        code: finding.code.clone(),
+        blocking: finding.blocking,
+        message: finding.message.clone(),
+        remedy: finding.remedy.clone(),
+        asked_ms,
+    }
 }
 
 /// What rendering a service needs to know.
@@ -396,6 +431,7 @@ pub(crate) fn check_report(
             verdict: finding.verdict.word().to_owned(),
             reason: finding.verdict.reason().to_owned(),
             message: finding.message.clone(),
+            remedy: super::remedy::of_check(check.kind, &finding.verdict, &finding.message).to_owned(),
             latency_ms: millis(finding.latency),
             sample: finding.sample.as_ref().map(|sample| sample_status(sample, clock.now(), None)),
             ..base
@@ -601,18 +637,13 @@ impl View<'_> {
         if let Some(route) = &self.service.route {
             list.extend(route.findings.iter().map(|finding| self.finding(None, route.asked, finding)));
         }
+        // What stops a failover first, otherwise in the order of the servers.
+        list.sort_by_key(|finding| !finding.blocking);
         list
     }
 
     fn finding(&self, server: Option<&String>, asked: Mono, finding: &ReadinessFinding) -> ReadinessStatus {
-        ReadinessStatus {
-            server: server.cloned(),
-            code: finding.code.clone(),
-            blocking: finding.blocking,
-            message: finding.message.clone(),
-            remedy: finding.remedy.clone(),
-            asked_ms: self.age(asked),
-        }
+        readiness(server.map(String::as_str), self.age(asked), finding)
     }
 }
 

@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(15);
 /// Between two looks at what has changed meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);
 /// For one question to one server, host or route.
-const QUESTION: Duration = Duration::from_secs(3);
+pub(super) const QUESTION: Duration = Duration::from_secs(3);
 
 type Sink = dyn Fn(Input) + Send + Sync;
 type LastSql = BTreeMap<(ServiceId, ServerId), (Mono, Vec<ReadinessFinding>)>;
@@ -115,7 +115,7 @@ fn survey_service(
 }
 
 #[cfg(feature = "ssh")]
-fn ask_host(
+pub(super) fn ask_host(
     server: &super::builder::ServerPart,
     findings: &mut Vec<ReadinessFinding>,
     cancel: &Cancel,
@@ -143,6 +143,10 @@ fn ask_host(
 }
 
 #[cfg(not(feature = "ssh"))]
-fn ask_host(_: &super::builder::ServerPart, _: &mut Vec<ReadinessFinding>, _: &Cancel) -> Option<Result<HostWord, String>> {
+pub(super) fn ask_host(
+    _: &super::builder::ServerPart,
+    _: &mut Vec<ReadinessFinding>,
+    _: &Cancel,
+) -> Option<Result<HostWord, String>> {
     None
 }

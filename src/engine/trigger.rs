@@ -26,6 +26,7 @@ use super::builder::{Lane, Parts};
 use super::executor::{Executor, Task};
 use super::journal::Journal;
 use super::pool::{Job, JobKind, Pool};
+use super::record::Recorder;
 use super::threads::panic_text;
 use super::watcher::Watcher;
 
@@ -67,6 +68,7 @@ pub(crate) struct Trigger {
     pub(crate) watcher: Arc<Watcher>,
     /// Ends the survey.
     pub(crate) survey: Cancel,
+    pub(crate) recorder: Option<Recorder>,
     /// Dropped once the core knows what the journal knows.
     pub(crate) begun: Option<Sender<()>>,
     pub(crate) state: State,
@@ -167,7 +169,7 @@ impl Trigger {
                 continue;
             }
             if let Some(facts) = self.journal.facts(service, SystemTime::now()) {
-                self.step(Input::Restored { service: ServiceId(number), facts });
+                self.step(Input::Restored { service: ServiceId(number), facts: Box::new(facts) });
             }
         }
     }
@@ -218,8 +220,30 @@ impl Trigger {
     }
 
     fn step(&mut self, input: Input) {
-        let outputs = self.with_core(|core, now| core.step(now, input));
-        self.carry_out(outputs.unwrap_or_default());
+        let mut recorder = self.recorder.take();
+        let outputs = self.with_core(|core, now| {
+            if let Some(recorder) = &mut recorder {
+                recorder.note(core, now, &input);
+            }
+            core.step(now, input)
+        });
+        self.recorder = recorder;
+        let outputs = outputs.unwrap_or_default();
+        self.record(&outputs);
+        self.carry_out(outputs);
+    }
+
+    /// Hands the record of a decision on to be written.
+    fn record(&self, outputs: &[Output]) {
+        let name = |service: u16| {
+            let parts = self.shell.parts();
+            parts.model.services.get(usize::from(service)).map_or_else(String::new, |service| service.name.clone())
+        };
+        if let Some(recorder) = &self.recorder
+            && let Some(trouble) = recorder.look(&name, outputs, SystemTime::now())
+        {
+            self.shell.say(EventKind::Log, Severity::Warning, trouble);
+        }
     }
 
     /// Runs a piece of the core under its lock. A panic freezes it for good, marked before anybody else can take the lock.
@@ -260,6 +284,9 @@ impl Trigger {
         }
         let model = parts.model.clone();
         let outputs = self.with_core(|core, now| core.reload(now, model)).ok_or_else(|| "the engine is faulted".to_owned())??;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.start_over();
+        }
         // What was asked under the old configuration has the old numbers: nothing of it may come back as something else.
         let known = self.names(None);
         let old = self.shell.parts();
@@ -489,7 +516,8 @@ impl Trigger {
     // ---- end -----------------------------------------------------------------------------------
 
     fn end(self) {
-        let Trigger { shell, inputs, journal, lanes, executor, watcher, survey, state, .. } = self;
+        let Trigger { shell, inputs, journal, lanes, executor, watcher, survey, state, recorder, .. } = self;
+        drop(recorder);
         // From here on whoever wants to say something finds nobody, and does not wait.
         drop(inputs);
         survey.cancel();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use failover::core::Core;
 use failover::core::event::{Event, EventKind};
 use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
-use failover::core::input::{Command, Input, SelfHealth};
+use failover::core::input::{Command, Facts, Input, SelfHealth};
 use failover::core::model::{
     CheckKind, CheckModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind,
     ServiceModel, TriggerModel,
@@ -119,6 +119,9 @@ pub struct Node {
     pub next_ping: Mono,
 }
 
+/// Where a replay begins, every input since, and what the core said to each.
+pub type Tape = (Core, Vec<(Mono, Input, String)>);
+
 pub struct World {
     pub core: Core,
     pub now: Mono,
@@ -144,6 +147,16 @@ pub struct World {
     last_growth: Mono,
     token: u64,
     pub show_actions: bool,
+    /// What the journal comes to.
+    pub journal: Facts,
+    /// The engine dies before it carries out this journal record or action, counted from the start of the world.
+    pub dies_at: Option<usize>,
+    /// Journal records and actions so far.
+    pub deeds: usize,
+    /// It has died and was not started again.
+    pub dead: bool,
+    /// Where a replay begins, every input since, and what the core said to each.
+    pub tape: Option<Tape>,
 }
 
 impl World {
@@ -186,7 +199,39 @@ impl World {
             last_growth: Mono::ZERO,
             token: 0,
             show_actions: true,
+            journal: Facts::default(),
+            dies_at: None,
+            deeds: 0,
+            dead: false,
+            tape: None,
         }
+    }
+
+    /// The engine is killed: what is on its way is lost, what was done is done.
+    pub fn kill_engine(&mut self) {
+        self.dead = true;
+        self.runs.clear();
+        self.sessions.clear();
+        self.pending.clear();
+        for node in &mut self.nodes {
+            node.session = false;
+        }
+        self.note("the engine dies");
+    }
+
+    /// Another engine on the same journal.
+    pub fn start_engine(&mut self) {
+        self.start_engine_dying_at(usize::MAX);
+    }
+
+    /// Another engine on the same journal, which dies in its turn.
+    pub fn start_engine_dying_at(&mut self, deed: usize) {
+        self.dead = false;
+        self.dies_at = Some(deed);
+        self.core = Core::new(self.model.clone());
+        self.note("another engine starts");
+        let facts = Facts { last_failover_age: None, ..self.journal.clone() };
+        self.feed(Input::Restored { service: SERVICE, facts: Box::new(facts) });
     }
 
     pub fn index(&self, name: &str) -> usize {
@@ -195,8 +240,22 @@ impl World {
 
     /// Feeds one input at the present moment.
     pub fn feed(&mut self, input: Input) {
+        if self.dead {
+            return;
+        }
+        let taped = self.tape.is_some().then(|| input.clone());
         let outputs = self.core.step(self.now, input);
+        if let (Some((_, inputs)), Some(input)) = (&mut self.tape, taped) {
+            inputs.push((self.now, input, format!("{outputs:?}")));
+        }
         for output in outputs {
+            if matches!(output, Output::Journal(_) | Output::RunAction { .. }) {
+                if self.dies_at == Some(self.deeds) {
+                    self.kill_engine();
+                    return;
+                }
+                self.deeds += 1;
+            }
             self.carry_out(output);
         }
     }
@@ -300,7 +359,7 @@ impl World {
     }
 
     fn next_moment(&self) -> Mono {
-        let mut next = self.core.next_deadline();
+        let mut next = if self.dead { Mono::NEVER } else { self.core.next_deadline() };
         next = self.runs.iter().map(|(at, ..)| *at).min().unwrap_or(Mono::NEVER).min(next);
         next = self.sessions.iter().map(|(at, ..)| *at).min().unwrap_or(Mono::NEVER).min(next);
         next = self.pending.iter().map(|(at, ..)| *at).min().unwrap_or(Mono::NEVER).min(next);
@@ -444,12 +503,39 @@ impl World {
                 Err(message) => self.note(&format!("reply error: {message}")),
             },
             Output::Journal(record) => {
+                self.remember(&record);
                 let line = match record {
                     Record::Intent { generation, .. } => format!("journal intent {generation}"),
                     Record::Ended { generation, how, .. } => format!("journal ended {generation} {how}"),
                     Record::StepBegun { .. } | Record::StepEnded { .. } | Record::Facts { .. } => return,
                 };
                 self.note(&line);
+            }
+        }
+    }
+
+    fn remember(&mut self, record: &Record) {
+        let journal = &mut self.journal;
+        match record {
+            Record::Facts { facts, .. } => {
+                let before = std::mem::replace(journal, facts.clone());
+                (journal.unfinished, journal.begun) = (before.unfinished, before.begun);
+            }
+            Record::Intent { generation, begun, .. } => {
+                journal.generation = *generation;
+                journal.begun = Some((**begun).clone());
+            }
+            Record::StepBegun { step, chosen, .. } => {
+                if let Some(begun) = &mut journal.begun {
+                    begun.route_touched |= *step == "route_out";
+                    begun.fence_tried |= *step == "fence";
+                    begun.chosen = chosen.or(begun.chosen);
+                }
+            }
+            Record::StepEnded { .. } => {}
+            Record::Ended { how, .. } => {
+                journal.begun = None;
+                journal.unfinished = (!matches!(*how, "completed" | "stopped")).then(|| (*how).to_owned());
             }
         }
     }

@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use super::lab::{Lab, free_port, wait_until};
 use super::network::Host;
 use super::process::Process;
@@ -88,10 +90,7 @@ impl Haproxy {
             let _ = writeln!(text, "    server {name} {address}{words}{disabled}");
         }
         let config = lab.write(format!("{}.cfg", options.name), text, 0o600)?;
-        let mut command = lab.command_on(&options.host, "haproxy");
-        // -db: in the foreground, one process.
-        command.arg("-db").arg("-f").arg(&config);
-        let process = lab.spawn(&options.name, command)?;
+        let process = run(lab, &options.host, &options.name, &config)?;
         let haproxy = Haproxy {
             name: options.name.clone(),
             front,
@@ -102,14 +101,27 @@ impl Haproxy {
             tcp_admin,
             process,
         };
+        haproxy.wait_answering(lab)?;
+        Ok(haproxy)
+    }
+
+    /// Ends it hard and starts it again with the same configuration: whatever was said to it is forgotten.
+    pub fn restart(&mut self, lab: &Lab) -> io::Result<()> {
+        self.process.signal(Signal::KILL);
+        self.process.wait(Duration::from_secs(20));
+        self.process = run(lab, &self.host, &self.name, &self.config)?;
+        self.wait_answering(lab)
+    }
+
+    fn wait_answering(&self, lab: &Lab) -> io::Result<()> {
         wait_until("HAProxy answers on its admin socket", Duration::from_secs(20), || {
-            if let Some(status) = haproxy.process.status() {
-                let log = std::fs::read_to_string(lab.log_path(&haproxy.name)).unwrap_or_default();
+            if let Some(status) = self.process.status() {
+                let log = std::fs::read_to_string(lab.log_path(&self.name)).unwrap_or_default();
                 return Err(io::Error::other(format!("HAProxy ended ({status}): {}", log.trim())));
             }
-            Ok(haproxy.command("show info").ok())
-        })?;
-        Ok(haproxy)
+            Ok(self.command("show info").ok())
+        })
+        .map(drop)
     }
 
     /// Its name.
@@ -191,3 +203,10 @@ defaults
     timeout client-fin 1s
     timeout server-fin 1s
 ";
+
+/// In the foreground and as one process (`-db`).
+fn run(lab: &Lab, host: &Host, name: &str, config: &Path) -> io::Result<Process> {
+    let mut command = lab.command_on(host, "haproxy");
+    command.arg("-db").arg("-f").arg(config);
+    lab.spawn(name, command)
+}

@@ -9,6 +9,7 @@ use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
 use super::{Cluster, untouched};
 use crate::core::id::ServerId;
 use crate::core::output::{Failure, Report};
+use crate::core::sample::ReadinessFinding;
 use crate::core::time::Span;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Endpoint, Error, Target};
@@ -96,6 +97,66 @@ impl Cluster {
                 .collect()
         });
         judge(name, &outcomes)
+    }
+
+    /// Asks once through each address of the route who answers there now, as the role of `server`, and changes nothing. `system_id`:
+    /// of the cluster that should answer, where it is known.
+    pub fn look_through(
+        &self,
+        server: ServerId,
+        system_id: Option<u64>,
+        route: &[Endpoint],
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Vec<ReadinessFinding> {
+        let Ok(place) = self.server(server) else { return Vec::new() };
+        let look = |endpoint: &Endpoint| {
+            let target = Target { endpoint: endpoint.clone(), ..place.target.clone() };
+            let mut session = self.connect(&target, deadline, cancel)?;
+            Identity::read(&mut session, deadline, cancel)
+        };
+        let seen: Vec<Result<Identity, Error>> = std::thread::scope(|scope| {
+            let look = &look;
+            let askers: Vec<_> = route
+                .iter()
+                .map(|endpoint| std::thread::Builder::new().name("traffic".into()).spawn_scoped(scope, move || look(endpoint)))
+                .collect();
+            let own = |why: String| Err(Error::Local(why));
+            askers
+                .into_iter()
+                .map(|asker| match asker {
+                    Ok(asker) => asker.join().unwrap_or_else(|_| own("the asking thread panicked".to_owned())),
+                    Err(error) => own(format!("no thread to ask with: {error}")),
+                })
+                .collect()
+        });
+        // As in `judge`: one address that leads to the primary is enough.
+        let all_silent = seen.iter().all(Result::is_err);
+        let finding = |code: &str, blocking, message, remedy: &str| {
+            Some(ReadinessFinding { code: code.to_owned(), blocking, message, remedy: remedy.to_owned() })
+        };
+        let judged = route.iter().zip(seen).filter_map(|(address, seen)| match seen {
+            Err(error) => finding(
+                "verify_unreachable",
+                all_silent,
+                format!("nobody answers through the route at {address}, so a failover could not be verified: {error}"),
+                "start the load balancer, correct services.route.verify, and let the engine's role in from there (pg_hba.conf)",
+            ),
+            Ok(identity) if system_id.is_some_and(|known| known != identity.system_id) => finding(
+                "verify_foreign",
+                true,
+                format!("the route at {address} leads to another cluster: {}", identity.describe()),
+                "take that server out of the load balancer's configuration, or correct services.route.verify",
+            ),
+            Ok(identity) if identity.in_recovery => finding(
+                "verify_standby",
+                false,
+                format!("the route at {address} leads to a standby: {}", identity.describe()),
+                "let the load balancer send connections to the primary only: its check must tell a standby from a primary",
+            ),
+            Ok(_) => None,
+        });
+        judged.collect()
     }
 
     /// Asks through one address until the right server answers.
@@ -208,7 +269,7 @@ fn judge(name: &str, outcomes: &[(String, Outcome)]) -> Result<Report, Failure> 
     } else if verified {
         Ok(Report::Traffic { message })
     } else {
-        Err(Failure::no_effect(message, "look at the load balancer: does it run, and does it have a server that is up"))
+        Err(Failure::no_effect(message, "start the load balancer, and see to it that it has a server that is up"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Actions outside a plan: asking the host, proving a fence again, fencing a primary that came back.
 
 use super::{ASK_HOST, Errand, FAST_FOR, PROVE_AGAIN, Service};
-use crate::core::effects::{Effects, text};
+use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Field, Severity};
 use crate::core::id::ServerId;
 use crate::core::output::{Action, Failure, Output, Report};
@@ -106,6 +106,7 @@ impl Service {
                 format!("{} was taken out of the route again", self.server_name(server)),
                 Vec::new(),
             ),
+            (Errand::AssertRoute(server), outcome) => self.route_asserted(server, outcome, fx),
             (Errand::ProveAgain(server) | Errand::FenceAgain(server) | Errand::TakeOut(server), outcome) => {
                 let why = match outcome {
                     Err(failure) => failure.message,
@@ -120,6 +121,24 @@ impl Service {
                 );
             }
         }
+    }
+
+    fn route_asserted(&self, server: ServerId, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let failed: Vec<String> = match outcome {
+            Ok(Report::Route(instances)) => instances
+                .iter()
+                .filter_map(|instance| instance.result.as_ref().err().map(|why| format!("{}: {why}", instance.name)))
+                .collect(),
+            Ok(_) => vec!["an answer of another kind came".into()],
+            Err(failure) => vec![failure.message],
+        };
+        let name = self.server_name(server);
+        let (severity, message) = if failed.is_empty() {
+            (Severity::Info, format!("every instance of the route gives its sessions to {name} again"))
+        } else {
+            (Severity::Alarm, format!("the traffic could not be sent to {name} again: {}", failed.join("; ")))
+        };
+        fx.emit(EventKind::EvidenceGathered, severity, self.about_server(server), message, vec![("failed", texts(failed))]);
     }
 
     pub(super) fn host_replied(&mut self, server: ServerId, outcome: Result<Report, Failure>, fx: &mut Effects) {

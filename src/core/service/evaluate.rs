@@ -23,9 +23,10 @@ impl Service {
         }
         self.window.slide(fx.now, self.model.trigger.failure_window);
         self.notice_silence(fx);
-        self.watch_readiness(fx);
+        self.watch_readiness(around, fx);
         self.ask_host(fx);
         self.forget_two_primaries(fx.now);
+        self.settle_begun(fx);
         match self.state {
             State::Normal | State::Degraded | State::Failing => self.evaluate_watching(around, fx),
             State::FailedOver => self.evaluate_failed_over(around, fx),

@@ -1,9 +1,11 @@
 //! One service: its servers and checks as observed, its trigger, and the plan in flight.
 
+use serde::{Deserialize, Serialize};
 mod errand;
 mod evaluate;
 mod observe;
 mod operator;
+mod resume;
 mod sample;
 mod standbys;
 
@@ -17,11 +19,12 @@ use crate::core::input::Facts;
 use crate::core::model::{Role, ServerModel, ServiceKind, ServiceModel};
 use crate::core::observation::Finding;
 use crate::core::output::{Output, Record};
-use crate::core::plan::Plan;
+use crate::core::plan::{Begun, Plan};
 use crate::core::refusal::{CandidateRefusal, Refusal};
 use crate::core::route::RouteReadiness;
 use crate::core::sample::{Lsn, Readiness, Sample};
 use crate::core::schedule::Slot;
+use crate::core::static_word::Word;
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::{State, Window};
 
@@ -38,11 +41,13 @@ const READINESS_HOLD: Span = Span::from_millis(1_000);
 const STREAM_GRACE: Span = Span::from_millis(1_000);
 /// The proof of a fence is taken again this long after the failover (rule 86).
 const PROVE_AGAIN: Span = Span::from_millis(1_000);
+/// Between two times that the route is put right: longer than one takes, short enough that a second restart is noticed.
+const ASSERT_AGAIN: Span = Span::from_millis(1_000);
 /// Deadline of one question to a host: a handshake and a command fit well.
 const ASK_HOST: Span = Span::from_millis(2_000);
 
 /// What is known of one check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckState {
     pub(in crate::core) slot: Slot,
     /// Its health by consecutive answers.
@@ -53,7 +58,7 @@ pub struct CheckState {
 }
 
 /// What is known of one server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerState {
     pub(in crate::core) session: Slot,
     /// A kept session is open and being watched.
@@ -83,7 +88,7 @@ pub struct ServerState {
 }
 
 /// The primary's log as sampled while it lived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::core) struct LogTrack {
     pub flush: Lsn,
     pub at: Mono,
@@ -107,16 +112,17 @@ impl LogTrack {
 }
 
 /// Why an action outside a plan was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::core) enum Errand {
     AskHost(ServerId),
     ProveAgain(ServerId),
     TakeOut(ServerId),
     FenceAgain(ServerId),
+    AssertRoute(ServerId),
 }
 
 /// One failed observation, for the status.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecentFailure {
     /// When.
     pub at: Mono,
@@ -127,18 +133,19 @@ pub struct RecentFailure {
 }
 
 /// How the last failover ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastFailover {
     /// The plan as it stood at its end.
     pub plan: Plan,
     /// `completed`, `stopped`, `rolled_back` or `manual_intervention`.
-    pub how: &'static str,
+    #[serde(with = "crate::core::static_word")]
+    pub how: Word,
     /// Why, if it was not completed.
     pub why: String,
 }
 
 /// One service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Service {
     pub(in crate::core) id: ServiceId,
     pub(in crate::core) model: ServiceModel,
@@ -158,10 +165,14 @@ pub struct Service {
     pub(in crate::core) recent: std::collections::VecDeque<RecentFailure>,
     pub(in crate::core) refusal: Option<Refusal>,
     /// Refusals already told since the first bad sign: each is told once, however the evidence swings.
-    pub(in crate::core) told: std::collections::BTreeSet<&'static str>,
+    #[serde(with = "crate::core::static_word::set")]
+    pub(in crate::core) told: std::collections::BTreeSet<Word>,
     pub(in crate::core) awaiting: Option<(FailureClass, Mono)>,
     pub(in crate::core) confirmed_by_operator: bool,
     pub(in crate::core) plan: Option<Plan>,
+    /// A failover that an earlier engine began, until it is clear how the primary is, and when a person is called instead.
+    pub(in crate::core) begun: Option<Begun>,
+    pub(in crate::core) begun_until: Mono,
     pub(in crate::core) generation: Generation,
     pub(in crate::core) last_failover: Option<LastFailover>,
     pub(in crate::core) cooldown_until: Mono,
@@ -170,6 +181,7 @@ pub struct Service {
     pub(in crate::core) prove_at: Option<(Mono, ServerId)>,
     pub(in crate::core) host_asked: Option<(Mono, bool)>,
     pub(in crate::core) route: Option<RouteReadiness>,
+    pub(in crate::core) route_asserted_at: Option<Mono>,
     pub(in crate::core) two_primaries: bool,
     pub(in crate::core) failover_age_at_start: Option<Span>,
 }
@@ -230,6 +242,8 @@ impl Service {
             awaiting: None,
             confirmed_by_operator: false,
             plan: None,
+            begun: None,
+            begun_until: Mono::ZERO,
             generation: Generation::default(),
             last_failover: None,
             cooldown_until: Mono::ZERO,
@@ -238,6 +252,7 @@ impl Service {
             prove_at: None,
             host_asked: None,
             route: None,
+            route_asserted_at: None,
             two_primaries: false,
             failover_age_at_start: None,
         }
@@ -319,6 +334,11 @@ impl Service {
     }
 
     pub(super) fn is_warm(&self) -> bool {
+        // Taking up what an earlier engine began, it is not for want of a first answer that a standby is passed over.
+        let unheard = |state: &ServerState| state.session_open && state.sample.is_none();
+        if self.begun.is_some() && self.servers.iter().any(unheard) {
+            return false;
+        }
         self.model.checks.iter().zip(&self.checks).all(|(model, state)| state.answers >= model.success_threshold)
     }
 
@@ -337,6 +357,7 @@ impl Service {
                 .map(|ended| now.since(ended))
                 .or_else(|| self.failover_age_at_start.map(|age| age + now.since(Mono::ZERO))),
             unfinished: None,
+            begun: None,
             paused: self.paused,
             attention: self.manual_reason.clone().filter(|_| self.state == State::ManualIntervention),
         }
@@ -400,7 +421,14 @@ impl Service {
                     server != primary && self.server_model(server).is_some_and(|model| model.role == Role::Primary);
             }
         }
-        if let Some(step) = facts.unfinished {
+        if let Some(begun) = facts.begun {
+            for server in &facts.sync_set {
+                if let Some(state) = self.servers.get_mut(usize::from(server.0)) {
+                    state.synchronous = true;
+                }
+            }
+            self.take_up(begun, fx);
+        } else if let Some(step) = facts.unfinished {
             self.call_a_person(
                 format!("failover {} was not completed, and nobody has reset it since (last known: {step})", facts.generation),
                 vec![format!("journal: failover {} stands at {step}", facts.generation)],
@@ -435,6 +463,8 @@ impl Service {
         self.paused = before.paused;
         self.primary = before.primary;
         self.primary_seen = before.primary_seen;
+        self.begun = before.begun;
+        self.begun_until = before.begun_until;
         self.system_id = before.system_id;
         self.log = before.log;
         self.generation = before.generation;

@@ -1,14 +1,14 @@
 //! Checks and sessions of a service: when they run, and what their answers say about the primary.
 
-use super::{CheckState, FAST_FOR, RECENT, RecentFailure, Service};
+use super::{ASSERT_AGAIN, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, Service};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Field, Severity};
 use crate::core::evidence::Suspicion;
 use crate::core::health::Health;
-use crate::core::id::{CheckId, RunId, ServerId};
+use crate::core::id::{CheckId, Generation, RunId, ServerId};
 use crate::core::model::{CheckKind, CheckModel};
 use crate::core::observation::{Close, CloseCause, DownCause, Finding, UnknownCause, Verdict};
-use crate::core::output::Output;
+use crate::core::output::{Action, Output};
 use crate::core::route::{self, RouteReadiness, RouteSurvey};
 use crate::core::sample::{ProcessState, Readiness, ReadinessFinding, Sample};
 use crate::core::schedule::{Jitter, Slot, pause};
@@ -336,26 +336,40 @@ impl Service {
         {
             state.view_confirmed = true;
         }
-        let before = state.readiness.as_ref().map(Readiness::all).unwrap_or_default();
-        let after = readiness.all();
-        state.readiness = Some(readiness);
-        if before != after {
-            let blocking = after.iter().any(|finding| finding.blocking);
-            let list: Vec<String> = after.iter().map(sentence).collect();
-            let message = if list.is_empty() {
-                format!("{}: nothing stands in the way of a failover any more", self.server_name(server))
-            } else {
-                format!("{}: {}", self.server_name(server), list.join("; "))
-            };
-            let severity = if blocking {
-                Severity::Alarm
-            } else if after.is_empty() {
-                Severity::Info
-            } else {
-                Severity::Warning
-            };
-            fx.emit(EventKind::ReadinessChanged, severity, self.about_server(server), message, vec![("findings", texts(list))]);
+        let before = state.readiness.replace(readiness).map(|readiness| readiness.all()).unwrap_or_default();
+        let after = state.readiness.as_ref().map(Readiness::all).unwrap_or_default();
+        self.tell_findings(server, &before, &after, fx);
+    }
+
+    /// One event for each finding that is new or says something else now, what would stop a failover first; then one for what is
+    /// over. Each carries the whole list.
+    fn tell_findings(&self, server: ServerId, before: &[ReadinessFinding], after: &[ReadinessFinding], fx: &mut Effects) {
+        let name = self.server_name(server);
+        let blocking_first = || after.iter().filter(|found| found.blocking).chain(after.iter().filter(|found| !found.blocking));
+        let all: Vec<String> = blocking_first().map(sentence).collect();
+        let mut tell = |severity, code: String, message: String| {
+            let fields = vec![("code", text(code)), ("findings", texts(all.clone()))];
+            fx.emit(EventKind::ReadinessChanged, severity, self.about_server(server), message, fields);
+        };
+        for found in blocking_first().filter(|found| !before.contains(found)) {
+            let severity = if found.blocking { Severity::Alarm } else { Severity::Warning };
+            // The survey's messages may begin with the server's name themselves.
+            let said = found.message.strip_prefix(&format!("{name}: ")).unwrap_or(&found.message);
+            tell(severity, found.code.clone(), format!("{name}: {}: {said} ({})", found.code, found.remedy));
         }
+        let mut over: Vec<&str> = before.iter().map(|found| found.code.as_str()).collect();
+        over.retain(|code| after.iter().all(|found| found.code != *code));
+        over.dedup();
+        if over.is_empty() {
+            return;
+        }
+        let over = over.join(", ");
+        let message = if after.is_empty() {
+            format!("{name}: nothing stands in the way of a failover any more (over: {over})")
+        } else {
+            format!("{name}: over: {over}")
+        };
+        tell(Severity::Info, over, message);
     }
 
     /// Judges the route by what is known of the servers. While a failover moves the traffic, what was seen is of no worth.
@@ -370,11 +384,13 @@ impl Service {
         let after = route::findings(&survey.instances, name.as_deref(), answers);
         let before = self.route.replace(RouteReadiness { asked: survey.asked, findings: after.clone() });
         let before = before.map(|before| before.findings).unwrap_or_default();
-        let began: Vec<String> = after.iter().filter(|finding| !before.contains(finding)).map(sentence).collect();
-        if !began.is_empty() {
+        let mut began: Vec<&ReadinessFinding> = after.iter().filter(|finding| !before.contains(finding)).collect();
+        began.sort_by_key(|finding| !finding.blocking);
+        for finding in began {
             // Clients may be hurt already, whether or not it would stand in the way of a failover.
-            let message = format!("{}: {}", self.model.name, began.join("; "));
-            fx.emit(EventKind::ReadinessChanged, Severity::Alarm, self.about(), message, vec![("findings", texts(began))]);
+            let message = format!("{}: {}", self.model.name, sentence(finding));
+            let fields = vec![("code", text(&finding.code)), ("findings", texts([sentence(finding)]))];
+            fx.emit(EventKind::ReadinessChanged, Severity::Alarm, self.about(), message, fields);
         }
         let ended = before.iter().filter(|finding| !after.contains(finding));
         let ended: Vec<String> = ended.map(|finding| format!("{}: {}", finding.code, finding.message)).collect();
@@ -382,6 +398,39 @@ impl Service {
             let message = format!("{}: over: {}", self.model.name, ended.join("; "));
             fx.emit(EventKind::ReadinessChanged, Severity::Info, self.about(), message, vec![("ended", texts(ended))]);
         }
+        if let Some(name) = name {
+            self.assert_route(survey, &name, fx);
+        }
+    }
+
+    /// What a failover moved stays moved: a load balancer that was reloaded or restarted has forgotten it, and would give sessions
+    /// to the old primary as soon as that is back. Before the first failover the operator's own configuration is what counts.
+    fn assert_route(&mut self, survey: &RouteSurvey, primary: &str, fx: &mut Effects) {
+        let Some(server) = self.primary.filter(|server| self.is_writable_now(*server, fx.now)) else { return };
+        let watching = matches!(self.state, State::Normal | State::Degraded | State::FailedOver);
+        let at_work = self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::AssertRoute(_)));
+        if self.generation == Generation(0)
+            || !watching
+            || at_work
+            || self.paused
+            || self.stopping
+            || self.two_primaries
+            || self.suspicion.is_some()
+            || self.route_asserted_at.is_some_and(|at| fx.now.since(at) < ASSERT_AGAIN)
+        {
+            return;
+        }
+        let Some((astray, instance)) = route::astray(&survey.instances, primary) else { return };
+        self.route_asserted_at = Some(fx.now);
+        let message = format!("{instance} gives sessions to {astray}, as before the failover: they are sent to {primary} again");
+        fx.emit(
+            EventKind::RouteAsserted,
+            Severity::Warning,
+            self.about_server(server),
+            format!("{}: {message}", self.model.name),
+            vec![("instance", text(instance)), ("astray", text(astray)), ("primary", text(primary))],
+        );
+        self.run_errand(Errand::AssertRoute(server), Action::RouteIn { server }, Span::from_millis(3_000), fx);
     }
 
     /// What the survey found out about a server may not be true any more. Its turn comes early only in quiet times: a failover

@@ -46,6 +46,8 @@ impl Service {
             Command::Reset => match self.state {
                 State::ManualIntervention | State::FailedOver => {
                     self.manual_reason = None;
+                    // Told again if it still holds.
+                    self.two_primaries = false;
                     self.cooldown_until = fx.now;
                     self.become_state(State::Normal, "an operator reset it".into(), fx);
                     self.journal_facts(fx);

@@ -1,13 +1,15 @@
 //! Which standby could be promoted now, and telling the moment that changes.
 
-use super::{FRESH, READINESS_HOLD, STREAM_GRACE, Service};
+use super::{FRESH, READINESS_HOLD, STREAM_GRACE, Service, Surroundings};
 use crate::core::candidate::{self, Candidate, Reference, Standing, Waiver};
-use crate::core::effects::{Effects, text};
+use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Severity};
+use crate::core::evidence::FailureClass;
 use crate::core::id::ServerId;
-use crate::core::refusal::CandidateRefusal;
-use crate::core::sample::Sample;
+use crate::core::refusal::{CandidateRefusal, Refusal};
+use crate::core::sample::{Readiness, Sample};
 use crate::core::time::Mono;
+use crate::core::trigger::State;
 
 impl Service {
     pub(in crate::core) fn reference(&self, until: Mono) -> Option<Reference> {
@@ -47,6 +49,11 @@ impl Service {
             .collect()
     }
 
+    /// It was receiving when the primary was last alive.
+    pub(super) fn was_streaming(&self, server: ServerId, lived: Mono) -> bool {
+        self.servers[usize::from(server.0)].streamed_at.is_some_and(|at| at + STREAM_GRACE >= lived)
+    }
+
     pub(in crate::core) fn examine(
         &self,
         server: ServerId,
@@ -61,16 +68,31 @@ impl Service {
             server,
             model: &self.model.servers[usize::from(server.0)],
             sample,
-            was_streaming: state.streamed_at.is_some_and(|at| at + STREAM_GRACE >= lived),
+            was_streaming: self.was_streaming(server, lived),
             was_synchronous: state.synchronous,
             refused: refused.iter().find(|(other, _)| *other == server).map(|(_, why)| why.as_str()),
         };
         candidate::examine(&standing, reference, &self.model.postgres, waiver)
     }
 
+    /// What would keep this standby from becoming the primary although it is fit for it: code and sentence. That not every check
+    /// has answered yet is left out: it passes within moments.
+    fn also_in_the_way(&self, standby: ServerId, around: Surroundings, now: Mono) -> Vec<(String, String)> {
+        let manual = (self.state == State::ManualIntervention).then_some(Refusal::ManualIntervention);
+        let guard = self.guards(around, now).err().filter(|refusal| *refusal != Refusal::NotWarmedUp);
+        let fence = self.fence_way(FailureClass::Dead).err();
+        let refusals = manual.into_iter().chain(guard).chain(fence);
+        let mut list: Vec<(String, String)> =
+            refusals.map(|refusal| (refusal.name().to_owned(), self.sentence(&refusal))).collect();
+        let surveyed = self.servers[usize::from(standby.0)].readiness.iter().flat_map(Readiness::all);
+        let route = self.route.iter().flat_map(|route| route.findings.iter().cloned());
+        list.extend(surveyed.chain(route).filter(|found| found.blocking).map(|found| (found.code, found.message)));
+        list
+    }
+
     /// Announces each standby that becomes ready or stops being so, at that moment: also while the primary is suspected, for then it
     /// matters most. What the primary's own end does to a standby is not held against it.
-    pub(in crate::core) fn watch_readiness(&mut self, fx: &mut Effects) {
+    pub(in crate::core) fn watch_readiness(&mut self, around: Surroundings, fx: &mut Effects) {
         if !self.is_postgres() || self.plan.is_some() || !self.primary_seen {
             return;
         }
@@ -100,20 +122,30 @@ impl Service {
             }
             self.servers[at].unready_since = None;
             self.servers[at].announced = Some(verdict.clone());
-            self.tell_readiness(server, &verdict, fx);
+            self.tell_readiness(server, &verdict, around, fx);
         }
     }
 
-    pub(super) fn tell_readiness(&self, server: ServerId, verdict: &Result<(), CandidateRefusal>, fx: &mut Effects) {
+    pub(super) fn tell_readiness(
+        &self,
+        server: ServerId,
+        verdict: &Result<(), CandidateRefusal>,
+        around: Surroundings,
+        fx: &mut Effects,
+    ) {
         let name = self.server_name(server);
         match verdict {
-            Ok(()) => fx.emit(
-                EventKind::StandbyReady,
-                Severity::Info,
-                self.about_server(server),
-                format!("{name} can be promoted"),
-                Vec::new(),
-            ),
+            Ok(()) => {
+                // The standby is one half of it: whoever reads this must not believe in a failover that would be refused.
+                let (codes, why): (Vec<String>, Vec<String>) = self.also_in_the_way(server, around, fx.now).into_iter().unzip();
+                let message = if why.is_empty() {
+                    format!("{name} can be promoted")
+                } else {
+                    format!("{name} itself could be promoted, but this stands in the way of a failover: {}", why.join("; "))
+                };
+                let fields = vec![("blocked_by", texts(codes))];
+                fx.emit(EventKind::StandbyReady, Severity::Info, self.about_server(server), message, fields);
+            }
             Err(reason) => fx.emit(
                 EventKind::StandbyNotReady,
                 Severity::Alarm,

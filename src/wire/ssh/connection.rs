@@ -107,7 +107,7 @@ impl Connection {
             Trouble::new(
                 SshErrorKind::Handshake,
                 format!("the SSH handshake failed: {message}"),
-                "is this the port of an SSH server?",
+                "correct the SSH host and port, and make sure that sshd listens there and still takes connections",
             )
         };
         let supported = self.session.supported_algs(MethodType::HostKey).map_err(|error| failed(error.message()))?;
@@ -194,7 +194,7 @@ impl Connection {
         } else {
             (
                 format!("login as {} was refused ({})", target.user, tried.join("; ")),
-                "is the public key in the account's authorized_keys, and is the passphrase right?",
+                "make every key file readable by the engine's user, put its public key into the account's authorized_keys, and correct the passphrase",
             )
         };
         Err(Trouble::new(SshErrorKind::Authentication, message, remedy))
@@ -218,7 +218,7 @@ impl Connection {
                     return Err(Trouble::new(
                         SshErrorKind::Authentication,
                         "the server closed the connection during the login",
-                        "too many keys (MaxAuthTries), or the account may not log in: see the server's log",
+                        "configure fewer keys (MaxAuthTries), let the account log in, and read the server's log for its reason",
                     ));
                 }
                 Err(error) => return Ok(Err(error.message().to_owned())),
@@ -296,7 +296,11 @@ fn connect(addresses: &[SocketAddr], deadline: Deadline, cancel: &Cancel) -> Res
     }
     let message = format!("cannot connect ({})", reasons.join("; "));
     let kind = if over.is_some() { SshErrorKind::TimedOut } else { SshErrorKind::Connect };
-    Err(Trouble::new(kind, message, "is the host up, and does sshd listen on this port?"))
+    Err(Trouble::new(
+        kind,
+        message,
+        "start the host and its sshd, correct the SSH host and port, and open the way to it in the firewalls",
+    ))
 }
 
 enum ConnectError {

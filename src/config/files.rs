@@ -1,0 +1,60 @@
+//! Files that the configuration names and that something else reads: keys, certificates, known hosts. What is missing is a
+//! warning and no error, because a configuration may be looked at on another machine than its engine's.
+
+use std::path::Path;
+
+use super::check::Probe;
+use super::model::Root;
+use super::problem::Pointer;
+use super::setting::Reader;
+
+/// None of these files is longer.
+const LONGEST: u64 = 16 << 20;
+
+/// Warns of every file that cannot be read here.
+pub(super) fn look(root: &Root, reader: &mut Reader<'_>) {
+    let services = Pointer::root().key("services");
+    for (index, service) in root.services.iter().enumerate() {
+        let at = services.index(index);
+        for (index, server) in service.servers.iter().enumerate() {
+            let at = at.key("servers").index(index);
+            let place = at.key("connection");
+            let connection = &server.connection;
+            for (key, what, path) in [
+                ("sslrootcert", "root certificates", &connection.sslrootcert),
+                ("sslcert", "client certificate", &connection.sslcert),
+                ("sslkey", "client key", &connection.sslkey),
+            ] {
+                if let Some(path) = path {
+                    readable(path, what, &[place.key(key)], reader);
+                }
+            }
+            let Some(ssh) = &server.ssh else { continue };
+            let place = at.key("ssh");
+            for (index, key) in ssh.keys.iter().enumerate() {
+                let keys = place.key("keys");
+                readable(key, "SSH key", &[keys.index(index), keys], reader);
+            }
+            readable(&ssh.known_hosts, "known_hosts file", &[place.key("known_hosts"), place], reader);
+        }
+        for (index, check) in service.checks.iter().enumerate() {
+            if let Probe::Http(probe) = &check.probe
+                && let Some(path) = &probe.ca_file
+            {
+                readable(path, "root certificates", &[at.key("checks").index(index).key("ca_file")], reader);
+            }
+        }
+    }
+}
+
+fn readable(path: &Path, what: &str, at: &[Pointer], reader: &mut Reader<'_>) {
+    if path.as_os_str().is_empty() {
+        return;
+    }
+    let home = path.strip_prefix("~").ok().zip(reader.surroundings.variable("HOME"));
+    let found = home.map_or_else(|| path.to_owned(), |(rest, home)| Path::new(&home).join(rest));
+    if let Err(error) = reader.surroundings.file(&found, LONGEST) {
+        let reason = format!("the {what} {} cannot be read here: {error}", found.display());
+        reader.caution(at, reason, "put the file there, readable by the engine's user, on the machine where the engine runs");
+    }
+}

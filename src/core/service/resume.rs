@@ -1,0 +1,169 @@
+//! A failover that an earlier engine began and did not end: finished, undone, or handed to a person, by what is seen now.
+//!
+//! Behind the point of no return it goes on: the chosen server is asked what became of it. Before that, nothing of what the earlier
+//! engine saw is believed: if the primary proves to be alive, what was changed is undone; if its death is confirmed afresh, a new
+//! failover begins from the start, its steps being idempotent; if neither becomes clear in time, a person is called.
+
+use super::{LogTrack, Service};
+use crate::core::candidate::Waiver;
+use crate::core::effects::{Effects, text};
+use crate::core::event::{EventKind, Field, Severity};
+use crate::core::model::CheckKind;
+use crate::core::observation::Verdict;
+use crate::core::output::{Output, Record};
+use crate::core::plan::{Begun, Phase, Plan, Times};
+use crate::core::trigger::State;
+
+impl Service {
+    /// What the journal must know of a plan that begins.
+    pub(in crate::core) fn begun_with(&self, plan: &Plan) -> Begun {
+        let until = plan.times.detected;
+        Begun {
+            generation: plan.generation,
+            class: plan.class,
+            old: plan.old,
+            system_id: plan.system_id,
+            old_timeline: plan.old_timeline,
+            require: plan.require,
+            furthest: self.reference(until).and_then(|reference| reference.furthest(until)),
+            acknowledgements: self.log.filter(|log| log.synchronous).map(|log| (log.required, log.set)),
+            streaming: self.server_ids().filter(|server| *server != plan.old && self.was_streaming(*server, until)).collect(),
+            route_touched: plan.route_touched,
+            fence_tried: plan.fence_tried,
+            chosen: None,
+        }
+    }
+
+    /// Takes up what the journal knows of an unfinished failover.
+    pub(super) fn take_up(&mut self, begun: Begun, fx: &mut Effects) {
+        self.primary = Some(begun.old);
+        // The earlier engine had seen it: it would not have begun otherwise.
+        self.primary_seen = true;
+        self.system_id = Some(begun.system_id);
+        let (required, set) = begun.acknowledgements.unwrap_or((1, 0));
+        self.log = begun.furthest.map(|flush| LogTrack {
+            flush,
+            at: fx.now,
+            rates: [0; 5],
+            measured: (flush, fx.now),
+            timeline: begun.old_timeline,
+            synchronous: begun.acknowledgements.is_some(),
+            required,
+            set,
+        });
+        for server in &begun.streaming {
+            if let Some(state) = self.servers.get_mut(usize::from(server.0)) {
+                state.streamed_at = Some(fx.now);
+            }
+        }
+        self.bad_since = Some(fx.now);
+        if begun.chosen.is_some() {
+            self.tell_resumed("its promotion had begun: asking the chosen server what became of it", &begun, fx);
+            self.plan = Some(self.plan_of(&begun, Phase::FindOut, None, fx));
+            self.become_state(State::FailoverInProgress, "a failover of an earlier engine is carried on".into(), fx);
+            return;
+        }
+        self.tell_resumed("it stood before the promotion: looking at the primary afresh", &begun, fx);
+        self.begun_until = fx.now + self.model.trigger.failover_timeout;
+        self.begun = Some(begun);
+    }
+
+    /// Decides about an unfinished failover that had not come to the promotion.
+    pub(super) fn settle_begun(&mut self, fx: &mut Effects) {
+        let Some(begun) = self.begun.clone().filter(|_| !self.paused && !self.stopping) else { return };
+        if self.state == State::ManualIntervention {
+            return;
+        }
+        if self.primary != Some(begun.old) {
+            self.give_up_begun(&begun, "another server took over meanwhile", fx);
+        } else if self.is_alive_again(&begun) {
+            self.begun = None;
+            self.bad_since = None;
+            self.undo_begun(&begun, fx);
+        } else if fx.now >= self.begun_until {
+            let why = format!("the primary neither proved to be alive nor dead within {}", self.model.trigger.failover_timeout);
+            self.give_up_begun(&begun, &why, fx);
+        }
+    }
+
+    /// The old primary serves new connections and takes writes.
+    fn is_alive_again(&self, begun: &Begun) -> bool {
+        let serves = self.model.checks.iter().zip(&self.checks).any(|(model, state)| {
+            model.server == begun.old.0
+                && model.kind == CheckKind::Postgres
+                && state.last.as_ref().is_some_and(|(_, finding)| finding.verdict == Verdict::Up)
+        });
+        let sample = self.servers[usize::from(begun.old.0)].sample.as_ref();
+        serves && self.suspicion.is_none() && sample.is_some_and(|(_, sample)| !sample.in_recovery)
+    }
+
+    fn undo_begun(&mut self, begun: &Begun, fx: &mut Effects) {
+        let why = format!("{} is alive", self.server_name(begun.old));
+        self.tell_resumed(&format!("{why}: what had been changed is undone"), begun, fx);
+        let mut plan = self.plan_of(begun, Phase::Over, Some(why.clone()), fx);
+        plan.phase = plan.first_undo();
+        self.plan = Some(plan);
+        self.become_state(State::FailoverInProgress, format!("{why}: a failover of an earlier engine is undone"), fx);
+        self.drive(fx);
+    }
+
+    fn give_up_begun(&mut self, begun: &Begun, why: &str, fx: &mut Effects) {
+        self.begun = None;
+        let how = "manual_intervention";
+        fx.push(Output::Journal(Record::Ended { service: self.id, generation: begun.generation, how }));
+        let mut left = vec![format!("journal: failover {} was begun, class {}", begun.generation, begun.class.word())];
+        if begun.route_touched {
+            left.push(format!("{} was taken out of the route", self.server_name(begun.old)));
+        }
+        if begun.fence_tried {
+            left.push(format!("the fence of {} was begun", self.server_name(begun.old)));
+        }
+        self.call_a_person(format!("failover {} of an earlier engine was not completed: {why}", begun.generation), left, fx);
+    }
+
+    fn plan_of(&self, begun: &Begun, phase: Phase, undoing: Option<String>, fx: &Effects) -> Plan {
+        Plan {
+            generation: begun.generation,
+            class: begun.class,
+            old: begun.old,
+            system_id: begun.system_id,
+            old_timeline: begun.old_timeline,
+            phase,
+            action: None,
+            retry_at: None,
+            deadline: fx.now + self.model.trigger.failover_timeout,
+            waiver: Waiver::default(),
+            require: begun.require,
+            host_silent: false,
+            fence: None,
+            route_touched: begun.route_touched,
+            fence_tried: begun.fence_tried,
+            chosen: begun.chosen,
+            refused: Vec::new(),
+            timeline: None,
+            gate_opened: false,
+            undoing,
+            undo_failures: Vec::new(),
+            warnings: Vec::new(),
+            stop_asked: false,
+            resumed: true,
+            times: Times { detected: fx.now, confirmed: fx.now, ..Times::default() },
+            evidence: vec![format!("failover {} was begun by an earlier engine, class {}", begun.generation, begun.class.word())],
+        }
+    }
+
+    fn tell_resumed(&self, what: &str, begun: &Begun, fx: &mut Effects) {
+        fx.emit(
+            EventKind::FailoverResumed,
+            Severity::Warning,
+            self.about_server(begun.old),
+            format!("{}: failover {} was begun by an earlier engine; {what}", self.model.name, begun.generation),
+            vec![
+                ("class", text(begun.class.word())),
+                ("old_primary", text(self.server_name(begun.old))),
+                ("promotion_begun", Field::Bool(begun.chosen.is_some())),
+                ("detail", text(what)),
+            ],
+        );
+    }
+}

@@ -1,0 +1,43 @@
+//! One thread that looks at the route of every service that was failed over: a load balancer that is reloaded or restarted forgets
+//! what was moved, and the core hears of it before the old primary can come back.
+
+use std::time::Duration;
+
+use crate::core::id::ServiceId;
+use crate::core::input::Input;
+use crate::core::route::RouteSurvey;
+use crate::wire::deadline::{Cancel, Deadline};
+
+use super::Shell;
+
+/// Between two looks. A server that is started takes longer than this to accept its first session.
+const EVERY: Duration = Duration::from_millis(250);
+/// While no service was ever failed over there is nothing to look at.
+const IDLE: Duration = Duration::from_secs(1);
+/// For one look at every instance of a service.
+const QUESTION: Duration = Duration::from_secs(1);
+
+/// The body of the thread; ends when cancelled.
+pub(crate) fn run(shell: &Shell, cancel: &Cancel, sink: &(dyn Fn(Input) + Send + Sync)) {
+    loop {
+        let parts = shell.parts();
+        let moved = shell.moved();
+        let watched = |place: &usize| moved.get(*place).copied().unwrap_or(false);
+        for (place, service) in parts.services.iter().enumerate().filter(|(place, _)| watched(place)) {
+            let Ok(number) = u16::try_from(place) else { break };
+            if cancel.is_cancelled() || service.performer.route.instances() == 0 {
+                continue;
+            }
+            let asked = shell.clock.now();
+            let instances = service.performer.route.view(Deadline::after(QUESTION), cancel);
+            // An instance that is being restarted does not answer for a moment: the survey tells of one that stays away.
+            if !cancel.is_cancelled() && !shell.are_stale(&parts) && instances.iter().any(|instance| instance.servers.is_ok()) {
+                sink(Input::RouteSurveyed { service: ServiceId(number), survey: RouteSurvey { asked, instances } });
+            }
+        }
+        let pause = if moved.contains(&true) { EVERY } else { IDLE };
+        if cancel.pause(pause, Deadline::after(pause * 2)).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The engine is killed in the middle of a real failover, at each step in turn, and started again on the same journal; and HAProxy
+//! is restarted after a failover, with the old primary on its way back.
+
+mod support;
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use support::engine::{Engine, Origin};
+use support::lab::wait_until;
+use support::pair::{Pair, PairOptions};
+use support::recording::Event;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn ready() -> (Pair, Engine) {
+    let pair = Pair::start(&PairOptions { fsync: false, ..PairOptions::default() }, |_| {}).unwrap();
+    let engine = pair.engine(Origin::now()).unwrap();
+    engine.wait_ready(LONG).unwrap();
+    (pair, engine)
+}
+
+/// Waits for the first event that fits, from place `from` on.
+fn wait_for(engine: &Engine, what: &str, from: usize, fits: impl Fn(&Event) -> bool) -> Event {
+    let mut seen = from;
+    let found = wait_until(what, LONG, || {
+        let news = engine.events_from(seen, Duration::from_millis(200));
+        seen += news.len();
+        Ok(news.into_iter().find(|event| fits(event)))
+    });
+    found.unwrap_or_else(|error| {
+        let story: Vec<String> = engine.events().iter().map(|event| format!("{} {}", event.kind, event.message)).collect();
+        panic!("{error}\n{}\n{}", story.join("\n"), engine.log_tail())
+    })
+}
+
+fn story(engine: &Engine) -> String {
+    let told = engine.events().into_iter().filter(|event| event.kind != "observed");
+    told.map(|event| format!("{} {}", event.kind, event.message)).collect::<Vec<_>>().join("\n")
+}
+
+/// The engine is killed when it says `kind` of `step`; the next one has to end the failover.
+fn dies_at(kind: &str, step: &str) {
+    let (pair, engine) = ready();
+    let from = engine.events().len();
+    pair.db1.kill_postmaster().unwrap();
+    let death = wait_for(&engine, &format!("{kind} {step}"), from, |event| event.kind == kind && event.message.starts_with(step));
+    engine.process().signal(Signal::KILL);
+    engine.process().wait(LONG).expect("a killed process ends");
+    let first = story(&engine);
+
+    let second = pair.engine(Origin::now()).unwrap();
+    wait_for(&second, "failover_resumed", 0, |event| event.kind == "failover_resumed");
+    wait_for(&second, "failover_completed", 0, |event| event.kind == "failover_completed");
+    let told = format!("{kind} {step} ({}):\n{first}\n--- the second engine\n{}", death.message, story(&second));
+    assert!(pair.db2.is_primary().unwrap(), "{told}");
+    assert!(pair.db1.processes().is_empty(), "the old primary still has processes; {told}");
+    let shown = |server: &str| pair.haproxy.stat(server, "status").unwrap();
+    assert!(shown("db2").starts_with("UP") || shown("db2") == "no check", "{}; {told}", shown("db2"));
+    assert_eq!(shown("db1"), "MAINT", "{told}");
+    let timeline = pair.db2.value("SELECT timeline_id FROM pg_control_checkpoint()").unwrap();
+    assert!(["1", "2"].contains(&timeline.as_str()), "promoted more than once, timeline {timeline}; {told}");
+    assert!(second.stop(), "{}", second.log_tail());
+}
+
+#[test]
+fn an_engine_killed_before_the_promotion_is_followed_by_one_that_fails_over() {
+    for step in ["route_out", "fence", "read_positions"] {
+        dies_at("step_started", step);
+    }
+    dies_at("step_finished", "fence");
+}
+
+#[test]
+fn an_engine_killed_after_the_promotion_began_is_followed_by_one_that_finishes() {
+    for step in ["promote", "verify_data", "route_in", "verify_traffic"] {
+        dies_at("step_started", step);
+    }
+    dies_at("step_finished", "promote");
+}
+
+#[test]
+fn a_restarted_haproxy_never_gives_the_old_primary_a_session() {
+    let (mut pair, engine) = ready();
+    pair.db1.kill_postmaster().unwrap();
+    wait_for(&engine, "failover_completed", 0, |event| event.kind == "failover_completed");
+    // Its configuration still names db1 first and holds db2 in maintenance.
+    let from = engine.events().len();
+    pair.haproxy.restart(&pair.lab).unwrap();
+    wait_for(&engine, "route_asserted", from, |event| event.kind == "route_asserted");
+    wait_until("the route leads to db2", LONG, || {
+        let shown = |server: &str| pair.haproxy.stat(server, "status");
+        Ok((shown("db1")? == "MAINT" && shown("db2")? != "MAINT").then_some(()))
+    })
+    .unwrap();
+    assert_eq!(pair.haproxy.stat("db1", "stot").unwrap(), "0", "db1 had a session; {}", story(&engine));
+    assert!(engine.stop(), "{}", engine.log_tail());
+}
