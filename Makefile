@@ -12,7 +12,10 @@ to := $(DESTDIR)$(PREFIX)
 
 help:
 	@echo 'make demo      a PostgreSQL pair, HAProxy and a writer; the primary is killed, the outage measured and shown'
-	@echo '               FAULT=kill|hang|freeze|restart; SYNC=1 for synchronous replication'
+	@echo '               FAULT=kill|hang|freeze|restart|stop|terminate|crash|saturate|clock|standby|flap|'
+	@echo '               orphan|slow|engine|engine-late|diskfull|diskfull-candidate|'
+	@echo '               partition|isolate|poweroff|poweroff-unproven|poweroff-exclusive'
+	@echo '               SYNC=1 for synchronous replication; the table in README.md says what each does'
 	@echo 'make test      format, lints, documentation and every test, against real servers'
 	@echo 'make lint      only format, lints and documentation'
 	@echo 'make bench     outage over many faults, cost of a decision, idle cost: prints numbers'

@@ -65,6 +65,7 @@ look() {
         have haproxy || need haproxy 'the load balancer in front of them'
         have sshd || need openssh-server 'an unprivileged sshd, for the fence'
         have ssh-keygen || need openssh-client 'keys for that sshd'
+        [ "$(id -u)" != 0 ] || have ip || need iproute2 'hosts with a network of their own, for the faults that cut one'
         have setpriv || need util-linux 'runs the servers as an unprivileged user'
     fi
     if [ "$what" = test ]; then

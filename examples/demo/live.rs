@@ -76,10 +76,10 @@ impl Live {
         let pair = &scenario.pair;
         println!("{:>6.1} s  ready: if db1 died now, the engine would promote db2", self.began.elapsed().as_secs_f64());
         let line = format!(
-            "          db1 127.0.0.1:{} · db2 127.0.0.1:{} · writes go to 127.0.0.1:{} · all of it below {}",
-            pair.db1.port(),
-            pair.db2.port(),
-            pair.haproxy.front(),
+            "          db1 {} · db2 {} · writes go to {} · all of it below {}",
+            pair.db1.host().port(pair.db1.port()),
+            pair.db2.host().port(pair.db2.port()),
+            pair.haproxy.host().port(pair.haproxy.front()),
             pair.lab.dir().display()
         );
         println!("{}", paint(self.colours, Tone::Faint, &line));

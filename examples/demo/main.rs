@@ -1,7 +1,7 @@
 //! `make demo`: a PostgreSQL pair behind HAProxy with a program writing through it; the primary suffers a fault, the engine does
 //! its work, and everything that happened is shown.
 //!
-//! `FAULT=kill|hang|freeze|restart`, `SYNC=1`, `OUT=folder`. With a recording of an earlier run as its argument it only draws the
+//! `FAULT=` one of the README's table, `SYNC=1`, `OUT=folder`. With a recording of an earlier run as its argument it only draws the
 //! report again.
 
 mod chart;
@@ -52,7 +52,11 @@ fn run() -> io::Result<bool> {
         choice.fault.deed(),
         if choice.synchronous { "synchronous" } else { "asynchronous" }
     ));
-    let options = PairOptions { synchronous: choice.synchronous, ..PairOptions::default() };
+    if let Some(why) = choice.fault.impossible() {
+        let text = format!("FAULT={} cannot be shown on this machine: {why}", choice.fault.word());
+        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+    }
+    let options = choice.fault.set_up(PairOptions { synchronous: choice.synchronous, ..PairOptions::default() });
     let mut scenario = Scenario::start(&options, |next| live.progress(next)).inspect_err(|_| live.progress_failed())?;
     let lab = scenario.pair.lab.dir().to_owned();
     live.ready(&scenario);
@@ -137,11 +141,12 @@ fn save(folder: &Path, run: &Recording, lab: &support::Lab) -> io::Result<()> {
 
 fn nothing_left(lab: &Path) -> support::recording::FindingLine {
     let left = support::process::working_in(lab);
-    let ok = left.is_empty() && !lab.exists();
+    let namespaces = support::network::left(lab);
+    let ok = left.is_empty() && namespaces.is_empty() && !lab.exists();
     let text = if ok {
         "nothing was left running, and the temporary folder is gone".to_owned()
     } else {
-        format!("left behind: {} and {left:?}", lab.display())
+        format!("left behind: {}, {namespaces:?} and {left:?}", lab.display())
     };
     support::recording::FindingLine { ok, text }
 }

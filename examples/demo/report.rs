@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::chart;
+use super::support::fault::{Fault, Right};
 use super::support::recording::{Event, Gap, Outcome, Recording, plain};
 use super::text::{ago, escape, span};
 
@@ -86,16 +87,15 @@ impl Windows {
 }
 
 fn headline(run: &Recording) -> String {
-    let what = match run.fault.as_str() {
-        "kill" => "The primary was killed",
-        "hang" => "The primary hung",
-        "freeze" => "The primary froze for a moment",
-        "restart" => "The primary was restarted",
-        other => other,
-    };
+    let what = Fault::named(&run.fault).map_or(run.fault.as_str(), |fault| fault.past());
     let old = run.servers.first().map_or("the primary", |member| &member.name);
+    let called = run.first_after_fault("manual_intervention").is_some();
     match run.first_after_fault("failover_completed") {
-        Some(event) => format!("{what}, and {} took over", event.server.as_deref().unwrap_or("a standby")),
+        Some(event) => {
+            let after = if called { "; then a person was called" } else { "" };
+            format!("{what}, and {} took over{after}", event.server.as_deref().unwrap_or("a standby"))
+        }
+        None if called => format!("{what}, and a person was called"),
         None if run.failed_over() => format!("{what}, and the failover did not complete"),
         None => format!("{what}, and {old} stayed the primary"),
     }
@@ -137,7 +137,11 @@ fn tiles(run: &Recording, outage: Option<Gap>) -> String {
     list.push_str(&tile("", &count(Outcome::InDoubt), "rows in doubt: sent, no answer"));
     let level = run.fence_level();
     if run.failed_over() {
-        let class = if level >= Some(3) { "calm" } else { "bad" };
+        let wanted = match Fault::named(&run.fault).map(Fault::right) {
+            Some(Right::Failover(wanted)) => wanted,
+            _ => 3,
+        };
+        let class = if level >= Some(wanted) { "calm" } else { "bad" };
         list.push_str(&tile(class, &level.map_or_else(|| "–".to_owned(), |level| level.to_string()), "fence level proven"));
     } else {
         list.push_str(&tile("calm", "0", "failovers"));

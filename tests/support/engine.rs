@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::lab::{Lab, interrupted, wait_until};
+use super::network::Host;
 use super::process::Process;
 use super::recording::Event;
 
@@ -85,14 +86,14 @@ pub fn program() -> io::Result<PathBuf> {
 
 impl Engine {
     /// Starts `failover run --json --verbose CONFIG`, with single observations among the events, as the lab's user.
-    pub fn start(lab: &Lab, config: &Path, socket: &Path, origin: Origin) -> io::Result<Engine> {
+    pub fn start(lab: &Lab, host: &Host, config: &Path, socket: &Path, origin: Origin) -> io::Result<Engine> {
         lab.folder("bin")?;
         // Where we were built the lab's user may not be able to go.
         let program = lab.path("bin/failover");
         if !program.exists() {
             lab.copy_in(&self::program()?, &program, 0o700)?;
         }
-        let mut command = lab.command(&program);
+        let mut command = lab.command_on(host, &program);
         command.args(["run", "--json", "--verbose"]).arg(config).stdout(Stdio::piped()).stderr(lab.log("engine")?);
         for name in ["RUST_LOG", "RUST_BACKTRACE"] {
             if let Some(value) = std::env::var_os(name) {
@@ -177,6 +178,16 @@ impl Engine {
         let text = std::fs::read_to_string(self.lab.log_path("engine")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(10)..].join(" | ")
+    }
+
+    /// SIGKILL, and takes its last events from the pipe.
+    pub fn kill(&self) {
+        self.process.signal_group(Signal::KILL);
+        self.process.wait(Duration::from_secs(10));
+        let until = Instant::now() + Duration::from_secs(5);
+        while !self.shared.lock().ended && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// SIGTERM, and waits for a clean end. `false` when it had to be killed or ended with an error.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +10,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::lab::{Lab, free_port, wait_until};
+use super::network::Host;
 use super::process::Process;
+use super::session::{Address, socket_path};
 
 /// The backend that takes the writes.
 pub const BACKEND: &str = "pg_write";
@@ -25,12 +28,20 @@ pub struct HaproxyOptions {
     pub level: String,
     /// More words on each server line, such as `check inter 1s`.
     pub server_words: String,
+    /// Where it runs.
+    pub host: Host,
 }
 
 impl HaproxyOptions {
     /// A UNIX socket of level admin; servers without checks of HAProxy's own, because the engine drives them.
     pub fn new(name: &str) -> HaproxyOptions {
-        HaproxyOptions { name: name.to_owned(), tcp_admin: false, level: "admin".to_owned(), server_words: String::new() }
+        HaproxyOptions {
+            name: name.to_owned(),
+            tcp_admin: false,
+            level: "admin".to_owned(),
+            server_words: String::new(),
+            host: Host::local(),
+        }
     }
 }
 
@@ -38,6 +49,8 @@ impl HaproxyOptions {
 pub struct Haproxy {
     name: String,
     front: u16,
+    host: Host,
+    sockets: PathBuf,
     socket: PathBuf,
     config: PathBuf,
     tcp_admin: Option<u16>,
@@ -47,9 +60,16 @@ pub struct Haproxy {
 impl Haproxy {
     /// Starts an instance. The first of `servers` (name and port) takes the traffic, the others are in maintenance.
     pub fn start(lab: &Lab, options: &HaproxyOptions, servers: &[(&str, u16)]) -> io::Result<Haproxy> {
+        let servers: Vec<_> = servers.iter().map(|(name, port)| (*name, Host::local().port(*port))).collect();
+        Haproxy::start_to(lab, options, &servers)
+    }
+
+    /// The same with servers on any host.
+    pub fn start_to(lab: &Lab, options: &HaproxyOptions, servers: &[(&str, SocketAddr)]) -> io::Result<Haproxy> {
         let front = free_port()?;
         let tcp_admin = if options.tcp_admin { Some(free_port()?) } else { None };
-        let socket = lab.folder("sock")?.join(format!("{}.admin", options.name));
+        let sockets = lab.folder("sock")?;
+        let socket = sockets.join(format!("{}.admin", options.name));
         let mut text = format!(
             "global\n    maxconn 500\n    stats socket {} mode 600 level {}\n    stats timeout 1m\n",
             socket.display(),
@@ -59,16 +79,28 @@ impl Haproxy {
             let _ = writeln!(text, "    stats socket ipv4@127.0.0.1:{port} level {}", options.level);
         }
         text.push_str(DEFAULTS);
-        let _ =
-            write!(text, "\nfrontend writes\n    bind 127.0.0.1:{front}\n    default_backend {BACKEND}\n\nbackend {BACKEND}\n");
-        for (place, (name, port)) in servers.iter().enumerate() {
+        let _ = writeln!(text, "\nfrontend writes\n    bind {}", options.host.port(front));
+        if !options.host.is_local() {
+            let _ = writeln!(text, "    bind unix@{} mode 600", socket_path(&sockets, front).display());
+        }
+        let _ = writeln!(text, "    default_backend {BACKEND}\n\nbackend {BACKEND}");
+        for (place, (name, address)) in servers.iter().enumerate() {
             let disabled = if place == 0 { "" } else { " disabled" };
             let words = if options.server_words.is_empty() { String::new() } else { format!(" {}", options.server_words) };
-            let _ = writeln!(text, "    server {name} 127.0.0.1:{port}{words}{disabled}");
+            let _ = writeln!(text, "    server {name} {address}{words}{disabled}");
         }
         let config = lab.write(format!("{}.cfg", options.name), text, 0o600)?;
-        let process = run(lab, &options.name, &config)?;
-        let haproxy = Haproxy { name: options.name.clone(), front, socket, config, tcp_admin, process };
+        let process = run(lab, &options.host, &options.name, &config)?;
+        let haproxy = Haproxy {
+            name: options.name.clone(),
+            front,
+            host: options.host.clone(),
+            sockets,
+            socket,
+            config,
+            tcp_admin,
+            process,
+        };
         haproxy.wait_answering(lab)?;
         Ok(haproxy)
     }
@@ -77,7 +109,7 @@ impl Haproxy {
     pub fn restart(&mut self, lab: &Lab) -> io::Result<()> {
         self.process.signal(Signal::KILL);
         self.process.wait(Duration::from_secs(20));
-        self.process = run(lab, &self.name, &self.config)?;
+        self.process = run(lab, &self.host, &self.name, &self.config)?;
         self.wait_answering(lab)
     }
 
@@ -95,6 +127,16 @@ impl Haproxy {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where it runs.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Where our own clients find the port for writes: in a namespace that is not ours, its UNIX socket.
+    pub fn way_in(&self) -> Address {
+        if self.host.is_local() { Address::loopback(self.front) } else { Address::Unix(self.sockets.clone(), self.front) }
     }
 
     /// The port for writes.
@@ -157,11 +199,14 @@ defaults
     timeout connect 2s
     timeout client 30m
     timeout server 30m
+    # As in contrib/haproxy.cfg.
+    timeout client-fin 1s
+    timeout server-fin 1s
 ";
 
 /// In the foreground and as one process (`-db`).
-fn run(lab: &Lab, name: &str, config: &Path) -> io::Result<Process> {
-    let mut command = lab.command("haproxy");
+fn run(lab: &Lab, host: &Host, name: &str, config: &Path) -> io::Result<Process> {
+    let mut command = lab.command_on(host, "haproxy");
     command.arg("-db").arg("-f").arg(config);
     lab.spawn(name, command)
 }

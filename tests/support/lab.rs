@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::network::{self, Host};
 use super::process::{Process, context, sweep};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -136,12 +137,35 @@ impl Lab {
         self.path("log").join(format!("{name}.log"))
     }
 
+    /// A file system of its own in an empty folder, of so many MiB. Needs root.
+    pub fn mount(&self, relative: impl AsRef<Path>, size: u32) -> io::Result<PathBuf> {
+        let path = self.folder(relative)?;
+        let user = &self.0.user;
+        let options = format!("size={size}m,mode=0700,uid={},gid={}", user.uid, user.gid);
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "failover-lab"]).arg(&path).output()?;
+        if output.status.success() {
+            return Ok(path);
+        }
+        Err(io::Error::other(format!("mount: {}", String::from_utf8_lossy(&output.stderr).trim())))
+    }
+
     /// A command that will run as the user, in the folder, with a small environment and no input.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        self.command_on(&Host::local(), program)
+    }
+
+    /// The same on a host.
+    pub fn command_on(&self, host: &Host, program: impl AsRef<Path>) -> Command {
         let user = &self.0.user;
         let program = program.as_ref();
         let mut command = if user.change {
-            let mut command = Command::new("setpriv");
+            let mut command = if let Some(namespace) = host.namespace() {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net=/run/netns/{namespace}")).args(["--", "setpriv"]);
+                command
+            } else {
+                Command::new("setpriv")
+            };
             command
                 .arg(format!("--reuid={}", user.uid))
                 .arg(format!("--regid={}", user.gid))
@@ -194,10 +218,29 @@ impl Lab {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        sweep(&self.dir, &self.watchdog.groups());
+        sweep(Some(&self.dir), &self.watchdog.groups());
+        network::remove(&self.dir);
+        unmount(&self.dir);
         let _ = fs::remove_dir_all(&self.dir);
         self.watchdog.dismiss();
     }
+}
+
+/// Unmounts everything below a folder.
+fn unmount(dir: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    for place in mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new).filter(|place| place.starts_with(dir)) {
+        let _ = Command::new("umount").arg(place).stdin(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
+/// Why no file system can be mounted on this machine.
+pub fn mounting_impossible() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("mounting a small file system needs root".to_owned());
+    }
+    let trial = Lab::new().and_then(|lab| lab.mount("trial", 1));
+    trial.err().map(|error| format!("no small file system here: {error}"))
 }
 
 impl User {

@@ -5,25 +5,32 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod engine;
+pub mod fault;
 pub mod haproxy;
+pub mod inject;
+pub mod judge;
 pub mod lab;
+pub mod network;
+pub mod orphan;
 pub mod pair;
 pub mod postgres;
 pub mod process;
 pub mod recording;
 pub mod scenario;
 pub mod session;
+pub mod slow;
 pub mod sshd;
 pub mod writer;
 
 pub use engine::Engine;
+pub use fault::Fault;
 pub use haproxy::{Haproxy, HaproxyOptions};
 pub use lab::{Lab, interrupt, interrupted};
 pub use pair::{Pair, PairOptions};
 pub use postgres::{PgOptions, PgServer, StopMode};
 pub use process::Process;
 pub use recording::Recording;
-pub use scenario::{Fault, News, Scenario};
+pub use scenario::{News, Scenario};
 pub use session::{Session, SqlError};
 pub use sshd::{Sshd, SshdOptions};
 pub use writer::{Writer, WriterOptions};

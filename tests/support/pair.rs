@@ -1,5 +1,6 @@
 //! A whole service: primary, standby, HAProxy, an sshd for each database host, and the engine's configuration for it.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,9 +8,14 @@ use std::path::{Path, PathBuf};
 use super::engine::{Engine, Origin};
 use super::haproxy::{BACKEND, Haproxy, HaproxyOptions};
 use super::lab::Lab;
+use super::network::{Host, Network};
 use super::postgres::{ENGINE_ROLE, PgOptions, PgServer, bin_dir};
+use super::slow::Proxy;
 use super::sshd::{Sshd, SshdOptions};
 use super::writer::create_table;
+
+/// Room for a few segments of 16 MiB.
+const SMALL_WAL: u32 = 192;
 
 /// The name of the service.
 pub const SERVICE: &str = "orders";
@@ -25,11 +31,34 @@ pub struct PairOptions {
     pub settings: Vec<String>,
     /// More of the service's configuration: TOML tables that follow those of the pair.
     pub config_tail: String,
+    /// Each host in a network namespace of its own.
+    pub network: bool,
+    /// `fence.command` ends everything on a host: the switch of its power.
+    pub power_switch: bool,
+    /// `route.exclusive`.
+    pub exclusive: bool,
+    /// `max_lag_bytes`.
+    pub max_lag: String,
+    /// The server whose write-ahead log has a small file system.
+    pub small_wal: Option<&'static str>,
+    /// Clients and engine reach the primary through a proxy that can be slow.
+    pub slow: bool,
 }
 
 impl Default for PairOptions {
     fn default() -> PairOptions {
-        PairOptions { synchronous: false, fsync: true, settings: Vec::new(), config_tail: String::new() }
+        PairOptions {
+            synchronous: false,
+            fsync: true,
+            settings: Vec::new(),
+            config_tail: String::new(),
+            network: false,
+            power_switch: false,
+            exclusive: false,
+            max_lag: "1MiB".to_owned(),
+            small_wal: None,
+            slow: false,
+        }
     }
 }
 
@@ -49,6 +78,10 @@ pub struct Pair {
     pub config: PathBuf,
     /// The engine's control socket.
     pub control: PathBuf,
+    /// The hosts, where they have a network.
+    pub network: Option<Network>,
+    /// In front of `db1`, where it can be slow.
+    pub proxy: Option<Proxy>,
     /// The folder.
     pub lab: Lab,
 }
@@ -57,7 +90,20 @@ impl Pair {
     /// Starts everything but the engine; `progress` is told what comes next.
     pub fn start(options: &PairOptions, mut progress: impl FnMut(&str)) -> io::Result<Pair> {
         let lab = Lab::new()?;
-        let base = |name: &str| PgOptions { fsync: options.fsync, settings: options.settings.clone(), ..PgOptions::new(name) };
+        let network = if options.network {
+            progress("a network of four hosts");
+            Some(Network::start(&lab)?)
+        } else {
+            None
+        };
+        let host = |name: &str| network.as_ref().map_or_else(Host::local, |network| network.host(name));
+        let base = |name: &str| PgOptions {
+            fsync: options.fsync,
+            settings: options.settings.clone(),
+            host: host(name),
+            small_wal: options.small_wal.filter(|server| *server == name).map(|_| SMALL_WAL),
+            ..PgOptions::new(name)
+        };
         progress("PostgreSQL primary db1");
         let db1 = PgServer::primary(&lab, &base("db1"))?;
         create_table(&db1)?;
@@ -71,15 +117,32 @@ impl Pair {
             db1.wait_streaming("db2")?;
         }
         progress("HAProxy");
-        let haproxy = Haproxy::start(&lab, &HaproxyOptions::new("haproxy"), &[("db1", db1.port()), ("db2", db2.port())])?;
+        let proxy = if options.slow { Some(Proxy::start(db1.host().port(db1.port()))?) } else { None };
+        let mut servers = [&db1, &db2].map(|server| (server.name(), server.host().port(server.port())));
+        if let Some(proxy) = &proxy {
+            servers[0].1.set_port(proxy.port());
+        }
+        let haproxy = Haproxy::start_to(&lab, &HaproxyOptions { host: host("lb"), ..HaproxyOptions::new("haproxy") }, &servers)?;
         progress("an SSH server for each database host");
-        let ssh1 = Sshd::start(&lab, &SshdOptions { forced_command: forced_command(&lab, &db1)?, ..SshdOptions::new("db1") })?;
-        let ssh2 = Sshd::start(&lab, &SshdOptions { forced_command: forced_command(&lab, &db2)?, ..SshdOptions::new("db2") })?;
+        let sshd = |server: &PgServer| {
+            let forced_command = forced_command(&lab, server)?;
+            let options = SshdOptions { forced_command, host: server.host().clone(), ..SshdOptions::new(server.name()) };
+            Sshd::start(&lab, &options)
+        };
+        let (ssh1, ssh2) = (sshd(&db1)?, sshd(&db2)?);
         lab.folder("state")?;
         let control = lab.path("state/control.sock");
-        let mut pair = Pair { haproxy, ssh1, ssh2, db1, db2, config: PathBuf::new(), control, lab };
+        let mut pair = Pair { haproxy, ssh1, ssh2, db1, db2, config: PathBuf::new(), control, network, proxy, lab };
         let password = pair.lab.write("failover.password", format!("{}\n", pair.db1.secrets().engine), 0o600)?;
-        let mut text = pair.config_text(&password);
+        let mut text = pair.config_text(&password, options);
+        if options.power_switch {
+            let switch = pair.power_switch()?;
+            let _ = write!(
+                text,
+                "\n  # Cuts the power of the host in FAILOVER_SERVER; exit code 0 says that it is certainly off.\n  [services.fence]\n  command = [{}]\n",
+                quote(&switch.to_string_lossy())
+            );
+        }
         text.push_str(&options.config_tail);
         pair.config = pair.lab.write("failover.toml", text, 0o600)?;
         Ok(pair)
@@ -87,17 +150,26 @@ impl Pair {
 
     /// Starts the engine with the pair's configuration.
     pub fn engine(&self, origin: Origin) -> io::Result<Engine> {
-        Engine::start(&self.lab, &self.config, &self.control, origin)
+        let host = self.network.as_ref().map_or_else(Host::local, |network| network.host("engine"));
+        Engine::start(&self.lab, &host, &self.config, &self.control, origin)
     }
 
-    fn config_text(&self, password: &Path) -> String {
+    /// The power of a host: whoever runs on it ends at once.
+    fn power_switch(&self) -> io::Result<PathBuf> {
+        self.lab.folder("bin")?;
+        let script = include_str!("power-off.sh").replace("@LAB@", &self.lab.dir().to_string_lossy());
+        self.lab.write("bin/power-off", script, 0o700)
+    }
+
+    fn config_text(&self, password: &Path, options: &PairOptions) -> String {
         let quoted = |path: &Path| quote(&path.to_string_lossy());
-        let server = |server: &PgServer, role: &str, sshd: &Sshd| {
+        let server = |server: &PgServer, port: u16, role: &str, sshd: &Sshd| {
             format!(
-                "  [[services.servers]]\n  name = {}\n  role = {}\n  host = \"127.0.0.1\"\n  port = {}\n  data_dir = {}\n  ssh = {{ port = {} }}\n\n",
+                "  [[services.servers]]\n  name = {}\n  role = {}\n  host = {}\n  port = {}\n  data_dir = {}\n  ssh = {{ port = {} }}\n\n",
                 quote(server.name()),
                 quote(role),
-                server.port(),
+                quote(&server.host().address().to_string()),
+                port,
                 quoted(server.data_dir()),
                 sshd.port()
             )
@@ -130,12 +202,12 @@ kind = "postgres"
   wrapper = {wrapper}
 
 {db1}{db2}  [services.data]
-  max_lag_bytes = "1MiB"       # a standby further behind is not promoted
+  max_lag_bytes = {max_lag}       # a standby further behind is not promoted
   on_no_sync_standby = "async" # with synchronous replication: let commits through when nobody is left to acknowledge them
 
   # After a failover an ordinary commit is tried through these addresses before it counts as complete.
   [services.route]
-  verify = ["127.0.0.1:{front}"]
+  verify = ["{front}"]{exclusive}
 
     [[services.route.haproxy]]
     name = "{haproxy}"
@@ -149,9 +221,12 @@ kind = "postgres"
             key = quoted(self.ssh1.key()),
             known = quoted(self.ssh1.known_hosts()),
             wrapper = shipped_wrapper().exists(),
-            db1 = server(&self.db1, "primary", &self.ssh1),
-            db2 = server(&self.db2, "standby", &self.ssh2),
-            front = self.haproxy.front(),
+            db1 = server(&self.db1, self.proxy.as_ref().map_or(self.db1.port(), Proxy::port), "primary", &self.ssh1),
+            db2 = server(&self.db2, self.db2.port(), "standby", &self.ssh2),
+            front = self.haproxy.host().port(self.haproxy.front()),
+            max_lag = quote(&options.max_lag),
+            exclusive =
+                if options.exclusive { "\n  exclusive = true            # no client has another way to the servers" } else { "" },
             haproxy = self.haproxy.name(),
             socket = quoted(self.haproxy.socket()),
         )

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::lab::{Lab, free_port, random_password, wait_until};
+use super::network::Host;
 use super::process::{Process, Seen, context, signal_all, working_in};
 use super::session::{Address, Login, Rows, Session};
 
@@ -38,12 +39,24 @@ pub struct PgOptions {
     pub own_identity: bool,
     /// More lines of postgresql.conf, `key = value`.
     pub settings: Vec<String>,
+    /// Where it runs.
+    pub host: Host,
+    /// The write-ahead log has a file system of its own, of so many MiB.
+    pub small_wal: Option<u32>,
 }
 
 impl PgOptions {
     /// Durable, asynchronous.
     pub fn new(name: &str) -> PgOptions {
-        PgOptions { name: name.to_owned(), synchronous: None, fsync: true, own_identity: false, settings: Vec::new() }
+        PgOptions {
+            name: name.to_owned(),
+            synchronous: None,
+            fsync: true,
+            own_identity: false,
+            settings: Vec::new(),
+            host: Host::local(),
+            small_wal: None,
+        }
     }
 
     /// For tests that do not care about durability.
@@ -101,6 +114,7 @@ pub struct PgServer {
     name: String,
     data: PathBuf,
     sockets: PathBuf,
+    host: Host,
     port: u16,
     secrets: Secrets,
     postmaster: Mutex<Option<Process>>,
@@ -129,13 +143,15 @@ impl PgServer {
     /// A running primary with the roles of engine, writer and replication, and the writer's database.
     pub fn primary(lab: &Lab, options: &PgOptions) -> io::Result<PgServer> {
         let secrets = Secrets { engine: random_password()?, replication: random_password()? };
-        let server = PgServer::prepare(lab, &options.name, secrets)?;
+        let server = PgServer::prepare(lab, &options.name, &options.host, secrets)?;
         if options.own_identity {
             initdb(lab, &server.data)?;
         } else {
             copy_template(lab, &server.data)?;
         }
-        lab.write(server.data.join("pg_hba.conf"), HBA, 0o600)?;
+        let hba = if options.host.is_local() { HBA.to_owned() } else { HBA.replace("127.0.0.1/32", "samenet") };
+        lab.write(server.data.join("pg_hba.conf"), hba, 0o600)?;
+        server.move_wal(options)?;
         // The rule for commits comes last: nobody is there yet to acknowledge the first ones.
         server.configure(&PgOptions { synchronous: None, ..options.clone() })?;
         server.start()?;
@@ -157,25 +173,43 @@ impl PgServer {
     /// A standby that is not started yet.
     pub fn standby_prepared(primary: &PgServer, options: &PgOptions) -> io::Result<PgServer> {
         let lab = &primary.lab;
-        let server = PgServer::prepare(lab, &options.name, primary.secrets.clone())?;
-        // In a file, so that the password is neither in an argument list nor in postgresql.auto.conf.
-        let passwords = format!("*:*:*:{REPLICATION_ROLE}:{}\n", primary.secrets.replication);
-        let passfile = lab.write(format!("{}.pgpass", options.name), passwords, 0o600)?;
-        let source = format!(
-            "host=127.0.0.1 port={} user={REPLICATION_ROLE} passfile={} application_name={}",
-            primary.port,
-            passfile.display(),
-            options.name
-        );
-        let mut command = lab.command(bin_dir()?.join("pg_basebackup"));
-        command.arg("-d").arg(source).arg("-D").arg(&server.data);
-        command.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync", "--no-password"]);
-        lab.run("pg_basebackup", command, LONG)?;
+        let server = PgServer::prepare(lab, &options.name, &options.host, primary.secrets.clone())?;
+        server.copy_from(primary)?;
+        server.move_wal(options)?;
         server.configure(options)?;
         Ok(server)
     }
 
-    fn prepare(lab: &Lab, name: &str, secrets: Secrets) -> io::Result<PgServer> {
+    /// Throws a server's data away and makes it a running standby of `primary`, with the place and the port that it has.
+    pub fn rebuild_from(&self, primary: &PgServer) -> io::Result<()> {
+        self.kill_all();
+        let conf = fs::read_to_string(self.data.join("postgresql.conf"))?;
+        fs::remove_dir_all(&self.data)?;
+        self.copy_from(primary)?;
+        self.lab.write(self.data.join("postgresql.conf"), conf, 0o600)?;
+        self.start()?;
+        primary.wait_streaming(&self.name)
+    }
+
+    fn copy_from(&self, primary: &PgServer) -> io::Result<()> {
+        // In a file, so that the password is neither in an argument list nor in postgresql.auto.conf.
+        let passwords = format!("*:*:*:{REPLICATION_ROLE}:{}\n", self.secrets.replication);
+        let passfile = self.lab.write(format!("{}.pgpass", self.name), passwords, 0o600)?;
+        let source = format!(
+            "host={} port={} user={REPLICATION_ROLE} passfile={} application_name={}",
+            primary.host.address(),
+            primary.port,
+            passfile.display(),
+            self.name
+        );
+        let mut command = self.lab.command_on(&self.host, bin_dir()?.join("pg_basebackup"));
+        command.arg("-d").arg(source).arg("-D").arg(&self.data);
+        command.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync", "--no-password"]);
+        self.lab.run("pg_basebackup", command, LONG)?;
+        Ok(())
+    }
+
+    fn prepare(lab: &Lab, name: &str, host: &Host, secrets: Secrets) -> io::Result<PgServer> {
         let sockets = lab.folder("sock")?;
         let data = lab.path(name);
         Ok(PgServer {
@@ -183,10 +217,40 @@ impl PgServer {
             name: name.to_owned(),
             data,
             sockets,
+            host: host.clone(),
             port: free_port()?,
             secrets,
             postmaster: Mutex::new(None),
         })
+    }
+
+    fn move_wal(&self, options: &PgOptions) -> io::Result<()> {
+        let Some(size) = options.small_wal else { return Ok(()) };
+        let disk = self.lab.mount(self.small_disk(), size)?;
+        let mut command = self.lab.command("/bin/sh");
+        command.args(["-ec", "cp -a \"$1\"/. \"$2\"; rm -rf \"$1\"; ln -s \"$2\" \"$1\"", "move-wal"]);
+        command.arg(self.data.join("pg_wal")).arg(disk);
+        self.lab.run("move-wal", command, LONG)?;
+        Ok(())
+    }
+
+    fn small_disk(&self) -> PathBuf {
+        self.lab.path(format!("{}-wal", self.name))
+    }
+
+    /// Fills the file system of the write-ahead log to the last byte.
+    pub fn fill_wal_disk(&self) -> io::Result<()> {
+        let mut file = fs::File::create(self.small_disk().join("filler"))?;
+        for block in [vec![0; 1 << 20], vec![0; 1 << 12], vec![0; 1]] {
+            while io::Write::write_all(&mut file, &block).is_ok() {}
+        }
+        Ok(())
+    }
+
+    /// Goes on to the next segment of the write-ahead log.
+    pub fn switch_wal(&self) -> io::Result<()> {
+        self.query("SELECT pg_logical_emit_message(false, 'lab', ''), pg_switch_wal()")?;
+        Ok(())
     }
 
     fn configure(&self, options: &PgOptions) -> io::Result<()> {
@@ -203,6 +267,7 @@ impl PgServer {
             self.port,
             self.sockets.display()
         );
+        let _ = writeln!(text, "listen_addresses = '{}'", self.host.address());
         text.push_str(CONF);
         let _ = writeln!(text, "fsync = {}", if options.fsync { "on" } else { "off" });
         if let Some(standby) = &options.synchronous {
@@ -271,7 +336,7 @@ impl PgServer {
 
     /// Starts the server and does not wait.
     pub fn launch(&self) -> io::Result<()> {
-        let mut command = self.lab.command(bin_dir()?.join("postgres"));
+        let mut command = self.lab.command_on(&self.host, bin_dir()?.join("postgres"));
         command.arg("-D").arg(&self.data);
         let process = self.lab.spawn(&self.name, command)?;
         *self.postmaster_slot() = Some(process);
@@ -316,7 +381,12 @@ impl PgServer {
         &self.name
     }
 
-    /// Its TCP port on 127.0.0.1, which names the UNIX socket too.
+    /// Where it runs.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Its TCP port, which names the UNIX socket too.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -338,7 +408,7 @@ impl PgServer {
 
     /// Its TCP address.
     pub fn address(&self) -> Address {
-        Address::loopback(self.port)
+        Address::Tcp(self.host.port(self.port))
     }
 
     /// A session of the superuser over the UNIX socket.
@@ -373,7 +443,7 @@ impl PgServer {
     }
 
     fn pg_ctl(&self, arguments: &[&str]) -> io::Result<String> {
-        let mut command = self.lab.command(bin_dir()?.join("pg_ctl"));
+        let mut command = self.lab.command_on(&self.host, bin_dir()?.join("pg_ctl"));
         command.arg("-D").arg(&self.data).args(arguments);
         self.lab.run("pg_ctl", command, LONG)
     }
@@ -394,7 +464,7 @@ impl PgServer {
 
     /// The same, without waiting for its end.
     pub fn begin_restart(&self) -> io::Result<Process> {
-        let mut command = self.lab.command(bin_dir()?.join("pg_ctl"));
+        let mut command = self.lab.command_on(&self.host, bin_dir()?.join("pg_ctl"));
         command.arg("-D").arg(&self.data).args(["restart", "-w", "-m", "fast", "-l"]).arg(self.lab.log_path(&self.name));
         self.lab.spawn("pg_ctl", command)
     }
@@ -512,8 +582,7 @@ fn copy_template(lab: &Lab, data: &Path) -> io::Result<()> {
 
 const CONF_MARK: &str = "\n# ---- this server ----\n";
 
-const CONF: &str = "listen_addresses = '127.0.0.1'
-unix_socket_permissions = 0700
+const CONF: &str = "unix_socket_permissions = 0700
 max_connections = 50
 shared_buffers = 32MB
 wal_level = replica

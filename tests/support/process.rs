@@ -197,13 +197,13 @@ pub fn signal_all(pids: impl IntoIterator<Item = i32>, signal: Signal) {
 }
 
 /// Kills everything that works in `dir`, belongs to one of `groups`, or descends from such a process, until nothing is left.
-pub fn sweep(dir: &Path, groups: &BTreeSet<i32>) {
+pub fn sweep(dir: Option<&Path>, groups: &BTreeSet<i32>) {
     let ourselves = i32::try_from(std::process::id()).unwrap_or(0);
     for _ in 0..200 {
         let all = processes();
         let mut doomed: BTreeSet<i32> = all
             .iter()
-            .filter(|seen| seen.pid != ourselves && (groups.contains(&seen.group) || seen.works_in(dir)))
+            .filter(|seen| seen.pid != ourselves && (groups.contains(&seen.group) || dir.is_some_and(|dir| seen.works_in(dir))))
             .map(|seen| seen.pid)
             .collect();
         loop {

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 /// One run. All moments are nanoseconds after its beginning.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recording {
-    /// `kill`, `hang`, `freeze` or `restart`.
+    /// The fault's name.
     pub fault: String,
     /// Synchronous replication.
     pub synchronous: bool,

@@ -1,6 +1,5 @@
 //! One run from a quiet service through a fault to its outcome, recorded.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -8,64 +7,18 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::engine::{Engine, Origin};
+pub use super::fault::Fault;
+use super::inject::inject;
+use super::judge::{Role, finding, judge};
 use super::lab::{interrupted, wait_until};
+use super::orphan::{self, Acknowledged};
 use super::pair::{Pair, PairOptions};
-use super::postgres::{Frozen, WRITER_DATABASE, WRITER_ROLE, bin_dir};
-use super::recording::{Event, FindingLine, Member, Outcome, Recording, Table, rfc3339};
-use super::session::{Login, Session, SqlError};
+use super::postgres::{PgServer, bin_dir};
+use super::recording::{Event, FindingLine, Member, Outcome, Recording, rfc3339};
 use super::writer::{Writer, WriterOptions, compare};
 
-/// What happens to the primary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// SIGKILL of the postmaster.
-    Kill,
-    /// SIGSTOP of all its processes, for good.
-    Hang,
-    /// SIGSTOP of all its processes, for three seconds.
-    Freeze,
-    /// `pg_ctl restart -m fast`.
-    Restart,
-}
-
-impl Fault {
-    /// All of them.
-    pub const ALL: [Fault; 4] = [Fault::Kill, Fault::Hang, Fault::Freeze, Fault::Restart];
-
-    /// Its name.
-    pub fn word(self) -> &'static str {
-        match self {
-            Fault::Kill => "kill",
-            Fault::Hang => "hang",
-            Fault::Freeze => "freeze",
-            Fault::Restart => "restart",
-        }
-    }
-
-    /// The fault of that name.
-    pub fn named(word: &str) -> Option<Fault> {
-        Fault::ALL.into_iter().find(|fault| fault.word() == word)
-    }
-
-    /// What is done, for people.
-    pub fn deed(self) -> &'static str {
-        match self {
-            Fault::Kill => "SIGKILL of db1's postmaster",
-            Fault::Hang => "SIGSTOP of all processes of db1",
-            Fault::Freeze => "SIGSTOP of all processes of db1, for 3 s",
-            Fault::Restart => "pg_ctl restart -m fast of db1",
-        }
-    }
-
-    /// Whether a failover is the right answer.
-    pub fn calls_for_failover(self) -> bool {
-        matches!(self, Fault::Kill | Fault::Hang)
-    }
-}
-
-const FREEZE: Duration = Duration::from_secs(3);
 /// A failover that has not ended by then has failed.
-const LONGEST: Duration = Duration::from_secs(60);
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
 /// How long a fault that calls for no failover is watched after it is over.
 const AFTERWARDS: Duration = Duration::from_secs(6);
 const ENOUGH_ROWS: usize = 40;
@@ -83,9 +36,12 @@ pub struct Scenario {
     fault: Option<Fault>,
     fault_at: u64,
     fault_over: Option<u64>,
-    frozen: Option<Frozen>,
     told: usize,
     findings: Vec<FindingLine>,
+    /// Events of an engine that was killed.
+    earlier: Vec<Event>,
+    /// Rows acknowledged by sessions that outlived their postmaster.
+    pub(super) orphaned: Vec<Acknowledged>,
 }
 
 /// What a listener of a run is told.
@@ -102,7 +58,12 @@ impl Scenario {
         let pair = Pair::start(options, &mut progress)?;
         progress("a writer that commits a numbered row every 5 ms through HAProxy");
         let origin = Origin::now();
-        let writer = Writer::start(WriterOptions::new(pair.haproxy.front()), origin.instant)?;
+        let mut writing = WriterOptions::to(pair.haproxy.way_in());
+        if options.slow {
+            // A session begins with several questions, and each is answered late.
+            writing.timeout = Duration::from_secs(5);
+        }
+        let writer = Writer::start(writing, origin.instant)?;
         progress("the engine: failover run failover.toml");
         let engine = pair.engine(origin)?;
         engine.wait_ready(Duration::from_secs(60))?;
@@ -116,9 +77,10 @@ impl Scenario {
             fault: None,
             fault_at: 0,
             fault_over: None,
-            frozen: None,
             told: 0,
             findings: Vec::new(),
+            earlier: Vec::new(),
+            orphaned: Vec::new(),
         })
     }
 
@@ -139,45 +101,56 @@ impl Scenario {
     /// Injects a fault and waits for its outcome. That there was none in time is not an error here: `finish` says so.
     pub fn suffer(&mut self, fault: Fault, listen: &mut dyn FnMut(News)) -> io::Result<()> {
         self.fault = Some(fault);
-        let db1 = &self.pair.db1;
-        let at = match fault {
-            Fault::Kill => db1.kill_postmaster()?,
-            Fault::Hang | Fault::Freeze => {
-                let frozen = db1.freeze()?;
-                let at = frozen.at;
-                self.frozen = Some(frozen);
-                at
-            }
-            Fault::Restart => Instant::now(),
-        };
+        inject(self, fault, listen)
+    }
+
+    /// The fault begins: everything is counted from here.
+    pub(super) fn struck(&mut self, at: Instant, listen: &mut dyn FnMut(News)) {
         self.fault_at = self.origin.nanos(at);
-        listen(News::Note(self.fault_at, fault.deed()));
-        match fault {
-            Fault::Kill | Fault::Hang => self.await_failover(listen)?,
-            Fault::Freeze => {
-                self.quiet(FREEZE.saturating_sub(at.elapsed()), listen)?;
-                let over = self.writer.now();
-                if let Some(frozen) = &self.frozen {
-                    self.pair.db1.thaw(frozen);
-                }
-                self.over(over, "SIGCONT: db1 runs again", listen)?;
-            }
-            Fault::Restart => {
-                let restart = self.pair.db1.begin_restart()?;
-                while restart.is_running() && at.elapsed() < LONGEST {
-                    self.quiet(Duration::from_millis(10), listen)?;
-                }
-                let text = match restart.status() {
-                    Some(status) if status.success() => "pg_ctl says that db1 is back".to_owned(),
-                    status => format!("pg_ctl restart FAILED ({status:?}): {}", self.pair.db1.log_tail()),
-                };
-                self.over(self.writer.now(), &text, listen)?;
-            }
+        if let Some(fault) = self.fault {
+            listen(News::Note(self.fault_at, fault.deed()));
         }
-        if fault == Fault::Hang {
-            self.wake_the_dead(listen)?;
-        }
+    }
+
+    /// Something else was done or seen, now.
+    pub(super) fn note(&self, words: &str, listen: &mut dyn FnMut(News)) {
+        listen(News::Note(self.writer.now(), words));
+    }
+
+    /// A moment of the recording on the wall clock.
+    pub(super) fn wall(&self, at: u64) -> SystemTime {
+        self.origin.wall + Duration::from_nanos(at)
+    }
+
+    /// SIGKILL of the engine, and another one with the same configuration and state.
+    pub(super) fn replace_engine(&mut self) -> io::Result<()> {
+        self.engine.kill();
+        self.earlier.extend(self.engine.events());
+        self.engine = self.pair.engine(self.origin)?;
+        self.told = 0;
         Ok(())
+    }
+
+    /// Something that must be true besides what is judged of every run.
+    pub(super) fn found(&mut self, ok: bool, text: impl Into<String>) {
+        self.findings.push(finding(ok, text));
+    }
+
+    /// Waits for the first event from moment `from` on that is as wanted; `None` when it does not come in time.
+    pub(super) fn await_event(
+        &mut self,
+        from: u64,
+        wanted: impl Fn(&Event) -> bool,
+        listen: &mut dyn FnMut(News),
+    ) -> io::Result<Option<Event>> {
+        let until = Instant::now() + LONGEST;
+        while Instant::now() < until {
+            if let Some(event) = self.engine.events().into_iter().find(|event| event.at >= from && wanted(event)) {
+                return Ok(Some(event));
+            }
+            self.listen(Duration::from_millis(20), listen)?;
+        }
+        Ok(None)
     }
 
     fn listen(&mut self, longest: Duration, listen: &mut dyn FnMut(News)) -> io::Result<()> {
@@ -195,7 +168,7 @@ impl Scenario {
         Ok(())
     }
 
-    fn await_failover(&mut self, listen: &mut dyn FnMut(News)) -> io::Result<()> {
+    pub(super) fn await_failover(&mut self, listen: &mut dyn FnMut(News)) -> io::Result<()> {
         const ENDS: [&str; 3] = ["failover_completed", "rolled_back", "manual_intervention"];
         let until = Instant::now() + LONGEST;
         let fault_at = self.fault_at;
@@ -222,38 +195,10 @@ impl Scenario {
         self.quiet(Duration::from_millis(1500), listen)
     }
 
-    fn over(&mut self, at: u64, what: &str, listen: &mut dyn FnMut(News)) -> io::Result<()> {
+    pub(super) fn over(&mut self, at: u64, what: &str, listen: &mut dyn FnMut(News)) -> io::Result<()> {
         self.fault_over = Some(at);
         listen(News::Note(at, what));
         self.quiet(AFTERWARDS, listen)
-    }
-
-    /// What was stopped is continued: nothing of it may be there to write.
-    fn wake_the_dead(&mut self, listen: &mut dyn FnMut(News)) -> io::Result<()> {
-        let db1 = &self.pair.db1;
-        let before = newest_write(db1.data_dir());
-        let woken = self.frozen.as_ref().map_or(0, |frozen| db1.thaw(frozen));
-        let stopped = self.frozen.as_ref().map_or(0, |frozen| frozen.pids.len());
-        listen(News::Note(
-            self.writer.now(),
-            &format!("SIGCONT to the {stopped} stopped processes of db1: {woken} are left to hear it"),
-        ));
-        self.quiet(Duration::from_secs(1), listen)?;
-        let db1 = &self.pair.db1;
-        let login = Login::new(WRITER_ROLE, WRITER_DATABASE);
-        let refused = match Session::connect(&db1.address(), &login, Duration::from_secs(1)) {
-            Err(SqlError::Io(error)) => error.kind() == io::ErrorKind::ConnectionRefused,
-            _ => false,
-        };
-        let still = newest_write(db1.data_dir()) == before;
-        let ok = woken == 0 && refused && still && db1.processes().is_empty();
-        let text = format!(
-            "SIGCONT to the {stopped} processes that were stopped: {woken} still existed, db1 {}, its files {}",
-            if refused { "refuses connections" } else { "DOES NOT REFUSE connections" },
-            if still { "did not change" } else { "CHANGED" }
-        );
-        self.findings.push(FindingLine { ok, text });
-        Ok(())
     }
 
     /// Stops the writer and the engine, compares the table with what was acknowledged, and judges.
@@ -263,14 +208,18 @@ impl Scenario {
         let clean = self.engine.stop();
         let ended = self.origin.nanos(Instant::now());
         let Pair { db1, db2, .. } = &self.pair;
-        let state = |server: &super::postgres::PgServer| match server.is_primary() {
-            Ok(true) => "primary",
-            Ok(false) => "standby",
-            Err(_) => "down",
+        let role = |server: &PgServer| match server.is_primary() {
+            Ok(true) => Role::Primary,
+            Ok(false) => Role::Standby,
+            Err(_) => Role::Down,
         };
-        let states = (state(db1), state(db2));
-        let survivor = if states.1 == "primary" { db2 } else { db1 };
+        let roles = (role(db1), role(db2));
+        let survivor = if roles.1 == Role::Primary || roles.0 == Role::Down { db2 } else { db1 };
         let table = compare(survivor, &attempts);
+        if !self.orphaned.is_empty() {
+            let account = account(&self.orphaned, &attempts, db1, db2)?;
+            self.findings.extend(account);
+        }
         let mut recording = Recording {
             fault: fault.word().to_owned(),
             synchronous: self.synchronous,
@@ -280,96 +229,46 @@ impl Scenario {
             ended,
             servers: [db1, db2].map(|server| Member { name: server.name().to_owned(), port: server.port() }).to_vec(),
             attempts,
-            events: self.engine.events(),
+            events: [std::mem::take(&mut self.earlier), self.engine.events()].concat(),
             config: fs::read_to_string(&self.pair.config)?,
             table: table.as_ref().ok().cloned(),
             findings: Vec::new(),
             environment: environment(),
         };
-        recording.findings = judge(fault, &recording, states, table.err().as_ref());
+        recording.findings = judge(fault, &recording, roles, table.err().as_ref());
         recording.findings.append(&mut self.findings);
         recording.findings.push(finding(clean, "the engine stopped cleanly on SIGTERM"));
         Ok((recording, self.pair))
     }
 }
 
-fn finding(ok: bool, text: impl Into<String>) -> FindingLine {
-    FindingLine { ok, text: text.into() }
-}
-
-/// What must be true at the end, for this fault.
-fn judge(fault: Fault, run: &Recording, states: (&str, &str), unread: Option<&io::Error>) -> Vec<FindingLine> {
-    let mut list = Vec::new();
-    let count = |kind: &str| run.events.iter().filter(|event| event.kind == kind && event.at >= run.fault_at).count();
-    let (began, completed) = (count("failover_started"), count("failover_completed"));
-    let port = |place: usize| run.servers.get(place).map_or(0, |member| member.port);
-    let acknowledged_by = |port: u16, after: u64| run.acknowledged().filter(|a| a.sent >= after && a.port == port).count();
-    if fault.calls_for_failover() {
-        list.push(finding(
-            began == 1 && completed == 1,
-            format!("failovers begun: {began}, completed: {completed}; wanted: one of each"),
-        ));
-        list.push(finding(states.1 == "primary" && states.0 == "down", format!("db1 is {}, db2 is {}", states.0, states.1)));
-        let level = run.fence_level();
-        let level_text = level.map_or("none".to_owned(), |level| level.to_string());
-        list.push(finding(
-            level >= Some(3),
-            format!("fence level proven before the promotion: {level_text}; wanted: at least 3"),
-        ));
-        let rows = acknowledged_by(port(1), run.fault_at);
-        list.push(finding(rows > 0, format!("rows acknowledged by db2 through the route: {rows}")));
-        let promoted = run.events.iter().find(|event| event.kind == "point_of_no_return" && event.at >= run.fault_at);
-        if let Some(promoted) = promoted {
-            let late = run.acknowledged().filter(|a| a.done > promoted.at && a.port == port(0)).count();
-            list.push(finding(late == 0, format!("rows acknowledged by db1 after the promotion began: {late}")));
-        }
-    } else {
-        list.push(finding(began == 0, format!("failovers begun: {began}; wanted: none")));
-        list.push(finding(states == ("primary", "standby"), format!("db1 is {}, db2 is {}", states.0, states.1)));
-        let rows = acknowledged_by(port(0), run.fault_over.unwrap_or(run.fault_at));
-        list.push(finding(rows > 0, format!("rows acknowledged by db1 after the fault: {rows}")));
-    }
-    match (&run.table, unread) {
-        (Some(table), _) => {
-            let missing = table.missing.len();
-            let must = run.synchronous || !fault.calls_for_failover();
-            list.push(finding(missing == 0 || !must, missing_sentence(table, must)));
-            list.push(finding(table.doubled.is_empty(), format!("rows that are there twice: {}", table.doubled.len())));
-        }
-        (None, error) => {
-            list.push(finding(
-                false,
-                format!("the table could not be read: {}", error.map_or_else(String::new, ToString::to_string)),
-            ));
-        }
-    }
-    list
-}
-
-fn missing_sentence(table: &Table, must: bool) -> String {
-    let missing = table.missing.len();
-    if must {
-        format!("acknowledged rows missing on {}: {missing}; wanted: 0", table.server)
-    } else {
-        format!("acknowledged rows missing on {}: {missing} (asynchronous replication promises nothing here)", table.server)
-    }
-}
-
-/// The newest change of any file below a data directory.
-fn newest_write(dir: &Path) -> Option<SystemTime> {
-    let mut newest = None;
-    let mut folders = vec![dir.to_owned()];
-    let mut seen = BTreeSet::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            if meta.is_dir() && seen.insert(entry.path()) {
-                folders.push(entry.path());
-            }
-            newest = newest.max(meta.modified().ok());
-        }
-    }
-    newest
+/// Where every row is that the old primary acknowledged: all of them on its own disk, and how many of those on the new one.
+fn account(
+    orphaned: &[Acknowledged],
+    attempts: &[super::recording::Attempt],
+    old: &PgServer,
+    new: &PgServer,
+) -> io::Result<Vec<FindingLine>> {
+    // The fence has left standby.signal: it comes up read-only, with nobody to follow.
+    old.start()?;
+    let kept = orphan::rows(old)?;
+    let on_old: Vec<_> = attempts.iter().filter(|attempt| attempt.port == old.port()).copied().collect();
+    let table = compare(old, &on_old)?;
+    old.kill_all();
+    let arrived = orphan::rows(new)?;
+    let absent = orphaned.iter().filter(|row| !kept.contains(&row.n)).count();
+    let lost = orphaned.iter().filter(|row| !arrived.contains(&row.n)).count();
+    let all = orphaned.len();
+    Ok(vec![
+        finding(
+            absent == 0 && table.missing.is_empty(),
+            format!(
+                "acknowledged rows that are not on the old primary's own disk: {absent} of {all}, and {} of the writer's; wanted: 0",
+                table.missing.len()
+            ),
+        ),
+        finding(true, format!("of these {all} rows {} are on the new primary, {lost} only on the old one", all - lost)),
+    ])
 }
 
 fn environment() -> Vec<(String, String)> {

@@ -195,6 +195,26 @@ impl Session {
         }
     }
 
+    /// Sends a statement and waits for nothing.
+    pub fn begin(&mut self, sql: &str) -> Result<(), SqlError> {
+        let mut text = sql.as_bytes().to_vec();
+        text.push(0);
+        self.send(b'Q', &text, Deadline::after(Duration::from_secs(5)))
+    }
+
+    /// The next message of the server, whatever it is: its tag and its body.
+    pub fn message(&mut self, timeout: Duration) -> Result<(u8, Vec<u8>), SqlError> {
+        self.receive(Deadline::after(timeout))
+    }
+
+    /// The same connection, to write to from elsewhere.
+    pub fn second_writer(&self) -> io::Result<TcpStream> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.try_clone(),
+            Stream::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// The first column of the first row, empty when there is none.
     pub fn value(&mut self, sql: &str, timeout: Duration) -> Result<String, SqlError> {
         let rows = self.query(sql, timeout)?;

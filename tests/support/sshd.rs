@@ -1,14 +1,15 @@
 //! An OpenSSH server that only the lab's user can log in to, with a key made for it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::lab::{Lab, free_port, wait_until};
-use super::process::Process;
+use super::network::Host;
+use super::process::{Process, sweep};
 
 /// How a server is to be.
 #[derive(Clone, Debug)]
@@ -19,12 +20,14 @@ pub struct SshdOptions {
     pub forced_command: Option<String>,
     /// More lines of sshd_config.
     pub settings: Vec<String>,
+    /// Where it runs.
+    pub host: Host,
 }
 
 impl SshdOptions {
     /// A key that may run anything.
     pub fn new(name: &str) -> SshdOptions {
-        SshdOptions { name: name.to_owned(), forced_command: None, settings: Vec::new() }
+        SshdOptions { name: name.to_owned(), forced_command: None, settings: Vec::new(), host: Host::local() }
     }
 }
 
@@ -59,8 +62,9 @@ impl Sshd {
             .map(|command| format!("restrict,command=\"{}\" ", command.replace('"', "\\\"")))
             .unwrap_or_default();
         lab.write(own("authorized_keys"), format!("{restriction}{}\n", public_key(&key)?), 0o600)?;
+        let address = options.host.address();
         let mut config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\n",
+            "Port {port}\nListenAddress {address}\nHostKey {}\nAuthorizedKeysFile {}\n",
             own("host_key").display(),
             own("authorized_keys").display()
         );
@@ -71,19 +75,21 @@ impl Sshd {
         }
         let config = lab.write(own("config"), config, 0o600)?;
         // sshd insists on an absolute path, because it starts itself again for every connection.
-        let mut command = lab.command(sshd_program()?);
+        let mut command = lab.command_on(&options.host, sshd_program()?);
         command.args(["-D", "-e", "-f"]).arg(config);
         let process = lab.spawn(&format!("sshd-{}", options.name), command)?;
         let known_hosts = lab.path("ssh/known_hosts");
         let mut known = fs::read_to_string(&known_hosts).unwrap_or_default();
-        let _ = writeln!(known, "[127.0.0.1]:{port} {host_key}");
+        let _ = writeln!(known, "[{address}]:{port} {host_key}");
         lab.write(&known_hosts, known, 0o600)?;
         wait_until("sshd listens", SHORT, || {
             if let Some(status) = process.status() {
                 let log = fs::read_to_string(lab.log_path(&format!("sshd-{}", options.name))).unwrap_or_default();
                 return Err(io::Error::other(format!("sshd ended ({status}): {}", log.trim())));
             }
-            Ok(TcpStream::connect(("127.0.0.1", port)).ok())
+            // A namespace is not ours to connect into, so its own word has to do.
+            let log = fs::read_to_string(lab.log_path(&format!("sshd-{}", options.name))).unwrap_or_default();
+            Ok(log.contains("Server listening on").then_some(()))
         })?;
         Ok(Sshd { name: options.name.clone(), port, user: lab.user().name.clone(), key, host_key, known_hosts, process })
     }
@@ -121,6 +127,11 @@ impl Sshd {
     /// The listening process.
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// SIGKILL of the server and of every session of it.
+    pub fn kill_all(&self) {
+        sweep(None, &BTreeSet::from([self.process.pid()]));
     }
 
     /// Runs a command by the OpenSSH client, to see what a user would see.

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Ends what a killed test, demo or benchmark left behind. Reads the process groups that run (+N, -N) from its input; at its end
-# without "done" it kills them, what works in the lab's folder and what descends from either, and removes the folder.
+# without "done" it kills them, what works in the lab's folder and what descends from either, and removes the lab's network namespaces, mounts
+# and folder.
 trap '' INT TERM HUP QUIT
 lab=$1
 groups=' '
@@ -38,4 +39,10 @@ while [ $round -lt 100 ]; do
   round=$((round + 1))
   sleep 0.1
 done
+for namespace in /run/netns/"${lab##*/}"-*; do
+  [ -e "$namespace" ] && ip netns del "${namespace##*/}"
+done
+while read -r _ place _; do
+  case $place in "$lab"/*) umount "$place" ;; esac
+done </proc/mounts
 rm -rf -- "$lab"

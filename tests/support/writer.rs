@@ -14,7 +14,7 @@ use super::session::{Address, Login, Session};
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
     /// Where: the front of the route.
-    pub port: u16,
+    pub address: Address,
     /// One row every so often.
     pub interval: Duration,
     /// The deadline of each operation: a connect, or a row.
@@ -24,7 +24,12 @@ pub struct WriterOptions {
 impl WriterOptions {
     /// One row every 5 ms, each operation at most 1 s.
     pub fn new(port: u16) -> WriterOptions {
-        WriterOptions { port, interval: Duration::from_millis(5), timeout: Duration::from_secs(1) }
+        WriterOptions::to(Address::loopback(port))
+    }
+
+    /// The same to any address.
+    pub fn to(address: Address) -> WriterOptions {
+        WriterOptions { address, interval: Duration::from_millis(5), timeout: Duration::from_secs(1) }
     }
 }
 
@@ -55,8 +60,9 @@ impl Shared {
 
 /// Makes the writer's table. Without a key or constraint, so that a row that arrives twice is seen twice.
 pub fn create_table(primary: &PgServer) -> io::Result<()> {
-    let mut session = primary.session_as(&Login::new(WRITER_ROLE, WRITER_DATABASE))?;
-    session.query(&format!("CREATE TABLE {TABLE} (n bigint NOT NULL)"), Duration::from_secs(30))?;
+    let mut session = primary.session_in(WRITER_DATABASE)?;
+    let sql = format!("SET ROLE {WRITER_ROLE}; CREATE TABLE {TABLE} (n bigint NOT NULL)");
+    session.query(&sql, Duration::from_secs(30))?;
     Ok(())
 }
 
@@ -119,7 +125,6 @@ impl Drop for Writer {
 }
 
 fn write(options: &WriterOptions, shared: &Shared) {
-    let address = Address::loopback(options.port);
     let login = Login { application: "writer".to_owned(), ..Login::new(WRITER_ROLE, WRITER_DATABASE) };
     let mut session: Option<Session> = None;
     let mut due = Instant::now();
@@ -133,7 +138,7 @@ fn write(options: &WriterOptions, shared: &Shared) {
         due = (due + options.interval).max(Instant::now());
         let sent = shared.now();
         if session.is_none() {
-            session = Session::connect(&address, &login, options.timeout).ok();
+            session = Session::connect(&options.address, &login, options.timeout).ok();
         }
         n += 1;
         let mut attempt = Attempt { n, sent, done: 0, outcome: Outcome::NotSent, port: 0 };

@@ -95,6 +95,8 @@ pub(in crate::core) struct LogTrack {
     pub flush: Lsn,
     pub at: Mono,
     pub rates: [u64; 5],
+    /// Where the primary itself said it was, and when it was asked, as the last rate was measured.
+    pub measured: (Lsn, Mono),
     pub timeline: u32,
     pub synchronous: bool,
     /// Acknowledgements a synchronous commit waits for, and the size of the set it may come from.

@@ -46,6 +46,7 @@ impl Service {
             flush,
             at: fx.now,
             rates: [0; 5],
+            measured: (flush, fx.now),
             timeline: begun.old_timeline,
             synchronous: begun.acknowledgements.is_some(),
             required,

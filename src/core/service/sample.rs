@@ -5,7 +5,7 @@ use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Field, Severity};
 use crate::core::id::ServerId;
 use crate::core::output::Action;
-use crate::core::sample::{FenceLevel, Receiver, Sample};
+use crate::core::sample::{FenceLevel, Lsn, Receiver, Sample};
 use crate::core::time::{Mono, Span};
 
 impl Service {
@@ -217,19 +217,14 @@ impl Service {
 
     pub(super) fn track_log(&mut self, sample: &Sample) {
         let Some(flush) = sample.flush else { return };
-        let mut rates = [0; 5];
-        if let Some(before) = self.log.filter(|log| log.timeline == sample.timeline) {
-            let span = sample.asked.since(before.at).as_nanos().max(1);
-            let rate = u128::from(flush.bytes_after(before.flush)) * 1_000_000_000 / u128::from(span);
-            rates = before.rates;
-            rates.rotate_left(1);
-            rates[4] = u64::try_from(rate).unwrap_or(u64::MAX);
-        }
+        let before = self.log.filter(|log| log.timeline == sample.timeline);
+        let (rates, measured) = before.map_or(([0; 5], (flush, sample.asked)), |log| log.measure(flush, sample.asked));
         let (required, set) = acknowledgements(sample);
         self.log = Some(LogTrack {
             flush,
             at: sample.asked,
             rates,
+            measured,
             timeline: sample.timeline,
             synchronous: !sample.sync_names.trim().is_empty(),
             required,
@@ -333,4 +328,53 @@ fn acknowledgements(sample: &Sample) -> (u32, u32) {
         1
     };
     (required, u32::try_from(set).unwrap_or(u32::MAX))
+}
+
+/// A rate over less than this would measure the answers' delays and single pages, not the growth.
+const RATE_SPAN: Span = Span::from_millis(50);
+
+impl LogTrack {
+    /// The rates and the start of the next one, after the primary said that it is at `flush`. Between its own words only: a
+    /// standby that is asked a moment before it is a moment behind, and the two together would look like any rate at all.
+    fn measure(&self, flush: Lsn, asked: Mono) -> ([u64; 5], (Lsn, Mono)) {
+        let (before, at) = self.measured;
+        let span = asked.since(at);
+        if span < RATE_SPAN {
+            return (self.rates, self.measured);
+        }
+        let rate = u128::from(flush.bytes_after(before)) * 1_000_000_000 / u128::from(span.as_nanos());
+        let mut rates = self.rates;
+        rates.rotate_left(1);
+        rates[4] = u64::try_from(rate).unwrap_or(u64::MAX);
+        (rates, (flush, asked))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_20_the_growth_is_that_of_the_primarys_own_words_over_a_measurable_time() {
+        let at = |micros: u64| Mono::from_nanos(micros * 1_000);
+        let mut log = LogTrack {
+            flush: Lsn(0),
+            at: at(0),
+            rates: [0; 5],
+            measured: (Lsn(0), at(0)),
+            timeline: 1,
+            synchronous: false,
+            required: 1,
+            set: 0,
+        };
+        // 40 kB/s, sampled every 250 ms; each time a standby was asked 10 µs before and was one page behind.
+        for n in 1..=10 {
+            let (asked, flush) = (at(n * 250_000), Lsn(n * 10_000));
+            (log.flush, log.at) = (Lsn(flush.0 - 8_192), at(n * 250_000 - 10));
+            (log.rates, log.measured) = log.measure(flush, asked);
+            // Asked again at once, with a page in between.
+            (log.rates, log.measured) = log.measure(Lsn(flush.0 + 8_192), at(n * 250_000 + 1_000));
+        }
+        assert_eq!(log.growth(), 40_000);
+    }
 }
