@@ -423,6 +423,8 @@ impl Service {
     /// Takes over what an earlier configuration of the same service knew.
     pub(in crate::core) fn inherit(&mut self, mut before: Service, fx: &mut Effects) {
         before.start_over(fx);
+        before.let_go(fx);
+        self.stopping = before.stopping;
         self.servers = before.servers;
         for server in &mut self.servers {
             // Every session is opened anew: address, user and certificate may have changed.
@@ -465,6 +467,18 @@ impl Service {
         }
         if matches!(self.state, State::Failing | State::Degraded) {
             self.become_state(State::Normal, "counters restarted".into(), fx);
+        }
+    }
+
+    /// Nobody waits any more for what is under way.
+    pub(in crate::core) fn let_go(&mut self, fx: &mut Effects) {
+        for server in &mut self.servers {
+            if let Some(flight) = server.session.abandon(fx.now) {
+                fx.push(Output::CancelRun(flight.run));
+            }
+        }
+        for (id, _, _) in self.errands.drain(..) {
+            fx.push(Output::CancelAction(id));
         }
     }
 
