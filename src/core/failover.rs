@@ -175,6 +175,11 @@ impl Service {
     /// True when there is nothing to do until the next input.
     fn drive_once(&mut self, fx: &mut Effects) -> bool {
         let Some(plan) = &mut self.plan else { return true };
+        if plan.phase == Phase::Over {
+            // Done or undone: no stop and no time-out turns that round any more.
+            self.end_without_action(fx);
+            return false;
+        }
         let past = plan.phase.is_past_no_return();
         let undoing = plan.phase.is_undoing() || plan.undoing.is_some();
         if let Some((id, action, deadline)) = plan.action.clone() {

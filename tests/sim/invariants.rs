@@ -55,6 +55,7 @@ pub struct Watch {
     restarted: bool,
     gap_at: Option<Mono>,
     instant: (Mono, u32),
+    ticks: (Mono, u32),
 }
 
 fn field<'a>(event: &'a Event, name: &str) -> &'a str {
@@ -90,6 +91,7 @@ impl Watch {
             restarted: false,
             gap_at: None,
             instant: (Mono::ZERO, 0),
+            ticks: (Mono::ZERO, 0),
         }
     }
 
@@ -134,6 +136,15 @@ impl Watch {
 
     pub fn slept(&mut self, now: Mono) {
         self.gap_at = Some(now);
+        self.forget();
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopped
+    }
+
+    /// The core observes afresh: what was announced before counts no more.
+    pub fn forget(&mut self) {
         for service in &mut self.services {
             service.announced = None;
         }
@@ -172,7 +183,16 @@ impl Watch {
         }
     }
 
-    /// A command came from one service to all.
+    /// The core is called because it wanted to be, and nothing else came: a suspicion wants fifty a second.
+    pub fn tick(&mut self, now: Mono) {
+        if now.since(self.ticks.0) >= Span::from_millis(1_000) {
+            self.ticks = (now, 0);
+        }
+        self.ticks.1 += 1;
+        let count = self.ticks.1;
+        self.hold(count < 300, "never_spins", || format!("{count} calls within a second without anything to do"));
+    }
+
     pub fn step(&mut self, now: Mono) {
         if self.instant.0 == now {
             self.instant.1 += 1;
@@ -380,6 +400,10 @@ impl Watch {
         self.hold(watch.step == Some((generation, name)), "step_is_journaled_first", || format!("{name} of {generation}"));
         self.services[service].step = None;
         self.services[service].done.push((generation, name));
+        if matches!(action, Action::RouteRestore { .. } | Action::FenceUndo { .. }) {
+            let promoted = watch.promotions.get(&generation).is_some_and(|all| all.iter().any(|(_, without)| !without));
+            self.hold(!promoted, "nothing_is_undone_after_the_promotion", || format!("{name} of {generation}"));
+        }
         if let Action::Promote { server, .. } = action {
             self.promotion(now, model, clusters, service, generation, *server);
         }

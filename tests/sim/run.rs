@@ -1,7 +1,7 @@
 //! One run of one seed: the real core, a shell that loses, delays and lies as the seed says, and the clusters around them, in one
 //! thread on a virtual clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -92,6 +92,8 @@ struct Sim {
     now: Mono,
     awake_at: Mono,
     dice: Dice,
+    /// What came in while the engine did not run.
+    inbox: VecDeque<Input>,
     asked: Vec<Asked>,
     doing: Vec<Doing>,
     moments: Vec<(Mono, Moment)>,
@@ -102,6 +104,7 @@ struct Sim {
     stuck: bool,
     crash_at_record: bool,
     crash_now: bool,
+    at_step: Vec<(&'static str, Moment)>,
     down_for: Span,
     wrong: BTreeMap<&'static str, Wrong>,
     watch: Watch,
@@ -161,6 +164,7 @@ impl Sim {
             now: Mono::ZERO,
             awake_at: Mono::ZERO,
             dice: Dice::new(seed ^ 0x5EED),
+            inbox: VecDeque::new(),
             asked: Vec::new(),
             doing: Vec::new(),
             moments,
@@ -170,6 +174,7 @@ impl Sim {
             stuck: false,
             crash_at_record: false,
             crash_now: false,
+            at_step: Vec::new(),
             down_for: Span::ZERO,
             wrong: BTreeMap::new(),
             coverage: Coverage::default(),
@@ -238,6 +243,7 @@ impl Sim {
         }
         self.core = None;
         self.asked.clear();
+        self.inbox.clear();
         self.surveys.clear();
         self.commands.clear();
         // What was on its way to be done is done, or not.
@@ -267,6 +273,10 @@ impl Sim {
 
     fn feed(&mut self, input: Input) {
         let now = self.own(self.now);
+        if self.core.is_some() && self.now < self.awake_at {
+            self.inbox.push_back(input);
+            return;
+        }
         let Some(core) = &mut self.core else { return };
         if let Input::SelfHealth(health) = &input {
             self.watch.told_health(self.now, health.gap, health.journal_writable);
@@ -361,6 +371,10 @@ impl Sim {
                     matches!(action, Action::PreChecks | Action::RouteOut { .. } | Action::Fence { .. } | Action::Promote { .. });
                 if needs && unwritten.contains(&service) {
                     return Some((service, generation.0, id, action));
+                }
+                if let Some(at) = self.at_step.iter().position(|(name, _)| *name == action.name()) {
+                    let (_, moment) = self.at_step.remove(at);
+                    self.moments.push((now, moment));
                 }
                 self.promotions += u64::from(matches!(action, Action::Promote { .. }));
                 self.act(id, service, generation.0, action, deadline);
@@ -829,9 +843,11 @@ impl Sim {
             }
             Fault::Sleep => {
                 if self.core.is_some() {
-                    self.awake_at = self.awake_at.max(end);
-                    if moment.span > 1_300 {
-                        self.watch.slept(end);
+                    let wakes = end.min(self.now + ms(12_000));
+                    self.awake_at = self.awake_at.max(wakes);
+                    // A promise may lie a second ahead.
+                    if wakes.since(self.now) > ms(2_600) {
+                        self.watch.slept(wakes);
                     }
                 }
             }
@@ -874,6 +890,10 @@ impl Sim {
             Fault::OtherChecks => server.others_fail = true,
             Fault::Burst(rate) => self.clusters[service].burst = *rate,
             Fault::Rejoin => self.rejoin(service),
+            Fault::At(name, fault) => {
+                self.at_step.push((name, Moment { fault: (**fault).clone(), ..moment.clone() }));
+                ends = false;
+            }
             _ => ends = false,
         }
         if ends {
@@ -966,9 +986,9 @@ impl Sim {
 
     fn reload(&mut self) {
         let now = self.own(self.now);
-        let Some(core) = &mut self.core else { return };
+        let Some(core) = self.core.as_mut().filter(|_| self.now >= self.awake_at) else { return };
         if let Ok(outputs) = core.reload(now, self.setup.model.clone()) {
-            self.watch.slept(self.now);
+            self.watch.forget();
             for cluster in &mut self.clusters {
                 for server in &mut cluster.servers {
                     server.session = false;
@@ -1047,6 +1067,9 @@ impl Sim {
         let world = self.ends.iter().map(|(at, _)| *at).min().unwrap_or(Mono::NEVER).min(world);
         let Some(core) = &self.core else { return world.min(self.awake_at) };
         let mut engine = self.world(core.next_deadline());
+        if !self.inbox.is_empty() {
+            engine = self.awake_at;
+        }
         engine = self.asked.iter().map(|asked| asked.due).min().unwrap_or(Mono::NEVER).min(engine);
         engine = self.doing.iter().map(|doing| doing.due).min().unwrap_or(Mono::NEVER).min(engine);
         engine = self.surveys.iter().map(|(at, ..)| *at).min().unwrap_or(Mono::NEVER).min(engine);
@@ -1081,6 +1104,10 @@ impl Sim {
             self.start_engine();
             return true;
         };
+        if let Some(input) = self.inbox.pop_front() {
+            self.feed(input);
+            return true;
+        }
         if let Some(at) = self.asked.iter().position(|asked| asked.due <= now) {
             let asked = &mut self.asked[at];
             // It answered: by then the core may have forgotten it, which is its right.
@@ -1127,6 +1154,7 @@ impl Sim {
             return true;
         }
         if self.world(core.next_deadline()) <= now {
+            self.watch.tick(now);
             self.feed(Input::Tick);
             self.expired();
             return true;
@@ -1176,6 +1204,7 @@ impl Sim {
             self.note("CALM");
         }
         self.moments.clear();
+        self.at_step.clear();
         let ends = std::mem::take(&mut self.ends);
         for (_, moment) in ends {
             if !matches!(moment.fault, Fault::Kill { .. } | Fault::PowerOff) {
@@ -1184,7 +1213,6 @@ impl Sim {
         }
         self.wrong.clear();
         self.crash_at_record = false;
-        self.awake_at = self.awake_at.min(self.now + ms(2_000));
     }
 
     fn judge_quiet(&mut self) {
@@ -1195,7 +1223,11 @@ impl Sim {
             return;
         }
         let snapshot = core.snapshot();
-        if snapshot.doubt.is_some() && self.clusters.iter().all(|cluster| cluster.servers.iter().all(|one| one.power)) {
+        let speaks = |one: &super::cluster::Server| one.power && one.process != Process::Frozen && one.port == Link::Open;
+        if snapshot.doubt.is_some()
+            && !self.watch.is_stopping()
+            && self.clusters.iter().all(|cluster| cluster.servers.iter().all(speaks))
+        {
             self.watch.fail("doubt_decays", format!("{:?} after half a minute of quiet", snapshot.doubt));
         }
         for (at, service) in snapshot.services.iter().enumerate() {
@@ -1207,7 +1239,7 @@ impl Sim {
                 && self.now.since(cluster.servers[primary].port_shut_at) > ms(20_000);
             let settled = matches!(service.state.word(), "normal" | "failed_over" | "manual_intervention");
             let others = service.checks.iter().all(|check| check.failures == 0);
-            let stopping = service.refusal.as_ref().is_some_and(|refusal| refusal.name() == "stopping");
+            let stopping = self.watch.is_stopping();
             if well && others && !settled && !stopping && service.kind == ServiceKind::Postgres {
                 let why = format!("{} is {} though its primary is well", service.name, service.state.word());
                 self.watch.fail("it_settles", why);
@@ -1238,6 +1270,7 @@ impl Sim {
             && !settings.trigger.require_confirmation
             && settings.trigger.failure_threshold <= 3
             && !settings.pre_checks
+            && settings.postgres.max_lag_bytes >= cluster.write_rate
             && service.servers[primary].readiness.as_ref().is_some_and(|readiness| matches!(readiness.ssh, Some(Ok(_))))
             && (settings.postgres.fence_require <= FenceLevel::ProvenStopped || settings.servers[primary].fence_command);
         let busy = service.plan.is_some();
@@ -1256,11 +1289,15 @@ impl Sim {
         let Some(core) = &self.core else { return };
         let snapshot = core.snapshot();
         let after = &snapshot.services[0];
-        let stopping = after.refusal.as_ref().is_some_and(|refusal| refusal.name() == "stopping");
+        let stopping = self.watch.is_stopping();
         if promising && !stopping && !self.completed.contains(&0) {
             let why = format!("forecast {:?}, but: {} {:?}", service.forecast.outcome, after.state.word(), after.refusal);
             self.watch.fail("a_dead_primary_is_failed_over", why);
-        } else if !self.completed.contains(&0) && after.refusal.is_none() && after.manual_reason.is_none() && after.plan.is_none()
+        } else if !stopping
+            && !self.completed.contains(&0)
+            && after.refusal.is_none()
+            && after.manual_reason.is_none()
+            && after.plan.is_none()
         {
             let why = format!("{} and neither failed over nor refused by name", after.state.word());
             self.watch.fail("every_no_has_a_name", why);

@@ -84,6 +84,8 @@ pub enum Fault {
     Burst(u64),
     /// A person makes standbys of all that is not primary.
     Rejoin,
+    /// The next time an action of this name is asked for, this happens.
+    At(&'static str, Box<Fault>),
 }
 
 /// One fault: when, how long, where.
@@ -152,6 +154,19 @@ pub fn setup(seed: u64) -> Setup {
             let span = dice.one(&[150, 600, 1_800, 4_000, 9_000, 20_000, 60_000]);
             let span = dice.between(span / 2, span);
             let fault = fault(kind, servers, &mut dice);
+            if kind == REPEAT {
+                // A second failover needs standbys again.
+                let again = Fault::At("prove_fence", Box::new(Fault::Rejoin));
+                setup.moments.push(Moment { at: at / 2, span, service, server: 0, fault: again });
+            }
+            if let Fault::Operator(Command::Force { to: Some(to), .. }) = &fault
+                && dice.percent(40)
+            {
+                // Whom the operator chose is lost on the way.
+                let server = usize::from(to.0);
+                let lost = Fault::At(dice.one(&["fence", "route_out"]), Box::new(Fault::Freeze));
+                setup.moments.push(Moment { at, span: 20_000, service, server, fault: lost });
+            }
             setup.moments.push(Moment { at, span, service, server, fault });
         }
     }
@@ -177,7 +192,7 @@ pub fn setup(seed: u64) -> Setup {
     setup
 }
 
-const KINDS: usize = 30;
+const KINDS: usize = 35;
 
 fn fault(kind: usize, servers: usize, dice: &mut Dice) -> Fault {
     let wrong = match dice.between(0, 8) {
@@ -227,7 +242,7 @@ fn fault(kind: usize, servers: usize, dice: &mut Dice) -> Fault {
         19 | 20 => Fault::Journal,
         21 | 22 => Fault::Crash { at_record: dice.percent(70) },
         23..=25 => Fault::Executor(dice.one(&ACTIONS), wrong),
-        26 => Fault::Operator(match dice.between(0, 9) {
+        26 | REPEAT => Fault::Operator(match dice.between(0, 9) {
             0 | 1 => Command::Pause,
             2 => Command::Resume,
             3 | 4 => Command::Reset,
@@ -240,9 +255,23 @@ fn fault(kind: usize, servers: usize, dice: &mut Dice) -> Fault {
         }),
         27 => Fault::Reload,
         28 => dice.one(&[0, 1, 2]).pick([Fault::OldReturns, Fault::SecondEngine, Fault::OtherChecks]),
-        _ => Fault::Burst(dice.one(&[10_000_000, 100_000_000])),
+        29 => Fault::Burst(dice.one(&[10_000_000, 100_000_000])),
+        _ => {
+            let what = match dice.between(0, 6) {
+                0 | 1 => Fault::Operator(Command::Stop),
+                2 => fault(26, servers, dice),
+                _ => {
+                    let kind = dice.index(30);
+                    fault(kind, servers, dice)
+                }
+            };
+            Fault::At(dice.one(&ACTIONS), Box::new(what))
+        }
     }
 }
+
+/// The kind that asks for a second failover.
+const REPEAT: usize = 34;
 
 trait Pick {
     fn pick<T>(self, of: [T; 3]) -> T;
@@ -273,8 +302,10 @@ fn service(at: usize, dice: &mut Dice) -> ServiceModel {
     };
     let mut checks: Vec<CheckModel> = (0..servers).map(|server| check(server, CheckKind::Postgres, "postgres")).collect();
     if others {
-        checks.push(check(0, CheckKind::Exec, "exec"));
-        checks.push(check(0, CheckKind::Scripted, "scripted"));
+        for server in 0..servers {
+            checks.push(check(server, CheckKind::Exec, "exec"));
+            checks.push(check(server, CheckKind::Scripted, "scripted"));
+        }
     }
     let instances = dice.one(&[0, 1, 1, 2]);
     ServiceModel {
