@@ -72,6 +72,8 @@ pub struct Cluster {
     pub instances: Vec<Instance>,
     pub exclusive: bool,
     pub synchronous: u32,
+    /// A standby that never acknowledges, and runs behind.
+    pub asynchronous: Option<usize>,
     pub write_rate: u64,
     pub burst: u64,
     /// The furthest position of which a client was told that a standby has it.
@@ -132,6 +134,7 @@ impl Cluster {
             instances,
             exclusive,
             synchronous,
+            asynchronous: None,
             write_rate,
             burst: 0,
             acknowledged: 0,
@@ -215,29 +218,28 @@ impl Cluster {
         }
         let mut members = Vec::new();
         for at in 0..self.servers.len() {
-            match self.source(at) {
-                Some(primary) => {
-                    let reached = self.servers[primary].lsn.saturating_sub(self.servers[at].lag);
-                    let server = &mut self.servers[at];
-                    server.lsn = server.lsn.max(reached);
-                    server.connected = Some(primary);
-                    server.last_message = now;
+            if let Some(primary) = self.source(at) {
+                let reached = self.servers[primary].lsn.saturating_sub(self.servers[at].lag);
+                let server = &mut self.servers[at];
+                server.lsn = server.lsn.max(reached);
+                server.connected = Some(primary);
+                server.last_message = now;
+                if self.asynchronous != Some(at) {
                     members.push(at);
                 }
-                None => {
-                    let server = &self.servers[at];
-                    let cut = server.connected.is_some_and(|primary| {
-                        let other = &self.servers[primary];
-                        other.power && other.process == Process::Gone && !other.orphans && server.upstream
-                    });
-                    let over = now.since(server.last_message) > Span::from_millis(60_000)
-                        || server.process == Process::Gone
-                        || !server.recovery;
-                    let server = &mut self.servers[at];
-                    server.dry_at = now;
-                    if cut || over {
-                        server.connected = None;
-                    }
+            } else {
+                let server = &self.servers[at];
+                let cut = server.connected.is_some_and(|primary| {
+                    let other = &self.servers[primary];
+                    other.power && other.process == Process::Gone && !other.orphans && server.upstream
+                });
+                let over = now.since(server.last_message) > Span::from_millis(60_000)
+                    || server.process == Process::Gone
+                    || !server.recovery;
+                let server = &mut self.servers[at];
+                server.dry_at = now;
+                if cut || over {
+                    server.connected = None;
                 }
             }
         }
@@ -296,7 +298,7 @@ impl Cluster {
                 .map(|other| Replica {
                     application_name: self.servers[other].name.clone(),
                     streaming: true,
-                    synchronous: self.synchronous > 0,
+                    synchronous: self.synchronous > 0 && self.asynchronous != Some(other),
                     flush: Some(Lsn(self.servers[other].lsn)),
                 })
                 .collect()
@@ -378,7 +380,7 @@ impl Cluster {
         })
     }
 
-    pub fn finding(&self, verdict: Verdict, began: Mono, latency: Span, sample: Option<Sample>) -> Finding {
+    pub fn finding(verdict: Verdict, began: Mono, latency: Span, sample: Option<Sample>) -> Finding {
         let message = format!("{} {}", verdict.word(), verdict.reason());
         Finding { verdict, message, began, latency, sample: sample.map(Box::new) }
     }
@@ -437,7 +439,6 @@ impl Cluster {
             server.system_id = SYSTEM_ID;
             server.delayed = false;
             server.replay_paused = false;
-            server.lag = 0;
             if at != leader && server.timeline != timeline {
                 server.timeline = timeline;
                 server.lsn = lsn;

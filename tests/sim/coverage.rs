@@ -241,7 +241,9 @@ impl Coverage {
                 self.refusal(refusal);
             }
             if let Err(refusals) = &service.forecast.outcome {
-                refusals.iter().for_each(|refusal| self.refusal(refusal));
+                for refusal in refusals {
+                    self.refusal(refusal);
+                }
             }
             for (_, standby) in &service.forecast.standbys {
                 if let Err(reason) = standby {

@@ -69,6 +69,10 @@ fn field<'a>(event: &'a Event, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
+fn of_leader(cluster: &Cluster, event: &Event) -> bool {
+    cluster.leader().is_some_and(|leader| event.server == u16::try_from(leader).ok().map(ServerId))
+}
+
 impl Watch {
     pub fn new(model: &Model) -> Watch {
         let services = model
@@ -260,16 +264,14 @@ impl Watch {
         watch.generation = event.generation.0;
         match event.kind {
             EventKind::StateChanged => {
-                watch.state = field(event, "to").to_owned();
+                field(event, "to").clone_into(&mut watch.state);
                 if watch.state == "normal" {
                     watch.announced = None;
                     watch.confirmed = false;
                 }
             }
-            EventKind::SessionClosed if field(event, "cause") == "announced" => {
-                if clusters[service].leader().is_some_and(|leader| event.server == u16::try_from(leader).ok().map(ServerId)) {
-                    watch.announced.get_or_insert(now);
-                }
+            EventKind::SessionClosed if field(event, "cause") == "announced" && of_leader(&clusters[service], event) => {
+                watch.announced.get_or_insert(now);
             }
             EventKind::OldPrimaryReturned => watch.old_returned = true,
             EventKind::FailureConfirmed => {

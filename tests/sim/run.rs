@@ -151,7 +151,19 @@ impl Sim {
             .map(|(at, service)| {
                 let names: Vec<String> = service.servers.iter().map(|server| server.name.clone()).collect();
                 let policy = &service.postgres;
-                Cluster::new(&names, service.route.instances, policy.route_exclusive, setup.synchronous[at], setup.write_rate[at])
+                let mut cluster = Cluster::new(
+                    &names,
+                    service.route.instances,
+                    policy.route_exclusive,
+                    setup.synchronous[at],
+                    setup.write_rate[at],
+                );
+                if setup.asynchronous[at] {
+                    let last = cluster.servers.len() - 1;
+                    cluster.asynchronous = Some(last);
+                    cluster.servers[last].lag = cluster.write_rate;
+                }
+                cluster
             })
             .collect();
         let moments = setup.moments.iter().rev().map(|moment| (at_millis(moment.at), moment.clone())).collect();
@@ -359,7 +371,7 @@ impl Sim {
                 let timeout = deadline.since(self.own(now));
                 let (latency, verdict) = self.clusters[service].probe(server, timeout, &mut self.dice);
                 let up = verdict == Verdict::Up;
-                let finding = self.clusters[service].finding(verdict, self.own(now), latency, None);
+                let finding = Cluster::finding(verdict, self.own(now), latency, None);
                 let input = if up { Input::SessionOpened { run } } else { Input::SessionFailed { run, finding } };
                 let alive = up;
                 self.ask(run, (service, server), latency, deadline, input, up.then_some((service, server)), None, alive);
@@ -410,8 +422,11 @@ impl Sim {
                 let service = event.service.map_or_else(String::new, |service| format!("s{service} "));
                 format!("{service}{} {}: {}", event.severity.word(), event.kind.word(), event.message)
             }
-            Output::Journal(Record::Facts { .. }) | Output::RunCheck { .. } | Output::Survey { .. } => return,
-            Output::OpenSession { .. } | Output::CancelRun(_) => return,
+            Output::Journal(Record::Facts { .. })
+            | Output::RunCheck { .. }
+            | Output::Survey { .. }
+            | Output::OpenSession { .. }
+            | Output::CancelRun(_) => return,
             Output::Journal(record) => format!("journal {record:?}").chars().take(120).collect(),
             Output::RunAction { id, service, generation, action, .. } => {
                 format!("s{service} action {id} of {generation}: {action:?}")
@@ -497,7 +512,7 @@ impl Sim {
         }
         let alive = kind == CheckKind::Postgres && verdict.is_sign_of_life();
         let sampled = told.as_ref().map(|_| self.now);
-        let finding = self.clusters[service].finding(verdict, began, latency, told);
+        let finding = Cluster::finding(verdict, began, latency, told);
         self.ask(run, (service, server), latency, deadline, Input::CheckFinished { run, finding }, None, sampled, alive);
     }
 
@@ -756,7 +771,6 @@ impl Sim {
             server.power = false;
             server.process = Process::Gone;
             server.orphans = false;
-            self.power_cut(service, target);
             return report(FenceLevel::PowerOff, false);
         }
         if !ssh || !server.power || !server.host {
@@ -779,11 +793,6 @@ impl Sim {
             ));
         }
         report(level, true)
-    }
-
-    fn power_cut(&mut self, service: usize, server: usize) {
-        // Nothing closes a session to a machine that is off.
-        let _ = (service, server);
     }
 
     // ---- the world ------------------------------------------------------------------------------
@@ -917,33 +926,26 @@ impl Sim {
         let (service, at) = (moment.service, moment.server);
         let server = &mut self.clusters[service].servers[at];
         match &moment.fault {
-            Fault::Kill { .. } | Fault::Restart { .. } => {
-                if server.power {
-                    self.clusters[service].start(at);
-                }
-            }
-            Fault::Freeze => {
-                if server.process == Process::Frozen {
-                    server.process = Process::Running;
-                }
-            }
-            Fault::PowerOff => {
-                if !server.power {
-                    server.power = true;
-                    let stale = std::mem::take(&mut server.session);
-                    self.clusters[service].start(at);
-                    if stale {
-                        // The machine knows nothing of the old connection.
-                        self.clusters[service].servers[at].session = true;
-                        self.close_sessions(service, at, CloseCause::DeathHint);
-                    }
+            Fault::Kill { .. } | Fault::Restart { .. } if server.power => self.clusters[service].start(at),
+            Fault::Freeze if server.process == Process::Frozen => server.process = Process::Running,
+            Fault::PowerOff if !server.power => {
+                server.power = true;
+                let stale = std::mem::take(&mut server.session);
+                self.clusters[service].start(at);
+                if stale {
+                    // The machine knows nothing of the old connection.
+                    self.clusters[service].servers[at].session = true;
+                    self.close_sessions(service, at, CloseCause::DeathHint);
                 }
             }
             Fault::Impair(_) => server.impaired = None,
             Fault::Port(_) => server.port = Link::Open,
             Fault::Host => server.host = true,
             Fault::Replication => server.upstream = true,
-            Fault::Lag(_) => server.lag = 0,
+            Fault::Lag(_) => {
+                let behind = self.clusters[service].asynchronous == Some(at);
+                self.clusters[service].servers[at].lag = if behind { self.clusters[service].write_rate } else { 0 };
+            }
             Fault::Flaky(_) => server.flaky = 0,
             Fault::Resolver => server.resolver = true,
             Fault::Instance => {
@@ -1119,8 +1121,7 @@ impl Sim {
                 if one.process != Process::Running || !one.power {
                     // It died in between; the opening fails as such things do.
                     if let Some(Input::SessionOpened { run }) = input {
-                        let finding =
-                            self.clusters[service].finding(Verdict::Down(DownCause::Reset), self.own(now), Span::ZERO, None);
+                        let finding = Cluster::finding(Verdict::Down(DownCause::Reset), self.own(now), Span::ZERO, None);
                         self.feed(Input::SessionFailed { run, finding });
                     }
                     return true;

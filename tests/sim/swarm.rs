@@ -105,7 +105,8 @@ pub struct Setup {
     /// Commits wait for so many standbys; zero: none.
     pub synchronous: Vec<u32>,
     pub write_rate: Vec<u64>,
-    /// The role may not read the receiver's columns from the start.
+    /// The last standby never acknowledges.
+    pub asynchronous: Vec<bool>,
     pub chaos: u64,
 }
 
@@ -139,8 +140,10 @@ pub fn setup(seed: u64) -> Setup {
         .map(|one| if one.servers.len() > 2 && dice.percent(15) { 2 } else { u32::from(dice.percent(30)) })
         .collect();
     let write_rate = services.iter().map(|_| dice.one(&[1_000, 20_000, 200_000, 2_000_000])).collect();
+    let asynchronous = services.iter().map(|one| one.servers.len() > 2 && dice.percent(40)).collect();
     let chaos = dice.between(8_000, 40_000);
-    let mut setup = Setup { model: Model { seed: dice.next(), services }, moments: Vec::new(), synchronous, write_rate, chaos };
+    let mut setup =
+        Setup { model: Model { seed: dice.next(), services }, moments: Vec::new(), synchronous, write_rate, asynchronous, chaos };
     let kinds: Vec<usize> = (0..dice.between(1, 6)).map(|_| dice.index(KINDS)).collect();
     for kind in kinds {
         let times = dice.between(1, 4);
@@ -148,7 +151,7 @@ pub fn setup(seed: u64) -> Setup {
             let service = dice.index(setup.model.services.len());
             let servers = setup.model.services[service].servers.len();
             // Mostly the primary: that is where the decisions are.
-            let primary = dice.percent(60) && !matches!(kind, 10 | 11 | 12 | 13);
+            let primary = dice.percent(60) && !matches!(kind, 10..=13);
             let server = if primary { 0 } else { dice.index(servers) };
             let at = if dice.percent(5) { dice.between(0, 4_000) } else { dice.between(4_500, 4_500 + setup.chaos) };
             let span = dice.one(&[150, 600, 1_800, 4_000, 9_000, 20_000, 60_000]);
@@ -242,7 +245,13 @@ fn fault(kind: usize, servers: usize, dice: &mut Dice) -> Fault {
         19 | 20 => Fault::Journal,
         21 | 22 => Fault::Crash { at_record: dice.percent(70) },
         23..=25 => Fault::Executor(dice.one(&ACTIONS), wrong),
-        26 | REPEAT => Fault::Operator(match dice.between(0, 9) {
+        REPEAT => match dice.between(0, 3) {
+            0 => Fault::Crash { at_record: false },
+            _ => Fault::Operator(Command::Force { to: None, accept_loss: Some(u64::MAX) }),
+        },
+        // The steps that matter most go wrong more often.
+        33 => Fault::Executor(dice.one(&["promote", "promote", "fence", "route_in", "verify_data"]), wrong),
+        26 => Fault::Operator(match dice.between(0, 9) {
             0 | 1 => Command::Pause,
             2 => Command::Resume,
             3 | 4 => Command::Reset,
