@@ -8,7 +8,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 to := $(DESTDIR)$(PREFIX)
 
-.PHONY: help setup setup-build setup-demo build demo lint test bench install uninstall completions clean
+.PHONY: help setup setup-build setup-demo build demo lint test test-long test-mutations bench install uninstall completions clean
 
 help:
 	@echo 'make demo      a PostgreSQL pair, HAProxy and a writer; the primary is killed, the outage measured and shown'
@@ -17,6 +17,7 @@ help:
 	@echo '               partition|isolate|poweroff|poweroff-unproven|poweroff-exclusive'
 	@echo '               SYNC=1 for synchronous replication; the table in README.md says what each does'
 	@echo 'make test      format, lints, documentation and every test, against real servers'
+	@echo 'make test-long the simulator with 100,000 seeds (SEEDS=), and with every planted bug'
 	@echo 'make lint      only format, lints and documentation'
 	@echo 'make bench     outage over many faults, cost of a decision, idle cost: prints numbers'
 	@echo 'make build     the command line, target/release/failover'
@@ -46,6 +47,15 @@ lint: setup
 
 test: setup
 	@scripts/test.sh
+
+SEEDS ?= 100000
+test-long: setup-build
+	@SEEDS=$(SEEDS) scripts/simulate.sh
+	@$(MAKE) --no-print-directory test-mutations
+
+# One rule of the core broken at a time: the simulator has to notice each.
+test-mutations: setup-build
+	@SEEDS= scripts/mutations.sh
 
 bench: setup-demo
 	@scripts/bench.sh

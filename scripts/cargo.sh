@@ -3,6 +3,7 @@
 # names its toolchain by version (/usr/lib/rust-1.91/bin on Ubuntu). Ends with 127 when there is none.
 #
 #   scripts/cargo.sh build --release
+#   TOOL=rustc scripts/cargo.sh --version
 set -euo pipefail
 
 minimum=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
@@ -20,7 +21,7 @@ mapfile -t versioned <<<"$(compgen -G '/usr/lib/rust-*/bin' | sort -rV || true)"
 places+=("${versioned[@]}")
 for place in "${places[@]}"; do
     if new_enough "$place"; then
-        PATH=$place:$PATH exec cargo "$@"
+        PATH=$place:$PATH exec "${TOOL:-cargo}" "$@"
     fi
 done
 echo "no cargo of version $minimum or newer: run 'make setup'" >&2

@@ -5,11 +5,11 @@ use super::effects::{Effects, text, texts};
 use super::event::{EventKind, Field, Severity};
 use super::evidence::{FailureClass, Suspicion};
 use super::id::{Generation, ServerId};
-use super::model::OnNoSyncStandby;
+use super::model::{OnLoss, OnNoSyncStandby};
 use super::output::{Action, Failure, FailureKind, Output, Record, Report};
 use super::plan::{End, Phase, Plan, Settings, Times};
 use super::refusal::{CandidateRefusal, Refusal};
-use super::sample::{FenceLevel, FenceReport, Position};
+use super::sample::{FenceLevel, FenceReport, Lsn, Position};
 use super::service::{LastFailover, Service};
 use super::time::{Mono, Span};
 use super::trigger::State;
@@ -180,6 +180,11 @@ impl Service {
     /// True when there is nothing to do until the next input.
     fn drive_once(&mut self, fx: &mut Effects) -> bool {
         let Some(plan) = &mut self.plan else { return true };
+        if plan.phase == Phase::Over {
+            // Done or undone: no stop and no time-out turns that round any more.
+            self.end_without_action(fx);
+            return false;
+        }
         let past = plan.phase.is_past_no_return();
         let undoing = plan.phase.is_undoing() || plan.undoing.is_some();
         if let Some((id, action, deadline)) = plan.action.clone() {
@@ -549,6 +554,14 @@ impl Service {
         if let Some(refusal) = self.quorum_unanswered(positions) {
             reasons.extend(chosen.drain(..).map(|candidate| (candidate.server, refusal.clone())));
         }
+        let acknowledged = self.acknowledged(positions);
+        chosen.retain(|candidate| {
+            let loss = acknowledged.bytes_after(candidate.position);
+            if loss > 0 {
+                reasons.push((candidate.server, CandidateRefusal::LossTooHigh { loss, limit: 0 }));
+            }
+            loss == 0
+        });
         let best = candidate::best(&chosen);
         let refusal = Refusal::NoCandidate { reasons };
         let sentence = self.sentence(&refusal);
@@ -579,6 +592,23 @@ impl Service {
             required: log.required,
             size: log.set,
         })
+    }
+
+    /// How far commits can have been acknowledged where any W of N standbys may do it: no further than the W-th of them by position,
+    /// those that did not answer taken for the furthest. Who is behind that lacks what a client was promised, member or not.
+    fn acknowledged(&self, positions: &[Position]) -> Lsn {
+        let waived = self.model.postgres.on_loss == OnLoss::Proceed
+            || self.plan.as_ref().is_some_and(|plan| plan.waiver.accept_loss.is_some());
+        let Some(log) = self.log.filter(|log| log.synchronous && log.set > 1 && !waived) else { return Lsn::default() };
+        let mut answered: Vec<Lsn> = positions
+            .iter()
+            .filter(|position| self.servers[usize::from(position.server.0)].synchronous)
+            .filter_map(|position| position.sample.as_ref().ok().and_then(candidate::position))
+            .collect();
+        answered.sort_unstable_by(|one, other| other.cmp(one));
+        let silent = (log.set as usize).saturating_sub(answered.len());
+        let enough = (log.required as usize).saturating_sub(silent);
+        enough.checked_sub(1).and_then(|at| answered.get(at)).copied().unwrap_or_default()
     }
 
     fn promoted(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {

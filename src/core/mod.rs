@@ -126,6 +126,7 @@ impl Core {
         }
         for gone in &mut old {
             gone.start_over(&mut self.effects);
+            gone.let_go(&mut self.effects);
         }
         self.effects.emit(
             EventKind::ConfigReloaded,

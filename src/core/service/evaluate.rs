@@ -159,10 +159,17 @@ impl Service {
         }
         let suspicion = self.suspicion.as_ref().ok_or(Refusal::DatabaseAnswers)?;
         let class = classify(suspicion, &self.limits(), now)?;
-        if matches!(class, FailureClass::Hung | FailureClass::Unreachable)
+        // Refusals alone may come from something in between. Only where the host has said that the postmaster is gone is a standby
+        // that goes on receiving no contradiction: its children outlive it.
+        let gone = class == FailureClass::Dead && suspicion.host_answers();
+        if !gone
+            && class != FailureClass::Unusable
             && let Some(server) = self.standby_sees_primary(now)
         {
             return Err(Refusal::StandbySeesPrimary { server });
+        }
+        if !gone && class == FailureClass::Dead && self.a_standby_has_yet_to_speak(suspicion.since, now) {
+            return Err(Refusal::EvidenceIncomplete { waiting_for: "what the standbys see of the primary" });
         }
         self.guards(around, now)?;
         self.fence_way(class)?;

@@ -457,6 +457,8 @@ impl Service {
     /// Takes over what an earlier configuration of the same service knew.
     pub(in crate::core) fn inherit(&mut self, mut before: Service, fx: &mut Effects) {
         before.start_over(fx);
+        before.let_go(fx);
+        self.stopping = before.stopping;
         self.servers = before.servers;
         for server in &mut self.servers {
             // Every session is opened anew: address, user and certificate may have changed.
@@ -504,15 +506,29 @@ impl Service {
         }
     }
 
+    /// Nobody waits any more for what is under way.
+    pub(in crate::core) fn let_go(&mut self, fx: &mut Effects) {
+        for server in &mut self.servers {
+            if let Some(flight) = server.session.abandon(fx.now) {
+                fx.push(Output::CancelRun(flight.run));
+            }
+        }
+        for (id, _, _) in self.errands.drain(..) {
+            fx.push(Output::CancelAction(id));
+        }
+    }
+
     /// When something has to happen here even if no input comes.
     pub(in crate::core) fn next(&self, now: Mono) -> Mono {
         let mut next = Mono::NEVER;
-        for check in &self.checks {
+        // Stopping, it asks nobody any more: only what is out has a deadline.
+        let wanted = |slot: &Slot| !self.stopping || slot.flight().is_some();
+        for check in self.checks.iter().filter(|check| wanted(&check.slot)) {
             next = next.min(check.slot.next());
         }
         if self.is_postgres() {
             for state in &self.servers {
-                if !state.session_open {
+                if !state.session_open && wanted(&state.session) {
                     next = next.min(state.session.next());
                 }
             }
@@ -535,13 +551,13 @@ impl Service {
                 next = next.min(retry);
             }
         }
-        if let Some((at, _)) = self.prove_at {
+        if let Some((at, _)) = self.prove_at.filter(|_| self.plan.is_none()) {
             next = next.min(at);
         }
         for (_, _, deadline) in &self.errands {
             next = next.min(*deadline + Span::from_millis(1_000));
         }
-        if let Some(at) = self.window.next(self.model.trigger.failure_window) {
+        if let Some(at) = self.window.next(self.model.trigger.failure_window).filter(|_| self.plan.is_none()) {
             next = next.min(at);
         }
         if self.state == State::FailedOver && now < self.cooldown_until {

@@ -76,6 +76,9 @@ impl Service {
         if self.plan.is_some() {
             return Err(format!("{name}: a failover is in flight already"));
         }
+        if self.stopping {
+            return Err(format!("{name}: {}", self.sentence(&Refusal::Stopping)));
+        }
         if !self.is_postgres() {
             return Err(format!("{name}: {}", self.sentence(&Refusal::WatchedOnly)));
         }

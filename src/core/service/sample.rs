@@ -8,6 +8,9 @@ use crate::core::output::Action;
 use crate::core::sample::{FenceLevel, Lsn, Receiver, Sample};
 use crate::core::time::{Mono, Span};
 
+/// What a standby received up to so long after the first bad sign may have been on its way before.
+const SPEAKS_AFTER: Span = Span::from_millis(250);
+
 impl Service {
     pub(super) fn sampled(&mut self, server: ServerId, sample: Sample, fx: &mut Effects) {
         let at = usize::from(server.0);
@@ -289,7 +292,7 @@ impl Service {
     /// A standby that goes on receiving proves the primary alive (rules 4, 5, 91).
     pub(super) fn watch_progress(&mut self, server: ServerId, sample: &Sample, fx: &Effects) {
         let Some(suspicion) = &self.suspicion else { return };
-        let after = suspicion.since + Span::from_millis(250);
+        let after = suspicion.since + SPEAKS_AFTER;
         if sample.asked < after {
             return;
         }
@@ -307,6 +310,18 @@ impl Service {
         {
             state.progress_at = Some(fx.now);
         }
+    }
+
+    /// A standby was receiving when it was last asked, and that was too early to say anything about now. Waited for no longer than
+    /// its next answers take.
+    pub(super) fn a_standby_has_yet_to_speak(&self, since: Mono, now: Mono) -> bool {
+        let after = since + SPEAKS_AFTER;
+        now < after + self.model.trigger.ping_interval.times(2)
+            && self.server_ids().filter(|server| !self.is_subject(*server)).any(|server| {
+                let state = &self.servers[usize::from(server.0)];
+                let sample = state.sample.as_ref().map(|(_, sample)| sample).filter(|_| state.session_open);
+                sample.is_some_and(|sample| sample.receiver.is_streaming() && sample.asked < after)
+            })
     }
 
     pub(super) fn standby_sees_primary(&self, now: Mono) -> Option<ServerId> {

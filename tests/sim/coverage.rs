@@ -1,0 +1,287 @@
+//! What the seeds have reached. A simulator that explores nothing finds nothing: what is not reached fails the test by name.
+
+use std::collections::BTreeSet;
+
+use failover::core::event::{Event, EventKind, Field};
+use failover::core::evidence::FailureClass;
+use failover::core::output::{Action, Output};
+use failover::core::refusal::{CandidateRefusal, Refusal};
+use failover::core::snapshot::Snapshot;
+use failover::core::trigger::State;
+
+/// What no seed can reach, and why.
+const BEYOND: &[(&str, &str)] = &[
+    ("event engine_started", "the shell's"),
+    ("event engine_stopped", "the shell's"),
+    ("event task_check", "the shell's"),
+    ("event task_action", "the shell's"),
+    ("event overflow", "the shell's"),
+    ("event faulted", "the shell's"),
+    ("event log", "the shell's"),
+    ("refusal wrong_cluster", "told as an event and by candidate: no guard gives it"),
+];
+
+const REFUSALS: &[&str] = &[
+    "primary_healthy",
+    "threshold_not_reached",
+    "policy_not_met",
+    "database_answers",
+    "evidence_incomplete",
+    "impaired",
+    "restart_grace",
+    "host_says_serving",
+    "host_says_running",
+    "standby_sees_primary",
+    "paused",
+    "doubt",
+    "not_warmed_up",
+    "no_primary_seen",
+    "journal_unwritable",
+    "cooldown",
+    "awaiting_confirmation",
+    "confirmation_timed_out",
+    "failover_in_flight",
+    "manual_intervention",
+    "fence_unavailable",
+    "no_candidate",
+    "two_primaries",
+    "wrong_cluster",
+    "second_engine",
+    "watched_only",
+    "stopping",
+];
+
+const CANDIDATES: &[&str] = &[
+    "not_a_candidate",
+    "not_chosen",
+    "not_readable",
+    "not_in_recovery",
+    "other_cluster",
+    "other_timeline",
+    "replay_paused",
+    "delayed",
+    "not_streaming",
+    "not_synchronous",
+    "quorum_unanswered",
+    "loss_too_high",
+    "loss_unknown",
+    "promotion_refused",
+];
+
+const ACTIONS: &[&str] = &[
+    "ask_host",
+    "pre_checks",
+    "route_out",
+    "route_restore",
+    "fence",
+    "fence_undo",
+    "prove_fence",
+    "read_positions",
+    "promote",
+    "read_role",
+    "verify_data",
+    "open_sync_gate",
+    "route_in",
+    "verify_traffic",
+];
+
+/// A new variant has to be added to the lists above: this does not compile without it.
+fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, action: &Action) {
+    match refusal {
+        Refusal::PrimaryHealthy
+        | Refusal::ThresholdNotReached { .. }
+        | Refusal::PolicyNotMet { .. }
+        | Refusal::DatabaseAnswers
+        | Refusal::EvidenceIncomplete { .. }
+        | Refusal::Impaired { .. }
+        | Refusal::RestartGrace { .. }
+        | Refusal::HostSaysServing
+        | Refusal::HostSaysRunning
+        | Refusal::StandbySeesPrimary { .. }
+        | Refusal::Paused
+        | Refusal::Doubt { .. }
+        | Refusal::NotWarmedUp
+        | Refusal::NoPrimarySeen
+        | Refusal::JournalUnwritable
+        | Refusal::Cooldown { .. }
+        | Refusal::AwaitingConfirmation { .. }
+        | Refusal::ConfirmationTimedOut
+        | Refusal::FailoverInFlight
+        | Refusal::ManualIntervention
+        | Refusal::FenceUnavailable { .. }
+        | Refusal::NoCandidate { .. }
+        | Refusal::TwoPrimaries
+        | Refusal::WrongCluster { .. }
+        | Refusal::SecondEngine { .. }
+        | Refusal::WatchedOnly
+        | Refusal::Stopping => {}
+    }
+    match candidate {
+        CandidateRefusal::NotACandidate
+        | CandidateRefusal::NotChosen
+        | CandidateRefusal::NotReadable { .. }
+        | CandidateRefusal::NotInRecovery
+        | CandidateRefusal::OtherCluster
+        | CandidateRefusal::OtherTimeline { .. }
+        | CandidateRefusal::ReplayPaused
+        | CandidateRefusal::Delayed
+        | CandidateRefusal::NotStreaming
+        | CandidateRefusal::NotSynchronous
+        | CandidateRefusal::QuorumUnanswered { .. }
+        | CandidateRefusal::LossTooHigh { .. }
+        | CandidateRefusal::LossUnknown { .. }
+        | CandidateRefusal::PromotionRefused { .. } => {}
+    }
+    match action {
+        Action::AskHost { .. }
+        | Action::PreChecks
+        | Action::RouteOut { .. }
+        | Action::RouteRestore { .. }
+        | Action::Fence { .. }
+        | Action::FenceUndo { .. }
+        | Action::ProveFence { .. }
+        | Action::ReadPositions { .. }
+        | Action::Promote { .. }
+        | Action::ReadRole { .. }
+        | Action::VerifyData { .. }
+        | Action::OpenSyncGate { .. }
+        | Action::RouteIn { .. }
+        | Action::VerifyTraffic { .. } => {}
+    }
+}
+
+/// Everything reached, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    reached: BTreeSet<String>,
+    /// Interned, so that the hot path allocates nothing.
+    kinds: BTreeSet<EventKind>,
+    names: BTreeSet<(u8, &'static str)>,
+}
+
+impl Coverage {
+    pub fn expected() -> BTreeSet<String> {
+        let _ = every_variant_is_listed;
+        let mut all = BTreeSet::new();
+        for from in State::ALL {
+            for to in from.followers() {
+                all.insert(format!("transition {} -> {}", from.word(), to.word()));
+            }
+        }
+        all.extend(EventKind::ALL.iter().map(|kind| format!("event {}", kind.word())));
+        all.extend(REFUSALS.iter().map(|name| format!("refusal {name}")));
+        all.extend(CANDIDATES.iter().map(|name| format!("candidate {name}")));
+        all.extend(ACTIONS.iter().map(|name| format!("action {name}")));
+        for class in
+            [FailureClass::Dead, FailureClass::Hung, FailureClass::Unreachable, FailureClass::Unusable, FailureClass::Forced]
+        {
+            all.insert(format!("class {}", class.word()));
+        }
+        all.extend(["completed", "stopped", "rolled_back", "manual_intervention"].map(|how| format!("end {how}")));
+        all.extend(["gap", "stuck_workers", "everything_silent"].map(|cause| format!("doubt {cause}")));
+        all
+    }
+
+    fn name(&mut self, group: u8, name: &'static str) {
+        self.names.insert((group, name));
+    }
+
+    fn refusal(&mut self, refusal: &Refusal) {
+        self.name(0, refusal.name());
+        if let Refusal::NoCandidate { reasons } = refusal {
+            for (_, reason) in reasons {
+                self.name(1, reason.name());
+            }
+        }
+    }
+
+    pub fn output(&mut self, output: &Output) {
+        match output {
+            Output::Emit(event) => self.event(event),
+            Output::RunAction { action, .. } => self.name(2, action.name()),
+            Output::Journal(failover::core::output::Record::Ended { how, .. }) => self.name(3, how),
+            _ => {}
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.kinds.insert(event.kind);
+        let text = |name: &str| {
+            event.fields.iter().find_map(|(key, value)| match value {
+                Field::Text(text) if *key == name => Some(text.as_str()),
+                _ => None,
+            })
+        };
+        match event.kind {
+            EventKind::StateChanged => {
+                let (from, to) = (text("from").unwrap_or_default(), text("to").unwrap_or_default());
+                self.reached.insert(format!("transition {from} -> {to}"));
+            }
+            EventKind::FailoverStarted => {
+                self.reached.insert(format!("class {}", text("class").unwrap_or_default()));
+            }
+            EventKind::DoubtRaised => {
+                self.reached.insert(format!("doubt {}", text("cause").unwrap_or_default()));
+            }
+            EventKind::FailoverRefused | EventKind::FailoverSuppressed => {
+                if let Some(refusal) = text("refusal") {
+                    self.reached.insert(format!("refusal {refusal}"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub fn snapshot(&mut self, snapshot: &Snapshot) {
+        for service in &snapshot.services {
+            if let Err(refusal) = &service.failing {
+                self.refusal(refusal);
+            }
+            if let Some(refusal) = &service.refusal {
+                self.refusal(refusal);
+            }
+            if let Err(refusals) = &service.forecast.outcome {
+                for refusal in refusals {
+                    self.refusal(refusal);
+                }
+            }
+            for (_, standby) in &service.forecast.standbys {
+                if let Err(reason) = standby {
+                    self.name(1, reason.name());
+                }
+            }
+        }
+    }
+
+    pub fn merge(&mut self, other: &Coverage) {
+        self.reached.extend(other.reached.iter().cloned());
+        self.kinds.extend(other.kinds.iter().copied());
+        self.names.extend(other.names.iter().copied());
+    }
+
+    pub fn all(&self) -> BTreeSet<String> {
+        let mut all = self.reached.clone();
+        all.extend(self.kinds.iter().map(|kind| format!("event {}", kind.word())));
+        let groups = ["refusal", "candidate", "action", "end"];
+        all.extend(self.names.iter().map(|(group, name)| format!("{} {name}", groups[usize::from(*group)])));
+        all
+    }
+
+    /// What should have been reached and was not.
+    pub fn missing(&self) -> Vec<String> {
+        let reached = self.all();
+        Coverage::expected()
+            .into_iter()
+            .filter(|name| !reached.contains(name) && !BEYOND.iter().any(|(beyond, _)| beyond == name))
+            .collect()
+    }
+
+    /// What was reached though it is written down as out of reach, or is not in the lists at all.
+    pub fn surprising(&self) -> Vec<String> {
+        let expected = Coverage::expected();
+        self.all()
+            .into_iter()
+            .filter(|name| !expected.contains(name) || BEYOND.iter().any(|(beyond, _)| beyond == name))
+            .collect()
+    }
+}

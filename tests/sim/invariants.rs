@@ -1,0 +1,478 @@
+//! What must hold whatever happens. Each has a name; the first one broken ends the run.
+
+use std::collections::BTreeMap;
+
+use failover::core::event::{Event, EventKind, Field};
+use failover::core::id::ServerId;
+use failover::core::input::Command;
+use failover::core::model::{Model, OnLoss, ServiceKind};
+use failover::core::output::{Action, Failure, FailureKind, Output, Record, Report};
+use failover::core::sample::FenceLevel;
+use failover::core::time::{Mono, Span};
+
+use super::cluster::{Cluster, SYSTEM_ID};
+use super::swarm::Link;
+
+/// A primary that was well for this long, seen on one clean way for as long, has no business being failed over.
+const LONG: Span = Span::from_millis(20_000);
+
+#[derive(Clone, Debug, Default)]
+struct ServiceWatch {
+    generation: u64,
+    begun: u64,
+    open: Option<u64>,
+    step: Option<(u64, &'static str)>,
+    class: String,
+    detected: Mono,
+    old: usize,
+    route_out: BTreeMap<u64, bool>,
+    fence: BTreeMap<u64, FenceLevel>,
+    /// Of each generation: to whom, and whether it was proven to have had no effect.
+    promotions: BTreeMap<u64, Vec<(ServerId, bool)>>,
+    done: Vec<(u64, &'static str)>,
+    took_over: Option<u64>,
+    cooldown_from: Option<Mono>,
+    paused: bool,
+    confirmed: bool,
+    state: String,
+    announced: Option<Mono>,
+    accept_loss: Option<u64>,
+    forced_to: Option<ServerId>,
+    old_returned: bool,
+    answered: Vec<Mono>,
+    sampled: Vec<Mono>,
+}
+
+/// Watches everything that goes in and out of the core.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    pub broken: Option<(&'static str, String)>,
+    services: Vec<ServiceWatch>,
+    sequence: u64,
+    in_doubt: bool,
+    journal_writable: bool,
+    stopped: bool,
+    restarted: bool,
+    gap_at: Option<Mono>,
+    instant: (Mono, u32),
+    ticks: (Mono, u32),
+}
+
+fn field<'a>(event: &'a Event, name: &str) -> &'a str {
+    event
+        .fields
+        .iter()
+        .find_map(|(key, value)| match value {
+            Field::Text(text) if *key == name => Some(text.as_str()),
+            _ => None,
+        })
+        .unwrap_or_default()
+}
+
+fn of_leader(cluster: &Cluster, event: &Event) -> bool {
+    cluster.leader().is_some_and(|leader| event.server == u16::try_from(leader).ok().map(ServerId))
+}
+
+impl Watch {
+    pub fn new(model: &Model) -> Watch {
+        let services = model
+            .services
+            .iter()
+            .map(|service| ServiceWatch {
+                state: "normal".into(),
+                answered: vec![Mono::ZERO; service.servers.len()],
+                sampled: vec![Mono::ZERO; service.servers.len()],
+                ..ServiceWatch::default()
+            })
+            .collect();
+        Watch {
+            broken: None,
+            services,
+            sequence: 0,
+            in_doubt: false,
+            journal_writable: true,
+            stopped: false,
+            restarted: false,
+            gap_at: None,
+            instant: (Mono::ZERO, 0),
+            ticks: (Mono::ZERO, 0),
+        }
+    }
+
+    pub fn fail(&mut self, name: &'static str, why: String) {
+        if self.broken.is_none() {
+            self.broken = Some((name, why));
+        }
+    }
+
+    fn hold(&mut self, holds: bool, name: &'static str, why: impl FnOnce() -> String) {
+        if !holds {
+            self.fail(name, why());
+        }
+    }
+
+    /// A new engine begins with what the journal knows.
+    pub fn new_life(&mut self, service: usize, paused: bool, generation: u64) {
+        self.sequence = 0;
+        self.in_doubt = false;
+        self.journal_writable = true;
+        self.stopped = false;
+        self.restarted = true;
+        self.gap_at = None;
+        let watch = &mut self.services[service];
+        watch.open = None;
+        watch.step = None;
+        watch.paused = paused;
+        watch.confirmed = false;
+        watch.state = "normal".into();
+        watch.announced = None;
+        watch.generation = generation;
+        // What began and was not written down was not done: its number may come again.
+        watch.begun = watch.begun.min(generation);
+    }
+
+    pub fn told_health(&mut self, now: Mono, gap: Span, journal_writable: bool) {
+        self.journal_writable = journal_writable;
+        if gap >= Span::from_millis(1_000) {
+            self.gap_at = Some(now);
+        }
+    }
+
+    pub fn slept(&mut self, now: Mono) {
+        self.gap_at = Some(now);
+        self.forget();
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopped
+    }
+
+    /// The core observes afresh: what was announced before counts no more.
+    pub fn forget(&mut self) {
+        for service in &mut self.services {
+            service.announced = None;
+        }
+    }
+
+    pub fn answered(&mut self, service: usize, server: usize, now: Mono, asked_sample: Option<Mono>) {
+        let watch = &mut self.services[service];
+        watch.answered[server] = now;
+        if let Some(asked) = asked_sample {
+            watch.sampled[server] = watch.sampled[server].max(asked);
+        }
+    }
+
+    pub fn command(&mut self, service: usize, command: &Command, accepted: bool) {
+        if !accepted {
+            return;
+        }
+        let watch = &mut self.services[service];
+        match command {
+            Command::Pause => watch.paused = true,
+            Command::Resume => (watch.paused, watch.announced) = (false, None),
+            Command::Reset => (watch.cooldown_from, watch.announced) = (None, None),
+            Command::Confirm => watch.confirmed = true,
+            Command::Stop => self.stopped = true,
+            Command::Force { .. } => {}
+        }
+    }
+
+    /// What an operator asks for, before the core sees it.
+    pub fn asked(&mut self, service: usize, command: &Command) {
+        if let Command::Force { to, accept_loss } = command
+            && self.services[service].open.is_none()
+        {
+            self.services[service].accept_loss = *accept_loss;
+            self.services[service].forced_to = *to;
+        }
+    }
+
+    /// The core is called because it wanted to be, and nothing else came: a suspicion wants fifty a second.
+    pub fn tick(&mut self, now: Mono) {
+        if now.since(self.ticks.0) >= Span::from_millis(1_000) {
+            self.ticks = (now, 0);
+        }
+        self.ticks.1 += 1;
+        let count = self.ticks.1;
+        self.hold(count < 300, "never_spins", || format!("{count} calls within a second without anything to do"));
+    }
+
+    pub fn step(&mut self, now: Mono) {
+        if self.instant.0 == now {
+            self.instant.1 += 1;
+            let count = self.instant.1;
+            self.hold(count < 400, "never_spins", || format!("{count} steps at one moment"));
+        } else {
+            self.instant = (now, 0);
+        }
+        for service in &mut self.services {
+            service.step = None;
+            service.old_returned = false;
+        }
+    }
+
+    pub fn outcome(&mut self, service: usize, generation: u64, action: &Action, outcome: &Result<Report, Failure>) {
+        let watch = &mut self.services[service];
+        match (action, outcome) {
+            (Action::RouteOut { .. }, Ok(Report::Route(instances))) => {
+                watch.route_out.insert(generation, instances.iter().all(|instance| instance.result.is_ok()));
+            }
+            (Action::Fence { .. }, Ok(Report::Fence(report))) => {
+                watch.fence.insert(generation, report.level);
+            }
+            (Action::Promote { server, .. }, Err(Failure { kind: FailureKind::NoEffect, .. })) => {
+                if let Some((last, without)) = watch.promotions.entry(generation).or_default().last_mut()
+                    && last == server
+                {
+                    *without = true;
+                }
+            }
+            (Action::Promote { .. }, Ok(Report::Promoted { .. }))
+            | (Action::ReadRole { .. }, Ok(Report::Role { in_recovery: false, .. })) => watch.took_over = Some(generation),
+            _ => {}
+        }
+    }
+
+    pub fn output(&mut self, now: Mono, model: &Model, clusters: &[Cluster], output: &Output) {
+        match output {
+            Output::Emit(event) => self.event(now, model, clusters, event),
+            Output::Journal(record) => self.record(now, record),
+            Output::RunAction { service, generation, action, .. } => {
+                self.action(now, model, clusters, usize::from(service.0), generation.0, action);
+            }
+            Output::RunCheck { .. } | Output::OpenSession { .. } => {
+                let stopped = self.stopped;
+                self.hold(!stopped, "nothing_after_stopped", || "a stopping engine asks a server".into());
+            }
+            _ => {}
+        }
+    }
+
+    fn event(&mut self, now: Mono, model: &Model, clusters: &[Cluster], event: &Event) {
+        let expected = self.sequence + 1;
+        self.sequence = event.seq.0;
+        self.hold(event.seq.0 == expected, "sequence_without_holes", || format!("event {} after {}", event.seq, expected - 1));
+        match event.kind {
+            EventKind::DoubtRaised => self.in_doubt = true,
+            EventKind::DoubtCleared => self.in_doubt = false,
+            _ => {}
+        }
+        let Some(service) = event.service.map(|service| usize::from(service.0)) else { return };
+        let before = self.services[service].generation;
+        self.hold(event.generation.0 >= before, "generation_never_falls", || format!("{} after {before}", event.generation));
+        let watch = &mut self.services[service];
+        watch.generation = event.generation.0;
+        match event.kind {
+            EventKind::StateChanged => {
+                field(event, "to").clone_into(&mut watch.state);
+                if watch.state == "normal" {
+                    watch.announced = None;
+                    watch.confirmed = false;
+                }
+            }
+            EventKind::SessionClosed if field(event, "cause") == "announced" && of_leader(&clusters[service], event) => {
+                watch.announced.get_or_insert(now);
+            }
+            EventKind::OldPrimaryReturned => watch.old_returned = true,
+            EventKind::FailureConfirmed => {
+                let detect = event.fields.iter().find_map(|(key, value)| match value {
+                    Field::Span(span) if *key == "detect_ms" => Some(*span),
+                    _ => None,
+                });
+                watch.detected = now - detect.unwrap_or_default();
+            }
+            EventKind::FailoverStarted => self.started(now, model, clusters, service, event),
+            _ => {}
+        }
+    }
+
+    fn started(&mut self, now: Mono, model: &Model, clusters: &[Cluster], service: usize, event: &Event) {
+        let class = field(event, "class").to_owned();
+        let settings = &model.services[service];
+        let cluster = &clusters[service];
+        let old = settings.servers.iter().position(|server| server.name == field(event, "old_primary")).unwrap_or(0);
+        let stopped = self.stopped;
+        self.hold(!stopped, "nothing_after_stopped", || "a stopping engine begins a failover".into());
+        let writable = self.journal_writable;
+        self.hold(writable, "no_failover_without_journal", || "the journal could not be written".into());
+        let watch = &mut self.services[service];
+        watch.class.clone_from(&class);
+        watch.old = old;
+        let watch = watch.clone();
+        self.hold(watch.open == Some(event.generation.0), "intent_is_journaled_first", || "no intent was written".into());
+        let postgres = settings.kind == ServiceKind::Postgres;
+        self.hold(postgres, "only_databases_are_failed_over", || "an application was failed over".into());
+        if class == "forced" {
+            return;
+        }
+        self.services[service].accept_loss = None;
+        self.services[service].forced_to = None;
+        let doubt = self.in_doubt || self.gap_at.is_some_and(|at| now.since(at) < Span::from_millis(1_900));
+        self.hold(!doubt, "no_failover_in_doubt", || "the engine doubted its own view, or should have".into());
+        self.hold(!watch.paused, "no_failover_while_paused", || "an operator had paused it".into());
+        let cooling = watch.cooldown_from.map(|from| now.since(from)).filter(|age| *age < settings.trigger.cooldown);
+        // A journal keeps whole seconds.
+        let cooling = cooling.filter(|age| settings.trigger.cooldown - *age > Span::from_millis(1_100));
+        self.hold(cooling.is_none(), "cooldown_is_kept", || {
+            format!("{} after the last one of {}", cooling.unwrap_or_default(), settings.trigger.cooldown)
+        });
+        let unconfirmed = settings.trigger.require_confirmation && !watch.confirmed;
+        self.hold(!unconfirmed, "confirmation_is_waited_for", || "nobody had confirmed".into());
+        self.hold(watch.state != "manual_intervention", "a_person_comes_first", || "in manual intervention".into());
+        let grace = watch.announced.filter(|at| class == "dead" && now < *at + settings.trigger.restart_grace);
+        self.hold(grace.is_none(), "restart_grace_is_kept", || format!("the shutdown was announced at {grace:?}"));
+        let silence = now.since(watch.answered[old]);
+        let silent = !matches!(class.as_str(), "hung" | "unreachable") || silence >= settings.trigger.hang_after;
+        self.hold(silent, "silence_lasts_hang_after", || format!("it had answered {silence} before"));
+        if cluster.lied || cluster.meddled {
+            return;
+        }
+        let long = |at: Mono| at == Mono::ZERO || now.since(at) >= LONG;
+        let server = &cluster.servers[old];
+        let well = cluster.is_writable(old) && long(server.unwell_at);
+        let by_port = long(server.port_shut_at);
+        let by_host = settings.servers[old].ssh && long(server.host_shut_at);
+        let by_standby = cluster.servers.iter().enumerate().find(|(at, standby)| {
+            *at != old
+                && cluster.is_receiving(*at)
+                && standby.session
+                && standby.port == Link::Open
+                && long(standby.port_shut_at)
+                && long(standby.dry_at)
+                && long(standby.unwell_at)
+                && !standby.hidden
+                && standby.system_id == SYSTEM_ID
+        });
+        let seen = by_port || by_host || by_standby.is_some();
+        self.hold(!(well && seen), "a_healthy_primary_is_left_alone", || {
+            format!(
+                "{} is well and could be seen (port {by_port}, host {by_host}, standby {:?}); class {class}",
+                server.name,
+                by_standby.map(|(_, standby)| &standby.name)
+            )
+        });
+    }
+
+    fn record(&mut self, now: Mono, record: &Record) {
+        match record {
+            Record::Intent { service, generation, .. } => {
+                let at = usize::from(service.0);
+                let (open, begun) = (self.services[at].open, self.services[at].begun);
+                self.hold(open.is_none(), "one_failover_in_flight", || format!("{generation} begins while {open:?} runs"));
+                self.hold(generation.0 > begun, "generation_never_falls", || format!("{generation} begins after {begun}"));
+                let watch = &mut self.services[at];
+                watch.open = Some(generation.0);
+                watch.begun = generation.0;
+                watch.done.clear();
+            }
+            Record::StepBegun { service, generation, step, .. } => {
+                self.services[usize::from(service.0)].step = Some((generation.0, step));
+            }
+            Record::Ended { service, generation, how } => {
+                let at = usize::from(service.0);
+                let watch = self.services[at].clone();
+                self.services[at].open = None;
+                if watch.took_over == Some(generation.0) {
+                    self.services[at].cooldown_from = Some(now);
+                }
+                if matches!(*how, "rolled_back" | "stopped") {
+                    for (done, undo) in [("route_out", "route_restore"), ("fence", "fence_undo")] {
+                        let owed = watch.done.contains(&(generation.0, done));
+                        let paid = watch.done.contains(&(generation.0, undo));
+                        self.hold(!owed || paid, "what_was_done_is_undone", || format!("{done} without {undo}"));
+                    }
+                }
+            }
+            Record::StepEnded { .. } | Record::Facts { .. } => {}
+        }
+    }
+
+    fn action(&mut self, now: Mono, model: &Model, clusters: &[Cluster], service: usize, generation: u64, action: &Action) {
+        let watch = self.services[service].clone();
+        let name = action.name();
+        let errand = match action {
+            Action::AskHost { .. } | Action::ProveFence { .. } => true,
+            Action::RouteOut { .. } | Action::Fence { .. } => watch.old_returned,
+            _ => false,
+        };
+        if errand {
+            return;
+        }
+        self.hold(watch.open == Some(generation), "intent_is_journaled_first", || format!("{name} of {generation}"));
+        self.hold(watch.step == Some((generation, name)), "step_is_journaled_first", || format!("{name} of {generation}"));
+        self.services[service].step = None;
+        self.services[service].done.push((generation, name));
+        if matches!(action, Action::RouteRestore { .. } | Action::FenceUndo { .. }) {
+            let promoted = watch.promotions.get(&generation).is_some_and(|all| all.iter().any(|(_, without)| !without));
+            self.hold(!promoted, "nothing_is_undone_after_the_promotion", || format!("{name} of {generation}"));
+        }
+        if let Action::Promote { server, .. } = action {
+            self.promotion(now, model, clusters, service, generation, *server);
+        }
+    }
+
+    fn promotion(&mut self, now: Mono, model: &Model, clusters: &[Cluster], service: usize, generation: u64, server: ServerId) {
+        let settings = &model.services[service];
+        let policy = &settings.postgres;
+        let watch = self.services[service].clone();
+        let before = watch.promotions.get(&generation).cloned().unwrap_or_default();
+        let once = before.iter().all(|(other, without)| *without || (self.restarted && *other == server));
+        self.hold(once, "one_promotion_per_generation", || format!("{before:?}, and now {server}"));
+        self.services[service].promotions.entry(generation).or_default().push((server, false));
+
+        let level = watch.fence.get(&generation).copied().unwrap_or_default();
+        let route = settings.route.instances > 0 && watch.route_out.get(&generation) == Some(&true);
+        let by_route = route && (policy.route_exclusive || policy.fence_require == FenceLevel::TrafficRemoved);
+        let unrouted = policy.fence_require == FenceLevel::TrafficRemoved && settings.route.instances == 0;
+        let by_fence = level >= policy.fence_require && policy.fence_require > FenceLevel::TrafficRemoved;
+        let none = policy.fence_require == FenceLevel::None;
+        self.hold(none || by_route || unrouted || by_fence, "no_promotion_without_fence", || {
+            format!("level {level:?} of {:?} is proven, the route is closed: {route}", policy.fence_require)
+        });
+        let chosen = watch.forced_to == Some(server);
+        let may = settings.servers[usize::from(server.0)].candidate || chosen;
+        self.hold(may, "only_candidates_are_promoted", || "candidate = false".into());
+
+        let cluster = &clusters[service];
+        if cluster.lied || cluster.meddled {
+            return;
+        }
+        let target = &cluster.servers[usize::from(server.0)];
+        self.hold(target.system_id == SYSTEM_ID, "same_cluster", || format!("{} is of another cluster", target.name));
+        if !none && !unrouted {
+            let rival = (0..cluster.servers.len()).find(|at| {
+                *at != usize::from(server.0)
+                    && cluster.could_write(*at)
+                    && cluster.servers[*at].system_id == SYSTEM_ID
+                    && (by_fence || cluster.is_routed(*at))
+            });
+            self.hold(rival.is_none(), "never_two_primaries", || {
+                format!("server {rival:?} still takes writes while {} is promoted", target.name)
+            });
+        }
+        let any = policy.on_loss == OnLoss::Proceed || watch.accept_loss == Some(u64::MAX);
+        if any {
+            return;
+        }
+        let dry = watch.detected.since(target.connected_at);
+        self.hold(dry < Span::from_millis(4_000), "only_who_received_is_promoted", || {
+            format!("{} had not received for {dry} when the primary died", target.name)
+        });
+        let sampled = watch.sampled[watch.old].min(watch.detected);
+        if cluster.synchronous > 0 {
+            // A standby that joined after the primary was last asked cannot be known.
+            if watch.accept_loss.is_none() && cluster.members_grew_at < sampled {
+                let lost = cluster.acknowledged.saturating_sub(target.lsn);
+                self.hold(lost == 0, "no_acknowledged_commit_is_lost", || {
+                    format!("{lost} bytes that a standby had acknowledged are not on {}", target.name)
+                });
+            }
+            return;
+        }
+        let limit = watch.accept_loss.unwrap_or(policy.max_lag_bytes);
+        let loss = cluster.position_at(watch.old, sampled).saturating_sub(target.lsn);
+        self.hold(loss <= limit, "candidate_within_max_lag", || {
+            format!("{} lacks {loss} bytes of what was seen at {sampled:?}, the limit is {limit} (now {now:?})", target.name)
+        });
+    }
+}
