@@ -240,7 +240,7 @@ impl Sim {
                     unfinished: known.unfinished.clone(),
                     ..known.facts.unwrap_or_default()
                 };
-                self.feed(Input::Restored { service: service_id(at), facts });
+                self.feed(Input::Restored { service: service_id(at), facts: Box::new(facts) });
             }
             for server in 0..self.clusters[at].servers.len() {
                 self.surveys.push((self.now + ms(900), at, Some(server)));
