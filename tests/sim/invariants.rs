@@ -70,7 +70,10 @@ fn field<'a>(event: &'a Event, name: &str) -> &'a str {
 }
 
 fn of_leader(cluster: &Cluster, event: &Event) -> bool {
-    cluster.leader().is_some_and(|leader| event.server == u16::try_from(leader).ok().map(ServerId))
+    // It may be gone already: what its data directory says counts.
+    let primaries = (0..cluster.servers.len()).filter(|at| !cluster.servers[*at].recovery);
+    let leader = primaries.max_by_key(|at| cluster.servers[*at].timeline);
+    leader.is_some_and(|leader| event.server == u16::try_from(leader).ok().map(ServerId))
 }
 
 impl Watch {
