@@ -8,13 +8,15 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 to := $(DESTDIR)$(PREFIX)
 
-.PHONY: help setup setup-build setup-demo build demo lint test bench install uninstall completions clean
+.PHONY: help setup setup-build setup-demo build demo lint audit fuzz test bench install uninstall completions clean
 
 help:
 	@echo 'make demo      a PostgreSQL pair, HAProxy and a writer; the primary is killed, the outage measured and shown'
 	@echo '               FAULT=kill|hang|freeze|restart; SYNC=1 for synchronous replication'
 	@echo 'make test      format, lints, documentation and every test, against real servers'
 	@echo 'make lint      only format, lints and documentation'
+	@echo 'make audit     advisories, licences and sources of the dependencies (cargo-deny; needs the network)'
+	@echo 'make fuzz      random and mutated input for every parser, for as long as you like: SECONDS_EACH=60'
 	@echo 'make bench     outage over many faults, cost of a decision, idle cost: prints numbers'
 	@echo 'make build     the command line, target/release/failover'
 	@echo 'make install   PREFIX=/usr/local DESTDIR='
@@ -40,6 +42,17 @@ demo: setup-demo
 
 lint: setup
 	@scripts/lint.sh
+
+audit:
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo 'make audit: cargo install --locked cargo-deny' >&2; exit 1; }
+	$(CARGO) deny --log-level warn check
+
+SECONDS_EACH ?= 60
+fuzz:
+	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { echo 'make fuzz: rustup toolchain install nightly; cargo install --locked cargo-fuzz' >&2; exit 1; }
+	@for target in $$(sed -n 's/^name = "\(fuzz_.*\)"/\1/p' fuzz/Cargo.toml); do \
+		$(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS_EACH) || exit 1; \
+	done
 
 test: setup
 	@scripts/test.sh

@@ -48,7 +48,7 @@ impl Needles {
                 add(how, STANDARD_NO_PAD.encode(&word));
                 add(how, URL_SAFE_NO_PAD.encode(&word));
             }
-            let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let hex: String = text.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
             add("hexadecimal, capitals", hex.to_uppercase());
             add("hexadecimal", hex);
             let list = text.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>();
@@ -263,19 +263,19 @@ fn no_secret_comes_out_of_a_failover() {
     let pgpass = lab.path("engine.pgpass");
     change("name = \"db2\"", &format!("name = \"db2\"\n  connection = {{ password = {{ pgpass = \"{}\" }} }}", pgpass.display()));
     for (name, path) in [("well", "/well"), ("ill", "/ill"), ("away", "/away")] {
-        text.push_str(&format!(
+        text.extend([format!(
             "\n  [[services.checks]]\n  name = \"{name}\"\n  server = \"db2\"\n  kind = \"http\"\n  url = \"http://127.0.0.1:{}{path}\"\n  \
              headers = {{ Authorization = \"Bearer {}\", X-Token = {{ file = \"{}\" }}, X-Key = {{ env = \"PLANTED_HEADER\" }} }}\n",
             echo.port,
             literal.text,
             lab.path("token").display(),
-        ));
+        )]);
     }
-    text.push_str(&format!(
+    text.extend([format!(
         "\n  [[services.checks]]\n  name = \"environment\"\n  server = \"db2\"\n  kind = \"exec\"\n  \
          command = [\"/bin/sh\", \"-c\", \"env; env > {}; sleep 0.1; exit 1\"]\n",
         environment.display()
-    ));
+    )]);
     pair.config = lab.write("planted.toml", text, 0o600).unwrap();
     lab.folder("bin").unwrap();
     let program = lab.path("bin/failover");
@@ -306,6 +306,8 @@ fn no_secret_comes_out_of_a_failover() {
         &["validate", "--print-effective", "--json", &config],
         &["check", &config],
         &["check", "--json", &config],
+        &["doctor", "orders", "--config", &config],
+        &["doctor", "orders", "--json", "--config", &config],
     ] {
         ask(arguments);
     }
@@ -329,6 +331,8 @@ fn no_secret_comes_out_of_a_failover() {
     if let Err(error) = ready {
         panic!("{error}: {}\n{}", status(), log().lines().rev().take(20).collect::<Vec<_>>().join("\n"));
     }
+    let mode = fs::metadata(&control).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600, "the control socket is its owner's alone, not {mode:o}");
     // A reload with a mistake beside a secret changes nothing, and is told.
     let good = fs::read_to_string(&config).unwrap();
     fs::write(&config, good.replace("version = 1", &format!("version = 1\npasword = \"{}\"\nbroken", literal.text))).unwrap();
