@@ -8,7 +8,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 to := $(DESTDIR)$(PREFIX)
 
-.PHONY: help setup setup-build setup-demo build demo lint test test-long test-mutations bench install uninstall completions clean
+.PHONY: help setup setup-build setup-demo build demo lint audit test test-long test-mutations bench install uninstall completions clean
 
 help:
 	@echo 'make demo      a PostgreSQL pair, HAProxy and a writer; the primary is killed, the outage measured and shown'
@@ -19,6 +19,7 @@ help:
 	@echo 'make test      format, lints, documentation and every test, against real servers'
 	@echo 'make test-long the simulator with 100,000 seeds (SEEDS=), and with every planted bug'
 	@echo 'make lint      only format, lints and documentation'
+	@echo 'make audit     advisories, licences and sources of the dependencies (cargo-deny; needs the network)'
 	@echo 'make bench     outage over many faults, cost of a decision, idle cost: prints numbers'
 	@echo 'make build     the command line, target/release/failover'
 	@echo 'make install   PREFIX=/usr/local DESTDIR='
@@ -44,6 +45,10 @@ demo: setup-demo
 
 lint: setup
 	@scripts/lint.sh
+
+audit:
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo 'make audit: cargo install --locked cargo-deny' >&2; exit 1; }
+	$(CARGO) deny --log-level warn check
 
 test: setup
 	@scripts/test.sh

@@ -220,6 +220,7 @@ fn the_help_shows_examples_and_exit_codes() {
         Commands:
           run          Run the engine in the foreground until SIGINT or SIGTERM
           check        Run every check once, and say whether a failover would go through
+          doctor       Say what would hurt a failover of one service, why, and what mends it
           validate     Say everything that is wrong with a configuration
           status       Ask a running daemon how its services are, and what would happen if a primary died
                        now
@@ -243,12 +244,13 @@ fn the_help_shows_examples_and_exit_codes() {
         Examples:
           failover validate failover.toml     everything that is wrong with the file, at once
           failover check failover.toml        every check once, and whether a failover would go through
+          failover doctor orders              what would hurt a failover, why, and what mends it
           failover run failover.toml          watch, and fail over when the primary is really gone
           failover status                     who is primary, and what would happen if it died now
 
         Exit codes:
-          0  done; for `check`: everything is up, and nothing would stop a failover
-          1  `check`: something is not up, or would stop a failover
+          0  done; for `check` and `doctor`: everything is up, and nothing would stop a failover
+          1  `check` and `doctor`: something is not up, or would stop a failover
           2  the configuration or the command line is wrong
           3  the daemon cannot be reached
           4  the daemon refused the command, and said why

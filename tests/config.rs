@@ -448,9 +448,9 @@ fn checks_have_the_keys_of_their_kind() {
     says(
         &check("kind = \"http\"\nurl = \"http://x/\"\nheaders = { \"a b\" = \"c\", Cookie = 5 }"),
         &expect![[r#"
-        error: /services/0/checks/0/headers/a b (line 10, column 13) = ********: this is no name of a header; use letters, digits and '-'
-        error: /services/0/checks/0/headers/Cookie (line 10, column 26) = ********: this is no secret and no single place of one; write { env = "NAME" }, { file = "/path" }, { pgpass = true } or the text itself
-    "#]],
+            error: /services/0/checks/0/headers (line 10, column 1) = ********: one of these is no name of a header; use letters, digits and '-'
+            error: /services/0/checks/0/headers/Cookie (line 10, column 26) = ********: this is no secret and no single place of one; write { env = "NAME" }, { file = "/path" }, { pgpass = true } or the text itself
+        "#]],
     );
     says(
         &check("kind = \"exec\"\ncommand = [\"true\"]"),
@@ -962,8 +962,8 @@ fn a_missing_secret_is_told_without_telling_a_secret() {
     says(
         &password("{ vault = \"geheim\" }"),
         &expect![[r#"
-        error: /services/0/connection/password/vault (line 5, column 29) = ********: no such place of a secret is known; use one of: env, file, pgpass
-    "#]],
+            error: /services/0/connection/password (line 5, column 16) = ********: no such place of a secret is known; use one of: env, file, pgpass
+        "#]],
     );
     says(
         &password("{ env = \"A\", file = \"/b\" }"),

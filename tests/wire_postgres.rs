@@ -672,6 +672,11 @@ impl Addresses for Loopback {
 
 /// An authority of our own, and a certificate that it signed for each name.
 fn authority(folder: &Path, names: &[&str]) {
+    authority_for(folder, names, 2);
+}
+
+/// Its certificates are good for `days`; -1: they ended yesterday.
+fn authority_for(folder: &Path, names: &[&str], days: i32) {
     let openssl = |arguments: &str| {
         run(Command::new("sh").args(["-c", &format!("cd {} && openssl {arguments}", folder.display())]));
     };
@@ -681,7 +686,7 @@ fn authority(folder: &Path, names: &[&str]) {
         fs::write(folder.join(format!("{name}.ext")), format!("subjectAltName=DNS:{name}\n")).unwrap();
         openssl(&format!("req {key} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
         openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile {name}.ext -out {name}.crt"
+            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days {days} -extfile {name}.ext -out {name}.crt"
         ));
     }
 }
@@ -796,6 +801,72 @@ fn tls_is_agreed_trusted_and_refused_as_sslmode_says() {
     signal(&[server.postmaster()], "STOP");
     signal(&server.processes(), "KILL");
     assert_eq!(close(&news).cause, CloseCause::DeathHint);
+}
+
+#[test]
+fn expired_certificates_and_servers_without_tls_are_refused_where_that_is_demanded() {
+    let (good, expired) = (folder(), folder());
+    authority(good.path(), &["db.internal"]);
+    authority_for(expired.path(), &["db.internal", "watcher"], -1);
+    for place in [&good, &expired] {
+        fs::set_permissions(place.path().join("db.internal.key"), fs::Permissions::from_mode(0o600)).unwrap();
+        give_away(place.path());
+    }
+    let start = |place: &Path| {
+        Server::start(&format!(
+            "ssl = on\nssl_cert_file = '{0}/db.internal.crt'\nssl_key_file = '{0}/db.internal.key'\nssl_ca_file = '{1}/ca.crt'",
+            place.display(),
+            expired.path().display()
+        ))
+    };
+    let settings = |mode, roots: Option<&Path>| TlsSettings {
+        mode,
+        root_certificates: roots.map(|folder| folder.join("ca.crt")),
+        ..TlsSettings::default()
+    };
+    let connect = |server: &Server, settings| {
+        let endpoint = Endpoint::new("db.internal", server.port);
+        let target = Target { endpoint, tls: Tls::new(settings), ..server.target("postgres") };
+        Session::connect(&target, &Loopback, watchdog(), &never())
+    };
+    let tls = Verdict::Impaired(Impairment::Tls);
+
+    let server = start(expired.path());
+    for mode in [SslMode::VerifyFull, SslMode::VerifyCa, SslMode::Require] {
+        let error = connect(&server, settings(mode, Some(expired.path()))).unwrap_err();
+        assert!(error.verdict() == tls && error.to_string().contains("expired"), "{mode:?}: {error}");
+    }
+    // As in libpq nothing is verified without a root certificate; the survey still sees that it has expired.
+    let mut session = connect(&server, settings(SslMode::Require, None)).unwrap();
+    assert_eq!(ask(&mut session, "SELECT 1").unwrap().as_deref(), Some("1"));
+    assert!(session.certificate_left().is_some_and(|left| left < -80_000), "{:?}", session.certificate_left());
+
+    // A client certificate that has expired is refused by the server.
+    let server = start(good.path());
+    server.sql("CREATE ROLE watcher LOGIN");
+    server.rules("hostssl all watcher all cert\nhostssl all postgres all trust");
+    let ours = TlsSettings {
+        client_certificate: Some(expired.path().join("watcher.crt")),
+        client_key: Some(expired.path().join("watcher.key")),
+        ..settings(SslMode::VerifyFull, Some(good.path()))
+    };
+    assert!(Tls::new(ours.clone()).client_certificate_left().is_some_and(|left| left < 0));
+    eventually("the rules are in force", || {
+        let endpoint = Endpoint::new("db.internal", server.port);
+        let target = Target { endpoint, tls: Tls::new(ours.clone()), ..server.target("watcher") };
+        let outcome = Session::connect(&target, &Loopback, watchdog(), &never());
+        outcome.err().filter(|error| error.verdict() == tls)
+    });
+    let session = connect(&server, settings(SslMode::VerifyFull, Some(good.path()))).unwrap();
+    assert!(session.certificate_left().is_some_and(|left| (80_000..=172_800).contains(&left)));
+
+    // A downgrade: whoever answers says that there is no TLS.
+    let plain = Server::start("");
+    for mode in [SslMode::VerifyFull, SslMode::VerifyCa, SslMode::Require] {
+        let error = connect(&plain, settings(mode, Some(good.path()))).unwrap_err();
+        assert!(error.verdict() == tls && error.to_string().contains("no TLS"), "{mode:?}: {error}");
+    }
+    assert_eq!(connect(&plain, settings(SslMode::Prefer, None)).unwrap().certificate_left(), None);
 }
 
 // Peers that misbehave

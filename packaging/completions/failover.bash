@@ -25,6 +25,9 @@ _failover() {
             failover,confirm)
                 cmd="failover__subcmd__confirm"
                 ;;
+            failover,doctor)
+                cmd="failover__subcmd__doctor"
+                ;;
             failover,events)
                 cmd="failover__subcmd__events"
                 ;;
@@ -64,6 +67,9 @@ _failover() {
             failover__subcmd__help,confirm)
                 cmd="failover__subcmd__help__subcmd__confirm"
                 ;;
+            failover__subcmd__help,doctor)
+                cmd="failover__subcmd__help__subcmd__doctor"
+                ;;
             failover__subcmd__help,events)
                 cmd="failover__subcmd__help__subcmd__events"
                 ;;
@@ -101,7 +107,7 @@ _failover() {
 
     case "${cmd}" in
         failover)
-            opts="-h -V --json --color --help --version run check validate status events confirm pause resume reset force replay completions help"
+            opts="-h -V --json --color --help --version run check doctor validate status events confirm pause resume reset force replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -165,6 +171,28 @@ _failover() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__doctor)
+            opts="-h --config --json --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -249,7 +277,7 @@ _failover() {
             return 0
             ;;
         failover__subcmd__help)
-            opts="run check validate status events confirm pause resume reset force replay completions help"
+            opts="run check doctor validate status events confirm pause resume reset force replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -291,6 +319,20 @@ _failover() {
             return 0
             ;;
         failover__subcmd__help__subcmd__confirm)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -566,12 +566,14 @@ impl Answer {
             );
         }
         if let Ok(free) = self.value("free_kib").parse::<u64>()
-            && free < LITTLE_SPACE_KIB
+            && let size = self.value("size_kib").parse::<u64>().unwrap_or(0)
+            && (free < LITTLE_SPACE_KIB || free < size / 10)
         {
+            let part = (free * 100).checked_div(size).map_or_else(String::new, |part| format!(" ({part} %)"));
             find(
                 "host_disk_nearly_full",
                 false,
-                format!("only {} MiB are free in {data_dir}: a server that runs full stops", free / 1024),
+                format!("only {} MiB{part} are free in {data_dir}: a server that runs full stops", free / 1024),
                 "free some space, or look for a replication slot that holds WAL back",
             );
         }

@@ -11,12 +11,13 @@ const OVERVIEW: &str = "\
 Examples:
   failover validate failover.toml     everything that is wrong with the file, at once
   failover check failover.toml        every check once, and whether a failover would go through
+  failover doctor orders              what would hurt a failover, why, and what mends it
   failover run failover.toml          watch, and fail over when the primary is really gone
   failover status                     who is primary, and what would happen if it died now
 
 Exit codes:
-  0  done; for `check`: everything is up, and nothing would stop a failover
-  1  `check`: something is not up, or would stop a failover
+  0  done; for `check` and `doctor`: everything is up, and nothing would stop a failover
+  1  `check` and `doctor`: something is not up, or would stop a failover
   2  the configuration or the command line is wrong
   3  the daemon cannot be reached
   4  the daemon refused the command, and said why
@@ -47,6 +48,8 @@ pub enum Command {
     Run(Run),
     /// Run every check once, and say whether a failover would go through
     Check(Check),
+    /// Say what would hurt a failover of one service, why, and what mends it
+    Doctor(Doctor),
     /// Say everything that is wrong with a configuration
     Validate(Validate),
     /// Ask a running daemon how its services are, and what would happen if a primary died now
@@ -124,6 +127,30 @@ Exit codes: 0 everything is up and nothing is blocking, 1 something is not up or
 #[command(after_help = CHECK_HELP)]
 pub struct Check {
     /// The configuration, TOML or JSON
+    pub config: PathBuf,
+}
+
+const DOCTOR_HELP: &str = "\
+What `check` finds, of one service and without the table of its checks: rights, SSH, sudo, data directories, settings, slots,
+certificates, space, archive, route, and the warnings about the configuration. Each finding says what is wrong, why it matters at
+failover time, and what mends it. Nothing is changed, and no daemon is needed. Run it as the daemon's user, on its machine.
+
+Examples:
+  failover doctor orders
+  failover doctor orders --config failover.toml
+  failover doctor orders --json | jq '.findings[] | {code, message, why, remedy}'
+
+Exit codes: 0 nothing is blocking, 1 something is not up or is blocking, 2 wrong configuration or service, 5 cannot check";
+
+/// `failover doctor`
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_HELP)]
+pub struct Doctor {
+    /// The service
+    pub service: String,
+
+    /// The configuration, TOML or JSON
+    #[arg(long, value_name = "CONFIG", default_value = "/etc/failover/failover.toml")]
     pub config: PathBuf,
 }
 

@@ -5,11 +5,13 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use failover::config::Problem;
 use failover::engine::status::{ReadinessStatus, ReasonStatus, ServiceReadiness};
+use failover::engine::why;
 use failover::{CheckReport, Config, Engine, ReadyReport};
 use serde_json::{Value, json};
 
-use super::arguments::Check;
+use super::arguments::{Check, Doctor};
 use super::exit::{Code, Trouble};
 use super::log::message;
 use super::status::remedy;
@@ -39,6 +41,62 @@ pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Tr
         print(&human(&checks, &services, terminal))?;
     }
     Ok(if all_up && ready { Code::Ok } else { Code::NotUp })
+}
+
+/// `failover doctor`: the same, of one service and as findings only.
+pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
+    let config = Config::load(&arguments.config).map_err(Trouble::config)?;
+    let names: Vec<String> = config.services.iter().map(|service| service.name.clone()).collect();
+    let Some(config) = config.only(&arguments.service) else {
+        let what = format!("{} has no service {:?}", arguments.config.display(), arguments.service);
+        return Err(Trouble::new(Code::Config, what).remedy(format!("name one of: {}", names.join(", "))));
+    };
+    let advice: Vec<ReadinessStatus> = config.warnings().iter().map(advice).collect();
+    let engine = Engine::new(config)?;
+    let ReadyReport { checks, services } = with_progress(|| engine.check_ready());
+    let watched = ServiceReadiness { service: arguments.service.clone(), ..ServiceReadiness::default() };
+    let is_database = !services.is_empty();
+    let mut ready = Ready::from(services.into_iter().next().unwrap_or(watched));
+    ready.findings.extend(checks.iter().filter(|report| report.verdict != "up").map(not_up));
+    ready.findings.extend(advice);
+    ready.findings.sort_by_key(|finding| !finding.blocking);
+    let well = ready.findings.iter().all(|finding| !finding.blocking);
+    if json {
+        let forecast = is_database.then_some(&ready.forecast);
+        print_json(&json!({ "service": ready.name, "ready": well, "forecast": forecast, "findings": ready.findings }), terminal)?;
+    } else {
+        print(&ready.human("doctor", terminal))?;
+    }
+    Ok(if well { Code::Ok } else { Code::NotUp })
+}
+
+/// A check that is not up, as a finding.
+fn not_up(report: &CheckReport) -> ReadinessStatus {
+    let code = "check_not_up".to_owned();
+    ReadinessStatus {
+        server: Some(report.server.clone()),
+        blocking: true,
+        message: format!("{}: {}: {}", report.check, report.verdict, said(&report.reason, &report.message)),
+        why: why::of(&code).to_owned(),
+        remedy: report.remedy.clone(),
+        asked_ms: 0,
+        code,
+    }
+}
+
+/// A warning about the configuration, as a finding.
+fn advice(problem: &Problem) -> ReadinessStatus {
+    let code = "configuration".to_owned();
+    let line = problem.line.map_or_else(String::new, |line| format!(" (line {line})"));
+    ReadinessStatus {
+        server: None,
+        blocking: false,
+        message: format!("{}{line}: {}", problem.path, problem.reason),
+        why: why::of(&code).to_owned(),
+        remedy: problem.remedy.clone(),
+        asked_ms: 0,
+        code,
+    }
 }
 
 /// Does it, and says on a terminal what is waited for when it takes long.
@@ -85,6 +143,7 @@ impl From<ServiceReadiness> for Ready {
             code: reason.code.clone(),
             blocking: true,
             message: reason.message.clone(),
+            why: why::of(&reason.code).to_owned(),
             remedy: remedy(reason, &name).unwrap_or_default(),
             asked_ms: 0,
         }));
@@ -141,28 +200,42 @@ fn human(reports: &[CheckReport], services: &[Ready], terminal: Terminal) -> Str
     let verdict = if up == reports.len() { "all up".to_owned() } else { format!("{} not up", reports.len() - up) };
     let _ = writeln!(text, "{}, {verdict}", count(reports.len(), "check"));
     for service in services {
+        text.push('\n');
+        text.push_str(&service.human("readiness", terminal));
+    }
+    text
+}
+
+impl Ready {
+    /// Everything about the service, for people.
+    fn human(&self, what: &str, terminal: Terminal) -> String {
+        let service = self;
+        let mut text = String::new();
         let blocking = service.findings.iter().filter(|finding| finding.blocking).count();
         let paint = match (blocking, &service.forecast.candidate) {
             (0, Some(_)) => Paint::Good,
             (0, None) => Paint::Doubtful,
             _ => Paint::Bad,
         };
-        let _ = writeln!(text, "\nreadiness of {}: {}", service.name, terminal.stdout(&service.sentence(), paint));
+        let _ = writeln!(text, "{what} of {}: {}", service.name, terminal.stdout(&service.sentence(), paint));
         for finding in &service.findings {
             one_finding(&mut text, finding, false, terminal);
         }
         let _ = writeln!(text, "{blocking} blocking, {}", count(service.findings.len() - blocking, "warning"));
+        text
     }
-    text
 }
 
-/// One thing that would hurt at failover time, with its remedy on a line of its own; `dated`: and when it was seen.
+/// One thing that would hurt at failover time, why it would and its remedy each on a line of its own; `dated`: and when it was seen.
 pub fn one_finding(text: &mut String, finding: &ReadinessStatus, dated: bool, terminal: Terminal) {
     let (word, paint) = if finding.blocking { ("blocking", Paint::Bad) } else { ("warning", Paint::Doubtful) };
     let subject = finding.server.as_deref().map_or_else(String::new, |server| format!("{server} "));
     let said = message(finding.server.as_deref(), &finding.message);
     let seen = if dated { format!(" (seen {} ago)", span_ms(finding.asked_ms)) } else { String::new() };
     let _ = writeln!(text, "  {} {subject}{}: {said}{seen}", terminal.stdout(word, paint), finding.code);
+    if !finding.why.is_empty() {
+        let _ = writeln!(text, "    {} {}", terminal.stdout("why:", Paint::Strong), printable(&finding.why));
+    }
     if !finding.remedy.is_empty() {
         let _ = writeln!(text, "    {} {}", terminal.stdout("remedy:", Paint::Strong), printable(&finding.remedy));
     }
@@ -217,6 +290,7 @@ mod tests {
             code: code.into(),
             blocking,
             message: format!("about {code}"),
+            why: "it hurts".into(),
             remedy: "mend it".into(),
             asked_ms: 0,
         };
@@ -237,10 +311,13 @@ mod tests {
 
             readiness of orders: if the primary died now, a failover would be refused or fail
               blocking db1 host_not_asked: about host_not_asked
+                why: it hurts
                 remedy: mend it
               blocking no_candidate: no standby can be promoted
+                why: there is nobody to promote: a dead primary ends the service
                 remedy: bring a standby back, see `readiness` and what is said about each
               warning db2 fsync_off: about fsync_off
+                why: it hurts
                 remedy: mend it
             2 blocking, 1 warning
         "]]

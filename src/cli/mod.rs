@@ -47,6 +47,7 @@ fn run(arguments: Arguments, terminal: Terminal) -> Result<Code, Trouble> {
     match arguments.command {
         Command::Run(run) => daemon::run(&run, json, terminal),
         Command::Check(check) => check::run(&check, json, terminal),
+        Command::Doctor(doctor) => check::doctor(&doctor, json, terminal),
         Command::Validate(validate) => validate::run(&validate, json, terminal),
         Command::Status(status) => status::run(&status, json, terminal),
         Command::Events(events) => events::run(&events, json, terminal),

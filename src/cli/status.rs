@@ -512,6 +512,7 @@ mod tests {
             code: "slow_receiver_timeout".into(),
             blocking: false,
             message: "db2: wal_receiver_timeout is 60 s".into(),
+            why: "it hides a dead link".into(),
             remedy: "set it to 5 s".into(),
             asked_ms: 4_200,
         }];
@@ -548,6 +549,7 @@ mod tests {
                 could not be undone: haproxy lb1: connection refused
               Readiness:
                 warning db2 slow_receiver_timeout: wal_receiver_timeout is 60 s (seen 4.2 s ago)
+                  why: it hides a dead link
                   remedy: set it to 5 s
         "]].assert_eq(&human(&status, Terminal::default()));
         assert_eq!(line(&status), "orders: manual_intervention, primary db1, paused, would not fail over");

@@ -26,35 +26,43 @@ pub(super) fn look(root: &Root, reader: &mut Reader<'_>) {
                 ("sslkey", "client key", &connection.sslkey),
             ] {
                 if let Some(path) = path {
-                    readable(path, what, &[place.key(key)], reader);
+                    readable(path, what, key == "sslkey", &[place.key(key)], reader);
                 }
             }
             let Some(ssh) = &server.ssh else { continue };
             let place = at.key("ssh");
             for (index, key) in ssh.keys.iter().enumerate() {
                 let keys = place.key("keys");
-                readable(key, "SSH key", &[keys.index(index), keys], reader);
+                readable(key, "SSH key", true, &[keys.index(index), keys], reader);
             }
-            readable(&ssh.known_hosts, "known_hosts file", &[place.key("known_hosts"), place], reader);
+            readable(&ssh.known_hosts, "known_hosts file", false, &[place.key("known_hosts"), place], reader);
         }
         for (index, check) in service.checks.iter().enumerate() {
             if let Probe::Http(probe) = &check.probe
                 && let Some(path) = &probe.ca_file
             {
-                readable(path, "root certificates", &[at.key("checks").index(index).key("ca_file")], reader);
+                readable(path, "root certificates", false, &[at.key("checks").index(index).key("ca_file")], reader);
             }
         }
     }
 }
 
-fn readable(path: &Path, what: &str, at: &[Pointer], reader: &mut Reader<'_>) {
+/// Warns unless it can be read here, and where it is `private` also if others can read it.
+fn readable(path: &Path, what: &str, private: bool, at: &[Pointer], reader: &mut Reader<'_>) {
     if path.as_os_str().is_empty() {
         return;
     }
     let home = path.strip_prefix("~").ok().zip(reader.surroundings.variable("HOME"));
     let found = home.map_or_else(|| path.to_owned(), |(rest, home)| Path::new(&home).join(rest));
-    if let Err(error) = reader.surroundings.file(&found, LONGEST) {
-        let reason = format!("the {what} {} cannot be read here: {error}", found.display());
-        reader.caution(at, reason, "put the file there, readable by the engine's user, on the machine where the engine runs");
+    match reader.surroundings.file(&found, LONGEST) {
+        Err(error) => {
+            let reason = format!("the {what} {} cannot be read here: {error}", found.display());
+            reader.caution(at, reason, "put the file there, readable by the engine's user, on the machine where the engine runs");
+        }
+        Ok(content) if private && content.mode & 0o007 != 0 => {
+            let reason = format!("everybody on this machine can use the {what} {} (mode {:04o})", found.display(), content.mode);
+            reader.caution(at, reason, format!("chmod 600 {}", found.display()));
+        }
+        Ok(_) => {}
     }
 }

@@ -54,7 +54,8 @@ impl Setting for Headers {
             let Some(value) = slot.key(&name) else { continue };
             let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
             if name.is_empty() || !name.bytes().all(token) {
-                reader.wrong(&value, "this is no name of a header", "use letters, digits and '-'");
+                // Not told by its name: a whole line, value and all, is easily put there.
+                reader.wrong(&slot, "one of these is no name of a header", "use letters, digits and '-'");
                 continue;
             }
             if let (true, Some(text)) = (harmless(&name), value.node().text()) {

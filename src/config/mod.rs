@@ -180,6 +180,17 @@ impl Config {
         if errors.is_empty() { Ok(Config { root, warnings }) } else { Err(ConfigErrors { file: None, errors, warnings }) }
     }
 
+    /// The same with only one of its services, and what is warned of about that one and about the whole. `None`: there is no such
+    /// service.
+    #[must_use]
+    pub fn only(mut self, service: &str) -> Option<Config> {
+        let place = self.root.services.iter().position(|one| one.name == service)?;
+        self.root.services = vec![self.root.services.swap_remove(place)];
+        let own = format!("/services/{place}/");
+        self.warnings.retain(|warning| !warning.path.starts_with("/services/") || warning.path.starts_with(&own));
+        Some(self)
+    }
+
     /// What looks wrong but does not stop the engine.
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {

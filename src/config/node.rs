@@ -1,6 +1,9 @@
 //! The configuration as a tree of untyped values that remember their place in the text.
 
+use std::borrow::Cow;
 use std::fmt::Write;
+
+use super::secret_source::MASK;
 
 /// A place in the text, both from 1, the column in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,15 +67,39 @@ impl Node {
             Value::Integer(number) => number.to_string(),
             Value::Float(number) => number.to_string(),
             Value::Date(text) => text.clone(),
-            Value::Text(text) if text.chars().count() > LONGEST => {
+            Value::Text(text) => {
+                let text = without_password(text);
+                if text.chars().count() <= LONGEST {
+                    return quoted(&text);
+                }
                 let head: String = text.chars().take(LONGEST).collect();
                 quoted(&format!("{head}..."))
             }
-            Value::Text(text) => quoted(text),
             Value::List(items) if items.is_empty() => "[]".to_owned(),
             Value::List(_) => "a list".to_owned(),
             Value::Table(_) => "a table".to_owned(),
         }
+    }
+}
+
+/// A text with what may be a password in it masked: a connection string or a URL is easily put where a host name belongs.
+fn without_password(text: &str) -> Cow<'_, str> {
+    const MARKS: [&str; 7] = ["password", "passwd", "passphrase", "pwd", "secret", "token", "authorization"];
+    // ASCII only: the places in the text stay the same.
+    let lower = text.to_ascii_lowercase();
+    let marked = MARKS.iter().filter_map(|mark| {
+        let end = lower.find(mark)? + mark.len();
+        let sign =
+            lower[end..].find(|character: char| character != ' ').filter(|at| lower[end + at..].starts_with(['=', ':']))?;
+        Some(end + sign + 1)
+    });
+    let head = marked.min();
+    let kept = &text[..head.unwrap_or(text.len())];
+    let tail = if head.is_some() { MASK } else { "" };
+    match (kept.find("://"), kept.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => Cow::Owned(format!("{}{MASK}{}{tail}", &kept[..scheme + 3], &kept[at..])),
+        _ if tail.is_empty() => Cow::Borrowed(text),
+        _ => Cow::Owned(format!("{kept}{tail}")),
     }
 }
 

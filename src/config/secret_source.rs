@@ -56,6 +56,11 @@ pub(super) fn read_secret(mut slot: Slot<'_>, reader: &mut Reader<'_>) -> Option
         }
         Value::Table(pairs) if pairs.len() == 1 => {
             let key = pairs[0].0.clone();
+            if !["env", "file", "pgpass"].contains(&key.as_str()) {
+                // Not told by its name, which may be the secret itself.
+                reader.wrong(&slot, "no such place of a secret is known", "use one of: env, file, pgpass");
+                return None;
+            }
             let inner = slot.key(&key)?;
             read_source(&key, inner, reader)
         }
@@ -117,10 +122,7 @@ fn read_source(key: &str, mut slot: Slot<'_>, reader: &mut Reader<'_>) -> Option
             reader.wrong(&slot, "this must be a text in quotes", "write a text in quotes");
             None
         }
-        _ => {
-            reader.wrong(&slot, "no such place of a secret is known", "use one of: env, file, pgpass");
-            None
-        }
+        _ => None,
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) mod survey;
 pub(crate) mod threads;
 pub(crate) mod trigger;
 pub mod watcher;
+pub mod why;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -329,8 +329,11 @@ pub struct ReadinessStatus {
     pub code: String,
     /// A failover would not work (true) or would be slower or riskier (false).
     pub blocking: bool,
-    /// What is wrong, and why it matters.
+    /// What is wrong.
     pub message: String,
+    /// Why it matters at failover time.
+    #[serde(default)]
+    pub why: String,
     /// What mends it.
     pub remedy: String,
     /// How long ago it was seen last, in milliseconds.
@@ -390,6 +393,7 @@ pub(crate) fn readiness(server: Option<&str>, asked_ms: u64, finding: &Readiness
         code: finding.code.clone(),
         blocking: finding.blocking,
         message: finding.message.clone(),
+        why: super::why::of(&finding.code).to_owned(),
         remedy: finding.remedy.clone(),
         asked_ms,
     }

@@ -15,6 +15,9 @@ const RETRY_INTERVAL_MS: u64 = 500;
 const NOT_LOWER: [&str; 5] =
     ["max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction"];
 
+/// A certificate with less than this left should have been renewed by now.
+const CERTIFICATE_DAYS: i64 = 30;
+
 const SURVEY_SQL: &str = "\
 SELECT current_user AS role,
        (SELECT system_identifier FROM pg_control_system()) AS system_id,
@@ -81,11 +84,20 @@ pub struct Surveyed {
     /// Which server it is.
     pub identity: ServerIdentity,
 }
+/// How many finished segments wait for the archive; members of pg_monitor may ask.
+const BACKLOG_SQL: &str = "SELECT count(*) AS waiting FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'";
+/// More than these are no longer the ordinary few of a busy moment: 512 MiB at the default size.
+const BACKLOG: u64 = 32;
 
 /// What one server said.
 struct Answer {
     rows: Rows,
     may_open_gate: bool,
+    /// Segments that wait for the archive.
+    backlog: Option<u64>,
+    /// Seconds that the certificates have left, those of the server and our own.
+    certificate: Option<i64>,
+    own_certificate: Option<i64>,
 }
 
 impl Answer {
@@ -143,7 +155,17 @@ impl Cluster {
         let may_open_gate = rows.get(0, "superuser") == Some("on")
             || number("version").is_some_and(|version| version >= 150_000)
                 && session.query(GATE_RIGHT_SQL, deadline, cancel)?.get(0, "allowed") == Some("t");
-        Ok(Answer { rows, may_open_gate })
+        let archives = rows.get(0, "archive_mode").is_some_and(|mode| mode != "off") && rows.get(0, "monitor") == Some("t");
+        // Before PostgreSQL 12 there is no such function: nothing is said then.
+        let backlog = if archives {
+            let answer = session.query(BACKLOG_SQL, deadline, cancel);
+            answer.ok().and_then(|rows| rows.get(0, "waiting")?.parse().ok())
+        } else {
+            None
+        };
+        let certificate = session.certificate_left();
+        let own_certificate = certificate.and_then(|_| place.target.tls.client_certificate_left());
+        Ok(Answer { rows, may_open_gate, backlog, certificate, own_certificate })
     }
 }
 
@@ -254,6 +276,14 @@ fn findings(
             "read the server's log for the archive command's error",
         );
     }
+    if let Some(waiting) = answer.backlog.filter(|waiting| *waiting > BACKLOG) {
+        found.warn(
+            "archive_backlog",
+            &format!("{waiting} finished WAL files wait for the archive: archiving is slower than writing, or stands still"),
+            "SELECT * FROM pg_stat_archiver; then make archive_command quicker, or mend what it waits for",
+        );
+    }
+    certificate_findings(&mut found, answer);
     if let Some(slots) = answer.get("logical_slots").filter(|_| !answer.is("in_recovery")) {
         found.warn(
             "logical_slots",
@@ -288,6 +318,27 @@ fn findings(
         standby_findings(&mut found, answer, primary);
     }
     found.list
+}
+
+/// Certificates that are at their end, or near it.
+fn certificate_findings(found: &mut Findings<'_>, answer: &Answer) {
+    let near = |left: Option<i64>| left.filter(|left| *left < CERTIFICATE_DAYS * 86_400);
+    if let Some(left) = near(answer.certificate) {
+        let remedy = "put a new certificate where ssl_cert_file and ssl_key_file point, then SELECT pg_reload_conf()";
+        if left < 0 {
+            found.warn("certificate_expired", &format!("its TLS certificate expired {} days ago", -left / 86_400), remedy);
+        } else {
+            found.warn("certificate_expires", &format!("its TLS certificate expires in {} days", left / 86_400), remedy);
+        }
+    }
+    if let Some(left) = near(answer.own_certificate) {
+        let when = if left < 0 { "has expired".to_owned() } else { format!("expires in {} days", left / 86_400) };
+        found.warn(
+            "client_certificate_expires",
+            &format!("the engine's own certificate for it (connection.sslcert) {when}"),
+            "put a new certificate and key where connection.sslcert and sslkey point; they are read anew",
+        );
+    }
 }
 
 /// What matters only of a standby, and in comparison with its primary.

@@ -87,6 +87,9 @@ impl Service {
             (Errand::AskHost(server), outcome) => self.host_replied(server, outcome, fx),
             (Errand::ProveAgain(server) | Errand::FenceAgain(server), Ok(Report::Fence(report))) => {
                 let holds = report.level >= FenceLevel::ProvenStopped;
+                if holds && matches!(errand, Errand::FenceAgain(_)) {
+                    self.servers[usize::from(server.0)].proven_again_at = Some(fx.now);
+                }
                 fx.emit(
                     EventKind::EvidenceGathered,
                     if holds { Severity::Info } else { Severity::Alarm },

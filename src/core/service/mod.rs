@@ -73,6 +73,8 @@ pub struct ServerState {
     pub view_confirmed: bool,
     /// What its host shows was seen to be another server: not to be believed, and not to be fenced there.
     pub foreign_host: bool,
+    /// When it was last fenced again, with proof, after the failover that deposed it.
+    pub(in crate::core) proven_again_at: Option<Mono>,
     /// When it was last seen receiving from the primary.
     pub streamed_at: Option<Mono>,
     /// It was among those that acknowledge synchronous commits when the primary was last asked.
@@ -214,6 +216,7 @@ impl Service {
                 readiness: None,
                 view_confirmed: false,
                 foreign_host: false,
+                proven_again_at: None,
                 streamed_at: None,
                 synchronous: false,
                 wrong_cluster: false,

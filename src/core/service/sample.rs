@@ -133,25 +133,18 @@ impl Service {
         if state.returned_at.is_some_and(|at| fx.now.since(at) < Span::from_millis(5_000)) {
             return;
         }
-        // A fence takes seconds; who starts it by hand again comes later than this.
-        let again = state.returned_at.replace(fx.now).is_some_and(|at| fx.now.since(at) < Span::from_millis(30_000));
-        let foreign = state.foreign_host;
-        if again || foreign {
-            // It was fenced again, and takes writes all the same; or what its host shows is not this server.
-            if self.model.route.instances > 0 {
-                self.run_errand(Errand::TakeOut(server), Action::RouteOut { server }, Span::from_millis(3_000), fx);
-            }
-            if let Some(primary) = self.primary {
-                self.two_primaries(primary, server, fx);
-            }
-            return;
-        }
+        state.returned_at = Some(fx.now);
+        // Fenced again, proven stopped, and answering all the same: the proof was about something else.
+        let contradicted =
+            state.proven_again_at.is_some_and(|at| sample.asked > at && fx.now.since(at) < Span::from_millis(10_000));
+        let hopeless = contradicted || state.foreign_host;
+        let done = if hopeless { "; what its host shows is not this server" } else { " and fenced again" };
         fx.emit(
             EventKind::OldPrimaryReturned,
             Severity::Alarm,
             self.about_server(server),
             format!(
-                "the old primary {} takes writes again on timeline {}: it is taken out of the route and fenced again",
+                "the old primary {} takes writes again on timeline {}: it is taken out of the route{done}",
                 self.server_name(server),
                 sample.timeline
             ),
@@ -159,6 +152,10 @@ impl Service {
         );
         if self.model.route.instances > 0 {
             self.run_errand(Errand::TakeOut(server), Action::RouteOut { server }, Span::from_millis(3_000), fx);
+        }
+        if let Some(primary) = self.primary.filter(|_| hopeless) {
+            self.two_primaries(primary, server, fx);
+            return;
         }
         let fence = self.fence_action(server, FenceLevel::ProvenStopped, false, false);
         self.run_errand(Errand::FenceAgain(server), fence, self.model.postgres.fence_timeout, fx);

@@ -194,6 +194,13 @@ impl Transport {
         }
     }
 
+    fn certificate_left(&self) -> Option<i64> {
+        match self {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream) => tls::peer_certificate_left(stream),
+        }
+    }
+
     fn tls_server_end_point(&self) -> Option<Vec<u8>> {
         match self {
             Transport::Plain(_) => None,
@@ -247,6 +254,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// Seconds that the server's certificate has left, negative once it has expired; `None` without TLS.
+    #[must_use]
+    pub fn certificate_left(&self) -> Option<i64> {
+        self.transport.certificate_left()
+    }
+
     /// Connects and authenticates, all addresses and all attempts within one deadline.
     ///
     /// # Errors

@@ -91,6 +91,13 @@ impl Tls {
         self.connector().map(drop)
     }
 
+    /// Seconds that our own certificate has left; negative once it has expired. `None`: there is none, or it cannot be read.
+    #[must_use]
+    pub fn client_certificate_left(&self) -> Option<i64> {
+        let pem = fs::read(self.settings.client_certificate.as_deref()?).ok()?;
+        seconds_left(&openssl::x509::X509::from_pem(&pem).ok()?)
+    }
+
     /// Shakes hands over a connected, bounded stream.
     pub(super) fn handshake(&self, host: &str, stream: Stream) -> Result<TlsStream<Stream>, Error> {
         let connector = self.connector()?;
@@ -170,6 +177,18 @@ impl TlsSettings {
         builder.danger_accept_invalid_certs(any_authority).danger_accept_invalid_hostnames(any_host);
         builder.build().map_err(|error| Error::Local(format!("cannot set up TLS: {}", one_line(&error.to_string(), 200))))
     }
+}
+
+/// Seconds that the certificate of the other side has left; negative once it has expired.
+pub(super) fn peer_certificate_left(stream: &TlsStream<Stream>) -> Option<i64> {
+    let der = stream.peer_certificate().ok()??.to_der().ok()?;
+    seconds_left(&openssl::x509::X509::from_der(&der).ok()?)
+}
+
+fn seconds_left(certificate: &openssl::x509::X509) -> Option<i64> {
+    let now = openssl::asn1::Asn1Time::days_from_now(0).ok()?;
+    let left = now.diff(certificate.not_after()).ok()?;
+    Some(i64::from(left.days) * 86_400 + i64::from(left.secs))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

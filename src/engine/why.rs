@@ -1,0 +1,152 @@
+//! Why each finding matters at failover time. What is wrong and what mends it depend on the server and stand in the finding; this
+//! does not.
+
+/// A clause for the code of a finding or of a reason against a failover; empty where there is nothing to add.
+#[must_use]
+pub fn of(code: &str) -> &'static str {
+    match code {
+        // Over SQL.
+        "promote_right_missing" => {
+            "the promotion is one call of pg_promote; without the right it fails after the old primary was fenced, and nobody takes writes"
+        }
+        "reload_right_missing" => {
+            "a standby can overhear its promotion and sleep for wal_retrieve_retry_interval; a reload wakes it at once, and that sleep is outage"
+        }
+        "monitor_right_missing" => {
+            "a standby that still receives WAL proves a live primary; unseen, a false alarm is caught later and the promotion waits blindly"
+        }
+        "wal_receiver_timeout_long" => {
+            "whether the standby still hears the primary is asked before it is replaced; with a long timeout its `streaming` proves nothing for that long"
+        }
+        "read_only_by_default" => {
+            "after the promotion the write verification fails, and the failover ends with a person being called"
+        }
+        "fsync_off" => {
+            "the host that crashes is the one that would come back; without fsync its data may be gone or torn, and a standby may follow torn data"
+        }
+        "rewind_impossible" => {
+            "the failover itself works; until the former primary is copied anew, there is no standby for the next one"
+        }
+        "archive_failing" | "archive_backlog" => {
+            "a clean stop waits for the archive, WAL that is kept fills the disk, and what was not archived is lost to a recovery in time"
+        }
+        "logical_slots" => {
+            "the slots stay on the old primary: subscribers stop, and changes between the failover and new slots are missed"
+        }
+        "sync_gate" => {
+            "after the promotion nobody is left to acknowledge: every commit waits, and the service is down although the server is up"
+        }
+        "sync_gate_right_missing" => {
+            "the engine could not let commits through after the promotion: they wait until a person does"
+        }
+        "replay_paused" => "a promotion ends the pause and replays what somebody wanted to stop; so this standby is refused",
+        "apply_delayed" => {
+            "all that was held back is replayed before the promotion ends, and what protected against a mistake is gone; so this standby is refused"
+        }
+        "not_receiving" => "every commit from now on would be lost by a failover to it; beyond data.max_lag_bytes it is refused",
+        "setting_lower_than_primary" => {
+            "hot standby stops replay at the primary's change, and a server with fewer connections turns clients away when it takes the load"
+        }
+        "certificate_expired" => {
+            "TLS that is verified is refused: the engine is blind, and clients that verify cannot connect after a failover"
+        }
+        "certificate_expires" => {
+            "from that moment verified connections are refused, by clients and by the engine, which is then blind and fails nothing over"
+        }
+        "client_certificate_expires" => {
+            "from that moment the server refuses the engine's login: it is blind and fails nothing over"
+        }
+        // On the hosts.
+        "host_not_asked" => {
+            "the old primary's end must be proven before another is made; what cannot be reached cannot be fenced"
+        }
+        "host_cannot_signal" => {
+            "the fence kills every process of the old primary; without the right it is not proven, and no standby is promoted"
+        }
+        "host_segment_hidden" => {
+            "the proof needs the shared memory of the old primary to be gone; where it does not show, nothing is promoted"
+        }
+        "host_sees_no_postmaster" => {
+            "processes that do not show cannot be proven gone: the fence would not count, and nothing is promoted"
+        }
+        "host_data_dir_not_writable" => {
+            "a supervisor that restarts the fenced server makes two primaries: standby.signal is what holds it back"
+        }
+        "host_pg_ctl_missing" => "promote.method = \"pg_ctl\" needs it, and so does the gentle part of the fence",
+        "host_pg_isready_missing" => {
+            "it is how a host tells a hung server from a cut network: without it more doubts end in a wait"
+        }
+        "host_timeout_missing" => "a command that hangs there outlives its step, and may act after the failover has gone on",
+        "host_root_login" => "one stolen key owns the host, and pg_ctl refuses to work as root at the moment it is needed",
+        "host_disk_nearly_full" => {
+            "a promotion writes a new timeline and a checkpoint, and the new primary keeps WAL for absent standbys: a full disk stops it"
+        }
+        "host_recovery_signal" => "a standby that leaves recovery by itself is a second primary",
+        "host_fence_marker" => "the next fence of this server takes what an earlier one left for its own",
+        // The route.
+        "route_not_ready" | "route_backend_missing" | "route_server_missing" => {
+            "the new primary would run with nobody sent to it: the outage goes on until a person moves the traffic"
+        }
+        "route_to_standby" => {
+            "sessions that land on a standby cannot write, and after a restart of HAProxy they may land on the fenced primary"
+        }
+        "route_primary_out" => "clients are cut off from a healthy primary, which no failover mends",
+        "verify_unreachable" => {
+            "the failover counts as complete once a commit went through this address: unreachable, it ends with a person being called"
+        }
+        "verify_foreign" => {
+            "a commit through it would prove another cluster's health, so the verification is refused and a person called"
+        }
+        "verify_standby" => "clients of this address cannot write now, and the verification through it would fail",
+        // Against any failover.
+        "check_not_up" => "what cannot be asked now is not judged at failover time: a standby that is not seen is not promoted",
+        "configuration" => "it is in force already, and shows when it is needed",
+        "paused" => "the engine watches and decides nothing: a dead primary stays dead",
+        "manual_intervention" => "after a failover that did not end well only a person says that the next one is safe",
+        "awaiting_confirmation" | "confirmation_timed_out" => "the outage lasts until somebody answers",
+        "journal_unwritable" => "a failover that is not written down cannot be resumed or undone after a crash, so none starts",
+        "cooldown" => "two failovers in a row may be one fault chased around: the second waits",
+        "fence_unavailable" => {
+            "two primaries lose data for certain: without the proof that the old one is gone nothing is promoted"
+        }
+        "no_candidate" => "there is nobody to promote: a dead primary ends the service",
+        "two_primaries" | "wrong_cluster" => "which data is right is a person's decision; nothing is promoted into that",
+        "second_engine" => "two engines fence and promote against each other",
+        "no_primary_seen" => "what was never seen alive cannot be told dead: nothing is promoted",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of;
+
+    /// Every finding in the sources has a reason. Their codes are found by how findings are made.
+    #[test]
+    fn every_finding_says_why_it_matters() {
+        let sources = [
+            include_str!("../action/postgres/survey.rs"),
+            include_str!("../action/postgres/traffic.rs"),
+            include_str!("../action/host.rs"),
+            include_str!("../core/route.rs"),
+            include_str!("survey.rs"),
+        ];
+        let mut codes = Vec::new();
+        for source in sources {
+            let source: String = source.split_whitespace().collect::<Vec<_>>().join(" ");
+            for made in ["found.add(", "found.warn(", "found.blocking(", "find(", "finding(", "code: "] {
+                for rest in source.split(made).skip(1) {
+                    let Some((code, _)) = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"')) else {
+                        continue;
+                    };
+                    if code.contains('_') && code.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+                        codes.push(code.to_owned());
+                    }
+                }
+            }
+        }
+        assert!(codes.len() >= 30, "{codes:?}");
+        let silent: Vec<_> = codes.iter().filter(|code| of(code).is_empty()).collect();
+        assert!(silent.is_empty(), "{silent:?}");
+    }
+}
