@@ -611,6 +611,26 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_is_nearly_full_by_size_or_by_part() {
+        let told = |free: &str, size: &str| {
+            let text = format!("failover-host=1\nfree_kib={free}\n{size}end=ok\n");
+            let found = heard(&text).findings("/data");
+            found.into_iter().find(|finding| finding.code == "host_disk_nearly_full").map(|finding| finding.message)
+        };
+        let (gib, tib) = (1u64 << 20, 1u64 << 30);
+        let size = format!("size_kib={}\n", 3 * tib);
+        assert_eq!(
+            told(&(200 * gib).to_string(), &size).unwrap(),
+            "only 204800 MiB (6 %) are free in /data: a server that runs full stops"
+        );
+        assert_eq!(told("5000", &size).unwrap(), "only 4 MiB (0 %) are free in /data: a server that runs full stops");
+        assert_eq!(told(&(900 * gib).to_string(), &size), None);
+        // An older script says nothing of the whole.
+        assert_eq!(told("5000", "").unwrap(), "only 4 MiB are free in /data: a server that runs full stops");
+        assert_eq!(told(&(2 * gib).to_string(), ""), None);
+    }
+
+    #[test]
     fn chatter_before_and_lines_from_a_later_version_do_no_harm() {
         let answer = heard(
             "Welcome to db1!\npostmaster=running\nfailover-host=1\r\nweather=fine\nno equals sign\npostmaster=gone\npid=7\n\
