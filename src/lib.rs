@@ -123,6 +123,10 @@ pub mod core;
 pub mod engine;
 pub mod wire;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use config::Config;
 pub use core::event::{EventKind, Severity};
 pub use engine::{

@@ -318,6 +318,20 @@ struct Answer {
 const LONGEST_LINE: usize = 8 * 1024;
 const MOST_VALUES: usize = 1024;
 
+/// What a host says, in pieces as they come: everything that is made of it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(said: &[u8]) {
+    let mut hearing = Hearing::new();
+    said.chunks(7).for_each(|piece| hearing.hear(piece));
+    assert!(hearing.answer.rungs.len() <= MOST_VALUES + 1);
+    let answer = hearing.answer;
+    let _ = answer.error();
+    let _ = answer.progress();
+    let _ = answer.findings("/nowhere");
+    let _ = answer.word(crate::core::time::Mono::default());
+    let _ = answer.fence(false);
+}
+
 impl Hearing {
     fn new() -> Hearing {
         Hearing { greeted: false, complete: false, answer: Answer::default(), line: Vec::new(), since: Instant::now() }
@@ -362,7 +376,7 @@ impl Hearing {
                 if values.len() < 16 {
                     values.push(value.to_owned());
                 }
-                if key == "proof" {
+                if key == "proof" && self.answer.rungs.len() < MOST_VALUES {
                     let took = Span::from(std::mem::replace(&mut self.since, Instant::now()).elapsed());
                     self.answer.rungs.push(Rung { name: "proof".to_owned(), ok: value == "ok", took, note: String::new() });
                 }
@@ -569,7 +583,7 @@ impl Answer {
             && let size = self.value("size_kib").parse::<u64>().unwrap_or(0)
             && (free < LITTLE_SPACE_KIB || free < size / 10)
         {
-            let part = (free * 100).checked_div(size).map_or_else(String::new, |part| format!(" ({part} %)"));
+            let part = free.saturating_mul(100).checked_div(size).map_or_else(String::new, |part| format!(" ({part} %)"));
             find(
                 "host_disk_nearly_full",
                 false,
@@ -610,6 +624,26 @@ mod tests {
         }
         assert!(hearing.greeted && hearing.complete, "{text}");
         hearing.answer
+    }
+
+    #[test]
+    fn a_disk_is_nearly_full_by_size_or_by_part() {
+        let told = |free: &str, size: &str| {
+            let text = format!("failover-host=1\nfree_kib={free}\n{size}end=ok\n");
+            let found = heard(&text).findings("/data");
+            found.into_iter().find(|finding| finding.code == "host_disk_nearly_full").map(|finding| finding.message)
+        };
+        let (gib, tib) = (1u64 << 20, 1u64 << 30);
+        let size = format!("size_kib={}\n", 3 * tib);
+        assert_eq!(
+            told(&(200 * gib).to_string(), &size).unwrap(),
+            "only 204800 MiB (6 %) are free in /data: a server that runs full stops"
+        );
+        assert_eq!(told("5000", &size).unwrap(), "only 4 MiB (0 %) are free in /data: a server that runs full stops");
+        assert_eq!(told(&(900 * gib).to_string(), &size), None);
+        // An older script says nothing of the whole.
+        assert_eq!(told("5000", "").unwrap(), "only 4 MiB are free in /data: a server that runs full stops");
+        assert_eq!(told(&(2 * gib).to_string(), ""), None);
     }
 
     #[test]

@@ -184,6 +184,35 @@ mod tests {
     }
 
     #[test]
+    fn a_client_may_say_anything() {
+        use proptest::prelude::*;
+        const SEEDS: [&str; 3] = [
+            r#"{"command":"events","since":18446744073709551615,"follow":true,"service":null,"verbose":false}"#,
+            r#"{"command":"force","service":"orders","to":"db2","accept_loss":16777216}"#,
+            r#"{"command":"status","service":"\ud83d\ude00"}"#,
+        ];
+        let edits = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), any::<bool>()), 0..8);
+        proptest!(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }, |(
+            seed in prop::sample::select(SEEDS.to_vec()), edits in edits
+        )| {
+            let mut bytes = seed.as_bytes().to_vec();
+            for (place, byte, put) in edits {
+                let place = place.index(bytes.len());
+                if put { bytes.insert(place, byte) } else { bytes[place] = byte }
+            }
+            for bytes in [&bytes[..], &bytes[..bytes.len() / 2]] {
+                // Whatever it is taken for is one line again, as an answer too.
+                if let Ok(request) = serde_json::from_slice::<Request>(bytes) {
+                    let text = serde_json::to_string(&request).unwrap();
+                    prop_assert!(!text.contains('\n'));
+                    prop_assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
+                }
+                let _ = serde_json::from_slice::<Line>(bytes);
+            }
+        });
+    }
+
+    #[test]
     fn every_line_is_one_line() {
         let line = Line::Error(Refused::new(Kind::Refused, "no\nnever"));
         let text = String::from_utf8(line.encode()).unwrap();

@@ -11,7 +11,7 @@ mod files;
 mod headers;
 mod model;
 mod node;
-mod pgpass;
+pub(crate) mod pgpass;
 mod preset;
 mod problem;
 mod reference;

@@ -1,5 +1,11 @@
 //! Password files of libpq.
 
+/// A file as it may lie there.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(content: &str) {
+    let _ = lookup(content, Wanted { host: "db1", port: 5432, database: "postgres", user: "failover" });
+}
+
 /// What a line of the file must match.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {

@@ -664,6 +664,25 @@ fn read_line(line: &[u8]) -> Result<Body, String> {
     serde_json::from_slice(&json).map_err(|error| format!("is whole, but of a kind this version does not know: {error}"))
 }
 
+/// A journal as it may lie there: each line on its own, also with a sum that is right, and the whole.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(content: &[u8]) {
+    for line in content.split(|byte| *byte == b'\n') {
+        let _ = read_line(line);
+        if line.len() > HEAD {
+            let whole = [b"{\"sum\":\"", sum(&line[HEAD..]).as_bytes(), b"\",", &line[HEAD..]].concat();
+            let _ = read_line(&whole);
+        }
+    }
+    let directory = crate::fuzzing::folder();
+    let mut journal = Journal::empty(&directory);
+    if std::fs::write(journal.path(), content).is_ok() {
+        journal.replay();
+        let _ = (journal.is_writable(), journal.note(), journal.sequence());
+    }
+    let _ = std::fs::remove_dir_all(directory);
+}
+
 fn sum(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     Sha256::digest(bytes)[..16].iter().fold(String::with_capacity(32), |mut hex, byte| {

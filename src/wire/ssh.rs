@@ -5,7 +5,7 @@
 //! timeout starts anew with every call: a dripping server stretches it for ever.
 
 mod connection;
-mod known_hosts;
+pub(crate) mod known_hosts;
 mod quote;
 
 use std::io::{ErrorKind, Read, Write};

@@ -99,6 +99,22 @@ impl Known {
     }
 }
 
+/// A file as it may lie there, asked about a name, an address and another port.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(content: &[u8]) {
+    let directory = crate::fuzzing::folder();
+    let path = directory.join("known_hosts");
+    if let (Ok(()), Ok(session)) = (std::fs::write(&path, content), Session::new()) {
+        for (host, port) in [("db1", 22), ("[::1]", 22), ("127.0.0.1", 2222)] {
+            if let Ok(known) = Known::read(&path, host, port, &session) {
+                let _ = known.judge(content);
+                let _ = known.methods(&["ssh-ed25519"]);
+            }
+        }
+    }
+    let _ = std::fs::remove_dir_all(directory);
+}
+
 /// Reads one line, if it is about the host.
 fn entry(line: &str, host: &str, port: u16, session: &Session) -> Option<Entry> {
     if line.is_empty() || line.starts_with('#') {
