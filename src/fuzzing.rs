@@ -1,5 +1,5 @@
-//! Everything that reads what others wrote, each as one function of bytes: for the targets in `fuzz/`, and for a bounded round of the
-//! same in the tests. What a function returns does not matter, only that it returns, soon and without a panic.
+//! Everything that reads what others wrote, each as one function of bytes, for a bounded round of random and mutated input in
+//! the tests. What a function returns does not matter, only that it returns, soon and without a panic.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
