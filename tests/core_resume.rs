@@ -141,3 +141,18 @@ fn a_second_death_changes_nothing() {
         }
     }
 }
+
+#[test]
+fn what_had_begun_does_not_wait_for_the_cooldown() {
+    let mut world = warm();
+    // The route is changed, the fence is about to begin.
+    world.dies_at = Some(world.deeds + 8);
+    kill(&mut world);
+    world.run(ms(5_000));
+    assert!(world.dead && promoted(&world).is_empty(), "{}", world.trace.join("\n"));
+    // An operator had forced it shortly after another one.
+    world.last_failover_age = Some(ms(10_000));
+    world.start_engine();
+    world.run(ms(30_000));
+    assert_eq!(state(&world), State::FailedOver, "{}", world.trace.join("\n"));
+}

@@ -169,6 +169,13 @@ impl Cluster {
         server.power && (server.process != Process::Gone || server.orphans) && !server.recovery
     }
 
+    /// A load balancer is started anew, with what its file says: the first server is the primary.
+    pub fn forget_route(&mut self) {
+        if let Some(instance) = self.instances.first_mut() {
+            instance.serves.iter_mut().enumerate().for_each(|(at, serves)| *serves = at == 0);
+        }
+    }
+
     pub fn is_routed(&self, at: usize) -> bool {
         self.instances.iter().any(|instance| instance.serves[at])
     }

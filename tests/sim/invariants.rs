@@ -21,6 +21,10 @@ struct ServiceWatch {
     generation: u64,
     begun: u64,
     open: Option<u64>,
+    /// The one in flight was begun by an earlier engine.
+    inherited: bool,
+    /// When that engine had seen the death.
+    seen_before: Option<Mono>,
     step: Option<(u64, &'static str)>,
     class: String,
     detected: Mono,
@@ -39,6 +43,7 @@ struct ServiceWatch {
     accept_loss: Option<u64>,
     forced_to: Option<ServerId>,
     old_returned: bool,
+    asserted: bool,
     answered: Vec<Mono>,
     sampled: Vec<Mono>,
 }
@@ -115,7 +120,7 @@ impl Watch {
     }
 
     /// A new engine begins with what the journal knows.
-    pub fn new_life(&mut self, service: usize, paused: bool, generation: u64) {
+    pub fn new_life(&mut self, service: usize, paused: bool, generation: u64, unfinished: Option<u64>) {
         self.sequence = 0;
         self.in_doubt = false;
         self.journal_writable = true;
@@ -123,7 +128,8 @@ impl Watch {
         self.restarted = true;
         self.gap_at = None;
         let watch = &mut self.services[service];
-        watch.open = None;
+        watch.open = unfinished;
+        watch.inherited = unfinished.is_some();
         watch.step = None;
         watch.paused = paused;
         watch.confirmed = false;
@@ -148,6 +154,11 @@ impl Watch {
 
     pub fn is_stopping(&self) -> bool {
         self.stopped
+    }
+
+    /// A failover was begun and has not ended, though its end may not have been written down.
+    pub fn is_open(&self, service: usize) -> bool {
+        self.services[service].open.is_some()
     }
 
     /// The core observes afresh: what was announced before counts no more.
@@ -211,6 +222,7 @@ impl Watch {
         for service in &mut self.services {
             service.step = None;
             service.old_returned = false;
+            service.asserted = false;
         }
     }
 
@@ -277,12 +289,14 @@ impl Watch {
                 watch.announced.get_or_insert(now);
             }
             EventKind::OldPrimaryReturned => watch.old_returned = true,
+            EventKind::RouteAsserted => watch.asserted = true,
             EventKind::FailureConfirmed => {
                 let detect = event.fields.iter().find_map(|(key, value)| match value {
                     Field::Span(span) if *key == "detect_ms" => Some(*span),
                     _ => None,
                 });
                 watch.detected = now - detect.unwrap_or_default();
+                watch.detected = watch.seen_before.map_or(watch.detected, |before| before.min(watch.detected));
             }
             EventKind::FailoverStarted => self.started(now, model, clusters, service, event),
             _ => {}
@@ -316,6 +330,8 @@ impl Watch {
         let cooling = watch.cooldown_from.map(|from| now.since(from)).filter(|age| *age < settings.trigger.cooldown);
         // A journal keeps whole seconds.
         let cooling = cooling.filter(|age| settings.trigger.cooldown - *age > Span::from_millis(1_100));
+        // One that is taken over from an earlier engine was let through when it began.
+        let cooling = cooling.filter(|_| watch.seen_before.is_none());
         self.hold(cooling.is_none(), "cooldown_is_kept", || {
             format!("{} after the last one of {}", cooling.unwrap_or_default(), settings.trigger.cooldown)
         });
@@ -361,12 +377,20 @@ impl Watch {
             Record::Intent { service, generation, .. } => {
                 let at = usize::from(service.0);
                 let (open, begun) = (self.services[at].open, self.services[at].begun);
-                self.hold(open.is_none(), "one_failover_in_flight", || format!("{generation} begins while {open:?} runs"));
+                let inherited = self.services[at].inherited;
+                let promoted = open.is_some_and(|open| self.services[at].promotions.contains_key(&open));
+                // A promotion that had begun is found out about before anything else begins.
+                let free = open.is_none() || (inherited && !promoted);
+                self.hold(free, "one_failover_in_flight", || format!("{generation} begins while {open:?} runs"));
                 self.hold(generation.0 > begun, "generation_never_falls", || format!("{generation} begins after {begun}"));
                 let watch = &mut self.services[at];
+                watch.done.retain(|(of, _)| inherited && Some(*of) == open);
+                // What the earlier engine changed is owed by the one that takes over.
+                watch.done.iter_mut().for_each(|(of, _)| *of = generation.0);
                 watch.open = Some(generation.0);
+                watch.seen_before = watch.inherited.then_some(watch.detected);
+                watch.inherited = false;
                 watch.begun = generation.0;
-                watch.done.clear();
             }
             Record::StepBegun { service, generation, step, .. } => {
                 self.services[usize::from(service.0)].step = Some((generation.0, step));
@@ -396,8 +420,14 @@ impl Watch {
         let errand = match action {
             Action::AskHost { .. } | Action::ProveFence { .. } => true,
             Action::RouteOut { .. } | Action::Fence { .. } => watch.old_returned,
+            Action::RouteIn { .. } => watch.asserted,
             _ => false,
         };
+        if let (true, Action::RouteIn { server }) = (errand, action) {
+            let target = &clusters[service].servers[usize::from(server.0)];
+            let meddled = clusters[service].lied || clusters[service].meddled;
+            self.hold(meddled || !target.recovery, "a_standby_is_never_given_the_traffic", || target.name.clone());
+        }
         if errand {
             return;
         }

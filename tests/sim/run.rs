@@ -12,6 +12,7 @@ use failover::core::input::{Command, Facts, Input, SelfHealth};
 use failover::core::model::{CheckKind, ServiceKind};
 use failover::core::observation::{Close, CloseCause, DownCause, Verdict};
 use failover::core::output::{Action, Failure, Output, Record, Report};
+use failover::core::plan::Begun;
 use failover::core::route::{InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
 use failover::core::sample::{FenceLevel, FenceReport, Lsn, Position, ProcessState, Readiness, RouteInstance, Rung};
 use failover::core::time::{Mono, Span};
@@ -23,6 +24,8 @@ use super::invariants::Watch;
 use super::swarm::{Fault, Link, Moment, Setup, Wrong, setup};
 
 const WORKERS: u32 = 4;
+/// Between two looks at the route of a service that was failed over.
+const ROUTE_LOOK: Span = Span::from_millis(250);
 
 fn ms(millis: u64) -> Span {
     Span::from_millis(millis)
@@ -80,6 +83,7 @@ struct Known {
     facts: Option<Facts>,
     generation: u64,
     unfinished: Option<String>,
+    begun: Option<Begun>,
     ended: Option<Mono>,
 }
 
@@ -99,6 +103,8 @@ struct Sim {
     moments: Vec<(Mono, Moment)>,
     ends: Vec<(Mono, Moment)>,
     surveys: Vec<(Mono, usize, Option<usize>)>,
+    /// Of each service: when its route is looked at next, once it was failed over.
+    route_looks: Vec<Mono>,
     known: Vec<Known>,
     journal_writable: bool,
     stuck: bool,
@@ -170,6 +176,7 @@ impl Sim {
         let mut sim = Sim {
             watch: Watch::new(&setup.model),
             known: vec![Known::default(); clusters.len()],
+            route_looks: vec![Mono::ZERO; clusters.len()],
             clusters,
             core: None,
             base: Mono::ZERO,
@@ -227,7 +234,8 @@ impl Sim {
         self.awake_at = self.now;
         self.core = Some(Core::new(self.setup.model.clone()));
         for (at, known) in self.known.iter().enumerate() {
-            self.watch.new_life(at, known.facts.as_ref().is_some_and(|facts| facts.paused), known.generation);
+            let begun = known.begun.as_ref().map(|begun| begun.generation.0);
+            self.watch.new_life(at, known.facts.as_ref().is_some_and(|facts| facts.paused), known.generation, begun);
         }
         self.feed(Input::SelfHealth(self.health(Span::ZERO)));
         for at in 0..self.clusters.len() {
@@ -238,6 +246,7 @@ impl Sim {
                     generation: failover::core::id::Generation(known.generation),
                     last_failover_age: age,
                     unfinished: known.unfinished.clone(),
+                    begun: known.begun.clone(),
                     ..known.facts.unwrap_or_default()
                 };
                 self.feed(Input::Restored { service: service_id(at), facts: Box::new(facts) });
@@ -246,6 +255,7 @@ impl Sim {
                 self.surveys.push((self.now + ms(900), at, Some(server)));
             }
             self.surveys.push((self.now + ms(950), at, None));
+            self.route_looks[at] = self.now;
         }
     }
 
@@ -408,6 +418,7 @@ impl Sim {
                     self.watch.command(service, &command, result.is_ok());
                     if result.is_ok() && command == Command::Reset && self.journal_writable {
                         self.known[service].unfinished = None;
+                        self.known[service].begun = None;
                     }
                 }
             }
@@ -459,13 +470,22 @@ impl Sim {
             return;
         }
         match record {
-            Record::Intent { generation, .. } => {
+            Record::Intent { generation, begun, .. } => {
                 known.generation = known.generation.max(generation.0);
                 known.unfinished = Some("intent".into());
+                known.begun = Some(*begun);
             }
-            Record::StepBegun { step, .. } => known.unfinished = Some(step.into()),
+            Record::StepBegun { step, chosen, .. } => {
+                known.unfinished = Some(step.into());
+                if let Some(begun) = &mut known.begun {
+                    begun.route_touched |= step == "route_out";
+                    begun.fence_tried |= step == "fence";
+                    begun.chosen = chosen.or(begun.chosen);
+                }
+            }
             Record::StepEnded { .. } => {}
             Record::Ended { how, .. } => {
+                known.begun = None;
                 known.unfinished = (!matches!(how, "completed" | "stopped")).then(|| how.to_owned());
                 known.ended = Some(now);
             }
@@ -850,6 +870,10 @@ impl Sim {
                     instance.reachable = false;
                 }
             }
+            Fault::InstanceRestarts => {
+                self.clusters[service].forget_route();
+                ends = false;
+            }
             Fault::Sleep => {
                 if self.core.is_some() {
                     let wakes = end.min(self.now + ms(12_000));
@@ -1025,6 +1049,13 @@ impl Sim {
             self.feed(Input::Surveyed { service: service_id(service), server: server_id(server), readiness });
             return;
         }
+        self.look_at_route(service);
+    }
+
+    /// What the surveys see of the load balancers, and the watch over a route that was moved.
+    fn look_at_route(&mut self, service: usize) {
+        let asked = self.own(self.now);
+        let cluster = &self.clusters[service];
         let view = |instance: &super::cluster::Instance| InstanceView {
             name: "lb".into(),
             backend: "db".into(),
@@ -1075,6 +1106,10 @@ impl Sim {
         engine = self.asked.iter().map(|asked| asked.due).min().unwrap_or(Mono::NEVER).min(engine);
         engine = self.doing.iter().map(|doing| doing.due).min().unwrap_or(Mono::NEVER).min(engine);
         engine = self.surveys.iter().map(|(at, ..)| *at).min().unwrap_or(Mono::NEVER).min(engine);
+        engine = (0..self.clusters.len())
+            .filter(|service| self.watches_route(*service))
+            .map(|service| self.route_looks[service])
+            .fold(engine, Mono::min);
         for cluster in &self.clusters {
             for server in &cluster.servers {
                 if server.session {
@@ -1174,7 +1209,18 @@ impl Sim {
             self.survey(service, server);
             return true;
         }
+        let route = (0..self.clusters.len()).find(|at| self.watches_route(*at) && self.route_looks[*at] <= now);
+        if let Some(service) = route {
+            self.route_looks[service] = now + ROUTE_LOOK;
+            self.look_at_route(service);
+            return true;
+        }
         false
+    }
+
+    /// The engine looks at the route of every service that was failed over.
+    fn watches_route(&self, service: usize) -> bool {
+        self.known[service].generation > 0 && !self.clusters[service].instances.is_empty()
     }
 
     fn expired(&mut self) {
@@ -1194,9 +1240,48 @@ impl Sim {
         self.calm();
         let quiet = self.now + ms(35_000);
         self.run_until(quiet);
+        self.await_plans();
         self.look();
         self.judge_quiet();
+        self.judge_unfinished();
         self.last_blow();
+    }
+
+    /// A failover that is still on its way has its own limit.
+    fn await_plans(&mut self) {
+        let limits = self.setup.model.services.iter().map(|service| service.trigger.failover_timeout).max().unwrap_or_default();
+        let end = self.now + limits + ms(10_000);
+        let busy = |sim: &Sim| {
+            sim.core.as_ref().is_some_and(|core| core.snapshot().services.iter().any(|service| service.plan.is_some()))
+        };
+        while busy(self) && self.now < end && self.watch.broken.is_none() {
+            let next = (self.now + ms(1_000)).min(end);
+            self.run_until(next);
+        }
+        if busy(self) {
+            self.watch.fail("a_failover_ends_in_time", format!("still in flight {limits} after everything was well"));
+        }
+    }
+
+    /// What an earlier engine began is finished, undone, or in a person's hands, within the failover's own limit.
+    fn judge_unfinished(&mut self) {
+        let open = |sim: &Sim, at: usize| {
+            let waits = sim.known[at].facts.as_ref().is_some_and(|facts| facts.paused) || sim.watch.is_stopping();
+            let person = sim.core.as_ref().is_some_and(|core| core.snapshot().services[at].manual_reason.is_some());
+            sim.known[at].begun.is_some() && sim.watch.is_open(at) && !waits && !person
+        };
+        for at in 0..self.known.len() {
+            let limit = self.setup.model.services[at].trigger.failover_timeout + ms(60_000);
+            let end = self.now + limit;
+            while open(self, at) && self.now < end && self.watch.broken.is_none() {
+                let next = (self.now + ms(1_000)).min(end);
+                self.run_until(next);
+            }
+            if open(self, at) && self.watch.broken.is_none() {
+                let why = format!("still open {limit} after everything was well: {:?}", self.known[at].begun);
+                self.watch.fail("an_unfinished_failover_is_settled", why);
+            }
+        }
     }
 
     /// Every fault that time or a person mends is mended. Who is dead stays dead.
@@ -1233,6 +1318,25 @@ impl Sim {
         }
         for (at, service) in snapshot.services.iter().enumerate() {
             let cluster = &self.clusters[at];
+            let moved = self.known[at].generation > 0 && service.manual_reason.is_none() && service.plan.is_none();
+            let paused = self.known[at].facts.as_ref().is_some_and(|facts| facts.paused);
+            if let Some(primary) = service.primary.map(|primary| usize::from(primary.0))
+                && moved
+                && !paused
+                && !self.watch.is_stopping()
+                && cluster.leader() == Some(primary)
+                && cluster.is_writable(primary)
+                && self.now.since(cluster.servers[primary].unwell_at.max(cluster.servers[primary].port_shut_at)) > ms(10_000)
+                && let Some(astray) = (0..cluster.servers.len())
+                    .find(|other| *other != primary && cluster.instances.iter().any(|one| one.reachable && one.serves[*other]))
+            {
+                let why = format!(
+                    "{} still gets sessions, {} is the primary",
+                    cluster.servers[astray].name, cluster.servers[primary].name
+                );
+                self.watch.fail("traffic_goes_to_the_primary_alone", why);
+                return;
+            }
             let Some(primary) = service.primary.map(|primary| usize::from(primary.0)) else { continue };
             let well = cluster.is_writable(primary)
                 && cluster.servers[primary].impaired.is_none()

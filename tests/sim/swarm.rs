@@ -62,6 +62,8 @@ pub enum Fault {
     Flaky(u64),
     Resolver,
     Instance,
+    /// A load balancer is restarted, and goes by its file again.
+    InstanceRestarts,
     Sleep,
     GapTold,
     Stuck,
@@ -189,6 +191,17 @@ pub fn setup(seed: u64) -> Setup {
         let at = dice.between(10_000, 10_000 + setup.chaos);
         for service in 0..setup.model.services.len() {
             setup.moments.push(Moment { at, span: 0, service, server: 0, fault: Fault::Rejoin });
+        }
+    }
+    // Dice of their own: the seeds that broke something once go on meaning what they meant.
+    let mut more = Dice::new(seed ^ 0x0B0B);
+    if more.percent(30) {
+        let service = more.index(setup.model.services.len());
+        for _ in 0..more.between(1, 3) {
+            let at = more.between(4_500, 14_500 + setup.chaos);
+            let restarts = Fault::InstanceRestarts;
+            let fault = if more.percent(30) { Fault::At(more.one(&ACTIONS), Box::new(restarts)) } else { restarts };
+            setup.moments.push(Moment { at, span: 0, service, server: 0, fault });
         }
     }
     setup.moments.sort_by_key(|moment| moment.at);

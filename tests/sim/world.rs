@@ -149,6 +149,8 @@ pub struct World {
     pub show_actions: bool,
     /// What the journal comes to.
     pub journal: Facts,
+    /// How long ago, by the journal, the last failover ended when another engine starts.
+    pub last_failover_age: Option<Span>,
     /// The engine dies before it carries out this journal record or action, counted from the start of the world.
     pub dies_at: Option<usize>,
     /// Journal records and actions so far.
@@ -200,6 +202,7 @@ impl World {
             token: 0,
             show_actions: true,
             journal: Facts::default(),
+            last_failover_age: None,
             dies_at: None,
             deeds: 0,
             dead: false,
@@ -230,7 +233,7 @@ impl World {
         self.dies_at = Some(deed);
         self.core = Core::new(self.model.clone());
         self.note("another engine starts");
-        let facts = Facts { last_failover_age: None, ..self.journal.clone() };
+        let facts = Facts { last_failover_age: self.last_failover_age, ..self.journal.clone() };
         self.feed(Input::Restored { service: SERVICE, facts: Box::new(facts) });
     }
 

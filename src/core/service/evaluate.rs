@@ -224,7 +224,8 @@ impl Service {
         if let Some(name) = self.second_engine() {
             return Err(Refusal::SecondEngine { name });
         }
-        if now < self.cooldown_until {
+        // One that an earlier engine had begun was let through, or forced, when it began; its fence may have stopped the primary.
+        if self.begun.is_none() && now < self.cooldown_until {
             return Err(Refusal::Cooldown { left: self.cooldown_until.since(now) });
         }
         Ok(())

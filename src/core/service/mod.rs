@@ -546,7 +546,10 @@ impl Service {
             next = next.min(last + self.notice() + Span::from_nanos(1));
         }
         if let Some(plan) = &self.plan {
-            next = next.min(plan.deadline);
+            // Once it has passed, the step that saw it has done what there is to do: the rest waits for the action.
+            if plan.deadline > now {
+                next = next.min(plan.deadline);
+            }
             if let Some((_, _, deadline)) = plan.action {
                 next = next.min(deadline + Span::from_millis(1_000));
             }
