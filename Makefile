@@ -17,7 +17,8 @@ help:
 	@echo '               partition|isolate|poweroff|poweroff-unproven|poweroff-exclusive'
 	@echo '               SYNC=1 for synchronous replication; the table in README.md says what each does'
 	@echo 'make test      format, lints, documentation and every test, against real servers'
-	@echo 'make test-long the simulator with 100,000 seeds (SEEDS=), and with every planted bug'
+	@echo 'make test-long the simulator with 100,000 seeds (SEEDS=) and with every planted bug; the parsers with 50 times (FUZZ=)'
+	@echo '               as much rubbish'
 	@echo 'make lint      only format, lints and documentation'
 	@echo 'make audit     advisories, licences and sources of the dependencies (cargo-deny; needs the network)'
 	@echo 'make bench     outage over many faults, cost of a decision, idle cost: prints numbers'
@@ -54,8 +55,10 @@ test: setup
 	@scripts/test.sh
 
 SEEDS ?= 100000
+FUZZ ?= 50
 test-long: setup-build
 	@SEEDS=$(SEEDS) scripts/simulate.sh
+	@FUZZ=$(FUZZ) $(CARGO) test --locked --lib fuzzing
 	@$(MAKE) --no-print-directory test-mutations
 
 # One rule of the core broken at a time: the simulator has to notice each.

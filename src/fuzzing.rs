@@ -115,7 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Random bytes, and `seeds` with bytes changed, taken out, put in and said twice. The seed of the randomness is fixed: a failure
-    /// is there again at the next run.
+    /// is there again at the next run. `FUZZ=50` throws fifty times as many, by a seed of its own each time; what it finds is shown.
     fn throw(cases: u32, seeds: &[&'static [u8]], at: fn(&[u8])) {
         let seeds = seeds.to_vec();
         let random = vec(any::<u8>(), 0..600);
@@ -139,9 +139,14 @@ mod tests {
             }
             bytes
         });
+        let times: Option<u32> = std::env::var("FUZZ").ok().and_then(|times| times.parse().ok());
+        let cases = cases.saturating_mul(times.unwrap_or(1));
         let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
-        let rng = proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
-        let mut runner = proptest::test_runner::TestRunner::new_with_rng(config, rng);
+        let fixed = proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
+        let mut runner = match times {
+            Some(_) => proptest::test_runner::TestRunner::new(config),
+            None => proptest::test_runner::TestRunner::new_with_rng(config, fixed),
+        };
         let outcome = runner.run(&prop_oneof![1 => random, 4 => changed], |bytes| {
             at(&bytes);
             Ok(())
@@ -181,7 +186,8 @@ mod tests {
 
     #[test]
     fn a_journal_may_hold_anything() {
-        let seeds: [&[u8]; 2] = [
+        let seeds: [&[u8]; 3] = [
+            Vec::leak(crate::engine::journal::tests::sample()),
             b"{\"sum\":\"0123456789abcdef0123456789abcdef\",\"seq\":1,\"at\":1,\"begin\":{\"version\":1}}\n{\"sum\":\"0123456789abcdef0123456789abcdef\",\"seq\":2,\"facts\":{\"service\":\"orders\",\"generation\":3}}\n",
             b"{\"sum\":\"\",\n\n{}\n",
         ];

@@ -664,7 +664,7 @@ fn read_line(line: &[u8]) -> Result<Body, String> {
     serde_json::from_slice(&json).map_err(|error| format!("is whole, but of a kind this version does not know: {error}"))
 }
 
-/// A journal as it may lie there: each line on its own, also with a sum that is right, and the whole.
+/// A journal as it may lie there: each line on its own, and the whole; also with sums that are right.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(content: &[u8]) {
     for line in content.split(|byte| *byte == b'\n') {
@@ -674,11 +674,23 @@ pub(crate) fn fuzz(content: &[u8]) {
             let _ = read_line(&whole);
         }
     }
+    let mut summed = Vec::new();
+    for line in content.split_inclusive(|byte| *byte == b'\n').filter(|line| line.len() > HEAD) {
+        let rest = line[HEAD..].strip_suffix(b"\n").unwrap_or(&line[HEAD..]);
+        summed.extend([b"{\"sum\":\"", sum(rest).as_bytes(), b"\",", rest, b"\n"].concat());
+    }
     let directory = crate::fuzzing::folder();
-    let mut journal = Journal::empty(&directory);
-    if std::fs::write(journal.path(), content).is_ok() {
-        journal.replay();
-        let _ = (journal.is_writable(), journal.note(), journal.sequence());
+    for content in [content, &summed] {
+        let mut journal = Journal::empty(&directory);
+        if std::fs::write(journal.path(), content).is_ok() {
+            journal.replay();
+            let _ = (journal.is_writable(), journal.note(), journal.sequence());
+            for known in journal.known.values() {
+                // Written again it is read again as the same.
+                let text = serde_json::to_string(known).expect("a plain structure");
+                assert_eq!(serde_json::from_str::<Known>(&text).ok().as_ref(), Some(known));
+            }
+        }
     }
     let _ = std::fs::remove_dir_all(directory);
 }
@@ -701,9 +713,48 @@ fn sync_directory(directory: &Path) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::core::id::ServiceId;
+
+    /// A journal with a failover that had come to the promotion, and one that was completed.
+    pub(crate) fn sample() -> Vec<u8> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path());
+        let mut write = |record: Record| journal.append(&model(), &record, now()).unwrap();
+        let service = ServiceId(0);
+        for number in [5, 6] {
+            let generation = Generation(number);
+            let step = |step, chosen| Record::StepBegun { service, generation, step, target: "db2".into(), chosen };
+            write(record(number));
+            write(Record::Intent { service, generation, evidence: vec!["refused".into()], begun: Box::new(begun(generation)) });
+            write(step("route_out", None));
+            write(Record::StepEnded { service, generation, step: "route_out", ok: true, message: "lb1: done".into() });
+            write(step("promote", Some(Candidate::chosen_before(ServerId(1), Lsn(0x300_0000), Some(328), false))));
+            if number == 5 {
+                write(Record::Ended { service, generation, how: "completed" });
+            }
+        }
+        std::fs::read(journal.path()).unwrap()
+    }
+
+    fn begun(generation: Generation) -> Begun {
+        Begun {
+            generation,
+            class: FailureClass::Hung,
+            old: ServerId(0),
+            system_id: u64::MAX,
+            old_timeline: 3,
+            require: FenceLevel::ProvenStopped,
+            furthest: Some(Lsn(0x300_0148)),
+            acknowledgements: Some((1, 2)),
+            streaming: vec![ServerId(1)],
+            route_touched: false,
+            fence_tried: false,
+            view_confirmed: true,
+            chosen: None,
+        }
+    }
 
     fn model() -> Model {
         crate::engine::tests::two_servers()
@@ -772,21 +823,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(directory.path());
         let (service, generation) = (ServiceId(0), Generation(5));
-        let mut begun = Begun {
-            generation,
-            class: FailureClass::Hung,
-            old: ServerId(0),
-            system_id: u64::MAX,
-            old_timeline: 3,
-            require: FenceLevel::ProvenStopped,
-            furthest: Some(Lsn(0x300_0148)),
-            acknowledgements: Some((1, 2)),
-            streaming: vec![ServerId(1)],
-            route_touched: false,
-            fence_tried: false,
-            view_confirmed: true,
-            chosen: None,
-        };
+        let mut begun = begun(generation);
         let evidence = vec!["refused".into()];
         journal
             .append(&model(), &Record::Intent { service, generation, evidence, begun: Box::new(begun.clone()) }, now())
