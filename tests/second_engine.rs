@@ -1,0 +1,60 @@
+//! Two engines on two hosts watch the same pair: each sees the other's sessions on the servers, and neither fails over before one of
+//! them is gone.
+
+mod support;
+
+use std::time::Duration;
+
+use support::engine::{Engine, Origin};
+use support::lab::wait_until;
+use support::pair::{Pair, PairOptions};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn refused(engine: &Engine) -> bool {
+    engine.events().iter().any(|event| event.kind == "failover_refused" && event.message.contains("another engine ("))
+}
+
+fn story(engine: &Engine) -> String {
+    let told = engine.events().into_iter().filter(|event| event.kind != "observed");
+    told.map(|event| format!("{} {}", event.kind, event.message)).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn two_engines_refuse_each_other_by_name_until_one_is_gone() {
+    let pair = Pair::start(&PairOptions { fsync: false, ..PairOptions::default() }, |_| {}).unwrap();
+    let first = pair.engine(Origin::now()).unwrap();
+    first.wait_ready(LONG).unwrap();
+
+    // The same configuration on another host, as far as the servers can tell.
+    let text = std::fs::read_to_string(&pair.config).unwrap();
+    let elsewhere = pair.lab.folder("elsewhere").unwrap();
+    let control = elsewhere.join("control.sock");
+    let moved: String = text
+        .lines()
+        .map(|line| match line.split_once(" = ") {
+            Some(("state_dir", _)) => format!("state_dir = {:?}\n", elsewhere.display().to_string()),
+            Some(("control_socket", _)) => format!("control_socket = {:?}\n", control.display().to_string()),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let config = pair.lab.write("elsewhere/failover.toml", moved, 0o600).unwrap();
+    let second = Engine::start(&pair.lab, pair.db1.host(), &config, &control, Origin::now()).unwrap();
+    let blocked = |engine: &Engine| std::io::Result::Ok(engine.status()?.to_string().contains("second_engine").then_some(()));
+    wait_until("each engine sees the other", LONG, || Ok(blocked(&first)?.and(blocked(&second)?)))
+        .unwrap_or_else(|error| panic!("{error}\n{}\n---\n{}", story(&first), story(&second)));
+
+    pair.db1.kill_postmaster().unwrap();
+    wait_until("both refuse", LONG, || Ok((refused(&first) && refused(&second)).then_some(())))
+        .unwrap_or_else(|error| panic!("{error}\n{}\n---\n{}", story(&first), story(&second)));
+    assert!(!pair.db2.is_primary().unwrap());
+
+    assert!(second.stop(), "{}", second.log_tail());
+    wait_until("the one that is left fails over", LONG, || {
+        Ok(first.events().iter().any(|event| event.kind == "failover_completed").then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", story(&first)));
+    assert!(pair.db2.is_primary().unwrap());
+    assert!(!second.events().iter().any(|event| event.kind == "failover_started"), "{}", story(&second));
+    assert!(first.stop(), "{}", first.log_tail());
+}
