@@ -124,6 +124,7 @@ impl Player {
                 world.run(world::ms(500));
                 world.trace.clear();
             }
+            ["survey"] => self.world().survey(),
             // What each HAProxy server is: `route_seen db1=takes db2=maint`; the instance does not answer: `route_seen none`.
             ["route_seen", servers @ ..] => {
                 let view = instance_view(servers);

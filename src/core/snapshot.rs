@@ -238,7 +238,7 @@ impl Service {
         let fence = match self.fence_way(FailureClass::Dead) {
             Ok((level, _)) => Some(level),
             Err(refusal) => {
-                if self.model.kind == ServiceKind::Postgres && refusal != Refusal::NoPrimarySeen {
+                if self.model.kind == ServiceKind::Postgres && self.primary_seen && refusal != Refusal::NoPrimarySeen {
                     refusals.push(refusal);
                 }
                 None

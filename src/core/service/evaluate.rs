@@ -251,15 +251,12 @@ impl Service {
                 .and_then(|server| self.servers[usize::from(server.0)].readiness.as_ref())
                 .is_some_and(|readiness| matches!(readiness.ssh, Some(Err(_))));
         let foreign = self.subject().is_some_and(|server| self.servers[usize::from(server.0)].foreign_host);
-        // Processes that were never matched with the server that answered over SQL may be somebody else's.
-        let unmatched = self.subject().is_some_and(|server| !self.servers[usize::from(server.0)].view_confirmed)
-            && self.suspicion.as_ref().and_then(Suspicion::word).is_some_and(|word| word.postmaster != ProcessState::Gone);
-        let host_silent = class == FailureClass::Unreachable
-            || foreign
-            || unmatched
-            || !model.ssh
-            || surveyed_silent
-            || self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
+        // Processes that were never matched with the server that answered over SQL may be somebody else's; and where its own were
+        // never seen, seeing none proves nothing.
+        let unmatched = self.subject().is_some_and(|server| !self.servers[usize::from(server.0)].view_confirmed);
+        let unlooked = self.subject().is_some_and(|server| self.servers[usize::from(server.0)].readiness.is_none());
+        let silent = surveyed_silent || self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
+        let host_silent = class == FailureClass::Unreachable || foreign || unmatched || !model.ssh || silent;
         if policy.fence_require <= FenceLevel::TrafficRemoved {
             return Ok((policy.fence_require, host_silent));
         }
@@ -274,12 +271,14 @@ impl Service {
         }
         let why = if foreign {
             "the data directory on its host is another server's; there is no fence.command, and route.exclusive is not declared"
-        } else if unmatched {
-            "the processes on its host were never matched with this server while it answered; there is no fence.command, and route.exclusive is not declared"
-        } else if model.ssh {
-            "its host does not answer over SSH; there is no fence.command, and route.exclusive is not declared"
-        } else {
+        } else if !model.ssh {
             "no SSH to its host is configured; there is no fence.command, and route.exclusive is not declared"
+        } else if !silent && unmatched && unlooked {
+            "its host has not been looked at yet; there is no fence.command, and route.exclusive is not declared"
+        } else if !silent && unmatched {
+            "the processes on its host were never matched with this server while it answered; there is no fence.command, and route.exclusive is not declared"
+        } else {
+            "its host does not answer over SSH; there is no fence.command, and route.exclusive is not declared"
         };
         Err(Refusal::FenceUnavailable { why: why.into() })
     }

@@ -76,11 +76,12 @@ impl Service {
     }
 
     /// What would keep this standby from becoming the primary although it is fit for it: code and sentence. That not every check
-    /// has answered yet is left out: it passes within moments.
+    /// has answered yet, nor the survey come, is left out: it passes within moments.
     fn also_in_the_way(&self, standby: ServerId, around: Surroundings, now: Mono) -> Vec<(String, String)> {
         let manual = (self.state == State::ManualIntervention).then_some(Refusal::ManualIntervention);
         let guard = self.guards(around, now).err().filter(|refusal| *refusal != Refusal::NotWarmedUp);
-        let fence = self.fence_way(FailureClass::Dead).err();
+        let looked = self.subject().is_none_or(|server| self.servers[usize::from(server.0)].readiness.is_some());
+        let fence = self.fence_way(FailureClass::Dead).err().filter(|_| looked);
         let refusals = manual.into_iter().chain(guard).chain(fence);
         let mut list: Vec<(String, String)> =
             refusals.map(|refusal| (refusal.name().to_owned(), self.sentence(&refusal))).collect();
