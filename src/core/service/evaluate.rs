@@ -8,7 +8,7 @@ use crate::core::evidence::{FailureClass, Limits, Suspicion, classify, impaired_
 use crate::core::id::ServerId;
 use crate::core::model::{CheckKind, Policy};
 use crate::core::refusal::Refusal;
-use crate::core::sample::{FenceLevel, ProcessState};
+use crate::core::sample::FenceLevel;
 use crate::core::time::Mono;
 use crate::core::trigger::State;
 
