@@ -5,6 +5,7 @@
 //! its outputs in order, and calls it again at [`Core::next_deadline`] at the latest.
 
 use serde::{Deserialize, Serialize};
+pub mod breaker;
 pub mod candidate;
 pub mod doubt;
 mod effects;

@@ -1,5 +1,6 @@
 //! The shell: threads, sockets, clocks, files; no opinions. [`Engine`] is the whole of the public Rust API.
 
+pub mod breaker;
 pub(crate) mod builder;
 pub mod clock;
 pub mod error;
