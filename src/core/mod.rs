@@ -26,6 +26,7 @@ pub mod schedule;
 mod service;
 pub mod snapshot;
 mod static_word;
+pub mod stats;
 pub mod time;
 pub mod trigger;
 

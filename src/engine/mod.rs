@@ -7,6 +7,7 @@ pub mod error;
 pub(crate) mod executor;
 pub mod host;
 pub(crate) mod journal;
+mod known_stats;
 pub(crate) mod pool;
 pub mod queue;
 pub mod record;

@@ -117,6 +117,8 @@ pub struct Node {
     pub host: Option<(ProcessState, LocalAnswer)>,
     pub session: bool,
     pub next_ping: Mono,
+    /// When its postmaster was started.
+    pub started: Option<Mono>,
 }
 
 /// Where a replay begins, every input since, and what the core said to each.
@@ -175,6 +177,7 @@ impl World {
                 host: Some((ProcessState::Running, LocalAnswer::NotAsked)),
                 session: false,
                 next_ping: Mono::NEVER,
+                started: Some(Mono::ZERO),
             })
             .collect();
         World {
@@ -426,6 +429,7 @@ impl World {
         });
         Sample {
             asked: self.now,
+            age: node.started.map(|started| self.now.since(started)),
             in_recovery: !node.writable,
             system_id: node.system_id,
             timeline: node.timeline,

@@ -328,6 +328,10 @@ impl Service {
 
     pub(super) fn refuse(&mut self, refusal: Refusal, fx: &mut Effects) {
         let news = self.told.insert(refusal.name());
+        if news {
+            let count = self.refusals.entry(refusal.name().to_owned()).or_default();
+            *count = count.saturating_add(1);
+        }
         let final_ = matches!(refusal, Refusal::Cooldown { .. } | Refusal::FenceUnavailable { .. } | Refusal::NoCandidate { .. });
         let sentence = self.sentence(&refusal);
         let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
