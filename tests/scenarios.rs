@@ -278,6 +278,7 @@ impl Player {
                 };
                 self.world().command(command);
             }
+            ["survey"] => self.world().survey(),
             // Whom the survey was asked to look at since the last time this was asked.
             ["unsurveyed"] => {
                 let world = self.world();

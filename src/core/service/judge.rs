@@ -21,7 +21,7 @@ impl Service {
         };
         if plan.old != server
             || plan.times.fenced.is_some()
-            || plan.judgement.need == Need::Forced
+            || matches!(plan.judgement.need, Need::Forced | Need::FalsePositive)
             || asked < detected
             || started_since
         {
