@@ -214,7 +214,7 @@ impl Drop for Daemon {
 #[test]
 fn the_help_shows_examples_and_exit_codes() {
     let help = run(&["--help"]).ends_with(0);
-    expect![[r#"
+    expect![[r"
         Automatic failover for PostgreSQL: watches a primary, decides when it is really gone, fences it,
         promotes the standby, moves the traffic, verifies the result, and says what happened and why
 
@@ -260,7 +260,7 @@ fn the_help_shows_examples_and_exit_codes() {
           3  the daemon cannot be reached
           4  the daemon refused the command, and said why
           5  the engine cannot start or run, or the system refused something
-    "#]]
+    "]]
     .assert_eq(&help.stdout);
     for command in
         ["run", "check", "validate", "status", "metrics", "events", "confirm", "pause", "resume", "reset", "force", "completions"]

@@ -588,7 +588,7 @@ mod tests {
         status.doubt = Some("the engine itself was paused".into());
         status.journal.writable = false;
         status.journal.reason = Some("no space left on device".into());
-        expect![[r#"
+        expect![[r"
             failover 0.1.0 running for 2 h 3 min; journal /var/lib/failover/journal cannot be written (no space left on device): no failover starts
             In doubt about its own view: the engine itself was paused
 
@@ -621,7 +621,7 @@ mod tests {
                 warning db2 slow_receiver_timeout: wal_receiver_timeout is 60 s (seen 4.2 s ago)
                   why: it hides a dead link
                   remedy: set it to 5 s
-        "#]].assert_eq(&human(&status, Terminal::default()));
+        "]].assert_eq(&human(&status, Terminal::default()));
         assert_eq!(line(&status), "orders: manual_intervention, primary db1, paused, would not fail over");
     }
 

@@ -172,5 +172,5 @@ pub struct Facts {
     /// Why a person has to look, where nobody has reset it since.
     pub attention: Option<String>,
     /// The numbers about failovers. The mark of the last one is its age, as `lead`.
-    pub stats: Stats,
+    pub stats: Box<Stats>,
 }

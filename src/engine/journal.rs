@@ -293,7 +293,7 @@ impl Journal {
             begun: known.begun.as_ref().and_then(|begun| begun.read(&id, millis_of(now))),
             paused: known.paused,
             attention: known.attention.clone(),
-            stats: known.stats.read(millis_of(now), &id),
+            stats: Box::new(known.stats.read(millis_of(now), &id)),
         })
     }
 
@@ -737,7 +737,7 @@ mod tests {
             begun: None,
             paused: true,
             attention: Some("no candidate".to_owned()),
-            stats: stats(),
+            stats: Box::new(stats()),
         }
     }
 
@@ -774,7 +774,7 @@ mod tests {
     }
 
     fn record(generation: u64) -> Record {
-        Record::Facts { service: ServiceId(0), facts: facts(generation) }
+        Record::Facts { service: ServiceId(0), facts: Box::new(facts(generation)) }
     }
 
     fn known(journal: &Journal) -> Option<Facts> {

@@ -10,12 +10,18 @@ use super::status::{SpansStatus, Status};
 
 const STATES: [&str; 6] = ["normal", "degraded", "failing", "failover_in_progress", "failed_over", "manual_intervention"];
 
-/// One family of samples: its name, type, help, and each sample's suffix, labels and value.
+/// One family of samples.
 struct Family<'a> {
     name: &'a str,
     kind: &'a str,
     help: &'a str,
-    samples: Vec<(&'a str, Vec<(&'a str, String)>, f64)>,
+    samples: Vec<Sample<'a>>,
+}
+
+struct Sample<'a> {
+    suffix: &'a str,
+    labels: Vec<(&'a str, String)>,
+    value: f64,
 }
 
 impl<'a> Family<'a> {
@@ -24,13 +30,17 @@ impl<'a> Family<'a> {
     }
 
     fn add(&mut self, labels: &[(&'a str, &str)], value: f64) {
-        self.samples.push(("", labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(), value));
+        self.push("", labels, value);
     }
 
     fn summary(&mut self, labels: &[(&'a str, &str)], spans: &SpansStatus) {
-        for (suffix, value) in [("_sum", spans.sum_ms / 1_000.0), ("_count", number(spans.count))] {
-            self.samples.push((suffix, labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(), value));
-        }
+        self.push("_sum", labels, spans.sum_ms / 1_000.0);
+        self.push("_count", labels, number(spans.count));
+    }
+
+    fn push(&mut self, suffix: &'a str, labels: &[(&'a str, &str)], value: f64) {
+        let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        self.samples.push(Sample { suffix, labels, value });
     }
 
     fn write(&self, text: &mut String) {
@@ -39,7 +49,7 @@ impl<'a> Family<'a> {
         }
         let _ = writeln!(text, "# HELP {} {}", self.name, self.help);
         let _ = writeln!(text, "# TYPE {} {}", self.name, self.kind);
-        for (suffix, labels, value) in &self.samples {
+        for Sample { suffix, labels, value } in &self.samples {
             let _ = write!(text, "{}{suffix}", self.name);
             for (place, (label, value)) in labels.iter().enumerate() {
                 let _ = write!(text, "{}{label}=\"{}\"", if place == 0 { '{' } else { ',' }, escaped(value));

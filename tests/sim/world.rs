@@ -522,7 +522,7 @@ impl World {
         let journal = &mut self.journal;
         match record {
             Record::Facts { facts, .. } => {
-                let before = std::mem::replace(journal, facts.clone());
+                let before = std::mem::replace(journal, (**facts).clone());
                 (journal.unfinished, journal.begun) = (before.unfinished, before.begun);
             }
             Record::Intent { generation, begun, .. } => {

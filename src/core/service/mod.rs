@@ -385,7 +385,7 @@ impl Service {
             begun: None,
             paused: self.paused,
             attention: self.manual_reason.clone().filter(|_| self.state == State::ManualIntervention),
-            stats: self.stats_at(now),
+            stats: Box::new(self.stats_at(now)),
         }
     }
 
@@ -399,7 +399,7 @@ impl Service {
     }
 
     pub(in crate::core) fn journal_facts(&self, fx: &mut Effects) {
-        let facts = self.facts(fx.now);
+        let facts = Box::new(self.facts(fx.now));
         fx.push(Output::Journal(Record::Facts { service: self.id, facts }));
     }
 
@@ -446,7 +446,7 @@ impl Service {
         self.primary = facts.primary.filter(|server| usize::from(server.0) < self.servers.len());
         self.system_id = facts.system_id;
         self.failover_age_at_start = facts.last_failover_age;
-        self.stats = facts.stats;
+        self.stats = *facts.stats;
         if let Some(last) = &mut self.stats.last {
             last.since.at = fx.now;
         }
