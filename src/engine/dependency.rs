@@ -125,9 +125,11 @@ impl Dependencies {
         let mut known = self.known.lock();
         let settings = known.settings;
         let one = known.each.get_mut(dependency)?;
+        let answered = outcome.is_ok();
         one.why = outcome.err().unwrap_or_default();
         let open = one.breaker.state() == BreakerState::Open;
-        let closed = one.breaker.state() == BreakerState::Closed;
+        // A change closes it too, and says nothing about whether it helped.
+        let closed = answered && one.breaker.state() == BreakerState::Closed;
         let message = if open && !one.told_open {
             format!(
                 "{} failed {} times in a row and is not surveyed for {} ({}); a failover asks it all the same",
