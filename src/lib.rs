@@ -107,6 +107,13 @@
 //! code. No async runtime. PostgreSQL is spoken by `postgres-protocol` over sockets with a deadline, because a synchronous client
 //! can be neither bounded nor dropped while its server is frozen.
 //!
+//! # Numbers
+//!
+//! [`core::stats`] counts failovers and judges each by what its old primary shows then and later; the journal keeps the numbers, and
+//! [`engine::metrics`] renders them. [`core::breaker`] is the circuit breaker; [`breaker`] offers it to programs. The engine has one
+//! around each thing that the survey asks, and none around checks, confirmation, fence, promotion or the steps of the route: what
+//! failed before is no reason not to try now.
+//!
 //! # Roads not taken
 //!
 //! - No consensus of our own: one engine per service, held to it by a lock on the state directory and by refusing when another
@@ -129,6 +136,7 @@ pub mod fuzzing;
 
 pub use config::Config;
 pub use core::event::{EventKind, Severity};
+pub use engine::breaker;
 pub use engine::{
     ActionAnswer, CheckReport, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,
     ReadyReport, Status, TaskAnswer,

@@ -1,6 +1,9 @@
 //! The command line as its users run it: the program itself, with configuration files, signals and a control socket. No server
 //! is needed: the ones in these configurations refuse.
 
+#[path = "support/prometheus.rs"]
+mod prometheus;
+
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -224,6 +227,7 @@ fn the_help_shows_examples_and_exit_codes() {
           validate     Say everything that is wrong with a configuration
           status       Ask a running daemon how its services are, and what would happen if a primary died
                        now
+          metrics      Ask a running daemon for its numbers, as Prometheus reads them
           events       Show what happened in a running daemon
           confirm      Say yes to a failover that waits for it
           pause        Go on watching, decide nothing
@@ -258,7 +262,8 @@ fn the_help_shows_examples_and_exit_codes() {
           5  the engine cannot start or run, or the system refused something
     "]]
     .assert_eq(&help.stdout);
-    for command in ["run", "check", "validate", "status", "events", "confirm", "pause", "resume", "reset", "force", "completions"]
+    for command in
+        ["run", "check", "validate", "status", "metrics", "events", "confirm", "pause", "resume", "reset", "force", "completions"]
     {
         let help = run(&[command, "--help"]).ends_with(0).stdout;
         assert!(help.contains("Examples:\n  failover "), "{help}");
@@ -460,7 +465,9 @@ command = ["/bin/true"]
 #[test]
 fn without_a_daemon_a_command_says_where_it_looked() {
     let place = Place::new();
-    for arguments in [&["status"][..], &["events"], &["confirm", "orders"], &["pause"], &["resume"], &["reset", "orders"]] {
+    for arguments in
+        [&["status"][..], &["metrics"], &["events"], &["confirm", "orders"], &["pause"], &["resume"], &["reset", "orders"]]
+    {
         let answer = place.ask(arguments).ends_with(3);
         same(
             &answer.stderr,
@@ -489,6 +496,15 @@ fn a_daemon_is_asked_and_told() {
     assert!(human.contains("remedy: start the primary"), "{human}");
     // The same daemon, found by its configuration.
     run(&["status", "--config", place.path().to_str().unwrap()]).ends_with(0);
+
+    let numbers = place.ask(&["metrics", "orders"]).ends_with(0).stdout;
+    let samples = prometheus::read(&numbers).unwrap_or_else(|why| panic!("{why}\n{numbers}"));
+    assert_eq!(prometheus::value(&samples, "failover_service_paused", &[("service", "orders")]), Some(0.0));
+    assert_eq!(prometheus::value(&samples, "failover_forecast_ready", &[("service", "orders")]), Some(0.0));
+    let numbers = place.ask(&["metrics", "--json"]).ends_with(0).json();
+    assert_eq!(numbers["services"][0]["metrics"]["failovers"]["completed"], 0);
+    assert!(numbers["services"][0]["checks"][0]["answers"]["up"] == 0 && numbers["breakers"].is_array(), "{numbers}");
+    place.ask(&["metrics", "nothing"]).ends_with(4);
 
     let unknown = place.ask(&["status", "nothing"]).ends_with(4);
     expect![[r#"

@@ -1131,6 +1131,11 @@ fn the_effective_configuration_shows_every_default() {
         workers = "auto"
         seed = 0
 
+        [engine.breaker]
+        failure_threshold = 5
+        recovery_timeout = "30s"
+        half_open_requests = 3
+
         [[services]]
         name = "orders"
         kind = "postgres"

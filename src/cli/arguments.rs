@@ -54,6 +54,8 @@ pub enum Command {
     Validate(Validate),
     /// Ask a running daemon how its services are, and what would happen if a primary died now
     Status(Status),
+    /// Ask a running daemon for its numbers, as Prometheus reads them
+    Metrics(Metrics),
     /// Show what happened in a running daemon
     Events(Events),
     /// Say yes to a failover that waits for it
@@ -193,6 +195,29 @@ Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
 #[derive(Debug, Args)]
 #[command(after_help = STATUS_HELP)]
 pub struct Status {
+    /// Only this service
+    pub service: Option<String>,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const METRICS_HELP: &str = "\
+Failovers by outcome, MTTD, MTTR, success and false positives; refusals, checks, state, forecast: in Prometheus' text format. There
+is no HTTP endpoint: a timer writes them where node_exporter's textfile collector finds them.
+
+Examples:
+  failover metrics
+  failover metrics > /var/lib/node_exporter/failover.prom.new && mv /var/lib/node_exporter/failover.prom.new \\
+      /var/lib/node_exporter/failover.prom
+  failover metrics --json | jq '.services[] | {name, mttr: .metrics.mttr.mean_ms}'
+
+Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
+
+/// `failover metrics`
+#[derive(Debug, Args)]
+#[command(after_help = METRICS_HELP)]
+pub struct Metrics {
     /// Only this service
     pub service: Option<String>,
 

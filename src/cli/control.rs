@@ -315,6 +315,7 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
             if let Some(wanted) = service {
                 let names: Vec<String> = status.services.iter().map(|service| service.name.clone()).collect();
                 status.services.retain(|service| service.name == wanted);
+                status.breakers.retain(|breaker| breaker.service == wanted);
                 if status.services.is_empty() {
                     return Err(Refused::new(Kind::NotFound, format!("there is no service {wanted:?}"))
                         .remedy(format!("the services are: {}", names.join(", "))));

@@ -11,6 +11,7 @@ use super::plan::{End, Phase, Plan, Settings, Times};
 use super::refusal::{CandidateRefusal, Refusal};
 use super::sample::{FenceLevel, FenceReport, Lsn, Position};
 use super::service::{LastFailover, Service};
+use super::stats::{Judgement, Need};
 use super::time::{Mono, Span};
 use super::trigger::State;
 
@@ -29,18 +30,18 @@ impl Service {
     /// Begins a failover. Every guard has been passed, or waived by an operator.
     pub(super) fn start_plan(&mut self, class: FailureClass, waiver: Waiver, fx: &mut Effects) {
         let Some(old) = self.subject() else { return };
-        let suspicion = self.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
-        let forced_silent = suspicion.host_is_silent();
+        let forced_silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
+        // While the suspicion is there: what the host said meanwhile counts, not what the survey found before.
         let (require, host_silent) = match self.fence_way_for(class, forced_silent) {
             Ok(way) => way,
             Err(refusal) => {
                 let sentence = self.sentence(&refusal);
                 self.refusal = Some(refusal);
-                self.suspicion = Some(suspicion);
                 self.call_a_person(sentence, Vec::new(), fx);
                 return;
             }
         };
+        let suspicion = self.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
         self.generation = Generation(self.generation.0 + 1);
         self.confirmed_by_operator = false;
         self.awaiting = None;
@@ -50,6 +51,13 @@ impl Service {
         let times = Times { detected: self.died_at(suspicion.since), confirmed: fx.now, ..Times::default() };
         // What an earlier engine changed is undone with the rest, should it come to that.
         let before = self.begun.take();
+        let lead = match &before {
+            Some(before) => self.begun_lead(before, times.detected),
+            None => Some(Span::ZERO),
+        };
+        if class != FailureClass::Forced {
+            self.stats.detect.add(fx.now.since(times.detected));
+        }
         let plan = Plan {
             generation: self.generation,
             class,
@@ -76,6 +84,9 @@ impl Service {
             stop_asked: false,
             resumed: false,
             times,
+            lead,
+            furthest: self.reference(times.detected).and_then(|reference| reference.furthest(times.detected)),
+            judgement: Judgement::at_first(class, &suspicion),
             evidence: evidence.clone(),
         };
         self.journal_facts(fx);
@@ -118,7 +129,7 @@ impl Service {
         self.drive(fx);
     }
 
-    fn fence_way_for(&self, class: FailureClass, host_silent: bool) -> Result<(FenceLevel, bool), Refusal> {
+    pub(super) fn fence_way_for(&self, class: FailureClass, host_silent: bool) -> Result<(FenceLevel, bool), Refusal> {
         if class == FailureClass::Forced && host_silent {
             return self.fence_way(FailureClass::Unreachable);
         }
@@ -538,6 +549,7 @@ impl Service {
     }
 
     fn choose(&mut self, positions: &[Position], fx: &mut Effects) {
+        self.heard_meanwhile(positions);
         let Some(plan) = &self.plan else { return };
         let until = last_acknowledgement(plan);
         let reference = self.reference(until);
@@ -744,6 +756,7 @@ impl Service {
         if plan.times.promoted.is_some() {
             self.take_over(&plan, fx);
         }
+        self.stats.ended(&plan, how);
         self.last_failover = Some(LastFailover { plan: plan.clone(), how, why: why.clone() });
         self.server_ids().for_each(|server| self.look_again(server, fx));
         // Who is primary now, before the end of the failover: an engine that dies between the two looks again.
@@ -768,6 +781,9 @@ impl Service {
                 evidence.extend(plan.warnings.iter().cloned());
                 self.call_a_person(why, evidence, fx);
             }
+        }
+        if how != "stopped" && plan.judgement.need == Need::FalsePositive {
+            self.tell_false_positive(fx);
         }
     }
 
@@ -806,7 +822,7 @@ impl Service {
             format!(
                 "{}: {new} has taken over from {old} within {} of the first bad sign; {}",
                 self.model.name,
-                end.since(times.detected),
+                plan.since_first_bad(end),
                 loss_sentence(&chosen)
             ),
             completed_fields(plan, &chosen, old, new, fx.now),
@@ -861,7 +877,7 @@ fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, n
         ("write_ms", span(times.promoted, times.written)),
         ("route_ms", span(times.written, times.routed)),
         ("verify_ms", span(times.routed.or(times.written), times.verified)),
-        ("total_ms", Field::Span(end.since(times.detected))),
+        ("total_ms", Field::Span(plan.since_first_bad(end))),
         ("timeline", Field::Int(u64::from(plan.timeline.unwrap_or_default()))),
         ("fence_level", Field::Int(u64::from(plan.fence_level().number()))),
         ("position", text(chosen.position.to_string())),

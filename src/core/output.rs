@@ -128,7 +128,7 @@ pub enum Record {
         /// The service.
         service: ServiceId,
         /// All of them.
-        facts: Facts,
+        facts: Box<Facts>,
     },
 }
 

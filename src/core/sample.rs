@@ -39,6 +39,8 @@ impl fmt::Display for Lsn {
 pub struct Sample {
     /// When the question was sent: the facts are at least this fresh.
     pub asked: Mono,
+    /// How long ago its postmaster was started, by its own clock, where it says so.
+    pub age: Option<Span>,
     /// `pg_is_in_recovery()`.
     pub in_recovery: bool,
     /// `pg_control_system().system_identifier`.

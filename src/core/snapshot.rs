@@ -15,6 +15,7 @@ use super::sample::{FenceLevel, Lsn, Readiness, Sample};
 use super::service::Service;
 use super::service::Surroundings;
 pub use super::service::{LastFailover, RecentFailure};
+use super::stats::Stats;
 use super::time::{Mono, Span};
 use super::trigger::State;
 
@@ -86,6 +87,10 @@ pub struct ServiceSnapshot {
     pub checks: Vec<CheckSnapshot>,
     /// The route as last surveyed; `None` without one.
     pub route: Option<RouteReadiness>,
+    /// The numbers about failovers.
+    pub stats: Stats,
+    /// Refusals that were told since the engine was started, by name.
+    pub refusals: std::collections::BTreeMap<String, u64>,
 }
 
 /// "What if the primary died now?"
@@ -137,6 +142,8 @@ pub struct CheckSnapshot {
     pub failures: u32,
     /// Its last answer.
     pub last: Option<(Mono, Finding)>,
+    /// Its answers since the engine was started: up, impaired, down, unknown.
+    pub verdicts: [u64; 4],
 }
 
 pub(super) fn take(now: Mono, services: &[Service], doubt: &Doubt, health: &SelfHealth) -> Snapshot {
@@ -186,9 +193,12 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
                 health: state.counter.health(),
                 failures: state.counter.failures(),
                 last: state.last.clone(),
+                verdicts: state.verdicts,
             })
             .collect(),
         route: service.route.clone(),
+        stats: service.stats.clone(),
+        refusals: service.refusals.clone(),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::core::sample::{FenceLevel, Lsn};
 use crate::core::time::Span;
 
 use super::error::EngineError;
+use super::known_stats::KnownStats;
 use super::render::rfc3339;
 
 /// The format that is written, and the newest one that is read.
@@ -98,6 +99,7 @@ struct Known {
     begun: Option<KnownBegun>,
     paused: bool,
     attention: Option<String>,
+    stats: KnownStats,
 }
 
 /// A failover that was begun and has not ended.
@@ -118,6 +120,9 @@ struct KnownBegun {
     #[serde(default)]
     view_confirmed: bool,
     chosen: Option<KnownCandidate>,
+    /// The first bad sign, in milliseconds of the wall clock.
+    #[serde(default)]
+    first_bad_ms: Option<u64>,
 }
 
 /// The standby whose promotion was begun.
@@ -285,9 +290,10 @@ impl Journal {
             // A wall clock that went back makes the failover look younger: the longer cooldown is the safe side.
             last_failover_age: known.last_failover_ms.map(|at| Span::from_millis(millis_of(now).saturating_sub(at))),
             unfinished: known.unfinished.clone(),
-            begun: known.begun.as_ref().and_then(|begun| begun.read(&id)),
+            begun: known.begun.as_ref().and_then(|begun| begun.read(&id, millis_of(now))),
             paused: known.paused,
             attention: known.attention.clone(),
+            stats: Box::new(known.stats.read(millis_of(now), &id)),
         })
     }
 
@@ -526,7 +532,7 @@ type NameOf<'a> = dyn Fn(ServerId) -> Option<String> + 'a;
 type IdOf<'a> = dyn Fn(&String) -> Option<ServerId> + 'a;
 
 impl KnownBegun {
-    fn of(begun: &Begun, name: &NameOf<'_>) -> KnownBegun {
+    fn of(begun: &Begun, name: &NameOf<'_>, now_ms: u64) -> KnownBegun {
         KnownBegun {
             generation: begun.generation.0,
             class: begun.class.word().to_owned(),
@@ -541,11 +547,12 @@ impl KnownBegun {
             fence_tried: begun.fence_tried,
             view_confirmed: begun.view_confirmed,
             chosen: begun.chosen.as_ref().map(|chosen| KnownCandidate::of(chosen, name)),
+            first_bad_ms: begun.first_bad.map(|age| now_ms.saturating_sub(age.as_millis())),
         }
     }
 
     /// `None` when it cannot be understood any more: its servers are not configured, or a newer engine wrote words of its own.
-    fn read(&self, id: &IdOf<'_>) -> Option<Begun> {
+    fn read(&self, id: &IdOf<'_>, now_ms: u64) -> Option<Begun> {
         Some(Begun {
             generation: Generation(self.generation),
             class: FailureClass::of_word(&self.class)?,
@@ -563,6 +570,7 @@ impl KnownBegun {
                 Some(chosen) => Some(chosen.read(id)?),
                 None => None,
             },
+            first_bad: self.first_bad_ms.map(|at| Span::from_millis(now_ms.saturating_sub(at))),
         })
     }
 }
@@ -600,7 +608,7 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
             service: name(*service),
             generation: generation.0,
             evidence: evidence.iter().take(EVIDENCE_LINES).map(|line| text(line)).collect(),
-            begun: Some(KnownBegun::of(begun, &|id| server_name(*service, id))),
+            begun: Some(KnownBegun::of(begun, &|id| server_name(*service, id), millis_of(now))),
         },
         Record::StepBegun { service, generation, step, target, chosen } => Entry::StepBegun {
             service: name(*service),
@@ -636,6 +644,7 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
                 begun: None,
                 paused: facts.paused,
                 attention: facts.attention.as_deref().map(text),
+                stats: KnownStats::of(&facts.stats, millis_of(now), &|id| server(&id)),
             };
             Entry::Facts { service: name(*service), known }
         }
@@ -716,6 +725,8 @@ fn sync_directory(directory: &Path) -> std::io::Result<()> {
 pub(crate) mod tests {
     use super::*;
     use crate::core::id::ServiceId;
+    use crate::core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
+    use crate::core::time::Mono;
 
     /// A journal with a failover that had come to the promotion, and one that was completed.
     pub(crate) fn sample() -> Vec<u8> {
@@ -753,6 +764,7 @@ pub(crate) mod tests {
             fence_tried: false,
             view_confirmed: true,
             chosen: None,
+            first_bad: Some(Span::from_millis(3_450)),
         }
     }
 
@@ -777,11 +789,44 @@ pub(crate) mod tests {
             begun: None,
             paused: true,
             attention: Some("no candidate".to_owned()),
+            stats: Box::new(stats()),
+        }
+    }
+
+    fn stats() -> Stats {
+        let spans = |count, millis| Spans {
+            count,
+            sum: Span::from_nanos(millis * 1_000_001),
+            longest: Span::from_millis(millis),
+            last: Some(Span::from_millis(1)),
+        };
+        Stats {
+            completed: 4,
+            verified: 3,
+            rolled_back: 1,
+            manual_intervention: 2,
+            stopped: 5,
+            forced: 1,
+            forced_completed: 1,
+            unverifiable: 6,
+            detect: spans(7, 70),
+            repair: spans(3, 900),
+            justified: 4,
+            false_positives: 1,
+            unjudged: 2,
+            last: Some(Judged {
+                generation: Generation(4),
+                old: ServerId(1),
+                judgement: Judgement { need: Need::FalsePositive, why: "seen".to_owned(), gone: true },
+                since: Mark { at: Mono::ZERO, lead: Span::from_millis(61_000) },
+                timeline: 2,
+                furthest: Some(Lsn(0x200_0000)),
+            }),
         }
     }
 
     fn record(generation: u64) -> Record {
-        Record::Facts { service: ServiceId(0), facts: facts(generation) }
+        Record::Facts { service: ServiceId(0), facts: Box::new(facts(generation)) }
     }
 
     fn known(journal: &Journal) -> Option<Facts> {
@@ -806,6 +851,17 @@ pub(crate) mod tests {
         let again = Journal::open(directory.path());
         assert_eq!(known(&again), Some(facts(4)));
         assert!(again.is_writable() && again.reason().is_none());
+    }
+
+    #[test]
+    fn the_numbers_of_an_older_journal_are_zero_and_its_facts_are_known() {
+        let old = r#"{"generation":3,"primary":"db2","timeline":3,"paused":true}"#;
+        let known: Known = serde_json::from_str(old).unwrap();
+        assert_eq!((known.generation, known.paused, known.stats), (3, true, KnownStats::default()));
+        let begun = r#"{"generation":4,"class":"dead","old":"db1","system_id":7,"timeline":3,"fence":3,"furthest":null,
+            "acknowledgements":null,"streaming":[],"route_touched":true,"fence_tried":false,"chosen":null}"#;
+        let begun: KnownBegun = serde_json::from_str(begun).unwrap();
+        assert_eq!(begun.read(&|_| Some(ServerId(0)), 1_000).unwrap().first_bad, None);
     }
 
     #[test]

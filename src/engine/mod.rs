@@ -1,11 +1,15 @@
 //! The shell: threads, sockets, clocks, files; no opinions. [`Engine`] is the whole of the public Rust API.
 
+pub mod breaker;
 pub(crate) mod builder;
 pub mod clock;
+mod dependency;
 pub mod error;
 pub(crate) mod executor;
 pub mod host;
 pub(crate) mod journal;
+mod known_stats;
+pub mod metrics;
 pub(crate) mod pool;
 pub mod queue;
 pub mod record;
@@ -43,6 +47,7 @@ use crate::wire::deadline::{Cancel, Deadline};
 
 use builder::{Lane, Means, Parts};
 use clock::Clock;
+use dependency::Dependencies;
 use executor::Executor;
 use host::{HostLane, Task};
 use journal::{Journal, StateLock};
@@ -112,6 +117,7 @@ pub(crate) struct Shell {
     stories: Stories,
     /// Servers that the survey is to look at before their turn.
     pub(crate) unsurveyed: Mutex<BTreeSet<(ServiceId, ServerId)>>,
+    dependencies: Dependencies,
     watcher: Mutex<Option<Arc<Watcher>>>,
     #[cfg(test)]
     pub(crate) planted_panic: AtomicBool,
@@ -170,6 +176,7 @@ impl Engine {
             journal: Mutex::new(journal),
             stories: Stories::default(),
             unsurveyed: Mutex::new(BTreeSet::new()),
+            dependencies: Dependencies::new(clock),
             watcher: Mutex::new(None),
             #[cfg(test)]
             planted_panic: AtomicBool::new(false),
@@ -307,6 +314,14 @@ impl Engine {
         let mut services =
             snapshot.as_ref().map(|snapshot| status::services(snapshot, &parts.model, &shell.clock)).unwrap_or_default();
         shell.stories.complete(&shell.clock, &mut services);
+        let breakers = shell.dependencies.status();
+        let recovery = parts.config.engine.breaker.recovery_timeout.into();
+        for breaker in &breakers {
+            let service = services.iter_mut().find(|service| service.name == breaker.service);
+            if let (Some(service), Some(finding)) = (service, dependency::finding(breaker, recovery)) {
+                service.readiness.push(finding);
+            }
+        }
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             time: render::rfc3339(SystemTime::now()),
@@ -332,7 +347,13 @@ impl Engine {
             journal: shell.journal.lock().clone(),
             events: status::EventStatus { published, consumers: count(consumers), dropped },
             services,
+            breakers,
         }
+    }
+
+    /// The same as numbers in Prometheus' text format: counters, gauges and the durations of rule 82. See [`metrics`].
+    pub fn metrics_text(&self) -> String {
+        metrics::text(&self.status())
     }
 
     /// A new event queue of its own, with everything from now on (from the start, if called before it). See [`EventQueue`].
@@ -787,6 +808,20 @@ impl Shell {
     /// Publishes an event of the shell.
     pub(crate) fn say(&self, kind: EventKind, severity: Severity, message: &str) {
         self.publish(self.event(kind, severity, message.to_owned(), Map::new()));
+    }
+
+    /// The same about a service or one of its servers.
+    pub(crate) fn say_about(
+        &self,
+        kind: EventKind,
+        severity: Severity,
+        service: &str,
+        server: Option<&str>,
+        message: String,
+        fields: Map<String, Value>,
+    ) {
+        let event = self.event(kind, severity, message, fields);
+        self.publish(EngineEvent { service: Some(service.to_owned()), server: server.map(str::to_owned), ..event });
     }
 
     fn event(&self, kind: EventKind, severity: Severity, message: String, fields: Map<String, Value>) -> EngineEvent {

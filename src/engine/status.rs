@@ -1,5 +1,7 @@
 //! The engine's state as the world sees it: cloned under the lock, rendered outside of it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::evidence::FailureClass;
@@ -12,6 +14,7 @@ use crate::core::plan::{Plan, Times};
 use crate::core::refusal::Refusal;
 use crate::core::sample::{Lsn, ReadinessFinding, Receiver, Sample};
 use crate::core::snapshot::{Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
+use crate::core::stats::{Need, Spans};
 use crate::core::time::Mono;
 
 use super::clock::Clock;
@@ -40,6 +43,97 @@ pub struct Status {
     pub events: EventStatus,
     /// The services in the order of the configuration.
     pub services: Vec<ServiceStatus>,
+    /// The circuit breakers around what the survey asks, once it was asked.
+    #[serde(default)]
+    pub breakers: Vec<BreakerStatus>,
+}
+
+/// One circuit breaker of the survey.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerStatus {
+    /// The service.
+    pub service: String,
+    /// The server; `None` for the route.
+    pub server: Option<String>,
+    /// What is asked: `ssh`, `sql` or `route`.
+    pub dependency: String,
+    /// `closed`, `open` or `half_open`.
+    pub state: String,
+    /// Failures in a row; the threshold while it is not closed.
+    pub failures: u32,
+    /// Why the last question failed; empty if it did not.
+    pub reason: String,
+    /// How long ago it was asked last, in milliseconds.
+    pub asked_ms: u64,
+}
+
+/// The numbers about the failovers of one service, as rule 82 defines them. They outlive the engine in its journal; refusals are
+/// counted since its start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MetricsStatus {
+    /// Failovers by how they ended: `completed`, `rolled_back`, `manual_intervention`, `stopped`.
+    pub failovers: BTreeMap<String, u64>,
+    /// Those that an operator forced: counted above, and in nothing below.
+    pub forced: u64,
+    /// Those that completed with the traffic verified: new connections, data and traffic are right.
+    pub verified: u64,
+    /// Those that completed where there is nothing to verify the traffic through: neither a success nor a failure.
+    pub unverifiable: u64,
+    /// Verified of all that ended, from 0 to 1; `None` before the first.
+    pub success_rate: Option<f64>,
+    /// From the first bad observation to the confirmation.
+    pub mttd: SpansStatus,
+    /// From the first bad observation to verified traffic.
+    pub mttr: SpansStatus,
+    /// Failovers by what is known of their old primary: `justified`, `false_positive`, `unknown`.
+    pub judged: BTreeMap<String, u64>,
+    /// False positives of all that were judged, from 0 to 1; `None` before the first.
+    pub false_positive_rate: Option<f64>,
+    /// What is known of the old primary of the last failover.
+    pub last: Option<JudgedStatus>,
+    /// Refusals that were told since the engine was started, by name.
+    pub refusals: BTreeMap<String, u64>,
+}
+
+/// Spans of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SpansStatus {
+    /// How many.
+    pub count: u64,
+    /// Their mean, in milliseconds; `None` without any.
+    pub mean_ms: Option<f64>,
+    /// The longest, in milliseconds.
+    pub longest_ms: f64,
+    /// The last one, in milliseconds.
+    pub last_ms: Option<f64>,
+    /// Together, in milliseconds.
+    pub sum_ms: f64,
+}
+
+/// Whether the last failover was needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgedStatus {
+    /// Its number.
+    pub generation: u64,
+    /// Its old primary.
+    pub old_primary: String,
+    /// `justified`, `false_positive`, `unknown` or `forced`.
+    pub verdict: String,
+    /// What shows it.
+    pub why: String,
+}
+
+/// Answers of a check since the engine was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictCounts {
+    /// It answered, and the answer was right.
+    pub up: u64,
+    /// Alive, and not serving.
+    pub impaired: u64,
+    /// It did not answer, or not rightly.
+    pub down: u64,
+    /// It could not be asked.
+    pub unknown: u64,
 }
 
 /// The engine's threads.
@@ -132,6 +226,9 @@ pub struct ServiceStatus {
     pub failover: Option<FailoverStatus>,
     /// What would hurt at failover time, with its remedy.
     pub readiness: Vec<ReadinessStatus>,
+    /// The numbers about its failovers.
+    #[serde(default)]
+    pub metrics: MetricsStatus,
 }
 
 /// One failed observation.
@@ -200,6 +297,9 @@ pub struct CheckStatus {
     pub age_ms: u64,
     /// Failures in a row.
     pub failures: u32,
+    /// Its answers so far.
+    #[serde(default)]
+    pub answers: VerdictCounts,
 }
 
 /// What a PostgreSQL server last said about itself.
@@ -513,6 +613,39 @@ impl View<'_> {
                 (None, None) => None,
             },
             readiness: self.readiness(),
+            metrics: self.metrics(),
+        }
+    }
+
+    fn metrics(&self) -> MetricsStatus {
+        let stats = &self.service.stats;
+        let counts = |list: &[(&str, u64)]| list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        MetricsStatus {
+            failovers: counts(&[
+                ("completed", stats.completed),
+                ("rolled_back", stats.rolled_back),
+                ("manual_intervention", stats.manual_intervention),
+                ("stopped", stats.stopped),
+            ]),
+            forced: stats.forced,
+            verified: stats.verified,
+            unverifiable: stats.unverifiable,
+            success_rate: rate(stats.success()),
+            mttd: spans(&stats.detect),
+            mttr: spans(&stats.repair),
+            judged: counts(&[
+                (Need::Justified.word(), stats.justified),
+                (Need::FalsePositive.word(), stats.false_positives),
+                (Need::Unknown.word(), stats.unjudged),
+            ]),
+            false_positive_rate: rate(stats.false_positive()),
+            last: stats.last.as_ref().map(|last| JudgedStatus {
+                generation: last.generation.0,
+                old_primary: self.name(last.old),
+                verdict: last.judgement.need.word().to_owned(),
+                why: last.judgement.why.clone(),
+            }),
+            refusals: self.service.refusals.clone(),
         }
     }
 
@@ -563,6 +696,10 @@ impl View<'_> {
                         latency_ms: last.map_or(0.0, |(_, finding)| millis(finding.latency)),
                         age_ms: last.map_or(0, |(at, _)| self.age(*at)),
                         failures: check.failures,
+                        answers: {
+                            let [up, impaired, down, unknown] = check.verdicts;
+                            VerdictCounts { up, impaired, down, unknown }
+                        },
                     }
                 })
                 .collect(),
@@ -619,7 +756,7 @@ impl View<'_> {
             fence_level: plan.fence.as_ref().map(|fence| fence.level.number()),
             fence_proof: plan.fence.as_ref().map(|fence| fence.proof.clone()),
             timeline: plan.timeline,
-            total_ms: times.ended.map(|ended| millis(ended.since(times.detected))),
+            total_ms: times.ended.map(|ended| millis(plan.since_first_bad(ended))),
             phases: phases(times),
             steps: Vec::new(),
             warnings: plan.warnings.clone(),
@@ -649,6 +786,22 @@ impl View<'_> {
     fn finding(&self, server: Option<&String>, asked: Mono, finding: &ReadinessFinding) -> ReadinessStatus {
         readiness(server.map(String::as_str), self.age(asked), finding)
     }
+}
+
+fn spans(spans: &Spans) -> SpansStatus {
+    SpansStatus {
+        count: spans.count,
+        mean_ms: spans.mean().map(millis),
+        longest_ms: millis(spans.longest),
+        last_ms: spans.last.map(millis),
+        sum_ms: millis(spans.sum),
+    }
+}
+
+/// A part of a whole; `None` of nothing.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 failovers")]
+fn rate((part, whole): (u64, u64)) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
 }
 
 /// The phases that were reached, each from the end of the one before it.

@@ -5,6 +5,9 @@
 #[must_use]
 pub fn of(code: &str) -> &'static str {
     match code {
+        "breaker_open" => {
+            "what is shown of it is as old as the last answer; a failover asks afresh, and may find it as broken as the survey did"
+        }
         // Over SQL.
         "promote_right_missing" => {
             "the promotion is one call of pg_promote; without the right it fails after the old primary was fenced, and nobody takes writes"

@@ -410,7 +410,15 @@ impl Watch {
                     }
                 }
             }
-            Record::StepEnded { .. } | Record::Facts { .. } => {}
+            Record::Facts { facts, .. } => {
+                let stats = &facts.stats;
+                let ended = stats.completed + stats.rolled_back + stats.manual_intervention;
+                let judged = stats.forced + stats.justified + stats.false_positives + stats.unjudged;
+                let (succeeded, tried) = stats.success();
+                let holds = ended == judged && succeeded <= tried && stats.repair.count <= stats.verified;
+                self.hold(holds, "numbers_add_up", || format!("{stats:?}"));
+            }
+            Record::StepEnded { .. } => {}
         }
     }
 

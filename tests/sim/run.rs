@@ -491,7 +491,7 @@ impl Sim {
             }
             Record::Facts { facts, .. } => {
                 known.generation = known.generation.max(facts.generation.0);
-                known.facts = Some(facts);
+                known.facts = Some(*facts);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! From the evidence to a failover, or to the refusal that stands in its way.
 
-use super::{Service, Surroundings};
+use super::{FRESH, Service, Surroundings};
 use crate::core::candidate::{self, Candidate, Waiver};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Severity};
@@ -221,7 +221,7 @@ impl Service {
         if !around.journal_writable {
             return Err(Refusal::JournalUnwritable);
         }
-        if let Some(name) = self.second_engine() {
+        if let Some(name) = self.second_engine(now) {
             return Err(Refusal::SecondEngine { name });
         }
         // One that an earlier engine had begun was let through, or forced, when it began; its fence may have stopped the primary.
@@ -231,10 +231,12 @@ impl Service {
         Ok(())
     }
 
-    pub(super) fn second_engine(&self) -> Option<String> {
+    /// Another engine with sessions on a server that answers us: what a server said before it died does not count for ever.
+    pub(super) fn second_engine(&self, now: Mono) -> Option<String> {
         self.servers
             .iter()
             .filter_map(|state| state.sample.as_ref())
+            .filter(|(at, _)| now.since(*at) < FRESH)
             .find_map(|(_, sample)| sample.other_engines.first().cloned())
     }
 
@@ -328,6 +330,10 @@ impl Service {
 
     pub(super) fn refuse(&mut self, refusal: Refusal, fx: &mut Effects) {
         let news = self.told.insert(refusal.name());
+        if news {
+            let count = self.refusals.entry(refusal.name().to_owned()).or_default();
+            *count = count.saturating_add(1);
+        }
         let final_ = matches!(refusal, Refusal::Cooldown { .. } | Refusal::FenceUnavailable { .. } | Refusal::NoCandidate { .. });
         let sentence = self.sentence(&refusal);
         let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 mod errand;
 mod evaluate;
+mod judge;
 mod observe;
 mod operator;
 mod resume;
@@ -25,6 +26,7 @@ use crate::core::route::RouteReadiness;
 use crate::core::sample::{Lsn, Readiness, Sample};
 use crate::core::schedule::Slot;
 use crate::core::static_word::Word;
+use crate::core::stats::{Mark, Stats};
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::{State, Window};
 
@@ -55,6 +57,8 @@ pub struct CheckState {
     /// Its last answer and when it came.
     pub last: Option<(Mono, Finding)>,
     pub(in crate::core) answers: u32,
+    /// Its answers since the engine was started: up, impaired, down, unknown.
+    pub verdicts: [u64; 4],
 }
 
 /// What is known of one server.
@@ -178,6 +182,8 @@ pub struct Service {
     /// A failover that an earlier engine began, until it is clear how the primary is, and when a person is called instead.
     pub(in crate::core) begun: Option<Begun>,
     pub(in crate::core) begun_until: Mono,
+    /// When it was taken up.
+    pub(in crate::core) begun_at: Mono,
     pub(in crate::core) generation: Generation,
     pub(in crate::core) last_failover: Option<LastFailover>,
     pub(in crate::core) cooldown_until: Mono,
@@ -189,6 +195,9 @@ pub struct Service {
     pub(in crate::core) route_asserted_at: Option<Mono>,
     pub(in crate::core) two_primaries: bool,
     pub(in crate::core) failover_age_at_start: Option<Span>,
+    pub(in crate::core) stats: Stats,
+    /// Refusals that were told, by name, since the engine was started.
+    pub(in crate::core) refusals: std::collections::BTreeMap<String, u64>,
 }
 
 /// What the rest of the core tells a service at every step.
@@ -203,7 +212,13 @@ impl Service {
         let checks = model
             .checks
             .iter()
-            .map(|_| CheckState { slot: Slot::due_at(now), counter: Counter::default(), last: None, answers: 0 })
+            .map(|_| CheckState {
+                slot: Slot::due_at(now),
+                counter: Counter::default(),
+                last: None,
+                answers: 0,
+                verdicts: [0; 4],
+            })
             .collect();
         let servers = model
             .servers
@@ -251,6 +266,7 @@ impl Service {
             plan: None,
             begun: None,
             begun_until: Mono::ZERO,
+            begun_at: Mono::ZERO,
             generation: Generation::default(),
             last_failover: None,
             cooldown_until: Mono::ZERO,
@@ -262,6 +278,8 @@ impl Service {
             route_asserted_at: None,
             two_primaries: false,
             failover_age_at_start: None,
+            stats: Stats::default(),
+            refusals: std::collections::BTreeMap::new(),
         }
     }
 
@@ -367,11 +385,21 @@ impl Service {
             begun: None,
             paused: self.paused,
             attention: self.manual_reason.clone().filter(|_| self.state == State::ManualIntervention),
+            stats: Box::new(self.stats_at(now)),
         }
     }
 
+    /// The numbers as another engine can read them: its clock is another one.
+    fn stats_at(&self, now: Mono) -> Stats {
+        let mut stats = self.stats.clone();
+        if let Some(last) = &mut stats.last {
+            last.since = Mark { at: Mono::ZERO, lead: last.since.age(now) };
+        }
+        stats
+    }
+
     pub(in crate::core) fn journal_facts(&self, fx: &mut Effects) {
-        let facts = self.facts(fx.now);
+        let facts = Box::new(self.facts(fx.now));
         fx.push(Output::Journal(Record::Facts { service: self.id, facts }));
     }
 
@@ -418,6 +446,10 @@ impl Service {
         self.primary = facts.primary.filter(|server| usize::from(server.0) < self.servers.len());
         self.system_id = facts.system_id;
         self.failover_age_at_start = facts.last_failover_age;
+        self.stats = *facts.stats;
+        if let Some(last) = &mut self.stats.last {
+            last.since.at = fx.now;
+        }
         if let Some(age) = facts.last_failover_age {
             self.cooldown_until = fx.now + (self.model.trigger.cooldown - age);
         }
@@ -474,6 +506,9 @@ impl Service {
         self.primary_seen = before.primary_seen;
         self.begun = before.begun;
         self.begun_until = before.begun_until;
+        self.begun_at = before.begun_at;
+        self.stats = before.stats;
+        self.refusals = before.refusals;
         self.system_id = before.system_id;
         self.log = before.log;
         self.generation = before.generation;

@@ -3,7 +3,7 @@
 use super::{ASSERT_AGAIN, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, Service};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Field, Severity};
-use crate::core::evidence::Suspicion;
+use crate::core::evidence::{FailureClass, Suspicion};
 use crate::core::health::Health;
 use crate::core::id::{CheckId, Generation, RunId, ServerId};
 use crate::core::model::{CheckKind, CheckModel};
@@ -113,11 +113,22 @@ impl Service {
         if !matches!(finding.verdict, Verdict::Unknown(_)) {
             state.answers = state.answers.saturating_add(1);
         }
+        let verdict = match finding.verdict {
+            Verdict::Up => 0,
+            Verdict::Impaired(_) => 1,
+            Verdict::Down(_) => 2,
+            Verdict::Unknown(_) => 3,
+        };
+        state.verdicts[verdict] = state.verdicts[verdict].saturating_add(1);
         state.last = Some((fx.now, finding.clone()));
         self.tell_observed(&model, server, finding, fx);
         self.tell_health(server, before, finding, fx);
         if let Some(sample) = finding.sample.clone() {
             self.sampled(server, *sample, fx);
+        }
+        if model.kind == CheckKind::Postgres && finding.verdict == Verdict::Up {
+            let age = finding.sample.as_ref().and_then(|sample| sample.age);
+            self.seen_serving(server, finding.began, age, "a new connection was served", fx.now);
         }
         if self.is_subject(server) {
             self.subject_observed(check, &model, finding, fx);
@@ -283,7 +294,12 @@ impl Service {
         let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
         state.last_answer = Some(fx.now);
         let asked = sample.asked;
+        let age = sample.age;
         self.sampled(server, sample, fx);
+        // A session that lives on proves no service where nobody else gets in.
+        if self.plan.as_ref().is_some_and(|plan| plan.class != FailureClass::Unusable) {
+            self.seen_serving(server, asked + self.notice(), age, "the kept session was answered", fx.now);
+        }
         if self.is_subject(server) {
             self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
             let only_silence = self.suspicion.as_ref().is_some_and(|suspicion| {

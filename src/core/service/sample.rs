@@ -61,6 +61,7 @@ impl Service {
         if self.plan.is_some() {
             return;
         }
+        self.old_primary_said(server, sample, fx);
         match self.primary {
             Some(primary) if primary == server => self.primary_sampled(server, sample, fx),
             Some(primary) => self.second_writable(primary, server, sample, fx),
