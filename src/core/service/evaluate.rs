@@ -177,6 +177,14 @@ impl Service {
         Ok(class)
     }
 
+    /// The evidence shows the primary dead, whatever stands in the way of an automatic failover.
+    pub(in crate::core) fn is_dead(&self, now: Mono) -> bool {
+        self.suspicion.as_ref().is_some_and(|suspicion| {
+            matches!(classify(suspicion, &self.limits(), now), Ok(FailureClass::Dead) | Err(Refusal::RestartGrace { .. }))
+                && suspicion.word().is_some_and(|word| word.postmaster == ProcessState::Gone && word.others == 0)
+        })
+    }
+
     pub(in crate::core) fn limits(&self) -> Limits {
         let subject = self.subject();
         let outstanding = self

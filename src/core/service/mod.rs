@@ -22,7 +22,7 @@ use crate::core::output::{Output, Record};
 use crate::core::plan::{Begun, Plan};
 use crate::core::refusal::{CandidateRefusal, Refusal};
 use crate::core::route::RouteReadiness;
-use crate::core::sample::{Lsn, Readiness, Sample};
+use crate::core::sample::{LogEnd, Lsn, Readiness, Sample};
 use crate::core::schedule::Slot;
 use crate::core::static_word::Word;
 use crate::core::time::{Mono, Span};
@@ -163,6 +163,8 @@ pub struct Service {
     pub(in crate::core) primary_seen: bool,
     pub(in crate::core) system_id: Option<u64>,
     pub(in crate::core) log: Option<LogTrack>,
+    /// Where the primary's log ended, as its host told after an orderly stop; until it gives a sign of life.
+    pub(in crate::core) log_end: Option<LogEnd>,
     pub(in crate::core) suspicion: Option<Suspicion>,
     /// The first bad sign that no sign of life has followed: outlives a pause and a confirmation that timed out.
     pub(in crate::core) bad_since: Option<Mono>,
@@ -240,6 +242,7 @@ impl Service {
             primary_seen: false,
             system_id: None,
             log: None,
+            log_end: None,
             suspicion: None,
             bad_since: None,
             window: Window::default(),
@@ -488,6 +491,7 @@ impl Service {
     pub(in crate::core) fn start_over(&mut self, fx: &mut Effects) {
         self.told.clear();
         let now = fx.now;
+        self.log_end = None;
         self.suspicion = None;
         self.window.clear();
         self.refusal = None;

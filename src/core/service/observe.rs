@@ -186,6 +186,9 @@ impl Service {
         if model.kind != CheckKind::Postgres {
             return;
         }
+        if finding.verdict.is_sign_of_life() {
+            self.log_end = None;
+        }
         match &finding.verdict {
             Verdict::Up => {
                 self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
@@ -285,6 +288,7 @@ impl Service {
         let asked = sample.asked;
         self.sampled(server, sample, fx);
         if self.is_subject(server) {
+            self.log_end = None;
             self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
             let only_silence = self.suspicion.as_ref().is_some_and(|suspicion| {
                 suspicion.refused == 0
