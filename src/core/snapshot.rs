@@ -14,7 +14,7 @@ use super::route::RouteReadiness;
 use super::sample::{FenceLevel, Lsn, Readiness, Sample};
 use super::service::Service;
 use super::service::Surroundings;
-pub use super::service::{LastFailover, RecentFailure};
+pub use super::service::{FRESH, LastFailover, RecentFailure};
 use super::time::{Mono, Span};
 use super::trigger::State;
 

@@ -11,7 +11,7 @@ use crate::core::output::Action;
 use crate::core::plan::{Plan, Times};
 use crate::core::refusal::Refusal;
 use crate::core::sample::{Lsn, ReadinessFinding, Receiver, Sample};
-use crate::core::snapshot::{Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
+use crate::core::snapshot::{FRESH, Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
 use crate::core::time::Mono;
 
 use super::clock::Clock;
@@ -154,9 +154,15 @@ pub struct FailureStatus {
 pub struct ServerStatus {
     /// Its name.
     pub name: String,
-    /// As it was last seen: `primary`, `standby`, `writable` (not in recovery, but not the primary), `foreign` (of another
-    /// cluster) or `unknown`.
+    /// `primary`, `standby`, `writable` (not in recovery, but not the primary), `foreign` (of another cluster) or `unknown`: one that
+    /// has not answered yet, or does not answer any more and is not the primary.
     pub role: String,
+    /// Something answers there that only a living server gives. Meanwhile `false`: what is said about it is how it was last seen.
+    #[serde(default)]
+    pub answers: bool,
+    /// The role in which it was last seen, of one that does not answer.
+    #[serde(default)]
+    pub last_role: Option<String>,
     /// Its role by configuration.
     pub configured_role: String,
     /// `unknown`, `healthy`, `degraded` or `unhealthy`.
@@ -519,19 +525,24 @@ impl View<'_> {
     fn server(&self, server: &ServerSnapshot) -> ServerStatus {
         let service = self.service;
         let configured = self.model.servers.get(usize::from(server.id.0));
-        let role = match &server.sample {
+        let seen = match &server.sample {
             _ if server.wrong_cluster => "foreign",
             Some((_, sample)) if sample.in_recovery => "standby",
             Some(_) if service.primary == Some(server.id) => "primary",
             Some(_) => "writable",
             None => "unknown",
         };
+        let answers = self.answers(server);
+        // The primary stays the primary until another one is; of anybody else an old word is worth nothing.
+        let role = if answers || seen == "primary" { seen } else { "unknown" };
         let fenced = service.last_failover.as_ref().and_then(|last| last.plan.fence.as_ref().map(|_| last.plan.old));
         let verdict = service.forecast.standbys.iter().find(|(id, _)| *id == server.id);
         let position = service.position.map(|(flush, _, _)| flush);
         ServerStatus {
             name: server.name.clone(),
             role: role.to_owned(),
+            answers,
+            last_role: (!answers && seen != "unknown").then(|| seen.to_owned()),
             configured_role: match configured.map(|server| server.role) {
                 Some(Role::Primary) => "primary",
                 _ => "standby",
@@ -568,6 +579,13 @@ impl View<'_> {
                 .collect(),
             sample: server.sample.as_ref().map(|(_, sample)| sample_status(sample, self.now, position)),
         }
+    }
+
+    /// It has answered lately, or its last check got an answer that only a living server gives.
+    fn answers(&self, server: &ServerSnapshot) -> bool {
+        let lately = server.last_answer.is_some_and(|at| self.now.since(at) < FRESH);
+        let checks = self.service.checks.iter().filter(|check| check.server == server.id);
+        lately || checks.filter_map(|check| check.last.as_ref()).any(|(_, finding)| finding.verdict.is_sign_of_life())
     }
 
     fn forecast(&self, forecast: &Forecast) -> ForecastStatus {

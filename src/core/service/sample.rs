@@ -166,6 +166,7 @@ impl Service {
         self.primary_seen = true;
         self.system_id = Some(sample.system_id);
         self.log = None;
+        self.log_end = None;
         self.suspicion = None;
         self.bad_since = None;
         self.window.clear();
@@ -274,6 +275,9 @@ impl Service {
         if receiving {
             self.servers[usize::from(server.0)].streamed_at = Some(fx.now);
         }
+        if receiving {
+            self.notice_rejoin(server, sample, fx);
+        }
         self.watch_progress(server, sample, fx);
         if self.primary == Some(server) && self.plan.is_none() {
             // A primary in recovery: somebody switched roles, or started it as a standby.
@@ -284,6 +288,33 @@ impl Service {
                 self.adopt_primary(other, &sample, "the former primary is in recovery", fx);
             }
         }
+    }
+
+    /// A deposed primary that is in recovery, receives, and is on the present primary's timeline of the same cluster is a standby like
+    /// any other. Should it ever take writes again, that is judged as of any other: two primaries, and nothing is touched.
+    fn notice_rejoin(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        let Some(primary) = self.primary.filter(|primary| *primary != server && self.is_writable_now(*primary, fx.now)) else {
+            return;
+        };
+        let follows = self.system_id == Some(sample.system_id) && self.log.is_some_and(|log| log.timeline == sample.timeline);
+        if !self.servers[usize::from(server.0)].deposed || !follows || self.plan.is_some() {
+            return;
+        }
+        let state = &mut self.servers[usize::from(server.0)];
+        state.deposed = false;
+        state.proven_again_at = None;
+        state.returned_at = None;
+        if self.prove_at.is_some_and(|(_, proven)| proven == server) {
+            self.prove_at = None;
+        }
+        let (name, primary) = (self.server_name(server), self.server_name(primary));
+        fx.emit(
+            EventKind::EvidenceGathered,
+            Severity::Info,
+            self.about_server(server),
+            format!("{name}, the old primary, has rejoined as a standby of {primary} on timeline {}", sample.timeline),
+            vec![("timeline", Field::Int(u64::from(sample.timeline))), ("primary", text(primary))],
+        );
     }
 
     /// A standby that goes on receiving proves the primary alive (rules 4, 5, 91).
