@@ -279,6 +279,13 @@ pub fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
     Some(text)
 }
 
+/// How a failover ended, for people.
+pub fn last_failover(failover: &FailoverStatus, terminal: Terminal) -> String {
+    let mut text = String::new();
+    one_failover(&mut text, failover, terminal);
+    text
+}
+
 fn one_failover(text: &mut String, failover: &FailoverStatus, terminal: Terminal) {
     let paint = match failover.outcome.as_str() {
         "completed" => Paint::Good,
