@@ -82,8 +82,7 @@ fn after_an_orderly_stop_the_loss_is_exact() {
     assert!(estimate > 0, "without the host's word about the end of the log it is an estimate");
     let (core, _) = answered(&world, |word| Report::HostShutDown { word, end: LogEnd { at: end, timeline: 1 } });
     assert_eq!(loss(&core), Ok(Some(0)));
-    let (core, _) =
-        answered(&world, |word| Report::HostShutDown { word, end: LogEnd { at: Lsn(end.0 + 4_711), timeline: 1 } });
+    let (core, _) = answered(&world, |word| Report::HostShutDown { word, end: LogEnd { at: Lsn(end.0 + 4_711), timeline: 1 } });
     assert_eq!(loss(&core), Ok(Some(4_711)));
     // Of another timeline: somebody promoted it and stopped it again. It is not compared.
     let (core, _) = answered(&world, |word| Report::HostShutDown { word, end: LogEnd { at: end, timeline: 2 } });

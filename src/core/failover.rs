@@ -36,6 +36,7 @@ impl Service {
             Ok(way) => way,
             Err(refusal) => {
                 let sentence = self.sentence(&refusal);
+                self.tell_refusal(&refusal, fx);
                 self.refusal = Some(refusal);
                 self.suspicion = Some(suspicion);
                 self.call_a_person(sentence, Vec::new(), fx);

@@ -272,6 +272,9 @@ pub struct FailoverStatus {
     pub reason: String,
     /// The step in hand.
     pub step: Option<String>,
+    /// What is left of `failover_timeout`, in milliseconds, while it is in flight.
+    #[serde(default)]
+    pub left_ms: Option<u64>,
     /// The old primary.
     pub from: Option<String>,
     /// The new one.
@@ -379,6 +382,9 @@ pub struct ReadyReport {
     pub checks: Vec<CheckReport>,
     /// Each service that can be failed over.
     pub services: Vec<ServiceReadiness>,
+    /// What would keep the engine itself from working.
+    #[serde(default)]
+    pub engine: Vec<ReadinessStatus>,
 }
 
 /// Whether a failover of one service would go through.
@@ -464,7 +470,11 @@ impl View<'_> {
     }
 
     fn reason(&self, refusal: &Refusal) -> ReasonStatus {
-        ReasonStatus { code: refusal.name().to_owned(), message: refusal.sentence(&|id| self.name(id)) }
+        let mut message = refusal.sentence(&|id| self.name(id));
+        if *refusal == Refusal::NoPrimarySeen && !self.service.no_primary_because.is_empty() {
+            message = format!("{}: {message}", self.service.no_primary_because);
+        }
+        ReasonStatus { code: refusal.name().to_owned(), message }
     }
 
     fn render(&self) -> ServiceStatus {
@@ -630,6 +640,7 @@ impl View<'_> {
             outcome: outcome.to_owned(),
             reason: why.to_owned(),
             step: plan.action.as_ref().map(|(_, action, _): &(_, Action, _)| action.name().to_owned()),
+            left_ms: (outcome == "in_progress").then(|| plan.deadline.since(self.now).as_millis()),
             from: Some(self.name(plan.old)),
             to: plan.chosen.map(|candidate| self.name(candidate.server)),
             class: Some(FailureClass::word(plan.class).to_owned()),

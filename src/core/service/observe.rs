@@ -1,6 +1,6 @@
 //! Checks and sessions of a service: when they run, and what their answers say about the primary.
 
-use super::{ASSERT_AGAIN, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, Service};
+use super::{ASSERT_AGAIN, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, STEADY, Service};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Field, Severity};
 use crate::core::evidence::Suspicion;
@@ -252,7 +252,10 @@ impl Service {
                 vec![("why", text(how)), ("evidence", texts(suspicion.record()))],
             );
         }
-        if matches!(self.state, State::Failing | State::Degraded) {
+        // Detection is not touched by this: the next bad sign is weighed as the first one was.
+        let again = self.recovered_at.replace(fx.now).is_some_and(|before| fx.now.since(before) < STEADY);
+        self.unsteady_until = (again && self.state == State::Degraded).then_some(fx.now + STEADY);
+        if self.unsteady_until.is_none() && matches!(self.state, State::Failing | State::Degraded) {
             self.become_state(State::Normal, how.to_owned(), fx);
         }
     }

@@ -76,7 +76,7 @@ impl Service {
                 if let Some(rival) = rival {
                     self.two_primaries(rival, server, fx);
                 } else {
-                    self.adopt_primary(server, sample, "it takes writes", fx);
+                    self.adopt_primary(server, sample, &self.why_not_the_hinted(server), fx);
                 }
             }
         }
@@ -287,7 +287,51 @@ impl Service {
             {
                 self.adopt_primary(other, &sample, "the former primary is in recovery", fx);
             }
+        } else if self.primary.is_none() && self.plan.is_none() && self.is_subject(server) {
+            self.adopt_another(server, sample, fx);
         }
+    }
+
+    /// The server that the configuration calls the primary is in recovery: whoever takes writes need not be waited for any more.
+    fn adopt_another(&mut self, hinted: ServerId, said: &Sample, fx: &mut Effects) {
+        let writable: Vec<ServerId> =
+            self.server_ids().filter(|other| *other != hinted && self.is_writable_now(*other, fx.now)).collect();
+        // Of two, neither is taken for the primary: that is an alarm of its own at their next words.
+        let [other] = writable[..] else { return };
+        let Some((_, sample)) = self.servers[usize::from(other.0)].sample.clone() else { return };
+        if sample.system_id == said.system_id {
+            self.adopt_primary(other, &sample, &self.why_not_the_hinted(other), fx);
+        }
+    }
+
+    /// Why a server is taken for the primary that the configuration does not name.
+    fn why_not_the_hinted(&self, server: ServerId) -> String {
+        let name = |server| self.server_name(server);
+        match self.subject().filter(|hinted| *hinted != server && self.primary.is_none()) {
+            Some(hinted) if self.servers[usize::from(hinted.0)].sample.as_ref().is_some_and(|(_, seen)| seen.in_recovery) => {
+                format!("{} is configured as primary but is in recovery; {} takes writes", name(hinted), name(server))
+            }
+            _ => "it takes writes".into(),
+        }
+    }
+
+    /// What is seen instead of a primary, where the configuration names one: empty where there is nothing to say.
+    pub(in crate::core) fn no_primary_because(&self) -> String {
+        let Some(hinted) = self.subject() else { return String::new() };
+        let sample = |server: ServerId| self.servers[usize::from(server.0)].sample.as_ref().map(|(_, sample)| sample);
+        let Some(said) = sample(hinted).filter(|sample| sample.in_recovery) else { return String::new() };
+        let name = self.server_name(hinted);
+        let writable: Vec<ServerId> =
+            self.server_ids().filter(|other| sample(*other).is_some_and(|sample| !sample.in_recovery)).collect();
+        let others = match writable[..] {
+            [] => "no server of this service takes writes".to_owned(),
+            [other] if sample(other).is_some_and(|sample| sample.system_id != said.system_id) => {
+                format!("{} takes writes, but belongs to another cluster", self.server_name(other))
+            }
+            [other] => format!("{} is writable", self.server_name(other)),
+            _ => "more than one other server is writable".to_owned(),
+        };
+        format!("{name} is configured as primary but is in recovery; {others}")
     }
 
     /// A deposed primary that is in recovery, receives, and is on the present primary's timeline of the same cluster is a standby like
