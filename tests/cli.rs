@@ -255,11 +255,13 @@ fn the_help_shows_examples_and_exit_codes() {
 
         Exit codes:
           0  done; for `check` and `doctor`: everything is up, and nothing would stop a failover
-          1  `check` and `doctor`: something is not up, or would stop a failover
+          1  `check` and `doctor`: something is not up, or would stop a failover;
+             `force --wait`: nothing was promoted
           2  the configuration or the command line is wrong
           3  the daemon cannot be reached
           4  the daemon refused the command, and said why
           5  the engine cannot start or run, or the system refused something
+          6  `force --wait`: the failover stopped where a person has to look
     "]]
     .assert_eq(&help.stdout);
     for command in

@@ -315,6 +315,9 @@ impl Player {
                     Ok(candidate) => format!("{} would be promoted, loss {:?}", name(candidate.server), candidate.loss),
                     Err(refusals) => {
                         let all: Vec<String> = refusals.iter().map(|refusal| refusal.sentence(&name)).collect();
+                        if !service.no_primary_because.is_empty() {
+                            world.note(&format!("status: {}", service.no_primary_because));
+                        }
                         format!("no failover: {}", all.join(" | "))
                     }
                 };

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use failover::action::host::{HostControl, HostParams};
 use failover::config::secret::Secret;
 use failover::core::output::FailureKind;
-use failover::core::sample::{FenceLevel, FenceReport, LocalAnswer, ProcessState};
+use failover::core::sample::{FenceLevel, FenceReport, LocalAnswer, Lsn, ProcessState};
 use failover::engine::clock::Clock;
 use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::resolve::Literals;
@@ -851,6 +851,17 @@ fn the_host_tells_running_stopped_and_dead_apart() {
 
     server.launch();
     assert_eq!(control.word(false, far(), &never()).unwrap().postmaster, ProcessState::Running);
+    assert_eq!(control.word_and_end(false, far(), &never()).unwrap().1, None);
+
+    // Only an orderly stop says where the log ends; an immediate one leaves no postmaster.pid either.
+    for (how, orderly) in [("INT", true), ("QUIT", false)] {
+        signal(server.postmaster(), how);
+        eventually("the server's end", || working_in(&server.data()).is_empty().then_some(()));
+        let (word, end) = control.word_and_end(false, far(), &never()).unwrap();
+        assert_eq!(word.postmaster, ProcessState::Gone, "{how}: {word:?}");
+        assert_eq!(end.is_some_and(|end| end.at > Lsn(0) && end.timeline == 1), orderly, "{how}: {end:?}");
+        server.launch();
+    }
 }
 
 #[test]

@@ -249,7 +249,7 @@ _failover() {
             return 0
             ;;
         failover__subcmd__force)
-            opts="-y -h --to --accept-loss --yes --socket --config --json --color --help"
+            opts="-y -w -h --to --accept-loss --yes --wait --socket --config --json --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -130,6 +130,7 @@ complete -c failover -n "__fish_failover_using_subcommand force" -l color -d 'Co
 always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand force" -s y -l yes -d 'Do not ask'
+complete -c failover -n "__fish_failover_using_subcommand force" -s w -l wait -d 'Wait for the end, show the steps, and end with the outcome'
 complete -c failover -n "__fish_failover_using_subcommand force" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand force" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand replay" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use super::arguments::{Check, Doctor};
 use super::exit::{Code, Trouble};
 use super::log::message;
+use super::socket::Listening;
 use super::status::remedy;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
 use super::text::{bytes, count, printable, span, span_ms};
@@ -24,13 +26,20 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let config = Config::load(&arguments.config).map_err(Trouble::config)?;
     super::validate::warn(&config, terminal);
+    let socket = config.control_socket();
     let engine = Engine::new(config)?;
-    let ReadyReport { checks, services } = with_progress(|| engine.check_ready());
+    let ReadyReport { checks, services, engine: mut own } = with_progress(|| engine.check_ready());
+    own.extend(unusable(&socket));
     let all_up = checks.iter().all(|report| report.verdict == "up");
     let services: Vec<Ready> = services.into_iter().map(Ready::from).collect();
-    let ready = services.iter().all(|service| service.findings.iter().all(|finding| !finding.blocking));
+    let ready = own.iter().chain(services.iter().flat_map(|service| &service.findings)).all(|finding| !finding.blocking);
     if json {
-        let readiness: Vec<Value> = services.iter().flat_map(Ready::to_json).collect();
+        let of_engine = own.iter().map(|finding| {
+            let mut value = json!(finding);
+            value["service"] = Value::Null;
+            value
+        });
+        let readiness: Vec<Value> = of_engine.chain(services.iter().flat_map(Ready::to_json)).collect();
         let forecasts: Vec<Value> =
             services.iter().map(|service| json!({ "service": service.name, "forecast": service.forecast })).collect();
         let answer = json!({
@@ -38,7 +47,7 @@ pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Tr
         });
         print_json(&answer, terminal)?;
     } else {
-        print(&human(&checks, &services, terminal))?;
+        print(&human(&checks, &services, &own, terminal))?;
     }
     Ok(if all_up && ready { Code::Ok } else { Code::NotUp })
 }
@@ -52,12 +61,15 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
         return Err(Trouble::new(Code::Config, what).remedy(format!("name one of: {}", names.join(", "))));
     };
     let advice: Vec<ReadinessStatus> = config.warnings().iter().map(advice).collect();
+    let socket = config.control_socket();
     let engine = Engine::new(config)?;
-    let ReadyReport { checks, services } = with_progress(|| engine.check_ready());
+    let ReadyReport { checks, services, engine: own } = with_progress(|| engine.check_ready());
     let watched = ServiceReadiness { service: arguments.service.clone(), ..ServiceReadiness::default() };
     let is_database = !services.is_empty();
     let mut ready = Ready::from(services.into_iter().next().unwrap_or(watched));
     ready.findings.extend(checks.iter().filter(|report| report.verdict != "up").map(not_up));
+    ready.findings.extend(own);
+    ready.findings.extend(unusable(&socket));
     ready.findings.extend(advice);
     ready.findings.sort_by_key(|finding| !finding.blocking);
     let well = ready.findings.iter().all(|finding| !finding.blocking);
@@ -68,6 +80,21 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
         print(&ready.human("doctor", terminal))?;
     }
     Ok(if well { Code::Ok } else { Code::NotUp })
+}
+
+/// What would keep the daemon from its control socket, as a finding.
+fn unusable(socket: &Path) -> Option<ReadinessStatus> {
+    let (certain, trouble) = Listening::probe(socket).err()?;
+    let code = "control_socket_unusable".to_owned();
+    Some(ReadinessStatus {
+        server: None,
+        blocking: certain,
+        message: trouble.what().to_owned(),
+        why: why::of(&code).to_owned(),
+        remedy: trouble.advice().unwrap_or_default().to_owned(),
+        asked_ms: 0,
+        code,
+    })
 }
 
 /// A check that is not up, as a finding.
@@ -180,7 +207,7 @@ impl Ready {
     }
 }
 
-fn human(reports: &[CheckReport], services: &[Ready], terminal: Terminal) -> String {
+fn human(reports: &[CheckReport], services: &[Ready], own: &[ReadinessStatus], terminal: Terminal) -> String {
     let rows = reports.iter().map(|report| {
         vec![
             Cell::new(&report.service),
@@ -199,6 +226,12 @@ fn human(reports: &[CheckReport], services: &[Ready], terminal: Terminal) -> Str
     let up = reports.iter().filter(|report| report.verdict == "up").count();
     let verdict = if up == reports.len() { "all up".to_owned() } else { format!("{} not up", reports.len() - up) };
     let _ = writeln!(text, "{}, {verdict}", count(reports.len(), "check"));
+    if !own.is_empty() {
+        text.push_str("\nthe engine itself:\n");
+        for finding in own {
+            one_finding(&mut text, finding, false, terminal);
+        }
+    }
     for service in services {
         text.push('\n');
         text.push_str(&service.human("readiness", terminal));
@@ -321,7 +354,7 @@ mod tests {
                 remedy: mend it
             2 blocking, 1 warning
         "]]
-        .assert_eq(&human(&reports, &[Ready::from(service)], Terminal::default()));
+        .assert_eq(&human(&reports, &[Ready::from(service)], &[], Terminal::default()));
         let ready = ServiceReadiness {
             service: "orders".into(),
             forecast: failover::engine::status::ForecastStatus {
@@ -340,6 +373,6 @@ mod tests {
             readiness of orders: if the primary died now, db2 would be promoted, at most 72 B lost
             0 blocking, 0 warnings
         "]]
-        .assert_eq(&human(&reports[..1], &[Ready::from(ready)], Terminal::default()));
+        .assert_eq(&human(&reports[..1], &[Ready::from(ready)], &[], Terminal::default()));
     }
 }

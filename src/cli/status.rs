@@ -232,7 +232,7 @@ fn servers(service: &ServiceStatus, terminal: Terminal) -> String {
             "unhealthy" => Paint::Bad,
             _ => Paint::Doubtful,
         };
-        let mut role = server.role.clone();
+        let mut role = role(server);
         for (flag, word) in [(server.deposed, ", deposed"), (server.fenced, ", fenced"), (server.synchronous, ", sync")] {
             if flag {
                 role.push_str(word);
@@ -251,6 +251,15 @@ fn servers(service: &ServiceStatus, terminal: Terminal) -> String {
         &["server", "role", "health", "last check"]
     };
     table(header, rows.collect(), 2, terminal)
+}
+
+/// The role, and of a server that does not answer what it was last seen as.
+fn role(server: &ServerStatus) -> String {
+    match &server.last_role {
+        Some(_) if server.role == "primary" => "primary, not answering".to_owned(),
+        Some(last) => format!("not answering, last seen {last}"),
+        None => server.role.clone(),
+    }
 }
 
 fn last_check(server: &ServerStatus) -> String {
@@ -317,6 +326,13 @@ pub fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
         _ => return None,
     };
     Some(text)
+}
+
+/// How a failover ended, for people.
+pub fn last_failover(failover: &FailoverStatus, terminal: Terminal) -> String {
+    let mut text = String::new();
+    one_failover(&mut text, failover, terminal);
+    text
 }
 
 fn one_failover(text: &mut String, failover: &FailoverStatus, terminal: Terminal) {
@@ -623,6 +639,17 @@ mod tests {
                   remedy: set it to 5 s
         "]].assert_eq(&human(&status, Terminal::default()));
         assert_eq!(line(&status), "orders: manual_intervention, primary db1, paused, would not fail over");
+    }
+
+    #[test]
+    fn who_does_not_answer_is_not_shown_as_what_he_was() {
+        let mut server = pair().servers.remove(1);
+        assert_eq!(role(&server), "standby");
+        server.last_role = Some("writable".into());
+        server.role = "unknown".into();
+        assert_eq!(role(&server), "not answering, last seen writable");
+        server.role = "primary".into();
+        assert_eq!(role(&server), "primary, not answering");
     }
 
     #[test]

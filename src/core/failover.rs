@@ -30,12 +30,14 @@ impl Service {
     /// Begins a failover. Every guard has been passed, or waived by an operator.
     pub(super) fn start_plan(&mut self, class: FailureClass, waiver: Waiver, fx: &mut Effects) {
         let Some(old) = self.subject() else { return };
+        let is_dead = self.is_dead(fx.now);
         let forced_silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
         // While the suspicion is there: what the host said meanwhile counts, not what the survey found before.
         let (require, host_silent) = match self.fence_way_for(class, forced_silent) {
             Ok(way) => way,
             Err(refusal) => {
                 let sentence = self.sentence(&refusal);
+                self.tell_refusal(&refusal, fx);
                 self.refusal = Some(refusal);
                 self.call_a_person(sentence, Vec::new(), fx);
                 return;
@@ -61,6 +63,7 @@ impl Service {
         let plan = Plan {
             generation: self.generation,
             class,
+            dead_before: class == FailureClass::Forced && is_dead,
             old,
             system_id: self.system_id.unwrap_or_default(),
             old_timeline: self.log.map_or(0, |log| log.timeline),
@@ -393,7 +396,7 @@ impl Service {
     fn describe_report(&self, report: &Report) -> (bool, String, Vec<(&'static str, Field)>) {
         match report {
             Report::Done { message } | Report::Traffic { message } => (true, message.clone(), Vec::new()),
-            Report::Host(word) => (true, word.message.clone(), Vec::new()),
+            Report::Host(word) | Report::HostShutDown { word, .. } => (true, word.message.clone(), Vec::new()),
             Report::Route(instances) => {
                 let each: Vec<String> = instances
                     .iter()
@@ -552,6 +555,11 @@ impl Service {
         self.heard_meanwhile(positions);
         let Some(plan) = &self.plan else { return };
         let until = last_acknowledgement(plan);
+        // A server that somebody started meanwhile may have written on behind the checkpoint of its shutdown.
+        if !fence_found_nothing(plan) {
+            self.log_end = None;
+        }
+        let Some(plan) = &self.plan else { return };
         let reference = self.reference(until);
         let lived = plan.times.detected;
         let mut chosen: Vec<Candidate> = Vec::new();
@@ -792,6 +800,7 @@ impl Service {
         let Some(chosen) = plan.chosen else { return };
         self.primary = Some(chosen.server);
         self.log = None;
+        self.log_end = None;
         self.suspicion = None;
         self.bad_since = None;
         self.window.clear();
@@ -937,11 +946,19 @@ fn note_undo(plan: &mut Plan, action: &Action, outcome: Result<Report, Failure>)
 fn last_acknowledgement(plan: &Plan) -> Mono {
     let orphans = plan.class == FailureClass::Dead
         && plan.fence.as_ref().is_some_and(|report| report.rungs.iter().any(|rung| rung.name == "kill_children"));
-    if orphans || plan.class == FailureClass::Forced {
+    if orphans || plan.class == FailureClass::Forced && !(plan.dead_before && fence_found_nothing(plan)) {
         plan.times.fenced.unwrap_or(plan.times.confirmed)
     } else {
         plan.times.detected
     }
+}
+
+/// The ladder was climbed, and there was no process to stop.
+fn fence_found_nothing(plan: &Plan) -> bool {
+    plan.fence.as_ref().is_some_and(|report| {
+        report.level == FenceLevel::ProvenStopped
+            && report.rungs.iter().all(|rung| matches!(rung.name.as_str(), "guard" | "proof"))
+    })
 }
 
 /// Undone without a trace because the engine stops, or because the primary lived when it came back: the failure may be decided afresh.

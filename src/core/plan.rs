@@ -104,6 +104,8 @@ pub struct Plan {
     pub generation: Generation,
     /// What happened to the old primary.
     pub class: FailureClass,
+    /// Forced, and the evidence had already shown the old primary dead: it wrote nothing after its first bad sign.
+    pub dead_before: bool,
     /// The old primary.
     pub old: ServerId,
     /// The cluster's identity.

@@ -138,6 +138,15 @@ pub struct HostWord {
     pub message: String,
 }
 
+/// Where the log of a server ended that was stopped in an orderly way: read from its control file on its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEnd {
+    /// Where the shutdown checkpoint begins: every commit is before it, and nothing but itself is after it.
+    pub at: Lsn,
+    /// Its timeline.
+    pub timeline: u32,
+}
+
 /// The state of a process as its host shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProcessState {

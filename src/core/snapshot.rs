@@ -14,7 +14,7 @@ use super::route::RouteReadiness;
 use super::sample::{FenceLevel, Lsn, Readiness, Sample};
 use super::service::Service;
 use super::service::Surroundings;
-pub use super::service::{LastFailover, RecentFailure};
+pub use super::service::{FRESH, LastFailover, RecentFailure};
 use super::stats::Stats;
 use super::time::{Mono, Span};
 use super::trigger::State;
@@ -53,6 +53,8 @@ pub struct ServiceSnapshot {
     pub generation: Generation,
     /// The primary, once one was seen.
     pub primary: Option<ServerId>,
+    /// What is seen instead, while none was seen and the configuration names one that is in recovery; else empty.
+    pub no_primary_because: String,
     /// The cluster's identity.
     pub system_id: Option<u64>,
     /// The primary's last known flush position, its timeline, and when it was sampled.
@@ -167,6 +169,7 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         manual_reason: service.manual_reason.clone(),
         generation: service.generation,
         primary: service.primary,
+        no_primary_because: service.no_primary_because(),
         system_id: service.system_id,
         position: service.log.map(|log| (log.flush, log.timeline, log.at)),
         synchronous: service.log.is_some_and(|log| log.synchronous),

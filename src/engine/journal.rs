@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, FlockOperation, access, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -81,6 +81,48 @@ impl StateLock {
         let _ = writeln!(file, "{}", std::process::id());
         Ok(StateLock(file))
     }
+}
+
+/// Whether an engine of this user could use the state directory: asked without leaving anything there. One that another engine
+/// holds is in use, and so usable.
+///
+/// # Errors
+/// Why not, and whether that is certain: a directory that is not there may be made by whoever starts the engine.
+pub(crate) fn probe(directory: &Path) -> Result<(), (bool, String)> {
+    let shown = directory.display();
+    if let Err(error) = std::fs::metadata(directory) {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            return Err((true, format!("state_dir {shown} cannot be looked at: {error}")));
+        }
+        let there = directory.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+        return access(there, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+            (false, format!("state_dir {shown} is not there, and cannot be made in {}: {error}", there.display()))
+        });
+    }
+    // A name that nobody else uses: written like the journal, and taken away again.
+    let trial = directory.join(format!(".trial-{}", std::process::id()));
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&trial).and_then(|mut file| {
+        file.write_all(b"trial")?;
+        file.sync_all()
+    });
+    let _ = std::fs::remove_file(&trial);
+    written.map_err(|error| (true, format!("state_dir {shown} cannot be written: {error}")))?;
+    for name in ["lock", "journal.jsonl"] {
+        let path = directory.join(name);
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err((true, format!("{} cannot be opened for writing: {error}", path.display()))),
+        };
+        if name != "lock" {
+            continue;
+        }
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) | Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err((true, format!("{} cannot be locked: {error}", path.display()))),
+        }
+    }
+    Ok(())
 }
 
 /// What is known of a service by its journal, by names: numbers change with the configuration.
@@ -839,6 +881,26 @@ pub(crate) mod tests {
             journal.append(&model(), &record(generation), now()).unwrap();
         }
         std::fs::read(journal.path()).unwrap()
+    }
+
+    #[test]
+    fn a_state_directory_is_tried_and_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("a/b");
+        assert_eq!(probe(&missing), Ok(()));
+        assert!(!folder.path().join("a").exists());
+        assert_eq!(probe(folder.path()), Ok(()));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        // In use is usable.
+        let lock = StateLock::take(folder.path()).unwrap();
+        assert_eq!(probe(folder.path()), Ok(()));
+        drop(lock);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(probe(&file), Err((true, why)) if why.contains("cannot be written")));
+        std::fs::remove_file(folder.path().join("lock")).unwrap();
+        std::fs::create_dir(folder.path().join("lock")).unwrap();
+        assert!(matches!(probe(folder.path()), Err((true, why)) if why.contains("lock cannot be opened")));
     }
 
     #[test]

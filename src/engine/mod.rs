@@ -55,7 +55,7 @@ use pool::Pool;
 use queue::Hub;
 use record::Recorder;
 use resolver::Resolver;
-use status::JournalStatus;
+use status::{JournalStatus, ReadinessStatus};
 use story::Stories;
 use threads::{Threads, panic_text};
 use trigger::{Lanes, Message, Trigger};
@@ -524,7 +524,20 @@ impl Engine {
     /// route, and who answers through it. Says what would happen if a primary died now. Changes nothing in the world; over some
     /// seconds after the slowest check.
     pub fn check_ready(&self) -> ReadyReport {
-        round::check_ready(&self.shell)
+        let mut report = round::check_ready(&self.shell);
+        if let Err((certain, message)) = journal::probe(&self.shell.parts().config.state_dir) {
+            report.engine.push(ReadinessStatus {
+                server: None,
+                code: "state_dir_unusable".to_owned(),
+                blocking: certain,
+                message,
+                why: why::of("state_dir_unusable").to_owned(),
+                remedy: "make it, owned by the user that runs the engine and with mode 0700 (the systemd unit makes /var/lib/failover), or set state_dir"
+                    .to_owned(),
+                asked_ms: 0,
+            });
+        }
+        report
     }
 }
 

@@ -13,7 +13,7 @@ use crate::core::output::Action;
 use crate::core::plan::{Plan, Times};
 use crate::core::refusal::Refusal;
 use crate::core::sample::{Lsn, ReadinessFinding, Receiver, Sample};
-use crate::core::snapshot::{Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
+use crate::core::snapshot::{FRESH, Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
 use crate::core::stats::{Need, Spans};
 use crate::core::time::Mono;
 
@@ -251,9 +251,15 @@ pub struct FailureStatus {
 pub struct ServerStatus {
     /// Its name.
     pub name: String,
-    /// As it was last seen: `primary`, `standby`, `writable` (not in recovery, but not the primary), `foreign` (of another
-    /// cluster) or `unknown`.
+    /// `primary`, `standby`, `writable` (not in recovery, but not the primary), `foreign` (of another cluster) or `unknown`: one that
+    /// has not answered yet, or does not answer any more and is not the primary.
     pub role: String,
+    /// Something answers there that only a living server gives. Meanwhile `false`: what is said about it is how it was last seen.
+    #[serde(default)]
+    pub answers: bool,
+    /// The role in which it was last seen, of one that does not answer.
+    #[serde(default)]
+    pub last_role: Option<String>,
     /// Its role by configuration.
     pub configured_role: String,
     /// `unknown`, `healthy`, `degraded` or `unhealthy`.
@@ -366,6 +372,9 @@ pub struct FailoverStatus {
     pub reason: String,
     /// The step in hand.
     pub step: Option<String>,
+    /// What is left of `failover_timeout`, in milliseconds, while it is in flight.
+    #[serde(default)]
+    pub left_ms: Option<u64>,
     /// The old primary.
     pub from: Option<String>,
     /// The new one.
@@ -473,6 +482,9 @@ pub struct ReadyReport {
     pub checks: Vec<CheckReport>,
     /// Each service that can be failed over.
     pub services: Vec<ServiceReadiness>,
+    /// What would keep the engine itself from working.
+    #[serde(default)]
+    pub engine: Vec<ReadinessStatus>,
 }
 
 /// Whether a failover of one service would go through.
@@ -558,7 +570,11 @@ impl View<'_> {
     }
 
     fn reason(&self, refusal: &Refusal) -> ReasonStatus {
-        ReasonStatus { code: refusal.name().to_owned(), message: refusal.sentence(&|id| self.name(id)) }
+        let mut message = refusal.sentence(&|id| self.name(id));
+        if *refusal == Refusal::NoPrimarySeen && !self.service.no_primary_because.is_empty() {
+            message = format!("{}: {message}", self.service.no_primary_because);
+        }
+        ReasonStatus { code: refusal.name().to_owned(), message }
     }
 
     fn render(&self) -> ServiceStatus {
@@ -652,19 +668,24 @@ impl View<'_> {
     fn server(&self, server: &ServerSnapshot) -> ServerStatus {
         let service = self.service;
         let configured = self.model.servers.get(usize::from(server.id.0));
-        let role = match &server.sample {
+        let seen = match &server.sample {
             _ if server.wrong_cluster => "foreign",
             Some((_, sample)) if sample.in_recovery => "standby",
             Some(_) if service.primary == Some(server.id) => "primary",
             Some(_) => "writable",
             None => "unknown",
         };
+        let answers = self.answers(server);
+        // The primary stays the primary until another one is; of anybody else an old word is worth nothing.
+        let role = if answers || seen == "primary" { seen } else { "unknown" };
         let fenced = service.last_failover.as_ref().and_then(|last| last.plan.fence.as_ref().map(|_| last.plan.old));
         let verdict = service.forecast.standbys.iter().find(|(id, _)| *id == server.id);
         let position = service.position.map(|(flush, _, _)| flush);
         ServerStatus {
             name: server.name.clone(),
             role: role.to_owned(),
+            answers,
+            last_role: (!answers && seen != "unknown").then(|| seen.to_owned()),
             configured_role: match configured.map(|server| server.role) {
                 Some(Role::Primary) => "primary",
                 _ => "standby",
@@ -705,6 +726,13 @@ impl View<'_> {
                 .collect(),
             sample: server.sample.as_ref().map(|(_, sample)| sample_status(sample, self.now, position)),
         }
+    }
+
+    /// It has answered lately, or its last check got an answer that only a living server gives.
+    fn answers(&self, server: &ServerSnapshot) -> bool {
+        let lately = server.last_answer.is_some_and(|at| self.now.since(at) < FRESH);
+        let checks = self.service.checks.iter().filter(|check| check.server == server.id);
+        lately || checks.filter_map(|check| check.last.as_ref()).any(|(_, finding)| finding.verdict.is_sign_of_life())
     }
 
     fn forecast(&self, forecast: &Forecast) -> ForecastStatus {
@@ -749,6 +777,7 @@ impl View<'_> {
             outcome: outcome.to_owned(),
             reason: why.to_owned(),
             step: plan.action.as_ref().map(|(_, action, _): &(_, Action, _)| action.name().to_owned()),
+            left_ms: (outcome == "in_progress").then(|| plan.deadline.since(self.now).as_millis()),
             from: Some(self.name(plan.old)),
             to: plan.chosen.map(|candidate| self.name(candidate.server)),
             class: Some(FailureClass::word(plan.class).to_owned()),

@@ -101,6 +101,11 @@ pub fn of(code: &str) -> &'static str {
             "a commit through it would prove another cluster's health, so the verification is refused and a person called"
         }
         "verify_standby" => "clients of this address cannot write now, and the verification through it would fail",
+        // The engine itself.
+        "state_dir_unusable" => {
+            "what is not written down cannot be resumed or undone: without its journal the engine starts no failover"
+        }
+        "control_socket_unusable" => "the daemon does not start without it, or nobody could ask, pause or force it",
         // Against any failover.
         "check_not_up" => "what cannot be asked now is not judged at failover time: a standby that is not seen is not promoted",
         "configuration" => "it is in force already, and shows when it is needed",

@@ -8,7 +8,7 @@ use crate::core::evidence::{FailureClass, Limits, Suspicion, classify, impaired_
 use crate::core::id::ServerId;
 use crate::core::model::{CheckKind, Policy};
 use crate::core::refusal::Refusal;
-use crate::core::sample::FenceLevel;
+use crate::core::sample::{FenceLevel, ProcessState};
 use crate::core::time::Mono;
 use crate::core::trigger::State;
 
@@ -99,7 +99,8 @@ impl Service {
                 self.decide(around, fx);
             }
             Err(refusal) => {
-                let troubled = self.suspicion.is_some() || self.window.count() > 0;
+                let unsteady = self.unsteady_until.is_some_and(|until| fx.now < until) && self.state == State::Degraded;
+                let troubled = self.suspicion.is_some() || self.window.count() > 0 || unsteady;
                 match self.state {
                     State::Normal if troubled => {
                         self.become_state(State::Degraded, "the primary shows a first bad sign".into(), fx);
@@ -175,6 +176,14 @@ impl Service {
         self.fence_way(class)?;
         self.some_candidate(self.died_at(suspicion.since), &Waiver::default(), now)?;
         Ok(class)
+    }
+
+    /// The evidence shows the primary dead, whatever stands in the way of an automatic failover.
+    pub(in crate::core) fn is_dead(&self, now: Mono) -> bool {
+        self.suspicion.as_ref().is_some_and(|suspicion| {
+            matches!(classify(suspicion, &self.limits(), now), Ok(FailureClass::Dead) | Err(Refusal::RestartGrace { .. }))
+                && suspicion.word().is_some_and(|word| word.postmaster == ProcessState::Gone && word.others == 0)
+        })
     }
 
     pub(in crate::core) fn limits(&self) -> Limits {
@@ -329,16 +338,27 @@ impl Service {
     }
 
     pub(super) fn refuse(&mut self, refusal: Refusal, fx: &mut Effects) {
+        self.tell_refusal(&refusal, fx);
+        let final_ = matches!(refusal, Refusal::Cooldown { .. } | Refusal::FenceUnavailable { .. } | Refusal::NoCandidate { .. });
+        let sentence = self.sentence(&refusal);
+        self.refusal = Some(refusal);
+        if final_ {
+            let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
+            self.call_a_person(sentence, evidence, fx);
+        }
+    }
+
+    /// The event of a refusal, once since the first bad sign.
+    pub(in crate::core) fn tell_refusal(&mut self, refusal: &Refusal, fx: &mut Effects) {
         let news = self.told.insert(refusal.name());
         if news {
             let count = self.refusals.entry(refusal.name().to_owned()).or_default();
             *count = count.saturating_add(1);
         }
-        let final_ = matches!(refusal, Refusal::Cooldown { .. } | Refusal::FenceUnavailable { .. } | Refusal::NoCandidate { .. });
-        let sentence = self.sentence(&refusal);
+        let sentence = self.sentence(refusal);
         let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
         if news && !matches!(refusal, Refusal::EvidenceIncomplete { .. } | Refusal::AwaitingConfirmation { .. }) {
-            let (kind, severity) = match &refusal {
+            let (kind, severity) = match refusal {
                 Refusal::HostSaysServing | Refusal::StandbySeesPrimary { .. } | Refusal::DatabaseAnswers => {
                     (EventKind::FailoverSuppressed, Severity::Warning)
                 }
@@ -352,12 +372,8 @@ impl Service {
                 severity,
                 self.about(),
                 format!("{}: no failover: {sentence}", self.model.name),
-                vec![("refusal", text(refusal.name())), ("detail", text(&sentence)), ("evidence", texts(evidence.clone()))],
+                vec![("refusal", text(refusal.name())), ("detail", text(&sentence)), ("evidence", texts(evidence))],
             );
-        }
-        self.refusal = Some(refusal);
-        if final_ {
-            self.call_a_person(sentence, evidence, fx);
         }
     }
 
@@ -373,10 +389,11 @@ impl Service {
                         let refusal = refusal.unwrap_or(Refusal::NoCandidate { reasons: Vec::new() });
                         let sentence = format!("the new primary failed too: {}", self.sentence(&refusal));
                         let evidence = suspicion.record();
+                        self.tell_refusal(&refusal, fx);
                         self.refusal = Some(refusal);
                         self.call_a_person(sentence, evidence, fx);
                     }
-                    Err(refusal) => self.refusal = Some(refusal),
+                    Err(refusal) => self.refuse(refusal, fx),
                 }
             }
             return;

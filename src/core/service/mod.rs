@@ -23,7 +23,7 @@ use crate::core::output::{Output, Record};
 use crate::core::plan::{Begun, Plan};
 use crate::core::refusal::{CandidateRefusal, Refusal};
 use crate::core::route::RouteReadiness;
-use crate::core::sample::{Lsn, Readiness, Sample};
+use crate::core::sample::{LogEnd, Lsn, Readiness, Sample};
 use crate::core::schedule::Slot;
 use crate::core::static_word::Word;
 use crate::core::stats::{Mark, Stats};
@@ -36,6 +36,8 @@ pub const FRESH: Span = Span::from_millis(3_000);
 const FAST_FOR: Span = Span::from_millis(20_000);
 /// Recent failures kept for the status.
 const RECENT: usize = 16;
+/// A primary whose bad signs come back within this long is not shown as normal in between.
+const STEADY: Span = Span::from_millis(10_000);
 /// A standby's lag above the limit must last this long to be an alarm: one sample in a burst is none.
 const READINESS_HOLD: Span = Span::from_millis(1_000);
 /// A standby counts as receiving if it did so at most this long before the primary's last sign of life: a receiver ends within
@@ -167,7 +169,13 @@ pub struct Service {
     pub(in crate::core) primary_seen: bool,
     pub(in crate::core) system_id: Option<u64>,
     pub(in crate::core) log: Option<LogTrack>,
+    /// Where the primary's log ended, as its host told after an orderly stop; until it gives a sign of life.
+    pub(in crate::core) log_end: Option<LogEnd>,
     pub(in crate::core) suspicion: Option<Suspicion>,
+    /// When the primary last gave a sign of life after a first bad sign.
+    pub(in crate::core) recovered_at: Option<Mono>,
+    /// Bad signs and recoveries follow each other closely: `degraded` lasts until then.
+    pub(in crate::core) unsteady_until: Option<Mono>,
     /// The first bad sign that no sign of life has followed: outlives a pause and a confirmation that timed out.
     pub(in crate::core) bad_since: Option<Mono>,
     pub(in crate::core) window: Window,
@@ -255,7 +263,10 @@ impl Service {
             primary_seen: false,
             system_id: None,
             log: None,
+            log_end: None,
             suspicion: None,
+            recovered_at: None,
+            unsteady_until: None,
             bad_since: None,
             window: Window::default(),
             recent: std::collections::VecDeque::new(),
@@ -296,7 +307,14 @@ impl Service {
     }
 
     pub(in crate::core) fn sentence(&self, refusal: &Refusal) -> String {
-        refusal.sentence(&|server| self.server_name(server))
+        let sentence = refusal.sentence(&|server| self.server_name(server));
+        match refusal {
+            Refusal::NoPrimarySeen => match self.no_primary_because() {
+                why if why.is_empty() => sentence,
+                why => format!("{why}: {sentence}"),
+            },
+            _ => sentence,
+        }
     }
 
     pub(super) fn is_postgres(&self) -> bool {
@@ -523,6 +541,7 @@ impl Service {
     pub(in crate::core) fn start_over(&mut self, fx: &mut Effects) {
         self.told.clear();
         let now = fx.now;
+        self.log_end = None;
         self.suspicion = None;
         self.window.clear();
         self.refusal = None;
@@ -539,6 +558,8 @@ impl Service {
                 server.last_answer = Some(now);
             }
         }
+        self.recovered_at = None;
+        self.unsteady_until = None;
         if matches!(self.state, State::Failing | State::Degraded) {
             self.become_state(State::Normal, "counters restarted".into(), fx);
         }
@@ -600,6 +621,9 @@ impl Service {
         }
         if let Some(at) = self.window.next(self.model.trigger.failure_window).filter(|_| self.plan.is_none()) {
             next = next.min(at);
+        }
+        if let Some(until) = self.unsteady_until.filter(|until| self.state == State::Degraded && now < *until) {
+            next = next.min(until);
         }
         if self.state == State::FailedOver && now < self.cooldown_until {
             next = next.min(self.cooldown_until);

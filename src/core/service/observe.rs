@@ -1,6 +1,6 @@
 //! Checks and sessions of a service: when they run, and what their answers say about the primary.
 
-use super::{ASSERT_AGAIN, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, Service};
+use super::{ASSERT_AGAIN, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, STEADY, Service};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Field, Severity};
 use crate::core::evidence::{FailureClass, Suspicion};
@@ -197,6 +197,9 @@ impl Service {
         if model.kind != CheckKind::Postgres {
             return;
         }
+        if finding.verdict.is_sign_of_life() {
+            self.log_end = None;
+        }
         match &finding.verdict {
             Verdict::Up => {
                 self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
@@ -260,7 +263,10 @@ impl Service {
                 vec![("why", text(how)), ("evidence", texts(suspicion.record()))],
             );
         }
-        if matches!(self.state, State::Failing | State::Degraded) {
+        // Detection is not touched by this: the next bad sign is weighed as the first one was.
+        let again = self.recovered_at.replace(fx.now).is_some_and(|before| fx.now.since(before) < STEADY);
+        self.unsteady_until = (again && self.state == State::Degraded).then_some(fx.now + STEADY);
+        if self.unsteady_until.is_none() && matches!(self.state, State::Failing | State::Degraded) {
             self.become_state(State::Normal, how.to_owned(), fx);
         }
     }
@@ -301,6 +307,7 @@ impl Service {
             self.seen_serving(server, asked + self.notice(), age, "the kept session was answered", fx.now);
         }
         if self.is_subject(server) {
+            self.log_end = None;
             self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
             let only_silence = self.suspicion.as_ref().is_some_and(|suspicion| {
                 suspicion.refused == 0

@@ -135,6 +135,7 @@ impl Service {
         Plan {
             generation: begun.generation,
             class: begun.class,
+            dead_before: false,
             old: begun.old,
             system_id: begun.system_id,
             old_timeline: begun.old_timeline,
