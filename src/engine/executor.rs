@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::core::id::{ActionId, Generation, ServiceId};
 use crate::core::input::Input;
 use crate::core::output::{Action, Failure, Report};
 use crate::wire::deadline::{Cancel, Deadline};
 
 use super::error::EngineError;
+use super::sync::{Condvar, Mutex};
 use super::threads::{Threads, panic_text};
 
 /// One action to carry out.

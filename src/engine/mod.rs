@@ -17,19 +17,20 @@ pub(crate) mod route_watch;
 pub mod status;
 mod story;
 pub(crate) mod survey;
+pub(crate) mod sync;
 pub(crate) mod threads;
 pub(crate) mod trigger;
 pub mod watcher;
 pub mod why;
 
+#[cfg(all(test, shuttle))]
+mod schedules;
+
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use parking_lot::{Mutex, RwLock};
 use serde_json::{Map, Value};
 
 use crate::config::{Config, Probe};
@@ -52,6 +53,9 @@ use record::Recorder;
 use resolver::Resolver;
 use status::JournalStatus;
 use story::Stories;
+use sync::atomic::{AtomicBool, Ordering};
+use sync::channel::{Receiver, Sender, bounded};
+use sync::{Mutex, RwLock};
 use threads::{Threads, panic_text};
 use trigger::{Lanes, Message, Trigger};
 use watcher::Watcher;
@@ -63,7 +67,7 @@ pub use render::EngineEvent;
 pub use status::{CheckReport, ReadyReport, Status};
 
 /// Messages that wait for the trigger thread at most; whoever has more waits.
-pub(crate) const INPUTS: usize = 4096;
+pub(crate) const INPUTS: usize = sync::bound(4096, 4);
 /// Threads for child processes of `exec` checks, and for functions of the host program.
 const LANE: usize = 4;
 /// Executor threads at most.
@@ -218,7 +222,7 @@ impl Engine {
         };
         life.phase = Phase::Running;
         life.has_child_lane = parts.checks_on(Lane::Child) > 0;
-        life.started = Some(Instant::now());
+        life.started = Some(sync::now());
         life.inputs = Some(sender);
         life.checkers = Some(checkers);
         life.lock = lock;
@@ -310,7 +314,7 @@ impl Engine {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             time: render::rfc3339(SystemTime::now()),
-            uptime_ms: started.map_or(0, |at| millis(at.elapsed())),
+            uptime_ms: started.map_or(0, |at| millis(sync::now().saturating_duration_since(at))),
             engine: match phase {
                 Phase::New => "new",
                 Phase::Running => "running",
@@ -750,11 +754,13 @@ impl Shell {
         let (reply, answer) = bounded(1);
         let deadline = trigger::command_deadline();
         let late = || EngineError::Timeout(Duration::from_secs(10), "the trigger thread did not answer".to_owned());
-        sender.send_deadline(message(reply), deadline.instant()).map_err(|_| late())?;
-        answer.recv_deadline(deadline.instant()).map_err(|_| match self.fault() {
+        // Nobody to ask is no reason to say that somebody was slow.
+        let gone = || match self.fault() {
             Some(fault) => EngineError::Faulted(fault),
-            None => late(),
-        })
+            None => EngineError::State("the engine stopped before it answered".to_owned()),
+        };
+        sender.send_deadline(message(reply), deadline.instant()).map_err(|error| if error.is_timeout() { late() } else { gone() })?;
+        answer.recv_deadline(deadline.instant()).map_err(|error| if error.is_timeout() { late() } else { gone() })
     }
 
     fn command(&self, service: Option<&str>, command: Command) -> Result<String, EngineError> {
@@ -864,7 +870,7 @@ fn forward(queue: &EventQueue, sender: &Sender<Arc<EngineEvent>>) {
         // A channel that is half full has a receiver that is behind: let the queue decide what to drop. There is no signal for
         // "taken", and it is only waited for while there is something to wait for.
         while sender.len() >= queue::CAPACITY && !queue.is_closed() {
-            std::thread::sleep(Duration::from_millis(20));
+            sync::thread::sleep(Duration::from_millis(20));
         }
         if sender.try_send(event).is_err() {
             return;

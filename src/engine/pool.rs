@@ -5,8 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::core::id::{RunId, ServerId, ServiceId};
 use crate::core::input::Input;
 use crate::core::observation::{Finding, UnknownCause, Verdict};
@@ -14,6 +12,7 @@ use crate::wire::deadline::{Cancel, Deadline};
 
 use super::clock::Clock;
 use super::error::EngineError;
+use super::sync::{Condvar, Mutex, now};
 use super::threads::{Threads, panic_text};
 
 /// A job this long past its deadline that is still not back is stuck: it should have ended by itself.
@@ -139,7 +138,7 @@ impl Pool {
         if state.closed {
             return;
         }
-        state.queue.push_back(Waiting { job, since: Instant::now() });
+        state.queue.push_back(Waiting { job, since: now() });
         drop(state);
         self.0.ready.notify_one();
     }
@@ -196,8 +195,8 @@ impl Pool {
             workers: count(state.workers),
             busy: count(state.running.len()),
             waiting: count(state.queue.len()),
-            oldest_wait: state.queue.iter().map(|waiting| waiting.since.elapsed()).max().unwrap_or_default(),
-            stuck: count(state.running.values().filter(|running| running.deadline.instant().elapsed() > STUCK_AFTER).count()),
+            oldest_wait: state.queue.iter().map(|waiting| now().saturating_duration_since(waiting.since)).max().unwrap_or_default(),
+            stuck: count(state.running.values().filter(|running| now().saturating_duration_since(running.deadline.instant()) > STUCK_AFTER).count()),
         }
     }
 }

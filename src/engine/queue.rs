@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use rustix::event::{EventfdFlags, eventfd};
 use serde_json::{Map, Value};
 
@@ -15,13 +14,14 @@ use crate::wire::deadline::Deadline;
 use super::clock::Clock;
 use super::error::EngineError;
 use super::render::{EngineEvent, rfc3339};
+use super::sync::{Condvar, Mutex, bound};
 
 /// Events a queue holds at most.
-pub(crate) const CAPACITY: usize = 1024;
+pub(crate) const CAPACITY: usize = bound(1024, 12);
 /// What single observations and log lines may take of it: the rest is reserved for everything else.
-const ORDINARY: usize = 768;
+const ORDINARY: usize = bound(768, 8);
 /// From here on an observation replaces an older one of the same check that still waits.
-const PRESSURE: usize = 256;
+const PRESSURE: usize = bound(256, 4);
 /// Consumers at most.
 const CONSUMERS: usize = 32;
 

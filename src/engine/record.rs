@@ -10,7 +10,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use serde::{Deserialize, Serialize};
 
 use crate::core::Core;
@@ -20,6 +19,7 @@ use crate::core::output::{Output, Record};
 use crate::core::time::Mono;
 
 use super::render::rfc3339;
+use super::sync::channel::{Receiver, Sender, TrySendError, bounded};
 
 /// The format that is written, and the only one that is read.
 const FORMAT: u32 = 1;

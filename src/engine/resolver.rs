@@ -5,11 +5,10 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::wire::resolve::{Addresses, Literals};
 
 use super::error::EngineError;
+use super::sync::{Condvar, Mutex, now};
 use super::threads::Threads;
 
 /// Between two looks at a name that is known.
@@ -82,7 +81,7 @@ impl Addresses for Resolver {
         if state.want(host) {
             self.0.changed.notify_all();
         }
-        let until = Instant::now() + FIRST_WAIT;
+        let until = now() + FIRST_WAIT;
         loop {
             let Some(entry) = state.names.get(host) else {
                 return Err(format!("\"{host}\" is not looked up: {NAMES} names are the most"));
@@ -103,7 +102,7 @@ impl State {
         if self.names.contains_key(name) || self.names.len() >= NAMES || Literals.addresses(name, 0).is_ok() {
             return false;
         }
-        self.names.insert(name.to_owned(), Entry { known: Vec::new(), failure: None, due: Instant::now(), looked: false });
+        self.names.insert(name.to_owned(), Entry { known: Vec::new(), failure: None, due: now(), looked: false });
         true
     }
 }
@@ -116,7 +115,7 @@ impl Shared {
                 self.changed.wait(&mut state);
                 continue;
             };
-            if due > Instant::now() {
+            if due > now() {
                 self.changed.wait_until(&mut state, due);
                 continue;
             }
@@ -131,14 +130,14 @@ impl Shared {
                 Ok(addresses) => {
                     let mut known: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
                     known.dedup();
-                    entry.due = Instant::now() + if known.is_empty() { RETRY } else { REFRESH };
+                    entry.due = now() + if known.is_empty() { RETRY } else { REFRESH };
                     entry.failure = known.is_empty().then(|| format!("\"{name}\" has no address"));
                     if !known.is_empty() {
                         entry.known = known;
                     }
                 }
                 Err(error) => {
-                    entry.due = Instant::now() + RETRY;
+                    entry.due = now() + RETRY;
                     entry.failure = Some(format!("\"{name}\" does not resolve: {error}"));
                 }
             }
@@ -175,7 +174,7 @@ mod tests {
         let entry = Entry {
             known: vec!["192.0.2.7".parse().unwrap()],
             failure: Some("gone".to_owned()),
-            due: Instant::now(),
+            due: now(),
             looked: true,
         };
         resolver.0.state.lock().names.insert("db1".to_owned(), entry);

@@ -2,13 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle, ThreadId};
-
-use parking_lot::{Condvar, Mutex};
 
 use crate::wire::deadline::Deadline;
 
 use super::error::EngineError;
+use super::sync::thread::{Builder, JoinHandle, ThreadId, current};
+use super::sync::{Condvar, Mutex};
 
 /// Enough for TLS, SSH and JSON; the pages of a stack that are never touched cost nothing.
 const STACK: usize = 512 * 1024;
@@ -46,7 +45,7 @@ impl Threads {
             .stack_size(STACK)
             .spawn(move || {
                 let ended = catch_unwind(AssertUnwindSafe(body));
-                let me = std::thread::current().id();
+                let me = current().id();
                 let mut state = shared.state.lock();
                 state.alive.retain(|(id, _)| *id != me);
                 if let Err(payload) = ended {
@@ -65,7 +64,7 @@ impl Threads {
 
     /// True on a thread of this engine.
     pub(crate) fn is_mine(&self) -> bool {
-        let me = std::thread::current().id();
+        let me = current().id();
         self.0.state.lock().alive.iter().any(|(id, _)| *id == me)
     }
 

@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::check::Context;
@@ -27,6 +26,7 @@ use super::executor::{Executor, Task};
 use super::journal::Journal;
 use super::pool::{Job, JobKind, Pool};
 use super::record::Recorder;
+use super::sync::channel::{Receiver, RecvTimeoutError, Sender};
 use super::threads::panic_text;
 use super::watcher::Watcher;
 
