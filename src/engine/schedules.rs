@@ -236,8 +236,7 @@ fn an_action_is_answered_unless_it_was_cancelled_before_it_began_or_the_engine_s
             }
             Ok(Report::Done { message: String::new() })
         };
-        let executor =
-            Executor::start(&threads, 2, Box::new(perform), move |input| drop(sender.send(input))).unwrap();
+        let executor = Executor::start(&threads, 2, Box::new(perform), move |input| drop(sender.send(input))).unwrap();
         let other = executor.clone();
         let canceller = spawn(move || other.cancel(ActionId(2)));
         for id in 1..4 {

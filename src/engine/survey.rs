@@ -15,6 +15,7 @@ use crate::wire::deadline::{Cancel, Deadline};
 
 use super::Shell;
 use super::builder::{Parts, ServicePart};
+use super::threads::Duty;
 
 /// Between the starts of two rounds.
 const EVERY: Duration = Duration::from_secs(15);
@@ -23,11 +24,14 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// For one question to one server, host or route.
 pub(super) const QUESTION: Duration = Duration::from_secs(3);
 
+/// All questions about one server are over by then, twice over.
+const SERVER: Duration = Duration::from_secs(40);
+
 type Sink = dyn Fn(Input) + Send + Sync;
 type LastSql = BTreeMap<(ServiceId, ServerId), (Mono, Vec<ReadinessFinding>)>;
 
 /// The body of the thread; ends when cancelled.
-pub(crate) fn run(shell: &Shell, cancel: &Cancel, sink: &Sink) {
+pub(crate) fn run(shell: &Shell, duty: &Duty, cancel: &Cancel, sink: &Sink) {
     let mut last_sql = LastSql::new();
     let mut next = Deadline::after(EVERY);
     // Out of turn: only these.
@@ -42,9 +46,11 @@ pub(crate) fn run(shell: &Shell, cancel: &Cancel, sink: &Sink) {
         for (place, service) in parts.services.iter().enumerate() {
             let Ok(number) = u16::try_from(place) else { break };
             let primary = primaries.get(place).copied().flatten();
+            duty.begin(SERVER * u32::try_from(service.servers.len() + 1).unwrap_or(u32::MAX));
             let turn = |server| only.as_ref().is_none_or(|only| only.contains(&(ServiceId(number), server)));
             survey_service(shell, &parts, ServiceId(number), service, primary, &turn, &mut last_sql, cancel, sink);
         }
+        duty.rest();
         only = loop {
             if next.is_over() {
                 break None;

@@ -77,15 +77,7 @@ impl Watcher {
     /// Takes a session over and pings it at once, then every `ping_interval` (5 ms to 200 ms: shorter and longer ones are cut). A
     /// session of the same server that was watched before is dropped without a word.
     pub fn add(&self, service: ServiceId, server: ServerId, session: Session, ping_interval: Duration) {
-        let watch = Watch {
-            service,
-            server,
-            session,
-            interval: pace(ping_interval),
-            due: now(),
-            asked: None,
-            complained: false,
-        };
+        let watch = Watch { service, server, session, interval: pace(ping_interval), due: now(), asked: None, complained: false };
         self.shared.send(Command::Add(Box::new(watch)));
     }
 

@@ -10,8 +10,8 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, Timespec};
-pub(crate) use shuttle::sync::atomic;
 use shuttle::rand::RngCore;
+pub(crate) use shuttle::sync::atomic;
 
 thread_local! {
     // All threads of an execution are coroutines on one.
@@ -279,9 +279,7 @@ pub(crate) mod channel {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    pub(crate) use crossbeam_channel::{
-        RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError,
-    };
+    pub(crate) use crossbeam_channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 
     use super::{Condvar, Mutex, now};
 
