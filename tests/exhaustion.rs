@@ -4,6 +4,7 @@
 mod support;
 
 use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use failover::{Config, Engine as Library, EngineEvent, EventKind};
@@ -15,6 +16,9 @@ use support::pair::{Pair, PairOptions};
 use support::recording::Event;
 
 const LONG: Duration = Duration::from_secs(90);
+
+/// One at a time: a pair and its engine want a machine for themselves.
+static TURN: Mutex<()> = Mutex::new(());
 
 fn start() -> Pair {
     Pair::start(&PairOptions { fsync: false, ..PairOptions::default() }, |_| {}).unwrap()
@@ -48,10 +52,10 @@ fn nothing_was_done(engine: &Engine) {
     assert!(!engine.events().iter().any(done), "{}", story(engine));
 }
 
-/// Changes a limit of a running process, as prlimit(1) names it.
-fn limit(pid: i32, words: &str) {
-    let output =
-        Command::new("prlimit").args(["--pid", &pid.to_string(), words]).output().expect("prlimit is there (util-linux)");
+/// Changes a limit of the running engine, as prlimit(1) names it, and as the engine's own account: root need not be allowed to.
+fn limit(pair: &Pair, pid: i32, words: &str) {
+    let mut command = pair.lab.command("prlimit");
+    let output = command.args(["--pid", &pid.to_string(), words]).output().expect("prlimit is there (util-linux)");
     assert!(output.status.success(), "prlimit {words}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -69,11 +73,12 @@ fn is_observed(event: &Event, verdict: &str) -> bool {
 
 #[test]
 fn without_descriptors_checks_are_unknown_nothing_is_done_and_afterwards_all_is_as_before() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let pair = start();
     let engine = run(&pair);
     let from = engine.events().len();
     let pid = engine.process().pid();
-    limit(pid, "--nofile=8:");
+    limit(&pair, pid, "--nofile=8:");
     end_sessions(&pair);
     let lacks = |event: &Event| is_observed(event, "unknown") && event.text("reason") == Some("own_resources");
     let mut seen = from;
@@ -90,7 +95,7 @@ fn without_descriptors_checks_are_unknown_nothing_is_done_and_afterwards_all_is_
     let failed = |event: &&Event| is_observed(event, "down");
     assert_eq!(engine.events()[from..].iter().filter(failed).count(), 0, "{}", story(&engine));
     nothing_was_done(&engine);
-    limit(pid, "--nofile=1024:");
+    limit(&pair, pid, "--nofile=1024:");
     wait_for(&engine, "a good answer", engine.events().len(), |event| is_observed(event, "up"));
     engine.wait_ready(LONG).unwrap();
     nothing_was_done(&engine);
@@ -102,13 +107,14 @@ fn without_descriptors_checks_are_unknown_nothing_is_done_and_afterwards_all_is_
 
 #[test]
 fn without_memory_it_lives_or_ends_clearly_and_does_nothing_to_the_servers() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let pair = start();
     let engine = run(&pair);
     let pid = engine.process().pid();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap().trim().trim_end_matches(" kB");
     let size: u64 = size.parse().unwrap();
-    limit(pid, &format!("--as={}:", size * 1024));
+    limit(&pair, pid, &format!("--as={}:", size * 1024));
     let from = engine.events().len();
     end_sessions(&pair);
     let ended = wait_until("some answers, or an end", LONG, || {
@@ -125,7 +131,7 @@ fn without_memory_it_lives_or_ends_clearly_and_does_nothing_to_the_servers() {
         assert!(engine.log_tail().contains("memory"), "{ended}: {}", engine.log_tail());
         println!("it ended: {ended}: {}", engine.log_tail());
     } else {
-        limit(pid, "--as=unlimited:");
+        limit(&pair, pid, "--as=unlimited:");
         wait_for(&engine, "a good answer", engine.events().len(), |event| is_observed(event, "up"));
         engine.process().signal(Signal::TERM);
         engine.process().wait(LONG).expect("it stops");
@@ -153,6 +159,7 @@ fn a_full_state_directory_stops_a_failover_before_it_touches_anything() {
         println!("SKIPPED: {why}");
         return;
     }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let pair = start();
     let text = std::fs::read_to_string(&pair.config).unwrap();
     let state: String = text.lines().find_map(|line| line.strip_prefix("state_dir = \"")?.split('"').next()).unwrap().to_owned();
@@ -160,24 +167,40 @@ fn a_full_state_directory_stops_a_failover_before_it_touches_anything() {
     pair.lab.mount(&state, 1).unwrap();
     let engine = run(&pair);
     let filler = fill(&state);
+    let writable = |wanted: bool| {
+        wait_until("the status to tell of the journal", LONG, || {
+            Ok((engine.status()?["journal"]["writable"] == Value::Bool(wanted)).then_some(()))
+        })
+        .unwrap_or_else(|error| panic!("{error}\n{}", story(&engine)));
+    };
+    use_up(|| {
+        for command in ["pause", "resume"] {
+            let mut run = pair.lab.command(pair.lab.path("bin/failover"));
+            run.args([command, "--socket"]).arg(&pair.control).output().unwrap();
+        }
+        engine.status().unwrap()["journal"]["writable"] == Value::Bool(true)
+    });
     let from = engine.events().len();
     pair.db1.kill_postmaster().unwrap();
-    let refused = wait_for(&engine, "the word about the journal", from, |event| event.message.contains("No space left"));
-    assert!(["alarm", "warning"].contains(&refused.severity.as_str()), "{}", story(&engine));
-    wait_until(
-        "the status to say so",
-        LONG,
-        || Ok((engine.status()?["journal"]["writable"] == Value::Bool(false)).then_some(())),
-    )
-    .unwrap_or_else(|error| panic!("{error}\n{}", story(&engine)));
+    let refused = wait_for(&engine, "the refusal", from, |event| event.kind == "failover_refused");
+    assert!(refused.message.contains("journal"), "{}", refused.message);
+    writable(false);
     assert!(!pair.db2.is_primary().unwrap(), "{}", story(&engine));
-    let begun = |event: &Event| event.kind == "step_finished" && event.fields.get("ok") == Some(&Value::Bool(true));
-    assert!(!engine.events()[from..].iter().any(begun), "{}", story(&engine));
+    nothing_was_done(&engine);
     std::fs::remove_file(filler).unwrap();
-    wait_until("the journal again", LONG, || Ok((engine.status()?["journal"]["writable"] == Value::Bool(true)).then_some(())))
-        .unwrap_or_else(|error| panic!("{error}\n{}", story(&engine)));
+    writable(true);
     wait_for(&engine, "failover_completed", from, |event| event.kind == "failover_completed");
     assert!(engine.stop(), "{}", engine.log_tail());
+}
+
+/// Uses up the rest of the journal's last block, which is there on a full disk too: writes until nothing fits in any more, not even
+/// the short note with which the engine tries again every second. `write` says whether the journal can still be written.
+fn use_up(mut write: impl FnMut() -> bool) {
+    let mut refusals = 0;
+    while refusals < 12 {
+        refusals = if write() { 0 } else { refusals + 1 };
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 fn quiet_config(state: &std::path::Path, workers: u32) -> String {
@@ -213,8 +236,13 @@ fn a_state_directory_that_fills_up_or_becomes_read_only_is_said_and_got_over() {
         assert_eq!(event.unwrap_or_else(|| panic!("nothing about {words}")).severity.word(), severity);
     };
     let filler = fill(&state);
-    // The command is obeyed in memory; that it will be forgotten is what the alarm is about.
-    let _ = engine.pause(None);
+    // The commands are obeyed in memory; that they will be forgotten is what the alarm is about.
+    let write = || {
+        let _ = engine.pause(None);
+        let _ = engine.resume(None);
+        engine.status().journal.writable
+    };
+    use_up(write);
     heard("No space left", "alarm");
     let journal = engine.status().journal;
     assert!(!journal.writable && journal.reason.unwrap().contains("No space left"));
@@ -223,7 +251,7 @@ fn a_state_directory_that_fills_up_or_becomes_read_only_is_said_and_got_over() {
     heard("can be written again", "info");
     assert!(engine.status().journal.writable);
     fill(&state);
-    let _ = engine.resume(None);
+    use_up(write);
     heard("No space left", "alarm");
     wait_until("the file system to be read-only", LONG, || Ok(mount(&["-o", "remount,ro"], &state).then_some(()))).unwrap();
     wait_until("the status to say so", LONG, || {
