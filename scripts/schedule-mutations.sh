@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-export SCHEDULES=${SCHEDULES:-400}
+export SCHEDULES=${SCHEDULES:-200}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 if [ $# -gt 0 ]; then
@@ -31,14 +31,14 @@ for patch in "${patches[@]}"; do
         continue
     fi
     status=0
-    ROOT=$work RUST_BACKTRACE=0 CARGO_TARGET_DIR=$PWD/target timeout 300 scripts/schedules.sh >"$work/log" 2>&1 || status=$?
+    ROOT=$work RUST_BACKTRACE=0 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target} LIMIT=120 scripts/schedules.sh >"$work/log" 2>&1 || status=$?
     found=$(grep -m 1 -oE '^test engine::schedules::[a-z_]+ \.\.\. FAILED' "$work/log" || true)
     if [ -n "$found" ]; then
         found=${found#test engine::schedules::}
         printf '%-36s %s\n' "$name" "${found% ... FAILED}"
     elif [ "$status" = 124 ]; then
         # A test that does not end has noticed as well; which one is the one without a result.
-        printf '%-36s %s\n' "$name" 'a test did not end within 300 s'
+        printf '%-36s %s\n' "$name" 'a test did not end within two minutes'
     else
         printf '%-36s GOT AWAY\n' "$name"
         grep -m 3 -E '^error' "$work/log" || true

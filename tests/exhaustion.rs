@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -212,9 +212,9 @@ fn quiet_config(state: &std::path::Path, workers: u32) -> String {
     )
 }
 
-fn mount(words: &[&str], place: &std::path::Path) -> bool {
-    let output: Output = Command::new("mount").args(words).arg(place).output().expect("mount is there");
-    output.status.success()
+fn mount(words: &[&str], place: &str) {
+    let output = Command::new("mount").args(words).arg(place).output().expect("mount is there");
+    assert!(output.status.success(), "mount {words:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -226,6 +226,7 @@ fn a_state_directory_that_fills_up_or_becomes_read_only_is_said_and_got_over() {
     // The lab unmounts what was mounted in it.
     let lab = Lab::new().unwrap();
     let state = lab.mount("state", 1).unwrap();
+    let at = state.to_str().expect("a path of ours");
     let config = Config::parse_toml(&quiet_config(&state, 1)).unwrap_or_else(|errors| panic!("{errors}"));
     let engine = Library::new(config).unwrap();
     let queue = engine.queue().unwrap();
@@ -246,20 +247,22 @@ fn a_state_directory_that_fills_up_or_becomes_read_only_is_said_and_got_over() {
     heard("No space left", "alarm");
     let journal = engine.status().journal;
     assert!(!journal.writable && journal.reason.unwrap().contains("No space left"));
-    // The file is closed by now, so the file system can be made read-only under the running engine.
     std::fs::remove_file(filler).unwrap();
     heard("can be written again", "info");
     assert!(engine.status().journal.writable);
     fill(&state);
     use_up(write);
     heard("No space left", "alarm");
-    wait_until("the file system to be read-only", LONG, || Ok(mount(&["-o", "remount,ro"], &state).then_some(()))).unwrap();
+    // The lock is held open, so what is there cannot be made read-only; a view of it that lies over it can.
+    mount(&["--bind", at], at);
+    mount(&["-o", "remount,bind,ro"], at);
     wait_until("the status to say so", LONG, || {
         let reason = engine.status().journal.reason.unwrap_or_default();
         Ok(reason.contains("Read-only").then_some(()))
     })
     .unwrap();
-    assert!(mount(&["-o", "remount,rw"], &state));
+    let output = Command::new("umount").arg(at).output().expect("umount is there");
+    assert!(output.status.success(), "umount: {}", String::from_utf8_lossy(&output.stderr));
     std::fs::remove_file(state.join("filler")).unwrap();
     heard("can be written again", "info");
     engine.stop(LONG).unwrap();
