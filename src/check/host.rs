@@ -3,6 +3,7 @@
 //! The function may take for ever: it runs on the lane for host code, and the core owns the deadline.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Check, Context};
 use crate::core::observation::{Finding, UnknownCause, Verdict};
@@ -17,12 +18,28 @@ pub struct HostFunctionCheck {
     pub question: HostCheck,
     /// The function; `None` when none was registered.
     pub function: Option<Arc<HostFunction>>,
+    /// It was called and has not come back. Called again, it would take one thread of the lane after the other.
+    pub is_out: AtomicBool,
+}
+
+/// Says that the function is back, however it came back.
+struct Back<'a>(&'a AtomicBool);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Check for HostFunctionCheck {
     fn run(&self, context: &Context<'_>) -> Finding {
         let began = context.clock.now();
         let (verdict, message) = if let Some(function) = &self.function {
+            if self.is_out.swap(true, Ordering::SeqCst) {
+                let message = format!("the function \"{}\" has not come back from its last call", self.question.function);
+                return context.finding(began, Verdict::Unknown(UnknownCause::Internal), message, None);
+            }
+            let _back = Back(&self.is_out);
             let question = HostCheck { remaining: context.deadline.remaining(), ..self.question.clone() };
             function(&question).into_verdict()
         } else {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rustix::event::PollFlags;
 
 use crate::action::StandIn;
@@ -20,6 +19,7 @@ use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use super::clock::Clock;
 use super::error::EngineError;
 use super::pool::{Job, JobKind, Pool};
+use super::sync::Mutex;
 
 /// The steps a host program may carry out itself.
 pub const STEPS: [&str; 6] = ["pre_checks", "route_out", "route_restore", "fence", "promote", "route_in"];

@@ -151,8 +151,11 @@ pub struct ThreadStatus {
     pub waiting: u32,
     /// The longest present wait, in milliseconds.
     pub oldest_wait_ms: u64,
-    /// Checker threads whose job is past its deadline and has not come back.
+    /// Threads for checks of any kind whose job is past its deadline and has not come back.
     pub stuck: u32,
+    /// The names of the other threads that have not come back from their work in time, sorted.
+    #[serde(default)]
+    pub overdue: Vec<String>,
 }
 
 /// The journal.

@@ -19,6 +19,7 @@ use crate::wire::deadline::{Cancel, Deadline};
 use super::Shell;
 use super::builder::{Parts, ServicePart};
 use super::dependency::{Dependency, News, Way};
+use super::threads::Duty;
 
 /// Between the starts of two rounds.
 const EVERY: Duration = Duration::from_secs(15);
@@ -26,6 +27,9 @@ const EVERY: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_secs(1);
 /// For one question to one server, host or route.
 pub(super) const QUESTION: Duration = Duration::from_secs(3);
+
+/// All questions about one server are over by then, twice over.
+const SERVER: Duration = Duration::from_secs(40);
 
 type Sink = dyn Fn(Input) + Send + Sync;
 
@@ -38,7 +42,7 @@ struct Last {
 }
 
 /// The body of the thread; ends when cancelled.
-pub(crate) fn run(shell: &Shell, cancel: &Cancel, sink: &Sink) {
+pub(crate) fn run(shell: &Shell, duty: &Duty, cancel: &Cancel, sink: &Sink) {
     let mut last = Last::default();
     let mut next = Deadline::after(EVERY);
     // Out of turn: only these.
@@ -54,10 +58,12 @@ pub(crate) fn run(shell: &Shell, cancel: &Cancel, sink: &Sink) {
         for (place, service) in parts.services.iter().enumerate() {
             let Ok(number) = u16::try_from(place) else { break };
             let primary = primaries.get(place).copied().flatten();
+            duty.begin(SERVER * u32::try_from(service.servers.len() + 1).unwrap_or(u32::MAX));
             let turn = |server| only.as_ref().is_none_or(|only| only.contains(&(ServiceId(number), server)));
             let out_of_turn = only.is_some();
             survey_service(shell, &parts, ServiceId(number), service, primary, (&turn, out_of_turn), &mut last, cancel, sink);
         }
+        duty.rest();
         only = loop {
             if next.is_over() {
                 break None;

@@ -1,12 +1,11 @@
 //! The one thread that asks the core and carries out what it says: receive, lock, step, unlock, then the outputs in order.
 //! Nothing but `step` and a copy of the state ever runs under the lock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::check::Context;
@@ -25,15 +24,22 @@ use super::Shell;
 use super::builder::{Lane, Parts};
 use super::executor::{Executor, Task};
 use super::journal::Journal;
-use super::pool::{Job, JobKind, Pool};
+use super::pool::{GIVE_UP, Job, JobKind, Pool};
 use super::record::Recorder;
-use super::threads::panic_text;
+use super::sync::channel::{Receiver, RecvTimeoutError, Sender};
+use super::threads::{Duty, panic_text};
 use super::watcher::Watcher;
 
 /// Between two looks at how the shell itself is doing.
 const HEALTH_EVERY: Span = Span::from_millis(1_000);
 /// Waking up this much too late is told to the core at once.
 const LATE: Span = Span::from_millis(250);
+/// A round that takes longer is named: what it may wait for is the disk of the journal.
+const ROUND: Duration = Duration::from_secs(5);
+/// Bugs of its own it lives through.
+const BUGS: usize = 3;
+/// Different bugs of checks that are told.
+const TOLD: usize = 64;
 /// Messages taken in a row before the clock has its say.
 const BATCH: usize = 256;
 
@@ -69,6 +75,7 @@ pub(crate) struct Trigger {
     /// Ends the survey.
     pub(crate) survey: Cancel,
     pub(crate) recorder: Option<Recorder>,
+    pub(crate) duty: Duty,
     /// Dropped once the core knows what the journal knows.
     pub(crate) begun: Option<Sender<()>>,
     pub(crate) state: State,
@@ -90,6 +97,10 @@ pub(crate) struct State {
     /// Suspended time of the machine, when it was last looked at.
     suspended: Duration,
     stopping: bool,
+    /// Threads that have not come back in time, as far as told.
+    overdue: Vec<String>,
+    /// Bugs that were told.
+    bugs: BTreeSet<String>,
 }
 
 struct Pending {
@@ -99,9 +110,44 @@ struct Pending {
 }
 
 impl Trigger {
-    /// The body of the thread.
+    /// The body of the thread. A bug in it freezes all decisions; what can still be done is to answer, to look after the other
+    /// threads, and to stop.
     pub(crate) fn run(mut self) {
-        self.begin();
+        let mut begins = true;
+        for _ in 0..BUGS {
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                if std::mem::take(&mut begins) {
+                    self.begin();
+                }
+                self.go_round();
+            }));
+            let Err(payload) = outcome else { break };
+            // Whoever waits for the start waits no longer.
+            self.begun = None;
+            let fault = panic_text(&*payload);
+            self.shell.freeze(&fault);
+            let message = format!("a bug was caught in the trigger thread, all decisions are frozen: {fault}");
+            self.shell.say(EventKind::Faulted, Severity::Alarm, &message);
+        }
+        self.duty.rest();
+        if !self.state.stopping {
+            self.wait_for_stop();
+        }
+        self.end();
+    }
+
+    /// All that is left when even going round frozen fails: somebody has to end the other threads one day.
+    fn wait_for_stop(&self) {
+        while !self.shell.is_stopping() {
+            match self.inputs.recv_deadline(self.shell.clock.deadline(self.shell.clock.now() + HEALTH_EVERY).instant()) {
+                // Whoever asked hears that nobody answers.
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn go_round(&mut self) {
         loop {
             // The message may have found the channel full.
             if !self.state.stopping && self.shell.is_stopping() {
@@ -112,6 +158,7 @@ impl Trigger {
             }
             let planned = self.wake_at();
             let began = self.shell.clock.now();
+            self.duty.rest();
             let message = match self.state.own.pop_front() {
                 Some(input) => Some(Message::Input(input)),
                 None => match self.inputs.recv_deadline(self.shell.clock.deadline(planned).instant()) {
@@ -120,6 +167,14 @@ impl Trigger {
                     Err(RecvTimeoutError::Disconnected) => break,
                 },
             };
+            self.duty.begin(ROUND);
+            #[cfg(test)]
+            assert!(
+                !self.shell.planted_trigger_panic.swap(false, super::sync::atomic::Ordering::SeqCst),
+                "planted in the trigger"
+            );
+            #[cfg(test)]
+            drop(self.shell.planted_stall.lock());
             // Before anything that waited meanwhile is believed.
             self.notice_pause(planned.max(began));
             for input in self.lanes.expire() {
@@ -141,7 +196,6 @@ impl Trigger {
                 self.step(Input::Tick);
             }
         }
-        self.end();
     }
 
     fn begin(&mut self) {
@@ -256,7 +310,7 @@ impl Trigger {
         let now = self.shell.clock.now();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(test)]
-            assert!(!self.shell.planted_panic.swap(false, std::sync::atomic::Ordering::SeqCst), "planted");
+            assert!(!self.shell.planted_panic.swap(false, super::sync::atomic::Ordering::SeqCst), "planted");
             run(core, now)
         }));
         match outcome {
@@ -355,10 +409,34 @@ impl Trigger {
             }
         }
         self.state.next_health = self.shell.clock.now() + HEALTH_EVERY;
-        let pool = self.lanes.check.numbers();
-        let health =
-            SelfHealth { gap, stuck_workers: pool.stuck, workers: pool.workers, journal_writable: self.journal.is_writable() };
+        self.tell_bugs();
+        self.tell_overdue();
+        let (stuck_workers, workers) = self.lanes.worst();
+        let health = SelfHealth { gap, stuck_workers, workers, journal_writable: self.journal.is_writable() };
         self.step(Input::SelfHealth(health));
+    }
+
+    fn tell_bugs(&mut self) {
+        for bug in self.lanes.all().flat_map(Pool::bugs).collect::<Vec<_>>() {
+            // The same one again at every run of the check tells nothing new.
+            if self.state.bugs.len() < TOLD && self.state.bugs.insert(bug.clone()) {
+                self.shell.say(EventKind::Log, Severity::Alarm, &format!("{bug}; the check is unknown until it is mended"));
+            }
+        }
+    }
+
+    /// Says which threads do not come back, and which are back.
+    fn tell_overdue(&mut self) {
+        let overdue = self.shell.threads.overdue();
+        for name in overdue.iter().filter(|name| !self.state.overdue.contains(name)) {
+            let message =
+                format!("the thread {name} has not come back from its work in time: what it does is not done meanwhile");
+            self.shell.say(EventKind::Log, Severity::Alarm, &message);
+        }
+        for name in self.state.overdue.iter().filter(|name| !overdue.contains(name)) {
+            self.shell.say(EventKind::Log, Severity::Info, &format!("the thread {name} is back at work"));
+        }
+        self.state.overdue = overdue;
     }
 
     /// Shows the state of the journal, and says why when it changes.
@@ -447,7 +525,11 @@ impl Trigger {
             self.state.own.push_back(JobKind::Check.lost(run, &clock, UnknownCause::Internal, message));
             return;
         };
-        let deadline = clock.deadline(deadline);
+        let mut deadline = clock.deadline(deadline);
+        if part.lane == Lane::Host {
+            // The lane gives a function up before the core does: the core would take its silence for the server's.
+            deadline = deadline.at_most(deadline.remaining().saturating_sub(GIVE_UP * 2));
+        }
         if let Some(question) = &part.task {
             let question = super::host::HostCheck { remaining: deadline.remaining(), ..question.clone() };
             self.shell.host.announce_check(run, clock.now(), question);
@@ -551,6 +633,23 @@ impl Lanes {
 
     fn expire(&self) -> Vec<Input> {
         self.all().flat_map(Pool::expire).collect()
+    }
+
+    /// Threads whose job is past its deadline and has not come back.
+    pub(crate) fn stuck(&self) -> u32 {
+        self.all().map(|pool| pool.numbers().stuck).sum()
+    }
+
+    /// Of the lane that is worst off: how many threads are stuck or kept by jobs that are ended by bugs, and how many there are.
+    fn worst(&self) -> (u32, u32) {
+        let unfit = |pool: &Pool| {
+            let numbers = pool.numbers();
+            (numbers.stuck.saturating_add(numbers.broken).min(numbers.workers), numbers.workers)
+        };
+        let worse = |one: (u32, u32), other: (u32, u32)| {
+            if u64::from(other.0) * u64::from(one.1) > u64::from(one.0) * u64::from(other.1) { other } else { one }
+        };
+        self.all().map(unfit).reduce(worse).unwrap_or_default()
     }
 
     fn cancel(&self, run: RunId) {
