@@ -207,13 +207,12 @@ pub struct Status {
 }
 
 const METRICS_HELP: &str = "\
-Failovers by outcome, MTTD, MTTR, success and false positives; refusals, checks, state, forecast: in Prometheus' text format. There
-is no HTTP endpoint: a timer writes them where node_exporter's textfile collector finds them.
+Failovers by outcome, MTTD, MTTR, success and false positives; refusals, checks, state, forecast: in Prometheus' text format. \
+There is no HTTP endpoint: a timer writes them where node_exporter's textfile collector finds them.
 
 Examples:
   failover metrics
-  failover metrics > /var/lib/node_exporter/failover.prom.new && mv /var/lib/node_exporter/failover.prom.new \\
-      /var/lib/node_exporter/failover.prom
+  cd /var/lib/node_exporter && failover metrics > f.new && mv f.new failover.prom
   failover metrics --json | jq '.services[] | {name, mttr: .metrics.mttr.mean_ms}'
 
 Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";

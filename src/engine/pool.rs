@@ -19,8 +19,6 @@ use super::threads::{Threads, panic_text};
 const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// Texts of caught panics that wait to be told, at most.
 const BUGS: usize = 8;
-/// A job that does not keep its deadline itself is answered for when it is this long past it.
-pub(crate) const GIVE_UP: Duration = Duration::from_millis(25);
 
 /// What a job asks, and so the shape of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,8 +198,7 @@ impl Pool {
         if !state.foreign {
             return Vec::new();
         }
-        let late = |running: &Running| now().saturating_duration_since(running.deadline.instant()) >= GIVE_UP;
-        let stuck = state.running.iter_mut().filter(|(_, running)| !running.given_up && late(running));
+        let stuck = state.running.iter_mut().filter(|(_, running)| !running.given_up && running.deadline.is_over());
         let lost = |(run, running): (&RunId, &mut Running)| {
             running.given_up = true;
             let message = "the host program's function did not come back: the thread it was called on is stuck in it";

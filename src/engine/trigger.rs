@@ -24,7 +24,7 @@ use super::Shell;
 use super::builder::{Lane, Parts};
 use super::executor::{Executor, Task};
 use super::journal::Journal;
-use super::pool::{GIVE_UP, Job, JobKind, Pool};
+use super::pool::{Job, JobKind, Pool};
 use super::record::Recorder;
 use super::sync::channel::{Receiver, RecvTimeoutError, Sender};
 use super::threads::{Duty, panic_text};
@@ -528,7 +528,7 @@ impl Trigger {
         let mut deadline = clock.deadline(deadline);
         if part.lane == Lane::Host {
             // The lane gives a function up before the core does: the core would take its silence for the server's.
-            deadline = deadline.at_most(deadline.remaining().saturating_sub(GIVE_UP * 2));
+            deadline = crate::check::host::a_little_before(deadline);
         }
         if let Some(question) = &part.task {
             let question = super::host::HostCheck { remaining: deadline.remaining(), ..question.clone() };
