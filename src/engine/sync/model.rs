@@ -277,7 +277,7 @@ pub(crate) mod channel {
     use std::collections::VecDeque;
     use std::fmt;
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     pub(crate) use crossbeam_channel::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
 
@@ -319,7 +319,7 @@ pub(crate) mod channel {
         }
 
         pub(crate) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-            self.put(value, Some(now() - Duration::from_secs(1))).map_err(|error| match error {
+            self.put(value, Some(now())).map_err(|error| match error {
                 SendTimeoutError::Timeout(value) => TrySendError::Full(value),
                 SendTimeoutError::Disconnected(value) => TrySendError::Disconnected(value),
             })
@@ -355,7 +355,7 @@ pub(crate) mod channel {
         }
 
         pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
-            self.get(Some(now() - Duration::from_secs(1))).map_err(|error| match error {
+            self.get(Some(now())).map_err(|error| match error {
                 RecvTimeoutError::Timeout => TryRecvError::Empty,
                 RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
             })
