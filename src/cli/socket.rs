@@ -31,7 +31,7 @@ impl Listening {
         guard_length(path)?;
         let folder = folder_of(path);
         make_folder(folder)?;
-        guard_folder(folder)?;
+        guard_folder(folder, Some(rustix::process::geteuid().as_raw()))?;
         match UnixStream::connect(path) {
             Ok(_) => {
                 return Err(failed(format!("another daemon listens on {shown}"))
@@ -84,7 +84,9 @@ impl Listening {
                 (false, failed(what).remedy(remedy))
             });
         }
-        guard_folder(folder).map_err(|trouble| (true, trouble))?;
+        // Root looks on behalf of whoever will run the daemon: that the folder is another user's says nothing.
+        let own = rustix::process::geteuid().as_raw();
+        guard_folder(folder, (own != 0).then_some(own)).map_err(|trouble| (true, trouble))?;
         if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
             let trouble = failed(format!("no socket can be made in {}: {error}", folder.display()));
             return Err((true, trouble.remedy("give it to the user that runs the daemon, or set control_socket")));
@@ -132,8 +134,8 @@ fn make_folder(folder: &Path) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The folder is there, and nobody else can put a socket of his own in our place.
-fn guard_folder(folder: &Path) -> Result<(), Trouble> {
+/// The folder is there, and nobody but `user` can put a socket of his own in our place. `None`: but its owner.
+fn guard_folder(folder: &Path, user: Option<u32>) -> Result<(), Trouble> {
     let shown = folder.display();
     let metadata = fs::metadata(folder).map_err(|error| {
         Trouble::new(Code::Failed, format!("cannot look at the folder of the control socket, {shown}: {error}"))
@@ -142,14 +144,13 @@ fn guard_folder(folder: &Path) -> Result<(), Trouble> {
         return Err(Trouble::new(Code::Failed, format!("the control socket cannot be in {shown}: it is no folder"))
             .remedy("give control_socket another path"));
     }
-    let own = rustix::process::geteuid().as_raw();
     let others_write = metadata.mode() & 0o022 != 0;
     let sticky = metadata.mode() & 0o1000 != 0;
     if others_write && !sticky {
         return Err(Trouble::new(Code::Failed, format!("others can write to {shown}, the folder of the control socket"))
             .remedy(format!("chmod go-w {shown}")));
     }
-    if !sticky && metadata.uid() != own && metadata.uid() != 0 {
+    if !sticky && user.is_some_and(|user| user != metadata.uid()) && metadata.uid() != 0 {
         return Err(Trouble::new(Code::Failed, format!("{shown}, the folder of the control socket, belongs to another user"))
             .remedy("give it to the user that runs the daemon, or give control_socket another path"));
     }
