@@ -418,7 +418,7 @@ fn check_says_what_is_not_up() {
         "{}",
         answer.stdout
     );
-    assert!(answer.stdout.contains("db1/postgres: refused\n  remedy: start the server"), "{}", answer.stdout);
+    assert!(answer.stdout.contains("db1/postgres, db2/postgres: refused\n  remedy: start the server"), "{}", answer.stdout);
     assert!(answer.stdout.contains("  blocking no_primary_seen: "), "{}", answer.stdout);
     let json = run(&["check", "--json", place.path().to_str().unwrap()]).ends_with(1).json();
     assert_eq!((&json["all_up"], &json["ready"]), (&Value::Bool(false), &Value::Bool(false)));

@@ -22,7 +22,7 @@ pub(crate) mod trigger;
 pub mod watcher;
 pub mod why;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,6 +110,8 @@ pub(crate) struct Shell {
     fault: Mutex<Option<String>>,
     journal: Mutex<JournalStatus>,
     stories: Stories,
+    /// The last failover of each service that an earlier engine carried out, by the journal.
+    summaries: Mutex<BTreeMap<String, status::FailoverStatus>>,
     /// Servers that the survey is to look at before their turn.
     pub(crate) unsurveyed: Mutex<BTreeSet<(ServiceId, ServerId)>>,
     watcher: Mutex<Option<Arc<Watcher>>>,
@@ -169,6 +171,7 @@ impl Engine {
             fault: Mutex::new(None),
             journal: Mutex::new(journal),
             stories: Stories::default(),
+            summaries: Mutex::default(),
             unsurveyed: Mutex::new(BTreeSet::new()),
             watcher: Mutex::new(None),
             #[cfg(test)]
@@ -203,6 +206,7 @@ impl Engine {
             // Without a lock there is no journal, and without a journal the engine observes and decides nothing.
             Err(error) => (None, Journal::read_only(&state_dir, format!("{error}; mend that and restart the engine"))),
         };
+        *shell.summaries.lock() = journal.summaries();
         shell.set_parts(Arc::clone(&parts));
         shell.resolver.learn(parts.hosts());
         let (sender, receiver) = bounded(INPUTS);
@@ -307,6 +311,10 @@ impl Engine {
         let mut services =
             snapshot.as_ref().map(|snapshot| status::services(snapshot, &parts.model, &shell.clock)).unwrap_or_default();
         shell.stories.complete(&shell.clock, &mut services);
+        for service in services.iter_mut().filter(|service| service.failover.is_none()) {
+            let earlier = shell.summaries.lock().get(&service.name).cloned();
+            service.failover = earlier.filter(|earlier| earlier.generation == service.generation);
+        }
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             time: render::rfc3339(SystemTime::now()),
