@@ -84,6 +84,15 @@ impl Listening {
                 (false, failed(what).remedy(remedy))
             });
         }
+        // root looks on behalf of somebody: whether the daemon may use a folder of its own user, only that user can tell.
+        let of_another = fs::metadata(folder).is_ok_and(|metadata| metadata.uid() != 0) && rustix::process::geteuid().is_root();
+        if of_another {
+            let what = format!(
+                "{} belongs to another user: whether the control socket can be made there was not tried",
+                folder.display()
+            );
+            return Err((false, failed(what).remedy("run this as the user that runs the daemon")));
+        }
         guard_folder(folder).map_err(|trouble| (true, trouble))?;
         if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
             let trouble = failed(format!("no socket can be made in {}: {error}", folder.display()));
