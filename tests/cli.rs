@@ -211,7 +211,7 @@ impl Drop for Daemon {
 #[test]
 fn the_help_shows_examples_and_exit_codes() {
     let help = run(&["--help"]).ends_with(0);
-    expect![[r#"
+    expect![[r"
         Automatic failover for PostgreSQL: watches a primary, decides when it is really gone, fences it,
         promotes the standby, moves the traffic, verifies the result, and says what happened and why
 
@@ -258,7 +258,7 @@ fn the_help_shows_examples_and_exit_codes() {
           4  the daemon refused the command, and said why
           5  the engine cannot start or run, or the system refused something
           6  `force --wait`: the failover stopped where a person has to look
-    "#]]
+    "]]
     .assert_eq(&help.stdout);
     for command in ["run", "check", "validate", "status", "events", "confirm", "pause", "resume", "reset", "force", "completions"]
     {

@@ -264,7 +264,9 @@ fn human(reports: &[CheckReport], services: &[Ready], own: &[ReadinessStatus], t
     let _ = writeln!(text, "{}, {verdict}", count(reports.len(), "check"));
     if !own.is_empty() {
         text.push_str("\nthe engine itself:\n");
-        own.iter().for_each(|finding| one_finding(&mut text, finding, false, terminal));
+        for finding in own {
+            one_finding(&mut text, finding, false, terminal);
+        }
     }
     for service in services {
         text.push('\n');
