@@ -282,6 +282,8 @@ fn the_help_shows_examples_and_exit_codes() {
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
+    let missing = run(&["validate", "/nonexist/failover.toml"]).ends_with(2);
+    assert!(missing.stderr.starts_with("error: /nonexist/failover.toml\n"), "{}", missing.stderr);
     for arguments in [
         &[][..],
         &["promote"],
@@ -423,7 +425,7 @@ fn check_says_what_is_not_up() {
         "{}",
         answer.stdout
     );
-    assert!(answer.stdout.contains("db1/postgres: refused\n  remedy: start the server"), "{}", answer.stdout);
+    assert!(answer.stdout.contains("db1/postgres, db2/postgres: refused\n  remedy: start the server"), "{}", answer.stdout);
     assert!(answer.stdout.contains("  blocking no_primary_seen: "), "{}", answer.stdout);
     let json = run(&["check", "--json", place.path().to_str().unwrap()]).ends_with(1).json();
     assert_eq!((&json["all_up"], &json["ready"]), (&Value::Bool(false), &Value::Bool(false)));
@@ -431,6 +433,13 @@ fn check_says_what_is_not_up() {
     assert_eq!(json["checks"][0]["verdict"], "down");
     assert_eq!(json["checks"][0]["reason"], "refused");
     assert!(!place.folder.path().join("state").exists(), "check must not touch the state directory");
+    // What would keep the daemon itself from starting.
+    fs::write(place.folder.path().join("state"), "in the way").unwrap();
+    fs::create_dir(place.socket()).unwrap();
+    let answer = run(&["check", place.path().to_str().unwrap()]).ends_with(1);
+    for code in ["blocking state_dir_unusable: ", "blocking control_socket_unusable: "] {
+        assert!(answer.stdout.contains(code), "{}", answer.stdout);
+    }
 }
 
 #[test]
@@ -530,6 +539,11 @@ fn a_daemon_is_asked_and_told() {
     let message = place.ask(&["resume", "--json"]).ends_with(0).json();
     assert!(message["message"].is_string(), "{message}");
     paused(false);
+    // Nothing to be done is nothing to be mended.
+    for idle in [&["resume", "orders"][..], &["reset", "orders"], &["confirm", "orders"]] {
+        let answer = place.ask(idle).ends_with(4);
+        assert!(!answer.stderr.contains("remedy:"), "{}", answer.stderr);
+    }
 
     let events = place.ask(&["events", "--json"]).ends_with(0).stdout;
     let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -596,6 +610,11 @@ fn a_reload_with_mistakes_changes_nothing_and_a_good_one_takes_effect() {
     place.write(&place.config.replace("name = \"orders\"", "name = \"stock\""));
     daemon.signal(Signal::HUP);
     daemon.logged("the new configuration is in force");
+    daemon.logged("changed: services.orders: a table removed; services.stock: a table added");
+    place.write(&place.config.replace("name = \"orders\"", "name = \"stock\"").replace("tell-nobody", "tell-no-one"));
+    daemon.signal(Signal::HUP);
+    daemon.logged("changed: services.stock: a secret");
+    assert!(!daemon.log().contains("tell-no"), "{}", daemon.log());
     assert_eq!(services(), "stock");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.end(), 0, "{}", daemon.log());

@@ -31,7 +31,7 @@ pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Tr
     let ReadyReport { checks, services, engine: mut own } = with_progress(|| engine.check_ready());
     own.extend(unusable(&socket));
     let all_up = checks.iter().all(|report| report.verdict == "up");
-    let services: Vec<Ready> = services.into_iter().map(Ready::from).collect();
+    let services: Vec<Ready> = services.into_iter().map(|service| Ready::from(service).with_cause(&checks)).collect();
     let ready = own.iter().chain(services.iter().flat_map(|service| &service.findings)).all(|finding| !finding.blocking);
     if json {
         let of_engine = own.iter().map(|finding| {
@@ -66,8 +66,10 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
     let ReadyReport { checks, services, engine: own } = with_progress(|| engine.check_ready());
     let watched = ServiceReadiness { service: arguments.service.clone(), ..ServiceReadiness::default() };
     let is_database = !services.is_empty();
-    let mut ready = Ready::from(services.into_iter().next().unwrap_or(watched));
-    ready.findings.extend(checks.iter().filter(|report| report.verdict != "up").map(not_up));
+    let mut ready = Ready::from(services.into_iter().next().unwrap_or(watched)).with_cause(&checks);
+    let told = ready.findings.iter().any(|found| found.code == LOGIN_REFUSED);
+    let untold = |report: &&CheckReport| report.verdict != "up" && !(told && is_login(report));
+    ready.findings.extend(checks.iter().filter(untold).map(not_up));
     ready.findings.extend(own);
     ready.findings.extend(unusable(&socket));
     ready.findings.extend(advice);
@@ -179,7 +181,32 @@ impl From<ServiceReadiness> for Ready {
     }
 }
 
+const LOGIN_REFUSED: &str = "login_refused";
+
+/// A check of a database that did not let the engine log in.
+fn is_login(report: &CheckReport) -> bool {
+    report.kind == "postgres" && report.verdict == "impaired" && report.reason == "authentication"
+}
+
 impl Ready {
+    /// Where no server lets the engine log in, everything else is a consequence of that one cause, which is told instead.
+    fn with_cause(mut self, checks: &[CheckReport]) -> Ready {
+        let own = || checks.iter().filter(|report| report.service == self.name && report.kind == "postgres");
+        let Some(first) = own().next().filter(|_| own().all(is_login)) else { return self };
+        let cause = ReadinessStatus {
+            server: None,
+            code: LOGIN_REFUSED.to_owned(),
+            blocking: true,
+            message: format!("no server lets the engine log in, so nothing is known of them: {}", first.message),
+            why: why::of(LOGIN_REFUSED).to_owned(),
+            remedy: first.remedy.clone(),
+            asked_ms: 0,
+        };
+        self.findings.retain(|found| !matches!(found.code.as_str(), "no_primary_seen" | "no_candidate" | "verify_refused"));
+        self.findings.insert(0, cause);
+        self
+    }
+
     fn to_json(&self) -> Vec<Value> {
         let of = |finding: &ReadinessStatus| {
             let mut value = json!(finding);
@@ -219,9 +246,18 @@ fn human(reports: &[CheckReport], services: &[Ready], own: &[ReadinessStatus], t
         ]
     });
     let mut text = table(&["service", "server", "check", "verdict", "took", "what it said"], rows.collect(), 0, terminal);
+    // What is mended by one deed is told once.
+    let mut told: Vec<(&str, &str)> = Vec::new();
     for report in reports.iter().filter(|report| !report.remedy.is_empty()) {
+        let trouble = (report.reason.as_str(), report.remedy.as_str());
+        if told.contains(&trouble) {
+            continue;
+        }
+        told.push(trouble);
+        let same = reports.iter().filter(|other| (other.reason.as_str(), other.remedy.as_str()) == trouble);
+        let checks: Vec<&str> = same.map(|other| other.check.as_str()).collect();
         let word = terminal.stdout("remedy:", Paint::Strong);
-        let _ = writeln!(text, "{}: {}\n  {word} {}", report.check, report.reason, printable(&report.remedy));
+        let _ = writeln!(text, "{}: {}\n  {word} {}", checks.join(", "), report.reason, printable(&report.remedy));
     }
     let up = reports.iter().filter(|report| report.verdict == "up").count();
     let verdict = if up == reports.len() { "all up".to_owned() } else { format!("{} not up", reports.len() - up) };
@@ -355,6 +391,32 @@ mod tests {
             2 blocking, 1 warning
         "]]
         .assert_eq(&human(&reports, &[Ready::from(service)], &[], Terminal::default()));
+        let login = |server: &str| CheckReport {
+            kind: "postgres".into(),
+            ..report(server, "impaired", "authentication", "FATAL 28P01: wrong password", "correct the password")
+        };
+        let refused = [login("db1"), login("db2")];
+        let unseen = ReasonStatus { code: "no_primary_seen".into(), message: "no primary was seen yet".into() };
+        let service = ServiceReadiness {
+            service: "orders".into(),
+            findings: vec![finding(None, "verify_refused", true)],
+            forecast: failover::engine::status::ForecastStatus { reasons: vec![unseen], ..Default::default() },
+        };
+        expect![[r"
+            service  server  check         verdict   took    what it said
+            orders   db1     db1/postgres  impaired  1.2 ms  authentication: FATAL 28P01: wrong password
+            orders   db2     db2/postgres  impaired  1.2 ms  authentication: FATAL 28P01: wrong password
+            db1/postgres, db2/postgres: authentication
+              remedy: correct the password
+            2 checks, 2 not up
+
+            readiness of orders: if the primary died now, a failover would be refused or fail
+              blocking login_refused: no server lets the engine log in, so nothing is known of them: FATAL 28P01: wrong password
+                why: an engine that cannot log in sees neither a primary nor its death: it fails nothing over
+                remedy: correct the password
+            1 blocking, 0 warnings
+        "]]
+        .assert_eq(&human(&refused, &[Ready::from(service).with_cause(&refused)], &[], Terminal::default()));
         let ready = ServiceReadiness {
             service: "orders".into(),
             forecast: failover::engine::status::ForecastStatus {

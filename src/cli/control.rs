@@ -343,14 +343,22 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
             serde_json::to_value(status).map_err(|error| Refused::new(Kind::Failed, error.to_string()))
         }
         Request::Events { .. } => Err(Refused::new(Kind::BadRequest, "events are streamed")),
-        Request::Confirm { service } => Ok(said(engine.confirm(&service)?)),
+        Request::Confirm { service } => Ok(said(engine.confirm(&service).map_err(nothing_to_do)?)),
         Request::Pause { service } => Ok(said(engine.pause(service.as_deref())?)),
-        Request::Resume { service } => Ok(said(engine.resume(service.as_deref())?)),
+        Request::Resume { service } => Ok(said(engine.resume(service.as_deref()).map_err(nothing_to_do)?)),
         Request::Reset { service } => {
-            let message = engine.reset(&service)?;
+            let message = engine.reset(&service).map_err(nothing_to_do)?;
             Ok(after_reset(message, &still_blocking(engine, &service)))
         }
         Request::Force { service, to, accept_loss } => Ok(said(engine.force(&service, ForceOptions { to, accept_loss })?)),
+    }
+}
+
+/// A command that is rejected because there is nothing to confirm, resume or reset: nothing stands in the way, and nothing is to be done.
+fn nothing_to_do(error: EngineError) -> Refused {
+    match error {
+        EngineError::Rejected(_) => Refused::new(Kind::Refused, error.to_string()),
+        _ => error.into(),
     }
 }
 

@@ -276,8 +276,8 @@ settings! {
         backend: String = Required, Rule::HaproxyName;
         /// The names of our servers in that backend. Default: the same names.
         servers: BTreeMap<String, String> = Unset, Rule::HaproxyName;
-        /// The weight given to the new primary. Default: the one it has.
-        weight: Option<u32> = Unset, Rule::Range(0, 256);
+        /// The weight given to the new primary. Default: the one it has. With 0 it would take nothing.
+        weight: Option<u32> = Unset, Rule::Range(1, 256);
     }
 
     /// A command that must succeed before anything is changed.

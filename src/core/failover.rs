@@ -253,7 +253,8 @@ impl Service {
         let chosen = plan.chosen.map(|candidate| candidate.server);
         let (system_id, old_timeline) = (plan.system_id, plan.old_timeline);
         Some(match plan.phase {
-            Phase::PreChecks => (Action::PreChecks, seconds(30)),
+            // Each has a deadline of its own; all of them, that of the failover.
+            Phase::PreChecks => (Action::PreChecks, self.model.trigger.failover_timeout),
             // Where a stronger fence follows, sessions that HAProxy cannot end at once are ended with the server itself.
             Phase::RouteOut if plan.require > FenceLevel::TrafficRemoved => {
                 (Action::RouteOut { server: plan.old }, Span::from_millis(200))

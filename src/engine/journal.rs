@@ -29,6 +29,7 @@ use crate::core::time::Span;
 use super::error::EngineError;
 use super::known_stats::KnownStats;
 use super::render::rfc3339;
+use super::status::FailoverStatus;
 
 /// The format that is written, and the newest one that is read.
 const FORMAT: u32 = 1;
@@ -39,6 +40,8 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 /// Lines of reasoning kept in an intent, and bytes of each text.
 const EVIDENCE_LINES: usize = 200;
 const TEXT: usize = 2_000;
+/// Lines of each kind kept of a failover that is over.
+const SUMMARY_LINES: usize = 32;
 /// Bytes of a line before what is checked: `{"sum":"` + 32 digits + `",`.
 const HEAD: usize = 8 + 32 + 2;
 
@@ -126,7 +129,7 @@ pub(crate) fn probe(directory: &Path) -> Result<(), (bool, String)> {
 }
 
 /// What is known of a service by its journal, by names: numbers change with the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct Known {
     generation: u64,
@@ -142,6 +145,9 @@ struct Known {
     paused: bool,
     attention: Option<String>,
     stats: KnownStats,
+    /// The last failover, as the status showed it at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<Box<FailoverStatus>>,
 }
 
 /// A failover that was begun and has not ended.
@@ -176,7 +182,7 @@ struct KnownCandidate {
     holds_acknowledged: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 enum Entry {
     Begin {
@@ -213,6 +219,8 @@ enum Entry {
         service: String,
         generation: u64,
         how: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        summary: Option<Box<FailoverStatus>>,
     },
     Facts {
         service: String,
@@ -339,12 +347,22 @@ impl Journal {
         })
     }
 
-    /// Writes a record and waits until it is on disk. Facts that are known already cost nothing.
+    /// Writes a record and waits until it is on disk. Facts that are known already cost nothing. The record of a failover's end takes
+    /// what the status shows of it from now on.
     ///
     /// # Errors
     /// Why it is not on disk. The file is left as it was before.
-    pub(crate) fn append(&mut self, model: &Model, record: &Record, now: SystemTime) -> Result<(), String> {
-        let entry = entry_of(model, record, now);
+    pub(crate) fn append_with(
+        &mut self,
+        model: &Model,
+        record: &Record,
+        shown: Option<FailoverStatus>,
+        now: SystemTime,
+    ) -> Result<(), String> {
+        let mut entry = entry_of(model, record, now);
+        if let Entry::Ended { summary, .. } = &mut entry {
+            *summary = shown.map(|shown| Box::new(shortened(shown)));
+        }
         if let Entry::Facts { service, known } = &entry
             && self.known.get(service).is_some_and(|before| *before == known.clone().with_plan_of(before))
             && self.is_writable()
@@ -352,6 +370,12 @@ impl Journal {
             return Ok(());
         }
         self.write(entry, now)
+    }
+
+    /// The last failover of a service, as the status showed it at its end.
+    pub(crate) fn summaries(&self) -> BTreeMap<String, FailoverStatus> {
+        let summary = |(name, known): (&String, &Known)| Some((name.clone(), known.summary.as_deref()?.clone()));
+        self.known.iter().filter_map(summary).collect()
     }
 
     /// A person took note of what an earlier engine left unfinished: it need not be told again.
@@ -549,12 +573,13 @@ impl Journal {
                 known.unfinished = None;
                 known.begun = None;
             }
-            Entry::Ended { service, how, .. } => {
+            Entry::Ended { service, how, summary, .. } => {
                 let known = self.known_of(service);
                 // A failover that did not complete left something for a person, and a restart must not make that forgotten.
                 known.begun = None;
                 known.unfinished = (!matches!(how.as_str(), "completed" | "stopped")).then(|| how.clone());
                 known.last_failover_ms = Some(body.at_ms);
+                known.summary.clone_from(summary);
             }
         }
     }
@@ -566,7 +591,7 @@ impl Journal {
 impl Known {
     /// The same, with what is known of a failover from elsewhere: facts are silent about it.
     fn with_plan_of(self, other: &Known) -> Known {
-        Known { unfinished: other.unfinished.clone(), begun: other.begun.clone(), ..self }
+        Known { unfinished: other.unfinished.clone(), begun: other.begun.clone(), summary: other.summary.clone(), ..self }
     }
 }
 
@@ -637,6 +662,24 @@ fn begin() -> Entry {
     Entry::Begin { format: FORMAT, version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
+/// What the journal keeps of a failover that is over: the reasoning stands in its intent and its decision record too.
+fn shortened(mut shown: FailoverStatus) -> FailoverStatus {
+    let cut = |line: &mut String| {
+        if let Some((at, _)) = line.char_indices().nth(TEXT) {
+            line.truncate(at);
+        }
+    };
+    for list in [&mut shown.evidence, &mut shown.warnings, &mut shown.not_undone] {
+        list.truncate(SUMMARY_LINES);
+        list.iter_mut().for_each(cut);
+    }
+    shown.steps.truncate(SUMMARY_LINES);
+    shown.steps.iter_mut().for_each(|step| cut(&mut step.message));
+    shown.left_ms = None;
+    shown.step = None;
+    shown
+}
+
 fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
     let service_model = |id: crate::core::id::ServiceId| model.services.get(usize::from(id.0));
     let name = |id| service_model(id).map_or_else(String::new, |service| service.name.clone());
@@ -667,7 +710,7 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
             message: text(message),
         },
         Record::Ended { service, generation, how } => {
-            Entry::Ended { service: name(*service), generation: generation.0, how: (*how).to_owned() }
+            Entry::Ended { service: name(*service), generation: generation.0, how: (*how).to_owned(), summary: None }
         }
         Record::Facts { service, facts } => {
             let server = |id: &ServerId| server_name(*service, *id);
@@ -687,6 +730,7 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
                 paused: facts.paused,
                 attention: facts.attention.as_deref().map(text),
                 stats: KnownStats::of(&facts.stats, millis_of(now), &|id| server(&id)),
+                summary: None,
             };
             Entry::Facts { service: name(*service), known }
         }
@@ -769,6 +813,12 @@ pub(crate) mod tests {
     use crate::core::id::ServiceId;
     use crate::core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
     use crate::core::time::Mono;
+
+    impl Journal {
+        fn append(&mut self, model: &Model, record: &Record, now: SystemTime) -> Result<(), String> {
+            self.append_with(model, record, None, now)
+        }
+    }
 
     /// A journal with a failover that had come to the promotion, and one that was completed.
     pub(crate) fn sample() -> Vec<u8> {
@@ -972,6 +1022,14 @@ pub(crate) mod tests {
         let ended = known(&Journal::open(directory.path())).unwrap();
         assert_eq!((ended.unfinished, ended.begun), (None, None));
         assert_eq!(ended.last_failover_age, Some(Span::ZERO));
+        assert!(Journal::open(directory.path()).summaries().is_empty());
+        let shown = FailoverStatus { generation: 3, evidence: vec!["x".repeat(9_000); 99], ..FailoverStatus::default() };
+        let end = Record::Ended { service, generation, how: "completed" };
+        Journal::open(directory.path()).append_with(&model(), &end, Some(shown), now()).unwrap();
+        // Facts say nothing about it and do not make it forgotten.
+        Journal::open(directory.path()).append(&model(), &record(9), now()).unwrap();
+        let kept = Journal::open(directory.path()).summaries().remove("orders").unwrap();
+        assert_eq!((kept.generation, kept.evidence.len(), kept.evidence[0].len()), (3, SUMMARY_LINES, TEXT));
         let mut stopped = Journal::open(directory.path());
         stopped.append(&model(), &Record::Ended { service, generation, how: "rolled_back" }, now()).unwrap();
         drop(stopped);

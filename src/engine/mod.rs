@@ -30,7 +30,7 @@ pub mod why;
 #[cfg(all(test, shuttle))]
 mod schedules;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -121,6 +121,8 @@ pub(crate) struct Shell {
     fault: Mutex<Option<String>>,
     journal: Mutex<JournalStatus>,
     stories: Stories,
+    /// The last failover of each service that an earlier engine carried out, by the journal.
+    summaries: Mutex<BTreeMap<String, status::FailoverStatus>>,
     /// Servers that the survey is to look at before their turn.
     pub(crate) unsurveyed: Mutex<BTreeSet<(ServiceId, ServerId)>>,
     dependencies: Dependencies,
@@ -186,6 +188,7 @@ impl Engine {
             fault: Mutex::new(None),
             journal: Mutex::new(journal),
             stories: Stories::default(),
+            summaries: Mutex::default(),
             unsurveyed: Mutex::new(BTreeSet::new()),
             dependencies: Dependencies::new(clock),
             watcher: Mutex::new(None),
@@ -225,6 +228,7 @@ impl Engine {
             // Without a lock there is no journal, and without a journal the engine observes and decides nothing.
             Err(error) => (None, Journal::read_only(&state_dir, format!("{error}; mend that and restart the engine"))),
         };
+        *shell.summaries.lock() = journal.summaries();
         shell.set_parts(Arc::clone(&parts));
         shell.resolver.learn(parts.hosts());
         let (sender, receiver) = bounded(INPUTS);
@@ -337,6 +341,10 @@ impl Engine {
             if let (Some(service), Some(finding)) = (service, dependency::finding(breaker, recovery)) {
                 service.readiness.push(finding);
             }
+        }
+        for service in services.iter_mut().filter(|service| service.failover.is_none()) {
+            let earlier = shell.summaries.lock().get(&service.name).cloned();
+            service.failover = earlier.filter(|earlier| earlier.generation == service.generation);
         }
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::check::Context;
 use crate::core::Core;
-use crate::core::event::{EventKind, Severity};
+use crate::core::event::{EventKind, Field, Severity};
 use crate::core::id::{CheckId, RunId, ServerId, ServiceId};
 use crate::core::input::{Command, Input, SelfHealth};
 use crate::core::observation::{Finding, UnknownCause};
@@ -26,6 +26,7 @@ use super::executor::{Executor, Task};
 use super::journal::Journal;
 use super::pool::{Job, JobKind, Pool};
 use super::record::Recorder;
+use super::status::{self, FailoverStatus};
 use super::sync::channel::{Receiver, RecvTimeoutError, Sender};
 use super::threads::{Duty, panic_text};
 use super::watcher::Watcher;
@@ -42,6 +43,8 @@ const BUGS: usize = 3;
 const TOLD: usize = 64;
 /// Messages taken in a row before the clock has its say.
 const BATCH: usize = 256;
+/// Changed keys that are named after a reload; more are counted.
+const MOST_CHANGES: usize = 50;
 
 /// What the trigger thread can be sent.
 pub(crate) enum Message {
@@ -337,7 +340,9 @@ impl Trigger {
             return Err("the engine is stopping".to_owned());
         }
         let model = parts.model.clone();
-        let outputs = self.with_core(|core, now| core.reload(now, model)).ok_or_else(|| "the engine is faulted".to_owned())??;
+        let mut outputs =
+            self.with_core(|core, now| core.reload(now, model)).ok_or_else(|| "the engine is faulted".to_owned())??;
+        tell_changes(&mut outputs, self.shell.parts().config.changes(&parts.config));
         if let Some(recorder) = &mut self.recorder {
             recorder.start_over();
         }
@@ -504,8 +509,20 @@ impl Trigger {
         }
     }
 
+    /// What the status shows of a failover that has just ended.
+    fn ended(&self, parts: &Parts, service: ServiceId) -> Option<FailoverStatus> {
+        let snapshot = self.shell.core.lock().as_ref().map(Core::snapshot)?;
+        let mut services = status::services(&snapshot, &parts.model, &self.shell.clock);
+        self.shell.stories.complete(&self.shell.clock, &mut services);
+        services.into_iter().nth(usize::from(service.0))?.failover
+    }
+
     fn write(&mut self, parts: &Parts, record: &Record, unwritten: &mut BTreeMap<ServiceId, String>) {
-        if let Err(reason) = self.journal.append(&parts.model, record, SystemTime::now())
+        let shown = match record {
+            Record::Ended { service, .. } => self.ended(parts, *service),
+            _ => None,
+        };
+        if let Err(reason) = self.journal.append_with(&parts.model, record, shown, SystemTime::now())
             && let Record::Intent { service, .. } | Record::StepBegun { service, .. } = record
         {
             unwritten.insert(*service, reason);
@@ -684,4 +701,22 @@ fn suspended() -> Duration {
 /// The deadline of a command's answer: the trigger thread may be waiting for a slow disk.
 pub(crate) fn command_deadline() -> Deadline {
     Deadline::after(Duration::from_secs(10))
+}
+/// Adds to the event of a reload what is different. The core sees names and numbers only, not addresses and files.
+fn tell_changes(outputs: &mut [Output], mut changes: Vec<String>) {
+    let more = changes.len().saturating_sub(MOST_CHANGES);
+    changes.truncate(MOST_CHANGES);
+    if more > 0 {
+        changes.push(format!("and {more} more"));
+    }
+    let reloaded = outputs.iter_mut().find_map(|output| match output {
+        Output::Emit(event) if event.kind == EventKind::ConfigReloaded => Some(event),
+        _ => None,
+    });
+    if let Some(event) = reloaded {
+        let what =
+            if changes.is_empty() { "nothing is different".to_owned() } else { format!("changed: {}", changes.join("; ")) };
+        event.message = format!("{}; {what}", event.message);
+        event.fields.push(("changes", Field::List(changes.into_iter().map(Field::Text).collect())));
+    }
 }

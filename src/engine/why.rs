@@ -97,6 +97,10 @@ pub fn of(code: &str) -> &'static str {
         "verify_unreachable" => {
             "the failover counts as complete once a commit went through this address: unreachable, it ends with a person being called"
         }
+        "verify_refused" => {
+            "the failover counts as complete once a commit went through this address: not let in, it ends with a person being called"
+        }
+        "login_refused" => "an engine that cannot log in sees neither a primary nor its death: it fails nothing over",
         "verify_foreign" => {
             "a commit through it would prove another cluster's health, so the verification is refused and a person called"
         }

@@ -264,8 +264,11 @@ impl Service {
             );
         }
         // Detection is not touched by this: the next bad sign is weighed as the first one was.
+        // Only mere slowness is taken together: an end of the session, a refusal or an announced shutdown is an occurrence of its own.
+        let slow =
+            suspicion.refused == 0 && suspicion.close.is_none() && suspicion.announced.is_none() && suspicion.impaired.is_none();
         let again = self.recovered_at.replace(fx.now).is_some_and(|before| fx.now.since(before) < STEADY);
-        self.unsteady_until = (again && self.state == State::Degraded).then_some(fx.now + STEADY);
+        self.unsteady_until = (slow && again && self.state == State::Degraded).then_some(fx.now + STEADY);
         if self.unsteady_until.is_none() && matches!(self.state, State::Failing | State::Degraded) {
             self.become_state(State::Normal, how.to_owned(), fx);
         }
