@@ -95,6 +95,11 @@ fn human(status: &Status, terminal: Terminal) -> String {
             )
         );
     }
+    if !status.threads.overdue.is_empty() {
+        let names: Vec<String> = status.threads.overdue.iter().map(|name| printable(name)).collect();
+        let line = format!("Threads that have not come back in time: {}", names.join(", "));
+        let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
+    }
     for service in &status.services {
         text.push('\n');
         one_service(&mut text, service, terminal);

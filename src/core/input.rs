@@ -141,6 +141,9 @@ pub struct SelfHealth {
     pub stuck_workers: u32,
     /// All checker threads.
     pub workers: u32,
+    /// Threads of the engine, other than checkers, that are past the time they gave themselves: survey, actions, watches.
+    #[serde(default)]
+    pub stuck_loops: u32,
     /// The journal can be written.
     pub journal_writable: bool,
 }
