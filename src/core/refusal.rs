@@ -230,7 +230,8 @@ impl Refusal {
             Refusal::Doubt { cause } => match cause {
                 DoubtCause::Gap => "the engine itself was paused and observes afresh".into(),
                 DoubtCause::StuckWorkers => {
-                    "the engine's own threads are stuck: more than half of its checkers, or one that surveys, acts or watches".into()
+                    "the engine's own threads are stuck: more than half of its checkers, or one that surveys, acts or watches"
+                        .into()
                 }
                 DoubtCause::EverythingSilent => {
                     "more than half of all servers fell silent at once: the fault is probably on this side".into()
