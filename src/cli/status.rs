@@ -670,6 +670,16 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_do_not_come_back_are_named() {
+        let mut status = around(pair());
+        status.threads.stuck = 1;
+        status.threads.overdue = vec!["fo-act-0".into(), "fo-survey-0".into()];
+        let text = human(&status, Terminal::default());
+        assert!(text.contains("1 of 2 checker threads are stuck\n"), "{text}");
+        assert!(text.contains("Threads that have not come back in time: fo-act-0, fo-survey-0\n"), "{text}");
+    }
+
+    #[test]
     fn a_fault_is_the_first_thing_that_is_said() {
         let mut status = around(pair());
         status.faulted = Some("index out of bounds".into());
