@@ -114,13 +114,15 @@
 //! - No agent on the database nodes: SQL, SSH and commands reach them.
 //! - No thread-local last error, no callback from a worker thread, no public struct with fields at the C boundary to come.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod action;
 pub mod check;
 pub mod config;
 pub mod core;
 pub mod engine;
+#[cfg(feature = "capi")]
+pub mod ffi;
 pub mod wire;
 
 #[cfg(any(test, fuzzing))]

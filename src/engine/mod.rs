@@ -507,6 +507,36 @@ impl Engine {
     }
 }
 
+/// What the C boundary needs beside the public API.
+#[cfg(feature = "capi")]
+impl Engine {
+    pub(crate) fn clock(&self) -> Clock {
+        self.shell.clock
+    }
+
+    pub(crate) fn is_own_thread(&self) -> bool {
+        self.shell.threads.is_mine()
+    }
+
+    /// A bug was caught: no decision is made any more.
+    pub(crate) fn freeze(&self, fault: &str) {
+        self.shell.freeze(fault);
+    }
+
+    /// Stops once `asked` returns, which it does on a thread of the engine.
+    pub(crate) fn serve_stop(&self, asked: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
+        let shell = Arc::clone(&self.shell);
+        self.shell.threads.spawn("stop", 0, move || {
+            asked();
+            shell.request_stop();
+        })
+    }
+
+    pub(crate) fn is_check_task(&self, task: u64) -> Result<bool, EngineError> {
+        self.shell.host.is_check(task)
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         let running = self.shell.life.lock().phase != Phase::Stopped;
@@ -813,28 +843,10 @@ impl Shell {
 
     /// Tells the host program about a task.
     fn announce(&self, task: &Task) {
-        let mut fields = Map::new();
-        let millis = |span: Duration| Value::from(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
-        let (kind, service, server, generation, message) = match task {
-            Task::Check(check) => {
-                fields.insert("task_id".to_owned(), Value::from(check.task));
-                fields.insert("deadline_ms".to_owned(), millis(check.remaining));
-                fields.insert("check".to_owned(), Value::from(check.check.as_str()));
-                fields.insert("function".to_owned(), Value::from(check.function.as_str()));
-                let message = format!("the host program is asked to answer check {}", check.check);
-                (EventKind::TaskCheck, &check.service, Some(check.server.clone()), 0, message)
-            }
-            Task::Action(action) => {
-                fields.insert("task_id".to_owned(), Value::from(action.task));
-                fields.insert("deadline_ms".to_owned(), millis(action.remaining));
-                fields.insert("step".to_owned(), Value::from(action.step.as_str()));
-                let message = format!("the host program is asked to carry out {}", action.step);
-                (EventKind::TaskAction, &action.service, action.server.clone(), action.generation, message)
-            }
-        };
-        let severity = if kind == EventKind::TaskCheck { Severity::Debug } else { Severity::Info };
-        let event = self.event(kind, severity, message, fields);
-        self.publish(EngineEvent { service: Some(service.clone()), server, generation, ..event });
+        self.publish(match task {
+            Task::Check(check) => host::check_event(check, &self.clock),
+            Task::Action(action) => host::action_event(action, &self.clock),
+        });
     }
 
     /// A thread that serves events to somebody.
