@@ -162,12 +162,7 @@ pub(crate) fn action_event(action: &HostAction, clock: &Clock) -> EngineEvent {
     }
 }
 
-fn task_event<const N: usize>(
-    kind: EventKind,
-    severity: Severity,
-    fields: [(&str, Value); N],
-    clock: &Clock,
-) -> EngineEvent {
+fn task_event<const N: usize>(kind: EventKind, severity: Severity, fields: [(&str, Value); N], clock: &Clock) -> EngineEvent {
     let now = clock.now();
     EngineEvent {
         seq: 0,

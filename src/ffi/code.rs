@@ -2,46 +2,54 @@
 
 use std::ffi::{CStr, c_char};
 
-macro_rules! codes {
-    ($($(#[doc = $doc:literal])+ $name:ident = $value:literal, $word:literal, $text:literal;)+) => {
-        $($(#[doc = $doc])+ pub const $name: i32 = $value;)+
+/// It was done.
+pub const FAILOVER_OK: i32 = 0;
+/// Nothing came within the time given, or failover_engine_wake was called.
+pub const FAILOVER_EMPTY: i32 = -1;
+/// It is not over yet; the engine goes on with it. Calling again waits again.
+pub const FAILOVER_TIMEOUT: i32 = -2;
+/// A pointer is NULL where an object is required.
+pub const FAILOVER_NULL_ARG: i32 = -3;
+/// An argument is out of range, no UTF-8, or names something that does not exist.
+pub const FAILOVER_INVALID_ARG: i32 = -4;
+/// The configuration cannot be used. failover_error_json tells every mistake.
+pub const FAILOVER_CONFIG: i32 = -5;
+/// The call does not fit the engine's present state.
+pub const FAILOVER_STATE: i32 = -6;
+/// The call would wait for the thread it runs on. Use failover_engine_request_stop there.
+pub const FAILOVER_REENTRANT: i32 = -7;
+/// The engine was made by a parent process: make it after fork.
+pub const FAILOVER_FORKED: i32 = -8;
+/// The operating system refused something.
+pub const FAILOVER_SYSTEM: i32 = -9;
+/// The task was answered already, was cancelled, or is past its deadline.
+pub const FAILOVER_UNKNOWN_TASK: i32 = -10;
+/// A bug was caught earlier: decisions are frozen. Status, stop and free still work.
+pub const FAILOVER_FAULTED: i32 = -11;
+/// A bug was caught in this call.
+pub const FAILOVER_PANIC: i32 = -12;
+/// This build of the library cannot do it.
+pub const FAILOVER_UNSUPPORTED: i32 = -13;
+/// The engine understood the command and says no. The message says why.
+pub const FAILOVER_REJECTED: i32 = -14;
 
-        const CODES: &[(i32, &CStr, &CStr)] = &[$(($name, $word, $text),)+];
-    };
-}
-
-codes! {
-    /// It was done.
-    FAILOVER_OK = 0, c"ok", c"it was done";
-    /// Nothing came within the time given, or failover_engine_wake was called.
-    FAILOVER_EMPTY = -1, c"empty", c"nothing came in the time given: ask again";
-    /// It is not over yet; the engine goes on with it. Calling again waits again.
-    FAILOVER_TIMEOUT = -2, c"timeout", c"not over in the time given: call again to wait again";
-    /// A pointer is NULL where an object is required.
-    FAILOVER_NULL_ARG = -3, c"null_arg", c"a pointer is NULL where an object is required";
-    /// An argument is out of range, no UTF-8, or names something that does not exist.
-    FAILOVER_INVALID_ARG = -4, c"invalid_arg", c"an argument is out of range, no UTF-8, or names nothing that exists";
-    /// The configuration cannot be used. failover_error_json tells every mistake.
-    FAILOVER_CONFIG = -5, c"config", c"the configuration cannot be used";
-    /// The call does not fit the engine's present state.
-    FAILOVER_STATE = -6, c"state", c"the call does not fit the engine's present state";
-    /// The call would wait for the thread it runs on. Use failover_engine_request_stop there.
-    FAILOVER_REENTRANT = -7, c"reentrant", c"the call would wait for the thread it runs on";
-    /// The engine was made by a parent process: make it after fork.
-    FAILOVER_FORKED = -8, c"forked", c"the engine belongs to the parent process: make one after fork";
-    /// The operating system refused something.
-    FAILOVER_SYSTEM = -9, c"system", c"the operating system refused something";
-    /// The task was answered already, was cancelled, or is past its deadline.
-    FAILOVER_UNKNOWN_TASK = -10, c"unknown_task", c"the task is not open: answered, cancelled, or past its deadline";
-    /// A bug was caught earlier: decisions are frozen. Status, stop and free still work.
-    FAILOVER_FAULTED = -11, c"faulted", c"a bug was caught: decisions are frozen";
-    /// A bug was caught in this call.
-    FAILOVER_PANIC = -12, c"panic", c"a bug was caught in this call";
-    /// This build of the library cannot do it.
-    FAILOVER_UNSUPPORTED = -13, c"unsupported", c"this build of the library cannot do it";
-    /// The engine understood the command and says no. The message says why.
-    FAILOVER_REJECTED = -14, c"rejected", c"the engine says no to the command";
-}
+const CODES: &[(i32, &CStr, &CStr)] = &[
+    (FAILOVER_OK, c"ok", c"it was done"),
+    (FAILOVER_EMPTY, c"empty", c"nothing came in the time given: ask again"),
+    (FAILOVER_TIMEOUT, c"timeout", c"not over in the time given: call again to wait again"),
+    (FAILOVER_NULL_ARG, c"null_arg", c"a pointer is NULL where an object is required"),
+    (FAILOVER_INVALID_ARG, c"invalid_arg", c"an argument is out of range, no UTF-8, or names nothing that exists"),
+    (FAILOVER_CONFIG, c"config", c"the configuration cannot be used"),
+    (FAILOVER_STATE, c"state", c"the call does not fit the engine's present state"),
+    (FAILOVER_REENTRANT, c"reentrant", c"the call would wait for the thread it runs on"),
+    (FAILOVER_FORKED, c"forked", c"the engine belongs to the parent process: make one after fork"),
+    (FAILOVER_SYSTEM, c"system", c"the operating system refused something"),
+    (FAILOVER_UNKNOWN_TASK, c"unknown_task", c"the task is not open: answered, cancelled, or past its deadline"),
+    (FAILOVER_FAULTED, c"faulted", c"a bug was caught: decisions are frozen"),
+    (FAILOVER_PANIC, c"panic", c"a bug was caught in this call"),
+    (FAILOVER_UNSUPPORTED, c"unsupported", c"this build of the library cannot do it"),
+    (FAILOVER_REJECTED, c"rejected", c"the engine says no to the command"),
+];
 
 /// The word of a code.
 pub(super) fn word(code: i32) -> &'static str {

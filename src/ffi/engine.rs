@@ -101,7 +101,8 @@ struct Slot(Mutex<Option<Arc<Callback>>>);
 impl failover_engine {
     fn of(engine: Engine) -> Result<*mut failover_engine, Fault> {
         let queue = engine.queue()?;
-        let wake = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| EngineError::system("cannot make an event descriptor", error))?;
+        let wake =
+            eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| EngineError::system("cannot make an event descriptor", error))?;
         let handle = failover_engine {
             engine,
             process: std::process::id(),

@@ -24,99 +24,172 @@ pub struct failover_event {
     json: OnceLock<CString>,
 }
 
-macro_rules! kinds {
-    ($($(#[doc = $doc:literal])+ $constant:ident = $value:literal, $kind:ident, $word:literal;)+) => {
-        $($(#[doc = $doc])+ pub const $constant: i32 = $value;)+
-
-        fn number(kind: EventKind) -> i32 {
-            match kind { $(EventKind::$kind => $constant,)+ }
-        }
-
-        const KINDS: &[(i32, &CStr)] = &[$(($constant, $word),)+];
-    };
-}
-
 // A number is never used again for something else; new kinds get new numbers.
-kinds! {
-    /// The engine runs.
-    FAILOVER_EVENT_ENGINE_STARTED = 1, EngineStarted, c"engine_started";
-    /// The engine stopped; always the last event.
-    FAILOVER_EVENT_ENGINE_STOPPED = 2, EngineStopped, c"engine_stopped";
-    /// A reload took effect.
-    FAILOVER_EVENT_CONFIG_RELOADED = 3, ConfigReloaded, c"config_reloaded";
-    /// One finished check (severity debug; coalesced under pressure).
-    FAILOVER_EVENT_OBSERVED = 4, Observed, c"observed";
-    /// The health of a check or a server changed.
-    FAILOVER_EVENT_HEALTH_CHANGED = 5, HealthChanged, c"health_changed";
-    /// The state of a service's trigger changed.
-    FAILOVER_EVENT_STATE_CHANGED = 6, StateChanged, c"state_changed";
-    /// A kept-open session was closed by the other side.
-    FAILOVER_EVENT_SESSION_CLOSED = 7, SessionClosed, c"session_closed";
-    /// A round of fresh evidence began.
-    FAILOVER_EVENT_CONFIRMATION_STARTED = 8, ConfirmationStarted, c"confirmation_started";
-    /// A piece of evidence came in during a confirmation (host's word, standby's word).
-    FAILOVER_EVENT_EVIDENCE_GATHERED = 9, EvidenceGathered, c"evidence_gathered";
-    /// The failure is confirmed: class, evidence, thresholds.
-    FAILOVER_EVENT_FAILURE_CONFIRMED = 10, FailureConfirmed, c"failure_confirmed";
-    /// The primary proved to be alive, or came back, before anything was done.
-    FAILOVER_EVENT_FAILOVER_SUPPRESSED = 11, FailoverSuppressed, c"failover_suppressed";
-    /// A failover would have begun but for a named reason.
-    FAILOVER_EVENT_FAILOVER_REFUSED = 12, FailoverRefused, c"failover_refused";
-    /// A failover waits for an operator.
-    FAILOVER_EVENT_AWAITING_CONFIRMATION = 13, AwaitingConfirmation, c"awaiting_confirmation";
-    /// A failover began.
-    FAILOVER_EVENT_FAILOVER_STARTED = 14, FailoverStarted, c"failover_started";
-    /// A failover that an earlier engine began is taken up again, or is undone because the primary lives.
-    FAILOVER_EVENT_FAILOVER_RESUMED = 15, FailoverResumed, c"failover_resumed";
-    /// A step began.
-    FAILOVER_EVENT_STEP_STARTED = 16, StepStarted, c"step_started";
-    /// A step ended.
-    FAILOVER_EVENT_STEP_FINISHED = 17, StepFinished, c"step_finished";
-    /// From here on nothing is undone.
-    FAILOVER_EVENT_POINT_OF_NO_RETURN = 18, PointOfNoReturn, c"point_of_no_return";
-    /// A failover completed: phases, loss, fence, candidate.
-    FAILOVER_EVENT_FAILOVER_COMPLETED = 19, FailoverCompleted, c"failover_completed";
-    /// A failover failed: at which step, why, what was undone.
-    FAILOVER_EVENT_FAILOVER_FAILED = 20, FailoverFailed, c"failover_failed";
-    /// Everything that had been changed was undone.
-    FAILOVER_EVENT_ROLLED_BACK = 21, RolledBack, c"rolled_back";
-    /// A person has to come: why, with the evidence.
-    FAILOVER_EVENT_MANUAL_INTERVENTION = 22, ManualIntervention, c"manual_intervention";
-    /// Who is primary became known or changed.
-    FAILOVER_EVENT_PRIMARY_KNOWN = 23, PrimaryKnown, c"primary_known";
-    /// A standby cannot be promoted any more: why.
-    FAILOVER_EVENT_STANDBY_NOT_READY = 24, StandbyNotReady, c"standby_not_ready";
-    /// A standby can be promoted.
-    FAILOVER_EVENT_STANDBY_READY = 25, StandbyReady, c"standby_ready";
-    /// Two servers of one service take writes.
-    FAILOVER_EVENT_TWO_PRIMARIES = 26, TwoPrimaries, c"two_primaries";
-    /// A server belongs to another cluster (system identifier).
-    FAILOVER_EVENT_WRONG_CLUSTER = 27, WrongCluster, c"wrong_cluster";
-    /// A load balancer had forgotten what a failover moved (a reload, a restart): the traffic is moved again.
-    FAILOVER_EVENT_ROUTE_ASSERTED = 28, RouteAsserted, c"route_asserted";
-    /// A former primary was seen again.
-    FAILOVER_EVENT_OLD_PRIMARY_RETURNED = 29, OldPrimaryReturned, c"old_primary_returned";
-    /// Our own view may not be trusted: why.
-    FAILOVER_EVENT_DOUBT_RAISED = 30, DoubtRaised, c"doubt_raised";
-    /// Our own view may be trusted again.
-    FAILOVER_EVENT_DOUBT_CLEARED = 31, DoubtCleared, c"doubt_cleared";
-    /// Something that would hurt at failover time was found, or is mended.
-    FAILOVER_EVENT_READINESS_CHANGED = 32, ReadinessChanged, c"readiness_changed";
-    /// An operator's command was carried out or rejected.
-    FAILOVER_EVENT_OPERATOR_COMMAND = 33, OperatorCommand, c"operator_command";
-    /// The journal cannot be written, or can be again.
-    FAILOVER_EVENT_JOURNAL_STATE = 34, JournalState, c"journal_state";
-    /// The host program is asked to run a check.
-    FAILOVER_EVENT_TASK_CHECK = 35, TaskCheck, c"task_check";
-    /// The host program is asked to carry out an action.
-    FAILOVER_EVENT_TASK_ACTION = 36, TaskAction, c"task_action";
-    /// Events were dropped because nobody took them.
-    FAILOVER_EVENT_OVERFLOW = 37, Overflow, c"overflow";
-    /// A bug was caught: decisions are frozen.
-    FAILOVER_EVENT_FAULTED = 38, Faulted, c"faulted";
-    /// A log line of the engine.
-    FAILOVER_EVENT_LOG = 39, Log, c"log";
+
+/// The engine runs.
+pub const FAILOVER_EVENT_ENGINE_STARTED: i32 = 1;
+/// The engine stopped; always the last event.
+pub const FAILOVER_EVENT_ENGINE_STOPPED: i32 = 2;
+/// A reload took effect.
+pub const FAILOVER_EVENT_CONFIG_RELOADED: i32 = 3;
+/// One finished check (severity debug; coalesced under pressure).
+pub const FAILOVER_EVENT_OBSERVED: i32 = 4;
+/// The health of a check or a server changed.
+pub const FAILOVER_EVENT_HEALTH_CHANGED: i32 = 5;
+/// The state of a service's trigger changed.
+pub const FAILOVER_EVENT_STATE_CHANGED: i32 = 6;
+/// A kept-open session was closed by the other side.
+pub const FAILOVER_EVENT_SESSION_CLOSED: i32 = 7;
+/// A round of fresh evidence began.
+pub const FAILOVER_EVENT_CONFIRMATION_STARTED: i32 = 8;
+/// A piece of evidence came in during a confirmation (host's word, standby's word).
+pub const FAILOVER_EVENT_EVIDENCE_GATHERED: i32 = 9;
+/// The failure is confirmed: class, evidence, thresholds.
+pub const FAILOVER_EVENT_FAILURE_CONFIRMED: i32 = 10;
+/// The primary proved to be alive, or came back, before anything was done.
+pub const FAILOVER_EVENT_FAILOVER_SUPPRESSED: i32 = 11;
+/// A failover would have begun but for a named reason.
+pub const FAILOVER_EVENT_FAILOVER_REFUSED: i32 = 12;
+/// A failover waits for an operator.
+pub const FAILOVER_EVENT_AWAITING_CONFIRMATION: i32 = 13;
+/// A failover began.
+pub const FAILOVER_EVENT_FAILOVER_STARTED: i32 = 14;
+/// A failover that an earlier engine began is taken up again, or is undone because the primary lives.
+pub const FAILOVER_EVENT_FAILOVER_RESUMED: i32 = 15;
+/// A step began.
+pub const FAILOVER_EVENT_STEP_STARTED: i32 = 16;
+/// A step ended.
+pub const FAILOVER_EVENT_STEP_FINISHED: i32 = 17;
+/// From here on nothing is undone.
+pub const FAILOVER_EVENT_POINT_OF_NO_RETURN: i32 = 18;
+/// A failover completed: phases, loss, fence, candidate.
+pub const FAILOVER_EVENT_FAILOVER_COMPLETED: i32 = 19;
+/// A failover failed: at which step, why, what was undone.
+pub const FAILOVER_EVENT_FAILOVER_FAILED: i32 = 20;
+/// Everything that had been changed was undone.
+pub const FAILOVER_EVENT_ROLLED_BACK: i32 = 21;
+/// A person has to come: why, with the evidence.
+pub const FAILOVER_EVENT_MANUAL_INTERVENTION: i32 = 22;
+/// Who is primary became known or changed.
+pub const FAILOVER_EVENT_PRIMARY_KNOWN: i32 = 23;
+/// A standby cannot be promoted any more: why.
+pub const FAILOVER_EVENT_STANDBY_NOT_READY: i32 = 24;
+/// A standby can be promoted.
+pub const FAILOVER_EVENT_STANDBY_READY: i32 = 25;
+/// Two servers of one service take writes.
+pub const FAILOVER_EVENT_TWO_PRIMARIES: i32 = 26;
+/// A server belongs to another cluster (system identifier).
+pub const FAILOVER_EVENT_WRONG_CLUSTER: i32 = 27;
+/// A load balancer had forgotten what a failover moved (a reload, a restart): the traffic is moved again.
+pub const FAILOVER_EVENT_ROUTE_ASSERTED: i32 = 28;
+/// A former primary was seen again.
+pub const FAILOVER_EVENT_OLD_PRIMARY_RETURNED: i32 = 29;
+/// Our own view may not be trusted: why.
+pub const FAILOVER_EVENT_DOUBT_RAISED: i32 = 30;
+/// Our own view may be trusted again.
+pub const FAILOVER_EVENT_DOUBT_CLEARED: i32 = 31;
+/// Something that would hurt at failover time was found, or is mended.
+pub const FAILOVER_EVENT_READINESS_CHANGED: i32 = 32;
+/// An operator's command was carried out or rejected.
+pub const FAILOVER_EVENT_OPERATOR_COMMAND: i32 = 33;
+/// The journal cannot be written, or can be again.
+pub const FAILOVER_EVENT_JOURNAL_STATE: i32 = 34;
+/// The host program is asked to run a check.
+pub const FAILOVER_EVENT_TASK_CHECK: i32 = 35;
+/// The host program is asked to carry out an action.
+pub const FAILOVER_EVENT_TASK_ACTION: i32 = 36;
+/// Events were dropped because nobody took them.
+pub const FAILOVER_EVENT_OVERFLOW: i32 = 37;
+/// A bug was caught: decisions are frozen.
+pub const FAILOVER_EVENT_FAULTED: i32 = 38;
+/// A log line of the engine.
+pub const FAILOVER_EVENT_LOG: i32 = 39;
+
+fn number(kind: EventKind) -> i32 {
+    match kind {
+        EventKind::EngineStarted => FAILOVER_EVENT_ENGINE_STARTED,
+        EventKind::EngineStopped => FAILOVER_EVENT_ENGINE_STOPPED,
+        EventKind::ConfigReloaded => FAILOVER_EVENT_CONFIG_RELOADED,
+        EventKind::Observed => FAILOVER_EVENT_OBSERVED,
+        EventKind::HealthChanged => FAILOVER_EVENT_HEALTH_CHANGED,
+        EventKind::StateChanged => FAILOVER_EVENT_STATE_CHANGED,
+        EventKind::SessionClosed => FAILOVER_EVENT_SESSION_CLOSED,
+        EventKind::ConfirmationStarted => FAILOVER_EVENT_CONFIRMATION_STARTED,
+        EventKind::EvidenceGathered => FAILOVER_EVENT_EVIDENCE_GATHERED,
+        EventKind::FailureConfirmed => FAILOVER_EVENT_FAILURE_CONFIRMED,
+        EventKind::FailoverSuppressed => FAILOVER_EVENT_FAILOVER_SUPPRESSED,
+        EventKind::FailoverRefused => FAILOVER_EVENT_FAILOVER_REFUSED,
+        EventKind::AwaitingConfirmation => FAILOVER_EVENT_AWAITING_CONFIRMATION,
+        EventKind::FailoverStarted => FAILOVER_EVENT_FAILOVER_STARTED,
+        EventKind::FailoverResumed => FAILOVER_EVENT_FAILOVER_RESUMED,
+        EventKind::StepStarted => FAILOVER_EVENT_STEP_STARTED,
+        EventKind::StepFinished => FAILOVER_EVENT_STEP_FINISHED,
+        EventKind::PointOfNoReturn => FAILOVER_EVENT_POINT_OF_NO_RETURN,
+        EventKind::FailoverCompleted => FAILOVER_EVENT_FAILOVER_COMPLETED,
+        EventKind::FailoverFailed => FAILOVER_EVENT_FAILOVER_FAILED,
+        EventKind::RolledBack => FAILOVER_EVENT_ROLLED_BACK,
+        EventKind::ManualIntervention => FAILOVER_EVENT_MANUAL_INTERVENTION,
+        EventKind::PrimaryKnown => FAILOVER_EVENT_PRIMARY_KNOWN,
+        EventKind::StandbyNotReady => FAILOVER_EVENT_STANDBY_NOT_READY,
+        EventKind::StandbyReady => FAILOVER_EVENT_STANDBY_READY,
+        EventKind::TwoPrimaries => FAILOVER_EVENT_TWO_PRIMARIES,
+        EventKind::WrongCluster => FAILOVER_EVENT_WRONG_CLUSTER,
+        EventKind::RouteAsserted => FAILOVER_EVENT_ROUTE_ASSERTED,
+        EventKind::OldPrimaryReturned => FAILOVER_EVENT_OLD_PRIMARY_RETURNED,
+        EventKind::DoubtRaised => FAILOVER_EVENT_DOUBT_RAISED,
+        EventKind::DoubtCleared => FAILOVER_EVENT_DOUBT_CLEARED,
+        EventKind::ReadinessChanged => FAILOVER_EVENT_READINESS_CHANGED,
+        EventKind::OperatorCommand => FAILOVER_EVENT_OPERATOR_COMMAND,
+        EventKind::JournalState => FAILOVER_EVENT_JOURNAL_STATE,
+        EventKind::TaskCheck => FAILOVER_EVENT_TASK_CHECK,
+        EventKind::TaskAction => FAILOVER_EVENT_TASK_ACTION,
+        EventKind::Overflow => FAILOVER_EVENT_OVERFLOW,
+        EventKind::Faulted => FAILOVER_EVENT_FAULTED,
+        EventKind::Log => FAILOVER_EVENT_LOG,
+    }
 }
+
+const KINDS: &[(i32, &CStr)] = &[
+    (FAILOVER_EVENT_ENGINE_STARTED, c"engine_started"),
+    (FAILOVER_EVENT_ENGINE_STOPPED, c"engine_stopped"),
+    (FAILOVER_EVENT_CONFIG_RELOADED, c"config_reloaded"),
+    (FAILOVER_EVENT_OBSERVED, c"observed"),
+    (FAILOVER_EVENT_HEALTH_CHANGED, c"health_changed"),
+    (FAILOVER_EVENT_STATE_CHANGED, c"state_changed"),
+    (FAILOVER_EVENT_SESSION_CLOSED, c"session_closed"),
+    (FAILOVER_EVENT_CONFIRMATION_STARTED, c"confirmation_started"),
+    (FAILOVER_EVENT_EVIDENCE_GATHERED, c"evidence_gathered"),
+    (FAILOVER_EVENT_FAILURE_CONFIRMED, c"failure_confirmed"),
+    (FAILOVER_EVENT_FAILOVER_SUPPRESSED, c"failover_suppressed"),
+    (FAILOVER_EVENT_FAILOVER_REFUSED, c"failover_refused"),
+    (FAILOVER_EVENT_AWAITING_CONFIRMATION, c"awaiting_confirmation"),
+    (FAILOVER_EVENT_FAILOVER_STARTED, c"failover_started"),
+    (FAILOVER_EVENT_FAILOVER_RESUMED, c"failover_resumed"),
+    (FAILOVER_EVENT_STEP_STARTED, c"step_started"),
+    (FAILOVER_EVENT_STEP_FINISHED, c"step_finished"),
+    (FAILOVER_EVENT_POINT_OF_NO_RETURN, c"point_of_no_return"),
+    (FAILOVER_EVENT_FAILOVER_COMPLETED, c"failover_completed"),
+    (FAILOVER_EVENT_FAILOVER_FAILED, c"failover_failed"),
+    (FAILOVER_EVENT_ROLLED_BACK, c"rolled_back"),
+    (FAILOVER_EVENT_MANUAL_INTERVENTION, c"manual_intervention"),
+    (FAILOVER_EVENT_PRIMARY_KNOWN, c"primary_known"),
+    (FAILOVER_EVENT_STANDBY_NOT_READY, c"standby_not_ready"),
+    (FAILOVER_EVENT_STANDBY_READY, c"standby_ready"),
+    (FAILOVER_EVENT_TWO_PRIMARIES, c"two_primaries"),
+    (FAILOVER_EVENT_WRONG_CLUSTER, c"wrong_cluster"),
+    (FAILOVER_EVENT_ROUTE_ASSERTED, c"route_asserted"),
+    (FAILOVER_EVENT_OLD_PRIMARY_RETURNED, c"old_primary_returned"),
+    (FAILOVER_EVENT_DOUBT_RAISED, c"doubt_raised"),
+    (FAILOVER_EVENT_DOUBT_CLEARED, c"doubt_cleared"),
+    (FAILOVER_EVENT_READINESS_CHANGED, c"readiness_changed"),
+    (FAILOVER_EVENT_OPERATOR_COMMAND, c"operator_command"),
+    (FAILOVER_EVENT_JOURNAL_STATE, c"journal_state"),
+    (FAILOVER_EVENT_TASK_CHECK, c"task_check"),
+    (FAILOVER_EVENT_TASK_ACTION, c"task_action"),
+    (FAILOVER_EVENT_OVERFLOW, c"overflow"),
+    (FAILOVER_EVENT_FAULTED, c"faulted"),
+    (FAILOVER_EVENT_LOG, c"log"),
+];
 
 /// Of interest when searching for a cause: single observations.
 pub const FAILOVER_SEVERITY_DEBUG: i32 = 0;
