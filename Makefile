@@ -17,8 +17,8 @@ help:
 	@echo '               partition|isolate|poweroff|poweroff-unproven|poweroff-exclusive'
 	@echo '               SYNC=1 for synchronous replication; the table in README.md says what each does'
 	@echo 'make test      format, lints, documentation and every test, against real servers'
-	@echo 'make test-long the simulator with 100,000 seeds (SEEDS=) and with every planted bug; the parsers with 50 times (FUZZ=)'
-	@echo '               as much rubbish'
+	@echo 'make test-long the simulator with 100,000 seeds (SEEDS=), many schedules of threads (SCHEDULES=), 50 times as much'
+	@echo '               rubbish for the parsers (FUZZ=), and every planted bug'
 	@echo 'make lint      only format, lints and documentation'
 	@echo 'make audit     advisories, licences and sources of the dependencies (cargo-deny; needs the network)'
 	@echo 'make bench     outage over many faults, cost of a decision, idle cost: prints numbers'
@@ -56,14 +56,17 @@ test: setup
 
 SEEDS ?= 100000
 FUZZ ?= 50
+SCHEDULES ?= 3000
 test-long: setup-build
 	@SEEDS=$(SEEDS) scripts/simulate.sh
+	@SCHEDULES=$(SCHEDULES) scripts/schedules.sh
 	@FUZZ=$(FUZZ) $(CARGO) test --locked --lib fuzzing
 	@$(MAKE) --no-print-directory test-mutations
 
-# One rule of the core broken at a time: the simulator has to notice each.
+# One rule of the core broken at a time: the simulator has to notice each. The same for the threads and their schedules.
 test-mutations: setup-build
 	@SEEDS= scripts/mutations.sh
+	@SCHEDULES= scripts/schedule-mutations.sh
 
 bench: setup-demo
 	@scripts/bench.sh

@@ -40,3 +40,12 @@ GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO :"role";
 \endif
 
 COMMIT;
+
+\echo
+\echo 'Granted to role' :"role" 'in database' :"database" ':'
+\echo '  login and CONNECT; member of pg_monitor'
+\echo '  EXECUTE on pg_promote(boolean, integer) and pg_reload_conf()'
+\if :has_parameter_rights
+\echo '  ALTER SYSTEM on synchronous_standby_names'
+\endif
+\echo 'No superuser, no replication. Next: a password (\\password), and its lines in pg_hba.conf of every server.'

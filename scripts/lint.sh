@@ -10,6 +10,8 @@ echo '== cargo clippy, default features'
 $cargo clippy --locked --quiet --all-targets -- -D warnings
 echo '== cargo clippy, no features'
 $cargo clippy --locked --quiet --no-default-features --lib -- -D warnings
+echo '== cargo clippy, the tests of schedules'
+$cargo clippy --locked --quiet --lib --profile test -- --cfg shuttle -D warnings
 echo '== cargo doc'
 RUSTDOCFLAGS='-D warnings' $cargo doc --locked --quiet --no-deps --lib
 # Not an apt package: run where somebody has installed it. The advisories need the network: `make audit`.

@@ -104,8 +104,18 @@
 //!
 //! Fixed at start and named `fo-…`: checkers (one per check up to 64), watcher (all kept-open sessions), trigger, executors (two
 //! per service), survey (readiness), resolver (names; `getaddrinfo` has no deadline), and lanes for child processes and host
-//! code. No async runtime. PostgreSQL is spoken by `postgres-protocol` over sockets with a deadline, because a synchronous client
+//! code. Each that goes round for ever says by when it will be back, and the trigger thread names those that are not; the thread that
+//! watches the route does the same for the trigger thread. A check that panics or keeps its thread is `unknown` and, as soon as that
+//! is true of more than half of its lane, a doubt; a panic anywhere else freezes all decisions (`faulted`). Locks, channels, threads
+//! and waits come from `engine::sync`, so that tests can try their schedules. No async runtime. PostgreSQL is spoken by `postgres-protocol` over sockets with a deadline, because a synchronous client
 //! can be neither bounded nor dropped while its server is frozen.
+//!
+//! # Numbers
+//!
+//! [`core::stats`] counts failovers and judges each by what its old primary shows then and later; the journal keeps the numbers, and
+//! [`engine::metrics`] renders them. [`core::breaker`] is the circuit breaker; [`breaker`] offers it to programs. The engine has one
+//! around each thing that the survey asks, and none around checks, confirmation, fence, promotion or the steps of the route: what
+//! failed before is no reason not to try now.
 //!
 //! # Roads not taken
 //!
@@ -131,6 +141,7 @@ pub mod fuzzing;
 
 pub use config::Config;
 pub use core::event::{EventKind, Severity};
+pub use engine::breaker;
 pub use engine::{
     ActionAnswer, CheckReport, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,
     ReadyReport, Status, TaskAnswer,

@@ -1,6 +1,9 @@
 //! The command line as its users run it: the program itself, with configuration files, signals and a control socket. No server
 //! is needed: the ones in these configurations refuse.
 
+#[path = "support/prometheus.rs"]
+mod prometheus;
+
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -224,6 +227,7 @@ fn the_help_shows_examples_and_exit_codes() {
           validate     Say everything that is wrong with a configuration
           status       Ask a running daemon how its services are, and what would happen if a primary died
                        now
+          metrics      Ask a running daemon for its numbers, as Prometheus reads them
           events       Show what happened in a running daemon
           confirm      Say yes to a failover that waits for it
           pause        Go on watching, decide nothing
@@ -251,14 +255,17 @@ fn the_help_shows_examples_and_exit_codes() {
 
         Exit codes:
           0  done; for `check` and `doctor`: everything is up, and nothing would stop a failover
-          1  `check` and `doctor`: something is not up, or would stop a failover
+          1  `check` and `doctor`: something is not up, or would stop a failover;
+             `force --wait`: nothing was promoted
           2  the configuration or the command line is wrong
           3  the daemon cannot be reached
           4  the daemon refused the command, and said why
           5  the engine cannot start or run, or the system refused something
+          6  `force --wait`: the failover stopped where a person has to look
     "]]
     .assert_eq(&help.stdout);
-    for command in ["run", "check", "validate", "status", "events", "confirm", "pause", "resume", "reset", "force", "completions"]
+    for command in
+        ["run", "check", "validate", "status", "metrics", "events", "confirm", "pause", "resume", "reset", "force", "completions"]
     {
         let help = run(&[command, "--help"]).ends_with(0).stdout;
         assert!(help.contains("Examples:\n  failover "), "{help}");
@@ -275,6 +282,8 @@ fn the_help_shows_examples_and_exit_codes() {
 
 #[test]
 fn a_wrong_command_line_ends_with_2() {
+    let missing = run(&["validate", "/nonexist/failover.toml"]).ends_with(2);
+    assert!(missing.stderr.starts_with("error: /nonexist/failover.toml\n"), "{}", missing.stderr);
     for arguments in [
         &[][..],
         &["promote"],
@@ -416,7 +425,7 @@ fn check_says_what_is_not_up() {
         "{}",
         answer.stdout
     );
-    assert!(answer.stdout.contains("db1/postgres: refused\n  remedy: start the server"), "{}", answer.stdout);
+    assert!(answer.stdout.contains("db1/postgres, db2/postgres: refused\n  remedy: start the server"), "{}", answer.stdout);
     assert!(answer.stdout.contains("  blocking no_primary_seen: "), "{}", answer.stdout);
     let json = run(&["check", "--json", place.path().to_str().unwrap()]).ends_with(1).json();
     assert_eq!((&json["all_up"], &json["ready"]), (&Value::Bool(false), &Value::Bool(false)));
@@ -424,6 +433,13 @@ fn check_says_what_is_not_up() {
     assert_eq!(json["checks"][0]["verdict"], "down");
     assert_eq!(json["checks"][0]["reason"], "refused");
     assert!(!place.folder.path().join("state").exists(), "check must not touch the state directory");
+    // What would keep the daemon itself from starting.
+    fs::write(place.folder.path().join("state"), "in the way").unwrap();
+    fs::create_dir(place.socket()).unwrap();
+    let answer = run(&["check", place.path().to_str().unwrap()]).ends_with(1);
+    for code in ["blocking state_dir_unusable: ", "blocking control_socket_unusable: "] {
+        assert!(answer.stdout.contains(code), "{}", answer.stdout);
+    }
 }
 
 #[test]
@@ -460,7 +476,9 @@ command = ["/bin/true"]
 #[test]
 fn without_a_daemon_a_command_says_where_it_looked() {
     let place = Place::new();
-    for arguments in [&["status"][..], &["events"], &["confirm", "orders"], &["pause"], &["resume"], &["reset", "orders"]] {
+    for arguments in
+        [&["status"][..], &["metrics"], &["events"], &["confirm", "orders"], &["pause"], &["resume"], &["reset", "orders"]]
+    {
         let answer = place.ask(arguments).ends_with(3);
         same(
             &answer.stderr,
@@ -490,6 +508,15 @@ fn a_daemon_is_asked_and_told() {
     // The same daemon, found by its configuration.
     run(&["status", "--config", place.path().to_str().unwrap()]).ends_with(0);
 
+    let numbers = place.ask(&["metrics", "orders"]).ends_with(0).stdout;
+    let samples = prometheus::read(&numbers).unwrap_or_else(|why| panic!("{why}\n{numbers}"));
+    assert_eq!(prometheus::value(&samples, "failover_service_paused", &[("service", "orders")]), Some(0.0));
+    assert_eq!(prometheus::value(&samples, "failover_forecast_ready", &[("service", "orders")]), Some(0.0));
+    let numbers = place.ask(&["metrics", "--json"]).ends_with(0).json();
+    assert_eq!(numbers["services"][0]["metrics"]["failovers"]["completed"], 0);
+    assert!(numbers["services"][0]["checks"][0]["answers"]["up"] == 0 && numbers["breakers"].is_array(), "{numbers}");
+    place.ask(&["metrics", "nothing"]).ends_with(4);
+
     let unknown = place.ask(&["status", "nothing"]).ends_with(4);
     expect![[r#"
         failover: there is no service "nothing"
@@ -512,6 +539,11 @@ fn a_daemon_is_asked_and_told() {
     let message = place.ask(&["resume", "--json"]).ends_with(0).json();
     assert!(message["message"].is_string(), "{message}");
     paused(false);
+    // Nothing to be done is nothing to be mended.
+    for idle in [&["resume", "orders"][..], &["reset", "orders"], &["confirm", "orders"]] {
+        let answer = place.ask(idle).ends_with(4);
+        assert!(!answer.stderr.contains("remedy:"), "{}", answer.stderr);
+    }
 
     let events = place.ask(&["events", "--json"]).ends_with(0).stdout;
     let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -578,6 +610,11 @@ fn a_reload_with_mistakes_changes_nothing_and_a_good_one_takes_effect() {
     place.write(&place.config.replace("name = \"orders\"", "name = \"stock\""));
     daemon.signal(Signal::HUP);
     daemon.logged("the new configuration is in force");
+    daemon.logged("changed: services.orders: a table removed; services.stock: a table added");
+    place.write(&place.config.replace("name = \"orders\"", "name = \"stock\"").replace("tell-nobody", "tell-no-one"));
+    daemon.signal(Signal::HUP);
+    daemon.logged("changed: services.stock: a secret");
+    assert!(!daemon.log().contains("tell-no"), "{}", daemon.log());
     assert_eq!(services(), "stock");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.end(), 0, "{}", daemon.log());

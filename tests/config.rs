@@ -283,6 +283,21 @@ fn a_service_of_postgres_is_one_primary_and_its_standbys() {
         error: /services/0/servers (line 5, column 12): there is no standby; add a server with role = "standby"
     "#]],
     );
+    let on_one_host = |name: &str, role: &str, port: u16| {
+        server(name, role, &format!("port = {port}")).replace(&format!("host = \"{name}\""), "host = \"h\"")
+    };
+    says(
+        &of(&[
+            on_one_host("a", "primary", 5432),
+            on_one_host("b", "standby", 5433),
+            "[services.ssh]\nkeys = [\"/k\"]\nwrapper = true\n".to_owned(),
+        ]),
+        &expect![[r#"
+            error: /services/0/ssh/wrapper (line 17, column 1) = true: server "a" is on the same host, and the forced command of one SSH key is pinned to one data directory; give each its own key (servers.ssh.keys) with its own --data-dir in authorized_keys; or wrapper = false, and data_dir for each
+            warning: /services/0/ssh (line 15, column 11) = a table: the known_hosts file /home/op/.ssh/known_hosts cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
+            warning: /services/0/ssh/keys (line 16, column 1): the SSH key /k cannot be read here: entity not found; put the file there, readable by the engine's user, on the machine where the engine runs
+        "#]],
+    );
     says(
         &of(&[server("a", "standby", ""), server("b", "standby", "")]),
         &expect![[r#"
@@ -304,9 +319,9 @@ fn a_service_of_postgres_is_one_primary_and_its_standbys() {
     says(
         &of(&[server("a", "primary", ""), server("a", "standby", "")]),
         &expect![[r#"
-        error: /services/0/servers/1/name (line 11, column 1) = "a": another server is called "a" (/services/0/servers/0); choose another name
-        error: /services/0/servers/1/host (line 12, column 1) = "a": server "a" has the same host and port; write the address of the other server
-    "#]],
+            error: /services/0/servers/1/name (line 11, column 1) = "a": another server is called "a" (/services/0/servers/0); choose another name
+            error: /services/0/servers/1/host (line 12, column 1) = "a": server "a" has the same host and port; write the address of the other server; two on one host differ by their port
+        "#]],
     );
     says(
         &of(&[server("a", "primary", "replication_name = \"x\""), server("b", "standby", "replication_name = \"x\"")]),
@@ -327,11 +342,18 @@ fn a_service_of_postgres_is_one_primary_and_its_standbys() {
     "#]],
     );
     says(
+        "[services]\nname = \"orders\"",
+        &expect![[r#"
+            error: /version (line 1, column 1): this is missing and has no default; add version = 1
+            error: /services (line 1, column 2) = a table: this must be a list of tables; write its header in double brackets, once for each: [[services]]
+        "#]],
+    );
+    says(
         "",
         &expect![[r#"
-        error: /version (line 1, column 1): this is missing and has no default; add it
-        error: /services (line 1, column 1): this is missing and has no default; add it
-    "#]],
+            error: /version (line 1, column 1): this is missing and has no default; add version = 1
+            error: /services (line 1, column 1): this is missing and has no default; add it
+        "#]],
     );
 }
 
@@ -693,9 +715,9 @@ fn ssh_promotion_fence_and_route_have_what_they_need() {
     says(
         &haproxy("backend = \"b;shutdown\"\nsocket = \"/s\"\nweight = 257"),
         &expect![[r#"
-        error: /services/0/route/haproxy/0/backend (line 8, column 1) = "b;shutdown": this is no name that HAProxy knows; use letters, digits, '-', '_', '.' and ':'
-        error: /services/0/route/haproxy/0/weight (line 10, column 1) = 257: this number is out of range; write a number from 0 to 256
-    "#]],
+            error: /services/0/route/haproxy/0/backend (line 8, column 1) = "b;shutdown": this is no name that HAProxy knows; use letters, digits, '-', '_', '.' and ':'
+            error: /services/0/route/haproxy/0/weight (line 10, column 1) = 257: this number is out of range; write a number from 1 to 256
+        "#]],
     );
     says(
         &haproxy("backend = \"b\"\nsocket = \"/s\"\nservers = { db1 = \"a/b\" }"),
@@ -887,10 +909,10 @@ fn absurd_input_is_refused_and_never_a_crash() {
     says(
         &format!("x = {}1{}", "[".repeat(15), "]".repeat(15)),
         &expect![[r#"
-        error: /version (line 1, column 1): this is missing and has no default; add it
-        error: /services (line 1, column 1): this is missing and has no default; add it
-        error: /x (line 1, column 1): this key is unknown; remove it, or use one of: version, preset, state_dir, control_socket, engine, services
-    "#]],
+            error: /version (line 1, column 1): this is missing and has no default; add version = 1
+            error: /services (line 1, column 1): this is missing and has no default; add it
+            error: /x (line 1, column 1): this key is unknown; remove it, or use one of: version, preset, state_dir, control_socket, engine, services
+        "#]],
     );
     says(
         &"#".repeat(2_000_000),
@@ -1130,6 +1152,11 @@ fn the_effective_configuration_shows_every_default() {
         [engine]
         workers = "auto"
         seed = 0
+
+        [engine.breaker]
+        failure_threshold = 5
+        recovery_timeout = "30s"
+        half_open_requests = 3
 
         [[services]]
         name = "orders"

@@ -82,8 +82,10 @@ fn every_finding_says_what_why_and_what_mends_it() {
         let message = about(Some(server), "certificate_expires")["message"].to_string();
         // Made for five days, a moment ago.
         assert!(message.contains("expires in 4 days") || message.contains("expires in 5 days"), "{message}");
-        about(Some(server), "wal_receiver_timeout_long");
     }
+    // Of the one that receives, and of nobody else.
+    about(Some("db2"), "wal_receiver_timeout_long");
+    assert_eq!(text.matches("wal_receiver_timeout_long").count(), 1, "{text}");
     assert!(about(Some("db1"), "archive_backlog")["message"].as_str().unwrap().contains("finished WAL files wait"));
     let key = about(None, "configuration");
     assert!(key["message"].as_str().unwrap().contains("everybody on this machine can use the SSH key"), "{key}");

@@ -342,6 +342,11 @@ fn a_server_with_weight_zero_gets_a_weight_that_takes_traffic() {
     let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
     let haproxy = Haproxy::start(&pair(&alpha, &beta));
     haproxy.tell(&[Command::SetWeight { backend: "pg", server: "db2", weight: 0 }]);
+    // Configured as 0 is as good as not configured: it would be ready and take nothing.
+    let none = HaproxyTarget { weight: Some(0), ..haproxy.tcp("one") };
+    route(vec![none]).bring_in("beta", deadline(), &cancel()).unwrap();
+    assert_eq!(haproxy.seen()["beta"].weight, 1);
+    haproxy.tell(&[Command::SetWeight { backend: "pg", server: "db2", weight: 0 }]);
     route(vec![haproxy.unix("one")]).bring_in("beta", deadline(), &cancel()).unwrap();
     assert_eq!(haproxy.seen()["beta"].weight, 1);
     let heavy = HaproxyTarget { weight: Some(77), ..haproxy.tcp("one") };

@@ -234,7 +234,8 @@ fn check_finds_what_would_stop_a_failover() {
         assert!(found.iter().any(|one| one == wanted), "{wanted}: {found:?}");
     }
     assert!(
-        text.contains("2 checks, all up\n\nreadiness of orders: if the primary died now, a failover would be refused"),
+        text.contains("2 checks, all up\n")
+            && text.contains("\nreadiness of orders: if the primary died now, a failover would be refused"),
         "{text}"
     );
     assert!(text.contains("    remedy: start the host and its sshd"), "{text}");
@@ -248,8 +249,11 @@ fn check_finds_what_would_stop_a_failover() {
     let (wrong, _) = check(&[("database = \"postgres\"".to_owned(), "database = \"nothing\"".to_owned())], 1);
     assert!(wrong["checks"][0]["remedy"].as_str().unwrap().contains("services.connection.database"), "{wrong:#}");
     fs::write(pair.lab.path("failover.password"), "wrong\n").expect("a password file");
-    let (wrong, _) = check(&[], 1);
+    let (wrong, said) = check(&[], 1);
     assert!(wrong["checks"][0]["remedy"].as_str().unwrap().contains("services.connection.password"), "{wrong:#}");
+    // One cause, told once: neither that nobody answers through the route, nor that no primary was seen.
+    assert_eq!(blocking(&wrong), ["- login_refused"], "{wrong:#}");
+    assert_eq!(said.matches("remedy: correct services.connection.password").count(), 2, "{said}");
     fs::write(pair.lab.path("failover.password"), format!("{}\n", pair.db1.secrets().engine)).expect("a password file");
     pair.db2.kill_postmaster().expect("a dead standby");
     let (alone, _) = check(&[], 1);

@@ -96,3 +96,40 @@ fn a_restarted_haproxy_never_gives_the_old_primary_a_session() {
     assert_eq!(pair.haproxy.stat("db1", "stot").unwrap(), "0", "db1 had a session; {}", story(&engine));
     assert!(engine.stop(), "{}", engine.log_tail());
 }
+
+#[test]
+fn a_forced_failover_is_waited_for_and_remembered_by_the_next_engine() {
+    let (pair, engine) = ready();
+    let command = |arguments: &[&str]| {
+        let program = std::process::Command::new(env!("CARGO_BIN_EXE_failover"));
+        let output = { program }.args(arguments).arg("--socket").arg(&pair.control).output().expect("the program runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, told, steps) = command(&["force", "orders", "--accept-loss", "16MiB", "--yes", "--wait"]);
+    assert_eq!(code, Some(0), "{told}{steps}");
+    assert!(told.contains("db1 -> db2, completed in "), "{told}");
+    assert!(steps.contains("step_finished: promote db2: "), "{steps}");
+    let (code, _, refused) = command(&["force", "orders", "--to", "db2", "--yes", "--wait"]);
+    assert_eq!(code, Some(4), "{refused}");
+    assert!(engine.stop(), "{}", engine.log_tail());
+
+    let next = pair.engine(Origin::now()).unwrap();
+    let seen = wait_until("the status", LONG, || {
+        let (code, shown, _) = command(&["status", "--json"]);
+        let shown: Option<serde_json::Value> = serde_json::from_str(&shown).ok().filter(|_| code == Some(0));
+        // Both have been asked.
+        let asked = |shown: &serde_json::Value| {
+            let servers = shown["services"][0]["servers"].as_array().into_iter().flatten();
+            servers.flat_map(|server| server["checks"].as_array().into_iter().flatten()).all(|check| !check["verdict"].is_null())
+        };
+        Ok(shown.filter(asked))
+    });
+    let shown = seen.unwrap_or_else(|error| panic!("{error}\n{}", next.log_tail()));
+    let last = &shown["services"][0]["failover"];
+    assert_eq!((&last["generation"], &last["outcome"], &last["to"]), (&1.into(), &"completed".into(), &"db2".into()), "{last:#}");
+    assert!(last["steps"].as_array().is_some_and(|steps| steps.len() >= 5), "{last:#}");
+    let role = &shown["services"][0]["servers"][0];
+    assert!(role["role"] != "writable" && role["answers"] == false, "{role:#}");
+    assert!(next.stop(), "{}", next.log_tail());
+}

@@ -14,6 +14,7 @@ use failover::core::observation::{CloseCause, Impairment};
 use failover::core::output::Failure;
 use failover::core::route::{InstanceTrouble, InstanceView, RouteState, ServerView};
 use failover::core::sample::{LocalAnswer, ProcessState};
+use failover::core::stats::Spans;
 use failover::core::time::Span;
 use world::{Mode, World, model};
 
@@ -124,7 +125,6 @@ impl Player {
                 world.run(world::ms(500));
                 world.trace.clear();
             }
-            ["survey"] => self.world().survey(),
             // What each HAProxy server is: `route_seen db1=takes db2=maint`; the instance does not answer: `route_seen none`.
             ["route_seen", servers @ ..] => {
                 let view = instance_view(servers);
@@ -164,6 +164,14 @@ impl Player {
                 world.dies_at = Some(world.deeds + n.parse::<usize>().expect("a number"));
             }
             ["start", server] => {
+                let world = self.world();
+                let at = world.index(server);
+                world.nodes[at].mode = Mode::Up;
+                world.nodes[at].host = Some((ProcessState::Running, LocalAnswer::Accepting));
+                world.nodes[at].started = Some(world.now);
+            }
+            // Frozen or cut off before, and the same process goes on.
+            ["wakes", server] => {
                 let world = self.world();
                 let at = world.index(server);
                 world.nodes[at].mode = Mode::Up;
@@ -270,12 +278,33 @@ impl Player {
                 };
                 self.world().command(command);
             }
+            ["survey"] => self.world().survey(),
             // Whom the survey was asked to look at since the last time this was asked.
             ["unsurveyed"] => {
                 let world = self.world();
                 let names: Vec<String> =
                     std::mem::take(&mut world.unsurveyed).iter().map(|server| format!("db{}", server.0 + 1)).collect();
                 world.note(&format!("unsurveyed: {}", if names.is_empty() { "nobody".to_owned() } else { names.join(" ") }));
+            }
+            ["metrics"] => {
+                let world = self.world();
+                let service = world.core.snapshot().services.remove(0);
+                let stats = &service.stats;
+                let mean = |spans: &Spans| spans.mean().map_or_else(|| "-".to_owned(), |mean| mean.to_string());
+                let (succeeded, tried) = stats.success();
+                let (needless, all) = stats.false_positive();
+                let line = format!(
+                    "metrics: MTTD {} of {}, MTTR {} of {}, success {succeeded}/{tried}, false positives {needless}/{all}",
+                    mean(&stats.detect),
+                    stats.detect.count,
+                    mean(&stats.repair),
+                    stats.repair.count,
+                );
+                world.note(&line);
+                if let Some(last) = &stats.last {
+                    let line = format!("metrics: the last one was {}: {}", last.judgement.need.word(), last.judgement.why);
+                    world.note(&line);
+                }
             }
             ["status"] => {
                 let world = self.world();
@@ -286,6 +315,9 @@ impl Player {
                     Ok(candidate) => format!("{} would be promoted, loss {:?}", name(candidate.server), candidate.loss),
                     Err(refusals) => {
                         let all: Vec<String> = refusals.iter().map(|refusal| refusal.sentence(&name)).collect();
+                        if !service.no_primary_because.is_empty() {
+                            world.note(&format!("status: {}", service.no_primary_because));
+                        }
                         format!("no failover: {}", all.join(" | "))
                     }
                 };

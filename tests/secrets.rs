@@ -273,7 +273,7 @@ fn no_secret_comes_out_of_a_failover() {
     }
     text.extend([format!(
         "\n  [[services.checks]]\n  name = \"environment\"\n  server = \"db2\"\n  kind = \"exec\"\n  \
-         command = [\"/bin/sh\", \"-c\", \"env; env > {}; sleep 0.1; exit 1\"]\n",
+         command = [\"/bin/sh\", \"-c\", \"env; env > {0}.new && mv {0}.new {0}; sleep 0.1; exit 1\"]\n",
         environment.display()
     )]);
     pair.config = lab.write("planted.toml", text, 0o600).unwrap();

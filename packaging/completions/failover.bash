@@ -37,6 +37,9 @@ _failover() {
             failover,help)
                 cmd="failover__subcmd__help"
                 ;;
+            failover,metrics)
+                cmd="failover__subcmd__metrics"
+                ;;
             failover,pause)
                 cmd="failover__subcmd__pause"
                 ;;
@@ -79,6 +82,9 @@ _failover() {
             failover__subcmd__help,help)
                 cmd="failover__subcmd__help__subcmd__help"
                 ;;
+            failover__subcmd__help,metrics)
+                cmd="failover__subcmd__help__subcmd__metrics"
+                ;;
             failover__subcmd__help,pause)
                 cmd="failover__subcmd__help__subcmd__pause"
                 ;;
@@ -107,7 +113,7 @@ _failover() {
 
     case "${cmd}" in
         failover)
-            opts="-h -V --json --color --help --version run check doctor validate status events confirm pause resume reset force replay completions help"
+            opts="-h -V --json --color --help --version run check doctor validate status metrics events confirm pause resume reset force replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -243,7 +249,7 @@ _failover() {
             return 0
             ;;
         failover__subcmd__force)
-            opts="-y -h --to --accept-loss --yes --socket --config --json --color --help"
+            opts="-y -w -h --to --accept-loss --yes --wait --socket --config --json --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -277,7 +283,7 @@ _failover() {
             return 0
             ;;
         failover__subcmd__help)
-            opts="run check doctor validate status events confirm pause resume reset force replay completions help"
+            opts="run check doctor validate status metrics events confirm pause resume reset force replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -388,6 +394,20 @@ _failover() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        failover__subcmd__help__subcmd__metrics)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         failover__subcmd__help__subcmd__pause)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -479,6 +499,32 @@ _failover() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__metrics)
+            opts="-h --socket --config --json --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::action::postgres::ServerIdentity;
 use crate::core::output::{Failure, FailureKind};
-use crate::core::sample::{FenceLevel, FenceReport, HostWord, LocalAnswer, ProcessState, ReadinessFinding, Rung};
+use crate::core::sample::{FenceLevel, FenceReport, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState, ReadinessFinding, Rung};
 use crate::core::time::Span;
 use crate::engine::clock::Clock;
 use crate::wire::deadline::{Cancel, Deadline};
@@ -83,9 +83,26 @@ impl HostControl {
     /// # Errors
     /// When the host could not be asked, answered nonsense, or cannot see the server's processes. Never has an effect.
     pub fn word(&self, ask_local: bool, deadline: Deadline, cancel: &Cancel) -> Result<HostWord, Failure> {
+        self.word_and_end(ask_local, deadline, cancel).map(|(word, _)| word)
+    }
+
+    /// The same, and where the log ends of a server that was stopped in an orderly way; `None` where one runs, where it ended
+    /// otherwise, or where `pg_controldata` is not installed.
+    ///
+    /// # Errors
+    /// As [`HostControl::word`].
+    pub fn word_and_end(
+        &self,
+        ask_local: bool,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<(HostWord, Option<LogEnd>), Failure> {
         let asked = self.clock.now();
         let options: &[&str] = if ask_local { &["--ask-local"] } else { &[] };
-        self.ask("word", options, deadline, cancel)?.word(asked)
+        let answer = self.ask("word", options, deadline, cancel)?;
+        let word = answer.word(asked)?;
+        let end = answer.log_end().filter(|_| word.postmaster == ProcessState::Gone && word.others == 0);
+        Ok((word, end))
     }
 
     /// Climbs the fence ladder of rule 87 and proves its end.
@@ -327,6 +344,7 @@ pub(crate) fn fuzz(said: &[u8]) {
     let answer = hearing.answer;
     let _ = answer.error();
     let _ = answer.progress();
+    let _ = answer.log_end();
     let _ = answer.findings("/nowhere");
     let _ = answer.word(crate::core::time::Mono::default());
     let _ = answer.fence(false);
@@ -467,6 +485,12 @@ impl Answer {
         }
         let message = parts.join(", ");
         Ok(HostWord { asked, postmaster, others, stopped, shm_attached, local_answer, message })
+    }
+
+    /// The checkpoint of an orderly shutdown: position and timeline.
+    fn log_end(&self) -> Option<LogEnd> {
+        let (at, timeline) = self.value("shut_down").split_once(' ')?;
+        Some(LogEnd { at: Lsn::parse(at)?, timeline: timeline.parse().ok()? })
     }
 
     fn identity(&self, runs: bool) -> Option<ServerIdentity> {

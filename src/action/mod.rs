@@ -176,7 +176,10 @@ impl Performer {
 
     #[cfg(feature = "ssh")]
     fn ask_host(&self, server: ServerId, ask_local: bool, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
-        self.control(server)?.word(ask_local, deadline, cancel).map(Report::Host)
+        self.control(server)?.word_and_end(ask_local, deadline, cancel).map(|(word, end)| match end {
+            Some(end) => Report::HostShutDown { word, end },
+            None => Report::Host(word),
+        })
     }
 
     #[cfg(feature = "ssh")]

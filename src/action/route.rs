@@ -42,7 +42,7 @@ pub struct HaproxyTarget {
     pub backend: String,
     /// HAProxy's name of each server, by ours.
     pub servers: BTreeMap<String, String>,
-    /// The weight a server gets when traffic is sent to it, 0 to 256. `None`: the one it has.
+    /// The weight a server gets when traffic is sent to it, 1 to 256. `None`, and 0, with which it would take nothing: the one it has.
     pub weight: Option<u32>,
 }
 
@@ -321,7 +321,7 @@ impl Route {
             .filter(|other| *other != name && known.iter().any(|row| row.server == *other))
             .collect();
         // With weight 0 it would be ready and take nothing.
-        let weight = job.target.weight.or((now.weight == 0).then_some(now.initial_weight.max(1)));
+        let weight = job.target.weight.filter(|weight| *weight > 0).or((now.weight == 0).then_some(now.initial_weight.max(1)));
 
         let mut commands = Vec::with_capacity(2 * others.len() + 4);
         for other in &others {

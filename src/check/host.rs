@@ -3,10 +3,13 @@
 //! The function may take for ever: it runs on the lane for host code, and the core owns the deadline.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::{Check, Context};
 use crate::core::observation::{Finding, UnknownCause, Verdict};
 use crate::engine::host::{HostAnswer, HostCheck};
+use crate::wire::deadline::Deadline;
 
 /// What a host program registers.
 pub type HostFunction = dyn Fn(&HostCheck) -> HostAnswer + Send + Sync;
@@ -17,13 +20,35 @@ pub struct HostFunctionCheck {
     pub question: HostCheck,
     /// The function; `None` when none was registered.
     pub function: Option<Arc<HostFunction>>,
+    /// It was called and has not come back. Called again, it would take one thread of the lane after the other.
+    pub is_out: AtomicBool,
+}
+
+/// Before a deadline, by a tenth of what is left, 25 ms at most: whoever keeps this one keeps that one for certain.
+pub(crate) fn a_little_before(deadline: Deadline) -> Deadline {
+    let left = deadline.remaining();
+    deadline.at_most(left.saturating_sub((left / 10).min(Duration::from_millis(25))))
+}
+
+/// Says that the function is back, however it came back.
+struct Back<'a>(&'a AtomicBool);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Check for HostFunctionCheck {
     fn run(&self, context: &Context<'_>) -> Finding {
         let began = context.clock.now();
         let (verdict, message) = if let Some(function) = &self.function {
-            let question = HostCheck { remaining: context.deadline.remaining(), ..self.question.clone() };
+            if self.is_out.swap(true, Ordering::SeqCst) {
+                let message = format!("the function \"{}\" has not come back from its last call", self.question.function);
+                return context.finding(began, Verdict::Unknown(UnknownCause::Internal), message, None);
+            }
+            let _back = Back(&self.is_out);
+            let question = HostCheck { remaining: a_little_before(context.deadline).remaining(), ..self.question.clone() };
             function(&question).into_verdict()
         } else {
             let message = format!("the host program has registered no function \"{}\"", self.question.function);

@@ -17,11 +17,13 @@ Examples:
 
 Exit codes:
   0  done; for `check` and `doctor`: everything is up, and nothing would stop a failover
-  1  `check` and `doctor`: something is not up, or would stop a failover
+  1  `check` and `doctor`: something is not up, or would stop a failover;
+     `force --wait`: nothing was promoted
   2  the configuration or the command line is wrong
   3  the daemon cannot be reached
   4  the daemon refused the command, and said why
-  5  the engine cannot start or run, or the system refused something";
+  5  the engine cannot start or run, or the system refused something
+  6  `force --wait`: the failover stopped where a person has to look";
 
 /// Automatic failover for PostgreSQL: watches a primary, decides when it is really gone, fences it, promotes the standby, moves
 /// the traffic, verifies the result, and says what happened and why.
@@ -54,6 +56,8 @@ pub enum Command {
     Validate(Validate),
     /// Ask a running daemon how its services are, and what would happen if a primary died now
     Status(Status),
+    /// Ask a running daemon for its numbers, as Prometheus reads them
+    Metrics(Metrics),
     /// Show what happened in a running daemon
     Events(Events),
     /// Say yes to a failover that waits for it
@@ -86,9 +90,11 @@ pub struct Daemon {
 
 const RUN_HELP: &str = "\
 Events go to stderr, with --json to stdout, one object per line. Commands are taken on the control socket.
-SIGINT, SIGTERM  stop cleanly: a failover before the promotion is undone, one behind it finishes its step;
-                 a second one ends the process at once, and the journal resumes at the next start
-SIGHUP           read the configuration again; one with errors changes nothing
+SIGINT, SIGTERM  stop cleanly: a failover before the promotion is undone,
+                 one behind it finishes its step; a second one ends the process
+                 at once, and the journal resumes at the next start
+SIGHUP           read the configuration again, and say what is different;
+                 one with errors changes nothing
 
 Examples:
   failover run /etc/failover/failover.toml
@@ -109,9 +115,9 @@ pub struct Run {
 }
 
 const CHECK_HELP: &str = "\
-The test before going live. First every configured check, then once everything that the daemon's survey asks: each server over
-SSH and over SQL, each HAProxy, and who answers at the addresses of route.verify. What it finds is `blocking` (a failover would
-be refused or would fail) or a `warning` (it would be slower or riskier). Nothing is changed, and no daemon is needed. Run it as
+The test before going live. First every configured check, then once everything that the daemon's survey asks: each server over \
+SSH and over SQL, each HAProxy, and who answers at the addresses of route.verify. What it finds is `blocking` (a failover would \
+be refused or would fail) or a `warning` (it would be slower or riskier). Nothing is changed, and no daemon is needed. Run it as \
 the daemon's user, on its machine: keys and sockets are tried with the rights of whoever runs it.
 
 Examples:
@@ -119,7 +125,7 @@ Examples:
   failover check --json failover.toml | jq '.checks[] | select(.verdict != \"up\")'
   failover check --json failover.toml | jq '.readiness[] | select(.blocking)'
 
-Exit codes: 0 everything is up and nothing is blocking, 1 something is not up or is blocking, 2 wrong configuration,
+Exit codes: 0 everything is up and nothing is blocking, 1 something is not up or is blocking, 2 wrong configuration, \
 5 cannot check";
 
 /// `failover check`
@@ -131,8 +137,8 @@ pub struct Check {
 }
 
 const DOCTOR_HELP: &str = "\
-What `check` finds, of one service and without the table of its checks: rights, SSH, sudo, data directories, settings, slots,
-certificates, space, archive, route, and the warnings about the configuration. Each finding says what is wrong, why it matters at
+What `check` finds, of one service and without the table of its checks: rights, SSH, sudo, data directories, settings, slots, \
+certificates, space, archive, route, and the warnings about the configuration. Each finding says what is wrong, why it matters at \
 failover time, and what mends it. Nothing is changed, and no daemon is needed. Run it as the daemon's user, on its machine.
 
 Examples:
@@ -200,9 +206,31 @@ pub struct Status {
     pub daemon: Daemon,
 }
 
+const METRICS_HELP: &str = "\
+Failovers by outcome, MTTD, MTTR, success and false positives; refusals, checks, state, forecast: in Prometheus' text format. \
+There is no HTTP endpoint: a timer writes them where node_exporter's textfile collector finds them.
+
+Examples:
+  failover metrics
+  cd /var/lib/node_exporter && failover metrics > f.new && mv f.new failover.prom
+  failover metrics --json | jq '.services[] | {name, mttr: .metrics.mttr.mean_ms}'
+
+Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
+
+/// `failover metrics`
+#[derive(Debug, Args)]
+#[command(after_help = METRICS_HELP)]
+pub struct Metrics {
+    /// Only this service
+    pub service: Option<String>,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
 const EVENTS_HELP: &str = "\
-Every event has its sequence number, which --since takes. Single observations are numbered too and not shown without --all, so
-the numbers shown have gaps. The daemon keeps the last events: single observations and log lines apart from all others, so
+Every event has its sequence number, which --since takes. Single observations are numbered too and not shown without --all, so \
+the numbers shown have gaps. The daemon keeps the last events: single observations and log lines apart from all others, so \
 that they cannot push those out. Where events are no longer kept, a line on stderr says so.
 
 Examples:
@@ -276,15 +304,19 @@ pub struct MaybeService {
 }
 
 const FORCE_HELP: &str = "\
-An operator's last word: from any state but a failover in flight. The fence, the order of the steps and the verification stay
-as they are; every safety that is waived stands in the record. On a terminal it asks before it acts, otherwise it needs --yes.
+An operator's last word: from any state but a failover in flight. The fence, the order of the steps and the verification stay \
+as they are; every safety that is waived stands in the record. On a terminal it asks before it acts, otherwise it needs --yes. \
+It returns when the failover has begun; `failover status` and `failover events` tell how it ends. With --wait it returns when the \
+failover has ended, shows the steps on stderr, and waits no longer than the failover itself may take.
 
 Examples:
   failover force orders
+  failover force orders --wait
   failover force orders --to db2 --yes
   failover force orders --accept-loss 16MiB --yes
 
-Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
+Exit codes: 0 begun, with --wait: completed; 1 (--wait) not completed, nothing was promoted; 2 wrong command line; 3 no daemon, or \
+it went away before the end; 4 refused; 6 (--wait) a person has to look";
 
 /// `failover force`
 #[derive(Debug, Args)]
@@ -304,6 +336,10 @@ pub struct Force {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+
+    /// Wait for the end, show the steps, and end with the outcome
+    #[arg(long, short)]
+    pub wait: bool,
 
     #[command(flatten)]
     pub daemon: Daemon,
@@ -341,6 +377,22 @@ mod tests {
     }
 
     #[test]
+    fn no_line_of_the_help_is_broken_twice() {
+        for command in Arguments::command().get_subcommands_mut() {
+            let name = command.get_name().to_owned();
+            let raw = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            // What is set out in columns must fit; what is prose is broken where the terminal ends, and nowhere else.
+            for line in raw.lines().filter(|line| line.starts_with(' ')) {
+                assert!(line.len() <= 100, "{name}: {line}");
+            }
+            let prose: Vec<&str> = raw.lines().take_while(|line| !line.starts_with("Examples:") && !line.is_empty()).collect();
+            assert!(prose.len() <= 1 || name == "run", "{name}: {prose:?}");
+            let help = command.clone().term_width(100).render_long_help().to_string();
+            assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        }
+    }
+
+    #[test]
     fn losses_are_sizes() {
         assert_eq!(size("0"), Ok(0));
         assert_eq!(size("512"), Ok(512));
@@ -351,7 +403,7 @@ mod tests {
 }
 
 const REPLAY_HELP: &str = "\
-The engine records every failover it begins and every one it refuses in evidence/ of its state_dir: the state of the decision core
+The engine records every failover it begins and every one it refuses in evidence/ of its state_dir: the state of the decision core \
 some time before, and everything that reached it since. The core is pure, so the same input gives the same decision.
 
 Examples:

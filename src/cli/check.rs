@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use super::arguments::{Check, Doctor};
 use super::exit::{Code, Trouble};
 use super::log::message;
+use super::socket::Listening;
 use super::status::remedy;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
 use super::text::{bytes, count, printable, span, span_ms};
@@ -24,13 +26,20 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let config = Config::load(&arguments.config).map_err(Trouble::config)?;
     super::validate::warn(&config, terminal);
+    let socket = config.control_socket();
     let engine = Engine::new(config)?;
-    let ReadyReport { checks, services } = with_progress(|| engine.check_ready());
+    let ReadyReport { checks, services, engine: mut own } = with_progress(|| engine.check_ready());
+    own.extend(unusable(&socket));
     let all_up = checks.iter().all(|report| report.verdict == "up");
-    let services: Vec<Ready> = services.into_iter().map(Ready::from).collect();
-    let ready = services.iter().all(|service| service.findings.iter().all(|finding| !finding.blocking));
+    let services: Vec<Ready> = services.into_iter().map(|service| Ready::from(service).with_cause(&checks)).collect();
+    let ready = own.iter().chain(services.iter().flat_map(|service| &service.findings)).all(|finding| !finding.blocking);
     if json {
-        let readiness: Vec<Value> = services.iter().flat_map(Ready::to_json).collect();
+        let of_engine = own.iter().map(|finding| {
+            let mut value = json!(finding);
+            value["service"] = Value::Null;
+            value
+        });
+        let readiness: Vec<Value> = of_engine.chain(services.iter().flat_map(Ready::to_json)).collect();
         let forecasts: Vec<Value> =
             services.iter().map(|service| json!({ "service": service.name, "forecast": service.forecast })).collect();
         let answer = json!({
@@ -38,7 +47,7 @@ pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Tr
         });
         print_json(&answer, terminal)?;
     } else {
-        print(&human(&checks, &services, terminal))?;
+        print(&human(&checks, &services, &own, terminal))?;
     }
     Ok(if all_up && ready { Code::Ok } else { Code::NotUp })
 }
@@ -52,12 +61,17 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
         return Err(Trouble::new(Code::Config, what).remedy(format!("name one of: {}", names.join(", "))));
     };
     let advice: Vec<ReadinessStatus> = config.warnings().iter().map(advice).collect();
+    let socket = config.control_socket();
     let engine = Engine::new(config)?;
-    let ReadyReport { checks, services } = with_progress(|| engine.check_ready());
+    let ReadyReport { checks, services, engine: own } = with_progress(|| engine.check_ready());
     let watched = ServiceReadiness { service: arguments.service.clone(), ..ServiceReadiness::default() };
     let is_database = !services.is_empty();
-    let mut ready = Ready::from(services.into_iter().next().unwrap_or(watched));
-    ready.findings.extend(checks.iter().filter(|report| report.verdict != "up").map(not_up));
+    let mut ready = Ready::from(services.into_iter().next().unwrap_or(watched)).with_cause(&checks);
+    let told = ready.findings.iter().any(|found| found.code == LOGIN_REFUSED);
+    let untold = |report: &&CheckReport| report.verdict != "up" && !(told && is_login(report));
+    ready.findings.extend(checks.iter().filter(untold).map(not_up));
+    ready.findings.extend(own);
+    ready.findings.extend(unusable(&socket));
     ready.findings.extend(advice);
     ready.findings.sort_by_key(|finding| !finding.blocking);
     let well = ready.findings.iter().all(|finding| !finding.blocking);
@@ -68,6 +82,21 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
         print(&ready.human("doctor", terminal))?;
     }
     Ok(if well { Code::Ok } else { Code::NotUp })
+}
+
+/// What would keep the daemon from its control socket, as a finding.
+fn unusable(socket: &Path) -> Option<ReadinessStatus> {
+    let (certain, trouble) = Listening::probe(socket).err()?;
+    let code = "control_socket_unusable".to_owned();
+    Some(ReadinessStatus {
+        server: None,
+        blocking: certain,
+        message: trouble.what().to_owned(),
+        why: why::of(&code).to_owned(),
+        remedy: trouble.advice().unwrap_or_default().to_owned(),
+        asked_ms: 0,
+        code,
+    })
 }
 
 /// A check that is not up, as a finding.
@@ -152,7 +181,32 @@ impl From<ServiceReadiness> for Ready {
     }
 }
 
+const LOGIN_REFUSED: &str = "login_refused";
+
+/// A check of a database that did not let the engine log in.
+fn is_login(report: &CheckReport) -> bool {
+    report.kind == "postgres" && report.verdict == "impaired" && report.reason == "authentication"
+}
+
 impl Ready {
+    /// Where no server lets the engine log in, everything else is a consequence of that one cause, which is told instead.
+    fn with_cause(mut self, checks: &[CheckReport]) -> Ready {
+        let own = || checks.iter().filter(|report| report.service == self.name && report.kind == "postgres");
+        let Some(first) = own().next().filter(|_| own().all(is_login)) else { return self };
+        let cause = ReadinessStatus {
+            server: None,
+            code: LOGIN_REFUSED.to_owned(),
+            blocking: true,
+            message: format!("no server lets the engine log in, so nothing is known of them: {}", first.message),
+            why: why::of(LOGIN_REFUSED).to_owned(),
+            remedy: first.remedy.clone(),
+            asked_ms: 0,
+        };
+        self.findings.retain(|found| !matches!(found.code.as_str(), "no_primary_seen" | "no_candidate" | "verify_refused"));
+        self.findings.insert(0, cause);
+        self
+    }
+
     fn to_json(&self) -> Vec<Value> {
         let of = |finding: &ReadinessStatus| {
             let mut value = json!(finding);
@@ -180,7 +234,7 @@ impl Ready {
     }
 }
 
-fn human(reports: &[CheckReport], services: &[Ready], terminal: Terminal) -> String {
+fn human(reports: &[CheckReport], services: &[Ready], own: &[ReadinessStatus], terminal: Terminal) -> String {
     let rows = reports.iter().map(|report| {
         vec![
             Cell::new(&report.service),
@@ -192,13 +246,28 @@ fn human(reports: &[CheckReport], services: &[Ready], terminal: Terminal) -> Str
         ]
     });
     let mut text = table(&["service", "server", "check", "verdict", "took", "what it said"], rows.collect(), 0, terminal);
+    // What is mended by one deed is told once.
+    let mut told: Vec<(&str, &str)> = Vec::new();
     for report in reports.iter().filter(|report| !report.remedy.is_empty()) {
+        let trouble = (report.reason.as_str(), report.remedy.as_str());
+        if told.contains(&trouble) {
+            continue;
+        }
+        told.push(trouble);
+        let same = reports.iter().filter(|other| (other.reason.as_str(), other.remedy.as_str()) == trouble);
+        let checks: Vec<&str> = same.map(|other| other.check.as_str()).collect();
         let word = terminal.stdout("remedy:", Paint::Strong);
-        let _ = writeln!(text, "{}: {}\n  {word} {}", report.check, report.reason, printable(&report.remedy));
+        let _ = writeln!(text, "{}: {}\n  {word} {}", checks.join(", "), report.reason, printable(&report.remedy));
     }
     let up = reports.iter().filter(|report| report.verdict == "up").count();
     let verdict = if up == reports.len() { "all up".to_owned() } else { format!("{} not up", reports.len() - up) };
     let _ = writeln!(text, "{}, {verdict}", count(reports.len(), "check"));
+    if !own.is_empty() {
+        text.push_str("\nthe engine itself:\n");
+        for finding in own {
+            one_finding(&mut text, finding, false, terminal);
+        }
+    }
     for service in services {
         text.push('\n');
         text.push_str(&service.human("readiness", terminal));
@@ -321,7 +390,33 @@ mod tests {
                 remedy: mend it
             2 blocking, 1 warning
         "]]
-        .assert_eq(&human(&reports, &[Ready::from(service)], Terminal::default()));
+        .assert_eq(&human(&reports, &[Ready::from(service)], &[], Terminal::default()));
+        let login = |server: &str| CheckReport {
+            kind: "postgres".into(),
+            ..report(server, "impaired", "authentication", "FATAL 28P01: wrong password", "correct the password")
+        };
+        let refused = [login("db1"), login("db2")];
+        let unseen = ReasonStatus { code: "no_primary_seen".into(), message: "no primary was seen yet".into() };
+        let service = ServiceReadiness {
+            service: "orders".into(),
+            findings: vec![finding(None, "verify_refused", true)],
+            forecast: failover::engine::status::ForecastStatus { reasons: vec![unseen], ..Default::default() },
+        };
+        expect![[r"
+            service  server  check         verdict   took    what it said
+            orders   db1     db1/postgres  impaired  1.2 ms  authentication: FATAL 28P01: wrong password
+            orders   db2     db2/postgres  impaired  1.2 ms  authentication: FATAL 28P01: wrong password
+            db1/postgres, db2/postgres: authentication
+              remedy: correct the password
+            2 checks, 2 not up
+
+            readiness of orders: if the primary died now, a failover would be refused or fail
+              blocking login_refused: no server lets the engine log in, so nothing is known of them: FATAL 28P01: wrong password
+                why: an engine that cannot log in sees neither a primary nor its death: it fails nothing over
+                remedy: correct the password
+            1 blocking, 0 warnings
+        "]]
+        .assert_eq(&human(&refused, &[Ready::from(service).with_cause(&refused)], &[], Terminal::default()));
         let ready = ServiceReadiness {
             service: "orders".into(),
             forecast: failover::engine::status::ForecastStatus {
@@ -340,6 +435,6 @@ mod tests {
             readiness of orders: if the primary died now, db2 would be promoted, at most 72 B lost
             0 blocking, 0 warnings
         "]]
-        .assert_eq(&human(&reports[..1], &[Ready::from(ready)], Terminal::default()));
+        .assert_eq(&human(&reports[..1], &[Ready::from(ready)], &[], Terminal::default()));
     }
 }

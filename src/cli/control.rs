@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -28,6 +29,8 @@ const CLIENTS: usize = 32;
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// After a reset every check is asked afresh, which is waited for this long.
 const WARM_AGAIN: Duration = Duration::from_secs(2);
+/// Bugs that the accepting thread lives through.
+const BUGS: usize = 5;
 /// A client's thread needs little.
 const STACK: usize = 512 * 1024;
 
@@ -59,8 +62,16 @@ impl Control {
             Arc::new(Shared { engine, history, stopping: AtomicBool::new(false), wake, clients: Mutex::new(BTreeMap::new()) });
         let listening = Arc::new(listening);
         let (mine, door) = (Arc::clone(&shared), Arc::clone(&listening));
-        let acceptor =
-            std::thread::Builder::new().name("control".to_owned()).stack_size(STACK).spawn(move || accept(&mine, &door))?;
+        let acceptor = std::thread::Builder::new().name("control".to_owned()).stack_size(STACK).spawn(move || {
+            // One bug must not take the engine's ears away; with more than a few of them they are gone, and that is said.
+            for _ in 0..BUGS {
+                if catch_unwind(AssertUnwindSafe(|| accept(&mine, &door))).is_ok() {
+                    return;
+                }
+                log::error!("control socket: a bug was caught in the thread that accepts; conversations that were open are lost");
+            }
+            log::error!("control socket: too many bugs, nobody is answered any more; the engine itself goes on");
+        })?;
         Ok(Control { shared, acceptor: Some(acceptor), _listening: listening })
     }
 
@@ -102,12 +113,20 @@ fn accept(shared: &Arc<Shared>, door: &Listening) {
                 continue;
             }
         }
-        let Ok(handle) = stream.try_clone() else { continue };
+        let handle = match stream.try_clone() {
+            Ok(handle) => handle,
+            Err(error) => {
+                log::warn!("control socket: no descriptor for a client: {error}");
+                continue;
+            }
+        };
         shared.clients.lock().insert(number, handle);
         let mine = Arc::clone(shared);
         let spawned = std::thread::Builder::new().name("control-client".to_owned()).stack_size(STACK).spawn(move || {
-            // The connection's end is the client's own business.
-            let _ = serve(&mine, &stream);
+            // The connection's end is the client's own business. A bug must not leave the client waiting for an answer.
+            if catch_unwind(AssertUnwindSafe(|| serve(&mine, &stream))).is_err() {
+                log::error!("control socket: a bug was caught while a client was answered");
+            }
             mine.clients.lock().remove(&number);
         });
         match spawned {
@@ -315,6 +334,7 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
             if let Some(wanted) = service {
                 let names: Vec<String> = status.services.iter().map(|service| service.name.clone()).collect();
                 status.services.retain(|service| service.name == wanted);
+                status.breakers.retain(|breaker| breaker.service == wanted);
                 if status.services.is_empty() {
                     return Err(Refused::new(Kind::NotFound, format!("there is no service {wanted:?}"))
                         .remedy(format!("the services are: {}", names.join(", "))));
@@ -323,14 +343,22 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
             serde_json::to_value(status).map_err(|error| Refused::new(Kind::Failed, error.to_string()))
         }
         Request::Events { .. } => Err(Refused::new(Kind::BadRequest, "events are streamed")),
-        Request::Confirm { service } => Ok(said(engine.confirm(&service)?)),
+        Request::Confirm { service } => Ok(said(engine.confirm(&service).map_err(nothing_to_do)?)),
         Request::Pause { service } => Ok(said(engine.pause(service.as_deref())?)),
-        Request::Resume { service } => Ok(said(engine.resume(service.as_deref())?)),
+        Request::Resume { service } => Ok(said(engine.resume(service.as_deref()).map_err(nothing_to_do)?)),
         Request::Reset { service } => {
-            let message = engine.reset(&service)?;
+            let message = engine.reset(&service).map_err(nothing_to_do)?;
             Ok(after_reset(message, &still_blocking(engine, &service)))
         }
         Request::Force { service, to, accept_loss } => Ok(said(engine.force(&service, ForceOptions { to, accept_loss })?)),
+    }
+}
+
+/// A command that is rejected because there is nothing to confirm, resume or reset: nothing stands in the way, and nothing is to be done.
+fn nothing_to_do(error: EngineError) -> Refused {
+    match error {
+        EngineError::Rejected(_) => Refused::new(Kind::Refused, error.to_string()),
+        _ => error.into(),
     }
 }
 

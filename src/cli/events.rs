@@ -64,7 +64,7 @@ impl Gaps {
 }
 
 /// One event as one line. Built from what the daemon sent, so that events of a newer daemon are shown too.
-fn human(event: &Value, terminal: Terminal) -> String {
+pub fn human(event: &Value, terminal: Terminal) -> String {
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
     let number = event.get("seq").and_then(Value::as_u64).unwrap_or(0);
     let mut subject = text("service").to_owned();

@@ -13,7 +13,7 @@ use super::terminal::{Paint, Terminal};
 pub enum Code {
     /// Done; for `check`: everything is up, and nothing would stop a failover.
     Ok = 0,
-    /// `check`: something is not up, or would stop a failover.
+    /// `check`: something is not up, or would stop a failover; `force --wait`: nothing was promoted.
     NotUp = 1,
     /// The configuration or the command line is wrong (clap ends with the same).
     Config = 2,
@@ -23,6 +23,8 @@ pub enum Code {
     Refused = 4,
     /// The engine cannot start or run, or the system refused something.
     Failed = 5,
+    /// `force --wait`: the failover stopped where a person has to look.
+    Stuck = 6,
 }
 
 impl From<Code> for ExitCode {
@@ -62,9 +64,13 @@ impl Trouble {
     }
 
     /// What was wrong, in one text.
-    #[cfg(test)]
     pub fn what(&self) -> &str {
         &self.what
+    }
+
+    /// What to do about it, where that is known.
+    pub fn advice(&self) -> Option<&str> {
+        self.remedy.as_deref()
     }
 
     /// Writes it to stderr.

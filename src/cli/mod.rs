@@ -12,6 +12,7 @@ mod events;
 mod exit;
 mod history;
 mod log;
+mod metrics;
 mod operate;
 mod protocol;
 mod replay;
@@ -50,6 +51,7 @@ fn run(arguments: Arguments, terminal: Terminal) -> Result<Code, Trouble> {
         Command::Doctor(doctor) => check::doctor(&doctor, json, terminal),
         Command::Validate(validate) => validate::run(&validate, json, terminal),
         Command::Status(status) => status::run(&status, json, terminal),
+        Command::Metrics(metrics) => metrics::run(&metrics, json, terminal),
         Command::Events(events) => events::run(&events, json, terminal),
         Command::Confirm(confirm) => operate::confirm(&confirm, json, terminal),
         Command::Pause(pause) => operate::pause(&pause, json, terminal),

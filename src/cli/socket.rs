@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Access, access};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::exit::{Code, Trouble};
@@ -27,12 +28,10 @@ impl Listening {
     pub fn bind(path: &Path) -> Result<Listening, Trouble> {
         let shown = path.display();
         let failed = |what: String| Trouble::new(Code::Failed, what);
-        if SockAddr::unix(path).is_err() {
-            return Err(failed(format!("the path of the control socket is too long: {shown}"))
-                .remedy("give control_socket a path of at most 107 bytes"));
-        }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        guard_folder(folder)?;
+        guard_length(path)?;
+        let folder = folder_of(path);
+        make_folder(folder)?;
+        guard_folder(folder, Some(rustix::process::geteuid().as_raw()))?;
         match UnixStream::connect(path) {
             Ok(_) => {
                 return Err(failed(format!("another daemon listens on {shown}"))
@@ -67,6 +66,41 @@ impl Listening {
     }
 }
 
+impl Listening {
+    /// Whether a daemon of this user could make the socket; nothing is made. One on which a daemon listens is usable.
+    ///
+    /// # Errors
+    /// Why not, and whether that is certain: a folder that is not there may be made by whoever starts the daemon.
+    pub fn probe(path: &Path) -> Result<(), (bool, Trouble)> {
+        let shown = path.display();
+        let failed = |what: String| Trouble::new(Code::Failed, what);
+        guard_length(path).map_err(|trouble| (true, trouble))?;
+        let folder = folder_of(path);
+        if !folder.exists() {
+            let there = folder.ancestors().skip(1).find(|above| above.exists()).unwrap_or(Path::new("/"));
+            return access(there, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+                let what = format!("{} is not there, and cannot be made in {}: {error}", folder.display(), there.display());
+                let remedy = "make it, owned by the user that runs the daemon (the systemd unit makes /run/failover), or set control_socket";
+                (false, failed(what).remedy(remedy))
+            });
+        }
+        // Root looks on behalf of whoever will run the daemon: that the folder is another user's says nothing.
+        let own = rustix::process::geteuid().as_raw();
+        guard_folder(folder, (own != 0).then_some(own)).map_err(|trouble| (true, trouble))?;
+        if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+            let trouble = failed(format!("no socket can be made in {}: {error}", folder.display()));
+            return Err((true, trouble.remedy("give it to the user that runs the daemon, or set control_socket")));
+        }
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if !metadata.file_type().is_socket() => {
+                let trouble = failed(format!("{shown} is in the way of the control socket, and is no socket"));
+                Err((true, trouble.remedy("move it away, or give control_socket another path")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Drop for Listening {
     fn drop(&mut self) {
         let same = fs::symlink_metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.inode);
@@ -76,8 +110,19 @@ impl Drop for Listening {
     }
 }
 
-/// The folder is there, and nobody else can put a socket of his own in our place.
-fn guard_folder(folder: &Path) -> Result<(), Trouble> {
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn guard_length(path: &Path) -> Result<(), Trouble> {
+    if SockAddr::unix(path).is_err() {
+        return Err(Trouble::new(Code::Failed, format!("the path of the control socket is too long: {}", path.display()))
+            .remedy("give control_socket a path of at most 107 bytes"));
+    }
+    Ok(())
+}
+
+fn make_folder(folder: &Path) -> Result<(), Trouble> {
     let shown = folder.display();
     if !folder.exists() {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
@@ -86,6 +131,12 @@ fn guard_folder(folder: &Path) -> Result<(), Trouble> {
                 .remedy("make it, owned by the user that runs the daemon, or give control_socket another path")
         })?;
     }
+    Ok(())
+}
+
+/// The folder is there, and nobody but `user` can put a socket of his own in our place. `None`: but its owner.
+fn guard_folder(folder: &Path, user: Option<u32>) -> Result<(), Trouble> {
+    let shown = folder.display();
     let metadata = fs::metadata(folder).map_err(|error| {
         Trouble::new(Code::Failed, format!("cannot look at the folder of the control socket, {shown}: {error}"))
     })?;
@@ -93,14 +144,13 @@ fn guard_folder(folder: &Path) -> Result<(), Trouble> {
         return Err(Trouble::new(Code::Failed, format!("the control socket cannot be in {shown}: it is no folder"))
             .remedy("give control_socket another path"));
     }
-    let own = rustix::process::geteuid().as_raw();
     let others_write = metadata.mode() & 0o022 != 0;
     let sticky = metadata.mode() & 0o1000 != 0;
     if others_write && !sticky {
         return Err(Trouble::new(Code::Failed, format!("others can write to {shown}, the folder of the control socket"))
             .remedy(format!("chmod go-w {shown}")));
     }
-    if !sticky && metadata.uid() != own && metadata.uid() != 0 {
+    if !sticky && user.is_some_and(|user| user != metadata.uid()) && metadata.uid() != 0 {
         return Err(Trouble::new(Code::Failed, format!("{shown}, the folder of the control socket, belongs to another user"))
             .remedy("give it to the user that runs the daemon, or give control_socket another path"));
     }
@@ -199,6 +249,23 @@ mod tests {
         fs::set_permissions(&inside, Permissions::from_mode(0o777)).unwrap();
         let trouble = Listening::bind(&inside.join("control.sock")).map(|_| ()).unwrap_err();
         assert!(trouble.what().contains("others can write"), "{}", trouble.what());
+    }
+
+    #[test]
+    fn a_socket_that_could_not_be_made_is_told_beforehand() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        assert!(Listening::probe(&path).is_ok());
+        assert!(Listening::probe(&folder.path().join("a/b/control.sock")).is_ok());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is made");
+        let listening = Listening::bind(&path).unwrap();
+        assert!(Listening::probe(&path).is_ok(), "one that is in use is usable");
+        drop(listening);
+        fs::write(&path, "precious").unwrap();
+        let (certain, trouble) = Listening::probe(&path).unwrap_err();
+        assert!(certain && trouble.what().contains("is no socket"), "{}", trouble.what());
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        assert!(Listening::probe(&path).unwrap_err().1.what().contains("others can write"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use failover::Status;
-use failover::engine::status::{FailoverStatus, ReadinessStatus, ReasonStatus, ServerStatus, ServiceStatus};
+use failover::engine::status::{FailoverStatus, MetricsStatus, ReadinessStatus, ReasonStatus, ServerStatus, ServiceStatus};
 
 use super::arguments;
 use super::check::{one_finding, said, verdict_paint};
@@ -14,17 +14,22 @@ use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
 use super::text::{bytes, moment, printable, span, span_ms};
 
 pub fn run(arguments: &arguments::Status, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
-    let answer = Client::connect(&arguments.daemon)?.ask(&Request::Status { service: arguments.service.clone() })?;
+    let mut client = Client::connect(&arguments.daemon)?;
     if json {
-        print_json(&answer, terminal)?;
+        print_json(&client.ask(&Request::Status { service: arguments.service.clone() })?, terminal)?;
         return Ok(Code::Ok);
     }
-    let status: Status = serde_json::from_value(answer).map_err(|error| {
+    print(&human(&ask(&mut client, arguments.service.as_deref())?, terminal))?;
+    Ok(Code::Ok)
+}
+
+/// The daemon's status.
+pub fn ask(client: &mut Client, service: Option<&str>) -> Result<Status, Trouble> {
+    let answer = client.ask(&Request::Status { service: service.map(str::to_owned) })?;
+    serde_json::from_value(answer).map_err(|error| {
         Trouble::new(Code::Unreachable, format!("the daemon's status cannot be read: {error}"))
             .remedy("`failover --version` of the daemon and of this command must be the same; --json shows it as it is")
-    })?;
-    print(&human(&status, terminal))?;
-    Ok(Code::Ok)
+    })
 }
 
 /// One line for a service manager.
@@ -172,7 +177,51 @@ fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
     if let Some(failover) = &service.failover {
         one_failover(text, failover, terminal);
     }
+    metrics(text, &service.metrics, terminal);
     readiness(text, &service.readiness, terminal);
+}
+
+/// How failovers went so far, once there was one.
+fn metrics(text: &mut String, metrics: &MetricsStatus, terminal: Terminal) {
+    let ended: Vec<String> = [
+        ("completed", "completed"),
+        ("rolled_back", "rolled back"),
+        ("manual_intervention", "left to a person"),
+        ("stopped", "only stopped"),
+    ]
+    .iter()
+    .filter_map(|(outcome, words)| Some((words, *metrics.failovers.get(*outcome)?)))
+    .filter(|(_, count)| *count > 0)
+    .map(|(words, count)| format!("{count} {words}"))
+    .collect();
+    if ended.is_empty() {
+        return;
+    }
+    let _ = write!(text, "  Failovers: {}", ended.join(", "));
+    if metrics.forced > 0 {
+        let _ = write!(text, ", {} of them forced", metrics.forced);
+    }
+    for (name, spans) in [("MTTD", &metrics.mttd), ("MTTR", &metrics.mttr)] {
+        if let Some(mean) = spans.mean_ms {
+            let _ = write!(text, "; {name} {}", span(mean));
+        }
+    }
+    if let Some(rate) = metrics.success_rate {
+        let _ = write!(text, "; success {:.0} %", rate * 100.0);
+    }
+    if let Some(rate) = metrics.false_positive_rate {
+        let _ = write!(text, "; false positives {:.0} %", rate * 100.0);
+    }
+    text.push('\n');
+    if let Some(last) = metrics.last.as_ref().filter(|last| last.verdict != "forced") {
+        let (words, paint) = match last.verdict.as_str() {
+            "justified" => ("was needed", Paint::Good),
+            "false_positive" => ("was NOT needed", Paint::Bad),
+            _ => ("may or may not have been needed", Paint::Doubtful),
+        };
+        let words = terminal.stdout(&format!("failover {} {words}", last.generation), paint);
+        let _ = writeln!(text, "    {words}: of {}: {}", last.old_primary, printable(&last.why));
+    }
 }
 
 fn servers(service: &ServiceStatus, terminal: Terminal) -> String {
@@ -183,7 +232,7 @@ fn servers(service: &ServiceStatus, terminal: Terminal) -> String {
             "unhealthy" => Paint::Bad,
             _ => Paint::Doubtful,
         };
-        let mut role = server.role.clone();
+        let mut role = role(server);
         for (flag, word) in [(server.deposed, ", deposed"), (server.fenced, ", fenced"), (server.synchronous, ", sync")] {
             if flag {
                 role.push_str(word);
@@ -202,6 +251,15 @@ fn servers(service: &ServiceStatus, terminal: Terminal) -> String {
         &["server", "role", "health", "last check"]
     };
     table(header, rows.collect(), 2, terminal)
+}
+
+/// The role, and of a server that does not answer what it was last seen as.
+fn role(server: &ServerStatus) -> String {
+    match &server.last_role {
+        Some(_) if server.role == "primary" => "primary, not answering".to_owned(),
+        Some(last) => format!("not answering, last seen {last}"),
+        None => server.role.clone(),
+    }
 }
 
 fn last_check(server: &ServerStatus) -> String {
@@ -268,6 +326,13 @@ pub fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
         _ => return None,
     };
     Some(text)
+}
+
+/// How a failover ended, for people.
+pub fn last_failover(failover: &FailoverStatus, terminal: Terminal) -> String {
+    let mut text = String::new();
+    one_failover(&mut text, failover, terminal);
+    text
 }
 
 fn one_failover(text: &mut String, failover: &FailoverStatus, terminal: Terminal) {
@@ -359,7 +424,8 @@ mod tests {
     use super::*;
     use expect_test::expect;
     use failover::engine::status::{
-        CheckStatus, FailureStatus, ForecastStatus, JournalStatus, PhaseStatus, SampleStatus, StepStatus, ThreadStatus,
+        CheckStatus, FailureStatus, ForecastStatus, JournalStatus, JudgedStatus, PhaseStatus, SampleStatus, SpansStatus,
+        StepStatus, ThreadStatus, VerdictCounts,
     };
 
     fn check(server: &str, verdict: &str, reason: &str, message: &str) -> CheckStatus {
@@ -373,6 +439,7 @@ mod tests {
             latency_ms: 0.8,
             age_ms: 210,
             failures: 0,
+            answers: VerdictCounts { up: 720, ..VerdictCounts::default() },
         }
     }
 
@@ -507,6 +574,23 @@ mod tests {
             not_undone: vec!["haproxy lb1: connection refused".into()],
             ..FailoverStatus::default()
         });
+        let counts = |list: &[(&str, u64)]| list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let spans = |mean: f64| SpansStatus { count: 2, mean_ms: Some(mean), ..SpansStatus::default() };
+        service.metrics = MetricsStatus {
+            failovers: counts(&[("completed", 1), ("manual_intervention", 1), ("rolled_back", 0)]),
+            forced: 1,
+            success_rate: Some(2.0 / 3.0),
+            false_positive_rate: Some(0.5),
+            mttd: spans(81.0),
+            mttr: spans(412.0),
+            last: Some(JudgedStatus {
+                generation: 2,
+                old_primary: "db1".into(),
+                verdict: "false_positive".into(),
+                why: "a new connection was served".into(),
+            }),
+            ..MetricsStatus::default()
+        };
         service.readiness = vec![ReadinessStatus {
             server: Some("db2".into()),
             code: "slow_receiver_timeout".into(),
@@ -547,12 +631,25 @@ mod tests {
                 warning: the route was out of reach
                 undone: the fence failed
                 could not be undone: haproxy lb1: connection refused
+              Failovers: 1 completed, 1 left to a person, 1 of them forced; MTTD 81 ms; MTTR 412 ms; success 67 %; false positives 50 %
+                failover 2 was NOT needed: of db1: a new connection was served
               Readiness:
                 warning db2 slow_receiver_timeout: wal_receiver_timeout is 60 s (seen 4.2 s ago)
                   why: it hides a dead link
                   remedy: set it to 5 s
         "]].assert_eq(&human(&status, Terminal::default()));
         assert_eq!(line(&status), "orders: manual_intervention, primary db1, paused, would not fail over");
+    }
+
+    #[test]
+    fn who_does_not_answer_is_not_shown_as_what_he_was() {
+        let mut server = pair().servers.remove(1);
+        assert_eq!(role(&server), "standby");
+        server.last_role = Some("writable".into());
+        server.role = "unknown".into();
+        assert_eq!(role(&server), "not answering, last seen writable");
+        server.role = "primary".into();
+        assert_eq!(role(&server), "primary, not answering");
     }
 
     #[test]

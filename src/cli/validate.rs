@@ -51,7 +51,7 @@ pub fn run(arguments: &Validate, json: bool, terminal: Terminal) -> Result<Code,
 /// What looks wrong but does not stop the engine, on stderr.
 pub fn warn(config: &Config, terminal: Terminal) {
     for warning in config.warnings() {
-        eprint!("{}", problem(warning, "warning", Paint::Doubtful, terminal));
+        eprint!("{}", problem(warning, None, "warning", Paint::Doubtful, terminal));
     }
 }
 
@@ -59,10 +59,10 @@ pub fn warn(config: &Config, terminal: Terminal) {
 pub fn complain(errors: &ConfigErrors, terminal: Terminal) {
     let mut text = String::new();
     for warning in &errors.warnings {
-        text.push_str(&problem(warning, "warning", Paint::Doubtful, terminal));
+        text.push_str(&problem(warning, errors.file.as_deref(), "warning", Paint::Doubtful, terminal));
     }
     for error in &errors.errors {
-        text.push_str(&problem(error, "error", Paint::Bad, terminal));
+        text.push_str(&problem(error, errors.file.as_deref(), "error", Paint::Bad, terminal));
     }
     let file = errors.file.as_deref().unwrap_or("configuration");
     let _ = writeln!(text, "{file}: {}", count(errors.errors.len(), "error"));
@@ -70,8 +70,11 @@ pub fn complain(errors: &ConfigErrors, terminal: Terminal) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-fn problem(problem: &Problem, word: &str, paint: Paint, terminal: Terminal) -> String {
-    let mut text = format!("{} {}", terminal.stderr(&format!("{word}:"), paint), terminal.stderr(&problem.path, Paint::Strong));
+fn problem(problem: &Problem, file: Option<&str>, word: &str, paint: Paint, terminal: Terminal) -> String {
+    // What is wrong with the whole document has no place in it: the file is its place.
+    let place = file.filter(|_| problem.path == "/").unwrap_or(&problem.path);
+    let mut text =
+        format!("{} {}", terminal.stderr(&format!("{word}:"), paint), terminal.stderr(&printable(place), Paint::Strong));
     let _ = match (problem.line, problem.column) {
         (Some(line), Some(column)) => write!(text, " (line {line}, column {column})"),
         (Some(line), None) => write!(text, " (line {line})"),

@@ -4,6 +4,7 @@
 //! [`ConfigErrors`] names every mistake at once, each with its path, value, reason and remedy.
 
 mod address;
+mod changes;
 mod check;
 mod convert;
 mod duration;
@@ -39,9 +40,9 @@ pub use address::HostPort;
 pub use check::{Check, Probe};
 pub use headers::Headers;
 pub use model::{
-    Connection, Data, EngineSettings, ExecProbe, Fence, Haproxy, HostProbe, HttpMethod, HttpProbe, PostgresCheck, PostgresProbe,
-    PreCheck, Preset, Promote, PromoteMethod, Root, Route, ScriptedProbe, Server, Service, Ssh, SslMode, TcpProbe, Timing,
-    Trigger,
+    Breaker, Connection, Data, EngineSettings, ExecProbe, Fence, Haproxy, HostProbe, HttpMethod, HttpProbe, PostgresCheck,
+    PostgresProbe, PreCheck, Preset, Promote, PromoteMethod, Root, Route, ScriptedProbe, Server, Service, Ssh, SslMode, TcpProbe,
+    Timing, Trigger,
 };
 pub use problem::{ConfigErrors, Problem};
 pub use secret_source::{SecretSource, SourcedSecret};
@@ -189,6 +190,23 @@ impl Config {
         let own = format!("/services/{place}/");
         self.warnings.retain(|warning| !warning.path.starts_with("/services/") || warning.path.starts_with(&own));
         Some(self)
+    }
+
+    /// What is different in `new`, one line for each key: `services.orders.trigger.cooldown: "5m" -> "1m"`. Services, servers and
+    /// other things with a name are told apart by it. Of secrets it is said that they changed, never how. Empty: nothing.
+    #[must_use]
+    pub fn changes(&self, new: &Config) -> Vec<String> {
+        let mut lines = changes::between(&setting::write_table(&self.root), &setting::write_table(&new.root));
+        for service in &self.root.services {
+            let same_name = new.root.services.iter().find(|other| other.name == service.name);
+            if let Some(other) = same_name.filter(|other| *other != service) {
+                let shown = |service: &Service| setting::write_table(service);
+                if shown(service) == shown(other) {
+                    lines.push(format!("services.{}: a secret", service.name));
+                }
+            }
+        }
+        lines
     }
 
     /// What looks wrong but does not stop the engine.

@@ -43,6 +43,19 @@ settings! {
         instance: Option<String> = Unset, Rule::Name;
         /// Seeds the jitter of the schedule. Give engines that watch the same servers different ones.
         seed: u64 = fixed(0);
+        /// The circuit breakers around what the survey asks: a host over SSH, a server over SQL, the route. Checks, fence,
+        /// promotion and the steps of the route have none: a failover is never refused by a breaker.
+        breaker: Breaker = Unset;
+    }
+
+    /// The circuit breakers around what the survey asks.
+    pub struct Breaker {
+        /// Failures in a row after which something is not asked any more.
+        failure_threshold: u32 = fixed(5), Rule::Range(1, 1000);
+        /// How long it is left alone then. A server that changes meanwhile is asked at once.
+        recovery_timeout: Duration = fixed("30s"), Rule::Span("1s", "1h");
+        /// After that, this many questions are tried; if all succeed it is asked as before, if one fails it is left alone again.
+        half_open_requests: u32 = fixed(3), Rule::Range(1, 100);
     }
 
     /// One thing that must stay up: its servers, checks, trigger and plan.
@@ -263,8 +276,8 @@ settings! {
         backend: String = Required, Rule::HaproxyName;
         /// The names of our servers in that backend. Default: the same names.
         servers: BTreeMap<String, String> = Unset, Rule::HaproxyName;
-        /// The weight given to the new primary. Default: the one it has.
-        weight: Option<u32> = Unset, Rule::Range(0, 256);
+        /// The weight given to the new primary. Default: the one it has. With 0 it would take nothing.
+        weight: Option<u32> = Unset, Rule::Range(1, 256);
     }
 
     /// A command that must succeed before anything is changed.

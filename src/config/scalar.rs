@@ -173,6 +173,17 @@ impl<T: Setting> Setting for Vec<T> {
 
     fn read<'a>(slot: Slot<'a>, rule: Rule, reader: &mut Reader<'a>) -> Vec<T> {
         let Some(items) = slot.items() else {
+            let of_tables = matches!(T::shape(item_rule(rule)), Shape::Table(_)) && slot.node().table().is_some();
+            let header = slot.at.steps().filter(|step| step.parse::<usize>().is_err()).collect::<Vec<_>>().join(".");
+            // JSON has no headers, and no places.
+            if of_tables && slot.node().place.is_some() {
+                reader.wrong(
+                    &slot,
+                    "this must be a list of tables",
+                    format!("write its header in double brackets, once for each: [[{header}]]"),
+                );
+                return Vec::new();
+            }
             let remedy = match rule {
                 Rule::Argv => "write the program and each argument as an item: [\"/usr/bin/program\", \"argument\"]",
                 _ => "write it in brackets: [ ... ]",

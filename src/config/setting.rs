@@ -339,7 +339,7 @@ impl<'a> Reader<'a> {
             column: slot.home.map(|place| place.column),
             value: None,
             reason: "this is missing and has no default".to_owned(),
-            remedy: "add it".to_owned(),
+            remedy: if slot.at.text() == "/version" { "add version = 1" } else { "add it" }.to_owned(),
         });
     }
 }

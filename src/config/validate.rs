@@ -96,11 +96,26 @@ fn same_address(service: &Service, index: usize, servers: &Pointer, reader: &mut
     if let Some(other) = neighbour(&|other| other.port == server.port) {
         let reason = format!("server \"{}\" has the same host and port", earlier[other].name);
         let places = [at.key("host"), at.key("port"), servers.index(other).key("port")];
-        reader.contradiction(&places, reason, "write the address of the other server");
+        reader.contradiction(&places, reason, "write the address of the other server; two on one host differ by their port");
     }
     if let Some(other) = neighbour(&|other| server.data_dir.is_some() && other.data_dir == server.data_dir) {
         let reason = format!("server \"{}\" on the same host has the same data directory", earlier[other].name);
         reader.contradiction(&[at.key("data_dir")], reason, "write the data directory of this server");
+    }
+    let one_key = |other: &Server| match (&server.ssh, &other.ssh) {
+        (Some(own), Some(theirs)) => {
+            let login = |ssh: &super::model::Ssh| (ssh.host.clone(), ssh.port, ssh.user.clone(), ssh.keys.clone());
+            own.wrapper && theirs.wrapper && login(own) == login(theirs)
+        }
+        _ => false,
+    };
+    if let Some(other) = neighbour(&one_key) {
+        let reason = format!(
+            "server \"{}\" is on the same host, and the forced command of one SSH key is pinned to one data directory",
+            earlier[other].name
+        );
+        let remedy = "give each its own key (servers.ssh.keys) with its own --data-dir in authorized_keys; or wrapper = false, and data_dir for each";
+        reader.contradiction(&[at.key("ssh").key("wrapper"), at.key("ssh").key("keys")], reason, remedy);
     }
     let namesake = |other: &Server| server.replication_name.is_some() && other.replication_name == server.replication_name;
     if let Some(other) = earlier.iter().position(namesake) {

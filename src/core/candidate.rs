@@ -220,6 +220,7 @@ mod tests {
     fn sample(receive: u64) -> Sample {
         Sample {
             asked: Mono::ZERO + Span::from_millis(1_000),
+            age: None,
             in_recovery: true,
             system_id: 7,
             timeline: 1,

@@ -150,12 +150,16 @@ event_kinds! {
     RouteAsserted = "route_asserted",
     /// A former primary was seen again.
     OldPrimaryReturned = "old_primary_returned",
+    /// A failover was not needed: its old primary is shown to have been serving.
+    FalsePositive = "false_positive",
     /// Our own view may not be trusted: why.
     DoubtRaised = "doubt_raised",
     /// Our own view may be trusted again.
     DoubtCleared = "doubt_cleared",
     /// Something that would hurt at failover time was found, or is mended.
     ReadinessChanged = "readiness_changed",
+    /// A circuit breaker of the survey opened, or closed again.
+    BreakerChanged = "breaker_changed",
     /// An operator's command was carried out or rejected.
     OperatorCommand = "operator_command",
     /// The journal cannot be written, or can be again.

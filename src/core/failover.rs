@@ -11,6 +11,7 @@ use super::plan::{End, Phase, Plan, Settings, Times};
 use super::refusal::{CandidateRefusal, Refusal};
 use super::sample::{FenceLevel, FenceReport, Lsn, Position};
 use super::service::{LastFailover, Service};
+use super::stats::{Judgement, Need};
 use super::time::{Mono, Span};
 use super::trigger::State;
 
@@ -29,18 +30,20 @@ impl Service {
     /// Begins a failover. Every guard has been passed, or waived by an operator.
     pub(super) fn start_plan(&mut self, class: FailureClass, waiver: Waiver, fx: &mut Effects) {
         let Some(old) = self.subject() else { return };
-        let suspicion = self.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
-        let forced_silent = suspicion.host_is_silent();
+        let is_dead = self.is_dead(fx.now);
+        let forced_silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
+        // While the suspicion is there: what the host said meanwhile counts, not what the survey found before.
         let (require, host_silent) = match self.fence_way_for(class, forced_silent) {
             Ok(way) => way,
             Err(refusal) => {
                 let sentence = self.sentence(&refusal);
+                self.tell_refusal(&refusal, fx);
                 self.refusal = Some(refusal);
-                self.suspicion = Some(suspicion);
                 self.call_a_person(sentence, Vec::new(), fx);
                 return;
             }
         };
+        let suspicion = self.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
         self.generation = Generation(self.generation.0 + 1);
         self.confirmed_by_operator = false;
         self.awaiting = None;
@@ -50,9 +53,17 @@ impl Service {
         let times = Times { detected: self.died_at(suspicion.since), confirmed: fx.now, ..Times::default() };
         // What an earlier engine changed is undone with the rest, should it come to that.
         let before = self.begun.take();
+        let lead = match &before {
+            Some(before) => self.begun_lead(before, times.detected),
+            None => Some(Span::ZERO),
+        };
+        if class != FailureClass::Forced {
+            self.stats.detect.add(fx.now.since(times.detected));
+        }
         let plan = Plan {
             generation: self.generation,
             class,
+            dead_before: class == FailureClass::Forced && is_dead,
             old,
             system_id: self.system_id.unwrap_or_default(),
             old_timeline: self.log.map_or(0, |log| log.timeline),
@@ -76,6 +87,9 @@ impl Service {
             stop_asked: false,
             resumed: false,
             times,
+            lead,
+            furthest: self.reference(times.detected).and_then(|reference| reference.furthest(times.detected)),
+            judgement: Judgement::at_first(class, &suspicion),
             evidence: evidence.clone(),
         };
         self.journal_facts(fx);
@@ -118,7 +132,7 @@ impl Service {
         self.drive(fx);
     }
 
-    fn fence_way_for(&self, class: FailureClass, host_silent: bool) -> Result<(FenceLevel, bool), Refusal> {
+    pub(super) fn fence_way_for(&self, class: FailureClass, host_silent: bool) -> Result<(FenceLevel, bool), Refusal> {
         if class == FailureClass::Forced && host_silent {
             return self.fence_way(FailureClass::Unreachable);
         }
@@ -239,7 +253,8 @@ impl Service {
         let chosen = plan.chosen.map(|candidate| candidate.server);
         let (system_id, old_timeline) = (plan.system_id, plan.old_timeline);
         Some(match plan.phase {
-            Phase::PreChecks => (Action::PreChecks, seconds(30)),
+            // Each has a deadline of its own; all of them, that of the failover.
+            Phase::PreChecks => (Action::PreChecks, self.model.trigger.failover_timeout),
             // Where a stronger fence follows, sessions that HAProxy cannot end at once are ended with the server itself.
             Phase::RouteOut if plan.require > FenceLevel::TrafficRemoved => {
                 (Action::RouteOut { server: plan.old }, Span::from_millis(200))
@@ -382,7 +397,7 @@ impl Service {
     fn describe_report(&self, report: &Report) -> (bool, String, Vec<(&'static str, Field)>) {
         match report {
             Report::Done { message } | Report::Traffic { message } => (true, message.clone(), Vec::new()),
-            Report::Host(word) => (true, word.message.clone(), Vec::new()),
+            Report::Host(word) | Report::HostShutDown { word, .. } => (true, word.message.clone(), Vec::new()),
             Report::Route(instances) => {
                 let each: Vec<String> = instances
                     .iter()
@@ -538,8 +553,14 @@ impl Service {
     }
 
     fn choose(&mut self, positions: &[Position], fx: &mut Effects) {
+        self.heard_meanwhile(positions);
         let Some(plan) = &self.plan else { return };
         let until = last_acknowledgement(plan);
+        // A server that somebody started meanwhile may have written on behind the checkpoint of its shutdown.
+        if !fence_found_nothing(plan) {
+            self.log_end = None;
+        }
+        let Some(plan) = &self.plan else { return };
         let reference = self.reference(until);
         let lived = plan.times.detected;
         let mut chosen: Vec<Candidate> = Vec::new();
@@ -744,6 +765,7 @@ impl Service {
         if plan.times.promoted.is_some() {
             self.take_over(&plan, fx);
         }
+        self.stats.ended(&plan, how);
         self.last_failover = Some(LastFailover { plan: plan.clone(), how, why: why.clone() });
         self.server_ids().for_each(|server| self.look_again(server, fx));
         // Who is primary now, before the end of the failover: an engine that dies between the two looks again.
@@ -769,6 +791,9 @@ impl Service {
                 self.call_a_person(why, evidence, fx);
             }
         }
+        if how != "stopped" && plan.judgement.need == Need::FalsePositive {
+            self.tell_false_positive(fx);
+        }
     }
 
     /// The promoted server is the primary from here on, whatever else went wrong.
@@ -776,6 +801,7 @@ impl Service {
         let Some(chosen) = plan.chosen else { return };
         self.primary = Some(chosen.server);
         self.log = None;
+        self.log_end = None;
         self.suspicion = None;
         self.bad_since = None;
         self.window.clear();
@@ -806,7 +832,7 @@ impl Service {
             format!(
                 "{}: {new} has taken over from {old} within {} of the first bad sign; {}",
                 self.model.name,
-                end.since(times.detected),
+                plan.since_first_bad(end),
                 loss_sentence(&chosen)
             ),
             completed_fields(plan, &chosen, old, new, fx.now),
@@ -861,7 +887,7 @@ fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, n
         ("write_ms", span(times.promoted, times.written)),
         ("route_ms", span(times.written, times.routed)),
         ("verify_ms", span(times.routed.or(times.written), times.verified)),
-        ("total_ms", Field::Span(end.since(times.detected))),
+        ("total_ms", Field::Span(plan.since_first_bad(end))),
         ("timeline", Field::Int(u64::from(plan.timeline.unwrap_or_default()))),
         ("fence_level", Field::Int(u64::from(plan.fence_level().number()))),
         ("position", text(chosen.position.to_string())),
@@ -921,11 +947,19 @@ fn note_undo(plan: &mut Plan, action: &Action, outcome: Result<Report, Failure>)
 fn last_acknowledgement(plan: &Plan) -> Mono {
     let orphans = plan.class == FailureClass::Dead
         && plan.fence.as_ref().is_some_and(|report| report.rungs.iter().any(|rung| rung.name == "kill_children"));
-    if orphans || plan.class == FailureClass::Forced {
+    if orphans || plan.class == FailureClass::Forced && !(plan.dead_before && fence_found_nothing(plan)) {
         plan.times.fenced.unwrap_or(plan.times.confirmed)
     } else {
         plan.times.detected
     }
+}
+
+/// The ladder was climbed, and there was no process to stop.
+fn fence_found_nothing(plan: &Plan) -> bool {
+    plan.fence.as_ref().is_some_and(|report| {
+        report.level == FenceLevel::ProvenStopped
+            && report.rungs.iter().all(|rung| matches!(rung.name.as_str(), "guard" | "proof"))
+    })
 }
 
 /// Undone without a trace because the engine stops, or because the primary lived when it came back: the failure may be decided afresh.

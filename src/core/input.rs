@@ -6,6 +6,7 @@ use super::output::{Failure, Report};
 use super::plan::Begun;
 use super::route::RouteSurvey;
 use super::sample::{Lsn, Readiness, Sample};
+use super::stats::Stats;
 use super::time::Span;
 use serde::{Deserialize, Serialize};
 
@@ -170,4 +171,6 @@ pub struct Facts {
     pub paused: bool,
     /// Why a person has to look, where nobody has reset it since.
     pub attention: Option<String>,
+    /// The numbers about failovers. The mark of the last one is its age, as `lead`.
+    pub stats: Box<Stats>,
 }

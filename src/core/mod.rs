@@ -5,6 +5,7 @@
 //! its outputs in order, and calls it again at [`Core::next_deadline`] at the latest.
 
 use serde::{Deserialize, Serialize};
+pub mod breaker;
 pub mod candidate;
 pub mod doubt;
 mod effects;
@@ -25,6 +26,7 @@ pub mod schedule;
 mod service;
 pub mod snapshot;
 mod static_word;
+pub mod stats;
 pub mod time;
 pub mod trigger;
 

@@ -5,7 +5,7 @@ use super::event::Event;
 use super::id::{ActionId, CheckId, Generation, RunId, ServerId, ServiceId};
 use super::input::Facts;
 use super::plan::Begun;
-use super::sample::{FenceLevel, FenceReport, HostWord, Lsn, Position, RouteInstance};
+use super::sample::{FenceLevel, FenceReport, HostWord, LogEnd, Lsn, Position, RouteInstance};
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +128,7 @@ pub enum Record {
         /// The service.
         service: ServiceId,
         /// All of them.
-        facts: Facts,
+        facts: Box<Facts>,
     },
 }
 
@@ -240,6 +240,13 @@ pub enum Report {
     },
     /// The host's word.
     Host(HostWord),
+    /// The host's word about a server that was stopped in an orderly way, and where its log ends.
+    HostShutDown {
+        /// Its word.
+        word: HostWord,
+        /// The end of the log.
+        end: LogEnd,
+    },
     /// Each instance of the route. The action succeeded if at least one instance did what was asked.
     Route(Vec<RouteInstance>),
     /// The fence, with the level that is proven.

@@ -5,7 +5,8 @@ use super::evidence::FailureClass;
 use super::id::{ActionId, Generation, ServerId};
 use super::output::Action;
 use super::sample::{FenceLevel, FenceReport, Lsn};
-use super::time::Mono;
+use super::stats::Judgement;
+use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
 
 /// Where a plan stands. The order is that of FAILOVER rules 33 and 34.
@@ -103,6 +104,8 @@ pub struct Plan {
     pub generation: Generation,
     /// What happened to the old primary.
     pub class: FailureClass,
+    /// Forced, and the evidence had already shown the old primary dead: it wrote nothing after its first bad sign.
+    pub dead_before: bool,
     /// The old primary.
     pub old: ServerId,
     /// The cluster's identity.
@@ -149,6 +152,12 @@ pub struct Plan {
     pub resumed: bool,
     /// When each part was done.
     pub times: Times,
+    /// The first bad sign lies this much before `times.detected`: an earlier engine saw it. `None`: it is not known how much.
+    pub lead: Option<Span>,
+    /// How far the old primary's log can have come by the first bad sign.
+    pub furthest: Option<Lsn>,
+    /// What is known of the old primary: whether this failover was needed.
+    pub judgement: Judgement,
     /// The whole reasoning behind it.
     pub evidence: Vec<String>,
 }
@@ -183,6 +192,8 @@ pub struct Begun {
     pub view_confirmed: bool,
     /// The standby whose promotion was begun: from there on nothing is undone.
     pub chosen: Option<Candidate>,
+    /// How long ago the first bad sign was, when this is written or read; `None` from a journal that does not say.
+    pub first_bad: Option<Span>,
 }
 
 /// What the rest of a failed or finished plan needs to know of the settings.
@@ -237,6 +248,12 @@ impl Plan {
     #[must_use]
     pub fn after_undo_fence(&self) -> Phase {
         if self.route_touched { Phase::UndoRoute } else { Phase::Over }
+    }
+
+    /// From the first bad sign to `at`, as far as it is known.
+    #[must_use]
+    pub fn since_first_bad(&self, at: Mono) -> Span {
+        at.since(self.times.detected) + self.lead.unwrap_or_default()
     }
 
     /// The fence level that is proven now. With every instance of an exclusive route proven, level 1.

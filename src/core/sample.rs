@@ -39,6 +39,8 @@ impl fmt::Display for Lsn {
 pub struct Sample {
     /// When the question was sent: the facts are at least this fresh.
     pub asked: Mono,
+    /// How long ago its postmaster was started, by its own clock, where it says so.
+    pub age: Option<Span>,
     /// `pg_is_in_recovery()`.
     pub in_recovery: bool,
     /// `pg_control_system().system_identifier`.
@@ -134,6 +136,15 @@ pub struct HostWord {
     pub local_answer: LocalAnswer,
     /// One line for people.
     pub message: String,
+}
+
+/// Where the log of a server ended that was stopped in an orderly way: read from its control file on its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEnd {
+    /// Where the shutdown checkpoint begins: every commit is before it, and nothing but itself is after it.
+    pub at: Lsn,
+    /// Its timeline.
+    pub timeline: u32,
 }
 
 /// The state of a process as its host shows it.

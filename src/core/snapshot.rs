@@ -14,7 +14,8 @@ use super::route::RouteReadiness;
 use super::sample::{FenceLevel, Lsn, Readiness, Sample};
 use super::service::Service;
 use super::service::Surroundings;
-pub use super::service::{LastFailover, RecentFailure};
+pub use super::service::{FRESH, LastFailover, RecentFailure};
+use super::stats::Stats;
 use super::time::{Mono, Span};
 use super::trigger::State;
 
@@ -52,6 +53,8 @@ pub struct ServiceSnapshot {
     pub generation: Generation,
     /// The primary, once one was seen.
     pub primary: Option<ServerId>,
+    /// What is seen instead, while none was seen and the configuration names one that is in recovery; else empty.
+    pub no_primary_because: String,
     /// The cluster's identity.
     pub system_id: Option<u64>,
     /// The primary's last known flush position, its timeline, and when it was sampled.
@@ -86,6 +89,10 @@ pub struct ServiceSnapshot {
     pub checks: Vec<CheckSnapshot>,
     /// The route as last surveyed; `None` without one.
     pub route: Option<RouteReadiness>,
+    /// The numbers about failovers.
+    pub stats: Stats,
+    /// Refusals that were told since the engine was started, by name.
+    pub refusals: std::collections::BTreeMap<String, u64>,
 }
 
 /// "What if the primary died now?"
@@ -137,6 +144,8 @@ pub struct CheckSnapshot {
     pub failures: u32,
     /// Its last answer.
     pub last: Option<(Mono, Finding)>,
+    /// Its answers since the engine was started: up, impaired, down, unknown.
+    pub verdicts: [u64; 4],
 }
 
 pub(super) fn take(now: Mono, services: &[Service], doubt: &Doubt, health: &SelfHealth) -> Snapshot {
@@ -160,6 +169,7 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         manual_reason: service.manual_reason.clone(),
         generation: service.generation,
         primary: service.primary,
+        no_primary_because: service.no_primary_because(),
         system_id: service.system_id,
         position: service.log.map(|log| (log.flush, log.timeline, log.at)),
         synchronous: service.log.is_some_and(|log| log.synchronous),
@@ -186,9 +196,12 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
                 health: state.counter.health(),
                 failures: state.counter.failures(),
                 last: state.last.clone(),
+                verdicts: state.verdicts,
             })
             .collect(),
         route: service.route.clone(),
+        stats: service.stats.clone(),
+        refusals: service.refusals.clone(),
     }
 }
 

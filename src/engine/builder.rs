@@ -5,6 +5,7 @@ use std::path::Path;
 #[cfg(feature = "ssh")]
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -369,7 +370,7 @@ fn check_part(service: &config::Service, check: &config::Check, means: &Means) -
                 remaining: check.timing.timeout,
             };
             task = function.is_none().then(|| question.clone());
-            Arc::new(HostFunctionCheck { question, function })
+            Arc::new(HostFunctionCheck { question, function, is_out: AtomicBool::new(false) })
         }
         Probe::Scripted(probe) => Arc::new(ScriptedCheck::new(&probe.answers).map_err(wrong)?),
     };

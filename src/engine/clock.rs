@@ -5,6 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::core::time::{Mono, Span};
 use crate::wire::deadline::Deadline;
 
+use super::sync;
+
 /// Turns moments of the operating system's monotonic clock into the core's numbers and back.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -16,13 +18,13 @@ impl Clock {
     /// A clock whose zero is now.
     #[must_use]
     pub fn start() -> Clock {
-        Clock { origin: Instant::now(), wall: SystemTime::now() }
+        Clock { origin: sync::now(), wall: SystemTime::now() }
     }
 
     /// Now, in the core's numbers.
     #[must_use]
     pub fn now(&self) -> Mono {
-        self.mono(Instant::now())
+        self.mono(sync::now())
     }
 
     /// A moment in the core's numbers.

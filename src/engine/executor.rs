@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-
-use parking_lot::{Condvar, Mutex};
+use std::time::Duration;
 
 use crate::core::id::{ActionId, Generation, ServiceId};
 use crate::core::input::Input;
@@ -12,7 +11,11 @@ use crate::core::output::{Action, Failure, Report};
 use crate::wire::deadline::{Cancel, Deadline};
 
 use super::error::EngineError;
-use super::threads::{Threads, panic_text};
+use super::sync::{Condvar, Mutex};
+use super::threads::{Duty, Threads, panic_text};
+
+/// An action this long past its deadline that is still not back is named.
+const OVERDUE: Duration = Duration::from_secs(2);
 
 /// One action to carry out.
 #[derive(Clone, Debug)]
@@ -60,7 +63,8 @@ impl Executor {
         let executor = Executor(Arc::new(shared));
         for n in 0..threads_wanted {
             let shared = Arc::clone(&executor.0);
-            if let Err(error) = threads.spawn("act", n, move || shared.work()) {
+            let duty = threads.duty("act", n);
+            if let Err(error) = threads.spawn("act", n, move || shared.work(&duty)) {
                 executor.close();
                 return Err(error);
             }
@@ -97,7 +101,7 @@ impl Executor {
 }
 
 impl Shared {
-    fn work(&self) {
+    fn work(&self, duty: &Duty) {
         let mut state = self.state.lock();
         loop {
             if state.closed {
@@ -112,6 +116,7 @@ impl Shared {
                 state.running.insert(task.id, cancel.clone());
             }
             drop(state);
+            duty.begin(task.deadline.remaining() + OVERDUE);
             let outcome = match &cancel {
                 Ok(cancel) => catch_unwind(AssertUnwindSafe(|| (self.perform)(&task, cancel))).unwrap_or_else(|payload| {
                     let message = format!("a bug in the step {}: {}", task.action.name(), panic_text(&*payload));
@@ -122,6 +127,7 @@ impl Shared {
                     Err(Failure::no_effect(message, "raise the limit of open files (ulimit -n, LimitNOFILE=)"))
                 }
             };
+            duty.rest();
             state = self.state.lock();
             state.running.remove(&task.id);
             drop(state);
@@ -137,7 +143,6 @@ mod tests {
     use crate::core::id::ServerId;
     use crate::core::output::FailureKind;
     use crossbeam_channel::unbounded;
-    use std::time::Duration;
 
     const LONG: Duration = Duration::from_secs(60);
 

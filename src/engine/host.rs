@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rustix::event::PollFlags;
 use serde_json::Value;
 
@@ -23,6 +22,7 @@ use super::clock::Clock;
 use super::error::EngineError;
 use super::pool::{Job, JobKind, Pool};
 use super::render::{EngineEvent, rfc3339};
+use super::sync::Mutex;
 
 /// The steps a host program may carry out itself.
 pub const STEPS: [&str; 6] = ["pre_checks", "route_out", "route_restore", "fence", "promote", "route_in"];

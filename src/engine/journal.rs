@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, FlockOperation, access, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -27,7 +27,9 @@ use crate::core::sample::{FenceLevel, Lsn};
 use crate::core::time::Span;
 
 use super::error::EngineError;
+use super::known_stats::KnownStats;
 use super::render::rfc3339;
+use super::status::FailoverStatus;
 
 /// The format that is written, and the newest one that is read.
 const FORMAT: u32 = 1;
@@ -38,6 +40,8 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 /// Lines of reasoning kept in an intent, and bytes of each text.
 const EVIDENCE_LINES: usize = 200;
 const TEXT: usize = 2_000;
+/// Lines of each kind kept of a failover that is over.
+const SUMMARY_LINES: usize = 32;
 /// Bytes of a line before what is checked: `{"sum":"` + 32 digits + `",`.
 const HEAD: usize = 8 + 32 + 2;
 
@@ -82,8 +86,50 @@ impl StateLock {
     }
 }
 
+/// Whether an engine of this user could use the state directory: asked without leaving anything there. One that another engine
+/// holds is in use, and so usable.
+///
+/// # Errors
+/// Why not, and whether that is certain: a directory that is not there may be made by whoever starts the engine.
+pub(crate) fn probe(directory: &Path) -> Result<(), (bool, String)> {
+    let shown = directory.display();
+    if let Err(error) = std::fs::metadata(directory) {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            return Err((true, format!("state_dir {shown} cannot be looked at: {error}")));
+        }
+        let there = directory.ancestors().skip(1).find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+        return access(there, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+            (false, format!("state_dir {shown} is not there, and cannot be made in {}: {error}", there.display()))
+        });
+    }
+    // A name that nobody else uses: written like the journal, and taken away again.
+    let trial = directory.join(format!(".trial-{}", std::process::id()));
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&trial).and_then(|mut file| {
+        file.write_all(b"trial")?;
+        file.sync_all()
+    });
+    let _ = std::fs::remove_file(&trial);
+    written.map_err(|error| (true, format!("state_dir {shown} cannot be written: {error}")))?;
+    for name in ["lock", "journal.jsonl"] {
+        let path = directory.join(name);
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err((true, format!("{} cannot be opened for writing: {error}", path.display()))),
+        };
+        if name != "lock" {
+            continue;
+        }
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) | Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err((true, format!("{} cannot be locked: {error}", path.display()))),
+        }
+    }
+    Ok(())
+}
+
 /// What is known of a service by its journal, by names: numbers change with the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct Known {
     generation: u64,
@@ -98,6 +144,10 @@ struct Known {
     begun: Option<KnownBegun>,
     paused: bool,
     attention: Option<String>,
+    stats: KnownStats,
+    /// The last failover, as the status showed it at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<Box<FailoverStatus>>,
 }
 
 /// A failover that was begun and has not ended.
@@ -118,6 +168,9 @@ struct KnownBegun {
     #[serde(default)]
     view_confirmed: bool,
     chosen: Option<KnownCandidate>,
+    /// The first bad sign, in milliseconds of the wall clock.
+    #[serde(default)]
+    first_bad_ms: Option<u64>,
 }
 
 /// The standby whose promotion was begun.
@@ -129,7 +182,7 @@ struct KnownCandidate {
     holds_acknowledged: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 enum Entry {
     Begin {
@@ -166,6 +219,8 @@ enum Entry {
         service: String,
         generation: u64,
         how: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        summary: Option<Box<FailoverStatus>>,
     },
     Facts {
         service: String,
@@ -285,18 +340,29 @@ impl Journal {
             // A wall clock that went back makes the failover look younger: the longer cooldown is the safe side.
             last_failover_age: known.last_failover_ms.map(|at| Span::from_millis(millis_of(now).saturating_sub(at))),
             unfinished: known.unfinished.clone(),
-            begun: known.begun.as_ref().and_then(|begun| begun.read(&id)),
+            begun: known.begun.as_ref().and_then(|begun| begun.read(&id, millis_of(now))),
             paused: known.paused,
             attention: known.attention.clone(),
+            stats: Box::new(known.stats.read(millis_of(now), &id)),
         })
     }
 
-    /// Writes a record and waits until it is on disk. Facts that are known already cost nothing.
+    /// Writes a record and waits until it is on disk. Facts that are known already cost nothing. The record of a failover's end takes
+    /// what the status shows of it from now on.
     ///
     /// # Errors
     /// Why it is not on disk. The file is left as it was before.
-    pub(crate) fn append(&mut self, model: &Model, record: &Record, now: SystemTime) -> Result<(), String> {
-        let entry = entry_of(model, record, now);
+    pub(crate) fn append_with(
+        &mut self,
+        model: &Model,
+        record: &Record,
+        shown: Option<FailoverStatus>,
+        now: SystemTime,
+    ) -> Result<(), String> {
+        let mut entry = entry_of(model, record, now);
+        if let Entry::Ended { summary, .. } = &mut entry {
+            *summary = shown.map(|shown| Box::new(shortened(shown)));
+        }
         if let Entry::Facts { service, known } = &entry
             && self.known.get(service).is_some_and(|before| *before == known.clone().with_plan_of(before))
             && self.is_writable()
@@ -304,6 +370,12 @@ impl Journal {
             return Ok(());
         }
         self.write(entry, now)
+    }
+
+    /// The last failover of a service, as the status showed it at its end.
+    pub(crate) fn summaries(&self) -> BTreeMap<String, FailoverStatus> {
+        let summary = |(name, known): (&String, &Known)| Some((name.clone(), known.summary.as_deref()?.clone()));
+        self.known.iter().filter_map(summary).collect()
     }
 
     /// A person took note of what an earlier engine left unfinished: it need not be told again.
@@ -501,12 +573,13 @@ impl Journal {
                 known.unfinished = None;
                 known.begun = None;
             }
-            Entry::Ended { service, how, .. } => {
+            Entry::Ended { service, how, summary, .. } => {
                 let known = self.known_of(service);
                 // A failover that did not complete left something for a person, and a restart must not make that forgotten.
                 known.begun = None;
                 known.unfinished = (!matches!(how.as_str(), "completed" | "stopped")).then(|| how.clone());
                 known.last_failover_ms = Some(body.at_ms);
+                known.summary.clone_from(summary);
             }
         }
     }
@@ -518,7 +591,7 @@ impl Journal {
 impl Known {
     /// The same, with what is known of a failover from elsewhere: facts are silent about it.
     fn with_plan_of(self, other: &Known) -> Known {
-        Known { unfinished: other.unfinished.clone(), begun: other.begun.clone(), ..self }
+        Known { unfinished: other.unfinished.clone(), begun: other.begun.clone(), summary: other.summary.clone(), ..self }
     }
 }
 
@@ -526,7 +599,7 @@ type NameOf<'a> = dyn Fn(ServerId) -> Option<String> + 'a;
 type IdOf<'a> = dyn Fn(&String) -> Option<ServerId> + 'a;
 
 impl KnownBegun {
-    fn of(begun: &Begun, name: &NameOf<'_>) -> KnownBegun {
+    fn of(begun: &Begun, name: &NameOf<'_>, now_ms: u64) -> KnownBegun {
         KnownBegun {
             generation: begun.generation.0,
             class: begun.class.word().to_owned(),
@@ -541,11 +614,12 @@ impl KnownBegun {
             fence_tried: begun.fence_tried,
             view_confirmed: begun.view_confirmed,
             chosen: begun.chosen.as_ref().map(|chosen| KnownCandidate::of(chosen, name)),
+            first_bad_ms: begun.first_bad.map(|age| now_ms.saturating_sub(age.as_millis())),
         }
     }
 
     /// `None` when it cannot be understood any more: its servers are not configured, or a newer engine wrote words of its own.
-    fn read(&self, id: &IdOf<'_>) -> Option<Begun> {
+    fn read(&self, id: &IdOf<'_>, now_ms: u64) -> Option<Begun> {
         Some(Begun {
             generation: Generation(self.generation),
             class: FailureClass::of_word(&self.class)?,
@@ -563,6 +637,7 @@ impl KnownBegun {
                 Some(chosen) => Some(chosen.read(id)?),
                 None => None,
             },
+            first_bad: self.first_bad_ms.map(|at| Span::from_millis(now_ms.saturating_sub(at))),
         })
     }
 }
@@ -587,6 +662,24 @@ fn begin() -> Entry {
     Entry::Begin { format: FORMAT, version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
+/// What the journal keeps of a failover that is over: the reasoning stands in its intent and its decision record too.
+fn shortened(mut shown: FailoverStatus) -> FailoverStatus {
+    let cut = |line: &mut String| {
+        if let Some((at, _)) = line.char_indices().nth(TEXT) {
+            line.truncate(at);
+        }
+    };
+    for list in [&mut shown.evidence, &mut shown.warnings, &mut shown.not_undone] {
+        list.truncate(SUMMARY_LINES);
+        list.iter_mut().for_each(cut);
+    }
+    shown.steps.truncate(SUMMARY_LINES);
+    shown.steps.iter_mut().for_each(|step| cut(&mut step.message));
+    shown.left_ms = None;
+    shown.step = None;
+    shown
+}
+
 fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
     let service_model = |id: crate::core::id::ServiceId| model.services.get(usize::from(id.0));
     let name = |id| service_model(id).map_or_else(String::new, |service| service.name.clone());
@@ -600,7 +693,7 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
             service: name(*service),
             generation: generation.0,
             evidence: evidence.iter().take(EVIDENCE_LINES).map(|line| text(line)).collect(),
-            begun: Some(KnownBegun::of(begun, &|id| server_name(*service, id))),
+            begun: Some(KnownBegun::of(begun, &|id| server_name(*service, id), millis_of(now))),
         },
         Record::StepBegun { service, generation, step, target, chosen } => Entry::StepBegun {
             service: name(*service),
@@ -617,7 +710,7 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
             message: text(message),
         },
         Record::Ended { service, generation, how } => {
-            Entry::Ended { service: name(*service), generation: generation.0, how: (*how).to_owned() }
+            Entry::Ended { service: name(*service), generation: generation.0, how: (*how).to_owned(), summary: None }
         }
         Record::Facts { service, facts } => {
             let server = |id: &ServerId| server_name(*service, *id);
@@ -636,6 +729,8 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
                 begun: None,
                 paused: facts.paused,
                 attention: facts.attention.as_deref().map(text),
+                stats: KnownStats::of(&facts.stats, millis_of(now), &|id| server(&id)),
+                summary: None,
             };
             Entry::Facts { service: name(*service), known }
         }
@@ -716,6 +811,14 @@ fn sync_directory(directory: &Path) -> std::io::Result<()> {
 pub(crate) mod tests {
     use super::*;
     use crate::core::id::ServiceId;
+    use crate::core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
+    use crate::core::time::Mono;
+
+    impl Journal {
+        fn append(&mut self, model: &Model, record: &Record, now: SystemTime) -> Result<(), String> {
+            self.append_with(model, record, None, now)
+        }
+    }
 
     /// A journal with a failover that had come to the promotion, and one that was completed.
     pub(crate) fn sample() -> Vec<u8> {
@@ -753,6 +856,7 @@ pub(crate) mod tests {
             fence_tried: false,
             view_confirmed: true,
             chosen: None,
+            first_bad: Some(Span::from_millis(3_450)),
         }
     }
 
@@ -777,11 +881,44 @@ pub(crate) mod tests {
             begun: None,
             paused: true,
             attention: Some("no candidate".to_owned()),
+            stats: Box::new(stats()),
+        }
+    }
+
+    fn stats() -> Stats {
+        let spans = |count, millis| Spans {
+            count,
+            sum: Span::from_nanos(millis * 1_000_001),
+            longest: Span::from_millis(millis),
+            last: Some(Span::from_millis(1)),
+        };
+        Stats {
+            completed: 4,
+            verified: 3,
+            rolled_back: 1,
+            manual_intervention: 2,
+            stopped: 5,
+            forced: 1,
+            forced_completed: 1,
+            unverifiable: 6,
+            detect: spans(7, 70),
+            repair: spans(3, 900),
+            justified: 4,
+            false_positives: 1,
+            unjudged: 2,
+            last: Some(Judged {
+                generation: Generation(4),
+                old: ServerId(1),
+                judgement: Judgement { need: Need::FalsePositive, why: "seen".to_owned(), gone: true },
+                since: Mark { at: Mono::ZERO, lead: Span::from_millis(61_000) },
+                timeline: 2,
+                furthest: Some(Lsn(0x200_0000)),
+            }),
         }
     }
 
     fn record(generation: u64) -> Record {
-        Record::Facts { service: ServiceId(0), facts: facts(generation) }
+        Record::Facts { service: ServiceId(0), facts: Box::new(facts(generation)) }
     }
 
     fn known(journal: &Journal) -> Option<Facts> {
@@ -797,6 +934,26 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_state_directory_is_tried_and_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("a/b");
+        assert_eq!(probe(&missing), Ok(()));
+        assert!(!folder.path().join("a").exists());
+        assert_eq!(probe(folder.path()), Ok(()));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        // In use is usable.
+        let lock = StateLock::take(folder.path()).unwrap();
+        assert_eq!(probe(folder.path()), Ok(()));
+        drop(lock);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(probe(&file), Err((true, why)) if why.contains("cannot be written")));
+        std::fs::remove_file(folder.path().join("lock")).unwrap();
+        std::fs::create_dir(folder.path().join("lock")).unwrap();
+        assert!(matches!(probe(folder.path()), Err((true, why)) if why.contains("lock cannot be opened")));
+    }
+
+    #[test]
     fn what_was_written_is_known_to_the_next_engine() {
         let directory = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(directory.path());
@@ -806,6 +963,17 @@ pub(crate) mod tests {
         let again = Journal::open(directory.path());
         assert_eq!(known(&again), Some(facts(4)));
         assert!(again.is_writable() && again.reason().is_none());
+    }
+
+    #[test]
+    fn the_numbers_of_an_older_journal_are_zero_and_its_facts_are_known() {
+        let old = r#"{"generation":3,"primary":"db2","timeline":3,"paused":true}"#;
+        let known: Known = serde_json::from_str(old).unwrap();
+        assert_eq!((known.generation, known.paused, known.stats), (3, true, KnownStats::default()));
+        let begun = r#"{"generation":4,"class":"dead","old":"db1","system_id":7,"timeline":3,"fence":3,"furthest":null,
+            "acknowledgements":null,"streaming":[],"route_touched":true,"fence_tried":false,"chosen":null}"#;
+        let begun: KnownBegun = serde_json::from_str(begun).unwrap();
+        assert_eq!(begun.read(&|_| Some(ServerId(0)), 1_000).unwrap().first_bad, None);
     }
 
     #[test]
@@ -854,6 +1022,14 @@ pub(crate) mod tests {
         let ended = known(&Journal::open(directory.path())).unwrap();
         assert_eq!((ended.unfinished, ended.begun), (None, None));
         assert_eq!(ended.last_failover_age, Some(Span::ZERO));
+        assert!(Journal::open(directory.path()).summaries().is_empty());
+        let shown = FailoverStatus { generation: 3, evidence: vec!["x".repeat(9_000); 99], ..FailoverStatus::default() };
+        let end = Record::Ended { service, generation, how: "completed" };
+        Journal::open(directory.path()).append_with(&model(), &end, Some(shown), now()).unwrap();
+        // Facts say nothing about it and do not make it forgotten.
+        Journal::open(directory.path()).append(&model(), &record(9), now()).unwrap();
+        let kept = Journal::open(directory.path()).summaries().remove("orders").unwrap();
+        assert_eq!((kept.generation, kept.evidence.len(), kept.evidence[0].len()), (3, SUMMARY_LINES, TEXT));
         let mut stopped = Journal::open(directory.path());
         stopped.append(&model(), &Record::Ended { service, generation, how: "rolled_back" }, now()).unwrap();
         drop(stopped);

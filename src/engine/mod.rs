@@ -1,11 +1,15 @@
 //! The shell: threads, sockets, clocks, files; no opinions. [`Engine`] is the whole of the public Rust API.
 
+pub mod breaker;
 pub(crate) mod builder;
 pub mod clock;
+mod dependency;
 pub mod error;
 pub(crate) mod executor;
 pub mod host;
 pub(crate) mod journal;
+mod known_stats;
+pub mod metrics;
 pub(crate) mod pool;
 pub mod queue;
 pub mod record;
@@ -17,19 +21,20 @@ pub(crate) mod route_watch;
 pub mod status;
 mod story;
 pub(crate) mod survey;
+pub(crate) mod sync;
 pub(crate) mod threads;
 pub(crate) mod trigger;
 pub mod watcher;
 pub mod why;
 
-use std::collections::BTreeSet;
+#[cfg(all(test, shuttle))]
+mod schedules;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use parking_lot::{Mutex, RwLock};
 use serde_json::{Map, Value};
 
 use crate::config::{Config, Probe};
@@ -43,6 +48,7 @@ use crate::wire::deadline::{Cancel, Deadline};
 
 use builder::{Lane, Means, Parts};
 use clock::Clock;
+use dependency::Dependencies;
 use executor::Executor;
 use host::{HostLane, Task};
 use journal::{Journal, StateLock};
@@ -50,9 +56,12 @@ use pool::Pool;
 use queue::Hub;
 use record::Recorder;
 use resolver::Resolver;
-use status::JournalStatus;
+use status::{JournalStatus, ReadinessStatus};
 use story::Stories;
-use threads::{Threads, panic_text};
+use sync::atomic::{AtomicBool, Ordering};
+use sync::channel::{Receiver, Sender, bounded};
+use sync::{Mutex, RwLock};
+use threads::{Duty, Threads, panic_text};
 use trigger::{Lanes, Message, Trigger};
 use watcher::Watcher;
 
@@ -63,11 +72,13 @@ pub use render::EngineEvent;
 pub use status::{CheckReport, ReadyReport, Status};
 
 /// Messages that wait for the trigger thread at most; whoever has more waits.
-pub(crate) const INPUTS: usize = 4096;
+pub(crate) const INPUTS: usize = sync::bound(4096, 4);
 /// Threads for child processes of `exec` checks, and for functions of the host program.
 const LANE: usize = 4;
 /// Executor threads at most.
 const EXECUTORS: usize = 32;
+/// A callback of the host program that takes longer than this for one event is named.
+const CALLBACK: Duration = Duration::from_secs(30);
 /// How long a dropped engine waits for its threads.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -110,11 +121,19 @@ pub(crate) struct Shell {
     fault: Mutex<Option<String>>,
     journal: Mutex<JournalStatus>,
     stories: Stories,
+    /// The last failover of each service that an earlier engine carried out, by the journal.
+    summaries: Mutex<BTreeMap<String, status::FailoverStatus>>,
     /// Servers that the survey is to look at before their turn.
     pub(crate) unsurveyed: Mutex<BTreeSet<(ServiceId, ServerId)>>,
+    dependencies: Dependencies,
     watcher: Mutex<Option<Arc<Watcher>>>,
     #[cfg(test)]
     pub(crate) planted_panic: AtomicBool,
+    #[cfg(test)]
+    pub(crate) planted_trigger_panic: AtomicBool,
+    /// Held by a test, it keeps the trigger thread from coming round.
+    #[cfg(test)]
+    pub(crate) planted_stall: Mutex<()>,
 }
 
 /// What begins at start and ends at stop.
@@ -122,7 +141,7 @@ struct Life {
     phase: Phase,
     started: Option<Instant>,
     inputs: Option<Sender<Message>>,
-    checkers: Option<Pool>,
+    lanes: Option<Lanes>,
     lock: Option<StateLock>,
     has_child_lane: bool,
     /// Numbers the threads that serve events.
@@ -160,7 +179,7 @@ impl Engine {
                 phase: Phase::New,
                 started: None,
                 inputs: None,
-                checkers: None,
+                lanes: None,
                 lock: None,
                 has_child_lane: false,
                 servers: 0,
@@ -169,10 +188,16 @@ impl Engine {
             fault: Mutex::new(None),
             journal: Mutex::new(journal),
             stories: Stories::default(),
+            summaries: Mutex::default(),
             unsurveyed: Mutex::new(BTreeSet::new()),
+            dependencies: Dependencies::new(clock),
             watcher: Mutex::new(None),
             #[cfg(test)]
             planted_panic: AtomicBool::new(false),
+            #[cfg(test)]
+            planted_trigger_panic: AtomicBool::new(false),
+            #[cfg(test)]
+            planted_stall: Mutex::new(()),
         };
         Ok(Engine { shell: Arc::new(shell) })
     }
@@ -203,12 +228,13 @@ impl Engine {
             // Without a lock there is no journal, and without a journal the engine observes and decides nothing.
             Err(error) => (None, Journal::read_only(&state_dir, format!("{error}; mend that and restart the engine"))),
         };
+        *shell.summaries.lock() = journal.summaries();
         shell.set_parts(Arc::clone(&parts));
         shell.resolver.learn(parts.hosts());
         let (sender, receiver) = bounded(INPUTS);
         let started = shell.start_threads(&parts, journal, &sender, receiver);
-        let checkers = match started {
-            Ok(checkers) => checkers,
+        let lanes = match started {
+            Ok(lanes) => lanes,
             Err(error) => {
                 life.phase = Phase::Stopped;
                 shell.resolver.close();
@@ -218,9 +244,9 @@ impl Engine {
         };
         life.phase = Phase::Running;
         life.has_child_lane = parts.checks_on(Lane::Child) > 0;
-        life.started = Some(Instant::now());
+        life.started = Some(sync::now());
         life.inputs = Some(sender);
-        life.checkers = Some(checkers);
+        life.lanes = Some(lanes);
         life.lock = lock;
         Ok(())
     }
@@ -244,7 +270,7 @@ impl Engine {
                 let mut life = shell.life.lock();
                 life.phase = Phase::Stopped;
                 life.inputs = None;
-                life.checkers = None;
+                life.lanes = None;
                 life.lock = None;
                 Ok(())
             }
@@ -293,9 +319,10 @@ impl Engine {
         let shell = &self.shell;
         let parts = shell.parts();
         let snapshot = shell.core.lock().as_ref().map(Core::snapshot);
-        let (phase, started, pool) = {
+        let (phase, started, pool, stuck) = {
             let life = shell.life.lock();
-            (life.phase, life.started, life.checkers.as_ref().map(Pool::numbers).unwrap_or_default())
+            let pool = life.lanes.as_ref().map(|lanes| lanes.check.numbers()).unwrap_or_default();
+            (life.phase, life.started, pool, life.lanes.as_ref().map_or(0, Lanes::stuck))
         };
         let (published, consumers, dropped) = shell.hub.numbers();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -307,10 +334,22 @@ impl Engine {
         let mut services =
             snapshot.as_ref().map(|snapshot| status::services(snapshot, &parts.model, &shell.clock)).unwrap_or_default();
         shell.stories.complete(&shell.clock, &mut services);
+        let breakers = shell.dependencies.status();
+        let recovery = parts.config.engine.breaker.recovery_timeout.into();
+        for breaker in &breakers {
+            let service = services.iter_mut().find(|service| service.name == breaker.service);
+            if let (Some(service), Some(finding)) = (service, dependency::finding(breaker, recovery)) {
+                service.readiness.push(finding);
+            }
+        }
+        for service in services.iter_mut().filter(|service| service.failover.is_none()) {
+            let earlier = shell.summaries.lock().get(&service.name).cloned();
+            service.failover = earlier.filter(|earlier| earlier.generation == service.generation);
+        }
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             time: render::rfc3339(SystemTime::now()),
-            uptime_ms: started.map_or(0, |at| millis(at.elapsed())),
+            uptime_ms: started.map_or(0, |at| millis(sync::now().saturating_duration_since(at))),
             engine: match phase {
                 Phase::New => "new",
                 Phase::Running => "running",
@@ -327,12 +366,19 @@ impl Engine {
                 busy: pool.busy,
                 waiting: pool.waiting,
                 oldest_wait_ms: millis(pool.oldest_wait),
-                stuck: pool.stuck,
+                stuck,
+                overdue: shell.threads.overdue(),
             },
             journal: shell.journal.lock().clone(),
             events: status::EventStatus { published, consumers: count(consumers), dropped },
             services,
+            breakers,
         }
+    }
+
+    /// The same as numbers in Prometheus' text format: counters, gauges and the durations of rule 82. See [`metrics`].
+    pub fn metrics_text(&self) -> String {
+        metrics::text(&self.status())
     }
 
     /// A new event queue of its own, with everything from now on (from the start, if called before it). See [`EventQueue`].
@@ -351,13 +397,14 @@ impl Engine {
         let (sender, receiver) = bounded(2 * queue::CAPACITY + 16);
         if let Ok(queue) = self.shell.hub.subscribe(false) {
             // Without a thread the sender is dropped, and the receiver is disconnected.
-            let _ = self.shell.serve(move || forward(&queue, &sender));
+            let _ = self.shell.serve(move |_| forward(&queue, &sender));
         }
         receiver
     }
 
     /// Calls `f` for every event, one at a time, in order, on one thread of its own and never under a lock. `f` may call
-    /// everything but [`Engine::stop`]. A panic in it is caught and logged.
+    /// everything but [`Engine::stop`]. A panic in it is caught, told by one `log` event and logged from then on; one that does not
+    /// come back for 30 seconds is named. Neither changes what the engine observes or decides.
     ///
     /// An `f` that owns the engine keeps it alive until it is stopped.
     ///
@@ -365,10 +412,21 @@ impl Engine {
     /// As for [`Engine::queue`].
     pub fn on_event(&self, f: impl Fn(&EngineEvent) + Send + 'static) -> Result<(), EngineError> {
         let queue = self.shell.hub.subscribe(false)?;
-        self.shell.serve(move || {
+        let shell = Arc::downgrade(&self.shell);
+        self.shell.serve(move |duty| {
+            let mut told = false;
             while let Some(event) = next(&queue) {
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| f(&event))) {
-                    log::error!(target: "failover", "an event callback panicked: {}", panic_text(&*payload));
+                duty.begin(CALLBACK);
+                let outcome = catch_unwind(AssertUnwindSafe(|| f(&event)));
+                duty.rest();
+                let Err(payload) = outcome else { continue };
+                let message = format!("an event callback panicked: {}", panic_text(&*payload));
+                // Said once: a callback that panics at every event would be answered by one more.
+                match shell.upgrade() {
+                    Some(shell) if !std::mem::replace(&mut told, true) => {
+                        shell.say(EventKind::Log, Severity::Alarm, &message);
+                    }
+                    _ => log::error!(target: "failover", "{message}"),
                 }
             }
         })
@@ -428,7 +486,8 @@ impl Engine {
     }
 
     /// Answers checks of kind `host` called `name` (their `function`, or their own name) by `f`, on the engine's own host lane
-    /// and never on a checker thread. Without it, such a check is a `task_check` event to be answered by
+    /// and never on a checker thread. An `f` that panics or does not come back by its deadline is `unknown`, an alarm, and a reason
+    /// for doubt; it is not called again before it is back. Without it, such a check is a `task_check` event to be answered by
     /// [`Engine::complete_task`].
     ///
     /// # Errors
@@ -503,7 +562,20 @@ impl Engine {
     /// route, and who answers through it. Says what would happen if a primary died now. Changes nothing in the world; over some
     /// seconds after the slowest check.
     pub fn check_ready(&self) -> ReadyReport {
-        round::check_ready(&self.shell)
+        let mut report = round::check_ready(&self.shell);
+        if let Err((certain, message)) = journal::probe(&self.shell.parts().config.state_dir) {
+            report.engine.push(ReadinessStatus {
+                server: None,
+                code: "state_dir_unusable".to_owned(),
+                blocking: certain,
+                message,
+                why: why::of("state_dir_unusable").to_owned(),
+                remedy: "make it, owned by the user that runs the engine and with mode 0700 (the systemd unit makes /var/lib/failover), or set state_dir"
+                    .to_owned(),
+                asked_ms: 0,
+            });
+        }
+        report
     }
 }
 
@@ -567,7 +639,7 @@ impl Shell {
         journal: Journal,
         sender: &Sender<Message>,
         receiver: Receiver<Message>,
-    ) -> Result<Pool, EngineError> {
+    ) -> Result<Lanes, EngineError> {
         *self.core.lock() = Some(Core::new(parts.model.clone()));
         let sink = {
             let sender = sender.clone();
@@ -580,11 +652,11 @@ impl Shell {
         };
         let jobs = parts.jobs();
         let check = pool("check", parts.config.engine.workers.count(jobs), jobs)?;
-        let mut lanes = Lanes { check: check.clone(), child: None, host: None };
+        let mut lanes = Lanes { check, child: None, host: None };
         let made = self.start_lanes(parts, &mut lanes, &pool);
         let begun = made.and_then(|()| self.start_the_rest(parts, journal, &sink, receiver, &lanes));
         match begun {
-            Ok(()) => Ok(check),
+            Ok(()) => Ok(lanes),
             Err(error) => {
                 lanes.close();
                 self.host.close();
@@ -605,7 +677,9 @@ impl Shell {
         }
         if self.host.functions() > 0 {
             let jobs = parts.checks_on(Lane::Host) + self.host.steps().len();
-            lanes.host = Some(pool("host", jobs.min(LANE), jobs)?);
+            let host = pool("host", jobs.min(LANE), jobs)?;
+            host.distrust();
+            lanes.host = Some(host);
         }
         let announcer = Arc::downgrade(self);
         let announce = move |task: &Task| {
@@ -647,13 +721,17 @@ impl Shell {
             let watcher = Arc::new(watcher);
             *self.watcher.lock() = Some(Arc::clone(&watcher));
             let (shell, to_core, cancel) = (Arc::clone(self), Arc::clone(sink), survey.clone());
-            self.threads.spawn("survey", 0, move || survey::run(&shell, &cancel, &*to_core))?;
+            let duty = self.threads.duty("survey", 0);
+            self.threads.spawn("survey", 0, move || survey::run(&shell, &duty, &cancel, &*to_core))?;
             let (shell, to_core, cancel) = (Arc::clone(self), Arc::clone(sink), survey.clone());
-            self.threads.spawn("route", 0, move || route_watch::run(&shell, &cancel, &*to_core))?;
+            let duties = (self.threads.duty("route", 0), self.threads.duty("trigger", 0));
+            let trigger_duty = duties.1.clone();
+            self.threads.spawn("route", 0, move || route_watch::run(&shell, &duties.0, &duties.1, &cancel, &*to_core))?;
             let (recorder, records) = Recorder::new();
             let (shell, state) = (Arc::clone(self), parts.config.state_dir.clone());
+            let duty = self.threads.duty("record", 0);
             self.threads.spawn("record", 0, move || {
-                record::write_all(&records, &state, &|what| shell.say(EventKind::Log, Severity::Warning, what));
+                record::write_all(&records, &state, &duty, &|what| shell.say(EventKind::Log, Severity::Warning, what));
             })?;
             let trigger = Trigger {
                 recorder: Some(recorder),
@@ -665,6 +743,7 @@ impl Shell {
                 executor: executor.clone(),
                 watcher,
                 survey: survey.clone(),
+                duty: trigger_duty,
                 begun: Some(begun),
                 state: trigger::State::default(),
             };
@@ -780,11 +859,15 @@ impl Shell {
         let (reply, answer) = bounded(1);
         let deadline = trigger::command_deadline();
         let late = || EngineError::Timeout(Duration::from_secs(10), "the trigger thread did not answer".to_owned());
-        sender.send_deadline(message(reply), deadline.instant()).map_err(|_| late())?;
-        answer.recv_deadline(deadline.instant()).map_err(|_| match self.fault() {
+        // Nobody to ask is no reason to say that somebody was slow.
+        let gone = || match self.fault() {
             Some(fault) => EngineError::Faulted(fault),
-            None => late(),
-        })
+            None => EngineError::State("the engine stopped before it answered".to_owned()),
+        };
+        sender
+            .send_deadline(message(reply), deadline.instant())
+            .map_err(|error| if error.is_timeout() { late() } else { gone() })?;
+        answer.recv_deadline(deadline.instant()).map_err(|error| if error.is_timeout() { late() } else { gone() })
     }
 
     fn command(&self, service: Option<&str>, command: Command) -> Result<String, EngineError> {
@@ -819,6 +902,20 @@ impl Shell {
         self.publish(self.event(kind, severity, message.to_owned(), Map::new()));
     }
 
+    /// The same about a service or one of its servers.
+    pub(crate) fn say_about(
+        &self,
+        kind: EventKind,
+        severity: Severity,
+        service: &str,
+        server: Option<&str>,
+        message: String,
+        fields: Map<String, Value>,
+    ) {
+        let event = self.event(kind, severity, message, fields);
+        self.publish(EngineEvent { service: Some(service.to_owned()), server: server.map(str::to_owned), ..event });
+    }
+
     fn event(&self, kind: EventKind, severity: Severity, message: String, fields: Map<String, Value>) -> EngineEvent {
         let now = self.clock.now();
         EngineEvent {
@@ -850,13 +947,14 @@ impl Shell {
     }
 
     /// A thread that serves events to somebody.
-    fn serve(&self, body: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
+    fn serve(&self, body: impl FnOnce(&Duty) + Send + 'static) -> Result<(), EngineError> {
         let number = {
             let mut life = self.life.lock();
             life.servers += 1;
             life.servers - 1
         };
-        self.threads.spawn("event", number, body)
+        let duty = self.threads.duty("event", number);
+        self.threads.spawn("event", number, move || body(&duty))
     }
 }
 
@@ -876,7 +974,7 @@ fn forward(queue: &EventQueue, sender: &Sender<Arc<EngineEvent>>) {
         // A channel that is half full has a receiver that is behind: let the queue decide what to drop. There is no signal for
         // "taken", and it is only waited for while there is something to wait for.
         while sender.len() >= queue::CAPACITY && !queue.is_closed() {
-            std::thread::sleep(Duration::from_millis(20));
+            sync::thread::sleep(Duration::from_millis(20));
         }
         if sender.try_send(event).is_err() {
             return;
@@ -949,6 +1047,62 @@ mod tests {
         assert_eq!(engine.status().faulted.as_deref(), Some("planted"));
         assert!(matches!(engine.pause(None), Err(EngineError::Faulted(_))));
         assert!(matches!(engine.reload(watched(state.path())), Err(EngineError::Faulted(_))));
+        engine.stop(LONG).unwrap();
+    }
+
+    #[test]
+    fn a_bug_in_the_trigger_thread_freezes_decisions_and_leaves_status_and_stop() {
+        let state = tempfile::tempdir().unwrap();
+        let engine = Engine::new(watched(state.path())).unwrap();
+        let queue = engine.queue().unwrap();
+        engine.start().unwrap();
+        for _ in 0..2 {
+            engine.shell.planted_trigger_panic.store(true, Ordering::SeqCst);
+            loop {
+                let event = queue.next(LONG).expect("an event");
+                if event.kind == EventKind::Faulted {
+                    assert_eq!(event.severity, Severity::Alarm);
+                    break;
+                }
+            }
+            assert_eq!(engine.status().faulted.as_deref(), Some("planted in the trigger"));
+            assert!(matches!(engine.pause(None), Err(EngineError::Faulted(_))));
+        }
+        // The third one is the last it lives through.
+        engine.shell.planted_trigger_panic.store(true, Ordering::SeqCst);
+        while queue.next(LONG).expect("an event").kind != EventKind::Faulted {}
+        engine.stop(LONG).unwrap();
+    }
+
+    #[test]
+    fn a_trigger_thread_that_does_not_come_round_is_an_alarm_and_in_the_status() {
+        let state = tempfile::tempdir().unwrap();
+        let engine = Engine::new(watched(state.path())).unwrap();
+        let queue = engine.queue().unwrap();
+        engine.start().unwrap();
+        let heard = |words: &str| while !queue.next(LONG).expect("an event").message.contains(words) {};
+        // As when the disk of the journal does not answer.
+        let stall = engine.shell.planted_stall.lock();
+        heard("fo-trigger-0 does not come round");
+        assert_eq!(engine.status().threads.overdue, ["fo-trigger-0"]);
+        drop(stall);
+        heard("fo-trigger-0 comes round again");
+        assert!(engine.status().threads.overdue.is_empty());
+        engine.stop(LONG).unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_does_not_come_back_is_an_alarm_until_it_does() {
+        let state = tempfile::tempdir().unwrap();
+        let engine = Engine::new(watched(state.path())).unwrap();
+        let queue = engine.queue().unwrap();
+        engine.start().unwrap();
+        let heard = |words: &str| while !queue.next(LONG).expect("an event").message.contains(words) {};
+        let stuck = engine.shell.threads.duty("survey", 9);
+        stuck.begin(Duration::ZERO);
+        heard("fo-survey-9 has not come back");
+        stuck.rest();
+        heard("fo-survey-9 is back");
         engine.stop(LONG).unwrap();
     }
 

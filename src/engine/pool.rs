@@ -5,8 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::core::id::{RunId, ServerId, ServiceId};
 use crate::core::input::Input;
 use crate::core::observation::{Finding, UnknownCause, Verdict};
@@ -14,10 +12,13 @@ use crate::wire::deadline::{Cancel, Deadline};
 
 use super::clock::Clock;
 use super::error::EngineError;
+use super::sync::{Condvar, Mutex, now};
 use super::threads::{Threads, panic_text};
 
 /// A job this long past its deadline that is still not back is stuck: it should have ended by itself.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
+/// Texts of caught panics that wait to be told, at most.
+const BUGS: usize = 8;
 
 /// What a job asks, and so the shape of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub(crate) struct PoolNumbers {
     pub(crate) waiting: u32,
     pub(crate) oldest_wait: Duration,
     pub(crate) stuck: u32,
+    /// Targets whose last job was ended by a bug.
+    pub(crate) broken: u32,
 }
 
 /// A fixed pool. Clones share it.
@@ -89,6 +92,11 @@ struct State {
     slow_running: usize,
     queue: VecDeque<Waiting>,
     running: BTreeMap<RunId, Running>,
+    /// Targets whose last job panicked, and what was said.
+    broken: BTreeSet<(ServiceId, ServerId)>,
+    bugs: Vec<String>,
+    /// Its jobs are not the engine's own code: nobody can rely on them to come back.
+    foreign: bool,
     closed: bool,
 }
 
@@ -98,8 +106,11 @@ struct Waiting {
 }
 
 struct Running {
+    kind: JobKind,
     deadline: Deadline,
     cancel: Cancel,
+    /// It was answered for: what it says when it comes back interests nobody.
+    given_up: bool,
 }
 
 impl Pool {
@@ -139,7 +150,7 @@ impl Pool {
         if state.closed {
             return;
         }
-        state.queue.push_back(Waiting { job, since: Instant::now() });
+        state.queue.push_back(Waiting { job, since: now() });
         drop(state);
         self.0.ready.notify_one();
     }
@@ -161,10 +172,42 @@ impl Pool {
             running.cancel.cancel();
         }
         state.slow_targets.clear();
+        state.broken.clear();
     }
 
-    /// Takes out the jobs whose deadline passed before a worker was free: their answer is "could not ask", not a time-out.
+    /// From now on every job that keeps its thread past its deadline is answered for: whoever asked hears that it could not ask.
+    pub(crate) fn distrust(&self) {
+        self.0.state.lock().foreign = true;
+    }
+
+    /// What was caught since the last call.
+    pub(crate) fn bugs(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.state.lock().bugs)
+    }
+
+    /// Takes out the jobs whose deadline passed before a worker was free, and answers for those that do not come back: the answer
+    /// is "could not ask", not a time-out.
     pub(crate) fn expire(&self) -> Vec<Input> {
+        let mut answers = self.give_up();
+        answers.extend(self.expire_waiting());
+        answers
+    }
+
+    fn give_up(&self) -> Vec<Input> {
+        let mut state = self.0.state.lock();
+        if !state.foreign {
+            return Vec::new();
+        }
+        let stuck = state.running.iter_mut().filter(|(_, running)| !running.given_up && running.deadline.is_over());
+        let lost = |(run, running): (&RunId, &mut Running)| {
+            running.given_up = true;
+            let message = "the host program's function did not come back: the thread it was called on is stuck in it";
+            running.kind.lost(*run, &self.0.clock, UnknownCause::Internal, message)
+        };
+        stuck.map(lost).collect()
+    }
+
+    fn expire_waiting(&self) -> Vec<Input> {
         let mut state = self.0.state.lock();
         if !state.queue.iter().any(|waiting| waiting.job.deadline.is_over()) {
             return Vec::new();
@@ -196,8 +239,20 @@ impl Pool {
             workers: count(state.workers),
             busy: count(state.running.len()),
             waiting: count(state.queue.len()),
-            oldest_wait: state.queue.iter().map(|waiting| waiting.since.elapsed()).max().unwrap_or_default(),
-            stuck: count(state.running.values().filter(|running| running.deadline.instant().elapsed() > STUCK_AFTER).count()),
+            oldest_wait: state
+                .queue
+                .iter()
+                .map(|waiting| now().saturating_duration_since(waiting.since))
+                .max()
+                .unwrap_or_default(),
+            stuck: count(
+                state
+                    .running
+                    .values()
+                    .filter(|running| now().saturating_duration_since(running.deadline.instant()) > STUCK_AFTER)
+                    .count(),
+            ),
+            broken: count(state.broken.len()),
         }
     }
 }
@@ -241,11 +296,14 @@ impl Shared {
                     continue;
                 }
             };
-            state.running.insert(job.run, Running { deadline: job.deadline, cancel: cancel.clone() });
+            let running = Running { kind: job.kind, deadline: job.deadline, cancel: cancel.clone(), given_up: false };
+            state.running.insert(job.run, running);
             drop(state);
             let Job { run, kind, target, deadline, work } = job;
+            let mut bug = None;
             let answer = catch_unwind(AssertUnwindSafe(|| work(deadline, &cancel))).unwrap_or_else(|payload| {
                 let message = format!("a bug in the check: {}", panic_text(&*payload));
+                bug = Some(message.clone());
                 kind.lost(run, &self.clock, UnknownCause::Internal, message)
             });
             let silent = match &answer {
@@ -253,8 +311,17 @@ impl Shared {
                 _ => false,
             };
             state = self.state.lock();
-            state.running.remove(&run);
+            let given_up = state.running.remove(&run).is_some_and(|running| running.given_up);
             state.slow_running -= usize::from(slow);
+            match bug {
+                None => drop(state.broken.remove(&target)),
+                Some(bug) => {
+                    state.broken.insert(target);
+                    if state.bugs.len() < BUGS {
+                        state.bugs.push(bug);
+                    }
+                }
+            }
             if silent {
                 state.slow_targets.insert(target);
             } else {
@@ -264,7 +331,9 @@ impl Shared {
                 return;
             }
             drop(state);
-            (self.sink)(answer);
+            if !given_up {
+                (self.sink)(answer);
+            }
             // A freed place in the slow part may be what another worker waits for.
             if slow {
                 self.ready.notify_one();
@@ -353,6 +422,49 @@ mod tests {
         }
         pool.submit(job(3, 0, |_, _| Verdict::Up));
         assert_eq!(answer(&answers), (3, Verdict::Up));
+        pool.close();
+        threads.join(Deadline::after(LONG)).unwrap();
+    }
+
+    #[test]
+    fn what_was_caught_is_told_and_forgotten_when_the_target_is_asked_without_it() {
+        let (pool, threads, answers) = pool(1, 1);
+        pool.submit(job(1, 0, |_, _| panic!("planted")));
+        answer(&answers);
+        assert_eq!(pool.numbers().broken, 1);
+        assert_eq!(pool.bugs(), ["a bug in the check: planted"]);
+        assert!(pool.bugs().is_empty());
+        pool.submit(job(2, 0, |_, _| Verdict::Up));
+        answer(&answers);
+        assert_eq!(pool.numbers().broken, 0);
+        pool.close();
+        threads.join(Deadline::after(LONG)).unwrap();
+    }
+
+    #[test]
+    fn foreign_code_that_does_not_come_back_is_answered_for_once() {
+        let (pool, threads, answers) = pool(1, 1);
+        pool.distrust();
+        let (open, shut) = crossbeam_channel::bounded::<()>(0);
+        let mut stuck = job(1, 0, move |_, _| {
+            let _ = shut.recv();
+            Verdict::Down(DownCause::WrongAnswer)
+        });
+        stuck.deadline = Deadline::after(Duration::ZERO);
+        pool.submit(stuck);
+        let given_up = loop {
+            let given_up = pool.give_up();
+            if !given_up.is_empty() {
+                break given_up;
+            }
+            std::thread::yield_now();
+        };
+        assert!(matches!(&given_up[..], [Input::CheckFinished { run: RunId(1), finding }]
+            if finding.verdict == Verdict::Unknown(UnknownCause::Internal)));
+        assert!(pool.expire().is_empty());
+        drop(open);
+        pool.submit(job(2, 0, |_, _| Verdict::Up));
+        assert_eq!(answer(&answers).0, 2, "what it said at last is not passed on");
         pool.close();
         threads.join(Deadline::after(LONG)).unwrap();
     }

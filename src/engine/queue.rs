@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use rustix::event::{EventfdFlags, eventfd};
 use serde_json::{Map, Value};
 
@@ -15,19 +14,20 @@ use crate::wire::deadline::Deadline;
 use super::clock::Clock;
 use super::error::EngineError;
 use super::render::{EngineEvent, rfc3339};
+use super::sync::{Condvar, Mutex, bound};
 
 /// Events a queue holds at most.
-pub(crate) const CAPACITY: usize = 1024;
+pub(crate) const CAPACITY: usize = bound(1024, 12);
 /// What single observations and log lines may take of it: the rest is reserved for everything else.
-const ORDINARY: usize = 768;
+const ORDINARY: usize = bound(768, 8);
 /// From here on an observation replaces an older one of the same check that still waits.
-const PRESSURE: usize = 256;
+const PRESSURE: usize = bound(256, 4);
 /// Consumers at most.
 const CONSUMERS: usize = 32;
 
 /// A bounded queue of events. The engine never waits for it: when it is full, single observations and log lines are dropped
-/// oldest first; everything else has room of its own. What was dropped shows as a gap in `seq`, and the queue puts one
-/// `overflow` event with the number in the gap.
+/// oldest first; everything else has room of its own, and what says who is primary and what became of a failover is dropped last of
+/// all. What was dropped shows as a gap in `seq`, and the queue puts one `overflow` event with the number in the gap.
 ///
 /// As a file descriptor it is readable while an event waits: for a poll loop of one's own. Never read it.
 pub struct EventQueue(Arc<Shared>);
@@ -44,6 +44,8 @@ struct State {
     ordinary: usize,
     /// The sequence number of the event handed out last.
     delivered: u64,
+    /// Of the event published last, whether it found a place here or not.
+    published: u64,
     important_dropped: u64,
     woken: bool,
     closed: bool,
@@ -78,7 +80,7 @@ impl EventQueue {
     /// True when the engine has stopped and every event was taken.
     pub fn is_over(&self) -> bool {
         let state = self.0.state.lock();
-        state.closed && state.events.is_empty()
+        state.closed && state.is_empty()
     }
 
     /// True when the engine has stopped, whatever still waits here.
@@ -102,22 +104,36 @@ impl Drop for EventQueue {
     }
 }
 
+impl State {
+    /// Neither an event waits nor the news that some were dropped.
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.delivered == self.published
+    }
+}
+
 impl Shared {
     fn pop(&self, state: &mut State) -> Option<Arc<EngineEvent>> {
-        let front = state.events.front()?.seq;
+        // What was dropped last has no event behind it that would show the gap.
+        let front = state.events.front().map_or(state.published + 1, |event| event.seq);
         let lost = front - state.delivered - 1;
         if lost > 0 {
             state.delivered = front - 1;
+            self.calm(state);
             let important = std::mem::take(&mut state.important_dropped);
             return Some(Arc::new(self.overflow(front - 1, lost, important)));
         }
         let event = state.events.pop_front()?;
         state.delivered = event.seq;
         state.ordinary -= usize::from(is_ordinary(&event));
-        if state.events.is_empty() && !state.closed {
+        self.calm(state);
+        Some(event)
+    }
+
+    /// Nothing waits any more.
+    fn calm(&self, state: &State) {
+        if state.is_empty() && !state.closed {
             self.set_ready(false);
         }
-        Some(event)
     }
 
     fn overflow(&self, seq: u64, lost: u64, important: u64) -> EngineEvent {
@@ -145,6 +161,7 @@ impl Shared {
         if state.abandoned {
             return 0;
         }
+        state.published = event.seq;
         let mut dropped = 0;
         if is_ordinary(event) {
             if state.events.len() >= PRESSURE
@@ -164,7 +181,7 @@ impl Shared {
         } else if state.events.len() >= CAPACITY {
             dropped += 1;
             if !drop_oldest_ordinary(&mut state) {
-                state.events.pop_front();
+                drop_oldest_of_the_rest(&mut state);
                 state.important_dropped += 1;
             }
         }
@@ -193,6 +210,23 @@ fn is_ordinary(event: &EngineEvent) -> bool {
     matches!(event.kind, EventKind::Observed | EventKind::Log)
 }
 
+/// Who is primary, and what a failover came to: what a consumer that looks away for long has to find when it looks again.
+fn is_of_roles(event: &EngineEvent) -> bool {
+    matches!(
+        event.kind,
+        EventKind::PrimaryKnown
+            | EventKind::FailoverStarted
+            | EventKind::PointOfNoReturn
+            | EventKind::FailoverCompleted
+            | EventKind::FailoverFailed
+            | EventKind::RolledBack
+            | EventKind::ManualIntervention
+            | EventKind::TwoPrimaries
+            | EventKind::OldPrimaryReturned
+            | EventKind::Faulted
+    )
+}
+
 fn same_subject(one: &EngineEvent, other: &EngineEvent) -> bool {
     one.kind == other.kind
         && one.service == other.service
@@ -205,6 +239,13 @@ fn drop_oldest_ordinary(state: &mut State) -> bool {
     state.events.remove(oldest);
     state.ordinary -= 1;
     true
+}
+
+/// Makes room among the important ones: first of what is asked of the host program, which is long over, then of all but roles.
+fn drop_oldest_of_the_rest(state: &mut State) {
+    let oldest = |wanted: &dyn Fn(&EngineEvent) -> bool| state.events.iter().position(|event| wanted(event));
+    let place = oldest(&|event| event.kind == EventKind::TaskCheck).or_else(|| oldest(&|event| !is_of_roles(event))).unwrap_or(0);
+    state.events.remove(place);
 }
 
 /// Gives every event its number and puts it into every queue.
@@ -249,6 +290,7 @@ impl Hub {
                 events: VecDeque::new(),
                 ordinary: 0,
                 delivered: hub.seq,
+                published: hub.seq,
                 important_dropped: 0,
                 woken: false,
                 closed: false,
@@ -378,6 +420,29 @@ pub(crate) mod tests {
         assert_eq!(events[0].severity, Severity::Alarm);
         assert_eq!(events.len(), CAPACITY + 1);
         assert_eq!(events.last().unwrap().kind, EventKind::EngineStopped);
+    }
+
+    #[test]
+    fn a_consumer_that_never_takes_anything_still_finds_every_role_change() {
+        let hub = Hub::new(Clock::start());
+        let queue = hub.subscribe(false).unwrap();
+        for number in 0..20_000 {
+            let kind = match number % 1_000 {
+                0 => EventKind::PrimaryKnown,
+                1..500 => EventKind::TaskCheck,
+                500..900 => EventKind::HealthChanged,
+                _ => EventKind::Observed,
+            };
+            hub.publish(an_event(kind, "db1", number));
+        }
+        let events = take_all(&queue);
+        let roles = events.iter().filter(|event| event.kind == EventKind::PrimaryKnown);
+        let roles: Vec<u64> = roles.map(|event| event.fields["number"].as_u64().unwrap()).collect();
+        assert_eq!(roles, (0..20).map(|round| round * 1_000).collect::<Vec<_>>());
+        let delivered = events.iter().filter(|event| event.kind != EventKind::Overflow).count() as u64;
+        let told = |field: &str| -> u64 { events.iter().filter_map(|event| event.fields.get(field)?.as_u64()).sum() };
+        assert_eq!(delivered + told("dropped"), 20_000, "every event was delivered or counted");
+        assert!(told("important_dropped") > 0 && told("important_dropped") < told("dropped"));
     }
 
     #[test]

@@ -8,9 +8,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use serde::{Deserialize, Serialize};
 
 use crate::core::Core;
@@ -20,6 +19,8 @@ use crate::core::output::{Output, Record};
 use crate::core::time::Mono;
 
 use super::render::rfc3339;
+use super::sync::channel::{Receiver, Sender, TrySendError, bounded};
+use super::threads::Duty;
 
 /// The format that is written, and the only one that is read.
 const FORMAT: u32 = 1;
@@ -29,6 +30,8 @@ const TAPE: usize = 400;
 const WAITING: usize = 4;
 /// Files that are kept.
 const KEPT: usize = 32;
+/// A disk that takes longer for one record is named.
+const SLOW_DISK: Duration = Duration::from_secs(30);
 /// A larger file is none of ours.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
@@ -208,9 +211,12 @@ fn decision(output: &Output) -> Option<(u16, String, u64, String)> {
 }
 
 /// Writes every record into `evidence/` of the state directory, until the recorder is gone. `complain` hears of what went wrong.
-pub(crate) fn write_all(records: &Receiver<DecisionRecord>, state: &Path, complain: &dyn Fn(&str)) {
+pub(crate) fn write_all(records: &Receiver<DecisionRecord>, state: &Path, duty: &Duty, complain: &dyn Fn(&str)) {
     for (number, record) in records.iter().enumerate() {
-        if let Err(error) = write(&state.join("evidence"), &record, number) {
+        duty.begin(SLOW_DISK);
+        let written = write(&state.join("evidence"), &record, number);
+        duty.rest();
+        if let Err(error) = written {
             complain(&format!("the record of a decision could not be written below {}: {error}", state.display()));
         }
     }

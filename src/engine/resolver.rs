@@ -5,17 +5,18 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::wire::resolve::{Addresses, Literals};
 
 use super::error::EngineError;
-use super::threads::Threads;
+use super::sync::{Condvar, Mutex, now};
+use super::threads::{Duty, Threads};
 
 /// Between two looks at a name that is known.
 const REFRESH: Duration = Duration::from_secs(30);
 /// Between two looks at a name that is not.
 const RETRY: Duration = Duration::from_secs(3);
+/// A look that takes longer is named: three servers that do not answer, asked twice.
+const SLOW: Duration = Duration::from_secs(35);
 /// Names it keeps at most.
 const NAMES: usize = 1024;
 /// How long somebody may wait for a name that was never looked up.
@@ -63,7 +64,8 @@ impl Resolver {
     /// [`EngineError::System`] when the operating system has no thread left.
     pub(crate) fn start(&self, threads: &Threads) -> Result<(), EngineError> {
         let shared = Arc::clone(&self.0);
-        threads.spawn("resolve", 0, move || shared.run())
+        let duty = threads.duty("resolve", 0);
+        threads.spawn("resolve", 0, move || shared.run(&duty))
     }
 
     /// Ends the thread, after the look it may be in.
@@ -82,7 +84,7 @@ impl Addresses for Resolver {
         if state.want(host) {
             self.0.changed.notify_all();
         }
-        let until = Instant::now() + FIRST_WAIT;
+        let until = now() + FIRST_WAIT;
         loop {
             let Some(entry) = state.names.get(host) else {
                 return Err(format!("\"{host}\" is not looked up: {NAMES} names are the most"));
@@ -103,27 +105,29 @@ impl State {
         if self.names.contains_key(name) || self.names.len() >= NAMES || Literals.addresses(name, 0).is_ok() {
             return false;
         }
-        self.names.insert(name.to_owned(), Entry { known: Vec::new(), failure: None, due: Instant::now(), looked: false });
+        self.names.insert(name.to_owned(), Entry { known: Vec::new(), failure: None, due: now(), looked: false });
         true
     }
 }
 
 impl Shared {
-    fn run(&self) {
+    fn run(&self, duty: &Duty) {
         let mut state = self.state.lock();
         while !state.closed {
             let Some((name, due)) = state.names.iter().map(|(name, entry)| (name, entry.due)).min_by_key(|(_, due)| *due) else {
                 self.changed.wait(&mut state);
                 continue;
             };
-            if due > Instant::now() {
+            if due > now() {
                 self.changed.wait_until(&mut state, due);
                 continue;
             }
             let name = name.clone();
             drop(state);
             // The one call in the engine that nobody can bound; that is why it has a thread of its own.
+            duty.begin(SLOW);
             let looked = (name.as_str(), 0).to_socket_addrs();
+            duty.rest();
             state = self.state.lock();
             let Some(entry) = state.names.get_mut(&name) else { continue };
             entry.looked = true;
@@ -131,14 +135,14 @@ impl Shared {
                 Ok(addresses) => {
                     let mut known: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
                     known.dedup();
-                    entry.due = Instant::now() + if known.is_empty() { RETRY } else { REFRESH };
+                    entry.due = now() + if known.is_empty() { RETRY } else { REFRESH };
                     entry.failure = known.is_empty().then(|| format!("\"{name}\" has no address"));
                     if !known.is_empty() {
                         entry.known = known;
                     }
                 }
                 Err(error) => {
-                    entry.due = Instant::now() + RETRY;
+                    entry.due = now() + RETRY;
                     entry.failure = Some(format!("\"{name}\" does not resolve: {error}"));
                 }
             }
@@ -172,12 +176,8 @@ mod tests {
     #[test]
     fn the_last_known_address_outlives_a_failing_look() {
         let resolver = Resolver::default();
-        let entry = Entry {
-            known: vec!["192.0.2.7".parse().unwrap()],
-            failure: Some("gone".to_owned()),
-            due: Instant::now(),
-            looked: true,
-        };
+        let entry =
+            Entry { known: vec!["192.0.2.7".parse().unwrap()], failure: Some("gone".to_owned()), due: now(), looked: true };
         resolver.0.state.lock().names.insert("db1".to_owned(), entry);
         assert_eq!(resolver.addresses("db1", 1).unwrap(), ["192.0.2.7:1".parse().unwrap()]);
     }

@@ -78,7 +78,7 @@ fn round(shell: &Shell, surveys: bool) -> ReadyReport {
     let report = |((service, check), finding): (&(usize, usize), Option<Finding>)| {
         status::check_report(&parts.model.services[*service], *check, finding.as_ref(), &why, &shell.clock)
     };
-    ReadyReport { checks: all.iter().zip(findings).map(report).collect(), services }
+    ReadyReport { checks: all.iter().zip(findings).map(report).collect(), services, engine: Vec::new() }
 }
 
 /// Asks what the survey asks, and lets a core of its own judge what was found: the forecast is that of the engine, not another one.

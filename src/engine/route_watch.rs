@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use crate::core::event::{EventKind, Severity};
 use crate::core::id::ServiceId;
 use crate::core::input::Input;
 use crate::core::route::RouteSurvey;
 use crate::wire::deadline::{Cancel, Deadline};
 
 use super::Shell;
+use super::threads::Duty;
 
 /// Between two looks. A server that is started takes longer than this to accept its first session.
 const EVERY: Duration = Duration::from_millis(250);
@@ -18,8 +20,25 @@ const IDLE: Duration = Duration::from_secs(1);
 const QUESTION: Duration = Duration::from_secs(1);
 
 /// The body of the thread; ends when cancelled.
-pub(crate) fn run(shell: &Shell, cancel: &Cancel, sink: &(dyn Fn(Input) + Send + Sync)) {
+///
+/// It also sees when the thread that looks after all others does not come round itself.
+pub(crate) fn run(shell: &Shell, duty: &Duty, trigger: &Duty, cancel: &Cancel, sink: &(dyn Fn(Input) + Send + Sync)) {
+    let mut was_overdue = false;
     loop {
+        duty.begin(QUESTION * 10);
+        let is_overdue = trigger.is_overdue();
+        if is_overdue != was_overdue {
+            was_overdue = is_overdue;
+            let (severity, what) = if is_overdue {
+                (
+                    Severity::Alarm,
+                    "does not come round: nothing is decided meanwhile; a state directory that does not answer is the usual cause",
+                )
+            } else {
+                (Severity::Info, "comes round again")
+            };
+            shell.say(EventKind::Log, severity, &format!("the thread {} {what}", trigger.name()));
+        }
         let parts = shell.parts();
         let moved = shell.moved();
         let watched = |place: &usize| moved.get(*place).copied().unwrap_or(false);
@@ -28,6 +47,7 @@ pub(crate) fn run(shell: &Shell, cancel: &Cancel, sink: &(dyn Fn(Input) + Send +
             if cancel.is_cancelled() || service.performer.route.instances() == 0 {
                 continue;
             }
+            duty.begin(QUESTION * 10);
             let asked = shell.clock.now();
             let instances = service.performer.route.view(Deadline::after(QUESTION), cancel);
             // An instance that is being restarted does not answer for a moment: the survey tells of one that stays away.
@@ -35,6 +55,7 @@ pub(crate) fn run(shell: &Shell, cancel: &Cancel, sink: &(dyn Fn(Input) + Send +
                 sink(Input::RouteSurveyed { service: ServiceId(number), survey: RouteSurvey { asked, instances } });
             }
         }
+        duty.rest();
         let pause = if moved.contains(&true) { EVERY } else { IDLE };
         if cancel.pause(pause, Deadline::after(pause * 2)).is_err() {
             return;

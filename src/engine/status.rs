@@ -1,5 +1,7 @@
 //! The engine's state as the world sees it: cloned under the lock, rendered outside of it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::evidence::FailureClass;
@@ -11,7 +13,8 @@ use crate::core::output::Action;
 use crate::core::plan::{Plan, Times};
 use crate::core::refusal::Refusal;
 use crate::core::sample::{Lsn, ReadinessFinding, Receiver, Sample};
-use crate::core::snapshot::{Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
+use crate::core::snapshot::{FRESH, Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
+use crate::core::stats::{Need, Spans};
 use crate::core::time::Mono;
 
 use super::clock::Clock;
@@ -40,6 +43,97 @@ pub struct Status {
     pub events: EventStatus,
     /// The services in the order of the configuration.
     pub services: Vec<ServiceStatus>,
+    /// The circuit breakers around what the survey asks, once it was asked.
+    #[serde(default)]
+    pub breakers: Vec<BreakerStatus>,
+}
+
+/// One circuit breaker of the survey.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerStatus {
+    /// The service.
+    pub service: String,
+    /// The server; `None` for the route.
+    pub server: Option<String>,
+    /// What is asked: `ssh`, `sql` or `route`.
+    pub dependency: String,
+    /// `closed`, `open` or `half_open`.
+    pub state: String,
+    /// Failures in a row; the threshold while it is not closed.
+    pub failures: u32,
+    /// Why the last question failed; empty if it did not.
+    pub reason: String,
+    /// How long ago it was asked last, in milliseconds.
+    pub asked_ms: u64,
+}
+
+/// The numbers about the failovers of one service, as rule 82 defines them. They outlive the engine in its journal; refusals are
+/// counted since its start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MetricsStatus {
+    /// Failovers by how they ended: `completed`, `rolled_back`, `manual_intervention`, `stopped`.
+    pub failovers: BTreeMap<String, u64>,
+    /// Those that an operator forced: counted above, and in nothing below.
+    pub forced: u64,
+    /// Those that completed with the traffic verified: new connections, data and traffic are right.
+    pub verified: u64,
+    /// Those that completed where there is nothing to verify the traffic through: neither a success nor a failure.
+    pub unverifiable: u64,
+    /// Verified of all that ended, from 0 to 1; `None` before the first.
+    pub success_rate: Option<f64>,
+    /// From the first bad observation to the confirmation.
+    pub mttd: SpansStatus,
+    /// From the first bad observation to verified traffic.
+    pub mttr: SpansStatus,
+    /// Failovers by what is known of their old primary: `justified`, `false_positive`, `unknown`.
+    pub judged: BTreeMap<String, u64>,
+    /// False positives of all that were judged, from 0 to 1; `None` before the first.
+    pub false_positive_rate: Option<f64>,
+    /// What is known of the old primary of the last failover.
+    pub last: Option<JudgedStatus>,
+    /// Refusals that were told since the engine was started, by name.
+    pub refusals: BTreeMap<String, u64>,
+}
+
+/// Spans of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SpansStatus {
+    /// How many.
+    pub count: u64,
+    /// Their mean, in milliseconds; `None` without any.
+    pub mean_ms: Option<f64>,
+    /// The longest, in milliseconds.
+    pub longest_ms: f64,
+    /// The last one, in milliseconds.
+    pub last_ms: Option<f64>,
+    /// Together, in milliseconds.
+    pub sum_ms: f64,
+}
+
+/// Whether the last failover was needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgedStatus {
+    /// Its number.
+    pub generation: u64,
+    /// Its old primary.
+    pub old_primary: String,
+    /// `justified`, `false_positive`, `unknown` or `forced`.
+    pub verdict: String,
+    /// What shows it.
+    pub why: String,
+}
+
+/// Answers of a check since the engine was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictCounts {
+    /// It answered, and the answer was right.
+    pub up: u64,
+    /// Alive, and not serving.
+    pub impaired: u64,
+    /// It did not answer, or not rightly.
+    pub down: u64,
+    /// It could not be asked.
+    pub unknown: u64,
 }
 
 /// The engine's threads.
@@ -57,8 +151,11 @@ pub struct ThreadStatus {
     pub waiting: u32,
     /// The longest present wait, in milliseconds.
     pub oldest_wait_ms: u64,
-    /// Checker threads whose job is past its deadline and has not come back.
+    /// Threads for checks of any kind whose job is past its deadline and has not come back.
     pub stuck: u32,
+    /// The names of the other threads that have not come back from their work in time, sorted.
+    #[serde(default)]
+    pub overdue: Vec<String>,
 }
 
 /// The journal.
@@ -132,6 +229,9 @@ pub struct ServiceStatus {
     pub failover: Option<FailoverStatus>,
     /// What would hurt at failover time, with its remedy.
     pub readiness: Vec<ReadinessStatus>,
+    /// The numbers about its failovers.
+    #[serde(default)]
+    pub metrics: MetricsStatus,
 }
 
 /// One failed observation.
@@ -154,9 +254,15 @@ pub struct FailureStatus {
 pub struct ServerStatus {
     /// Its name.
     pub name: String,
-    /// As it was last seen: `primary`, `standby`, `writable` (not in recovery, but not the primary), `foreign` (of another
-    /// cluster) or `unknown`.
+    /// `primary`, `standby`, `writable` (not in recovery, but not the primary), `foreign` (of another cluster) or `unknown`: one that
+    /// has not answered yet, or does not answer any more and is not the primary.
     pub role: String,
+    /// Something answers there that only a living server gives. Meanwhile `false`: what is said about it is how it was last seen.
+    #[serde(default)]
+    pub answers: bool,
+    /// The role in which it was last seen, of one that does not answer.
+    #[serde(default)]
+    pub last_role: Option<String>,
     /// Its role by configuration.
     pub configured_role: String,
     /// `unknown`, `healthy`, `degraded` or `unhealthy`.
@@ -200,6 +306,9 @@ pub struct CheckStatus {
     pub age_ms: u64,
     /// Failures in a row.
     pub failures: u32,
+    /// Its answers so far.
+    #[serde(default)]
+    pub answers: VerdictCounts,
 }
 
 /// What a PostgreSQL server last said about itself.
@@ -266,6 +375,9 @@ pub struct FailoverStatus {
     pub reason: String,
     /// The step in hand.
     pub step: Option<String>,
+    /// What is left of `failover_timeout`, in milliseconds, while it is in flight.
+    #[serde(default)]
+    pub left_ms: Option<u64>,
     /// The old primary.
     pub from: Option<String>,
     /// The new one.
@@ -373,6 +485,9 @@ pub struct ReadyReport {
     pub checks: Vec<CheckReport>,
     /// Each service that can be failed over.
     pub services: Vec<ServiceReadiness>,
+    /// What would keep the engine itself from working.
+    #[serde(default)]
+    pub engine: Vec<ReadinessStatus>,
 }
 
 /// Whether a failover of one service would go through.
@@ -458,7 +573,11 @@ impl View<'_> {
     }
 
     fn reason(&self, refusal: &Refusal) -> ReasonStatus {
-        ReasonStatus { code: refusal.name().to_owned(), message: refusal.sentence(&|id| self.name(id)) }
+        let mut message = refusal.sentence(&|id| self.name(id));
+        if *refusal == Refusal::NoPrimarySeen && !self.service.no_primary_because.is_empty() {
+            message = format!("{}: {message}", self.service.no_primary_because);
+        }
+        ReasonStatus { code: refusal.name().to_owned(), message }
     }
 
     fn render(&self) -> ServiceStatus {
@@ -513,25 +632,63 @@ impl View<'_> {
                 (None, None) => None,
             },
             readiness: self.readiness(),
+            metrics: self.metrics(),
+        }
+    }
+
+    fn metrics(&self) -> MetricsStatus {
+        let stats = &self.service.stats;
+        let counts = |list: &[(&str, u64)]| list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        MetricsStatus {
+            failovers: counts(&[
+                ("completed", stats.completed),
+                ("rolled_back", stats.rolled_back),
+                ("manual_intervention", stats.manual_intervention),
+                ("stopped", stats.stopped),
+            ]),
+            forced: stats.forced,
+            verified: stats.verified,
+            unverifiable: stats.unverifiable,
+            success_rate: rate(stats.success()),
+            mttd: spans(&stats.detect),
+            mttr: spans(&stats.repair),
+            judged: counts(&[
+                (Need::Justified.word(), stats.justified),
+                (Need::FalsePositive.word(), stats.false_positives),
+                (Need::Unknown.word(), stats.unjudged),
+            ]),
+            false_positive_rate: rate(stats.false_positive()),
+            last: stats.last.as_ref().map(|last| JudgedStatus {
+                generation: last.generation.0,
+                old_primary: self.name(last.old),
+                verdict: last.judgement.need.word().to_owned(),
+                why: last.judgement.why.clone(),
+            }),
+            refusals: self.service.refusals.clone(),
         }
     }
 
     fn server(&self, server: &ServerSnapshot) -> ServerStatus {
         let service = self.service;
         let configured = self.model.servers.get(usize::from(server.id.0));
-        let role = match &server.sample {
+        let seen = match &server.sample {
             _ if server.wrong_cluster => "foreign",
             Some((_, sample)) if sample.in_recovery => "standby",
             Some(_) if service.primary == Some(server.id) => "primary",
             Some(_) => "writable",
             None => "unknown",
         };
+        let answers = self.answers(server);
+        // The primary stays the primary until another one is; of anybody else an old word is worth nothing.
+        let role = if answers || seen == "primary" { seen } else { "unknown" };
         let fenced = service.last_failover.as_ref().and_then(|last| last.plan.fence.as_ref().map(|_| last.plan.old));
         let verdict = service.forecast.standbys.iter().find(|(id, _)| *id == server.id);
         let position = service.position.map(|(flush, _, _)| flush);
         ServerStatus {
             name: server.name.clone(),
             role: role.to_owned(),
+            answers,
+            last_role: (!answers && seen != "unknown").then(|| seen.to_owned()),
             configured_role: match configured.map(|server| server.role) {
                 Some(Role::Primary) => "primary",
                 _ => "standby",
@@ -563,11 +720,22 @@ impl View<'_> {
                         latency_ms: last.map_or(0.0, |(_, finding)| millis(finding.latency)),
                         age_ms: last.map_or(0, |(at, _)| self.age(*at)),
                         failures: check.failures,
+                        answers: {
+                            let [up, impaired, down, unknown] = check.verdicts;
+                            VerdictCounts { up, impaired, down, unknown }
+                        },
                     }
                 })
                 .collect(),
             sample: server.sample.as_ref().map(|(_, sample)| sample_status(sample, self.now, position)),
         }
+    }
+
+    /// It has answered lately, or its last check got an answer that only a living server gives.
+    fn answers(&self, server: &ServerSnapshot) -> bool {
+        let lately = server.last_answer.is_some_and(|at| self.now.since(at) < FRESH);
+        let checks = self.service.checks.iter().filter(|check| check.server == server.id);
+        lately || checks.filter_map(|check| check.last.as_ref()).any(|(_, finding)| finding.verdict.is_sign_of_life())
     }
 
     fn forecast(&self, forecast: &Forecast) -> ForecastStatus {
@@ -612,6 +780,7 @@ impl View<'_> {
             outcome: outcome.to_owned(),
             reason: why.to_owned(),
             step: plan.action.as_ref().map(|(_, action, _): &(_, Action, _)| action.name().to_owned()),
+            left_ms: (outcome == "in_progress").then(|| plan.deadline.since(self.now).as_millis()),
             from: Some(self.name(plan.old)),
             to: plan.chosen.map(|candidate| self.name(candidate.server)),
             class: Some(FailureClass::word(plan.class).to_owned()),
@@ -619,7 +788,7 @@ impl View<'_> {
             fence_level: plan.fence.as_ref().map(|fence| fence.level.number()),
             fence_proof: plan.fence.as_ref().map(|fence| fence.proof.clone()),
             timeline: plan.timeline,
-            total_ms: times.ended.map(|ended| millis(ended.since(times.detected))),
+            total_ms: times.ended.map(|ended| millis(plan.since_first_bad(ended))),
             phases: phases(times),
             steps: Vec::new(),
             warnings: plan.warnings.clone(),
@@ -649,6 +818,22 @@ impl View<'_> {
     fn finding(&self, server: Option<&String>, asked: Mono, finding: &ReadinessFinding) -> ReadinessStatus {
         readiness(server.map(String::as_str), self.age(asked), finding)
     }
+}
+
+fn spans(spans: &Spans) -> SpansStatus {
+    SpansStatus {
+        count: spans.count,
+        mean_ms: spans.mean().map(millis),
+        longest_ms: millis(spans.longest),
+        last_ms: spans.last.map(millis),
+        sum_ms: millis(spans.sum),
+    }
+}
+
+/// A part of a whole; `None` of nothing.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 failovers")]
+fn rate((part, whole): (u64, u64)) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
 }
 
 /// The phases that were reached, each from the end of the one before it.

@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use parking_lot::Mutex;
-
 use crate::core::event::{Event, EventKind, Field};
 use crate::core::time::Mono;
 
 use super::clock::Clock;
 use super::render::{millis, rfc3339};
 use super::status::{ServiceStatus, StepStatus};
+use super::sync::Mutex;
 
 /// Steps kept of one failover.
 const STEPS: usize = 100;

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use crate::action::postgres::ServerIdentity;
+use crate::core::event::{EventKind, Severity};
 use crate::core::id::{ServerId, ServiceId};
 use crate::core::input::Input;
 use crate::core::route::RouteSurvey;
@@ -15,6 +18,8 @@ use crate::wire::deadline::{Cancel, Deadline};
 
 use super::Shell;
 use super::builder::{Parts, ServicePart};
+use super::dependency::{Dependency, News, Way};
+use super::threads::Duty;
 
 /// Between the starts of two rounds.
 const EVERY: Duration = Duration::from_secs(15);
@@ -23,12 +28,22 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// For one question to one server, host or route.
 pub(super) const QUESTION: Duration = Duration::from_secs(3);
 
+/// All questions about one server are over by then, twice over.
+const SERVER: Duration = Duration::from_secs(40);
+
 type Sink = dyn Fn(Input) + Send + Sync;
-type LastSql = BTreeMap<(ServiceId, ServerId), (Mono, Vec<ReadinessFinding>)>;
+
+/// What was found when something could be asked.
+#[derive(Default)]
+struct Last {
+    sql: BTreeMap<(ServiceId, ServerId), (Mono, Vec<ReadinessFinding>)>,
+    /// Why a host could not be asked, and the finding about it.
+    ssh: BTreeMap<(ServiceId, ServerId), (Mono, String, Vec<ReadinessFinding>)>,
+}
 
 /// The body of the thread; ends when cancelled.
-pub(crate) fn run(shell: &Shell, cancel: &Cancel, sink: &Sink) {
-    let mut last_sql = LastSql::new();
+pub(crate) fn run(shell: &Shell, duty: &Duty, cancel: &Cancel, sink: &Sink) {
+    let mut last = Last::default();
     let mut next = Deadline::after(EVERY);
     // Out of turn: only these.
     let mut only: Option<BTreeSet<(ServiceId, ServerId)>> = None;
@@ -38,13 +53,17 @@ pub(crate) fn run(shell: &Shell, cancel: &Cancel, sink: &Sink) {
             shell.unsurveyed.lock().clear();
         }
         let parts = shell.parts();
+        shell.dependencies.configure(&parts.config);
         let primaries = shell.primaries();
         for (place, service) in parts.services.iter().enumerate() {
             let Ok(number) = u16::try_from(place) else { break };
             let primary = primaries.get(place).copied().flatten();
+            duty.begin(SERVER * u32::try_from(service.servers.len() + 1).unwrap_or(u32::MAX));
             let turn = |server| only.as_ref().is_none_or(|only| only.contains(&(ServiceId(number), server)));
-            survey_service(shell, &parts, ServiceId(number), service, primary, &turn, &mut last_sql, cancel, sink);
+            let out_of_turn = only.is_some();
+            survey_service(shell, &parts, ServiceId(number), service, primary, (&turn, out_of_turn), &mut last, cancel, sink);
         }
+        duty.rest();
         only = loop {
             if next.is_over() {
                 break None;
@@ -67,13 +86,15 @@ fn survey_service(
     id: ServiceId,
     service: &ServicePart,
     primary: Option<ServerId>,
-    turn: &dyn Fn(ServerId) -> bool,
-    last_sql: &mut LastSql,
+    (turn, out_of_turn): (&dyn Fn(ServerId) -> bool, bool),
+    last: &mut Last,
     cancel: &Cancel,
     sink: &Sink,
 ) {
     let model = &parts.model.services[usize::from(id.0)];
     let candidates = model.servers.iter().filter(|server| server.candidate).count().saturating_sub(1);
+    let dependency =
+        |way, server: Option<&str>| Dependency { service: model.name.clone(), server: server.map(str::to_owned), way };
     let mut looked = false;
     for (place, server) in service.servers.iter().enumerate() {
         let Ok(number) = u16::try_from(place) else { break };
@@ -89,11 +110,44 @@ fn survey_service(
             return;
         }
         let asked = shell.clock.now();
+        let name = model.servers.get(place).map(|server| server.name.as_str());
+        let (by_ssh, by_sql) = (dependency(Way::Ssh, name), dependency(Way::Sql, name));
+        if out_of_turn {
+            shell.dependencies.changed(&by_ssh);
+            shell.dependencies.changed(&by_sql);
+        }
         let mut findings = Vec::new();
-        let (mut ssh, mut shown) = ask_host(server, &mut findings, cancel);
-        // A server that cannot be asked is the checks' business: what was known of it stays until it can be asked again.
         let mut earlier = Vec::new();
-        if let Ok(sql) = service.performer.cluster.survey(server_id, primary, candidates, Deadline::after(QUESTION), cancel) {
+        let (mut ssh, mut shown) = (None, None);
+        if has_host(server) {
+            if let Some(permit) = shell.dependencies.permit(&by_ssh) {
+                (ssh, shown) = ask_host(server, &mut findings, cancel);
+                if cancel.is_cancelled() {
+                    return;
+                }
+                let outcome = ssh.as_ref().map_or(Ok(()), |ssh| ssh.as_ref().map(drop).map_err(Clone::clone));
+                match &outcome {
+                    Ok(()) => drop(last.ssh.remove(&(id, server_id))),
+                    Err(why) => drop(last.ssh.insert((id, server_id), (asked, why.clone(), findings.clone()))),
+                }
+                tell(shell, &by_ssh, shell.dependencies.report(&by_ssh, permit, outcome));
+            } else if let Some((asked, why, found)) = last.ssh.get(&(id, server_id)) {
+                // Left alone for a while: it is as it was found.
+                ssh = Some(Err(why.clone()));
+                earlier.extend(found.iter().map(|finding| (*asked, finding.clone())));
+            }
+        }
+        // A server that cannot be asked is the checks' business: what was known of it stays until it can be asked again.
+        let answer = shell.dependencies.permit(&by_sql).and_then(|permit| {
+            let answer = service.performer.cluster.survey(server_id, primary, candidates, Deadline::after(QUESTION), cancel);
+            if cancel.is_cancelled() {
+                return None;
+            }
+            let outcome = answer.as_ref().map(drop).map_err(|failure| failure.message.clone());
+            tell(shell, &by_sql, shell.dependencies.report(&by_sql, permit, outcome));
+            answer.ok()
+        });
+        if let Some(sql) = answer {
             if differs(&sql.identity, ssh.as_ref(), shown.as_ref()).is_some() {
                 // It may have been restarted between the two questions.
                 findings.clear();
@@ -101,9 +155,9 @@ fn survey_service(
             }
             findings.extend(differs(&sql.identity, ssh.as_ref(), shown.as_ref()).map(|why| other_server(&why)));
             findings.extend(sql.findings.iter().cloned());
-            last_sql.insert((id, server_id), (asked, sql.findings));
-        } else if let Some((asked, sql)) = last_sql.get(&(id, server_id)) {
-            earlier = sql.iter().map(|finding| (*asked, finding.clone())).collect();
+            last.sql.insert((id, server_id), (asked, sql.findings));
+        } else if let Some((asked, sql)) = last.sql.get(&(id, server_id)) {
+            earlier.extend(sql.iter().map(|finding| (*asked, finding.clone())));
         }
         findings.sort();
         findings.dedup();
@@ -113,12 +167,37 @@ fn survey_service(
         sink(Input::Surveyed { service: id, server: server_id, readiness: Readiness { asked, ssh, findings, earlier } });
     }
     if looked && service.performer.route.instances() > 0 {
+        let route = dependency(Way::Route, None);
+        if out_of_turn {
+            shell.dependencies.changed(&route);
+        }
+        // Once something was moved, the watch over the route looks four times a second, and has no breaker.
+        let Some(permit) = shell.dependencies.permit(&route) else { return };
         let asked = shell.clock.now();
         let instances = service.performer.route.view(Deadline::after(QUESTION), cancel);
+        if cancel.is_cancelled() {
+            return;
+        }
+        let dead = instances.iter().all(|instance| instance.servers.is_err());
+        let why = instances.iter().find_map(|instance| {
+            instance.servers.as_ref().err().map(|trouble| format!("{}: {}", instance.name, trouble.message))
+        });
+        let outcome = why.filter(|_| dead).map_or(Ok(()), Err);
+        tell(shell, &route, shell.dependencies.report(&route, permit, outcome));
         if !cancel.is_cancelled() && !shell.are_stale(parts) {
             sink(Input::RouteSurveyed { service: id, survey: RouteSurvey { asked, instances } });
         }
     }
+}
+
+/// A breaker that opened, or closed again, is an event.
+fn tell(shell: &Shell, about: &Dependency, news: Option<News>) {
+    let Some(news) = news else { return };
+    let severity = if news.open { Severity::Warning } else { Severity::Info };
+    let mut fields = Map::new();
+    fields.insert("dependency".to_owned(), Value::from(about.way.word()));
+    fields.insert("open".to_owned(), Value::from(news.open));
+    shell.say_about(EventKind::BreakerChanged, severity, &about.service, about.server.as_deref(), news.message, fields);
 }
 
 /// Which server a host shows in the data directory.
@@ -149,6 +228,16 @@ pub(super) fn other_server(why: &str) -> ReadinessFinding {
         remedy: "set host, data_dir and key of this server right: SHOW data_directory on it; with the wrapper --data-dir in authorized_keys"
             .to_owned(),
     }
+}
+
+#[cfg(feature = "ssh")]
+fn has_host(server: &super::builder::ServerPart) -> bool {
+    server.survey.is_some()
+}
+
+#[cfg(not(feature = "ssh"))]
+fn has_host(_: &super::builder::ServerPart) -> bool {
+    false
 }
 
 #[cfg(feature = "ssh")]

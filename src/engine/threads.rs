@@ -2,13 +2,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle, ThreadId};
-
-use parking_lot::{Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::wire::deadline::Deadline;
 
 use super::error::EngineError;
+use super::sync::thread::{Builder, JoinHandle, ThreadId, current};
+use super::sync::{Condvar, Mutex, now};
 
 /// Enough for TLS, SSH and JSON; the pages of a stack that are never touched cost nothing.
 const STACK: usize = 512 * 1024;
@@ -29,6 +29,38 @@ struct State {
     handles: Vec<JoinHandle<()>>,
     /// What was thrown by a thread that should never end that way.
     panics: Vec<String>,
+    duties: Vec<Duty>,
+}
+
+/// What a thread that goes round for ever says of itself, so that another one sees when it does not come round.
+#[derive(Clone)]
+pub(crate) struct Duty(Arc<Post>);
+
+struct Post {
+    name: String,
+    /// By when it wants to be back; `None` while it waits for work.
+    back_by: Mutex<Option<Instant>>,
+}
+
+impl Duty {
+    /// Work begins that is over within `limit`, whatever happens.
+    pub(crate) fn begin(&self, limit: Duration) {
+        *self.0.back_by.lock() = Some(now() + limit);
+    }
+
+    /// The work is done, or the thread ends.
+    pub(crate) fn rest(&self) {
+        *self.0.back_by.lock() = None;
+    }
+
+    /// It should have been back by now.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.0.back_by.lock().is_some_and(|back_by| back_by <= now())
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
 }
 
 impl Threads {
@@ -46,7 +78,7 @@ impl Threads {
             .stack_size(STACK)
             .spawn(move || {
                 let ended = catch_unwind(AssertUnwindSafe(body));
-                let me = std::thread::current().id();
+                let me = current().id();
                 let mut state = shared.state.lock();
                 state.alive.retain(|(id, _)| *id != me);
                 if let Err(payload) = ended {
@@ -63,9 +95,27 @@ impl Threads {
         Ok(())
     }
 
+    /// The duty of the thread `fo-<role>-<n>`.
+    pub(crate) fn duty(&self, role: &str, n: usize) -> Duty {
+        let duty = Duty(Arc::new(Post { name: format!("fo-{role}-{n}"), back_by: Mutex::new(None) }));
+        let mut state = self.0.state.lock();
+        // Those of threads that are gone are held by nobody else.
+        state.duties.retain(|duty| Arc::strong_count(&duty.0) > 1);
+        state.duties.push(duty.clone());
+        duty
+    }
+
+    /// The names of the threads that have not come back from their work in time, sorted.
+    pub(crate) fn overdue(&self) -> Vec<String> {
+        let duties = self.0.state.lock().duties.clone();
+        let mut names: Vec<String> = duties.iter().filter(|duty| duty.is_overdue()).map(|duty| duty.name().to_owned()).collect();
+        names.sort();
+        names
+    }
+
     /// True on a thread of this engine.
     pub(crate) fn is_mine(&self) -> bool {
-        let me = std::thread::current().id();
+        let me = current().id();
         self.0.state.lock().alive.iter().any(|(id, _)| *id == me)
     }
 
@@ -136,6 +186,22 @@ mod tests {
         cancel.cancel();
         threads.join(Deadline::after(Duration::from_secs(60))).unwrap();
         assert!(threads.names().is_empty());
+    }
+
+    #[test]
+    fn a_thread_that_does_not_come_back_is_named_until_it_does() {
+        let threads = Threads::default();
+        let (duty, other) = (threads.duty("test", 1), threads.duty("test", 2));
+        other.begin(Duration::from_secs(600));
+        assert!(threads.overdue().is_empty());
+        duty.begin(Duration::ZERO);
+        assert_eq!(threads.overdue(), ["fo-test-1"]);
+        duty.rest();
+        assert!(threads.overdue().is_empty());
+        duty.begin(Duration::ZERO);
+        drop(duty);
+        threads.duty("test", 3);
+        assert!(threads.overdue().is_empty(), "a thread that is gone is not late");
     }
 
     #[test]

@@ -1,17 +1,16 @@
 //! The one thread that asks the core and carries out what it says: receive, lock, step, unlock, then the outputs in order.
 //! Nothing but `step` and a copy of the state ever runs under the lock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::check::Context;
 use crate::core::Core;
-use crate::core::event::{EventKind, Severity};
+use crate::core::event::{EventKind, Field, Severity};
 use crate::core::id::{CheckId, RunId, ServerId, ServiceId};
 use crate::core::input::{Command, Input, SelfHealth};
 use crate::core::observation::{Finding, UnknownCause};
@@ -27,15 +26,25 @@ use super::executor::{Executor, Task};
 use super::journal::Journal;
 use super::pool::{Job, JobKind, Pool};
 use super::record::Recorder;
-use super::threads::panic_text;
+use super::status::{self, FailoverStatus};
+use super::sync::channel::{Receiver, RecvTimeoutError, Sender};
+use super::threads::{Duty, panic_text};
 use super::watcher::Watcher;
 
 /// Between two looks at how the shell itself is doing.
 const HEALTH_EVERY: Span = Span::from_millis(1_000);
 /// Waking up this much too late is told to the core at once.
 const LATE: Span = Span::from_millis(250);
+/// A round that takes longer is named: what it may wait for is the disk of the journal.
+const ROUND: Duration = Duration::from_secs(5);
+/// Bugs of its own it lives through.
+const BUGS: usize = 3;
+/// Different bugs of checks that are told.
+const TOLD: usize = 64;
 /// Messages taken in a row before the clock has its say.
 const BATCH: usize = 256;
+/// Changed keys that are named after a reload; more are counted.
+const MOST_CHANGES: usize = 50;
 
 /// What the trigger thread can be sent.
 pub(crate) enum Message {
@@ -69,6 +78,7 @@ pub(crate) struct Trigger {
     /// Ends the survey.
     pub(crate) survey: Cancel,
     pub(crate) recorder: Option<Recorder>,
+    pub(crate) duty: Duty,
     /// Dropped once the core knows what the journal knows.
     pub(crate) begun: Option<Sender<()>>,
     pub(crate) state: State,
@@ -90,6 +100,10 @@ pub(crate) struct State {
     /// Suspended time of the machine, when it was last looked at.
     suspended: Duration,
     stopping: bool,
+    /// Threads that have not come back in time, as far as told.
+    overdue: Vec<String>,
+    /// Bugs that were told.
+    bugs: BTreeSet<String>,
 }
 
 struct Pending {
@@ -99,9 +113,44 @@ struct Pending {
 }
 
 impl Trigger {
-    /// The body of the thread.
+    /// The body of the thread. A bug in it freezes all decisions; what can still be done is to answer, to look after the other
+    /// threads, and to stop.
     pub(crate) fn run(mut self) {
-        self.begin();
+        let mut begins = true;
+        for _ in 0..BUGS {
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                if std::mem::take(&mut begins) {
+                    self.begin();
+                }
+                self.go_round();
+            }));
+            let Err(payload) = outcome else { break };
+            // Whoever waits for the start waits no longer.
+            self.begun = None;
+            let fault = panic_text(&*payload);
+            self.shell.freeze(&fault);
+            let message = format!("a bug was caught in the trigger thread, all decisions are frozen: {fault}");
+            self.shell.say(EventKind::Faulted, Severity::Alarm, &message);
+        }
+        self.duty.rest();
+        if !self.state.stopping {
+            self.wait_for_stop();
+        }
+        self.end();
+    }
+
+    /// All that is left when even going round frozen fails: somebody has to end the other threads one day.
+    fn wait_for_stop(&self) {
+        while !self.shell.is_stopping() {
+            match self.inputs.recv_deadline(self.shell.clock.deadline(self.shell.clock.now() + HEALTH_EVERY).instant()) {
+                // Whoever asked hears that nobody answers.
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn go_round(&mut self) {
         loop {
             // The message may have found the channel full.
             if !self.state.stopping && self.shell.is_stopping() {
@@ -112,6 +161,7 @@ impl Trigger {
             }
             let planned = self.wake_at();
             let began = self.shell.clock.now();
+            self.duty.rest();
             let message = match self.state.own.pop_front() {
                 Some(input) => Some(Message::Input(input)),
                 None => match self.inputs.recv_deadline(self.shell.clock.deadline(planned).instant()) {
@@ -120,6 +170,14 @@ impl Trigger {
                     Err(RecvTimeoutError::Disconnected) => break,
                 },
             };
+            self.duty.begin(ROUND);
+            #[cfg(test)]
+            assert!(
+                !self.shell.planted_trigger_panic.swap(false, super::sync::atomic::Ordering::SeqCst),
+                "planted in the trigger"
+            );
+            #[cfg(test)]
+            drop(self.shell.planted_stall.lock());
             // Before anything that waited meanwhile is believed.
             self.notice_pause(planned.max(began));
             for input in self.lanes.expire() {
@@ -141,7 +199,6 @@ impl Trigger {
                 self.step(Input::Tick);
             }
         }
-        self.end();
     }
 
     fn begin(&mut self) {
@@ -256,7 +313,7 @@ impl Trigger {
         let now = self.shell.clock.now();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(test)]
-            assert!(!self.shell.planted_panic.swap(false, std::sync::atomic::Ordering::SeqCst), "planted");
+            assert!(!self.shell.planted_panic.swap(false, super::sync::atomic::Ordering::SeqCst), "planted");
             run(core, now)
         }));
         match outcome {
@@ -283,7 +340,9 @@ impl Trigger {
             return Err("the engine is stopping".to_owned());
         }
         let model = parts.model.clone();
-        let outputs = self.with_core(|core, now| core.reload(now, model)).ok_or_else(|| "the engine is faulted".to_owned())??;
+        let mut outputs =
+            self.with_core(|core, now| core.reload(now, model)).ok_or_else(|| "the engine is faulted".to_owned())??;
+        tell_changes(&mut outputs, self.shell.parts().config.changes(&parts.config));
         if let Some(recorder) = &mut self.recorder {
             recorder.start_over();
         }
@@ -355,10 +414,34 @@ impl Trigger {
             }
         }
         self.state.next_health = self.shell.clock.now() + HEALTH_EVERY;
-        let pool = self.lanes.check.numbers();
-        let health =
-            SelfHealth { gap, stuck_workers: pool.stuck, workers: pool.workers, journal_writable: self.journal.is_writable() };
+        self.tell_bugs();
+        self.tell_overdue();
+        let (stuck_workers, workers) = self.lanes.worst();
+        let health = SelfHealth { gap, stuck_workers, workers, journal_writable: self.journal.is_writable() };
         self.step(Input::SelfHealth(health));
+    }
+
+    fn tell_bugs(&mut self) {
+        for bug in self.lanes.all().flat_map(Pool::bugs).collect::<Vec<_>>() {
+            // The same one again at every run of the check tells nothing new.
+            if self.state.bugs.len() < TOLD && self.state.bugs.insert(bug.clone()) {
+                self.shell.say(EventKind::Log, Severity::Alarm, &format!("{bug}; the check is unknown until it is mended"));
+            }
+        }
+    }
+
+    /// Says which threads do not come back, and which are back.
+    fn tell_overdue(&mut self) {
+        let overdue = self.shell.threads.overdue();
+        for name in overdue.iter().filter(|name| !self.state.overdue.contains(name)) {
+            let message =
+                format!("the thread {name} has not come back from its work in time: what it does is not done meanwhile");
+            self.shell.say(EventKind::Log, Severity::Alarm, &message);
+        }
+        for name in self.state.overdue.iter().filter(|name| !overdue.contains(name)) {
+            self.shell.say(EventKind::Log, Severity::Info, &format!("the thread {name} is back at work"));
+        }
+        self.state.overdue = overdue;
     }
 
     /// Shows the state of the journal, and says why when it changes.
@@ -426,8 +509,20 @@ impl Trigger {
         }
     }
 
+    /// What the status shows of a failover that has just ended.
+    fn ended(&self, parts: &Parts, service: ServiceId) -> Option<FailoverStatus> {
+        let snapshot = self.shell.core.lock().as_ref().map(Core::snapshot)?;
+        let mut services = status::services(&snapshot, &parts.model, &self.shell.clock);
+        self.shell.stories.complete(&self.shell.clock, &mut services);
+        services.into_iter().nth(usize::from(service.0))?.failover
+    }
+
     fn write(&mut self, parts: &Parts, record: &Record, unwritten: &mut BTreeMap<ServiceId, String>) {
-        if let Err(reason) = self.journal.append(&parts.model, record, SystemTime::now())
+        let shown = match record {
+            Record::Ended { service, .. } => self.ended(parts, *service),
+            _ => None,
+        };
+        if let Err(reason) = self.journal.append_with(&parts.model, record, shown, SystemTime::now())
             && let Record::Intent { service, .. } | Record::StepBegun { service, .. } = record
         {
             unwritten.insert(*service, reason);
@@ -447,7 +542,11 @@ impl Trigger {
             self.state.own.push_back(JobKind::Check.lost(run, &clock, UnknownCause::Internal, message));
             return;
         };
-        let deadline = clock.deadline(deadline);
+        let mut deadline = clock.deadline(deadline);
+        if part.lane == Lane::Host {
+            // The lane gives a function up before the core does: the core would take its silence for the server's.
+            deadline = crate::check::host::a_little_before(deadline);
+        }
         if let Some(question) = &part.task {
             let question = super::host::HostCheck { remaining: deadline.remaining(), ..question.clone() };
             self.shell.host.announce_check(run, clock.now(), question);
@@ -553,6 +652,23 @@ impl Lanes {
         self.all().flat_map(Pool::expire).collect()
     }
 
+    /// Threads whose job is past its deadline and has not come back.
+    pub(crate) fn stuck(&self) -> u32 {
+        self.all().map(|pool| pool.numbers().stuck).sum()
+    }
+
+    /// Of the lane that is worst off: how many threads are stuck or kept by jobs that are ended by bugs, and how many there are.
+    fn worst(&self) -> (u32, u32) {
+        let unfit = |pool: &Pool| {
+            let numbers = pool.numbers();
+            (numbers.stuck.saturating_add(numbers.broken).min(numbers.workers), numbers.workers)
+        };
+        let worse = |one: (u32, u32), other: (u32, u32)| {
+            if u64::from(other.0) * u64::from(one.1) > u64::from(one.0) * u64::from(other.1) { other } else { one }
+        };
+        self.all().map(unfit).reduce(worse).unwrap_or_default()
+    }
+
     fn cancel(&self, run: RunId) {
         self.all().for_each(|pool| pool.cancel(run));
     }
@@ -585,4 +701,22 @@ fn suspended() -> Duration {
 /// The deadline of a command's answer: the trigger thread may be waiting for a slow disk.
 pub(crate) fn command_deadline() -> Deadline {
     Deadline::after(Duration::from_secs(10))
+}
+/// Adds to the event of a reload what is different. The core sees names and numbers only, not addresses and files.
+fn tell_changes(outputs: &mut [Output], mut changes: Vec<String>) {
+    let more = changes.len().saturating_sub(MOST_CHANGES);
+    changes.truncate(MOST_CHANGES);
+    if more > 0 {
+        changes.push(format!("and {more} more"));
+    }
+    let reloaded = outputs.iter_mut().find_map(|output| match output {
+        Output::Emit(event) if event.kind == EventKind::ConfigReloaded => Some(event),
+        _ => None,
+    });
+    if let Some(event) = reloaded {
+        let what =
+            if changes.is_empty() { "nothing is different".to_owned() } else { format!("changed: {}", changes.join("; ")) };
+        event.message = format!("{}; {what}", event.message);
+        event.fields.push(("changes", Field::List(changes.into_iter().map(Field::Text).collect())));
+    }
 }

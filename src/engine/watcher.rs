@@ -8,13 +8,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 
 use super::clock::Clock;
+use super::sync::thread::{Builder, JoinHandle, current};
+use super::sync::{Mutex, now, poll};
 use crate::core::id::{ServerId, ServiceId};
 use crate::core::input::Input;
 use crate::core::observation::{Close, CloseCause};
@@ -77,15 +77,7 @@ impl Watcher {
     /// Takes a session over and pings it at once, then every `ping_interval` (5 ms to 200 ms: shorter and longer ones are cut). A
     /// session of the same server that was watched before is dropped without a word.
     pub fn add(&self, service: ServiceId, server: ServerId, session: Session, ping_interval: Duration) {
-        let watch = Watch {
-            service,
-            server,
-            session,
-            interval: pace(ping_interval),
-            due: Instant::now(),
-            asked: None,
-            complained: false,
-        };
+        let watch = Watch { service, server, session, interval: pace(ping_interval), due: now(), asked: None, complained: false };
         self.shared.send(Command::Add(Box::new(watch)));
     }
 
@@ -104,7 +96,7 @@ impl Watcher {
         self.shared.send(Command::Stop);
         let thread = self.thread.lock().take();
         if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
+            && thread.thread().id() != current().id()
         {
             // A panic of the thread was caught and logged there.
             let _ = thread.join();
@@ -154,7 +146,7 @@ fn run(shared: &Shared, clock: Clock, sink: &dyn Fn(Input)) {
                 Command::Stop => return,
             }
         }
-        let now = Instant::now();
+        let now = now();
         let mut inputs = Vec::new();
         watches.retain_mut(|watch| !watch.is_due(now) || watch.attend(&mut inputs, |watch| watch.ping(now, clock)));
         deliver(&mut inputs, sink);
@@ -186,7 +178,7 @@ fn wait(shared: &Shared, watches: &[Watch]) -> Vec<bool> {
         fds.push(PollFd::from_borrowed_fd(watch.session.as_fd(), wanted));
     }
     let due = watches.iter().filter(|watch| watch.asked.is_none()).map(|watch| watch.due).min();
-    let timeout = due.and_then(|due| Timespec::try_from(due.saturating_duration_since(Instant::now())).ok());
+    let timeout = due.and_then(|due| Timespec::try_from(due.saturating_duration_since(now())).ok());
     // An error is a signal of the host program: nobody has news then, and the loop comes back.
     let _ = poll(&mut fds, timeout.as_ref());
     if !fds[0].revents().is_empty() {
@@ -201,7 +193,7 @@ impl Watch {
     }
 
     fn set_interval(&mut self, interval: Duration) {
-        self.due = self.due.min(Instant::now() + interval);
+        self.due = self.due.min(now() + interval);
         self.interval = interval;
     }
 

@@ -5,6 +5,9 @@
 #[must_use]
 pub fn of(code: &str) -> &'static str {
     match code {
+        "breaker_open" => {
+            "what is shown of it is as old as the last answer; a failover asks afresh, and may find it as broken as the survey did"
+        }
         // Over SQL.
         "promote_right_missing" => {
             "the promotion is one call of pg_promote; without the right it fails after the old primary was fenced, and nobody takes writes"
@@ -94,10 +97,19 @@ pub fn of(code: &str) -> &'static str {
         "verify_unreachable" => {
             "the failover counts as complete once a commit went through this address: unreachable, it ends with a person being called"
         }
+        "verify_refused" => {
+            "the failover counts as complete once a commit went through this address: not let in, it ends with a person being called"
+        }
+        "login_refused" => "an engine that cannot log in sees neither a primary nor its death: it fails nothing over",
         "verify_foreign" => {
             "a commit through it would prove another cluster's health, so the verification is refused and a person called"
         }
         "verify_standby" => "clients of this address cannot write now, and the verification through it would fail",
+        // The engine itself.
+        "state_dir_unusable" => {
+            "what is not written down cannot be resumed or undone: without its journal the engine starts no failover"
+        }
+        "control_socket_unusable" => "the daemon does not start without it, or nobody could ask, pause or force it",
         // Against any failover.
         "check_not_up" => "what cannot be asked now is not judged at failover time: a standby that is not seen is not promoted",
         "configuration" => "it is in force already, and shows when it is needed",

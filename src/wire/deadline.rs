@@ -2,10 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
+
+use crate::engine::sync::atomic::{AtomicBool, Ordering};
+use crate::engine::sync::{now, poll};
 
 /// The moment by which a job has to be over, however many reads and writes it takes.
 #[derive(Clone, Copy, Debug)]
@@ -15,14 +17,14 @@ impl Deadline {
     /// `span` from now.
     #[must_use]
     pub fn after(span: Duration) -> Deadline {
-        let now = Instant::now();
+        let now = now();
         Deadline(now.checked_add(span).unwrap_or(now + Duration::from_secs(86_400 * 365)))
     }
 
     /// What is left; zero when it has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
+        self.0.saturating_duration_since(now())
     }
 
     /// True when nothing is left.

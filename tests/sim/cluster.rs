@@ -312,6 +312,7 @@ impl Cluster {
         });
         Sample {
             asked,
+            age: None,
             in_recovery: server.recovery,
             system_id: server.system_id,
             timeline: server.timeline,

@@ -18,6 +18,7 @@ const BEYOND: &[(&str, &str)] = &[
     ("event overflow", "the shell's"),
     ("event faulted", "the shell's"),
     ("event log", "the shell's"),
+    ("event breaker_changed", "the shell's"),
     ("refusal wrong_cluster", "told as an event and by candidate: no guard gives it"),
 ];
 

@@ -40,6 +40,7 @@ struct ServiceWatch {
     confirmed: bool,
     state: String,
     announced: Option<Mono>,
+    announced_by: Option<ServerId>,
     accept_loss: Option<u64>,
     forced_to: Option<ServerId>,
     old_returned: bool,
@@ -191,6 +192,12 @@ impl Watch {
         }
     }
 
+    /// A new connection that was tried at `asked` was served: what was announced before has not come.
+    pub fn served(&mut self, service: usize, server: ServerId, asked: Mono) {
+        let watch = &mut self.services[service];
+        watch.announced = watch.announced.filter(|at| *at >= asked || watch.announced_by != Some(server));
+    }
+
     /// What an operator asks for, before the core sees it.
     pub fn asked(&mut self, service: usize, command: &Command) {
         if let Command::Force { to, accept_loss } = command
@@ -287,6 +294,7 @@ impl Watch {
             }
             EventKind::SessionClosed if field(event, "cause") == "announced" && of_leader(&clusters[service], event) => {
                 watch.announced.get_or_insert(now);
+                watch.announced_by = event.server;
             }
             EventKind::OldPrimaryReturned => watch.old_returned = true,
             EventKind::RouteAsserted => watch.asserted = true,
@@ -410,7 +418,15 @@ impl Watch {
                     }
                 }
             }
-            Record::StepEnded { .. } | Record::Facts { .. } => {}
+            Record::Facts { facts, .. } => {
+                let stats = &facts.stats;
+                let ended = stats.completed + stats.rolled_back + stats.manual_intervention;
+                let judged = stats.forced + stats.justified + stats.false_positives + stats.unjudged;
+                let (succeeded, tried) = stats.success();
+                let holds = ended == judged && succeeded <= tried && stats.repair.count <= stats.verified;
+                self.hold(holds, "numbers_add_up", || format!("{stats:?}"));
+            }
+            Record::StepEnded { .. } => {}
         }
     }
 

@@ -491,7 +491,7 @@ impl Sim {
             }
             Record::Facts { facts, .. } => {
                 known.generation = known.generation.max(facts.generation.0);
-                known.facts = Some(facts);
+                known.facts = Some(*facts);
             }
         }
     }
@@ -1166,6 +1166,11 @@ impl Sim {
             }
             if alive {
                 self.watch.answered(about.0, about.1, now, sampled);
+            }
+            if let Some(Input::CheckFinished { finding, .. }) = input.as_ref().filter(|_| alive)
+                && finding.verdict == Verdict::Up
+            {
+                self.watch.served(about.0, server_id(about.1), self.world(finding.began));
             }
             if let Some(input) = input {
                 self.feed(input);

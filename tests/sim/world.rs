@@ -117,6 +117,8 @@ pub struct Node {
     pub host: Option<(ProcessState, LocalAnswer)>,
     pub session: bool,
     pub next_ping: Mono,
+    /// When its postmaster was started.
+    pub started: Option<Mono>,
 }
 
 /// Where a replay begins, every input since, and what the core said to each.
@@ -177,6 +179,7 @@ impl World {
                 host: Some((ProcessState::Running, LocalAnswer::NotAsked)),
                 session: false,
                 next_ping: Mono::NEVER,
+                started: Some(Mono::ZERO),
             })
             .collect();
         World {
@@ -429,6 +432,7 @@ impl World {
         });
         Sample {
             asked: self.now,
+            age: node.started.map(|started| self.now.since(started)),
             in_recovery: !node.writable,
             system_id: node.system_id,
             timeline: node.timeline,
@@ -521,7 +525,7 @@ impl World {
         let journal = &mut self.journal;
         match record {
             Record::Facts { facts, .. } => {
-                let before = std::mem::replace(journal, facts.clone());
+                let before = std::mem::replace(journal, (**facts).clone());
                 (journal.unfinished, journal.begun) = (before.unfinished, before.begun);
             }
             Record::Intent { generation, begun, .. } => {

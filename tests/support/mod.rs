@@ -15,6 +15,7 @@ pub mod orphan;
 pub mod pair;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 pub mod recording;
 pub mod scenario;
 pub mod session;

@@ -161,6 +161,7 @@ mod tests {
     fn sample(receive: Option<u64>, replay: Option<u64>, receiver: Receiver) -> Sample {
         Sample {
             asked: Mono::ZERO,
+            age: None,
             in_recovery: true,
             system_id: 1,
             timeline: 1,

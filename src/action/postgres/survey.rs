@@ -237,8 +237,10 @@ fn findings(
         );
     }
 
-    // Settings of this server, whatever its role.
-    if answer.number("receiver_timeout").is_some_and(|timeout| timeout == 0 || timeout > RECEIVER_TIMEOUT_MS) {
+    // A primary receives nothing: told of the standbys, whoever they are.
+    if answer.is("in_recovery")
+        && answer.number("receiver_timeout").is_some_and(|timeout| timeout == 0 || timeout > RECEIVER_TIMEOUT_MS)
+    {
         found.warn(
             "wal_receiver_timeout_long",
             &format!(
@@ -248,6 +250,7 @@ fn findings(
             "ALTER SYSTEM SET wal_receiver_timeout = '5s'; SELECT pg_reload_conf()",
         );
     }
+    // Settings of this server, whatever its role.
     if text("read_only") == "on" {
         found.blocking(
             "read_only_by_default",

@@ -136,6 +136,13 @@ impl Cluster {
             Some(ReadinessFinding { code: code.to_owned(), blocking, message, remedy: remedy.to_owned() })
         };
         let judged = route.iter().zip(seen).filter_map(|(address, seen)| match seen {
+            // The server's own words: the way is open, and the engine is not let in.
+            Err(error @ (Error::Authentication(_) | Error::Server(_))) => finding(
+                "verify_refused",
+                all_silent,
+                format!("the server behind the route at {address} does not let the engine in, so a failover could not be verified: {error}"),
+                "correct services.connection, or let the engine's role in from the load balancer's address (pg_hba.conf)",
+            ),
             Err(error) => finding(
                 "verify_unreachable",
                 all_silent,

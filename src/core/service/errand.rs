@@ -146,8 +146,13 @@ impl Service {
     }
 
     pub(super) fn host_replied(&mut self, server: ServerId, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let mut log_end = None;
         let reply = match outcome {
             Ok(Report::Host(word)) => Ok(word),
+            Ok(Report::HostShutDown { word, end }) => {
+                log_end = Some(end);
+                Ok(word)
+            }
             Ok(_) => Err(Failure::unknown("an answer of another kind came", "")),
             Err(failure) => Err(failure),
         };
@@ -159,6 +164,9 @@ impl Service {
             return;
         }
         let Some(suspicion) = &mut self.suspicion else { return };
+        if reply.is_ok() {
+            self.log_end = log_end;
+        }
         if suspicion.host_replied(fx.now, reply) {
             fx.emit(EventKind::EvidenceGathered, Severity::Info, self.about_server(server), message, Vec::new());
         }

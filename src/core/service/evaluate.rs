@@ -1,6 +1,6 @@
 //! From the evidence to a failover, or to the refusal that stands in its way.
 
-use super::{Service, Surroundings};
+use super::{FRESH, Service, Surroundings};
 use crate::core::candidate::{self, Candidate, Waiver};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Severity};
@@ -8,7 +8,7 @@ use crate::core::evidence::{FailureClass, Limits, Suspicion, classify, impaired_
 use crate::core::id::ServerId;
 use crate::core::model::{CheckKind, Policy};
 use crate::core::refusal::Refusal;
-use crate::core::sample::FenceLevel;
+use crate::core::sample::{FenceLevel, ProcessState};
 use crate::core::time::Mono;
 use crate::core::trigger::State;
 
@@ -99,7 +99,8 @@ impl Service {
                 self.decide(around, fx);
             }
             Err(refusal) => {
-                let troubled = self.suspicion.is_some() || self.window.count() > 0;
+                let unsteady = self.unsteady_until.is_some_and(|until| fx.now < until) && self.state == State::Degraded;
+                let troubled = self.suspicion.is_some() || self.window.count() > 0 || unsteady;
                 match self.state {
                     State::Normal if troubled => {
                         self.become_state(State::Degraded, "the primary shows a first bad sign".into(), fx);
@@ -177,6 +178,14 @@ impl Service {
         Ok(class)
     }
 
+    /// The evidence shows the primary dead, whatever stands in the way of an automatic failover.
+    pub(in crate::core) fn is_dead(&self, now: Mono) -> bool {
+        self.suspicion.as_ref().is_some_and(|suspicion| {
+            matches!(classify(suspicion, &self.limits(), now), Ok(FailureClass::Dead) | Err(Refusal::RestartGrace { .. }))
+                && suspicion.word().is_some_and(|word| word.postmaster == ProcessState::Gone && word.others == 0)
+        })
+    }
+
     pub(in crate::core) fn limits(&self) -> Limits {
         let subject = self.subject();
         let outstanding = self
@@ -221,7 +230,7 @@ impl Service {
         if !around.journal_writable {
             return Err(Refusal::JournalUnwritable);
         }
-        if let Some(name) = self.second_engine() {
+        if let Some(name) = self.second_engine(now) {
             return Err(Refusal::SecondEngine { name });
         }
         // One that an earlier engine had begun was let through, or forced, when it began; its fence may have stopped the primary.
@@ -231,10 +240,12 @@ impl Service {
         Ok(())
     }
 
-    pub(super) fn second_engine(&self) -> Option<String> {
+    /// Another engine with sessions on a server that answers us: what a server said before it died does not count for ever.
+    pub(super) fn second_engine(&self, now: Mono) -> Option<String> {
         self.servers
             .iter()
             .filter_map(|state| state.sample.as_ref())
+            .filter(|(at, _)| now.since(*at) < FRESH)
             .find_map(|(_, sample)| sample.other_engines.first().cloned())
     }
 
@@ -327,12 +338,27 @@ impl Service {
     }
 
     pub(super) fn refuse(&mut self, refusal: Refusal, fx: &mut Effects) {
-        let news = self.told.insert(refusal.name());
+        self.tell_refusal(&refusal, fx);
         let final_ = matches!(refusal, Refusal::Cooldown { .. } | Refusal::FenceUnavailable { .. } | Refusal::NoCandidate { .. });
         let sentence = self.sentence(&refusal);
+        self.refusal = Some(refusal);
+        if final_ {
+            let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
+            self.call_a_person(sentence, evidence, fx);
+        }
+    }
+
+    /// The event of a refusal, once since the first bad sign.
+    pub(in crate::core) fn tell_refusal(&mut self, refusal: &Refusal, fx: &mut Effects) {
+        let news = self.told.insert(refusal.name());
+        if news {
+            let count = self.refusals.entry(refusal.name().to_owned()).or_default();
+            *count = count.saturating_add(1);
+        }
+        let sentence = self.sentence(refusal);
         let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
         if news && !matches!(refusal, Refusal::EvidenceIncomplete { .. } | Refusal::AwaitingConfirmation { .. }) {
-            let (kind, severity) = match &refusal {
+            let (kind, severity) = match refusal {
                 Refusal::HostSaysServing | Refusal::StandbySeesPrimary { .. } | Refusal::DatabaseAnswers => {
                     (EventKind::FailoverSuppressed, Severity::Warning)
                 }
@@ -346,12 +372,8 @@ impl Service {
                 severity,
                 self.about(),
                 format!("{}: no failover: {sentence}", self.model.name),
-                vec![("refusal", text(refusal.name())), ("detail", text(&sentence)), ("evidence", texts(evidence.clone()))],
+                vec![("refusal", text(refusal.name())), ("detail", text(&sentence)), ("evidence", texts(evidence))],
             );
-        }
-        self.refusal = Some(refusal);
-        if final_ {
-            self.call_a_person(sentence, evidence, fx);
         }
     }
 
@@ -367,10 +389,11 @@ impl Service {
                         let refusal = refusal.unwrap_or(Refusal::NoCandidate { reasons: Vec::new() });
                         let sentence = format!("the new primary failed too: {}", self.sentence(&refusal));
                         let evidence = suspicion.record();
+                        self.tell_refusal(&refusal, fx);
                         self.refusal = Some(refusal);
                         self.call_a_person(sentence, evidence, fx);
                     }
-                    Err(refusal) => self.refusal = Some(refusal),
+                    Err(refusal) => self.refuse(refusal, fx),
                 }
             }
             return;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 mod errand;
 mod evaluate;
+mod judge;
 mod observe;
 mod operator;
 mod resume;
@@ -22,9 +23,10 @@ use crate::core::output::{Output, Record};
 use crate::core::plan::{Begun, Plan};
 use crate::core::refusal::{CandidateRefusal, Refusal};
 use crate::core::route::RouteReadiness;
-use crate::core::sample::{Lsn, Readiness, Sample};
+use crate::core::sample::{LogEnd, Lsn, Readiness, Sample};
 use crate::core::schedule::Slot;
 use crate::core::static_word::Word;
+use crate::core::stats::{Mark, Stats};
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::{State, Window};
 
@@ -34,6 +36,8 @@ pub const FRESH: Span = Span::from_millis(3_000);
 const FAST_FOR: Span = Span::from_millis(20_000);
 /// Recent failures kept for the status.
 const RECENT: usize = 16;
+/// A primary whose bad signs come back within this long is not shown as normal in between.
+const STEADY: Span = Span::from_millis(10_000);
 /// A standby's lag above the limit must last this long to be an alarm: one sample in a burst is none.
 const READINESS_HOLD: Span = Span::from_millis(1_000);
 /// A standby counts as receiving if it did so at most this long before the primary's last sign of life: a receiver ends within
@@ -55,6 +59,8 @@ pub struct CheckState {
     /// Its last answer and when it came.
     pub last: Option<(Mono, Finding)>,
     pub(in crate::core) answers: u32,
+    /// Its answers since the engine was started: up, impaired, down, unknown.
+    pub verdicts: [u64; 4],
 }
 
 /// What is known of one server.
@@ -163,7 +169,13 @@ pub struct Service {
     pub(in crate::core) primary_seen: bool,
     pub(in crate::core) system_id: Option<u64>,
     pub(in crate::core) log: Option<LogTrack>,
+    /// Where the primary's log ended, as its host told after an orderly stop; until it gives a sign of life.
+    pub(in crate::core) log_end: Option<LogEnd>,
     pub(in crate::core) suspicion: Option<Suspicion>,
+    /// When the primary last gave a sign of life after a first bad sign.
+    pub(in crate::core) recovered_at: Option<Mono>,
+    /// Bad signs and recoveries follow each other closely: `degraded` lasts until then.
+    pub(in crate::core) unsteady_until: Option<Mono>,
     /// The first bad sign that no sign of life has followed: outlives a pause and a confirmation that timed out.
     pub(in crate::core) bad_since: Option<Mono>,
     pub(in crate::core) window: Window,
@@ -178,6 +190,8 @@ pub struct Service {
     /// A failover that an earlier engine began, until it is clear how the primary is, and when a person is called instead.
     pub(in crate::core) begun: Option<Begun>,
     pub(in crate::core) begun_until: Mono,
+    /// When it was taken up.
+    pub(in crate::core) begun_at: Mono,
     pub(in crate::core) generation: Generation,
     pub(in crate::core) last_failover: Option<LastFailover>,
     pub(in crate::core) cooldown_until: Mono,
@@ -189,6 +203,9 @@ pub struct Service {
     pub(in crate::core) route_asserted_at: Option<Mono>,
     pub(in crate::core) two_primaries: bool,
     pub(in crate::core) failover_age_at_start: Option<Span>,
+    pub(in crate::core) stats: Stats,
+    /// Refusals that were told, by name, since the engine was started.
+    pub(in crate::core) refusals: std::collections::BTreeMap<String, u64>,
 }
 
 /// What the rest of the core tells a service at every step.
@@ -203,7 +220,13 @@ impl Service {
         let checks = model
             .checks
             .iter()
-            .map(|_| CheckState { slot: Slot::due_at(now), counter: Counter::default(), last: None, answers: 0 })
+            .map(|_| CheckState {
+                slot: Slot::due_at(now),
+                counter: Counter::default(),
+                last: None,
+                answers: 0,
+                verdicts: [0; 4],
+            })
             .collect();
         let servers = model
             .servers
@@ -240,7 +263,10 @@ impl Service {
             primary_seen: false,
             system_id: None,
             log: None,
+            log_end: None,
             suspicion: None,
+            recovered_at: None,
+            unsteady_until: None,
             bad_since: None,
             window: Window::default(),
             recent: std::collections::VecDeque::new(),
@@ -251,6 +277,7 @@ impl Service {
             plan: None,
             begun: None,
             begun_until: Mono::ZERO,
+            begun_at: Mono::ZERO,
             generation: Generation::default(),
             last_failover: None,
             cooldown_until: Mono::ZERO,
@@ -262,6 +289,8 @@ impl Service {
             route_asserted_at: None,
             two_primaries: false,
             failover_age_at_start: None,
+            stats: Stats::default(),
+            refusals: std::collections::BTreeMap::new(),
         }
     }
 
@@ -278,7 +307,14 @@ impl Service {
     }
 
     pub(in crate::core) fn sentence(&self, refusal: &Refusal) -> String {
-        refusal.sentence(&|server| self.server_name(server))
+        let sentence = refusal.sentence(&|server| self.server_name(server));
+        match refusal {
+            Refusal::NoPrimarySeen => match self.no_primary_because() {
+                why if why.is_empty() => sentence,
+                why => format!("{why}: {sentence}"),
+            },
+            _ => sentence,
+        }
     }
 
     pub(super) fn is_postgres(&self) -> bool {
@@ -367,11 +403,21 @@ impl Service {
             begun: None,
             paused: self.paused,
             attention: self.manual_reason.clone().filter(|_| self.state == State::ManualIntervention),
+            stats: Box::new(self.stats_at(now)),
         }
     }
 
+    /// The numbers as another engine can read them: its clock is another one.
+    fn stats_at(&self, now: Mono) -> Stats {
+        let mut stats = self.stats.clone();
+        if let Some(last) = &mut stats.last {
+            last.since = Mark { at: Mono::ZERO, lead: last.since.age(now) };
+        }
+        stats
+    }
+
     pub(in crate::core) fn journal_facts(&self, fx: &mut Effects) {
-        let facts = self.facts(fx.now);
+        let facts = Box::new(self.facts(fx.now));
         fx.push(Output::Journal(Record::Facts { service: self.id, facts }));
     }
 
@@ -418,6 +464,10 @@ impl Service {
         self.primary = facts.primary.filter(|server| usize::from(server.0) < self.servers.len());
         self.system_id = facts.system_id;
         self.failover_age_at_start = facts.last_failover_age;
+        self.stats = *facts.stats;
+        if let Some(last) = &mut self.stats.last {
+            last.since.at = fx.now;
+        }
         if let Some(age) = facts.last_failover_age {
             self.cooldown_until = fx.now + (self.model.trigger.cooldown - age);
         }
@@ -474,6 +524,9 @@ impl Service {
         self.primary_seen = before.primary_seen;
         self.begun = before.begun;
         self.begun_until = before.begun_until;
+        self.begun_at = before.begun_at;
+        self.stats = before.stats;
+        self.refusals = before.refusals;
         self.system_id = before.system_id;
         self.log = before.log;
         self.generation = before.generation;
@@ -488,6 +541,7 @@ impl Service {
     pub(in crate::core) fn start_over(&mut self, fx: &mut Effects) {
         self.told.clear();
         let now = fx.now;
+        self.log_end = None;
         self.suspicion = None;
         self.window.clear();
         self.refusal = None;
@@ -504,6 +558,8 @@ impl Service {
                 server.last_answer = Some(now);
             }
         }
+        self.recovered_at = None;
+        self.unsteady_until = None;
         if matches!(self.state, State::Failing | State::Degraded) {
             self.become_state(State::Normal, "counters restarted".into(), fx);
         }
@@ -565,6 +621,9 @@ impl Service {
         }
         if let Some(at) = self.window.next(self.model.trigger.failure_window).filter(|_| self.plan.is_none()) {
             next = next.min(at);
+        }
+        if let Some(until) = self.unsteady_until.filter(|until| self.state == State::Degraded && now < *until) {
+            next = next.min(until);
         }
         if self.state == State::FailedOver && now < self.cooldown_until {
             next = next.min(self.cooldown_until);

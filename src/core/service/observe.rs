@@ -1,9 +1,9 @@
 //! Checks and sessions of a service: when they run, and what their answers say about the primary.
 
-use super::{ASSERT_AGAIN, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, Service};
+use super::{ASSERT_AGAIN, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, STEADY, Service};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Field, Severity};
-use crate::core::evidence::Suspicion;
+use crate::core::evidence::{FailureClass, Suspicion};
 use crate::core::health::Health;
 use crate::core::id::{CheckId, Generation, RunId, ServerId};
 use crate::core::model::{CheckKind, CheckModel};
@@ -113,11 +113,22 @@ impl Service {
         if !matches!(finding.verdict, Verdict::Unknown(_)) {
             state.answers = state.answers.saturating_add(1);
         }
+        let verdict = match finding.verdict {
+            Verdict::Up => 0,
+            Verdict::Impaired(_) => 1,
+            Verdict::Down(_) => 2,
+            Verdict::Unknown(_) => 3,
+        };
+        state.verdicts[verdict] = state.verdicts[verdict].saturating_add(1);
         state.last = Some((fx.now, finding.clone()));
         self.tell_observed(&model, server, finding, fx);
         self.tell_health(server, before, finding, fx);
         if let Some(sample) = finding.sample.clone() {
             self.sampled(server, *sample, fx);
+        }
+        if model.kind == CheckKind::Postgres && finding.verdict == Verdict::Up {
+            let age = finding.sample.as_ref().and_then(|sample| sample.age);
+            self.seen_serving(server, finding.began, age, "a new connection was served", fx.now);
         }
         if self.is_subject(server) {
             self.subject_observed(check, &model, finding, fx);
@@ -186,6 +197,9 @@ impl Service {
         if model.kind != CheckKind::Postgres {
             return;
         }
+        if finding.verdict.is_sign_of_life() {
+            self.log_end = None;
+        }
         match &finding.verdict {
             Verdict::Up => {
                 self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
@@ -249,7 +263,13 @@ impl Service {
                 vec![("why", text(how)), ("evidence", texts(suspicion.record()))],
             );
         }
-        if matches!(self.state, State::Failing | State::Degraded) {
+        // Detection is not touched by this: the next bad sign is weighed as the first one was.
+        // Only mere slowness is taken together: an end of the session, a refusal or an announced shutdown is an occurrence of its own.
+        let slow =
+            suspicion.refused == 0 && suspicion.close.is_none() && suspicion.announced.is_none() && suspicion.impaired.is_none();
+        let again = self.recovered_at.replace(fx.now).is_some_and(|before| fx.now.since(before) < STEADY);
+        self.unsteady_until = (slow && again && self.state == State::Degraded).then_some(fx.now + STEADY);
+        if self.unsteady_until.is_none() && matches!(self.state, State::Failing | State::Degraded) {
             self.become_state(State::Normal, how.to_owned(), fx);
         }
     }
@@ -283,8 +303,14 @@ impl Service {
         let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
         state.last_answer = Some(fx.now);
         let asked = sample.asked;
+        let age = sample.age;
         self.sampled(server, sample, fx);
+        // A session that lives on proves no service where nobody else gets in.
+        if self.plan.as_ref().is_some_and(|plan| plan.class != FailureClass::Unusable) {
+            self.seen_serving(server, asked + self.notice(), age, "the kept session was answered", fx.now);
+        }
         if self.is_subject(server) {
+            self.log_end = None;
             self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
             let only_silence = self.suspicion.as_ref().is_some_and(|suspicion| {
                 suspicion.refused == 0

@@ -92,7 +92,12 @@ impl Service {
             return Err(format!("{name}: {} is the primary already", self.server_name(to.unwrap_or_default())));
         }
         let waiver = Waiver { to, accept_loss };
-        self.some_candidate(fx.now, &waiver, fx.now).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
+        // A primary that lives goes on writing until the fence; one that is dead has written all it ever will.
+        let until = if self.is_dead(fx.now) { self.died_at(fx.now) } else { fx.now };
+        self.some_candidate(until, &waiver, fx.now).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
+        // Nothing is begun that could not be fenced: a primary that is well goes on as it is.
+        let silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
+        self.fence_way_for(FailureClass::Forced, silent).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         let mut waived: Vec<String> =
             self.guards(around, fx.now).err().iter().map(|refusal| format!("waived: {}", refusal.name())).collect();
         if let Some(bytes) = accept_loss {

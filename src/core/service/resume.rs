@@ -8,10 +8,13 @@ use super::{LogTrack, Service};
 use crate::core::candidate::Waiver;
 use crate::core::effects::{Effects, text};
 use crate::core::event::{EventKind, Field, Severity};
+use crate::core::evidence::FailureClass;
 use crate::core::model::CheckKind;
 use crate::core::observation::Verdict;
 use crate::core::output::{Output, Record};
 use crate::core::plan::{Begun, Phase, Plan, Times};
+use crate::core::stats::{Judgement, Need};
+use crate::core::time::{Mono, Span};
 use crate::core::trigger::State;
 
 impl Service {
@@ -25,13 +28,14 @@ impl Service {
             system_id: plan.system_id,
             old_timeline: plan.old_timeline,
             require: plan.require,
-            furthest: self.reference(until).and_then(|reference| reference.furthest(until)),
+            furthest: plan.furthest,
             acknowledgements: self.log.filter(|log| log.synchronous).map(|log| (log.required, log.set)),
             streaming: self.server_ids().filter(|server| *server != plan.old && self.was_streaming(*server, until)).collect(),
             route_touched: plan.route_touched,
             fence_tried: plan.fence_tried,
             view_confirmed: self.servers[usize::from(plan.old.0)].view_confirmed,
             chosen: None,
+            first_bad: plan.lead.map(|lead| plan.times.confirmed.since(until) + lead),
         }
     }
 
@@ -61,6 +65,7 @@ impl Service {
             state.view_confirmed = begun.view_confirmed;
         }
         self.bad_since = Some(fx.now);
+        self.begun_at = fx.now;
         if begun.chosen.is_some() {
             self.tell_resumed("its promotion had begun: asking the chosen server what became of it", &begun, fx);
             self.plan = Some(self.plan_of(&begun, Phase::FindOut, None, fx));
@@ -114,6 +119,7 @@ impl Service {
     fn give_up_begun(&mut self, begun: &Begun, why: &str, fx: &mut Effects) {
         self.begun = None;
         let how = "manual_intervention";
+        self.stats.given_up(begun.generation, begun.class, begun.old);
         fx.push(Output::Journal(Record::Ended { service: self.id, generation: begun.generation, how }));
         let mut left = vec![format!("journal: failover {} was begun, class {}", begun.generation, begun.class.word())];
         if begun.route_touched {
@@ -129,6 +135,7 @@ impl Service {
         Plan {
             generation: begun.generation,
             class: begun.class,
+            dead_before: false,
             old: begun.old,
             system_id: begun.system_id,
             old_timeline: begun.old_timeline,
@@ -152,8 +159,20 @@ impl Service {
             stop_asked: false,
             resumed: true,
             times: Times { detected: fx.now, confirmed: fx.now, ..Times::default() },
+            lead: self.begun_lead(begun, fx.now),
+            furthest: begun.furthest,
+            judgement: Judgement {
+                need: if begun.class == FailureClass::Forced { Need::Forced } else { Need::Unknown },
+                why: "an earlier engine began it, and this one did not ask".into(),
+                gone: false,
+            },
             evidence: vec![format!("failover {} was begun by an earlier engine, class {}", begun.generation, begun.class.word())],
         }
+    }
+
+    /// How long before `at` the first bad sign of an unfinished failover was.
+    pub(in crate::core) fn begun_lead(&self, begun: &Begun, at: Mono) -> Option<Span> {
+        begun.first_bad.map(|age| age + at.since(self.begun_at))
     }
 
     fn tell_resumed(&self, what: &str, begun: &Begun, fx: &mut Effects) {

@@ -61,6 +61,7 @@ impl Service {
         if self.plan.is_some() {
             return;
         }
+        self.old_primary_said(server, sample, fx);
         match self.primary {
             Some(primary) if primary == server => self.primary_sampled(server, sample, fx),
             Some(primary) => self.second_writable(primary, server, sample, fx),
@@ -76,7 +77,7 @@ impl Service {
                 if let Some(rival) = rival {
                     self.two_primaries(rival, server, fx);
                 } else {
-                    self.adopt_primary(server, sample, "it takes writes", fx);
+                    self.adopt_primary(server, sample, &self.why_not_the_hinted(server), fx);
                 }
             }
         }
@@ -166,6 +167,7 @@ impl Service {
         self.primary_seen = true;
         self.system_id = Some(sample.system_id);
         self.log = None;
+        self.log_end = None;
         self.suspicion = None;
         self.bad_since = None;
         self.window.clear();
@@ -274,6 +276,9 @@ impl Service {
         if receiving {
             self.servers[usize::from(server.0)].streamed_at = Some(fx.now);
         }
+        if receiving {
+            self.notice_rejoin(server, sample, fx);
+        }
         self.watch_progress(server, sample, fx);
         if self.primary == Some(server) && self.plan.is_none() {
             // A primary in recovery: somebody switched roles, or started it as a standby.
@@ -283,7 +288,78 @@ impl Service {
             {
                 self.adopt_primary(other, &sample, "the former primary is in recovery", fx);
             }
+        } else if self.primary.is_none() && self.plan.is_none() && self.is_subject(server) {
+            self.adopt_another(server, sample, fx);
         }
+    }
+
+    /// The server that the configuration calls the primary is in recovery: whoever takes writes need not be waited for any more.
+    fn adopt_another(&mut self, hinted: ServerId, said: &Sample, fx: &mut Effects) {
+        let writable: Vec<ServerId> =
+            self.server_ids().filter(|other| *other != hinted && self.is_writable_now(*other, fx.now)).collect();
+        // Of two, neither is taken for the primary: that is an alarm of its own at their next words.
+        let [other] = writable[..] else { return };
+        let Some((_, sample)) = self.servers[usize::from(other.0)].sample.clone() else { return };
+        if sample.system_id == said.system_id {
+            self.adopt_primary(other, &sample, &self.why_not_the_hinted(other), fx);
+        }
+    }
+
+    /// Why a server is taken for the primary that the configuration does not name.
+    fn why_not_the_hinted(&self, server: ServerId) -> String {
+        let name = |server| self.server_name(server);
+        match self.subject().filter(|hinted| *hinted != server && self.primary.is_none()) {
+            Some(hinted) if self.servers[usize::from(hinted.0)].sample.as_ref().is_some_and(|(_, seen)| seen.in_recovery) => {
+                format!("{} is configured as primary but is in recovery; {} takes writes", name(hinted), name(server))
+            }
+            _ => "it takes writes".into(),
+        }
+    }
+
+    /// What is seen instead of a primary, where the configuration names one: empty where there is nothing to say.
+    pub(in crate::core) fn no_primary_because(&self) -> String {
+        let Some(hinted) = self.subject() else { return String::new() };
+        let sample = |server: ServerId| self.servers[usize::from(server.0)].sample.as_ref().map(|(_, sample)| sample);
+        let Some(said) = sample(hinted).filter(|sample| sample.in_recovery) else { return String::new() };
+        let name = self.server_name(hinted);
+        let writable: Vec<ServerId> =
+            self.server_ids().filter(|other| sample(*other).is_some_and(|sample| !sample.in_recovery)).collect();
+        let others = match writable[..] {
+            [] => "no server of this service takes writes".to_owned(),
+            [other] if sample(other).is_some_and(|sample| sample.system_id != said.system_id) => {
+                format!("{} takes writes, but belongs to another cluster", self.server_name(other))
+            }
+            [other] => format!("{} is writable", self.server_name(other)),
+            _ => "more than one other server is writable".to_owned(),
+        };
+        format!("{name} is configured as primary but is in recovery; {others}")
+    }
+
+    /// A deposed primary that is in recovery, receives, and is on the present primary's timeline of the same cluster is a standby like
+    /// any other. Should it ever take writes again, that is judged as of any other: two primaries, and nothing is touched.
+    fn notice_rejoin(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        let Some(primary) = self.primary.filter(|primary| *primary != server && self.is_writable_now(*primary, fx.now)) else {
+            return;
+        };
+        let follows = self.system_id == Some(sample.system_id) && self.log.is_some_and(|log| log.timeline == sample.timeline);
+        if !self.servers[usize::from(server.0)].deposed || !follows || self.plan.is_some() {
+            return;
+        }
+        let state = &mut self.servers[usize::from(server.0)];
+        state.deposed = false;
+        state.proven_again_at = None;
+        state.returned_at = None;
+        if self.prove_at.is_some_and(|(_, proven)| proven == server) {
+            self.prove_at = None;
+        }
+        let (name, primary) = (self.server_name(server), self.server_name(primary));
+        fx.emit(
+            EventKind::EvidenceGathered,
+            Severity::Info,
+            self.about_server(server),
+            format!("{name}, the old primary, has rejoined as a standby of {primary} on timeline {}", sample.timeline),
+            vec![("timeline", Field::Int(u64::from(sample.timeline))), ("primary", text(primary))],
+        );
     }
 
     /// A standby that goes on receiving proves the primary alive (rules 4, 5, 91).

@@ -14,6 +14,18 @@ use crate::core::trigger::State;
 impl Service {
     pub(in crate::core) fn reference(&self, until: Mono) -> Option<Reference> {
         let log = self.log?;
+        if let Some(end) = self.log_end.filter(|end| end.timeline == log.timeline) {
+            // Read where it ended: nothing is estimated, and nothing was acknowledged behind it.
+            return Some(Reference {
+                system_id: self.system_id?,
+                timeline: log.timeline,
+                flush: end.at,
+                at: until,
+                growth: 0,
+                until,
+                synchronous: log.synchronous,
+            });
+        }
         Some(Reference {
             system_id: self.system_id?,
             timeline: log.timeline,

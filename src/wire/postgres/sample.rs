@@ -14,6 +14,7 @@ use crate::wire::deadline::{Cancel, Deadline};
 /// PostgreSQL 13 and later.
 pub const SAMPLE_SQL: &str = "\
 SELECT s.recovering AS in_recovery, \
+extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS age, \
 (SELECT system_identifier FROM pg_control_system()) AS system_id, \
 CASE WHEN NOT s.recovering THEN pg_current_wal_flush_lsn() END AS flush, \
 CASE WHEN NOT s.recovering THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS wal_timeline, \
@@ -69,6 +70,7 @@ pub fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
     };
     Ok(Sample {
         asked,
+        age: row.text("age").and_then(seconds),
         in_recovery,
         system_id: row.number("system_id")?.ok_or_else(|| missing("system_id"))?,
         timeline,
@@ -94,17 +96,22 @@ fn receiver(row: &Row<'_>) -> Result<Receiver, Error> {
         return Ok(Receiver::Absent);
     }
     let Some(status) = row.text("receiver_status") else { return Ok(Receiver::Hidden) };
-    let age: f64 = match row.text("receiver_message_age") {
-        Some(seconds) => seconds.parse().map_err(|_| unreadable("receiver_message_age", seconds))?,
+    let age = match row.text("receiver_message_age") {
+        Some(text) => seconds(text).ok_or_else(|| unreadable("receiver_message_age", text))?,
         None => return Ok(Receiver::Hidden),
     };
     Ok(Receiver::Seen {
         streaming: status == "streaming",
         latest_end: row.position("receiver_latest_end")?,
-        // The standby's clock may have been set back since the last message.
-        last_message_age: std::time::Duration::try_from_secs_f64(age.max(0.0)).map_or(Span::from_nanos(u64::MAX), Span::from),
+        last_message_age: age,
         application_name: row.text("receiver_conninfo").and_then(application_name),
     })
+}
+
+/// An interval in seconds. The server's clock may have been set back since it began: then it is none at all.
+fn seconds(text: &str) -> Option<Span> {
+    let seconds: f64 = text.parse().ok()?;
+    Some(std::time::Duration::try_from_secs_f64(seconds.max(0.0)).map_or(Span::from_nanos(u64::MAX), Span::from))
 }
 
 /// The rows of the replication statistics; `None` as soon as one of them is hidden from us.
@@ -199,6 +206,7 @@ mod tests {
 
     const STANDBY: &[(&str, Option<&str>)] = &[
         ("in_recovery", Some("t")),
+        ("age", Some("86400.5")),
         ("system_id", Some("18446744073709551615")),
         ("checkpoint_timeline", Some("1")),
         ("recovery_timeline", Some("3")),
@@ -225,6 +233,7 @@ mod tests {
         let sample = read_sample(&rows(STANDBY), Mono::from_nanos(7)).unwrap();
         assert_eq!((sample.asked, sample.system_id, sample.timeline, sample.delayed), (Mono::from_nanos(7), u64::MAX, 3, true));
         assert_eq!(sample.other_engines, ["b", "c"]);
+        assert_eq!(sample.age, Some(Span::from_millis(86_400_500)));
         let Receiver::Seen { streaming: true, last_message_age: Span::ZERO, application_name: Some(name), .. } = sample.receiver
         else {
             panic!("{:?}", sample.receiver)

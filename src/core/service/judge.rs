@@ -1,0 +1,76 @@
+//! Was the failover needed? What is seen of the old primary while it is replaced, and what it says when it is back.
+
+use super::Service;
+use crate::core::effects::{Effects, text};
+use crate::core::event::{EventKind, Severity};
+use crate::core::evidence::FailureClass;
+use crate::core::id::ServerId;
+use crate::core::sample::{Position, Sample};
+use crate::core::stats::Need;
+use crate::core::time::{Mono, Span};
+
+impl Service {
+    /// A server answered a question that was asked at `asked`. If it is the one that is being replaced, and not fenced yet, it was
+    /// serving; unless it is a process that was started since.
+    pub(super) fn seen_serving(&mut self, server: ServerId, asked: Mono, age: Option<Span>, how: &str, now: Mono) {
+        let Some(plan) = &mut self.plan else { return };
+        let detected = plan.times.detected;
+        let started_since = match age {
+            Some(age) => age < now.since(detected) + plan.lead.unwrap_or_default(),
+            None => plan.class == FailureClass::Dead,
+        };
+        if plan.old != server
+            || plan.times.fenced.is_some()
+            || matches!(plan.judgement.need, Need::Forced | Need::FalsePositive)
+            || asked < detected
+            || started_since
+        {
+            return;
+        }
+        plan.judgement.need = Need::FalsePositive;
+        plan.judgement.why = format!("{how} {} after the first bad sign, before it was fenced", now.since(detected));
+    }
+
+    /// The standbys' positions after the fence: one that received more since it was first asked after the first bad sign heard it
+    /// from a primary that went on. A dead one's last bytes may be on their way for longer, and its children write on (rule 85).
+    pub(in crate::core) fn heard_meanwhile(&mut self, positions: &[Position]) {
+        let Some(plan) = &self.plan else { return };
+        if matches!(plan.class, FailureClass::Dead | FailureClass::Forced) || plan.resumed {
+            return;
+        }
+        let timeline = plan.old_timeline;
+        let heard = positions.iter().find_map(|position| {
+            let before = self.servers.get(usize::from(position.server.0))?.progress?;
+            let sample = position.sample.as_ref().ok().filter(|sample| sample.in_recovery && sample.timeline == timeline)?;
+            let after = sample.receive.filter(|after| *after > before)?;
+            Some((position.server, before, after))
+        });
+        let Some((server, before, after)) = heard else { return };
+        let name = self.server_name(server);
+        if let Some(plan) = &mut self.plan {
+            plan.judgement.need = Need::FalsePositive;
+            plan.judgement.why =
+                format!("its log advanced after the first bad sign: {name} had received {before} then, and {after} at the fence");
+        }
+    }
+
+    /// A server that takes writes says how far its log is, and since when it runs.
+    pub(super) fn old_primary_said(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        if self.stats.old_primary_said(server, sample.flush, sample.timeline, sample.age, sample.asked) {
+            self.journal_facts(fx);
+            self.tell_false_positive(fx);
+        }
+    }
+
+    pub(in crate::core) fn tell_false_positive(&self, fx: &mut Effects) {
+        let Some(last) = &self.stats.last else { return };
+        let (name, why) = (self.server_name(last.old), &last.judgement.why);
+        fx.emit(
+            EventKind::FalsePositive,
+            Severity::Alarm,
+            self.about_server(last.old),
+            format!("{}: failover {} was not needed, {name} was serving: {why}", self.model.name, last.generation),
+            vec![("old_primary", text(&name)), ("why", text(why))],
+        );
+    }
+}

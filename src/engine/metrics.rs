@@ -1,0 +1,226 @@
+//! The engine's numbers in Prometheus' text format (version 0.0.4).
+//!
+//! All names begin with `failover_`; durations are in seconds, counters end in `_total`. What cannot be said is left out: no
+//! sample, never a zero that means nothing. Counters about failovers outlive the engine in its journal; refusals, checks and events
+//! begin at zero with each engine.
+
+use std::fmt::Write as _;
+
+use super::status::{SpansStatus, Status};
+
+const STATES: [&str; 6] = ["normal", "degraded", "failing", "failover_in_progress", "failed_over", "manual_intervention"];
+
+/// One family of samples.
+struct Family<'a> {
+    name: &'a str,
+    kind: &'a str,
+    help: &'a str,
+    samples: Vec<Sample<'a>>,
+}
+
+struct Sample<'a> {
+    suffix: &'a str,
+    labels: Vec<(&'a str, String)>,
+    value: f64,
+}
+
+impl<'a> Family<'a> {
+    fn new(name: &'a str, kind: &'a str, help: &'a str) -> Family<'a> {
+        Family { name, kind, help, samples: Vec::new() }
+    }
+
+    fn add(&mut self, labels: &[(&'a str, &str)], value: f64) {
+        self.push("", labels, value);
+    }
+
+    fn summary(&mut self, labels: &[(&'a str, &str)], spans: &SpansStatus) {
+        self.push("_sum", labels, spans.sum_ms / 1_000.0);
+        self.push("_count", labels, number(spans.count));
+    }
+
+    fn push(&mut self, suffix: &'a str, labels: &[(&'a str, &str)], value: f64) {
+        let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        self.samples.push(Sample { suffix, labels, value });
+    }
+
+    fn write(&self, text: &mut String) {
+        if self.samples.is_empty() {
+            return;
+        }
+        let _ = writeln!(text, "# HELP {} {}", self.name, self.help);
+        let _ = writeln!(text, "# TYPE {} {}", self.name, self.kind);
+        for Sample { suffix, labels, value } in &self.samples {
+            let _ = write!(text, "{}{suffix}", self.name);
+            for (place, (label, value)) in labels.iter().enumerate() {
+                let _ = write!(text, "{}{label}=\"{}\"", if place == 0 { '{' } else { ',' }, escaped(value));
+            }
+            let _ = writeln!(text, "{} {value}", if labels.is_empty() { "" } else { "}" });
+        }
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Exact up to 2^53: more is not counted.
+#[expect(clippy::cast_precision_loss, reason = "the format knows no other numbers")]
+fn number(count: u64) -> f64 {
+    count as f64
+}
+
+fn truth(it_is: bool) -> f64 {
+    f64::from(u8::from(it_is))
+}
+
+/// All numbers of a status.
+#[must_use]
+pub fn text(status: &Status) -> String {
+    let mut text = String::new();
+    for family in engine(status).iter().chain(&services(status)).chain(&failovers(status)) {
+        family.write(&mut text);
+    }
+    text
+}
+
+fn engine(status: &Status) -> Vec<Family<'static>> {
+    let one = |name, kind, help, value: f64| {
+        let mut family = Family::new(name, kind, help);
+        family.add(&[], value);
+        family
+    };
+    let mut build = Family::new("failover_build_info", "gauge", "The version of the engine.");
+    build.add(&[("version", &status.version)], 1.0);
+    let mut breakers =
+        Family::new("failover_breaker_state", "gauge", "A circuit breaker of the survey: 0 closed, 1 half-open, 2 open.");
+    for breaker in &status.breakers {
+        let state = match breaker.state.as_str() {
+            "open" => 2.0,
+            "half_open" => 1.0,
+            _ => 0.0,
+        };
+        let server = breaker.server.as_deref().unwrap_or_default();
+        breakers.add(&[("service", &breaker.service), ("server", server), ("dependency", &breaker.dependency)], state);
+    }
+    vec![
+        build,
+        one("failover_uptime_seconds", "gauge", "Since the engine was started.", number(status.uptime_ms) / 1_000.0),
+        one("failover_faulted", "gauge", "1 when a bug froze all decisions.", truth(status.faulted.is_some())),
+        one("failover_doubt", "gauge", "1 while the engine does not trust its own view.", truth(status.doubt.is_some())),
+        one(
+            "failover_journal_writable",
+            "gauge",
+            "0 when no failover starts for want of a journal.",
+            truth(status.journal.writable),
+        ),
+        one(
+            "failover_checkers_stuck",
+            "gauge",
+            "Checker threads whose job is past its deadline.",
+            f64::from(status.threads.stuck),
+        ),
+        one("failover_events_total", "counter", "Events published since the start.", number(status.events.published)),
+        one("failover_events_dropped_total", "counter", "Events that a consumer did not take.", number(status.events.dropped)),
+        breakers,
+    ]
+}
+
+fn services(status: &Status) -> Vec<Family<'static>> {
+    let mut state = Family::new("failover_service_state", "gauge", "1 for the state that a service is in.");
+    let mut paused = Family::new("failover_service_paused", "gauge", "1 while an operator's pause holds.");
+    let mut primary = Family::new("failover_primary", "gauge", "1 for the server that is the primary.");
+    let mut ready =
+        Family::new("failover_forecast_ready", "gauge", "1 if a failover would go through, were the primary to die now.");
+    let mut loss = Family::new("failover_forecast_loss_bytes", "gauge", "The most log that it could lose.");
+    let mut lag = Family::new("failover_lag_bytes", "gauge", "Log of the primary that a standby has not received.");
+    let mut cooldown = Family::new("failover_cooldown_seconds", "gauge", "What is left of the cooldown.");
+    let mut findings = Family::new("failover_readiness_findings", "gauge", "Findings that would stop or hurt a failover.");
+    let mut checks = Family::new("failover_checks_total", "counter", "Answers of a check since the start, by verdict.");
+    let mut refusals =
+        Family::new("failover_refusals_total", "counter", "Refusals told since the start, once for each suspicion, by name.");
+    for service in &status.services {
+        let name = [("service", service.name.as_str())];
+        for word in STATES {
+            state.add(&[name[0], ("state", word)], truth(service.state == word));
+        }
+        paused.add(&name, truth(service.paused));
+        ready.add(&name, truth(service.forecast.would_fail_over));
+        if let Some(bytes) = service.forecast.loss_bytes {
+            loss.add(&name, number(bytes));
+        }
+        cooldown.add(&name, number(service.cooldown_ms) / 1_000.0);
+        for (word, blocking) in [("true", true), ("false", false)] {
+            let count = service.readiness.iter().filter(|finding| finding.blocking == blocking).count();
+            findings.add(&[name[0], ("blocking", word)], number(u64::try_from(count).unwrap_or(u64::MAX)));
+        }
+        for server in &service.servers {
+            let is_primary = service.primary.as_deref() == Some(server.name.as_str());
+            primary.add(&[name[0], ("server", &server.name)], truth(is_primary));
+            if let Some(bytes) = server.sample.as_ref().and_then(|sample| sample.lag_bytes) {
+                lag.add(&[name[0], ("server", &server.name)], number(bytes));
+            }
+            for check in &server.checks {
+                let counts = &check.answers;
+                for (verdict, count) in
+                    [("up", counts.up), ("impaired", counts.impaired), ("down", counts.down), ("unknown", counts.unknown)]
+                {
+                    let labels =
+                        [name[0], ("server", server.name.as_str()), ("check", check.name.as_str()), ("verdict", verdict)];
+                    checks.add(&labels, number(count));
+                }
+            }
+        }
+        for (refusal, count) in &service.metrics.refusals {
+            refusals.add(&[name[0], ("refusal", refusal)], number(*count));
+        }
+    }
+    vec![state, paused, primary, ready, loss, lag, cooldown, findings, checks, refusals]
+}
+
+fn failovers(status: &Status) -> Vec<Family<'static>> {
+    let mut generation = Family::new("failover_generation", "gauge", "The number of the last failover.");
+    let mut ended = Family::new("failover_failovers_total", "counter", "Failovers by how they ended.");
+    let mut forced = Family::new("failover_forced_total", "counter", "Failovers that an operator forced, among them.");
+    let mut verified =
+        Family::new("failover_verified_total", "counter", "Failovers that completed with verified traffic, forced ones apart.");
+    let mut success = Family::new("failover_success_ratio", "gauge", "Verified failovers of all that ended, forced ones apart.");
+    let mut judged = Family::new("failover_judged_total", "counter", "Failovers by what is known of their old primary.");
+    let mut needless =
+        Family::new("failover_false_positives_total", "counter", "Failovers whose old primary was shown to have been serving.");
+    let mut needless_rate =
+        Family::new("failover_false_positive_ratio", "gauge", "False positives of all failovers, forced ones apart.");
+    let mut detect =
+        Family::new("failover_detect_seconds", "summary", "From the first bad observation to the confirmation (MTTD).");
+    let mut repair =
+        Family::new("failover_repair_seconds", "summary", "From the first bad observation to verified traffic (MTTR).");
+    let mut phases = Family::new("failover_last_phase_seconds", "gauge", "The phases of the last failover.");
+    let mut total =
+        Family::new("failover_last_seconds", "gauge", "The last failover, from the first bad observation to its end.");
+    let mut loss = Family::new("failover_last_loss_bytes", "gauge", "The most log that the last failover can have lost.");
+    for service in &status.services {
+        let name = [("service", service.name.as_str())];
+        let metrics = &service.metrics;
+        generation.add(&name, number(service.generation));
+        for (outcome, count) in &metrics.failovers {
+            ended.add(&[name[0], ("outcome", outcome)], number(*count));
+        }
+        forced.add(&name, number(metrics.forced));
+        verified.add(&name, number(metrics.verified));
+        for (verdict, count) in &metrics.judged {
+            judged.add(&[name[0], ("verdict", verdict)], number(*count));
+        }
+        needless.add(&name, number(metrics.judged.get("false_positive").copied().unwrap_or_default()));
+        metrics.success_rate.into_iter().for_each(|rate| success.add(&name, rate));
+        metrics.false_positive_rate.into_iter().for_each(|rate| needless_rate.add(&name, rate));
+        detect.summary(&name, &metrics.mttd);
+        repair.summary(&name, &metrics.mttr);
+        if let Some(failover) = service.failover.as_ref().filter(|failover| failover.outcome != "in_progress") {
+            for phase in &failover.phases {
+                phases.add(&[name[0], ("phase", &phase.name)], phase.took_ms / 1_000.0);
+            }
+            failover.total_ms.into_iter().for_each(|took| total.add(&name, took / 1_000.0));
+            failover.loss_bytes.into_iter().for_each(|bytes| loss.add(&name, number(bytes)));
+        }
+    }
+    vec![generation, ended, forced, verified, success, judged, needless, needless_rate, detect, repair, phases, total, loss]
+}

@@ -1,0 +1,265 @@
+//! The numbers: as Prometheus reads them, and after failovers of real servers.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use failover::engine::metrics;
+use failover::engine::status::{
+    BreakerStatus, CheckStatus, FailoverStatus, ForecastStatus, MetricsStatus, PhaseStatus, ServerStatus, ServiceStatus,
+    SpansStatus, Status, VerdictCounts,
+};
+use failover::{Config, Engine, EventKind};
+use support::lab::wait_until;
+use support::pair::{Pair, PairOptions};
+use support::prometheus;
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn counts(list: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+}
+
+#[test]
+fn every_line_is_what_the_format_allows_also_with_names_that_are_not() {
+    let spans = SpansStatus { count: 2, mean_ms: Some(75.0), longest_ms: 100.0, last_ms: Some(50.0), sum_ms: 150.0 };
+    let service = ServiceStatus {
+        name: "or\"de\\rs\n{x=\"1\"} 5".to_owned(),
+        state: "failed_over".to_owned(),
+        primary: Some("db2".to_owned()),
+        generation: 2,
+        forecast: ForecastStatus { would_fail_over: true, loss_bytes: Some(72), ..ForecastStatus::default() },
+        cooldown_ms: 1_500,
+        servers: vec![ServerStatus {
+            name: "db2".to_owned(),
+            checks: vec![CheckStatus {
+                name: "db2/postgres".to_owned(),
+                answers: VerdictCounts { up: 7, impaired: 1, down: 2, unknown: 3 },
+                ..CheckStatus::default()
+            }],
+            ..ServerStatus::default()
+        }],
+        failover: Some(FailoverStatus {
+            outcome: "completed".to_owned(),
+            total_ms: Some(210.5),
+            loss_bytes: Some(0),
+            phases: vec![PhaseStatus { name: "confirm".to_owned(), took_ms: 50.25 }],
+            ..FailoverStatus::default()
+        }),
+        metrics: MetricsStatus {
+            failovers: counts(&[("completed", 2), ("rolled_back", 1)]),
+            verified: 2,
+            success_rate: Some(2.0 / 3.0),
+            mttd: spans,
+            judged: counts(&[("justified", 2), ("false_positive", 1), ("unknown", 0)]),
+            false_positive_rate: Some(1.0 / 3.0),
+            refusals: counts(&[("cooldown", 4)]),
+            ..MetricsStatus::default()
+        },
+        ..ServiceStatus::default()
+    };
+    let breaker = BreakerStatus {
+        service: service.name.clone(),
+        server: Some("db1".to_owned()),
+        dependency: "ssh".to_owned(),
+        state: "half_open".to_owned(),
+        ..BreakerStatus::default()
+    };
+    let name = service.name.clone();
+    let status = Status { version: "0.1.0".to_owned(), services: vec![service], breakers: vec![breaker], ..Status::default() };
+    let text = metrics::text(&status);
+    let samples = prometheus::read(&text).unwrap_or_else(|why| panic!("{why}\n{text}"));
+    let of = |metric: &str, labels: &[(&str, &str)]| {
+        let all: Vec<(&str, &str)> = [("service", name.as_str())].iter().chain(labels).copied().collect();
+        prometheus::value(&samples, metric, &all)
+    };
+    assert_eq!(of("failover_failovers_total", &[("outcome", "completed")]), Some(2.0));
+    assert_eq!(of("failover_judged_total", &[("verdict", "justified")]), Some(2.0));
+    assert_eq!(of("failover_false_positives_total", &[]), Some(1.0));
+    assert_eq!(of("failover_refusals_total", &[("refusal", "cooldown")]), Some(4.0));
+    assert_eq!(of("failover_checks_total", &[("server", "db2"), ("check", "db2/postgres"), ("verdict", "down")]), Some(2.0));
+    assert_eq!(of("failover_detect_seconds_sum", &[]), Some(0.15));
+    assert_eq!(of("failover_detect_seconds_count", &[]), Some(2.0));
+    assert_eq!(of("failover_repair_seconds_count", &[]), Some(0.0));
+    assert_eq!(of("failover_last_phase_seconds", &[("phase", "confirm")]), Some(0.050_25));
+    assert_eq!(of("failover_last_seconds", &[]), Some(0.210_5));
+    assert_eq!(of("failover_service_state", &[("state", "failed_over")]), Some(1.0));
+    assert_eq!(of("failover_service_state", &[("state", "normal")]), Some(0.0));
+    assert_eq!(of("failover_forecast_ready", &[]), Some(1.0));
+    assert_eq!(of("failover_forecast_loss_bytes", &[]), Some(72.0));
+    assert_eq!(of("failover_breaker_state", &[("server", "db1"), ("dependency", "ssh")]), Some(1.0));
+    // What cannot be said is not said.
+    let nothing =
+        Status { services: vec![ServiceStatus { name: "new".to_owned(), ..ServiceStatus::default() }], ..Status::default() };
+    let samples = prometheus::read(&metrics::text(&nothing)).unwrap();
+    for absent in
+        ["failover_success_ratio", "failover_false_positive_ratio", "failover_forecast_loss_bytes", "failover_last_seconds"]
+    {
+        assert_eq!(prometheus::value(&samples, absent, &[]), None, "{absent}");
+    }
+}
+
+#[test]
+fn the_reader_of_the_format_is_strict() {
+    let good = "# HELP a_total x\n# TYPE a_total counter\na_total{b=\"c\\n\"} 1\n";
+    assert_eq!(prometheus::read(good).unwrap()[0].labels["b"], "c\n");
+    for (from, to) in [
+        ("b=\"c\\n\"", "b=\"c\\x\""),
+        ("b=\"c\\n\"", "b=\"c"),
+        ("b=\"c\\n\"", "1b=\"c\""),
+        ("b=\"c\\n\"", "b=\"c\",b=\"d\""),
+        ("} 1\n", "} 1"),
+        ("} 1\n", "} NaN\n"),
+        ("} 1\n", "} -1\n"),
+        ("} 1\n", "}  1\n"),
+        ("} 1\n", "} 1\na_total{b=\"c\\n\"} 2\n"),
+        ("TYPE a_total counter", "TYPE a_total gauge"),
+        ("# HELP a_total x\n", ""),
+        ("\na_total{", "\nb_total{"),
+    ] {
+        assert!(prometheus::read(&good.replacen(from, to, 1)).is_err(), "{from:?} -> {to:?}");
+    }
+}
+
+fn ready(pair: &Pair) -> Engine {
+    let engine = Engine::new(Config::load(&pair.config).unwrap_or_else(|errors| panic!("{errors}"))).unwrap();
+    engine.start().unwrap();
+    wait_until("a failover would go through", LONG, || Ok(engine.status().services[0].forecast.would_fail_over.then_some(())))
+        .unwrap_or_else(|error| panic!("{error}: {:#?}", engine.status().services[0].forecast));
+    engine
+}
+
+fn failed_over(engine: &Engine) -> MetricsStatus {
+    let ended = || Ok((engine.status().services[0].state == "failed_over").then_some(()));
+    wait_until("the failover", LONG, ended).unwrap_or_else(|error| panic!("{error}: {:#?}", engine.status().services[0]));
+    engine.status().services.remove(0).metrics
+}
+
+#[test]
+fn a_killed_primary_was_needed_and_the_numbers_outlive_the_engine() {
+    let pair = Pair::start(&PairOptions { fsync: false, ..PairOptions::default() }, |_| ()).unwrap();
+    let engine = ready(&pair);
+    let before = engine.status().services.remove(0).metrics;
+    assert_eq!((before.success_rate, before.mttd.count), (None, 0));
+    pair.db1.kill_postmaster().unwrap();
+    let metrics = failed_over(&engine);
+    assert_eq!(metrics.failovers["completed"], 1);
+    assert_eq!((metrics.verified, metrics.success_rate, metrics.false_positive_rate), (1, Some(1.0), Some(0.0)));
+    let (detected, repaired) = (metrics.mttd.last_ms.unwrap(), metrics.mttr.last_ms.unwrap());
+    assert!(0.0 < detected && detected < repaired, "{metrics:#?}");
+    let failover = engine.status().services.remove(0).failover.unwrap();
+    assert!((failover.total_ms.unwrap() - repaired).abs() < 1.0, "{failover:#?}");
+    assert_eq!(metrics.judged, counts(&[("justified", 1), ("false_positive", 0), ("unknown", 0)]));
+    assert!(metrics.last.as_ref().unwrap().why.contains("gone"), "{metrics:#?}");
+    let text = engine.metrics_text();
+    let samples = prometheus::read(&text).unwrap_or_else(|why| panic!("{why}\n{text}"));
+    let of = |name: &str, labels: &[(&str, &str)]| prometheus::value(&samples, name, labels);
+    assert_eq!(of("failover_failovers_total", &[("service", "orders"), ("outcome", "completed")]), Some(1.0));
+    assert_eq!(of("failover_repair_seconds_count", &[]), Some(1.0));
+    assert_eq!(of("failover_primary", &[("server", "db2")]), Some(1.0));
+    engine.stop(LONG).unwrap();
+
+    let next = Engine::new(Config::load(&pair.config).unwrap()).unwrap();
+    next.start().unwrap();
+    let known = next.status().services.remove(0).metrics;
+    assert_eq!((known.failovers, known.mttd, known.mttr), (metrics.failovers, metrics.mttd, metrics.mttr));
+    assert_eq!((known.judged, known.last), (metrics.judged, metrics.last));
+    next.stop(LONG).unwrap();
+}
+
+#[test]
+fn a_hung_primary_was_alive_and_did_not_serve() {
+    let pair = Pair::start(&PairOptions { fsync: false, ..PairOptions::default() }, |_| ()).unwrap();
+    let engine = ready(&pair);
+    pair.db1.freeze().unwrap();
+    let metrics = failed_over(&engine);
+    assert_eq!(metrics.judged, counts(&[("justified", 1), ("false_positive", 0), ("unknown", 0)]));
+    assert!(metrics.last.as_ref().unwrap().why.contains("stopped"), "{metrics:#?}");
+    assert!(metrics.mttd.last_ms.unwrap() > 3_000.0, "silence is a time: {metrics:#?}");
+    engine.stop(LONG).unwrap();
+}
+
+#[test]
+fn a_hung_primary_that_wakes_before_its_fence_makes_a_false_positive() {
+    let pair = Pair::start(&PairOptions { fsync: false, ..PairOptions::default() }, |_| ()).unwrap();
+    let engine = Engine::new(Config::load(&pair.config).unwrap()).unwrap();
+    // The failover is held up before its first step, until the primary was seen to serve.
+    engine.offer_action("pre_checks").unwrap();
+    let queue = engine.queue().unwrap();
+    engine.start().unwrap();
+    wait_until("ready", LONG, || Ok(engine.status().services[0].forecast.would_fail_over.then_some(()))).unwrap();
+    let frozen = pair.db1.freeze().unwrap();
+    let event = |wanted: EventKind, server: Option<&str>| {
+        wait_until(wanted.word(), LONG, || {
+            let event = queue.next(Duration::from_millis(200));
+            Ok(event.filter(|event| event.kind == wanted && (server.is_none() || event.server.as_deref() == server)))
+        })
+        .unwrap()
+    };
+    let task = event(EventKind::TaskAction, None).fields["task_id"].as_u64().unwrap();
+    pair.db1.thaw(&frozen);
+    wait_until("the primary is seen to serve", LONG, || {
+        let event = queue.next(Duration::from_millis(200));
+        let seen = |event: &failover::EngineEvent| {
+            event.server.as_deref() == Some("db1") && event.fields.get("verdict").is_some_and(|verdict| verdict == "up")
+        };
+        Ok(event.filter(|event| seen(event)))
+    })
+    .unwrap();
+    engine.complete_task(task, failover::TaskAnswer::Action(failover::ActionAnswer::Done("checked".into()))).unwrap();
+    let told = event(EventKind::FalsePositive, Some("db1"));
+    assert!(told.message.contains("was not needed"), "{}", told.message);
+    let metrics = failed_over(&engine);
+    assert_eq!(metrics.judged, counts(&[("justified", 0), ("false_positive", 1), ("unknown", 0)]));
+    assert_eq!((metrics.false_positive_rate, metrics.success_rate), (Some(1.0), Some(1.0)));
+    engine.stop(LONG).unwrap();
+}
+
+#[test]
+fn a_server_that_cannot_be_surveyed_is_left_alone_and_everybody_hears_of_it() {
+    let state = tempfile::tempdir().unwrap();
+    let text = format!(
+        r#"
+version = 1
+state_dir = "{}"
+engine.breaker.failure_threshold = 1
+[[services]]
+name = "orders"
+[[services.servers]]
+name = "db1"
+role = "primary"
+host = "127.0.0.1"
+port = 1
+[[services.servers]]
+name = "db2"
+host = "127.0.0.1"
+port = 2
+"#,
+        state.path().display()
+    );
+    let engine = Engine::new(Config::parse_toml(&text).unwrap_or_else(|errors| panic!("{errors}"))).unwrap();
+    let queue = engine.queue().unwrap();
+    engine.start().unwrap();
+    let mut told = BTreeMap::new();
+    wait_until("both breakers", LONG, || {
+        let event = queue.next(Duration::from_millis(200)).filter(|event| event.kind == EventKind::BreakerChanged);
+        told.extend(event.map(|event| (event.server.clone(), event.message.clone())));
+        Ok((told.len() == 2).then_some(()))
+    })
+    .unwrap();
+    assert!(told.values().all(|message| message.contains("a failover asks it all the same")), "{told:?}");
+    let status = engine.status();
+    let states: Vec<(&str, &str)> =
+        status.breakers.iter().map(|breaker| (breaker.dependency.as_str(), breaker.state.as_str())).collect();
+    assert_eq!(states, [("sql", "open"), ("sql", "open")], "{:?}", status.breakers);
+    let found = status.services[0].readiness.iter().filter(|finding| finding.code == "breaker_open");
+    assert!(found.clone().count() == 2 && found.clone().all(|finding| !finding.blocking && !finding.remedy.is_empty()));
+    let samples = prometheus::read(&engine.metrics_text()).unwrap();
+    assert_eq!(prometheus::value(&samples, "failover_breaker_state", &[("server", "db1")]), Some(2.0));
+    // The checks go on all the while.
+    let answers = || engine.status().services[0].servers[0].checks[0].answers.down;
+    let so_far = answers();
+    wait_until("another check", LONG, || Ok((answers() > so_far).then_some(()))).unwrap();
+    engine.stop(LONG).unwrap();
+}
