@@ -42,7 +42,7 @@ GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO :"role";
 COMMIT;
 
 \echo
-\echo 'Granted to role' :"role" 'in database' :"database" ':'
+\echo 'Granted to role' :"role" 'in database' :"database":
 \echo '  login and CONNECT; member of pg_monitor'
 \echo '  EXECUTE on pg_promote(boolean, integer) and pg_reload_conf()'
 \if :has_parameter_rights

@@ -1174,7 +1174,9 @@ fn the_role_may_do_what_a_failover_needs_and_nothing_else() {
                 .args(["-v", &format!("role={role}"), "-f"])
                 .arg(&copy),
         );
-        assert_eq!(said, "", "{time}");
+        let told = format!("Granted to role \"{role}\" in database \"postgres\"");
+        assert!(said.contains(&told) && said.contains("EXECUTE on pg_promote"), "{time}: {said}");
+        assert!(!said.contains("ERROR") && !said.contains("WARNING"), "{time}: {said}");
     }
     let mut config = postgres::Config::new();
     config.host("127.0.0.1").port(server.port).user(role).dbname("postgres");
