@@ -141,6 +141,7 @@ pub mod fuzzing;
 
 pub use config::Config;
 pub use core::event::{EventKind, Severity};
+pub use core::traffic::Outcome;
 pub use engine::breaker;
 pub use engine::{
     ActionAnswer, CheckReport, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,

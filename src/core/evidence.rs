@@ -5,6 +5,7 @@ use super::output::Failure;
 use super::refusal::Refusal;
 use super::sample::{HostWord, LocalAnswer, ProcessState};
 use super::time::{Mono, Span};
+use super::traffic::{Outcome, Weight};
 use serde::{Deserialize, Serialize};
 
 /// Refused probes on new sockets that make a death, together with the host's word (DESIGN §9).
@@ -256,6 +257,15 @@ pub struct Limits {
     pub restart_grace: Span,
     /// An impairment of this length is a failure.
     pub on_impaired: Option<Span>,
+    /// What the host program's own calls say.
+    pub traffic: Weight,
+}
+
+impl Limits {
+    /// Served calls of the host program double what is needed.
+    fn times(&self) -> u32 {
+        if self.traffic == Weight::Served { 2 } else { 1 }
+    }
 }
 
 /// The failure class, or the reason why there is none (yet).
@@ -276,7 +286,8 @@ pub fn classify(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fai
 }
 
 fn dead_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
-    if suspicion.refused < REFUSALS_FOR_DEATH {
+    let theirs = matches!(limits.traffic, Weight::Failed(Outcome::Refused | Outcome::Reset));
+    if suspicion.refused + u32::from(theirs) < REFUSALS_FOR_DEATH * limits.times() {
         return Err(Refusal::EvidenceIncomplete { waiting_for: "three refused connections in a row" });
     }
     if let Some(announced) = suspicion.announced {
@@ -306,11 +317,12 @@ fn dead_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fail
 
 fn silent_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
     let silence = now.since(limits.last_answer);
-    if silence < limits.hang_after {
+    if silence < limits.hang_after.times(limits.times().into()) {
         return Err(Refusal::EvidenceIncomplete { waiting_for: "silence of hang_after" });
     }
     let outstanding = limits.outstanding_since.is_some_and(|since| now.since(since) >= Span::from_millis(100));
-    if suspicion.unanswered + u32::from(outstanding) < UNANSWERED_FOR_SILENCE {
+    let theirs = matches!(limits.traffic, Weight::Failed(Outcome::Timeout));
+    if suspicion.unanswered + u32::from(outstanding) + u32::from(theirs) < UNANSWERED_FOR_SILENCE * limits.times() {
         return Err(Refusal::EvidenceIncomplete { waiting_for: "two new connections without an answer" });
     }
     if !limits.ssh {

@@ -23,6 +23,7 @@ mod story;
 pub(crate) mod survey;
 pub(crate) mod sync;
 pub(crate) mod threads;
+mod traffic;
 pub(crate) mod trigger;
 pub mod watcher;
 pub mod why;
@@ -44,6 +45,7 @@ use crate::core::id::{ServerId, ServiceId};
 use crate::core::input::{Command, Input};
 use crate::core::model::ServiceKind;
 use crate::core::output::Failure;
+use crate::core::traffic::Outcome;
 use crate::wire::deadline::{Cancel, Deadline};
 
 use builder::{Lane, Means, Parts};
@@ -126,6 +128,7 @@ pub(crate) struct Shell {
     /// Servers that the survey is to look at before their turn.
     pub(crate) unsurveyed: Mutex<BTreeSet<(ServiceId, ServerId)>>,
     dependencies: Dependencies,
+    reports: traffic::Reports,
     watcher: Mutex<Option<Arc<Watcher>>>,
     #[cfg(test)]
     pub(crate) planted_panic: AtomicBool,
@@ -191,6 +194,7 @@ impl Engine {
             summaries: Mutex::default(),
             unsurveyed: Mutex::new(BTreeSet::new()),
             dependencies: Dependencies::new(clock),
+            reports: traffic::Reports::default(),
             watcher: Mutex::new(None),
             #[cfg(test)]
             planted_panic: AtomicBool::new(false),
@@ -304,6 +308,7 @@ impl Engine {
         }
         let answer = shell.ask(|reply| Message::Reload { parts: Arc::clone(&parts), reply })?;
         answer.map_err(EngineError::Rejected)?;
+        shell.reports.forget();
         if parts.config.engine.workers != old.config.engine.workers {
             shell.say(
                 EventKind::Log,
@@ -550,6 +555,17 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Tells how a call of the host program's own to `server`, or to the primary, ended: one more observer. A failed call makes the
+    /// engine look at once and stands for one observation of its own; served calls double what a failure needs to be believed;
+    /// neither decides alone. To be called for every call, or for some of them, from any thread: it never blocks, and the engine
+    /// is told ten times a second at most.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidArgument`] for an unknown name, [`EngineError::State`] when the engine does not run.
+    pub fn report_outcome(&self, service: &str, server: Option<&str>, outcome: Outcome) -> Result<(), EngineError> {
+        self.shell.report_outcome(service, server, outcome)
     }
 
     /// Runs every check once, beside a started engine or without starting it, and changes nothing in the world. Over when the
@@ -868,6 +884,36 @@ impl Shell {
             .send_deadline(message(reply), deadline.instant())
             .map_err(|error| if error.is_timeout() { late() } else { gone() })?;
         answer.recv_deadline(deadline.instant()).map_err(|error| if error.is_timeout() { late() } else { gone() })
+    }
+
+    fn report_outcome(&self, service: &str, server: Option<&str>, outcome: Outcome) -> Result<(), EngineError> {
+        let Some(sender) = self.life.lock().inputs.clone() else {
+            return Err(EngineError::State("the engine does not run".to_owned()));
+        };
+        let parts = self.parts();
+        let number = |place: Option<usize>| place.and_then(|place| u16::try_from(place).ok());
+        let place = parts.model.services.iter().position(|model| model.name == service);
+        let (Some(id), Some(model)) = (number(place), place.and_then(|place| parts.model.services.get(place))) else {
+            return Err(EngineError::InvalidArgument(format!("there is no service \"{service}\"")));
+        };
+        let server = match server {
+            None => None,
+            Some(name) => {
+                let place = number(model.servers.iter().position(|server| server.name == name));
+                Some(ServerId(
+                    place
+                        .ok_or_else(|| EngineError::InvalidArgument(format!("service \"{service}\" has no server \"{name}\"")))?,
+                ))
+            }
+        };
+        let key = (ServiceId(id), server, outcome);
+        if let Some(count) = self.reports.count(key, self.clock.now()) {
+            let input = Input::OutcomeReported { service: ServiceId(id), server, outcome, count };
+            if sender.try_send(Message::Input(input)).is_err() {
+                self.reports.put_back(key, count);
+            }
+        }
+        Ok(())
     }
 
     fn command(&self, service: Option<&str>, command: Command) -> Result<String, EngineError> {

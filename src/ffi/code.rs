@@ -58,7 +58,10 @@ pub(super) fn word(code: i32) -> &'static str {
 
 /// The name of a code, such as "invalid_arg"; "unknown" for any other number.
 ///
-/// Thread: any. Blocks: no. In callback: yes. Ownership: a static string.
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a static string.
 #[unsafe(no_mangle)]
 pub extern "C" fn failover_code_name(code: i32) -> *const c_char {
     CODES.iter().find(|(known, ..)| *known == code).map_or(c"unknown", |(_, name, _)| name).as_ptr()
@@ -66,7 +69,10 @@ pub extern "C" fn failover_code_name(code: i32) -> *const c_char {
 
 /// What a code means, in one sentence; also for numbers that are no code.
 ///
-/// Thread: any. Blocks: no. In callback: yes. Ownership: a static string.
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a static string.
 #[unsafe(no_mangle)]
 pub extern "C" fn failover_code_description(code: i32) -> *const c_char {
     CODES.iter().find(|(known, ..)| *known == code).map_or(c"no code of this library", |(.., text)| text).as_ptr()
@@ -74,7 +80,10 @@ pub extern "C" fn failover_code_description(code: i32) -> *const c_char {
 
 /// The code at a place in the list of all, from 0, so that bindings can make their tables; 1, which is no code, behind the last.
 ///
-/// Thread: any. Blocks: no. In callback: yes. Ownership: a plain value.
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value.
 #[unsafe(no_mangle)]
 pub extern "C" fn failover_code_at(index: usize) -> i32 {
     CODES.get(index).map_or(1, |(code, ..)| *code)

@@ -25,6 +25,8 @@ use crate::engine::{Engine, EngineError, EventQueue, ForceOptions};
 /// The version of this interface: the major number in the upper 16 bits, the minor in the lower. Within one major number things are
 /// only added, and each addition raises the minor one.
 pub const FAILOVER_ABI_VERSION: u32 = 1;
+/// The version of the library that this header came with: major * 1000000 + minor * 1000 + patch.
+pub const FAILOVER_VERSION_NUMBER: u32 = 1000;
 /// For timeout_ms: without end.
 pub const FAILOVER_FOREVER: u32 = u32::MAX;
 /// For failover_engine_force: the configured limit of loss.
@@ -222,7 +224,10 @@ pub(super) unsafe fn on<'a>(
 /// The version of the interface that the library has: FAILOVER_ABI_VERSION of the header it was built with. A program needs the same
 /// major number and at least the minor one of its own header.
 ///
-/// Thread: any. Blocks: no. In callback: yes. Ownership: a plain value.
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value.
 #[unsafe(no_mangle)]
 pub extern "C" fn failover_abi_version() -> u32 {
     FAILOVER_ABI_VERSION
@@ -230,7 +235,10 @@ pub extern "C" fn failover_abi_version() -> u32 {
 
 /// The version of the library, such as "1.2.3".
 ///
-/// Thread: any. Blocks: no. In callback: yes. Ownership: a static string.
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a static string.
 #[unsafe(no_mangle)]
 pub extern "C" fn failover_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
@@ -241,8 +249,10 @@ pub extern "C" fn failover_version() -> *const c_char {
 ///
 /// Errors: FAILOVER_CONFIG (failover_error_json tells every mistake at once), FAILOVER_INVALID_ARG, FAILOVER_SYSTEM.
 ///
-/// Thread: any. Blocks: while files named by the configuration are read. In callback: yes. Ownership: *out is the caller's, to be
-/// given to failover_engine_free; config is copied.
+/// Thread: any.
+/// Blocks: while files named by the configuration are read.
+/// In callback: yes.
+/// Ownership: *out is the caller's, to be given to failover_engine_free; config is copied.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_new(
     config: *const c_char,
@@ -266,7 +276,10 @@ pub unsafe extern "C" fn failover_engine_new(
 
 /// As failover_engine_new, from a file in TOML or JSON: what `failover run` reads.
 ///
-/// Thread: any. Blocks: while files are read. In callback: yes. Ownership: *out is the caller's, to be given to failover_engine_free.
+/// Thread: any.
+/// Blocks: while files are read.
+/// In callback: yes.
+/// Ownership: *out is the caller's, to be given to failover_engine_free.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_new_from_file(
     path: *const c_char,
@@ -294,7 +307,10 @@ pub unsafe extern "C" fn failover_engine_new_from_file(
 /// (then retriable); FAILOVER_SYSTEM when threads cannot be made. A journal that cannot be written is no error here: the engine
 /// watches, begins no failover, and says why.
 ///
-/// Thread: any. Blocks: for milliseconds. In callback: yes. Ownership: nothing changes hands.
+/// Thread: any.
+/// Blocks: for milliseconds.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_start(engine: *const failover_engine, err: *mut *mut failover_error) -> i32 {
     // SAFETY: the promises of the header.
@@ -307,8 +323,10 @@ pub unsafe extern "C" fn failover_engine_start(engine: *const failover_engine, e
 ///
 /// Errors: FAILOVER_TIMEOUT: it is still stopping; call again to wait again. FAILOVER_REENTRANT on a thread of the engine.
 ///
-/// Thread: any but the engine's own. Blocks: up to timeout_ms (0: not at all; FAILOVER_FOREVER). In callback: no, use
-/// failover_engine_request_stop. Ownership: nothing changes hands.
+/// Thread: any but the engine's own.
+/// Blocks: up to timeout_ms (0: not at all; FAILOVER_FOREVER).
+/// In callback: no, use failover_engine_request_stop.
+/// Ownership: nothing changes hands.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_stop(
     engine: *const failover_engine,
@@ -331,7 +349,10 @@ pub unsafe extern "C" fn failover_engine_stop(
 /// Begins to stop and returns at once. The only function that a signal handler may call. On NULL, and in a child of fork, nothing
 /// happens. Before the start it makes the start fail.
 ///
-/// Thread: any. Blocks: no. In callback: yes. Ownership: nothing changes hands.
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_request_stop(engine: *const failover_engine) {
     // SAFETY: NULL or an engine that was not freed, as the header demands.
@@ -346,7 +367,10 @@ pub unsafe extern "C" fn failover_engine_request_stop(engine: *const failover_en
 /// engine (a callback) it does not wait: the last of its threads to end frees what is left. In a child of fork it frees nothing, on
 /// purpose. NULL is allowed.
 ///
-/// Thread: any, once, with no other call on it. Blocks: up to five seconds if it runs. In callback: yes. Ownership: takes the engine.
+/// Thread: any, once, with no other call on it.
+/// Blocks: up to five seconds if it runs.
+/// In callback: yes.
+/// Ownership: takes the engine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_free(engine: *mut failover_engine) {
     // SAFETY: NULL or an engine that was not freed, as the header demands.
@@ -363,7 +387,10 @@ pub unsafe extern "C" fn failover_engine_free(engine: *mut failover_engine) {
 
 /// The state of everything at this moment.
 ///
-/// Thread: any. Blocks: no. In callback: yes. Ownership: *out is the caller's, to be given to failover_status_free.
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: *out is the caller's, to be given to failover_status_free.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_status(
     engine: *const failover_engine,
@@ -389,8 +416,10 @@ pub unsafe extern "C" fn failover_engine_status(
 /// Errors: FAILOVER_EMPTY when none came in time or failover_engine_wake was called; FAILOVER_STATE after the last event of a stopped
 /// engine, and when the events go to a callback.
 ///
-/// Thread: any. Blocks: up to timeout_ms. In callback: not of the events; yes in a task function. Ownership: *out is the caller's, to
-/// be given to failover_event_free.
+/// Thread: any.
+/// Blocks: up to timeout_ms.
+/// In callback: not of the events; yes in a task function.
+/// Ownership: *out is the caller's, to be given to failover_event_free.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_next_event(
     engine: *const failover_engine,
@@ -422,7 +451,10 @@ pub unsafe extern "C" fn failover_engine_next_event(
 ///
 /// Errors: FAILOVER_STATE when the events go to a callback.
 ///
-/// Thread: any. Blocks: no. In callback: yes. Ownership: the engine's, until it is freed: never read, write or close it.
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: the engine's, until it is freed: never read, write or close it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_event_fd(
     engine: *const failover_engine,
@@ -443,7 +475,10 @@ pub unsafe extern "C" fn failover_engine_event_fd(
 
 /// Makes a waiting failover_engine_next_event return FAILOVER_EMPTY, or the next one if none waits.
 ///
-/// Thread: any. Blocks: no. In callback: yes. Ownership: nothing changes hands.
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_wake(engine: *const failover_engine, err: *mut *mut failover_error) -> i32 {
     // SAFETY: the promises of the header.
@@ -462,8 +497,11 @@ pub unsafe extern "C" fn failover_engine_wake(engine: *const failover_engine, er
 ///
 /// Errors: FAILOVER_STATE when the events are taken by failover_engine_next_event or failover_engine_event_fd, and after the stop.
 ///
-/// Thread: any. Blocks: no. In callback: yes. Ownership: userdata is the host's; userdata_free (may be NULL) is called exactly once:
-/// when the callback is replaced, when the engine is freed, or here if this call fails.
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: userdata is the host's; userdata_free (may be NULL) is called exactly once: when the callback is replaced, when
+///   the engine is freed, or here if this call fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_on_event(
     engine: *const failover_engine,
@@ -488,7 +526,10 @@ pub unsafe extern "C" fn failover_engine_on_event(
 /// Errors of every command: FAILOVER_REJECTED (the message says why), FAILOVER_INVALID_ARG for an unknown name, FAILOVER_STATE when
 /// the engine does not run, FAILOVER_FAULTED, FAILOVER_TIMEOUT after ten seconds without an answer.
 ///
-/// Thread: any. Blocks: for milliseconds, ten seconds at most. In callback: yes. Ownership: nothing changes hands.
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_confirm(
     engine: *const failover_engine,
@@ -508,7 +549,10 @@ pub unsafe extern "C" fn failover_engine_confirm(
 ///
 /// Errors: as for failover_engine_confirm.
 ///
-/// Thread: any. Blocks: for milliseconds, ten seconds at most. In callback: yes. Ownership: nothing changes hands.
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_pause(
     engine: *const failover_engine,
@@ -528,7 +572,10 @@ pub unsafe extern "C" fn failover_engine_pause(
 ///
 /// Errors: as for failover_engine_confirm.
 ///
-/// Thread: any. Blocks: for milliseconds, ten seconds at most. In callback: yes. Ownership: nothing changes hands.
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_resume(
     engine: *const failover_engine,
@@ -548,7 +595,10 @@ pub unsafe extern "C" fn failover_engine_resume(
 ///
 /// Errors: as for failover_engine_confirm.
 ///
-/// Thread: any. Blocks: for milliseconds, ten seconds at most. In callback: yes. Ownership: nothing changes hands.
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_reset(
     engine: *const failover_engine,
@@ -569,7 +619,10 @@ pub unsafe extern "C" fn failover_engine_reset(
 ///
 /// Errors: as for failover_engine_confirm.
 ///
-/// Thread: any. Blocks: for milliseconds, ten seconds at most. In callback: yes. Ownership: nothing changes hands.
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_force(
     engine: *const failover_engine,
@@ -595,7 +648,10 @@ pub unsafe extern "C" fn failover_engine_force(
 /// Errors: FAILOVER_CONFIG; FAILOVER_STATE when something differs that is fixed at start (state_dir) or the engine does not run;
 /// FAILOVER_REJECTED while a failover is in flight.
 ///
-/// Thread: any. Blocks: while files are read, and for milliseconds. In callback: yes. Ownership: config is copied.
+/// Thread: any.
+/// Blocks: while files are read, and for milliseconds.
+/// In callback: yes.
+/// Ownership: config is copied.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_reload(
     engine: *const failover_engine,

@@ -35,6 +35,20 @@ impl Fault {
         Fault { code, message: message.into(), path: None, details: None, retriable: false }
     }
 
+    /// The same call may succeed later.
+    pub(super) fn again(self) -> Fault {
+        Fault { retriable: true, ..self }
+    }
+
+    /// One more member of the error's JSON.
+    pub(super) fn with(mut self, name: &str, value: serde_json::Value) -> Fault {
+        let details = self.details.get_or_insert_with(|| json!({ "errors": [] }));
+        if let Some(details) = details.as_object_mut() {
+            details.insert(name.to_owned(), value);
+        }
+        self
+    }
+
     pub(super) fn null(what: &str) -> Fault {
         Fault::new(FAILOVER_NULL_ARG, format!("{what} is NULL"))
     }
@@ -79,11 +93,11 @@ impl failover_error {
     pub(super) fn new(fault: Fault) -> *mut failover_error {
         let Fault { code, message, path, details, retriable } = fault;
         let name = super::code::word(code);
+        let mut object = json!({ "code": name, "number": code, "message": message, "path": path, "retriable": retriable });
         let details = details.unwrap_or_else(|| json!({ "errors": [] }));
-        let object = json!({
-            "code": name, "number": code, "message": message, "path": path, "retriable": retriable,
-            "errors": details.get("errors"), "warnings": details.get("warnings"),
-        });
+        if let (Some(object), serde_json::Value::Object(details)) = (object.as_object_mut(), details) {
+            object.extend(details);
+        }
         let error = failover_error {
             code,
             message: text::owned(&message),
@@ -97,7 +111,10 @@ impl failover_error {
 
 /// The code of an error; FAILOVER_NULL_ARG for NULL.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: a plain value.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_error_code(error: *const failover_error) -> i32 {
     // SAFETY: NULL or an error of this library, as the header demands.
@@ -106,7 +123,10 @@ pub unsafe extern "C" fn failover_error_code(error: *const failover_error) -> i3
 
 /// What went wrong and what to do, in one line.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: borrowed from the error; NULL for NULL.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the error; NULL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_error_message(error: *const failover_error) -> *const c_char {
     // SAFETY: as above.
@@ -115,7 +135,10 @@ pub unsafe extern "C" fn failover_error_message(error: *const failover_error) ->
 
 /// Of a configuration error: the JSON pointer to the first value that is wrong, such as "/services/0/name".
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: borrowed from the error; NULL where there is none.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the error; NULL where there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_error_path(error: *const failover_error) -> *const c_char {
     // SAFETY: as above.
@@ -125,7 +148,10 @@ pub unsafe extern "C" fn failover_error_path(error: *const failover_error) -> *c
 /// The whole error as one JSON object: code, message, path, retriable, and under "errors" every mistake of a configuration, each with
 /// path, value, reason and remedy.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: borrowed from the error; NULL for NULL.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the error; NULL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_error_json(error: *const failover_error) -> *const c_char {
     // SAFETY: as above.
@@ -134,7 +160,10 @@ pub unsafe extern "C" fn failover_error_json(error: *const failover_error) -> *c
 
 /// True where the same call may succeed later without anything being changed.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: a plain value.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_error_is_retriable(error: *const failover_error) -> bool {
     // SAFETY: as above.
@@ -143,7 +172,10 @@ pub unsafe extern "C" fn failover_error_is_retriable(error: *const failover_erro
 
 /// Frees an error. NULL is allowed.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: takes the error; its strings die with it.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: takes the error; its strings die with it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_error_free(error: *mut failover_error) {
     if !error.is_null() {

@@ -104,6 +104,10 @@ pub const FAILOVER_EVENT_OVERFLOW: i32 = 37;
 pub const FAILOVER_EVENT_FAULTED: i32 = 38;
 /// A log line of the engine.
 pub const FAILOVER_EVENT_LOG: i32 = 39;
+/// A failover turned out not to have been needed: the old primary had lived on.
+pub const FAILOVER_EVENT_FALSE_POSITIVE: i32 = 40;
+/// The circuit breaker around something that the engine asks in quiet times opened or closed.
+pub const FAILOVER_EVENT_BREAKER_CHANGED: i32 = 41;
 
 fn number(kind: EventKind) -> i32 {
     match kind {
@@ -146,6 +150,8 @@ fn number(kind: EventKind) -> i32 {
         EventKind::Overflow => FAILOVER_EVENT_OVERFLOW,
         EventKind::Faulted => FAILOVER_EVENT_FAULTED,
         EventKind::Log => FAILOVER_EVENT_LOG,
+        EventKind::FalsePositive => FAILOVER_EVENT_FALSE_POSITIVE,
+        EventKind::BreakerChanged => FAILOVER_EVENT_BREAKER_CHANGED,
     }
 }
 
@@ -189,6 +195,8 @@ const KINDS: &[(i32, &CStr)] = &[
     (FAILOVER_EVENT_OVERFLOW, c"overflow"),
     (FAILOVER_EVENT_FAULTED, c"faulted"),
     (FAILOVER_EVENT_LOG, c"log"),
+    (FAILOVER_EVENT_FALSE_POSITIVE, c"false_positive"),
+    (FAILOVER_EVENT_BREAKER_CHANGED, c"breaker_changed"),
 ];
 
 /// Of interest when searching for a cause: single observations.
@@ -218,7 +226,10 @@ impl failover_event {
 
 /// What kind of event it is: FAILOVER_EVENT_*. A newer library may have kinds that are not in this header: ignore or log them.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: a plain value; 0 for NULL.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_kind(event: *const failover_event) -> i32 {
     // SAFETY: NULL or an event of this library, as the header demands.
@@ -227,7 +238,10 @@ pub unsafe extern "C" fn failover_event_kind(event: *const failover_event) -> i3
 
 /// The word for a kind, such as "failover_completed", as in JSON and logs; "unknown" for any other number.
 ///
-/// Thread: any. Blocks: no. In callback: yes. Ownership: a static string.
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a static string.
 #[unsafe(no_mangle)]
 pub extern "C" fn failover_event_kind_name(kind: i32) -> *const c_char {
     KINDS.iter().find(|(number, _)| *number == kind).map_or(c"unknown", |(_, word)| word).as_ptr()
@@ -235,7 +249,10 @@ pub extern "C" fn failover_event_kind_name(kind: i32) -> *const c_char {
 
 /// The kind at a place in the list of all, from 0; 0, which is no kind, behind the last.
 ///
-/// Thread: any. Blocks: no. In callback: yes. Ownership: a plain value.
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value.
 #[unsafe(no_mangle)]
 pub extern "C" fn failover_event_kind_at(index: usize) -> i32 {
     KINDS.get(index).map_or(0, |(number, _)| *number)
@@ -243,7 +260,10 @@ pub extern "C" fn failover_event_kind_at(index: usize) -> i32 {
 
 /// How loud it is: FAILOVER_SEVERITY_*.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: a plain value; 0 for NULL.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_severity(event: *const failover_event) -> i32 {
     // SAFETY: as above.
@@ -258,7 +278,10 @@ pub unsafe extern "C" fn failover_event_severity(event: *const failover_event) -
 /// Its place in the one order of events: strictly increasing from 1. A gap means that events were dropped; an event of kind
 /// FAILOVER_EVENT_OVERFLOW stands in it.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: a plain value; 0 for NULL and for the event of a task function.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for NULL and for the event of a task function.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_seq(event: *const failover_event) -> u64 {
     // SAFETY: as above.
@@ -267,7 +290,10 @@ pub unsafe extern "C" fn failover_event_seq(event: *const failover_event) -> u64
 
 /// Wall-clock time in nanoseconds since 1970 (CLOCK_REALTIME), to a microsecond; for people only.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: a plain value; 0 for NULL.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_time_ns(event: *const failover_event) -> u64 {
     // SAFETY: as above.
@@ -279,7 +305,10 @@ pub unsafe extern "C" fn failover_event_time_ns(event: *const failover_event) ->
 
 /// Nanoseconds on the engine's monotonic clock, since the engine was made.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: a plain value; 0 for NULL.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_mono_ns(event: *const failover_event) -> u64 {
     // SAFETY: as above.
@@ -288,7 +317,10 @@ pub unsafe extern "C" fn failover_event_mono_ns(event: *const failover_event) ->
 
 /// The number of the failover it belongs to, or of the service's last one; 0 before the first.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: a plain value; 0 for NULL.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_generation(event: *const failover_event) -> u64 {
     // SAFETY: as above.
@@ -297,7 +329,10 @@ pub unsafe extern "C" fn failover_event_generation(event: *const failover_event)
 
 /// The service it belongs to.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: borrowed from the event; NULL where there is none.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the event; NULL where there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_service(event: *const failover_event) -> *const c_char {
     // SAFETY: as above.
@@ -306,7 +341,10 @@ pub unsafe extern "C" fn failover_event_service(event: *const failover_event) ->
 
 /// The server it belongs to.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: borrowed from the event; NULL where there is none.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the event; NULL where there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_server(event: *const failover_event) -> *const c_char {
     // SAFETY: as above.
@@ -315,7 +353,10 @@ pub unsafe extern "C" fn failover_event_server(event: *const failover_event) -> 
 
 /// One sentence for people.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: borrowed from the event; NULL for NULL.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the event; NULL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_message(event: *const failover_event) -> *const c_char {
     // SAFETY: as above.
@@ -325,7 +366,10 @@ pub unsafe extern "C" fn failover_event_message(event: *const failover_event) ->
 /// The whole event as one JSON object: seq, time, mono_ns, generation, kind, severity, service, server, message, and under "fields"
 /// what belongs to its kind.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: borrowed from the event; NULL for NULL.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the event; NULL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_json(event: *const failover_event) -> *const c_char {
     // SAFETY: as above.
@@ -335,7 +379,10 @@ pub unsafe extern "C" fn failover_event_json(event: *const failover_event) -> *c
 
 /// Of FAILOVER_EVENT_TASK_CHECK and FAILOVER_EVENT_TASK_ACTION: the number for failover_task_complete. Never used again.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: a plain value; 0 for every other event.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for every other event.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_task_id(event: *const failover_event) -> u64 {
     // SAFETY: as above.
@@ -344,7 +391,10 @@ pub unsafe extern "C" fn failover_event_task_id(event: *const failover_event) ->
 
 /// Of a task: what was left of its deadline when the event was made, in milliseconds. A later answer changes nothing.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: a plain value; 0 for every other event.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for every other event.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_deadline_ms(event: *const failover_event) -> u64 {
     // SAFETY: as above.
@@ -353,7 +403,10 @@ pub unsafe extern "C" fn failover_event_deadline_ms(event: *const failover_event
 
 /// Another object for the same event, to keep it beyond a callback or to give it to another thread.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: the caller's, to be freed; NULL for NULL.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: the caller's, to be freed; NULL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_ref(event: *const failover_event) -> *mut failover_event {
     // SAFETY: as above.
@@ -363,7 +416,10 @@ pub unsafe extern "C" fn failover_event_ref(event: *const failover_event) -> *mu
 
 /// Frees an event that was given out by failover_engine_next_event or failover_event_ref, never one of a callback. NULL is allowed.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: takes the event; its strings die with it.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: takes the event; its strings die with it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_free(event: *mut failover_event) {
     if !event.is_null() {

@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "this is the boundary")]
 #![allow(clippy::missing_safety_doc, reason = "the comments are those of the C header")]
 
+mod breaker;
 mod code;
 mod engine;
 mod error;
@@ -15,15 +16,18 @@ mod signals;
 mod status;
 mod task;
 mod text;
+mod traffic;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use breaker::*;
 pub use code::*;
 pub use engine::*;
 pub use error::*;
 pub use event::*;
 pub use status::*;
 pub use task::*;
+pub use traffic::*;
 
 use error::Fault;
 

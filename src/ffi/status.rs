@@ -60,7 +60,10 @@ unsafe fn find<'a>(status: *const failover_status, name: *const c_char) -> Optio
 
 /// Everything, as one JSON object: what `failover status --json` prints.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: borrowed from the status; NULL for NULL.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the status; NULL for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_status_json(status: *const failover_status) -> *const c_char {
     // SAFETY: NULL or a status of this library, as the header demands.
@@ -73,7 +76,10 @@ pub unsafe extern "C" fn failover_status_json(status: *const failover_status) ->
 
 /// How many services there are.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: a plain value; 0 for NULL and before the start.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for NULL and before the start.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_status_service_count(status: *const failover_status) -> usize {
     // SAFETY: as above.
@@ -82,7 +88,10 @@ pub unsafe extern "C" fn failover_status_service_count(status: *const failover_s
 
 /// The name of the service at a place, from 0, in the order of the configuration.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: borrowed from the status; NULL where there is none.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the status; NULL where there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_status_service(status: *const failover_status, index: usize) -> *const c_char {
     // SAFETY: as above.
@@ -92,7 +101,10 @@ pub unsafe extern "C" fn failover_status_service(status: *const failover_status,
 /// The state of a service (NULL: the first): "normal", "degraded", "failing", "failover_in_progress", "failed_over" or
 /// "manual_intervention".
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: borrowed from the status; NULL where there is no such service.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the status; NULL where there is no such service.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_status_state(status: *const failover_status, service: *const c_char) -> *const c_char {
     // SAFETY: as above.
@@ -101,7 +113,10 @@ pub unsafe extern "C" fn failover_status_state(status: *const failover_status, s
 
 /// The name of the primary of a service (NULL: the first), once it is known.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: borrowed from the status; NULL where it is not known.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the status; NULL where it is not known.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_status_primary(status: *const failover_status, service: *const c_char) -> *const c_char {
     // SAFETY: as above.
@@ -111,7 +126,10 @@ pub unsafe extern "C" fn failover_status_primary(status: *const failover_status,
 
 /// The number of the last failover of a service (NULL: the first); 0 before the first.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: a plain value; 0 where there is no such service.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 where there is no such service.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_status_generation(status: *const failover_status, service: *const c_char) -> u64 {
     // SAFETY: as above.
@@ -120,7 +138,10 @@ pub unsafe extern "C" fn failover_status_generation(status: *const failover_stat
 
 /// The health of the primary of a service (NULL: the first): "unknown", "healthy", "degraded" or "unhealthy".
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: borrowed from the status; NULL where there is no such service.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the status; NULL where there is no such service.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_status_health(status: *const failover_status, service: *const c_char) -> *const c_char {
     // SAFETY: as above.
@@ -129,7 +150,10 @@ pub unsafe extern "C" fn failover_status_health(status: *const failover_status, 
 
 /// Frees a status. NULL is allowed.
 ///
-/// Thread: one at a time. Blocks: no. In callback: yes. Ownership: takes the status; its strings die with it.
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: takes the status; its strings die with it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_status_free(status: *mut failover_status) {
     if !status.is_null() {

@@ -74,8 +74,11 @@ fn action_answer(code: i32, detail: String) -> ActionAnswer {
 ///
 /// Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG when no check has that name.
 ///
-/// Thread: any, before the start. Blocks: no. In callback: yes. Ownership: userdata is the host's; userdata_free (may be NULL) is
-/// called exactly once: when the function is replaced, when the engine is freed, or here if this call fails.
+/// Thread: any, before the start.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: userdata is the host's; userdata_free (may be NULL) is called exactly once: when the function is replaced, when
+///   the engine is freed, or here if this call fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_register_check(
     engine: *const failover_engine,
@@ -110,7 +113,10 @@ pub unsafe extern "C" fn failover_engine_register_check(
 ///
 /// Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG for any other step.
 ///
-/// Thread: any, before the start. Blocks: no. In callback: yes. Ownership: as for failover_engine_register_check.
+/// Thread: any, before the start.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: as for failover_engine_register_check.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_register_action(
     engine: *const failover_engine,
@@ -143,7 +149,10 @@ pub unsafe extern "C" fn failover_engine_register_action(
 ///
 /// Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG for any other step.
 ///
-/// Thread: any, before the start. Blocks: no. In callback: yes. Ownership: nothing changes hands.
+/// Thread: any, before the start.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_engine_offer_action(
     engine: *const failover_engine,
@@ -164,7 +173,10 @@ pub unsafe extern "C" fn failover_engine_offer_action(
 ///
 /// Errors: FAILOVER_UNKNOWN_TASK for a late, repeated or invented task: without any effect.
 ///
-/// Thread: any, at any time. Blocks: no. In callback: yes. Ownership: detail is copied.
+/// Thread: any, at any time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: detail is copied.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_task_complete(
     engine: *const failover_engine,
