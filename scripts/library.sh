@@ -25,11 +25,8 @@ fi
 built=target/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}$([ "$profile" = dev ] && echo debug || echo "$profile")
 
 mkdir -p "$folder"
-# The list is printed only when something was compiled.
 libs=$(sed -n 's/^note: native-static-libs: //p' "$said" | tail -n 1)
-if [ -n "$libs" ]; then echo "$libs" > "$folder/native-static-libs"; fi
-[ -s "$folder/native-static-libs" ] || { rm -rf "$built"/libfailover.{a,so}; echo "library.sh: $folder is new: touch src/lib.rs and try again" >&2; exit 1; }
-libs=$(cat "$folder/native-static-libs")
+[ -n "$libs" ] || { echo 'library.sh: the compiler did not say what the static library needs' >&2; exit 1; }
 
 install -m 755 "$built/libfailover.so" "$folder/libfailover.so.$version"
 install -m 644 "$built/libfailover.a" "$folder/libfailover.a"

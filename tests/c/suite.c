@@ -268,9 +268,7 @@ static void tasks(void)
         if (unknown)
             break;
     }
-    CODE(FAILOVER_INVALID_ARG, failover_engine_offer_action(engine, "dance", &error) == FAILOVER_STATE
-                                   ? FAILOVER_INVALID_ARG
-                                   : FAILOVER_OK);
+    CODE(FAILOVER_STATE, failover_engine_offer_action(engine, "fence", &error));
     stop_and_free(engine);
 }
 
@@ -523,6 +521,8 @@ static void on_signal(int signal)
 static void signals(void)
 {
     sigset_t before, after;
+    memset(&before, 0, sizeof before);
+    memset(&after, 0, sizeof after);
     struct sigaction action = {.sa_handler = on_signal}, seen;
     sigemptyset(&action.sa_mask);
     CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
