@@ -359,6 +359,7 @@ mod tests {
             hang_after: Span::from_millis(3400),
             restart_grace: Span::from_millis(10_000),
             on_impaired: None,
+            traffic: Weight::None,
         }
     }
 
@@ -455,6 +456,29 @@ mod tests {
             assert_eq!(name(classify(&suspicion, &limits, T(31_999))), "impaired");
             assert_eq!(name(classify(&suspicion, &limits, T(32_000))), "unusable");
         }
+    }
+
+    #[test]
+    fn the_host_programs_own_calls_are_one_observation_and_never_decisive_alone() {
+        let with = |limits: Limits, traffic| Limits { traffic, ..limits };
+        let host = |mut suspicion: Suspicion, postmaster| {
+            suspicion.host_replied(T(1060), Ok(word(postmaster, LocalAnswer::Silent)));
+            suspicion
+        };
+        let (failed, timed_out) = (Weight::Failed(Outcome::Refused), Weight::Failed(Outcome::Timeout));
+        let dead = |times| host(refused(times), ProcessState::Gone);
+        assert_eq!(name(classify(&dead(2), &with(limits(990, None), failed), T(1060))), "dead");
+        assert_eq!(name(classify(&dead(1), &with(limits(990, None), failed), T(1060))), "evidence_incomplete");
+        assert_eq!(name(classify(&dead(2), &with(limits(990, None), timed_out), T(1060))), "evidence_incomplete");
+        assert_eq!(name(classify(&dead(5), &with(limits(990, None), Weight::Served), T(1060))), "evidence_incomplete");
+        assert_eq!(name(classify(&dead(6), &with(limits(990, None), Weight::Served), T(1060))), "dead");
+
+        let hung = |times| host(silent(times), ProcessState::Running);
+        assert_eq!(name(classify(&hung(1), &with(limits(0, None), timed_out), T(3400))), "hung");
+        assert_eq!(name(classify(&hung(0), &with(limits(0, None), timed_out), T(3400))), "evidence_incomplete");
+        assert_eq!(name(classify(&hung(1), &with(limits(0, None), timed_out), T(3399))), "evidence_incomplete");
+        assert_eq!(name(classify(&hung(4), &with(limits(0, None), Weight::Served), T(6799))), "evidence_incomplete");
+        assert_eq!(name(classify(&hung(4), &with(limits(0, None), Weight::Served), T(6800))), "hung");
     }
 
     #[test]

@@ -65,7 +65,9 @@ impl EventQueue {
             if std::mem::take(&mut state.woken) || state.closed {
                 return None;
             }
-            if self.0.filled.wait_until(&mut state, deadline.instant()).timed_out() {
+            let timed_out;
+            (state, timed_out) = self.0.filled.wait_until(state, deadline.instant());
+            if timed_out {
                 return self.0.pop(&mut state);
             }
         }
