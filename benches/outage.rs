@@ -1,7 +1,7 @@
 //! The outage as a writer sees it, over many faults, each in a fresh pair with default settings; beside it the floor of the same
 //! run: a bare `pg_ctl promote` to the first write. And what an engine costs that has nothing to do. Prints numbers, asserts nothing.
 //!
-//! `KILLS=10 HANGS=5 FREEZES=20 FLOORS=10 IDLE=30 cargo bench --bench outage -- [--json]`
+//! `KILLS=10 HANGS=5 FREEZES=50 RESTARTS=20 FLOORS=10 IDLE=30 cargo bench --bench outage -- [--json]`
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -62,7 +62,12 @@ fn run() -> io::Result<Value> {
     let kills = times("KILLS", 10);
     let mut results = serde_json::Map::new();
     results.insert("floor".to_owned(), floors(times("FLOORS", kills))?);
-    for (fault, count) in [(Fault::Kill, kills), (Fault::Hang, times("HANGS", 5)), (Fault::Freeze, times("FREEZES", 20))] {
+    for (fault, count) in [
+        (Fault::Kill, kills),
+        (Fault::Hang, times("HANGS", 5)),
+        (Fault::Freeze, times("FREEZES", 50)),
+        (Fault::Restart, times("RESTARTS", 20)),
+    ] {
         results.insert(fault.word().to_owned(), faults(fault, count)?);
     }
     results.insert("idle".to_owned(), idle(times("IDLE", 30))?);
@@ -217,7 +222,7 @@ fn table(results: &Value) -> String {
         );
     };
     line("floor: bare promotion", &results["floor"], "pg_ctl promote to the first write");
-    for fault in ["kill", "hang", "freeze"] {
+    for fault in ["kill", "hang", "freeze", "restart"] {
         let of = &results[fault];
         if of["runs"] == 0 {
             continue;

@@ -111,6 +111,7 @@ fn play(world: &mut World, one: &Move) {
                 gap: Span::ZERO,
                 stuck_workers: *stuck,
                 workers: 3,
+                stuck_loops: 0,
                 journal_writable: *journal_writable,
             });
         }

@@ -4,9 +4,11 @@
 mod world;
 
 use failover::core::event::EventKind;
+use failover::core::input::Command;
 use failover::core::observation::CloseCause;
 use failover::core::output::Action;
 use failover::core::sample::{LocalAnswer, ProcessState};
+use failover::core::stats::{Need, Stats};
 use failover::core::trigger::State;
 use world::{Mode, World, model, ms};
 
@@ -155,4 +157,98 @@ fn what_had_begun_does_not_wait_for_the_cooldown() {
     world.start_engine();
     world.run(ms(30_000));
     assert_eq!(state(&world), State::FailedOver, "{}", world.trace.join("\n"));
+}
+
+fn stats(world: &World) -> Stats {
+    world.core.snapshot().services[0].stats.clone()
+}
+
+fn hang(world: &mut World, host: ProcessState) {
+    world.nodes[0].mode = Mode::Silent;
+    world.nodes[0].host = Some((host, LocalAnswer::Silent));
+}
+
+/// The engine is killed when the step is about to begin, and another one ends the failover.
+fn dies_before(world: &mut World, action: &str) {
+    let before = |world: &World| world.actions.iter().filter(|done| done.name() == action).count();
+    let so_far = before(world);
+    while before(world) == so_far {
+        assert!(world.run_until(EventKind::StepStarted, ms(20_000)), "{}", world.trace.join("\n"));
+        world.run(ms(1));
+    }
+    world.kill_engine();
+    world.start_engine();
+    world.run(ms(1_000));
+    world.survey();
+    world.run(ms(30_000));
+    assert_eq!(state(world), State::FailedOver, "{}", world.trace.join("\n"));
+}
+
+#[test]
+fn a_failover_is_counted_once_and_judged_wherever_the_engine_died() {
+    let mut taken_up = 0;
+    for n in 0..length() {
+        let world = with_a_death(n, |_| {});
+        let story = world.trace.join("\n");
+        if state(&world) != State::FailedOver {
+            continue;
+        }
+        taken_up += usize::from(story.contains("failover_resumed"));
+        let stats = stats(&world);
+        assert_eq!((stats.detect.count, stats.repair.count), (1, 1), "{n}: {stats:#?}\n{story}");
+        assert_eq!((stats.completed, stats.success(), stats.false_positive()), (1, (1, 1), (0, 1)), "{n}: {stats:#?}\n{story}");
+        assert_eq!((stats.justified, stats.unjudged), (1, 0), "{n}: {stats:#?}\n{story}");
+        let why = stats.last.map(|last| last.judgement.why).unwrap_or_default();
+        assert_eq!(why, "its host said that its postmaster was gone", "{n}\n{story}");
+    }
+    assert!(taken_up > 10, "{taken_up}");
+}
+
+#[test]
+fn what_the_fence_of_an_earlier_engine_did_says_nothing_about_the_need() {
+    for step in ["read_positions", "promote"] {
+        let mut world = warm();
+        // Nobody knows whether it serves; after the fence its process is gone.
+        hang(&mut world, ProcessState::Uninterruptible);
+        dies_before(&mut world, step);
+        let (stats, story) = (stats(&world), world.trace.join("\n"));
+        assert_eq!((stats.detect.count, stats.repair.count, stats.completed), (1, 1, 1), "{step}: {stats:#?}\n{story}");
+        assert_eq!((stats.unjudged, stats.justified), (1, 0), "{step}: {stats:#?}\n{story}");
+    }
+}
+
+#[test]
+fn what_an_operator_forced_stays_forced() {
+    for step in ["read_positions", "promote"] {
+        let mut world = warm();
+        world.command(Command::Force { to: None, accept_loss: None });
+        dies_before(&mut world, step);
+        let (stats, story) = (stats(&world), world.trace.join("\n"));
+        assert_eq!((stats.forced, stats.forced_completed, stats.completed), (1, 1, 1), "{step}: {stats:#?}\n{story}");
+        assert_eq!((stats.detect.count, stats.repair.count), (0, 0), "{step}: {stats:#?}\n{story}");
+        assert_eq!((stats.success(), stats.false_positive()), ((0, 0), (0, 0)), "{step}: {stats:#?}\n{story}");
+        assert_eq!(stats.last.map(|last| last.judgement.need), Some(Need::Forced), "{step}\n{story}");
+    }
+}
+
+#[test]
+fn a_primary_that_comes_back_as_it_was_is_a_false_positive_of_whoever_ended_the_failover() {
+    for step in ["read_positions", "promote"] {
+        let mut exclusive = model(3);
+        exclusive.services[0].postgres.route_exclusive = true;
+        exclusive.services[0].servers.iter_mut().for_each(|server| server.ssh = false);
+        let mut world = World::new(exclusive);
+        world.run(ms(3_000));
+        // Cut off from us alone, with its process left alone.
+        world.nodes[0].mode = Mode::Silent;
+        world.nodes[0].host = None;
+        dies_before(&mut world, step);
+        assert_eq!((stats(&world).detect.count, stats(&world).unjudged), (1, 1), "{step}\n{}", world.trace.join("\n"));
+        world.nodes[0].lsn += 50_000_000;
+        world.nodes[0].writable = true;
+        world.nodes[0].mode = Mode::Up;
+        world.run(ms(5_000));
+        let (stats, story) = (stats(&world), world.trace.join("\n"));
+        assert_eq!((stats.false_positives, stats.unjudged), (1, 0), "{step}: {stats:#?}\n{story}");
+    }
 }

@@ -151,6 +151,7 @@ fn inputs() -> Vec<(String, Input)> {
     let well = SelfHealth { journal_writable: true, ..SelfHealth::default() };
     all.push(("self: gap".into(), Input::SelfHealth(SelfHealth { gap: ms(5_000), ..well.clone() })));
     all.push(("self: stuck".into(), Input::SelfHealth(SelfHealth { stuck_workers: 2, workers: 2, ..well.clone() })));
+    all.push(("self: stuck loop".into(), Input::SelfHealth(SelfHealth { stuck_loops: 1, ..well.clone() })));
     all.push(("self: journal unwritable".into(), Input::SelfHealth(SelfHealth { journal_writable: false, ..well.clone() })));
     all.push(("self: well".into(), Input::SelfHealth(well)));
     all.push(("restored nowhere".into(), Input::Restored { service: NOWHERE, facts: Box::default() }));

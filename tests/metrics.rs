@@ -3,6 +3,10 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use failover::engine::metrics;
@@ -261,5 +265,111 @@ port = 2
     let answers = || engine.status().services[0].servers[0].checks[0].answers.down;
     let so_far = answers();
     wait_until("another check", LONG, || Ok((answers() > so_far).then_some(()))).unwrap();
+    engine.stop(LONG).unwrap();
+}
+
+/// In front of a server: takes every connection, and passes none on until it is mended.
+struct Swallower {
+    port: u16,
+    mended: Arc<AtomicBool>,
+}
+
+impl Swallower {
+    fn start(server: u16) -> Swallower {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mended = Arc::new(AtomicBool::new(false));
+        let passes = Arc::clone(&mended);
+        std::thread::spawn(move || {
+            let mut swallowed = Vec::new();
+            for client in listener.incoming().map_while(Result::ok) {
+                if !passes.load(Ordering::SeqCst) {
+                    swallowed.push(client);
+                } else if let Ok(server) = TcpStream::connect(("127.0.0.1", server)) {
+                    let ways = [(client.try_clone(), server.try_clone()), (Ok(server), Ok(client))];
+                    for (mut from, mut to) in ways.into_iter().map(|(from, to)| (from.unwrap(), to.unwrap())) {
+                        std::thread::spawn(move || {
+                            let _ = io::copy(&mut from, &mut to);
+                            let _ = to.shutdown(Shutdown::Both);
+                        });
+                    }
+                }
+            }
+        });
+        Swallower { port, mended }
+    }
+}
+
+#[test]
+fn a_host_that_swallows_connections_and_a_route_that_is_gone_are_left_alone_until_they_are_mended() {
+    let mut pair = Pair::start(&PairOptions { fsync: false, ..PairOptions::default() }, |_| ()).unwrap();
+    let gate = Swallower::start(pair.ssh1.port());
+    let known = std::fs::read_to_string(pair.ssh1.known_hosts()).unwrap();
+    let known = format!("{known}[127.0.0.1]:{} {}\n", gate.port, pair.ssh1.host_key());
+    pair.lab.write(pair.ssh1.known_hosts(), known, 0o600).unwrap();
+    let text = std::fs::read_to_string(&pair.config).unwrap();
+    let direct = format!("ssh = {{ port = {} }}", pair.ssh1.port());
+    assert!(text.contains(&direct), "{text}");
+    let text = text.replace(&direct, &format!("ssh = {{ port = {} }}", gate.port)).replacen(
+        "version = 1\n",
+        "version = 1\nengine.breaker = { failure_threshold = 1, recovery_timeout = \"1s\", half_open_requests = 1 }\n",
+        1,
+    );
+    pair.haproxy.process().signal(rustix::process::Signal::KILL);
+    pair.haproxy.process().wait(LONG).expect("a killed process ends");
+    std::fs::remove_file(pair.haproxy.socket()).unwrap();
+
+    let engine = Engine::new(Config::parse_toml(&text).unwrap_or_else(|errors| panic!("{errors}"))).unwrap();
+    let queue = engine.queue().unwrap();
+    engine.start().unwrap();
+    let told = |open: bool| {
+        let mut told = BTreeMap::new();
+        let all = wait_until("both breakers", LONG, || {
+            let event = queue.next(Duration::from_millis(200)).filter(|event| event.kind == EventKind::BreakerChanged);
+            let news = event.filter(|event| event.fields["open"] == open);
+            told.extend(news.map(|event| (event.fields["dependency"].as_str().unwrap().to_owned(), event)));
+            Ok((told.len() == 2).then_some(()))
+        });
+        all.unwrap_or_else(|error| panic!("{error}: {told:#?}\n{:#?}", engine.status().breakers));
+        told
+    };
+    let state = |way: &str, server: Option<&str>| {
+        let status = engine.status();
+        let found = status.breakers.iter().find(|one| one.dependency == way && one.server.as_deref() == server);
+        found.map(|breaker| breaker.state.clone()).unwrap_or_default()
+    };
+    let findings = || -> Vec<(Option<String>, String)> {
+        let found = engine.status().services.remove(0).readiness.into_iter().filter(|finding| finding.code == "breaker_open");
+        found.map(|finding| (finding.server, finding.message)).collect()
+    };
+    let opened = told(true);
+    assert_eq!(opened.keys().collect::<Vec<_>>(), ["route", "ssh"]);
+    assert_eq!(opened["ssh"].server.as_deref(), Some("db1"));
+    assert!(
+        opened
+            .values()
+            .all(|event| event.severity.word() == "warning" && event.message.contains("a failover asks it all the same"))
+    );
+    wait_until("both findings", LONG, || {
+        let found = findings();
+        let of = |server: Option<&str>| found.iter().any(|(about, _)| about.as_deref() == server);
+        Ok((of(Some("db1")) && of(None)).then_some(()))
+    })
+    .unwrap_or_else(|error| panic!("{error}: {:#?}", engine.status().breakers));
+    assert_eq!((state("sql", Some("db1")), state("ssh", Some("db2"))), ("closed".to_owned(), "closed".to_owned()));
+    // Nothing is mended before they are half-open: one trial that fails opens them again, and the next one is due.
+    for (way, server) in [("ssh", Some("db1")), ("route", None)] {
+        wait_until("half-open", LONG, || Ok((state(way, server) == "half_open").then_some(()))).unwrap();
+    }
+    assert!(!engine.status().services[0].forecast.would_fail_over);
+
+    gate.mended.store(true, Ordering::SeqCst);
+    pair.haproxy.restart(&pair.lab).unwrap();
+    let closed = told(false);
+    assert!(closed.values().all(|event| event.severity.word() == "info" && event.message.contains("is surveyed as before")));
+    assert_eq!((state("ssh", Some("db1")), state("route", None)), ("closed".to_owned(), "closed".to_owned()));
+    assert_eq!(findings(), []);
+    wait_until("ready", LONG, || Ok(engine.status().services[0].forecast.would_fail_over.then_some(())))
+        .unwrap_or_else(|error| panic!("{error}: {:#?}", engine.status().services[0].forecast));
     engine.stop(LONG).unwrap();
 }

@@ -60,6 +60,10 @@ fn dies_at(kind: &str, step: &str) {
     assert_eq!(shown("db1"), "MAINT", "{told}");
     let timeline = pair.db2.value("SELECT timeline_id FROM pg_control_checkpoint()").unwrap();
     assert!(["1", "2"].contains(&timeline.as_str()), "promoted more than once, timeline {timeline}; {told}");
+    // Both engines have confirmed the death, or only the first: it is one failover.
+    let metrics = second.status().unwrap()["services"][0]["metrics"].take();
+    let counts = [&metrics["mttd"]["count"], &metrics["mttr"]["count"], &metrics["judged"]["justified"]];
+    assert_eq!(counts, [1, 1, 1], "{metrics:#}\n{told}");
     assert!(second.stop(), "{}", second.log_tail());
 }
 

@@ -242,7 +242,11 @@ impl Player {
             ["commits_wait"] => self.world().commits_wait = true,
             ["stuck", stuck, workers] => {
                 let (stuck_workers, workers) = (stuck.parse().expect("a number"), workers.parse().expect("a number"));
-                self.world().self_health(SelfHealth { gap: Span::ZERO, stuck_workers, workers, journal_writable: true });
+                self.world().self_health(SelfHealth { stuck_workers, workers, journal_writable: true, ..SelfHealth::default() });
+            }
+            ["stuck_loops", stuck] => {
+                let stuck_loops = stuck.parse().expect("a number");
+                self.world().self_health(SelfHealth { stuck_loops, journal_writable: true, ..SelfHealth::default() });
             }
             ["journal", state] => {
                 let journal_writable = *state == "writable";

@@ -2,8 +2,13 @@
 //! talkative log there is, every way to ask about it is used, every mistake is made; then all that came out is searched: for the
 //! secrets as they are, in base64, in hexadecimal and as part of a URL.
 
-#[path = "support/mod.rs"]
+#[path = "../examples/demo/chart.rs"]
+mod chart;
+#[path = "../examples/demo/report.rs"]
+mod report;
 mod support;
+#[path = "../examples/demo/text.rs"]
+mod text;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,10 +24,13 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use failover::config::{FileContent, Surroundings};
 use rustix::process::Signal;
 use serde_json::Value;
+use support::engine::{Origin, events_in};
 use support::lab::{Lab, random_password, wait_until};
 use support::pair::{Pair, PairOptions};
+use support::recording::{Member, Recording, rfc3339, shown_config};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -311,6 +319,7 @@ fn no_secret_comes_out_of_a_failover() {
     ] {
         ask(arguments);
     }
+    let origin = Origin::now();
     let mut run = cli.command(&["run", "--json", "--verbose", &config]);
     let engine = {
         run.stdin(std::process::Stdio::null());
@@ -340,6 +349,7 @@ fn no_secret_comes_out_of_a_failover() {
     std::thread::sleep(Duration::from_millis(500));
     fs::write(&config, &good).unwrap();
 
+    let fault_at = origin.nanos(Instant::now());
     pair.db1.kill_postmaster().unwrap();
     let until = Instant::now() + LONG;
     while !log().contains("\"failover_completed\"") {
@@ -378,6 +388,25 @@ fn no_secret_comes_out_of_a_failover() {
     let lines = log().lines().filter(|line| !line.starts_with('{')).map(str::to_owned).collect::<Vec<_>>();
     assert!(lines.iter().any(|line| line.contains("/well")), "the log is as talkative as can be: {lines:#?}");
 
+    // What the demo makes of the same run: all that the engine said, and its configuration.
+    let run = Recording {
+        fault: "kill".to_owned(),
+        began: rfc3339(origin.wall),
+        fault_at,
+        ended: origin.nanos(Instant::now()),
+        servers: [&pair.db1, &pair.db2].map(|server| Member { name: server.name().to_owned(), port: server.port() }).to_vec(),
+        events: events_in(&log(), origin),
+        config: shown_config(&pair.config, &cli).unwrap(),
+        ..Recording::default()
+    };
+    assert!(run.events.iter().any(|event| event.text("check") == Some("away")) && run.failed_over(), "{:#?}", run.events);
+    let page = report::render(&run);
+    for word in ["db2 took over", "********", "X-Token", "PLANTED_HEADER"] {
+        assert!(page.contains(word), "no {word} in the report:\n{page}");
+    }
+    needles.absent("the demo's report", &page);
+    needles.absent("the demo's recording", serde_json::to_string(&run).unwrap());
+
     // Everything that was written: the log with the events, the journal, the servers' own logs.
     needles.absent("the engine's log", log());
     let written: Vec<PathBuf> = ["state", "log"].iter().flat_map(|folder| files(&lab.path(folder))).collect();
@@ -393,6 +422,17 @@ fn no_secret_comes_out_of_a_failover() {
     }
     let text: String = said.iter().map(|(_, answer)| answer.as_str()).collect();
     assert!(text.contains("********"), "the literal is masked in what is in force");
+}
+
+/// The configuration is read once more by the test, which has the variables of the engine.
+impl Surroundings for Cli<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+    }
+
+    fn file(&self, path: &Path, limit: u64) -> std::io::Result<FileContent> {
+        failover::config::Process.file(path, limit)
+    }
 }
 
 fn quiet(cli: &Cli<'_>, arguments: &[&str]) -> Command {

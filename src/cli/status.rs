@@ -95,6 +95,11 @@ fn human(status: &Status, terminal: Terminal) -> String {
             )
         );
     }
+    if !status.threads.overdue.is_empty() {
+        let names: Vec<String> = status.threads.overdue.iter().map(|name| printable(name)).collect();
+        let line = format!("Threads that have not come back in time: {}", names.join(", "));
+        let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
+    }
     for service in &status.services {
         text.push('\n');
         one_service(&mut text, service, terminal);
@@ -662,6 +667,16 @@ mod tests {
         };
         assert_eq!(shown(9), "1 2 3 4 5 6 7 8 9");
         assert_eq!(shown(20), "1 2 3 ... 12 more, see --json ... 16 17 18 19 20");
+    }
+
+    #[test]
+    fn threads_that_do_not_come_back_are_named() {
+        let mut status = around(pair());
+        status.threads.stuck = 1;
+        status.threads.overdue = vec!["fo-act-0".into(), "fo-survey-0".into()];
+        let text = human(&status, Terminal::default());
+        assert!(text.contains("1 of 2 checker threads are stuck\n"), "{text}");
+        assert!(text.contains("Threads that have not come back in time: fo-act-0, fo-survey-0\n"), "{text}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ const HOLD: Span = Span::from_millis(2000);
 pub enum DoubtCause {
     /// The engine itself did not run for a while.
     Gap,
-    /// More than half of the checker threads are stuck.
+    /// More than half of the checker threads are stuck, or another thread whose work a failover needs.
     StuckWorkers,
     /// More than half of all servers fell silent (refusals prove our path and do not count).
     EverythingSilent,

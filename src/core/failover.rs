@@ -57,7 +57,8 @@ impl Service {
             Some(before) => self.begun_lead(before, times.detected),
             None => Some(Span::ZERO),
         };
-        if class != FailureClass::Forced {
+        // One that an earlier engine had begun was detected then, and counted.
+        if class != FailureClass::Forced && before.is_none() {
             self.stats.detect.add(fx.now.since(times.detected));
         }
         let plan = Plan {
@@ -89,7 +90,10 @@ impl Service {
             times,
             lead,
             furthest: self.reference(times.detected).and_then(|reference| reference.furthest(times.detected)),
-            judgement: Judgement::at_first(class, &suspicion),
+            judgement: match &before {
+                Some(before) if class != FailureClass::Forced => before.judged_again(Judgement::at_first(class, &suspicion)),
+                _ => Judgement::at_first(class, &suspicion),
+            },
             evidence: evidence.clone(),
         };
         self.journal_facts(fx);

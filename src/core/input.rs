@@ -153,6 +153,9 @@ pub struct SelfHealth {
     pub stuck_workers: u32,
     /// All checker threads.
     pub workers: u32,
+    /// Threads of the engine, other than checkers, that are past the time they gave themselves: survey, actions, watches.
+    #[serde(default)]
+    pub stuck_loops: u32,
     /// The journal can be written.
     pub journal_writable: bool,
 }
@@ -185,4 +188,17 @@ pub struct Facts {
     pub attention: Option<String>,
     /// The numbers about failovers. The mark of the last one is its age, as `lead`.
     pub stats: Box<Stats>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_from_before_stuck_loops_were_counted_has_none() {
+        let well = SelfHealth { workers: 2, journal_writable: true, ..SelfHealth::default() };
+        let mut written = serde_json::to_value(&well).unwrap();
+        written.as_object_mut().unwrap().remove("stuck_loops").unwrap();
+        assert_eq!(serde_json::from_value::<SelfHealth>(written).unwrap(), well);
+    }
 }

@@ -193,6 +193,14 @@ impl Core {
             let (stuck, all) = (self.health.stuck_workers, self.health.workers);
             self.raise(DoubtCause::StuckWorkers, format!("{stuck} of {all} checker threads are stuck"));
         }
+        if self.health.stuck_loops > 0 {
+            let stuck = self.health.stuck_loops;
+            let message = format!(
+                "{stuck} of the threads that survey, act or watch have not come back in time; the status names them \
+                 (threads.overdue)"
+            );
+            self.raise(DoubtCause::StuckWorkers, message);
+        }
         let (mut silent, mut servers) = (0, 0);
         for service in &self.services {
             for server in service.server_ids() {

@@ -5,7 +5,7 @@ use super::evidence::FailureClass;
 use super::id::{ActionId, Generation, ServerId};
 use super::output::Action;
 use super::sample::{FenceLevel, FenceReport, Lsn};
-use super::stats::Judgement;
+use super::stats::{Judgement, Need};
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
 
@@ -194,6 +194,28 @@ pub struct Begun {
     pub chosen: Option<Candidate>,
     /// How long ago the first bad sign was, when this is written or read; `None` from a journal that does not say.
     pub first_bad: Option<Span>,
+    /// What was known of the old primary when it began; `None` from a journal that does not say.
+    pub judgement: Option<Judgement>,
+}
+
+impl Begun {
+    /// Whether it was needed, as far as the engine that began it knew.
+    #[must_use]
+    pub fn judged(&self) -> Judgement {
+        self.judgement.clone().unwrap_or_else(|| Judgement {
+            need: if self.class == FailureClass::Forced { Need::Forced } else { Need::Unknown },
+            why: "an earlier engine began it, and this one did not ask".to_owned(),
+            gone: false,
+        })
+    }
+
+    /// The same, where its failure is confirmed once more. What is seen now counts only where nothing was known, and nobody had
+    /// tried to fence it: a process that is gone may have been stopped by that fence.
+    #[must_use]
+    pub fn judged_again(&self, now: Judgement) -> Judgement {
+        let then = self.judged();
+        if then.need == Need::Unknown && !self.fence_tried { now } else { then }
+    }
 }
 
 /// What the rest of a failed or finished plan needs to know of the settings.

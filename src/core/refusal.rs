@@ -229,7 +229,10 @@ impl Refusal {
             Refusal::Paused => "paused by an operator; `failover resume` ends it".into(),
             Refusal::Doubt { cause } => match cause {
                 DoubtCause::Gap => "the engine itself was paused and observes afresh".into(),
-                DoubtCause::StuckWorkers => "more than half of the engine's own checker threads are stuck".into(),
+                DoubtCause::StuckWorkers => {
+                    "the engine's own threads are stuck: more than half of its checkers, or one that surveys, acts or watches"
+                        .into()
+                }
                 DoubtCause::EverythingSilent => {
                     "more than half of all servers fell silent at once: the fault is probably on this side".into()
                 }

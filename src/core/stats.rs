@@ -12,7 +12,7 @@
 
 use super::evidence::{FailureClass, Suspicion};
 use super::id::{Generation, ServerId};
-use super::plan::Plan;
+use super::plan::{Begun, Plan};
 use super::sample::{LocalAnswer, Lsn, ProcessState};
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
@@ -215,7 +215,8 @@ impl Stats {
         if self.last.as_ref().is_some_and(|last| last.generation >= plan.generation) {
             return;
         }
-        let forced = plan.class == FailureClass::Forced;
+        // Also where the fence of an earlier engine stopped the primary, and its death was confirmed then.
+        let forced = plan.judgement.need == Need::Forced;
         let verified = how == "completed" && plan.times.verified.is_some() && plan.times.written.is_some();
         self.count(how, forced);
         if how == "completed" && !forced {
@@ -234,22 +235,28 @@ impl Stats {
             since,
             timeline: plan.old_timeline,
             // One that was only stopped is not judged, whatever comes.
-            furthest: plan.furthest.filter(|_| how != "stopped"),
+            furthest: plan.furthest.filter(|_| how != "stopped" && plan.lead.is_some()),
         };
         self.last = Some(last);
     }
 
-    /// A failover ended of which nothing more is known than that a person has to look.
-    pub(in crate::core) fn given_up(&mut self, generation: Generation, class: FailureClass, old: ServerId) {
-        if self.last.as_ref().is_some_and(|last| last.generation >= generation) {
+    /// A failover that an earlier engine began, as read at `at`, ended with a call for a person.
+    pub(in crate::core) fn given_up(&mut self, begun: &Begun, at: Mono) {
+        if self.last.as_ref().is_some_and(|last| last.generation >= begun.generation) {
             return;
         }
-        let forced = class == FailureClass::Forced;
-        self.count("manual_intervention", forced);
-        let need = if forced { Need::Forced } else { Need::Unknown };
-        self.judge("manual_intervention", need);
-        let judgement = Judgement { need, why: "the engine ended in the middle of it".into(), gone: false };
-        self.last = Some(Judged { generation, old, judgement, since: Mark::default(), timeline: 0, furthest: None });
+        let judgement = begun.judged();
+        self.count("manual_intervention", judgement.need == Need::Forced);
+        self.judge("manual_intervention", judgement.need);
+        self.last = Some(Judged {
+            generation: begun.generation,
+            old: begun.old,
+            judgement,
+            since: Mark { at, lead: begun.first_bad.unwrap_or_default() },
+            timeline: begun.old_timeline,
+            // Without the moment of the first bad sign nobody can say what its log did since.
+            furthest: begun.furthest.filter(|_| begun.first_bad.is_some()),
+        });
     }
 
     fn count(&mut self, how: &str, forced: bool) {

@@ -27,7 +27,7 @@ use crate::core::sample::{FenceLevel, Lsn};
 use crate::core::time::Span;
 
 use super::error::EngineError;
-use super::known_stats::KnownStats;
+use super::known_stats::{KnownJudgement, KnownStats};
 use super::render::rfc3339;
 use super::status::FailoverStatus;
 
@@ -171,6 +171,8 @@ struct KnownBegun {
     /// The first bad sign, in milliseconds of the wall clock.
     #[serde(default)]
     first_bad_ms: Option<u64>,
+    #[serde(default)]
+    judgement: Option<KnownJudgement>,
 }
 
 /// The standby whose promotion was begun.
@@ -615,6 +617,7 @@ impl KnownBegun {
             view_confirmed: begun.view_confirmed,
             chosen: begun.chosen.as_ref().map(|chosen| KnownCandidate::of(chosen, name)),
             first_bad_ms: begun.first_bad.map(|age| now_ms.saturating_sub(age.as_millis())),
+            judgement: begun.judgement.as_ref().map(KnownJudgement::of),
         }
     }
 
@@ -638,6 +641,7 @@ impl KnownBegun {
                 None => None,
             },
             first_bad: self.first_bad_ms.map(|at| Span::from_millis(now_ms.saturating_sub(at))),
+            judgement: self.judgement.as_ref().and_then(KnownJudgement::read),
         })
     }
 }
@@ -857,6 +861,7 @@ pub(crate) mod tests {
             view_confirmed: true,
             chosen: None,
             first_bad: Some(Span::from_millis(3_450)),
+            judgement: Some(Judgement { need: Need::Justified, why: "it was stopped".to_owned(), gone: false }),
         }
     }
 
@@ -973,7 +978,9 @@ pub(crate) mod tests {
         let begun = r#"{"generation":4,"class":"dead","old":"db1","system_id":7,"timeline":3,"fence":3,"furthest":null,
             "acknowledgements":null,"streaming":[],"route_touched":true,"fence_tried":false,"chosen":null}"#;
         let begun: KnownBegun = serde_json::from_str(begun).unwrap();
-        assert_eq!(begun.read(&|_| Some(ServerId(0)), 1_000).unwrap().first_bad, None);
+        let begun = begun.read(&|_| Some(ServerId(0)), 1_000).unwrap();
+        assert_eq!((begun.first_bad, begun.judgement.clone()), (None, None));
+        assert_eq!(begun.judged().need, Need::Unknown);
     }
 
     #[test]

@@ -40,15 +40,33 @@ struct KnownSpans {
 struct KnownJudged {
     generation: u64,
     old: String,
-    need: String,
-    why: String,
-    #[serde(default)]
-    gone: bool,
+    #[serde(flatten)]
+    judgement: KnownJudgement,
     /// The first bad sign, in milliseconds of the wall clock.
     since_ms: u64,
     timeline: u32,
     #[serde(default)]
     furthest: Option<String>,
+}
+
+/// What is known of an old primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KnownJudgement {
+    need: String,
+    why: String,
+    #[serde(default)]
+    gone: bool,
+}
+
+impl KnownJudgement {
+    pub(super) fn of(judgement: &Judgement) -> KnownJudgement {
+        KnownJudgement { need: judgement.need.word().to_owned(), why: judgement.why.clone(), gone: judgement.gone }
+    }
+
+    /// `None` where a newer engine wrote words of its own.
+    pub(super) fn read(&self) -> Option<Judgement> {
+        Some(Judgement { need: Need::of_word(&self.need)?, why: self.why.clone(), gone: self.gone })
+    }
 }
 
 impl KnownStats {
@@ -70,9 +88,7 @@ impl KnownStats {
             last: stats.last.as_ref().map(|last| KnownJudged {
                 generation: last.generation.0,
                 old: name(last.old).unwrap_or_default(),
-                need: last.judgement.need.word().to_owned(),
-                why: last.judgement.why.clone(),
-                gone: last.judgement.gone,
+                judgement: KnownJudgement::of(&last.judgement),
                 // In whole seconds, so that the same numbers a moment later are the same.
                 since_ms: now_ms.saturating_sub(last.since.lead.as_millis()) / 1_000 * 1_000,
                 timeline: last.timeline,
@@ -101,7 +117,7 @@ impl KnownStats {
                 Some(Judged {
                     generation: Generation(last.generation),
                     old: id(&last.old)?,
-                    judgement: Judgement { need: Need::of_word(&last.need)?, why: last.why.clone(), gone: last.gone },
+                    judgement: last.judgement.read()?,
                     since: Mark { at: Mono::ZERO, lead: Span::from_millis(now_ms.saturating_sub(last.since_ms)) },
                     timeline: last.timeline,
                     furthest: last.furthest.as_deref().and_then(Lsn::parse),

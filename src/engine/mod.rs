@@ -732,7 +732,7 @@ impl Shell {
         let begin = || {
             self.resolver.start(&self.threads)?;
             let to_core = Arc::clone(sink);
-            let watcher = Watcher::start(self.clock, move |input| to_core(input))
+            let watcher = Watcher::start_on_duty(self.clock, self.threads.duty("watch", 0), move |input| to_core(input))
                 .map_err(|error| EngineError::system("cannot start the watcher of sessions", error))?;
             let watcher = Arc::new(watcher);
             *self.watcher.lock() = Some(Arc::clone(&watcher));
@@ -745,7 +745,7 @@ impl Shell {
             self.threads.spawn("route", 0, move || route_watch::run(&shell, &duties.0, &duties.1, &cancel, &*to_core))?;
             let (recorder, records) = Recorder::new();
             let (shell, state) = (Arc::clone(self), parts.config.state_dir.clone());
-            let duty = self.threads.duty("record", 0);
+            let duty = self.threads.aside_duty("record", 0);
             self.threads.spawn("record", 0, move || {
                 record::write_all(&records, &state, &duty, &|what| shell.say(EventKind::Log, Severity::Warning, what));
             })?;
@@ -999,7 +999,7 @@ impl Shell {
             life.servers += 1;
             life.servers - 1
         };
-        let duty = self.threads.duty("event", number);
+        let duty = self.threads.aside_duty("event", number);
         self.threads.spawn("event", number, move || body(&duty))
     }
 }
@@ -1144,11 +1144,34 @@ mod tests {
         let queue = engine.queue().unwrap();
         engine.start().unwrap();
         let heard = |words: &str| while !queue.next(LONG).expect("an event").message.contains(words) {};
-        let stuck = engine.shell.threads.duty("survey", 9);
+        let stuck = engine.shell.threads.aside_duty("event", 9);
         stuck.begin(Duration::ZERO);
-        heard("fo-survey-9 has not come back");
+        heard("fo-event-9 has not come back");
+        assert_eq!(engine.status().doubt, None, "it only tells others");
         stuck.rest();
-        heard("fo-survey-9 is back");
+        heard("fo-event-9 is back");
+        engine.stop(LONG).unwrap();
+    }
+
+    #[test]
+    fn a_thread_a_failover_needs_that_does_not_come_back_is_a_reason_for_doubt_until_it_does() {
+        let state = tempfile::tempdir().unwrap();
+        let engine = Engine::new(watched(state.path())).unwrap();
+        let queue = engine.queue().unwrap();
+        engine.start().unwrap();
+        let stuck = engine.shell.threads.duty("act", 9);
+        stuck.begin(Duration::ZERO);
+        let heard = |wanted: EventKind| loop {
+            let event = queue.next(LONG).expect("an event");
+            if event.kind == wanted {
+                return event;
+            }
+        };
+        assert_eq!(heard(EventKind::DoubtRaised).fields["cause"], "stuck_workers");
+        let status = engine.status();
+        assert_eq!((status.doubt.as_deref(), status.threads.overdue), (Some("stuck_workers"), vec!["fo-act-9".to_owned()]));
+        stuck.rest();
+        heard(EventKind::DoubtCleared);
         engine.stop(LONG).unwrap();
     }
 

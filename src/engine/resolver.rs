@@ -64,7 +64,7 @@ impl Resolver {
     /// [`EngineError::System`] when the operating system has no thread left.
     pub(crate) fn start(&self, threads: &Threads) -> Result<(), EngineError> {
         let shared = Arc::clone(&self.0);
-        let duty = threads.duty("resolve", 0);
+        let duty = threads.aside_duty("resolve", 0);
         threads.spawn("resolve", 0, move || shared.run(&duty))
     }
 

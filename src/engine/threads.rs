@@ -38,6 +38,8 @@ pub(crate) struct Duty(Arc<Post>);
 
 struct Post {
     name: String,
+    /// Nothing that is observed, decided or done waits for it.
+    is_aside: bool,
     /// By when it wants to be back; `None` while it waits for work.
     back_by: Mutex<Option<Instant>>,
 }
@@ -95,9 +97,21 @@ impl Threads {
         Ok(())
     }
 
-    /// The duty of the thread `fo-<role>-<n>`.
+    /// The duty of the thread `fo-<role>-<n>`. While it is overdue the engine doubts itself: what it sees or does is not all
+    /// that it should.
     pub(crate) fn duty(&self, role: &str, n: usize) -> Duty {
-        let duty = Duty(Arc::new(Post { name: format!("fo-{role}-{n}"), back_by: Mutex::new(None) }));
+        self.post(role, n, false)
+    }
+
+    /// The duty of a thread that is named when it is overdue, and is no reason for doubt. Event callbacks and the writer of
+    /// decision records only tell what was decided: code of the host program or a slow disk must not hold back a failover.
+    /// Nor must an outage of DNS: names that were resolved stay in use, and a check of one that never was is unknown by itself.
+    pub(crate) fn aside_duty(&self, role: &str, n: usize) -> Duty {
+        self.post(role, n, true)
+    }
+
+    fn post(&self, role: &str, n: usize, is_aside: bool) -> Duty {
+        let duty = Duty(Arc::new(Post { name: format!("fo-{role}-{n}"), is_aside, back_by: Mutex::new(None) }));
         let mut state = self.0.state.lock();
         // Those of threads that are gone are held by nobody else.
         state.duties.retain(|duty| Arc::strong_count(&duty.0) > 1);
@@ -111,6 +125,13 @@ impl Threads {
         let mut names: Vec<String> = duties.iter().filter(|duty| duty.is_overdue()).map(|duty| duty.name().to_owned()).collect();
         names.sort();
         names
+    }
+
+    /// How many of them are a reason for doubt.
+    pub(crate) fn stuck_loops(&self) -> u32 {
+        let duties = self.0.state.lock().duties.clone();
+        let stuck = duties.iter().filter(|duty| !duty.0.is_aside && duty.is_overdue()).count();
+        u32::try_from(stuck).unwrap_or(u32::MAX)
     }
 
     /// True on a thread of this engine.
@@ -204,6 +225,18 @@ mod tests {
         drop(duty);
         threads.duty("test", 3);
         assert!(threads.overdue().is_empty(), "a thread that is gone is not late");
+    }
+
+    #[test]
+    fn who_only_tells_others_is_named_and_not_counted() {
+        let threads = Threads::default();
+        let (duty, aside) = (threads.duty("test", 1), threads.aside_duty("test", 2));
+        aside.begin(Duration::ZERO);
+        assert_eq!((threads.overdue().len(), threads.stuck_loops()), (1, 0));
+        duty.begin(Duration::ZERO);
+        assert_eq!((threads.overdue().len(), threads.stuck_loops()), (2, 1));
+        duty.rest();
+        assert_eq!(threads.stuck_loops(), 0);
     }
 
     #[test]

@@ -417,7 +417,8 @@ impl Trigger {
         self.tell_bugs();
         self.tell_overdue();
         let (stuck_workers, workers) = self.lanes.worst();
-        let health = SelfHealth { gap, stuck_workers, workers, journal_writable: self.journal.is_writable() };
+        let stuck_loops = self.shell.threads.stuck_loops();
+        let health = SelfHealth { gap, stuck_workers, workers, stuck_loops, journal_writable: self.journal.is_writable() };
         self.step(Input::SelfHealth(health));
     }
 

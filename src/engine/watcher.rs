@@ -15,6 +15,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 use super::clock::Clock;
 use super::sync::thread::{Builder, JoinHandle, current};
 use super::sync::{Mutex, now, poll};
+use super::threads::{Duty, Threads};
 use crate::core::id::{ServerId, ServiceId};
 use crate::core::input::Input;
 use crate::core::observation::{Close, CloseCause};
@@ -25,6 +26,8 @@ use crate::wire::postgres::{Error, Progress, SAMPLE_SQL, ServerError, Session, r
 pub const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
 /// The shortest time between two pings of one session.
 const PING_MIN: Duration = Duration::from_millis(5);
+/// No session is ever waited for: only whoever takes the news can make a round take longer.
+const ROUND: Duration = Duration::from_secs(5);
 /// The end of the stream shows as "readable" too; this makes a half-closed one show as well.
 const READABLE: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
 
@@ -67,10 +70,19 @@ impl Watcher {
     /// # Errors
     /// When the system has no descriptor or thread left.
     pub fn start(clock: Clock, sink: impl Fn(Input) + Send + 'static) -> io::Result<Watcher> {
+        Watcher::start_on_duty(clock, Threads::default().duty("watch", 0), sink)
+    }
+
+    /// As [`Watcher::start`], with somebody who sees when it does not come round.
+    pub(crate) fn start_on_duty(clock: Clock, duty: Duty, sink: impl Fn(Input) + Send + 'static) -> io::Result<Watcher> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(Shared { commands: Mutex::new(Vec::new()), wake });
         let inner = Arc::clone(&shared);
-        let thread = Builder::new().name("fo-watch-0".into()).stack_size(512 * 1024).spawn(move || run(&inner, clock, &sink))?;
+        let body = move || {
+            run(&inner, clock, &duty, &sink);
+            duty.rest();
+        };
+        let thread = Builder::new().name("fo-watch-0".into()).stack_size(512 * 1024).spawn(body)?;
         Ok(Watcher { shared, thread: Mutex::new(Some(thread)) })
     }
 
@@ -128,9 +140,10 @@ fn pace(interval: Duration) -> Duration {
     interval.clamp(PING_MIN, SAMPLE_INTERVAL)
 }
 
-fn run(shared: &Shared, clock: Clock, sink: &dyn Fn(Input)) {
+fn run(shared: &Shared, clock: Clock, duty: &Duty, sink: &dyn Fn(Input)) {
     let mut watches: Vec<Watch> = Vec::new();
     loop {
+        duty.begin(ROUND);
         for command in std::mem::take(&mut *shared.commands.lock()) {
             match command {
                 Command::Add(watch) => {
@@ -150,7 +163,9 @@ fn run(shared: &Shared, clock: Clock, sink: &dyn Fn(Input)) {
         let mut inputs = Vec::new();
         watches.retain_mut(|watch| !watch.is_due(now) || watch.attend(&mut inputs, |watch| watch.ping(now, clock)));
         deliver(&mut inputs, sink);
+        duty.rest();
         let ready = wait(shared, &watches);
+        duty.begin(ROUND);
         let mut place = 0;
         watches.retain_mut(|watch| {
             let is_ready = ready.get(place).copied().unwrap_or(false);

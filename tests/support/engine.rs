@@ -208,6 +208,13 @@ impl Engine {
     }
 }
 
+/// The events among the lines of an engine's output.
+pub fn events_in(output: &str, origin: Origin) -> Vec<Event> {
+    let mut offset = None;
+    let values = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    values.filter_map(|value| parse(&value, origin, &mut offset)).collect()
+}
+
 fn receive(stdout: std::process::ChildStdout, origin: Origin, shared: &Shared) {
     const MOST_EVENTS: usize = 1_000_000;
     // The engine's clock against ours, from the first event: its wall-clock time is exact to the microsecond on this machine.

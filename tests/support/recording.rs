@@ -1,7 +1,12 @@
 //! What a run leaves behind: every commit of the writer, every event of the engine, on one time axis.
 
+use std::fs;
+use std::io;
+use std::path::Path;
 use std::time::SystemTime;
 
+use failover::Config;
+use failover::config::Surroundings;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -28,7 +33,7 @@ pub struct Recording {
     pub attempts: Vec<Attempt>,
     /// What the engine said.
     pub events: Vec<Event>,
-    /// The engine's configuration file.
+    /// The engine's configuration: [`shown_config`].
     pub config: String,
     /// What was found in the table at the end.
     pub table: Option<Table>,
@@ -377,4 +382,12 @@ pub fn plain(value: &Value) -> String {
 /// A moment as RFC 3339 in UTC.
 pub fn rfc3339(at: SystemTime) -> String {
     OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
+}
+
+/// A configuration file as it may be shown: as it was written, with its comments. Where a secret stands in it: what is in force,
+/// with the secret masked.
+pub fn shown_config(path: &Path, surroundings: &dyn Surroundings) -> io::Result<String> {
+    let config = Config::load_in(path, surroundings).map_err(|errors| io::Error::other(errors.to_string()))?;
+    let in_force = config.effective_toml();
+    if in_force.contains("********") { Ok(in_force) } else { fs::read_to_string(path) }
 }

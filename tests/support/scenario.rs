@@ -14,7 +14,7 @@ use super::lab::{interrupted, wait_until};
 use super::orphan::{self, Acknowledged};
 use super::pair::{Pair, PairOptions};
 use super::postgres::{PgServer, bin_dir};
-use super::recording::{Event, FindingLine, Member, Outcome, Recording, rfc3339};
+use super::recording::{Event, FindingLine, Member, Outcome, Recording, rfc3339, shown_config};
 use super::writer::{Writer, WriterOptions, compare};
 
 /// A failover that has not ended by then has failed.
@@ -230,7 +230,7 @@ impl Scenario {
             servers: [db1, db2].map(|server| Member { name: server.name().to_owned(), port: server.port() }).to_vec(),
             attempts,
             events: [std::mem::take(&mut self.earlier), self.engine.events()].concat(),
-            config: fs::read_to_string(&self.pair.config)?,
+            config: shown_config(&self.pair.config, &failover::config::Process)?,
             table: table.as_ref().ok().cloned(),
             findings: Vec::new(),
             environment: environment(),

@@ -21,6 +21,8 @@ impl Service {
         };
         if plan.old != server
             || plan.times.fenced.is_some()
+            // An earlier engine had proven its fence.
+            || (plan.resumed && plan.chosen.is_some())
             || matches!(plan.judgement.need, Need::Forced | Need::FalsePositive)
             || asked < detected
             || started_since
@@ -35,7 +37,7 @@ impl Service {
     /// from a primary that went on. A dead one's last bytes may be on their way for longer, and its children write on (rule 85).
     pub(in crate::core) fn heard_meanwhile(&mut self, positions: &[Position]) {
         let Some(plan) = &self.plan else { return };
-        if matches!(plan.class, FailureClass::Dead | FailureClass::Forced) || plan.resumed {
+        if plan.class == FailureClass::Dead || plan.judgement.need == Need::Forced || plan.resumed {
             return;
         }
         let timeline = plan.old_timeline;

@@ -8,12 +8,10 @@ use super::{LogTrack, Service};
 use crate::core::candidate::Waiver;
 use crate::core::effects::{Effects, text};
 use crate::core::event::{EventKind, Field, Severity};
-use crate::core::evidence::FailureClass;
 use crate::core::model::CheckKind;
 use crate::core::observation::Verdict;
 use crate::core::output::{Output, Record};
 use crate::core::plan::{Begun, Phase, Plan, Times};
-use crate::core::stats::{Judgement, Need};
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::State;
 
@@ -36,6 +34,7 @@ impl Service {
             view_confirmed: self.servers[usize::from(plan.old.0)].view_confirmed,
             chosen: None,
             first_bad: plan.lead.map(|lead| plan.times.confirmed.since(until) + lead),
+            judgement: Some(plan.judgement.clone()),
         }
     }
 
@@ -119,7 +118,7 @@ impl Service {
     fn give_up_begun(&mut self, begun: &Begun, why: &str, fx: &mut Effects) {
         self.begun = None;
         let how = "manual_intervention";
-        self.stats.given_up(begun.generation, begun.class, begun.old);
+        self.stats.given_up(begun, self.begun_at);
         fx.push(Output::Journal(Record::Ended { service: self.id, generation: begun.generation, how }));
         let mut left = vec![format!("journal: failover {} was begun, class {}", begun.generation, begun.class.word())];
         if begun.route_touched {
@@ -161,11 +160,7 @@ impl Service {
             times: Times { detected: fx.now, confirmed: fx.now, ..Times::default() },
             lead: self.begun_lead(begun, fx.now),
             furthest: begun.furthest,
-            judgement: Judgement {
-                need: if begun.class == FailureClass::Forced { Need::Forced } else { Need::Unknown },
-                why: "an earlier engine began it, and this one did not ask".into(),
-                gone: false,
-            },
+            judgement: begun.judged(),
             evidence: vec![format!("failover {} was begun by an earlier engine, class {}", begun.generation, begun.class.word())],
         }
     }
