@@ -22,7 +22,7 @@ if ! scripts/cargo.sh rustc --locked --profile "$profile" --lib --crate-type cdy
     cat "$said" >&2
     exit 1
 fi
-built=target/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}$([ "$profile" = dev ] && echo debug || echo "$profile")
+built=${CARGO_TARGET_DIR:-target}/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}$([ "$profile" = dev ] && echo debug || echo "$profile")
 
 mkdir -p "$folder"
 libs=$(sed -n 's/^note: native-static-libs: //p' "$said" | tail -n 1)

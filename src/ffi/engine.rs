@@ -13,7 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::code::*;
+use super::code::{FAILOVER_EMPTY, FAILOVER_FORKED, FAILOVER_OK, FAILOVER_STATE};
 use super::error::{Fault, failover_error};
 use super::event::failover_event;
 use super::signals::Blocked;

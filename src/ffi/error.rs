@@ -7,7 +7,10 @@ use std::ptr::null;
 
 use serde_json::json;
 
-use super::code::*;
+use super::code::{
+    FAILOVER_CONFIG, FAILOVER_FAULTED, FAILOVER_INVALID_ARG, FAILOVER_NULL_ARG, FAILOVER_REENTRANT, FAILOVER_REJECTED,
+    FAILOVER_STATE, FAILOVER_SYSTEM, FAILOVER_TIMEOUT, FAILOVER_UNKNOWN_TASK,
+};
 use super::{quiet, text};
 use crate::config::ConfigErrors;
 use crate::engine::EngineError;

@@ -5,7 +5,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-use super::code::*;
+use super::code::FAILOVER_OK;
 use super::engine::{Userdata, failover_engine, failover_free_fn, on};
 use super::error::{Fault, failover_error};
 use super::event::failover_event;
