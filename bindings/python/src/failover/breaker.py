@@ -68,7 +68,7 @@ class CircuitBreaker:
         self._failures = failures
         finalizer = weakref.finalize(self, lib.failover_breaker_free, handle)
         # The process gives everything back by itself, and a daemon thread may still be in here then.
-        finalizer.atexit = False
+        finalizer.atexit = False  # type: ignore[misc] # a property, which its stub does not say
 
     @contextmanager
     def permit(self) -> Iterator[None]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import json
 import os
+import time
 import weakref
 from ctypes import byref
+from pathlib import Path
 from types import TracebackType
 from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Mapping, Optional, Set, Type, TypeVar, Union
 
@@ -67,7 +70,7 @@ class Engine:
 
     Errors: ConfigError (its `details` have every mistake), InvalidArgument, SystemFault.
 
-        with Engine("config.json" and Path("failover.toml")) as engine:
+        with Engine(Path("failover.toml")) as engine:
             for event in engine.events():
                 print(event.kind, event.message)
     """
@@ -86,13 +89,11 @@ class Engine:
         self._core = Core(handle, workers)
         self._finalizer = weakref.finalize(self, Core.abandon, self._core)
         # What runs then must find threads alive: _core has its own hook.
-        self._finalizer.atexit = False
+        self._finalizer.atexit = False  # type: ignore[misc] # a property, which its stub does not say
 
     @classmethod
     def from_file(cls, path: Union[str, "os.PathLike[str]"], *, workers: int = 8) -> Engine:
         """An engine from a file in TOML or JSON: what `failover run` reads. Errors: as for Engine()."""
-        from pathlib import Path
-
         return cls(Path(path), workers=workers)
 
     # Life.
@@ -196,8 +197,6 @@ class Engine:
         timeout: seconds for all of it; None: without end.
         Errors: Timeout; StateError when the engine stopped before, and when there are handlers.
         """
-        import time
-
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             event = self.next_event(None if end is None else max(0.0, end - time.monotonic()))
@@ -356,7 +355,7 @@ def _read(path: "os.PathLike[str]") -> Union[Mapping[str, Any], str]:
     if not os.fspath(path).endswith(".toml"):
         return document
     try:
-        import tomllib
+        tomllib = importlib.import_module("tomllib")
     except ImportError:
         raise error(Code.UNSUPPORTED, "a reload from TOML needs Python 3.11: give a dict or JSON") from None
     parsed: Dict[str, Any] = tomllib.loads(document)

@@ -98,7 +98,7 @@ class ServiceStatus:
 
     def server(self, name: str) -> ServerStatus:
         """The server of that name. Errors: KeyError."""
-        return _named(self.servers, name)
+        return {server.name: server for server in self.servers}[name]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Status:
 
     def service(self, name: str) -> ServiceStatus:
         """The service of that name. Errors: KeyError."""
-        return _named(self.services, name)
+        return {service.name: service for service in self.services}[name]
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Status:
@@ -130,13 +130,6 @@ class Status:
             services=[_service(service) for service in raw["services"]],
             raw=dict(raw),
         )
-
-
-def _named(things: List[Any], name: str) -> Any:
-    for thing in things:
-        if thing.name == name:
-            return thing
-    raise KeyError(name)
 
 
 def _reason(raw: Optional[Mapping[str, Any]]) -> Optional[Reason]:

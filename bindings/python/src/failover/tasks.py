@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Callable, Optional, Type, Union
+from typing import Any, Callable, Dict, Optional, Type, Union
 
 from .events import Event
 
@@ -115,7 +115,7 @@ Result = Union[Done, NoEffect, Unknown, Type[Done], Type[NoEffect], Type[Unknown
 CheckFunction = Callable[[Task], Union[Answer, bool, None]]
 ActionFunction = Callable[[Task], Optional[Result]]
 
-_RESULTS = {Done: TaskResult.DONE, NoEffect: TaskResult.NO_EFFECT, Unknown: TaskResult.UNKNOWN}
+_RESULTS: Dict[type, TaskResult] = {Done: TaskResult.DONE, NoEffect: TaskResult.NO_EFFECT, Unknown: TaskResult.UNKNOWN}
 
 
 def check_answer(value: Any) -> Answer:
@@ -135,7 +135,7 @@ def action_answer(value: Any) -> Answer:
     """What an action function returned. Nothing but Done is a success."""
     for kind, result in _RESULTS.items():
         if isinstance(value, kind):
-            return Answer(result, value.detail)
+            return Answer(result, str(getattr(value, "detail", "")))
         if value is kind:
             return Answer(result)
     what = "nothing" if value is None else type(value).__name__
