@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
@@ -103,8 +104,10 @@ def run(folder: Path, script: str, *options: str) -> "subprocess.CompletedProces
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def until(condition: Callable[[], bool], changed: threading.Condition) -> None:
-    """Waits for a condition that another thread makes true under `changed`."""
-    with changed:
-        if not changed.wait_for(condition, LONG):
-            raise AssertionError("it never came")
+def settle(condition: Callable[[], bool]) -> None:
+    """Waits for what the system does by itself: a thread that was joined is listed for a moment longer."""
+    end = time.monotonic() + LONG
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError("it never came to that")
+        os.sched_yield()

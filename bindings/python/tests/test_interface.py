@@ -119,7 +119,7 @@ class Interface(Case):
             self.assertEqual(lib.failover_event_kind_name(constants[f"FAILOVER_EVENT_{kind.name}"]).decode(), kind)
 
     def test_the_kinds_are_those_of_the_library(self) -> None:
-        words = []
+        words: List[str] = []
         while lib.failover_event_kind_at(len(words)) != 0:
             words.append(lib.failover_event_kind_name(lib.failover_event_kind_at(len(words))).decode())
         self.assertEqual(sorted(words), sorted(kind.value for kind in EventKind))
@@ -127,7 +127,7 @@ class Interface(Case):
         self.assertEqual(f"{EventKind.LOG}", "log")
 
     def test_every_code_has_its_class(self) -> None:
-        codes = []
+        codes: List[int] = []
         while lib.failover_code_at(len(codes)) <= 0:
             codes.append(lib.failover_code_at(len(codes)))
         self.assertEqual(sorted(codes), sorted(Code))

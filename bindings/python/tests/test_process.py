@@ -14,7 +14,7 @@ from typing import Any, List
 
 from failover import Engine, Forked
 
-from .support import HOST, LONG, UP, Case, config, run, start, threads_of_package, threads_of_process
+from .support import HOST, LONG, UP, Case, config, run, settle, start, threads_of_package, threads_of_process
 
 RUNS = 100
 BUSY = """
@@ -243,7 +243,7 @@ class Collected(Case):
             assert thread is not None
             thread.join(LONG)
             self.assertFalse(thread.is_alive())
-        self.assertEqual(threads_of_process(), threads)
+        settle(lambda: threads_of_process() == threads)
         self.assertEqual(core._owned, [])
 
     def test_one_that_does_not_run_is_simply_freed(self) -> None:
