@@ -69,11 +69,14 @@ async def watch(config: Path, places: Places, lab: Optional[Lab]) -> None:
         status = asyncio.ensure_future(tell_status(engine))
         killing = asyncio.ensure_future(kill_when_ready(engine, lab)) if lab else None
         try:
+            completed = False
             async for event in engine.events():
                 if event.severity >= Severity.INFO:
                     print(f"{event.time:%H:%M:%S.%f} {event.kind}: {event.message}")
-                if lab and event.kind == EventKind.FAILOVER_COMPLETED:
-                    break
+                completed |= event.kind == EventKind.FAILOVER_COMPLETED
+                if lab and completed and event.kind == EventKind.OBSERVED and event.fields["check"] == "door":
+                    if event.fields["verdict"] == "down":
+                        break
                 if lab and event.kind in (EventKind.FAILOVER_FAILED, EventKind.MANUAL_INTERVENTION):
                     sys.exit(f"watch_asyncio.py: {event.message}")
         finally:

@@ -259,6 +259,7 @@ def show(lab: Lab) -> None:
         wait_for("traffic on the new primary", lambda: visitors.served_by(new) > 100)
         told = visitors.stop()
         server.shutdown()
+        server.server_close()
         traffic = engine.status().service(lab.service).server("db1").raw.get("traffic")
     pool.hold()
     refused = sum(1 for at, code, _ in told if at > killed and code != 200)
