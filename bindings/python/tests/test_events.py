@@ -118,6 +118,22 @@ class Readers(Case):
         self.assertEqual(caught.records[0].failover_event.seq, 1)  # type: ignore[attr-defined]
         engine.close()
 
+    def test_an_event_that_cannot_be_read_stops_nothing(self) -> None:
+        engine = Engine(self.config(UP))
+        real = events.take
+        spoiled: List[int] = []
+
+        def take(handle: Any) -> Event:
+            event = real(handle)
+            if not spoiled:
+                spoiled.append(event.seq)
+                raise ValueError("spoiled")
+            return event
+
+        with mock.patch("failover._core.take", take), self.assertLogs("failover", logging.WARNING) as caught, engine:
+            engine.wait("observed", timeout=LONG)
+        self.assertIn("spoiled", caught.output[0])
+
     def test_a_broken_log_handler_is_told(self) -> None:
         class Broken(logging.Handler):
             def handle(self, record: logging.LogRecord) -> bool:

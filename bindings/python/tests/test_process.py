@@ -6,13 +6,14 @@ import gc
 import multiprocessing
 import os
 import signal
+import threading
 import unittest
 import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, List
 
-from failover import Engine, Forked
+from failover import Engine, Forked, Task
 
 from .support import HOST, LONG, UP, Case, config, run, settle, start, threads_of_package, threads_of_process
 
@@ -245,6 +246,29 @@ class Collected(Case):
             self.assertFalse(thread.is_alive())
         settle(lambda: threads_of_process() == threads)
         self.assertEqual(core._owned, [])
+
+    def test_a_check_that_outlives_it_hurts_nobody(self) -> None:
+        def hangs(task: Task) -> bool:
+            inside.set()
+            return leave.wait(LONG)
+
+        for stopped in (False, True):
+            engine = Engine(self.config(HOST))
+            inside, leave = threading.Event(), threading.Event()
+            engine.check("page")(hangs)
+            engine.start()
+            self.assertTrue(inside.wait(LONG))
+            core = engine._core
+            with warnings.catch_warnings(record=True):
+                warnings.simplefilter("always")
+                if stopped:
+                    engine.stop()
+                del engine
+            assert core._poller is not None
+            core._poller.join(LONG)
+            self.assertEqual(core._owned, [])
+            leave.set()
+            self.assertTrue(core._check_pool.join(LONG))
 
     def test_one_that_does_not_run_is_simply_freed(self) -> None:
         with warnings.catch_warnings():

@@ -22,13 +22,14 @@ import traceback
 import warnings
 import weakref
 from ctypes import byref
-from typing import Any, Callable, Dict, List, Optional
+from datetime import datetime, timezone
+from typing import Any, Callable, Dict, List, Optional, Set
 
 from ._library import lib
 from ._pool import Pool
 from ._queue import EventQueue
 from ._signatures import EngineHandle, EventHandle
-from .errors import Code, FailoverError, HandlerError, Reentrant, StateError, Timeout, call, error, text
+from .errors import Code, FailoverError, HandlerError, StateError, Timeout, call, code_name, error, text
 from .events import Event, EventKind, Severity, take
 from .tasks import Answer, Task, action_answer, check_answer, task_of
 
@@ -64,7 +65,6 @@ class Core:
         self.forked = False
         self.abandoned = False
         self._handle = handle
-        # Freed by whoever takes it out.
         self._owned = [handle]
         # Reentrant: a signal handler of the program may call in while the main thread is inside.
         self._lock = threading.Condition(threading.RLock())
@@ -79,6 +79,7 @@ class Core:
         self._errors: List[BaseException] = []
         self._error_count = 0
         self._complaints: Dict[str, str] = {}
+        self._unanswered: Set[str] = set()
         _cores.add(self)
 
     # Calls into the library.
@@ -95,11 +96,12 @@ class Core:
     def call(self, function: Any, *arguments: Any) -> None:
         """Calls a function of the library on the engine, which is not freed meanwhile."""
         self.here()
-        with self._lock:
-            if self._closed:
-                raise error(Code.STATE, "the engine is closed: make another one")
-            self._users += 1
         try:
+            with self._lock:
+                # In this order: the garbage collector may close in between, on this very thread.
+                self._users += 1
+                if self._closed:
+                    raise error(Code.STATE, "the engine is closed: make another one")
             call(function, self._handle, *arguments)
         finally:
             with self._lock:
@@ -187,26 +189,30 @@ class Core:
         """Frees a stopped engine as soon as no other thread is inside it."""
         if self.forked:
             return
-        with self._lock:
-            self._closed = True
-            self._lock.wait_for(lambda: self._users == 0, GRACE)
-            if self._users:
-                LOGGER.error("a call on a closed engine has not returned: its memory is kept")
+        self._closed = True
+        if not self._lock.acquire(timeout=GRACE):
+            return
+        try:
+            # What is not given back in time is kept: somebody is still in there.
+            if not self._lock.wait_for(lambda: self._users == 0, GRACE):
                 return
+        finally:
+            self._lock.release()
         self._free()
 
     def abandon(self) -> None:
-        """The Engine was dropped. Runs wherever the garbage collector does: waits for nothing and takes no lock."""
+        """The Engine was dropped. Runs wherever the garbage collector does, so it does not wait for the engine: whoever polls it frees it."""
         if self.forked:
             return
         self.abandoned = True
         if self._poller is None or self._polled.is_set():
-            self._free()
+            self.close()
             return
         lib.failover_engine_request_stop(self._handle)
         warnings.warn("an engine was dropped while it ran: use `with` or close()", ResourceWarning, source=None, stacklevel=2)
 
     def _free(self) -> None:
+        # Taken out by one thread only, however many come here.
         try:
             handle = self._owned.pop()
         except IndexError:
@@ -221,10 +227,15 @@ class Core:
                 handle = EventHandle()
                 code = int(lib.failover_engine_next_event(self._handle, SLICE_MS, byref(handle), None))
                 if code == Code.OK:
-                    self._hand_on(take(handle))
-                elif code != Code.EMPTY:
+                    self._hand_on(handle)
+                elif code == Code.STATE:
                     # After the last event of a stopped engine.
                     break
+                elif code != Code.EMPTY:
+                    self._note(0, f"no event could be taken: {code_name(code)}")
+                    if self.abandoned:
+                        break
+                    self._polled.wait(SLICE_MS / 1000)
         finally:
             self.queue.close()
             self._logs.close()
@@ -232,9 +243,15 @@ class Core:
             if self.abandoned:
                 self._check_pool.close()
                 self._action_pool.close()
-                self._free()
+                self.close()
 
-    def _hand_on(self, event: Event) -> None:
+    def _hand_on(self, handle: EventHandle) -> None:
+        try:
+            event = take(handle)
+        except (ValueError, TypeError, OverflowError) as wrong:
+            # This thread has to live on: unanswered checks would count as failures.
+            self._note(0, f"an event could not be read: {wrong}")
+            return
         if event.kind is EventKind.LOG:
             self._logs.put(event)
         elif event.kind is EventKind.TASK_CHECK:
@@ -249,7 +266,9 @@ class Core:
         task = task_of(event)
         function = functions.get(task.name)
         if function is None:
-            self._complain(task.name, f'no function answers "{task.name}": Engine.complete_task has to')
+            if task.name not in self._unanswered:
+                self._unanswered.add(task.name)
+                self._note(event.seq, f'no function answers "{task.name}": Engine.complete_task has to')
             return
         key = (event.kind, task.name, event.fields.get("check"), task.service, task.server)
         pool.submit(key, task, lambda: self._answer(task, function, read))
@@ -266,7 +285,12 @@ class Core:
         except FailoverError as late:
             LOGGER.debug('the answer of "%s" came too late: %s', task.name, late)
 
-    def _complain(self, name: str, message: str, raised: Optional[BaseException] = None) -> None:
+    def _note(self, seq: int, message: str) -> None:
+        # By way of the queue: a log handler is the program's code, and the thread that polls runs none.
+        now = datetime.now(timezone.utc)
+        self._logs.put(Event(EventKind.LOG, Severity.WARNING, seq, now, 0, 0, None, None, message))
+
+    def _complain(self, name: str, message: str, raised: BaseException) -> None:
         # A check is asked many times a minute: each complaint once, until another one comes.
         level = logging.DEBUG if self._complaints.get(name) == message else logging.WARNING
         self._complaints[name] = message
