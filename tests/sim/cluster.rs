@@ -27,6 +27,8 @@ pub struct Server {
     /// Children outlive the postmaster, write and replicate.
     pub orphans: bool,
     pub power: bool,
+    /// Switched off by a fence: what had been wrong with its power before does not switch it on again.
+    pub cut: bool,
     pub recovery: bool,
     /// `standby.signal` of a fence: it would start as a standby.
     pub guard: bool,
@@ -97,6 +99,7 @@ impl Cluster {
                 process: Process::Running,
                 orphans: false,
                 power: true,
+                cut: false,
                 recovery: at != 0,
                 guard: false,
                 system_id: SYSTEM_ID,
@@ -426,6 +429,7 @@ impl Cluster {
     pub fn rejoin(&mut self) {
         for server in &mut self.servers {
             server.power = true;
+            server.cut = false;
         }
         let leader = self.leader().unwrap_or_else(|| {
             (0..self.servers.len())

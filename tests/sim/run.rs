@@ -793,6 +793,7 @@ impl Sim {
                 return Err(Failure::no_effect("there is no fence.command", ""));
             }
             server.power = false;
+            server.cut = true;
             server.process = Process::Gone;
             server.orphans = false;
             return report(FenceLevel::PowerOff, false);
@@ -952,12 +953,18 @@ impl Sim {
 
     fn end(&mut self, moment: &Moment) {
         let (service, at) = (moment.service, moment.server);
+        if matches!(moment.fault, Fault::PowerOff) && self.clusters[service].servers[at].cut && self.in_flight(service) {
+            // Whoever switches it on waits until the failover is over.
+            self.ends.push((self.now + ms(1_000), moment.clone()));
+            return;
+        }
         let server = &mut self.clusters[service].servers[at];
         match &moment.fault {
             Fault::Kill { .. } | Fault::Restart { .. } if server.power => self.clusters[service].start(at),
             Fault::Freeze if server.process == Process::Frozen => server.process = Process::Running,
             Fault::PowerOff if !server.power => {
                 server.power = true;
+                server.cut = false;
                 let stale = std::mem::take(&mut server.session);
                 self.clusters[service].start(at);
                 if stale {
@@ -1291,6 +1298,10 @@ impl Sim {
                 self.watch.fail("an_unfinished_failover_is_settled", why);
             }
         }
+    }
+
+    fn in_flight(&self, service: usize) -> bool {
+        self.core.as_ref().is_none_or(|core| core.snapshot().services[service].plan.is_some())
     }
 
     /// Every fault that time or a person mends is mended. Who is dead stays dead.
