@@ -4,7 +4,7 @@
 mod world;
 
 use failover::core::event::EventKind;
-use failover::core::input::Command;
+use failover::core::input::{Command, SelfHealth};
 use failover::core::observation::CloseCause;
 use failover::core::output::Action;
 use failover::core::sample::{LocalAnswer, ProcessState};
@@ -251,4 +251,18 @@ fn a_primary_that_comes_back_as_it_was_is_a_false_positive_of_whoever_ended_the_
         let (stats, story) = (stats(&world), world.trace.join("\n"));
         assert_eq!((stats.false_positives, stats.unjudged), (1, 0), "{step}: {stats:#?}\n{story}");
     }
+}
+
+#[test]
+fn what_became_known_while_nothing_could_be_written_is_written_as_soon_as_it_can_be() {
+    let mut world = warm();
+    let before = world.journal.clone();
+    world.self_health(SelfHealth { journal_writable: false, ..SelfHealth::default() });
+    world.command(Command::Pause);
+    // It reached no disk.
+    world.journal = before;
+    world.self_health(SelfHealth { journal_writable: true, ..SelfHealth::default() });
+    world.kill_engine();
+    world.start_engine();
+    assert!(world.core.snapshot().services[0].paused);
 }

@@ -311,7 +311,8 @@ impl Core {
     }
 
     fn self_health(&mut self, health: SelfHealth) {
-        if health.journal_writable != self.health.journal_writable {
+        let changed = health.journal_writable != self.health.journal_writable;
+        if changed {
             let (severity, message) = if health.journal_writable {
                 (Severity::Info, "the journal can be written again")
             } else {
@@ -324,6 +325,12 @@ impl Core {
                 message.into(),
                 vec![("writable", Field::Bool(health.journal_writable))],
             );
+        }
+        if changed && health.journal_writable {
+            // What became known meanwhile (a pause, a primary, a synchronous standby) is nowhere yet.
+            for service in &self.services {
+                service.journal_facts(&mut self.effects);
+            }
         }
         self.health = health;
     }

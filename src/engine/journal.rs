@@ -258,6 +258,9 @@ pub(crate) struct Journal {
     refused: Option<String>,
     /// Why it could not be written the last time.
     broken: Option<String>,
+    /// Ends of failovers that could not be written, by service. They go first as soon as something can be: without its end a failover
+    /// would be taken up again by the next engine.
+    owed: BTreeMap<String, Entry>,
     /// What was found at the start and put right.
     note: Option<String>,
     rotate_at: u64,
@@ -291,6 +294,7 @@ impl Journal {
             known: BTreeMap::new(),
             refused: None,
             broken: None,
+            owed: BTreeMap::new(),
             note: None,
             rotate_at: ROTATE,
         }
@@ -399,7 +403,13 @@ impl Journal {
         if let Some(reason) = &self.refused {
             return Err(reason.clone());
         }
-        let written = self.try_write(entry, now);
+        let end = matches!(entry, Entry::Ended { .. }).then(|| entry.clone());
+        let written = self.write_owed(now).and_then(|()| self.try_write(entry, now));
+        if written.is_err()
+            && let Some(Entry::Ended { service, .. }) = &end
+        {
+            self.owed.extend(end.clone().map(|end| (service.clone(), end)));
+        }
         self.broken = written.as_ref().err().map(|error| format!("{} cannot be written: {error}", self.path().display()));
         written.map_err(|_| self.broken.clone().unwrap_or_default())?;
         if self.length >= self.rotate_at {
@@ -407,6 +417,16 @@ impl Journal {
             self.rotate_at = self.length + ROTATE;
             if self.rotate(now).is_ok() {
                 self.rotate_at = ROTATE.max(self.length * 2);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_owed(&mut self, now: SystemTime) -> std::io::Result<()> {
+        while let Some((service, end)) = self.owed.pop_first() {
+            if let Err(error) = self.try_write(end.clone(), now) {
+                self.owed.insert(service, end);
+                return Err(error);
             }
         }
         Ok(())
@@ -1178,6 +1198,27 @@ pub(crate) mod tests {
         journal.append(&model(), &record(4), now()).unwrap();
         assert!(before.starts_with(&whole));
         assert_eq!(known(&Journal::open(directory.path())), Some(facts(4)));
+    }
+
+    #[test]
+    fn the_end_of_a_failover_that_could_not_be_written_is_the_first_that_can_be() {
+        let directory = tempfile::tempdir().unwrap();
+        with_records(directory.path());
+        let mut journal = Journal::open(directory.path());
+        let begun = Box::new(begun(Generation(4)));
+        let intent = Record::Intent { service: ServiceId(0), generation: Generation(4), evidence: Vec::new(), begun };
+        journal.append(&model(), &intent, now()).unwrap();
+        let ended = Record::Ended { service: ServiceId(0), generation: Generation(4), how: "rolled_back" };
+        let unwritable = |journal: &mut Journal| journal.file = Some(File::open(journal.path()).unwrap());
+        unwritable(&mut journal);
+        assert!(journal.append(&model(), &ended, now()).is_err());
+        unwritable(&mut journal);
+        journal.retry(now());
+        assert!(!journal.is_writable() && known(&journal).unwrap().unfinished.as_deref() == Some("intent"));
+        journal.retry(now());
+        assert!(journal.is_writable());
+        let after = known(&Journal::open(directory.path())).unwrap();
+        assert_eq!((after.unfinished.as_deref(), after.begun), (Some("rolled_back"), None));
     }
 
     #[test]

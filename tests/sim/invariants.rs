@@ -386,7 +386,8 @@ impl Watch {
                 let at = usize::from(service.0);
                 let (open, begun) = (self.services[at].open, self.services[at].begun);
                 let inherited = self.services[at].inherited;
-                let promoted = open.is_some_and(|open| self.services[at].promotions.contains_key(&open));
+                let had_effect = |all: &Vec<(ServerId, bool)>| all.iter().any(|(_, without)| !without);
+                let promoted = open.is_some_and(|open| self.services[at].promotions.get(&open).is_some_and(had_effect));
                 // A promotion that had begun is found out about before anything else begins.
                 let free = open.is_none() || (inherited && !promoted);
                 self.hold(free, "one_failover_in_flight", || format!("{generation} begins while {open:?} runs"));

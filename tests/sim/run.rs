@@ -107,6 +107,8 @@ struct Sim {
     /// Of each service: when its route is looked at next, once it was failed over.
     route_looks: Vec<Mono>,
     known: Vec<Known>,
+    /// Ends of failovers that this engine could not write yet.
+    owed: BTreeMap<usize, Record>,
     journal_writable: bool,
     stuck: bool,
     crash_at_record: bool,
@@ -177,6 +179,7 @@ impl Sim {
         let mut sim = Sim {
             watch: Watch::new(&setup.model),
             known: vec![Known::default(); clusters.len()],
+            owed: BTreeMap::new(),
             route_looks: vec![Mono::ZERO; clusters.len()],
             clusters,
             core: None,
@@ -270,6 +273,7 @@ impl Sim {
         self.inbox.clear();
         self.surveys.clear();
         self.commands.clear();
+        self.owed.clear();
         // What was on its way to be done is done, or not.
         for doing in std::mem::take(&mut self.doing) {
             if doing.outcome.is_none() && self.dice.percent(50) {
@@ -465,14 +469,27 @@ impl Sim {
             | Record::Ended { service, .. }
             | Record::Facts { service, .. } => usize::from(service.0),
         };
-        let now = self.now;
-        let known = &mut self.known[service];
         if !written {
-            if matches!(record, Record::Intent { .. } | Record::StepBegun { .. }) {
+            if matches!(record, Record::Ended { .. }) {
+                self.owed.insert(service, record);
+            } else if matches!(record, Record::Intent { .. } | Record::StepBegun { .. }) {
                 unwritten.insert(service);
             }
             return;
         }
+        self.write_owed();
+        self.learn(service, record);
+    }
+
+    fn write_owed(&mut self) {
+        for (service, end) in std::mem::take(&mut self.owed) {
+            self.learn(service, end);
+        }
+    }
+
+    fn learn(&mut self, service: usize, record: Record) {
+        let now = self.now;
+        let known = &mut self.known[service];
         match record {
             Record::Intent { generation, begun, .. } => {
                 known.generation = known.generation.max(generation.0);
@@ -989,7 +1006,10 @@ impl Sim {
                 }
             }
             Fault::Stuck => self.stuck = false,
-            Fault::Journal => self.journal_writable = true,
+            Fault::Journal => {
+                self.journal_writable = true;
+                self.write_owed();
+            }
             Fault::Executor(name, _) => {
                 self.wrong.remove(name);
             }
