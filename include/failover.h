@@ -809,6 +809,15 @@ FAILOVER_API uint64_t failover_status_generation(const failover_status *status, 
 // Ownership: borrowed from the status; NULL where there is no such service.
 FAILOVER_API const char *failover_status_health(const failover_status *status, const char *service);
 
+// True while a failover of a service (NULL: the first) would go through if its primary died now, as far as it can be known
+// beforehand. failover_status_json says under "forecast" to whom and with what loss, or exactly why not.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; false where there is no such service.
+FAILOVER_API bool failover_status_would_fail_over(const failover_status *status, const char *service);
+
 // Frees a status. NULL is allowed.
 //
 // Thread: one at a time.

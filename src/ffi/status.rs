@@ -22,6 +22,7 @@ struct Service {
     primary: Option<CString>,
     generation: u64,
     health: CString,
+    would_fail_over: bool,
 }
 
 impl failover_status {
@@ -38,6 +39,7 @@ impl failover_status {
                 primary: service.primary.as_deref().map(text::owned),
                 generation: service.generation,
                 health: text::owned(health),
+                would_fail_over: service.forecast.would_fail_over,
             }
         });
         failover_status { services: services.collect(), json: OnceLock::new(), status }
@@ -146,6 +148,19 @@ pub unsafe extern "C" fn failover_status_generation(status: *const failover_stat
 pub unsafe extern "C" fn failover_status_health(status: *const failover_status, service: *const c_char) -> *const c_char {
     // SAFETY: as above.
     unsafe { find(status, service) }.map_or(null(), |service| service.health.as_ptr())
+}
+
+/// True while a failover of a service (NULL: the first) would go through if its primary died now, as far as it can be known
+/// beforehand. failover_status_json says under "forecast" to whom and with what loss, or exactly why not.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; false where there is no such service.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_status_would_fail_over(status: *const failover_status, service: *const c_char) -> bool {
+    // SAFETY: as above.
+    unsafe { find(status, service) }.is_some_and(|service| service.would_fail_over)
 }
 
 /// Frees a status. NULL is allowed.

@@ -142,6 +142,7 @@ int main(void)
     const char *(*pin_failover_status_primary)(const failover_status *, const char *) = failover_status_primary;
     uint64_t (*pin_failover_status_generation)(const failover_status *, const char *) = failover_status_generation;
     const char *(*pin_failover_status_health)(const failover_status *, const char *) = failover_status_health;
+    bool (*pin_failover_status_would_fail_over)(const failover_status *, const char *) = failover_status_would_fail_over;
     void (*pin_failover_status_free)(failover_status *) = failover_status_free;
     int32_t (*pin_failover_engine_register_check)(const failover_engine *, const char *, failover_task_fn, void *, failover_free_fn, failover_error **) = failover_engine_register_check;
     int32_t (*pin_failover_engine_register_action)(const failover_engine *, const char *, failover_task_fn, void *, failover_free_fn, failover_error **) = failover_engine_register_action;
@@ -206,6 +207,7 @@ int main(void)
         pin_failover_status_primary &&
         pin_failover_status_generation &&
         pin_failover_status_health &&
+        pin_failover_status_would_fail_over &&
         pin_failover_status_free &&
         pin_failover_engine_register_check &&
         pin_failover_engine_register_action &&

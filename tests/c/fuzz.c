@@ -109,6 +109,7 @@ static void one_call(struct dice *dice)
         (void)failover_status_state(status, text(dice));
         (void)failover_status_primary(status, text(dice));
         (void)failover_status_health(status, text(dice));
+        (void)failover_status_would_fail_over(status, text(dice));
         (void)failover_status_generation(status, text(dice));
         (void)failover_status_service(status, below(dice, 3));
         failover_status_free(status);

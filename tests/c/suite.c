@@ -142,6 +142,8 @@ static void lifecycle(void)
     CHECK(failover_status_service_count(status) == 1);
     CHECK(strcmp(failover_status_state(status, "site"), "normal") == 0 || strlen(failover_status_state(status, NULL)) > 0);
     CHECK(failover_status_state(status, "nobody") == NULL);
+    // A single application server is watched, never failed over.
+    CHECK(!failover_status_would_fail_over(status, "site") && !failover_status_would_fail_over(status, "nobody"));
     CHECK(strstr(failover_status_json(status), "\"site\"") != NULL);
     failover_status_free(status);
     CODE(FAILOVER_OK, failover_engine_stop(engine, LONG, &error));
@@ -649,6 +651,7 @@ static void arguments(void)
     CHECK(failover_event_json(NULL) == NULL && failover_event_task_id(NULL) == 0 && failover_event_deadline_ms(NULL) == 0);
     CHECK(failover_event_ref(NULL) == NULL);
     CHECK(failover_status_service_count(NULL) == 0 && failover_status_service(NULL, 0) == NULL);
+    CHECK(!failover_status_would_fail_over(NULL, NULL));
     CHECK(failover_status_json(NULL) == NULL && failover_status_state(NULL, NULL) == NULL);
     free(huge);
     stop_and_free(engine);

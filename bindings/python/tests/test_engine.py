@@ -248,6 +248,7 @@ class Commands(Case):
                 self.assertEqual(lib.failover_status_state(handle, name).decode(), service.state)
                 self.assertEqual(lib.failover_status_health(handle, name).decode(), service.health)
                 self.assertEqual(lib.failover_status_generation(handle, name), service.generation)
+                self.assertEqual(lib.failover_status_would_fail_over(handle, name), service.forecast.would_fail_over)
                 primary = lib.failover_status_primary(handle, name)
                 self.assertEqual(primary and primary.decode(), service.primary)
             lib.failover_status_free(handle)

@@ -87,6 +87,7 @@ SIGNATURES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "failover_status_primary": (c_char_p, (StatusHandle, c_char_p)),
     "failover_status_generation": (c_uint64, (StatusHandle, c_char_p)),
     "failover_status_health": (c_char_p, (StatusHandle, c_char_p)),
+    "failover_status_would_fail_over": (c_bool, (StatusHandle, c_char_p)),
     "failover_status_free": (None, (StatusHandle,)),
     "failover_engine_register_check": (c_int32, (EngineHandle, c_char_p, _FUNCTION, c_void_p, _FUNCTION, _ERR)),
     "failover_engine_register_action": (c_int32, (EngineHandle, c_char_p, _FUNCTION, c_void_p, _FUNCTION, _ERR)),
