@@ -86,6 +86,8 @@ pub struct Cluster {
     /// Somebody else changed roles, or the executor said what is not true: the engine answers no more for the outcome.
     pub meddled: bool,
     pub lied: bool,
+    /// A load balancer was started anew since the old primary was last taken out of it: no proof outlives that.
+    pub forgot: bool,
     at: Mono,
 }
 
@@ -144,6 +146,7 @@ impl Cluster {
             members_grew_at: Mono::ZERO,
             members: Vec::new(),
             meddled: false,
+            forgot: false,
             lied: false,
             at: Mono::ZERO,
         }
@@ -176,6 +179,7 @@ impl Cluster {
     pub fn forget_route(&mut self) {
         if let Some(instance) = self.instances.first_mut() {
             instance.serves.iter_mut().enumerate().for_each(|(at, serves)| *serves = at == 0);
+            self.forgot = true;
         }
     }
 

@@ -494,7 +494,7 @@ impl Watch {
                 *at != usize::from(server.0)
                     && cluster.could_write(*at)
                     && cluster.servers[*at].system_id == SYSTEM_ID
-                    && (by_fence || cluster.is_routed(*at))
+                    && (by_fence || (cluster.is_routed(*at) && !cluster.forgot))
             });
             self.hold(rival.is_none(), "never_two_primaries", || {
                 format!("server {rival:?} still takes writes while {} is promoted", target.name)

@@ -697,6 +697,7 @@ impl Sim {
                     instance.saved.get_or_insert_with(|| instance.serves.clone());
                     instance.serves[target] = false;
                 }
+                cluster.forgot = false;
                 Ok(self.route(service, "maintenance, no sessions"))
             }
             Action::RouteRestore { .. } => {
