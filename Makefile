@@ -5,6 +5,9 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 # Under PREFIX; a distribution may want lib/x86_64-linux-gnu or lib64.
 LIBDIR ?= lib
+# What `make install` puts there; `make build` has built it.
+BINARY ?= target/release/failover
+LIBRARY ?= target/capi/release
 # Where Debian keeps HAProxy and sshd; not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
 
@@ -55,7 +58,7 @@ python: library
 
 # The examples in C, Python and Go, each on a real PostgreSQL pair with a real failover.
 examples: setup
-	@scripts/examples.sh
+	@scripts/bindings.sh examples
 
 # include/failover.h from src/ffi; a test holds the two together.
 header:
@@ -103,13 +106,13 @@ completions:
 
 # Built by `make build` before, so that `sudo make install` needs no compiler of root's.
 install:
-	@test -x target/release/failover -a -e target/capi/release/libfailover.a || { echo 'make install: run make build first' >&2; exit 1; }
-	install -D -m 755 target/release/failover $(to)/bin/failover
+	@test -x $(BINARY) -a -e $(LIBRARY)/libfailover.a || { echo 'make install: run make build first' >&2; exit 1; }
+	install -D -m 755 $(BINARY) $(to)/bin/failover
 	install -d $(to)/$(LIBDIR)/pkgconfig
-	cp -P target/capi/release/libfailover.so* $(to)/$(LIBDIR)/
-	install -m 644 target/capi/release/libfailover.a $(to)/$(LIBDIR)/
+	cp -P $(LIBRARY)/libfailover.so* $(to)/$(LIBDIR)/
+	install -m 644 $(LIBRARY)/libfailover.a $(to)/$(LIBDIR)/
 	install -D -m 644 include/failover.h $(to)/include/failover.h
-	sed -e 's|^prefix=.*|prefix=$(PREFIX)|' -e 's|^libdir=.*|libdir=$${prefix}/$(LIBDIR)|' target/capi/release/failover.pc > $(to)/$(LIBDIR)/pkgconfig/failover.pc
+	sed -e 's|^prefix=.*|prefix=$(PREFIX)|' -e 's|^libdir=.*|libdir=$${prefix}/$(LIBDIR)|' $(LIBRARY)/failover.pc > $(to)/$(LIBDIR)/pkgconfig/failover.pc
 	chmod 644 $(to)/$(LIBDIR)/pkgconfig/failover.pc
 	install -d $(to)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|g' packaging/failover.service > $(to)/lib/systemd/system/failover.service
@@ -122,7 +125,7 @@ install:
 	install -D -m 644 packaging/completions/_failover $(to)/share/zsh/site-functions/_failover
 	install -D -m 644 packaging/completions/failover.fish $(to)/share/fish/vendor_completions.d/failover.fish
 	install -D -m 644 docs/CONFIG.md $(to)/share/doc/failover/CONFIG.md
-	install -m 644 docs/ABI.md docs/EMBEDDING.md $(to)/share/doc/failover/
+	install -m 644 docs/ABI.md docs/EMBEDDING.md docs/c.md docs/python.md docs/go.md docs/rust.md $(to)/share/doc/failover/
 	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(to)/share/doc/failover/
 	install -d $(to)/share/doc/failover/examples
 	install -m 644 examples/config/* $(to)/share/doc/failover/examples/

@@ -827,7 +827,8 @@ FAILOVER_API bool failover_status_would_fail_over(const failover_status *status,
 FAILOVER_API void failover_status_free(failover_status *status);
 
 // Has checks of kind "host" called `name` (their "function", or their own name) answered by `function`. Without it such a check is an
-// event of kind FAILOVER_EVENT_TASK_CHECK, to be answered by failover_task_complete.
+// event of kind FAILOVER_EVENT_TASK_CHECK, to be answered by failover_task_complete. A function that has not returned by the deadline
+// is unknown, an alarm and a reason for doubt, and is not called again before it is back.
 //
 // Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG when no check has that name.
 //

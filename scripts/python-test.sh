@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Python binding: types, then its tests with python3, and with the oldest (from 3.9) and the newest other Python at hand.
+# The Python binding: types, then its tests with python3, and with the oldest other Python (from 3.9) at hand.
 #   scripts/python-test.sh [TEST…]        test_engine, tests.test_events.Queue, …; all of them
 # FAILOVER_LIBRARY=: the library (target/capi/dev/libfailover.so.0, by scripts/library.sh dev). FAILOVER_LAB=: the program that starts
 # a PostgreSQL pair (cargo build --example lab), for the test with a real failover. PYTHONS=: the interpreters, instead of a search.
@@ -48,9 +48,9 @@ fi
 for python in "${wanted[@]}"; do
     offer "$python"
 done
-if [ -z "${PYTHONS:-}" ] && [ ${#order[@]} -gt 3 ]; then
+if [ -z "${PYTHONS:-}" ] && [ ${#order[@]} -gt 2 ]; then
     mapfile -t others < <(printf '%s\n' "${order[@]:1}" | sort -V)
-    order=("${order[0]}" "${others[0]}" "${others[-1]}")
+    order=("${order[0]}" "${others[0]}")
 fi
 [ ${#order[@]} -gt 0 ] || { echo 'python-test.sh: no Python of version 3.9 or newer' >&2; exit 1; }
 

@@ -62,7 +62,8 @@ impl EventQueue {
             if let Some(event) = self.0.pop(&mut state) {
                 return Some(event);
             }
-            if std::mem::take(&mut state.woken) || state.closed {
+            // Who only looks does not go to sleep: even for no time that takes a timer's slack.
+            if std::mem::take(&mut state.woken) || state.closed || timeout.is_zero() {
                 return None;
             }
             let timed_out;
