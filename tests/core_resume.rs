@@ -266,3 +266,22 @@ fn what_became_known_while_nothing_could_be_written_is_written_as_soon_as_it_can
     world.start_engine();
     assert!(world.core.snapshot().services[0].paused);
 }
+
+#[test]
+fn no_force_promotes_a_standby_of_another_cluster_also_where_only_the_journal_knows_the_cluster() {
+    let mut powered = model(3);
+    powered.services[0].servers.iter_mut().for_each(|server| server.fence_command = true);
+    let mut world = World::new(powered);
+    world.run(ms(2_500));
+    world.kill_engine();
+    kill(&mut world);
+    world.start_engine();
+    for node in &mut world.nodes[1..] {
+        node.system_id = 99;
+    }
+    world.run(ms(2_500));
+    world.command(Command::Force { to: None, accept_loss: Some(u64::MAX) });
+    world.run(ms(20_000));
+    assert!(promoted(&world).is_empty(), "{}", world.trace.join("\n"));
+    assert_eq!(state(&world), State::Failing);
+}

@@ -290,12 +290,7 @@ fn dead_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fail
     if suspicion.refused + u32::from(theirs) < REFUSALS_FOR_DEATH * limits.times() {
         return Err(Refusal::EvidenceIncomplete { waiting_for: "three refused connections in a row" });
     }
-    if let Some(announced) = suspicion.announced {
-        let end = announced + limits.restart_grace;
-        if now < end {
-            return Err(Refusal::RestartGrace { left: end.since(now) });
-        }
-    }
+    grace_is_over(suspicion, limits, now)?;
     if !limits.ssh {
         // Without the host's word, a session that lives on is the better witness.
         return if limits.kept_open {
@@ -315,6 +310,14 @@ fn dead_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fail
     }
 }
 
+/// Who announced that it stops may be on its way back (rule 83).
+fn grace_is_over(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<(), Refusal> {
+    match suspicion.announced.map(|announced| announced + limits.restart_grace) {
+        Some(end) if now < end => Err(Refusal::RestartGrace { left: end.since(now) }),
+        _ => Ok(()),
+    }
+}
+
 fn silent_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
     let silence = now.since(limits.last_answer);
     if silence < limits.hang_after.times(limits.times().into()) {
@@ -330,7 +333,7 @@ fn silent_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fa
     }
     match &suspicion.host {
         Some(HostReply::Word(word)) => match (word.postmaster, word.local_answer) {
-            (ProcessState::Gone, _) => Ok(FailureClass::Dead),
+            (ProcessState::Gone, _) => grace_is_over(suspicion, limits, now).map(|()| FailureClass::Dead),
             (_, LocalAnswer::Accepting) => Err(Refusal::HostSaysServing),
             (_, LocalAnswer::Rejecting) => Err(Refusal::Impaired { class: "starting" }),
             _ => Ok(FailureClass::Hung),
@@ -432,6 +435,15 @@ mod tests {
         let mut suspicion = silent(2);
         suspicion.host_replied(T(3000), Ok(word(ProcessState::Running, LocalAnswer::Accepting)));
         assert_eq!(name(classify(&suspicion, &limits(0, None), T(9000))), "host_says_serving");
+    }
+
+    #[test]
+    fn rule_83_also_where_the_announced_one_is_silent_from_here_and_gone_for_its_host() {
+        let mut suspicion = silent(2);
+        suspicion.closed(T(1000), Close { cause: CloseCause::Announced, message: String::new() });
+        suspicion.host_replied(T(1060), Ok(word(ProcessState::Gone, LocalAnswer::Silent)));
+        assert_eq!(name(classify(&suspicion, &limits(0, None), T(10_999))), "restart_grace");
+        assert_eq!(name(classify(&suspicion, &limits(0, None), T(11_000))), "dead");
     }
 
     #[test]

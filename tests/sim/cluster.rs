@@ -33,6 +33,8 @@ pub struct Server {
     /// `standby.signal` of a fence: it would start as a standby.
     pub guard: bool,
     pub system_id: u64,
+    /// Since when it has been another one.
+    pub other_since: Mono,
     pub timeline: u32,
     pub lsn: u64,
     pub lag: u64,
@@ -102,6 +104,7 @@ impl Cluster {
                 orphans: false,
                 power: true,
                 cut: false,
+                other_since: Mono::ZERO,
                 recovery: at != 0,
                 guard: false,
                 system_id: SYSTEM_ID,

@@ -488,7 +488,9 @@ impl Watch {
             return;
         }
         let target = &cluster.servers[usize::from(server.0)];
-        self.hold(target.system_id == SYSTEM_ID, "same_cluster", || format!("{} is of another cluster", target.name));
+        // What became another one after its position was read is found out by the promotion itself.
+        let same = target.system_id == SYSTEM_ID || now.since(target.other_since) < Span::from_millis(1_000);
+        self.hold(same, "same_cluster", || format!("{} is of another cluster", target.name));
         if !none && !unrouted {
             let rival = (0..cluster.servers.len()).find(|at| {
                 *at != usize::from(server.0)

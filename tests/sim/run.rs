@@ -938,7 +938,11 @@ impl Sim {
                     self.clusters[service].meddled = true;
                 }
             }
-            Fault::OtherCluster => server.system_id = if server.recovery { 99 } else { server.system_id },
+            Fault::OtherCluster if server.recovery => {
+                server.system_id = 99;
+                server.other_since = self.now;
+            }
+            Fault::OtherCluster => {}
             Fault::Delayed => server.delayed = true,
             Fault::ReplayPaused => server.replay_paused = true,
             Fault::HiddenReceiver => server.hidden = true,

@@ -388,8 +388,10 @@ impl Service {
     /// A standby was receiving when it was last asked, and that was too early to say anything about now. Waited for no longer than
     /// its next answers take.
     pub(super) fn a_standby_has_yet_to_speak(&self, since: Mono, now: Mono) -> bool {
-        let after = since + SPEAKS_AFTER;
-        now < after + self.model.trigger.ping_interval.times(2)
+        let pause = self.model.trigger.ping_interval;
+        // Twice: that it goes on receiving shows from one answer to the next.
+        let after = since + SPEAKS_AFTER + pause;
+        now < after + pause.times(2)
             && self.server_ids().filter(|server| !self.is_subject(*server)).any(|server| {
                 let state = &self.servers[usize::from(server.0)];
                 let sample = state.sample.as_ref().map(|(_, sample)| sample).filter(|_| state.session_open);

@@ -79,12 +79,16 @@ impl Service {
         let standing = Standing {
             server,
             model: &self.model.servers[usize::from(server.0)],
-            sample,
+            sample: sample.clone(),
             was_streaming: self.was_streaming(server, lived),
             was_synchronous: state.synchronous,
             refused: refused.iter().find(|(other, _)| *other == server).map(|(_, why)| why.as_str()),
         };
-        candidate::examine(&standing, reference, &self.model.postgres, waiver)
+        let candidate = candidate::examine(&standing, reference, &self.model.postgres, waiver)?;
+        // Also where nothing is known of the primary's log, as after a restart: an operator who accepts every loss does not accept
+        // another cluster's data.
+        let known = self.system_id.filter(|known| sample.is_ok_and(|sample| sample.system_id != *known));
+        known.map_or(Ok(candidate), |_| Err(CandidateRefusal::OtherCluster))
     }
 
     /// What would keep this standby from becoming the primary although it is fit for it: code and sentence. That not every check
