@@ -83,10 +83,11 @@ test: setup
 SEEDS ?= 100000
 FUZZ ?= 50
 SCHEDULES ?= 3000
-test-long: setup-build
+test-long: setup
 	@SEEDS=$(SEEDS) scripts/simulate.sh
 	@SCHEDULES=$(SCHEDULES) scripts/schedules.sh
 	@FUZZ=$(FUZZ) $(CARGO) test --locked --lib fuzzing
+	@CYCLES=1000 FUZZ_CALLS=1000000 tests/c/run.sh
 	@$(MAKE) --no-print-directory test-mutations
 
 # One rule of the core broken at a time: the simulator has to notice each. The same for the threads and their schedules.
