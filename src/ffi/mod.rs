@@ -1,7 +1,7 @@
 //! The C ABI: the only place that exports symbols and the only `unsafe` of the crate. `include/failover.h` is made from it; the
 //! comments of the exported functions are the manual of the header.
 //!
-//! Every function goes through [`call`]: a child of `fork` is turned away, a panic becomes [`FAILOVER_PANIC`] and freezes the engine's
+//! Every function goes through `call`: a child of `fork` is turned away, a panic becomes [`FAILOVER_PANIC`] and freezes the engine's
 //! decisions. Nothing here writes to stdout or stderr, and no lock is held while the host's code runs.
 
 #![allow(unsafe_code, reason = "this is the boundary")]
