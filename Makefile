@@ -24,7 +24,7 @@ help:
 	@echo '               SYNC=1 for synchronous replication; the table in README.md says what each does'
 	@echo 'make test      format, lints, documentation and every test, against real servers'
 	@echo 'make test-long the simulator with 100,000 seeds (SEEDS=), many schedules of threads (SCHEDULES=), 50 times as much'
-	@echo '               rubbish for the parsers (FUZZ=), and every planted bug'
+	@echo '               rubbish for the parsers (FUZZ=), the C interface under AddressSanitizer, a second Python, and every planted bug'
 	@echo 'make lint      only format, lints and documentation'
 	@echo 'make audit     advisories, licences and sources of the dependencies (cargo-deny; needs the network)'
 	@echo 'make bench     outage over many faults, cost of a decision, idle cost: prints numbers'
@@ -88,6 +88,7 @@ test-long: setup
 	@SCHEDULES=$(SCHEDULES) scripts/schedules.sh
 	@FUZZ=$(FUZZ) $(CARGO) test --locked --lib fuzzing
 	@CYCLES=1000 FUZZ_CALLS=1000000 tests/c/run.sh
+	@scripts/python-test.sh
 	@$(MAKE) --no-print-directory test-mutations
 
 # One rule of the core broken at a time: the simulator has to notice each. The same for the threads and their schedules.

@@ -13,7 +13,7 @@ scripts/cargo.sh test --locked --no-fail-fast --features capi 2>&1 | tee "$log" 
 echo '== simulator'
 SEEDS=${SEEDS:-2000} scripts/simulate.sh || status=$?
 echo '== schedules of threads'
-SCHEDULES=${SCHEDULES:-100} scripts/schedules.sh 2>&1 | tee -a "$log" || status=$?
+SCHEDULES=${SCHEDULES:-50} scripts/schedules.sh 2>&1 | tee -a "$log" || status=$?
 scripts/bindings.sh || status=$?
 # The totals of every test program, in one line.
 awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }

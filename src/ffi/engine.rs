@@ -111,7 +111,7 @@ impl failover_engine {
             events: Mutex::new(Consumer::Queue(Arc::new(queue), false)),
             stop: Arc::new(StopCall { asked: AtomicBool::new(false), wake }),
         };
-        Ok(Box::into_raw(Box::new(handle)))
+        Ok(Arc::into_raw(Arc::new(handle)).cast_mut())
     }
 
     /// The queue, for a host that polls.
@@ -210,6 +210,9 @@ pub(super) unsafe fn on<'a>(
     unsafe {
         call(err, || {
             let engine = engine_of(engine)?;
+            // A callback may free it while another thread is still inside the start that it was registered for.
+            Arc::increment_strong_count(engine);
+            let _held = Arc::from_raw(engine);
             match catch_unwind(AssertUnwindSafe(|| body(engine))) {
                 Ok(result) => result,
                 Err(payload) => {
@@ -381,7 +384,7 @@ pub unsafe extern "C" fn failover_engine_free(engine: *mut failover_engine) {
     quiet((), || {
         handle.stop.ask();
         // SAFETY: made by `failover_engine::of`, and nobody else uses it any more.
-        drop(unsafe { Box::from_raw(engine) });
+        drop(unsafe { Arc::from_raw(engine) });
     });
 }
 

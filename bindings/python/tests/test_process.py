@@ -17,7 +17,8 @@ from failover import Engine, Forked, Task
 
 from .support import HOST, LONG, UP, Case, config, run, settle, start, threads_of_package, threads_of_process
 
-RUNS = 100
+# Fewer for those who have less time.
+RUNS = int(os.environ.get("RUNS", "100"))
 BUSY = """
 engine = make(HOST)
 @engine.check("page")
