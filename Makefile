@@ -3,12 +3,18 @@ SHELL := /bin/bash
 CARGO ?= scripts/cargo.sh
 PREFIX ?= /usr/local
 DESTDIR ?=
+# Under PREFIX; a distribution may want lib/x86_64-linux-gnu or lib64.
+LIBDIR ?= lib
+# What `make install` puts there; `make build` has built it.
+BINARY ?= target/release/failover
+LIBRARY ?= target/capi/release
 # Where Debian keeps HAProxy and sshd; not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
 
 to := $(DESTDIR)$(PREFIX)
 
-.PHONY: help setup setup-build setup-demo build demo lint audit test test-long test-mutations bench install uninstall completions clean
+.PHONY: help setup setup-build setup-demo build library python examples header demo lint audit test test-long test-mutations bench install uninstall \
+	completions clean
 
 help:
 	@echo 'make demo      a PostgreSQL pair, HAProxy and a writer; the primary is killed, the outage measured and shown'
@@ -18,12 +24,14 @@ help:
 	@echo '               SYNC=1 for synchronous replication; the table in README.md says what each does'
 	@echo 'make test      format, lints, documentation and every test, against real servers'
 	@echo 'make test-long the simulator with 100,000 seeds (SEEDS=), many schedules of threads (SCHEDULES=), 50 times as much'
-	@echo '               rubbish for the parsers (FUZZ=), and every planted bug'
+	@echo '               rubbish for the parsers (FUZZ=), the C interface under AddressSanitizer, a second Python, and every planted bug'
 	@echo 'make lint      only format, lints and documentation'
 	@echo 'make audit     advisories, licences and sources of the dependencies (cargo-deny; needs the network)'
 	@echo 'make bench     outage over many faults, cost of a decision, idle cost: prints numbers'
-	@echo 'make build     the command line, target/release/failover'
-	@echo 'make install   PREFIX=/usr/local DESTDIR='
+	@echo 'make build     the command line, target/release/failover, and the library for C, target/capi/release'
+	@echo 'make install   PREFIX=/usr/local DESTDIR= (LIBDIR=lib under PREFIX)'
+	@echo 'make python    a wheel with the library inside, target/wheels'
+	@echo 'make examples  the examples in C, Python and Go, each with a real failover'
 	@echo 'make setup     installs what all of these need (as root, or prints the command)'
 
 setup:
@@ -36,7 +44,25 @@ setup-demo:
 	@scripts/setup.sh demo
 
 build: setup-build
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --bin failover
+	@$(MAKE) --no-print-directory library
+
+# The shared and the static library, in target/capi/release, with a failover.pc for use in place.
+library: setup-build
+	@echo 'library: building (a minute or two)'
+	@scripts/library.sh release >/dev/null
+
+# A wheel with the library inside: target/wheels.
+python: library
+	@scripts/python-wheel.sh
+
+# The examples in C, Python and Go, each on a real PostgreSQL pair with a real failover.
+examples: setup
+	@scripts/bindings.sh examples
+
+# include/failover.h from src/ffi; a test holds the two together.
+header:
+	@UPDATE_EXPECT=1 $(CARGO) test --locked --quiet --test header -- the_header_is >/dev/null && echo include/failover.h
 
 # Not optimised: what the demo measures are PostgreSQL, HAProxy and the network, and this is built in half the time.
 demo: setup-demo
@@ -57,10 +83,12 @@ test: setup
 SEEDS ?= 100000
 FUZZ ?= 50
 SCHEDULES ?= 3000
-test-long: setup-build
+test-long: setup
 	@SEEDS=$(SEEDS) scripts/simulate.sh
 	@SCHEDULES=$(SCHEDULES) scripts/schedules.sh
 	@FUZZ=$(FUZZ) $(CARGO) test --locked --lib fuzzing
+	@CYCLES=1000 FUZZ_CALLS=1000000 tests/c/run.sh
+	@scripts/python-test.sh
 	@$(MAKE) --no-print-directory test-mutations
 
 # One rule of the core broken at a time: the simulator has to notice each. The same for the threads and their schedules.
@@ -80,8 +108,14 @@ completions:
 
 # Built by `make build` before, so that `sudo make install` needs no compiler of root's.
 install:
-	@test -x target/release/failover || { echo 'make install: run make build first' >&2; exit 1; }
-	install -D -m 755 target/release/failover $(to)/bin/failover
+	@test -x $(BINARY) -a -e $(LIBRARY)/libfailover.a || { echo 'make install: run make build first' >&2; exit 1; }
+	install -D -m 755 $(BINARY) $(to)/bin/failover
+	install -d $(to)/$(LIBDIR)/pkgconfig
+	cp -P $(LIBRARY)/libfailover.so* $(to)/$(LIBDIR)/
+	install -m 644 $(LIBRARY)/libfailover.a $(to)/$(LIBDIR)/
+	install -D -m 644 include/failover.h $(to)/include/failover.h
+	sed -e 's|^prefix=.*|prefix=$(PREFIX)|' -e 's|^libdir=.*|libdir=$${prefix}/$(LIBDIR)|' $(LIBRARY)/failover.pc > $(to)/$(LIBDIR)/pkgconfig/failover.pc
+	chmod 644 $(to)/$(LIBDIR)/pkgconfig/failover.pc
 	install -d $(to)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|g' packaging/failover.service > $(to)/lib/systemd/system/failover.service
 	chmod 644 $(to)/lib/systemd/system/failover.service
@@ -93,12 +127,14 @@ install:
 	install -D -m 644 packaging/completions/_failover $(to)/share/zsh/site-functions/_failover
 	install -D -m 644 packaging/completions/failover.fish $(to)/share/fish/vendor_completions.d/failover.fish
 	install -D -m 644 docs/CONFIG.md $(to)/share/doc/failover/CONFIG.md
+	install -m 644 docs/ABI.md docs/EMBEDDING.md docs/c.md docs/python.md docs/go.md docs/rust.md $(to)/share/doc/failover/
 	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(to)/share/doc/failover/
 	install -d $(to)/share/doc/failover/examples
 	install -m 644 examples/config/* $(to)/share/doc/failover/examples/
 
 uninstall:
-	rm -f $(to)/bin/failover $(to)/lib/systemd/system/failover.service $(to)/lib/sysusers.d/failover.conf \
+	rm -f $(to)/bin/failover $(to)/include/failover.h $(to)/$(LIBDIR)/libfailover.so* $(to)/$(LIBDIR)/libfailover.a $(to)/$(LIBDIR)/pkgconfig/failover.pc \
+		$(to)/lib/systemd/system/failover.service $(to)/lib/sysusers.d/failover.conf \
 		$(to)/share/bash-completion/completions/failover $(to)/share/zsh/site-functions/_failover \
 		$(to)/share/fish/vendor_completions.d/failover.fish
 	rm -rf $(to)/share/failover $(to)/share/doc/failover

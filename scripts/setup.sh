@@ -71,6 +71,10 @@ look() {
     if [ "$what" = test ]; then
         have shellcheck || need shellcheck 'checks the shell scripts'
         have openssl || need openssl 'certificates for the TLS tests'
+        have c++ || need g++ 'the C header has to be one of C++ too'
+        have valgrind || need valgrind 'the C interface is run under it'
+        [ -e /usr/share/gocode/src/github.com/lib/pq/go.mod ] || need golang-github-lib-pq-dev 'the driver of an example in Go'
+        if ! have python3 || ! python3 -c 'import ensurepip' 2>/dev/null; then need python3-venv 'the Python binding, and the tools that check it'; fi
     fi
     if ! have_rust || { [ "$what" = test ] && ! have_linters; }; then
         local rust package

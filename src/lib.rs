@@ -34,6 +34,7 @@
 //! | [`action`] | effects on the world: on a database host, over SQL, on HAProxy, by command; each idempotent |
 //! | [`wire`] | sockets with one overall deadline, and the sessions over them: PostgreSQL, SSH, HAProxy, child processes |
 //! | [`engine`] | the shell: pool, watcher, trigger thread, executor, survey, event queue, journal, clock |
+//! | `ffi` | the functions of `include/failover.h`, thin: arguments in, one call of [`Engine`], result or error out (feature `capi`) |
 //!
 //! # Invariants, many of them absences
 //!
@@ -46,7 +47,7 @@
 //! - Every blocking call has one overall deadline and a cancel signal; every queue and loop has a bound.
 //! - A panic freezes decisions and says so. Frozen beats wrong.
 //! - A secret lives in a type that cannot be printed.
-//! - No signal handler, no process-wide state, no `unsafe`.
+//! - No signal handler, no process-wide state; no `unsafe` but in `ffi`, where every block says why it is sound.
 //!
 //! # The state of a service
 //!
@@ -122,15 +123,17 @@
 //! - No consensus of our own: one engine per service, held to it by a lock on the state directory and by refusing when another
 //!   engine is seen in `pg_stat_activity`.
 //! - No agent on the database nodes: SQL, SSH and commands reach them.
-//! - No thread-local last error, no callback from a worker thread, no public struct with fields at the C boundary to come.
+//! - No thread-local last error, no callback from a worker thread, no public struct with fields at the C boundary.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod action;
 pub mod check;
 pub mod config;
 pub mod core;
 pub mod engine;
+#[cfg(feature = "capi")]
+pub mod ffi;
 pub mod wire;
 
 #[cfg(any(test, fuzzing))]
@@ -139,6 +142,7 @@ pub mod fuzzing;
 
 pub use config::Config;
 pub use core::event::{EventKind, Severity};
+pub use core::traffic::Outcome;
 pub use engine::breaker;
 pub use engine::{
     ActionAnswer, CheckReport, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,
@@ -149,3 +153,8 @@ pub use engine::{
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So do those of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/rust.md")]
+struct Guide;

@@ -14,6 +14,7 @@ use failover::core::output::{Failure, Report};
 use failover::core::route::{InstanceTrouble, InstanceView, RouteSurvey};
 use failover::core::sample::Readiness;
 use failover::core::time::Span;
+use failover::core::traffic::Outcome;
 use failover::core::trigger::State;
 use world::{Mode, World, model, ms};
 
@@ -114,6 +115,14 @@ fn inputs() -> Vec<(String, Input)> {
     let broken = InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble) };
     let survey = RouteSurvey { asked: failover::core::time::Mono::ZERO, instances: vec![broken] };
     all.push(("route surveyed: broken".into(), Input::RouteSurveyed { service: SERVICE, survey }));
+    for outcome in Outcome::ALL {
+        for (whose, server) in [("the primary", None), ("server 1", Some(ServerId(1))), ("server 77", Some(ServerId(77)))] {
+            all.push((
+                format!("reported of {whose}: {}", outcome.word()),
+                Input::OutcomeReported { service: SERVICE, server, outcome, count: 1 },
+            ));
+        }
+    }
     all.push((
         "nobody's action succeeded".into(),
         Input::ActionFinished { action: ActionId(999_999), outcome: Ok(Report::Done { message: "late".into() }) },

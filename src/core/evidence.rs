@@ -5,6 +5,7 @@ use super::output::Failure;
 use super::refusal::Refusal;
 use super::sample::{HostWord, LocalAnswer, ProcessState};
 use super::time::{Mono, Span};
+use super::traffic::{Outcome, Weight};
 use serde::{Deserialize, Serialize};
 
 /// Refused probes on new sockets that make a death, together with the host's word (DESIGN §9).
@@ -256,6 +257,15 @@ pub struct Limits {
     pub restart_grace: Span,
     /// An impairment of this length is a failure.
     pub on_impaired: Option<Span>,
+    /// What the host program's own calls say.
+    pub traffic: Weight,
+}
+
+impl Limits {
+    /// Served calls of the host program double what is needed.
+    fn times(&self) -> u32 {
+        if self.traffic == Weight::Served { 2 } else { 1 }
+    }
 }
 
 /// The failure class, or the reason why there is none (yet).
@@ -276,7 +286,8 @@ pub fn classify(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fai
 }
 
 fn dead_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
-    if suspicion.refused < REFUSALS_FOR_DEATH {
+    let theirs = matches!(limits.traffic, Weight::Failed(Outcome::Refused | Outcome::Reset));
+    if suspicion.refused + u32::from(theirs) < REFUSALS_FOR_DEATH * limits.times() {
         return Err(Refusal::EvidenceIncomplete { waiting_for: "three refused connections in a row" });
     }
     grace_is_over(suspicion, limits, now)?;
@@ -309,11 +320,12 @@ fn grace_is_over(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<()
 
 fn silent_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
     let silence = now.since(limits.last_answer);
-    if silence < limits.hang_after {
+    if silence < limits.hang_after.times(limits.times().into()) {
         return Err(Refusal::EvidenceIncomplete { waiting_for: "silence of hang_after" });
     }
     let outstanding = limits.outstanding_since.is_some_and(|since| now.since(since) >= Span::from_millis(100));
-    if suspicion.unanswered + u32::from(outstanding) < UNANSWERED_FOR_SILENCE {
+    let theirs = matches!(limits.traffic, Weight::Failed(Outcome::Timeout));
+    if suspicion.unanswered + u32::from(outstanding) + u32::from(theirs) < UNANSWERED_FOR_SILENCE * limits.times() {
         return Err(Refusal::EvidenceIncomplete { waiting_for: "two new connections without an answer" });
     }
     if !limits.ssh {
@@ -350,6 +362,7 @@ mod tests {
             hang_after: Span::from_millis(3400),
             restart_grace: Span::from_millis(10_000),
             on_impaired: None,
+            traffic: Weight::None,
         }
     }
 
@@ -455,6 +468,29 @@ mod tests {
             assert_eq!(name(classify(&suspicion, &limits, T(31_999))), "impaired");
             assert_eq!(name(classify(&suspicion, &limits, T(32_000))), "unusable");
         }
+    }
+
+    #[test]
+    fn the_host_programs_own_calls_are_one_observation_and_never_decisive_alone() {
+        let with = |limits: Limits, traffic| Limits { traffic, ..limits };
+        let host = |mut suspicion: Suspicion, postmaster| {
+            suspicion.host_replied(T(1060), Ok(word(postmaster, LocalAnswer::Silent)));
+            suspicion
+        };
+        let (failed, timed_out) = (Weight::Failed(Outcome::Refused), Weight::Failed(Outcome::Timeout));
+        let dead = |times| host(refused(times), ProcessState::Gone);
+        assert_eq!(name(classify(&dead(2), &with(limits(990, None), failed), T(1060))), "dead");
+        assert_eq!(name(classify(&dead(1), &with(limits(990, None), failed), T(1060))), "evidence_incomplete");
+        assert_eq!(name(classify(&dead(2), &with(limits(990, None), timed_out), T(1060))), "evidence_incomplete");
+        assert_eq!(name(classify(&dead(5), &with(limits(990, None), Weight::Served), T(1060))), "evidence_incomplete");
+        assert_eq!(name(classify(&dead(6), &with(limits(990, None), Weight::Served), T(1060))), "dead");
+
+        let hung = |times| host(silent(times), ProcessState::Running);
+        assert_eq!(name(classify(&hung(1), &with(limits(0, None), timed_out), T(3400))), "hung");
+        assert_eq!(name(classify(&hung(0), &with(limits(0, None), timed_out), T(3400))), "evidence_incomplete");
+        assert_eq!(name(classify(&hung(1), &with(limits(0, None), timed_out), T(3399))), "evidence_incomplete");
+        assert_eq!(name(classify(&hung(4), &with(limits(0, None), Weight::Served), T(6799))), "evidence_incomplete");
+        assert_eq!(name(classify(&hung(4), &with(limits(0, None), Weight::Served), T(6800))), "hung");
     }
 
     #[test]

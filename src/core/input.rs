@@ -8,6 +8,7 @@ use super::route::RouteSurvey;
 use super::sample::{Lsn, Readiness, Sample};
 use super::stats::Stats;
 use super::time::Span;
+use super::traffic::Outcome;
 use serde::{Deserialize, Serialize};
 
 /// One input of [`Core::step`](super::Core::step).
@@ -67,6 +68,17 @@ pub enum Input {
         service: ServiceId,
         /// What it found.
         survey: RouteSurvey,
+    },
+    /// The host program tells how calls of its own to a server ended.
+    OutcomeReported {
+        /// The service.
+        service: ServiceId,
+        /// The server; `None`: the primary.
+        server: Option<ServerId>,
+        /// How.
+        outcome: Outcome,
+        /// How many, since the last report of this outcome.
+        count: u32,
     },
     /// An action is back.
     ActionFinished {

@@ -28,6 +28,7 @@ pub mod snapshot;
 mod static_word;
 pub mod stats;
 pub mod time;
+pub mod traffic;
 pub mod trigger;
 
 use doubt::{Doubt, DoubtCause, DoubtChange, GAP, too_silent};
@@ -279,6 +280,11 @@ impl Core {
             Input::RouteSurveyed { service, survey } => {
                 if let Some(service) = self.services.get_mut(usize::from(service.0)) {
                     service.route_surveyed(&survey, fx);
+                }
+            }
+            Input::OutcomeReported { service, server, outcome, count } => {
+                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
+                    service.outcome_reported(server, outcome, count, fx);
                 }
             }
             Input::ActionFinished { action, outcome } => {

@@ -17,6 +17,7 @@ use super::service::Surroundings;
 pub use super::service::{FRESH, LastFailover, RecentFailure};
 use super::stats::Stats;
 use super::time::{Mono, Span};
+use super::traffic::Traffic;
 use super::trigger::State;
 
 /// The whole core at one moment.
@@ -129,6 +130,8 @@ pub struct ServerSnapshot {
     pub wrong_cluster: bool,
     /// Among those that acknowledge synchronous commits.
     pub synchronous: bool,
+    /// What the host program reported of its own calls to it.
+    pub traffic: Traffic,
 }
 
 /// One check.
@@ -218,6 +221,7 @@ fn take_server(service: &Service, server: ServerId) -> ServerSnapshot {
         deposed: state.deposed,
         wrong_cluster: state.wrong_cluster,
         synchronous: state.synchronous,
+        traffic: state.traffic.clone(),
     }
 }
 
@@ -226,7 +230,7 @@ impl Service {
     fn failing(&self, now: Mono) -> Result<FailureClass, Refusal> {
         match &self.suspicion {
             None => Err(Refusal::PrimaryHealthy),
-            Some(suspicion) => super::evidence::classify(suspicion, &self.limits(), now),
+            Some(suspicion) => super::evidence::classify(suspicion, &self.limits(now), now),
         }
     }
 

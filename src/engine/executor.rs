@@ -108,7 +108,7 @@ impl Shared {
                 return;
             }
             let Some(task) = state.queue.pop_front() else {
-                self.ready.wait(&mut state);
+                state = self.ready.wait(state);
                 continue;
             };
             let cancel = Cancel::new();

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::PollFlags;
+use serde_json::Value;
 
 use crate::action::StandIn;
 use crate::action::command::Subject;
 use crate::check::host::HostFunction;
+use crate::core::event::{EventKind, Severity};
 use crate::core::id::{RunId, ServerId, ServiceId};
 use crate::core::input::Input;
 use crate::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
@@ -19,6 +21,7 @@ use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use super::clock::Clock;
 use super::error::EngineError;
 use super::pool::{Job, JobKind, Pool};
+use super::render::{EngineEvent, rfc3339};
 use super::sync::Mutex;
 
 /// The steps a host program may carry out itself.
@@ -127,6 +130,58 @@ pub(crate) enum Task {
     Action(HostAction),
 }
 
+/// A check as the event that asks for it.
+pub(crate) fn check_event(check: &HostCheck, clock: &Clock) -> EngineEvent {
+    let fields = [
+        ("task_id", Value::from(check.task)),
+        ("deadline_ms", millis(check.remaining)),
+        ("check", Value::from(check.check.as_str())),
+        ("function", Value::from(check.function.as_str())),
+    ];
+    EngineEvent {
+        service: Some(check.service.clone()),
+        server: Some(check.server.clone()),
+        message: format!("the host program is asked to answer check {}", check.check),
+        ..task_event(EventKind::TaskCheck, Severity::Debug, fields, clock)
+    }
+}
+
+/// An action as the event that asks for it.
+pub(crate) fn action_event(action: &HostAction, clock: &Clock) -> EngineEvent {
+    let fields = [
+        ("task_id", Value::from(action.task)),
+        ("deadline_ms", millis(action.remaining)),
+        ("step", Value::from(action.step.as_str())),
+    ];
+    EngineEvent {
+        generation: action.generation,
+        service: Some(action.service.clone()),
+        server: action.server.clone(),
+        message: format!("the host program is asked to carry out {}", action.step),
+        ..task_event(EventKind::TaskAction, Severity::Info, fields, clock)
+    }
+}
+
+fn task_event<const N: usize>(kind: EventKind, severity: Severity, fields: [(&str, Value); N], clock: &Clock) -> EngineEvent {
+    let now = clock.now();
+    EngineEvent {
+        seq: 0,
+        time: rfc3339(clock.wall(now)),
+        mono_ns: now.as_nanos(),
+        generation: 0,
+        kind,
+        severity,
+        service: None,
+        server: None,
+        message: String::new(),
+        fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    }
+}
+
+fn millis(span: Duration) -> Value {
+    Value::from(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// The tasks given to the host program, and the functions it registered.
 #[derive(Default)]
 pub(crate) struct HostLane(Mutex<State>);
@@ -210,6 +265,13 @@ impl HostLane {
     /// Nobody waits for this run any more.
     pub(crate) fn cancel(&self, run: RunId) {
         self.0.lock().open.retain(|_, open| !matches!(open, Open::Check { run: open, .. } if *open == run));
+    }
+
+    /// What kind of answer an open task wants.
+    #[cfg(feature = "capi")]
+    pub(crate) fn is_check(&self, task: u64) -> Result<bool, EngineError> {
+        let state = self.0.lock();
+        state.open.get(&task).map(|open| matches!(open, Open::Check { .. })).ok_or(EngineError::UnknownTask(task))
     }
 
     /// The host program's answer to a task: an input for the core, if it is one.

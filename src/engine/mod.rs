@@ -23,6 +23,7 @@ mod story;
 pub(crate) mod survey;
 pub(crate) mod sync;
 pub(crate) mod threads;
+mod traffic;
 pub(crate) mod trigger;
 pub mod watcher;
 pub mod why;
@@ -44,6 +45,7 @@ use crate::core::id::{ServerId, ServiceId};
 use crate::core::input::{Command, Input};
 use crate::core::model::ServiceKind;
 use crate::core::output::Failure;
+use crate::core::traffic::Outcome;
 use crate::wire::deadline::{Cancel, Deadline};
 
 use builder::{Lane, Means, Parts};
@@ -126,6 +128,7 @@ pub(crate) struct Shell {
     /// Servers that the survey is to look at before their turn.
     pub(crate) unsurveyed: Mutex<BTreeSet<(ServiceId, ServerId)>>,
     dependencies: Dependencies,
+    reports: traffic::Reports,
     watcher: Mutex<Option<Arc<Watcher>>>,
     #[cfg(test)]
     pub(crate) planted_panic: AtomicBool,
@@ -191,6 +194,7 @@ impl Engine {
             summaries: Mutex::default(),
             unsurveyed: Mutex::new(BTreeSet::new()),
             dependencies: Dependencies::new(clock),
+            reports: traffic::Reports::default(),
             watcher: Mutex::new(None),
             #[cfg(test)]
             planted_panic: AtomicBool::new(false),
@@ -304,6 +308,7 @@ impl Engine {
         }
         let answer = shell.ask(|reply| Message::Reload { parts: Arc::clone(&parts), reply })?;
         answer.map_err(EngineError::Rejected)?;
+        shell.reports.forget();
         if parts.config.engine.workers != old.config.engine.workers {
             shell.say(
                 EventKind::Log,
@@ -552,6 +557,17 @@ impl Engine {
         Ok(())
     }
 
+    /// Tells how a call of the host program's own to `server`, or to the primary, ended: one more observer. A failed call makes the
+    /// engine look at once and stands for one observation of its own; served calls double what a failure needs to be believed;
+    /// neither decides alone. To be called for every call, or for some of them, from any thread: it never blocks, and the engine
+    /// is told ten times a second at most.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidArgument`] for an unknown name, [`EngineError::State`] when the engine does not run.
+    pub fn report_outcome(&self, service: &str, server: Option<&str>, outcome: Outcome) -> Result<(), EngineError> {
+        self.shell.report_outcome(service, server, outcome)
+    }
+
     /// Runs every check once, beside a started engine or without starting it, and changes nothing in the world. Over when the
     /// slowest check's timeout is. Checks that are task events are `unknown` here, as is every check that could not be run.
     pub fn check_once(&self) -> Vec<CheckReport> {
@@ -576,6 +592,36 @@ impl Engine {
             });
         }
         report
+    }
+}
+
+/// What the C boundary needs beside the public API.
+#[cfg(feature = "capi")]
+impl Engine {
+    pub(crate) fn clock(&self) -> Clock {
+        self.shell.clock
+    }
+
+    pub(crate) fn is_own_thread(&self) -> bool {
+        self.shell.threads.is_mine()
+    }
+
+    /// A bug was caught: no decision is made any more.
+    pub(crate) fn freeze(&self, fault: &str) {
+        self.shell.freeze(fault);
+    }
+
+    /// Stops once `asked` returns, which it does on a thread of the engine.
+    pub(crate) fn serve_stop(&self, asked: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
+        let shell = Arc::clone(&self.shell);
+        self.shell.threads.spawn("stop", 0, move || {
+            asked();
+            shell.request_stop();
+        })
+    }
+
+    pub(crate) fn is_check_task(&self, task: u64) -> Result<bool, EngineError> {
+        self.shell.host.is_check(task)
     }
 }
 
@@ -840,6 +886,36 @@ impl Shell {
         answer.recv_deadline(deadline.instant()).map_err(|error| if error.is_timeout() { late() } else { gone() })
     }
 
+    fn report_outcome(&self, service: &str, server: Option<&str>, outcome: Outcome) -> Result<(), EngineError> {
+        let Some(sender) = self.life.lock().inputs.clone() else {
+            return Err(EngineError::State("the engine does not run".to_owned()));
+        };
+        let parts = self.parts();
+        let number = |place: Option<usize>| place.and_then(|place| u16::try_from(place).ok());
+        let place = parts.model.services.iter().position(|model| model.name == service);
+        let (Some(id), Some(model)) = (number(place), place.and_then(|place| parts.model.services.get(place))) else {
+            return Err(EngineError::InvalidArgument(format!("there is no service \"{service}\"")));
+        };
+        let server = match server {
+            None => None,
+            Some(name) => {
+                let place = number(model.servers.iter().position(|server| server.name == name));
+                Some(ServerId(
+                    place
+                        .ok_or_else(|| EngineError::InvalidArgument(format!("service \"{service}\" has no server \"{name}\"")))?,
+                ))
+            }
+        };
+        let key = (ServiceId(id), server, outcome);
+        if let Some(count) = self.reports.count(key, self.clock.now()) {
+            let input = Input::OutcomeReported { service: ServiceId(id), server, outcome, count };
+            if sender.try_send(Message::Input(input)).is_err() {
+                self.reports.put_back(key, count);
+            }
+        }
+        Ok(())
+    }
+
     fn command(&self, service: Option<&str>, command: Command) -> Result<String, EngineError> {
         let parts = self.parts();
         let service = match service {
@@ -910,28 +986,10 @@ impl Shell {
 
     /// Tells the host program about a task.
     fn announce(&self, task: &Task) {
-        let mut fields = Map::new();
-        let millis = |span: Duration| Value::from(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
-        let (kind, service, server, generation, message) = match task {
-            Task::Check(check) => {
-                fields.insert("task_id".to_owned(), Value::from(check.task));
-                fields.insert("deadline_ms".to_owned(), millis(check.remaining));
-                fields.insert("check".to_owned(), Value::from(check.check.as_str()));
-                fields.insert("function".to_owned(), Value::from(check.function.as_str()));
-                let message = format!("the host program is asked to answer check {}", check.check);
-                (EventKind::TaskCheck, &check.service, Some(check.server.clone()), 0, message)
-            }
-            Task::Action(action) => {
-                fields.insert("task_id".to_owned(), Value::from(action.task));
-                fields.insert("deadline_ms".to_owned(), millis(action.remaining));
-                fields.insert("step".to_owned(), Value::from(action.step.as_str()));
-                let message = format!("the host program is asked to carry out {}", action.step);
-                (EventKind::TaskAction, &action.service, action.server.clone(), action.generation, message)
-            }
-        };
-        let severity = if kind == EventKind::TaskCheck { Severity::Debug } else { Severity::Info };
-        let event = self.event(kind, severity, message, fields);
-        self.publish(EngineEvent { service: Some(service.clone()), server, generation, ..event });
+        self.publish(match task {
+            Task::Check(check) => host::check_event(check, &self.clock),
+            Task::Action(action) => host::action_event(action, &self.clock),
+        });
     }
 
     /// A thread that serves events to somebody.

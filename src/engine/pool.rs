@@ -282,7 +282,7 @@ impl Shared {
                 return;
             }
             let Some((job, slow)) = state.take() else {
-                self.ready.wait(&mut state);
+                state = self.ready.wait(state);
                 continue;
             };
             let cancel = match Cancel::new() {

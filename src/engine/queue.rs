@@ -62,10 +62,13 @@ impl EventQueue {
             if let Some(event) = self.0.pop(&mut state) {
                 return Some(event);
             }
-            if std::mem::take(&mut state.woken) || state.closed {
+            // Who only looks does not go to sleep: even for no time that takes a timer's slack.
+            if std::mem::take(&mut state.woken) || state.closed || timeout.is_zero() {
                 return None;
             }
-            if self.0.filled.wait_until(&mut state, deadline.instant()).timed_out() {
+            let timed_out;
+            (state, timed_out) = self.0.filled.wait_until(state, deadline.instant());
+            if timed_out {
                 return self.0.pop(&mut state);
             }
         }

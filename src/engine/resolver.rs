@@ -92,7 +92,11 @@ impl Addresses for Resolver {
             if !entry.known.is_empty() {
                 return Ok(entry.known.iter().map(|ip| SocketAddr::new(*ip, port)).collect());
             }
-            if entry.looked || state.closed || self.0.changed.wait_until(&mut state, until).timed_out() {
+            let mut timed_out = entry.looked || state.closed;
+            if !timed_out {
+                (state, timed_out) = self.0.changed.wait_until(state, until);
+            }
+            if timed_out {
                 let failure = state.names.get(host).and_then(|entry| entry.failure.clone());
                 return Err(failure.unwrap_or_else(|| format!("\"{host}\" has not been resolved yet")));
             }
@@ -115,11 +119,11 @@ impl Shared {
         let mut state = self.state.lock();
         while !state.closed {
             let Some((name, due)) = state.names.iter().map(|(name, entry)| (name, entry.due)).min_by_key(|(_, due)| *due) else {
-                self.changed.wait(&mut state);
+                state = self.changed.wait(state);
                 continue;
             };
             if due > now() {
-                self.changed.wait_until(&mut state, due);
+                (state, _) = self.changed.wait_until(state, due);
                 continue;
             }
             let name = name.clone();

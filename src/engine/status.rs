@@ -16,6 +16,7 @@ use crate::core::sample::{Lsn, ReadinessFinding, Receiver, Sample};
 use crate::core::snapshot::{FRESH, Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
 use crate::core::stats::{Need, Spans};
 use crate::core::time::Mono;
+use crate::core::traffic::Traffic;
 
 use super::clock::Clock;
 use super::render::{millis, rfc3339};
@@ -283,6 +284,31 @@ pub struct ServerStatus {
     pub checks: Vec<CheckStatus>,
     /// What it last said about itself.
     pub sample: Option<SampleStatus>,
+    /// What the host program reported of its own calls to it ([`Engine::report_outcome`](super::Engine::report_outcome)); absent
+    /// without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficStatus>,
+}
+
+/// What the host program reported of its own calls to one server since the engine was started. A report counts within 100 ms.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficStatus {
+    /// Served calls.
+    pub ok: u64,
+    /// Calls that were not answered in the program's own time.
+    pub timeout: u64,
+    /// Refused connections.
+    pub refused: u64,
+    /// Connections that ended in the middle.
+    pub reset: u64,
+    /// Answers that say that the server does not serve now.
+    pub rejected: u64,
+    /// Everything else.
+    pub error: u64,
+    /// How long ago a served call was last reported, in milliseconds.
+    pub served_ms: Option<u64>,
+    /// How long ago a call was last reported that timed out, was refused or reset, in milliseconds.
+    pub failed_ms: Option<u64>,
 }
 
 /// One check.
@@ -668,6 +694,20 @@ impl View<'_> {
         }
     }
 
+    fn traffic(&self, traffic: &Traffic) -> Option<TrafficStatus> {
+        let [ok, timeout, refused, reset, rejected, error] = traffic.reported;
+        (traffic.reported != [0; 6]).then(|| TrafficStatus {
+            ok,
+            timeout,
+            refused,
+            reset,
+            rejected,
+            error,
+            served_ms: traffic.served_at.map(|at| self.age(at)),
+            failed_ms: traffic.failed_at.map(|(at, _)| self.age(at)),
+        })
+    }
+
     fn server(&self, server: &ServerSnapshot) -> ServerStatus {
         let service = self.service;
         let configured = self.model.servers.get(usize::from(server.id.0));
@@ -700,6 +740,7 @@ impl View<'_> {
             fenced: server.deposed && fenced == Some(server.id),
             synchronous: server.synchronous,
             last_answer_ms: server.last_answer.map(|at| self.age(at)),
+            traffic: self.traffic(&server.traffic),
             not_promotable: verdict
                 .and_then(|(_, verdict)| verdict.as_ref().err())
                 .map(|refusal| ReasonStatus { code: refusal.name().to_owned(), message: refusal.sentence() }),

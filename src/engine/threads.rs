@@ -160,7 +160,9 @@ impl Threads {
         let handles = {
             let mut state = self.0.state.lock();
             while !state.alive.is_empty() {
-                if self.0.ended.wait_until(&mut state, deadline.instant()).timed_out() && !state.alive.is_empty() {
+                let timed_out;
+                (state, timed_out) = self.0.ended.wait_until(state, deadline.instant());
+                if timed_out && !state.alive.is_empty() {
                     return Err(state.alive.iter().map(|(_, name)| name.clone()).collect());
                 }
             }

@@ -159,7 +159,7 @@ impl Service {
             return Err(Refusal::WatchedOnly);
         }
         let suspicion = self.suspicion.as_ref().ok_or(Refusal::DatabaseAnswers)?;
-        let class = classify(suspicion, &self.limits(), now)?;
+        let class = classify(suspicion, &self.limits(now), now)?;
         // Refusals alone may come from something in between. Only where the host has said that the postmaster is gone is a standby
         // that goes on receiving no contradiction: its children outlive it.
         let gone = class == FailureClass::Dead && suspicion.host_answers();
@@ -181,12 +181,12 @@ impl Service {
     /// The evidence shows the primary dead, whatever stands in the way of an automatic failover.
     pub(in crate::core) fn is_dead(&self, now: Mono) -> bool {
         self.suspicion.as_ref().is_some_and(|suspicion| {
-            matches!(classify(suspicion, &self.limits(), now), Ok(FailureClass::Dead) | Err(Refusal::RestartGrace { .. }))
+            matches!(classify(suspicion, &self.limits(now), now), Ok(FailureClass::Dead) | Err(Refusal::RestartGrace { .. }))
                 && suspicion.word().is_some_and(|word| word.postmaster == ProcessState::Gone && word.others == 0)
         })
     }
 
-    pub(in crate::core) fn limits(&self) -> Limits {
+    pub(in crate::core) fn limits(&self, now: Mono) -> Limits {
         let subject = self.subject();
         let outstanding = self
             .model
@@ -207,6 +207,7 @@ impl Service {
             hang_after: trigger.hang_after,
             restart_grace: trigger.restart_grace,
             on_impaired: trigger.on_impaired,
+            traffic: self.traffic_weight(now),
         }
     }
 
@@ -380,7 +381,7 @@ impl Service {
     pub(super) fn evaluate_failed_over(&mut self, around: Surroundings, fx: &mut Effects) {
         if self.threshold_met(fx.now).is_ok() {
             if let Some(suspicion) = &self.suspicion {
-                match classify(suspicion, &self.limits(), fx.now) {
+                match classify(suspicion, &self.limits(fx.now), fx.now) {
                     Ok(_) => {
                         let refusal = self
                             .guards(around, fx.now)

@@ -9,6 +9,7 @@ mod operator;
 mod resume;
 mod sample;
 mod standbys;
+mod traffic;
 
 use crate::core::doubt::DoubtCause;
 use crate::core::effects::{About, Effects, text, texts};
@@ -28,6 +29,7 @@ use crate::core::schedule::Slot;
 use crate::core::static_word::Word;
 use crate::core::stats::{Mark, Stats};
 use crate::core::time::{Mono, Span};
+use crate::core::traffic::Traffic;
 use crate::core::trigger::{State, Window};
 
 /// A sample older than this is no longer what a server says.
@@ -95,6 +97,9 @@ pub struct ServerState {
     pub(in crate::core) progress: Option<Lsn>,
     pub(in crate::core) progress_at: Option<Mono>,
     pub(in crate::core) returned_at: Option<Mono>,
+    /// What the host program's own calls to it were reported to come to.
+    #[serde(default)]
+    pub traffic: Traffic,
 }
 
 /// The primary's log as sampled while it lived.
@@ -249,6 +254,7 @@ impl Service {
                 progress: None,
                 progress_at: None,
                 returned_at: None,
+                traffic: Traffic::default(),
             })
             .collect();
         Service {

@@ -1,4 +1,4 @@
-//! The one place the engine takes its locks, threads, channels and waits from: parking_lot, crossbeam-channel, std and poll(2).
+//! The one place the engine takes its locks, threads, channels and waits from: std, crossbeam-channel and poll(2).
 //!
 //! The library's own tests, built with `--cfg shuttle` (`scripts/schedules.sh`), get the same names on top of a scheduler that
 //! interleaves the threads at random and decides how fast time passes.

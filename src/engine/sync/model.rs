@@ -119,14 +119,6 @@ struct Waiter {
     thread: shuttle::thread::Thread,
 }
 
-pub(crate) struct WaitTimeoutResult(bool);
-
-impl WaitTimeoutResult {
-    pub(crate) fn timed_out(&self) -> bool {
-        self.0
-    }
-}
-
 impl Condvar {
     pub(crate) fn new() -> Condvar {
         Condvar::default()
@@ -136,12 +128,14 @@ impl Condvar {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-        self.sleep(guard, None);
+    pub(crate) fn wait<'a, T>(&self, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.sleep(&mut guard, None);
+        guard
     }
 
-    pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, until: Instant) -> WaitTimeoutResult {
-        WaitTimeoutResult(self.sleep(guard, Some(until)))
+    pub(crate) fn wait_until<'a, T>(&self, mut guard: MutexGuard<'a, T>, until: Instant) -> (MutexGuard<'a, T>, bool) {
+        let timed_out = self.sleep(&mut guard, Some(until));
+        (guard, timed_out)
     }
 
     fn sleep<T>(&self, guard: &mut MutexGuard<'_, T>, until: Option<Instant>) -> bool {
@@ -338,8 +332,8 @@ pub(crate) mod channel {
                 }
                 match until {
                     Some(until) if until <= now() => return Err(SendTimeoutError::Timeout(value)),
-                    Some(until) => drop(self.0.emptied.wait_until(&mut state, until)),
-                    None => self.0.emptied.wait(&mut state),
+                    Some(until) => (state, _) = self.0.emptied.wait_until(state, until),
+                    None => state = self.0.emptied.wait(state),
                 }
             }
         }
@@ -377,8 +371,8 @@ pub(crate) mod channel {
                 }
                 match until {
                     Some(until) if until <= now() => return Err(RecvTimeoutError::Timeout),
-                    Some(until) => drop(self.0.filled.wait_until(&mut state, until)),
-                    None => self.0.filled.wait(&mut state),
+                    Some(until) => (state, _) = self.0.filled.wait_until(state, until),
+                    None => state = self.0.filled.wait(state),
                 }
             }
         }

@@ -1,0 +1,540 @@
+package failover
+
+/*
+#include <failover.h>
+#include <stdlib.h>
+*/
+import "C"
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// How long one call waits inside the library: how late a cancelled context is noticed.
+const slice = 100 * time.Millisecond
+
+// How long Stop waits for functions of the program that have not returned when the engine has stopped.
+const grace = time.Second
+
+// How long Close waits for the stop.
+const patience = 30 * time.Second
+
+// Engine watches servers and fails them over. Make one with New or NewFromFile, and Close it. Every method may be called from any
+// goroutine, also at once.
+type Engine struct {
+	*core
+}
+
+// core is what the goroutines of an engine hold, so that an Engine that nobody holds any more can be noticed.
+type core struct {
+	// Held for reading while the library is called with the handle, for writing while that is freed.
+	lock   sync.RWMutex
+	handle *C.failover_engine
+
+	logger  *slog.Logger
+	outlet  outlet
+	records chan Event
+	checks  map[string]TaskFunc
+	actions map[string]TaskFunc
+	// The functions that checks of kind "host" want, by the configuration; nil where that is not known here.
+	asked map[string]bool
+
+	setting    sync.Mutex
+	started    bool
+	startOnce  sync.Once
+	closeOnce  sync.Once
+	closed     error
+	life       context.Context
+	end        context.CancelFunc
+	threads    sync.WaitGroup
+	functions  sync.WaitGroup
+	busy       sync.Map
+	unanswered sync.Map
+	unwritten  atomic.Uint64
+}
+
+// Option changes how an engine is made.
+type Option func(*core)
+
+// WithLogger has the library's log lines, and what goes wrong in functions of the program, go to logger instead of slog.Default().
+// Each record has the attributes service and server where it is about one.
+func WithLogger(logger *slog.Logger) Option {
+	return func(c *core) { c.logger = logger }
+}
+
+// New makes an engine from a configuration: a string or []byte in JSON, or anything that encoding/json makes one of. Nothing runs yet.
+// Events are kept from here on.
+//
+// Errors: ErrConfig (Error.Mistakes has everything at once), ErrInvalidArgument, ErrSystem, ErrUnsupported.
+func New(config any, options ...Option) (*Engine, error) {
+	var document []byte
+	switch config := config.(type) {
+	case string:
+		document = []byte(config)
+	case []byte:
+		document = config
+	default:
+		var err error
+		if document, err = json.Marshal(config); err != nil {
+			return nil, fmt.Errorf("failover: the configuration cannot be written as JSON: %w", err)
+		}
+	}
+	engine, err := assemble(func(handle **C.failover_engine, wrong **C.failover_error) C.int32_t {
+		text := C.CBytes(document)
+		defer C.free(text)
+		return C.failover_engine_new((*C.char)(text), C.size_t(len(document)), handle, wrong)
+	}, options)
+	if err == nil {
+		engine.asked = hostFunctions(document)
+	}
+	return engine, err
+}
+
+// NewFromFile makes an engine from a file in TOML or JSON: what `failover run` reads. Errors: as for New.
+func NewFromFile(path string, options ...Option) (*Engine, error) {
+	if strings.ContainsRune(path, 0) {
+		return nil, &Error{Code: ErrInvalidArgument, Message: "the path has a NUL character in it"}
+	}
+	return assemble(func(handle **C.failover_engine, wrong **C.failover_error) C.int32_t {
+		text, free := cstring(path, false)
+		defer free()
+		return C.failover_engine_new_from_file(text, handle, wrong)
+	}, options)
+}
+
+func assemble(call func(**C.failover_engine, **C.failover_error) C.int32_t, options []Option) (*Engine, error) {
+	if err := compatible(); err != nil {
+		return nil, err
+	}
+	c := &core{
+		outlet:  newOutlet(),
+		records: make(chan Event, capacity),
+		checks:  map[string]TaskFunc{},
+		actions: map[string]TaskFunc{},
+		logger:  slog.Default(),
+	}
+	var handle *C.failover_engine
+	var wrong *C.failover_error
+	code := call(&handle, &wrong)
+	if err := failed(code, wrong); err != nil {
+		return nil, err
+	}
+	c.handle = handle
+	c.life, c.end = context.WithCancel(context.Background())
+	for _, option := range options {
+		option(c)
+	}
+	engine := &Engine{c}
+	runtime.SetFinalizer(engine, func(engine *Engine) {
+		// Not on the finalizer's goroutine, which everybody shares.
+		go func(c *core) {
+			c.logger.Warn("an engine was dropped without Close; it is stopped now")
+			_ = c.close()
+		}(engine.core)
+	})
+	return engine, nil
+}
+
+// hostFunctions is the names that checks of kind "host" are answered under. The library has found the document right before.
+func hostFunctions(document []byte) map[string]bool {
+	var config struct {
+		Services []struct {
+			Checks []struct{ Name, Kind, Function string }
+		}
+	}
+	if json.Unmarshal(document, &config) != nil {
+		return nil
+	}
+	names := map[string]bool{}
+	for _, service := range config.Services {
+		for _, check := range service.Checks {
+			if check.Kind != "host" {
+				continue
+			}
+			if check.Function == "" {
+				check.Function = check.Name
+			}
+			names[check.Function] = true
+		}
+	}
+	return names
+}
+
+// call calls the library with the handle, which is not freed meanwhile.
+func (c *core) call(function func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t) error {
+	c.lock.RLock()
+	defer c.lock.RUnlock()
+	if c.handle == nil {
+		return &Error{Code: ErrState, Message: "the engine is closed: make another one"}
+	}
+	var wrong *C.failover_error
+	code := function(c.handle, &wrong)
+	return failed(code, wrong)
+}
+
+// about calls a command that names a service; none, where that may be, is all of them.
+func (c *core) about(service string, command func(*C.failover_engine, *C.char, **C.failover_error) C.int32_t, all bool) error {
+	if strings.ContainsRune(service, 0) {
+		return &Error{Code: ErrInvalidArgument, Message: "the name of the service has a NUL character in it"}
+	}
+	text, free := cstring(service, all)
+	defer free()
+	return c.call(func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t {
+		return command(handle, text, wrong)
+	})
+}
+
+// Check has checks of kind "host" called name (their "function", or their own name) answered by function. Only Down counts as a failure,
+// and so does no answer by the deadline. Register before Start.
+//
+// Errors: ErrState once started; ErrInvalidArgument when no check of the configuration has that name (after NewFromFile: not found
+// out).
+func (c *core) Check(name string, function TaskFunc) error {
+	if c.asked != nil && !c.asked[name] {
+		names := make([]string, 0, len(c.asked))
+		for known := range c.asked {
+			names = append(names, known)
+		}
+		sort.Strings(names)
+		message := fmt.Sprintf("no check of kind \"host\" is called %q; there is: %s", name, strings.Join(names, ", "))
+		return &Error{Code: ErrInvalidArgument, Message: message}
+	}
+	return c.register(c.checks, name, function)
+}
+
+// Action has the step ("pre_checks", "route_out", "route_restore", "fence", "promote" or "route_in") of every service carried out by
+// function: "promote" instead of the engine's own way; "fence" where fence.command would be asked, so it must cut power or volume; the
+// others before what is configured. Register before Start.
+//
+// Errors: ErrState once started; ErrInvalidArgument for any other step.
+func (c *core) Action(step string, function TaskFunc) error {
+	if err := c.OfferAction(step); err != nil {
+		return err
+	}
+	return c.register(c.actions, step, function)
+}
+
+func (c *core) register(functions map[string]TaskFunc, name string, function TaskFunc) error {
+	if function == nil {
+		return &Error{Code: ErrInvalidArgument, Message: "the function is nil"}
+	}
+	c.setting.Lock()
+	defer c.setting.Unlock()
+	if c.started {
+		return &Error{Code: ErrState, Message: "the engine was started: register functions before"}
+	}
+	functions[name] = function
+	return nil
+}
+
+// OfferAction has the step come as an event of kind TaskAction, to be answered by CompleteTask. Errors: as for Action.
+func (c *core) OfferAction(step string) error {
+	return c.about(step, func(handle *C.failover_engine, step *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_offer_action(handle, step, wrong)
+	}, false)
+}
+
+// CompleteTask answers a task that no function is registered for: its number is the field "task_id" of its event.
+//
+// Errors: ErrUnknownTask for a late, repeated or invented task: without any effect.
+func (c *core) CompleteTask(task uint64, answer Answer) error {
+	return c.complete(task, answer)
+}
+
+func (c *core) complete(task uint64, answer Answer) error {
+	detail := strings.ToValidUTF8(answer.Detail, "?")
+	return c.call(func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t {
+		text := C.CBytes([]byte(detail))
+		defer C.free(text)
+		return C.failover_task_complete(handle, C.uint64_t(task), C.int32_t(answer.Result), (*C.char)(text), C.size_t(len(detail)), wrong)
+	})
+}
+
+// Start takes the state directory and begins to watch. An engine starts once. The context is for the start alone; it takes
+// milliseconds.
+//
+// Errors: ErrState when it was started before, and when another engine holds the state directory (then Retriable); ErrSystem.
+func (c *core) Start(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.setting.Lock()
+	defer c.setting.Unlock()
+	err := c.call(func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_start(handle, wrong)
+	})
+	if err != nil {
+		return err
+	}
+	c.started = true
+	c.startOnce.Do(func() {
+		c.threads.Add(2)
+		go c.poll()
+		go c.log()
+	})
+	return nil
+}
+
+// poll takes every event from the library and hands it on. It runs no code of the program, so nothing holds it up: whoever reads
+// slowly or not at all loses events, and checks and logs are served all the same.
+func (c *core) poll() {
+	defer c.threads.Done()
+	defer close(c.outlet.events)
+	defer close(c.records)
+	for {
+		var handle *C.failover_event
+		// Close waits for this goroutine before it frees.
+		code := C.failover_engine_next_event(c.handle, C.FAILOVER_FOREVER, &handle, nil)
+		switch code {
+		case C.FAILOVER_OK:
+		case C.FAILOVER_EMPTY:
+			continue
+		default:
+			// After the last event of an engine that has stopped.
+			return
+		}
+		event, err := take(handle)
+		if err != nil {
+			c.note(err.Error())
+			continue
+		}
+		switch event.Kind {
+		case Log:
+			c.record(event)
+		case TaskCheck, TaskAction:
+			c.serve(event)
+		}
+		c.outlet.put(event)
+	}
+}
+
+// note logs by way of the queue: a handler of slog is code of the program, and the goroutine that polls runs none.
+func (c *core) note(message string) {
+	c.record(Event{Kind: Log, Severity: Warning, Time: time.Now(), Message: message})
+}
+
+func (c *core) record(event Event) {
+	select {
+	case c.records <- event:
+	default:
+		c.unwritten.Add(1)
+	}
+}
+
+func (c *core) log() {
+	defer c.threads.Done()
+	levels := map[Severity]slog.Level{Debug: slog.LevelDebug, Info: slog.LevelInfo, Warning: slog.LevelWarn, Alarm: slog.LevelError}
+	for event := range c.records {
+		var about []any
+		if event.Service != "" {
+			about = append(about, "service", event.Service)
+		}
+		if event.Server != "" {
+			about = append(about, "server", event.Server)
+		}
+		if lost := c.unwritten.Swap(0); lost > 0 {
+			about = append(about, "lines_lost_before", lost)
+		}
+		c.logger.Log(context.Background(), levels[event.Severity], event.Message, about...)
+	}
+}
+
+// Events is the channel of all events in their order, closed after the last one, EngineStopped. Whoever reads it slowly loses single
+// observations and log lines first, then other events, what tells who is primary last; an event of kind Overflow says how many. The
+// engine never waits for it. There is one channel: several readers share its events.
+func (c *core) Events() <-chan Event {
+	return c.outlet.events
+}
+
+// Stop stops the engine: a failover before its point of no return is undone, one behind it finishes its step; then its threads and
+// goroutines end, and the channel of events is closed. Stopping again does nothing.
+//
+// Errors: ErrTimeout and that of the context when it ends before; the engine goes on stopping, and Stop waits again.
+func (c *core) Stop(ctx context.Context) error {
+	for {
+		left := slice
+		if end, limited := ctx.Deadline(); limited {
+			left = min(left, max(0, time.Until(end)))
+		}
+		err := c.call(func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t {
+			return C.failover_engine_stop(handle, C.uint32_t(left.Milliseconds()), wrong)
+		})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, ErrTimeout) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+	}
+	c.end()
+	c.threads.Wait()
+	c.setting.Lock()
+	if !c.started {
+		// Nobody polls an engine that never ran.
+		c.started = true
+		c.startOnce.Do(func() {
+			close(c.outlet.events)
+			close(c.records)
+		})
+	}
+	c.setting.Unlock()
+	returned := make(chan struct{})
+	go func() {
+		c.functions.Wait()
+		close(returned)
+	}()
+	select {
+	case <-returned:
+	case <-time.After(grace):
+		// Its answer is of no use any more, and nothing can end it.
+		c.logger.Warn("the engine has stopped, but a function of the program has not returned")
+	}
+	return nil
+}
+
+// RequestStop begins to stop and returns at once. For functions that answer checks and actions, and wherever nobody can wait.
+func (c *core) RequestStop() {
+	c.lock.RLock()
+	defer c.lock.RUnlock()
+	C.failover_engine_request_stop(c.handle)
+}
+
+// Close stops the engine, waiting 30 seconds at most, and frees it. Events that were not read can still be read. Closing again gives
+// the same result.
+//
+// Errors: as for Stop; then it is not freed.
+func (e *Engine) Close() error {
+	runtime.SetFinalizer(e, nil)
+	return e.core.close()
+}
+
+func (c *core) close() error {
+	c.closeOnce.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if c.closed = c.Stop(ctx); c.closed != nil {
+			return
+		}
+		c.lock.Lock()
+		defer c.lock.Unlock()
+		C.failover_engine_free(c.handle)
+		c.handle = nil
+	})
+	return c.closed
+}
+
+// Status is the state of everything at this moment. It does not block.
+func (c *core) Status() (Status, error) {
+	var document []byte
+	err := c.call(func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t {
+		var status *C.failover_status
+		code := C.failover_engine_status(handle, &status, wrong)
+		if code == C.FAILOVER_OK {
+			document = []byte(C.GoString(C.failover_status_json(status)))
+			C.failover_status_free(status)
+		}
+		return code
+	})
+	if err != nil {
+		return Status{}, err
+	}
+	return readStatus(document)
+}
+
+// Confirm says yes to the failover of service that waits for an operator.
+//
+// Errors of every command: ErrRejected (the message says why), ErrInvalidArgument for an unknown name, ErrState when the engine does not
+// run, ErrFaulted, ErrTimeout after ten seconds without an answer.
+func (c *core) Confirm(service string) error {
+	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_confirm(handle, service, wrong)
+	}, false)
+}
+
+// Pause: watch, decide nothing; one service, or all for "". It outlives a restart. Errors: as for Confirm.
+func (c *core) Pause(service string) error {
+	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_pause(handle, service, wrong)
+	}, true)
+}
+
+// Resume ends the pause of one service, or of all for "": everything is observed afresh first. Errors: as for Confirm.
+func (c *core) Resume(service string) error {
+	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_resume(handle, service, wrong)
+	}, true)
+}
+
+// Reset takes service back from manual_intervention or failed_over to watching, and ends its cooldown. Errors: as for Confirm.
+func (c *core) Reset(service string) error {
+	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_reset(handle, service, wrong)
+	}, false)
+}
+
+// ForceOptions is how a failover is forced.
+type ForceOptions struct {
+	// To is the server that is promoted; empty for the best one.
+	To string
+	// AcceptLoss is how many bytes may be lost at most; nil for the configured limit.
+	AcceptLoss *uint64
+}
+
+// Force begins a failover of service now, from every state but one in flight. It returns when that has begun; events tell the rest.
+//
+// Errors: as for Confirm.
+func (c *core) Force(service string, options ForceOptions) error {
+	if strings.ContainsRune(options.To, 0) {
+		return &Error{Code: ErrInvalidArgument, Message: "the name of the server has a NUL character in it"}
+	}
+	loss := uint64(C.FAILOVER_LOSS_CONFIGURED)
+	if options.AcceptLoss != nil {
+		loss = *options.AcceptLoss
+	}
+	to, free := cstring(options.To, true)
+	defer free()
+	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_force(handle, service, to, C.uint64_t(loss), wrong)
+	}, false)
+}
+
+// Reload takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing.
+//
+// Errors: ErrConfig; ErrState when something differs that is fixed at start (state_dir) or the engine does not run; ErrRejected while a
+// failover is in flight.
+func (c *core) Reload(config []byte) error {
+	return c.call(func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t {
+		text := C.CBytes(config)
+		defer C.free(text)
+		return C.failover_engine_reload(handle, (*C.char)(text), C.size_t(len(config)), wrong)
+	})
+}
+
+// ReportOutcome tells how a call of the program's own to server of service ended; "" for the primary. One more observer: a call that timed
+// out, was refused or reset makes the engine look at once, and never decides alone. It does not block, and may be called for every
+// call.
+//
+// Errors: ErrInvalidArgument for an unknown name or outcome, ErrState when the engine does not run.
+func (c *core) ReportOutcome(service, server string, outcome Outcome) error {
+	if strings.ContainsRune(server, 0) {
+		return &Error{Code: ErrInvalidArgument, Message: "the name of the server has a NUL character in it"}
+	}
+	text, free := cstring(server, true)
+	defer free()
+	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_report_outcome(handle, service, text, C.int32_t(outcome), wrong)
+	}, false)
+}

@@ -1,0 +1,634 @@
+package failover
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// How long anything that has to happen is waited for.
+const long = 60 * time.Second
+
+var up = map[string]any{"kind": "scripted", "answers": []string{"up"}}
+
+// config is one application server with one check, "page", that is asked every 50 ms.
+func config(t testing.TB, check map[string]any) map[string]any {
+	t.Helper()
+	state := filepath.Join(t.TempDir(), "state")
+	if err := os.Mkdir(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	page := map[string]any{"name": "page", "server": "web1", "interval": "50ms", "fast_interval": "20ms"}
+	for key, value := range check {
+		page[key] = value
+	}
+	return map[string]any{
+		"version": 1, "state_dir": state,
+		"services": []any{map[string]any{
+			"name": "site", "kind": "application",
+			"servers": []any{map[string]any{"name": "web1", "role": "primary", "host": "127.0.0.1"}},
+			"checks":  []any{page},
+		}},
+	}
+}
+
+func quiet() Option {
+	return WithLogger(slog.New(slog.NewTextHandler(new(safeBuffer), nil)))
+}
+
+func create(t testing.TB, check map[string]any, options ...Option) *Engine {
+	t.Helper()
+	engine, err := New(config(t, check), append([]Option{quiet()}, options...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := engine.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return engine
+}
+
+func start(t testing.TB, engine *Engine) {
+	t.Helper()
+	if err := engine.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func await(t testing.TB, engine *Engine, what string, wanted func(Event) bool) Event {
+	t.Helper()
+	patience := time.After(long)
+	for {
+		select {
+		case event, open := <-engine.Events():
+			if !open {
+				t.Fatalf("the engine stopped before %s", what)
+			}
+			if wanted(event) {
+				return event
+			}
+		case <-patience:
+			t.Fatalf("no %s came", what)
+		}
+	}
+}
+
+func kind(wanted Kind) func(Event) bool {
+	return func(event Event) bool { return event.Kind == wanted }
+}
+
+type safeBuffer struct {
+	lock sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *safeBuffer) Write(text []byte) (int, error) {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	return b.text.Write(text)
+}
+
+func (b *safeBuffer) String() string {
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	return b.text.String()
+}
+
+func TestTheEventsAreThoseOfEveryLanguage(t *testing.T) {
+	text, err := os.ReadFile("../../tests/bindings/scenario.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := filepath.Join(t.TempDir(), "state")
+	if err := os.Mkdir(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var scenario struct {
+		Config          json.RawMessage
+		Kinds, Expected []string
+	}
+	if err := json.Unmarshal(bytes.ReplaceAll(text, []byte("@STATE@"), []byte(state)), &scenario); err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[Kind]bool{}
+	for _, kind := range scenario.Kinds {
+		kinds[Kind(kind)] = true
+	}
+	engine, err := New([]byte(scenario.Config), quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	start(t, engine)
+	none := func(name string) string {
+		if name == "" {
+			return "-"
+		}
+		return name
+	}
+	var lines []string
+	for event := range engine.Events() {
+		if !kinds[event.Kind] {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s %s %s %s", event.Kind, none(event.Service), none(event.Server), event.Message))
+		// The last line is the stop itself.
+		if len(lines) == len(scenario.Expected)-1 {
+			engine.RequestStop()
+		}
+	}
+	if got, want := strings.Join(lines, "\n"), strings.Join(scenario.Expected, "\n"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestAConfigurationTellsEveryMistake(t *testing.T) {
+	_, err := New(`{"version": 1, "servces": []}`)
+	var wrong *Error
+	if !errors.Is(err, ErrConfig) || errors.Is(err, ErrState) || !errors.As(err, &wrong) {
+		t.Fatalf("%v", err)
+	}
+	paths := map[string]bool{}
+	for _, mistake := range wrong.Mistakes {
+		paths[mistake.Path] = true
+		if mistake.Reason == "" || mistake.Remedy == "" {
+			t.Errorf("%+v", mistake)
+		}
+	}
+	if !paths["/servces"] || !paths["/services"] || wrong.Path == "" || wrong.Message == "" || wrong.Retriable {
+		t.Errorf("%+v", wrong)
+	}
+}
+
+func TestBadArgumentsAreErrors(t *testing.T) {
+	for _, config := range []any{"", "{", []byte{0xff, 0xfe}, strings.Repeat("[", 100_000), nil} {
+		if engine, err := New(config); err == nil {
+			engine.Close()
+			t.Errorf("%.20q made an engine", config)
+		}
+	}
+	if _, err := New(func() {}); err == nil {
+		t.Error("a function is no configuration")
+	}
+	if _, err := NewFromFile("/nowhere/failover.toml"); !errors.Is(err, ErrConfig) {
+		t.Error(err)
+	}
+	if _, err := NewFromFile("a\x00b"); !errors.Is(err, ErrInvalidArgument) {
+		t.Error(err)
+	}
+	engine := create(t, up)
+	start(t, engine)
+	for what, err := range map[string]error{
+		"unknown service": engine.Confirm("nobody"),
+		"NUL":             engine.Confirm("si\x00te"),
+		"no UTF-8":        engine.Reset("\xff"),
+		"empty":           engine.Confirm(""),
+		"unknown server":  engine.Force("site", ForceOptions{To: "nobody"}),
+		"outcome":         engine.ReportOutcome("site", "", Outcome(99)),
+		"step":            engine.OfferAction("dance"),
+	} {
+		if !errors.Is(err, ErrInvalidArgument) && !(what == "step" && errors.Is(err, ErrState)) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := engine.CompleteTask(4711, Up("")); !errors.Is(err, ErrUnknownTask) {
+		t.Error(err)
+	}
+	if err := engine.Confirm("site"); !errors.Is(err, ErrRejected) {
+		t.Error(err)
+	}
+}
+
+func TestStatusIsTyped(t *testing.T) {
+	engine := create(t, up)
+	start(t, engine)
+	await(t, engine, "health", kind(HealthChanged))
+	status, err := engine.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := status.Service("site")
+	if status.Engine != "running" || service == nil || service.Primary != "" || service.Health() != "unknown" || service.State != "normal" {
+		t.Fatalf("%+v", status.Services)
+	}
+	server := service.Server("web1")
+	if server == nil || len(server.Checks) != 1 || server.Checks[0].Verdict != "up" || status.Version != Version() || len(status.Raw) == 0 {
+		t.Fatalf("%+v", service)
+	}
+	if service.Forecast.WouldFailOver || service.Forecast.Message == "" || status.Service("nobody") != nil || service.Server("nobody") != nil {
+		t.Errorf("%+v", service.Forecast)
+	}
+}
+
+func TestAnEngineStartsOnce(t *testing.T) {
+	engine := create(t, up)
+	start(t, engine)
+	if err := engine.Start(context.Background()); !errors.Is(err, ErrState) {
+		t.Error(err)
+	}
+	if err := engine.Check("page", func(context.Context, Task) Answer { return Up("") }); err == nil {
+		t.Error("registered after the start")
+	}
+	for range 2 {
+		if err := engine.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	var last Event
+	for event := range engine.Events() {
+		last = event
+	}
+	if last.Kind != EngineStopped {
+		t.Errorf("%+v", last)
+	}
+	for range 2 {
+		if err := engine.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := engine.Status(); !errors.Is(err, ErrState) {
+		t.Error(err)
+	}
+	engine.RequestStop()
+}
+
+func TestContextsEndStartAndStop(t *testing.T) {
+	engine := create(t, map[string]any{"kind": "host", "timeout": "10m"})
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := engine.Start(cancelled); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	start(t, engine)
+	await(t, engine, "health or task", kind(TaskCheck))
+	err := engine.Stop(cancelled)
+	if err != nil && !(errors.Is(err, ErrTimeout) && errors.Is(err, context.Canceled)) {
+		t.Error(err)
+	}
+}
+
+func TestTwoEnginesShareNoStateDirectory(t *testing.T) {
+	shared := config(t, up)
+	first, err := New(shared, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	start(t, first)
+	second, err := New(shared, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	var wrong *Error
+	if err := second.Start(context.Background()); !errors.As(err, &wrong) || wrong.Code != ErrState || !wrong.Retriable {
+		t.Fatalf("%v", err)
+	}
+	other := create(t, up)
+	start(t, other)
+	await(t, other, "health", kind(HealthChanged))
+	await(t, first, "health", kind(HealthChanged))
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestChecksAreGoFunctions(t *testing.T) {
+	var buffer safeBuffer
+	engine := create(t, map[string]any{"kind": "host", "timeout": "200ms"}, WithLogger(slog.New(slog.NewTextHandler(&buffer, nil))))
+	if err := engine.Check("nothing", func(context.Context, Task) Answer { return Up("") }); !errors.Is(err, ErrInvalidArgument) {
+		t.Error(err)
+	}
+	var lock sync.Mutex
+	asked := 0
+	released := make(chan struct{})
+	err := engine.Check("page", func(ctx context.Context, task Task) Answer {
+		lock.Lock()
+		asked++
+		number := asked
+		lock.Unlock()
+		if task.Service != "site" || task.Server != "web1" || task.Name != "page" || task.ID == 0 || time.Until(task.Deadline) > time.Second {
+			return Down(fmt.Sprintf("%+v", task))
+		}
+		switch number {
+		case 1:
+			panic("at the first")
+		case 2:
+			// Past its deadline, and further.
+			<-ctx.Done()
+			<-released
+		case 3:
+			return Down("the third")
+		}
+		return Up("it serves")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, engine)
+	observed := func(words string) func(Event) bool {
+		return func(event Event) bool { return event.Kind == Observed && strings.Contains(event.Message, words) }
+	}
+	await(t, engine, "the panic", observed("panic: at the first"))
+	await(t, engine, "a time-out", observed("no answer"))
+	await(t, engine, "a busy function", observed("has not returned"))
+	close(released)
+	await(t, engine, "the third answer", observed("the third"))
+	await(t, engine, "health", func(event Event) bool {
+		return event.Kind == HealthChanged && strings.Contains(event.Message, "it serves")
+	})
+	if err := engine.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(buffer.String(), "panicked") {
+		t.Error(buffer.String())
+	}
+}
+
+func TestTasksCanBeAnsweredByHand(t *testing.T) {
+	engine := create(t, map[string]any{"kind": "host"})
+	start(t, engine)
+	event := await(t, engine, "a task", kind(TaskCheck))
+	task := uint64(event.Fields["task_id"].(float64))
+	if err := engine.CompleteTask(task, Up("by hand")); err != nil {
+		t.Fatal(err)
+	}
+	if err := engine.CompleteTask(task, Up("again")); !errors.Is(err, ErrUnknownTask) {
+		t.Error(err)
+	}
+	await(t, engine, "the answer", func(event Event) bool { return strings.Contains(event.Message, "by hand") })
+}
+
+func TestCommandsReachTheEngine(t *testing.T) {
+	engine := create(t, up)
+	if err := engine.Pause("site"); !errors.Is(err, ErrState) {
+		t.Error(err)
+	}
+	start(t, engine)
+	for _, service := range []string{"site", ""} {
+		if err := engine.Pause(service); err != nil {
+			t.Error(err)
+		}
+		if status, err := engine.Status(); err != nil || !status.Services[0].Paused {
+			t.Error(err, status.Services)
+		}
+		if err := engine.Resume(service); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := engine.ReportOutcome("site", "", OutcomeOK); err != nil {
+		t.Error(err)
+	}
+	if err := engine.ReportOutcome("site", "web1", OutcomeTimeout); err != nil {
+		t.Error(err)
+	}
+	if err := engine.Force("site", ForceOptions{}); !errors.Is(err, ErrRejected) {
+		t.Error(err)
+	}
+	if err := engine.Reload([]byte("{}")); !errors.Is(err, ErrConfig) {
+		t.Error(err)
+	}
+	if err := engine.Action("fence", func(context.Context, Task) Answer { return Done("") }); !errors.Is(err, ErrState) {
+		t.Error(err)
+	}
+}
+
+func TestWhoReadsNothingLosesObservationsFirst(t *testing.T) {
+	outlet := newOutlet()
+	for seq := uint64(1); seq <= 5*capacity; seq++ {
+		event := Event{Kind: Observed, Seq: seq}
+		switch seq % 5 {
+		case 0:
+			event.Kind = StateChanged
+		case 1:
+			if seq%50 == 1 {
+				event.Kind = PrimaryKnown
+			}
+		}
+		outlet.put(event)
+	}
+	outlet.put(Event{Kind: EngineStopped, Seq: 5*capacity + 1})
+	close(outlet.events)
+	seen := map[Kind]int{}
+	var last uint64
+	for event := range outlet.events {
+		seen[event.Kind]++
+		if event.Kind != Overflow && event.Seq <= last {
+			t.Fatalf("%d after %d", event.Seq, last)
+		}
+		last = event.Seq
+	}
+	// What says who is primary is all there; of the others what there was room for, and the news of what was not.
+	if seen[PrimaryKnown] != 103 || seen[EngineStopped] != 1 || seen[Overflow] == 0 || seen[Observed] < capacity/2 || seen[StateChanged] < capacity/2 {
+		t.Errorf("%v", seen)
+	}
+}
+
+func TestTheLogOfTheLibraryGoesToSlog(t *testing.T) {
+	var buffer safeBuffer
+	logger := slog.New(slog.NewTextHandler(&buffer, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	engine := create(t, up, WithLogger(logger))
+	start(t, engine)
+	await(t, engine, "health", kind(HealthChanged))
+	engine.note("a line")
+	if err := engine.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(buffer.String(), "a line") {
+		t.Error(buffer.String())
+	}
+}
+
+func TestNothingIsLeftAfterManyEngines(t *testing.T) {
+	folder := config(t, up)
+	cycle := func() {
+		engine, err := New(folder, quiet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		start(t, engine)
+		<-engine.Events()
+		if err := engine.Stop(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := engine.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		cycle()
+	}
+	goroutines, descriptors := settled(t), count(t, "/proc/self/fd")
+	for range 100 {
+		cycle()
+	}
+	if now := settled(t); now > goroutines {
+		t.Errorf("%d goroutines, %d before", now, goroutines)
+	}
+	if now := count(t, "/proc/self/fd"); now > descriptors {
+		t.Errorf("%d descriptors, %d before", now, descriptors)
+	}
+	for _, name := range threads(t) {
+		if strings.HasPrefix(name, "fo-") {
+			t.Errorf("the thread %s is left", name)
+		}
+	}
+}
+
+// settled is the number of goroutines once those that are ending have ended.
+func settled(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		runtime.GC()
+		runtime.Gosched()
+	}
+	return runtime.NumGoroutine()
+}
+
+func count(t *testing.T, folder string) int {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func threads(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	paths, err := filepath.Glob("/proc/self/task/*/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		// A thread may end while it is looked at.
+		if name, err := os.ReadFile(path); err == nil {
+			names = append(names, strings.TrimSpace(string(name)))
+		}
+	}
+	return names
+}
+
+func TestADroppedEngineIsStopped(t *testing.T) {
+	var buffer safeBuffer
+	func() {
+		engine, err := New(config(t, up), WithLogger(slog.New(slog.NewTextHandler(&buffer, nil))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		start(t, engine)
+		<-engine.Events()
+	}()
+	for end := time.Now().Add(long); !strings.Contains(buffer.String(), "dropped without Close"); {
+		if time.Now().After(end) {
+			t.Fatal("nobody noticed")
+		}
+		runtime.GC()
+		runtime.Gosched()
+	}
+}
+
+func TestStopFromManySides(t *testing.T) {
+	engine := create(t, up)
+	start(t, engine)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Add(3)
+		go func() {
+			defer all.Done()
+			_, _ = engine.Status()
+		}()
+		go func() {
+			defer all.Done()
+			for range engine.Events() {
+				engine.RequestStop()
+			}
+		}()
+		go func() {
+			defer all.Done()
+			if err := engine.Stop(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	all.Wait()
+}
+
+func TestBreaker(t *testing.T) {
+	breaker, err := NewBreaker(2, time.Hour, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer breaker.Close()
+	broken := errors.New("broken")
+	for range 2 {
+		if err := breaker.Do(func() error { return broken }); err != broken {
+			t.Fatal(err)
+		}
+	}
+	err = breaker.Do(func() error { t.Error("it was made"); return nil })
+	var open *Error
+	if !errors.As(err, &open) || open.Code != ErrRejected || open.RetryAfter <= 0 || open.RetryAfter > time.Hour || breaker.State() != BreakerOpen {
+		t.Fatalf("%+v", err)
+	}
+	breaker.Reset()
+	if err := breaker.Do(func() error { return nil }); err != nil || breaker.State() != BreakerClosed {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_ = breaker.Do(func() error { panic("in the request") })
+	}()
+	settle, err := breaker.Permit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settle(broken)
+	if breaker.State() != BreakerOpen {
+		t.Error("a panic is a failure")
+	}
+	if _, err := NewBreaker(0, time.Second, 1); !errors.Is(err, ErrInvalidArgument) {
+		t.Error(err)
+	}
+	if _, err := NewBreaker(1, -time.Second, 1); !errors.Is(err, ErrInvalidArgument) {
+		t.Error(err)
+	}
+	breaker.Close()
+	if breaker.State() != 0 {
+		t.Error("closed for good")
+	}
+}
+
+func TestCodesAndKindsAreThoseOfTheLibrary(t *testing.T) {
+	if ErrRejected.String() != "rejected" || !strings.Contains(ErrRejected.Error(), "no") || Code(4711).String() != "unknown" {
+		t.Errorf("%s %s", ErrRejected, ErrRejected.Error())
+	}
+	for index, known := 0, knownKinds(); ; index++ {
+		word := kindAt(index)
+		if word == "" {
+			break
+		}
+		if !known[Kind(word)] {
+			t.Errorf("%s has no name here", word)
+		}
+	}
+	if err := compatible(); err != nil {
+		t.Error(err)
+	}
+}

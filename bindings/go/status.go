@@ -1,0 +1,151 @@
+package failover
+
+/*
+#include <failover.h>
+*/
+import "C"
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Status is everything at one moment. What most programs need is typed; Raw has the rest, as `failover status --json` prints it.
+type Status struct {
+	Version string `json:"version"`
+	// Engine is "new", "running", "stopping" or "stopped".
+	Engine   string `json:"engine"`
+	UptimeMs uint64 `json:"uptime_ms"`
+	// Faulted is the bug that froze all decisions; empty where there was none.
+	Faulted string `json:"faulted"`
+	// Doubt is why the engine may not trust its own view now; empty when it may.
+	Doubt    string          `json:"doubt"`
+	Services []ServiceStatus `json:"services"`
+	Raw      json.RawMessage `json:"-"`
+}
+
+// Service is the service of that name; nil where there is none.
+func (s *Status) Service(name string) *ServiceStatus {
+	for at := range s.Services {
+		if s.Services[at].Name == name {
+			return &s.Services[at]
+		}
+	}
+	return nil
+}
+
+// ServiceStatus is one service.
+type ServiceStatus struct {
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	// State is "normal", "degraded", "failing", "failover_in_progress", "failed_over" or "manual_intervention"; Reason says why.
+	State                string `json:"state"`
+	Reason               string `json:"reason"`
+	Paused               bool   `json:"paused"`
+	AwaitingConfirmation bool   `json:"awaiting_confirmation"`
+	// Primary is empty until it is known.
+	Primary string `json:"primary"`
+	// Generation is the number of the last failover; 0 before the first.
+	Generation uint64         `json:"generation"`
+	Servers    []ServerStatus `json:"servers"`
+	// Refusals is why no failover would start now.
+	Refusals []Reason `json:"refusals"`
+	Forecast Forecast `json:"forecast"`
+	// Failover is the one in flight, or the last one; nil before the first.
+	Failover *LastFailover `json:"failover"`
+}
+
+// Server is the server of that name; nil where there is none.
+func (s *ServiceStatus) Server(name string) *ServerStatus {
+	for at := range s.Servers {
+		if s.Servers[at].Name == name {
+			return &s.Servers[at]
+		}
+	}
+	return nil
+}
+
+// Health is that of the primary: "unknown", "healthy", "degraded" or "unhealthy".
+func (s *ServiceStatus) Health() string {
+	if primary := s.Server(s.Primary); primary != nil {
+		return primary.Health
+	}
+	return "unknown"
+}
+
+// ServerStatus is one server.
+type ServerStatus struct {
+	Name string `json:"name"`
+	// Role is "primary", "standby", "writable", "foreign" or "unknown".
+	Role string `json:"role"`
+	// Health is "unknown", "healthy", "degraded" or "unhealthy".
+	Health string `json:"health"`
+	// Answers: something answers there that only a living server gives.
+	Answers bool `json:"answers"`
+	// Deposed: a former primary that has not been rejoined.
+	Deposed bool `json:"deposed"`
+	// NotPromotable is why a standby could not be promoted now; nil when it could.
+	NotPromotable *Reason       `json:"not_promotable"`
+	Checks        []CheckStatus `json:"checks"`
+}
+
+// CheckStatus is one check.
+type CheckStatus struct {
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`
+	Health string `json:"health"`
+	// Verdict is the last answer, "up", "impaired", "down" or "unknown"; empty before the first.
+	Verdict string `json:"verdict"`
+	Message string `json:"message"`
+	// LatencyMs is how long the last run took, AgeMs how long ago it ended.
+	LatencyMs float64 `json:"latency_ms"`
+	AgeMs     uint64  `json:"age_ms"`
+}
+
+// Reason is a stable name, and the evidence in one sentence.
+type Reason struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// Forecast is what would happen if the primary died now.
+type Forecast struct {
+	WouldFailOver bool `json:"would_fail_over"`
+	// Candidate is the standby that would be promoted.
+	Candidate string `json:"candidate"`
+	// LossBytes is the most that could be lost; nil when it cannot be bounded.
+	LossBytes *uint64  `json:"loss_bytes"`
+	Message   string   `json:"message"`
+	Reasons   []Reason `json:"reasons"`
+}
+
+// LastFailover is the failover in flight, or the last one.
+type LastFailover struct {
+	Generation uint64 `json:"generation"`
+	// Outcome is "in_progress", "completed", "rolled_back" or "manual_intervention"; Reason says why it was not completed.
+	Outcome string `json:"outcome"`
+	Reason  string `json:"reason"`
+	// Step is the one in flight; empty when there is none.
+	Step string `json:"step"`
+	// From and To are the old primary and the new one.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// LossBytes is nil where it is not known.
+	LossBytes *uint64 `json:"loss_bytes"`
+	// TotalMs is from the first failed observation to the end; nil before that.
+	TotalMs *float64 `json:"total_ms"`
+}
+
+// Uptime is how long the engine has been running.
+func (s *Status) Uptime() time.Duration {
+	return time.Duration(s.UptimeMs) * time.Millisecond
+}
+
+func readStatus(document []byte) (Status, error) {
+	status := Status{Raw: document}
+	if err := json.Unmarshal(document, &status); err != nil {
+		return Status{}, fmt.Errorf("the status could not be read: %w", err)
+	}
+	return status, nil
+}

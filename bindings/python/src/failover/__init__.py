@@ -1,0 +1,76 @@
+"""libfailover: automatic failover, embedded in a Python program. docs/python.md is the guide.
+
+from pathlib import Path
+from failover import Engine
+
+with Engine(Path("failover.toml")) as engine:
+    for event in engine.events():
+        print(event.kind, event.message)
+"""
+
+from ._library import LibraryError, abi_version, version
+from .breaker import BreakerState, CircuitBreaker
+from .engine import Config, Engine, Events
+from .errors import (
+    Code,
+    ConfigError,
+    FailoverError,
+    Faulted,
+    Forked,
+    HandlerError,
+    InvalidArgument,
+    Panic,
+    Reentrant,
+    Rejected,
+    StateError,
+    SystemFault,
+    Timeout,
+    UnknownTask,
+    Unsupported,
+)
+from .events import Event, EventKind, Severity
+from .status import CheckStatus, Forecast, LastFailover, Reason, ServerStatus, ServiceStatus, Status
+from .tasks import Answer, Done, NoEffect, Outcome, Task, TaskResult, Unknown
+
+__all__ = [
+    "Answer",
+    "BreakerState",
+    "CheckStatus",
+    "CircuitBreaker",
+    "Code",
+    "Config",
+    "ConfigError",
+    "Done",
+    "Engine",
+    "Event",
+    "EventKind",
+    "Events",
+    "FailoverError",
+    "Faulted",
+    "Forecast",
+    "Forked",
+    "HandlerError",
+    "InvalidArgument",
+    "LastFailover",
+    "LibraryError",
+    "NoEffect",
+    "Outcome",
+    "Panic",
+    "Reason",
+    "Reentrant",
+    "Rejected",
+    "ServerStatus",
+    "ServiceStatus",
+    "Severity",
+    "StateError",
+    "Status",
+    "SystemFault",
+    "Task",
+    "TaskResult",
+    "Timeout",
+    "Unknown",
+    "UnknownTask",
+    "Unsupported",
+    "abi_version",
+    "version",
+]

@@ -1,0 +1,382 @@
+"""The engine."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import json
+import os
+import time
+import weakref
+from ctypes import byref
+from pathlib import Path
+from types import TracebackType
+from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Mapping, Optional, Set, Type, TypeVar, Union
+
+from ._core import Core
+from ._library import lib
+from ._signatures import EngineHandle, StatusHandle
+from .errors import Code, HandlerError, call, error, text
+from .events import Event, EventKind
+from .status import Status
+from .tasks import ActionFunction, Answer, CheckFunction, Done, NoEffect, Outcome, Unknown, action_answer
+
+__all__ = ["Config", "Engine", "Events"]
+
+Config = Union[Mapping[str, Any], str, "os.PathLike[str]"]
+CheckT = TypeVar("CheckT", bound=CheckFunction)
+ActionT = TypeVar("ActionT", bound=ActionFunction)
+HandlerT = TypeVar("HandlerT", bound=Callable[[Event], object])
+
+# For failover_engine_force: the configured limit.
+_LOSS_CONFIGURED = 2**64 - 1
+_STOP_TIMEOUT = 30.0
+
+
+class Events:
+    """The events of an engine, for `for` and `async for`. Ends after "engine_stopped". What one reader takes no other one sees."""
+
+    def __init__(self, engine: Engine, core: Core) -> None:
+        # While somebody iterates, the engine is not dropped.
+        self._engine = engine
+        self._core = core
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        event = self._core.reader().get(None)
+        if event is None:
+            raise StopIteration
+        return event
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        event = await self._core.reader().get_async()
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+
+class Engine:
+    """An engine: watches servers, decides when the primary is really gone, fences it, promotes the standby, moves the traffic.
+
+    config: a dict or a text in JSON, or the path of a file in TOML or JSON (docs/CONFIG.md). workers: how many of the program's own
+    checks run at once. Starts nothing: `with engine:` or start() does. Every method may be called from any thread, at the same
+    time, unless it says otherwise; all but those of Engine's making raise StateError after close() and Forked in a child process.
+
+    Errors: ConfigError (its `details` have every mistake), InvalidArgument, SystemFault.
+
+        with Engine(Path("failover.toml")) as engine:
+            for event in engine.events():
+                print(event.kind, event.message)
+    """
+
+    def __init__(self, config: Config, *, workers: int = 8) -> None:
+        if workers < 1:
+            raise error(Code.INVALID_ARG, f"workers is {workers}; it has to be 1 at least")
+        handle = EngineHandle()
+        self._functions: Optional[Set[str]] = None
+        if isinstance(config, os.PathLike):
+            call(lib.failover_engine_new_from_file, _path(config), byref(handle))
+        else:
+            document = _json(config)
+            call(lib.failover_engine_new, document, len(document), byref(handle))
+            self._functions = _functions(json.loads(document))
+        self._core = Core(handle, workers)
+        self._finalizer = weakref.finalize(self, Core.abandon, self._core)
+        # What runs then must find threads alive: _core has its own hook.
+        self._finalizer.atexit = False  # type: ignore[misc] # a property, which its stub does not say
+
+    @classmethod
+    def from_file(cls, path: Union[str, "os.PathLike[str]"], *, workers: int = 8) -> Engine:
+        """An engine from a file in TOML or JSON: what `failover run` reads. Errors: as for Engine()."""
+        return cls(Path(path), workers=workers)
+
+    # Life.
+
+    def start(self) -> None:
+        """Takes the state directory, starts the threads and begins to watch. An engine starts once. Blocks for milliseconds.
+
+        Errors: StateError when it was started before, and when another engine holds the state directory (then retriable);
+        InvalidArgument when a function was registered for a check that the configuration does not have; SystemFault.
+        """
+        if self._functions is not None:
+            wrong = sorted(set(self._core.checks) - self._functions)
+            if wrong:
+                there = ", ".join(sorted(self._functions)) or "none"
+                raise error(Code.INVALID_ARG, f'no check of kind "host" is called {", ".join(wrong)}; there is: {there}')
+        self._core.start()
+
+    def stop(self, timeout: Optional[float] = _STOP_TIMEOUT) -> None:
+        """Stops: a failover before its point of no return is undone, one behind it finishes its step; then every thread of the engine
+        ends. Afterwards "engine_stopped" was the last event and no handler runs. Stopping again does nothing.
+
+        timeout: seconds to wait; None: without end. Ctrl-C interrupts the wait, not the stopping.
+        Errors: Timeout (it is still stopping, or a handler has not returned: call again); Reentrant in a handler, a check or an action;
+        HandlerError when handlers raised.
+        """
+        self._core.stop(timeout)
+        self._core.raise_errors()
+
+    def request_stop(self) -> None:
+        """Begins to stop and returns at once. For handlers, checks, actions and signal handlers. Does nothing on a closed engine."""
+        self._core.request_stop()
+
+    def close(self, timeout: Optional[float] = _STOP_TIMEOUT) -> None:
+        """Stops as stop() does, and gives everything back. Events that were not read can still be read. Closing again does nothing.
+
+        Errors: as for stop(). After Timeout the engine goes on stopping: close it again.
+        """
+        if self._core.forked:
+            self._finalizer.detach()
+            return
+        self._core.stop(timeout)
+        self._finalizer.detach()
+        self._core.close()
+        self._core.raise_errors()
+
+    def __enter__(self) -> Engine:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], raised: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        try:
+            self.close()
+        except HandlerError:
+            # Each was logged. What ends the block is not hidden by it.
+            if raised is None:
+                raise
+
+    async def __aenter__(self) -> Engine:
+        return await asyncio.to_thread(self.__enter__)
+
+    async def __aexit__(
+        self, kind: Optional[Type[BaseException]], raised: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        await asyncio.to_thread(self.__exit__, kind, raised, trace)
+
+    def __repr__(self) -> str:
+        return f"<failover.Engine at {id(self):#x}>"
+
+    # Events.
+
+    def events(self) -> Events:
+        """The events, for `for` and `async for`, until the engine has stopped. They are kept from the making of the engine on, 1024 of
+        each sort: who reads too slowly loses single observations first, and is told by an event of kind "overflow".
+
+        An engine has one consumer: events() and next_event() share what there is, and exclude on_event(). Ctrl-C works while waiting.
+        `async for` may be cancelled at any time and loses nothing by it.
+        Errors, when an event is asked for: StateError when there are handlers; Forked.
+        """
+        return Events(self, self._core)
+
+    def next_event(self, timeout: Optional[float] = None) -> Optional[Event]:
+        """The next event, waiting up to `timeout` seconds (None: without end; 0: not at all); None when none came in time.
+
+        Errors: StateError after the last event, and when there are handlers; Forked.
+        """
+        queue = self._core.reader()
+        event = queue.get(timeout)
+        if event is None and queue.over:
+            raise error(Code.STATE, "the engine has stopped: that was the last event")
+        return event
+
+    def wait(self, *kinds: str, service: Optional[str] = None, timeout: Optional[float] = None) -> Event:
+        """Takes events until one of these kinds comes (of this service), and gives it out; the others are dropped.
+
+        timeout: seconds for all of it; None: without end.
+        Errors: Timeout; StateError when the engine stopped before, and when there are handlers.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            event = self.next_event(None if end is None else max(0.0, end - time.monotonic()))
+            if event is None:
+                raise error(Code.TIMEOUT, f"no event of kind {', '.join(kinds) or 'any'} came within {timeout} s")
+            if (not kinds or event.kind in kinds) and service in (None, event.service):
+                return event
+
+    def on_event(self, handler: HandlerT) -> HandlerT:
+        """Has every event given to `handler`, also as a decorator: one at a time, in order, on one daemon thread of this package.
+        Registered before the start it misses none. Several handlers are called one after another.
+
+        A handler may call everything but stop() and close(). While it does not return, events pile up as for a slow reader. What it
+        raises is logged and raised from stop() or close() as HandlerError.
+        Errors: StateError when events() or next_event() is used.
+        """
+        self._core.add_handler(handler)
+        return handler
+
+    def status(self) -> Status:
+        """The state of everything at this moment. Does not block."""
+        handle = StatusHandle()
+        self._core.call(lib.failover_engine_status, byref(handle))
+        try:
+            document: Dict[str, Any] = json.loads(lib.failover_status_json(handle))
+        finally:
+            lib.failover_status_free(handle)
+        return Status.from_json(document)
+
+    # The program's own checks and actions.
+
+    def check(self, name: str) -> Callable[[CheckT], CheckT]:
+        """Has checks of kind "host" called `name` (their "function", or their own name) answered by the decorated function. It is called
+        with a Task, on a thread of this package, several at once but for one server one at a time, and returns True (up), False
+        (down: the only answer that counts as a failure) or an Answer; None, anything else and an exception are "unknown". Give its
+        own calls a time-out below task.remaining: no answer by the deadline counts as a failure.
+
+        Errors: TypeError for what cannot be called with one argument.
+        """
+
+        def register(function: CheckT) -> CheckT:
+            _callable(function, f'check "{name}"')
+            self._core.here()
+            self._core.checks[name] = function
+            return function
+
+        return register
+
+    def action(self, step: str) -> Callable[[ActionT], ActionT]:
+        """Has the step `step` of every service carried out by the decorated function: "promote" instead of the engine's own way; "fence" where
+        fence.command would be asked, so it must cut power or volume; "pre_checks", "route_out", "route_restore", "route_in" before
+        what is configured. It is called with a Task, on a thread of this package, and returns Done, NoEffect or Unknown (or one
+        of them with a detail); anything else and an exception are Unknown.
+
+        An action may be asked again with the same generation: (task.generation, step) is its idempotency key, and one with a lower
+        generation than the highest seen must be refused.
+        Errors: StateError once started; InvalidArgument for any other step; TypeError for what cannot be called with one argument.
+        """
+
+        def register(function: ActionT) -> ActionT:
+            _callable(function, f'action "{step}"')
+            self._core.offer_action(step)
+            self._core.actions[step] = function
+            return function
+
+        return register
+
+    def offer_action(self, step: str) -> None:
+        """Has the step `step` come as an event of kind "task_action", to be answered by complete_task(). Errors: as for action()."""
+        self._core.offer_action(step)
+
+    def complete_task(self, task: int, answer: Union[Answer, Done, NoEffect, Unknown]) -> None:
+        """Answers a task that no function is registered for: task is the "task_id" of its event.
+
+        Errors: UnknownTask for a late, repeated or invented task: without any effect.
+        """
+        given = answer if isinstance(answer, Answer) else action_answer(answer)
+        self._core.complete_task(task, int(given.result), given.detail)
+
+    # Commands. Each blocks for milliseconds, ten seconds at most.
+
+    def confirm(self, service: str) -> None:
+        """Says yes to the failover of `service` that waits for an operator.
+
+        Errors of every command: Rejected (the message says why), InvalidArgument for an unknown name, StateError when the engine does not
+        run, Faulted, Timeout after ten seconds without an answer.
+        """
+        self._core.call(lib.failover_engine_confirm, text(service, "service"))
+
+    def pause(self, service: Optional[str] = None) -> None:
+        """Watch, decide nothing: one service, or all. Outlives a restart. Errors: as for confirm()."""
+        self._core.call(lib.failover_engine_pause, text(service, "service"))
+
+    def resume(self, service: Optional[str] = None) -> None:
+        """Ends the pause of one service, or of all: everything is observed afresh first. Errors: as for confirm()."""
+        self._core.call(lib.failover_engine_resume, text(service, "service"))
+
+    def reset(self, service: str) -> None:
+        """Takes `service` back from manual_intervention or failed_over to watching; ends its cooldown. Errors: as for confirm()."""
+        self._core.call(lib.failover_engine_reset, text(service, "service"))
+
+    def force(self, service: str, to: Optional[str] = None, accept_loss: Optional[int] = None) -> None:
+        """Begins a failover of `service` now, from every state but one in flight: to the server `to`, or to the best one, losing
+        `accept_loss` bytes at most (None: the configured limit). Returns when it has begun; events tell the rest.
+
+        Errors: as for confirm().
+        """
+        loss = _LOSS_CONFIGURED if accept_loss is None else accept_loss
+        if not 0 <= loss <= _LOSS_CONFIGURED:
+            raise error(Code.INVALID_ARG, f"accept_loss is {accept_loss}; it is a number of bytes from 0 to 2**64 - 2")
+        self._core.call(lib.failover_engine_force, text(service, "service"), text(to, "to"), loss)
+
+    def reload(self, config: Config) -> None:
+        """Takes another configuration while the engine runs: a dict, JSON, or the path of a file (TOML needs Python 3.11). Counters
+        restart. A bad one changes nothing.
+
+        Errors: ConfigError; StateError when something differs that is fixed at start (state_dir) or the engine does not run; Rejected
+        while a failover is in flight; OSError when the file cannot be read.
+        """
+        document = _json(_read(config) if isinstance(config, os.PathLike) else config)
+        self._core.call(lib.failover_engine_reload, document, len(document))
+
+    def report_outcome(self, service: str, outcome: Outcome, server: Optional[str] = None) -> None:
+        """Tells how a call of the program's own to `server` of `service` ended; server None is the primary. One more observer: a call that
+        timed out, was refused or reset makes the engine look at once; it never decides alone. May be called for every call.
+        Does not block.
+
+        Errors: InvalidArgument for an unknown name or outcome, StateError when the engine does not run.
+        """
+        self._core.call(
+            lib.failover_engine_report_outcome, text(service, "service"), text(server, "server"), int(outcome)
+        )
+
+
+def _json(config: Union[Mapping[str, Any], str]) -> bytes:
+    if isinstance(config, str):
+        try:
+            return config.encode()
+        except UnicodeEncodeError as wrong:
+            raise error(Code.INVALID_ARG, f"config is no UTF-8: {wrong}") from None
+    if not isinstance(config, Mapping):
+        raise TypeError(f"config is a dict, a str in JSON or a path, not {type(config).__name__}")
+    return json.dumps(dict(config), default=os.fspath).encode()
+
+
+def _path(path: "os.PathLike[str]") -> bytes:
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise error(Code.INVALID_ARG, "the path has a NUL character in it")
+    return encoded
+
+
+def _read(path: "os.PathLike[str]") -> Union[Mapping[str, Any], str]:
+    with open(path, encoding="utf-8") as file:
+        document = file.read()
+    if not os.fspath(path).endswith(".toml"):
+        return document
+    try:
+        tomllib = importlib.import_module("tomllib")
+    except ImportError:
+        raise error(Code.UNSUPPORTED, "a reload from TOML needs Python 3.11: give a dict or JSON") from None
+    parsed: Dict[str, Any] = tomllib.loads(document)
+    return parsed
+
+
+def _functions(config: Mapping[str, Any]) -> Set[str]:
+    """The names that checks of kind "host" are answered under. The library has found the configuration right before."""
+    checks: List[Mapping[str, Any]] = []
+    for service in config.get("services", []):
+        checks.extend(service.get("checks", []))
+    return {str(check.get("function") or check.get("name")) for check in checks if check.get("kind") == "host"}
+
+
+def _callable(function: Any, what: str) -> None:
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"the function of {what} is async: it runs on a thread; use asyncio.run_coroutine_threadsafe in it")
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError as wrong:
+        raise TypeError(f"the function of {what} is called with one argument, a Task: {wrong}") from None
+    except ValueError:
+        # A builtin without a signature.
+        return

@@ -1,0 +1,213 @@
+"""The state of everything at one moment. What most programs need is typed; `raw` has the rest, as `failover status --json` prints it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional
+
+__all__ = ["CheckStatus", "Forecast", "LastFailover", "Reason", "ServerStatus", "ServiceStatus", "Status"]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A stable name, and the evidence in one sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class CheckStatus:
+    """One check. health: "unknown", "healthy", "degraded" or "unhealthy". verdict: the last answer, "up", "impaired", "down" or
+    "unknown"; None before the first. latency_ms, age_ms: how long its last run took, and how long ago that ended."""
+
+    name: str
+    kind: str
+    health: str
+    verdict: Optional[str]
+    message: str
+    latency_ms: float
+    age_ms: int
+    raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """One server. role: "primary", "standby", "writable", "foreign" or "unknown". answers: something answers there that only a living
+    server gives. deposed: a former primary that has not been rejoined. not_promotable: of a standby, why it could not be
+    promoted now. lag_bytes: of a PostgreSQL standby, bytes behind the primary; None where it is not known."""
+
+    name: str
+    role: str
+    health: str
+    answers: bool
+    deposed: bool
+    not_promotable: Optional[Reason]
+    lag_bytes: Optional[int]
+    checks: List[CheckStatus]
+    raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What would happen if the primary died now. loss_bytes: the most that could be lost; None when it cannot be bounded."""
+
+    would_fail_over: bool
+    candidate: Optional[str]
+    loss_bytes: Optional[int]
+    message: str
+    reasons: List[Reason]
+
+
+@dataclass(frozen=True)
+class LastFailover:
+    """The failover in flight, or the last one. outcome: "in_progress", "completed", "rolled_back" or "manual_intervention".
+    source, target: the old primary and the new one. total_ms: from the first failed observation to the end."""
+
+    generation: int
+    outcome: str
+    reason: str
+    step: Optional[str]
+    source: Optional[str]
+    target: Optional[str]
+    loss_bytes: Optional[int]
+    total_ms: Optional[float]
+    raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One service. state: "normal", "degraded", "failing", "failover_in_progress", "failed_over" or "manual_intervention"; reason: why,
+    in one sentence. primary: once it is known. generation: the number of the last failover; 0 before the first. health: that of the
+    primary. refusals: why no failover would start now."""
+
+    name: str
+    kind: str
+    state: str
+    reason: str
+    paused: bool
+    awaiting_confirmation: bool
+    primary: Optional[str]
+    generation: int
+    health: str
+    servers: List[ServerStatus]
+    refusals: List[Reason]
+    forecast: Forecast
+    failover: Optional[LastFailover]
+    raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
+
+    def server(self, name: str) -> ServerStatus:
+        """The server of that name. Errors: KeyError."""
+        return {server.name: server for server in self.servers}[name]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Everything. engine: "new", "running", "stopping" or "stopped". faulted: the bug that froze all decisions, where there was one.
+    doubt: why the engine may not trust its own view now. uptime_ms: since the start."""
+
+    version: str
+    engine: str
+    uptime_ms: int
+    faulted: Optional[str]
+    doubt: Optional[str]
+    services: List[ServiceStatus]
+    raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
+
+    def service(self, name: str) -> ServiceStatus:
+        """The service of that name. Errors: KeyError."""
+        return {service.name: service for service in self.services}[name]
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Status:
+        """From what `failover status --json` prints, or `raw`."""
+        return cls(
+            version=raw["version"],
+            engine=raw["engine"],
+            uptime_ms=raw["uptime_ms"],
+            faulted=raw.get("faulted"),
+            doubt=raw.get("doubt"),
+            services=[_service(service) for service in raw["services"]],
+            raw=dict(raw),
+        )
+
+
+def _reason(raw: Optional[Mapping[str, Any]]) -> Optional[Reason]:
+    return None if raw is None else Reason(code=raw["code"], message=raw["message"])
+
+
+def _reasons(raw: List[Mapping[str, Any]]) -> List[Reason]:
+    return [Reason(code=one["code"], message=one["message"]) for one in raw]
+
+
+def _check(raw: Dict[str, Any]) -> CheckStatus:
+    return CheckStatus(
+        name=raw["name"],
+        kind=raw["kind"],
+        health=raw["health"],
+        verdict=raw.get("verdict"),
+        message=raw["message"],
+        latency_ms=raw["latency_ms"],
+        age_ms=raw["age_ms"],
+        raw=raw,
+    )
+
+
+def _server(raw: Dict[str, Any]) -> ServerStatus:
+    sample = raw.get("sample") or {}
+    return ServerStatus(
+        name=raw["name"],
+        role=raw["role"],
+        health=raw["health"],
+        answers=bool(raw.get("answers")),
+        deposed=raw["deposed"],
+        not_promotable=_reason(raw.get("not_promotable")),
+        lag_bytes=sample.get("lag_bytes"),
+        checks=[_check(check) for check in raw["checks"]],
+        raw=raw,
+    )
+
+
+def _failover(raw: Optional[Dict[str, Any]]) -> Optional[LastFailover]:
+    if raw is None:
+        return None
+    return LastFailover(
+        generation=raw["generation"],
+        outcome=raw["outcome"],
+        reason=raw["reason"],
+        step=raw.get("step"),
+        source=raw.get("from"),
+        target=raw.get("to"),
+        loss_bytes=raw.get("loss_bytes"),
+        total_ms=raw.get("total_ms"),
+        raw=raw,
+    )
+
+
+def _service(raw: Dict[str, Any]) -> ServiceStatus:
+    servers = [_server(server) for server in raw["servers"]]
+    primary = raw.get("primary")
+    health = next((server.health for server in servers if server.name == primary), "unknown")
+    forecast = raw["forecast"]
+    return ServiceStatus(
+        name=raw["name"],
+        kind=raw["kind"],
+        state=raw["state"],
+        reason=raw["reason"],
+        paused=raw["paused"],
+        awaiting_confirmation=raw["awaiting_confirmation"],
+        primary=primary,
+        generation=raw["generation"],
+        health=health,
+        servers=servers,
+        refusals=_reasons(raw["refusals"]),
+        forecast=Forecast(
+            would_fail_over=forecast["would_fail_over"],
+            candidate=forecast.get("candidate"),
+            loss_bytes=forecast.get("loss_bytes"),
+            message=forecast["message"],
+            reasons=_reasons(forecast["reasons"]),
+        ),
+        failover=_failover(raw.get("failover")),
+        raw=raw,
+    )

@@ -1,0 +1,314 @@
+"""An engine's life, its commands, errors and status."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import threading
+import unittest
+from ctypes import byref
+from pathlib import Path
+from typing import List
+
+from failover import (
+    Code,
+    ConfigError,
+    Engine,
+    EventKind,
+    FailoverError,
+    InvalidArgument,
+    Outcome,
+    Rejected,
+    StateError,
+    Status,
+    Timeout,
+    Unsupported,
+)
+from failover._library import lib
+from failover._signatures import StatusHandle
+
+from .support import FLAPS, HOST, LONG, UP, Case, descriptors, settle, threads_of_package, threads_of_process
+
+
+class Life(Case):
+    def test_events_come_in_order_and_end(self) -> None:
+        seen = []
+        healths = 0
+        with Engine(self.config(FLAPS)) as engine:
+            for event in engine.events():
+                seen.append(event)
+                healths += event.kind == "health_changed"
+                if healths == 3:
+                    engine.request_stop()
+        self.assertEqual([event.kind for event in seen if event.kind.startswith("engine_")], ["engine_started", "engine_stopped"])
+        numbers = [event.seq for event in seen]
+        self.assertEqual(numbers, list(range(1, len(seen) + 1)))
+        change = next(event for event in seen if event.kind is EventKind.HEALTH_CHANGED)
+        self.assertEqual((change.service, change.server, change.generation), ("site", "web1", 0))
+        self.assertEqual(change.fields["to"], "healthy")
+        self.assertGreater(change.mono_ns, 0)
+        self.assertIsNotNone(change.time.tzinfo)
+        self.assertEqual(pickle.loads(pickle.dumps(change)), change)
+        self.assertEqual(hash(change), hash(pickle.loads(pickle.dumps(change))))
+
+    def test_a_configuration_is_a_dict_a_text_or_a_path(self) -> None:
+        as_dict = self.config(UP)
+        as_dict["state_dir"] = Path(as_dict["state_dir"])
+        text = json.dumps(self.config(UP))
+        json_file, toml_file = self.folder / "failover.json", self.folder / "failover.toml"
+        json_file.write_text(json.dumps(self.config(UP)))
+        toml_file.write_text(
+            f'version = 1\nstate_dir = "{self.config(UP)["state_dir"]}"\n[[services]]\nname = "site"\nkind = "application"\n'
+            'servers = [{ name = "web1", role = "primary", host = "127.0.0.1" }]\n'
+            'checks = [{ name = "page", server = "web1", kind = "scripted", answers = ["up"] }]\n'
+        )
+        engines = [Engine(as_dict), Engine(text), Engine(json_file), Engine(toml_file), Engine.from_file(str(toml_file))]
+        for engine in engines[:4]:
+            with engine:
+                self.assertEqual(engine.status().service("site").kind, "application")
+        engines[4].close()
+        with self.assertRaises(TypeError):
+            Engine(7)  # type: ignore[arg-type]
+
+    def test_an_engine_starts_once_and_stops_again_and_again(self) -> None:
+        engine = Engine(self.config(UP))
+        with self.assertRaises(StateError):
+            engine.confirm("site")
+        engine.start()
+        with self.assertRaises(StateError):
+            engine.start()
+        engine.stop()
+        engine.stop(0)
+        with self.assertRaises(StateError):
+            engine.start()
+        with self.assertRaises(StateError):
+            engine.pause()
+        self.assertEqual(engine.status().engine, "stopped")
+        engine.close()
+        engine.close()
+        engine.request_stop()
+        with self.assertRaisesRegex(StateError, "closed"):
+            engine.status()
+        # What was not read before can be read afterwards.
+        self.assertEqual([event.kind for event in engine.events()][-1], "engine_stopped")
+        self.assertEqual(threads_of_package(), [])
+
+    def test_stopped_before_the_start(self) -> None:
+        engine = Engine(self.config(UP))
+        engine.stop()
+        self.assertEqual(list(engine.events()), [])
+        engine.close()
+
+    def test_one_state_directory_has_one_engine(self) -> None:
+        config = self.config(UP)
+        one, two = Engine(config), Engine(config)
+        with one:
+            with self.assertRaises(StateError) as caught:
+                two.start()
+            self.assertTrue(caught.exception.retriable)
+        with two:
+            two.wait(EventKind.OBSERVED, timeout=LONG)
+
+    def test_two_engines_in_one_process(self) -> None:
+        with Engine(self.config(UP)) as one, Engine(self.config(FLAPS)) as two:
+            one.wait("health_changed", timeout=LONG)
+            two.wait("health_changed", timeout=LONG)
+            one.stop()
+            two.wait("observed", service="site", timeout=LONG)
+
+    def test_cycles_leave_nothing_behind(self) -> None:
+        config = self.config(HOST)
+
+        def cycle() -> None:
+            engine = Engine(config)
+            engine.check("page")(lambda task: True)
+            with engine:
+                engine.wait("observed", timeout=LONG)
+
+        for _ in range(5):
+            cycle()
+        threads, files = threads_of_process(), descriptors()
+        for _ in range(200):
+            cycle()
+        # A thread of the last cycle before may have been counted while it was ending.
+        settle(lambda: threads_of_process() <= threads and descriptors() <= files)
+        self.assertEqual(threads_of_package(), [])
+
+    def test_a_stop_that_takes_too_long_says_so(self) -> None:
+        engine = Engine(self.config(UP))
+        inside, leave = threading.Event(), threading.Event()
+
+        @engine.on_event
+        def handler(event: object) -> None:
+            inside.set()
+            leave.wait(LONG)
+
+        engine.start()
+        self.assertTrue(inside.wait(LONG))
+        with self.assertRaisesRegex(Timeout, "handler"):
+            engine.stop(0.1)
+        self.assertIsInstance(Timeout(Code.TIMEOUT, "x"), TimeoutError)
+        leave.set()
+        engine.close()
+
+
+class Commands(Case):
+    def test_commands_are_answered(self) -> None:
+        with Engine(self.config(UP)) as engine:
+            engine.pause("site")
+            self.assertEqual(engine.wait("operator_command", timeout=LONG).service, "site")
+            self.assertTrue(engine.status().service("site").paused)
+            engine.resume()
+            with self.assertRaises(Rejected):
+                engine.confirm("site")
+            with self.assertRaises(Rejected):
+                engine.force("site")
+            with self.assertRaises(InvalidArgument):
+                engine.force("site", to="nobody", accept_loss=0)
+            with self.assertRaises(InvalidArgument):
+                engine.reset("nobody")
+
+    def test_wrong_arguments_are_refused(self) -> None:
+        with Engine(self.config(UP)) as engine:
+            for name in ("nobody", "a\0b", "\udc80", "x" * (1 << 20)):
+                with self.assertRaises(InvalidArgument):
+                    engine.confirm(name)
+            with self.assertRaises(TypeError):
+                engine.confirm(b"site")  # type: ignore[arg-type]
+            for loss in (-1, 2**64):
+                with self.assertRaises(InvalidArgument):
+                    engine.force("site", accept_loss=loss)
+            with self.assertRaises(InvalidArgument):
+                engine.report_outcome("site", 99)  # type: ignore[arg-type]
+            with self.assertRaises(InvalidArgument):
+                engine.report_outcome("site", Outcome.OK, "nobody")
+        with self.assertRaises(InvalidArgument):
+            Engine(self.config(UP), workers=0)
+        for path in ("/nowhere/failover.toml", "/"):
+            with self.assertRaises(ConfigError):
+                Engine.from_file(path)
+        for path in ("a\0b",):
+            with self.assertRaises(InvalidArgument):
+                Engine.from_file(path)
+        for text in ("", "{", "x" * 100000):
+            with self.assertRaises(ConfigError):
+                Engine(text)
+        with self.assertRaises(InvalidArgument):
+            Engine("\udc80")
+
+    def test_a_configuration_error_tells_every_mistake(self) -> None:
+        wrong = {"version": 1, "state_dir": "relative", "servces": [], "services": [{"name": "a b"}]}
+        with self.assertRaises(ConfigError) as caught:
+            Engine(wrong)
+        error = caught.exception
+        self.assertEqual((error.code, error.name, error.retriable), (Code.CONFIG, "config", False))
+        self.assertIsInstance(error, ValueError)
+        self.assertTrue(error.path and error.path.startswith("/"))
+        self.assertGreater(len(error.details), 2)
+        self.assertEqual({"path", "value", "reason", "remedy"} - set(error.details[0]), set())
+        again = pickle.loads(pickle.dumps(error))
+        self.assertEqual((type(again), again.message, again.details), (ConfigError, error.message, error.details))
+
+    def test_reload(self) -> None:
+        config = self.config(UP)
+        with Engine(config) as engine:
+            config["services"][0]["checks"][0]["name"] = "other"
+            engine.reload(config)
+            engine.wait("config_reloaded", timeout=LONG)
+            self.assertEqual(engine.status().service("site").server("web1").checks[0].name, "other")
+            file = self.folder / "new.json"
+            file.write_text(json.dumps(config))
+            engine.reload(file)
+            with self.assertRaises(ConfigError):
+                engine.reload("{}")
+            with self.assertRaises(StateError):
+                engine.reload(self.config(UP))
+            toml = self.folder / "new.toml"
+            toml.write_text("version = 1\n")
+            with self.assertRaises((ConfigError, Unsupported)):
+                engine.reload(toml)
+
+    def test_the_programs_own_traffic_is_counted(self) -> None:
+        with Engine(self.config(UP)) as engine:
+            engine.report_outcome("site", Outcome.TIMEOUT, "web1")
+            for event in engine.events():
+                traffic = engine.status().service("site").server("web1").raw.get("traffic")
+                if traffic and traffic["timeout"] == 1:
+                    break
+
+    def test_the_status_is_that_of_the_library(self) -> None:
+        with Engine(self.config(UP)) as engine:
+            engine.wait("health_changed", timeout=LONG)
+            handle = StatusHandle()
+            engine._core.call(lib.failover_engine_status, byref(handle))
+            status = Status.from_json(json.loads(lib.failover_status_json(handle)))
+            self.assertEqual(lib.failover_status_service_count(handle), len(status.services))
+            for at, service in enumerate(status.services):
+                name = lib.failover_status_service(handle, at)
+                self.assertEqual(name.decode(), service.name)
+                self.assertEqual(lib.failover_status_state(handle, name).decode(), service.state)
+                self.assertEqual(lib.failover_status_health(handle, name).decode(), service.health)
+                self.assertEqual(lib.failover_status_generation(handle, name), service.generation)
+                self.assertEqual(lib.failover_status_would_fail_over(handle, name), service.forecast.would_fail_over)
+                primary = lib.failover_status_primary(handle, name)
+                self.assertEqual(primary and primary.decode(), service.primary)
+            lib.failover_status_free(handle)
+            self.assertEqual(status.engine, "running")
+            server = status.service("site").server("web1")
+            self.assertEqual((server.health, server.checks[0].name, server.checks[0].verdict), ("healthy", "page", "up"))
+            self.assertEqual(status.raw["services"][0]["name"], "site")
+            with self.assertRaises(KeyError):
+                status.service("nobody")
+
+    def test_many_threads_at_once(self) -> None:
+        wrong: List[BaseException] = []
+
+        def hammer() -> None:
+            try:
+                for _ in range(100):
+                    engine.status()
+                    engine.report_outcome("site", Outcome.OK, "web1")
+                    for command in (engine.pause, engine.resume):
+                        try:
+                            command("site")
+                        except Rejected:
+                            # Another thread was faster.
+                            continue
+            except FailoverError as error:
+                wrong.append(error)
+
+        with Engine(self.config(UP)) as engine:
+            threads = [threading.Thread(target=hammer) for _ in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(wrong, [])
+
+    def test_close_while_other_threads_call(self) -> None:
+        for _ in range(20):
+            engine = Engine(self.config(UP))
+            engine.start()
+            began = threading.Barrier(5)
+            ended: List[str] = []
+
+            def ask() -> None:
+                began.wait(LONG)
+                try:
+                    while True:
+                        engine.status()
+                except StateError:
+                    ended.append("closed")
+
+            threads = [threading.Thread(target=ask) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            began.wait(LONG)
+            engine.close()
+            for thread in threads:
+                thread.join(LONG)
+            self.assertEqual(ended, ["closed"] * 4)
+
+
+if __name__ == "__main__":
+    unittest.main()

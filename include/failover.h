@@ -1,0 +1,980 @@
+/*
+ * libfailover: automatic failover, embedded.
+ *
+ * A program makes an engine from a configuration (failover_engine_new), starts it, and from then on the engine watches servers,
+ * decides when the primary is really gone, fences it, promotes the standby, moves the traffic, verifies the result, and says what
+ * happened and why. docs/EMBEDDING.md is the guide; this header is the manual.
+ *
+ *     failover_engine *engine = NULL;
+ *     failover_error *error = NULL;
+ *     if (failover_engine_new_from_file("failover.toml", &engine, &error) != FAILOVER_OK ||
+ *         failover_engine_start(engine, &error) != FAILOVER_OK) {
+ *         fprintf(stderr, "%s\n", failover_error_message(error));
+ *         failover_error_free(error);
+ *         failover_engine_free(engine);
+ *         return 1;
+ *     }
+ *     for (;;) {
+ *         failover_event *event = NULL;
+ *         int32_t code = failover_engine_next_event(engine, 1000, &event, NULL);
+ *         if (code == FAILOVER_EMPTY) continue;
+ *         if (code != FAILOVER_OK) break;
+ *         if (failover_event_severity(event) >= FAILOVER_SEVERITY_INFO) puts(failover_event_message(event));
+ *         failover_event_free(event);
+ *     }
+ *     failover_engine_free(engine);
+ *
+ * Rules for every function:
+ * - A function that can fail returns a code: FAILOVER_OK, or a negative FAILOVER_* . What it gives out is written only with
+ *   FAILOVER_OK. `err` may be NULL; otherwise it receives an error object with every code but FAILOVER_OK and FAILOVER_EMPTY, to be
+ *   given to failover_error_free. A pointer that is set already is overwritten, not freed.
+ * - Strings in are UTF-8 and copied before the function returns. Strings out are NUL-terminated UTF-8, borrowed from the object they
+ *   come from, and die with it; never free one.
+ * - Five kinds of objects, each with one function that frees it. All of those allow NULL.
+ * - After fork, a child that touches an engine of its parent gets FAILOVER_FORKED: make the engine after fork.
+ * - The library never exits or aborts the program, sets no signal handler, changes no environment, and writes to no standard stream.
+ *   Its threads are called fo-<role>-<n> and block signals. Callbacks must not throw C++ exceptions through it, nor longjmp.
+ * - Each comment ends with four lines: Thread (who may call it), Blocks, In callback (whether it may be called there), Ownership.
+ */
+
+
+#ifndef FAILOVER_H
+#define FAILOVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define FAILOVER_API __attribute__((visibility("default")))
+#else
+#define FAILOVER_API
+#endif
+
+
+// It was done.
+#define FAILOVER_OK 0
+
+// Nothing came within the time given, or failover_engine_wake was called.
+#define FAILOVER_EMPTY -1
+
+// It is not over yet; the engine goes on with it. Calling again waits again.
+#define FAILOVER_TIMEOUT -2
+
+// A pointer is NULL where an object is required.
+#define FAILOVER_NULL_ARG -3
+
+// An argument is out of range, no UTF-8, or names something that does not exist.
+#define FAILOVER_INVALID_ARG -4
+
+// The configuration cannot be used. failover_error_json tells every mistake.
+#define FAILOVER_CONFIG -5
+
+// The call does not fit the engine's present state.
+#define FAILOVER_STATE -6
+
+// The call would wait for the thread it runs on. Use failover_engine_request_stop there.
+#define FAILOVER_REENTRANT -7
+
+// The engine was made by a parent process: make it after fork.
+#define FAILOVER_FORKED -8
+
+// The operating system refused something.
+#define FAILOVER_SYSTEM -9
+
+// The task was answered already, was cancelled, or is past its deadline.
+#define FAILOVER_UNKNOWN_TASK -10
+
+// A bug was caught earlier: decisions are frozen. Status, stop and free still work.
+#define FAILOVER_FAULTED -11
+
+// A bug was caught in this call.
+#define FAILOVER_PANIC -12
+
+// This build of the library cannot do it.
+#define FAILOVER_UNSUPPORTED -13
+
+// The engine understood the command and says no. The message says why.
+#define FAILOVER_REJECTED -14
+
+// The version of this interface: the major number in the upper 16 bits, the minor in the lower. Within one major number things are
+// only added, and each addition raises the minor one.
+#define FAILOVER_ABI_VERSION 1
+
+// The version of the library that this header came with: major * 1000000 + minor * 1000 + patch.
+#define FAILOVER_VERSION_NUMBER 1000
+
+// For timeout_ms: without end.
+#define FAILOVER_FOREVER UINT32_MAX
+
+// For failover_engine_force: the configured limit of loss.
+#define FAILOVER_LOSS_CONFIGURED UINT64_MAX
+
+// The engine runs.
+#define FAILOVER_EVENT_ENGINE_STARTED 1
+
+// The engine stopped; always the last event.
+#define FAILOVER_EVENT_ENGINE_STOPPED 2
+
+// A reload took effect.
+#define FAILOVER_EVENT_CONFIG_RELOADED 3
+
+// One finished check (severity debug; coalesced under pressure).
+#define FAILOVER_EVENT_OBSERVED 4
+
+// The health of a check or a server changed.
+#define FAILOVER_EVENT_HEALTH_CHANGED 5
+
+// The state of a service's trigger changed.
+#define FAILOVER_EVENT_STATE_CHANGED 6
+
+// A kept-open session was closed by the other side.
+#define FAILOVER_EVENT_SESSION_CLOSED 7
+
+// A round of fresh evidence began.
+#define FAILOVER_EVENT_CONFIRMATION_STARTED 8
+
+// A piece of evidence came in during a confirmation (host's word, standby's word).
+#define FAILOVER_EVENT_EVIDENCE_GATHERED 9
+
+// The failure is confirmed: class, evidence, thresholds.
+#define FAILOVER_EVENT_FAILURE_CONFIRMED 10
+
+// The primary proved to be alive, or came back, before anything was done.
+#define FAILOVER_EVENT_FAILOVER_SUPPRESSED 11
+
+// A failover would have begun but for a named reason.
+#define FAILOVER_EVENT_FAILOVER_REFUSED 12
+
+// A failover waits for an operator.
+#define FAILOVER_EVENT_AWAITING_CONFIRMATION 13
+
+// A failover began.
+#define FAILOVER_EVENT_FAILOVER_STARTED 14
+
+// A failover that an earlier engine began is taken up again, or is undone because the primary lives.
+#define FAILOVER_EVENT_FAILOVER_RESUMED 15
+
+// A step began.
+#define FAILOVER_EVENT_STEP_STARTED 16
+
+// A step ended.
+#define FAILOVER_EVENT_STEP_FINISHED 17
+
+// From here on nothing is undone.
+#define FAILOVER_EVENT_POINT_OF_NO_RETURN 18
+
+// A failover completed: phases, loss, fence, candidate.
+#define FAILOVER_EVENT_FAILOVER_COMPLETED 19
+
+// A failover failed: at which step, why, what was undone.
+#define FAILOVER_EVENT_FAILOVER_FAILED 20
+
+// Everything that had been changed was undone.
+#define FAILOVER_EVENT_ROLLED_BACK 21
+
+// A person has to come: why, with the evidence.
+#define FAILOVER_EVENT_MANUAL_INTERVENTION 22
+
+// Who is primary became known or changed.
+#define FAILOVER_EVENT_PRIMARY_KNOWN 23
+
+// A standby cannot be promoted any more: why.
+#define FAILOVER_EVENT_STANDBY_NOT_READY 24
+
+// A standby can be promoted.
+#define FAILOVER_EVENT_STANDBY_READY 25
+
+// Two servers of one service take writes.
+#define FAILOVER_EVENT_TWO_PRIMARIES 26
+
+// A server belongs to another cluster (system identifier).
+#define FAILOVER_EVENT_WRONG_CLUSTER 27
+
+// A load balancer had forgotten what a failover moved (a reload, a restart): the traffic is moved again.
+#define FAILOVER_EVENT_ROUTE_ASSERTED 28
+
+// A former primary was seen again.
+#define FAILOVER_EVENT_OLD_PRIMARY_RETURNED 29
+
+// Our own view may not be trusted: why.
+#define FAILOVER_EVENT_DOUBT_RAISED 30
+
+// Our own view may be trusted again.
+#define FAILOVER_EVENT_DOUBT_CLEARED 31
+
+// Something that would hurt at failover time was found, or is mended.
+#define FAILOVER_EVENT_READINESS_CHANGED 32
+
+// An operator's command was carried out or rejected.
+#define FAILOVER_EVENT_OPERATOR_COMMAND 33
+
+// The journal cannot be written, or can be again.
+#define FAILOVER_EVENT_JOURNAL_STATE 34
+
+// The host program is asked to run a check.
+#define FAILOVER_EVENT_TASK_CHECK 35
+
+// The host program is asked to carry out an action.
+#define FAILOVER_EVENT_TASK_ACTION 36
+
+// Events were dropped because nobody took them.
+#define FAILOVER_EVENT_OVERFLOW 37
+
+// A bug was caught: decisions are frozen.
+#define FAILOVER_EVENT_FAULTED 38
+
+// A log line of the engine.
+#define FAILOVER_EVENT_LOG 39
+
+// A failover turned out not to have been needed: the old primary had lived on.
+#define FAILOVER_EVENT_FALSE_POSITIVE 40
+
+// The circuit breaker around something that the engine asks in quiet times opened or closed.
+#define FAILOVER_EVENT_BREAKER_CHANGED 41
+
+// Of interest when searching for a cause: single observations.
+#define FAILOVER_SEVERITY_DEBUG 0
+
+// Something ordinary happened.
+#define FAILOVER_SEVERITY_INFO 1
+
+// Something is not as it should be.
+#define FAILOVER_SEVERITY_WARNING 2
+
+// A person should look.
+#define FAILOVER_SEVERITY_ALARM 3
+
+// Of a check: it answered, and the answer was right.
+#define FAILOVER_TASK_UP 1
+
+// Of a check: it is alive, proven, but not serving.
+#define FAILOVER_TASK_IMPAIRED 2
+
+// Of a check: it did not answer, or not as a healthy one answers. The only answer that counts as a failure.
+#define FAILOVER_TASK_DOWN 3
+
+// Of a check: it could not be asked. Of an action: it failed, and part of the effect may have happened. Every number that is not in
+// this list means the same.
+#define FAILOVER_TASK_UNKNOWN 4
+
+// Of an action: it did its work, and that is proven; for "fence" this means power or volume cut.
+#define FAILOVER_TASK_DONE 5
+
+// Of an action: it failed, proven to have had no effect.
+#define FAILOVER_TASK_NO_EFFECT 6
+
+// Room for the detail that a task function may write.
+#define FAILOVER_DETAIL_SIZE 1024
+
+// The call was served as it should be.
+#define FAILOVER_OUTCOME_OK 1
+
+// No answer came within the host's own time.
+#define FAILOVER_OUTCOME_TIMEOUT 2
+
+// The connection was refused.
+#define FAILOVER_OUTCOME_REFUSED 3
+
+// The connection ended in the middle of the call.
+#define FAILOVER_OUTCOME_RESET 4
+
+// The server answered that it does not serve now: starting, stopping, no slot left, read-only.
+#define FAILOVER_OUTCOME_REJECTED 5
+
+// Anything else: an error of the statement, of the host. Says nothing about the server.
+#define FAILOVER_OUTCOME_ERROR 6
+
+// Every request is permitted.
+#define FAILOVER_BREAKER_CLOSED 1
+
+// No request is permitted until recovery_ms have passed.
+#define FAILOVER_BREAKER_OPEN 2
+
+// A few requests are permitted, to see whether it works again.
+#define FAILOVER_BREAKER_HALF_OPEN 3
+
+// The request succeeded.
+#define FAILOVER_BREAKER_SUCCESS 1
+
+// The request failed.
+#define FAILOVER_BREAKER_FAILURE 2
+
+// The request was not made after all.
+#define FAILOVER_BREAKER_CANCELLED 3
+
+// A circuit breaker for calls of the host's own: needs no engine. Every function on it may be called from any thread, also at once.
+typedef struct failover_breaker failover_breaker;
+
+// An engine. Every function on it may be called from any thread at any time, also at once.
+typedef struct failover_engine failover_engine;
+
+// Why a call failed. Owned by the caller: failover_error_free. Used by one thread at a time.
+typedef struct failover_error failover_error;
+
+// One event of the engine. Owned by the caller: failover_event_free; in a callback borrowed for the call. Used by one thread at a
+// time.
+typedef struct failover_event failover_event;
+
+// A copy of the engine's state; it does not change any more. Owned by the caller: failover_status_free. Used by one thread at a time.
+typedef struct failover_status failover_status;
+
+// What serves events: called for each, one at a time, on one thread of the engine.
+typedef void (*failover_event_fn)(void *userdata, const failover_event *event);
+
+// Called once when the userdata is not needed any more. May be NULL.
+typedef void (*failover_free_fn)(void *userdata);
+
+// A check or an action of the host: returns FAILOVER_TASK_*, and may write one NUL-terminated line into `detail`, which has room for
+// FAILOVER_DETAIL_SIZE bytes and is empty before. `task` is an event of kind FAILOVER_EVENT_TASK_CHECK or _ACTION, valid during the
+// call. Called on threads of the engine that are kept for this, several at once; never on those that check or decide.
+typedef int32_t (*failover_task_fn)(void *userdata, const failover_event *task, char *detail);
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// The name of a code, such as "invalid_arg"; "unknown" for any other number.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a static string.
+FAILOVER_API const char *failover_code_name(int32_t code);
+
+// What a code means, in one sentence; also for numbers that are no code.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a static string.
+FAILOVER_API const char *failover_code_description(int32_t code);
+
+// The code at a place in the list of all, from 0, so that bindings can make their tables; 1, which is no code, behind the last.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value.
+FAILOVER_API int32_t failover_code_at(size_t index);
+
+// The code of an error; FAILOVER_NULL_ARG for NULL.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value.
+FAILOVER_API int32_t failover_error_code(const failover_error *error);
+
+// What went wrong and what to do, in one line.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the error; NULL for NULL.
+FAILOVER_API const char *failover_error_message(const failover_error *error);
+
+// Of a configuration error: the JSON pointer to the first value that is wrong, such as "/services/0/name".
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the error; NULL where there is none.
+FAILOVER_API const char *failover_error_path(const failover_error *error);
+
+// The whole error as one JSON object: code, message, path, retriable, and under "errors" every mistake of a configuration, each with
+// path, value, reason and remedy.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the error; NULL for NULL.
+FAILOVER_API
+const char *failover_error_json(const failover_error *error);
+
+// True where the same call may succeed later without anything being changed.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value.
+FAILOVER_API bool failover_error_is_retriable(const failover_error *error);
+
+// Frees an error. NULL is allowed.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: takes the error; its strings die with it.
+FAILOVER_API void failover_error_free(failover_error *error);
+
+// The version of the interface that the library has: FAILOVER_ABI_VERSION of the header it was built with. A program needs the same
+// major number and at least the minor one of its own header.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value.
+FAILOVER_API uint32_t failover_abi_version(void);
+
+// The version of the library, such as "1.2.3".
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a static string.
+FAILOVER_API const char *failover_version(void);
+
+// Makes an engine from a configuration in JSON of `len` bytes (docs/CONFIG.md; the schema is failover.schema.json). Starts nothing:
+// no thread, no connection. Events are kept from here on until somebody takes them.
+//
+// Errors: FAILOVER_CONFIG (failover_error_json tells every mistake at once), FAILOVER_INVALID_ARG, FAILOVER_SYSTEM.
+//
+// Thread: any.
+// Blocks: while files named by the configuration are read.
+// In callback: yes.
+// Ownership: *out is the caller's, to be given to failover_engine_free; config is copied.
+FAILOVER_API int32_t failover_engine_new(const char *config, size_t len, failover_engine **out, failover_error **err);
+
+// As failover_engine_new, from a file in TOML or JSON: what `failover run` reads.
+//
+// Thread: any.
+// Blocks: while files are read.
+// In callback: yes.
+// Ownership: *out is the caller's, to be given to failover_engine_free.
+FAILOVER_API int32_t failover_engine_new_from_file(const char *path, failover_engine **out, failover_error **err);
+
+// Takes the state directory, starts the threads and begins to watch. An engine starts once. Its threads block every signal; the
+// caller's mask is as before.
+//
+// Errors: FAILOVER_STATE when it was started before, when a stop was asked for, and when another engine holds the state directory
+// (then retriable); FAILOVER_SYSTEM when threads cannot be made. A journal that cannot be written is no error here: the engine
+// watches, begins no failover, and says why.
+//
+// Thread: any.
+// Blocks: for milliseconds.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_start(const failover_engine *engine, failover_error **err);
+
+// Stops: a failover before its point of no return is undone, one behind it finishes its step; then every thread ends. With
+// FAILOVER_OK no thread of the engine exists, no callback runs or will run, and engine_stopped was the last event. Stopping again is
+// FAILOVER_OK.
+//
+// Errors: FAILOVER_TIMEOUT: it is still stopping; call again to wait again. FAILOVER_REENTRANT on a thread of the engine.
+//
+// Thread: any but the engine's own.
+// Blocks: up to timeout_ms (0: not at all; FAILOVER_FOREVER).
+// In callback: no, use failover_engine_request_stop.
+// Ownership: nothing changes hands.
+FAILOVER_API
+int32_t failover_engine_stop(const failover_engine *engine,
+                             uint32_t timeout_ms,
+                             failover_error **err);
+
+// Begins to stop and returns at once. The only function that a signal handler may call. On NULL, and in a child of fork, nothing
+// happens. Before the start it makes the start fail.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API void failover_engine_request_stop(const failover_engine *engine);
+
+// Frees an engine. One that runs is stopped first, for five seconds at most: call failover_engine_stop before. On a thread of the
+// engine (a callback) it does not wait: the last of its threads to end frees what is left. In a child of fork it frees nothing, on
+// purpose. NULL is allowed.
+//
+// Thread: any, once, with no other call on it.
+// Blocks: up to five seconds if it runs.
+// In callback: yes.
+// Ownership: takes the engine.
+FAILOVER_API void failover_engine_free(failover_engine *engine);
+
+// The state of everything at this moment.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: *out is the caller's, to be given to failover_status_free.
+FAILOVER_API int32_t failover_engine_status(const failover_engine *engine, failover_status **out, failover_error **err);
+
+// The next event, waiting for it up to timeout_ms (0: not at all; FAILOVER_FOREVER). The queue is bounded and the engine never waits
+// for it: whoever is too slow loses single observations and log lines first, and is told by an event of kind
+// FAILOVER_EVENT_OVERFLOW.
+//
+// Errors: FAILOVER_EMPTY when none came in time or failover_engine_wake was called; FAILOVER_STATE after the last event of a stopped
+// engine, and when the events go to a callback.
+//
+// Thread: any.
+// Blocks: up to timeout_ms.
+// In callback: not of the events; yes in a task function.
+// Ownership: *out is the caller's, to be given to failover_event_free.
+FAILOVER_API
+int32_t failover_engine_next_event(const failover_engine *engine,
+                                   uint32_t timeout_ms,
+                                   failover_event **out,
+                                   failover_error **err);
+
+// A file descriptor that is readable while an event waits, and for ever once the engine has stopped: for poll, epoll, or a loop of
+// one's own. Take events with failover_engine_next_event and timeout 0 until it says FAILOVER_EMPTY.
+//
+// Errors: FAILOVER_STATE when the events go to a callback.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: the engine's, until it is freed: never read, write or close it.
+FAILOVER_API int32_t failover_engine_event_fd(const failover_engine *engine, int *out, failover_error **err);
+
+// Makes a waiting failover_engine_next_event return FAILOVER_EMPTY, or the next one if none waits.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_wake(const failover_engine *engine, failover_error **err);
+
+// Has every event given to `callback`: one at a time, in order, on one thread of the engine and never under a lock. Registered
+// before the start it misses none. Calling it again replaces the callback. The callback may call everything but
+// failover_engine_stop and failover_engine_next_event, and must not throw or longjmp. While it does not return, events pile up as
+// for a slow reader of the queue, and a stop waits for it.
+//
+// Errors: FAILOVER_STATE when the events are taken by failover_engine_next_event or failover_engine_event_fd, and after the stop.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: userdata is the host's; userdata_free (may be NULL) is called exactly once: when the callback is replaced, when
+//   the engine is freed, or here if this call fails.
+FAILOVER_API
+int32_t failover_engine_on_event(const failover_engine *engine,
+                                 failover_event_fn callback,
+                                 void *userdata,
+                                 failover_free_fn userdata_free,
+                                 failover_error **err);
+
+// Says yes to the failover of `service` that waits for an operator.
+//
+// Errors of every command: FAILOVER_REJECTED (the message says why), FAILOVER_INVALID_ARG for an unknown name, FAILOVER_STATE when
+// the engine does not run, FAILOVER_FAULTED, FAILOVER_TIMEOUT after ten seconds without an answer.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_confirm(const failover_engine *engine, const char *service, failover_error **err);
+
+// Watch, decide nothing: one service, or with NULL all. Outlives a restart.
+//
+// Errors: as for failover_engine_confirm.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_pause(const failover_engine *engine, const char *service, failover_error **err);
+
+// Ends the pause of one service, or with NULL of all: everything is observed afresh first.
+//
+// Errors: as for failover_engine_confirm.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_resume(const failover_engine *engine, const char *service, failover_error **err);
+
+// Takes `service` back from manual_intervention or failed_over to watching; ends its cooldown.
+//
+// Errors: as for failover_engine_confirm.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_reset(const failover_engine *engine, const char *service, failover_error **err);
+
+// Begins a failover of `service` now, from every state but one in flight: to the server `to`, or with NULL to the best one, losing
+// `accept_loss` bytes at most (FAILOVER_LOSS_CONFIGURED: the configured limit). Returns when it has begun; events tell the rest.
+//
+// Errors: as for failover_engine_confirm.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API
+int32_t failover_engine_force(const failover_engine *engine,
+                              const char *service,
+                              const char *to,
+                              uint64_t accept_loss,
+                              failover_error **err);
+
+// Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing.
+//
+// Errors: FAILOVER_CONFIG; FAILOVER_STATE when something differs that is fixed at start (state_dir) or the engine does not run;
+// FAILOVER_REJECTED while a failover is in flight.
+//
+// Thread: any.
+// Blocks: while files are read, and for milliseconds.
+// In callback: yes.
+// Ownership: config is copied.
+FAILOVER_API int32_t failover_engine_reload(const failover_engine *engine, const char *config, size_t len, failover_error **err);
+
+// What kind of event it is: FAILOVER_EVENT_*. A newer library may have kinds that are not in this header: ignore or log them.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; 0 for NULL.
+FAILOVER_API int32_t failover_event_kind(const failover_event *event);
+
+// The word for a kind, such as "failover_completed", as in JSON and logs; "unknown" for any other number.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a static string.
+FAILOVER_API const char *failover_event_kind_name(int32_t kind);
+
+// The kind at a place in the list of all, from 0; 0, which is no kind, behind the last.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value.
+FAILOVER_API int32_t failover_event_kind_at(size_t index);
+
+// How loud it is: FAILOVER_SEVERITY_*.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; 0 for NULL.
+FAILOVER_API int32_t failover_event_severity(const failover_event *event);
+
+// Its place in the one order of events: strictly increasing from 1. A gap means that events were dropped; an event of kind
+// FAILOVER_EVENT_OVERFLOW stands in it.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; 0 for NULL and for the event of a task function.
+FAILOVER_API uint64_t failover_event_seq(const failover_event *event);
+
+// Wall-clock time in nanoseconds since 1970 (CLOCK_REALTIME), to a microsecond; for people only.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; 0 for NULL.
+FAILOVER_API uint64_t failover_event_time_ns(const failover_event *event);
+
+// Nanoseconds on the engine's monotonic clock, since the engine was made.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; 0 for NULL.
+FAILOVER_API uint64_t failover_event_mono_ns(const failover_event *event);
+
+// The number of the failover it belongs to, or of the service's last one; 0 before the first.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; 0 for NULL.
+FAILOVER_API uint64_t failover_event_generation(const failover_event *event);
+
+// The service it belongs to.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the event; NULL where there is none.
+FAILOVER_API const char *failover_event_service(const failover_event *event);
+
+// The server it belongs to.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the event; NULL where there is none.
+FAILOVER_API const char *failover_event_server(const failover_event *event);
+
+// One sentence for people.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the event; NULL for NULL.
+FAILOVER_API const char *failover_event_message(const failover_event *event);
+
+// The whole event as one JSON object: seq, time, mono_ns, generation, kind, severity, service, server, message, and under "fields"
+// what belongs to its kind.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the event; NULL for NULL.
+FAILOVER_API const char *failover_event_json(const failover_event *event);
+
+// Of FAILOVER_EVENT_TASK_CHECK and FAILOVER_EVENT_TASK_ACTION: the number for failover_task_complete. Never used again.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; 0 for every other event.
+FAILOVER_API uint64_t failover_event_task_id(const failover_event *event);
+
+// Of a task: what was left of its deadline when the event was made, in milliseconds. A later answer changes nothing.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; 0 for every other event.
+FAILOVER_API uint64_t failover_event_deadline_ms(const failover_event *event);
+
+// Another object for the same event, to keep it beyond a callback or to give it to another thread.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: the caller's, to be freed; NULL for NULL.
+FAILOVER_API failover_event *failover_event_ref(const failover_event *event);
+
+// Frees an event that was given out by failover_engine_next_event or failover_event_ref, never one of a callback. NULL is allowed.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: takes the event; its strings die with it.
+FAILOVER_API void failover_event_free(failover_event *event);
+
+// Everything, as one JSON object: what `failover status --json` prints.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the status; NULL for NULL.
+FAILOVER_API const char *failover_status_json(const failover_status *status);
+
+// How many services there are.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; 0 for NULL and before the start.
+FAILOVER_API size_t failover_status_service_count(const failover_status *status);
+
+// The name of the service at a place, from 0, in the order of the configuration.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the status; NULL where there is none.
+FAILOVER_API const char *failover_status_service(const failover_status *status, size_t index);
+
+// The state of a service (NULL: the first): "normal", "degraded", "failing", "failover_in_progress", "failed_over" or
+// "manual_intervention".
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the status; NULL where there is no such service.
+FAILOVER_API const char *failover_status_state(const failover_status *status, const char *service);
+
+// The name of the primary of a service (NULL: the first), once it is known.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the status; NULL where it is not known.
+FAILOVER_API const char *failover_status_primary(const failover_status *status, const char *service);
+
+// The number of the last failover of a service (NULL: the first); 0 before the first.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; 0 where there is no such service.
+FAILOVER_API uint64_t failover_status_generation(const failover_status *status, const char *service);
+
+// The health of the primary of a service (NULL: the first): "unknown", "healthy", "degraded" or "unhealthy".
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the status; NULL where there is no such service.
+FAILOVER_API const char *failover_status_health(const failover_status *status, const char *service);
+
+// True while a failover of a service (NULL: the first) would go through if its primary died now, as far as it can be known
+// beforehand. failover_status_json says under "forecast" to whom and with what loss, or exactly why not.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; false where there is no such service.
+FAILOVER_API bool failover_status_would_fail_over(const failover_status *status, const char *service);
+
+// Frees a status. NULL is allowed.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: takes the status; its strings die with it.
+FAILOVER_API void failover_status_free(failover_status *status);
+
+// Has checks of kind "host" called `name` (their "function", or their own name) answered by `function`. Without it such a check is an
+// event of kind FAILOVER_EVENT_TASK_CHECK, to be answered by failover_task_complete. A function that has not returned by the deadline
+// is unknown, an alarm and a reason for doubt, and is not called again before it is back.
+//
+// Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG when no check has that name.
+//
+// Thread: any, before the start.
+// Blocks: no.
+// In callback: yes.
+// Ownership: userdata is the host's; userdata_free (may be NULL) is called exactly once: when the function is replaced, when
+//   the engine is freed, or here if this call fails.
+FAILOVER_API
+int32_t failover_engine_register_check(const failover_engine *engine,
+                                       const char *name,
+                                       failover_task_fn function,
+                                       void *userdata,
+                                       failover_free_fn userdata_free,
+                                       failover_error **err);
+
+// Has the step `step` of every service carried out by `function`: "promote" instead of the engine's own way; "fence" where
+// fence.command would be asked, so it must cut power or volume; "pre_checks", "route_out", "route_restore", "route_in" before what is
+// configured. An action may be asked again with the same generation: (generation, step) is its idempotency key, and one with a lower
+// generation than the highest seen must be refused.
+//
+// Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG for any other step.
+//
+// Thread: any, before the start.
+// Blocks: no.
+// In callback: yes.
+// Ownership: as for failover_engine_register_check.
+FAILOVER_API
+int32_t failover_engine_register_action(const failover_engine *engine,
+                                        const char *step,
+                                        failover_task_fn function,
+                                        void *userdata,
+                                        failover_free_fn userdata_free,
+                                        failover_error **err);
+
+// As failover_engine_register_action, but the step is an event of kind FAILOVER_EVENT_TASK_ACTION, to be answered by
+// failover_task_complete.
+//
+// Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG for any other step.
+//
+// Thread: any, before the start.
+// Blocks: no.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_offer_action(const failover_engine *engine, const char *step, failover_error **err);
+
+// Answers a task: `result` is FAILOVER_TASK_*, `detail` one line of `len` bytes (NULL with 0: none). No answer by the deadline is a
+// time-out: of a check it counts as a failure, of an action the step failed.
+//
+// Errors: FAILOVER_UNKNOWN_TASK for a late, repeated or invented task: without any effect.
+//
+// Thread: any, at any time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: detail is copied.
+FAILOVER_API
+int32_t failover_task_complete(const failover_engine *engine,
+                               uint64_t task_id,
+                               int32_t result,
+                               const char *detail,
+                               size_t len,
+                               failover_error **err);
+
+// Tells how a call of the host's own to `server` of `service` ended (FAILOVER_OUTCOME_*); server NULL is the primary. One more
+// observer: a call that timed out, was refused or reset makes the engine look at once and stands for one observation of its own;
+// served calls double what a failure needs to be believed. Neither decides alone. May be called for every call: reports are
+// counted, and looked at ten times a second at most.
+//
+// Errors: FAILOVER_INVALID_ARG for an unknown name or outcome, FAILOVER_STATE when the engine does not run.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API
+int32_t failover_engine_report_outcome(const failover_engine *engine,
+                                       const char *service,
+                                       const char *server,
+                                       int32_t outcome,
+                                       failover_error **err);
+
+// Makes a closed breaker: it opens after `failure_threshold` failures in a row (usual: 5), permits nothing for `recovery_ms`
+// milliseconds (usual: 30000), then `half_open_requests` requests (usual: 3); when all of those succeed it closes, and one that
+// fails opens it again.
+//
+// Errors: FAILOVER_INVALID_ARG when one of them is 0.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: *out is the caller's, to be given to failover_breaker_free.
+FAILOVER_API
+int32_t failover_breaker_new(uint32_t failure_threshold,
+                             uint32_t recovery_ms,
+                             uint32_t half_open_requests,
+                             failover_breaker **out,
+                             failover_error **err);
+
+// Asks whether a request may be made now. With FAILOVER_OK it may: give `*token` to failover_breaker_settle afterwards, once. A
+// half-open one that is not given back comes back after recovery_ms.
+//
+// Errors: FAILOVER_REJECTED (retriable): not now; failover_error_json has "retry_after_ms".
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value.
+FAILOVER_API int32_t failover_breaker_permit(const failover_breaker *breaker, uint64_t *token, failover_error **err);
+
+// Tells what became of a permitted request: FAILOVER_BREAKER_SUCCESS, _FAILURE or _CANCELLED. Unknown and late tokens are of no
+// consequence.
+//
+// Errors: FAILOVER_INVALID_ARG for any other result.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_breaker_settle(const failover_breaker *breaker, uint64_t token, int32_t result, failover_error **err);
+
+// FAILOVER_BREAKER_CLOSED, _OPEN or _HALF_OPEN; 0 for NULL and in a child of fork.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value.
+FAILOVER_API int32_t failover_breaker_state(const failover_breaker *breaker);
+
+// Closes a breaker: something is known from elsewhere to have changed. NULL is allowed.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API void failover_breaker_reset(const failover_breaker *breaker);
+
+// Frees a breaker. NULL is allowed.
+//
+// Thread: any, once, with no other call on it.
+// Blocks: no.
+// In callback: yes.
+// Ownership: takes the breaker.
+FAILOVER_API void failover_breaker_free(failover_breaker *breaker);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* FAILOVER_H */

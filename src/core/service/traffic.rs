@@ -1,0 +1,54 @@
+//! What the host program reports of its own calls.
+
+use super::Service;
+use crate::core::effects::Effects;
+use crate::core::id::ServerId;
+use crate::core::model::CheckKind;
+use crate::core::time::Mono;
+use crate::core::traffic::{LOOK_AGAIN, Outcome, Weight};
+
+impl Service {
+    pub(in crate::core) fn outcome_reported(&mut self, server: Option<ServerId>, outcome: Outcome, count: u32, fx: &mut Effects) {
+        let Some(server) = server.or_else(|| self.subject()) else { return };
+        let before = self.traffic_weight(fx.now);
+        let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
+        state.traffic.report(fx.now, outcome, count);
+        if !self.is_subject(server) || self.plan.is_some() {
+            return;
+        }
+        let after = self.traffic_weight(fx.now);
+        if before != after
+            && let Some(suspicion) = &mut self.suspicion
+        {
+            match after {
+                Weight::Served => suspicion.note(fx.now, "the host program reports calls of its own that are served".into()),
+                Weight::Failed(outcome) => {
+                    suspicion.note(fx.now, format!("the host program reports calls of its own that fail: {}", outcome.word()));
+                }
+                Weight::None => {}
+            }
+        }
+        if outcome.is_failure() {
+            self.look_at_once(server, fx);
+        }
+    }
+
+    /// Probes the primary now, as after the end of its kept session: what the host program saw is to be seen by ourselves.
+    fn look_at_once(&mut self, server: ServerId, fx: &mut Effects) {
+        let traffic = &mut self.servers[usize::from(server.0)].traffic;
+        if traffic.looked_at.is_some_and(|at| fx.now.since(at) < LOOK_AGAIN) {
+            return;
+        }
+        traffic.looked_at = Some(fx.now);
+        for (model, check) in self.model.checks.iter().zip(&mut self.checks) {
+            if model.server == server.0 && matches!(model.kind, CheckKind::Postgres | CheckKind::Tcp) {
+                check.slot.hasten(fx.now);
+            }
+        }
+    }
+
+    pub(super) fn traffic_weight(&self, now: Mono) -> Weight {
+        let since = self.suspicion.as_ref().map_or(Mono::NEVER, |suspicion| suspicion.since);
+        self.subject().map_or(Weight::None, |server| self.servers[usize::from(server.0)].traffic.weight(since, now))
+    }
+}

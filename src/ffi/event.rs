@@ -1,0 +1,445 @@
+//! Events: typed accessors for what every host needs, JSON for the rest.
+
+#![allow(non_camel_case_types, reason = "the names of the C header")]
+
+use std::ffi::{CStr, CString, c_char};
+use std::ptr::null;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{quiet, text};
+use crate::core::event::{EventKind, Severity};
+use crate::engine::EngineEvent;
+
+/// One event of the engine. Owned by the caller: failover_event_free; in a callback borrowed for the call. Used by one thread at a
+/// time.
+pub struct failover_event {
+    event: Arc<EngineEvent>,
+    service: Option<CString>,
+    server: Option<CString>,
+    message: CString,
+    json: OnceLock<CString>,
+}
+
+// A number is never used again for something else; new kinds get new numbers.
+
+/// The engine runs.
+pub const FAILOVER_EVENT_ENGINE_STARTED: i32 = 1;
+/// The engine stopped; always the last event.
+pub const FAILOVER_EVENT_ENGINE_STOPPED: i32 = 2;
+/// A reload took effect.
+pub const FAILOVER_EVENT_CONFIG_RELOADED: i32 = 3;
+/// One finished check (severity debug; coalesced under pressure).
+pub const FAILOVER_EVENT_OBSERVED: i32 = 4;
+/// The health of a check or a server changed.
+pub const FAILOVER_EVENT_HEALTH_CHANGED: i32 = 5;
+/// The state of a service's trigger changed.
+pub const FAILOVER_EVENT_STATE_CHANGED: i32 = 6;
+/// A kept-open session was closed by the other side.
+pub const FAILOVER_EVENT_SESSION_CLOSED: i32 = 7;
+/// A round of fresh evidence began.
+pub const FAILOVER_EVENT_CONFIRMATION_STARTED: i32 = 8;
+/// A piece of evidence came in during a confirmation (host's word, standby's word).
+pub const FAILOVER_EVENT_EVIDENCE_GATHERED: i32 = 9;
+/// The failure is confirmed: class, evidence, thresholds.
+pub const FAILOVER_EVENT_FAILURE_CONFIRMED: i32 = 10;
+/// The primary proved to be alive, or came back, before anything was done.
+pub const FAILOVER_EVENT_FAILOVER_SUPPRESSED: i32 = 11;
+/// A failover would have begun but for a named reason.
+pub const FAILOVER_EVENT_FAILOVER_REFUSED: i32 = 12;
+/// A failover waits for an operator.
+pub const FAILOVER_EVENT_AWAITING_CONFIRMATION: i32 = 13;
+/// A failover began.
+pub const FAILOVER_EVENT_FAILOVER_STARTED: i32 = 14;
+/// A failover that an earlier engine began is taken up again, or is undone because the primary lives.
+pub const FAILOVER_EVENT_FAILOVER_RESUMED: i32 = 15;
+/// A step began.
+pub const FAILOVER_EVENT_STEP_STARTED: i32 = 16;
+/// A step ended.
+pub const FAILOVER_EVENT_STEP_FINISHED: i32 = 17;
+/// From here on nothing is undone.
+pub const FAILOVER_EVENT_POINT_OF_NO_RETURN: i32 = 18;
+/// A failover completed: phases, loss, fence, candidate.
+pub const FAILOVER_EVENT_FAILOVER_COMPLETED: i32 = 19;
+/// A failover failed: at which step, why, what was undone.
+pub const FAILOVER_EVENT_FAILOVER_FAILED: i32 = 20;
+/// Everything that had been changed was undone.
+pub const FAILOVER_EVENT_ROLLED_BACK: i32 = 21;
+/// A person has to come: why, with the evidence.
+pub const FAILOVER_EVENT_MANUAL_INTERVENTION: i32 = 22;
+/// Who is primary became known or changed.
+pub const FAILOVER_EVENT_PRIMARY_KNOWN: i32 = 23;
+/// A standby cannot be promoted any more: why.
+pub const FAILOVER_EVENT_STANDBY_NOT_READY: i32 = 24;
+/// A standby can be promoted.
+pub const FAILOVER_EVENT_STANDBY_READY: i32 = 25;
+/// Two servers of one service take writes.
+pub const FAILOVER_EVENT_TWO_PRIMARIES: i32 = 26;
+/// A server belongs to another cluster (system identifier).
+pub const FAILOVER_EVENT_WRONG_CLUSTER: i32 = 27;
+/// A load balancer had forgotten what a failover moved (a reload, a restart): the traffic is moved again.
+pub const FAILOVER_EVENT_ROUTE_ASSERTED: i32 = 28;
+/// A former primary was seen again.
+pub const FAILOVER_EVENT_OLD_PRIMARY_RETURNED: i32 = 29;
+/// Our own view may not be trusted: why.
+pub const FAILOVER_EVENT_DOUBT_RAISED: i32 = 30;
+/// Our own view may be trusted again.
+pub const FAILOVER_EVENT_DOUBT_CLEARED: i32 = 31;
+/// Something that would hurt at failover time was found, or is mended.
+pub const FAILOVER_EVENT_READINESS_CHANGED: i32 = 32;
+/// An operator's command was carried out or rejected.
+pub const FAILOVER_EVENT_OPERATOR_COMMAND: i32 = 33;
+/// The journal cannot be written, or can be again.
+pub const FAILOVER_EVENT_JOURNAL_STATE: i32 = 34;
+/// The host program is asked to run a check.
+pub const FAILOVER_EVENT_TASK_CHECK: i32 = 35;
+/// The host program is asked to carry out an action.
+pub const FAILOVER_EVENT_TASK_ACTION: i32 = 36;
+/// Events were dropped because nobody took them.
+pub const FAILOVER_EVENT_OVERFLOW: i32 = 37;
+/// A bug was caught: decisions are frozen.
+pub const FAILOVER_EVENT_FAULTED: i32 = 38;
+/// A log line of the engine.
+pub const FAILOVER_EVENT_LOG: i32 = 39;
+/// A failover turned out not to have been needed: the old primary had lived on.
+pub const FAILOVER_EVENT_FALSE_POSITIVE: i32 = 40;
+/// The circuit breaker around something that the engine asks in quiet times opened or closed.
+pub const FAILOVER_EVENT_BREAKER_CHANGED: i32 = 41;
+
+fn number(kind: EventKind) -> i32 {
+    match kind {
+        EventKind::EngineStarted => FAILOVER_EVENT_ENGINE_STARTED,
+        EventKind::EngineStopped => FAILOVER_EVENT_ENGINE_STOPPED,
+        EventKind::ConfigReloaded => FAILOVER_EVENT_CONFIG_RELOADED,
+        EventKind::Observed => FAILOVER_EVENT_OBSERVED,
+        EventKind::HealthChanged => FAILOVER_EVENT_HEALTH_CHANGED,
+        EventKind::StateChanged => FAILOVER_EVENT_STATE_CHANGED,
+        EventKind::SessionClosed => FAILOVER_EVENT_SESSION_CLOSED,
+        EventKind::ConfirmationStarted => FAILOVER_EVENT_CONFIRMATION_STARTED,
+        EventKind::EvidenceGathered => FAILOVER_EVENT_EVIDENCE_GATHERED,
+        EventKind::FailureConfirmed => FAILOVER_EVENT_FAILURE_CONFIRMED,
+        EventKind::FailoverSuppressed => FAILOVER_EVENT_FAILOVER_SUPPRESSED,
+        EventKind::FailoverRefused => FAILOVER_EVENT_FAILOVER_REFUSED,
+        EventKind::AwaitingConfirmation => FAILOVER_EVENT_AWAITING_CONFIRMATION,
+        EventKind::FailoverStarted => FAILOVER_EVENT_FAILOVER_STARTED,
+        EventKind::FailoverResumed => FAILOVER_EVENT_FAILOVER_RESUMED,
+        EventKind::StepStarted => FAILOVER_EVENT_STEP_STARTED,
+        EventKind::StepFinished => FAILOVER_EVENT_STEP_FINISHED,
+        EventKind::PointOfNoReturn => FAILOVER_EVENT_POINT_OF_NO_RETURN,
+        EventKind::FailoverCompleted => FAILOVER_EVENT_FAILOVER_COMPLETED,
+        EventKind::FailoverFailed => FAILOVER_EVENT_FAILOVER_FAILED,
+        EventKind::RolledBack => FAILOVER_EVENT_ROLLED_BACK,
+        EventKind::ManualIntervention => FAILOVER_EVENT_MANUAL_INTERVENTION,
+        EventKind::PrimaryKnown => FAILOVER_EVENT_PRIMARY_KNOWN,
+        EventKind::StandbyNotReady => FAILOVER_EVENT_STANDBY_NOT_READY,
+        EventKind::StandbyReady => FAILOVER_EVENT_STANDBY_READY,
+        EventKind::TwoPrimaries => FAILOVER_EVENT_TWO_PRIMARIES,
+        EventKind::WrongCluster => FAILOVER_EVENT_WRONG_CLUSTER,
+        EventKind::RouteAsserted => FAILOVER_EVENT_ROUTE_ASSERTED,
+        EventKind::OldPrimaryReturned => FAILOVER_EVENT_OLD_PRIMARY_RETURNED,
+        EventKind::DoubtRaised => FAILOVER_EVENT_DOUBT_RAISED,
+        EventKind::DoubtCleared => FAILOVER_EVENT_DOUBT_CLEARED,
+        EventKind::ReadinessChanged => FAILOVER_EVENT_READINESS_CHANGED,
+        EventKind::OperatorCommand => FAILOVER_EVENT_OPERATOR_COMMAND,
+        EventKind::JournalState => FAILOVER_EVENT_JOURNAL_STATE,
+        EventKind::TaskCheck => FAILOVER_EVENT_TASK_CHECK,
+        EventKind::TaskAction => FAILOVER_EVENT_TASK_ACTION,
+        EventKind::Overflow => FAILOVER_EVENT_OVERFLOW,
+        EventKind::Faulted => FAILOVER_EVENT_FAULTED,
+        EventKind::Log => FAILOVER_EVENT_LOG,
+        EventKind::FalsePositive => FAILOVER_EVENT_FALSE_POSITIVE,
+        EventKind::BreakerChanged => FAILOVER_EVENT_BREAKER_CHANGED,
+    }
+}
+
+const KINDS: &[(i32, &CStr)] = &[
+    (FAILOVER_EVENT_ENGINE_STARTED, c"engine_started"),
+    (FAILOVER_EVENT_ENGINE_STOPPED, c"engine_stopped"),
+    (FAILOVER_EVENT_CONFIG_RELOADED, c"config_reloaded"),
+    (FAILOVER_EVENT_OBSERVED, c"observed"),
+    (FAILOVER_EVENT_HEALTH_CHANGED, c"health_changed"),
+    (FAILOVER_EVENT_STATE_CHANGED, c"state_changed"),
+    (FAILOVER_EVENT_SESSION_CLOSED, c"session_closed"),
+    (FAILOVER_EVENT_CONFIRMATION_STARTED, c"confirmation_started"),
+    (FAILOVER_EVENT_EVIDENCE_GATHERED, c"evidence_gathered"),
+    (FAILOVER_EVENT_FAILURE_CONFIRMED, c"failure_confirmed"),
+    (FAILOVER_EVENT_FAILOVER_SUPPRESSED, c"failover_suppressed"),
+    (FAILOVER_EVENT_FAILOVER_REFUSED, c"failover_refused"),
+    (FAILOVER_EVENT_AWAITING_CONFIRMATION, c"awaiting_confirmation"),
+    (FAILOVER_EVENT_FAILOVER_STARTED, c"failover_started"),
+    (FAILOVER_EVENT_FAILOVER_RESUMED, c"failover_resumed"),
+    (FAILOVER_EVENT_STEP_STARTED, c"step_started"),
+    (FAILOVER_EVENT_STEP_FINISHED, c"step_finished"),
+    (FAILOVER_EVENT_POINT_OF_NO_RETURN, c"point_of_no_return"),
+    (FAILOVER_EVENT_FAILOVER_COMPLETED, c"failover_completed"),
+    (FAILOVER_EVENT_FAILOVER_FAILED, c"failover_failed"),
+    (FAILOVER_EVENT_ROLLED_BACK, c"rolled_back"),
+    (FAILOVER_EVENT_MANUAL_INTERVENTION, c"manual_intervention"),
+    (FAILOVER_EVENT_PRIMARY_KNOWN, c"primary_known"),
+    (FAILOVER_EVENT_STANDBY_NOT_READY, c"standby_not_ready"),
+    (FAILOVER_EVENT_STANDBY_READY, c"standby_ready"),
+    (FAILOVER_EVENT_TWO_PRIMARIES, c"two_primaries"),
+    (FAILOVER_EVENT_WRONG_CLUSTER, c"wrong_cluster"),
+    (FAILOVER_EVENT_ROUTE_ASSERTED, c"route_asserted"),
+    (FAILOVER_EVENT_OLD_PRIMARY_RETURNED, c"old_primary_returned"),
+    (FAILOVER_EVENT_DOUBT_RAISED, c"doubt_raised"),
+    (FAILOVER_EVENT_DOUBT_CLEARED, c"doubt_cleared"),
+    (FAILOVER_EVENT_READINESS_CHANGED, c"readiness_changed"),
+    (FAILOVER_EVENT_OPERATOR_COMMAND, c"operator_command"),
+    (FAILOVER_EVENT_JOURNAL_STATE, c"journal_state"),
+    (FAILOVER_EVENT_TASK_CHECK, c"task_check"),
+    (FAILOVER_EVENT_TASK_ACTION, c"task_action"),
+    (FAILOVER_EVENT_OVERFLOW, c"overflow"),
+    (FAILOVER_EVENT_FAULTED, c"faulted"),
+    (FAILOVER_EVENT_LOG, c"log"),
+    (FAILOVER_EVENT_FALSE_POSITIVE, c"false_positive"),
+    (FAILOVER_EVENT_BREAKER_CHANGED, c"breaker_changed"),
+];
+
+/// Of interest when searching for a cause: single observations.
+pub const FAILOVER_SEVERITY_DEBUG: i32 = 0;
+/// Something ordinary happened.
+pub const FAILOVER_SEVERITY_INFO: i32 = 1;
+/// Something is not as it should be.
+pub const FAILOVER_SEVERITY_WARNING: i32 = 2;
+/// A person should look.
+pub const FAILOVER_SEVERITY_ALARM: i32 = 3;
+
+impl failover_event {
+    pub(super) fn new(event: Arc<EngineEvent>) -> failover_event {
+        failover_event {
+            service: event.service.as_deref().map(text::owned),
+            server: event.server.as_deref().map(text::owned),
+            message: text::owned(&event.message),
+            json: OnceLock::new(),
+            event,
+        }
+    }
+
+    fn field(&self, field: &str) -> u64 {
+        self.event.fields.get(field).and_then(Value::as_u64).unwrap_or(0)
+    }
+}
+
+/// What kind of event it is: FAILOVER_EVENT_*. A newer library may have kinds that are not in this header: ignore or log them.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_kind(event: *const failover_event) -> i32 {
+    // SAFETY: NULL or an event of this library, as the header demands.
+    unsafe { event.as_ref() }.map_or(0, |event| number(event.event.kind))
+}
+
+/// The word for a kind, such as "failover_completed", as in JSON and logs; "unknown" for any other number.
+///
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a static string.
+#[unsafe(no_mangle)]
+pub extern "C" fn failover_event_kind_name(kind: i32) -> *const c_char {
+    KINDS.iter().find(|(number, _)| *number == kind).map_or(c"unknown", |(_, word)| word).as_ptr()
+}
+
+/// The kind at a place in the list of all, from 0; 0, which is no kind, behind the last.
+///
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value.
+#[unsafe(no_mangle)]
+pub extern "C" fn failover_event_kind_at(index: usize) -> i32 {
+    KINDS.get(index).map_or(0, |(number, _)| *number)
+}
+
+/// How loud it is: FAILOVER_SEVERITY_*.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_severity(event: *const failover_event) -> i32 {
+    // SAFETY: as above.
+    unsafe { event.as_ref() }.map_or(0, |event| match event.event.severity {
+        Severity::Debug => FAILOVER_SEVERITY_DEBUG,
+        Severity::Info => FAILOVER_SEVERITY_INFO,
+        Severity::Warning => FAILOVER_SEVERITY_WARNING,
+        Severity::Alarm => FAILOVER_SEVERITY_ALARM,
+    })
+}
+
+/// Its place in the one order of events: strictly increasing from 1. A gap means that events were dropped; an event of kind
+/// FAILOVER_EVENT_OVERFLOW stands in it.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for NULL and for the event of a task function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_seq(event: *const failover_event) -> u64 {
+    // SAFETY: as above.
+    unsafe { event.as_ref() }.map_or(0, |event| event.event.seq)
+}
+
+/// Wall-clock time in nanoseconds since 1970 (CLOCK_REALTIME), to a microsecond; for people only.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_time_ns(event: *const failover_event) -> u64 {
+    // SAFETY: as above.
+    unsafe { event.as_ref() }.map_or(0, |event| {
+        let at = OffsetDateTime::parse(&event.event.time, &Rfc3339).ok();
+        at.and_then(|at| u64::try_from(at.unix_timestamp_nanos()).ok()).unwrap_or(0)
+    })
+}
+
+/// Nanoseconds on the engine's monotonic clock, since the engine was made.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_mono_ns(event: *const failover_event) -> u64 {
+    // SAFETY: as above.
+    unsafe { event.as_ref() }.map_or(0, |event| event.event.mono_ns)
+}
+
+/// The number of the failover it belongs to, or of the service's last one; 0 before the first.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_generation(event: *const failover_event) -> u64 {
+    // SAFETY: as above.
+    unsafe { event.as_ref() }.map_or(0, |event| event.event.generation)
+}
+
+/// The service it belongs to.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the event; NULL where there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_service(event: *const failover_event) -> *const c_char {
+    // SAFETY: as above.
+    unsafe { event.as_ref() }.and_then(|event| event.service.as_ref()).map_or(null(), |name| name.as_ptr())
+}
+
+/// The server it belongs to.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the event; NULL where there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_server(event: *const failover_event) -> *const c_char {
+    // SAFETY: as above.
+    unsafe { event.as_ref() }.and_then(|event| event.server.as_ref()).map_or(null(), |name| name.as_ptr())
+}
+
+/// One sentence for people.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the event; NULL for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_message(event: *const failover_event) -> *const c_char {
+    // SAFETY: as above.
+    unsafe { event.as_ref() }.map_or(null(), |event| event.message.as_ptr())
+}
+
+/// The whole event as one JSON object: seq, time, mono_ns, generation, kind, severity, service, server, message, and under "fields"
+/// what belongs to its kind.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the event; NULL for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_json(event: *const failover_event) -> *const c_char {
+    // SAFETY: as above.
+    let Some(event) = (unsafe { event.as_ref() }) else { return null() };
+    quiet(null(), || event.json.get_or_init(|| text::owned(&event.event.to_json().to_string())).as_ptr())
+}
+
+/// Of FAILOVER_EVENT_TASK_CHECK and FAILOVER_EVENT_TASK_ACTION: the number for failover_task_complete. Never used again.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for every other event.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_task_id(event: *const failover_event) -> u64 {
+    // SAFETY: as above.
+    unsafe { event.as_ref() }.map_or(0, |event| event.field("task_id"))
+}
+
+/// Of a task: what was left of its deadline when the event was made, in milliseconds. A later answer changes nothing.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 for every other event.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_deadline_ms(event: *const failover_event) -> u64 {
+    // SAFETY: as above.
+    unsafe { event.as_ref() }.map_or(0, |event| event.field("deadline_ms"))
+}
+
+/// Another object for the same event, to keep it beyond a callback or to give it to another thread.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: the caller's, to be freed; NULL for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_ref(event: *const failover_event) -> *mut failover_event {
+    // SAFETY: as above.
+    let Some(event) = (unsafe { event.as_ref() }) else { return std::ptr::null_mut() };
+    quiet(std::ptr::null_mut(), || Box::into_raw(Box::new(failover_event::new(Arc::clone(&event.event)))))
+}
+
+/// Frees an event that was given out by failover_engine_next_event or failover_event_ref, never one of a callback. NULL is allowed.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: takes the event; its strings die with it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_free(event: *mut failover_event) {
+    if !event.is_null() {
+        quiet((), || {
+            // SAFETY: made by this library and not freed before, as the header demands.
+            drop(unsafe { Box::from_raw(event) });
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_number_and_its_word() {
+        assert_eq!(KINDS.len(), EventKind::ALL.len());
+        for kind in EventKind::ALL {
+            let (_, word) = KINDS.iter().find(|(one, _)| *one == number(*kind)).expect("a number");
+            assert_eq!(word.to_str(), Ok(kind.word()));
+        }
+    }
+}
