@@ -218,7 +218,8 @@ impl Fault {
             Fault::PoweroffExclusive => PairOptions { network: true, exclusive: true, ..options },
             // What the sessions commit while the engine looks elsewhere is more than the default permits to lose.
             Fault::Orphan => PairOptions { max_lag: "1GiB".to_owned(), ..options },
-            Fault::DiskFull => PairOptions { small_wal: Some("db1"), ..options },
+            // Each segment that is left to fill the disk counts as 16 MiB that a standby may not have yet.
+            Fault::DiskFull => PairOptions { small_wal: Some("db1"), max_lag: "1GiB".to_owned(), ..options },
             Fault::DiskFullCandidate => PairOptions { small_wal: Some("db2"), ..options },
             Fault::Slow => PairOptions { slow: true, ..options },
             _ => options,
