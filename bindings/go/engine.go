@@ -291,13 +291,18 @@ func (c *core) poll() {
 	defer c.threads.Done()
 	defer close(c.outlet.events)
 	defer close(c.records)
+	wait := C.uint32_t(C.FAILOVER_FOREVER)
 	for {
 		var handle *C.failover_event
 		// Close waits for this goroutine before it frees.
-		code := C.failover_engine_next_event(c.handle, C.FAILOVER_FOREVER, &handle, nil)
+		code := C.failover_engine_next_event(c.handle, wait, &handle, nil)
 		switch code {
 		case C.FAILOVER_OK:
+			wait = 0
 		case C.FAILOVER_EMPTY:
+			// The reader first: a call that blocks in C keeps this processor until the runtime takes it away, up to 10 ms later.
+			runtime.Gosched()
+			wait = C.FAILOVER_FOREVER
 			continue
 		default:
 			// After the last event of an engine that has stopped.
