@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::network::{self, Host};
-use super::process::{Process, context, sweep};
+use super::process::{Process, context, remove_segments, sweep};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -219,6 +219,7 @@ impl Lab {
 impl Drop for Inner {
     fn drop(&mut self) {
         sweep(Some(&self.dir), &self.watchdog.groups());
+        remove_segments(&self.dir);
         network::remove(&self.dir);
         unmount(&self.dir);
         let _ = fs::remove_dir_all(&self.dir);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -223,6 +223,18 @@ pub fn sweep(dir: Option<&Path>, groups: &BTreeSet<i32>) {
         // KILL is heard by stopped processes too.
         signal_all(doomed, Signal::KILL);
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Removes the segments of shared memory that killed postmasters below `dir` have left: the kernel has few of them.
+pub fn remove_segments(dir: &Path) {
+    let folders = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for file in folders.map(|folder| folder.path().join("postmaster.pid")) {
+        let Ok(text) = std::fs::read_to_string(file) else { continue };
+        // Its key, and its number.
+        if let Some(id) = text.lines().nth(6).and_then(|line| line.split_whitespace().nth(1)) {
+            let _ = Command::new("ipcrm").args(["-m", id]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
     }
 }
 

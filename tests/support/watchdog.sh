@@ -39,6 +39,13 @@ while [ $round -lt 100 ]; do
   round=$((round + 1))
   sleep 0.1
 done
+# A killed postmaster leaves its segment of shared memory; the kernel has few of them.
+for pidfile in "$lab"/*/postmaster.pid; do
+  [ -e "$pidfile" ] || continue
+  # shellcheck disable=SC2046
+  set -- $(sed -n 7p "$pidfile")
+  [ -n "$2" ] && ipcrm -m "$2" 2>/dev/null
+done
 for namespace in /run/netns/"${lab##*/}"-*; do
   [ -e "$namespace" ] && ip netns del "${namespace##*/}"
 done
