@@ -90,6 +90,9 @@
 //! | `unreachable` | the same silence, and the host cannot be asked either | about 5 s |
 //! | `unusable` | impaired for longer than `on_impaired` | configured, default never |
 //!
+//! Of an application the checks alone establish the class: `failure_threshold` failures in the window, and one more that was asked after
+//! them; wrong answers are `unusable`.
+//!
 //! An announced shutdown gets `restart_grace`. Exhausted slots, starting, crash recovery, a wrong password and TLS trouble are
 //! `impaired`: alive, alarmed, not failed over. For silence a standby that goes on receiving vetoes; for a refusal the host's
 //! word that the postmaster runs does.
@@ -100,6 +103,10 @@
 //! directory is left → read the standbys' positions until they stop moving → choose → promote (the point of no return) → prove a
 //! committed write on the new timeline → open the gate of synchronous replication if nobody can acknowledge → route → verify
 //! through the route who answers → prove the fence once more.
+//!
+//! An application ([`core::model::ServiceKind::Application`]) has no data, so its plan is shorter and everything in it can be undone:
+//! confirm → journal the intent → take the failed server out of the route, as far as that works → choose the standby by its checks →
+//! route → verify through the route who answers → complete; or the next standby; or every server of every instance as it was before.
 //!
 //! # Threads
 //!

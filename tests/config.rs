@@ -748,7 +748,7 @@ fn ssh_promotion_fence_and_route_have_what_they_need() {
 }
 
 #[test]
-fn an_application_is_only_watched() {
+fn an_application_without_a_route_is_only_watched() {
     let text = r#"version = 1
 [[services]]
 name = "shop"
@@ -771,8 +771,96 @@ kind = "tcp"
             error: /services/0/servers/0 (line 6, column 1): nothing watches server "web1": an application has no implicit check; add a check of it
             error: /services/0/checks/0/host (line 12, column 1): the server's host is a folder of a UNIX socket, so this check needs a host of its own; add host
             error: /services/0/checks/0/port (line 12, column 1): nothing says which port to connect to; add port
-            warning: /services/0/fence (line 5, column 1): this has no effect: an application is watched, not failed over; remove it
+            warning: /services/0/fence (line 5, column 1): this has no effect: an application holds no data, so nothing is promoted, lost or fenced; remove it
         "#]],
+    );
+}
+
+/// An application with a route: `route` are lines of its tables.
+fn application(route: &str) -> String {
+    let mut text = format!("version = 1\n[[services]]\nname = \"shop\"\nkind = \"application\"\n{route}\n");
+    for (at, role) in [(1, "primary"), (10, "standby")] {
+        let _ = write!(text, "[[services.servers]]\nname = \"web{at}\"\nrole = \"{role}\"\nhost = \"web{at}\"\n");
+    }
+    for at in [1, 10] {
+        let _ = write!(
+            text,
+            "[[services.checks]]\nname = \"c{at}\"\nserver = \"web{at}\"\nkind = \"http\"\nurl = \"http://web{at}/\"\n"
+        );
+    }
+    text
+}
+
+#[test]
+fn an_application_with_a_route_has_to_say_how_its_servers_show_who_they_are() {
+    let haproxy = "[[services.route.haproxy]]\nname = \"lb1\"\nsocket = \"/run/lb1\"\nbackend = \"web\"\n";
+    says(
+        &application(&format!("route.verify = [\"lb1:80\"]\n{haproxy}")),
+        &expect![[r#"
+        error: /services/0/route/verify (line 5, column 7): nothing says how an answer shows which server gave it, and that somebody answers proves nothing; add [services.route.identity] with path, and header where it is not the body
+    "#]],
+    );
+    says(
+        &application(&format!("route.verify = [\"lb1:80\"]\nroute.identity = {{ path = \"health\" }}\n{haproxy}")),
+        &expect![[r#"
+        error: /services/0/route/identity (line 6, column 7): what shows "web1" ("web1") would also be found in an answer of "web10" ("web10"); give each server a value that is no part of another's
+        error: /services/0/route/identity/path (line 6, column 20) = "health": a path begins with /; write "/health", for example
+    "#]],
+    );
+    says(
+        &application(&format!(
+            "route.verify = [\"lb1:80\"]\nroute.exclusive = true\nroute.identity = {{ header = \"X-Server\", values = {{ web3 = \"x\" }} }}\n{haproxy}"
+        )),
+        &expect![[r#"
+            error: /services/0/route/identity/values/web3 (line 7, column 52): the service has no server "web3"; did you mean "web1"?
+            warning: /services/0/route/exclusive (line 6, column 7) = true: this has no effect: an application is not fenced; remove it
+        "#]],
+    );
+    says(
+        &application(haproxy),
+        &expect![[r#"
+        warning: /services/0/route (line 5, column 12): without an address of the route nobody can verify that the traffic arrives; add route.verify = ["HOST:PORT"]
+    "#]],
+    );
+    let two = application(&format!("route.verify_command = [\"/bin/true\"]\n{haproxy}"))
+        .replace("role = \"standby\"", "role = \"primary\"");
+    says(
+        &two,
+        &expect![[r#"
+        error: /services/0/servers/1/role (line 17, column 1) = "primary": server "web1" is the primary already; leave one server role = "primary"
+    "#]],
+    );
+}
+
+#[test]
+fn a_command_moves_traffic_and_is_no_fence() {
+    let command = "[[services.route.command]]\nname = \"vip\"\ncommand = [\"/usr/local/bin/vip\"]\n";
+    let text = pair("route.exclusive = true\nroute.verify = [\"lb:1\"]\nfence.require = 1\n").replacen(
+        "[[services.servers]]",
+        &format!("{command}{command}[[services.servers]]"),
+        1,
+    );
+    says(
+        &text,
+        &expect![[r#"
+        error: /services/0/route/exclusive (line 5, column 7) = true: no route is managed, so it cannot be the only one; add route.haproxy, or remove exclusive
+        error: /services/0/route/exclusive (line 5, column 7) = true: a command moves traffic and proves nothing, so it cannot be a part of the only way in; remove exclusive, or the commands
+        error: /services/0/fence/require (line 7, column 7) = 1: level 1 is proven by HAProxy alone: a command moves traffic and proves nothing; write require = 3, or remove the commands
+        error: /services/0/route/command/1/name (line 13, column 1) = "vip": another route command is called "vip" (/services/0/route/command/0); choose another name
+    "#]],
+    );
+    says(
+        &application(&format!("route.verify_command = [\"true\"]\n{command}")),
+        &expect![[r#"
+        error: /services/0/route/verify_command/0 (line 5, column 25) = "true": a command must be an absolute path; write the whole path, such as "/usr/bin/true"; there is no shell and no search path
+    "#]],
+    );
+    let identity = pair("route.identity.path = \"/\"\n");
+    says(
+        &identity,
+        &expect![[r#"
+        warning: /services/0/route/identity (line 5, column 7): this has no effect: a database is asked by SQL who it is; remove it
+    "#]],
     );
 }
 
@@ -1277,6 +1365,12 @@ fn the_effective_configuration_shows_every_default() {
 
         [services.route]
         exclusive = false
+        verify_timeout = "5s"
+
+        [services.route.identity]
+        path = "/"
+        tls = false
+        expect_status = [200, 201, 204]
     "#]]
     .assert_eq(&good(&text).effective_toml());
 }

@@ -8,7 +8,7 @@
 //! | `FAILOVER_SERVER` | the server's name |
 //! | `FAILOVER_HOST`, `FAILOVER_PORT` | where that server is |
 //! | `FAILOVER_GENERATION` | the number of this failover: a command can refuse one lower than it has seen |
-//! | `FAILOVER_STEP` | `fence`, `promote`, `pre_checks` |
+//! | `FAILOVER_STEP` | `fence`, `promote`, `pre_checks`, `verify_traffic`, `route_in`, `route_out`, `route_restore`, `route_rollback` |
 //! | `FAILOVER_IDEMPOTENCY_KEY` | the same whenever the same step of the same failover is tried again |
 
 use std::time::{Duration, Instant};
@@ -88,6 +88,53 @@ pub fn fence(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &Ca
 pub fn promote(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
     let output = run("promote.command", &subject.command("promote", argv), deadline, cancel)?;
     Ok(format!("promote.command ended with exit code 0{}", tail(&said(&output))))
+}
+
+/// A command that moves traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteCommand {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Sends the traffic to a server.
+    pub into: Vec<String>,
+    /// Takes the traffic from a server; empty where nothing is done then.
+    pub out: Vec<String>,
+    /// The longest either may take.
+    pub timeout: Duration,
+}
+
+/// Runs the command of a step of the route, if it has one for it. Exit code 0 is its word that it is done.
+pub fn route(
+    command: &RouteCommand,
+    step: &str,
+    subject: &Subject,
+    deadline: Deadline,
+    cancel: &Cancel,
+) -> Option<Result<String, Failure>> {
+    let argv = match step {
+        "route_out" => &command.out,
+        // Nothing was taken away, so there is nothing to give back.
+        "route_restore" if command.out.is_empty() => return None,
+        _ => &command.into,
+    };
+    if argv.is_empty() {
+        return None;
+    }
+    let what = format!("route.command \"{}\"", command.name);
+    let ran = run(&what, &subject.command(step, argv), deadline.at_most(command.timeout), cancel);
+    Some(ran.map(|output| match said(&output) {
+        said if said.is_empty() => "done".to_owned(),
+        said => said,
+    }))
+}
+
+/// Runs `route.verify_command`. Exit code 0 is its word that this server answers through the route.
+///
+/// # Errors
+/// When it did not end with exit code 0.
+pub fn verify(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+    let output = run("route.verify_command", &subject.command("verify_traffic", argv), deadline, cancel)?;
+    Ok(format!("route.verify_command ended with exit code 0{}", tail(&said(&output))))
 }
 
 /// Runs the configured checks one after the other, each within its own time. They are run before anything is changed.

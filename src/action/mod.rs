@@ -1,5 +1,6 @@
 //! Effects on the world, each step idempotent. The [`Performer`] of a service knows which part carries out which action.
 
+pub mod application;
 pub mod command;
 #[cfg(feature = "ssh")]
 pub mod host;
@@ -9,15 +10,19 @@ pub mod route;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::check::Context;
 use crate::config::PromoteMethod;
 use crate::core::id::{Generation, ServerId};
 use crate::core::output::{Action, Failure, FailureKind, Report};
 use crate::core::sample::{FenceLevel, FenceReport, RouteInstance, Rung};
 use crate::core::time::Span;
+use crate::engine::clock::Clock;
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::postgres::Endpoint;
+use crate::wire::resolve::Addresses;
 
-use command::{PreCheck, Subject};
+use application::Verification;
+use command::{PreCheck, RouteCommand, Subject};
 #[cfg(feature = "ssh")]
 use host::HostControl;
 use postgres::{Cluster, Promotion};
@@ -58,8 +63,16 @@ pub struct Performer {
     pub cluster: Cluster,
     /// Where its traffic goes through.
     pub route: Route,
+    /// Commands that move traffic in other ways.
+    pub route_commands: Vec<RouteCommand>,
     /// Addresses through which the traffic is verified.
     pub verify: Vec<Endpoint>,
+    /// The same of an application.
+    pub verification: Verification,
+    /// Where names become addresses.
+    pub addresses: Arc<dyn Addresses>,
+    /// Turns moments into the core's numbers.
+    pub clock: Clock,
     /// How a standby is promoted.
     pub promote: PromoteMethod,
     /// The command of [`PromoteMethod::Command`].
@@ -105,6 +118,8 @@ impl Performer {
             Action::RouteRestore { server } => {
                 self.route(step, &subject, deadline, cancel, |route| route.restore(&self.server(*server)?.name, deadline, cancel))
             }
+            Action::RouteRollback { server } => self
+                .route(step, &subject, deadline, cancel, |route| route.roll_back(&self.server(*server)?.name, deadline, cancel)),
             Action::RouteIn { server } => self
                 .route(step, &subject, deadline, cancel, |route| route.bring_in(&self.server(*server)?.name, deadline, cancel)),
             Action::Fence { server, require, hung, unreachable, view_confirmed } => {
@@ -122,6 +137,10 @@ impl Performer {
                 self.cluster.verify_data(*server, *system_id, *old_timeline, deadline, cancel)
             }
             Action::OpenSyncGate { server } => self.cluster.open_sync_gate(*server, deadline, cancel),
+            Action::VerifyService { server } => {
+                let context = Context { deadline, cancel, clock: &self.clock, sample: false, addresses: &*self.addresses };
+                self.verification.verify(*server, &subject, &context)
+            }
             Action::VerifyTraffic { server, system_id, timeline } => {
                 self.cluster.verify_traffic(*server, *system_id, *timeline, &self.verify, deadline, cancel)
             }
@@ -160,18 +179,72 @@ impl Performer {
         run: impl FnOnce(&Route) -> Result<Vec<RouteInstance>, Failure>,
     ) -> Result<Report, Failure> {
         let mut instances = Vec::new();
-        if self.stand_in.takes(step) {
-            let said = self.stand_in.carry_out(step, subject, deadline, cancel)?;
+        // What a program knows of undoing has one name.
+        let of_program = if step == "route_rollback" { "route_restore" } else { step };
+        if self.stand_in.takes(of_program) {
+            let said = self.stand_in.carry_out(of_program, subject, deadline, cancel)?;
             instances.push(RouteInstance { name: "host program".to_owned(), result: Ok(said) });
         }
-        if self.route.instances() > 0 {
-            instances.append(&mut run(&self.route)?);
+        if self.route_commands.is_empty() {
+            if self.route.instances() > 0 {
+                self.route.begin(subject.generation);
+                instances.append(&mut run(&self.route)?);
+            }
+        } else {
+            let commands = self.run_route_commands(step, subject, deadline, cancel, || {
+                if self.route.instances() > 0 {
+                    self.route.begin(subject.generation);
+                    run(&self.route).unwrap_or_else(|failure| vec![RouteInstance::failed("haproxy", &failure)])
+                } else {
+                    Vec::new()
+                }
+            });
+            instances.extend(commands);
         }
-        if instances.is_empty() {
+        if instances.is_empty() && self.route.instances() == 0 && self.route_commands.is_empty() {
             let message = format!("{} has no managed route", self.service);
             return Err(Failure::no_effect(message, "configure services.route.haproxy"));
         }
         Ok(Report::Route(instances))
+    }
+
+    /// The commands of a step, each in a thread of its own, while `meanwhile` is done.
+    fn run_route_commands(
+        &self,
+        step: &str,
+        subject: &Subject,
+        deadline: Deadline,
+        cancel: &Cancel,
+        meanwhile: impl FnOnce() -> Vec<RouteInstance>,
+    ) -> Vec<RouteInstance> {
+        let run = |command: &RouteCommand| {
+            let outcome = command::route(command, step, subject, deadline, cancel)?;
+            Some(match outcome {
+                Ok(said) => RouteInstance { name: command.name.clone(), result: Ok(said) },
+                Err(failure) => RouteInstance::failed(&command.name, &failure),
+            })
+        };
+        let run = &run;
+        std::thread::scope(|scope| {
+            let started: Vec<_> = self
+                .route_commands
+                .iter()
+                .enumerate()
+                .map(|(at, command)| {
+                    let name = format!("fo-route-cmd-{at}");
+                    std::thread::Builder::new().name(name).spawn_scoped(scope, move || run(command)).map_err(|_| command)
+                })
+                .collect();
+            let mut instances = meanwhile();
+            instances.extend(started.into_iter().zip(&self.route_commands).filter_map(|(thread, command)| match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|_| {
+                    Some(RouteInstance::failed(&command.name, &Failure::unknown("an internal error (panic)", "")))
+                }),
+                // No thread to be had: later is better than never.
+                Err(command) => run(command),
+            }));
+            instances
+        })
     }
 
     #[cfg(feature = "ssh")]
@@ -386,7 +459,11 @@ mod tests {
             servers: vec![server("db1"), server("db2")],
             cluster: Cluster::new(BTreeMap::new(), Arc::new(Literals), Clock::start()),
             route: Route::new(Vec::new(), Arc::new(Literals)),
+            route_commands: Vec::new(),
             verify: Vec::new(),
+            verification: Verification::default(),
+            addresses: Arc::new(Literals),
+            clock: Clock::start(),
             promote: PromoteMethod::PgCtl,
             promote_command: Vec::new(),
             fence_command: fence_command.iter().map(|word| (*word).to_owned()).collect(),

@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -52,6 +53,8 @@ pub struct Route {
     addresses: Arc<dyn Addresses>,
     /// What a server was before `take_out`, by instance and our name of the server.
     before: Mutex<BTreeMap<(usize, String), Before>>,
+    /// The failover that `before` belongs to.
+    generation: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +112,7 @@ impl Route {
     /// A route over these instances; none is asked yet.
     #[must_use]
     pub fn new(targets: Vec<HaproxyTarget>, addresses: Arc<dyn Addresses>) -> Route {
-        Route { targets, addresses, before: Mutex::new(BTreeMap::new()) }
+        Route { targets, addresses, before: Mutex::new(BTreeMap::new()), generation: AtomicU64::new(0) }
     }
 
     /// How many instances it has.
@@ -134,6 +137,35 @@ impl Route {
     /// When no instance did it.
     pub fn restore(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
         self.everywhere("restored", deadline, cancel, |job| self.restore_on(job, server))
+    }
+
+    /// Puts every server that was changed since the traffic last moved for good back to what it was: state and weight, read back. Where
+    /// nothing is remembered, `server` gets the traffic and the others go to maintenance.
+    ///
+    /// # Errors
+    /// When no instance did it.
+    pub fn roll_back(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
+        self.everywhere("rolled back", deadline, cancel, |job| {
+            let changed: Vec<String> = {
+                let before = self.before.lock();
+                let here = before.iter().filter(|((index, _), before)| *index == job.index && !before.restored);
+                here.map(|((_, name), _)| name.clone()).collect()
+            };
+            if changed.is_empty() {
+                return self.bring_in_on(job, server);
+            }
+            // Whoever is to get the traffic comes last: until then the others have it.
+            let (last, first): (Vec<&String>, Vec<&String>) = changed.iter().partition(|name| *name == server);
+            let said: Result<Vec<String>, Error> = first.into_iter().chain(last).map(|name| self.restore_on(job, name)).collect();
+            Ok(said?.join(", "))
+        })
+    }
+
+    /// What servers were before an earlier failover is of the past: this one looks anew.
+    pub fn begin(&self, generation: u64) {
+        if self.generation.swap(generation, Ordering::Relaxed) != generation {
+            self.before.lock().clear();
+        }
     }
 
     /// Sends the traffic to a server on every instance: the other servers of the route to maintenance and their sessions ended,
@@ -320,6 +352,12 @@ impl Route {
             .map(String::as_str)
             .filter(|other| *other != name && known.iter().any(|row| row.server == *other))
             .collect();
+        // Should it not serve, everything goes back; the first look is the one that counts.
+        for (ours, theirs) in &job.target.servers {
+            if let Some(row) = known.iter().find(|row| row.server == *theirs) {
+                self.remember(job.index, ours, row);
+            }
+        }
         // With weight 0 it would be ready and take nothing.
         let weight = job.target.weight.filter(|weight| *weight > 0).or((now.weight == 0).then_some(now.initial_weight.max(1)));
 
@@ -353,8 +391,6 @@ impl Route {
                 let sessions: u64 = rest.iter().map(|row| row.sessions).sum();
                 let until = *leftovers.get_or_insert_with(|| job.client.deadline.at_most(LEFTOVER_GRACE));
                 if sessions == 0 || until.is_over() {
-                    // It has a new role now; what it was before belongs to the past.
-                    self.before.lock().remove(&(job.index, server.to_owned()));
                     return Ok(arrived(backend, name, &row, &state, healed, sessions));
                 }
             }

@@ -44,6 +44,8 @@ pub struct HttpParams {
     pub expected_status: Vec<u16>,
     /// A text that the body must contain.
     pub expected_body: Option<String>,
+    /// A header that the answer must have, and its whole value.
+    pub expected_header: Option<(String, String)>,
     /// Sent with the request, also after a redirect within the same origin, never to another one.
     pub headers: Vec<(String, Secret)>,
     /// Redirects followed at most, 0 to [`REDIRECT_LIMIT`]. One from HTTPS to HTTP is never followed.
@@ -66,6 +68,7 @@ impl HttpParams {
             method: "GET".to_owned(),
             expected_status: vec![200, 201, 204],
             expected_body: None,
+            expected_header: None,
             headers: Vec::new(),
             redirects: 5,
             body_limit: 1024 * 1024,
@@ -235,12 +238,29 @@ impl HttpCheck {
                 continue;
             }
             let answer = match status {
-                _ if expected => self.body(response, &wire, status),
+                _ if expected => match self.missing_header(&response) {
+                    Some(why) => wrong(format!("status {status}, {why}")),
+                    None => self.body(response, &wire, status),
+                },
                 401 | 403 => Answer::new(Verdict::Impaired(Impairment::Authentication), format!("status {status}")),
                 429 => Answer::new(Verdict::Impaired(Impairment::Saturated), format!("status {status}")),
                 _ => wrong(format!("status {status}, expected {:?}", self.params.expected_status)),
             };
             return answer.at(&url, &self.url);
+        }
+    }
+
+    /// Why the answer is not the one with the header that is expected.
+    fn missing_header(&self, response: &Response<Body>) -> Option<String> {
+        let (name, wanted) = self.params.expected_header.as_ref()?;
+        let mut values = response.headers().get_all(name.as_str()).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        match values.next() {
+            None => Some(format!("no header {name}, expected {wanted:?}")),
+            Some(value) if value.trim() == wanted => None,
+            Some(value) => {
+                let short: String = value.chars().take(100).collect();
+                Some(format!("header {name} is {short:?}, expected {wanted:?}"))
+            }
         }
     }
 

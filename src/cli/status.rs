@@ -57,6 +57,9 @@ pub fn forecast(service: &ServiceStatus) -> String {
         return "If the primary died now: it would NOT fail over".to_owned();
     }
     let candidate = forecast.candidate.as_deref().unwrap_or("a standby");
+    if service.kind == "application" {
+        return format!("If the primary failed now: {candidate} would take over");
+    }
     let loss = match forecast.loss_bytes {
         Some(0) => "nothing lost".to_owned(),
         Some(loss) => format!("at most {} lost", bytes(loss)),

@@ -80,8 +80,18 @@ fn service_model(service: &Service) -> ServiceModel {
             allow_delayed: service.data.allow_delayed,
         },
         route: RouteModel {
-            instances: u32::try_from(service.route.haproxy.len()).unwrap_or(u32::MAX),
-            verify: !service.route.verify.is_empty(),
+            instances: u32::try_from(service.route.haproxy.len() + service.route.command.len()).unwrap_or(u32::MAX),
+            commands_in: service.route.command.iter().map(|command| span(command.timeout)).max().unwrap_or_default(),
+            commands_out: service
+                .route
+                .command
+                .iter()
+                .filter(|command| !command.out.is_empty())
+                .map(|command| span(command.timeout))
+                .max()
+                .unwrap_or_default(),
+            verify: !service.route.verify.is_empty() || !service.route.verify_command.is_empty(),
+            verify_for: service.route.verify_timeout.into(),
         },
         pre_checks: !service.pre_checks.is_empty(),
     }

@@ -257,11 +257,55 @@ settings! {
         /// Every client comes through this route and can come no other way. Then level 1 is enough for a host that cannot be
         /// reached: say so only if it is true.
         exclusive: bool = fixed(false);
-        /// Addresses of the route (`host:port`) through which the traffic is verified after a failover.
+        /// Addresses of the route (`host:port`) through which the traffic is verified after a failover. For an application they are
+        /// asked by HTTP, and `identity` says how an answer shows who gave it.
         verify: Vec<HostPort> = Unset;
+        /// Of an application: a command that ends with 0 once the server named in `FAILOVER_SERVER` answers through the route; for
+        /// what does not speak HTTP. A list of arguments; no shell.
+        verify_command: Vec<String> = Unset, Rule::Argv;
+        /// Of an application: how long a standby that got the traffic may take to be seen through the route. After that the next
+        /// one gets it, or everything goes back to what it was.
+        verify_timeout: Duration = fixed("5s"), Rule::Span("100ms", "10m");
+        /// Of an application: what `verify` asks, and how the answer shows which server gave it.
+        identity: Identity = Unset;
         /// The HAProxy processes that carry the traffic. All of them must be listed. Each
         /// starts with every standby `disabled`, as in `contrib/haproxy.cfg`.
         haproxy: Vec<Haproxy> = Unset;
+        /// Commands that move traffic in other ways: an address, a cloud's load balancer, a pooler.
+        command: Vec<RouteCommand> = Unset;
+    }
+
+    /// A command that moves traffic. It learns from its environment what it is for: `FAILOVER_SERVER`, `FAILOVER_HOST` and
+    /// `FAILOVER_PORT` (the server that shall get the traffic, or lose it), `FAILOVER_STEP` (`route_in`, `route_out`, `route_restore`,
+    /// `route_rollback`), `FAILOVER_SERVICE`, `FAILOVER_GENERATION`, and `FAILOVER_IDEMPOTENCY_KEY`, the same whenever the same step
+    /// of the same failover is tried again. Exit code 0 means: done. Its output, up to 64 KiB, is kept and its last line shown.
+    pub struct RouteCommand {
+        /// Its name, unique in the service.
+        name: String = Required, Rule::Name;
+        /// Sends the traffic to a server. A list of arguments; no shell. It may be run again for the same server.
+        command: Vec<String> = Required, Rule::Argv;
+        /// Takes the traffic from a server, before it is fenced. A list of arguments; no shell. Default: nothing is done then.
+        out: Vec<String> = Unset, Rule::Argv;
+        /// The deadline of each.
+        timeout: Duration = fixed("10s"), Rule::Span("100ms", "10m");
+    }
+
+    /// How a server of an application shows through the route which one it is.
+    pub struct Identity {
+        /// The path of the request.
+        path: String = fixed("/"), Rule::Line;
+        /// Ask by HTTPS.
+        tls: bool = fixed(false);
+        /// The host name to ask for (`Host` and the name of TLS). Default: the host of the address.
+        server_name: Option<String> = Unset, Rule::Host;
+        /// The file of certificate authorities to trust (PEM). Default: those of the system.
+        ca_file: Option<PathBuf> = Unset;
+        /// The status codes of a server that serves.
+        expect_status: Vec<u16> = fixed([200, 201, 204]), Rule::Range(100, 599);
+        /// The header of the answer that names the server. Default: its body does.
+        header: Option<String> = Unset, Rule::Word;
+        /// What each server calls itself there: the whole value of the header, or a part of the body. Default: its name.
+        values: BTreeMap<String, String> = Unset, Rule::Line;
     }
 
     /// One HAProxy process.
@@ -417,7 +461,7 @@ words! {
     }
     ServiceKind {
         ServiceKind::Postgres = "postgres", "a primary with streaming standbys";
-        ServiceKind::Application = "application", "application servers: watched and reported, not failed over";
+        ServiceKind::Application = "application", "application servers: the traffic goes from one that fails to one that is well";
     }
     Role {
         Role::Primary = "primary", "takes the writes";

@@ -66,8 +66,9 @@ fn validate_service(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
             promotion(service, at, reader);
             fence(service, at, reader);
             route(service, at, reader);
+            only_of_applications(at, reader);
         }
-        ServiceKind::Application => watched_only(service, at, reader),
+        ServiceKind::Application => application(service, at, reader),
     }
     let pre_checks = at.key("pre_checks");
     unique(service.pre_checks.iter().map(|check| check.name.as_str()), &pre_checks, "name", "pre-check", reader);
@@ -435,14 +436,39 @@ fn route(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
             }
         }
     }
-    if !service.route.haproxy.is_empty() && service.route.verify.is_empty() {
+    let commands = place.key("command");
+    unique(service.route.command.iter().map(|command| command.name.as_str()), &commands, "name", "route command", reader);
+    // Rule 30: what a command moves is routing, and proves nothing about who still gets through.
+    if !service.route.command.is_empty() && service.route.exclusive {
+        let reason = "a command moves traffic and proves nothing, so it cannot be a part of the only way in";
+        reader.contradiction(&[place.key("exclusive"), commands.clone()], reason, "remove exclusive, or the commands");
+    }
+    if !service.route.command.is_empty() && service.fence.require == FenceLevel::TrafficRemoved {
+        let reason = "level 1 is proven by HAProxy alone: a command moves traffic and proves nothing";
+        let places = [at.key("fence").key("require"), commands];
+        reader.contradiction(&places, reason, "write require = 3, or remove the commands");
+    }
+    let moved = service.route.haproxy.len() + service.route.command.len() > 0;
+    if moved && service.route.verify.is_empty() {
         let reason = "without an address of the route nobody can verify that the traffic arrives";
-        reader.caution(&[place.key("verify"), place], reason, "add route.verify = [\"HOST:PORT\"]");
+        if service.route.verify_command.is_empty() {
+            reader.caution(&[place.key("verify"), place], reason, "add route.verify = [\"HOST:PORT\"]");
+        }
     }
 }
 
-/// An application is watched, and nothing else.
-fn watched_only(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
+/// What says how an application shows who answers has no meaning where the server is asked by SQL.
+fn only_of_applications(at: &Pointer, reader: &mut Reader<'_>) {
+    for key in ["identity", "verify_command", "verify_timeout"] {
+        let place = at.key("route").key(key);
+        if reader.written(&place) {
+            reader.caution(&[place], "this has no effect: a database is asked by SQL who it is", "remove it");
+        }
+    }
+}
+
+/// An application: every server is watched; with a route it is failed over, without one it is watched only.
+fn application(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
     let list = at.key("checks");
     for (index, server) in service.servers.iter().enumerate() {
         if !server.name.is_empty() && service.checks.iter().all(|check| check.server != server.name) && reader.sound(&list) {
@@ -450,10 +476,74 @@ fn watched_only(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
             reader.contradiction(&[at.key("servers").index(index)], reason, "add a check of it");
         }
     }
-    for key in ["promote", "data", "fence", "route", "pre_checks"] {
+    for key in ["promote", "data", "fence"] {
         let place = at.key(key);
         if reader.written(&place) {
-            reader.caution(&[place], "this has no effect: an application is watched, not failed over", "remove it");
+            let reason = "this has no effect: an application holds no data, so nothing is promoted, lost or fenced";
+            reader.caution(&[place], reason, "remove it");
+        }
+    }
+    if service.route.haproxy.is_empty() && service.route.command.is_empty() {
+        for key in ["route", "pre_checks"] {
+            let place = at.key(key);
+            if reader.written(&place) {
+                let reason = "this has no effect by itself: without a route an application is watched, not failed over";
+                reader.caution(
+                    &[place],
+                    reason,
+                    "add route.haproxy or route.command, or steps of the program that embeds the engine",
+                );
+            }
+        }
+        return;
+    }
+    roles(service, at, reader);
+    route(service, at, reader);
+    identity(service, at, reader);
+    if service.route.exclusive {
+        let place = at.key("route").key("exclusive");
+        reader.caution(&[place], "this has no effect: an application is not fenced", "remove it");
+    }
+}
+
+/// Whether an answer through the route can show which server gave it.
+fn identity(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
+    let route = at.key("route");
+    let (place, verify) = (route.key("identity"), route.key("verify"));
+    if !service.route.verify.is_empty() && !reader.written(&place) {
+        let reason = "nothing says how an answer shows which server gave it, and that somebody answers proves nothing";
+        reader.contradiction(
+            &[verify, place],
+            reason,
+            "add [services.route.identity] with path, and header where it is not the body",
+        );
+        return;
+    }
+    let identity = &service.route.identity;
+    if reader.written(&place) && service.route.verify.is_empty() {
+        reader.caution(&[place.clone(), verify], "nobody is asked for this", "add route.verify = [\"HOST:PORT\"]");
+    }
+    if !identity.path.starts_with('/') {
+        reader.contradiction(&[place.key("path")], "a path begins with /", "write \"/health\", for example");
+    }
+    let values = place.key("values");
+    let called = |server: &Server| identity.values.get(&server.name).unwrap_or(&server.name).clone();
+    for ours in identity.values.keys().filter(|ours| service.server(ours).is_none()) {
+        unknown_server(&values.key(ours), ours, service.servers.iter().map(|server| server.name.as_str()), reader);
+    }
+    for (one, other) in service.servers.iter().flat_map(|one| service.servers.iter().map(move |other| (one, other))) {
+        let (its, others) = (called(one), called(other));
+        let mixed_up = if identity.header.is_some() { its == others } else { others.contains(&its) };
+        if one.name != other.name && mixed_up && reader.written(&place) {
+            let reason = format!(
+                "what shows {} ({}) would also be found in an answer of {} ({})",
+                quoted(&one.name),
+                quoted(&its),
+                quoted(&other.name),
+                quoted(&others)
+            );
+            reader.contradiction(&[values, place], reason, "give each server a value that is no part of another's");
+            return;
         }
     }
 }

@@ -85,6 +85,12 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// A server of an application: it holds no data, so nothing can be missing.
+    #[must_use]
+    pub fn of_application(server: ServerId, priority: u32) -> Candidate {
+        Candidate { server, position: Lsn::default(), to_replay: 0, loss: Some(0), holds_acknowledged: false, priority }
+    }
+
     /// One that an earlier engine chose, as the journal knows it.
     #[must_use]
     pub fn chosen_before(server: ServerId, position: Lsn, loss: Option<u64>, holds_acknowledged: bool) -> Candidate {

@@ -139,6 +139,11 @@ impl Suspicion {
 
     /// A new connection to the primary is back. The caller handles `Up`.
     pub fn probe(&mut self, now: Mono, finding: &Finding) {
+        self.answer(now, "new connection", finding);
+    }
+
+    /// A check of the primary, called `what`, is back. The caller handles `Up`.
+    pub fn answer(&mut self, now: Mono, what: &str, finding: &Finding) {
         match &finding.verdict {
             Verdict::Up => {}
             Verdict::Impaired(impairment) => {
@@ -162,7 +167,7 @@ impl Suspicion {
             Verdict::Unknown(_) => return,
         }
         if finding.verdict != Verdict::Up {
-            self.note(now, format!("new connection: {} ({})", reason(&finding.verdict), finding.message));
+            self.note(now, format!("{what}: {} ({})", reason(&finding.verdict), finding.message));
         }
     }
 

@@ -5,7 +5,7 @@ use super::effects::{Effects, text, texts};
 use super::event::{EventKind, Field, Severity};
 use super::evidence::{FailureClass, Suspicion};
 use super::id::{Generation, ServerId};
-use super::model::{OnLoss, OnNoSyncStandby};
+use super::model::{OnLoss, OnNoSyncStandby, ServiceKind};
 use super::output::{Action, Failure, FailureKind, Output, Record, Report};
 use super::plan::{End, Phase, Plan, Settings, Times};
 use super::refusal::{CandidateRefusal, Refusal};
@@ -24,7 +24,12 @@ const RETRY: Span = Span::from_millis(200);
 
 impl Service {
     fn settings(&self) -> Settings {
-        Settings { pre_checks: self.model.pre_checks, routed: self.model.route.instances > 0, verify: self.model.route.verify }
+        Settings {
+            application: self.model.kind == ServiceKind::Application,
+            pre_checks: self.model.pre_checks,
+            routed: self.model.route.instances > 0,
+            verify: self.model.route.verify,
+        }
     }
 
     /// Begins a failover. Every guard has been passed, or waived by an operator.
@@ -33,7 +38,9 @@ impl Service {
         let is_dead = self.is_dead(fx.now);
         let forced_silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
         // While the suspicion is there: what the host said meanwhile counts, not what the survey found before.
-        let (require, host_silent) = match self.fence_way_for(class, forced_silent) {
+        let application = self.model.kind == ServiceKind::Application;
+        let way = if application { Ok((FenceLevel::None, false)) } else { self.fence_way_for(class, forced_silent) };
+        let (require, host_silent) = match way {
             Ok(way) => way,
             Err(refusal) => {
                 let sentence = self.sentence(&refusal);
@@ -43,13 +50,14 @@ impl Service {
                 return;
             }
         };
+        let of_application = application.then(|| self.application_evidence(class, &waiver, fx.now));
         let suspicion = self.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
         self.generation = Generation(self.generation.0 + 1);
         self.confirmed_by_operator = false;
         self.awaiting = None;
         self.refusal = None;
         self.manual_reason = None;
-        let evidence = self.evidence(class, &suspicion, require, &waiver, fx.now);
+        let evidence = of_application.unwrap_or_else(|| self.evidence(class, &suspicion, require, &waiver, fx.now));
         let times = Times { detected: self.died_at(suspicion.since), confirmed: fx.now, ..Times::default() };
         // What an earlier engine changed is undone with the rest, should it come to that.
         let before = self.begun.take();
@@ -62,6 +70,7 @@ impl Service {
             self.stats.detect.add(fx.now.since(times.detected));
         }
         let plan = Plan {
+            application,
             generation: self.generation,
             class,
             dead_before: class == FailureClass::Forced && is_dead,
@@ -203,11 +212,12 @@ impl Service {
             self.end_without_action(fx);
             return false;
         }
-        let past = plan.phase.is_past_no_return();
+        let past = plan.is_past_no_return();
+        let goes_on = plan.goes_on_when_stopped();
         let undoing = plan.phase.is_undoing() || plan.undoing.is_some();
         if let Some((id, action, deadline)) = plan.action.clone() {
             let timed_out = fx.now >= plan.deadline && !undoing && !past;
-            let stop = plan.stop_asked && !undoing && !past;
+            let stop = plan.stop_asked && !undoing && !goes_on;
             if fx.now < deadline + LATE && !timed_out && !stop {
                 return true;
             }
@@ -218,8 +228,12 @@ impl Service {
             self.advance(&action, Err(Failure::timed_out(why, "")), fx);
             return false;
         }
-        if plan.stop_asked && past && plan.retry_at.is_some() {
+        if plan.stop_asked && goes_on && !undoing && plan.retry_at.is_some() {
             // Behind the promotion a stopping engine goes on while it gets on, and tries nothing a second time.
+            if !past {
+                self.undo("the engine is stopping".into(), fx);
+                return false;
+            }
             let why = format!("the engine is stopping; what was tried last did not work: {}", plan.warnings.join("; "));
             self.finish(End::Stuck { why }, fx);
             return false;
@@ -237,7 +251,7 @@ impl Service {
             }
             return false;
         }
-        if plan.stop_asked && !undoing && !past {
+        if plan.stop_asked && !undoing && !goes_on {
             self.undo("the engine is stopping".into(), fx);
             return false;
         }
@@ -252,7 +266,7 @@ impl Service {
     /// The action of the present phase and its time limit.
     fn next_action(&self) -> Option<(Action, Span)> {
         let plan = self.plan.as_ref()?;
-        let postgres = &self.model.postgres;
+        let (postgres, route) = (&self.model.postgres, &self.model.route);
         let seconds = |n: u64| Span::from_millis(n * 1_000);
         let chosen = plan.chosen.map(|candidate| candidate.server);
         let (system_id, old_timeline) = (plan.system_id, plan.old_timeline);
@@ -260,15 +274,16 @@ impl Service {
             // Each has a deadline of its own; all of them, that of the failover.
             Phase::PreChecks => (Action::PreChecks, self.model.trigger.failover_timeout),
             // Where a stronger fence follows, sessions that HAProxy cannot end at once are ended with the server itself.
-            Phase::RouteOut if plan.require > FenceLevel::TrafficRemoved => {
-                (Action::RouteOut { server: plan.old }, Span::from_millis(200))
+            Phase::RouteOut if plan.application || plan.require > FenceLevel::TrafficRemoved => {
+                (Action::RouteOut { server: plan.old }, Span::from_millis(200).max(route.commands_out))
             }
-            Phase::RouteOut => (Action::RouteOut { server: plan.old }, seconds(3)),
+            Phase::RouteOut => (Action::RouteOut { server: plan.old }, seconds(3).max(route.commands_out)),
             Phase::Fence if plan.require <= FenceLevel::TrafficRemoved => return None,
             Phase::Fence => (
                 self.fence_action(plan.old, plan.require, plan.class == FailureClass::Hung, plan.host_silent),
                 postgres.fence_timeout,
             ),
+            Phase::Choose if plan.application => return None,
             Phase::Choose => {
                 let servers = self.server_ids().filter(|server| *server != plan.old).collect();
                 (Action::ReadPositions { servers, settle: SETTLE }, seconds(3))
@@ -277,10 +292,14 @@ impl Service {
             Phase::FindOut => (Action::ReadRole { server: chosen? }, seconds(3)),
             Phase::VerifyData => (Action::VerifyData { server: chosen?, system_id, old_timeline }, seconds(5)),
             Phase::OpenSyncGate => (Action::OpenSyncGate { server: chosen? }, seconds(5)),
-            Phase::RouteIn => (Action::RouteIn { server: chosen? }, seconds(3)),
+            Phase::RouteIn => (Action::RouteIn { server: chosen? }, seconds(3).max(route.commands_in)),
+            Phase::VerifyTraffic if plan.application => (Action::VerifyService { server: chosen? }, seconds(2)),
             Phase::VerifyTraffic => (Action::VerifyTraffic { server: chosen?, system_id, timeline: plan.timeline? }, seconds(5)),
             Phase::UndoFence => (Action::FenceUndo { server: plan.old }, seconds(5)),
-            Phase::UndoRoute => (Action::RouteRestore { server: plan.old }, seconds(5)),
+            Phase::UndoRoute if plan.application => {
+                (Action::RouteRollback { server: plan.old }, seconds(5).max(route.commands_in))
+            }
+            Phase::UndoRoute => (Action::RouteRestore { server: plan.old }, seconds(5).max(route.commands_in)),
             Phase::Over => return None,
         })
     }
@@ -290,18 +309,26 @@ impl Service {
         let target = action.server().map_or_else(String::new, |server| self.server_name(server));
         let Some(plan) = &mut self.plan else { return };
         let undoing = plan.phase.is_undoing();
-        let past = plan.phase.is_past_no_return();
+        let past = plan.is_past_no_return();
+        let application = plan.application;
         let mut deadline = fx.now + span;
         if !undoing {
             deadline = deadline.min(plan.deadline.max(fx.now + Span::from_millis(1)));
         }
         match action {
             Action::RouteOut { .. } => plan.route_touched = true,
+            Action::RouteIn { .. } => {
+                plan.route_touched = true;
+                plan.times.entered.get_or_insert(fx.now);
+            }
             Action::Fence { .. } => plan.fence_tried = true,
             _ => {}
         }
         let generation = plan.generation;
-        let chosen = plan.chosen.filter(|_| matches!(action, Action::Promote { .. }));
+        // From here on the next engine has to know whom.
+        let chosen = plan
+            .chosen
+            .filter(|_| matches!(action, Action::Promote { .. }) || application && matches!(action, Action::RouteIn { .. }));
         plan.action = Some((id, action.clone(), deadline));
         if matches!(action, Action::Promote { .. }) {
             fx.emit(
@@ -342,6 +369,7 @@ impl Service {
                 plan.times.fenced = Some(fx.now);
                 plan.phase = Phase::Choose;
             }
+            Phase::Choose if plan.application => self.choose_application(fx),
             Phase::Over => {
                 let end = match plan.undoing.clone() {
                     Some(why) => End::Undone { why, left: plan.undo_failures.clone() },
@@ -351,7 +379,7 @@ impl Service {
             }
             phase => {
                 let why = format!("nothing to act on in {phase:?}");
-                if phase.is_past_no_return() { self.finish(End::Stuck { why }, fx) } else { self.undo(why, fx) }
+                if plan.is_past_no_return() { self.finish(End::Stuck { why }, fx) } else { self.undo(why, fx) }
             }
         }
     }
@@ -496,7 +524,11 @@ impl Service {
             (Phase::VerifyTraffic, Ok(_)) => {
                 plan.times.verified = Some(fx.now);
                 plan.phase = Phase::Over;
+                if plan.application {
+                    plan.taken_over();
+                }
             }
+            (Phase::VerifyTraffic, Err(failure)) if plan.application => self.application_unverified(&failure, fx),
             (Phase::VerifyTraffic, Err(failure)) => {
                 // The route may have lost its state (a reload): assert it again, inside the one failover_timeout.
                 note_once(&mut plan.warnings, format!("verify_traffic: {}", failure.message));
@@ -525,6 +557,14 @@ impl Service {
             Ok(_) => Vec::new(),
             Err(failure) => vec![failure.message],
         };
+        if plan.application {
+            // Disabling a server that is gone is a courtesy: what counts is where the traffic goes next.
+            if !failed.is_empty() {
+                plan.warnings.push(format!("route_out: {}", failed.join("; ")));
+            }
+            plan.phase = Phase::Choose;
+            return;
+        }
         if !failed.is_empty() {
             let what = failed.join("; ");
             if plan.require <= FenceLevel::TrafficRemoved {
@@ -721,6 +761,9 @@ impl Service {
                         note_once(&mut plan.warnings, format!("route_in: {why}"));
                     }
                     plan.phase = Plan::after_route(settings);
+                    if plan.application && plan.phase == Phase::Over {
+                        plan.taken_over();
+                    }
                     return;
                 }
                 failed
@@ -729,28 +772,33 @@ impl Service {
             Err(failure) => vec![failure.message],
         };
         note_once(&mut plan.warnings, format!("route_in: {}", failed.join("; ")));
+        if plan.application {
+            self.next_candidate(format!("no instance of the route could send it the traffic: {}", failed.join("; ")), fx);
+            return;
+        }
         plan.retry_at = Some(fx.now + RETRY);
     }
 
     /// Stops before the point of no return and undoes what was done, in reverse order.
-    fn undo(&mut self, why: String, fx: &mut Effects) {
+    pub(super) fn undo(&mut self, why: String, fx: &mut Effects) {
         let Some(plan) = &mut self.plan else { return };
         if plan.undoing.is_some() {
             return;
         }
-        if plan.resumed && plan.chosen.is_some() {
+        if plan.resumed && plan.chosen.is_some() && !plan.application {
             // An earlier engine began the promotion: it may still take effect, so nothing may be given back to the old primary.
             self.finish(End::Stuck { why }, fx);
             return;
         }
         plan.phase = plan.first_undo();
+        let application = plan.application;
         plan.undoing = Some(why.clone());
         plan.retry_at = None;
         fx.emit(
             EventKind::FailoverFailed,
             Severity::Alarm,
             self.about(),
-            format!("{}: failover {} stops before the promotion: {why}", self.model.name, self.generation),
+            format!("{}: failover {} stops{}: {why}", self.model.name, self.generation, before_promotion(application)),
             vec![("why", text(why)), ("promoted", Field::Bool(false))],
         );
     }
@@ -808,6 +856,7 @@ impl Service {
         self.log_end = None;
         self.suspicion = None;
         self.bad_since = None;
+        self.failing_since = None;
         self.window.clear();
         self.cooldown_until = fx.now + self.model.trigger.cooldown;
         self.servers[usize::from(plan.old.0)].deposed = true;
@@ -829,6 +878,10 @@ impl Service {
         self.become_state(State::FailedOver, format!("{new} is the primary"), fx);
         let times = plan.times;
         let end = times.verified.or(times.routed).or(times.written).unwrap_or(fx.now);
+        if plan.application {
+            self.application_completed(plan, chosen.server, end, fx);
+            return;
+        }
         fx.emit(
             EventKind::FailoverCompleted,
             Severity::Warning,
@@ -918,6 +971,10 @@ fn loss_sentence(candidate: &Candidate) -> String {
         Some(bytes) => format!("at most {bytes} bytes of log may be missing"),
         None => "how much may be missing is not known".into(),
     }
+}
+
+fn before_promotion(application: bool) -> &'static str {
+    if application { "" } else { " before the promotion" }
 }
 
 fn failure_word(kind: FailureKind) -> &'static str {

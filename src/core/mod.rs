@@ -27,6 +27,7 @@ mod service;
 pub mod snapshot;
 mod static_word;
 pub mod stats;
+mod switch;
 pub mod time;
 pub mod traffic;
 pub mod trigger;

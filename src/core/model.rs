@@ -39,7 +39,7 @@ pub struct ServiceModel {
 pub enum ServiceKind {
     /// A primary with streaming standbys.
     Postgres,
-    /// Application servers: watched and reported; their failover is not part of this release.
+    /// Application servers without data of their own: the traffic goes from a failed one to one that is well.
     Application,
 }
 
@@ -189,8 +189,38 @@ pub enum OnNoSyncStandby {
 /// The managed route of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteModel {
-    /// How many instances (HAProxy processes) are addressed; zero: the engine moves no traffic.
+    /// How many instances (HAProxy processes, commands) are addressed; zero: the engine moves no traffic.
     pub instances: u32,
+    /// The longest that a command may take to send the traffic to a server.
+    #[serde(default)]
+    pub commands_in: Span,
+    /// The longest that a command may take to take a server out.
+    #[serde(default)]
+    pub commands_out: Span,
     /// An address through which the traffic can be verified is configured.
     pub verify: bool,
+    /// Of an application: so long after it got the traffic a standby may take to be seen through the route.
+    #[serde(default = "verify_for")]
+    pub verify_for: Span,
+}
+
+impl RouteModel {
+    /// No managed route.
+    #[must_use]
+    pub fn none() -> RouteModel {
+        RouteModel { instances: 0, commands_in: Span::ZERO, commands_out: Span::ZERO, verify: false, verify_for: verify_for() }
+    }
+}
+
+/// That of records from before it could be set.
+fn verify_for() -> Span {
+    Span::from_millis(5_000)
+}
+
+impl ServiceModel {
+    /// Its traffic can be moved. An application without a route is watched, and nothing else.
+    #[must_use]
+    pub fn is_moved(&self) -> bool {
+        self.kind == ServiceKind::Postgres || self.route.instances > 0
+    }
 }

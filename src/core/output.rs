@@ -154,6 +154,13 @@ pub enum Action {
         /// The server.
         server: ServerId,
     },
+    /// Every instance back to what it was before this failover changed it, server by server: state and weight. Where nothing is
+    /// remembered, after a restart of the engine, this server gets the traffic and the others go to maintenance. Answer:
+    /// [`Report::Route`].
+    RouteRollback {
+        /// The server that had the traffic.
+        server: ServerId,
+    },
     /// Fence a server: the ladder of rule 87 over SSH, then `fence.command` if the level asks for it. Answer: [`Report::Fence`].
     Fence {
         /// The server.
@@ -227,6 +234,11 @@ pub enum Action {
         system_id: u64,
         /// The new timeline.
         timeline: u32,
+    },
+    /// Ask through the route of an application which server answers, and whether it serves. Answer: [`Report::Traffic`].
+    VerifyService {
+        /// The server that should answer.
+        server: ServerId,
     },
 }
 
@@ -320,6 +332,7 @@ impl Action {
             Action::PreChecks => "pre_checks",
             Action::RouteOut { .. } => "route_out",
             Action::RouteRestore { .. } => "route_restore",
+            Action::RouteRollback { .. } => "route_rollback",
             Action::Fence { .. } => "fence",
             Action::FenceUndo { .. } => "fence_undo",
             Action::ProveFence { .. } => "prove_fence",
@@ -329,7 +342,7 @@ impl Action {
             Action::VerifyData { .. } => "verify_data",
             Action::OpenSyncGate { .. } => "open_sync_gate",
             Action::RouteIn { .. } => "route_in",
-            Action::VerifyTraffic { .. } => "verify_traffic",
+            Action::VerifyTraffic { .. } | Action::VerifyService { .. } => "verify_traffic",
         }
     }
 
@@ -341,6 +354,7 @@ impl Action {
             Action::AskHost { server, .. }
             | Action::RouteOut { server }
             | Action::RouteRestore { server }
+            | Action::RouteRollback { server }
             | Action::Fence { server, .. }
             | Action::FenceUndo { server }
             | Action::ProveFence { server, .. }
@@ -349,6 +363,7 @@ impl Action {
             | Action::VerifyData { server, .. }
             | Action::OpenSyncGate { server }
             | Action::RouteIn { server }
+            | Action::VerifyService { server }
             | Action::VerifyTraffic { server, .. } => Some(*server),
         }
     }

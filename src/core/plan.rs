@@ -16,9 +16,9 @@ pub enum Phase {
     PreChecks,
     /// The old primary leaves the route.
     RouteOut,
-    /// The old primary is fenced.
+    /// The old primary of a `postgres` service is fenced.
     Fence,
-    /// The standbys' positions are read and one is chosen.
+    /// A standby is chosen; for `postgres` by positions that are read now, for an application by its checks.
     Choose,
     /// The standby is promoted: the point of no return.
     Promote,
@@ -41,7 +41,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// From here on nothing is undone (rule 40).
+    /// From here on nothing is undone (rule 40), if the service is a database.
     #[must_use]
     pub fn is_past_no_return(self) -> bool {
         matches!(
@@ -70,6 +70,9 @@ pub struct Times {
     pub promoted: Option<Mono>,
     /// A committed write was proven.
     pub written: Option<Mono>,
+    /// The route was first told to send the traffic to the standby that was chosen last.
+    #[serde(default)]
+    pub entered: Option<Mono>,
     /// The route had the new primary.
     pub routed: Option<Mono>,
     /// The route answered with it.
@@ -100,6 +103,9 @@ pub enum End {
 /// A failover in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
+    /// Of an application: there is nothing to fence, to promote or to lose, and everything can be undone until the traffic is verified.
+    #[serde(default)]
+    pub application: bool,
     /// Its number.
     pub generation: Generation,
     /// What happened to the old primary.
@@ -221,6 +227,8 @@ impl Begun {
 /// What the rest of a failed or finished plan needs to know of the settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
+    /// An application.
+    pub application: bool,
     /// Pre-failover checks are configured.
     pub pre_checks: bool,
     /// The engine moves traffic.
@@ -239,7 +247,11 @@ impl Plan {
     /// The phase after the pre-failover checks.
     #[must_use]
     pub fn after_pre_checks(settings: Settings) -> Phase {
-        if settings.routed { Phase::RouteOut } else { Phase::Fence }
+        match settings {
+            Settings { routed: true, .. } => Phase::RouteOut,
+            Settings { application: true, .. } => Phase::Choose,
+            _ => Phase::Fence,
+        }
     }
 
     /// The phase after a proven write.
@@ -270,6 +282,24 @@ impl Plan {
     #[must_use]
     pub fn after_undo_fence(&self) -> Phase {
         if self.route_touched { Phase::UndoRoute } else { Phase::Over }
+    }
+
+    /// Of an application: the standby serves. What a database calls promoted and written is one with it.
+    pub(super) fn taken_over(&mut self) {
+        self.times.promoted = self.times.routed;
+        self.times.written = self.times.routed;
+    }
+
+    /// From here on nothing is undone.
+    #[must_use]
+    pub fn is_past_no_return(&self) -> bool {
+        !self.application && self.phase.is_past_no_return()
+    }
+
+    /// A stop does not turn round what is this far: a database that is promoted, an application whose standby gets the traffic.
+    #[must_use]
+    pub fn goes_on_when_stopped(&self) -> bool {
+        if self.application { matches!(self.phase, Phase::RouteIn | Phase::VerifyTraffic) } else { self.is_past_no_return() }
     }
 
     /// From the first bad sign to `at`, as far as it is known.

@@ -163,6 +163,16 @@ pub enum CandidateRefusal {
         #[serde(with = "super::static_word")]
         why: Word,
     },
+    /// Of an application: its checks do not pass.
+    NotHealthy {
+        /// What was seen.
+        why: String,
+    },
+    /// Of an application: the traffic was sent to it in this failover, and it did not serve.
+    SwitchFailed {
+        /// What was seen.
+        why: String,
+    },
     /// Its promotion was tried and had no effect.
     PromotionRefused {
         /// What was said.
@@ -257,7 +267,7 @@ impl Refusal {
             Refusal::TwoPrimaries => "two servers take writes; nothing is touched until a person decides".into(),
             Refusal::WrongCluster { server } => format!("{} belongs to another cluster", server_name(*server)),
             Refusal::SecondEngine { name } => format!("another engine ({name}) watches this service"),
-            Refusal::WatchedOnly => "services of this kind are watched, not failed over".into(),
+            Refusal::WatchedOnly => "it is watched only: an application without a route cannot be failed over".into(),
             Refusal::Stopping => "the engine is stopping".into(),
         }
     }
@@ -281,6 +291,8 @@ impl CandidateRefusal {
             CandidateRefusal::QuorumUnanswered { .. } => "quorum_unanswered",
             CandidateRefusal::LossTooHigh { .. } => "loss_too_high",
             CandidateRefusal::LossUnknown { .. } => "loss_unknown",
+            CandidateRefusal::NotHealthy { .. } => "not_healthy",
+            CandidateRefusal::SwitchFailed { .. } => "switch_failed",
             CandidateRefusal::PromotionRefused { .. } => "promotion_refused",
         }
     }
@@ -308,6 +320,8 @@ impl CandidateRefusal {
                 format!("up to {loss} bytes could be lost, the limit is {limit} (max_lag_bytes)")
             }
             CandidateRefusal::LossUnknown { why } => format!("how much could be lost is not known: {why}"),
+            CandidateRefusal::NotHealthy { why } => format!("its checks do not pass ({why})"),
+            CandidateRefusal::SwitchFailed { why } => format!("it got the traffic and did not serve: {why}"),
             CandidateRefusal::PromotionRefused { why } => format!("its promotion had no effect: {why}"),
         }
     }

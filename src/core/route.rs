@@ -74,14 +74,34 @@ pub struct RouteReadiness {
     pub findings: Vec<ReadinessFinding>,
 }
 
-/// A server that is not the primary gets new sessions from an instance: which, by our name, and from whom.
+/// A server that is not the primary gets new sessions from an instance, or the primary is in maintenance there and nobody gets any:
+/// which server, by our name (empty in the second case), and from whom.
 #[must_use]
 pub fn astray(instances: &[InstanceView], primary: &str) -> Option<(String, String)> {
     instances.iter().find_map(|instance| {
         let servers = instance.servers.as_ref().ok()?;
-        let astray = servers.iter().find(|server| server.server != primary && serves(server, servers))?;
-        Some((astray.server.clone(), instance.name.clone()))
+        let astray = servers.iter().find(|server| server.server != primary && serves(server, servers));
+        let kept_out = servers.iter().any(|server| server.server == primary && server.state == RouteState::Maint);
+        match astray {
+            Some(astray) => Some((astray.server.clone(), instance.name.clone())),
+            None => kept_out.then(|| (String::new(), instance.name.clone())),
+        }
     })
+}
+
+/// The one server that gets the sessions from every instance that can be seen, by our name.
+#[must_use]
+pub fn sole_server(instances: &[InstanceView]) -> Option<&str> {
+    let mut sole = None;
+    for servers in instances.iter().filter_map(|instance| instance.servers.as_ref().ok()) {
+        let mut takes = servers.iter().filter(|server| server.state == RouteState::Takes);
+        let (Some(one), None) = (takes.next(), takes.next()) else { return None };
+        if sole.is_some_and(|sole| sole != one.server) {
+            return None;
+        }
+        sole = Some(one.server.as_str());
+    }
+    sole
 }
 
 /// Backups get the sessions when nobody else takes any, and only then.

@@ -292,3 +292,15 @@ pub struct RouteInstance {
     /// What was done or seen there, or why not.
     pub result: Result<String, String>,
 }
+
+impl RouteInstance {
+    /// One that did not do what was asked.
+    #[must_use]
+    pub fn failed(name: &str, failure: &super::output::Failure) -> RouteInstance {
+        let why = match failure.remedy.as_str() {
+            "" => failure.message.clone(),
+            remedy => format!("{} ({remedy})", failure.message),
+        };
+        RouteInstance { name: name.to_owned(), result: Err(why) }
+    }
+}

@@ -229,6 +229,7 @@ impl Service {
     /// The class that the evidence shows now, or why there is none.
     fn failing(&self, now: Mono) -> Result<FailureClass, Refusal> {
         match &self.suspicion {
+            Some(_) if self.model.kind != ServiceKind::Postgres => self.application_class(now),
             None => Err(Refusal::PrimaryHealthy),
             Some(suspicion) => super::evidence::classify(suspicion, &self.limits(now), now),
         }
@@ -236,13 +237,14 @@ impl Service {
 
     /// What would happen if the primary died now: every guard, the fence, and each standby.
     fn forecast(&self, around: Surroundings, now: Mono) -> Forecast {
-        let standbys = if self.model.kind == ServiceKind::Postgres {
+        let is_postgres = self.model.kind == ServiceKind::Postgres;
+        let standbys = if self.model.is_moved() {
             self.examine_standbys(self.subject(), self.died_at(now), &Waiver::default(), now)
         } else {
             Vec::new()
         };
         let mut refusals = Vec::new();
-        if self.model.kind != ServiceKind::Postgres {
+        if !self.model.is_moved() {
             refusals.push(Refusal::WatchedOnly);
         } else if self.plan.is_some() {
             refusals.push(Refusal::FailoverInFlight);
@@ -253,9 +255,10 @@ impl Service {
             refusals.extend(self.guards(around, now).err());
         }
         let fence = match self.fence_way(FailureClass::Dead) {
+            _ if !is_postgres => None,
             Ok((level, _)) => Some(level),
             Err(refusal) => {
-                if self.model.kind == ServiceKind::Postgres && self.primary_seen && refusal != Refusal::NoPrimarySeen {
+                if self.primary_seen && refusal != Refusal::NoPrimarySeen {
                     refusals.push(refusal);
                 }
                 None
@@ -263,7 +266,7 @@ impl Service {
         };
         let able: Vec<Candidate> = standbys.iter().filter_map(|(_, result)| result.as_ref().ok().copied()).collect();
         let best = super::candidate::best(&able);
-        if best.is_none() && self.model.kind == ServiceKind::Postgres {
+        if best.is_none() && self.model.is_moved() {
             let reasons = standbys
                 .iter()
                 .filter_map(|(server, result)| result.as_ref().err().map(|reason| (*server, reason.clone())))

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::action::command::PreCheck;
+use crate::action::application::{Identity, Verification};
+use crate::action::command::{PreCheck, RouteCommand};
 use crate::action::postgres::Cluster;
 use crate::action::route::{HaproxyTarget, Route};
 use crate::action::{Performer, Server as ActionServer, StandIn};
@@ -229,6 +230,7 @@ fn service_part(service: &config::Service, means: &Means) -> Result<ServicePart,
     let checks = service.all_checks().iter().map(|check| check_part(service, check, means)).collect::<Result<Vec<_>, _>>()?;
     let verify =
         if is_postgres { service.route.verify.iter().map(|at| Endpoint::new(&at.host, at.port)).collect() } else { Vec::new() };
+    let verification = if is_postgres { Verification::default() } else { verification(service)? };
     let stand_in: Arc<dyn StandIn> = Arc::clone(&means.host) as Arc<dyn StandIn>;
     let performer = Performer {
         service: service.name.clone(),
@@ -238,7 +240,21 @@ fn service_part(service: &config::Service, means: &Means) -> Result<ServicePart,
             (cluster, PromoteMethod::PgCtl | PromoteMethod::Command) => cluster.promoted_otherwise(),
         },
         route: Route::new(service.route.haproxy.iter().map(haproxy_target).collect(), Arc::clone(&means.addresses)),
+        route_commands: service
+            .route
+            .command
+            .iter()
+            .map(|command| RouteCommand {
+                name: command.name.clone(),
+                into: command.command.clone(),
+                out: command.out.clone(),
+                timeout: command.timeout,
+            })
+            .collect(),
         verify,
+        verification,
+        addresses: Arc::clone(&means.addresses),
+        clock: means.clock,
         promote: service.promote.method,
         promote_command: service.promote.command.clone(),
         fence_command: service.fence.command.clone(),
@@ -251,6 +267,30 @@ fn service_part(service: &config::Service, means: &Means) -> Result<ServicePart,
         stand_in,
     };
     Ok(ServicePart { checks, servers, performer, ping_interval: service.trigger.ping_interval })
+}
+
+/// How the traffic of an application is verified.
+fn verification(service: &config::Service) -> Result<Verification, EngineError> {
+    let route = &service.route;
+    let own = &route.identity;
+    let mut values = BTreeMap::new();
+    for (place, server) in service.servers.iter().enumerate() {
+        if let Ok(id) = u16::try_from(place) {
+            values.insert(ServerId(id), own.values.get(&server.name).unwrap_or(&server.name).clone());
+        }
+    }
+    let params = HttpParams {
+        expected_status: own.expect_status.clone(),
+        redirects: 0,
+        server_name: own.server_name.clone(),
+        ca_file: own.ca_file.clone(),
+        ..HttpParams::new("")
+    };
+    let scheme = if own.tls { "https" } else { "http" };
+    let identity = Identity { scheme, path: own.path.clone(), params, header: own.header.clone(), values };
+    let addresses: Vec<String> = route.verify.iter().map(ToString::to_string).collect();
+    Verification::new(&addresses, &identity, route.verify_command.clone())
+        .map_err(|why| EngineError::InvalidArgument(format!("route.verify of {}: {why}", service.name)))
 }
 
 fn target(server: &config::Server, endpoint: Endpoint, means: &Means) -> Target {
@@ -389,6 +429,7 @@ fn http_params(probe: &config::HttpProbe) -> HttpParams {
         .to_owned(),
         expected_status: probe.expect_status.clone(),
         expected_body: probe.expect_body.clone(),
+        expected_header: None,
         headers: probe.headers.0.iter().map(|(name, value)| (name.clone(), value.secret.clone())).collect(),
         redirects: probe.max_redirects,
         body_limit: usize::try_from(probe.max_body.bytes()).unwrap_or(usize::MAX),

@@ -1216,7 +1216,7 @@ mod tests {
                     on_no_sync_standby: OnNoSyncStandby::Async,
                     allow_delayed: false,
                 },
-                route: RouteModel { instances: 0, verify: false },
+                route: RouteModel::none(),
                 pre_checks: false,
             }],
         }

@@ -784,6 +784,14 @@ impl View<'_> {
         match &forecast.outcome {
             Ok(candidate) => {
                 let name = self.name(candidate.server);
+                if self.service.kind == ServiceKind::Application {
+                    return ForecastStatus {
+                        would_fail_over: true,
+                        message: format!("{name} would take over"),
+                        candidate: Some(name),
+                        ..ForecastStatus::default()
+                    };
+                }
                 let loss = match candidate.loss {
                     Some(0) => "nothing that was committed would be lost".to_owned(),
                     Some(bytes) => format!("at most {bytes} bytes of the log could be lost"),

@@ -86,7 +86,8 @@ const ACTIONS: &[&str] = &[
     "verify_traffic",
 ];
 
-/// A new variant has to be added to the lists above: this does not compile without it.
+/// A new variant has to be added to the lists above: this does not compile without it. What only applications have is reached by
+/// tests/core_application.rs.
 fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, action: &Action) {
     match refusal {
         Refusal::PrimaryHealthy
@@ -131,6 +132,8 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | CandidateRefusal::QuorumUnanswered { .. }
         | CandidateRefusal::LossTooHigh { .. }
         | CandidateRefusal::LossUnknown { .. }
+        | CandidateRefusal::NotHealthy { .. }
+        | CandidateRefusal::SwitchFailed { .. }
         | CandidateRefusal::PromotionRefused { .. } => {}
     }
     match action {
@@ -138,6 +141,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::PreChecks
         | Action::RouteOut { .. }
         | Action::RouteRestore { .. }
+        | Action::RouteRollback { .. }
         | Action::Fence { .. }
         | Action::FenceUndo { .. }
         | Action::ProveFence { .. }
@@ -147,6 +151,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::VerifyData { .. }
         | Action::OpenSyncGate { .. }
         | Action::RouteIn { .. }
+        | Action::VerifyService { .. }
         | Action::VerifyTraffic { .. } => {}
     }
 }

@@ -700,7 +700,7 @@ impl Sim {
                 cluster.forgot = false;
                 Ok(self.route(service, "maintenance, no sessions"))
             }
-            Action::RouteRestore { .. } => {
+            Action::RouteRestore { .. } | Action::RouteRollback { .. } => {
                 for instance in cluster.instances.iter_mut().filter(|instance| instance.reachable) {
                     if let Some(saved) = instance.saved.take() {
                         instance.serves = saved;
@@ -774,6 +774,7 @@ impl Sim {
                 let commits = cluster.commits_go_through();
                 Ok(Report::Written { flush: Lsn(server.lsn), commits, message: "a write is flushed".into() })
             }
+            Action::VerifyService { .. } => Err(Failure::no_effect("this world has no application", "")),
             Action::VerifyTraffic { .. } => {
                 let routed = cluster.instances.iter().all(|instance| instance.serves[target]);
                 if routed && cluster.is_writable(target) {

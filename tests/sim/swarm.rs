@@ -330,7 +330,7 @@ fn service(at: usize, dice: &mut Dice) -> ServiceModel {
         }
     }
     let instances = dice.one(&[0, 1, 1, 2]);
-    ServiceModel {
+    let mut model = ServiceModel {
         name,
         kind: if dice.percent(3) { ServiceKind::Application } else { ServiceKind::Postgres },
         servers: (0..servers)
@@ -372,7 +372,12 @@ fn service(at: usize, dice: &mut Dice) -> ServiceModel {
             on_no_sync_standby: if dice.percent(70) { OnNoSyncStandby::Async } else { OnNoSyncStandby::Block },
             allow_delayed: dice.percent(10),
         },
-        route: RouteModel { instances, verify: instances > 0 && dice.percent(80) },
+        route: RouteModel { instances, verify: instances > 0 && dice.percent(80), ..RouteModel::none() },
         pre_checks: dice.percent(15),
+    };
+    if model.kind == ServiceKind::Application {
+        // Watched only: what an application with a route does is tried in tests/core_application.rs.
+        model.route = RouteModel::none();
     }
+    model
 }

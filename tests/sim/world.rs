@@ -87,7 +87,7 @@ pub fn model(servers: usize) -> Model {
                 on_no_sync_standby: OnNoSyncStandby::Async,
                 allow_delayed: false,
             },
-            route: RouteModel { instances: 1, verify: true },
+            route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
             pre_checks: false,
         }],
     }
@@ -587,7 +587,7 @@ impl World {
                 Ok(Report::Done { message: "done".into() })
             }
             Action::RouteOut { .. } => Ok(route(self.route_works, "maintenance, no sessions")),
-            Action::RouteRestore { .. } => Ok(route(self.route_works, "as before")),
+            Action::RouteRestore { .. } | Action::RouteRollback { .. } => Ok(route(self.route_works, "as before")),
             Action::RouteIn { .. } => Ok(route(self.route_works, "ready")),
             Action::Fence { server, .. } | Action::ProveFence { server, .. } => {
                 let by_command = matches!(action, Action::Fence { require: FenceLevel::PowerOff, unreachable: true, .. });
@@ -647,7 +647,9 @@ impl World {
                 commits: !self.commits_wait,
                 message: "a write is flushed".into(),
             }),
-            Action::VerifyTraffic { server, .. } => Ok(Report::Traffic { message: format!("lb1: db{} answered", server.0 + 1) }),
+            Action::VerifyTraffic { server, .. } | Action::VerifyService { server } => {
+                Ok(Report::Traffic { message: format!("lb1: db{} answered", server.0 + 1) })
+            }
         }
     }
 

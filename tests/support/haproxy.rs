@@ -30,6 +30,10 @@ pub struct HaproxyOptions {
     pub server_words: String,
     /// Where it runs.
     pub host: Host,
+    /// The name of its backend.
+    pub backend: String,
+    /// `tcp` or `http`.
+    pub mode: String,
 }
 
 impl HaproxyOptions {
@@ -41,7 +45,14 @@ impl HaproxyOptions {
             level: "admin".to_owned(),
             server_words: String::new(),
             host: Host::local(),
+            backend: BACKEND.to_owned(),
+            mode: "tcp".to_owned(),
         }
+    }
+
+    /// In front of web servers.
+    pub fn web(name: &str) -> HaproxyOptions {
+        HaproxyOptions { backend: "web".to_owned(), mode: "http".to_owned(), ..HaproxyOptions::new(name) }
     }
 }
 
@@ -54,6 +65,7 @@ pub struct Haproxy {
     socket: PathBuf,
     config: PathBuf,
     tcp_admin: Option<u16>,
+    backend: String,
     process: Process,
 }
 
@@ -78,12 +90,14 @@ impl Haproxy {
         if let Some(port) = tcp_admin {
             let _ = writeln!(text, "    stats socket ipv4@127.0.0.1:{port} level {}", options.level);
         }
+        let _ = write!(text, "\ndefaults\n    mode {}\n", options.mode);
         text.push_str(DEFAULTS);
+        let backend = &options.backend;
         let _ = writeln!(text, "\nfrontend writes\n    bind {}", options.host.port(front));
         if !options.host.is_local() {
             let _ = writeln!(text, "    bind unix@{} mode 600", socket_path(&sockets, front).display());
         }
-        let _ = writeln!(text, "    default_backend {BACKEND}\n\nbackend {BACKEND}");
+        let _ = writeln!(text, "    default_backend {backend}\n\nbackend {backend}");
         for (place, (name, address)) in servers.iter().enumerate() {
             let disabled = if place == 0 { "" } else { " disabled" };
             let words = if options.server_words.is_empty() { String::new() } else { format!(" {}", options.server_words) };
@@ -99,6 +113,7 @@ impl Haproxy {
             socket,
             config,
             tcp_admin,
+            backend: options.backend.clone(),
             process,
         };
         haproxy.wait_answering(lab)?;
@@ -185,16 +200,14 @@ impl Haproxy {
             header.iter().position(|name| *name == column).ok_or_else(|| io::Error::other(format!("no column {column}")))?;
         lines
             .map(|line| line.split(',').collect::<Vec<&str>>())
-            .find(|row| row.first() == Some(&BACKEND) && row.get(1) == Some(&server))
+            .find(|row| row.first() == Some(&self.backend.as_str()) && row.get(1) == Some(&server))
             .and_then(|row| row.get(place).map(|value| (*value).to_owned()))
             .ok_or_else(|| io::Error::other(format!("no server {server} in `show stat`")))
     }
 }
 
-const DEFAULTS: &str = "
-defaults
-    mode tcp
-    # A refused connection fails at once: the client tries again sooner than HAProxy's own turn-around of a second.
+const DEFAULTS: &str =
+    "    # A refused connection fails at once: the client tries again sooner than HAProxy's own turn-around of a second.
     retries 0
     timeout connect 2s
     timeout client 30m

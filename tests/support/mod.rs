@@ -19,8 +19,10 @@ pub mod prometheus;
 pub mod recording;
 pub mod scenario;
 pub mod session;
+pub mod site;
 pub mod slow;
 pub mod sshd;
+pub mod web;
 pub mod writer;
 
 pub use engine::Engine;
@@ -33,5 +35,7 @@ pub use process::Process;
 pub use recording::Recording;
 pub use scenario::{News, Scenario};
 pub use session::{Session, SqlError};
+pub use site::{Site, SiteOptions};
 pub use sshd::{Sshd, SshdOptions};
+pub use web::WebServer;
 pub use writer::{Writer, WriterOptions};

@@ -71,9 +71,9 @@ impl Service {
         let needed = match trigger.policy {
             Policy::Count => {
                 // For silence a time decides, not a count (rule 93).
-                let silent =
-                    self.suspicion.as_ref().is_some_and(|suspicion| suspicion.refused == 0 && suspicion.impaired.is_none())
-                        && now.since(self.last_answer_of_subject()) >= trigger.hang_after;
+                let silent = self.is_postgres()
+                    && self.suspicion.as_ref().is_some_and(|suspicion| suspicion.refused == 0 && suspicion.impaired.is_none())
+                    && now.since(self.last_answer_of_subject()) >= trigger.hang_after;
                 let unusable = self
                     .suspicion
                     .as_ref()
@@ -128,6 +128,7 @@ impl Service {
         if self.state == State::Failing {
             return;
         }
+        self.failing_since = Some(fx.now);
         self.become_state(State::Failing, "the failure threshold is reached".into(), fx);
         let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
         let primary = self.subject().map_or_else(String::new, |server| self.server_name(server));
@@ -156,7 +157,7 @@ impl Service {
             return Err(Refusal::Stopping);
         }
         if !self.is_postgres() {
-            return Err(Refusal::WatchedOnly);
+            return self.application_may_fail_over(around, now);
         }
         let suspicion = self.suspicion.as_ref().ok_or(Refusal::DatabaseAnswers)?;
         let class = classify(suspicion, &self.limits(now), now)?;
@@ -340,7 +341,12 @@ impl Service {
 
     pub(super) fn refuse(&mut self, refusal: Refusal, fx: &mut Effects) {
         self.tell_refusal(&refusal, fx);
-        let final_ = matches!(refusal, Refusal::Cooldown { .. } | Refusal::FenceUnavailable { .. } | Refusal::NoCandidate { .. });
+        // A standby of an application that is well again a moment later may take over then: no data was at stake meanwhile.
+        let final_ = match refusal {
+            Refusal::NoCandidate { .. } => self.is_postgres(),
+            Refusal::Cooldown { .. } | Refusal::FenceUnavailable { .. } => true,
+            _ => false,
+        };
         let sentence = self.sentence(&refusal);
         self.refusal = Some(refusal);
         if final_ {
@@ -381,7 +387,13 @@ impl Service {
     pub(super) fn evaluate_failed_over(&mut self, around: Surroundings, fx: &mut Effects) {
         if self.threshold_met(fx.now).is_ok() {
             if let Some(suspicion) = &self.suspicion {
-                match classify(suspicion, &self.limits(fx.now), fx.now) {
+                let class = if self.is_postgres() {
+                    classify(suspicion, &self.limits(fx.now), fx.now)
+                } else {
+                    self.failing_since.get_or_insert(fx.now);
+                    self.application_class(fx.now)
+                };
+                match class {
                     Ok(_) => {
                         let refusal = self
                             .guards(around, fx.now)

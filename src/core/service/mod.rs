@@ -1,6 +1,7 @@
 //! One service: its servers and checks as observed, its trigger, and the plan in flight.
 
 use serde::{Deserialize, Serialize};
+mod application;
 mod errand;
 mod evaluate;
 mod judge;
@@ -185,6 +186,9 @@ pub struct Service {
     pub(in crate::core) bad_since: Option<Mono>,
     pub(in crate::core) window: Window,
     pub(in crate::core) recent: std::collections::VecDeque<RecentFailure>,
+    /// The threshold was reached: only newer answers confirm it.
+    #[serde(default)]
+    pub(in crate::core) failing_since: Option<Mono>,
     pub(in crate::core) refusal: Option<Refusal>,
     /// Refusals already told since the first bad sign: each is told once, however the evidence swings.
     #[serde(with = "crate::core::static_word::set")]
@@ -276,6 +280,7 @@ impl Service {
             bad_since: None,
             window: Window::default(),
             recent: std::collections::VecDeque::new(),
+            failing_since: None,
             refusal: None,
             told: std::collections::BTreeSet::new(),
             awaiting: None,
@@ -468,6 +473,8 @@ impl Service {
     pub(in crate::core) fn restore(&mut self, facts: Facts, fx: &mut Effects) {
         self.generation = facts.generation;
         self.primary = facts.primary.filter(|server| usize::from(server.0) < self.servers.len());
+        // Without data nothing can have gone wrong with it since an earlier engine saw it.
+        self.primary_seen = self.primary.is_some() && !self.is_postgres();
         self.system_id = facts.system_id;
         self.failover_age_at_start = facts.last_failover_age;
         self.stats = *facts.stats;

@@ -130,6 +130,9 @@ impl Service {
             let age = finding.sample.as_ref().and_then(|sample| sample.age);
             self.seen_serving(server, finding.began, age, "a new connection was served", fx.now);
         }
+        if !self.is_postgres() {
+            self.notice_active(server, fx);
+        }
         if self.is_subject(server) {
             self.subject_observed(check, &model, finding, fx);
         }
@@ -194,6 +197,10 @@ impl Service {
             Verdict::Up => self.window.forgive(check.0),
             Verdict::Impaired(_) | Verdict::Unknown(_) => {}
         }
+        if !self.is_postgres() {
+            self.application_observed(model, finding, fx);
+            return;
+        }
         if model.kind != CheckKind::Postgres {
             return;
         }
@@ -236,6 +243,10 @@ impl Service {
             server.progress = None;
             server.progress_at = None;
         }
+        if !self.is_postgres() {
+            self.ask_everything(fx.now);
+            return;
+        }
         let Some(subject) = self.subject() else { return };
         for (model, check) in self.model.checks.iter().zip(&mut self.checks) {
             if model.server == subject.0 && matches!(model.kind, CheckKind::Postgres | CheckKind::Tcp) {
@@ -247,6 +258,7 @@ impl Service {
     /// The primary proved to be alive: nothing was done, and nothing will be.
     pub(super) fn recovered(&mut self, how: &str, fx: &mut Effects) {
         self.bad_since = None;
+        self.failing_since = None;
         let Some(suspicion) = self.suspicion.take() else { return };
         self.server_ids().for_each(|server| self.look_again(server, fx));
         self.window.clear();
@@ -409,7 +421,8 @@ impl Service {
         if self.plan.is_some() || moved.is_some_and(|moved| survey.asked < moved) {
             return;
         }
-        let primary = self.primary.filter(|_| self.primary_seen && self.is_postgres());
+        self.adopt_by_route(&survey.instances, fx);
+        let primary = self.primary.filter(|_| self.primary_seen);
         let answers = self.suspicion.is_none();
         let name = primary.map(|primary| self.server_name(primary));
         let after = route::findings(&survey.instances, name.as_deref(), answers);
@@ -437,7 +450,10 @@ impl Service {
     /// What a failover moved stays moved: a load balancer that was reloaded or restarted has forgotten it, and would give sessions
     /// to the old primary as soon as that is back. Before the first failover the operator's own configuration is what counts.
     fn assert_route(&mut self, survey: &RouteSurvey, primary: &str, fx: &mut Effects) {
-        let Some(server) = self.primary.filter(|server| self.is_writable_now(*server, fx.now)) else { return };
+        let serves = |server: &ServerId| {
+            if self.is_postgres() { self.is_writable_now(*server, fx.now) } else { self.application_is_well(*server) }
+        };
+        let Some(server) = self.primary.filter(serves) else { return };
         let watching = matches!(self.state, State::Normal | State::Degraded | State::FailedOver);
         let at_work = self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::AssertRoute(_)));
         if self.generation == Generation(0)
@@ -453,7 +469,10 @@ impl Service {
         }
         let Some((astray, instance)) = route::astray(&survey.instances, primary) else { return };
         self.route_asserted_at = Some(fx.now);
-        let message = format!("{instance} gives sessions to {astray}, as before the failover: they are sent to {primary} again");
+        let message = match astray.as_str() {
+            "" => format!("{instance} keeps {primary} in maintenance, as before the failover: it gets the sessions again"),
+            astray => format!("{instance} gives sessions to {astray}, as before the failover: they are sent to {primary} again"),
+        };
         fx.emit(
             EventKind::RouteAsserted,
             Severity::Warning,

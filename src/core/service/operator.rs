@@ -79,10 +79,10 @@ impl Service {
         if self.stopping {
             return Err(format!("{name}: {}", self.sentence(&Refusal::Stopping)));
         }
-        if !self.is_postgres() {
+        if !self.model.is_moved() {
             return Err(format!("{name}: {}", self.sentence(&Refusal::WatchedOnly)));
         }
-        if self.subject().is_none() || self.system_id.is_none() {
+        if self.subject().is_none() || self.is_postgres() && self.system_id.is_none() {
             return Err(format!("{name}: {}", self.sentence(&Refusal::NoPrimarySeen)));
         }
         if !around.journal_writable {
@@ -97,7 +97,9 @@ impl Service {
         self.some_candidate(until, &waiver, fx.now).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         // Nothing is begun that could not be fenced: a primary that is well goes on as it is.
         let silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
-        self.fence_way_for(FailureClass::Forced, silent).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
+        if self.is_postgres() {
+            self.fence_way_for(FailureClass::Forced, silent).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
+        }
         let mut waived: Vec<String> =
             self.guards(around, fx.now).err().iter().map(|refusal| format!("waived: {}", refusal.name())).collect();
         if let Some(bytes) = accept_loss {

@@ -43,7 +43,7 @@ impl Service {
         self.primary = Some(begun.old);
         // The earlier engine had seen it: it would not have begun otherwise.
         self.primary_seen = true;
-        self.system_id = Some(begun.system_id);
+        self.system_id = Some(begun.system_id).filter(|_| self.is_postgres());
         let (required, set) = begun.acknowledgements.unwrap_or((1, 0));
         self.log = begun.furthest.map(|flush| LogTrack {
             flush,
@@ -66,8 +66,13 @@ impl Service {
         self.bad_since = Some(fx.now);
         self.begun_at = fx.now;
         if begun.chosen.is_some() {
-            self.tell_resumed("its promotion had begun: asking the chosen server what became of it", &begun, fx);
-            self.plan = Some(self.plan_of(&begun, Phase::FindOut, None, fx));
+            let (what, phase) = if self.is_postgres() {
+                ("its promotion had begun: asking the chosen server what became of it", Phase::FindOut)
+            } else {
+                ("the traffic was being sent to the standby: that is finished, or undone", Phase::RouteIn)
+            };
+            self.tell_resumed(what, &begun, fx);
+            self.plan = Some(self.plan_of(&begun, phase, None, fx));
             self.become_state(State::FailoverInProgress, "a failover of an earlier engine is carried on".into(), fx);
             return;
         }
@@ -96,6 +101,9 @@ impl Service {
 
     /// The old primary serves new connections and takes writes.
     fn is_alive_again(&self, begun: &Begun) -> bool {
+        if !self.is_postgres() {
+            return self.application_is_well(begun.old);
+        }
         let serves = self.model.checks.iter().zip(&self.checks).any(|(model, state)| {
             model.server == begun.old.0
                 && model.kind == CheckKind::Postgres
@@ -132,6 +140,7 @@ impl Service {
 
     fn plan_of(&self, begun: &Begun, phase: Phase, undoing: Option<String>, fx: &Effects) -> Plan {
         Plan {
+            application: !self.is_postgres(),
             generation: begun.generation,
             class: begun.class,
             dead_before: false,

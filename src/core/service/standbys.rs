@@ -45,6 +45,10 @@ impl Service {
         waiver: &Waiver,
         now: Mono,
     ) -> Vec<(ServerId, Result<Candidate, CandidateRefusal>)> {
+        if !self.is_postgres() {
+            let others = self.server_ids().filter(|server| Some(*server) != old);
+            return others.map(|server| (server, self.examine_application(server, waiver, &[], now))).collect();
+        }
         let reference = self.reference(until);
         self.server_ids()
             .filter(|server| Some(*server) != old)
@@ -97,7 +101,7 @@ impl Service {
         let manual = (self.state == State::ManualIntervention).then_some(Refusal::ManualIntervention);
         let guard = self.guards(around, now).err().filter(|refusal| *refusal != Refusal::NotWarmedUp);
         let looked = self.subject().is_none_or(|server| self.servers[usize::from(server.0)].readiness.is_some());
-        let fence = self.fence_way(FailureClass::Dead).err().filter(|_| looked);
+        let fence = self.fence_way(FailureClass::Dead).err().filter(|_| looked && self.is_postgres());
         let refusals = manual.into_iter().chain(guard).chain(fence);
         let mut list: Vec<(String, String)> =
             refusals.map(|refusal| (refusal.name().to_owned(), self.sentence(&refusal))).collect();
@@ -110,7 +114,7 @@ impl Service {
     /// Announces each standby that becomes ready or stops being so, at that moment: also while the primary is suspected, for then it
     /// matters most. What the primary's own end does to a standby is not held against it.
     pub(in crate::core) fn watch_readiness(&mut self, around: Surroundings, fx: &mut Effects) {
-        if !self.is_postgres() || self.plan.is_some() || !self.primary_seen {
+        if !self.model.is_moved() || self.plan.is_some() || !self.primary_seen {
             return;
         }
         for (server, result) in self.examine_standbys(self.primary, self.died_at(fx.now), &Waiver::default(), fx.now) {
@@ -130,8 +134,12 @@ impl Service {
                     self.servers[at].announced = Some(verdict);
                     continue;
                 }
-                let passing = matches!(reason, CandidateRefusal::LossTooHigh { .. } | CandidateRefusal::NotReadable { .. })
-                    || self.servers[at].announced.is_none();
+                let passing = matches!(
+                    reason,
+                    CandidateRefusal::LossTooHigh { .. }
+                        | CandidateRefusal::NotReadable { .. }
+                        | CandidateRefusal::NotHealthy { .. }
+                ) || self.servers[at].announced.is_none();
                 let since = *self.servers[at].unready_since.get_or_insert(fx.now);
                 if passing && fx.now.since(since) < READINESS_HOLD {
                     continue;
@@ -151,14 +159,15 @@ impl Service {
         fx: &mut Effects,
     ) {
         let name = self.server_name(server);
+        let verb = if self.is_postgres() { "be promoted" } else { "take over" };
         match verdict {
             Ok(()) => {
                 // The standby is one half of it: whoever reads this must not believe in a failover that would be refused.
                 let (codes, why): (Vec<String>, Vec<String>) = self.also_in_the_way(server, around, fx.now).into_iter().unzip();
                 let message = if why.is_empty() {
-                    format!("{name} can be promoted")
+                    format!("{name} can {verb}")
                 } else {
-                    format!("{name} itself could be promoted, but this stands in the way of a failover: {}", why.join("; "))
+                    format!("{name} itself could {verb}, but this stands in the way of a failover: {}", why.join("; "))
                 };
                 let fields = vec![("blocked_by", texts(codes))];
                 fx.emit(EventKind::StandbyReady, Severity::Info, self.about_server(server), message, fields);
@@ -167,7 +176,7 @@ impl Service {
                 EventKind::StandbyNotReady,
                 Severity::Alarm,
                 self.about_server(server),
-                format!("{name} could not be promoted now: {}", reason.sentence()),
+                format!("{name} could not {verb} now: {}", reason.sentence()),
                 vec![("reason", text(reason.name())), ("detail", text(reason.sentence()))],
             ),
         }

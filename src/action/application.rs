@@ -1,0 +1,151 @@
+//! Who answers for an application: asked through the route, by the way a client takes.
+
+use std::collections::BTreeMap;
+
+use crate::check::http::{HttpCheck, HttpParams};
+use crate::check::{Check, Context};
+use crate::core::id::ServerId;
+use crate::core::observation::{DownCause, Finding, Verdict};
+use crate::core::output::{Failure, Report};
+
+use super::command::{self, Subject};
+
+/// Asks through the route of an application which server answers. The same question may be asked as often as one likes.
+#[derive(Default)]
+pub struct Verification {
+    /// The addresses of the route, each with one request for every server: what it must answer to be that one.
+    addresses: Vec<(String, BTreeMap<ServerId, HttpCheck>)>,
+    /// A command that finds it out; empty where there is none.
+    command: Vec<String>,
+}
+
+/// How an answer shows which server gave it.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Requests of this URL scheme: `http` or `https`.
+    pub scheme: &'static str,
+    /// The path, beginning with `/`.
+    pub path: String,
+    /// What is common to all requests: status codes, names of TLS. Its URL is not used.
+    pub params: HttpParams,
+    /// The header that names the server; `None`: the body does.
+    pub header: Option<String>,
+    /// What each server calls itself there.
+    pub values: BTreeMap<ServerId, String>,
+}
+
+/// What one address of the route says.
+enum Seen {
+    /// The right server serves there.
+    Right,
+    /// Nobody is there: a load balancer that is away carries no traffic to anybody.
+    Away,
+    /// Somebody else, an error, or silence behind a load balancer that is there.
+    Wrong,
+}
+
+impl Verification {
+    /// Over these addresses (`host:port`), and by this command.
+    ///
+    /// # Errors
+    /// One line when no request can be made of this.
+    pub fn new(addresses: &[String], identity: &Identity, command: Vec<String>) -> Result<Verification, String> {
+        let mut asked = Vec::new();
+        for address in addresses {
+            let mut requests = BTreeMap::new();
+            for (server, value) in &identity.values {
+                let mut params =
+                    HttpParams { url: format!("{}://{address}{}", identity.scheme, identity.path), ..identity.params.clone() };
+                match &identity.header {
+                    Some(header) => params.expected_header = Some((header.clone(), value.clone())),
+                    None => params.expected_body = Some(value.clone()),
+                }
+                requests.insert(*server, HttpCheck::new(params)?);
+            }
+            asked.push((address.clone(), requests));
+        }
+        Ok(Verification { addresses: asked, command })
+    }
+
+    /// There is nothing to ask.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.command.is_empty()
+    }
+
+    /// Asks every address at the same time whether this server answers there. It does if at least one address says so and none says
+    /// otherwise; an address where nobody is carries no traffic and is only told of.
+    ///
+    /// # Errors
+    /// What was seen instead, address by address.
+    pub fn verify(&self, server: ServerId, subject: &Subject, context: &Context<'_>) -> Result<Report, Failure> {
+        let mut told = Vec::new();
+        let (mut right, mut wrong) = (0, 0);
+        for (address, finding) in self.ask(server, context) {
+            match judge(&finding.verdict) {
+                Seen::Right => right += 1,
+                Seen::Away => {}
+                Seen::Wrong => wrong += 1,
+            }
+            told.push(format!("{address}: {}", finding.message));
+        }
+        if wrong == 0 && !self.command.is_empty() {
+            told.push(command::verify(&self.command, subject, context.deadline, context.cancel)?);
+            right += 1;
+        }
+        let message = format!("{} through the route: {}", subject.server, told.join("; "));
+        if right > 0 && wrong == 0 {
+            return Ok(Report::Traffic { message });
+        }
+        if context.cancel.is_cancelled() {
+            return Err(Failure::cancelled(message));
+        }
+        Err(Failure::no_effect(
+            format!("the route does not answer with {message}"),
+            "ask the address by hand; route.identity says what an answer of each server looks like",
+        ))
+    }
+
+    fn ask(&self, server: ServerId, context: &Context<'_>) -> Vec<(&str, Finding)> {
+        let requests: Vec<(&str, &HttpCheck)> =
+            self.addresses.iter().filter_map(|(address, requests)| Some((address.as_str(), requests.get(&server)?))).collect();
+        if let [(address, request)] = requests[..] {
+            return vec![(address, request.run(context))];
+        }
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = requests
+                .iter()
+                .enumerate()
+                .map(|(at, (_, request))| {
+                    let name = format!("fo-verify-{at}");
+                    std::thread::Builder::new().name(name).spawn_scoped(scope, move || request.run(context))
+                })
+                .collect();
+            let panicked = || {
+                let verdict = Verdict::Down(DownCause::WrongAnswer);
+                context.finding(context.clock.now(), verdict, "an internal error (panic)", None)
+            };
+            asked
+                .into_iter()
+                .zip(&requests)
+                .map(|(thread, (address, request))| match thread {
+                    Ok(thread) => (*address, thread.join().unwrap_or_else(|_| panicked())),
+                    // No thread to be had: later is better than never.
+                    Err(_) => (*address, request.run(context)),
+                })
+                .collect()
+        })
+    }
+}
+
+fn judge(verdict: &Verdict) -> Seen {
+    match verdict {
+        Verdict::Up => Seen::Right,
+        Verdict::Down(DownCause::Refused | DownCause::ConnectTimedOut | DownCause::HostUnreachable) | Verdict::Unknown(_) => {
+            Seen::Away
+        }
+        Verdict::Down(DownCause::Reset | DownCause::AnswerTimedOut | DownCause::WrongAnswer) | Verdict::Impaired(_) => {
+            Seen::Wrong
+        }
+    }
+}

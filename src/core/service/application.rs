@@ -1,0 +1,232 @@
+//! An application: servers that hold no data. There is nothing to fence and nothing to lose, and what turns out wrong is undone;
+//! but a failover that was not needed still hurts, so the failure is confirmed by fresh answers before anything is moved.
+
+use super::Service;
+use crate::core::candidate::{Candidate, Waiver};
+use crate::core::effects::{Effects, text};
+use crate::core::event::{EventKind, Severity};
+use crate::core::evidence::{FailureClass, impaired_class};
+use crate::core::health::Health;
+use crate::core::id::ServerId;
+use crate::core::model::CheckModel;
+use crate::core::observation::{DownCause, Finding, Verdict};
+use crate::core::refusal::{CandidateRefusal, Refusal};
+use crate::core::route::{InstanceView, sole_server};
+use crate::core::time::{Mono, Span};
+use crate::core::traffic::Weight;
+
+impl Service {
+    /// A check of the primary is back.
+    pub(super) fn application_observed(&mut self, model: &CheckModel, finding: &Finding, fx: &mut Effects) {
+        match finding.verdict {
+            Verdict::Unknown(_) => {}
+            Verdict::Up => {
+                if self.window.count() == 0 && self.every_check_of_subject_is_up() {
+                    self.bad_since = None;
+                    self.recovered("its checks pass again", fx);
+                }
+            }
+            Verdict::Impaired(_) | Verdict::Down(_) => {
+                self.suspect(finding.began, fx);
+                if let Some(suspicion) = &mut self.suspicion {
+                    suspicion.answer(fx.now, &model.name, finding);
+                }
+            }
+        }
+    }
+
+    fn every_check_of_subject_is_up(&self) -> bool {
+        self.findings_of(self.subject()).all(|(_, last)| last.is_none_or(|(_, finding)| finding.verdict == Verdict::Up))
+    }
+
+    /// The checks of a server, each with its last answer.
+    fn findings_of(&self, server: Option<ServerId>) -> impl Iterator<Item = (&CheckModel, Option<&(Mono, Finding)>)> {
+        let of_server = move |(model, _): &(&CheckModel, _)| Some(ServerId(model.server)) == server;
+        self.model.checks.iter().zip(self.checks.iter().map(|check| check.last.as_ref())).filter(of_server)
+    }
+
+    /// The server that has the traffic is known once it was seen to be well; a journal that says which one it was is believed.
+    pub(super) fn notice_active(&mut self, server: ServerId, fx: &mut Effects) {
+        if self.primary_seen || !self.is_subject(server) || self.server_health(server) != Health::Healthy {
+            return;
+        }
+        self.become_active(server, "its checks pass", fx);
+    }
+
+    /// At first contact the route knows better than the configuration who has the traffic.
+    pub(super) fn adopt_by_route(&mut self, instances: &[InstanceView], fx: &mut Effects) {
+        if self.is_postgres() || self.primary.is_some() {
+            return;
+        }
+        let named = sole_server(instances).map(str::to_owned);
+        let server = named.and_then(|name| self.server_ids().find(|server| self.server_name(*server) == name));
+        if let Some(server) = server {
+            self.become_active(server, "the route gives it the sessions", fx);
+        }
+    }
+
+    fn become_active(&mut self, server: ServerId, why: &str, fx: &mut Effects) {
+        self.primary = Some(server);
+        self.primary_seen = true;
+        let name = self.server_name(server);
+        fx.emit(
+            EventKind::PrimaryKnown,
+            Severity::Info,
+            self.about_server(server),
+            format!("{}: {name} is the primary: {why}", self.model.name),
+            vec![("primary", text(&name)), ("why", text(why))],
+        );
+        self.journal_facts(fx);
+        self.look_again(server, fx);
+    }
+
+    /// The failure class that the checks show, confirmed: the primary failed once more after the threshold was reached. Silence has
+    /// lasted for a whole time-out each time, so its threshold needs no more.
+    pub(in crate::core) fn application_class(&self, now: Mono) -> Result<FailureClass, Refusal> {
+        let suspicion = self.suspicion.as_ref().ok_or(Refusal::PrimaryHealthy)?;
+        let mut causes = Vec::new();
+        let mut confirmed = false;
+        for (_, last) in self.findings_of(self.subject()) {
+            let Some((_, finding)) = last else { continue };
+            if let Verdict::Down(cause) = finding.verdict {
+                causes.push(cause);
+                confirmed |= finding.verdict.is_silence() || self.failing_since.is_some_and(|since| finding.began >= since);
+            }
+        }
+        if causes.is_empty() {
+            return match suspicion.impaired {
+                Some((since, _)) if self.model.trigger.on_impaired.is_some_and(|span| now.since(since) >= span) => {
+                    Ok(FailureClass::Unusable)
+                }
+                Some((_, impairment)) => Err(Refusal::Impaired { class: impaired_class(impairment) }),
+                None => Err(Refusal::PrimaryHealthy),
+            };
+        }
+        if !confirmed {
+            return Err(Refusal::EvidenceIncomplete { waiting_for: "one more answer after the threshold" });
+        }
+        if self.traffic_weight(now) == Weight::Served
+            && self.window.count() < self.model.trigger.failure_threshold.saturating_mul(2)
+        {
+            return Err(Refusal::EvidenceIncomplete {
+                waiting_for: "twice the failures, for the host program's own calls are served",
+            });
+        }
+        Ok(class_of(&causes))
+    }
+
+    /// Every guard before an automatic failover of an application.
+    pub(super) fn application_may_fail_over(&self, around: super::Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
+        if !self.model.is_moved() {
+            return Err(Refusal::WatchedOnly);
+        }
+        let class = self.application_class(now)?;
+        self.guards(around, now)?;
+        match self.some_candidate(now, &Waiver::default(), now) {
+            Ok(_) => Ok(class),
+            Err(_) if self.a_server_was_not_asked_since(now) => {
+                Err(Refusal::EvidenceIncomplete { waiting_for: "what the standbys answer now" })
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// A standby that was well has not answered again since the first bad sign, and may still do so in time.
+    fn a_server_was_not_asked_since(&self, now: Mono) -> bool {
+        let Some(suspicion) = &self.suspicion else { return false };
+        self.model.checks.iter().zip(&self.checks).any(|(model, check)| {
+            let waited = suspicion.since + model.timeout + model.timeout;
+            Some(ServerId(model.server)) != self.subject()
+                && self.server_health(ServerId(model.server)) == Health::Healthy
+                && check.last.as_ref().is_none_or(|(_, finding)| finding.began < suspicion.since)
+                && now < waited
+        })
+    }
+
+    /// Whether a server of an application may get the traffic: every check of it passes, and has since the first bad sign.
+    pub(in crate::core) fn examine_application(
+        &self,
+        server: ServerId,
+        waiver: &Waiver,
+        refused: &[(ServerId, String)],
+        now: Mono,
+    ) -> Result<Candidate, CandidateRefusal> {
+        let model = &self.model.servers[usize::from(server.0)];
+        if let Some((_, why)) = refused.iter().find(|(other, _)| *other == server) {
+            return Err(CandidateRefusal::SwitchFailed { why: why.clone() });
+        }
+        match waiver.to {
+            Some(to) if to != server => return Err(CandidateRefusal::NotChosen),
+            None if !model.candidate => return Err(CandidateRefusal::NotACandidate),
+            _ => {}
+        }
+        let since = self.suspicion.as_ref().map_or(Mono::ZERO, |suspicion| suspicion.since);
+        for (check, last) in self.findings_of(Some(server)) {
+            let why = match last {
+                None => Some("no answer yet".to_owned()),
+                Some((_, finding)) if finding.verdict != Verdict::Up => Some(finding.message.clone()),
+                Some((_, finding)) if finding.began < since => Some("no answer since the first bad sign".to_owned()),
+                Some((at, _)) if now.since(*at) > stale(check) => Some("its last answer is too old".to_owned()),
+                Some(_) => None,
+            };
+            if let Some(why) = why {
+                return Err(CandidateRefusal::NotHealthy { why: format!("{}: {why}", check.name) });
+            }
+        }
+        match self.server_health(server) {
+            Health::Healthy => Ok(Candidate::of_application(server, model.priority)),
+            health => Err(CandidateRefusal::NotHealthy { why: format!("it is {}", health.word()) }),
+        }
+    }
+
+    /// Everything about this service is asked at once: how the primary is, and who could take over.
+    pub(super) fn ask_everything(&mut self, now: Mono) {
+        for check in &mut self.checks {
+            check.slot.hasten(now);
+        }
+    }
+
+    /// The evidence behind the decision, one line each.
+    pub(in crate::core) fn application_evidence(&self, class: FailureClass, waiver: &Waiver, now: Mono) -> Vec<String> {
+        let trigger = &self.model.trigger;
+        let mut lines = self.suspicion.as_ref().map(crate::core::evidence::Suspicion::record).unwrap_or_default();
+        lines.push(format!(
+            "class {}: {} failed observations in the window of {}, threshold {}",
+            class.word(),
+            self.window.count(),
+            trigger.failure_window,
+            trigger.failure_threshold
+        ));
+        for (server, result) in self.examine_standbys(self.subject(), now, waiver, now) {
+            let name = self.server_name(server);
+            lines.push(match result {
+                Ok(_) => format!("candidate {name}: every check passes"),
+                Err(reason) => format!("candidate {name} refused: {}", reason.sentence()),
+            });
+        }
+        lines
+    }
+
+    /// Its checks pass: what an earlier engine began because of it can be undone.
+    pub(super) fn application_is_well(&self, server: ServerId) -> bool {
+        self.server_health(server) == Health::Healthy && self.suspicion.is_none()
+    }
+}
+
+/// An answer older than this says nothing about now: two turns and a time-out.
+fn stale(check: &CheckModel) -> Span {
+    check.interval.times(2) + check.timeout + Span::from_millis(500)
+}
+
+fn class_of(causes: &[DownCause]) -> FailureClass {
+    let all = |of: &[DownCause]| causes.iter().all(|cause| of.contains(cause));
+    if all(&[DownCause::Refused, DownCause::Reset]) {
+        FailureClass::Dead
+    } else if all(&[DownCause::ConnectTimedOut, DownCause::HostUnreachable]) {
+        FailureClass::Unreachable
+    } else if all(&[DownCause::ConnectTimedOut, DownCause::HostUnreachable, DownCause::AnswerTimedOut]) {
+        FailureClass::Hung
+    } else {
+        FailureClass::Unusable
+    }
+}

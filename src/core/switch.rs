@@ -1,0 +1,108 @@
+//! The steps of a failover that only an application has: choosing by health, trying the next one, and what is said at its end.
+
+use super::candidate::{self, Candidate};
+use super::effects::{Effects, text, texts};
+use super::event::{EventKind, Field, Severity};
+use super::id::ServerId;
+use super::output::Failure;
+use super::plan::{Phase, Plan};
+use super::refusal::{CandidateRefusal, Refusal};
+use super::service::Service;
+use super::time::{Mono, Span};
+
+/// Between two looks through the route at who answers.
+const LOOK_AGAIN: Span = Span::from_millis(100);
+
+impl Service {
+    /// The best standby whose checks pass now and that has not failed in this failover.
+    pub(super) fn choose_application(&mut self, fx: &mut Effects) {
+        let Some(plan) = &self.plan else { return };
+        let (old, waiver, refused) = (plan.old, plan.waiver, plan.refused.clone());
+        let mut able: Vec<Candidate> = Vec::new();
+        let mut reasons: Vec<(ServerId, CandidateRefusal)> = Vec::new();
+        for server in self.server_ids().filter(|server| *server != old) {
+            match self.examine_application(server, &waiver, &refused, fx.now) {
+                Ok(candidate) => able.push(candidate),
+                Err(reason) => reasons.push((server, reason)),
+            }
+        }
+        let best = candidate::best(&able);
+        let name = best.map(|best| self.server_name(best.server));
+        let refusal = Refusal::NoCandidate { reasons };
+        let sentence = self.sentence(&refusal);
+        let Some(plan) = &mut self.plan else { return };
+        if let (Some(best), Some(name)) = (best, name) {
+            plan.chosen = Some(best);
+            plan.evidence.push(format!("chosen: {name}"));
+            plan.phase = Phase::RouteIn;
+        } else {
+            plan.chosen = None;
+            self.refusal = Some(refusal);
+            self.undo(sentence, fx);
+        }
+    }
+
+    /// Through the route somebody else answered, or nobody: the route may have lost its state and gets it again, for a while.
+    pub(super) fn application_unverified(&mut self, failure: &Failure, fx: &mut Effects) {
+        let patience = self.model.route.verify_for;
+        let Some(plan) = &mut self.plan else { return };
+        let line = format!("verify_traffic: {}", failure.message);
+        if plan.warnings.last() != Some(&line) && plan.warnings.len() < 64 {
+            plan.warnings.push(line);
+        }
+        if plan.times.entered.is_some_and(|entered| fx.now.since(entered) < patience) {
+            plan.phase = Phase::RouteIn;
+            plan.retry_at = Some(fx.now + LOOK_AGAIN);
+            return;
+        }
+        self.next_candidate(failure.message.clone(), fx);
+    }
+
+    /// This one did not work: the next one, or everything goes back.
+    pub(super) fn next_candidate(&mut self, why: String, fx: &mut Effects) {
+        let Some(plan) = &mut self.plan else { return };
+        if let Some(chosen) = plan.chosen.take() {
+            plan.refused.push((chosen.server, why.clone()));
+        }
+        plan.times.routed = None;
+        plan.times.entered = None;
+        plan.phase = Phase::Choose;
+        if plan.stop_asked || plan.resumed {
+            // What the earlier engine had found out about the others is not known here.
+            self.undo(why, fx);
+        }
+    }
+
+    pub(super) fn application_completed(&mut self, plan: &Plan, new: ServerId, end: Mono, fx: &mut Effects) {
+        let (old, new_name) = (self.server_name(plan.old), self.server_name(new));
+        let span = |from: Option<Mono>, to: Option<Mono>| match (from, to) {
+            (Some(from), Some(to)) => Field::Span(to.since(from)),
+            _ => Field::Text(String::new()),
+        };
+        let times = plan.times;
+        let note = if plan.warnings.is_empty() { "" } else { "; not everything went well, see the warnings" };
+        fx.emit(
+            EventKind::FailoverCompleted,
+            Severity::Warning,
+            self.about_server(new),
+            format!(
+                "{}: {new_name} has taken over from {old} within {} of the first bad sign{note}",
+                self.model.name,
+                plan.since_first_bad(end)
+            ),
+            vec![
+                ("old_primary", text(old)),
+                ("new_primary", text(&new_name)),
+                ("class", text(plan.class.word())),
+                ("detected_at_ns", Field::Int(times.detected.as_nanos())),
+                ("confirm_ms", Field::Span(times.confirmed.since(times.detected))),
+                ("route_ms", span(Some(times.confirmed), times.routed)),
+                ("verify_ms", span(times.routed, times.verified)),
+                ("total_ms", Field::Span(plan.since_first_bad(end))),
+                ("verified", Field::Bool(times.verified.is_some())),
+                ("warnings", texts(plan.warnings.clone())),
+                ("evidence", texts(plan.evidence.clone())),
+            ],
+        );
+    }
+}
