@@ -366,10 +366,10 @@ fn every_mistake_is_told_at_once_with_its_remedy() {
         &expect![[r#"
             warning: /services/0/fence/require (line 5, column 1) = 3 (default)
               level 3 cannot be proven of server "db1": it has no ssh, and there is no command
-              remedy: add ssh or fence.command; until then its death ends in manual_intervention
+              remedy: add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention
             warning: /services/0/fence/require (line 5, column 1) = 3 (default)
               level 3 cannot be proven of server "db2": it has no ssh, and there is no command
-              remedy: add ssh or fence.command; until then its death ends in manual_intervention
+              remedy: add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention
             error: /services/0/check_defaults/interval (line 12, column 1) = "often"
               this is no duration
               remedy: write a duration such as "1s", "250ms" or "1m30s"

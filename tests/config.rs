@@ -683,15 +683,15 @@ fn ssh_promotion_fence_and_route_have_what_they_need() {
     says(
         &pair("").replace("fence.command = [\"/bin/off\"]", ""),
         &expect![[r#"
-            warning: /services/0/fence/require (line 2, column 1) = 3 (default): level 3 cannot be proven of server "db1": it has no ssh, and there is no command; add ssh or fence.command; until then its death ends in manual_intervention
-            warning: /services/0/fence/require (line 2, column 1) = 3 (default): level 3 cannot be proven of server "db2": it has no ssh, and there is no command; add ssh or fence.command; until then its death ends in manual_intervention
+            warning: /services/0/fence/require (line 2, column 1) = 3 (default): level 3 cannot be proven of server "db1": it has no ssh, and there is no command; add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention
+            warning: /services/0/fence/require (line 2, column 1) = 3 (default): level 3 cannot be proven of server "db2": it has no ssh, and there is no command; add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention
         "#]],
     );
     says(
         &pair("").replace("fence.command = [\"/bin/off\"]", "fence.require = 4"),
         &expect![[r#"
-        warning: /services/0/fence/require (line 4, column 7) = 4: level 4 cannot be reached without a command; add fence.command; until then every death ends in manual_intervention
-    "#]],
+            warning: /services/0/fence/require (line 4, column 7) = 4: level 4 cannot be reached without a command; add fence.command; until then, or without a step `fence` of the program that embeds the engine, every death ends in manual_intervention
+        "#]],
     );
     says(
         &pair("").replace("fence.command = [\"/bin/off\"]", "fence.require = 1"),
@@ -952,7 +952,7 @@ fn syntax_errors_have_a_place_and_show_no_line() {
     .assert_eq(&json("null"));
     expect![[r#"
         configuration: 1 error
-          / (line 1, column 1): this is no JSON: EOF while parsing a value; correct the line"#]]
+          / (line 1, column 1): this is no JSON: EOF while parsing a value; this is read as the text of a configuration in JSON; a file is loaded by its own function (Python: Path(...))"#]]
     .assert_eq(&json(""));
     expect![[r#"
         configuration: 1 error
@@ -1395,8 +1395,8 @@ fn the_examples_are_right() {
         application.toml
         fence-command.toml
         minimal.toml
-        warning: /services/0/fence/require (line 7, column 1) = 3 (default): level 3 cannot be proven of server "db1": it has no ssh, and there is no command; add ssh or fence.command; until then its death ends in manual_intervention
-        warning: /services/0/fence/require (line 7, column 1) = 3 (default): level 3 cannot be proven of server "db2": it has no ssh, and there is no command; add ssh or fence.command; until then its death ends in manual_intervention
+        warning: /services/0/fence/require (line 7, column 1) = 3 (default): level 3 cannot be proven of server "db1": it has no ssh, and there is no command; add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention
+        warning: /services/0/fence/require (line 7, column 1) = 3 (default): level 3 cannot be proven of server "db2": it has no ssh, and there is no command; add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention
         postgres-haproxy.json
         postgres-haproxy.toml
     "#]].assert_eq(&said);
@@ -1427,17 +1427,17 @@ fn files_are_read_by_their_name_or_by_how_they_begin() {
     .assert_eq(&load("e.toml", b"a = 1\nb = '\xff'\n").unwrap_err());
     expect![[r#"
         DIR/f.toml: 1 error
-          /: the configuration cannot be read: it is longer than 1048576 bytes; give the path of a file that the engine may read"#]].assert_eq(&load("f.toml", &vec![b'#'; 1 << 21]).unwrap_err());
+          /: DIR/f.toml: the configuration cannot be read: it is longer than 1048576 bytes; give the path of a file that the engine may read"#]].assert_eq(&load("f.toml", &vec![b'#'; 1 << 21]).unwrap_err());
     expect![[r#"
         /does/not/exist.toml: 1 error
-          /: the configuration cannot be read: No such file or directory (os error 2); give the path of a file that the engine may read"#]].assert_eq(&Config::load(Path::new("/does/not/exist.toml")).unwrap_err().to_string());
+          /: /does/not/exist.toml: the configuration cannot be read: No such file or directory (os error 2); give the path of a file that the engine may read"#]].assert_eq(&Config::load(Path::new("/does/not/exist.toml")).unwrap_err().to_string());
     expect![[r#"
         /dev/zero: 1 error
-          /: the configuration cannot be read: it is no regular file; give the path of a file that the engine may read"#]]
+          /: /dev/zero: the configuration cannot be read: it is no regular file; give the path of a file that the engine may read"#]]
     .assert_eq(&Config::load(Path::new("/dev/zero")).unwrap_err().to_string());
     expect![[r#"
         /: 1 error
-          /: the configuration cannot be read: it is no regular file; give the path of a file that the engine may read"#]]
+          /: /: the configuration cannot be read: it is no regular file; give the path of a file that the engine may read"#]]
     .assert_eq(&Config::load(Path::new("/")).unwrap_err().to_string());
 }
 

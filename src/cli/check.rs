@@ -30,7 +30,7 @@ pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Tr
     let engine = Engine::new(config)?;
     let ReadyReport { checks, services, engine: mut own } = with_progress(|| engine.check_ready());
     own.extend(unusable(&socket));
-    let all_up = checks.iter().all(|report| report.verdict == "up");
+    let all_up = checks.iter().all(|report| report.verdict == "up" || is_of_the_program(report));
     let services: Vec<Ready> = services.into_iter().map(|service| Ready::from(service).with_cause(&checks)).collect();
     let ready = own.iter().chain(services.iter().flat_map(|service| &service.findings)).all(|finding| !finding.blocking);
     if json {
@@ -68,7 +68,7 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
     let is_database = !services.is_empty();
     let mut ready = Ready::from(services.into_iter().next().unwrap_or(watched)).with_cause(&checks);
     let told = ready.findings.iter().any(|found| found.code == LOGIN_REFUSED);
-    let untold = |report: &&CheckReport| report.verdict != "up" && !(told && is_login(report));
+    let untold = |report: &&CheckReport| report.verdict != "up" && !is_of_the_program(report) && !(told && is_login(report));
     ready.findings.extend(checks.iter().filter(untold).map(not_up));
     ready.findings.extend(own);
     ready.findings.extend(unusable(&socket));
@@ -97,6 +97,11 @@ fn unusable(socket: &Path) -> Option<ReadinessStatus> {
         asked_ms: 0,
         code,
     })
+}
+
+/// It is answered by the program that embeds the engine, which this one is not.
+fn is_of_the_program(report: &CheckReport) -> bool {
+    report.reason == "no_answer_from_host"
 }
 
 /// A check that is not up, as a finding.
@@ -260,8 +265,17 @@ fn human(reports: &[CheckReport], services: &[Ready], own: &[ReadinessStatus], t
         let _ = writeln!(text, "{}: {}\n  {word} {}", checks.join(", "), report.reason, printable(&report.remedy));
     }
     let up = reports.iter().filter(|report| report.verdict == "up").count();
-    let verdict = if up == reports.len() { "all up".to_owned() } else { format!("{} not up", reports.len() - up) };
-    let _ = writeln!(text, "{}, {verdict}", count(reports.len(), "check"));
+    let of_program = reports.iter().filter(|report| is_of_the_program(report)).count();
+    let down = reports.len() - up - of_program;
+    let verdict = if down == 0 { "all up".to_owned() } else { format!("{down} not up") };
+    let _ = writeln!(text, "{}, {verdict}", count(reports.len() - of_program, "check"));
+    if of_program > 0 {
+        let _ = writeln!(
+            text,
+            "{} of kind host, not asked here: the program that embeds the engine answers",
+            count(of_program, "check")
+        );
+    }
     if !own.is_empty() {
         text.push_str("\nthe engine itself:\n");
         for finding in own {

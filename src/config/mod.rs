@@ -131,7 +131,7 @@ impl Config {
         };
         let content = surroundings.file(path, syntax::LONGEST as u64).map_err(|error| {
             named(one_error(
-                format!("the configuration cannot be read: {error}"),
+                format!("{name}: the configuration cannot be read: {error}"),
                 "give the path of a file that the engine may read",
             ))
         })?;

@@ -110,7 +110,12 @@ pub(super) fn json(text: &str) -> Result<Node, Vec<Problem>> {
             let place = Place { line: error.line().max(1), column: error.column().max(1) };
             let words = error.to_string();
             let words = words.split(" at line ").next().unwrap_or_default();
-            Err(vec![problem(Some(place), &format!("this is no JSON: {words}"), "correct the line")])
+            let remedy = if text.trim_start().starts_with(['{', '[']) {
+                "correct the line"
+            } else {
+                "this is read as the text of a configuration in JSON; a file is loaded by its own function (Python: Path(...))"
+            };
+            Err(vec![problem(Some(place), &format!("this is no JSON: {words}"), remedy)])
         }
     }
 }

@@ -377,13 +377,13 @@ fn fence(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
                     "level {level} cannot be proven of server \"{}\": it has no ssh, and there is no command",
                     server.name
                 );
-                let remedy = "add ssh or fence.command; until then its death ends in manual_intervention";
+                let remedy = "add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention";
                 let ssh = at.key("servers").index(index).key("ssh");
                 reader.caution(&[place.key("require"), ssh], reason, remedy);
             }
         }
         FenceLevel::PowerOff if !by_command => {
-            let remedy = "add fence.command; until then every death ends in manual_intervention";
+            let remedy = "add fence.command; until then, or without a step `fence` of the program that embeds the engine, every death ends in manual_intervention";
             reader.caution(&require, "level 4 cannot be reached without a command", remedy);
         }
         _ => {}

@@ -320,6 +320,7 @@ impl HostLane {
                 // Tasks and runs are numbered apart; this one is never looked up.
                 run: RunId(u64::MAX - task),
                 kind: JobKind::Check,
+                name: format!("action \"{step}\""),
                 target: (ServiceId(u16::MAX), ServerId(u16::MAX)),
                 deadline,
                 work: Box::new(move |_, _| {

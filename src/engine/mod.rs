@@ -230,7 +230,10 @@ impl Engine {
             Ok(lock) => (Some(lock), Journal::open(&state_dir)),
             Err(error @ EngineError::AlreadyRunning { .. }) => return Err(error),
             // Without a lock there is no journal, and without a journal the engine observes and decides nothing.
-            Err(error) => (None, Journal::read_only(&state_dir, format!("{error}; mend that and restart the engine"))),
+            Err(error) => (
+                None,
+                Journal::read_only(&state_dir, format!("{error}; mend that, then restart the daemon, or make a new engine")),
+            ),
         };
         *shell.summaries.lock() = journal.summaries();
         shell.set_parts(Arc::clone(&parts));

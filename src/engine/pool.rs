@@ -36,6 +36,8 @@ pub(crate) type Work = dyn FnOnce(Deadline, &Cancel) -> Input + Send;
 pub(crate) struct Job {
     pub(crate) run: RunId,
     pub(crate) kind: JobKind,
+    /// What it is for people: `check "page"`.
+    pub(crate) name: String,
     /// Whom it asks: jobs of one target share a fate.
     pub(crate) target: (ServiceId, ServerId),
     pub(crate) deadline: Deadline,
@@ -107,6 +109,7 @@ struct Waiting {
 
 struct Running {
     kind: JobKind,
+    name: String,
     deadline: Deadline,
     cancel: Cancel,
     /// It was answered for: what it says when it comes back interests nobody.
@@ -198,10 +201,14 @@ impl Pool {
         if !state.foreign {
             return Vec::new();
         }
-        let stuck = state.running.iter_mut().filter(|(_, running)| !running.given_up && running.deadline.is_over());
+        let State { running, bugs, .. } = &mut *state;
+        let stuck = running.iter_mut().filter(|(_, running)| !running.given_up && running.deadline.is_over());
         let lost = |(run, running): (&RunId, &mut Running)| {
             running.given_up = true;
-            let message = "the host program's function did not come back: the thread it was called on is stuck in it";
+            let message = "the host program's function did not come back by its deadline";
+            if bugs.len() < BUGS {
+                bugs.push(format!("{}: {message}", running.name));
+            }
             running.kind.lost(*run, &self.0.clock, UnknownCause::Internal, message)
         };
         stuck.map(lost).collect()
@@ -296,14 +303,20 @@ impl Shared {
                     continue;
                 }
             };
-            let running = Running { kind: job.kind, deadline: job.deadline, cancel: cancel.clone(), given_up: false };
+            let running = Running {
+                kind: job.kind,
+                name: job.name.clone(),
+                deadline: job.deadline,
+                cancel: cancel.clone(),
+                given_up: false,
+            };
             state.running.insert(job.run, running);
             drop(state);
-            let Job { run, kind, target, deadline, work } = job;
+            let Job { run, kind, name, target, deadline, work } = job;
             let mut bug = None;
             let answer = catch_unwind(AssertUnwindSafe(|| work(deadline, &cancel))).unwrap_or_else(|payload| {
                 let message = format!("a bug in the check: {}", panic_text(&*payload));
-                bug = Some(message.clone());
+                bug = Some(format!("{name}: {message}"));
                 kind.lost(run, &self.clock, UnknownCause::Internal, message)
             });
             let silent = match &answer {
@@ -366,6 +379,7 @@ mod tests {
         Job {
             run: RunId(run),
             kind: JobKind::Check,
+            name: "check".to_owned(),
             target: (ServiceId(0), ServerId(target)),
             deadline: Deadline::after(LONG),
             work: Box::new(move |deadline, cancel| {
@@ -432,7 +446,7 @@ mod tests {
         pool.submit(job(1, 0, |_, _| panic!("planted")));
         answer(&answers);
         assert_eq!(pool.numbers().broken, 1);
-        assert_eq!(pool.bugs(), ["a bug in the check: planted"]);
+        assert_eq!(pool.bugs(), ["check: a bug in the check: planted"]);
         assert!(pool.bugs().is_empty());
         pool.submit(job(2, 0, |_, _| Verdict::Up));
         answer(&answers);

@@ -339,10 +339,12 @@ fn run(
             let timeout = Duration::from(parts.model.services[*service].checks[*check].timeout);
             longest = longest.max(timeout);
             let run = RunId((first + place) as u64);
+            let name = parts.model.services[*service].checks[*check].name.clone();
             let (check, addresses) = (Arc::clone(&parts.services[*service].checks[*check].check), resolver.clone());
             pool.submit(Job {
                 run,
                 kind: JobKind::Check,
+                name,
                 target: (ServiceId(0), ServerId(0)),
                 deadline: Deadline::after(timeout),
                 work: Box::new(move |deadline, cancel| {

@@ -426,7 +426,7 @@ impl Trigger {
         for bug in self.lanes.all().flat_map(Pool::bugs).collect::<Vec<_>>() {
             // The same one again at every run of the check tells nothing new.
             if self.state.bugs.len() < TOLD && self.state.bugs.insert(bug.clone()) {
-                self.shell.say(EventKind::Log, Severity::Alarm, &format!("{bug}; the check is unknown until it is mended"));
+                self.shell.say(EventKind::Log, Severity::Alarm, &format!("{bug}; its answers are unknown until it is mended"));
             }
         }
     }
@@ -553,10 +553,13 @@ impl Trigger {
             self.shell.host.announce_check(run, clock.now(), question);
             return;
         }
+        let known = parts.model.services.get(usize::from(service.0)).and_then(|known| known.checks.get(usize::from(check.0)));
+        let name = known.map_or_else(String::new, |known| format!("check \"{}\"", known.name));
         let (check, addresses) = (Arc::clone(&part.check), self.shell.resolver.clone());
         let job = Job {
             run,
             kind: JobKind::Check,
+            name,
             target: (service, part.server),
             deadline,
             work: Box::new(move |deadline, cancel| {
@@ -587,6 +590,7 @@ impl Trigger {
         self.lanes.check.submit(Job {
             run,
             kind: JobKind::Session,
+            name: format!("the kept session to {}", target.endpoint),
             target: (service, server),
             deadline: clock.deadline(deadline),
             work: Box::new(move |deadline, cancel| {
@@ -658,7 +662,8 @@ impl Lanes {
         self.all().map(|pool| pool.numbers().stuck).sum()
     }
 
-    /// Of the lane that is worst off: how many threads are stuck or kept by jobs that are ended by bugs, and how many there are.
+    /// Of our own lane that is worst off: how many threads are stuck or kept by jobs that are ended by bugs, and how many there are.
+    /// Code of the host program that does not come back is told by its name, and is no reason to doubt what our own checks see.
     fn worst(&self) -> (u32, u32) {
         let unfit = |pool: &Pool| {
             let numbers = pool.numbers();
@@ -667,7 +672,7 @@ impl Lanes {
         let worse = |one: (u32, u32), other: (u32, u32)| {
             if u64::from(other.0) * u64::from(one.1) > u64::from(one.0) * u64::from(other.1) { other } else { one }
         };
-        self.all().map(unfit).reduce(worse).unwrap_or_default()
+        std::iter::once(&self.check).chain(&self.child).map(unfit).reduce(worse).unwrap_or_default()
     }
 
     fn cancel(&self, run: RunId) {

@@ -71,7 +71,7 @@ fn action_answer(code: i32, detail: String) -> ActionAnswer {
 
 /// Has checks of kind "host" called `name` (their "function", or their own name) answered by `function`. Without it such a check is an
 /// event of kind FAILOVER_EVENT_TASK_CHECK, to be answered by failover_task_complete. A function that has not returned by the deadline
-/// is unknown, an alarm and a reason for doubt, and is not called again before it is back.
+/// is unknown, with an alarm that names it, and is not called again before it is back; it counts for nothing, and stops no failover.
 ///
 /// Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG when no check has that name.
 ///

@@ -583,6 +583,8 @@ fn copy_template(lab: &Lab, data: &Path) -> io::Result<()> {
 const CONF_MARK: &str = "\n# ---- this server ----\n";
 
 const CONF: &str = "unix_socket_permissions = 0700
+# Files, which go with the folder: a killed server leaves segments of shared memory behind.
+dynamic_shared_memory_type = mmap
 max_connections = 50
 shared_buffers = 32MB
 wal_level = replica

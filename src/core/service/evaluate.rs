@@ -22,6 +22,7 @@ impl Service {
             return;
         }
         self.window.slide(fx.now, self.model.trigger.failure_window);
+        self.tell_other_engine(fx);
         self.notice_silence(fx);
         self.watch_readiness(around, fx);
         self.ask_host(fx);
@@ -249,6 +250,30 @@ impl Service {
             .filter_map(|state| state.sample.as_ref())
             .filter(|(at, _)| now.since(*at) < FRESH)
             .find_map(|(_, sample)| sample.other_engines.first().cloned())
+    }
+
+    /// Two engines on one service refuse both: whoever runs one of them hears of it at that moment, not at the next failover.
+    fn tell_other_engine(&mut self, fx: &mut Effects) {
+        let seen = self.second_engine(fx.now);
+        if seen == self.other_engine {
+            return;
+        }
+        let (severity, message) = match (&seen, &self.other_engine) {
+            (Some(name), _) => (
+                Severity::Alarm,
+                format!(
+                    "second_engine: {}: another engine ({name}) watches this service: no failover while two do (stop one of them)",
+                    self.model.name
+                ),
+            ),
+            (None, Some(name)) => (
+                Severity::Info,
+                format!("{}: over: second_engine: the other engine ({name}) is not seen any more", self.model.name),
+            ),
+            (None, None) => return,
+        };
+        fx.emit(EventKind::ReadinessChanged, severity, self.about(), message, vec![("code", text("second_engine"))]);
+        self.other_engine = seen;
     }
 
     /// Which fence level is to be reached, and whether only a command can reach it.

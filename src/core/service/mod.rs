@@ -186,6 +186,9 @@ pub struct Service {
     pub(in crate::core) bad_since: Option<Mono>,
     pub(in crate::core) window: Window,
     pub(in crate::core) recent: std::collections::VecDeque<RecentFailure>,
+    /// Another engine that was seen on the servers, as last announced.
+    #[serde(default)]
+    pub(in crate::core) other_engine: Option<String>,
     /// The threshold was reached: only newer answers confirm it.
     #[serde(default)]
     pub(in crate::core) failing_since: Option<Mono>,
@@ -280,6 +283,7 @@ impl Service {
             bad_since: None,
             window: Window::default(),
             recent: std::collections::VecDeque::new(),
+            other_engine: None,
             failing_since: None,
             refusal: None,
             told: std::collections::BTreeSet::new(),

@@ -237,6 +237,9 @@ class Engine:
         Errors: TypeError for what cannot be called with one argument.
         """
 
+        if not isinstance(name, str):
+            raise TypeError('a check needs its name: @engine.check("name")')
+
         def register(function: CheckT) -> CheckT:
             _callable(function, f'check "{name}"')
             self._core.here()
