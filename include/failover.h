@@ -828,7 +828,7 @@ FAILOVER_API void failover_status_free(failover_status *status);
 
 // Has checks of kind "host" called `name` (their "function", or their own name) answered by `function`. Without it such a check is an
 // event of kind FAILOVER_EVENT_TASK_CHECK, to be answered by failover_task_complete. A function that has not returned by the deadline
-// is unknown, an alarm and a reason for doubt, and is not called again before it is back.
+// is unknown, with an alarm that names it, and is not called again before it is back; it counts for nothing, and stops no failover.
 //
 // Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG when no check has that name.
 //
