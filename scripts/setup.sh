@@ -70,6 +70,7 @@ look() {
     fi
     if [ "$what" = test ]; then
         have shellcheck || need shellcheck 'checks the shell scripts'
+        have named || need bind9 'a name server, for records that are changed by signed updates'
         have openssl || need openssl 'certificates for the TLS tests'
         have c++ || need g++ 'the C header has to be one of C++ too'
         have valgrind || need valgrind 'the C interface is run under it'
@@ -169,6 +170,7 @@ if command -v systemctl >/dev/null; then
         case $package in
             postgresql) systemctl disable --quiet postgresql.service || true ;;
             haproxy) systemctl disable --quiet haproxy.service || true ;;
+            bind9) systemctl disable --quiet named.service || true ;;
             openssh-server) systemctl disable --quiet ssh.service ssh.socket 2>/dev/null || systemctl disable --quiet ssh.service || true ;;
         esac
     done 2>/dev/null

@@ -97,6 +97,13 @@ pub fn journal(bytes: &[u8]) {
     crate::engine::journal::fuzz(bytes);
 }
 
+/// An answer of a name server, with a signature or without.
+pub fn dns(bytes: &[u8]) {
+    crate::wire::dns::fuzz(bytes);
+    #[cfg(feature = "rfc2136")]
+    crate::action::dns::rfc2136::fuzz(bytes);
+}
+
 /// A `known_hosts` file.
 #[cfg(feature = "ssh")]
 pub fn known_hosts(bytes: &[u8]) {
@@ -192,6 +199,17 @@ mod tests {
             b"{\"sum\":\"\",\n\n{}\n",
         ];
         throw(300, &seeds, super::journal);
+    }
+
+    #[test]
+    fn a_name_server_may_say_anything() {
+        let seeds: [&[u8]; 4] = [
+            b"\0\x01\x85\x80\0\x01\0\x02\0\0\0\x01\x03app\x07example\x03com\0\0\x01\0\x01\xc0\x0c\0\x05\0\x01\0\0\0\x1e\0\x06\x03one\xc0\x10\xc0\x2d\0\x01\0\x01\0\0\0\x1e\0\x04\xc0\0\x02\x01\0\0\x29\x04\xd0\0\0\0\0\0\0",
+            b"\0\x01\x85\x83\0\x01\0\0\0\x01\0\0\x03app\x07example\x03com\0\0\x01\0\x01\xc0\x10\0\x06\0\x01\0\0\0\x3c\0\x1c\x01a\xc0\x10\x01b\xc0\x10\0\0\0\x01\0\0\0\x3c\0\0\0\x3c\0\0\0\x3c\0\0\0\x3c",
+            b"\0\x01\x85\x80\0\x01\0\x01\0\0\0\0\x03app\x07example\x03com\0\0\x1c\0\x01\xc0\x0c\0\x1c\0\x01\0\0\0\x1e\0\x10\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01",
+            b"\0\x01\xa8\x09\0\x01\0\0\0\0\0\x01\x07example\x03com\0\0\x06\0\x01\x07app-key\0\0\xfa\0\xff\0\0\0\0\0\x23\x0bhmac-sha256\0\0\0\0\0\0\x01\x01\x2c\0\0\0\x01\0\x12\0\x06\0\0\0\0\0\x02",
+        ];
+        throw(8000, &seeds, super::dns);
     }
 
     #[cfg(feature = "ssh")]

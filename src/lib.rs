@@ -108,6 +108,8 @@
 //! confirm → journal the intent → take the failed server out of the route, as far as that works → choose the standby by its checks →
 //! route → verify through the route who answers → complete; or the next standby; or every server of every instance as it was before.
 //!
+//! Names ([`action::dns`]) follow after either, in their own time, unless they are the only route.
+//!
 //! # Threads
 //!
 //! Fixed at start and named `fo-…`: checkers (one per check up to 64), watcher (all kept-open sessions), trigger, executors (two

@@ -63,6 +63,7 @@ fn examples_world() -> World {
         .with("/home/op/.pgpass", "*:*:*:*:from-pgpass\n", 0o600)
         .with("/etc/failover/orders.password", "from-file\n", 0o600)
         .with("/etc/failover/id_ed25519", "a key\n", 0o600)
+        .with("/etc/failover/tsig.secret", "c2VjcmV0\n", 0o600)
         .with("/etc/failover/known_hosts", "db1 ssh-ed25519 AAAA\n", 0o644)
         .with("/etc/failover/ca.pem", "a certificate\n", 0o644)
 }
@@ -833,6 +834,53 @@ fn an_application_with_a_route_has_to_say_how_its_servers_show_who_they_are() {
 }
 
 #[test]
+fn a_name_has_what_its_provider_needs_and_a_value_for_every_server() {
+    let name = |more: &str| format!("[[services.dns]]\nname = \"app.example.com\"\n{more}\n");
+    let zone = "provider = \"route53\"\nzone_id = \"Z1\"\nvalues = { web1 = \"10.0.0.1\", web10 = \"10.0.0.10\" }";
+    says(
+        &application(&format!("{}{}", name("provider = \"rfc2136\""), name("provider = \"route53\""))),
+        &expect![[r#"
+        error: /services/0/dns/0/server (line 5, column 1): this provider needs server; add server
+        error: /services/0/dns/0/zone (line 5, column 1): this provider needs zone; add zone
+        error: /services/0/dns/0/key_name (line 5, column 1): this provider needs key_name; add key_name
+        error: /services/0/dns/0/key_secret (line 5, column 1): this provider needs key_secret; add key_secret
+        error: /services/0/dns/0/values (line 5, column 1): for server "web1" it would hold "web1", which this type of record cannot; add values = { web1 = "…" }
+        error: /services/0/dns/0/values (line 5, column 1): for server "web10" it would hold "web10", which this type of record cannot; add values = { web10 = "…" }
+        error: /services/0/dns/1/zone_id (line 8, column 1): this provider needs zone_id; add zone_id
+        error: /services/0/dns/1/values (line 8, column 1): for server "web1" it would hold "web1", which this type of record cannot; add values = { web1 = "…" }
+        error: /services/0/dns/1/values (line 8, column 1): for server "web10" it would hold "web10", which this type of record cannot; add values = { web10 = "…" }
+        error: /services/0/dns/1/name (line 9, column 1) = "app.example.com": another entry changes the same record; remove one of them
+    "#]],
+    );
+    says(
+        &application(&name(&format!("{zone}\naccess_key_id = \"AKIA\"\nttl = 100000"))),
+        &expect![[r#"
+        error: /services/0/dns/0/access_key_id (line 10, column 1) = "AKIA": a key has an ID and a secret; write both, or neither
+        error: /services/0/dns/0/ttl (line 11, column 1) = 100000: this number is out of range; write a number from 0 to 86400
+    "#]],
+    );
+    says(
+        &application(&name(&zone.replace("\"10.0.0.10\"", "\"::1\", web3 = \"x\""))),
+        &expect![[r#"
+        error: /services/0/dns/0/values (line 9, column 1): for server "web10" it would hold "::1", which this type of record cannot; add values = { web10 = "…" }
+        error: /services/0/dns/0/values/web3 (line 9, column 46): the service has no server "web3"; did you mean "web1"?
+    "#]],
+    );
+    says(&application(&format!("route.verify_command = [\"/bin/true\"]\n{}", name(zone))), &expect![[r""]]);
+    let alone = pair("fence.require = 1\n").replacen(
+        "[[services.servers]]",
+        "[[services.dns]]\nname = \"db.example.com\"\nprovider = \"route53\"\nzone_id = \"Z1\"\n[[services.servers]]",
+        1,
+    );
+    says(
+        &alone,
+        &expect![[r#"
+        error: /services/0/fence/require (line 5, column 7) = 1: level 1 is proven by HAProxy alone: a name is routing, and clients keep its old address; write require = 3
+    "#]],
+    );
+}
+
+#[test]
 fn a_command_moves_traffic_and_is_no_fence() {
     let command = "[[services.route.command]]\nname = \"vip\"\ncommand = [\"/usr/local/bin/vip\"]\n";
     let text = pair("route.exclusive = true\nroute.verify = [\"lb:1\"]\nfence.require = 1\n").replacen(
@@ -1393,6 +1441,7 @@ fn the_examples_are_right() {
     }
     expect![[r#"
         application.toml
+        dns.toml
         fence-command.toml
         minimal.toml
         warning: /services/0/fence/require (line 7, column 1) = 3 (default): level 3 cannot be proven of server "db1": it has no ssh, and there is no command; add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention

@@ -2,6 +2,7 @@
 
 pub mod application;
 pub mod command;
+pub mod dns;
 #[cfg(feature = "ssh")]
 pub mod host;
 pub mod postgres;
@@ -23,6 +24,7 @@ use crate::wire::resolve::Addresses;
 
 use application::Verification;
 use command::{PreCheck, RouteCommand, Subject};
+use dns::names::Names;
 #[cfg(feature = "ssh")]
 use host::HostControl;
 use postgres::{Cluster, Promotion};
@@ -63,6 +65,10 @@ pub struct Performer {
     pub cluster: Cluster,
     /// Where its traffic goes through.
     pub route: Route,
+    /// Names that follow the active server.
+    pub names: Names,
+    /// The names are the only route: they are moved by its steps.
+    pub names_are_route: bool,
     /// Commands that move traffic in other ways.
     pub route_commands: Vec<RouteCommand>,
     /// Addresses through which the traffic is verified.
@@ -137,6 +143,10 @@ impl Performer {
                 self.cluster.verify_data(*server, *system_id, *old_timeline, deadline, cancel)
             }
             Action::OpenSyncGate { server } => self.cluster.open_sync_gate(*server, deadline, cancel),
+            Action::PointNames { server } => {
+                self.names.begin(subject.generation);
+                Ok(Report::Route(self.names.point_to(&self.server(*server)?.name, deadline, cancel)))
+            }
             Action::VerifyService { server } => {
                 let context = Context { deadline, cancel, clock: &self.clock, sample: false, addresses: &*self.addresses };
                 self.verification.verify(*server, &subject, &context)
@@ -179,6 +189,18 @@ impl Performer {
         run: impl FnOnce(&Route) -> Result<Vec<RouteInstance>, Failure>,
     ) -> Result<Report, Failure> {
         let mut instances = Vec::new();
+        if self.names_are_route {
+            self.names.begin(subject.generation);
+            let nothing = || RouteInstance {
+                name: "names".to_owned(),
+                result: Ok("nothing is changed before another server is chosen".into()),
+            };
+            return Ok(Report::Route(match step {
+                "route_in" => self.names.point_to(&subject.server, deadline, cancel),
+                "route_rollback" => self.names.roll_back(&subject.server, deadline, cancel),
+                _ => vec![nothing()],
+            }));
+        }
         // What a program knows of undoing has one name.
         let of_program = if step == "route_rollback" { "route_restore" } else { step };
         if self.stand_in.takes(of_program) {
@@ -459,6 +481,8 @@ mod tests {
             servers: vec![server("db1"), server("db2")],
             cluster: Cluster::new(BTreeMap::new(), Arc::new(Literals), Clock::start()),
             route: Route::new(Vec::new(), Arc::new(Literals)),
+            names: Names::new(Vec::new(), Arc::new(Literals)),
+            names_are_route: false,
             route_commands: Vec::new(),
             verify: Vec::new(),
             verification: Verification::default(),

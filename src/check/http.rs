@@ -5,33 +5,25 @@
 //! `ureq`: each hop needs an address from the resolver, and the configured headers must not travel to another origin.
 
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use native_tls::{Certificate, HandshakeError, TlsConnector, TlsStream};
-use parking_lot::Mutex;
+use native_tls::TlsConnector;
 use rustix::io::Errno;
-use ureq::config::Config;
+use ureq::Body;
 use ureq::http::header::{HeaderName, HeaderValue, LOCATION};
 use ureq::http::uri::{Authority, Scheme};
 use ureq::http::{Method, Request, Response, Uri};
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
-use ureq::{Agent, Body};
 
 use super::{Check, Context};
 use crate::config::secret::Secret;
 use crate::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
-use crate::wire::deadline::{Cancel, Deadline, Interrupted};
-use crate::wire::socket::{Stream, interrupted};
+use crate::wire::deadline::Interrupted;
+use crate::wire::http::{self, DeadlineConnector, Phase, Trouble, Wire, host_and_port};
 
 /// Redirects that may be followed at most.
 pub const REDIRECT_LIMIT: u32 = 10;
-
-/// Bytes of a status line and headers together.
-const HEADER_LIMIT: usize = 64 * 1024;
 
 /// What to ask, and what the right answer is. Its `Debug` shows neither passwords nor header values.
 #[derive(Clone)]
@@ -138,21 +130,7 @@ impl HttpCheck {
     }
 
     fn tls(&self) -> Result<&TlsConnector, &str> {
-        let built = self.tls.get_or_init(|| {
-            let mut builder = TlsConnector::builder();
-            if let Some(path) = &self.params.ca_file {
-                let pem = std::fs::read(path).map_err(|error| format!("ca_file {}: {error}", path.display()))?;
-                let certificates = Certificate::stack_from_pem(&pem).unwrap_or_default();
-                if certificates.is_empty() {
-                    return Err(format!("ca_file {} holds no certificate in PEM form", path.display()));
-                }
-                builder.disable_built_in_roots(true);
-                for certificate in certificates {
-                    builder.add_root_certificate(certificate);
-                }
-            }
-            builder.build().map_err(|error| format!("TLS cannot be set up: {error}"))
-        });
+        let built = self.tls.get_or_init(|| http::tls(self.params.ca_file.as_deref()));
         built.as_ref().map_err(String::as_str)
     }
 
@@ -179,16 +157,7 @@ impl HttpCheck {
             cancel: context.cancel.clone(),
             wire: Arc::clone(&wire),
         };
-        // The environment's proxy is nobody's wish for a health check.
-        let config = Config::builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_idle_connections(0)
-            .max_response_header_size(HEADER_LIMIT)
-            .user_agent(concat!("libfailover/", env!("CARGO_PKG_VERSION")))
-            .proxy(None)
-            .build();
-        let agent = Agent::with_parts(config, connector, NoResolver);
+        let agent = http::agent(connector);
         let mut request = Request::builder().method(method.clone()).uri(url.clone()).header("connection", "close");
         if same_origin(url, &self.url) {
             for (name, value) in &self.headers {
@@ -202,7 +171,7 @@ impl HttpCheck {
         };
         match outcome {
             Ok(response) => Ok((response, wire)),
-            Err(error) => Err(wire.judge(&error.to_string(), matches!(error, ureq::Error::Io(_)))),
+            Err(error) => Err(judge(&wire, &error.to_string(), matches!(error, ureq::Error::Io(_)))),
         }
     }
 
@@ -286,7 +255,7 @@ impl HttpCheck {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     let transport = error.get_ref().is_none_or(|inner| !inner.is::<ureq::Error>());
-                    return wire.judge(&format!("status {status}, then {error}"), transport);
+                    return judge(wire, &format!("status {status}, then {error}"), transport);
                 }
             }
         }
@@ -336,24 +305,6 @@ fn header(name: &str, value: &Secret) -> Result<(HeaderName, HeaderValue), Strin
     let mut value = HeaderValue::from_str(value.expose()).map_err(|_| format!("the value of the header {name} is not text"))?;
     value.set_sensitive(true);
     Ok((key, value))
-}
-
-fn host_and_port(url: &Uri) -> Result<(String, u16), String> {
-    let default = match url.scheme() {
-        Some(scheme) if *scheme == Scheme::HTTP => 80,
-        Some(scheme) if *scheme == Scheme::HTTPS => 443,
-        _ => return Err("the URL does not begin with http:// or https://".to_owned()),
-    };
-    let host = url.host().unwrap_or_default();
-    if host.is_empty() {
-        return Err("the URL names no host".to_owned());
-    }
-    // What stands behind the host and is no port is not an error of the URL's grammar, and would be ignored.
-    let named = url.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or_default());
-    if named.len() > host.len() && url.port_u16().is_none_or(|port| port == 0) {
-        return Err("the URL's port is not a number from 1 to 65535".to_owned());
-    }
-    Ok((host.trim_matches(['[', ']']).to_owned(), url.port_u16().unwrap_or(default)))
 }
 
 fn with_authority(url: &Uri, name: &str) -> Result<Uri, String> {
@@ -439,65 +390,29 @@ fn without_dots(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// What happened on the sockets of one request, as the transport saw it: `ureq` and TLS would blur it.
-#[derive(Debug, Default)]
-struct Wire {
-    state: Mutex<(Phase, Option<Trouble>)>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
-    #[default]
-    Connecting,
-    Handshake,
-    Talking,
-    TalkingTls,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
-    Ended(Interrupted),
-    System(io::ErrorKind, Option<i32>),
-    EndOfStream,
-}
-
-impl Wire {
-    fn enter(&self, phase: Phase) {
-        self.state.lock().0 = phase;
-    }
-
-    fn note(&self, error: &io::Error) {
-        let trouble = match interrupted(error) {
-            Some(why) => Trouble::Ended(why),
-            None => Trouble::System(error.kind(), error.raw_os_error()),
-        };
-        self.state.lock().1 = Some(trouble);
-    }
-
-    /// What a failed request means. `words` are the library's; `transport` says that it blames the connection, not the answer.
-    fn judge(&self, words: &str, transport: bool) -> Answer {
-        let (phase, trouble) = *self.state.lock();
-        let timed_out = if phase == Phase::Connecting { DownCause::ConnectTimedOut } else { DownCause::AnswerTimedOut };
-        let verdict = match (phase, trouble) {
-            (_, Some(Trouble::Ended(Interrupted::TimedOut))) => Verdict::Down(timed_out),
-            (_, Some(Trouble::Ended(Interrupted::Cancelled))) => Verdict::Unknown(UnknownCause::NoAnswerFromHost),
-            (_, Some(Trouble::System(kind, code))) => of_system(kind, code, timed_out),
-            (Phase::Connecting, _) => Verdict::Unknown(UnknownCause::Unclassified),
-            (_, Some(Trouble::EndOfStream)) => Verdict::Down(DownCause::Reset),
-            (Phase::Handshake, None) => Verdict::Impaired(Impairment::Tls),
-            // A TLS alert in place of an answer: the server wants a certificate of ours, for example.
-            (Phase::TalkingTls, None) if transport => Verdict::Impaired(Impairment::Tls),
-            (Phase::Talking | Phase::TalkingTls, None) => Verdict::Down(DownCause::WrongAnswer),
-        };
-        let message = match verdict {
-            Verdict::Down(DownCause::ConnectTimedOut) => "no connection by the deadline".to_owned(),
-            Verdict::Down(DownCause::AnswerTimedOut) => "no complete answer by the deadline".to_owned(),
-            Verdict::Down(DownCause::Reset) => format!("the connection ended before the answer was complete: {words}"),
-            Verdict::Impaired(Impairment::Tls) => format!("TLS: {words}"),
-            _ => words.to_owned(),
-        };
-        Answer::new(verdict, message.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>())
-    }
+/// What a failed request means. `words` are the library's; `transport` says that it blames the connection, not the answer.
+fn judge(wire: &Wire, words: &str, transport: bool) -> Answer {
+    let (phase, trouble) = wire.seen();
+    let timed_out = if phase == Phase::Connecting { DownCause::ConnectTimedOut } else { DownCause::AnswerTimedOut };
+    let verdict = match (phase, trouble) {
+        (_, Some(Trouble::Ended(Interrupted::TimedOut))) => Verdict::Down(timed_out),
+        (_, Some(Trouble::Ended(Interrupted::Cancelled))) => Verdict::Unknown(UnknownCause::NoAnswerFromHost),
+        (_, Some(Trouble::System(kind, code))) => of_system(kind, code, timed_out),
+        (Phase::Connecting, _) => Verdict::Unknown(UnknownCause::Unclassified),
+        (_, Some(Trouble::EndOfStream)) => Verdict::Down(DownCause::Reset),
+        (Phase::Handshake, None) => Verdict::Impaired(Impairment::Tls),
+        // A TLS alert in place of an answer: the server wants a certificate of ours, for example.
+        (Phase::TalkingTls, None) if transport => Verdict::Impaired(Impairment::Tls),
+        (Phase::Talking | Phase::TalkingTls, None) => Verdict::Down(DownCause::WrongAnswer),
+    };
+    let message = match verdict {
+        Verdict::Down(DownCause::ConnectTimedOut) => "no connection by the deadline".to_owned(),
+        Verdict::Down(DownCause::AnswerTimedOut) => "no complete answer by the deadline".to_owned(),
+        Verdict::Down(DownCause::Reset) => format!("the connection ended before the answer was complete: {words}"),
+        Verdict::Impaired(Impairment::Tls) => format!("TLS: {words}"),
+        _ => words.to_owned(),
+    };
+    Answer::new(verdict, message.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>())
 }
 
 fn of_system(kind: io::ErrorKind, code: Option<i32>, timed_out: DownCause) -> Verdict {
@@ -515,135 +430,6 @@ fn of_system(kind: io::ErrorKind, code: Option<i32>, timed_out: DownCause) -> Ve
         }
         _ if is(&[Errno::AFNOSUPPORT]) => Verdict::Unknown(UnknownCause::NoRoute),
         _ => Verdict::Unknown(UnknownCause::Unclassified),
-    }
-}
-
-/// The socket under a request. Notes what went wrong on it.
-#[derive(Debug)]
-struct Tap {
-    stream: Stream,
-    wire: Arc<Wire>,
-}
-
-impl Read for Tap {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let outcome = self.stream.read(buffer);
-        match &outcome {
-            Ok(0) if !buffer.is_empty() => self.wire.state.lock().1 = Some(Trouble::EndOfStream),
-            Ok(_) => {}
-            Err(error) => self.wire.note(error),
-        }
-        outcome
-    }
-}
-
-impl Write for Tap {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.stream.write(buffer).inspect_err(|error| self.wire.note(error))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
-    }
-}
-
-/// Connects to addresses that are known already, with TLS where the URL wants it.
-struct DeadlineConnector {
-    addresses: Vec<SocketAddr>,
-    tls: Option<TlsConnector>,
-    deadline: Deadline,
-    cancel: Cancel,
-    wire: Arc<Wire>,
-}
-
-impl fmt::Debug for DeadlineConnector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeadlineConnector").field("addresses", &self.addresses).finish_non_exhaustive()
-    }
-}
-
-impl Connector for DeadlineConnector {
-    type Out = DeadlineTransport;
-
-    fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<DeadlineTransport>, ureq::Error> {
-        let stream =
-            Stream::connect_any(&self.addresses, self.deadline, &self.cancel).inspect_err(|error| self.wire.note(error))?;
-        let tap = Tap { stream, wire: Arc::clone(&self.wire) };
-        let channel = match &self.tls {
-            None => Channel::Plain(tap),
-            Some(tls) => {
-                self.wire.enter(Phase::Handshake);
-                let host = details.uri.host().unwrap_or_default().trim_matches(['[', ']']);
-                let session = tls.connect(host, tap).map_err(|error| match error {
-                    HandshakeError::Failure(error) => ureq::Error::from(error),
-                    // Our sockets wait by themselves, so TLS never sees one that would block.
-                    HandshakeError::WouldBlock(_) => ureq::Error::Tls("the handshake stopped half way"),
-                })?;
-                Channel::Tls(Box::new(session))
-            }
-        };
-        self.wire.enter(if self.tls.is_some() { Phase::TalkingTls } else { Phase::Talking });
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(DeadlineTransport { channel, buffers }))
-    }
-}
-
-#[derive(Debug)]
-enum Channel {
-    Plain(Tap),
-    Tls(Box<TlsStream<Tap>>),
-}
-
-/// `ureq`'s view of the socket. Its own time-outs are not used: the socket has the deadline.
-#[derive(Debug)]
-struct DeadlineTransport {
-    channel: Channel,
-    buffers: LazyBuffers,
-}
-
-impl Transport for DeadlineTransport {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        let output = &self.buffers.output()[..amount];
-        match &mut self.channel {
-            Channel::Plain(stream) => stream.write_all(output)?,
-            Channel::Tls(stream) => stream.write_all(output)?,
-        }
-        Ok(())
-    }
-
-    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
-        let input = self.buffers.input_append_buf();
-        let count = match &mut self.channel {
-            Channel::Plain(stream) => stream.read(input)?,
-            Channel::Tls(stream) => stream.read(input)?,
-        };
-        self.buffers.input_appended(count);
-        Ok(count > 0)
-    }
-
-    fn is_open(&mut self) -> bool {
-        // Never kept for another request.
-        false
-    }
-
-    fn is_tls(&self) -> bool {
-        matches!(self.channel, Channel::Tls(_))
-    }
-}
-
-/// The connector has its addresses already; `ureq` only wants to see one.
-#[derive(Debug)]
-struct NoResolver;
-
-impl Resolver for NoResolver {
-    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let mut addresses = self.empty();
-        addresses.push(SocketAddr::from(([127, 0, 0, 1], 0)));
-        Ok(addresses)
     }
 }
 

@@ -57,8 +57,9 @@ pub fn forecast(service: &ServiceStatus) -> String {
         return "If the primary died now: it would NOT fail over".to_owned();
     }
     let candidate = forecast.candidate.as_deref().unwrap_or("a standby");
+    let follow = forecast.names_ttl_s.map_or_else(String::new, |ttl| format!(", clients by name up to {ttl} s later"));
     if service.kind == "application" {
-        return format!("If the primary failed now: {candidate} would take over");
+        return format!("If the primary failed now: {candidate} would take over{follow}");
     }
     let loss = match forecast.loss_bytes {
         Some(0) => "nothing lost".to_owned(),
@@ -66,7 +67,7 @@ pub fn forecast(service: &ServiceStatus) -> String {
         None => "a loss that cannot be bounded".to_owned(),
     };
     let fence = forecast.fence_level.map_or_else(String::new, |level| format!(" (fence level {level})"));
-    format!("If the primary died now: {candidate} would be promoted, {loss}{fence}")
+    format!("If the primary died now: {candidate} would be promoted, {loss}{fence}{follow}")
 }
 
 fn human(status: &Status, terminal: Terminal) -> String {
@@ -490,6 +491,7 @@ mod tests {
                 fence_level: Some(3),
                 message: String::new(),
                 reasons: Vec::new(),
+                ..ForecastStatus::default()
             },
             ..ServiceStatus::default()
         }

@@ -26,6 +26,12 @@ impl Service {
         implicit.chain(self.checks.iter().cloned()).collect()
     }
 
+    /// Its names are the only way to its servers that the engine moves.
+    #[must_use]
+    pub fn names_are_route(&self) -> bool {
+        !self.dns.is_empty() && self.route.haproxy.is_empty() && self.route.command.is_empty()
+    }
+
     /// The server of this name and its place.
     #[must_use]
     pub fn server(&self, name: &str) -> Option<(usize, &Server)> {
@@ -48,6 +54,10 @@ impl Server {
 
 fn service_model(service: &Service) -> ServiceModel {
     let trigger = &service.trigger;
+    let names = service.dns.iter().map(|name| span(name.timeout)).max();
+    let names_are_route = service.names_are_route();
+    let instances = service.route.haproxy.len() + service.route.command.len() + usize::from(names_are_route);
+    let commands = service.route.command.iter().map(|command| span(command.timeout)).max().unwrap_or_default();
     ServiceModel {
         name: service.name.clone(),
         kind: service.kind,
@@ -80,8 +90,10 @@ fn service_model(service: &Service) -> ServiceModel {
             allow_delayed: service.data.allow_delayed,
         },
         route: RouteModel {
-            instances: u32::try_from(service.route.haproxy.len() + service.route.command.len()).unwrap_or(u32::MAX),
-            commands_in: service.route.command.iter().map(|command| span(command.timeout)).max().unwrap_or_default(),
+            instances: u32::try_from(instances).unwrap_or(u32::MAX),
+            names: names.filter(|_| !names_are_route),
+            names_ttl: service.dns.iter().map(|name| name.ttl).max(),
+            commands_in: commands.max(names.filter(|_| names_are_route).unwrap_or_default()),
             commands_out: service
                 .route
                 .command

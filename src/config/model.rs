@@ -85,6 +85,8 @@ settings! {
         fence: Fence = Unset;
         /// Where the traffic goes through.
         route: Route = Unset;
+        /// Names that follow the primary. They are routing, never a fence, and a change that fails undoes no failover.
+        dns: Vec<Dns> = Unset;
         /// Commands that must succeed before anything is changed; otherwise a person is called.
         pre_checks: Vec<PreCheck> = Unset;
     }
@@ -324,6 +326,50 @@ settings! {
         weight: Option<u32> = Unset, Rule::Range(1, 256);
     }
 
+    /// A name that follows the primary. Beside HAProxy or a command it is changed when the traffic is verified there, and again until it
+    /// works; alone it is the route.
+    pub struct Dns {
+        /// The name, such as `app.example.com`.
+        name: String = Required, Rule::Word;
+        /// The type of the record.
+        record_type: DnsType = fixed("A");
+        /// How long resolvers may keep it, in seconds: clients follow that much later.
+        ttl: u32 = fixed(60), Rule::Range(0, 86_400);
+        /// What it holds while a server is the primary. Default: that server's `host`, where it is such an address.
+        values: BTreeMap<String, String> = Unset, Rule::Word;
+        /// By what it is changed.
+        provider: DnsProvider = Required;
+        /// The longest a change may take, until every server of the zone has it.
+        timeout: Duration = fixed("2m"), Rule::Span("100ms", "10m");
+        /// Servers of the zone that are asked whether they have it. With `rfc2136` the `server` is asked anyway.
+        verify: Vec<HostPort> = Unset;
+        /// Resolvers that are asked what they still remember: only told of.
+        resolvers: Vec<HostPort> = Unset;
+        /// Of `rfc2136`: the zone's primary name server.
+        server: Option<HostPort> = Unset;
+        /// Of `rfc2136`: the zone, such as `example.com`.
+        zone: Option<String> = Unset, Rule::Word;
+        /// Of `rfc2136`: the name of the TSIG key.
+        key_name: Option<String> = Unset, Rule::Word;
+        /// Of `rfc2136`: the algorithm of the key.
+        key_algorithm: TsigAlgorithm = fixed("hmac-sha256");
+        /// Of `rfc2136`: the secret of the key, in base64.
+        key_secret: Option<SourcedSecret> = Unset;
+        /// Of `route53`: the hosted zone's ID.
+        zone_id: Option<String> = Unset, Rule::Word;
+        /// Of `route53`: this profile of the shared files. Default: the usual chain of credentials (environment, shared files,
+        /// container, instance).
+        profile: Option<String> = Unset, Rule::Line;
+        /// Of `route53`: this access key; with `secret_access_key`.
+        access_key_id: Option<String> = Unset, Rule::Word;
+        /// Of `route53`: the secret of `access_key_id`.
+        secret_access_key: Option<SourcedSecret> = Unset;
+        /// Of `route53`: another endpoint than Amazon's.
+        endpoint: Option<String> = Unset, Rule::Url;
+        /// Of `route53`: the region that requests are signed for.
+        region: String = fixed("us-east-1"), Rule::Word;
+    }
+
     /// A command that must succeed before anything is changed.
     pub struct PreCheck {
         /// Its name, unique in the service.
@@ -424,6 +470,39 @@ pub enum PromoteMethod {
     Command,
 }
 
+/// The type of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsType {
+    /// An IPv4 address.
+    A,
+    /// An IPv6 address.
+    Aaaa,
+    /// Another name.
+    Cname,
+}
+
+/// By what a record is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsProvider {
+    /// Amazon Route 53.
+    Route53,
+    /// Dynamic updates, signed by TSIG.
+    Rfc2136,
+}
+
+/// The algorithm of a TSIG key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TsigAlgorithm {
+    /// HMAC with SHA-1.
+    Sha1,
+    /// HMAC with SHA-256.
+    Sha256,
+    /// HMAC with SHA-384.
+    Sha384,
+    /// HMAC with SHA-512.
+    Sha512,
+}
+
 /// The method of an HTTP request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpMethod {
@@ -452,6 +531,21 @@ words! {
         PromoteMethod::PgPromote = "pg_promote", "`pg_promote()` over SQL";
         PromoteMethod::PgCtl = "pg_ctl", "`pg_ctl promote` over SSH";
         PromoteMethod::Command = "command", "a command";
+    }
+    DnsType {
+        DnsType::A = "A", "an IPv4 address";
+        DnsType::Aaaa = "AAAA", "an IPv6 address";
+        DnsType::Cname = "CNAME", "another name";
+    }
+    DnsProvider {
+        DnsProvider::Route53 = "route53", "Amazon Route 53";
+        DnsProvider::Rfc2136 = "rfc2136", "dynamic updates signed by TSIG (RFC 2136, RFC 8945)";
+    }
+    TsigAlgorithm {
+        TsigAlgorithm::Sha1 = "hmac-sha1", "only for servers that know no better";
+        TsigAlgorithm::Sha256 = "hmac-sha256", "what `tsig-keygen` makes";
+        TsigAlgorithm::Sha384 = "hmac-sha384", "longer";
+        TsigAlgorithm::Sha512 = "hmac-sha512", "longer still";
     }
     HttpMethod {
         HttpMethod::Get = "GET", "read it";

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::check::{Check, Probe};
 use super::duration::written;
-use super::model::{PromoteMethod, Root, Server, Service, Timing};
+use super::model::{DnsProvider, DnsType, PromoteMethod, Root, Server, Service, Timing};
 use super::node::quoted;
 use super::problem::Pointer;
 use super::setting::Reader;
@@ -70,6 +70,7 @@ fn validate_service(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
         }
         ServiceKind::Application => application(service, at, reader),
     }
+    names(service, at, reader);
     let pre_checks = at.key("pre_checks");
     unique(service.pre_checks.iter().map(|check| check.name.as_str()), &pre_checks, "name", "pre-check", reader);
 }
@@ -483,7 +484,7 @@ fn application(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
             reader.caution(&[place], reason, "remove it");
         }
     }
-    if service.route.haproxy.is_empty() && service.route.command.is_empty() {
+    if service.route.haproxy.is_empty() && service.route.command.is_empty() && service.dns.is_empty() {
         for key in ["route", "pre_checks"] {
             let place = at.key(key);
             if reader.written(&place) {
@@ -491,7 +492,7 @@ fn application(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
                 reader.caution(
                     &[place],
                     reason,
-                    "add route.haproxy or route.command, or steps of the program that embeds the engine",
+                    "add route.haproxy, route.command or dns, or steps of the program that embeds the engine",
                 );
             }
         }
@@ -503,6 +504,60 @@ fn application(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
     if service.route.exclusive {
         let place = at.key("route").key("exclusive");
         reader.caution(&[place], "this has no effect: an application is not fenced", "remove it");
+    }
+}
+
+/// Names that follow the primary: each has what its provider needs, and a value for every server.
+fn names(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
+    let list = at.key("dns");
+    let keys = service.dns.iter().map(|name| name.name.trim_end_matches('.')).collect::<Vec<_>>();
+    for (index, name) in service.dns.iter().enumerate() {
+        let at = list.index(index);
+        let twin = (0..index)
+            .find(|other| keys[*other].eq_ignore_ascii_case(keys[index]) && service.dns[*other].record_type == name.record_type);
+        if twin.is_some() {
+            reader.contradiction(&[at.key("name")], "another entry changes the same record", "remove one of them");
+        }
+        let needed: &[(&str, bool)] = match name.provider {
+            DnsProvider::Route53 => &[("zone_id", name.zone_id.is_some())],
+            DnsProvider::Rfc2136 => &[
+                ("server", name.server.is_some()),
+                ("zone", name.zone.is_some()),
+                ("key_name", name.key_name.is_some()),
+                ("key_secret", name.key_secret.is_some()),
+            ],
+        };
+        for (key, there) in needed {
+            if !there && reader.sound(&at.key(key)) && reader.sound(&at.key("provider")) {
+                let reason = format!("this provider needs {key}");
+                reader.contradiction(&[at.key(key), at.clone()], reason, format!("add {key}"));
+            }
+        }
+        if name.access_key_id.is_some() != name.secret_access_key.is_some() {
+            let places = [at.key("access_key_id"), at.key("secret_access_key")];
+            reader.contradiction(&places, "a key has an ID and a secret", "write both, or neither");
+        }
+        for ours in name.values.keys().filter(|ours| service.server(ours).is_none()) {
+            unknown_server(&at.key("values").key(ours), ours, service.servers.iter().map(|server| server.name.as_str()), reader);
+        }
+        for server in service.servers.iter().filter(|server| server.candidate || server.role == Role::Primary) {
+            let value = name.values.get(&server.name).unwrap_or(&server.host);
+            let fits = match name.record_type {
+                DnsType::A => value.parse::<std::net::Ipv4Addr>().is_ok(),
+                DnsType::Aaaa => value.parse::<std::net::Ipv6Addr>().is_ok(),
+                DnsType::Cname => value.parse::<std::net::IpAddr>().is_err() && !value.starts_with('/'),
+            };
+            if !fits && !server.name.is_empty() && !server.host.is_empty() {
+                let reason =
+                    format!("for server \"{}\" it would hold {}, which this type of record cannot", server.name, quoted(value));
+                let remedy = format!("add values = {{ {} = \"…\" }}", server.name);
+                reader.contradiction(&[at.key("values"), at.clone()], reason, remedy);
+            }
+        }
+    }
+    if service.names_are_route() && service.kind == ServiceKind::Postgres && service.fence.require == FenceLevel::TrafficRemoved {
+        let reason = "level 1 is proven by HAProxy alone: a name is routing, and clients keep its old address";
+        reader.contradiction(&[at.key("fence").key("require"), list], reason, "write require = 3");
     }
 }
 

@@ -876,6 +876,7 @@ impl Service {
         let Some(chosen) = plan.chosen else { return };
         let (old, new) = (self.server_name(plan.old), self.server_name(chosen.server));
         self.become_state(State::FailedOver, format!("{new} is the primary"), fx);
+        self.names_follow(fx.now);
         let times = plan.times;
         let end = times.verified.or(times.routed).or(times.written).unwrap_or(fx.now);
         if plan.application {

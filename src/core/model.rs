@@ -191,7 +191,14 @@ pub enum OnNoSyncStandby {
 pub struct RouteModel {
     /// How many instances (HAProxy processes, commands) are addressed; zero: the engine moves no traffic.
     pub instances: u32,
-    /// The longest that a command may take to send the traffic to a server.
+    /// Names that follow the primary, beside another route: the longest that their change may take. Names that are the only route
+    /// are its instances.
+    #[serde(default)]
+    pub names: Option<Span>,
+    /// The longest that a resolver may go on giving the old address of a name, in seconds; `None`: no names.
+    #[serde(default)]
+    pub names_ttl: Option<u32>,
+    /// The longest that a command, or a name, may take to send the traffic to a server.
     #[serde(default)]
     pub commands_in: Span,
     /// The longest that a command may take to take a server out.
@@ -208,7 +215,15 @@ impl RouteModel {
     /// No managed route.
     #[must_use]
     pub fn none() -> RouteModel {
-        RouteModel { instances: 0, commands_in: Span::ZERO, commands_out: Span::ZERO, verify: false, verify_for: verify_for() }
+        RouteModel {
+            instances: 0,
+            names: None,
+            names_ttl: None,
+            commands_in: Span::ZERO,
+            commands_out: Span::ZERO,
+            verify: false,
+            verify_for: verify_for(),
+        }
     }
 }
 

@@ -235,6 +235,12 @@ pub enum Action {
         /// The new timeline.
         timeline: u32,
     },
+    /// Point the names of the service to a server, and wait until those who speak for their zones have it. Answer:
+    /// [`Report::Route`], an instance for each name.
+    PointNames {
+        /// The server.
+        server: ServerId,
+    },
     /// Ask through the route of an application which server answers, and whether it serves. Answer: [`Report::Traffic`].
     VerifyService {
         /// The server that should answer.
@@ -342,6 +348,7 @@ impl Action {
             Action::VerifyData { .. } => "verify_data",
             Action::OpenSyncGate { .. } => "open_sync_gate",
             Action::RouteIn { .. } => "route_in",
+            Action::PointNames { .. } => "point_names",
             Action::VerifyTraffic { .. } | Action::VerifyService { .. } => "verify_traffic",
         }
     }
@@ -363,6 +370,7 @@ impl Action {
             | Action::VerifyData { server, .. }
             | Action::OpenSyncGate { server }
             | Action::RouteIn { server }
+            | Action::PointNames { server }
             | Action::VerifyService { server }
             | Action::VerifyTraffic { server, .. } => Some(*server),
         }

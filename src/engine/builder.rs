@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 
 use crate::action::application::{Identity, Verification};
 use crate::action::command::{PreCheck, RouteCommand};
+use crate::action::dns::names::{Name, Names};
+use crate::action::dns::verify::NameServer;
+use crate::action::dns::{Record, RecordSet, RecordType};
 use crate::action::postgres::Cluster;
 use crate::action::route::{HaproxyTarget, Route};
 use crate::action::{Performer, Server as ActionServer, StandIn};
@@ -22,7 +25,7 @@ use crate::check::http::{HttpCheck, HttpParams};
 use crate::check::postgres::PostgresCheck;
 use crate::check::scripted::ScriptedCheck;
 use crate::check::tcp::TcpCheck;
-use crate::config::{self, Config, HttpMethod, Probe, PromoteMethod};
+use crate::config::{self, Config, DnsProvider, DnsType, HttpMethod, Probe, PromoteMethod};
 use crate::core::id::{ServerId, ServiceId};
 use crate::core::model::{CheckKind, Model, ServiceKind};
 use crate::core::time::Span;
@@ -132,6 +135,13 @@ impl Parts {
                 hosts.extend(server.ssh.as_ref().and_then(|ssh| ssh.host.as_deref()));
             }
             hosts.extend(service.route.verify.iter().map(|address| address.host.as_str()));
+            for name in &service.dns {
+                let servers = name.server.iter().chain(&name.verify).chain(&name.resolvers);
+                hosts.extend(servers.map(|address| address.host.as_str()));
+                if name.provider == DnsProvider::Route53 {
+                    hosts.push(name.endpoint.as_deref().map_or("route53.amazonaws.com", host_of));
+                }
+            }
             hosts.extend(service.route.haproxy.iter().filter_map(|haproxy| Some(haproxy.address.as_ref()?.host.as_str())));
         }
         hosts.retain(|host| !host.starts_with('/'));
@@ -251,6 +261,11 @@ fn service_part(service: &config::Service, means: &Means) -> Result<ServicePart,
                 timeout: command.timeout,
             })
             .collect(),
+        names: Names::new(
+            service.dns.iter().map(|name| self::name(service, name, means)).collect::<Result<_, _>>()?,
+            Arc::clone(&means.addresses),
+        ),
+        names_are_route: service.names_are_route(),
         verify,
         verification,
         addresses: Arc::clone(&means.addresses),
@@ -267,6 +282,103 @@ fn service_part(service: &config::Service, means: &Means) -> Result<ServicePart,
         stand_in,
     };
     Ok(ServicePart { checks, servers, performer, ping_interval: service.trigger.ping_interval })
+}
+
+/// The host in a URL that was seen to be one.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+/// A name that follows the active server.
+fn name(service: &config::Service, dns: &config::Dns, means: &Means) -> Result<Name, EngineError> {
+    let record_type = match dns.record_type {
+        DnsType::A => RecordType::A,
+        DnsType::Aaaa => RecordType::Aaaa,
+        DnsType::Cname => RecordType::Cname,
+    };
+    let values = service.servers.iter().map(|server| {
+        let value = dns.values.get(&server.name).unwrap_or(&server.host).clone();
+        (server.name.clone(), RecordSet { values: vec![value], ttl: dns.ttl })
+    });
+    let servers =
+        |list: &[config::HostPort]| list.iter().map(|at| NameServer { host: at.host.clone(), port: at.port }).collect::<Vec<_>>();
+    let wrong = |why: String| EngineError::InvalidArgument(format!("dns \"{}\" of {}: {why}", dns.name, service.name));
+    Ok(Name {
+        name: dns.name.clone(),
+        record_type,
+        record: match dns.provider {
+            DnsProvider::Rfc2136 => rfc2136(dns, record_type, means).map_err(wrong)?,
+            DnsProvider::Route53 => route53(dns, record_type, means).map_err(wrong)?,
+        },
+        values: values.collect(),
+        authoritative: servers(&dns.verify),
+        resolvers: servers(&dns.resolvers),
+        timeout: dns.timeout,
+    })
+}
+
+#[cfg(feature = "rfc2136")]
+fn rfc2136(dns: &config::Dns, record_type: RecordType, means: &Means) -> Result<Box<dyn Record>, String> {
+    use crate::action::dns::rfc2136::{Algorithm, FUDGE, Rfc2136, Rfc2136Target, TsigKey};
+    use crate::config::TsigAlgorithm;
+    let server = dns.server.as_ref().ok_or("it has no server")?;
+    let secret = dns.key_secret.as_ref().ok_or("it has no key_secret")?;
+    let target = Rfc2136Target {
+        server: NameServer { host: server.host.clone(), port: server.port },
+        zone: dns.zone.clone().unwrap_or_default(),
+        name: dns.name.clone(),
+        record_type,
+        ttl: dns.ttl,
+        key: TsigKey {
+            name: dns.key_name.clone().unwrap_or_default(),
+            algorithm: match dns.key_algorithm {
+                TsigAlgorithm::Sha1 => Algorithm::HmacSha1,
+                TsigAlgorithm::Sha256 => Algorithm::HmacSha256,
+                TsigAlgorithm::Sha384 => Algorithm::HmacSha384,
+                TsigAlgorithm::Sha512 => Algorithm::HmacSha512,
+            },
+            secret: secret.secret.clone(),
+        },
+        fudge: FUDGE,
+        secondaries: Vec::new(),
+    };
+    let record = Rfc2136::new(target, Arc::clone(&means.addresses)).map_err(|invalid| invalid.to_string())?;
+    Ok(Box::new(record))
+}
+
+#[cfg(not(feature = "rfc2136"))]
+fn rfc2136(_: &config::Dns, _: RecordType, _: &Means) -> Result<Box<dyn Record>, String> {
+    Err("this build has no RFC 2136 (feature rfc2136)".to_owned())
+}
+
+#[cfg(feature = "route53")]
+fn route53(dns: &config::Dns, record_type: RecordType, means: &Means) -> Result<Box<dyn Record>, String> {
+    use crate::action::dns::route53::{CredentialsSource, Environment, Route53, Route53Target};
+    let credentials = match (&dns.access_key_id, &dns.secret_access_key, &dns.profile) {
+        (Some(id), Some(key), _) => {
+            CredentialsSource::Keys { access_key_id: id.clone(), secret_access_key: key.secret.clone(), session_token: None }
+        }
+        (_, _, Some(profile)) => CredentialsSource::Profile(profile.clone()),
+        _ => CredentialsSource::Chain,
+    };
+    let target = Route53Target {
+        endpoint: dns.endpoint.clone(),
+        region: dns.region.clone(),
+        credentials,
+        insync_timeout: dns.timeout,
+        ..Route53Target::new(&dns.name, record_type, dns.zone_id.as_deref().unwrap_or_default())
+    };
+    Ok(Box::new(Route53::new(target, Arc::clone(&means.addresses), Environment::of_process())?))
+}
+
+#[cfg(not(feature = "route53"))]
+fn route53(_: &config::Dns, _: RecordType, _: &Means) -> Result<Box<dyn Record>, String> {
+    Err("this build has no Route 53 (feature route53)".to_owned())
 }
 
 /// How the traffic of an application is verified.

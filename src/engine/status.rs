@@ -380,6 +380,9 @@ pub struct ForecastStatus {
     pub candidate: Option<String>,
     /// The most bytes that could be lost; `None` when it cannot be bounded.
     pub loss_bytes: Option<u64>,
+    /// How much later clients that go by a name follow at most, in seconds; none without names.
+    #[serde(default)]
+    pub names_ttl_s: Option<u32>,
     /// The fence level that would be reached, by number.
     pub fence_level: Option<u8>,
     /// One sentence for people.
@@ -781,14 +784,18 @@ impl View<'_> {
 
     fn forecast(&self, forecast: &Forecast) -> ForecastStatus {
         let fence_level = forecast.fence.map(crate::core::sample::FenceLevel::number);
+        let names_ttl_s = self.model.route.names_ttl;
+        let follow =
+            names_ttl_s.map_or_else(String::new, |ttl| format!("; clients that go by name follow at most {ttl} s later"));
         match &forecast.outcome {
             Ok(candidate) => {
                 let name = self.name(candidate.server);
                 if self.service.kind == ServiceKind::Application {
                     return ForecastStatus {
                         would_fail_over: true,
-                        message: format!("{name} would take over"),
+                        message: format!("{name} would take over{follow}"),
                         candidate: Some(name),
+                        names_ttl_s,
                         ..ForecastStatus::default()
                     };
                 }
@@ -799,7 +806,8 @@ impl View<'_> {
                 };
                 ForecastStatus {
                     would_fail_over: true,
-                    message: format!("{name} would be promoted; {loss}"),
+                    message: format!("{name} would be promoted; {loss}{follow}"),
+                    names_ttl_s,
                     candidate: Some(name),
                     loss_bytes: candidate.loss,
                     fence_level,
@@ -813,6 +821,7 @@ impl View<'_> {
                     would_fail_over: false,
                     candidate: None,
                     loss_bytes: None,
+                    names_ttl_s,
                     fence_level,
                     message: format!("there would be no failover: {}", why.join("; ")),
                     reasons,

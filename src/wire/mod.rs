@@ -2,7 +2,9 @@
 
 pub mod command;
 pub mod deadline;
+pub mod dns;
 pub mod haproxy;
+pub(crate) mod http;
 pub mod postgres;
 pub mod resolve;
 pub mod socket;

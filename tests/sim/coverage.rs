@@ -151,6 +151,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::VerifyData { .. }
         | Action::OpenSyncGate { .. }
         | Action::RouteIn { .. }
+        | Action::PointNames { .. }
         | Action::VerifyService { .. }
         | Action::VerifyTraffic { .. } => {}
     }

@@ -774,7 +774,9 @@ impl Sim {
                 let commits = cluster.commits_go_through();
                 Ok(Report::Written { flush: Lsn(server.lsn), commits, message: "a write is flushed".into() })
             }
-            Action::VerifyService { .. } => Err(Failure::no_effect("this world has no application", "")),
+            Action::VerifyService { .. } | Action::PointNames { .. } => {
+                Err(Failure::no_effect("this world has no application", ""))
+            }
             Action::VerifyTraffic { .. } => {
                 let routed = cluster.instances.iter().all(|instance| instance.serves[target]);
                 if routed && cluster.is_writable(target) {

@@ -588,7 +588,7 @@ impl World {
             }
             Action::RouteOut { .. } => Ok(route(self.route_works, "maintenance, no sessions")),
             Action::RouteRestore { .. } | Action::RouteRollback { .. } => Ok(route(self.route_works, "as before")),
-            Action::RouteIn { .. } => Ok(route(self.route_works, "ready")),
+            Action::RouteIn { .. } | Action::PointNames { .. } => Ok(route(self.route_works, "ready")),
             Action::Fence { server, .. } | Action::ProveFence { server, .. } => {
                 let by_command = matches!(action, Action::Fence { require: FenceLevel::PowerOff, unreachable: true, .. });
                 let node = &mut self.nodes[usize::from(server.0)];

@@ -1,15 +1,19 @@
-//! Real servers for the tests, the demo and the benchmarks: PostgreSQL, HAProxy and sshd on free loopback ports, in a temporary
-//! folder, as an unprivileged user, ended whatever happens to the program that started them.
+//! Real servers for the tests, the demo and the benchmarks: PostgreSQL, HAProxy, sshd and BIND on free loopback ports, in a
+//! temporary folder, as an unprivileged user, ended whatever happens to the program that started them.
 //!
 //! Shared source, included by path; each program uses its part of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod cloud;
 pub mod engine;
+pub mod fake_dns;
 pub mod fault;
 pub mod haproxy;
 pub mod inject;
 pub mod judge;
 pub mod lab;
+pub mod moto;
+pub mod named;
 pub mod network;
 pub mod orphan;
 pub mod pair;
@@ -25,10 +29,13 @@ pub mod sshd;
 pub mod web;
 pub mod writer;
 
+pub use cloud::Cloud;
 pub use engine::Engine;
 pub use fault::Fault;
 pub use haproxy::{Haproxy, HaproxyOptions};
 pub use lab::{Lab, interrupt, interrupted};
+pub use moto::Moto;
+pub use named::{Named, NamedOptions};
 pub use pair::{Pair, PairOptions};
 pub use postgres::{PgOptions, PgServer, StopMode};
 pub use process::Process;

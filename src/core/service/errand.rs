@@ -1,6 +1,6 @@
 //! Actions outside a plan: asking the host, proving a fence again, fencing a primary that came back.
 
-use super::{ASK_HOST, Errand, FAST_FOR, PROVE_AGAIN, Service};
+use super::{ASK_HOST, Errand, FAST_FOR, NAMES_AGAIN, PROVE_AGAIN, Service};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Field, Severity};
 use crate::core::id::ServerId;
@@ -78,6 +78,56 @@ impl Service {
         }
     }
 
+    /// The names of the service are to point to the primary.
+    pub(in crate::core) fn names_follow(&mut self, now: Mono) {
+        if self.model.route.names.is_some() {
+            self.names_due = Some((now, 0));
+        }
+    }
+
+    /// Names are a way to the primary beside another one: they follow once the failover is over, and hold nobody up (rule 46).
+    pub(super) fn point_names(&mut self, fx: &mut Effects) {
+        let (Some((at, tries)), Some(server), Some(span)) = (self.names_due, self.primary, self.model.route.names) else {
+            return;
+        };
+        if fx.now < at
+            || self.plan.is_some()
+            || self.stopping
+            || self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::PointNames(_)))
+        {
+            return;
+        }
+        // Until it is back; then its outcome says when again.
+        self.names_due = Some((at + span + NAMES_AGAIN, tries.saturating_add(1)));
+        self.run_errand(Errand::PointNames(server), Action::PointNames { server }, span, fx);
+    }
+
+    fn names_pointed(&mut self, server: ServerId, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let (said, failed): (Vec<String>, Vec<String>) = match outcome {
+            Ok(Report::Route(instances)) => {
+                let failed =
+                    instances.iter().filter_map(|one| one.result.as_ref().err().map(|why| format!("{}: {why}", one.name)));
+                let said =
+                    instances.iter().filter_map(|one| one.result.as_ref().ok().map(|said| format!("{}: {said}", one.name)));
+                (said.collect(), failed.collect())
+            }
+            Ok(_) => (Vec::new(), vec!["an answer of another kind came".into()]),
+            Err(failure) => (Vec::new(), vec![failure.message]),
+        };
+        let name = self.server_name(server);
+        let tries = self.names_due.map_or(0, |(_, tries)| tries);
+        let (severity, message) = if failed.is_empty() {
+            self.names_due = self.names_due.filter(|_| self.primary != Some(server)).map(|_| (fx.now, 0));
+            (Severity::Info, format!("the names point to {name}: {}", said.join("; ")))
+        } else {
+            self.names_due = Some((fx.now + NAMES_AGAIN, tries));
+            // Told loudly once; it is tried until it works.
+            let severity = if tries <= 1 { Severity::Alarm } else { Severity::Debug };
+            (severity, format!("not every name points to {name}, tried again every {NAMES_AGAIN}: {}", failed.join("; ")))
+        };
+        fx.emit(EventKind::EvidenceGathered, severity, self.about_server(server), message, vec![("failed", texts(failed))]);
+    }
+
     pub(in crate::core) fn prove_later(&mut self, server: ServerId, now: Mono) {
         self.prove_at = Some((now + PROVE_AGAIN, server));
     }
@@ -111,6 +161,7 @@ impl Service {
                 Vec::new(),
             ),
             (Errand::AssertRoute(server), outcome) => self.route_asserted(server, outcome, fx),
+            (Errand::PointNames(server), outcome) => self.names_pointed(server, outcome, fx),
             (Errand::ProveAgain(server) | Errand::FenceAgain(server) | Errand::TakeOut(server), outcome) => {
                 let why = match outcome {
                     Err(failure) => failure.message,

@@ -17,6 +17,7 @@ impl Service {
     pub(in crate::core) fn evaluate(&mut self, around: Surroundings, fx: &mut Effects) {
         self.expire_errands(fx);
         self.prove_again(fx);
+        self.point_names(fx);
         if self.plan.is_some() {
             self.drive(fx);
             return;

@@ -50,6 +50,8 @@ const STREAM_GRACE: Span = Span::from_millis(1_000);
 const PROVE_AGAIN: Span = Span::from_millis(1_000);
 /// Between two times that the route is put right: longer than one takes, short enough that a second restart is noticed.
 const ASSERT_AGAIN: Span = Span::from_millis(1_000);
+/// Between two tries to change a name that could not be changed.
+const NAMES_AGAIN: Span = Span::from_millis(10_000);
 /// Deadline of one question to a host: a handshake and a command fit well.
 const ASK_HOST: Span = Span::from_millis(2_000);
 
@@ -136,6 +138,7 @@ pub(in crate::core) enum Errand {
     TakeOut(ServerId),
     FenceAgain(ServerId),
     AssertRoute(ServerId),
+    PointNames(ServerId),
 }
 
 /// One failed observation, for the status.
@@ -186,6 +189,9 @@ pub struct Service {
     pub(in crate::core) bad_since: Option<Mono>,
     pub(in crate::core) window: Window,
     pub(in crate::core) recent: std::collections::VecDeque<RecentFailure>,
+    /// Names that are to be pointed to the primary: when next, and how often it was tried.
+    #[serde(default)]
+    pub(in crate::core) names_due: Option<(Mono, u32)>,
     /// Another engine that was seen on the servers, as last announced.
     #[serde(default)]
     pub(in crate::core) other_engine: Option<String>,
@@ -283,6 +289,7 @@ impl Service {
             bad_since: None,
             window: Window::default(),
             recent: std::collections::VecDeque::new(),
+            names_due: None,
             other_engine: None,
             failing_since: None,
             refusal: None,
@@ -485,6 +492,10 @@ impl Service {
         if let Some(last) = &mut self.stats.last {
             last.since.at = fx.now;
         }
+        if self.generation > Generation(0) && self.primary.is_some() {
+            // An earlier engine may have ended before they followed.
+            self.names_follow(fx.now);
+        }
         if let Some(age) = facts.last_failover_age {
             self.cooldown_until = fx.now + (self.model.trigger.cooldown - age);
         }
@@ -552,6 +563,7 @@ impl Service {
         self.manual_reason = before.manual_reason;
         self.two_primaries = before.two_primaries;
         self.failover_age_at_start = before.failover_age_at_start;
+        self.names_due = before.names_due;
     }
 
     /// Forgets every unconfirmed verdict: after our own pause, a resume or a reload (rules 7, 8).
@@ -629,6 +641,9 @@ impl Service {
             if let Some(retry) = plan.retry_at {
                 next = next.min(retry);
             }
+        }
+        if let Some((at, _)) = self.names_due.filter(|_| self.plan.is_none() && !self.stopping) {
+            next = next.min(at);
         }
         if let Some((at, _)) = self.prove_at.filter(|_| self.plan.is_none()) {
             next = next.min(at);

@@ -1,0 +1,115 @@
+//! moto's server: a Route 53 that keeps zones in memory and, when told to, checks signatures. Set up over its own API.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::lab::{Lab, free_port, wait_until};
+use super::process::{Process, context};
+
+/// A running server. It runs as ourselves: the user of the servers may not be able to read where it is installed.
+pub struct Moto {
+    port: u16,
+    process: Process,
+}
+
+impl Moto {
+    /// Starts a server without zones that believes every signature. Installs it first where it is missing.
+    pub fn start(lab: &Lab) -> io::Result<Moto> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/moto.sh");
+        let output = Command::new(script).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        if !output.status.success() {
+            return Err(io::Error::other(format!("{script} ended with {}", output.status)));
+        }
+        let program = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let port = free_port()?;
+        let log = lab.log("moto")?;
+        let mut command = Command::new(program);
+        command
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .current_dir(lab.dir())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let process = Process::spawn("moto", &mut command, lab.watchdog())?;
+        let moto = Moto { port, process };
+        wait_until("moto answers", Duration::from_secs(60), || {
+            if let Some(status) = moto.process.status() {
+                let log = std::fs::read_to_string(lab.log_path("moto")).unwrap_or_default();
+                return Err(io::Error::other(format!("moto ended ({status}): {}", log.trim())));
+            }
+            Ok(TcpStream::connect(("127.0.0.1", port)).ok())
+        })?;
+        Ok(moto)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A zone; its ID.
+    pub fn zone(&self, name: &str) -> io::Result<String> {
+        let body = format!(
+            "<CreateHostedZoneRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><Name>{name}</Name>\
+             <CallerReference>{name}</CallerReference></CreateHostedZoneRequest>"
+        );
+        let answer = self.post("route53", "/2013-04-01/hostedzone", &body)?;
+        Ok(element(&answer, "Id")?.trim_start_matches("/hostedzone/").to_owned())
+    }
+
+    /// An HTTP health check of an address, with threshold 3; its ID.
+    pub fn health_check(&self, ip: &str) -> io::Result<String> {
+        let body = format!(
+            "<CreateHealthCheckRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><CallerReference>{ip}\
+             </CallerReference><HealthCheckConfig><IPAddress>{ip}</IPAddress><Port>80</Port><Type>HTTP</Type>\
+             <RequestInterval>10</RequestInterval><FailureThreshold>3</FailureThreshold></HealthCheckConfig>\
+             </CreateHealthCheckRequest>"
+        );
+        element(&self.post("route53", "/2013-04-01/healthcheck", &body)?, "Id")
+    }
+
+    /// A user that may do everything; the ID and the secret of its access key.
+    pub fn user(&self, name: &str) -> io::Result<(String, String)> {
+        let ask = |action: &str, more: &str| {
+            self.post("iam", "/", &format!("Action={action}&Version=2010-05-08&UserName={name}{more}"))
+        };
+        ask("CreateUser", "")?;
+        let policy = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%7B%22Effect%22%3A%22Allow%22%2C\
+                      %22Action%22%3A%22%2A%22%2C%22Resource%22%3A%22%2A%22%7D%5D%7D";
+        ask("PutUserPolicy", &format!("&PolicyName=all&PolicyDocument={policy}"))?;
+        let answer = ask("CreateAccessKey", "")?;
+        Ok((element(&answer, "AccessKeyId")?, element(&answer, "SecretAccessKey")?))
+    }
+
+    /// Checks every signature from now on.
+    pub fn check_signatures(&self) -> io::Result<()> {
+        self.post("moto", "/moto-api/reset-auth", "0").map(drop)
+    }
+
+    fn post(&self, service: &str, path: &str, body: &str) -> io::Result<String> {
+        let content = if service == "iam" { "application/x-www-form-urlencoded" } else { "application/xml" };
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\nContent-Type: {content}\r\nContent-Length: {}\r\n\
+             X-Amz-Date: 20200101T000000Z\r\nAuthorization: AWS4-HMAC-SHA256 \
+             Credential=any/20200101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=any\r\n\r\n{body}",
+            self.port,
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map_err(|error| context(&error, path))?;
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        if status.starts_with('2') { Ok(answer) } else { Err(io::Error::other(format!("{path}: {answer}"))) }
+    }
+}
+
+fn element(answer: &str, name: &str) -> io::Result<String> {
+    let found = answer.split_once(&format!("<{name}>")).and_then(|(_, rest)| rest.split_once('<')).map(|(text, _)| text);
+    found.map(str::to_owned).ok_or_else(|| io::Error::other(format!("no {name} in {answer}")))
+}
