@@ -13,7 +13,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 to := $(DESTDIR)$(PREFIX)
 
-.PHONY: help setup setup-build setup-demo build library python examples header demo lint audit test test-long test-mutations bench install uninstall \
+.PHONY: help setup setup-build setup-demo setup-demo-app build library python examples header demo demo-app lint audit test test-long test-mutations bench install uninstall \
 	completions clean
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo '               orphan|slow|engine|engine-late|diskfull|diskfull-candidate|'
 	@echo '               partition|isolate|poweroff|poweroff-unproven|poweroff-exclusive'
 	@echo '               SYNC=1 for synchronous replication; the table in README.md says what each does'
+	@echo 'make demo-app  two application servers, two HAProxy, BIND and clients; FAULT=kill|hang|errors|flap|lb|rollback, BASELINE=1'
 	@echo 'make test      format, lints, documentation and every test, against real servers'
 	@echo 'make test-long the simulator with 100,000 seeds (SEEDS=), many schedules of threads (SCHEDULES=), 50 times as much'
 	@echo '               rubbish for the parsers (FUZZ=), the C interface under AddressSanitizer, a second Python, and every planted bug'
@@ -42,6 +43,9 @@ setup-build:
 
 setup-demo:
 	@scripts/setup.sh demo
+
+setup-demo-app:
+	@scripts/setup.sh demo-app
 
 build: setup-build
 	$(CARGO) build --release --locked --bin failover
@@ -69,6 +73,11 @@ demo: setup-demo
 	@echo 'demo: building (the first time takes a minute or two)'
 	@$(CARGO) build --locked --quiet --bin failover --example demo
 	@FAULT="$(FAULT)" SYNC="$(SYNC)" target/debug/examples/demo
+
+demo-app: setup-demo-app
+	@echo 'demo-app: building (the first time takes a minute or two)'
+	@$(CARGO) build --locked --quiet --bin failover --example demo_app
+	@FAULT="$(FAULT)" BASELINE="$(BASELINE)" target/debug/examples/demo_app
 
 lint: setup
 	@scripts/lint.sh
@@ -127,7 +136,7 @@ install:
 	install -D -m 644 packaging/completions/_failover $(to)/share/zsh/site-functions/_failover
 	install -D -m 644 packaging/completions/failover.fish $(to)/share/fish/vendor_completions.d/failover.fish
 	install -D -m 644 docs/CONFIG.md $(to)/share/doc/failover/CONFIG.md
-	install -m 644 docs/ABI.md docs/EMBEDDING.md docs/c.md docs/python.md docs/go.md docs/rust.md $(to)/share/doc/failover/
+	install -m 644 docs/ABI.md docs/EVENTS.md docs/STATUS.md docs/EMBEDDING.md docs/c.md docs/python.md docs/go.md docs/rust.md $(to)/share/doc/failover/
 	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(to)/share/doc/failover/
 	install -d $(to)/share/doc/failover/examples
 	install -m 644 examples/config/* $(to)/share/doc/failover/examples/

@@ -12,8 +12,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 what=${1:-test}
-case $what in build | demo | test) ;; *)
-    echo "setup: '$what' is none of build, demo, test" >&2
+case $what in build | demo | demo-app | test) ;; *)
+    echo "setup: '$what' is none of build, demo, demo-app, test" >&2
     exit 2
     ;;
 esac
@@ -68,9 +68,12 @@ look() {
         [ "$(id -u)" != 0 ] || have ip || need iproute2 'hosts with a network of their own, for the faults that cut one'
         have setpriv || need util-linux 'runs the servers as an unprivileged user'
     fi
+    if [ "$what" = test ] || [ "$what" = demo-app ]; then
+        have named || need bind9 'a name server, for records that are changed by signed updates'
+        have python3 || need python3 'the application servers of the tests and the demo'
+    fi
     if [ "$what" = test ]; then
         have shellcheck || need shellcheck 'checks the shell scripts'
-        have named || need bind9 'a name server, for records that are changed by signed updates'
         have openssl || need openssl 'certificates for the TLS tests'
         have c++ || need g++ 'the C header has to be one of C++ too'
         have valgrind || need valgrind 'the C interface is run under it'

@@ -100,10 +100,10 @@ fn a_zone_that_is_not_loaded_is_named() {
 fn a_stopped_server_and_none_at_all() {
     let lab = Lab::new().unwrap();
     let named = Named::start(&lab, &zone()).unwrap();
-    named.freeze(true);
+    named.freeze().unwrap();
     let silent = question(named.address(), "one.example.test", RecordType::A, SHORT).unwrap_err();
     assert!(matches!(silent, Error::NoAnswer { .. }), "{silent}");
-    named.freeze(false);
+    named.thaw();
     question(named.address(), "one.example.test", RecordType::A, WATCHDOG).unwrap();
     named.kill();
     let away = question(named.address(), "one.example.test", RecordType::A, WATCHDOG).unwrap_err();
@@ -132,13 +132,14 @@ fn forged_answers_are_not_heard() {
         reply[2] |= 0x04;
         reply
     };
-    // Another id, another question, no answer but a question, too short for an id, and then the truth.
+    // Another id, another question, no answer but a question, too short for an id, another id and cut, and then the truth.
     let forger = FakeDns::start_with(false, move |request, way| {
         let mut id = lie(request);
         id[0] ^= 1;
         let mut other = lie(request);
         other[13] ^= 1;
-        Deed::Reply(vec![id, other, request.to_vec(), vec![request[0]], relay(real, request, way).unwrap()])
+        let short = vec![request[0] ^ 1, request[1], 0x84];
+        Deed::Reply(vec![id, other, request.to_vec(), vec![request[0]], short, relay(real, request, way).unwrap()])
     })
     .unwrap();
     let answer = question(forger.address(), "one.example.test", RecordType::A, WATCHDOG).unwrap();

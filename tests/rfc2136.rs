@@ -86,7 +86,13 @@ fn seen(server: SocketAddr, record_type: RecordType) -> Option<RecordSet> {
     ask(server, NAME, record_type, false, Deadline::after(WATCHDOG), &Cancel::new().unwrap()).unwrap().record
 }
 
-fn serial(lab: &Lab, named: &Named) -> usize {
+fn has_zone(server: SocketAddr) -> bool {
+    let answer = ask(server, NAME, RecordType::A, false, Deadline::after(WATCHDOG), &Cancel::new().unwrap());
+    answer.is_ok_and(|answer| answer.record.is_some())
+}
+
+/// How many updates it took.
+fn updates(lab: &Lab, named: &Named) -> usize {
     named.log(lab).matches("updating zone").count()
 }
 
@@ -107,10 +113,10 @@ fn a_value_is_written_replaced_removed_and_restored() {
     assert_eq!(seen(named.address(), RecordType::A), Some(wanted.clone()));
 
     // What it holds is not written again.
-    let updates = serial(&lab, &named);
-    assert!(updates > 0);
+    let taken = updates(&lab, &named);
+    assert!(taken > 0);
     assert!(write(&app, Some(&wanted)).unwrap().ends_with("was there already"));
-    assert_eq!(serial(&lab, &named), updates);
+    assert_eq!(updates(&lab, &named), taken);
 
     // Several, in any order; a new TTL alone; another spelling.
     write(&app, Some(&set(&["192.0.2.3", "192.0.2.2", "192.0.2.3"], 30))).unwrap();
@@ -244,6 +250,26 @@ fn every_refusal_of_a_real_server_has_a_name() {
 }
 
 #[test]
+fn another_server_than_the_primary() {
+    let lab = Lab::new().unwrap();
+    let named = Named::start(&lab, &primary("the-one")).unwrap();
+    let usual = primary("resolving");
+    let resolver = Named::start(&lab, &NamedOptions { forward: Some(named.port()), ..usual.clone() }).unwrap();
+    let secondary = NamedOptions { name: "copy".to_owned(), primary: Some(named.port()), ..usual };
+    let secondary = Named::start(&lab, &secondary).unwrap();
+    wait_until("the secondary has the zone", WATCHDOG, || Ok(has_zone(secondary.address()).then_some(()))).unwrap();
+
+    let app = record(target(resolver.address()));
+    // Without recursion it tells nothing it does not hold; once somebody made it remember, it tells that.
+    let recursing = ask(resolver.address(), NAME, RecordType::A, true, Deadline::after(WATCHDOG), &Cancel::new().unwrap());
+    assert!(recursing.unwrap().record.is_some());
+    refused_with(&named, &app, &["does not speak for the zone example.test."], true);
+    let app = record(target(secondary.address()));
+    let failure = refused_with(&named, &app, &["(REFUSED)"], false);
+    assert!(failure.remedy.contains("the primary"), "{failure:?}");
+}
+
+#[test]
 fn a_server_that_cannot_write_its_journal() {
     let lab = Lab::new().unwrap();
     let named = Named::start(&lab, &primary("full")).unwrap();
@@ -266,11 +292,11 @@ fn away_and_back_and_silent() {
     let app = record(target(named.address()));
     let wanted = set(&["192.0.2.9"], 30);
 
-    named.freeze(true);
+    named.freeze().unwrap();
     let failure = write_within(&app, Some(&wanted), SHORT).unwrap_err();
     assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
     assert!(failure.message.contains("gave no answer"), "{failure:?}");
-    named.freeze(false);
+    named.thaw();
     named.kill();
     let failure = write_within(&app, Some(&wanted), SHORT).unwrap_err();
     assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
@@ -281,7 +307,7 @@ fn away_and_back_and_silent() {
     assert_eq!(seen(named.address(), RecordType::A), Some(wanted));
 
     let cancel = Cancel::new().unwrap();
-    named.freeze(true);
+    named.freeze().unwrap();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| app.write(None, Deadline::after(Duration::from_secs(600)), &cancel));
         cancel.cancel();
@@ -364,16 +390,12 @@ fn every_secondary_has_it_before_a_write_is_done() {
     let named = Named::start(&lab, &options).unwrap();
     let options = NamedOptions { port: Some(port), primary: Some(primary_port), ..NamedOptions::new("second") };
     let secondary = Named::start(&lab, &options).unwrap();
-    wait_until("the secondary has the zone", WATCHDOG, || {
-        let answer = ask(secondary.address(), NAME, RecordType::A, false, Deadline::after(WATCHDOG), &Cancel::new().unwrap());
-        Ok(answer.is_ok_and(|answer| answer.record.is_some()).then_some(()))
-    })
-    .unwrap();
+    wait_until("the secondary has the zone", WATCHDOG, || Ok(has_zone(secondary.address()).then_some(()))).unwrap();
     let app = record(Rfc2136Target { secondaries: vec![at(secondary.address())], ..target(named.address()) });
 
     // It lags, and catches up.
     let wanted = set(&["192.0.2.9"], 30);
-    secondary.freeze(true);
+    secondary.freeze().unwrap();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| write(&app, Some(&wanted)));
         wait_until("the primary has it", WATCHDOG, || {
@@ -381,7 +403,7 @@ fn every_secondary_has_it_before_a_write_is_done() {
         })
         .unwrap();
         assert!(!writer.is_finished());
-        secondary.freeze(false);
+        secondary.thaw();
         let said = writer.join().unwrap().unwrap();
         assert!(said.ends_with("; the other server has it"), "{said}");
     });

@@ -10,8 +10,9 @@ use super::refusal::{CandidateRefusal, Refusal};
 use super::service::Service;
 use super::time::{Mono, Span};
 
-/// Between two looks through the route at who answers.
+/// Between the first two looks through the route at who answers; then longer and longer, up to the second.
 const LOOK_AGAIN: Span = Span::from_millis(100);
+const LOOK_SELDOM: Span = Span::from_millis(1_000);
 
 impl Service {
     /// The best standby whose checks pass now and that has not failed in this failover.
@@ -50,9 +51,10 @@ impl Service {
         if plan.warnings.last() != Some(&line) && plan.warnings.len() < 64 {
             plan.warnings.push(line);
         }
-        if plan.times.entered.is_some_and(|entered| fx.now.since(entered) < patience) {
+        let tried = plan.times.entered.map_or(patience, |entered| fx.now.since(entered));
+        if tried < patience {
             plan.phase = Phase::RouteIn;
-            plan.retry_at = Some(fx.now + LOOK_AGAIN);
+            plan.retry_at = Some(fx.now + tried.max(LOOK_AGAIN).min(LOOK_SELDOM));
             return;
         }
         self.next_candidate(failure.message.clone(), fx);

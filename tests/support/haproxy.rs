@@ -34,6 +34,8 @@ pub struct HaproxyOptions {
     pub backend: String,
     /// `tcp` or `http`.
     pub mode: String,
+    /// Servers but the first are backups instead of disabled.
+    pub backup: bool,
 }
 
 impl HaproxyOptions {
@@ -47,6 +49,7 @@ impl HaproxyOptions {
             host: Host::local(),
             backend: BACKEND.to_owned(),
             mode: "tcp".to_owned(),
+            backup: false,
         }
     }
 
@@ -98,8 +101,15 @@ impl Haproxy {
             let _ = writeln!(text, "    bind unix@{} mode 600", socket_path(&sockets, front).display());
         }
         let _ = writeln!(text, "    default_backend {backend}\n\nbackend {backend}");
+        if options.mode == "http" && options.server_words.contains("check") {
+            text.push_str("    option httpchk GET /\n    timeout check 500ms\n");
+        }
         for (place, (name, address)) in servers.iter().enumerate() {
-            let disabled = if place == 0 { "" } else { " disabled" };
+            let disabled = match (place, options.backup) {
+                (0, _) => "",
+                (_, true) => " backup",
+                (_, false) => " disabled",
+            };
             let words = if options.server_words.is_empty() { String::new() } else { format!(" {}", options.server_words) };
             let _ = writeln!(text, "    server {name} {address}{words}{disabled}");
         }

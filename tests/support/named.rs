@@ -168,9 +168,25 @@ impl Named {
         self.process.wait(LONG);
     }
 
-    /// Keeps it from answering, or lets it go on.
-    pub fn freeze(&self, frozen: bool) {
-        self.process.signal(if frozen { Signal::STOP } else { Signal::CONT });
+    /// Stops every thread of it.
+    pub fn freeze(&self) -> io::Result<()> {
+        self.process.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.process.pid());
+        wait_until("named stands still", LONG, || {
+            for task in fs::read_dir(&tasks)?.flatten() {
+                let stat = fs::read_to_string(task.path().join("stat"))?;
+                // The name may hold blanks and brackets; the last closing bracket ends it.
+                if !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')) {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.process.signal(Signal::CONT);
     }
 
     /// Its port on 127.0.0.1.

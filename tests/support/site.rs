@@ -17,6 +17,8 @@ pub struct SiteOptions {
     pub balancers: usize,
     /// More words on each server line of HAProxy.
     pub server_words: String,
+    /// All servers but the first are backups, where otherwise they are disabled.
+    pub backup: bool,
     /// More lines of the service in the configuration, before its tables.
     pub service: String,
     /// Lines under `[services.trigger]`.
@@ -35,6 +37,7 @@ impl Default for SiteOptions {
             servers: 2,
             balancers: 2,
             server_words: String::new(),
+            backup: false,
             service: String::new(),
             trigger: String::new(),
             route: String::new(),
@@ -68,7 +71,8 @@ impl Site {
         let balancers: Vec<Haproxy> = (1..=options.balancers)
             .map(|n| {
                 let words = options.server_words.clone();
-                let options = HaproxyOptions { server_words: words, ..HaproxyOptions::web(&format!("lb{n}")) };
+                let backup = options.backup;
+                let options = HaproxyOptions { server_words: words, backup, ..HaproxyOptions::web(&format!("lb{n}")) };
                 Haproxy::start(&lab, &options, &ports)
             })
             .collect::<io::Result<_>>()?;
@@ -76,6 +80,13 @@ impl Site {
         let text = configuration(options, &state, &servers, &balancers);
         let config = lab.write("failover.toml", text, 0o600)?;
         Ok(Site { balancers, servers, config, state, lab })
+    }
+
+    /// State and weight of every server on every balancer that answers.
+    pub fn wanted(&self) -> Vec<String> {
+        let columns = ["status", "weight"].map(|column| self.servers.iter().map(move |server| (server.name(), column)));
+        let columns: Vec<(&str, &str)> = columns.into_iter().flatten().collect();
+        columns.into_iter().map(|(server, column)| format!("{server} {column} {:?}", self.shown(server, column))).collect()
     }
 
     /// A column of `show stat` about a server on every balancer.

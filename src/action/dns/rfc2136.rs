@@ -5,6 +5,9 @@
 //! is no prerequisite: it would turn the repetition of an update whose answer was lost into a refusal, and the value has to become the
 //! wanted one whatever it was. What counts is what the server says afterwards: the record set is read before and after, signed too.
 //!
+//! A copy of an update whose answer is missing may still be under way, at most as long as its signature is valid (`fudge`). A write
+//! that ends so is never called one without effect; whoever writes another value after it looks again later.
+//!
 //! A wildcard of the zone answers for a name that has no record of its own, and cannot be told from one: where there is one, what
 //! is put back is a record of the name.
 //!

@@ -131,6 +131,9 @@ impl Service {
             return;
         }
         self.failing_since = Some(fx.now);
+        if !self.is_postgres() {
+            self.ask_everything(fx.now);
+        }
         self.become_state(State::Failing, "the failure threshold is reached".into(), fx);
         let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
         let primary = self.subject().map_or_else(String::new, |server| self.server_name(server));
