@@ -20,7 +20,7 @@ use failover::core::route::{InstanceTrouble, InstanceView, RouteState, RouteSurv
 use failover::core::sample::{FenceLevel, RouteInstance};
 use failover::core::time::{Mono, Span};
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 150;
 
 fn ms(millis: u64) -> Span {
     Span::from_millis(millis)
