@@ -220,7 +220,7 @@ func TestStatusIsTyped(t *testing.T) {
 		t.Fatal(err)
 	}
 	service := status.Service("site")
-	if status.Engine != "running" || service == nil || service.Primary != "" || service.Health() != "unknown" || service.State != "normal" {
+	if status.Engine != "running" || service == nil || service.Primary != "web1" || service.Health() != "healthy" || service.State != "normal" {
 		t.Fatalf("%+v", status.Services)
 	}
 	server := service.Server("web1")
