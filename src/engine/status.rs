@@ -716,6 +716,12 @@ impl View<'_> {
         let configured = self.model.servers.get(usize::from(server.id.0));
         let seen = match &server.sample {
             _ if server.wrong_cluster => "foreign",
+            // An application's servers do not say what they are: who has the traffic is the engine's knowledge.
+            _ if service.kind == ServiceKind::Application => match service.primary {
+                Some(primary) if primary == server.id => "primary",
+                Some(_) => "standby",
+                None => "unknown",
+            },
             Some((_, sample)) if sample.in_recovery => "standby",
             Some(_) if service.primary == Some(server.id) => "primary",
             Some(_) => "writable",
