@@ -451,7 +451,8 @@ fn run_command(
             if deadline.is_over() {
                 return Err(Trouble::interrupted(Interrupted::TimedOut, "running the command"));
             }
-            if !moved {
+            // What came in for one stream while the other was read is libssh2's already: the socket would wake nobody.
+            if !moved && channel.read_window().available == 0 {
                 connection.wait(deadline, cancel).map_err(|why| Trouble::interrupted(why, "running the command"))?;
             }
         }
