@@ -551,6 +551,30 @@ fn megabytes_both_ways_do_not_deadlock() {
     assert_eq!(run(&host, &["true"]).unwrap().code, Some(0), "the session still works");
 }
 
+/// Both streams, with pauses of all lengths around that between the client's reads of the two: the last words come with the end of the
+/// command, so a word that is overlooked is waited for until the deadline. ROUNDS= plays it for longer.
+#[test]
+fn output_in_any_rhythm_is_never_waited_for_in_vain() {
+    let sshd = Sshd::start("");
+    let host = sshd.host();
+    let rounds: u32 = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(60);
+    for round in 0..rounds {
+        // Busy, not asleep: a process that sleeps wakes no earlier than some 50 microseconds later.
+        let script = format!(
+            "spin() {{ i=0; while [ $i -lt $1 ]; do i=$((i + 1)); done; }}; \
+             printf a; spin {0}; printf b >&2; spin {1}; printf c; spin {0}; printf d >&2; printf e",
+            round * 7 % 300,
+            round * 13 % 500,
+        );
+        let said = host.exec(&["sh", "-c", &script], b"", soon(20_000), &never()).unwrap();
+        assert_eq!(
+            (text(&said.stdout), text(&said.stderr), said.code),
+            ("ace".to_owned(), "bd".to_owned(), Some(0)),
+            "round {round}"
+        );
+    }
+}
+
 #[test]
 fn a_deadline_ends_the_wait_here_and_the_command_there() {
     let sshd = Sshd::start("");
