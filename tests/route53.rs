@@ -19,6 +19,7 @@ use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::resolve::Literals;
 use native_tls::{Identity, TlsAcceptor};
 use support::cloud::{Answer, Asked};
+use support::moto::wrongly_signed;
 use support::{Cloud, Lab, Moto};
 
 /// Longer than anything here takes: it ends a hung test.
@@ -232,6 +233,38 @@ fn a_verifying_server_accepts_the_signature_and_no_other() {
         assert!(failure.message.contains(code) && !failure.remedy.is_empty(), "{failure:?}");
         assert!(!format!("{failure:?}").contains(secret), "{failure:?}");
     }
+}
+
+/// moto judges changes alone; this judges every request of a record's whole life.
+#[test]
+fn every_request_is_signed_as_amazons_own_client_signs_it() {
+    let lab = Lab::new().unwrap();
+    let moto = Moto::start(&lab).unwrap();
+    let zone_id = moto.zone("example.com").unwrap();
+    let check = moto.health_check("10.0.0.1").unwrap();
+    let port = moto.port();
+    let front = Cloud::start(move |_: &Asked| Answer::Of(port)).unwrap();
+    // What is different when it is quoted: a wildcard, and a key with a slash.
+    for name in ["app.example.com", "*.example.com"] {
+        let target = target(name, RecordType::A, &zone_id, &front.url());
+        let record = made(Route53Target { credentials: keys("AKIDTEST", "ge/heim+="), ..target });
+        write(&record, Some(&set(&["10.0.0.1"], 60))).unwrap();
+        assert_eq!(read(&record).unwrap(), Some(set(&["10.0.0.1"], 60)), "{name}");
+        let (far, never) = (Deadline::after(WATCHDOG), Cancel::new().unwrap());
+        record.health_check(&check, far, &never).unwrap();
+        write(&record, None).unwrap();
+    }
+    // moto has every change at once, so its state is asked of another.
+    let pending = zone(None, Vec::new(), &["PENDING"]);
+    let another = target("app.example.com", RecordType::A, "Z1", &pending.url());
+    write(&made(Route53Target { credentials: keys("AKIDTEST", "ge/heim+="), ..another }), Some(&set(&["10.0.0.1"], 60))).unwrap();
+    let asked = [front.asked(), pending.asked()].concat();
+    for (method, path) in [("POST", "/"), ("GET", "/2013-04-01/hostedzone/"), ("GET", "/2013-04-01/healthcheck/")] {
+        assert!(front.count(method, path) > 0, "{method} {path}");
+    }
+    assert!(pending.count("GET", "/2013-04-01/change/") > 0);
+    assert_eq!(wrongly_signed(&asked, ("AKIDTEST", "ge/heim+=")).unwrap(), [""; 0]);
+    assert_eq!(wrongly_signed(&asked, ("AKIDTEST", "another")).unwrap().len(), asked.len(), "the judge is awake");
 }
 
 #[test]

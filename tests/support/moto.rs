@@ -2,9 +2,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::cloud::Asked;
 use super::lab::{Lab, free_port, wait_until};
 use super::process::{Process, context};
 
@@ -17,12 +19,7 @@ pub struct Moto {
 impl Moto {
     /// Starts a server without zones that believes every signature. Installs it first where it is missing.
     pub fn start(lab: &Lab) -> io::Result<Moto> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/moto.sh");
-        let output = Command::new(script).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-        if !output.status.success() {
-            return Err(io::Error::other(format!("{script} ended with {}", output.status)));
-        }
-        let program = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let program = program()?;
         let port = free_port()?;
         let log = lab.log("moto")?;
         let mut command = Command::new(program);
@@ -107,6 +104,39 @@ impl Moto {
         let status = answer.split(' ').nth(1).unwrap_or_default();
         if status.starts_with('2') { Ok(answer) } else { Err(io::Error::other(format!("{path}: {answer}"))) }
     }
+}
+
+/// Where its server is, installed first where it is missing.
+fn program() -> io::Result<PathBuf> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/moto.sh");
+    let output = Command::new(script).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(format!("{script} ended with {}", output.status)));
+    }
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}
+
+/// Requests to Route 53 that are not signed with this key as botocore, which moto comes with, signs them: a line for each.
+pub fn wrongly_signed(asked: &[Asked], (id, secret): (&str, &str)) -> io::Result<Vec<String>> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sigv4.py");
+    let mut judge = Command::new(program()?.with_file_name("python3"))
+        .args([script, id, secret, "route53", "us-east-1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()?;
+    let mut input = judge.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    for asked in asked {
+        let url = format!("http://{}{}", asked.header("host"), asked.path);
+        let line = serde_json::json!({ "method": asked.method, "url": url, "headers": asked.headers, "body": asked.body });
+        writeln!(input, "{line}")?;
+    }
+    drop(input);
+    let output = judge.wait_with_output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(format!("{script} ended with {}", output.status)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
 }
 
 fn element(answer: &str, name: &str) -> io::Result<String> {
