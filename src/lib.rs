@@ -110,6 +110,9 @@
 //!
 //! Names ([`action::dns`]) follow after either, in their own time, unless they are the only route.
 //!
+//! A service may follow another one (`services.follows`): the core looks at each service after the one that it follows, runs its command
+//! for a new primary there, and switches it by the same plan.
+//!
 //! # Threads
 //!
 //! Fixed at start and named `fo-…`: checkers (one per check up to 64), watcher (all kept-open sessions), trigger, executors (two

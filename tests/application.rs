@@ -215,6 +215,44 @@ fn a_load_balancer_that_is_away_costs_a_warning_and_gets_the_wanted_state_when_i
 }
 
 #[test]
+fn two_services_that_fail_at_the_same_moment_do_not_wait_for_each_other() {
+    let options = SiteOptions { balancers: 1, ..SiteOptions::default() };
+    let (quick, slow) = (Site::start(&options).unwrap(), Site::start(&options).unwrap());
+    // It ends when it is told to.
+    let go = slow.lab.path("go");
+    let script = format!("#!/bin/sh\nwhile ! test -e {}; do sleep 0.02; done\n", go.display());
+    let command = slow.lab.write("slow", script, 0o700).unwrap();
+    let text = std::fs::read_to_string(&slow.config).unwrap().replace("name = \"web\"", "name = \"slow\"");
+    let (_, text) = text.split_once("[[services]]").unwrap();
+    let text = format!(
+        "{}\n[[services]]{text}\n[[services.route.command]]\nname = \"slow\"\ncommand = [\"{}\"]\ntimeout = \"60s\"\n",
+        std::fs::read_to_string(&quick.config).unwrap(),
+        command.display()
+    );
+    std::fs::write(&quick.config, text).unwrap();
+    let running = Running::start(&quick);
+    running.wait_ready();
+    let until = Instant::now() + LONG;
+    while !running.engine.status().services[1].forecast.would_fail_over {
+        assert!(Instant::now() < until, "never ready: {:#?}", running.engine.status());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    slow.servers[0].kill();
+    running.wait("the slow one is under way", |event| {
+        event.kind == EventKind::StepStarted && event.service.as_deref() == Some("slow") && event.fields["step"] == "route_in"
+    });
+    quick.servers[0].kill();
+    let first = running.wait_kind(EventKind::FailoverCompleted);
+    assert_eq!(first.service.as_deref(), Some("web"));
+    assert_answers(&quick, "app2");
+    std::fs::write(go, "").unwrap();
+    let second = running.wait_kind(EventKind::FailoverCompleted);
+    assert_eq!(second.service.as_deref(), Some("slow"));
+    assert_answers(&slow, "app2");
+    running.engine.stop(LONG).unwrap();
+}
+
+#[test]
 fn an_operator_fails_back_and_a_second_failure_within_the_cooldown_calls_a_person() {
     let mut site = Site::start(&SiteOptions::default()).unwrap();
     let running = Running::start(&site);

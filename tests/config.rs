@@ -834,6 +834,52 @@ fn an_application_with_a_route_has_to_say_how_its_servers_show_who_they_are() {
 }
 
 #[test]
+fn who_follows_whom_is_looked_at() {
+    let haproxy = "route.haproxy = [{ name = \"lb1\", socket = \"/run/lb1\", backend = \"web\" }]\n\
+                   route.verify = [\"lb1:80\"]\nroute.identity = { header = \"X\" }\n";
+    let second = |name: &str, follows: &str| {
+        application(&format!("{haproxy}{follows}")).replacen("\"shop\"", name, 1).replace("version = 1\n", "")
+    };
+    let two = |one: &str, other: &str| {
+        format!("{}{}", application(&format!("{haproxy}{one}")), second("\"site\"", other).replace("/run/lb1", "/run/lb2"))
+    };
+    let command = "command = [\"/bin/true\"]";
+    let mut heard = String::new();
+    says(&two("", &format!("follows = {{ service = \"shop\", {command}, with = {{ web1 = \"web10\" }} }}\n")), &expect![""]);
+    for follows in [
+        "follows = { service = \"shop\" }\n".to_owned(),
+        format!("follows = {{ service = \"shops\", {command} }}\n"),
+        format!("follows = {{ service = \"site\", {command} }}\n"),
+        "follows = { service = \"shop\", with = { web2 = \"web1\", web1 = \"app1\" } }\n".to_owned(),
+        format!("follows = {{ service = \"shop\", {command}, hold = \"2h\" }}\n"),
+    ] {
+        let text = two("", &follows);
+        let said = Config::parse_toml(&text).expect_err(&follows).to_string();
+        heard.push_str(&said);
+        heard.push('\n');
+    }
+    let circle = two(
+        &format!("follows = {{ service = \"site\", {command} }}\n"),
+        &format!("follows = {{ service = \"shop\", {command} }}\n"),
+    );
+    heard.push_str(&Config::parse_toml(&circle).expect_err("a circle").to_string());
+    expect![[r#"
+        configuration: 1 error
+          /services/1/follows (line 33, column 1) = a table: it follows, and nothing is done then; add command = ["PROGRAM"], or with = { THEIRS = "OURS" }
+        configuration: 1 error
+          /services/1/follows/service (line 33, column 13) = "shops": there is no service "shops"; did you mean "shop"?
+        configuration: 1 error
+          /services/1/follows/service (line 33, column 13) = "site": services follow each other in a circle: site -> site; let the one that the others depend on follow nobody
+        configuration: 2 errors
+          /services/1/follows/with/web2 (line 33, column 40): service "shop" has no server "web2"; did you mean "web1"?
+          /services/1/follows/with/web1 (line 33, column 55): service "site" has no server "app1"; use one of: web1, web10
+        configuration: 1 error
+          /services/1/follows/hold (line 33, column 56) = "2h": this duration is out of range; write a duration from 0s to 1h
+        configuration: 1 error
+          /services/0/follows/service (line 8, column 13) = "site": services follow each other in a circle: shop -> site -> shop; let the one that the others depend on follow nobody"#]].assert_eq(&heard);
+}
+
+#[test]
 fn a_name_has_what_its_provider_needs_and_a_value_for_every_server() {
     let name = |more: &str| format!("[[services.dns]]\nname = \"app.example.com\"\n{more}\n");
     let zone = "provider = \"route53\"\nzone_id = \"Z1\"\nvalues = { web1 = \"10.0.0.1\", web10 = \"10.0.0.10\" }";
@@ -1297,6 +1343,7 @@ fn the_effective_configuration_shows_every_default() {
         [[services]]
         name = "orders"
         kind = "postgres"
+        follows = false
 
         [services.connection]
         user = "failover"
@@ -1443,6 +1490,7 @@ fn the_examples_are_right() {
         application.toml
         dns.toml
         fence-command.toml
+        follows.toml
         minimal.toml
         warning: /services/0/fence/require (line 7, column 1) = 3 (default): level 3 cannot be proven of server "db1": it has no ssh, and there is no command; add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention
         warning: /services/0/fence/require (line 7, column 1) = 3 (default): level 3 cannot be proven of server "db2": it has no ssh, and there is no command; add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention

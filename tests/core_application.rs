@@ -154,6 +154,7 @@ fn model(dice: &mut Dice) -> Model {
                 ..RouteModel::none()
             },
             pre_checks: dice.percent(15),
+            follows: None,
         }],
     }
 }

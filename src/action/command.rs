@@ -8,8 +8,12 @@
 //! | `FAILOVER_SERVER` | the server's name |
 //! | `FAILOVER_HOST`, `FAILOVER_PORT` | where that server is |
 //! | `FAILOVER_GENERATION` | the number of this failover: a command can refuse one lower than it has seen |
-//! | `FAILOVER_STEP` | `fence`, `promote`, `pre_checks`, `verify_traffic`, `route_in`, `route_out`, `route_restore`, `route_rollback` |
+//! | `FAILOVER_STEP` | `fence`, `promote`, `pre_checks`, `verify_traffic`, `route_in`, `route_out`, `route_restore`, `route_rollback`, `follow` |
 //! | `FAILOVER_IDEMPOTENCY_KEY` | the same whenever the same step of the same failover is tried again |
+//!
+//! A command that follows another service has `FAILOVER_SERVICE`, `FAILOVER_STEP` and `FAILOVER_IDEMPOTENCY_KEY`, and of the other
+//! service `FAILOVER_FOLLOWED_SERVICE`, `FAILOVER_FOLLOWED_SERVER`, `FAILOVER_FOLLOWED_HOST` and `FAILOVER_FOLLOWED_PORT` of its new
+//! primary, and in `FAILOVER_GENERATION` the number of the failover that made it one.
 
 use std::time::{Duration, Instant};
 
@@ -126,6 +130,46 @@ pub fn route(
         said if said.is_empty() => "done".to_owned(),
         said => said,
     }))
+}
+
+/// What is run when the service that is followed has a new primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowCommand {
+    /// The program and its arguments; empty where there is none.
+    pub argv: Vec<String>,
+    /// The service that is followed.
+    pub service: String,
+    /// Its servers by their places: name, host, port.
+    pub servers: Vec<(String, String, u16)>,
+}
+
+/// Runs the command of a service that follows another one. Exit code 0 is its word that whoever has to know of the new primary does.
+///
+/// # Errors
+/// When it did not end with exit code 0, or there is no such server any more.
+pub fn follow(
+    follow: &FollowCommand,
+    follower: &str,
+    place: usize,
+    generation: u64,
+    deadline: Deadline,
+    cancel: &Cancel,
+) -> Result<String, Failure> {
+    let Some((server, host, port)) = follow.servers.get(place) else {
+        let message = format!("there is no server number {place} in {}", follow.service);
+        return Err(Failure::no_effect(message, "the configuration was reloaded meanwhile: try again"));
+    };
+    let command = Command::new(&follow.argv)
+        .env("FAILOVER_SERVICE", follower)
+        .env("FAILOVER_STEP", "follow")
+        .env("FAILOVER_GENERATION", generation.to_string())
+        .env("FAILOVER_IDEMPOTENCY_KEY", format!("{follower}/{}/{generation}/follow/{server}", follow.service))
+        .env("FAILOVER_FOLLOWED_SERVICE", &follow.service)
+        .env("FAILOVER_FOLLOWED_SERVER", server)
+        .env("FAILOVER_FOLLOWED_HOST", host)
+        .env("FAILOVER_FOLLOWED_PORT", port.to_string());
+    let output = run("follows.command", &command, deadline, cancel)?;
+    Ok(format!("follows.command ended with exit code 0{}", tail(&said(&output))))
 }
 
 /// Runs `route.verify_command`. Exit code 0 is its word that this server answers through the route.

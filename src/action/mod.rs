@@ -23,7 +23,7 @@ use crate::wire::postgres::Endpoint;
 use crate::wire::resolve::Addresses;
 
 use application::Verification;
-use command::{PreCheck, RouteCommand, Subject};
+use command::{FollowCommand, PreCheck, RouteCommand, Subject};
 use dns::names::Names;
 #[cfg(feature = "ssh")]
 use host::HostControl;
@@ -89,6 +89,8 @@ pub struct Performer {
     pub fence_command_timeout: Duration,
     /// What must succeed before anything is changed.
     pub pre_checks: Vec<PreCheck>,
+    /// What is run when the service that it follows has a new primary.
+    pub follow: Option<FollowCommand>,
     /// What the embedding program does itself.
     pub stand_in: Arc<dyn StandIn>,
 }
@@ -147,6 +149,7 @@ impl Performer {
                 self.names.begin(subject.generation);
                 Ok(Report::Route(self.names.point_to(&self.server(*server)?.name, deadline, cancel)))
             }
+            Action::Follow { server, generation, .. } => self.follow(*server, *generation, deadline, cancel),
             Action::VerifyService { server } => {
                 let context = Context { deadline, cancel, clock: &self.clock, sample: false, addresses: &*self.addresses };
                 self.verification.verify(*server, &subject, &context)
@@ -155,6 +158,13 @@ impl Performer {
                 self.cluster.verify_traffic(*server, *system_id, *timeline, &self.verify, deadline, cancel)
             }
         }
+    }
+
+    fn follow(&self, server: ServerId, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+        let none = || Failure::no_effect(format!("{} follows no other service", self.service), RELOADED);
+        let follow = self.follow.as_ref().ok_or_else(none)?;
+        command::follow(follow, &self.service, usize::from(server.0), generation.0, deadline, cancel)
+            .map(|message| Report::Done { message })
     }
 
     fn subject(&self, server: Option<ServerId>, generation: Generation) -> Subject {
@@ -493,6 +503,7 @@ mod tests {
             fence_command: fence_command.iter().map(|word| (*word).to_owned()).collect(),
             fence_command_timeout: Duration::from_secs(10),
             pre_checks: Vec::new(),
+            follow: None,
             stand_in: Arc::clone(&program) as Arc<dyn StandIn>,
         };
         (performer, program)

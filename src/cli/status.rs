@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use failover::Status;
-use failover::engine::status::{FailoverStatus, MetricsStatus, ReadinessStatus, ReasonStatus, ServerStatus, ServiceStatus};
+use failover::engine::status::{
+    FailoverStatus, FollowStatus, MetricsStatus, ReadinessStatus, ReasonStatus, ServerStatus, ServiceStatus,
+};
 
 use super::arguments;
 use super::check::{one_finding, said, verdict_paint};
@@ -180,6 +182,9 @@ fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
     if postgres {
         one_forecast(text, service, terminal);
     }
+    if let Some(follows) = &service.follows {
+        let _ = writeln!(text, "  {}", follow_line(follows));
+    }
     if service.cooldown_ms > 0 {
         let _ = writeln!(text, "  Cooldown: {} left", span_ms(service.cooldown_ms));
     }
@@ -313,6 +318,19 @@ fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) 
     }
 }
 
+/// How far a service is with following another one.
+fn follow_line(follows: &FollowStatus) -> String {
+    let service = printable(&follows.service);
+    match (&follows.following, &follows.error, &follows.followed) {
+        (Some(server), Some(why), _) => {
+            format!("Follows {service}: not yet to {}, tried again: {}", printable(server), printable(why))
+        }
+        (Some(server), None, _) => format!("Follows {service}: on its way to {}", printable(server)),
+        (None, _, Some(server)) => format!("Follows {service}: {} is the primary there", printable(server)),
+        (None, _, None) => format!("Follows {service}: no primary was seen there yet"),
+    }
+}
+
 /// What an operator can do about a reason not to fail over; `None` where only time or the servers themselves can.
 pub fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
     let text = match reason.code.as_str() {
@@ -330,6 +348,7 @@ pub fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
         "two_primaries" => "stop or rebuild the one that must not take writes".to_owned(),
         "wrong_cluster" => "correct the address of that server in the configuration, or rebuild it from the primary".to_owned(),
         "second_engine" => "stop the other engine: two on one service act against each other".to_owned(),
+        "dependency_failing" => "mend the service that it follows; after `follows.hold` it acts by itself".to_owned(),
         "no_primary_seen" => "start the primary, or correct its address and login in the configuration".to_owned(),
         "doubt" => "none is needed: doubt ends by itself; if it stays, look at the load and the network of this machine".to_owned(),
         _ => return None,

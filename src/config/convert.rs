@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use super::check::{Check, Probe};
-use super::model::{PostgresProbe, Root, Server, Service, Timing};
+use super::model::{Follows, PostgresProbe, Root, Server, Service, Timing};
 use super::word::OnImpaired;
-use crate::core::model::{CheckModel, Model, PostgresModel, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel};
+use crate::core::id::{ServerId, ServiceId};
+use crate::core::model::{
+    CheckModel, FollowModel, Model, PostgresModel, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
+};
 use crate::core::time::Span;
 
 impl Root {
@@ -13,7 +16,7 @@ impl Root {
     /// [`Service::servers`] is its `ServerId`, a check's place in [`Service::all_checks`] its `CheckId`.
     #[must_use]
     pub fn model(&self) -> Model {
-        Model { seed: self.engine.seed, services: self.services.iter().map(service_model).collect() }
+        Model { seed: self.engine.seed, services: self.services.iter().map(|service| service_model(self, service)).collect() }
     }
 }
 
@@ -52,7 +55,7 @@ impl Server {
     }
 }
 
-fn service_model(service: &Service) -> ServiceModel {
+fn service_model(root: &Root, service: &Service) -> ServiceModel {
     let trigger = &service.trigger;
     let names = service.dns.iter().map(|name| span(name.timeout)).max();
     let names_are_route = service.names_are_route();
@@ -106,7 +109,24 @@ fn service_model(service: &Service) -> ServiceModel {
             verify_for: service.route.verify_timeout.into(),
         },
         pre_checks: !service.pre_checks.is_empty(),
+        follows: service.follows.as_ref().and_then(|follows| follow_model(root, service, follows)),
     }
+}
+
+/// Validation has seen that everything it names is there.
+fn follow_model(root: &Root, service: &Service, follows: &Follows) -> Option<FollowModel> {
+    let place = root.services.iter().position(|other| other.name == follows.service)?;
+    let other = &root.services[place];
+    let id = |service: &Service, name: &str| u16::try_from(service.server(name)?.0).ok().map(ServerId);
+    Some(FollowModel {
+        service: ServiceId(u16::try_from(place).ok()?),
+        name: other.name.clone(),
+        servers: other.servers.iter().map(|server| server.name.clone()).collect(),
+        command: !follows.command.is_empty(),
+        timeout: follows.timeout.into(),
+        with: follows.with.iter().filter_map(|(theirs, own)| Some((id(other, theirs)?, id(service, own)?))).collect(),
+        hold: follows.hold.into(),
+    })
 }
 
 fn server_model(service: &Service, server: &Server) -> ServerModel {

@@ -7,6 +7,7 @@ mod address;
 mod changes;
 mod check;
 mod convert;
+mod dependencies;
 mod duration;
 mod files;
 mod headers;

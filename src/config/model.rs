@@ -87,6 +87,8 @@ settings! {
         route: Route = Unset;
         /// Names that follow the primary. They are routing, never a fence, and a change that fails undoes no failover.
         dns: Vec<Dns> = Unset;
+        /// Another service that this one follows, as an application follows its database.
+        follows: Option<Follows> = Unset;
         /// Commands that must succeed before anything is changed; otherwise a person is called.
         pre_checks: Vec<PreCheck> = Unset;
     }
@@ -368,6 +370,23 @@ settings! {
         endpoint: Option<String> = Unset, Rule::Url;
         /// Of `route53`: the region that requests are signed for.
         region: String = fixed("us-east-1"), Rule::Word;
+    }
+
+    /// How a service follows another one: when that has a new primary, first the command, then the switch.
+    pub struct Follows or false {
+        /// The name of the other service.
+        service: String = Required, Rule::Name;
+        /// What tells whoever has to know of the new primary, as a list of arguments; no shell. It is in `FAILOVER_FOLLOWED_SERVER`,
+        /// `FAILOVER_FOLLOWED_HOST` and `FAILOVER_FOLLOWED_PORT`. Tried again until it ends with exit code 0.
+        command: Vec<String> = Unset, Rule::Argv;
+        /// The longest that the command may take.
+        timeout: Duration = fixed("30s"), Rule::Span("100ms", "1h");
+        /// Which server of this service is to be active beside which primary of the other one: `{ db1 = "app1", db2 = "app2" }`. Only of
+        /// an application; a primary that is not named moves nothing.
+        with: BTreeMap<String, String> = Unset, Rule::Name;
+        /// While the other service is in trouble or not yet followed, failures of this one are taken for its and move nothing, for
+        /// this long since the first of them.
+        hold: Duration = fixed("30s"), Rule::Span("0s", "1h");
     }
 
     /// A command that must succeed before anything is changed.

@@ -29,6 +29,7 @@ pub(super) fn validate(root: &Root, reader: &mut Reader<'_>) {
     for (index, service) in root.services.iter().enumerate() {
         validate_service(service, &services.index(index), reader);
     }
+    super::dependencies::validate(root, &services, reader);
     capacity(root, reader);
 }
 

@@ -188,6 +188,9 @@ pub struct Facts {
     pub attention: Option<String>,
     /// The numbers about failovers. The mark of the last one is its age, as `lead`.
     pub stats: Box<Stats>,
+    /// The primary of the service that it follows, as it was followed last.
+    #[serde(default)]
+    pub followed: Option<ServerId>,
 }
 
 #[cfg(test)]

@@ -227,14 +227,46 @@ impl Core {
     }
 
     fn surroundings(&self) -> Surroundings {
-        Surroundings { doubt: self.doubt.cause(), journal_writable: self.health.journal_writable }
+        Surroundings { doubt: self.doubt.cause(), journal_writable: self.health.journal_writable, followed: None }
     }
 
     fn evaluate(&mut self) {
         let around = self.surroundings();
-        for service in &mut self.services {
-            service.evaluate(around, &mut self.effects);
+        self.ask_the_followed();
+        for at in self.order() {
+            let followed = self.followed_by(at).map(|other| self.services[other].as_followed());
+            let service = &mut self.services[at];
+            service.evaluate(Surroundings { followed, ..around }, &mut self.effects);
             service.schedule(around.doubt.is_some(), &mut self.jitter, &mut self.effects);
+        }
+    }
+
+    /// The place of the service that one follows.
+    fn followed_by(&self, at: usize) -> Option<usize> {
+        let other = usize::from(self.services[at].model.follows.as_ref()?.service.0);
+        (other < self.services.len() && other != at).then_some(other)
+    }
+
+    /// Each service after the one that it follows, so that it sees in the same step what became of it.
+    fn order(&self) -> Vec<usize> {
+        let all = 0..self.services.len();
+        // The configuration has no circles; were there one, this ends all the same.
+        let depth = |at: &usize| std::iter::successors(Some(*at), |at| self.followed_by(*at)).take(self.services.len()).count();
+        let mut order: Vec<usize> = all.collect();
+        if self.services.iter().any(|service| service.model.follows.is_some()) {
+            order.sort_by_key(depth);
+        }
+        order
+    }
+
+    /// At the first bad sign of a service, the one that it follows is asked afresh: the cause may be there.
+    fn ask_the_followed(&mut self) {
+        for at in 0..self.services.len() {
+            if std::mem::take(&mut self.services[at].follow.ask)
+                && let Some(other) = self.followed_by(at)
+            {
+                self.services[other].ask_everything(self.effects.now);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the decision core knows of the configuration: names, numbers and policies; no addresses, no secrets.
 
+use super::id::{ServerId, ServiceId};
 use super::sample::FenceLevel;
 use super::time::Span;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,42 @@ pub struct ServiceModel {
     pub route: RouteModel,
     /// Names of checks or commands that must pass before anything is changed.
     pub pre_checks: bool,
+    /// The service that it follows.
+    #[serde(default)]
+    pub follows: Option<FollowModel>,
+}
+
+/// How a service follows another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowModel {
+    /// The other service.
+    pub service: ServiceId,
+    /// Its name.
+    pub name: String,
+    /// The names of its servers, by their places.
+    pub servers: Vec<String>,
+    /// A command is run when it has a new primary.
+    pub command: bool,
+    /// The longest that the command may take.
+    pub timeout: Span,
+    /// Beside which of its servers which of our own is to be active.
+    pub with: Vec<(ServerId, ServerId)>,
+    /// So long its trouble holds our own trigger.
+    pub hold: Span,
+}
+
+impl FollowModel {
+    /// The name of one of its servers.
+    #[must_use]
+    pub fn server_name(&self, server: ServerId) -> String {
+        self.servers.get(usize::from(server.0)).map_or_else(|| format!("server {server}"), Clone::clone)
+    }
+
+    /// Which of our own servers belongs beside one of its.
+    #[must_use]
+    pub fn beside(&self, server: ServerId) -> Option<ServerId> {
+        self.with.iter().find(|(theirs, _)| *theirs == server).map(|(_, own)| *own)
+    }
 }
 
 /// The kind of a service.

@@ -241,6 +241,15 @@ pub enum Action {
         /// The server.
         server: ServerId,
     },
+    /// Run the command of a service that follows another one, for a new primary of that. Answer: [`Report::Done`].
+    Follow {
+        /// The other service.
+        service: ServiceId,
+        /// Its new primary.
+        server: ServerId,
+        /// The number of its last failover.
+        generation: Generation,
+    },
     /// Ask through the route of an application which server answers, and whether it serves. Answer: [`Report::Traffic`].
     VerifyService {
         /// The server that should answer.
@@ -349,15 +358,16 @@ impl Action {
             Action::OpenSyncGate { .. } => "open_sync_gate",
             Action::RouteIn { .. } => "route_in",
             Action::PointNames { .. } => "point_names",
+            Action::Follow { .. } => "follow",
             Action::VerifyTraffic { .. } | Action::VerifyService { .. } => "verify_traffic",
         }
     }
 
-    /// The server it acts on, where it is one.
+    /// The server it acts on, where it is one of the service.
     #[must_use]
     pub fn server(&self) -> Option<ServerId> {
         match self {
-            Action::PreChecks | Action::ReadPositions { .. } => None,
+            Action::PreChecks | Action::ReadPositions { .. } | Action::Follow { .. } => None,
             Action::AskHost { server, .. }
             | Action::RouteOut { server }
             | Action::RouteRestore { server }

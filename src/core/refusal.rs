@@ -104,6 +104,13 @@ pub enum Refusal {
         /// Its instance name.
         name: String,
     },
+    /// The service that it follows is in trouble, or has a new primary that is not followed yet: the failures may be its.
+    DependencyFailing {
+        /// Which.
+        service: String,
+        /// How much longer that is a reason.
+        left: Span,
+    },
     /// Services of this kind are watched only.
     WatchedOnly,
     /// The engine is stopping.
@@ -210,6 +217,7 @@ impl Refusal {
             Refusal::TwoPrimaries => "two_primaries",
             Refusal::WrongCluster { .. } => "wrong_cluster",
             Refusal::SecondEngine { .. } => "second_engine",
+            Refusal::DependencyFailing { .. } => "dependency_failing",
             Refusal::WatchedOnly => "watched_only",
             Refusal::Stopping => "stopping",
         }
@@ -267,6 +275,11 @@ impl Refusal {
             Refusal::TwoPrimaries => "two servers take writes; nothing is touched until a person decides".into(),
             Refusal::WrongCluster { server } => format!("{} belongs to another cluster", server_name(*server)),
             Refusal::SecondEngine { name } => format!("another engine ({name}) watches this service"),
+            Refusal::DependencyFailing { service, left } => {
+                format!(
+                    "{service}, which it follows, is in trouble or has just moved: its failures are no reason here for {left} more"
+                )
+            }
             Refusal::WatchedOnly => "it is watched only: an application without a route cannot be failed over".into(),
             Refusal::Stopping => "the engine is stopping".into(),
         }

@@ -90,10 +90,25 @@ pub struct ServiceSnapshot {
     pub checks: Vec<CheckSnapshot>,
     /// The route as last surveyed; `None` without one.
     pub route: Option<RouteReadiness>,
+    /// The service that it follows, where it follows one.
+    pub follows: Option<FollowSnapshot>,
     /// The numbers about failovers.
     pub stats: Stats,
     /// Refusals that were told since the engine was started, by name.
     pub refusals: std::collections::BTreeMap<String, u64>,
+}
+
+/// How far a service is with following another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowSnapshot {
+    /// The other service's name.
+    pub service: String,
+    /// The primary of it that was followed last, or was found at first contact.
+    pub followed: Option<String>,
+    /// The primary of it that is being followed now.
+    pub following: Option<String>,
+    /// Why the last try to follow did not work.
+    pub why: Option<String>,
 }
 
 /// "What if the primary died now?"
@@ -152,7 +167,7 @@ pub struct CheckSnapshot {
 }
 
 pub(super) fn take(now: Mono, services: &[Service], doubt: &Doubt, health: &SelfHealth) -> Snapshot {
-    let around = Surroundings { doubt: doubt.cause(), journal_writable: health.journal_writable };
+    let around = Surroundings { doubt: doubt.cause(), journal_writable: health.journal_writable, followed: None };
     Snapshot {
         at: now,
         doubt: doubt.cause(),
@@ -203,6 +218,12 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
             })
             .collect(),
         route: service.route.clone(),
+        follows: service.model.follows.as_ref().map(|model| FollowSnapshot {
+            service: model.name.clone(),
+            followed: service.follow.followed.map(|server| model.server_name(server)),
+            following: service.follow.target.as_ref().map(|target| model.server_name(target.server)),
+            why: service.follow.target.as_ref().and_then(|target| target.why.clone()),
+        }),
         stats: service.stats.clone(),
         refusals: service.refusals.clone(),
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::action::application::{Identity, Verification};
-use crate::action::command::{PreCheck, RouteCommand};
+use crate::action::command::{FollowCommand, PreCheck, RouteCommand};
 use crate::action::dns::names::{Name, Names};
 use crate::action::dns::verify::NameServer;
 use crate::action::dns::{Record, RecordSet, RecordType};
@@ -196,12 +196,12 @@ pub(crate) fn build(config: &Config, means: &Means) -> Result<Parts, EngineError
         if !cfg!(feature = "ssh") {
             model.servers.iter_mut().for_each(|server| server.ssh = false);
         }
-        services.push(service_part(service, means)?);
+        services.push(service_part(config, service, means)?);
     }
     Ok(Parts { config: config.clone(), model, services })
 }
 
-fn service_part(service: &config::Service, means: &Means) -> Result<ServicePart, EngineError> {
+fn service_part(config: &Config, service: &config::Service, means: &Means) -> Result<ServicePart, EngineError> {
     let is_postgres = service.kind == ServiceKind::Postgres;
     let mut servers = Vec::new();
     let mut action_servers = Vec::new();
@@ -279,9 +279,18 @@ fn service_part(service: &config::Service, means: &Means) -> Result<ServicePart,
             .iter()
             .map(|check| PreCheck { name: check.name.clone(), argv: check.command.clone(), timeout: check.timeout })
             .collect(),
+        follow: follow_command(config, service),
         stand_in,
     };
     Ok(ServicePart { checks, servers, performer, ping_interval: service.trigger.ping_interval })
+}
+
+/// What is run when the service that this one follows has a new primary.
+fn follow_command(config: &Config, service: &config::Service) -> Option<FollowCommand> {
+    let follows = service.follows.as_ref()?;
+    let other = config.services.iter().find(|other| other.name == follows.service)?;
+    let servers = other.servers.iter().map(|server| (server.name.clone(), server.host.clone(), server.port));
+    Some(FollowCommand { argv: follows.command.clone(), service: other.name.clone(), servers: servers.collect() })
 }
 
 /// The host in a URL that was seen to be one.

@@ -145,6 +145,9 @@ struct Known {
     paused: bool,
     attention: Option<String>,
     stats: KnownStats,
+    /// The service that it follows, and the primary of it that was followed last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    followed: Option<(String, String)>,
     /// The last failover, as the status showed it at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Box<FailoverStatus>>,
@@ -350,6 +353,11 @@ impl Journal {
             paused: known.paused,
             attention: known.attention.clone(),
             stats: Box::new(known.stats.read(millis_of(now), &id)),
+            followed: known.followed.as_ref().and_then(|(other, server)| {
+                let follows = service.follows.as_ref().filter(|follows| follows.name == *other)?;
+                let at = follows.servers.iter().position(|name| name == server)?;
+                u16::try_from(at).ok().map(ServerId)
+            }),
         })
     }
 
@@ -754,6 +762,10 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
                 paused: facts.paused,
                 attention: facts.attention.as_deref().map(text),
                 stats: KnownStats::of(&facts.stats, millis_of(now), &|id| server(&id)),
+                followed: facts.followed.and_then(|followed| {
+                    let follows = service_model(*service)?.follows.as_ref()?;
+                    Some((follows.name.clone(), follows.servers.get(usize::from(followed.0))?.clone()))
+                }),
                 summary: None,
             };
             Entry::Facts { service: name(*service), known }
@@ -907,6 +919,7 @@ pub(crate) mod tests {
             paused: true,
             attention: Some("no candidate".to_owned()),
             stats: Box::new(stats()),
+            followed: None,
         }
     }
 

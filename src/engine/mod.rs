@@ -43,7 +43,6 @@ use crate::core::Core;
 use crate::core::event::{Event, EventKind, Severity};
 use crate::core::id::{ServerId, ServiceId};
 use crate::core::input::{Command, Input};
-use crate::core::model::ServiceKind;
 use crate::core::output::Failure;
 use crate::core::traffic::Outcome;
 use crate::wire::deadline::{Cancel, Deadline};
@@ -727,7 +726,7 @@ impl Shell {
             service.performer.perform(&task.action, task.generation, task.deadline, cancel)
         };
         // Two for each service: a question that hangs must not stand in the way of the next step.
-        let services = parts.config.services.iter().filter(|service| service.kind == ServiceKind::Postgres).count();
+        let services = parts.model.services.iter().filter(|service| service.is_moved() || service.follows.is_some()).count();
         let executors = (2 * services).clamp(1, EXECUTORS);
         let to_core = Arc::clone(sink);
         let executor = Executor::start(&self.threads, executors, Box::new(perform), move |input| to_core(input))?;
@@ -1193,7 +1192,7 @@ mod tests {
             seed: 0,
             services: vec![ServiceModel {
                 name: "orders".to_owned(),
-                kind: ServiceKind::Postgres,
+                kind: crate::core::model::ServiceKind::Postgres,
                 servers: vec![server("db1", Role::Primary), server("db2", Role::Standby)],
                 checks: Vec::new(),
                 trigger: TriggerModel {
@@ -1221,6 +1220,7 @@ mod tests {
                 },
                 route: RouteModel::none(),
                 pre_checks: false,
+                follows: None,
             }],
         }
     }

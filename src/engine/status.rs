@@ -228,11 +228,27 @@ pub struct ServiceStatus {
     pub cooldown_ms: u64,
     /// The failover in flight or the last one.
     pub failover: Option<FailoverStatus>,
+    /// The service that it follows, where `follows` is configured.
+    #[serde(default)]
+    pub follows: Option<FollowStatus>,
     /// What would hurt at failover time, with its remedy.
     pub readiness: Vec<ReadinessStatus>,
     /// The numbers about its failovers.
     #[serde(default)]
     pub metrics: MetricsStatus,
+}
+
+/// How far a service is with following another one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FollowStatus {
+    /// The other service.
+    pub service: String,
+    /// The primary of it that was followed last, or was found at first contact.
+    pub followed: Option<String>,
+    /// The primary of it that is being followed now; `null` where nothing is left to do.
+    pub following: Option<String>,
+    /// Why the last try to follow did not work; it is tried again.
+    pub error: Option<String>,
 }
 
 /// One failed observation.
@@ -660,6 +676,12 @@ impl View<'_> {
                 (None, Some(LastFailover { plan, how, why })) => Some(self.failover(plan, how, why)),
                 (None, None) => None,
             },
+            follows: service.follows.as_ref().map(|follows| FollowStatus {
+                service: follows.service.clone(),
+                followed: follows.followed.clone(),
+                following: follows.following.clone(),
+                error: follows.why.clone(),
+            }),
             readiness: self.readiness(),
             metrics: self.metrics(),
         }

@@ -124,6 +124,7 @@ pub fn of(code: &str) -> &'static str {
         "no_candidate" => "there is nobody to promote: a dead primary ends the service",
         "two_primaries" | "wrong_cluster" => "which data is right is a person's decision; nothing is promoted into that",
         "second_engine" => "two engines fence and promote against each other",
+        "dependency_failing" => "an application that moves because its database is away moves for nothing, and twice",
         "no_primary_seen" => "what was never seen alive cannot be told dead: nothing is promoted",
         _ => "",
     }

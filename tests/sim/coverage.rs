@@ -115,6 +115,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Refusal::TwoPrimaries
         | Refusal::WrongCluster { .. }
         | Refusal::SecondEngine { .. }
+        | Refusal::DependencyFailing { .. }
         | Refusal::WatchedOnly
         | Refusal::Stopping => {}
     }
@@ -152,6 +153,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::OpenSyncGate { .. }
         | Action::RouteIn { .. }
         | Action::PointNames { .. }
+        | Action::Follow { .. }
         | Action::VerifyService { .. }
         | Action::VerifyTraffic { .. } => {}
     }

@@ -774,7 +774,7 @@ impl Sim {
                 let commits = cluster.commits_go_through();
                 Ok(Report::Written { flush: Lsn(server.lsn), commits, message: "a write is flushed".into() })
             }
-            Action::VerifyService { .. } | Action::PointNames { .. } => {
+            Action::VerifyService { .. } | Action::PointNames { .. } | Action::Follow { .. } => {
                 Err(Failure::no_effect("this world has no application", ""))
             }
             Action::VerifyTraffic { .. } => {

@@ -374,6 +374,7 @@ fn service(at: usize, dice: &mut Dice) -> ServiceModel {
         },
         route: RouteModel { instances, verify: instances > 0 && dice.percent(80), ..RouteModel::none() },
         pre_checks: dice.percent(15),
+        follows: None,
     };
     if model.kind == ServiceKind::Application {
         // Watched only: what an application with a route does is tried in tests/core_application.rs.

@@ -89,6 +89,7 @@ pub fn model(servers: usize) -> Model {
             },
             route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
             pre_checks: false,
+            follows: None,
         }],
     }
 }
@@ -586,6 +587,7 @@ impl World {
                 }
                 Ok(Report::Done { message: "done".into() })
             }
+            Action::Follow { .. } => Err(Failure::no_effect("nothing follows here", "")),
             Action::RouteOut { .. } => Ok(route(self.route_works, "maintenance, no sessions")),
             Action::RouteRestore { .. } | Action::RouteRollback { .. } => Ok(route(self.route_works, "as before")),
             Action::RouteIn { .. } | Action::PointNames { .. } => Ok(route(self.route_works, "ready")),

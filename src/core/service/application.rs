@@ -121,6 +121,7 @@ impl Service {
             return Err(Refusal::WatchedOnly);
         }
         let class = self.application_class(now)?;
+        self.dependency_holds(around, now)?;
         self.guards(around, now)?;
         match self.some_candidate(now, &Waiver::default(), now) {
             Ok(_) => Ok(class),
@@ -180,7 +181,7 @@ impl Service {
     }
 
     /// Everything about this service is asked at once: how the primary is, and who could take over.
-    pub(super) fn ask_everything(&mut self, now: Mono) {
+    pub(in crate::core) fn ask_everything(&mut self, now: Mono) {
         for check in &mut self.checks {
             check.slot.hasten(now);
         }

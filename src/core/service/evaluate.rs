@@ -29,6 +29,10 @@ impl Service {
         self.ask_host(fx);
         self.forget_two_primaries(fx.now);
         self.settle_begun(fx);
+        self.follow(around, fx);
+        if self.plan.is_some() {
+            return;
+        }
         match self.state {
             State::Normal | State::Degraded | State::Failing => self.evaluate_watching(around, fx),
             State::FailedOver => self.evaluate_failed_over(around, fx),
@@ -398,7 +402,7 @@ impl Service {
                 Refusal::HostSaysServing | Refusal::StandbySeesPrimary { .. } | Refusal::DatabaseAnswers => {
                     (EventKind::FailoverSuppressed, Severity::Warning)
                 }
-                Refusal::RestartGrace { .. } | Refusal::Stopping | Refusal::WatchedOnly => {
+                Refusal::RestartGrace { .. } | Refusal::Stopping | Refusal::WatchedOnly | Refusal::DependencyFailing { .. } => {
                     (EventKind::FailoverRefused, Severity::Warning)
                 }
                 _ => (EventKind::FailoverRefused, Severity::Alarm),
@@ -420,7 +424,7 @@ impl Service {
                     classify(suspicion, &self.limits(fx.now), fx.now)
                 } else {
                     self.failing_since.get_or_insert(fx.now);
-                    self.application_class(fx.now)
+                    self.application_class(fx.now).and_then(|class| self.dependency_holds(around, fx.now).map(|()| class))
                 };
                 match class {
                     Ok(_) => {

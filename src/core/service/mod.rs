@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 mod application;
 mod errand;
 mod evaluate;
+pub(super) mod follow;
 mod judge;
 mod observe;
 mod operator;
@@ -139,6 +140,8 @@ pub(in crate::core) enum Errand {
     FenceAgain(ServerId),
     AssertRoute(ServerId),
     PointNames(ServerId),
+    /// The server is one of the service that is followed.
+    Follow(ServerId),
 }
 
 /// One failed observation, for the status.
@@ -192,6 +195,9 @@ pub struct Service {
     /// Names that are to be pointed to the primary: when next, and how often it was tried.
     #[serde(default)]
     pub(in crate::core) names_due: Option<(Mono, u32)>,
+    /// How far it is with following another service.
+    #[serde(default)]
+    pub(in crate::core) follow: follow::Follow,
     /// Another engine that was seen on the servers, as last announced.
     #[serde(default)]
     pub(in crate::core) other_engine: Option<String>,
@@ -231,6 +237,8 @@ pub struct Service {
 pub(in crate::core) struct Surroundings {
     pub doubt: Option<DoubtCause>,
     pub journal_writable: bool,
+    /// The service that it follows, where it follows one.
+    pub followed: Option<follow::Followed>,
 }
 
 impl Service {
@@ -290,6 +298,7 @@ impl Service {
             window: Window::default(),
             recent: std::collections::VecDeque::new(),
             names_due: None,
+            follow: follow::Follow::default(),
             other_engine: None,
             failing_since: None,
             refusal: None,
@@ -426,6 +435,7 @@ impl Service {
             paused: self.paused,
             attention: self.manual_reason.clone().filter(|_| self.state == State::ManualIntervention),
             stats: Box::new(self.stats_at(now)),
+            followed: self.follow.followed,
         }
     }
 
@@ -483,6 +493,7 @@ impl Service {
 
     pub(in crate::core) fn restore(&mut self, facts: Facts, fx: &mut Effects) {
         self.generation = facts.generation;
+        self.follow.followed = facts.followed;
         self.primary = facts.primary.filter(|server| usize::from(server.0) < self.servers.len());
         // Without data nothing can have gone wrong with it since an earlier engine saw it.
         self.primary_seen = self.primary.is_some() && !self.is_postgres();
@@ -564,6 +575,9 @@ impl Service {
         self.two_primaries = before.two_primaries;
         self.failover_age_at_start = before.failover_age_at_start;
         self.names_due = before.names_due;
+        if let Some(model) = &before.model.follows {
+            self.inherit_follow(model, before.follow, fx.now);
+        }
     }
 
     /// Forgets every unconfirmed verdict: after our own pause, a resume or a reload (rules 7, 8).
@@ -645,6 +659,7 @@ impl Service {
         if let Some((at, _)) = self.names_due.filter(|_| self.plan.is_none() && !self.stopping) {
             next = next.min(at);
         }
+        next = next.min(self.next_follow(now));
         if let Some((at, _)) = self.prove_at.filter(|_| self.plan.is_none()) {
             next = next.min(at);
         }

@@ -239,6 +239,7 @@ impl Service {
         self.bad_since.get_or_insert(since);
         self.told.clear();
         self.host_asked = None;
+        self.follow.ask = self.model.follows.is_some();
         for server in &mut self.servers {
             server.progress = None;
             server.progress_at = None;

@@ -54,7 +54,9 @@ impl Service {
                 }
                 state => Err(format!("{name} is {}: there is nothing to reset", state.word())),
             },
-            Command::Force { to, accept_loss } => self.force(*to, *accept_loss, around, fx),
+            Command::Force { to, accept_loss } => {
+                self.begin_forced(*to, *accept_loss, around, "an operator forced the failover", fx)
+            }
             Command::Stop => {
                 self.stopping = true;
                 if let Some(plan) = &mut self.plan {
@@ -65,11 +67,13 @@ impl Service {
         }
     }
 
-    pub(super) fn force(
+    /// Begins a failover that no failure asks for: every guard that can be waived is, and `why` is in its evidence.
+    pub(super) fn begin_forced(
         &mut self,
         to: Option<ServerId>,
         accept_loss: Option<u64>,
         around: Surroundings,
+        why: &str,
         fx: &mut Effects,
     ) -> Result<String, String> {
         let name = self.model.name.clone();
@@ -109,7 +113,7 @@ impl Service {
             self.suspicion = Some(Suspicion::new(fx.now));
         }
         if let Some(suspicion) = &mut self.suspicion {
-            suspicion.note(fx.now, "an operator forced the failover".into());
+            suspicion.note(fx.now, why.to_owned());
             for line in waived {
                 suspicion.note(fx.now, line);
             }
