@@ -418,7 +418,9 @@ fn a_reload_that_ends_the_following_ends_it() {
     without.services[WEB].follows = None;
     let outputs = world.core.reload(world.now, without.clone()).unwrap();
     world.model = without;
-    outputs.into_iter().for_each(|output| world.take(output));
+    for output in outputs {
+        world.take(output);
+    }
     world.run(ms(120_000));
     assert_eq!(world.done(), [""; 0]);
     assert_eq!(world.core.snapshot().services[WEB].follows, None);
