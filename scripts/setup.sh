@@ -73,6 +73,7 @@ look() {
         have python3 || need python3 'the application servers of the tests and the demo'
     fi
     if [ "$what" = test ]; then
+        have pgbouncer || need pgbouncer 'a connection pooler in front of the databases'
         have shellcheck || need shellcheck 'checks the shell scripts'
         have openssl || need openssl 'certificates for the TLS tests'
         have c++ || need g++ 'the C header has to be one of C++ too'
@@ -173,6 +174,7 @@ if command -v systemctl >/dev/null; then
         case $package in
             postgresql) systemctl disable --quiet postgresql.service || true ;;
             haproxy) systemctl disable --quiet haproxy.service || true ;;
+            pgbouncer) systemctl disable --quiet pgbouncer.service || true ;;
             bind9) systemctl disable --quiet named.service || true ;;
             openssh-server) systemctl disable --quiet ssh.service ssh.socket 2>/dev/null || systemctl disable --quiet ssh.service || true ;;
         esac

@@ -62,6 +62,7 @@ fn examples_world() -> World {
         .variable("SHOP_HEALTH_TOKEN", "Bearer from-env")
         .with("/home/op/.pgpass", "*:*:*:*:from-pgpass\n", 0o600)
         .with("/etc/failover/orders.password", "from-file\n", 0o600)
+        .with("/etc/failover/pgbouncer.password", "from-file\n", 0o600)
         .with("/etc/failover/id_ed25519", "a key\n", 0o600)
         .with("/etc/failover/tsig.secret", "c2VjcmV0\n", 0o600)
         .with("/etc/failover/known_hosts", "db1 ssh-ed25519 AAAA\n", 0o644)
@@ -834,6 +835,46 @@ fn an_application_with_a_route_has_to_say_how_its_servers_show_who_they_are() {
 }
 
 #[test]
+fn a_pooler_stands_before_databases_and_is_no_fence() {
+    let pooler =
+        |more: &str| format!("[[services.route.pgbouncer]]\nname = \"pool\"\nfile = \"/etc/pgbouncer/db.ini\"\n{more}\n");
+    let pair = "version = 1\n[[services]]\nname = \"orders\"\nroute.verify = [\"10.0.0.9:6432\"]\nfence.require = 0\n\
+                [[services.servers]]\nname = \"db1\"\nrole = \"primary\"\nhost = \"10.0.0.1\"\n\
+                [[services.servers]]\nname = \"db2\"\nhost = \"10.0.0.2\"\n";
+    let mut heard = String::new();
+    for text in [
+        format!("{pair}{}", pooler("databases = [\"*\"]")),
+        format!("{pair}{}", pooler("databases = []")),
+        format!("{pair}{}", pooler("databases = [\"orders\"]\nservers = { db3 = \"10.0.0.3:5432\" }")),
+        format!("{}{}", pair.replace("fence.require = 0", "route.exclusive = true"), pooler("databases = [\"orders\"]")),
+        format!("{pair}{0}{0}", pooler("databases = [\"orders\"]")),
+        application(&pooler("databases = [\"orders\"]")),
+    ] {
+        heard.push_str(&Config::parse_toml(&text).expect_err(&text).to_string());
+        heard.push('\n');
+    }
+    expect![[r#"
+        configuration: 1 error
+          /services/0/route/pgbouncer/0/databases (line 16, column 1): this is no database of its own in PgBouncer; name each database, with a line of its own in the file
+        configuration: 1 error
+          /services/0/route/pgbouncer/0/databases (line 16, column 1) = []: this list is empty; write at least one item
+        configuration: 1 error
+          /services/0/route/pgbouncer/0/servers/db3 (line 17, column 13): the service has no server "db3"; did you mean "db1"?
+        configuration: 2 errors
+          /services/0/route/exclusive (line 5, column 7) = true: no route is managed, so it cannot be the only one; add route.haproxy, or remove exclusive
+          /services/0/route/exclusive (line 5, column 7) = true: a PgBouncer pauses and proves nothing, so it cannot be a part of the only way in; remove exclusive, or the PgBouncer
+        configuration: 2 errors
+          /services/0/route/pgbouncer/1 (line 17, column 1): "pool" moves the same database of the same PgBouncer; remove one of them, or correct its port
+          /services/0/route/pgbouncer/1/name (line 18, column 1) = "pool": another PgBouncer is called "pool" (/services/0/route/pgbouncer/0); choose another name
+        configuration: 1 error
+          /services/0/route/pgbouncer (line 5, column 18): a PgBouncer stands before databases; remove it, or write kind = "postgres"
+    "#]].assert_eq(&heard);
+    let config = Config::parse_toml(&format!("{pair}{}", pooler("databases = [\"orders\"]"))).unwrap();
+    let servers: Vec<String> = config.services[0].route.pgbouncer[0].servers.values().map(ToString::to_string).collect();
+    assert_eq!(servers, ["10.0.0.1:5432", "10.0.0.2:5432"]);
+}
+
+#[test]
 fn who_follows_whom_is_looked_at() {
     let haproxy = "route.haproxy = [{ name = \"lb1\", socket = \"/run/lb1\", backend = \"web\" }]\n\
                    route.verify = [\"lb1:80\"]\nroute.identity = { header = \"X\" }\n";
@@ -1494,6 +1535,7 @@ fn the_examples_are_right() {
         minimal.toml
         warning: /services/0/fence/require (line 7, column 1) = 3 (default): level 3 cannot be proven of server "db1": it has no ssh, and there is no command; add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention
         warning: /services/0/fence/require (line 7, column 1) = 3 (default): level 3 cannot be proven of server "db2": it has no ssh, and there is no command; add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention
+        pgbouncer.toml
         postgres-haproxy.json
         postgres-haproxy.toml
     "#]].assert_eq(&said);

@@ -16,7 +16,7 @@ use failover::core::model::{
 use failover::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover::core::output::{Action, Failure, Output, Record, Report};
 use failover::core::plan::Begun;
-use failover::core::route::{InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
+use failover::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
 use failover::core::sample::{FenceLevel, RouteInstance};
 use failover::core::time::{Mono, Span};
 
@@ -419,6 +419,7 @@ impl World {
                 let instances = self.balancers.iter().enumerate().map(|(at, balancer)| InstanceView {
                     name: format!("lb{}", at + 1),
                     backend: "web".into(),
+                    kind: InstanceKind::Haproxy,
                     servers: if balancer.reachable {
                         Ok(balancer
                             .serves

@@ -11,7 +11,7 @@ use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
 use failover::core::input::{Command, Input, SelfHealth};
 use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover::core::output::{Failure, Report};
-use failover::core::route::{InstanceTrouble, InstanceView, RouteSurvey};
+use failover::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteSurvey};
 use failover::core::sample::Readiness;
 use failover::core::time::Span;
 use failover::core::traffic::Outcome;
@@ -112,7 +112,8 @@ fn inputs() -> Vec<(String, Input)> {
     all.push(("surveyed".into(), Input::Surveyed { service: SERVICE, server: ServerId(0), readiness: readiness.clone() }));
     all.push(("surveyed nowhere".into(), Input::Surveyed { service: NOWHERE, server: ServerId(0), readiness }));
     let trouble = InstanceTrouble { no_backend: false, message: "gone".into(), remedy: "start it".into() };
-    let broken = InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble) };
+    let broken =
+        InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble), kind: InstanceKind::Haproxy };
     let survey = RouteSurvey { asked: failover::core::time::Mono::ZERO, instances: vec![broken] };
     all.push(("route surveyed: broken".into(), Input::RouteSurveyed { service: SERVICE, survey }));
     for outcome in Outcome::ALL {
@@ -274,7 +275,8 @@ fn what_blocks_a_failover_is_told_first_and_everything_by_itself() {
 fn a_ready_standby_is_no_promise_while_something_else_blocks() {
     let mut world = World::new(model(2));
     let trouble = InstanceTrouble { no_backend: false, message: "no such socket".into(), remedy: "start it".into() };
-    let broken = InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble) };
+    let broken =
+        InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble), kind: InstanceKind::Haproxy };
     let survey = RouteSurvey { asked: world.now, instances: vec![broken] };
     world.feed(Input::RouteSurveyed { service: ServiceId(0), survey });
     assert!(world.run_until(EventKind::StandbyReady, ms(5_000)));

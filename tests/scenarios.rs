@@ -12,7 +12,7 @@ use failover::core::input::{Command, Facts, Input, SelfHealth};
 use failover::core::model::{OnLoss, OnNoSyncStandby, Policy};
 use failover::core::observation::{CloseCause, Impairment};
 use failover::core::output::Failure;
-use failover::core::route::{InstanceTrouble, InstanceView, RouteState, ServerView};
+use failover::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
 use failover::core::sample::{LocalAnswer, ProcessState};
 use failover::core::stats::Spans;
 use failover::core::time::Span;
@@ -99,7 +99,7 @@ fn instance_view(servers: &[&str]) -> InstanceView {
         };
         Ok(servers.iter().map(view).collect())
     };
-    InstanceView { name: "lb1".into(), backend: "orders".into(), servers }
+    InstanceView { name: "lb1".into(), backend: "orders".into(), servers, kind: InstanceKind::Haproxy }
 }
 
 struct Player {

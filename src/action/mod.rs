@@ -5,6 +5,7 @@ pub mod command;
 pub mod dns;
 #[cfg(feature = "ssh")]
 pub mod host;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod route;
 
@@ -15,6 +16,7 @@ use crate::check::Context;
 use crate::config::PromoteMethod;
 use crate::core::id::{Generation, ServerId};
 use crate::core::output::{Action, Failure, FailureKind, Report};
+use crate::core::route::InstanceView;
 use crate::core::sample::{FenceLevel, FenceReport, RouteInstance, Rung};
 use crate::core::time::Span;
 use crate::engine::clock::Clock;
@@ -27,6 +29,7 @@ use command::{FollowCommand, PreCheck, RouteCommand, Subject};
 use dns::names::Names;
 #[cfg(feature = "ssh")]
 use host::HostControl;
+use pgbouncer::Pooler;
 use postgres::{Cluster, Promotion};
 use route::Route;
 
@@ -65,6 +68,8 @@ pub struct Performer {
     pub cluster: Cluster,
     /// Where its traffic goes through.
     pub route: Route,
+    /// Every PgBouncer in front of it.
+    pub poolers: Vec<Pooler>,
     /// Names that follow the active server.
     pub names: Names,
     /// The names are the only route: they are moved by its steps.
@@ -93,6 +98,21 @@ pub struct Performer {
     pub follow: Option<FollowCommand>,
     /// What the embedding program does itself.
     pub stand_in: Arc<dyn StandIn>,
+}
+
+/// What moves traffic beside HAProxy.
+enum Beside<'a> {
+    Command(&'a RouteCommand),
+    Pooler(&'a Pooler),
+}
+
+impl Beside<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Beside::Command(command) => &command.name,
+            Beside::Pooler(pooler) => &pooler.name,
+        }
+    }
 }
 
 const RELOADED: &str = "the configuration was reloaded meanwhile: try again";
@@ -217,13 +237,13 @@ impl Performer {
             let said = self.stand_in.carry_out(of_program, subject, deadline, cancel)?;
             instances.push(RouteInstance { name: "host program".to_owned(), result: Ok(said) });
         }
-        if self.route_commands.is_empty() {
+        if self.route_commands.is_empty() && self.poolers.is_empty() {
             if self.route.instances() > 0 {
                 self.route.begin(subject.generation);
                 instances.append(&mut run(&self.route)?);
             }
         } else {
-            let commands = self.run_route_commands(step, subject, deadline, cancel, || {
+            let others = self.run_beside_haproxy(step, subject, deadline, cancel, || {
                 if self.route.instances() > 0 {
                     self.route.begin(subject.generation);
                     run(&self.route).unwrap_or_else(|failure| vec![RouteInstance::failed("haproxy", &failure)])
@@ -231,17 +251,31 @@ impl Performer {
                     Vec::new()
                 }
             });
-            instances.extend(commands);
+            instances.extend(others);
         }
-        if instances.is_empty() && self.route.instances() == 0 && self.route_commands.is_empty() {
+        if instances.is_empty() && !self.has_instances() && self.route_commands.is_empty() {
             let message = format!("{} has no managed route", self.service);
             return Err(Failure::no_effect(message, "configure services.route.haproxy"));
         }
         Ok(Report::Route(instances))
     }
 
-    /// The commands of a step, each in a thread of its own, while `meanwhile` is done.
-    fn run_route_commands(
+    /// There is something whose state can be seen: a HAProxy, a PgBouncer.
+    #[must_use]
+    pub fn has_instances(&self) -> bool {
+        self.route.instances() > 0 || !self.poolers.is_empty()
+    }
+
+    /// Who gets new sessions from each instance, for [`findings`](crate::core::route::findings). Changes nothing.
+    #[must_use]
+    pub fn view_route(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceView> {
+        let mut views = if self.route.instances() > 0 { self.route.view(deadline, cancel) } else { Vec::new() };
+        views.extend(self.poolers.iter().map(|pooler| pooler.view(deadline, cancel)));
+        views
+    }
+
+    /// The commands and poolers of a step, each in a thread of its own, while `meanwhile` is done.
+    fn run_beside_haproxy(
         &self,
         step: &str,
         subject: &Subject,
@@ -249,31 +283,36 @@ impl Performer {
         cancel: &Cancel,
         meanwhile: impl FnOnce() -> Vec<RouteInstance>,
     ) -> Vec<RouteInstance> {
-        let run = |command: &RouteCommand| {
-            let outcome = command::route(command, step, subject, deadline, cancel)?;
+        let run = |beside: &Beside<'_>| {
+            let outcome = match beside {
+                Beside::Command(command) => command::route(command, step, subject, deadline, cancel)?,
+                Beside::Pooler(pooler) => pooler.step(step, &subject.server, subject.generation, deadline, cancel),
+            };
             Some(match outcome {
-                Ok(said) => RouteInstance { name: command.name.clone(), result: Ok(said) },
-                Err(failure) => RouteInstance::failed(&command.name, &failure),
+                Ok(said) => RouteInstance { name: beside.name().to_owned(), result: Ok(said) },
+                Err(failure) => RouteInstance::failed(beside.name(), &failure),
             })
         };
         let run = &run;
+        let all: Vec<Beside<'_>> =
+            self.route_commands.iter().map(Beside::Command).chain(self.poolers.iter().map(Beside::Pooler)).collect();
+        let all = &all;
         std::thread::scope(|scope| {
-            let started: Vec<_> = self
-                .route_commands
+            let started: Vec<_> = all
                 .iter()
                 .enumerate()
-                .map(|(at, command)| {
+                .map(|(at, beside)| {
                     let name = format!("fo-route-cmd-{at}");
-                    std::thread::Builder::new().name(name).spawn_scoped(scope, move || run(command)).map_err(|_| command)
+                    std::thread::Builder::new().name(name).spawn_scoped(scope, move || run(beside)).map_err(|_| beside)
                 })
                 .collect();
             let mut instances = meanwhile();
-            instances.extend(started.into_iter().zip(&self.route_commands).filter_map(|(thread, command)| match thread {
+            instances.extend(started.into_iter().zip(all).filter_map(|(thread, beside)| match thread {
                 Ok(thread) => thread.join().unwrap_or_else(|_| {
-                    Some(RouteInstance::failed(&command.name, &Failure::unknown("an internal error (panic)", "")))
+                    Some(RouteInstance::failed(beside.name(), &Failure::unknown("an internal error (panic)", "")))
                 }),
                 // No thread to be had: later is better than never.
-                Err(command) => run(command),
+                Err(beside) => run(beside),
             }));
             instances
         })
@@ -491,6 +530,7 @@ mod tests {
             servers: vec![server("db1"), server("db2")],
             cluster: Cluster::new(BTreeMap::new(), Arc::new(Literals), Clock::start()),
             route: Route::new(Vec::new(), Arc::new(Literals)),
+            poolers: Vec::new(),
             names: Names::new(Vec::new(), Arc::new(Literals)),
             names_are_route: false,
             route_commands: Vec::new(),

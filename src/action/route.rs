@@ -17,7 +17,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::core::output::Failure;
-use crate::core::route::{InstanceTrouble, InstanceView, RouteState, ServerView};
+use crate::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
 use crate::core::sample::RouteInstance;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::haproxy::{AdminState, Client, Command, Endpoint, Error, Operation, StatRow, StateRow};
@@ -198,6 +198,7 @@ impl Route {
             name: target.name.clone(),
             backend: target.backend.clone(),
             servers,
+            kind: InstanceKind::Haproxy,
         };
         self.targets.iter().zip(views).map(view).collect()
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::check::{Check, Probe};
-use super::model::{Follows, PostgresProbe, Root, Server, Service, Timing};
+use super::model::{Follows, PostgresProbe, Root, Route, Server, Service, Timing};
 use super::word::OnImpaired;
 use crate::core::id::{ServerId, ServiceId};
 use crate::core::model::{
@@ -32,13 +32,21 @@ impl Service {
     /// Its names are the only way to its servers that the engine moves.
     #[must_use]
     pub fn names_are_route(&self) -> bool {
-        !self.dns.is_empty() && self.route.haproxy.is_empty() && self.route.command.is_empty()
+        !self.dns.is_empty() && self.route.is_empty()
     }
 
     /// The server of this name and its place.
     #[must_use]
     pub fn server(&self, name: &str) -> Option<(usize, &Server)> {
         self.servers.iter().enumerate().find(|(_, server)| server.name == name)
+    }
+}
+
+impl Route {
+    /// Nothing in it moves traffic.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.haproxy.is_empty() && self.pgbouncer.is_empty() && self.command.is_empty()
     }
 }
 
@@ -59,7 +67,9 @@ fn service_model(root: &Root, service: &Service) -> ServiceModel {
     let trigger = &service.trigger;
     let names = service.dns.iter().map(|name| span(name.timeout)).max();
     let names_are_route = service.names_are_route();
-    let instances = service.route.haproxy.len() + service.route.command.len() + usize::from(names_are_route);
+    let instances =
+        service.route.haproxy.len() + service.route.pgbouncer.len() + service.route.command.len() + usize::from(names_are_route);
+    let poolers = service.route.pgbouncer.iter().map(|pooler| span(pooler.timeout)).max().unwrap_or_default();
     let commands = service.route.command.iter().map(|command| span(command.timeout)).max().unwrap_or_default();
     ServiceModel {
         name: service.name.clone(),
@@ -96,7 +106,7 @@ fn service_model(root: &Root, service: &Service) -> ServiceModel {
             instances: u32::try_from(instances).unwrap_or(u32::MAX),
             names: names.filter(|_| !names_are_route),
             names_ttl: service.dns.iter().map(|name| name.ttl).max(),
-            commands_in: commands.max(names.filter(|_| names_are_route).unwrap_or_default()),
+            commands_in: commands.max(poolers).max(names.filter(|_| names_are_route).unwrap_or_default()),
             commands_out: service
                 .route
                 .command
@@ -104,7 +114,8 @@ fn service_model(root: &Root, service: &Service) -> ServiceModel {
                 .filter(|command| !command.out.is_empty())
                 .map(|command| span(command.timeout))
                 .max()
-                .unwrap_or_default(),
+                .unwrap_or_default()
+                .max(poolers.min(Span::from_millis(1_000))),
             verify: !service.route.verify.is_empty() || !service.route.verify_command.is_empty(),
             verify_for: service.route.verify_timeout.into(),
         },

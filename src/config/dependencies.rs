@@ -40,7 +40,7 @@ fn one(root: &Root, service: &Service, follows: &Follows, at: &Pointer, reader: 
     if follows.with.is_empty() {
         return;
     }
-    let routed = !service.route.haproxy.is_empty() || !service.route.command.is_empty() || !service.dns.is_empty();
+    let routed = !service.route.is_empty() || !service.dns.is_empty();
     if service.kind != ServiceKind::Application {
         let reason = "only an application goes where another service goes: a database is promoted where its data is";
         reader.contradiction(std::slice::from_ref(&with), reason, "remove with; a command may be run");

@@ -275,6 +275,8 @@ settings! {
         /// The HAProxy processes that carry the traffic. All of them must be listed. Each
         /// starts with every standby `disabled`, as in `contrib/haproxy.cfg`.
         haproxy: Vec<Haproxy> = Unset;
+        /// Every PgBouncer in front of the servers of a `postgres` service, on the engine's own machine: its clients wait during a failover.
+        pgbouncer: Vec<Pgbouncer> = Unset;
         /// Commands that move traffic in other ways: an address, a cloud's load balancer, a pooler.
         command: Vec<RouteCommand> = Unset;
     }
@@ -370,6 +372,31 @@ settings! {
         endpoint: Option<String> = Unset, Rule::Url;
         /// Of `route53`: the region that requests are signed for.
         region: String = fixed("us-east-1"), Rule::Word;
+    }
+
+    /// A PgBouncer. The engine runs on its machine, is in its `admin_users`, and rewrites the lines of its databases in a file that
+    /// its `pgbouncer.ini` includes.
+    pub struct Pgbouncer {
+        /// Its name, unique in the service.
+        name: String = Required, Rule::Name;
+        /// Where its admin console is: a name, an address, or the folder of its UNIX socket (starting with `/`).
+        host: String = fixed("127.0.0.1"), Rule::Host;
+        /// Its port.
+        port: u16 = fixed(6432), Rule::Range(1, 65_535);
+        /// The user of the admin console, one of `admin_users`.
+        user: String = fixed("pgbouncer"), Rule::Line;
+        /// Its password.
+        password: Option<SourcedSecret> = Unset;
+        /// Whether to use TLS to the admin console, as in libpq.
+        sslmode: SslMode = fixed("prefer");
+        /// The databases of PgBouncer that belong to this service.
+        databases: Vec<String> = Required, Rule::Line;
+        /// The file with their lines, `NAME = host=… port=…`. Only host and port are changed in it.
+        file: PathBuf = Required;
+        /// Where PgBouncer finds a server, `host:port`, by our name of it. Default: the server's own `host` and `port`.
+        servers: BTreeMap<String, HostPort> = Unset;
+        /// The longest that it may take to send the traffic to a server.
+        timeout: Duration = fixed("5s"), Rule::Span("100ms", "10m");
     }
 
     /// How a service follows another one: when that has a new primary, first the command, then the switch.

@@ -54,6 +54,12 @@ fn fill_checks(service: &mut Service) {
 }
 
 fn fill_routes(service: &mut Service) {
+    for pgbouncer in &mut service.route.pgbouncer {
+        for server in &service.servers {
+            let place = || super::HostPort { host: server.host.clone(), port: server.port };
+            pgbouncer.servers.entry(server.name.clone()).or_insert_with(place);
+        }
+    }
     for haproxy in &mut service.route.haproxy {
         for server in &service.servers {
             haproxy.servers.entry(server.name.clone()).or_insert_with(|| server.name.clone());

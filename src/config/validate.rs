@@ -450,11 +450,51 @@ fn route(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
         let places = [at.key("fence").key("require"), commands];
         reader.contradiction(&places, reason, "write require = 3, or remove the commands");
     }
-    let moved = service.route.haproxy.len() + service.route.command.len() > 0;
+    poolers(service, &place, reader);
+    let moved = !service.route.is_empty();
     if moved && service.route.verify.is_empty() {
         let reason = "without an address of the route nobody can verify that the traffic arrives";
         if service.route.verify_command.is_empty() {
             reader.caution(&[place.key("verify"), place], reason, "add route.verify = [\"HOST:PORT\"]");
+        }
+    }
+}
+
+/// A PgBouncer holds clients back and proves nothing about who else gets through.
+fn poolers(service: &Service, place: &Pointer, reader: &mut Reader<'_>) {
+    let list = place.key("pgbouncer");
+    let all = &service.route.pgbouncer;
+    unique(all.iter().map(|pooler| pooler.name.as_str()), &list, "name", "PgBouncer", reader);
+    if all.is_empty() {
+        return;
+    }
+    if service.kind != ServiceKind::Postgres {
+        reader.contradiction(&[list], "a PgBouncer stands before databases", "remove it, or write kind = \"postgres\"");
+        return;
+    }
+    if service.route.exclusive {
+        let reason = "a PgBouncer pauses and proves nothing, so it cannot be a part of the only way in";
+        reader.contradiction(&[place.key("exclusive"), list.clone()], reason, "remove exclusive, or the PgBouncer");
+    }
+    for (index, pooler) in all.iter().enumerate() {
+        let at = list.index(index);
+        if pooler.databases.is_empty() && reader.sound(&at.key("databases")) {
+            reader.contradiction(&[at.key("databases")], "no database of it is named", "write databases = [\"NAME\"]");
+        }
+        if pooler.databases.iter().any(|database| matches!(database.as_str(), "*" | "pgbouncer")) {
+            let reason = "this is no database of its own in PgBouncer";
+            reader.contradiction(&[at.key("databases")], reason, "name each database, with a line of its own in the file");
+        }
+        for ours in pooler.servers.keys().filter(|ours| service.server(ours).is_none()) {
+            unknown_server(&at.key("servers").key(ours), ours, service.servers.iter().map(|server| server.name.as_str()), reader);
+        }
+        let twin = all[..index].iter().find(|other| {
+            (&other.host, other.port) == (&pooler.host, pooler.port)
+                && other.databases.iter().any(|database| pooler.databases.contains(database))
+        });
+        if let Some(twin) = twin {
+            let reason = format!("\"{}\" moves the same database of the same PgBouncer", twin.name);
+            reader.contradiction(std::slice::from_ref(&at), reason, "remove one of them, or correct its port");
         }
     }
 }
@@ -485,7 +525,7 @@ fn application(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
             reader.caution(&[place], reason, "remove it");
         }
     }
-    if service.route.haproxy.is_empty() && service.route.command.is_empty() && service.dns.is_empty() {
+    if service.route.is_empty() && service.dns.is_empty() {
         for key in ["route", "pre_checks"] {
             let place = at.key(key);
             if reader.written(&place) {

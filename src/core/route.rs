@@ -22,6 +22,19 @@ pub struct InstanceView {
     pub backend: String,
     /// Its servers, or why they could not be seen or could not be changed.
     pub servers: Result<Vec<ServerView>, InstanceTrouble>,
+    /// What it is.
+    #[serde(default)]
+    pub kind: InstanceKind,
+}
+
+/// What an instance of a route is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InstanceKind {
+    /// A HAProxy; its backend holds the servers.
+    #[default]
+    Haproxy,
+    /// A PgBouncer; its databases point to one of the servers, and are paused while that drains.
+    Pgbouncer,
 }
 
 /// Why an instance is of no use to a failover.
@@ -121,7 +134,7 @@ pub fn findings(instances: &[InstanceView], primary: Option<&str>, answers: bool
 }
 
 fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool) -> Vec<ReadinessFinding> {
-    let InstanceView { name, backend, servers } = instance;
+    let InstanceView { name, backend, servers, kind } = instance;
     let mut found = Vec::new();
     let mut find = |code: &str, blocking: bool, message: String, remedy: String| {
         found.push(ReadinessFinding { code: code.to_owned(), blocking, message, remedy });
@@ -132,7 +145,7 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool) ->
             let code = if trouble.no_backend { "route_backend_missing" } else { "route_not_ready" };
             let message = format!("route instance {name}: a failover could not move the traffic: {}", trouble.message);
             let remedy = if trouble.remedy.is_empty() {
-                "start it, and give the engine its admin socket".to_owned()
+                "start it, and give the engine its admin socket or console".to_owned()
             } else {
                 trouble.remedy.clone()
             };
@@ -152,6 +165,12 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool) ->
         );
     }
     let Some(primary) = primary else { return found };
+    if *kind == InstanceKind::Pgbouncer {
+        if let Some((code, message, remedy)) = of_pooler(name, backend, servers, primary) {
+            find(code, false, message, remedy);
+        }
+        return found;
+    }
     for server in servers {
         let path = format!("{backend}/{}", server.name);
         let serves = serves(server, servers);
@@ -195,9 +214,52 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool) ->
     found
 }
 
+/// Where a PgBouncer's clients come out, if that is not the primary.
+fn of_pooler(name: &str, databases: &str, servers: &[ServerView], primary: &str) -> Option<(&'static str, String, String)> {
+    let state = |server: &ServerView| (server.server == primary, server.state);
+    if servers.iter().any(|server| state(server) == (true, RouteState::Takes)) {
+        return None;
+    }
+    if servers.iter().any(|server| state(server) == (true, RouteState::Drain)) {
+        let message = format!("route instance {name}: {databases} is paused or disabled: its clients wait");
+        return Some(("route_primary_out", message, format!("on the admin console of {name}: RESUME or ENABLE {databases}")));
+    }
+    let remedy = format!("write the primary's host and port into the file of {name}, and RELOAD on its admin console");
+    let other = servers.iter().find(|server| matches!(server.state, RouteState::Takes | RouteState::Drain));
+    Some(match other {
+        Some(other) => (
+            "route_to_standby",
+            format!(
+                "route instance {name}: {databases} points to {}, which is not the primary: what is written there fails",
+                other.server
+            ),
+            remedy,
+        ),
+        None => ("route_primary_out", format!("route instance {name}: {databases} points to none of the servers alone"), remedy),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pooler_has_its_own_words() {
+        use RouteState::{Drain, Maint, Takes};
+        for (db1, db2, expected) in [
+            (Takes, Maint, None),
+            (Drain, Maint, Some(("route_primary_out", "paused"))),
+            (Maint, Takes, Some(("route_to_standby", "points to db2"))),
+            (Maint, Drain, Some(("route_to_standby", "points to db2"))),
+            (Maint, Maint, Some(("route_primary_out", "none of the servers"))),
+        ] {
+            let view = InstanceView { kind: InstanceKind::Pgbouncer, ..instance(&[("db1", db1), ("db2", db2)]) };
+            let found = findings(&[view], Some("db1"), true);
+            let found = found.first().map(|found| (found.code.as_str(), found.message.as_str()));
+            assert_eq!(found.map(|(code, _)| code), expected.map(|(code, _)| code), "{db1:?} {db2:?}");
+            assert!(found.zip(expected).is_none_or(|((_, said), (_, word))| said.contains(word)), "{found:?}");
+        }
+    }
 
     fn instance(states: &[(&str, RouteState)]) -> InstanceView {
         let servers = states.iter().map(|(server, state)| ServerView {
@@ -205,7 +267,7 @@ mod tests {
             name: format!("pg-{server}"),
             state: *state,
         });
-        InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Ok(servers.collect()) }
+        InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Ok(servers.collect()), kind: InstanceKind::Haproxy }
     }
 
     fn codes(states: &[(&str, RouteState)], primary: Option<&str>, answers: bool) -> Vec<String> {
@@ -261,7 +323,8 @@ mod tests {
     fn an_instance_that_cannot_be_used_blocks() {
         for (no_backend, code) in [(false, "route_not_ready"), (true, "route_backend_missing")] {
             let trouble = InstanceTrouble { no_backend, message: "no such socket".into(), remedy: String::new() };
-            let view = InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble) };
+            let view =
+                InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble), kind: InstanceKind::Haproxy };
             let found = findings(&[view], Some("db1"), true);
             assert_eq!((found[0].code.as_str(), found[0].blocking), (code, true));
             assert!(!found[0].remedy.is_empty());

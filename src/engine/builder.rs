@@ -15,6 +15,7 @@ use crate::action::command::{FollowCommand, PreCheck, RouteCommand};
 use crate::action::dns::names::{Name, Names};
 use crate::action::dns::verify::NameServer;
 use crate::action::dns::{Record, RecordSet, RecordType};
+use crate::action::pgbouncer::Pooler;
 use crate::action::postgres::Cluster;
 use crate::action::route::{HaproxyTarget, Route};
 use crate::action::{Performer, Server as ActionServer, StandIn};
@@ -135,6 +136,10 @@ impl Parts {
                 hosts.extend(server.ssh.as_ref().and_then(|ssh| ssh.host.as_deref()));
             }
             hosts.extend(service.route.verify.iter().map(|address| address.host.as_str()));
+            for pooler in &service.route.pgbouncer {
+                hosts.push(pooler.host.as_str());
+                hosts.extend(pooler.servers.values().map(|address| address.host.as_str()));
+            }
             for name in &service.dns {
                 let servers = name.server.iter().chain(&name.verify).chain(&name.resolvers);
                 hosts.extend(servers.map(|address| address.host.as_str()));
@@ -261,6 +266,7 @@ fn service_part(config: &Config, service: &config::Service, means: &Means) -> Re
                 timeout: command.timeout,
             })
             .collect(),
+        poolers: service.route.pgbouncer.iter().map(|pooler| self::pooler(pooler, means)).collect(),
         names: Names::new(
             service.dns.iter().map(|name| self::name(service, name, means)).collect::<Result<_, _>>()?,
             Arc::clone(&means.addresses),
@@ -414,6 +420,31 @@ fn verification(service: &config::Service) -> Result<Verification, EngineError> 
         .map_err(|why| EngineError::InvalidArgument(format!("route.verify of {}: {why}", service.name)))
 }
 
+/// A PgBouncer in front of the service.
+fn pooler(own: &config::Pgbouncer, means: &Means) -> Pooler {
+    let console = Target {
+        endpoint: Endpoint::new(&own.host, own.port),
+        user: own.user.clone(),
+        password: own.password.as_ref().map(|password| password.secret.clone()),
+        database: "pgbouncer".to_owned(),
+        tls: Tls::new(TlsSettings { mode: ssl_mode(own.sslmode), ..TlsSettings::default() }),
+        application_name: means.application_name.clone(),
+        keys: KeptKeys::default(),
+    };
+    let servers = own.servers.iter().map(|(server, at)| (server.clone(), (at.host.clone(), at.port))).collect();
+    Pooler::new(own.name.clone(), console, own.databases.clone(), own.file.clone(), servers, Arc::clone(&means.addresses))
+}
+
+fn ssl_mode(mode: config::SslMode) -> SslMode {
+    match mode {
+        config::SslMode::Disable => SslMode::Disable,
+        config::SslMode::Prefer => SslMode::Prefer,
+        config::SslMode::Require => SslMode::Require,
+        config::SslMode::VerifyCa => SslMode::VerifyCa,
+        config::SslMode::VerifyFull => SslMode::VerifyFull,
+    }
+}
+
 fn target(server: &config::Server, endpoint: Endpoint, means: &Means) -> Target {
     let connection = &server.connection;
     Target {
@@ -422,13 +453,7 @@ fn target(server: &config::Server, endpoint: Endpoint, means: &Means) -> Target 
         password: connection.password.as_ref().map(|password| password.secret.clone()),
         database: connection.database.clone(),
         tls: Tls::new(TlsSettings {
-            mode: match connection.sslmode {
-                config::SslMode::Disable => SslMode::Disable,
-                config::SslMode::Prefer => SslMode::Prefer,
-                config::SslMode::Require => SslMode::Require,
-                config::SslMode::VerifyCa => SslMode::VerifyCa,
-                config::SslMode::VerifyFull => SslMode::VerifyFull,
-            },
+            mode: ssl_mode(connection.sslmode),
             root_certificates: connection.sslrootcert.clone(),
             client_certificate: connection.sslcert.clone(),
             client_key: connection.sslkey.clone(),

@@ -198,7 +198,7 @@ fn ask(parts: &Parts, answers: &Answers<'_>, clock: Clock) -> Vec<(usize, Answer
             questions.push((place, Question::Host(server)));
             questions.push((place, Question::Sql(server, primary)));
         }
-        if part.performer.route.instances() > 0 {
+        if part.performer.has_instances() {
             questions.push((place, Question::Route));
         }
         if !part.performer.verify.is_empty() {
@@ -247,7 +247,7 @@ fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &C
             Answer::Sql(*server, found)
         }
         Question::Route => {
-            Answer::Route(RouteSurvey { asked, instances: performer.route.view(Deadline::after(QUESTION), cancel) })
+            Answer::Route(RouteSurvey { asked, instances: performer.view_route(Deadline::after(QUESTION), cancel) })
         }
         Question::Through(server, system_id) => {
             let deadline = Deadline::after(QUESTION);

@@ -166,7 +166,7 @@ fn survey_service(
         }
         sink(Input::Surveyed { service: id, server: server_id, readiness: Readiness { asked, ssh, findings, earlier } });
     }
-    if looked && service.performer.route.instances() > 0 {
+    if looked && service.performer.has_instances() {
         let route = dependency(Way::Route, None);
         if out_of_turn {
             shell.dependencies.changed(&route);
@@ -174,7 +174,7 @@ fn survey_service(
         // Once something was moved, the watch over the route looks four times a second, and has no breaker.
         let Some(permit) = shell.dependencies.permit(&route) else { return };
         let asked = shell.clock.now();
-        let instances = service.performer.route.view(Deadline::after(QUESTION), cancel);
+        let instances = service.performer.view_route(Deadline::after(QUESTION), cancel);
         if cancel.is_cancelled() {
             return;
         }

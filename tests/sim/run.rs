@@ -13,7 +13,7 @@ use failover::core::model::{CheckKind, ServiceKind};
 use failover::core::observation::{Close, CloseCause, DownCause, Verdict};
 use failover::core::output::{Action, Failure, Output, Record, Report};
 use failover::core::plan::Begun;
-use failover::core::route::{InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
+use failover::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
 use failover::core::sample::{FenceLevel, FenceReport, Lsn, Position, ProcessState, Readiness, RouteInstance, Rung};
 use failover::core::time::{Mono, Span};
 
@@ -1112,6 +1112,7 @@ impl Sim {
             } else {
                 Err(InstanceTrouble { no_backend: false, message: "refused".into(), remedy: String::new() })
             },
+            kind: InstanceKind::Haproxy,
         };
         let instances = cluster.instances.iter().map(view).collect();
         self.feed(Input::RouteSurveyed { service: service_id(service), survey: RouteSurvey { asked, instances } });
