@@ -5,13 +5,13 @@
 mod support;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use failover::action::dns::RecordType;
 use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::dns::ask;
-use failover::{Config, Engine, EngineEvent, EventKind, EventQueue};
+use failover::{ActionAnswer, Config, Engine, EngineEvent, EventKind, EventQueue, HostAction};
 use support::{Named, NamedOptions, Site, SiteOptions};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -47,7 +47,10 @@ struct Running {
 
 impl Running {
     fn start(site: &Site) -> Running {
-        let engine = Engine::new(Config::load(&site.config).unwrap_or_else(|errors| panic!("{errors}"))).unwrap();
+        Running::started(Engine::new(Config::load(&site.config).unwrap_or_else(|errors| panic!("{errors}"))).unwrap())
+    }
+
+    fn started(engine: Engine) -> Running {
         let queue = engine.queue().unwrap();
         engine.start().unwrap();
         let running = Running { engine, queue };
@@ -96,6 +99,36 @@ fn a_name_follows_once_the_load_balancers_have_and_a_dead_name_server_holds_nobo
     named.start_again(&site.lab).unwrap();
     running.wait("the name", |event| event.message.contains("the names point to app2"));
     assert_eq!(held(named.address()), Some(("192.0.2.2".to_owned(), 30)));
+    running.engine.stop(LONG).unwrap();
+}
+
+#[test]
+fn a_programs_own_steps_are_asked_beside_names_too() {
+    let site = Site::start(&SiteOptions { balancers: 0, ..SiteOptions::default() }).unwrap();
+    let named = name_server(&site);
+    add_name(&site, named.address(), "timeout = \"5s\"");
+    let text = std::fs::read_to_string(&site.config).unwrap();
+    let unwanted = |line: &&str| line.starts_with("verify = []") || line.contains("identity") || line.starts_with("header");
+    let lines: Vec<&str> = text.lines().filter(|line| !unwanted(line)).collect();
+    std::fs::write(&site.config, format!("{}\n", lines.join("\n"))).unwrap();
+    let engine = Engine::new(Config::load(&site.config).unwrap_or_else(|errors| panic!("{errors}"))).unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    for step in ["route_out", "route_in"] {
+        let asked = Arc::clone(&asked);
+        let own = move |action: &HostAction| {
+            asked.lock().unwrap().push(format!("{} {}", action.step, action.server.as_deref().unwrap_or_default()));
+            // What it cannot do keeps the names from nothing.
+            ActionAnswer::NoEffect("not today".to_owned())
+        };
+        engine.register_action(step, own).unwrap();
+    }
+    let running = Running::started(engine);
+    site.servers[0].kill();
+    let done = running.wait("the failover", |event| event.kind == EventKind::FailoverCompleted);
+    assert_eq!(held(named.address()), Some(("192.0.2.2".to_owned(), 30)));
+    assert_eq!(*asked.lock().unwrap(), ["route_out app1", "route_in app2"]);
+    let warnings = done.fields["warnings"].to_string();
+    assert!(warnings.contains("host program") && warnings.contains("not today"), "{warnings}");
     running.engine.stop(LONG).unwrap();
 }
 

@@ -104,6 +104,8 @@ pub struct Performer {
 enum Beside<'a> {
     Command(&'a RouteCommand),
     Pooler(&'a Pooler),
+    /// The program that embeds the engine, with the name of its step.
+    Program(&'a str),
 }
 
 impl Beside<'_> {
@@ -111,6 +113,7 @@ impl Beside<'_> {
         match self {
             Beside::Command(command) => &command.name,
             Beside::Pooler(pooler) => &pooler.name,
+            Beside::Program(_) => "host program",
         }
     }
 }
@@ -218,46 +221,51 @@ impl Performer {
         cancel: &Cancel,
         run: impl FnOnce(&Route) -> Result<Vec<RouteInstance>, Failure>,
     ) -> Result<Report, Failure> {
-        let mut instances = Vec::new();
-        if self.names_are_route {
-            self.names.begin(subject.generation);
-            let nothing = || RouteInstance {
-                name: "names".to_owned(),
-                result: Ok("nothing is changed before another server is chosen".into()),
-            };
-            return Ok(Report::Route(match step {
-                "route_in" => self.names.point_to(&subject.server, deadline, cancel),
-                "route_rollback" => self.names.roll_back(&subject.server, deadline, cancel),
-                _ => vec![nothing()],
-            }));
-        }
         // What a program knows of undoing has one name.
         let of_program = if step == "route_rollback" { "route_restore" } else { step };
+        let mut beside: Vec<Beside<'_>> = Vec::new();
         if self.stand_in.takes(of_program) {
-            let said = self.stand_in.carry_out(of_program, subject, deadline, cancel)?;
-            instances.push(RouteInstance { name: "host program".to_owned(), result: Ok(said) });
+            beside.push(Beside::Program(of_program));
         }
-        if self.route_commands.is_empty() && self.poolers.is_empty() {
-            if self.route.instances() > 0 {
-                self.route.begin(subject.generation);
-                instances.append(&mut run(&self.route)?);
-            }
-        } else {
-            let others = self.run_beside_haproxy(step, subject, deadline, cancel, || {
-                if self.route.instances() > 0 {
-                    self.route.begin(subject.generation);
-                    run(&self.route).unwrap_or_else(|failure| vec![RouteInstance::failed("haproxy", &failure)])
-                } else {
-                    Vec::new()
-                }
-            });
-            instances.extend(others);
+        beside.extend(self.route_commands.iter().map(Beside::Command));
+        beside.extend(self.poolers.iter().map(Beside::Pooler));
+        let names = self.names_are_route;
+        if beside.is_empty() && self.route.instances() > 0 {
+            self.route.begin(subject.generation);
+            return run(&self.route).map(Report::Route);
         }
-        if instances.is_empty() && !self.has_instances() && self.route_commands.is_empty() {
+        if let ([Beside::Program(step)], false, 0) = (beside.as_slice(), names, self.route.instances()) {
+            let said = self.stand_in.carry_out(step, subject, deadline, cancel)?;
+            return Ok(Report::Route(vec![RouteInstance { name: beside[0].name().to_owned(), result: Ok(said) }]));
+        }
+        if beside.is_empty() && !names {
             let message = format!("{} has no managed route", self.service);
             return Err(Failure::no_effect(message, "configure services.route.haproxy"));
         }
+        let instances = self.run_beside(&beside, step, subject, deadline, cancel, || {
+            if names {
+                self.step_of_names(step, subject, deadline, cancel)
+            } else if self.route.instances() > 0 {
+                self.route.begin(subject.generation);
+                run(&self.route).unwrap_or_else(|failure| vec![RouteInstance::failed("haproxy", &failure)])
+            } else {
+                Vec::new()
+            }
+        });
         Ok(Report::Route(instances))
+    }
+
+    /// A step of names that are the only route beside what a program moves.
+    fn step_of_names(&self, step: &str, subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
+        self.names.begin(subject.generation);
+        match step {
+            "route_in" => self.names.point_to(&subject.server, deadline, cancel),
+            "route_rollback" => self.names.roll_back(&subject.server, deadline, cancel),
+            _ => vec![RouteInstance {
+                name: "names".to_owned(),
+                result: Ok("nothing is changed before another server is chosen".into()),
+            }],
+        }
     }
 
     /// There is something whose state can be seen: a HAProxy, a PgBouncer.
@@ -274,9 +282,11 @@ impl Performer {
         views
     }
 
-    /// The commands and poolers of a step, each in a thread of its own, while `meanwhile` is done.
-    fn run_beside_haproxy(
+    /// The program's own step, commands and poolers, each in a thread of its own, while `meanwhile` is done: what one of them cannot
+    /// do, or is slow to do, keeps nobody else from it.
+    fn run_beside(
         &self,
+        all: &[Beside<'_>],
         step: &str,
         subject: &Subject,
         deadline: Deadline,
@@ -287,6 +297,7 @@ impl Performer {
             let outcome = match beside {
                 Beside::Command(command) => command::route(command, step, subject, deadline, cancel)?,
                 Beside::Pooler(pooler) => pooler.step(step, &subject.server, subject.generation, deadline, cancel),
+                Beside::Program(step) => self.stand_in.carry_out(step, subject, deadline, cancel),
             };
             Some(match outcome {
                 Ok(said) => RouteInstance { name: beside.name().to_owned(), result: Ok(said) },
@@ -294,9 +305,6 @@ impl Performer {
             })
         };
         let run = &run;
-        let all: Vec<Beside<'_>> =
-            self.route_commands.iter().map(Beside::Command).chain(self.poolers.iter().map(Beside::Pooler)).collect();
-        let all = &all;
         std::thread::scope(|scope| {
             let started: Vec<_> = all
                 .iter()

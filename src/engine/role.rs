@@ -48,7 +48,7 @@ struct Client {
 /// # Errors
 /// [`EngineError::System`] with the address and why not.
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, EngineError> {
-    let failed = |error| EngineError::system(&format!("cannot listen on engine.role_endpoint {address}"), error);
+    let failed = |error| EngineError::system(format!("cannot listen on engine.role_endpoint {address}"), error);
     let listener = TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
