@@ -40,7 +40,7 @@ enum Seen {
     Right,
     /// Nobody is there: a load balancer that is away carries no traffic to anybody.
     Away,
-    /// Somebody else, an error, or silence behind a load balancer that is there.
+    /// An error or silence behind a load balancer that is there, or somebody else.
     Wrong,
 }
 
@@ -74,28 +74,31 @@ impl Verification {
     }
 
     /// Asks every address at the same time whether this server answers there. It does if at least one address says so and none says
-    /// otherwise; an address where nobody is carries no traffic and is only told of.
+    /// otherwise; an address where nobody is carries no traffic and is only told of. In part, where none says that it is another one.
     ///
     /// # Errors
     /// What was seen instead, address by address.
     pub fn verify(&self, server: ServerId, subject: &Subject, context: &Context<'_>) -> Result<Report, Failure> {
         let mut told = Vec::new();
-        let (mut right, mut wrong) = (0, 0);
+        let (mut right, mut wrong) = (0, Vec::new());
         for (address, finding) in self.ask(server, context) {
             match judge(&finding.verdict) {
                 Seen::Right => right += 1,
                 Seen::Away => {}
-                Seen::Wrong => wrong += 1,
+                Seen::Wrong => wrong.push(address.to_owned()),
             }
             told.push(format!("{address}: {}", finding.message));
         }
-        if wrong == 0 && !self.command.is_empty() {
+        if wrong.is_empty() && !self.command.is_empty() {
             told.push(command::verify(&self.command, subject, context.deadline, context.cancel)?);
             right += 1;
         }
         let message = format!("{} through the route: {}", subject.server, told.join("; "));
-        if right > 0 && wrong == 0 {
+        if right > 0 && wrong.is_empty() {
             return Ok(Report::Traffic { message });
+        }
+        if right > 0 && self.command.is_empty() && !wrong.iter().any(|address| self.another_serves(address, server, context)) {
+            return Ok(Report::TrafficInPart { message });
         }
         if context.cancel.is_cancelled() {
             return Err(Failure::cancelled(message));
@@ -104,6 +107,13 @@ impl Verification {
             format!("the route does not answer with {message}"),
             "ask the address by hand; route.identity says what an answer of each server looks like",
         ))
+    }
+
+    /// Another server of the service answers there, as itself and well.
+    fn another_serves(&self, address: &str, server: ServerId, context: &Context<'_>) -> bool {
+        let requests = self.addresses.iter().find(|(own, _)| own == address).map(|(_, requests)| requests);
+        let others = requests.into_iter().flatten().filter(|(other, _)| **other != server);
+        others.map(|(_, request)| request.run(context)).any(|finding| finding.verdict == Verdict::Up)
     }
 
     fn ask(&self, server: ServerId, context: &Context<'_>) -> Vec<(&str, Finding)> {

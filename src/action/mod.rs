@@ -5,6 +5,7 @@ pub mod command;
 pub mod dns;
 #[cfg(feature = "ssh")]
 pub mod host;
+pub mod memory;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod route;
@@ -29,6 +30,7 @@ use command::{FollowCommand, PreCheck, RouteCommand, Subject};
 use dns::names::Names;
 #[cfg(feature = "ssh")]
 use host::HostControl;
+use memory::{Found, Memory};
 use pgbouncer::Pooler;
 use postgres::{Cluster, Promotion};
 use route::Route;
@@ -76,6 +78,8 @@ pub struct Performer {
     pub names_are_route: bool,
     /// Commands that move traffic in other ways.
     pub route_commands: Vec<RouteCommand>,
+    /// What the route was before a failover, across engines; of an application.
+    pub memory: Option<Memory>,
     /// Addresses through which the traffic is verified.
     pub verify: Vec<Endpoint>,
     /// The same of an application.
@@ -230,9 +234,12 @@ impl Performer {
         beside.extend(self.route_commands.iter().map(Beside::Command));
         beside.extend(self.poolers.iter().map(Beside::Pooler));
         let names = self.names_are_route;
+        let forgetful = self.remember(step, subject.generation, deadline, cancel);
         if beside.is_empty() && self.route.instances() > 0 {
             self.route.begin(subject.generation);
-            return run(&self.route).map(Report::Route);
+            let mut instances = run(&self.route)?;
+            instances.extend(forgetful);
+            return Ok(Report::Route(instances));
         }
         if let ([Beside::Program(step)], false, 0) = (beside.as_slice(), names, self.route.instances()) {
             let said = self.stand_in.carry_out(step, subject, deadline, cancel)?;
@@ -242,7 +249,7 @@ impl Performer {
             let message = format!("{} has no managed route", self.service);
             return Err(Failure::no_effect(message, "configure services.route.haproxy"));
         }
-        let instances = self.run_beside(&beside, step, subject, deadline, cancel, || {
+        let mut instances = self.run_beside(&beside, step, subject, deadline, cancel, || {
             if names {
                 self.step_of_names(step, subject, deadline, cancel)
             } else if self.route.instances() > 0 {
@@ -252,7 +259,37 @@ impl Performer {
                 Vec::new()
             }
         });
+        instances.extend(forgetful);
         Ok(Report::Route(instances))
+    }
+
+    /// Before the first change, what is there goes to disk; after a restart, it comes from there. An instance that failed says that it
+    /// could not be written.
+    fn remember(&self, step: &str, generation: u64, deadline: Deadline, cancel: &Cancel) -> Option<RouteInstance> {
+        let memory = self.memory.as_ref().filter(|memory| !memory.knows_all(generation))?;
+        self.route.begin(generation);
+        self.names.begin(generation);
+        if !memory.knows(generation)
+            && let Some(found) = memory.recall(generation)
+        {
+            self.route.recall(&found.route);
+            self.names.recall(&found.names);
+            return None;
+        }
+        if !matches!(step, "route_out" | "route_in") {
+            return None;
+        }
+        let deadline = deadline.at_most(deadline.remaining() / 2);
+        // Again before the next step where somebody did not answer: what a step changed since, it kept itself.
+        let (route, mut whole) = self.route.note(deadline, cancel);
+        let mut names = memory::NamesBefore::new();
+        if self.names_are_route {
+            let (noted, all) = self.names.note(deadline, cancel);
+            (names, whole) = (noted, whole && all);
+        }
+        let failed = memory.keep(&Found { generation, route, names }, whole).err()?;
+        let why = format!("{failed}; an engine that is killed now could not go back to what was");
+        Some(RouteInstance { name: "previous values".to_owned(), result: Err(why) })
     }
 
     /// A step of names that are the only route beside what a program moves.
@@ -542,6 +579,7 @@ mod tests {
             names: Names::new(Vec::new(), Arc::new(Literals)),
             names_are_route: false,
             route_commands: Vec::new(),
+            memory: None,
             verify: Vec::new(),
             verification: Verification::default(),
             addresses: Arc::new(Literals),

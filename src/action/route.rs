@@ -11,11 +11,12 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::memory::{RouteBefore, ServerBefore};
 use crate::core::output::Failure;
 use crate::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
 use crate::core::sample::RouteInstance;
@@ -55,6 +56,8 @@ pub struct Route {
     before: Mutex<BTreeMap<(usize, String), Before>>,
     /// The failover that `before` belongs to.
     generation: AtomicU64,
+    /// `before` is an earlier engine's: what is there now is half done, and is not what was before.
+    recalled: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +115,13 @@ impl Route {
     /// A route over these instances; none is asked yet.
     #[must_use]
     pub fn new(targets: Vec<HaproxyTarget>, addresses: Arc<dyn Addresses>) -> Route {
-        Route { targets, addresses, before: Mutex::new(BTreeMap::new()), generation: AtomicU64::new(0) }
+        Route {
+            targets,
+            addresses,
+            before: Mutex::new(BTreeMap::new()),
+            generation: AtomicU64::new(0),
+            recalled: AtomicBool::new(false),
+        }
     }
 
     /// How many instances it has.
@@ -161,10 +170,48 @@ impl Route {
         })
     }
 
+    /// What every server is now, on every instance that answers at once, kept as what it was before where nothing is kept yet; and
+    /// whether all answered. Changes nothing.
+    pub fn note(&self, deadline: Deadline, cancel: &Cancel) -> (RouteBefore, bool) {
+        let look = |job: &Job<'_>| {
+            let show = Command::ShowServersState(job.target.backend.as_str());
+            let known = job.client.servers_state(&show, &job.run(std::slice::from_ref(&show))?[0])?;
+            for (ours, theirs) in &job.target.servers {
+                if let Some(row) = known.iter().find(|row| row.server == *theirs) {
+                    self.remember(job.index, ours, row);
+                }
+            }
+            Ok(())
+        };
+        let whole = self.parallel_once(deadline, cancel, look).iter().all(Result::is_ok);
+        let mut noted = RouteBefore::new();
+        for ((index, server), before) in self.before.lock().iter() {
+            let Some(target) = self.targets.get(*index) else { continue };
+            let server_before = ServerBefore { state: before.admin.word().to_owned(), weight: before.weight };
+            noted.entry(target.name.clone()).or_default().insert(server.clone(), server_before);
+        }
+        (noted, whole)
+    }
+
+    /// What an earlier engine noted.
+    pub fn recall(&self, noted: &RouteBefore) {
+        let mut before = self.before.lock();
+        self.recalled.store(true, Ordering::Relaxed);
+        for (index, target) in self.targets.iter().enumerate() {
+            for (server, was) in noted.get(&target.name).into_iter().flatten() {
+                let states = [AdminState::Ready, AdminState::Drain, AdminState::Maint];
+                if let Some(admin) = states.into_iter().find(|state| state.word() == was.state) {
+                    before.insert((index, server.clone()), Before { admin, weight: was.weight, restored: false });
+                }
+            }
+        }
+    }
+
     /// What servers were before an earlier failover is of the past: this one looks anew.
     pub fn begin(&self, generation: u64) {
         if self.generation.swap(generation, Ordering::Relaxed) != generation {
             self.before.lock().clear();
+            self.recalled.store(false, Ordering::Relaxed);
         }
     }
 
@@ -217,10 +264,20 @@ impl Route {
         cancel: &Cancel,
         work: impl Fn(&Job<'_>) -> Result<T, Error> + Sync,
     ) -> Vec<Result<T, Fault>> {
+        self.parallel_once(deadline, cancel, |job| again(job, || work(job)))
+    }
+
+    /// The same without a second try.
+    fn parallel_once<T: Send>(
+        &self,
+        deadline: Deadline,
+        cancel: &Cancel,
+        work: impl Fn(&Job<'_>) -> Result<T, Error> + Sync,
+    ) -> Vec<Result<T, Fault>> {
         let run = |index: usize, target: &HaproxyTarget| {
             let client = Client { endpoint: &target.endpoint, addresses: &*self.addresses, deadline, cancel };
             let job = Job { index, target, client, touched: Cell::new(false), seen: Cell::new(None) };
-            again(&job, || work(&job)).map_err(|error| job.fault(error))
+            work(&job).map_err(|error| job.fault(error))
         };
         if let [target] = self.targets.as_slice() {
             return vec![run(0, target)];
@@ -303,6 +360,9 @@ impl Route {
 
     fn remember(&self, index: usize, server: &str, row: &StateRow) {
         let now = Before { admin: row.admin, weight: row.weight, restored: false };
+        if self.recalled.load(Ordering::Relaxed) {
+            return;
+        }
         let mut before = self.before.lock();
         let kept = before.entry((index, server.to_owned())).or_insert(now);
         if kept.restored {

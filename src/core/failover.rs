@@ -86,6 +86,7 @@ impl Service {
             host_silent,
             fence: None,
             route_touched: before.as_ref().is_some_and(|before| before.route_touched),
+            route_in_part: false,
             fence_tried: before.as_ref().is_some_and(|before| before.fence_tried),
             chosen: None,
             refused: Vec::new(),
@@ -428,6 +429,7 @@ impl Service {
 
     fn describe_report(&self, report: &Report) -> (bool, String, Vec<(&'static str, Field)>) {
         match report {
+            Report::TrafficInPart { message } => (false, message.clone(), Vec::new()),
             Report::Done { message } | Report::Traffic { message } => (true, message.clone(), Vec::new()),
             Report::Host(word) | Report::HostShutDown { word, .. } => (true, word.message.clone(), Vec::new()),
             Report::Route(instances) => {
@@ -521,6 +523,9 @@ impl Service {
                 plan.gate_opened = true;
             }
             (Phase::RouteIn, outcome) => self.route_entered(outcome, fx),
+            (Phase::VerifyTraffic, Ok(Report::TrafficInPart { message })) if plan.application => {
+                self.application_in_part(message, fx);
+            }
             (Phase::VerifyTraffic, Ok(_)) => {
                 plan.times.verified = Some(fx.now);
                 plan.phase = Phase::Over;
@@ -756,6 +761,7 @@ impl Service {
                     .filter_map(|instance| instance.result.as_ref().err().map(|why| format!("{}: {why}", instance.name)))
                     .collect();
                 if failed.len() < instances.len() {
+                    plan.route_in_part = !failed.is_empty();
                     plan.times.routed = Some(fx.now);
                     for why in failed {
                         note_once(&mut plan.warnings, format!("route_in: {why}"));

@@ -312,6 +312,12 @@ pub enum Report {
         /// One line for people: each address and who answered.
         message: String,
     },
+    /// Some addresses of the route answer with the server that should answer, the others with nobody: an error or silence. No other
+    /// server answers.
+    TrafficInPart {
+        /// One line for people: each address and who answered.
+        message: String,
+    },
 }
 
 /// Why an action did not do its work.

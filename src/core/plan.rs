@@ -136,6 +136,9 @@ pub struct Plan {
     pub fence: Option<FenceReport>,
     /// The route was touched.
     pub route_touched: bool,
+    /// Some instance did not send the traffic where it should go, the last time that they were asked to.
+    #[serde(default)]
+    pub route_in_part: bool,
     /// The fence was tried.
     pub fence_tried: bool,
     /// The chosen standby.

@@ -60,6 +60,22 @@ impl Service {
         self.next_candidate(failure.message.clone(), fx);
     }
 
+    /// Through some of the route it answers, through the rest nobody does. Where an instance could not be told, that is all there is to
+    /// be had, and more than going back to a server that failed: it is told as such, and that instance gets the wanted state later.
+    pub(super) fn application_in_part(&mut self, message: String, fx: &mut Effects) {
+        let patience = self.model.route.verify_for;
+        let Some(plan) = &mut self.plan else { return };
+        let tried = plan.times.entered.map_or(patience, |entered| fx.now.since(entered));
+        if !plan.route_in_part || tried < patience {
+            self.application_unverified(&Failure::no_effect(message, ""), fx);
+            return;
+        }
+        plan.warnings.push(format!("verify_traffic: in part: {message}"));
+        plan.times.verified = Some(fx.now);
+        plan.phase = Phase::Over;
+        plan.taken_over();
+    }
+
     /// This one did not work: the next one, or everything goes back.
     pub(super) fn next_candidate(&mut self, why: String, fx: &mut Effects) {
         let Some(plan) = &mut self.plan else { return };

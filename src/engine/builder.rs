@@ -15,6 +15,7 @@ use crate::action::command::{FollowCommand, PreCheck, RouteCommand};
 use crate::action::dns::names::{Name, Names};
 use crate::action::dns::verify::NameServer;
 use crate::action::dns::{Record, RecordSet, RecordType};
+use crate::action::memory::Memory;
 use crate::action::pgbouncer::Pooler;
 use crate::action::postgres::Cluster;
 use crate::action::route::{HaproxyTarget, Route};
@@ -272,6 +273,7 @@ fn service_part(config: &Config, service: &config::Service, means: &Means) -> Re
             Arc::clone(&means.addresses),
         ),
         names_are_route: service.names_are_route(),
+        memory: (!is_postgres).then(|| Memory::new(&config.state_dir, &service.name)),
         verify,
         verification,
         addresses: Arc::clone(&means.addresses),

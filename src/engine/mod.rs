@@ -237,6 +237,9 @@ impl Engine {
             ),
         };
         *shell.summaries.lock() = journal.summaries();
+        if lock.is_some() {
+            forget_finished(&parts, &journal);
+        }
         shell.set_parts(Arc::clone(&parts));
         shell.resolver.learn(parts.hosts());
         let (sender, receiver) = bounded(INPUTS);
@@ -1069,6 +1072,16 @@ fn not_started(life: &Life) -> Result<(), EngineError> {
 
 fn config_checks(service: &crate::config::Service) -> impl Iterator<Item = &crate::config::Check> {
     service.checks.iter()
+}
+
+/// What routes were before failovers that were finished is of the past.
+fn forget_finished(parts: &Parts, journal: &Journal) {
+    for (model, part) in parts.model.services.iter().zip(&parts.services) {
+        let unfinished = journal.facts(model, SystemTime::now()).is_some_and(|facts| facts.begun.is_some());
+        if let Some(memory) = part.performer.memory.as_ref().filter(|_| !unfinished) {
+            memory.forget();
+        }
+    }
 }
 
 /// Where the role endpoint is to listen; validation has seen that it is an address.

@@ -163,7 +163,17 @@ impl Session {
                 stream.set_nodelay(true)?;
                 Stream::Tcp(stream)
             }
-            Address::Unix(folder, port) => Stream::Unix(UnixStream::connect(socket_path(folder, *port))?),
+            Address::Unix(folder, port) => {
+                let path = socket_path(folder, *port);
+                // Nothing in the standard library goes on after an interruption here.
+                let stream = loop {
+                    match UnixStream::connect(&path) {
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        other => break other?,
+                    }
+                };
+                Stream::Unix(stream)
+            }
         };
         let mut session = Session { stream, buffer: Vec::new() };
         session.start(login, deadline)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::action::memory::{NamesBefore, RecordBefore};
 use crate::core::output::Failure;
 use crate::core::sample::RouteInstance;
 use crate::wire::deadline::{Cancel, Deadline};
@@ -63,6 +64,32 @@ impl Names {
     pub fn begin(&self, generation: u64) {
         if self.generation.swap(generation, Ordering::Relaxed) != generation {
             self.before.lock().clear();
+        }
+    }
+
+    /// What every name holds now, kept as what it held before; and whether all could be read. Changes nothing.
+    pub fn note(&self, deadline: Deadline, cancel: &Cancel) -> (NamesBefore, bool) {
+        let looked = self.each(|place, name| {
+            let now = name.record.read(deadline.at_most(name.timeout), cancel)?;
+            self.before.lock().entry(place).or_insert(now);
+            Ok(String::new())
+        });
+        let before = self.before.lock();
+        let noted = before.iter().filter_map(|(place, held)| {
+            let held = held.as_ref().map(|held| RecordBefore { values: held.values.clone(), ttl: held.ttl });
+            Some((self.list.get(*place)?.name.clone(), held))
+        });
+        (noted.collect(), looked.iter().all(|one| one.result.is_ok()))
+    }
+
+    /// What an earlier engine noted.
+    pub fn recall(&self, noted: &NamesBefore) {
+        let mut before = self.before.lock();
+        for (place, name) in self.list.iter().enumerate() {
+            if let Some(held) = noted.get(&name.name) {
+                let held = held.as_ref().map(|held| RecordSet { values: held.values.clone(), ttl: held.ttl });
+                before.insert(place, held);
+            }
         }
     }
 

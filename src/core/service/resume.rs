@@ -156,6 +156,7 @@ impl Service {
             host_silent: false,
             fence: None,
             route_touched: begun.route_touched,
+            route_in_part: false,
             fence_tried: begun.fence_tried,
             chosen: begun.chosen,
             refused: Vec::new(),
