@@ -43,9 +43,6 @@ settings! {
         instance: Option<String> = Unset, Rule::Name;
         /// Seeds the jitter of the schedule. Give engines that watch the same servers different ones.
         seed: u64 = fixed(0);
-        /// Where to answer by HTTP who has the traffic, for load balancers and DNS health checkers: `GET /SERVICE/SERVER` is answered with 200
-        /// only while that server is the active one. An address and a port, such as `127.0.0.1:8008`. Default: nowhere.
-        role_endpoint: Option<HostPort> = Unset;
         /// The circuit breakers around what the survey asks: a host over SSH, a server over SQL, the route. Checks, fence,
         /// promotion and the steps of the route have none: a failover is never refused by a breaker.
         breaker: Breaker = Unset;

@@ -24,13 +24,6 @@ pub(super) fn validate(root: &Root, reader: &mut Reader<'_>) {
         let place = [at.key("control_socket"), at.key("state_dir")];
         socket_length(socket, &place, reader);
     }
-    if let Some(endpoint) = &root.engine.role_endpoint
-        && endpoint.host.parse::<std::net::IpAddr>().is_err()
-    {
-        let reason = "a name may have several addresses, and one is listened on";
-        let place = at.key("engine").key("role_endpoint");
-        reader.contradiction(&[place], reason, "write an address: 127.0.0.1:8008, [::1]:8008, or 0.0.0.0:8008 for all");
-    }
     let services = at.key("services");
     unique(root.services.iter().map(|service| service.name.as_str()), &services, "name", "service", reader);
     for (index, service) in root.services.iter().enumerate() {

@@ -8,7 +8,7 @@ use super::id::{Generation, ServerId, ServiceId};
 use super::input::SelfHealth;
 use super::model::ServiceKind;
 use super::observation::Finding;
-use super::plan::{Phase, Plan};
+use super::plan::Plan;
 use super::refusal::{CandidateRefusal, Refusal};
 use super::route::RouteReadiness;
 use super::sample::{FenceLevel, Lsn, Readiness, Sample};
@@ -54,10 +54,6 @@ pub struct ServiceSnapshot {
     pub generation: Generation,
     /// The primary, once one was seen.
     pub primary: Option<ServerId>,
-    /// The server that has the traffic, as far as that is certain: none while a failover takes it away or two take writes.
-    pub active: Option<ServerId>,
-    /// Two servers take writes.
-    pub two_primaries: bool,
     /// What is seen instead, while none was seen and the configuration names one that is in recovery; else empty.
     pub no_primary_because: String,
     /// The cluster's identity.
@@ -191,8 +187,6 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         manual_reason: service.manual_reason.clone(),
         generation: service.generation,
         primary: service.primary,
-        active: service.active(),
-        two_primaries: service.two_primaries,
         no_primary_because: service.no_primary_because(),
         system_id: service.system_id,
         position: service.log.map(|log| (log.flush, log.timeline, log.at)),
@@ -253,24 +247,6 @@ fn take_server(service: &Service, server: ServerId) -> ServerSnapshot {
 }
 
 impl Service {
-    /// The server that has the traffic. Between two servers nobody has: what asks must never hear of both.
-    fn active(&self) -> Option<ServerId> {
-        if self.two_primaries {
-            return None;
-        }
-        let known = self.primary.filter(|_| self.primary_seen);
-        let Some(plan) = &self.plan else {
-            // Left by an earlier engine: it may have been taken out.
-            return known.filter(|_| self.begun.as_ref().is_none_or(|begun| !begun.route_touched));
-        };
-        match plan.phase {
-            _ if plan.undoing.is_some() => None,
-            Phase::PreChecks => known,
-            Phase::RouteIn | Phase::VerifyTraffic | Phase::Over => plan.chosen.map(|chosen| chosen.server),
-            _ => None,
-        }
-    }
-
     /// The class that the evidence shows now, or why there is none.
     fn failing(&self, now: Mono) -> Result<FailureClass, Refusal> {
         match &self.suspicion {

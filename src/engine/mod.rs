@@ -16,7 +16,6 @@ pub mod record;
 mod remedy;
 pub mod render;
 pub(crate) mod resolver;
-pub(crate) mod role;
 mod round;
 pub(crate) mod route_watch;
 pub mod status;
@@ -33,7 +32,6 @@ pub mod why;
 mod schedules;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -321,13 +319,6 @@ impl Engine {
                 EventKind::Log,
                 Severity::Warning,
                 "engine.workers is fixed at start: the new number counts after a restart",
-            );
-        }
-        if parts.config.engine.role_endpoint != old.config.engine.role_endpoint {
-            shell.say(
-                EventKind::Log,
-                Severity::Warning,
-                "engine.role_endpoint is fixed at start: the new address counts after a restart",
             );
         }
         Ok(())
@@ -757,12 +748,6 @@ impl Shell {
             let duties = (self.threads.duty("route", 0), self.threads.duty("trigger", 0));
             let trigger_duty = duties.1.clone();
             self.threads.spawn("route", 0, move || route_watch::run(&shell, &duties.0, &duties.1, &cancel, &*to_core))?;
-            if let Some(endpoint) = role_address(&parts.config) {
-                let listener = role::listen(endpoint)?;
-                let (shell, cancel) = (Arc::clone(self), survey.clone());
-                let duty = self.threads.aside_duty("role", 0);
-                self.threads.spawn("role", 0, move || role::run(&shell, &listener, &duty, &cancel))?;
-            }
             let (recorder, records) = Recorder::new();
             let (shell, state) = (Arc::clone(self), parts.config.state_dir.clone());
             let duty = self.threads.aside_duty("record", 0);
@@ -1082,12 +1067,6 @@ fn forget_finished(parts: &Parts, journal: &Journal) {
             memory.forget();
         }
     }
-}
-
-/// Where the role endpoint is to listen; validation has seen that it is an address.
-fn role_address(config: &Config) -> Option<SocketAddr> {
-    let endpoint = config.engine.role_endpoint.as_ref()?;
-    Some(SocketAddr::new(endpoint.host.parse().ok()?, endpoint.port))
 }
 
 #[cfg(test)]
