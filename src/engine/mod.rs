@@ -43,7 +43,6 @@ use crate::core::Core;
 use crate::core::event::{Event, EventKind, Severity};
 use crate::core::id::{ServerId, ServiceId};
 use crate::core::input::{Command, Input};
-use crate::core::model::ServiceKind;
 use crate::core::output::Failure;
 use crate::core::traffic::Outcome;
 use crate::wire::deadline::{Cancel, Deadline};
@@ -727,7 +726,7 @@ impl Shell {
             service.performer.perform(&task.action, task.generation, task.deadline, cancel)
         };
         // Two for each service: a question that hangs must not stand in the way of the next step.
-        let services = parts.config.services.iter().filter(|service| service.kind == ServiceKind::Postgres).count();
+        let services = parts.model.services.iter().filter(|service| service.is_moved()).count();
         let executors = (2 * services).clamp(1, EXECUTORS);
         let to_core = Arc::clone(sink);
         let executor = Executor::start(&self.threads, executors, Box::new(perform), move |input| to_core(input))?;
@@ -1060,7 +1059,7 @@ fn config_checks(service: &crate::config::Service) -> impl Iterator<Item = &crat
 #[cfg(test)]
 mod tests {
     use crate::core::model::{
-        Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceModel, TriggerModel,
+        Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
     };
     use crate::core::sample::FenceLevel;
     use crate::core::time::Span;
