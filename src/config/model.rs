@@ -2,6 +2,7 @@
 //! configuration, the JSON Schema and `docs/CONFIG.md` are all made from these declarations.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +44,10 @@ settings! {
         instance: Option<String> = Unset, Rule::Name;
         /// Seeds the jitter of the schedule. Give engines that watch the same servers different ones.
         seed: u64 = fixed(0);
+        /// Where a small HTTP server tells load balancers who is active: an IP address and a port, `127.0.0.1:8008`; with port 0
+        /// a free one, shown by the status. `/SERVICE/SERVER` is 200 only while the engine knows that this server is the active one
+        /// and serves, else 503. Whoever can connect may ask; nothing can be changed there.
+        role_endpoint: Option<SocketAddr> = Unset;
         /// The circuit breakers around what the survey asks: a host over SSH, a server over SQL, the route. Checks, fence,
         /// promotion and the steps of the route have none: a failover is never refused by a breaker.
         breaker: Breaker = Unset;

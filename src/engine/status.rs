@@ -47,6 +47,9 @@ pub struct Status {
     /// The circuit breakers around what the survey asks, once it was asked.
     #[serde(default)]
     pub breakers: Vec<BreakerStatus>,
+    /// Where the role endpoint listens; empty without one.
+    #[serde(default)]
+    pub role_endpoint: Option<String>,
 }
 
 /// One circuit breaker of the survey.
