@@ -373,6 +373,15 @@ settings! {
         endpoint: Option<String> = Unset, Rule::Url;
         /// Of `route53`: the region that requests are signed for.
         region: String = fixed("us-east-1"), Rule::Word;
+        /// Of `route53`: the ID of each server's health check. When the name moves, that of the server it points to then is changed
+        /// as said here, with its version; a failed change is a warning. Its interval cannot be changed once it exists.
+        health_checks: BTreeMap<String, String> = Unset, Rule::Word;
+        /// Checks in a row that change the mind of the active server's health check.
+        health_check_threshold: u32 = fixed(2), Rule::Range(1, 10);
+        /// Whether the active server's health check is enabled. Route 53 takes a disabled one for healthy.
+        health_check_enabled: bool = fixed(true);
+        /// What becomes of the health checks of all other servers.
+        health_check_others: HealthCheckOthers = fixed("keep");
     }
 
     /// A command that must succeed before anything is changed.
@@ -495,6 +504,17 @@ pub enum DnsProvider {
     Rfc2136,
 }
 
+/// What becomes of a health check whose server is not active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthCheckOthers {
+    /// Nothing.
+    Keep,
+    /// It is enabled.
+    Enable,
+    /// It is disabled.
+    Disable,
+}
+
 /// The algorithm of a TSIG key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TsigAlgorithm {
@@ -545,6 +565,11 @@ words! {
     DnsProvider {
         DnsProvider::Route53 = "route53", "Amazon Route 53";
         DnsProvider::Rfc2136 = "rfc2136", "dynamic updates signed by TSIG (RFC 2136, RFC 8945)";
+    }
+    HealthCheckOthers {
+        HealthCheckOthers::Keep = "keep", "they stay as they are";
+        HealthCheckOthers::Enable = "enable", "they are enabled";
+        HealthCheckOthers::Disable = "disable", "they are disabled: Route 53 takes them for healthy, and asks no more";
     }
     TsigAlgorithm {
         TsigAlgorithm::Sha1 = "hmac-sha1", "only for servers that know no better";
