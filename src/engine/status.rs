@@ -527,6 +527,9 @@ pub struct ReadyReport {
 pub struct ServiceReadiness {
     /// The service.
     pub service: String,
+    /// `postgres` or `application`.
+    #[serde(default)]
+    pub kind: String,
     /// What would happen if the primary died now.
     pub forecast: ForecastStatus,
     /// What would hurt at failover time, what would stop it first.
