@@ -339,11 +339,7 @@ fn a_program_sees_for_itself_who_answers_where_nobody_speaks_http() {
 fn a_slow_step_of_one_application_keeps_no_other_one_waiting() {
     let (slow, quick) = (Site::start(&SiteOptions::default()).unwrap(), Site::start(&SiteOptions::default()).unwrap());
     let (entered, gate) = (slow.lab.path("entered"), slow.lab.path("gate"));
-    let script = format!(
-        "#!/bin/sh\ntouch {}\nwhile [ ! -e {} ]; do sleep 0.05; done\n",
-        entered.display(),
-        gate.display()
-    );
+    let script = format!("#!/bin/sh\ntouch {}\nwhile [ ! -e {} ]; do sleep 0.05; done\n", entered.display(), gate.display());
     let script = slow.lab.write("slow", script, 0o700).unwrap();
     let block = std::fs::read_to_string(&slow.config).unwrap();
     let block = &block[block.find("[[services]]").unwrap()..];

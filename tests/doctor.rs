@@ -168,7 +168,8 @@ fn the_route_of_an_application_is_looked_at_as_closely_and_nothing_is_changed() 
         codes.sort();
         codes
     };
-    let expected = |list: &[(&str, bool)]| list.iter().map(|(code, blocking)| ((*code).to_owned(), *blocking)).collect::<Vec<_>>();
+    let expected =
+        |list: &[(&str, bool)]| list.iter().map(|(code, blocking)| ((*code).to_owned(), *blocking)).collect::<Vec<_>>();
     assert!(content, "nothing of it stops a failover: {text}");
     assert_eq!(
         codes(&answer, "findings"),
@@ -193,7 +194,11 @@ fn the_route_of_an_application_is_looked_at_as_closely_and_nothing_is_changed() 
     fs::write(&site.config, renamed).unwrap();
     let (content, answer, text) = asked(&site, &["check"]);
     assert!(!content, "{text}");
-    assert_eq!(codes(&answer, "readiness"), expected(&[("route_server_missing", true), ("route_server_missing", true)]), "{text}");
+    assert_eq!(
+        codes(&answer, "readiness"),
+        expected(&[("route_server_missing", true), ("route_server_missing", true)]),
+        "{text}"
+    );
     fs::write(&site.config, &whole).unwrap();
     assert_eq!(site.wanted(), before, "nothing was changed");
 

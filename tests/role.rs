@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -123,11 +124,7 @@ fn asking_balancer(lab: &Lab, mode: &str, service: &str, role: SocketAddr, serve
          \nlisten asking\n    bind 127.0.0.1:{front}\n    option httpchk\n    timeout check 2s\n    default-server inter 100ms fall 1 rise 1 on-marked-down shutdown-sessions\n"
     );
     for (name, port) in servers {
-        text.push_str(&format!(
-            "    server {name} 127.0.0.1:{port} check port {} addr {}\n",
-            role.port(),
-            role.ip()
-        ));
+        let _ = writeln!(text, "    server {name} 127.0.0.1:{port} check port {} addr {}", role.port(), role.ip());
     }
     // Each server has a path of its own, and a check has one path: the name of the server is the last part of it.
     let text = text.replacen(
@@ -150,11 +147,17 @@ fn who_is_active_is_told_by_code_and_what_is_unknown_is_not() {
         assert_eq!((code(address, method, "/web/web1"), code(address, method, "/web/web2")), (200, 503), "{method}");
     }
     assert_eq!((code(address, "GET", "/"), code(address, "GET", "/web"), code(address, "GET", "/web/web1?x=1")), (200, 200, 200));
-    assert_eq!((code(address, "GET", "/nothing"), code(address, "GET", "/web/nobody"), code(address, "GET", "/web/web1/x")), (404, 404, 404));
+    assert_eq!(
+        (code(address, "GET", "/nothing"), code(address, "GET", "/web/nobody"), code(address, "GET", "/web/web1/x")),
+        (404, 404, 404)
+    );
     assert_eq!((code(address, "POST", "/web/web1"), code(address, "get", "/web/web1")), (405, 400));
     let answer = ask(address, "GET /web/web2 HTTP/1.1\r\n\r\n").unwrap();
     let body: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
-    assert_eq!((&body["active"], &body["role"], &body["why"]), (&false.into(), &"standby".into(), &"another server is the primary".into()));
+    assert_eq!(
+        (&body["active"], &body["role"], &body["why"]),
+        (&false.into(), &"standby".into(), &"another server is the primary".into())
+    );
     engine.stop(LONG).unwrap();
     assert!(TcpStream::connect_timeout(&address, LONG).is_err(), "nobody listens after the stop");
 }
@@ -191,7 +194,8 @@ fn slow_rude_and_many_clients_keep_nobody_from_an_answer_nor_the_engine_from_its
         })
         .collect();
     assert_eq!(code(address, "GET", "/web/web1"), 200);
-    for rude in ["\r\n\r\n", "GET\r\n\r\n", "\0\u{1}\u{2}\r\n\r\n", "GET http://x/ HTTP/1.1\r\n\r\n", "GET /\t HTTP/1.1\r\n\r\n"] {
+    for rude in ["\r\n\r\n", "GET\r\n\r\n", "\0\u{1}\u{2}\r\n\r\n", "GET http://x/ HTTP/1.1\r\n\r\n", "GET /\t HTTP/1.1\r\n\r\n"]
+    {
         assert!(ask(address, rude).unwrap().starts_with("HTTP/1.1 400 "), "{rude:?}");
     }
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(5000));

@@ -57,7 +57,11 @@ pub enum Who {
 
 /// What that means for a failover from `primary`. `name`: what a server is called.
 #[must_use]
-pub fn findings_of(seen: &[(String, Who)], primary: Option<ServerId>, name: &dyn Fn(ServerId) -> String) -> Vec<ReadinessFinding> {
+pub fn findings_of(
+    seen: &[(String, Who)],
+    primary: Option<ServerId>,
+    name: &dyn Fn(ServerId) -> String,
+) -> Vec<ReadinessFinding> {
     let all_silent = seen.iter().all(|(_, who)| matches!(who, Who::Nobody(_)));
     let finding = |code: &str, blocking, message, remedy: &str| {
         Some(ReadinessFinding { code: code.to_owned(), blocking, message, remedy: remedy.to_owned() })

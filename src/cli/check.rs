@@ -385,6 +385,7 @@ mod tests {
         let cold = ReasonStatus { code: "not_warmed_up".into(), message: "not every check has answered".into() };
         let service = ServiceReadiness {
             service: "orders".into(),
+            kind: "postgres".to_owned(),
             findings: vec![finding(Some("db1"), "host_not_asked", true), finding(Some("db2"), "fsync_off", false)],
             forecast: failover::engine::status::ForecastStatus { reasons: vec![cold, no_candidate], ..Default::default() },
         };
@@ -417,6 +418,7 @@ mod tests {
         let unseen = ReasonStatus { code: "no_primary_seen".into(), message: "no primary was seen yet".into() };
         let service = ServiceReadiness {
             service: "orders".into(),
+            kind: "postgres".to_owned(),
             findings: vec![finding(None, "verify_refused", true)],
             forecast: failover::engine::status::ForecastStatus { reasons: vec![unseen], ..Default::default() },
         };

@@ -574,7 +574,11 @@ fn health_checks(service: &Service, name: &Dns, at: &Pointer, reader: &mut Reade
             unknown_server(&place.key(ours), ours, service.servers.iter().map(|server| server.name.as_str()), reader);
         }
         if id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-            reader.contradiction(&[place.key(ours)], "this is no ID of a health check", "write its 36 digits, letters and hyphens");
+            reader.contradiction(
+                &[place.key(ours)],
+                "this is no ID of a health check",
+                "write its 36 digits, letters and hyphens",
+            );
         }
     }
 }

@@ -316,7 +316,11 @@ fn name(service: &config::Service, dns: &config::Dns, means: &Means) -> Result<N
             DnsProvider::Route53 => route53(dns, record_type, means).map_err(wrong)?,
         },
         values: values.collect(),
-        companions: if dns.health_checks.is_empty() { None } else { Some(health_checks(dns, record_type, means).map_err(wrong)?) },
+        companions: if dns.health_checks.is_empty() {
+            None
+        } else {
+            Some(health_checks(dns, record_type, means).map_err(wrong)?)
+        },
         authoritative: servers(&dns.verify),
         resolvers: servers(&dns.resolvers),
         timeout: dns.timeout,

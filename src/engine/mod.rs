@@ -1076,7 +1076,8 @@ fn config_checks(service: &crate::config::Service) -> impl Iterator<Item = &crat
 #[cfg(test)]
 mod tests {
     use crate::core::model::{
-        Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
+        Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel,
+        TriggerModel,
     };
     use crate::core::sample::FenceLevel;
     use crate::core::time::Span;

@@ -293,8 +293,7 @@ fn judge(service: &ServiceSnapshot, server: &ServerSnapshot, blind: Option<&str>
     let is_postgres = service.kind == ServiceKind::Postgres;
     if let Some(plan) = &service.plan {
         let chosen = plan.chosen.is_some_and(|candidate| candidate.server == server.id);
-        let has_taken_over =
-            if plan.application { plan.phase == Phase::VerifyTraffic } else { plan.times.promoted.is_some() };
+        let has_taken_over = if plan.application { plan.phase == Phase::VerifyTraffic } else { plan.times.promoted.is_some() };
         return match (server.id == plan.old, chosen && has_taken_over) {
             (true, _) => no("primary", "it is being replaced"),
             (_, true) => (true, "primary", "it has taken over".to_owned()),
@@ -309,7 +308,9 @@ fn judge(service: &ServiceSnapshot, server: &ServerSnapshot, blind: Option<&str>
         None => return no("unknown", "no primary was seen yet"),
         Some(primary) if primary != server.id => return no("standby", "another server is the primary"),
         Some(_) if !service.primary_seen => return no("unknown", "it was the primary, and was not seen since"),
-        Some(_) if unsettled => return no("unknown", "the last failover ended while it was not known whether a standby was promoted"),
+        Some(_) if unsettled => {
+            return no("unknown", "the last failover ended while it was not known whether a standby was promoted");
+        }
         Some(_) => {}
     }
     if is_postgres && let Err(why) = takes_writes(service, server) {
@@ -369,7 +370,9 @@ mod tests {
         assert!(answered("OPTIONS /a/b HTTP/1.0\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 200 OK\r\n"));
         assert!(answered("HEAD / HTTP/1.1\r\n\r\n").ends_with("close\r\n\r\n"));
         assert!(answered("POST /a/b HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
-        for wrong in ["\r\n\r\n", "GET\r\n\r\n", "get / HTTP/1.1\n\n", "GET a HTTP/1.1\n\n", "GET / HTTP/2\n\n", "GET / x HTTP/1.1\n\n"] {
+        for wrong in
+            ["\r\n\r\n", "GET\r\n\r\n", "get / HTTP/1.1\n\n", "GET a HTTP/1.1\n\n", "GET / HTTP/2\n\n", "GET / x HTTP/1.1\n\n"]
+        {
             assert!(answered(wrong).starts_with("HTTP/1.1 400 "), "{wrong:?}");
         }
         assert!(answered(&"x".repeat(HEAD + 1)).starts_with("HTTP/1.1 431 "));

@@ -140,7 +140,8 @@ fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Op
             }
         }
         let primary = core.snapshot().services.get(place).and_then(|service| service.primary);
-        let name = |id: ServerId| part.performer.servers.get(usize::from(id.0)).map_or_else(String::new, |server| server.name.clone());
+        let name =
+            |id: ServerId| part.performer.servers.get(usize::from(id.0)).map_or_else(String::new, |server| server.name.clone());
         through[place].extend(application::findings_of(&who_answers, primary, &name));
     }
     let services = status::services(&core.snapshot(), &parts.model, &shell.clock);
@@ -288,7 +289,8 @@ fn unreadable(looked: Vec<RouteInstance>, are_route: bool) -> Vec<ReadinessFindi
             code: "name_unreadable".to_owned(),
             blocking: are_route,
             message: format!("{} cannot be read where it is changed: {why}", instance.name),
-            remedy: "see that the provider can be reached from here, and that these credentials may read and change it".to_owned(),
+            remedy: "see that the provider can be reached from here, and that these credentials may read and change it"
+                .to_owned(),
         })
     });
     found.collect()
