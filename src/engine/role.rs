@@ -359,6 +359,8 @@ pub(super) fn start(shell: &Arc<Shell>, address: SocketAddr, trigger: &Duty, can
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::sample::{Receiver, Sample};
+    use crate::core::time::Mono;
 
     fn answered(request: &str) -> String {
         String::from_utf8(respond(request.as_bytes(), &|path| (200, json!({ "path": path })))).unwrap()
@@ -376,5 +378,65 @@ mod tests {
             assert!(answered(wrong).starts_with("HTTP/1.1 400 "), "{wrong:?}");
         }
         assert!(answered(&"x".repeat(HEAD + 1)).starts_with("HTTP/1.1 431 "));
+    }
+
+    fn database() -> ServiceSnapshot {
+        let snapshot = crate::core::Core::new(crate::engine::tests::two_servers()).snapshot();
+        let mut service = snapshot.services.into_iter().next().unwrap();
+        service.primary = Some(ServerId(0));
+        service.primary_seen = true;
+        for (place, server) in service.servers.iter_mut().enumerate() {
+            server.health = Health::Healthy;
+            let sample = Sample {
+                asked: Mono::ZERO,
+                age: None,
+                in_recovery: place > 0,
+                system_id: 1,
+                timeline: 1,
+                flush: None,
+                receive: None,
+                replay: None,
+                receiver: Receiver::Absent,
+                replay_paused: false,
+                delayed: false,
+                sync_names: String::new(),
+                replicas: None,
+                other_engines: Vec::new(),
+            };
+            server.sample = Some((Mono::ZERO, sample));
+        }
+        service
+    }
+
+    fn active(service: &ServiceSnapshot, blind: Option<&str>) -> Vec<bool> {
+        service.servers.iter().map(|server| judge(service, server, blind).0).collect()
+    }
+
+    #[test]
+    fn only_what_is_known_is_active() {
+        assert_eq!(active(&database(), None), [true, false]);
+        assert_eq!(active(&database(), Some("in doubt")), [false, false]);
+        type Change = fn(&mut ServiceSnapshot);
+        let unknown: [(&str, Change); 7] = [
+            ("two primaries", |service| service.two_primaries = true),
+            ("no primary", |service| service.primary = None),
+            ("by the journal only", |service| service.primary_seen = false),
+            ("unhealthy", |service| service.servers[0].health = Health::Unhealthy),
+            ("not asked often enough", |service| service.servers[0].health = Health::Unknown),
+            ("not sampled", |service| service.servers[0].sample = None),
+            ("in recovery", |service| {
+                if let Some((_, sample)) = &mut service.servers[0].sample {
+                    sample.in_recovery = true;
+                }
+            }),
+        ];
+        for (what, change) in unknown {
+            let mut service = database();
+            change(&mut service);
+            assert_eq!(active(&service, None), [false, false], "{what}");
+        }
+        let mut service = database();
+        service.servers[0].health = Health::Degraded;
+        assert_eq!(active(&service, None), [true, false], "one failed check is no verdict");
     }
 }
