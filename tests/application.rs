@@ -372,3 +372,37 @@ fn a_program_sees_for_itself_who_answers_where_nobody_speaks_http() {
     assert!(back.fields["why"].as_str().unwrap().contains("it is not"), "{:?}", back.fields);
     running.engine.stop(LONG).unwrap();
 }
+
+#[test]
+fn a_slow_step_of_one_application_keeps_no_other_one_waiting() {
+    let (slow, quick) = (Site::start(&SiteOptions::default()).unwrap(), Site::start(&SiteOptions::default()).unwrap());
+    let (entered, gate) = (slow.lab.path("entered"), slow.lab.path("gate"));
+    let script = format!("#!/bin/sh\ntouch {}\nwhile [ ! -e {} ]; do sleep 0.05; done\n", entered.display(), gate.display());
+    let script = slow.lab.write("slow", script, 0o700).unwrap();
+    let block = std::fs::read_to_string(&slow.config).unwrap();
+    let block = &block[block.find("[[services]]").unwrap()..];
+    let text = format!(
+        "{}\n{}\n[[services.route.command]]\nname = \"vip\"\ncommand = [\"{}\"]\ntimeout = \"60s\"\n",
+        std::fs::read_to_string(&quick.config).unwrap(),
+        block.replacen("name = \"web\"", "name = \"slow\"", 1),
+        script.display()
+    );
+    std::fs::write(&quick.config, text).unwrap();
+    let running = Running::start(&quick);
+    support::lab::wait_until("readiness", LONG, || {
+        let status = running.engine.status();
+        let ready = status.services.iter().all(|service| service.forecast.would_fail_over && service.state == "normal");
+        Ok(ready.then_some(()))
+    })
+    .unwrap();
+    slow.servers[0].kill();
+    support::lab::wait_until("the slow step", LONG, || Ok(entered.exists().then_some(()))).unwrap();
+    quick.servers[0].kill();
+    let done = running.wait_kind(EventKind::FailoverCompleted);
+    assert_eq!(done.service.as_deref(), Some("web"));
+    assert_eq!(running.engine.status().services[1].state, "failover_in_progress", "its step is still under way");
+    std::fs::write(&gate, "").unwrap();
+    let done = running.wait_kind(EventKind::FailoverCompleted);
+    assert_eq!(done.service.as_deref(), Some("slow"));
+    running.engine.stop(LONG).unwrap();
+}

@@ -954,6 +954,25 @@ fn a_name_has_what_its_provider_needs_and_a_value_for_every_server() {
     "#]],
     );
     says(&application(&format!("route.verify_command = [\"/bin/true\"]\n{}", name(zone))), &expect![[r""]]);
+    let checks = "health_checks = { web1 = \"a b\", web10 = \"x/y\", web3 = \"1\" }\nhealth_check_threshold = 11\nhealth_check_others = \"drop\"";
+    says(
+        &application(&name(&format!("{zone}\n{checks}"))),
+        &expect![[r#"
+        error: /services/0/dns/0/health_checks/web1 (line 10, column 19) = "a b": this has a space; remove it
+        error: /services/0/dns/0/health_checks/web10 (line 10, column 33): this is no ID of a health check; write its 36 digits, letters and hyphens
+        error: /services/0/dns/0/health_checks/web3 (line 10, column 48): the service has no server "web3"; did you mean "web1"?
+        error: /services/0/dns/0/health_check_threshold (line 11, column 1) = 11: this number is out of range; write a number from 1 to 10
+        error: /services/0/dns/0/health_check_others (line 12, column 1) = "drop": this must be one of "keep", "enable", "disable"; write one of them
+    "#]],
+    );
+    let strange = "provider = \"rfc2136\"\nserver = \"10.0.0.53:53\"\nzone = \"example.com\"\nkey_name = \"k\"\nkey_secret = \"a2V5\"\n\
+                   values = { web1 = \"10.0.0.1\", web10 = \"10.0.0.10\" }\nhealth_checks = { web1 = \"1\" }";
+    says(
+        &application(&name(strange)),
+        &expect![[r#"
+        error: /services/0/dns/0/health_checks (line 13, column 1): only route53 has health checks; remove them
+    "#]],
+    );
     let alone = pair("fence.require = 1\n").replacen(
         "[[services.servers]]",
         "[[services.dns]]\nname = \"db.example.com\"\nprovider = \"route53\"\nzone_id = \"Z1\"\n[[services.servers]]",
@@ -1725,4 +1744,25 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn the_role_endpoint_is_an_address_and_a_port() {
+    let with = |address: &str| {
+        application("").replacen("[[services]]", &format!("[engine]\nrole_endpoint = \"{address}\"\n[[services]]"), 1)
+    };
+    says(&with("127.0.0.1:0"), &expect![[r""]]);
+    says(&with("[::1]:8008"), &expect![[r""]]);
+    says(
+        &with("localhost:8008"),
+        &expect![[r#"
+        error: /engine/role_endpoint (line 3, column 1) = "localhost:8008": this is no IP address with a port; write "ADDRESS:PORT" or "[IPv6]:PORT"; names are not resolved here
+    "#]],
+    );
+    says(
+        &with("127.0.0.1"),
+        &expect![[r#"
+        error: /engine/role_endpoint (line 3, column 1) = "127.0.0.1": this is no IP address with a port; write "ADDRESS:PORT" or "[IPv6]:PORT"; names are not resolved here
+    "#]],
+    );
 }

@@ -106,3 +106,105 @@ fn every_finding_says_what_why_and_what_mends_it() {
     let codes: Vec<&str> = blocking.iter().filter_map(|finding| finding["code"].as_str()).collect();
     assert!(codes.contains(&"check_not_up") && codes.contains(&"no_candidate"), "{codes:?}");
 }
+
+/// Runs `failover check` or `doctor` for an application.
+fn asked(site: &support::Site, arguments: &[&str]) -> (bool, Value, String) {
+    let program = site.lab.path("bin/failover");
+    if !program.exists() {
+        site.lab.folder("bin").unwrap();
+        site.lab.copy_in(&support::engine::program().unwrap(), &program, 0o700).unwrap();
+    }
+    let run = |more: &[&str]| {
+        let mut command = site.lab.command(&program);
+        command.arg(arguments[0]);
+        if arguments[0] == "doctor" {
+            command.arg("--config");
+        }
+        command.arg(&site.config).args(&arguments[1..]).args(more);
+        match site.lab.run("failover", command, LONG) {
+            Ok(text) => (true, text),
+            Err(error) => (false, error.to_string()),
+        }
+    };
+    let (content, json) = run(&["--json"]);
+    let from = json.find('{').unwrap_or_else(|| panic!("no JSON: {json}"));
+    let mut values = serde_json::Deserializer::from_str(&json[from..]).into_iter::<Value>();
+    let answer = values.next().unwrap().unwrap_or_else(|error| panic!("{error}: {json}"));
+    let text = run(&[]).1;
+    (content, answer, text)
+}
+
+#[test]
+fn the_route_of_an_application_is_looked_at_as_closely_and_nothing_is_changed() {
+    use support::{Site, SiteOptions};
+    let mut site = Site::start(&SiteOptions::default()).unwrap();
+    let before = site.wanted();
+    let (content, answer, text) = asked(&site, &["check"]);
+    assert!(content && text.contains("if the primary died now, app2 would take over"), "{text}");
+    assert_eq!(answer["readiness"], serde_json::json!([]), "{text}");
+    assert_eq!(answer["forecasts"][0]["forecast"]["candidate"], "app2");
+
+    // One load balancer sends its clients elsewhere, and the names cannot be read.
+    site.balancers[1].command("enable server web/app2").unwrap();
+    site.balancers[1].command("disable server web/app1").unwrap();
+    let whole = fs::read_to_string(&site.config).unwrap();
+    let nobody = support::lab::free_port().unwrap();
+    let name = format!(
+        "\n[[services.dns]]\nname = \"app.example.test\"\nprovider = \"rfc2136\"\nserver = \"127.0.0.1:{nobody}\"\n\
+         zone = \"example.test\"\nkey_name = \"failover\"\nkey_secret = \"bGliZmFpbG92ZXI=\"\n\
+         values = {{ app1 = \"192.0.2.1\", app2 = \"192.0.2.2\" }}\n"
+    );
+    fs::write(&site.config, whole.clone() + &name).unwrap();
+    let (content, answer, text) = asked(&site, &["doctor", "web"]);
+    let codes = |answer: &Value, list: &str| -> Vec<(String, bool)> {
+        let one = |finding: &Value| {
+            for part in ["message", "why", "remedy"] {
+                assert!(finding[part].as_str().is_some_and(|text| !text.is_empty()), "{part} of {finding}");
+            }
+            (finding["code"].as_str().unwrap().to_owned(), finding["blocking"] == true)
+        };
+        let mut codes: Vec<_> = answer[list].as_array().unwrap().iter().map(one).collect();
+        codes.retain(|(code, _)| code != "configuration");
+        codes.sort();
+        codes
+    };
+    let expected =
+        |list: &[(&str, bool)]| list.iter().map(|(code, blocking)| ((*code).to_owned(), *blocking)).collect::<Vec<_>>();
+    assert!(content, "nothing of it stops a failover: {text}");
+    assert_eq!(
+        codes(&answer, "findings"),
+        expected(&[
+            ("name_unreadable", false),
+            ("route_primary_out", false),
+            ("route_to_standby", false),
+            ("verify_other_server", false)
+        ]),
+        "{text}"
+    );
+    fs::write(&site.config, &whole).unwrap();
+    site.balancers[1].command("enable server web/app1").unwrap();
+    site.balancers[1].command("disable server web/app2").unwrap();
+
+    // Answers that do not say whose they are, and a server that no load balancer knows.
+    fs::write(&site.config, whole.replace("header = \"X-Server\"", "header = \"X-Nothing\"")).unwrap();
+    let (content, answer, text) = asked(&site, &["check"]);
+    assert!(!content, "{text}");
+    assert_eq!(codes(&answer, "readiness"), expected(&[("verify_unidentified", true), ("verify_unidentified", true)]), "{text}");
+    let renamed = whole.replace("backend = \"web\"\n", "backend = \"web\"\nservers = { app2 = \"app9\" }\n");
+    fs::write(&site.config, renamed).unwrap();
+    let (content, answer, text) = asked(&site, &["check"]);
+    assert!(!content, "{text}");
+    assert_eq!(
+        codes(&answer, "readiness"),
+        expected(&[("route_server_missing", true), ("route_server_missing", true)]),
+        "{text}"
+    );
+    fs::write(&site.config, &whole).unwrap();
+    assert_eq!(site.wanted(), before, "nothing was changed");
+
+    // A load balancer that is gone.
+    drop(site.balancers.pop());
+    let (content, answer, text) = asked(&site, &["check"]);
+    assert!(!content, "{text}");
+    assert_eq!(codes(&answer, "readiness"), expected(&[("route_not_ready", true), ("verify_unreachable", false)]), "{text}");
+}

@@ -170,3 +170,136 @@ fn names_alone_are_a_route_and_go_back_value_by_value() {
     assert_eq!(named.address().ip(), Ipv4Addr::LOCALHOST);
     running.engine.stop(LONG).unwrap();
 }
+
+/// A Route 53 with the name and a health check of each server, and what passes requests on to it.
+#[cfg(feature = "route53")]
+struct Amazon {
+    _moto: support::Moto,
+    cloud: support::Cloud,
+    record: failover::action::dns::route53::Route53,
+    checks: [String; 2],
+    zone: String,
+}
+
+#[cfg(feature = "route53")]
+impl Amazon {
+    fn start(lab: &support::Lab) -> Amazon {
+        use failover::action::dns::route53::{CredentialsSource, Environment, Route53, Route53Target};
+        use failover::action::dns::{Record as _, RecordSet};
+        use support::cloud::Answer;
+        let moto = support::Moto::start(lab).unwrap();
+        let port = moto.port();
+        let zone = moto.zone("example.test").unwrap();
+        let checks = ["192.0.2.1", "192.0.2.2"].map(|ip| moto.health_check(ip).unwrap());
+        let record = Route53::new(
+            Route53Target {
+                endpoint: Some(format!("http://127.0.0.1:{port}")),
+                credentials: CredentialsSource::Keys {
+                    access_key_id: "AKIDTEST".to_owned(),
+                    secret_access_key: failover::config::secret::Secret::new("geheim"),
+                    session_token: None,
+                },
+                ..Route53Target::new("app.example.test", RecordType::A, &zone)
+            },
+            Arc::new(failover::wire::resolve::Literals),
+            Environment::default(),
+        )
+        .unwrap();
+        let first = RecordSet { values: vec!["192.0.2.1".to_owned()], ttl: 77 };
+        record.write(Some(&first), Deadline::after(LONG), &Cancel::new().unwrap()).unwrap();
+        // Somebody else was quicker, once.
+        let overtaken = std::sync::atomic::AtomicBool::new(false);
+        let cloud = support::Cloud::start(move |asked| {
+            let changes = asked.method == "POST" && asked.path.starts_with("/2013-04-01/healthcheck/");
+            if changes && !overtaken.swap(true, std::sync::atomic::Ordering::SeqCst) {
+                let body = "<ErrorResponse><Error><Type>Sender</Type><Code>HealthCheckVersionMismatch</Code><Message>no</Message>\
+                            </Error></ErrorResponse>";
+                return Answer::Whole(409, body.to_owned());
+            }
+            Answer::Of(port)
+        })
+        .unwrap();
+        Amazon { _moto: moto, cloud, record, checks, zone }
+    }
+
+    fn add_name(&self, site: &Site, checks: [&str; 2]) {
+        let name = format!(
+            "\n[[services.dns]]\nname = \"app.example.test\"\nprovider = \"route53\"\nendpoint = \"{}\"\nzone_id = \"{}\"\n\
+             access_key_id = \"AKIDTEST\"\nsecret_access_key = \"geheim\"\nttl = 30\ntimeout = \"20s\"\n\
+             values = {{ app1 = \"192.0.2.1\", app2 = \"192.0.2.2\" }}\n\
+             health_checks = {{ app1 = \"{}\", app2 = \"{}\" }}\nhealth_check_others = \"disable\"\n",
+            self.cloud.url(),
+            self.zone,
+            checks[0],
+            checks[1]
+        );
+        let text = std::fs::read_to_string(&site.config).unwrap();
+        std::fs::write(&site.config, text + &name).unwrap();
+    }
+
+    fn held(&self) -> (String, u32) {
+        use failover::action::dns::Record as _;
+        let set = self.record.read(Deadline::after(LONG), &Cancel::new().unwrap()).unwrap().unwrap();
+        (set.values.join(","), set.ttl)
+    }
+
+    /// Threshold, and whether it is disabled, of each health check.
+    fn shown(&self) -> [(Option<u8>, bool); 2] {
+        self.checks.clone().map(|id| {
+            let check = self.record.health_check(&id, Deadline::after(LONG), &Cancel::new().unwrap()).unwrap();
+            (check.settings.failure_threshold, check.settings.disabled.unwrap_or(false))
+        })
+    }
+}
+
+#[cfg(feature = "route53")]
+#[test]
+fn health_checks_follow_with_the_name_and_one_that_cannot_be_changed_is_told() {
+    let site = Site::start(&SiteOptions { balancers: 1, ..SiteOptions::default() }).unwrap();
+    let amazon = Amazon::start(&site.lab);
+    amazon.add_name(&site, [&amazon.checks[0], &amazon.checks[1]]);
+    let running = Running::start(&site);
+    assert_eq!(amazon.shown(), [(Some(3), false), (Some(3), false)]);
+    site.servers[0].kill();
+    let done = running.wait("the failover", |event| event.kind == EventKind::FailoverCompleted);
+    assert_eq!(done.fields["warnings"], serde_json::json!([]), "{}", done.message);
+    running.wait("the name", |event| event.message.contains("the names point to app2"));
+    assert_eq!(amazon.held(), ("192.0.2.2".to_owned(), 30));
+    assert_eq!(amazon.shown(), [(Some(3), true), (Some(2), false)]);
+    // Both, and one of them again with the version that was read anew.
+    assert_eq!(amazon.cloud.count("POST", "/2013-04-01/healthcheck/"), 3);
+    running.engine.stop(LONG).unwrap();
+
+    let site = Site::start(&SiteOptions { balancers: 1, ..SiteOptions::default() }).unwrap();
+    let amazon = Amazon::start(&site.lab);
+    amazon.add_name(&site, [&amazon.checks[0], "nosuchcheck"]);
+    let running = Running::start(&site);
+    site.servers[0].kill();
+    let told = running.wait("what became of the check", |event| event.message.contains("nosuchcheck"));
+    assert!(told.message.contains("not every name") && told.message.contains("NoSuchHealthCheck"), "{}", told.message);
+    assert_eq!(amazon.held(), ("192.0.2.2".to_owned(), 30), "the name moved all the same");
+    assert_eq!(running.engine.status().services[0].primary.as_deref(), Some("app2"));
+    running.engine.stop(LONG).unwrap();
+}
+
+#[cfg(feature = "route53")]
+#[test]
+fn health_checks_go_back_value_by_value_with_a_name_that_is_the_route() {
+    let site = Site::start(&SiteOptions { balancers: 0, ..SiteOptions::default() }).unwrap();
+    let amazon = Amazon::start(&site.lab);
+    amazon.add_name(&site, [&amazon.checks[0], &amazon.checks[1]]);
+    let script = site.lab.write("look", "#!/bin/sh\nexit 1\n", 0o700).unwrap();
+    let text = std::fs::read_to_string(&site.config).unwrap();
+    let unwanted = |line: &&str| line.starts_with("verify = []") || line.contains("identity") || line.starts_with("header");
+    let lines: Vec<&str> = text.lines().filter(|line| !unwanted(line)).collect();
+    let route = format!("[services.route]\nverify_command = [\"{}\"]\nverify_timeout = \"300ms\"", script.display());
+    std::fs::write(&site.config, format!("{}\n", lines.join("\n")).replace("[services.route]", &route)).unwrap();
+    let running = Running::start(&site);
+    site.servers[0].answer_errors(true).unwrap();
+    let back = running.wait("the way back", |event| event.kind == EventKind::RolledBack);
+    assert_eq!(back.fields["left"], serde_json::json!([]), "{}", back.message);
+    assert_eq!(amazon.held(), ("192.0.2.1".to_owned(), 77));
+    assert_eq!(amazon.shown(), [(Some(3), false), (Some(3), false)]);
+    assert!(amazon.cloud.count("POST", "/2013-04-01/healthcheck/") >= 5, "they were changed, and changed back");
+    running.engine.stop(LONG).unwrap();
+}

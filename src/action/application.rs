@@ -7,6 +7,7 @@ use crate::check::{Check, Context};
 use crate::core::id::ServerId;
 use crate::core::observation::{DownCause, Finding, Verdict};
 use crate::core::output::{Failure, Report};
+use crate::core::sample::ReadinessFinding;
 
 use super::command::{self, Subject};
 
@@ -42,6 +43,52 @@ enum Seen {
     Away,
     /// An error or silence behind a load balancer that is there, or somebody else.
     Wrong,
+}
+
+/// Who answers at an address of the route.
+pub enum Who {
+    /// This server, by what it says of itself.
+    Server(ServerId),
+    /// Somebody who does not say who he is, or an error; what was said last.
+    Unnamed(String),
+    /// Nobody is there.
+    Nobody(String),
+}
+
+/// What that means for a failover from `primary`. `name`: what a server is called.
+#[must_use]
+pub fn findings_of(
+    seen: &[(String, Who)],
+    primary: Option<ServerId>,
+    name: &dyn Fn(ServerId) -> String,
+) -> Vec<ReadinessFinding> {
+    let all_silent = seen.iter().all(|(_, who)| matches!(who, Who::Nobody(_)));
+    let finding = |code: &str, blocking, message, remedy: &str| {
+        Some(ReadinessFinding { code: code.to_owned(), blocking, message, remedy: remedy.to_owned() })
+    };
+    let judged = seen.iter().filter_map(|(address, who)| match who {
+        Who::Server(server) => primary.filter(|primary| primary != server).and_then(|primary| {
+            finding(
+                "verify_other_server",
+                false,
+                format!("the route at {address} is answered by {}, and {} is the primary", name(*server), name(primary)),
+                "see which server the load balancer sends its clients to, and disable all but the primary there",
+            )
+        }),
+        Who::Unnamed(said) => finding(
+            "verify_unidentified",
+            true,
+            format!("the route at {address} does not show which server answers, so a failover would be undone: {said}"),
+            "ask the address by hand, and say in route.identity what an answer of each server looks like",
+        ),
+        Who::Nobody(why) => finding(
+            "verify_unreachable",
+            all_silent,
+            format!("nobody answers through the route at {address}, so a failover could not be verified: {why}"),
+            "start the load balancer, or correct services.route.verify",
+        ),
+    });
+    judged.collect()
 }
 
 impl Verification {
@@ -114,6 +161,45 @@ impl Verification {
         let requests = self.addresses.iter().find(|(own, _)| own == address).map(|(_, requests)| requests);
         let others = requests.into_iter().flatten().filter(|(other, _)| **other != server);
         others.map(|(_, request)| request.run(context)).any(|finding| finding.verdict == Verdict::Up)
+    }
+
+    /// Who answers at each address now. Changes nothing; the command is not asked, for it answers about a server that was chosen.
+    #[must_use]
+    pub fn who(&self, context: &Context<'_>) -> Vec<(String, Who)> {
+        let look = |requests: &BTreeMap<ServerId, HttpCheck>| {
+            let mut said = String::new();
+            for (server, request) in requests {
+                let finding = request.run(context);
+                match judge(&finding.verdict) {
+                    Seen::Right => return Who::Server(*server),
+                    Seen::Away => return Who::Nobody(finding.message),
+                    Seen::Wrong => said = finding.message,
+                }
+            }
+            Who::Unnamed(said)
+        };
+        let look = &look;
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = self
+                .addresses
+                .iter()
+                .enumerate()
+                .map(|(at, (address, requests))| {
+                    let thread = std::thread::Builder::new().name(format!("fo-verify-{at}"));
+                    (address, requests, thread.spawn_scoped(scope, move || look(requests)))
+                })
+                .collect();
+            asked
+                .into_iter()
+                .map(|(address, requests, thread)| {
+                    let who = match thread {
+                        Ok(thread) => thread.join().unwrap_or_else(|_| Who::Nobody("an internal error (panic)".to_owned())),
+                        Err(_) => look(requests),
+                    };
+                    (address.clone(), who)
+                })
+                .collect()
+        })
     }
 
     fn ask(&self, server: ServerId, context: &Context<'_>) -> Vec<(&str, Finding)> {

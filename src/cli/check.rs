@@ -65,7 +65,7 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
     let engine = Engine::new(config)?;
     let ReadyReport { checks, services, engine: own } = with_progress(|| engine.check_ready());
     let watched = ServiceReadiness { service: arguments.service.clone(), ..ServiceReadiness::default() };
-    let is_database = !services.is_empty();
+    let is_moved = !services.is_empty();
     let mut ready = Ready::from(services.into_iter().next().unwrap_or(watched)).with_cause(&checks);
     let told = ready.findings.iter().any(|found| found.code == LOGIN_REFUSED);
     let untold = |report: &&CheckReport| report.verdict != "up" && !is_of_the_program(report) && !(told && is_login(report));
@@ -76,7 +76,7 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
     ready.findings.sort_by_key(|finding| !finding.blocking);
     let well = ready.findings.iter().all(|finding| !finding.blocking);
     if json {
-        let forecast = is_database.then_some(&ready.forecast);
+        let forecast = is_moved.then_some(&ready.forecast);
         print_json(&json!({ "service": ready.name, "ready": well, "forecast": forecast, "findings": ready.findings }), terminal)?;
     } else {
         print(&ready.human("doctor", terminal))?;
@@ -163,13 +163,14 @@ fn with_progress<T>(work: impl FnOnce() -> T) -> T {
 /// A service's readiness with everything that stands in the way of a failover, what stops it first.
 struct Ready {
     name: String,
+    kind: String,
     forecast: failover::engine::status::ForecastStatus,
     findings: Vec<ReadinessStatus>,
 }
 
 impl From<ServiceReadiness> for Ready {
     fn from(service: ServiceReadiness) -> Ready {
-        let ServiceReadiness { service: name, forecast, mut findings } = service;
+        let ServiceReadiness { service: name, kind, forecast, mut findings } = service;
         // After one look not every check has answered often enough, and silence of all servers is told by their checks.
         let reasons = forecast.reasons.iter().filter(|reason| !matches!(reason.code.as_str(), "not_warmed_up" | "doubt"));
         findings.extend(reasons.map(|reason: &ReasonStatus| ReadinessStatus {
@@ -182,7 +183,7 @@ impl From<ServiceReadiness> for Ready {
             asked_ms: 0,
         }));
         findings.sort_by_key(|finding| !finding.blocking);
-        Ready { name, forecast, findings }
+        Ready { name, kind, forecast, findings }
     }
 }
 
@@ -227,6 +228,9 @@ impl Ready {
             return "if the primary died now, a failover would be refused or fail".to_owned();
         }
         match (&forecast.candidate, forecast.loss_bytes) {
+            (Some(candidate), _) if self.kind == "application" => {
+                format!("if the primary died now, {candidate} would take over")
+            }
             (Some(candidate), Some(0)) => format!("if the primary died now, {candidate} would be promoted, nothing lost"),
             (Some(candidate), Some(loss)) => {
                 format!("if the primary died now, {candidate} would be promoted, at most {} lost", bytes(loss))
@@ -381,6 +385,7 @@ mod tests {
         let cold = ReasonStatus { code: "not_warmed_up".into(), message: "not every check has answered".into() };
         let service = ServiceReadiness {
             service: "orders".into(),
+            kind: "postgres".to_owned(),
             findings: vec![finding(Some("db1"), "host_not_asked", true), finding(Some("db2"), "fsync_off", false)],
             forecast: failover::engine::status::ForecastStatus { reasons: vec![cold, no_candidate], ..Default::default() },
         };
@@ -413,6 +418,7 @@ mod tests {
         let unseen = ReasonStatus { code: "no_primary_seen".into(), message: "no primary was seen yet".into() };
         let service = ServiceReadiness {
             service: "orders".into(),
+            kind: "postgres".to_owned(),
             findings: vec![finding(None, "verify_refused", true)],
             forecast: failover::engine::status::ForecastStatus { reasons: vec![unseen], ..Default::default() },
         };

@@ -1,6 +1,7 @@
 //! Addresses of the form `host:port`.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use super::node::Node;
 use super::rule::{Rule, is_host_name};
@@ -49,6 +50,29 @@ impl Setting for HostPort {
         slot.node().text().and_then(parse).unwrap_or_else(|| {
             reader.wrong(&slot, "this is no address of the form host:port", "write \"HOST:PORT\", or \"[IPv6]:PORT\"");
             HostPort::blank()
+        })
+    }
+
+    fn write(&self) -> Option<Node> {
+        Some(Node::from(self.to_string()))
+    }
+}
+
+/// Where we listen ourselves.
+impl Setting for SocketAddr {
+    fn shape(_rule: Rule) -> Shape {
+        Shape::Text(Rule::Listen)
+    }
+
+    fn blank() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    fn read<'a>(slot: Slot<'a>, _rule: Rule, reader: &mut Reader<'a>) -> SocketAddr {
+        slot.node().text().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+            let remedy = "write \"ADDRESS:PORT\" or \"[IPv6]:PORT\"; names are not resolved here";
+            reader.wrong(&slot, "this is no IP address with a port", remedy);
+            <SocketAddr as Setting>::blank()
         })
     }
 

@@ -41,9 +41,9 @@ pub use address::HostPort;
 pub use check::{Check, Probe};
 pub use headers::Headers;
 pub use model::{
-    Breaker, Connection, Data, Dns, DnsProvider, DnsType, EngineSettings, ExecProbe, Fence, Haproxy, HostProbe, HttpMethod,
-    HttpProbe, Pgbouncer, PostgresCheck, PostgresProbe, PreCheck, Preset, Promote, PromoteMethod, Root, Route, ScriptedProbe,
-    Server, Service, Ssh, SslMode, TcpProbe, Timing, Trigger, TsigAlgorithm,
+    Breaker, Connection, Data, Dns, DnsProvider, DnsType, EngineSettings, ExecProbe, Fence, Haproxy, HealthCheckOthers,
+    HostProbe, HttpMethod, HttpProbe, Pgbouncer, PostgresCheck, PostgresProbe, PreCheck, Preset, Promote, PromoteMethod, Root,
+    Route, ScriptedProbe, Server, Service, Ssh, SslMode, TcpProbe, Timing, Trigger, TsigAlgorithm,
 };
 pub use problem::{ConfigErrors, Problem};
 pub use secret_source::{SecretSource, SourcedSecret};

@@ -2,6 +2,7 @@
 //! configuration, the JSON Schema and `docs/CONFIG.md` are all made from these declarations.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +44,10 @@ settings! {
         instance: Option<String> = Unset, Rule::Name;
         /// Seeds the jitter of the schedule. Give engines that watch the same servers different ones.
         seed: u64 = fixed(0);
+        /// Where a small HTTP server tells load balancers who is active: an IP address and a port, `127.0.0.1:8008`; with port 0
+        /// a free one, shown by the status. `/SERVICE/SERVER` is 200 only while the engine knows that this server is the active one
+        /// and serves, else 503. Whoever can connect may ask; nothing can be changed there.
+        role_endpoint: Option<SocketAddr> = Unset;
         /// The circuit breakers around what the survey asks: a host over SSH, a server over SQL, the route. Checks, fence,
         /// promotion and the steps of the route have none: a failover is never refused by a breaker.
         breaker: Breaker = Unset;
@@ -372,6 +377,15 @@ settings! {
         endpoint: Option<String> = Unset, Rule::Url;
         /// Of `route53`: the region that requests are signed for.
         region: String = fixed("us-east-1"), Rule::Word;
+        /// Of `route53`: the ID of each server's health check. When the name moves, that of the server it points to then is changed
+        /// as said here, with its version; a failed change is a warning. Its interval cannot be changed once it exists.
+        health_checks: BTreeMap<String, String> = Unset, Rule::Word;
+        /// Checks in a row that change the mind of the active server's health check.
+        health_check_threshold: u32 = fixed(2), Rule::Range(1, 10);
+        /// Whether the active server's health check is enabled. Route 53 takes a disabled one for healthy.
+        health_check_enabled: bool = fixed(true);
+        /// What becomes of the health checks of all other servers.
+        health_check_others: HealthCheckOthers = fixed("keep");
     }
 
     /// A PgBouncer. The engine runs on its machine, is in its `admin_users`, and rewrites the lines of its databases in a file that
@@ -536,6 +550,17 @@ pub enum DnsProvider {
     Rfc2136,
 }
 
+/// What becomes of a health check whose server is not active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthCheckOthers {
+    /// Nothing.
+    Keep,
+    /// It is enabled.
+    Enable,
+    /// It is disabled.
+    Disable,
+}
+
 /// The algorithm of a TSIG key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TsigAlgorithm {
@@ -586,6 +611,11 @@ words! {
     DnsProvider {
         DnsProvider::Route53 = "route53", "Amazon Route 53";
         DnsProvider::Rfc2136 = "rfc2136", "dynamic updates signed by TSIG (RFC 2136, RFC 8945)";
+    }
+    HealthCheckOthers {
+        HealthCheckOthers::Keep = "keep", "they stay as they are";
+        HealthCheckOthers::Enable = "enable", "they are enabled";
+        HealthCheckOthers::Disable = "disable", "they are disabled: Route 53 takes them for healthy, and asks no more";
     }
     TsigAlgorithm {
         TsigAlgorithm::Sha1 = "hmac-sha1", "only for servers that know no better";

@@ -121,6 +121,7 @@ fn describe(shape: &Shape, path: &str, key: &str) -> String {
             Rule::Name => "a name: up to 63 letters, digits, `.`, `_`, `-`",
             Rule::Host => "a host name or address",
             Rule::HostPort => "`host:port`",
+            Rule::Listen => "`address:port`",
             Rule::HostPath => "an absolute path",
             Rule::Url => "an http or https URL",
             Rule::HaproxyName => "a name in HAProxy: letters, digits, `-`, `_`, `.`, `:`",

@@ -19,6 +19,8 @@ pub(super) enum Rule {
     Host,
     /// A host and a port.
     HostPort,
+    /// An IP address and a port, where we listen.
+    Listen,
     /// An absolute path on another host.
     HostPath,
     /// An http or https URL without credentials.

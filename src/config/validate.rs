@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::check::{Check, Probe};
 use super::duration::written;
-use super::model::{DnsProvider, DnsType, PromoteMethod, Root, Server, Service, Timing};
+use super::model::{Dns, DnsProvider, DnsType, PromoteMethod, Root, Server, Service, Timing};
 use super::node::quoted;
 use super::problem::Pointer;
 use super::setting::Reader;
@@ -581,6 +581,7 @@ fn names(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
         for ours in name.values.keys().filter(|ours| service.server(ours).is_none()) {
             unknown_server(&at.key("values").key(ours), ours, service.servers.iter().map(|server| server.name.as_str()), reader);
         }
+        health_checks(service, name, &at, reader);
         for server in service.servers.iter().filter(|server| server.candidate || server.role == Role::Primary) {
             let value = name.values.get(&server.name).unwrap_or(&server.host);
             let fits = match name.record_type {
@@ -599,6 +600,27 @@ fn names(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
     if service.names_are_route() && service.kind == ServiceKind::Postgres && service.fence.require == FenceLevel::TrafficRemoved {
         let reason = "level 1 is proven by HAProxy alone: a name is routing, and clients keep its old address";
         reader.contradiction(&[at.key("fence").key("require"), list], reason, "write require = 3");
+    }
+}
+
+/// Health checks beside a name: of a provider that has them, of servers that exist, by something that can be an ID.
+fn health_checks(service: &Service, name: &Dns, at: &Pointer, reader: &mut Reader<'_>) {
+    let place = at.key("health_checks");
+    if name.provider != DnsProvider::Route53 && !name.health_checks.is_empty() && reader.sound(&at.key("provider")) {
+        reader.contradiction(&[place, at.key("provider")], "only route53 has health checks", "remove them");
+        return;
+    }
+    for (ours, id) in &name.health_checks {
+        if service.server(ours).is_none() {
+            unknown_server(&place.key(ours), ours, service.servers.iter().map(|server| server.name.as_str()), reader);
+        }
+        if id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            reader.contradiction(
+                &[place.key(ours)],
+                "this is no ID of a health check",
+                "write its 36 digits, letters and hyphens",
+            );
+        }
     }
 }
 

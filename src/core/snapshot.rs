@@ -54,6 +54,10 @@ pub struct ServiceSnapshot {
     pub generation: Generation,
     /// The primary, once one was seen.
     pub primary: Option<ServerId>,
+    /// The primary was seen by this engine, and not read in the journal only.
+    pub primary_seen: bool,
+    /// Two servers take writes.
+    pub two_primaries: bool,
     /// What is seen instead, while none was seen and the configuration names one that is in recovery; else empty.
     pub no_primary_because: String,
     /// The cluster's identity.
@@ -187,6 +191,8 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         manual_reason: service.manual_reason.clone(),
         generation: service.generation,
         primary: service.primary,
+        primary_seen: service.primary_seen,
+        two_primaries: service.two_primaries,
         no_primary_because: service.no_primary_because(),
         system_id: service.system_id,
         position: service.log.map(|log| (log.flush, log.timeline, log.at)),

@@ -14,7 +14,7 @@ use crate::action::application::{Identity, Verification};
 use crate::action::command::{FollowCommand, PreCheck, RouteCommand};
 use crate::action::dns::names::{Name, Names};
 use crate::action::dns::verify::NameServer;
-use crate::action::dns::{Record, RecordSet, RecordType};
+use crate::action::dns::{Companions, Record, RecordSet, RecordType};
 use crate::action::memory::Memory;
 use crate::action::pgbouncer::Pooler;
 use crate::action::postgres::Cluster;
@@ -333,6 +333,11 @@ fn name(service: &config::Service, dns: &config::Dns, means: &Means) -> Result<N
             DnsProvider::Route53 => route53(dns, record_type, means).map_err(wrong)?,
         },
         values: values.collect(),
+        companions: if dns.health_checks.is_empty() {
+            None
+        } else {
+            Some(health_checks(dns, record_type, means).map_err(wrong)?)
+        },
         authoritative: servers(&dns.verify),
         resolvers: servers(&dns.resolvers),
         timeout: dns.timeout,
@@ -375,6 +380,15 @@ fn rfc2136(_: &config::Dns, _: RecordType, _: &Means) -> Result<Box<dyn Record>,
 
 #[cfg(feature = "route53")]
 fn route53(dns: &config::Dns, record_type: RecordType, means: &Means) -> Result<Box<dyn Record>, String> {
+    Ok(Box::new(route53_record(dns, record_type, means)?))
+}
+
+#[cfg(feature = "route53")]
+fn route53_record(
+    dns: &config::Dns,
+    record_type: RecordType,
+    means: &Means,
+) -> Result<crate::action::dns::route53::Route53, String> {
     use crate::action::dns::route53::{CredentialsSource, Environment, Route53, Route53Target};
     let credentials = match (&dns.access_key_id, &dns.secret_access_key, &dns.profile) {
         (Some(id), Some(key), _) => {
@@ -390,7 +404,32 @@ fn route53(dns: &config::Dns, record_type: RecordType, means: &Means) -> Result<
         insync_timeout: dns.timeout,
         ..Route53Target::new(&dns.name, record_type, dns.zone_id.as_deref().unwrap_or_default())
     };
-    Ok(Box::new(Route53::new(target, Arc::clone(&means.addresses), Environment::of_process())?))
+    Route53::new(target, Arc::clone(&means.addresses), Environment::of_process())
+}
+
+/// The health checks that follow the active server with a name.
+#[cfg(feature = "route53")]
+fn health_checks(dns: &config::Dns, record_type: RecordType, means: &Means) -> Result<Box<dyn Companions>, String> {
+    use crate::action::dns::route53::{HealthCheckSettings, HealthChecks};
+    use crate::config::HealthCheckOthers;
+    let active = HealthCheckSettings {
+        failure_threshold: u8::try_from(dns.health_check_threshold).ok(),
+        disabled: Some(!dns.health_check_enabled),
+        ..HealthCheckSettings::default()
+    };
+    let disabled = match dns.health_check_others {
+        HealthCheckOthers::Keep => None,
+        HealthCheckOthers::Enable => Some(false),
+        HealthCheckOthers::Disable => Some(true),
+    };
+    let inactive = HealthCheckSettings { disabled, ..HealthCheckSettings::default() };
+    let account = route53_record(dns, record_type, means)?;
+    Ok(Box::new(HealthChecks::new(account, dns.health_checks.clone(), active, inactive)))
+}
+
+#[cfg(not(feature = "route53"))]
+fn health_checks(_: &config::Dns, _: RecordType, _: &Means) -> Result<Box<dyn Companions>, String> {
+    Err("this build has no Route 53 (feature route53)".to_owned())
 }
 
 #[cfg(not(feature = "route53"))]

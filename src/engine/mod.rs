@@ -16,6 +16,7 @@ pub mod record;
 mod remedy;
 pub mod render;
 pub(crate) mod resolver;
+mod role;
 mod round;
 pub(crate) mod route_watch;
 pub mod status;
@@ -129,6 +130,8 @@ pub(crate) struct Shell {
     dependencies: Dependencies,
     reports: traffic::Reports,
     watcher: Mutex<Option<Arc<Watcher>>>,
+    /// Where the role endpoint listens.
+    role_endpoint: Mutex<Option<std::net::SocketAddr>>,
     #[cfg(test)]
     pub(crate) planted_panic: AtomicBool,
     #[cfg(test)]
@@ -195,6 +198,7 @@ impl Engine {
             dependencies: Dependencies::new(clock),
             reports: traffic::Reports::default(),
             watcher: Mutex::new(None),
+            role_endpoint: Mutex::new(None),
             #[cfg(test)]
             planted_panic: AtomicBool::new(false),
             #[cfg(test)]
@@ -321,6 +325,13 @@ impl Engine {
                 "engine.workers is fixed at start: the new number counts after a restart",
             );
         }
+        if parts.config.engine.role_endpoint != old.config.engine.role_endpoint {
+            shell.say(
+                EventKind::Log,
+                Severity::Warning,
+                "engine.role_endpoint is fixed at start: the new address counts after a restart",
+            );
+        }
         Ok(())
     }
 
@@ -383,6 +394,7 @@ impl Engine {
             events: status::EventStatus { published, consumers: count(consumers), dropped },
             services,
             breakers,
+            role_endpoint: shell.role_endpoint.lock().map(|address| address.to_string()),
         }
     }
 
@@ -748,6 +760,11 @@ impl Shell {
             let duties = (self.threads.duty("route", 0), self.threads.duty("trigger", 0));
             let trigger_duty = duties.1.clone();
             self.threads.spawn("route", 0, move || route_watch::run(&shell, &duties.0, &duties.1, &cancel, &*to_core))?;
+            if let Some(address) = parts.config.engine.role_endpoint {
+                let bound = role::start(self, address, &trigger_duty, &survey)?;
+                *self.role_endpoint.lock() = Some(bound);
+                self.say(EventKind::Log, Severity::Info, &format!("the role endpoint listens on {bound}"));
+            }
             let (recorder, records) = Recorder::new();
             let (shell, state) = (Arc::clone(self), parts.config.state_dir.clone());
             let duty = self.threads.aside_duty("record", 0);
@@ -1072,7 +1089,8 @@ fn forget_finished(parts: &Parts, journal: &Journal) {
 #[cfg(test)]
 mod tests {
     use crate::core::model::{
-        Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceModel, TriggerModel,
+        Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel,
+        TriggerModel,
     };
     use crate::core::sample::FenceLevel;
     use crate::core::time::Span;
@@ -1205,7 +1223,7 @@ mod tests {
             seed: 0,
             services: vec![ServiceModel {
                 name: "orders".to_owned(),
-                kind: crate::core::model::ServiceKind::Postgres,
+                kind: ServiceKind::Postgres,
                 servers: vec![server("db1", Role::Primary), server("db2", Role::Standby)],
                 checks: Vec::new(),
                 trigger: TriggerModel {

@@ -8,16 +8,16 @@ use std::time::Duration;
 use crossbeam_channel::unbounded;
 use parking_lot::Mutex;
 
+use crate::action::application::{self, Who};
 use crate::action::postgres::Surveyed;
 use crate::check::Context;
 use crate::core::Core;
 use crate::core::id::{RunId, ServerId, ServiceId};
 use crate::core::input::{Input, SelfHealth};
-use crate::core::model::ServiceKind;
 use crate::core::observation::{Finding, UnknownCause, Verdict};
 use crate::core::output::Output;
 use crate::core::route::RouteSurvey;
-use crate::core::sample::{HostWord, Readiness, ReadinessFinding};
+use crate::core::sample::{HostWord, Readiness, ReadinessFinding, RouteInstance};
 use crate::core::time::{Mono, Span};
 use crate::wire::deadline::{Cancel, Deadline};
 
@@ -128,25 +128,31 @@ fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Op
             let readiness = Readiness { asked: now, ssh, findings: found, earlier: Vec::new() };
             core.step(now, Input::Surveyed { service, server: ServerId(number), readiness });
         }
+        let mut who_answers = Vec::new();
         for answer in asked.iter_mut().filter(|answer| answer.0 == place) {
             match &mut answer.1 {
                 Answer::Route(survey) => {
                     core.step(now, Input::RouteSurveyed { service, survey: survey.clone() });
                 }
-                Answer::Through(told) => through[place].append(told),
+                Answer::Through(told) | Answer::Names(told) => through[place].append(told),
+                Answer::Who(seen) => who_answers = std::mem::take(seen),
                 Answer::Host(..) | Answer::Sql(..) => {}
             }
         }
+        let primary = core.snapshot().services.get(place).and_then(|service| service.primary);
+        let name =
+            |id: ServerId| part.performer.servers.get(usize::from(id.0)).map_or_else(String::new, |server| server.name.clone());
+        through[place].extend(application::findings_of(&who_answers, primary, &name));
     }
     let services = status::services(&core.snapshot(), &parts.model, &shell.clock);
-    let postgres = |place: &usize| parts.model.services[*place].kind == ServiceKind::Postgres;
-    let judged = services.into_iter().zip(through).enumerate().filter(|(place, _)| postgres(place));
+    let moved = |place: &usize| parts.model.services[*place].is_moved();
+    let judged = services.into_iter().zip(through).enumerate().filter(|(place, _)| moved(place));
     judged
         .map(|(_, (service, through))| {
             let mut findings = service.readiness;
             findings.extend(through.into_iter().map(|found| status::readiness(None, 0, &found)));
             findings.sort_by_key(|finding| !finding.blocking);
-            ServiceReadiness { service: service.name, forecast: service.forecast, findings }
+            ServiceReadiness { service: service.name, kind: service.kind, forecast: service.forecast, findings }
         })
         .collect()
 }
@@ -177,6 +183,8 @@ enum Question {
     Sql(usize, Option<ServerId>),
     Route,
     Through(ServerId, Option<u64>),
+    Who,
+    Names,
 }
 
 /// Its answer.
@@ -185,6 +193,8 @@ enum Answer {
     Sql(usize, Option<Surveyed>),
     Route(RouteSurvey),
     Through(Vec<ReadinessFinding>),
+    Who(Vec<(String, Who)>),
+    Names(Vec<ReadinessFinding>),
 }
 
 /// Asks every question of the survey, some at a time, each with its own deadline.
@@ -204,6 +214,12 @@ fn ask(parts: &Parts, answers: &Answers<'_>, clock: Clock) -> Vec<(usize, Answer
         if !part.performer.verify.is_empty() {
             let system_id = primary.and_then(sample).map(|sample| sample.system_id);
             questions.push((place, Question::Through(primary.unwrap_or_default(), system_id)));
+        }
+        if !part.performer.verification.is_empty() {
+            questions.push((place, Question::Who));
+        }
+        if !part.performer.names.is_empty() {
+            questions.push((place, Question::Names));
         }
     }
     let (next, told) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -249,11 +265,35 @@ fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &C
         Question::Route => {
             Answer::Route(RouteSurvey { asked, instances: performer.view_route(Deadline::after(QUESTION), cancel) })
         }
+        Question::Who => {
+            let deadline = Deadline::after(QUESTION);
+            let context = Context { deadline, cancel, clock: &performer.clock, sample: false, addresses: &*performer.addresses };
+            Answer::Who(performer.verification.who(&context))
+        }
+        Question::Names => {
+            let looked = performer.names.look(Deadline::after(QUESTION), cancel);
+            Answer::Names(unreadable(looked, performer.names_are_route))
+        }
         Question::Through(server, system_id) => {
             let deadline = Deadline::after(QUESTION);
             Answer::Through(performer.cluster.look_through(*server, *system_id, &performer.verify, deadline, cancel))
         }
     }
+}
+
+/// Names, and what is beside them, that cannot be read where they are changed.
+fn unreadable(looked: Vec<RouteInstance>, are_route: bool) -> Vec<ReadinessFinding> {
+    let found = looked.into_iter().filter_map(|instance| {
+        let why = instance.result.err()?;
+        Some(ReadinessFinding {
+            code: "name_unreadable".to_owned(),
+            blocking: are_route,
+            message: format!("{} cannot be read where it is changed: {why}", instance.name),
+            remedy: "see that the provider can be reached from here, and that these credentials may read and change it"
+                .to_owned(),
+        })
+    });
+    found.collect()
 }
 
 /// A core that has heard each check once. One answer is all there will be, so it is enough here; what it wants done is not done.

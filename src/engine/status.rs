@@ -47,6 +47,9 @@ pub struct Status {
     /// The circuit breakers around what the survey asks, once it was asked.
     #[serde(default)]
     pub breakers: Vec<BreakerStatus>,
+    /// Where the role endpoint listens; empty without one.
+    #[serde(default)]
+    pub role_endpoint: Option<String>,
 }
 
 /// One circuit breaker of the survey.
@@ -540,6 +543,9 @@ pub struct ReadyReport {
 pub struct ServiceReadiness {
     /// The service.
     pub service: String,
+    /// `postgres` or `application`.
+    #[serde(default)]
+    pub kind: String,
     /// What would happen if the primary died now.
     pub forecast: ForecastStatus,
     /// What would hurt at failover time, what would stop it first.

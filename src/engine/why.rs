@@ -100,6 +100,15 @@ pub fn of(code: &str) -> &'static str {
         "verify_refused" => {
             "the failover counts as complete once a commit went through this address: not let in, it ends with a person being called"
         }
+        "verify_unidentified" => {
+            "a failover counts as complete once the new server is seen through this address: unseen, it is undone"
+        }
+        "verify_other_server" => {
+            "some clients do not reach the server that is watched, and its death would move traffic that is elsewhere"
+        }
+        "name_unreadable" => {
+            "what cannot be read cannot be changed either: clients that go by this name stay with the old server"
+        }
         "login_refused" => "an engine that cannot log in sees neither a primary nor its death: it fails nothing over",
         "verify_foreign" => {
             "a commit through it would prove another cluster's health, so the verification is refused and a person called"

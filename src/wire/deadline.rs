@@ -132,6 +132,18 @@ impl Cancel {
     }
 }
 
+impl Cancel {
+    /// Waits until one of `fds` is ready for what is wanted of it, or the deadline. `true`: the signal was given.
+    #[must_use]
+    pub fn wait_for_any(&self, fds: &[(BorrowedFd<'_>, PollFlags)], deadline: Deadline) -> bool {
+        let mut all: Vec<PollFd<'_>> = fds.iter().map(|(fd, wanted)| PollFd::from_borrowed_fd(*fd, *wanted)).collect();
+        all.push(PollFd::new(&self.0.fd, PollFlags::IN));
+        // An error here is a signal of the system's; the caller looks at every one anyway.
+        let _ = poll(&mut all, Some(&timespec(deadline.remaining())));
+        self.is_cancelled()
+    }
+}
+
 impl AsFd for Cancel {
     /// Readable once the signal was given: for a poll set of one's own.
     fn as_fd(&self) -> BorrowedFd<'_> {

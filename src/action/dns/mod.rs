@@ -13,6 +13,7 @@ pub mod verify;
 use std::fmt;
 
 use crate::core::output::Failure;
+use crate::core::sample::RouteInstance;
 use crate::wire::deadline::{Cancel, Deadline};
 
 /// The type of a record.
@@ -70,4 +71,20 @@ pub trait Record: Send + Sync {
     /// # Errors
     /// What failed, what to do, and whether an effect is excluded.
     fn write(&self, wanted: Option<&RecordSet>, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure>;
+}
+
+/// What is kept beside a name and follows the active server with it, such as health checks of the name's provider. Thread-safe;
+/// every operation may be repeated. A failure never makes the name's own change a failed one.
+pub trait Companions: Send + Sync {
+    /// Another failover begins: what was before an earlier one is of the past.
+    fn begin(&self);
+
+    /// Makes them fit a server that is active from now on.
+    fn follow(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance>;
+
+    /// Makes them again what they were before this failover; those that this engine did not look at fit `server`.
+    fn roll_back(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance>;
+
+    /// Reads each and changes nothing.
+    fn look(&self, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance>;
 }

@@ -14,7 +14,7 @@ use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::resolve::Addresses;
 
 use super::verify::{Asked, NameServer, Role, verify};
-use super::{Record, RecordSet, RecordType};
+use super::{Companions, Record, RecordSet, RecordType};
 
 /// Between two looks at authoritative servers that do not have a new value yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -33,6 +33,8 @@ pub struct Name {
     pub authoritative: Vec<NameServer>,
     /// Resolvers that are asked what they remember; they are told of, and hold nobody up.
     pub resolvers: Vec<NameServer>,
+    /// What follows the active server beside it.
+    pub companions: Option<Box<dyn Companions>>,
     /// The longest a change of it may take.
     pub timeout: Duration,
 }
@@ -64,15 +66,20 @@ impl Names {
     pub fn begin(&self, generation: u64) {
         if self.generation.swap(generation, Ordering::Relaxed) != generation {
             self.before.lock().clear();
+            self.list.iter().filter_map(|name| name.companions.as_ref()).for_each(|companions| companions.begin());
         }
     }
 
     /// What every name holds now, kept as what it held before; and whether all could be read. Changes nothing.
     pub fn note(&self, deadline: Deadline, cancel: &Cancel) -> (NamesBefore, bool) {
         let looked = self.each(|place, name| {
-            let now = name.record.read(deadline.at_most(name.timeout), cancel)?;
-            self.before.lock().entry(place).or_insert(now);
-            Ok(String::new())
+            vec![match name.record.read(deadline.at_most(name.timeout), cancel) {
+                Ok(now) => {
+                    self.before.lock().entry(place).or_insert(now);
+                    RouteInstance { name: name.name.clone(), result: Ok(String::new()) }
+                }
+                Err(failure) => RouteInstance::failed(&name.name, &failure),
+            }]
         });
         let before = self.before.lock();
         let noted = before.iter().filter_map(|(place, held)| {
@@ -98,12 +105,17 @@ impl Names {
     pub fn point_to(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
         self.each(|place, name| {
             let deadline = deadline.at_most(name.timeout);
-            let wanted = name.wanted(server)?;
-            let now = name.record.read(deadline, cancel)?;
-            self.before.lock().entry(place).or_insert(now);
-            let said = name.record.write(Some(wanted), deadline, cancel)?;
-            let seen = self.seen(name, Some(wanted), deadline, cancel)?;
-            Ok(if seen.is_empty() { said } else { format!("{said}; {seen}") })
+            let pointed = || {
+                let wanted = name.wanted(server)?;
+                let now = name.record.read(deadline, cancel)?;
+                self.before.lock().entry(place).or_insert(now);
+                let said = name.record.write(Some(wanted), deadline, cancel)?;
+                let seen = self.seen(name, Some(wanted), deadline, cancel)?;
+                Ok(if seen.is_empty() { said } else { format!("{said}; {seen}") })
+            };
+            // A name that did not move takes nothing along.
+            let moved = pointed().map(|said| (said, |beside: &dyn Companions| beside.follow(server, deadline, cancel)));
+            name.told(moved)
         })
     }
 
@@ -113,26 +125,36 @@ impl Names {
     pub fn roll_back(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
         self.each(|place, name| {
             let deadline = deadline.at_most(name.timeout);
-            let before = self.before.lock().get(&place).cloned();
-            let wanted = match before {
-                Some(before) => before,
-                None => Some(name.wanted(server)?.clone()),
+            let put_back = || {
+                let before = self.before.lock().get(&place).cloned();
+                let wanted = match before {
+                    Some(before) => before,
+                    None => Some(name.wanted(server)?.clone()),
+                };
+                let said = name.record.write(wanted.as_ref(), deadline, cancel)?;
+                self.before.lock().remove(&place);
+                Ok(said)
             };
-            let said = name.record.write(wanted.as_ref(), deadline, cancel)?;
-            self.before.lock().remove(&place);
-            Ok(said)
+            let moved = put_back().map(|said| (said, |beside: &dyn Companions| beside.roll_back(server, deadline, cancel)));
+            name.told(moved)
         })
     }
 
-    fn each(&self, work: impl Fn(usize, &Name) -> Result<String, Failure> + Sync) -> Vec<RouteInstance> {
+    /// Reads every name, and what is beside it, where it is changed. Changes nothing.
+    #[must_use]
+    pub fn look(&self, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
+        self.each(|_, name| {
+            let deadline = deadline.at_most(name.timeout);
+            let holds = |set: Option<RecordSet>| set.map_or_else(|| "no record".to_owned(), |set| set.to_string());
+            let read = name.record.read(deadline, cancel).map(holds);
+            name.told(read.map(|said| (said, |beside: &dyn Companions| beside.look(deadline, cancel))))
+        })
+    }
+
+    fn each(&self, work: impl Fn(usize, &Name) -> Vec<RouteInstance> + Sync) -> Vec<RouteInstance> {
         let work = &work;
-        let told = |place: usize, name: &Name| match work(place, name) {
-            Ok(said) => RouteInstance { name: name.name.clone(), result: Ok(said) },
-            Err(failure) => RouteInstance::failed(&name.name, &failure),
-        };
-        let told = &told;
         if let [name] = self.list.as_slice() {
-            return vec![told(0, name)];
+            return work(0, name);
         }
         std::thread::scope(|scope| {
             let started: Vec<_> = self
@@ -141,17 +163,17 @@ impl Names {
                 .enumerate()
                 .map(|(place, name)| {
                     let thread = std::thread::Builder::new().name(format!("fo-name-{place}"));
-                    (place, name, thread.spawn_scoped(scope, move || told(place, name)))
+                    (place, name, thread.spawn_scoped(scope, move || work(place, name)))
                 })
                 .collect();
             started
                 .into_iter()
-                .map(|(place, name, thread)| match thread {
+                .flat_map(|(place, name, thread)| match thread {
                     Ok(thread) => thread.join().unwrap_or_else(|_| {
-                        RouteInstance::failed(&name.name, &Failure::unknown("an internal error (panic)", ""))
+                        vec![RouteInstance::failed(&name.name, &Failure::unknown("an internal error (panic)", ""))]
                     }),
                     // No thread to be had: later is better than never.
-                    Err(_) => told(place, name),
+                    Err(_) => work(place, name),
                 })
                 .collect()
         })
@@ -189,6 +211,18 @@ impl Names {
 }
 
 impl Name {
+    /// How it went, and how it goes with what is beside it where there is more to be done.
+    fn told(&self, outcome: Result<(String, impl FnOnce(&dyn Companions) -> Vec<RouteInstance>), Failure>) -> Vec<RouteInstance> {
+        match outcome {
+            Ok((said, beside)) => {
+                let mut all = vec![RouteInstance { name: self.name.clone(), result: Ok(said) }];
+                all.extend(self.companions.as_deref().map(beside).unwrap_or_default());
+                all
+            }
+            Err(failure) => vec![RouteInstance::failed(&self.name, &failure)],
+        }
+    }
+
     fn wanted(&self, server: &str) -> Result<&RecordSet, Failure> {
         self.values.get(server).ok_or_else(|| {
             Failure::no_effect(format!("{}: nothing says what it holds for {server}", self.name), "add it to dns.values")

@@ -11,6 +11,7 @@
 
 mod api;
 mod credentials;
+mod follow;
 mod health;
 mod xml;
 
@@ -27,6 +28,7 @@ use ureq::http::Uri;
 
 use self::api::{Account, NAMESPACE, Pauses, Trouble, Within};
 pub use self::credentials::{CredentialsSource, Environment};
+pub use self::follow::HealthChecks;
 pub use self::health::{HealthCheck, HealthCheckSettings};
 use self::xml::Element;
 use super::{Record, RecordSet, RecordType};
