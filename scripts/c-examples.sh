@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The C examples, each against a PostgreSQL pair of its own with a real failover.
+# The C examples, each against servers of its own with a real failover.
 #   scripts/c-examples.sh
 # FAILOVER_LIBDIR=: the folder with the library and failover.pc (target/capi/dev, by scripts/library.sh dev). FAILOVER_LAB=: the program
 # that starts the pair (target/debug/examples/lab, by cargo build --example lab).
@@ -37,21 +37,29 @@ heard() { # heard WORDS: reads what the example prints until a line has them
     return 1
 }
 
-for example in callback event_loop host_check; do
+for example in callback event_loop host_check application; do
     echo "== examples/c/$example.c"
     read -ra flags <<< "$(pkg-config --cflags --libs failover)"
     cc -std=gnu11 -Wall -Wextra -Werror -g "examples/c/$example.c" -o "$work/$example" "${flags[@]}"
     # In a group of its own: who interrupts this script ends its input, and with that the servers.
-    coproc LAB { exec setsid "$lab" 2> "$work/lab"; }
+    mode=() active=db1 standby=db2
+    ready='primary of orders: db1; if it died now: a failover' followed='primary of orders: db2'
+    if [ "$example" = application ]; then
+        mode=(application) active=app1 standby=app2
+        ready='ready: another server would take over' followed='answered by app2'
+    fi
+    coproc LAB { exec setsid "$lab" ${mode[0]+"${mode[@]}"} 2> "$work/lab"; }
     # shellcheck disable=SC2153 # bash sets it
     lab_pid=$LAB_PID
     # shellcheck disable=SC2034 # used through `place`
     read -r -t 300 where <&"${LAB[0]}" || { cat "$work/lab" >&2; exit 1; }
     config=$(place 'at["config"]')
     arguments=("$config")
-    if [ "$example" = host_check ]; then
-        arguments=("$work/failover.toml")
+    if [ "$example" = application ] || [ "$example" = host_check ]; then
         mapfile -t -O 1 arguments < <(place '"\n".join("%s=%s:%s" % (s["name"], s["host"], s["port"]) for s in at["servers"])')
+    fi
+    if [ "$example" = host_check ]; then
+        arguments[0]=$work/failover.toml
         install -m 600 "$config" "$work/failover.toml"
         for server in db1 db2; do
             printf '\n[[services.checks]]\nname = "accepts-%s"\nserver = "%s"\nkind = "host"\nfunction = "accepts"\n' "$server" "$server"
@@ -59,12 +67,19 @@ for example in callback event_loop host_check; do
     fi
     exec {said}< <(exec timeout 300 "$work/$example" "${arguments[@]}" 2>&1)
     program=$!
-    heard 'primary of orders: db1; if it died now: a failover'
-    echo 'kill db1' >&"${LAB[1]}"
+    heard "$ready"
+    echo "kill $active" >&"${LAB[1]}"
     read -r -t 60 answer <&"${LAB[0]}"
     [ "$answer" = ok ] || { echo "c-examples.sh: the lab: $answer" >&2; exit 1; }
-    heard 'primary of orders: db2'
+    heard "$followed"
     [ "$example" != event_loop ] || heard 'traffic 100 %'
+    if [ "$example" = application ]; then
+        # The load balancers follow in the same step.
+        until echo answers >&"${LAB[1]}" && read -r -t 60 answer <&"${LAB[0]}" && [ "$answer" = "$standby $standby" ]; do
+            [ "$SECONDS" -lt 300 ] || { echo "c-examples.sh: through the load balancers answers $answer" >&2; exit 1; }
+            sleep 0.1
+        done
+    fi
     kill "$program"
     wait "$program" || { echo "c-examples.sh: $example ended with $?" >&2; exit 1; }
     program=''

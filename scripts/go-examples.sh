@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Go examples, each against a PostgreSQL pair of its own with a real failover.
+# The Go examples, each against servers of its own with a real failover.
 #   scripts/go-examples.sh
 # FAILOVER_LIBDIR=: the folder with the library and failover.pc (target/capi/dev, by scripts/library.sh dev). FAILOVER_LAB=: the program
 # that starts the pair (target/debug/examples/lab, by cargo build --example lab).
@@ -29,7 +29,7 @@ if [ -e "$packaged/go.mod" ]; then
     export GOFLAGS="-mod=mod -modfile=$out/examples.mod" GOPROXY=off GONOSUMDB='*'
 fi
 "$go" vet ./...
-for example in pool health; do
+for example in pool health application; do
     echo "== examples/go/$example"
     "$go" build -o "$out/$example" "./$example"
     timeout 300 "$out/$example" -lab "$lab"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Python examples, each against a PostgreSQL pair of its own with a real failover.
+# The Python examples, each against servers of its own with a real failover.
 #   scripts/python-examples.sh
 # FAILOVER_LIBRARY=: the library (target/capi/dev/libfailover.so.0, by scripts/library.sh dev). FAILOVER_LAB=: the program that starts
 # the pair (target/debug/examples/lab, by cargo build --example lab). PYTHON=: python3.
@@ -21,7 +21,7 @@ if ! "$tools/bin/python" -c 'import psycopg' 2> /dev/null; then
     "$tools/bin/pip" --quiet --disable-pip-version-check install 'psycopg[binary]>=3.1'
 fi
 export PYTHONPATH=$PWD/bindings/python/src PYTHONDONTWRITEBYTECODE=1
-for example in web_pool watch_asyncio; do
+for example in web_pool watch_asyncio application; do
     echo "== examples/python/$example.py"
     timeout 300 "$tools/bin/python" -X dev "examples/python/$example.py" --lab "$lab"
 done

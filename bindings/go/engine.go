@@ -213,8 +213,8 @@ func (c *core) Check(name string, function TaskFunc) error {
 }
 
 // Action has the step ("pre_checks", "route_out", "route_restore", "fence", "promote" or "route_in") of every service carried out by
-// function: "promote" instead of the engine's own way; "fence" where fence.command would be asked, so it must cut power or volume; the
-// others before what is configured. Register before Start.
+// function: "promote" instead of the engine's own way; "fence" where fence.command would be asked, so it must cut power or volume;
+// "pre_checks" before what is configured, and the others beside it. Register before Start.
 //
 // Errors: ErrState once started; ErrInvalidArgument for any other step.
 func (c *core) Action(step string, function TaskFunc) error {

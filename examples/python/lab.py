@@ -1,4 +1,5 @@
-"""A PostgreSQL pair behind HAProxy for the examples: `--lab PATH` names the program that starts one (cargo build --example lab)."""
+"""Real servers for the examples: `--lab PATH` names the program that starts them (cargo build --example lab): a PostgreSQL pair behind
+HAProxy, or with "application" two web servers behind two."""
 
 from __future__ import annotations
 
@@ -12,15 +13,15 @@ from typing import Any, Dict, Optional, Type
 
 
 class Lab:
-    """The pair, for as long as the block lasts: where it is, and what can be done to it."""
+    """The servers, for as long as the block lasts: where they are, and what can be done to them."""
 
-    def __init__(self, program: str) -> None:
-        self._program = program
+    def __init__(self, program: str, *arguments: str) -> None:
+        self._command = [program, *arguments]
 
     def __enter__(self) -> Lab:
         # In a group of its own: Ctrl-C is for the example, which then closes the lab's input, and that ends the servers.
         self._process = subprocess.Popen(
-            [self._program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
         line = self._line()
         if not line:
@@ -28,10 +29,12 @@ class Lab:
         place: Dict[str, Any] = json.loads(line)
         self.config = Path(place["config"])
         self.service = str(place["service"])
-        self.front = (str(place["front"]["host"]), int(place["front"]["port"]))
+        fronts = place["fronts"] if "fronts" in place else [place["front"]]
+        self.fronts = [(str(front["host"]), int(front["port"])) for front in fronts]
+        self.front = self.fronts[0]
         self.servers = {str(server["name"]): (str(server["host"]), int(server["port"])) for server in place["servers"]}
-        self.user = str(place["user"])
-        self.database = str(place["database"])
+        self.user = str(place.get("user", ""))
+        self.database = str(place.get("database", ""))
         self._folder = tempfile.TemporaryDirectory()
         return self
 
@@ -42,7 +45,7 @@ class Lab:
         self._folder.cleanup()
 
     def command(self, line: str) -> str:
-        """One command: kill, stop, freeze or primary, and the name of a server."""
+        """One command: kill, stop, freeze or primary, and the name of a server; of an application also errors, and answers alone."""
         assert self._process.stdin is not None
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()

@@ -534,8 +534,8 @@ impl Engine {
     }
 
     /// Carries out the step `step` of every service by `f`. `promote`: instead of the engine's own way. `fence`: where
-    /// `fence.command` would be asked, so it must cut power or volume. `pre_checks`, `route_out`, `route_restore`, `route_in`:
-    /// before what is configured.
+    /// `fence.command` would be asked, so it must cut power or volume. `pre_checks`: before what is
+    /// configured. `route_out`, `route_restore`, `route_in`: beside it, and what fails is one failed instance of the route.
     ///
     /// # Errors
     /// [`EngineError::State`] once started; [`EngineError::InvalidArgument`] for any other step.

@@ -108,8 +108,8 @@ pub unsafe extern "C" fn failover_engine_register_check(
 }
 
 /// Has the step `step` of every service carried out by `function`: "promote" instead of the engine's own way; "fence" where
-/// fence.command would be asked, so it must cut power or volume; "pre_checks", "route_out", "route_restore", "route_in" before what is
-/// configured. An action may be asked again with the same generation: (generation, step) is its idempotency key, and one with a lower
+/// fence.command would be asked, so it must cut power or volume; "pre_checks" before what is
+/// configured, and "route_out", "route_restore", "route_in" beside it. An action may be asked again with the same generation: (generation, step) is its idempotency key, and one with a lower
 /// generation than the highest seen must be refused.
 ///
 /// Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG for any other step.

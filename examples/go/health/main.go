@@ -311,8 +311,11 @@ func prove(ctx context.Context, pair *lab.Lab, url string) error {
 	// Whoever comes while the failover runs waits at the gate; nobody is turned away.
 	for {
 		code, body, err := ask("/")
-		if err != nil || code != http.StatusOK {
-			return fmt.Errorf("a request was answered %d %q: %w", code, body, err)
+		if err != nil {
+			return fmt.Errorf("a request had no answer: %w", err)
+		}
+		if code != http.StatusOK {
+			return fmt.Errorf("a request was answered %d %q", code, body)
 		}
 		if string(body) == "served with db2\n" {
 			break

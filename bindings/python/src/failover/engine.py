@@ -250,8 +250,8 @@ class Engine:
 
     def action(self, step: str) -> Callable[[ActionT], ActionT]:
         """Has the step `step` of every service carried out by the decorated function: "promote" instead of the engine's own way; "fence" where
-        fence.command would be asked, so it must cut power or volume; "pre_checks", "route_out", "route_restore", "route_in" before
-        what is configured. It is called with a Task, on a thread of this package, and returns Done, NoEffect or Unknown (or one
+        fence.command would be asked, so it must cut power or volume; "pre_checks" before what is
+        configured, and "route_out", "route_restore", "route_in" beside it. It is called with a Task, on a thread of this package, and returns Done, NoEffect or Unknown (or one
         of them with a detail); anything else and an exception are Unknown.
 
         An action may be asked again with the same generation: (task.generation, step) is its idempotency key, and one with a lower

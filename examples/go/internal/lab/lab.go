@@ -1,4 +1,5 @@
-// Package lab is a PostgreSQL pair behind HAProxy for the examples: -lab names the program that starts one (cargo build --example lab).
+// Package lab is real servers for the examples: -lab names the program that starts them (cargo build --example lab), a PostgreSQL pair
+// behind HAProxy, or with "application" two web servers behind two.
 package lab
 
 import (
@@ -14,11 +15,11 @@ import (
 	"syscall"
 )
 
-// Lab is a pair, until Close.
+// Lab is a pair, or an application, until Close.
 type Lab struct {
 	// Config is the path of the engine's configuration, Service its service.
 	Config, Service string
-	// User and Database are for connections, over Front (HAProxy) or to Servers (by name).
+	// User and Database are for connections to databases, over Front (HAProxy) or to Servers (by name).
 	User, Database string
 	Front          string
 	Servers        map[string]string
@@ -36,9 +37,9 @@ type place struct {
 
 func (p place) address() string { return net.JoinHostPort(p.Host, strconv.Itoa(p.Port)) }
 
-// Start starts a pair.
-func Start(path string) (*Lab, error) {
-	lab := &Lab{program: exec.Command(path), Servers: map[string]string{}}
+// Start starts a pair, or with the argument "application" web servers.
+func Start(path string, arguments ...string) (*Lab, error) {
+	lab := &Lab{program: exec.Command(path, arguments...), Servers: map[string]string{}}
 	// In a group of its own: Ctrl-C is for the example, which then closes the lab's input, and that ends the servers.
 	lab.program.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	lab.program.Stderr = os.Stderr
@@ -76,7 +77,7 @@ func Start(path string) (*Lab, error) {
 	return lab, nil
 }
 
-// Order gives one: "kill", "stop", "freeze" or "primary", and the name of a server.
+// Order gives one: "kill", "stop", "freeze" or "primary", and the name of a server; of an application also "errors", and "answers" alone.
 func (l *Lab) Order(order string) (string, error) {
 	if _, err := fmt.Fprintln(l.orders, order); err != nil {
 		return "", err
