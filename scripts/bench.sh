@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every benchmark. They print numbers, each beside its floor in the same run, and assert nothing.
-#   KILLS=10 HANGS=5 FREEZES=50 RESTARTS=20 make bench
+#   KILLS=10 HANGS=5 FREEZES=50 RESTARTS=20 APPLICATIONS=5 make bench
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,3 +27,6 @@ scripts/cargo.sh bench --locked --quiet --bench step
 
 echo '== outage at the writer, and the idle engine'
 scripts/cargo.sh bench --locked --quiet --bench outage
+
+echo '== an application: its clients, with the engine and with HAProxy alone'
+scripts/cargo.sh bench --locked --quiet --bench application

@@ -1,13 +1,12 @@
 //! The report of the demo: everything that was recorded is in it, and it is a page of its own.
 
-#[path = "../examples/demo/chart.rs"]
-mod chart;
+#[path = "../examples/report/mod.rs"]
+mod parts;
 #[path = "../examples/demo/report.rs"]
 mod report;
 mod support;
-#[path = "../examples/demo/text.rs"]
-mod text;
 
+use parts::text;
 use serde_json::{Value, json};
 use support::recording::{Attempt, Event, FindingLine, Member, Outcome, Recording, Table};
 

@@ -2,13 +2,11 @@
 //! talkative log there is, every way to ask about it is used, every mistake is made; then all that came out is searched: for the
 //! secrets as they are, in base64, in hexadecimal and as part of a URL.
 
-#[path = "../examples/demo/chart.rs"]
-mod chart;
+#[path = "../examples/report/mod.rs"]
+mod parts;
 #[path = "../examples/demo/report.rs"]
 mod report;
 mod support;
-#[path = "../examples/demo/text.rs"]
-mod text;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Instant;
 
+use super::parts::text::ago;
 use super::support::recording::Event;
 use super::support::scenario::{Fault, News, Scenario};
-use super::text::ago;
 
 /// How lines are shown.
 pub struct Live {

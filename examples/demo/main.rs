@@ -4,13 +4,13 @@
 //! `FAULT=` one of the README's table, `SYNC=1`, `OUT=folder`. With a recording of an earlier run as its argument it only draws the
 //! report again.
 
-mod chart;
 mod live;
+#[path = "../report/mod.rs"]
+mod parts;
 mod report;
 mod summary;
 #[path = "../../tests/support/mod.rs"]
 mod support;
-mod text;
 
 use std::fs;
 use std::io::{self, IsTerminal};

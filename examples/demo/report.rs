@@ -4,86 +4,43 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::chart;
+use super::parts::chart::{self, Words};
+use super::parts::page::{Windows, environment, events, evidence, fill, findings, tile};
+use super::parts::text::{ago, escape, span};
 use super::support::fault::{Fault, Right};
-use super::support::recording::{Event, Gap, Outcome, Recording, plain};
-use super::text::{ago, escape, span};
+use super::support::recording::{Gap, Outcome, Recording, plain};
+
+/// A program that commits rows.
+const COMMITS: Words = Words { actor: "writer", pace: "one row every 5 ms", many: "commits", one: "a commit", fence: true };
 
 /// The whole page.
 pub fn render(run: &Recording) -> String {
     let outage = run.outage();
     let windows = Windows::of(run, outage);
     let zoom = windows.zoom.map_or_else(String::new, |(from, to)| {
-        format!("<section>\n<h2>From the confirmation on</h2>\n{}\n</section>", chart::detail(run, outage, from, to))
+        format!("<section>\n<h2>From the confirmation on</h2>\n{}\n</section>", chart::detail(run, outage, (from, to), &COMMITS))
     });
     fill(
         include_str!("report.html"),
         &[
             ("title", escape(&headline(run))),
-            ("style", include_str!("report.css").trim_end().to_owned()),
+            ("style", include_str!("../report/report.css").trim_end().to_owned()),
             ("header", header(run)),
             ("tiles", tiles(run, outage)),
-            ("overview", chart::overview(run, outage, windows.incident)),
+            ("overview", chart::overview(run, outage, windows.incident, &COMMITS)),
             ("legend", legend(run)),
-            ("incident", chart::detail(run, outage, windows.incident.0, windows.incident.1)),
+            ("incident", chart::detail(run, outage, windows.incident, &COMMITS)),
             ("zoom", zoom),
             ("phases", phases(run, outage)),
             ("rows", rows(run)),
-            ("findings", findings(run)),
+            ("findings", findings(&run.findings)),
             ("evidence", evidence(run)),
             ("fence", fence(run)),
             ("events", events(run)),
             ("config", escape(&run.config)),
-            ("environment", environment(run)),
+            ("environment", environment(&run.environment)),
         ],
     )
-}
-
-/// Puts texts at the places of a template. One pass, so that a text with braces in it stays as it is.
-fn fill(template: &str, texts: &[(&str, String)]) -> String {
-    let mut page = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once("{{") {
-        page.push_str(before);
-        let Some((name, tail)) = after.split_once("}}") else { break };
-        if let Some((_, text)) = texts.iter().find(|(known, _)| *known == name) {
-            page.push_str(text);
-        }
-        rest = tail;
-    }
-    page.push_str(rest);
-    page
-}
-
-/// What is looked at closely.
-struct Windows {
-    incident: (u64, u64),
-    zoom: Option<(u64, u64)>,
-}
-
-impl Windows {
-    fn of(run: &Recording, outage: Option<Gap>) -> Windows {
-        let phases = run.phases();
-        let last = phases
-            .steps
-            .iter()
-            .map(|step| step.to)
-            .chain(phases.completed)
-            .chain(run.fault_over)
-            .chain(outage.map(|gap| gap.to))
-            .max();
-        let end = last.unwrap_or(run.ended).min(run.ended).max(run.fault_at);
-        let first = outage.map_or(run.fault_at, |gap| gap.from.min(run.fault_at));
-        let around = |from: u64, to: u64| {
-            let pad = ((to - from) / 10).max(40_000_000);
-            (from.saturating_sub(pad), (to + pad).min(run.ended.max(to)))
-        };
-        let incident = around(first, end.max(first));
-        // Where the wait was long and the work was short, the work would be a smear at the right edge.
-        let confirmed = run.first_after_fault("failure_confirmed").map(|event| event.at);
-        let zoom = confirmed.filter(|at| end > *at && (end - at) * 3 < incident.1 - incident.0).map(|at| around(at, end));
-        Windows { incident, zoom }
-    }
 }
 
 fn headline(run: &Recording) -> String {
@@ -111,10 +68,6 @@ fn header(run: &Recording) -> String {
         escape(&run.fault),
         escape(run.began.split('.').next().unwrap_or_default())
     )
-}
-
-fn tile(class: &str, number: &str, label: &str) -> String {
-    format!("<div class=\"tile {class}\"><b>{}</b><span>{}</span></div>\n", escape(number), escape(label))
 }
 
 fn tiles(run: &Recording, outage: Option<Gap>) -> String {
@@ -289,28 +242,6 @@ fn join(one: &str, other: &str) -> String {
     if one.is_empty() { String::new() } else { format!("{one}; {other}") }
 }
 
-fn findings(run: &Recording) -> String {
-    let mut list = String::from("<ul class=\"checks\">\n");
-    for finding in &run.findings {
-        let _ = writeln!(list, "<li class=\"{}\">{}</li>", if finding.ok { "ok" } else { "no" }, escape(&finding.text));
-    }
-    list.push_str("</ul>");
-    list
-}
-
-fn evidence(run: &Recording) -> String {
-    let lines = run.evidence();
-    if lines.is_empty() {
-        return "<p class=\"none\">There was nothing to decide.</p>".to_owned();
-    }
-    let mut list = String::from("<ol class=\"evidence\">\n");
-    for line in lines {
-        let _ = writeln!(list, "<li>{}</li>", escape(&line));
-    }
-    list.push_str("</ol>");
-    list
-}
-
 fn fence(run: &Recording) -> String {
     let reports = run.events.iter().filter(|event| event.at >= run.fault_at && event.fields.contains_key("rungs"));
     let mut table = String::new();
@@ -331,42 +262,4 @@ fn fence(run: &Recording) -> String {
         table.push_str("</table></div>\n");
     }
     if table.is_empty() { "<p class=\"none\">Nothing was fenced.</p>".to_owned() } else { table }
-}
-
-fn events(run: &Recording) -> String {
-    let row = |event: &Event| {
-        let severity = match event.severity.as_str() {
-            known @ ("debug" | "warning" | "alarm") => known,
-            _ => "info",
-        };
-        format!(
-            "<tr class=\"{severity}\"><td class=\"n\">{}</td><td class=\"kind\">{}</td><td>{}</td><td>{}</td></tr>\n",
-            ago(event.at, run.fault_at),
-            escape(&event.kind),
-            escape(event.server.as_deref().unwrap_or_default()),
-            escape(&event.message)
-        )
-    };
-    let table = |rows: String| {
-        format!(
-            "<div class=\"scroll\"><table class=\"events\">\n<tr><th class=\"n\">from the fault</th><th>kind</th><th>server</th><th>message</th></tr>\n{rows}</table></div>"
-        )
-    };
-    let (single, other): (Vec<&Event>, Vec<&Event>) = run.events.iter().partition(|event| event.kind == "observed");
-    let mut page = table(other.into_iter().map(row).collect());
-    if !single.is_empty() {
-        let count = single.len();
-        let rows = table(single.into_iter().map(row).collect());
-        let _ = write!(page, "\n<details><summary>{count} single observations</summary>{rows}</details>");
-    }
-    page
-}
-
-fn environment(run: &Recording) -> String {
-    let mut table = String::from("<div class=\"scroll\"><table>\n");
-    for (name, value) in &run.environment {
-        let _ = writeln!(table, "<tr><td>{}</td><td>{}</td></tr>", escape(name), escape(value));
-    }
-    table.push_str("</table></div>");
-    table
 }

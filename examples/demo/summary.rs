@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::live::{Tone, paint};
+use super::parts::text::span;
 use super::support::recording::{Outcome, Recording};
-use super::text::span;
 
 /// A few dozen lines: times, rows, reasons, verdict.
 pub fn of(run: &Recording, colours: bool) -> String {

@@ -4,6 +4,7 @@
 //! Shared source, included by path; each program uses its part of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod app;
 pub mod cloud;
 pub mod engine;
 pub mod fake_dns;

@@ -271,7 +271,8 @@ fn account(
     ])
 }
 
-fn environment() -> Vec<(String, String)> {
+/// Where it ran: versions, kernel, processors.
+pub fn environment() -> Vec<(String, String)> {
     let first_line = |program: &Path, argument: &str| {
         let output = Command::new(program).arg(argument).output().ok();
         output.and_then(|output| String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)).unwrap_or_default()

@@ -5,6 +5,20 @@ use std::fmt::Write as _;
 use super::support::recording::{Gap, Outcome, Recording};
 use super::text::{ago, escape, span};
 
+/// What is drawn, in words.
+pub struct Words {
+    /// Who asks.
+    pub actor: &'static str,
+    /// How often.
+    pub pace: &'static str,
+    /// What is counted.
+    pub many: &'static str,
+    /// One of it, with its article.
+    pub one: &'static str,
+    /// There is something to be fenced.
+    pub fence: bool,
+}
+
 const WIDTH: f64 = 1190.0;
 const LEFT: f64 = 168.0;
 const RIGHT: f64 = 22.0;
@@ -75,16 +89,16 @@ fn mark(at: u64, fault: u64, step: u64) -> String {
     }
 }
 
-/// The run from its beginning to its end: commits per moment, the outage, and what the next drawing shows.
-pub fn overview(run: &Recording, outage: Option<Gap>, window: (u64, u64)) -> String {
+/// The run from its beginning to its end: what went well per moment, the outage, and what the next drawing shows.
+pub fn overview(run: &Recording, outage: Option<Gap>, window: (u64, u64), words: &Words) -> String {
     const TOP: f64 = 38.0;
     const HEIGHT: f64 = 58.0;
     const BUCKETS: usize = 240;
     let first = run.attempts.first().map_or(0, |attempt| attempt.sent);
     // The time before the writer began shows nothing.
     let scale = Scale { from: first.min(run.fault_at), to: run.ended.max(first + 1) };
-    let mut svg = open(TOP + HEIGHT + 26.0, "Acknowledged commits over the whole run");
-    shade(&mut svg, scale, outage, TOP - 6.0, HEIGHT + 6.0, None);
+    let mut svg = open(TOP + HEIGHT + 26.0, &format!("{} over the whole run", words.many));
+    shade(&mut svg, scale, outage, (TOP - 6.0, HEIGHT + 6.0), None);
     let bucket = ((scale.to - scale.from) / BUCKETS as u64).max(1);
     let mut counts = vec![[0u32; 4]; BUCKETS + 1];
     for attempt in run.acknowledged().filter(|attempt| scale.shows(attempt.done)) {
@@ -105,7 +119,7 @@ pub fn overview(run: &Recording, outage: Option<Gap>, window: (u64, u64)) -> Str
             );
         }
     }
-    label(&mut svg, TOP + 24.0, "commits");
+    label(&mut svg, TOP + 24.0, words.many);
     let per_second = 1_000_000_000.0 * most / as_f64(bucket);
     let _ = writeln!(svg, "<text class=\"soft small\" x=\"14\" y=\"{:.1}\">at most {per_second:.0} a second</text>", TOP + 40.0);
     axis(&mut svg, scale, run.fault_at, TOP + HEIGHT, TOP + HEIGHT + 17.0);
@@ -122,21 +136,26 @@ pub fn overview(run: &Recording, outage: Option<Gap>, window: (u64, u64)) -> Str
 }
 
 /// Everything that happened in a window of time.
-pub fn detail(run: &Recording, outage: Option<Gap>, from: u64, to: u64) -> String {
+pub fn detail(run: &Recording, outage: Option<Gap>, (from, to): (u64, u64), words: &Words) -> String {
     let scale = Scale { from, to: to.max(from + 1_000_000) };
     let mut body = String::new();
     let mut y = 52.0;
-    writer_lane(&mut body, run, scale, &mut y);
-    for member in &run.servers {
-        probe_lane(&mut body, run, scale, &member.name, &mut y);
+    writer_lane(&mut body, run, scale, words, &mut y);
+    // Where nobody watched there is nothing to be shown of it.
+    if !run.events.is_empty() {
+        for member in &run.servers {
+            probe_lane(&mut body, run, scale, &member.name, &mut y);
+        }
+        state_lane(&mut body, run, scale, &mut y);
+        step_lanes(&mut body, run, scale, &mut y);
     }
-    state_lane(&mut body, run, scale, &mut y);
-    step_lanes(&mut body, run, scale, &mut y);
-    fence_lane(&mut body, run, scale, &mut y);
+    if words.fence {
+        fence_lane(&mut body, run, scale, &mut y);
+    }
     let bottom = y;
-    let mut svg = open(bottom + 26.0, "The incident: commits, probes, decisions and steps");
+    let mut svg = open(bottom + 26.0, &format!("The incident: {}, probes, decisions and steps", words.many));
     axis(&mut svg, scale, run.fault_at, bottom, bottom + 17.0);
-    shade(&mut svg, scale, outage, 28.0, bottom - 28.0, Some(22.0));
+    shade(&mut svg, scale, outage, (28.0, bottom - 28.0), Some((run.fault_at, words)));
     svg.push_str(&body);
     fault(&mut svg, scale, run, 12.0, bottom);
     close(svg)
@@ -176,7 +195,11 @@ fn axis(svg: &mut String, scale: Scale, fault: u64, bottom: f64, text: f64) {
     }
 }
 
-fn shade(svg: &mut String, scale: Scale, outage: Option<Gap>, top: f64, height: f64, text: Option<f64>) {
+/// The outage; with the moment of the fault and words, also how long it was, beside what is written at the fault.
+fn shade(svg: &mut String, scale: Scale, outage: Option<Gap>, (top, height): (f64, f64), said: Option<(u64, &Words)>) {
+    const HALF: f64 = 90.0;
+    /// What is written at the fault is no longer.
+    const FAULT: f64 = 120.0;
     let Some(gap) = outage.filter(|gap| gap.to > scale.from && gap.from < scale.to) else { return };
     let (left, right) = (scale.x(gap.from), scale.x(gap.to));
     let _ = writeln!(
@@ -184,11 +207,16 @@ fn shade(svg: &mut String, scale: Scale, outage: Option<Gap>, top: f64, height: 
         "<rect class=\"outage\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{height:.1}\"/>",
         (right - left).max(0.5)
     );
-    if let Some(y) = text {
-        let words = format!("{}{} without a commit", if gap.closed { "" } else { "more than " }, span(gap.nanos()));
-        let middle = f64::midpoint(left, right).clamp(LEFT + 90.0, WIDTH - RIGHT - 90.0);
-        let _ = writeln!(svg, "<text class=\"outagetext\" x=\"{middle:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{words}</text>");
+    let Some((fault_at, words)) = said else { return };
+    let more = if gap.closed { "" } else { "more than " };
+    let text = format!("{more}{} without {}", span(gap.nanos()), words.one);
+    let fault = scale.x(fault_at);
+    let mut middle = f64::midpoint(left, right);
+    if scale.shows(fault_at) && middle + HALF > fault && middle - HALF < fault + FAULT {
+        middle = fault + FAULT + HALF;
     }
+    let middle = middle.clamp(LEFT + HALF, WIDTH - RIGHT - HALF);
+    let _ = writeln!(svg, "<text class=\"outagetext\" x=\"{middle:.1}\" y=\"22.0\" text-anchor=\"middle\">{text}</text>");
 }
 
 fn fault(svg: &mut String, scale: Scale, run: &Recording, top: f64, bottom: f64) {
@@ -211,10 +239,10 @@ fn fault(svg: &mut String, scale: Scale, run: &Recording, top: f64, bottom: f64)
     }
 }
 
-fn writer_lane(svg: &mut String, run: &Recording, scale: Scale, y: &mut f64) {
+fn writer_lane(svg: &mut String, run: &Recording, scale: Scale, words: &Words, y: &mut f64) {
     let top = *y;
-    label(svg, top + 17.0, "writer");
-    let _ = writeln!(svg, "<text class=\"soft small\" x=\"14\" y=\"{:.1}\">one row every 5 ms</text>", top + 33.0);
+    label(svg, top + 17.0, words.actor);
+    let _ = writeln!(svg, "<text class=\"soft small\" x=\"14\" y=\"{:.1}\">{}</text>", top + 33.0, words.pace);
     let mut acknowledged = vec![String::new(); 4];
     let mut failed = String::new();
     for attempt in run.attempts.iter().filter(|attempt| scale.shows(attempt.done)) {

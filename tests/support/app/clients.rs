@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::support::Haproxy;
-use super::support::web::get;
+use crate::support::haproxy::Haproxy;
+use crate::support::web::get;
 
 /// Between two requests of one client.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -1,16 +1,28 @@
 //! What the clients saw, in numbers, and whether the right thing happened.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
 use super::Fault;
 use super::clients::Seen;
-use super::support::recording::Event;
+use crate::support::engine::Origin;
+use crate::support::recording::{Attempt, Event, FindingLine, Member, Outcome as Came, Recording, rfc3339};
+use crate::support::site::Site;
 
 /// Everything that is known of a run.
 pub struct Outcome {
+    /// What was done.
+    pub fault: Fault,
+    /// The beginning of the events' axis.
+    pub origin: Origin,
+    /// When the run began: RFC 3339, UTC.
+    pub when: String,
+    /// The servers and their ports.
+    pub servers: Vec<Member>,
+    /// The load balancers' names.
+    pub balancers: Vec<String>,
     /// Every request, by load balancer.
     pub seen: Vec<Vec<Seen>>,
     /// The fault.
@@ -29,18 +41,16 @@ pub struct Outcome {
     pub status: Value,
 }
 
-/// One line of the judgement.
-pub struct Finding {
-    /// It is as it should be.
-    pub ok: bool,
-    /// What was looked at.
-    pub text: String,
-}
-
 impl Outcome {
     /// Nothing but the moment of the fault.
-    pub fn empty(began: Instant) -> Outcome {
+    pub fn empty(site: &Site, fault: Fault, origin: Origin, began: Instant) -> Outcome {
+        let ran = SystemTime::now() - began.elapsed();
         Outcome {
+            fault,
+            origin,
+            when: rfc3339(ran),
+            servers: site.servers.iter().map(|one| Member { name: one.name().to_owned(), port: one.port() }).collect(),
+            balancers: site.balancers.iter().map(|one| one.name().to_owned()).collect(),
             seen: Vec::new(),
             began,
             events: Vec::new(),
@@ -66,6 +76,36 @@ impl Outcome {
         (failed, longest)
     }
 
+    /// Failed requests over all clients, and the longest time that any of them had no good answer.
+    pub fn worst(&self) -> (usize, Option<Duration>) {
+        let each: Vec<(usize, Option<Duration>)> = self.seen.iter().map(|seen| self.outage(seen)).collect();
+        let longest = each.iter().map(|(_, longest)| *longest).reduce(|one, other| one.zip(other).map(|(a, b)| a.max(b)));
+        (each.iter().map(|(failed, _)| failed).sum(), longest.flatten())
+    }
+
+    /// The run as the client of each load balancer saw it; what the engine said is with the first.
+    pub fn recordings(&self) -> Vec<Recording> {
+        let port = |name: &str| self.servers.iter().find(|server| server.name == name).map_or(0, |server| server.port);
+        let attempt = |(n, seen): (usize, &Seen)| Attempt {
+            n: n as u64,
+            sent: self.origin.nanos(seen.at),
+            done: self.origin.nanos(seen.done),
+            outcome: if seen.server.is_some() { Came::Acknowledged } else { Came::Refused },
+            port: seen.server.as_deref().map_or(0, port),
+        };
+        let of = |(place, seen): (usize, &Vec<Seen>)| Recording {
+            fault: self.fault.word().to_owned(),
+            began: self.when.clone(),
+            fault_at: self.origin.nanos(self.began),
+            ended: seen.last().map_or(0, |last| self.origin.nanos(last.done)),
+            servers: self.servers.clone(),
+            attempts: seen.iter().enumerate().map(attempt).collect(),
+            events: if place == 0 { self.events.clone() } else { Vec::new() },
+            ..Recording::default()
+        };
+        self.seen.iter().enumerate().map(of).collect()
+    }
+
     /// The numbers, for people.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -76,7 +116,7 @@ impl Outcome {
                 || "no good answer since the fault".to_owned(),
                 |longest| format!("longest time without a good answer {:.3} s", longest.as_secs_f64()),
             );
-            let _ = writeln!(text, "  lb{}: {longest}, {failed} of {asked} requests failed since the fault", place + 1);
+            let _ = writeln!(text, "  {}: {longest}, {failed} of {asked} requests failed since the fault", self.balancers[place]);
         }
         if !self.name.is_empty() {
             let _ = writeln!(text, "  app.example.test: {}", self.name);
@@ -94,9 +134,10 @@ impl Outcome {
 }
 
 /// Whether the right thing happened.
-pub fn judge(fault: Fault, baseline: bool, outcome: &Outcome) -> Vec<Finding> {
+pub fn judge(outcome: &Outcome, baseline: bool) -> Vec<FindingLine> {
+    let fault = outcome.fault;
     let mut findings = Vec::new();
-    let mut find = |ok: bool, text: String| findings.push(Finding { ok, text });
+    let mut find = |ok: bool, text: String| findings.push(FindingLine { ok, text });
     if baseline {
         find(outcome.serves(0, "app2") || fault == Fault::Flap, "HAProxy's own checks sent the traffic to the backup".to_owned());
         return findings;

@@ -1,0 +1,71 @@
+//! How long the clients of an application are without an answer, and how many of their requests fail, with the engine and with HAProxy's
+//! own checks and a backup server at the same intervals; both in the same run, in turn.
+//!
+//! `APPLICATIONS=` of each (5). Prints medians and ranges; no number is judged.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use support::app::judge::Outcome;
+use support::app::{Fault, baseline, with_engine, without_engine};
+use support::{Site, SiteOptions};
+
+/// What a side lost in each of its runs.
+#[derive(Default)]
+struct Lost {
+    /// Milliseconds.
+    longest: Vec<f64>,
+    failed: Vec<f64>,
+}
+
+impl Lost {
+    fn add(&mut self, outcome: &Outcome) {
+        let (failed, longest) = outcome.worst();
+        self.longest.push(longest.unwrap_or(Duration::MAX).as_secs_f64() * 1_000.0);
+        self.failed.push(f64::from(u32::try_from(failed).unwrap_or(u32::MAX)));
+        self.longest.sort_by(f64::total_cmp);
+        self.failed.sort_by(f64::total_cmp);
+    }
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn range(sorted: &[f64]) -> String {
+    let ends = (sorted.first().copied().unwrap_or(f64::NAN), sorted.last().copied().unwrap_or(f64::NAN));
+    format!("{:.0} ({:.0}-{:.0})", median(sorted), ends.0, ends.1)
+}
+
+fn main() -> io::Result<()> {
+    let runs: usize = std::env::var("APPLICATIONS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(5);
+    let terminal = io::stderr().is_terminal();
+    println!("application: {runs} runs of each, medians and ranges over both clients of a run");
+    println!("{:<8} {:<22} {:>24} {:>24} {:>8}", "fault", "", "longest without, ms", "requests failed", "ratio");
+    for fault in [Fault::Kill, Fault::Hang, Fault::Errors] {
+        let (mut engine, mut haproxy) = (Lost::default(), Lost::default());
+        for run in 1..=runs {
+            if terminal {
+                eprint!("\r{}: {run} of {runs} ", fault.word());
+            }
+            haproxy.add(&without_engine(&Site::start(&baseline())?, fault)?);
+            engine.add(&with_engine(&Site::start(&SiteOptions::default())?, fault, &mut |_| {})?);
+        }
+        if terminal {
+            eprint!("\r{:20}\r", "");
+        }
+        let ratio = median(&engine.longest) / median(&haproxy.longest);
+        println!(
+            "{:<8} {:<22} {:>24} {:>24} {ratio:>8.2}",
+            fault.word(),
+            "the engine",
+            range(&engine.longest),
+            range(&engine.failed)
+        );
+        println!("{:<8} {:<22} {:>24} {:>24}", "", "HAProxy's own checks", range(&haproxy.longest), range(&haproxy.failed));
+    }
+    Ok(())
+}
