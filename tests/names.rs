@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use failover::action::dns::RecordType;
 use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::dns::ask;
 use failover::{ActionAnswer, Config, Engine, EngineEvent, EventKind, EventQueue, HostAction};
+use support::lab::free_port;
 use support::{Named, NamedOptions, Site, SiteOptions};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -99,6 +100,58 @@ fn a_name_follows_once_the_load_balancers_have_and_a_dead_name_server_holds_nobo
     named.start_again(&site.lab).unwrap();
     running.wait("the name", |event| event.message.contains("the names point to app2"));
     assert_eq!(held(named.address()), Some(("192.0.2.2".to_owned(), 30)));
+    running.engine.stop(LONG).unwrap();
+}
+
+/// Listens on an address of the loopback and passes everybody on to a port of 127.0.0.1.
+fn relay(address: Ipv4Addr, port: u16, to: u16) {
+    let listener = TcpListener::bind((address, port)).unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, to)) else { continue };
+            let halves = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            for (mut from, mut to) in [(client, server), (halves.1, halves.0)] {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn who_answers_is_asked_through_the_name_as_its_zone_has_it_now() {
+    let site = Site::start(&SiteOptions { balancers: 0, ..SiteOptions::default() }).unwrap();
+    let port = free_port().unwrap();
+    let places = [Ipv4Addr::new(127, 0, 0, 11), Ipv4Addr::new(127, 0, 0, 12)];
+    for (place, server) in places.iter().zip(&site.servers) {
+        relay(*place, port, server.port());
+    }
+    let options = NamedOptions::new("ns").key("failover", "hmac-sha256", SECRET).record("app 77 A 127.0.0.11");
+    let named = Named::start(&site.lab, &options).unwrap();
+    add_name(&site, named.address(), "timeout = \"5s\"");
+    let text = std::fs::read_to_string(&site.config).unwrap();
+    // No resolver of this machine knows the name: only the zone's own server can have told.
+    let text = text
+        .replace("verify = []", &format!("verify = [\"app.example.test:{port}\"]\nverify_timeout = \"300ms\""))
+        .replace("192.0.2.1", "127.0.0.11")
+        .replace("192.0.2.2", "127.0.0.12");
+    std::fs::write(&site.config, text).unwrap();
+    site.servers[1].call_itself(Some("stranger")).unwrap();
+    let running = Running::start(&site);
+    site.servers[0].answer_errors(true).unwrap();
+    let back = running.wait("the way back", |event| event.kind == EventKind::RolledBack);
+    assert!(back.fields["why"].to_string().contains("stranger"), "{}", back.fields["why"]);
+    assert_eq!(held(named.address()), Some(("127.0.0.11".to_owned(), 77)));
+    running.wait("a person is called", |event| event.kind == EventKind::ManualIntervention);
+    site.servers[1].call_itself(None).unwrap();
+    running.engine.reset("web").unwrap();
+    let seen = running.wait("who answers", |event| {
+        event.kind == EventKind::StepFinished && event.fields["step"] == "verify_traffic" && event.fields["ok"] == true
+    });
+    assert!(seen.message.contains(&format!("app2 through the route: app.example.test:{port}")), "{}", seen.message);
+    running.wait("the failover", |event| event.kind == EventKind::FailoverCompleted);
     running.engine.stop(LONG).unwrap();
 }
 

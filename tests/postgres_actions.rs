@@ -508,7 +508,8 @@ fn traffic_is_verified_through_the_route_and_a_wrong_server_behind_it_is_not() {
     let front = |port: u16| Endpoint::new("127.0.0.1", port);
     let route = [front(haproxy.front())];
     promote(&cluster, DB2, system).unwrap();
-    let verify = |route: &[Endpoint], deadline: Deadline| cluster.verify_traffic(DB2, system, 2, route, deadline, &cancel());
+    let verify =
+        |route: &[Endpoint], deadline: Deadline| cluster.verify_traffic(DB2, system, 2, (route, &Literals), deadline, &cancel());
     let short = || Deadline::after(Duration::from_secs(3));
     let state = |server: &str, state: &str| haproxy.command(&format!("set server pg_write/{server} state {state}")).unwrap();
 

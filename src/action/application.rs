@@ -120,6 +120,11 @@ impl Verification {
         self.addresses.is_empty() && self.command.is_empty()
     }
 
+    /// The hosts of its addresses.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.addresses.iter().map(|(address, _)| address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host))
+    }
+
     /// Asks every address at the same time whether this server answers there. It does if at least one address says so and none says
     /// otherwise; an address where nobody is carries no traffic and is only told of. In part, where none says that it is another one.
     ///

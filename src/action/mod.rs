@@ -27,10 +27,10 @@ use crate::wire::resolve::Addresses;
 
 use application::Verification;
 use command::{FollowCommand, PreCheck, RouteCommand, Subject};
-use dns::names::Names;
+use dns::names::{Found, Names};
 #[cfg(feature = "ssh")]
 use host::HostControl;
-use memory::{Found, Memory};
+use memory::Memory;
 use pgbouncer::Pooler;
 use postgres::{Cluster, Promotion};
 use route::Route;
@@ -178,13 +178,27 @@ impl Performer {
             }
             Action::Follow { server, generation, .. } => self.follow(*server, *generation, deadline, cancel),
             Action::VerifyService { server } => {
-                let context = Context { deadline, cancel, clock: &self.clock, sample: false, addresses: &*self.addresses };
+                let found = self.found(&mut self.verification.hosts(), deadline, cancel);
+                let context = Context { deadline, cancel, clock: &self.clock, sample: false, addresses: &found };
                 self.verification.verify(*server, &subject, &context)
             }
             Action::VerifyTraffic { server, system_id, timeline } => {
-                self.cluster.verify_traffic(*server, *system_id, *timeline, &self.verify, deadline, cancel)
+                let mut hosts = self.verify.iter().filter_map(|endpoint| match endpoint {
+                    Endpoint::Tcp { host, .. } => Some(host.as_str()),
+                    Endpoint::Unix { .. } => None,
+                });
+                let found = self.found(&mut hosts, deadline, cancel);
+                self.cluster.verify_traffic(*server, *system_id, *timeline, (&self.verify, &found), deadline, cancel)
             }
         }
+    }
+
+    /// Where the addresses of the route are: through names that are the route, as their zones have them now. Beside another route they
+    /// follow later, and lead to the old server until then.
+    fn found<'a>(&'a self, hosts: &mut dyn Iterator<Item = &str>, deadline: Deadline, cancel: &Cancel) -> Found<'a> {
+        let nobody = &mut std::iter::empty();
+        let hosts = if self.names_are_route { hosts } else { nobody };
+        self.names.found(hosts, &*self.addresses, deadline.at_most(deadline.remaining() / 2), cancel)
     }
 
     fn follow(&self, server: ServerId, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
@@ -282,12 +296,12 @@ impl Performer {
         let deadline = deadline.at_most(deadline.remaining() / 2);
         // Again before the next step where somebody did not answer: what a step changed since, it kept itself.
         let (route, mut whole) = self.route.note(deadline, cancel);
-        let mut names = memory::NamesBefore::new();
+        let mut names = crate::action::memory::NamesBefore::new();
         if self.names_are_route {
             let (noted, all) = self.names.note(deadline, cancel);
             (names, whole) = (noted, whole && all);
         }
-        let failed = memory.keep(&Found { generation, route, names }, whole).err()?;
+        let failed = memory.keep(&crate::action::memory::Found { generation, route, names }, whole).err()?;
         let why = format!("{failed}; an engine that is killed now could not go back to what was");
         Some(RouteInstance { name: "previous values".to_owned(), result: Err(why) })
     }

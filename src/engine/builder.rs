@@ -339,6 +339,7 @@ fn name(service: &config::Service, dns: &config::Dns, means: &Means) -> Result<N
             Some(health_checks(dns, record_type, means).map_err(wrong)?)
         },
         authoritative: servers(&dns.verify),
+        zone: servers(&dns.server.iter().chain(&dns.verify).cloned().collect::<Vec<_>>()),
         resolvers: servers(&dns.resolvers),
         timeout: dns.timeout,
     })

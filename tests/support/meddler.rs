@@ -80,7 +80,10 @@ fn serve(mut client: UnixStream, real: &Path, fault: Option<(Step, Wrong)>) -> i
     let mut buffer = [0; 4096];
     // One line with all commands, as the engine sends them.
     while !commands.contains(&b'\n') {
-        let count = client.read(&mut buffer)?;
+        let count = match client.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            count => count?,
+        };
         if count == 0 {
             return Ok(());
         }

@@ -124,11 +124,18 @@ impl Stream {
     }
 
     fn read(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, SqlError> {
-        self.arm(deadline)?;
-        Ok(match self {
-            Stream::Tcp(stream) => stream.read(buffer)?,
-            Stream::Unix(stream) => stream.read(buffer)?,
-        })
+        loop {
+            self.arm(deadline)?;
+            let count = match self {
+                Stream::Tcp(stream) => stream.read(buffer),
+                Stream::Unix(stream) => stream.read(buffer),
+            };
+            match count {
+                // A process that was paused and goes on: a socket with a time-out says so (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                count => return Ok(count?),
+            }
+        }
     }
 
     /// Messages are small: a socket whose buffer does not take one is as good as dead, and its write time-out is the deadline.

@@ -1,6 +1,7 @@
 //! The names of a service: each points to the active server, and back where a failover is undone.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::action::memory::{NamesBefore, RecordBefore};
 use crate::core::output::Failure;
 use crate::core::sample::RouteInstance;
 use crate::wire::deadline::{Cancel, Deadline};
+use crate::wire::dns;
 use crate::wire::resolve::Addresses;
 
 use super::verify::{Asked, NameServer, Role, verify};
@@ -31,6 +33,8 @@ pub struct Name {
     pub values: BTreeMap<String, RecordSet>,
     /// Servers that speak for the zone: each has to have a new value before it counts.
     pub authoritative: Vec<NameServer>,
+    /// All servers of the zone that can be asked, the one where it is changed among them.
+    pub zone: Vec<NameServer>,
     /// Resolvers that are asked what they remember; they are told of, and hold nobody up.
     pub resolvers: Vec<NameServer>,
     /// What follows the active server beside it.
@@ -151,6 +155,48 @@ impl Names {
         })
     }
 
+    /// Where these hosts are that are names of ours, as the servers of their zones have it now: what a cache remembers is not what
+    /// clients will get. Other hosts, and names whose zone nobody can be asked of, are found as everywhere.
+    #[must_use]
+    pub fn found<'a>(
+        &self,
+        hosts: &mut dyn Iterator<Item = &str>,
+        others: &'a dyn Addresses,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Found<'a> {
+        let plain = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
+        let mut own = BTreeMap::new();
+        for host in hosts {
+            let name = self.list.iter().find(|name| plain(&name.name) == plain(host) && !name.zone.is_empty());
+            if let Some(name) = name
+                && !own.contains_key(host)
+            {
+                own.insert(host.to_owned(), self.held_by_zone(name, deadline, cancel));
+            }
+        }
+        Found { own, others }
+    }
+
+    /// The record's values, from the first server of the zone that answers.
+    fn held_by_zone(&self, name: &Name, deadline: Deadline, cancel: &Cancel) -> Result<Vec<String>, String> {
+        let mut why = String::new();
+        for server in &name.zone {
+            for address in server.find(&*self.addresses).unwrap_or_default() {
+                // One that does not answer leaves time for the next.
+                let deadline = deadline.at_most(deadline.remaining() / 2);
+                match dns::ask(address, &name.name, name.record_type, false, deadline, cancel) {
+                    Ok(answer) => match answer.record {
+                        Some(record) => return Ok(record.values),
+                        None => why = format!("{server} has no record of {}", name.name),
+                    },
+                    Err(error) => why = format!("{server}: {error}"),
+                }
+            }
+        }
+        Err(format!("nobody says where {} is now: {why}", name.name))
+    }
+
     fn each(&self, work: impl Fn(usize, &Name) -> Vec<RouteInstance> + Sync) -> Vec<RouteInstance> {
         let work = &work;
         if let [name] = self.list.as_slice() {
@@ -207,6 +253,27 @@ impl Names {
                 return Err(Failure::unknown(message, lagging.remedy()));
             }
         }
+    }
+}
+
+/// Where hosts are, those first whose zones were asked.
+pub struct Found<'a> {
+    own: BTreeMap<String, Result<Vec<String>, String>>,
+    others: &'a dyn Addresses,
+}
+
+impl Addresses for Found<'_> {
+    fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+        let Some(held) = self.own.get(host) else { return self.others.addresses(host, port) };
+        let mut all = Vec::new();
+        for value in held.as_ref().map_err(Clone::clone)? {
+            match value.parse::<IpAddr>() {
+                Ok(ip) => all.push(SocketAddr::new(ip, port)),
+                // A CNAME: where it leads is somebody else's.
+                Err(_) => all.extend(self.others.addresses(value.trim_end_matches('.'), port)?),
+            }
+        }
+        Ok(all)
     }
 }
 

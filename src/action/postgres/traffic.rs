@@ -12,7 +12,8 @@ use crate::core::output::{Failure, Report};
 use crate::core::sample::ReadinessFinding;
 use crate::core::time::Span;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
-use crate::wire::postgres::{Endpoint, Error, Target};
+use crate::wire::postgres::{Endpoint, Error, Session, Target};
+use crate::wire::resolve::Addresses;
 
 /// Between two tries while the load balancer still closes or refuses.
 const TRY_EVERY: Duration = Duration::from_millis(20);
@@ -50,7 +51,7 @@ impl Cluster {
         server: ServerId,
         system_id: u64,
         timeline: u32,
-        route: &[Endpoint],
+        (route, addresses): (&[Endpoint], &dyn Addresses),
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Report, Failure> {
@@ -72,7 +73,7 @@ impl Cluster {
         let (_, mode) = sync_settings(&mut session, deadline, cancel).map_err(|error| untouched(name, &error))?;
         self.keep(server, session);
 
-        let expected = Expected { name, direct: &direct, mode: &mode, first_verified: Mutex::new(None) };
+        let expected = Expected { addresses, name, direct: &direct, mode: &mode, first_verified: Mutex::new(None) };
         let outcomes: Vec<(String, Outcome)> = std::thread::scope(|scope| {
             let expected = &expected;
             let askers: Vec<_> = route
@@ -81,7 +82,7 @@ impl Cluster {
                     let target = Target { endpoint: endpoint.clone(), ..place.target.clone() };
                     let asker = std::thread::Builder::new()
                         .name("traffic".into())
-                        .spawn_scoped(scope, move || self.ask_through(&target, expected, deadline, cancel));
+                        .spawn_scoped(scope, move || ask_through(&target, expected, deadline, cancel));
                     (endpoint.to_string(), asker)
                 })
                 .collect();
@@ -165,80 +166,80 @@ impl Cluster {
         });
         judged.collect()
     }
+}
 
-    /// Asks through one address until the right server answers.
-    fn ask_through(&self, target: &Target, expected: &Expected<'_>, deadline: Deadline, cancel: &Cancel) -> Outcome {
-        let began = Instant::now();
-        let mut tries = 0u32;
-        let mut found: Option<Outcome> = None;
-        loop {
-            tries += 1;
-            match self.ask_once(target, expected, deadline.at_most(TRY), cancel) {
-                Outcome::Verified(text) => {
-                    expected.first_verified.lock().get_or_insert_with(Instant::now);
-                    let after =
-                        if tries > 1 { format!(" (try {tries}, after {})", Span::from(began.elapsed())) } else { String::new() };
-                    return Outcome::Verified(text + &after);
-                }
-                outcome @ (Outcome::Foreign(_) | Outcome::Cancelled) => return outcome,
-                outcome => {
-                    // A last try that the deadline cut short says less than the one before it.
-                    let outcome = match found.take() {
-                        Some(before) if deadline.is_over() && matches!(outcome, Outcome::Silent(_)) => before,
-                        _ => outcome,
-                    };
-                    let given_up = (*expected.first_verified.lock()).is_some_and(|at| at.elapsed() >= GRACE);
-                    match cancel.pause(TRY_EVERY, deadline) {
-                        Ok(()) if !given_up => found = Some(outcome),
-                        Err(Interrupted::Cancelled) => return Outcome::Cancelled,
-                        Ok(()) | Err(Interrupted::TimedOut) => return outcome,
-                    }
+/// Asks through one address until the right server answers.
+fn ask_through(target: &Target, expected: &Expected<'_>, deadline: Deadline, cancel: &Cancel) -> Outcome {
+    let began = Instant::now();
+    let mut tries = 0u32;
+    let mut found: Option<Outcome> = None;
+    loop {
+        tries += 1;
+        match ask_once(target, expected, deadline.at_most(TRY), cancel) {
+            Outcome::Verified(text) => {
+                expected.first_verified.lock().get_or_insert_with(Instant::now);
+                let after =
+                    if tries > 1 { format!(" (try {tries}, after {})", Span::from(began.elapsed())) } else { String::new() };
+                return Outcome::Verified(text + &after);
+            }
+            outcome @ (Outcome::Foreign(_) | Outcome::Cancelled) => return outcome,
+            outcome => {
+                // A last try that the deadline cut short says less than the one before it.
+                let outcome = match found.take() {
+                    Some(before) if deadline.is_over() && matches!(outcome, Outcome::Silent(_)) => before,
+                    _ => outcome,
+                };
+                let given_up = (*expected.first_verified.lock()).is_some_and(|at| at.elapsed() >= GRACE);
+                match cancel.pause(TRY_EVERY, deadline) {
+                    Ok(()) if !given_up => found = Some(outcome),
+                    Err(Interrupted::Cancelled) => return Outcome::Cancelled,
+                    Ok(()) | Err(Interrupted::TimedOut) => return outcome,
                 }
             }
         }
     }
+}
 
-    /// One connection, one question, and only if the answer is right one commit.
-    fn ask_once(&self, target: &Target, expected: &Expected<'_>, deadline: Deadline, cancel: &Cancel) -> Outcome {
-        let silent = |error: &Error| {
-            if error.is_cancelled() { Outcome::Cancelled } else { Outcome::Silent(format!("no answer: {error}")) }
-        };
-        let mut session = match self.connect(target, deadline, cancel) {
-            Ok(session) => session,
-            Err(error) => return silent(&error),
-        };
-        let identity = match Identity::read(&mut session, deadline, cancel) {
-            Ok(identity) => identity,
-            Err(error) => return silent(&error),
-        };
-        if identity.system_id != expected.direct.system_id {
-            return Outcome::Foreign(format!("answered by {}, which is another cluster", identity.describe()));
-        }
-        if identity.in_recovery || identity.timeline != expected.direct.timeline || !identity.is_same_postmaster(expected.direct)
-        {
-            return Outcome::Wrong(format!(
-                "answered by another server: {}, port {} of its own, started at another moment",
-                identity.describe(),
-                identity.port
-            ));
-        }
-        if identity.read_only {
-            return Outcome::Wrong(format!("answered by {}, where transactions are read-only", expected.name));
-        }
-        match ordinary_commit(&mut session, expected.mode, most_of(deadline), deadline, cancel) {
-            Ok(Commit::Done) => Outcome::Verified(format!("answered by {}, a commit went through", expected.name)),
-            Ok(Commit::Waits) => Outcome::Wrong(format!(
-                "answered by {}, and an ordinary commit waits there, probably for a synchronous standby",
-                expected.name
-            )),
-            Err(error) if error.is_cancelled() => Outcome::Cancelled,
-            Err(error) => Outcome::Wrong(format!("answered by {}, and an ordinary commit failed: {error}", expected.name)),
-        }
+/// One connection, one question, and only if the answer is right one commit.
+fn ask_once(target: &Target, expected: &Expected<'_>, deadline: Deadline, cancel: &Cancel) -> Outcome {
+    let silent = |error: &Error| {
+        if error.is_cancelled() { Outcome::Cancelled } else { Outcome::Silent(format!("no answer: {error}")) }
+    };
+    let mut session = match Session::connect(target, expected.addresses, deadline, cancel) {
+        Ok(session) => session,
+        Err(error) => return silent(&error),
+    };
+    let identity = match Identity::read(&mut session, deadline, cancel) {
+        Ok(identity) => identity,
+        Err(error) => return silent(&error),
+    };
+    if identity.system_id != expected.direct.system_id {
+        return Outcome::Foreign(format!("answered by {}, which is another cluster", identity.describe()));
+    }
+    if identity.in_recovery || identity.timeline != expected.direct.timeline || !identity.is_same_postmaster(expected.direct) {
+        return Outcome::Wrong(format!(
+            "answered by another server: {}, port {} of its own, started at another moment",
+            identity.describe(),
+            identity.port
+        ));
+    }
+    if identity.read_only {
+        return Outcome::Wrong(format!("answered by {}, where transactions are read-only", expected.name));
+    }
+    match ordinary_commit(&mut session, expected.mode, most_of(deadline), deadline, cancel) {
+        Ok(Commit::Done) => Outcome::Verified(format!("answered by {}, a commit went through", expected.name)),
+        Ok(Commit::Waits) => Outcome::Wrong(format!(
+            "answered by {}, and an ordinary commit waits there, probably for a synchronous standby",
+            expected.name
+        )),
+        Err(error) if error.is_cancelled() => Outcome::Cancelled,
+        Err(error) => Outcome::Wrong(format!("answered by {}, and an ordinary commit failed: {error}", expected.name)),
     }
 }
 
 /// What the right answer looks like.
 struct Expected<'a> {
+    addresses: &'a dyn Addresses,
     name: &'a str,
     direct: &'a Identity,
     mode: &'a str,
