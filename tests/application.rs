@@ -112,6 +112,36 @@ fn a_killed_server_is_replaced_on_every_load_balancer() {
 }
 
 #[test]
+fn the_weight_of_the_one_that_takes_over_grows_also_under_another_engine() {
+    let options = SiteOptions { route: "weight_ramp = \"2s\"".to_owned(), ..SiteOptions::default() };
+    let site = Site::start(&options).unwrap();
+    let running = Running::start(&site);
+    running.wait_ready();
+    site.servers[0].kill();
+    running.wait_kind(EventKind::FailoverCompleted);
+    assert_answers(&site, "app2");
+    let share = |event: &EngineEvent| event.fields.get("share_percent").and_then(serde_json::Value::as_u64);
+    running.wait("the second step", |event| share(event) == Some(20));
+    running.engine.stop(LONG).unwrap();
+    drop(running);
+    let again = Running::start(&site);
+    let last = again.wait("the last step", |event| share(event) == Some(100));
+    assert!(last.fields["failed"].as_array().is_some_and(Vec::is_empty), "{}", last.message);
+    again.engine.stop(LONG).unwrap();
+    drop(again);
+    // It is over: the next engine has nothing to do.
+    let third = Running::start(&site);
+    third.wait("a sign of life of the new one", |event| {
+        event.kind == EventKind::Observed && event.server.as_deref() == Some("app2")
+    });
+    third.engine.stop(LONG).unwrap();
+    while let Some(event) = third.queue.next(Duration::ZERO) {
+        assert!(share(&event).is_none(), "{}", event.message);
+    }
+    assert!(third.told.lock().unwrap().iter().all(|event| share(event).is_none()));
+}
+
+#[test]
 fn a_server_that_answers_with_errors_or_hangs_is_replaced() {
     for (fault, class) in [("errors", "unusable"), ("hang", "hung")] {
         let site = Site::start(&SiteOptions::default()).unwrap();

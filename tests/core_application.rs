@@ -42,12 +42,14 @@ enum Mode {
 struct Balancer {
     reachable: bool,
     serves: Vec<bool>,
-    before: Option<Vec<bool>>,
+    /// Percent of its full weight that each server has.
+    shares: Vec<u8>,
+    before: Option<(Vec<bool>, Vec<u8>)>,
 }
 
 impl Balancer {
     fn configured(servers: usize) -> Balancer {
-        Balancer { reachable: true, serves: (0..servers).map(|at| at == 0).collect(), before: None }
+        Balancer { reachable: true, serves: (0..servers).map(|at| at == 0).collect(), shares: vec![100; servers], before: None }
     }
 }
 
@@ -151,6 +153,7 @@ fn model(dice: &mut Dice) -> Model {
             route: RouteModel {
                 instances: u32::try_from(dice.one(&[1, 2, 2, 3])).unwrap(),
                 verify: dice.percent(85),
+                ramp: ms(dice.one(&[0, 0, 900, 30_000])),
                 ..RouteModel::none()
             },
             pre_checks: dice.percent(15),
@@ -272,7 +275,7 @@ impl World {
     }
 
     fn judge_action(&mut self, action: &Action) {
-        if let Action::RouteIn { server } = action {
+        if let Action::RouteIn { server, .. } = action {
             let at = usize::from(server.0);
             // Asked again because the route did not show it yet, it is the same decision; so is putting a forgetful balancer right.
             let again = self.entered == Some(*server) || self.open.as_ref().is_none_or(|(_, _, resumed)| *resumed);
@@ -348,15 +351,17 @@ impl World {
             }
             match action {
                 Action::RouteOut { .. } => {
-                    balancer.before.get_or_insert_with(|| balancer.serves.clone());
+                    balancer.before.get_or_insert_with(|| (balancer.serves.clone(), balancer.shares.clone()));
                     balancer.serves[target] = false;
                 }
-                Action::RouteIn { .. } => {
-                    balancer.before.get_or_insert_with(|| balancer.serves.clone());
+                Action::RouteIn { share, .. } => {
+                    balancer.before.get_or_insert_with(|| (balancer.serves.clone(), balancer.shares.clone()));
                     balancer.serves.iter_mut().enumerate().for_each(|(at, serves)| *serves = at == target);
+                    balancer.shares[target] = share.unwrap_or(balancer.shares[target]);
                 }
+                Action::RouteWeight { share, .. } => balancer.shares[target] = *share,
                 Action::RouteRollback { .. } => match balancer.before.take() {
-                    Some(before) => balancer.serves = before,
+                    Some((serves, shares)) => (balancer.serves, balancer.shares) = (serves, shares),
                     None => balancer.serves.iter_mut().enumerate().for_each(|(at, serves)| *serves = at == target),
                 },
                 _ => {}
@@ -554,6 +559,9 @@ impl World {
         self.hold("it settles", matches!(service.state.word(), "normal" | "failed_over" | "manual_intervention"));
         let primary = usize::from(service.primary.expect("somebody has the traffic").0);
         let (state, able) = (service.state.word(), service.forecast.outcome.is_ok());
+        for balancer in &self.balancers {
+            self.hold("in the end the primary has all of its weight", balancer.shares[primary] == 100);
+        }
         let candidates = self.model.services[0].servers.iter().enumerate().any(|(at, server)| at != primary && server.candidate);
         if state == "normal" {
             self.hold("well and free, it would fail over", able || !candidates);
@@ -610,7 +618,7 @@ fn an_application_keeps_the_rules_in_every_world() {
     }
     if first.is_none() {
         println!("{seeds} worlds: {completed} failovers completed, {rolled_back} rolled back");
-        for wanted in ["pre_checks", "route_out", "route_in", "verify_traffic", "route_rollback"] {
+        for wanted in ["pre_checks", "route_out", "route_in", "route_weight", "verify_traffic", "route_rollback"] {
             assert!(actions.contains(wanted), "no seed comes to {wanted}");
         }
         let wanted = [

@@ -278,13 +278,13 @@ fn a_failover_ends_old_sessions_and_moves_new_ones_on_every_instance() {
     // Again: the work is found done.
     assert_eq!(ok(&route.take_out("alpha", deadline(), &cancel()).unwrap()), [true, true]);
 
-    let moved = route.bring_in("beta", deadline(), &cancel()).unwrap();
+    let moved = route.bring_in("beta", None, deadline(), &cancel()).unwrap();
     assert_eq!(ok(&moved), [true, true], "{moved:?}");
     for haproxy in [&one, &two] {
         let (mut session, name) = Session::open(haproxy.front);
         assert_eq!(name, "beta");
         // Again, with traffic: the sessions of the server that serves are left alone.
-        assert_eq!(ok(&route.bring_in("beta", deadline(), &cancel()).unwrap()), [true, true]);
+        assert_eq!(ok(&route.bring_in("beta", None, deadline(), &cancel()).unwrap()), [true, true]);
         assert!(session.is_alive());
     }
 }
@@ -295,7 +295,7 @@ fn bringing_in_takes_the_others_out_and_ends_their_sessions() {
     let haproxy = Haproxy::start(&pair(&alpha, &beta));
     let (mut old, name) = Session::open(haproxy.front);
     assert_eq!(name, "alpha");
-    route(vec![haproxy.unix("one")]).bring_in("beta", deadline(), &cancel()).unwrap();
+    route(vec![haproxy.unix("one")]).bring_in("beta", None, deadline(), &cancel()).unwrap();
     old.wait_for_end();
     let seen = haproxy.seen();
     assert_eq!((seen["alpha"].admin, seen["beta"].admin), (AdminState::Maint, AdminState::Ready));
@@ -344,14 +344,46 @@ fn a_server_with_weight_zero_gets_a_weight_that_takes_traffic() {
     haproxy.tell(&[Command::SetWeight { backend: "pg", server: "db2", weight: 0 }]);
     // Configured as 0 is as good as not configured: it would be ready and take nothing.
     let none = HaproxyTarget { weight: Some(0), ..haproxy.tcp("one") };
-    route(vec![none]).bring_in("beta", deadline(), &cancel()).unwrap();
+    route(vec![none]).bring_in("beta", None, deadline(), &cancel()).unwrap();
     assert_eq!(haproxy.seen()["beta"].weight, 1);
     haproxy.tell(&[Command::SetWeight { backend: "pg", server: "db2", weight: 0 }]);
-    route(vec![haproxy.unix("one")]).bring_in("beta", deadline(), &cancel()).unwrap();
+    route(vec![haproxy.unix("one")]).bring_in("beta", None, deadline(), &cancel()).unwrap();
     assert_eq!(haproxy.seen()["beta"].weight, 1);
     let heavy = HaproxyTarget { weight: Some(77), ..haproxy.tcp("one") };
-    route(vec![heavy]).bring_in("beta", deadline(), &cancel()).unwrap();
+    route(vec![heavy]).bring_in("beta", None, deadline(), &cancel()).unwrap();
     assert_eq!(haproxy.seen()["beta"].weight, 77);
+    assert_eq!(Session::open(haproxy.front).1, "beta");
+}
+
+#[test]
+fn a_share_is_one_of_the_full_weight_and_not_of_the_present_one() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let servers: Vec<String> = pair(&alpha, &beta).into_iter().map(|line| format!("{line} weight 40")).collect();
+    let haproxy = Haproxy::start(&servers);
+    let plain = route(vec![haproxy.unix("one")]);
+    plain.bring_in("beta", Some(10), deadline(), &cancel()).unwrap();
+    assert_eq!((haproxy.seen()["beta"].weight, haproxy.seen()["alpha"].admin), (4, AdminState::Maint));
+    for (share, weight) in [(50, 20), (50, 20), (10, 4), (100, 40), (1, 1)] {
+        assert_eq!(ok(&plain.weigh("beta", share, deadline(), &cancel()).unwrap()), [true]);
+        assert_eq!(haproxy.seen()["beta"].weight, weight);
+    }
+    let heavy = route(vec![HaproxyTarget { weight: Some(200), ..haproxy.tcp("one") }]);
+    heavy.weigh("beta", 20, deadline(), &cancel()).unwrap();
+    assert_eq!(haproxy.seen()["beta"].weight, 40);
+    assert!(plain.weigh("gamma", 20, deadline(), &cancel()).is_err());
+}
+
+#[test]
+fn a_server_that_starts_slowly_serves() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let servers: Vec<String> =
+        pair(&alpha, &beta).into_iter().map(|line| format!("{line} weight 40 check inter 20ms slowstart 600s")).collect();
+    let haproxy = Haproxy::start(&servers);
+    let route = route(vec![haproxy.unix("one")]);
+    route.bring_in("beta", None, deadline(), &cancel()).unwrap();
+    route.bring_in("alpha", None, deadline(), &cancel()).unwrap();
+    let said = route.bring_in("beta", None, deadline(), &cancel()).unwrap();
+    assert_eq!(ok(&said), [true]);
     assert_eq!(Session::open(haproxy.front).1, "beta");
 }
 
@@ -364,7 +396,7 @@ fn a_server_that_haproxys_own_check_holds_down_is_set_up() {
         format!("db2 127.0.0.1:{} check port {closed} inter 500ms fall 1 rise 1000", beta.port),
     ]);
     eventually("HAProxy's check fails", || haproxy.seen()["beta"].status.starts_with("DOWN"));
-    let moved = route(vec![haproxy.unix("one")]).bring_in("beta", deadline(), &cancel()).unwrap();
+    let moved = route(vec![haproxy.unix("one")]).bring_in("beta", None, deadline(), &cancel()).unwrap();
     assert!(moved[0].result.as_ref().unwrap().contains("against HAProxy's own check"), "{moved:?}");
 }
 
@@ -387,7 +419,7 @@ fn a_socket_without_level_admin_is_named_before_and_at_the_failover() {
     let poor = route(vec![haproxy.operator("poor")]);
     for failure in [
         poor.take_out("alpha", deadline(), &cancel()).unwrap_err(),
-        poor.bring_in("alpha", deadline(), &cancel()).unwrap_err(),
+        poor.bring_in("alpha", None, deadline(), &cancel()).unwrap_err(),
         poor.restore("alpha", deadline(), &cancel()).unwrap_err(),
     ] {
         assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
@@ -402,7 +434,7 @@ fn an_instance_that_dies_costs_only_itself() {
     let route = route(vec![one.unix("one"), two.unix("two")]);
     route.take_out("alpha", deadline(), &cancel()).unwrap();
     two.kill();
-    let moved = route.bring_in("beta", deadline(), &cancel()).unwrap();
+    let moved = route.bring_in("beta", None, deadline(), &cancel()).unwrap();
     assert_eq!(ok(&moved), [true, false]);
     assert!(error_of(&moved[1]).contains("no HAProxy listens"), "{moved:?}");
     assert_eq!(Session::open(one.front).1, "beta");
@@ -444,7 +476,7 @@ fn an_instance_that_hangs_costs_only_itself() {
     let waiter = {
         let signal = signal.clone();
         let hung = route(vec![two.unix("hung")]);
-        std::thread::spawn(move || hung.bring_in("beta", deadline(), &signal).unwrap_err())
+        std::thread::spawn(move || hung.bring_in("beta", None, deadline(), &signal).unwrap_err())
     };
     signal.cancel();
     assert_eq!(waiter.join().unwrap().kind, FailureKind::Cancelled);
@@ -469,7 +501,7 @@ fn unknown_names_are_named_and_change_nothing() {
         let route = route(vec![target]);
         for failure in [
             route.take_out("alpha", deadline(), &cancel()).unwrap_err(),
-            route.bring_in("alpha", deadline(), &cancel()).unwrap_err(),
+            route.bring_in("alpha", None, deadline(), &cancel()).unwrap_err(),
         ] {
             assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
             assert!(failure.message.contains(words) || failure.message.contains("No such"), "{failure:?}");
@@ -484,11 +516,11 @@ fn a_haproxy_that_forgot_everything_in_a_reload_is_noticed_and_told_again() {
     let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
     let mut haproxy = Haproxy::start(&pair(&alpha, &beta));
     let route = route(vec![haproxy.unix("one")]);
-    route.bring_in("beta", deadline(), &cancel()).unwrap();
+    route.bring_in("beta", None, deadline(), &cancel()).unwrap();
     haproxy.restart();
     let seen = route.look(deadline(), &cancel()).remove(0).servers.unwrap();
     assert!(seen.iter().any(|server| server.server == "alpha" && server.up), "{seen:?}");
-    route.bring_in("beta", deadline(), &cancel()).unwrap();
+    route.bring_in("beta", None, deadline(), &cancel()).unwrap();
     assert_eq!(Session::open(haproxy.front).1, "beta");
 }
 
@@ -517,7 +549,7 @@ fn a_socket_that_is_gone_for_the_moment_of_a_reload_is_tried_again() {
 fn a_route_without_instances_has_nothing_to_do() {
     let route = route(vec![]);
     assert_eq!(route.take_out("alpha", deadline(), &cancel()), Ok(vec![]));
-    assert_eq!(route.bring_in("alpha", deadline(), &cancel()), Ok(vec![]));
+    assert_eq!(route.bring_in("alpha", None, deadline(), &cancel()), Ok(vec![]));
     assert!(route.survey(deadline(), &cancel()).is_empty());
 }
 
@@ -654,7 +686,7 @@ fn a_server_that_never_reaches_the_state_is_not_proven() {
     let failure = route.take_out("alpha", Deadline::after(Duration::from_millis(200)), &cancel()).unwrap_err();
     assert_eq!(failure.kind, FailureKind::TimedOut);
     assert!(failure.message.contains("read back as pg/db1 UP, 4 sessions"), "{failure:?}");
-    let failure = route.bring_in("beta", Deadline::after(Duration::from_millis(200)), &cancel()).unwrap_err();
+    let failure = route.bring_in("beta", None, Deadline::after(Duration::from_millis(200)), &cancel()).unwrap_err();
     assert!(failure.message.contains("read back as pg/db2 MAINT"), "{failure:?}");
 }
 
@@ -707,7 +739,7 @@ fn a_standby_that_takes_sessions_is_found_and_the_remedy_helps() {
     assert_eq!(reply.trim(), "");
     assert!(found(&route).is_empty(), "{:?}", found(&route));
     // And it does not stand in the way of a failover.
-    route.bring_in("beta", deadline(), &cancel()).unwrap();
+    route.bring_in("beta", None, deadline(), &cancel()).unwrap();
     assert_eq!(Session::open(one.front).1, "beta");
 }
 
@@ -830,7 +862,7 @@ fn the_shipped_configuration_serves_a_failover_and_what_it_forgets_is_found() {
         assert_eq!(name, "alpha");
         route.take_out("alpha", deadline(), &cancel()).unwrap();
         old.wait_for_end();
-        route.bring_in("beta", deadline(), &cancel()).unwrap();
+        route.bring_in("beta", None, deadline(), &cancel()).unwrap();
         assert_eq!(Session::open(haproxy.front).1, "beta");
 
         let after = |route: &Route| -> Vec<String> {

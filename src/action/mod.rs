@@ -155,8 +155,12 @@ impl Performer {
             }
             Action::RouteRollback { server } => self
                 .route(step, &subject, deadline, cancel, |route| route.roll_back(&self.server(*server)?.name, deadline, cancel)),
-            Action::RouteIn { server } => self
-                .route(step, &subject, deadline, cancel, |route| route.bring_in(&self.server(*server)?.name, deadline, cancel)),
+            Action::RouteIn { server, share } => self.route(step, &subject, deadline, cancel, |route| {
+                route.bring_in(&self.server(*server)?.name, *share, deadline, cancel)
+            }),
+            Action::RouteWeight { server, share } => {
+                self.route.weigh(&self.server(*server)?.name, *share, deadline, cancel).map(Report::Route)
+            }
             Action::Fence { server, require, hung, unreachable, view_confirmed } => {
                 let want = Want { require: *require, hung: *hung, unreachable: *unreachable, view_confirmed: *view_confirmed };
                 self.fence(*server, want, &subject, deadline, cancel).map(Report::Fence)
@@ -633,7 +637,7 @@ mod tests {
             Action::AskHost { server, ask_local: true },
             Action::RouteOut { server },
             Action::RouteRestore { server },
-            Action::RouteIn { server },
+            Action::RouteIn { server, share: None },
             fence(FenceLevel::ProvenStopped, false),
             fence(FenceLevel::ProvenStopped, true),
             Action::ProveFence { server, view_confirmed: true },
@@ -683,7 +687,7 @@ mod tests {
             other => panic!("{other:?}"),
         }
         perform(&willing, &Action::PreChecks).unwrap();
-        assert!(perform(&willing, &Action::RouteIn { server }).is_err());
+        assert!(perform(&willing, &Action::RouteIn { server, share: None }).is_err());
         assert_eq!(*program.asked.lock(), ["orders/3/route_out/db2", "orders/3/pre_checks/"]);
         let (unwilling, _) = performer(Program { steps: vec!["route_out"], refuses: true, ..Program::default() }, &[]);
         assert_eq!(perform(&unwilling, &Action::RouteOut { server }).unwrap_err().kind, FailureKind::Unknown);

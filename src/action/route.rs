@@ -161,7 +161,7 @@ impl Route {
                 here.map(|((_, name), _)| name.clone()).collect()
             };
             if changed.is_empty() {
-                return self.bring_in_on(job, server);
+                return self.bring_in_on(job, server, None);
             }
             // Whoever is to get the traffic comes last: until then the others have it.
             let (last, first): (Vec<&String>, Vec<&String>) = changed.iter().partition(|name| *name == server);
@@ -216,12 +216,27 @@ impl Route {
     }
 
     /// Sends the traffic to a server on every instance: the other servers of the route to maintenance and their sessions ended,
-    /// then this one ready, with weight, and up even where HAProxy's own last check says otherwise; all read back.
+    /// then this one ready, with weight, and up even where HAProxy's own last check says otherwise; all read back. `share`: the
+    /// weight it gets, in percent of its full one, which then is the configured one or that of HAProxy's file.
     ///
     /// # Errors
     /// When no instance did it.
-    pub fn bring_in(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
-        self.everywhere("brought in", deadline, cancel, |job| self.bring_in_on(job, server))
+    pub fn bring_in(
+        &self,
+        server: &str,
+        share: Option<u8>,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Vec<RouteInstance>, Failure> {
+        self.everywhere("brought in", deadline, cancel, |job| self.bring_in_on(job, server, share))
+    }
+
+    /// Gives a server that has the traffic this share of its full weight, in percent, on every instance; read back.
+    ///
+    /// # Errors
+    /// When no instance did it.
+    pub fn weigh(&self, server: &str, share: u8, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
+        self.everywhere("weighted", deadline, cancel, |job| weigh_on(job, server, share))
     }
 
     /// Looks at every instance and changes nothing: reachable, level admin, backend and servers there, and their state.
@@ -398,7 +413,7 @@ impl Route {
         }
     }
 
-    fn bring_in_on(&self, job: &Job<'_>, server: &str) -> Result<String, Error> {
+    fn bring_in_on(&self, job: &Job<'_>, server: &str, share: Option<u8>) -> Result<String, Error> {
         let (name, backend) = (job.name(server)?, job.target.backend.as_str());
         let show = Command::ShowServersState(backend);
         let known = job.client.servers_state(&show, &job.run(std::slice::from_ref(&show))?[0])?;
@@ -420,7 +435,10 @@ impl Route {
             }
         }
         // With weight 0 it would be ready and take nothing.
-        let weight = job.target.weight.filter(|weight| *weight > 0).or((now.weight == 0).then_some(now.initial_weight.max(1)));
+        let weight = match share {
+            Some(share) => Some(share_of(job, now, share)),
+            None => job.target.weight.filter(|weight| *weight > 0).or((now.weight == 0).then_some(now.initial_weight.max(1))),
+        };
 
         let mut commands = Vec::with_capacity(2 * others.len() + 4);
         for other in &others {
@@ -471,6 +489,29 @@ impl Route {
             patience.wait(job, seen)?;
         }
     }
+}
+
+/// A part of a server's full weight: the configured one, or that of HAProxy's file, for the present one may be a part already.
+fn share_of(job: &Job<'_>, row: &StateRow, share: u8) -> u32 {
+    let full = job.target.weight.filter(|weight| *weight > 0).unwrap_or(row.initial_weight).max(1);
+    (full * u32::from(share) / 100).max(1)
+}
+
+fn weigh_on(job: &Job<'_>, server: &str, share: u8) -> Result<String, Error> {
+    let (name, backend) = (job.name(server)?, job.target.backend.as_str());
+    let show = Command::ShowServersState(backend);
+    let now = job.state_row(&show, name, &job.run(std::slice::from_ref(&show))?[0])?;
+    let weight = share_of(job, &now, share);
+    if now.weight == weight {
+        return Ok(format!("{backend}/{name} weight {weight}"));
+    }
+    let replies = job.run(&[Command::SetWeight { backend, server: name, weight }, Command::ShowServersState(backend)])?;
+    let row = job.state_row(&show, name, &replies[1])?;
+    if row.weight == weight {
+        return Ok(format!("{backend}/{name} weight {weight}"));
+    }
+    let seen = format!("{backend}/{name} weight {}, and not {weight}", row.weight);
+    Err(Error::NotProven { endpoint: job.client.endpoint.to_string(), seen })
 }
 
 fn arrived(backend: &str, name: &str, row: &StatRow, state: &StateRow, healed: bool, sessions: u64) -> String {

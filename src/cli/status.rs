@@ -152,12 +152,10 @@ fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
         let line = format!("  A failover waits for your word{left}: failover confirm {}", service.name);
         let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Bad));
     }
-    let postgres = service.kind == "postgres";
-    if postgres {
-        let primary = service.primary.as_deref().unwrap_or("not known yet");
-        let generation = if service.generation > 0 { format!(" (generation {})", service.generation) } else { String::new() };
-        let _ = writeln!(text, "  Primary: {}{generation}", terminal.stdout(primary, Paint::Strong));
-    }
+    let primary = service.primary.as_deref().unwrap_or("not known yet");
+    let generation = if service.generation > 0 { format!(" (generation {})", service.generation) } else { String::new() };
+    let weight = service.weight_percent.map_or_else(String::new, |share| format!(", {share} % of its weight so far"));
+    let _ = writeln!(text, "  Primary: {}{generation}{weight}", terminal.stdout(primary, Paint::Strong));
     text.push_str(&servers(service, terminal));
     for server in &service.servers {
         for check in server.checks.iter().filter(|check| check.verdict.as_deref().is_some_and(|verdict| verdict != "up")) {
@@ -179,9 +177,7 @@ fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
         }
     }
     evidence(text, &service.evidence);
-    if postgres {
-        one_forecast(text, service, terminal);
-    }
+    one_forecast(text, service, terminal);
     if let Some(follows) = &service.follows {
         let _ = writeln!(text, "  {}", follow_line(follows));
     }
@@ -247,7 +243,9 @@ fn servers(service: &ServiceStatus, terminal: Terminal) -> String {
             _ => Paint::Doubtful,
         };
         let mut role = role(server);
-        for (flag, word) in [(server.deposed, ", deposed"), (server.fenced, ", fenced"), (server.synchronous, ", sync")] {
+        for (flag, word) in
+            [(server.deposed && postgres, ", deposed"), (server.fenced, ", fenced"), (server.synchronous, ", sync")]
+        {
             if flag {
                 role.push_str(word);
             }
@@ -304,7 +302,8 @@ fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) 
     if service.forecast.would_fail_over {
         for server in &service.servers {
             if let Some(reason) = &server.not_promotable {
-                let line = format!("    {} could not be promoted: {}", server.name, printable(&reason.message));
+                let what = if service.kind == "postgres" { "be promoted" } else { "take over" };
+                let line = format!("    {} could not {what}: {}", server.name, printable(&reason.message));
                 let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
             }
         }
@@ -392,7 +391,9 @@ fn one_failover(text: &mut String, failover: &FailoverStatus, terminal: Terminal
         Some(loss) => {
             let _ = writeln!(text, ", at most {} lost", bytes(loss));
         }
-        None => text.push_str(", loss not known\n"),
+        // Without a promotion there is nothing that could be lost.
+        None if failover.phases.iter().any(|phase| phase.name == "promote") => text.push_str(", loss not known\n"),
+        None => text.push('\n'),
     }
     if !failover.reason.is_empty() {
         let _ = writeln!(text, "    {}", terminal.stdout(&printable(&failover.reason), paint));

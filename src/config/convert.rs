@@ -117,6 +117,7 @@ fn service_model(root: &Root, service: &Service) -> ServiceModel {
                 .unwrap_or_default()
                 .max(poolers.min(Span::from_millis(1_000))),
             verify: !service.route.verify.is_empty() || !service.route.verify_command.is_empty(),
+            ramp: service.route.weight_ramp.map_or(Span::ZERO, Into::into),
             verify_for: service.route.verify_timeout.into(),
         },
         pre_checks: !service.pre_checks.is_empty(),

@@ -277,6 +277,10 @@ settings! {
         verify_timeout: Duration = fixed("5s"), Rule::Span("100ms", "10m");
         /// Of an application: what `verify` asks, and how the answer shows which server gave it.
         identity: Identity = Unset;
+        /// How long the weight of a server that got the traffic grows in HAProxy, from a tenth of its full weight to all of it, in
+        /// tenths. That is of use where the backend has other servers too that take traffic beside it; give them weights of 10 and more.
+        /// The full weight is `haproxy.weight`, or else that of HAProxy's file. Default: it has its weight at once.
+        weight_ramp: Option<Duration> = Unset, Rule::Span("1s", "1h");
         /// The HAProxy processes that carry the traffic. All of them must be listed. Each
         /// starts with every standby `disabled`, as in `contrib/haproxy.cfg`.
         haproxy: Vec<Haproxy> = Unset;

@@ -395,6 +395,10 @@ fn fence(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
 fn route(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
     let place = at.key("route");
     let list = place.key("haproxy");
+    if service.route.weight_ramp.is_some() && service.route.haproxy.is_empty() {
+        let reason = "only the weight of a server in HAProxy can grow, and there is none";
+        reader.contradiction(&[place.key("weight_ramp"), list.clone()], reason, "add route.haproxy, or remove weight_ramp");
+    }
     if service.route.exclusive && service.route.haproxy.is_empty() {
         let reason = "no route is managed, so it cannot be the only one";
         reader.contradiction(&[place.key("exclusive"), list.clone()], reason, "add route.haproxy, or remove exclusive");

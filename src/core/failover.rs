@@ -293,7 +293,7 @@ impl Service {
             Phase::FindOut => (Action::ReadRole { server: chosen? }, seconds(3)),
             Phase::VerifyData => (Action::VerifyData { server: chosen?, system_id, old_timeline }, seconds(5)),
             Phase::OpenSyncGate => (Action::OpenSyncGate { server: chosen? }, seconds(5)),
-            Phase::RouteIn => (Action::RouteIn { server: chosen? }, seconds(3).max(route.commands_in)),
+            Phase::RouteIn => (Action::RouteIn { server: chosen?, share: self.first_share() }, seconds(3).max(route.commands_in)),
             Phase::VerifyTraffic if plan.application => (Action::VerifyService { server: chosen? }, seconds(2)),
             Phase::VerifyTraffic => (Action::VerifyTraffic { server: chosen?, system_id, timeline: plan.timeline? }, seconds(5)),
             Phase::UndoFence => (Action::FenceUndo { server: plan.old }, seconds(5)),
@@ -858,6 +858,7 @@ impl Service {
     fn take_over(&mut self, plan: &Plan, fx: &mut Effects) {
         let Some(chosen) = plan.chosen else { return };
         self.primary = Some(chosen.server);
+        self.begin_ramp(chosen.server, fx.now);
         self.log = None;
         self.log_end = None;
         self.suspicion = None;

@@ -191,6 +191,9 @@ pub struct Facts {
     /// The primary of the service that it follows, as it was followed last.
     #[serde(default)]
     pub followed: Option<ServerId>,
+    /// The primary had not its full weight in the route yet.
+    #[serde(default)]
+    pub ramping: bool,
 }
 
 #[cfg(test)]

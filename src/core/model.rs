@@ -241,6 +241,9 @@ pub struct RouteModel {
     /// The longest that a command may take to take a server out.
     #[serde(default)]
     pub commands_out: Span,
+    /// So long the weight of a server that got the traffic grows to its full one, in tenths; zero: it has it at once.
+    #[serde(default)]
+    pub ramp: Span,
     /// An address through which the traffic can be verified is configured.
     pub verify: bool,
     /// Of an application: so long after it got the traffic a standby may take to be seen through the route.
@@ -258,6 +261,7 @@ impl RouteModel {
             names_ttl: None,
             commands_in: Span::ZERO,
             commands_out: Span::ZERO,
+            ramp: Span::ZERO,
             verify: false,
             verify_for: verify_for(),
         }

@@ -225,6 +225,16 @@ pub enum Action {
     RouteIn {
         /// The server.
         server: ServerId,
+        /// So much of its full weight is it given, in percent; `None`: the weight is not ours to ramp.
+        #[serde(default)]
+        share: Option<u8>,
+    },
+    /// The weight of a server that has the traffic, on every instance. Answer: [`Report::Route`].
+    RouteWeight {
+        /// The server.
+        server: ServerId,
+        /// In percent of its full weight.
+        share: u8,
     },
     /// Ask through the route who answers, and whether an ordinary commit goes through. Answer: [`Report::Traffic`].
     VerifyTraffic {
@@ -363,6 +373,7 @@ impl Action {
             Action::VerifyData { .. } => "verify_data",
             Action::OpenSyncGate { .. } => "open_sync_gate",
             Action::RouteIn { .. } => "route_in",
+            Action::RouteWeight { .. } => "route_weight",
             Action::PointNames { .. } => "point_names",
             Action::Follow { .. } => "follow",
             Action::VerifyTraffic { .. } | Action::VerifyService { .. } => "verify_traffic",
@@ -385,7 +396,8 @@ impl Action {
             | Action::ReadRole { server }
             | Action::VerifyData { server, .. }
             | Action::OpenSyncGate { server }
-            | Action::RouteIn { server }
+            | Action::RouteIn { server, .. }
+            | Action::RouteWeight { server, .. }
             | Action::PointNames { server }
             | Action::VerifyService { server }
             | Action::VerifyTraffic { server, .. } => Some(*server),

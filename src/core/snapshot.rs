@@ -94,6 +94,8 @@ pub struct ServiceSnapshot {
     pub checks: Vec<CheckSnapshot>,
     /// The route as last surveyed; `None` without one.
     pub route: Option<RouteReadiness>,
+    /// What the primary has of its full weight in the route, in percent, while that grows.
+    pub share: Option<u8>,
     /// The service that it follows, where it follows one.
     pub follows: Option<FollowSnapshot>,
     /// The numbers about failovers.
@@ -224,6 +226,7 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
             })
             .collect(),
         route: service.route.clone(),
+        share: service.growing_share(now),
         follows: service.model.follows.as_ref().map(|model| FollowSnapshot {
             service: model.name.clone(),
             followed: service.follow.followed.map(|server| model.server_name(server)),

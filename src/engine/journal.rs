@@ -148,6 +148,9 @@ struct Known {
     /// The service that it follows, and the primary of it that was followed last.
     #[serde(skip_serializing_if = "Option::is_none")]
     followed: Option<(String, String)>,
+    /// The primary had not its full weight in the route yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ramping: bool,
     /// The last failover, as the status showed it at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Box<FailoverStatus>>,
@@ -358,6 +361,7 @@ impl Journal {
                 let at = follows.servers.iter().position(|name| name == server)?;
                 u16::try_from(at).ok().map(ServerId)
             }),
+            ramping: known.ramping,
         })
     }
 
@@ -766,6 +770,7 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
                     let follows = service_model(*service)?.follows.as_ref()?;
                     Some((follows.name.clone(), follows.servers.get(usize::from(followed.0))?.clone()))
                 }),
+                ramping: facts.ramping,
                 summary: None,
             };
             Entry::Facts { service: name(*service), known }
@@ -920,6 +925,7 @@ pub(crate) mod tests {
             attention: Some("no candidate".to_owned()),
             stats: Box::new(stats()),
             followed: None,
+            ramping: true,
         }
     }
 

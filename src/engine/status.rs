@@ -234,6 +234,9 @@ pub struct ServiceStatus {
     /// The service that it follows, where `follows` is configured.
     #[serde(default)]
     pub follows: Option<FollowStatus>,
+    /// How much of its full weight the primary has been given in HAProxy so far, in percent, while that grows (`route.weight_ramp`).
+    #[serde(default)]
+    pub weight_percent: Option<u8>,
     /// What would hurt at failover time, with its remedy.
     pub readiness: Vec<ReadinessStatus>,
     /// The numbers about its failovers.
@@ -688,6 +691,7 @@ impl View<'_> {
                 following: follows.following.clone(),
                 error: follows.why.clone(),
             }),
+            weight_percent: service.share,
             readiness: self.readiness(),
             metrics: self.metrics(),
         }
@@ -757,7 +761,8 @@ impl View<'_> {
         };
         let answers = self.answers(server);
         // The primary stays the primary until another one is; of anybody else an old word is worth nothing.
-        let role = if answers || seen == "primary" { seen } else { "unknown" };
+        let application = service.kind == ServiceKind::Application;
+        let role = if answers || seen == "primary" || application { seen } else { "unknown" };
         let fenced = service.last_failover.as_ref().and_then(|last| last.plan.fence.as_ref().map(|_| last.plan.old));
         let verdict = service.forecast.standbys.iter().find(|(id, _)| *id == server.id);
         let position = service.position.map(|(flush, _, _)| flush);
@@ -765,7 +770,7 @@ impl View<'_> {
             name: server.name.clone(),
             role: role.to_owned(),
             answers,
-            last_role: (!answers && seen != "unknown").then(|| seen.to_owned()),
+            last_role: (!answers && !application && seen != "unknown").then(|| seen.to_owned()),
             configured_role: match configured.map(|server| server.role) {
                 Some(Role::Primary) => "primary",
                 _ => "standby",
@@ -881,7 +886,7 @@ impl View<'_> {
             fence_proof: plan.fence.as_ref().map(|fence| fence.proof.clone()),
             timeline: plan.timeline,
             total_ms: times.ended.map(|ended| millis(plan.since_first_bad(ended))),
-            phases: phases(times),
+            phases: phases(times, plan.application),
             steps: Vec::new(),
             warnings: plan.warnings.clone(),
             undone: plan.undoing.clone(),
@@ -928,13 +933,13 @@ fn rate((part, whole): (u64, u64)) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// The phases that were reached, each from the end of the one before it.
-fn phases(times: &Times) -> Vec<PhaseStatus> {
+/// The phases that were reached, each from the end of the one before it. Nothing of an application is fenced, promoted or written.
+fn phases(times: &Times, application: bool) -> Vec<PhaseStatus> {
     let ends = [
         ("confirm", Some(times.confirmed)),
         ("fence", times.fenced),
-        ("promote", times.promoted),
-        ("write", times.written),
+        ("promote", times.promoted.filter(|_| !application)),
+        ("write", times.written.filter(|_| !application)),
         ("route", times.routed),
         ("verify", times.verified),
     ];

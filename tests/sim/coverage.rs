@@ -152,6 +152,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::VerifyData { .. }
         | Action::OpenSyncGate { .. }
         | Action::RouteIn { .. }
+        | Action::RouteWeight { .. }
         | Action::PointNames { .. }
         | Action::Follow { .. }
         | Action::VerifyService { .. }

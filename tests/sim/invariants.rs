@@ -440,7 +440,7 @@ impl Watch {
             Action::RouteIn { .. } => watch.asserted,
             _ => false,
         };
-        if let (true, Action::RouteIn { server }) = (errand, action) {
+        if let (true, Action::RouteIn { server, .. }) = (errand, action) {
             let target = &clusters[service].servers[usize::from(server.0)];
             let meddled = clusters[service].lied || clusters[service].meddled;
             self.hold(meddled || !target.recovery, "a_standby_is_never_given_the_traffic", || target.name.clone());

@@ -715,6 +715,7 @@ impl Sim {
                 }
                 Ok(self.route(service, "ready"))
             }
+            Action::RouteWeight { .. } => Ok(self.route(service, "weighted")),
             Action::Fence { require, unreachable, view_confirmed, .. } => {
                 self.fence(service, target, Some((*require, *unreachable)), *view_confirmed)
             }

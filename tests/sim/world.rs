@@ -590,7 +590,9 @@ impl World {
             Action::Follow { .. } => Err(Failure::no_effect("nothing follows here", "")),
             Action::RouteOut { .. } => Ok(route(self.route_works, "maintenance, no sessions")),
             Action::RouteRestore { .. } | Action::RouteRollback { .. } => Ok(route(self.route_works, "as before")),
-            Action::RouteIn { .. } | Action::PointNames { .. } => Ok(route(self.route_works, "ready")),
+            Action::RouteIn { .. } | Action::RouteWeight { .. } | Action::PointNames { .. } => {
+                Ok(route(self.route_works, "ready"))
+            }
             Action::Fence { server, .. } | Action::ProveFence { server, .. } => {
                 let by_command = matches!(action, Action::Fence { require: FenceLevel::PowerOff, unreachable: true, .. });
                 let node = &mut self.nodes[usize::from(server.0)];

@@ -162,6 +162,7 @@ impl Service {
             ),
             (Errand::AssertRoute(server), outcome) => self.route_asserted(server, outcome, fx),
             (Errand::PointNames(server), outcome) => self.names_pointed(server, outcome, fx),
+            (Errand::Climb(server, share), outcome) => self.climbed(server, share, outcome, fx),
             (Errand::Follow(server), outcome) => self.follow_commanded(server, outcome, fx),
             (Errand::ProveAgain(server) | Errand::FenceAgain(server) | Errand::TakeOut(server), outcome) => {
                 let why = match outcome {

@@ -18,6 +18,7 @@ impl Service {
         self.expire_errands(fx);
         self.prove_again(fx);
         self.point_names(fx);
+        self.climb(fx);
         if self.plan.is_some() {
             self.drive(fx);
             return;

@@ -8,6 +8,7 @@ pub(super) mod follow;
 mod judge;
 mod observe;
 mod operator;
+mod ramp;
 mod resume;
 mod sample;
 mod standbys;
@@ -140,6 +141,8 @@ pub(in crate::core) enum Errand {
     FenceAgain(ServerId),
     AssertRoute(ServerId),
     PointNames(ServerId),
+    /// With the share that it is to have.
+    Climb(ServerId, u8),
     /// The server is one of the service that is followed.
     Follow(ServerId),
 }
@@ -195,6 +198,9 @@ pub struct Service {
     /// Names that are to be pointed to the primary: when next, and how often it was tried.
     #[serde(default)]
     pub(in crate::core) names_due: Option<(Mono, u32)>,
+    /// The weight of the primary is still growing.
+    #[serde(default)]
+    pub(in crate::core) ramp: Option<ramp::Ramp>,
     /// How far it is with following another service.
     #[serde(default)]
     pub(in crate::core) follow: follow::Follow,
@@ -298,6 +304,7 @@ impl Service {
             window: Window::default(),
             recent: std::collections::VecDeque::new(),
             names_due: None,
+            ramp: None,
             follow: follow::Follow::default(),
             other_engine: None,
             failing_since: None,
@@ -436,6 +443,7 @@ impl Service {
             attention: self.manual_reason.clone().filter(|_| self.state == State::ManualIntervention),
             stats: Box::new(self.stats_at(now)),
             followed: self.follow.followed,
+            ramping: self.ramp.is_some(),
         }
     }
 
@@ -507,6 +515,9 @@ impl Service {
             // An earlier engine may have ended before they followed.
             self.names_follow(fx.now);
         }
+        if facts.ramping {
+            self.resume_ramp(facts.last_failover_age, fx.now);
+        }
         if let Some(age) = facts.last_failover_age {
             self.cooldown_until = fx.now + (self.model.trigger.cooldown - age);
         }
@@ -575,6 +586,7 @@ impl Service {
         self.two_primaries = before.two_primaries;
         self.failover_age_at_start = before.failover_age_at_start;
         self.names_due = before.names_due;
+        self.ramp = before.ramp;
         if let Some(model) = &before.model.follows {
             self.inherit_follow(model, before.follow, fx.now);
         }
@@ -659,6 +671,7 @@ impl Service {
         if let Some((at, _)) = self.names_due.filter(|_| self.plan.is_none() && !self.stopping) {
             next = next.min(at);
         }
+        next = next.min(self.next_climb());
         next = next.min(self.next_follow(now));
         if let Some((at, _)) = self.prove_at.filter(|_| self.plan.is_none()) {
             next = next.min(at);

@@ -481,7 +481,12 @@ impl Service {
             format!("{}: {message}", self.model.name),
             vec![("instance", text(instance)), ("astray", text(astray)), ("primary", text(primary))],
         );
-        self.run_errand(Errand::AssertRoute(server), Action::RouteIn { server }, Span::from_millis(3_000), fx);
+        self.run_errand(
+            Errand::AssertRoute(server),
+            Action::RouteIn { server, share: self.present_share(fx.now) },
+            Span::from_millis(3_000),
+            fx,
+        );
     }
 
     /// What the survey found out about a server may not be true any more. Its turn comes early only in quiet times: a failover

@@ -1,0 +1,138 @@
+//! The weight of a server that got the traffic grows to its full one, in tenths: nothing waits for it, and nothing is undone for it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Errand, Service};
+use crate::core::effects::{Effects, texts};
+use crate::core::event::{EventKind, Field, Severity};
+use crate::core::id::ServerId;
+use crate::core::output::{Action, Failure, Report};
+use crate::core::sample::RouteInstance;
+use crate::core::time::{Mono, Span};
+
+/// Steps after the first one, each a tenth of the full weight.
+const STEPS: u64 = 9;
+/// For one step on every instance.
+const STEP: Span = Span::from_millis(3_000);
+/// Between two tries of the last one.
+const AGAIN: Span = Span::from_millis(10_000);
+
+/// A weight that grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::core) struct Ramp {
+    server: ServerId,
+    /// When it has all of it.
+    until: Mono,
+    /// When to go on.
+    at: Mono,
+    /// Steps that failed since one went well.
+    failed: u32,
+}
+
+impl Ramp {
+    /// Steps that are left at a moment: `STEPS` at the start, none at the end.
+    fn left(self, ramp: Span, now: Mono) -> u64 {
+        let (remaining, whole) = (self.until.since(now).as_nanos(), ramp.as_nanos().max(1));
+        (remaining.saturating_mul(STEPS)).div_ceil(whole).min(STEPS)
+    }
+
+    fn share(self, ramp: Span, now: Mono) -> u8 {
+        share_with(self.left(ramp, now))
+    }
+}
+
+impl Service {
+    /// What a server is given when it gets the traffic.
+    pub(in crate::core) fn first_share(&self) -> Option<u8> {
+        (self.model.route.ramp > Span::ZERO).then_some(10)
+    }
+
+    /// What the primary has by now.
+    pub(super) fn present_share(&self, now: Mono) -> Option<u8> {
+        let ramp = self.model.route.ramp;
+        (ramp > Span::ZERO).then(|| self.ramp.map_or(100, |growing| growing.share(ramp, now)))
+    }
+
+    /// The same, while it grows.
+    pub(in crate::core) fn growing_share(&self, now: Mono) -> Option<u8> {
+        self.present_share(now).filter(|_| self.ramp.is_some_and(|growing| Some(growing.server) == self.primary))
+    }
+
+    pub(in crate::core) fn begin_ramp(&mut self, server: ServerId, now: Mono) {
+        let ramp = self.model.route.ramp;
+        self.ramp = (ramp > Span::ZERO).then(|| Ramp { server, until: now + ramp, at: now + ramp.part(STEPS), failed: 0 });
+    }
+
+    /// An earlier engine ended in the middle of it.
+    pub(super) fn resume_ramp(&mut self, age: Option<Span>, now: Mono) {
+        let Some(server) = self.primary else { return };
+        let rest = age.map_or(Span::ZERO, |age| self.model.route.ramp - age);
+        self.ramp = Some(Ramp { server, until: now + rest, at: now, failed: 0 });
+    }
+
+    pub(super) fn next_climb(&self) -> Mono {
+        let waits = self.plan.is_some() || self.stopping;
+        self.ramp.filter(|_| !waits).map_or(Mono::NEVER, |ramp| ramp.at)
+    }
+
+    /// The next step, once it is due.
+    pub(super) fn climb(&mut self, fx: &mut Effects) {
+        let Some(growing) = self.ramp else { return };
+        if self.plan.is_some() || self.stopping {
+            return;
+        }
+        if self.primary != Some(growing.server) {
+            self.ramp = None;
+            self.journal_facts(fx);
+            return;
+        }
+        if fx.now < growing.at || self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::Climb(..))) {
+            return;
+        }
+        // A reload may have taken the setting away: then it has all of its weight now.
+        let ramp = self.model.route.ramp;
+        let left = if ramp > Span::ZERO { growing.left(ramp, fx.now) } else { 0 };
+        let at = match left {
+            0 => fx.now + STEP + AGAIN,
+            left => growing.until - ramp.part(STEPS).times(left - 1),
+        };
+        self.ramp = Some(Ramp { at, ..growing });
+        let (server, share) = (growing.server, share_with(left));
+        self.run_errand(Errand::Climb(server, share), Action::RouteWeight { server, share }, STEP, fx);
+    }
+
+    pub(super) fn climbed(&mut self, server: ServerId, share: u8, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let Some(growing) = self.ramp.filter(|growing| growing.server == server) else { return };
+        let failed: Vec<String> = match outcome {
+            Ok(Report::Route(instances)) => {
+                let why = |one: &RouteInstance| one.result.as_ref().err().map(|why| format!("{}: {why}", one.name));
+                instances.iter().filter_map(why).collect()
+            }
+            Ok(_) => vec!["an answer of another kind came".into()],
+            Err(failure) => vec![failure.message],
+        };
+        let name = self.server_name(server);
+        let whole = share == 100;
+        let (severity, message) = if failed.is_empty() {
+            self.ramp = (!whole).then_some(Ramp { failed: 0, ..growing });
+            let severity = if whole { Severity::Info } else { Severity::Debug };
+            (severity, format!("{name} has {share} % of its weight on every instance of the route"))
+        } else {
+            let at = if whole { fx.now + AGAIN } else { growing.at };
+            self.ramp = Some(Ramp { at, failed: growing.failed.saturating_add(1), ..growing });
+            // Told loudly once; the next step, or the last one again, puts it right.
+            let severity = if growing.failed == 0 { Severity::Alarm } else { Severity::Debug };
+            (severity, format!("{name} could not be given {share} % of its weight everywhere: {}", failed.join("; ")))
+        };
+        let fields = vec![("share_percent", Field::Int(u64::from(share))), ("failed", texts(failed))];
+        fx.emit(EventKind::EvidenceGathered, severity, self.about_server(server), message, fields);
+        if self.ramp.is_none() {
+            self.journal_facts(fx);
+        }
+    }
+}
+
+/// The share in percent with so many steps left.
+fn share_with(left: u64) -> u8 {
+    100 - 10 * u8::try_from(left.min(STEPS)).unwrap_or(9)
+}
