@@ -709,7 +709,7 @@ fn a_file_that_is_no_socket_is_an_unreachable_instance() {
 
 /// The findings about the route, with `alpha` as the primary.
 fn found(route: &Route) -> Vec<ReadinessFinding> {
-    findings(&route.view(deadline(), &cancel()), Some("alpha"), true)
+    findings(&route.view(deadline(), &cancel()), Some("alpha"), true, true)
 }
 
 fn codes(route: &Route) -> Vec<String> {
@@ -866,7 +866,7 @@ fn the_shipped_configuration_serves_a_failover_and_what_it_forgets_is_found() {
         assert_eq!(Session::open(haproxy.front).1, "beta");
 
         let after = |route: &Route| -> Vec<String> {
-            let seen = findings(&route.view(deadline(), &cancel()), Some("beta"), true);
+            let seen = findings(&route.view(deadline(), &cancel()), Some("beta"), true, true);
             seen.into_iter().map(|finding| finding.code).collect()
         };
         assert!(after(&route).is_empty());

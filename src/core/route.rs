@@ -127,13 +127,13 @@ fn serves(server: &ServerView, all: &[ServerView]) -> bool {
 }
 
 /// What hurts, in the order of the instances. Without a primary nothing is said about who should get the sessions. A primary that
-/// only the instance's own check holds down is worth a word while it `answers` us.
+/// only the instance's own check holds down is worth a word while it `answers` us. `databases`: the servers hold data.
 #[must_use]
-pub fn findings(instances: &[InstanceView], primary: Option<&str>, answers: bool) -> Vec<ReadinessFinding> {
-    instances.iter().flat_map(|instance| of_instance(instance, primary, answers)).collect()
+pub fn findings(instances: &[InstanceView], primary: Option<&str>, answers: bool, databases: bool) -> Vec<ReadinessFinding> {
+    instances.iter().flat_map(|instance| of_instance(instance, primary, answers, databases)).collect()
 }
 
-fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool) -> Vec<ReadinessFinding> {
+fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, databases: bool) -> Vec<ReadinessFinding> {
     let InstanceView { name, backend, servers, kind } = instance;
     let mut found = Vec::new();
     let mut find = |code: &str, blocking: bool, message: String, remedy: String| {
@@ -180,8 +180,9 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool) ->
                     "route_to_standby",
                     false,
                     format!(
-                        "route instance {name}: {path} takes new sessions, and {} is not the primary: what is written there fails",
-                        server.server
+                        "route instance {name}: {path} takes new sessions, and {} is not the primary{}",
+                        server.server,
+                        if databases { ": what is written there fails" } else { "" }
                     ),
                     format!(
                         "on the admin socket of {name}: disable server {path}; and write `disabled` on its server line, so that a restart keeps it out"
@@ -254,7 +255,7 @@ mod tests {
             (Maint, Maint, Some(("route_primary_out", "none of the servers"))),
         ] {
             let view = InstanceView { kind: InstanceKind::Pgbouncer, ..instance(&[("db1", db1), ("db2", db2)]) };
-            let found = findings(&[view], Some("db1"), true);
+            let found = findings(&[view], Some("db1"), true, true);
             let found = found.first().map(|found| (found.code.as_str(), found.message.as_str()));
             assert_eq!(found.map(|(code, _)| code), expected.map(|(code, _)| code), "{db1:?} {db2:?}");
             assert!(found.zip(expected).is_none_or(|((_, said), (_, word))| said.contains(word)), "{found:?}");
@@ -271,7 +272,7 @@ mod tests {
     }
 
     fn codes(states: &[(&str, RouteState)], primary: Option<&str>, answers: bool) -> Vec<String> {
-        findings(&[instance(states)], primary, answers).into_iter().map(|finding| finding.code).collect()
+        findings(&[instance(states)], primary, answers, true).into_iter().map(|finding| finding.code).collect()
     }
 
     #[test]
@@ -313,7 +314,7 @@ mod tests {
 
     #[test]
     fn findings_name_instance_backend_and_server_with_the_command_that_helps() {
-        let found = findings(&[instance(&[("db1", RouteState::Takes), ("db2", RouteState::Takes)])], Some("db1"), true);
+        let found = findings(&[instance(&[("db1", RouteState::Takes), ("db2", RouteState::Takes)])], Some("db1"), true, true);
         assert!(!found[0].blocking, "{found:?}");
         assert!(found[0].message.contains("lb1") && found[0].message.contains("orders/pg-db2"), "{found:?}");
         assert!(found[0].remedy.contains("disable server orders/pg-db2;"), "{found:?}");
@@ -325,7 +326,7 @@ mod tests {
             let trouble = InstanceTrouble { no_backend, message: "no such socket".into(), remedy: String::new() };
             let view =
                 InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble), kind: InstanceKind::Haproxy };
-            let found = findings(&[view], Some("db1"), true);
+            let found = findings(&[view], Some("db1"), true, true);
             assert_eq!((found[0].code.as_str(), found[0].blocking), (code, true));
             assert!(!found[0].remedy.is_empty());
         }

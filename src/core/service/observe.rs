@@ -426,7 +426,7 @@ impl Service {
         let primary = self.primary.filter(|_| self.primary_seen);
         let answers = self.suspicion.is_none();
         let name = primary.map(|primary| self.server_name(primary));
-        let after = route::findings(&survey.instances, name.as_deref(), answers);
+        let after = route::findings(&survey.instances, name.as_deref(), answers, self.is_postgres());
         let before = self.route.replace(RouteReadiness { asked: survey.asked, findings: after.clone() });
         let before = before.map(|before| before.findings).unwrap_or_default();
         let mut began: Vec<&ReadinessFinding> = after.iter().filter(|finding| !before.contains(finding)).collect();
