@@ -11,7 +11,7 @@ core=${CORE:-$PWD/src/core}
 out=${KEEP:-$(mktemp -d)}
 [ -n "${KEEP:-}" ] || trap 'rm -rf "$out"' EXIT
 # serde as cargo has built it for the tests.
-scripts/cargo.sh build --locked --quiet --lib
+scripts/cargo.sh build --locked --quiet --lib --features capi
 deps=${CARGO_TARGET_DIR:-$PWD/target}/debug/deps
 serde=''
 for built in "$deps"/libserde-*.rlib; do

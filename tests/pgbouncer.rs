@@ -171,7 +171,7 @@ fn every_refusal_has_a_name_and_changes_nothing() {
             continue;
         }
         let view = pooler.view(Deadline::after(LONG), &Cancel::new().unwrap());
-        let found = findings(&[view], Some("db1"), true);
+        let found = findings(&[view], Some("db1"), true, true);
         assert_eq!((found[0].code.as_str(), found[0].blocking), ("route_not_ready", true), "{found:?}");
         assert!(found[0].message.contains(message), "{found:?}");
     }
