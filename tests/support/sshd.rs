@@ -42,6 +42,13 @@ pub struct Sshd {
     process: Process,
 }
 
+impl Drop for Sshd {
+    /// With the server alone, its sessions would be orphans that nobody finds.
+    fn drop(&mut self) {
+        self.kill_all();
+    }
+}
+
 const SHORT: Duration = Duration::from_secs(20);
 
 impl Sshd {
