@@ -76,7 +76,7 @@ fn the_record_of_a_refusal_is_replayed_bit_for_bit() {
         let whole = files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
         whole.map(|path| DecisionRecord::load(&path).unwrap()).collect()
     };
-    let no_candidate = |record: &DecisionRecord| record.why.contains("no standby can be promoted");
+    let no_candidate = |record: &DecisionRecord| record.why.contains("no standby can take over");
     wait_until("a record of the refusal", Duration::from_secs(60), || {
         std::thread::sleep(Duration::from_millis(100));
         Ok(records().iter().any(no_candidate).then_some(()))

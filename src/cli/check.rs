@@ -381,7 +381,7 @@ mod tests {
             remedy: "mend it".into(),
             asked_ms: 0,
         };
-        let no_candidate = ReasonStatus { code: "no_candidate".into(), message: "no standby can be promoted".into() };
+        let no_candidate = ReasonStatus { code: "no_candidate".into(), message: "no standby can take over".into() };
         let cold = ReasonStatus { code: "not_warmed_up".into(), message: "not every check has answered".into() };
         let service = ServiceReadiness {
             service: "orders".into(),
@@ -401,7 +401,7 @@ mod tests {
               blocking db1 host_not_asked: about host_not_asked
                 why: it hurts
                 remedy: mend it
-              blocking no_candidate: no standby can be promoted
+              blocking no_candidate: no standby can take over
                 why: there is nobody to promote: a dead primary ends the service
                 remedy: bring a standby back, see `readiness` and what is said about each
               warning db2 fsync_off: about fsync_off

@@ -56,7 +56,8 @@ pub fn line(status: &Status) -> String {
 pub fn forecast(service: &ServiceStatus) -> String {
     let forecast = &service.forecast;
     if !forecast.would_fail_over {
-        return "If the primary died now: it would NOT fail over".to_owned();
+        let verb = if service.kind == "application" { "failed" } else { "died" };
+        return format!("If the primary {verb} now: it would NOT fail over");
     }
     let candidate = forecast.candidate.as_deref().unwrap_or("a standby");
     let follow = forecast.names_ttl_s.map_or_else(String::new, |ttl| format!(", clients by name up to {ttl} s later"));

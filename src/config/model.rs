@@ -207,7 +207,7 @@ settings! {
         /// How the checks of the primary are weighed together: `count` adds up their failures, `all` wants every check at its
         /// own threshold, `{ quorum = N }` wants N of them there.
         policy: Policy = fixed("count");
-        /// From the end of one failover to the earliest start of the next.
+        /// From the end of one failover, an operator's too, to the earliest start of the next by itself.
         cooldown: Duration = fixed("300s"), Rule::Span("0s", "7d");
         /// Wait for an operator's `failover confirm`.
         require_confirmation: bool = fixed(false);

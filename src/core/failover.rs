@@ -50,14 +50,18 @@ impl Service {
                 return;
             }
         };
-        let of_application = application.then(|| self.application_evidence(class, &waiver, fx.now));
+        let record = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
+        let forced = class == FailureClass::Forced;
+        let seen = (application && !forced).then(|| self.application_evidence(class, &waiver, record.clone(), fx.now));
         let suspicion = self.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
+        // An operator's word is no bad sign: who was well before it is well.
+        let ordered = (application && forced).then(|| self.application_evidence(class, &waiver, record, fx.now));
         self.generation = Generation(self.generation.0 + 1);
         self.confirmed_by_operator = false;
         self.awaiting = None;
         self.refusal = None;
         self.manual_reason = None;
-        let evidence = of_application.unwrap_or_else(|| self.evidence(class, &suspicion, require, &waiver, fx.now));
+        let evidence = seen.or(ordered).unwrap_or_else(|| self.evidence(class, &suspicion, require, &waiver, fx.now));
         let times = Times { detected: self.died_at(suspicion.since), confirmed: fx.now, ..Times::default() };
         // What an earlier engine changed is undone with the rest, should it come to that.
         let before = self.begun.take();
@@ -100,9 +104,12 @@ impl Service {
             times,
             lead,
             furthest: self.reference(times.detected).and_then(|reference| reference.furthest(times.detected)),
-            judgement: match &before {
-                Some(before) if class != FailureClass::Forced => before.judged_again(Judgement::at_first(class, &suspicion)),
-                _ => Judgement::at_first(class, &suspicion),
+            judgement: {
+                let now = if application { Judgement::of_application(class) } else { Judgement::at_first(class, &suspicion) };
+                match &before {
+                    Some(before) if !forced => before.judged_again(now),
+                    _ => now,
+                }
             },
             evidence: evidence.clone(),
         };

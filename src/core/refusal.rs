@@ -270,7 +270,7 @@ impl Refusal {
             Refusal::NoCandidate { reasons } => {
                 let each: Vec<String> =
                     reasons.iter().map(|(server, reason)| format!("{}: {}", server_name(*server), reason.sentence())).collect();
-                format!("no standby can be promoted ({})", each.join("; "))
+                format!("no standby can take over ({})", each.join("; "))
             }
             Refusal::TwoPrimaries => "two servers take writes; nothing is touched until a person decides".into(),
             Refusal::WrongCluster { server } => format!("{} belongs to another cluster", server_name(*server)),

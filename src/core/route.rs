@@ -143,7 +143,7 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, da
         Ok(servers) => servers,
         Err(trouble) => {
             let code = if trouble.no_backend { "route_backend_missing" } else { "route_not_ready" };
-            let message = format!("route instance {name}: a failover could not move the traffic: {}", trouble.message);
+            let message = format!("route instance {name}: a failover could not move its traffic: {}", trouble.message);
             let remedy = if trouble.remedy.is_empty() {
                 "start it, and give the engine its admin socket or console".to_owned()
             } else {

@@ -108,6 +108,18 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// What a server of an application showed of itself: nobody asks its host.
+    #[must_use]
+    pub fn of_application(class: FailureClass) -> Judgement {
+        let (need, why) = match class {
+            FailureClass::Forced => (Need::Forced, "an operator forced it"),
+            FailureClass::Dead => (Need::Justified, "it refused every connection, or broke it off"),
+            FailureClass::Unusable => (Need::Justified, "its own answers said that it did not serve"),
+            _ => (Need::Unknown, "it gave no answer, and nobody knows whether it served others"),
+        };
+        Judgement { need, why: why.to_owned(), gone: false }
+    }
+
     /// What the host said of the old process before anything was done to it.
     #[must_use]
     pub fn at_first(class: FailureClass, suspicion: &Suspicion) -> Judgement {

@@ -881,7 +881,7 @@ impl View<'_> {
             from: Some(self.name(plan.old)),
             to: plan.chosen.map(|candidate| self.name(candidate.server)),
             class: Some(FailureClass::word(plan.class).to_owned()),
-            loss_bytes: plan.chosen.and_then(|candidate| candidate.loss),
+            loss_bytes: plan.chosen.and_then(|candidate| candidate.loss).filter(|_| !plan.application),
             fence_level: plan.fence.as_ref().map(|fence| fence.level.number()),
             fence_proof: plan.fence.as_ref().map(|fence| fence.proof.clone()),
             timeline: plan.timeline,

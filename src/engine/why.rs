@@ -88,14 +88,14 @@ pub fn of(code: &str) -> &'static str {
         "host_fence_marker" => "the next fence of this server takes what an earlier one left for its own",
         // The route.
         "route_not_ready" | "route_backend_missing" | "route_server_missing" => {
-            "the new primary would run with nobody sent to it: the outage goes on until a person moves the traffic"
+            "the new primary would run, and the clients of this instance would not be sent to it: their outage goes on until a person moves them"
         }
         "route_to_standby" => {
-            "sessions that land on a standby cannot write, and after a restart of HAProxy they may land on the fenced primary"
+            "clients come out at a server that is not the primary: on a database they cannot write there, and after a restart of HAProxy they may land on the old one"
         }
         "route_primary_out" => "clients are cut off from a healthy primary, which no failover mends",
         "verify_unreachable" => {
-            "the failover counts as complete once a commit went through this address: unreachable, it ends with a person being called"
+            "a failover is verified through this address: where none is reached, a database's ends with a person being called, and an application's is taken back"
         }
         "verify_refused" => {
             "the failover counts as complete once a commit went through this address: not let in, it ends with a person being called"

@@ -187,10 +187,15 @@ impl Service {
         }
     }
 
-    /// The evidence behind the decision, one line each.
-    pub(in crate::core) fn application_evidence(&self, class: FailureClass, waiver: &Waiver, now: Mono) -> Vec<String> {
+    /// The evidence behind the decision, one line each, after the lines of the suspicion.
+    pub(in crate::core) fn application_evidence(
+        &self,
+        class: FailureClass,
+        waiver: &Waiver,
+        mut lines: Vec<String>,
+        now: Mono,
+    ) -> Vec<String> {
         let trigger = &self.model.trigger;
-        let mut lines = self.suspicion.as_ref().map(crate::core::evidence::Suspicion::record).unwrap_or_default();
         lines.push(format!(
             "class {}: {} failed observations in the window of {}, threshold {}",
             class.word(),
