@@ -17,7 +17,7 @@ use failover::core::observation::{DownCause, Finding, Impairment, UnknownCause, 
 use failover::core::output::{Action, Failure, Output, Record, Report};
 use failover::core::plan::Begun;
 use failover::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
-use failover::core::sample::{FenceLevel, RouteInstance};
+use failover::core::sample::{FenceLevel, ReadinessFinding, RouteInstance};
 use failover::core::time::{Mono, Span};
 
 const SEEDS: u64 = 150;
@@ -595,6 +595,46 @@ fn play(seed: u64) -> World {
     world.run(ms(5_000));
     world.last_blow();
     world
+}
+
+#[test]
+fn what_a_client_would_see_is_told_once_it_was_seen_twice() {
+    let mut world = World::new(1);
+    world.paused = false;
+    world.run(ms(3_000));
+    let look = |world: &mut World, primary: u16, said: Option<&str>| {
+        let findings = said.map(|why| ReadinessFinding {
+            code: "verify_unreachable".into(),
+            blocking: true,
+            message: format!("nobody answers through the route at 192.0.2.1:80: {why}"),
+            remedy: "start it".into(),
+        });
+        let told = world.told.len();
+        let input = Input::RouteAsked {
+            service: ServiceId(0),
+            primary: Some(ServerId(primary)),
+            asked: world.now,
+            findings: findings.into_iter().collect(),
+        };
+        world.feed(input);
+        let known = world.core.snapshot().services[0].asked_route.clone().map_or(0, |asked| asked.findings.len());
+        let told: Vec<String> = world.told[told..].iter().filter(|line| line.contains("readiness_changed")).cloned().collect();
+        (known, told)
+    };
+    assert_eq!(look(&mut world, 0, Some("refused")), (0, Vec::new()));
+    let (known, told) = look(&mut world, 0, Some("timed out"));
+    assert!(known == 1 && told.len() == 1 && told[0].contains("192.0.2.1"), "{told:?}");
+    assert_eq!(look(&mut world, 0, Some("refused")), (1, Vec::new()));
+    // Whoever asked before another server had the traffic asked about something else.
+    assert_eq!(look(&mut world, 1, None), (1, Vec::new()));
+    let (known, told) = look(&mut world, 0, None);
+    assert!(known == 0 && told.len() == 1 && told[0].contains("over"), "{told:?}");
+    // A primary that is ill is the business of its checks.
+    world.servers[0] = Mode::Refused;
+    world.operator(Command::Pause);
+    world.run(ms(1_500));
+    assert_eq!(look(&mut world, 0, Some("refused")), (0, Vec::new()));
+    assert_eq!(look(&mut world, 0, Some("refused")), (0, Vec::new()));
 }
 
 #[test]

@@ -116,6 +116,17 @@ fn inputs() -> Vec<(String, Input)> {
         InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble), kind: InstanceKind::Haproxy };
     let survey = RouteSurvey { asked: failover::core::time::Mono::ZERO, instances: vec![broken] };
     all.push(("route surveyed: broken".into(), Input::RouteSurveyed { service: SERVICE, survey }));
+    let silent = failover::core::sample::ReadinessFinding {
+        code: "verify_unreachable".into(),
+        blocking: true,
+        message: "nobody answers: by the table".into(),
+        remedy: "start it".into(),
+    };
+    for (whose, primary) in [("nobody", None), ("server 0", Some(ServerId(0)))] {
+        let asked = failover::core::time::Mono::ZERO;
+        let findings = vec![silent.clone()];
+        all.push((format!("route asked: {whose}"), Input::RouteAsked { service: SERVICE, primary, asked, findings }));
+    }
     for outcome in Outcome::ALL {
         for (whose, server) in [("the primary", None), ("server 1", Some(ServerId(1))), ("server 77", Some(ServerId(77)))] {
             all.push((

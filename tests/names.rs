@@ -138,6 +138,8 @@ fn who_answers_is_asked_through_the_name_as_its_zone_has_it_now() {
         .replace("192.0.2.1", "127.0.0.11")
         .replace("192.0.2.2", "127.0.0.12");
     std::fs::write(&site.config, text).unwrap();
+    let looked = std::process::Command::new(env!("CARGO_BIN_EXE_failover")).arg("check").arg(&site.config).output().unwrap();
+    assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stdout));
     site.servers[1].call_itself(Some("stranger")).unwrap();
     let running = Running::start(&site);
     site.servers[0].answer_errors(true).unwrap();
@@ -152,6 +154,25 @@ fn who_answers_is_asked_through_the_name_as_its_zone_has_it_now() {
     });
     assert!(seen.message.contains(&format!("app2 through the route: app.example.test:{port}")), "{}", seen.message);
     running.wait("the failover", |event| event.kind == EventKind::FailoverCompleted);
+    running.engine.stop(LONG).unwrap();
+}
+
+#[test]
+fn a_name_that_cannot_be_read_is_told_before_it_is_needed() {
+    let site = Site::start(&SiteOptions::default()).unwrap();
+    let named = name_server(&site);
+    add_name(&site, named.address(), "timeout = \"5s\"");
+    let text = std::fs::read_to_string(&site.config).unwrap();
+    std::fs::write(&site.config, text.replace(SECRET, "YW5vdGhlciBzZWNyZXQgdGhhbiB0aGF0IG9uZQ==")).unwrap();
+    let running = Running::start(&site);
+    let told = running.wait("the finding", |event| {
+        event.kind == EventKind::ReadinessChanged && event.fields.get("code").is_some_and(|code| code == "name_unreadable")
+    });
+    assert!(told.message.contains("app.example.test") && told.message.contains("BADSIG"), "{}", told.message);
+    let status = running.engine.status();
+    let known = status.services[0].readiness.iter().find(|finding| finding.code == "name_unreadable").unwrap();
+    // Beside the load balancers it only follows.
+    assert!(!known.blocking, "{known:?}");
     running.engine.stop(LONG).unwrap();
 }
 

@@ -18,14 +18,14 @@ use crate::config::PromoteMethod;
 use crate::core::id::{Generation, ServerId};
 use crate::core::output::{Action, Failure, FailureKind, Report};
 use crate::core::route::InstanceView;
-use crate::core::sample::{FenceLevel, FenceReport, RouteInstance, Rung};
+use crate::core::sample::{FenceLevel, FenceReport, ReadinessFinding, RouteInstance, Rung};
 use crate::core::time::Span;
 use crate::engine::clock::Clock;
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::postgres::Endpoint;
 use crate::wire::resolve::Addresses;
 
-use application::Verification;
+use application::{Verification, Who};
 use command::{FollowCommand, PreCheck, RouteCommand, Subject};
 use dns::names::{Found, Names};
 #[cfg(feature = "ssh")]
@@ -187,14 +187,37 @@ impl Performer {
                 self.verification.verify(*server, &subject, &context)
             }
             Action::VerifyTraffic { server, system_id, timeline } => {
-                let mut hosts = self.verify.iter().filter_map(|endpoint| match endpoint {
-                    Endpoint::Tcp { host, .. } => Some(host.as_str()),
-                    Endpoint::Unix { .. } => None,
-                });
-                let found = self.found(&mut hosts, deadline, cancel);
+                let found = self.found(&mut self.hosts_to_verify(), deadline, cancel);
                 self.cluster.verify_traffic(*server, *system_id, *timeline, (&self.verify, &found), deadline, cancel)
             }
         }
+    }
+
+    /// Who answers at each address of the route of an application now. Changes nothing.
+    #[must_use]
+    pub fn who(&self, deadline: Deadline, cancel: &Cancel) -> Vec<(String, Who)> {
+        let found = self.found(&mut self.verification.hosts(), deadline, cancel);
+        self.verification.who(&Context { deadline, cancel, clock: &self.clock, sample: false, addresses: &found })
+    }
+
+    /// What hurts at the addresses of the route of a database now, as [`Cluster::look_through`] sees it. Changes nothing.
+    #[must_use]
+    pub fn look_through(
+        &self,
+        server: ServerId,
+        system_id: Option<u64>,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Vec<ReadinessFinding> {
+        let found = self.found(&mut self.hosts_to_verify(), deadline, cancel);
+        self.cluster.look_through(server, system_id, (&self.verify, &found), deadline, cancel)
+    }
+
+    fn hosts_to_verify(&self) -> impl Iterator<Item = &str> {
+        self.verify.iter().filter_map(|endpoint| match endpoint {
+            Endpoint::Tcp { host, .. } => Some(host.as_str()),
+            Endpoint::Unix { .. } => None,
+        })
     }
 
     /// Where the addresses of the route are: through names that are the route, as their zones have them now. Beside another route they

@@ -866,6 +866,7 @@ impl Service {
         let Some(chosen) = plan.chosen else { return };
         self.primary = Some(chosen.server);
         self.begin_ramp(chosen.server, fx.now);
+        (self.asked_route, self.asked_last) = (None, Vec::new());
         self.log = None;
         self.log_end = None;
         self.suspicion = None;

@@ -5,9 +5,9 @@ use super::observation::{Close, Finding};
 use super::output::{Failure, Report};
 use super::plan::Begun;
 use super::route::RouteSurvey;
-use super::sample::{Lsn, Readiness, Sample};
+use super::sample::{Lsn, Readiness, ReadinessFinding, Sample};
 use super::stats::Stats;
-use super::time::Span;
+use super::time::{Mono, Span};
 use super::traffic::Outcome;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,18 @@ pub enum Input {
         service: ServiceId,
         /// What it found.
         survey: RouteSurvey,
+    },
+    /// The survey went a client's way: who answers at the addresses through which the traffic is verified, and whether the names of
+    /// the service can be read.
+    RouteAsked {
+        /// The service.
+        service: ServiceId,
+        /// Who was the primary then.
+        primary: Option<ServerId>,
+        /// When it was asked.
+        asked: Mono,
+        /// What hurts.
+        findings: Vec<ReadinessFinding>,
     },
     /// The host program tells how calls of its own to a server ended.
     OutcomeReported {

@@ -315,6 +315,11 @@ impl Core {
                     service.route_surveyed(&survey, fx);
                 }
             }
+            Input::RouteAsked { service, primary, asked, findings } => {
+                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
+                    service.route_asked(primary, asked, findings, fx);
+                }
+            }
             Input::OutcomeReported { service, server, outcome, count } => {
                 if let Some(service) = self.services.get_mut(usize::from(service.0)) {
                     service.outcome_reported(server, outcome, count, fx);

@@ -334,7 +334,7 @@ impl CandidateRefusal {
             }
             CandidateRefusal::LossUnknown { why } => format!("how much could be lost is not known: {why}"),
             CandidateRefusal::NotHealthy { why } => format!("its checks do not pass ({why})"),
-            CandidateRefusal::SwitchFailed { why } => format!("it got the traffic and did not serve: {why}"),
+            CandidateRefusal::SwitchFailed { why } => format!("the switch to it did not succeed: {why}"),
             CandidateRefusal::PromotionRefused { why } => format!("its promotion had no effect: {why}"),
         }
     }

@@ -94,6 +94,8 @@ pub struct ServiceSnapshot {
     pub checks: Vec<CheckSnapshot>,
     /// The route as last surveyed; `None` without one.
     pub route: Option<RouteReadiness>,
+    /// What a client would see on its way, and what the names say, as last surveyed; `None` before.
+    pub asked_route: Option<RouteReadiness>,
     /// What the primary has of its full weight in the route, in percent, while that grows.
     pub share: Option<u8>,
     /// The service that it follows, where it follows one.
@@ -226,6 +228,7 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
             })
             .collect(),
         route: service.route.clone(),
+        asked_route: service.asked_route.clone(),
         share: service.growing_share(now),
         follows: service.model.follows.as_ref().map(|model| FollowSnapshot {
             service: model.name.clone(),

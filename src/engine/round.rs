@@ -265,24 +265,20 @@ fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &C
         Question::Route => {
             Answer::Route(RouteSurvey { asked, instances: performer.view_route(Deadline::after(QUESTION), cancel) })
         }
-        Question::Who => {
-            let deadline = Deadline::after(QUESTION);
-            let context = Context { deadline, cancel, clock: &performer.clock, sample: false, addresses: &*performer.addresses };
-            Answer::Who(performer.verification.who(&context))
-        }
+        Question::Who => Answer::Who(performer.who(Deadline::after(QUESTION), cancel)),
         Question::Names => {
             let looked = performer.names.look(Deadline::after(QUESTION), cancel);
             Answer::Names(unreadable(looked, performer.names_are_route))
         }
         Question::Through(server, system_id) => {
             let deadline = Deadline::after(QUESTION);
-            Answer::Through(performer.cluster.look_through(*server, *system_id, &performer.verify, deadline, cancel))
+            Answer::Through(performer.look_through(*server, *system_id, deadline, cancel))
         }
     }
 }
 
 /// Names, and what is beside them, that cannot be read where they are changed.
-fn unreadable(looked: Vec<RouteInstance>, are_route: bool) -> Vec<ReadinessFinding> {
+pub(super) fn unreadable(looked: Vec<RouteInstance>, are_route: bool) -> Vec<ReadinessFinding> {
     let found = looked.into_iter().filter_map(|instance| {
         let why = instance.result.err()?;
         Some(ReadinessFinding {

@@ -904,7 +904,7 @@ impl View<'_> {
             found.sort_by(|one, other| one.1.cmp(other.1));
             list.extend(found.into_iter().map(|(asked, finding)| self.finding(Some(&server.name), asked, finding)));
         }
-        if let Some(route) = &self.service.route {
+        for route in self.service.route.iter().chain(&self.service.asked_route) {
             list.extend(route.findings.iter().map(|finding| self.finding(None, route.asked, finding)));
         }
         // What stops a failover first, otherwise in the order of the servers.

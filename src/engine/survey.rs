@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::action::application;
 use crate::action::postgres::ServerIdentity;
 use crate::core::event::{EventKind, Severity};
 use crate::core::id::{ServerId, ServiceId};
@@ -19,6 +20,7 @@ use crate::wire::deadline::{Cancel, Deadline};
 use super::Shell;
 use super::builder::{Parts, ServicePart};
 use super::dependency::{Dependency, News, Way};
+use super::round::unreadable;
 use super::threads::Duty;
 
 /// Between the starts of two rounds.
@@ -27,6 +29,9 @@ const EVERY: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_secs(1);
 /// For one question to one server, host or route.
 pub(super) const QUESTION: Duration = Duration::from_secs(3);
+
+/// Rounds between two looks at the names: who gives them out may count what he is asked.
+const NAMES_EVERY: u32 = 4;
 
 /// All questions about one server are over by then, twice over.
 const SERVER: Duration = Duration::from_secs(40);
@@ -39,6 +44,8 @@ struct Last {
     sql: BTreeMap<(ServiceId, ServerId), (Mono, Vec<ReadinessFinding>)>,
     /// Why a host could not be asked, and the finding about it.
     ssh: BTreeMap<(ServiceId, ServerId), (Mono, String, Vec<ReadinessFinding>)>,
+    /// Names that cannot be read, and in how many rounds they are looked at again.
+    names: BTreeMap<ServiceId, (u32, Vec<ReadinessFinding>)>,
 }
 
 /// The body of the thread; ends when cancelled.
@@ -166,6 +173,9 @@ fn survey_service(
         }
         sink(Input::Surveyed { service: id, server: server_id, readiness: Readiness { asked, ssh, findings, earlier } });
     }
+    if !out_of_turn {
+        ask_route(shell, parts, id, service, primary, last, cancel, sink);
+    }
     if looked && service.performer.has_instances() {
         let route = dependency(Way::Route, None);
         if out_of_turn {
@@ -187,6 +197,43 @@ fn survey_service(
         if !cancel.is_cancelled() && !shell.are_stale(parts) {
             sink(Input::RouteSurveyed { service: id, survey: RouteSurvey { asked, instances } });
         }
+    }
+}
+
+/// A client's way: who answers at the addresses of an application's route, and whether the names can be read.
+#[expect(clippy::too_many_arguments, reason = "one call, and every part of it is another thing")]
+fn ask_route(
+    shell: &Shell,
+    parts: &Arc<Parts>,
+    id: ServiceId,
+    service: &ServicePart,
+    primary: Option<ServerId>,
+    last: &mut Last,
+    cancel: &Cancel,
+    sink: &Sink,
+) {
+    let performer = &service.performer;
+    if performer.verification.is_empty() && performer.names.is_empty() {
+        return;
+    }
+    let asked = shell.clock.now();
+    let mut findings = Vec::new();
+    if !performer.verification.is_empty() {
+        let seen = performer.who(Deadline::after(QUESTION), cancel);
+        let name = |id: ServerId| performer.servers.get(usize::from(id.0)).map_or_else(String::new, |server| server.name.clone());
+        findings = application::findings_of(&seen, primary, &name);
+    }
+    if !performer.names.is_empty() {
+        let (wait, found) = last.names.entry(id).or_default();
+        if *wait == 0 {
+            *found = unreadable(performer.names.look(Deadline::after(QUESTION), cancel), performer.names_are_route);
+            *wait = NAMES_EVERY;
+        }
+        *wait -= 1;
+        findings.extend(found.iter().cloned());
+    }
+    if !cancel.is_cancelled() && !shell.are_stale(parts) {
+        sink(Input::RouteAsked { service: id, primary, asked, findings });
     }
 }
 

@@ -106,14 +106,14 @@ impl Cluster {
         &self,
         server: ServerId,
         system_id: Option<u64>,
-        route: &[Endpoint],
+        (route, addresses): (&[Endpoint], &dyn Addresses),
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Vec<ReadinessFinding> {
         let Ok(place) = self.server(server) else { return Vec::new() };
         let look = |endpoint: &Endpoint| {
             let target = Target { endpoint: endpoint.clone(), ..place.target.clone() };
-            let mut session = self.connect(&target, deadline, cancel)?;
+            let mut session = Session::connect(&target, addresses, deadline, cancel)?;
             Identity::read(&mut session, deadline, cancel)
         };
         let seen: Vec<Result<Identity, Error>> = std::thread::scope(|scope| {

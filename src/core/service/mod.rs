@@ -27,7 +27,7 @@ use crate::core::output::{Output, Record};
 use crate::core::plan::{Begun, Plan};
 use crate::core::refusal::{CandidateRefusal, Refusal};
 use crate::core::route::RouteReadiness;
-use crate::core::sample::{LogEnd, Lsn, Readiness, Sample};
+use crate::core::sample::{LogEnd, Lsn, Readiness, ReadinessFinding, Sample};
 use crate::core::schedule::Slot;
 use crate::core::static_word::Word;
 use crate::core::stats::{Mark, Stats};
@@ -230,6 +230,11 @@ pub struct Service {
     pub(in crate::core) prove_at: Option<(Mono, ServerId)>,
     pub(in crate::core) host_asked: Option<(Mono, bool)>,
     pub(in crate::core) route: Option<RouteReadiness>,
+    /// What hurts on a client's way, seen twice in a row; and what was seen the last time.
+    #[serde(default)]
+    pub(in crate::core) asked_route: Option<RouteReadiness>,
+    #[serde(default)]
+    pub(in crate::core) asked_last: Vec<ReadinessFinding>,
     pub(in crate::core) route_asserted_at: Option<Mono>,
     pub(in crate::core) two_primaries: bool,
     pub(in crate::core) failover_age_at_start: Option<Span>,
@@ -324,6 +329,8 @@ impl Service {
             prove_at: None,
             host_asked: None,
             route: None,
+            asked_route: None,
+            asked_last: Vec::new(),
             route_asserted_at: None,
             two_primaries: false,
             failover_age_at_start: None,

@@ -428,8 +428,43 @@ impl Service {
         let name = primary.map(|primary| self.server_name(primary));
         let after = route::findings(&survey.instances, name.as_deref(), answers, self.is_postgres());
         let before = self.route.replace(RouteReadiness { asked: survey.asked, findings: after.clone() });
-        let before = before.map(|before| before.findings).unwrap_or_default();
-        let mut began: Vec<&ReadinessFinding> = after.iter().filter(|finding| !before.contains(finding)).collect();
+        self.tell_route(&before.map(|before| before.findings).unwrap_or_default(), &after, PartialEq::eq, fx);
+        if let Some(name) = name {
+            self.assert_route(survey, &name, fx);
+        }
+    }
+
+    /// What a client would see on its way, and what the names say. One look can fall into the moment before a failure shows, so it takes
+    /// two in a row; and of a primary that is not well, its checks tell.
+    pub(in crate::core) fn route_asked(
+        &mut self,
+        primary: Option<ServerId>,
+        asked: Mono,
+        findings: Vec<ReadinessFinding>,
+        fx: &mut Effects,
+    ) {
+        let moved = self.last_failover.as_ref().and_then(|last| last.plan.times.ended);
+        let unwell = self.plan.is_some() || self.suspicion.is_some() || self.state == State::ManualIntervention;
+        if unwell || self.primary != primary || moved.is_some_and(|moved| asked < moved) {
+            self.asked_last.clear();
+            return;
+        }
+        let last = std::mem::replace(&mut self.asked_last, findings);
+        let was = |finding: &&ReadinessFinding| last.iter().any(|last| is_about_the_same(last, finding));
+        let after: Vec<ReadinessFinding> = self.asked_last.iter().filter(was).cloned().collect();
+        let before = self.asked_route.replace(RouteReadiness { asked, findings: after.clone() });
+        self.tell_route(&before.map(|before| before.findings).unwrap_or_default(), &after, is_about_the_same, fx);
+    }
+
+    fn tell_route(
+        &self,
+        before: &[ReadinessFinding],
+        after: &[ReadinessFinding],
+        same: fn(&ReadinessFinding, &ReadinessFinding) -> bool,
+        fx: &mut Effects,
+    ) {
+        let is_in = |list: &[ReadinessFinding], finding: &ReadinessFinding| list.iter().any(|other| same(other, finding));
+        let mut began: Vec<&ReadinessFinding> = after.iter().filter(|finding| !is_in(before, finding)).collect();
         began.sort_by_key(|finding| !finding.blocking);
         for finding in began {
             // Clients may be hurt already, whether or not it would stand in the way of a failover.
@@ -437,14 +472,11 @@ impl Service {
             let fields = vec![("code", text(&finding.code)), ("findings", texts([sentence(finding)]))];
             fx.emit(EventKind::ReadinessChanged, Severity::Alarm, self.about(), message, fields);
         }
-        let ended = before.iter().filter(|finding| !after.contains(finding));
+        let ended = before.iter().filter(|finding| !is_in(after, finding));
         let ended: Vec<String> = ended.map(|finding| format!("{}: {}", finding.code, finding.message)).collect();
         if !ended.is_empty() {
             let message = format!("{}: over: {}", self.model.name, ended.join("; "));
             fx.emit(EventKind::ReadinessChanged, Severity::Info, self.about(), message, vec![("ended", texts(ended))]);
-        }
-        if let Some(name) = name {
-            self.assert_route(survey, &name, fx);
         }
     }
 
@@ -496,6 +528,12 @@ impl Service {
             fx.push(Output::Survey { service: self.id, server });
         }
     }
+}
+
+/// What follows the colon is how it looked that time.
+fn is_about_the_same(one: &ReadinessFinding, other: &ReadinessFinding) -> bool {
+    let subject = |finding: &ReadinessFinding| finding.message.split(": ").next().map(str::to_owned);
+    one.code == other.code && subject(one) == subject(other)
 }
 
 fn sentence(finding: &ReadinessFinding) -> String {

@@ -106,7 +106,7 @@ impl Service {
         let mut list: Vec<(String, String)> =
             refusals.map(|refusal| (refusal.name().to_owned(), self.sentence(&refusal))).collect();
         let surveyed = self.servers[usize::from(standby.0)].readiness.iter().flat_map(Readiness::all);
-        let route = self.route.iter().flat_map(|route| route.findings.iter().cloned());
+        let route = self.route.iter().chain(&self.asked_route).flat_map(|route| route.findings.iter().cloned());
         list.extend(surveyed.chain(route).filter(|found| found.blocking).map(|found| (found.code, found.message)));
         list
     }
