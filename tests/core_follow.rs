@@ -258,9 +258,30 @@ fn first_the_command_and_then_the_switch() {
     assert_eq!(world.following(), (Some("db2".into()), None));
     assert_eq!(world.facts[WEB].followed, Some(ServerId(1)));
     assert_eq!(world.said(WEB, EventKind::FailoverCompleted).len(), 1);
-    assert_eq!(field(world.said(WEB, EventKind::FailoverStarted)[0], "class"), "forced");
+    assert_eq!(field(world.said(WEB, EventKind::FailoverStarted)[0], "class"), "followed");
     let evidence = format!("{:?}", world.said(WEB, EventKind::FailoverStarted)[0].fields);
     assert!(evidence.contains("follows orders: db2 is the primary there now"), "{evidence}");
+}
+
+#[test]
+fn what_was_moved_to_follow_may_fail_over_by_itself_at_once() {
+    for restarted in [false, true] {
+        let mut world = World::start(model(false, true));
+        world.well[ORDERS][0] = false;
+        world.run(ms(2_000));
+        assert_eq!((world.primary(WEB), world.core.snapshot().services[WEB].cooldown_left), ("app2".into(), ms(0)));
+        assert!(world.core.snapshot().services[ORDERS].cooldown_left > ms(0), "that one had failed");
+        if restarted {
+            world = World::with(world.model, world.facts);
+        }
+        world.well[WEB][1] = false;
+        world.run(ms(5_000));
+        assert_eq!(world.primary(WEB), "app1");
+        // That was a failure, and another one calls a person.
+        world.well[WEB] = [false, true];
+        world.run(ms(5_000));
+        assert_eq!((world.primary(WEB), world.said(WEB, EventKind::ManualIntervention).len()), ("app1".into(), 1));
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ impl Service {
             }
         };
         let record = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
-        let forced = class == FailureClass::Forced;
+        let forced = class.is_ordered();
         let seen = (application && !forced).then(|| self.application_evidence(class, &waiver, record.clone(), fx.now));
         let suspicion = self.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
         // An operator's word is no bad sign: who was well before it is well.
@@ -70,14 +70,14 @@ impl Service {
             None => Some(Span::ZERO),
         };
         // One that an earlier engine had begun was detected then, and counted.
-        if class != FailureClass::Forced && before.is_none() {
+        if !forced && before.is_none() {
             self.stats.detect.add(fx.now.since(times.detected));
         }
         let plan = Plan {
             application,
             generation: self.generation,
             class,
-            dead_before: class == FailureClass::Forced && is_dead,
+            dead_before: forced && is_dead,
             old,
             system_id: self.system_id.unwrap_or_default(),
             old_timeline: self.log.map_or(0, |log| log.timeline),
@@ -117,13 +117,17 @@ impl Service {
         let begun = Box::new(self.begun_with(&plan));
         let generation = self.generation;
         fx.push(Output::Journal(Record::Intent { service: self.id, generation, evidence: evidence.clone(), begun }));
-        self.become_state(State::FailoverInProgress, format!("the primary is {}", class.word()), fx);
+        self.become_state(State::FailoverInProgress, class.sentence(), fx);
         let old_name = self.server_name(old);
         fx.emit(
             EventKind::FailureConfirmed,
             Severity::Warning,
             self.about_server(old),
-            format!("{old_name} is {}, confirmed {} after the first bad sign", class.word(), fx.now.since(times.detected)),
+            if forced {
+                format!("{old_name} is to be replaced: {}", class.sentence())
+            } else {
+                format!("{old_name} is {}, confirmed {} after the first bad sign", class.word(), fx.now.since(times.detected))
+            },
             vec![
                 ("class", text(class.word())),
                 ("detect_ms", Field::Span(fx.now.since(times.detected))),
@@ -154,7 +158,7 @@ impl Service {
     }
 
     pub(super) fn fence_way_for(&self, class: FailureClass, host_silent: bool) -> Result<(FenceLevel, bool), Refusal> {
-        if class == FailureClass::Forced && host_silent {
+        if class.is_ordered() && host_silent {
             return self.fence_way(FailureClass::Unreachable);
         }
         self.fence_way(class)
@@ -873,7 +877,10 @@ impl Service {
         self.bad_since = None;
         self.failing_since = None;
         self.window.clear();
-        self.cooldown_until = fx.now + self.model.trigger.cooldown;
+        // To follow another service says nothing about this one: it may fail over by itself at once.
+        if plan.class != FailureClass::Followed {
+            self.cooldown_until = fx.now + self.model.trigger.cooldown;
+        }
         self.servers[usize::from(plan.old.0)].deposed = true;
         self.servers[usize::from(plan.old.0)].announced = None;
         self.servers[usize::from(chosen.server.0)].deposed = false;
@@ -1024,7 +1031,7 @@ fn note_undo(plan: &mut Plan, action: &Action, outcome: Result<Report, Failure>)
 fn last_acknowledgement(plan: &Plan) -> Mono {
     let orphans = plan.class == FailureClass::Dead
         && plan.fence.as_ref().is_some_and(|report| report.rungs.iter().any(|rung| rung.name == "kill_children"));
-    if orphans || plan.class == FailureClass::Forced && !(plan.dead_before && fence_found_nothing(plan)) {
+    if orphans || plan.class.is_ordered() && !(plan.dead_before && fence_found_nothing(plan)) {
         plan.times.fenced.unwrap_or(plan.times.confirmed)
     } else {
         plan.times.detected

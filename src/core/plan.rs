@@ -212,7 +212,7 @@ impl Begun {
     #[must_use]
     pub fn judged(&self) -> Judgement {
         self.judgement.clone().unwrap_or_else(|| Judgement {
-            need: if self.class == FailureClass::Forced { Need::Forced } else { Need::Unknown },
+            need: if self.class.is_ordered() { Need::Forced } else { Need::Unknown },
             why: "an earlier engine began it, and this one did not ask".to_owned(),
             gone: false,
         })

@@ -113,6 +113,7 @@ impl Judgement {
     pub fn of_application(class: FailureClass) -> Judgement {
         let (need, why) = match class {
             FailureClass::Forced => (Need::Forced, "an operator forced it"),
+            FailureClass::Followed => (Need::Forced, "the service that it follows has a new primary"),
             FailureClass::Dead => (Need::Justified, "it refused every connection, or broke it off"),
             FailureClass::Unusable => (Need::Justified, "its own answers said that it did not serve"),
             _ => (Need::Unknown, "it gave no answer, and nobody knows whether it served others"),
@@ -124,8 +125,8 @@ impl Judgement {
     #[must_use]
     pub fn at_first(class: FailureClass, suspicion: &Suspicion) -> Judgement {
         let judged = |need, why: &str| Judgement { need, why: why.to_owned(), gone: false };
-        if class == FailureClass::Forced {
-            return judged(Need::Forced, "an operator forced it");
+        if class.is_ordered() {
+            return Judgement::of_application(class);
         }
         let Some(word) = suspicion.word() else {
             return judged(Need::Unknown, "its host did not say how it was");

@@ -77,7 +77,7 @@ pub struct BreakerStatus {
 pub struct MetricsStatus {
     /// Failovers by how they ended: `completed`, `rolled_back`, `manual_intervention`, `stopped`.
     pub failovers: BTreeMap<String, u64>,
-    /// Those that an operator forced: counted above, and in nothing below.
+    /// Those that an operator forced, or another service that it follows: counted above, and in nothing below.
     pub forced: u64,
     /// Those that completed with the traffic verified: new connections, data and traffic are right.
     pub verified: u64,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Errand, Service, Surroundings};
 use crate::core::effects::{Effects, text};
 use crate::core::event::{EventKind, Field, Severity};
+use crate::core::evidence::FailureClass;
 use crate::core::health::Health;
 use crate::core::id::{Generation, ServerId};
 use crate::core::model::FollowModel;
@@ -250,7 +251,7 @@ impl Service {
             // It is no failure of this service that is answered here, so the last one's cooldown says nothing.
             Ok(()) | Err(Refusal::Cooldown { .. }) => {
                 let note = self.reason_to_switch();
-                self.begin_forced(Some(own), None, around, &note, fx).err()
+                self.begin_ordered(FailureClass::Followed, Some(own), None, around, &note, fx).err()
             }
             Err(refusal) => Some(self.sentence(&refusal)),
         };

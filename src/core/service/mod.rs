@@ -438,12 +438,7 @@ impl Service {
             timeline: self.log.map(|log| log.timeline),
             flush: self.log.map(|log| log.flush),
             sync_set: self.server_ids().filter(|server| self.servers[usize::from(server.0)].synchronous).collect(),
-            last_failover_age: self
-                .last_failover
-                .as_ref()
-                .and_then(|last| last.plan.times.ended)
-                .map(|ended| now.since(ended))
-                .or_else(|| self.failover_age_at_start.map(|age| age + now.since(Mono::ZERO))),
+            last_failover_age: self.last_failover_age(now),
             unfinished: None,
             begun: None,
             paused: self.paused,
@@ -451,6 +446,18 @@ impl Service {
             stats: Box::new(self.stats_at(now)),
             followed: self.follow.followed,
             ramping: self.ramp.is_some(),
+        }
+    }
+
+    /// How old the last failover is that began a cooldown.
+    fn last_failover_age(&self, now: Mono) -> Option<Span> {
+        let began = self.last_failover.as_ref().filter(|last| last.plan.class != FailureClass::Followed);
+        let left = self.cooldown_until.since(now);
+        match began.and_then(|last| last.plan.times.ended) {
+            Some(ended) => Some(now.since(ended)),
+            // One before the last, or an earlier engine's.
+            None if left > Span::ZERO => Some(self.model.trigger.cooldown - left),
+            None => self.failover_age_at_start.map(|age| age + now.since(Mono::ZERO)),
         }
     }
 

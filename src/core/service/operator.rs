@@ -55,7 +55,7 @@ impl Service {
                 state => Err(format!("{name} is {}: there is nothing to reset", state.word())),
             },
             Command::Force { to, accept_loss } => {
-                self.begin_forced(*to, *accept_loss, around, "an operator forced the failover", fx)
+                self.begin_ordered(FailureClass::Forced, *to, *accept_loss, around, "an operator forced the failover", fx)
             }
             Command::Stop => {
                 self.stopping = true;
@@ -67,9 +67,10 @@ impl Service {
         }
     }
 
-    /// Begins a failover that no failure asks for: every guard that can be waived is, and `why` is in its evidence.
-    pub(super) fn begin_forced(
+    /// Begins a failover that no failure asks for, of an ordered class: every guard that can be waived is, and `why` is in its evidence.
+    pub(super) fn begin_ordered(
         &mut self,
+        class: FailureClass,
         to: Option<ServerId>,
         accept_loss: Option<u64>,
         around: Surroundings,
@@ -102,7 +103,7 @@ impl Service {
         // Nothing is begun that could not be fenced: a primary that is well goes on as it is.
         let silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
         if self.is_postgres() {
-            self.fence_way_for(FailureClass::Forced, silent).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
+            self.fence_way_for(class, silent).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         }
         let mut waived: Vec<String> =
             self.guards(around, fx.now).err().iter().map(|refusal| format!("waived: {}", refusal.name())).collect();
@@ -118,7 +119,7 @@ impl Service {
                 suspicion.note(fx.now, line);
             }
         }
-        self.start_plan(FailureClass::Forced, waiver, fx);
+        self.start_plan(class, waiver, fx);
         Ok(format!("{name}: failover {} has begun", self.generation))
     }
 }
