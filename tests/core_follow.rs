@@ -1,7 +1,11 @@
 //! A service that follows another one, in a world without sockets: what is done, in which order, and what is left alone.
 
+#[path = "sim/dice.rs"]
+mod dice;
+
 use std::collections::VecDeque;
 
+use dice::Dice;
 use failover::core::Core;
 use failover::core::event::{Event, EventKind, Field};
 use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
@@ -115,6 +119,10 @@ struct World {
     /// What was done, in order: `web follow db2`, `orders route_in db2`.
     done: Vec<String>,
     events: Vec<Event>,
+    /// The primary that the last command which worked was about.
+    told: Option<ServerId>,
+    /// Where the switch under way goes, as it should.
+    wanted: Option<ServerId>,
 }
 
 impl World {
@@ -134,6 +142,8 @@ impl World {
             commands: VecDeque::new(),
             done: Vec::new(),
             events: Vec::new(),
+            told: None,
+            wanted: None,
         };
         for (place, facts) in facts.into_iter().enumerate().filter(|(_, facts)| *facts != Facts::default()) {
             let service = ServiceId(u16::try_from(place).unwrap());
@@ -157,13 +167,56 @@ impl World {
             }
             Output::CancelRun(run) => self.due.retain(|(_, due)| !matches!(due, Due::Check(other, ..) if *other == run)),
             Output::RunAction { id, service, action, .. } => {
+                self.judge(usize::from(service.0), &action);
                 self.due.push((self.now + ms(20), Due::Act(id, usize::from(service.0), action)));
             }
             Output::CancelAction(id) => self.due.retain(|(_, due)| !matches!(due, Due::Act(other, ..) if *other == id)),
             Output::Journal(Record::Facts { service, facts }) => self.facts[usize::from(service.0)] = *facts,
-            Output::Emit(event) if event.kind != EventKind::Observed => self.events.push(event),
+            Output::Emit(event) if event.kind != EventKind::Observed => {
+                self.judge_event(&event);
+                self.events.push(event);
+            }
             _ => {}
         }
+    }
+
+    /// What holds of every order.
+    fn judge(&self, service: usize, action: &Action) {
+        let snapshot = self.core.snapshot();
+        let (orders, web) = (&snapshot.services[ORDERS], &snapshot.services[WEB]);
+        if let Action::Follow { server, .. } = action {
+            assert_eq!(orders.primary, Some(*server), "the command is about the primary of now");
+            assert!(orders.plan.is_none() && web.plan.is_none() && !web.paused, "nothing is under way when it is run");
+        }
+        if let (WEB, Action::RouteIn { server, .. }, Some(wanted)) = (service, action, self.wanted) {
+            assert_eq!(*server, wanted, "to follow, it goes where it belongs");
+        }
+    }
+
+    fn judge_event(&mut self, event: &Event) {
+        if event.service != Some(ServiceId(1)) {
+            return;
+        }
+        if matches!(event.kind, EventKind::FailoverCompleted | EventKind::FailoverFailed) {
+            self.wanted = None;
+        }
+        if event.kind != EventKind::FailoverStarted {
+            return;
+        }
+        self.wanted = None;
+        if field(event, "class") == "followed" {
+            let snapshot = self.core.snapshot();
+            let (orders, web) = (&snapshot.services[ORDERS], &snapshot.services[WEB]);
+            assert!(orders.plan.is_none() && !web.paused, "a switch waits for the end of the other one's, and for an operator");
+            let follows = self.model.services[WEB].follows.as_ref().unwrap();
+            assert!(!follows.command || self.told == orders.primary, "first the command, then the switch");
+            self.wanted = follows.beside(orders.primary.unwrap());
+        }
+    }
+
+    /// Another engine, with what this one left in its journal; nothing was in flight.
+    fn restart(self) -> World {
+        World { well: self.well, told: self.told, ..World::with(self.model, self.facts) }
     }
 
     /// Time passes.
@@ -197,7 +250,10 @@ impl World {
             let other = &self.model.services[usize::from(other.0)].servers[usize::from(server.0)].name;
             self.done.push(format!("{name} follow {other}"));
             return match self.commands.pop_front().unwrap_or(Ok(())) {
-                Ok(()) => Ok(Report::Done { message: "told".into() }),
+                Ok(()) => {
+                    self.told = Some(*server);
+                    Ok(Report::Done { message: "told".into() })
+                }
                 Err(why) => Err(Failure::unknown(why, "")),
             };
         }
@@ -445,4 +501,64 @@ fn a_reload_that_ends_the_following_ends_it() {
     world.run(ms(120_000));
     assert_eq!(world.done(), [""; 0]);
     assert_eq!(world.core.snapshot().services[WEB].follows, None);
+}
+
+fn play(seed: u64) -> World {
+    let mut dice = Dice::new(seed);
+    let with = dice.percent(70);
+    let mut model = model(!with || dice.percent(60), with);
+    for service in &mut model.services {
+        service.trigger.cooldown = ms(dice.one(&[0, 1_000, 300_000]));
+    }
+    let mut world = World::start(model);
+    for _ in 0..dice.between(5, 40) {
+        let pause = if dice.percent(60) { dice.between(1, 400) } else { dice.between(400, 9_000) };
+        world.run(ms(pause));
+        let (service, server) = (dice.index(2), dice.index(2));
+        match dice.between(0, 12) {
+            0..=3 => world.well[service][server] = false,
+            4..=6 => world.well[service][server] = true,
+            7 => world.commands = vec![Err("away"); dice.index(4)].into(),
+            8 => {
+                let to = dice.percent(50).then(|| ServerId(u16::try_from(server).unwrap()));
+                world.operator(service, Command::Force { to, accept_loss: None });
+            }
+            9 => world.operator(service, if dice.percent(50) { Command::Pause } else { Command::Resume }),
+            10 => world.operator(service, Command::Reset),
+            _ => {
+                let snapshot = world.core.snapshot();
+                if snapshot.services.iter().all(|service| service.plan.is_none()) {
+                    world = world.restart();
+                }
+            }
+        }
+    }
+    // Everything is well, and nobody stands in the way: what is to be followed is followed.
+    world.well = [[true; 2]; 2];
+    world.commands.clear();
+    world.run(ms(30_000));
+    for service in [ORDERS, WEB] {
+        for command in [Command::Resume, Command::Reset] {
+            world.operator(service, command);
+        }
+    }
+    world.run(ms(200_000));
+    world
+}
+
+#[test]
+fn in_every_world_it_follows_in_order_and_in_the_end_it_has_followed() {
+    let seeds = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(400);
+    let first = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let (mut switched, mut commanded) = (0, 0);
+    for seed in first.map_or(0..seeds, |seed: u64| seed..seed + 1) {
+        let played = std::panic::catch_unwind(|| play(seed));
+        let world = played.unwrap_or_else(|_| panic!("seed {seed}: SEED={seed} plays it alone"));
+        let orders = world.primary(ORDERS);
+        assert_eq!(world.following(), (Some(orders), None), "seed {seed}");
+        let started = world.said(WEB, EventKind::FailoverStarted);
+        switched += started.iter().filter(|event| field(event, "class") == "followed").count();
+        commanded += world.done.iter().filter(|done| done.starts_with("web follow")).count();
+    }
+    assert!(first.is_some() || switched > 50 && commanded > 50, "{switched} switches, {commanded} commands");
 }

@@ -176,7 +176,14 @@ impl Service {
             EventKind::HealthChanged,
             severity,
             self.about_server(server),
-            format!("{} is {} (was {}): {}", self.server_name(server), after.word(), before.word(), finding.message),
+            format!(
+                "{} is {} (was {}){}{}",
+                self.server_name(server),
+                after.word(),
+                before.word(),
+                if finding.message.is_empty() { "" } else { ": " },
+                finding.message
+            ),
             vec![("from", text(before.word())), ("to", text(after.word())), ("detail", text(&finding.message))],
         );
     }
