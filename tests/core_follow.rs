@@ -123,6 +123,10 @@ struct World {
     told: Option<ServerId>,
     /// Where the switch under way goes, as it should.
     wanted: Option<ServerId>,
+    /// Since it began to follow, somebody else moved it.
+    moved: bool,
+    /// What every action takes.
+    pace: Span,
 }
 
 impl World {
@@ -144,6 +148,8 @@ impl World {
             events: Vec::new(),
             told: None,
             wanted: None,
+            moved: false,
+            pace: ms(20),
         };
         for (place, facts) in facts.into_iter().enumerate().filter(|(_, facts)| *facts != Facts::default()) {
             let service = ServiceId(u16::try_from(place).unwrap());
@@ -168,7 +174,7 @@ impl World {
             Output::CancelRun(run) => self.due.retain(|(_, due)| !matches!(due, Due::Check(other, ..) if *other == run)),
             Output::RunAction { id, service, action, .. } => {
                 self.judge(usize::from(service.0), &action);
-                self.due.push((self.now + ms(20), Due::Act(id, usize::from(service.0), action)));
+                self.due.push((self.now + self.pace, Due::Act(id, usize::from(service.0), action)));
             }
             Output::CancelAction(id) => self.due.retain(|(_, due)| !matches!(due, Due::Act(other, ..) if *other == id)),
             Output::Journal(Record::Facts { service, facts }) => self.facts[usize::from(service.0)] = *facts,
@@ -197,7 +203,11 @@ impl World {
         if event.service != Some(ServiceId(1)) {
             return;
         }
+        if event.kind == EventKind::EvidenceGathered && field(event, "primary") != "" {
+            self.moved = false;
+        }
         if matches!(event.kind, EventKind::FailoverCompleted | EventKind::FailoverFailed) {
+            self.moved |= event.kind == EventKind::FailoverCompleted && field(event, "class") != "followed";
             self.wanted = None;
         }
         if event.kind != EventKind::FailoverStarted {
@@ -208,6 +218,7 @@ impl World {
             let snapshot = self.core.snapshot();
             let (orders, web) = (&snapshot.services[ORDERS], &snapshot.services[WEB]);
             assert!(orders.plan.is_none() && !web.paused, "a switch waits for the end of the other one's, and for an operator");
+            assert!(!self.moved, "where somebody put it meanwhile it stays");
             let follows = self.model.services[WEB].follows.as_ref().unwrap();
             assert!(!follows.command || self.told == orders.primary, "first the command, then the switch");
             self.wanted = follows.beside(orders.primary.unwrap());
@@ -514,6 +525,7 @@ fn play(seed: u64) -> World {
     for _ in 0..dice.between(5, 40) {
         let pause = if dice.percent(60) { dice.between(1, 400) } else { dice.between(400, 9_000) };
         world.run(ms(pause));
+        world.pace = ms(dice.one(&[20, 20, 700, 2_500]));
         let (service, server) = (dice.index(2), dice.index(2));
         match dice.between(0, 12) {
             0..=3 => world.well[service][server] = false,
@@ -536,6 +548,7 @@ fn play(seed: u64) -> World {
     // Everything is well, and nobody stands in the way: what is to be followed is followed.
     world.well = [[true; 2]; 2];
     world.commands.clear();
+    world.pace = ms(20);
     world.run(ms(30_000));
     for service in [ORDERS, WEB] {
         for command in [Command::Resume, Command::Reset] {
@@ -548,7 +561,7 @@ fn play(seed: u64) -> World {
 
 #[test]
 fn in_every_world_it_follows_in_order_and_in_the_end_it_has_followed() {
-    let seeds = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(400);
+    let seeds = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(300);
     let first = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
     let (mut switched, mut commanded) = (0, 0);
     for seed in first.map_or(0..seeds, |seed: u64| seed..seed + 1) {
@@ -560,5 +573,5 @@ fn in_every_world_it_follows_in_order_and_in_the_end_it_has_followed() {
         switched += started.iter().filter(|event| field(event, "class") == "followed").count();
         commanded += world.done.iter().filter(|done| done.starts_with("web follow")).count();
     }
-    assert!(first.is_some() || switched > 50 && commanded > 50, "{switched} switches, {commanded} commands");
+    assert!(first.is_some() || switched > 20 && commanded > 50, "{switched} switches, {commanded} commands");
 }
