@@ -452,6 +452,21 @@ fn where_an_operator_put_it_it_stays_until_the_other_service_moves_again() {
 }
 
 #[test]
+fn where_an_operator_puts_it_while_it_waits_to_follow_it_stays() {
+    let mut world = World::start(model(true, true));
+    world.operator(WEB, Command::Force { to: Some(ServerId(1)), accept_loss: None });
+    world.run(ms(1_000));
+    world.commands = vec![Err("away"); 3].into();
+    world.well[ORDERS][0] = false;
+    world.run(ms(1_000));
+    assert_eq!(world.following(), (Some("db1".into()), Some("db2".into())));
+    world.operator(WEB, Command::Force { to: Some(ServerId(0)), accept_loss: None });
+    world.run(ms(60_000));
+    assert_eq!(world.following(), (Some("db2".into()), None));
+    assert_eq!(world.primary(WEB), "app1");
+}
+
+#[test]
 fn what_an_engine_did_not_get_to_the_next_one_does() {
     let mut world = World::start(model(true, true));
     world.commands = vec![Err("away"); 20].into();
