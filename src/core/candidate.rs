@@ -24,6 +24,8 @@ pub struct Reference {
     pub until: Mono,
     /// Commits wait for the acknowledgement of a synchronous standby.
     pub synchronous: bool,
+    /// Up to here they may have been acknowledged by others than those who acknowledge them now.
+    pub acknowledged_before: Lsn,
 }
 
 /// A sample of the primary older than this at its death says nothing about the loss.
@@ -163,7 +165,12 @@ pub fn examine(
         return Err(CandidateRefusal::NotSynchronous);
     }
     let loss = reference.and_then(|reference| reference.furthest(sample.asked)).map(|furthest| furthest.bytes_after(own));
-    let holds_acknowledged = synchronous && standing.was_synchronous;
+    // Who acknowledges promises nothing about what others had acknowledged before, until it has come that far.
+    let behind = reference.map_or(0, |reference| reference.acknowledged_before.bytes_after(own));
+    if synchronous && behind > 0 && !accepts_any && waiver.accept_loss.is_none() {
+        return Err(CandidateRefusal::LossTooHigh { loss: behind, limit: 0 });
+    }
+    let holds_acknowledged = synchronous && standing.was_synchronous && behind == 0;
     let limit = waiver.accept_loss.unwrap_or(policy.max_lag_bytes);
     match loss {
         // What no client was told is no lost promise: the acknowledging standby holds every acknowledged commit.
@@ -251,6 +258,7 @@ mod tests {
             growth: 0,
             until: Mono::ZERO + Span::from_millis(200),
             synchronous: false,
+            acknowledged_before: Lsn::default(),
         }
     }
 
@@ -321,6 +329,16 @@ mod tests {
         let synchronous = Reference { synchronous: true, ..reference() };
         assert_eq!(examined(&sample(10_000), &synchronous, |_| ()), Err("not_synchronous"));
         assert_eq!(examined(&sample(1_000), &synchronous, |standing| standing.was_synchronous = true), Ok(Some(9_000)));
+    }
+
+    #[test]
+    fn rule_22_who_acknowledges_now_has_to_have_what_others_acknowledged_before() {
+        let changed = Reference { synchronous: true, acknowledged_before: Lsn(5_000), ..reference() };
+        let member = |standing: &mut Standing<'_>| standing.was_synchronous = true;
+        assert_eq!(examined(&sample(4_999), &changed, member), Err("loss_too_high"));
+        assert_eq!(examined(&sample(5_000), &changed, member), Ok(Some(5_000)));
+        let asynchronous = Reference { synchronous: false, ..changed };
+        assert_eq!(examined(&sample(9_500), &asynchronous, |_| ()), Ok(Some(500)), "nobody promised anything");
     }
 
     #[test]

@@ -191,6 +191,9 @@ pub struct Begun {
     pub furthest: Option<Lsn>,
     /// Commits waited for synchronous standbys: how many acknowledgements, of how many.
     pub acknowledgements: Option<(u32, u32)>,
+    /// Up to here others than those may have acknowledged them.
+    #[serde(default)]
+    pub acknowledged_before: Lsn,
     /// Standbys that were receiving when it began.
     pub streaming: Vec<ServerId>,
     /// The old primary was to leave the route.

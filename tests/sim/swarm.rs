@@ -204,6 +204,22 @@ pub fn setup(seed: u64) -> Setup {
             setup.moments.push(Moment { at, span: 0, service, server: 0, fault });
         }
     }
+    let mut more = Dice::new(seed ^ 0x0C0C);
+    let service = more.index(setup.model.services.len());
+    let members = setup.model.services[service].servers.len() - usize::from(setup.asynchronous[service]);
+    if more.percent(10) && setup.synchronous[service] == 1 && members > 2 {
+        // Who acknowledged is lost with the primary, or shortly before it, or cannot be promoted; who is left was behind.
+        let (behind, at) = (1 + more.index(members - 1), more.between(8_000, 8_000 + setup.chaos));
+        let lag = Fault::Lag(more.one(&[4_000_000, 64_000_000]));
+        setup.moments.push(Moment { at: at - more.between(500, 3_000), span: 60_000, service, server: behind, fault: lag });
+        let earlier = more.one(&[40, 700]);
+        let lost = if more.percent(50) { Fault::Kill { orphans: false } } else { Fault::ReplayPaused };
+        for server in (1..members).filter(|server| *server != behind) {
+            let at = at - more.between(0, earlier);
+            setup.moments.push(Moment { at, span: 60_000, service, server, fault: lost.clone() });
+        }
+        setup.moments.push(Moment { at, span: 60_000, service, server: 0, fault: Fault::Kill { orphans: false } });
+    }
     setup.moments.sort_by_key(|moment| moment.at);
     setup
 }

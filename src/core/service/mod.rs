@@ -120,6 +120,9 @@ pub(in crate::core) struct LogTrack {
     /// Acknowledgements a synchronous commit waits for, and the size of the set it may come from.
     pub required: u32,
     pub set: u32,
+    /// Where it stood when those who acknowledge were last seen to have changed: who is not that far may lack what others acknowledged.
+    #[serde(default)]
+    pub acknowledged_before: Lsn,
 }
 
 impl LogTrack {

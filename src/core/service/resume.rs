@@ -28,6 +28,7 @@ impl Service {
             require: plan.require,
             furthest: plan.furthest,
             acknowledgements: self.log.filter(|log| log.synchronous).map(|log| (log.required, log.set)),
+            acknowledged_before: self.log.map(|log| log.acknowledged_before).unwrap_or_default(),
             streaming: self.server_ids().filter(|server| *server != plan.old && self.was_streaming(*server, until)).collect(),
             route_touched: plan.route_touched,
             fence_tried: plan.fence_tried,
@@ -54,6 +55,7 @@ impl Service {
             synchronous: begun.acknowledgements.is_some(),
             required,
             set,
+            acknowledged_before: begun.acknowledged_before,
         });
         for server in &begun.streaming {
             if let Some(state) = self.servers.get_mut(usize::from(server.0)) {

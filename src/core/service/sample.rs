@@ -200,9 +200,15 @@ impl Service {
         self.primary_seen = true;
         self.system_id = Some(sample.system_id);
         self.servers[usize::from(server.0)].deposed = false;
+        let log_before = self.log.filter(|log| log.timeline == sample.timeline);
         self.track_log(sample);
         self.track_sync_set(server, sample);
         let sync_changed = self.servers.iter().map(|state| state.synchronous).ne(sync_before);
+        if let Some(log) = &mut self.log
+            && (sync_changed || log_before.is_some_and(|before| !before.acknowledged_alike(log)))
+        {
+            log.acknowledged_before = log.flush;
+        }
         if news {
             fx.emit(
                 EventKind::PrimaryKnown,
@@ -231,6 +237,7 @@ impl Service {
             synchronous: !sample.sync_names.trim().is_empty(),
             required,
             set,
+            acknowledged_before: before.map_or(flush, |log| log.acknowledged_before),
         });
     }
 
@@ -424,6 +431,11 @@ fn acknowledgements(sample: &Sample) -> (u32, u32) {
 const RATE_SPAN: Span = Span::from_millis(50);
 
 impl LogTrack {
+    /// Commits wait for as many standbys of as many as they did.
+    fn acknowledged_alike(&self, now: &LogTrack) -> bool {
+        (self.synchronous, self.required, self.set) == (now.synchronous, now.required, now.set)
+    }
+
     /// The rates and the start of the next one, after the primary said that it is at `flush`. Between its own words only: a
     /// standby that is asked a moment before it is a moment behind, and the two together would look like any rate at all.
     fn measure(&self, flush: Lsn, asked: Mono) -> ([u64; 5], (Lsn, Mono)) {
@@ -456,6 +468,7 @@ mod tests {
             synchronous: false,
             required: 1,
             set: 0,
+            acknowledged_before: Lsn(0),
         };
         // 40 kB/s, sampled every 250 ms; each time a standby was asked 10 µs before and was one page behind.
         for n in 1..=10 {

@@ -24,6 +24,7 @@ impl Service {
                 growth: 0,
                 until,
                 synchronous: log.synchronous,
+                acknowledged_before: log.acknowledged_before,
             });
         }
         Some(Reference {
@@ -34,6 +35,7 @@ impl Service {
             growth: log.growth(),
             until,
             synchronous: log.synchronous,
+            acknowledged_before: log.acknowledged_before,
         })
     }
 
