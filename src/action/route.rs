@@ -30,6 +30,8 @@ const LAST_LOOK: Duration = Duration::from_millis(16);
 /// Tries on a HAProxy that looks like one in the middle of a reload, and the pause between them.
 const TRIES: u32 = 3;
 const RELOAD_PAUSE: Duration = Duration::from_millis(25);
+/// With less time than this nothing is tried again.
+const HURRY: Duration = Duration::from_millis(250);
 /// Once the traffic is moved, how long the other servers' last sessions may take to end before that is only noted.
 const LEFTOVER_GRACE: Duration = Duration::from_millis(500);
 
@@ -678,12 +680,14 @@ impl Patience {
     }
 }
 
-/// Tries again what looks like the gap of a reload. Every job here is idempotent.
+/// Tries again what looks like the gap of a reload. Every job here is idempotent. Whoever gives little time wants to go on: the other
+/// instances' clients wait for this one.
 fn again<T>(job: &Job<'_>, work: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    let hurried = job.client.deadline.remaining() < HURRY;
     let mut tries = 1;
     loop {
         match work() {
-            Err(error) if error.is_transient() && tries < TRIES => {
+            Err(error) if error.is_transient() && tries < TRIES && !hurried => {
                 if job.client.cancel.pause(RELOAD_PAUSE, job.client.deadline).is_err() {
                     return Err(error);
                 }
