@@ -17,7 +17,7 @@ RUSTDOCFLAGS='-D warnings' $cargo doc --locked --quiet --no-deps --lib --feature
 # Not an apt package: run where somebody has installed it. The advisories need the network: `make audit`.
 if $cargo deny --version >/dev/null 2>&1; then
     echo '== cargo deny'
-    $cargo deny --offline --log-level error check --hide-inclusion-graph bans licenses sources
+    $cargo deny --log-level error check --hide-inclusion-graph bans licenses sources
 fi
 echo '== shellcheck'
 # Every shell script, whatever its name: found by its first line.
