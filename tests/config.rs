@@ -847,6 +847,7 @@ fn a_pooler_stands_before_databases_and_is_no_fence() {
         format!("{pair}{}", pooler("databases = []")),
         format!("{pair}{}", pooler("databases = [\"orders\"]\nservers = { db3 = \"10.0.0.3:5432\" }")),
         format!("{}{}", pair.replace("fence.require = 0", "route.exclusive = true"), pooler("databases = [\"orders\"]")),
+        format!("{}{}", pair.replace("require = 0", "require = 1"), pooler("databases = [\"orders\"]")),
         format!("{pair}{0}{0}", pooler("databases = [\"orders\"]")),
         application(&pooler("databases = [\"orders\"]")),
     ] {
@@ -863,6 +864,8 @@ fn a_pooler_stands_before_databases_and_is_no_fence() {
         configuration: 2 errors
           /services/0/route/exclusive (line 5, column 7) = true: no route is managed, so it cannot be the only one; add route.haproxy, or remove exclusive
           /services/0/route/exclusive (line 5, column 7) = true: a PgBouncer pauses and proves nothing, so it cannot be a part of the only way in; remove exclusive, or the PgBouncer
+        configuration: 1 error
+          /services/0/fence/require (line 5, column 7) = 1: level 1 is proven by HAProxy alone: a PgBouncer pauses and proves nothing; write require = 3, or remove the PgBouncer
         configuration: 2 errors
           /services/0/route/pgbouncer/1 (line 17, column 1): "pool" moves the same database of the same PgBouncer; remove one of them, or correct its port
           /services/0/route/pgbouncer/1/name (line 18, column 1) = "pool": another PgBouncer is called "pool" (/services/0/route/pgbouncer/0); choose another name

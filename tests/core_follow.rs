@@ -203,7 +203,7 @@ impl World {
         if event.service != Some(ServiceId(1)) {
             return;
         }
-        if event.kind == EventKind::EvidenceGathered && field(event, "primary") != "" {
+        if event.kind == EventKind::EvidenceGathered && !field(event, "primary").is_empty() {
             self.moved = false;
         }
         if matches!(event.kind, EventKind::FailoverCompleted | EventKind::FailoverFailed) {

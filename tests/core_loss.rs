@@ -9,7 +9,7 @@ use failover::core::input::{Command, Input};
 use failover::core::observation::CloseCause;
 use failover::core::output::{Action, Failure, Output, Report};
 use failover::core::refusal::CandidateRefusal;
-use failover::core::sample::{HostWord, LocalAnswer, LogEnd, Lsn, ProcessState};
+use failover::core::sample::{FenceLevel, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState};
 use failover::core::time::{Mono, Span};
 use world::{Mode, World, model, ms};
 
@@ -103,4 +103,41 @@ fn a_forced_failover_from_a_dead_primary_is_judged_by_its_death() {
         _ => None,
     });
     assert_eq!(reply, Some(Ok("orders: failover 1 has begun".into())));
+}
+
+/// Where no fence is asked for, none is claimed, and a load balancer that cannot be told stops nothing.
+#[test]
+fn without_a_fence_nothing_is_said_to_be_proven() {
+    for (require, works, expected) in [
+        (FenceLevel::None, true, Some(FenceLevel::None)),
+        (FenceLevel::None, false, Some(FenceLevel::None)),
+        (FenceLevel::TrafficRemoved, true, Some(FenceLevel::TrafficRemoved)),
+        (FenceLevel::TrafficRemoved, false, None),
+    ] {
+        let mut model = model(2);
+        model.services[0].postgres.fence_require = require;
+        let mut world = World::new(model);
+        world.run(ms(2_500));
+        world.survey();
+        world.run(ms(600));
+        if !works {
+            world.failing.insert("route_out".into(), Failure::no_effect("refused", ""));
+        }
+        world.nodes[0].mode = Mode::Refused;
+        world.nodes[0].host = Some((ProcessState::Gone, LocalAnswer::Silent));
+        world.nodes[1].streaming = false;
+        world.close(0, CloseCause::DeathHint, "end of stream");
+        world.run(ms(5_000));
+        let snapshot = world.core.snapshot();
+        let last = snapshot.services[0].last_failover.as_ref().unwrap();
+        let level = (last.how == "completed").then(|| last.plan.fence_level());
+        assert_eq!(level, expected, "{require:?} {works}: {} {}", last.how, last.why);
+        if expected == Some(FenceLevel::None) {
+            assert!(
+                last.plan.fence.as_ref().is_some_and(|report| report.proof.contains("nothing proves")),
+                "{:?}",
+                last.plan.fence
+            );
+        }
+    }
 }

@@ -454,7 +454,7 @@ fn route(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
         let places = [at.key("fence").key("require"), commands];
         reader.contradiction(&places, reason, "write require = 3, or remove the commands");
     }
-    poolers(service, &place, reader);
+    poolers(service, at, reader);
     let moved = !service.route.is_empty();
     if moved && service.route.verify.is_empty() {
         let reason = "without an address of the route nobody can verify that the traffic arrives";
@@ -465,7 +465,8 @@ fn route(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
 }
 
 /// A PgBouncer holds clients back and proves nothing about who else gets through.
-fn poolers(service: &Service, place: &Pointer, reader: &mut Reader<'_>) {
+fn poolers(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
+    let place = at.key("route");
     let list = place.key("pgbouncer");
     let all = &service.route.pgbouncer;
     unique(all.iter().map(|pooler| pooler.name.as_str()), &list, "name", "PgBouncer", reader);
@@ -480,17 +481,30 @@ fn poolers(service: &Service, place: &Pointer, reader: &mut Reader<'_>) {
         let reason = "a PgBouncer pauses and proves nothing, so it cannot be a part of the only way in";
         reader.contradiction(&[place.key("exclusive"), list.clone()], reason, "remove exclusive, or the PgBouncer");
     }
+    if service.fence.require == FenceLevel::TrafficRemoved {
+        let reason = "level 1 is proven by HAProxy alone: a PgBouncer pauses and proves nothing";
+        reader.contradiction(
+            &[at.key("fence").key("require"), list.clone()],
+            reason,
+            "write require = 3, or remove the PgBouncer",
+        );
+    }
     for (index, pooler) in all.iter().enumerate() {
-        let at = list.index(index);
-        if pooler.databases.is_empty() && reader.sound(&at.key("databases")) {
-            reader.contradiction(&[at.key("databases")], "no database of it is named", "write databases = [\"NAME\"]");
+        let one = list.index(index);
+        if pooler.databases.is_empty() && reader.sound(&one.key("databases")) {
+            reader.contradiction(&[one.key("databases")], "no database of it is named", "write databases = [\"NAME\"]");
         }
         if pooler.databases.iter().any(|database| matches!(database.as_str(), "*" | "pgbouncer")) {
             let reason = "this is no database of its own in PgBouncer";
-            reader.contradiction(&[at.key("databases")], reason, "name each database, with a line of its own in the file");
+            reader.contradiction(&[one.key("databases")], reason, "name each database, with a line of its own in the file");
         }
         for ours in pooler.servers.keys().filter(|ours| service.server(ours).is_none()) {
-            unknown_server(&at.key("servers").key(ours), ours, service.servers.iter().map(|server| server.name.as_str()), reader);
+            unknown_server(
+                &one.key("servers").key(ours),
+                ours,
+                service.servers.iter().map(|server| server.name.as_str()),
+                reader,
+            );
         }
         let twin = all[..index].iter().find(|other| {
             (&other.host, other.port) == (&pooler.host, pooler.port)
@@ -498,7 +512,7 @@ fn poolers(service: &Service, place: &Pointer, reader: &mut Reader<'_>) {
         });
         if let Some(twin) = twin {
             let reason = format!("\"{}\" moves the same database of the same PgBouncer", twin.name);
-            reader.contradiction(std::slice::from_ref(&at), reason, "remove one of them, or correct its port");
+            reader.contradiction(std::slice::from_ref(&one), reason, "remove one of them, or correct its port");
         }
     }
 }

@@ -285,8 +285,9 @@ impl Service {
         Some(match plan.phase {
             // Each has a deadline of its own; all of them, that of the failover.
             Phase::PreChecks => (Action::PreChecks, self.model.trigger.failover_timeout),
-            // Where a stronger fence follows, sessions that HAProxy cannot end at once are ended with the server itself.
-            Phase::RouteOut if plan.application || plan.require > FenceLevel::TrafficRemoved => {
+            // Where a stronger fence follows, sessions that HAProxy cannot end at once are ended with the server itself; and where none
+            // is asked for, nobody waits for a proof.
+            Phase::RouteOut if plan.application || plan.require != FenceLevel::TrafficRemoved => {
                 (Action::RouteOut { server: plan.old }, Span::from_millis(200).max(route.commands_out))
             }
             Phase::RouteOut => (Action::RouteOut { server: plan.old }, seconds(3).max(route.commands_out)),
@@ -371,13 +372,13 @@ impl Service {
         let Some(plan) = &mut self.plan else { return };
         match plan.phase {
             Phase::Fence => {
-                // Level 1: the exclusive route is the fence, and every instance has proven it.
-                plan.fence = Some(FenceReport {
-                    level: if plan.route_touched { FenceLevel::TrafficRemoved } else { FenceLevel::None },
-                    guard_placed: false,
-                    rungs: Vec::new(),
-                    proof: "every instance of the exclusive route shows the old primary in maintenance without sessions".into(),
-                });
+                // Level 1: the route is the fence, and every instance has proven it. Where none is asked for, none is claimed.
+                let (level, proof) = if plan.require == FenceLevel::TrafficRemoved && plan.route_touched {
+                    (FenceLevel::TrafficRemoved, "the old primary was taken out of every instance of the route")
+                } else {
+                    (FenceLevel::None, "no fence is asked for: nothing proves that the old primary has stopped")
+                };
+                plan.fence = Some(FenceReport { level, guard_placed: false, rungs: Vec::new(), proof: proof.into() });
                 plan.times.fenced = Some(fx.now);
                 plan.phase = Phase::Choose;
             }
@@ -583,7 +584,7 @@ impl Service {
         }
         if !failed.is_empty() {
             let what = failed.join("; ");
-            if plan.require <= FenceLevel::TrafficRemoved {
+            if plan.require == FenceLevel::TrafficRemoved {
                 self.undo(format!("the route is the only fence and could not be proven closed: {what}"), fx);
                 return;
             }

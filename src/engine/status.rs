@@ -12,7 +12,7 @@ use crate::core::observation::Finding;
 use crate::core::output::Action;
 use crate::core::plan::{Plan, Times};
 use crate::core::refusal::Refusal;
-use crate::core::sample::{Lsn, ReadinessFinding, Receiver, Sample};
+use crate::core::sample::{FenceLevel, Lsn, ReadinessFinding, Receiver, Sample};
 use crate::core::snapshot::{FRESH, Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
 use crate::core::stats::{Need, Spans};
 use crate::core::time::Mono;
@@ -763,7 +763,8 @@ impl View<'_> {
         // The primary stays the primary until another one is; of anybody else an old word is worth nothing.
         let application = service.kind == ServiceKind::Application;
         let role = if answers || seen == "primary" || application { seen } else { "unknown" };
-        let fenced = service.last_failover.as_ref().and_then(|last| last.plan.fence.as_ref().map(|_| last.plan.old));
+        let fenced =
+            service.last_failover.as_ref().and_then(|last| (last.plan.fence_level() > FenceLevel::None).then_some(last.plan.old));
         let verdict = service.forecast.standbys.iter().find(|(id, _)| *id == server.id);
         let position = service.position.map(|(flush, _, _)| flush);
         ServerStatus {
