@@ -653,7 +653,7 @@ mod tests {
                   remedy: failover resume orders
                 not_warmed_up: not every check has answered
               Cooldown: 4 min left
-              Last failover: generation 2, 2026-01-02T03:04:05.000Z, db1 -> nobody yet, manual_intervention in 10.4 s, dead, fence level 1, loss not known
+              Last failover: generation 2, 2026-01-02T03:04:05.000Z, db1 -> nobody yet, manual_intervention in 10.4 s, dead, fence level 1
                 the fence could not be proven
                 detect 4.0 ms, confirm 81 ms
                 step fence db1: failed, a process is in state D
@@ -670,6 +670,25 @@ mod tests {
                   remedy: set it to 5 s
         "]].assert_eq(&human(&status, Terminal::default()));
         assert_eq!(line(&status), "orders: manual_intervention, primary db1, paused, would not fail over");
+    }
+
+    #[test]
+    fn an_application_has_words_of_its_own() {
+        let mut service = pair();
+        service.kind = "application".into();
+        service.weight_percent = Some(30);
+        service.servers[1].deposed = true;
+        expect![[r"
+            failover 0.1.0 running for 2 h 3 min; journal /var/lib/failover/journal
+
+            orders (application): normal for 12 min
+              Primary: db1, 30 % of its weight so far
+              server  role     health   last check
+              db1     primary  healthy  up in 0.8 ms, 210 ms ago
+              db2     standby  healthy  up in 0.8 ms, 210 ms ago
+              If the primary failed now: db2 would take over
+        "]]
+        .assert_eq(&human(&around(service), Terminal::default()));
     }
 
     #[test]

@@ -10,13 +10,13 @@ use crate::wire::deadline::{Cancel, Deadline};
 /// One statement that answers on a primary and on a standby alike, for any role, in one row.
 ///
 /// Functions that raise an error on the wrong side of recovery stand behind CASE; all that a role without `pg_monitor` may not
-/// see is NULL. It asks the functions beneath the statistics views: planning the views themselves costs four times as much.
+/// see is NULL. It asks the functions beneath the statistics views: planning the views themselves costs four times as much. The position
+/// is read after the list of standbys: whatever one that has just gone had acknowledged lies before it.
 /// PostgreSQL 13 and later.
 pub const SAMPLE_SQL: &str = "\
 SELECT s.recovering AS in_recovery, \
 extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS age, \
 (SELECT system_identifier FROM pg_control_system()) AS system_id, \
-CASE WHEN NOT s.recovering THEN pg_current_wal_flush_lsn() END AS flush, \
 CASE WHEN NOT s.recovering THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS wal_timeline, \
 CASE WHEN s.recovering THEN (SELECT timeline_id FROM pg_control_checkpoint()) END AS checkpoint_timeline, \
 CASE WHEN s.recovering THEN (SELECT min_recovery_end_timeline FROM pg_control_recovery()) END AS recovery_timeline, \
@@ -34,6 +34,7 @@ current_setting('synchronous_standby_names') AS sync_names, \
 CASE WHEN NOT s.recovering THEN \
 (SELECT coalesce(json_agg(json_build_array(a.application_name, r.state, r.sync_state, r.flush_lsn)), '[]') \
 FROM pg_stat_get_wal_senders() r LEFT JOIN pg_stat_get_activity(NULL) a ON a.pid = r.pid) END AS replicas, \
+CASE WHEN NOT s.recovering THEN pg_current_wal_flush_lsn() END AS flush, \
 (SELECT coalesce(json_agg(DISTINCT application_name), '[]') FROM pg_stat_get_activity(NULL) \
 WHERE application_name LIKE 'libfailover/%' AND application_name <> current_setting('application_name')) AS other_engines \
 FROM (SELECT pg_is_in_recovery() AS recovering OFFSET 0) s \
