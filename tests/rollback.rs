@@ -173,7 +173,9 @@ fn held(server: SocketAddr) -> Option<(String, u32)> {
 }
 
 fn named(site: &Site) -> Named {
-    let options = NamedOptions::new("ns").key("failover", "hmac-sha256", SECRET).record("app 77 A 192.0.2.1");
+    let mut options = NamedOptions::new("ns").key("failover", "hmac-sha256", SECRET).record("app 77 A 192.0.2.1");
+    // A key that may read and change nothing.
+    options.keys.push(("reader".to_owned(), "hmac-sha256".to_owned(), SECRET.to_owned()));
     Named::start(&site.lab, &options).unwrap()
 }
 
@@ -191,7 +193,7 @@ const WRONG: &str = "d3Jvbmctd3Jvbmctd3Jvbmctd3Jvbmctd3Jvbmctd3I=";
 #[test]
 fn a_name_that_cannot_be_changed_undoes_nothing_beside_load_balancers_and_everything_alone() {
     for alone in [false, true] {
-        for fault in ["wrong key", "away"] {
+        for fault in ["wrong key", "not allowed", "away"] {
             let case = format!("{fault}, alone: {alone}");
             let (site, before) = site(usize::from(!alone));
             let mut named = named(&site);
@@ -202,7 +204,8 @@ fn a_name_that_cannot_be_changed_undoes_nothing_beside_load_balancers_and_everyt
                     let lines: Vec<&str> = text.lines().filter(|line| !unwanted(line)).collect();
                     text = format!("{}\n", lines.join("\n"));
                 }
-                text + &name(named.address(), if fault == "wrong key" { WRONG } else { SECRET })
+                let name = name(named.address(), if fault == "wrong key" { WRONG } else { SECRET });
+                text + &if fault == "not allowed" { name.replace("\"failover\"", "\"reader\"") } else { name }
             });
             let running = Running::start(&site);
             let name_before = held(named.address());
@@ -215,6 +218,9 @@ fn a_name_that_cannot_be_changed_undoes_nothing_beside_load_balancers_and_everyt
             assert_eq!(end, if alone { End::RolledBack } else { End::Completed }, "{case}: {}", event.message);
             if alone {
                 assert_eq!(site.wanted(), before, "{case}");
+                // What could be read and was refused is known to be as it was; what could not be read is not.
+                let undone = event.message.contains("is undone");
+                assert_eq!(undone, fault == "not allowed", "{case}: {}", event.message);
             } else {
                 assert_eq!(get(site.balancers[0].front(), LONG).unwrap(), (200, "app2".to_owned()), "{case}");
             }

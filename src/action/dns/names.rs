@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::action::memory::{NamesBefore, RecordBefore};
-use crate::core::output::Failure;
+use crate::core::output::{Failure, FailureKind};
 use crate::core::sample::RouteInstance;
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::dns;
@@ -48,9 +48,17 @@ pub struct Names {
     list: Vec<Name>,
     addresses: Arc<dyn Addresses>,
     /// What each held before this failover, by its place: the first look counts.
-    before: Mutex<BTreeMap<usize, Option<RecordSet>>>,
+    before: Mutex<BTreeMap<usize, Before>>,
     /// The failover that `before` belongs to.
     generation: AtomicU64,
+}
+
+/// What a name held before this failover.
+#[derive(Clone)]
+struct Before {
+    held: Option<RecordSet>,
+    /// A change was asked for, and it is not proven that it had no effect.
+    touched: bool,
 }
 
 impl Names {
@@ -79,15 +87,15 @@ impl Names {
         let looked = self.each(|place, name| {
             vec![match name.record.read(deadline.at_most(name.timeout), cancel) {
                 Ok(now) => {
-                    self.before.lock().entry(place).or_insert(now);
+                    self.remember(place, now);
                     RouteInstance { name: name.name.clone(), result: Ok(String::new()) }
                 }
                 Err(failure) => RouteInstance::failed(&name.name, &failure),
             }]
         });
         let before = self.before.lock();
-        let noted = before.iter().filter_map(|(place, held)| {
-            let held = held.as_ref().map(|held| RecordBefore { values: held.values.clone(), ttl: held.ttl });
+        let noted = before.iter().filter_map(|(place, before)| {
+            let held = before.held.as_ref().map(|held| RecordBefore { values: held.values.clone(), ttl: held.ttl });
             Some((self.list.get(*place)?.name.clone(), held))
         });
         (noted.collect(), looked.iter().all(|one| one.result.is_ok()))
@@ -99,7 +107,8 @@ impl Names {
         for (place, name) in self.list.iter().enumerate() {
             if let Some(held) = noted.get(&name.name) {
                 let held = held.as_ref().map(|held| RecordSet { values: held.values.clone(), ttl: held.ttl });
-                before.insert(place, held);
+                // It may have changed it.
+                before.insert(place, Before { held, touched: true });
             }
         }
     }
@@ -112,8 +121,8 @@ impl Names {
             let pointed = || {
                 let wanted = name.wanted(server)?;
                 let now = name.record.read(deadline, cancel)?;
-                self.before.lock().entry(place).or_insert(now);
-                let said = name.record.write(Some(wanted), deadline, cancel)?;
+                self.remember(place, now);
+                let said = self.write(place, wanted, deadline, cancel)?;
                 let seen = self.seen(name, Some(wanted), deadline, cancel)?;
                 Ok(if seen.is_empty() { said } else { format!("{said}; {seen}") })
             };
@@ -124,15 +133,18 @@ impl Names {
     }
 
     /// Every name holds again what it held before this failover: values and TTL, or nothing. What was not looked at by this engine
-    /// gets the value of `server`.
+    /// gets the value of `server`; where no change had an effect, nothing is asked for.
     #[must_use]
     pub fn roll_back(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
         self.each(|place, name| {
             let deadline = deadline.at_most(name.timeout);
+            let before = self.before.lock().get(&place).cloned();
+            if before.as_ref().is_some_and(|before| !before.touched) {
+                return vec![RouteInstance { name: name.name.clone(), result: Ok("was not changed".into()) }];
+            }
             let put_back = || {
-                let before = self.before.lock().get(&place).cloned();
-                let wanted = match before {
-                    Some(before) => before,
+                let wanted = match &before {
+                    Some(before) => before.held.clone(),
                     None => Some(name.wanted(server)?.clone()),
                 };
                 let said = name.record.write(wanted.as_ref(), deadline, cancel)?;
@@ -195,6 +207,22 @@ impl Names {
             }
         }
         Err(format!("nobody says where {} is now: {why}", name.name))
+    }
+
+    /// The first look counts.
+    fn remember(&self, place: usize, now: Option<RecordSet>) {
+        self.before.lock().entry(place).or_insert(Before { held: now, touched: false });
+    }
+
+    /// Changes a name that was looked at, and keeps whether that can have had an effect.
+    fn write(&self, place: usize, wanted: &RecordSet, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+        let touch = |touched| self.before.lock().get_mut(&place).map(|before| std::mem::replace(&mut before.touched, touched));
+        let earlier = touch(true).unwrap_or(true);
+        let outcome = self.list[place].record.write(Some(wanted), deadline, cancel);
+        if outcome.as_ref().is_err_and(|failure| failure.kind == FailureKind::NoEffect) {
+            touch(earlier);
+        }
+        outcome
     }
 
     fn each(&self, work: impl Fn(usize, &Name) -> Vec<RouteInstance> + Sync) -> Vec<RouteInstance> {
