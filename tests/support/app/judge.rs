@@ -73,6 +73,10 @@ impl Outcome {
             }
             last = Some(good.done);
         }
+        // Nor did one come after the last until the clients left.
+        if let (Some(longest), Some(last), Some(end)) = (longest.as_mut(), last, seen.last()) {
+            *longest = (*longest).max(end.done.duration_since(last));
+        }
         (failed, longest)
     }
 
