@@ -1,7 +1,7 @@
 //! How long the clients of an application are without an answer, and how many of their requests fail, with the engine and with HAProxy's
 //! own checks and a backup server at the same intervals; both in the same run, in turn.
 //!
-//! `APPLICATIONS=` of each (5). Prints medians and ranges; no number is judged.
+//! `APPLICATIONS=` of each (10). Prints medians and ranges; no number is judged.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -10,8 +10,11 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use support::app::judge::Outcome;
-use support::app::{Fault, baseline, with_engine, without_engine};
+use support::app::{Fault, QUIET, baseline, with_engine, without_engine};
 use support::{Site, SiteOptions};
+
+/// As both sides are configured.
+const BETWEEN_CHECKS: Duration = Duration::from_millis(200);
 
 /// What a side lost in each of its runs.
 #[derive(Default)]
@@ -41,7 +44,7 @@ fn range(sorted: &[f64]) -> String {
 }
 
 fn main() -> io::Result<()> {
-    let runs: usize = std::env::var("APPLICATIONS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(5);
+    let runs: u32 = std::env::var("APPLICATIONS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(10);
     let terminal = io::stderr().is_terminal();
     println!("application: {runs} runs of each, medians and ranges over both clients of a run");
     println!("{:<8} {:<22} {:>24} {:>24} {:>8}", "fault", "", "longest without, ms", "requests failed", "ratio");
@@ -51,8 +54,10 @@ fn main() -> io::Result<()> {
             if terminal {
                 eprint!("\r{}: {run} of {runs} ", fault.word());
             }
-            haproxy.add(&without_engine(&Site::start(&baseline())?, fault)?);
-            engine.add(&with_engine(&Site::start(&SiteOptions::default())?, fault, &mut |_| {})?);
+            // A fault waits for the next check: over all runs, it comes at every moment between two.
+            let quiet = QUIET + BETWEEN_CHECKS * run / runs;
+            haproxy.add(&without_engine(&Site::start(&baseline())?, fault, quiet)?);
+            engine.add(&with_engine(&Site::start(&SiteOptions::default())?, fault, quiet, &mut |_| {})?);
         }
         if terminal {
             eprint!("\r{:20}\r", "");

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every benchmark. They print numbers, each beside its floor in the same run, and assert nothing.
-#   KILLS=10 HANGS=5 FREEZES=50 RESTARTS=20 APPLICATIONS=5 make bench
+#   KILLS=10 HANGS=5 FREEZES=50 RESTARTS=20 APPLICATIONS=10 make bench
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

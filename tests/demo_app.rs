@@ -12,13 +12,13 @@ mod support;
 use parts::text::escape;
 use report::{Page, Side};
 use support::app::judge::{Outcome, judge};
-use support::app::{Fault, baseline, with_engine, without_engine};
+use support::app::{Fault, QUIET, baseline, with_engine, without_engine};
 use support::recording::FindingLine;
 use support::{Site, SiteOptions};
 
 fn suffer(fault: Fault) -> Outcome {
     let site = Site::start(&SiteOptions::default()).unwrap();
-    with_engine(&site, fault, &mut |_| {}).unwrap()
+    with_engine(&site, fault, QUIET, &mut |_| {}).unwrap()
 }
 
 fn wrong(findings: &[FindingLine]) -> Vec<&str> {
@@ -44,7 +44,7 @@ fn each_fault_ends_as_it_should() {
 #[test]
 fn the_report_has_both_sides_and_everything_that_was_said() {
     let outcome = suffer(Fault::Kill);
-    let other = without_engine(&Site::start(&baseline()).unwrap(), Fault::Kill).unwrap();
+    let other = without_engine(&Site::start(&baseline()).unwrap(), Fault::Kill, QUIET).unwrap();
     let (findings, judged) = (judge(&outcome, false), judge(&other, true));
     let page = Page {
         fault: Fault::Kill,

@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use report::{Page, Side};
 use support::app::judge::{Outcome, judge};
-use support::app::{Fault, News, baseline, with_engine, without_engine};
+use support::app::{Fault, News, QUIET, baseline, with_engine, without_engine};
 use support::recording::{FindingLine, shown_config};
 use support::scenario::environment;
 use support::{Site, SiteOptions};
@@ -51,7 +51,7 @@ fn run() -> io::Result<bool> {
     let before = if given("BASELINE").is_some_and(|value| value != "0") { Some(without(fault)?) } else { None };
     println!("starting two application servers, two HAProxy, BIND and the engine ...");
     let site = Site::start(&SiteOptions::default())?;
-    let outcome = with_engine(&site, fault, &mut tell)?;
+    let outcome = with_engine(&site, fault, QUIET, &mut tell)?;
     let mut findings = judge(&outcome, false);
     heading("what the clients saw");
     print!("{}", outcome.text());
@@ -78,7 +78,7 @@ fn run() -> io::Result<bool> {
 fn without(fault: Fault) -> io::Result<(Outcome, Vec<FindingLine>)> {
     println!("first without the engine: HAProxy's own checks, and app2 as `backup` ...");
     let site = Site::start(&baseline())?;
-    let outcome = without_engine(&site, fault)?;
+    let outcome = without_engine(&site, fault, QUIET)?;
     print!("{}", outcome.text());
     let mut findings = judge(&outcome, true);
     findings.push(gone(site));

@@ -20,7 +20,7 @@ use judge::Outcome;
 
 const SECRET: &str = "ZGVtby1vZi1saWJmYWlsb3Zlci1ub3QtYS1zZWNyZXQ=";
 /// Clients ask for so long before anything happens, and after it is over.
-const QUIET: Duration = Duration::from_secs(2);
+pub const QUIET: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(60);
 
 /// What is done to the server that has the traffic.
@@ -90,8 +90,8 @@ pub fn baseline() -> SiteOptions {
     SiteOptions { server_words: words, backup: true, ..SiteOptions::default() }
 }
 
-/// The fault with the engine, and with a name server.
-pub fn with_engine(site: &Site, fault: Fault, tell: &mut dyn FnMut(&News<'_>)) -> io::Result<Outcome> {
+/// The fault with the engine, and with a name server. `quiet`: how long its clients ask before.
+pub fn with_engine(site: &Site, fault: Fault, quiet: Duration, tell: &mut dyn FnMut(&News<'_>)) -> io::Result<Outcome> {
     let named =
         Named::start(&site.lab, &NamedOptions::new("ns").key("failover", "hmac-sha256", SECRET).record("app 60 A 192.0.2.1"))?;
     let name = format!(
@@ -109,7 +109,7 @@ pub fn with_engine(site: &Site, fault: Fault, tell: &mut dyn FnMut(&News<'_>)) -
     let engine = Engine::start(&site.lab, &Host::local(), &site.config, &socket, origin)?;
     engine.wait_ready(LONG)?;
     let clients = Clients::start(&site.balancers);
-    wait_until("the quiet before", QUIET * 2, || Ok((clients.age() >= QUIET).then_some(())))?;
+    wait_until("the quiet before", quiet * 2, || Ok((clients.age() >= quiet).then_some(())))?;
     if fault == Fault::Rollback {
         site.servers[1].call_itself(Some("stranger"))?;
     }
@@ -128,10 +128,10 @@ pub fn with_engine(site: &Site, fault: Fault, tell: &mut dyn FnMut(&News<'_>)) -
 }
 
 /// The same fault without the engine.
-pub fn without_engine(site: &Site, fault: Fault) -> io::Result<Outcome> {
+pub fn without_engine(site: &Site, fault: Fault, quiet: Duration) -> io::Result<Outcome> {
     let origin = Origin::now();
     let clients = Clients::start(&site.balancers);
-    wait_until("the quiet before", QUIET * 2, || Ok((clients.age() >= QUIET).then_some(())))?;
+    wait_until("the quiet before", quiet * 2, || Ok((clients.age() >= quiet).then_some(())))?;
     let began = Instant::now();
     strike(site, fault)?;
     wait_until("the end", Duration::from_secs(20), || Ok((began.elapsed() >= Duration::from_secs(8)).then_some(())))?;
