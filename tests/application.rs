@@ -161,6 +161,35 @@ fn a_server_that_answers_with_errors_or_hangs_is_replaced() {
     }
 }
 
+/// The next turn of its check is in ten minutes.
+#[test]
+fn errors_that_a_load_balancer_counts_make_the_engine_look_at_once() {
+    for fault in ["kill", "errors"] {
+        let check = "interval = \"10m\"\ntimeout = \"500ms\"".to_owned();
+        let site = Site::start(&SiteOptions { check, ..SiteOptions::default() }).unwrap();
+        let running = Running::start(&site);
+        running.wait_ready();
+        assert_answers(&site, "app1");
+        match fault {
+            "kill" => site.servers[0].kill(),
+            _ => site.servers[0].answer_errors(true).unwrap(),
+        }
+        let until = Instant::now() + LONG;
+        let told = loop {
+            // Clients of one of them are enough.
+            let _ = get(site.balancers[1].front(), Duration::from_secs(2));
+            let told = running.queue.next(Duration::from_millis(50));
+            if let Some(event) = told.filter(|event| event.kind == EventKind::FailoverCompleted) {
+                break event;
+            }
+            assert!(Instant::now() < until, "{fault}: nobody looked: {:#?}", running.engine.status().services[0]);
+        };
+        assert_eq!(told.fields["new_primary"], "app2", "{fault}");
+        assert_answers(&site, "app2");
+        running.engine.stop(LONG).unwrap();
+    }
+}
+
 #[test]
 fn a_standby_that_turns_out_bad_is_taken_back_value_by_value() {
     let options = SiteOptions { route: "verify_timeout = \"500ms\"".to_owned(), ..SiteOptions::default() };

@@ -421,6 +421,10 @@ impl World {
             }
             Due::Look => {
                 self.due.push((self.now + ms(250), Due::Look));
+                if self.dice.percent(5) {
+                    let server = ServerId(self.dice.one(&[0, 0, 1, 77]));
+                    self.feed(Input::RouteErrors { service: ServiceId(0), server, asked: self.now });
+                }
                 let instances = self.balancers.iter().enumerate().map(|(at, balancer)| InstanceView {
                     name: format!("lb{}", at + 1),
                     backend: "web".into(),
@@ -635,6 +639,33 @@ fn what_a_client_would_see_is_told_once_it_was_seen_twice() {
     world.run(ms(1_500));
     assert_eq!(look(&mut world, 0, Some("refused")), (0, Vec::new()));
     assert_eq!(look(&mut world, 0, Some("refused")), (0, Vec::new()));
+}
+
+#[test]
+fn what_a_load_balancer_counts_makes_the_checks_run_at_once_and_not_more() {
+    let mut world = World::new(1);
+    world.run(ms(3_000));
+    let out = |world: &World, server: usize| {
+        world.due.iter().any(|(_, due)| matches!(due, Due::Check(_, asked, began) if *asked == server && *began == world.now))
+    };
+    let errors = |world: &mut World, server: u16| {
+        world.feed(Input::RouteErrors { service: ServiceId(0), server: ServerId(server), asked: world.now });
+        out(world, usize::from(server))
+    };
+    let idle =
+        |world: &World, server: usize| !world.due.iter().any(|(_, due)| matches!(due, Due::Check(_, of, _) if *of == server));
+    while !(idle(&world, 0) && idle(&world, 1)) {
+        world.run(ms(1));
+    }
+    assert!(!out(&world, 0));
+    assert!(!errors(&mut world, 1), "a standby has no clients that count");
+    assert!(errors(&mut world, 0));
+    world.run(ms(10));
+    assert!(!errors(&mut world, 0), "a load balancer that always counts some is no reason to hammer");
+    let told = world.told.len();
+    world.run(ms(10));
+    assert_eq!(world.told.len(), told, "what passes says nothing: {:?}", &world.told[told..]);
+    assert_eq!(world.core.snapshot().services[0].state.word(), "normal");
 }
 
 #[test]

@@ -127,6 +127,10 @@ fn inputs() -> Vec<(String, Input)> {
         let findings = vec![silent.clone()];
         all.push((format!("route asked: {whose}"), Input::RouteAsked { service: SERVICE, primary, asked, findings }));
     }
+    for server in [0, 1, 77] {
+        let (server, asked) = (ServerId(server), failover::core::time::Mono::ZERO);
+        all.push((format!("route errors of server {server}"), Input::RouteErrors { service: SERVICE, server, asked }));
+    }
     for outcome in Outcome::ALL {
         for (whose, server) in [("the primary", None), ("server 1", Some(ServerId(1))), ("server 77", Some(ServerId(77)))] {
             all.push((

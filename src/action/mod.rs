@@ -10,6 +10,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod route;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -358,6 +359,18 @@ impl Performer {
         let mut views = if self.route.instances() > 0 { self.route.view(deadline, cancel) } else { Vec::new() };
         views.extend(self.poolers.iter().map(|pooler| pooler.view(deadline, cancel)));
         views
+    }
+
+    /// There is a HAProxy.
+    #[must_use]
+    pub fn has_balancers(&self) -> bool {
+        self.route.instances() > 0
+    }
+
+    /// What went wrong between the load balancers and each server: [`Route::errors`].
+    #[must_use]
+    pub fn route_errors(&self, deadline: Deadline, cancel: &Cancel) -> Vec<BTreeMap<String, u64>> {
+        self.route.errors(deadline, cancel)
     }
 
     /// The program's own step, commands and poolers, each in a thread of its own, while `meanwhile` is done: what one of them cannot

@@ -267,6 +267,19 @@ impl Route {
         self.targets.iter().zip(views).map(view).collect()
     }
 
+    /// What went wrong with each server since each HAProxy was started, as [`StatRow::errors`]: by instance, in their order, and our
+    /// name of the server. An instance that does not answer at once has none. Changes nothing.
+    #[must_use]
+    pub fn errors(&self, deadline: Deadline, cancel: &Cancel) -> Vec<BTreeMap<String, u64>> {
+        let ask = |job: &Job<'_>| {
+            let replies = job.replies(&[Command::ShowStat(Some(&job.target.backend))])?;
+            let counted =
+                |(server, name): (&String, &String)| Some((server.clone(), job.stat_row(name, &replies[0]).ok()?.errors));
+            Ok(job.target.servers.iter().filter_map(counted).collect())
+        };
+        self.parallel_once(deadline, cancel, ask).into_iter().map(Result::unwrap_or_default).collect()
+    }
+
     /// As [`survey`](Route::survey), typed.
     #[must_use]
     pub fn look(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceSeen> {

@@ -81,6 +81,15 @@ pub enum Input {
         /// What hurts.
         findings: Vec<ReadinessFinding>,
     },
+    /// A load balancer counts errors with a server that it did not count before.
+    RouteErrors {
+        /// The service.
+        service: ServiceId,
+        /// The server.
+        server: ServerId,
+        /// When it was asked.
+        asked: Mono,
+    },
     /// The host program tells how calls of its own to a server ended.
     OutcomeReported {
         /// The service.

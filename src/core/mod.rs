@@ -320,6 +320,11 @@ impl Core {
                     service.route_asked(primary, asked, findings, fx);
                 }
             }
+            Input::RouteErrors { service, server, .. } => {
+                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
+                    service.route_errors(server, fx);
+                }
+            }
             Input::OutcomeReported { service, server, outcome, count } => {
                 if let Some(service) = self.services.get_mut(usize::from(service.0)) {
                     service.outcome_reported(server, outcome, count, fx);

@@ -5,6 +5,7 @@ pub(crate) mod builder;
 pub mod clock;
 mod dependency;
 pub mod error;
+pub(crate) mod error_watch;
 pub(crate) mod executor;
 pub mod host;
 pub(crate) mod journal;
@@ -760,6 +761,9 @@ impl Shell {
             let duties = (self.threads.duty("route", 0), self.threads.duty("trigger", 0));
             let trigger_duty = duties.1.clone();
             self.threads.spawn("route", 0, move || route_watch::run(&shell, &duties.0, &duties.1, &cancel, &*to_core))?;
+            let (shell, to_core, cancel) = (Arc::clone(self), Arc::clone(sink), survey.clone());
+            let duty = self.threads.aside_duty("errors", 0);
+            self.threads.spawn("errors", 0, move || error_watch::run(&shell, &duty, &cancel, &*to_core))?;
             if let Some(address) = parts.config.engine.role_endpoint {
                 let bound = role::start(self, address, &trigger_duty, &survey)?;
                 *self.role_endpoint.lock() = Some(bound);

@@ -379,7 +379,7 @@ impl Trigger {
             Input::SessionAnswered { sample, .. } => sample.asked < self.state.reloaded,
             Input::Surveyed { readiness, .. } => readiness.asked < self.state.reloaded,
             Input::RouteSurveyed { survey, .. } => survey.asked < self.state.reloaded,
-            Input::RouteAsked { asked, .. } => *asked < self.state.reloaded,
+            Input::RouteAsked { asked, .. } | Input::RouteErrors { asked, .. } => *asked < self.state.reloaded,
             _ => false,
         }
     }

@@ -524,6 +524,9 @@ pub struct StatRow {
     pub weight: Option<u32>,
     /// `bck`: takes sessions only while no other server does.
     pub backup: bool,
+    /// What went wrong between HAProxy and it since HAProxy was started: connections that failed (`econ`) and were tried again
+    /// (`wretr`) or elsewhere (`wredis`), answers that broke off (`eresp`), and those with a status from 500 on (`hrsp_5xx`).
+    pub errors: u64,
 }
 
 impl StatRow {
@@ -561,6 +564,8 @@ pub fn parse_stat(text: &str) -> Result<Vec<StatRow>, String> {
         |name: &str| header.iter().position(|field| field == name).ok_or_else(|| format!("no column \"{name}\" in show stat"));
     let (backend, server, status, sessions) = (column("pxname")?, column("svname")?, column("status")?, column("scur")?);
     let (weight, backup) = (column("weight").ok(), column("bck").ok());
+    let errors: Vec<usize> =
+        ["econ", "wretr", "wredis", "eresp", "hrsp_5xx"].iter().filter_map(|name| column(name).ok()).collect();
     records
         .filter(|record| record.len() > 1)
         .map(|record| {
@@ -578,6 +583,8 @@ pub fn parse_stat(text: &str) -> Result<Vec<StatRow>, String> {
                 },
                 weight: weight.and_then(|index| record.get(index)).and_then(|text| text.parse().ok()),
                 backup: backup.and_then(|index| record.get(index)).is_some_and(|text| text == "1"),
+                // Empty where they have no meaning, as statuses of TCP.
+                errors: errors.iter().filter_map(|index| record.get(*index)?.parse::<u64>().ok()).fold(0, u64::saturating_add),
             })
         })
         .collect()
@@ -725,7 +732,9 @@ mod tests {
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].backend.as_str(), rows[0].server.as_str(), rows[0].sessions), ("pg", "db1", 3));
         assert!(rows[0].is_maint() && !rows[0].is_up() && !rows[0].is_down());
-        assert_eq!((rows[0].weight, rows[0].backup), (None, false));
+        assert_eq!((rows[0].weight, rows[0].backup, rows[0].errors), (None, false, 0));
+        let text = "# pxname,svname,status,scur,econ,eresp,wretr,hrsp_5xx\npg,db1,UP,0,1,,20,300\n";
+        assert_eq!(parse_stat(text).unwrap()[0].errors, 321);
     }
 
     #[test]

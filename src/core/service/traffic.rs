@@ -1,4 +1,4 @@
-//! What the host program reports of its own calls.
+//! What the host program reports of its own calls, and load balancers of their clients'.
 
 use super::Service;
 use crate::core::effects::Effects;
@@ -33,15 +33,24 @@ impl Service {
         }
     }
 
-    /// Probes the primary now, as after the end of its kept session: what the host program saw is to be seen by ourselves.
+    /// A load balancer can be wrong about a server as the host program can: it makes us look, and has no say.
+    pub(in crate::core) fn route_errors(&mut self, server: ServerId, fx: &mut Effects) {
+        if self.is_subject(server) && self.plan.is_none() {
+            self.look_at_once(server, fx);
+        }
+    }
+
+    /// Probes the primary now, as after the end of its kept session: what others saw is to be seen by ourselves.
     fn look_at_once(&mut self, server: ServerId, fx: &mut Effects) {
-        let traffic = &mut self.servers[usize::from(server.0)].traffic;
+        let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
+        let traffic = &mut state.traffic;
         if traffic.looked_at.is_some_and(|at| fx.now.since(at) < LOOK_AGAIN) {
             return;
         }
         traffic.looked_at = Some(fx.now);
         for (model, check) in self.model.checks.iter().zip(&mut self.checks) {
-            if model.server == server.0 && matches!(model.kind, CheckKind::Postgres | CheckKind::Tcp) {
+            // A command may be dear: it keeps its own time.
+            if model.server == server.0 && model.kind != CheckKind::Exec {
                 check.slot.hasten(fx.now);
             }
         }
