@@ -17,7 +17,7 @@ use failover::config::secret::Secret;
 use failover::core::id::{ServerId, ServiceId};
 use failover::core::input::Input;
 use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover::core::sample::{Receiver, Replica, Sample};
+use failover::core::sample::{Receiver, Replica, Sample, SyncCommit};
 use failover::core::time::Mono;
 use failover::engine::clock::Clock;
 use failover::engine::watcher::Watcher;
@@ -289,7 +289,9 @@ fn a_primary_and_its_standby_are_sampled_with_and_without_rights() {
     assert_eq!((seen.asked, seen.in_recovery, seen.timeline), (Mono::from_nanos(5), false, 1));
     assert!(seen.flush.is_some() && seen.receive.is_none() && seen.replay.is_none());
     assert_eq!(seen.receiver, Receiver::Absent);
-    let [Replica { application_name, streaming: true, synchronous: false, flush: Some(_) }] =
+    assert!(seen.started.is_some() && seen.settings_loaded.is_some() && !seen.at_end, "{seen:?}");
+    assert_eq!(seen.sync_commit, SyncCommit::On);
+    let [Replica { application_name, streaming: true, synchronous: false, flush: Some(_), slot: None }] =
         &seen.replicas.as_ref().unwrap()[..]
     else {
         panic!("{seen:?}")
@@ -311,6 +313,7 @@ fn a_primary_and_its_standby_are_sampled_with_and_without_rights() {
     });
     assert_eq!((seen.system_id.to_string(), seen.in_recovery, seen.timeline), (system_id, true, 1));
     assert!(seen.flush.is_none() && seen.receive.is_some() && seen.delayed && !seen.replay_paused);
+    assert!(seen.at_end && seen.started.is_some(), "it waits for what the primary will write: {seen:?}");
     let Receiver::Seen { streaming: true, latest_end: Some(_), application_name: Some(name), .. } = &seen.receiver else {
         panic!("{seen:?}")
     };

@@ -203,7 +203,7 @@ pub fn best(candidates: &[Candidate]) -> Option<Candidate> {
 mod tests {
     use super::*;
     use crate::core::model::{OnNoSyncStandby, Role};
-    use crate::core::sample::{FenceLevel, Receiver};
+    use crate::core::sample::FenceLevel;
 
     fn policy() -> PostgresModel {
         PostgresModel {
@@ -233,19 +233,12 @@ mod tests {
     fn sample(receive: u64) -> Sample {
         Sample {
             asked: Mono::ZERO + Span::from_millis(1_000),
-            age: None,
             in_recovery: true,
             system_id: 7,
             timeline: 1,
-            flush: None,
             receive: Some(Lsn(receive)),
             replay: Some(Lsn(receive)),
-            receiver: Receiver::Absent,
-            replay_paused: false,
-            delayed: false,
-            sync_names: String::new(),
-            replicas: None,
-            other_engines: Vec::new(),
+            ..Sample::default()
         }
     }
 

@@ -28,6 +28,7 @@ pub mod snapshot;
 mod static_word;
 pub mod stats;
 mod switch;
+pub mod sync_set;
 pub mod time;
 pub mod traffic;
 pub mod trigger;

@@ -35,12 +35,15 @@ impl fmt::Display for Lsn {
 
 /// What a PostgreSQL server said about itself in one statement. Sampled while it lives, because at failover time the primary
 /// cannot be asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// When the question was sent: the facts are at least this fresh.
     pub asked: Mono,
     /// How long ago its postmaster was started, by its own clock, where it says so.
     pub age: Option<Span>,
+    /// When its postmaster was started, in microseconds of its own clock: only to tell one postmaster from the next.
+    #[serde(default)]
+    pub started: Option<i64>,
     /// `pg_is_in_recovery()`.
     pub in_recovery: bool,
     /// `pg_control_system().system_identifier`.
@@ -49,18 +52,28 @@ pub struct Sample {
     pub timeline: u32,
     /// `pg_current_wal_flush_lsn()`; only on a primary.
     pub flush: Option<Lsn>,
-    /// `pg_last_wal_receive_lsn()` and, where visible, the receiver's written position (rules 60, 63); only on a standby.
+    /// `pg_last_wal_receive_lsn()` and, where visible, the receiver's written position (rules 60, 63); only on a standby. `None`
+    /// until the receiver has streamed since the postmaster was started: then local log may still be on its way to being replayed.
     pub receive: Option<Lsn>,
     /// `pg_last_wal_replay_lsn()`; only on a standby.
     pub replay: Option<Lsn>,
     /// The WAL receiver; only on a standby.
     pub receiver: Receiver,
+    /// The startup process waits for more log: all that is on its disk is replayed. Also `false` where the role may not see it.
+    #[serde(default)]
+    pub at_end: bool,
     /// `pg_is_wal_replay_paused()`.
     pub replay_paused: bool,
     /// `recovery_min_apply_delay` is above zero.
     pub delayed: bool,
     /// `synchronous_standby_names`; empty when replication is asynchronous.
     pub sync_names: String,
+    /// `synchronous_commit`, as a session of the engine has it.
+    #[serde(default)]
+    pub sync_commit: SyncCommit,
+    /// `pg_conf_load_time()` in microseconds of the server's clock: only to tell one reading of the settings from the next.
+    #[serde(default)]
+    pub settings_loaded: Option<i64>,
     /// The rows of `pg_stat_replication`; only on a primary. `None` when the role may not see them (rule 92).
     pub replicas: Option<Vec<Replica>>,
     /// Names of other engines connected to this server (`application_name` `libfailover`), by their instance id.
@@ -68,9 +81,10 @@ pub struct Sample {
 }
 
 /// The WAL receiver of a standby as `pg_stat_wal_receiver` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Receiver {
     /// Not a standby, or the view has no row.
+    #[default]
     Absent,
     /// The view has a row whose columns the role may not read (rule 92): hidden is not down.
     Hidden,
@@ -84,7 +98,37 @@ pub enum Receiver {
         last_message_age: Span,
         /// `application_name` in its connection string: its name in the primary's `pg_stat_replication`.
         application_name: Option<String>,
+        /// `slot_name`: the slot of the primary that it uses.
+        slot: Option<String>,
     },
+}
+
+/// What a commit waits for where replication is synchronous (`synchronous_commit`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SyncCommit {
+    /// `on`: the standby has flushed it.
+    #[default]
+    On,
+    /// `remote_apply`: the standby has replayed it.
+    RemoteApply,
+    /// `remote_write`: the standby has it in memory; a crash of its host may lose it.
+    RemoteWrite,
+    /// `local` or `off`: no standby is waited for.
+    Local,
+}
+
+impl SyncCommit {
+    /// The setting's value as the server prints it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<SyncCommit> {
+        match text {
+            "on" => Some(SyncCommit::On),
+            "remote_apply" => Some(SyncCommit::RemoteApply),
+            "remote_write" => Some(SyncCommit::RemoteWrite),
+            "local" | "off" => Some(SyncCommit::Local),
+            _ => None,
+        }
+    }
 }
 
 impl Receiver {
@@ -96,7 +140,7 @@ impl Receiver {
 }
 
 /// One row of `pg_stat_replication`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
     /// `application_name`.
     pub application_name: String,
@@ -106,6 +150,9 @@ pub struct Replica {
     pub synchronous: bool,
     /// `flush_lsn`.
     pub flush: Option<Lsn>,
+    /// The slot that its sender holds.
+    #[serde(default)]
+    pub slot: Option<String>,
 }
 
 /// A standby's position read for the choice of a candidate, after the fence.

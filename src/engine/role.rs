@@ -359,7 +359,7 @@ pub(super) fn start(shell: &Arc<Shell>, address: SocketAddr, trigger: &Duty, can
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::sample::{Receiver, Sample};
+    use crate::core::sample::Sample;
     use crate::core::time::Mono;
 
     fn answered(request: &str) -> String {
@@ -387,22 +387,7 @@ mod tests {
         service.primary_seen = true;
         for (place, server) in service.servers.iter_mut().enumerate() {
             server.health = Health::Healthy;
-            let sample = Sample {
-                asked: Mono::ZERO,
-                age: None,
-                in_recovery: place > 0,
-                system_id: 1,
-                timeline: 1,
-                flush: None,
-                receive: None,
-                replay: None,
-                receiver: Receiver::Absent,
-                replay_paused: false,
-                delayed: false,
-                sync_names: String::new(),
-                replicas: None,
-                other_engines: Vec::new(),
-            };
+            let sample = Sample { in_recovery: place > 0, system_id: 1, timeline: 1, ..Sample::default() };
             server.sample = Some((Mono::ZERO, sample));
         }
         service

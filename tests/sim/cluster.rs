@@ -306,6 +306,7 @@ impl Cluster {
                 latest_end: Some(Lsn(server.lsn)),
                 last_message_age: now.since(server.last_message),
                 application_name: Some(server.name.clone()),
+                slot: None,
             },
             None => Receiver::Absent,
         };
@@ -317,12 +318,12 @@ impl Cluster {
                     streaming: true,
                     synchronous: self.synchronous > 0 && self.asynchronous != Some(other),
                     flush: Some(Lsn(self.servers[other].lsn)),
+                    ..Replica::default()
                 })
                 .collect()
         });
         Sample {
             asked,
-            age: None,
             in_recovery: server.recovery,
             system_id: server.system_id,
             timeline: server.timeline,
@@ -339,6 +340,7 @@ impl Cluster {
             },
             replicas,
             other_engines: if server.other_engine { vec!["another".into()] } else { Vec::new() },
+            ..Sample::default()
         }
     }
 

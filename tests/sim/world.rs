@@ -416,6 +416,7 @@ impl World {
                 latest_end: Some(Lsn(node.lsn)),
                 last_message_age: if talking && self.write_rate > 0 { ms(5) } else { ms(20_000) },
                 application_name: Some(self.model.services[0].servers[at].name.clone()),
+                slot: None,
             }
         };
         let replicas = node.writable.then(|| {
@@ -428,6 +429,7 @@ impl World {
                     streaming: true,
                     synchronous: !self.sync_names.is_empty(),
                     flush: Some(Lsn(replica.lsn)),
+                    ..Replica::default()
                 })
                 .collect()
         });
@@ -445,7 +447,7 @@ impl World {
             delayed: node.delayed,
             sync_names: if node.writable { self.sync_names.clone() } else { String::new() },
             replicas,
-            other_engines: Vec::new(),
+            ..Sample::default()
         }
     }
 

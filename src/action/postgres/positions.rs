@@ -156,24 +156,16 @@ fn expects_more(sample: &Sample) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::time::Mono;
 
     fn sample(receive: Option<u64>, replay: Option<u64>, receiver: Receiver) -> Sample {
         Sample {
-            asked: Mono::ZERO,
-            age: None,
             in_recovery: true,
             system_id: 1,
             timeline: 1,
-            flush: None,
             receive: receive.map(Lsn),
             replay: replay.map(Lsn),
             receiver,
-            replay_paused: false,
-            delayed: false,
-            sync_names: String::new(),
-            replicas: None,
-            other_engines: Vec::new(),
+            ..Sample::default()
         }
     }
 
@@ -183,6 +175,7 @@ mod tests {
             latest_end: Some(Lsn(latest_end)),
             last_message_age: Span::ZERO,
             application_name: None,
+            slot: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::{Error, Rows, Session};
-use crate::core::sample::{Lsn, Receiver, Replica, Sample};
+use crate::core::sample::{Lsn, Receiver, Replica, Sample, SyncCommit};
 use crate::core::time::{Mono, Span};
 use crate::wire::deadline::{Cancel, Deadline};
 
@@ -16,6 +16,7 @@ use crate::wire::deadline::{Cancel, Deadline};
 pub const SAMPLE_SQL: &str = "\
 SELECT s.recovering AS in_recovery, \
 extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS age, \
+(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS started, \
 (SELECT system_identifier FROM pg_control_system()) AS system_id, \
 CASE WHEN NOT s.recovering THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS wal_timeline, \
 CASE WHEN s.recovering THEN (SELECT timeline_id FROM pg_control_checkpoint()) END AS checkpoint_timeline, \
@@ -24,21 +25,29 @@ w.received_tli AS received_timeline, \
 CASE WHEN s.recovering THEN greatest(pg_last_wal_receive_lsn(), w.written_lsn) END AS receive, \
 CASE WHEN s.recovering THEN pg_last_wal_replay_lsn() END AS replay, \
 CASE WHEN s.recovering THEN pg_is_wal_replay_paused() ELSE false END AS replay_paused, \
+CASE WHEN s.recovering THEN (SELECT wait_event FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup') END AS startup_wait, \
 w.pid IS NOT NULL AS receiver, \
 w.status AS receiver_status, \
 w.latest_end_lsn AS receiver_latest_end, \
 extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time) AS receiver_message_age, \
 w.conninfo AS receiver_conninfo, \
+w.slot_name AS receiver_slot, \
 current_setting('recovery_min_apply_delay') AS apply_delay, \
 current_setting('synchronous_standby_names') AS sync_names, \
+current_setting('synchronous_commit') AS sync_commit, \
+(extract(epoch FROM pg_conf_load_time()) * 1000000)::bigint AS settings_loaded, \
 CASE WHEN NOT s.recovering THEN \
-(SELECT coalesce(json_agg(json_build_array(a.application_name, r.state, r.sync_state, r.flush_lsn)), '[]') \
-FROM pg_stat_get_wal_senders() r LEFT JOIN pg_stat_get_activity(NULL) a ON a.pid = r.pid) END AS replicas, \
+(SELECT coalesce(json_agg(json_build_array(a.application_name, r.state, r.sync_state, r.flush_lsn, p.slot_name)), '[]') \
+FROM pg_stat_get_wal_senders() r LEFT JOIN pg_stat_get_activity(NULL) a ON a.pid = r.pid \
+LEFT JOIN pg_get_replication_slots() p ON p.active_pid = r.pid) END AS replicas, \
 CASE WHEN NOT s.recovering THEN pg_current_wal_flush_lsn() END AS flush, \
 (SELECT coalesce(json_agg(DISTINCT application_name), '[]') FROM pg_stat_get_activity(NULL) \
 WHERE application_name LIKE 'libfailover/%' AND application_name <> current_setting('application_name')) AS other_engines \
 FROM (SELECT pg_is_in_recovery() AS recovering OFFSET 0) s \
 LEFT JOIN pg_stat_get_wal_receiver() w ON w.pid IS NOT NULL";
+
+/// What the startup process waits for once it has replayed all that it has: until it tries to connect again, or while it receives.
+const WAITS_FOR_LOG: [&str; 2] = ["RecoveryRetrieveRetryInterval", "RecoveryWalStream"];
 
 /// The names of other engines start with this; what follows is the engine's instance.
 const ENGINE_PREFIX: &str = "libfailover/";
@@ -72,6 +81,7 @@ pub fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
     Ok(Sample {
         asked,
         age: row.text("age").and_then(seconds),
+        started: row.number("started")?,
         in_recovery,
         system_id: row.number("system_id")?.ok_or_else(|| missing("system_id"))?,
         timeline,
@@ -79,9 +89,15 @@ pub fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
         receive: row.position("receive")?,
         replay: row.position("replay")?,
         receiver: if in_recovery { receiver(&row)? } else { Receiver::Absent },
+        at_end: row.text("startup_wait").is_some_and(|wait| WAITS_FOR_LOG.contains(&wait)),
         replay_paused: row.flag("replay_paused")?,
         delayed: row.text("apply_delay").is_some_and(|delay| delay != "0"),
         sync_names: row.text("sync_names").unwrap_or_default().to_owned(),
+        sync_commit: match row.text("sync_commit") {
+            Some(text) => SyncCommit::parse(text).ok_or_else(|| unreadable("sync_commit", text))?,
+            None => SyncCommit::default(),
+        },
+        settings_loaded: row.number("settings_loaded")?,
         replicas: replicas(&row)?,
         other_engines: row
             .json::<Vec<String>>("other_engines")?
@@ -106,6 +122,7 @@ fn receiver(row: &Row<'_>) -> Result<Receiver, Error> {
         latest_end: row.position("receiver_latest_end")?,
         last_message_age: age,
         application_name: row.text("receiver_conninfo").and_then(application_name),
+        slot: row.text("receiver_slot").filter(|slot| !slot.is_empty()).map(str::to_owned),
     })
 }
 
@@ -117,16 +134,17 @@ fn seconds(text: &str) -> Option<Span> {
 
 /// The rows of the replication statistics; `None` as soon as one of them is hidden from us.
 fn replicas(row: &Row<'_>) -> Result<Option<Vec<Replica>>, Error> {
-    type Fields = (Option<String>, Option<String>, Option<String>, Option<String>);
+    type Fields = (Option<String>, Option<String>, Option<String>, Option<String>, Option<String>);
     let Some(list) = row.json::<Vec<Fields>>("replicas")? else { return Ok(None) };
     Ok(list
         .into_iter()
-        .map(|(name, state, sync_state, flush)| {
+        .map(|(name, state, sync_state, flush, slot)| {
             Some(Replica {
                 application_name: name.unwrap_or_default(),
                 streaming: state? == "streaming",
                 synchronous: sync_state.is_some_and(|state| matches!(state.as_str(), "sync" | "quorum")),
                 flush: flush.as_deref().and_then(Lsn::parse),
+                slot,
             })
         })
         .collect())
@@ -248,7 +266,7 @@ mod tests {
         assert_eq!(hidden.receiver, Receiver::Hidden);
         let absent = read_sample(&with(STANDBY, "receiver", Some("f")), Mono::ZERO).unwrap();
         assert_eq!(absent.receiver, Receiver::Absent);
-        let list = read_sample(&with(STANDBY, "replicas", Some("[[\"a\",null,null,null]]")), Mono::ZERO).unwrap();
+        let list = read_sample(&with(STANDBY, "replicas", Some("[[\"a\",null,null,null,null]]")), Mono::ZERO).unwrap();
         assert_eq!(list.replicas, None);
         let none = read_sample(&with(STANDBY, "replicas", Some("[]")), Mono::ZERO).unwrap();
         assert_eq!(none.replicas, Some(Vec::new()));
