@@ -238,7 +238,7 @@ impl Player {
             ["route", works] => self.world().route_works = *works == "works",
             ["partitioned"] => self.world().partitioned = true,
             ["writes", rate] => self.world().write_rate = rate.parse().expect("bytes per second"),
-            ["sync", names] => (*names).clone_into(&mut self.world().sync_names),
+            ["sync", names @ ..] => self.world().sync_names = names.join(" "),
             ["commits_wait"] => self.world().commits_wait = true,
             ["stuck", stuck, workers] => {
                 let (stuck_workers, workers) = (stuck.parse().expect("a number"), workers.parse().expect("a number"));

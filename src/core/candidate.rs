@@ -4,11 +4,12 @@ use super::id::ServerId;
 use super::model::{OnLoss, PostgresModel, ServerModel};
 use super::refusal::CandidateRefusal;
 use super::sample::{Lsn, Sample};
+use super::sync_set::Acknowledging;
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
 
 /// What is known of the primary's log from its last samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// The cluster's identity.
     pub system_id: u64,
@@ -18,26 +19,41 @@ pub struct Reference {
     pub flush: Lsn,
     /// When that was.
     pub at: Mono,
+    /// It was so much longer ago: before this engine was started, or while its clock stood still.
+    pub lead: Span,
     /// How fast it grew lately, in bytes per second.
     pub growth: u64,
-    /// The primary wrote nothing acknowledged after this moment (its last sign of life or the first bad sign).
+    /// The first bad sign, or now: how old the sample was then says what it is worth.
+    pub lived: Mono,
+    /// The primary acknowledged nothing after this moment: its fence was proven, or it was found dead with nobody left.
     pub until: Mono,
-    /// Commits wait for the acknowledgement of a synchronous standby.
-    pub synchronous: bool,
-    /// Up to here they may have been acknowledged by others than those who acknowledge them now.
+    /// `flush` was read where the log ended: nothing is estimated.
+    pub exact: bool,
+    /// Whose acknowledgement commits waited for; `None`: nobody's.
+    pub sync: Option<Acknowledging>,
+    /// That was seen in two samples in a row, the last one at most [`SYNC_FRESH`] before `until`.
+    pub sync_fresh: bool,
+    /// Up to here commits may have been acknowledged by others than those who acknowledge them now.
     pub acknowledged_before: Lsn,
 }
 
 /// A sample of the primary older than this at its death says nothing about the loss.
 pub const SAMPLE_FRESH: Span = Span::from_millis(5_000);
 
+/// Who acknowledges has to have been seen at most this long before the last possible acknowledgement: an administrator may have changed
+/// it since.
+pub const SYNC_FRESH: Span = Span::from_millis(1_000);
+
 impl Reference {
-    /// The furthest position the primary can have reached when a standby was asked, and never later than its death: the sample
-    /// plus the growth since (rule 20). For a standby asked before the death this is its lag at that moment; asked after it,
+    /// The furthest position the primary can have reached when a standby was asked, and never later than its last acknowledgement: the
+    /// sample plus the growth since (rule 20). For a standby asked before that this is its lag at that moment; asked after it,
     /// what the death can have cost.
     #[must_use]
     pub fn furthest(&self, asked: Mono) -> Option<Lsn> {
-        if self.until.since(self.at) > SAMPLE_FRESH {
+        if self.exact {
+            return Some(self.flush);
+        }
+        if self.lived.since(self.at) + self.lead > SAMPLE_FRESH {
             return None;
         }
         let when = asked.min(self.until);
@@ -46,10 +62,16 @@ impl Reference {
             u64::try_from(bytes).unwrap_or(u64::MAX)
         };
         Some(Lsn(if when >= self.at {
-            self.flush.0.saturating_add(grown(when.since(self.at)))
+            self.flush.0.saturating_add(grown(when.since(self.at) + self.lead))
         } else {
             self.flush.0.saturating_sub(grown(self.at.since(when)))
         }))
+    }
+
+    /// So long before its last possible acknowledgement it was seen last.
+    #[must_use]
+    pub fn unseen(&self) -> Span {
+        if self.exact { Span::ZERO } else { self.until.since(self.at) + self.lead }
     }
 }
 
@@ -62,12 +84,31 @@ pub struct Standing<'a> {
     pub model: &'a ServerModel,
     /// What it said, or why it could not be asked.
     pub sample: Result<&'a Sample, String>,
-    /// It was receiving from the primary while that lived.
+    /// Its timeline: what it says, or what it streamed before its receiver ended, where its control file lags behind.
+    pub timeline: u32,
+    /// Its position rests: it was read twice.
+    pub settled: bool,
+    /// It was receiving from the primary when that was last seen.
     pub was_streaming: bool,
-    /// It was among those that acknowledge synchronous commits while the primary lived.
-    pub was_synchronous: bool,
+    /// Its postmaster is the one that it had when it last received.
+    pub same_postmaster: bool,
     /// Its promotion was tried in this failover and had no effect.
     pub refused: Option<&'a str>,
+}
+
+impl Standing<'_> {
+    /// All that it has is known: an answer. Otherwise its position is what it has at least.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.sample.as_ref().is_ok_and(|sample| self.settled && is_complete(sample))
+    }
+}
+
+/// The position that a sample shows is all that the standby has: its receiver has streamed since the postmaster was started, so local
+/// log had been replayed before, or replay has come to the end of the log and nothing holds it.
+#[must_use]
+pub fn is_complete(sample: &Sample) -> bool {
+    sample.receive.is_some() || (sample.at_end && !sample.replay_paused && !sample.delayed)
 }
 
 /// A standby that may be promoted.
@@ -81,6 +122,12 @@ pub struct Candidate {
     pub to_replay: u64,
     /// Bytes of log that the primary may have had and this one has not; `None`: not known.
     pub loss: Option<u64>,
+    /// `loss` is read, not estimated.
+    #[serde(default)]
+    pub exact: bool,
+    /// The primary's log was not seen for this long at its end, which `loss` estimates.
+    #[serde(default)]
+    pub unseen: Span,
     /// Every commit that was acknowledged while waiting for a standby is here.
     pub holds_acknowledged: bool,
     priority: u32,
@@ -90,13 +137,13 @@ impl Candidate {
     /// A server of an application: it holds no data, so nothing can be missing.
     #[must_use]
     pub fn of_application(server: ServerId, priority: u32) -> Candidate {
-        Candidate { server, position: Lsn::default(), to_replay: 0, loss: Some(0), holds_acknowledged: false, priority }
+        Candidate { loss: Some(0), exact: true, priority, ..Candidate::chosen_before(server, Lsn::default(), None, false) }
     }
 
     /// One that an earlier engine chose, as the journal knows it.
     #[must_use]
     pub fn chosen_before(server: ServerId, position: Lsn, loss: Option<u64>, holds_acknowledged: bool) -> Candidate {
-        Candidate { server, position, to_replay: 0, loss, holds_acknowledged, priority: 0 }
+        Candidate { server, position, to_replay: 0, loss, exact: false, unseen: Span::ZERO, holds_acknowledged, priority: 0 }
     }
 }
 
@@ -115,88 +162,245 @@ pub fn position(sample: &Sample) -> Option<Lsn> {
     sample.receive.max(sample.replay)
 }
 
-/// Whether one standby may be promoted.
+/// For what the standbys are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// What would be promoted if the primary died now: it writes on, so positions move between the moments at which they are asked for,
+    /// and what it writes next counts.
+    Forecast,
+    /// Whether a failover has somebody to promote: by the last words of before, or of a primary that may still live.
+    Guard,
+    /// Whom to promote: positions that were read after the fence.
+    Decision,
+}
+
+/// Each standby's verdict. Which one is promoted is [`best`] of those that may be.
 ///
-/// # Errors
-/// The first reason against it.
-pub fn examine(
-    standing: &Standing<'_>,
+/// One function for the forecast and for the decision.
+#[must_use]
+pub fn choose(
+    standings: &[Standing<'_>],
     reference: Option<&Reference>,
     policy: &PostgresModel,
     waiver: &Waiver,
-) -> Result<Candidate, CandidateRefusal> {
-    if let Some(to) = waiver.to {
-        if to != standing.server {
-            return Err(CandidateRefusal::NotChosen);
+    view: View,
+) -> Vec<(ServerId, Result<Candidate, CandidateRefusal>)> {
+    let field = Field::new(standings, reference, policy, waiver, view);
+    let fit: Vec<Result<Lsn, CandidateRefusal>> = standings.iter().map(|one| field.fitness(one)).collect();
+    standings
+        .iter()
+        .zip(&fit)
+        .map(|(one, own)| (one.server, own.clone().and_then(|own| field.weigh(one, own, standings, &fit))))
+        .collect()
+}
+
+/// What counts for all standbys alike.
+struct Field<'a> {
+    reference: Option<&'a Reference>,
+    policy: &'a PostgresModel,
+    waiver: &'a Waiver,
+    view: View,
+    /// Every loss is accepted.
+    any_loss: bool,
+    /// Of those who may have acknowledged, so many answered; `None`: nobody is waited for.
+    answers: Option<Answers>,
+    /// The furthest that one who was receiving has come.
+    streamed: Option<Lsn>,
+}
+
+#[derive(Clone, Copy)]
+struct Answers {
+    complete: u32,
+    needed: u32,
+    size: u32,
+    required: u32,
+}
+
+impl<'a> Field<'a> {
+    fn new(
+        standings: &[Standing<'_>],
+        reference: Option<&'a Reference>,
+        policy: &'a PostgresModel,
+        waiver: &'a Waiver,
+        view: View,
+    ) -> Field<'a> {
+        let answers = reference.and_then(|reference| {
+            let sync = reference.sync.as_ref()?;
+            let complete = standings
+                .iter()
+                .filter(|one| sync.members.contains(&one.server) && is_witness(one, Some(reference)))
+                .filter(|one| one.is_complete() && (one.same_postmaster || !sync.only_written))
+                .count();
+            let complete = u32::try_from(complete).unwrap_or(u32::MAX);
+            Some(Answers { complete, needed: sync.needed(), size: sync.size, required: sync.rule.required })
+        });
+        let streamed = standings
+            .iter()
+            .filter(|one| one.was_streaming && is_witness(one, reference))
+            .filter_map(|one| one.sample.as_ref().ok().and_then(|sample| position(sample)))
+            .max();
+        let any_loss = policy.on_loss == OnLoss::Proceed || waiver.accept_loss == Some(u64::MAX);
+        Field { reference, policy, waiver, view, any_loss, answers, streamed }
+    }
+
+    /// Enough of those who may have acknowledged a commit have said how far they are.
+    fn is_answered(&self) -> bool {
+        self.answers.is_some_and(|answers| answers.complete >= answers.needed)
+    }
+
+    /// Whether it could be promoted at all, and its position: what has nothing to do with the others.
+    fn fitness(&self, one: &Standing<'_>) -> Result<Lsn, CandidateRefusal> {
+        if let Some(to) = self.waiver.to {
+            if to != one.server {
+                return Err(CandidateRefusal::NotChosen);
+            }
+        } else if !one.model.candidate {
+            return Err(CandidateRefusal::NotACandidate);
         }
-    } else if !standing.model.candidate {
-        return Err(CandidateRefusal::NotACandidate);
+        if let Some(why) = one.refused {
+            return Err(CandidateRefusal::PromotionRefused { why: why.to_owned() });
+        }
+        let sample = one.sample.as_ref().map_err(|why| CandidateRefusal::NotReadable { why: why.clone() })?;
+        if self.reference.is_some_and(|reference| sample.system_id != reference.system_id) {
+            return Err(CandidateRefusal::OtherCluster);
+        }
+        if !sample.in_recovery {
+            return Err(CandidateRefusal::NotInRecovery);
+        }
+        if let Some(reference) = self.reference.filter(|reference| one.timeline != reference.timeline) {
+            return Err(CandidateRefusal::OtherTimeline { timeline: one.timeline, expected: reference.timeline });
+        }
+        if sample.replay_paused {
+            return Err(CandidateRefusal::ReplayPaused);
+        }
+        if sample.delayed && !self.policy.allow_delayed {
+            return Err(CandidateRefusal::Delayed);
+        }
+        position(sample).ok_or(CandidateRefusal::NotReadable { why: "it has no position yet".into() })
     }
-    if let Some(why) = standing.refused {
-        return Err(CandidateRefusal::PromotionRefused { why: why.to_owned() });
+
+    /// A fit standby among the others: what they have and it has not, and what the primary may have had.
+    fn weigh(
+        &self,
+        one: &Standing<'_>,
+        own: Lsn,
+        standings: &[Standing<'_>],
+        fit: &[Result<Lsn, CandidateRefusal>],
+    ) -> Result<Candidate, CandidateRefusal> {
+        let asked = one.sample.as_ref().map_or(Mono::ZERO, |sample| sample.asked);
+        let sample = one.sample.as_ref().ok();
+        // Whoever could be promoted as well is none: the furthest of them is chosen.
+        let obstacle =
+            |other: &Standing<'_>| standings.iter().zip(fit).any(|(one, fit)| one.server == other.server && fit.is_err());
+        let ahead = self.ahead(one, own, asked, standings, obstacle);
+        let missing = ahead.as_ref().map_or(0, |(_, bytes)| *bytes);
+        let waived = self.any_loss || self.waiver.accept_loss.is_some();
+        if let Some(answers) = self.answers.filter(|_| !waived && !self.is_answered()) {
+            return Err(CandidateRefusal::QuorumUnanswered {
+                answered: answers.complete,
+                required: answers.required,
+                size: answers.size,
+            });
+        }
+        // It has more than one that was receiving: whatever was seen of its receiver, it did receive.
+        let furthest = self.streamed.is_some_and(|streamed| own > streamed);
+        if !one.was_streaming && !self.any_loss && !(missing == 0 && (self.is_answered() || furthest)) {
+            return Err(CandidateRefusal::NotStreaming);
+        }
+        let promised = self.answers.is_some() && !waived;
+        let before = self.reference.map_or(0, |reference| reference.acknowledged_before.bytes_after(own));
+        if promised && before > 0 {
+            return Err(CandidateRefusal::Behind { by: None, bytes: before, limit: 0 });
+        }
+        if promised
+            && self.view == View::Forecast
+            && let Some(by) = self.may_outrun(standings, fit)
+        {
+            return Err(CandidateRefusal::MayBeBehind { by });
+        }
+        let limit = if promised { 0 } else { self.waiver.accept_loss.unwrap_or(self.policy.max_lag_bytes) };
+        if let Some((by, bytes)) = ahead.filter(|(_, bytes)| *bytes > limit && !self.any_loss) {
+            return Err(CandidateRefusal::Behind { by: Some(by), bytes, limit });
+        }
+        let has_most = self.ahead(one, own, asked, standings, |_| true).is_none();
+        let holds_acknowledged = promised && has_most && self.reference.is_some_and(|reference| reference.sync_fresh);
+        let loss = self.reference.and_then(|reference| reference.furthest(asked)).map(|furthest| furthest.bytes_after(own));
+        let loss = loss.map(|loss| loss.max(missing));
+        let limit = self.waiver.accept_loss.unwrap_or(self.policy.max_lag_bytes);
+        match loss {
+            // What no client was told is no lost promise.
+            _ if holds_acknowledged || self.any_loss => {}
+            Some(loss) if loss > limit => return Err(CandidateRefusal::LossTooHigh { loss, limit }),
+            Some(_) => {}
+            None => return Err(CandidateRefusal::LossUnknown { why: "there is no fresh sample of the primary's position" }),
+        }
+        let received = sample.and_then(|sample| sample.receive).unwrap_or_default();
+        Ok(Candidate {
+            server: one.server,
+            position: own,
+            to_replay: received.bytes_after(sample.and_then(|sample| sample.replay).unwrap_or_default()),
+            loss,
+            exact: self.reference.is_some_and(|reference| reference.exact),
+            unseen: self.reference.map(Reference::unseen).unwrap_or_default(),
+            holds_acknowledged,
+            priority: one.model.priority,
+        })
     }
-    let sample = standing.sample.as_ref().map_err(|why| CandidateRefusal::NotReadable { why: why.clone() })?;
-    if let Some(reference) = reference
-        && sample.system_id != reference.system_id
-    {
-        return Err(CandidateRefusal::OtherCluster);
+
+    /// So many of those who acknowledge cannot be promoted that a commit may be acknowledged by them alone: the name of one.
+    fn may_outrun(&self, standings: &[Standing<'_>], fit: &[Result<Lsn, CandidateRefusal>]) -> Option<String> {
+        let sync = self.reference?.sync.as_ref()?;
+        let unfit: Vec<&Standing<'_>> = standings
+            .iter()
+            .zip(fit)
+            .filter(|(one, fit)| fit.is_err() && sync.members.contains(&one.server) && is_witness(one, self.reference))
+            .map(|(one, _)| one)
+            .collect();
+        let enough = u32::try_from(unfit.len()).unwrap_or(u32::MAX) >= sync.rule.required;
+        unfit.first().filter(|_| enough).map(|one| one.model.name.clone())
     }
-    if !sample.in_recovery {
-        return Err(CandidateRefusal::NotInRecovery);
+
+    /// Of those who count, the one that has most of what this one lacks; and how much (rule 21).
+    fn ahead(
+        &self,
+        one: &Standing<'_>,
+        own: Lsn,
+        asked: Mono,
+        standings: &[Standing<'_>],
+        counts: impl Fn(&Standing<'_>) -> bool,
+    ) -> Option<(String, u64)> {
+        let rests = one.sample.as_ref().is_ok_and(|sample| !sample.receiver.is_streaming());
+        standings
+            .iter()
+            .filter(|other| other.server != one.server && is_witness(other, self.reference) && counts(other))
+            .filter_map(|other| {
+                let sample = other.sample.as_ref().ok()?;
+                // While the primary writes, who is asked later has more.
+                let comparable = self.view == View::Decision || sample.asked <= asked || rests;
+                let bytes = position(sample)?.bytes_after(own);
+                (comparable && bytes > 0).then(|| (other.model.name.clone(), bytes))
+            })
+            .max_by_key(|(_, bytes)| *bytes)
     }
-    if let Some(reference) = reference
-        && sample.timeline != reference.timeline
-    {
-        return Err(CandidateRefusal::OtherTimeline { timeline: sample.timeline, expected: reference.timeline });
-    }
-    if sample.replay_paused {
-        return Err(CandidateRefusal::ReplayPaused);
-    }
-    if sample.delayed && !policy.allow_delayed {
-        return Err(CandidateRefusal::Delayed);
-    }
-    let own = position(sample).ok_or(CandidateRefusal::NotReadable { why: "it has no position yet".into() })?;
-    let accepts_any = policy.on_loss == OnLoss::Proceed || waiver.accept_loss == Some(u64::MAX);
-    if !standing.was_streaming && !accepts_any {
-        return Err(CandidateRefusal::NotStreaming);
-    }
-    let synchronous = reference.is_some_and(|reference| reference.synchronous);
-    if synchronous && !standing.was_synchronous && !accepts_any && waiver.accept_loss.is_none() {
-        return Err(CandidateRefusal::NotSynchronous);
-    }
-    let loss = reference.and_then(|reference| reference.furthest(sample.asked)).map(|furthest| furthest.bytes_after(own));
-    // Who acknowledges promises nothing about what others had acknowledged before, until it has come that far.
-    let behind = reference.map_or(0, |reference| reference.acknowledged_before.bytes_after(own));
-    if synchronous && behind > 0 && !accepts_any && waiver.accept_loss.is_none() {
-        return Err(CandidateRefusal::LossTooHigh { loss: behind, limit: 0 });
-    }
-    let holds_acknowledged = synchronous && standing.was_synchronous && behind == 0;
-    let limit = waiver.accept_loss.unwrap_or(policy.max_lag_bytes);
-    match loss {
-        // What no client was told is no lost promise: the acknowledging standby holds every acknowledged commit.
-        _ if holds_acknowledged || accepts_any => {}
-        Some(loss) if loss > limit => return Err(CandidateRefusal::LossTooHigh { loss, limit }),
-        Some(_) => {}
-        None => return Err(CandidateRefusal::LossUnknown { why: "there is no fresh sample of the primary's position" }),
-    }
-    Ok(Candidate {
-        server: standing.server,
-        position: own,
-        to_replay: sample.receive.unwrap_or_default().bytes_after(sample.replay.unwrap_or_default()),
-        loss,
-        holds_acknowledged,
-        priority: standing.model.priority,
+}
+
+/// What it says about its position can be compared with the others': it is of this cluster and on this timeline, candidate or not,
+/// receiving or not.
+fn is_witness(one: &Standing<'_>, reference: Option<&Reference>) -> bool {
+    one.sample.as_ref().is_ok_and(|sample| {
+        sample.in_recovery
+            && position(sample).is_some()
+            && reference.is_none_or(|reference| sample.system_id == reference.system_id && one.timeline == reference.timeline)
     })
 }
 
 /// The best of the candidates: the most data first, then the priority, then the order of the configuration.
 #[must_use]
 pub fn best(candidates: &[Candidate]) -> Option<Candidate> {
-    candidates.iter().copied().max_by(|a, b| {
-        (a.holds_acknowledged, a.position, a.priority)
-            .cmp(&(b.holds_acknowledged, b.position, b.priority))
-            .then(b.server.cmp(&a.server))
-    })
+    candidates
+        .iter()
+        .copied()
+        .max_by(|a, b| (a.position, a.priority).cmp(&(b.position, b.priority)).then(b.server.cmp(&a.server)))
 }
 
 #[cfg(test)]
@@ -204,6 +408,7 @@ mod tests {
     use super::*;
     use crate::core::model::{OnNoSyncStandby, Role};
     use crate::core::sample::FenceLevel;
+    use crate::core::sync_set::{Method, SyncRule};
 
     fn policy() -> PostgresModel {
         PostgresModel {
@@ -218,9 +423,13 @@ mod tests {
         }
     }
 
-    fn server() -> ServerModel {
+    fn at(millis: u64) -> Mono {
+        Mono::ZERO + Span::from_millis(millis)
+    }
+
+    fn server(name: &str) -> ServerModel {
         ServerModel {
-            name: "db2".into(),
+            name: name.into(),
             role: Role::Standby,
             priority: 100,
             candidate: true,
@@ -232,7 +441,7 @@ mod tests {
 
     fn sample(receive: u64) -> Sample {
         Sample {
-            asked: Mono::ZERO + Span::from_millis(1_000),
+            asked: at(1_000),
             in_recovery: true,
             system_id: 7,
             timeline: 1,
@@ -248,27 +457,80 @@ mod tests {
             timeline: 1,
             flush: Lsn(10_000),
             at: Mono::ZERO,
+            lead: Span::ZERO,
             growth: 0,
-            until: Mono::ZERO + Span::from_millis(200),
-            synchronous: false,
+            lived: at(200),
+            until: at(200),
+            exact: false,
+            sync: None,
+            sync_fresh: false,
             acknowledged_before: Lsn::default(),
         }
     }
 
+    /// Commits wait for so many of the servers with these numbers.
+    fn synchronous(method: Method, required: u32, size: u32, members: &[u16]) -> Reference {
+        let names = members.iter().map(|at| format!("db{}", at + 1)).collect();
+        let rule = SyncRule { method, required, names, everybody: false };
+        let members = members.iter().copied().map(ServerId).collect();
+        let sync = Acknowledging { rule, size, members, only_written: false };
+        Reference { sync: Some(sync), sync_fresh: true, ..reference() }
+    }
+
+    type Word = Result<(Option<u64>, bool), &'static str>;
+
+    /// Standbys db2, db3, …, each as `change` leaves it; what is said of each: loss and promise, or the refusal.
+    fn judged(
+        samples: &[Sample],
+        reference: &Reference,
+        waiver: &Waiver,
+        change: impl Fn(usize, &mut Standing<'_>),
+    ) -> Vec<Word> {
+        judged_by(&policy(), samples, reference, waiver, change)
+    }
+
+    fn judged_by(
+        policy: &PostgresModel,
+        samples: &[Sample],
+        reference: &Reference,
+        waiver: &Waiver,
+        change: impl Fn(usize, &mut Standing<'_>),
+    ) -> Vec<Word> {
+        let models: Vec<ServerModel> = (0..samples.len()).map(|at| server(&format!("db{}", at + 2))).collect();
+        let closed: Vec<ServerModel> = models.iter().map(|model| ServerModel { candidate: false, ..model.clone() }).collect();
+        let standings: Vec<Standing<'_>> = samples
+            .iter()
+            .enumerate()
+            .map(|(at, sample)| {
+                let mut standing = Standing {
+                    server: ServerId(u16::try_from(at + 1).unwrap()),
+                    model: &models[at],
+                    sample: Ok(sample),
+                    timeline: sample.timeline,
+                    settled: true,
+                    was_streaming: true,
+                    same_postmaster: true,
+                    refused: None,
+                };
+                change(at, &mut standing);
+                if standing.refused == Some("candidate = false") {
+                    standing.model = &closed[at];
+                    standing.refused = None;
+                }
+                standing
+            })
+            .collect();
+        choose(&standings, Some(reference), policy, waiver, View::Decision)
+            .into_iter()
+            .map(|(_, verdict)| {
+                verdict.map(|candidate| (candidate.loss, candidate.holds_acknowledged)).map_err(|refusal| refusal.name())
+            })
+            .collect()
+    }
+
     fn examined(sample: &Sample, reference: &Reference, change: impl Fn(&mut Standing<'_>)) -> Result<Option<u64>, &'static str> {
-        let model = server();
-        let mut standing = Standing {
-            server: ServerId(1),
-            model: &model,
-            sample: Ok(sample),
-            was_streaming: true,
-            was_synchronous: false,
-            refused: None,
-        };
-        change(&mut standing);
-        examine(&standing, Some(reference), &policy(), &Waiver::default())
-            .map(|candidate| candidate.loss)
-            .map_err(|refusal| refusal.name())
+        let words = judged(std::slice::from_ref(sample), reference, &Waiver::default(), |_, standing| change(standing));
+        words[0].map(|(loss, _)| loss)
     }
 
     #[test]
@@ -284,18 +546,27 @@ mod tests {
 
     #[test]
     fn a_standby_asked_before_the_death_is_judged_by_its_lag_at_that_moment() {
-        let growing =
-            Reference { growth: 1_000_000, at: Mono::ZERO + Span::from_millis(150), flush: Lsn(160_000), ..reference() };
-        let at = |millis| Sample { asked: Mono::ZERO + Span::from_millis(millis), ..sample(10_000) };
-        assert_eq!(examined(&at(0), &growing, |_| ()), Ok(Some(0)));
-        assert_eq!(examined(&at(1), &growing, |_| ()), Ok(Some(1_000)));
-        assert_eq!(examined(&at(50), &growing, |_| ()), Err("loss_too_high"));
+        let growing = Reference { growth: 1_000_000, at: at(150), flush: Lsn(160_000), ..reference() };
+        let asked = |millis| Sample { asked: at(millis), ..sample(10_000) };
+        assert_eq!(examined(&asked(0), &growing, |_| ()), Ok(Some(0)));
+        assert_eq!(examined(&asked(1), &growing, |_| ()), Ok(Some(1_000)));
+        assert_eq!(examined(&asked(50), &growing, |_| ()), Err("loss_too_high"));
+    }
+
+    #[test]
+    fn what_was_written_up_to_the_fence_counts_however_old_the_sign_of_the_failure_is() {
+        let woken = Reference { growth: 100, until: at(4_200), lived: at(200), ..reference() };
+        assert_eq!(examined(&Sample { asked: at(5_000), ..sample(10_000) }, &woken, |_| ()), Ok(Some(420)));
     }
 
     #[test]
     fn rule_20_an_old_sample_makes_the_loss_unknown_and_unknown_is_refused() {
-        let old = Reference { until: Mono::ZERO + SAMPLE_FRESH + Span::from_millis(1), ..reference() };
+        let old = Reference { lived: Mono::ZERO + SAMPLE_FRESH + Span::from_millis(1), ..reference() };
         assert_eq!(examined(&sample(10_000), &old, |_| ()), Err("loss_unknown"));
+        let before_the_start = Reference { lead: SAMPLE_FRESH, ..reference() };
+        assert_eq!(examined(&sample(10_000), &before_the_start, |_| ()), Err("loss_unknown"));
+        let read_at_its_end = Reference { exact: true, ..old };
+        assert_eq!(examined(&sample(10_000), &read_at_its_end, |_| ()), Ok(Some(0)));
     }
 
     #[test]
@@ -318,20 +589,128 @@ mod tests {
     }
 
     #[test]
-    fn rule_22_only_an_acknowledging_standby_is_promoted_when_replication_is_synchronous() {
-        let synchronous = Reference { synchronous: true, ..reference() };
-        assert_eq!(examined(&sample(10_000), &synchronous, |_| ()), Err("not_synchronous"));
-        assert_eq!(examined(&sample(1_000), &synchronous, |standing| standing.was_synchronous = true), Ok(Some(9_000)));
+    fn rule_22_where_enough_of_those_who_acknowledge_answer_the_furthest_has_every_acknowledged_commit() {
+        let any = synchronous(Method::Any, 1, 2, &[1, 2]);
+        let both = judged(&[sample(9_500), sample(9_600)], &any, &Waiver::default(), |_, _| ());
+        assert_eq!(both, [Ok((Some(500), false)), Ok((Some(400), true))]);
+        let far = judged(&[sample(7_000), sample(8_000)], &any, &Waiver::default(), |_, _| ());
+        assert_eq!(far[1], Ok((Some(2_000), true)), "beyond max_lag_bytes, and nobody was told of it");
+        let silent = judged(&[sample(8_000), sample(9_000)], &any, &Waiver::default(), |at, standing| {
+            if at == 1 {
+                standing.sample = Err("refused".into());
+            }
+        });
+        assert_eq!(silent, [Err("quorum_unanswered"), Err("not_readable")]);
+    }
+
+    #[test]
+    fn rule_22_one_that_is_half_replayed_is_no_answer_and_vetoes() {
+        let any = synchronous(Method::Any, 1, 2, &[1, 2]);
+        let restarted = Sample { receive: None, ..sample(9_900) };
+        let words = judged(&[sample(9_000), restarted.clone()], &any, &Waiver::default(), |_, _| ());
+        assert_eq!(words, [Err("quorum_unanswered"); 2]);
+        let at_its_end = Sample { at_end: true, ..restarted.clone() };
+        let words = judged(&[sample(9_000), at_its_end], &any, &Waiver::default(), |_, _| ());
+        assert_eq!(words[1], Ok((Some(100), true)));
+        let paused = Sample { at_end: true, replay_paused: true, ..restarted };
+        let words = judged(&[sample(9_500), paused], &reference(), &Waiver::default(), |_, _| ());
+        assert_eq!(words, [Ok((Some(500), false)), Err("replay_paused")], "asynchronous: known loss within the limit");
+    }
+
+    #[test]
+    fn rule_22_of_the_first_so_many_everybody_has_to_answer() {
+        let first = synchronous(Method::First, 1, 3, &[1, 2, 3]);
+        let all = [sample(9_000), sample(9_900), sample(9_100)];
+        assert_eq!(judged(&all, &first, &Waiver::default(), |_, _| ())[1], Ok((Some(100), true)));
+        let words = judged(&all, &first, &Waiver::default(), |at, standing| {
+            if at == 2 {
+                standing.settled = false;
+            }
+        });
+        assert_eq!(words[1], Err("quorum_unanswered"));
+        let any = synchronous(Method::Any, 2, 3, &[1, 2, 3]);
+        let words = judged(&all, &any, &Waiver::default(), |at, standing| {
+            if at == 2 {
+                standing.settled = false;
+            }
+        });
+        assert_eq!(words[1], Ok((Some(100), true)), "two of three say enough where two acknowledge");
+    }
+
+    #[test]
+    fn rule_22_one_who_was_written_to_and_restarted_may_have_lost_it() {
+        let mut written = synchronous(Method::Any, 1, 1, &[1]);
+        if let Some(sync) = &mut written.sync {
+            sync.only_written = true;
+        }
+        let promised = |same| judged(&[sample(9_900)], &written, &Waiver::default(), |_, one| one.same_postmaster = same);
+        assert_eq!(promised(true), [Ok((Some(100), true))]);
+        assert_eq!(promised(false), [Err("quorum_unanswered")]);
+    }
+
+    #[test]
+    fn rule_22_who_acknowledges_is_believed_for_a_second_only() {
+        let stale = Reference { sync_fresh: false, ..synchronous(Method::Any, 1, 1, &[1]) };
+        assert_eq!(judged(&[sample(9_900)], &stale, &Waiver::default(), |_, _| ()), [Ok((Some(100), false))]);
+        assert_eq!(judged(&[sample(1_000)], &stale, &Waiver::default(), |_, _| ()), [Err("loss_too_high")]);
     }
 
     #[test]
     fn rule_22_who_acknowledges_now_has_to_have_what_others_acknowledged_before() {
-        let changed = Reference { synchronous: true, acknowledged_before: Lsn(5_000), ..reference() };
-        let member = |standing: &mut Standing<'_>| standing.was_synchronous = true;
-        assert_eq!(examined(&sample(4_999), &changed, member), Err("loss_too_high"));
-        assert_eq!(examined(&sample(5_000), &changed, member), Ok(Some(5_000)));
-        let asynchronous = Reference { synchronous: false, ..changed };
+        let changed = Reference { acknowledged_before: Lsn(5_000), ..synchronous(Method::Any, 1, 1, &[1]) };
+        assert_eq!(examined(&sample(4_999), &changed, |_| ()), Err("behind"));
+        assert_eq!(examined(&sample(5_000), &changed, |_| ()), Ok(Some(5_000)));
+        let asynchronous = Reference { acknowledged_before: Lsn(9_900), ..reference() };
         assert_eq!(examined(&sample(9_500), &asynchronous, |_| ()), Ok(Some(500)), "nobody promised anything");
+    }
+
+    #[test]
+    fn rule_21_one_that_is_further_and_cannot_be_promoted_vetoes() {
+        let two = [sample(9_000), sample(9_900)];
+        let closed = |at: usize, standing: &mut Standing<'_>| {
+            if at == 1 {
+                standing.refused = Some("candidate = false");
+            }
+        };
+        let any = synchronous(Method::Any, 1, 2, &[1, 2]);
+        assert_eq!(judged(&two, &any, &Waiver::default(), closed), [Err("behind"), Err("not_a_candidate")]);
+        // Asynchronous: what is missing is known, and judged by the limit.
+        assert_eq!(judged(&two, &reference(), &Waiver::default(), closed)[0], Ok((Some(1_000), false)));
+        let far = [sample(8_000), sample(9_900)];
+        assert_eq!(judged(&far, &reference(), &Waiver::default(), closed)[0], Err("behind"));
+    }
+
+    #[test]
+    fn rule_21_an_operator_who_names_one_accepts_nothing_by_it() {
+        let two = [sample(9_000), sample(9_900)];
+        let to = |accept_loss| Waiver { to: Some(ServerId(1)), accept_loss };
+        let any = synchronous(Method::Any, 1, 2, &[1, 2]);
+        assert_eq!(judged(&two, &any, &to(None), |_, _| ())[0], Err("behind"));
+        assert_eq!(judged(&two, &any, &to(Some(899)), |_, _| ())[0], Err("behind"));
+        assert_eq!(judged(&two, &any, &to(Some(1_000)), |_, _| ())[0], Ok((Some(1_000), false)));
+    }
+
+    #[test]
+    fn one_that_has_more_than_a_receiving_one_did_receive_whatever_was_seen() {
+        let words = judged(&[sample(9_000), sample(9_900)], &reference(), &Waiver::default(), |at, standing| {
+            standing.was_streaming = at == 0;
+        });
+        assert_eq!(words, [Ok((Some(1_000), false)), Ok((Some(100), false))]);
+        let any = synchronous(Method::Any, 1, 2, &[1, 2]);
+        let words = judged(&[sample(9_000), sample(9_900)], &any, &Waiver::default(), |_, standing| {
+            standing.was_streaming = false;
+        });
+        assert_eq!(words[1], Ok((Some(100), true)), "all answered: the positions say it");
+    }
+
+    #[test]
+    fn accepting_every_loss_never_prefers_the_one_behind() {
+        let proceed = PostgresModel { on_loss: OnLoss::Proceed, ..policy() };
+        let samples = [sample(1_000), sample(2_000)];
+        let words = judged_by(&proceed, &samples, &reference(), &Waiver::default(), |_, _| ());
+        assert!(words.iter().all(Result::is_ok));
+        let of = |server, position| Candidate::chosen_before(ServerId(server), Lsn(position), None, server == 1);
+        assert_eq!(best(&[of(1, 1_000), of(2, 2_000)]).unwrap().server, ServerId(2));
     }
 
     #[test]
@@ -346,16 +725,12 @@ mod tests {
     #[test]
     fn the_most_data_wins_then_the_priority_then_the_order() {
         let of = |server, position, priority| Candidate {
-            server: ServerId(server),
-            position: Lsn(position),
-            to_replay: 0,
-            loss: Some(0),
-            holds_acknowledged: false,
             priority,
+            ..Candidate::chosen_before(ServerId(server), Lsn(position), Some(0), false)
         };
-        assert_eq!(best(&[of(1, 10, 1), of(2, 11, 0)]).map(|candidate| candidate.server), Some(ServerId(2)));
-        assert_eq!(best(&[of(1, 10, 1), of(2, 10, 2)]).map(|candidate| candidate.server), Some(ServerId(2)));
-        assert_eq!(best(&[of(1, 10, 1), of(2, 10, 1)]).map(|candidate| candidate.server), Some(ServerId(1)));
+        assert_eq!(best(&[of(0, 5, 100), of(1, 9, 1)]).unwrap().server, ServerId(1));
+        assert_eq!(best(&[of(0, 9, 1), of(1, 9, 100)]).unwrap().server, ServerId(1));
+        assert_eq!(best(&[of(1, 9, 100), of(2, 9, 100)]).unwrap().server, ServerId(1));
         assert_eq!(best(&[]), None);
     }
 }

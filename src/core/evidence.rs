@@ -250,6 +250,12 @@ impl Suspicion {
         self.word().is_some()
     }
 
+    /// It was starting or recovering when it was last asked: nobody had a session, so nobody was acknowledged anything.
+    #[must_use]
+    pub fn had_no_sessions(&self) -> bool {
+        matches!(self.impaired, Some((_, Impairment::Starting | Impairment::Recovering)))
+    }
+
     /// The host was asked twice in a row and did not answer.
     #[must_use]
     pub fn host_is_silent(&self) -> bool {

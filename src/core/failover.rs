@@ -1,15 +1,15 @@
 //! Carrying out a plan: from each outcome to the next action, to the end, or back.
 
-use super::candidate::{self, Candidate, Waiver};
+use super::candidate::{self, Candidate, View, Waiver};
 use super::effects::{Effects, text, texts};
 use super::event::{EventKind, Field, Severity};
 use super::evidence::{FailureClass, Suspicion};
 use super::id::{Generation, ServerId};
-use super::model::{OnLoss, OnNoSyncStandby, ServiceKind};
+use super::model::{OnNoSyncStandby, ServiceKind};
 use super::output::{Action, Failure, FailureKind, Output, Record, Report};
 use super::plan::{End, Phase, Plan, Settings, Times};
 use super::refusal::{CandidateRefusal, Refusal};
-use super::sample::{FenceLevel, FenceReport, Lsn, Position};
+use super::sample::{FenceLevel, FenceReport, Position, Sample};
 use super::service::{LastFailover, Service};
 use super::stats::{Judgement, Need};
 use super::time::{Mono, Span};
@@ -62,7 +62,12 @@ impl Service {
         self.refusal = None;
         self.manual_reason = None;
         let evidence = seen.or(ordered).unwrap_or_else(|| self.evidence(class, &suspicion, require, &waiver, fx.now));
-        let times = Times { detected: self.died_at(suspicion.since), confirmed: fx.now, ..Times::default() };
+        let times = Times {
+            detected: self.died_at(suspicion.since),
+            lived: self.lived_until(suspicion.since),
+            confirmed: fx.now,
+            ..Times::default()
+        };
         // What an earlier engine changed is undone with the rest, should it come to that.
         let before = self.begun.take();
         let lead = match &before {
@@ -80,7 +85,7 @@ impl Service {
             dead_before: forced && is_dead,
             old,
             system_id: self.system_id.unwrap_or_default(),
-            old_timeline: self.log.map_or(0, |log| log.timeline),
+            old_timeline: self.log.as_ref().map_or(0, |log| log.timeline),
             phase: Plan::first(self.settings()),
             action: None,
             retry_at: None,
@@ -100,10 +105,14 @@ impl Service {
             undo_failures: Vec::new(),
             warnings: Vec::new(),
             stop_asked: false,
+            lives: false,
+            no_sessions: suspicion.had_no_sessions(),
+            committed: None,
+            proved_at: None,
             resumed: false,
             times,
             lead,
-            furthest: self.reference(times.detected).and_then(|reference| reference.furthest(times.detected)),
+            furthest: self.reference(times.detected, times.detected).and_then(|reference| reference.furthest(times.detected)),
             judgement: {
                 let now = if application { Judgement::of_application(class) } else { Judgement::at_first(class, &suspicion) };
                 match &before {
@@ -186,17 +195,18 @@ impl Service {
             trigger.failure_threshold, trigger.failure_window, trigger.hang_after, trigger.restart_grace
         ));
         lines.push(format!("required fence: level {}", require.number()));
-        if let Some(log) = self.log {
+        if let Some(log) = &self.log {
             lines.push(format!(
                 "last known position of the primary: {} on timeline {}, sampled {} before the decision, growing by at most {} bytes/s{}",
                 log.flush,
                 log.timeline,
-                now.since(log.at),
+                now.since(log.at) + log.lead,
                 log.growth(),
-                if log.synchronous { ", synchronous replication" } else { "" }
+                if log.sync.named { ", synchronous replication" } else { "" }
             ));
         }
-        for (server, result) in self.examine_standbys(self.subject(), self.died_at(suspicion.since), waiver, now) {
+        for (server, result) in self.examine_standbys(self.subject(), self.ended(class, suspicion, now), waiver, View::Guard, now)
+        {
             let name = self.server_name(server);
             lines.push(match result {
                 Ok(candidate) => format!("candidate {name}: {}", describe(&candidate)),
@@ -300,6 +310,10 @@ impl Service {
             Phase::Choose => {
                 let servers = self.server_ids().filter(|server| *server != plan.old).collect();
                 (Action::ReadPositions { servers, settle: SETTLE }, seconds(3))
+            }
+            Phase::ProveAgain => {
+                let view_confirmed = self.servers[usize::from(plan.old.0)].view_confirmed;
+                (Action::ProveFence { server: plan.old, view_confirmed }, seconds(2))
             }
             Phase::Promote => (Action::Promote { server: chosen?, system_id, old_timeline }, postgres.promotion_timeout),
             Phase::FindOut => (Action::ReadRole { server: chosen? }, seconds(3)),
@@ -522,6 +536,7 @@ impl Service {
             (Phase::Choose, Err(failure)) => {
                 self.undo(format!("the standbys' positions could not be read: {}", failure.message), fx);
             }
+            (Phase::ProveAgain, outcome) => self.proven_again(outcome, fx),
             (Phase::Promote, outcome) => self.promoted(outcome, fx),
             (Phase::FindOut, outcome) => self.found_out(outcome, fx),
             (Phase::VerifyData, outcome) => self.written(outcome, fx),
@@ -603,6 +618,7 @@ impl Service {
                 plan.fence = Some(report);
                 if enough {
                     plan.times.fenced = Some(fx.now);
+                    plan.proved_at = Some(fx.now);
                     plan.phase = Phase::Choose;
                 } else {
                     self.undo(format!("the old primary is not fenced: only {what}"), fx);
@@ -615,6 +631,9 @@ impl Service {
 
     fn choose(&mut self, positions: &[Position], fx: &mut Effects) {
         self.heard_meanwhile(positions);
+        if self.somebody_was_promoted(positions, fx) {
+            return;
+        }
         let Some(plan) = &self.plan else { return };
         let until = last_acknowledgement(plan);
         // A server that somebody started meanwhile may have written on behind the checkpoint of its shutdown.
@@ -622,75 +641,91 @@ impl Service {
             self.log_end = None;
         }
         let Some(plan) = &self.plan else { return };
-        let reference = self.reference(until);
-        let lived = plan.times.detected;
-        let mut chosen: Vec<Candidate> = Vec::new();
-        let mut reasons: Vec<(ServerId, CandidateRefusal)> = Vec::new();
-        for position in positions {
-            let sample = position.sample.as_ref().map_err(Clone::clone);
-            match self.examine(position.server, sample, reference.as_ref(), lived, &plan.waiver, &plan.refused) {
-                Ok(candidate) => chosen.push(candidate),
-                Err(reason) => reasons.push((position.server, reason)),
-            }
-        }
-        if let Some(refusal) = self.quorum_unanswered(positions) {
-            reasons.extend(chosen.drain(..).map(|candidate| (candidate.server, refusal.clone())));
-        }
-        let acknowledged = self.acknowledged(positions);
-        chosen.retain(|candidate| {
-            let loss = acknowledged.bytes_after(candidate.position);
-            if loss > 0 {
-                reasons.push((candidate.server, CandidateRefusal::LossTooHigh { loss, limit: 0 }));
-            }
-            loss == 0
-        });
-        let best = candidate::best(&chosen);
+        let reference = self.reference(plan.times.lived, until);
+        let samples = positions
+            .iter()
+            .map(|position| (position.server, position.sample.as_ref().map_err(Clone::clone), position.settled))
+            .collect();
+        let verdicts = self.choose_among(samples, reference.as_ref(), &plan.waiver, &plan.refused, View::Decision);
+        let able: Vec<Candidate> = verdicts.iter().filter_map(|(_, verdict)| verdict.as_ref().ok().copied()).collect();
+        let reasons: Vec<(ServerId, CandidateRefusal)> =
+            verdicts.into_iter().filter_map(|(server, verdict)| verdict.err().map(|reason| (server, reason))).collect();
+        let comes = self.a_standby_comes(positions, &reasons, fx.now);
         let refusal = Refusal::NoCandidate { reasons };
         let sentence = self.sentence(&refusal);
         let Some(plan) = &mut self.plan else { return };
-        if let Some(best) = best {
+        if let Some(best) = candidate::best(&able) {
             plan.chosen = Some(best);
-            plan.phase = Phase::Promote;
+            plan.phase = plan.before_promotion(fx.now);
             plan.evidence.push(format!("chosen after the fence: {}", describe(&best)));
+        } else if comes {
+            note_once(&mut plan.warnings, format!("waited for a standby: {sentence}"));
+            plan.retry_at = Some(fx.now + RETRY);
         } else {
             self.refusal = Some(refusal);
             self.undo(sentence, fx);
         }
     }
 
-    /// With R answers of N members and W acknowledgements per commit, R + W > N must hold (rule 21).
-    fn quorum_unanswered(&self, positions: &[Position]) -> Option<CandidateRefusal> {
-        let log = self.log.filter(|log| log.synchronous && log.set > 1)?;
-        if self.plan.as_ref().is_some_and(|plan| plan.waiver.accept_loss.is_some()) {
-            return None;
-        }
-        let answered = positions
-            .iter()
-            .filter(|position| position.sample.is_ok() && self.servers[usize::from(position.server.0)].synchronous)
-            .count();
-        let answered = u32::try_from(answered).unwrap_or(u32::MAX);
-        (answered.saturating_add(log.required) <= log.set).then_some(CandidateRefusal::QuorumUnanswered {
-            answered,
-            required: log.required,
-            size: log.set,
-        })
+    /// Nobody may be promoted yet, only because one that was there a moment ago is starting, or replays what it has: then it is waited
+    /// for, as long as the failover may take.
+    fn a_standby_comes(&self, positions: &[Position], reasons: &[(ServerId, CandidateRefusal)], now: Mono) -> bool {
+        let wanted = reasons.iter().any(|(_, reason)| {
+            matches!(reason, CandidateRefusal::QuorumUnanswered { .. } | CandidateRefusal::NotReadable { .. })
+        });
+        wanted
+            && positions.iter().any(|position| match &position.sample {
+                Ok(sample) => {
+                    let held = sample.replay_paused || sample.delayed;
+                    sample.in_recovery && !held && !(position.settled && candidate::is_complete(sample))
+                }
+                Err(_) => self.was_there(position.server, now),
+            })
     }
 
-    /// How far commits can have been acknowledged where any W of N standbys may do it: no further than the W-th of them by position,
-    /// those that did not answer taken for the furthest. Who is behind that lacks what a client was promised, member or not.
-    fn acknowledged(&self, positions: &[Position]) -> Lsn {
-        let waived = self.model.postgres.on_loss == OnLoss::Proceed
-            || self.plan.as_ref().is_some_and(|plan| plan.waiver.accept_loss.is_some());
-        let Some(log) = self.log.filter(|log| log.synchronous && log.set > 1 && !waived) else { return Lsn::default() };
-        let mut answered: Vec<Lsn> = positions
+    /// A server that takes writes although nobody of ours promoted it: whoever did it has decided. It is followed if it alone
+    /// continues what the old primary wrote; otherwise a person has to look. Nobody else is promoted, and nothing is given back to the
+    /// old primary.
+    fn somebody_was_promoted(&mut self, positions: &[Position], fx: &mut Effects) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        let writable: Vec<(ServerId, Sample)> = positions
             .iter()
-            .filter(|position| self.servers[usize::from(position.server.0)].synchronous)
-            .filter_map(|position| position.sample.as_ref().ok().and_then(candidate::position))
+            .filter_map(|position| Some((position.server, position.sample.as_ref().ok()?.clone())))
+            .filter(|(_, sample)| !sample.in_recovery && sample.system_id == plan.system_id)
             .collect();
-        answered.sort_unstable_by(|one, other| other.cmp(one));
-        let silent = (log.set as usize).saturating_sub(answered.len());
-        let enough = (log.required as usize).saturating_sub(silent);
-        enough.checked_sub(1).and_then(|at| answered.get(at)).copied().unwrap_or_default()
+        let old_timeline = plan.old_timeline;
+        match &writable[..] {
+            [] => return false,
+            [(server, sample)] if sample.timeline > old_timeline && self.continues(*server, sample, old_timeline) => {
+                self.take_over_promoted(*server, sample, fx);
+            }
+            many => {
+                let names: Vec<String> = many
+                    .iter()
+                    .map(|(server, sample)| format!("{} takes writes on timeline {}", self.server_name(*server), sample.timeline))
+                    .collect();
+                let why = format!("{}; nobody is promoted beside it, and the old primary stays fenced", names.join(", "));
+                self.finish(End::Left { why }, fx);
+            }
+        }
+        true
+    }
+
+    /// Goes on with a server that somebody else promoted, as if this failover had done it.
+    fn take_over_promoted(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        let name = self.server_name(server);
+        let furthest = self.plan.as_ref().and_then(|plan| plan.furthest);
+        let began = self.servers[usize::from(server.0)].streamed.map(|streamed| streamed.position).unwrap_or_default();
+        let loss = furthest.map(|furthest| furthest.bytes_after(began));
+        let Some(plan) = &mut self.plan else { return };
+        let line = format!("{name} takes writes on timeline {}: somebody else promoted it, and it is followed", sample.timeline);
+        plan.evidence.push(line.clone());
+        plan.warnings.push(line);
+        plan.chosen = Some(Candidate::chosen_before(server, began, loss, false));
+        plan.committed = Some(server);
+        plan.timeline = Some(sample.timeline);
+        plan.times.promoted = Some(fx.now);
+        plan.phase = Phase::VerifyData;
     }
 
     fn promoted(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
@@ -701,6 +736,12 @@ impl Service {
                 plan.times.promoted = Some(fx.now);
                 plan.phase = Phase::VerifyData;
             }
+            // A request before this one may still take effect: this server and no other may be asked again.
+            Err(Failure { kind: FailureKind::NoEffect, message, .. }) if plan.committed.is_some() => {
+                note_once(&mut plan.warnings, format!("promote: {message}"));
+                plan.phase = Phase::FindOut;
+                plan.retry_at = Some(fx.now + RETRY);
+            }
             // Proven to have had no effect: the only failure after which another one may be tried (rules 37, 47).
             Err(Failure { kind: FailureKind::NoEffect, message, .. }) => {
                 if let Some(chosen) = plan.chosen.take() {
@@ -709,9 +750,31 @@ impl Service {
                 plan.phase = Phase::Choose;
             }
             Ok(_) | Err(_) => {
+                plan.committed = plan.chosen.map(|chosen| chosen.server);
                 plan.phase = Phase::FindOut;
                 plan.retry_at = None;
             }
+        }
+    }
+
+    /// The proof of the fence right before the promotion.
+    fn proven_again(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let Some(plan) = &mut self.plan else { return };
+        match outcome {
+            Ok(Report::Fence(report)) if report.level >= plan.require => {
+                plan.proved_at = Some(fx.now);
+                plan.phase = Phase::Promote;
+            }
+            // Something runs there again, or nobody can say: the ladder is climbed once more.
+            Ok(_) => plan.phase = Phase::Fence,
+            Err(failure) => {
+                note_once(&mut plan.warnings, format!("prove_fence: {}", failure.message));
+                plan.phase = Phase::Fence;
+            }
+        }
+        if plan.phase == Phase::Fence {
+            plan.chosen = None;
+            plan.retry_at = Some(fx.now + RETRY);
         }
     }
 
@@ -728,7 +791,7 @@ impl Service {
             }
             // The engine that was to ask for it ended; this server and no other may be asked again, behind a fresh fence.
             Ok(Report::Role { in_recovery: true, system_id, .. }) if plan.resumed && system_id == plan.system_id => {
-                plan.waiver.to = plan.chosen.map(|chosen| chosen.server);
+                plan.waiver.to = plan.committed;
                 plan.phase = Plan::after_pre_checks(settings);
             }
             Ok(_) => plan.retry_at = Some(fx.now + RETRY),
@@ -803,8 +866,9 @@ impl Service {
         if plan.undoing.is_some() {
             return;
         }
-        if plan.resumed && plan.chosen.is_some() && !plan.application {
-            // An earlier engine began the promotion: it may still take effect, so nothing may be given back to the old primary.
+        if plan.committed.is_some() && !plan.application {
+            // A promotion was begun, by this engine or an earlier one: it may still take effect, so nothing may be given back to the old
+            // primary.
             self.finish(End::Stuck { why }, fx);
             return;
         }
@@ -821,16 +885,35 @@ impl Service {
         );
     }
 
+    /// The old primary answered a question that was asked after the decision, and nothing has touched it yet: it is left alone.
+    pub(super) fn stop_before_the_fence(&mut self, server: ServerId, asked: Mono, how: &str, fx: &mut Effects) {
+        let name = self.server_name(server);
+        let Some(plan) = &mut self.plan else { return };
+        let untouched = matches!(plan.phase, Phase::PreChecks | Phase::RouteOut) && !plan.fence_tried;
+        if plan.old != server || !untouched || plan.application || plan.class.is_ordered() || asked < plan.times.confirmed {
+            return;
+        }
+        plan.lives = true;
+        if let Some((id, action, _)) = plan.action.take() {
+            fx.push(Output::CancelAction(id));
+            let why = format!("{name} answers again");
+            self.step_ended(&action, &Err(Failure { kind: FailureKind::Cancelled, message: why, remedy: String::new() }), fx);
+        }
+        self.undo(format!("{name} answers again: {how}, and it is not fenced yet"), fx);
+        self.drive(fx);
+    }
+
     fn finish(&mut self, end: End, fx: &mut Effects) {
         let Some(mut plan) = self.plan.take() else { return };
         plan.times.ended = Some(fx.now);
         plan.action = None;
         let generation = plan.generation;
+        let left = matches!(end, End::Left { .. });
         let (how, why) = match &end {
             End::Completed => ("completed", String::new()),
             End::Undone { why, left } if was_only_stopped(&plan, left) => ("stopped", why.clone()),
             End::Undone { why, .. } => ("rolled_back", why.clone()),
-            End::Stuck { why } => ("manual_intervention", why.clone()),
+            End::Stuck { why } | End::Left { why } => ("manual_intervention", why.clone()),
         };
         if plan.times.promoted.is_some() {
             self.take_over(&plan, fx);
@@ -844,12 +927,13 @@ impl Service {
         match end {
             End::Completed => self.completed(&plan, fx),
             End::Undone { why, left } => self.undone(&plan, why, &left, fx),
-            End::Stuck { why } => {
+            End::Stuck { why } | End::Left { why } => {
+                let when = if left { "before it promoted anybody" } else { "after the promotion began" };
                 fx.emit(
                     EventKind::FailoverFailed,
                     Severity::Alarm,
                     self.about(),
-                    format!("{}: failover {generation} stops after the promotion began: {why}", self.model.name),
+                    format!("{}: failover {generation} stops {when}: {why}", self.model.name),
                     vec![
                         ("why", text(&why)),
                         ("promoted", Field::Bool(plan.times.promoted.is_some())),
@@ -979,6 +1063,7 @@ fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, n
     ];
     if let Some(loss) = chosen.loss {
         fields.push(("loss_bytes", Field::Int(loss)));
+        fields.push(("loss_exact", Field::Bool(chosen.exact)));
     }
     fields
 }
@@ -991,8 +1076,10 @@ pub(super) fn describe(candidate: &Candidate) -> String {
 fn loss_sentence(candidate: &Candidate) -> String {
     match candidate.loss {
         _ if candidate.holds_acknowledged => "no acknowledged commit can be missing (synchronous)".into(),
-        Some(0) => "no known byte is missing".into(),
-        Some(bytes) => format!("at most {bytes} bytes of log may be missing"),
+        Some(0) if candidate.exact => "nothing is missing: it has the log up to its end".into(),
+        Some(bytes) if candidate.exact => format!("{bytes} bytes of log are missing"),
+        Some(0) => format!("no byte that was seen is missing; the last {} of the log were not seen", candidate.unseen),
+        Some(bytes) => format!("about {bytes} bytes of log may be missing; its last {} were not seen", candidate.unseen),
         None => "how much may be missing is not known".into(),
     }
 }
@@ -1028,15 +1115,14 @@ fn note_undo(plan: &mut Plan, action: &Action, outcome: Result<Report, Failure>)
     }
 }
 
-/// When the old primary can last have acknowledged a commit: orphans went on until the fence (rule 85).
+/// When the old primary can last have acknowledged a commit: whatever it looked like, it may have gone on, or woken up, until its fence was
+/// proven (rule 85). One that was found dead, with nobody left to end, acknowledged nothing after its last answer.
 fn last_acknowledgement(plan: &Plan) -> Mono {
-    let orphans = plan.class == FailureClass::Dead
-        && plan.fence.as_ref().is_some_and(|report| report.rungs.iter().any(|rung| rung.name == "kill_children"));
-    if orphans || plan.class.is_ordered() && !(plan.dead_before && fence_found_nothing(plan)) {
-        plan.times.fenced.unwrap_or(plan.times.confirmed)
-    } else {
-        plan.times.detected
+    if plan.class == FailureClass::Unusable && plan.no_sessions {
+        return plan.times.lived;
     }
+    let found_dead = (plan.class == FailureClass::Dead || plan.dead_before) && fence_found_nothing(plan);
+    if found_dead { plan.times.lived } else { plan.times.fenced.unwrap_or(plan.times.confirmed) }
 }
 
 /// The ladder was climbed, and there was no process to stop.
@@ -1049,5 +1135,5 @@ fn fence_found_nothing(plan: &Plan) -> bool {
 
 /// Undone without a trace because the engine stops, or because the primary lived when it came back: the failure may be decided afresh.
 fn was_only_stopped(plan: &Plan, left: &[String]) -> bool {
-    (plan.stop_asked || plan.resumed) && left.is_empty() && plan.fence.is_none()
+    (plan.stop_asked || plan.resumed || plan.lives) && left.is_empty() && plan.fence.is_none()
 }

@@ -168,6 +168,7 @@ impl Core {
             return;
         }
         for service in &mut self.services {
+            service.slept(gap, told - late);
             if service.plan.is_none() {
                 // It may have lived while nobody looked.
                 service.bad_since = None;

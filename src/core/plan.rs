@@ -6,6 +6,7 @@ use super::id::{ActionId, Generation, ServerId};
 use super::output::Action;
 use super::sample::{FenceLevel, FenceReport, Lsn};
 use super::stats::{Judgement, Need};
+use super::sync_set::Acknowledging;
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,8 @@ pub enum Phase {
     Fence,
     /// A standby is chosen; for `postgres` by positions that are read now, for an application by its checks.
     Choose,
+    /// The proof of the fence is taken again: it is not of this moment any more.
+    ProveAgain,
     /// The standby is promoted: the point of no return.
     Promote,
     /// The promotion's outcome is unknown: look.
@@ -62,6 +65,9 @@ impl Phase {
 pub struct Times {
     /// The first bad sign.
     pub detected: Mono,
+    /// The last moment at which the old primary was known to serve: not before the first bad sign.
+    #[serde(default)]
+    pub lived: Mono,
     /// The failure was confirmed and the plan began.
     pub confirmed: Mono,
     /// The fence was proven.
@@ -81,6 +87,9 @@ pub struct Times {
     pub ended: Option<Mono>,
 }
 
+/// So old the proof of a fence may be when a standby is promoted.
+const PROOF_FRESH: Span = Span::from_millis(2_000);
+
 /// How a plan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -92,6 +101,11 @@ pub enum End {
         why: String,
         /// Compensations that failed.
         left: Vec<String>,
+    },
+    /// Stopped before anybody was promoted, and nothing may be undone.
+    Left {
+        /// Why.
+        why: String,
     },
     /// Stopped after the point of no return.
     Stuck {
@@ -157,6 +171,18 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// The engine wants to stop: undo before the point of no return.
     pub stop_asked: bool,
+    /// The old primary answered again before it was fenced.
+    #[serde(default)]
+    pub lives: bool,
+    /// It was starting or recovering: nobody had a session on which a commit could be acknowledged.
+    #[serde(default)]
+    pub no_sessions: bool,
+    /// The promotion of this server was asked for and may take effect at any time: no other one is promoted, and nothing is undone.
+    #[serde(default)]
+    pub committed: Option<ServerId>,
+    /// When the fence was last proven; `None`: not in this engine's own time, or the engine did not run since.
+    #[serde(default)]
+    pub proved_at: Option<Mono>,
     /// An earlier engine began it.
     pub resumed: bool,
     /// When each part was done.
@@ -189,8 +215,9 @@ pub struct Begun {
     pub require: FenceLevel,
     /// The furthest that the old primary's log can have come; `None`: it was not known.
     pub furthest: Option<Lsn>,
-    /// Commits waited for synchronous standbys: how many acknowledgements, of how many.
-    pub acknowledgements: Option<(u32, u32)>,
+    /// Whose acknowledgements commits waited for.
+    #[serde(default)]
+    pub sync: Option<Acknowledging>,
     /// Up to here others than those may have acknowledged them.
     #[serde(default)]
     pub acknowledged_before: Lsn,
@@ -270,6 +297,13 @@ impl Plan {
     #[must_use]
     pub fn after_route(settings: Settings) -> Phase {
         if settings.verify { Phase::VerifyTraffic } else { Phase::Over }
+    }
+
+    /// The phase after the choice: a proof of the fence that is not of this moment is taken again before anybody is promoted.
+    #[must_use]
+    pub fn before_promotion(&self, now: Mono) -> Phase {
+        let is_fresh = self.proved_at.is_some_and(|at| now.since(at) <= PROOF_FRESH);
+        if self.fence_level() == FenceLevel::ProvenStopped && !is_fresh { Phase::ProveAgain } else { Phase::Promote }
     }
 
     /// The first compensation that is owed, in reverse order of what was done.

@@ -146,11 +146,23 @@ pub enum CandidateRefusal {
     Delayed,
     /// It was not receiving from the primary while that lived.
     NotStreaming,
-    /// Replication is synchronous and it was not in the acknowledging set.
-    NotSynchronous,
-    /// Too few of those that could have acknowledged a commit answered, so one it lacks may exist (rule 21).
+    /// Another server that cannot be promoted has log that this one lacks (rule 21).
+    Behind {
+        /// The other one's name; `None`: others that acknowledged commits before those who do it now.
+        by: Option<String>,
+        /// How much.
+        bytes: u64,
+        /// How much of it may be lost; 0 where commits wait for standbys.
+        limit: u64,
+    },
+    /// Another server that cannot be promoted may acknowledge commits that this one lacks: said beforehand only.
+    MayBeBehind {
+        /// The other one's name.
+        by: String,
+    },
+    /// Too few of those that could have acknowledged a commit said how far they are, so one it lacks may exist (rule 21).
     QuorumUnanswered {
-        /// Members of the acknowledging set that answered.
+        /// Those who may acknowledge, and said it.
         answered: u32,
         /// Acknowledgements a commit waits for.
         required: u32,
@@ -300,7 +312,8 @@ impl CandidateRefusal {
             CandidateRefusal::ReplayPaused => "replay_paused",
             CandidateRefusal::Delayed => "delayed",
             CandidateRefusal::NotStreaming => "not_streaming",
-            CandidateRefusal::NotSynchronous => "not_synchronous",
+            CandidateRefusal::Behind { .. } => "behind",
+            CandidateRefusal::MayBeBehind { .. } => "may_be_behind",
             CandidateRefusal::QuorumUnanswered { .. } => "quorum_unanswered",
             CandidateRefusal::LossTooHigh { .. } => "loss_too_high",
             CandidateRefusal::LossUnknown { .. } => "loss_unknown",
@@ -325,9 +338,20 @@ impl CandidateRefusal {
             CandidateRefusal::ReplayPaused => "replay is paused; pg_wal_replay_resume() ends that".into(),
             CandidateRefusal::Delayed => "it is a delayed standby (recovery_min_apply_delay)".into(),
             CandidateRefusal::NotStreaming => "it was not receiving from the primary".into(),
-            CandidateRefusal::NotSynchronous => "replication is synchronous and it was not among those that acknowledge".into(),
+            CandidateRefusal::MayBeBehind { by } => {
+                format!("{by} may acknowledge commits before this one has them, and cannot be promoted itself")
+            }
+            CandidateRefusal::Behind { by: Some(by), bytes, limit: 0 } => {
+                format!("{by} has {bytes} bytes of log that it lacks, and cannot be promoted itself")
+            }
+            CandidateRefusal::Behind { by: Some(by), bytes, limit } => format!(
+                "{by} has {bytes} bytes of log that it lacks, and cannot be promoted itself; the limit is {limit} (max_lag_bytes)"
+            ),
+            CandidateRefusal::Behind { by: None, bytes, .. } => {
+                format!("others may have acknowledged commits in {bytes} bytes of log that it lacks, before those who do it now")
+            }
             CandidateRefusal::QuorumUnanswered { answered, required, size } => format!(
-                "only {answered} of {size} acknowledging standbys answered and commits wait for {required}: another one may hold more"
+                "only {answered} of {size} standbys that may acknowledge commits said how far they are, and commits wait for {required}: another one may hold more"
             ),
             CandidateRefusal::LossTooHigh { loss, limit } => {
                 format!("up to {loss} bytes could be lost, the limit is {limit} (max_lag_bytes)")

@@ -1,6 +1,6 @@
 //! The state of the core as plain data, for the status. The shell renders it; nothing here is serialised.
 
-use super::candidate::{Candidate, Waiver};
+use super::candidate::{Candidate, View, Waiver};
 use super::doubt::{Doubt, DoubtCause};
 use super::evidence::FailureClass;
 use super::health::Health;
@@ -199,8 +199,8 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         two_primaries: service.two_primaries,
         no_primary_because: service.no_primary_because(),
         system_id: service.system_id,
-        position: service.log.map(|log| (log.flush, log.timeline, log.at)),
-        synchronous: service.log.is_some_and(|log| log.synchronous),
+        position: service.log.as_ref().map(|log| (log.flush, log.timeline, log.at)),
+        synchronous: service.log.as_ref().is_some_and(|log| log.sync.named),
         failing: service.failing(now),
         suspected_since: service.suspicion.as_ref().map(|suspicion| suspicion.since),
         evidence: service.suspicion.as_ref().map(super::evidence::Suspicion::record).unwrap_or_default(),
@@ -272,7 +272,7 @@ impl Service {
     fn forecast(&self, around: Surroundings, now: Mono) -> Forecast {
         let is_postgres = self.model.kind == ServiceKind::Postgres;
         let standbys = if self.model.is_moved() {
-            self.examine_standbys(self.subject(), self.died_at(now), &Waiver::default(), now)
+            self.examine_standbys(self.subject(), self.lived(now), &Waiver::default(), View::Forecast, now)
         } else {
             Vec::new()
         };

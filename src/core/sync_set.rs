@@ -1,5 +1,6 @@
 //! `synchronous_standby_names`, read as the server reads it: how many acknowledgements a commit waits for, and from whom.
 
+use super::id::ServerId;
 use serde::{Deserialize, Serialize};
 
 /// How the standbys are chosen among those that are named.
@@ -22,6 +23,39 @@ pub struct SyncRule {
     pub names: Vec<String>,
     /// `*` is among them: whoever is connected may acknowledge.
     pub everybody: bool,
+}
+
+/// Whose acknowledgement commits wait for: the rule, and who that is among the servers that are configured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledging {
+    /// The setting.
+    pub rule: SyncRule,
+    /// How many may acknowledge (N): those who are named, each name as often as it is used, connected or not. A name that no configured
+    /// server uses is one that never answers.
+    pub size: u32,
+    /// The configured servers among them.
+    pub members: Vec<ServerId>,
+    /// `synchronous_commit = remote_write`: what was acknowledged is certain to be there only while the standby's postmaster lives.
+    pub only_written: bool,
+}
+
+impl Acknowledging {
+    /// Commits wait, and whose acknowledgements they wait for cannot be known: nobody's answer is enough.
+    #[must_use]
+    pub fn unknown() -> Acknowledging {
+        let rule = SyncRule { method: Method::Any, required: 1, names: Vec::new(), everybody: false };
+        Acknowledging { rule, size: 1, members: Vec::new(), only_written: false }
+    }
+
+    /// So many of them have to say how far they are before it is certain that the furthest of these has every acknowledged commit: N - W
+    /// + 1 where any W acknowledge. Where the first W of those who are connected do, anybody may have been among them, so all.
+    #[must_use]
+    pub fn needed(&self) -> u32 {
+        match self.rule.method {
+            Method::Any => self.size.saturating_sub(self.rule.required).saturating_add(1),
+            Method::First => self.size.max(1),
+        }
+    }
 }
 
 /// What the setting says.

@@ -24,6 +24,7 @@ use crate::core::model::{Model, ServiceModel};
 use crate::core::output::Record;
 use crate::core::plan::Begun;
 use crate::core::sample::{FenceLevel, Lsn};
+use crate::core::sync_set::{Acknowledging, Method, SyncRule};
 use crate::core::time::Span;
 
 use super::error::EngineError;
@@ -167,7 +168,11 @@ struct KnownBegun {
     /// The level required, as a number.
     fence: u8,
     furthest: Option<String>,
+    /// As release 0.1 wrote it: how many acknowledgements, of how many. Who that was it did not say.
+    #[serde(default, skip_serializing)]
     acknowledgements: Option<(u32, u32)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sync: Option<KnownSync>,
     #[serde(default)]
     acknowledged_before: Option<String>,
     streaming: Vec<String>,
@@ -181,6 +186,33 @@ struct KnownBegun {
     first_bad_ms: Option<u64>,
     #[serde(default)]
     judgement: Option<KnownJudgement>,
+}
+
+/// Whose acknowledgements commits waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KnownSync {
+    rule: SyncRule,
+    size: u32,
+    members: Vec<String>,
+    only_written: bool,
+}
+
+impl KnownSync {
+    fn of(sync: &Acknowledging, name: &NameOf<'_>) -> KnownSync {
+        let members = sync.members.iter().filter_map(|server| name(*server)).collect();
+        KnownSync { rule: sync.rule.clone(), size: sync.size, members, only_written: sync.only_written }
+    }
+
+    fn read(&self, id: &IdOf<'_>) -> Acknowledging {
+        let members = self.members.iter().filter_map(id).collect();
+        Acknowledging { rule: self.rule.clone(), size: self.size, members, only_written: self.only_written }
+    }
+
+    /// From a journal that says only how many: nobody is known to have been among them.
+    fn of_numbers(required: u32, size: u32) -> Acknowledging {
+        let rule = SyncRule { method: Method::Any, required, names: Vec::new(), everybody: false };
+        Acknowledging { rule, size, members: Vec::new(), only_written: false }
+    }
 }
 
 /// The standby whose promotion was begun.
@@ -644,7 +676,8 @@ impl KnownBegun {
             timeline: begun.old_timeline,
             fence: begun.require.number(),
             furthest: begun.furthest.map(|position| position.to_string()),
-            acknowledgements: begun.acknowledgements,
+            acknowledgements: None,
+            sync: begun.sync.as_ref().map(|sync| KnownSync::of(sync, name)),
             acknowledged_before: Some(begun.acknowledged_before.to_string()),
             streaming: begun.streaming.iter().filter_map(|server| name(*server)).collect(),
             route_touched: begun.route_touched,
@@ -666,7 +699,11 @@ impl KnownBegun {
             old_timeline: self.timeline,
             require: FenceLevel::of_number(self.fence)?,
             furthest: self.furthest.as_deref().and_then(Lsn::parse),
-            acknowledgements: self.acknowledgements,
+            sync: self
+                .sync
+                .as_ref()
+                .map(|sync| sync.read(id))
+                .or(self.acknowledgements.map(|(required, size)| KnownSync::of_numbers(required, size))),
             acknowledged_before: self.acknowledged_before.as_deref().and_then(Lsn::parse).unwrap_or_default(),
             streaming: self.streaming.iter().filter_map(id).collect(),
             route_touched: self.route_touched,
@@ -895,7 +932,12 @@ pub(crate) mod tests {
             old_timeline: 3,
             require: FenceLevel::ProvenStopped,
             furthest: Some(Lsn(0x300_0148)),
-            acknowledgements: Some((1, 2)),
+            sync: Some(Acknowledging {
+                rule: SyncRule { method: Method::Any, required: 1, names: vec!["db2".into(), "db3".into()], everybody: false },
+                size: 2,
+                members: vec![ServerId(1)],
+                only_written: false,
+            }),
             acknowledged_before: Lsn(0x300_0100),
             streaming: vec![ServerId(1)],
             route_touched: false,

@@ -62,7 +62,8 @@ const CANDIDATES: &[&str] = &[
     "replay_paused",
     "delayed",
     "not_streaming",
-    "not_synchronous",
+    "behind",
+    "may_be_behind",
     "quorum_unanswered",
     "loss_too_high",
     "loss_unknown",
@@ -129,7 +130,8 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | CandidateRefusal::ReplayPaused
         | CandidateRefusal::Delayed
         | CandidateRefusal::NotStreaming
-        | CandidateRefusal::NotSynchronous
+        | CandidateRefusal::Behind { .. }
+        | CandidateRefusal::MayBeBehind { .. }
         | CandidateRefusal::QuorumUnanswered { .. }
         | CandidateRefusal::LossTooHigh { .. }
         | CandidateRefusal::LossUnknown { .. }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Cluster, Server, kept_part};
+use crate::core::candidate;
 use crate::core::id::ServerId;
 use crate::core::output::{Failure, Report};
 use crate::core::sample::{Lsn, Position, Receiver, Sample};
@@ -69,8 +70,9 @@ impl Cluster {
         let mut last = first;
         let mut settled = false;
         while last.in_recovery && !settled {
-            // Without a receiver nothing can follow: the second read need not wait.
-            let pause = if matches!(last.receiver, Receiver::Absent) && !rest.is_proven() { Duration::ZERO } else { READ_EVERY };
+            // Without a receiver nothing can follow what was received before: the second read need not wait.
+            let drained = matches!(last.receiver, Receiver::Absent) && last.receive.is_some();
+            let pause = if drained && !rest.is_proven() { Duration::ZERO } else { READ_EVERY };
             match cancel.pause(pause, until) {
                 Ok(()) => {}
                 Err(Interrupted::TimedOut | Interrupted::Cancelled) => break,
@@ -115,22 +117,26 @@ struct Rest {
     position: Option<Lsn>,
     since: Instant,
     equal_reads: u32,
+    /// The read before said that it has replayed all that it has, or has received since its start.
+    complete: bool,
 }
 
 impl Rest {
     fn begin(sample: &Sample) -> Rest {
-        Rest { position: position(sample), since: Instant::now(), equal_reads: 1 }
+        Rest { position: position(sample), since: Instant::now(), equal_reads: 1, complete: candidate::is_complete(sample) }
     }
 
     /// Takes the next read; true when the position has settled.
     fn next(&mut self, sample: &Sample) -> bool {
         let here = position(sample);
         if here != self.position {
-            *self = Rest { position: here, since: Instant::now(), equal_reads: 1 };
+            *self = Rest::begin(sample);
             return false;
         }
         self.equal_reads += 1;
-        here.is_some() && (!expects_more(sample) || self.since.elapsed() >= REST)
+        // One that has not received since its start may still replay what it had: that says it only at its end.
+        let known = std::mem::replace(&mut self.complete, candidate::is_complete(sample)) && self.complete;
+        here.is_some() && known && (!expects_more(sample) || self.since.elapsed() >= REST)
     }
 
     fn is_proven(&self) -> bool {
@@ -204,6 +210,18 @@ mod tests {
     fn a_receiver_that_was_told_of_more_does_not_settle_at_once() {
         let mut rest = Rest::begin(&sample(Some(5), Some(5), streaming(9)));
         assert!(!rest.next(&sample(Some(5), Some(5), streaming(9))));
+    }
+
+    #[test]
+    fn one_that_has_not_received_since_its_start_settles_only_at_the_end_of_its_log() {
+        let mut rest = Rest::begin(&sample(None, Some(5), Receiver::Absent));
+        assert!(!rest.next(&sample(None, Some(5), Receiver::Absent)));
+        assert!(!rest.next(&sample(None, Some(5), Receiver::Absent)));
+        let at_its_end = Sample { at_end: true, ..sample(None, Some(5), Receiver::Absent) };
+        assert!(!rest.next(&at_its_end), "seen once");
+        assert!(rest.next(&at_its_end));
+        let mut rest = Rest::begin(&at_its_end);
+        assert!(!rest.next(&Sample { replay_paused: true, ..at_its_end }));
     }
 
     #[test]

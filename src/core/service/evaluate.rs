@@ -1,13 +1,14 @@
 //! From the evidence to a failover, or to the refusal that stands in its way.
 
+use super::standbys::COMES_BACK;
 use super::{FRESH, Service, Surroundings};
-use crate::core::candidate::{self, Candidate, Waiver};
+use crate::core::candidate::{self, Candidate, View, Waiver};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Severity};
 use crate::core::evidence::{FailureClass, Limits, Suspicion, classify, impaired_class};
 use crate::core::id::ServerId;
 use crate::core::model::{CheckKind, Policy};
-use crate::core::refusal::Refusal;
+use crate::core::refusal::{CandidateRefusal, Refusal};
 use crate::core::sample::{FenceLevel, ProcessState};
 use crate::core::time::Mono;
 use crate::core::trigger::State;
@@ -185,8 +186,25 @@ impl Service {
         }
         self.guards(around, now)?;
         self.fence_way(class)?;
-        self.some_candidate(self.died_at(suspicion.since), &Waiver::default(), now)?;
+        let candidate = self.some_candidate(self.ended(class, suspicion, now), &Waiver::default(), now);
+        candidate.map_err(|refusal| self.unless_one_comes(refusal, suspicion.since, now))?;
         Ok(class)
+    }
+
+    /// Nobody can be promoted now, and one that was there a moment ago may be in another: before the fence it costs nothing to wait.
+    fn unless_one_comes(&self, refusal: Refusal, since: Mono, now: Mono) -> Refusal {
+        let Refusal::NoCandidate { reasons } = &refusal else { return refusal };
+        let wanted = reasons.iter().any(|(server, reason)| match reason {
+            CandidateRefusal::NotReadable { .. } => self.was_there(*server, now),
+            CandidateRefusal::QuorumUnanswered { .. } => {
+                self.server_ids().any(|other| !self.is_subject(other) && self.is_on_its_way(other, now))
+            }
+            _ => false,
+        });
+        if wanted && now.since(since) < COMES_BACK {
+            return Refusal::EvidenceIncomplete { waiting_for: "a standby that is restarting, or replays what it has" };
+        }
+        refusal
     }
 
     /// The evidence shows the primary dead, whatever stands in the way of an automatic failover.
@@ -330,8 +348,16 @@ impl Service {
         Err(Refusal::FenceUnavailable { why: why.into() })
     }
 
-    pub(super) fn some_candidate(&self, until: Mono, waiver: &Waiver, now: Mono) -> Result<Candidate, Refusal> {
-        let examined = self.examine_standbys(self.subject(), until, waiver, now);
+    /// When the primary was last known to serve, and until when it may have acknowledged commits: one that is not dead may do so up to its
+    /// fence.
+    pub(in crate::core) fn ended(&self, class: FailureClass, suspicion: &Suspicion, now: Mono) -> (Mono, Mono) {
+        let lived = self.lived_until(suspicion.since);
+        let ended = class == FailureClass::Dead || (class == FailureClass::Unusable && suspicion.had_no_sessions());
+        (lived, if ended { lived } else { now })
+    }
+
+    pub(super) fn some_candidate(&self, ended: (Mono, Mono), waiver: &Waiver, now: Mono) -> Result<Candidate, Refusal> {
+        let examined = self.examine_standbys(self.subject(), ended, waiver, View::Guard, now);
         let candidates: Vec<Candidate> = examined.iter().filter_map(|(_, result)| result.as_ref().ok().copied()).collect();
         candidate::best(&candidates).ok_or_else(|| Refusal::NoCandidate {
             reasons: examined.into_iter().filter_map(|(server, result)| result.err().map(|reason| (server, reason))).collect(),
@@ -432,7 +458,7 @@ impl Service {
                         let refusal = self
                             .guards(around, fx.now)
                             .err()
-                            .or_else(|| self.some_candidate(self.died_at(suspicion.since), &Waiver::default(), fx.now).err());
+                            .or_else(|| self.some_candidate(self.lived(suspicion.since), &Waiver::default(), fx.now).err());
                         let refusal = refusal.unwrap_or(Refusal::NoCandidate { reasons: Vec::new() });
                         let sentence = format!("the new primary failed too: {}", self.sentence(&refusal));
                         let evidence = suspicion.record();
@@ -445,7 +471,7 @@ impl Service {
             }
             return;
         }
-        let ready = self.some_candidate(fx.now, &Waiver::default(), fx.now).is_ok();
+        let ready = self.some_candidate((fx.now, fx.now), &Waiver::default(), fx.now).is_ok();
         if fx.now >= self.cooldown_until && ready && self.suspicion.is_none() {
             self.become_state(State::Normal, "the cooldown is over and a standby is ready".into(), fx);
         }

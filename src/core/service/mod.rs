@@ -12,6 +12,7 @@ mod ramp;
 mod resume;
 mod sample;
 mod standbys;
+mod sync;
 mod traffic;
 
 use crate::core::doubt::DoubtCause;
@@ -78,6 +79,9 @@ pub struct ServerState {
     pub session_open: bool,
     /// The last answer that only a living server gives.
     pub last_answer: Option<Mono>,
+    /// The last answer after which sessions may have gone on committing: not that of a server which starts or recovers.
+    #[serde(default)]
+    pub served_at: Option<Mono>,
     /// What it last said about itself, and when that came.
     pub sample: Option<(Mono, Sample)>,
     /// What the survey last found.
@@ -90,7 +94,13 @@ pub struct ServerState {
     pub(in crate::core) proven_again_at: Option<Mono>,
     /// When it was last seen receiving from the primary.
     pub streamed_at: Option<Mono>,
-    /// It was among those that acknowledge synchronous commits when the primary was last asked.
+    /// What it had then, and on which timeline: its control file lags behind, and is all that is left when the receiver has ended.
+    #[serde(default)]
+    pub streamed: Option<Streamed>,
+    /// The name by which its receiver was last seen to replicate.
+    #[serde(default)]
+    pub replicates_as: Option<String>,
+    /// It was among those that acknowledge synchronous commits when the primary was last asked: for the status only.
     pub synchronous: bool,
     /// It belongs to another cluster.
     pub wrong_cluster: bool,
@@ -107,22 +117,31 @@ pub struct ServerState {
     pub traffic: Traffic,
 }
 
-/// The primary's log as sampled while it lived.
+/// What a standby had when it was last seen receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streamed {
+    /// On which timeline.
+    pub timeline: u32,
+    /// How far it was.
+    pub position: Lsn,
+    /// Its postmaster.
+    pub started: Option<i64>,
+}
+
+/// The primary's log as sampled while it lived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::core) struct LogTrack {
     pub flush: Lsn,
     pub at: Mono,
+    /// It was so much longer ago: an earlier engine saw it, or the clock stood still since.
+    #[serde(default)]
+    pub lead: Span,
     pub rates: [u64; 5],
     /// Where the primary itself said it was, and when it was asked, as the last rate was measured.
     pub measured: (Lsn, Mono),
     pub timeline: u32,
-    pub synchronous: bool,
-    /// Acknowledgements a synchronous commit waits for, and the size of the set it may come from.
-    pub required: u32,
-    pub set: u32,
-    /// Where it stood when those who acknowledge were last seen to have changed: who is not that far may lack what others acknowledged.
     #[serde(default)]
-    pub acknowledged_before: Lsn,
+    pub sync: sync::SyncTrack,
 }
 
 impl LogTrack {
@@ -275,12 +294,15 @@ impl Service {
                 session: Slot::due_at(now),
                 session_open: false,
                 last_answer: None,
+                served_at: None,
                 sample: None,
                 readiness: None,
                 view_confirmed: false,
                 foreign_host: false,
                 proven_again_at: None,
                 streamed_at: None,
+                streamed: None,
+                replicates_as: None,
                 synchronous: false,
                 wrong_cluster: false,
                 deposed: false,
@@ -424,6 +446,19 @@ impl Service {
         self.bad_since.unwrap_or(otherwise)
     }
 
+    /// As [`Service::lived_until`], for a primary that acknowledged nothing since.
+    pub(in crate::core) fn lived(&self, otherwise: Mono) -> (Mono, Mono) {
+        let lived = self.lived_until(otherwise);
+        (lived, lived)
+    }
+
+    /// The last moment at which the primary is known to have been able to acknowledge commits: a first bad sign does not end that, as
+    /// exhausted slots show.
+    pub(in crate::core) fn lived_until(&self, otherwise: Mono) -> Mono {
+        let served = self.subject().and_then(|server| self.servers[usize::from(server.0)].served_at);
+        self.died_at(otherwise).max(served.unwrap_or(Mono::ZERO))
+    }
+
     pub(super) fn is_warm(&self) -> bool {
         // Taking up what an earlier engine began, it is not for want of a first answer that a standby is passed over.
         let unheard = |state: &ServerState| state.session_open && state.sample.is_none();
@@ -438,8 +473,8 @@ impl Service {
             generation: self.generation,
             primary: self.primary,
             system_id: self.system_id,
-            timeline: self.log.map(|log| log.timeline),
-            flush: self.log.map(|log| log.flush),
+            timeline: self.log.as_ref().map(|log| log.timeline),
+            flush: self.log.as_ref().map(|log| log.flush),
             sync_set: self.server_ids().filter(|server| self.servers[usize::from(server.0)].synchronous).collect(),
             last_failover_age: self.last_failover_age(now),
             unfinished: None,
@@ -634,6 +669,17 @@ impl Service {
         self.unsteady_until = None;
         if matches!(self.state, State::Failing | State::Degraded) {
             self.become_state(State::Normal, "counters restarted".into(), fx);
+        }
+    }
+
+    /// The engine did not run for so long; its clock stood still for `unseen` of that. What was seen before is so much older, and a proof of
+    /// the fence is not of this moment any more.
+    pub(in crate::core) fn slept(&mut self, gap: Span, unseen: Span) {
+        if let Some(log) = &mut self.log {
+            log.lead = log.lead + unseen;
+        }
+        if let Some(plan) = self.plan.as_mut().filter(|_| gap > Span::ZERO) {
+            plan.proved_at = None;
         }
     }
 

@@ -7,7 +7,7 @@ use crate::core::evidence::{FailureClass, Suspicion};
 use crate::core::health::Health;
 use crate::core::id::{CheckId, Generation, RunId, ServerId};
 use crate::core::model::{CheckKind, CheckModel};
-use crate::core::observation::{Close, CloseCause, DownCause, Finding, UnknownCause, Verdict};
+use crate::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
 use crate::core::output::{Action, Output};
 use crate::core::route::{self, RouteReadiness, RouteSurvey};
 use crate::core::sample::{ProcessState, Readiness, ReadinessFinding, Sample};
@@ -129,6 +129,7 @@ impl Service {
         if model.kind == CheckKind::Postgres && finding.verdict == Verdict::Up {
             let age = finding.sample.as_ref().and_then(|sample| sample.age);
             self.seen_serving(server, finding.began, age, "a new connection was served", fx.now);
+            self.stop_before_the_fence(server, finding.began, "a new connection was served", fx);
         }
         if !self.is_postgres() {
             self.notice_active(server, fx);
@@ -138,6 +139,9 @@ impl Service {
         }
         if model.kind == CheckKind::Postgres && finding.verdict.is_sign_of_life() {
             self.servers[usize::from(server.0)].last_answer = Some(fx.now);
+            if !matches!(finding.verdict, Verdict::Impaired(Impairment::Starting | Impairment::Recovering)) {
+                self.servers[usize::from(server.0)].served_at = Some(fx.now);
+            }
         }
         if finding.verdict == Verdict::Up {
             self.servers[usize::from(server.0)].session.hasten(fx.now);
@@ -322,12 +326,14 @@ impl Service {
     pub(in crate::core) fn session_answered(&mut self, server: ServerId, sample: Sample, fx: &mut Effects) {
         let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
         state.last_answer = Some(fx.now);
+        state.served_at = Some(fx.now);
         let asked = sample.asked;
         let age = sample.age;
         self.sampled(server, sample, fx);
         // A session that lives on proves no service where nobody else gets in.
         if self.plan.as_ref().is_some_and(|plan| plan.class != FailureClass::Unusable) {
-            self.seen_serving(server, asked + self.notice(), age, "the kept session was answered", fx.now);
+            self.seen_serving(server, asked, age, "the kept session was answered", fx.now);
+            self.stop_before_the_fence(server, asked, "its kept session was answered", fx);
         }
         if self.is_subject(server) {
             self.log_end = None;

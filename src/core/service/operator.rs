@@ -98,8 +98,8 @@ impl Service {
         }
         let waiver = Waiver { to, accept_loss };
         // A primary that lives goes on writing until the fence; one that is dead has written all it ever will.
-        let until = if self.is_dead(fx.now) { self.died_at(fx.now) } else { fx.now };
-        self.some_candidate(until, &waiver, fx.now).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
+        let ended = if self.is_dead(fx.now) { self.lived(fx.now) } else { (fx.now, fx.now) };
+        self.some_candidate(ended, &waiver, fx.now).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         // Nothing is begun that could not be fenced: a primary that is well goes on as it is.
         let silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
         if self.is_postgres() {

@@ -4,6 +4,7 @@
 //! engine saw is believed: if the primary proves to be alive, what was changed is undone; if its death is confirmed afresh, a new
 //! failover begins from the start, its steps being idempotent; if neither becomes clear in time, a person is called.
 
+use super::sync::SyncTrack;
 use super::{LogTrack, Service};
 use crate::core::candidate::Waiver;
 use crate::core::effects::{Effects, text};
@@ -27,9 +28,9 @@ impl Service {
             old_timeline: plan.old_timeline,
             require: plan.require,
             furthest: plan.furthest,
-            acknowledgements: self.log.filter(|log| log.synchronous).map(|log| (log.required, log.set)),
-            acknowledged_before: self.log.map(|log| log.acknowledged_before).unwrap_or_default(),
-            streaming: self.server_ids().filter(|server| *server != plan.old && self.was_streaming(*server, until)).collect(),
+            sync: self.log.as_ref().and_then(|log| log.sync.waits_for.clone()),
+            acknowledged_before: self.log.as_ref().map(|log| log.sync.acknowledged_before).unwrap_or_default(),
+            streaming: self.server_ids().filter(|server| *server != plan.old && self.was_streaming(*server)).collect(),
             route_touched: plan.route_touched,
             fence_tried: plan.fence_tried,
             view_confirmed: self.servers[usize::from(plan.old.0)].view_confirmed,
@@ -45,17 +46,23 @@ impl Service {
         // The earlier engine had seen it: it would not have begun otherwise.
         self.primary_seen = true;
         self.system_id = Some(begun.system_id).filter(|_| self.is_postgres());
-        let (required, set) = begun.acknowledgements.unwrap_or((1, 0));
+        // It was seen when the failover began, by an engine that has ended since: so much older it is.
+        let lead = begun.first_bad.unwrap_or(Span::from_nanos(u64::MAX));
         self.log = begun.furthest.map(|flush| LogTrack {
             flush,
             at: fx.now,
+            lead,
             rates: [0; 5],
             measured: (flush, fx.now),
             timeline: begun.old_timeline,
-            synchronous: begun.acknowledgements.is_some(),
-            required,
-            set,
-            acknowledged_before: begun.acknowledged_before,
+            sync: SyncTrack {
+                named: begun.sync.is_some(),
+                waits_for: begun.sync.clone(),
+                seen: 2,
+                at: fx.now,
+                acknowledged_before: begun.acknowledged_before,
+                ..SyncTrack::default()
+            },
         });
         for server in &begun.streaming {
             if let Some(state) = self.servers.get_mut(usize::from(server.0)) {
@@ -168,8 +175,12 @@ impl Service {
             undo_failures: Vec::new(),
             warnings: Vec::new(),
             stop_asked: false,
+            lives: false,
+            no_sessions: false,
+            committed: begun.chosen.map(|chosen| chosen.server).filter(|_| self.is_postgres()),
+            proved_at: None,
             resumed: true,
-            times: Times { detected: fx.now, confirmed: fx.now, ..Times::default() },
+            times: Times { detected: fx.now, lived: fx.now, confirmed: fx.now, ..Times::default() },
             lead: self.begun_lead(begun, fx.now),
             furthest: begun.furthest,
             judgement: begun.judged(),

@@ -1,6 +1,7 @@
 //! What servers say about themselves: who is primary, how far its log is, who follows it.
 
-use super::{Errand, FRESH, LogTrack, Service};
+use super::{Errand, FRESH, LogTrack, Service, Streamed};
+use crate::core::candidate;
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Field, Severity};
 use crate::core::id::ServerId;
@@ -101,7 +102,7 @@ impl Service {
     }
 
     pub(super) fn second_writable(&mut self, primary: ServerId, server: ServerId, sample: &Sample, fx: &mut Effects) {
-        let known_timeline = self.log.map(|log| log.timeline);
+        let known_timeline = self.log.as_ref().map(|log| log.timeline);
         if self.servers[usize::from(server.0)].deposed && known_timeline.is_none_or(|known| sample.timeline < known) {
             self.old_primary_returned(server, sample, fx);
             return;
@@ -177,7 +178,7 @@ impl Service {
                 self.is_of_another_cluster(other, &seen, fx);
             }
         }
-        self.track_log(sample);
+        self.track_log(server, sample);
         // Standbys are compared with it.
         self.server_ids().for_each(|server| self.look_again(server, fx));
         fx.emit(
@@ -195,20 +196,15 @@ impl Service {
     }
 
     pub(super) fn primary_sampled(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
-        let news = !self.primary_seen || self.log.is_none_or(|log| log.timeline != sample.timeline) || self.system_id.is_none();
+        let news =
+            !self.primary_seen || self.log.as_ref().is_none_or(|log| log.timeline != sample.timeline) || self.system_id.is_none();
         let sync_before: Vec<bool> = self.servers.iter().map(|state| state.synchronous).collect();
         self.primary_seen = true;
         self.system_id = Some(sample.system_id);
         self.servers[usize::from(server.0)].deposed = false;
-        let log_before = self.log.filter(|log| log.timeline == sample.timeline);
-        self.track_log(sample);
-        self.track_sync_set(server, sample);
+        self.track_log(server, sample);
+        self.show_sync_set(server, sample);
         let sync_changed = self.servers.iter().map(|state| state.synchronous).ne(sync_before);
-        if let Some(log) = &mut self.log
-            && (sync_changed || log_before.is_some_and(|before| !before.acknowledged_alike(log)))
-        {
-            log.acknowledged_before = log.flush;
-        }
         if news {
             fx.emit(
                 EventKind::PrimaryKnown,
@@ -223,56 +219,29 @@ impl Service {
         }
     }
 
-    pub(super) fn track_log(&mut self, sample: &Sample) {
+    pub(super) fn track_log(&mut self, primary: ServerId, sample: &Sample) {
         let Some(flush) = sample.flush else { return };
-        let before = self.log.filter(|log| log.timeline == sample.timeline);
-        let (rates, measured) = before.map_or(([0; 5], (flush, sample.asked)), |log| log.measure(flush, sample.asked));
-        let (required, set) = acknowledgements(sample);
-        self.log = Some(LogTrack {
-            flush,
-            at: sample.asked,
-            rates,
-            measured,
-            timeline: sample.timeline,
-            synchronous: !sample.sync_names.trim().is_empty(),
-            required,
-            set,
-            acknowledged_before: before.map_or(flush, |log| log.acknowledged_before),
-        });
-    }
-
-    pub(super) fn track_sync_set(&mut self, primary: ServerId, sample: &Sample) {
-        let Some(replicas) = &sample.replicas else { return };
-        for server in self.server_ids() {
-            if server == primary {
-                continue;
-            }
-            let name = self.replication_name(server);
-            let synchronous =
-                replicas.iter().any(|replica| replica.application_name == name && replica.synchronous && replica.streaming);
-            self.servers[usize::from(server.0)].synchronous = synchronous;
-        }
-    }
-
-    pub(super) fn replication_name(&self, server: ServerId) -> String {
-        let state = &self.servers[usize::from(server.0)];
-        let model = &self.model.servers[usize::from(server.0)];
-        let seen = state.sample.as_ref().and_then(|(_, sample)| match &sample.receiver {
-            Receiver::Seen { application_name, .. } => application_name.clone(),
-            _ => None,
-        });
-        model.replication_name.clone().or(seen).unwrap_or_else(|| model.name.clone())
+        let before = self.log.take().filter(|log| log.timeline == sample.timeline);
+        let (rates, measured) = match &before {
+            // What an earlier engine saw has no moment on this clock.
+            Some(log) if log.lead == Span::ZERO => log.measure(flush, sample.asked),
+            _ => ([0; 5], (flush, sample.asked)),
+        };
+        let sync = self.track_sync(primary, before.as_ref().map(|log| &log.sync), sample, flush);
+        let (at, lead) = (sample.asked, Span::ZERO);
+        self.log = Some(LogTrack { flush, at, lead, rates, measured, timeline: sample.timeline, sync });
     }
 
     pub(super) fn standby_sampled(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
         let receiving = match &sample.receiver {
-            Receiver::Seen { streaming, latest_end, .. } => {
+            Receiver::Seen { streaming, latest_end, last_message_age, .. } => {
                 if let (Some(end), Some(log)) = (latest_end, &mut self.log)
                     && *end > log.flush
                     && sample.timeline == log.timeline
                 {
+                    // What the primary said then, and no later: it may have written on since.
                     log.flush = *end;
-                    log.at = sample.asked;
+                    log.at = log.at.max(sample.asked - *last_message_age);
                 }
                 *streaming
             }
@@ -280,10 +249,9 @@ impl Service {
             Receiver::Hidden => sample.receive.is_some(),
             Receiver::Absent => false,
         };
+        self.note_replication_name(server, sample);
         if receiving {
-            self.servers[usize::from(server.0)].streamed_at = Some(fx.now);
-        }
-        if receiving {
+            self.note_streaming(server, sample, fx.now);
             self.notice_rejoin(server, sample, fx);
         }
         self.watch_progress(server, sample, fx);
@@ -297,6 +265,15 @@ impl Service {
             }
         } else if self.primary.is_none() && self.plan.is_none() && self.is_subject(server) {
             self.adopt_another(server, sample, fx);
+        }
+    }
+
+    /// What it had while it received is remembered: behind the receiver's end its control file shows an older timeline.
+    fn note_streaming(&mut self, server: ServerId, sample: &Sample, now: Mono) {
+        let state = &mut self.servers[usize::from(server.0)];
+        state.streamed_at = Some(now);
+        if let Some(position) = candidate::position(sample).filter(|_| sample.receiver.is_streaming()) {
+            state.streamed = Some(Streamed { timeline: sample.timeline, position, started: sample.started });
         }
     }
 
@@ -348,7 +325,8 @@ impl Service {
         let Some(primary) = self.primary.filter(|primary| *primary != server && self.is_writable_now(*primary, fx.now)) else {
             return;
         };
-        let follows = self.system_id == Some(sample.system_id) && self.log.is_some_and(|log| log.timeline == sample.timeline);
+        let follows =
+            self.system_id == Some(sample.system_id) && self.log.as_ref().is_some_and(|log| log.timeline == sample.timeline);
         if !self.servers[usize::from(server.0)].deposed || !follows || self.plan.is_some() {
             return;
         }
@@ -414,28 +392,10 @@ impl Service {
     }
 }
 
-/// How many acknowledgements a synchronous commit waits for, and how many may give one (rule 21).
-fn acknowledgements(sample: &Sample) -> (u32, u32) {
-    let set = sample.replicas.as_ref().map_or(0, |replicas| replicas.iter().filter(|replica| replica.synchronous).count());
-    let names = sample.sync_names.trim();
-    let head = names.split('(').next().unwrap_or_default().to_ascii_uppercase();
-    let required = if names.contains('(') {
-        head.trim().trim_start_matches("ANY").trim_start_matches("FIRST").trim().parse().unwrap_or(1)
-    } else {
-        1
-    };
-    (required, u32::try_from(set).unwrap_or(u32::MAX))
-}
-
 /// A rate over less than this would measure the answers' delays and single pages, not the growth.
 const RATE_SPAN: Span = Span::from_millis(50);
 
 impl LogTrack {
-    /// Commits wait for as many standbys of as many as they did.
-    fn acknowledged_alike(&self, now: &LogTrack) -> bool {
-        (self.synchronous, self.required, self.set) == (now.synchronous, now.required, now.set)
-    }
-
     /// The rates and the start of the next one, after the primary said that it is at `flush`. Between its own words only: a
     /// standby that is asked a moment before it is a moment behind, and the two together would look like any rate at all.
     fn measure(&self, flush: Lsn, asked: Mono) -> ([u64; 5], (Lsn, Mono)) {
@@ -465,10 +425,8 @@ mod tests {
             rates: [0; 5],
             measured: (Lsn(0), at(0)),
             timeline: 1,
-            synchronous: false,
-            required: 1,
-            set: 0,
-            acknowledged_before: Lsn(0),
+            lead: Span::ZERO,
+            sync: super::super::sync::SyncTrack::default(),
         };
         // 40 kB/s, sampled every 250 ms; each time a standby was asked 10 µs before and was one page behind.
         for n in 1..=10 {

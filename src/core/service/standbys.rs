@@ -1,41 +1,41 @@
 //! Which standby could be promoted now, and telling the moment that changes.
 
 use super::{FRESH, READINESS_HOLD, STREAM_GRACE, Service, Surroundings};
-use crate::core::candidate::{self, Candidate, Reference, Standing, Waiver};
+use crate::core::candidate::{self, Candidate, Reference, SYNC_FRESH, Standing, View, Waiver};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Severity};
 use crate::core::evidence::FailureClass;
 use crate::core::id::ServerId;
 use crate::core::refusal::{CandidateRefusal, Refusal};
 use crate::core::sample::{Readiness, Sample};
-use crate::core::time::Mono;
+use crate::core::time::{Mono, Span};
 use crate::core::trigger::State;
 
+/// A standby that answered this long ago may be restarting.
+pub(super) const COMES_BACK: Span = Span::from_millis(10_000);
+
 impl Service {
-    pub(in crate::core) fn reference(&self, until: Mono) -> Option<Reference> {
-        let log = self.log?;
-        if let Some(end) = self.log_end.filter(|end| end.timeline == log.timeline) {
-            // Read where it ended: nothing is estimated, and nothing was acknowledged behind it.
-            return Some(Reference {
-                system_id: self.system_id?,
-                timeline: log.timeline,
-                flush: end.at,
-                at: until,
-                growth: 0,
-                until,
-                synchronous: log.synchronous,
-                acknowledged_before: log.acknowledged_before,
-            });
-        }
+    /// What is known of the primary's log: `lived` is the first bad sign, or now; `until` the last moment at which it can have
+    /// acknowledged a commit.
+    pub(in crate::core) fn reference(&self, lived: Mono, until: Mono) -> Option<Reference> {
+        let log = self.log.as_ref()?;
+        let end = self.log_end.filter(|end| end.timeline == log.timeline);
+        // Read where it ended: nothing is estimated, and nothing was acknowledged behind it.
+        let (flush, at, lead) = end.map_or((log.flush, log.at, log.lead), |end| (end.at, until, Span::ZERO));
+        let sync = &log.sync;
         Some(Reference {
             system_id: self.system_id?,
             timeline: log.timeline,
-            flush: log.flush,
-            at: log.at,
+            flush,
+            at,
+            lead,
             growth: log.growth(),
+            lived,
             until,
-            synchronous: log.synchronous,
-            acknowledged_before: log.acknowledged_before,
+            exact: end.is_some(),
+            sync: sync.waits_for.clone(),
+            sync_fresh: sync.is_settled() && until.since(sync.at) + log.lead <= SYNC_FRESH,
+            acknowledged_before: sync.acknowledged_before,
         })
     }
 
@@ -43,58 +43,107 @@ impl Service {
     pub(in crate::core) fn examine_standbys(
         &self,
         old: Option<ServerId>,
-        until: Mono,
+        (lived, until): (Mono, Mono),
         waiver: &Waiver,
+        view: View,
         now: Mono,
     ) -> Vec<(ServerId, Result<Candidate, CandidateRefusal>)> {
+        let others = || self.server_ids().filter(|server| Some(*server) != old);
         if !self.is_postgres() {
-            let others = self.server_ids().filter(|server| Some(*server) != old);
-            return others.map(|server| (server, self.examine_application(server, waiver, &[], now))).collect();
+            return others().map(|server| (server, self.examine_application(server, waiver, &[], now))).collect();
         }
-        let reference = self.reference(until);
-        self.server_ids()
-            .filter(|server| Some(*server) != old)
-            .map(|server| {
-                let state = &self.servers[usize::from(server.0)];
-                let sample = match &state.sample {
-                    Some((at, sample)) if now.since(*at) < FRESH && state.session_open => Ok(sample),
-                    _ if state.deposed => Err("it was deposed and has not rejoined".to_owned()),
-                    Some(_) => Err("it does not answer".to_owned()),
-                    None => Err("it has not answered yet".to_owned()),
-                };
-                (server, self.examine(server, sample, reference.as_ref(), until, waiver, &[]))
-            })
-            .collect()
+        let samples = others().map(|server| {
+            let state = &self.servers[usize::from(server.0)];
+            let sample = match &state.sample {
+                Some((at, sample)) if now.since(*at) < FRESH && state.session_open => Ok(sample),
+                _ if state.deposed => Err("it was deposed and has not rejoined".to_owned()),
+                Some(_) => Err("it does not answer".to_owned()),
+                None => Err("it has not answered yet".to_owned()),
+            };
+            (server, sample, true)
+        });
+        self.choose_among(samples.collect(), self.reference(lived, until).as_ref(), waiver, &[], view)
     }
 
-    /// It was receiving when the primary was last alive.
-    pub(super) fn was_streaming(&self, server: ServerId, lived: Mono) -> bool {
-        self.servers[usize::from(server.0)].streamed_at.is_some_and(|at| at + STREAM_GRACE >= lived)
+    /// A server that takes writes on a newer timeline continues what the primary wrote: it was seen to receive from it, and its postmaster is
+    /// still the same one. A restored copy, or a clone, at its address is another postmaster.
+    pub(in crate::core) fn continues(&self, server: ServerId, sample: &Sample, timeline: u32) -> bool {
+        self.servers[usize::from(server.0)].streamed.is_some_and(|streamed| {
+            streamed.timeline == timeline && streamed.started.is_some() && streamed.started == sample.started
+        })
     }
 
-    pub(in crate::core) fn examine(
+    /// It is starting, or has not replayed all that it has.
+    pub(super) fn is_on_its_way(&self, server: ServerId, now: Mono) -> bool {
+        let state = &self.servers[usize::from(server.0)];
+        match &state.sample {
+            Some((at, sample)) if now.since(*at) < FRESH && state.session_open => {
+                sample.in_recovery && !sample.replay_paused && !sample.delayed && !candidate::is_complete(sample)
+            }
+            _ => self.was_there(server, now),
+        }
+    }
+
+    /// It answered a moment ago, and may be back in one.
+    pub(in crate::core) fn was_there(&self, server: ServerId, now: Mono) -> bool {
+        let state = &self.servers[usize::from(server.0)];
+        !state.deposed && state.last_answer.is_some_and(|at| now.since(at) < COMES_BACK)
+    }
+
+    /// It was receiving when the primary was last seen alive.
+    pub(super) fn was_streaming(&self, server: ServerId) -> bool {
+        let seen = self.log.as_ref().map(|log| log.at);
+        self.servers[usize::from(server.0)].streamed_at.is_some_and(|at| seen.is_none_or(|seen| at + STREAM_GRACE >= seen))
+    }
+
+    /// Its timeline. Without a receiver a standby shows that of its control file, which is as old as its last restartpoint: where it has at
+    /// least what it had streamed, it is where it was then.
+    fn timeline_of(&self, server: ServerId, sample: &Sample) -> u32 {
+        let Some(streamed) = self.servers[usize::from(server.0)].streamed else { return sample.timeline };
+        let still_there =
+            candidate::position(sample).is_some_and(|position| position >= streamed.position) || !candidate::is_complete(sample);
+        if still_there && sample.in_recovery { sample.timeline.max(streamed.timeline) } else { sample.timeline }
+    }
+
+    /// Each standby's verdict, by what it says now or said last.
+    pub(in crate::core) fn choose_among(
         &self,
-        server: ServerId,
-        sample: Result<&Sample, String>,
+        samples: Vec<(ServerId, Result<&Sample, String>, bool)>,
         reference: Option<&Reference>,
-        lived: Mono,
         waiver: &Waiver,
         refused: &[(ServerId, String)],
-    ) -> Result<Candidate, CandidateRefusal> {
-        let state = &self.servers[usize::from(server.0)];
-        let standing = Standing {
-            server,
-            model: &self.model.servers[usize::from(server.0)],
-            sample: sample.clone(),
-            was_streaming: self.was_streaming(server, lived),
-            was_synchronous: state.synchronous,
-            refused: refused.iter().find(|(other, _)| *other == server).map(|(_, why)| why.as_str()),
-        };
-        let candidate = candidate::examine(&standing, reference, &self.model.postgres, waiver)?;
+        view: View,
+    ) -> Vec<(ServerId, Result<Candidate, CandidateRefusal>)> {
+        let standings: Vec<Standing<'_>> = samples
+            .into_iter()
+            .map(|(server, sample, settled)| {
+                let state = &self.servers[usize::from(server.0)];
+                let told = sample.as_ref().ok();
+                Standing {
+                    server,
+                    model: &self.model.servers[usize::from(server.0)],
+                    timeline: told.map_or(0, |sample| self.timeline_of(server, sample)),
+                    settled,
+                    was_streaming: self.was_streaming(server),
+                    same_postmaster: told.is_some_and(|sample| {
+                        state.streamed.is_some_and(|streamed| streamed.started.is_some() && streamed.started == sample.started)
+                    }),
+                    refused: refused.iter().find(|(other, _)| *other == server).map(|(_, why)| why.as_str()),
+                    sample,
+                }
+            })
+            .collect();
+        let mut verdicts = candidate::choose(&standings, reference, &self.model.postgres, waiver, view);
         // Also where nothing is known of the primary's log, as after a restart: an operator who accepts every loss does not accept
         // another cluster's data.
-        let known = self.system_id.filter(|known| sample.is_ok_and(|sample| sample.system_id != *known));
-        known.map_or(Ok(candidate), |_| Err(CandidateRefusal::OtherCluster))
+        for ((_, verdict), standing) in verdicts.iter_mut().zip(&standings) {
+            let other =
+                standing.sample.as_ref().is_ok_and(|sample| self.system_id.is_some_and(|known| sample.system_id != known));
+            if verdict.is_ok() && other {
+                *verdict = Err(CandidateRefusal::OtherCluster);
+            }
+        }
+        verdicts
     }
 
     /// What would keep this standby from becoming the primary although it is fit for it: code and sentence. That not every check
@@ -119,7 +168,9 @@ impl Service {
         if !self.model.is_moved() || self.plan.is_some() || !self.primary_seen {
             return;
         }
-        for (server, result) in self.examine_standbys(self.primary, self.died_at(fx.now), &Waiver::default(), fx.now) {
+        for (server, result) in
+            self.examine_standbys(self.primary, self.lived(fx.now), &Waiver::default(), View::Forecast, fx.now)
+        {
             let at = usize::from(server.0);
             let verdict = result.map(|_| ());
             let same = match (&self.servers[at].announced, &verdict) {
@@ -140,6 +191,8 @@ impl Service {
                     reason,
                     CandidateRefusal::LossTooHigh { .. }
                         | CandidateRefusal::NotReadable { .. }
+                        | CandidateRefusal::Behind { .. }
+                        | CandidateRefusal::QuorumUnanswered { .. }
                         | CandidateRefusal::NotHealthy { .. }
                 ) || self.servers[at].announced.is_none();
                 let since = *self.servers[at].unready_since.get_or_insert(fx.now);
