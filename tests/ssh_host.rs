@@ -496,7 +496,7 @@ impl Drop for Storm {
 }
 
 fn names(report: &FenceReport) -> Vec<&str> {
-    report.rungs.iter().map(|rung| rung.name.as_str()).collect()
+    report.rungs.iter().map(|rung| rung.name.word()).collect()
 }
 
 fn millis(span: Duration) -> f64 {

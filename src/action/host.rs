@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::action::postgres::ServerIdentity;
 use crate::core::output::{Failure, FailureKind};
-use crate::core::sample::{FenceLevel, FenceReport, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState, ReadinessFinding, Rung};
+use crate::core::sample::{FenceLevel, FenceReport, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState, ReadinessFinding, Rung, RungName};
 use crate::core::time::Span;
 use crate::engine::clock::Clock;
 use crate::wire::deadline::{Cancel, Deadline};
@@ -251,6 +251,7 @@ impl HostControl {
                 "the account needs a POSIX shell and timeout(1); with a forced command set wrapper = true",
             );
         }
+        hearing.answer.known_rungs()?;
         if let Some((code, told)) = hearing.answer.error() {
             let had_effect = changes && !hearing.answer.rungs.is_empty();
             return fail(had_effect, format!("{at}: {told}"), remedy(&code, self.params.wrapper));
@@ -329,6 +330,8 @@ struct Hearing {
 struct Answer {
     values: BTreeMap<String, Vec<String>>,
     rungs: Vec<Rung>,
+    /// A rung that this version does not know: what the script did there is not known either.
+    unknown_rung: Option<String>,
 }
 
 /// Longer lines and answers are cut: the script writes neither.
@@ -383,10 +386,14 @@ impl Hearing {
             "rung" => {
                 let mut words = value.splitn(3, ' ');
                 let (Some(name), Some(how)) = (words.next(), words.next()) else { return };
+                let Some(name) = RungName::parse(name) else {
+                    self.answer.unknown_rung.get_or_insert_with(|| name.to_owned());
+                    return;
+                };
                 let took = Span::from(std::mem::replace(&mut self.since, Instant::now()).elapsed());
                 let note = words.next().unwrap_or_default().to_owned();
                 if self.answer.rungs.len() < MOST_VALUES {
-                    self.answer.rungs.push(Rung { name: name.to_owned(), ok: how == "ok", took, note });
+                    self.answer.rungs.push(Rung { name, ok: how == "ok", took, note });
                 }
             }
             _ if self.answer.values.len() < MOST_VALUES => {
@@ -396,7 +403,7 @@ impl Hearing {
                 }
                 if key == "proof" && self.answer.rungs.len() < MOST_VALUES {
                     let took = Span::from(std::mem::replace(&mut self.since, Instant::now()).elapsed());
-                    self.answer.rungs.push(Rung { name: "proof".to_owned(), ok: value == "ok", took, note: String::new() });
+                    self.answer.rungs.push(Rung { name: RungName::Proof, ok: value == "ok", took, note: String::new() });
                 }
             }
             _ => {}
@@ -412,6 +419,10 @@ impl Answer {
     /// The first value of a key, or nothing.
     fn value(&self, key: &str) -> &str {
         self.all(key).next().unwrap_or_default()
+    }
+
+    fn known_rungs(&self) -> Result<(), Failure> {
+        self.unknown_rung.as_ref().map_or(Ok(()), |word| Err(nonsense(&format!("rung={word}"))))
     }
 
     fn error(&self) -> Option<(String, String)> {
@@ -533,7 +544,7 @@ impl Answer {
             (false, _) => (FenceLevel::None, format!("not proven: {}", self.value("reason"))),
         };
         let guard_placed = self.value("guard") == "placed";
-        if let Some(last) = self.rungs.iter_mut().rfind(|rung| rung.name == "proof") {
+        if let Some(last) = self.rungs.iter_mut().rfind(|rung| rung.name == RungName::Proof) {
             last.ok = level == FenceLevel::ProvenStopped;
             last.note.clone_from(&proof);
         }

@@ -19,7 +19,7 @@ use crate::config::PromoteMethod;
 use crate::core::id::{Generation, ServerId};
 use crate::core::output::{Action, Failure, FailureKind, Report};
 use crate::core::route::InstanceView;
-use crate::core::sample::{FenceLevel, FenceReport, ReadinessFinding, RouteInstance, Rung};
+use crate::core::sample::{FenceLevel, FenceReport, ReadinessFinding, RouteInstance, Rung, RungName};
 use crate::core::time::Span;
 use crate::engine::clock::Clock;
 use crate::wire::deadline::{Cancel, Deadline};
@@ -479,7 +479,7 @@ impl Performer {
         let note = self.stand_in.carry_out("fence", subject, deadline, cancel)?;
         let took = Span::from(before.saturating_sub(deadline.remaining()));
         let proof = format!("the host program says that {} is cut off: {note}", subject.server);
-        let rungs = vec![Rung { name: "command".to_owned(), ok: true, took, note }];
+        let rungs = vec![Rung { name: RungName::Command, ok: true, took, note }];
         Ok(FenceReport { level: FenceLevel::PowerOff, guard_placed: false, rungs, proof })
     }
 
@@ -522,7 +522,7 @@ impl Performer {
                     Err(failure) => {
                         // Whether the guard was placed is not known; its removal finds out.
                         report.guard_placed = failure.kind != FailureKind::NoEffect;
-                        let rung = Rung { name: "ssh".to_owned(), ok: false, took: Span::ZERO, note: failure.message };
+                        let rung = Rung { name: RungName::Ssh, ok: false, took: Span::ZERO, note: failure.message };
                         report.rungs.insert(0, rung);
                     }
                 }

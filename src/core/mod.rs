@@ -31,6 +31,7 @@ mod switch;
 pub mod time;
 pub mod traffic;
 pub mod trigger;
+mod words;
 
 use doubt::{Doubt, DoubtCause, DoubtChange, GAP, too_silent};
 use effects::{About, Effects, text};

@@ -223,11 +223,35 @@ pub struct FenceReport {
     pub proof: String,
 }
 
+super::words::words! {
+    /// Which rung of the fence ladder (rule 87).
+    pub enum RungName {
+        /// `standby.signal` is placed.
+        Guard = "guard",
+        /// SIGINT to the postmaster.
+        StopFast = "stop_fast",
+        /// SIGQUIT to the postmaster.
+        StopImmediate = "stop_immediate",
+        /// SIGSTOP to the postmaster.
+        FreezePostmaster = "freeze_postmaster",
+        /// SIGKILL to every other process of the data directory.
+        KillChildren = "kill_children",
+        /// SIGKILL to the postmaster.
+        KillPostmaster = "kill_postmaster",
+        /// The proof that nothing is left.
+        Proof = "proof",
+        /// `fence.command`, or the host program: power or volume.
+        Command = "command",
+        /// The ladder as a whole, where it could not be climbed.
+        Ssh = "ssh",
+    }
+}
+
 /// One rung of the fence ladder (rule 87).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rung {
-    /// `guard`, `stop_fast`, `stop_immediate`, `freeze_postmaster`, `kill_children`, `kill_postmaster`, `proof`, `command`.
-    pub name: String,
+    /// Which one.
+    pub name: RungName,
     /// It did what it should.
     pub ok: bool,
     /// How long it took.
