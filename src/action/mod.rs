@@ -163,10 +163,16 @@ impl Performer {
                 self.route.weigh(&self.server(*server)?.name, *share, deadline, cancel).map(Report::Route)
             }
             Action::Fence { server, require, hung, unreachable, view_confirmed } => {
-                let want = Want { require: *require, hung: *hung, unreachable: *unreachable, view_confirmed: *view_confirmed };
+                let want = Want {
+                    generation,
+                    require: *require,
+                    hung: *hung,
+                    unreachable: *unreachable,
+                    view_confirmed: *view_confirmed,
+                };
                 self.fence(*server, want, &subject, deadline, cancel).map(Report::Fence)
             }
-            Action::FenceUndo { server } => self.fence_undo(*server, deadline, cancel),
+            Action::FenceUndo { server } => self.fence_undo(*server, generation, deadline, cancel),
             Action::ProveFence { server, view_confirmed } => self.prove(*server, *view_confirmed, deadline, cancel),
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
             Action::Promote { server, system_id, old_timeline } => {
@@ -431,9 +437,15 @@ impl Performer {
     }
 
     #[cfg(feature = "ssh")]
-    fn fence_undo(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+    fn fence_undo(
+        &self,
+        server: ServerId,
+        generation: Generation,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Report, Failure> {
         let message = match &self.server(server)?.control {
-            Some(control) => control.undo(deadline, cancel)?,
+            Some(control) => control.undo(generation, deadline, cancel)?,
             None => NOTHING_TO_UNDO.to_owned(),
         };
         Ok(Report::Done { message })
@@ -450,14 +462,14 @@ impl Performer {
     }
 
     #[cfg(not(feature = "ssh"))]
-    fn fence_undo(&self, server: ServerId, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
+    fn fence_undo(&self, server: ServerId, _: Generation, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
         self.server(server)?;
         Ok(Report::Done { message: NOTHING_TO_UNDO.to_owned() })
     }
 
     #[cfg(feature = "ssh")]
     fn ladder(&self, server: ServerId, want: Want, deadline: Deadline, cancel: &Cancel) -> Result<FenceReport, Failure> {
-        self.control(server)?.fence(want.require, want.hung, want.view_confirmed, deadline, cancel)
+        self.control(server)?.fence(want.generation, want.require, want.hung, want.view_confirmed, deadline, cancel)
     }
 
     #[cfg(not(feature = "ssh"))]
@@ -561,6 +573,8 @@ impl Performer {
 /// What is wanted of a fence.
 #[derive(Clone, Copy)]
 struct Want {
+    #[cfg_attr(not(feature = "ssh"), expect(dead_code))]
+    generation: Generation,
     require: FenceLevel,
     #[cfg_attr(not(feature = "ssh"), expect(dead_code))]
     hung: bool,

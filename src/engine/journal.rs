@@ -742,13 +742,9 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
             target: text(target),
             chosen: chosen.as_ref().map(|chosen| KnownCandidate::of(chosen, &|id| server_name(*service, id))),
         },
-        Record::StepEnded { service, generation, step, ok, message } => Entry::StepEnded {
-            service: name(*service),
-            generation: generation.0,
-            step: *step,
-            ok: *ok,
-            message: text(message),
-        },
+        Record::StepEnded { service, generation, step, ok, message } => {
+            Entry::StepEnded { service: name(*service), generation: generation.0, step: *step, ok: *ok, message: text(message) }
+        }
         Record::Ended { service, generation, how } => {
             Entry::Ended { service: name(*service), generation: generation.0, how: *how, summary: None }
         }

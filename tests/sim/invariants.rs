@@ -449,7 +449,9 @@ impl Watch {
             return;
         }
         self.hold(watch.open == Some(generation), "intent_is_journaled_first", || format!("{name} of {generation}"));
-        self.hold(watch.step == Some((generation, action.step())), "step_is_journaled_first", || format!("{name} of {generation}"));
+        self.hold(watch.step == Some((generation, action.step())), "step_is_journaled_first", || {
+            format!("{name} of {generation}")
+        });
         self.services[service].step = None;
         self.services[service].done.push((generation, name));
         if matches!(action, Action::RouteRestore { .. } | Action::FenceUndo { .. }) {
