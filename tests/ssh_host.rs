@@ -1139,6 +1139,14 @@ fn a_forced_command_allows_its_verbs_on_its_directory_and_nothing_else() {
         &["word", "--limit", "x"],
         &["--data-dir", "x", "word"],
         &["word\nid"],
+        &["stop"],
+        &["start", "--generation", "x"],
+        &["fence", "--generation", "9999999999999999999"],
+        &["history"],
+        &["history", "--timeline", "../../x"],
+        &["history", "--timeline", "08"],
+        &["control", "--data-dir", "/tmp"],
+        &["verb_control"],
     ] {
         let done = ssh.exec_forced(line, far(), &never(), &mut |_| {}).unwrap();
         let said = text(&done.stdout);
@@ -1156,6 +1164,9 @@ fn a_forced_command_allows_its_verbs_on_its_directory_and_nothing_else() {
     assert_eq!(looking.word(false, far(), &never()).unwrap().postmaster, ProcessState::Gone);
     let refused = looking.fence(Generation(1), FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap_err();
     assert!(refused.kind == FailureKind::NoEffect && refused.message.contains("may not run"), "{refused:?}");
+    let refused = looking.stop(Generation(1), far(), &never()).unwrap_err();
+    assert!(refused.kind == FailureKind::NoEffect && refused.message.contains("may not run"), "{refused:?}");
+    assert!(looking.start(Generation(1), far(), &never()).is_err() && looking.control(far(), &never()).is_err());
 }
 
 #[test]
@@ -1171,6 +1182,7 @@ fn an_answer_that_is_none_of_ours_is_named() {
         ("head -c 3000000 /dev/urandom", "did not answer as failover-host"),
         ("printf 'failover-host=1\\nend=ok\\n'", "makes no sense"),
         ("printf 'failover-host=1\\nproof=perhaps\\npostmaster=asleep\\nend=ok\\n'", "makes no sense"),
+        ("printf 'failover-host=1\\nrung=melt ok x\\nproof=ok\\nview=killed\\nend=ok\\n'", "makes no sense: rung=melt"),
         ("printf 'failover-host=1\\nrung=guard ok placed\\n'; kill -KILL $$", "SIGKILL"),
     ] {
         fs::write(sshd.path("authorized_keys"), format!("command=\"{command}\" {public}")).unwrap();

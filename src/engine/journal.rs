@@ -1011,6 +1011,30 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_word_that_is_not_known_is_damage_and_named() {
+        let (service, generation) = (ServiceId(0), Generation(1));
+        let written = [
+            Record::StepBegun { service, generation, step: Step::RouteOut, target: "db1".into(), chosen: None },
+            Record::StepEnded { service, generation, step: Step::RouteOut, ok: true, message: String::new() },
+            Record::Ended { service, generation, how: EndedHow::RolledBack },
+        ];
+        for (record, word) in written.iter().zip(["route_out", "route_out", "rolled_back"]) {
+            let directory = tempfile::tempdir().unwrap();
+            let mut journal = Journal::open(directory.path());
+            journal.append(&model(), record, now()).unwrap();
+            let content = std::fs::read_to_string(journal.path()).unwrap();
+            let (before, last) = content.trim_end().rsplit_once('\n').unwrap();
+            let rest = last[HEAD..].replace(&format!("\"{word}\""), "\"danced\"");
+            assert_ne!(rest, last[HEAD..], "{last}");
+            let line = format!("{{\"sum\":\"{}\",{rest}\n", sum(rest.as_bytes()));
+            std::fs::write(journal.path(), format!("{before}\n{line}")).unwrap();
+            let again = Journal::open(directory.path());
+            assert!(!again.is_writable());
+            assert!(again.reason().unwrap().contains("danced"), "{:?}", again.reason());
+        }
+    }
+
+    #[test]
     fn the_numbers_of_an_older_journal_are_zero_and_its_facts_are_known() {
         let old = r#"{"generation":3,"primary":"db2","timeline":3,"paused":true}"#;
         let known: Known = serde_json::from_str(old).unwrap();
