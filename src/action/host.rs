@@ -3,7 +3,7 @@
 //! The work is done by one POSIX shell script, `contrib/failover-host`. It is sent over the kept SSH session, so nothing
 //! has to be installed on the host; or it is installed there as the forced command of the engine's key, and then only a
 //! verb and its options travel. Why the fence climbs as it does is rules 85 to 87. The verbs of a planned change of places are in
-//! [`server`].
+//! `host/server.rs`.
 
 mod server;
 

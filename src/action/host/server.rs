@@ -187,8 +187,8 @@ mod tests {
 
     #[test]
     fn a_history_keeps_every_line_and_none_that_is_torn() {
-        let lines: String = (1..=500).map(|timeline| format!("history={timeline} 0/{timeline:X}\n")).collect();
-        let history = heard(&lines).history().unwrap();
+        let lines: Vec<String> = (1..=500).map(|timeline| format!("history={timeline} 0/{timeline:X}\n")).collect();
+        let history = heard(&lines.concat()).history().unwrap();
         assert_eq!((history.len(), history[499]), (500, (500, Lsn(500))));
         assert!(heard("history=1 0/3000110\nhistory=2\n").history().is_err());
         assert!(heard("").history().is_err());
