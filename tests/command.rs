@@ -8,7 +8,7 @@ use failover::check::exec::ExecCheck;
 use failover::check::{Check, Context};
 use failover::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover::core::output::FailureKind;
-use failover::core::sample::FenceLevel;
+use failover::core::sample::{FenceLevel, RungName};
 use failover::engine::clock::Clock;
 use failover::wire::command::{Command, End, Error, INHERITED, Output};
 use failover::wire::deadline::{Cancel, Deadline, Interrupted};
@@ -235,7 +235,7 @@ fn a_fence_command_has_the_last_word_on_level_four() {
     let report = fence(&argv(script), &subject(), Deadline::after(WATCHDOG), &cancel).unwrap();
     assert_eq!(report.level, FenceLevel::PowerOff);
     assert!(report.proof.contains("orders db1 10.0.0.1 5432 3 fence orders/3/fence/db1"), "{report:?}");
-    assert!(report.rungs.len() == 1 && report.rungs[0].ok && report.rungs[0].name == "command");
+    assert!(report.rungs.len() == 1 && report.rungs[0].ok && report.rungs[0].name == RungName::Command);
 
     for (script, span, kind, words) in [
         ("echo cannot reach the BMC >&2; exit 1", WATCHDOG, FailureKind::Unknown, "exit code 1: cannot reach the BMC"),

@@ -14,7 +14,7 @@ use failover::core::model::{
     ServiceModel, TriggerModel,
 };
 use failover::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover::core::output::{Action, Failure, Output, Record, Report};
+use failover::core::output::{Action, Failure, Output, Record, Report, Step};
 use failover::core::plan::Begun;
 use failover::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
 use failover::core::sample::{FenceLevel, ReadinessFinding, RouteInstance};
@@ -264,7 +264,7 @@ impl World {
             }
             Record::StepBegun { step, chosen, .. } => {
                 if let Some(begun) = &mut self.begun {
-                    begun.route_touched |= matches!(step, "route_out" | "route_in");
+                    begun.route_touched |= matches!(step, Step::RouteOut | Step::RouteIn);
                     begun.chosen = chosen.or(begun.chosen.take());
                 }
             }

@@ -7,7 +7,7 @@ use failover::core::Core;
 use failover::core::id::ServiceId;
 use failover::core::input::{Command, Input};
 use failover::core::observation::CloseCause;
-use failover::core::output::{Action, Failure, Output, Report};
+use failover::core::output::{Action, EndedHow, Failure, Output, Report};
 use failover::core::refusal::CandidateRefusal;
 use failover::core::sample::{FenceLevel, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState};
 use failover::core::time::{Mono, Span};
@@ -130,7 +130,7 @@ fn without_a_fence_nothing_is_said_to_be_proven() {
         world.run(ms(5_000));
         let snapshot = world.core.snapshot();
         let last = snapshot.services[0].last_failover.as_ref().unwrap();
-        let level = (last.how == "completed").then(|| last.plan.fence_level());
+        let level = (last.how == EndedHow::Completed).then(|| last.plan.fence_level());
         assert_eq!(level, expected, "{require:?} {works}: {} {}", last.how, last.why);
         if expected == Some(FenceLevel::None) {
             assert!(

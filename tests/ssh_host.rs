@@ -14,10 +14,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use failover::action::host::{HostControl, HostParams};
+use failover::action::host::{HostControl, HostParams, StopOrder};
 use failover::config::secret::Secret;
+use failover::core::id::Generation;
 use failover::core::output::FailureKind;
-use failover::core::sample::{FenceLevel, FenceReport, LocalAnswer, Lsn, ProcessState};
+use failover::core::sample::{ControlState, FenceLevel, FenceReport, LocalAnswer, Lsn, ProcessState};
 use failover::engine::clock::Clock;
 use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::resolve::Literals;
@@ -496,7 +497,7 @@ impl Drop for Storm {
 }
 
 fn names(report: &FenceReport) -> Vec<&str> {
-    report.rungs.iter().map(|rung| rung.name.as_str()).collect()
+    report.rungs.iter().map(|rung| rung.name.word()).collect()
 }
 
 fn millis(span: Duration) -> f64 {
@@ -898,7 +899,7 @@ fn a_fence_under_load_ends_every_commit_and_can_be_told_again() {
     control.word(false, far(), &never()).unwrap();
 
     let began = Instant::now();
-    let report = control.fence(FenceLevel::ProvenStopped, false, false, far(), &never()).unwrap();
+    let report = control.fence(Generation(1), FenceLevel::ProvenStopped, false, false, far(), &never()).unwrap();
     tell("fence of a running server under load", &report, began.elapsed());
     assert_eq!((report.level, report.guard_placed), (FenceLevel::ProvenStopped, true), "{report:?}");
     assert_eq!(working_in(&server.data()), Vec::<u32>::new());
@@ -908,7 +909,7 @@ fn a_fence_under_load_ends_every_commit_and_can_be_told_again() {
         writer.ended();
     }
 
-    let again = control.fence(FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap();
+    let again = control.fence(Generation(1), FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap();
     assert_eq!((again.level, again.guard_placed), (FenceLevel::ProvenStopped, true), "{again:?}");
     assert_eq!(names(&again), ["guard", "proof"]);
     let proof = control.prove(true, far(), &never()).unwrap();
@@ -950,7 +951,7 @@ fn the_orphans_of_a_killed_postmaster_are_ended() {
     assert!(word.others >= 1 && word.shm_attached.unwrap() >= 1, "{word:?}");
 
     let began = Instant::now();
-    let report = control.fence(FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap();
+    let report = control.fence(Generation(1), FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap();
     tell("fence of a dead postmaster's orphans", &report, began.elapsed());
     assert_eq!(report.level, FenceLevel::ProvenStopped, "{report:?}");
     assert!(!names(&report).contains(&"stop_fast"));
@@ -973,7 +974,7 @@ fn a_hung_server_cannot_be_woken_after_the_fence() {
 
     let began = Instant::now();
     // Not told that it hangs: it sees the state itself.
-    let report = control.fence(FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap();
+    let report = control.fence(Generation(1), FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap();
     tell("fence of a hung server", &report, began.elapsed());
     assert_eq!(report.level, FenceLevel::ProvenStopped, "{report:?}");
     assert_eq!(names(&report), ["guard", "freeze_postmaster", "kill_children", "kill_postmaster", "proof"]);
@@ -995,19 +996,19 @@ fn a_dead_server_is_fenced_and_taken_back_again_and_again() {
     for _ in 0..4 {
         server.kill_postmaster();
         let began = Instant::now();
-        let report = control.fence(FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap();
+        let report = control.fence(Generation(1), FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap();
         tell("fence of a killed postmaster", &report, began.elapsed());
         assert_eq!(report.level, FenceLevel::ProvenStopped, "{report:?}");
-        assert_eq!(control.undo(far(), &never()).unwrap(), "standby.signal removed; the server is not running");
+        assert_eq!(control.undo(Generation(1), far(), &never()).unwrap(), "standby.signal removed; the server is not running");
         server.launch();
         assert_eq!(server.query("SELECT pg_is_in_recovery()").as_deref(), Some("f"), "the guard is gone again");
     }
     let began = Instant::now();
-    let report = control.fence(FenceLevel::ProvenStopped, true, true, far(), &never()).unwrap();
+    let report = control.fence(Generation(1), FenceLevel::ProvenStopped, true, true, far(), &never()).unwrap();
     tell("fence of a running server told to be hung", &report, began.elapsed());
     assert_eq!(report.level, FenceLevel::ProvenStopped);
     assert!(!names(&report).contains(&"stop_fast"));
-    assert!(control.fence(FenceLevel::TrafficRemoved, true, true, far(), &never()).unwrap().rungs.is_empty());
+    assert!(control.fence(Generation(1), FenceLevel::TrafficRemoved, true, true, far(), &never()).unwrap().rungs.is_empty());
 }
 
 #[test]
@@ -1015,21 +1016,21 @@ fn an_unfinished_fence_is_taken_back() {
     let sshd = Sshd::start("");
     let server = Server::start();
     let control = server.control(&sshd.host());
-    assert_eq!(control.undo(far(), &never()).unwrap(), "no fence had been begun here");
+    assert_eq!(control.undo(Generation(1), far(), &never()).unwrap(), "no fence had been begun here");
 
     // As a fence leaves it that was cut off after it froze the postmaster.
     let marker = server.place("failover.fenced", &format!("guard=placed\nfrozen={}\n", server.postmaster()));
     let signal_file = server.place("standby.signal", "");
     signal(server.postmaster(), "STOP");
-    assert_eq!(control.undo(far(), &never()).unwrap(), "standby.signal removed; the frozen postmaster runs on");
+    assert_eq!(control.undo(Generation(1), far(), &never()).unwrap(), "standby.signal removed; the frozen postmaster runs on");
     assert!(!signal_file.exists() && !marker.exists());
     assert_eq!(server.query("SELECT 1").as_deref(), Some("1"));
 
     // What was there before stays, before and after.
     server.place("standby.signal", "");
-    let report = control.fence(FenceLevel::ProvenStopped, false, false, far(), &never()).unwrap();
+    let report = control.fence(Generation(1), FenceLevel::ProvenStopped, false, false, far(), &never()).unwrap();
     assert_eq!((report.level, report.guard_placed), (FenceLevel::ProvenStopped, false), "{report:?}");
-    let said = control.undo(far(), &never()).unwrap();
+    let said = control.undo(Generation(1), far(), &never()).unwrap();
     assert!(said.starts_with("standby.signal was there before the fence, and stays"), "{said}");
     assert!(signal_file.exists() && !marker.exists());
 }
@@ -1053,7 +1054,8 @@ fn a_wrong_data_directory_is_refused_and_an_unseen_server_is_not_proven_dead() {
         ("/a\nb", "line break"),
         ("/tmp/'; touch /tmp/x; '", "there is no directory"),
     ] {
-        let failure = control(data_dir).fence(FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap_err();
+        let failure =
+            control(data_dir).fence(Generation(1), FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap_err();
         assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
         assert!(failure.message.contains(words) && failure.remedy.contains("data_dir"), "{failure:?}");
     }
@@ -1064,7 +1066,7 @@ fn a_wrong_data_directory_is_refused_and_an_unseen_server_is_not_proven_dead() {
         fs::write(data.join("PG_VERSION"), "15\n").unwrap();
         give(&data);
         let control = control(&data.display().to_string());
-        let unseen = control.fence(FenceLevel::ProvenStopped, false, false, far(), &never()).unwrap();
+        let unseen = control.fence(Generation(1), FenceLevel::ProvenStopped, false, false, far(), &never()).unwrap();
         assert_eq!((unseen.level, unseen.guard_placed), (FenceLevel::None, true));
         assert!(unseen.proof.contains("never seen on this host"), "{unseen:?}");
         assert_eq!(control.prove(true, far(), &never()).unwrap().level, FenceLevel::ProvenStopped);
@@ -1073,7 +1075,7 @@ fn a_wrong_data_directory_is_refused_and_an_unseen_server_is_not_proven_dead() {
         eventually("the sleeper's start", || is_named(sleeper.id(), "sleep").then_some(()));
         let alive = control.prove(true, far(), &never()).unwrap();
         assert!(alive.proof.contains(&sleeper.id().to_string()), "{alive:?}");
-        let ended = control.fence(FenceLevel::ProvenStopped, false, false, far(), &never()).unwrap();
+        let ended = control.fence(Generation(1), FenceLevel::ProvenStopped, false, false, far(), &never()).unwrap();
         assert_eq!(ended.level, FenceLevel::ProvenStopped, "{ended:?}");
         sleeper.wait().unwrap();
     }
@@ -1137,23 +1139,34 @@ fn a_forced_command_allows_its_verbs_on_its_directory_and_nothing_else() {
         &["word", "--limit", "x"],
         &["--data-dir", "x", "word"],
         &["word\nid"],
+        &["stop"],
+        &["start", "--generation", "x"],
+        &["fence", "--generation", "9999999999999999999"],
+        &["history"],
+        &["history", "--timeline", "../../x"],
+        &["history", "--timeline", "08"],
+        &["control", "--data-dir", "/tmp"],
+        &["verb_control"],
     ] {
         let done = ssh.exec_forced(line, far(), &never(), &mut |_| {}).unwrap();
         let said = text(&done.stdout);
         assert_eq!(done.code, Some(2), "{line:?}: {said}");
         assert!(said.starts_with("failover-host=1\nerror=") && !said.contains("uid="), "{line:?}: {said}");
     }
-    let report = control.fence(FenceLevel::ProvenStopped, false, false, far(), &never()).unwrap();
+    let report = control.fence(Generation(1), FenceLevel::ProvenStopped, false, false, far(), &never()).unwrap();
     assert_eq!((report.level, report.guard_placed), (FenceLevel::ProvenStopped, true));
-    assert!(control.undo(far(), &never()).unwrap().starts_with("standby.signal removed"));
+    assert!(control.undo(Generation(1), far(), &never()).unwrap().starts_with("standby.signal removed"));
 
     // A key for looking only.
     let public = fs::read_to_string(sshd.path("key.pub")).unwrap();
     fs::write(sshd.path("authorized_keys"), format!("command=\"{command} --allow word,ready\",restrict {public}")).unwrap();
     let looking = HostControl::new(sshd.host(), HostParams { wrapper: true, ..server.params() }, Clock::start());
     assert_eq!(looking.word(false, far(), &never()).unwrap().postmaster, ProcessState::Gone);
-    let refused = looking.fence(FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap_err();
+    let refused = looking.fence(Generation(1), FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap_err();
     assert!(refused.kind == FailureKind::NoEffect && refused.message.contains("may not run"), "{refused:?}");
+    let refused = looking.stop(Generation(1), far(), &never()).unwrap_err();
+    assert!(refused.kind == FailureKind::NoEffect && refused.message.contains("may not run"), "{refused:?}");
+    assert!(looking.start(Generation(1), far(), &never()).is_err() && looking.control(far(), &never()).is_err());
 }
 
 #[test]
@@ -1169,13 +1182,244 @@ fn an_answer_that_is_none_of_ours_is_named() {
         ("head -c 3000000 /dev/urandom", "did not answer as failover-host"),
         ("printf 'failover-host=1\\nend=ok\\n'", "makes no sense"),
         ("printf 'failover-host=1\\nproof=perhaps\\npostmaster=asleep\\nend=ok\\n'", "makes no sense"),
+        ("printf 'failover-host=1\\nrung=melt ok x\\nproof=ok\\nview=killed\\nend=ok\\n'", "makes no sense: rung=melt"),
         ("printf 'failover-host=1\\nrung=guard ok placed\\n'; kill -KILL $$", "SIGKILL"),
     ] {
         fs::write(sshd.path("authorized_keys"), format!("command=\"{command}\" {public}")).unwrap();
         let control = HostControl::new(sshd.host(), params.clone(), Clock::start());
-        let failure = control.fence(FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap_err();
+        let failure = control.fence(Generation(1), FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap_err();
         assert!(failure.message.contains(words), "{command}: {failure:?}");
         assert!(control.word(false, far(), &never()).is_err());
+    }
+}
+
+// A planned change of places.
+
+/// The two ways in: the script that is sent, and the same one installed as a forced command, with `pinned` in `authorized_keys`.
+fn both_ways(server: &Server, pinned: &str) -> [(Sshd, Arc<SshHost>, HostParams); 2] {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/failover-host");
+    let copy = server.folder.path().join("failover-host");
+    fs::copy(script, &copy).unwrap();
+    give(&copy);
+    let params = server.params();
+    let bin_dir = params.bin_dir.as_ref().map(|place| format!("--bin-dir {place}")).unwrap_or_default();
+    let command = format!("{} --data-dir {} {bin_dir} {pinned}", copy.display(), server.data().display());
+    [("", false), (&format!("command=\"{command}\",restrict"), true)].map(|(options, wrapper)| {
+        let sshd = Sshd::start(options);
+        let ssh = sshd.host();
+        (sshd, ssh, HostParams { wrapper, ..params.clone() })
+    })
+}
+
+impl Server {
+    /// Waits for the end of the server that this test started.
+    fn reap(&mut self) {
+        self.process.take().unwrap().wait().unwrap();
+    }
+
+    /// Starts it again with other settings.
+    fn reconfigure(&mut self, settings: &[&str]) {
+        for setting in settings {
+            self.connect().unwrap().batch_execute(&format!("ALTER SYSTEM SET {setting}")).unwrap();
+        }
+        signal(self.postmaster(), "INT");
+        self.launch();
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.data().join(name).exists()
+    }
+
+    fn marker(&self) -> String {
+        fs::read_to_string(self.data().join("failover.fenced")).unwrap()
+    }
+}
+
+#[test]
+fn pg_control_is_read_while_the_server_runs_and_before_its_processes_are_gone() {
+    let mut server = Server::start();
+    let go = server.folder.path().join("go");
+    let archive = format!("archive_command = 'while [ ! -e {} ]; do sleep 0.01; done'", go.display());
+    server.reconfigure(&["archive_mode = 'on'", &archive]);
+    for (sshd, ssh, params) in both_ways(&server, "") {
+        let control = HostControl::new(ssh, params, Clock::start());
+        let data = control.control(far(), &never()).unwrap();
+        assert_eq!((&data.state, data.timeline), (&ControlState::InProduction, 1));
+        let of_server = |what: &str| server.query(&format!("SELECT {what} FROM pg_control_checkpoint(), pg_control_system()"));
+        assert_eq!(of_server("system_identifier"), Some(data.system_id.to_string()));
+        assert_eq!(of_server("checkpoint_lsn"), Some(data.checkpoint.to_string()));
+        assert_eq!(of_server("redo_lsn"), Some(data.redo.to_string()));
+
+        // A segment that the archiver does not get rid of keeps the server from its end, and not from its last checkpoint.
+        server.query("SELECT pg_logical_emit_message(false, 'x', 'x')").unwrap();
+        server.query("SELECT pg_switch_wal()").unwrap();
+        let order = control.stop(Generation(4), far(), &never()).unwrap();
+        assert_eq!(order, StopOrder { guard_placed: true, postmaster: Some(server.postmaster()) });
+        let ended = eventually("the last checkpoint", || {
+            Some(control.control(far(), &never()).unwrap()).filter(|data| data.state == ControlState::ShutDown)
+        });
+        assert!(stat(server.postmaster()).is_some_and(|(state, _)| state != 'Z'), "the archiver still holds it");
+        assert!(ended.checkpoint > data.checkpoint && ended.redo == ended.checkpoint);
+        fs::write(&go, "").unwrap();
+        server.reap();
+        let (_, end) = control.word_and_end(false, far(), &never()).unwrap();
+        assert_eq!(end.map(|end| (end.at, end.timeline)), Some((ended.checkpoint, 1)));
+        assert_eq!(control.control(far(), &never()).unwrap(), ended);
+        fs::remove_file(&go).unwrap();
+        fs::remove_file(server.data().join("standby.signal")).unwrap();
+        fs::remove_file(server.data().join("failover.fenced")).unwrap();
+        server.launch();
+        drop(sshd);
+    }
+    fs::write(&go, "").unwrap();
+}
+
+#[test]
+fn a_stop_asks_and_never_kills_and_a_start_brings_the_primary_back() {
+    let mut server = Server::start();
+    for (sshd, ssh, params) in both_ways(&server, "") {
+        let control = HostControl::new(Arc::clone(&ssh), params, Clock::start());
+        let postmaster: u32 = server.pidfile(1).unwrap().parse().unwrap();
+        // A backend that hears nothing holds the shutdown up.
+        let mut holding = server.connect().unwrap();
+        let backend: i32 = holding.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+        let backend = u32::try_from(backend).unwrap();
+        signal(backend, "STOP");
+        let order = StopOrder { guard_placed: true, postmaster: Some(postmaster) };
+        assert_eq!(control.stop(Generation(3), far(), &never()).unwrap(), order);
+        assert!(server.has("standby.signal") && server.marker().contains("\ngeneration=3\n"), "{}", server.marker());
+        eventually("nobody is let in", || server.connect().is_none().then_some(()));
+        assert_eq!(control.stop(Generation(3), far(), &never()).unwrap(), order, "asked again, and no more");
+        let word = control.word(false, far(), &never()).unwrap();
+        assert_eq!((word.postmaster, word.stopped), (ProcessState::Running, 1), "{word:?}");
+        let refused = control.start(Generation(3), far(), &never()).unwrap_err();
+        assert_eq!(refused.kind, FailureKind::NoEffect);
+        assert!(refused.message.contains("still runs") && server.has("standby.signal"), "{refused:?}");
+        signal(backend, "CONT");
+        eventually("the end", || stat(postmaster).is_none_or(|(state, _)| state == 'Z').then_some(()));
+        let state = control.control(far(), &never()).unwrap().state;
+        assert_eq!(state, ControlState::ShutDown, "in an orderly way: nobody was killed");
+        let nobody = StopOrder { guard_placed: true, postmaster: None };
+        assert_eq!(control.stop(Generation(3), far(), &never()).unwrap(), nobody);
+        if let Some(mut process) = server.process.take() {
+            process.wait().unwrap();
+        }
+
+        // Somebody's shell in the data directory is no server.
+        let mut shell = as_account("sleep").arg("600").current_dir(server.data()).spawn().unwrap();
+        eventually("the sleeper's start", || is_named(shell.id(), "sleep").then_some(()));
+        let said = control.start(Generation(3), far(), &never()).unwrap();
+        assert_eq!(said, "standby.signal removed; pg_ctl start has ended well");
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        assert!(!server.has("standby.signal") && !server.has("failover.fenced"));
+        ssh.close();
+        eventually("the end of the session", || sshd.descendants().is_empty().then_some(()));
+        drop(sshd);
+        assert_eq!(server.query("SELECT pg_is_in_recovery()").as_deref(), Some("f"));
+        // With the options of its last start: the port is one of them.
+        assert!(server.has("failover.log"));
+        let again = server.pidfile(1).unwrap().parse::<u32>().unwrap();
+        assert_ne!(again, postmaster);
+        let environment = fs::read(format!("/proc/{again}/environ")).unwrap();
+        assert!(!String::from_utf8_lossy(&environment).contains("SSH_"), "nothing of the session is left");
+    }
+}
+
+#[test]
+fn a_start_command_is_run_instead_of_pg_ctl() {
+    let mut server = Server::start();
+    let told = server.folder.path().join("told");
+    let words = ["sh", "-c", &format!("echo \"it's $0\" >> {}", told.display()), "me  too"].map(str::to_owned);
+    let pinned = format!("--start-command 'echo it is me too >> {}'", told.display());
+    signal(server.postmaster(), "INT");
+    server.reap();
+    for ((_sshd, ssh, params), expected) in both_ways(&server, &pinned).into_iter().zip(["it's me  too", "it is me too"]) {
+        let wrapper = params.wrapper;
+        let params = HostParams { start_command: words.to_vec(), ..params };
+        let control = HostControl::new(Arc::clone(&ssh), params.clone(), Clock::start());
+        control.stop(Generation(7), far(), &never()).unwrap();
+        let said = control.start(Generation(7), far(), &never()).unwrap();
+        assert_eq!(said, "standby.signal removed; ssh.start_command has ended well");
+        assert_eq!(fs::read_to_string(&told).unwrap().trim(), expected);
+        assert_eq!(working_in(&server.data()), Vec::<u32>::new(), "nobody else started anything");
+        fs::remove_file(&told).unwrap();
+        if wrapper {
+            let line = ["start", "--generation", "7", "--start-command", "id"];
+            let done = ssh.exec_forced(&line, far(), &never(), &mut |_| {}).unwrap();
+            let said = text(&done.stdout);
+            assert!(done.code == Some(2) && said.contains("unknown option") && !told.exists(), "{said}");
+        } else {
+            let failing = HostParams { start_command: vec!["false".to_owned()], ..params };
+            let failure = HostControl::new(ssh, failing, Clock::start()).start(Generation(7), far(), &never()).unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Unknown);
+            assert!(failure.message.contains("ssh.start_command ended with 1"), "{failure:?}");
+        }
+    }
+}
+
+#[test]
+fn the_guard_belongs_to_the_latest_failover_that_placed_it() {
+    let mut server = Server::start();
+    signal(server.postmaster(), "INT");
+    server.reap();
+    for (_sshd, ssh, params) in both_ways(&server, "") {
+        let control = HostControl::new(ssh, params, Clock::start());
+        let fence = |generation| {
+            let report = control.fence(Generation(generation), FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap();
+            assert!(report.guard_placed, "{report:?}");
+        };
+        let kept = |generation: u64, owner: u64| {
+            let said = control.undo(Generation(generation), far(), &never()).unwrap();
+            assert!(said.contains(&format!("the later failover {owner} has fenced this server")), "{said}");
+            let refused = control.start(Generation(generation), far(), &never()).unwrap_err();
+            assert_eq!(refused.kind, FailureKind::NoEffect);
+            assert!(refused.message.contains(&format!("failover {owner}")), "{refused:?}");
+            assert!(server.has("standby.signal") && server.marker().contains(&format!("\ngeneration={owner}\n")));
+        };
+        fence(2);
+        kept(1, 2);
+        // A straggler does not get it, a later one does.
+        fence(1);
+        kept(1, 2);
+        fence(3);
+        kept(2, 3);
+        assert!(control.undo(Generation(3), far(), &never()).unwrap().starts_with("standby.signal removed"));
+        assert!(!server.has("standby.signal") && !server.has("failover.fenced"));
+        // What was left unfinished is taken back by who takes it up, under a number of its own.
+        fence(3);
+        assert!(control.undo(Generation(4), far(), &never()).unwrap().starts_with("standby.signal removed"));
+        // A marker without its guard is a left-over, whatever its number.
+        let marker = server.place("failover.fenced", "guard=placed\nfrozen=\ngeneration=9\n");
+        fence(5);
+        assert!(control.undo(Generation(5), far(), &never()).unwrap().starts_with("standby.signal removed"));
+        assert!(!marker.exists());
+        // An older version wrote no number.
+        server.place("failover.fenced", "guard=placed\nfrozen=\n");
+        server.place("standby.signal", "");
+        assert!(control.undo(Generation(1), far(), &never()).unwrap().starts_with("standby.signal removed"));
+    }
+}
+
+#[test]
+fn the_history_of_a_timeline_is_read_from_its_file() {
+    let mut server = Server::start();
+    signal(server.postmaster(), "INT");
+    server.reap();
+    server.place("standby.signal", "");
+    server.launch();
+    let ways = both_ways(&server, "");
+    let controls = ways.each_ref().map(|(_, ssh, params)| HostControl::new(Arc::clone(ssh), params.clone(), Clock::start()));
+    controls[0].promote(far(), &never()).unwrap();
+    eventually("the end of recovery", || server.query("SELECT pg_is_in_recovery()").filter(|answer| answer == "f"));
+    let file = fs::read_to_string(server.data().join("pg_wal/00000002.history")).unwrap();
+    let switched = Lsn::parse(file.split_whitespace().nth(1).unwrap()).unwrap();
+    for control in controls {
+        assert_eq!(control.history(2, far(), &never()).unwrap(), [(1, switched)]);
+        assert_eq!(control.history(1, far(), &never()).unwrap(), []);
+        let none = control.history(u32::MAX, far(), &never()).unwrap_err();
+        assert_eq!(none.kind, FailureKind::NoEffect);
+        assert!(none.message.contains("FFFFFFFF.history"), "{none:?}");
     }
 }
 

@@ -18,7 +18,7 @@
 use std::time::{Duration, Instant};
 
 use crate::core::output::Failure;
-use crate::core::sample::{FenceLevel, FenceReport, Rung};
+use crate::core::sample::{FenceLevel, FenceReport, Rung, RungName};
 use crate::core::time::Span;
 use crate::wire::command::{Command, End, Error, Output};
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
@@ -79,7 +79,7 @@ pub fn fence(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &Ca
     Ok(FenceReport {
         level: FenceLevel::PowerOff,
         guard_placed: false,
-        rungs: vec![Rung { name: "command".to_owned(), ok: true, took: Span::from(began.elapsed()), note: note.clone() }],
+        rungs: vec![Rung { name: RungName::Command, ok: true, took: Span::from(began.elapsed()), note: note.clone() }],
         proof: format!("fence.command ended with exit code 0{}", tail(&note)),
     })
 }

@@ -2,19 +2,27 @@
 //!
 //! The work is done by one POSIX shell script, `contrib/failover-host`. It is sent over the kept SSH session, so nothing
 //! has to be installed on the host; or it is installed there as the forced command of the engine's key, and then only a
-//! verb and its options travel. Why the fence climbs as it does is rules 85 to 87.
+//! verb and its options travel. Why the fence climbs as it does is rules 85 to 87. The verbs of a planned change of places are in
+//! `host/server.rs`.
+
+mod server;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::action::postgres::ServerIdentity;
+use crate::core::id::Generation;
 use crate::core::output::{Failure, FailureKind};
-use crate::core::sample::{FenceLevel, FenceReport, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState, ReadinessFinding, Rung};
+use crate::core::sample::{
+    FenceLevel, FenceReport, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState, ReadinessFinding, Rung, RungName,
+};
 use crate::core::time::Span;
 use crate::engine::clock::Clock;
 use crate::wire::deadline::{Cancel, Deadline};
-use crate::wire::ssh::{ExecOutput, SshError, SshErrorKind, SshHost, whole_seconds};
+use crate::wire::ssh::{ExecOutput, SshError, SshErrorKind, SshHost, command_line, whole_seconds};
+
+pub use server::StopOrder;
 
 /// What is sent to `sh -s`.
 const SCRIPT: &str = include_str!("../../contrib/failover-host");
@@ -39,6 +47,9 @@ pub struct HostParams {
     pub wrapper: bool,
     /// What is put before every command, for example `sudo -n -u postgres`. Not used with `wrapper`.
     pub sudo: Vec<String>,
+    /// Starts the server by whoever watches over it there; `pg_ctl start` where it is empty. Not used with `wrapper`: the one
+    /// that is pinned there is.
+    pub start_command: Vec<String>,
 }
 
 impl HostParams {
@@ -114,12 +125,14 @@ impl HostControl {
     /// segment, confirms the view.
     ///
     /// The answer's level is [`FenceLevel::ProvenStopped`] or [`FenceLevel::None`]: the ladder has nothing in between.
-    /// Done again it finds its work done. With `require` below level 2 nothing is done.
+    /// Done again it finds its work done. With `require` below level 2 nothing is done. The guard is `generation`'s from then on,
+    /// unless a later failover placed it.
     ///
     /// # Errors
     /// When the ladder was not climbed ([`FailureKind::NoEffect`]), or when it is not known how far.
     pub fn fence(
         &self,
+        generation: Generation,
         require: FenceLevel,
         hung: bool,
         view_confirmed: bool,
@@ -133,7 +146,8 @@ impl HostControl {
         let left = deadline.remaining();
         let millis = |most: u64, part: u32| (left / part).min(Duration::from_millis(most)).as_millis().to_string();
         let (fast, immediate, kill) = (millis(2000, 3), millis(1000, 6), millis(3000, 3));
-        let mut options = vec!["--fast-ms", &fast, "--immediate-ms", &immediate, "--kill-ms", &kill];
+        let number = generation.to_string();
+        let mut options = vec!["--generation", &number, "--fast-ms", &fast, "--immediate-ms", &immediate, "--kill-ms", &kill];
         if hung {
             options.push("--hung");
         }
@@ -149,14 +163,20 @@ impl HostControl {
     }
 
     /// The compensation of [`HostControl::fence`]: removes `standby.signal` if the fence placed it, and lets a postmaster
-    /// run on that the fence had frozen. Says what it did.
+    /// run on that the fence had frozen. Says what it did. What a failover later than `generation` left is not touched.
     ///
     /// # Errors
     /// When it was not undone ([`FailureKind::NoEffect`]), or it is not known.
-    pub fn undo(&self, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
-        let answer = self.ask("undo", &[], deadline, cancel)?;
+    pub fn undo(&self, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+        let answer = self.ask("undo", &["--generation", &generation.to_string()], deadline, cancel)?;
         let mut said = match answer.value("undone") {
             "nothing" => return Ok("no fence had been begun here".to_owned()),
+            "later" => {
+                let later: u64 = answer.number("generation")?;
+                return Ok(format!(
+                    "the later failover {later} has fenced this server: its standby.signal stays, and nothing is changed"
+                ));
+            }
             "removed" => "standby.signal removed".to_owned(),
             "kept" => "standby.signal was there before the fence, and stays".to_owned(),
             other => return Err(nonsense(&format!("undone={other}"))),
@@ -200,9 +220,10 @@ impl HostControl {
     }
 
     fn ask(&self, verb: &str, options: &[&str], deadline: Deadline, cancel: &Cancel) -> Result<Answer, Failure> {
-        let changes = matches!(verb, "fence" | "undo" | "promote");
+        let changes = matches!(verb, "fence" | "undo" | "promote" | "stop" | "start");
         let limit = whole_seconds(deadline).to_string();
         let port = self.params.port.to_string();
+        let start_command = self.start_command()?;
         let mut argv: Vec<&str> = Vec::new();
         if self.params.wrapper {
             argv.push(verb);
@@ -218,6 +239,9 @@ impl HostControl {
             }
             if let Some(socket_dir) = &self.params.socket_dir {
                 argv.extend_from_slice(&["--socket-dir", socket_dir]);
+            }
+            if verb == "start" && !start_command.is_empty() {
+                argv.extend_from_slice(&["--start-command", &start_command]);
             }
             argv.push(verb);
             argv.extend_from_slice(options);
@@ -236,6 +260,13 @@ impl HostControl {
         }
     }
 
+    /// The supervisor's command as one line for a shell.
+    fn start_command(&self) -> Result<String, Failure> {
+        let words: Vec<&str> = self.params.start_command.iter().map(String::as_str).collect();
+        command_line(&words)
+            .ok_or_else(|| Failure::no_effect("a word of ssh.start_command holds a NUL", "correct ssh.start_command"))
+    }
+
     fn understand(&self, hearing: Hearing, output: &ExecOutput, changes: bool) -> Result<Answer, Failure> {
         let at = self.ssh.at();
         let fail = |had_effect: bool, message: String, remedy: &str| {
@@ -251,6 +282,7 @@ impl HostControl {
                 "the account needs a POSIX shell and timeout(1); with a forced command set wrapper = true",
             );
         }
+        hearing.answer.known_rungs()?;
         if let Some((code, told)) = hearing.answer.error() {
             let had_effect = changes && !hearing.answer.rungs.is_empty();
             return fail(had_effect, format!("{at}: {told}"), remedy(&code, self.params.wrapper));
@@ -289,11 +321,20 @@ fn remedy(code: &str, wrapper: bool) -> &'static str {
             "set data_dir (with the wrapper: --data-dir in authorized_keys) to what SHOW data_directory says on this server"
         }
         "not_owner" | "closed_data_dir" => "log in as the owner of the data directory (usually postgres), or use sudo",
-        "no_pg_ctl" => "set bin_dir to what pg_config --bindir says on this host",
+        "runs" => "stop it first, or leave it running",
+        "later" => "whoever started the later failover decides what becomes of this server",
+        "no_guard" => "check that the file system of the data directory is writable",
+        "no_signal" | "root_start" => "log in as the account that runs the server",
+        "hidden" => HIDDEN,
+        "no_history" => "ask a server that has been on this timeline",
+        "no_pg_ctl" | "no_pg_controldata" => "set bin_dir to what pg_config --bindir says on this host",
         "blind" => "install findutils (GNU find) and mount /proc without hidepid for this account",
         _ => "",
     }
 }
+
+const HIDDEN: &str =
+    "log in as the account that runs the server, and set data_dir to the name by which it was started (SHOW data_directory)";
 
 /// An SSH error as an outcome: what was never sent, or changes nothing, has had no effect.
 fn failure(error: SshError, changes: bool, hearing: &Hearing) -> Failure {
@@ -329,6 +370,8 @@ struct Hearing {
 struct Answer {
     values: BTreeMap<String, Vec<String>>,
     rungs: Vec<Rung>,
+    /// A rung that this version does not know: what the script did there is not known either.
+    unknown_rung: Option<String>,
 }
 
 /// Longer lines and answers are cut: the script writes neither.
@@ -346,6 +389,10 @@ pub(crate) fn fuzz(said: &[u8]) {
     let _ = answer.progress();
     let _ = answer.log_end();
     let _ = answer.findings("/nowhere");
+    let _ = answer.control();
+    let _ = answer.history();
+    let _ = answer.stop_order();
+    let _ = answer.started("a host");
     let _ = answer.word(crate::core::time::Mono::default());
     let _ = answer.fence(false);
 }
@@ -383,20 +430,25 @@ impl Hearing {
             "rung" => {
                 let mut words = value.splitn(3, ' ');
                 let (Some(name), Some(how)) = (words.next(), words.next()) else { return };
+                let Some(name) = RungName::parse(name) else {
+                    self.answer.unknown_rung.get_or_insert_with(|| name.to_owned());
+                    return;
+                };
                 let took = Span::from(std::mem::replace(&mut self.since, Instant::now()).elapsed());
                 let note = words.next().unwrap_or_default().to_owned();
                 if self.answer.rungs.len() < MOST_VALUES {
-                    self.answer.rungs.push(Rung { name: name.to_owned(), ok: how == "ok", took, note });
+                    self.answer.rungs.push(Rung { name, ok: how == "ok", took, note });
                 }
             }
             _ if self.answer.values.len() < MOST_VALUES => {
                 let values = self.answer.values.entry(key.to_owned()).or_default();
-                if values.len() < 16 {
+                // A history has a line for each timeline before; everything else is said once or a few times.
+                if values.len() < if key == "history" { MOST_VALUES } else { 16 } {
                     values.push(value.to_owned());
                 }
                 if key == "proof" && self.answer.rungs.len() < MOST_VALUES {
                     let took = Span::from(std::mem::replace(&mut self.since, Instant::now()).elapsed());
-                    self.answer.rungs.push(Rung { name: "proof".to_owned(), ok: value == "ok", took, note: String::new() });
+                    self.answer.rungs.push(Rung { name: RungName::Proof, ok: value == "ok", took, note: String::new() });
                 }
             }
             _ => {}
@@ -414,6 +466,10 @@ impl Answer {
         self.all(key).next().unwrap_or_default()
     }
 
+    fn known_rungs(&self) -> Result<(), Failure> {
+        self.unknown_rung.as_ref().map_or(Ok(()), |word| Err(nonsense(&format!("rung={word}"))))
+    }
+
     fn error(&self) -> Option<(String, String)> {
         let error = self.all("error").next()?;
         let (code, told) = error.split_once(' ').unwrap_or((error, ""));
@@ -428,7 +484,7 @@ impl Answer {
         }
     }
 
-    fn count(&self, key: &str) -> Result<u32, Failure> {
+    fn number<T: std::str::FromStr>(&self, key: &str) -> Result<T, Failure> {
         let text = self.value(key);
         text.parse().map_err(|_| nonsense(&format!("{key}={text}")))
     }
@@ -440,7 +496,7 @@ impl Answer {
                 format!(
                     "postmaster.pid names the live process {hidden}, but its working directory does not show as the data directory"
                 ),
-                "log in as the account that runs the server, and set data_dir to the name by which it was started (SHOW data_directory)",
+                HIDDEN,
             ));
         }
         let postmaster = match self.value("postmaster") {
@@ -450,7 +506,7 @@ impl Answer {
             "gone" => ProcessState::Gone,
             other => return Err(nonsense(&format!("postmaster={other}"))),
         };
-        let (others, stopped) = (self.count("others")?, self.count("stopped")?);
+        let (others, stopped) = (self.number("others")?, self.number("stopped")?);
         let local_answer = match self.value("local") {
             "accepting" => LocalAnswer::Accepting,
             "rejecting" => LocalAnswer::Rejecting,
@@ -533,7 +589,7 @@ impl Answer {
             (false, _) => (FenceLevel::None, format!("not proven: {}", self.value("reason"))),
         };
         let guard_placed = self.value("guard") == "placed";
-        if let Some(last) = self.rungs.iter_mut().rfind(|rung| rung.name == "proof") {
+        if let Some(last) = self.rungs.iter_mut().rfind(|rung| rung.name == RungName::Proof) {
             last.ok = level == FenceLevel::ProvenStopped;
             last.note.clone_from(&proof);
         }
@@ -546,6 +602,15 @@ impl Answer {
             findings.push(ReadinessFinding { code: code.to_owned(), blocking, message, remedy: remedy.to_owned() });
         };
         let postmaster_seen = self.value("postmaster") != "gone";
+        if !self.value("speaks").split(' ').any(|what| what == "generation") {
+            find(
+                "host_script_outdated",
+                true,
+                "the failover-host that is installed there is of an older version: it would refuse to fence this server"
+                    .to_owned(),
+                "install the failover-host of this version",
+            );
+        }
         if postmaster_seen && self.value("signal") == "0" {
             find(
                 "host_cannot_signal",
@@ -686,6 +751,29 @@ mod tests {
     }
 
     #[test]
+    fn every_rung_that_the_script_prints_is_known_and_no_other() {
+        let printed: std::collections::BTreeSet<&str> = SCRIPT
+            .split_inclusive([';', '\n', '{'])
+            .filter_map(|part| part.trim_start().trim_start_matches("then ").trim_start_matches("else ").strip_prefix("rung "))
+            .filter_map(|rest| rest.split(' ').next())
+            .collect();
+        assert!(printed.iter().all(|word| RungName::parse(word).is_some()), "{printed:?}");
+        assert!(SCRIPT.contains("say \"proof=ok\""));
+        // These three are not rungs of the script.
+        let ours = [RungName::Proof, RungName::Command, RungName::Ssh];
+        let known = RungName::ALL.iter().filter(|name| !ours.contains(name)).map(|name| name.word());
+        assert_eq!(printed, known.collect());
+    }
+
+    #[test]
+    fn a_rung_that_is_not_known_makes_the_answer_nonsense_and_its_effect_unknown() {
+        let answer = heard("failover-host=1\nrung=guard ok placed\nrung=melt_cpu ok done\nproof=ok\nview=killed\nend=ok\n");
+        let failure = answer.known_rungs().unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unknown);
+        assert!(failure.message.contains("rung=melt_cpu"), "{failure:?}");
+    }
+
+    #[test]
     fn what_is_missing_is_not_proven() {
         let level = |lines: &str, view_confirmed| {
             heard(&format!("failover-host=1\n{lines}end=ok\n")).fence(view_confirmed).map(|report| report.level)
@@ -708,7 +796,7 @@ mod tests {
     #[test]
     fn each_trouble_has_its_finding_and_a_healthy_host_has_none() {
         let healthy = "failover-host=1\npostmaster=running\nsignal=1\nshm=6\nwritable=1\npg_ctl=/b/pg_ctl\npg_isready=/b/pg_isready\n\
-             timeout=/usr/bin/timeout\nuid=101\nfree_kib=72922972\nend=ok\n";
+             speaks=generation\ntimeout=/usr/bin/timeout\nuid=101\nfree_kib=72922972\nend=ok\n";
         let codes = |from: &str, to: &str| {
             let findings = heard(&healthy.replace(from, to)).findings("/data");
             findings.into_iter().map(|finding| (finding.code, finding.blocking)).collect::<Vec<_>>()
@@ -716,6 +804,7 @@ mod tests {
         assert_eq!(codes("", ""), []);
         for (from, to, code, blocking) in [
             ("signal=1", "signal=0", "host_cannot_signal", true),
+            ("speaks=generation", "speaks=control", "host_script_outdated", true),
             ("shm=6", "shm=gone", "host_segment_hidden", true),
             ("writable=1", "writable=0", "host_data_dir_not_writable", false),
             ("pg_ctl=/b/pg_ctl", "pg_ctl=", "host_pg_ctl_missing", false),

@@ -19,7 +19,7 @@ use crate::config::PromoteMethod;
 use crate::core::id::{Generation, ServerId};
 use crate::core::output::{Action, Failure, FailureKind, Report};
 use crate::core::route::InstanceView;
-use crate::core::sample::{FenceLevel, FenceReport, ReadinessFinding, RouteInstance, Rung};
+use crate::core::sample::{FenceLevel, FenceReport, ReadinessFinding, RouteInstance, Rung, RungName};
 use crate::core::time::Span;
 use crate::engine::clock::Clock;
 use crate::wire::deadline::{Cancel, Deadline};
@@ -163,10 +163,16 @@ impl Performer {
                 self.route.weigh(&self.server(*server)?.name, *share, deadline, cancel).map(Report::Route)
             }
             Action::Fence { server, require, hung, unreachable, view_confirmed } => {
-                let want = Want { require: *require, hung: *hung, unreachable: *unreachable, view_confirmed: *view_confirmed };
+                let want = Want {
+                    generation,
+                    require: *require,
+                    hung: *hung,
+                    unreachable: *unreachable,
+                    view_confirmed: *view_confirmed,
+                };
                 self.fence(*server, want, &subject, deadline, cancel).map(Report::Fence)
             }
-            Action::FenceUndo { server } => self.fence_undo(*server, deadline, cancel),
+            Action::FenceUndo { server } => self.fence_undo(*server, generation, deadline, cancel),
             Action::ProveFence { server, view_confirmed } => self.prove(*server, *view_confirmed, deadline, cancel),
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
             Action::Promote { server, system_id, old_timeline } => {
@@ -431,9 +437,15 @@ impl Performer {
     }
 
     #[cfg(feature = "ssh")]
-    fn fence_undo(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+    fn fence_undo(
+        &self,
+        server: ServerId,
+        generation: Generation,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Report, Failure> {
         let message = match &self.server(server)?.control {
-            Some(control) => control.undo(deadline, cancel)?,
+            Some(control) => control.undo(generation, deadline, cancel)?,
             None => NOTHING_TO_UNDO.to_owned(),
         };
         Ok(Report::Done { message })
@@ -450,14 +462,14 @@ impl Performer {
     }
 
     #[cfg(not(feature = "ssh"))]
-    fn fence_undo(&self, server: ServerId, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
+    fn fence_undo(&self, server: ServerId, _: Generation, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
         self.server(server)?;
         Ok(Report::Done { message: NOTHING_TO_UNDO.to_owned() })
     }
 
     #[cfg(feature = "ssh")]
     fn ladder(&self, server: ServerId, want: Want, deadline: Deadline, cancel: &Cancel) -> Result<FenceReport, Failure> {
-        self.control(server)?.fence(want.require, want.hung, want.view_confirmed, deadline, cancel)
+        self.control(server)?.fence(want.generation, want.require, want.hung, want.view_confirmed, deadline, cancel)
     }
 
     #[cfg(not(feature = "ssh"))]
@@ -479,7 +491,7 @@ impl Performer {
         let note = self.stand_in.carry_out("fence", subject, deadline, cancel)?;
         let took = Span::from(before.saturating_sub(deadline.remaining()));
         let proof = format!("the host program says that {} is cut off: {note}", subject.server);
-        let rungs = vec![Rung { name: "command".to_owned(), ok: true, took, note }];
+        let rungs = vec![Rung { name: RungName::Command, ok: true, took, note }];
         Ok(FenceReport { level: FenceLevel::PowerOff, guard_placed: false, rungs, proof })
     }
 
@@ -522,7 +534,7 @@ impl Performer {
                     Err(failure) => {
                         // Whether the guard was placed is not known; its removal finds out.
                         report.guard_placed = failure.kind != FailureKind::NoEffect;
-                        let rung = Rung { name: "ssh".to_owned(), ok: false, took: Span::ZERO, note: failure.message };
+                        let rung = Rung { name: RungName::Ssh, ok: false, took: Span::ZERO, note: failure.message };
                         report.rungs.insert(0, rung);
                     }
                 }
@@ -561,6 +573,8 @@ impl Performer {
 /// What is wanted of a fence.
 #[derive(Clone, Copy)]
 struct Want {
+    #[cfg_attr(not(feature = "ssh"), expect(dead_code))]
+    generation: Generation,
     require: FenceLevel,
     #[cfg_attr(not(feature = "ssh"), expect(dead_code))]
     hung: bool,

@@ -138,6 +138,9 @@ settings! {
         wrapper: bool = fixed(false);
         /// Words put before every command, such as `["sudo", "-n"]`.
         sudo: Vec<String> = Unset, Rule::Line;
+        /// Starts the server on its host, by whoever watches over it there, such as `["sudo", "-n", "systemctl", "start",
+        /// "postgresql@15-main"]`. Default: `pg_ctl start`. With the wrapper `--start-command` in `authorized_keys` says it.
+        start_command: Vec<String> = Unset, Rule::Line;
     }
 
     /// When and how often a check runs, and what its results mean.

@@ -6,10 +6,10 @@ use super::event::{EventKind, Field, Severity};
 use super::evidence::{FailureClass, Suspicion};
 use super::id::{Generation, ServerId};
 use super::model::{OnNoSyncStandby, ServiceKind};
-use super::output::{Action, Failure, FailureKind, Output, Record, Report};
+use super::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Report};
 use super::plan::{End, Phase, Plan, Settings, Times};
 use super::refusal::{CandidateRefusal, Refusal};
-use super::sample::{FenceLevel, FenceReport, Position, Sample};
+use super::sample::{FenceLevel, FenceReport, Position, RungName, Sample};
 use super::service::{LastFailover, Service};
 use super::stats::{Judgement, Need};
 use super::time::{Mono, Span};
@@ -378,7 +378,7 @@ impl Service {
                 ("past_no_return", Field::Bool(past)),
             ],
         );
-        fx.push(Output::Journal(Record::StepBegun { service: self.id, generation, step: action.name(), target, chosen }));
+        fx.push(Output::Journal(Record::StepBegun { service: self.id, generation, step: action.step(), target, chosen }));
         fx.push(Output::RunAction { id, service: self.id, generation, action, deadline });
     }
 
@@ -440,7 +440,7 @@ impl Service {
         fx.push(Output::Journal(Record::StepEnded {
             service: self.id,
             generation,
-            step: action.name(),
+            step: action.step(),
             ok,
             message: message.clone(),
         }));
@@ -474,7 +474,7 @@ impl Service {
                     .iter()
                     .map(|rung| {
                         Field::Group(vec![
-                            ("name", text(&rung.name)),
+                            ("name", text(rung.name.word())),
                             ("ok", Field::Bool(rung.ok)),
                             ("took_ms", Field::Span(rung.took)),
                             ("note", text(&rung.note)),
@@ -910,10 +910,10 @@ impl Service {
         let generation = plan.generation;
         let left = matches!(end, End::Left { .. });
         let (how, why) = match &end {
-            End::Completed => ("completed", String::new()),
-            End::Undone { why, left } if was_only_stopped(&plan, left) => ("stopped", why.clone()),
-            End::Undone { why, .. } => ("rolled_back", why.clone()),
-            End::Stuck { why } | End::Left { why } => ("manual_intervention", why.clone()),
+            End::Completed => (EndedHow::Completed, String::new()),
+            End::Undone { why, left } if was_only_stopped(&plan, left) => (EndedHow::Stopped, why.clone()),
+            End::Undone { why, .. } => (EndedHow::RolledBack, why.clone()),
+            End::Stuck { why } | End::Left { why } => (EndedHow::ManualIntervention, why.clone()),
         };
         if plan.times.promoted.is_some() {
             self.take_over(&plan, fx);
@@ -945,7 +945,7 @@ impl Service {
                 self.call_a_person(why, evidence, fx);
             }
         }
-        if how != "stopped" && plan.judgement.need == Need::FalsePositive {
+        if how != EndedHow::Stopped && plan.judgement.need == Need::FalsePositive {
             self.tell_false_positive(fx);
         }
     }
@@ -1129,7 +1129,7 @@ fn last_acknowledgement(plan: &Plan) -> Mono {
 fn fence_found_nothing(plan: &Plan) -> bool {
     plan.fence.as_ref().is_some_and(|report| {
         report.level == FenceLevel::ProvenStopped
-            && report.rungs.iter().all(|rung| matches!(rung.name.as_str(), "guard" | "proof"))
+            && report.rungs.iter().all(|rung| matches!(rung.name, RungName::Guard | RungName::Proof))
     })
 }
 

@@ -32,6 +32,7 @@ pub mod sync_set;
 pub mod time;
 pub mod traffic;
 pub mod trigger;
+mod words;
 
 use doubt::{Doubt, DoubtCause, DoubtChange, GAP, too_silent};
 use effects::{About, Effects, text};

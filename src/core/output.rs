@@ -74,6 +74,62 @@ pub enum Output {
     },
 }
 
+super::words::words! {
+    /// A step of a failover, by its name in events, journal and reports.
+    pub enum Step {
+        /// A host is asked about a server's processes.
+        AskHost = "ask_host",
+        /// The configured checks before anything is changed.
+        PreChecks = "pre_checks",
+        /// A server is taken out of the route.
+        RouteOut = "route_out",
+        /// The route of one server is put back.
+        RouteRestore = "route_restore",
+        /// The whole route is put back.
+        RouteRollback = "route_rollback",
+        /// A server is fenced.
+        Fence = "fence",
+        /// A fence is taken back.
+        FenceUndo = "fence_undo",
+        /// A fence is proven again.
+        ProveFence = "prove_fence",
+        /// Positions of standbys are read.
+        ReadPositions = "read_positions",
+        /// A standby is promoted.
+        Promote = "promote",
+        /// The role of a server is read.
+        ReadRole = "read_role",
+        /// A write on the new primary is proven.
+        VerifyData = "verify_data",
+        /// Commits stop waiting for synchronous standbys.
+        OpenSyncGate = "open_sync_gate",
+        /// The traffic is sent to a server.
+        RouteIn = "route_in",
+        /// The weight of a server is changed.
+        RouteWeight = "route_weight",
+        /// Names are pointed to a server.
+        PointNames = "point_names",
+        /// The command of a service that follows another one.
+        Follow = "follow",
+        /// It is asked through the route who answers.
+        VerifyTraffic = "verify_traffic",
+    }
+}
+
+super::words::words! {
+    /// How a failover ended.
+    pub enum EndedHow {
+        /// Another server is the primary.
+        Completed = "completed",
+        /// Before anything was changed; the failure may be decided afresh.
+        Stopped = "stopped",
+        /// What had been changed was undone.
+        RolledBack = "rolled_back",
+        /// A person has to come.
+        ManualIntervention = "manual_intervention",
+    }
+}
+
 /// What goes into the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -94,8 +150,8 @@ pub enum Record {
         service: ServiceId,
         /// The failover.
         generation: Generation,
-        /// The step's name.
-        step: &'static str,
+        /// The step.
+        step: Step,
         /// What it acts on.
         target: String,
         /// Of a promotion: the standby that was chosen.
@@ -107,21 +163,21 @@ pub enum Record {
         service: ServiceId,
         /// The failover.
         generation: Generation,
-        /// The step's name.
-        step: &'static str,
+        /// The step.
+        step: Step,
         /// It did what it should.
         ok: bool,
         /// One line.
         message: String,
     },
-    /// A failover ended: `completed`, `stopped`, `rolled_back`, `manual_intervention`.
+    /// A failover ended.
     Ended {
         /// The service.
         service: ServiceId,
         /// The failover.
         generation: Generation,
-        /// The word for how.
-        how: &'static str,
+        /// How.
+        how: EndedHow,
     },
     /// Facts that must outlive the engine changed.
     Facts {
@@ -358,25 +414,31 @@ impl Action {
     /// The step's name in events, journal and reports.
     #[must_use]
     pub fn name(&self) -> &'static str {
+        self.step().word()
+    }
+
+    /// Which step it is.
+    #[must_use]
+    pub fn step(&self) -> Step {
         match self {
-            Action::AskHost { .. } => "ask_host",
-            Action::PreChecks => "pre_checks",
-            Action::RouteOut { .. } => "route_out",
-            Action::RouteRestore { .. } => "route_restore",
-            Action::RouteRollback { .. } => "route_rollback",
-            Action::Fence { .. } => "fence",
-            Action::FenceUndo { .. } => "fence_undo",
-            Action::ProveFence { .. } => "prove_fence",
-            Action::ReadPositions { .. } => "read_positions",
-            Action::Promote { .. } => "promote",
-            Action::ReadRole { .. } => "read_role",
-            Action::VerifyData { .. } => "verify_data",
-            Action::OpenSyncGate { .. } => "open_sync_gate",
-            Action::RouteIn { .. } => "route_in",
-            Action::RouteWeight { .. } => "route_weight",
-            Action::PointNames { .. } => "point_names",
-            Action::Follow { .. } => "follow",
-            Action::VerifyTraffic { .. } | Action::VerifyService { .. } => "verify_traffic",
+            Action::AskHost { .. } => Step::AskHost,
+            Action::PreChecks => Step::PreChecks,
+            Action::RouteOut { .. } => Step::RouteOut,
+            Action::RouteRestore { .. } => Step::RouteRestore,
+            Action::RouteRollback { .. } => Step::RouteRollback,
+            Action::Fence { .. } => Step::Fence,
+            Action::FenceUndo { .. } => Step::FenceUndo,
+            Action::ProveFence { .. } => Step::ProveFence,
+            Action::ReadPositions { .. } => Step::ReadPositions,
+            Action::Promote { .. } => Step::Promote,
+            Action::ReadRole { .. } => Step::ReadRole,
+            Action::VerifyData { .. } => Step::VerifyData,
+            Action::OpenSyncGate { .. } => Step::OpenSyncGate,
+            Action::RouteIn { .. } => Step::RouteIn,
+            Action::RouteWeight { .. } => Step::RouteWeight,
+            Action::PointNames { .. } => Step::PointNames,
+            Action::Follow { .. } => Step::Follow,
+            Action::VerifyTraffic { .. } | Action::VerifyService { .. } => Step::VerifyTraffic,
         }
     }
 

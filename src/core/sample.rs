@@ -270,17 +270,94 @@ pub struct FenceReport {
     pub proof: String,
 }
 
+super::words::words! {
+    /// Which rung of the fence ladder (rule 87).
+    pub enum RungName {
+        /// `standby.signal` is placed.
+        Guard = "guard",
+        /// SIGINT to the postmaster.
+        StopFast = "stop_fast",
+        /// SIGQUIT to the postmaster.
+        StopImmediate = "stop_immediate",
+        /// SIGSTOP to the postmaster.
+        FreezePostmaster = "freeze_postmaster",
+        /// SIGKILL to every other process of the data directory.
+        KillChildren = "kill_children",
+        /// SIGKILL to the postmaster.
+        KillPostmaster = "kill_postmaster",
+        /// The proof that nothing is left.
+        Proof = "proof",
+        /// `fence.command`, or the host program: power or volume.
+        Command = "command",
+        /// The ladder as a whole, where it could not be climbed.
+        Ssh = "ssh",
+    }
+}
+
 /// One rung of the fence ladder (rule 87).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rung {
-    /// `guard`, `stop_fast`, `stop_immediate`, `freeze_postmaster`, `kill_children`, `kill_postmaster`, `proof`, `command`.
-    pub name: String,
+    /// Which one.
+    pub name: RungName,
     /// It did what it should.
     pub ok: bool,
     /// How long it took.
     pub took: Span,
     /// One line for people.
     pub note: String,
+}
+
+/// What `pg_control` says a server is doing. It outlives the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlState {
+    /// A server is being initialised.
+    StartingUp,
+    /// It was stopped in an orderly way: the log ends at its checkpoint, and no more is written. Its processes may still be there.
+    ShutDown,
+    /// A standby was stopped in an orderly way.
+    ShutDownInRecovery,
+    /// The checkpoint of the shutdown is being written.
+    ShuttingDown,
+    /// It recovers from a crash.
+    InCrashRecovery,
+    /// A standby, or a server that recovers from an archive.
+    InArchiveRecovery,
+    /// It takes writes, or did until it crashed.
+    InProduction,
+    /// A word that this version does not know.
+    Unknown(String),
+}
+
+impl ControlState {
+    /// The state by what `pg_controldata` calls it.
+    #[must_use]
+    pub fn parse(text: &str) -> ControlState {
+        match text {
+            "starting up" => ControlState::StartingUp,
+            "shut down" => ControlState::ShutDown,
+            "shut down in recovery" => ControlState::ShutDownInRecovery,
+            "shutting down" => ControlState::ShuttingDown,
+            "in crash recovery" => ControlState::InCrashRecovery,
+            "in archive recovery" => ControlState::InArchiveRecovery,
+            "in production" => ControlState::InProduction,
+            other => ControlState::Unknown(other.to_owned()),
+        }
+    }
+}
+
+/// What `pg_control` of a server says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlData {
+    /// What the server is doing, or did last.
+    pub state: ControlState,
+    /// Where its latest checkpoint begins in the log.
+    pub checkpoint: Lsn,
+    /// Where a recovery from it would begin.
+    pub redo: Lsn,
+    /// The timeline of that checkpoint.
+    pub timeline: u32,
+    /// The identity of its cluster.
+    pub system_id: u64,
 }
 
 /// What the survey found out about a server's readiness for a failover, besides what its SQL samples say.

@@ -12,6 +12,7 @@
 
 use super::evidence::{FailureClass, Suspicion};
 use super::id::{Generation, ServerId};
+use super::output::EndedHow;
 use super::plan::{Begun, Plan};
 use super::sample::{LocalAnswer, Lsn, ProcessState};
 use super::time::{Mono, Span};
@@ -224,15 +225,15 @@ pub struct Stats {
 
 impl Stats {
     /// A failover ended as `how`. One that was counted before, by an engine that ended in the same moment, is not counted again.
-    pub(in crate::core) fn ended(&mut self, plan: &Plan, how: &str) {
+    pub(in crate::core) fn ended(&mut self, plan: &Plan, how: EndedHow) {
         if self.last.as_ref().is_some_and(|last| last.generation >= plan.generation) {
             return;
         }
         // Also where the fence of an earlier engine stopped the primary, and its death was confirmed then.
         let forced = plan.judgement.need == Need::Forced;
-        let verified = how == "completed" && plan.times.verified.is_some() && plan.times.written.is_some();
+        let verified = how == EndedHow::Completed && plan.times.verified.is_some() && plan.times.written.is_some();
         self.count(how, forced);
-        if how == "completed" && !forced {
+        if how == EndedHow::Completed && !forced {
             self.verified += u64::from(verified);
             self.unverifiable += u64::from(!verified);
         }
@@ -248,7 +249,7 @@ impl Stats {
             since,
             timeline: plan.old_timeline,
             // One that was only stopped is not judged, whatever comes.
-            furthest: plan.furthest.filter(|_| how != "stopped" && plan.lead.is_some()),
+            furthest: plan.furthest.filter(|_| how != EndedHow::Stopped && plan.lead.is_some()),
         };
         self.last = Some(last);
     }
@@ -259,8 +260,8 @@ impl Stats {
             return;
         }
         let judgement = begun.judged();
-        self.count("manual_intervention", judgement.need == Need::Forced);
-        self.judge("manual_intervention", judgement.need);
+        self.count(EndedHow::ManualIntervention, judgement.need == Need::Forced);
+        self.judge(EndedHow::ManualIntervention, judgement.need);
         self.last = Some(Judged {
             generation: begun.generation,
             old: begun.old,
@@ -272,23 +273,23 @@ impl Stats {
         });
     }
 
-    fn count(&mut self, how: &str, forced: bool) {
+    fn count(&mut self, how: EndedHow, forced: bool) {
         let counter = match how {
-            "completed" => &mut self.completed,
-            "rolled_back" => &mut self.rolled_back,
-            "stopped" => &mut self.stopped,
-            _ => &mut self.manual_intervention,
+            EndedHow::Completed => &mut self.completed,
+            EndedHow::RolledBack => &mut self.rolled_back,
+            EndedHow::Stopped => &mut self.stopped,
+            EndedHow::ManualIntervention => &mut self.manual_intervention,
         };
         *counter = counter.saturating_add(1);
-        if forced && how != "stopped" {
+        if forced && how != EndedHow::Stopped {
             self.forced += 1;
-            self.forced_completed += u64::from(how == "completed");
+            self.forced_completed += u64::from(how == EndedHow::Completed);
         }
     }
 
-    fn judge(&mut self, how: &str, need: Need) {
+    fn judge(&mut self, how: EndedHow, need: Need) {
         let counter = match need {
-            _ if how == "stopped" => return,
+            _ if how == EndedHow::Stopped => return,
             Need::Forced => return,
             Need::Unknown => &mut self.unjudged,
             Need::Justified => &mut self.justified,

@@ -21,7 +21,7 @@ use crate::core::evidence::FailureClass;
 use crate::core::id::{Generation, ServerId};
 use crate::core::input::Facts;
 use crate::core::model::{Model, ServiceModel};
-use crate::core::output::Record;
+use crate::core::output::{EndedHow, Record, Step};
 use crate::core::plan::Begun;
 use crate::core::sample::{FenceLevel, Lsn};
 use crate::core::sync_set::{Acknowledging, Method, SyncRule};
@@ -245,7 +245,7 @@ enum Entry {
     StepBegun {
         service: String,
         generation: u64,
-        step: String,
+        step: Step,
         target: String,
         #[serde(default)]
         chosen: Option<KnownCandidate>,
@@ -253,14 +253,14 @@ enum Entry {
     StepEnded {
         service: String,
         generation: u64,
-        step: String,
+        step: Step,
         ok: bool,
         message: String,
     },
     Ended {
         service: String,
         generation: u64,
-        how: String,
+        how: EndedHow,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         summary: Option<Box<FailoverStatus>>,
     },
@@ -629,10 +629,10 @@ impl Journal {
             }
             Entry::StepBegun { service, step, chosen, .. } => {
                 let known = self.known_of(service);
-                known.unfinished = Some(step.clone());
+                known.unfinished = Some(step.word().to_owned());
                 if let Some(begun) = &mut known.begun {
-                    begun.route_touched |= step == "route_out";
-                    begun.fence_tried |= step == "fence";
+                    begun.route_touched |= *step == Step::RouteOut;
+                    begun.fence_tried |= *step == Step::Fence;
                     begun.chosen = chosen.clone().or(begun.chosen.take());
                 }
             }
@@ -645,7 +645,7 @@ impl Journal {
                 let known = self.known_of(service);
                 // A failover that did not complete left something for a person, and a restart must not make that forgotten.
                 known.begun = None;
-                known.unfinished = (!matches!(how.as_str(), "completed" | "stopped")).then(|| how.clone());
+                known.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.word().to_owned());
                 known.last_failover_ms = Some(body.at_ms);
                 known.summary.clone_from(summary);
             }
@@ -775,19 +775,15 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
         Record::StepBegun { service, generation, step, target, chosen } => Entry::StepBegun {
             service: name(*service),
             generation: generation.0,
-            step: (*step).to_owned(),
+            step: *step,
             target: text(target),
             chosen: chosen.as_ref().map(|chosen| KnownCandidate::of(chosen, &|id| server_name(*service, id))),
         },
-        Record::StepEnded { service, generation, step, ok, message } => Entry::StepEnded {
-            service: name(*service),
-            generation: generation.0,
-            step: (*step).to_owned(),
-            ok: *ok,
-            message: text(message),
-        },
+        Record::StepEnded { service, generation, step, ok, message } => {
+            Entry::StepEnded { service: name(*service), generation: generation.0, step: *step, ok: *ok, message: text(message) }
+        }
         Record::Ended { service, generation, how } => {
-            Entry::Ended { service: name(*service), generation: generation.0, how: (*how).to_owned(), summary: None }
+            Entry::Ended { service: name(*service), generation: generation.0, how: *how, summary: None }
         }
         Record::Facts { service, facts } => {
             let server = |id: &ServerId| server_name(*service, *id);
@@ -913,11 +909,11 @@ pub(crate) mod tests {
             let step = |step, chosen| Record::StepBegun { service, generation, step, target: "db2".into(), chosen };
             write(record(number));
             write(Record::Intent { service, generation, evidence: vec!["refused".into()], begun: Box::new(begun(generation)) });
-            write(step("route_out", None));
-            write(Record::StepEnded { service, generation, step: "route_out", ok: true, message: "lb1: done".into() });
-            write(step("promote", Some(Candidate::chosen_before(ServerId(1), Lsn(0x300_0000), Some(328), false))));
+            write(step(Step::RouteOut, None));
+            write(Record::StepEnded { service, generation, step: Step::RouteOut, ok: true, message: "lb1: done".into() });
+            write(step(Step::Promote, Some(Candidate::chosen_before(ServerId(1), Lsn(0x300_0000), Some(328), false))));
             if number == 5 {
-                write(Record::Ended { service, generation, how: "completed" });
+                write(Record::Ended { service, generation, how: EndedHow::Completed });
             }
         }
         std::fs::read(journal.path()).unwrap()
@@ -1057,6 +1053,30 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_word_that_is_not_known_is_damage_and_named() {
+        let (service, generation) = (ServiceId(0), Generation(1));
+        let written = [
+            Record::StepBegun { service, generation, step: Step::RouteOut, target: "db1".into(), chosen: None },
+            Record::StepEnded { service, generation, step: Step::RouteOut, ok: true, message: String::new() },
+            Record::Ended { service, generation, how: EndedHow::RolledBack },
+        ];
+        for (record, word) in written.iter().zip(["route_out", "route_out", "rolled_back"]) {
+            let directory = tempfile::tempdir().unwrap();
+            let mut journal = Journal::open(directory.path());
+            journal.append(&model(), record, now()).unwrap();
+            let content = std::fs::read_to_string(journal.path()).unwrap();
+            let (before, last) = content.trim_end().rsplit_once('\n').unwrap();
+            let rest = last[HEAD..].replace(&format!("\"{word}\""), "\"danced\"");
+            assert_ne!(rest, last[HEAD..], "{last}");
+            let line = format!("{{\"sum\":\"{}\",{rest}\n", sum(rest.as_bytes()));
+            std::fs::write(journal.path(), format!("{before}\n{line}")).unwrap();
+            let again = Journal::open(directory.path());
+            assert!(!again.is_writable());
+            assert!(again.reason().unwrap().contains("danced"), "{:?}", again.reason());
+        }
+    }
+
+    #[test]
     fn the_numbers_of_an_older_journal_are_zero_and_its_facts_are_known() {
         let old = r#"{"generation":3,"primary":"db2","timeline":3,"paused":true}"#;
         let known: Known = serde_json::from_str(old).unwrap();
@@ -1092,14 +1112,14 @@ pub(crate) mod tests {
         let reopened = || known(&Journal::open(directory.path())).unwrap();
         assert_eq!((reopened().generation, reopened().begun), (generation, Some(begun.clone())));
         let step = |step, chosen| Record::StepBegun { service, generation, step, target: "db2".into(), chosen };
-        journal.append(&model(), &step("route_out", None), now()).unwrap();
+        journal.append(&model(), &step(Step::RouteOut, None), now()).unwrap();
         begun.route_touched = true;
         assert_eq!(reopened().begun, Some(begun.clone()));
-        journal.append(&model(), &step("fence", None), now()).unwrap();
+        journal.append(&model(), &step(Step::Fence, None), now()).unwrap();
         begun.fence_tried = true;
         journal.append(&model(), &record(5), now()).unwrap();
         assert_eq!(reopened().begun, Some(begun.clone()), "facts are silent about it");
-        let step = step("promote", Some(Candidate::chosen_before(ServerId(1), Lsn(0x300_0000), Some(328), false)));
+        let step = step(Step::Promote, Some(Candidate::chosen_before(ServerId(1), Lsn(0x300_0000), Some(328), false)));
         journal.append(&model(), &step, now()).unwrap();
         begun.chosen = Some(Candidate::chosen_before(ServerId(1), Lsn(0x300_0000), Some(328), false));
         let mut again = Journal::open(directory.path());
@@ -1111,20 +1131,20 @@ pub(crate) mod tests {
         again.acknowledge("orders", now());
         assert_eq!((reopened().unfinished, reopened().begun), (None, None));
         again.append(&model(), &step, now()).unwrap();
-        again.append(&model(), &Record::Ended { service, generation, how: "completed" }, now()).unwrap();
+        again.append(&model(), &Record::Ended { service, generation, how: EndedHow::Completed }, now()).unwrap();
         let ended = known(&Journal::open(directory.path())).unwrap();
         assert_eq!((ended.unfinished, ended.begun), (None, None));
         assert_eq!(ended.last_failover_age, Some(Span::ZERO));
         assert!(Journal::open(directory.path()).summaries().is_empty());
         let shown = FailoverStatus { generation: 3, evidence: vec!["x".repeat(9_000); 99], ..FailoverStatus::default() };
-        let end = Record::Ended { service, generation, how: "completed" };
+        let end = Record::Ended { service, generation, how: EndedHow::Completed };
         Journal::open(directory.path()).append_with(&model(), &end, Some(shown), now()).unwrap();
         // Facts say nothing about it and do not make it forgotten.
         Journal::open(directory.path()).append(&model(), &record(9), now()).unwrap();
         let kept = Journal::open(directory.path()).summaries().remove("orders").unwrap();
         assert_eq!((kept.generation, kept.evidence.len(), kept.evidence[0].len()), (3, SUMMARY_LINES, TEXT));
         let mut stopped = Journal::open(directory.path());
-        stopped.append(&model(), &Record::Ended { service, generation, how: "rolled_back" }, now()).unwrap();
+        stopped.append(&model(), &Record::Ended { service, generation, how: EndedHow::RolledBack }, now()).unwrap();
         drop(stopped);
         assert_eq!(known(&Journal::open(directory.path())).unwrap().unfinished.as_deref(), Some("rolled_back"));
     }
@@ -1274,7 +1294,7 @@ pub(crate) mod tests {
         let begun = Box::new(begun(Generation(4)));
         let intent = Record::Intent { service: ServiceId(0), generation: Generation(4), evidence: Vec::new(), begun };
         journal.append(&model(), &intent, now()).unwrap();
-        let ended = Record::Ended { service: ServiceId(0), generation: Generation(4), how: "rolled_back" };
+        let ended = Record::Ended { service: ServiceId(0), generation: Generation(4), how: EndedHow::RolledBack };
         let unwritable = |journal: &mut Journal| journal.file = Some(File::open(journal.path()).unwrap());
         unwritable(&mut journal);
         assert!(journal.append(&model(), &ended, now()).is_err());

@@ -682,7 +682,7 @@ impl View<'_> {
             cooldown_ms: service.cooldown_left.as_millis(),
             failover: match (&service.plan, &service.last_failover) {
                 (Some(plan), _) => Some(self.failover(plan, "in_progress", "")),
-                (None, Some(LastFailover { plan, how, why })) => Some(self.failover(plan, how, why)),
+                (None, Some(LastFailover { plan, how, why })) => Some(self.failover(plan, how.word(), why)),
                 (None, None) => None,
             },
             follows: service.follows.as_ref().map(|follows| FollowStatus {

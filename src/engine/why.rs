@@ -66,6 +66,7 @@ pub fn of(code: &str) -> &'static str {
         "host_cannot_signal" => {
             "the fence kills every process of the old primary; without the right it is not proven, and no standby is promoted"
         }
+        "host_script_outdated" => "a request that the installed script does not know is refused, and the fence is such a request",
         "host_segment_hidden" => {
             "the proof needs the shared memory of the old primary to be gone; where it does not show, nothing is promoted"
         }

@@ -17,6 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use ssh2::{BlockDirections, Channel, ErrorCode};
 
 use self::connection::Connection;
+pub(crate) use self::quote::command_line;
 use crate::config::secret::Secret;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::resolve::Addresses;
@@ -242,7 +243,7 @@ impl SshHost {
     ) -> Result<ExecOutput, SshError> {
         let limit = whole_seconds(deadline).to_string();
         let list = [before, &["timeout", "-k", "1", &limit], argv].concat();
-        let line = quote::command_line(&list).ok_or_else(|| self.error(bad_argument()))?;
+        let line = command_line(&list).ok_or_else(|| self.error(bad_argument()))?;
         // `exec`, so that a signal which ends the command is reported as such and not as the login shell's exit code;
         // `cd /`, so that the login shell does not itself sit in a data directory that is somebody's home.
         self.exec_line(&format!("cd / && exec {line}"), stdin, deadline, cancel, heard)
@@ -261,7 +262,7 @@ impl SshHost {
         cancel: &Cancel,
         heard: &mut dyn FnMut(&[u8]),
     ) -> Result<ExecOutput, SshError> {
-        let line = quote::command_line(argv).ok_or_else(|| self.error(bad_argument()))?;
+        let line = command_line(argv).ok_or_else(|| self.error(bad_argument()))?;
         self.exec_line(&line, &[], deadline, cancel, heard)
     }
 

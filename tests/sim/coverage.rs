@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use failover::core::event::{Event, EventKind, Field};
 use failover::core::evidence::FailureClass;
-use failover::core::output::{Action, Output};
+use failover::core::output::{Action, EndedHow, Output};
 use failover::core::refusal::{CandidateRefusal, Refusal};
 use failover::core::snapshot::Snapshot;
 use failover::core::trigger::State;
@@ -189,7 +189,7 @@ impl Coverage {
         {
             all.insert(format!("class {}", class.word()));
         }
-        all.extend(["completed", "stopped", "rolled_back", "manual_intervention"].map(|how| format!("end {how}")));
+        all.extend(EndedHow::ALL.iter().map(|how| format!("end {how}")));
         all.extend(["gap", "stuck_workers", "everything_silent"].map(|cause| format!("doubt {cause}")));
         all
     }
@@ -211,7 +211,7 @@ impl Coverage {
         match output {
             Output::Emit(event) => self.event(event),
             Output::RunAction { action, .. } => self.name(2, action.name()),
-            Output::Journal(failover::core::output::Record::Ended { how, .. }) => self.name(3, how),
+            Output::Journal(failover::core::output::Record::Ended { how, .. }) => self.name(3, how.word()),
             _ => {}
         }
     }

@@ -6,7 +6,7 @@ use failover::core::event::{Event, EventKind, Field};
 use failover::core::id::ServerId;
 use failover::core::input::Command;
 use failover::core::model::{Model, OnLoss, ServiceKind};
-use failover::core::output::{Action, Failure, FailureKind, Output, Record, Report};
+use failover::core::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Report, Step};
 use failover::core::sample::FenceLevel;
 use failover::core::time::{Mono, Span};
 
@@ -25,7 +25,7 @@ struct ServiceWatch {
     inherited: bool,
     /// When that engine had seen the death.
     seen_before: Option<Mono>,
-    step: Option<(u64, &'static str)>,
+    step: Option<(u64, Step)>,
     class: String,
     detected: Mono,
     old: usize,
@@ -402,7 +402,7 @@ impl Watch {
                 watch.begun = generation.0;
             }
             Record::StepBegun { service, generation, step, .. } => {
-                self.services[usize::from(service.0)].step = Some((generation.0, step));
+                self.services[usize::from(service.0)].step = Some((generation.0, *step));
             }
             Record::Ended { service, generation, how } => {
                 let at = usize::from(service.0);
@@ -411,7 +411,7 @@ impl Watch {
                 if watch.took_over == Some(generation.0) {
                     self.services[at].cooldown_from = Some(now);
                 }
-                if matches!(*how, "rolled_back" | "stopped") {
+                if matches!(how, EndedHow::RolledBack | EndedHow::Stopped) {
                     for (done, undo) in [("route_out", "route_restore"), ("fence", "fence_undo")] {
                         let owed = watch.done.contains(&(generation.0, done));
                         let paid = watch.done.contains(&(generation.0, undo));
@@ -449,7 +449,9 @@ impl Watch {
             return;
         }
         self.hold(watch.open == Some(generation), "intent_is_journaled_first", || format!("{name} of {generation}"));
-        self.hold(watch.step == Some((generation, name)), "step_is_journaled_first", || format!("{name} of {generation}"));
+        self.hold(watch.step == Some((generation, action.step())), "step_is_journaled_first", || {
+            format!("{name} of {generation}")
+        });
         self.services[service].step = None;
         self.services[service].done.push((generation, name));
         if matches!(action, Action::RouteRestore { .. } | Action::FenceUndo { .. }) {

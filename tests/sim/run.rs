@@ -11,10 +11,10 @@ use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
 use failover::core::input::{Command, Facts, Input, SelfHealth};
 use failover::core::model::{CheckKind, ServiceKind};
 use failover::core::observation::{Close, CloseCause, DownCause, Verdict};
-use failover::core::output::{Action, Failure, Output, Record, Report};
+use failover::core::output::{Action, EndedHow, Failure, Output, Record, Report, Step};
 use failover::core::plan::Begun;
 use failover::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
-use failover::core::sample::{FenceLevel, FenceReport, Lsn, Position, ProcessState, Readiness, RouteInstance, Rung};
+use failover::core::sample::{FenceLevel, FenceReport, Lsn, Position, ProcessState, Readiness, RouteInstance, Rung, RungName};
 use failover::core::time::{Mono, Span};
 
 use super::cluster::{Cluster, Process};
@@ -497,17 +497,17 @@ impl Sim {
                 known.begun = Some(*begun);
             }
             Record::StepBegun { step, chosen, .. } => {
-                known.unfinished = Some(step.into());
+                known.unfinished = Some(step.word().into());
                 if let Some(begun) = &mut known.begun {
-                    begun.route_touched |= step == "route_out";
-                    begun.fence_tried |= step == "fence";
+                    begun.route_touched |= step == Step::RouteOut;
+                    begun.fence_tried |= step == Step::Fence;
                     begun.chosen = chosen.or(begun.chosen);
                 }
             }
             Record::StepEnded { .. } => {}
             Record::Ended { how, .. } => {
                 known.begun = None;
-                known.unfinished = (!matches!(how, "completed" | "stopped")).then(|| how.to_owned());
+                known.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.word().to_owned());
                 known.ended = Some(now);
             }
             Record::Facts { facts, .. } => {
@@ -804,7 +804,7 @@ impl Sim {
             Ok(Report::Fence(FenceReport {
                 level,
                 guard_placed,
-                rungs: vec![Rung { name: "proof".into(), ok: true, took: ms(5), note: String::new() }],
+                rungs: vec![Rung { name: RungName::Proof, ok: true, took: ms(5), note: String::new() }],
                 proof: "what the simulator knows".into(),
             }))
         };

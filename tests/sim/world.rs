@@ -14,11 +14,11 @@ use failover::core::model::{
     ServiceModel, TriggerModel,
 };
 use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover::core::output::{Action, Failure, Output, Record, Report};
+use failover::core::output::{Action, EndedHow, Failure, Output, Record, Report, Step};
 use failover::core::route::{InstanceView, RouteSurvey};
 use failover::core::sample::{
     FenceLevel, FenceReport, HostWord, LocalAnswer, Lsn, Position, ProcessState, Readiness, Receiver, Replica, RouteInstance,
-    Rung, Sample,
+    Rung, RungName, Sample,
 };
 use failover::core::time::{Mono, Span};
 
@@ -537,15 +537,15 @@ impl World {
             }
             Record::StepBegun { step, chosen, .. } => {
                 if let Some(begun) = &mut journal.begun {
-                    begun.route_touched |= *step == "route_out";
-                    begun.fence_tried |= *step == "fence";
+                    begun.route_touched |= *step == Step::RouteOut;
+                    begun.fence_tried |= *step == Step::Fence;
                     begun.chosen = chosen.or(begun.chosen);
                 }
             }
             Record::StepEnded { .. } => {}
             Record::Ended { how, .. } => {
                 journal.begun = None;
-                journal.unfinished = (!matches!(*how, "completed" | "stopped")).then(|| (*how).to_owned());
+                journal.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.word().to_owned());
             }
         }
     }
@@ -602,7 +602,7 @@ impl World {
                     return Ok(Report::Fence(FenceReport {
                         level: FenceLevel::PowerOff,
                         guard_placed: false,
-                        rungs: vec![Rung { name: "command".into(), ok: true, took: ms(5), note: String::new() }],
+                        rungs: vec![Rung { name: RungName::Command, ok: true, took: ms(5), note: String::new() }],
                         proof: "fence.command ended with 0".into(),
                     }));
                 }
@@ -611,7 +611,7 @@ impl World {
                 }
                 node.host = Some((ProcessState::Gone, LocalAnswer::Silent));
                 node.mode = Mode::Refused;
-                let rung = Rung { name: "proof".into(), ok: true, took: ms(5), note: String::new() };
+                let rung = Rung { name: RungName::Proof, ok: true, took: ms(5), note: String::new() };
                 Ok(Report::Fence(FenceReport {
                     level: FenceLevel::ProvenStopped,
                     guard_placed: true,

@@ -11,7 +11,7 @@ use crate::core::evidence::FailureClass;
 use crate::core::health::Health;
 use crate::core::id::{Generation, ServerId};
 use crate::core::model::FollowModel;
-use crate::core::output::{Action, Failure, Output, Report};
+use crate::core::output::{Action, EndedHow, Failure, Output, Report};
 use crate::core::refusal::Refusal;
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::State;
@@ -167,7 +167,7 @@ impl Service {
     fn go_on_following(&mut self, around: Surroundings, fx: &mut Effects) {
         let running = self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::Follow(_)));
         let generation = self.generation;
-        let only_stopped = self.last_failover.as_ref().is_some_and(|last| last.how == "stopped");
+        let only_stopped = self.last_failover.as_ref().is_some_and(|last| last.how == EndedHow::Stopped);
         let Some(target) = self.follow.target.as_mut().filter(|target| !running && fx.now >= target.next) else { return };
         if !target.commanded {
             self.run_follow_command(fx);

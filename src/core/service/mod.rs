@@ -24,7 +24,7 @@ use crate::core::id::{ActionId, CheckId, Generation, ServerId, ServiceId};
 use crate::core::input::Facts;
 use crate::core::model::{Role, ServerModel, ServiceKind, ServiceModel};
 use crate::core::observation::Finding;
-use crate::core::output::{Output, Record};
+use crate::core::output::{EndedHow, Output, Record};
 use crate::core::plan::{Begun, Plan};
 use crate::core::refusal::{CandidateRefusal, Refusal};
 use crate::core::route::RouteReadiness;
@@ -185,9 +185,8 @@ pub struct RecentFailure {
 pub struct LastFailover {
     /// The plan as it stood at its end.
     pub plan: Plan,
-    /// `completed`, `stopped`, `rolled_back` or `manual_intervention`.
-    #[serde(with = "crate::core::static_word")]
-    pub how: Word,
+    /// How.
+    pub how: EndedHow,
     /// Why, if it was not completed.
     pub why: String,
 }

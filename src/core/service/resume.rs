@@ -11,7 +11,7 @@ use crate::core::effects::{Effects, text};
 use crate::core::event::{EventKind, Field, Severity};
 use crate::core::model::CheckKind;
 use crate::core::observation::Verdict;
-use crate::core::output::{Output, Record};
+use crate::core::output::{EndedHow, Output, Record};
 use crate::core::plan::{Begun, Phase, Plan, Times};
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::State;
@@ -134,7 +134,7 @@ impl Service {
 
     fn give_up_begun(&mut self, begun: &Begun, why: &str, fx: &mut Effects) {
         self.begun = None;
-        let how = "manual_intervention";
+        let how = EndedHow::ManualIntervention;
         self.stats.given_up(begun, self.begun_at);
         fx.push(Output::Journal(Record::Ended { service: self.id, generation: begun.generation, how }));
         let mut left = vec![format!("journal: failover {} was begun, class {}", begun.generation, begun.class.word())];

@@ -20,7 +20,7 @@ fn quote(argument: &str, line: &mut String) {
 }
 
 /// Joins a list of arguments into a command line, or `None` where one holds a NUL, which no argument can.
-pub(super) fn command_line(argv: &[&str]) -> Option<String> {
+pub(crate) fn command_line(argv: &[&str]) -> Option<String> {
     let mut line = String::new();
     for (place, argument) in argv.iter().enumerate() {
         if argument.contains('\0') {
