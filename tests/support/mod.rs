@@ -25,6 +25,7 @@ pub mod process;
 pub mod prometheus;
 pub mod recording;
 pub mod scenario;
+pub mod service;
 pub mod session;
 pub mod site;
 pub mod slow;
