@@ -89,7 +89,12 @@ impl ClusterOptions {
     }
 
     fn server(&self, place: usize) -> PgOptions {
-        PgOptions { fsync: self.fsync, anonymous: self.equal_names, synchronous: self.rule(place), ..PgOptions::new(&name(place)) }
+        PgOptions {
+            fsync: self.fsync,
+            anonymous: self.equal_names,
+            synchronous: self.rule(place),
+            ..PgOptions::new(&name(place))
+        }
     }
 }
 

@@ -26,6 +26,7 @@ pub mod process;
 pub mod prometheus;
 pub mod recording;
 pub mod replication;
+pub mod saturation;
 pub mod scenario;
 pub mod service;
 pub mod session;

@@ -54,7 +54,8 @@ impl PgServer {
         wait_until(&format!("{} sends to {}", self.name(), standby.name()), LONG, || {
             let Some(receiver) = standby.receiver()? else { return Ok(None) };
             let Some(port) = port_of(receiver, self.port()) else { return Ok(None) };
-            let sql = format!("SELECT pid, sync_state FROM pg_stat_replication WHERE client_port = {port} AND state = 'streaming'");
+            let sql =
+                format!("SELECT pid, sync_state FROM pg_stat_replication WHERE client_port = {port} AND state = 'streaming'");
             let rows = self.query(&sql)?;
             let text = |place: usize| rows.first().and_then(|row| row.get(place).cloned().flatten());
             let pid = text(0).and_then(|pid| pid.parse().ok());

@@ -99,7 +99,8 @@ kind = "postgres"
             servers = servers.concat(),
             front = self.haproxy.host().port(self.haproxy.front()),
             max_lag = quote(self.max_lag),
-            exclusive = if self.exclusive { "\n  exclusive = true            # no client has another way to the servers" } else { "" },
+            exclusive =
+                if self.exclusive { "\n  exclusive = true            # no client has another way to the servers" } else { "" },
             haproxy = self.haproxy.name(),
             socket = quoted(self.haproxy.socket()),
         ))
