@@ -133,6 +133,12 @@ impl PgServer {
         self.launch()
     }
 
+    /// The startup process stands still: nothing more is replayed.
+    pub fn stop_startup(&self) -> Stopped {
+        let startup = |pid: &i32| title(*pid).contains("startup");
+        Stopped::stop(self.processes().iter().map(|seen| seen.pid).filter(startup))
+    }
+
     /// The processes of WAL senders that are left, also where no postmaster is.
     pub fn senders_left(&self) -> usize {
         self.processes().iter().filter(|seen| title(seen.pid).contains("walsender")).count()

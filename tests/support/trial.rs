@@ -127,10 +127,25 @@ impl Trial {
         found.map_err(|error| self.explain(&error))
     }
 
+    /// As `await_event`, for what must not come: `None` when it has not within this time.
+    pub fn watch(&self, from: u64, span: Duration, fits: impl Fn(&Event) -> bool) -> Option<Event> {
+        let until = Instant::now() + span;
+        let mut seen = 0;
+        while Instant::now() < until {
+            let news = self.engine.events_from(seen, Duration::from_millis(100));
+            seen += news.len();
+            if let Some(event) = news.into_iter().find(|event| event.at >= from && fits(event)) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
     /// Waits for how it ends.
     pub fn end(&self, from: u64) -> io::Result<End> {
         let kinds = ["failover_completed", "manual_intervention", "rolled_back"];
         let event = self.await_event("an end", from, |event| kinds.contains(&event.kind.as_str()))?;
+        println!("{}: {}", event.kind, event.message);
         Ok(match event.kind.as_str() {
             "failover_completed" => End::Completed(event),
             "manual_intervention" => End::Person(event),
@@ -151,7 +166,8 @@ impl Trial {
         told.map(line).collect::<Vec<_>>().join("\n")
     }
 
-    /// Runs the command line to its end against this engine: its exit code and what it printed.
+    /// Runs the command line to its end against this engine: its exit code and what it printed. That it does not come to an end
+    /// in time is an error.
     pub fn command(&self, arguments: &[&str]) -> io::Result<(i32, String)> {
         let lab = &self.cluster.lab;
         let mut command = std::process::Command::new(program()?);
@@ -159,7 +175,8 @@ impl Trial {
         let name = format!("command-{}", arguments[0]);
         let before = std::fs::read_to_string(lab.log_path(&name)).unwrap_or_default().len();
         let process: Process = lab.spawn(&name, command)?;
-        let status = wait_until(&name, Duration::from_secs(90), || Ok(process.wait(Duration::from_millis(50))))?;
+        let status = wait_until(&name, LONGEST, || Ok(process.wait(Duration::from_millis(50))));
+        let status = status.map_err(|error| self.explain(&error))?;
         let text = std::fs::read_to_string(lab.log_path(&name))?;
         Ok((status.code().unwrap_or(-1), text.get(before..).unwrap_or_default().to_owned()))
     }
