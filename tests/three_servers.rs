@@ -29,8 +29,15 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A receiver whose sender stands still does not give up while a test lasts, nor a sender whose receiver does for longer than it takes
+/// to stop a server.
+fn options(replication: Replication) -> ClusterOptions {
+    let settings = ["wal_receiver_timeout = 30s", "wal_sender_timeout = 3s"].map(str::to_owned).to_vec();
+    ClusterOptions { settings, ..ClusterOptions::new(replication) }
+}
+
 fn start(replication: Replication) -> Trial {
-    Trial::start(&ClusterOptions::new(replication)).unwrap()
+    Trial::start(&options(replication)).unwrap()
 }
 
 /// Nothing that was acknowledged is missing: the right one was promoted, or nobody and a person was called.
@@ -78,8 +85,8 @@ fn changes_places(trial: &Trial) {
 #[test]
 fn two_members_that_change_places_between_two_samples_cost_no_acknowledged_row() {
     let _turn = turn();
-    let options = ClusterOptions { config_tail: SELDOM_ASKED.to_owned(), ..ClusterOptions::new(Replication::Any) };
-    let cluster = Cluster::start(&options, |_| {}).unwrap();
+    let seldom = ClusterOptions { config_tail: SELDOM_ASKED.to_owned(), ..options(Replication::Any) };
+    let cluster = Cluster::start(&seldom, |_| {}).unwrap();
     cluster.log_questions().unwrap();
     let trial = Trial::with(cluster).unwrap();
     changes_places(&trial);
@@ -105,6 +112,11 @@ fn answers_half_replayed(trial: &Trial) -> (Stopped, Stopped) {
         let mut session = wait_until("db3 answers", LONGEST, || Ok(db3.session().ok())).unwrap();
         let stopped = db3.stop_startup();
         if session.value(&format!("SELECT pg_last_wal_replay_lsn() < '{end}'"), LONGEST).unwrap() == "t" {
+            trial
+                .await_event("the engine is answered by db3", trial.now(), |event| {
+                    event.kind == "observed" && event.server.as_deref() == Some("db3") && event.text("verdict") == Some("up")
+                })
+                .unwrap();
             return (deaf, stopped);
         }
         // It was quicker: once more.
@@ -155,7 +167,7 @@ enum Further {
 /// Both standbys are `walreceiver`; one acknowledges everything, the other hears nothing. Then the primary dies.
 fn equal_names(replication: Replication, state: Further) {
     let _turn = turn();
-    let trial = Trial::start(&ClusterOptions { equal_names: true, ..ClusterOptions::new(replication) }).unwrap();
+    let trial = Trial::start(&ClusterOptions { equal_names: true, ..options(replication) }).unwrap();
     let [db1, db2, db3] = [1, 2, 3].map(|number| trial.cluster.db(number));
     let acknowledges = |server: &PgServer| ["sync", "quorum"].contains(&db1.sender_to(server).unwrap().sync_state.as_str());
     // The first one would be chosen where everything else is equal.
@@ -203,7 +215,7 @@ fn a_setting_that_changed_unseen_is_no_promise() {
     let _turn = turn();
     // Sessions that are ended look like a shutdown, whose grace is of no interest here.
     let grace = "\n  [services.trigger]\n  restart_grace = \"1s\"\n".to_owned();
-    let trial = Trial::start(&ClusterOptions { config_tail: grace, ..ClusterOptions::new(Replication::Any) }).unwrap();
+    let trial = Trial::start(&ClusterOptions { config_tail: grace, ..options(Replication::Any) }).unwrap();
     let [db1, db2, db3] = [1, 2, 3].map(|number| trial.cluster.db(number));
     let senders = [db2, db3].map(|standby| db1.sender_to(standby).unwrap().pid);
     let from = trial.now();
@@ -267,7 +279,7 @@ fn kill_postmaster(trial: &Trial, primary: &PgServer, late: bool) -> u64 {
 
 /// A pair where commits wait for the standby.
 fn synchronous_pair() -> Trial {
-    Trial::start(&ClusterOptions { standbys: 1, ..ClusterOptions::new(Replication::First) }).unwrap()
+    Trial::start(&ClusterOptions { standbys: 1, ..options(Replication::First) }).unwrap()
 }
 
 #[test]
@@ -342,7 +354,7 @@ fn an_order_after_a_failover_goes_through_or_leaves_the_primary_as_it_was() {
 
 /// A copy of the primary of some time ago, promoted by somebody for a look at it: a higher timeline of the same system.
 fn with_clone() -> Trial {
-    let cluster = Cluster::start(&ClusterOptions::new(Replication::Async), |_| {}).unwrap();
+    let cluster = Cluster::start(&options(Replication::Async), |_| {}).unwrap();
     cluster.db(3).promote().unwrap();
     cluster.db(3).stop(StopMode::Fast).unwrap();
     Trial::with(cluster).unwrap()
@@ -455,8 +467,8 @@ fn a_primary_that_dies_while_the_engine_sleeps_is_replaced() {
 #[test]
 fn beside_a_server_promoted_by_hand_nobody_is_promoted() {
     let _turn = turn();
-    let options = ClusterOptions { fence_can_be_held: true, ..ClusterOptions::new(Replication::Async) };
-    let trial = Trial::start(&options).unwrap();
+    let held = ClusterOptions { fence_can_be_held: true, ..options(Replication::Async) };
+    let trial = Trial::start(&held).unwrap();
     trial.cluster.hold_fence().unwrap();
     let from = trial.kill(trial.cluster.db(1));
     trial.await_event("the fence begins", from, |event| event.kind == "step_started" && event.step() == Some("fence")).unwrap();
@@ -474,8 +486,8 @@ fn a_full_state_dir_leaves_no_fenced_primary_without_a_successor() {
         println!("skipped: {why}");
         return;
     }
-    let options = ClusterOptions { small_state: Some(4), ..ClusterOptions::new(Replication::Async) };
-    let trial = Trial::start(&options).unwrap();
+    let small = ClusterOptions { small_state: Some(4), ..options(Replication::Async) };
+    let trial = Trial::start(&small).unwrap();
     let db1 = trial.cluster.db(1);
     trial.cluster.fill_state().unwrap();
     let from = trial.now();
@@ -494,18 +506,32 @@ fn a_full_state_dir_leaves_no_fenced_primary_without_a_successor() {
     assert_honest(&end, &account, MIB);
 }
 
-#[test]
-fn an_order_with_slow_receivers_costs_no_acknowledged_row() {
-    let _turn = turn();
-    let trial = start(Replication::Async);
-    let slow = [2, 3].map(|number| trial.cluster.db(number).stop_receiver().unwrap());
+/// An order while both standbys are behind: nothing is lost, or it is refused and everything goes on as before.
+fn ordered_behind<T>(trial: Trial, behind: T) {
     trial.await_rows(200).unwrap();
     let (code, told) = trial.command(&["force", "orders", "--yes", "--wait"]).unwrap();
-    drop(slow);
+    drop(behind);
     if code != 0 {
-        // Refused, and everything is as before.
         trial.await_rows(10).unwrap();
     }
     let (account, _cluster) = trial.account().unwrap();
     assert_eq!(account.lost(), Some(0), "exit code {code}: {told}\n{}", account.story);
+}
+
+#[test]
+fn an_order_with_slow_receivers_costs_no_acknowledged_row() {
+    let _turn = turn();
+    let trial = start(Replication::Async);
+    // They rest for longer than a stop is waited for.
+    let (rest, awake) = (Duration::from_secs(5), Duration::from_millis(20));
+    let slow = [2, 3].map(|number| trial.cluster.db(number).slow_receiver(rest, awake).unwrap());
+    ordered_behind(trial, slow);
+}
+
+#[test]
+fn an_order_with_frozen_receivers_costs_no_acknowledged_row() {
+    let _turn = turn();
+    let trial = start(Replication::Async);
+    let frozen = [2, 3].map(|number| trial.cluster.db(number).stop_receiver().unwrap());
+    ordered_behind(trial, frozen);
 }

@@ -53,6 +53,8 @@ pub struct ClusterOptions {
     pub fsync: bool,
     /// `max_lag_bytes`.
     pub max_lag: String,
+    /// More lines of postgresql.conf on all.
+    pub settings: Vec<String>,
     /// More of the service's configuration: TOML tables.
     pub config_tail: String,
     /// `state_dir` has a file system of its own, of so many MiB.
@@ -70,6 +72,7 @@ impl ClusterOptions {
             equal_names: false,
             fsync: false,
             max_lag: "1MiB".to_owned(),
+            settings: Vec::new(),
             config_tail: String::new(),
             small_state: None,
             fence_can_be_held: false,

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -34,9 +36,39 @@ impl Drop for Stopped {
     }
 }
 
+/// A process that mostly stands still, until this is dropped.
+pub struct Slow {
+    over: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Slow {
+    /// It rests for a time, runs for a moment, and rests again.
+    pub fn make(pid: i32, rest: Duration, awake: Duration) -> io::Result<Slow> {
+        let (over, ended) = mpsc::channel();
+        let first = Stopped::stop([pid]);
+        let thread = std::thread::Builder::new().name("slow".to_owned()).spawn(move || {
+            let mut stopped = Some(first);
+            while ended.recv_timeout(if stopped.is_some() { rest } else { awake }) == Err(RecvTimeoutError::Timeout) {
+                stopped = if stopped.is_some() { None } else { Some(Stopped::stop([pid])) };
+            }
+        })?;
+        Ok(Slow { over: Some(over), thread: Some(thread) })
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.over = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
 /// A row of `pg_stat_replication` that certainly belongs to one standby.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sender {
+pub struct WalSender {
     /// The WAL sender's process.
     pub pid: i32,
     /// `async`, `potential`, `sync`, `quorum`.
@@ -50,7 +82,7 @@ impl PgServer {
     }
 
     /// The WAL sender that serves a standby, found by the two ends of one connection: names may be equal.
-    pub fn sender_to(&self, standby: &PgServer) -> io::Result<Sender> {
+    pub fn sender_to(&self, standby: &PgServer) -> io::Result<WalSender> {
         wait_until(&format!("{} sends to {}", self.name(), standby.name()), LONG, || {
             let Some(receiver) = standby.receiver()? else { return Ok(None) };
             let Some(port) = port_of(receiver, self.port()) else { return Ok(None) };
@@ -59,7 +91,7 @@ impl PgServer {
             let rows = self.query(&sql)?;
             let text = |place: usize| rows.first().and_then(|row| row.get(place).cloned().flatten());
             let pid = text(0).and_then(|pid| pid.parse().ok());
-            Ok(pid.map(|pid| Sender { pid, sync_state: text(1).unwrap_or_default() }))
+            Ok(pid.map(|pid| WalSender { pid, sync_state: text(1).unwrap_or_default() }))
         })
     }
 
@@ -70,8 +102,16 @@ impl PgServer {
 
     /// This standby's receiver stands still: what arrives waits in its socket.
     pub fn stop_receiver(&self) -> io::Result<Stopped> {
-        let pid = self.receiver()?.ok_or_else(|| io::Error::other(format!("{} has no receiver", self.name())))?;
-        Ok(Stopped::stop([pid]))
+        Ok(Stopped::stop([self.receiver_there()?]))
+    }
+
+    /// This standby's receiver gets little done: it rests for a time, and runs for a moment.
+    pub fn slow_receiver(&self, rest: Duration, awake: Duration) -> io::Result<Slow> {
+        Slow::make(self.receiver_there()?, rest, awake)
+    }
+
+    fn receiver_there(&self) -> io::Result<i32> {
+        self.receiver()?.ok_or_else(|| io::Error::other(format!("{} has no receiver", self.name())))
     }
 
     /// Ends this standby's reception for good: it follows nobody.
