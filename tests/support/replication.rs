@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -197,19 +196,31 @@ fn title(pid: i32) -> String {
     fs::read(format!("/proc/{pid}/cmdline")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
-/// The local port of a process's TCP connection to a port of this machine.
-fn port_of(pid: i32, to: u16) -> Option<u16> {
+/// The TCP connections of a process, as the fields of `/proc/net/tcp`.
+fn connections(pid: i32) -> Option<Vec<Vec<String>>> {
     let sockets: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
         .ok()?
         .flatten()
         .filter_map(|entry| fs::read_link(entry.path()).ok())
         .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
         .collect();
-    let port = |address: &str| u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok();
-    let table = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("net/tcp")).ok()?;
-    table.lines().skip(1).find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let mine = sockets.iter().any(|inode| fields.get(9) == Some(&inode.as_str()));
-        (mine && port(fields.get(2)?) == Some(to)).then(|| port(fields.get(1)?)).flatten()
+    let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok()?;
+    let rows = table.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    Some(rows.filter(|row| row.get(9).is_some_and(|inode| sockets.contains(inode))).collect())
+}
+
+/// The local port of a process's TCP connection to a port of this machine.
+fn port_of(pid: i32, to: u16) -> Option<u16> {
+    let port = |address: &String| u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok();
+    let rows = connections(pid)?;
+    rows.iter().find(|row| row.get(2).and_then(port) == Some(to)).and_then(|row| row.get(1).and_then(port))
+}
+
+/// Waits until something has arrived for a process that it has not read.
+pub fn wait_unread(pid: i32) -> io::Result<()> {
+    let waits =
+        |row: &Vec<String>| row.get(4).and_then(|queues| queues.rsplit_once(':')).is_some_and(|(_, unread)| unread != "00000000");
+    wait_until(&format!("something waits for process {pid}"), LONG, || {
+        Ok(connections(pid).is_some_and(|rows| rows.iter().any(waits)).then_some(()))
     })
 }

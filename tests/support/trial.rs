@@ -146,11 +146,12 @@ impl Trial {
         let kinds = ["failover_completed", "manual_intervention", "rolled_back"];
         let event = self.await_event("an end", from, |event| kinds.contains(&event.kind.as_str()))?;
         println!("{}: {}", event.kind, event.message);
-        Ok(match event.kind.as_str() {
-            "failover_completed" => End::Completed(event),
-            "manual_intervention" => End::Person(event),
-            _ => End::RolledBack(event),
-        })
+        if event.kind == "rolled_back" {
+            // Whoever is called for it is called in the same moment.
+            let person = self.watch(event.at, Duration::from_secs(1), |next| next.kind == "manual_intervention");
+            return Ok(person.map_or(End::RolledBack(event), End::Person));
+        }
+        Ok(if event.kind == "failover_completed" { End::Completed(event) } else { End::Person(event) })
     }
 
     /// An error with everything that was said.
