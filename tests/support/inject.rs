@@ -14,8 +14,9 @@ use super::orphan::Orphans;
 use super::postgres::{Frozen, PgServer, StopMode, WRITER_DATABASE, WRITER_ROLE};
 use super::process::signal_all;
 use super::recording::Event;
+use super::saturation::Saturation;
 use super::scenario::{LONGEST, News, Scenario};
-use super::session::{Address, Login, Session, SqlError};
+use super::session::{Login, Session, SqlError};
 
 const FREEZE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_secs(10);
@@ -144,42 +145,17 @@ fn crash(run: &mut Scenario, listen: Listen) -> io::Result<()> {
 const STARTED: &str = "SELECT min(backend_start) FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
 
 fn saturate(run: &mut Scenario, listen: Listen) -> io::Result<()> {
-    let db1 = &run.pair.db1;
     let at = Instant::now();
-    let mut administrator = db1.session()?;
-    let mut held = Vec::new();
-    fill(db1, &mut held);
-    // What keeps a session open keeps its slot, so the engine's are taken from it.
-    let mut engine = usize::MAX;
-    while engine > 0 && at.elapsed() < LONGEST {
-        let ended = administrator.value(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'failover'",
-            Duration::from_secs(5),
-        )?;
-        engine = ended.parse().unwrap_or(0);
-        fill(db1, &mut held);
-    }
+    let mut saturation = Saturation::start(&run.pair.db1)?;
     run.struck(at, listen);
     while at.elapsed() < SATURATION {
         run.quiet(Duration::from_millis(50), listen)?;
-        fill(&run.pair.db1, &mut held);
+        saturation.refill(&run.pair.db1);
     }
-    let slots = held.len() + 1;
-    drop(held);
-    drop(administrator);
+    let slots = saturation.slots();
+    drop(saturation);
     run.saw("impaired", "an exhausted server");
     run.over(run.writer.now(), &format!("the {slots} sessions that took the slots are closed"), listen)
-}
-
-/// Takes every slot: an ordinary role's first, then those that are kept for superusers.
-fn fill(server: &PgServer, held: &mut Vec<Session>) {
-    let own = Address::Unix(server.socket_dir().to_owned(), server.port());
-    let logins = [(server.address(), Login::new(WRITER_ROLE, WRITER_DATABASE)), (own, Login::new("postgres", "postgres"))];
-    for (address, login) in logins {
-        while let Ok(session) = Session::connect(&address, &login, Duration::from_secs(5)) {
-            held.push(session);
-        }
-    }
 }
 
 fn clock(run: &mut Scenario, listen: Listen) -> io::Result<()> {

@@ -227,6 +227,15 @@ impl Drop for Inner {
     }
 }
 
+/// Writes a file until its file system has no byte left.
+pub fn fill(path: &Path) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    for block in [vec![0; 1 << 20], vec![0; 1 << 12], vec![0; 1]] {
+        while file.write_all(&block).is_ok() {}
+    }
+    Ok(())
+}
+
 /// Unmounts everything below a folder.
 fn unmount(dir: &Path) {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();

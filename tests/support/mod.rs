@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod cloud;
+pub mod cluster;
 pub mod engine;
 pub mod fake_dns;
 pub mod fault;
@@ -24,15 +25,20 @@ pub mod postgres;
 pub mod process;
 pub mod prometheus;
 pub mod recording;
+pub mod replication;
+pub mod saturation;
 pub mod scenario;
+pub mod service;
 pub mod session;
 pub mod site;
 pub mod slow;
 pub mod sshd;
+pub mod trial;
 pub mod web;
 pub mod writer;
 
 pub use cloud::Cloud;
+pub use cluster::{Cluster, ClusterOptions};
 pub use engine::Engine;
 pub use fault::Fault;
 pub use haproxy::{Haproxy, HaproxyOptions};
@@ -49,5 +55,6 @@ pub use scenario::{News, Scenario};
 pub use session::{Session, SqlError};
 pub use site::{Site, SiteOptions};
 pub use sshd::{Sshd, SshdOptions};
+pub use trial::{End, Trial};
 pub use web::WebServer;
 pub use writer::{Writer, WriterOptions};

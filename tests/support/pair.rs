@@ -1,24 +1,22 @@
 //! A whole service: primary, standby, HAProxy, an sshd for each database host, and the engine's configuration for it.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::engine::{Engine, Origin};
-use super::haproxy::{BACKEND, Haproxy, HaproxyOptions};
+use super::haproxy::{Haproxy, HaproxyOptions};
 use super::lab::Lab;
 use super::network::{Host, Network};
-use super::postgres::{ENGINE_ROLE, PgOptions, PgServer, bin_dir};
+use super::postgres::{PgOptions, PgServer};
+pub use super::service::SERVICE;
+use super::service::{Member, Service, forced_command, quote};
 use super::slow::Proxy;
 use super::sshd::{Sshd, SshdOptions};
 use super::writer::create_table;
 
 /// Room for a few segments of 16 MiB.
 const SMALL_WAL: u32 = 192;
-
-/// The name of the service.
-pub const SERVICE: &str = "orders";
 
 /// How a pair is to be.
 #[derive(Clone, Debug)]
@@ -134,7 +132,7 @@ impl Pair {
         let control = lab.path("state/control.sock");
         let mut pair = Pair { haproxy, ssh1, ssh2, db1, db2, config: PathBuf::new(), control, network, proxy, lab };
         let password = pair.lab.write("failover.password", format!("{}\n", pair.db1.secrets().engine), 0o600)?;
-        let mut text = pair.config_text(&password, options);
+        let mut text = pair.config_text(&password, options)?;
         if options.power_switch {
             let switch = pair.power_switch()?;
             let _ = write!(
@@ -161,97 +159,21 @@ impl Pair {
         self.lab.write("bin/power-off", script, 0o700)
     }
 
-    fn config_text(&self, password: &Path, options: &PairOptions) -> String {
-        let quoted = |path: &Path| quote(&path.to_string_lossy());
-        let server = |server: &PgServer, port: u16, role: &str, sshd: &Sshd| {
-            format!(
-                "  [[services.servers]]\n  name = {}\n  role = {}\n  host = {}\n  port = {}\n  data_dir = {}\n  ssh = {{ port = {} }}\n\n",
-                quote(server.name()),
-                quote(role),
-                quote(&server.host().address().to_string()),
-                port,
-                quoted(server.data_dir()),
-                sshd.port()
-            )
+    fn config_text(&self, password: &Path, options: &PairOptions) -> io::Result<String> {
+        let first = self.proxy.as_ref().map_or(self.db1.port(), Proxy::port);
+        let members = [
+            Member { server: &self.db1, port: first, ssh: &self.ssh1 },
+            Member { server: &self.db2, port: self.db2.port(), ssh: &self.ssh2 },
+        ];
+        let service = Service {
+            lab: &self.lab,
+            control: &self.control,
+            password,
+            members: &members,
+            haproxy: &self.haproxy,
+            max_lag: &options.max_lag,
+            exclusive: options.exclusive,
         };
-        format!(
-            r#"# failover run failover.toml
-#
-# An ordinary configuration: one PostgreSQL primary with one streaming standby behind HAProxy. What is not written here has its
-# default; `failover validate --print-effective failover.toml` shows them all.
-version = 1
-state_dir = {state}            # the journal: what was decided and done
-control_socket = {control}     # for `failover status` and its like
-
-[[services]]
-name = "{SERVICE}"
-kind = "postgres"
-
-  # How the engine asks the servers. The role has the rights of contrib/rights.sql and no more.
-  [services.connection]
-  user = "{ENGINE_ROLE}"
-  database = "postgres"
-  password = {{ file = {password} }}
-  sslmode = "disable"          # loopback; across a network: "verify-full"
-
-  # How it reaches the hosts: to prove that the old primary is gone before the standby is promoted.
-  [services.ssh]
-  user = {user}
-  keys = [{key}]
-  known_hosts = {known}
-  wrapper = {wrapper}
-
-{db1}{db2}  [services.data]
-  max_lag_bytes = {max_lag}       # a standby further behind is not promoted
-  on_no_sync_standby = "async" # with synchronous replication: let commits through when nobody is left to acknowledge them
-
-  # After a failover an ordinary commit is tried through these addresses before it counts as complete.
-  [services.route]
-  verify = ["{front}"]{exclusive}
-
-    [[services.route.haproxy]]
-    name = "{haproxy}"
-    socket = {socket}
-    backend = "{BACKEND}"
-"#,
-            state = quoted(&self.lab.path("state")),
-            control = quoted(&self.control),
-            password = quoted(password),
-            user = quote(self.ssh1.user()),
-            key = quoted(self.ssh1.key()),
-            known = quoted(self.ssh1.known_hosts()),
-            wrapper = shipped_wrapper().exists(),
-            db1 = server(&self.db1, self.proxy.as_ref().map_or(self.db1.port(), Proxy::port), "primary", &self.ssh1),
-            db2 = server(&self.db2, self.db2.port(), "standby", &self.ssh2),
-            front = self.haproxy.host().port(self.haproxy.front()),
-            max_lag = quote(&options.max_lag),
-            exclusive =
-                if options.exclusive { "\n  exclusive = true            # no client has another way to the servers" } else { "" },
-            haproxy = self.haproxy.name(),
-            socket = quoted(self.haproxy.socket()),
-        )
+        service.text()
     }
-}
-
-fn shipped_wrapper() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/failover-host")
-}
-
-/// The shipped wrapper for the key of the engine, told which server it is for.
-fn forced_command(lab: &Lab, server: &PgServer) -> io::Result<Option<String>> {
-    let shipped = shipped_wrapper();
-    if !shipped.exists() {
-        return Ok(None);
-    }
-    let wrapper = lab.path("bin/failover-host");
-    lab.folder("bin")?;
-    if !wrapper.exists() {
-        lab.write(&wrapper, fs::read(&shipped)?, 0o700)?;
-    }
-    Ok(Some(format!("{} --data-dir {} --bin-dir {}", wrapper.display(), server.data_dir().display(), bin_dir()?.display())))
-}
-
-/// A text as TOML's basic string; JSON's escapes are a part of TOML's.
-fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }

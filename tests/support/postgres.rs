@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::lab::{Lab, free_port, random_password, wait_until};
+use super::lab::{Lab, fill, free_port, random_password, wait_until};
 use super::network::Host;
 use super::process::{Process, Seen, context, signal_all, working_in};
 use super::session::{Address, Login, Rows, Session};
@@ -43,6 +43,8 @@ pub struct PgOptions {
     pub host: Host,
     /// The write-ahead log has a file system of its own, of so many MiB.
     pub small_wal: Option<u32>,
+    /// It replicates under no name of its own: PostgreSQL's default, `walreceiver`.
+    pub anonymous: bool,
 }
 
 impl PgOptions {
@@ -56,6 +58,7 @@ impl PgOptions {
             settings: Vec::new(),
             host: Host::local(),
             small_wal: None,
+            anonymous: false,
         }
     }
 
@@ -116,6 +119,7 @@ pub struct PgServer {
     sockets: PathBuf,
     host: Host,
     port: u16,
+    anonymous: bool,
     secrets: Secrets,
     postmaster: Mutex<Option<Process>>,
 }
@@ -143,7 +147,7 @@ impl PgServer {
     /// A running primary with the roles of engine, writer and replication, and the writer's database.
     pub fn primary(lab: &Lab, options: &PgOptions) -> io::Result<PgServer> {
         let secrets = Secrets { engine: random_password()?, replication: random_password()? };
-        let server = PgServer::prepare(lab, &options.name, &options.host, secrets)?;
+        let server = PgServer::prepare(lab, options, secrets)?;
         if options.own_identity {
             initdb(lab, &server.data)?;
         } else {
@@ -166,14 +170,14 @@ impl PgServer {
     pub fn standby_of(primary: &PgServer, options: &PgOptions) -> io::Result<PgServer> {
         let server = PgServer::standby_prepared(primary, options)?;
         server.start()?;
-        primary.wait_streaming(&server.name)?;
+        server.wait_replicating(primary)?;
         Ok(server)
     }
 
     /// A standby that is not started yet.
     pub fn standby_prepared(primary: &PgServer, options: &PgOptions) -> io::Result<PgServer> {
         let lab = &primary.lab;
-        let server = PgServer::prepare(lab, &options.name, &options.host, primary.secrets.clone())?;
+        let server = PgServer::prepare(lab, options, primary.secrets.clone())?;
         server.copy_from(primary)?;
         server.move_wal(options)?;
         server.configure(options)?;
@@ -188,20 +192,29 @@ impl PgServer {
         self.copy_from(primary)?;
         self.lab.write(self.data.join("postgresql.conf"), conf, 0o600)?;
         self.start()?;
-        primary.wait_streaming(&self.name)
+        self.wait_replicating(primary)
     }
 
-    fn copy_from(&self, primary: &PgServer) -> io::Result<()> {
+    fn wait_replicating(&self, primary: &PgServer) -> io::Result<()> {
+        if self.anonymous { self.wait_following(primary) } else { primary.wait_streaming(&self.name) }
+    }
+
+    /// The `primary_conninfo` of a standby that follows `upstream`.
+    pub(super) fn conninfo(&self, upstream: &PgServer) -> io::Result<String> {
         // In a file, so that the password is neither in an argument list nor in postgresql.auto.conf.
         let passwords = format!("*:*:*:{REPLICATION_ROLE}:{}\n", self.secrets.replication);
         let passfile = self.lab.write(format!("{}.pgpass", self.name), passwords, 0o600)?;
-        let source = format!(
-            "host={} port={} user={REPLICATION_ROLE} passfile={} application_name={}",
-            primary.host.address(),
-            primary.port,
+        let name = if self.anonymous { String::new() } else { format!(" application_name={}", self.name) };
+        Ok(format!(
+            "host={} port={} user={REPLICATION_ROLE} passfile={}{name}",
+            upstream.host.address(),
+            upstream.port,
             passfile.display(),
-            self.name
-        );
+        ))
+    }
+
+    fn copy_from(&self, primary: &PgServer) -> io::Result<()> {
+        let source = self.conninfo(primary)?;
         let mut command = self.lab.command_on(&self.host, bin_dir()?.join("pg_basebackup"));
         command.arg("-d").arg(source).arg("-D").arg(&self.data);
         command.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync", "--no-password"]);
@@ -209,16 +222,17 @@ impl PgServer {
         Ok(())
     }
 
-    fn prepare(lab: &Lab, name: &str, host: &Host, secrets: Secrets) -> io::Result<PgServer> {
+    fn prepare(lab: &Lab, options: &PgOptions, secrets: Secrets) -> io::Result<PgServer> {
         let sockets = lab.folder("sock")?;
-        let data = lab.path(name);
+        let data = lab.path(&options.name);
         Ok(PgServer {
             lab: lab.clone(),
-            name: name.to_owned(),
+            name: options.name.clone(),
             data,
             sockets,
-            host: host.clone(),
+            host: options.host.clone(),
             port: free_port()?,
+            anonymous: options.anonymous,
             secrets,
             postmaster: Mutex::new(None),
         })
@@ -240,11 +254,7 @@ impl PgServer {
 
     /// Fills the file system of the write-ahead log to the last byte.
     pub fn fill_wal_disk(&self) -> io::Result<()> {
-        let mut file = fs::File::create(self.small_disk().join("filler"))?;
-        for block in [vec![0; 1 << 20], vec![0; 1 << 12], vec![0; 1]] {
-            while io::Write::write_all(&mut file, &block).is_ok() {}
-        }
-        Ok(())
+        fill(&self.small_disk().join("filler"))
     }
 
     /// Goes on to the next segment of the write-ahead log.
@@ -263,7 +273,8 @@ impl PgServer {
         let _ = write!(
             text,
             "cluster_name = '{}'\nport = {}\nunix_socket_directories = '{}'\n",
-            self.name,
+            // A receiver without a name in its connection string takes this one.
+            if self.anonymous { "" } else { &self.name },
             self.port,
             self.sockets.display()
         );
@@ -307,6 +318,11 @@ impl PgServer {
         let password = format!("ALTER ROLE {ENGINE_ROLE} LOGIN PASSWORD '{}'", self.secrets.engine);
         self.session()?.query(&format!("SET synchronous_commit = local; {password}"), LONG)?;
         Ok(())
+    }
+
+    /// Writes a file of the data directory as its owner would.
+    pub(super) fn write_own(&self, path: &Path, text: &str) -> io::Result<()> {
+        self.lab.write(path, text, 0o600).map(drop)
     }
 
     /// Adds a line to postgresql.conf and makes the server read it.
