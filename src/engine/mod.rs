@@ -18,6 +18,7 @@ mod remedy;
 pub mod render;
 pub(crate) mod resolver;
 mod role;
+mod room;
 mod round;
 pub(crate) mod route_watch;
 pub mod status;
