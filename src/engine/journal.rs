@@ -1,7 +1,7 @@
 //! What must outlive the engine: an append-only file of JSON lines, each numbered, checked and on disk before anything that
 //! depends on it happens.
 //!
-//! A line begins with `"sum"`, the first half of the SHA-256 of all that follows it on the line. Numbers have no holes. So a
+//! A line begins with its checksum, of all that follows it on the line. Numbers have no holes. So a
 //! torn last line (the engine or the machine died while it wrote: nothing that depends on it was done) is told apart from
 //! damage, and damage is never repaired silently: the journal is then read as far as it can be, and not written.
 //!
@@ -17,7 +17,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Access, FlockOperation, access, flock};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::core::candidate::Candidate;
 use crate::core::evidence::FailureClass;
@@ -29,6 +28,7 @@ use crate::core::plan::Begun;
 use crate::core::sample::{FenceLevel, Lsn};
 use crate::core::time::Span;
 
+use super::checked::{line_of, read_line};
 use super::error::EngineError;
 use super::known_stats::{KnownJudgement, KnownStats};
 use super::render::rfc3339;
@@ -56,8 +56,6 @@ const INTENT: u64 = 64 * 1024;
 const REST: u64 = 16 * STEP + END;
 /// What is kept at any time.
 const KEPT: u64 = INTENT + REST;
-/// Bytes of a line before what is checked: `{"sum":"` + 32 digits + `",`.
-const HEAD: usize = 8 + 32 + 2;
 
 /// The lock of a state directory, held while this lives.
 #[derive(Debug)]
@@ -388,6 +386,7 @@ impl Journal {
                 u16::try_from(at).ok().map(ServerId)
             }),
             ramping: known.ramping,
+            knowledge: None,
         })
     }
 
@@ -444,8 +443,10 @@ impl Journal {
     /// before it is there: the note would take of what is left.
     pub(crate) fn retry(&mut self, now: SystemTime) {
         if self.refused.is_none() && self.broken.is_some() {
-            if let (Some(_), Some(file), false) = (&self.short, &self.file, self.owes()) {
-                self.short = self.room.keep(file, self.length, KEPT).err();
+            if self.short.is_some() && self.length > 0 && !self.owes() {
+                // By a new descriptor: what is at that place may have become something else.
+                self.file = None;
+                self.short = self.open_file().and_then(|file| self.room.keep(&file, self.length, KEPT)).err();
                 if let Some(error) = &self.short {
                     self.broken = Some(self.without_room(error));
                     return;
@@ -522,8 +523,7 @@ impl Journal {
 
     fn try_write(&mut self, entry: Entry, now: SystemTime) -> std::io::Result<()> {
         if self.file.is_none() {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(self.path())?;
-            self.file = Some(file);
+            self.file = Some(self.open_file()?);
             if self.length == 0 {
                 self.try_write(begin(), now)?;
                 sync_directory(&self.directory)?;
@@ -557,6 +557,10 @@ impl Journal {
         self.file = Some(file);
         self.learn(&body);
         Ok(())
+    }
+
+    fn open_file(&self) -> std::io::Result<File> {
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(self.path())
     }
 
     fn cut(&mut self, file: &File) -> std::io::Result<()> {
@@ -637,7 +641,7 @@ impl Journal {
                 break;
             }
             let number = number + 1;
-            let body = match read_line(line) {
+            let body: Body = match read_line(line) {
                 Ok(body) => body,
                 Err(why) => {
                     // What follows is still read: the highest generation must not be forgotten.
@@ -880,31 +884,11 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
     }
 }
 
-fn line_of(body: &Body) -> std::io::Result<String> {
-    let json = serde_json::to_string(body)?;
-    let rest = &json[1..];
-    Ok(format!("{{\"sum\":\"{}\",{rest}\n", sum(rest.as_bytes())))
-}
-
-fn read_line(line: &[u8]) -> Result<Body, String> {
-    let foreign = || "is not a record of this journal".to_owned();
-    let head = line.get(..HEAD).ok_or_else(foreign)?;
-    let rest = &line[HEAD..];
-    if !head.starts_with(b"{\"sum\":\"") || !head.ends_with(b"\",") {
-        return Err(foreign());
-    }
-    if head[8..40] != *sum(rest).as_bytes() {
-        return Err("does not match its checksum".to_owned());
-    }
-    let mut json = Vec::with_capacity(rest.len() + 1);
-    json.push(b'{');
-    json.extend_from_slice(rest);
-    serde_json::from_slice(&json).map_err(|error| format!("is whole, but of a kind this version does not know: {error}"))
-}
-
 /// A journal as it may lie there: each line on its own, and the whole; also with sums that are right.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(content: &[u8]) {
+    use super::checked::{HEAD, sum};
+    let read_line = |line: &[u8]| read_line::<Body>(line);
     for line in content.split(|byte| *byte == b'\n') {
         let _ = read_line(line);
         if line.len() > HEAD {
@@ -931,14 +915,6 @@ pub(crate) fn fuzz(content: &[u8]) {
         }
     }
     let _ = std::fs::remove_dir_all(directory);
-}
-
-fn sum(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(bytes)[..16].iter().fold(String::with_capacity(32), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 fn millis_of(at: SystemTime) -> u64 {
@@ -1223,6 +1199,7 @@ pub(crate) mod tests {
             stats: Box::new(stats()),
             followed: None,
             ramping: true,
+            knowledge: None,
         }
     }
 

@@ -6,13 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::time::{ClockId, clock_gettime};
-
 use crate::check::Context;
 use crate::core::Core;
 use crate::core::event::{EventKind, Field, Severity};
 use crate::core::id::{CheckId, Generation, RunId, ServerId, ServiceId};
-use crate::core::input::{Command, Input, SelfHealth};
+use crate::core::input::{Command, Facts, Input, SelfHealth};
+use crate::core::model::ServiceModel;
 use crate::core::observation::{Finding, UnknownCause};
 use crate::core::output::{Action, Failure, Output, Record};
 use crate::core::time::{Mono, Span};
@@ -22,8 +21,10 @@ use crate::wire::resolve::Addresses;
 
 use super::Shell;
 use super::builder::{Lane, Parts};
+use super::clock::suspended;
 use super::executor::{Executor, Task};
 use super::journal::Journal;
+use super::knowledge::{self, Content, Stamp};
 use super::pool::{Job, JobKind, Pool};
 use super::record::Recorder;
 use super::status::{self, FailoverStatus};
@@ -72,6 +73,8 @@ pub(crate) struct Trigger {
     pub(crate) inputs: Receiver<Message>,
     pub(crate) sink: Arc<dyn Fn(Input) + Send + Sync>,
     pub(crate) journal: Journal,
+    /// What was seen by an earlier engine, or before a reload; or why it is not believed.
+    pub(crate) seen: Result<Option<Content>, String>,
     pub(crate) lanes: Lanes,
     pub(crate) executor: Executor,
     pub(crate) watcher: Arc<Watcher>,
@@ -213,13 +216,17 @@ impl Trigger {
         for warning in self.shell.parts().config.warnings() {
             self.shell.say(EventKind::Log, Severity::Warning, &format!("configuration: {warning}"));
         }
+        if let Err(why) = &self.seen {
+            self.shell.say(EventKind::Log, Severity::Warning, why);
+        }
         self.report_journal();
         self.look_after_itself(Span::ZERO);
         self.restore(&[]);
+        self.shell.pulse.is_restored();
         self.begun = None;
     }
 
-    /// Tells the core what the journal knows of every service but those it knows already.
+    /// Tells the core what the journal knows of every service but those it knows already, and what was seen of it.
     fn restore(&mut self, known: &[String]) {
         let parts = self.shell.parts();
         for (place, service) in parts.model.services.iter().enumerate() {
@@ -227,7 +234,11 @@ impl Trigger {
             if known.contains(&service.name) {
                 continue;
             }
-            if let Some(facts) = self.journal.facts(service, SystemTime::now()) {
+            let facts = self.journal.facts(service, SystemTime::now());
+            let seen = self.seen.as_ref().ok().and_then(Option::as_ref);
+            let knowledge = seen.and_then(|seen| seen.of(service, &Stamp::now())).map(Box::new);
+            if facts.is_some() || knowledge.is_some() {
+                let facts = Facts { knowledge, ..facts.unwrap_or_default() };
                 self.step(Input::Restored { service: ServiceId(number), facts: Box::new(facts) });
             }
         }
@@ -313,6 +324,7 @@ impl Trigger {
         let mut guard = self.shell.core.lock();
         let core = guard.as_mut()?;
         let now = self.shell.clock.now();
+        self.shell.pulse.step();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(test)]
             assert!(!self.shell.planted_panic.swap(false, super::sync::atomic::Ordering::SeqCst), "planted");
@@ -341,6 +353,11 @@ impl Trigger {
         if self.state.stopping {
             return Err("the engine is stopping".to_owned());
         }
+        // A service that goes now may come back by the next reload.
+        if let Some(newer) = knowledge::take(&self.shell) {
+            let before = std::mem::replace(&mut self.seen, Ok(None)).ok().flatten().unwrap_or_default();
+            self.seen = Ok(Some(before.renewed(newer)));
+        }
         let model = parts.model.clone();
         let mut outputs =
             self.with_core(|core, now| core.reload(now, model)).ok_or_else(|| "the engine is faulted".to_owned())??;
@@ -348,9 +365,14 @@ impl Trigger {
         if let Some(recorder) = &mut self.recorder {
             recorder.start_over();
         }
-        // What was asked under the old configuration has the old numbers: nothing of it may come back as something else.
-        let known = self.names(None);
         let old = self.shell.parts();
+        // With other servers it is another service to the core.
+        let is_kept = |service: &&ServiceModel| {
+            let names = |model: &ServiceModel| model.servers.iter().map(|server| server.name.clone()).collect::<Vec<_>>();
+            parts.model.services.iter().any(|new| new.name == service.name && names(new) == names(service))
+        };
+        let known: Vec<String> = old.model.services.iter().filter(is_kept).map(|service| service.name.clone()).collect();
+        // What was asked under the old configuration has the old numbers: nothing of it may come back as something else.
         self.shell.resolver.learn(parts.hosts());
         self.shell.set_parts(parts);
         self.state.reloaded = self.shell.clock.now();
@@ -737,16 +759,6 @@ fn needs_record(action: &Action) -> bool {
     matches!(action, Action::PreChecks | Action::RouteOut { .. } | Action::Fence { .. } | Action::Promote { .. })
 }
 
-/// How long this machine has been suspended since it was booted.
-fn suspended() -> Duration {
-    let read = |clock| {
-        let time = clock_gettime(clock);
-        Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
-    };
-    let monotonic = read(ClockId::Monotonic);
-    read(ClockId::Boottime).saturating_sub(monotonic)
-}
-
 /// The deadline of a command's answer: the trigger thread may be waiting for a slow disk.
 pub(crate) fn command_deadline() -> Deadline {
     Deadline::after(Duration::from_secs(10))
@@ -815,6 +827,7 @@ mod tests {
             inputs,
             sink: Arc::new(|_| {}),
             journal: Journal::open(state.path()),
+            seen: Ok(None),
             lanes: Lanes { check: Pool::start(&threads, "check", 1, 1, shell.clock, |_| {}).unwrap(), child: None, host: None },
             executor: Executor::start(&threads, 1, Box::new(perform), |_| {}).unwrap(),
             watcher: Arc::new(Watcher::start(shell.clock, |_| {}).unwrap()),
