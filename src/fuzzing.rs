@@ -97,6 +97,11 @@ pub fn journal(bytes: &[u8]) {
     crate::engine::journal::fuzz(bytes);
 }
 
+/// What was seen by an earlier engine.
+pub fn knowledge(bytes: &[u8]) {
+    crate::engine::knowledge::fuzz(bytes);
+}
+
 /// An answer of a name server, with a signature or without.
 pub fn dns(bytes: &[u8]) {
     crate::wire::dns::fuzz(bytes);
@@ -199,6 +204,12 @@ mod tests {
             b"{\"sum\":\"\",\n\n{}\n",
         ];
         throw(300, &seeds, super::journal);
+    }
+
+    #[test]
+    fn what_was_seen_may_be_anything() {
+        let seeds: [&[u8]; 1] = [Vec::leak(crate::engine::knowledge::tests::sample())];
+        throw(2000, &seeds, super::knowledge);
     }
 
     #[test]

@@ -113,10 +113,16 @@
 //! A service may follow another one (`services.follows`): the core looks at each service after the one that it follows, runs its command
 //! for a new primary there, and switches it by the same plan.
 //!
+//! # On disk
+//!
+//! The journal is synced before anything that depends on it, and an intent counts only with room for the rest of its failover behind
+//! it. Once the fence is proven, a promotion waits for no more records. What was *seen* is no journal: `knowledge.json` holds it with
+//! its age, replaced once a second and never waited for.
+//!
 //! # Threads
 //!
 //! Fixed at start and named `fo-…`: checkers (one per check up to 64), watcher (all kept-open sessions), trigger, executors (two
-//! per service that can be moved), role (two, where a role endpoint is configured), survey (readiness), errors (what load balancers count), resolver (names;
+//! per service that can be moved), role (two, where a role endpoint is configured), survey (readiness), errors (what load balancers count), knowledge (what was seen, for the next engine), resolver (names;
 //! `getaddrinfo` has no deadline), and lanes for child processes and host code. Each that goes round for ever says by when it will be back, and the trigger thread names those that are not; the thread that
 //! watches the route does the same for the trigger thread. A check that panics or keeps its thread is `unknown` and alarmed by its name;
 //! where that is true of more than half of our own checkers or commands, it is a doubt. Code of the host program is none: what our own

@@ -64,7 +64,11 @@ timeout = "30s"
 
 /// A PostgreSQL pair on ports where nobody listens.
 fn pair(state: &Path) -> Config {
-    let text = format!(
+    Config::parse_toml(&pair_text(state)).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn pair_text(state: &Path) -> String {
+    format!(
         r#"
 version = 1
 state_dir = "{}"
@@ -83,8 +87,7 @@ host = "127.0.0.1"
 port = 2
 "#,
         state.display()
-    );
-    Config::parse_toml(&text).unwrap_or_else(|errors| panic!("{errors}"))
+    )
 }
 
 fn wait_for(queue: &EventQueue, wanted: EventKind) -> Arc<EngineEvent> {
@@ -400,6 +403,34 @@ fn a_reload_changes_services_and_a_bad_one_changes_nothing() {
         engine.reload(pair(state.path())).unwrap();
     }
     engine.stop(LONG).unwrap();
+}
+
+#[test]
+fn a_reload_that_changes_the_servers_forgets_nothing_that_is_in_the_journal() {
+    let state = tempfile::tempdir().unwrap();
+    let engine = Engine::new(pair(state.path())).unwrap();
+    engine.start().unwrap();
+    engine.pause(Some("orders")).unwrap();
+    let more = format!("{}[[services.servers]]\nname = \"db3\"\nhost = \"127.0.0.1\"\nport = 3\n", pair_text(state.path()));
+    engine.reload(Config::parse_toml(&more).unwrap_or_else(|errors| panic!("{errors}"))).unwrap();
+    let orders = engine.status().services.remove(0);
+    assert!(orders.servers.len() == 3 && orders.paused, "{orders:?}");
+    engine.stop(LONG).unwrap();
+}
+
+#[test]
+fn what_an_earlier_engine_saw_and_nobody_can_read_is_said_and_stops_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    for text in ["{\"sum\":\"", "", "hello\n"] {
+        std::fs::write(state.path().join("knowledge.json"), text).unwrap();
+        let engine = Engine::new(config(state.path(), r#""up""#)).unwrap();
+        let queue = engine.queue().unwrap();
+        engine.start().unwrap();
+        let event = wait_for(&queue, EventKind::Log);
+        assert!(event.message.contains("knowledge.json is ignored"), "{event:?}");
+        wait_for(&queue, EventKind::Observed);
+        engine.stop(LONG).unwrap();
+    }
 }
 
 #[test]

@@ -161,9 +161,7 @@ fn a_full_state_directory_stops_a_failover_before_it_touches_anything() {
     }
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let pair = start();
-    let text = std::fs::read_to_string(&pair.config).unwrap();
-    let state: String = text.lines().find_map(|line| line.strip_prefix("state_dir = \"")?.split('"').next()).unwrap().to_owned();
-    let state = std::path::PathBuf::from(state);
+    let state = state_of(&pair);
     pair.lab.mount(&state, 1).unwrap();
     let engine = run(&pair);
     let filler = fill(&state);
@@ -193,8 +191,43 @@ fn a_full_state_directory_stops_a_failover_before_it_touches_anything() {
     assert!(engine.stop(), "{}", engine.log_tail());
 }
 
-/// Uses up the rest of the journal's last block, which is there on a full disk too: writes until nothing fits in any more, not even
-/// the short note with which the engine tries again every second. `write` says whether the journal can still be written.
+#[test]
+fn a_state_directory_that_is_full_right_before_the_death_stops_nothing_that_was_kept_room_for() {
+    if let Some(why) = mounting_impossible() {
+        println!("SKIPPED: {why}");
+        return;
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let pair = start();
+    let state = state_of(&pair);
+    pair.lab.mount(&state, 1).unwrap();
+    let engine = run(&pair);
+    let filler = fill(&state);
+    let from = engine.events().len();
+    pair.db1.kill_postmaster().unwrap();
+    wait_for(&engine, "failover_completed", from, |event| event.kind == "failover_completed");
+    assert!(filler.exists() && pair.db2.is_primary().unwrap(), "{}", story(&engine));
+    // It is in the journal to its end: the next engine takes nothing up.
+    assert!(engine.stop(), "{}", engine.log_tail());
+    let next = pair.engine(Origin::now()).unwrap();
+    let status = wait_until("the next engine to see db2", LONG, || {
+        // It may not listen yet.
+        let status = next.status().ok();
+        Ok(status.filter(|status| status["services"][0]["servers"][1]["role"] == "primary"))
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", story(&next)));
+    assert_eq!(status["services"][0]["generation"], 1, "{status}");
+    assert!(!next.events().iter().any(|event| event.kind == "failover_resumed"), "{}", story(&next));
+    assert!(next.stop(), "{}", next.log_tail());
+}
+
+fn state_of(pair: &Pair) -> std::path::PathBuf {
+    let text = std::fs::read_to_string(&pair.config).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("state_dir = \"")?.split('"').next()).unwrap().into()
+}
+
+/// Uses up the journal's last block, which is there on a full disk too, and of what it keeps for a failover so much that there is not
+/// enough left for one: nothing fits in any more, or nothing that begins one. `write` says whether the journal can still be written.
 fn use_up(mut write: impl FnMut() -> bool) {
     let mut refusals = 0;
     while refusals < 12 {
@@ -232,9 +265,11 @@ fn a_state_directory_that_fills_up_or_becomes_read_only_is_said_and_got_over() {
     let queue = engine.queue().unwrap();
     engine.start().unwrap();
     let heard = |words: &str, severity: &str| {
-        let fits = |event: &EngineEvent| event.kind == EventKind::Log && event.message.contains(words);
+        let fits = |event: &EngineEvent| {
+            event.kind == EventKind::Log && event.message.contains(words) && event.severity.word() == severity
+        };
         let event = std::iter::from_fn(|| queue.next(LONG)).find(|event| fits(event));
-        assert_eq!(event.unwrap_or_else(|| panic!("nothing about {words}")).severity.word(), severity);
+        assert!(event.is_some(), "nothing about {words}");
     };
     let filler = fill(&state);
     // The commands are obeyed in memory; that they will be forgotten is what the alarm is about.

@@ -137,3 +137,37 @@ fn a_forced_failover_is_waited_for_and_remembered_by_the_next_engine() {
     assert!(role["role"] != "writable" && role["answers"] == false, "{role:#}");
     assert!(next.stop(), "{}", next.log_tail());
 }
+
+/// What the engine left of `orders`, and the moment to which it belongs, in nanoseconds since the machine was started.
+fn left(pair: &Pair) -> Option<(u64, serde_json::Value)> {
+    let state = pair.control.parent().expect("the socket lies in the state directory");
+    let text = std::fs::read_to_string(state.join("knowledge.json")).ok()?;
+    let left: serde_json::Value = serde_json::from_str(&text).expect("it is replaced as a whole");
+    Some((left["boot_ns"].as_u64()?, left["services"]["orders"].clone()))
+}
+
+fn boottime() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap()
+}
+
+#[test]
+fn what_was_seen_is_left_by_an_engine_that_stops_and_by_one_that_is_killed() {
+    let (pair, engine) = ready();
+    let begins = wait_until("what was seen", LONG, || Ok(left(&pair).filter(|(_, orders)| !orders.is_null()))).unwrap();
+    assert_eq!(begins.1["servers"], serde_json::json!(["db1", "db2"]), "{begins:?}");
+    wait_until("more of it", LONG, || Ok(left(&pair).filter(|(at, _)| *at > begins.0))).unwrap();
+    let before_stop = boottime();
+    assert!(engine.stop(), "{}", engine.log_tail());
+    let stopped = left(&pair).expect("a stop leaves it");
+    assert!(stopped.0 >= before_stop && !stopped.1.is_null(), "{before_stop} {stopped:?}");
+
+    let second = pair.engine(Origin::now()).unwrap();
+    second.wait_ready(LONG).unwrap();
+    wait_until("what the second one saw", LONG, || Ok(left(&pair).filter(|(at, _)| *at > stopped.0))).unwrap();
+    second.process().signal(Signal::KILL);
+    second.process().wait(LONG).expect("a killed process ends");
+    assert!(left(&pair).is_some_and(|(at, orders)| at > stopped.0 && !orders.is_null()));
+    let ignored = |event: &Event| event.message.contains("is ignored");
+    assert!(!second.events().iter().any(ignored), "{}", story(&second));
+}

@@ -103,7 +103,11 @@ impl Memory {
             fs::rename(&draft, &self.path)?;
             File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
         };
-        written().map_err(|error: std::io::Error| format!("{} cannot be written: {error}", self.path.display()))?;
+        written().map_err(|error: std::io::Error| {
+            // Half of it would only take room, and on a full disk from those who need it.
+            let _ = fs::remove_file(&draft);
+            format!("{} cannot be written: {error}", self.path.display())
+        })?;
         self.whole.store(whole, Ordering::Relaxed);
         self.known.store(found.generation, Ordering::Relaxed);
         Ok(())

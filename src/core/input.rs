@@ -1,6 +1,7 @@
 //! Everything that can reach the core.
 
 use super::id::{ActionId, Generation, RunId, ServerId, ServiceId};
+use super::knowledge::Knowledge;
 use super::observation::{Close, Finding};
 use super::output::{Failure, Report};
 use super::plan::Begun;
@@ -215,6 +216,9 @@ pub struct Facts {
     /// The primary had not its full weight in the route yet.
     #[serde(default)]
     pub ramping: bool,
+    /// What an earlier engine saw, with its age; the journal itself holds none of it.
+    #[serde(default)]
+    pub knowledge: Option<Box<Knowledge>>,
 }
 
 #[cfg(test)]

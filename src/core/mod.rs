@@ -15,6 +15,7 @@ mod failover;
 pub mod health;
 pub mod id;
 pub mod input;
+pub mod knowledge;
 pub mod model;
 pub mod observation;
 pub mod output;

@@ -2,10 +2,28 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::core::time::{Mono, Span};
 use crate::wire::deadline::Deadline;
 
 use super::sync;
+
+/// Since this machine was started, the time included in which it slept.
+pub(crate) fn boottime() -> Duration {
+    read(ClockId::Boottime)
+}
+
+/// How long this machine has been suspended since it was started.
+pub(crate) fn suspended() -> Duration {
+    let awake = read(ClockId::Monotonic);
+    boottime().saturating_sub(awake)
+}
+
+fn read(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
 
 /// Turns moments of the operating system's monotonic clock into the core's numbers and back.
 #[derive(Clone, Copy, Debug)]

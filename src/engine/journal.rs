@@ -1,11 +1,14 @@
 //! What must outlive the engine: an append-only file of JSON lines, each numbered, checked and on disk before anything that
 //! depends on it happens.
 //!
-//! A line begins with `"sum"`, the first half of the SHA-256 of all that follows it on the line. Numbers have no holes. So a
+//! A line begins with its checksum, of all that follows it on the line. Numbers have no holes. So a
 //! torn last line (the engine or the machine died while it wrote: nothing that depends on it was done) is told apart from
 //! damage, and damage is never repaired silently: the journal is then read as far as it can be, and not written.
+//!
+//! An intent counts as written only if the rest of its failover has room on the disk too: what fences a server must not find out
+//! behind it that nothing more can be written down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -14,7 +17,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Access, FlockOperation, access, flock};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::core::candidate::Candidate;
 use crate::core::evidence::FailureClass;
@@ -27,9 +29,11 @@ use crate::core::sample::{FenceLevel, Lsn};
 use crate::core::sync_set::{Acknowledging, Method, SyncRule};
 use crate::core::time::Span;
 
+use super::checked::{line_of, read_line};
 use super::error::EngineError;
 use super::known_stats::{KnownJudgement, KnownStats};
 use super::render::rfc3339;
+use super::room::{Room, is_full};
 use super::status::FailoverStatus;
 
 /// The format that is written, and the newest one that is read.
@@ -43,8 +47,16 @@ const EVIDENCE_LINES: usize = 200;
 const TEXT: usize = 2_000;
 /// Lines of each kind kept of a failover that is over.
 const SUMMARY_LINES: usize = 32;
-/// Bytes of a line before what is checked: `{"sum":"` + 32 digits + `",`.
-const HEAD: usize = 8 + 32 + 2;
+/// Bytes of a record with texts of one step, of which a character takes four at most.
+const STEP: u64 = 4 * TEXT as u64 + 1024;
+/// Bytes of the end of a failover, with what the status shows of it.
+const END: u64 = 48 * 1024;
+/// Bytes of an intent. One that is longer asks for more room.
+const INTENT: u64 = 64 * 1024;
+/// What an intent needs behind it: two records for each step up to the promotion, some for a second choice, and the end.
+const REST: u64 = 16 * STEP + END;
+/// What is kept at any time.
+const KEPT: u64 = INTENT + REST;
 
 /// The lock of a state directory, held while this lives.
 #[derive(Debug)]
@@ -298,9 +310,13 @@ pub(crate) struct Journal {
     refused: Option<String>,
     /// Why it could not be written the last time.
     broken: Option<String>,
-    /// Ends of failovers that could not be written, by service. They go first as soon as something can be: without its end a failover
-    /// would be taken up again by the next engine.
-    owed: BTreeMap<String, Entry>,
+    /// What could not be written and was done all the same: promotions and ends of failovers, in order. They go first as soon as
+    /// something can be: by them the next engine knows whom to ask, and what not to take up again.
+    owed: VecDeque<Entry>,
+    /// Kept on the disk for the failover that may come.
+    room: Room,
+    /// Why there is no room for a failover.
+    short: Option<std::io::Error>,
     /// What was found at the start and put right.
     note: Option<String>,
     rotate_at: u64,
@@ -334,7 +350,9 @@ impl Journal {
             known: BTreeMap::new(),
             refused: None,
             broken: None,
-            owed: BTreeMap::new(),
+            owed: VecDeque::new(),
+            room: Room::new(directory),
+            short: None,
             note: None,
             rotate_at: ROTATE,
         }
@@ -349,7 +367,11 @@ impl Journal {
         self.directory.join("journal.1.jsonl")
     }
 
-    /// It can be written.
+    fn fresh(&self) -> PathBuf {
+        self.directory.join("journal.new.jsonl")
+    }
+
+    /// It can be written, and there is room for a whole failover.
     pub(crate) fn is_writable(&self) -> bool {
         self.refused.is_none() && self.broken.is_none()
     }
@@ -396,6 +418,7 @@ impl Journal {
                 u16::try_from(at).ok().map(ServerId)
             }),
             ramping: known.ramping,
+            knowledge: None,
         })
     }
 
@@ -417,7 +440,7 @@ impl Journal {
         }
         if let Entry::Facts { service, known } = &entry
             && self.known.get(service).is_some_and(|before| *before == known.clone().with_plan_of(before))
-            && self.is_writable()
+            && (self.is_writable() || self.short.is_some())
         {
             return Ok(());
         }
@@ -437,9 +460,30 @@ impl Journal {
         }
     }
 
-    /// Tries again after a failure to write, by writing a note.
+    /// The intent of this failover is on disk, and its end is not.
+    pub(crate) fn holds_intent(&self, service: &str, generation: Generation) -> bool {
+        let begun = self.known.get(service).and_then(|known| known.begun.as_ref());
+        begun.is_some_and(|begun| begun.generation == generation.0)
+    }
+
+    /// Something that was done is not written down yet.
+    pub(crate) fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Tries again after a failure to write, by writing a note. Where only the room for a failover is missing, nothing is written
+    /// before it is there: the note would take of what is left.
     pub(crate) fn retry(&mut self, now: SystemTime) {
         if self.refused.is_none() && self.broken.is_some() {
+            if self.short.is_some() && self.length > 0 && !self.owes() {
+                // By a new descriptor: what is at that place may have become something else.
+                self.file = None;
+                self.short = self.open_file().and_then(|file| self.room.keep(&file, self.length, KEPT)).err();
+                if let Some(error) = &self.short {
+                    self.broken = Some(self.without_room(error));
+                    return;
+                }
+            }
             let message = format!("written again after: {}", self.broken.as_deref().unwrap_or_default());
             let _ = self.write(Entry::Note { message }, now);
         }
@@ -449,39 +493,69 @@ impl Journal {
         if let Some(reason) = &self.refused {
             return Err(reason.clone());
         }
-        let end = matches!(entry, Entry::Ended { .. }).then(|| entry.clone());
+        let kept = self.is_done_all_the_same(&entry).then(|| entry.clone());
         let written = self.write_owed(now).and_then(|()| self.try_write(entry, now));
-        if written.is_err()
-            && let Some(Entry::Ended { service, .. }) = &end
-        {
-            self.owed.extend(end.clone().map(|end| (service.clone(), end)));
+        if let (Err(_), Some(entry)) = (&written, kept) {
+            self.owe(entry);
         }
-        self.broken = written.as_ref().err().map(|error| format!("{} cannot be written: {error}", self.path().display()));
+        self.broken = match (&written, &self.short) {
+            (Err(error), _) => Some(format!("{} cannot be written: {error}", self.path().display())),
+            (Ok(()), Some(error)) => Some(self.without_room(error)),
+            (Ok(()), None) => None,
+        };
         written.map_err(|_| self.broken.clone().unwrap_or_default())?;
         if self.length >= self.rotate_at {
             // A rotation that fails changes nothing; the next try is a while away.
             self.rotate_at = self.length + ROTATE;
             if self.rotate(now).is_ok() {
                 self.rotate_at = ROTATE.max(self.length * 2);
+            } else {
+                // The disk may be full because of it.
+                let _ = std::fs::remove_file(self.fresh());
             }
         }
         Ok(())
     }
 
+    fn without_room(&self, error: &std::io::Error) -> String {
+        format!(
+            "{} cannot be written to the end of a failover, should one begin: {error}; make room for {} KiB in the state directory",
+            self.path().display(),
+            KEPT / 1024
+        )
+    }
+
+    /// What is written late rather than never: the end of a failover, and a promotion, whose intent is on disk.
+    fn is_done_all_the_same(&self, entry: &Entry) -> bool {
+        match entry {
+            Entry::Ended { .. } => true,
+            Entry::StepBegun { service, generation, chosen: Some(_), .. } => self.holds_intent(service, Generation(*generation)),
+            _ => false,
+        }
+    }
+
+    /// Of each service two at most: the choice made last, and the end after it.
+    fn owe(&mut self, entry: Entry) {
+        let replaces = |old: &Entry| match (old, &entry) {
+            (Entry::Ended { service: old, .. }, Entry::Ended { service: new, .. })
+            | (Entry::StepBegun { service: old, .. }, Entry::StepBegun { service: new, .. }) => old == new,
+            _ => false,
+        };
+        self.owed.retain(|old| !replaces(old));
+        self.owed.push_back(entry);
+    }
+
     fn write_owed(&mut self, now: SystemTime) -> std::io::Result<()> {
-        while let Some((service, end)) = self.owed.pop_first() {
-            if let Err(error) = self.try_write(end.clone(), now) {
-                self.owed.insert(service, end);
-                return Err(error);
-            }
+        while let Some(entry) = self.owed.front().cloned() {
+            self.try_write(entry, now)?;
+            self.owed.pop_front();
         }
         Ok(())
     }
 
     fn try_write(&mut self, entry: Entry, now: SystemTime) -> std::io::Result<()> {
         if self.file.is_none() {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(self.path())?;
-            self.file = Some(file);
+            self.file = Some(self.open_file()?);
             if self.length == 0 {
                 self.try_write(begin(), now)?;
                 sync_directory(&self.directory)?;
@@ -489,26 +563,47 @@ impl Journal {
         }
         let body = Body { seq: self.seq + 1, time: rfc3339(now), at_ms: millis_of(now), entry };
         let line = line_of(&body)?;
+        let bytes = line.len() as u64;
         // Only a write that succeeded leaves its descriptor behind: after a failed sync nobody knows what the kernel kept.
         let mut file = self.file.take().expect("opened above");
-        // What an earlier failure left behind goes first; on success this changes nothing.
-        file.set_len(self.length)?;
-        file.seek(SeekFrom::Start(self.length))?;
-        let done = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
+        // What an earlier failure left behind goes first. A cut takes the blocks behind the end as well, so only where it is needed.
+        if file.metadata()?.len() != self.length {
+            self.cut(&file)?;
+        }
+        if matches!(body.entry, Entry::Intent { .. }) {
+            self.room.keep(&file, self.length, bytes + REST)?;
+        }
+        let mut done = write_at(&mut file, self.length, &line);
+        if done.as_ref().is_err_and(is_full) && self.room.give(bytes) {
+            done = self.cut(&file).and_then(|()| write_at(&mut file, self.length, &line));
+        }
         if let Err(error) = done {
-            let _ = file.set_len(self.length);
+            let _ = self.cut(&file);
+            // At once, before somebody else takes it.
+            self.short = self.room.keep(&file, self.length, KEPT).err();
             return Err(error);
         }
-        self.file = Some(file);
-        self.length += line.len() as u64;
+        self.length += bytes;
         self.seq += 1;
+        self.short = self.room.keep(&file, self.length, KEPT).err();
+        self.file = Some(file);
         self.learn(&body);
+        Ok(())
+    }
+
+    fn open_file(&self) -> std::io::Result<File> {
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(self.path())
+    }
+
+    fn cut(&mut self, file: &File) -> std::io::Result<()> {
+        file.set_len(self.length)?;
+        self.room.was_cut();
         Ok(())
     }
 
     /// Replaces the file by what it comes to; the old one stays beside it until the next time.
     fn rotate(&mut self, now: SystemTime) -> std::io::Result<()> {
-        let fresh = self.directory.join("journal.new.jsonl");
+        let fresh = self.fresh();
         let mut seq = self.seq;
         let mut text = String::new();
         let states = self.known.iter().map(|(service, known)| Entry::State { service: service.clone(), known: known.clone() });
@@ -518,13 +613,20 @@ impl Journal {
         }
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         file.write_all(text.as_bytes())?;
+        let mut room = self.room.clone();
+        room.was_cut();
+        room.keep(&file, text.len() as u64, KEPT)?;
         file.sync_all()?;
         // A link, not a move: at no moment is there no journal.
         let _ = std::fs::remove_file(self.previous());
         std::fs::hard_link(self.path(), self.previous())?;
         std::fs::rename(&fresh, self.path())?;
         sync_directory(&self.directory)?;
-        self.file = Some(file);
+        if let Some(old) = self.file.replace(file) {
+            // The room behind it is of no use any more.
+            let _ = old.set_len(self.length);
+        }
+        self.room = room;
         self.length = text.len() as u64;
         self.seq = seq;
         Ok(())
@@ -571,7 +673,7 @@ impl Journal {
                 break;
             }
             let number = number + 1;
-            let body = match read_line(line) {
+            let body: Body = match read_line(line) {
                 Ok(body) => body,
                 Err(why) => {
                     // What follows is still read: the highest generation must not be forgotten.
@@ -815,31 +917,11 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
     }
 }
 
-fn line_of(body: &Body) -> std::io::Result<String> {
-    let json = serde_json::to_string(body)?;
-    let rest = &json[1..];
-    Ok(format!("{{\"sum\":\"{}\",{rest}\n", sum(rest.as_bytes())))
-}
-
-fn read_line(line: &[u8]) -> Result<Body, String> {
-    let foreign = || "is not a record of this journal".to_owned();
-    let head = line.get(..HEAD).ok_or_else(foreign)?;
-    let rest = &line[HEAD..];
-    if !head.starts_with(b"{\"sum\":\"") || !head.ends_with(b"\",") {
-        return Err(foreign());
-    }
-    if head[8..40] != *sum(rest).as_bytes() {
-        return Err("does not match its checksum".to_owned());
-    }
-    let mut json = Vec::with_capacity(rest.len() + 1);
-    json.push(b'{');
-    json.extend_from_slice(rest);
-    serde_json::from_slice(&json).map_err(|error| format!("is whole, but of a kind this version does not know: {error}"))
-}
-
 /// A journal as it may lie there: each line on its own, and the whole; also with sums that are right.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(content: &[u8]) {
+    use super::checked::{HEAD, sum};
+    let read_line = |line: &[u8]| read_line::<Body>(line);
     for line in content.split(|byte| *byte == b'\n') {
         let _ = read_line(line);
         if line.len() > HEAD {
@@ -868,17 +950,15 @@ pub(crate) fn fuzz(content: &[u8]) {
     let _ = std::fs::remove_dir_all(directory);
 }
 
-fn sum(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(bytes)[..16].iter().fold(String::with_capacity(32), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
 fn millis_of(at: SystemTime) -> u64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn write_at(file: &mut File, place: u64, line: &str) -> std::io::Result<()> {
+    file.seek(SeekFrom::Start(place))?;
+    file.write_all(line.as_bytes())?;
+    file.sync_data()
 }
 
 fn sync_directory(directory: &Path) -> std::io::Result<()> {
@@ -896,6 +976,194 @@ pub(crate) mod tests {
         fn append(&mut self, model: &Model, record: &Record, now: SystemTime) -> Result<(), String> {
             self.append_with(model, record, None, now)
         }
+
+        /// The next write fails: it has a descriptor that can only be read.
+        pub(crate) fn fail_next(&mut self) {
+            self.file = Some(File::open(self.path()).unwrap());
+        }
+
+        /// As on a file system that allocates nothing ahead.
+        fn allocate_nothing(&mut self) {
+            self.room = Room::without_allocation(&self.directory);
+            self.file.as_ref().unwrap().set_len(self.length).unwrap();
+            self.write(Entry::Note { message: String::new() }, now()).unwrap();
+        }
+    }
+
+    /// A file system of its own, gone with this.
+    struct Small(tempfile::TempDir);
+
+    impl Small {
+        /// `None`, and why is said, where none can be mounted.
+        fn new(kib: u32) -> Option<Small> {
+            let place = tempfile::tempdir().unwrap();
+            let size = format!("size={kib}k,mode=0700");
+            let mut mount = std::process::Command::new("mount");
+            let output = mount.args(["-t", "tmpfs", "-o", &size, "failover-test"]).arg(place.path()).output();
+            match output {
+                Ok(output) if output.status.success() => Some(Small(place)),
+                other => {
+                    println!("SKIPPED: no small file system can be mounted here: {other:?}");
+                    None
+                }
+            }
+        }
+
+        fn path(&self) -> &Path {
+            self.0.path()
+        }
+
+        /// Fills it to its last byte.
+        fn fill(&self) -> PathBuf {
+            let filler = self.path().join("filler");
+            let mut file = File::create(&filler).unwrap();
+            for size in [4096, 1] {
+                while file.write_all(&vec![1; size]).is_ok() {}
+            }
+            filler
+        }
+    }
+
+    impl Drop for Small {
+        fn drop(&mut self) {
+            let _ = std::process::Command::new("umount").arg("-l").arg(self.path()).status();
+        }
+    }
+
+    fn intent(generation: u64) -> Record {
+        let evidence = vec!["refused".to_owned(); 20];
+        let begun = Box::new(begun(Generation(generation)));
+        Record::Intent { service: ServiceId(0), generation: Generation(generation), evidence, begun }
+    }
+
+    fn chosen() -> Candidate {
+        Candidate::chosen_before(ServerId(1), Lsn(0x300_0000), Some(328), false)
+    }
+
+    fn step(generation: u64, step: &'static str) -> Record {
+        let chosen = (step == "promote").then(chosen);
+        Record::StepBegun { service: ServiceId(0), generation: Generation(generation), step, target: "db2".to_owned(), chosen }
+    }
+
+    fn ended(generation: u64, how: &'static str) -> Record {
+        Record::Ended { service: ServiceId(0), generation: Generation(generation), how }
+    }
+
+    /// A failover with messages as long as they can be, to its end.
+    fn whole_failover(generation: u64) -> Vec<Record> {
+        let mut records = vec![intent(generation)];
+        for name in ["pre_checks", "route_out", "fence", "read_positions", "promote", "verify_data", "route_in", "verify_traffic"]
+        {
+            let (service, message) = (ServiceId(0), "\u{20ac}".repeat(TEXT));
+            records.push(step(generation, name));
+            let generation = Generation(generation);
+            records.push(Record::StepEnded { service, generation, step: name, ok: true, message });
+        }
+        records.extend([record(generation), ended(generation, "completed")]);
+        records
+    }
+
+    #[test]
+    fn a_failover_is_written_to_its_end_on_a_disk_that_is_full_before_it_begins() {
+        for allocates in [true, false] {
+            let Some(disk) = Small::new(600) else { return };
+            let mut journal = Journal::open(disk.path());
+            journal.append(&model(), &record(1), now()).unwrap();
+            if !allocates {
+                journal.allocate_nothing();
+            }
+            assert!(journal.is_writable(), "{:?}", journal.reason());
+            let filler = disk.fill();
+            for record in whole_failover(2) {
+                journal.append(&model(), &record, now()).unwrap_or_else(|error| panic!("{allocates} {record:?}: {error}"));
+            }
+            let next = known(&Journal::open(disk.path())).unwrap();
+            assert_eq!((next.generation, next.unfinished, next.begun), (Generation(2), None, None));
+            // There is no room for many more: said before one begins.
+            let mut generation = 2;
+            while journal.is_writable() {
+                generation += 1;
+                assert!(generation < 20);
+                for record in whole_failover(generation) {
+                    journal.append(&model(), &record, now()).unwrap();
+                }
+            }
+            assert!(journal.reason().unwrap().contains("No space left"), "{:?}", journal.reason());
+            let written = journal.sequence();
+            journal.retry(now());
+            assert_eq!(journal.sequence(), written, "a try takes nothing of what is left");
+            std::fs::remove_file(filler).unwrap();
+            journal.retry(now());
+            assert!(journal.is_writable(), "{:?}", journal.reason());
+            journal.append(&model(), &intent(generation + 1), now()).unwrap();
+        }
+    }
+
+    #[test]
+    fn without_room_for_a_whole_failover_none_begins() {
+        for allocates in [true, false] {
+            let Some(disk) = Small::new(150) else { return };
+            let mut journal = Journal::open(disk.path());
+            if !allocates {
+                journal.allocate_nothing();
+            }
+            assert!(!journal.is_writable() && journal.reason().unwrap().contains("No space left"), "{:?}", journal.reason());
+            journal.append(&model(), &record(1), now()).unwrap();
+            assert!(journal.append(&model(), &intent(2), now()).is_err());
+            assert!(!journal.holds_intent("orders", Generation(2)));
+            assert_eq!(known(&Journal::open(disk.path())), Some(facts(1)), "what fits is written, and no intent");
+        }
+    }
+
+    #[test]
+    fn room_outlives_rotation_restart_and_a_failed_write() {
+        let Some(disk) = Small::new(900) else { return };
+        let mut journal = Journal::open(disk.path());
+        journal.append(&model(), &record(1), now()).unwrap();
+        journal.rotate(now()).unwrap();
+        assert!(journal.room.left(journal.length) >= KEPT);
+        let filler = disk.fill();
+        journal.fail_next();
+        assert!(journal.append(&model(), &record(2), now()).is_err());
+        drop(journal);
+        // An engine that was killed: the next one finds the room where it was.
+        let mut journal = Journal::open(disk.path());
+        assert!(journal.is_writable(), "{:?}", journal.reason());
+        assert!(journal.rotate(now()).is_err());
+        for record in whole_failover(3) {
+            journal.append(&model(), &record, now()).unwrap();
+        }
+        std::fs::remove_file(filler).unwrap();
+    }
+
+    #[test]
+    fn a_promotion_that_was_not_written_is_the_first_that_is_and_in_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path());
+        journal.fail_next();
+        assert!(journal.append(&model(), &step(3, "promote"), now()).is_err());
+        assert!(!journal.owes(), "nothing was intended, so nothing is done");
+        for record in [intent(4), step(4, "fence")] {
+            journal.append(&model(), &record, now()).unwrap();
+        }
+        assert!(journal.holds_intent("orders", Generation(4)) && !journal.holds_intent("orders", Generation(5)));
+        for record in [step(4, "promote"), step(4, "promote"), step(4, "verify_data"), ended(4, "manual_intervention")] {
+            journal.fail_next();
+            assert!(journal.append(&model(), &record, now()).is_err());
+        }
+        let on_disk = known(&Journal::read_only(directory.path(), String::new())).unwrap();
+        assert!(journal.owes() && on_disk.begun.unwrap().chosen.is_none());
+        journal.append(&model(), &record(4), now()).unwrap();
+        assert!(!journal.owes() && journal.is_writable());
+        let text = std::fs::read_to_string(journal.path()).unwrap();
+        let kinds: Vec<String> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|line| format!("{} {}", line["record"].as_str().unwrap(), line["step"].as_str().unwrap_or_default()))
+            .collect();
+        let end = ["intent ", "step_begun fence", "step_begun promote", "ended ", "facts "];
+        assert_eq!(kinds[kinds.len() - end.len()..], end);
+        assert_eq!(known(&journal).unwrap().unfinished.as_deref(), Some("manual_intervention"));
     }
 
     /// A journal with a failover that had come to the promotion, and one that was completed.
@@ -969,6 +1237,7 @@ pub(crate) mod tests {
             stats: Box::new(stats()),
             followed: None,
             ramping: true,
+            knowledge: None,
         }
     }
 

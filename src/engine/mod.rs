@@ -2,6 +2,7 @@
 
 pub mod breaker;
 pub(crate) mod builder;
+mod checked;
 pub mod clock;
 mod dependency;
 pub mod error;
@@ -9,6 +10,7 @@ pub(crate) mod error_watch;
 pub(crate) mod executor;
 pub mod host;
 pub(crate) mod journal;
+pub(crate) mod knowledge;
 mod known_stats;
 pub mod metrics;
 pub(crate) mod pool;
@@ -18,6 +20,7 @@ mod remedy;
 pub mod render;
 pub(crate) mod resolver;
 mod role;
+mod room;
 mod round;
 pub(crate) mod route_watch;
 pub mod status;
@@ -35,6 +38,7 @@ mod schedules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -118,6 +122,7 @@ pub(crate) struct Shell {
     pub(crate) host: Arc<HostLane>,
     /// `None` until the start.
     pub(crate) core: Mutex<Option<Core>>,
+    pub(crate) pulse: knowledge::Pulse,
     parts: RwLock<Arc<Parts>>,
     life: Mutex<Life>,
     faulted: AtomicBool,
@@ -154,6 +159,32 @@ struct Life {
     servers: usize,
 }
 
+/// What earlier engines left in the state directory.
+struct Before {
+    journal: Journal,
+    seen: Result<Option<knowledge::Content>, String>,
+    /// Where to leave more; `None`: not there.
+    directory: Option<PathBuf>,
+}
+
+impl Before {
+    fn open(state_dir: &Path) -> Result<(Option<StateLock>, Before), EngineError> {
+        match StateLock::take(state_dir) {
+            Ok(lock) => {
+                let (journal, seen) = (Journal::open(state_dir), knowledge::load(state_dir));
+                Ok((Some(lock), Before { journal, seen, directory: Some(state_dir.to_owned()) }))
+            }
+            Err(error @ EngineError::AlreadyRunning { .. }) => Err(error),
+            // Without a lock there is no journal, and without a journal the engine observes and decides nothing.
+            Err(error) => {
+                let reason = format!("{error}; mend that, then restart the daemon, or make a new engine");
+                let journal = Journal::read_only(state_dir, reason);
+                Ok((None, Before { journal, seen: Ok(None), directory: None }))
+            }
+        }
+    }
+}
+
 impl Engine {
     /// Puts the parts of the configuration together and starts nothing: no thread, no file, no socket.
     ///
@@ -180,6 +211,7 @@ impl Engine {
             resolver,
             host,
             core: Mutex::new(None),
+            pulse: knowledge::Pulse::default(),
             parts: RwLock::new(Arc::new(parts)),
             life: Mutex::new(Life {
                 phase: Phase::New,
@@ -230,23 +262,15 @@ impl Engine {
         // Registered functions are part of the parts from here on.
         let parts = Arc::new(shell.build(&shell.parts().config.clone())?);
         let state_dir = parts.config.state_dir.clone();
-        let (lock, journal) = match StateLock::take(&state_dir) {
-            Ok(lock) => (Some(lock), Journal::open(&state_dir)),
-            Err(error @ EngineError::AlreadyRunning { .. }) => return Err(error),
-            // Without a lock there is no journal, and without a journal the engine observes and decides nothing.
-            Err(error) => (
-                None,
-                Journal::read_only(&state_dir, format!("{error}; mend that, then restart the daemon, or make a new engine")),
-            ),
-        };
-        *shell.summaries.lock() = journal.summaries();
+        let (lock, before) = Before::open(&state_dir)?;
+        *shell.summaries.lock() = before.journal.summaries();
         if lock.is_some() {
-            forget_finished(&parts, &journal);
+            forget_finished(&parts, &before.journal);
         }
         shell.set_parts(Arc::clone(&parts));
         shell.resolver.learn(parts.hosts());
         let (sender, receiver) = bounded(INPUTS);
-        let started = shell.start_threads(&parts, journal, &sender, receiver);
+        let started = shell.start_threads(&parts, before, &sender, receiver);
         let lanes = match started {
             Ok(lanes) => lanes,
             Err(error) => {
@@ -670,7 +694,7 @@ impl Shell {
     fn start_threads(
         self: &Arc<Shell>,
         parts: &Arc<Parts>,
-        journal: Journal,
+        before: Before,
         sender: &Sender<Message>,
         receiver: Receiver<Message>,
     ) -> Result<Lanes, EngineError> {
@@ -688,7 +712,7 @@ impl Shell {
         let check = pool("check", parts.config.engine.workers.count(jobs), jobs)?;
         let mut lanes = Lanes { check, child: None, host: None };
         let made = self.start_lanes(parts, &mut lanes, &pool);
-        let begun = made.and_then(|()| self.start_the_rest(parts, journal, &sink, receiver, &lanes));
+        let begun = made.and_then(|()| self.start_the_rest(parts, before, &sink, receiver, &lanes));
         match begun {
             Ok(()) => Ok(lanes),
             Err(error) => {
@@ -728,7 +752,7 @@ impl Shell {
     fn start_the_rest(
         self: &Arc<Shell>,
         parts: &Parts,
-        journal: Journal,
+        before: Before,
         sink: &Arc<dyn Fn(Input) + Send + Sync>,
         receiver: Receiver<Message>,
         lanes: &Lanes,
@@ -761,26 +785,19 @@ impl Shell {
             let duties = (self.threads.duty("route", 0), self.threads.duty("trigger", 0));
             let trigger_duty = duties.1.clone();
             self.threads.spawn("route", 0, move || route_watch::run(&shell, &duties.0, &duties.1, &cancel, &*to_core))?;
-            let (shell, to_core, cancel) = (Arc::clone(self), Arc::clone(sink), survey.clone());
-            let duty = self.threads.aside_duty("errors", 0);
-            self.threads.spawn("errors", 0, move || error_watch::run(&shell, &duty, &cancel, &*to_core))?;
+            let recorder = self.start_asides(parts, before.directory, sink, &survey)?;
             if let Some(address) = parts.config.engine.role_endpoint {
                 let bound = role::start(self, address, &trigger_duty, &survey)?;
                 *self.role_endpoint.lock() = Some(bound);
                 self.say(EventKind::Log, Severity::Info, &format!("the role endpoint listens on {bound}"));
             }
-            let (recorder, records) = Recorder::new();
-            let (shell, state) = (Arc::clone(self), parts.config.state_dir.clone());
-            let duty = self.threads.aside_duty("record", 0);
-            self.threads.spawn("record", 0, move || {
-                record::write_all(&records, &state, &duty, &|what| shell.say(EventKind::Log, Severity::Warning, what));
-            })?;
             let trigger = Trigger {
                 recorder: Some(recorder),
                 shell: Arc::clone(self),
                 inputs: receiver,
                 sink: Arc::clone(sink),
-                journal,
+                journal: before.journal,
+                seen: before.seen,
                 lanes: lanes.clone(),
                 executor: executor.clone(),
                 watcher,
@@ -798,6 +815,29 @@ impl Shell {
         // Nothing is ever sent: it ends when the thread lets go of its side. From then on the status knows the journal too.
         let _ = is_begun.recv();
         Ok(())
+    }
+
+    /// The threads that nothing decided or done waits for.
+    fn start_asides(
+        self: &Arc<Shell>,
+        parts: &Parts,
+        directory: Option<PathBuf>,
+        sink: &Arc<dyn Fn(Input) + Send + Sync>,
+        cancel: &Cancel,
+    ) -> Result<Recorder, EngineError> {
+        let (shell, to_core, ends) = (Arc::clone(self), Arc::clone(sink), cancel.clone());
+        let duty = self.threads.aside_duty("errors", 0);
+        self.threads.spawn("errors", 0, move || error_watch::run(&shell, &duty, &ends, &*to_core))?;
+        let (shell, ends) = (Arc::clone(self), cancel.clone());
+        let duty = self.threads.aside_duty("knowledge", 0);
+        self.threads.spawn("knowledge", 0, move || knowledge::run(&shell, directory.as_deref(), &duty, &ends))?;
+        let (recorder, records) = Recorder::new();
+        let (shell, state) = (Arc::clone(self), parts.config.state_dir.clone());
+        let duty = self.threads.aside_duty("record", 0);
+        self.threads.spawn("record", 0, move || {
+            record::write_all(&records, &state, &duty, &|what| shell.say(EventKind::Log, Severity::Warning, what));
+        })?;
+        Ok(recorder)
     }
 
     pub(crate) fn parts(&self) -> Arc<Parts> {

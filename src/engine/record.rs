@@ -234,9 +234,10 @@ fn write(directory: &Path, record: &DecisionRecord, number: usize) -> std::io::R
         record.generation
     );
     let fresh = directory.join("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(&serde_json::to_vec(record)?)?;
-    file.sync_all()?;
+    put(&fresh, &serde_json::to_vec(record)?).inspect_err(|_| {
+        // Half a record is of no use, and on a full disk it takes the room of others.
+        let _ = std::fs::remove_file(&fresh);
+    })?;
     std::fs::rename(&fresh, directory.join(name))?;
     let mut kept: Vec<PathBuf> = std::fs::read_dir(directory)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -248,6 +249,12 @@ fn write(directory: &Path, record: &DecisionRecord, number: usize) -> std::io::R
         std::fs::remove_file(path)?;
     }
     Ok(())
+}
+
+fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 #[cfg(test)]

@@ -6,13 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::time::{ClockId, clock_gettime};
-
 use crate::check::Context;
 use crate::core::Core;
 use crate::core::event::{EventKind, Field, Severity};
-use crate::core::id::{CheckId, RunId, ServerId, ServiceId};
-use crate::core::input::{Command, Input, SelfHealth};
+use crate::core::id::{CheckId, Generation, RunId, ServerId, ServiceId};
+use crate::core::input::{Command, Facts, Input, SelfHealth};
+use crate::core::model::ServiceModel;
 use crate::core::observation::{Finding, UnknownCause};
 use crate::core::output::{Action, Failure, Output, Record};
 use crate::core::time::{Mono, Span};
@@ -22,8 +21,10 @@ use crate::wire::resolve::Addresses;
 
 use super::Shell;
 use super::builder::{Lane, Parts};
+use super::clock::suspended;
 use super::executor::{Executor, Task};
 use super::journal::Journal;
+use super::knowledge::{self, Content, Stamp};
 use super::pool::{Job, JobKind, Pool};
 use super::record::Recorder;
 use super::status::{self, FailoverStatus};
@@ -72,6 +73,8 @@ pub(crate) struct Trigger {
     pub(crate) inputs: Receiver<Message>,
     pub(crate) sink: Arc<dyn Fn(Input) + Send + Sync>,
     pub(crate) journal: Journal,
+    /// What was seen by an earlier engine, or before a reload; or why it is not believed.
+    pub(crate) seen: Result<Option<Content>, String>,
     pub(crate) lanes: Lanes,
     pub(crate) executor: Executor,
     pub(crate) watcher: Arc<Watcher>,
@@ -104,6 +107,8 @@ pub(crate) struct State {
     overdue: Vec<String>,
     /// Bugs that were told.
     bugs: BTreeSet<String>,
+    /// Failovers whose intent is not on disk, and why: they begin no step that needs one, in no later round either.
+    unintended: BTreeMap<ServiceId, (Generation, String)>,
 }
 
 struct Pending {
@@ -211,13 +216,17 @@ impl Trigger {
         for warning in self.shell.parts().config.warnings() {
             self.shell.say(EventKind::Log, Severity::Warning, &format!("configuration: {warning}"));
         }
+        if let Err(why) = &self.seen {
+            self.shell.say(EventKind::Log, Severity::Warning, why);
+        }
         self.report_journal();
         self.look_after_itself(Span::ZERO);
         self.restore(&[]);
+        self.shell.pulse.is_restored();
         self.begun = None;
     }
 
-    /// Tells the core what the journal knows of every service but those it knows already.
+    /// Tells the core what the journal knows of every service but those it knows already, and what was seen of it.
     fn restore(&mut self, known: &[String]) {
         let parts = self.shell.parts();
         for (place, service) in parts.model.services.iter().enumerate() {
@@ -225,7 +234,11 @@ impl Trigger {
             if known.contains(&service.name) {
                 continue;
             }
-            if let Some(facts) = self.journal.facts(service, SystemTime::now()) {
+            let facts = self.journal.facts(service, SystemTime::now());
+            let seen = self.seen.as_ref().ok().and_then(Option::as_ref);
+            let knowledge = seen.and_then(|seen| seen.of(service, &Stamp::now())).map(Box::new);
+            if facts.is_some() || knowledge.is_some() {
+                let facts = Facts { knowledge, ..facts.unwrap_or_default() };
                 self.step(Input::Restored { service: ServiceId(number), facts: Box::new(facts) });
             }
         }
@@ -311,6 +324,7 @@ impl Trigger {
         let mut guard = self.shell.core.lock();
         let core = guard.as_mut()?;
         let now = self.shell.clock.now();
+        self.shell.pulse.step();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(test)]
             assert!(!self.shell.planted_panic.swap(false, super::sync::atomic::Ordering::SeqCst), "planted");
@@ -339,6 +353,11 @@ impl Trigger {
         if self.state.stopping {
             return Err("the engine is stopping".to_owned());
         }
+        // A service that goes now may come back by the next reload.
+        if let Some(newer) = knowledge::take(&self.shell) {
+            let before = std::mem::replace(&mut self.seen, Ok(None)).ok().flatten().unwrap_or_default();
+            self.seen = Ok(Some(before.renewed(newer)));
+        }
         let model = parts.model.clone();
         let mut outputs =
             self.with_core(|core, now| core.reload(now, model)).ok_or_else(|| "the engine is faulted".to_owned())??;
@@ -346,9 +365,14 @@ impl Trigger {
         if let Some(recorder) = &mut self.recorder {
             recorder.start_over();
         }
-        // What was asked under the old configuration has the old numbers: nothing of it may come back as something else.
-        let known = self.names(None);
         let old = self.shell.parts();
+        // With other servers it is another service to the core.
+        let is_kept = |service: &&ServiceModel| {
+            let names = |model: &ServiceModel| model.servers.iter().map(|server| server.name.clone()).collect::<Vec<_>>();
+            parts.model.services.iter().any(|new| new.name == service.name && names(new) == names(service))
+        };
+        let known: Vec<String> = old.model.services.iter().filter(is_kept).map(|service| service.name.clone()).collect();
+        // What was asked under the old configuration has the old numbers: nothing of it may come back as something else.
         self.shell.resolver.learn(parts.hosts());
         self.shell.set_parts(parts);
         self.state.reloaded = self.shell.clock.now();
@@ -465,7 +489,7 @@ impl Trigger {
             return;
         }
         let parts = self.shell.parts();
-        // Services whose intention is not on disk: nothing that needs it is done in this step.
+        // Services whose step is not on disk.
         let mut unwritten = BTreeMap::new();
         for output in outputs {
             match output {
@@ -481,7 +505,7 @@ impl Trigger {
                     self.shell.host.cancel(run);
                 }
                 Output::RunAction { id, service, generation, action, deadline } => {
-                    if let (true, Some(reason)) = (needs_record(&action), unwritten.get(&service)) {
+                    if let Some(reason) = self.may_not_begin(&parts, service, generation, &action, &unwritten) {
                         let failure = Failure::no_effect(
                             format!("not begun, because it could not be written down before: {reason}"),
                             "make the state directory writable, with space left",
@@ -511,6 +535,35 @@ impl Trigger {
         }
     }
 
+    /// Why an action is not begun: what it needs to have on disk is not there.
+    ///
+    /// A promotion needs the intent alone. It comes behind the proven fence: without it nobody serves, and whom it was to be is
+    /// written as soon as anything is.
+    fn may_not_begin(
+        &self,
+        parts: &Parts,
+        service: ServiceId,
+        generation: Generation,
+        action: &Action,
+        unwritten: &BTreeMap<ServiceId, String>,
+    ) -> Option<String> {
+        let lost = self.state.unintended.get(&service).filter(|(lost, _)| *lost == generation);
+        // An application has nothing to promote: to send the traffic elsewhere is what it comes to.
+        if let Some((_, reason)) = lost
+            && (needs_record(action) || matches!(action, Action::RouteIn { .. }))
+        {
+            return Some(reason.clone());
+        }
+        let reason = unwritten.get(&service).filter(|_| needs_record(action))?;
+        let name = parts.model.services.get(usize::from(service.0)).map_or("", |service| &service.name);
+        if !matches!(action, Action::Promote { .. }) || !self.journal.holds_intent(name, generation) {
+            return Some(reason.clone());
+        }
+        let message = format!("the promotion goes on without its record, which is written as soon as that is possible: {reason}");
+        self.shell.say_about(EventKind::Log, Severity::Alarm, name, None, message, serde_json::Map::new());
+        None
+    }
+
     /// What the status shows of a failover that has just ended.
     fn ended(&self, parts: &Parts, service: ServiceId) -> Option<FailoverStatus> {
         let snapshot = self.shell.core.lock().as_ref().map(Core::snapshot)?;
@@ -524,10 +577,18 @@ impl Trigger {
             Record::Ended { service, .. } => self.ended(parts, *service),
             _ => None,
         };
-        if let Err(reason) = self.journal.append_with(&parts.model, record, shown, SystemTime::now())
-            && let Record::Intent { service, .. } | Record::StepBegun { service, .. } = record
-        {
-            unwritten.insert(*service, reason);
+        let written = self.journal.append_with(&parts.model, record, shown, SystemTime::now());
+        match (record, written) {
+            (Record::Intent { service, generation, .. }, Err(reason)) => {
+                self.state.unintended.insert(*service, (*generation, reason));
+            }
+            (Record::StepBegun { service, .. }, Err(reason)) => {
+                unwritten.insert(*service, reason);
+            }
+            (Record::Intent { service, .. } | Record::Ended { service, .. }, _) => {
+                self.state.unintended.remove(service);
+            }
+            _ => {}
         }
         let was = self.state.journal_was_writable;
         self.report_journal();
@@ -621,7 +682,7 @@ impl Trigger {
     // ---- end -----------------------------------------------------------------------------------
 
     fn end(self) {
-        let Trigger { shell, inputs, journal, lanes, executor, watcher, survey, state, recorder, .. } = self;
+        let Trigger { shell, inputs, mut journal, lanes, executor, watcher, survey, state, recorder, .. } = self;
         drop(recorder);
         // From here on whoever wants to say something finds nobody, and does not wait.
         drop(inputs);
@@ -634,6 +695,9 @@ impl Trigger {
         shell.parts().close();
         for pending in state.pending.into_values() {
             let _ = pending.reply.send(Err("the engine stopped".to_owned()));
+        }
+        if journal.owes() {
+            journal.retry(SystemTime::now());
         }
         drop(journal);
         shell.say(EventKind::EngineStopped, Severity::Info, "the engine stopped");
@@ -689,20 +753,10 @@ impl Lanes {
     }
 }
 
-/// What may not happen without its record on disk. What comes after the point of no return goes on without one: stopping there
+/// What may not happen without its record on disk, but see [`Trigger::may_not_begin`]. What comes after the point of no return goes on without one: stopping there
 /// would make an outage longer and nothing safer. Questions change nothing.
 fn needs_record(action: &Action) -> bool {
     matches!(action, Action::PreChecks | Action::RouteOut { .. } | Action::Fence { .. } | Action::Promote { .. })
-}
-
-/// How long this machine has been suspended since it was booted.
-fn suspended() -> Duration {
-    let read = |clock| {
-        let time = clock_gettime(clock);
-        Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
-    };
-    let monotonic = read(ClockId::Monotonic);
-    read(ClockId::Boottime).saturating_sub(monotonic)
 }
 
 /// The deadline of a command's answer: the trigger thread may be waiting for a slow disk.
@@ -725,5 +779,199 @@ fn tell_changes(outputs: &mut [Output], mut changes: Vec<String>) {
             if changes.is_empty() { "nothing is different".to_owned() } else { format!("changed: {}", changes.join("; ")) };
         event.message = format!("{}; {what}", event.message);
         event.fields.push(("changes", Field::List(changes.into_iter().map(Field::Text).collect())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::core::candidate::Candidate;
+    use crate::core::evidence::FailureClass;
+    use crate::core::id::ActionId;
+    use crate::core::output::{FailureKind, Report};
+    use crate::core::plan::Begun;
+    use crate::core::sample::{FenceLevel, Lsn};
+    use crate::engine::sync::channel::bounded;
+    use crate::engine::{Engine, Threads};
+
+    const ORDERS: ServiceId = ServiceId(0);
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A trigger thread's things without the thread, and the actions that its executor was given.
+    struct Bench {
+        trigger: Trigger,
+        begun: Receiver<&'static str>,
+        threads: Threads,
+        state: tempfile::TempDir,
+    }
+
+    fn bench() -> Bench {
+        let state = tempfile::tempdir().unwrap();
+        let text = format!(
+            "version = 1\nstate_dir = \"{}\"\n[[services]]\nname = \"orders\"\n[services.connection]\nuser = \"nobody\"\n\
+             [[services.servers]]\nname = \"db1\"\nrole = \"primary\"\nhost = \"127.0.0.1\"\nport = 1\n\
+             [[services.servers]]\nname = \"db2\"\nhost = \"127.0.0.1\"\nport = 2\n",
+            state.path().display()
+        );
+        let config = Config::parse_toml(&text).unwrap_or_else(|errors| panic!("{errors}"));
+        let shell = Arc::clone(&Engine::new(config).unwrap().shell);
+        let threads = shell.threads.clone();
+        let (sender, begun) = bounded(64);
+        let perform = move |task: &Task, _: &Cancel| {
+            let _ = sender.send(task.action.name());
+            Ok(Report::Done { message: String::new() })
+        };
+        let (_, inputs) = bounded(1);
+        let trigger = Trigger {
+            inputs,
+            sink: Arc::new(|_| {}),
+            journal: Journal::open(state.path()),
+            seen: Ok(None),
+            lanes: Lanes { check: Pool::start(&threads, "check", 1, 1, shell.clock, |_| {}).unwrap(), child: None, host: None },
+            executor: Executor::start(&threads, 1, Box::new(perform), |_| {}).unwrap(),
+            watcher: Arc::new(Watcher::start(shell.clock, |_| {}).unwrap()),
+            survey: Cancel::new().unwrap(),
+            recorder: None,
+            duty: threads.duty("trigger", 0),
+            begun: None,
+            state: State { journal_was_writable: true, ..State::default() },
+            shell,
+        };
+        Bench { trigger, begun, threads, state }
+    }
+
+    impl Bench {
+        fn intend(&mut self, generation: u64) {
+            let begun = Begun {
+                generation: Generation(generation),
+                class: FailureClass::Dead,
+                old: ServerId(0),
+                system_id: 7,
+                old_timeline: 1,
+                require: FenceLevel::ProvenStopped,
+                furthest: None,
+                acknowledgements: None,
+                acknowledged_before: Lsn(0),
+                streaming: Vec::new(),
+                route_touched: false,
+                fence_tried: false,
+                view_confirmed: true,
+                chosen: None,
+                first_bad: None,
+                judgement: None,
+            };
+            let (service, generation, evidence) = (ORDERS, Generation(generation), Vec::new());
+            let intent = Record::Intent { service, generation, evidence, begun: Box::new(begun) };
+            self.trigger.carry_out(vec![Output::Journal(intent)]);
+        }
+
+        /// The action is begun; otherwise its failure is what the core hears.
+        fn begins(&mut self, generation: u64, action: Action) -> bool {
+            let chosen = matches!(action, Action::Promote { .. } | Action::RouteIn { .. })
+                .then(|| Candidate::chosen_before(ServerId(1), Lsn(1), None, false));
+            let (service, generation, step) = (ORDERS, Generation(generation), action.name());
+            let record = Record::StepBegun { service, generation, step, target: String::new(), chosen };
+            let deadline = self.trigger.shell.clock.now() + Span::from_millis(60_000);
+            self.trigger.state.own.clear();
+            self.trigger.carry_out(vec![
+                Output::Journal(record),
+                Output::RunAction { id: ActionId(1), service, generation, action, deadline },
+            ]);
+            let refused = matches!(
+                self.trigger.state.own.pop_front(),
+                Some(Input::ActionFinished { outcome: Err(Failure { kind: FailureKind::NoEffect, .. }), .. })
+            );
+            if refused {
+                return false;
+            }
+            assert_eq!(self.begun.recv_deadline(Deadline::after(LONG).instant()).unwrap(), step);
+            true
+        }
+
+        fn end(self) -> tempfile::TempDir {
+            self.trigger.end();
+            self.threads.join(Deadline::after(LONG)).unwrap();
+            self.state
+        }
+    }
+
+    fn fence() -> Action {
+        let server = ServerId(0);
+        Action::Fence { server, require: FenceLevel::ProvenStopped, hung: false, unreachable: false, view_confirmed: true }
+    }
+
+    fn promote() -> Action {
+        Action::Promote { server: ServerId(1), system_id: 7, old_timeline: 1 }
+    }
+
+    fn out() -> Action {
+        Action::RouteOut { server: ServerId(0) }
+    }
+
+    fn route_in() -> Action {
+        Action::RouteIn { server: ServerId(1), share: None }
+    }
+
+    #[test]
+    fn a_promotion_behind_an_intent_on_disk_does_not_wait_for_its_record() {
+        let mut bench = bench();
+        bench.intend(1);
+        for action in [Action::PreChecks, out(), fence()] {
+            bench.trigger.journal.fail_next();
+            assert!(!bench.begins(1, action.clone()), "{action:?}");
+            assert!(!bench.trigger.journal.is_writable());
+            assert!(bench.begins(1, action));
+        }
+        bench.trigger.journal.fail_next();
+        assert!(bench.begins(1, promote()));
+        assert!(bench.trigger.journal.owes());
+        let after = Action::VerifyData { server: ServerId(1), system_id: 7, old_timeline: 1 };
+        for action in [after, route_in()] {
+            bench.trigger.journal.fail_next();
+            assert!(bench.begins(1, action));
+        }
+        let facts = |bench: &Bench| {
+            let parts = bench.trigger.shell.parts();
+            Journal::read_only(&parts.config.state_dir, String::new()).facts(&parts.model.services[0], SystemTime::now()).unwrap()
+        };
+        assert!(facts(&bench).begun.unwrap().chosen.is_none());
+        // Whatever is written next, whom it was to be comes first.
+        let (service, generation) = (ORDERS, Generation(1));
+        let end = Record::StepEnded { service, generation, step: "promote", ok: true, message: String::new() };
+        bench.trigger.carry_out(vec![Output::Journal(end)]);
+        assert_eq!(facts(&bench).begun.unwrap().chosen.map(|chosen| chosen.server), Some(ServerId(1)));
+        assert!(!bench.trigger.journal.owes());
+        bench.end();
+    }
+
+    #[test]
+    fn what_was_owed_is_written_before_the_engine_ends() {
+        let mut bench = bench();
+        bench.intend(1);
+        bench.trigger.journal.fail_next();
+        assert!(bench.begins(1, promote()));
+        let parts = bench.trigger.shell.parts();
+        let _state = bench.end();
+        let journal = Journal::read_only(&parts.config.state_dir, String::new());
+        let begun = journal.facts(&parts.model.services[0], SystemTime::now()).unwrap().begun.unwrap();
+        assert!(begun.chosen.is_some());
+    }
+
+    #[test]
+    fn a_failover_whose_intent_is_not_on_disk_does_nothing_in_any_step() {
+        let mut bench = bench();
+        bench.trigger.journal.fail_next();
+        bench.intend(1);
+        // The records of its steps would find a place again.
+        for action in [Action::PreChecks, out(), fence(), promote(), route_in()] {
+            assert!(!bench.begins(1, action.clone()), "{action:?}");
+        }
+        assert!(bench.begins(1, Action::FenceUndo { server: ServerId(0) }));
+        let (service, generation) = (ORDERS, Generation(1));
+        bench.trigger.carry_out(vec![Output::Journal(Record::Ended { service, generation, how: "rolled_back" })]);
+        bench.intend(2);
+        assert!(bench.begins(2, fence()) && bench.begins(2, promote()));
+        bench.end();
     }
 }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use failover::core::Core;
 use failover::core::event::EventKind;
-use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
+use failover::core::id::{ActionId, Generation, RunId, ServerId, ServiceId};
 use failover::core::input::{Command, Facts, Input, SelfHealth};
 use failover::core::model::{CheckKind, ServiceKind};
 use failover::core::observation::{Close, CloseCause, DownCause, Verdict};
@@ -107,8 +107,10 @@ struct Sim {
     /// Of each service: when its route is looked at next, once it was failed over.
     route_looks: Vec<Mono>,
     known: Vec<Known>,
-    /// Ends of failovers that this engine could not write yet.
-    owed: BTreeMap<usize, Record>,
+    /// Promotions and ends of failovers that this engine could not write yet, in order.
+    owed: Vec<(usize, Record)>,
+    /// Failovers whose intent is not on disk.
+    unintended: BTreeMap<usize, u64>,
     journal_writable: bool,
     stuck: bool,
     crash_at_record: bool,
@@ -179,7 +181,8 @@ impl Sim {
         let mut sim = Sim {
             watch: Watch::new(&setup.model),
             known: vec![Known::default(); clusters.len()],
-            owed: BTreeMap::new(),
+            owed: Vec::new(),
+            unintended: BTreeMap::new(),
             route_looks: vec![Mono::ZERO; clusters.len()],
             clusters,
             core: None,
@@ -274,6 +277,7 @@ impl Sim {
         self.surveys.clear();
         self.commands.clear();
         self.owed.clear();
+        self.unintended.clear();
         // What was on its way to be done is done, or not.
         for doing in std::mem::take(&mut self.doing) {
             if doing.outcome.is_none() && self.dice.percent(50) {
@@ -399,7 +403,11 @@ impl Sim {
                 let service = usize::from(service.0);
                 let needs =
                     matches!(action, Action::PreChecks | Action::RouteOut { .. } | Action::Fence { .. } | Action::Promote { .. });
-                if needs && unwritten.contains(&service) {
+                let lost = self.unintended.get(&service) == Some(&generation.0);
+                // Behind its intent a promotion waits for no record; what was never intended does nothing.
+                let goes_on = matches!(action, Action::Promote { .. }) && self.holds_intent(service, generation);
+                let routes = matches!(action, Action::RouteIn { .. });
+                if lost && (needs || routes) || needs && unwritten.contains(&service) && !goes_on {
                     return Some((service, generation.0, id, action));
                 }
                 if let Some(at) = self.at_step.iter().position(|(name, _)| *name == action.name()) {
@@ -469,16 +477,31 @@ impl Sim {
             | Record::Ended { service, .. }
             | Record::Facts { service, .. } => usize::from(service.0),
         };
+        if matches!(record, Record::Ended { .. }) {
+            self.unintended.remove(&service);
+        }
         if !written {
-            if matches!(record, Record::Ended { .. }) {
-                self.owed.insert(service, record);
-            } else if matches!(record, Record::Intent { .. } | Record::StepBegun { .. }) {
-                unwritten.insert(service);
+            match &record {
+                Record::Intent { generation, .. } => drop(self.unintended.insert(service, generation.0)),
+                Record::StepBegun { .. } => drop(unwritten.insert(service)),
+                _ => {}
+            }
+            let late = match &record {
+                Record::Ended { .. } => true,
+                Record::StepBegun { generation, chosen: Some(_), .. } => self.holds_intent(service, *generation),
+                _ => false,
+            };
+            if late {
+                self.owed.push((service, record));
             }
             return;
         }
         self.write_owed();
         self.learn(service, record);
+    }
+
+    fn holds_intent(&self, service: usize, generation: Generation) -> bool {
+        self.known[service].begun.as_ref().is_some_and(|begun| begun.generation == generation)
     }
 
     fn write_owed(&mut self) {

@@ -483,6 +483,7 @@ impl Service {
             stats: Box::new(self.stats_at(now)),
             followed: self.follow.followed,
             ramping: self.ramp.is_some(),
+            knowledge: None,
         }
     }
 
