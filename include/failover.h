@@ -233,6 +233,9 @@
 // The circuit breaker around something that the engine asks in quiet times opened or closed.
 #define FAILOVER_EVENT_BREAKER_CHANGED 41
 
+// A server takes writes on a newer timeline that does not continue the primary's log.
+#define FAILOVER_EVENT_OTHER_BRANCH 42
+
 // Of interest when searching for a cause: single observations.
 #define FAILOVER_SEVERITY_DEBUG 0
 

@@ -273,6 +273,9 @@ impl Player {
                     ["resume"] => Command::Resume,
                     ["reset"] => Command::Reset,
                     ["stop"] => Command::Stop,
+                    ["adopt", server] => {
+                        Command::Adopt { server: ServerId(u16::try_from(self.world().index(server)).expect("small")) }
+                    }
                     ["force"] => Command::Force { to: None, accept_loss: None },
                     ["force", to] => Command::Force {
                         to: Some(ServerId(u16::try_from(self.world().index(to)).expect("small"))),
@@ -380,6 +383,7 @@ impl Player {
             "replay_paused" => node.replay_paused = value == "yes",
             "system_id" => node.system_id = value.parse().expect("a number"),
             "timeline" => node.timeline = value.parse().expect("a number"),
+            "fork" => node.fork = Some(value.parse().expect("a number")),
             "lsn" => node.lsn = value.parse().expect("a number"),
             "behind" => node.lsn -= value.parse::<u64>().expect("a number"),
             other => panic!("no property {other}"),

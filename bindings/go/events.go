@@ -58,6 +58,7 @@ const (
 	Log                  Kind = "log"
 	FalsePositive        Kind = "false_positive"
 	BreakerChanged       Kind = "breaker_changed"
+	OtherBranch          Kind = "other_branch"
 )
 
 // Severity is how loud an event is.

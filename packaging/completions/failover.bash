@@ -16,6 +16,9 @@ _failover() {
             ",$1")
                 cmd="failover"
                 ;;
+            failover,adopt)
+                cmd="failover__subcmd__adopt"
+                ;;
             failover,check)
                 cmd="failover__subcmd__check"
                 ;;
@@ -60,6 +63,9 @@ _failover() {
                 ;;
             failover,validate)
                 cmd="failover__subcmd__validate"
+                ;;
+            failover__subcmd__help,adopt)
+                cmd="failover__subcmd__help__subcmd__adopt"
                 ;;
             failover__subcmd__help,check)
                 cmd="failover__subcmd__help__subcmd__check"
@@ -113,12 +119,38 @@ _failover() {
 
     case "${cmd}" in
         failover)
-            opts="-h -V --json --color --help --version run check doctor validate status metrics events confirm pause resume reset force replay completions help"
+            opts="-h -V --json --color --help --version run check doctor validate status metrics events confirm pause resume reset adopt force replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__adopt)
+            opts="-h --socket --config --json --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -283,8 +315,22 @@ _failover() {
             return 0
             ;;
         failover__subcmd__help)
-            opts="run check doctor validate status metrics events confirm pause resume reset force replay completions help"
+            opts="run check doctor validate status metrics events confirm pause resume reset adopt force replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__help__subcmd__adopt)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -174,6 +174,7 @@ impl Performer {
             }
             Action::FenceUndo { server } => self.fence_undo(*server, generation, deadline, cancel),
             Action::ProveFence { server, view_confirmed } => self.prove(*server, *view_confirmed, deadline, cancel),
+            Action::ReadHistory { server, timeline } => self.history(*server, *timeline, deadline, cancel),
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
             Action::Promote { server, system_id, old_timeline } => {
                 self.promote(*server, *system_id, *old_timeline, &subject, deadline, cancel)
@@ -453,6 +454,17 @@ impl Performer {
 
     #[cfg(not(feature = "ssh"))]
     fn ask_host(&self, server: ServerId, _: bool, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
+        Err(no_ssh(&self.server(server)?.name))
+    }
+
+    #[cfg(feature = "ssh")]
+    fn history(&self, server: ServerId, timeline: u32, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+        let switches = self.control(server)?.history(timeline, deadline, cancel)?;
+        Ok(Report::History { timeline, switches })
+    }
+
+    #[cfg(not(feature = "ssh"))]
+    fn history(&self, server: ServerId, _: u32, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
         Err(no_ssh(&self.server(server)?.name))
     }
 

@@ -68,6 +68,8 @@ pub enum Command {
     Resume(MaybeService),
     /// Leave `manual_intervention` or `failed_over`: failovers are automatic again, once nothing else blocks them
     Reset(OneService),
+    /// Say that a server which takes writes is the primary from here on
+    Adopt(Adopt),
     /// Fail over now, whatever the checks say
     Force(Force),
     /// Go through a recorded decision again, and compare
@@ -298,6 +300,31 @@ Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
 pub struct MaybeService {
     /// The service; all of them if not given
     pub service: Option<String>,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const ADOPT_HELP: &str = "\
+The way out where somebody promoted a server by hand, and the engine cannot prove that it continues the log of the last primary: \
+event other_branch. Nothing is promoted, stopped or fenced; from here on this server is the primary, and the route follows it. \
+Make sure first that it has the data you want: what only another server has is not brought here. Refused while the server does \
+not take writes, or while another one does as well.
+
+Examples:
+  failover adopt orders db3
+
+Exit codes: 0 done; 2 wrong command line; 3 no daemon; 4 refused";
+
+/// `failover adopt`
+#[derive(Debug, Args)]
+#[command(after_help = ADOPT_HELP)]
+pub struct Adopt {
+    /// The service
+    pub service: String,
+
+    /// The server that is the primary
+    pub server: String,
 
     #[command(flatten)]
     pub daemon: Daemon,

@@ -350,6 +350,7 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
             let message = engine.reset(&service).map_err(nothing_to_do)?;
             Ok(after_reset(message, &still_blocking(engine, &service)))
         }
+        Request::Adopt { service, server } => Ok(said(engine.adopt(&service, &server)?)),
         Request::Force { service, to, accept_loss } => Ok(said(engine.force(&service, ForceOptions { to, accept_loss })?)),
     }
 }

@@ -8,7 +8,7 @@ use failover::Status;
 use failover::engine::status::FailoverStatus;
 use serde_json::{Value, json};
 
-use super::arguments::{Force, MaybeService, OneService};
+use super::arguments::{Adopt, Force, MaybeService, OneService};
 use super::client::Client;
 use super::exit::{Code, Trouble};
 use super::protocol::{Line, Request};
@@ -32,6 +32,11 @@ pub fn resume(arguments: &MaybeService, json: bool, terminal: Terminal) -> Resul
 
 pub fn reset(arguments: &OneService, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let request = Request::Reset { service: arguments.service.clone() };
+    tell(&mut Client::connect(&arguments.daemon)?, &request, json, terminal)
+}
+
+pub fn adopt(arguments: &Adopt, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
+    let request = Request::Adopt { service: arguments.service.clone(), server: arguments.server.clone() };
     tell(&mut Client::connect(&arguments.daemon)?, &request, json, terminal)
 }
 

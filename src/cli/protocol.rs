@@ -61,6 +61,13 @@ pub enum Request {
         /// The service.
         service: String,
     },
+    /// A server that takes writes is the primary.
+    Adopt {
+        /// The service.
+        service: String,
+        /// The server.
+        server: String,
+    },
     /// Fail over now.
     Force {
         /// The service.

@@ -146,6 +146,8 @@ event_kinds! {
     TwoPrimaries = "two_primaries",
     /// A server belongs to another cluster (system identifier).
     WrongCluster = "wrong_cluster",
+    /// A server takes writes on a newer timeline that does not continue the primary's log: a clone, or a restored backup.
+    OtherBranch = "other_branch",
     /// A load balancer had forgotten what a failover moved (a reload, a restart): the traffic is moved again.
     RouteAsserted = "route_asserted",
     /// A former primary was seen again.

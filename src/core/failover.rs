@@ -508,6 +508,7 @@ impl Service {
                     .collect();
                 (true, each.join("; "), Vec::new())
             }
+            Report::History { timeline, .. } => (true, format!("the history of timeline {timeline}"), Vec::new()),
             Report::Promoted { timeline, flush, message } => {
                 (true, message.clone(), vec![("timeline", Field::Int(u64::from(*timeline))), ("flush", text(flush.to_string()))])
             }
@@ -956,6 +957,7 @@ impl Service {
         self.primary = Some(chosen.server);
         self.begin_ramp(chosen.server, fx.now);
         (self.asked_route, self.asked_last) = (None, Vec::new());
+        self.known_before = plan.timeline.map(|timeline| (timeline, chosen.position));
         self.log = None;
         self.log_end = None;
         self.suspicion = None;
@@ -967,8 +969,10 @@ impl Service {
             self.cooldown_until = fx.now + self.model.trigger.cooldown;
         }
         self.servers[usize::from(plan.old.0)].deposed = true;
+        self.servers[usize::from(plan.old.0)].deposed_on = (!plan.application).then_some(plan.old_timeline);
         self.servers[usize::from(plan.old.0)].announced = None;
         self.servers[usize::from(chosen.server.0)].deposed = false;
+        self.servers[usize::from(chosen.server.0)].deposed_on = None;
         for state in &mut self.servers {
             state.synchronous = false;
             state.streamed_at = None;
@@ -1133,7 +1137,9 @@ fn fence_found_nothing(plan: &Plan) -> bool {
     })
 }
 
-/// Undone without a trace because the engine stops, or because the primary lived when it came back: the failure may be decided afresh.
+/// Undone without a trace because the engine stops, or because the primary lived: the failure may be decided afresh, by the next engine or
+/// by this one.
 fn was_only_stopped(plan: &Plan, left: &[String]) -> bool {
-    (plan.stop_asked || plan.resumed || plan.lives) && left.is_empty() && plan.fence.is_none()
+    let untouched = (plan.resumed || plan.lives) && plan.fence.is_none();
+    left.is_empty() && (plan.stop_asked || untouched)
 }

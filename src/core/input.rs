@@ -147,6 +147,11 @@ pub enum Command {
         /// The most bytes that may be lost; `None`: the configured limit.
         accept_loss: Option<u64>,
     },
+    /// This server, which takes writes, is the primary from here on.
+    Adopt {
+        /// Which.
+        server: ServerId,
+    },
     /// The engine is about to stop: before the point of no return undo, after it finish.
     Stop,
 }
@@ -161,6 +166,7 @@ impl Command {
             Command::Resume => "resume",
             Command::Reset => "reset",
             Command::Force { .. } => "force",
+            Command::Adopt { .. } => "adopt",
             Command::Stop => "stop",
         }
     }
@@ -171,6 +177,9 @@ impl Command {
 pub struct SelfHealth {
     /// Time during which the whole process did not run (suspend, SIGSTOP, debugger), as the shell measured it.
     pub gap: Span,
+    /// So much of it the clock of the core stood still (a suspended machine): what was seen before is that much older than it says.
+    #[serde(default)]
+    pub suspended: Span,
     /// Checker threads whose job is past its deadline and has not come back.
     pub stuck_workers: u32,
     /// All checker threads.
@@ -216,6 +225,9 @@ pub struct Facts {
     /// The primary had not its full weight in the route yet.
     #[serde(default)]
     pub ramping: bool,
+    /// Former primaries that failovers of ours took from their timelines.
+    #[serde(default)]
+    pub deposed: Vec<(ServerId, u32)>,
     /// What an earlier engine saw, with its age; the journal itself holds none of it.
     #[serde(default)]
     pub knowledge: Option<Box<Knowledge>>,

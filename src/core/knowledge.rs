@@ -1,43 +1,118 @@
 //! What was seen of a service and must outlive the engine with its true age: read by the next engine at its start.
+//!
+//! The journal keeps what was decided, each record on disk before what follows from it. This keeps what was observed, written now and
+//! then: how far the primary's log was, whose acknowledgements its commits waited for, and what each standby had received.
 
 use super::Core;
 use super::id::ServerId;
-use super::time::Span;
+use super::model::ServiceKind;
+use super::sample::Lsn;
+use super::service::Streamed;
+use super::service::sync::SyncTrack;
+use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
 
-/// What is known of one service.
+/// What is known of one service. Every age is that at the moment of writing, or of reading once [`Knowledge::aged`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Knowledge {
     /// The primary.
     pub primary: ServerId,
     /// The cluster's identity.
     pub system_id: u64,
-    /// How long ago this was seen.
+    /// How long ago the primary's log was seen last.
     pub age: Span,
+    pub(super) timeline: u32,
+    pub(super) flush: Lsn,
+    pub(super) rates: [u64; 5],
+    pub(super) sync: SyncTrack,
+    /// How long ago the setting of synchronous replication was seen last.
+    pub(super) sync_age: Span,
+    pub(super) servers: Vec<KnownServer>,
+}
+
+/// What is known of one server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KnownServer {
+    pub server: ServerId,
+    /// The host's view of its processes was confirmed.
+    pub view_confirmed: bool,
+    /// It was receiving when the primary was last seen.
+    pub was_streaming: bool,
+    pub streamed: Option<Streamed>,
+    pub replicates_as: Option<String>,
 }
 
 impl Knowledge {
     /// The same, this much older.
     #[must_use]
     pub fn aged(self, by: Span) -> Knowledge {
-        Knowledge { age: self.age + by, ..self }
+        Knowledge { age: self.age + by, sync_age: self.sync_age + by, ..self }
     }
 
-    /// The same with other server numbers; `None` where the primary is not among them.
+    /// The same with other server numbers; `None` where the primary is not among them. A server that is gone is forgotten; where it may
+    /// have acknowledged commits it remains one that does not answer.
     #[must_use]
-    pub fn mapped(self, id: &dyn Fn(ServerId) -> Option<ServerId>) -> Option<Knowledge> {
-        Some(Knowledge { primary: id(self.primary)?, ..self })
+    pub fn mapped(mut self, id: &dyn Fn(ServerId) -> Option<ServerId>) -> Option<Knowledge> {
+        self.primary = id(self.primary)?;
+        if let Some(waits_for) = &mut self.sync.waits_for {
+            waits_for.members = waits_for.members.iter().copied().filter_map(id).collect();
+        }
+        self.servers = std::mem::take(&mut self.servers)
+            .into_iter()
+            .filter_map(|known| Some(KnownServer { server: id(known.server)?, ..known }))
+            .collect();
+        Some(self)
+    }
+
+    /// Nothing but who was primary and how long ago it was seen: for tests of what keeps it.
+    #[must_use]
+    pub fn of_primary(primary: ServerId, system_id: u64, age: Span) -> Knowledge {
+        Knowledge {
+            primary,
+            system_id,
+            age,
+            timeline: 1,
+            flush: Lsn::default(),
+            rates: [0; 5],
+            sync: SyncTrack::default(),
+            sync_age: age,
+            servers: Vec::new(),
+        }
     }
 }
 
 impl Core {
-    /// What is known of each service. Ages are relative to the moment of the last step.
+    /// What is known of each service; `None` where no primary was seen yet, or there is no data. Ages are relative to the moment of the last
+    /// step.
     #[must_use]
     pub fn knowledge(&self) -> Vec<Option<Knowledge>> {
-        let of = |service: &super::service::Service| {
-            let system_id = service.system_id.unwrap_or_default();
-            service.primary.map(|primary| Knowledge { primary, system_id, age: Span::ZERO })
-        };
-        self.services.iter().map(of).collect()
+        self.services.iter().map(|service| service.knowledge(self.effects.now)).collect()
+    }
+}
+
+impl super::service::Service {
+    fn knowledge(&self, now: Mono) -> Option<Knowledge> {
+        let log = self.log.as_ref().filter(|_| self.model.kind == ServiceKind::Postgres && self.primary_seen)?;
+        let servers = self.server_ids().map(|server| {
+            let state = &self.servers[usize::from(server.0)];
+            KnownServer {
+                server,
+                view_confirmed: state.view_confirmed,
+                was_streaming: self.was_streaming(server),
+                streamed: state.streamed,
+                replicates_as: state.replicates_as.clone(),
+            }
+        });
+        Some(Knowledge {
+            primary: self.primary?,
+            system_id: self.system_id?,
+            age: now.since(log.at) + log.lead,
+            timeline: log.timeline,
+            flush: log.flush,
+            rates: log.rates,
+            sync: SyncTrack { at: Mono::ZERO, ..log.sync.clone() },
+            sync_age: now.since(log.sync.at) + log.lead,
+            servers: servers.collect(),
+        })
     }
 }

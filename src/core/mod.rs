@@ -161,16 +161,19 @@ impl Core {
 
     fn notice_gap(&mut self, now: Mono, input: &Input) {
         let late = if self.started && self.promised != Mono::NEVER { now.since(self.promised) } else { Span::ZERO };
-        let told = match input {
-            Input::SelfHealth(health) => health.gap,
-            _ => Span::ZERO,
+        let (told, suspended) = match input {
+            Input::SelfHealth(health) => (health.gap, health.suspended),
+            _ => (Span::ZERO, Span::ZERO),
         };
+        for service in self.services.iter_mut().filter(|_| suspended > Span::ZERO) {
+            service.was_suspended(suspended);
+        }
         let gap = late.max(told);
         if gap < GAP {
             return;
         }
         for service in &mut self.services {
-            service.slept(gap, told - late);
+            service.slept();
             if service.plan.is_none() {
                 // It may have lived while nobody looked.
                 service.bad_since = None;

@@ -93,6 +93,8 @@ super::words::words! {
         FenceUndo = "fence_undo",
         /// A fence is proven again.
         ProveFence = "prove_fence",
+        /// The history of a timeline is read.
+        ReadHistory = "read_history",
         /// Positions of standbys are read.
         ReadPositions = "read_positions",
         /// A standby is promoted.
@@ -242,6 +244,13 @@ pub enum Action {
         /// As in `Fence`.
         view_confirmed: bool,
     },
+    /// Read the history of a timeline on the host of a server that writes on it. Changes nothing. Answer: [`Report::History`].
+    ReadHistory {
+        /// The server.
+        server: ServerId,
+        /// The timeline.
+        timeline: u32,
+    },
     /// Read the positions of standbys until two in a row are equal. Changes nothing. Answer: [`Report::Positions`].
     ReadPositions {
         /// Whose.
@@ -346,6 +355,13 @@ pub enum Report {
     Fence(FenceReport),
     /// Positions.
     Positions(Vec<Position>),
+    /// The history of a timeline.
+    History {
+        /// Which.
+        timeline: u32,
+        /// The timelines before it, oldest first, and where each was left.
+        switches: Vec<(u32, Lsn)>,
+    },
     /// The new primary.
     Promoted {
         /// Its timeline.
@@ -429,6 +445,7 @@ impl Action {
             Action::Fence { .. } => Step::Fence,
             Action::FenceUndo { .. } => Step::FenceUndo,
             Action::ProveFence { .. } => Step::ProveFence,
+            Action::ReadHistory { .. } => Step::ReadHistory,
             Action::ReadPositions { .. } => Step::ReadPositions,
             Action::Promote { .. } => Step::Promote,
             Action::ReadRole { .. } => Step::ReadRole,
@@ -454,6 +471,7 @@ impl Action {
             | Action::Fence { server, .. }
             | Action::FenceUndo { server }
             | Action::ProveFence { server, .. }
+            | Action::ReadHistory { server, .. }
             | Action::Promote { server, .. }
             | Action::ReadRole { server }
             | Action::VerifyData { server, .. }

@@ -164,6 +164,9 @@ struct Known {
     /// The primary had not its full weight in the route yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     ramping: bool,
+    /// Former primaries that failovers of ours took from their timelines.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deposed: Vec<(String, u32)>,
     /// The last failover, as the status showed it at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Box<FailoverStatus>>,
@@ -418,6 +421,7 @@ impl Journal {
                 u16::try_from(at).ok().map(ServerId)
             }),
             ramping: known.ramping,
+            deposed: known.deposed.iter().filter_map(|(name, timeline)| Some((id(name)?, *timeline))).collect(),
             knowledge: None,
         })
     }
@@ -910,6 +914,7 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
                     Some((follows.name.clone(), follows.servers.get(usize::from(followed.0))?.clone()))
                 }),
                 ramping: facts.ramping,
+                deposed: facts.deposed.iter().filter_map(|(id, timeline)| Some((server(id)?, *timeline))).collect(),
                 summary: None,
             };
             Entry::Facts { service: name(*service), known }
@@ -971,6 +976,7 @@ pub(crate) mod tests {
     use crate::core::id::ServiceId;
     use crate::core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
     use crate::core::time::Mono;
+    use crate::engine::checked::{HEAD, sum};
 
     impl Journal {
         fn append(&mut self, model: &Model, record: &Record, now: SystemTime) -> Result<(), String> {
@@ -1040,26 +1046,34 @@ pub(crate) mod tests {
         Candidate::chosen_before(ServerId(1), Lsn(0x300_0000), Some(328), false)
     }
 
-    fn step(generation: u64, step: &'static str) -> Record {
-        let chosen = (step == "promote").then(chosen);
+    fn step(generation: u64, step: Step) -> Record {
+        let chosen = (step == Step::Promote).then(chosen);
         Record::StepBegun { service: ServiceId(0), generation: Generation(generation), step, target: "db2".to_owned(), chosen }
     }
 
-    fn ended(generation: u64, how: &'static str) -> Record {
+    fn ended(generation: u64, how: EndedHow) -> Record {
         Record::Ended { service: ServiceId(0), generation: Generation(generation), how }
     }
 
     /// A failover with messages as long as they can be, to its end.
     fn whole_failover(generation: u64) -> Vec<Record> {
         let mut records = vec![intent(generation)];
-        for name in ["pre_checks", "route_out", "fence", "read_positions", "promote", "verify_data", "route_in", "verify_traffic"]
-        {
+        for name in [
+            Step::PreChecks,
+            Step::RouteOut,
+            Step::Fence,
+            Step::ReadPositions,
+            Step::Promote,
+            Step::VerifyData,
+            Step::RouteIn,
+            Step::VerifyTraffic,
+        ] {
             let (service, message) = (ServiceId(0), "\u{20ac}".repeat(TEXT));
             records.push(step(generation, name));
             let generation = Generation(generation);
             records.push(Record::StepEnded { service, generation, step: name, ok: true, message });
         }
-        records.extend([record(generation), ended(generation, "completed")]);
+        records.extend([record(generation), ended(generation, EndedHow::Completed)]);
         records
     }
 
@@ -1141,13 +1155,15 @@ pub(crate) mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(directory.path());
         journal.fail_next();
-        assert!(journal.append(&model(), &step(3, "promote"), now()).is_err());
+        assert!(journal.append(&model(), &step(3, Step::Promote), now()).is_err());
         assert!(!journal.owes(), "nothing was intended, so nothing is done");
-        for record in [intent(4), step(4, "fence")] {
+        for record in [intent(4), step(4, Step::Fence)] {
             journal.append(&model(), &record, now()).unwrap();
         }
         assert!(journal.holds_intent("orders", Generation(4)) && !journal.holds_intent("orders", Generation(5)));
-        for record in [step(4, "promote"), step(4, "promote"), step(4, "verify_data"), ended(4, "manual_intervention")] {
+        for record in
+            [step(4, Step::Promote), step(4, Step::Promote), step(4, Step::VerifyData), ended(4, EndedHow::ManualIntervention)]
+        {
             journal.fail_next();
             assert!(journal.append(&model(), &record, now()).is_err());
         }
@@ -1237,6 +1253,7 @@ pub(crate) mod tests {
             stats: Box::new(stats()),
             followed: None,
             ramping: true,
+            deposed: vec![(ServerId(0), 2)],
             knowledge: None,
         }
     }

@@ -285,7 +285,7 @@ pub(crate) mod tests {
     }
 
     fn content(at: &Stamp) -> Content {
-        let knowledge = Knowledge { primary: ServerId(1), system_id: u64::MAX, age: Span::from_millis(40) };
+        let knowledge = Knowledge::of_primary(ServerId(1), u64::MAX, Span::from_millis(40));
         let of = OfService { servers: vec!["db1".to_owned(), "db2".to_owned()], knowledge };
         Content { format: FORMAT, at: at.clone(), services: BTreeMap::from([("orders".to_owned(), of)]) }
     }

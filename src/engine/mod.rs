@@ -517,19 +517,26 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::confirm`]; an unknown standby is [`EngineError::InvalidArgument`].
     pub fn force(&self, service: &str, options: ForceOptions) -> Result<String, EngineError> {
-        let parts = self.shell.parts();
         let ForceOptions { to, accept_loss } = options;
-        let to = match to {
-            None => None,
-            Some(name) => {
-                let found =
-                    parts.config.services.iter().find(|known| known.name == service).and_then(|known| known.server(&name));
-                let (place, _) =
-                    found.ok_or_else(|| EngineError::InvalidArgument(format!("{service} has no server \"{name}\"")))?;
-                u16::try_from(place).ok().map(ServerId)
-            }
-        };
+        let to = to.map(|name| self.server_of(service, &name)).transpose()?;
         self.shell.command(Some(service), Command::Force { to, accept_loss })
+    }
+
+    /// Says that a server which takes writes is the primary from here on: the way out where the engine cannot prove that it continues
+    /// the log of the last one. Nothing is promoted, stopped or fenced; the traffic follows it.
+    ///
+    /// # Errors
+    /// As for [`Engine::confirm`]; an unknown server is [`EngineError::InvalidArgument`].
+    pub fn adopt(&self, service: &str, server: &str) -> Result<String, EngineError> {
+        let server = self.server_of(service, server)?;
+        self.shell.command(Some(service), Command::Adopt { server })
+    }
+
+    fn server_of(&self, service: &str, name: &str) -> Result<ServerId, EngineError> {
+        let parts = self.shell.parts();
+        let found = parts.config.services.iter().find(|known| known.name == service).and_then(|known| known.server(name));
+        let unknown = || EngineError::InvalidArgument(format!("{service} has no server \"{name}\""));
+        found.and_then(|(place, _)| u16::try_from(place).ok()).map(ServerId).ok_or_else(unknown)
     }
 
     /// Answers checks of kind `host` called `name` (their `function`, or their own name) by `f`, on the engine's own host lane

@@ -199,7 +199,7 @@ impl Trigger {
             }
             let now = self.shell.clock.now();
             if now >= self.state.next_health {
-                self.look_after_itself(Span::ZERO);
+                self.look_after_itself(Span::ZERO, Span::ZERO);
             } else if now >= self.state.next_step {
                 self.step(Input::Tick);
             }
@@ -220,7 +220,7 @@ impl Trigger {
             self.shell.say(EventKind::Log, Severity::Warning, why);
         }
         self.report_journal();
-        self.look_after_itself(Span::ZERO);
+        self.look_after_itself(Span::ZERO, Span::ZERO);
         self.restore(&[]);
         self.shell.pulse.is_restored();
         self.begun = None;
@@ -415,14 +415,15 @@ impl Trigger {
         let late = self.shell.clock.now().since(planned);
         let now_suspended = suspended();
         let suspended = Span::from(now_suspended.saturating_sub(self.state.suspended));
-        self.state.suspended = now_suspended;
         let gap = late.max(suspended);
+        // Short ones are added up until they are worth telling.
         if gap >= LATE {
-            self.look_after_itself(gap);
+            self.state.suspended = now_suspended;
+            self.look_after_itself(gap, suspended);
         }
     }
 
-    fn look_after_itself(&mut self, gap: Span) {
+    fn look_after_itself(&mut self, gap: Span, suspended: Span) {
         if !self.journal.is_writable() {
             self.journal.retry(SystemTime::now());
             self.report_journal();
@@ -443,7 +444,8 @@ impl Trigger {
         self.tell_overdue();
         let (stuck_workers, workers) = self.lanes.worst();
         let stuck_loops = self.shell.threads.stuck_loops();
-        let health = SelfHealth { gap, stuck_workers, workers, stuck_loops, journal_writable: self.journal.is_writable() };
+        let health =
+            SelfHealth { gap, suspended, stuck_workers, workers, stuck_loops, journal_writable: self.journal.is_writable() };
         self.step(Input::SelfHealth(health));
     }
 
@@ -789,6 +791,7 @@ mod tests {
     use crate::core::candidate::Candidate;
     use crate::core::evidence::FailureClass;
     use crate::core::id::ActionId;
+    use crate::core::output::{EndedHow, Step};
     use crate::core::output::{FailureKind, Report};
     use crate::core::plan::Begun;
     use crate::core::sample::{FenceLevel, Lsn};
@@ -851,7 +854,7 @@ mod tests {
                 old_timeline: 1,
                 require: FenceLevel::ProvenStopped,
                 furthest: None,
-                acknowledgements: None,
+                sync: None,
                 acknowledged_before: Lsn(0),
                 streaming: Vec::new(),
                 route_touched: false,
@@ -870,7 +873,7 @@ mod tests {
         fn begins(&mut self, generation: u64, action: Action) -> bool {
             let chosen = matches!(action, Action::Promote { .. } | Action::RouteIn { .. })
                 .then(|| Candidate::chosen_before(ServerId(1), Lsn(1), None, false));
-            let (service, generation, step) = (ORDERS, Generation(generation), action.name());
+            let (service, generation, step) = (ORDERS, Generation(generation), action.step());
             let record = Record::StepBegun { service, generation, step, target: String::new(), chosen };
             let deadline = self.trigger.shell.clock.now() + Span::from_millis(60_000);
             self.trigger.state.own.clear();
@@ -885,7 +888,7 @@ mod tests {
             if refused {
                 return false;
             }
-            assert_eq!(self.begun.recv_deadline(Deadline::after(LONG).instant()).unwrap(), step);
+            assert_eq!(self.begun.recv_deadline(Deadline::after(LONG).instant()).unwrap(), step.word());
             true
         }
 
@@ -938,7 +941,7 @@ mod tests {
         assert!(facts(&bench).begun.unwrap().chosen.is_none());
         // Whatever is written next, whom it was to be comes first.
         let (service, generation) = (ORDERS, Generation(1));
-        let end = Record::StepEnded { service, generation, step: "promote", ok: true, message: String::new() };
+        let end = Record::StepEnded { service, generation, step: Step::Promote, ok: true, message: String::new() };
         bench.trigger.carry_out(vec![Output::Journal(end)]);
         assert_eq!(facts(&bench).begun.unwrap().chosen.map(|chosen| chosen.server), Some(ServerId(1)));
         assert!(!bench.trigger.journal.owes());
@@ -969,7 +972,7 @@ mod tests {
         }
         assert!(bench.begins(1, Action::FenceUndo { server: ServerId(0) }));
         let (service, generation) = (ORDERS, Generation(1));
-        bench.trigger.carry_out(vec![Output::Journal(Record::Ended { service, generation, how: "rolled_back" })]);
+        bench.trigger.carry_out(vec![Output::Journal(Record::Ended { service, generation, how: EndedHow::RolledBack })]);
         bench.intend(2);
         assert!(bench.begins(2, fence()) && bench.begins(2, promote()));
         bench.end();

@@ -108,6 +108,8 @@ pub const FAILOVER_EVENT_LOG: i32 = 39;
 pub const FAILOVER_EVENT_FALSE_POSITIVE: i32 = 40;
 /// The circuit breaker around something that the engine asks in quiet times opened or closed.
 pub const FAILOVER_EVENT_BREAKER_CHANGED: i32 = 41;
+/// A server takes writes on a newer timeline that does not continue the primary's log.
+pub const FAILOVER_EVENT_OTHER_BRANCH: i32 = 42;
 
 fn number(kind: EventKind) -> i32 {
     match kind {
@@ -152,6 +154,7 @@ fn number(kind: EventKind) -> i32 {
         EventKind::Log => FAILOVER_EVENT_LOG,
         EventKind::FalsePositive => FAILOVER_EVENT_FALSE_POSITIVE,
         EventKind::BreakerChanged => FAILOVER_EVENT_BREAKER_CHANGED,
+        EventKind::OtherBranch => FAILOVER_EVENT_OTHER_BRANCH,
     }
 }
 
@@ -197,6 +200,7 @@ const KINDS: &[(i32, &CStr)] = &[
     (FAILOVER_EVENT_LOG, c"log"),
     (FAILOVER_EVENT_FALSE_POSITIVE, c"false_positive"),
     (FAILOVER_EVENT_BREAKER_CHANGED, c"breaker_changed"),
+    (FAILOVER_EVENT_OTHER_BRANCH, c"other_branch"),
 ];
 
 /// Of interest when searching for a cause: single observations.

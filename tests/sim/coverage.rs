@@ -150,6 +150,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::ProveFence { .. }
         | Action::ReadPositions { .. }
         | Action::Promote { .. }
+        | Action::ReadHistory { .. }
         | Action::ReadRole { .. }
         | Action::VerifyData { .. }
         | Action::OpenSyncGate { .. }

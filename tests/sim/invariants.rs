@@ -188,7 +188,7 @@ impl Watch {
             Command::Reset => (watch.cooldown_from, watch.announced) = (None, None),
             Command::Confirm => watch.confirmed = true,
             Command::Stop => self.stopped = true,
-            Command::Force { .. } => {}
+            Command::Force { .. } | Command::Adopt { .. } => {}
         }
     }
 

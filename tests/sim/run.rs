@@ -297,6 +297,7 @@ impl Sim {
     fn health(&self, gap: Span) -> SelfHealth {
         SelfHealth {
             gap,
+            suspended: Span::ZERO,
             // Either is reason enough, and half of the seeds have the one.
             stuck_workers: if self.stuck && self.seed.is_multiple_of(2) { WORKERS - 1 } else { 0 },
             workers: WORKERS,
@@ -783,6 +784,7 @@ impl Sim {
                 let server = &cluster.servers[target];
                 Ok(Report::Promoted { timeline: server.timeline, flush: Lsn(server.lsn), message: "writable".into() })
             }
+            Action::ReadHistory { .. } => Err(Failure::no_effect("this world keeps no history", "")),
             Action::ReadRole { .. } => {
                 if !speaks {
                     return Err(Failure::timed_out("no answer", ""));

@@ -115,6 +115,8 @@ pub struct Node {
     pub streaming: bool,
     pub delayed: bool,
     pub replay_paused: bool,
+    /// Where its timeline left the one before; `None`: nobody can say.
+    pub fork: Option<u64>,
     pub host: Option<(ProcessState, LocalAnswer)>,
     pub session: bool,
     pub next_ping: Mono,
@@ -177,6 +179,7 @@ impl World {
                 streaming: at != 0,
                 delayed: false,
                 replay_paused: false,
+                fork: None,
                 host: Some((ProcessState::Running, LocalAnswer::NotAsked)),
                 session: false,
                 next_ping: Mono::NEVER,
@@ -644,6 +647,10 @@ impl World {
                 }
                 Ok(Report::Promoted { timeline, flush, message: format!("writable on timeline {timeline}") })
             }
+            Action::ReadHistory { server, timeline } => match self.nodes[usize::from(server.0)].fork {
+                Some(fork) => Ok(Report::History { timeline, switches: vec![(timeline - 1, Lsn(fork))] }),
+                None => Err(Failure::no_effect("no answer from the host", "")),
+            },
             Action::ReadRole { server } => {
                 let node = &self.nodes[usize::from(server.0)];
                 Ok(Report::Role { in_recovery: !node.writable, timeline: node.timeline, system_id: node.system_id })

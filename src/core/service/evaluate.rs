@@ -10,8 +10,11 @@ use crate::core::id::ServerId;
 use crate::core::model::{CheckKind, Policy};
 use crate::core::refusal::{CandidateRefusal, Refusal};
 use crate::core::sample::{FenceLevel, ProcessState};
-use crate::core::time::Mono;
+use crate::core::time::{Mono, Span};
 use crate::core::trigger::State;
+
+/// A service whose primary was never seen may still be starting: so long it is waited for before a person is called.
+const NOBODY_SEEN: Span = Span::from_millis(30_000);
 
 impl Service {
     /// Everything that follows from the present evidence. Harmless to call at any time.
@@ -113,6 +116,8 @@ impl Service {
                     State::Normal if troubled => {
                         self.become_state(State::Degraded, "the primary shows a first bad sign".into(), fx);
                     }
+                    // A stopping engine asks nobody any more, so it cannot say that.
+                    State::Degraded if !troubled && self.stopping => {}
                     State::Degraded if !troubled => self.become_state(State::Normal, "the primary answers".into(), fx),
                     State::Failing if !troubled => {
                         self.become_state(State::Normal, "the failures are out of the window".into(), fx);
@@ -405,6 +410,8 @@ impl Service {
         let final_ = match refusal {
             Refusal::NoCandidate { .. } => self.is_postgres(),
             Refusal::Cooldown { .. } | Refusal::FenceUnavailable { .. } => true,
+            // Nothing that is waited for will change it.
+            Refusal::NoPrimarySeen => self.failing_since.is_some_and(|since| fx.now.since(since) >= NOBODY_SEEN),
             _ => false,
         };
         let sentence = self.sentence(&refusal);

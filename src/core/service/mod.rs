@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 mod application;
+mod branch;
 mod errand;
 mod evaluate;
 pub(super) mod follow;
@@ -12,7 +13,7 @@ mod ramp;
 mod resume;
 mod sample;
 mod standbys;
-mod sync;
+pub(super) mod sync;
 mod traffic;
 
 use crate::core::doubt::DoubtCause;
@@ -106,6 +107,15 @@ pub struct ServerState {
     pub wrong_cluster: bool,
     /// It is a former primary that was deposed by this engine.
     pub deposed: bool,
+    /// By the journal, a failover of ours took it from this timeline: should it take writes there again, it is fenced again.
+    #[serde(default)]
+    pub deposed_on: Option<u32>,
+    /// It takes writes on a newer timeline that is not known to continue the primary's.
+    #[serde(default)]
+    pub other_branch: bool,
+    /// The history of a timeline that it was seen to write on: the timelines before it, and where each was left; or why it could not be read.
+    #[serde(default)]
+    pub(in crate::core) history: Option<(u32, Result<Vec<(u32, Lsn)>, String>)>,
     /// Whether it could be promoted, as last announced.
     pub announced: Option<Result<(), CandidateRefusal>>,
     pub(in crate::core) unready_since: Option<Mono>,
@@ -158,6 +168,7 @@ impl LogTrack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::core) enum Errand {
     AskHost(ServerId),
+    ReadHistory(ServerId),
     ProveAgain(ServerId),
     TakeOut(ServerId),
     FenceAgain(ServerId),
@@ -205,6 +216,9 @@ pub struct Service {
     pub(in crate::core) primary_seen: bool,
     pub(in crate::core) system_id: Option<u64>,
     pub(in crate::core) log: Option<LogTrack>,
+    /// The primary's timeline and a position on it, as an earlier engine or the present primary's promotion left them.
+    #[serde(default)]
+    pub(in crate::core) known_before: Option<(u32, Lsn)>,
     /// Where the primary's log ended, as its host told after an orderly stop; until it gives a sign of life.
     pub(in crate::core) log_end: Option<LogEnd>,
     pub(in crate::core) suspicion: Option<Suspicion>,
@@ -305,6 +319,9 @@ impl Service {
                 synchronous: false,
                 wrong_cluster: false,
                 deposed: false,
+                deposed_on: None,
+                other_branch: false,
+                history: None,
                 announced: None,
                 unready_since: None,
                 progress: None,
@@ -325,6 +342,7 @@ impl Service {
             primary_seen: false,
             system_id: None,
             log: None,
+            known_before: None,
             log_end: None,
             suspicion: None,
             recovered_at: None,
@@ -472,8 +490,8 @@ impl Service {
             generation: self.generation,
             primary: self.primary,
             system_id: self.system_id,
-            timeline: self.log.as_ref().map(|log| log.timeline),
-            flush: self.log.as_ref().map(|log| log.flush),
+            timeline: self.last_known().map(|(timeline, _)| timeline),
+            flush: self.last_known().map(|(_, flush)| flush),
             sync_set: self.server_ids().filter(|server| self.servers[usize::from(server.0)].synchronous).collect(),
             last_failover_age: self.last_failover_age(now),
             unfinished: None,
@@ -483,6 +501,10 @@ impl Service {
             stats: Box::new(self.stats_at(now)),
             followed: self.follow.followed,
             ramping: self.ramp.is_some(),
+            deposed: self
+                .server_ids()
+                .filter_map(|server| Some((server, self.servers[usize::from(server.0)].deposed_on?)))
+                .collect(),
             knowledge: None,
         }
     }
@@ -580,6 +602,18 @@ impl Service {
                     server != primary && self.server_model(server).is_some_and(|model| model.role == Role::Primary);
             }
         }
+        for (server, timeline) in facts.deposed {
+            if let Some(state) = self.servers.get_mut(usize::from(server.0)).filter(|_| self.primary != Some(server)) {
+                state.deposed = true;
+                state.deposed_on = Some(timeline);
+            }
+        }
+        self.known_before = facts.timeline.map(|timeline| (timeline, facts.flush.unwrap_or_default()));
+        let journaled = facts.primary;
+        if let Some(knowledge) = facts.knowledge.filter(|knowledge| journaled.is_none_or(|primary| primary == knowledge.primary))
+        {
+            self.recall(*knowledge, fx.now);
+        }
         if let Some(begun) = facts.begun {
             for server in &facts.sync_set {
                 if let Some(state) = self.servers.get_mut(usize::from(server.0)) {
@@ -631,6 +665,7 @@ impl Service {
         self.refusals = before.refusals;
         self.system_id = before.system_id;
         self.log = before.log;
+        self.known_before = before.known_before;
         self.generation = before.generation;
         self.last_failover = before.last_failover;
         self.cooldown_until = before.cooldown_until;
@@ -672,13 +707,16 @@ impl Service {
         }
     }
 
-    /// The engine did not run for so long; its clock stood still for `unseen` of that. What was seen before is so much older, and a proof of
-    /// the fence is not of this moment any more.
-    pub(in crate::core) fn slept(&mut self, gap: Span, unseen: Span) {
+    /// The clock stood still for so long: what was seen before is so much older.
+    pub(in crate::core) fn was_suspended(&mut self, span: Span) {
         if let Some(log) = &mut self.log {
-            log.lead = log.lead + unseen;
+            log.lead = log.lead + span;
         }
-        if let Some(plan) = self.plan.as_mut().filter(|_| gap > Span::ZERO) {
+    }
+
+    /// The engine did not run for a while: a proof of the fence is not of this moment any more.
+    pub(in crate::core) fn slept(&mut self) {
+        if let Some(plan) = &mut self.plan {
             plan.proved_at = None;
         }
     }

@@ -57,6 +57,7 @@ impl Service {
             Command::Force { to, accept_loss } => {
                 self.begin_ordered(FailureClass::Forced, *to, *accept_loss, around, "an operator forced the failover", fx)
             }
+            Command::Adopt { server } => self.adopt(*server, fx),
             Command::Stop => {
                 self.stopping = true;
                 if let Some(plan) = &mut self.plan {

@@ -9,6 +9,7 @@ use super::{LogTrack, Service};
 use crate::core::candidate::Waiver;
 use crate::core::effects::{Effects, text};
 use crate::core::event::{EventKind, Field, Severity};
+use crate::core::knowledge::Knowledge;
 use crate::core::model::CheckKind;
 use crate::core::observation::Verdict;
 use crate::core::output::{EndedHow, Output, Record};
@@ -17,6 +18,30 @@ use crate::core::time::{Mono, Span};
 use crate::core::trigger::State;
 
 impl Service {
+    /// Takes over what an earlier engine saw of the servers, as old as it is: positions, who received, whose host was matched. Nothing that it
+    /// decided.
+    pub(super) fn recall(&mut self, knowledge: Knowledge, now: Mono) {
+        self.primary = Some(knowledge.primary);
+        self.primary_seen = true;
+        self.system_id = Some(knowledge.system_id);
+        self.log = Some(LogTrack {
+            flush: knowledge.flush,
+            at: now,
+            lead: knowledge.age.max(knowledge.sync_age),
+            rates: knowledge.rates,
+            measured: (knowledge.flush, now),
+            timeline: knowledge.timeline,
+            sync: SyncTrack { at: now, ..knowledge.sync },
+        });
+        for known in knowledge.servers {
+            let Some(state) = self.servers.get_mut(usize::from(known.server.0)) else { continue };
+            state.view_confirmed = known.view_confirmed;
+            state.streamed_at = known.was_streaming.then_some(now);
+            state.streamed = known.streamed;
+            state.replicates_as = known.replicates_as;
+        }
+    }
+
     /// What the journal must know of a plan that begins.
     pub(in crate::core) fn begun_with(&self, plan: &Plan) -> Begun {
         let until = plan.times.detected;
@@ -46,23 +71,26 @@ impl Service {
         // The earlier engine had seen it: it would not have begun otherwise.
         self.primary_seen = true;
         self.system_id = Some(begun.system_id).filter(|_| self.is_postgres());
-        // It was seen when the failover began, by an engine that has ended since: so much older it is.
+        // It was seen when the failover began, by an engine that has ended since: so much older it is. What is known besides is no older.
+        let recalled = self.log.take().filter(|log| log.timeline == begun.old_timeline);
         let lead = begun.first_bad.unwrap_or(Span::from_nanos(u64::MAX));
-        self.log = begun.furthest.map(|flush| LogTrack {
-            flush,
-            at: fx.now,
-            lead,
-            rates: [0; 5],
-            measured: (flush, fx.now),
-            timeline: begun.old_timeline,
-            sync: SyncTrack {
-                named: begun.sync.is_some(),
-                waits_for: begun.sync.clone(),
-                seen: 2,
+        self.log = recalled.or_else(|| {
+            begun.furthest.map(|flush| LogTrack {
+                flush,
                 at: fx.now,
-                acknowledged_before: begun.acknowledged_before,
-                ..SyncTrack::default()
-            },
+                lead,
+                rates: [0; 5],
+                measured: (flush, fx.now),
+                timeline: begun.old_timeline,
+                sync: SyncTrack {
+                    named: begun.sync.is_some(),
+                    waits_for: begun.sync.clone(),
+                    seen: 2,
+                    at: fx.now,
+                    acknowledged_before: begun.acknowledged_before,
+                    ..SyncTrack::default()
+                },
+            })
         });
         for server in &begun.streaming {
             if let Some(state) = self.servers.get_mut(usize::from(server.0)) {

@@ -101,21 +101,8 @@ impl Service {
         !state.wrong_cluster && state.sample.as_ref().is_some_and(|(at, sample)| !sample.in_recovery && now.since(*at) < FRESH)
     }
 
-    pub(super) fn second_writable(&mut self, primary: ServerId, server: ServerId, sample: &Sample, fx: &mut Effects) {
-        let known_timeline = self.log.as_ref().map(|log| log.timeline);
-        if self.servers[usize::from(server.0)].deposed && known_timeline.is_none_or(|known| sample.timeline < known) {
-            self.old_primary_returned(server, sample, fx);
-            return;
-        }
-        if self.is_writable_now(primary, fx.now) {
-            self.two_primaries(primary, server, fx);
-        } else if !self.primary_seen || known_timeline.is_none_or(|known| sample.timeline > known) {
-            self.adopt_primary(server, sample, "somebody else promoted it", fx);
-        }
-    }
-
     pub(super) fn two_primaries(&mut self, one: ServerId, other: ServerId, fx: &mut Effects) {
-        let message = format!("{} and {} both take writes; nothing is touched", self.server_name(one), self.server_name(other));
+        let message = format!("{} and {} both take writes; neither is stopped", self.server_name(one), self.server_name(other));
         if !std::mem::replace(&mut self.two_primaries, true) {
             fx.emit(
                 EventKind::TwoPrimaries,
@@ -136,22 +123,21 @@ impl Service {
             return;
         }
         state.returned_at = Some(fx.now);
+        if self.paused {
+            self.tell_returned(server, sample, "nothing is changed while the service is paused", fx);
+            return;
+        }
+        let state = &self.servers[usize::from(server.0)];
         // Fenced again, proven stopped, and answering all the same: the proof was about something else.
         let contradicted =
             state.proven_again_at.is_some_and(|at| sample.asked > at && fx.now.since(at) < Span::from_millis(10_000));
         let hopeless = contradicted || state.foreign_host;
-        let done = if hopeless { "; what its host shows is not this server" } else { " and fenced again" };
-        fx.emit(
-            EventKind::OldPrimaryReturned,
-            Severity::Alarm,
-            self.about_server(server),
-            format!(
-                "the old primary {} takes writes again on timeline {}: it is taken out of the route{done}",
-                self.server_name(server),
-                sample.timeline
-            ),
-            vec![("timeline", Field::Int(u64::from(sample.timeline)))],
-        );
+        let done = if hopeless {
+            "it is taken out of the route; what its host shows is not this server"
+        } else {
+            "it is taken out of the route and fenced again"
+        };
+        self.tell_returned(server, sample, done, fx);
         if self.model.route.instances > 0 {
             self.run_errand(Errand::TakeOut(server), Action::RouteOut { server }, Span::from_millis(3_000), fx);
         }
@@ -163,16 +149,30 @@ impl Service {
         self.run_errand(Errand::FenceAgain(server), fence, self.model.postgres.fence_timeout, fx);
     }
 
+    fn tell_returned(&self, server: ServerId, sample: &Sample, done: &str, fx: &mut Effects) {
+        fx.emit(
+            EventKind::OldPrimaryReturned,
+            Severity::Alarm,
+            self.about_server(server),
+            format!("the old primary {} takes writes again on timeline {}: {done}", self.server_name(server), sample.timeline),
+            vec![("timeline", Field::Int(u64::from(sample.timeline)))],
+        );
+    }
+
     pub(super) fn adopt_primary(&mut self, server: ServerId, sample: &Sample, why: &str, fx: &mut Effects) {
         self.primary = Some(server);
         self.primary_seen = true;
         self.system_id = Some(sample.system_id);
+        self.known_before = None;
         self.log = None;
         self.log_end = None;
         self.suspicion = None;
         self.bad_since = None;
         self.window.clear();
-        self.servers[usize::from(server.0)].deposed = false;
+        let state = &mut self.servers[usize::from(server.0)];
+        state.deposed = false;
+        state.deposed_on = None;
+        state.other_branch = false;
         for other in self.server_ids().filter(|other| *other != server) {
             if let Some((_, seen)) = self.servers[usize::from(other.0)].sample.clone() {
                 self.is_of_another_cluster(other, &seen, fx);
@@ -202,6 +202,7 @@ impl Service {
         self.primary_seen = true;
         self.system_id = Some(sample.system_id);
         self.servers[usize::from(server.0)].deposed = false;
+        self.servers[usize::from(server.0)].deposed_on = None;
         self.track_log(server, sample);
         self.show_sync_set(server, sample);
         let sync_changed = self.servers.iter().map(|state| state.synchronous).ne(sync_before);
@@ -233,6 +234,7 @@ impl Service {
     }
 
     pub(super) fn standby_sampled(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        self.servers[usize::from(server.0)].other_branch = false;
         let receiving = match &sample.receiver {
             Receiver::Seen { streaming, latest_end, last_message_age, .. } => {
                 if let (Some(end), Some(log)) = (latest_end, &mut self.log)
@@ -332,6 +334,7 @@ impl Service {
         }
         let state = &mut self.servers[usize::from(server.0)];
         state.deposed = false;
+        state.deposed_on = None;
         state.proven_again_at = None;
         state.returned_at = None;
         if self.prove_at.is_some_and(|(_, proven)| proven == server) {
@@ -345,6 +348,7 @@ impl Service {
             format!("{name}, the old primary, has rejoined as a standby of {primary} on timeline {}", sample.timeline),
             vec![("timeline", Field::Int(u64::from(sample.timeline))), ("primary", text(primary))],
         );
+        self.journal_facts(fx);
     }
 
     /// A standby that goes on receiving proves the primary alive (rules 4, 5, 91).

@@ -91,7 +91,7 @@ impl Service {
     }
 
     /// It was receiving when the primary was last seen alive.
-    pub(super) fn was_streaming(&self, server: ServerId) -> bool {
+    pub(in crate::core) fn was_streaming(&self, server: ServerId) -> bool {
         let seen = self.log.as_ref().map(|log| log.at);
         self.servers[usize::from(server.0)].streamed_at.is_some_and(|at| seen.is_none_or(|seen| at + STREAM_GRACE >= seen))
     }

@@ -60,6 +60,7 @@ class EventKind(str, Enum):
     LOG = "log"
     FALSE_POSITIVE = "false_positive"
     BREAKER_CHANGED = "breaker_changed"
+    OTHER_BRANCH = "other_branch"
 
     def __str__(self) -> str:
         return str(self.value)

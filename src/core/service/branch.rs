@@ -1,0 +1,201 @@
+//! A server that takes writes and is not the primary: one of an older timeline, one that somebody promoted, or a copy that went its own way.
+//!
+//! A timeline's number proves nothing: a clone, or a backup that was restored to an earlier moment, has a higher one too (rule 70). A
+//! server is followed only where it continues what the primary wrote, up to the last position known of it.
+
+use super::{Errand, Service};
+use crate::core::effects::{Effects, text};
+use crate::core::event::{EventKind, Field, Severity};
+use crate::core::id::{Generation, ServerId};
+use crate::core::output::{Action, Failure, Report};
+use crate::core::sample::{Lsn, Sample};
+use crate::core::time::Span;
+use crate::core::trigger::State;
+
+/// One question for a timeline's history: a handshake and a command fit well.
+const ASK_HISTORY: Span = Span::from_millis(2_000);
+
+/// Whether a server continues the primary's log.
+enum Branch {
+    Ours,
+    /// Why not.
+    Other(String),
+    /// Its history has to be read first.
+    Unread,
+}
+
+impl Service {
+    /// The primary's timeline, and how far it is known to have come: as seen, as an earlier engine left it, or where the promotion began.
+    pub(in crate::core) fn last_known(&self) -> Option<(u32, Lsn)> {
+        self.log.as_ref().map(|log| (log.timeline, log.flush)).or(self.known_before)
+    }
+
+    pub(super) fn second_writable(&mut self, primary: ServerId, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        let known = self.last_known();
+        let ours = self.servers[usize::from(server.0)].deposed_on.is_some_and(|on| sample.timeline <= on);
+        if ours && known.is_none_or(|(timeline, _)| sample.timeline < timeline) {
+            self.old_primary_returned(server, sample, fx);
+            return;
+        }
+        if known.is_some_and(|(timeline, _)| sample.timeline < timeline) {
+            self.older_timeline(server, sample, fx);
+            return;
+        }
+        if self.is_writable_now(primary, fx.now) {
+            self.two_primaries(primary, server, fx);
+            return;
+        }
+        let Some((timeline, flush)) = known else {
+            self.adopt_primary(server, sample, "somebody else promoted it", fx);
+            return;
+        };
+        if sample.timeline == timeline && !self.primary_seen {
+            self.adopt_primary(server, sample, "it takes writes on the timeline of the last primary", fx);
+            return;
+        }
+        match self.branch_of(server, sample, timeline, flush) {
+            Branch::Ours => self.adopt_primary(server, sample, "somebody else promoted it", fx),
+            Branch::Other(why) => self.other_branch(server, sample, &why, fx),
+            Branch::Unread => self.ask_history(server, sample.timeline, fx),
+        }
+    }
+
+    fn branch_of(&self, server: ServerId, sample: &Sample, timeline: u32, flush: Lsn) -> Branch {
+        if sample.timeline == timeline {
+            return Branch::Other(format!("it is on timeline {timeline} as the primary is, and is another server"));
+        }
+        if self.continues(server, sample, timeline) {
+            return Branch::Ours;
+        }
+        let ssh = self.server_model(server).is_some_and(|model| model.ssh);
+        match &self.servers[usize::from(server.0)].history {
+            Some((of, Ok(history))) if *of == sample.timeline => forked(history, timeline, flush),
+            Some((of, Err(why))) if *of == sample.timeline => Branch::Other(format!("its history could not be read: {why}")),
+            _ if ssh => Branch::Unread,
+            _ => Branch::Other("its history can be read over SSH only, and there is none".into()),
+        }
+    }
+
+    fn ask_history(&mut self, server: ServerId, timeline: u32, fx: &mut Effects) {
+        let asked = self.errands.iter().any(|(_, errand, _)| *errand == Errand::ReadHistory(server));
+        if !asked && !self.stopping {
+            self.run_errand(Errand::ReadHistory(server), Action::ReadHistory { server, timeline }, ASK_HISTORY, fx);
+        }
+    }
+
+    pub(super) fn history_read(&mut self, server: ServerId, outcome: Result<Report, Failure>) {
+        let state = &mut self.servers[usize::from(server.0)];
+        let Some(timeline) = state.sample.as_ref().map(|(_, sample)| sample.timeline) else { return };
+        state.history = Some(match outcome {
+            Ok(Report::History { timeline, switches }) => (timeline, Ok(switches)),
+            Ok(_) => (timeline, Err("an answer of another kind came".into())),
+            Err(failure) => (timeline, Err(failure.message)),
+        });
+    }
+
+    /// Told once; a person has the way out.
+    fn other_branch(&mut self, server: ServerId, sample: &Sample, why: &str, fx: &mut Effects) {
+        if std::mem::replace(&mut self.servers[usize::from(server.0)].other_branch, true) {
+            return;
+        }
+        let (name, service) = (self.server_name(server), &self.model.name);
+        fx.emit(
+            EventKind::OtherBranch,
+            Severity::Alarm,
+            self.about_server(server),
+            format!(
+                "{name} takes writes on timeline {}, which does not continue the log of {service}'s primary: {why}; it gets no traffic \
+                 and is not followed (if it is the right one: failover adopt {service} {name})",
+                sample.timeline
+            ),
+            vec![("timeline", Field::Int(u64::from(sample.timeline))), ("why", text(why))],
+        );
+    }
+
+    /// It went on writing on a timeline that was left, and no failover of ours took it from there: that is no reason to stop it.
+    fn older_timeline(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        let state = &mut self.servers[usize::from(server.0)];
+        if state.returned_at.is_some_and(|at| fx.now.since(at) < Span::from_millis(5_000)) {
+            return;
+        }
+        state.returned_at = Some(fx.now);
+        let routed = self.model.route.instances > 0;
+        let done = match (routed, self.paused) {
+            (_, true) => "nothing is changed while the service is paused",
+            (true, false) => "it is taken out of the route",
+            (false, false) => "nothing is touched",
+        };
+        fx.emit(
+            EventKind::OldPrimaryReturned,
+            Severity::Alarm,
+            self.about_server(server),
+            format!("{} takes writes on the older timeline {}: {done}", self.server_name(server), sample.timeline),
+            vec![("timeline", Field::Int(u64::from(sample.timeline)))],
+        );
+        if routed && !self.paused {
+            self.run_errand(Errand::TakeOut(server), Action::RouteOut { server }, Span::from_millis(3_000), fx);
+        }
+        if let Some(primary) = self.primary.filter(|primary| self.is_writable_now(*primary, fx.now)) {
+            self.two_primaries(primary, server, fx);
+        }
+    }
+
+    /// An operator says that this server is the primary.
+    pub(super) fn adopt(&mut self, server: ServerId, fx: &mut Effects) -> Result<String, String> {
+        let (service, name) = (self.model.name.clone(), self.server_name(server));
+        if self.plan.is_some() {
+            return Err(format!("{service}: a failover is in flight"));
+        }
+        if self.primary == Some(server) && self.primary_seen {
+            return Err(format!("{service}: {name} is the primary already"));
+        }
+        let sample = self.servers[usize::from(server.0)].sample.clone().filter(|_| self.is_writable_now(server, fx.now));
+        let Some((_, sample)) = sample else {
+            return Err(format!("{service}: {name} does not take writes now, as far as can be seen: promote it first"));
+        };
+        let rival = self.server_ids().find(|other| *other != server && self.is_writable_now(*other, fx.now));
+        if let Some(rival) = rival {
+            return Err(format!("{service}: {} takes writes as well: stop it first", self.server_name(rival)));
+        }
+        if let Some(former) = self.primary.filter(|former| *former != server) {
+            self.servers[usize::from(former.0)].deposed = true;
+            self.servers[usize::from(former.0)].announced = None;
+        }
+        self.generation = Generation(self.generation.0 + 1);
+        self.manual_reason = None;
+        self.two_primaries = false;
+        self.begun = None;
+        self.adopt_primary(server, &sample, "an operator adopted it", fx);
+        if self.state != State::Normal {
+            self.become_state(State::Normal, "an operator adopted another primary".into(), fx);
+        }
+        self.start_over(fx);
+        Ok(format!("{service}: {name} is the primary from here on; the route follows it"))
+    }
+}
+
+/// Whether a history left `timeline` at the last position known of it, or behind that.
+fn forked(history: &[(u32, Lsn)], timeline: u32, flush: Lsn) -> Branch {
+    match history.iter().find(|(parent, _)| *parent == timeline) {
+        Some((_, at)) if *at >= flush => Branch::Ours,
+        Some((_, at)) => Branch::Other(format!(
+            "it left timeline {timeline} at {at}, {} bytes before the last position known of it ({flush})",
+            flush.bytes_after(*at)
+        )),
+        None => Branch::Other(format!("timeline {timeline} is not in its history")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_is_ours_where_it_left_behind_what_is_known() {
+        let history = [(1, Lsn(100)), (2, Lsn(500))];
+        assert!(matches!(forked(&history, 2, Lsn(500)), Branch::Ours));
+        assert!(matches!(forked(&history, 2, Lsn(499)), Branch::Ours));
+        assert!(matches!(forked(&history, 2, Lsn(501)), Branch::Other(why) if why.contains("1 bytes before")));
+        assert!(matches!(forked(&history, 3, Lsn(1)), Branch::Other(_)));
+    }
+}
