@@ -3,6 +3,7 @@
 
 use failover::core::input::Command;
 use failover::core::model::ServiceKind;
+use failover::core::sample::FenceLevel;
 use failover::core::time::Mono;
 
 use super::super::dice::Dice;
@@ -123,6 +124,9 @@ impl Sim {
         }
         let busy = snapshot.services[service].plan.is_some();
         self.completed.clear();
+        if snapshot.services[service].manual_reason.is_none() {
+            self.people.remove(&service);
+        }
         let kill = Moment { at: 1, span: 600_000, service, server: primary, fault: Fault::Kill { orphans: false } };
         if first || dice.percent(70) {
             self.begin(&kill);
@@ -138,8 +142,7 @@ impl Sim {
             if confirms && self.now < end {
                 self.operator(service, Command::Confirm);
             }
-            let person = self.core.as_ref().is_some_and(|core| core.snapshot().services[service].manual_reason.is_some());
-            if person && self.now >= self.awake_at {
+            if self.people.contains(&service) && self.now >= self.awake_at {
                 break;
             }
         }
@@ -196,7 +199,7 @@ impl Sim {
         let fresh = away < 3_000 && settings.postgres.max_lag_bytes >= self.clusters[service].write_rate.saturating_mul(8);
         let back = self.now + ms(away) + settings.trigger.restart_grace + ms(35_000);
         let due = (quiet && fresh && promised.is_some()).then_some(back);
-        self.deaths[service] = Some(Death { at: self.now, promised, due });
+        self.deaths[service] = Some(Death { at: self.now, promised, due, away: true });
         if promised.is_some() {
             self.with_promise += 1;
         } else {
@@ -237,12 +240,13 @@ impl Sim {
                 && !one.delayed
                 && !one.replay_paused
                 && settings.servers[*at].candidate
-                && cluster.shares_history(*at, old)
+                && cluster.has_followed(*at, old)
                 && self.now.since(one.port_shut_at.max(one.unwell_at)) > ms(5_000)
         };
         let Some(fit) = (0..cluster.servers.len()).filter(|at| *at != old).find(fit) else { return };
         let server = &cluster.servers[old];
-        let fenced = settings.servers[old].ssh && server.host && server.power;
+        let strong = settings.postgres.fence_require <= FenceLevel::ProvenStopped || settings.servers[old].fence_command;
+        let fenced = strong && settings.servers[old].ssh && server.host && server.power;
         let well = self.wrong.is_empty() && self.journal_writable && !self.disk_full && !self.stuck && !cluster.lied;
         if !(fenced && well && cluster.instances.iter().all(|instance| instance.reachable)) || cluster.meddled {
             return;

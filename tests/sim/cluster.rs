@@ -85,6 +85,8 @@ pub struct Server {
     pub dry_at: Mono,
     pub connected_at: Mono,
     pub streamed_at: Mono,
+    /// When it was last made to follow another primary.
+    pub joined_at: Mono,
     /// When it last had no power, and when it last would have taken writes.
     pub powered_at: Mono,
     pub open_at: Mono,
@@ -145,6 +147,7 @@ impl Server {
             dry_at: Mono::ZERO,
             connected_at: Mono::ZERO,
             streamed_at: Mono::ZERO,
+            joined_at: Mono::ZERO,
             powered_at: Mono::ZERO,
             open_at: Mono::ZERO,
             changed_at: Mono::ZERO,
@@ -308,9 +311,9 @@ impl Cluster {
     }
 
     /// Whoever receives from a primary: what it is called, and what it has flushed.
-    pub fn connected_to(&self, primary: usize) -> Vec<(String, u64)> {
-        let standbys = self.standbys_of(primary).map(|at| (self.servers[at].called.clone(), self.servers[at].lsn));
-        let stranger = self.stranger.iter().map(|stranger| (stranger.name.clone(), self.servers[primary].lsn));
+    pub fn connected_to(&self, primary: usize) -> Vec<(&str, u64)> {
+        let standbys = self.standbys_of(primary).map(|at| (self.servers[at].called.as_str(), self.servers[at].lsn));
+        let stranger = self.stranger.iter().map(|stranger| (stranger.name.as_str(), self.servers[primary].lsn));
         standbys.chain(stranger).collect()
     }
 
@@ -467,6 +470,12 @@ impl Cluster {
             .max_by_key(|at| (self.servers[*at].timeline, self.servers[*at].lsn))
     }
 
+    /// It has streamed from that primary, or from one that this one followed on the same branch.
+    pub fn has_followed(&self, standby: usize, primary: usize) -> bool {
+        let (one, other) = (&self.servers[standby], &self.servers[primary]);
+        one.system_id == other.system_id && one.branch.number == other.branch.number && one.streamed_at > one.joined_at
+    }
+
     /// What a standby has is part of what that primary wrote.
     pub fn shares_history(&self, standby: usize, primary: usize) -> bool {
         let (one, other) = (&self.servers[standby], &self.servers[primary]);
@@ -590,6 +599,7 @@ impl Cluster {
         server.receiverless = false;
         if server.timeline != timeline || !follows {
             server.timeline = timeline;
+            server.joined_at = now;
             server.connected = None;
             // Its own log goes on in the leader's: only the next restartpoint writes the new timeline down.
             server.restartpoint_at = now + checkpoint;

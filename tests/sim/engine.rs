@@ -245,6 +245,7 @@ impl Sim {
             }
             EventKind::ManualIntervention => {
                 self.called.insert(service);
+                self.people.insert(service);
             }
             EventKind::PrimaryKnown => {
                 let restored = event.server.is_some_and(|server| self.clusters[service].servers[usize::from(server.0)].restored);

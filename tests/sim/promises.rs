@@ -59,6 +59,8 @@ pub(super) struct Death {
     pub promised: Option<usize>,
     /// Nothing had changed for long before it, and nothing has since: the promise has to be kept until then.
     pub due: Option<Mono>,
+    /// The engine was away then, or has been since: nothing that it saw bounds what was acknowledged.
+    pub away: bool,
 }
 
 fn flag(event: &Event, name: &str) -> bool {
@@ -159,7 +161,7 @@ impl Sim {
     /// The primary dies now: what does the engine say would happen?
     pub(super) fn struck(&mut self, service: usize, server: usize) {
         let Some(core) = self.core.as_ref().filter(|_| self.now >= self.awake_at) else {
-            self.deaths[service] = Some(Death { at: self.now, promised: None, due: None });
+            self.deaths[service] = Some(Death { at: self.now, promised: None, due: None, away: true });
             return;
         };
         let snapshot = core.snapshot();
@@ -180,7 +182,7 @@ impl Sim {
         let settings = &self.setup.model.services[service];
         let limit = settings.trigger.restart_grace + settings.trigger.failure_window.min(ms(15_000)) + ms(20_000);
         let due = (quiet && promised.is_some()).then(|| self.now + limit);
-        self.deaths[service] = Some(Death { at: self.now, promised, due });
+        self.deaths[service] = Some(Death { at: self.now, promised, due, away: false });
     }
 
     /// Nothing that the engine could not know: every fault is over, or has been there for long.
@@ -314,7 +316,7 @@ impl Sim {
                 let named = promise.is_some_and(|rule| rule.place(&server.called).is_some());
                 (named && streamed).then_some("it is named, and was receiving when the primary died")
             }
-            "other_timeline" => cluster.shares_history(at, old).then_some("all it has is of the primary's own history"),
+            "other_timeline" => cluster.has_followed(at, old).then_some("it has streamed from the primary"),
             "not_readable" => (open && awake && settled && cluster.speaks(at)).then_some("it could be asked all the time"),
             "not_in_recovery" => (server.recovery && settled).then_some("it is in recovery"),
             "other_cluster" => (server.system_id == SYSTEM_ID && settled).then_some("it is not"),
@@ -327,7 +329,9 @@ impl Sim {
             "loss_too_high" | "loss_unknown" => {
                 let holds = whole && furthest && primary.acknowledged <= server.lsn;
                 let fresh = self.heard[service][old].at + ms(900) >= primary.acknowledged_at;
-                (holds && fresh && streamed).then_some("all who are named answered, and it is the furthest")
+                let gone = primary.host && primary.power && self.setup.model.services[service].servers[old].ssh;
+                (holds && fresh && streamed && gone && !death.away)
+                    .then_some("all who are named answered, and it is the furthest")
             }
             _ => None,
         };

@@ -25,7 +25,7 @@ impl Rule {
     }
 
     /// Up to where commits are acknowledged, by those that are connected and what they have flushed; `None`: too few are.
-    pub fn acknowledged(&self, connected: &[(String, u64)]) -> Option<u64> {
+    pub fn acknowledged(&self, connected: &[(&str, u64)]) -> Option<u64> {
         let mut listed: Vec<(usize, u64)> =
             connected.iter().filter_map(|(name, flush)| Some((self.place(name)?, *flush))).collect();
         if self.first {
@@ -38,9 +38,9 @@ impl Rule {
     }
 
     /// Which of those that are connected the primary calls `sync` or `quorum`.
-    pub fn is_synchronous(&self, at: usize, connected: &[(String, u64)]) -> bool {
-        let Some(own) = self.place(&connected[at].0) else { return false };
-        let before = |(other, (name, _)): (usize, &(String, u64))| {
+    pub fn is_synchronous(&self, at: usize, connected: &[(&str, u64)]) -> bool {
+        let Some(own) = self.place(connected[at].0) else { return false };
+        let before = |(other, (name, _)): (usize, &(&str, u64))| {
             self.place(name).is_some_and(|place| (place, other) < (own, at)) && other != at
         };
         !self.first || connected.iter().enumerate().filter(|one| before(*one)).count() < self.required

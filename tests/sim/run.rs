@@ -142,6 +142,8 @@ struct Sim {
     completed: BTreeSet<usize>,
     /// Services for which a person was called in this step.
     called: BTreeSet<usize>,
+    /// Services for which a person was called and did not come yet.
+    people: BTreeSet<usize>,
     replies: BTreeMap<u64, Result<String, String>>,
     /// The disk is full.
     disk_full: bool,
@@ -236,6 +238,7 @@ impl Sim {
             promotions: 0,
             completed: BTreeSet::new(),
             called: BTreeSet::new(),
+            people: BTreeSet::new(),
             replies: BTreeMap::new(),
             disk_full: false,
             stops: None,

@@ -73,6 +73,12 @@ impl Sim {
         if kills && server.session && !server.recovery && self.now >= self.awake_at && self.dice.percent(25) {
             let mut sample = self.clusters[service].sample(at, self.own(self.now), self.now);
             sample.replicas = Some(Vec::new());
+            if self.told {
+                self.note(format!(
+                    "s{service} {} answers once more, without its senders",
+                    self.clusters[service].servers[at].name
+                ));
+            }
             self.watch.answered(service, at, self.now, Some(self.now));
             self.hear(service, at, &sample);
             let sample = Box::new(sample);
@@ -227,6 +233,8 @@ impl Sim {
     fn strike_engine(&mut self, moment: &Moment) -> Struck {
         let end = self.now + ms(moment.span);
         let service = moment.service;
+        let away = matches!(moment.fault, Fault::Sleep | Fault::GapTold | Fault::Stuck | Fault::Crash { .. } | Fault::CleanStop);
+        self.deaths.iter_mut().flatten().for_each(|death| death.away |= away);
         match &moment.fault {
             Fault::Sleep => {
                 if self.core.is_some() {

@@ -51,7 +51,7 @@ impl Cluster {
         let rule = self.servers[primary].settings.rule.as_ref();
         let slots = self.standbys_of(primary).map(|at| self.servers[at].slot.clone()).chain([None]);
         let row = |(at, slot): (usize, Option<String>)| Replica {
-            application_name: connected[at].0.clone(),
+            application_name: connected[at].0.to_owned(),
             streaming: true,
             synchronous: rule.is_some_and(|rule| rule.is_synchronous(at, &connected)),
             flush: Some(Lsn(connected[at].1)),
