@@ -162,6 +162,15 @@ fn second_failover(plot: &mut Plot) {
         // Whoever is not the primary by then is left alone.
         plot.then(again, 60_000, server, Fault::KillIfPrimary);
     }
+    if plot.dice.percent(35) {
+        // The engine is away, and an operator helps himself with the server that was deposed before.
+        let away = plot.dice.between(500, 6_000);
+        let start = again - plot.dice.between(1, 400);
+        plot.then(start, away, 0, Fault::Crash { at_record: false });
+        let when = again + plot.dice.between(100, away + 3_000);
+        plot.then(when, 0, 0, Fault::PromotedElsewhere);
+        return;
+    }
     if plot.dice.percent(40) {
         let flicker = again - plot.dice.between(1, 400);
         plot.then(flicker, 60_000, 0, Fault::Flicker);

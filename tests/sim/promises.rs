@@ -189,7 +189,8 @@ impl Sim {
     pub(super) fn is_undisturbed(&self, service: usize) -> bool {
         let settings = &self.setup.model.services[service];
         let cluster = &self.clusters[service];
-        let (rate, limit) = (cluster.write_rate + cluster.burst, settings.postgres.max_lag_bytes);
+        let lag = cluster.servers.iter().map(|one| one.lag).max().unwrap_or(0);
+        let (rate, limit) = (cluster.write_rate + cluster.burst + lag, settings.postgres.max_lag_bytes);
         self.now.since(self.disturbed_at) >= KNOWN
             && self.wrong.is_empty()
             && self.at_step.is_empty()

@@ -272,7 +272,6 @@ fn come_and_go(setup: &mut Setup, dice: &mut Dice) {
         let standby = 1 + dice.index(servers - 1);
         let span = dice.between(50, 3_000);
         let (server, fault) = match dice.between(0, 20) {
-            0..8 => (standby, Fault::Flicker),
             8..12 => (standby, Fault::Restart { announced: false, down: span }),
             12 => (0, Fault::Rule(None)),
             13 | 14 => {
