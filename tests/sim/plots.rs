@@ -89,7 +89,7 @@ pub fn add(setup: &mut Setup, dice: &mut Dice) {
         6 | 7 => engine_away(&mut plot),
         8 => promoted_by_hand(&mut plot),
         9 => wakes_before_its_fence(&mut plot),
-        10 => half_replayed(&mut plot),
+        10 => half_replayed(&mut plot, replication),
         11 => stranger(&mut plot, replication),
         12 => restored_elsewhere(&mut plot),
         13 => rule_changed(&mut plot, replication),
@@ -244,7 +244,12 @@ fn wakes_before_its_fence(plot: &mut Plot) {
 }
 
 /// A member that has acknowledged is restarted, and has not replayed its own log when the primary dies.
-fn half_replayed(plot: &mut Plot) {
+fn half_replayed(plot: &mut Plot, replication: &mut Replication) {
+    if plot.dice.percent(70) {
+        replication.asynchronous = false;
+        replication.rule = Some(Rule { first: plot.dice.percent(30), required: 1, names: replication.called[1..].to_vec() });
+        replication.commit = SyncCommit::On;
+    }
     let server = 1 + plot.dice.index(plot.servers - 1);
     let before = plot.dice.between(20, 1_500);
     let down = plot.dice.between(10, before.max(11));
