@@ -160,39 +160,8 @@ impl Sim {
                 server.guard = false;
                 done()
             }
-            Action::ReadPositions { servers, .. } => {
-                let now = self.now;
-                let read = |server: &ServerId| {
-                    let at = usize::from(server.0);
-                    let one = &cluster.servers[at];
-                    let up = one.power
-                        && one.process == Process::Running
-                        && one.port == Link::Open
-                        && one.resolver
-                        && one.impaired.is_none();
-                    Position {
-                        server: *server,
-                        sample: if up { Ok(cluster.sample(at, own, now)) } else { Err("no answer".to_owned()) },
-                        settled: true,
-                    }
-                };
-                Ok(Report::Positions(servers.iter().map(read).collect()))
-            }
-            Action::Promote { system_id, old_timeline, .. } => {
-                let server = &cluster.servers[target];
-                if !speaks || server.system_id != *system_id {
-                    return Err(Failure::no_effect("it could not be asked, or is another one", ""));
-                }
-                if server.recovery {
-                    if server.timeline != *old_timeline {
-                        return Err(Failure::no_effect("another timeline", ""));
-                    }
-                    // What is on its disk is replayed first.
-                    cluster.promote(target);
-                }
-                let server = &cluster.servers[target];
-                Ok(Report::Promoted { timeline: server.timeline, flush: Lsn(server.lsn), message: "writable".into() })
-            }
+            Action::ReadPositions { servers, .. } => Ok(self.positions(service, servers)),
+            Action::Promote { system_id, old_timeline, .. } => self.promote(service, target, *system_id, *old_timeline),
             Action::ReadRole { .. } => {
                 if !speaks {
                     return Err(Failure::timed_out("no answer", ""));
@@ -220,6 +189,33 @@ impl Sim {
                 }
             }
         }
+    }
+
+    fn positions(&self, service: usize, servers: &[ServerId]) -> Report {
+        let (own, cluster) = (self.own(self.now), &self.clusters[service]);
+        let read = |server: &ServerId| {
+            let at = usize::from(server.0);
+            let up = cluster.speaks(at) && cluster.servers[at].impaired.is_none();
+            let sample = if up { Ok(cluster.sample(at, own, self.now)) } else { Err("no answer".to_owned()) };
+            Position { server: *server, sample, settled: true }
+        };
+        Report::Positions(servers.iter().map(read).collect())
+    }
+
+    fn promote(&mut self, service: usize, target: usize, system_id: u64, old_timeline: u32) -> Result<Report, Failure> {
+        let cluster = &mut self.clusters[service];
+        if !cluster.speaks(target) || cluster.servers[target].system_id != system_id {
+            return Err(Failure::no_effect("it could not be asked, or is another one", ""));
+        }
+        if cluster.servers[target].recovery {
+            if cluster.servers[target].timeline != old_timeline {
+                return Err(Failure::no_effect("another timeline", ""));
+            }
+            // What is on its disk is replayed first.
+            cluster.promote(target);
+        }
+        let server = &cluster.servers[target];
+        Ok(Report::Promoted { timeline: server.timeline, flush: Lsn(server.lsn), message: "writable".into() })
     }
 
     /// With a level to reach it acts, without one it only looks.

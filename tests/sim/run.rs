@@ -344,40 +344,7 @@ impl Sim {
             return true;
         }
         if let Some(at) = self.asked.iter().position(|asked| asked.due <= now) {
-            let asked = &mut self.asked[at];
-            // It answered: by then the core may have forgotten it, which is its right.
-            let (input, opens, sampled, about, alive) =
-                (asked.input.take(), asked.opens, asked.sampled, asked.about, asked.alive);
-            self.asked.remove(at);
-            if let Some((service, server)) = opens {
-                let one = &mut self.clusters[service].servers[server];
-                if one.process != Process::Running || !one.power {
-                    // It died in between; the opening fails as such things do.
-                    if let Some(Input::SessionOpened { run }) = input {
-                        let finding = Cluster::finding(Verdict::Down(DownCause::Reset), self.own(now), Span::ZERO, None);
-                        self.feed(Input::SessionFailed { run, finding });
-                    }
-                    return true;
-                }
-                one.session = true;
-                one.next_ping = now + self.setup.model.services[service].trigger.ping_interval;
-            }
-            if alive {
-                self.watch.answered(about.0, about.1, now, sampled);
-            }
-            if let Some(Input::CheckFinished { finding, .. }) = input.as_ref().filter(|_| alive)
-                && finding.verdict == Verdict::Up
-            {
-                self.watch.served(about.0, server_id(about.1), self.world(finding.began));
-            }
-            if let Some(Input::CheckFinished { finding, .. }) = &input
-                && let Some(sample) = finding.sample.clone()
-            {
-                self.hear(about.0, about.1, &sample);
-            }
-            if let Some(input) = input {
-                self.feed(input);
-            }
+            self.answer(at);
             return true;
         }
         if let Some(at) = self.doing.iter().position(|doing| doing.due <= now) {
@@ -430,6 +397,44 @@ impl Sim {
             return true;
         }
         false
+    }
+
+    /// What was asked comes back.
+    fn answer(&mut self, at: usize) {
+        let now = self.now;
+        let asked = &mut self.asked[at];
+        // It answered: by then the core may have forgotten it, which is its right.
+        let (input, opens, sampled, about, alive) = (asked.input.take(), asked.opens, asked.sampled, asked.about, asked.alive);
+        self.asked.remove(at);
+        if let Some((service, server)) = opens {
+            let one = &mut self.clusters[service].servers[server];
+            if one.process != Process::Running || !one.power {
+                // It died in between; the opening fails as such things do.
+                if let Some(Input::SessionOpened { run }) = input {
+                    let finding = Cluster::finding(Verdict::Down(DownCause::Reset), self.own(now), Span::ZERO, None);
+                    self.feed(Input::SessionFailed { run, finding });
+                }
+                return;
+            }
+            one.session = true;
+            one.next_ping = now + self.setup.model.services[service].trigger.ping_interval;
+        }
+        if alive {
+            self.watch.answered(about.0, about.1, now, sampled);
+        }
+        if let Some(Input::CheckFinished { finding, .. }) = input.as_ref().filter(|_| alive)
+            && finding.verdict == Verdict::Up
+        {
+            self.watch.served(about.0, server_id(about.1), self.world(finding.began));
+        }
+        if let Some(Input::CheckFinished { finding, .. }) = &input
+            && let Some(sample) = finding.sample.clone()
+        {
+            self.hear(about.0, about.1, &sample);
+        }
+        if let Some(input) = input {
+            self.feed(input);
+        }
     }
 
     /// The engine looks at the route of every service that was failed over.
