@@ -16,7 +16,7 @@ use failover::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteSt
 use failover::core::sample::{LocalAnswer, ProcessState};
 use failover::core::stats::Spans;
 use failover::core::time::Span;
-use world::{Mode, World, model};
+use world::{Mode, Received, World, model};
 
 #[test]
 fn every_scenario_says_what_its_file_says() {
@@ -238,7 +238,33 @@ impl Player {
             ["route", works] => self.world().route_works = *works == "works",
             ["partitioned"] => self.world().partitioned = true,
             ["writes", rate] => self.world().write_rate = rate.parse().expect("bytes per second"),
-            ["sync", names @ ..] => self.world().sync_names = names.join(" "),
+            // Without names: an administrator clears them.
+            ["sync", names @ ..] => {
+                let names = names.join(" ");
+                let world = self.world();
+                world.sync_names = names;
+                for node in world.nodes.iter_mut().filter(|node| node.settings_loaded.is_some()) {
+                    node.settings_loaded = node.settings_loaded.map(|loaded| loaded + 1);
+                }
+            }
+            ["sync_commit", word] => {
+                self.world().sync_commit =
+                    failover::core::sample::SyncCommit::parse(word).expect("a value of synchronous_commit");
+            }
+            // Its receiver ends, and streams again after that.
+            ["flicker", server, span] => {
+                let span = parse(span);
+                let world = self.world();
+                let at = world.index(server);
+                world.nodes[at].streaming = false;
+                world.nodes[at].streams_at = Some(world.now + span);
+            }
+            // A killed primary's last backend answers when no sender is left: an empty set.
+            ["last_words", server] => {
+                let world = self.world();
+                let at = world.index(server);
+                world.last_words(at);
+            }
             ["commits_wait"] => self.world().commits_wait = true,
             ["stuck", stuck, workers] => {
                 let (stuck_workers, workers) = (stuck.parse().expect("a number"), workers.parse().expect("a number"));
@@ -368,6 +394,13 @@ impl Player {
             "policy" => service.trigger.policy = if value == "all" { Policy::All } else { Policy::Count },
             "pre_checks" => service.pre_checks = value == "yes",
             "candidate" => service.servers[1].candidate = value == "yes",
+            "max_lag_bytes" => service.postgres.max_lag_bytes = value.parse().expect("a number"),
+            // Of one server: `replication_name db3=walreceiver`.
+            "replication_name" => {
+                let (name, called) = value.split_once('=').expect("SERVER=NAME");
+                let server = service.servers.iter_mut().find(|server| server.name == name).expect("a server");
+                server.replication_name = Some(called.to_owned());
+            }
             other => panic!("no setting {other}"),
         }
     }
@@ -375,8 +408,25 @@ impl Player {
     fn node(&mut self, server: &str, key: &str, value: &str) {
         let world = self.world();
         let at = world.index(server);
+        let now = world.now;
         let node = &mut world.nodes[at];
         match key {
+            "started" if value == "now" => node.started = Some(now),
+            // `none`: it has not streamed since its postmaster was started; `position`: its position again.
+            "receive" => {
+                node.receive = match value {
+                    "position" => Received::Position,
+                    "none" => Received::Nothing,
+                    lsn => Received::UpTo(lsn.parse().expect("a number")),
+                }
+            }
+            "replay" => node.replay = (value != "position").then(|| value.parse().expect("a number")),
+            "replay_behind" => node.replay = Some(node.lsn - value.parse::<u64>().expect("a number")),
+            "at_end" => node.at_end = value == "yes",
+            "name" => node.called = Some(value.to_owned()),
+            "slot" => node.slot = (value != "none").then(|| value.to_owned()),
+            "control_timeline" => node.control_timeline = (value != "none").then(|| value.parse().expect("a number")),
+            "settings_loaded" => node.settings_loaded = (value != "none").then(|| value.parse().expect("a number")),
             "writable" => node.writable = value == "yes",
             "streaming" => node.streaming = value == "yes",
             "delayed" => node.delayed = value == "yes",

@@ -11,10 +11,18 @@ mod coverage;
 mod dice;
 #[path = "sim/invariants.rs"]
 mod invariants;
+#[path = "sim/plots.rs"]
+mod plots;
+#[path = "sim/replication.rs"]
+mod replication;
 #[path = "sim/run.rs"]
 mod run;
+#[path = "sim/settings.rs"]
+mod settings;
 #[path = "sim/swarm.rs"]
 mod swarm;
+#[path = "sim/view.rs"]
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -25,6 +33,9 @@ use coverage::Coverage;
 
 /// So many seeds reach everything that can be reached.
 const ENOUGH: u64 = 2_000;
+
+/// So many primaries die in them at least, with a failover foretold, and as many without.
+const DEATHS: u64 = 1_000;
 
 /// For `cargo test`, which does not optimise.
 const FEW: u64 = 40;
@@ -41,6 +52,9 @@ struct Found {
     coverage: Coverage,
     steps: u64,
     promotions: u64,
+    /// Primaries that died with a failover foretold, and without.
+    promised: u64,
+    unpromised: u64,
     failures: BTreeMap<u64, (&'static str, String)>,
 }
 
@@ -55,6 +69,8 @@ fn one(seed: u64, found: &Mutex<Found>) -> bool {
     found.coverage.merge(&first.coverage);
     found.steps += first.steps;
     found.promotions += first.promotions;
+    found.promised += first.with_promise;
+    found.unpromised += first.without_promise;
     let holds = broken.is_none();
     if let Some(broken) = broken {
         found.failures.insert(seed, broken);
@@ -115,13 +131,17 @@ fn whatever_happens_the_invariants_hold() {
     assert!(lines.is_empty(), "{}", lines.join("\n"));
     let reached = found.coverage.all().len();
     println!(
-        "{count} seeds twice, {} steps, {} promotions, {reached} states, refusals, events and actions reached in {:.1} s",
+        "{count} seeds twice, {} steps, {} promotions, {} deaths with a promise and {} without, {reached} states, refusals, events and actions reached in {:.1} s",
         found.steps,
         found.promotions,
+        found.promised,
+        found.unpromised,
         began.elapsed().as_secs_f64()
     );
     let surprising = found.coverage.surprising();
     assert!(surprising.is_empty(), "reached, and not in the lists of tests/sim/coverage.rs: {}", surprising.join(", "));
+    let deaths = found.promised.min(found.unpromised);
+    assert!(count < ENOUGH || deaths >= DEATHS, "only {} deaths with a promise and {} without", found.promised, found.unpromised);
     let missing = found.coverage.missing();
     assert!(count < ENOUGH || missing.is_empty(), "{count} seeds never reached: {}", missing.join(", "));
 }

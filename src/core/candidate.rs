@@ -21,6 +21,8 @@ pub struct Reference {
     pub at: Mono,
     /// It was so much longer ago: before this engine was started, or while its clock stood still.
     pub lead: Span,
+    /// The furthest position that a standby was told by the primary. It may have been on its way for long.
+    pub heard: Option<Heard>,
     /// How fast it grew lately, in bytes per second.
     pub growth: u64,
     /// The first bad sign, or now: how old the sample was then says what it is worth.
@@ -35,6 +37,19 @@ pub struct Reference {
     pub sync_fresh: bool,
     /// Up to here commits may have been acknowledged by others than those who acknowledge them now.
     pub acknowledged_before: Lsn,
+    /// Up to here nothing is known of who acknowledged them.
+    pub unpromised_before: Lsn,
+}
+
+/// What a standby was told by the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// The end of the primary's log then.
+    pub end: Lsn,
+    /// When it heard that.
+    pub at: Mono,
+    /// It was so much longer ago: before this engine was started.
+    pub lead: Span,
 }
 
 /// A sample of the primary older than this at its death says nothing about the loss.
@@ -53,25 +68,39 @@ impl Reference {
         if self.exact {
             return Some(self.flush);
         }
-        if self.lived.since(self.at) + self.lead > SAMPLE_FRESH {
+        let when = asked.min(self.until);
+        let own = (self.flush, self.at, self.lead);
+        let heard = self.heard.map(|heard| (heard.end, heard.at, heard.lead));
+        [Some(own), heard].into_iter().flatten().filter_map(|(flush, at, lead)| self.grown(flush, at, lead, when)).max()
+    }
+
+    /// A position that was known, carried on to another moment; `None` where it is too old to say anything.
+    fn grown(&self, flush: Lsn, at: Mono, lead: Span, when: Mono) -> Option<Lsn> {
+        if self.lived.since(at) + lead > SAMPLE_FRESH {
             return None;
         }
-        let when = asked.min(self.until);
         let grown = |span: Span| {
             let bytes = u128::from(self.growth) * u128::from(span.as_nanos()) / 1_000_000_000;
             u64::try_from(bytes).unwrap_or(u64::MAX)
         };
-        Some(Lsn(if when >= self.at {
-            self.flush.0.saturating_add(grown(when.since(self.at) + self.lead))
+        Some(Lsn(if when >= at {
+            flush.0.saturating_add(grown(when.since(at) + lead))
         } else {
-            self.flush.0.saturating_sub(grown(self.at.since(when)))
+            flush.0.saturating_sub(grown(at.since(when)))
         }))
     }
 
     /// So long before its last possible acknowledgement it was seen last.
     #[must_use]
     pub fn unseen(&self) -> Span {
-        if self.exact { Span::ZERO } else { self.until.since(self.at) + self.lead }
+        let own = self.until.since(self.at) + self.lead;
+        match self.heard {
+            _ if self.exact => Span::ZERO,
+            Some(heard) if self.lived.since(self.at) + self.lead > SAMPLE_FRESH => {
+                (self.until.since(heard.at) + heard.lead).min(own)
+            }
+            _ => own,
+        }
     }
 }
 
@@ -323,7 +352,8 @@ impl<'a> Field<'a> {
             return Err(CandidateRefusal::Behind { by: Some(by), bytes, limit });
         }
         let has_most = self.ahead(one, own, asked, standings, |_| true).is_none();
-        let holds_acknowledged = promised && has_most && self.reference.is_some_and(|reference| reference.sync_fresh);
+        let known = |reference: &Reference| reference.sync_fresh && own >= reference.unpromised_before;
+        let holds_acknowledged = promised && has_most && self.reference.is_some_and(known);
         let loss = self.reference.and_then(|reference| reference.furthest(asked)).map(|furthest| furthest.bytes_after(own));
         let loss = loss.map(|loss| loss.max(missing));
         let limit = self.waiver.accept_loss.unwrap_or(self.policy.max_lag_bytes);
@@ -465,6 +495,8 @@ mod tests {
             sync: None,
             sync_fresh: false,
             acknowledged_before: Lsn::default(),
+            unpromised_before: Lsn::default(),
+            heard: None,
         }
     }
 
@@ -557,6 +589,20 @@ mod tests {
     fn what_was_written_up_to_the_fence_counts_however_old_the_sign_of_the_failure_is() {
         let woken = Reference { growth: 100, until: at(4_200), lived: at(200), ..reference() };
         assert_eq!(examined(&Sample { asked: at(5_000), ..sample(10_000) }, &woken, |_| ()), Ok(Some(420)));
+    }
+
+    fn heard(end: u64, millis: u64) -> Option<Heard> {
+        Some(Heard { end: Lsn(end), at: at(millis), lead: Span::ZERO })
+    }
+
+    #[test]
+    fn what_a_standby_heard_of_the_primary_counts_and_makes_no_sample_younger() {
+        let growing = Reference { growth: 10_000, heard: heard(10_100, 190), ..reference() };
+        assert_eq!(growing.furthest(at(1_000)), Some(Lsn(12_000)), "the sample and the growth since say more");
+        let told = Reference { heard: heard(13_000, 190), ..growing };
+        assert_eq!(told.furthest(at(1_000)), Some(Lsn(13_100)));
+        let blind = Reference { lived: at(9_000), until: at(9_000), heard: heard(13_000, 8_900), ..reference() };
+        assert_eq!((blind.furthest(at(9_500)), blind.unseen()), (Some(Lsn(13_000)), Span::from_millis(100)));
     }
 
     #[test]
@@ -660,6 +706,9 @@ mod tests {
         let changed = Reference { acknowledged_before: Lsn(5_000), ..synchronous(Method::Any, 1, 1, &[1]) };
         assert_eq!(examined(&sample(4_999), &changed, |_| ()), Err("behind"));
         assert_eq!(examined(&sample(5_000), &changed, |_| ()), Ok(Some(5_000)));
+        let began = Reference { unpromised_before: Lsn(9_600), ..synchronous(Method::Any, 1, 1, &[1]) };
+        assert_eq!(judged(&[sample(9_599)], &began, &Waiver::default(), |_, _| ()), [Ok((Some(401), false))], "as asynchronous");
+        assert_eq!(judged(&[sample(9_600)], &began, &Waiver::default(), |_, _| ()), [Ok((Some(400), true))]);
         let asynchronous = Reference { acknowledged_before: Lsn(9_900), ..reference() };
         assert_eq!(examined(&sample(9_500), &asynchronous, |_| ()), Ok(Some(500)), "nobody promised anything");
     }

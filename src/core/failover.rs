@@ -106,6 +106,7 @@ impl Service {
             warnings: Vec::new(),
             stop_asked: false,
             lives: false,
+            nobody_left: is_dead,
             no_sessions: suspicion.had_no_sessions(),
             committed: None,
             proved_at: None,
@@ -1125,7 +1126,9 @@ fn last_acknowledgement(plan: &Plan) -> Mono {
     if plan.class == FailureClass::Unusable && plan.no_sessions {
         return plan.times.lived;
     }
-    let found_dead = (plan.class == FailureClass::Dead || plan.dead_before) && fence_found_nothing(plan);
+    // Where no ladder was climbed, its host's word is all there is.
+    let nobody = fence_found_nothing(plan) || (plan.nobody_left && plan.fence_level() < FenceLevel::ProvenStopped);
+    let found_dead = (plan.class == FailureClass::Dead || plan.dead_before) && nobody;
     if found_dead { plan.times.lived } else { plan.times.fenced.unwrap_or(plan.times.confirmed) }
 }
 

@@ -64,6 +64,18 @@ impl Knowledge {
         Some(self)
     }
 
+    /// Something else than positions and ages is different: worth keeping at once.
+    #[must_use]
+    pub fn is_news_after(&self, before: &Knowledge) -> bool {
+        let facts = |known: &KnownServer| {
+            let streamed = known.streamed.map(|streamed| (streamed.timeline, streamed.started));
+            (known.server, known.view_confirmed, known.was_streaming, streamed, known.replicates_as.clone())
+        };
+        (self.primary, self.system_id, self.timeline) != (before.primary, before.system_id, before.timeline)
+            || self.sync.waits_for != before.sync.waits_for
+            || !self.servers.iter().map(facts).eq(before.servers.iter().map(facts))
+    }
+
     /// Nothing but who was primary and how long ago it was seen: for tests of what keeps it.
     #[must_use]
     pub fn of_primary(primary: ServerId, system_id: u64, age: Span) -> Knowledge {
@@ -82,6 +94,14 @@ impl Knowledge {
 }
 
 impl Core {
+    /// The names of each service and of its servers, by their numbers.
+    #[must_use]
+    pub fn names(&self) -> Vec<(String, Vec<String>)> {
+        let servers =
+            |service: &super::service::Service| service.model.servers.iter().map(|server| server.name.clone()).collect();
+        self.services.iter().map(|service| (service.model.name.clone(), servers(service))).collect()
+    }
+
     /// What is known of each service; `None` where no primary was seen yet, or there is no data. Ages are relative to the moment of the last
     /// step.
     #[must_use]

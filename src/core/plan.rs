@@ -174,6 +174,9 @@ pub struct Plan {
     /// The old primary answered again before it was fenced.
     #[serde(default)]
     pub lives: bool,
+    /// Its host had said, before anything was done, that none of its processes is left.
+    #[serde(default)]
+    pub nobody_left: bool,
     /// It was starting or recovering: nobody had a session on which a commit could be acknowledged.
     #[serde(default)]
     pub no_sessions: bool,

@@ -92,6 +92,13 @@ pub enum Refusal {
         /// By server.
         reasons: Vec<(ServerId, CandidateRefusal)>,
     },
+    /// Something that the survey found would keep a failover from its end: said beforehand only.
+    NotReady {
+        /// The finding's code.
+        code: String,
+        /// What is wrong.
+        message: String,
+    },
     /// Two servers take writes.
     TwoPrimaries,
     /// A server belongs to another cluster.
@@ -226,6 +233,7 @@ impl Refusal {
             Refusal::ManualIntervention => "manual_intervention",
             Refusal::FenceUnavailable { .. } => "fence_unavailable",
             Refusal::NoCandidate { .. } => "no_candidate",
+            Refusal::NotReady { .. } => "not_ready",
             Refusal::TwoPrimaries => "two_primaries",
             Refusal::WrongCluster { .. } => "wrong_cluster",
             Refusal::SecondEngine { .. } => "second_engine",
@@ -278,6 +286,7 @@ impl Refusal {
             Refusal::FailoverInFlight => "a failover is in flight".into(),
             Refusal::ManualIntervention => "a person has to look first; `failover reset` resumes the automatic failover".into(),
             Refusal::FenceUnavailable { why } => format!("the old primary cannot be fenced: {why}"),
+            Refusal::NotReady { code, message } => format!("{code}: {message}"),
             Refusal::NoCandidate { reasons } if reasons.is_empty() => "there is no standby".into(),
             Refusal::NoCandidate { reasons } => {
                 let each: Vec<String> =

@@ -306,6 +306,9 @@ impl Service {
                 .collect();
             refusals.push(Refusal::NoCandidate { reasons });
         }
+        if let Some(best) = best.filter(|_| refusals.is_empty()) {
+            refusals.extend(self.hindrances(best.server));
+        }
         let outcome = match best {
             Some(best) if refusals.is_empty() => Ok(best),
             _ => Err(refusals),

@@ -51,9 +51,13 @@ impl Acknowledging {
     /// + 1 where any W acknowledge. Where the first W of those who are connected do, anybody may have been among them, so all.
     #[must_use]
     pub fn needed(&self) -> u32 {
+        if self.size < self.rule.required {
+            // So many are not there: no commit is acknowledged at all.
+            return 0;
+        }
         match self.rule.method {
             Method::Any => self.size.saturating_sub(self.rule.required).saturating_add(1),
-            Method::First => self.size.max(1),
+            Method::First => self.size,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What was seen of every service, in one small file that is replaced once a second and once more at a clean stop: the next engine
-//! knows it with its true age, however this one ended.
+//! What was seen of every service, in one small file that is replaced once a second, when something else than a position is new, and once
+//! more at a clean stop: the next engine knows it with its true age, however this one ended.
 //!
 //! It is no journal. Nothing waits for it, it is not synced, and one that is missing, damaged or of another format is as good as none:
 //! then the next engine begins by looking.
@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,7 @@ use crate::wire::deadline::{Cancel, Deadline};
 use super::Shell;
 use super::checked::{line_of, read_line};
 use super::clock::boottime;
+use super::sync;
 use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::threads::Duty;
 
@@ -31,8 +32,10 @@ use super::threads::Duty;
 const FORMAT: u32 = 1;
 /// A larger file is none of ours.
 const LARGEST: u64 = 4 * 1024 * 1024;
-/// Between two writes.
+/// Between two writes, while nothing but positions and ages changes.
 const EVERY: Duration = Duration::from_secs(1);
+/// Between two looks whether there is something else.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A disk that takes longer is named.
 const SLOW_DISK: Duration = Duration::from_secs(30);
 /// A difference of the wall clock that is more likely a clock that was wrong.
@@ -142,18 +145,18 @@ pub(crate) fn take(shell: &Shell) -> Option<Content> {
     if !shell.pulse.restored.load(Ordering::SeqCst) || shell.is_faulted() {
         return None;
     }
-    let (knowledge, snapshot, stepped) = {
+    let (knowledge, names, stepped) = {
         let core = shell.core.lock();
         let core: &Core = core.as_ref()?;
         // With the names that it has itself: those of the configuration may be a moment ahead, or behind.
-        (core.knowledge(), core.snapshot(), shell.pulse.stepped.load(Ordering::SeqCst))
+        (core.knowledge(), core.names(), shell.pulse.stepped.load(Ordering::SeqCst))
     };
     let at = Stamp::now();
     let age = Span::from_nanos(at.boot_ns.saturating_sub(stepped));
-    let services = snapshot.services.into_iter().zip(knowledge).filter_map(|(service, knowledge)| {
-        let servers = service.servers.into_iter().map(|server| server.name).collect();
-        Some((service.name, OfService { servers, knowledge: knowledge?.aged(age) }))
-    });
+    let services = names
+        .into_iter()
+        .zip(knowledge)
+        .filter_map(|((service, servers), knowledge)| Some((service, OfService { servers, knowledge: knowledge?.aged(age) })));
     Some(Content { format: FORMAT, services: services.collect(), at })
 }
 
@@ -212,8 +215,10 @@ fn store(directory: &Path, content: &Content) -> std::io::Result<()> {
 pub(crate) fn run(shell: &Shell, directory: Option<&Path>, duty: &Duty, cancel: &Cancel) {
     let mut writer = Writer::default();
     loop {
-        let is_last = cancel.pause(EVERY, Deadline::after(EVERY * 2)).is_err();
-        if let (Some(directory), Some(content)) = (directory, take(shell)) {
+        let is_last = cancel.pause(LOOK_EVERY, Deadline::after(LOOK_EVERY * 2)).is_err();
+        if let (Some(directory), Some(content)) = (directory, take(shell))
+            && (is_last || writer.is_due(&content))
+        {
             duty.begin(SLOW_DISK);
             let said = writer.write(directory, &content);
             duty.rest();
@@ -232,14 +237,29 @@ pub(crate) fn run(shell: &Shell, directory: Option<&Path>, duty: &Duty, cancel: 
 struct Writer {
     is_written: bool,
     is_failing: bool,
+    /// What was tried to be written last, and when.
+    last: Option<(Instant, Content)>,
 }
 
 impl Writer {
+    /// A second has passed, or something became known that is no mere position.
+    fn is_due(&self, content: &Content) -> bool {
+        let Some((at, before)) = &self.last else { return true };
+        let is_news = |(name, of): (&String, &OfService)| {
+            let known = before.services.get(name);
+            known.is_none_or(|known| known.servers != of.servers || of.knowledge.is_news_after(&known.knowledge))
+        };
+        sync::now().saturating_duration_since(*at) >= EVERY
+            || content.services.len() != before.services.len()
+            || content.services.iter().any(is_news)
+    }
+
     fn write(&mut self, directory: &Path, content: &Content) -> Option<(Severity, String)> {
         // Nothing is known yet: what is there may be more.
         if content.services.is_empty() && !self.is_written {
             return None;
         }
+        self.last = Some((sync::now(), content.clone()));
         let outcome = store(directory, content);
         let was_failing = std::mem::replace(&mut self.is_failing, outcome.is_err());
         self.is_written |= outcome.is_ok();

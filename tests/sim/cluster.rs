@@ -3,15 +3,15 @@
 
 use std::collections::VecDeque;
 
-use failover::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover::core::sample::{HostWord, LocalAnswer, Lsn, ProcessState, Receiver, Replica, Sample};
+use failover::core::observation::Impairment;
+use failover::core::sample::SyncCommit;
 use failover::core::time::{Mono, Span};
 
-use super::dice::Dice;
-use super::swarm::Link;
+use super::replication::{Branch, Rule, Settings, Stranger};
+use super::swarm::{Link, Replication};
 
 pub const SYSTEM_ID: u64 = 7_000_000_000_000_000_001;
-const START: u64 = 0x300_0000;
+pub const START: u64 = 0x300_0000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Process {
@@ -23,7 +23,12 @@ pub enum Process {
 #[derive(Clone, Debug)]
 pub struct Server {
     pub name: String,
+    /// Its `application_name` as a standby, and the slot it uses.
+    pub called: String,
+    pub slot: Option<String>,
     pub process: Process,
+    /// When the postmaster that runs was started.
+    pub started: Mono,
     /// Children outlive the postmaster, write and replicate.
     pub orphans: bool,
     pub power: bool,
@@ -36,7 +41,15 @@ pub struct Server {
     /// Since when it has been another one.
     pub other_since: Mono,
     pub timeline: u32,
+    /// The timeline in its control file, and when the next restartpoint brings that up to date.
+    pub control: u32,
+    restartpoint_at: Mono,
+    pub branch: Branch,
+    /// What is on its disk: flushed.
     pub lsn: u64,
+    /// It has streamed since its postmaster was started. Until then it replays what is on its disk.
+    pub received: bool,
+    replay_from: u64,
     pub lag: u64,
     pub delayed: bool,
     pub replay_paused: bool,
@@ -46,21 +59,111 @@ pub struct Server {
     pub host: bool,
     pub resolver: bool,
     pub flaky: u64,
+    /// Its link to the primary brings nothing, and it has not noticed.
     pub upstream: bool,
+    /// It has no receiver.
+    pub receiverless: bool,
     pub other_engine: bool,
     pub others_fail: bool,
     pub session: bool,
     pub next_ping: Mono,
-    connected: Option<usize>,
-    last_message: Mono,
-    /// When it last was not well, its paths were not open, it did not receive.
+    pub connected: Option<usize>,
+    pub last_message: Mono,
+    pub settings: Settings,
+    /// When its rule was last another one.
+    pub settings_changed: Mono,
+    /// The furthest position of which its clients were told that it is committed, and when they were last told anything.
+    pub acknowledged: u64,
+    pub acknowledged_at: Mono,
+    /// Promoted by somebody else than the engine; restored from an old backup, on a timeline of its own.
+    pub by_hand: bool,
+    pub restored: bool,
+    /// When it last was not well, its paths were not open, it did not receive, it did receive.
     pub unwell_at: Mono,
     pub port_shut_at: Mono,
     pub host_shut_at: Mono,
     pub dry_at: Mono,
     pub connected_at: Mono,
+    pub streamed_at: Mono,
+    /// When it was last made to follow another primary.
+    pub joined_at: Mono,
+    /// When it last had no power, and when it last would have taken writes.
+    pub powered_at: Mono,
+    pub open_at: Mono,
+    /// When a fault last began or ended here.
+    pub changed_at: Mono,
     history: VecDeque<(Mono, u64)>,
     part: u128,
+}
+
+impl Server {
+    fn new(name: &str, recovery: bool) -> Server {
+        Server {
+            name: name.into(),
+            called: name.into(),
+            slot: None,
+            process: Process::Running,
+            started: Mono::ZERO,
+            orphans: false,
+            power: true,
+            cut: false,
+            other_since: Mono::ZERO,
+            recovery,
+            guard: false,
+            system_id: SYSTEM_ID,
+            timeline: 1,
+            control: 1,
+            restartpoint_at: Mono::NEVER,
+            branch: Branch::default(),
+            lsn: START,
+            received: recovery,
+            replay_from: START,
+            lag: 0,
+            delayed: false,
+            replay_paused: false,
+            hidden: false,
+            impaired: None,
+            port: Link::Open,
+            host: true,
+            resolver: true,
+            flaky: 0,
+            upstream: true,
+            receiverless: false,
+            other_engine: false,
+            others_fail: false,
+            session: false,
+            next_ping: Mono::NEVER,
+            connected: None,
+            last_message: Mono::ZERO,
+            settings: Settings::default(),
+            settings_changed: Mono::ZERO,
+            acknowledged: START,
+            acknowledged_at: Mono::ZERO,
+            by_hand: false,
+            restored: false,
+            unwell_at: Mono::ZERO,
+            port_shut_at: Mono::ZERO,
+            host_shut_at: Mono::ZERO,
+            dry_at: Mono::ZERO,
+            connected_at: Mono::ZERO,
+            streamed_at: Mono::ZERO,
+            joined_at: Mono::ZERO,
+            powered_at: Mono::ZERO,
+            open_at: Mono::ZERO,
+            changed_at: Mono::ZERO,
+            history: VecDeque::new(),
+            part: 0,
+        }
+    }
+
+    /// What it has written lately was in memory alone.
+    pub fn lose_unflushed(&mut self) {
+        self.lsn = self.lsn.saturating_sub(8_192).max(START);
+    }
+
+    fn lives(&self) -> bool {
+        self.power && (self.process == Process::Running || (self.process == Process::Gone && self.orphans))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -70,87 +173,76 @@ pub struct Instance {
     pub reachable: bool,
 }
 
+/// What a promotion found: for the record to be judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promotion {
+    pub server: usize,
+    /// Whose clients were told more than it has, how much more, how far that one's promises went, and when it last made one.
+    pub old: usize,
+    pub missing: u64,
+    pub acknowledged: u64,
+    pub acknowledged_at: Mono,
+    /// The old one's rule was another one shortly before that.
+    pub settings_changed: Mono,
+    /// The old one still takes writes.
+    pub rival: bool,
+}
+
 #[derive(Clone, Debug)]
 pub struct Cluster {
     pub servers: Vec<Server>,
     pub instances: Vec<Instance>,
     pub exclusive: bool,
-    pub synchronous: u32,
-    /// A standby that never acknowledges, and runs behind.
+    /// A standby that nobody names, and that runs behind.
     pub asynchronous: Option<usize>,
+    pub stranger: Option<Stranger>,
     pub write_rate: u64,
     pub burst: u64,
-    /// The furthest position of which a client was told that a standby has it.
-    pub acknowledged: u64,
-    /// When a standby last joined those that acknowledge.
-    pub members_grew_at: Mono,
-    members: Vec<usize>,
+    /// Between two restartpoints, and how long a restarted standby replays what it has on its disk.
+    checkpoint: Span,
+    replay: Span,
+    pub promoted: Option<Promotion>,
+    branches: u64,
     /// Somebody else changed roles, or the executor said what is not true: the engine answers no more for the outcome.
     pub meddled: bool,
     pub lied: bool,
+    /// An old primary was started by hand while its failover was under way.
+    pub returned: bool,
     /// A load balancer was started anew since the old primary was last taken out of it: no proof outlives that.
     pub forgot: bool,
     at: Mono,
 }
 
 impl Cluster {
-    pub fn new(names: &[String], instances: u32, exclusive: bool, synchronous: u32, write_rate: u64) -> Cluster {
-        let servers: Vec<Server> = names
-            .iter()
-            .enumerate()
-            .map(|(at, name)| Server {
-                name: name.clone(),
-                process: Process::Running,
-                orphans: false,
-                power: true,
-                cut: false,
-                other_since: Mono::ZERO,
-                recovery: at != 0,
-                guard: false,
-                system_id: SYSTEM_ID,
-                timeline: 1,
-                lsn: START,
-                lag: 0,
-                delayed: false,
-                replay_paused: false,
-                hidden: false,
-                impaired: None,
-                port: Link::Open,
-                host: true,
-                resolver: true,
-                flaky: 0,
-                upstream: true,
-                other_engine: false,
-                others_fail: false,
-                session: false,
-                next_ping: Mono::NEVER,
-                connected: None,
-                last_message: Mono::ZERO,
-                unwell_at: Mono::ZERO,
-                port_shut_at: Mono::ZERO,
-                host_shut_at: Mono::ZERO,
-                dry_at: Mono::ZERO,
-                connected_at: Mono::ZERO,
-                history: VecDeque::new(),
-                part: 0,
-            })
-            .collect();
+    pub fn new(names: &[String], instances: u32, exclusive: bool, write_rate: u64, replication: &Replication) -> Cluster {
+        let mut servers: Vec<Server> = names.iter().enumerate().map(|(at, name)| Server::new(name, at != 0)).collect();
+        for (at, server) in servers.iter_mut().enumerate() {
+            server.called.clone_from(&replication.called[at]);
+            server.slot = replication.slots.then(|| format!("slot_{}", server.name));
+            server.settings = Settings { rule: replication.rule.clone(), commit: replication.commit, loaded: 1 };
+        }
+        let asynchronous = replication.asynchronous.then(|| servers.len() - 1);
+        if let Some(last) = asynchronous {
+            servers[last].lag = write_rate;
+        }
         let serves: Vec<bool> = (0..servers.len()).map(|at| at == 0).collect();
         let instances = (0..instances).map(|_| Instance { serves: serves.clone(), saved: None, reachable: true }).collect();
         Cluster {
             servers,
             instances,
             exclusive,
-            synchronous,
-            asynchronous: None,
+            asynchronous,
+            stranger: None,
             write_rate,
             burst: 0,
-            acknowledged: 0,
-            members_grew_at: Mono::ZERO,
-            members: Vec::new(),
+            checkpoint: Span::from_millis(replication.checkpoint),
+            replay: Span::from_millis(replication.replay),
+            promoted: None,
+            branches: 0,
             meddled: false,
-            forgot: false,
             lied: false,
+            returned: false,
+            forgot: false,
             at: Mono::ZERO,
         }
     }
@@ -158,7 +250,6 @@ impl Cluster {
     /// Takes writes from whoever reaches it.
     pub fn is_writable(&self, at: usize) -> bool {
         let server = &self.servers[at];
-        let lives = server.process == Process::Running || (server.process == Process::Gone && server.orphans);
         let blocked = matches!(
             server.impaired,
             Some(
@@ -169,7 +260,7 @@ impl Cluster {
                     | Impairment::WrongRole
             )
         );
-        server.power && lives && !server.recovery && !blocked
+        server.lives() && !server.recovery && !blocked
     }
 
     /// A postmaster that is there, perhaps frozen, and would take writes.
@@ -196,15 +287,15 @@ impl Cluster {
 
     fn source(&self, at: usize) -> Option<usize> {
         let server = &self.servers[at];
-        if !(server.recovery && server.upstream && server.power && server.process == Process::Running) {
+        let able = server.recovery && server.upstream && !server.receiverless && server.power;
+        // A receiver is started when all that is on its own disk is replayed.
+        if !able || server.process != Process::Running || !(server.received || self.is_at_end(at, self.at)) {
             return None;
         }
         (0..self.servers.len()).find(|other| {
             let primary = &self.servers[*other];
-            let lives = primary.process == Process::Running || (primary.process == Process::Gone && primary.orphans);
             *other != at
-                && primary.power
-                && lives
+                && primary.lives()
                 && !primary.recovery
                 && primary.system_id == server.system_id
                 && primary.timeline == server.timeline
@@ -215,63 +306,60 @@ impl Cluster {
         self.source(at).is_some()
     }
 
+    pub fn standbys_of(&self, primary: usize) -> impl Iterator<Item = usize> {
+        (0..self.servers.len()).filter(move |at| self.source(*at) == Some(primary))
+    }
+
+    /// Whoever receives from a primary: what it is called, and what it has flushed.
+    pub fn connected_to(&self, primary: usize) -> Vec<(&str, u64)> {
+        let standbys = self.standbys_of(primary).map(|at| (self.servers[at].called.as_str(), self.servers[at].lsn));
+        let stranger = self.stranger.iter().map(|stranger| (stranger.name.as_str(), self.servers[primary].lsn));
+        standbys.chain(stranger).collect()
+    }
+
+    /// How far a standby has replayed its log.
+    pub fn replayed(&self, at: usize, now: Mono) -> u64 {
+        let server = &self.servers[at];
+        if server.received || server.replay_paused {
+            return if server.received { server.lsn } else { server.replay_from };
+        }
+        let (done, all) = (now.since(server.started).as_nanos(), self.replay.as_nanos().max(1));
+        let whole = u128::from(server.lsn.saturating_sub(server.replay_from));
+        let part = whole * u128::from(done.min(all)) / u128::from(all);
+        server.replay_from + u64::try_from(part).unwrap_or(u64::MAX)
+    }
+
+    /// All that is on its disk is replayed.
+    pub fn is_at_end(&self, at: usize, now: Mono) -> bool {
+        !self.servers[at].replay_paused && self.replayed(at, now) == self.servers[at].lsn
+    }
+
     /// Lets time pass up to `now`: clients write, standbys receive, promises are made.
     pub fn pass(&mut self, now: Mono) {
         let span = u128::from(now.since(self.at).as_nanos());
         self.at = now;
         for at in 0..self.servers.len() {
             if self.is_writable(at) && self.reached_by_clients(at) {
-                let server = &mut self.servers[at];
-                let due = server.part + u128::from(self.write_rate + self.burst) * span;
-                server.part = due % 1_000_000_000;
-                server.lsn += u64::try_from(due / 1_000_000_000).unwrap_or(0);
-                if server.history.back().is_none_or(|(when, _)| now.since(*when) >= Span::from_millis(20)) {
-                    if server.history.len() == 4_000 {
-                        server.history.pop_front();
-                    }
-                    server.history.push_back((now, server.lsn));
-                }
+                self.write(at, span, now);
             }
         }
-        let mut members = Vec::new();
         for at in 0..self.servers.len() {
-            if let Some(primary) = self.source(at) {
-                let reached = self.servers[primary].lsn.saturating_sub(self.servers[at].lag);
-                let server = &mut self.servers[at];
-                server.lsn = server.lsn.max(reached);
-                server.connected = Some(primary);
-                server.last_message = now;
-                if self.asynchronous != Some(at) {
-                    members.push(at);
-                }
-            } else {
-                let server = &self.servers[at];
-                let cut = server.connected.is_some_and(|primary| {
-                    let other = &self.servers[primary];
-                    other.power && other.process == Process::Gone && !other.orphans && server.upstream
-                });
-                let over = now.since(server.last_message) > Span::from_millis(60_000)
-                    || server.process == Process::Gone
-                    || !server.recovery;
-                let server = &mut self.servers[at];
-                server.dry_at = now;
-                if cut || over {
-                    server.connected = None;
-                }
+            self.receive(at, now);
+        }
+        for at in 0..self.servers.len() {
+            if self.is_writable(at) && self.reached_by_clients(at) {
+                self.acknowledge(at, now);
             }
         }
-        if self.synchronous > 0 {
-            let mut positions: Vec<u64> = members.iter().map(|at| self.servers[*at].lsn).collect();
-            positions.sort_unstable_by(|a, b| b.cmp(a));
-            if let Some(position) = positions.get(self.synchronous as usize - 1) {
-                self.acknowledged = self.acknowledged.max(*position);
+        for at in 0..self.servers.len() {
+            if self.could_write(at) {
+                self.servers[at].open_at = now;
             }
         }
-        if members.iter().any(|member| !self.members.contains(member)) {
-            self.members_grew_at = now;
-        }
-        self.members = members;
         for server in &mut self.servers {
+            if !server.power {
+                server.powered_at = now;
+            }
             if server.connected.is_some() {
                 server.connected_at = now;
             }
@@ -284,6 +372,64 @@ impl Cluster {
             if !server.host {
                 server.host_shut_at = now;
             }
+            if now >= server.restartpoint_at && server.process == Process::Running {
+                server.control = server.timeline;
+            }
+        }
+    }
+
+    fn write(&mut self, at: usize, span: u128, now: Mono) {
+        // Where commits wait for nobody's answer, clients wait too, and little is written.
+        let slower = if self.commits_go_through(at) { 1 } else { 20 };
+        let server = &mut self.servers[at];
+        let due = server.part + u128::from((self.write_rate + self.burst) / slower) * span;
+        server.part = due % 1_000_000_000;
+        server.lsn += u64::try_from(due / 1_000_000_000).unwrap_or(0);
+        if server.history.back().is_none_or(|(when, _)| now.since(*when) >= Span::from_millis(20)) {
+            if server.history.len() == 4_000 {
+                server.history.pop_front();
+            }
+            server.history.push_back((now, server.lsn));
+        }
+    }
+
+    fn receive(&mut self, at: usize, now: Mono) {
+        if let Some(primary) = self.source(at) {
+            let reached = self.servers[primary].lsn.saturating_sub(self.servers[at].lag);
+            let server = &mut self.servers[at];
+            server.lsn = server.lsn.max(reached);
+            server.connected = Some(primary);
+            server.last_message = now;
+            server.streamed_at = now;
+            server.received = true;
+            return;
+        }
+        let server = &self.servers[at];
+        let cut = server.connected.is_some_and(|primary| {
+            let other = &self.servers[primary];
+            other.power && other.process == Process::Gone && !other.orphans && server.upstream
+        });
+        let over = now.since(server.last_message) > Span::from_millis(60_000)
+            || server.process == Process::Gone
+            || !server.recovery
+            || server.receiverless;
+        let server = &mut self.servers[at];
+        server.dry_at = now;
+        if cut || over {
+            server.connected = None;
+        }
+    }
+
+    fn acknowledge(&mut self, at: usize, now: Mono) {
+        let server = &self.servers[at];
+        let position = match server.settings.in_force() {
+            None => Some(server.lsn),
+            Some(rule) => rule.acknowledged(&self.connected_to(at)),
+        };
+        let server = &mut self.servers[at];
+        if let Some(position) = position.filter(|position| *position > server.acknowledged) {
+            server.acknowledged = position.min(server.lsn);
+            server.acknowledged_at = now;
         }
     }
 
@@ -293,116 +439,28 @@ impl Cluster {
         history.iter().rev().find(|(moment, _)| *moment <= when).map_or(START, |(_, lsn)| *lsn)
     }
 
-    pub fn commits_go_through(&self) -> bool {
-        self.synchronous == 0 || self.members.len() >= self.synchronous as usize
+    pub fn commits_go_through(&self, at: usize) -> bool {
+        let rule = self.servers[at].settings.in_force();
+        rule.is_none_or(|rule| rule.acknowledged(&self.connected_to(at)).is_some())
     }
 
-    pub fn sample(&self, at: usize, asked: Mono, now: Mono) -> Sample {
-        let server = &self.servers[at];
-        let receiver = match server.connected {
-            Some(_) if server.hidden => Receiver::Hidden,
-            Some(_) => Receiver::Seen {
-                streaming: true,
-                latest_end: Some(Lsn(server.lsn)),
-                last_message_age: now.since(server.last_message),
-                application_name: Some(server.name.clone()),
-                slot: None,
-            },
-            None => Receiver::Absent,
-        };
-        let replicas = (!server.recovery).then(|| {
-            (0..self.servers.len())
-                .filter(|other| self.source(*other) == Some(at))
-                .map(|other| Replica {
-                    application_name: self.servers[other].name.clone(),
-                    streaming: true,
-                    synchronous: self.synchronous > 0 && self.asynchronous != Some(other),
-                    flush: Some(Lsn(self.servers[other].lsn)),
-                    ..Replica::default()
-                })
-                .collect()
-        });
-        Sample {
-            asked,
-            in_recovery: server.recovery,
-            system_id: server.system_id,
-            timeline: server.timeline,
-            flush: (!server.recovery).then_some(Lsn(server.lsn)),
-            receive: server.recovery.then_some(Lsn(server.lsn)),
-            replay: server.recovery.then_some(Lsn(server.lsn)),
-            receiver,
-            replay_paused: server.replay_paused,
-            delayed: server.delayed,
-            sync_names: if self.synchronous > 0 && !server.recovery {
-                format!("ANY {} (*)", self.synchronous)
-            } else {
-                String::new()
-            },
-            replicas,
-            other_engines: if server.other_engine { vec!["another".into()] } else { Vec::new() },
-            ..Sample::default()
-        }
+    /// An administrator changes the setting, and it is read again.
+    pub fn set_rule(&mut self, at: usize, rule: Option<Rule>) {
+        self.change_settings(at, |settings| settings.rule = rule);
     }
 
-    /// A new connection: what comes back, and after how long.
-    pub fn probe(&self, at: usize, timeout: Span, dice: &mut Dice) -> (Span, Verdict) {
-        let server = &self.servers[at];
-        let quick = Span::from_millis(dice.between(1, 20));
-        if !server.resolver {
-            return (quick, Verdict::Unknown(UnknownCause::Resolver));
-        }
-        if dice.percent(server.flaky) || server.port == Link::Drop {
-            return (timeout, Verdict::Down(DownCause::ConnectTimedOut));
-        }
-        if !server.power {
-            return (timeout, Verdict::Down(DownCause::HostUnreachable));
-        }
-        if server.port == Link::Reject {
-            return (quick, Verdict::Down(DownCause::Refused));
-        }
-        match server.process {
-            Process::Gone => (quick, Verdict::Down(if dice.percent(10) { DownCause::Reset } else { DownCause::Refused })),
-            Process::Frozen => (timeout, Verdict::Down(DownCause::AnswerTimedOut)),
-            Process::Running => match server.impaired {
-                Some(impairment) => (quick, Verdict::Impaired(impairment)),
-                None => (quick, Verdict::Up),
-            },
-        }
+    pub fn set_commit(&mut self, at: usize, commit: SyncCommit) {
+        self.change_settings(at, |settings| settings.commit = commit);
     }
 
-    pub fn host_word(&self, at: usize, asked: Mono, ask_local: bool) -> Option<HostWord> {
-        let server = &self.servers[at];
-        if !server.power || !server.host {
-            return None;
+    fn change_settings(&mut self, at: usize, change: impl FnOnce(&mut Settings)) {
+        let (now, server) = (self.at, &mut self.servers[at]);
+        let before = server.settings.clone();
+        change(&mut server.settings);
+        server.settings.loaded += 1;
+        if before.in_force() != server.settings.in_force() {
+            server.settings_changed = now;
         }
-        let postmaster = match server.process {
-            Process::Running => ProcessState::Running,
-            Process::Frozen => ProcessState::Stopped,
-            Process::Gone => ProcessState::Gone,
-        };
-        let local_answer = match (ask_local, server.process, server.impaired) {
-            (false, ..) => LocalAnswer::NotAsked,
-            (_, Process::Running, Some(Impairment::Starting | Impairment::Recovering | Impairment::Stopping)) => {
-                LocalAnswer::Rejecting
-            }
-            (_, Process::Running, _) => LocalAnswer::Accepting,
-            _ => LocalAnswer::Silent,
-        };
-        let attached = u32::from(server.process != Process::Gone || server.orphans);
-        Some(HostWord {
-            asked,
-            postmaster,
-            others: attached,
-            stopped: u32::from(server.process == Process::Frozen),
-            shm_attached: Some(attached),
-            local_answer,
-            message: format!("postmaster {postmaster:?}, local {local_answer:?}").to_lowercase(),
-        })
-    }
-
-    pub fn finding(verdict: Verdict, began: Mono, latency: Span, sample: Option<Sample>) -> Finding {
-        let message = format!("{} {}", verdict.word(), verdict.reason());
-        Finding { verdict, message, began, latency, sample: sample.map(Box::new) }
     }
 
     /// The server that clients should be on: of those that would take writes the one on the highest timeline.
@@ -412,8 +470,21 @@ impl Cluster {
             .max_by_key(|at| (self.servers[*at].timeline, self.servers[*at].lsn))
     }
 
+    /// It has streamed from that primary, or from one that this one followed on the same branch.
+    pub fn has_followed(&self, standby: usize, primary: usize) -> bool {
+        let (one, other) = (&self.servers[standby], &self.servers[primary]);
+        one.system_id == other.system_id && one.branch.number == other.branch.number && one.streamed_at > one.joined_at
+    }
+
+    /// What a standby has is part of what that primary wrote.
+    pub fn shares_history(&self, standby: usize, primary: usize) -> bool {
+        let (one, other) = (&self.servers[standby], &self.servers[primary]);
+        one.system_id == other.system_id && other.branch.holds(&one.branch, one.lsn)
+    }
+
     /// A postmaster starts, as what its data directory says.
     pub fn start(&mut self, at: usize) {
+        let now = self.at;
         let server = &mut self.servers[at];
         if server.process == Process::Gone {
             server.process = Process::Running;
@@ -422,15 +493,63 @@ impl Cluster {
             if server.guard {
                 server.recovery = true;
             }
+            self.replay_again(at, now);
         }
+    }
+
+    /// A standby begins at its last restartpoint.
+    fn replay_again(&mut self, at: usize, now: Mono) {
+        let behind = self.write_rate.saturating_mul(3).max(40_000);
+        let server = &mut self.servers[at];
+        server.started = now;
+        server.received = false;
+        server.connected = None;
+        server.replay_from = server.lsn.saturating_sub(behind).max(START).min(server.lsn);
     }
 
     pub fn promote(&mut self, at: usize) {
         let timeline = self.servers.iter().map(|server| server.timeline).max().unwrap_or(1) + 1;
+        self.branches += 1;
+        let target = &self.servers[at];
+        // Whose clients were told of something that is not here.
+        let old = (0..self.servers.len())
+            .filter(|other| *other != at && self.servers[*other].branch.number == target.branch.number)
+            .filter(|other| self.servers[*other].system_id == target.system_id)
+            .max_by_key(|other| (self.servers[*other].acknowledged, !self.servers[*other].recovery, usize::MAX - other));
+        self.promoted = old.map(|old| {
+            let other = &self.servers[old];
+            Promotion {
+                server: at,
+                old,
+                missing: other.acknowledged.saturating_sub(target.lsn),
+                acknowledged: other.acknowledged,
+                acknowledged_at: other.acknowledged_at,
+                settings_changed: other.settings_changed,
+                rival: self.could_write(old),
+            }
+        });
+        let (now, branch) = (self.at, self.branches);
         let server = &mut self.servers[at];
+        server.branch.fork(branch, server.timeline, server.lsn);
         server.recovery = false;
         server.connected = None;
         server.timeline = timeline;
+        server.control = timeline;
+        server.acknowledged = server.lsn;
+        server.acknowledged_at = now;
+        server.history.clear();
+    }
+
+    /// An old backup of the cluster is restored here, and takes writes on a timeline of its own.
+    pub fn restore(&mut self, at: usize) {
+        let timeline = self.servers.iter().map(|server| server.timeline).max().unwrap_or(1) + 1;
+        self.branches += 1;
+        let (now, number) = (self.at, self.branches);
+        let server = &mut self.servers[at];
+        server.branch = Branch { number, earlier: vec![(0, START - 1)], switches: vec![(1, START - 1)] };
+        (server.recovery, server.restored, server.by_hand) = (false, true, true);
+        (server.connected, server.timeline, server.control) = (None, timeline, timeline);
+        (server.lsn, server.acknowledged, server.started) = (START - 1, START - 1, now);
         server.history.clear();
     }
 
@@ -440,31 +559,61 @@ impl Cluster {
             server.power = true;
             server.cut = false;
         }
-        let leader = self.leader().unwrap_or_else(|| {
-            (0..self.servers.len())
-                .filter(|at| self.servers[*at].system_id == SYSTEM_ID)
-                .max_by_key(|at| (self.servers[*at].timeline, self.servers[*at].lsn, usize::MAX - at))
-                .unwrap_or(0)
-        });
+        let ours = |server: &Server| server.system_id == SYSTEM_ID && !server.restored;
+        let by_log = |at: &usize| (self.servers[*at].timeline, self.servers[*at].lsn, usize::MAX - at);
+        let of = |alive: bool| {
+            (0..self.servers.len()).filter(|at| ours(&self.servers[*at]) && (!alive || self.could_write(*at))).max_by_key(by_log)
+        };
+        let leader = of(true).or_else(|| of(false)).unwrap_or(0);
         let serves: Vec<bool> = (0..self.servers.len()).map(|at| at == leader).collect();
         for instance in &mut self.instances {
             instance.serves.clone_from(&serves);
         }
-        let (timeline, lsn) = (self.servers[leader].timeline, self.servers[leader].lsn);
-        for (at, server) in self.servers.iter_mut().enumerate() {
-            server.process = Process::Running;
-            server.orphans = false;
-            server.guard = false;
-            server.impaired = None;
-            server.recovery = at != leader;
-            server.system_id = SYSTEM_ID;
-            server.delayed = false;
-            server.replay_paused = false;
-            if at != leader && server.timeline != timeline {
-                server.timeline = timeline;
+        self.stranger = None;
+        for at in 0..self.servers.len() {
+            self.rejoin_one(at, leader);
+        }
+    }
+
+    fn rejoin_one(&mut self, at: usize, leader: usize) {
+        let (now, checkpoint) = (self.at, self.checkpoint);
+        let follows = self.shares_history(at, leader);
+        let (timeline, lsn, branch) =
+            (self.servers[leader].timeline, self.servers[leader].lsn, self.servers[leader].branch.clone());
+        let server = &mut self.servers[at];
+        let restarted = server.process != Process::Running || (at != leader && !server.recovery);
+        server.process = Process::Running;
+        server.orphans = false;
+        server.guard = false;
+        server.impaired = None;
+        server.recovery = at != leader;
+        server.system_id = SYSTEM_ID;
+        server.delayed = false;
+        server.replay_paused = false;
+        server.by_hand = false;
+        server.restored = false;
+        if at == leader {
+            return;
+        }
+        server.acknowledged = 0;
+        server.receiverless = false;
+        if server.timeline != timeline || !follows {
+            server.timeline = timeline;
+            server.joined_at = now;
+            server.connected = None;
+            // Its own log goes on in the leader's: only the next restartpoint writes the new timeline down.
+            server.restartpoint_at = now + checkpoint;
+            if !follows {
+                // A new copy, with a postmaster of its own.
                 server.lsn = lsn;
-                server.connected = None;
+                server.replay_from = lsn;
+                server.started = now;
+                server.control = timeline;
             }
+            server.branch = branch;
+        }
+        if restarted {
+            self.replay_again(at, now);
         }
     }
 }

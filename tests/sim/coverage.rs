@@ -45,6 +45,7 @@ const REFUSALS: &[&str] = &[
     "manual_intervention",
     "fence_unavailable",
     "no_candidate",
+    "not_ready",
     "two_primaries",
     "wrong_cluster",
     "second_engine",
@@ -81,6 +82,7 @@ const ACTIONS: &[&str] = &[
     "read_positions",
     "promote",
     "read_role",
+    "read_history",
     "verify_data",
     "open_sync_gate",
     "route_in",
@@ -113,6 +115,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Refusal::ManualIntervention
         | Refusal::FenceUnavailable { .. }
         | Refusal::NoCandidate { .. }
+        | Refusal::NotReady { .. }
         | Refusal::TwoPrimaries
         | Refusal::WrongCluster { .. }
         | Refusal::SecondEngine { .. }

@@ -1,6 +1,7 @@
 //! What must hold whatever happens. Each has a name; the first one broken ends the run.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use failover::core::event::{Event, EventKind, Field};
 use failover::core::id::ServerId;
@@ -12,6 +13,12 @@ use failover::core::time::{Mono, Span};
 
 use super::cluster::{Cluster, SYSTEM_ID};
 use super::swarm::Link;
+
+/// `FORGIVE=a,b`: what is broken with one of these words in its name or its reason is passed over, to see what is behind it.
+static FORGIVEN: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let words = std::env::var("FORGIVE").unwrap_or_default();
+    words.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+});
 
 /// A primary that was well for this long, seen on one clean way for as long, has no business being failed over.
 const LONG: Span = Span::from_millis(20_000);
@@ -109,7 +116,8 @@ impl Watch {
     }
 
     pub fn fail(&mut self, name: &'static str, why: String) {
-        if self.broken.is_none() {
+        let forgiven = FORGIVEN.iter().any(|word| name.contains(word.as_str()) || why.contains(word.as_str()));
+        if self.broken.is_none() && !forgiven {
             self.broken = Some((name, why));
         }
     }
@@ -151,6 +159,14 @@ impl Watch {
     pub fn slept(&mut self, now: Mono) {
         self.gap_at = Some(now);
         self.forget();
+    }
+
+    pub fn old_primary(&self, service: usize) -> usize {
+        self.services[service].old
+    }
+
+    pub fn accepts_loss(&self, service: usize) -> bool {
+        self.services[service].accept_loss.is_some()
     }
 
     pub fn is_stopping(&self) -> bool {
@@ -435,7 +451,7 @@ impl Watch {
         let watch = self.services[service].clone();
         let name = action.name();
         let errand = match action {
-            Action::AskHost { .. } | Action::ProveFence { .. } => true,
+            Action::AskHost { .. } | Action::ProveFence { .. } | Action::ReadHistory { .. } => true,
             Action::RouteOut { .. } | Action::Fence { .. } => watch.old_returned,
             Action::RouteIn { .. } => watch.asserted,
             _ => false,
@@ -444,6 +460,10 @@ impl Watch {
             let target = &clusters[service].servers[usize::from(server.0)];
             let meddled = clusters[service].lied || clusters[service].meddled;
             self.hold(meddled || !target.recovery, "a_standby_is_never_given_the_traffic", || target.name.clone());
+        }
+        if let (true, Action::Fence { server, .. }) = (errand, action) {
+            let target = &clusters[service].servers[usize::from(server.0)];
+            self.hold(!target.by_hand, "who_was_promoted_by_hand_is_not_fenced", || target.name.clone());
         }
         if errand {
             return;
@@ -508,19 +528,12 @@ impl Watch {
         if any {
             return;
         }
-        let dry = watch.detected.since(target.connected_at);
-        self.hold(dry < Span::from_millis(4_000), "only_who_received_is_promoted", || {
-            format!("{} had not received for {dry} when the primary died", target.name)
-        });
         let sampled = watch.sampled[watch.old].min(watch.detected);
-        if cluster.synchronous > 0 {
-            // A standby that joined after the primary was last asked cannot be known.
-            if watch.accept_loss.is_none() && cluster.members_grew_at < sampled {
-                let lost = cluster.acknowledged.saturating_sub(target.lsn);
-                self.hold(lost == 0, "no_acknowledged_commit_is_lost", || {
-                    format!("{lost} bytes that a standby had acknowledged are not on {}", target.name)
-                });
-            }
+        // Where commits wait for standbys, no limit is put on bytes that nobody was told of: the record is judged by what is missing.
+        // What was changed right before the death cannot be known.
+        let settings = &cluster.servers[watch.old].settings;
+        let changed = cluster.servers[watch.old].settings_changed;
+        if settings.rule.is_some() || changed + Span::from_millis(1_000) > watch.detected && changed > Mono::ZERO {
             return;
         }
         let limit = watch.accept_loss.unwrap_or(policy.max_lag_bytes);

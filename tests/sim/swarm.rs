@@ -3,15 +3,14 @@
 
 use failover::core::id::ServerId;
 use failover::core::input::Command;
-use failover::core::model::{
-    CheckKind, CheckModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind,
-    ServiceModel, TriggerModel,
-};
+use failover::core::model::{Model, ServiceModel};
 use failover::core::observation::{CloseCause, Impairment};
-use failover::core::sample::FenceLevel;
-use failover::core::time::Span;
+use failover::core::sample::SyncCommit;
 
 use super::dice::Dice;
+use super::plots;
+use super::replication::Rule;
+use super::settings::service;
 
 /// A path that may be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +85,22 @@ pub enum Fault {
     Burst(u64),
     /// A person makes standbys of all that is not primary.
     Rejoin,
+    /// The receiver of a standby ends, and streams again later.
+    Flicker,
+    /// An administrator names others, or nobody, in `synchronous_standby_names`; or changes `synchronous_commit`.
+    Rule(Option<Rule>),
+    Commit(SyncCommit),
+    /// A receiver of this name that is no configured standby.
+    Stranger(&'static str),
+    /// An old backup is restored at a standby's address, and takes writes.
+    Restored,
+    /// The engine is stopped in an orderly way, and started again after the fault's span.
+    CleanStop,
+    /// What was frozen goes on.
+    Wake,
+    /// The disk is full: what a failover has reserved can be written, and nothing else.
+    DiskFull,
+    KillIfPrimary,
     /// The next time an action of this name is asked for, this happens.
     At(&'static str, Box<Fault>),
 }
@@ -100,15 +115,27 @@ pub struct Moment {
     pub fault: Fault,
 }
 
+/// How the standbys of a service receive.
+#[derive(Clone, Debug)]
+pub struct Replication {
+    pub rule: Option<Rule>,
+    pub commit: SyncCommit,
+    /// What each server is called as a standby.
+    pub called: Vec<String>,
+    pub slots: bool,
+    /// The last standby is named nowhere.
+    pub asynchronous: bool,
+    /// Milliseconds between two restartpoints, and for the replay of what a restarted standby has on its disk.
+    pub checkpoint: u64,
+    pub replay: u64,
+}
+
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub model: Model,
     pub moments: Vec<Moment>,
-    /// Commits wait for so many standbys; zero: none.
-    pub synchronous: Vec<u32>,
+    pub replication: Vec<Replication>,
     pub write_rate: Vec<u64>,
-    /// The last standby never acknowledges.
-    pub asynchronous: Vec<bool>,
     pub chaos: u64,
 }
 
@@ -129,23 +156,27 @@ const ACTIONS: [&str; 14] = [
     "verify_traffic",
 ];
 
-fn ms(millis: u64) -> Span {
-    Span::from_millis(millis)
-}
-
 pub fn setup(seed: u64) -> Setup {
     let mut dice = Dice::new(seed);
     let count = if dice.percent(20) { 2 } else { 1 };
     let services: Vec<ServiceModel> = (0..count).map(|at| service(at, &mut dice)).collect();
-    let synchronous = services
+    let synchronous: Vec<usize> = services
         .iter()
-        .map(|one| if one.servers.len() > 2 && dice.percent(15) { 2 } else { u32::from(dice.percent(30)) })
+        .map(|one| if one.servers.len() > 2 && dice.percent(15) { 2 } else { usize::from(dice.percent(30)) })
         .collect();
     let write_rate = services.iter().map(|_| dice.one(&[1_000, 20_000, 200_000, 2_000_000])).collect();
-    let asynchronous = services.iter().map(|one| one.servers.len() > 2 && dice.percent(40)).collect();
+    let asynchronous: Vec<bool> = services.iter().map(|one| one.servers.len() > 2 && dice.percent(40)).collect();
     let chaos = dice.between(8_000, 40_000);
-    let mut setup =
-        Setup { model: Model { seed: dice.next(), services }, moments: Vec::new(), synchronous, write_rate, asynchronous, chaos };
+    let mut names = Dice::new(seed ^ 0x0E0E);
+    let replication = services
+        .iter()
+        .zip(synchronous.iter().zip(&asynchronous))
+        .map(|(one, (required, asynchronous))| {
+            let servers: Vec<String> = one.servers.iter().map(|server| server.name.clone()).collect();
+            plots::replication(&servers, *required, *asynchronous, &mut names)
+        })
+        .collect();
+    let mut setup = Setup { model: Model { seed: dice.next(), services }, moments: Vec::new(), replication, write_rate, chaos };
     let kinds: Vec<usize> = (0..dice.between(1, 6)).map(|_| dice.index(KINDS)).collect();
     for kind in kinds {
         let times = dice.between(1, 4);
@@ -206,8 +237,9 @@ pub fn setup(seed: u64) -> Setup {
     }
     let mut more = Dice::new(seed ^ 0x0C0C);
     let service = more.index(setup.model.services.len());
-    let members = setup.model.services[service].servers.len() - usize::from(setup.asynchronous[service]);
-    if more.percent(10) && setup.synchronous[service] == 1 && members > 2 {
+    let members = setup.model.services[service].servers.len() - usize::from(setup.replication[service].asynchronous);
+    let one = setup.replication[service].rule.as_ref().is_some_and(|rule| rule.required == 1);
+    if more.percent(10) && one && members > 2 {
         // Who acknowledged is lost with the primary, or shortly before it, or cannot be promoted; who is left was behind.
         let (behind, at) = (1 + more.index(members - 1), more.between(8_000, 8_000 + setup.chaos));
         let lag = Fault::Lag(more.one(&[4_000_000, 64_000_000]));
@@ -220,8 +252,51 @@ pub fn setup(seed: u64) -> Setup {
         }
         setup.moments.push(Moment { at, span: 60_000, service, server: 0, fault: Fault::Kill { orphans: false } });
     }
+    come_and_go(&mut setup, &mut Dice::new(seed ^ 0x0F0F));
+    plots::add(&mut setup, &mut Dice::new(seed ^ 0x0A0A));
+    name_in_model(&mut setup, &mut Dice::new(seed ^ 0x0909));
     setup.moments.sort_by_key(|moment| moment.at);
     setup
+}
+
+/// Members that flicker and restart, settings that change, strangers.
+fn come_and_go(setup: &mut Setup, dice: &mut Dice) {
+    if !dice.percent(40) {
+        return;
+    }
+    let service = dice.index(setup.model.services.len());
+    let servers = setup.model.services[service].servers.len();
+    let called = setup.replication[service].called.clone();
+    for _ in 0..dice.between(1, 5) {
+        let at = dice.between(4_500, 4_500 + setup.chaos);
+        let standby = 1 + dice.index(servers - 1);
+        let span = dice.between(50, 3_000);
+        let (server, fault) = match dice.between(0, 20) {
+            8..12 => (standby, Fault::Restart { announced: false, down: span }),
+            12 => (0, Fault::Rule(None)),
+            13 | 14 => {
+                let names = if dice.percent(20) { vec!["*".into()] } else { called[1..].to_vec() };
+                (0, Fault::Rule(Some(Rule { first: dice.percent(50), required: 1, names })))
+            }
+            15 => (0, Fault::Commit(dice.one(&[SyncCommit::On, SyncCommit::Local, SyncCommit::RemoteWrite]))),
+            16 => (0, Fault::Stranger(dice.one(&["walreceiver", "pg_receivewal"]))),
+            17 => (0, Fault::DiskFull),
+            18 => (0, Fault::CleanStop),
+            _ => (standby, Fault::Flicker),
+        };
+        setup.moments.push(Moment { at, span, service, server, fault });
+    }
+}
+
+/// Where the configuration says what a standby is called: it has to where the receiver is hidden.
+fn name_in_model(setup: &mut Setup, dice: &mut Dice) {
+    for (service, replication) in setup.model.services.iter_mut().zip(&setup.replication) {
+        if dice.percent(40) {
+            for (server, called) in service.servers.iter_mut().zip(&replication.called) {
+                server.replication_name = Some(called.clone());
+            }
+        }
+    }
 }
 
 const KINDS: usize = 35;
@@ -319,82 +394,4 @@ impl Pick for usize {
     fn pick<T>(self, of: [T; 3]) -> T {
         of.into_iter().nth(self).expect("three")
     }
-}
-
-fn service(at: usize, dice: &mut Dice) -> ServiceModel {
-    let servers = dice.one(&[2, 2, 3, 3, 4]);
-    let name = format!("s{at}");
-    let ssh = dice.percent(85);
-    let fence_command = dice.percent(30);
-    let others = dice.percent(40);
-    let policy = if others { dice.one(&[Policy::Count, Policy::All, Policy::Quorum(2)]) } else { Policy::Count };
-    let check = |server: usize, kind: CheckKind, word: &str| CheckModel {
-        name: format!("db{}/{word}", server + 1),
-        server: u16::try_from(server).unwrap_or(0),
-        kind,
-        interval: ms(1_000),
-        fast_interval: ms(50),
-        timeout: ms(1_500),
-        failure_threshold: 3,
-        success_threshold: 2,
-    };
-    let mut checks: Vec<CheckModel> = (0..servers).map(|server| check(server, CheckKind::Postgres, "postgres")).collect();
-    if others {
-        for server in 0..servers {
-            checks.push(check(server, CheckKind::Exec, "exec"));
-            checks.push(check(server, CheckKind::Scripted, "scripted"));
-        }
-    }
-    let instances = dice.one(&[0, 1, 1, 2]);
-    let mut model = ServiceModel {
-        name,
-        kind: if dice.percent(3) { ServiceKind::Application } else { ServiceKind::Postgres },
-        servers: (0..servers)
-            .map(|server| ServerModel {
-                name: format!("db{}", server + 1),
-                role: if server == 0 { Role::Primary } else { Role::Standby },
-                priority: 100,
-                candidate: server == 0 || dice.percent(90),
-                ssh,
-                fence_command,
-                replication_name: None,
-            })
-            .collect(),
-        checks,
-        trigger: TriggerModel {
-            failure_threshold: dice.one(&[1, 3, 3, 5]),
-            failure_window: ms(dice.one(&[10_000, 60_000])),
-            policy,
-            cooldown: ms(dice.one(&[0, 5_000, 5_000, 300_000])),
-            require_confirmation: dice.percent(12),
-            confirm_timeout: ms(dice.one(&[5_000, 300_000])),
-            failover_timeout: ms(dice.one(&[15_000, 120_000])),
-            hang_after: ms(dice.one(&[2_500, 3_400, 10_000])),
-            ping_interval: ms(dice.one(&[250, 500])),
-            restart_grace: ms(dice.one(&[3_000, 10_000])),
-            on_impaired: dice.percent(25).then(|| ms(5_000)),
-        },
-        postgres: PostgresModel {
-            max_lag_bytes: dice.one(&[0, 65_536, 1_048_576, 16_777_216]),
-            on_loss: if dice.percent(15) { OnLoss::Proceed } else { OnLoss::Refuse },
-            fence_require: if dice.percent(12) {
-                dice.one(&[FenceLevel::None, FenceLevel::TrafficRemoved, FenceLevel::PowerOff])
-            } else {
-                FenceLevel::ProvenStopped
-            },
-            route_exclusive: dice.percent(35),
-            promotion_timeout: ms(dice.one(&[10_000, 60_000])),
-            fence_timeout: ms(10_000),
-            on_no_sync_standby: if dice.percent(70) { OnNoSyncStandby::Async } else { OnNoSyncStandby::Block },
-            allow_delayed: dice.percent(10),
-        },
-        route: RouteModel { instances, verify: instances > 0 && dice.percent(80), ..RouteModel::none() },
-        pre_checks: dice.percent(15),
-        follows: None,
-    };
-    if model.kind == ServiceKind::Application {
-        // Watched only: what an application with a route does is tried in tests/core_application.rs.
-        model.route = RouteModel::none();
-    }
-    model
 }

@@ -18,7 +18,7 @@ use failover::core::output::{Action, EndedHow, Failure, Output, Record, Report, 
 use failover::core::route::{InstanceView, RouteSurvey};
 use failover::core::sample::{
     FenceLevel, FenceReport, HostWord, LocalAnswer, Lsn, Position, ProcessState, Readiness, Receiver, Replica, RouteInstance,
-    Rung, RungName, Sample,
+    Rung, RungName, Sample, SyncCommit,
 };
 use failover::core::time::{Mono, Span};
 
@@ -104,6 +104,14 @@ pub enum Mode {
     Unknown,
 }
 
+/// What a standby says it has received: its position, nothing since its postmaster was started, or something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    Position,
+    Nothing,
+    UpTo(u64),
+}
+
 /// The truth about one server.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -122,6 +130,21 @@ pub struct Node {
     pub next_ping: Mono,
     /// When its postmaster was started.
     pub started: Option<Mono>,
+    /// What it says it has received.
+    pub receive: Received,
+    /// Where its replay is, where that is not its position.
+    pub replay: Option<u64>,
+    /// All that is on its disk is replayed; `None`: it does not say.
+    pub at_end: bool,
+    /// Its `application_name` as a standby, where that is not the server's name, and its slot.
+    pub called: Option<String>,
+    pub slot: Option<String>,
+    /// The timeline in its control file: what it shows without a receiver.
+    pub control_timeline: Option<u32>,
+    /// `pg_conf_load_time()`, by a counter.
+    pub settings_loaded: Option<i64>,
+    /// Its receiver streams again then.
+    pub streams_at: Option<Mono>,
 }
 
 /// Where a replay begins, every input since, and what the core said to each.
@@ -136,6 +159,7 @@ pub struct World {
     /// The primary writes and its standbys receive although we cannot reach it.
     pub partitioned: bool,
     pub sync_names: String,
+    pub sync_commit: SyncCommit,
     pub route_works: bool,
     /// Servers that the survey was asked to look at before their turn.
     pub unsurveyed: std::collections::BTreeSet<ServerId>,
@@ -184,6 +208,14 @@ impl World {
                 session: false,
                 next_ping: Mono::NEVER,
                 started: Some(Mono::ZERO),
+                receive: Received::Position,
+                replay: None,
+                at_end: false,
+                called: None,
+                slot: None,
+                control_timeline: None,
+                settings_loaded: None,
+                streams_at: None,
             })
             .collect();
         World {
@@ -193,6 +225,7 @@ impl World {
             write_rate: 20_000,
             partitioned: false,
             sync_names: String::new(),
+            sync_commit: SyncCommit::On,
             route_works: true,
             unsurveyed: std::collections::BTreeSet::new(),
             failing: BTreeMap::new(),
@@ -353,6 +386,9 @@ impl World {
     fn grow(&mut self) {
         let span = self.now.since(self.last_growth);
         self.last_growth = self.now;
+        for node in self.nodes.iter_mut().filter(|node| node.streams_at.is_some_and(|at| at <= self.now)) {
+            (node.streaming, node.streams_at) = (true, None);
+        }
         let Some(primary) = self.nodes.iter().position(|node| node.writable) else { return };
         let alive = self.nodes[primary].mode == Mode::Up || self.partitioned;
         if !alive {
@@ -373,6 +409,7 @@ impl World {
         next = self.runs.iter().map(|(at, ..)| *at).min().unwrap_or(Mono::NEVER).min(next);
         next = self.sessions.iter().map(|(at, ..)| *at).min().unwrap_or(Mono::NEVER).min(next);
         next = self.pending.iter().map(|(at, ..)| *at).min().unwrap_or(Mono::NEVER).min(next);
+        next = self.nodes.iter().filter_map(|node| node.streams_at).min().unwrap_or(Mono::NEVER).min(next);
         self.nodes.iter().filter(|node| node.session).map(|node| node.next_ping).min().unwrap_or(Mono::NEVER).min(next)
     }
 
@@ -406,6 +443,19 @@ impl World {
         }
     }
 
+    /// What a server is called as a standby.
+    fn called(&self, at: usize) -> String {
+        self.nodes[at].called.clone().unwrap_or_else(|| self.model.services[0].servers[at].name.clone())
+    }
+
+    /// The last backend of a killed primary answers once more, when no sender is left.
+    pub fn last_words(&mut self, at: usize) {
+        let mut sample = self.sample(at);
+        sample.replicas = Some(Vec::new());
+        let server = ServerId(u16::try_from(at).unwrap());
+        self.feed(Input::SessionAnswered { service: SERVICE, server, sample: Box::new(sample) });
+    }
+
     fn sample(&self, at: usize) -> Sample {
         let node = &self.nodes[at];
         // A frozen primary leaves its standby's receiver "streaming" (rule 91); a dead one ends it within milliseconds.
@@ -418,8 +468,8 @@ impl World {
                 streaming: true,
                 latest_end: Some(Lsn(node.lsn)),
                 last_message_age: if talking && self.write_rate > 0 { ms(5) } else { ms(20_000) },
-                application_name: Some(self.model.services[0].servers[at].name.clone()),
-                slot: None,
+                application_name: Some(self.called(at)),
+                slot: node.slot.clone(),
             }
         };
         let replicas = node.writable.then(|| {
@@ -428,27 +478,36 @@ impl World {
                 .enumerate()
                 .filter(|(other, replica)| *other != at && replica.streaming)
                 .map(|(other, replica)| Replica {
-                    application_name: self.model.services[0].servers[other].name.clone(),
+                    application_name: self.called(other),
                     streaming: true,
                     synchronous: !self.sync_names.is_empty(),
                     flush: Some(Lsn(replica.lsn)),
-                    ..Replica::default()
+                    slot: replica.slot.clone(),
                 })
                 .collect()
         });
         Sample {
             asked: self.now,
             age: node.started.map(|started| self.now.since(started)),
+            started: node.started.map(|started| i64::try_from(started.as_nanos() / 1_000).unwrap_or(i64::MAX)),
             in_recovery: !node.writable,
             system_id: node.system_id,
-            timeline: node.timeline,
+            timeline: node.control_timeline.filter(|_| receiver == Receiver::Absent && !node.writable).unwrap_or(node.timeline),
             flush: node.writable.then_some(Lsn(node.lsn)),
-            receive: (!node.writable).then_some(Lsn(node.lsn)),
-            replay: (!node.writable).then_some(Lsn(node.lsn)),
+            receive: match node.receive {
+                _ if node.writable => None,
+                Received::Position => Some(Lsn(node.lsn)),
+                Received::Nothing => None,
+                Received::UpTo(lsn) => Some(Lsn(lsn)),
+            },
+            replay: (!node.writable).then_some(Lsn(node.replay.unwrap_or(node.lsn))),
             receiver,
+            at_end: node.at_end && !node.writable,
             replay_paused: node.replay_paused,
             delayed: node.delayed,
             sync_names: if node.writable { self.sync_names.clone() } else { String::new() },
+            sync_commit: self.sync_commit,
+            settings_loaded: node.settings_loaded,
             replicas,
             ..Sample::default()
         }

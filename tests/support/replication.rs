@@ -186,7 +186,8 @@ impl PgServer {
     /// The backend of the session that the engine keeps open here. The sessions of its checks end within moments.
     pub fn kept_backend(&self) -> io::Result<i32> {
         let sql = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'libfailover/%'
-                   AND backend_start < now() - interval '2 seconds' ORDER BY backend_start LIMIT 1";
+                   AND backend_start < now() - interval '2 seconds'
+                   AND state_change > now() - interval '1 second' ORDER BY backend_start LIMIT 1";
         wait_until("the engine keeps a session", LONG, || Ok(self.value(sql)?.parse().ok()))
     }
 }

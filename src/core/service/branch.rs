@@ -27,7 +27,8 @@ enum Branch {
 impl Service {
     /// The primary's timeline, and how far it is known to have come: as seen, as an earlier engine left it, or where the promotion began.
     pub(in crate::core) fn last_known(&self) -> Option<(u32, Lsn)> {
-        self.log.as_ref().map(|log| (log.timeline, log.flush)).or(self.known_before)
+        let seen = |log: &super::LogTrack| (log.timeline, log.heard.map_or(log.flush, |heard| heard.end.max(log.flush)));
+        self.log.as_ref().map(seen).or(self.known_before)
     }
 
     pub(super) fn second_writable(&mut self, primary: ServerId, server: ServerId, sample: &Sample, fx: &mut Effects) {

@@ -1,6 +1,5 @@
 //! From the evidence to a failover, or to the refusal that stands in its way.
 
-use super::standbys::COMES_BACK;
 use super::{FRESH, Service, Surroundings};
 use crate::core::candidate::{self, Candidate, View, Waiver};
 use crate::core::effects::{Effects, text, texts};
@@ -206,7 +205,7 @@ impl Service {
             }
             _ => false,
         });
-        if wanted && now.since(since) < COMES_BACK {
+        if wanted && now.since(since) < self.model.trigger.failover_timeout {
             return Refusal::EvidenceIncomplete { waiting_for: "a standby that is restarting, or replays what it has" };
         }
         refusal

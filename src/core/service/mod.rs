@@ -16,6 +16,7 @@ mod standbys;
 pub(super) mod sync;
 mod traffic;
 
+use crate::core::candidate::Heard;
 use crate::core::doubt::DoubtCause;
 use crate::core::effects::{About, Effects, text, texts};
 use crate::core::event::{EventKind, Field, Severity};
@@ -150,6 +151,9 @@ pub(in crate::core) struct LogTrack {
     /// Where the primary itself said it was, and when it was asked, as the last rate was measured.
     pub measured: (Lsn, Mono),
     pub timeline: u32,
+    /// The furthest that a standby was told by the primary.
+    #[serde(default)]
+    pub heard: Option<Heard>,
     #[serde(default)]
     pub sync: sync::SyncTrack,
 }
@@ -514,7 +518,8 @@ impl Service {
         let began = self.last_failover.as_ref().filter(|last| last.plan.class != FailureClass::Followed);
         let left = self.cooldown_until.since(now);
         match began.and_then(|last| last.plan.times.ended) {
-            Some(ended) => Some(now.since(ended)),
+            // An operator may have ended the cooldown: then it is over for the next engine too.
+            Some(ended) => Some(now.since(ended).max(self.model.trigger.cooldown - left)),
             // One before the last, or an earlier engine's.
             None if left > Span::ZERO => Some(self.model.trigger.cooldown - left),
             None => self.failover_age_at_start.map(|age| age + now.since(Mono::ZERO)),
@@ -711,6 +716,9 @@ impl Service {
     pub(in crate::core) fn was_suspended(&mut self, span: Span) {
         if let Some(log) = &mut self.log {
             log.lead = log.lead + span;
+            if let Some(heard) = &mut log.heard {
+                heard.lead = heard.lead + span;
+            }
         }
     }
 

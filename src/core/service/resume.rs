@@ -31,6 +31,7 @@ impl Service {
             rates: knowledge.rates,
             measured: (knowledge.flush, now),
             timeline: knowledge.timeline,
+            heard: None,
             sync: SyncTrack { at: now, ..knowledge.sync },
         });
         for known in knowledge.servers {
@@ -82,12 +83,14 @@ impl Service {
                 rates: [0; 5],
                 measured: (flush, fx.now),
                 timeline: begun.old_timeline,
+                heard: None,
                 sync: SyncTrack {
                     named: begun.sync.is_some(),
                     waits_for: begun.sync.clone(),
                     seen: 2,
                     at: fx.now,
                     acknowledged_before: begun.acknowledged_before,
+                    unpromised_before: begun.acknowledged_before,
                     ..SyncTrack::default()
                 },
             })
@@ -204,6 +207,7 @@ impl Service {
             warnings: Vec::new(),
             stop_asked: false,
             lives: false,
+            nobody_left: false,
             no_sessions: false,
             committed: begun.chosen.map(|chosen| chosen.server).filter(|_| self.is_postgres()),
             proved_at: None,

@@ -1,7 +1,7 @@
 //! What servers say about themselves: who is primary, how far its log is, who follows it.
 
 use super::{Errand, FRESH, LogTrack, Service, Streamed};
-use crate::core::candidate;
+use crate::core::candidate::{self, Heard};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Field, Severity};
 use crate::core::id::ServerId;
@@ -230,7 +230,8 @@ impl Service {
         };
         let sync = self.track_sync(primary, before.as_ref().map(|log| &log.sync), sample, flush);
         let (at, lead) = (sample.asked, Span::ZERO);
-        self.log = Some(LogTrack { flush, at, lead, rates, measured, timeline: sample.timeline, sync });
+        let heard = before.and_then(|log| log.heard).filter(|heard| heard.end > flush);
+        self.log = Some(LogTrack { flush, at, lead, rates, measured, timeline: sample.timeline, heard, sync });
     }
 
     pub(super) fn standby_sampled(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
@@ -238,12 +239,11 @@ impl Service {
         let receiving = match &sample.receiver {
             Receiver::Seen { streaming, latest_end, last_message_age, .. } => {
                 if let (Some(end), Some(log)) = (latest_end, &mut self.log)
-                    && *end > log.flush
+                    && log.heard.is_none_or(|before| *end >= before.end)
                     && sample.timeline == log.timeline
                 {
-                    // What the primary said then, and no later: it may have written on since.
-                    log.flush = *end;
-                    log.at = log.at.max(sample.asked - *last_message_age);
+                    let lead = *last_message_age - sample.asked.since(Mono::ZERO);
+                    log.heard = Some(Heard { end: *end, at: sample.asked - *last_message_age, lead });
                 }
                 *streaming
             }
@@ -430,6 +430,7 @@ mod tests {
             measured: (Lsn(0), at(0)),
             timeline: 1,
             lead: Span::ZERO,
+            heard: None,
             sync: super::super::sync::SyncTrack::default(),
         };
         // 40 kB/s, sampled every 250 ms; each time a standby was asked 10 µs before and was one page behind.

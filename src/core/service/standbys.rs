@@ -29,6 +29,7 @@ impl Service {
             flush,
             at,
             lead,
+            heard: log.heard,
             growth: log.growth(),
             lived,
             until,
@@ -36,6 +37,7 @@ impl Service {
             sync: sync.waits_for.clone(),
             sync_fresh: sync.is_settled() && until.since(sync.at) + log.lead <= SYNC_FRESH,
             acknowledged_before: sync.acknowledged_before,
+            unpromised_before: sync.unpromised_before,
         })
     }
 
@@ -156,10 +158,20 @@ impl Service {
         let refusals = manual.into_iter().chain(guard).chain(fence);
         let mut list: Vec<(String, String)> =
             refusals.map(|refusal| (refusal.name().to_owned(), self.sentence(&refusal))).collect();
+        list.extend(self.blocking_findings(standby));
+        list
+    }
+
+    /// What the survey found that would keep a failover to this standby from its end.
+    fn blocking_findings(&self, standby: ServerId) -> impl Iterator<Item = (String, String)> {
         let surveyed = self.servers[usize::from(standby.0)].readiness.iter().flat_map(Readiness::all);
         let route = self.route.iter().chain(&self.asked_route).flat_map(|route| route.findings.iter().cloned());
-        list.extend(surveyed.chain(route).filter(|found| found.blocking).map(|found| (found.code, found.message)));
-        list
+        surveyed.chain(route).filter(|found| found.blocking).map(|found| (found.code, found.message))
+    }
+
+    /// The same as reasons against a promise.
+    pub(in crate::core) fn hindrances(&self, standby: ServerId) -> Vec<Refusal> {
+        self.blocking_findings(standby).map(|(code, message)| Refusal::NotReady { code, message }).collect()
     }
 
     /// Announces each standby that becomes ready or stops being so, at that moment: also while the primary is suspected, for then it

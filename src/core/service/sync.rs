@@ -21,7 +21,11 @@ pub(in crate::core) struct SyncTrack {
     pub seen: u32,
     /// When the last of them was asked for.
     pub at: Mono,
-    /// Where the log stood when this was seen first: up to here others may have acknowledged commits.
+    /// Before this setting others were waited for.
+    pub after_others: bool,
+    /// Where the log stood when this was seen first: up to here nothing is known of who acknowledged commits.
+    pub unpromised_before: Lsn,
+    /// The same where it is known that others may have done it.
     pub acknowledged_before: Lsn,
 }
 
@@ -38,8 +42,11 @@ impl SyncTrack {
     fn next(&self, now: SyncTrack, flush: Lsn) -> SyncTrack {
         let same = self.seen > 0 && (self.named, &self.waits_for, self.loaded) == (now.named, &now.waits_for, now.loaded);
         let seen = if same { self.seen.saturating_add(1) } else { 1 };
-        let acknowledged_before = if seen <= SEEN_ENOUGH { flush } else { self.acknowledged_before };
-        SyncTrack { seen, acknowledged_before, ..now }
+        let unpromised_before = if seen <= SEEN_ENOUGH { flush } else { self.unpromised_before };
+        // Others were waited for until now, or until a moment ago.
+        let others = if same { self.after_others } else { self.waits_for.is_some() };
+        let acknowledged_before = if seen <= SEEN_ENOUGH && others { flush } else { self.acknowledged_before };
+        SyncTrack { seen, unpromised_before, acknowledged_before, after_others: others, ..now }
     }
 }
 

@@ -1,0 +1,388 @@
+//! The engine around the core: it starts, dies and stops, carries outputs out, and keeps the journal.
+
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+
+use failover::core::Core;
+use failover::core::event::{Event, EventKind};
+use failover::core::id::{ActionId, Generation};
+use failover::core::input::{Command, Facts, Input, SelfHealth};
+use failover::core::observation::Verdict;
+use failover::core::output::{Action, EndedHow, Failure, Output, Record, Step};
+use failover::core::plan::Begun;
+use failover::core::time::Span;
+
+use super::super::cluster::Cluster;
+use super::{Sim, WORKERS, ms, service_id};
+
+impl Sim {
+    pub(super) fn start_engine(&mut self) {
+        self.restored = false;
+        self.base = self.now;
+        self.awake_at = self.now;
+        self.core = Some(Core::new(self.setup.model.clone()));
+        for (at, known) in self.known.iter().enumerate() {
+            let begun = known.begun.as_ref().map(|begun| begun.generation.0);
+            self.watch.new_life(at, known.facts.as_ref().is_some_and(|facts| facts.paused), known.generation, begun);
+        }
+        self.feed(Input::SelfHealth(self.health(Span::ZERO)));
+        for at in 0..self.clusters.len() {
+            let known = self.known[at].clone();
+            let seen = self.seen.1.get(at).cloned().flatten();
+            if known.facts.is_some() || known.generation > 0 || seen.is_some() {
+                let age = known.ended.map(|ended| self.now.since(ended));
+                let facts = Facts {
+                    generation: failover::core::id::Generation(known.generation),
+                    last_failover_age: age,
+                    unfinished: known.unfinished.clone(),
+                    begun: known.begun.clone().map(|begun| Begun {
+                        first_bad: begun.first_bad.map(|age| age + self.now.since(known.intended)),
+                        ..begun
+                    }),
+                    knowledge: seen.map(|seen| Box::new(seen.aged(self.now.since(self.seen.0)))),
+                    ..known.facts.unwrap_or_default()
+                };
+                self.feed(Input::Restored { service: service_id(at), facts: Box::new(facts) });
+            }
+            for server in 0..self.clusters[at].servers.len() {
+                self.surveys.push((self.now + ms(900), at, Some(server)));
+            }
+            self.surveys.push((self.now + ms(950), at, None));
+            self.route_looks[at] = self.now;
+        }
+        self.restored = true;
+    }
+
+    pub(super) fn crash(&mut self, down: Span) {
+        if self.told {
+            self.note("the engine is killed");
+        }
+        self.core = None;
+        self.asked.clear();
+        self.inbox.clear();
+        self.surveys.clear();
+        self.commands.clear();
+        self.owed.clear();
+        self.unintended.clear();
+        // What was on its way to be done is done, or not.
+        for doing in std::mem::take(&mut self.doing) {
+            if doing.outcome.is_none() && self.dice.percent(50) {
+                let _ = self.effect(doing.service, &doing.action);
+            }
+        }
+        for cluster in &mut self.clusters {
+            for server in &mut cluster.servers {
+                server.session = false;
+            }
+        }
+        self.awake_at = self.now + down;
+        self.crash_now = false;
+        self.crash_at_record = false;
+    }
+
+    /// It was asked to stop, and nothing is under way any more.
+    pub(super) fn exit(&mut self, down: Span) {
+        self.stops = None;
+        if let Some(core) = &self.core {
+            self.seen = (self.now, core.knowledge());
+        }
+        self.doing.clear();
+        self.write_owed();
+        self.crash(down);
+    }
+
+    pub(super) fn health(&self, gap: Span) -> SelfHealth {
+        SelfHealth {
+            gap,
+            suspended: Span::ZERO,
+            // Either is reason enough, and half of the seeds have the one.
+            stuck_workers: if self.stuck && self.seed.is_multiple_of(2) { WORKERS - 1 } else { 0 },
+            workers: WORKERS,
+            stuck_loops: u32::from(self.stuck && !self.seed.is_multiple_of(2)),
+            journal_writable: self.journal_writable && !self.disk_full,
+        }
+    }
+
+    pub(super) fn feed(&mut self, input: Input) {
+        let now = self.own(self.now);
+        if self.core.is_some() && self.now < self.awake_at {
+            self.inbox.push_back(input);
+            return;
+        }
+        let Some(core) = &mut self.core else { return };
+        if let Input::SelfHealth(health) = &input {
+            self.watch.told_health(self.now, health.gap, health.journal_writable);
+        }
+        let outputs = core.step(now, input);
+        if self.restored && self.now.since(self.seen.0) >= ms(1_000) {
+            self.seen = (self.now, core.knowledge());
+        }
+        self.after(outputs);
+    }
+
+    pub(super) fn after(&mut self, outputs: Vec<Output>) {
+        self.steps += 1;
+        self.watch.step(self.now);
+        if self.steps > 150_000 {
+            self.watch.fail("never_spins", format!("{} steps", self.steps));
+        }
+        let mut unwritten: BTreeSet<usize> = BTreeSet::new();
+        let mut refused = Vec::new();
+        for output in outputs {
+            self.absorb(&output);
+            if let Some(action) = self.carry_out(output, &mut unwritten) {
+                refused.push(action);
+            }
+            if self.crash_now {
+                self.crash(self.down_for);
+                return;
+            }
+        }
+        for service in std::mem::take(&mut self.called) {
+            self.judge_person(service);
+        }
+        if self.steps.is_multiple_of(64) {
+            self.look();
+        }
+        for (service, generation, id, action) in refused {
+            let outcome = Err(Failure::no_effect("not begun, because it could not be written down before", ""));
+            self.watch.outcome(service, generation, &action, &outcome);
+            self.feed(Input::ActionFinished { action: id, outcome });
+        }
+    }
+
+    pub(super) fn look(&mut self) {
+        if let Some(core) = &self.core {
+            self.coverage.snapshot(&core.snapshot());
+        }
+    }
+
+    /// The trace of what the core said, as a number: two runs of a seed have to agree on it.
+    pub(super) fn absorb(&mut self, output: &Output) {
+        let mut hasher = std::collections::hash_map::DefaultHasher::new();
+        self.digest.hash(&mut hasher);
+        self.now.hash(&mut hasher);
+        match output {
+            Output::Emit(event) => (event.seq, event.kind, event.generation, &event.message).hash(&mut hasher),
+            Output::RunAction { id, service, generation, action, deadline } => {
+                (id, service, generation, action.name(), action.server(), deadline).hash(&mut hasher);
+            }
+            Output::RunCheck { run, deadline, .. } | Output::OpenSession { run, deadline, .. } => {
+                (run, deadline).hash(&mut hasher);
+            }
+            Output::CancelRun(run) => run.hash(&mut hasher),
+            Output::CancelAction(id) => id.hash(&mut hasher),
+            Output::Journal(Record::Facts { .. }) => 1.hash(&mut hasher),
+            Output::Journal(_) => 2.hash(&mut hasher),
+            Output::Survey { server, .. } => server.hash(&mut hasher),
+            Output::Reply { token, result } => (token, result).hash(&mut hasher),
+        }
+        self.digest = hasher.finish();
+    }
+
+    pub(super) fn carry_out(
+        &mut self,
+        output: Output,
+        unwritten: &mut BTreeSet<usize>,
+    ) -> Option<(usize, u64, ActionId, Action)> {
+        self.coverage.output(&output);
+        let (now, model) = (self.now, &self.setup.model);
+        self.watch.output(now, model, &self.clusters, &output);
+        if self.told {
+            self.tell(&output);
+        }
+        match output {
+            Output::Journal(record) => self.write(record, unwritten),
+            Output::RunCheck { run, service, check, sample, deadline } => {
+                self.check(run, usize::from(service.0), usize::from(check.0), sample, deadline);
+            }
+            Output::OpenSession { run, service, server, deadline } => {
+                let (service, server) = (usize::from(service.0), usize::from(server.0));
+                let timeout = deadline.since(self.own(now));
+                let (latency, verdict) = self.clusters[service].probe(server, timeout, &mut self.dice);
+                let up = verdict == Verdict::Up;
+                let finding = Cluster::finding(verdict, self.own(now), latency, None);
+                let input = if up { Input::SessionOpened { run } } else { Input::SessionFailed { run, finding } };
+                let alive = up;
+                self.ask(run, (service, server), latency, deadline, input, up.then_some((service, server)), None, alive);
+            }
+            Output::CancelRun(run) => self.asked.retain(|asked| asked.run != run),
+            Output::RunAction { id, service, generation, action, deadline } => {
+                let service = usize::from(service.0);
+                let needs =
+                    matches!(action, Action::PreChecks | Action::RouteOut { .. } | Action::Fence { .. } | Action::Promote { .. });
+                let lost = self.unintended.get(&service) == Some(&generation.0);
+                // Behind its intent a promotion waits for no record; what was never intended does nothing.
+                let goes_on = matches!(action, Action::Promote { .. }) && self.holds_intent(service, generation);
+                let routes = matches!(action, Action::RouteIn { .. });
+                if lost && (needs || routes) || needs && unwritten.contains(&service) && !goes_on {
+                    return Some((service, generation.0, id, action));
+                }
+                if let Some(at) = self.at_step.iter().position(|(name, _)| *name == action.name()) {
+                    let (_, moment) = self.at_step.remove(at);
+                    self.moments.push((now, moment));
+                }
+                if let Action::Promote { server, .. } = &action {
+                    self.promotions += 1;
+                    let old = self.watch.old_primary(service);
+                    self.judge_promotion(service, usize::from(server.0), old);
+                }
+                self.act(id, service, generation.0, action, deadline);
+            }
+            Output::CancelAction(id) => self.doing.retain(|doing| doing.id != id),
+            Output::Survey { service, server } => {
+                let due = now + ms(600);
+                let (service, server) = (usize::from(service.0), usize::from(server.0));
+                self.surveys.push((due, service, Some(server)));
+                self.surveys.push((due, service, None));
+            }
+            Output::Emit(event) => {
+                if let Some(service) = event.service {
+                    self.noteworthy(usize::from(service.0), &event);
+                }
+            }
+            Output::Reply { token, result } => {
+                self.replies.insert(token, result.clone());
+                if let Some((service, command)) = self.commands.remove(&token) {
+                    self.watch.command(service, &command, result.is_ok());
+                    if result.is_ok() && command == Command::Reset && self.journal_writable {
+                        self.known[service].unfinished = None;
+                        self.known[service].begun = None;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn noteworthy(&mut self, service: usize, event: &Event) {
+        match event.kind {
+            EventKind::FailoverStarted => self.note_start(service, event),
+            EventKind::FailoverCompleted => {
+                self.completed.insert(service);
+                self.deaths[service] = None;
+                self.judge_record(service, event);
+            }
+            EventKind::ManualIntervention => {
+                self.called.insert(service);
+                self.people.insert(service);
+            }
+            EventKind::PrimaryKnown => {
+                let restored = event.server.is_some_and(|server| self.clusters[service].servers[usize::from(server.0)].restored);
+                let known = self.known[service].facts.as_ref().is_some_and(|facts| facts.primary.is_some());
+                // What became another one while it was being promoted is found out by nobody.
+                let settled = event.server.is_some_and(|server| {
+                    self.now.since(self.clusters[service].servers[usize::from(server.0)].started) > ms(2_000)
+                });
+                if restored && known && settled {
+                    let why = format!("{}, an old backup that was restored", event.message);
+                    self.watch.fail("only_our_own_history_is_followed", why);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn tell(&mut self, output: &Output) {
+        let line = match output {
+            Output::Emit(event) if event.kind == EventKind::Observed && event.message.contains(" up") => return,
+            Output::Emit(event) => {
+                let service = event.service.map_or_else(String::new, |service| format!("s{service} "));
+                format!("{service}{} {}: {}", event.severity.word(), event.kind.word(), event.message)
+            }
+            Output::Journal(Record::Facts { .. })
+            | Output::RunCheck { .. }
+            | Output::Survey { .. }
+            | Output::OpenSession { .. }
+            | Output::CancelRun(_) => return,
+            Output::Journal(record) => format!("journal {record:?}").chars().take(120).collect(),
+            Output::RunAction { id, service, generation, action, .. } => {
+                format!("s{service} action {id} of {generation}: {action:?}")
+            }
+            other => format!("{other:?}"),
+        };
+        self.note(line);
+    }
+
+    pub(super) fn write(&mut self, record: Record, unwritten: &mut BTreeSet<usize>) {
+        // What a failover needs has its place on the disk before it begins.
+        let reserved = matches!(record, Record::StepBegun { .. } | Record::StepEnded { .. } | Record::Ended { .. });
+        let mut written = self.journal_writable && (!self.disk_full || reserved);
+        if self.crash_at_record && !matches!(record, Record::Facts { .. }) {
+            // Killed while it wrote: the record is whole, or torn and gone.
+            written = written && self.dice.percent(50);
+            self.crash_now = true;
+        }
+        let service = match &record {
+            Record::Intent { service, .. }
+            | Record::StepBegun { service, .. }
+            | Record::StepEnded { service, .. }
+            | Record::Ended { service, .. }
+            | Record::Facts { service, .. } => usize::from(service.0),
+        };
+        if matches!(record, Record::Ended { .. }) {
+            self.unintended.remove(&service);
+        }
+        if !written {
+            match &record {
+                Record::Intent { generation, .. } => drop(self.unintended.insert(service, generation.0)),
+                Record::StepBegun { .. } => drop(unwritten.insert(service)),
+                _ => {}
+            }
+            let late = match &record {
+                Record::Ended { .. } => true,
+                Record::StepBegun { generation, chosen: Some(_), .. } => self.holds_intent(service, *generation),
+                _ => false,
+            };
+            if late {
+                self.owed.push((service, record));
+            }
+            return;
+        }
+        self.write_owed();
+        self.learn(service, record);
+    }
+
+    fn holds_intent(&self, service: usize, generation: Generation) -> bool {
+        self.known[service].begun.as_ref().is_some_and(|begun| begun.generation == generation)
+    }
+
+    pub(super) fn write_owed(&mut self) {
+        for (service, end) in std::mem::take(&mut self.owed) {
+            self.learn(service, end);
+        }
+    }
+
+    pub(super) fn learn(&mut self, service: usize, record: Record) {
+        let now = self.now;
+        let known = &mut self.known[service];
+        match record {
+            Record::Intent { generation, begun, .. } => {
+                known.generation = known.generation.max(generation.0);
+                known.unfinished = Some("intent".into());
+                known.begun = Some(*begun);
+                known.intended = now;
+            }
+            Record::StepBegun { step, chosen, .. } => {
+                known.unfinished = Some(step.word().into());
+                if let Some(begun) = &mut known.begun {
+                    begun.route_touched |= step == Step::RouteOut;
+                    begun.fence_tried |= step == Step::Fence;
+                    begun.chosen = chosen.or(begun.chosen);
+                }
+            }
+            Record::StepEnded { .. } => {}
+            Record::Ended { how, .. } => {
+                known.begun = None;
+                known.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.word().to_owned());
+                known.ended = Some(now);
+            }
+            Record::Facts { facts, .. } => {
+                known.generation = known.generation.max(facts.generation.0);
+                // How old the last one is for the cooldown, which an operator may have ended.
+                known.ended = facts.last_failover_age.map(|age| now - age);
+                known.facts = Some(*facts);
+            }
+        }
+    }
+}
