@@ -30,7 +30,7 @@ impl Sim {
             let known = self.known[at].clone();
             let seen = self.seen.1.get(at).cloned().flatten();
             if known.facts.is_some() || known.generation > 0 || seen.is_some() {
-                let age = known.ended.map(|ended| self.now.since(ended));
+                let age = known.ended.map(|(when, age)| age + self.now.since(when));
                 let facts = Facts {
                     generation: failover::core::id::Generation(known.generation),
                     last_failover_age: age,
@@ -375,12 +375,12 @@ impl Sim {
             Record::Ended { how, .. } => {
                 known.begun = None;
                 known.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.word().to_owned());
-                known.ended = Some(now);
+                known.ended = Some((now, Span::ZERO));
             }
             Record::Facts { facts, .. } => {
                 known.generation = known.generation.max(facts.generation.0);
                 // How old the last one is for the cooldown, which an operator may have ended.
-                known.ended = facts.last_failover_age.map(|age| now - age);
+                known.ended = facts.last_failover_age.map(|age| (now, age));
                 known.facts = Some(*facts);
             }
         }

@@ -102,7 +102,8 @@ struct Known {
     unfinished: Option<String>,
     begun: Option<Begun>,
     intended: Mono,
-    ended: Option<Mono>,
+    /// How long ago the last failover ended, when that was written.
+    ended: Option<(Mono, Span)>,
 }
 
 struct Sim {
