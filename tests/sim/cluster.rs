@@ -72,6 +72,8 @@ pub struct Server {
     pub settings: Settings,
     /// When its rule was last another one.
     pub settings_changed: Mono,
+    /// Since then commits wait for standbys, whoever that is.
+    pub promised_since: Mono,
     /// The furthest position of which its clients were told that it is committed, and when they were last told anything.
     pub acknowledged: u64,
     pub acknowledged_at: Mono,
@@ -137,6 +139,7 @@ impl Server {
             last_message: Mono::ZERO,
             settings: Settings::default(),
             settings_changed: Mono::ZERO,
+            promised_since: Mono::ZERO,
             acknowledged: START,
             acknowledged_at: Mono::ZERO,
             by_hand: false,
@@ -460,6 +463,9 @@ impl Cluster {
         server.settings.loaded += 1;
         if before.in_force() != server.settings.in_force() {
             server.settings_changed = now;
+            if before.in_force().is_none() {
+                server.promised_since = now;
+            }
         }
     }
 
@@ -531,6 +537,7 @@ impl Cluster {
         let (now, branch) = (self.at, self.branches);
         let server = &mut self.servers[at];
         server.branch.fork(branch, server.timeline, server.lsn);
+        server.promised_since = now;
         server.recovery = false;
         server.connected = None;
         server.timeline = timeline;

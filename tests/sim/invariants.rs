@@ -169,6 +169,11 @@ impl Watch {
         self.services[service].accept_loss.is_some()
     }
 
+    /// This engine is not the first one.
+    pub fn has_restarted(&self) -> bool {
+        self.restarted
+    }
+
     pub fn is_stopping(&self) -> bool {
         self.stopped
     }

@@ -318,3 +318,97 @@ fn forced_while_it_lives(plot: &mut Plot) {
     }
     plot.then(plot.at, 0, 0, Fault::Operator(Command::Force { to: None, accept_loss: None }));
 }
+
+/// Courses that came later, with dice of their own: the seeds that broke something once go on meaning what they meant.
+pub fn add_later(setup: &mut Setup, dice: &mut Dice) {
+    if !dice.percent(20) {
+        return;
+    }
+    let service = dice.index(setup.model.services.len());
+    let servers = setup.model.services[service].servers.len();
+    if servers < 3 {
+        return;
+    }
+    let at = dice.between(16_000, 20_000 + setup.chaos);
+    setup.moments.clear();
+    let replication = &mut setup.replication[service];
+    replication.asynchronous = false;
+    let mut plot = Plot { moments: Vec::new(), service, at, servers, dice };
+    match plot.dice.between(0, 6) {
+        0 | 1 => further_and_unfit(&mut plot, replication),
+        2 => written_only(&mut plot, replication),
+        3 => half_replayed(&mut plot, replication),
+        4 => may_outrun(&mut plot, replication),
+        _ => named_another(&mut plot, replication),
+    }
+    setup.moments.append(&mut plot.moments);
+}
+
+/// One standby has the most and cannot be promoted, or is restarting; the others lost their receivers shortly before the death.
+fn further_and_unfit(plot: &mut Plot, replication: &mut Replication) {
+    let waits = plot.dice.percent(50);
+    let names = replication.called[1..].to_vec();
+    replication.rule = waits.then_some(Rule { first: plot.dice.percent(30), required: 1, names });
+    replication.commit = SyncCommit::On;
+    let further = 1 + plot.dice.index(plot.servers - 1);
+    let before = plot.dice.between(20, 2_500);
+    for server in (1..plot.servers).filter(|server| *server != further) {
+        plot.then(plot.at - before, 60_000, server, Fault::Flicker);
+    }
+    if !waits {
+        let rate = plot.dice.one(&[1_000_000, 100_000_000]);
+        let start = plot.at - plot.dice.between(1, before.min(400));
+        plot.then(start, 2_000, 0, Fault::Burst(rate));
+    }
+    if plot.dice.percent(60) {
+        let start = plot.at - plot.dice.between(before, before + 8_000);
+        plot.then(start, 60_000, further, Fault::ReplayPaused);
+    } else {
+        let start = plot.at - plot.dice.between(10, 400);
+        plot.then(start, 0, further, Fault::Restart { announced: false, down: 5 });
+    }
+    plot.kill(plot.at);
+}
+
+/// Commits wait until a standby has written them, and its machine loses power with the primary.
+fn written_only(plot: &mut Plot, replication: &mut Replication) {
+    replication.rule = Some(Rule { first: plot.dice.percent(30), required: 1, names: replication.called[1..].to_vec() });
+    replication.commit = SyncCommit::RemoteWrite;
+    let server = 1 + plot.dice.index(plot.servers - 1);
+    let before = plot.dice.between(1, 300);
+    for other in (1..plot.servers).filter(|other| *other != server) {
+        let start = plot.at - before - plot.dice.between(1, 900);
+        plot.then(start, 60_000, other, Fault::Flicker);
+    }
+    let down = plot.dice.between(before, before + 3_000);
+    plot.then(plot.at - before, down, server, Fault::PowerOff);
+    plot.kill(plot.at);
+}
+
+/// Another standby is named than before, and those who acknowledged until then are gone; the new one lacks little.
+fn named_another(plot: &mut Plot, replication: &mut Replication) {
+    let called = replication.called.clone();
+    replication.rule = Some(Rule { first: false, required: 1, names: vec![called[1].clone()] });
+    replication.commit = SyncCommit::On;
+    for server in 2..plot.servers {
+        let lag = plot.dice.one(&[60_000, 800_000]);
+        plot.then(plot.at - 9_000, 60_000, server, Fault::Lag(lag));
+    }
+    let before = plot.dice.between(2_200, 6_000);
+    plot.then(plot.at - before, 0, 0, Fault::Rule(Some(Rule { first: false, required: 1, names: called[2..].to_vec() })));
+    let gone = plot.at - before - plot.dice.between(0, 50);
+    plot.then(gone, 60_000, 1, Fault::Kill { orphans: false });
+    plot.kill(plot.at);
+}
+
+/// One who acknowledges cannot be promoted, and is a little further than the others, for long before the death.
+fn may_outrun(plot: &mut Plot, replication: &mut Replication) {
+    replication.rule = Some(Rule { first: false, required: 1, names: replication.called[1..].to_vec() });
+    replication.commit = SyncCommit::On;
+    let further = 1 + plot.dice.index(plot.servers - 1);
+    plot.then(1_000, 90_000, further, Fault::ReplayPaused);
+    for server in (1..plot.servers).filter(|server| *server != further) {
+        plot.then(1_000, 90_000, server, Fault::Lag(2_000));
+    }
+    plot.kill(plot.at);
+}

@@ -11,7 +11,7 @@ use failover::core::trigger::State;
 
 use super::super::cluster::{Cluster, Process, SYSTEM_ID};
 use super::super::replication::Rule;
-use super::super::swarm::Link;
+use super::super::swarm::{Fault, Link, Moment};
 use super::{Sim, ms, server_id};
 
 /// For so long nothing may have changed for the engine to know everything: the survey has its turns.
@@ -25,6 +25,8 @@ pub(super) struct Heard {
     rates: [u64; 5],
     measured: (u64, Mono),
     writable: Option<Mono>,
+    /// How far it said to be when the positions were read, as a standby of the old primary; and when.
+    told: Option<(u64, Mono)>,
 }
 
 impl Heard {
@@ -97,7 +99,10 @@ impl Sim {
         for position in positions {
             if let Ok(sample) = &position.sample {
                 let writable = !sample.in_recovery && sample.system_id == SYSTEM_ID;
-                self.heard[service][usize::from(position.server.0)].writable = writable.then_some(self.now);
+                let heard = &mut self.heard[service][usize::from(position.server.0)];
+                heard.writable = writable.then_some(self.now);
+                let standby = sample.in_recovery && sample.system_id == SYSTEM_ID;
+                heard.told = sample.receive.max(sample.replay).filter(|_| standby).map(|lsn| (lsn.0, self.now));
             }
         }
     }
@@ -116,6 +121,40 @@ impl Sim {
             );
             self.watch.fail("never_two", why);
         }
+        self.judge_the_choice(service, target, old);
+    }
+
+    /// Whoever said that it has more than the chosen one, and more than may be lost, stands in the way, whether or not it may be promoted
+    /// itself. Where commits waited for standbys all along, nothing may be lost of what is known.
+    fn judge_the_choice(&mut self, service: usize, target: usize, old: usize) {
+        let (cluster, policy) = (&self.clusters[service], &self.setup.model.services[service].postgres);
+        let waived = policy.on_loss == OnLoss::Proceed || self.watch.accepts_loss(service);
+        let Some((own, read)) = self.heard[service][target].told.filter(|(_, at)| self.now.since(*at) < ms(3_000)) else { return };
+        if waived || cluster.lied || cluster.meddled || self.watch.has_restarted() {
+            return;
+        }
+        let limit = if self.is_promised(service, old, self.now) { 0 } else { policy.max_lag_bytes };
+        let further = (0..cluster.servers.len()).find_map(|at| {
+            let (more, when) = self.heard[service][at].told?;
+            let bytes = more.saturating_sub(own);
+            (at != target && at != old && when == read && cluster.has_followed(at, old) && bytes > limit).then_some((at, bytes))
+        });
+        if let Some((at, bytes)) = further {
+            let (further, chosen) = (&cluster.servers[at].name, &cluster.servers[target].name);
+            let why = format!("{further} had said that it has {bytes} bytes more than {chosen}, the limit is {limit}");
+            self.watch.fail("candidate_within_max_lag", why);
+        }
+    }
+
+    /// Commits have waited for configured standbys for so long before `end` that the engine knew it, and there is nobody else.
+    fn is_promised(&self, service: usize, old: usize, end: Mono) -> bool {
+        let primary = &self.clusters[service].servers[old];
+        let in_force = primary.settings.in_force().is_some() && primary.promised_since + ms(12_000) < end;
+        let strange = |moment: &(Mono, Moment)| matches!(moment.1.fault, Fault::Stranger(_));
+        let rule_is_plain = primary.settings.in_force().is_some_and(|rule| members(&self.clusters[service], old, rule).is_some());
+        let strange = self.setup.moments.iter().any(|moment| matches!(moment.fault, Fault::Stranger(_)))
+            || self.moments.iter().any(strange);
+        in_force && rule_is_plain && !strange
     }
 
     /// The end of a failover says what may be missing: more than that is not.
@@ -141,6 +180,16 @@ impl Sim {
             let why =
                 format!("{missing} acknowledged bytes are not on {name}, at most {said} it says ({surprise} could surprise)");
             self.watch.fail(rule, why);
+        }
+        let policy = &self.setup.model.services[service].postgres;
+        let accepted = policy.on_loss == OnLoss::Proceed || self.watch.accepts_loss(service) || self.watch.has_restarted();
+        let awake = self.deaths[service].as_ref().is_none_or(|death| !death.away);
+        let changed = promotion.settings_changed;
+        let seen = changed == Mono::ZERO || self.heard[service][promotion.old].at > changed + ms(2_000);
+        let known = self.is_promised(service, promotion.old, promotion.acknowledged_at) && awake && seen;
+        if known && !accepted && !cluster.meddled {
+            let why = format!("{missing} acknowledged bytes are not on {name}, and commits had waited for standbys all along");
+            self.watch.fail("candidate_within_max_lag", why);
         }
         let policy = &self.setup.model.services[service].postgres;
         if self.moved_alive[service] && policy.on_loss == OnLoss::Refuse {

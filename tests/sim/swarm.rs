@@ -254,6 +254,7 @@ pub fn setup(seed: u64) -> Setup {
     }
     come_and_go(&mut setup, &mut Dice::new(seed ^ 0x0F0F));
     plots::add(&mut setup, &mut Dice::new(seed ^ 0x0A0A));
+    plots::add_later(&mut setup, &mut Dice::new(seed ^ 0x0D39));
     name_in_model(&mut setup, &mut Dice::new(seed ^ 0x0909));
     setup.moments.sort_by_key(|moment| moment.at);
     setup
