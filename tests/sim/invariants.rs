@@ -43,6 +43,8 @@ struct ServiceWatch {
     done: Vec<(u64, &'static str)>,
     took_over: Option<u64>,
     cooldown_from: Option<Mono>,
+    /// The last one ended by a stop, with nothing left to undo.
+    only_stopped: bool,
     paused: bool,
     confirmed: bool,
     state: String,
@@ -167,6 +169,11 @@ impl Watch {
 
     pub fn accepts_loss(&self, service: usize) -> bool {
         self.services[service].accept_loss.is_some()
+    }
+
+    /// A cooldown that no operator ended.
+    pub fn has_cooldown(&self, service: usize) -> bool {
+        self.services[service].cooldown_from.is_some()
     }
 
     /// This engine is not the first one.
@@ -318,6 +325,14 @@ impl Watch {
                 watch.announced_by = event.server;
             }
             EventKind::OldPrimaryReturned => watch.old_returned = true,
+            EventKind::RolledBack => {
+                let clean = event.fields.iter().any(|(key, value)| *key == "left" && *value == Field::List(Vec::new()));
+                watch.only_stopped = clean && field(event, "why") == "the engine is stopping";
+            }
+            EventKind::ManualIntervention => {
+                let person = watch.only_stopped && field(event, "why") == "the engine is stopping";
+                self.hold(!person, "a_person_only_with_a_reason_that_was_true", || "an engine that was stopped calls one".into());
+            }
             EventKind::RouteAsserted => watch.asserted = true,
             EventKind::FailureConfirmed => {
                 let detect = event.fields.iter().find_map(|(key, value)| match value {

@@ -344,16 +344,22 @@ pub fn add_later(setup: &mut Setup, dice: &mut Dice) {
     setup.moments.append(&mut plot.moments);
 }
 
-/// One standby has the most and cannot be promoted, or is restarting; the others lost their receivers shortly before the death.
+/// One standby has the most and cannot be promoted, or is restarting; the others are behind, or lost their receivers shortly before the
+/// death.
 fn further_and_unfit(plot: &mut Plot, replication: &mut Replication) {
     let waits = plot.dice.percent(50);
     let names = replication.called[1..].to_vec();
     replication.rule = waits.then_some(Rule { first: plot.dice.percent(30), required: 1, names });
     replication.commit = SyncCommit::On;
     let further = 1 + plot.dice.index(plot.servers - 1);
-    let before = plot.dice.between(20, 2_500);
+    let before = plot.dice.between(20, 400);
     for server in (1..plot.servers).filter(|server| *server != further) {
-        plot.then(plot.at - before, 60_000, server, Fault::Flicker);
+        if waits {
+            let lag = plot.dice.one(&[2_000, 50_000, 400_000]);
+            plot.then(plot.at - 8_000, 60_000, server, Fault::Lag(lag));
+        } else {
+            plot.then(plot.at - before, 60_000, server, Fault::Flicker);
+        }
     }
     if !waits {
         let rate = plot.dice.one(&[1_000_000, 100_000_000]);

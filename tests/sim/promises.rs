@@ -129,7 +129,9 @@ impl Sim {
     fn judge_the_choice(&mut self, service: usize, target: usize, old: usize) {
         let (cluster, policy) = (&self.clusters[service], &self.setup.model.services[service].postgres);
         let waived = policy.on_loss == OnLoss::Proceed || self.watch.accepts_loss(service);
-        let Some((own, read)) = self.heard[service][target].told.filter(|(_, at)| self.now.since(*at) < ms(3_000)) else { return };
+        let Some((own, read)) = self.heard[service][target].told.filter(|(_, at)| self.now.since(*at) < ms(3_000)) else {
+            return;
+        };
         if waived || cluster.lied || cluster.meddled || self.watch.has_restarted() {
             return;
         }
@@ -333,6 +335,7 @@ impl Sim {
                     && server.powered_at + KNOWN < self.now;
                 reachable.then(|| format!("its host answers: {why}"))
             }
+            Refusal::Cooldown { .. } if !self.watch.has_cooldown(service) => Some("an operator ended the cooldown".into()),
             _ => None,
         }
     }
