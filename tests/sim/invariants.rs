@@ -171,11 +171,6 @@ impl Watch {
         self.services[service].accept_loss.is_some()
     }
 
-    /// A cooldown that no operator ended.
-    pub fn has_cooldown(&self, service: usize) -> bool {
-        self.services[service].cooldown_from.is_some()
-    }
-
     /// This engine is not the first one.
     pub fn has_restarted(&self) -> bool {
         self.restarted

@@ -335,7 +335,6 @@ impl Sim {
                     && server.powered_at + KNOWN < self.now;
                 reachable.then(|| format!("its host answers: {why}"))
             }
-            Refusal::Cooldown { .. } if !self.watch.has_cooldown(service) => Some("an operator ended the cooldown".into()),
             _ => None,
         }
     }
@@ -370,7 +369,7 @@ impl Sim {
         });
         let untrue = match reason.name() {
             "not_streaming" => streamed.then_some("it was, when the primary died"),
-            "behind" => (furthest && settled && open).then_some("nobody is further"),
+            "behind" => (furthest && settled && open && primary.acknowledged <= server.lsn).then_some("nobody is further"),
             "other_timeline" => cluster.has_followed(at, old).then_some("it has streamed from the primary"),
             "not_readable" => (open && awake && settled && cluster.speaks(at)).then_some("it could be asked all the time"),
             "not_in_recovery" => (server.recovery && settled).then_some("it is in recovery"),
