@@ -369,7 +369,11 @@ impl Sim {
         });
         let untrue = match reason.name() {
             "not_streaming" => streamed.then_some("it was, when the primary died"),
-            "behind" => (furthest && settled && open && primary.acknowledged <= server.lsn).then_some("nobody is further"),
+            // Where others were named before, the engine goes by the end of the log at that time.
+            "behind" if matches!(reason, CandidateRefusal::Behind { by: None, .. }) && primary.settings_changed > Mono::ZERO => {
+                None
+            }
+            "behind" => (furthest && settled && open).then_some("nobody is further"),
             "other_timeline" => cluster.has_followed(at, old).then_some("it has streamed from the primary"),
             "not_readable" => (open && awake && settled && cluster.speaks(at)).then_some("it could be asked all the time"),
             "not_in_recovery" => (server.recovery && settled).then_some("it is in recovery"),
