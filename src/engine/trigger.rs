@@ -692,7 +692,10 @@ impl Lanes {
 /// What may not happen without its record on disk. What comes after the point of no return goes on without one: stopping there
 /// would make an outage longer and nothing safer. Questions change nothing.
 fn needs_record(action: &Action) -> bool {
-    matches!(action, Action::PreChecks | Action::RouteOut { .. } | Action::Fence { .. } | Action::Promote { .. })
+    matches!(
+        action,
+        Action::PreChecks | Action::RouteOut { .. } | Action::StopServer { .. } | Action::Fence { .. } | Action::Promote { .. }
+    )
 }
 
 /// How long this machine has been suspended since it was booted.

@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 
+use failover::core::handover::Stopped;
 use failover::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover::core::sample::{HostWord, LocalAnswer, Lsn, ProcessState, Receiver, Replica, Sample};
+use failover::core::sample::{HostWord, LocalAnswer, LogEnd, Lsn, ProcessState, Receiver, Replica, Sample};
 use failover::core::time::{Mono, Span};
 
 use super::dice::Dice;
@@ -12,6 +13,8 @@ use super::swarm::Link;
 
 pub const SYSTEM_ID: u64 = 7_000_000_000_000_000_001;
 const START: u64 = 0x300_0000;
+/// The record with which a log ends.
+const CHECKPOINT: u64 = 120;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Process {
@@ -32,6 +35,9 @@ pub struct Server {
     pub recovery: bool,
     /// `standby.signal` of a fence: it would start as a standby.
     pub guard: bool,
+    /// It was stopped in an orderly way, at the engine's order; and where its log ended then.
+    pub stopped_by_us: bool,
+    pub log_end: Option<u64>,
     pub system_id: u64,
     /// Since when it has been another one.
     pub other_since: Mono,
@@ -107,6 +113,8 @@ impl Cluster {
                 other_since: Mono::ZERO,
                 recovery: at != 0,
                 guard: false,
+                stopped_by_us: false,
+                log_end: None,
                 system_id: SYSTEM_ID,
                 timeline: 1,
                 lsn: START,
@@ -412,11 +420,47 @@ impl Cluster {
             .max_by_key(|at| (self.servers[*at].timeline, self.servers[*at].lsn))
     }
 
+    /// SIGINT, with a guard. True: it stops.
+    pub fn stop_in_order(&mut self, at: usize) -> bool {
+        self.servers[at].guard = true;
+        if self.servers[at].process != Process::Running {
+            return false;
+        }
+        let receiving: Vec<usize> =
+            (0..self.servers.len()).filter(|other| self.source(*other) == Some(at) && self.servers[*other].lag == 0).collect();
+        let server = &mut self.servers[at];
+        server.log_end = (!server.recovery).then_some(server.lsn);
+        server.stopped_by_us = true;
+        server.lsn += CHECKPOINT;
+        server.process = Process::Gone;
+        let lsn = server.lsn;
+        for other in receiving {
+            self.servers[other].lsn = lsn;
+        }
+        true
+    }
+
+    /// What its host shows of a server that was asked to stop.
+    pub fn stopped(&self, at: usize) -> Option<Stopped> {
+        let server = &self.servers[at];
+        if !server.power || !server.host {
+            return None;
+        }
+        Some(match (server.process, server.log_end) {
+            (Process::Gone, Some(end)) => Stopped::InOrder(LogEnd { at: Lsn(end), timeline: server.timeline }),
+            (Process::Gone, None) => Stopped::Crashed { state: "in production".into() },
+            (Process::Frozen, _) => Stopped::Frozen,
+            (Process::Running, _) => Stopped::NotYet { state: "in production".into() },
+        })
+    }
+
     /// A postmaster starts, as what its data directory says.
     pub fn start(&mut self, at: usize) {
         let server = &mut self.servers[at];
         if server.process == Process::Gone {
             server.process = Process::Running;
+            server.stopped_by_us = false;
+            server.log_end = None;
             server.orphans = false;
             server.impaired = None;
             if server.guard {
@@ -453,6 +497,8 @@ impl Cluster {
         let (timeline, lsn) = (self.servers[leader].timeline, self.servers[leader].lsn);
         for (at, server) in self.servers.iter_mut().enumerate() {
             server.process = Process::Running;
+            server.stopped_by_us = false;
+            server.log_end = None;
             server.orphans = false;
             server.guard = false;
             server.impaired = None;

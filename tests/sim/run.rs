@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use failover::core::Core;
 use failover::core::event::EventKind;
+use failover::core::handover::Receipt;
 use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
 use failover::core::input::{Command, Facts, Input, SelfHealth};
 use failover::core::model::{CheckKind, ServiceKind};
@@ -397,8 +398,14 @@ impl Sim {
             Output::CancelRun(run) => self.asked.retain(|asked| asked.run != run),
             Output::RunAction { id, service, generation, action, deadline } => {
                 let service = usize::from(service.0);
-                let needs =
-                    matches!(action, Action::PreChecks | Action::RouteOut { .. } | Action::Fence { .. } | Action::Promote { .. });
+                let needs = matches!(
+                    action,
+                    Action::PreChecks
+                        | Action::RouteOut { .. }
+                        | Action::StopServer { .. }
+                        | Action::Fence { .. }
+                        | Action::Promote { .. }
+                );
                 if needs && unwritten.contains(&service) {
                     return Some((service, generation.0, id, action));
                 }
@@ -501,6 +508,7 @@ impl Sim {
                 if let Some(begun) = &mut known.begun {
                     begun.route_touched |= step == Step::RouteOut;
                     begun.fence_tried |= step == Step::Fence;
+                    begun.stop_tried |= step == Step::StopServer;
                     begun.chosen = chosen.or(begun.chosen);
                 }
             }
@@ -619,9 +627,11 @@ impl Sim {
             }
             Some(Wrong::OtherKind) => match action {
                 // What only counts as done or not has no other kind.
-                Action::RouteOut { .. } | Action::PreChecks | Action::VerifyTraffic { .. } | Action::OpenSyncGate { .. } => {
-                    Err(Failure::unknown("nonsense", ""))
-                }
+                Action::RouteOut { .. }
+                | Action::PreChecks
+                | Action::Checkpoint { .. }
+                | Action::VerifyTraffic { .. }
+                | Action::OpenSyncGate { .. } => Err(Failure::unknown("nonsense", "")),
                 Action::Fence { .. } => Ok(Report::Done { message: "nonsense".into() }),
                 _ => Ok(Report::Traffic { message: "nonsense".into() }),
             },
@@ -728,6 +738,20 @@ impl Sim {
                 server.guard = false;
                 done()
             }
+            Action::Checkpoint { .. } if speaks => done(),
+            Action::Checkpoint { .. } => Err(Failure::no_effect("no connection", "")),
+            Action::StopServer { .. } => self.stop_server(service, target),
+            Action::StartServer { .. } => self.start_server(service, target),
+            Action::ReadReceipt { standbys, .. } => {
+                let Some(stopped) = cluster.stopped(target) else {
+                    return Err(Failure::timed_out("no answer from the host", ""));
+                };
+                let read = Action::ReadPositions { servers: standbys.clone(), settle: Span::ZERO };
+                match self.effect(service, &read)? {
+                    Report::Positions(positions) => Ok(Report::Receipt(Receipt { stopped, positions })),
+                    _ => Err(Failure::no_effect("no positions", "")),
+                }
+            }
             Action::ReadPositions { servers, .. } => {
                 let now = self.now;
                 let read = |server: &ServerId| {
@@ -787,6 +811,38 @@ impl Sim {
                 }
             }
         }
+    }
+
+    /// The orderly stop: guard and SIGINT, and the log ends, if it can.
+    fn stop_server(&mut self, service: usize, target: usize) -> Result<Report, Failure> {
+        let ssh = self.setup.model.services[service].servers[target].ssh;
+        let cluster = &mut self.clusters[service];
+        let server = &cluster.servers[target];
+        if !ssh || !server.power || !server.host {
+            return Err(Failure::no_effect("no answer from the host", ""));
+        }
+        let open = server.port == Link::Open;
+        if cluster.stop_in_order(target) && open {
+            let fault = Fault::SessionEnds(CloseCause::Announced);
+            self.ends.push((self.now, Moment { at: 0, span: 0, service, server: target, fault }));
+        }
+        Ok(Report::Done { message: "SIGINT".into() })
+    }
+
+    /// Its way back.
+    fn start_server(&mut self, service: usize, target: usize) -> Result<Report, Failure> {
+        let ssh = self.setup.model.services[service].servers[target].ssh;
+        let cluster = &mut self.clusters[service];
+        let server = &mut cluster.servers[target];
+        if !ssh || !server.power || !server.host {
+            return Err(Failure::no_effect("no answer from the host", ""));
+        }
+        if server.process == Process::Frozen {
+            return Err(Failure::no_effect("a server still runs there", ""));
+        }
+        server.guard = false;
+        cluster.start(target);
+        Ok(Report::Done { message: "started".into() })
     }
 
     /// With a level to reach it acts, without one it only looks.
@@ -1028,8 +1084,8 @@ impl Sim {
             Fault::SecondEngine => server.other_engine = false,
             Fault::OtherChecks => server.others_fail = false,
             Fault::Burst(_) => self.clusters[service].burst = 0,
-            Fault::SessionEnds(CloseCause::DeathHint) if moment.at == 0 => {
-                self.close_sessions(service, at, CloseCause::DeathHint);
+            Fault::SessionEnds(cause @ (CloseCause::DeathHint | CloseCause::Announced)) if moment.at == 0 => {
+                self.close_sessions(service, at, *cause);
             }
             _ => {}
         }
@@ -1289,6 +1345,7 @@ impl Sim {
         self.await_plans();
         self.look();
         self.judge_quiet();
+        self.judge_stopped();
         self.judge_unfinished();
         self.last_blow();
     }
@@ -1349,6 +1406,22 @@ impl Sim {
         }
         self.wrong.clear();
         self.crash_at_record = false;
+    }
+
+    /// Whom the engine stopped while it was well, and replaced by nobody, runs again, or a person knows.
+    fn judge_stopped(&mut self) {
+        let Some(core) = &self.core else { return };
+        let snapshot = core.snapshot();
+        for (cluster, service) in self.clusters.iter().zip(&snapshot.services) {
+            let nobody = cluster.leader().is_none() && service.plan.is_none() && service.manual_reason.is_none();
+            let left =
+                cluster.servers.iter().find(|server| server.stopped_by_us && server.power && server.host && !server.recovery);
+            if let Some(server) = left.filter(|_| nobody && !self.watch.is_stopping() && !cluster.lied && !cluster.meddled) {
+                let why = format!("{} is down, {} is {}", server.name, service.name, service.state.word());
+                self.watch.fail("a_living_primary_is_never_left_stopped", why);
+                return;
+            }
+        }
     }
 
     fn judge_quiet(&mut self) {
