@@ -48,6 +48,9 @@ const ONE_ROUND: Duration = Duration::from_secs(1);
 /// Another standby than the wanted one counts this long after it has the whole log.
 #[cfg(feature = "ssh")]
 const OTHERS_AFTER: Duration = Duration::from_millis(250);
+/// To end what is left of a server whose log has ended: a third of it is for going by itself.
+#[cfg(feature = "ssh")]
+const LEFTOVERS: Duration = Duration::from_secs(3);
 /// A server that was started is asked over SQL this long, at most half of what is left.
 #[cfg(feature = "ssh")]
 const SERVES_WITHIN: Duration = Duration::from_secs(10);
@@ -118,8 +121,16 @@ impl Performer {
         };
         let until = deadline.at_most(patience);
         let mut others_since: Option<Instant> = None;
+        let mut positions: Vec<Position> = Vec::new();
         loop {
-            let positions = self.read_once(standbys, until.at_most(ONE_ROUND), cancel)?;
+            for read in self.read_once(standbys, deadline.at_most(ONE_ROUND), cancel)? {
+                // What one had is not forgotten where it does not answer again.
+                match positions.iter_mut().find(|known| known.server == read.server) {
+                    Some(known) if read.sample.is_ok() || known.sample.is_err() => *known = read,
+                    Some(_) => {}
+                    None => positions.push(read),
+                }
+            }
             let has = |position: &Position| has_all(position, log, end);
             if positions.iter().any(has) {
                 others_since.get_or_insert_with(Instant::now);
@@ -169,8 +180,7 @@ impl Performer {
         if !ended {
             return Err(first);
         }
-        let part = deadline.at_most(deadline.remaining() / 3);
-        control.fence(generation, FenceLevel::ProvenStopped, false, view_confirmed, part, cancel)?;
+        control.fence(generation, FenceLevel::ProvenStopped, false, view_confirmed, deadline.at_most(LEFTOVERS), cancel)?;
         let said = control.start(generation, deadline, cancel)?;
         Ok(self.started(server, &format!("what was left of it was ended; {said}"), deadline, cancel))
     }
