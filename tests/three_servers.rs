@@ -579,3 +579,36 @@ fn an_order_with_receivers_that_keep_up_is_carried_out_and_costs_nothing() {
     let (account, _cluster) = trial.account().unwrap();
     assert_eq!(account.lost(), Some(0), "{told}\n{}", account.story);
 }
+
+/// The engine ends, one way or the other, while it waits for a receipt that does not come: the primary that it stopped serves again.
+fn ends_in_the_middle_of_an_order(clean: bool) {
+    let _turn = turn();
+    let mut trial = start(Replication::Async);
+    let frozen = [2, 3].map(|number| trial.cluster.db(number).stop_receiver().unwrap());
+    let from = trial.now();
+    let (code, told) = trial.command(&["force", "orders", "--yes"]).unwrap();
+    assert_eq!(code, 0, "{told}");
+    trial
+        .await_event("the receipt is waited for", from, |event| {
+            event.kind == "step_started" && event.step() == Some("read_receipt")
+        })
+        .unwrap();
+    trial.end_engine(clean);
+    if !clean {
+        trial.start_engine().unwrap();
+    }
+    trial.await_rows(10).unwrap();
+    drop(frozen);
+    let (account, _cluster) = trial.account().unwrap();
+    assert_eq!((account.lost(), account.writable[0].as_str()), (Some(0), "db1"), "{}", account.story);
+}
+
+#[test]
+fn an_engine_that_is_killed_in_the_middle_of_an_order_takes_it_back_when_it_is_started() {
+    ends_in_the_middle_of_an_order(false);
+}
+
+#[test]
+fn an_engine_that_is_stopped_in_the_middle_of_an_order_takes_it_back() {
+    ends_in_the_middle_of_an_order(true);
+}
