@@ -348,6 +348,12 @@ impl Watch {
         }
         self.services[service].accept_loss = None;
         self.services[service].forced_to = None;
+        // What an order stopped, an earlier engine's too, is started again; it is not failed over as one that died.
+        let did = |name: &'static str| watch.done.contains(&(event.generation.0, name));
+        let owed = watch.seen_before.is_some() && did("stop_server") && !did("start_server");
+        self.hold(!(owed && cluster.servers[old].stopped_by_us), "a_living_primary_is_never_left_stopped", || {
+            format!("{} was stopped by an order, and is failed over as a dead one", cluster.servers[old].name)
+        });
         let doubt = self.in_doubt || self.gap_at.is_some_and(|at| now.since(at) < Span::from_millis(1_900));
         self.hold(!doubt, "no_failover_in_doubt", || "the engine doubted its own view, or should have".into());
         self.hold(!watch.paused, "no_failover_while_paused", || "an operator had paused it".into());
