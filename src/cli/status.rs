@@ -344,6 +344,9 @@ pub fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
             "make the primary's host reachable over SSH (`ssh`, `data_dir`), or configure `fence.command`; `route.exclusive` only if it is true"
                 .to_owned()
         }
+        "receipt_unprovable" => {
+            "make the primary's host reachable over SSH (`ssh`, `data_dir`), or accept a loss: failover force --accept-loss".to_owned()
+        }
         "no_candidate" => "bring a standby back, see `readiness` and what is said about each".to_owned(),
         "two_primaries" => "stop or rebuild the one that must not take writes".to_owned(),
         "wrong_cluster" => "correct the address of that server in the configuration, or rebuild it from the primary".to_owned(),
@@ -384,7 +387,7 @@ fn one_failover(text: &mut String, failover: &FailoverStatus, terminal: Terminal
     if let Some(class) = &failover.class {
         let _ = write!(text, ", {class}");
     }
-    if let Some(level) = failover.fence_level {
+    if let Some(level) = failover.fence_level.filter(|level| *level > 0) {
         let _ = write!(text, ", fence level {level}");
     }
     match failover.loss_bytes {

@@ -591,17 +591,17 @@ mod tests {
         assert_eq!(examined(&Sample { asked: at(5_000), ..sample(10_000) }, &woken, |_| ()), Ok(Some(420)));
     }
 
-    fn heard(end: u64, millis: u64) -> Option<Heard> {
-        Some(Heard { end: Lsn(end), at: at(millis), lead: Span::ZERO })
+    fn heard(end: u64, millis: u64) -> Heard {
+        Heard { end: Lsn(end), at: at(millis), lead: Span::ZERO }
     }
 
     #[test]
     fn what_a_standby_heard_of_the_primary_counts_and_makes_no_sample_younger() {
-        let growing = Reference { growth: 10_000, heard: heard(10_100, 190), ..reference() };
+        let growing = Reference { growth: 10_000, heard: Some(heard(10_100, 190)), ..reference() };
         assert_eq!(growing.furthest(at(1_000)), Some(Lsn(12_000)), "the sample and the growth since say more");
-        let told = Reference { heard: heard(13_000, 190), ..growing };
+        let told = Reference { heard: Some(heard(13_000, 190)), ..growing };
         assert_eq!(told.furthest(at(1_000)), Some(Lsn(13_100)));
-        let blind = Reference { lived: at(9_000), until: at(9_000), heard: heard(13_000, 8_900), ..reference() };
+        let blind = Reference { lived: at(9_000), until: at(9_000), heard: Some(heard(13_000, 8_900)), ..reference() };
         assert_eq!((blind.furthest(at(9_500)), blind.unseen()), (Some(Lsn(13_000)), Span::from_millis(100)));
     }
 

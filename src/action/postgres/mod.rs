@@ -4,6 +4,7 @@
 //! Every call has one overall deadline and one cancel signal, and every failure says whether an effect is excluded. No SQL here is
 //! built from anything but numbers and constants.
 
+mod checkpoint;
 mod failure;
 mod identity;
 mod positions;

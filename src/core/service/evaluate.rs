@@ -159,7 +159,7 @@ impl Service {
     pub(super) fn decide(&mut self, around: Surroundings, fx: &mut Effects) {
         match self.may_fail_over(around, fx.now) {
             Ok(class) => match self.awaited_operator(class, fx) {
-                Ok(()) => self.start_plan(class, Waiver::default(), fx),
+                Ok(()) => self.start_plan(class, Waiver::default(), None, fx),
                 Err(refusal) => self.refuse(refusal, fx),
             },
             Err(refusal) => self.refuse(refusal, fx),
