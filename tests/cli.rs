@@ -214,7 +214,7 @@ impl Drop for Daemon {
 #[test]
 fn the_help_shows_examples_and_exit_codes() {
     let help = run(&["--help"]).ends_with(0);
-    expect![[r"
+    expect![[r#"
         Automatic failover for PostgreSQL: watches a primary, decides when it is really gone, fences it,
         promotes the standby, moves the traffic, verifies the result, and says what happened and why
 
@@ -234,6 +234,7 @@ fn the_help_shows_examples_and_exit_codes() {
           resume       End a pause
           reset        Leave `manual_intervention` or `failed_over`: failovers are automatic again, once
                        nothing else blocks them
+          adopt        Say that a server which takes writes is the primary from here on
           force        Fail over now, whatever the checks say
           replay       Go through a recorded decision again, and compare
           completions  Print the completion script of a shell
@@ -262,7 +263,7 @@ fn the_help_shows_examples_and_exit_codes() {
           4  the daemon refused the command, and said why
           5  the engine cannot start or run, or the system refused something
           6  `force --wait`: the failover stopped where a person has to look
-    "]]
+    "#]]
     .assert_eq(&help.stdout);
     for command in
         ["run", "check", "validate", "status", "metrics", "events", "confirm", "pause", "resume", "reset", "adopt", "force", "completions"]
