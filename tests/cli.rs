@@ -214,7 +214,7 @@ impl Drop for Daemon {
 #[test]
 fn the_help_shows_examples_and_exit_codes() {
     let help = run(&["--help"]).ends_with(0);
-    expect![[r#"
+    expect![[r"
         Automatic failover for PostgreSQL: watches a primary, decides when it is really gone, fences it,
         promotes the standby, moves the traffic, verifies the result, and says what happened and why
 
@@ -263,11 +263,23 @@ fn the_help_shows_examples_and_exit_codes() {
           4  the daemon refused the command, and said why
           5  the engine cannot start or run, or the system refused something
           6  `force --wait`: the failover stopped where a person has to look
-    "#]]
+    "]]
     .assert_eq(&help.stdout);
-    for command in
-        ["run", "check", "validate", "status", "metrics", "events", "confirm", "pause", "resume", "reset", "adopt", "force", "completions"]
-    {
+    for command in [
+        "run",
+        "check",
+        "validate",
+        "status",
+        "metrics",
+        "events",
+        "confirm",
+        "pause",
+        "resume",
+        "reset",
+        "adopt",
+        "force",
+        "completions",
+    ] {
         let help = run(&[command, "--help"]).ends_with(0).stdout;
         assert!(help.contains("Examples:\n  failover "), "{help}");
         assert!(command == "completions" || help.contains("Exit codes: 0 "), "{help}");
@@ -478,9 +490,16 @@ command = ["/bin/true"]
 #[test]
 fn without_a_daemon_a_command_says_where_it_looked() {
     let place = Place::new();
-    for arguments in
-        [&["status"][..], &["metrics"], &["events"], &["confirm", "orders"], &["pause"], &["resume"], &["reset", "orders"], &["adopt", "orders", "db1"]]
-    {
+    for arguments in [
+        &["status"][..],
+        &["metrics"],
+        &["events"],
+        &["confirm", "orders"],
+        &["pause"],
+        &["resume"],
+        &["reset", "orders"],
+        &["adopt", "orders", "db1"],
+    ] {
         let answer = place.ask(arguments).ends_with(3);
         same(
             &answer.stderr,

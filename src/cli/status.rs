@@ -589,6 +589,22 @@ mod tests {
         assert_eq!(line(&around(pair())), "orders: normal, primary db1");
     }
 
+    /// A standby that could not be promoted has a remedy, whether another one could be or nobody.
+    #[test]
+    fn each_standby_has_its_remedy() {
+        let mut service = pair();
+        let why = "db3 has 96 bytes of log that it lacks, and cannot be promoted itself";
+        service.servers[1].not_promotable = Some(ReasonStatus { code: "behind".into(), message: why.into() });
+        let remedy = "make the other server fit to be promoted, or wait until this one has caught up; \
+                      if the primary is dead and what is missing may be lost: failover force orders --to db2 --accept-loss SIZE";
+        let told = human(&around(service.clone()), Terminal::default());
+        assert!(told.contains(&format!("    db2 could not be promoted: {why}\n      remedy: {remedy}\n")), "{told}");
+        let nobody = ReasonStatus { code: "no_candidate".into(), message: "no standby can take over".into() };
+        service.forecast = ForecastStatus { would_fail_over: false, reasons: vec![nobody], ..ForecastStatus::default() };
+        let told = human(&around(service), Terminal::default());
+        assert!(told.contains(&format!("      db2 behind: remedy: {remedy}\n")), "{told}");
+    }
+
     #[test]
     fn everything_that_can_be_wrong() {
         let mut service = pair();
