@@ -399,6 +399,46 @@ fn a_clone_on_a_higher_timeline_is_not_followed_by_an_engine_that_comes_back() {
     assert_nothing_went_to_the_clone(trial, from);
 }
 
+/// Nobody else is left, and a person says that the clone is the right one.
+#[test]
+fn a_clone_is_the_primary_where_an_operator_adopts_it() {
+    let _turn = turn();
+    let trial = with_clone();
+    trial.cluster.db(3).start().unwrap();
+    wait_until("the engine sees the clone", LONGEST, || {
+        let status = trial.engine.status()?;
+        Ok((status["services"][0]["servers"][2]["role"] == "writable").then_some(()))
+    })
+    .unwrap();
+    let refused = |server: &str, why: &str| {
+        let (code, told) = trial.command(&["adopt", "orders", server]).unwrap();
+        assert!(code == 4 && told.contains(why), "adopt {server}: {code} {told}\n{}", trial.story());
+    };
+    refused("db1", "db1 is the primary already");
+    refused("db2", "db2 does not take writes now");
+    refused("db3", "db1 takes writes as well");
+    trial.cluster.db(2).stop(StopMode::Fast).unwrap();
+    let from = trial.kill(trial.cluster.db(1));
+    let told = trial.await_event("the clone is told of", from, |event| event.kind == "other_branch").unwrap();
+    assert!(told.message.contains("failover adopt orders db3"), "{}", told.message);
+    assert_eq!(trial.cluster.haproxy.stat("db3", "status").unwrap(), "MAINT", "{}", trial.story());
+    let from = trial.now();
+    let (code, told) = trial.command(&["adopt", "orders", "db3"]).unwrap();
+    assert_eq!(code, 0, "{told}\n{}", trial.story());
+    trial
+        .await_event("it is the primary", from, |event| event.kind == "primary_known" && event.server.as_deref() == Some("db3"))
+        .unwrap();
+    let shown = wait_until("the traffic follows", LONGEST, || {
+        let shown = trial.cluster.haproxy.stat("db3", "status")?;
+        Ok((shown != "MAINT").then_some(()))
+    });
+    shown.map_err(|error| trial.explain(&error)).unwrap();
+    trial.await_rows(10).unwrap();
+    let port = trial.cluster.db(3).port();
+    let (account, _cluster) = trial.account().unwrap();
+    assert!(acknowledged_by(&account.attempts, from, port) > 0, "no row went to the clone; {}", account.story);
+}
+
 // The engine is away when it happens.
 
 /// How the engine is away.

@@ -174,6 +174,22 @@ impl Candidate {
     pub fn chosen_before(server: ServerId, position: Lsn, loss: Option<u64>, holds_acknowledged: bool) -> Candidate {
         Candidate { server, position, to_replay: 0, loss, exact: false, unseen: Span::ZERO, holds_acknowledged, priority: 0 }
     }
+
+    /// What may be missing, for people. Of one that an earlier engine chose it is not known how long the log was not seen.
+    #[must_use]
+    pub fn loss_sentence(&self) -> String {
+        let unseen = self.unseen;
+        match self.loss {
+            _ if self.holds_acknowledged => "no acknowledged commit can be missing (synchronous)".into(),
+            Some(0) if self.exact => "nothing is missing: it has the log up to its end".into(),
+            Some(bytes) if self.exact => format!("{bytes} bytes of log are missing"),
+            Some(0) if unseen == Span::ZERO => "no byte that was seen is missing".into(),
+            Some(bytes) if unseen == Span::ZERO => format!("about {bytes} bytes of log may be missing"),
+            Some(0) => format!("no byte that was seen is missing; the last {unseen} of the log were not seen"),
+            Some(bytes) => format!("about {bytes} bytes of log may be missing; its last {unseen} were not seen"),
+            None => "how much may be missing is not known".into(),
+        }
+    }
 }
 
 /// What may be waived.

@@ -720,7 +720,7 @@ impl Service {
         let old_timeline = plan.old_timeline;
         match &writable[..] {
             [] => return false,
-            [(server, sample)] if sample.timeline > old_timeline && self.continues(*server, sample, old_timeline) => {
+            [(server, sample)] if sample.timeline > old_timeline && self.is_ours(*server, sample, old_timeline) => {
                 self.take_over_promoted(*server, sample, fx);
             }
             many => {
@@ -1027,7 +1027,7 @@ impl Service {
                 "{}: {new} has taken over from {old} within {} of the first bad sign; {}",
                 self.model.name,
                 plan.since_first_bad(end),
-                loss_sentence(&chosen)
+                chosen.loss_sentence()
             ),
             completed_fields(plan, &chosen, old, new, fx.now),
         );
@@ -1104,18 +1104,7 @@ fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, n
 
 /// One line about a candidate.
 pub(super) fn describe(candidate: &Candidate) -> String {
-    format!("position {}, {} bytes to replay, {}", candidate.position, candidate.to_replay, loss_sentence(candidate))
-}
-
-fn loss_sentence(candidate: &Candidate) -> String {
-    match candidate.loss {
-        _ if candidate.holds_acknowledged => "no acknowledged commit can be missing (synchronous)".into(),
-        Some(0) if candidate.exact => "nothing is missing: it has the log up to its end".into(),
-        Some(bytes) if candidate.exact => format!("{bytes} bytes of log are missing"),
-        Some(0) => format!("no byte that was seen is missing; the last {} of the log were not seen", candidate.unseen),
-        Some(bytes) => format!("about {bytes} bytes of log may be missing; its last {} were not seen", candidate.unseen),
-        None => "how much may be missing is not known".into(),
-    }
+    format!("position {}, {} bytes to replay, {}", candidate.position, candidate.to_replay, candidate.loss_sentence())
 }
 
 fn before_promotion(application: bool) -> &'static str {

@@ -132,6 +132,7 @@ pub fn of(code: &str) -> &'static str {
             "two primaries lose data for certain: without the proof that the old one is gone nothing is promoted"
         }
         "no_candidate" => "there is nobody to promote: a dead primary ends the service",
+        "not_ready" => "the failover would begin and not come to its end: traffic, rights or a host would stop it on the way",
         "two_primaries" | "wrong_cluster" => "which data is right is a person's decision; nothing is promoted into that",
         "second_engine" => "two engines fence and promote against each other",
         "dependency_failing" => "an application that moves because its database is away moves for nothing, and twice",
