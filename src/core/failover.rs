@@ -1095,7 +1095,7 @@ fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, n
         ("warnings", texts(plan.warnings.clone())),
         ("evidence", texts(plan.evidence.clone())),
     ];
-    if let Some(loss) = chosen.loss {
+    if let Some(loss) = chosen.loss.filter(|_| chosen.away == Span::ZERO) {
         fields.push(("loss_bytes", Field::Int(loss)));
         fields.push(("loss_exact", Field::Bool(chosen.exact)));
     }
