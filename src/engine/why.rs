@@ -39,6 +39,12 @@ pub fn of(code: &str) -> &'static str {
         "sync_gate" => {
             "after the promotion nobody is left to acknowledge: every commit waits, and the service is down although the server is up"
         }
+        "sync_names_unreadable" | "replication_names_equal" | "sync_standby_absent" => {
+            "who has acknowledged a commit and does not answer may hold what nobody else has: then nobody is promoted, and a person is called"
+        }
+        "sync_by_strangers" | "sync_commit_waits_for_nobody" | "sync_commit_overridden" => {
+            "a commit of which a client was told may be on no standby that could be promoted: nothing can be promised about it"
+        }
         "sync_gate_right_missing" => {
             "the engine could not let commits through after the promotion: they wait until a person does"
         }

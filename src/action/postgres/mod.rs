@@ -11,6 +11,7 @@ mod positions;
 mod promote;
 mod survey;
 mod sync_gate;
+mod sync_survey;
 mod traffic;
 mod verify;
 
