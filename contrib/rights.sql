@@ -39,6 +39,12 @@ GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO :"role";
 \warn 'PostgreSQL before 15: the role cannot change synchronous_standby_names; set on_no_sync_standby = "block"'
 \endif
 
+-- `failover force` stops a primary that lives: a checkpoint before that makes its stop shorter. Not needed, and before
+-- PostgreSQL 15 only a superuser can.
+\if :has_parameter_rights
+GRANT pg_checkpoint TO :"role";
+\endif
+
 COMMIT;
 
 \echo
@@ -46,6 +52,6 @@ COMMIT;
 \echo '  login and CONNECT; member of pg_monitor'
 \echo '  EXECUTE on pg_promote(boolean, integer) and pg_reload_conf()'
 \if :has_parameter_rights
-\echo '  ALTER SYSTEM on synchronous_standby_names'
+\echo '  ALTER SYSTEM on synchronous_standby_names; member of pg_checkpoint'
 \endif
 \echo 'No superuser, no replication. Next: a password (\\password), and its lines in pg_hba.conf of every server.'

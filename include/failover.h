@@ -614,6 +614,22 @@ int32_t failover_engine_force(const failover_engine *engine,
                               uint64_t accept_loss,
                               failover_error **err);
 
+// Says that `server` of `service`, which takes writes, is the primary from here on: the way out after FAILOVER_EVENT_OTHER_BRANCH.
+// Nothing is promoted, stopped or fenced; the traffic follows it.
+//
+// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while the server takes no writes, or another one takes them as well;
+// FAILOVER_INVALID_ARG also for an unknown server.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API
+int32_t failover_engine_adopt(const failover_engine *engine,
+                              const char *service,
+                              const char *server,
+                              failover_error **err);
+
 // Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing.
 //
 // Errors: FAILOVER_CONFIG; FAILOVER_STATE when something differs that is fixed at start (state_dir) or the engine does not run;

@@ -234,6 +234,7 @@ fn the_help_shows_examples_and_exit_codes() {
           resume       End a pause
           reset        Leave `manual_intervention` or `failed_over`: failovers are automatic again, once
                        nothing else blocks them
+          adopt        Say that a server which takes writes is the primary from here on
           force        Fail over now, whatever the checks say
           replay       Go through a recorded decision again, and compare
           completions  Print the completion script of a shell
@@ -264,9 +265,21 @@ fn the_help_shows_examples_and_exit_codes() {
           6  `force --wait`: the failover stopped where a person has to look
     "]]
     .assert_eq(&help.stdout);
-    for command in
-        ["run", "check", "validate", "status", "metrics", "events", "confirm", "pause", "resume", "reset", "force", "completions"]
-    {
+    for command in [
+        "run",
+        "check",
+        "validate",
+        "status",
+        "metrics",
+        "events",
+        "confirm",
+        "pause",
+        "resume",
+        "reset",
+        "adopt",
+        "force",
+        "completions",
+    ] {
         let help = run(&[command, "--help"]).ends_with(0).stdout;
         assert!(help.contains("Examples:\n  failover "), "{help}");
         assert!(command == "completions" || help.contains("Exit codes: 0 "), "{help}");
@@ -290,6 +303,7 @@ fn a_wrong_command_line_ends_with_2() {
         &["run"],
         &["validate"],
         &["confirm"],
+        &["adopt", "orders"],
         &["force", "orders", "--accept-loss", "a lot"],
         &["status", "--socket", "/a", "--config", "/b"],
     ] {
@@ -476,9 +490,16 @@ command = ["/bin/true"]
 #[test]
 fn without_a_daemon_a_command_says_where_it_looked() {
     let place = Place::new();
-    for arguments in
-        [&["status"][..], &["metrics"], &["events"], &["confirm", "orders"], &["pause"], &["resume"], &["reset", "orders"]]
-    {
+    for arguments in [
+        &["status"][..],
+        &["metrics"],
+        &["events"],
+        &["confirm", "orders"],
+        &["pause"],
+        &["resume"],
+        &["reset", "orders"],
+        &["adopt", "orders", "db1"],
+    ] {
         let answer = place.ask(arguments).ends_with(3);
         same(
             &answer.stderr,
@@ -526,6 +547,10 @@ fn a_daemon_is_asked_and_told() {
     place.ask(&["pause", "nothing"]).ends_with(4);
     place.ask(&["confirm", "orders"]).ends_with(4);
     place.ask(&["force", "orders", "--to", "nobody", "--yes"]).ends_with(4);
+    let unknown = place.ask(&["adopt", "orders", "nobody"]).ends_with(4);
+    assert!(unknown.stderr.contains("orders has no server \"nobody\""), "{}", unknown.stderr);
+    let silent = place.ask(&["adopt", "orders", "db1"]).ends_with(4);
+    assert!(silent.stderr.contains("db1 does not take writes now"), "{}", silent.stderr);
     let unasked = place.ask(&["force", "orders"]).ends_with(2);
     assert!(unasked.stderr.contains("--yes"), "{}", unasked.stderr);
 

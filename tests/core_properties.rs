@@ -43,7 +43,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         2 => (0usize..3, 0u8..5).prop_map(|(node, word)| Move::Host(node, word)),
         3 => (0usize..3, 0u8..5).prop_map(|(node, cause)| Move::Close(node, cause)),
         2 => (0u8..7).prop_map(Move::Operator),
-        2 => (0u8..9, 0u8..4).prop_map(|(action, kind)| Move::Fail(action, kind)),
+        2 => (0u8..12, 0u8..4).prop_map(|(action, kind)| Move::Fail(action, kind)),
         1 => Just(Move::Heal),
         1 => (0u32..4, any::<bool>()).prop_map(|(stuck, journal)| Move::Health(stuck, journal)),
         2 => (0usize..3, any::<bool>()).prop_map(|(node, streaming)| Move::Streaming(node, streaming)),
@@ -52,8 +52,20 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     proptest::collection::vec(one, 1..40)
 }
 
-const ACTIONS: [&str; 9] =
-    ["ask_host", "route_out", "fence", "read_positions", "promote", "read_role", "verify_data", "route_in", "verify_traffic"];
+const ACTIONS: [&str; 12] = [
+    "ask_host",
+    "route_out",
+    "fence",
+    "read_positions",
+    "promote",
+    "read_role",
+    "verify_data",
+    "route_in",
+    "verify_traffic",
+    "stop_server",
+    "read_receipt",
+    "start_server",
+];
 
 fn play(world: &mut World, one: &Move) {
     match one {
@@ -109,6 +121,7 @@ fn play(world: &mut World, one: &Move) {
         Move::Health(stuck, journal_writable) => {
             world.self_health(SelfHealth {
                 gap: Span::ZERO,
+                suspended: Span::ZERO,
                 stuck_workers: *stuck,
                 workers: 3,
                 stuck_loops: 0,
@@ -137,8 +150,10 @@ fn check(world: &World) -> Result<(), TestCaseError> {
     for event in &world.events {
         let field = |name: &str| event.fields.iter().find(|(key, _)| *key == name).map(|(_, value)| format!("{value:?}"));
         match event.kind {
+            // A primary that has ended its log is as good as fenced.
             EventKind::StepFinished
-                if field("step").as_deref() == Some("Text(\"fence\")") && field("ok").as_deref() == Some("Bool(true)") =>
+                if ["Text(\"fence\")", "Text(\"read_receipt\")"].contains(&field("step").unwrap_or_default().as_str())
+                    && field("ok").as_deref() == Some("Bool(true)") =>
             {
                 fenced = Some(event.generation);
             }

@@ -219,9 +219,11 @@ fn what_the_fence_of_an_earlier_engine_did_says_nothing_about_the_need() {
 
 #[test]
 fn what_an_operator_forced_stays_forced() {
-    for step in ["read_positions", "promote"] {
+    for (step, accept_loss) in [("promote", None), ("promote", Some(1 << 20))] {
         let mut world = warm();
-        world.command(Command::Force { to: None, accept_loss: None });
+        // Where no standby receives the end of the log, a loss has to be accepted.
+        world.deaf.extend([1, 2].into_iter().filter(|_| accept_loss.is_some()));
+        world.command(Command::Force { to: None, accept_loss });
         dies_before(&mut world, step);
         let (stats, story) = (stats(&world), world.trace.join("\n"));
         assert_eq!((stats.forced, stats.forced_completed, stats.completed), (1, 1, 1), "{step}: {stats:#?}\n{story}");
@@ -284,4 +286,43 @@ fn no_force_promotes_a_standby_of_another_cluster_also_where_only_the_journal_kn
     world.run(ms(20_000));
     assert!(promoted(&world).is_empty(), "{}", world.trace.join("\n"));
     assert_eq!(state(&world), State::Failing);
+}
+
+/// A forced failover in which the engine dies before deed `n`, and another one takes over; the standbys hear the end of the log or not.
+fn with_a_death_by_order(n: usize, deaf: bool) -> World {
+    let mut world = warm();
+    world.deaf.extend([1, 2].into_iter().filter(|_| deaf));
+    world.dies_at = Some(world.deeds + n);
+    world.command(Command::Force { to: None, accept_loss: None });
+    world.run(ms(5_000));
+    if world.dead {
+        world.start_engine();
+        world.run(ms(1_000));
+        world.survey();
+        world.run(ms(30_000));
+    }
+    world
+}
+
+#[test]
+fn an_order_is_carried_out_or_taken_back_wherever_the_engine_died() {
+    let (mut carried_out, mut taken_back) = (0, 0);
+    for (n, deaf) in (0..40).flat_map(|n| [(n, false), (n, true)]) {
+        let world = with_a_death_by_order(n, deaf);
+        let story = world.trace.join("\n");
+        let serving: Vec<usize> = (0..3).filter(|at| world.nodes[*at].writable && world.nodes[*at].mode == Mode::Up).collect();
+        let promotions = promoted(&world);
+        if let Some(first) = promotions.first() {
+            assert!(!deaf && promotions.iter().all(|server| server == first), "{n} {deaf}: {promotions:?}\n{story}");
+            assert_eq!(serving, [usize::from(*first)], "{n} {deaf}\n{story}");
+            assert!(matches!(state(&world), State::FailedOver | State::Normal), "{n} {deaf}\n{story}");
+            carried_out += 1;
+        } else {
+            assert_eq!((serving, state(&world)), (vec![0], State::Normal), "{n} {deaf}\n{story}");
+            let of = |name: &str| world.actions.iter().rposition(|action| action.name() == name);
+            assert!(of("route_out") < of("route_restore") || of("route_out").is_none(), "{n} {deaf}\n{story}");
+            taken_back += 1;
+        }
+    }
+    assert!(carried_out > 10 && taken_back > 40, "{carried_out} {taken_back}");
 }

@@ -235,6 +235,9 @@ impl Player {
             ["lose", action] => {
                 self.world().silent_actions.insert((*action).to_owned());
             }
+            ["unlose", action] => {
+                self.world().silent_actions.remove(*action);
+            }
             ["route", works] => self.world().route_works = *works == "works",
             ["partitioned"] => self.world().partitioned = true,
             ["writes", rate] => self.world().write_rate = rate.parse().expect("bytes per second"),
@@ -303,6 +306,7 @@ impl Player {
                         Command::Adopt { server: ServerId(u16::try_from(self.world().index(server)).expect("small")) }
                     }
                     ["force"] => Command::Force { to: None, accept_loss: None },
+                    ["force", "accept", bytes] => Command::Force { to: None, accept_loss: Some(bytes.parse().expect("bytes")) },
                     ["force", to] => Command::Force {
                         to: Some(ServerId(u16::try_from(self.world().index(to)).expect("small"))),
                         accept_loss: None,
@@ -312,6 +316,14 @@ impl Player {
                 self.world().command(command);
             }
             ["survey"] => self.world().survey(),
+            // Whoever is asked to stop crashes instead.
+            ["crashes_when_stopped"] => self.world().crashes_when_stopped = true,
+            // It does not receive the end of a log.
+            ["deaf", server] => {
+                let world = self.world();
+                let at = world.index(server);
+                world.deaf.insert(at);
+            }
             // Whom the survey was asked to look at since the last time this was asked.
             ["unsurveyed"] => {
                 let world = self.world();

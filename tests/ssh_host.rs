@@ -1459,6 +1459,7 @@ fn the_role_may_do_what_a_failover_needs_and_nothing_else() {
         "ALTER SYSTEM SET synchronous_standby_names = ''",
         "ALTER SYSTEM RESET synchronous_standby_names",
         "SELECT pg_reload_conf()",
+        "CHECKPOINT",
     ] {
         client.batch_execute(allowed).unwrap_or_else(|error| panic!("{allowed}: {error:?}"));
     }

@@ -399,6 +399,46 @@ fn a_clone_on_a_higher_timeline_is_not_followed_by_an_engine_that_comes_back() {
     assert_nothing_went_to_the_clone(trial, from);
 }
 
+/// Nobody else is left, and a person says that the clone is the right one.
+#[test]
+fn a_clone_is_the_primary_where_an_operator_adopts_it() {
+    let _turn = turn();
+    let trial = with_clone();
+    trial.cluster.db(3).start().unwrap();
+    wait_until("the engine sees the clone", LONGEST, || {
+        let status = trial.engine.status()?;
+        Ok((status["services"][0]["servers"][2]["role"] == "writable").then_some(()))
+    })
+    .unwrap();
+    let refused = |server: &str, why: &str| {
+        let (code, told) = trial.command(&["adopt", "orders", server]).unwrap();
+        assert!(code == 4 && told.contains(why), "adopt {server}: {code} {told}\n{}", trial.story());
+    };
+    refused("db1", "db1 is the primary already");
+    refused("db2", "db2 does not take writes now");
+    refused("db3", "db1 takes writes as well");
+    trial.cluster.db(2).stop(StopMode::Fast).unwrap();
+    let from = trial.kill(trial.cluster.db(1));
+    let told = trial.await_event("the clone is told of", from, |event| event.kind == "other_branch").unwrap();
+    assert!(told.message.contains("failover adopt orders db3"), "{}", told.message);
+    assert_eq!(trial.cluster.haproxy.stat("db3", "status").unwrap(), "MAINT", "{}", trial.story());
+    let from = trial.now();
+    let (code, told) = trial.command(&["adopt", "orders", "db3"]).unwrap();
+    assert_eq!(code, 0, "{told}\n{}", trial.story());
+    trial
+        .await_event("it is the primary", from, |event| event.kind == "primary_known" && event.server.as_deref() == Some("db3"))
+        .unwrap();
+    let shown = wait_until("the traffic follows", LONGEST, || {
+        let shown = trial.cluster.haproxy.stat("db3", "status")?;
+        Ok((shown != "MAINT").then_some(()))
+    });
+    shown.map_err(|error| trial.explain(&error)).unwrap();
+    trial.await_rows(10).unwrap();
+    let port = trial.cluster.db(3).port();
+    let (account, _cluster) = trial.account().unwrap();
+    assert!(acknowledged_by(&account.attempts, from, port) > 0, "no row went to the clone; {}", account.story);
+}
+
 // The engine is away when it happens.
 
 /// How the engine is away.
@@ -513,7 +553,7 @@ fn a_full_state_dir_leaves_no_fenced_primary_without_a_successor() {
 }
 
 /// An order while both standbys are behind: nothing is lost, or it is refused and everything goes on as before.
-fn ordered_behind<T>(trial: Trial, behind: T) {
+fn ordered_behind<T>(trial: Trial, behind: T) -> (i32, String) {
     trial.await_rows(200).unwrap();
     let (code, told) = trial.command(&["force", "orders", "--yes", "--wait"]).unwrap();
     drop(behind);
@@ -522,6 +562,7 @@ fn ordered_behind<T>(trial: Trial, behind: T) {
     }
     let (account, _cluster) = trial.account().unwrap();
     assert_eq!(account.lost(), Some(0), "exit code {code}: {told}\n{}", account.story);
+    (code, told)
 }
 
 #[test]
@@ -539,5 +580,75 @@ fn an_order_with_frozen_receivers_costs_no_acknowledged_row() {
     let _turn = turn();
     let trial = start(Replication::Async);
     let frozen = [2, 3].map(|number| trial.cluster.db(number).stop_receiver().unwrap());
-    ordered_behind(trial, frozen);
+    let (code, told) = ordered_behind(trial, frozen);
+    // A sender to a receiver that stands still holds the end of the processes of db1, and it is back before they would have ended.
+    assert_eq!(code, 1, "{told}");
+    for said in ["db2: it has not received the last", "nobody is promoted, and db1 is started again"] {
+        assert!(told.contains(said), "{said}: {told}");
+    }
+}
+
+/// An archiver that has something to do holds the end of a server's processes, not that of its log.
+#[test]
+fn an_order_does_not_wait_for_a_slow_archiver() {
+    let _turn = turn();
+    // Longer than anything here is waited for.
+    let archiver = ["archive_mode = on", "archive_command = 'sleep 120'"].map(str::to_owned);
+    let mut slow = options(Replication::Async);
+    slow.settings.extend(archiver);
+    let trial = Trial::start(&slow).unwrap();
+    trial.cluster.db(1).query("SELECT pg_switch_wal()").unwrap();
+    trial.await_rows(50).unwrap();
+    let (code, told) = trial.command(&["force", "orders", "--yes", "--wait"]).unwrap();
+    assert_eq!(code, 0, "{told}\n{}", trial.story());
+    assert!(told.contains("nothing is missing"), "{told}");
+    trial.await_rows(10).unwrap();
+    let (account, _cluster) = trial.account().unwrap();
+    assert_eq!(account.lost(), Some(0), "{told}\n{}", account.story);
+}
+
+#[test]
+fn an_order_with_receivers_that_keep_up_is_carried_out_and_costs_nothing() {
+    let _turn = turn();
+    let trial = start(Replication::Async);
+    trial.await_rows(200).unwrap();
+    let (code, told) = trial.command(&["force", "orders", "--yes", "--wait"]).unwrap();
+    assert_eq!(code, 0, "{told}\n{}", trial.story());
+    assert!(told.contains("nothing is missing"), "{told}");
+    trial.await_rows(10).unwrap();
+    let (account, _cluster) = trial.account().unwrap();
+    assert_eq!(account.lost(), Some(0), "{told}\n{}", account.story);
+}
+
+/// The engine ends, one way or the other, while it waits for a receipt that does not come: the primary that it stopped serves again.
+fn ends_in_the_middle_of_an_order(clean: bool) {
+    let _turn = turn();
+    let mut trial = start(Replication::Async);
+    let frozen = [2, 3].map(|number| trial.cluster.db(number).stop_receiver().unwrap());
+    let from = trial.now();
+    let (code, told) = trial.command(&["force", "orders", "--yes"]).unwrap();
+    assert_eq!(code, 0, "{told}");
+    trial
+        .await_event("the receipt is waited for", from, |event| {
+            event.kind == "step_started" && event.step() == Some("read_receipt")
+        })
+        .unwrap();
+    trial.end_engine(clean);
+    if !clean {
+        trial.start_engine().unwrap();
+    }
+    trial.await_rows(10).unwrap();
+    drop(frozen);
+    let (account, _cluster) = trial.account().unwrap();
+    assert_eq!((account.lost(), account.writable[0].as_str()), (Some(0), "db1"), "{}", account.story);
+}
+
+#[test]
+fn an_engine_that_is_killed_in_the_middle_of_an_order_takes_it_back_when_it_is_started() {
+    ends_in_the_middle_of_an_order(false);
+}
+
+#[test]
+fn an_engine_that_is_stopped_in_the_middle_of_an_order_takes_it_back() {
+    ends_in_the_middle_of_an_order(true);
 }

@@ -516,6 +516,21 @@ func (c *core) Force(service string, options ForceOptions) error {
 	}, false)
 }
 
+// Adopt says that server, which takes writes, is the primary of service from here on: the way out after the event other_branch. Nothing
+// is promoted, stopped or fenced; the traffic follows it.
+//
+// Errors: as for Confirm; ErrRejected also while the server takes no writes, or another one takes them as well.
+func (c *core) Adopt(service, server string) error {
+	if strings.ContainsRune(server, 0) {
+		return &Error{Code: ErrInvalidArgument, Message: "the name of the server has a NUL character in it"}
+	}
+	name, free := cstring(server, false)
+	defer free()
+	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_adopt(handle, service, name, wrong)
+	}, false)
+}
+
 // Reload takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing.
 //
 // Errors: ErrConfig; ErrState when something differs that is fixed at start (state_dir) or the engine does not run; ErrRejected while a

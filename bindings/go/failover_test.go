@@ -196,6 +196,9 @@ func TestBadArgumentsAreErrors(t *testing.T) {
 		"no UTF-8":        engine.Reset("\xff"),
 		"empty":           engine.Confirm(""),
 		"unknown server":  engine.Force("site", ForceOptions{To: "nobody"}),
+		"adopt nobody":    engine.Adopt("site", "nobody"),
+		"adopt nowhere":   engine.Adopt("nobody", "web1"),
+		"adopt NUL":       engine.Adopt("site", "we\x00b1"),
 		"outcome":         engine.ReportOutcome("site", "", Outcome(99)),
 		"step":            engine.OfferAction("dance"),
 	} {
@@ -398,6 +401,10 @@ func TestCommandsReachTheEngine(t *testing.T) {
 		t.Error(err)
 	}
 	if err := engine.Force("site", ForceOptions{}); !errors.Is(err, ErrRejected) {
+		t.Error(err)
+	}
+	// An application has no primary to adopt.
+	if err := engine.Adopt("site", "web1"); !errors.Is(err, ErrRejected) {
 		t.Error(err)
 	}
 	if err := engine.Reload([]byte("{}")); !errors.Is(err, ErrConfig) {

@@ -114,8 +114,11 @@ type Forecast struct {
 	WouldFailOver bool `json:"would_fail_over"`
 	// Candidate is the standby that would be promoted.
 	Candidate string `json:"candidate"`
-	// LossBytes is the most that could be lost; nil when it cannot be bounded.
+	// LossBytes is how much of the log could be missing: read where LossExact says so, else estimated; nil when it is not known. Loss
+	// says it in the words in which the record of a failover would.
 	LossBytes *uint64  `json:"loss_bytes"`
+	LossExact bool     `json:"loss_exact"`
+	Loss      string   `json:"loss"`
 	Message   string   `json:"message"`
 	Reasons   []Reason `json:"reasons"`
 }
@@ -131,8 +134,10 @@ type LastFailover struct {
 	// From and To are the old primary and the new one.
 	From string `json:"from"`
 	To   string `json:"to"`
-	// LossBytes is nil where it is not known.
+	// LossBytes is nil where it is not known; it is estimated, unless LossExact. Loss says it in the words of the record.
 	LossBytes *uint64 `json:"loss_bytes"`
+	LossExact bool    `json:"loss_exact"`
+	Loss      string  `json:"loss"`
 	// TotalMs is from the first failed observation to the end; nil before that.
 	TotalMs *float64 `json:"total_ms"`
 }

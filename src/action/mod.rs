@@ -3,6 +3,7 @@
 pub mod application;
 pub mod command;
 pub mod dns;
+mod handover;
 #[cfg(feature = "ssh")]
 pub mod host;
 pub mod memory;
@@ -175,6 +176,15 @@ impl Performer {
             Action::FenceUndo { server } => self.fence_undo(*server, generation, deadline, cancel),
             Action::ProveFence { server, view_confirmed } => self.prove(*server, *view_confirmed, deadline, cancel),
             Action::ReadHistory { server, timeline } => self.history(*server, *timeline, deadline, cancel),
+            Action::Checkpoint { server } => self.cluster.checkpoint(*server, deadline, cancel),
+            Action::StopServer { server } => self.stop_server(*server, generation, deadline, cancel),
+            Action::ReadReceipt { server, standbys, system_id, timeline, patience } => {
+                let log = handover::Log { server: *server, system_id: *system_id, timeline: *timeline };
+                self.read_receipt(log, standbys, (*patience).into(), deadline, cancel)
+            }
+            Action::StartServer { server, view_confirmed } => {
+                self.start_server(*server, generation, *view_confirmed, deadline, cancel)
+            }
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
             Action::Promote { server, system_id, old_timeline } => {
                 self.promote(*server, *system_id, *old_timeline, &subject, deadline, cancel)

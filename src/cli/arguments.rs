@@ -331,8 +331,16 @@ pub struct Adopt {
 }
 
 const FORCE_HELP: &str = "\
-An operator's last word: from any state but a failover in flight. The fence, the order of the steps and the verification stay \
-as they are; every safety that is waived stands in the record. On a terminal it asks before it acts, otherwise it needs --yes. \
+An operator's last word: from any state but a failover in flight. The order of the steps and the verification stay as they are; \
+every safety that is waived stands in the record.
+
+A PostgreSQL primary that lives loses nothing: it writes a checkpoint, leaves the route, and is stopped in an orderly way over SSH \
+(SIGINT, never more); a standby is promoted once the control file says where the log ends and the standby has all of it. Where \
+that cannot be proven within 2 s, nobody is promoted and the primary is started again. Without SSH to its host nothing can be \
+proven, and the order is refused. With --accept-loss it goes on behind the fence, within that figure. A primary that is dead or \
+does not answer is fenced as in any other failover.
+
+On a terminal it asks before it acts, otherwise it needs --yes. \
 It returns when the failover has begun; `failover status` and `failover events` tell how it ends. With --wait it returns when the \
 failover has ended, shows the steps on stderr, and waits no longer than the failover itself may take.
 
@@ -342,7 +350,7 @@ Examples:
   failover force orders --to db2 --yes
   failover force orders --accept-loss 16MiB --yes
 
-Exit codes: 0 begun, with --wait: completed; 1 (--wait) not completed, nothing was promoted; 2 wrong command line; 3 no daemon, or \
+Exit codes: 0 begun, with --wait: completed; 1 (--wait) not completed, nothing was promoted and the primary serves as before; 2 wrong command line; 3 no daemon, or \
 it went away before the end; 4 refused; 6 (--wait) a person has to look";
 
 /// `failover force`
@@ -356,7 +364,7 @@ pub struct Force {
     #[arg(long, value_name = "SERVER")]
     pub to: Option<String>,
 
-    /// Accept the loss of this much: a number of bytes, or a size such as 16MiB [default: `data.max_lag_bytes`]
+    /// Accept the loss of this much: a number of bytes, or a size such as 16MiB [default: nothing of a primary that lives, else `data.max_lag_bytes`]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub accept_loss: Option<u64>,
 

@@ -18,7 +18,7 @@ use super::log::message;
 use super::socket::Listening;
 use super::status::remedy;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
-use super::text::{bytes, count, printable, span, span_ms};
+use super::text::{count, printable, span, span_ms};
 
 /// A person who waits longer is told for what.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -227,17 +227,12 @@ impl Ready {
         if self.findings.iter().any(|finding| finding.blocking) {
             return "if the primary died now, a failover would be refused or fail".to_owned();
         }
-        match (&forecast.candidate, forecast.loss_bytes) {
+        match (&forecast.candidate, &forecast.loss) {
             (Some(candidate), _) if self.kind == "application" => {
                 format!("if the primary died now, {candidate} would take over")
             }
-            (Some(candidate), Some(0)) => format!("if the primary died now, {candidate} would be promoted, nothing lost"),
-            (Some(candidate), Some(loss)) => {
-                format!("if the primary died now, {candidate} would be promoted, at most {} lost", bytes(loss))
-            }
-            (Some(candidate), None) => {
-                format!("if the primary died now, {candidate} would be promoted, with a loss that cannot be bounded")
-            }
+            (Some(candidate), Some(loss)) => format!("if the primary died now, {candidate} would be promoted; {loss}"),
+            (Some(candidate), None) => format!("if the primary died now, {candidate} would be promoted"),
             (None, _) => "whether a failover would go through cannot be told: not every check has answered".to_owned(),
         }
     }
@@ -443,6 +438,7 @@ mod tests {
                 would_fail_over: true,
                 candidate: Some("db2".into()),
                 loss_bytes: Some(72),
+                loss: Some("about 72 bytes of log may be missing; its last 197 ms were not seen".into()),
                 ..Default::default()
             },
             ..Default::default()
@@ -452,7 +448,7 @@ mod tests {
             orders   db1     db1/postgres  up       1.2 ms  primary on timeline 1
             1 check, all up
 
-            readiness of orders: if the primary died now, db2 would be promoted, at most 72 B lost
+            readiness of orders: if the primary died now, db2 would be promoted; about 72 bytes of log may be missing; its last 197 ms were not seen
             0 blocking, 0 warnings
         "]]
         .assert_eq(&human(&reports[..1], &[Ready::from(ready)], &[], Terminal::default()));

@@ -64,13 +64,9 @@ pub fn forecast(service: &ServiceStatus) -> String {
     if service.kind == "application" {
         return format!("If the primary failed now: {candidate} would take over{follow}");
     }
-    let loss = match forecast.loss_bytes {
-        Some(0) => "nothing lost".to_owned(),
-        Some(loss) => format!("at most {} lost", bytes(loss)),
-        None => "a loss that cannot be bounded".to_owned(),
-    };
+    let loss = forecast.loss.as_deref().map_or_else(String::new, |loss| format!("; {}", printable(loss)));
     let fence = forecast.fence_level.map_or_else(String::new, |level| format!(" (fence level {level})"));
-    format!("If the primary died now: {candidate} would be promoted, {loss}{fence}{follow}")
+    format!("If the primary died now: {candidate} would be promoted{fence}{follow}{loss}")
 }
 
 fn human(status: &Status, terminal: Terminal) -> String {
@@ -306,6 +302,9 @@ fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) 
                 let what = if service.kind == "postgres" { "be promoted" } else { "take over" };
                 let line = format!("    {} could not {what}: {}", server.name, printable(&reason.message));
                 let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
+                if let Some(remedy) = standby_remedy(reason, &service.name, &server.name) {
+                    let _ = writeln!(text, "      {} {remedy}", terminal.stdout("remedy:", Paint::Strong));
+                }
             }
         }
         return;
@@ -314,6 +313,20 @@ fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) 
         let _ = writeln!(text, "    {}: {}", reason.code, printable(&reason.message));
         if let Some(remedy) = remedy(reason, &service.name) {
             let _ = writeln!(text, "      {} {remedy}", terminal.stdout("remedy:", Paint::Strong));
+        }
+        if reason.code == "no_candidate" {
+            standby_remedies(text, service, terminal);
+        }
+    }
+}
+
+/// What would make each standby fit to be promoted.
+fn standby_remedies(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
+    for server in &service.servers {
+        let Some(reason) = &server.not_promotable else { continue };
+        if let Some(remedy) = standby_remedy(reason, &service.name, &server.name) {
+            let word = terminal.stdout("remedy:", Paint::Strong);
+            let _ = writeln!(text, "      {} {}: {word} {remedy}", server.name, reason.code);
         }
     }
 }
@@ -344,13 +357,49 @@ pub fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
             "make the primary's host reachable over SSH (`ssh`, `data_dir`), or configure `fence.command`; `route.exclusive` only if it is true"
                 .to_owned()
         }
+        "receipt_unprovable" => {
+            "make the primary's host reachable over SSH (`ssh`, `data_dir`), or accept a loss: failover force --accept-loss".to_owned()
+        }
         "no_candidate" => "bring a standby back, see `readiness` and what is said about each".to_owned(),
+        "not_ready" => format!("failover doctor {service}"),
         "two_primaries" => "stop or rebuild the one that must not take writes".to_owned(),
         "wrong_cluster" => "correct the address of that server in the configuration, or rebuild it from the primary".to_owned(),
         "second_engine" => "stop the other engine: two on one service act against each other".to_owned(),
         "dependency_failing" => "mend the service that it follows; after `follows.hold` it acts by itself".to_owned(),
         "no_primary_seen" => "start the primary, or correct its address and login in the configuration".to_owned(),
         "doubt" => "none is needed: doubt ends by itself; if it stays, look at the load and the network of this machine".to_owned(),
+        _ => return None,
+    };
+    Some(text)
+}
+
+/// What an operator can do for a standby that could not be promoted; `None` where the sentence says it, or only time can.
+fn standby_remedy(reason: &ReasonStatus, service: &str, standby: &str) -> Option<String> {
+    let lost = format!(
+        "if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE"
+    );
+    let text = match reason.code.as_str() {
+        "not_readable" => "start it, or correct its address and login in the configuration".to_owned(),
+        "not_in_recovery" => "stop it and rebuild it as a standby of the primary".to_owned(),
+        "other_cluster" => "correct its address in the configuration, or rebuild it from the primary".to_owned(),
+        "other_timeline" => {
+            "let it follow the primary (recovery_target_timeline = 'latest'), or else rebuild it from the primary".to_owned()
+        }
+        "replay_paused" => format!("on {standby}: SELECT pg_wal_replay_resume()"),
+        "delayed" => "data.allow_delayed = true, if what it holds back may be replayed".to_owned(),
+        "not_streaming" => {
+            format!(
+                "look at the log of {standby}: primary_conninfo, the password, the slot, and WAL that the primary has removed"
+            )
+        }
+        "behind" => format!("make the other server fit to be promoted, or wait until this one has caught up; {lost}"),
+        "may_be_behind" => {
+            "make the other server fit to be promoted, or let commits wait for this one: change synchronous_standby_names on the primary"
+                .to_owned()
+        }
+        "quorum_unanswered" => format!("bring the other standbys of synchronous_standby_names back; {lost}"),
+        "loss_too_high" => format!("wait until it has caught up, or raise data.max_lag_bytes; {lost}"),
+        "loss_unknown" => "let the engine see the primary again; data.on_loss = \"proceed\" goes on without".to_owned(),
         _ => return None,
     };
     Some(text)
@@ -384,18 +433,14 @@ fn one_failover(text: &mut String, failover: &FailoverStatus, terminal: Terminal
     if let Some(class) = &failover.class {
         let _ = write!(text, ", {class}");
     }
-    if let Some(level) = failover.fence_level {
+    if let Some(level) = failover.fence_level.filter(|level| *level > 0) {
         let _ = write!(text, ", fence level {level}");
     }
-    match failover.loss_bytes {
-        Some(0) => text.push_str(", nothing lost\n"),
-        Some(loss) => {
-            let _ = writeln!(text, ", at most {} lost", bytes(loss));
-        }
-        // Without a promotion there is nothing that could be lost.
-        None if failover.phases.iter().any(|phase| phase.name == "promote") => text.push_str(", loss not known\n"),
-        None => text.push('\n'),
+    // Without a promotion there is nothing that could be missing.
+    if let Some(loss) = failover.loss.as_ref().filter(|_| failover.phases.iter().any(|phase| phase.name == "promote")) {
+        let _ = write!(text, "; {}", printable(loss));
     }
+    text.push('\n');
     if !failover.reason.is_empty() {
         let _ = writeln!(text, "    {}", terminal.stdout(&printable(&failover.reason), paint));
     }
@@ -509,6 +554,7 @@ mod tests {
                 would_fail_over: true,
                 candidate: Some("db2".into()),
                 loss_bytes: Some(72),
+                loss: Some("about 72 bytes of log may be missing; its last 197 ms were not seen".into()),
                 fence_level: Some(3),
                 message: String::new(),
                 reasons: Vec::new(),
@@ -540,10 +586,26 @@ mod tests {
               server  role     health   last check                timeline  position   behind
               db1     primary  healthy  up in 0.8 ms, 210 ms ago  3         0/5000148  -
               db2     standby  healthy  up in 0.8 ms, 210 ms ago  3         0/5000100  72 B, streaming
-              If the primary died now: db2 would be promoted, at most 72 B lost (fence level 3)
+              If the primary died now: db2 would be promoted (fence level 3); about 72 bytes of log may be missing; its last 197 ms were not seen
         "]]
         .assert_eq(&human(&around(pair()), Terminal::default()));
         assert_eq!(line(&around(pair())), "orders: normal, primary db1");
+    }
+
+    /// A standby that could not be promoted has a remedy, whether another one could be or nobody.
+    #[test]
+    fn each_standby_has_its_remedy() {
+        let mut service = pair();
+        let why = "db3 has 96 bytes of log that it lacks, and cannot be promoted itself";
+        service.servers[1].not_promotable = Some(ReasonStatus { code: "behind".into(), message: why.into() });
+        let remedy = "make the other server fit to be promoted, or wait until this one has caught up; \
+                      if the primary is dead and what is missing may be lost: failover force orders --to db2 --accept-loss SIZE";
+        let told = human(&around(service.clone()), Terminal::default());
+        assert!(told.contains(&format!("    db2 could not be promoted: {why}\n      remedy: {remedy}\n")), "{told}");
+        let nobody = ReasonStatus { code: "no_candidate".into(), message: "no standby can take over".into() };
+        service.forecast = ForecastStatus { would_fail_over: false, reasons: vec![nobody], ..ForecastStatus::default() };
+        let told = human(&around(service), Terminal::default());
+        assert!(told.contains(&format!("      db2 behind: remedy: {remedy}\n")), "{told}");
     }
 
     #[test]

@@ -157,6 +157,9 @@ pub struct Candidate {
     /// The primary's log was not seen for this long at its end, which `loss` estimates.
     #[serde(default)]
     pub unseen: Span,
+    /// For so long of that no engine looked: how the log grew before says little about it.
+    #[serde(default)]
+    pub away: Span,
     /// Every commit that was acknowledged while waiting for a standby is here.
     pub holds_acknowledged: bool,
     priority: u32,
@@ -172,7 +175,36 @@ impl Candidate {
     /// One that an earlier engine chose, as the journal knows it.
     #[must_use]
     pub fn chosen_before(server: ServerId, position: Lsn, loss: Option<u64>, holds_acknowledged: bool) -> Candidate {
-        Candidate { server, position, to_replay: 0, loss, exact: false, unseen: Span::ZERO, holds_acknowledged, priority: 0 }
+        Candidate {
+            server,
+            position,
+            to_replay: 0,
+            loss,
+            exact: false,
+            unseen: Span::ZERO,
+            away: Span::ZERO,
+            holds_acknowledged,
+            priority: 0,
+        }
+    }
+
+    /// What may be missing, for people. Of one that an earlier engine chose it is not known how long the log was not seen.
+    #[must_use]
+    pub fn loss_sentence(&self) -> String {
+        let unseen = self.unseen;
+        match self.loss {
+            _ if self.holds_acknowledged => "no acknowledged commit can be missing (synchronous)".into(),
+            Some(0) if self.exact => "nothing is missing: it has the log up to its end".into(),
+            Some(bytes) if self.exact => format!("{bytes} bytes of log are missing"),
+            Some(bytes) if self.away > Span::ZERO => format!(
+                "how much may be missing is not known: nobody saw the last {unseen} of the log (about {bytes} bytes, if it grew as before)"
+            ),
+            Some(0) if unseen == Span::ZERO => "no byte that was seen is missing".into(),
+            Some(bytes) if unseen == Span::ZERO => format!("about {bytes} bytes of log may be missing"),
+            Some(0) => format!("no byte that was seen is missing; the last {unseen} of the log were not seen"),
+            Some(bytes) => format!("about {bytes} bytes of log may be missing; its last {unseen} were not seen"),
+            None => "how much may be missing is not known".into(),
+        }
     }
 }
 
@@ -372,6 +404,7 @@ impl<'a> Field<'a> {
             loss,
             exact: self.reference.is_some_and(|reference| reference.exact),
             unseen: self.reference.map(Reference::unseen).unwrap_or_default(),
+            away: self.reference.filter(|reference| !reference.exact).map(|reference| reference.lead).unwrap_or_default(),
             holds_acknowledged,
             priority: one.model.priority,
         })
@@ -591,17 +624,17 @@ mod tests {
         assert_eq!(examined(&Sample { asked: at(5_000), ..sample(10_000) }, &woken, |_| ()), Ok(Some(420)));
     }
 
-    fn heard(end: u64, millis: u64) -> Option<Heard> {
-        Some(Heard { end: Lsn(end), at: at(millis), lead: Span::ZERO })
+    fn heard(end: u64, millis: u64) -> Heard {
+        Heard { end: Lsn(end), at: at(millis), lead: Span::ZERO }
     }
 
     #[test]
     fn what_a_standby_heard_of_the_primary_counts_and_makes_no_sample_younger() {
-        let growing = Reference { growth: 10_000, heard: heard(10_100, 190), ..reference() };
+        let growing = Reference { growth: 10_000, heard: Some(heard(10_100, 190)), ..reference() };
         assert_eq!(growing.furthest(at(1_000)), Some(Lsn(12_000)), "the sample and the growth since say more");
-        let told = Reference { heard: heard(13_000, 190), ..growing };
+        let told = Reference { heard: Some(heard(13_000, 190)), ..growing };
         assert_eq!(told.furthest(at(1_000)), Some(Lsn(13_100)));
-        let blind = Reference { lived: at(9_000), until: at(9_000), heard: heard(13_000, 8_900), ..reference() };
+        let blind = Reference { lived: at(9_000), until: at(9_000), heard: Some(heard(13_000, 8_900)), ..reference() };
         assert_eq!((blind.furthest(at(9_500)), blind.unseen()), (Some(Lsn(13_000)), Span::from_millis(100)));
     }
 

@@ -4,6 +4,7 @@ use super::candidate::{self, Candidate, View, Waiver};
 use super::effects::{Effects, text, texts};
 use super::event::{EventKind, Field, Severity};
 use super::evidence::{FailureClass, Suspicion};
+use super::handover::Handover;
 use super::id::{Generation, ServerId};
 use super::model::{OnNoSyncStandby, ServiceKind};
 use super::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Report};
@@ -23,9 +24,10 @@ const LATE: Span = Span::from_millis(1_000);
 const RETRY: Span = Span::from_millis(200);
 
 impl Service {
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         Settings {
             application: self.model.kind == ServiceKind::Application,
+            handover: self.plan.as_ref().is_some_and(Plan::hands_over),
             pre_checks: self.model.pre_checks,
             routed: self.model.route.instances > 0,
             verify: self.model.route.verify,
@@ -33,7 +35,9 @@ impl Service {
     }
 
     /// Begins a failover. Every guard has been passed, or waived by an operator.
-    pub(super) fn start_plan(&mut self, class: FailureClass, waiver: Waiver, fx: &mut Effects) {
+    ///
+    /// `handover`: of a primary that lives and is stopped in an orderly way.
+    pub(super) fn start_plan(&mut self, class: FailureClass, waiver: Waiver, handover: Option<Handover>, fx: &mut Effects) {
         let Some(old) = self.subject() else { return };
         let is_dead = self.is_dead(fx.now);
         let forced_silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
@@ -86,7 +90,7 @@ impl Service {
             old,
             system_id: self.system_id.unwrap_or_default(),
             old_timeline: self.log.as_ref().map_or(0, |log| log.timeline),
-            phase: Plan::first(self.settings()),
+            phase: Plan::first(Settings { handover: handover.is_some(), ..self.settings() }),
             action: None,
             retry_at: None,
             deadline: fx.now + self.model.trigger.failover_timeout,
@@ -97,6 +101,7 @@ impl Service {
             route_touched: before.as_ref().is_some_and(|before| before.route_touched),
             route_in_part: false,
             fence_tried: before.as_ref().is_some_and(|before| before.fence_tried),
+            handover,
             chosen: None,
             refused: Vec::new(),
             timeline: None,
@@ -323,6 +328,9 @@ impl Service {
             Phase::RouteIn => (Action::RouteIn { server: chosen?, share: self.first_share() }, seconds(3).max(route.commands_in)),
             Phase::VerifyTraffic if plan.application => (Action::VerifyService { server: chosen? }, seconds(2)),
             Phase::VerifyTraffic => (Action::VerifyTraffic { server: chosen?, system_id, timeline: plan.timeline? }, seconds(5)),
+            Phase::Checkpoint | Phase::StopServer | Phase::Receipt | Phase::LookAround | Phase::UndoStop => {
+                return self.handover_action(plan);
+            }
             Phase::UndoFence => (Action::FenceUndo { server: plan.old }, seconds(5)),
             Phase::UndoRoute if plan.application => {
                 (Action::RouteRollback { server: plan.old }, seconds(5).max(route.commands_in))
@@ -350,6 +358,11 @@ impl Service {
                 plan.times.entered.get_or_insert(fx.now);
             }
             Action::Fence { .. } => plan.fence_tried = true,
+            Action::StopServer { .. } => {
+                if let Some(handover) = &mut plan.handover {
+                    handover.stop_tried = true;
+                }
+            }
             _ => {}
         }
         let generation = plan.generation;
@@ -454,7 +467,7 @@ impl Service {
         );
     }
 
-    fn describe_report(&self, report: &Report) -> (bool, String, Vec<(&'static str, Field)>) {
+    pub(super) fn describe_report(&self, report: &Report) -> (bool, String, Vec<(&'static str, Field)>) {
         match report {
             Report::TrafficInPart { message } => (false, message.clone(), Vec::new()),
             Report::Done { message } | Report::Traffic { message } => (true, message.clone(), Vec::new()),
@@ -510,6 +523,10 @@ impl Service {
                 (true, each.join("; "), Vec::new())
             }
             Report::History { timeline, .. } => (true, format!("the history of timeline {timeline}"), Vec::new()),
+            Report::Receipt(receipt) => {
+                let (ok, message) = self.describe_receipt(receipt);
+                (ok, message, Vec::new())
+            }
             Report::Promoted { timeline, flush, message } => {
                 (true, message.clone(), vec![("timeline", Field::Int(u64::from(*timeline))), ("flush", text(flush.to_string()))])
             }
@@ -569,6 +586,9 @@ impl Service {
                 plan.phase = if settings.routed { Phase::RouteIn } else { Phase::VerifyTraffic };
                 plan.retry_at = Some(fx.now + RETRY);
             }
+            (Phase::Checkpoint | Phase::StopServer | Phase::Receipt | Phase::LookAround | Phase::UndoStop, outcome) => {
+                self.handover_advanced(outcome, fx);
+            }
             (Phase::UndoFence, outcome) => {
                 note_undo(plan, action, outcome);
                 plan.phase = plan.after_undo_fence();
@@ -582,6 +602,7 @@ impl Service {
     }
 
     fn route_left(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let settings = self.settings();
         let Some(plan) = &mut self.plan else { return };
         let failed = match outcome {
             Ok(Report::Route(instances)) => instances
@@ -599,15 +620,16 @@ impl Service {
             plan.phase = Phase::Choose;
             return;
         }
+        let phase = Plan::after_route_out(settings);
         if !failed.is_empty() {
             let what = failed.join("; ");
-            if plan.require == FenceLevel::TrafficRemoved {
+            if plan.require == FenceLevel::TrafficRemoved && phase == Phase::Fence {
                 self.undo(format!("the route is the only fence and could not be proven closed: {what}"), fx);
                 return;
             }
             plan.warnings.push(format!("route_out: {what}"));
         }
-        plan.phase = Phase::Fence;
+        plan.phase = phase;
     }
 
     fn fenced(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
@@ -640,7 +662,7 @@ impl Service {
         let until = last_acknowledgement(plan);
         // A server that somebody started meanwhile may have written on behind the checkpoint of its shutdown.
         if !fence_found_nothing(plan) {
-            self.log_end = None;
+            self.log_end = plan.log_end();
         }
         let Some(plan) = &self.plan else { return };
         let reference = self.reference(plan.times.lived, until);
@@ -688,7 +710,7 @@ impl Service {
     /// A server that takes writes although nobody of ours promoted it: whoever did it has decided. It is followed if it alone
     /// continues what the old primary wrote; otherwise a person has to look. Nobody else is promoted, and nothing is given back to the
     /// old primary.
-    fn somebody_was_promoted(&mut self, positions: &[Position], fx: &mut Effects) -> bool {
+    pub(super) fn somebody_was_promoted(&mut self, positions: &[Position], fx: &mut Effects) -> bool {
         let Some(plan) = &self.plan else { return false };
         let writable: Vec<(ServerId, Sample)> = positions
             .iter()
@@ -698,7 +720,7 @@ impl Service {
         let old_timeline = plan.old_timeline;
         match &writable[..] {
             [] => return false,
-            [(server, sample)] if sample.timeline > old_timeline && self.continues(*server, sample, old_timeline) => {
+            [(server, sample)] if sample.timeline > old_timeline && self.is_ours(*server, sample, old_timeline) => {
                 self.take_over_promoted(*server, sample, fx);
             }
             many => {
@@ -749,7 +771,8 @@ impl Service {
                 if let Some(chosen) = plan.chosen.take() {
                     plan.refused.push((chosen.server, message));
                 }
-                plan.phase = Phase::Choose;
+                // Who is asked next has to have the whole log as well.
+                plan.phase = if plan.hands_over() { Phase::Receipt } else { Phase::Choose };
             }
             Ok(_) | Err(_) => {
                 plan.committed = plan.chosen.map(|chosen| chosen.server);
@@ -794,7 +817,7 @@ impl Service {
             // The engine that was to ask for it ended; this server and no other may be asked again, behind a fresh fence.
             Ok(Report::Role { in_recovery: true, system_id, .. }) if plan.resumed && system_id == plan.system_id => {
                 plan.waiver.to = plan.committed;
-                plan.phase = Plan::after_pre_checks(settings);
+                plan.phase = if plan.hands_over() { Phase::Receipt } else { Plan::after_pre_checks(settings) };
             }
             Ok(_) => plan.retry_at = Some(fx.now + RETRY),
             Err(failure) => {
@@ -905,7 +928,7 @@ impl Service {
         self.drive(fx);
     }
 
-    fn finish(&mut self, end: End, fx: &mut Effects) {
+    pub(super) fn finish(&mut self, end: End, fx: &mut Effects) {
         let Some(mut plan) = self.plan.take() else { return };
         plan.times.ended = Some(fx.now);
         plan.action = None;
@@ -979,7 +1002,8 @@ impl Service {
             state.streamed_at = None;
         }
         let proven_before = plan.resumed && plan.fence.is_none() && plan.require == FenceLevel::ProvenStopped;
-        if proven_before || plan.fence_level() == FenceLevel::ProvenStopped {
+        let handed_over = plan.handover.as_ref().is_some_and(|handover| handover.proven);
+        if proven_before || handed_over || plan.fence_level() == FenceLevel::ProvenStopped {
             self.prove_later(plan.old, fx.now);
         }
     }
@@ -1003,7 +1027,7 @@ impl Service {
                 "{}: {new} has taken over from {old} within {} of the first bad sign; {}",
                 self.model.name,
                 plan.since_first_bad(end),
-                loss_sentence(&chosen)
+                chosen.loss_sentence()
             ),
             completed_fields(plan, &chosen, old, new, fx.now),
         );
@@ -1023,12 +1047,17 @@ impl Service {
             message,
             vec![("why", text(&why)), ("left", texts(left.to_vec()))],
         );
+        if plan.is_started_again() {
+            // That it did not answer meanwhile was our own doing.
+            self.window.clear();
+            (self.log_end, self.failing_since, self.bad_since) = (None, None, None);
+        }
         if was_only_stopped(plan, left) {
             self.become_state(State::Degraded, why, fx);
         } else {
             let mut evidence = plan.evidence.clone();
             evidence.extend(plan.warnings.iter().cloned());
-            if plan.fence_level() >= FenceLevel::ProvenStopped {
+            if plan.fence_level() >= FenceLevel::ProvenStopped && !plan.is_started_again() {
                 evidence.push(format!(
                     "{} was stopped by the fence and stays stopped: start it, or reset",
                     self.server_name(plan.old)
@@ -1066,7 +1095,7 @@ fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, n
         ("warnings", texts(plan.warnings.clone())),
         ("evidence", texts(plan.evidence.clone())),
     ];
-    if let Some(loss) = chosen.loss {
+    if let Some(loss) = chosen.loss.filter(|_| chosen.away == Span::ZERO) {
         fields.push(("loss_bytes", Field::Int(loss)));
         fields.push(("loss_exact", Field::Bool(chosen.exact)));
     }
@@ -1075,18 +1104,7 @@ fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, n
 
 /// One line about a candidate.
 pub(super) fn describe(candidate: &Candidate) -> String {
-    format!("position {}, {} bytes to replay, {}", candidate.position, candidate.to_replay, loss_sentence(candidate))
-}
-
-fn loss_sentence(candidate: &Candidate) -> String {
-    match candidate.loss {
-        _ if candidate.holds_acknowledged => "no acknowledged commit can be missing (synchronous)".into(),
-        Some(0) if candidate.exact => "nothing is missing: it has the log up to its end".into(),
-        Some(bytes) if candidate.exact => format!("{bytes} bytes of log are missing"),
-        Some(0) => format!("no byte that was seen is missing; the last {} of the log were not seen", candidate.unseen),
-        Some(bytes) => format!("about {bytes} bytes of log may be missing; its last {} were not seen", candidate.unseen),
-        None => "how much may be missing is not known".into(),
-    }
+    format!("position {}, {} bytes to replay, {}", candidate.position, candidate.to_replay, candidate.loss_sentence())
 }
 
 fn before_promotion(application: bool) -> &'static str {
@@ -1140,9 +1158,9 @@ fn fence_found_nothing(plan: &Plan) -> bool {
     })
 }
 
-/// Undone without a trace because the engine stops, or because the primary lived: the failure may be decided afresh, by the next engine or
-/// by this one.
+/// Undone without a trace because the engine stops, or because the primary lived when it came back, or lived all the time: the failure may
+/// be decided afresh, by the next engine or by this one.
 fn was_only_stopped(plan: &Plan, left: &[String]) -> bool {
     let untouched = (plan.resumed || plan.lives) && plan.fence.is_none();
-    left.is_empty() && (plan.stop_asked || untouched)
+    plan.is_handed_back(left) || left.is_empty() && (plan.stop_asked || untouched)
 }

@@ -12,6 +12,7 @@ mod effects;
 pub mod event;
 pub mod evidence;
 mod failover;
+pub mod handover;
 pub mod health;
 pub mod id;
 pub mod input;

@@ -2,6 +2,7 @@
 
 use super::candidate::Candidate;
 use super::event::Event;
+use super::handover::Receipt;
 use super::id::{ActionId, CheckId, Generation, RunId, ServerId, ServiceId};
 use super::input::Facts;
 use super::plan::Begun;
@@ -83,6 +84,14 @@ super::words::words! {
         PreChecks = "pre_checks",
         /// A server is taken out of the route.
         RouteOut = "route_out",
+        /// A primary writes a checkpoint, so that it stops sooner.
+        Checkpoint = "checkpoint",
+        /// A primary is asked to stop in an orderly way.
+        StopServer = "stop_server",
+        /// It is found out who has received the whole log of a primary that was asked to stop.
+        ReadReceipt = "read_receipt",
+        /// A primary that was asked to stop is started again.
+        StartServer = "start_server",
         /// The route of one server is put back.
         RouteRestore = "route_restore",
         /// The whole route is put back.
@@ -123,7 +132,7 @@ super::words::words! {
     pub enum EndedHow {
         /// Another server is the primary.
         Completed = "completed",
-        /// Before anything was changed; the failure may be decided afresh.
+        /// Nothing is left changed: the failure may be decided afresh, or the primary serves on as before.
         Stopped = "stopped",
         /// What had been changed was undone.
         RolledBack = "rolled_back",
@@ -251,6 +260,39 @@ pub enum Action {
         /// The timeline.
         timeline: u32,
     },
+    /// Let a primary write a checkpoint, so that its stop takes less time. Answer: [`Report::Done`].
+    Checkpoint {
+        /// The server.
+        server: ServerId,
+    },
+    /// Ask a primary to stop in an orderly way, with a guard that keeps it from starting as one; nothing is waited for, and nobody is
+    /// killed. Answer: [`Report::Done`].
+    StopServer {
+        /// The server.
+        server: ServerId,
+    },
+    /// Wait until a server that was asked to stop has ended its log, and until a standby has received all of it. Changes nothing.
+    /// Answer: [`Report::Receipt`].
+    ReadReceipt {
+        /// The server.
+        server: ServerId,
+        /// Whose positions are read. The first one's receipt is waited for; that of another one counts a moment later.
+        standbys: Vec<ServerId>,
+        /// The cluster's identity.
+        system_id: u64,
+        /// The timeline on which the log has to end.
+        timeline: u32,
+        /// At most this long for the receipt, once the log has ended.
+        patience: Span,
+    },
+    /// The compensation of `StopServer`: remove its guard and start the server. What is left of one that had ended its log is ended
+    /// before that. Answer: [`Report::Done`].
+    StartServer {
+        /// The server.
+        server: ServerId,
+        /// As in `Fence`.
+        view_confirmed: bool,
+    },
     /// Read the positions of standbys until two in a row are equal. Changes nothing. Answer: [`Report::Positions`].
     ReadPositions {
         /// Whose.
@@ -362,6 +404,8 @@ pub enum Report {
         /// The timelines before it, oldest first, and where each was left.
         switches: Vec<(u32, Lsn)>,
     },
+    /// What became of an orderly stop, and who has received what.
+    Receipt(Receipt),
     /// The new primary.
     Promoted {
         /// Its timeline.
@@ -446,6 +490,10 @@ impl Action {
             Action::FenceUndo { .. } => Step::FenceUndo,
             Action::ProveFence { .. } => Step::ProveFence,
             Action::ReadHistory { .. } => Step::ReadHistory,
+            Action::Checkpoint { .. } => Step::Checkpoint,
+            Action::StopServer { .. } => Step::StopServer,
+            Action::ReadReceipt { .. } => Step::ReadReceipt,
+            Action::StartServer { .. } => Step::StartServer,
             Action::ReadPositions { .. } => Step::ReadPositions,
             Action::Promote { .. } => Step::Promote,
             Action::ReadRole { .. } => Step::ReadRole,
@@ -472,6 +520,10 @@ impl Action {
             | Action::FenceUndo { server }
             | Action::ProveFence { server, .. }
             | Action::ReadHistory { server, .. }
+            | Action::Checkpoint { server }
+            | Action::StopServer { server }
+            | Action::ReadReceipt { server, .. }
+            | Action::StartServer { server, .. }
             | Action::Promote { server, .. }
             | Action::ReadRole { server }
             | Action::VerifyData { server, .. }

@@ -2,6 +2,7 @@
 
 use super::candidate::{Candidate, Waiver};
 use super::evidence::FailureClass;
+use super::handover::Handover;
 use super::id::{ActionId, Generation, ServerId};
 use super::output::Action;
 use super::sample::{FenceLevel, FenceReport, Lsn};
@@ -15,8 +16,14 @@ use serde::{Deserialize, Serialize};
 pub enum Phase {
     /// The configured checks before anything is changed.
     PreChecks,
+    /// A primary that lives and is to hand over writes a checkpoint.
+    Checkpoint,
     /// The old primary leaves the route.
     RouteOut,
+    /// A primary that lives is asked to stop.
+    StopServer,
+    /// It is waited for the end of its log, and for a standby that has received all of it.
+    Receipt,
     /// The old primary of a `postgres` service is fenced.
     Fence,
     /// A standby is chosen; for `postgres` by positions that are read now, for an application by its checks.
@@ -35,8 +42,12 @@ pub enum Phase {
     RouteIn,
     /// The route answers with the new primary.
     VerifyTraffic,
+    /// Undo, by another engine than the one that stopped the old primary: whether somebody was promoted meanwhile.
+    LookAround,
     /// Undo: the guard is removed.
     UndoFence,
+    /// Undo: the old primary is started again.
+    UndoStop,
     /// Undo: the route gets the old primary back.
     UndoRoute,
     /// Nothing is left to do.
@@ -56,7 +67,7 @@ impl Phase {
     /// The plan is undoing what it did.
     #[must_use]
     pub fn is_undoing(self) -> bool {
-        matches!(self, Phase::UndoFence | Phase::UndoRoute)
+        matches!(self, Phase::LookAround | Phase::UndoFence | Phase::UndoStop | Phase::UndoRoute)
     }
 }
 
@@ -155,6 +166,9 @@ pub struct Plan {
     pub route_in_part: bool,
     /// The fence was tried.
     pub fence_tried: bool,
+    /// Of a primary that lived when the failover was ordered: it is stopped in an orderly way, and loses nothing.
+    #[serde(default)]
+    pub handover: Option<Handover>,
     /// The chosen standby.
     pub chosen: Option<Candidate>,
     /// Standbys whose promotion had no effect, with the reason.
@@ -230,6 +244,9 @@ pub struct Begun {
     pub route_touched: bool,
     /// The fence was begun.
     pub fence_tried: bool,
+    /// The old primary, which lived, was asked to stop.
+    #[serde(default)]
+    pub stop_tried: bool,
     /// What the old primary's host shows was matched with the server while it lived.
     pub view_confirmed: bool,
     /// The standby whose promotion was begun: from there on nothing is undone.
@@ -265,6 +282,8 @@ impl Begun {
 pub struct Settings {
     /// An application.
     pub application: bool,
+    /// The old primary lives and hands over.
+    pub handover: bool,
     /// Pre-failover checks are configured.
     pub pre_checks: bool,
     /// The engine moves traffic.
@@ -283,11 +302,23 @@ impl Plan {
     /// The phase after the pre-failover checks.
     #[must_use]
     pub fn after_pre_checks(settings: Settings) -> Phase {
+        if settings.handover { Phase::Checkpoint } else { Plan::after_checkpoint(settings) }
+    }
+
+    /// The phase after the checkpoint of a primary that hands over, with its clients still there.
+    #[must_use]
+    pub fn after_checkpoint(settings: Settings) -> Phase {
         match settings {
             Settings { routed: true, .. } => Phase::RouteOut,
             Settings { application: true, .. } => Phase::Choose,
-            _ => Phase::Fence,
+            _ => Plan::after_route_out(settings),
         }
+    }
+
+    /// The phase in which the old primary of a database is stopped, one way or the other.
+    #[must_use]
+    pub fn after_route_out(settings: Settings) -> Phase {
+        if settings.handover { Phase::StopServer } else { Phase::Fence }
     }
 
     /// The phase after a proven write.
@@ -312,18 +343,18 @@ impl Plan {
     /// The first compensation that is owed, in reverse order of what was done.
     #[must_use]
     pub fn first_undo(&self) -> Phase {
-        if self.fence_tried {
-            Phase::UndoFence
-        } else if self.route_touched {
-            Phase::UndoRoute
-        } else {
-            Phase::Over
-        }
+        if self.fence_tried { Phase::UndoFence } else { self.after_undo_fence() }
     }
 
     /// The compensation after the fence's.
     #[must_use]
     pub fn after_undo_fence(&self) -> Phase {
+        if self.is_stop_owed() { Phase::UndoStop } else { self.after_undo_stop() }
+    }
+
+    /// The compensation after the stop's.
+    #[must_use]
+    pub fn after_undo_stop(&self) -> Phase {
         if self.route_touched { Phase::UndoRoute } else { Phase::Over }
     }
 

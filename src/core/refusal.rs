@@ -87,6 +87,11 @@ pub enum Refusal {
         /// What is missing.
         why: String,
     },
+    /// The primary lives, and it could not be proven that a standby has all that it acknowledged.
+    ReceiptUnprovable {
+        /// What is missing.
+        why: String,
+    },
     /// No standby can be promoted: the reason for each.
     NoCandidate {
         /// By server.
@@ -167,6 +172,11 @@ pub enum CandidateRefusal {
         /// The other one's name.
         by: String,
     },
+    /// The primary was stopped in an orderly way, and it has not received the whole log.
+    NotReceived {
+        /// So much of it is missing.
+        bytes: u64,
+    },
     /// Too few of those that could have acknowledged a commit said how far they are, so one it lacks may exist (rule 21).
     QuorumUnanswered {
         /// Those who may acknowledge, and said it.
@@ -232,6 +242,7 @@ impl Refusal {
             Refusal::FailoverInFlight => "failover_in_flight",
             Refusal::ManualIntervention => "manual_intervention",
             Refusal::FenceUnavailable { .. } => "fence_unavailable",
+            Refusal::ReceiptUnprovable { .. } => "receipt_unprovable",
             Refusal::NoCandidate { .. } => "no_candidate",
             Refusal::NotReady { .. } => "not_ready",
             Refusal::TwoPrimaries => "two_primaries",
@@ -287,6 +298,9 @@ impl Refusal {
             Refusal::ManualIntervention => "a person has to look first; `failover reset` resumes the automatic failover".into(),
             Refusal::FenceUnavailable { why } => format!("the old primary cannot be fenced: {why}"),
             Refusal::NotReady { code, message } => format!("{code}: {message}"),
+            Refusal::ReceiptUnprovable { why } => format!(
+                "the primary lives, and only its host can prove that a standby has its whole log: {why}; mend that, or accept a loss (--accept-loss)"
+            ),
             Refusal::NoCandidate { reasons } if reasons.is_empty() => "there is no standby".into(),
             Refusal::NoCandidate { reasons } => {
                 let each: Vec<String> =
@@ -323,6 +337,7 @@ impl CandidateRefusal {
             CandidateRefusal::NotStreaming => "not_streaming",
             CandidateRefusal::Behind { .. } => "behind",
             CandidateRefusal::MayBeBehind { .. } => "may_be_behind",
+            CandidateRefusal::NotReceived { .. } => "not_received",
             CandidateRefusal::QuorumUnanswered { .. } => "quorum_unanswered",
             CandidateRefusal::LossTooHigh { .. } => "loss_too_high",
             CandidateRefusal::LossUnknown { .. } => "loss_unknown",
@@ -358,6 +373,12 @@ impl CandidateRefusal {
             ),
             CandidateRefusal::Behind { by: None, bytes, .. } => {
                 format!("others may have acknowledged commits in {bytes} bytes of log that it lacks, before those who do it now")
+            }
+            CandidateRefusal::NotReceived { bytes: 0 } => {
+                "it has not received the record with which the log of the primary that was stopped ends".into()
+            }
+            CandidateRefusal::NotReceived { bytes } => {
+                format!("it has not received the last {bytes} bytes of the log of the primary that was stopped")
             }
             CandidateRefusal::QuorumUnanswered { answered, required, size } => format!(
                 "only {answered} of {size} standbys that may acknowledge commits said how far they are, and commits wait for {required}: another one may hold more"

@@ -343,6 +343,21 @@ impl ControlState {
             other => ControlState::Unknown(other.to_owned()),
         }
     }
+
+    /// What `pg_controldata` calls it.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        match self {
+            ControlState::StartingUp => "starting up",
+            ControlState::ShutDown => "shut down",
+            ControlState::ShutDownInRecovery => "shut down in recovery",
+            ControlState::ShuttingDown => "shutting down",
+            ControlState::InCrashRecovery => "in crash recovery",
+            ControlState::InArchiveRecovery => "in archive recovery",
+            ControlState::InProduction => "in production",
+            ControlState::Unknown(word) => word,
+        }
+    }
 }
 
 /// What `pg_control` of a server says.

@@ -193,6 +193,9 @@ struct KnownBegun {
     streaming: Vec<String>,
     route_touched: bool,
     fence_tried: bool,
+    /// Release 0.1 stopped nobody that lived.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    stop_tried: bool,
     #[serde(default)]
     view_confirmed: bool,
     chosen: Option<KnownCandidate>,
@@ -236,6 +239,9 @@ struct KnownCandidate {
     server: String,
     position: String,
     loss: Option<u64>,
+    /// `loss` was read, not estimated. Release 0.1 did not say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    exact: bool,
     holds_acknowledged: bool,
 }
 
@@ -739,6 +745,7 @@ impl Journal {
                 if let Some(begun) = &mut known.begun {
                     begun.route_touched |= *step == Step::RouteOut;
                     begun.fence_tried |= *step == Step::Fence;
+                    begun.stop_tried |= *step == Step::StopServer;
                     begun.chosen = chosen.clone().or(begun.chosen.take());
                 }
             }
@@ -788,6 +795,7 @@ impl KnownBegun {
             streaming: begun.streaming.iter().filter_map(|server| name(*server)).collect(),
             route_touched: begun.route_touched,
             fence_tried: begun.fence_tried,
+            stop_tried: begun.stop_tried,
             view_confirmed: begun.view_confirmed,
             chosen: begun.chosen.as_ref().map(|chosen| KnownCandidate::of(chosen, name)),
             first_bad_ms: begun.first_bad.map(|age| now_ms.saturating_sub(age.as_millis())),
@@ -814,6 +822,7 @@ impl KnownBegun {
             streaming: self.streaming.iter().filter_map(id).collect(),
             route_touched: self.route_touched,
             fence_tried: self.fence_tried,
+            stop_tried: self.stop_tried,
             view_confirmed: self.view_confirmed,
             chosen: match &self.chosen {
                 Some(chosen) => Some(chosen.read(id)?),
@@ -831,13 +840,16 @@ impl KnownCandidate {
             server: name(candidate.server).unwrap_or_default(),
             position: candidate.position.to_string(),
             loss: candidate.loss,
+            exact: candidate.exact,
             holds_acknowledged: candidate.holds_acknowledged,
         }
     }
 
     fn read(&self, id: &IdOf<'_>) -> Option<Candidate> {
         let position = Lsn::parse(&self.position)?;
-        Some(Candidate::chosen_before(id(&self.server)?, position, self.loss, self.holds_acknowledged))
+        let mut chosen = Candidate::chosen_before(id(&self.server)?, position, self.loss, self.holds_acknowledged);
+        chosen.exact = self.exact;
+        Some(chosen)
     }
 }
 
@@ -1222,6 +1234,7 @@ pub(crate) mod tests {
             streaming: vec![ServerId(1)],
             route_touched: false,
             fence_tried: false,
+            stop_tried: false,
             view_confirmed: true,
             chosen: None,
             first_bad: Some(Span::from_millis(3_450)),
@@ -1400,6 +1413,9 @@ pub(crate) mod tests {
         let step = |step, chosen| Record::StepBegun { service, generation, step, target: "db2".into(), chosen };
         journal.append(&model(), &step(Step::RouteOut, None), now()).unwrap();
         begun.route_touched = true;
+        assert_eq!(reopened().begun, Some(begun.clone()));
+        journal.append(&model(), &step(Step::StopServer, None), now()).unwrap();
+        begun.stop_tried = true;
         assert_eq!(reopened().begun, Some(begun.clone()));
         journal.append(&model(), &step(Step::Fence, None), now()).unwrap();
         begun.fence_tried = true;

@@ -131,7 +131,8 @@ fn services(status: &Status) -> Vec<Family<'static>> {
     let mut primary = Family::new("failover_primary", "gauge", "1 for the server that is the primary.");
     let mut ready =
         Family::new("failover_forecast_ready", "gauge", "1 if a failover would go through, were the primary to die now.");
-    let mut loss = Family::new("failover_forecast_loss_bytes", "gauge", "The most log that it could lose.");
+    let mut loss =
+        Family::new("failover_forecast_loss_bytes", "gauge", "How much of the log it could lose, as far as it can be known.");
     let mut lag = Family::new("failover_lag_bytes", "gauge", "Log of the primary that a standby has not received.");
     let mut cooldown = Family::new("failover_cooldown_seconds", "gauge", "What is left of the cooldown.");
     let mut findings = Family::new("failover_readiness_findings", "gauge", "Findings that would stop or hurt a failover.");
@@ -196,7 +197,11 @@ fn failovers(status: &Status) -> Vec<Family<'static>> {
     let mut phases = Family::new("failover_last_phase_seconds", "gauge", "The phases of the last failover.");
     let mut total =
         Family::new("failover_last_seconds", "gauge", "The last failover, from the first bad observation to its end.");
-    let mut loss = Family::new("failover_last_loss_bytes", "gauge", "The most log that the last failover can have lost.");
+    let mut loss = Family::new(
+        "failover_last_loss_bytes",
+        "gauge",
+        "How much of the log the last failover can have lost, as far as it is known.",
+    );
     for service in &status.services {
         let name = [("service", service.name.as_str())];
         let metrics = &service.metrics;

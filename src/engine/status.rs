@@ -400,8 +400,14 @@ pub struct ForecastStatus {
     pub would_fail_over: bool,
     /// The standby that would be promoted.
     pub candidate: Option<String>,
-    /// The most bytes that could be lost; `None` when it cannot be bounded.
+    /// Bytes of log that could be missing: read where `loss_exact` says so, else estimated; `None` when it is not known.
     pub loss_bytes: Option<u64>,
+    /// `loss_bytes` is read, not estimated.
+    #[serde(default)]
+    pub loss_exact: bool,
+    /// What would be missing, in the words in which the record of a failover says it; none of an application.
+    #[serde(default)]
+    pub loss: Option<String>,
     /// How much later clients that go by a name follow at most, in seconds; none without names.
     #[serde(default)]
     pub names_ttl_s: Option<u32>,
@@ -435,8 +441,14 @@ pub struct FailoverStatus {
     pub to: Option<String>,
     /// The failure class that was confirmed.
     pub class: Option<String>,
-    /// The most bytes that may have been lost; `None` when it could not be bounded.
+    /// Bytes of log that may be missing: read where `loss_exact` says so, else estimated; `None` when it is not known.
     pub loss_bytes: Option<u64>,
+    /// `loss_bytes` is read, not estimated.
+    #[serde(default)]
+    pub loss_exact: bool,
+    /// What may be missing, in the words of the record; none of an application, and while nobody is chosen.
+    #[serde(default)]
+    pub loss: Option<String>,
     /// The fence level that was proven, by number.
     pub fence_level: Option<u8>,
     /// What the fence's proof saw.
@@ -839,17 +851,15 @@ impl View<'_> {
                         ..ForecastStatus::default()
                     };
                 }
-                let loss = match candidate.loss {
-                    Some(0) => "nothing that was committed would be lost".to_owned(),
-                    Some(bytes) => format!("at most {bytes} bytes of the log could be lost"),
-                    None => "how much could be lost is not known".to_owned(),
-                };
+                let loss = candidate.loss_sentence();
                 ForecastStatus {
                     would_fail_over: true,
                     message: format!("{name} would be promoted; {loss}{follow}"),
                     names_ttl_s,
                     candidate: Some(name),
                     loss_bytes: candidate.loss,
+                    loss_exact: candidate.exact,
+                    loss: Some(loss),
                     fence_level,
                     reasons: Vec::new(),
                 }
@@ -861,6 +871,8 @@ impl View<'_> {
                     would_fail_over: false,
                     candidate: None,
                     loss_bytes: None,
+                    loss_exact: false,
+                    loss: None,
                     names_ttl_s,
                     fence_level,
                     message: format!("there would be no failover: {}", why.join("; ")),
@@ -872,6 +884,7 @@ impl View<'_> {
 
     fn failover(&self, plan: &Plan, outcome: &str, why: &str) -> FailoverStatus {
         let times = &plan.times;
+        let chosen = plan.chosen.filter(|_| !plan.application);
         FailoverStatus {
             generation: plan.generation.0,
             started: self.time(times.confirmed),
@@ -882,7 +895,9 @@ impl View<'_> {
             from: Some(self.name(plan.old)),
             to: plan.chosen.map(|candidate| self.name(candidate.server)),
             class: Some(FailureClass::word(plan.class).to_owned()),
-            loss_bytes: plan.chosen.and_then(|candidate| candidate.loss).filter(|_| !plan.application),
+            loss_bytes: chosen.and_then(|candidate| candidate.loss),
+            loss_exact: chosen.is_some_and(|candidate| candidate.exact),
+            loss: chosen.map(|candidate| candidate.loss_sentence()),
             fence_level: plan.fence.as_ref().map(|fence| fence.level.number()),
             fence_proof: plan.fence.as_ref().map(|fence| fence.proof.clone()),
             timeline: plan.timeline,

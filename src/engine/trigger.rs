@@ -758,7 +758,10 @@ impl Lanes {
 /// What may not happen without its record on disk, but see [`Trigger::may_not_begin`]. What comes after the point of no return goes on without one: stopping there
 /// would make an outage longer and nothing safer. Questions change nothing.
 fn needs_record(action: &Action) -> bool {
-    matches!(action, Action::PreChecks | Action::RouteOut { .. } | Action::Fence { .. } | Action::Promote { .. })
+    matches!(
+        action,
+        Action::PreChecks | Action::RouteOut { .. } | Action::StopServer { .. } | Action::Fence { .. } | Action::Promote { .. }
+    )
 }
 
 /// The deadline of a command's answer: the trigger thread may be waiting for a slow disk.
@@ -859,6 +862,7 @@ mod tests {
                 streaming: Vec::new(),
                 route_touched: false,
                 fence_tried: false,
+                stop_tried: false,
                 view_confirmed: true,
                 chosen: None,
                 first_bad: None,

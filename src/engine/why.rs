@@ -39,6 +39,12 @@ pub fn of(code: &str) -> &'static str {
         "sync_gate" => {
             "after the promotion nobody is left to acknowledge: every commit waits, and the service is down although the server is up"
         }
+        "sync_names_unreadable" | "replication_names_equal" | "sync_standby_absent" => {
+            "who has acknowledged a commit and does not answer may hold what nobody else has: then nobody is promoted, and a person is called"
+        }
+        "sync_by_strangers" | "sync_commit_waits_for_nobody" | "sync_commit_overridden" => {
+            "a commit of which a client was told may be on no standby that could be promoted: nothing can be promised about it"
+        }
         "sync_gate_right_missing" => {
             "the engine could not let commits through after the promotion: they wait until a person does"
         }
@@ -132,6 +138,7 @@ pub fn of(code: &str) -> &'static str {
             "two primaries lose data for certain: without the proof that the old one is gone nothing is promoted"
         }
         "no_candidate" => "there is nobody to promote: a dead primary ends the service",
+        "not_ready" => "the failover would begin and not come to its end: traffic, rights or a host would stop it on the way",
         "two_primaries" | "wrong_cluster" => "which data is right is a person's decision; nothing is promoted into that",
         "second_engine" => "two engines fence and promote against each other",
         "dependency_failing" => "an application that moves because its database is away moves for nothing, and twice",

@@ -646,6 +646,32 @@ pub unsafe extern "C" fn failover_engine_force(
     }
 }
 
+/// Says that `server` of `service`, which takes writes, is the primary from here on: the way out after FAILOVER_EVENT_OTHER_BRANCH.
+/// Nothing is promoted, stopped or fenced; the traffic follows it.
+///
+/// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while the server takes no writes, or another one takes them as well;
+/// FAILOVER_INVALID_ARG also for an unknown server.
+///
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_adopt(
+    engine: *const failover_engine,
+    service: *const c_char,
+    server: *const c_char,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            engine.engine.adopt(text::string(service, "service")?, text::string(server, "server")?)?;
+            Ok(FAILOVER_OK)
+        })
+    }
+}
+
 /// Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing.
 ///
 /// Errors: FAILOVER_CONFIG; FAILOVER_STATE when something differs that is fixed at start (state_dir) or the engine does not run;

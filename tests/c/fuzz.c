@@ -130,7 +130,10 @@ static void one_call(struct dice *dice)
     case 11: code = failover_engine_pause(engine, text(dice), err); break;
     case 12: code = failover_engine_resume(engine, text(dice), err); break;
     case 13: code = failover_engine_reset(engine, text(dice), err); break;
-    case 14: code = failover_engine_force(engine, text(dice), text(dice), roll(dice), err); break;
+    case 14:
+        code = below(dice, 2) ? failover_engine_force(engine, text(dice), text(dice), roll(dice), err)
+                              : failover_engine_adopt(engine, text(dice), text(dice), err);
+        break;
     case 15: {
         size_t len = config(dice, buffer);
         code = failover_engine_reload(engine, buffer, len, err);

@@ -170,6 +170,10 @@ static void commands(void)
     CODE(FAILOVER_REJECTED, failover_engine_force(engine, "site", NULL, FAILOVER_LOSS_CONFIGURED, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_reset(engine, "nobody", &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_force(engine, "site", "nobody", 0, &error));
+    // An application has no primary to adopt.
+    CODE(FAILOVER_REJECTED, failover_engine_adopt(engine, "site", "web1", &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_adopt(engine, "site", "nobody", &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_adopt(engine, "nobody", "web1", &error));
     CODE(FAILOVER_OK, failover_engine_report_outcome(engine, "site", "web1", FAILOVER_OUTCOME_TIMEOUT, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_report_outcome(engine, "site", "web1", 99, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_report_outcome(engine, "site", "nobody", FAILOVER_OUTCOME_OK, &error));
@@ -619,6 +623,10 @@ static void arguments(void)
     CODE(FAILOVER_NULL_ARG, failover_engine_reset(engine, NULL, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_force(engine, NULL, NULL, 0, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_force(engine, "site", bad, 0, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_adopt(NULL, "site", "web1", &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_adopt(engine, NULL, "web1", &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_adopt(engine, "site", NULL, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_adopt(engine, "site", bad, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_reload(engine, NULL, 0, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_reload(engine, bad, 2, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_report_outcome(engine, NULL, NULL, 1, &error));

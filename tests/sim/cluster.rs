@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 
+use failover::core::handover::Stopped;
 use failover::core::observation::Impairment;
-use failover::core::sample::SyncCommit;
+use failover::core::sample::{LogEnd, Lsn, SyncCommit};
 use failover::core::time::{Mono, Span};
 
 use super::replication::{Branch, Rule, Settings, Stranger};
@@ -12,6 +13,8 @@ use super::swarm::{Link, Replication};
 
 pub const SYSTEM_ID: u64 = 7_000_000_000_000_000_001;
 pub const START: u64 = 0x300_0000;
+/// The record with which a log ends.
+const CHECKPOINT: u64 = 120;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Process {
@@ -37,6 +40,9 @@ pub struct Server {
     pub recovery: bool,
     /// `standby.signal` of a fence: it would start as a standby.
     pub guard: bool,
+    /// It was stopped in an orderly way, at the engine's order; and where its log ended then.
+    pub stopped_by_us: bool,
+    pub log_end: Option<u64>,
     pub system_id: u64,
     /// Since when it has been another one.
     pub other_since: Mono,
@@ -112,6 +118,8 @@ impl Server {
             other_since: Mono::ZERO,
             recovery,
             guard: false,
+            stopped_by_us: false,
+            log_end: None,
             system_id: SYSTEM_ID,
             timeline: 1,
             control: 1,
@@ -476,6 +484,40 @@ impl Cluster {
             .max_by_key(|at| (self.servers[*at].timeline, self.servers[*at].lsn))
     }
 
+    /// SIGINT, with a guard. True: it stops.
+    pub fn stop_in_order(&mut self, at: usize) -> bool {
+        self.servers[at].guard = true;
+        if self.servers[at].process != Process::Running {
+            return false;
+        }
+        let receiving: Vec<usize> =
+            (0..self.servers.len()).filter(|other| self.source(*other) == Some(at) && self.servers[*other].lag == 0).collect();
+        let server = &mut self.servers[at];
+        server.log_end = (!server.recovery).then_some(server.lsn);
+        server.stopped_by_us = true;
+        server.lsn += CHECKPOINT;
+        server.process = Process::Gone;
+        let lsn = server.lsn;
+        for other in receiving {
+            self.servers[other].lsn = lsn;
+        }
+        true
+    }
+
+    /// What its host shows of a server that was asked to stop.
+    pub fn stopped(&self, at: usize) -> Option<Stopped> {
+        let server = &self.servers[at];
+        if !server.power || !server.host {
+            return None;
+        }
+        Some(match (server.process, server.log_end) {
+            (Process::Gone, Some(end)) => Stopped::InOrder(LogEnd { at: Lsn(end), timeline: server.timeline }),
+            (Process::Gone, None) => Stopped::Crashed { state: "in production".into() },
+            (Process::Frozen, _) => Stopped::Frozen,
+            (Process::Running, _) => Stopped::NotYet { state: "in production".into() },
+        })
+    }
+
     /// It has streamed from that primary, or from one that this one followed on the same branch.
     pub fn has_followed(&self, standby: usize, primary: usize) -> bool {
         let (one, other) = (&self.servers[standby], &self.servers[primary]);
@@ -494,6 +536,8 @@ impl Cluster {
         let server = &mut self.servers[at];
         if server.process == Process::Gone {
             server.process = Process::Running;
+            server.stopped_by_us = false;
+            server.log_end = None;
             server.orphans = false;
             server.impaired = None;
             if server.guard {
@@ -590,6 +634,8 @@ impl Cluster {
         let server = &mut self.servers[at];
         let restarted = server.process != Process::Running || (at != leader && !server.recovery);
         server.process = Process::Running;
+        server.stopped_by_us = false;
+        server.log_end = None;
         server.orphans = false;
         server.guard = false;
         server.impaired = None;

@@ -19,6 +19,7 @@ const BEYOND: &[(&str, &str)] = &[
     ("event faulted", "the shell's"),
     ("event log", "the shell's"),
     ("event breaker_changed", "the shell's"),
+    ("refusal receipt_unprovable", "the answer to an order: tests/scenarios/force_without_ssh.txt"),
     ("refusal wrong_cluster", "told as an event and by candidate: no guard gives it"),
 ];
 
@@ -44,6 +45,7 @@ const REFUSALS: &[&str] = &[
     "failover_in_flight",
     "manual_intervention",
     "fence_unavailable",
+    "receipt_unprovable",
     "no_candidate",
     "not_ready",
     "two_primaries",
@@ -65,6 +67,7 @@ const CANDIDATES: &[&str] = &[
     "not_streaming",
     "behind",
     "may_be_behind",
+    "not_received",
     "quorum_unanswered",
     "loss_too_high",
     "loss_unknown",
@@ -75,6 +78,10 @@ const ACTIONS: &[&str] = &[
     "ask_host",
     "pre_checks",
     "route_out",
+    "checkpoint",
+    "stop_server",
+    "read_receipt",
+    "start_server",
     "route_restore",
     "fence",
     "fence_undo",
@@ -114,6 +121,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Refusal::FailoverInFlight
         | Refusal::ManualIntervention
         | Refusal::FenceUnavailable { .. }
+        | Refusal::ReceiptUnprovable { .. }
         | Refusal::NoCandidate { .. }
         | Refusal::NotReady { .. }
         | Refusal::TwoPrimaries
@@ -135,6 +143,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | CandidateRefusal::NotStreaming
         | CandidateRefusal::Behind { .. }
         | CandidateRefusal::MayBeBehind { .. }
+        | CandidateRefusal::NotReceived { .. }
         | CandidateRefusal::QuorumUnanswered { .. }
         | CandidateRefusal::LossTooHigh { .. }
         | CandidateRefusal::LossUnknown { .. }
@@ -151,6 +160,10 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::Fence { .. }
         | Action::FenceUndo { .. }
         | Action::ProveFence { .. }
+        | Action::Checkpoint { .. }
+        | Action::StopServer { .. }
+        | Action::ReadReceipt { .. }
+        | Action::StartServer { .. }
         | Action::ReadPositions { .. }
         | Action::Promote { .. }
         | Action::ReadHistory { .. }

@@ -1,5 +1,6 @@
 //! Actions: what they do to the world, and what the executor says of them.
 
+use failover::core::handover::Receipt;
 use failover::core::id::{ActionId, ServerId};
 use failover::core::observation::CloseCause;
 use failover::core::output::{Action, Failure, Report};
@@ -51,9 +52,11 @@ impl Sim {
             }
             Some(Wrong::OtherKind) => match action {
                 // What only counts as done or not has no other kind.
-                Action::RouteOut { .. } | Action::PreChecks | Action::VerifyTraffic { .. } | Action::OpenSyncGate { .. } => {
-                    Err(Failure::unknown("nonsense", ""))
-                }
+                Action::RouteOut { .. }
+                | Action::PreChecks
+                | Action::Checkpoint { .. }
+                | Action::VerifyTraffic { .. }
+                | Action::OpenSyncGate { .. } => Err(Failure::unknown("nonsense", "")),
                 Action::Fence { .. } => Ok(Report::Done { message: "nonsense".into() }),
                 _ => Ok(Report::Traffic { message: "nonsense".into() }),
             },
@@ -160,6 +163,19 @@ impl Sim {
                 server.guard = false;
                 done()
             }
+            Action::Checkpoint { .. } if speaks => done(),
+            Action::Checkpoint { .. } => Err(Failure::no_effect("no connection", "")),
+            Action::StopServer { .. } => self.stop_server(service, target),
+            Action::StartServer { .. } => self.start_server(service, target),
+            Action::ReadReceipt { standbys, .. } => {
+                let Some(stopped) = cluster.stopped(target) else {
+                    return Err(Failure::timed_out("no answer from the host", ""));
+                };
+                match self.positions(service, standbys) {
+                    Report::Positions(positions) => Ok(Report::Receipt(Receipt { stopped, positions })),
+                    _ => Err(Failure::no_effect("no positions", "")),
+                }
+            }
             Action::ReadPositions { servers, .. } => Ok(self.positions(service, servers)),
             Action::Promote { system_id, old_timeline, .. } => self.promote(service, target, *system_id, *old_timeline),
             Action::ReadHistory { timeline, .. } => self.history(service, target, *timeline),
@@ -225,6 +241,38 @@ impl Sim {
         }
         let server = &cluster.servers[target];
         Ok(Report::Promoted { timeline: server.timeline, flush: Lsn(server.lsn), message: "writable".into() })
+    }
+
+    /// The orderly stop: guard and SIGINT, and the log ends, if it can.
+    fn stop_server(&mut self, service: usize, target: usize) -> Result<Report, Failure> {
+        let ssh = self.setup.model.services[service].servers[target].ssh;
+        let cluster = &mut self.clusters[service];
+        let server = &cluster.servers[target];
+        if !ssh || !server.power || !server.host {
+            return Err(Failure::no_effect("no answer from the host", ""));
+        }
+        let open = server.port == Link::Open;
+        if cluster.stop_in_order(target) && open {
+            let fault = Fault::SessionEnds(CloseCause::Announced);
+            self.ends.push((self.now, Moment { at: 0, span: 0, service, server: target, fault }));
+        }
+        Ok(Report::Done { message: "SIGINT".into() })
+    }
+
+    /// Its way back.
+    fn start_server(&mut self, service: usize, target: usize) -> Result<Report, Failure> {
+        let ssh = self.setup.model.services[service].servers[target].ssh;
+        let cluster = &mut self.clusters[service];
+        let server = &mut cluster.servers[target];
+        if !ssh || !server.power || !server.host {
+            return Err(Failure::no_effect("no answer from the host", ""));
+        }
+        if server.process == Process::Frozen {
+            return Err(Failure::no_effect("a server still runs there", ""));
+        }
+        server.guard = false;
+        cluster.start(target);
+        Ok(Report::Done { message: "started".into() })
     }
 
     /// With a level to reach it acts, without one it only looks.

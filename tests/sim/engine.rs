@@ -209,8 +209,14 @@ impl Sim {
             Output::CancelRun(run) => self.asked.retain(|asked| asked.run != run),
             Output::RunAction { id, service, generation, action, deadline } => {
                 let service = usize::from(service.0);
-                let needs =
-                    matches!(action, Action::PreChecks | Action::RouteOut { .. } | Action::Fence { .. } | Action::Promote { .. });
+                let needs = matches!(
+                    action,
+                    Action::PreChecks
+                        | Action::RouteOut { .. }
+                        | Action::StopServer { .. }
+                        | Action::Fence { .. }
+                        | Action::Promote { .. }
+                );
                 let lost = self.unintended.get(&service) == Some(&generation.0);
                 // Behind its intent a promotion waits for no record; what was never intended does nothing.
                 let goes_on = matches!(action, Action::Promote { .. }) && self.holds_intent(service, generation);
@@ -368,6 +374,7 @@ impl Sim {
                 if let Some(begun) = &mut known.begun {
                     begun.route_touched |= step == Step::RouteOut;
                     begun.fence_tried |= step == Step::Fence;
+                    begun.stop_tried |= step == Step::StopServer;
                     begun.chosen = chosen.or(begun.chosen);
                 }
             }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use failover::core::event::{Event, EventKind, Field};
+use failover::core::handover::{Receipt, Stopped};
 use failover::core::id::ServerId;
 use failover::core::input::Command;
 use failover::core::model::{Model, OnLoss, ServiceKind};
 use failover::core::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Report, Step};
-use failover::core::sample::FenceLevel;
+use failover::core::sample::{FenceLevel, Lsn};
 use failover::core::time::{Mono, Span};
 
 use super::cluster::{Cluster, SYSTEM_ID};
@@ -52,6 +53,10 @@ struct ServiceWatch {
     announced_by: Option<ServerId>,
     accept_loss: Option<u64>,
     forced_to: Option<ServerId>,
+    /// Of each generation: where the log of a primary ended that was stopped in an orderly way, as its host said.
+    receipts: BTreeMap<u64, Lsn>,
+    /// The old primary was well for long when the failover began.
+    was_well: bool,
     old_returned: bool,
     asserted: bool,
     answered: Vec<Mono>,
@@ -265,6 +270,13 @@ impl Watch {
             (Action::Fence { .. }, Ok(Report::Fence(report))) => {
                 watch.fence.insert(generation, report.level);
             }
+            (Action::ReadReceipt { .. }, Ok(Report::Receipt(Receipt { stopped: Stopped::InOrder(end), .. }))) => {
+                watch.receipts.insert(generation, end.at);
+            }
+            // Then there is nothing to take back.
+            (Action::StopServer { .. }, Err(Failure { kind: FailureKind::NoEffect, .. })) => {
+                watch.done.retain(|done| *done != (generation, "stop_server"));
+            }
             (Action::Promote { server, .. }, Err(Failure { kind: FailureKind::NoEffect, .. })) => {
                 if let Some((last, without)) = watch.promotions.entry(generation).or_default().last_mut()
                     && last == server
@@ -358,11 +370,21 @@ impl Watch {
         self.hold(watch.open == Some(event.generation.0), "intent_is_journaled_first", || "no intent was written".into());
         let postgres = settings.kind == ServiceKind::Postgres;
         self.hold(postgres, "only_databases_are_failed_over", || "an application was failed over".into());
+        let well = |at: &super::cluster::Server| {
+            [at.unwell_at, at.port_shut_at, at.host_shut_at].iter().all(|moment| now.since(*moment) >= LONG) && !at.recovery
+        };
+        self.services[service].was_well = cluster.is_writable(old) && well(&cluster.servers[old]) && now > Mono::ZERO + LONG;
         if class == "forced" {
             return;
         }
         self.services[service].accept_loss = None;
         self.services[service].forced_to = None;
+        // What an order stopped, an earlier engine's too, is started again; it is not failed over as one that died.
+        let did = |name: &'static str| watch.done.contains(&(event.generation.0, name));
+        let owed = watch.seen_before.is_some() && did("stop_server") && !did("start_server");
+        self.hold(!(owed && cluster.servers[old].stopped_by_us), "a_living_primary_is_never_left_stopped", || {
+            format!("{} was stopped by an order, and is failed over as a dead one", cluster.servers[old].name)
+        });
         let doubt = self.in_doubt || self.gap_at.is_some_and(|at| now.since(at) < Span::from_millis(1_900));
         self.hold(!doubt, "no_failover_in_doubt", || "the engine doubted its own view, or should have".into());
         self.hold(!watch.paused, "no_failover_while_paused", || "an operator had paused it".into());
@@ -443,7 +465,8 @@ impl Watch {
                     self.services[at].cooldown_from = Some(now);
                 }
                 if matches!(how, EndedHow::RolledBack | EndedHow::Stopped) {
-                    for (done, undo) in [("route_out", "route_restore"), ("fence", "fence_undo")] {
+                    for (done, undo) in [("route_out", "route_restore"), ("fence", "fence_undo"), ("stop_server", "start_server")]
+                    {
                         let owed = watch.done.contains(&(generation.0, done));
                         let paid = watch.done.contains(&(generation.0, undo));
                         self.hold(!owed || paid, "what_was_done_is_undone", || format!("{done} without {undo}"));
@@ -489,7 +512,7 @@ impl Watch {
         });
         self.services[service].step = None;
         self.services[service].done.push((generation, name));
-        if matches!(action, Action::RouteRestore { .. } | Action::FenceUndo { .. }) {
+        if matches!(action, Action::RouteRestore { .. } | Action::FenceUndo { .. } | Action::StartServer { .. }) {
             let promoted = watch.promotions.get(&generation).is_some_and(|all| all.iter().any(|(_, without)| !without));
             self.hold(!promoted, "nothing_is_undone_after_the_promotion", || format!("{name} of {generation}"));
         }
@@ -511,7 +534,9 @@ impl Watch {
         let route = settings.route.instances > 0 && watch.route_out.get(&generation) == Some(&true);
         let by_route = route && (policy.route_exclusive || policy.fence_require == FenceLevel::TrafficRemoved);
         let unrouted = policy.fence_require == FenceLevel::TrafficRemoved && settings.route.instances == 0;
-        let by_fence = level >= policy.fence_require && policy.fence_require > FenceLevel::TrafficRemoved;
+        // Whoever is shut down in an orderly way writes no more.
+        let end = watch.receipts.get(&generation).copied();
+        let by_fence = end.is_some() || level >= policy.fence_require && policy.fence_require > FenceLevel::TrafficRemoved;
         let none = policy.fence_require == FenceLevel::None;
         self.hold(none || by_route || unrouted || by_fence, "no_promotion_without_fence", || {
             format!("level {level:?} of {:?} is proven, the route is closed: {route}", policy.fence_require)
@@ -537,6 +562,17 @@ impl Watch {
             });
             self.hold(rival.is_none(), "never_two_primaries", || {
                 format!("server {rival:?} still takes writes while {} is promoted", target.name)
+            });
+        }
+        if watch.class == "forced" && watch.accept_loss.is_none() {
+            let old = &cluster.servers[watch.old];
+            let lost = old.log_end.map_or(0, |end| end.saturating_sub(target.lsn));
+            self.hold(lost == 0, "force_loses_nothing_without_accept_loss", || {
+                format!("{} lacks {lost} bytes of the log of {}, which was stopped", target.name, old.name)
+            });
+            let asked = watch.done.contains(&(generation, "stop_server"));
+            self.hold(asked || !watch.was_well, "force_loses_nothing_without_accept_loss", || {
+                format!("{} was well, and it was not stopped in an orderly way", old.name)
             });
         }
         let any = policy.on_loss == OnLoss::Proceed || watch.accept_loss == Some(u64::MAX);

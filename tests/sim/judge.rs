@@ -17,6 +17,7 @@ impl Sim {
         self.await_plans();
         self.look();
         self.judge_quiet();
+        self.judge_stopped();
         self.judge_unfinished();
         self.last_blows();
     }
@@ -24,7 +25,7 @@ impl Sim {
     /// A failover that is still on its way has its own limit.
     pub(super) fn await_plans(&mut self) {
         let limits = self.setup.model.services.iter().map(|service| service.trigger.failover_timeout).max().unwrap_or_default();
-        let end = self.now + limits + ms(10_000);
+        let end = self.now + limits + ms(75_000);
         let busy = |sim: &Sim| {
             sim.core.as_ref().is_some_and(|core| core.snapshot().services.iter().any(|service| service.plan.is_some()))
         };
@@ -78,6 +79,22 @@ impl Sim {
         }
         self.wrong.clear();
         self.crash_at_record = false;
+    }
+
+    /// Whom the engine stopped while it was well, and replaced by nobody, runs again, or a person knows.
+    pub(super) fn judge_stopped(&mut self) {
+        let Some(core) = &self.core else { return };
+        let snapshot = core.snapshot();
+        for (cluster, service) in self.clusters.iter().zip(&snapshot.services) {
+            let nobody = cluster.leader().is_none() && service.plan.is_none() && service.manual_reason.is_none();
+            let left =
+                cluster.servers.iter().find(|server| server.stopped_by_us && server.power && server.host && !server.recovery);
+            if let Some(server) = left.filter(|_| nobody && !self.watch.is_stopping() && !cluster.lied && !cluster.meddled) {
+                let why = format!("{} is down, {} is {}", server.name, service.name, service.state.word());
+                self.watch.fail("a_living_primary_is_never_left_stopped", why);
+                return;
+            }
+        }
     }
 
     pub(super) fn judge_quiet(&mut self) {

@@ -344,8 +344,8 @@ impl Sim {
             Fault::SecondEngine => server.other_engine = false,
             Fault::OtherChecks => server.others_fail = false,
             Fault::Burst(_) => self.clusters[service].burst = 0,
-            Fault::SessionEnds(CloseCause::DeathHint) if moment.at == 0 => {
-                self.close_sessions(service, at, CloseCause::DeathHint);
+            Fault::SessionEnds(cause @ (CloseCause::DeathHint | CloseCause::Announced)) if moment.at == 0 => {
+                self.close_sessions(service, at, *cause);
             }
             _ => {}
         }

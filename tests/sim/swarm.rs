@@ -252,12 +252,47 @@ pub fn setup(seed: u64) -> Setup {
         }
         setup.moments.push(Moment { at, span: 60_000, service, server: 0, fault: Fault::Kill { orphans: false } });
     }
+    orders(seed, &mut setup);
     come_and_go(&mut setup, &mut Dice::new(seed ^ 0x0F0F));
     plots::add(&mut setup, &mut Dice::new(seed ^ 0x0A0A));
     plots::add_later(&mut setup, &mut Dice::new(seed ^ 0x0D39));
     name_in_model(&mut setup, &mut Dice::new(seed ^ 0x0909));
     setup.moments.sort_by_key(|moment| moment.at);
     setup
+}
+
+/// Orders away from a primary that lives, and what goes wrong with them.
+fn orders(seed: u64, setup: &mut Setup) {
+    const STEPS: [&str; 6] = ["checkpoint", "route_out", "stop_server", "read_receipt", "start_server", "promote"];
+    let mut dice = Dice::new(seed ^ 0x0D0D);
+    if !dice.percent(15) {
+        return;
+    }
+    let service = dice.index(setup.model.services.len());
+    let servers = setup.model.services[service].servers.len();
+    let at = dice.between(6_000, 6_000 + setup.chaos);
+    let order = Command::Force { to: None, accept_loss: dice.one(&[None, None, None, Some(1_000), Some(u64::MAX)]) };
+    let mut happens = |server: usize, fault: Fault, span: u64| {
+        setup.moments.push(Moment { at: at - 1, span, service, server, fault });
+    };
+    for _ in 0..dice.between(0, 3) {
+        let step = dice.one(&STEPS);
+        let standby = 1 + dice.index(servers - 1);
+        match dice.between(0, 8) {
+            0 => happens(0, Fault::At(step, Box::new(Fault::Crash { at_record: dice.percent(50) })), 2_000),
+            1 => happens(0, Fault::At(step, Box::new(Fault::Kill { orphans: false })), 60_000),
+            2 => happens(0, Fault::At(step, Box::new(Fault::Freeze)), 4_000),
+            3 => happens(0, Fault::At(step, Box::new(Fault::Host)), 4_000),
+            4 => happens(0, Fault::At(step, Box::new(Fault::Operator(Command::Stop))), 0),
+            5 | 6 => happens(standby, Fault::Lag(dice.one(&[1, 10_000, 500_000])), 60_000),
+            7 => happens(standby, Fault::At(step, Box::new(Fault::Kill { orphans: false })), 60_000),
+            _ => {
+                let wrong = dice.one(&[Wrong::NoEffect, Wrong::Unknown(true), Wrong::Unknown(false), Wrong::Silent(true)]);
+                happens(0, Fault::Executor(step, wrong), 9_000);
+            }
+        }
+    }
+    setup.moments.push(Moment { at, span: 0, service, server: 0, fault: Fault::Operator(order) });
 }
 
 /// Members that flicker and restart, settings that change, strangers.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use failover::core::Core;
 use failover::core::event::{Event, EventKind};
+use failover::core::handover::{Receipt, Stopped};
 use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
 use failover::core::input::{Command, Facts, Input, SelfHealth};
 use failover::core::model::{
@@ -17,13 +18,15 @@ use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairm
 use failover::core::output::{Action, EndedHow, Failure, Output, Record, Report, Step};
 use failover::core::route::{InstanceView, RouteSurvey};
 use failover::core::sample::{
-    FenceLevel, FenceReport, HostWord, LocalAnswer, Lsn, Position, ProcessState, Readiness, Receiver, Replica, RouteInstance,
-    Rung, RungName, Sample, SyncCommit,
+    FenceLevel, FenceReport, HostWord, LocalAnswer, LogEnd, Lsn, Position, ProcessState, Readiness, Receiver, Replica,
+    RouteInstance, Rung, RungName, Sample, SyncCommit,
 };
 use failover::core::time::{Mono, Span};
 
 pub const SYSTEM_ID: u64 = 7_000_000_000_000_000_001;
 const SERVICE: ServiceId = ServiceId(0);
+/// The record with which a log ends.
+const CHECKPOINT: u64 = 120;
 
 pub fn ms(millis: u64) -> Span {
     Span::from_millis(millis)
@@ -176,6 +179,12 @@ pub struct World {
     last_growth: Mono,
     token: u64,
     pub show_actions: bool,
+    /// What became of the server that was asked to stop last.
+    stopped: Option<Stopped>,
+    /// One that is asked to stop crashes.
+    pub crashes_when_stopped: bool,
+    /// Standbys that do not receive the end of a log.
+    pub deaf: BTreeSet<usize>,
     /// What the journal comes to.
     pub journal: Facts,
     /// How long ago, by the journal, the last failover ended when another engine starts.
@@ -241,6 +250,9 @@ impl World {
             last_growth: Mono::ZERO,
             token: 0,
             show_actions: true,
+            stopped: None,
+            crashes_when_stopped: false,
+            deaf: BTreeSet::new(),
             journal: Facts::default(),
             last_failover_age: None,
             dies_at: None,
@@ -601,6 +613,7 @@ impl World {
                 if let Some(begun) = &mut journal.begun {
                     begun.route_touched |= *step == Step::RouteOut;
                     begun.fence_tried |= *step == Step::Fence;
+                    begun.stop_tried |= *step == Step::StopServer;
                     begun.chosen = chosen.or(begun.chosen);
                 }
             }
@@ -651,6 +664,27 @@ impl World {
                 }
                 Ok(Report::Done { message: "done".into() })
             }
+            Action::Checkpoint { .. } => Ok(Report::Done { message: "written".into() }),
+            Action::StopServer { server } => {
+                self.stop_in_order(usize::from(server.0));
+                Ok(Report::Done { message: "standby.signal placed; SIGINT to the postmaster".into() })
+            }
+            Action::ReadReceipt { standbys, .. } => {
+                let stopped = self.stopped.clone().unwrap_or(Stopped::NotYet { state: "in production".into() });
+                Ok(Report::Receipt(Receipt { stopped, positions: self.positions(standbys) }))
+            }
+            Action::StartServer { server, .. } => {
+                let node = &mut self.nodes[usize::from(server.0)];
+                node.mode = Mode::Up;
+                node.host = Some((ProcessState::Running, LocalAnswer::Accepting));
+                node.started = Some(self.now);
+                self.stopped = None;
+                // Whoever followed it does so again.
+                for node in self.nodes.iter_mut().filter(|node| !node.writable) {
+                    node.streaming = true;
+                }
+                Ok(Report::Done { message: "standby.signal removed; it takes writes".into() })
+            }
             Action::Follow { .. } => Err(Failure::no_effect("nothing follows here", "")),
             Action::RouteOut { .. } => Ok(route(self.route_works, "maintenance, no sessions")),
             Action::RouteRestore { .. } | Action::RouteRollback { .. } => Ok(route(self.route_works, "as before")),
@@ -681,16 +715,7 @@ impl World {
                     proof: "no process left, shared memory gone".into(),
                 }))
             }
-            Action::ReadPositions { servers, .. } => Ok(Report::Positions(
-                servers
-                    .into_iter()
-                    .map(|server| {
-                        let at = usize::from(server.0);
-                        let sample = if self.nodes[at].mode == Mode::Up { Ok(self.sample(at)) } else { Err("no answer".into()) };
-                        Position { server, sample, settled: true }
-                    })
-                    .collect(),
-            )),
+            Action::ReadPositions { servers, .. } => Ok(Report::Positions(self.positions(servers))),
             Action::Promote { server, .. } => {
                 let timeline = self.nodes.iter().map(|node| node.timeline).max().unwrap_or(1) + 1;
                 let node = &mut self.nodes[usize::from(server.0)];
@@ -723,6 +748,41 @@ impl World {
                 Ok(Report::Traffic { message: format!("lb1: db{} answered", server.0 + 1) })
             }
         }
+    }
+
+    fn positions(&self, servers: Vec<ServerId>) -> Vec<Position> {
+        let position = |server: ServerId| {
+            let at = usize::from(server.0);
+            let sample = if self.nodes[at].mode == Mode::Up { Ok(self.sample(at)) } else { Err("no answer".into()) };
+            Position { server, sample, settled: true }
+        };
+        servers.into_iter().map(position).collect()
+    }
+
+    /// What SIGINT comes to: the end of the log, which those receive that are not deaf, or a crash.
+    fn stop_in_order(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        if node.host.is_none_or(|(postmaster, _)| postmaster == ProcessState::Gone) {
+            self.stopped = Some(Stopped::Crashed { state: "in production".into() });
+            return;
+        }
+        let end = Lsn(node.lsn);
+        node.lsn += CHECKPOINT;
+        node.mode = Mode::Refused;
+        node.host = Some((ProcessState::Gone, LocalAnswer::Silent));
+        let (crashes, after) = (self.crashes_when_stopped, node.lsn);
+        self.stopped = Some(if crashes {
+            Stopped::Crashed { state: "in production".into() }
+        } else {
+            Stopped::InOrder(LogEnd { at: end, timeline: node.timeline })
+        });
+        for (other, node) in self.nodes.iter_mut().enumerate().filter(|(_, node)| node.streaming && !node.writable) {
+            if !crashes && !self.deaf.contains(&other) {
+                node.lsn = after;
+            }
+            node.streaming = false;
+        }
+        self.close(at, CloseCause::Announced, "FATAL 57P01 ProcessInterrupts");
     }
 
     pub fn note(&mut self, line: &str) {

@@ -167,12 +167,20 @@ class Commands(Case):
                 engine.force("site", to="nobody", accept_loss=0)
             with self.assertRaises(InvalidArgument):
                 engine.reset("nobody")
+            # An application has no primary to adopt.
+            with self.assertRaises(Rejected):
+                engine.adopt("site", "web1")
+            for service, server in (("site", "nobody"), ("nobody", "web1")):
+                with self.assertRaises(InvalidArgument):
+                    engine.adopt(service, server)
 
     def test_wrong_arguments_are_refused(self) -> None:
         with Engine(self.config(UP)) as engine:
             for name in ("nobody", "a\0b", "\udc80", "x" * (1 << 20)):
                 with self.assertRaises(InvalidArgument):
                     engine.confirm(name)
+                with self.assertRaises(InvalidArgument):
+                    engine.adopt("site", name)
             with self.assertRaises(TypeError):
                 engine.confirm(b"site")  # type: ignore[arg-type]
             for loss in (-1, 2**64):

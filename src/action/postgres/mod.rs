@@ -4,12 +4,14 @@
 //! Every call has one overall deadline and one cancel signal, and every failure says whether an effect is excluded. No SQL here is
 //! built from anything but numbers and constants.
 
+mod checkpoint;
 mod failure;
 mod identity;
 mod positions;
 mod promote;
 mod survey;
 mod sync_gate;
+mod sync_survey;
 mod traffic;
 mod verify;
 

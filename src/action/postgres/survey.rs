@@ -1,5 +1,6 @@
 //! What would hurt at failover time, asked while all is well (rules 23, 37, 65, 68, 89, 92, 94).
 
+use super::sync_survey;
 use super::{Cluster, Server, quoted};
 use crate::core::id::ServerId;
 use crate::core::output::Failure;
@@ -46,7 +47,8 @@ SELECT current_user AS role,
        current_setting('archive_mode') AS archive_mode,
        (SELECT failed_count FROM pg_stat_archiver WHERE last_failed_time > coalesce(last_archived_time, '-infinity')) AS archive_failures,
        (SELECT count(*) FROM pg_stat_wal_receiver) AS receivers,
-       (SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_replication_slots WHERE slot_type = 'logical') AS logical_slots";
+       (SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_replication_slots WHERE slot_type = 'logical') AS logical_slots,
+";
 
 const GATE_RIGHT_SQL: &str = "SELECT has_parameter_privilege('synchronous_standby_names', 'ALTER SYSTEM') AS allowed";
 
@@ -143,13 +145,22 @@ impl Cluster {
             port: answer.number("port").and_then(|port| u16::try_from(port).ok()),
             checkpointer: answer.number("checkpointer").and_then(|pid| u32::try_from(pid).ok()),
         };
-        Ok(Surveyed { findings: findings(&place.name, &answer, primary, candidates, self.promotes_by_sql), identity })
+        Ok(Surveyed {
+            findings: findings(
+                &place.name,
+                &answer,
+                primary,
+                (candidates, self.servers.len().saturating_sub(1)),
+                self.promotes_by_sql,
+            ),
+            identity,
+        })
     }
 
     /// On a session of its own: a survey may run beside a failover and must not take its kept sessions away.
     fn ask_survey(&self, place: &Server, deadline: Deadline, cancel: &Cancel) -> Result<Answer, Error> {
         let mut session = self.connect(&place.target, deadline, cancel)?;
-        let rows = session.query(SURVEY_SQL, deadline, cancel)?;
+        let rows = session.query(&format!("{SURVEY_SQL}{}", sync_survey::COLUMNS), deadline, cancel)?;
         let number = |column: &str| rows.get(0, column).and_then(|value| value.parse::<u32>().ok());
         // Before PostgreSQL 15 the right cannot be granted, and the function that asks about it does not exist.
         let may_open_gate = rows.get(0, "superuser") == Some("on")
@@ -169,9 +180,20 @@ impl Cluster {
     }
 }
 
-struct Findings<'a> {
+pub(super) struct Findings<'a> {
     name: &'a str,
     list: Vec<ReadinessFinding>,
+}
+
+#[cfg(test)]
+impl<'a> Findings<'a> {
+    pub(super) fn of(name: &'a str) -> Findings<'a> {
+        Findings { name, list: Vec::new() }
+    }
+
+    pub(super) fn into_list(self) -> Vec<ReadinessFinding> {
+        self.list
+    }
 }
 
 impl Findings<'_> {
@@ -179,7 +201,7 @@ impl Findings<'_> {
         self.add(code, true, message, remedy.into());
     }
 
-    fn warn(&mut self, code: &str, message: &str, remedy: impl Into<String>) {
+    pub(super) fn warn(&mut self, code: &str, message: &str, remedy: impl Into<String>) {
         self.add(code, false, message, remedy.into());
     }
 
@@ -197,7 +219,7 @@ fn findings(
     name: &str,
     answer: &Answer,
     primary: Option<(&str, &Answer)>,
-    candidates: usize,
+    (candidates, standbys): (usize, usize),
     by_sql: bool,
 ) -> Vec<ReadinessFinding> {
     let text = |column: &str| answer.get(column).unwrap_or_default();
@@ -319,6 +341,18 @@ fn findings(
 
     if answer.is("in_recovery") {
         standby_findings(&mut found, answer, primary);
+    } else {
+        let receivers = answer.get("receivers_by_name").and_then(|text| serde_json::from_str(text).ok());
+        let told = sync_survey::Synchronous {
+            names: sync_names,
+            commit: text("sync_commit"),
+            overridden: answer.get("sync_commit_overridden"),
+            // Nobody receives, or the role may not see who does.
+            receivers: receivers.or_else(|| answer.is("monitor").then(Vec::new)),
+            own: [name, text("cluster_name")],
+            standbys,
+        };
+        sync_survey::findings(&mut found, &told);
     }
     found.list
 }

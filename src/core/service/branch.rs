@@ -65,7 +65,7 @@ impl Service {
         if sample.timeline == timeline {
             return Branch::Other(format!("it is on timeline {timeline} as the primary is, and is another server"));
         }
-        if self.continues(server, sample, timeline) {
+        if self.is_ours(server, sample, timeline) {
             return Branch::Ours;
         }
         let ssh = self.server_model(server).is_some_and(|model| model.ssh);
@@ -75,6 +75,14 @@ impl Service {
             _ if ssh => Branch::Unread,
             _ => Branch::Other("its history can be read over SSH only, and there is none".into()),
         }
+    }
+
+    /// It was our own standby, and is the same postmaster: it left at what it had received, or behind that. Whoever promoted it accepted the
+    /// little that a standby may lack.
+    pub(in crate::core) fn is_ours(&self, server: ServerId, sample: &Sample, timeline: u32) -> bool {
+        let received = self.servers[usize::from(server.0)].streamed.map(|streamed| streamed.position).unwrap_or_default();
+        let lacks = self.last_known().map_or(0, |(_, flush)| flush.bytes_after(received));
+        self.continues(server, sample, timeline) && lacks <= self.model.postgres.max_lag_bytes
     }
 
     fn ask_history(&mut self, server: ServerId, timeline: u32, fx: &mut Effects) {
@@ -144,6 +152,11 @@ impl Service {
     /// An operator says that this server is the primary.
     pub(super) fn adopt(&mut self, server: ServerId, fx: &mut Effects) -> Result<String, String> {
         let (service, name) = (self.model.name.clone(), self.server_name(server));
+        if !self.is_postgres() {
+            return Err(format!(
+                "{service}: an application has no primary to adopt; failover force {service} --to {name} moves it"
+            ));
+        }
         if self.plan.is_some() {
             return Err(format!("{service}: a failover is in flight"));
         }

@@ -135,6 +135,12 @@ impl Service {
     pub(in crate::core) fn errand_finished(&mut self, errand: Errand, outcome: Result<Report, Failure>, fx: &mut Effects) {
         match (errand, outcome) {
             (Errand::AskHost(server), outcome) => self.host_replied(server, outcome, fx),
+            // Its log has ended, so nothing hurts while the last of them go.
+            (Errand::ProveAgain(server), Ok(Report::Fence(report)))
+                if report.level < FenceLevel::ProvenStopped && self.is_still_leaving(server, fx.now) =>
+            {
+                self.prove_later(server, fx.now);
+            }
             (Errand::ProveAgain(server) | Errand::FenceAgain(server), Ok(Report::Fence(report))) => {
                 let holds = report.level >= FenceLevel::ProvenStopped;
                 if holds && matches!(errand, Errand::FenceAgain(_)) {

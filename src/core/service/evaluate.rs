@@ -12,6 +12,9 @@ use crate::core::sample::{FenceLevel, ProcessState};
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::State;
 
+/// So long a standby that is restarting, or replays what it has, is waited for before a person is called.
+const AWAITED: Span = Span::from_millis(20_000);
+
 /// A service whose primary was never seen may still be starting: so long it is waited for before a person is called.
 const NOBODY_SEEN: Span = Span::from_millis(30_000);
 
@@ -159,7 +162,7 @@ impl Service {
     pub(super) fn decide(&mut self, around: Surroundings, fx: &mut Effects) {
         match self.may_fail_over(around, fx.now) {
             Ok(class) => match self.awaited_operator(class, fx) {
-                Ok(()) => self.start_plan(class, Waiver::default(), fx),
+                Ok(()) => self.start_plan(class, Waiver::default(), None, fx),
                 Err(refusal) => self.refuse(refusal, fx),
             },
             Err(refusal) => self.refuse(refusal, fx),
@@ -205,7 +208,7 @@ impl Service {
             }
             _ => false,
         });
-        if wanted && now.since(since) < self.model.trigger.failover_timeout {
+        if wanted && now.since(since) < AWAITED.min(self.model.trigger.failover_timeout) {
             return Refusal::EvidenceIncomplete { waiting_for: "a standby that is restarting, or replays what it has" };
         }
         refusal

@@ -116,7 +116,7 @@ pub struct ServerState {
     pub other_branch: bool,
     /// The history of a timeline that it was seen to write on: the timelines before it, and where each was left; or why it could not be read.
     #[serde(default)]
-    pub(in crate::core) history: Option<(u32, Result<Vec<(u32, Lsn)>, String>)>,
+    pub(in crate::core) history: Option<History>,
     /// Whether it could be promoted, as last announced.
     pub announced: Option<Result<(), CandidateRefusal>>,
     pub(in crate::core) unready_since: Option<Mono>,
@@ -127,6 +127,9 @@ pub struct ServerState {
     #[serde(default)]
     pub traffic: Traffic,
 }
+
+/// A timeline, and the timelines before it with where each was left; or why that could not be read.
+pub(in crate::core) type History = (u32, Result<Vec<(u32, Lsn)>, String>);
 
 /// What a standby had when it was last seen receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

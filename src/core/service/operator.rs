@@ -4,9 +4,11 @@ use super::{Service, Surroundings};
 use crate::core::candidate::Waiver;
 use crate::core::effects::Effects;
 use crate::core::evidence::{FailureClass, Suspicion};
+use crate::core::handover::Handover;
 use crate::core::id::ServerId;
 use crate::core::input::Command;
 use crate::core::refusal::Refusal;
+use crate::core::time::Mono;
 use crate::core::trigger::State;
 
 impl Service {
@@ -100,12 +102,20 @@ impl Service {
         let waiver = Waiver { to, accept_loss };
         // A primary that lives goes on writing until the fence; one that is dead has written all it ever will.
         let ended = if self.is_dead(fx.now) { self.lived(fx.now) } else { (fx.now, fx.now) };
-        self.some_candidate(ended, &waiver, fx.now).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
+        let best =
+            self.some_candidate(ended, &waiver, fx.now).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         // Nothing is begun that could not be fenced: a primary that is well goes on as it is.
         let silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
         if self.is_postgres() {
             self.fence_way_for(class, silent).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         }
+        let handover = match self.lives(fx.now).then(|| self.receipt_way()) {
+            Some(Ok(())) => Some(Handover { to: Some(best.server), ..Handover::default() }),
+            // What may be missing was accepted.
+            Some(Err(_)) if accept_loss.is_some() => None,
+            Some(Err(refusal)) => return Err(format!("{name}: {}", self.sentence(&refusal))),
+            None => None,
+        };
         let mut waived: Vec<String> =
             self.guards(around, fx.now).err().iter().map(|refusal| format!("waived: {}", refusal.name())).collect();
         if let Some(bytes) = accept_loss {
@@ -120,8 +130,35 @@ impl Service {
                 suspicion.note(fx.now, line);
             }
         }
-        self.start_plan(class, waiver, fx);
+        self.start_plan(class, waiver, handover, fx);
         Ok(format!("{name}: failover {} has begun", self.generation))
+    }
+
+    /// The primary of a database gives signs of life: it may acknowledge commits now.
+    fn lives(&self, now: Mono) -> bool {
+        let Some(subject) = self.subject().filter(|_| self.is_postgres() && !self.is_dead(now)) else { return false };
+        let answered = self.servers[usize::from(subject.0)].last_answer;
+        self.suspicion.is_none() || answered.is_some_and(|at| now.since(at) <= self.notice())
+    }
+
+    /// Whether its host can stop the primary in an orderly way, and prove where its log ends.
+    fn receipt_way(&self) -> Result<(), Refusal> {
+        let Some(subject) = self.subject() else { return Err(Refusal::NoPrimarySeen) };
+        let state = &self.servers[usize::from(subject.0)];
+        let silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent)
+            || state.readiness.as_ref().is_some_and(|readiness| matches!(readiness.ssh, Some(Err(_))));
+        let why = if !self.server_model(subject).is_some_and(|model| model.ssh) {
+            "no SSH to its host is configured (ssh, data_dir)"
+        } else if state.foreign_host {
+            "the data directory on its host is another server's"
+        } else if silent {
+            "its host does not answer over SSH"
+        } else if !state.view_confirmed {
+            "the processes on its host were not matched with this server yet"
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::ReceiptUnprovable { why: why.into() })
     }
 }
 

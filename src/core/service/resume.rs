@@ -9,6 +9,7 @@ use super::{LogTrack, Service};
 use crate::core::candidate::Waiver;
 use crate::core::effects::{Effects, text};
 use crate::core::event::{EventKind, Field, Severity};
+use crate::core::handover::Handover;
 use crate::core::knowledge::Knowledge;
 use crate::core::model::CheckKind;
 use crate::core::observation::Verdict;
@@ -59,6 +60,7 @@ impl Service {
             streaming: self.server_ids().filter(|server| *server != plan.old && self.was_streaming(*server)).collect(),
             route_touched: plan.route_touched,
             fence_tried: plan.fence_tried,
+            stop_tried: plan.is_stop_owed(),
             view_confirmed: self.servers[usize::from(plan.old.0)].view_confirmed,
             chosen: None,
             first_bad: plan.lead.map(|lead| plan.times.confirmed.since(until) + lead),
@@ -114,6 +116,14 @@ impl Service {
             self.tell_resumed(what, &begun, fx);
             self.plan = Some(self.plan_of(&begun, phase, None, fx));
             self.become_state(State::FailoverInProgress, "a failover of an earlier engine is carried on".into(), fx);
+            return;
+        }
+        if begun.stop_tried {
+            // Also while paused: it was well, and this engine's order took it away.
+            let why = format!("the engine ended that had stopped {}", self.server_name(begun.old));
+            self.tell_resumed("the old primary had been asked to stop, and nobody was promoted: it is started again", &begun, fx);
+            self.plan = Some(self.plan_of(&begun, Phase::LookAround, Some(why), fx));
+            self.become_state(State::FailoverInProgress, "a failover of an earlier engine is undone".into(), fx);
             return;
         }
         self.tell_resumed("it stood before the promotion: looking at the primary afresh", &begun, fx);
@@ -198,6 +208,12 @@ impl Service {
             route_touched: begun.route_touched,
             route_in_part: false,
             fence_tried: begun.fence_tried,
+            handover: begun.stop_tried.then(|| Handover {
+                to: begun.chosen.map(|chosen| chosen.server),
+                stop_tried: true,
+                given_up: begun.fence_tried,
+                ..Handover::default()
+            }),
             chosen: begun.chosen,
             refused: Vec::new(),
             timeline: None,

@@ -312,6 +312,14 @@ class Engine:
             raise error(Code.INVALID_ARG, f"accept_loss is {accept_loss}; it is a number of bytes from 0 to 2**64 - 2")
         self._core.call(lib.failover_engine_force, text(service, "service"), text(to, "to"), loss)
 
+    def adopt(self, service: str, server: str) -> None:
+        """Says that `server`, which takes writes, is the primary of `service` from here on: the way out after the event other_branch.
+        Nothing is promoted, stopped or fenced; the traffic follows it.
+
+        Errors: as for confirm(); Rejected also while the server takes no writes, or another one takes them as well.
+        """
+        self._core.call(lib.failover_engine_adopt, text(service, "service"), text(server, "server"))
+
     def reload(self, config: Config) -> None:
         """Takes another configuration while the engine runs: a dict, JSON, or the path of a file (TOML needs Python 3.11). Counters
         restart. A bad one changes nothing.

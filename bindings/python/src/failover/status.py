@@ -50,19 +50,24 @@ class ServerStatus:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What would happen if the primary died now. loss_bytes: the most that could be lost; None when it cannot be bounded."""
+    """What would happen if the primary died now. loss_bytes: how much of the log could be missing, read where loss_exact, else estimated;
+    None when it is not known. loss: the same in the words in which the record of a failover would say it."""
 
     would_fail_over: bool
     candidate: Optional[str]
     loss_bytes: Optional[int]
     message: str
     reasons: List[Reason]
+    loss_exact: bool = False
+    loss: Optional[str] = None
 
 
 @dataclass(frozen=True)
 class LastFailover:
     """The failover in flight, or the last one. outcome: "in_progress", "completed", "rolled_back" or "manual_intervention".
-    source, target: the old primary and the new one. total_ms: from the first failed observation to the end."""
+    source, target: the old primary and the new one. loss_bytes: how much of the log may be missing, read where loss_exact, else
+    estimated; None when it is not known. loss: the same in the words of the record. total_ms: from the first failed observation to
+    the end."""
 
     generation: int
     outcome: str
@@ -72,6 +77,8 @@ class LastFailover:
     target: Optional[str]
     loss_bytes: Optional[int]
     total_ms: Optional[float]
+    loss_exact: bool = False
+    loss: Optional[str] = None
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
 
@@ -180,6 +187,8 @@ def _failover(raw: Optional[Dict[str, Any]]) -> Optional[LastFailover]:
         target=raw.get("to"),
         loss_bytes=raw.get("loss_bytes"),
         total_ms=raw.get("total_ms"),
+        loss_exact=raw.get("loss_exact", False),
+        loss=raw.get("loss"),
         raw=raw,
     )
 
@@ -207,6 +216,8 @@ def _service(raw: Dict[str, Any]) -> ServiceStatus:
             loss_bytes=forecast.get("loss_bytes"),
             message=forecast["message"],
             reasons=_reasons(forecast["reasons"]),
+            loss_exact=forecast.get("loss_exact", False),
+            loss=forecast.get("loss"),
         ),
         failover=_failover(raw.get("failover")),
         raw=raw,

@@ -1,0 +1,271 @@
+//! What an ordered failover away from a living primary does to it: the orderly stop, the proof that a standby has received the whole
+//! log, and the way back.
+
+use std::time::Duration;
+#[cfg(feature = "ssh")]
+use std::time::Instant;
+
+use super::Performer;
+use crate::core::id::{Generation, ServerId};
+use crate::core::output::{Failure, Report};
+use crate::wire::deadline::{Cancel, Deadline};
+
+#[cfg(feature = "ssh")]
+use super::host::HostControl;
+#[cfg(not(feature = "ssh"))]
+use super::no_ssh;
+#[cfg(feature = "ssh")]
+use crate::core::candidate;
+#[cfg(feature = "ssh")]
+use crate::core::handover::{Receipt, Stopped};
+#[cfg(feature = "ssh")]
+use crate::core::output::FailureKind;
+#[cfg(feature = "ssh")]
+use crate::core::sample::{ControlState, FenceLevel, LogEnd, Position, ProcessState};
+#[cfg(feature = "ssh")]
+use crate::core::time::Span;
+#[cfg(feature = "ssh")]
+use crate::wire::deadline::Interrupted;
+
+/// Between two looks at the control file, and at the positions.
+#[cfg(feature = "ssh")]
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// The processes are counted at every so manieth look at the control file: that takes longer.
+#[cfg(feature = "ssh")]
+const COUNT_EVERY: u32 = 10;
+/// So many looks in a row may fail.
+#[cfg(feature = "ssh")]
+const FAILED_LOOKS: u32 = 5;
+/// Between two of those.
+#[cfg(feature = "ssh")]
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// One look that takes longer is given up.
+#[cfg(feature = "ssh")]
+const ONE_LOOK: Duration = Duration::from_secs(2);
+/// One round of positions that takes longer is given up.
+#[cfg(feature = "ssh")]
+const ONE_ROUND: Duration = Duration::from_secs(1);
+/// Another standby than the wanted one counts this long after it has the whole log.
+#[cfg(feature = "ssh")]
+const OTHERS_AFTER: Duration = Duration::from_millis(250);
+/// To end what is left of a server whose log has ended: a third of it is for going by itself.
+#[cfg(feature = "ssh")]
+const LEFTOVERS: Duration = Duration::from_secs(3);
+/// A server that was started is asked over SQL this long, at most half of what is left.
+#[cfg(feature = "ssh")]
+const SERVES_WITHIN: Duration = Duration::from_secs(10);
+
+/// The log whose end is waited for.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "ssh"), expect(dead_code))]
+pub(super) struct Log {
+    /// Whose.
+    pub(super) server: ServerId,
+    /// The cluster's identity.
+    pub(super) system_id: u64,
+    /// On which timeline it has to end.
+    pub(super) timeline: u32,
+}
+
+#[cfg(not(feature = "ssh"))]
+impl Performer {
+    pub(super) fn stop_server(&self, server: ServerId, _: Generation, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
+        Err(no_ssh(&self.server(server)?.name))
+    }
+
+    pub(super) fn read_receipt(&self, log: Log, _: &[ServerId], _: Duration, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
+        Err(no_ssh(&self.server(log.server)?.name))
+    }
+
+    pub(super) fn start_server(
+        &self,
+        server: ServerId,
+        _: Generation,
+        _: bool,
+        _: Deadline,
+        _: &Cancel,
+    ) -> Result<Report, Failure> {
+        Err(no_ssh(&self.server(server)?.name))
+    }
+}
+
+#[cfg(feature = "ssh")]
+impl Performer {
+    /// Guard and SIGINT, never more, and nothing is waited for.
+    pub(super) fn stop_server(
+        &self,
+        server: ServerId,
+        generation: Generation,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Report, Failure> {
+        let order = self.control(server)?.stop(generation, deadline, cancel)?;
+        let guard = if order.guard_placed { "standby.signal placed" } else { "standby.signal was there before" };
+        let asked = order.postmaster.map_or_else(|| "no postmaster runs".to_owned(), |pid| format!("SIGINT to postmaster {pid}"));
+        Ok(Report::Done { message: format!("{guard}; {asked}") })
+    }
+
+    /// Waits for the end of the log, then for a standby that has all of it.
+    pub(super) fn read_receipt(
+        &self,
+        log: Log,
+        standbys: &[ServerId],
+        patience: Duration,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Report, Failure> {
+        let stopped = await_end(self.control(log.server)?, log, deadline, cancel)?;
+        let end = match &stopped {
+            Stopped::InOrder(end) => Some(*end),
+            _ => None,
+        };
+        let until = deadline.at_most(patience);
+        let mut others_since: Option<Instant> = None;
+        let mut positions: Vec<Position> = Vec::new();
+        loop {
+            for read in self.read_once(standbys, deadline.at_most(ONE_ROUND), cancel)? {
+                // What one had is not forgotten where it does not answer again.
+                match positions.iter_mut().find(|known| known.server == read.server) {
+                    Some(known) if read.sample.is_ok() || known.sample.is_err() => *known = read,
+                    Some(_) => {}
+                    None => positions.push(read),
+                }
+            }
+            let has = |position: &Position| has_all(position, log, end);
+            if positions.iter().any(has) {
+                others_since.get_or_insert_with(Instant::now);
+            }
+            let wanted = positions.iter().any(|position| standbys.first() == Some(&position.server) && has(position));
+            let enough = end.is_none() || wanted || others_since.is_some_and(|since| since.elapsed() >= OTHERS_AFTER);
+            if !enough {
+                match cancel.pause(LOOK_EVERY, until) {
+                    Ok(()) => continue,
+                    Err(Interrupted::Cancelled) => return Err(Failure::cancelled("cancelled while waiting for the receipt")),
+                    Err(Interrupted::TimedOut) => {}
+                }
+            }
+            return Ok(Report::Receipt(Receipt { stopped, positions }));
+        }
+    }
+
+    /// One read of each position, without waiting for any to settle.
+    fn read_once(&self, standbys: &[ServerId], deadline: Deadline, cancel: &Cancel) -> Result<Vec<Position>, Failure> {
+        match self.cluster.read_positions(standbys, Span::ZERO, deadline, cancel)? {
+            Report::Positions(positions) => Ok(positions),
+            _ => Err(Failure::no_effect("the positions came back as something else", "")),
+        }
+    }
+
+    /// Starts a server that was stopped, and waits until it takes writes. One that runs on all the time only loses its guard. What is left
+    /// of one whose log has ended, such as a sender to a standby that hangs, is ended before: it holds the start, and writes no more.
+    pub(super) fn start_server(
+        &self,
+        server: ServerId,
+        generation: Generation,
+        view_confirmed: bool,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Report, Failure> {
+        let control = self.control(server)?;
+        let first = match control.start(generation, deadline, cancel) {
+            Ok(said) => return Ok(self.started(server, &said, deadline, cancel)),
+            Err(failure) if failure.kind == FailureKind::NoEffect => failure,
+            Err(failure) => return Err(failure),
+        };
+        if self.serves(server, deadline.at_most(ONE_ROUND), cancel) {
+            let said = control.undo(generation, deadline, cancel)?;
+            return Ok(Report::Done { message: format!("it serves all the time; {said}") });
+        }
+        let ended = control.control(deadline.at_most(ONE_LOOK), cancel).is_ok_and(|data| data.state == ControlState::ShutDown);
+        if !ended {
+            return Err(first);
+        }
+        control.fence(generation, FenceLevel::ProvenStopped, false, view_confirmed, deadline.at_most(LEFTOVERS), cancel)?;
+        let said = control.start(generation, deadline, cancel)?;
+        Ok(self.started(server, &format!("what was left of it was ended; {said}"), deadline, cancel))
+    }
+
+    /// After a start that went well: whether it takes writes already.
+    fn started(&self, server: ServerId, said: &str, deadline: Deadline, cancel: &Cancel) -> Report {
+        let began = Instant::now();
+        let until = deadline.at_most(SERVES_WITHIN.min(deadline.remaining() / 2));
+        while !self.serves(server, until.at_most(ONE_ROUND), cancel) {
+            if cancel.pause(LOOK_EVERY, until).is_err() {
+                return Report::Done { message: format!("{said}; it does not take writes yet") };
+            }
+        }
+        Report::Done { message: format!("{said}; it takes writes after {}", Span::from(began.elapsed())) }
+    }
+
+    fn serves(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> bool {
+        matches!(self.cluster.read_role(server, deadline, cancel), Ok(Report::Role { in_recovery: false, .. }))
+    }
+}
+
+/// Waits until `pg_control` says "shut down", which proves that no more log can be written; whether the processes are gone does not matter.
+#[cfg(feature = "ssh")]
+fn await_end(control: &HostControl, log: Log, deadline: Deadline, cancel: &Cancel) -> Result<Stopped, Failure> {
+    let (mut looks, mut failed) = (0_u32, 0_u32);
+    loop {
+        let mut pause = LOOK_EVERY;
+        let state = match control.control(deadline.at_most(ONE_LOOK), cancel) {
+            Ok(data) if data.system_id != log.system_id => {
+                return Err(Failure::no_effect("the data directory on that host is another cluster's", "correct data_dir"));
+            }
+            Ok(data) if data.state == ControlState::ShutDown && data.timeline == log.timeline => {
+                return Ok(Stopped::InOrder(LogEnd { at: data.checkpoint, timeline: data.timeline }));
+            }
+            Ok(data) => {
+                failed = 0;
+                data.state.word().to_owned()
+            }
+            Err(failure) => {
+                failed += 1;
+                if failed >= FAILED_LOOKS || failure.kind == FailureKind::Cancelled {
+                    return Err(failure);
+                }
+                pause = AFTER_FAILURE;
+                "it could not be read".to_owned()
+            }
+        };
+        looks += 1;
+        if looks % COUNT_EVERY == 0
+            && let Some(stopped) = ended_otherwise(control, log, deadline, cancel)
+        {
+            return Ok(stopped);
+        }
+        match cancel.pause(pause, deadline) {
+            Ok(()) => {}
+            Err(Interrupted::Cancelled) => return Err(Failure::cancelled("cancelled while the server was stopping")),
+            Err(Interrupted::TimedOut) => return Ok(Stopped::NotYet { state }),
+        }
+    }
+}
+
+/// No process is left, or the postmaster stands still: the control file will not change any more.
+#[cfg(feature = "ssh")]
+fn ended_otherwise(control: &HostControl, log: Log, deadline: Deadline, cancel: &Cancel) -> Option<Stopped> {
+    let word = control.word(false, deadline.at_most(ONE_LOOK), cancel).ok()?;
+    if word.postmaster == ProcessState::Stopped {
+        return Some(Stopped::Frozen);
+    }
+    if word.postmaster != ProcessState::Gone || word.others > 0 {
+        return None;
+    }
+    // It may have been written in between.
+    let data = control.control(deadline.at_most(ONE_LOOK), cancel).ok()?;
+    if data.state == ControlState::ShutDown && data.timeline == log.timeline {
+        return Some(Stopped::InOrder(LogEnd { at: data.checkpoint, timeline: data.timeline }));
+    }
+    Some(Stopped::Crashed { state: data.state.word().to_owned() })
+}
+
+/// It has more than the place where the last checkpoint of that log begins: the checkpoint itself, which is the end of it.
+#[cfg(feature = "ssh")]
+fn has_all(position: &Position, log: Log, end: Option<LogEnd>) -> bool {
+    position.sample.as_ref().is_ok_and(|sample| {
+        sample.in_recovery
+            && sample.system_id == log.system_id
+            && end.is_some_and(|end| candidate::position(sample).is_some_and(|at| at > end.at))
+    })
+}

@@ -1,0 +1,156 @@
+//! What of a primary's synchronous replication would keep a failover from promising that no acknowledged commit is missing.
+
+use super::survey::Findings;
+use crate::core::sync_set::{Method, SyncRule, SyncSetting};
+
+/// Columns for the survey's statement. What a role may not see is NULL (rule 92).
+pub(super) const COLUMNS: &str = "\
+       (SELECT json_agg(application_name) FROM pg_stat_replication WHERE state = 'streaming') AS receivers_by_name,
+       current_setting('cluster_name') AS cluster_name,
+       current_setting('synchronous_commit') AS sync_commit,
+       (SELECT string_agg(DISTINCT coalesce(r.rolname, d.datname, 'all'), ', ') FROM pg_db_role_setting s
+          LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase
+        WHERE s.setconfig && ARRAY['synchronous_commit=off', 'synchronous_commit=local']) AS sync_commit_overridden";
+
+/// What the primary says of it.
+pub(super) struct Synchronous<'a> {
+    pub names: &'a str,
+    pub commit: &'a str,
+    pub overridden: Option<&'a str>,
+    /// The names of those who receive; `None`: hidden.
+    pub receivers: Option<Vec<String>>,
+    /// Names by which the primary itself may stand in the list.
+    pub own: [&'a str; 2],
+    /// Configured servers but the primary.
+    pub standbys: usize,
+}
+
+pub(super) fn findings(found: &mut Findings<'_>, told: &Synchronous<'_>) {
+    let rule = match SyncSetting::parse(told.names) {
+        SyncSetting::Empty => return,
+        SyncSetting::Rule(rule) => rule,
+        SyncSetting::Unreadable => {
+            found.warn(
+                "sync_names_unreadable",
+                &format!(
+                    "synchronous_standby_names is '{}', which this version cannot read: nobody is promoted without --accept-loss",
+                    told.names
+                ),
+                "write it as FIRST n (names), ANY n (names) or a list of names",
+            );
+            return;
+        }
+    };
+    commits(found, told);
+    let Some(receivers) = &told.receivers else { return };
+    let receivers: Vec<String> = receivers.iter().map(|name| name.to_lowercase()).collect();
+    equal_names(found, &rule, &receivers);
+    if rule.everybody {
+        if receivers.len() > told.standbys {
+            found.warn(
+                "sync_by_strangers",
+                &format!(
+                    "synchronous_standby_names names everybody, and {} receive where {} standbys are configured: a commit may be acknowledged by one that no failover can ask, so it is judged as with asynchronous replication",
+                    receivers.len(),
+                    told.standbys
+                ),
+                "name the standbys in synchronous_standby_names instead of *",
+            );
+        }
+        return;
+    }
+    missing(found, &rule, &receivers, &told.own.map(str::to_lowercase));
+}
+
+fn commits(found: &mut Findings<'_>, told: &Synchronous<'_>) {
+    if matches!(told.commit, "off" | "local") {
+        found.warn(
+            "sync_commit_waits_for_nobody",
+            &format!(
+                "synchronous_commit is {}: no commit waits for a standby, whatever synchronous_standby_names says",
+                told.commit
+            ),
+            "ALTER SYSTEM RESET synchronous_commit; SELECT pg_reload_conf()",
+        );
+    } else if let Some(who) = told.overridden {
+        found.warn(
+            "sync_commit_overridden",
+            &format!(
+                "synchronous_commit is off or local for {who}: their commits wait for no standby, and no promise holds for them"
+            ),
+            "ALTER ROLE or ALTER DATABASE … RESET synchronous_commit, where that is not wanted",
+        );
+    }
+}
+
+/// Whose acknowledgement it was cannot be told: every one of them has to answer before anybody is promoted.
+fn equal_names(found: &mut Findings<'_>, rule: &SyncRule, receivers: &[String]) {
+    let twice = receivers
+        .iter()
+        .enumerate()
+        .find(|(at, name)| receivers[..*at].contains(name) && (rule.everybody || rule.names.contains(name)));
+    if let Some((_, name)) = twice {
+        found.warn(
+            "replication_names_equal",
+            &format!("more than one standby replicates under the name '{name}': which of them acknowledged a commit cannot be told, so all of them have to answer before one is promoted"),
+            "give each standby an application_name of its own in primary_conninfo (or a cluster_name), and name them in synchronous_standby_names",
+        );
+    }
+}
+
+/// Named and not there: what they acknowledged before is known only once they answer.
+fn missing(found: &mut Findings<'_>, rule: &SyncRule, receivers: &[String], own: &[String]) {
+    let absent: Vec<&str> = rule
+        .names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !receivers.iter().any(|receiver| receiver == name) && !own.iter().any(|own| own == name))
+        .collect();
+    if absent.is_empty() {
+        return;
+    }
+    let how = match rule.method {
+        Method::First => "as the first ones acknowledge, all of them have to answer before one is promoted",
+        Method::Any => "so many of them have to answer that none can be missed before one is promoted",
+    };
+    found.warn(
+        "sync_standby_absent",
+        &format!("synchronous_standby_names names {}, which does not receive: {how}", absent.join(", ")),
+        "bring it back, or take it out of synchronous_standby_names",
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(names: &str, receivers: &[&str], change: impl Fn(&mut Synchronous<'_>)) -> Vec<String> {
+        let mut told = Synchronous {
+            names,
+            commit: "on",
+            overridden: None,
+            receivers: Some(receivers.iter().map(|name| (*name).to_owned()).collect()),
+            own: ["db1", ""],
+            standbys: 2,
+        };
+        change(&mut told);
+        let mut found = Findings::of("db1");
+        findings(&mut found, &told);
+        found.into_list().into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn what_takes_a_promise_away_is_found_while_all_is_well() {
+        let nothing = |_: &mut Synchronous<'_>| ();
+        assert!(codes("", &["walreceiver", "walreceiver"], nothing).is_empty(), "asynchronous: nothing is promised");
+        assert!(codes("ANY 1 (db1, db2, db3)", &["DB2", "db3"], nothing).is_empty(), "the primary's own name is no absent one");
+        assert_eq!(codes("ANY 1 (db2, db3)", &["db2"], nothing), ["sync_standby_absent"]);
+        assert_eq!(codes("FIRST 1 (walreceiver)", &["walreceiver", "walreceiver"], nothing), ["replication_names_equal"]);
+        assert!(codes("ANY 1 (*)", &["a", "b"], nothing).is_empty());
+        assert_eq!(codes("*", &["a", "b", "pg_receivewal"], nothing), ["sync_by_strangers"]);
+        assert_eq!(codes("db2", &["db2"], |told| told.commit = "local"), ["sync_commit_waits_for_nobody"]);
+        assert_eq!(codes("db2", &["db2"], |told| told.overridden = Some("app")), ["sync_commit_overridden"]);
+        assert_eq!(codes("7 of 9", &[], nothing), ["sync_names_unreadable"]);
+        assert!(codes("db2", &[], |told| told.receivers = None).is_empty(), "hidden is not absent");
+    }
+}
