@@ -173,6 +173,10 @@ impl From<ServiceReadiness> for Ready {
         let ServiceReadiness { service: name, kind, forecast, mut findings } = service;
         // After one look not every check has answered often enough, and silence of all servers is told by their checks.
         let reasons = forecast.reasons.iter().filter(|reason| !matches!(reason.code.as_str(), "not_warmed_up" | "doubt"));
+        // A finding that stands in the way is told once, as itself.
+        let told: Vec<String> = findings.iter().filter(|found| found.blocking).map(|found| format!("{}:", found.code)).collect();
+        let reasons = reasons
+            .filter(|reason| reason.code != "not_ready" || !told.iter().any(|code| reason.message.starts_with(code.as_str())));
         findings.extend(reasons.map(|reason: &ReasonStatus| ReadinessStatus {
             server: None,
             code: reason.code.clone(),

@@ -39,21 +39,10 @@ impl Service {
     /// `handover`: of a primary that lives and is stopped in an orderly way.
     pub(super) fn start_plan(&mut self, class: FailureClass, waiver: Waiver, handover: Option<Handover>, fx: &mut Effects) {
         let Some(old) = self.subject() else { return };
-        let is_dead = self.is_dead(fx.now);
-        let forced_silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
         // While the suspicion is there: what the host said meanwhile counts, not what the survey found before.
+        let Some((require, host_silent)) = self.way_or_a_person(class, fx) else { return };
+        let is_dead = self.is_dead(fx.now);
         let application = self.model.kind == ServiceKind::Application;
-        let way = if application { Ok((FenceLevel::None, false)) } else { self.fence_way_for(class, forced_silent) };
-        let (require, host_silent) = match way {
-            Ok(way) => way,
-            Err(refusal) => {
-                let sentence = self.sentence(&refusal);
-                self.tell_refusal(&refusal, fx);
-                self.refusal = Some(refusal);
-                self.call_a_person(sentence, Vec::new(), fx);
-                return;
-            }
-        };
         let record = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
         let forced = class.is_ordered();
         let seen = (application && !forced).then(|| self.application_evidence(class, &waiver, record.clone(), fx.now));
@@ -132,35 +121,7 @@ impl Service {
         let begun = Box::new(self.begun_with(&plan));
         let generation = self.generation;
         fx.push(Output::Journal(Record::Intent { service: self.id, generation, evidence: evidence.clone(), begun }));
-        self.become_state(State::FailoverInProgress, class.sentence(), fx);
-        let old_name = self.server_name(old);
-        fx.emit(
-            EventKind::FailureConfirmed,
-            Severity::Warning,
-            self.about_server(old),
-            if forced {
-                format!("{old_name} is to be replaced: {}", class.sentence())
-            } else {
-                format!("{old_name} is {}, confirmed {} after the first bad sign", class.word(), fx.now.since(times.detected))
-            },
-            vec![
-                ("class", text(class.word())),
-                ("detect_ms", Field::Span(fx.now.since(times.detected))),
-                ("evidence", texts(evidence.clone())),
-            ],
-        );
-        fx.emit(
-            EventKind::FailoverStarted,
-            Severity::Warning,
-            self.about_server(old),
-            format!("{}: failover {} away from {old_name} begins", self.model.name, self.generation),
-            vec![
-                ("class", text(class.word())),
-                ("old_primary", text(old_name)),
-                ("fence_required", Field::Int(u64::from(require.number()))),
-                ("evidence", texts(evidence)),
-            ],
-        );
+        self.announce_plan(&plan, evidence, forced, fx);
         self.window.clear();
         if host_silent {
             // A question that nobody answers must not stand before the plan.
@@ -170,6 +131,58 @@ impl Service {
         }
         self.plan = Some(plan);
         self.drive(fx);
+    }
+
+    /// The fence that is asked for, and whether the host is silent. A person is called where there is no way to fence.
+    fn way_or_a_person(&mut self, class: FailureClass, fx: &mut Effects) -> Option<(FenceLevel, bool)> {
+        if self.model.kind == ServiceKind::Application {
+            return Some((FenceLevel::None, false));
+        }
+        let silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
+        match self.fence_way_for(class, silent) {
+            Ok(way) => Some(way),
+            Err(refusal) => {
+                let sentence = self.sentence(&refusal);
+                self.tell_refusal(&refusal, fx);
+                self.refusal = Some(refusal);
+                self.call_a_person(sentence, Vec::new(), fx);
+                None
+            }
+        }
+    }
+
+    /// Says that the failure is confirmed and the failover begins.
+    fn announce_plan(&mut self, plan: &Plan, evidence: Vec<String>, forced: bool, fx: &mut Effects) {
+        let (class, detected) = (plan.class, plan.times.detected);
+        self.become_state(State::FailoverInProgress, class.sentence(), fx);
+        let old_name = self.server_name(plan.old);
+        fx.emit(
+            EventKind::FailureConfirmed,
+            Severity::Warning,
+            self.about_server(plan.old),
+            if forced {
+                format!("{old_name} is to be replaced: {}", class.sentence())
+            } else {
+                format!("{old_name} is {}, confirmed {} after the first bad sign", class.word(), fx.now.since(detected))
+            },
+            vec![
+                ("class", text(class.word())),
+                ("detect_ms", Field::Span(fx.now.since(detected))),
+                ("evidence", texts(evidence.clone())),
+            ],
+        );
+        fx.emit(
+            EventKind::FailoverStarted,
+            Severity::Warning,
+            self.about_server(plan.old),
+            format!("{}: failover {} away from {old_name} begins", self.model.name, plan.generation),
+            vec![
+                ("class", text(class.word())),
+                ("old_primary", text(old_name)),
+                ("fence_required", Field::Int(u64::from(plan.require.number()))),
+                ("evidence", texts(evidence)),
+            ],
+        );
     }
 
     pub(super) fn fence_way_for(&self, class: FailureClass, host_silent: bool) -> Result<(FenceLevel, bool), Refusal> {

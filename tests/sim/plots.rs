@@ -7,7 +7,7 @@ use failover::core::sample::SyncCommit;
 
 use super::dice::Dice;
 use super::replication::Rule;
-use super::swarm::{Fault, Link, Moment, Replication, Setup};
+use super::swarm::{Fault, Link, Moment, Replication, Setup, Wrong};
 
 /// How standbys are called, and whom the primary waits for, where it waits for `required` of them.
 pub fn replication(servers: &[String], required: usize, asynchronous: bool, dice: &mut Dice) -> Replication {
@@ -334,11 +334,12 @@ pub fn add_later(setup: &mut Setup, dice: &mut Dice) {
     let replication = &mut setup.replication[service];
     replication.asynchronous = false;
     let mut plot = Plot { moments: Vec::new(), service, at, servers, dice };
-    match plot.dice.between(0, 6) {
+    match plot.dice.between(0, 7) {
         0 | 1 => further_and_unfit(&mut plot, replication),
         2 => written_only(&mut plot, replication),
         3 => half_replayed(&mut plot, replication),
         4 => may_outrun(&mut plot, replication),
+        5 => promoted_without_effect(&mut plot),
         _ => named_another(&mut plot, replication),
     }
     setup.moments.append(&mut plot.moments);
@@ -373,6 +374,12 @@ fn further_and_unfit(plot: &mut Plot, replication: &mut Replication) {
         let start = plot.at - plot.dice.between(10, 400);
         plot.then(start, 0, further, Fault::Restart { announced: false, down: 5 });
     }
+    plot.kill(plot.at);
+}
+
+/// Every standby refuses to be promoted: nobody is left, and everything goes back.
+fn promoted_without_effect(plot: &mut Plot) {
+    plot.then(plot.at - 10, 60_000, 0, Fault::Executor("promote", Wrong::NoEffect));
     plot.kill(plot.at);
 }
 
