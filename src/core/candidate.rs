@@ -37,6 +37,8 @@ pub struct Reference {
     pub sync_fresh: bool,
     /// Up to here commits may have been acknowledged by others than those who acknowledge them now.
     pub acknowledged_before: Lsn,
+    /// The same by the primary's last samples, each for standbys that were asked after it had come.
+    pub acknowledged: Vec<(Mono, Lsn)>,
     /// Up to here nothing is known of who acknowledged them.
     pub unpromised_before: Lsn,
 }
@@ -60,6 +62,12 @@ pub const SAMPLE_FRESH: Span = Span::from_millis(5_000);
 pub const SYNC_FRESH: Span = Span::from_millis(1_000);
 
 impl Reference {
+    /// So much may be acknowledged, as far as a standby that was asked at `asked` can have it.
+    fn acknowledged(&self, asked: Mono) -> Lsn {
+        let seen = self.acknowledged.iter().filter(|(came, _)| *came <= asked);
+        seen.map(|(_, lsn)| *lsn).fold(self.acknowledged_before, Lsn::max)
+    }
+
     /// The furthest position the primary can have reached when a standby was asked, and never later than its last acknowledgement: the
     /// sample plus the growth since (rule 20). For a standby asked before that this is its lag at that moment; asked after it,
     /// what the death can have cost.
@@ -365,11 +373,12 @@ impl<'a> Field<'a> {
         }
         // It has more than one that was receiving: whatever was seen of its receiver, it did receive.
         let furthest = self.streamed.is_some_and(|streamed| own > streamed);
-        if !one.was_streaming && !self.any_loss && !(missing == 0 && (self.is_answered() || furthest)) {
+        // An accepted loss is measured below, or it is not known there.
+        if !one.was_streaming && !waived && !(missing == 0 && (self.is_answered() || furthest)) {
             return Err(CandidateRefusal::NotStreaming);
         }
         let promised = self.answers.is_some() && !waived;
-        let before = self.reference.map_or(0, |reference| reference.acknowledged_before.bytes_after(own));
+        let before = self.reference.map_or(0, |reference| reference.acknowledged(asked).bytes_after(own));
         if promised && before > 0 {
             return Err(CandidateRefusal::Behind { by: None, bytes: before, limit: 0 });
         }
@@ -528,6 +537,7 @@ mod tests {
             sync: None,
             sync_fresh: false,
             acknowledged_before: Lsn::default(),
+            acknowledged: Vec::new(),
             unpromised_before: Lsn::default(),
             heard: None,
         }
@@ -742,6 +752,10 @@ mod tests {
         let began = Reference { unpromised_before: Lsn(9_600), ..synchronous(Method::Any, 1, 1, &[1]) };
         assert_eq!(judged(&[sample(9_599)], &began, &Waiver::default(), |_, _| ()), [Ok((Some(401), false))], "as asynchronous");
         assert_eq!(judged(&[sample(9_600)], &began, &Waiver::default(), |_, _| ()), [Ok((Some(400), true))]);
+        let somebody = Reference { acknowledged: vec![(at(1_000), Lsn(5_000))], ..synchronous(Method::Any, 1, 1, &[1]) };
+        assert_eq!(examined(&sample(4_999), &somebody, |_| ()), Err("behind"), "whoever that was");
+        let later = Reference { acknowledged: vec![(at(1_001), Lsn(5_000))], ..somebody };
+        assert_eq!(examined(&sample(4_999), &later, |_| ()), Ok(Some(5_001)), "it was asked before that was seen");
         let asynchronous = Reference { acknowledged_before: Lsn(9_900), ..reference() };
         assert_eq!(examined(&sample(9_500), &asynchronous, |_| ()), Ok(Some(500)), "nobody promised anything");
     }

@@ -650,6 +650,12 @@ impl Service {
         match outcome {
             Ok(Report::Fence(report)) => {
                 let enough = report.level >= plan.require;
+                if let Some(rung) = report.rungs.iter().find(|rung| rung.name == RungName::Guard && !rung.ok) {
+                    plan.warnings.push(format!(
+                        "the old primary has no guard ({}): whoever starts it starts a second primary; keep it stopped",
+                        rung.note
+                    ));
+                }
                 let what =
                     format!("fence level {} of {} is proven: {}", report.level.number(), plan.require.number(), report.proof);
                 plan.fence = Some(report);

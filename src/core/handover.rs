@@ -256,6 +256,7 @@ impl Service {
             sync: None,
             sync_fresh: false,
             acknowledged_before: super::sample::Lsn::default(),
+            acknowledged: Vec::new(),
             unpromised_before: super::sample::Lsn::default(),
         };
         let waiver = Waiver { to: plan.committed.or(plan.waiver.to), accept_loss: Some(u64::MAX) };

@@ -130,7 +130,7 @@ impl super::service::Service {
             timeline: log.timeline,
             flush: log.flush,
             rates: log.rates,
-            sync: SyncTrack { at: Mono::ZERO, ..log.sync.clone() },
+            sync: SyncTrack { at: Mono::ZERO, acknowledged_before: log.sync.acknowledged_at_all(), ..log.sync.clone() },
             sync_age: now.since(log.sync.at) + log.lead,
             servers: servers.collect(),
         })

@@ -229,8 +229,8 @@ impl Trigger {
     /// Tells the core what the journal knows of every service but those it knows already, and what was seen of it.
     fn restore(&mut self, known: &[String]) {
         let parts = self.shell.parts();
-        for (place, service) in parts.model.services.iter().enumerate() {
-            let Ok(number) = u16::try_from(place) else { break };
+        for place in followers_first(&parts.model.services) {
+            let (service, Ok(number)) = (&parts.model.services[place], u16::try_from(place)) else { continue };
             if known.contains(&service.name) {
                 continue;
             }
@@ -785,6 +785,20 @@ fn tell_changes(outputs: &mut [Output], mut changes: Vec<String>) {
         event.message = format!("{}; {what}", event.message);
         event.fields.push(("changes", Field::List(changes.into_iter().map(Field::Text).collect())));
     }
+}
+
+/// Who follows another service knows what it had followed before the other one's primary is known again: else it would take what is there
+/// for the beginning, and write that into the journal before it has read it.
+fn followers_first(services: &[ServiceModel]) -> Vec<usize> {
+    let next = |place: usize| {
+        let follows = services[place].follows.as_ref()?;
+        services.iter().position(|service| service.name == follows.name)
+    };
+    // Bounded: a circle is refused with the configuration.
+    let depth = |place| std::iter::successors(Some(place), |place| next(*place)).take(services.len() + 1).count();
+    let mut order: Vec<usize> = (0..services.len()).collect();
+    order.sort_by_key(|place| std::cmp::Reverse(depth(*place)));
+    order
 }
 
 #[cfg(test)]

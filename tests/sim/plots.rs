@@ -334,12 +334,13 @@ pub fn add_later(setup: &mut Setup, dice: &mut Dice) {
     let replication = &mut setup.replication[service];
     replication.asynchronous = false;
     let mut plot = Plot { moments: Vec::new(), service, at, servers, dice };
-    match plot.dice.between(0, 7) {
+    match plot.dice.between(0, 8) {
         0 | 1 => further_and_unfit(&mut plot, replication),
         2 => written_only(&mut plot, replication),
         3 => half_replayed(&mut plot, replication),
         4 => may_outrun(&mut plot, replication),
         5 => promoted_without_effect(&mut plot),
+        6 => copy_of_a_member(&mut plot, replication),
         _ => named_another(&mut plot, replication),
     }
     setup.moments.append(&mut plot.moments);
@@ -380,6 +381,26 @@ fn further_and_unfit(plot: &mut Plot, replication: &mut Replication) {
 /// Every standby refuses to be promoted: nobody is left, and everything goes back.
 fn promoted_without_effect(plot: &mut Plot) {
     plot.then(plot.at - 10, 60_000, 0, Fault::Executor("promote", Wrong::NoEffect));
+    plot.kill(plot.at);
+}
+
+/// A copy of a standby acknowledges under its name, and the standby itself receives nothing any more.
+fn copy_of_a_member(plot: &mut Plot, replication: &mut Replication) {
+    let name = "walreceiver";
+    let member = 1 + plot.dice.index(plot.servers - 1);
+    replication.called[member] = name.into();
+    let everybody = plot.dice.percent(30);
+    replication.rule =
+        Some(Rule { first: plot.dice.percent(50), required: 1, names: vec![if everybody { "*" } else { name }.into()] });
+    replication.commit = SyncCommit::On;
+    let ended = plot.at - plot.dice.between(500, 9_000);
+    plot.then(ended, 60_000, member, Fault::Flicker);
+    let start = plot.at - plot.dice.between(400, 9_000);
+    plot.then(start, 60_000, 0, Fault::Stranger(name));
+    if plot.dice.percent(50) {
+        let start = plot.at - plot.dice.between(300, 3_000);
+        plot.then(start, 3_000, 0, Fault::Burst(50_000_000));
+    }
     plot.kill(plot.at);
 }
 

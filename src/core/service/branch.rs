@@ -9,11 +9,14 @@ use crate::core::event::{EventKind, Field, Severity};
 use crate::core::id::{Generation, ServerId};
 use crate::core::output::{Action, Failure, Report};
 use crate::core::sample::{Lsn, Sample};
-use crate::core::time::Span;
+use crate::core::time::{Mono, Span};
 use crate::core::trigger::State;
 
 /// One question for a timeline's history: a handshake and a command fit well.
 const ASK_HISTORY: Span = Span::from_millis(2_000);
+
+/// A history that could not be read is asked for again after this long.
+const ASK_AGAIN: Span = Span::from_millis(5_000);
 
 /// Whether a server continues the primary's log.
 enum Branch {
@@ -54,14 +57,14 @@ impl Service {
             self.adopt_primary(server, sample, "it takes writes on the timeline of the last primary", fx);
             return;
         }
-        match self.branch_of(server, sample, timeline, flush) {
+        match self.branch_of(server, sample, timeline, flush, fx.now) {
             Branch::Ours => self.adopt_primary(server, sample, "somebody else promoted it", fx),
             Branch::Other(why) => self.other_branch(server, sample, &why, fx),
             Branch::Unread => self.ask_history(server, sample.timeline, fx),
         }
     }
 
-    fn branch_of(&self, server: ServerId, sample: &Sample, timeline: u32, flush: Lsn) -> Branch {
+    fn branch_of(&self, server: ServerId, sample: &Sample, timeline: u32, flush: Lsn, now: Mono) -> Branch {
         if sample.timeline == timeline {
             return Branch::Other(format!("it is on timeline {timeline} as the primary is, and is another server"));
         }
@@ -71,7 +74,9 @@ impl Service {
         let ssh = self.server_model(server).is_some_and(|model| model.ssh);
         match &self.servers[usize::from(server.0)].history {
             Some((of, Ok(history))) if *of == sample.timeline => forked(history, timeline, flush),
-            Some((of, Err(why))) if *of == sample.timeline => Branch::Other(format!("its history could not be read: {why}")),
+            Some((of, Err((why, until)))) if *of == sample.timeline && (!ssh || now < *until) => {
+                Branch::Other(format!("its history could not be read: {why}"))
+            }
             _ if ssh => Branch::Unread,
             _ => Branch::Other("its history can be read over SSH only, and there is none".into()),
         }
@@ -92,13 +97,13 @@ impl Service {
         }
     }
 
-    pub(super) fn history_read(&mut self, server: ServerId, outcome: Result<Report, Failure>) {
+    pub(super) fn history_read(&mut self, server: ServerId, outcome: Result<Report, Failure>, now: Mono) {
         let state = &mut self.servers[usize::from(server.0)];
         let Some(timeline) = state.sample.as_ref().map(|(_, sample)| sample.timeline) else { return };
         state.history = Some(match outcome {
             Ok(Report::History { timeline, switches }) => (timeline, Ok(switches)),
-            Ok(_) => (timeline, Err("an answer of another kind came".into())),
-            Err(failure) => (timeline, Err(failure.message)),
+            Ok(_) => (timeline, Err(("an answer of another kind came".into(), now + ASK_AGAIN))),
+            Err(failure) => (timeline, Err((failure.message, now + ASK_AGAIN))),
         });
     }
 

@@ -468,7 +468,12 @@ impl Service {
                             .guards(around, fx.now)
                             .err()
                             .or_else(|| self.some_candidate(self.lived(suspicion.since), &Waiver::default(), fx.now).err());
-                        let refusal = refusal.unwrap_or(Refusal::NoCandidate { reasons: Vec::new() });
+                        let Some(refusal) = refusal else {
+                            // The cooldown has ended since the first bad sign: this is a failure like any other.
+                            self.become_state(State::Degraded, "the cooldown is over and a standby is ready".into(), fx);
+                            self.evaluate_watching(around, fx);
+                            return;
+                        };
                         let sentence = format!("the new primary failed too: {}", self.sentence(&refusal));
                         let evidence = suspicion.record();
                         self.tell_refusal(&refusal, fx);

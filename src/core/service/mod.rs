@@ -128,8 +128,8 @@ pub struct ServerState {
     pub traffic: Traffic,
 }
 
-/// A timeline, and the timelines before it with where each was left; or why that could not be read.
-pub(in crate::core) type History = (u32, Result<Vec<(u32, Lsn)>, String>);
+/// A timeline, and the timelines before it with where each was left; or why that could not be read, and when it is asked again.
+pub(in crate::core) type History = (u32, Result<Vec<(u32, Lsn)>, (String, Mono)>);
 
 /// What a standby had when it was last seen receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -673,6 +673,8 @@ impl Service {
         self.refusals = before.refusals;
         self.system_id = before.system_id;
         self.log = before.log;
+        // When it died does not depend on what is configured.
+        self.bad_since = before.bad_since;
         self.known_before = before.known_before;
         self.generation = before.generation;
         self.last_failover = before.last_failover;

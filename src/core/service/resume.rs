@@ -56,7 +56,7 @@ impl Service {
             require: plan.require,
             furthest: plan.furthest,
             sync: self.log.as_ref().and_then(|log| log.sync.waits_for.clone()),
-            acknowledged_before: self.log.as_ref().map(|log| log.sync.acknowledged_before).unwrap_or_default(),
+            acknowledged_before: self.log.as_ref().map(|log| log.sync.acknowledged_at_all()).unwrap_or_default(),
             streaming: self.server_ids().filter(|server| *server != plan.old && self.was_streaming(*server)).collect(),
             route_touched: plan.route_touched,
             fence_tried: plan.fence_tried,

@@ -178,7 +178,7 @@ impl Service {
                 self.is_of_another_cluster(other, &seen, fx);
             }
         }
-        self.track_log(server, sample);
+        self.track_log(server, sample, fx.now);
         // Standbys are compared with it.
         self.server_ids().for_each(|server| self.look_again(server, fx));
         fx.emit(
@@ -203,7 +203,7 @@ impl Service {
         self.system_id = Some(sample.system_id);
         self.servers[usize::from(server.0)].deposed = false;
         self.servers[usize::from(server.0)].deposed_on = None;
-        self.track_log(server, sample);
+        self.track_log(server, sample, fx.now);
         self.show_sync_set(server, sample);
         let sync_changed = self.servers.iter().map(|state| state.synchronous).ne(sync_before);
         if news {
@@ -220,7 +220,7 @@ impl Service {
         }
     }
 
-    pub(super) fn track_log(&mut self, primary: ServerId, sample: &Sample) {
+    pub(super) fn track_log(&mut self, primary: ServerId, sample: &Sample, now: Mono) {
         let Some(flush) = sample.flush else { return };
         let before = self.log.take().filter(|log| log.timeline == sample.timeline);
         let (rates, measured) = match &before {
@@ -228,7 +228,7 @@ impl Service {
             Some(log) if log.lead == Span::ZERO => log.measure(flush, sample.asked),
             _ => ([0; 5], (flush, sample.asked)),
         };
-        let sync = self.track_sync(primary, before.as_ref().map(|log| &log.sync), sample, flush);
+        let sync = self.track_sync(primary, before.as_ref().map(|log| &log.sync), sample, flush, now);
         let (at, lead) = (sample.asked, Span::ZERO);
         let heard = before.and_then(|log| log.heard).filter(|heard| heard.end > flush);
         self.log = Some(LogTrack { flush, at, lead, rates, measured, timeline: sample.timeline, heard, sync });

@@ -37,6 +37,7 @@ impl Service {
             sync: sync.waits_for.clone(),
             sync_fresh: sync.is_settled() && until.since(sync.at) + log.lead <= SYNC_FRESH,
             acknowledged_before: sync.acknowledged_before,
+            acknowledged: sync.acknowledged.clone(),
             unpromised_before: sync.unpromised_before,
         })
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Service;
+use super::{FRESH, Service};
 use crate::core::id::ServerId;
 use crate::core::sample::{Lsn, Receiver, Sample, SyncCommit};
 use crate::core::sync_set::{Acknowledging, SyncRule, SyncSetting};
@@ -25,17 +25,34 @@ pub(in crate::core) struct SyncTrack {
     pub after_others: bool,
     /// Where the log stood when this was seen first: up to here nothing is known of who acknowledged commits.
     pub unpromised_before: Lsn,
-    /// The same where it is known that others may have done it.
+    /// The same where it is known that others may have done it, or that somebody has acknowledged so much, whoever that is.
     pub acknowledged_before: Lsn,
+    /// The same by the last samples, and when each had come: a standby's sample that is older may lack it.
+    #[serde(skip)]
+    pub acknowledged: Vec<(Mono, Lsn)>,
+    /// So many samples in a row showed somebody who acknowledges under a name that no configured server has.
+    #[serde(default)]
+    pub strangers: u32,
 }
 
 /// A new setting counts from the second sample that shows it: the servers' processes take it over one by one.
 const SEEN_ENOUGH: u32 = 2;
 
+/// So many samples are told apart. One comes in a second, and a few more when somebody asks out of turn.
+const TOLD_APART: usize = 16;
+
+/// A standby's new name is known after its next sample; who has a strange one for longer is a stranger, and may come back at any moment.
+const STRANGE_ENOUGH: u32 = 3;
+
 impl SyncTrack {
     /// It can be relied on.
     pub(in crate::core) fn is_settled(&self) -> bool {
         self.seen >= SEEN_ENOUGH
+    }
+
+    /// Up to here commits may have been acknowledged by others, by all that was seen.
+    pub(in crate::core) fn acknowledged_at_all(&self) -> Lsn {
+        self.acknowledged.iter().map(|(_, lsn)| *lsn).fold(self.acknowledged_before, Lsn::max)
     }
 
     /// The same after one more sample of the primary.
@@ -45,22 +62,62 @@ impl SyncTrack {
         let unpromised_before = if seen <= SEEN_ENOUGH { flush } else { self.unpromised_before };
         // Others were waited for until now, or until a moment ago.
         let others = if same { self.after_others } else { self.waits_for.is_some() };
-        let acknowledged_before = if seen <= SEEN_ENOUGH && others { flush } else { self.acknowledged_before };
-        SyncTrack { seen, unpromised_before, acknowledged_before, after_others: others, ..now }
+        let mut acknowledged_before = if seen <= SEEN_ENOUGH && others { flush } else { self.acknowledged_before };
+        // What came before any sample that is still believed is the same for all.
+        let (recent, old): (Vec<_>, Vec<_>) =
+            self.acknowledged.iter().partition(|(came, _)| now.at.since(*came) <= FRESH.times(2));
+        acknowledged_before = old.into_iter().map(|(_, lsn)| lsn).fold(acknowledged_before, Lsn::max);
+        let mut acknowledged: Vec<(Mono, Lsn)> = recent;
+        if acknowledged.len() >= TOLD_APART {
+            acknowledged.pop();
+        }
+        acknowledged.extend(now.acknowledged.iter().copied());
+        SyncTrack { seen, unpromised_before, acknowledged_before, acknowledged, after_others: others, ..now }
     }
 }
 
 impl Service {
     /// What a sample of the primary says about who acknowledges, after what was known before.
-    pub(super) fn track_sync(&self, primary: ServerId, before: Option<&SyncTrack>, sample: &Sample, flush: Lsn) -> SyncTrack {
-        let now = SyncTrack {
+    pub(super) fn track_sync(
+        &self,
+        primary: ServerId,
+        before: Option<&SyncTrack>,
+        sample: &Sample,
+        flush: Lsn,
+        now: Mono,
+    ) -> SyncTrack {
+        let waits_for = self.waits_for(primary, sample);
+        let strangers = self.strangers(primary, before.filter(|before| before.loaded == sample.settings_loaded), sample);
+        let everybody = waits_for.as_ref().is_some_and(|waits_for| waits_for.rule.everybody);
+        let acknowledged = waits_for.as_ref().and_then(|waits_for| acknowledged(sample, &waits_for.rule));
+        let seen = SyncTrack {
             named: !sample.sync_names.trim().is_empty(),
-            waits_for: self.waits_for(primary, sample),
+            // Where everybody counts, who came once may be the one who acknowledged last.
+            waits_for: waits_for.filter(|_| !everybody || strangers < STRANGE_ENOUGH),
             loaded: sample.settings_loaded,
             at: sample.asked,
+            acknowledged: acknowledged.map(|lsn| (now, lsn)).into_iter().collect(),
+            strangers,
             ..SyncTrack::default()
         };
-        before.unwrap_or(&SyncTrack::default()).next(now, flush)
+        before.unwrap_or(&SyncTrack::default()).next(seen, flush)
+    }
+
+    /// In how many samples in a row somebody acknowledged under a name that no server has; once that is enough it is kept until the settings
+    /// are loaded anew. A server whose name was never seen may be the one.
+    fn strangers(&self, primary: ServerId, before: Option<&SyncTrack>, sample: &Sample) -> u32 {
+        let before = before.map_or(0, |before| before.strangers);
+        if before >= STRANGE_ENOUGH {
+            return before;
+        }
+        let others = || self.server_ids().filter(|server| *server != primary);
+        let is_known = |server: ServerId| {
+            let (model, state) = (&self.model.servers[usize::from(server.0)], &self.servers[usize::from(server.0)]);
+            model.replication_name.is_some() || state.replicates_as.is_some()
+        };
+        let strange = |name: &String| !others().any(|server| self.replication_name(server).to_lowercase() == *name);
+        let seen = others().all(is_known) && connected(sample).is_some_and(|connected| connected.iter().any(strange));
+        if seen { before + 1 } else { 0 }
     }
 
     fn waits_for(&self, primary: ServerId, sample: &Sample) -> Option<Acknowledging> {
@@ -150,6 +207,17 @@ fn connected(sample: &Sample) -> Option<Vec<String>> {
     let replicas = sample.replicas.as_ref()?;
     let acknowledges = replicas.iter().filter(|replica| replica.streaming && replica.flush.is_some());
     Some(acknowledges.map(|replica| replica.application_name.to_lowercase()).collect())
+}
+
+/// Up to where as many as commits wait for have the log on disk, by the primary's own list, whoever they are: so much may be acknowledged.
+fn acknowledged(sample: &Sample, rule: &SyncRule) -> Option<Lsn> {
+    let is_named = |name: &str| rule.everybody || rule.names.iter().any(|named| named == name);
+    let named = sample.replicas.iter().flatten().filter(|replica| replica.streaming);
+    let named = named.filter(|replica| is_named(&replica.application_name.to_lowercase()));
+    let mut positions: Vec<Lsn> = named.filter_map(|replica| replica.flush).collect();
+    positions.sort_unstable_by(|one, other| other.cmp(one));
+    let required = usize::try_from(rule.required).ok()?;
+    positions.get(required.checked_sub(1)?).copied()
 }
 
 /// The names of a rule, each once.
