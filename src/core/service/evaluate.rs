@@ -470,7 +470,8 @@ impl Service {
                             .or_else(|| self.some_candidate(self.lived(suspicion.since), &Waiver::default(), fx.now).err());
                         let Some(refusal) = refusal else {
                             // The cooldown has ended since the first bad sign: this is a failure like any other.
-                            self.become_state(State::Degraded, "the cooldown is over and a standby is ready".into(), fx);
+                            self.become_state(State::Normal, "the cooldown is over and a standby is ready".into(), fx);
+                            self.become_state(State::Degraded, "the primary shows a first bad sign".into(), fx);
                             self.evaluate_watching(around, fx);
                             return;
                         };
