@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -57,14 +58,11 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// Now.
     pub(crate) fn now() -> Stamp {
-        let mut boot_id = String::new();
-        let read = File::open("/proc/sys/kernel/random/boot_id").and_then(|file| file.take(64).read_to_string(&mut boot_id));
-        if read.is_err() {
-            boot_id.clear();
-        }
+        // It stays the same while this process lives, and a moment is taken ten times a second.
+        static BOOT_ID: LazyLock<String> = LazyLock::new(read_boot_id);
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Stamp {
-            boot_id: boot_id.trim().to_owned(),
+            boot_id: BOOT_ID.clone(),
             boot_ns: u64::try_from(boottime().as_nanos()).unwrap_or(u64::MAX),
             wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
         }
@@ -80,6 +78,12 @@ impl Stamp {
             _ => UNKNOWN,
         }
     }
+}
+
+fn read_boot_id() -> String {
+    let mut boot_id = String::new();
+    let read = File::open("/proc/sys/kernel/random/boot_id").and_then(|file| file.take(64).read_to_string(&mut boot_id));
+    read.map_or_else(|_| String::new(), |_| boot_id.trim().to_owned())
 }
 
 /// What is known of one service. Numbers change with the configuration, names do not.
