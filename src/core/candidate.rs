@@ -388,7 +388,8 @@ impl<'a> Field<'a> {
         {
             return Err(CandidateRefusal::MayBeBehind { by });
         }
-        let limit = if promised { 0 } else { self.waiver.accept_loss.unwrap_or(self.policy.max_lag_bytes) };
+        let accepted = self.waiver.accept_loss.unwrap_or(self.policy.max_lag_bytes);
+        let limit = if promised { 0 } else { accepted };
         if let Some((by, bytes)) = ahead.filter(|(_, bytes)| *bytes > limit && !self.any_loss) {
             return Err(CandidateRefusal::Behind { by: Some(by), bytes, limit });
         }
@@ -397,11 +398,10 @@ impl<'a> Field<'a> {
         let holds_acknowledged = promised && has_most && self.reference.is_some_and(known);
         let loss = self.reference.and_then(|reference| reference.furthest(asked)).map(|furthest| furthest.bytes_after(own));
         let loss = loss.map(|loss| loss.max(missing));
-        let limit = self.waiver.accept_loss.unwrap_or(self.policy.max_lag_bytes);
         match loss {
             // What no client was told is no lost promise.
             _ if holds_acknowledged || self.any_loss => {}
-            Some(loss) if loss > limit => return Err(CandidateRefusal::LossTooHigh { loss, limit }),
+            Some(loss) if loss > accepted => return Err(CandidateRefusal::LossTooHigh { loss, limit: accepted }),
             Some(_) => {}
             None => return Err(CandidateRefusal::LossUnknown { why: "there is no fresh sample of the primary's position" }),
         }

@@ -25,6 +25,14 @@ pub struct SyncRule {
     pub everybody: bool,
 }
 
+impl SyncRule {
+    /// Whoever replicates under this name, in lower case, may acknowledge.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.everybody || self.names.iter().any(|named| named == name)
+    }
+}
+
 /// Whose acknowledgement commits wait for: the rule, and who that is among the servers that are configured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledging {

@@ -755,8 +755,8 @@ impl Lanes {
     }
 }
 
-/// What may not happen without its record on disk, but see [`Trigger::may_not_begin`]. What comes after the point of no return goes on without one: stopping there
-/// would make an outage longer and nothing safer. Questions change nothing.
+/// What may not happen without its record on disk, but see [`Trigger::may_not_begin`]. What comes after the point of no return goes on
+/// without one: stopping there would make an outage longer and nothing safer. Questions change nothing.
 fn needs_record(action: &Action) -> bool {
     matches!(
         action,

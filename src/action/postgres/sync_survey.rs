@@ -85,10 +85,7 @@ fn commits(found: &mut Findings<'_>, told: &Synchronous<'_>) {
 
 /// Whose acknowledgement it was cannot be told: every one of them has to answer before anybody is promoted.
 fn equal_names(found: &mut Findings<'_>, rule: &SyncRule, receivers: &[String]) {
-    let twice = receivers
-        .iter()
-        .enumerate()
-        .find(|(at, name)| receivers[..*at].contains(name) && (rule.everybody || rule.names.contains(name)));
+    let twice = receivers.iter().enumerate().find(|(at, name)| receivers[..*at].contains(name) && rule.has(name));
     if let Some((_, name)) = twice {
         found.warn(
             "replication_names_equal",

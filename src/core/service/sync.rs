@@ -62,12 +62,11 @@ impl SyncTrack {
         let unpromised_before = if seen <= SEEN_ENOUGH { flush } else { self.unpromised_before };
         // Others were waited for until now, or until a moment ago.
         let others = if same { self.after_others } else { self.waits_for.is_some() };
-        let mut acknowledged_before = if seen <= SEEN_ENOUGH && others { flush } else { self.acknowledged_before };
+        let acknowledged_before = if seen <= SEEN_ENOUGH && others { flush } else { self.acknowledged_before };
         // What came before any sample that is still believed is the same for all.
-        let (recent, old): (Vec<_>, Vec<_>) =
+        let (mut acknowledged, old): (Vec<_>, Vec<_>) =
             self.acknowledged.iter().partition(|(came, _)| now.at.since(*came) <= FRESH.times(2));
-        acknowledged_before = old.into_iter().map(|(_, lsn)| lsn).fold(acknowledged_before, Lsn::max);
-        let mut acknowledged: Vec<(Mono, Lsn)> = recent;
+        let acknowledged_before = old.into_iter().map(|(_, lsn)| lsn).fold(acknowledged_before, Lsn::max);
         if acknowledged.len() >= TOLD_APART {
             acknowledged.pop();
         }
@@ -115,7 +114,7 @@ impl Service {
             let (model, state) = (&self.model.servers[usize::from(server.0)], &self.servers[usize::from(server.0)]);
             model.replication_name.is_some() || state.replicates_as.is_some()
         };
-        let strange = |name: &String| !others().any(|server| self.replication_name(server).to_lowercase() == *name);
+        let strange = |name: &String| !others().any(|server| self.replication_name(server) == *name);
         let seen = others().all(is_known) && connected(sample).is_some_and(|connected| connected.iter().any(strange));
         if seen { before + 1 } else { 0 }
     }
@@ -130,13 +129,12 @@ impl Service {
             return None;
         }
         let others = || self.server_ids().filter(|server| *server != primary);
-        let own = self.replication_name(primary).to_lowercase();
-        let is_named = |name: &str| rule.everybody || rule.names.iter().any(|named| named == name);
-        let members: Vec<ServerId> = others().filter(|server| is_named(&self.replication_name(*server).to_lowercase())).collect();
+        let own = self.replication_name(primary);
+        let members: Vec<ServerId> = others().filter(|server| rule.has(&self.replication_name(*server))).collect();
         // Hidden is not absent (rule 92).
         let Some(connected) = connected(sample) else { return Some(Acknowledging::unknown()) };
         let used_by = |name: &str| {
-            let servers = others().filter(|server| self.replication_name(*server).to_lowercase() == name).count();
+            let servers = others().filter(|server| self.replication_name(*server) == name).count();
             let rows = connected.iter().filter(|connected| *connected == name).count();
             (servers, rows)
         };
@@ -169,12 +167,12 @@ impl Service {
         let Some(replicas) = &sample.replicas else { return };
         let others: Vec<ServerId> = self.server_ids().filter(|server| *server != primary).collect();
         for server in &others {
-            let name = self.replication_name(*server).to_lowercase();
+            let name = self.replication_name(*server);
             let slot = self.servers[usize::from(server.0)].sample.as_ref().and_then(|(_, sample)| match &sample.receiver {
                 Receiver::Seen { slot, .. } => slot.clone(),
                 _ => None,
             });
-            let alone = others.iter().filter(|other| self.replication_name(**other).to_lowercase() == name).count() == 1;
+            let alone = others.iter().filter(|other| self.replication_name(**other) == name).count() == 1;
             let is_its = |replica: &&crate::core::sample::Replica| {
                 let by_slot = slot.is_some() && replica.slot == slot;
                 by_slot || (alone && replica.application_name.to_lowercase() == name)
@@ -184,11 +182,12 @@ impl Service {
         }
     }
 
-    /// The name by which a server replicates: as configured, as it was seen, or its own.
+    /// The name by which a server replicates, in lower case as the server compares it: as configured, as it was seen, or its own.
     pub(super) fn replication_name(&self, server: ServerId) -> String {
         let state = &self.servers[usize::from(server.0)];
         let model = &self.model.servers[usize::from(server.0)];
-        model.replication_name.clone().or_else(|| state.replicates_as.clone()).unwrap_or_else(|| model.name.clone())
+        let name = model.replication_name.as_ref().or(state.replicates_as.as_ref()).unwrap_or(&model.name);
+        name.to_lowercase()
     }
 
     /// Keeps the name under which its receiver is seen.
@@ -211,9 +210,8 @@ fn connected(sample: &Sample) -> Option<Vec<String>> {
 
 /// Up to where as many as commits wait for have the log on disk, by the primary's own list, whoever they are: so much may be acknowledged.
 fn acknowledged(sample: &Sample, rule: &SyncRule) -> Option<Lsn> {
-    let is_named = |name: &str| rule.everybody || rule.names.iter().any(|named| named == name);
     let named = sample.replicas.iter().flatten().filter(|replica| replica.streaming);
-    let named = named.filter(|replica| is_named(&replica.application_name.to_lowercase()));
+    let named = named.filter(|replica| rule.has(&replica.application_name.to_lowercase()));
     let mut positions: Vec<Lsn> = named.filter_map(|replica| replica.flush).collect();
     positions.sort_unstable_by(|one, other| other.cmp(one));
     let required = usize::try_from(rule.required).ok()?;
