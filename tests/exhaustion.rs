@@ -160,11 +160,7 @@ fn a_full_state_directory_stops_a_failover_before_it_touches_anything() {
         return;
     }
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let pair = start();
-    let state = state_of(&pair);
-    pair.lab.mount(&state, 1).unwrap();
-    let engine = run(&pair);
-    let filler = fill(&state);
+    let (pair, engine, filler) = with_a_full_state_directory();
     let writable = |wanted: bool| {
         wait_until("the status to tell of the journal", LONG, || {
             Ok((engine.status()?["journal"]["writable"] == Value::Bool(wanted)).then_some(()))
@@ -198,11 +194,7 @@ fn a_state_directory_that_is_full_right_before_the_death_stops_nothing_that_was_
         return;
     }
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let pair = start();
-    let state = state_of(&pair);
-    pair.lab.mount(&state, 1).unwrap();
-    let engine = run(&pair);
-    let filler = fill(&state);
+    let (pair, engine, filler) = with_a_full_state_directory();
     let from = engine.events().len();
     pair.db1.kill_postmaster().unwrap();
     wait_for(&engine, "failover_completed", from, |event| event.kind == "failover_completed");
@@ -219,6 +211,16 @@ fn a_state_directory_that_is_full_right_before_the_death_stops_nothing_that_was_
     assert_eq!(status["services"][0]["generation"], 1, "{status}");
     assert!(!next.events().iter().any(|event| event.kind == "failover_resumed"), "{}", story(&next));
     assert!(next.stop(), "{}", next.log_tail());
+}
+
+/// A pair and its engine, whose state directory is a file system of its own, and the file that fills it.
+fn with_a_full_state_directory() -> (Pair, Engine, std::path::PathBuf) {
+    let pair = start();
+    let state = state_of(&pair);
+    pair.lab.mount(&state, 1).unwrap();
+    let engine = run(&pair);
+    let filler = fill(&state);
+    (pair, engine, filler)
 }
 
 fn state_of(pair: &Pair) -> std::path::PathBuf {

@@ -358,6 +358,16 @@ fn with_clone() -> Trial {
     Trial::with(cluster).unwrap()
 }
 
+/// It takes writes, and the engine has seen that.
+fn start_the_clone(trial: &Trial) {
+    trial.cluster.db(3).start().unwrap();
+    wait_until("the engine sees the clone", LONGEST, || {
+        let status = trial.engine.status()?;
+        Ok((status["services"][0]["servers"][2]["role"] == "writable").then_some(()))
+    })
+    .unwrap();
+}
+
 /// The engine does not take the clone for the primary, and no row goes there. Watched until another one has taken over, or for a
 /// while.
 fn assert_nothing_went_to_the_clone(trial: Trial, from: u64) {
@@ -376,12 +386,7 @@ fn assert_nothing_went_to_the_clone(trial: Trial, from: u64) {
 fn a_clone_on_a_higher_timeline_is_not_followed_when_the_primary_dies() {
     let _turn = turn();
     let trial = with_clone();
-    trial.cluster.db(3).start().unwrap();
-    wait_until("the engine sees the clone", LONGEST, || {
-        let status = trial.engine.status()?;
-        Ok((status["services"][0]["servers"][2]["role"] == "writable").then_some(()))
-    })
-    .unwrap();
+    start_the_clone(&trial);
     trial.await_rows(40).unwrap();
     let from = trial.kill(trial.cluster.db(1));
     assert_nothing_went_to_the_clone(trial, from);
@@ -404,12 +409,7 @@ fn a_clone_on_a_higher_timeline_is_not_followed_by_an_engine_that_comes_back() {
 fn a_clone_is_the_primary_where_an_operator_adopts_it() {
     let _turn = turn();
     let trial = with_clone();
-    trial.cluster.db(3).start().unwrap();
-    wait_until("the engine sees the clone", LONGEST, || {
-        let status = trial.engine.status()?;
-        Ok((status["services"][0]["servers"][2]["role"] == "writable").then_some(()))
-    })
-    .unwrap();
+    start_the_clone(&trial);
     let refused = |server: &str, why: &str| {
         let (code, told) = trial.command(&["adopt", "orders", server]).unwrap();
         assert!(code == 4 && told.contains(why), "adopt {server}: {code} {told}\n{}", trial.story());
