@@ -28,7 +28,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`core`] | the decision: [`evidence`](core::evidence) (failure classes), [`trigger`](core::trigger) (states), [`candidate`](core::candidate) (whom to promote, what would be lost), [`plan`](core::plan) (steps and how to undo them), [`refusal`](core::refusal) (every "no" by name), [`doubt`](core::doubt) (may our own view be trusted), [`schedule`](core::schedule), [`health`](core::health) |
+//! | [`core`] | the decision: [`evidence`](core::evidence) (failure classes), [`trigger`](core::trigger) (states), [`candidate`](core::candidate) (whom to promote, what would be lost), [`sync_set`](core::sync_set) (whose acknowledgements commits wait for), [`knowledge`](core::knowledge) (what was seen, for the next engine), [`plan`](core::plan) (steps and how to undo them), [`handover`](core::handover) (a primary that lives is stopped in an orderly way), [`refusal`](core::refusal) (every "no" by name), [`doubt`](core::doubt) (may our own view be trusted), [`schedule`](core::schedule), [`health`](core::health) |
 //! | [`config`] | text to a validated, immutable configuration; every error names its path; [`Secret`](config::secret::Secret) |
 //! | [`check`] | one file per kind of check; a trait with one method |
 //! | [`action`] | effects on the world: on a database host, over SQL, on HAProxy, by command; each idempotent |

@@ -1169,6 +1169,22 @@ fn a_forced_command_allows_its_verbs_on_its_directory_and_nothing_else() {
     assert!(looking.start(Generation(1), far(), &never()).is_err() && looking.control(far(), &never()).is_err());
 }
 
+/// Without a marker nobody could tell later whose guard it is, and the way back would leave a standby where there was a primary.
+#[test]
+fn an_orderly_stop_is_not_begun_where_its_marker_cannot_be_written() {
+    let server = Server::start();
+    let sshd = Sshd::start("");
+    let control = server.control(&sshd.host());
+    fs::create_dir(server.data().join("failover.fenced")).unwrap();
+    let refused = control.stop(Generation(1), far(), &never()).unwrap_err();
+    assert!(refused.message.contains("was not asked to stop, because failover.fenced"), "{refused:?}");
+    assert!(refused.remedy.contains("writable"), "{refused:?}");
+    assert!(!server.has("standby.signal"), "the guard was taken back");
+    assert_eq!(server.query("SELECT pg_is_in_recovery()").as_deref(), Some("f"), "it was not asked to stop");
+    fs::remove_dir(server.data().join("failover.fenced")).unwrap();
+    assert!(control.stop(Generation(1), far(), &never()).unwrap().guard_placed);
+}
+
 #[test]
 fn an_answer_that_is_none_of_ours_is_named() {
     let params = HostParams { data_dir: "/tmp".to_owned(), wrapper: true, ..HostParams::default() };

@@ -669,6 +669,16 @@ mod tests {
     }
 
     #[test]
+    fn rule_23_one_that_was_not_receiving_is_promoted_where_what_it_lacks_is_accepted() {
+        let silent = |_: usize, standing: &mut Standing<'_>| standing.was_streaming = false;
+        let accepting = |bytes| Waiver { accept_loss: Some(bytes), ..Waiver::default() };
+        let verdict = |waiver: &Waiver| judged(&[sample(9_000)], &reference(), waiver, silent);
+        assert_eq!(verdict(&Waiver::default()), [Err("not_streaming")]);
+        assert_eq!(verdict(&accepting(1_000)), [Ok((Some(1_000), false))]);
+        assert_eq!(verdict(&accepting(999)), [Err("loss_too_high")]);
+    }
+
+    #[test]
     fn rule_23_a_standby_that_cannot_serve_is_refused() {
         let base = sample(10_000);
         assert_eq!(examined(&Sample { replay_paused: true, ..base.clone() }, &reference(), |_| ()), Err("replay_paused"));

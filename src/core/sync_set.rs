@@ -235,6 +235,17 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_has_those_it_names_and_with_a_star_everybody() {
+        let rule = |text| match SyncSetting::parse(text) {
+            SyncSetting::Rule(rule) => rule,
+            other => panic!("{other:?}"),
+        };
+        let (named, all) = (rule("FIRST 1 (DB2, db3)"), rule("ANY 1 (*)"));
+        assert!(named.has("db2") && named.has("db3") && !named.has("db4"));
+        assert!(all.has("db4"));
+    }
+
+    #[test]
     fn a_star_is_everybody() {
         assert!(matches!(SyncSetting::parse("ANY 1 (a, *)"), SyncSetting::Rule(SyncRule { everybody: true, .. })));
         assert!(matches!(SyncSetting::parse("a"), SyncSetting::Rule(SyncRule { everybody: false, .. })));

@@ -808,6 +808,7 @@ mod tests {
     use crate::core::candidate::Candidate;
     use crate::core::evidence::FailureClass;
     use crate::core::id::ActionId;
+    use crate::core::model::FollowModel;
     use crate::core::output::{EndedHow, Step};
     use crate::core::output::{FailureKind, Report};
     use crate::core::plan::Begun;
@@ -932,6 +933,26 @@ mod tests {
 
     fn route_in() -> Action {
         Action::RouteIn { server: ServerId(1), share: None }
+    }
+
+    #[test]
+    fn who_follows_comes_before_whom_it_follows() {
+        let service = |name: &str, follows: Option<&str>| ServiceModel {
+            name: name.to_owned(),
+            follows: follows.map(|name| FollowModel {
+                service: ServiceId(0),
+                name: name.to_owned(),
+                servers: Vec::new(),
+                command: false,
+                timeout: Span::ZERO,
+                with: Vec::new(),
+                hold: Span::ZERO,
+            }),
+            ..crate::engine::tests::two_servers().services.remove(0)
+        };
+        let services = [service("orders", None), service("web", Some("orders")), service("mail", Some("web"))];
+        assert_eq!(followers_first(&services), [2, 1, 0]);
+        assert_eq!(followers_first(&services[..1]), [0]);
     }
 
     #[test]
