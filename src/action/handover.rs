@@ -1,63 +1,39 @@
 //! What an ordered failover away from a living primary does to it: the orderly stop, the proof that a standby has received the whole
 //! log, and the way back.
 
-use std::time::Duration;
-#[cfg(feature = "ssh")]
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Performer;
-use crate::core::id::{Generation, ServerId};
-use crate::core::output::{Failure, Report};
-use crate::wire::deadline::{Cancel, Deadline};
-
-#[cfg(feature = "ssh")]
 use super::host::HostControl;
-#[cfg(not(feature = "ssh"))]
-use super::no_ssh;
-#[cfg(feature = "ssh")]
 use crate::core::candidate;
-#[cfg(feature = "ssh")]
 use crate::core::handover::{Receipt, Stopped};
-#[cfg(feature = "ssh")]
-use crate::core::output::FailureKind;
-#[cfg(feature = "ssh")]
-use crate::core::sample::{ControlState, FenceLevel, LogEnd, Position, ProcessState};
-#[cfg(feature = "ssh")]
+use crate::core::id::{Generation, ServerId};
+use crate::core::output::{Failure, FailureKind, Report};
+use crate::core::sample::{ControlData, ControlState, FenceLevel, LogEnd, Position, ProcessState};
 use crate::core::time::Span;
-#[cfg(feature = "ssh")]
-use crate::wire::deadline::Interrupted;
+use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 
 /// Between two looks at the control file, and at the positions.
-#[cfg(feature = "ssh")]
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The processes are counted at every so manieth look at the control file: that takes longer.
-#[cfg(feature = "ssh")]
 const COUNT_EVERY: u32 = 10;
 /// So many looks in a row may fail.
-#[cfg(feature = "ssh")]
 const FAILED_LOOKS: u32 = 5;
 /// Between two of those.
-#[cfg(feature = "ssh")]
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// One look that takes longer is given up.
-#[cfg(feature = "ssh")]
 const ONE_LOOK: Duration = Duration::from_secs(2);
 /// One round of positions that takes longer is given up.
-#[cfg(feature = "ssh")]
 const ONE_ROUND: Duration = Duration::from_secs(1);
 /// Another standby than the wanted one counts this long after it has the whole log.
-#[cfg(feature = "ssh")]
 const OTHERS_AFTER: Duration = Duration::from_millis(250);
 /// To end what is left of a server whose log has ended: a third of it is for going by itself.
-#[cfg(feature = "ssh")]
 const LEFTOVERS: Duration = Duration::from_secs(3);
 /// A server that was started is asked over SQL this long, at most half of what is left.
-#[cfg(feature = "ssh")]
 const SERVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// The log whose end is waited for.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(feature = "ssh"), expect(dead_code))]
 pub(super) struct Log {
     /// Whose.
     pub(super) server: ServerId,
@@ -67,29 +43,6 @@ pub(super) struct Log {
     pub(super) timeline: u32,
 }
 
-#[cfg(not(feature = "ssh"))]
-impl Performer {
-    pub(super) fn stop_server(&self, server: ServerId, _: Generation, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
-        Err(no_ssh(&self.server(server)?.name))
-    }
-
-    pub(super) fn read_receipt(&self, log: Log, _: &[ServerId], _: Duration, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
-        Err(no_ssh(&self.server(log.server)?.name))
-    }
-
-    pub(super) fn start_server(
-        &self,
-        server: ServerId,
-        _: Generation,
-        _: bool,
-        _: Deadline,
-        _: &Cancel,
-    ) -> Result<Report, Failure> {
-        Err(no_ssh(&self.server(server)?.name))
-    }
-}
-
-#[cfg(feature = "ssh")]
 impl Performer {
     /// Guard and SIGINT, never more, and nothing is waited for.
     pub(super) fn stop_server(
@@ -203,7 +156,6 @@ impl Performer {
 }
 
 /// Waits until `pg_control` says "shut down", which proves that no more log can be written; whether the processes are gone does not matter.
-#[cfg(feature = "ssh")]
 fn await_end(control: &HostControl, log: Log, deadline: Deadline, cancel: &Cancel) -> Result<Stopped, Failure> {
     let (mut looks, mut failed) = (0_u32, 0_u32);
     loop {
@@ -212,10 +164,10 @@ fn await_end(control: &HostControl, log: Log, deadline: Deadline, cancel: &Cance
             Ok(data) if data.system_id != log.system_id => {
                 return Err(Failure::no_effect("the data directory on that host is another cluster's", "correct data_dir"));
             }
-            Ok(data) if data.state == ControlState::ShutDown && data.timeline == log.timeline => {
-                return Ok(Stopped::InOrder(LogEnd { at: data.checkpoint, timeline: data.timeline }));
-            }
             Ok(data) => {
+                if let Some(stopped) = in_order(&data, log) {
+                    return Ok(stopped);
+                }
                 failed = 0;
                 data.state.word().to_owned()
             }
@@ -243,7 +195,6 @@ fn await_end(control: &HostControl, log: Log, deadline: Deadline, cancel: &Cance
 }
 
 /// No process is left, or the postmaster stands still: the control file will not change any more.
-#[cfg(feature = "ssh")]
 fn ended_otherwise(control: &HostControl, log: Log, deadline: Deadline, cancel: &Cancel) -> Option<Stopped> {
     let word = control.word(false, deadline.at_most(ONE_LOOK), cancel).ok()?;
     if word.postmaster == ProcessState::Stopped {
@@ -254,14 +205,16 @@ fn ended_otherwise(control: &HostControl, log: Log, deadline: Deadline, cancel: 
     }
     // It may have been written in between.
     let data = control.control(deadline.at_most(ONE_LOOK), cancel).ok()?;
-    if data.state == ControlState::ShutDown && data.timeline == log.timeline {
-        return Some(Stopped::InOrder(LogEnd { at: data.checkpoint, timeline: data.timeline }));
-    }
-    Some(Stopped::Crashed { state: data.state.word().to_owned() })
+    Some(in_order(&data, log).unwrap_or_else(|| Stopped::Crashed { state: data.state.word().to_owned() }))
+}
+
+/// The control file says that the log has ended as it should.
+fn in_order(data: &ControlData, log: Log) -> Option<Stopped> {
+    (data.state == ControlState::ShutDown && data.timeline == log.timeline)
+        .then_some(Stopped::InOrder(LogEnd { at: data.checkpoint, timeline: data.timeline }))
 }
 
 /// It has more than the place where the last checkpoint of that log begins: the checkpoint itself, which is the end of it.
-#[cfg(feature = "ssh")]
 fn has_all(position: &Position, log: Log, end: Option<LogEnd>) -> bool {
     position.sample.as_ref().is_ok_and(|sample| {
         sample.in_recovery

@@ -3,6 +3,7 @@
 pub mod application;
 pub mod command;
 pub mod dns;
+#[cfg(feature = "ssh")]
 mod handover;
 #[cfg(feature = "ssh")]
 pub mod host;
@@ -177,11 +178,18 @@ impl Performer {
             Action::ProveFence { server, view_confirmed } => self.prove(*server, *view_confirmed, deadline, cancel),
             Action::ReadHistory { server, timeline } => self.history(*server, *timeline, deadline, cancel),
             Action::Checkpoint { server } => self.cluster.checkpoint(*server, deadline, cancel),
+            #[cfg(not(feature = "ssh"))]
+            Action::StopServer { server } | Action::ReadReceipt { server, .. } | Action::StartServer { server, .. } => {
+                Err(no_ssh(&self.server(*server)?.name))
+            }
+            #[cfg(feature = "ssh")]
             Action::StopServer { server } => self.stop_server(*server, generation, deadline, cancel),
+            #[cfg(feature = "ssh")]
             Action::ReadReceipt { server, standbys, system_id, timeline, patience } => {
                 let log = handover::Log { server: *server, system_id: *system_id, timeline: *timeline };
                 self.read_receipt(log, standbys, (*patience).into(), deadline, cancel)
             }
+            #[cfg(feature = "ssh")]
             Action::StartServer { server, view_confirmed } => {
                 self.start_server(*server, generation, *view_confirmed, deadline, cancel)
             }
