@@ -134,7 +134,8 @@ type LastFailover struct {
 	// From and To are the old primary and the new one.
 	From string `json:"from"`
 	To   string `json:"to"`
-	// LossBytes is nil where it is not known; it is estimated, unless LossExact. Loss says it in the words of the record.
+	// LossBytes is nil where it is not known, also where the estimate is 0; it is estimated, unless LossExact. Loss says it in the
+	// words of the record.
 	LossBytes *uint64 `json:"loss_bytes"`
 	LossExact bool    `json:"loss_exact"`
 	Loss      string  `json:"loss"`

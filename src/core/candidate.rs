@@ -196,6 +196,14 @@ impl Candidate {
         }
     }
 
+    /// `loss` as a record gives it. An estimate of nothing is no figure: 0 would read as a proof. Neither is one of a log that nobody
+    /// looked at.
+    #[must_use]
+    pub fn recorded_loss(&self) -> Option<u64> {
+        let proves = self.exact || self.holds_acknowledged || self.loss != Some(0);
+        self.loss.filter(|_| proves && self.away == Span::ZERO)
+    }
+
     /// What may be missing, for people. Of one that an earlier engine chose it is not known how long the log was not seen.
     #[must_use]
     pub fn loss_sentence(&self) -> String {
@@ -295,12 +303,7 @@ impl<'a> Field<'a> {
     ) -> Field<'a> {
         let answers = reference.and_then(|reference| {
             let sync = reference.sync.as_ref()?;
-            let complete = standings
-                .iter()
-                .filter(|one| sync.members.contains(&one.server) && is_witness(one, Some(reference)))
-                .filter(|one| one.is_complete() && (one.same_postmaster || !sync.only_written))
-                .count();
-            let complete = u32::try_from(complete).unwrap_or(u32::MAX);
+            let complete = count(standings.iter().filter(|one| is_answer(one, reference, sync)));
             Some(Answers { complete, needed: sync.needed(), size: sync.size, required: sync.rule.required })
         });
         let streamed = standings
@@ -358,11 +361,8 @@ impl<'a> Field<'a> {
     ) -> Result<Candidate, CandidateRefusal> {
         let asked = one.sample.as_ref().map_or(Mono::ZERO, |sample| sample.asked);
         let sample = one.sample.as_ref().ok();
-        // Whoever could be promoted as well is none: the furthest of them is chosen.
-        let obstacle =
-            |other: &Standing<'_>| standings.iter().zip(fit).any(|(one, fit)| one.server == other.server && fit.is_err());
-        let ahead = self.ahead(one, own, asked, standings, obstacle);
-        let missing = ahead.as_ref().map_or(0, |(_, bytes)| *bytes);
+        let missing =
+            self.ahead(one, own, asked, standings, |other| is_unfit(other, standings, fit)).map_or(0, |(_, bytes)| bytes);
         let waived = self.any_loss || self.waiver.accept_loss.is_some();
         if let Some(answers) = self.answers.filter(|_| !waived && !self.is_answered()) {
             return Err(CandidateRefusal::QuorumUnanswered {
@@ -384,23 +384,25 @@ impl<'a> Field<'a> {
         }
         if promised
             && self.view == View::Forecast
-            && let Some(by) = self.may_outrun(standings, fit)
+            && !self.are_enough(standings, fit, Lsn::default())
+            && let Some(by) = self.unfit_member(standings, fit)
         {
             return Err(CandidateRefusal::MayBeBehind { by });
         }
         let accepted = self.waiver.accept_loss.unwrap_or(self.policy.max_lag_bytes);
-        let limit = if promised { 0 } else { accepted };
-        if let Some((by, bytes)) = ahead.filter(|(_, bytes)| *bytes > limit && !self.any_loss) {
+        if let Some((by, bytes, limit)) = self.veto(one, own, standings, fit, promised, accepted)
+            && bytes > limit
+            && !self.any_loss
+        {
             return Err(CandidateRefusal::Behind { by: Some(by), bytes, limit });
         }
         let has_most = self.ahead(one, own, asked, standings, |_| true).is_none();
-        let known = |reference: &Reference| reference.sync_fresh && own >= reference.unpromised_before;
-        let holds_acknowledged = promised && has_most && self.reference.is_some_and(known);
+        let covered = self.is_covered(own, promised);
         let loss = self.reference.and_then(|reference| reference.furthest(asked)).map(|furthest| furthest.bytes_after(own));
         let loss = loss.map(|loss| loss.max(missing));
         match loss {
             // What no client was told is no lost promise.
-            _ if holds_acknowledged || self.any_loss => {}
+            _ if covered || self.any_loss => {}
             Some(loss) if loss > accepted => return Err(CandidateRefusal::LossTooHigh { loss, limit: accepted }),
             Some(_) => {}
             None => return Err(CandidateRefusal::LossUnknown { why: "there is no fresh sample of the primary's position" }),
@@ -414,22 +416,66 @@ impl<'a> Field<'a> {
             exact: self.reference.is_some_and(|reference| reference.exact),
             unseen: self.reference.map(Reference::unseen).unwrap_or_default(),
             away: self.reference.filter(|reference| !reference.exact).map(|reference| reference.lead).unwrap_or_default(),
-            holds_acknowledged,
+            holds_acknowledged: covered && has_most,
             priority: one.model.priority,
         })
     }
 
-    /// So many of those who acknowledge cannot be promoted that a commit may be acknowledged by them alone: the name of one.
-    fn may_outrun(&self, standings: &[Standing<'_>], fit: &[Result<Lsn, CandidateRefusal>]) -> Option<String> {
-        let sync = self.reference?.sync.as_ref()?;
-        let unfit: Vec<&Standing<'_>> = standings
-            .iter()
-            .zip(fit)
-            .filter(|(one, fit)| fit.is_err() && sync.members.contains(&one.server) && is_witness(one, self.reference))
-            .map(|(one, _)| one)
-            .collect();
-        let enough = u32::try_from(unfit.len()).unwrap_or(u32::MAX) >= sync.rule.required;
-        unfit.first().filter(|_| enough).map(|one| one.model.name.clone())
+    /// Of those who cannot be promoted themselves, the one that has more than may be missing: its name, how much, the limit.
+    ///
+    /// What one has of whom no commit waits was not acknowledged: it is measured as everywhere. So is what a member has, where too few
+    /// have it for a commit to be acknowledged and the rule may have been another one.
+    fn veto(
+        &self,
+        one: &Standing<'_>,
+        own: Lsn,
+        standings: &[Standing<'_>],
+        fit: &[Result<Lsn, CandidateRefusal>],
+        promised: bool,
+        accepted: u64,
+    ) -> Option<(String, u64, u64)> {
+        let asked = one.sample.as_ref().map_or(Mono::ZERO, |sample| sample.asked);
+        let obstacle = |other: &Standing<'_>| is_unfit(other, standings, fit);
+        let outvoted = promised && !self.are_enough(standings, fit, own);
+        let member = |other: &Standing<'_>| outvoted && self.is_member(other) && obstacle(other);
+        let limit = |limit| move |(by, bytes)| (by, bytes, limit);
+        let by_member = self.ahead(one, own, asked, standings, member).map(limit(0));
+        // What nobody was told of is no loss, where it is known that nobody was.
+        let known = |other: &Standing<'_>| self.is_covered(own, promised) && self.is_member(other);
+        let measured = |other: &Standing<'_>| obstacle(other) && !known(other);
+        by_member.or_else(|| self.ahead(one, own, asked, standings, measured).map(limit(accepted)))
+    }
+
+    /// Of those who may have acknowledged a commit, enough have said how far they are, and have no more than `own` or can be promoted
+    /// themselves: what is acknowledged is on one of those, or not beyond `own`.
+    fn are_enough(&self, standings: &[Standing<'_>], fit: &[Result<Lsn, CandidateRefusal>], own: Lsn) -> bool {
+        let Some((reference, sync)) = self.reference.and_then(|reference| Some((reference, reference.sync.as_ref()?))) else {
+            return false;
+        };
+        let within =
+            |one: &Standing<'_>| one.sample.as_ref().ok().and_then(|sample| position(sample)).is_some_and(|at| at <= own);
+        let counts = |(one, fit): &(&Standing<'_>, &Result<Lsn, CandidateRefusal>)| {
+            is_answer(one, reference, sync) && (fit.is_ok() || within(one))
+        };
+        count(standings.iter().zip(fit).filter(counts)) >= sync.needed()
+    }
+
+    /// One of those who acknowledge and cannot be promoted: its name.
+    fn unfit_member(&self, standings: &[Standing<'_>], fit: &[Result<Lsn, CandidateRefusal>]) -> Option<String> {
+        let unfit = |one: &&Standing<'_>| self.is_member(one) && is_unfit(one, standings, fit) && is_witness(one, self.reference);
+        standings.iter().find(unfit).map(|one| one.model.name.clone())
+    }
+
+    /// Up to `own` it is known who acknowledged commits.
+    fn is_covered(&self, own: Lsn, promised: bool) -> bool {
+        let known = |reference: &Reference| reference.sync_fresh && own >= reference.unpromised_before;
+        promised && self.reference.is_some_and(known)
+    }
+
+    /// It is one of those for whom commits wait.
+    fn is_member(&self, one: &Standing<'_>) -> bool {
+        let sync = self.reference.and_then(|reference| reference.sync.as_ref());
+        sync.is_some_and(|sync| sync.members.contains(&one.server))
     }
 
     /// Of those who count, the one that has most of what this one lacks; and how much (rule 21).
@@ -454,6 +500,21 @@ impl<'a> Field<'a> {
             })
             .max_by_key(|(_, bytes)| *bytes)
     }
+}
+
+/// It cannot be promoted itself, whatever it has. Whoever can be is in nobody's way: the furthest of them is chosen.
+fn is_unfit(one: &Standing<'_>, standings: &[Standing<'_>], fit: &[Result<Lsn, CandidateRefusal>]) -> bool {
+    standings.iter().zip(fit).any(|(other, fit)| one.server == other.server && fit.is_err())
+}
+
+/// One of those who may have acknowledged a commit says all that it has.
+fn is_answer(one: &Standing<'_>, reference: &Reference, sync: &Acknowledging) -> bool {
+    let has_flushed = one.same_postmaster || !sync.only_written;
+    sync.members.contains(&one.server) && is_witness(one, Some(reference)) && one.is_complete() && has_flushed
+}
+
+fn count<T>(those: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(those.count()).unwrap_or(u32::MAX)
 }
 
 /// What it says about its position can be compared with the others': it is of this cluster and on this timeline, candidate or not,
@@ -784,6 +845,63 @@ mod tests {
         assert_eq!(judged(&two, &reference(), &Waiver::default(), closed)[0], Ok((Some(1_000), false)));
         let far = [sample(8_000), sample(9_900)];
         assert_eq!(judged(&far, &reference(), &Waiver::default(), closed)[0], Err("behind"));
+    }
+
+    #[test]
+    fn one_of_whom_no_commit_waits_vetoes_by_the_limit_and_takes_the_promise_away() {
+        let closed = |at: usize, standing: &mut Standing<'_>| {
+            if at == 1 {
+                standing.refused = Some("candidate = false");
+            }
+        };
+        let first = synchronous(Method::First, 1, 1, &[1]);
+        let two = [sample(9_000), sample(9_900)];
+        assert_eq!(
+            judged(&two, &first, &Waiver::default(), closed)[0],
+            Ok((Some(1_000), false)),
+            "900 bytes that nobody was told of"
+        );
+        let far = [sample(8_000), sample(9_900)];
+        assert_eq!(judged(&far, &first, &Waiver::default(), closed)[0], Err("behind"), "more than the limit");
+        let even = [sample(9_000), sample(9_000)];
+        assert_eq!(judged(&even, &first, &Waiver::default(), closed)[0], Ok((Some(1_000), true)));
+    }
+
+    #[test]
+    fn rule_22_what_too_few_members_have_was_not_acknowledged() {
+        let closed = |at: usize, standing: &mut Standing<'_>| {
+            if at == 1 {
+                standing.refused = Some("candidate = false");
+            }
+        };
+        let both = synchronous(Method::Any, 2, 2, &[1, 2]);
+        let two = [sample(7_000), sample(9_900)];
+        assert_eq!(
+            judged(&two, &both, &Waiver::default(), closed)[0],
+            Ok((Some(3_000), false)),
+            "db3 alone acknowledges nothing"
+        );
+        let stale = Reference { sync_fresh: false, ..both };
+        assert_eq!(judged(&two, &stale, &Waiver::default(), closed)[0], Err("behind"), "the rule may have been another one");
+        let three = [sample(9_000), sample(9_900), sample(9_500)];
+        let two_of_three = synchronous(Method::Any, 2, 3, &[1, 2, 3]);
+        let beside = |at: usize, standing: &mut Standing<'_>| {
+            if at > 0 {
+                standing.refused = Some("candidate = false");
+            }
+        };
+        assert_eq!(judged(&three, &two_of_three, &Waiver::default(), beside)[0], Err("behind"), "two of them have more");
+    }
+
+    #[test]
+    fn an_estimate_of_nothing_is_no_figure_of_a_record() {
+        let of = |loss| Candidate::chosen_before(ServerId(1), Lsn(1), Some(loss), false);
+        let unseen = |loss| Candidate { unseen: Span::from_millis(300), ..of(loss) };
+        assert_eq!([unseen(0).recorded_loss(), unseen(72).recorded_loss()], [None, Some(72)]);
+        assert_eq!(unseen(0).loss_sentence(), "no byte that was seen is missing; the last 300 ms of the log were not seen");
+        assert_eq!(Candidate { exact: true, ..of(0) }.recorded_loss(), Some(0));
+        assert_eq!(Candidate { holds_acknowledged: true, ..unseen(0) }.recorded_loss(), Some(0));
+        assert_eq!(Candidate { away: Span::from_millis(9_000), ..unseen(72) }.recorded_loss(), None);
     }
 
     #[test]

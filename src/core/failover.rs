@@ -1114,7 +1114,7 @@ fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, n
         ("warnings", texts(plan.warnings.clone())),
         ("evidence", texts(plan.evidence.clone())),
     ];
-    if let Some(loss) = chosen.loss.filter(|_| chosen.away == Span::ZERO) {
+    if let Some(loss) = chosen.recorded_loss() {
         fields.push(("loss_bytes", Field::Int(loss)));
         fields.push(("loss_exact", Field::Bool(chosen.exact)));
     }

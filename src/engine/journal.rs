@@ -242,6 +242,11 @@ struct KnownCandidate {
     /// `loss` was read, not estimated. Release 0.1 did not say.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     exact: bool,
+    /// So long of the log's end was not seen, or nobody looked at it.
+    #[serde(default)]
+    unseen_ms: u64,
+    #[serde(default)]
+    away_ms: u64,
     holds_acknowledged: bool,
 }
 
@@ -841,6 +846,8 @@ impl KnownCandidate {
             position: candidate.position.to_string(),
             loss: candidate.loss,
             exact: candidate.exact,
+            unseen_ms: candidate.unseen.as_millis(),
+            away_ms: candidate.away.as_millis(),
             holds_acknowledged: candidate.holds_acknowledged,
         }
     }
@@ -849,6 +856,7 @@ impl KnownCandidate {
         let position = Lsn::parse(&self.position)?;
         let mut chosen = Candidate::chosen_before(id(&self.server)?, position, self.loss, self.holds_acknowledged);
         chosen.exact = self.exact;
+        (chosen.unseen, chosen.away) = (Span::from_millis(self.unseen_ms), Span::from_millis(self.away_ms));
         Some(chosen)
     }
 }

@@ -441,7 +441,8 @@ pub struct FailoverStatus {
     pub to: Option<String>,
     /// The failure class that was confirmed.
     pub class: Option<String>,
-    /// Bytes of log that may be missing: read where `loss_exact` says so, else estimated; `None` when it is not known.
+    /// Bytes of log that may be missing: read where `loss_exact` says so, else estimated; `None` when it is not known, also where the
+    /// estimate is 0.
     pub loss_bytes: Option<u64>,
     /// `loss_bytes` is read, not estimated.
     #[serde(default)]
@@ -895,7 +896,7 @@ impl View<'_> {
             from: Some(self.name(plan.old)),
             to: plan.chosen.map(|candidate| self.name(candidate.server)),
             class: Some(FailureClass::word(plan.class).to_owned()),
-            loss_bytes: chosen.and_then(|candidate| candidate.loss),
+            loss_bytes: chosen.and_then(|candidate| candidate.recorded_loss()),
             loss_exact: chosen.is_some_and(|candidate| candidate.exact),
             loss: chosen.map(|candidate| candidate.loss_sentence()),
             fence_level: plan.fence.as_ref().map(|fence| fence.level.number()),

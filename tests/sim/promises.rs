@@ -135,13 +135,23 @@ impl Sim {
         if waived || cluster.lied || cluster.meddled || self.watch.has_restarted() {
             return;
         }
-        let limit = if self.is_promised(service, old, self.now) { 0 } else { policy.max_lag_bytes };
-        let further = (0..cluster.servers.len()).find_map(|at| {
-            let (more, when) = self.heard[service][at].told?;
-            let bytes = more.saturating_sub(own);
-            (at != target && at != old && when == read && cluster.has_followed(at, old) && bytes > limit).then_some((at, bytes))
+        // What too few of those have for whom commits wait was not acknowledged.
+        let rule = cluster.servers[old].settings.in_force().filter(|_| self.is_promised(service, old, self.now));
+        let members = rule.and_then(|rule| members(cluster, old, rule)).unwrap_or_default();
+        let further: Vec<(usize, u64)> = (0..cluster.servers.len())
+            .filter_map(|at| {
+                let (more, when) = self.heard[service][at].told?;
+                let counts = at != target && at != old && when == read && more > own && cluster.has_followed(at, old);
+                counts.then(|| (at, more - own))
+            })
+            .collect();
+        let acknowledged = rule.is_some_and(|rule| {
+            let have = further.iter().filter(|(at, _)| members.contains(at)).count();
+            have >= rule.required.max(1)
         });
-        if let Some((at, bytes)) = further {
+        let limit = if acknowledged { 0 } else { policy.max_lag_bytes };
+        let counts = |at: usize| acknowledged || rule.is_none() || !members.contains(&at);
+        if let Some((at, bytes)) = further.into_iter().find(|(at, bytes)| *bytes > limit && counts(*at)) {
             let (further, chosen) = (&cluster.servers[at].name, &cluster.servers[target].name);
             let why = format!("{further} had said that it has {bytes} bytes more than {chosen}, the limit is {limit}");
             self.watch.fail("candidate_within_max_lag", why);
@@ -182,6 +192,9 @@ impl Sim {
             let why =
                 format!("{missing} acknowledged bytes are not on {name}, at most {said} it says ({surprise} could surprise)");
             self.watch.fail(rule, why);
+        } else if !["not seen", "not known", "missing"].iter().any(|word| event.message.contains(word)) {
+            self.watch
+                .fail(rule, format!("{missing} acknowledged bytes are not on {name}, and the record says: {}", event.message));
         }
         let policy = &self.setup.model.services[service].postgres;
         let accepted = policy.on_loss == OnLoss::Proceed || self.watch.accepts_loss(service) || self.watch.has_restarted();

@@ -66,8 +66,8 @@ class Forecast:
 class LastFailover:
     """The failover in flight, or the last one. outcome: "in_progress", "completed", "rolled_back" or "manual_intervention".
     source, target: the old primary and the new one. loss_bytes: how much of the log may be missing, read where loss_exact, else
-    estimated; None when it is not known. loss: the same in the words of the record. total_ms: from the first failed observation to
-    the end."""
+    estimated; None when it is not known, also where the estimate is 0. loss: the same in the words of the record. total_ms: from the
+    first failed observation to the end."""
 
     generation: int
     outcome: str
