@@ -4,12 +4,28 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+beside=$(mktemp)
+trap 'rm -f "$log" "$beside"' EXIT
 status=0
 scripts/lint.sh || status=$?
 [ "$status" = 0 ] || echo 'the lints failed; the tests run all the same'
+tests=(scripts/cargo.sh test --locked --no-fail-fast --features capi)
+# They wait more than they work, one test at a time: beside all the others.
+slow=(faults three_servers)
+others=()
+for file in tests/*.rs; do
+    name=$(basename "$file" .rs)
+    [[ " ${slow[*]} " = *" $name "* ]] || others+=(--test "$name")
+done
 echo '== cargo test'
-scripts/cargo.sh test --locked --no-fail-fast --features capi 2>&1 | tee "$log" || status=$?
+"${tests[@]}" --no-run 2>&1 | tee "$log" || status=$?
+"${tests[@]}" "${slow[@]/#/--test=}" >"$beside" 2>&1 &
+waiting=$!
+"${tests[@]}" --lib --bins --examples "${others[@]}" 2>&1 | tee -a "$log" || status=$?
+"${tests[@]}" --doc 2>&1 | tee -a "$log" || status=$?
+echo "== ${slow[*]}, begun beside them"
+wait "$waiting" || status=$?
+tee -a "$log" <"$beside"
 echo '== simulator'
 SEEDS=${SEEDS:-2000} scripts/simulate.sh || status=$?
 echo '== schedules of threads'
