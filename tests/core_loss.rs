@@ -89,6 +89,29 @@ fn after_an_orderly_stop_the_loss_is_exact() {
     assert_ne!(loss(&core), Ok(Some(0)));
 }
 
+/// It refuses us, and its standby too, and goes on for its clients: what it wrote until it was seen to be dead may be missing.
+#[test]
+fn what_is_written_between_the_first_bad_sign_and_the_death_counts() {
+    let died_after = |span| {
+        let mut world = World::new(model(2));
+        world.write_rate = BUSY / 1_000;
+        world.run(ms(2_500));
+        world.survey();
+        world.run(ms(600));
+        world.nodes[1].streaming = false;
+        world.nodes[0].mode = Mode::Refused;
+        world.close(0, CloseCause::DeathHint, "end of stream");
+        world.run(span);
+        world.nodes[0].host = Some((ProcessState::Gone, LocalAnswer::Silent));
+        world.run(ms(5_000));
+        let snapshot = world.core.snapshot();
+        let last = snapshot.services[0].last_failover.as_ref().unwrap();
+        last.plan.chosen.unwrap().loss.unwrap()
+    };
+    let (at_once, late) = (died_after(ms(0)), died_after(ms(3_000)));
+    assert!(late >= at_once + 3 * BUSY / 1_000, "{late} after 3 s, {at_once} at once");
+}
+
 #[test]
 fn a_forced_failover_from_a_dead_primary_is_judged_by_its_death() {
     // Longer ago than a sample of the primary is worth anything for a primary that might still write.

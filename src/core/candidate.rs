@@ -27,13 +27,15 @@ pub struct Reference {
     pub growth: u64,
     /// The first bad sign, or now: how old the sample was then says what it is worth.
     pub lived: Mono,
+    /// By all signs it died then, or its fence was proven.
+    pub died: Mono,
     /// The primary acknowledged nothing after this moment: its fence was proven, or it was found dead with nobody left.
     pub until: Mono,
     /// `flush` was read where the log ended: nothing is estimated.
     pub exact: bool,
     /// Whose acknowledgement commits waited for; `None`: nobody's.
     pub sync: Option<Acknowledging>,
-    /// That was seen in two samples in a row, the last one at most [`SYNC_FRESH`] before `until`.
+    /// That was seen in two samples in a row, the last one at most [`SYNC_FRESH`] before `died`.
     pub sync_fresh: bool,
     /// Up to here commits may have been acknowledged by others than those who acknowledge them now.
     pub acknowledged_before: Lsn,
@@ -52,6 +54,37 @@ pub struct Heard {
     pub at: Mono,
     /// It was so much longer ago: before this engine was started.
     pub lead: Span,
+}
+
+/// How long the primary went on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// It was known to serve: a sample from before is as old as this says.
+    pub lived: Mono,
+    /// It died, by all signs: no settings are loaded after that, and what a session may still end then is not what a limit is for.
+    pub died: Mono,
+    /// Somebody may have been told of a commit.
+    pub until: Mono,
+}
+
+impl Ended {
+    /// It lives, and is judged as if it ended now.
+    #[must_use]
+    pub fn at(now: Mono) -> Ended {
+        Ended { lived: now, died: now, until: now }
+    }
+
+    /// Found dead: most likely it died at the first bad sign, and certainly it was gone later.
+    #[must_use]
+    pub fn gone(lived: Mono, gone: Mono) -> Ended {
+        Ended { lived, died: lived, until: gone.max(lived) }
+    }
+
+    /// Its fence was proven at `fenced`.
+    #[must_use]
+    pub fn fenced(lived: Mono, fenced: Mono) -> Ended {
+        Ended { lived, died: fenced, until: fenced }
+    }
 }
 
 /// A sample of the primary older than this at its death says nothing about the loss.
@@ -73,10 +106,19 @@ impl Reference {
     /// what the death can have cost.
     #[must_use]
     pub fn furthest(&self, asked: Mono) -> Option<Lsn> {
+        self.reached(asked.min(self.until))
+    }
+
+    /// As [`Reference::furthest`], if it died when all signs say.
+    #[must_use]
+    pub fn likely(&self, asked: Mono) -> Option<Lsn> {
+        self.reached(asked.min(self.died))
+    }
+
+    fn reached(&self, when: Mono) -> Option<Lsn> {
         if self.exact {
             return Some(self.flush);
         }
-        let when = asked.min(self.until);
         let own = (self.flush, self.at, self.lead);
         let heard = self.heard.map(|heard| (heard.end, heard.at, heard.lead));
         [Some(own), heard].into_iter().flatten().filter_map(|(flush, at, lead)| self.grown(flush, at, lead, when)).max()
@@ -398,9 +440,10 @@ impl<'a> Field<'a> {
         }
         let has_most = self.ahead(one, own, asked, standings, |_| true).is_none();
         let covered = self.is_covered(own, promised);
-        let loss = self.reference.and_then(|reference| reference.furthest(asked)).map(|furthest| furthest.bytes_after(own));
-        let loss = loss.map(|loss| loss.max(missing));
-        match loss {
+        let lacks = |end: Lsn| end.bytes_after(own).max(missing);
+        let loss = self.reference.and_then(|reference| reference.furthest(asked)).map(lacks);
+        // What was forecast is decided: how long its host took to say that it is gone is no loss.
+        match self.reference.and_then(|reference| reference.likely(asked)).map(lacks) {
             // What no client was told is no lost promise.
             _ if covered || self.any_loss => {}
             Some(loss) if loss > accepted => return Err(CandidateRefusal::LossTooHigh { loss, limit: accepted }),
@@ -593,6 +636,7 @@ mod tests {
             lead: Span::ZERO,
             growth: 0,
             lived: at(200),
+            died: at(200),
             until: at(200),
             exact: false,
             sync: None,
@@ -691,7 +735,7 @@ mod tests {
 
     #[test]
     fn what_was_written_up_to_the_fence_counts_however_old_the_sign_of_the_failure_is() {
-        let woken = Reference { growth: 100, until: at(4_200), lived: at(200), ..reference() };
+        let woken = Reference { growth: 100, died: at(4_200), until: at(4_200), lived: at(200), ..reference() };
         assert_eq!(examined(&Sample { asked: at(5_000), ..sample(10_000) }, &woken, |_| ()), Ok(Some(420)));
     }
 

@@ -115,6 +115,12 @@ pub struct Suspicion {
     pub impaired: Option<(Mono, Impairment)>,
     /// The host's last word.
     pub host: Option<HostReply>,
+    /// Since then its host has said that none of its processes is left.
+    pub gone_since: Option<Mono>,
+    /// When its host last said that its postmaster runs.
+    pub ran_at: Option<Mono>,
+    /// Since then it has answered that it starts or recovers: nobody has a session.
+    pub no_sessions_since: Option<Mono>,
     /// Failed observations of any check, for the window.
     lines: Vec<(Mono, String)>,
     more: u32,
@@ -132,6 +138,9 @@ impl Suspicion {
             announced: None,
             impaired: None,
             host: None,
+            gone_since: None,
+            ran_at: None,
+            no_sessions_since: None,
             lines: Vec::new(),
             more: 0,
         }
@@ -172,12 +181,18 @@ impl Suspicion {
                     let since = self.impaired.map_or(now, |(since, _)| since);
                     self.impaired = Some((since, *impairment));
                 }
+                if matches!(impairment, Impairment::Starting | Impairment::Recovering) {
+                    self.no_sessions_since.get_or_insert(now);
+                } else {
+                    self.no_sessions_since = None;
+                }
                 if *impairment == Impairment::Stopping {
                     self.announced.get_or_insert(now);
                 }
             }
             Verdict::Down(cause) => {
                 self.impaired = None;
+                self.no_sessions_since = None;
                 match cause {
                     DownCause::Refused | DownCause::Reset => self.refused = self.refused.saturating_add(1),
                     _ => self.unanswered = self.unanswered.saturating_add(1),
@@ -219,6 +234,14 @@ impl Suspicion {
                 if news {
                     self.note(now, format!("host: {}", word.message));
                 }
+                if word.postmaster == ProcessState::Gone && word.others == 0 {
+                    self.gone_since.get_or_insert(now);
+                } else {
+                    self.gone_since = None;
+                }
+                if word.postmaster != ProcessState::Gone {
+                    self.ran_at = Some(now);
+                }
                 self.host = Some(HostReply::Word(word));
             }
             Err(failure) => {
@@ -229,6 +252,7 @@ impl Suspicion {
                 if news {
                     self.note(now, format!("host could not be asked: {}", failure.message));
                 }
+                self.gone_since = None;
                 self.host = Some(HostReply::Silent { at: now, why: failure.message, times });
             }
         }
@@ -250,10 +274,14 @@ impl Suspicion {
         self.word().is_some()
     }
 
-    /// It was starting or recovering when it was last asked: nobody had a session, so nobody was acknowledged anything.
+    /// Since then nobody can have been told of a commit; `None`: that is not known before the fence.
     #[must_use]
-    pub fn had_no_sessions(&self) -> bool {
-        matches!(self.impaired, Some((_, Impairment::Starting | Impairment::Recovering)))
+    pub fn ended(&self, class: FailureClass) -> Option<Mono> {
+        match class {
+            FailureClass::Dead => self.gone_since,
+            FailureClass::Unusable => self.no_sessions_since,
+            _ => None,
+        }
     }
 
     /// The host was asked twice in a row and did not answer.

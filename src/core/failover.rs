@@ -1,6 +1,6 @@
 //! Carrying out a plan: from each outcome to the next action, to the end, or back.
 
-use super::candidate::{self, Candidate, View, Waiver};
+use super::candidate::{self, Candidate, Ended, View, Waiver};
 use super::effects::{Effects, text, texts};
 use super::event::{EventKind, Field, Severity};
 use super::evidence::{FailureClass, Suspicion};
@@ -46,6 +46,7 @@ impl Service {
         let record = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
         let forced = class.is_ordered();
         let seen = (application && !forced).then(|| self.application_evidence(class, &waiver, record.clone(), fx.now));
+        let lived = self.lived_until(self.suspicion.as_ref().map_or(fx.now, |suspicion| suspicion.since));
         let suspicion = self.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
         // An operator's word is no bad sign: who was well before it is well.
         let ordered = (application && forced).then(|| self.application_evidence(class, &waiver, record, fx.now));
@@ -55,12 +56,7 @@ impl Service {
         self.refusal = None;
         self.manual_reason = None;
         let evidence = seen.or(ordered).unwrap_or_else(|| self.evidence(class, &suspicion, require, &waiver, fx.now));
-        let times = Times {
-            detected: self.died_at(suspicion.since),
-            lived: self.lived_until(suspicion.since),
-            confirmed: fx.now,
-            ..Times::default()
-        };
+        let times = Times { detected: self.died_at(suspicion.since), lived, confirmed: fx.now, ..Times::default() };
         // What an earlier engine changed is undone with the rest, should it come to that.
         let before = self.begun.take();
         let lead = match &before {
@@ -75,7 +71,6 @@ impl Service {
             application,
             generation: self.generation,
             class,
-            dead_before: forced && is_dead,
             old,
             system_id: self.system_id.unwrap_or_default(),
             old_timeline: self.log.as_ref().map_or(0, |log| log.timeline),
@@ -101,13 +96,13 @@ impl Service {
             stop_asked: false,
             lives: false,
             nobody_left: is_dead,
-            no_sessions: suspicion.had_no_sessions(),
+            ended: suspicion.ended(if is_dead { FailureClass::Dead } else { class }),
             committed: None,
             proved_at: None,
             resumed: false,
             times,
             lead,
-            furthest: self.reference(times.detected, times.detected).and_then(|reference| reference.furthest(times.detected)),
+            furthest: self.reference(Ended::at(times.detected)).and_then(|reference| reference.furthest(times.detected)),
             judgement: {
                 let now = if application { Judgement::of_application(class) } else { Judgement::at_first(class, &suspicion) };
                 match &before {
@@ -678,13 +673,13 @@ impl Service {
             return;
         }
         let Some(plan) = &self.plan else { return };
-        let until = last_acknowledgement(plan);
+        let ended = ended(plan);
         // A server that somebody started meanwhile may have written on behind the checkpoint of its shutdown.
         if !fence_found_nothing(plan) {
             self.log_end = plan.log_end();
         }
         let Some(plan) = &self.plan else { return };
-        let reference = self.reference(plan.times.lived, until);
+        let reference = self.reference(ended);
         let samples = positions
             .iter()
             .map(|position| (position.server, position.sample.as_ref().map_err(Clone::clone), position.settled))
@@ -1157,16 +1152,14 @@ fn note_undo(plan: &mut Plan, action: &Action, outcome: Result<Report, Failure>)
     }
 }
 
-/// When the old primary can last have acknowledged a commit: whatever it looked like, it may have gone on, or woken up, until its fence was
-/// proven (rule 85). One that was found dead, with nobody left to end, acknowledged nothing after its last answer.
-fn last_acknowledgement(plan: &Plan) -> Mono {
-    if plan.class == FailureClass::Unusable && plan.no_sessions {
-        return plan.times.lived;
-    }
+/// How long the old primary went on: whatever it looked like, it may have gone on, or woken up, until its fence was proven (rule 85). One
+/// that was found dead, with nobody left to end, acknowledged nothing after that was seen.
+fn ended(plan: &Plan) -> Ended {
+    let (lived, proven) = (plan.times.lived, plan.times.fenced.unwrap_or(plan.times.confirmed));
     // Where no ladder was climbed, its host's word is all there is.
     let nobody = fence_found_nothing(plan) || (plan.nobody_left && plan.fence_level() < FenceLevel::ProvenStopped);
-    let found_dead = (plan.class == FailureClass::Dead || plan.dead_before) && nobody;
-    if found_dead { plan.times.lived } else { plan.times.fenced.unwrap_or(plan.times.confirmed) }
+    let stayed_so = plan.class == FailureClass::Unusable || nobody;
+    plan.ended.filter(|_| stayed_so).map_or(Ended::fenced(lived, proven), |ended| Ended::gone(lived, ended))
 }
 
 /// The ladder was climbed, and there was no process to stop.

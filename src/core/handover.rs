@@ -251,6 +251,7 @@ impl Service {
             heard: None,
             growth: 0,
             lived: now,
+            died: now,
             until: now,
             exact: true,
             sync: None,

@@ -135,8 +135,6 @@ pub struct Plan {
     pub generation: Generation,
     /// What happened to the old primary.
     pub class: FailureClass,
-    /// Forced, and the evidence had already shown the old primary dead: it wrote nothing after its first bad sign.
-    pub dead_before: bool,
     /// The old primary.
     pub old: ServerId,
     /// The cluster's identity.
@@ -191,9 +189,9 @@ pub struct Plan {
     /// Its host had said, before anything was done, that none of its processes is left.
     #[serde(default)]
     pub nobody_left: bool,
-    /// It was starting or recovering: nobody had a session on which a commit could be acknowledged.
+    /// Nobody can have been told of a commit after that, by what was known before anything was done.
     #[serde(default)]
-    pub no_sessions: bool,
+    pub ended: Option<Mono>,
     /// The promotion of this server was asked for and may take effect at any time: no other one is promoted, and nothing is undone.
     #[serde(default)]
     pub committed: Option<ServerId>,

@@ -2,7 +2,7 @@
 //! but a failover that was not needed still hurts, so the failure is confirmed by fresh answers before anything is moved.
 
 use super::Service;
-use crate::core::candidate::{Candidate, View, Waiver};
+use crate::core::candidate::{Candidate, Ended, View, Waiver};
 use crate::core::effects::{Effects, text};
 use crate::core::event::{EventKind, Severity};
 use crate::core::evidence::{FailureClass, impaired_class};
@@ -123,7 +123,7 @@ impl Service {
         let class = self.application_class(now)?;
         self.dependency_holds(around, now)?;
         self.guards(around, now)?;
-        match self.some_candidate((now, now), &Waiver::default(), now) {
+        match self.some_candidate(Ended::at(now), &Waiver::default(), now) {
             Ok(_) => Ok(class),
             Err(_) if self.a_server_was_not_asked_since(now) => {
                 Err(Refusal::EvidenceIncomplete { waiting_for: "what the standbys answer now" })
@@ -203,7 +203,7 @@ impl Service {
             trigger.failure_window,
             trigger.failure_threshold
         ));
-        for (server, result) in self.examine_standbys(self.subject(), (now, now), waiver, View::Guard, now) {
+        for (server, result) in self.examine_standbys(self.subject(), Ended::at(now), waiver, View::Guard, now) {
             let name = self.server_name(server);
             lines.push(match result {
                 Ok(_) => format!("candidate {name}: every check passes"),

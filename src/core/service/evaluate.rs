@@ -1,14 +1,14 @@
 //! From the evidence to a failover, or to the refusal that stands in its way.
 
 use super::{FRESH, Service, Surroundings};
-use crate::core::candidate::{self, Candidate, View, Waiver};
+use crate::core::candidate::{self, Candidate, Ended, View, Waiver};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Severity};
 use crate::core::evidence::{FailureClass, Limits, Suspicion, classify, impaired_class};
 use crate::core::id::ServerId;
 use crate::core::model::{CheckKind, Policy};
 use crate::core::refusal::{CandidateRefusal, Refusal};
-use crate::core::sample::{FenceLevel, ProcessState};
+use crate::core::sample::FenceLevel;
 use crate::core::time::{Mono, Span};
 use crate::core::trigger::State;
 
@@ -218,7 +218,7 @@ impl Service {
     pub(in crate::core) fn is_dead(&self, now: Mono) -> bool {
         self.suspicion.as_ref().is_some_and(|suspicion| {
             matches!(classify(suspicion, &self.limits(now), now), Ok(FailureClass::Dead) | Err(Refusal::RestartGrace { .. }))
-                && suspicion.word().is_some_and(|word| word.postmaster == ProcessState::Gone && word.others == 0)
+                && suspicion.gone_since.is_some()
         })
     }
 
@@ -355,15 +355,13 @@ impl Service {
         Err(Refusal::FenceUnavailable { why: why.into() })
     }
 
-    /// When the primary was last known to serve, and until when it may have acknowledged commits: one that is not dead may do so up to its
-    /// fence.
-    pub(in crate::core) fn ended(&self, class: FailureClass, suspicion: &Suspicion, now: Mono) -> (Mono, Mono) {
+    /// How long the primary went on: one that is not known to have ended may acknowledge commits up to its fence.
+    pub(in crate::core) fn ended(&self, class: FailureClass, suspicion: &Suspicion, now: Mono) -> Ended {
         let lived = self.lived_until(suspicion.since);
-        let ended = class == FailureClass::Dead || (class == FailureClass::Unusable && suspicion.had_no_sessions());
-        (lived, if ended { lived } else { now })
+        suspicion.ended(class).map_or(Ended::fenced(lived, now), |ended| Ended::gone(lived, ended))
     }
 
-    pub(super) fn some_candidate(&self, ended: (Mono, Mono), waiver: &Waiver, now: Mono) -> Result<Candidate, Refusal> {
+    pub(super) fn some_candidate(&self, ended: Ended, waiver: &Waiver, now: Mono) -> Result<Candidate, Refusal> {
         let examined = self.examine_standbys(self.subject(), ended, waiver, View::Guard, now);
         let candidates: Vec<Candidate> = examined.iter().filter_map(|(_, result)| result.as_ref().ok().copied()).collect();
         candidate::best(&candidates).ok_or_else(|| Refusal::NoCandidate {
@@ -463,11 +461,12 @@ impl Service {
                     self.application_class(fx.now).and_then(|class| self.dependency_holds(around, fx.now).map(|()| class))
                 };
                 match class {
-                    Ok(_) => {
+                    Ok(class) => {
+                        let ended = self.ended(class, suspicion, fx.now);
                         let refusal = self
                             .guards(around, fx.now)
                             .err()
-                            .or_else(|| self.some_candidate(self.lived(suspicion.since), &Waiver::default(), fx.now).err());
+                            .or_else(|| self.some_candidate(ended, &Waiver::default(), fx.now).err());
                         let Some(refusal) = refusal else {
                             // The cooldown has ended since the first bad sign: this is a failure like any other.
                             self.become_state(State::Normal, "the cooldown is over and a standby is ready".into(), fx);
@@ -486,7 +485,7 @@ impl Service {
             }
             return;
         }
-        let ready = self.some_candidate((fx.now, fx.now), &Waiver::default(), fx.now).is_ok();
+        let ready = self.some_candidate(Ended::at(fx.now), &Waiver::default(), fx.now).is_ok();
         if fx.now >= self.cooldown_until && ready && self.suspicion.is_none() {
             self.become_state(State::Normal, "the cooldown is over and a standby is ready".into(), fx);
         }

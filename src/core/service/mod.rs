@@ -16,7 +16,7 @@ mod standbys;
 pub(super) mod sync;
 mod traffic;
 
-use crate::core::candidate::Heard;
+use crate::core::candidate::{Ended, Heard};
 use crate::core::doubt::DoubtCause;
 use crate::core::effects::{About, Effects, text, texts};
 use crate::core::event::{EventKind, Field, Severity};
@@ -470,17 +470,20 @@ impl Service {
         self.bad_since.unwrap_or(otherwise)
     }
 
-    /// As [`Service::lived_until`], for a primary that acknowledged nothing since.
-    pub(in crate::core) fn lived(&self, otherwise: Mono) -> (Mono, Mono) {
-        let lived = self.lived_until(otherwise);
-        (lived, lived)
+    /// How the primary ended; of one that is not known to be gone, as if it did now.
+    pub(in crate::core) fn ended_by(&self, now: Mono) -> Ended {
+        let lived = self.lived_until(now);
+        let gone = self.suspicion.as_ref().and_then(|suspicion| suspicion.gone_since);
+        gone.map_or(Ended::at(lived), |gone| Ended::gone(lived, gone))
     }
 
     /// The last moment at which the primary is known to have been able to acknowledge commits: a first bad sign does not end that, as
     /// exhausted slots show.
     pub(in crate::core) fn lived_until(&self, otherwise: Mono) -> Mono {
         let served = self.subject().and_then(|server| self.servers[usize::from(server.0)].served_at);
-        self.died_at(otherwise).max(served.unwrap_or(Mono::ZERO))
+        let ran =
+            self.suspicion.as_ref().filter(|suspicion| suspicion.gone_since.is_some()).and_then(|suspicion| suspicion.ran_at);
+        self.died_at(otherwise).max(served.unwrap_or(Mono::ZERO)).max(ran.unwrap_or(Mono::ZERO))
     }
 
     pub(super) fn is_warm(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What an operator may ask of a service.
 
 use super::{Service, Surroundings};
-use crate::core::candidate::Waiver;
+use crate::core::candidate::{Ended, Waiver};
 use crate::core::effects::Effects;
 use crate::core::evidence::{FailureClass, Suspicion};
 use crate::core::handover::Handover;
@@ -101,7 +101,8 @@ impl Service {
         }
         let waiver = Waiver { to, accept_loss };
         // A primary that lives goes on writing until the fence; one that is dead has written all it ever will.
-        let ended = if self.is_dead(fx.now) { self.lived(fx.now) } else { (fx.now, fx.now) };
+        let dead = self.suspicion.as_ref().filter(|_| self.is_dead(fx.now));
+        let ended = dead.map_or(Ended::at(fx.now), |suspicion| self.ended(FailureClass::Dead, suspicion, fx.now));
         let best =
             self.some_candidate(ended, &waiver, fx.now).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         // Nothing is begun that could not be fenced: a primary that is well goes on as it is.

@@ -1,7 +1,7 @@
 //! Which standby could be promoted now, and telling the moment that changes.
 
 use super::{FRESH, READINESS_HOLD, STREAM_GRACE, Service, Surroundings};
-use crate::core::candidate::{self, Candidate, Reference, SYNC_FRESH, Standing, View, Waiver};
+use crate::core::candidate::{self, Candidate, Ended, Reference, SYNC_FRESH, Standing, View, Waiver};
 use crate::core::effects::{Effects, text, texts};
 use crate::core::event::{EventKind, Severity};
 use crate::core::evidence::FailureClass;
@@ -15,13 +15,13 @@ use crate::core::trigger::State;
 pub(super) const COMES_BACK: Span = Span::from_millis(10_000);
 
 impl Service {
-    /// What is known of the primary's log: `lived` is the first bad sign, or now; `until` the last moment at which it can have
-    /// acknowledged a commit.
-    pub(in crate::core) fn reference(&self, lived: Mono, until: Mono) -> Option<Reference> {
+    /// What is known of the log of a primary that ended so.
+    pub(in crate::core) fn reference(&self, end: Ended) -> Option<Reference> {
+        let Ended { lived, died, until } = end;
         let log = self.log.as_ref()?;
-        let end = self.log_end.filter(|end| end.timeline == log.timeline);
+        let known = self.log_end.filter(|end| end.timeline == log.timeline);
         // Read where it ended: nothing is estimated, and nothing was acknowledged behind it.
-        let (flush, at, lead) = end.map_or((log.flush, log.at, log.lead), |end| (end.at, until, Span::ZERO));
+        let (flush, at, lead) = known.map_or((log.flush, log.at, log.lead), |end| (end.at, until, Span::ZERO));
         let sync = &log.sync;
         Some(Reference {
             system_id: self.system_id?,
@@ -32,10 +32,11 @@ impl Service {
             heard: log.heard,
             growth: log.growth(),
             lived,
+            died,
             until,
-            exact: end.is_some(),
+            exact: known.is_some(),
             sync: sync.waits_for.clone(),
-            sync_fresh: sync.is_settled() && until.since(sync.at) + log.lead <= SYNC_FRESH,
+            sync_fresh: sync.is_settled() && died.since(sync.at) + log.lead <= SYNC_FRESH,
             acknowledged_before: sync.acknowledged_before,
             acknowledged: sync.acknowledged.clone(),
             unpromised_before: sync.unpromised_before,
@@ -46,7 +47,7 @@ impl Service {
     pub(in crate::core) fn examine_standbys(
         &self,
         old: Option<ServerId>,
-        (lived, until): (Mono, Mono),
+        end: Ended,
         waiver: &Waiver,
         view: View,
         now: Mono,
@@ -65,7 +66,7 @@ impl Service {
             };
             (server, sample, true)
         });
-        self.choose_among(samples.collect(), self.reference(lived, until).as_ref(), waiver, &[], view)
+        self.choose_among(samples.collect(), self.reference(end).as_ref(), waiver, &[], view)
     }
 
     /// A server that takes writes on a newer timeline continues what the primary wrote: it was seen to receive from it, and its postmaster is
@@ -182,7 +183,7 @@ impl Service {
             return;
         }
         for (server, result) in
-            self.examine_standbys(self.primary, self.lived(fx.now), &Waiver::default(), View::Forecast, fx.now)
+            self.examine_standbys(self.primary, self.ended_by(fx.now), &Waiver::default(), View::Forecast, fx.now)
         {
             let at = usize::from(server.0);
             let verdict = result.map(|_| ());
