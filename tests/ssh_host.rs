@@ -1178,10 +1178,29 @@ fn an_orderly_stop_is_not_begun_where_its_marker_cannot_be_written() {
     fs::create_dir(server.data().join("failover.fenced")).unwrap();
     let refused = control.stop(Generation(1), far(), &never()).unwrap_err();
     assert!(refused.message.contains("was not asked to stop, because failover.fenced"), "{refused:?}");
+    assert_eq!(refused.kind, FailureKind::NoEffect, "it was taken back");
     assert!(refused.remedy.contains("writable"), "{refused:?}");
     assert!(!server.has("standby.signal"), "the guard was taken back");
     assert_eq!(server.query("SELECT pg_is_in_recovery()").as_deref(), Some("f"), "it was not asked to stop");
     fs::remove_dir(server.data().join("failover.fenced")).unwrap();
+    assert!(control.stop(Generation(1), far(), &never()).unwrap().guard_placed);
+}
+
+/// A standby.signal that somebody left in the data directory of a running primary would make a standby of it at its next start.
+#[test]
+fn an_orderly_stop_is_not_begun_where_the_way_back_would_be_a_standby() {
+    let server = Server::start();
+    let sshd = Sshd::start("");
+    let control = server.control(&sshd.host());
+    fs::write(server.data().join("standby.signal"), "").unwrap();
+    let refused = control.stop(Generation(1), far(), &never()).unwrap_err();
+    assert_eq!(refused.kind, FailureKind::NoEffect, "{refused:?}");
+    assert!(refused.message.contains("would not come back as a primary"), "{refused:?}");
+    assert!(!server.has("failover.fenced"), "nothing was written");
+    assert_eq!(server.query("SELECT pg_is_in_recovery()").as_deref(), Some("f"), "it was not asked to stop");
+    // The remedy.
+    assert!(refused.remedy.starts_with("remove standby.signal"), "{refused:?}");
+    fs::remove_file(server.data().join("standby.signal")).unwrap();
     assert!(control.stop(Generation(1), far(), &never()).unwrap().guard_placed);
 }
 

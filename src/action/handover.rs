@@ -121,13 +121,17 @@ impl Performer {
     ) -> Result<Report, Failure> {
         let control = self.control(server)?;
         let first = match control.start(generation, deadline, cancel) {
-            Ok(said) => return Ok(self.started(server, &said, deadline, cancel)),
+            Ok(said) => return self.started(server, &said, deadline, cancel),
             Err(failure) if failure.kind == FailureKind::NoEffect => failure,
             Err(failure) => return Err(failure),
         };
-        if self.serves(server, deadline.at_most(ONE_ROUND), cancel) {
-            let said = control.undo(generation, deadline, cancel)?;
-            return Ok(Report::Done { message: format!("it serves all the time; {said}") });
+        match self.recovers(server, deadline.at_most(ONE_ROUND), cancel) {
+            Some(false) => {
+                let said = control.undo(generation, deadline, cancel)?;
+                return Ok(Report::Done { message: format!("it serves all the time; {said}") });
+            }
+            Some(true) => return Err(in_recovery("it runs")),
+            None => {}
         }
         let ended = control.control(deadline.at_most(ONE_LOOK), cancel).is_ok_and(|data| data.state == ControlState::ShutDown);
         if !ended {
@@ -135,24 +139,41 @@ impl Performer {
         }
         control.fence(generation, FenceLevel::ProvenStopped, false, view_confirmed, deadline.at_most(LEFTOVERS), cancel)?;
         let said = control.start(generation, deadline, cancel)?;
-        Ok(self.started(server, &format!("what was left of it was ended; {said}"), deadline, cancel))
+        self.started(server, &format!("what was left of it was ended; {said}"), deadline, cancel)
     }
 
-    /// After a start that went well: whether it takes writes already.
-    fn started(&self, server: ServerId, said: &str, deadline: Deadline, cancel: &Cancel) -> Report {
+    /// After a start that went well: it is back when it takes writes.
+    fn started(&self, server: ServerId, said: &str, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
         let began = Instant::now();
         let until = deadline.at_most(SERVES_WITHIN.min(deadline.remaining() / 2));
-        while !self.serves(server, until.at_most(ONE_ROUND), cancel) {
+        loop {
+            let recovers = self.recovers(server, until.at_most(ONE_ROUND), cancel);
+            if recovers == Some(false) {
+                return Ok(Report::Done { message: format!("{said}; it takes writes after {}", Span::from(began.elapsed())) });
+            }
             if cancel.pause(LOOK_EVERY, until).is_err() {
-                return Report::Done { message: format!("{said}; it does not take writes yet") };
+                return Err(match recovers {
+                    Some(_) => in_recovery(said),
+                    None => Failure::timed_out(format!("{said}; it does not answer yet"), "read its server log"),
+                });
             }
         }
-        Report::Done { message: format!("{said}; it takes writes after {}", Span::from(began.elapsed())) }
     }
 
-    fn serves(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> bool {
-        matches!(self.cluster.read_role(server, deadline, cancel), Ok(Report::Role { in_recovery: false, .. }))
+    /// Whether it is in recovery; `None` while it does not answer.
+    fn recovers(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Option<bool> {
+        match self.cluster.read_role(server, deadline, cancel) {
+            Ok(Report::Role { in_recovery, .. }) => Some(in_recovery),
+            _ => None,
+        }
     }
+}
+
+fn in_recovery(said: &str) -> Failure {
+    Failure::no_effect(
+        format!("{said}; it is in recovery and takes no writes"),
+        "remove standby.signal from its data directory and restart it, if it is to be the primary",
+    )
 }
 
 /// Waits until `pg_control` says "shut down", which proves that no more log can be written; whether the processes are gone does not matter.

@@ -284,7 +284,8 @@ impl HostControl {
         }
         hearing.answer.known_rungs()?;
         if let Some((code, told)) = hearing.answer.error() {
-            let had_effect = changes && !hearing.answer.rungs.is_empty();
+            // A guard that could not be placed was taken back.
+            let had_effect = changes && !hearing.answer.rungs.is_empty() && code != "no_guard";
             return fail(had_effect, format!("{at}: {told}"), remedy(&code, self.params.wrapper));
         }
         if !hearing.complete {
@@ -323,6 +324,7 @@ fn remedy(code: &str, wrapper: bool) -> &'static str {
         "not_owner" | "closed_data_dir" => "log in as the owner of the data directory (usually postgres), or use sudo",
         "runs" => "stop it first, or leave it running",
         "later" => "whoever started the later failover decides what becomes of this server",
+        "guarded" => "remove standby.signal from the data directory: a running primary needs none",
         "no_guard" => "check that the file system of the data directory is writable",
         "no_signal" | "root_start" => "log in as the account that runs the server",
         "hidden" => HIDDEN,

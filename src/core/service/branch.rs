@@ -91,16 +91,15 @@ impl Service {
     }
 
     fn ask_history(&mut self, server: ServerId, timeline: u32, fx: &mut Effects) {
-        let asked = self.errands.iter().any(|(_, errand, _)| *errand == Errand::ReadHistory(server));
+        let asked = self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::ReadHistory(of, _) if *of == server));
         if !asked && !self.stopping {
-            self.run_errand(Errand::ReadHistory(server), Action::ReadHistory { server, timeline }, ASK_HISTORY, fx);
+            self.run_errand(Errand::ReadHistory(server, timeline), Action::ReadHistory { server, timeline }, ASK_HISTORY, fx);
         }
     }
 
-    pub(super) fn history_read(&mut self, server: ServerId, outcome: Result<Report, Failure>, now: Mono) {
-        let state = &mut self.servers[usize::from(server.0)];
-        let Some(timeline) = state.sample.as_ref().map(|(_, sample)| sample.timeline) else { return };
-        state.history = Some(match outcome {
+    /// The answer to a question about this timeline, which the server may have left meanwhile.
+    pub(super) fn history_read(&mut self, server: ServerId, timeline: u32, outcome: Result<Report, Failure>, now: Mono) {
+        self.servers[usize::from(server.0)].history = Some(match outcome {
             Ok(Report::History { timeline, switches }) => (timeline, Ok(switches)),
             Ok(_) => (timeline, Err(("an answer of another kind came".into(), now + ASK_AGAIN))),
             Err(failure) => (timeline, Err((failure.message, now + ASK_AGAIN))),

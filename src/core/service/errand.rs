@@ -166,7 +166,7 @@ impl Service {
                 format!("{} was taken out of the route again", self.server_name(server)),
                 Vec::new(),
             ),
-            (Errand::ReadHistory(server), outcome) => self.history_read(server, outcome, fx.now),
+            (Errand::ReadHistory(server, timeline), outcome) => self.history_read(server, timeline, outcome, fx.now),
             (Errand::AssertRoute(server), outcome) => self.route_asserted(server, outcome, fx),
             (Errand::PointNames(server), outcome) => self.names_pointed(server, outcome, fx),
             (Errand::Climb(server, share), outcome) => self.climbed(server, share, outcome, fx),

@@ -175,7 +175,8 @@ impl LogTrack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::core) enum Errand {
     AskHost(ServerId),
-    ReadHistory(ServerId),
+    /// Of this timeline.
+    ReadHistory(ServerId, u32),
     ProveAgain(ServerId),
     TakeOut(ServerId),
     FenceAgain(ServerId),
