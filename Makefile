@@ -94,7 +94,7 @@ FUZZ ?= 50
 SCHEDULES ?= 3000
 test-long: setup
 	@SEEDS=$(SEEDS) scripts/simulate.sh
-	@SEEDS=$$(($(SEEDS) / 20)) $(CARGO) test --locked --test core_application
+	@SEEDS=$$(($(SEEDS) / 20)) $(CARGO) test --locked --package failover-core --test core application
 	@SCHEDULES=$(SCHEDULES) scripts/schedules.sh
 	@FUZZ=$(FUZZ) $(CARGO) test --locked --lib fuzzing
 	@CYCLES=1000 FUZZ_CALLS=1000000 tests/c/run.sh

@@ -6,18 +6,17 @@ mod world;
 use std::hint::black_box;
 use std::time::Instant;
 
-use failover::core::Core;
-use failover::core::id::{RunId, ServerId, ServiceId};
-use failover::core::input::Input;
-use failover::core::observation::{Finding, Verdict};
-use failover::core::output::Output;
-use failover::core::time::{Mono, Span};
+use failover_core::Core;
+use failover_core::id::{RunId, ServerId, ServiceId};
+use failover_core::input::Input;
+use failover_core::observation::{Finding, Verdict};
+use failover_core::output::Output;
+use failover_core::time::{Mono, Span};
 
 fn main() {
     let mut model = world::model(2);
     let one = model.services.remove(0);
-    model.services =
-        (0..16).map(|n| failover::core::model::ServiceModel { name: format!("service{n}"), ..one.clone() }).collect();
+    model.services = (0..16).map(|n| failover_core::model::ServiceModel { name: format!("service{n}"), ..one.clone() }).collect();
     let mut core = Core::new(model);
     let mut now = Mono::ZERO;
     let mut runs: Vec<RunId> = Vec::new();

@@ -11,15 +11,14 @@ core=${CORE:-$PWD/src/core}
 out=${KEEP:-$(mktemp -d)}
 [ -n "${KEEP:-}" ] || trap 'rm -rf "$out"' EXIT
 # serde as cargo has built it for the tests.
-scripts/cargo.sh build --locked --quiet --lib --features capi
+scripts/cargo.sh build --locked --quiet --lib --package failover-core
 deps=${CARGO_TARGET_DIR:-$PWD/target}/debug/deps
 serde=''
 for built in "$deps"/libserde-*.rlib; do
 	if [ -z "$serde" ] || [ "$built" -nt "$serde" ]; then serde=$built; fi
 done
 export TOOL=rustc
-printf '//! The core alone.\n#[path = "%s/mod.rs"]\npub mod core;\n' "$core" >"$out/core.rs"
 optimised=(--edition 2024 -C opt-level=2 -C debug-assertions=on --out-dir "$out" --extern serde="$serde" -L dependency="$deps")
-scripts/cargo.sh "${optimised[@]}" -A warnings --crate-type rlib --crate-name failover "$out/core.rs"
-scripts/cargo.sh "${optimised[@]}" --test --crate-name simulator --extern failover="$out/libfailover.rlib" tests/simulator.rs
+scripts/cargo.sh "${optimised[@]}" -A warnings --crate-type rlib --crate-name failover_core "$core/lib.rs"
+scripts/cargo.sh "${optimised[@]}" --test --crate-name simulator --extern failover_core="$out/libfailover_core.rlib" tests/core/simulator.rs
 "$out/simulator" --nocapture

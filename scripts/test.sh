@@ -12,7 +12,7 @@ scripts/lint.sh || status=$?
 tests=(scripts/cargo.sh test --locked --no-fail-fast --features capi)
 # They wait more than they work, one test at a time: beside all the others.
 slow=(faults three_servers)
-others=()
+others=(--test core --test simulator)
 for file in tests/*.rs; do
     name=$(basename "$file" .rs)
     [[ " ${slow[*]} " = *" $name "* ]] || others+=(--test "$name")

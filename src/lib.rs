@@ -4,7 +4,7 @@
 //! is really gone, fences it, promotes the standby, moves the traffic, verifies the result, and says what happened and why. No
 //! agent on the database hosts, no cluster to run first. The same engine runs as a daemon: `failover run failover.toml`.
 //!
-//! This page is the architecture. Start with [`Engine`] to embed, with [`Core`](core::Core) to understand.
+//! This page is the architecture. Start with [`Engine`] to embed, with [`Core`](failover_core::Core) to understand.
 //!
 //! # Bird's-eye view
 //!
@@ -19,7 +19,7 @@
 //!    journal (first)  RunCheck back  RunAction ► executor   Event ► bounded queue ► receiver, callback
 //! ```
 //!
-//! **The decision is a function.** [`Core::step`](core::Core::step) takes a moment and an input and returns outputs. It reads no
+//! **The decision is a function.** [`Core::step`](failover_core::Core::step) takes a moment and an input and returns outputs. It reads no
 //! clock and no socket, starts no thread, writes no log. Whatever it decided can be replayed, and is simulated in the tests.
 //! **The shell has no opinions.** Threads, sockets, clocks and files live outside the core, carry out its outputs in order and
 //! report back.
@@ -28,7 +28,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`core`] | the decision: [`evidence`](core::evidence) (failure classes), [`trigger`](core::trigger) (states), [`candidate`](core::candidate) (whom to promote, what would be lost), [`sync_set`](core::sync_set) (whose acknowledgements commits wait for), [`knowledge`](core::knowledge) (what was seen, for the next engine), [`plan`](core::plan) (steps and how to undo them), [`handover`](core::handover) (a primary that lives is stopped in an orderly way), [`refusal`](core::refusal) (every "no" by name), [`doubt`](core::doubt) (may our own view be trusted), [`schedule`](core::schedule), [`health`](core::health) |
+//! | [`failover_core`] | the decision: [`evidence`](failover_core::evidence) (failure classes), [`trigger`](failover_core::trigger) (states), [`candidate`](failover_core::candidate) (whom to promote, what would be lost), [`sync_set`](failover_core::sync_set) (whose acknowledgements commits wait for), [`knowledge`](failover_core::knowledge) (what was seen, for the next engine), [`plan`](failover_core::plan) (steps and how to undo them), [`handover`](failover_core::handover) (a primary that lives is stopped in an orderly way), [`refusal`](failover_core::refusal) (every "no" by name), [`doubt`](failover_core::doubt) (may our own view be trusted), [`schedule`](failover_core::schedule), [`health`](failover_core::health) |
 //! | [`config`] | text to a validated, immutable configuration; every error names its path; [`Secret`](config::secret::Secret) |
 //! | [`check`] | one file per kind of check; a trait with one method |
 //! | [`action`] | effects on the world: on a database host, over SQL, on HAProxy, by command; each idempotent |
@@ -104,7 +104,7 @@
 //! committed write on the new timeline → open the gate of synchronous replication if nobody can acknowledge → route → verify
 //! through the route who answers → prove the fence once more.
 //!
-//! An application ([`core::model::ServiceKind::Application`]) has no data, so its plan is shorter and everything in it can be undone:
+//! An application ([`failover_core::model::ServiceKind::Application`]) has no data, so its plan is shorter and everything in it can be undone:
 //! confirm → journal the intent → take the failed server out of the route, as far as that works → choose the standby by its checks →
 //! route → verify through the route who answers → complete; or the next standby; or every server of every instance as it was before.
 //!
@@ -132,8 +132,8 @@
 //!
 //! # Numbers
 //!
-//! [`core::stats`] counts failovers and judges each by what its old primary shows then and later; the journal keeps the numbers, and
-//! [`engine::metrics`] renders them. [`core::breaker`] is the circuit breaker; [`breaker`] offers it to programs. The engine has one
+//! [`failover_core::stats`] counts failovers and judges each by what its old primary shows then and later; the journal keeps the numbers, and
+//! [`engine::metrics`] renders them. [`failover_core::breaker`] is the circuit breaker; [`breaker`] offers it to programs. The engine has one
 //! around each thing that the survey asks, and none around checks, confirmation, fence, promotion or the steps of the route: what
 //! failed before is no reason not to try now.
 //!
@@ -149,7 +149,6 @@
 pub mod action;
 pub mod check;
 pub mod config;
-pub mod core;
 pub mod engine;
 #[cfg(feature = "capi")]
 pub mod ffi;
@@ -160,13 +159,13 @@ pub mod wire;
 pub mod fuzzing;
 
 pub use config::Config;
-pub use core::event::{EventKind, Severity};
-pub use core::traffic::Outcome;
 pub use engine::breaker;
 pub use engine::{
     ActionAnswer, CheckReport, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,
     ReadyReport, Status, TaskAnswer,
 };
+pub use failover_core::event::{EventKind, Severity};
+pub use failover_core::traffic::Outcome;
 
 /// The README's example compiles.
 #[cfg(doctest)]

@@ -6,13 +6,13 @@ use std::time::Duration;
 use failover::action::command::{PreCheck, Subject, fence, pre_checks, promote};
 use failover::check::exec::ExecCheck;
 use failover::check::{Check, Context};
-use failover::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover::core::output::FailureKind;
-use failover::core::sample::{FenceLevel, RungName};
 use failover::engine::clock::Clock;
 use failover::wire::command::{Command, End, Error, INHERITED, Output};
 use failover::wire::deadline::{Cancel, Deadline, Interrupted};
 use failover::wire::resolve::Literals;
+use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
+use failover_core::output::FailureKind;
+use failover_core::sample::{FenceLevel, RungName};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 

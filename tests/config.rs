@@ -12,9 +12,9 @@ use expect_test::{Expect, expect, expect_file};
 use failover::config::{
     Config, ConfigErrors, FileContent, OnImpaired, Probe, Problem, Process, SecretSource, Surroundings, Workers,
 };
-use failover::core::model::{CheckKind, OnLoss, Policy};
-use failover::core::sample::FenceLevel;
-use failover::core::time::Span;
+use failover_core::model::{CheckKind, OnLoss, Policy};
+use failover_core::sample::FenceLevel;
+use failover_core::time::Span;
 use proptest::prelude::*;
 
 /// Variables and files of a test; examples are read from the disk.

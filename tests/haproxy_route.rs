@@ -13,12 +13,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use failover::action::route::{HaproxyTarget, Route, ServerSeen};
-use failover::core::output::FailureKind;
-use failover::core::route::findings;
-use failover::core::sample::{ReadinessFinding, RouteInstance};
 use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::haproxy::{AdminState, Client, Command, Endpoint, Error};
 use failover::wire::resolve::Literals;
+use failover_core::output::FailureKind;
+use failover_core::route::findings;
+use failover_core::sample::{ReadinessFinding, RouteInstance};
 
 /// Longer than anything here takes: it ends a hung test.
 const WATCHDOG: Duration = Duration::from_secs(30);

@@ -11,10 +11,10 @@ use std::time::Duration;
 use failover::check::http::{HttpCheck, HttpParams};
 use failover::check::{Check, Context};
 use failover::config::secret::Secret;
-use failover::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover::engine::clock::Clock;
 use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::resolve::Literals;
+use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use native_tls::{Identity, TlsAcceptor};
 use socket2::{Domain, Socket, Type};
 

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use failover::action::pgbouncer::Pooler;
 use failover::config::secret::Secret;
-use failover::core::output::{Failure, FailureKind};
-use failover::core::route::{RouteState, findings};
 use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::postgres::{Endpoint, KeptKeys, SslMode, Target, Tls, TlsSettings};
 use failover::wire::resolve::Literals;
 use failover::{Config, Engine, EngineEvent, EventKind, EventQueue};
+use failover_core::output::{Failure, FailureKind};
+use failover_core::route::{RouteState, findings};
 use support::pgbouncer::{ADMIN, STATS};
 use support::recording::Outcome;
 use support::session::{Address, Login, Session};

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use failover::action::postgres::{Cluster, Promotion, Server};
 use failover::config::secret::Secret;
-use failover::core::id::ServerId;
-use failover::core::output::{Failure, FailureKind, Report};
-use failover::core::sample::Position;
-use failover::core::time::Span;
 use failover::engine::clock::Clock;
 use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::postgres::{Endpoint, KeptKeys, Target, Tls};
 use failover::wire::resolve::{Addresses, Literals};
+use failover_core::id::ServerId;
+use failover_core::output::{Failure, FailureKind, Report};
+use failover_core::sample::Position;
+use failover_core::time::Span;
 
 use support::postgres::ENGINE_ROLE;
 use support::{Haproxy, HaproxyOptions, Lab, PgOptions, PgServer};

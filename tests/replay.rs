@@ -8,10 +8,10 @@ mod support;
 
 use std::time::Duration;
 
-use failover::core::Core;
-use failover::core::observation::CloseCause;
-use failover::core::sample::{LocalAnswer, ProcessState};
 use failover::engine::record::DecisionRecord;
+use failover_core::Core;
+use failover_core::observation::CloseCause;
+use failover_core::sample::{LocalAnswer, ProcessState};
 use support::engine::Origin;
 use support::lab::wait_until;
 use support::pair::{Pair, PairOptions};

@@ -19,10 +19,10 @@ use failover::action::dns::rfc2136::{Algorithm, FUDGE, Invalid, MAX_TTL, Rfc2136
 use failover::action::dns::verify::{Asked, NameServer, Role, Verdict, verify};
 use failover::action::dns::{Record, RecordSet, RecordType};
 use failover::config::secret::Secret;
-use failover::core::output::{Failure, FailureKind};
 use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::dns::ask;
 use failover::wire::resolve::{Addresses, Literals};
+use failover_core::output::{Failure, FailureKind};
 use support::fake_dns::{Deed, FakeDns, Way, bare, is_update, relay};
 use support::lab::{free_port, wait_until};
 use support::{Lab, Named, NamedOptions};

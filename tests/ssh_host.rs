@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use failover::action::host::{HostControl, HostParams, StopOrder};
 use failover::config::secret::Secret;
-use failover::core::id::Generation;
-use failover::core::output::FailureKind;
-use failover::core::sample::{ControlState, FenceLevel, FenceReport, LocalAnswer, Lsn, ProcessState};
 use failover::engine::clock::Clock;
 use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::resolve::Literals;
 use failover::wire::ssh::{ExecOutput, LONGEST_OUTPUT, SshError, SshErrorKind, SshHost, SshTarget};
+use failover_core::id::Generation;
+use failover_core::output::FailureKind;
+use failover_core::sample::{ControlState, FenceLevel, FenceReport, LocalAnswer, Lsn, ProcessState};
 
 /// Ends a test that hangs; nothing here takes nearly as long.
 const WATCHDOG: Duration = Duration::from_secs(60);

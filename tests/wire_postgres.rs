@@ -14,16 +14,16 @@ use crossbeam_channel::Receiver as Channel;
 use failover::check::postgres::PostgresCheck;
 use failover::check::{Check, Context};
 use failover::config::secret::Secret;
-use failover::core::id::{ServerId, ServiceId};
-use failover::core::input::Input;
-use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover::core::sample::{Receiver, Replica, Sample, SyncCommit};
-use failover::core::time::Mono;
 use failover::engine::clock::Clock;
 use failover::engine::watcher::Watcher;
 use failover::wire::deadline::{Cancel, Deadline};
 use failover::wire::postgres::{Endpoint, Error, KeptKeys, Session, SslMode, Target, Tls, TlsSettings, sample};
 use failover::wire::resolve::{Addresses, Literals};
+use failover_core::id::{ServerId, ServiceId};
+use failover_core::input::Input;
+use failover_core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
+use failover_core::sample::{Receiver, Replica, Sample, SyncCommit};
+use failover_core::time::Mono;
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 /// Long enough that only a test that hangs reaches it.

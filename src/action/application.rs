@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::check::http::{HttpCheck, HttpParams};
 use crate::check::{Check, Context};
-use crate::core::id::ServerId;
-use crate::core::observation::{DownCause, Finding, Verdict};
-use crate::core::output::{Failure, Report};
-use crate::core::sample::ReadinessFinding;
+use failover_core::id::ServerId;
+use failover_core::observation::{DownCause, Finding, Verdict};
+use failover_core::output::{Failure, Report};
+use failover_core::sample::ReadinessFinding;
 
 use super::command::{self, Subject};
 

@@ -17,11 +17,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::core::output::Failure;
-use crate::core::sample::{FenceLevel, FenceReport, Rung, RungName};
-use crate::core::time::Span;
 use crate::wire::command::{Command, End, Error, Output};
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use failover_core::output::Failure;
+use failover_core::sample::{FenceLevel, FenceReport, Rung, RungName};
+use failover_core::time::Span;
 
 /// What a command is run for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::Performer;
 use super::host::HostControl;
-use crate::core::candidate;
-use crate::core::handover::{Receipt, Stopped};
-use crate::core::id::{Generation, ServerId};
-use crate::core::output::{Failure, FailureKind, Report};
-use crate::core::sample::{ControlData, ControlState, FenceLevel, LogEnd, Position, ProcessState};
-use crate::core::time::Span;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use failover_core::candidate;
+use failover_core::handover::{Receipt, Stopped};
+use failover_core::id::{Generation, ServerId};
+use failover_core::output::{Failure, FailureKind, Report};
+use failover_core::sample::{ControlData, ControlState, FenceLevel, LogEnd, Position, ProcessState};
+use failover_core::time::Span;
 
 /// Between two looks at the control file, and at the positions.
 const LOOK_EVERY: Duration = Duration::from_millis(5);

@@ -12,15 +12,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::action::postgres::ServerIdentity;
-use crate::core::id::Generation;
-use crate::core::output::{Failure, FailureKind};
-use crate::core::sample::{
-    FenceLevel, FenceReport, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState, ReadinessFinding, Rung, RungName,
-};
-use crate::core::time::Span;
 use crate::engine::clock::Clock;
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::ssh::{ExecOutput, SshError, SshErrorKind, SshHost, command_line, whole_seconds};
+use failover_core::id::Generation;
+use failover_core::output::{Failure, FailureKind};
+use failover_core::sample::{
+    FenceLevel, FenceReport, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState, ReadinessFinding, Rung, RungName,
+};
+use failover_core::time::Span;
 
 pub use server::StopOrder;
 
@@ -395,7 +395,7 @@ pub(crate) fn fuzz(said: &[u8]) {
     let _ = answer.history();
     let _ = answer.stop_order();
     let _ = answer.started("a host");
-    let _ = answer.word(crate::core::time::Mono::default());
+    let _ = answer.word(failover_core::time::Mono::default());
     let _ = answer.fence(false);
 }
 
@@ -491,7 +491,7 @@ impl Answer {
         text.parse().map_err(|_| nonsense(&format!("{key}={text}")))
     }
 
-    fn word(&self, asked: crate::core::time::Mono) -> Result<HostWord, Failure> {
+    fn word(&self, asked: failover_core::time::Mono) -> Result<HostWord, Failure> {
         let hidden = self.value("hidden");
         if !hidden.is_empty() {
             return Err(Failure::no_effect(
@@ -705,7 +705,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::time::Mono;
+    use failover_core::time::Mono;
 
     fn heard(text: &str) -> Answer {
         let mut hearing = Hearing::new();

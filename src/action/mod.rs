@@ -18,15 +18,15 @@ use std::time::Duration;
 
 use crate::check::Context;
 use crate::config::PromoteMethod;
-use crate::core::id::{Generation, ServerId};
-use crate::core::output::{Action, Failure, FailureKind, Report};
-use crate::core::route::InstanceView;
-use crate::core::sample::{FenceLevel, FenceReport, ReadinessFinding, RouteInstance, Rung, RungName};
-use crate::core::time::Span;
 use crate::engine::clock::Clock;
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::postgres::Endpoint;
 use crate::wire::resolve::Addresses;
+use failover_core::id::{Generation, ServerId};
+use failover_core::output::{Action, Failure, FailureKind, Report};
+use failover_core::route::InstanceView;
+use failover_core::sample::{FenceLevel, FenceReport, ReadinessFinding, RouteInstance, Rung, RungName};
+use failover_core::time::Span;
 
 use application::{Verification, Who};
 use command::{FollowCommand, PreCheck, RouteCommand, Subject};
@@ -378,7 +378,7 @@ impl Performer {
         self.route.instances() > 0 || !self.poolers.is_empty()
     }
 
-    /// Who gets new sessions from each instance, for [`findings`](crate::core::route::findings). Changes nothing.
+    /// Who gets new sessions from each instance, for [`findings`](failover_core::route::findings). Changes nothing.
     #[must_use]
     pub fn view_route(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceView> {
         let mut views = if self.route.instances() > 0 { self.route.view(deadline, cancel) } else { Vec::new() };

@@ -17,12 +17,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::memory::{RouteBefore, ServerBefore};
-use crate::core::output::Failure;
-use crate::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
-use crate::core::sample::RouteInstance;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::haproxy::{AdminState, Client, Command, Endpoint, Error, Operation, StatRow, StateRow};
 use crate::wire::resolve::Addresses;
+use failover_core::output::Failure;
+use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
+use failover_core::sample::RouteInstance;
 
 /// Between two looks at whether the state is the one asked for: doubled from the first to the last.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
@@ -248,7 +248,7 @@ impl Route {
         seen.into_iter().map(|instance| RouteInstance { name: instance.name, result: describe(instance.servers) }).collect()
     }
 
-    /// Who gets new sessions from each instance, for [`findings`](crate::core::route::findings). Changes nothing.
+    /// Who gets new sessions from each instance, for [`findings`](failover_core::route::findings). Changes nothing.
     #[must_use]
     pub fn view(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceView> {
         let views = self.parallel(deadline, cancel, view_of).into_iter().map(|seen| {

@@ -4,9 +4,9 @@
 //! processes, not on a checker.
 
 use super::{Check, Context};
-use crate::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use crate::wire::command::{Command, End, Error};
 use crate::wire::deadline::Interrupted;
+use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 
 use rustix::io::Errno;
 

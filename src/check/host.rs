@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Check, Context};
-use crate::core::observation::{Finding, UnknownCause, Verdict};
 use crate::engine::host::{HostAnswer, HostCheck};
 use crate::wire::deadline::Deadline;
+use failover_core::observation::{Finding, UnknownCause, Verdict};
 
 /// What a host program registers.
 pub type HostFunction = dyn Fn(&HostCheck) -> HostAnswer + Send + Sync;

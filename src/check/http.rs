@@ -18,9 +18,9 @@ use ureq::http::{Method, Request, Response, Uri};
 
 use super::{Check, Context};
 use crate::config::secret::Secret;
-use crate::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use crate::wire::deadline::Interrupted;
 use crate::wire::http::{self, DeadlineConnector, Phase, Trouble, Wire, host_and_port};
+use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 
 /// Redirects that may be followed at most.
 pub const REDIRECT_LIMIT: u32 = 10;

@@ -7,12 +7,12 @@ pub mod postgres;
 pub mod scripted;
 pub mod tcp;
 
-use crate::core::observation::{Finding, Verdict};
-use crate::core::sample::Sample;
-use crate::core::time::Mono;
 use crate::engine::clock::Clock;
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::resolve::Addresses;
+use failover_core::observation::{Finding, Verdict};
+use failover_core::sample::Sample;
+use failover_core::time::Mono;
 
 /// A probe. `run` must be over by the deadline and at once when cancelled, whatever the server does.
 pub trait Check: Send + Sync {

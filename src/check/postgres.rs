@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Check, Context};
-use crate::core::observation::{DownCause, Finding, Impairment, Verdict};
-use crate::core::sample::Sample;
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::postgres::{Error, ServerError, Session, Target, sample};
+use failover_core::observation::{DownCause, Finding, Impairment, Verdict};
+use failover_core::sample::Sample;
 
 /// A trivial transaction that reaches the WAL and leaves nothing behind (rule 95). `local`: it must not wait for a standby.
 const WRITE_SQL: &str = "BEGIN; SET LOCAL synchronous_commit = local; \

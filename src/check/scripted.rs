@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{Check, Context};
-use crate::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use crate::wire::deadline::Interrupted;
+use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 
 /// Gives its answers one for each run; the last one is repeated.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! TCP: does anybody take connections there?
 
 use super::{Check, Context};
-use crate::core::observation::{Finding, UnknownCause, Verdict};
 use crate::wire::stream::{Fault, Stage, connect_tcp};
+use failover_core::observation::{Finding, UnknownCause, Verdict};
 
 /// Connects to a port and closes at once. All addresses of the name are tried within the one deadline.
 ///
@@ -36,10 +36,10 @@ impl Check for TcpCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::observation::DownCause;
     use crate::engine::clock::Clock;
     use crate::wire::deadline::{Cancel, Deadline};
     use crate::wire::resolve::{Addresses, Literals};
+    use failover_core::observation::DownCause;
     use std::net::{SocketAddr, TcpListener};
     use std::time::Duration;
 

@@ -6,7 +6,7 @@ use super::rule::Rule;
 use super::setting::{
     Cases, Cursor, Field, Origin, Reader, Setting, Shape, Slot, Table, absent_table, read_table, table_shape, words, write_table,
 };
-use crate::core::model::CheckKind;
+use failover_core::model::CheckKind;
 
 /// A recurring probe of one server.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::check::{Check, Probe};
 use super::model::{Follows, PostgresProbe, Root, Route, Server, Service, Timing};
 use super::word::OnImpaired;
-use crate::core::id::{ServerId, ServiceId};
-use crate::core::model::{
+use failover_core::id::{ServerId, ServiceId};
+use failover_core::model::{
     CheckModel, FollowModel, Model, PostgresModel, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
 };
-use crate::core::time::Span;
+use failover_core::time::Span;
 
 impl Root {
     /// The same configuration in the core's words. Services, servers and checks keep their places: a server's place in

@@ -5,7 +5,7 @@ use super::node::quoted;
 use super::problem::Pointer;
 use super::setting::Reader;
 use super::unknown::nearest;
-use crate::core::model::ServiceKind;
+use failover_core::model::ServiceKind;
 
 /// Looks at every service that follows another one.
 pub(super) fn validate(root: &Root, services: &Pointer, reader: &mut Reader<'_>) {

@@ -15,8 +15,8 @@ use super::setting::Origin::{Inherited, Lent, Required, Unset};
 use super::setting::{fixed, settings, words};
 use super::size::Size;
 use super::word::{OnImpaired, Workers};
-use crate::core::model::{OnLoss, OnNoSyncStandby, Policy, Role, ServiceKind};
-use crate::core::sample::FenceLevel;
+use failover_core::model::{OnLoss, OnNoSyncStandby, Policy, Role, ServiceKind};
+use failover_core::sample::FenceLevel;
 
 settings! {
     /// The whole configuration.

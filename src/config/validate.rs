@@ -11,8 +11,8 @@ use super::node::quoted;
 use super::problem::Pointer;
 use super::setting::Reader;
 use super::unknown::nearest;
-use crate::core::model::{Policy, Role, ServiceKind};
-use crate::core::sample::FenceLevel;
+use failover_core::model::{Policy, Role, ServiceKind};
+use failover_core::sample::FenceLevel;
 
 /// `sockaddr_un.sun_path`, less its final zero.
 const LONGEST_SOCKET: usize = 107;

@@ -6,8 +6,8 @@ use super::node::{Node, Value};
 use super::rule::Rule;
 use super::scalar::read_integer;
 use super::setting::{Reader, Setting, Shape, Slot};
-use crate::core::model::Policy;
-use crate::core::sample::FenceLevel;
+use failover_core::model::Policy;
+use failover_core::sample::FenceLevel;
 
 /// How many checks can run at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

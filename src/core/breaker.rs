@@ -1,7 +1,7 @@
 //! A circuit breaker as a pure state machine: who keeps failing is left alone for a while, then tried with a few requests.
 //!
-//! Time is given in, so that it can be tested and simulated. [`CircuitBreaker`](crate::engine::breaker::CircuitBreaker) is the
-//! same behind a lock and a clock, for threads.
+//! Time is given in, so that it can be tested and simulated. `failover::breaker::CircuitBreaker` is the same behind a lock and
+//! a clock, for threads.
 //!
 //! - *closed*: every request is permitted; `failure_threshold` failures in a row open it.
 //! - *open*: none is permitted until `recovery_timeout` has passed.

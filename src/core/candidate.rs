@@ -582,9 +582,9 @@ pub fn best(candidates: &[Candidate]) -> Option<Candidate> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::model::{OnNoSyncStandby, Role};
-    use crate::core::sample::FenceLevel;
-    use crate::core::sync_set::{Method, SyncRule};
+    use crate::model::{OnNoSyncStandby, Role};
+    use crate::sample::FenceLevel;
+    use crate::sync_set::{Method, SyncRule};
 
     fn policy() -> PostgresModel {
         PostgresModel {

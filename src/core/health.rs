@@ -98,7 +98,7 @@ impl Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::observation::{DownCause, Impairment, UnknownCause};
+    use crate::observation::{DownCause, Impairment, UnknownCause};
 
     const UP: Verdict = Verdict::Up;
     const DOWN: Verdict = Verdict::Down(DownCause::Refused);

@@ -77,8 +77,8 @@ impl Knowledge {
     }
 
     /// Nothing but who was primary and how long ago it was seen: for tests of what keeps it.
-    #[cfg(test)]
-    pub(crate) fn of_primary(primary: ServerId, system_id: u64, age: Span) -> Knowledge {
+    #[must_use]
+    pub fn of_primary(primary: ServerId, system_id: u64, age: Span) -> Knowledge {
         Knowledge {
             primary,
             system_id,

@@ -225,7 +225,7 @@ pub struct Stats {
 
 impl Stats {
     /// A failover ended as `how`. One that was counted before, by an engine that ended in the same moment, is not counted again.
-    pub(in crate::core) fn ended(&mut self, plan: &Plan, how: EndedHow) {
+    pub(crate) fn ended(&mut self, plan: &Plan, how: EndedHow) {
         if self.last.as_ref().is_some_and(|last| last.generation >= plan.generation) {
             return;
         }
@@ -255,7 +255,7 @@ impl Stats {
     }
 
     /// A failover that an earlier engine began, as read at `at`, ended with a call for a person.
-    pub(in crate::core) fn given_up(&mut self, begun: &Begun, at: Mono) {
+    pub(crate) fn given_up(&mut self, begun: &Begun, at: Mono) {
         if self.last.as_ref().is_some_and(|last| last.generation >= begun.generation) {
             return;
         }
@@ -299,7 +299,7 @@ impl Stats {
     }
 
     /// A former primary is back: true if that shows that the last failover was not needed.
-    pub(in crate::core) fn old_primary_said(
+    pub(crate) fn old_primary_said(
         &mut self,
         server: ServerId,
         flush: Option<Lsn>,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::core::breaker::{Breaker, Token};
-pub use crate::core::breaker::{BreakerSettings, BreakerState, Denied};
+use failover_core::breaker::{Breaker, Token};
+pub use failover_core::breaker::{BreakerSettings, BreakerState, Denied};
 
 use super::clock::Clock;
 
@@ -146,7 +146,7 @@ impl From<&crate::config::Breaker> for BreakerSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::time::Span;
+    use failover_core::time::Span;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
@@ -168,7 +168,7 @@ mod tests {
             clock: Clock::start(),
             breaker: Mutex::new({
                 let mut inner = breaker.0.breaker.lock().clone();
-                inner.state(crate::core::time::Mono::from_nanos(u64::MAX / 2));
+                inner.state(failover_core::time::Mono::from_nanos(u64::MAX / 2));
                 inner
             }),
         }));

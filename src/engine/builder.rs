@@ -28,13 +28,13 @@ use crate::check::postgres::PostgresCheck;
 use crate::check::scripted::ScriptedCheck;
 use crate::check::tcp::TcpCheck;
 use crate::config::{self, Config, DnsProvider, DnsType, HttpMethod, Probe, PromoteMethod};
-use crate::core::id::{ServerId, ServiceId};
-use crate::core::model::{CheckKind, Model, ServiceKind};
-use crate::core::time::Span;
 use crate::wire::command::Command;
 use crate::wire::haproxy;
 use crate::wire::postgres::{Endpoint, KeptKeys, SslMode, Target, Tls, TlsSettings};
 use crate::wire::resolve::Addresses;
+use failover_core::id::{ServerId, ServiceId};
+use failover_core::model::{CheckKind, Model, ServiceKind};
+use failover_core::time::Span;
 
 use super::clock::Clock;
 use super::error::EngineError;

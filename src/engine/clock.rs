@@ -4,8 +4,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::core::time::{Mono, Span};
 use crate::wire::deadline::Deadline;
+use failover_core::time::{Mono, Span};
 
 use super::sync;
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 
 use crate::config::Config;
-use crate::core::time::Span;
+use failover_core::time::Span;
 
 use super::breaker::{BreakerSettings, BreakerState, CircuitBreaker, Permit};
 use super::clock::Clock;
@@ -81,7 +81,7 @@ struct One {
     breaker: CircuitBreaker,
     told_open: bool,
     why: String,
-    asked: crate::core::time::Mono,
+    asked: failover_core::time::Mono,
 }
 
 impl Dependencies {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::id::{ServerId, ServiceId};
-use crate::core::input::Input;
-use crate::core::model::ServiceKind;
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::id::{ServerId, ServiceId};
+use failover_core::input::Input;
+use failover_core::model::ServiceKind;
 
 use super::Shell;
 use super::builder::Parts;

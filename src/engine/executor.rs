@@ -5,10 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::id::{ActionId, Generation, ServiceId};
-use crate::core::input::Input;
-use crate::core::output::{Action, Failure, Report};
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::id::{ActionId, Generation, ServiceId};
+use failover_core::input::Input;
+use failover_core::output::{Action, Failure, Report};
 
 use super::error::EngineError;
 use super::sync::{Condvar, Mutex};
@@ -140,9 +140,9 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::id::ServerId;
-    use crate::core::output::FailureKind;
     use crossbeam_channel::unbounded;
+    use failover_core::id::ServerId;
+    use failover_core::output::FailureKind;
 
     const LONG: Duration = Duration::from_secs(60);
 

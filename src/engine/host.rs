@@ -10,13 +10,13 @@ use serde_json::Value;
 use crate::action::StandIn;
 use crate::action::command::Subject;
 use crate::check::host::HostFunction;
-use crate::core::event::{EventKind, Severity};
-use crate::core::id::{RunId, ServerId, ServiceId};
-use crate::core::input::Input;
-use crate::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
-use crate::core::output::Failure;
-use crate::core::time::Mono;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use failover_core::event::{EventKind, Severity};
+use failover_core::id::{RunId, ServerId, ServiceId};
+use failover_core::input::Input;
+use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
+use failover_core::output::Failure;
+use failover_core::time::Mono;
 
 use super::clock::Clock;
 use super::error::EngineError;
@@ -467,12 +467,12 @@ mod tests {
         assert_eq!(answered.join().unwrap().unwrap(), "power is off");
 
         let late = carry_out(Deadline::after(Duration::from_millis(1))).join().unwrap().unwrap_err();
-        assert_eq!(late.kind, crate::core::output::FailureKind::TimedOut);
+        assert_eq!(late.kind, failover_core::output::FailureKind::TimedOut);
         let stopped = carry_out(Deadline::after(LONG));
         let _ = tasks.recv_timeout(LONG).unwrap();
         let _ = tasks.recv_timeout(LONG).unwrap();
         cancel.cancel();
-        assert_eq!(stopped.join().unwrap().unwrap_err().kind, crate::core::output::FailureKind::Cancelled);
+        assert_eq!(stopped.join().unwrap().unwrap_err().kind, failover_core::output::FailureKind::Cancelled);
     }
 
     #[test]
@@ -485,7 +485,7 @@ mod tests {
         lane.open(Some(pool.clone()), Arc::new(|_| {}));
         let cancel = Cancel::new().unwrap();
         let run = |step| lane.carry_out(step, &subject(), Deadline::after(LONG), &cancel);
-        assert_eq!(run("promote").unwrap_err().kind, crate::core::output::FailureKind::Unknown);
+        assert_eq!(run("promote").unwrap_err().kind, failover_core::output::FailureKind::Unknown);
         assert_eq!(run("fence").unwrap(), "7");
         lane.close();
         assert!(run("fence").is_err());

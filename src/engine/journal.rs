@@ -18,16 +18,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{Access, FlockOperation, access, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::core::candidate::Candidate;
-use crate::core::evidence::FailureClass;
-use crate::core::id::{Generation, ServerId};
-use crate::core::input::Facts;
-use crate::core::model::{Model, ServiceModel};
-use crate::core::output::{EndedHow, Record, Step};
-use crate::core::plan::Begun;
-use crate::core::sample::{FenceLevel, Lsn};
-use crate::core::sync_set::{Acknowledging, Method, SyncRule};
-use crate::core::time::Span;
+use failover_core::candidate::Candidate;
+use failover_core::evidence::FailureClass;
+use failover_core::id::{Generation, ServerId};
+use failover_core::input::Facts;
+use failover_core::model::{Model, ServiceModel};
+use failover_core::output::{EndedHow, Record, Step};
+use failover_core::plan::Begun;
+use failover_core::sample::{FenceLevel, Lsn};
+use failover_core::sync_set::{Acknowledging, Method, SyncRule};
+use failover_core::time::Span;
 
 use super::checked::{line_of, read_line};
 use super::error::EngineError;
@@ -884,7 +884,7 @@ fn shortened(mut shown: FailoverStatus) -> FailoverStatus {
 }
 
 fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
-    let service_model = |id: crate::core::id::ServiceId| model.services.get(usize::from(id.0));
+    let service_model = |id: failover_core::id::ServiceId| model.services.get(usize::from(id.0));
     let name = |id| service_model(id).map_or_else(String::new, |service| service.name.clone());
     let text = |text: &str| text.chars().take(TEXT).collect::<String>();
     let server_name = |service, id: ServerId| {
@@ -993,10 +993,10 @@ fn sync_directory(directory: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::core::id::ServiceId;
-    use crate::core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
-    use crate::core::time::Mono;
     use crate::engine::checked::{HEAD, sum};
+    use failover_core::id::ServiceId;
+    use failover_core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
+    use failover_core::time::Mono;
 
     impl Journal {
         fn append(&mut self, model: &Model, record: &Record, now: SystemTime) -> Result<(), String> {

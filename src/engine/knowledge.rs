@@ -14,13 +14,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::Core;
-use crate::core::event::{EventKind, Severity};
-use crate::core::id::ServerId;
-use crate::core::knowledge::Knowledge;
-use crate::core::model::ServiceModel;
-use crate::core::time::Span;
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::Core;
+use failover_core::event::{EventKind, Severity};
+use failover_core::id::ServerId;
+use failover_core::knowledge::Knowledge;
+use failover_core::model::ServiceModel;
+use failover_core::time::Span;
 
 use super::Shell;
 use super::checked::{line_of, read_line};

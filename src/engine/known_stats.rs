@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::id::{Generation, ServerId};
-use crate::core::sample::Lsn;
-use crate::core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
-use crate::core::time::{Mono, Span};
+use failover_core::id::{Generation, ServerId};
+use failover_core::sample::Lsn;
+use failover_core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
+use failover_core::time::{Mono, Span};
 
 /// Numbers of one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -45,13 +45,13 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Map, Value};
 
 use crate::config::{Config, Probe};
-use crate::core::Core;
-use crate::core::event::{Event, EventKind, Severity};
-use crate::core::id::{ServerId, ServiceId};
-use crate::core::input::{Command, Input};
-use crate::core::output::Failure;
-use crate::core::traffic::Outcome;
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::Core;
+use failover_core::event::{Event, EventKind, Severity};
+use failover_core::id::{ServerId, ServiceId};
+use failover_core::input::{Command, Input};
+use failover_core::output::Failure;
+use failover_core::traffic::Outcome;
 
 use builder::{Lane, Means, Parts};
 use clock::Clock;
@@ -1139,12 +1139,12 @@ fn forget_finished(parts: &Parts, journal: &Journal) {
 
 #[cfg(test)]
 mod tests {
-    use crate::core::model::{
+    use failover_core::model::{
         Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel,
         TriggerModel,
     };
-    use crate::core::sample::FenceLevel;
-    use crate::core::time::Span;
+    use failover_core::sample::FenceLevel;
+    use failover_core::time::Span;
 
     use super::*;
 

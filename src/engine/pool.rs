@@ -5,10 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::core::id::{RunId, ServerId, ServiceId};
-use crate::core::input::Input;
-use crate::core::observation::{Finding, UnknownCause, Verdict};
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::id::{RunId, ServerId, ServiceId};
+use failover_core::input::Input;
+use failover_core::observation::{Finding, UnknownCause, Verdict};
 
 use super::clock::Clock;
 use super::error::EngineError;
@@ -52,7 +52,7 @@ impl JobKind {
             verdict: Verdict::Unknown(cause),
             message: message.into(),
             began,
-            latency: crate::core::time::Span::ZERO,
+            latency: failover_core::time::Span::ZERO,
             sample: None,
         };
         match self {
@@ -359,9 +359,9 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::observation::DownCause;
-    use crate::core::time::Span;
     use crossbeam_channel::{Receiver, unbounded};
+    use failover_core::observation::DownCause;
+    use failover_core::time::Span;
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -384,7 +384,7 @@ mod tests {
             deadline: Deadline::after(LONG),
             work: Box::new(move |deadline, cancel| {
                 let verdict = work(deadline, cancel);
-                let began = crate::core::time::Mono::ZERO;
+                let began = failover_core::time::Mono::ZERO;
                 let finding = Finding { verdict, message: String::new(), began, latency: Span::ZERO, sample: None };
                 Input::CheckFinished { run: RunId(run), finding }
             }),

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, eventfd};
 use serde_json::{Map, Value};
 
-use crate::core::event::{EventKind, Severity};
 use crate::wire::deadline::Deadline;
+use failover_core::event::{EventKind, Severity};
 
 use super::clock::Clock;
 use super::error::EngineError;

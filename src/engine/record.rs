@@ -12,11 +12,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::Core;
-use crate::core::event::EventKind;
-use crate::core::input::Input;
-use crate::core::output::{Output, Record};
-use crate::core::time::Mono;
+use failover_core::Core;
+use failover_core::event::EventKind;
+use failover_core::input::Input;
+use failover_core::output::{Output, Record};
+use failover_core::time::Mono;
 
 use super::render::rfc3339;
 use super::sync::channel::{Receiver, Sender, TrySendError, bounded};

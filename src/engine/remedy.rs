@@ -1,7 +1,7 @@
 //! What an operator can do about a check that is not up.
 
-use crate::core::model::CheckKind;
-use crate::core::observation::{DownCause, Impairment, UnknownCause, Verdict};
+use failover_core::model::CheckKind;
+use failover_core::observation::{DownCause, Impairment, UnknownCause, Verdict};
 
 /// One sentence; empty where nothing is known. PostgreSQL's own errors stand in the message with SQLSTATE and source routine,
 /// which are never translated.

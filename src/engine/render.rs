@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::core::event::{Event, EventKind, Field, Severity};
-use crate::core::model::Model;
-use crate::core::time::Span;
+use failover_core::event::{Event, EventKind, Field, Severity};
+use failover_core::model::Model;
+use failover_core::time::Span;
 
 use super::clock::Clock;
 

@@ -12,13 +12,13 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use serde_json::{Value, json};
 
-use crate::core::health::Health;
-use crate::core::id::ServerId;
-use crate::core::model::ServiceKind;
-use crate::core::plan::Phase;
-use crate::core::snapshot::{ServerSnapshot, ServiceSnapshot, Snapshot};
-use crate::core::trigger::State;
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::health::Health;
+use failover_core::id::ServerId;
+use failover_core::model::ServiceKind;
+use failover_core::plan::Phase;
+use failover_core::snapshot::{ServerSnapshot, ServiceSnapshot, Snapshot};
+use failover_core::trigger::State;
 
 use super::Shell;
 use super::error::EngineError;
@@ -240,7 +240,7 @@ fn reason(code: u16) -> &'static str {
 
 /// What is at a path.
 fn look_up(shell: &Shell, trigger: &Duty, path: &str) -> (u16, Value) {
-    let snapshot = shell.core.lock().as_ref().map(crate::core::Core::snapshot);
+    let snapshot = shell.core.lock().as_ref().map(failover_core::Core::snapshot);
     let Some(snapshot) = snapshot else { return (503, json!({ "error": "the engine is not running" })) };
     let blind = blindness(shell, trigger, &snapshot);
     let about = |service: &ServiceSnapshot, server: &ServerSnapshot| {
@@ -359,8 +359,8 @@ pub(super) fn start(shell: &Arc<Shell>, address: SocketAddr, trigger: &Duty, can
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::sample::Sample;
-    use crate::core::time::Mono;
+    use failover_core::sample::Sample;
+    use failover_core::time::Mono;
 
     fn answered(request: &str) -> String {
         String::from_utf8(respond(request.as_bytes(), &|path| (200, json!({ "path": path })))).unwrap()
@@ -381,7 +381,7 @@ mod tests {
     }
 
     fn database() -> ServiceSnapshot {
-        let snapshot = crate::core::Core::new(crate::engine::tests::two_servers()).snapshot();
+        let snapshot = failover_core::Core::new(crate::engine::tests::two_servers()).snapshot();
         let mut service = snapshot.services.into_iter().next().unwrap();
         service.primary = Some(ServerId(0));
         service.primary_seen = true;

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use crate::core::event::{EventKind, Severity};
-use crate::core::id::ServiceId;
-use crate::core::input::Input;
-use crate::core::route::RouteSurvey;
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::event::{EventKind, Severity};
+use failover_core::id::ServiceId;
+use failover_core::input::Input;
+use failover_core::route::RouteSurvey;
 
 use super::Shell;
 use super::threads::Duty;

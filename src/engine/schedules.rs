@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
 
 use crate::config::Config;
-use crate::core::event::{EventKind, Severity};
-use crate::core::id::{ActionId, Generation, RunId, ServerId, ServiceId};
-use crate::core::input::Input;
-use crate::core::observation::{DownCause, Finding, UnknownCause, Verdict};
-use crate::core::output::{Action, Failure, Report};
-use crate::core::time::{Mono, Span};
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::event::{EventKind, Severity};
+use failover_core::id::{ActionId, Generation, RunId, ServerId, ServiceId};
+use failover_core::input::Input;
+use failover_core::observation::{DownCause, Finding, UnknownCause, Verdict};
+use failover_core::output::{Action, Failure, Report};
+use failover_core::time::{Mono, Span};
 
 use super::clock::Clock;
 use super::executor::{Executor, Task};

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::evidence::FailureClass;
-use crate::core::health::Health;
-use crate::core::id::ServerId;
-use crate::core::model::{CheckKind, Model, Role, ServiceKind, ServiceModel};
-use crate::core::observation::Finding;
-use crate::core::output::Action;
-use crate::core::plan::{Plan, Times};
-use crate::core::refusal::Refusal;
-use crate::core::sample::{FenceLevel, Lsn, ReadinessFinding, Receiver, Sample};
-use crate::core::snapshot::{FRESH, Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
-use crate::core::stats::{Need, Spans};
-use crate::core::time::Mono;
-use crate::core::traffic::Traffic;
+use failover_core::evidence::FailureClass;
+use failover_core::health::Health;
+use failover_core::id::ServerId;
+use failover_core::model::{CheckKind, Model, Role, ServiceKind, ServiceModel};
+use failover_core::observation::Finding;
+use failover_core::output::Action;
+use failover_core::plan::{Plan, Times};
+use failover_core::refusal::Refusal;
+use failover_core::sample::{FenceLevel, Lsn, ReadinessFinding, Receiver, Sample};
+use failover_core::snapshot::{FRESH, Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
+use failover_core::stats::{Need, Spans};
+use failover_core::time::Mono;
+use failover_core::traffic::Traffic;
 
 use super::clock::Clock;
 use super::render::{millis, rfc3339};
@@ -836,7 +836,7 @@ impl View<'_> {
     }
 
     fn forecast(&self, forecast: &Forecast) -> ForecastStatus {
-        let fence_level = forecast.fence.map(crate::core::sample::FenceLevel::number);
+        let fence_level = forecast.fence.map(failover_core::sample::FenceLevel::number);
         let names_ttl_s = self.model.route.names_ttl;
         let follow =
             names_ttl_s.map_or_else(String::new, |ttl| format!("; clients that go by name follow at most {ttl} s later"));

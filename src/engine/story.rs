@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::core::event::{Event, EventKind, Field};
-use crate::core::time::Mono;
+use failover_core::event::{Event, EventKind, Field};
+use failover_core::time::Mono;
 
 use super::clock::Clock;
 use super::render::{millis, rfc3339};

@@ -9,13 +9,13 @@ use serde_json::{Map, Value};
 
 use crate::action::application;
 use crate::action::postgres::ServerIdentity;
-use crate::core::event::{EventKind, Severity};
-use crate::core::id::{ServerId, ServiceId};
-use crate::core::input::Input;
-use crate::core::route::RouteSurvey;
-use crate::core::sample::{HOST_OTHER_SERVER, HostWord, Readiness, ReadinessFinding};
-use crate::core::time::Mono;
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::event::{EventKind, Severity};
+use failover_core::id::{ServerId, ServiceId};
+use failover_core::input::Input;
+use failover_core::route::RouteSurvey;
+use failover_core::sample::{HOST_OTHER_SERVER, HostWord, Readiness, ReadinessFinding};
+use failover_core::time::Mono;
 
 use super::Shell;
 use super::builder::{Parts, ServicePart};

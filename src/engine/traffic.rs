@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::id::{ServerId, ServiceId};
-use crate::core::time::{Mono, Span};
-use crate::core::traffic::Outcome;
+use failover_core::id::{ServerId, ServiceId};
+use failover_core::time::{Mono, Span};
+use failover_core::traffic::Outcome;
 
 use super::sync::Mutex;
 

@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::check::Context;
-use crate::core::Core;
-use crate::core::event::{EventKind, Field, Severity};
-use crate::core::id::{CheckId, Generation, RunId, ServerId, ServiceId};
-use crate::core::input::{Command, Facts, Input, SelfHealth};
-use crate::core::model::ServiceModel;
-use crate::core::observation::{Finding, UnknownCause};
-use crate::core::output::{Action, Failure, Output, Record};
-use crate::core::time::{Mono, Span};
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::postgres::Session;
 use crate::wire::resolve::Addresses;
+use failover_core::Core;
+use failover_core::event::{EventKind, Field, Severity};
+use failover_core::id::{CheckId, Generation, RunId, ServerId, ServiceId};
+use failover_core::input::{Command, Facts, Input, SelfHealth};
+use failover_core::model::ServiceModel;
+use failover_core::observation::{Finding, UnknownCause};
+use failover_core::output::{Action, Failure, Output, Record};
+use failover_core::time::{Mono, Span};
 
 use super::Shell;
 use super::builder::{Lane, Parts};
@@ -805,16 +805,16 @@ fn followers_first(services: &[ServiceModel]) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::core::candidate::Candidate;
-    use crate::core::evidence::FailureClass;
-    use crate::core::id::ActionId;
-    use crate::core::model::FollowModel;
-    use crate::core::output::{EndedHow, Step};
-    use crate::core::output::{FailureKind, Report};
-    use crate::core::plan::Begun;
-    use crate::core::sample::{FenceLevel, Lsn};
     use crate::engine::sync::channel::bounded;
     use crate::engine::{Engine, Threads};
+    use failover_core::candidate::Candidate;
+    use failover_core::evidence::FailureClass;
+    use failover_core::id::ActionId;
+    use failover_core::model::FollowModel;
+    use failover_core::output::{EndedHow, Step};
+    use failover_core::output::{FailureKind, Report};
+    use failover_core::plan::Begun;
+    use failover_core::sample::{FenceLevel, Lsn};
 
     const ORDERS: ServiceId = ServiceId(0);
     const LONG: Duration = Duration::from_secs(60);

@@ -16,11 +16,11 @@ use super::clock::Clock;
 use super::sync::thread::{Builder, JoinHandle, current};
 use super::sync::{Mutex, now, poll};
 use super::threads::{Duty, Threads};
-use crate::core::id::{ServerId, ServiceId};
-use crate::core::input::Input;
-use crate::core::observation::{Close, CloseCause};
-use crate::core::time::Mono;
 use crate::wire::postgres::{Error, Progress, SAMPLE_SQL, ServerError, Session, read_sample};
+use failover_core::id::{ServerId, ServiceId};
+use failover_core::input::Input;
+use failover_core::observation::{Close, CloseCause};
+use failover_core::time::Mono;
 
 /// The longest time between two pings: positions must never be older than this when a primary dies.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);

@@ -11,8 +11,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{quiet, text};
-use crate::core::event::{EventKind, Severity};
 use crate::engine::EngineEvent;
+use failover_core::event::{EventKind, Severity};
 
 /// One event of the engine. Owned by the caller: failover_event_free; in a callback borrowed for the call. Used by one thread at a
 /// time.
@@ -155,6 +155,8 @@ fn number(kind: EventKind) -> i32 {
         EventKind::FalsePositive => FAILOVER_EVENT_FALSE_POSITIVE,
         EventKind::BreakerChanged => FAILOVER_EVENT_BREAKER_CHANGED,
         EventKind::OtherBranch => FAILOVER_EVENT_OTHER_BRANCH,
+        // None is left out: the test below.
+        _ => 0,
     }
 }
 

@@ -6,7 +6,7 @@ use super::code::{FAILOVER_INVALID_ARG, FAILOVER_OK};
 use super::engine::{failover_engine, on};
 use super::error::{Fault, failover_error};
 use super::text;
-use crate::core::traffic::Outcome;
+use failover_core::traffic::Outcome;
 
 /// The call was served as it should be.
 pub const FAILOVER_OUTCOME_OK: i32 = 1;

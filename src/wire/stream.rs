@@ -18,7 +18,7 @@ use rustix::net::SendFlags;
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::deadline::{Cancel, Deadline, Interrupted};
-use crate::core::observation::{DownCause, UnknownCause, Verdict};
+use failover_core::observation::{DownCause, UnknownCause, Verdict};
 
 /// The longest wait for one address before the next is tried beside it. A SYN that was dropped on a full accept queue
 /// is resent by the kernel only after a second, so a silent address gets a second attempt of ours after this time.

@@ -1,10 +1,10 @@
 //! Deaths in a quiet world, one after the other, with a person who mends everything in between: what was foretold right before each
 //! comes to pass, and what cannot be done is said by name, to a person who can do something about it.
 
-use failover::core::input::Command;
-use failover::core::model::ServiceKind;
-use failover::core::sample::FenceLevel;
-use failover::core::time::Mono;
+use failover_core::input::Command;
+use failover_core::model::ServiceKind;
+use failover_core::sample::FenceLevel;
+use failover_core::time::Mono;
 
 use super::super::dice::Dice;
 use super::super::replication::Rule;

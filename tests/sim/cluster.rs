@@ -3,10 +3,10 @@
 
 use std::collections::VecDeque;
 
-use failover::core::handover::Stopped;
-use failover::core::observation::Impairment;
-use failover::core::sample::{LogEnd, Lsn, SyncCommit};
-use failover::core::time::{Mono, Span};
+use failover_core::handover::Stopped;
+use failover_core::observation::Impairment;
+use failover_core::sample::{LogEnd, Lsn, SyncCommit};
+use failover_core::time::{Mono, Span};
 
 use super::replication::{Branch, Rule, Settings, Stranger};
 use super::swarm::{Link, Replication};

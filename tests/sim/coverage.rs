@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use failover::core::event::{Event, EventKind, Field};
-use failover::core::evidence::FailureClass;
-use failover::core::output::{Action, EndedHow, Output};
-use failover::core::refusal::{CandidateRefusal, Refusal};
-use failover::core::snapshot::Snapshot;
-use failover::core::trigger::State;
+use failover_core::event::{Event, EventKind, Field};
+use failover_core::evidence::FailureClass;
+use failover_core::output::{Action, EndedHow, Output};
+use failover_core::refusal::{CandidateRefusal, Refusal};
+use failover_core::snapshot::Snapshot;
+use failover_core::trigger::State;
 
 /// What no seed can reach, and why.
 const BEYOND: &[(&str, &str)] = &[
@@ -97,7 +97,7 @@ const ACTIONS: &[&str] = &[
 ];
 
 /// A new variant has to be added to the lists above: this does not compile without it. What only applications have is reached by
-/// tests/core_application.rs.
+/// tests/core/application.rs.
 fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, action: &Action) {
     match refusal {
         Refusal::PrimaryHealthy
@@ -228,7 +228,7 @@ impl Coverage {
         match output {
             Output::Emit(event) => self.event(event),
             Output::RunAction { action, .. } => self.name(2, action.name()),
-            Output::Journal(failover::core::output::Record::Ended { how, .. }) => self.name(3, how.word()),
+            Output::Journal(failover_core::output::Record::Ended { how, .. }) => self.name(3, how.word()),
             _ => {}
         }
     }

@@ -1,11 +1,11 @@
 //! Actions: what they do to the world, and what the executor says of them.
 
-use failover::core::handover::Receipt;
-use failover::core::id::{ActionId, ServerId};
-use failover::core::observation::CloseCause;
-use failover::core::output::{Action, Failure, Report};
-use failover::core::sample::{FenceLevel, FenceReport, Lsn, Position, ProcessState, RouteInstance, Rung, RungName};
-use failover::core::time::Mono;
+use failover_core::handover::Receipt;
+use failover_core::id::{ActionId, ServerId};
+use failover_core::observation::CloseCause;
+use failover_core::output::{Action, Failure, Report};
+use failover_core::sample::{FenceLevel, FenceReport, Lsn, Position, ProcessState, RouteInstance, Rung, RungName};
+use failover_core::time::Mono;
 
 use super::super::cluster::Process;
 use super::super::swarm::{Fault, Link, Moment, Wrong};

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
-use failover::core::Core;
-use failover::core::event::{Event, EventKind};
-use failover::core::id::{ActionId, Generation};
-use failover::core::input::{Command, Facts, Input, SelfHealth};
-use failover::core::observation::Verdict;
-use failover::core::output::{Action, EndedHow, Failure, Output, Record, Step};
-use failover::core::plan::Begun;
-use failover::core::time::Span;
+use failover_core::Core;
+use failover_core::event::{Event, EventKind};
+use failover_core::id::{ActionId, Generation};
+use failover_core::input::{Command, Facts, Input, SelfHealth};
+use failover_core::observation::Verdict;
+use failover_core::output::{Action, EndedHow, Failure, Output, Record, Step};
+use failover_core::plan::Begun;
+use failover_core::time::Span;
 
 use super::super::cluster::Cluster;
 use super::{Sim, WORKERS, ms, service_id};
@@ -32,7 +32,7 @@ impl Sim {
             if known.facts.is_some() || known.generation > 0 || seen.is_some() {
                 let age = known.ended.map(|(when, age)| age + self.now.since(when));
                 let facts = Facts {
-                    generation: failover::core::id::Generation(known.generation),
+                    generation: failover_core::id::Generation(known.generation),
                     last_failover_age: age,
                     unfinished: known.unfinished.clone(),
                     begun: known.begun.clone().map(|begun| Begun {

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use failover::core::event::{Event, EventKind, Field};
-use failover::core::handover::{Receipt, Stopped};
-use failover::core::id::ServerId;
-use failover::core::input::Command;
-use failover::core::model::{Model, OnLoss, ServiceKind};
-use failover::core::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Report, Step};
-use failover::core::sample::{FenceLevel, Lsn};
-use failover::core::time::{Mono, Span};
+use failover_core::event::{Event, EventKind, Field};
+use failover_core::handover::{Receipt, Stopped};
+use failover_core::id::ServerId;
+use failover_core::input::Command;
+use failover_core::model::{Model, OnLoss, ServiceKind};
+use failover_core::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Report, Step};
+use failover_core::sample::{FenceLevel, Lsn};
+use failover_core::time::{Mono, Span};
 
 use super::cluster::{Cluster, SYSTEM_ID};
 use super::swarm::Link;

@@ -1,6 +1,6 @@
 //! One seed from its beginning to its end: faults, quiet, and deaths in a quiet world.
 
-use failover::core::model::ServiceKind;
+use failover_core::model::ServiceKind;
 
 use super::super::cluster::{Process, Server};
 use super::super::swarm::{Fault, Link};

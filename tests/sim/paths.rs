@@ -1,12 +1,12 @@
 //! Questions that the engine asks of servers, hosts and load balancers, and their answers on the way.
 
-use failover::core::id::RunId;
-use failover::core::input::Input;
-use failover::core::model::CheckKind;
-use failover::core::observation::{Close, CloseCause, DownCause, Verdict};
-use failover::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
-use failover::core::sample::Readiness;
-use failover::core::time::{Mono, Span};
+use failover_core::id::RunId;
+use failover_core::input::Input;
+use failover_core::model::CheckKind;
+use failover_core::observation::{Close, CloseCause, DownCause, Verdict};
+use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
+use failover_core::sample::Readiness;
+use failover_core::time::{Mono, Span};
 
 use super::super::cluster::{Cluster, Instance, Process};
 use super::super::swarm::Link;

@@ -1,9 +1,9 @@
 //! Courses of events that dice would hardly ever throw: several faults in an order that once cost somebody acknowledged rows, with
 //! their moments by chance.
 
-use failover::core::input::Command;
-use failover::core::observation::{CloseCause, Impairment};
-use failover::core::sample::SyncCommit;
+use failover_core::input::Command;
+use failover_core::observation::{CloseCause, Impairment};
+use failover_core::sample::SyncCommit;
 
 use super::dice::Dice;
 use super::replication::Rule;

@@ -1,13 +1,13 @@
 //! Promises and reasons against the truth: what the record says of acknowledged rows, what the forecast said before a death, and why
 //! a person was called.
 
-use failover::core::event::{Event, Field};
-use failover::core::model::OnLoss;
-use failover::core::refusal::{CandidateRefusal, Refusal};
-use failover::core::sample::{Position, Sample, SyncCommit};
-use failover::core::snapshot::ServiceSnapshot;
-use failover::core::time::{Mono, Span};
-use failover::core::trigger::State;
+use failover_core::event::{Event, Field};
+use failover_core::model::OnLoss;
+use failover_core::refusal::{CandidateRefusal, Refusal};
+use failover_core::sample::{Position, Sample, SyncCommit};
+use failover_core::snapshot::ServiceSnapshot;
+use failover_core::time::{Mono, Span};
+use failover_core::trigger::State;
 
 use super::super::cluster::{Cluster, Process, SYSTEM_ID};
 use super::super::replication::Rule;

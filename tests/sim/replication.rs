@@ -1,7 +1,7 @@
 //! Who acknowledges, by the rule that the primary really uses, and whose log is whose: the names that standbys go by, the setting of
 //! `synchronous_standby_names`, and the branches that promotions make.
 
-use failover::core::sample::SyncCommit;
+use failover_core::sample::SyncCommit;
 
 /// `synchronous_standby_names`, where it is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]

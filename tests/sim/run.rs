@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use failover::core::Core;
-use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
-use failover::core::input::{Command, Facts, Input};
-use failover::core::knowledge::Knowledge;
-use failover::core::observation::{DownCause, Verdict};
-use failover::core::output::{Action, Failure, Record, Report};
-use failover::core::plan::Begun;
-use failover::core::time::{Mono, Span};
+use failover_core::Core;
+use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
+use failover_core::input::{Command, Facts, Input};
+use failover_core::knowledge::Knowledge;
+use failover_core::observation::{DownCause, Verdict};
+use failover_core::output::{Action, Failure, Record, Report};
+use failover_core::plan::Begun;
+use failover_core::time::{Mono, Span};
 
 use super::cluster::{Cluster, Process};
 use super::coverage::Coverage;

@@ -1,11 +1,11 @@
 //! The settings of a service, as a seed decides them.
 
-use failover::core::model::{
+use failover_core::model::{
     CheckKind, CheckModel, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind,
     ServiceModel, TriggerModel,
 };
-use failover::core::sample::FenceLevel;
-use failover::core::time::Span;
+use failover_core::sample::FenceLevel;
+use failover_core::time::Span;
 
 use super::dice::Dice;
 
@@ -85,7 +85,7 @@ pub fn service(at: usize, dice: &mut Dice) -> ServiceModel {
         follows: None,
     };
     if model.kind == ServiceKind::Application {
-        // Watched only: what an application with a route does is tried in tests/core_application.rs.
+        // Watched only: what an application with a route does is tried in tests/core/application.rs.
         model.route = RouteModel::none();
     }
     model

@@ -1,10 +1,10 @@
 //! Faults as they begin and end, and what persons do.
 
-use failover::core::input::{Command, Input};
-use failover::core::model::ServiceKind;
-use failover::core::observation::CloseCause;
-use failover::core::sample::SyncCommit;
-use failover::core::time::Span;
+use failover_core::input::{Command, Input};
+use failover_core::model::ServiceKind;
+use failover_core::observation::CloseCause;
+use failover_core::sample::SyncCommit;
+use failover_core::time::Span;
 
 use super::super::cluster::{Process, SYSTEM_ID};
 use super::super::replication::Stranger;
@@ -152,7 +152,7 @@ impl Sim {
                 return Struck::Once(Some(if *announced { CloseCause::Announced } else { CloseCause::DeathHint }));
             }
             Fault::Impair(impairment) if lives => {
-                use failover::core::observation::Impairment::{Recovering, Starting, Stopping};
+                use failover_core::observation::Impairment::{Recovering, Starting, Stopping};
                 server.impaired = Some(*impairment);
                 let closes = matches!(impairment, Starting | Recovering | Stopping);
                 let cause = if *impairment == Recovering { CloseCause::CrashRecovery } else { CloseCause::Announced };

@@ -1,11 +1,11 @@
 //! What one seed decides before its run: the settings, and which faults happen when. A seed turns most kinds of faults off and a few
 //! on, strongly: two faults that need each other meet far more often than with all of them on, weakly.
 
-use failover::core::id::ServerId;
-use failover::core::input::Command;
-use failover::core::model::{Model, ServiceModel};
-use failover::core::observation::{CloseCause, Impairment};
-use failover::core::sample::SyncCommit;
+use failover_core::id::ServerId;
+use failover_core::input::Command;
+use failover_core::model::{Model, ServiceModel};
+use failover_core::observation::{CloseCause, Impairment};
+use failover_core::sample::SyncCommit;
 
 use super::dice::Dice;
 use super::plots;

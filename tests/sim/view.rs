@@ -1,8 +1,8 @@
 //! What comes back over a path that is open: answers to new connections, samples, the word of a host.
 
-use failover::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover::core::sample::{HostWord, LocalAnswer, Lsn, ProcessState, Receiver, Replica, Sample};
-use failover::core::time::{Mono, Span};
+use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
+use failover_core::sample::{HostWord, LocalAnswer, Lsn, ProcessState, Receiver, Replica, Sample};
+use failover_core::time::{Mono, Span};
 
 use super::cluster::{Cluster, Process};
 use super::dice::Dice;

@@ -5,23 +5,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use failover::core::Core;
-use failover::core::event::{Event, EventKind};
-use failover::core::handover::{Receipt, Stopped};
-use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
-use failover::core::input::{Command, Facts, Input, SelfHealth};
-use failover::core::model::{
+use failover_core::Core;
+use failover_core::event::{Event, EventKind};
+use failover_core::handover::{Receipt, Stopped};
+use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
+use failover_core::input::{Command, Facts, Input, SelfHealth};
+use failover_core::model::{
     CheckKind, CheckModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind,
     ServiceModel, TriggerModel,
 };
-use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover::core::output::{Action, EndedHow, Failure, Output, Record, Report, Step};
-use failover::core::route::{InstanceView, RouteSurvey};
-use failover::core::sample::{
+use failover_core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
+use failover_core::output::{Action, EndedHow, Failure, Output, Record, Report, Step};
+use failover_core::route::{InstanceView, RouteSurvey};
+use failover_core::sample::{
     FenceLevel, FenceReport, HostWord, LocalAnswer, LogEnd, Lsn, Position, ProcessState, Readiness, Receiver, Replica,
     RouteInstance, Rung, RungName, Sample, SyncCommit,
 };
-use failover::core::time::{Mono, Span};
+use failover_core::time::{Mono, Span};
 
 pub const SYSTEM_ID: u64 = 7_000_000_000_000_000_001;
 const SERVICE: ServiceId = ServiceId(0);

@@ -12,9 +12,9 @@ pub mod verify;
 
 use std::fmt;
 
-use crate::core::output::Failure;
-use crate::core::sample::RouteInstance;
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::output::Failure;
+use failover_core::sample::RouteInstance;
 
 /// The type of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

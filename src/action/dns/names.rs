@@ -9,11 +9,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::action::memory::{NamesBefore, RecordBefore};
-use crate::core::output::{Failure, FailureKind};
-use crate::core::sample::RouteInstance;
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::dns;
 use crate::wire::resolve::Addresses;
+use failover_core::output::{Failure, FailureKind};
+use failover_core::sample::RouteInstance;
 
 use super::verify::{Asked, NameServer, Role, verify};
 use super::{Companions, Record, RecordSet, RecordType};

@@ -33,10 +33,10 @@ use domain::tsig::{ClientTransaction, Key, KeyName, ValidationError};
 use super::verify::{Asked, NameServer, Role, Seen, verify};
 use super::{Record, RecordSet, RecordType};
 use crate::config::secret::Secret;
-use crate::core::output::{Failure, FailureKind};
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::dns::{self, Answer, DnsName, Error, Exchange, Judged, Over, dotted};
 use crate::wire::resolve::Addresses;
+use failover_core::output::{Failure, FailureKind};
 
 /// The longest a record set may be kept: the DNS knows no more.
 pub const MAX_TTL: u32 = i32::MAX.unsigned_abs();

@@ -32,10 +32,10 @@ pub use self::follow::HealthChecks;
 pub use self::health::{HealthCheck, HealthCheckSettings};
 use self::xml::Element;
 use super::{Record, RecordSet, RecordType};
-use crate::core::output::{Failure, FailureKind};
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::http;
 use crate::wire::resolve::Addresses;
+use failover_core::output::{Failure, FailureKind};
 
 /// Where Route 53 is.
 const ENDPOINT: &str = "https://route53.amazonaws.com";

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::{Answer, HostControl, nonsense};
-use crate::core::id::Generation;
-use crate::core::output::Failure;
-use crate::core::sample::{ControlData, ControlState, Lsn};
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::id::Generation;
+use failover_core::output::Failure;
+use failover_core::sample::{ControlData, ControlState, Lsn};
 
 /// What [`HostControl::stop`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl HostControl {
     /// not. Never more than that, and nothing is waited for. Without its guard the stop is not begun.
     ///
     /// # Errors
-    /// When nothing was done ([`FailureKind::NoEffect`](crate::core::output::FailureKind::NoEffect)), or it is not known.
+    /// When nothing was done ([`FailureKind::NoEffect`](failover_core::output::FailureKind::NoEffect)), or it is not known.
     pub fn stop(&self, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<StopOrder, Failure> {
         self.ask("stop", &["--generation", &generation.to_string()], deadline, cancel)?.stop_order()
     }
@@ -44,7 +44,7 @@ impl HostControl {
     ///
     /// # Errors
     /// When nothing was done, for example because a server runs there or a later failover has fenced it
-    /// ([`FailureKind::NoEffect`](crate::core::output::FailureKind::NoEffect)); when the start failed or it is not known.
+    /// ([`FailureKind::NoEffect`](failover_core::output::FailureKind::NoEffect)); when the start failed or it is not known.
     pub fn start(&self, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
         let wait = (deadline.remaining() / 2).min(Duration::from_secs(10)).as_millis().to_string();
         let options = ["--generation", &generation.to_string(), "--start-ms", &wait];
@@ -137,7 +137,7 @@ impl Answer {
 mod tests {
     use super::super::Hearing;
     use super::*;
-    use crate::core::output::FailureKind;
+    use failover_core::output::FailureKind;
 
     fn heard(lines: &str) -> Answer {
         let mut hearing = Hearing::new();

@@ -17,11 +17,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use self::file::Place;
-use crate::core::output::Failure;
-use crate::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Error, Rows, Session, Target};
 use crate::wire::resolve::Addresses;
+use failover_core::output::Failure;
+use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
 
 /// `PAUSE` answers when no query runs any more: on a server that hangs, never. The pause holds all the same.
 const PAUSE_FOR: Duration = Duration::from_millis(100);

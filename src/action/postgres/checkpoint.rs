@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::{Cluster, denied, failure, sqlstate, untouched};
-use crate::core::id::ServerId;
-use crate::core::output::{Failure, Report};
-use crate::core::time::Span;
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::id::ServerId;
+use failover_core::output::{Failure, Report};
+use failover_core::time::Span;
 
 impl Cluster {
     /// Lets a primary write a checkpoint at once, and waits for it. Clients go on meanwhile.

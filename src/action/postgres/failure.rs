@@ -1,8 +1,8 @@
 //! Errors of a session as failures of an action.
 
-use crate::core::output::{Failure, FailureKind};
 use crate::wire::deadline::Interrupted;
 use crate::wire::postgres::Error;
+use failover_core::output::{Failure, FailureKind};
 
 /// A failure before anything that could have an effect was sent, whatever the error.
 pub(super) fn untouched(name: &str, error: &Error) -> Failure {

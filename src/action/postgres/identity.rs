@@ -1,8 +1,8 @@
 //! Who a server is, asked in one statement on one connection (rules 41, 44, 69, 96).
 
-use crate::core::sample::Lsn;
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::postgres::{Error, Rows, Session};
+use failover_core::sample::Lsn;
 
 /// The timeline of a primary is taken from the name of the segment it writes: `pg_control_checkpoint()` shows the old one until
 /// the next checkpoint (rule 96). On a standby it is the receiver's, or the last restart point's where that is hidden.

@@ -21,12 +21,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::core::id::ServerId;
-use crate::core::output::{Failure, Report};
 use crate::engine::clock::Clock;
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::postgres::{Error, Session, Target};
 use crate::wire::resolve::Addresses;
+use failover_core::id::ServerId;
+use failover_core::output::{Failure, Report};
 
 use failure::{denied, failure, interrupted, quoted, sqlstate, untouched};
 use identity::Identity;

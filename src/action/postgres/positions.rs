@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::{Cluster, Server, kept_part};
-use crate::core::candidate;
-use crate::core::id::ServerId;
-use crate::core::output::{Failure, Report};
-use crate::core::sample::{Lsn, Position, Receiver, Sample};
-use crate::core::time::Span;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{self, Error, Session};
+use failover_core::candidate;
+use failover_core::id::ServerId;
+use failover_core::output::{Failure, Report};
+use failover_core::sample::{Lsn, Position, Receiver, Sample};
+use failover_core::time::Span;
 
 /// A standby that has not answered at all by then is not waited for: the others are, and the service is down meanwhile.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);

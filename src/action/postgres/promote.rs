@@ -6,11 +6,11 @@ use super::identity::Identity;
 use super::{Cluster, Server, denied, quoted, sqlstate, untouched};
 #[cfg(feature = "ssh")]
 use crate::action::host::HostControl;
-use crate::core::id::ServerId;
-use crate::core::output::{Failure, FailureKind, Report};
-use crate::core::time::Span;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Error, Session};
+use failover_core::id::ServerId;
+use failover_core::output::{Failure, FailureKind, Report};
+use failover_core::time::Span;
 
 /// How a standby is asked to become the primary.
 #[derive(Clone, Copy)]

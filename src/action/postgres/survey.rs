@@ -2,11 +2,11 @@
 
 use super::sync_survey;
 use super::{Cluster, Server, quoted};
-use crate::core::id::ServerId;
-use crate::core::output::Failure;
-use crate::core::sample::ReadinessFinding;
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::postgres::{Error, Rows};
+use failover_core::id::ServerId;
+use failover_core::output::Failure;
+use failover_core::sample::ReadinessFinding;
 
 /// A receiver that stays quiet for longer hides a dead link from the confirmation (rule 65).
 const RECEIVER_TIMEOUT_MS: u64 = 10_000;

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
 use super::{Cluster, denied, failure, quoted, untouched};
-use crate::core::id::ServerId;
-use crate::core::output::{Failure, FailureKind, Report};
-use crate::core::time::Span;
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::postgres::Session;
+use failover_core::id::ServerId;
+use failover_core::output::{Failure, FailureKind, Report};
+use failover_core::time::Span;
 
 /// Between two looks for the new value.
 const LOOK_EVERY: Duration = Duration::from_millis(5);

@@ -1,7 +1,7 @@
 //! What of a primary's synchronous replication would keep a failover from promising that no acknowledged commit is missing.
 
 use super::survey::Findings;
-use crate::core::sync_set::{Method, SyncRule, SyncSetting};
+use failover_core::sync_set::{Method, SyncRule, SyncSetting};
 
 /// Columns for the survey's statement. What a role may not see is NULL (rule 92).
 pub(super) const COLUMNS: &str = "\

@@ -7,13 +7,13 @@ use parking_lot::Mutex;
 use super::identity::Identity;
 use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
 use super::{Cluster, untouched};
-use crate::core::id::ServerId;
-use crate::core::output::{Failure, Report};
-use crate::core::sample::ReadinessFinding;
-use crate::core::time::Span;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Endpoint, Error, Session, Target};
 use crate::wire::resolve::Addresses;
+use failover_core::id::ServerId;
+use failover_core::output::{Failure, Report};
+use failover_core::sample::ReadinessFinding;
+use failover_core::time::Span;
 
 /// Between two tries while the load balancer still closes or refuses.
 const TRY_EVERY: Duration = Duration::from_millis(20);

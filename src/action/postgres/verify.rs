@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::identity::Identity;
 use super::{Cluster, failure, untouched};
-use crate::core::id::ServerId;
-use crate::core::output::{Failure, Report};
-use crate::core::sample::Lsn;
-use crate::core::time::Span;
 use crate::wire::deadline::{Cancel, Deadline};
 use crate::wire::postgres::{Error, Session};
+use failover_core::id::ServerId;
+use failover_core::output::{Failure, Report};
+use failover_core::sample::Lsn;
+use failover_core::time::Span;
 
 /// An ordinary commit that takes longer waits for a synchronous standby that is not there.
 const ORDINARY_COMMIT: Duration = Duration::from_millis(300);

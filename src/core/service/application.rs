@@ -2,18 +2,18 @@
 //! but a failover that was not needed still hurts, so the failure is confirmed by fresh answers before anything is moved.
 
 use super::Service;
-use crate::core::candidate::{Candidate, Ended, View, Waiver};
-use crate::core::effects::{Effects, text};
-use crate::core::event::{EventKind, Severity};
-use crate::core::evidence::{FailureClass, impaired_class};
-use crate::core::health::Health;
-use crate::core::id::ServerId;
-use crate::core::model::CheckModel;
-use crate::core::observation::{DownCause, Finding, Verdict};
-use crate::core::refusal::{CandidateRefusal, Refusal};
-use crate::core::route::{InstanceView, sole_server};
-use crate::core::time::{Mono, Span};
-use crate::core::traffic::Weight;
+use crate::candidate::{Candidate, Ended, View, Waiver};
+use crate::effects::{Effects, text};
+use crate::event::{EventKind, Severity};
+use crate::evidence::{FailureClass, impaired_class};
+use crate::health::Health;
+use crate::id::ServerId;
+use crate::model::CheckModel;
+use crate::observation::{DownCause, Finding, Verdict};
+use crate::refusal::{CandidateRefusal, Refusal};
+use crate::route::{InstanceView, sole_server};
+use crate::time::{Mono, Span};
+use crate::traffic::Weight;
 
 impl Service {
     /// A check of the primary is back.
@@ -82,7 +82,7 @@ impl Service {
 
     /// The failure class that the checks show, confirmed: the primary failed once more after the threshold was reached. Silence has
     /// lasted for a whole time-out each time, so its threshold needs no more.
-    pub(in crate::core) fn application_class(&self, now: Mono) -> Result<FailureClass, Refusal> {
+    pub(crate) fn application_class(&self, now: Mono) -> Result<FailureClass, Refusal> {
         let suspicion = self.suspicion.as_ref().ok_or(Refusal::PrimaryHealthy)?;
         let mut causes = Vec::new();
         let mut confirmed = false;
@@ -145,7 +145,7 @@ impl Service {
     }
 
     /// Whether a server of an application may get the traffic: every check of it passes, and has since the first bad sign.
-    pub(in crate::core) fn examine_application(
+    pub(crate) fn examine_application(
         &self,
         server: ServerId,
         waiver: &Waiver,
@@ -181,14 +181,14 @@ impl Service {
     }
 
     /// Everything about this service is asked at once: how the primary is, and who could take over.
-    pub(in crate::core) fn ask_everything(&mut self, now: Mono) {
+    pub(crate) fn ask_everything(&mut self, now: Mono) {
         for check in &mut self.checks {
             check.slot.hasten(now);
         }
     }
 
     /// The evidence behind the decision, one line each, after the lines of the suspicion.
-    pub(in crate::core) fn application_evidence(
+    pub(crate) fn application_evidence(
         &self,
         class: FailureClass,
         waiver: &Waiver,

@@ -4,13 +4,13 @@
 //! server is followed only where it continues what the primary wrote, up to the last position known of it.
 
 use super::{Errand, Service};
-use crate::core::effects::{Effects, text};
-use crate::core::event::{EventKind, Field, Severity};
-use crate::core::id::{Generation, ServerId};
-use crate::core::output::{Action, Failure, Report};
-use crate::core::sample::{Lsn, Sample};
-use crate::core::time::{Mono, Span};
-use crate::core::trigger::State;
+use crate::effects::{Effects, text};
+use crate::event::{EventKind, Field, Severity};
+use crate::id::{Generation, ServerId};
+use crate::output::{Action, Failure, Report};
+use crate::sample::{Lsn, Sample};
+use crate::time::{Mono, Span};
+use crate::trigger::State;
 
 /// One question for a timeline's history: a handshake and a command fit well.
 const ASK_HISTORY: Span = Span::from_millis(2_000);
@@ -29,7 +29,7 @@ enum Branch {
 
 impl Service {
     /// The primary's timeline, and how far it is known to have come: as seen, as an earlier engine left it, or where the promotion began.
-    pub(in crate::core) fn last_known(&self) -> Option<(u32, Lsn)> {
+    pub(crate) fn last_known(&self) -> Option<(u32, Lsn)> {
         let seen = |log: &super::LogTrack| (log.timeline, log.heard.map_or(log.flush, |heard| heard.end.max(log.flush)));
         self.log.as_ref().map(seen).or(self.known_before)
     }
@@ -84,7 +84,7 @@ impl Service {
 
     /// It was our own standby, and is the same postmaster: it left at what it had received, or behind that. Whoever promoted it accepted the
     /// little that a standby may lack.
-    pub(in crate::core) fn is_ours(&self, server: ServerId, sample: &Sample, timeline: u32) -> bool {
+    pub(crate) fn is_ours(&self, server: ServerId, sample: &Sample, timeline: u32) -> bool {
         let received = self.servers[usize::from(server.0)].streamed.map(|streamed| streamed.position).unwrap_or_default();
         let lacks = self.last_known().map_or(0, |(_, flush)| flush.bytes_after(received));
         self.continues(server, sample, timeline) && lacks <= self.model.postgres.max_lag_bytes

@@ -1,13 +1,13 @@
 //! Actions outside a plan: asking the host, proving a fence again, fencing a primary that came back.
 
 use super::{ASK_HOST, Errand, FAST_FOR, NAMES_AGAIN, PROVE_AGAIN, Service};
-use crate::core::effects::{Effects, text, texts};
-use crate::core::event::{EventKind, Field, Severity};
-use crate::core::id::ServerId;
-use crate::core::output::{Action, Failure, Output, Report};
-use crate::core::sample::{FenceLevel, LocalAnswer, ProcessState};
-use crate::core::time::{Mono, Span};
-use crate::core::trigger::State;
+use crate::effects::{Effects, text, texts};
+use crate::event::{EventKind, Field, Severity};
+use crate::id::ServerId;
+use crate::output::{Action, Failure, Output, Report};
+use crate::sample::{FenceLevel, LocalAnswer, ProcessState};
+use crate::time::{Mono, Span};
+use crate::trigger::State;
 
 impl Service {
     pub(super) fn ask_host(&mut self, fx: &mut Effects) {
@@ -48,7 +48,7 @@ impl Service {
         self.run_errand(Errand::AskHost(subject), Action::AskHost { server: subject, ask_local }, ASK_HOST, fx);
     }
 
-    pub(in crate::core) fn run_errand(&mut self, errand: Errand, action: Action, span: Span, fx: &mut Effects) {
+    pub(crate) fn run_errand(&mut self, errand: Errand, action: Action, span: Span, fx: &mut Effects) {
         let id = fx.action();
         let deadline = fx.now + span;
         self.errands.push((id, errand, deadline));
@@ -79,7 +79,7 @@ impl Service {
     }
 
     /// The names of the service are to point to the primary.
-    pub(in crate::core) fn names_follow(&mut self, now: Mono) {
+    pub(crate) fn names_follow(&mut self, now: Mono) {
         if self.model.route.names.is_some() {
             self.names_due = Some((now, 0));
         }
@@ -128,11 +128,11 @@ impl Service {
         fx.emit(EventKind::EvidenceGathered, severity, self.about_server(server), message, vec![("failed", texts(failed))]);
     }
 
-    pub(in crate::core) fn prove_later(&mut self, server: ServerId, now: Mono) {
+    pub(crate) fn prove_later(&mut self, server: ServerId, now: Mono) {
         self.prove_at = Some((now + PROVE_AGAIN, server));
     }
 
-    pub(in crate::core) fn errand_finished(&mut self, errand: Errand, outcome: Result<Report, Failure>, fx: &mut Effects) {
+    pub(crate) fn errand_finished(&mut self, errand: Errand, outcome: Result<Report, Failure>, fx: &mut Effects) {
         match (errand, outcome) {
             (Errand::AskHost(server), outcome) => self.host_replied(server, outcome, fx),
             // Its log has ended, so nothing hurts while the last of them go.
@@ -232,7 +232,7 @@ impl Service {
         }
     }
 
-    pub(in crate::core) fn fence_action(&self, server: ServerId, require: FenceLevel, hung: bool, unreachable: bool) -> Action {
+    pub(crate) fn fence_action(&self, server: ServerId, require: FenceLevel, hung: bool, unreachable: bool) -> Action {
         let view_confirmed = self.servers[usize::from(server.0)].view_confirmed;
         Action::Fence { server, require, hung, unreachable, view_confirmed }
     }

@@ -1,16 +1,16 @@
 //! From the evidence to a failover, or to the refusal that stands in its way.
 
 use super::{FRESH, Service, Surroundings};
-use crate::core::candidate::{self, Candidate, Ended, View, Waiver};
-use crate::core::effects::{Effects, text, texts};
-use crate::core::event::{EventKind, Severity};
-use crate::core::evidence::{FailureClass, Limits, Suspicion, classify, impaired_class};
-use crate::core::id::ServerId;
-use crate::core::model::{CheckKind, Policy};
-use crate::core::refusal::{CandidateRefusal, Refusal};
-use crate::core::sample::FenceLevel;
-use crate::core::time::{Mono, Span};
-use crate::core::trigger::State;
+use crate::candidate::{self, Candidate, Ended, View, Waiver};
+use crate::effects::{Effects, text, texts};
+use crate::event::{EventKind, Severity};
+use crate::evidence::{FailureClass, Limits, Suspicion, classify, impaired_class};
+use crate::id::ServerId;
+use crate::model::{CheckKind, Policy};
+use crate::refusal::{CandidateRefusal, Refusal};
+use crate::sample::FenceLevel;
+use crate::time::{Mono, Span};
+use crate::trigger::State;
 
 /// So long a standby that is restarting, or replays what it has, is waited for before a person is called.
 const AWAITED: Span = Span::from_millis(20_000);
@@ -20,7 +20,7 @@ const NOBODY_SEEN: Span = Span::from_millis(30_000);
 
 impl Service {
     /// Everything that follows from the present evidence. Harmless to call at any time.
-    pub(in crate::core) fn evaluate(&mut self, around: Surroundings, fx: &mut Effects) {
+    pub(crate) fn evaluate(&mut self, around: Surroundings, fx: &mut Effects) {
         self.expire_errands(fx);
         self.prove_again(fx);
         self.point_names(fx);
@@ -215,14 +215,14 @@ impl Service {
     }
 
     /// The evidence shows the primary dead, whatever stands in the way of an automatic failover.
-    pub(in crate::core) fn is_dead(&self, now: Mono) -> bool {
+    pub(crate) fn is_dead(&self, now: Mono) -> bool {
         self.suspicion.as_ref().is_some_and(|suspicion| {
             matches!(classify(suspicion, &self.limits(now), now), Ok(FailureClass::Dead) | Err(Refusal::RestartGrace { .. }))
                 && suspicion.gone_since.is_some()
         })
     }
 
-    pub(in crate::core) fn limits(&self, now: Mono) -> Limits {
+    pub(crate) fn limits(&self, now: Mono) -> Limits {
         let subject = self.subject();
         let outstanding = self
             .model
@@ -248,7 +248,7 @@ impl Service {
     }
 
     /// The guards that hold whatever the class of the failure.
-    pub(in crate::core) fn guards(&self, around: Surroundings, now: Mono) -> Result<(), Refusal> {
+    pub(crate) fn guards(&self, around: Surroundings, now: Mono) -> Result<(), Refusal> {
         if self.two_primaries {
             return Err(Refusal::TwoPrimaries);
         }
@@ -311,7 +311,7 @@ impl Service {
     }
 
     /// Which fence level is to be reached, and whether only a command can reach it.
-    pub(in crate::core) fn fence_way(&self, class: FailureClass) -> Result<(FenceLevel, bool), Refusal> {
+    pub(crate) fn fence_way(&self, class: FailureClass) -> Result<(FenceLevel, bool), Refusal> {
         let Some(model) = self.subject().and_then(|server| self.server_model(server)) else {
             return Err(Refusal::NoPrimarySeen);
         };
@@ -356,7 +356,7 @@ impl Service {
     }
 
     /// How long the primary went on: one that is not known to have ended may acknowledge commits up to its fence.
-    pub(in crate::core) fn ended(&self, class: FailureClass, suspicion: &Suspicion, now: Mono) -> Ended {
+    pub(crate) fn ended(&self, class: FailureClass, suspicion: &Suspicion, now: Mono) -> Ended {
         let lived = self.lived_until(suspicion.since);
         suspicion.ended(class).map_or(Ended::fenced(lived, now), |ended| Ended::gone(lived, ended))
     }
@@ -423,7 +423,7 @@ impl Service {
     }
 
     /// The event of a refusal, once since the first bad sign.
-    pub(in crate::core) fn tell_refusal(&mut self, refusal: &Refusal, fx: &mut Effects) {
+    pub(crate) fn tell_refusal(&mut self, refusal: &Refusal, fx: &mut Effects) {
         let news = self.told.insert(refusal.name());
         if news {
             let count = self.refusals.entry(refusal.name().to_owned()).or_default();

@@ -5,16 +5,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Errand, Service, Surroundings};
-use crate::core::effects::{Effects, text};
-use crate::core::event::{EventKind, Field, Severity};
-use crate::core::evidence::FailureClass;
-use crate::core::health::Health;
-use crate::core::id::{Generation, ServerId};
-use crate::core::model::FollowModel;
-use crate::core::output::{Action, EndedHow, Failure, Output, Report};
-use crate::core::refusal::Refusal;
-use crate::core::time::{Mono, Span};
-use crate::core::trigger::State;
+use crate::effects::{Effects, text};
+use crate::event::{EventKind, Field, Severity};
+use crate::evidence::FailureClass;
+use crate::health::Health;
+use crate::id::{Generation, ServerId};
+use crate::model::FollowModel;
+use crate::output::{Action, EndedHow, Failure, Output, Report};
+use crate::refusal::Refusal;
+use crate::time::{Mono, Span};
+use crate::trigger::State;
 
 /// The first pause between two tries; it doubles.
 const PAUSE: Span = Span::from_millis(1_000);
@@ -25,21 +25,21 @@ const LOOK_AGAIN: Span = Span::from_millis(1_000);
 
 /// How far a service is with following another one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::core) struct Follow {
+pub(crate) struct Follow {
     /// The primary of the other service that was followed last, or was found at first contact.
-    pub(in crate::core) followed: Option<ServerId>,
+    pub(crate) followed: Option<ServerId>,
     /// The one that is being followed.
-    pub(in crate::core) target: Option<Target>,
+    pub(crate) target: Option<Target>,
     /// A first bad sign was seen here: the other service is to be asked what it answers now.
-    pub(in crate::core) ask: bool,
+    pub(crate) ask: bool,
 }
 
 /// A primary of the other service that is being followed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::core) struct Target {
-    pub(in crate::core) server: ServerId,
+pub(crate) struct Target {
+    pub(crate) server: ServerId,
     /// The other service's failover that made it one.
-    pub(in crate::core) generation: Generation,
+    pub(crate) generation: Generation,
     next: Mono,
     tries: u32,
     /// The command has done its work, or there is none.
@@ -49,12 +49,12 @@ pub(in crate::core) struct Target {
     /// The switch was begun for this.
     switching: bool,
     /// Why the last try did not work.
-    pub(in crate::core) why: Option<String>,
+    pub(crate) why: Option<String>,
 }
 
 /// What a service that follows has to know of the other one.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::core) struct Followed {
+pub(crate) struct Followed {
     primary: Option<ServerId>,
     generation: Generation,
     /// No failover of it is under way.
@@ -68,7 +68,7 @@ pub(in crate::core) struct Followed {
 
 impl Service {
     /// What a service that follows this one has to know.
-    pub(in crate::core) fn as_followed(&self) -> Followed {
+    pub(crate) fn as_followed(&self) -> Followed {
         let subject = self.subject();
         let of_subject =
             || self.model.checks.iter().zip(&self.checks).filter(move |(model, _)| Some(ServerId(model.server)) == subject);

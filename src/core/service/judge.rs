@@ -1,13 +1,13 @@
 //! Was the failover needed? What is seen of the old primary while it is replaced, and what it says when it is back.
 
 use super::Service;
-use crate::core::effects::{Effects, text};
-use crate::core::event::{EventKind, Severity};
-use crate::core::evidence::FailureClass;
-use crate::core::id::ServerId;
-use crate::core::sample::{Position, Sample};
-use crate::core::stats::Need;
-use crate::core::time::{Mono, Span};
+use crate::effects::{Effects, text};
+use crate::event::{EventKind, Severity};
+use crate::evidence::FailureClass;
+use crate::id::ServerId;
+use crate::sample::{Position, Sample};
+use crate::stats::Need;
+use crate::time::{Mono, Span};
 
 impl Service {
     /// A server answered a question that was asked at `asked`. If it is the one that is being replaced, and not fenced yet, it was
@@ -35,7 +35,7 @@ impl Service {
 
     /// The standbys' positions after the fence: one that received more since it was first asked after the first bad sign heard it
     /// from a primary that went on. A dead one's last bytes may be on their way for longer, and its children write on (rule 85).
-    pub(in crate::core) fn heard_meanwhile(&mut self, positions: &[Position]) {
+    pub(crate) fn heard_meanwhile(&mut self, positions: &[Position]) {
         let Some(plan) = &self.plan else { return };
         if plan.class == FailureClass::Dead || plan.judgement.need == Need::Forced || plan.resumed {
             return;
@@ -64,7 +64,7 @@ impl Service {
         }
     }
 
-    pub(in crate::core) fn tell_false_positive(&self, fx: &mut Effects) {
+    pub(crate) fn tell_false_positive(&self, fx: &mut Effects) {
         let Some(last) = &self.stats.last else { return };
         let (name, why) = (self.server_name(last.old), &last.judgement.why);
         fx.emit(

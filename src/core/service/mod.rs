@@ -16,27 +16,27 @@ mod standbys;
 pub(super) mod sync;
 mod traffic;
 
-use crate::core::candidate::{Ended, Heard};
-use crate::core::doubt::DoubtCause;
-use crate::core::effects::{About, Effects, text, texts};
-use crate::core::event::{EventKind, Field, Severity};
-use crate::core::evidence::{FailureClass, Suspicion};
-use crate::core::health::{Counter, Health};
-use crate::core::id::{ActionId, CheckId, Generation, ServerId, ServiceId};
-use crate::core::input::Facts;
-use crate::core::model::{Role, ServerModel, ServiceKind, ServiceModel};
-use crate::core::observation::Finding;
-use crate::core::output::{EndedHow, Output, Record};
-use crate::core::plan::{Begun, Plan};
-use crate::core::refusal::{CandidateRefusal, Refusal};
-use crate::core::route::RouteReadiness;
-use crate::core::sample::{LogEnd, Lsn, Readiness, ReadinessFinding, Sample};
-use crate::core::schedule::Slot;
-use crate::core::static_word::Word;
-use crate::core::stats::{Mark, Stats};
-use crate::core::time::{Mono, Span};
-use crate::core::traffic::Traffic;
-use crate::core::trigger::{State, Window};
+use crate::candidate::{Ended, Heard};
+use crate::doubt::DoubtCause;
+use crate::effects::{About, Effects, text, texts};
+use crate::event::{EventKind, Field, Severity};
+use crate::evidence::{FailureClass, Suspicion};
+use crate::health::{Counter, Health};
+use crate::id::{ActionId, CheckId, Generation, ServerId, ServiceId};
+use crate::input::Facts;
+use crate::model::{Role, ServerModel, ServiceKind, ServiceModel};
+use crate::observation::Finding;
+use crate::output::{EndedHow, Output, Record};
+use crate::plan::{Begun, Plan};
+use crate::refusal::{CandidateRefusal, Refusal};
+use crate::route::RouteReadiness;
+use crate::sample::{LogEnd, Lsn, Readiness, ReadinessFinding, Sample};
+use crate::schedule::Slot;
+use crate::static_word::Word;
+use crate::stats::{Mark, Stats};
+use crate::time::{Mono, Span};
+use crate::traffic::Traffic;
+use crate::trigger::{State, Window};
 
 /// A sample older than this is no longer what a server says.
 pub const FRESH: Span = Span::from_millis(3_000);
@@ -63,12 +63,12 @@ const ASK_HOST: Span = Span::from_millis(2_000);
 /// What is known of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckState {
-    pub(in crate::core) slot: Slot,
+    pub(crate) slot: Slot,
     /// Its health by consecutive answers.
     pub counter: Counter,
     /// Its last answer and when it came.
     pub last: Option<(Mono, Finding)>,
-    pub(in crate::core) answers: u32,
+    pub(crate) answers: u32,
     /// Its answers since the engine was started: up, impaired, down, unknown.
     pub verdicts: [u64; 4],
 }
@@ -76,7 +76,7 @@ pub struct CheckState {
 /// What is known of one server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerState {
-    pub(in crate::core) session: Slot,
+    pub(crate) session: Slot,
     /// A kept session is open and being watched.
     pub session_open: bool,
     /// The last answer that only a living server gives.
@@ -93,7 +93,7 @@ pub struct ServerState {
     /// What its host shows was seen to be another server: not to be believed, and not to be fenced there.
     pub foreign_host: bool,
     /// When it was last fenced again, with proof, after the failover that deposed it.
-    pub(in crate::core) proven_again_at: Option<Mono>,
+    pub(crate) proven_again_at: Option<Mono>,
     /// When it was last seen receiving from the primary.
     pub streamed_at: Option<Mono>,
     /// What it had then, and on which timeline: its control file lags behind, and is all that is left when the receiver has ended.
@@ -116,20 +116,20 @@ pub struct ServerState {
     pub other_branch: bool,
     /// The history of a timeline that it was seen to write on: the timelines before it, and where each was left; or why it could not be read.
     #[serde(default)]
-    pub(in crate::core) history: Option<History>,
+    pub(crate) history: Option<History>,
     /// Whether it could be promoted, as last announced.
     pub announced: Option<Result<(), CandidateRefusal>>,
-    pub(in crate::core) unready_since: Option<Mono>,
-    pub(in crate::core) progress: Option<Lsn>,
-    pub(in crate::core) progress_at: Option<Mono>,
-    pub(in crate::core) returned_at: Option<Mono>,
+    pub(crate) unready_since: Option<Mono>,
+    pub(crate) progress: Option<Lsn>,
+    pub(crate) progress_at: Option<Mono>,
+    pub(crate) returned_at: Option<Mono>,
     /// What the host program's own calls to it were reported to come to.
     #[serde(default)]
     pub traffic: Traffic,
 }
 
 /// A timeline, and the timelines before it with where each was left; or why that could not be read, and when it is asked again.
-pub(in crate::core) type History = (u32, Result<Vec<(u32, Lsn)>, (String, Mono)>);
+pub(crate) type History = (u32, Result<Vec<(u32, Lsn)>, (String, Mono)>);
 
 /// What a standby had when it was last seen receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,7 +144,7 @@ pub struct Streamed {
 
 /// The primary's log as sampled while it lived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::core) struct LogTrack {
+pub(crate) struct LogTrack {
     pub flush: Lsn,
     pub at: Mono,
     /// It was so much longer ago: an earlier engine saw it, or the clock stood still since.
@@ -164,7 +164,7 @@ pub(in crate::core) struct LogTrack {
 impl LogTrack {
     /// Bytes per second: the highest of the last second's rates but one, so that bursts count and a single jump to the next segment
     /// is not taken for data.
-    pub(in crate::core) fn growth(&self) -> u64 {
+    pub(crate) fn growth(&self) -> u64 {
         let mut rates = self.rates;
         rates.sort_unstable();
         rates[3]
@@ -173,7 +173,7 @@ impl LogTrack {
 
 /// Why an action outside a plan was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::core) enum Errand {
+pub(crate) enum Errand {
     AskHost(ServerId),
     /// Of this timeline.
     ReadHistory(ServerId, u32),
@@ -213,82 +213,82 @@ pub struct LastFailover {
 /// One service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Service {
-    pub(in crate::core) id: ServiceId,
-    pub(in crate::core) model: ServiceModel,
-    pub(in crate::core) checks: Vec<CheckState>,
-    pub(in crate::core) servers: Vec<ServerState>,
-    pub(in crate::core) state: State,
-    pub(in crate::core) paused: bool,
-    pub(in crate::core) stopping: bool,
-    pub(in crate::core) primary: Option<ServerId>,
-    pub(in crate::core) primary_seen: bool,
-    pub(in crate::core) system_id: Option<u64>,
-    pub(in crate::core) log: Option<LogTrack>,
+    pub(crate) id: ServiceId,
+    pub(crate) model: ServiceModel,
+    pub(crate) checks: Vec<CheckState>,
+    pub(crate) servers: Vec<ServerState>,
+    pub(crate) state: State,
+    pub(crate) paused: bool,
+    pub(crate) stopping: bool,
+    pub(crate) primary: Option<ServerId>,
+    pub(crate) primary_seen: bool,
+    pub(crate) system_id: Option<u64>,
+    pub(crate) log: Option<LogTrack>,
     /// The primary's timeline and a position on it, as an earlier engine or the present primary's promotion left them.
     #[serde(default)]
-    pub(in crate::core) known_before: Option<(u32, Lsn)>,
+    pub(crate) known_before: Option<(u32, Lsn)>,
     /// Where the primary's log ended, as its host told after an orderly stop; until it gives a sign of life.
-    pub(in crate::core) log_end: Option<LogEnd>,
-    pub(in crate::core) suspicion: Option<Suspicion>,
+    pub(crate) log_end: Option<LogEnd>,
+    pub(crate) suspicion: Option<Suspicion>,
     /// When the primary last gave a sign of life after a first bad sign.
-    pub(in crate::core) recovered_at: Option<Mono>,
+    pub(crate) recovered_at: Option<Mono>,
     /// Bad signs and recoveries follow each other closely: `degraded` lasts until then.
-    pub(in crate::core) unsteady_until: Option<Mono>,
+    pub(crate) unsteady_until: Option<Mono>,
     /// The first bad sign that no sign of life has followed: outlives a pause and a confirmation that timed out.
-    pub(in crate::core) bad_since: Option<Mono>,
-    pub(in crate::core) window: Window,
-    pub(in crate::core) recent: std::collections::VecDeque<RecentFailure>,
+    pub(crate) bad_since: Option<Mono>,
+    pub(crate) window: Window,
+    pub(crate) recent: std::collections::VecDeque<RecentFailure>,
     /// Names that are to be pointed to the primary: when next, and how often it was tried.
     #[serde(default)]
-    pub(in crate::core) names_due: Option<(Mono, u32)>,
+    pub(crate) names_due: Option<(Mono, u32)>,
     /// The weight of the primary is still growing.
     #[serde(default)]
-    pub(in crate::core) ramp: Option<ramp::Ramp>,
+    pub(crate) ramp: Option<ramp::Ramp>,
     /// How far it is with following another service.
     #[serde(default)]
-    pub(in crate::core) follow: follow::Follow,
+    pub(crate) follow: follow::Follow,
     /// Another engine that was seen on the servers, as last announced.
     #[serde(default)]
-    pub(in crate::core) other_engine: Option<String>,
+    pub(crate) other_engine: Option<String>,
     /// The threshold was reached: only newer answers confirm it.
     #[serde(default)]
-    pub(in crate::core) failing_since: Option<Mono>,
-    pub(in crate::core) refusal: Option<Refusal>,
+    pub(crate) failing_since: Option<Mono>,
+    pub(crate) refusal: Option<Refusal>,
     /// Refusals already told since the first bad sign: each is told once, however the evidence swings.
-    #[serde(with = "crate::core::static_word::set")]
-    pub(in crate::core) told: std::collections::BTreeSet<Word>,
-    pub(in crate::core) awaiting: Option<(FailureClass, Mono)>,
-    pub(in crate::core) confirmed_by_operator: bool,
-    pub(in crate::core) plan: Option<Plan>,
+    #[serde(with = "crate::static_word::set")]
+    pub(crate) told: std::collections::BTreeSet<Word>,
+    pub(crate) awaiting: Option<(FailureClass, Mono)>,
+    pub(crate) confirmed_by_operator: bool,
+    pub(crate) plan: Option<Plan>,
     /// A failover that an earlier engine began, until it is clear how the primary is, and when a person is called instead.
-    pub(in crate::core) begun: Option<Begun>,
-    pub(in crate::core) begun_until: Mono,
+    pub(crate) begun: Option<Begun>,
+    pub(crate) begun_until: Mono,
     /// When it was taken up.
-    pub(in crate::core) begun_at: Mono,
-    pub(in crate::core) generation: Generation,
-    pub(in crate::core) last_failover: Option<LastFailover>,
-    pub(in crate::core) cooldown_until: Mono,
-    pub(in crate::core) manual_reason: Option<String>,
-    pub(in crate::core) errands: Vec<(ActionId, Errand, Mono)>,
-    pub(in crate::core) prove_at: Option<(Mono, ServerId)>,
-    pub(in crate::core) host_asked: Option<(Mono, bool)>,
-    pub(in crate::core) route: Option<RouteReadiness>,
+    pub(crate) begun_at: Mono,
+    pub(crate) generation: Generation,
+    pub(crate) last_failover: Option<LastFailover>,
+    pub(crate) cooldown_until: Mono,
+    pub(crate) manual_reason: Option<String>,
+    pub(crate) errands: Vec<(ActionId, Errand, Mono)>,
+    pub(crate) prove_at: Option<(Mono, ServerId)>,
+    pub(crate) host_asked: Option<(Mono, bool)>,
+    pub(crate) route: Option<RouteReadiness>,
     /// What hurts on a client's way, seen twice in a row; and what was seen the last time.
     #[serde(default)]
-    pub(in crate::core) asked_route: Option<RouteReadiness>,
+    pub(crate) asked_route: Option<RouteReadiness>,
     #[serde(default)]
-    pub(in crate::core) asked_last: Vec<ReadinessFinding>,
-    pub(in crate::core) route_asserted_at: Option<Mono>,
-    pub(in crate::core) two_primaries: bool,
-    pub(in crate::core) failover_age_at_start: Option<Span>,
-    pub(in crate::core) stats: Stats,
+    pub(crate) asked_last: Vec<ReadinessFinding>,
+    pub(crate) route_asserted_at: Option<Mono>,
+    pub(crate) two_primaries: bool,
+    pub(crate) failover_age_at_start: Option<Span>,
+    pub(crate) stats: Stats,
     /// Refusals that were told, by name, since the engine was started.
-    pub(in crate::core) refusals: std::collections::BTreeMap<String, u64>,
+    pub(crate) refusals: std::collections::BTreeMap<String, u64>,
 }
 
 /// What the rest of the core tells a service at every step.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::core) struct Surroundings {
+pub(crate) struct Surroundings {
     pub doubt: Option<DoubtCause>,
     pub journal_writable: bool,
     /// The service that it follows, where it follows one.
@@ -296,7 +296,7 @@ pub(in crate::core) struct Surroundings {
 }
 
 impl Service {
-    pub(in crate::core) fn new(id: ServiceId, model: ServiceModel, now: Mono) -> Service {
+    pub(crate) fn new(id: ServiceId, model: ServiceModel, now: Mono) -> Service {
         let checks = model
             .checks
             .iter()
@@ -389,19 +389,19 @@ impl Service {
         }
     }
 
-    pub(in crate::core) fn about(&self) -> About {
+    pub(crate) fn about(&self) -> About {
         About { service: Some(self.id), server: None, generation: self.generation }
     }
 
-    pub(in crate::core) fn about_server(&self, server: ServerId) -> About {
+    pub(crate) fn about_server(&self, server: ServerId) -> About {
         About { server: Some(server), ..self.about() }
     }
 
-    pub(in crate::core) fn server_name(&self, server: ServerId) -> String {
+    pub(crate) fn server_name(&self, server: ServerId) -> String {
         self.model.servers.get(usize::from(server.0)).map_or_else(|| format!("server {server}"), |model| model.name.clone())
     }
 
-    pub(in crate::core) fn sentence(&self, refusal: &Refusal) -> String {
+    pub(crate) fn sentence(&self, refusal: &Refusal) -> String {
         let sentence = refusal.sentence(&|server| self.server_name(server));
         match refusal {
             Refusal::NoPrimarySeen => match self.no_primary_because() {
@@ -416,16 +416,16 @@ impl Service {
         self.model.kind == ServiceKind::Postgres
     }
 
-    pub(in crate::core) fn server_model(&self, server: ServerId) -> Option<&ServerModel> {
+    pub(crate) fn server_model(&self, server: ServerId) -> Option<&ServerModel> {
         self.model.servers.get(usize::from(server.0))
     }
 
-    pub(in crate::core) fn server_ids(&self) -> impl Iterator<Item = ServerId> + use<> {
+    pub(crate) fn server_ids(&self) -> impl Iterator<Item = ServerId> + use<> {
         (0..u16::try_from(self.model.servers.len()).unwrap_or(u16::MAX)).map(ServerId)
     }
 
     /// The server whose death would matter: the primary, or before one was seen the one the configuration names.
-    pub(in crate::core) fn subject(&self) -> Option<ServerId> {
+    pub(crate) fn subject(&self) -> Option<ServerId> {
         self.primary.or_else(|| {
             self.model
                 .servers
@@ -440,7 +440,7 @@ impl Service {
         self.subject() == Some(server)
     }
 
-    pub(in crate::core) fn server_health(&self, server: ServerId) -> Health {
+    pub(crate) fn server_health(&self, server: ServerId) -> Health {
         Health::of_server(
             self.model
                 .checks
@@ -452,7 +452,7 @@ impl Service {
     }
 
     /// Silence, as opposed to refusal, of a server: for the doubt about our own side.
-    pub(in crate::core) fn is_silent(&self, server: ServerId, now: Mono) -> bool {
+    pub(crate) fn is_silent(&self, server: ServerId, now: Mono) -> bool {
         let state = &self.servers[usize::from(server.0)];
         let last_was_silence = self.model.checks.iter().zip(&self.checks).any(|(model, check)| {
             model.server == server.0 && check.last.as_ref().is_some_and(|(_, finding)| finding.verdict.is_silence())
@@ -467,12 +467,12 @@ impl Service {
     }
 
     /// The moment after which the primary gave no sign of life, or `otherwise` if it lives.
-    pub(in crate::core) fn died_at(&self, otherwise: Mono) -> Mono {
+    pub(crate) fn died_at(&self, otherwise: Mono) -> Mono {
         self.bad_since.unwrap_or(otherwise)
     }
 
     /// How the primary ended; of one that is not known to be gone, as if it did now.
-    pub(in crate::core) fn ended_by(&self, now: Mono) -> Ended {
+    pub(crate) fn ended_by(&self, now: Mono) -> Ended {
         let lived = self.lived_until(now);
         let gone = self.suspicion.as_ref().and_then(|suspicion| suspicion.gone_since);
         gone.map_or(Ended::at(lived), |gone| Ended::gone(lived, gone))
@@ -480,7 +480,7 @@ impl Service {
 
     /// The last moment at which the primary is known to have been able to acknowledge commits: a first bad sign does not end that, as
     /// exhausted slots show.
-    pub(in crate::core) fn lived_until(&self, otherwise: Mono) -> Mono {
+    pub(crate) fn lived_until(&self, otherwise: Mono) -> Mono {
         let served = self.subject().and_then(|server| self.servers[usize::from(server.0)].served_at);
         let ran =
             self.suspicion.as_ref().filter(|suspicion| suspicion.gone_since.is_some()).and_then(|suspicion| suspicion.ran_at);
@@ -496,7 +496,7 @@ impl Service {
         self.model.checks.iter().zip(&self.checks).all(|(model, state)| state.answers >= model.success_threshold)
     }
 
-    pub(in crate::core) fn facts(&self, now: Mono) -> Facts {
+    pub(crate) fn facts(&self, now: Mono) -> Facts {
         Facts {
             generation: self.generation,
             primary: self.primary,
@@ -542,12 +542,12 @@ impl Service {
         stats
     }
 
-    pub(in crate::core) fn journal_facts(&self, fx: &mut Effects) {
+    pub(crate) fn journal_facts(&self, fx: &mut Effects) {
         let facts = Box::new(self.facts(fx.now));
         fx.push(Output::Journal(Record::Facts { service: self.id, facts }));
     }
 
-    pub(in crate::core) fn become_state(&mut self, to: State, why: String, fx: &mut Effects) {
+    pub(crate) fn become_state(&mut self, to: State, why: String, fx: &mut Effects) {
         if self.state == to {
             return;
         }
@@ -568,7 +568,7 @@ impl Service {
         );
     }
 
-    pub(in crate::core) fn call_a_person(&mut self, why: String, evidence: Vec<String>, fx: &mut Effects) {
+    pub(crate) fn call_a_person(&mut self, why: String, evidence: Vec<String>, fx: &mut Effects) {
         if self.state == State::ManualIntervention {
             return;
         }
@@ -585,7 +585,7 @@ impl Service {
         self.journal_facts(fx);
     }
 
-    pub(in crate::core) fn restore(&mut self, facts: Facts, fx: &mut Effects) {
+    pub(crate) fn restore(&mut self, facts: Facts, fx: &mut Effects) {
         self.generation = facts.generation;
         self.follow.followed = facts.followed;
         self.primary = facts.primary.filter(|server| usize::from(server.0) < self.servers.len());
@@ -656,7 +656,7 @@ impl Service {
     }
 
     /// Takes over what an earlier configuration of the same service knew.
-    pub(in crate::core) fn inherit(&mut self, mut before: Service, fx: &mut Effects) {
+    pub(crate) fn inherit(&mut self, mut before: Service, fx: &mut Effects) {
         before.start_over(fx);
         before.let_go(fx);
         self.stopping = before.stopping;
@@ -694,7 +694,7 @@ impl Service {
     }
 
     /// Forgets every unconfirmed verdict: after our own pause, a resume or a reload (rules 7, 8).
-    pub(in crate::core) fn start_over(&mut self, fx: &mut Effects) {
+    pub(crate) fn start_over(&mut self, fx: &mut Effects) {
         self.told.clear();
         let now = fx.now;
         self.log_end = None;
@@ -722,7 +722,7 @@ impl Service {
     }
 
     /// The clock stood still for so long: what was seen before is so much older.
-    pub(in crate::core) fn was_suspended(&mut self, span: Span) {
+    pub(crate) fn was_suspended(&mut self, span: Span) {
         if let Some(log) = &mut self.log {
             log.lead = log.lead + span;
             if let Some(heard) = &mut log.heard {
@@ -732,14 +732,14 @@ impl Service {
     }
 
     /// The engine did not run for a while: a proof of the fence is not of this moment any more.
-    pub(in crate::core) fn slept(&mut self) {
+    pub(crate) fn slept(&mut self) {
         if let Some(plan) = &mut self.plan {
             plan.proved_at = None;
         }
     }
 
     /// Nobody waits any more for what is under way.
-    pub(in crate::core) fn let_go(&mut self, fx: &mut Effects) {
+    pub(crate) fn let_go(&mut self, fx: &mut Effects) {
         for server in &mut self.servers {
             if let Some(flight) = server.session.abandon(fx.now) {
                 fx.push(Output::CancelRun(flight.run));
@@ -751,7 +751,7 @@ impl Service {
     }
 
     /// When something has to happen here even if no input comes.
-    pub(in crate::core) fn next(&self, now: Mono) -> Mono {
+    pub(crate) fn next(&self, now: Mono) -> Mono {
         let mut next = Mono::NEVER;
         // Stopping, it asks nobody any more: only what is out has a deadline.
         let wanted = |slot: &Slot| !self.stopping || slot.flight().is_some();

@@ -1,19 +1,19 @@
 //! Checks and sessions of a service: when they run, and what their answers say about the primary.
 
 use super::{ASSERT_AGAIN, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, STEADY, Service};
-use crate::core::effects::{Effects, text, texts};
-use crate::core::event::{EventKind, Field, Severity};
-use crate::core::evidence::{FailureClass, Suspicion};
-use crate::core::health::Health;
-use crate::core::id::{CheckId, Generation, RunId, ServerId};
-use crate::core::model::{CheckKind, CheckModel};
-use crate::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
-use crate::core::output::{Action, Output};
-use crate::core::route::{self, RouteReadiness, RouteSurvey};
-use crate::core::sample::{ProcessState, Readiness, ReadinessFinding, Sample};
-use crate::core::schedule::{Jitter, Slot, pause};
-use crate::core::time::{Mono, Span};
-use crate::core::trigger::State;
+use crate::effects::{Effects, text, texts};
+use crate::event::{EventKind, Field, Severity};
+use crate::evidence::{FailureClass, Suspicion};
+use crate::health::Health;
+use crate::id::{CheckId, Generation, RunId, ServerId};
+use crate::model::{CheckKind, CheckModel};
+use crate::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
+use crate::output::{Action, Output};
+use crate::route::{self, RouteReadiness, RouteSurvey};
+use crate::sample::{ProcessState, Readiness, ReadinessFinding, Sample};
+use crate::schedule::{Jitter, Slot, pause};
+use crate::time::{Mono, Span};
+use crate::trigger::State;
 
 impl Service {
     pub(super) fn is_fast(&self, model: &CheckModel, state: &CheckState, now: Mono) -> bool {
@@ -29,7 +29,7 @@ impl Service {
         suspected || state.counter.is_changing(model.success_threshold)
     }
 
-    pub(in crate::core) fn schedule(&mut self, doubt: bool, jitter: &mut Jitter, fx: &mut Effects) {
+    pub(crate) fn schedule(&mut self, doubt: bool, jitter: &mut Jitter, fx: &mut Effects) {
         let now = fx.now;
         for at in 0..self.checks.len() {
             let model = &self.model.checks[at];
@@ -77,17 +77,17 @@ impl Service {
             .map_or(Span::from_millis(1_500), |check| check.timeout)
     }
 
-    pub(in crate::core) fn check_of_run(&self, run: RunId) -> Option<CheckId> {
+    pub(crate) fn check_of_run(&self, run: RunId) -> Option<CheckId> {
         let at = self.checks.iter().position(|check| check.slot.flight().is_some_and(|flight| flight.run == run))?;
         u16::try_from(at).ok().map(CheckId)
     }
 
-    pub(in crate::core) fn session_of_run(&self, run: RunId) -> Option<ServerId> {
+    pub(crate) fn session_of_run(&self, run: RunId) -> Option<ServerId> {
         self.server_ids()
             .find(|server| self.servers[usize::from(server.0)].session.flight().is_some_and(|flight| flight.run == run))
     }
 
-    pub(in crate::core) fn check_finished(
+    pub(crate) fn check_finished(
         &mut self,
         check: CheckId,
         run: RunId,
@@ -298,7 +298,7 @@ impl Service {
         }
     }
 
-    pub(in crate::core) fn session_opened(&mut self, server: ServerId, run: RunId, fx: &mut Effects) {
+    pub(crate) fn session_opened(&mut self, server: ServerId, run: RunId, fx: &mut Effects) {
         let state = &mut self.servers[usize::from(server.0)];
         if state.session.finish(run, Mono::NEVER) {
             state.session_open = true;
@@ -307,7 +307,7 @@ impl Service {
         }
     }
 
-    pub(in crate::core) fn session_failed(&mut self, server: ServerId, run: RunId, finding: &Finding, fx: &mut Effects) {
+    pub(crate) fn session_failed(&mut self, server: ServerId, run: RunId, finding: &Finding, fx: &mut Effects) {
         let due = fx.now + Span::from_millis(1_000);
         if !self.servers[usize::from(server.0)].session.finish(run, due) {
             return;
@@ -323,7 +323,7 @@ impl Service {
         }
     }
 
-    pub(in crate::core) fn session_answered(&mut self, server: ServerId, sample: Sample, fx: &mut Effects) {
+    pub(crate) fn session_answered(&mut self, server: ServerId, sample: Sample, fx: &mut Effects) {
         let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
         state.last_answer = Some(fx.now);
         state.served_at = Some(fx.now);
@@ -350,7 +350,7 @@ impl Service {
         }
     }
 
-    pub(in crate::core) fn session_closed(&mut self, server: ServerId, close: Close, fx: &mut Effects) {
+    pub(crate) fn session_closed(&mut self, server: ServerId, close: Close, fx: &mut Effects) {
         let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
         if !state.session_open {
             return;
@@ -380,7 +380,7 @@ impl Service {
         }
     }
 
-    pub(in crate::core) fn surveyed(&mut self, server: ServerId, readiness: Readiness, fx: &mut Effects) {
+    pub(crate) fn surveyed(&mut self, server: ServerId, readiness: Readiness, fx: &mut Effects) {
         let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
         let foreign = readiness.is_of_another_server();
         if foreign {
@@ -430,7 +430,7 @@ impl Service {
     }
 
     /// Judges the route by what is known of the servers. While a failover moves the traffic, what was seen is of no worth.
-    pub(in crate::core) fn route_surveyed(&mut self, survey: &RouteSurvey, fx: &mut Effects) {
+    pub(crate) fn route_surveyed(&mut self, survey: &RouteSurvey, fx: &mut Effects) {
         let moved = self.last_failover.as_ref().and_then(|last| last.plan.times.ended);
         if self.plan.is_some() || moved.is_some_and(|moved| survey.asked < moved) {
             return;
@@ -449,7 +449,7 @@ impl Service {
 
     /// What a client would see on its way, and what the names say. One look can fall into the moment before a failure shows, so it takes
     /// two in a row; and of a primary that is not well, its checks tell.
-    pub(in crate::core) fn route_asked(
+    pub(crate) fn route_asked(
         &mut self,
         primary: Option<ServerId>,
         asked: Mono,
@@ -536,7 +536,7 @@ impl Service {
 
     /// What the survey found out about a server may not be true any more. Its turn comes early only in quiet times: a failover
     /// needs the hosts, and the machine, for itself.
-    pub(in crate::core) fn look_again(&self, server: ServerId, fx: &mut Effects) {
+    pub(crate) fn look_again(&self, server: ServerId, fx: &mut Effects) {
         if self.plan.is_none() && self.suspicion.is_none() {
             fx.push(Output::Survey { service: self.id, server });
         }

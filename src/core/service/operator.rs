@@ -1,23 +1,18 @@
 //! What an operator may ask of a service.
 
 use super::{Service, Surroundings};
-use crate::core::candidate::{Ended, Waiver};
-use crate::core::effects::Effects;
-use crate::core::evidence::{FailureClass, Suspicion};
-use crate::core::handover::Handover;
-use crate::core::id::ServerId;
-use crate::core::input::Command;
-use crate::core::refusal::Refusal;
-use crate::core::time::Mono;
-use crate::core::trigger::State;
+use crate::candidate::{Ended, Waiver};
+use crate::effects::Effects;
+use crate::evidence::{FailureClass, Suspicion};
+use crate::handover::Handover;
+use crate::id::ServerId;
+use crate::input::Command;
+use crate::refusal::Refusal;
+use crate::time::Mono;
+use crate::trigger::State;
 
 impl Service {
-    pub(in crate::core) fn command(
-        &mut self,
-        command: &Command,
-        around: Surroundings,
-        fx: &mut Effects,
-    ) -> Result<String, String> {
+    pub(crate) fn command(&mut self, command: &Command, around: Surroundings, fx: &mut Effects) -> Result<String, String> {
         let name = self.model.name.clone();
         match command {
             Command::Confirm => {

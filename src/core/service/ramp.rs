@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Errand, Service};
-use crate::core::effects::{Effects, texts};
-use crate::core::event::{EventKind, Field, Severity};
-use crate::core::id::ServerId;
-use crate::core::output::{Action, Failure, Report};
-use crate::core::sample::RouteInstance;
-use crate::core::time::{Mono, Span};
+use crate::effects::{Effects, texts};
+use crate::event::{EventKind, Field, Severity};
+use crate::id::ServerId;
+use crate::output::{Action, Failure, Report};
+use crate::sample::RouteInstance;
+use crate::time::{Mono, Span};
 
 /// Steps after the first one, each a tenth of the full weight.
 const STEPS: u64 = 9;
@@ -19,7 +19,7 @@ const AGAIN: Span = Span::from_millis(10_000);
 
 /// A weight that grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::core) struct Ramp {
+pub(crate) struct Ramp {
     server: ServerId,
     /// When it has all of it.
     until: Mono,
@@ -43,7 +43,7 @@ impl Ramp {
 
 impl Service {
     /// What a server is given when it gets the traffic.
-    pub(in crate::core) fn first_share(&self) -> Option<u8> {
+    pub(crate) fn first_share(&self) -> Option<u8> {
         (self.model.route.ramp > Span::ZERO).then_some(10)
     }
 
@@ -54,11 +54,11 @@ impl Service {
     }
 
     /// The same, while it grows.
-    pub(in crate::core) fn growing_share(&self, now: Mono) -> Option<u8> {
+    pub(crate) fn growing_share(&self, now: Mono) -> Option<u8> {
         self.present_share(now).filter(|_| self.ramp.is_some_and(|growing| Some(growing.server) == self.primary))
     }
 
-    pub(in crate::core) fn begin_ramp(&mut self, server: ServerId, now: Mono) {
+    pub(crate) fn begin_ramp(&mut self, server: ServerId, now: Mono) {
         let ramp = self.model.route.ramp;
         self.ramp = (ramp > Span::ZERO).then(|| Ramp { server, until: now + ramp, at: now + ramp.part(STEPS), failed: 0 });
     }

@@ -6,17 +6,17 @@
 
 use super::sync::SyncTrack;
 use super::{LogTrack, Service};
-use crate::core::candidate::Waiver;
-use crate::core::effects::{Effects, text};
-use crate::core::event::{EventKind, Field, Severity};
-use crate::core::handover::Handover;
-use crate::core::knowledge::Knowledge;
-use crate::core::model::CheckKind;
-use crate::core::observation::Verdict;
-use crate::core::output::{EndedHow, Output, Record};
-use crate::core::plan::{Begun, Phase, Plan, Times};
-use crate::core::time::{Mono, Span};
-use crate::core::trigger::State;
+use crate::candidate::Waiver;
+use crate::effects::{Effects, text};
+use crate::event::{EventKind, Field, Severity};
+use crate::handover::Handover;
+use crate::knowledge::Knowledge;
+use crate::model::CheckKind;
+use crate::observation::Verdict;
+use crate::output::{EndedHow, Output, Record};
+use crate::plan::{Begun, Phase, Plan, Times};
+use crate::time::{Mono, Span};
+use crate::trigger::State;
 
 impl Service {
     /// Takes over what an earlier engine saw of the servers, as old as it is: positions, who received, whose host was matched. Nothing that it
@@ -45,7 +45,7 @@ impl Service {
     }
 
     /// What the journal must know of a plan that begins.
-    pub(in crate::core) fn begun_with(&self, plan: &Plan) -> Begun {
+    pub(crate) fn begun_with(&self, plan: &Plan) -> Begun {
         let until = plan.times.detected;
         Begun {
             generation: plan.generation,
@@ -236,7 +236,7 @@ impl Service {
     }
 
     /// How long before `at` the first bad sign of an unfinished failover was.
-    pub(in crate::core) fn begun_lead(&self, begun: &Begun, at: Mono) -> Option<Span> {
+    pub(crate) fn begun_lead(&self, begun: &Begun, at: Mono) -> Option<Span> {
         begun.first_bad.map(|age| age + at.since(self.begun_at))
     }
 

@@ -1,13 +1,13 @@
 //! What servers say about themselves: who is primary, how far its log is, who follows it.
 
 use super::{Errand, FRESH, LogTrack, Service, Streamed};
-use crate::core::candidate::{self, Heard};
-use crate::core::effects::{Effects, text, texts};
-use crate::core::event::{EventKind, Field, Severity};
-use crate::core::id::ServerId;
-use crate::core::output::Action;
-use crate::core::sample::{FenceLevel, Lsn, Receiver, Sample};
-use crate::core::time::{Mono, Span};
+use crate::candidate::{self, Heard};
+use crate::effects::{Effects, text, texts};
+use crate::event::{EventKind, Field, Severity};
+use crate::id::ServerId;
+use crate::output::Action;
+use crate::sample::{FenceLevel, Lsn, Receiver, Sample};
+use crate::time::{Mono, Span};
 
 /// What a standby received up to so long after the first bad sign may have been on its way before.
 const SPEAKS_AFTER: Span = Span::from_millis(250);
@@ -303,7 +303,7 @@ impl Service {
     }
 
     /// What is seen instead of a primary, where the configuration names one: empty where there is nothing to say.
-    pub(in crate::core) fn no_primary_because(&self) -> String {
+    pub(crate) fn no_primary_because(&self) -> String {
         let Some(hinted) = self.subject() else { return String::new() };
         let sample = |server: ServerId| self.servers[usize::from(server.0)].sample.as_ref().map(|(_, sample)| sample);
         let Some(said) = sample(hinted).filter(|sample| sample.in_recovery) else { return String::new() };

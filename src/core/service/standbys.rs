@@ -1,22 +1,22 @@
 //! Which standby could be promoted now, and telling the moment that changes.
 
 use super::{FRESH, READINESS_HOLD, STREAM_GRACE, Service, Surroundings};
-use crate::core::candidate::{self, Candidate, Ended, Reference, SYNC_FRESH, Standing, View, Waiver};
-use crate::core::effects::{Effects, text, texts};
-use crate::core::event::{EventKind, Severity};
-use crate::core::evidence::FailureClass;
-use crate::core::id::ServerId;
-use crate::core::refusal::{CandidateRefusal, Refusal};
-use crate::core::sample::{Readiness, Sample};
-use crate::core::time::{Mono, Span};
-use crate::core::trigger::State;
+use crate::candidate::{self, Candidate, Ended, Reference, SYNC_FRESH, Standing, View, Waiver};
+use crate::effects::{Effects, text, texts};
+use crate::event::{EventKind, Severity};
+use crate::evidence::FailureClass;
+use crate::id::ServerId;
+use crate::refusal::{CandidateRefusal, Refusal};
+use crate::sample::{Readiness, Sample};
+use crate::time::{Mono, Span};
+use crate::trigger::State;
 
 /// A standby that answered this long ago may be restarting.
 pub(super) const COMES_BACK: Span = Span::from_millis(10_000);
 
 impl Service {
     /// What is known of the log of a primary that ended so.
-    pub(in crate::core) fn reference(&self, end: Ended) -> Option<Reference> {
+    pub(crate) fn reference(&self, end: Ended) -> Option<Reference> {
         let Ended { lived, died, until } = end;
         let log = self.log.as_ref()?;
         let known = self.log_end.filter(|end| end.timeline == log.timeline);
@@ -44,7 +44,7 @@ impl Service {
     }
 
     /// Examines every standby by its last samples: what would be promoted if the primary died now.
-    pub(in crate::core) fn examine_standbys(
+    pub(crate) fn examine_standbys(
         &self,
         old: Option<ServerId>,
         end: Ended,
@@ -71,7 +71,7 @@ impl Service {
 
     /// A server that takes writes on a newer timeline continues what the primary wrote: it was seen to receive from it, and its postmaster is
     /// still the same one. A restored copy, or a clone, at its address is another postmaster.
-    pub(in crate::core) fn continues(&self, server: ServerId, sample: &Sample, timeline: u32) -> bool {
+    pub(crate) fn continues(&self, server: ServerId, sample: &Sample, timeline: u32) -> bool {
         self.servers[usize::from(server.0)].streamed.is_some_and(|streamed| {
             streamed.timeline == timeline && streamed.started.is_some() && streamed.started == sample.started
         })
@@ -89,13 +89,13 @@ impl Service {
     }
 
     /// It answered a moment ago, and may be back in one.
-    pub(in crate::core) fn was_there(&self, server: ServerId, now: Mono) -> bool {
+    pub(crate) fn was_there(&self, server: ServerId, now: Mono) -> bool {
         let state = &self.servers[usize::from(server.0)];
         !state.deposed && state.last_answer.is_some_and(|at| now.since(at) < COMES_BACK)
     }
 
     /// It was receiving when the primary was last seen alive.
-    pub(in crate::core) fn was_streaming(&self, server: ServerId) -> bool {
+    pub(crate) fn was_streaming(&self, server: ServerId) -> bool {
         let seen = self.log.as_ref().map(|log| log.at);
         self.servers[usize::from(server.0)].streamed_at.is_some_and(|at| seen.is_none_or(|seen| at + STREAM_GRACE >= seen))
     }
@@ -110,7 +110,7 @@ impl Service {
     }
 
     /// Each standby's verdict, by what it says now or said last.
-    pub(in crate::core) fn choose_among(
+    pub(crate) fn choose_among(
         &self,
         samples: Vec<(ServerId, Result<&Sample, String>, bool)>,
         reference: Option<&Reference>,
@@ -172,13 +172,13 @@ impl Service {
     }
 
     /// The same as reasons against a promise.
-    pub(in crate::core) fn hindrances(&self, standby: ServerId) -> Vec<Refusal> {
+    pub(crate) fn hindrances(&self, standby: ServerId) -> Vec<Refusal> {
         self.blocking_findings(standby).map(|(code, message)| Refusal::NotReady { code, message }).collect()
     }
 
     /// Announces each standby that becomes ready or stops being so, at that moment: also while the primary is suspected, for then it
     /// matters most. What the primary's own end does to a standby is not held against it.
-    pub(in crate::core) fn watch_readiness(&mut self, around: Surroundings, fx: &mut Effects) {
+    pub(crate) fn watch_readiness(&mut self, around: Surroundings, fx: &mut Effects) {
         if !self.model.is_moved() || self.plan.is_some() || !self.primary_seen {
             return;
         }

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FRESH, Service};
-use crate::core::id::ServerId;
-use crate::core::sample::{Lsn, Receiver, Sample, SyncCommit};
-use crate::core::sync_set::{Acknowledging, SyncRule, SyncSetting};
-use crate::core::time::Mono;
+use crate::id::ServerId;
+use crate::sample::{Lsn, Receiver, Sample, SyncCommit};
+use crate::sync_set::{Acknowledging, SyncRule, SyncSetting};
+use crate::time::Mono;
 
 /// The setting, as it was seen last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::core) struct SyncTrack {
+pub(crate) struct SyncTrack {
     /// `synchronous_standby_names` is not empty.
     pub named: bool,
     /// Whose acknowledgements are waited for; `None`: nobody's, or it is not known.
@@ -46,12 +46,12 @@ const STRANGE_ENOUGH: u32 = 3;
 
 impl SyncTrack {
     /// It can be relied on.
-    pub(in crate::core) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.seen >= SEEN_ENOUGH
     }
 
     /// Up to here commits may have been acknowledged by others, by all that was seen.
-    pub(in crate::core) fn acknowledged_at_all(&self) -> Lsn {
+    pub(crate) fn acknowledged_at_all(&self) -> Lsn {
         self.acknowledged.iter().map(|(_, lsn)| *lsn).fold(self.acknowledged_before, Lsn::max)
     }
 
@@ -173,7 +173,7 @@ impl Service {
                 _ => None,
             });
             let alone = others.iter().filter(|other| self.replication_name(**other) == name).count() == 1;
-            let is_its = |replica: &&crate::core::sample::Replica| {
+            let is_its = |replica: &&crate::sample::Replica| {
                 let by_slot = slot.is_some() && replica.slot == slot;
                 by_slot || (alone && replica.application_name.to_lowercase() == name)
             };

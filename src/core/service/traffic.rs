@@ -1,14 +1,14 @@
 //! What the host program reports of its own calls, and load balancers of their clients'.
 
 use super::Service;
-use crate::core::effects::Effects;
-use crate::core::id::ServerId;
-use crate::core::model::CheckKind;
-use crate::core::time::Mono;
-use crate::core::traffic::{LOOK_AGAIN, Outcome, Weight};
+use crate::effects::Effects;
+use crate::id::ServerId;
+use crate::model::CheckKind;
+use crate::time::Mono;
+use crate::traffic::{LOOK_AGAIN, Outcome, Weight};
 
 impl Service {
-    pub(in crate::core) fn outcome_reported(&mut self, server: Option<ServerId>, outcome: Outcome, count: u32, fx: &mut Effects) {
+    pub(crate) fn outcome_reported(&mut self, server: Option<ServerId>, outcome: Outcome, count: u32, fx: &mut Effects) {
         let Some(server) = server.or_else(|| self.subject()) else { return };
         let before = self.traffic_weight(fx.now);
         let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
@@ -34,7 +34,7 @@ impl Service {
     }
 
     /// A load balancer can be wrong about a server as the host program can: it makes us look, and has no say.
-    pub(in crate::core) fn route_errors(&mut self, server: ServerId, fx: &mut Effects) {
+    pub(crate) fn route_errors(&mut self, server: ServerId, fx: &mut Effects) {
         if self.is_subject(server) && self.plan.is_none() {
             self.look_at_once(server, fx);
         }

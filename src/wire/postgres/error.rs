@@ -5,8 +5,8 @@ use std::fmt;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::ErrorFields;
 
-use crate::core::observation::{CloseCause, DownCause, Impairment, UnknownCause, Verdict};
 use crate::wire::stream::{ConnectError, Fault, Stage};
+use failover_core::observation::{CloseCause, DownCause, Impairment, UnknownCause, Verdict};
 
 /// The most characters of a server's message that are kept.
 const MESSAGE_MAX: usize = 300;

@@ -3,9 +3,9 @@
 use serde::de::DeserializeOwned;
 
 use super::{Error, Rows, Session};
-use crate::core::sample::{Lsn, Receiver, Replica, Sample, SyncCommit};
-use crate::core::time::{Mono, Span};
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::sample::{Lsn, Receiver, Replica, Sample, SyncCommit};
+use failover_core::time::{Mono, Span};
 
 /// One statement that answers on a primary and on a standby alike, for any role, in one row.
 ///

@@ -6,9 +6,9 @@ use parking_lot::Mutex;
 
 use super::{HealthCheck, HealthCheckSettings, Route53};
 use crate::action::dns::Companions;
-use crate::core::output::Failure;
-use crate::core::sample::RouteInstance;
 use crate::wire::deadline::{Cancel, Deadline};
+use failover_core::output::Failure;
+use failover_core::sample::RouteInstance;
 
 /// The health checks of a service's servers. Thread-safe; every operation may be repeated.
 pub struct HealthChecks {

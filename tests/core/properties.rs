@@ -1,16 +1,13 @@
 //! Properties of `Core::step`: no input at any moment makes it panic, spin, promote twice or promote without a fence.
 
-#[path = "sim/world.rs"]
-mod world;
-
-use failover::core::event::EventKind;
-use failover::core::input::{Command, SelfHealth};
-use failover::core::observation::{CloseCause, Impairment};
-use failover::core::output::{Action, Failure};
-use failover::core::sample::{LocalAnswer, ProcessState};
-use failover::core::time::Span;
+use crate::world::{Mode, World, model, ms};
+use failover_core::event::EventKind;
+use failover_core::input::{Command, SelfHealth};
+use failover_core::observation::{CloseCause, Impairment};
+use failover_core::output::{Action, Failure};
+use failover_core::sample::{LocalAnswer, ProcessState};
+use failover_core::time::Span;
 use proptest::prelude::*;
-use world::{Mode, World, model, ms};
 
 #[derive(Clone, Debug)]
 enum Move {

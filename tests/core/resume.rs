@@ -1,16 +1,13 @@
 //! The engine dies before each record and each action of a failover in turn; another one on the same journal takes it up.
 
-#[path = "sim/world.rs"]
-mod world;
-
-use failover::core::event::EventKind;
-use failover::core::input::{Command, SelfHealth};
-use failover::core::observation::CloseCause;
-use failover::core::output::Action;
-use failover::core::sample::{LocalAnswer, ProcessState};
-use failover::core::stats::{Need, Stats};
-use failover::core::trigger::State;
-use world::{Mode, World, model, ms};
+use crate::world::{Mode, World, model, ms};
+use failover_core::event::EventKind;
+use failover_core::input::{Command, SelfHealth};
+use failover_core::observation::CloseCause;
+use failover_core::output::Action;
+use failover_core::sample::{LocalAnswer, ProcessState};
+use failover_core::stats::{Need, Stats};
+use failover_core::trigger::State;
 
 fn warm() -> World {
     let mut world = World::new(model(3));

@@ -1,24 +1,21 @@
 //! An application in a simulated world: servers that fail in every way, load balancers that forget, refuse and lie, an operator who
 //! interferes, engines that are stopped. Every seed is played twice; a seed that breaks a rule is named with what happened.
 
-#[path = "sim/dice.rs"]
-mod dice;
-
-use dice::Dice;
-use failover::core::Core;
-use failover::core::event::{Event, EventKind, Field};
-use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
-use failover::core::input::{Command, Facts, Input, SelfHealth};
-use failover::core::model::{
+use crate::dice::Dice;
+use failover_core::Core;
+use failover_core::event::{Event, EventKind, Field};
+use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
+use failover_core::input::{Command, Facts, Input, SelfHealth};
+use failover_core::model::{
     CheckKind, CheckModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind,
     ServiceModel, TriggerModel,
 };
-use failover::core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover::core::output::{Action, Failure, Output, Record, Report, Step};
-use failover::core::plan::Begun;
-use failover::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
-use failover::core::sample::{FenceLevel, ReadinessFinding, RouteInstance};
-use failover::core::time::{Mono, Span};
+use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
+use failover_core::output::{Action, Failure, Output, Record, Report, Step};
+use failover_core::plan::Begun;
+use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
+use failover_core::sample::{FenceLevel, ReadinessFinding, RouteInstance};
+use failover_core::time::{Mono, Span};
 
 const SEEDS: u64 = 150;
 

@@ -1,22 +1,19 @@
-//! Every (state, input) pair: where one input leads from each state. The table is in `tests/core_table.txt`;
-//! `UPDATE_EXPECT=1 cargo test --test core_table` rewrites it.
-
-#[path = "sim/world.rs"]
-mod world;
+//! Every (state, input) pair: where one input leads from each state. The table is in `tests/core/table.txt`;
+//! `UPDATE_EXPECT=1 cargo test --test core table` rewrites it.
 
 use std::fmt::Write as _;
 
-use failover::core::event::EventKind;
-use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
-use failover::core::input::{Command, Input, SelfHealth};
-use failover::core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover::core::output::{Failure, Report};
-use failover::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteSurvey};
-use failover::core::sample::Readiness;
-use failover::core::time::Span;
-use failover::core::traffic::Outcome;
-use failover::core::trigger::State;
-use world::{Mode, World, model, ms};
+use crate::world::{Mode, World, model, ms};
+use failover_core::event::EventKind;
+use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
+use failover_core::input::{Command, Input, SelfHealth};
+use failover_core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
+use failover_core::output::{Failure, Report};
+use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteSurvey};
+use failover_core::sample::Readiness;
+use failover_core::time::Span;
+use failover_core::traffic::Outcome;
+use failover_core::trigger::State;
 
 fn warm() -> World {
     let mut world = World::new(model(2));
@@ -28,7 +25,7 @@ fn warm() -> World {
 
 fn die(world: &mut World) {
     world.nodes[0].mode = Mode::Refused;
-    world.nodes[0].host = Some((failover::core::sample::ProcessState::Gone, failover::core::sample::LocalAnswer::Silent));
+    world.nodes[0].host = Some((failover_core::sample::ProcessState::Gone, failover_core::sample::LocalAnswer::Silent));
     world.close(0, CloseCause::DeathHint, "FATAL 57P01 secure_read");
 }
 
@@ -65,13 +62,7 @@ fn in_state(state: State) -> World {
 }
 
 fn finding(verdict: Verdict) -> Finding {
-    Finding {
-        verdict,
-        message: "by the table".into(),
-        began: failover::core::time::Mono::ZERO,
-        latency: Span::ZERO,
-        sample: None,
-    }
+    Finding { verdict, message: "by the table".into(), began: failover_core::time::Mono::ZERO, latency: Span::ZERO, sample: None }
 }
 
 fn inputs() -> Vec<(String, Input)> {
@@ -108,27 +99,27 @@ fn inputs() -> Vec<(String, Input)> {
             ));
         }
     }
-    let readiness = Readiness { asked: failover::core::time::Mono::ZERO, ssh: None, findings: Vec::new(), earlier: Vec::new() };
+    let readiness = Readiness { asked: failover_core::time::Mono::ZERO, ssh: None, findings: Vec::new(), earlier: Vec::new() };
     all.push(("surveyed".into(), Input::Surveyed { service: SERVICE, server: ServerId(0), readiness: readiness.clone() }));
     all.push(("surveyed nowhere".into(), Input::Surveyed { service: NOWHERE, server: ServerId(0), readiness }));
     let trouble = InstanceTrouble { no_backend: false, message: "gone".into(), remedy: "start it".into() };
     let broken =
         InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble), kind: InstanceKind::Haproxy };
-    let survey = RouteSurvey { asked: failover::core::time::Mono::ZERO, instances: vec![broken] };
+    let survey = RouteSurvey { asked: failover_core::time::Mono::ZERO, instances: vec![broken] };
     all.push(("route surveyed: broken".into(), Input::RouteSurveyed { service: SERVICE, survey }));
-    let silent = failover::core::sample::ReadinessFinding {
+    let silent = failover_core::sample::ReadinessFinding {
         code: "verify_unreachable".into(),
         blocking: true,
         message: "nobody answers: by the table".into(),
         remedy: "start it".into(),
     };
     for (whose, primary) in [("nobody", None), ("server 0", Some(ServerId(0)))] {
-        let asked = failover::core::time::Mono::ZERO;
+        let asked = failover_core::time::Mono::ZERO;
         let findings = vec![silent.clone()];
         all.push((format!("route asked: {whose}"), Input::RouteAsked { service: SERVICE, primary, asked, findings }));
     }
     for server in [0, 1, 77] {
-        let (server, asked) = (ServerId(server), failover::core::time::Mono::ZERO);
+        let (server, asked) = (ServerId(server), failover_core::time::Mono::ZERO);
         all.push((format!("route errors of server {server}"), Input::RouteErrors { service: SERVICE, server, asked }));
     }
     for outcome in Outcome::ALL {
@@ -187,7 +178,7 @@ fn every_state_and_input_lead_where_the_table_says() {
             let _ = writeln!(table, "{}, {name}: {}{}", state.word(), after.word(), said(&outputs));
         }
     }
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/core_table.txt");
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/core/table.txt");
     if std::env::var_os("UPDATE_EXPECT").is_some() {
         std::fs::write(&path, &table).expect("a writable table");
     }
@@ -216,8 +207,8 @@ fn can_reach(from: State, to: State) -> bool {
     false
 }
 
-fn said(outputs: &[failover::core::output::Output]) -> String {
-    use failover::core::output::Output;
+fn said(outputs: &[failover_core::output::Output]) -> String {
+    use failover_core::output::Output;
     let mut words: Vec<String> = outputs
         .iter()
         .map(|output| match output {
@@ -245,7 +236,7 @@ fn said(outputs: &[failover::core::output::Output]) -> String {
 
 /// What the core says about one survey of the standby.
 fn told(world: &mut World, findings: &[(&str, bool)]) -> String {
-    let finding = |(code, blocking): &(&str, bool)| failover::core::sample::ReadinessFinding {
+    let finding = |(code, blocking): &(&str, bool)| failover_core::sample::ReadinessFinding {
         code: (*code).into(),
         blocking: *blocking,
         message: format!("db2: about {code}"),
@@ -256,7 +247,7 @@ fn told(world: &mut World, findings: &[(&str, bool)]) -> String {
     let outputs = world.core.step(world.now, Input::Surveyed { service: ServiceId(0), server: ServerId(1), readiness });
     let mut text = String::new();
     for output in outputs {
-        if let failover::core::output::Output::Emit(event) = output {
+        if let failover_core::output::Output::Emit(event) = output {
             let _ = writeln!(text, "{} {}: {}", event.severity.word(), event.kind.word(), event.message);
         }
     }

@@ -3,25 +3,25 @@
 //! `SEEDS=100000` for more, `FIRST=1` for another beginning, `SEED=7` for one with its trace. `make test` and `make test-long` run it
 //! optimised (`scripts/simulate.sh`).
 
-#[path = "sim/cluster.rs"]
+#[path = "../sim/cluster.rs"]
 mod cluster;
-#[path = "sim/coverage.rs"]
+#[path = "../sim/coverage.rs"]
 mod coverage;
-#[path = "sim/dice.rs"]
+#[path = "../sim/dice.rs"]
 mod dice;
-#[path = "sim/invariants.rs"]
+#[path = "../sim/invariants.rs"]
 mod invariants;
-#[path = "sim/plots.rs"]
+#[path = "../sim/plots.rs"]
 mod plots;
-#[path = "sim/replication.rs"]
+#[path = "../sim/replication.rs"]
 mod replication;
-#[path = "sim/run.rs"]
+#[path = "../sim/run.rs"]
 mod run;
-#[path = "sim/settings.rs"]
+#[path = "../sim/settings.rs"]
 mod settings;
-#[path = "sim/swarm.rs"]
+#[path = "../sim/swarm.rs"]
 mod swarm;
-#[path = "sim/view.rs"]
+#[path = "../sim/view.rs"]
 mod view;
 
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ const DEATHS: u64 = 1_000;
 const FEW: u64 = 40;
 
 /// Seeds that failed once; each line begins with one.
-const REGRESSIONS: &str = include_str!("sim/regressions.txt");
+const REGRESSIONS: &str = include_str!("../sim/regressions.txt");
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))

@@ -1,17 +1,14 @@
 //! What a failover is said to cost, once nothing more can be written.
 
-#[path = "sim/world.rs"]
-mod world;
-
-use failover::core::Core;
-use failover::core::id::ServiceId;
-use failover::core::input::{Command, Input};
-use failover::core::observation::CloseCause;
-use failover::core::output::{Action, EndedHow, Failure, Output, Report};
-use failover::core::refusal::CandidateRefusal;
-use failover::core::sample::{FenceLevel, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState};
-use failover::core::time::{Mono, Span};
-use world::{Mode, World, model, ms};
+use crate::world::{Mode, World, model, ms};
+use failover_core::Core;
+use failover_core::id::ServiceId;
+use failover_core::input::{Command, Input};
+use failover_core::observation::CloseCause;
+use failover_core::output::{Action, EndedHow, Failure, Output, Report};
+use failover_core::refusal::CandidateRefusal;
+use failover_core::sample::{FenceLevel, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState};
+use failover_core::time::{Mono, Span};
 
 const BUSY: u64 = 40_000_000;
 

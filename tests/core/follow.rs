@@ -1,23 +1,20 @@
 //! A service that follows another one, in a world without sockets: what is done, in which order, and what is left alone.
 
-#[path = "sim/dice.rs"]
-mod dice;
-
 use std::collections::VecDeque;
 
-use dice::Dice;
-use failover::core::Core;
-use failover::core::event::{Event, EventKind, Field};
-use failover::core::id::{ActionId, RunId, ServerId, ServiceId};
-use failover::core::input::{Command, Facts, Input, SelfHealth};
-use failover::core::model::{
+use crate::dice::Dice;
+use failover_core::Core;
+use failover_core::event::{Event, EventKind, Field};
+use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
+use failover_core::input::{Command, Facts, Input, SelfHealth};
+use failover_core::model::{
     CheckKind, CheckModel, FollowModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel,
     ServiceKind, ServiceModel, TriggerModel,
 };
-use failover::core::observation::{DownCause, Finding, Verdict};
-use failover::core::output::{Action, Failure, Output, Record, Report};
-use failover::core::sample::{FenceLevel, RouteInstance};
-use failover::core::time::{Mono, Span};
+use failover_core::observation::{DownCause, Finding, Verdict};
+use failover_core::output::{Action, Failure, Output, Record, Report};
+use failover_core::sample::{FenceLevel, RouteInstance};
+use failover_core::time::{Mono, Span};
 
 /// Whose server moves, and who follows.
 const ORDERS: usize = 0;

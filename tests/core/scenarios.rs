@@ -1,26 +1,23 @@
-//! Text scenarios: commands, and after `----` what the core must say. `UPDATE_EXPECT=1 cargo test --test scenarios` rewrites them.
-
-#[path = "sim/world.rs"]
-mod world;
+//! Text scenarios: commands, and after `----` what the core must say. `UPDATE_EXPECT=1 cargo test --test core scenarios` rewrites them.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use failover::core::event::EventKind;
-use failover::core::id::{Generation, ServerId};
-use failover::core::input::{Command, Facts, Input, SelfHealth};
-use failover::core::model::{OnLoss, OnNoSyncStandby, Policy};
-use failover::core::observation::{CloseCause, Impairment};
-use failover::core::output::Failure;
-use failover::core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
-use failover::core::sample::{LocalAnswer, ProcessState};
-use failover::core::stats::Spans;
-use failover::core::time::Span;
-use world::{Mode, Received, World, model};
+use crate::world::{Mode, Received, World, model};
+use failover_core::event::EventKind;
+use failover_core::id::{Generation, ServerId};
+use failover_core::input::{Command, Facts, Input, SelfHealth};
+use failover_core::model::{OnLoss, OnNoSyncStandby, Policy};
+use failover_core::observation::{CloseCause, Impairment};
+use failover_core::output::Failure;
+use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
+use failover_core::sample::{LocalAnswer, ProcessState};
+use failover_core::stats::Spans;
+use failover_core::time::Span;
 
 #[test]
 fn every_scenario_says_what_its_file_says() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios");
     let mut files: Vec<_> =
         std::fs::read_dir(&folder).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
@@ -103,7 +100,7 @@ fn instance_view(servers: &[&str]) -> InstanceView {
 }
 
 struct Player {
-    model: failover::core::model::Model,
+    model: failover_core::model::Model,
     world: Option<World>,
 }
 
@@ -120,9 +117,9 @@ impl Player {
             ["servers", count] => self.model = model(count.parse().expect("a number")),
             ["warm"] => {
                 let world = self.world();
-                world.run(world::ms(2_500));
+                world.run(crate::world::ms(2_500));
                 world.survey();
-                world.run(world::ms(500));
+                world.run(crate::world::ms(500));
                 world.trace.clear();
             }
             // What each HAProxy server is: `route_seen db1=takes db2=maint`; the instance does not answer: `route_seen none`.
@@ -251,8 +248,7 @@ impl Player {
                 }
             }
             ["sync_commit", word] => {
-                self.world().sync_commit =
-                    failover::core::sample::SyncCommit::parse(word).expect("a value of synchronous_commit");
+                self.world().sync_commit = failover_core::sample::SyncCommit::parse(word).expect("a value of synchronous_commit");
             }
             // Its receiver ends, and streams again after that.
             ["flicker", server, span] => {
@@ -285,7 +281,7 @@ impl Player {
                 let facts = Facts {
                     generation: Generation(generation.parse().expect("a number")),
                     primary: Some(ServerId(u16::try_from(self.world().index(primary)).expect("small"))),
-                    system_id: Some(world::SYSTEM_ID),
+                    system_id: Some(crate::world::SYSTEM_ID),
                     timeline: Some(1),
                     last_failover_age: (*age != "-").then(|| parse(age)),
                     unfinished: (*unfinished != "-").then(|| (*unfinished).to_owned()),
@@ -293,7 +289,7 @@ impl Player {
                     attention: rest.contains(&"attention").then(|| "no candidate could be promoted".to_owned()),
                     ..Facts::default()
                 };
-                self.world().feed(Input::Restored { service: failover::core::id::ServiceId(0), facts: Box::new(facts) });
+                self.world().feed(Input::Restored { service: failover_core::id::ServiceId(0), facts: Box::new(facts) });
             }
             ["operator", command @ ..] => {
                 let command = match command {

@@ -1,0 +1,14 @@
+//! The core from outside: scenarios, tables, properties, and the worlds of an application and of a service that follows another.
+
+#[path = "../sim/dice.rs"]
+mod dice;
+#[path = "../sim/world.rs"]
+mod world;
+
+mod application;
+mod follow;
+mod loss;
+mod properties;
+mod resume;
+mod scenarios;
+mod table;
