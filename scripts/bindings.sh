@@ -22,7 +22,7 @@ in_c() {
 }
 
 scripts/library.sh dev >/dev/null
-scripts/cargo.sh build --locked --quiet --features capi --example lab --bin failover
+scripts/cargo.sh build --locked --quiet --example lab --bin failover
 if [ "$what" != examples ]; then
     # Beside the others, which wait a lot; told when they are done.
     said=$(mktemp)

@@ -16,8 +16,8 @@ read -ra more <<< "${CARGO_FLAGS:-}"
 said=$(mktemp)
 trap 'rm -f "$said"' EXIT
 # Dropped from memory, a library with thread-locals would leave their destructors behind: it stays, whatever dlclose says.
-if ! scripts/cargo.sh rustc --locked --profile "$profile" --lib --crate-type cdylib,staticlib \
-    --no-default-features --features "capi${features:+,$features}" --message-format short ${more[0]+"${more[@]}"} \
+if ! scripts/cargo.sh rustc --locked --profile "$profile" --package failover-capi --lib --crate-type cdylib,staticlib \
+    --no-default-features --features "$features" --message-format short ${more[0]+"${more[@]}"} \
     -- --print native-static-libs -C "link-arg=-Wl,-soname,libfailover.so.$major" -C link-arg=-Wl,-z,nodelete 2> "$said"; then
     cat "$said" >&2
     exit 1
@@ -28,8 +28,8 @@ mkdir -p "$folder"
 libs=$(sed -n 's/^note: native-static-libs: //p' "$said" | tail -n 1)
 [ -n "$libs" ] || { echo 'library.sh: the compiler did not say what the static library needs' >&2; exit 1; }
 
-install -m 755 "$built/libfailover.so" "$folder/libfailover.so.$version"
-install -m 644 "$built/libfailover.a" "$folder/libfailover.a"
+install -m 755 "$built/libfailover_capi.so" "$folder/libfailover.so.$version"
+install -m 644 "$built/libfailover_capi.a" "$folder/libfailover.a"
 ln -sf "libfailover.so.$version" "$folder/libfailover.so.$major"
 ln -sf "libfailover.so.$major" "$folder/libfailover.so"
 sed -e "s|@PREFIX@|$PWD|" -e "s|@LIBDIR@|$PWD/$folder|" -e "s|@VERSION@|$version|" -e "s|@LIBS@|$libs|" \

@@ -6,14 +6,14 @@ cargo=scripts/cargo.sh
 
 echo '== cargo fmt'
 $cargo fmt --all --check
-echo '== cargo clippy, with the C interface'
-$cargo clippy --locked --quiet --all-targets --features capi -- -D warnings
+echo '== cargo clippy'
+$cargo clippy --locked --quiet --all-targets -- -D warnings
 echo '== cargo clippy, no features'
 $cargo clippy --locked --quiet --no-default-features --lib -- -D warnings
 echo '== cargo clippy, the tests of schedules'
 $cargo clippy --locked --quiet --lib --profile test -- --cfg shuttle -D warnings
 echo '== cargo doc'
-RUSTDOCFLAGS='-D warnings' $cargo doc --locked --quiet --no-deps --lib --features capi
+RUSTDOCFLAGS='-D warnings' $cargo doc --locked --quiet --no-deps --lib
 # Not an apt package: run where somebody has installed it. The advisories need the network: `make audit`.
 if $cargo deny --version >/dev/null 2>&1; then
     echo '== cargo deny'

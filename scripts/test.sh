@@ -9,10 +9,10 @@ trap 'rm -f "$log" "$beside"' EXIT
 status=0
 scripts/lint.sh || status=$?
 [ "$status" = 0 ] || echo 'the lints failed; the tests run all the same'
-tests=(scripts/cargo.sh test --locked --no-fail-fast --features capi)
+tests=(scripts/cargo.sh test --locked --no-fail-fast)
 # They wait more than they work, one test at a time: beside all the others.
 slow=(faults three_servers)
-others=(--test core --test simulator)
+others=(--test core --test simulator --test header)
 for file in tests/*.rs; do
     name=$(basename "$file" .rs)
     [[ " ${slow[*]} " = *" $name "* ]] || others+=(--test "$name")

@@ -34,7 +34,7 @@
 //! | [`action`] | effects on the world: on a database host, over SQL, on HAProxy, by command; each idempotent |
 //! | [`wire`] | sockets with one overall deadline, and the sessions over them: PostgreSQL, SSH, HAProxy, child processes |
 //! | [`engine`] | the shell: pool, watcher, trigger thread, executor, survey, event queue, journal, clock |
-//! | `ffi` | the functions of `include/failover.h`, thin: arguments in, one call of [`Engine`], result or error out (feature `capi`) |
+//! | `src/ffi` | the package `failover-capi`: the functions of `include/failover.h`, thin: arguments in, one call of [`Engine`], result or error out |
 //!
 //! # Invariants, many of them absences
 //!
@@ -47,7 +47,7 @@
 //! - Every blocking call has one overall deadline and a cancel signal; every queue and loop has a bound.
 //! - A panic freezes decisions and says so. Frozen beats wrong.
 //! - A secret lives in a type that cannot be printed.
-//! - No signal handler, no process-wide state; no `unsafe` but in `ffi`, where every block says why it is sound.
+//! - No signal handler, no process-wide state; no `unsafe` but in `failover-capi`, where every block says why it is sound.
 //!
 //! # The state of a service
 //!
@@ -144,14 +144,12 @@
 //! - No agent on the database nodes: SQL, SSH and commands reach them.
 //! - No thread-local last error, no callback from a worker thread, no public struct with fields at the C boundary.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod action;
 pub mod check;
 pub mod config;
 pub mod engine;
-#[cfg(feature = "capi")]
-pub mod ffi;
 pub mod wire;
 
 #[cfg(any(test, fuzzing))]

@@ -60,7 +60,8 @@ impl EngineError {
         matches!(self, EngineError::Timeout(..) | EngineError::AlreadyRunning { .. } | EngineError::System { .. })
     }
 
-    pub(crate) fn system(what: impl Into<String>, source: impl Into<std::io::Error>) -> EngineError {
+    #[doc(hidden)]
+    pub fn system(what: impl Into<String>, source: impl Into<std::io::Error>) -> EngineError {
         EngineError::System { what: what.into(), source: source.into() }
     }
 }

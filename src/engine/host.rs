@@ -131,7 +131,8 @@ pub(crate) enum Task {
 }
 
 /// A check as the event that asks for it.
-pub(crate) fn check_event(check: &HostCheck, clock: &Clock) -> EngineEvent {
+#[doc(hidden)]
+pub fn check_event(check: &HostCheck, clock: &Clock) -> EngineEvent {
     let fields = [
         ("task_id", Value::from(check.task)),
         ("deadline_ms", millis(check.remaining)),
@@ -147,7 +148,8 @@ pub(crate) fn check_event(check: &HostCheck, clock: &Clock) -> EngineEvent {
 }
 
 /// An action as the event that asks for it.
-pub(crate) fn action_event(action: &HostAction, clock: &Clock) -> EngineEvent {
+#[doc(hidden)]
+pub fn action_event(action: &HostAction, clock: &Clock) -> EngineEvent {
     let fields = [
         ("task_id", Value::from(action.task)),
         ("deadline_ms", millis(action.remaining)),
@@ -268,7 +270,6 @@ impl HostLane {
     }
 
     /// What kind of answer an open task wants.
-    #[cfg(feature = "capi")]
     pub(crate) fn is_check(&self, task: u64) -> Result<bool, EngineError> {
         let state = self.0.lock();
         state.open.get(&task).map(|open| matches!(open, Open::Check { .. })).ok_or(EngineError::UnknownTask(task))

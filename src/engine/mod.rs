@@ -68,7 +68,7 @@ use story::Stories;
 use sync::atomic::{AtomicBool, Ordering};
 use sync::channel::{Receiver, Sender, bounded};
 use sync::{Mutex, RwLock};
-use threads::{Duty, Threads, panic_text};
+use threads::{Duty, Threads};
 use trigger::{Lanes, Message, Trigger};
 use watcher::Watcher;
 
@@ -77,6 +77,8 @@ pub use host::{ActionAnswer, HostAction, HostAnswer, HostCheck, TaskAnswer};
 pub use queue::EventQueue;
 pub use render::EngineEvent;
 pub use status::{CheckReport, ReadyReport, Status};
+#[doc(hidden)]
+pub use threads::panic_text;
 
 /// Messages that wait for the trigger thread at most; whoever has more waits.
 pub(crate) const INPUTS: usize = sync::bound(4096, 4);
@@ -645,23 +647,23 @@ impl Engine {
 }
 
 /// What the C boundary needs beside the public API.
-#[cfg(feature = "capi")]
+#[doc(hidden)]
 impl Engine {
-    pub(crate) fn clock(&self) -> Clock {
+    pub fn clock(&self) -> Clock {
         self.shell.clock
     }
 
-    pub(crate) fn is_own_thread(&self) -> bool {
+    pub fn is_own_thread(&self) -> bool {
         self.shell.threads.is_mine()
     }
 
     /// A bug was caught: no decision is made any more.
-    pub(crate) fn freeze(&self, fault: &str) {
+    pub fn freeze(&self, fault: &str) {
         self.shell.freeze(fault);
     }
 
     /// Stops once `asked` returns, which it does on a thread of the engine.
-    pub(crate) fn serve_stop(&self, asked: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
+    pub fn serve_stop(&self, asked: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
         let shell = Arc::clone(&self.shell);
         self.shell.threads.spawn("stop", 0, move || {
             asked();
@@ -669,7 +671,7 @@ impl Engine {
         })
     }
 
-    pub(crate) fn is_check_task(&self, task: u64) -> Result<bool, EngineError> {
+    pub fn is_check_task(&self, task: u64) -> Result<bool, EngineError> {
         self.shell.host.is_check(task)
     }
 }

@@ -19,8 +19,8 @@ use super::event::failover_event;
 use super::signals::Blocked;
 use super::status::failover_status;
 use super::{call, quiet, text};
-use crate::config::Config;
-use crate::engine::{Engine, EngineError, EventQueue, ForceOptions};
+use failover::config::Config;
+use failover::engine::{Engine, EngineError, EventQueue, ForceOptions};
 
 /// The version of this interface: the major number in the upper 16 bits, the minor in the lower. Within one major number things are
 /// only added, and each addition raises the minor one.
@@ -216,7 +216,7 @@ pub(super) unsafe fn on<'a>(
             match catch_unwind(AssertUnwindSafe(|| body(engine))) {
                 Ok(result) => result,
                 Err(payload) => {
-                    engine.engine.freeze(&crate::engine::threads::panic_text(&*payload));
+                    engine.engine.freeze(&failover::engine::panic_text(&*payload));
                     std::panic::resume_unwind(payload)
                 }
             }

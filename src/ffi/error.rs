@@ -12,8 +12,8 @@ use super::code::{
     FAILOVER_STATE, FAILOVER_SYSTEM, FAILOVER_TIMEOUT, FAILOVER_UNKNOWN_TASK,
 };
 use super::{quiet, text};
-use crate::config::ConfigErrors;
-use crate::engine::EngineError;
+use failover::config::ConfigErrors;
+use failover::engine::EngineError;
 
 /// Why a call failed. Owned by the caller: failover_error_free. Used by one thread at a time.
 pub struct failover_error {
@@ -82,7 +82,8 @@ impl From<EngineError> for Fault {
             EngineError::Timeout(..) => FAILOVER_TIMEOUT,
             EngineError::UnknownTask(_) => FAILOVER_UNKNOWN_TASK,
             EngineError::Faulted(_) => FAILOVER_FAULTED,
-            EngineError::System { .. } => FAILOVER_SYSTEM,
+            // Or a kind that is newer than this interface.
+            EngineError::System { .. } | _ => FAILOVER_SYSTEM,
         };
         let retriable = error.is_retriable();
         match error {

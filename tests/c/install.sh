@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 library=$(scripts/library.sh dev)
-scripts/cargo.sh build --locked --quiet --bin failover --features capi
+scripts/cargo.sh build --locked --quiet --bin failover
 built=(BINARY=target/debug/failover LIBRARY="$library")
 
 make --no-print-directory --silent install PREFIX=/opt/fo DESTDIR="$work/package" LIBDIR=lib64 "${built[@]}"

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const PARTS: [&str; 8] = ["code", "error", "engine", "event", "status", "task", "traffic", "breaker"];
 
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn committed() -> String {
