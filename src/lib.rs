@@ -35,6 +35,7 @@
 //! | [`wire`] | sockets with one overall deadline, and the sessions over them: PostgreSQL, SSH, HAProxy, child processes |
 //! | [`engine`] | the shell: pool, watcher, trigger thread, executor, survey, event queue, journal, clock |
 //! | `src/ffi` | the package `failover-capi`: the functions of `include/failover.h`, thin: arguments in, one call of [`Engine`], result or error out |
+//! | `src/cli` | the package `failover-cli`: the command line and daemon `failover`; it uses the library as any program does |
 //!
 //! # Invariants, many of them absences
 //!

@@ -99,6 +99,10 @@ fn port(socket: &Socket) -> u16 {
     socket.local_addr().unwrap().as_socket().unwrap().port()
 }
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 fn program() -> &'static str {
     env!("CARGO_BIN_EXE_failover")
 }
@@ -315,7 +319,7 @@ fn a_wrong_command_line_ends_with_2() {
 #[test]
 fn the_shipped_completions_are_what_the_program_prints() {
     for (shell, file) in [("bash", "failover.bash"), ("zsh", "_failover"), ("fish", "failover.fish")] {
-        let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/completions").join(file)).unwrap();
+        let shipped = fs::read_to_string(root().join("packaging/completions").join(file)).unwrap();
         assert_eq!(run(&["completions", shell]).ends_with(0).stdout, shipped, "{file} is out of date: make completions");
     }
 }
@@ -829,7 +833,7 @@ fn another_user_is_not_listened_to() {
 /// The configuration in the README can be used as it is, once its files are there.
 #[test]
 fn the_configuration_in_the_readme_is_valid() {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let text = fs::read_to_string(root().join("README.md")).unwrap();
     let block = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let place = Place::new();
     let password = place.path().with_file_name("orders.password");
@@ -843,7 +847,7 @@ fn the_configuration_in_the_readme_is_valid() {
 /// What the papers tell people to type exists.
 #[test]
 fn the_commands_in_the_papers_exist() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let makefile = fs::read_to_string(root.join("Makefile")).unwrap();
     let mut commands = 0;
     for paper in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"] {

@@ -108,8 +108,8 @@ impl Moto {
 
 /// Where its server is, installed first where it is missing.
 fn program() -> io::Result<PathBuf> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/moto.sh");
-    let output = Command::new(script).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    let script = super::root().join("scripts/moto.sh").to_string_lossy().into_owned();
+    let output = Command::new(&script).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(io::Error::other(format!("{script} ended with {}", output.status)));
     }
@@ -118,9 +118,9 @@ fn program() -> io::Result<PathBuf> {
 
 /// Requests to Route 53 that are not signed with this key as botocore, which moto comes with, signs them: a line for each.
 pub fn wrongly_signed(asked: &[Asked], (id, secret): (&str, &str)) -> io::Result<Vec<String>> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/sigv4.py");
+    let script = super::root().join("tests/support/sigv4.py").to_string_lossy().into_owned();
     let mut judge = Command::new(program()?.with_file_name("python3"))
-        .args([script, id, secret, "route53", "us-east-1"])
+        .args([script.as_str(), id, secret, "route53", "us-east-1"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())

@@ -309,7 +309,7 @@ impl PgServer {
 
     /// The engine's role: by the script that is shipped, so that what users are told to grant is what the tests run with.
     fn create_engine_role(&self) -> io::Result<()> {
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/rights.sql");
+        let shipped = super::root().join("contrib/rights.sql");
         if shipped.exists() {
             self.script(&fs::read_to_string(shipped)?)?;
         } else {

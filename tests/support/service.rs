@@ -121,7 +121,7 @@ fn server(member: &Member, place: usize) -> String {
 }
 
 fn shipped_wrapper() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/failover-host")
+    super::root().join("contrib/failover-host")
 }
 
 /// The shipped wrapper for the key of the engine, told which server it is for.

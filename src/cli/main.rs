@@ -1,7 +1,9 @@
-//! The command line: arguments, and one module for each thing that a command does.
+//! The command line `failover`: arguments, and one module for each thing that a command does.
 //!
 //! Whatever is asked of a running daemon goes over its control socket: [`control`] is the daemon's side, [`client`] the other,
 //! [`protocol`] what they say to each other.
+
+#![forbid(unsafe_code)]
 
 mod arguments;
 mod check;
@@ -31,7 +33,7 @@ use exit::{Code, Trouble};
 use terminal::Terminal;
 
 /// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let terminal = Terminal::new(arguments.color);
     match run(arguments, terminal) {
