@@ -734,7 +734,10 @@ impl Service {
         let old_timeline = plan.old_timeline;
         match &writable[..] {
             [] => return false,
-            [(server, sample)] if sample.timeline > old_timeline && self.is_ours(*server, sample, old_timeline) => {
+            [(server, sample)]
+                if sample.timeline > old_timeline
+                    && self.is_ours(*server, sample, old_timeline, self.model.postgres.max_lag_bytes) =>
+            {
                 self.take_over_promoted(*server, sample, fx);
             }
             many => {

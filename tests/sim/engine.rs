@@ -274,6 +274,7 @@ impl Sim {
                 self.people.insert(service);
             }
             EventKind::PrimaryKnown => {
+                self.judge_followed(service, event);
                 let restored = event.server.is_some_and(|server| self.clusters[service].servers[usize::from(server.0)].restored);
                 let known = self.known[service].facts.as_ref().is_some_and(|facts| facts.primary.is_some());
                 // What became another one while it was being promoted is found out by nobody.

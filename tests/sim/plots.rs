@@ -224,6 +224,15 @@ fn promoted_by_hand(plot: &mut Plot) {
         plot.then(at, 0, server, Fault::At(step, Box::new(Fault::PromotedElsewhere)));
         return;
     }
+    if plot.dice.percent(40) {
+        // One that was behind, under a pause, while the engine looks on.
+        let lag = plot.dice.between(100, 400_000);
+        let (start, end) = (plot.at - plot.dice.between(1, 5_000), plot.at + plot.dice.between(500, 8_000));
+        plot.then(start, 60_000, server, Fault::Lag(lag));
+        plot.then(plot.at - 500, 0, 0, Fault::Operator(Command::Pause));
+        plot.then(end, 0, server, Fault::PromotedElsewhere);
+        return;
+    }
     let away = plot.dice.between(2_000, 20_000);
     let start = plot.at - plot.dice.between(1, 500);
     plot.then(start, away, 0, Fault::Crash { at_record: false });

@@ -213,6 +213,21 @@ impl Sim {
         }
     }
 
+    /// A server that somebody promoted is followed by itself only if it has everything that the old primary had said of its log.
+    pub(super) fn judge_followed(&mut self, service: usize, event: &Event) {
+        let cluster = &self.clusters[service];
+        let Some(promotion) = cluster.promoted.filter(|promotion| event.server == Some(server_id(promotion.server))) else {
+            return;
+        };
+        let server = &cluster.servers[promotion.server];
+        let Some((_, left)) = server.branch.switches.last() else { return };
+        let said = self.heard[service][promotion.old].flush;
+        if server.by_hand && event.message.contains("somebody else promoted it") && said > *left {
+            let why = format!("{} is followed, which lacks {} bytes that its primary had", server.name, said - left);
+            self.watch.fail("who_is_followed_lacks_nothing_that_was_seen", why);
+        }
+    }
+
     /// A failover begins: an ordered one away from a primary that is well may lose nothing that nobody accepted.
     pub(super) fn note_start(&mut self, service: usize, event: &Event) {
         let cluster = &self.clusters[service];

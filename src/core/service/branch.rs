@@ -49,7 +49,7 @@ impl Service {
             self.two_primaries(primary, server, fx);
             return;
         }
-        let Some((timeline, flush)) = known else {
+        let Some((timeline, _)) = known else {
             self.adopt_primary(server, sample, "somebody else promoted it", fx);
             return;
         };
@@ -57,37 +57,43 @@ impl Service {
             self.adopt_primary(server, sample, "it takes writes on the timeline of the last primary", fx);
             return;
         }
-        match self.branch_of(server, sample, timeline, flush, fx.now) {
+        match self.branch_of(server, sample, timeline, fx.now) {
             Branch::Ours => self.adopt_primary(server, sample, "somebody else promoted it", fx),
             Branch::Other(why) => self.other_branch(server, sample, &why, fx),
             Branch::Unread => self.ask_history(server, sample.timeline, fx),
         }
     }
 
-    fn branch_of(&self, server: ServerId, sample: &Sample, timeline: u32, flush: Lsn, now: Mono) -> Branch {
+    fn branch_of(&self, server: ServerId, sample: &Sample, timeline: u32, now: Mono) -> Branch {
         if sample.timeline == timeline {
             return Branch::Other(format!("it is on timeline {timeline} as the primary is, and is another server"));
         }
-        if self.is_ours(server, sample, timeline) {
+        if self.is_ours(server, sample, timeline, 0) {
             return Branch::Ours;
         }
         let ssh = self.server_model(server).is_some_and(|model| model.ssh);
         match &self.servers[usize::from(server.0)].history {
-            Some((of, Ok(history))) if *of == sample.timeline => forked(history, timeline, flush),
+            Some((of, Ok(history))) if *of == sample.timeline => forked(history, timeline, self.furthest_of(timeline)),
             Some((of, Err((why, until)))) if *of == sample.timeline && (!ssh || now < *until) => {
                 Branch::Other(format!("its history could not be read: {why}"))
             }
             _ if ssh => Branch::Unread,
-            _ => Branch::Other("its history can be read over SSH only, and there is none".into()),
+            _ => Branch::Other("how much of that it lacks can be read over SSH only, and there is none".into()),
         }
     }
 
-    /// It was our own standby, and is the same postmaster: it left at what it had received, or behind that. Whoever promoted it accepted the
-    /// little that a standby may lack.
-    pub(crate) fn is_ours(&self, server: ServerId, sample: &Sample, timeline: u32) -> bool {
+    /// It was our own standby, is the same postmaster, and lacks no more than `lacks` of what is known of the log of `timeline`: it left at
+    /// what it had received, or behind that.
+    pub(crate) fn is_ours(&self, server: ServerId, sample: &Sample, timeline: u32, lacks: u64) -> bool {
         let received = self.servers[usize::from(server.0)].streamed.map(|streamed| streamed.position).unwrap_or_default();
-        let lacks = self.last_known().map_or(0, |(_, flush)| flush.bytes_after(received));
-        self.continues(server, sample, timeline) && lacks <= self.model.postgres.max_lag_bytes
+        self.continues(server, sample, timeline) && self.furthest_of(timeline).bytes_after(received) <= lacks
+    }
+
+    /// How far a timeline is known to have come: what the primary said of it, or a standby received.
+    fn furthest_of(&self, timeline: u32) -> Lsn {
+        let said = self.last_known().filter(|(of, _)| *of == timeline).map(|(_, flush)| flush);
+        let received = self.servers.iter().filter_map(|state| state.streamed).filter(|streamed| streamed.timeline == timeline);
+        received.map(|streamed| streamed.position).chain(said).max().unwrap_or_default()
     }
 
     fn ask_history(&mut self, server: ServerId, timeline: u32, fx: &mut Effects) {
