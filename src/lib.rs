@@ -163,6 +163,7 @@ pub use engine::{
     ActionAnswer, CheckReport, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,
     ReadyReport, Status, TaskAnswer,
 };
+pub use failover_core::candidate::ANY_LOSS;
 pub use failover_core::event::{EventKind, Severity};
 pub use failover_core::traffic::Outcome;
 

@@ -116,11 +116,13 @@ type Forecast struct {
 	Candidate string `json:"candidate"`
 	// LossBytes is how much of the log could be missing: read where LossExact says so, else estimated; nil when it is not known. Loss
 	// says it in the words in which the record of a failover would.
-	LossBytes *uint64  `json:"loss_bytes"`
-	LossExact bool     `json:"loss_exact"`
-	Loss      string   `json:"loss"`
-	Message   string   `json:"message"`
-	Reasons   []Reason `json:"reasons"`
+	LossBytes *uint64 `json:"loss_bytes"`
+	LossExact bool    `json:"loss_exact"`
+	// HoldsAcknowledged: no acknowledged commit can be missing; what LossBytes counts nobody was told of.
+	HoldsAcknowledged bool     `json:"holds_acknowledged"`
+	Loss              string   `json:"loss"`
+	Message           string   `json:"message"`
+	Reasons           []Reason `json:"reasons"`
 }
 
 // LastFailover is the failover in flight, or the last one.
@@ -138,7 +140,9 @@ type LastFailover struct {
 	// words of the record.
 	LossBytes *uint64 `json:"loss_bytes"`
 	LossExact bool    `json:"loss_exact"`
-	Loss      string  `json:"loss"`
+	// HoldsAcknowledged: no acknowledged commit can be missing; what LossBytes counts nobody was told of.
+	HoldsAcknowledged bool   `json:"holds_acknowledged"`
+	Loss              string `json:"loss"`
 	// TotalMs is from the first failed observation to the end; nil before that.
 	TotalMs *float64 `json:"total_ms"`
 }

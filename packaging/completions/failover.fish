@@ -131,7 +131,7 @@ never\t''"
 complete -c failover -n "__fish_failover_using_subcommand adopt" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand adopt" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand force" -l to -d 'Promote this standby [default: the best one]' -r
-complete -c failover -n "__fish_failover_using_subcommand force" -l accept-loss -d 'Accept the loss of this much: a number of bytes, or a size such as 16MiB [default: nothing of a primary that lives, else `data.max_lag_bytes`]' -r
+complete -c failover -n "__fish_failover_using_subcommand force" -l accept-loss -d 'Accept the loss of this much: a number of bytes, a size such as 16MiB, or any, also where it is not known [default: nothing of a primary that lives, else `data.max_lag_bytes`]' -r
 complete -c failover -n "__fish_failover_using_subcommand force" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand force" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand force" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''

@@ -364,7 +364,7 @@ pub struct Force {
     #[arg(long, value_name = "SERVER")]
     pub to: Option<String>,
 
-    /// Accept the loss of this much: a number of bytes, or a size such as 16MiB [default: nothing of a primary that lives, else `data.max_lag_bytes`]
+    /// Accept the loss of this much: a number of bytes, a size such as 16MiB, or any, also where it is not known [default: nothing of a primary that lives, else `data.max_lag_bytes`]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub accept_loss: Option<u64>,
 
@@ -396,9 +396,12 @@ pub struct Completions {
 }
 
 fn size(text: &str) -> Result<u64, String> {
+    if text == "any" {
+        return Ok(failover::ANY_LOSS);
+    }
     text.parse::<bytesize::ByteSize>()
         .map(|size| size.as_u64())
-        .map_err(|_| "write a number of bytes, or a size such as 16MiB".to_owned())
+        .map_err(|_| "write a number of bytes, a size such as 16MiB, or any".to_owned())
 }
 
 #[cfg(test)]

@@ -383,13 +383,13 @@ fn standby_remedy(reason: &ReasonStatus, service: &str, standby: &str) -> Option
         "not_in_recovery" => "stop it and rebuild it as a standby of the primary".to_owned(),
         "other_cluster" => "correct its address in the configuration, or rebuild it from the primary".to_owned(),
         "other_timeline" => {
-            "let it follow the primary (recovery_target_timeline = 'latest'), or else rebuild it from the primary".to_owned()
+            "point its primary_conninfo to the primary and reload it (recovery_target_timeline = 'latest'), or else rebuild it from the primary".to_owned()
         }
         "replay_paused" => format!("on {standby}: SELECT pg_wal_replay_resume()"),
         "delayed" => "data.allow_delayed = true, if what it holds back may be replayed".to_owned(),
         "not_streaming" => {
             format!(
-                "look at the log of {standby}: primary_conninfo, the password, the slot, and WAL that the primary has removed"
+                "look at the log of {standby}: primary_conninfo, the password, the slot, and WAL that the primary has removed; {lost}"
             )
         }
         "behind" => format!("make the other server fit to be promoted, or wait until this one has caught up; {lost}"),
@@ -399,7 +399,9 @@ fn standby_remedy(reason: &ReasonStatus, service: &str, standby: &str) -> Option
         }
         "quorum_unanswered" => format!("bring the other standbys of synchronous_standby_names back; {lost}"),
         "loss_too_high" => format!("wait until it has caught up, or raise data.max_lag_bytes; {lost}"),
-        "loss_unknown" => "let the engine see the primary again; data.on_loss = \"proceed\" goes on without".to_owned(),
+        "loss_unknown" => format!(
+            "let the engine see the primary again, or accept whatever is lost: failover force {service} --to {standby} --accept-loss any"
+        ),
         _ => return None,
     };
     Some(text)

@@ -87,6 +87,9 @@ impl Ended {
     }
 }
 
+/// Whoever accepts the loss of so much accepts every loss, also one that is not known.
+pub const ANY_LOSS: u64 = 1 << 50;
+
 /// A sample of the primary older than this at its death says nothing about the loss.
 pub const SAMPLE_FRESH: Span = Span::from_millis(5_000);
 
@@ -251,8 +254,8 @@ impl Candidate {
     pub fn loss_sentence(&self) -> String {
         let unseen = self.unseen;
         match self.loss {
-            _ if self.holds_acknowledged => "no acknowledged commit can be missing (synchronous)".into(),
             Some(0) if self.exact => "nothing is missing: it has the log up to its end".into(),
+            _ if self.holds_acknowledged => "no acknowledged commit can be missing (synchronous)".into(),
             Some(bytes) if self.exact => format!("{bytes} bytes of log are missing"),
             Some(bytes) if self.away > Span::ZERO => format!(
                 "how much may be missing is not known: nobody saw the last {unseen} of the log (about {bytes} bytes, if it grew as before)"
@@ -353,7 +356,7 @@ impl<'a> Field<'a> {
             .filter(|one| one.was_streaming && is_witness(one, reference))
             .filter_map(|one| one.sample.as_ref().ok().and_then(|sample| position(sample)))
             .max();
-        let any_loss = policy.on_loss == OnLoss::Proceed || waiver.accept_loss == Some(u64::MAX);
+        let any_loss = policy.on_loss == OnLoss::Proceed || waiver.accept_loss.is_some_and(|bytes| bytes >= ANY_LOSS);
         Field { reference, policy, waiver, view, any_loss, answers, streamed }
     }
 
@@ -442,8 +445,9 @@ impl<'a> Field<'a> {
         let covered = self.is_covered(own, promised);
         let lacks = |end: Lsn| end.bytes_after(own).max(missing);
         let loss = self.reference.and_then(|reference| reference.furthest(asked)).map(lacks);
-        // What was forecast is decided: how long its host took to say that it is gone is no loss.
-        match self.reference.and_then(|reference| reference.likely(asked)).map(lacks) {
+        // What was forecast is decided: how long its host took to say that it is gone is no loss. What a person accepted is the whole of it.
+        let likely = self.reference.and_then(|reference| reference.likely(asked)).map(lacks);
+        match if self.waiver.accept_loss.is_some() { loss } else { likely } {
             // What no client was told is no lost promise.
             _ if covered || self.any_loss => {}
             Some(loss) if loss > accepted => return Err(CandidateRefusal::LossTooHigh { loss, limit: accepted }),
@@ -451,15 +455,16 @@ impl<'a> Field<'a> {
             None => return Err(CandidateRefusal::LossUnknown { why: "there is no fresh sample of the primary's position" }),
         }
         let received = sample.and_then(|sample| sample.receive).unwrap_or_default();
+        let exact = self.reference.is_some_and(|reference| reference.exact);
         Ok(Candidate {
             server: one.server,
             position: own,
             to_replay: received.bytes_after(sample.and_then(|sample| sample.replay).unwrap_or_default()),
             loss,
-            exact: self.reference.is_some_and(|reference| reference.exact),
+            exact,
             unseen: self.reference.map(Reference::unseen).unwrap_or_default(),
             away: self.reference.filter(|reference| !reference.exact).map(|reference| reference.lead).unwrap_or_default(),
-            holds_acknowledged: covered && has_most,
+            holds_acknowledged: covered && has_most || exact && loss == Some(0),
             priority: one.model.priority,
         })
     }

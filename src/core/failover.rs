@@ -219,8 +219,9 @@ impl Service {
                 if log.sync.named { ", synchronous replication" } else { "" }
             ));
         }
-        for (server, result) in self.examine_standbys(self.subject(), self.ended(class, suspicion, now), waiver, View::Guard, now)
-        {
+        // An order away from one that is gone is judged by its end, as the order was.
+        let of = if class.is_ordered() && suspicion.gone_since.is_some() { FailureClass::Dead } else { class };
+        for (server, result) in self.examine_standbys(self.subject(), self.ended(of, suspicion, now), waiver, View::Guard, now) {
             let name = self.server_name(server);
             lines.push(match result {
                 Ok(candidate) => format!("candidate {name}: {}", describe(&candidate)),
@@ -572,6 +573,7 @@ impl Service {
                     plan.warnings.push(format!("commits wait for a synchronous standby that is not there: {}", failure.message));
                     plan.phase = Plan::after_write(settings);
                 } else {
+                    plan.warnings.push(GATE_OPENED.into());
                     plan.phase = Phase::VerifyData;
                 }
                 plan.gate_opened = true;
@@ -1041,9 +1043,10 @@ impl Service {
             Severity::Warning,
             self.about_server(chosen.server),
             format!(
-                "{}: {new} has taken over from {old} within {} of the first bad sign; {}",
+                "{}: {new} has taken over from {old} within {} of the {}; {}",
                 self.model.name,
                 plan.since_first_bad(end),
+                if plan.hands_over() { "order" } else { "first bad sign" },
                 chosen.loss_sentence()
             ),
             completed_fields(plan, &chosen, old, new, fx.now),
@@ -1084,6 +1087,10 @@ impl Service {
         }
     }
 }
+
+/// Nobody is there who could acknowledge commits, and they go on without.
+const GATE_OPENED: &str = "synchronous_standby_names was emptied, because no standby could acknowledge commits: they wait for nobody until you \
+                           set it again, once standbys follow the new primary";
 
 fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, now: Mono) -> Vec<(&'static str, Field)> {
     let times = plan.times;

@@ -369,7 +369,7 @@ impl CandidateRefusal {
                 format!("{by} has {bytes} bytes of log that it lacks, and cannot be promoted itself")
             }
             CandidateRefusal::Behind { by: Some(by), bytes, limit } => format!(
-                "{by} has {bytes} bytes of log that it lacks, and cannot be promoted itself; the limit is {limit} (max_lag_bytes)"
+                "{by} has {bytes} bytes of log that it lacks, and cannot be promoted itself; the limit is {limit} (max_lag_bytes or --accept-loss)"
             ),
             CandidateRefusal::Behind { by: None, bytes, .. } => {
                 format!("others may have acknowledged commits in {bytes} bytes of log that it lacks, before those who do it now")
@@ -384,7 +384,7 @@ impl CandidateRefusal {
                 "only {answered} of {size} standbys that may acknowledge commits said how far they are, and commits wait for {required}: another one may hold more"
             ),
             CandidateRefusal::LossTooHigh { loss, limit } => {
-                format!("up to {loss} bytes could be lost, the limit is {limit} (max_lag_bytes)")
+                format!("about {loss} bytes could be lost, the limit is {limit} (max_lag_bytes or --accept-loss)")
             }
             CandidateRefusal::LossUnknown { why } => format!("how much could be lost is not known: {why}"),
             CandidateRefusal::NotHealthy { why } => format!("its checks do not pass ({why})"),

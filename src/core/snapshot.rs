@@ -272,7 +272,17 @@ impl Service {
     fn forecast(&self, around: Surroundings, now: Mono) -> Forecast {
         let is_postgres = self.model.kind == ServiceKind::Postgres;
         let standbys = if self.model.is_moved() {
-            self.examine_standbys(self.subject(), self.ended_by(now), &Waiver::default(), View::Forecast, now)
+            self.examine_standbys(
+                self.subject(),
+                if matches!(self.state, State::Failing | State::ManualIntervention) {
+                    self.ends_now(now)
+                } else {
+                    self.ended_by(now)
+                },
+                &Waiver::default(),
+                View::Forecast,
+                now,
+            )
         } else {
             Vec::new()
         };

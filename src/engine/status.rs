@@ -405,6 +405,9 @@ pub struct ForecastStatus {
     /// `loss_bytes` is read, not estimated.
     #[serde(default)]
     pub loss_exact: bool,
+    /// No acknowledged commit can be missing: what `loss_bytes` counts nobody was told of.
+    #[serde(default)]
+    pub holds_acknowledged: bool,
     /// What would be missing, in the words in which the record of a failover says it; none of an application.
     #[serde(default)]
     pub loss: Option<String>,
@@ -447,6 +450,9 @@ pub struct FailoverStatus {
     /// `loss_bytes` is read, not estimated.
     #[serde(default)]
     pub loss_exact: bool,
+    /// No acknowledged commit can be missing: what `loss_bytes` counts nobody was told of.
+    #[serde(default)]
+    pub holds_acknowledged: bool,
     /// What may be missing, in the words of the record; none of an application, and while nobody is chosen.
     #[serde(default)]
     pub loss: Option<String>,
@@ -860,6 +866,7 @@ impl View<'_> {
                     candidate: Some(name),
                     loss_bytes: candidate.loss,
                     loss_exact: candidate.exact,
+                    holds_acknowledged: candidate.holds_acknowledged,
                     loss: Some(loss),
                     fence_level,
                     reasons: Vec::new(),
@@ -873,6 +880,7 @@ impl View<'_> {
                     candidate: None,
                     loss_bytes: None,
                     loss_exact: false,
+                    holds_acknowledged: false,
                     loss: None,
                     names_ttl_s,
                     fence_level,
@@ -898,6 +906,7 @@ impl View<'_> {
             class: Some(FailureClass::word(plan.class).to_owned()),
             loss_bytes: chosen.and_then(|candidate| candidate.recorded_loss()),
             loss_exact: chosen.is_some_and(|candidate| candidate.exact),
+            holds_acknowledged: chosen.is_some_and(|candidate| candidate.holds_acknowledged),
             loss: chosen.map(|candidate| candidate.loss_sentence()),
             fence_level: plan.fence.as_ref().map(|fence| fence.level.number()),
             fence_proof: plan.fence.as_ref().map(|fence| fence.proof.clone()),

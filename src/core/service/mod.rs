@@ -478,6 +478,15 @@ impl Service {
         gone.map_or(Ended::at(lived), |gone| Ended::gone(lived, gone))
     }
 
+    /// As [`Service::ended_by`], for a failover that begins now: one that fails and is not known to be gone may go on up to its fence.
+    pub(crate) fn ends_now(&self, now: Mono) -> Ended {
+        let gone = self.suspicion.as_ref().and_then(|suspicion| suspicion.gone_since);
+        match self.bad_since {
+            Some(_) if gone.is_none() => Ended::fenced(self.lived_until(now), now),
+            _ => self.ended_by(now),
+        }
+    }
+
     /// The last moment at which the primary is known to have been able to acknowledge commits: a first bad sign does not end that, as
     /// exhausted slots show.
     pub(crate) fn lived_until(&self, otherwise: Mono) -> Mono {

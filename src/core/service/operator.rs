@@ -1,7 +1,7 @@
 //! What an operator may ask of a service.
 
 use super::{Service, Surroundings};
-use crate::candidate::{Ended, Waiver};
+use crate::candidate::{ANY_LOSS, Waiver};
 use crate::effects::Effects;
 use crate::evidence::{FailureClass, Suspicion};
 use crate::handover::Handover;
@@ -95,17 +95,21 @@ impl Service {
             return Err(format!("{name}: {} is the primary already", self.server_name(to.unwrap_or_default())));
         }
         let waiver = Waiver { to, accept_loss };
-        // A primary that lives goes on writing until the fence; one that is dead has written all it ever will.
-        let dead = self.suspicion.as_ref().filter(|_| self.is_dead(fx.now));
-        let ended = dead.map_or(Ended::at(fx.now), |suspicion| self.ended(FailureClass::Dead, suspicion, fx.now));
-        let best =
-            self.some_candidate(ended, &waiver, fx.now).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
+        // What is received of a primary that is stopped in an orderly way is proven then: nobody is behind before.
+        let receipt = self.lives(fx.now).then(|| self.receipt_way());
+        let asked = match receipt {
+            Some(Ok(())) => Waiver { to, accept_loss: Some(ANY_LOSS) },
+            _ => waiver,
+        };
+        let best = self
+            .some_candidate(self.ends_now(fx.now), &asked, fx.now)
+            .map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         // Nothing is begun that could not be fenced: a primary that is well goes on as it is.
         let silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
         if self.is_postgres() {
             self.fence_way_for(class, silent).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         }
-        let handover = match self.lives(fx.now).then(|| self.receipt_way()) {
+        let handover = match receipt {
             Some(Ok(())) => Some(Handover { to: Some(best.server), ..Handover::default() }),
             // What may be missing was accepted.
             Some(Err(_)) if accept_loss.is_some() => None,

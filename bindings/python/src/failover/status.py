@@ -51,7 +51,8 @@ class ServerStatus:
 @dataclass(frozen=True)
 class Forecast:
     """What would happen if the primary died now. loss_bytes: how much of the log could be missing, read where loss_exact, else estimated;
-    None when it is not known. loss: the same in the words in which the record of a failover would say it."""
+    None when it is not known. holds_acknowledged: no acknowledged commit can be missing. loss: the same in the words in which the
+    record of a failover would say it."""
 
     would_fail_over: bool
     candidate: Optional[str]
@@ -60,14 +61,15 @@ class Forecast:
     reasons: List[Reason]
     loss_exact: bool = False
     loss: Optional[str] = None
+    holds_acknowledged: bool = False
 
 
 @dataclass(frozen=True)
 class LastFailover:
     """The failover in flight, or the last one. outcome: "in_progress", "completed", "rolled_back" or "manual_intervention".
     source, target: the old primary and the new one. loss_bytes: how much of the log may be missing, read where loss_exact, else
-    estimated; None when it is not known, also where the estimate is 0. loss: the same in the words of the record. total_ms: from the
-    first failed observation to the end."""
+    estimated; None when it is not known, also where the estimate is 0. holds_acknowledged: no acknowledged commit can be
+    missing. loss: the same in the words of the record. total_ms: from the first failed observation to the end."""
 
     generation: int
     outcome: str
@@ -79,6 +81,7 @@ class LastFailover:
     total_ms: Optional[float]
     loss_exact: bool = False
     loss: Optional[str] = None
+    holds_acknowledged: bool = False
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
 
@@ -189,6 +192,7 @@ def _failover(raw: Optional[Dict[str, Any]]) -> Optional[LastFailover]:
         total_ms=raw.get("total_ms"),
         loss_exact=raw.get("loss_exact", False),
         loss=raw.get("loss"),
+        holds_acknowledged=raw.get("holds_acknowledged", False),
         raw=raw,
     )
 
@@ -218,6 +222,7 @@ def _service(raw: Dict[str, Any]) -> ServiceStatus:
             reasons=_reasons(forecast["reasons"]),
             loss_exact=forecast.get("loss_exact", False),
             loss=forecast.get("loss"),
+            holds_acknowledged=forecast.get("holds_acknowledged", False),
         ),
         failover=_failover(raw.get("failover")),
         raw=raw,
