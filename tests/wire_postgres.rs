@@ -291,7 +291,7 @@ fn a_primary_and_its_standby_are_sampled_with_and_without_rights() {
     assert_eq!(seen.receiver, Receiver::Absent);
     assert!(seen.started.is_some() && seen.settings_loaded.is_some() && !seen.at_end, "{seen:?}");
     assert_eq!(seen.sync_commit, SyncCommit::On);
-    let [Replica { application_name, streaming: true, synchronous: false, flush: Some(_), slot: None }] =
+    let [Replica { application_name, streaming: true, synchronous: false, flush: Some(_), slot: None, reply_age: Some(_) }] =
         &seen.replicas.as_ref().unwrap()[..]
     else {
         panic!("{seen:?}")

@@ -29,6 +29,8 @@ const ONE_ROUND: Duration = Duration::from_secs(1);
 const OTHERS_AFTER: Duration = Duration::from_millis(250);
 /// To end what is left of a server whose log has ended: a third of it is for going by itself.
 const LEFTOVERS: Duration = Duration::from_secs(3);
+/// A checkpoint was made before the order, so a shutdown that takes longer waits for somebody who does not come.
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
 /// A server that was started is asked over SQL this long, at most half of what is left.
 const SERVES_WITHIN: Duration = Duration::from_secs(10);
 
@@ -67,7 +69,7 @@ impl Performer {
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Report, Failure> {
-        let stopped = await_end(self.control(log.server)?, log, deadline, cancel)?;
+        let stopped = await_end(self.control(log.server)?, log, deadline.at_most(STOPS_WITHIN), cancel)?;
         let end = match &stopped {
             Stopped::InOrder(end) => Some(*end),
             _ => None,
@@ -115,7 +117,7 @@ impl Performer {
         &self,
         server: ServerId,
         generation: Generation,
-        view_confirmed: bool,
+        (view_confirmed, overdue): (bool, bool),
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Report, Failure> {
@@ -134,7 +136,8 @@ impl Performer {
             None => {}
         }
         let ended = control.control(deadline.at_most(ONE_LOOK), cancel).is_ok_and(|data| data.state == ControlState::ShutDown);
-        if !ended {
+        // A sender that its standby does not hear holds a shutdown for as long as wal_sender_timeout.
+        if !ended && !overdue {
             return Err(first);
         }
         control.fence(generation, FenceLevel::ProvenStopped, false, view_confirmed, deadline.at_most(LEFTOVERS), cancel)?;

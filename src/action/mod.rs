@@ -190,8 +190,8 @@ impl Performer {
                 self.read_receipt(log, standbys, (*patience).into(), deadline, cancel)
             }
             #[cfg(feature = "ssh")]
-            Action::StartServer { server, view_confirmed } => {
-                self.start_server(*server, generation, *view_confirmed, deadline, cancel)
+            Action::StartServer { server, view_confirmed, overdue } => {
+                self.start_server(*server, generation, (*view_confirmed, *overdue), deadline, cancel)
             }
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
             Action::Promote { server, system_id, old_timeline } => {

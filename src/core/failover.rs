@@ -757,14 +757,21 @@ impl Service {
     /// Goes on with a server that somebody else promoted, as if this failover had done it.
     fn take_over_promoted(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
         let name = self.server_name(server);
-        let furthest = self.plan.as_ref().and_then(|plan| plan.furthest);
         let began = self.servers[usize::from(server.0)].streamed.map(|streamed| streamed.position).unwrap_or_default();
+        let Some(plan) = &self.plan else { return };
+        // The old primary may have gone on until it was fenced, or goes on.
+        let ended = if plan.times.fenced.is_some() { ended(plan) } else { Ended::fenced(plan.times.lived, fx.now) };
+        let reference = self.reference(ended);
+        let furthest = reference.as_ref().and_then(|reference| reference.furthest(fx.now)).max(plan.furthest);
         let loss = furthest.map(|furthest| furthest.bytes_after(began));
+        let unseen = reference.map(|reference| reference.unseen()).unwrap_or_default();
         let Some(plan) = &mut self.plan else { return };
         let line = format!("{name} takes writes on timeline {}: somebody else promoted it, and it is followed", sample.timeline);
         plan.evidence.push(line.clone());
         plan.warnings.push(line);
-        plan.chosen = Some(Candidate::chosen_before(server, began, loss, false));
+        let mut chosen = Candidate::chosen_before(server, began, loss, false);
+        chosen.unseen = unseen;
+        plan.chosen = Some(chosen);
         plan.committed = Some(server);
         plan.timeline = Some(sample.timeline);
         plan.times.promoted = Some(fx.now);

@@ -17,6 +17,10 @@ use serde::{Deserialize, Serialize};
 const RECEIPT: Span = Span::from_millis(2_000);
 /// So long it is tried to start a stopped primary again: one that is still on its way down has to come to its end first.
 const START_FOR: Span = Span::from_millis(60_000);
+/// After so many starts in vain, some eight seconds, nobody waits any more for a shutdown to end: what was committed is on its disk.
+const OVERDUE: u32 = 4;
+/// Before a start is asked for again, at most.
+const START_AGAIN: Span = Span::from_millis(15_000);
 /// Between two tries of a step that may be tried again.
 const AGAIN: Span = Span::from_millis(200);
 /// So often a question about the receipt that nobody answered is asked again.
@@ -41,6 +45,9 @@ pub struct Handover {
     pub unanswered: u8,
     /// Until when it is tried to start the primary again.
     pub start_until: Option<Mono>,
+    /// So often its start was asked for without success.
+    #[serde(default)]
+    pub starts: u32,
     /// It was started again.
     pub started: bool,
 }
@@ -121,7 +128,10 @@ impl Service {
                 let servers = self.server_ids().filter(|server| *server != old).collect();
                 (Action::ReadPositions { servers, settle: Span::ZERO }, Span::from_millis(3_000))
             }
-            Phase::UndoStop => (Action::StartServer { server: old, view_confirmed }, Span::from_millis(20_000)),
+            Phase::UndoStop => {
+                let overdue = plan.handover.as_ref().is_some_and(|handover| handover.starts >= OVERDUE);
+                (Action::StartServer { server: old, view_confirmed, overdue }, Span::from_millis(20_000))
+            }
             _ => return None,
         })
     }
@@ -198,7 +208,10 @@ impl Service {
                 self.fence_instead(format!("{name} crashed while it was stopped (\"{state}\"): it is replaced as a dead one"));
             }
             Stopped::Frozen => self.fence_instead(format!("{name} stands still and hears no order to stop: it is fenced")),
-            Stopped::NotYet { state } => self.not_received(&format!("{name} did not stop in time (\"{state}\")"), fx),
+            Stopped::NotYet { state } => {
+                let held = "a sender to a standby that does not hear it holds a shutdown";
+                self.not_received(&format!("{name} did not stop in time (\"{state}\"; {held})"), fx);
+            }
         }
     }
 
@@ -337,8 +350,10 @@ impl Service {
             Ok(_) => "an answer of another kind came".to_owned(),
             Err(failure) => failure.message,
         };
+        // A supervisor that refuses may count the orders, as systemd does: five in ten seconds.
+        handover.starts += 1;
         if now < until {
-            plan.retry_at = Some(now + AGAIN);
+            plan.retry_at = Some(now + AGAIN.times(3_u64.pow(handover.starts.min(5) - 1)).min(START_AGAIN));
         } else {
             plan.undo_failures.push(format!("start_server: {why}"));
             plan.phase = plan.after_undo_stop();

@@ -292,6 +292,8 @@ pub enum Action {
         server: ServerId,
         /// As in `Fence`.
         view_confirmed: bool,
+        /// Its shutdown has had its time: a server that serves nobody and does not come to its end is ended too.
+        overdue: bool,
     },
     /// Read the positions of standbys until two in a row are equal. Changes nothing. Answer: [`Report::Positions`].
     ReadPositions {

@@ -153,6 +153,19 @@ pub struct Replica {
     /// The slot that its sender holds.
     #[serde(default)]
     pub slot: Option<String>,
+    /// How long ago its last reply came, by the primary's clock.
+    #[serde(default)]
+    pub reply_age: Option<Span>,
+}
+
+impl Replica {
+    /// Its standby has left it, and the sender has not noticed yet (`wal_sender_timeout`): it replies to nothing, although there is log to
+    /// reply to, or for longer than `wal_receiver_status_interval`. It acknowledges nothing beyond what it shows.
+    #[must_use]
+    pub fn is_left(&self, flush: Option<Lsn>) -> bool {
+        let owes = flush.is_some() && self.flush < flush;
+        self.reply_age.is_some_and(|age| age > Span::from_millis(if owes { 1_000 } else { 11_000 }))
+    }
 }
 
 /// A standby's position read for the choice of a candidate, after the fence.

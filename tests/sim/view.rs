@@ -56,6 +56,7 @@ impl Cluster {
             synchronous: rule.is_some_and(|rule| rule.is_synchronous(at, &connected)),
             flush: Some(Lsn(connected[at].1)),
             slot,
+            reply_age: None,
         };
         (0..connected.len()).zip(slots).map(row).collect()
     }

@@ -495,6 +495,7 @@ impl World {
                     synchronous: !self.sync_names.is_empty(),
                     flush: Some(Lsn(replica.lsn)),
                     slot: replica.slot.clone(),
+                    reply_age: None,
                 })
                 .collect()
         });

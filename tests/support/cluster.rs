@@ -96,6 +96,7 @@ impl ClusterOptions {
             fsync: self.fsync,
             anonymous: self.equal_names,
             synchronous: self.rule(place),
+            settings: self.settings.clone(),
             ..PgOptions::new(&name(place))
         }
     }

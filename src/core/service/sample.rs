@@ -98,7 +98,15 @@ impl Service {
 
     pub(super) fn is_writable_now(&self, server: ServerId, now: Mono) -> bool {
         let state = &self.servers[usize::from(server.0)];
-        !state.wrong_cluster && state.sample.as_ref().is_some_and(|(at, sample)| !sample.in_recovery && now.since(*at) < FRESH)
+        // What it said before it broke off, or refused, is not now.
+        let over = self.subject() == Some(server)
+            && self.suspicion.as_ref().is_some_and(|suspicion| {
+                let broke_off = |since: &crate::time::Mono| state.sample.as_ref().is_none_or(|(at, _)| at <= since);
+                suspicion.refused > 0 || suspicion.close.as_ref().map(|(since, _)| since).is_some_and(broke_off)
+            });
+        !over
+            && !state.wrong_cluster
+            && state.sample.as_ref().is_some_and(|(at, sample)| !sample.in_recovery && now.since(*at) < FRESH)
     }
 
     pub(super) fn two_primaries(&mut self, one: ServerId, other: ServerId, fx: &mut Effects) {

@@ -36,11 +36,17 @@ impl Service {
             until,
             exact: known.is_some(),
             sync: sync.waits_for.clone(),
-            sync_fresh: sync.is_settled() && died.since(sync.at) + log.lead <= SYNC_FRESH,
+            sync_fresh: sync.is_settled() && died.since(sync.at) + log.lead <= SYNC_FRESH && !self.is_overridden(),
             acknowledged_before: sync.acknowledged_before,
             acknowledged: sync.acknowledged.clone(),
             unpromised_before: sync.unpromised_before,
         })
+    }
+
+    /// The survey found a role or a database whose commits wait for nobody, whatever the names say.
+    fn is_overridden(&self) -> bool {
+        let readiness = self.subject().and_then(|server| self.servers[usize::from(server.0)].readiness.as_ref());
+        readiness.is_some_and(|readiness| readiness.findings.iter().any(|finding| finding.code == "sync_commit_overridden"))
     }
 
     /// Examines every standby by its last samples: what would be promoted if the primary died now.

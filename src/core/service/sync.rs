@@ -204,7 +204,8 @@ impl Service {
 /// The names of those who are connected and acknowledge; `None` where the role may not see them.
 fn connected(sample: &Sample) -> Option<Vec<String>> {
     let replicas = sample.replicas.as_ref()?;
-    let acknowledges = replicas.iter().filter(|replica| replica.streaming && replica.flush.is_some());
+    let acknowledges =
+        replicas.iter().filter(|replica| replica.streaming && replica.flush.is_some() && !replica.is_left(sample.flush));
     Some(acknowledges.map(|replica| replica.application_name.to_lowercase()).collect())
 }
 

@@ -37,7 +37,8 @@ current_setting('synchronous_standby_names') AS sync_names, \
 current_setting('synchronous_commit') AS sync_commit, \
 (extract(epoch FROM pg_conf_load_time()) * 1000000)::bigint AS settings_loaded, \
 CASE WHEN NOT s.recovering THEN \
-(SELECT coalesce(json_agg(json_build_array(a.application_name, r.state, r.sync_state, r.flush_lsn, p.slot_name)), '[]') \
+(SELECT coalesce(json_agg(json_build_array(a.application_name, r.state, r.sync_state, r.flush_lsn, p.slot_name, \
+extract(epoch FROM clock_timestamp() - r.reply_time)::text)), '[]') \
 FROM pg_stat_get_wal_senders() r LEFT JOIN pg_stat_get_activity(NULL) a ON a.pid = r.pid \
 LEFT JOIN pg_get_replication_slots() p ON p.active_pid = r.pid) END AS replicas, \
 CASE WHEN NOT s.recovering THEN pg_current_wal_flush_lsn() END AS flush, \
@@ -134,17 +135,18 @@ fn seconds(text: &str) -> Option<Span> {
 
 /// The rows of the replication statistics; `None` as soon as one of them is hidden from us.
 fn replicas(row: &Row<'_>) -> Result<Option<Vec<Replica>>, Error> {
-    type Fields = (Option<String>, Option<String>, Option<String>, Option<String>, Option<String>);
+    type Fields = (Option<String>, Option<String>, Option<String>, Option<String>, Option<String>, Option<String>);
     let Some(list) = row.json::<Vec<Fields>>("replicas")? else { return Ok(None) };
     Ok(list
         .into_iter()
-        .map(|(name, state, sync_state, flush, slot)| {
+        .map(|(name, state, sync_state, flush, slot, reply_age)| {
             Some(Replica {
                 application_name: name.unwrap_or_default(),
                 streaming: state? == "streaming",
                 synchronous: sync_state.is_some_and(|state| matches!(state.as_str(), "sync" | "quorum")),
                 flush: flush.as_deref().and_then(Lsn::parse),
                 slot,
+                reply_age: reply_age.as_deref().and_then(seconds),
             })
         })
         .collect())
