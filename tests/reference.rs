@@ -100,3 +100,55 @@ fn reference() -> String {
 fn the_reference_of_the_status_is_up_to_date() {
     expect_file!["../docs/STATUS.md"].assert_eq(&reference());
 }
+
+/// The text of every file below these folders whose name ends so.
+fn sources(folders: &[&str], ends: &[&str]) -> String {
+    let mut text = String::new();
+    let mut open: Vec<std::path::PathBuf> = folders.iter().map(|folder| Path::new(ROOT).join(folder)).collect();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+        } else if path.extension().is_some_and(|end| ends.iter().any(|one| end == *one)) {
+            text.push_str(&std::fs::read_to_string(&path).expect("a text"));
+        }
+    }
+    text
+}
+
+/// The numbers behind a word: "rule 21", "rules 37, 47".
+fn cited(text: &str) -> std::collections::BTreeSet<u32> {
+    let mut numbers = std::collections::BTreeSet::new();
+    for word in ["rule ", "rules "] {
+        for part in text.split(word).skip(1) {
+            let list = part.split(|c: char| !(c.is_ascii_digit() || c == ',' || c == ' ')).next().unwrap_or_default();
+            let first = list.split([',', ' ']).filter(|number| !number.is_empty());
+            numbers.extend(first.take(1).filter_map(|number| number.parse::<u32>().ok()));
+        }
+    }
+    numbers
+}
+
+#[test]
+fn every_rule_that_is_cited_is_on_the_page_and_every_check_that_it_names_exists() {
+    let page = read("docs/RULES.md");
+    let all = sources(&["src", "tests", "bindings"], &["rs", "c", "py", "go"]);
+    let missing: Vec<u32> = cited(&all).into_iter().filter(|number| !page.contains(&format!("\n**{number}. "))).collect();
+    assert!(missing.is_empty(), "cited, and not in docs/RULES.md: {missing:?}");
+    let mut named = 0;
+    for held in page.split("- Held by:").skip(1) {
+        let held = held.split("\n\n").next().unwrap_or_default();
+        for name in held.split('`').skip(1).step_by(2) {
+            let file = |path: String| Path::new(ROOT).join(path).exists();
+            let exists = all.contains(&format!("fn {name}("))
+                || all.contains(&format!("\"{name}\""))
+                || file(format!("tests/scenarios/{name}"))
+                || file(format!("tests/sim/mutations/{name}.patch"))
+                || file(name.to_owned())
+                || all.contains(&format!("TEST({name})"))
+                || all.contains(&format!("{name}(void)"));
+            assert!(exists, "docs/RULES.md names {name}, which is nowhere");
+            named += 1;
+        }
+    }
+    assert!(named > 200, "{named}");
+}

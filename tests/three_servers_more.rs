@@ -386,7 +386,8 @@ fn a_switch_by_hand_during_a_pause_is_not_called_two_primaries() {
     let called = trial
         .watch(from, Duration::from_secs(3), |event| ["two_primaries", "manual_intervention"].contains(&event.kind.as_str()));
     assert!(called.is_none(), "{called:?}\n{}", trial.story());
-    // And the traffic follows, or a person is told why not.
+    // And the traffic follows.
+    trial.await_rows(10).unwrap();
     let state = trial.engine.status().unwrap()["services"][0]["state"].clone();
     assert_eq!(state, "normal", "{}", trial.story());
 }

@@ -8,7 +8,7 @@ use super::time::{Mono, Span};
 use super::traffic::{Outcome, Weight};
 use serde::{Deserialize, Serialize};
 
-/// Refused probes on new sockets that make a death, together with the host's word (DESIGN §9).
+/// Refused probes on new sockets that make a death, together with the host's word (rule 101).
 pub const REFUSALS_FOR_DEATH: u32 = 3;
 /// New connections without an answer that silence needs besides its time (rule 93).
 pub const UNANSWERED_FOR_SILENCE: u32 = 2;
@@ -70,7 +70,7 @@ impl FailureClass {
     }
 }
 
-/// The class that an impairment belongs to (DESIGN §2).
+/// The class that an impairment belongs to (rule 84).
 #[must_use]
 pub fn impaired_class(impairment: Impairment) -> &'static str {
     match impairment {
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_85_refused_three_times_and_the_host_says_gone_is_dead() {
+    fn rule_101_refused_three_times_and_the_host_says_gone_is_dead() {
         let mut suspicion = refused(3);
         assert_eq!(name(classify(&suspicion, &limits(990, None), T(1060))), "evidence_incomplete");
         suspicion.host_replied(T(1060), Ok(word(ProcessState::Gone, LocalAnswer::NotAsked)));

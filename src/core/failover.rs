@@ -16,7 +16,7 @@ use super::stats::{Judgement, Need};
 use super::time::{Mono, Span};
 use super::trigger::State;
 
-/// How long two equal receive positions are waited for: the receiver may still drain its buffer (DESIGN §9).
+/// How long two equal receive positions are waited for: the receiver may still drain its buffer (rule 90).
 const SETTLE: Span = Span::from_millis(500);
 /// An action that is this late is given up: the executor has stopped answering.
 const LATE: Span = Span::from_millis(1_000);

@@ -250,7 +250,7 @@ pub enum FenceLevel {
 }
 
 impl FenceLevel {
-    /// The level as the number of DESIGN: 0 to 4.
+    /// The level as a number: 0 to 4 (rule 18).
     #[must_use]
     pub fn number(self) -> u8 {
         match self {

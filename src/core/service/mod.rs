@@ -278,6 +278,8 @@ pub struct Service {
     pub(crate) asked_route: Option<RouteReadiness>,
     #[serde(default)]
     pub(crate) asked_last: Vec<ReadinessFinding>,
+    /// Somebody else promoted another server than the one that was seen as the primary, or an operator adopted it.
+    pub(crate) switched_by_hand: bool,
     pub(crate) route_asserted_at: Option<Mono>,
     pub(crate) two_primaries: bool,
     pub(crate) failover_age_at_start: Option<Span>,
@@ -381,6 +383,7 @@ impl Service {
             route: None,
             asked_route: None,
             asked_last: Vec::new(),
+            switched_by_hand: false,
             route_asserted_at: None,
             two_primaries: false,
             failover_age_at_start: None,
@@ -693,6 +696,7 @@ impl Service {
         self.last_failover = before.last_failover;
         self.cooldown_until = before.cooldown_until;
         self.manual_reason = before.manual_reason;
+        self.switched_by_hand = before.switched_by_hand;
         self.two_primaries = before.two_primaries;
         self.failover_age_at_start = before.failover_age_at_start;
         self.names_due = before.names_due;

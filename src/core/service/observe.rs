@@ -494,7 +494,7 @@ impl Service {
     }
 
     /// What a failover moved stays moved: a load balancer that was reloaded or restarted has forgotten it, and would give sessions
-    /// to the old primary as soon as that is back. Before the first failover the operator's own configuration is what counts.
+    /// to the old primary as soon as that is back. Before the first failover, or switch by hand, the operator's own configuration is what counts.
     fn assert_route(&mut self, survey: &RouteSurvey, primary: &str, fx: &mut Effects) {
         let serves = |server: &ServerId| {
             if self.is_postgres() { self.is_writable_now(*server, fx.now) } else { self.application_is_well(*server) }
@@ -502,7 +502,7 @@ impl Service {
         let Some(server) = self.primary.filter(serves) else { return };
         let watching = matches!(self.state, State::Normal | State::Degraded | State::FailedOver);
         let at_work = self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::AssertRoute(_)));
-        if self.generation == Generation(0)
+        if (self.generation == Generation(0) && !self.switched_by_hand)
             || !watching
             || at_work
             || self.paused
@@ -516,8 +516,12 @@ impl Service {
         let Some((astray, instance)) = route::astray(&survey.instances, primary) else { return };
         self.route_asserted_at = Some(fx.now);
         let message = match astray.as_str() {
-            "" => format!("{instance} keeps {primary} in maintenance, as before the failover: it gets the sessions again"),
-            astray => format!("{instance} gives sessions to {astray}, as before the failover: they are sent to {primary} again"),
+            "" => {
+                format!("{instance} keeps {primary} in maintenance, as before it became the primary: it gets the sessions again")
+            }
+            astray => format!(
+                "{instance} gives sessions to {astray}, as before {primary} became the primary: they are sent to {primary} again"
+            ),
         };
         fx.emit(
             EventKind::RouteAsserted,

@@ -168,6 +168,8 @@ impl Service {
     }
 
     pub(super) fn adopt_primary(&mut self, server: ServerId, sample: &Sample, why: &str, fx: &mut Effects) {
+        // The traffic follows whoever takes over from one that was seen.
+        self.switched_by_hand |= self.primary_seen && self.primary.is_some_and(|before| before != server);
         self.primary = Some(server);
         self.primary_seen = true;
         self.system_id = Some(sample.system_id);
