@@ -107,7 +107,7 @@
 // For timeout_ms: without end.
 #define FAILOVER_FOREVER UINT32_MAX
 
-// For failover_engine_force: the configured limit of loss.
+// For failover_engine_force: nothing of a primary that lives, else the configured limit (data.max_lag_bytes).
 #define FAILOVER_LOSS_CONFIGURED UINT64_MAX
 
 // The engine runs.
@@ -599,7 +599,8 @@ FAILOVER_API int32_t failover_engine_resume(const failover_engine *engine, const
 FAILOVER_API int32_t failover_engine_reset(const failover_engine *engine, const char *service, failover_error **err);
 
 // Begins a failover of `service` now, from every state but one in flight: to the server `to`, or with NULL to the best one, losing
-// `accept_loss` bytes at most (FAILOVER_LOSS_CONFIGURED: the configured limit). Returns when it has begun; events tell the rest.
+// `accept_loss` bytes at most (FAILOVER_LOSS_CONFIGURED: nothing of a primary that lives, else the configured limit; 2^50 and more:
+// whatever is lost, also where that is not known). Returns when it has begun; events tell the rest.
 //
 // Errors: as for failover_engine_confirm.
 //

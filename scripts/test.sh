@@ -11,7 +11,7 @@ scripts/lint.sh || status=$?
 [ "$status" = 0 ] || echo 'the lints failed; the tests run all the same'
 tests=(scripts/cargo.sh test --locked --no-fail-fast)
 # They wait more than they work, one test at a time: beside all the others.
-slow=(faults three_servers three_servers_more)
+slow=(faults three_servers)
 others=(--test core --test simulator --test header)
 for file in tests/*.rs; do
     name=$(basename "$file" .rs)

@@ -388,8 +388,11 @@ fn a_switch_by_hand_during_a_pause_is_not_called_two_primaries() {
     assert!(called.is_none(), "{called:?}\n{}", trial.story());
     // And the traffic follows.
     trial.await_rows(10).unwrap();
-    let state = trial.engine.status().unwrap()["services"][0]["state"].clone();
-    assert_eq!(state, "normal", "{}", trial.story());
+    wait_until("all is well again", LONGEST, || {
+        let state = trial.engine.status()?["services"][0]["state"].clone();
+        Ok((state == "normal").then_some(()))
+    })
+    .unwrap();
 }
 
 /// A hung primary wakes up before its fence and acknowledges rows; then somebody promotes a standby that has heard nothing of them.

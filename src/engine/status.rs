@@ -400,7 +400,7 @@ pub struct ForecastStatus {
     pub would_fail_over: bool,
     /// The standby that would be promoted.
     pub candidate: Option<String>,
-    /// Bytes of log that could be missing: read where `loss_exact` says so, else estimated; `None` when it is not known.
+    /// Bytes of log that could be missing: read where `loss_exact` says so, else estimated, also 0; `None` when it is not known.
     pub loss_bytes: Option<u64>,
     /// `loss_bytes` is read, not estimated.
     #[serde(default)]

@@ -52,7 +52,7 @@ pub fn of(code: &str) -> &'static str {
         "apply_delayed" => {
             "all that was held back is replayed before the promotion ends, and what protected against a mistake is gone; so this standby is refused"
         }
-        "not_receiving" => "every commit from now on would be lost by a failover to it; beyond data.max_lag_bytes it is refused",
+        "not_receiving" => "every commit from now on would be lost by a failover to it, so it is not promoted by itself",
         "setting_lower_than_primary" => {
             "hot standby stops replay at the primary's change, and a server with fewer connections turns clients away when it takes the load"
         }
@@ -130,7 +130,7 @@ pub fn of(code: &str) -> &'static str {
         "check_not_up" => "what cannot be asked now is not judged at failover time: a standby that is not seen is not promoted",
         "configuration" => "it is in force already, and shows when it is needed",
         "paused" => "the engine watches and decides nothing: a dead primary stays dead",
-        "manual_intervention" => "after a failover that did not end well only a person says that the next one is safe",
+        "manual_intervention" => "what a person was called for is not over: only a person says that the next failover is safe",
         "awaiting_confirmation" | "confirmation_timed_out" => "the outage lasts until somebody answers",
         "journal_unwritable" => "a failover that is not written down cannot be resumed or undone after a crash, so none starts",
         "cooldown" => "two failovers in a row may be one fault chased around: the second waits",

@@ -29,7 +29,7 @@ pub const FAILOVER_ABI_VERSION: u32 = 1;
 pub const FAILOVER_VERSION_NUMBER: u32 = 1000;
 /// For timeout_ms: without end.
 pub const FAILOVER_FOREVER: u32 = u32::MAX;
-/// For failover_engine_force: the configured limit of loss.
+/// For failover_engine_force: nothing of a primary that lives, else the configured limit (data.max_lag_bytes).
 pub const FAILOVER_LOSS_CONFIGURED: u64 = u64::MAX;
 
 /// An engine. Every function on it may be called from any thread at any time, also at once.
@@ -618,7 +618,8 @@ pub unsafe extern "C" fn failover_engine_reset(
 }
 
 /// Begins a failover of `service` now, from every state but one in flight: to the server `to`, or with NULL to the best one, losing
-/// `accept_loss` bytes at most (FAILOVER_LOSS_CONFIGURED: the configured limit). Returns when it has begun; events tell the rest.
+/// `accept_loss` bytes at most (FAILOVER_LOSS_CONFIGURED: nothing of a primary that lives, else the configured limit; 2^50 and more:
+/// whatever is lost, also where that is not known). Returns when it has begun; events tell the rest.
 ///
 /// Errors: as for failover_engine_confirm.
 ///

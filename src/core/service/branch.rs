@@ -64,6 +64,13 @@ impl Service {
         }
     }
 
+    /// It takes writes on a newer timeline, and whether that continues ours is not known yet.
+    pub(super) fn is_yet_unjudged(&self, server: ServerId, now: Mono) -> bool {
+        let newer = |sample: &Sample| self.last_known().is_some_and(|(timeline, _)| sample.timeline > timeline);
+        let state = &self.servers[usize::from(server.0)];
+        !state.other_branch && self.is_writable_now(server, now) && state.sample.as_ref().is_some_and(|(_, sample)| newer(sample))
+    }
+
     fn branch_of(&self, server: ServerId, sample: &Sample, timeline: u32, now: Mono) -> Branch {
         if sample.timeline == timeline {
             return Branch::Other(format!("it is on timeline {timeline} as the primary is, and is another server"));

@@ -201,6 +201,14 @@ impl Service {
     /// Nobody can be promoted now, and one that was there a moment ago may be in another: before the fence it costs nothing to wait.
     fn unless_one_comes(&self, refusal: Refusal, since: Mono, now: Mono) -> Refusal {
         let Refusal::NoCandidate { reasons } = &refusal else { return refusal };
+        let awaited = now.since(since) < AWAITED.min(self.model.trigger.failover_timeout);
+        // It may be the new primary already: nobody is called before its history is read.
+        let promoted = |(server, reason): &(ServerId, CandidateRefusal)| {
+            *reason == CandidateRefusal::NotInRecovery && self.is_yet_unjudged(*server, now)
+        };
+        if awaited && reasons.iter().any(promoted) {
+            return Refusal::EvidenceIncomplete { waiting_for: "whether a server that takes writes continues the primary's log" };
+        }
         let wanted = reasons.iter().any(|(server, reason)| match reason {
             CandidateRefusal::NotReadable { .. } => self.was_there(*server, now),
             CandidateRefusal::QuorumUnanswered { .. } => {
@@ -208,7 +216,7 @@ impl Service {
             }
             _ => false,
         });
-        if wanted && now.since(since) < AWAITED.min(self.model.trigger.failover_timeout) {
+        if wanted && awaited {
             return Refusal::EvidenceIncomplete { waiting_for: "a standby that is restarting, or replays what it has" };
         }
         refusal

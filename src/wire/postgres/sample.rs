@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(hidden.receiver, Receiver::Hidden);
         let absent = read_sample(&with(STANDBY, "receiver", Some("f")), Mono::ZERO).unwrap();
         assert_eq!(absent.receiver, Receiver::Absent);
-        let list = read_sample(&with(STANDBY, "replicas", Some("[[\"a\",null,null,null,null]]")), Mono::ZERO).unwrap();
+        let list = read_sample(&with(STANDBY, "replicas", Some("[[\"a\",null,null,null,null,null]]")), Mono::ZERO).unwrap();
         assert_eq!(list.replicas, None);
         let none = read_sample(&with(STANDBY, "replicas", Some("[]")), Mono::ZERO).unwrap();
         assert_eq!(none.replicas, Some(Vec::new()));
