@@ -195,6 +195,8 @@ pub struct World {
     pub deeds: usize,
     /// It has died and was not started again.
     pub dead: bool,
+    stepping: bool,
+    next: Vec<Input>,
     /// Where a replay begins, every input since, and what the core said to each.
     pub tape: Option<Tape>,
 }
@@ -258,6 +260,8 @@ impl World {
             dies_at: None,
             deeds: 0,
             dead: false,
+            stepping: false,
+            next: Vec::new(),
             tape: None,
         }
     }
@@ -265,6 +269,7 @@ impl World {
     /// The engine is killed: what is on its way is lost, what was done is done.
     pub fn kill_engine(&mut self) {
         self.dead = true;
+        self.next.clear();
         self.runs.clear();
         self.sessions.clear();
         self.pending.clear();
@@ -298,6 +303,21 @@ impl World {
         if self.dead {
             return;
         }
+        // What an action brings about comes after the rest of the step that asked for it.
+        if self.stepping {
+            self.next.push(input);
+            return;
+        }
+        self.stepping = true;
+        self.step(input);
+        self.stepping = false;
+        if !self.next.is_empty() {
+            let input = self.next.remove(0);
+            self.feed(input);
+        }
+    }
+
+    fn step(&mut self, input: Input) {
         let taped = self.tape.is_some().then(|| input.clone());
         let outputs = self.core.step(self.now, input);
         if let (Some((_, inputs)), Some(input)) = (&mut self.tape, taped) {
