@@ -25,17 +25,13 @@ pub struct Reference {
     pub heard: Option<Heard>,
     /// How fast it grew lately, in bytes per second.
     pub growth: u64,
-    /// The first bad sign, or now: how old the sample was then says what it is worth.
-    pub lived: Mono,
-    /// By all signs it died then, or its fence was proven.
-    pub died: Mono,
-    /// The primary acknowledged nothing after this moment: its fence was proven, or it was found dead with nobody left.
-    pub until: Mono,
+    /// How long the primary went on.
+    pub ended: Ended,
     /// `flush` was read where the log ended: nothing is estimated.
     pub exact: bool,
     /// Whose acknowledgement commits waited for; `None`: nobody's.
     pub sync: Option<Acknowledging>,
-    /// That was seen in two samples in a row, the last one at most [`SYNC_FRESH`] before `died`.
+    /// That was seen in two samples in a row, the last one at most [`SYNC_FRESH`] before it died.
     pub sync_fresh: bool,
     /// Up to here commits may have been acknowledged by others than those who acknowledge them now.
     pub acknowledged_before: Lsn,
@@ -59,11 +55,12 @@ pub struct Heard {
 /// How long the primary went on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// It was known to serve: a sample from before is as old as this says.
+    /// It was known to serve until then, the first bad sign or now: how old a sample was then says what it is worth.
     pub lived: Mono,
-    /// It died, by all signs: no settings are loaded after that, and what a session may still end then is not what a limit is for.
+    /// By all signs it died then, or its fence was proven: no settings are loaded after that, and what a session may still end then is not
+    /// what a limit is for.
     pub died: Mono,
-    /// Somebody may have been told of a commit.
+    /// Nobody was told of a commit after that: its fence was proven, or it was found dead with nobody left.
     pub until: Mono,
 }
 
@@ -109,13 +106,13 @@ impl Reference {
     /// what the death can have cost.
     #[must_use]
     pub fn furthest(&self, asked: Mono) -> Option<Lsn> {
-        self.reached(asked.min(self.until))
+        self.reached(asked.min(self.ended.until))
     }
 
     /// As [`Reference::furthest`], if it died when all signs say.
     #[must_use]
     pub fn likely(&self, asked: Mono) -> Option<Lsn> {
-        self.reached(asked.min(self.died))
+        self.reached(asked.min(self.ended.died))
     }
 
     fn reached(&self, when: Mono) -> Option<Lsn> {
@@ -129,7 +126,7 @@ impl Reference {
 
     /// A position that was known, carried on to another moment; `None` where it is too old to say anything.
     fn grown(&self, flush: Lsn, at: Mono, lead: Span, when: Mono) -> Option<Lsn> {
-        if self.lived.since(at) + lead > SAMPLE_FRESH {
+        if self.ended.lived.since(at) + lead > SAMPLE_FRESH {
             return None;
         }
         let grown = |span: Span| {
@@ -146,11 +143,11 @@ impl Reference {
     /// So long before its last possible acknowledgement it was seen last.
     #[must_use]
     pub fn unseen(&self) -> Span {
-        let own = self.until.since(self.at) + self.lead;
+        let own = self.ended.until.since(self.at) + self.lead;
         match self.heard {
             _ if self.exact => Span::ZERO,
-            Some(heard) if self.lived.since(self.at) + self.lead > SAMPLE_FRESH => {
-                (self.until.since(heard.at) + heard.lead).min(own)
+            Some(heard) if self.ended.lived.since(self.at) + self.lead > SAMPLE_FRESH => {
+                (self.ended.until.since(heard.at) + heard.lead).min(own)
             }
             _ => own,
         }
@@ -179,6 +176,11 @@ pub struct Standing<'a> {
 }
 
 impl Standing<'_> {
+    /// When its sample was asked for.
+    fn asked(&self) -> Mono {
+        self.sample.as_ref().map_or(Mono::ZERO, |sample| sample.asked)
+    }
+
     /// All that it has is known: an answer. Otherwise its position is what it has at least.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -308,16 +310,14 @@ pub fn choose(
     view: View,
 ) -> Vec<(ServerId, Result<Candidate, CandidateRefusal>)> {
     let field = Field::new(standings, reference, policy, waiver, view);
-    let fit: Vec<Result<Lsn, CandidateRefusal>> = standings.iter().map(|one| field.fitness(one)).collect();
-    standings
-        .iter()
-        .zip(&fit)
-        .map(|(one, own)| (one.server, own.clone().and_then(|own| field.weigh(one, own, standings, &fit))))
-        .collect()
+    field.judged().map(|(one, own)| (one.server, own.clone().and_then(|own| field.weigh(one, own)))).collect()
 }
 
 /// What counts for all standbys alike.
 struct Field<'a> {
+    standings: &'a [Standing<'a>],
+    /// Of each, in the same order: what [`Field::fitness`] says.
+    fit: Vec<Result<Lsn, CandidateRefusal>>,
     reference: Option<&'a Reference>,
     policy: &'a PostgresModel,
     waiver: &'a Waiver,
@@ -340,7 +340,7 @@ struct Answers {
 
 impl<'a> Field<'a> {
     fn new(
-        standings: &[Standing<'_>],
+        standings: &'a [Standing<'a>],
         reference: Option<&'a Reference>,
         policy: &'a PostgresModel,
         waiver: &'a Waiver,
@@ -357,7 +357,29 @@ impl<'a> Field<'a> {
             .filter_map(|one| one.sample.as_ref().ok().and_then(|sample| position(sample)))
             .max();
         let any_loss = policy.on_loss == OnLoss::Proceed || waiver.accept_loss.is_some_and(|bytes| bytes >= ANY_LOSS);
-        Field { reference, policy, waiver, view, any_loss, answers, streamed }
+        let mut field = Field { standings, fit: Vec::new(), reference, policy, waiver, view, any_loss, answers, streamed };
+        field.fit = standings.iter().map(|one| field.fitness(one)).collect();
+        field
+    }
+
+    /// Each standby with its fitness.
+    fn judged(&self) -> impl Iterator<Item = (&Standing<'a>, &Result<Lsn, CandidateRefusal>)> {
+        self.standings.iter().zip(&self.fit)
+    }
+
+    /// Some loss was accepted.
+    fn is_waived(&self) -> bool {
+        self.any_loss || self.waiver.accept_loss.is_some()
+    }
+
+    /// Commits wait for somebody, and no loss was accepted.
+    fn is_promised(&self) -> bool {
+        self.answers.is_some() && !self.is_waived()
+    }
+
+    /// The limit where nothing is promised.
+    fn accepted(&self) -> u64 {
+        self.waiver.accept_loss.unwrap_or(self.policy.max_lag_bytes)
     }
 
     /// Enough of those who may have acknowledged a commit have said how far they are.
@@ -397,18 +419,11 @@ impl<'a> Field<'a> {
     }
 
     /// A fit standby among the others: what they have and it has not, and what the primary may have had.
-    fn weigh(
-        &self,
-        one: &Standing<'_>,
-        own: Lsn,
-        standings: &[Standing<'_>],
-        fit: &[Result<Lsn, CandidateRefusal>],
-    ) -> Result<Candidate, CandidateRefusal> {
-        let asked = one.sample.as_ref().map_or(Mono::ZERO, |sample| sample.asked);
+    fn weigh(&self, one: &Standing<'_>, own: Lsn) -> Result<Candidate, CandidateRefusal> {
+        let asked = one.asked();
         let sample = one.sample.as_ref().ok();
-        let missing =
-            self.ahead(one, own, asked, standings, |other| is_unfit(other, standings, fit)).map_or(0, |(_, bytes)| bytes);
-        let waived = self.any_loss || self.waiver.accept_loss.is_some();
+        let missing = self.ahead(one, own, |other| self.is_unfit(other)).map_or(0, |(_, bytes)| bytes);
+        let waived = self.is_waived();
         if let Some(answers) = self.answers.filter(|_| !waived && !self.is_answered()) {
             return Err(CandidateRefusal::QuorumUnanswered {
                 answered: answers.complete,
@@ -422,27 +437,27 @@ impl<'a> Field<'a> {
         if !one.was_streaming && !waived && !(missing == 0 && (self.is_answered() || furthest)) {
             return Err(CandidateRefusal::NotStreaming);
         }
-        let promised = self.answers.is_some() && !waived;
+        let promised = self.is_promised();
         let before = self.reference.map_or(0, |reference| reference.acknowledged(asked).bytes_after(own));
         if promised && before > 0 {
             return Err(CandidateRefusal::Behind { by: None, bytes: before, limit: 0 });
         }
         if promised
             && self.view == View::Forecast
-            && !self.are_enough(standings, fit, Lsn::default())
-            && let Some(by) = self.unfit_member(standings, fit)
+            && !self.are_enough(Lsn::default())
+            && let Some(by) = self.unfit_member()
         {
             return Err(CandidateRefusal::MayBeBehind { by });
         }
-        let accepted = self.waiver.accept_loss.unwrap_or(self.policy.max_lag_bytes);
-        if let Some((by, bytes, limit)) = self.veto(one, own, standings, fit, promised, accepted)
+        if let Some((by, bytes, limit)) = self.veto(one, own)
             && bytes > limit
             && !self.any_loss
         {
             return Err(CandidateRefusal::Behind { by: Some(by), bytes, limit });
         }
-        let has_most = self.ahead(one, own, asked, standings, |_| true).is_none();
-        let covered = self.is_covered(own, promised);
+        let has_most = self.ahead(one, own, |_| true).is_none();
+        let covered = self.is_covered(own);
+        let accepted = self.accepted();
         let lacks = |end: Lsn| end.bytes_after(own).max(missing);
         let loss = self.reference.and_then(|reference| reference.furthest(asked)).map(lacks);
         // What was forecast is decided: how long its host took to say that it is gone is no loss. What a person accepted is the whole of it.
@@ -473,30 +488,19 @@ impl<'a> Field<'a> {
     ///
     /// What one has of whom no commit waits was not acknowledged: it is measured as everywhere. So is what a member has, where too few
     /// have it for a commit to be acknowledged and the rule may have been another one.
-    fn veto(
-        &self,
-        one: &Standing<'_>,
-        own: Lsn,
-        standings: &[Standing<'_>],
-        fit: &[Result<Lsn, CandidateRefusal>],
-        promised: bool,
-        accepted: u64,
-    ) -> Option<(String, u64, u64)> {
-        let asked = one.sample.as_ref().map_or(Mono::ZERO, |sample| sample.asked);
-        let obstacle = |other: &Standing<'_>| is_unfit(other, standings, fit);
-        let outvoted = promised && !self.are_enough(standings, fit, own);
-        let member = |other: &Standing<'_>| outvoted && self.is_member(other) && obstacle(other);
+    fn veto(&self, one: &Standing<'_>, own: Lsn) -> Option<(String, u64, u64)> {
+        let outvoted = self.is_promised() && !self.are_enough(own);
         let limit = |limit| move |(by, bytes)| (by, bytes, limit);
-        let by_member = self.ahead(one, own, asked, standings, member).map(limit(0));
+        let by_member = self.ahead(one, own, |other| outvoted && self.is_member(other) && self.is_unfit(other)).map(limit(0));
         // What nobody was told of is no loss, where it is known that nobody was.
-        let known = |other: &Standing<'_>| self.is_covered(own, promised) && self.is_member(other);
-        let measured = |other: &Standing<'_>| obstacle(other) && !known(other);
-        by_member.or_else(|| self.ahead(one, own, asked, standings, measured).map(limit(accepted)))
+        let known = |other: &Standing<'_>| self.is_covered(own) && self.is_member(other);
+        let measured = |other: &Standing<'_>| self.is_unfit(other) && !known(other);
+        by_member.or_else(|| self.ahead(one, own, measured).map(limit(self.accepted())))
     }
 
     /// Of those who may have acknowledged a commit, enough have said how far they are, and have no more than `own` or can be promoted
     /// themselves: what is acknowledged is on one of those, or not beyond `own`.
-    fn are_enough(&self, standings: &[Standing<'_>], fit: &[Result<Lsn, CandidateRefusal>], own: Lsn) -> bool {
+    fn are_enough(&self, own: Lsn) -> bool {
         let Some((reference, sync)) = self.reference.and_then(|reference| Some((reference, reference.sync.as_ref()?))) else {
             return false;
         };
@@ -505,19 +509,24 @@ impl<'a> Field<'a> {
         let counts = |(one, fit): &(&Standing<'_>, &Result<Lsn, CandidateRefusal>)| {
             is_answer(one, reference, sync) && (fit.is_ok() || within(one))
         };
-        count(standings.iter().zip(fit).filter(counts)) >= sync.needed()
+        count(self.judged().filter(counts)) >= sync.needed()
     }
 
     /// One of those who acknowledge and cannot be promoted: its name.
-    fn unfit_member(&self, standings: &[Standing<'_>], fit: &[Result<Lsn, CandidateRefusal>]) -> Option<String> {
-        let unfit = |one: &&Standing<'_>| self.is_member(one) && is_unfit(one, standings, fit) && is_witness(one, self.reference);
-        standings.iter().find(unfit).map(|one| one.model.name.clone())
+    fn unfit_member(&self) -> Option<String> {
+        let unfit = |one: &&Standing<'_>| self.is_member(one) && self.is_unfit(one) && is_witness(one, self.reference);
+        self.standings.iter().find(unfit).map(|one| one.model.name.clone())
+    }
+
+    /// It cannot be promoted itself, whatever it has. Whoever can be is in nobody's way: the furthest of them is chosen.
+    fn is_unfit(&self, one: &Standing<'_>) -> bool {
+        self.judged().any(|(other, fit)| one.server == other.server && fit.is_err())
     }
 
     /// Up to `own` it is known who acknowledged commits.
-    fn is_covered(&self, own: Lsn, promised: bool) -> bool {
+    fn is_covered(&self, own: Lsn) -> bool {
         let known = |reference: &Reference| reference.sync_fresh && own >= reference.unpromised_before;
-        promised && self.reference.is_some_and(known)
+        self.is_promised() && self.reference.is_some_and(known)
     }
 
     /// It is one of those for whom commits wait.
@@ -527,32 +536,20 @@ impl<'a> Field<'a> {
     }
 
     /// Of those who count, the one that has most of what this one lacks; and how much (rule 21).
-    fn ahead(
-        &self,
-        one: &Standing<'_>,
-        own: Lsn,
-        asked: Mono,
-        standings: &[Standing<'_>],
-        counts: impl Fn(&Standing<'_>) -> bool,
-    ) -> Option<(String, u64)> {
+    fn ahead(&self, one: &Standing<'_>, own: Lsn, counts: impl Fn(&Standing<'_>) -> bool) -> Option<(String, u64)> {
         let rests = one.sample.as_ref().is_ok_and(|sample| !sample.receiver.is_streaming());
-        standings
+        self.standings
             .iter()
             .filter(|other| other.server != one.server && is_witness(other, self.reference) && counts(other))
             .filter_map(|other| {
                 let sample = other.sample.as_ref().ok()?;
                 // While the primary writes, who is asked later has more.
-                let comparable = self.view == View::Decision || sample.asked <= asked || rests;
+                let comparable = self.view == View::Decision || sample.asked <= one.asked() || rests;
                 let bytes = position(sample)?.bytes_after(own);
                 (comparable && bytes > 0).then(|| (other.model.name.clone(), bytes))
             })
             .max_by_key(|(_, bytes)| *bytes)
     }
-}
-
-/// It cannot be promoted itself, whatever it has. Whoever can be is in nobody's way: the furthest of them is chosen.
-fn is_unfit(one: &Standing<'_>, standings: &[Standing<'_>], fit: &[Result<Lsn, CandidateRefusal>]) -> bool {
-    standings.iter().zip(fit).any(|(other, fit)| one.server == other.server && fit.is_err())
 }
 
 /// One of those who may have acknowledged a commit says all that it has.
@@ -640,9 +637,7 @@ mod tests {
             at: Mono::ZERO,
             lead: Span::ZERO,
             growth: 0,
-            lived: at(200),
-            died: at(200),
-            until: at(200),
+            ended: Ended::at(at(200)),
             exact: false,
             sync: None,
             sync_fresh: false,
@@ -740,7 +735,7 @@ mod tests {
 
     #[test]
     fn what_was_written_up_to_the_fence_counts_however_old_the_sign_of_the_failure_is() {
-        let woken = Reference { growth: 100, died: at(4_200), until: at(4_200), lived: at(200), ..reference() };
+        let woken = Reference { growth: 100, ended: Ended::fenced(at(200), at(4_200)), ..reference() };
         assert_eq!(examined(&Sample { asked: at(5_000), ..sample(10_000) }, &woken, |_| ()), Ok(Some(420)));
     }
 
@@ -754,13 +749,20 @@ mod tests {
         assert_eq!(growing.furthest(at(1_000)), Some(Lsn(12_000)), "the sample and the growth since say more");
         let told = Reference { heard: Some(heard(13_000, 190)), ..growing };
         assert_eq!(told.furthest(at(1_000)), Some(Lsn(13_100)));
-        let blind = Reference { lived: at(9_000), until: at(9_000), heard: Some(heard(13_000, 8_900)), ..reference() };
+        let blind = Reference {
+            ended: Ended { died: at(200), ..Ended::at(at(9_000)) },
+            heard: Some(heard(13_000, 8_900)),
+            ..reference()
+        };
         assert_eq!((blind.furthest(at(9_500)), blind.unseen()), (Some(Lsn(13_000)), Span::from_millis(100)));
     }
 
     #[test]
     fn rule_20_an_old_sample_makes_the_loss_unknown_and_unknown_is_refused() {
-        let old = Reference { lived: Mono::ZERO + SAMPLE_FRESH + Span::from_millis(1), ..reference() };
+        let old = Reference {
+            ended: Ended { lived: Mono::ZERO + SAMPLE_FRESH + Span::from_millis(1), ..reference().ended },
+            ..reference()
+        };
         assert_eq!(examined(&sample(10_000), &old, |_| ()), Err("loss_unknown"));
         let before_the_start = Reference { lead: SAMPLE_FRESH, ..reference() };
         assert_eq!(examined(&sample(10_000), &before_the_start, |_| ()), Err("loss_unknown"));

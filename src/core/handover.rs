@@ -1,7 +1,7 @@
 //! An ordered failover away from a primary that lives: it is stopped in an orderly way, and promoted is who has received its whole
 //! log. Where that cannot be proven it is started again, unless a loss was accepted.
 
-use super::candidate::{self, Candidate, Reference, View, Waiver};
+use super::candidate::{self, Candidate, Ended, Reference, View, Waiver};
 use super::effects::Effects;
 use super::failover::describe;
 use super::id::ServerId;
@@ -263,9 +263,7 @@ impl Service {
             lead: Span::ZERO,
             heard: None,
             growth: 0,
-            lived: now,
-            died: now,
-            until: now,
+            ended: Ended::at(now),
             exact: true,
             sync: None,
             sync_fresh: false,

@@ -16,12 +16,11 @@ pub(super) const COMES_BACK: Span = Span::from_millis(10_000);
 
 impl Service {
     /// What is known of the log of a primary that ended so.
-    pub(crate) fn reference(&self, end: Ended) -> Option<Reference> {
-        let Ended { lived, died, until } = end;
+    pub(crate) fn reference(&self, ended: Ended) -> Option<Reference> {
         let log = self.log.as_ref()?;
         let known = self.log_end.filter(|end| end.timeline == log.timeline);
         // Read where it ended: nothing is estimated, and nothing was acknowledged behind it.
-        let (flush, at, lead) = known.map_or((log.flush, log.at, log.lead), |end| (end.at, until, Span::ZERO));
+        let (flush, at, lead) = known.map_or((log.flush, log.at, log.lead), |end| (end.at, ended.until, Span::ZERO));
         let sync = &log.sync;
         Some(Reference {
             system_id: self.system_id?,
@@ -31,12 +30,10 @@ impl Service {
             lead,
             heard: log.heard,
             growth: log.growth(),
-            lived,
-            died,
-            until,
+            ended,
             exact: known.is_some(),
             sync: sync.waits_for.clone(),
-            sync_fresh: sync.is_settled() && died.since(sync.at) + log.lead <= SYNC_FRESH && !self.is_overridden(),
+            sync_fresh: sync.is_settled() && ended.died.since(sync.at) + log.lead <= SYNC_FRESH && !self.is_overridden(),
             acknowledged_before: sync.acknowledged_before,
             acknowledged: sync.acknowledged.clone(),
             unpromised_before: sync.unpromised_before,
