@@ -58,6 +58,7 @@ impl Sim {
             self.note("the engine is killed");
         }
         self.core = None;
+        self.forget();
         self.asked.clear();
         self.inbox.clear();
         self.surveys.clear();
@@ -84,7 +85,7 @@ impl Sim {
     pub(super) fn exit(&mut self, down: Span) {
         self.stops = None;
         if let Some(core) = &self.core {
-            self.seen = (self.now, core.knowledge());
+            self.keep(core.knowledge());
         }
         self.doing.clear();
         self.write_owed();
@@ -115,7 +116,8 @@ impl Sim {
         }
         let outputs = core.step(now, input);
         if self.restored && self.now.since(self.seen.0) >= ms(1_000) {
-            self.seen = (self.now, core.knowledge());
+            let knowledge = core.knowledge();
+            self.keep(knowledge);
         }
         self.after(outputs);
     }

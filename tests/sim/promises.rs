@@ -2,6 +2,7 @@
 //! a person was called.
 
 use failover_core::event::{Event, Field};
+use failover_core::knowledge::Knowledge;
 use failover_core::model::OnLoss;
 use failover_core::refusal::{CandidateRefusal, Refusal};
 use failover_core::sample::{Position, Sample, SyncCommit};
@@ -22,6 +23,9 @@ const KNOWN: Span = Span::from_millis(12_000);
 pub(super) struct Heard {
     pub at: Mono,
     flush: u64,
+    /// The same as the present engine can know it: of what an earlier one heard, what it had left behind.
+    known: u64,
+    kept: u64,
     rates: [u64; 5],
     measured: (u64, Mono),
     writable: Option<Mono>,
@@ -33,7 +37,7 @@ impl Heard {
     fn sample(&mut self, asked: Mono, now: Mono, sample: &Sample) {
         self.writable = (!sample.in_recovery && sample.system_id == SYSTEM_ID).then_some(now);
         let Some(flush) = sample.flush else { return };
-        (self.at, self.flush) = (asked, flush.0);
+        (self.at, self.flush, self.known) = (asked, flush.0, flush.0);
         let span = asked.since(self.measured.1);
         if span >= ms(50) {
             let rate = u128::from(flush.0.saturating_sub(self.measured.0)) * 1_000_000_000 / u128::from(span.as_nanos());
@@ -89,6 +93,17 @@ fn members(cluster: &Cluster, old: usize, rule: &Rule) -> Option<Vec<usize>> {
 }
 
 impl Sim {
+    /// The engine leaves behind what it has seen until now.
+    pub(super) fn keep(&mut self, knowledge: Vec<Option<Knowledge>>) {
+        self.seen = (self.now, knowledge);
+        self.heard.iter_mut().flatten().for_each(|heard| heard.kept = heard.known);
+    }
+
+    /// Another engine has no more than what was left behind.
+    pub(super) fn forget(&mut self) {
+        self.heard.iter_mut().flatten().for_each(|heard| heard.known = heard.kept);
+    }
+
     pub(super) fn hear(&mut self, service: usize, server: usize, sample: &Sample) {
         let asked = self.world(sample.asked);
         let now = self.now;
@@ -221,7 +236,7 @@ impl Sim {
         };
         let server = &cluster.servers[promotion.server];
         let Some((_, left)) = server.branch.switches.last() else { return };
-        let said = self.heard[service][promotion.old].flush;
+        let said = self.heard[service][promotion.old].known;
         if server.by_hand && event.message.contains("somebody else promoted it") && said > *left {
             let why = format!("{} is followed, which lacks {} bytes that its primary had", server.name, said - left);
             self.watch.fail("who_is_followed_lacks_nothing_that_was_seen", why);
