@@ -117,7 +117,8 @@ impl Performer {
         &self,
         server: ServerId,
         generation: Generation,
-        (view_confirmed, overdue): (bool, bool),
+        view_confirmed: bool,
+        overdue: bool,
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Report, Failure> {

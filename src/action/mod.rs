@@ -191,7 +191,7 @@ impl Performer {
             }
             #[cfg(feature = "ssh")]
             Action::StartServer { server, view_confirmed, overdue } => {
-                self.start_server(*server, generation, (*view_confirmed, *overdue), deadline, cancel)
+                self.start_server(*server, generation, *view_confirmed, *overdue, deadline, cancel)
             }
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
             Action::Promote { server, system_id, old_timeline } => {
