@@ -2,26 +2,22 @@
 //! interferes, engines that are stopped. Every seed is played twice; a seed that breaks a rule is named with what happened.
 
 use crate::dice::Dice;
+use crate::world::{ms, postgres, trigger};
 use failover_core::Core;
 use failover_core::event::{Event, EventKind, Field};
 use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::model::{
-    CheckKind, CheckModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind,
-    ServiceModel, TriggerModel,
+    CheckKind, CheckModel, Model, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
 };
 use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover_core::output::{Action, Failure, Output, Record, Report, Step};
 use failover_core::plan::Begun;
 use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
-use failover_core::sample::{FenceLevel, ReadinessFinding, RouteInstance};
+use failover_core::sample::{ReadinessFinding, RouteInstance};
 use failover_core::time::{Mono, Span};
 
 const SEEDS: u64 = 150;
-
-fn ms(millis: u64) -> Span {
-    Span::from_millis(millis)
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -126,27 +122,14 @@ fn model(dice: &mut Dice) -> Model {
             checks: checks.collect(),
             trigger: TriggerModel {
                 failure_threshold: dice.one(&[1, 3, 3, 5]),
-                failure_window: ms(60_000),
-                policy: Policy::Count,
                 cooldown: ms(dice.one(&[0, 5_000, 300_000])),
                 require_confirmation: dice.percent(10),
                 confirm_timeout: ms(5_000),
                 failover_timeout: ms(dice.one(&[15_000, 120_000])),
-                hang_after: ms(3_400),
-                ping_interval: ms(250),
-                restart_grace: ms(10_000),
                 on_impaired: dice.percent(25).then(|| ms(5_000)),
+                ..trigger()
             },
-            postgres: PostgresModel {
-                max_lag_bytes: 0,
-                on_loss: OnLoss::Refuse,
-                fence_require: FenceLevel::ProvenStopped,
-                route_exclusive: false,
-                promotion_timeout: ms(60_000),
-                fence_timeout: ms(10_000),
-                on_no_sync_standby: OnNoSyncStandby::Async,
-                allow_delayed: false,
-            },
+            postgres: PostgresModel { max_lag_bytes: 0, ..postgres() },
             route: RouteModel {
                 instances: u32::try_from(dice.one(&[1, 2, 2, 3])).unwrap(),
                 verify: dice.percent(85),

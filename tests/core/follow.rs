@@ -3,26 +3,23 @@
 use std::collections::VecDeque;
 
 use crate::dice::Dice;
+use crate::world::{ms, postgres, trigger};
 use failover_core::Core;
 use failover_core::event::{Event, EventKind, Field};
 use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::model::{
-    CheckKind, CheckModel, FollowModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel,
-    ServiceKind, ServiceModel, TriggerModel,
+    CheckKind, CheckModel, FollowModel, Model, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel,
+    TriggerModel,
 };
 use failover_core::observation::{DownCause, Finding, Verdict};
 use failover_core::output::{Action, Failure, Output, Record, Report};
-use failover_core::sample::{FenceLevel, RouteInstance};
+use failover_core::sample::RouteInstance;
 use failover_core::time::{Mono, Span};
 
 /// Whose server moves, and who follows.
 const ORDERS: usize = 0;
 const WEB: usize = 1;
-
-fn ms(millis: u64) -> Span {
-    Span::from_millis(millis)
-}
 
 /// An application of two servers; as a service that is followed it stands for any.
 fn service(name: &str, server: &str) -> ServiceModel {
@@ -56,29 +53,8 @@ fn service(name: &str, server: &str) -> ServiceModel {
                 success_threshold: 2,
             })
             .collect(),
-        trigger: TriggerModel {
-            failure_threshold: 3,
-            failure_window: ms(60_000),
-            policy: Policy::Count,
-            cooldown: ms(300_000),
-            require_confirmation: false,
-            confirm_timeout: ms(5_000),
-            failover_timeout: ms(120_000),
-            hang_after: ms(3_400),
-            ping_interval: ms(250),
-            restart_grace: ms(10_000),
-            on_impaired: None,
-        },
-        postgres: PostgresModel {
-            max_lag_bytes: 0,
-            on_loss: OnLoss::Refuse,
-            fence_require: FenceLevel::ProvenStopped,
-            route_exclusive: false,
-            promotion_timeout: ms(60_000),
-            fence_timeout: ms(10_000),
-            on_no_sync_standby: OnNoSyncStandby::Async,
-            allow_delayed: false,
-        },
+        trigger: TriggerModel { confirm_timeout: ms(5_000), ..trigger() },
+        postgres: PostgresModel { max_lag_bytes: 0, ..postgres() },
         route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
         pre_checks: false,
         follows: None,

@@ -67,33 +67,43 @@ pub fn model(servers: usize) -> Model {
                     success_threshold: 2,
                 })
                 .collect(),
-            trigger: TriggerModel {
-                failure_threshold: 3,
-                failure_window: ms(60_000),
-                policy: Policy::Count,
-                cooldown: ms(300_000),
-                require_confirmation: false,
-                confirm_timeout: ms(300_000),
-                failover_timeout: ms(120_000),
-                hang_after: ms(3_400),
-                ping_interval: ms(250),
-                restart_grace: ms(10_000),
-                on_impaired: None,
-            },
-            postgres: PostgresModel {
-                max_lag_bytes: 1_048_576,
-                on_loss: OnLoss::Refuse,
-                fence_require: FenceLevel::ProvenStopped,
-                route_exclusive: false,
-                promotion_timeout: ms(60_000),
-                fence_timeout: ms(10_000),
-                on_no_sync_standby: OnNoSyncStandby::Async,
-                allow_delayed: false,
-            },
+            trigger: trigger(),
+            postgres: postgres(),
             route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
             pre_checks: false,
             follows: None,
         }],
+    }
+}
+
+/// When a failure counts, by the defaults of the configuration.
+pub fn trigger() -> TriggerModel {
+    TriggerModel {
+        failure_threshold: 3,
+        failure_window: ms(60_000),
+        policy: Policy::Count,
+        cooldown: ms(300_000),
+        require_confirmation: false,
+        confirm_timeout: ms(300_000),
+        failover_timeout: ms(120_000),
+        hang_after: ms(3_400),
+        ping_interval: ms(250),
+        restart_grace: ms(10_000),
+        on_impaired: None,
+    }
+}
+
+/// What a database's failover may cost and has to prove, by the defaults.
+pub fn postgres() -> PostgresModel {
+    PostgresModel {
+        max_lag_bytes: 1_048_576,
+        on_loss: OnLoss::Refuse,
+        fence_require: FenceLevel::ProvenStopped,
+        route_exclusive: false,
+        promotion_timeout: ms(60_000),
+        fence_timeout: ms(10_000),
+        on_no_sync_standby: OnNoSyncStandby::Async,
+        allow_delayed: false,
     }
 }
 
