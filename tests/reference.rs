@@ -1,5 +1,6 @@
 //! The references of what machines read are whole: every event with its fields, every member of the status.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -115,17 +116,14 @@ fn sources(folders: &[&str], ends: &[&str]) -> String {
     text
 }
 
-/// The numbers behind a word: "rule 21", "rules 37, 47".
-fn cited(text: &str) -> std::collections::BTreeSet<u32> {
-    let mut numbers = std::collections::BTreeSet::new();
-    for word in ["rule ", "rules "] {
-        for part in text.split(word).skip(1) {
-            let list = part.split(|c: char| !(c.is_ascii_digit() || c == ',' || c == ' ')).next().unwrap_or_default();
-            let first = list.split([',', ' ']).filter(|number| !number.is_empty());
-            numbers.extend(first.take(1).filter_map(|number| number.parse::<u32>().ok()));
-        }
-    }
-    numbers
+/// The numbers behind the word: "rule 21", "rules 37, 47".
+fn cited(text: &str) -> BTreeSet<u32> {
+    let numbers = |list: &str, most: usize| -> Vec<u32> {
+        let list = list.split(|c: char| !(c.is_ascii_digit() || c == ',' || c == ' ')).next().unwrap_or_default();
+        list.split(", ").map_while(|number| number.trim().parse().ok()).take(most).collect()
+    };
+    let one = text.split("rule ").skip(1).flat_map(|rest| numbers(rest, 1));
+    one.chain(text.split("rules ").skip(1).flat_map(|rest| numbers(rest, usize::MAX))).collect()
 }
 
 #[test]
