@@ -4,7 +4,6 @@
 mod support;
 
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use failover::{Config, Engine as Library, EngineEvent, EventKind};
@@ -14,11 +13,9 @@ use support::engine::{Engine, Origin};
 use support::lab::{Lab, mounting_impossible, wait_until};
 use support::pair::{Pair, PairOptions};
 use support::recording::Event;
+use support::trial::turn;
 
 const LONG: Duration = Duration::from_secs(90);
-
-/// One at a time: a pair and its engine want a machine for themselves.
-static TURN: Mutex<()> = Mutex::new(());
 
 fn start() -> Pair {
     Pair::start(&PairOptions { fsync: false, ..PairOptions::default() }, |_| {}).unwrap()
@@ -73,7 +70,7 @@ fn is_observed(event: &Event, verdict: &str) -> bool {
 
 #[test]
 fn without_descriptors_checks_are_unknown_nothing_is_done_and_afterwards_all_is_as_before() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let pair = start();
     let engine = run(&pair);
     let from = engine.events().len();
@@ -107,7 +104,7 @@ fn without_descriptors_checks_are_unknown_nothing_is_done_and_afterwards_all_is_
 
 #[test]
 fn without_memory_it_lives_or_ends_clearly_and_does_nothing_to_the_servers() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let pair = start();
     let engine = run(&pair);
     let pid = engine.process().pid();
@@ -159,7 +156,7 @@ fn a_full_state_directory_stops_a_failover_before_it_touches_anything() {
         println!("SKIPPED: {why}");
         return;
     }
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let (pair, engine, filler) = with_a_full_state_directory();
     let writable = |wanted: bool| {
         wait_until("the status to tell of the journal", LONG, || {
@@ -193,7 +190,7 @@ fn a_state_directory_that_is_full_right_before_the_death_stops_nothing_that_was_
         println!("SKIPPED: {why}");
         return;
     }
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let (pair, engine, filler) = with_a_full_state_directory();
     let from = engine.events().len();
     pair.db1.kill_postmaster().unwrap();

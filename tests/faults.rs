@@ -2,20 +2,17 @@
 
 mod support;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use support::pair::PairOptions;
 use support::recording::Recording;
 use support::scenario::{Fault, News, Scenario};
-
-/// One at a time: a pair, its engine and its writer want a machine for themselves.
-static TURN: Mutex<()> = Mutex::new(());
+use support::trial::turn;
 
 /// One fault from start to judgement. A failed judgement shows every event, because that is what one wants to see then.
 /// `None` where the machine does not permit the fault.
 fn suffer(fault: Fault, synchronous: bool) -> Option<Recording> {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     if let Some(why) = fault.impossible() {
         println!("skipped: {}: {why}", fault.word());
         return None;

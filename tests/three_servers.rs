@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -12,22 +11,7 @@ use support::postgres::{PgServer, StopMode};
 use support::recording::Event;
 use support::replication::{Stopped, wait_unread};
 use support::saturation::Saturation;
-use support::trial::{Account, End, LONGEST, Trial, acknowledged_by, assert_honest, lasts};
-
-const MIB: u64 = 1 << 20;
-/// Nothing that is done within it is seen while it is done.
-const SELDOM_ASKED: &str = "
-  [services.trigger]
-  ping_interval = \"800ms\"
-  [services.check_defaults]
-  interval = \"4s\"
-";
-
-/// One at a time: a cluster, its engine and its writer want a machine for themselves.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use support::trial::{Account, End, LONGEST, MIB, SELDOM_ASKED, Trial, acknowledged_by, assert_honest, lasts, turn};
 
 /// A receiver whose sender stands still does not give up while a test lasts; a sender whose receiver does, soon enough to let a
 /// server stop.
@@ -51,30 +35,6 @@ fn assert_whole(end: &End, account: &Account, right: &str) {
 
 // Who acknowledged, and who may be promoted (the quorum).
 
-/// `ANY 1 (db2,db3)`: when the engine asked last, db3 was away and db2 the only one; a moment later it is the other way round.
-fn changes_places(trial: &Trial) {
-    let [db1, db2, db3] = [1, 2, 3].map(|number| trial.cluster.db(number));
-    for _ in 0..20 {
-        db3.end_reception().unwrap();
-        // Longer than a receiver counts as there that was there a moment ago.
-        lasts(Instant::now(), Duration::from_millis(2_500));
-        let before = trial.cluster.samples(db1);
-        wait_until("the engine asks db1", LONGEST, || Ok((trial.cluster.samples(db1) > before).then_some(()))).unwrap();
-        let seen = trial.cluster.samples(db1);
-        db3.follow(db1).unwrap();
-        assert_eq!(db1.sender_to(db3).unwrap().sync_state, "quorum");
-        db2.end_reception().unwrap();
-        trial.await_rows(12).unwrap();
-        if trial.cluster.samples(db1) == seen {
-            return;
-        }
-        // It has seen it: once more from the start.
-        db2.follow(db1).unwrap();
-        db2.wait_following(db1).unwrap();
-    }
-    panic!("the engine saw it each time\n{}", trial.story());
-}
-
 #[test]
 fn two_members_that_change_places_between_two_samples_cost_no_acknowledged_row() {
     let _turn = turn();
@@ -82,7 +42,7 @@ fn two_members_that_change_places_between_two_samples_cost_no_acknowledged_row()
     let cluster = Cluster::start(&seldom, |_| {}).unwrap();
     cluster.log_questions().unwrap();
     let trial = Trial::with(cluster).unwrap();
-    changes_places(&trial);
+    trial.change_places(|| (), |sender| assert_eq!(sender.sync_state, "quorum")).unwrap();
     let from = trial.kill(trial.cluster.db(1));
     let end = trial.end(from).unwrap();
     let (account, _cluster) = trial.account().unwrap();

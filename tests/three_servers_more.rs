@@ -6,7 +6,6 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use support::cluster::{Cluster, ClusterOptions, Replication};
@@ -15,23 +14,12 @@ use support::postgres::{PgServer, WRITER_DATABASE, WRITER_ROLE, bin_dir};
 use support::recording::Event;
 use support::replication::Stopped;
 use support::session::{Login, Session};
-use support::trial::{Account, End, LONGEST, Trial, acknowledged_by, assert_honest, lasts};
-
-const MIB: u64 = 1 << 20;
-
-/// One at a time: a cluster, its engine and its writer want a machine for themselves.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use support::trial::{Account, End, LONGEST, MIB, SELDOM_ASKED, Trial, acknowledged_by, assert_honest, lasts, turn};
 
 /// A cluster whose standbys do not give up on a sender that stands still while a test lasts.
 fn cluster(options: &ClusterOptions) -> Cluster {
-    let cluster = Cluster::start(options, |_| {}).unwrap();
-    for server in &cluster.servers {
-        server.set("wal_receiver_timeout = 30s").unwrap();
-    }
-    cluster
+    let settings = vec!["wal_receiver_timeout = 30s".to_owned()];
+    Cluster::start(&ClusterOptions { settings, ..options.clone() }, |_| {}).unwrap()
 }
 
 /// A pair where commits wait for nobody.
@@ -55,54 +43,17 @@ fn assert_whole(end: &End, account: &Account, right: &str) {
     assert_eq!((account.writable.as_slice(), account.lost()), (&[right.to_owned()][..], Some(0)), "{told}");
 }
 
-/// Where acknowledged rows are missing the record does not say that none can be.
-fn assert_told(end: &End, account: &Account) {
-    assert_honest(end, account, MIB);
-    let End::Completed(event) = end else { return };
-    if account.lost().unwrap_or(0) > 0 {
-        let told = format!("{:?} are missing; it said: {}\n{}", account.missing, event.message, account.story);
-        assert_ne!(event.fields.get("holds_acknowledged").and_then(serde_json::Value::as_bool), Some(true), "{told}");
-        assert!(!event.message.contains("nothing is missing"), "{told}");
-    }
-}
-
 // Who acknowledged.
-
-/// `FIRST 1 (db2, db3)`: when the engine asked last, db3 was away and db2 the one that acknowledged; a moment later it is the other way
-/// round. The answer to its next question does not come.
-fn changes_places(trial: &Trial) -> Stopped {
-    let [db1, stays, comes] = [1, 2, 3].map(|number| trial.cluster.db(number));
-    for _ in 0..20 {
-        comes.end_reception().unwrap();
-        // Longer than a receiver counts as there that was there a moment ago.
-        lasts(Instant::now(), Duration::from_millis(2_500));
-        let before = trial.cluster.samples(db1);
-        wait_until("the engine asks db1", LONGEST, || Ok((trial.cluster.samples(db1) > before).then_some(()))).unwrap();
-        let seen = trial.cluster.samples(db1);
-        let unanswered = Stopped::stop([db1.kept_backend().unwrap()]);
-        comes.follow(db1).unwrap();
-        db1.sender_to(comes).unwrap();
-        stays.end_reception().unwrap();
-        trial.await_rows(12).unwrap();
-        if trial.cluster.samples(db1) == seen {
-            return unanswered;
-        }
-        // It had asked before that: once more from the start.
-        drop(unanswered);
-        stays.follow(db1).unwrap();
-        stays.wait_following(db1).unwrap();
-    }
-    panic!("the engine saw it each time\n{}", trial.story());
-}
 
 #[test]
 fn of_two_that_change_places_under_first_the_one_that_acknowledged_last_is_promoted() {
     let _turn = turn();
-    let seldom = "\n  [services.trigger]\n  ping_interval = \"800ms\"\n  [services.check_defaults]\n  interval = \"4s\"\n";
-    let cluster = cluster(&ClusterOptions { config_tail: seldom.to_owned(), ..ClusterOptions::new(Replication::First) });
+    let cluster = cluster(&ClusterOptions { config_tail: SELDOM_ASKED.to_owned(), ..ClusterOptions::new(Replication::First) });
     cluster.log_questions().unwrap();
     let trial = Trial::with(cluster).unwrap();
-    let _unanswered = changes_places(&trial);
+    // The answer to the engine's next question does not come.
+    let db1 = trial.cluster.db(1);
+    let _unanswered = trial.change_places(|| Stopped::stop([db1.kept_backend().unwrap()]), |_| ()).unwrap();
     let from = trial.kill(trial.cluster.db(1));
     let end = trial.end(from).unwrap();
     let (account, _cluster) = trial.account().unwrap();
@@ -210,7 +161,7 @@ fn what_a_server_promoted_by_hand_in_the_middle_of_a_failover_lacks_is_told() {
     let (account, _cluster) = trial.account().unwrap();
     assert_eq!(account.writable, ["db2"], "{}", account.story);
     assert!(account.lost() >= Some(100), "db2 had heard nothing; {}", account.story);
-    assert_told(&end, &account);
+    assert_honest(&end, &account, MIB);
 }
 
 // The engine, the primary and the standby end at the wrong moment.
@@ -244,7 +195,7 @@ fn a_primary_that_crashes_while_nobody_has_the_end_of_its_log_is_replaced_and_th
     let end = trial.end(from).unwrap();
     let (account, _cluster) = trial.account().unwrap();
     assert!(account.lost() >= Some(100), "nobody had heard anything; {}", account.story);
-    assert_told(&end, &account);
+    assert_honest(&end, &account, MIB);
 }
 
 #[test]
@@ -444,7 +395,7 @@ fn commits_of_a_role_that_waits_for_nobody_are_not_promised() {
     let from = trial.kill(db1);
     let end = trial.end(from).unwrap();
     let (account, _cluster) = trial.account().unwrap();
-    assert_told(&end, &account);
+    assert_honest(&end, &account, MIB);
 }
 
 /// The same beyond `max_lag_bytes`: it is not asked about at all.

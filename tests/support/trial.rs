@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cluster::{Cluster, ClusterOptions};
@@ -10,14 +11,30 @@ use super::lab::wait_until;
 use super::postgres::PgServer;
 use super::process::Process;
 use super::recording::{Attempt, Event, Outcome};
+use super::replication::WalSender;
 use super::service::SERVICE;
 use super::writer::{Writer, WriterOptions, compare};
 
 /// Nothing here is waited for longer.
 pub const LONGEST: Duration = Duration::from_secs(30);
+/// The default of `max_lag_bytes`.
+pub const MIB: u64 = 1 << 20;
+/// Nothing that is done within it is seen while it is done.
+pub const SELDOM_ASKED: &str = "
+  [services.trigger]
+  ping_interval = \"800ms\"
+  [services.check_defaults]
+  interval = \"4s\"
+";
 const ENOUGH_ROWS: usize = 40;
 /// An inserted row and its commit take more than this in the log.
 const ROW_BYTES: u64 = 100;
+
+/// One at a time: a cluster, its engine and its writer want a machine for themselves.
+pub fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Everything that runs.
 pub struct Trial {
@@ -205,6 +222,33 @@ impl Trial {
     pub fn start_engine(&mut self) -> io::Result<()> {
         self.engine = self.cluster.engine(self.origin)?;
         Ok(())
+    }
+
+    /// When the engine asked last, db3 was away and db2 the one that acknowledged; a moment later it is the other way round. `meanwhile`
+    /// comes right after that question, `back` when db3 receives again. Needs questions that are logged, and [`SELDOM_ASKED`].
+    pub fn change_places<T>(&self, meanwhile: impl Fn() -> T, back: impl Fn(&WalSender)) -> io::Result<T> {
+        let [db1, db2, db3] = [1, 2, 3].map(|number| self.cluster.db(number));
+        for _ in 0..20 {
+            db3.end_reception()?;
+            // Longer than a receiver counts as there that was there a moment ago.
+            lasts(Instant::now(), Duration::from_millis(2_500));
+            let before = self.cluster.samples(db1);
+            wait_until("the engine asks db1", LONGEST, || Ok((self.cluster.samples(db1) > before).then_some(())))?;
+            let seen = self.cluster.samples(db1);
+            let done = meanwhile();
+            db3.follow(db1)?;
+            back(&db1.sender_to(db3)?);
+            db2.end_reception()?;
+            self.await_rows(12)?;
+            if self.cluster.samples(db1) == seen {
+                return Ok(done);
+            }
+            // It has seen it: once more from the start.
+            drop(done);
+            db2.follow(db1)?;
+            db2.wait_following(db1)?;
+        }
+        Err(io::Error::other(format!("the engine saw it each time\n{}", self.story())))
     }
 
     /// SIGKILL of everything that works in a server's data directory, at once.
