@@ -23,8 +23,8 @@ pub struct Reference {
     pub lead: Span,
     /// The furthest position that a standby was told by the primary. It may have been on its way for long.
     pub heard: Option<Heard>,
-    /// How fast it grew lately, in bytes per second.
-    pub growth: u64,
+    /// How fast it grew lately, in bytes per second; `None`: it was seen once.
+    pub growth: Option<u64>,
     /// How long the primary went on.
     pub ended: Ended,
     /// `flush` was read where the log ended: nothing is estimated.
@@ -94,6 +94,9 @@ pub const SAMPLE_FRESH: Span = Span::from_millis(5_000);
 /// it since.
 pub const SYNC_FRESH: Span = Span::from_millis(1_000);
 
+/// Of a log that was seen once it is not known how it grows: longer than this before its end that says nothing about the loss.
+pub const SEEN_ONCE: Span = Span::from_millis(1_000);
+
 impl Reference {
     /// So much may be acknowledged, as far as a standby that was asked at `asked` can have it.
     fn acknowledged(&self, asked: Mono) -> Lsn {
@@ -129,15 +132,27 @@ impl Reference {
         if self.ended.lived.since(at) + lead > SAMPLE_FRESH {
             return None;
         }
-        let grown = |span: Span| {
-            let bytes = u128::from(self.growth) * u128::from(span.as_nanos()) / 1_000_000_000;
-            u64::try_from(bytes).unwrap_or(u64::MAX)
+        let (ahead, back) = if when >= at { (when.since(at) + lead, Span::ZERO) } else { (Span::ZERO, at.since(when)) };
+        if ahead.max(back) == Span::ZERO {
+            return Some(flush);
+        }
+        let growth = match self.growth {
+            Some(growth) => u128::from(growth),
+            None if ahead <= SEEN_ONCE => 0,
+            None => return None,
         };
-        Some(Lsn(if when >= at {
-            flush.0.saturating_add(grown(when.since(at) + lead))
-        } else {
-            flush.0.saturating_sub(grown(at.since(when)))
-        }))
+        let grown = |span: Span| u64::try_from(growth * u128::from(span.as_nanos()) / 1_000_000_000).unwrap_or(u64::MAX);
+        Some(Lsn(flush.0.saturating_add(grown(ahead)).saturating_sub(grown(back))))
+    }
+
+    /// For so long at its end nobody looked, or it is not known how the log grew before: there an estimate says little.
+    #[must_use]
+    pub fn away(&self) -> Span {
+        match self.growth {
+            _ if self.exact => Span::ZERO,
+            Some(_) => self.lead,
+            None => self.unseen().max(self.lead),
+        }
     }
 
     /// So long before its last possible acknowledgement it was seen last.
@@ -212,7 +227,7 @@ pub struct Candidate {
     /// The primary's log was not seen for this long at its end, which `loss` estimates.
     #[serde(default)]
     pub unseen: Span,
-    /// For so long of that no engine looked: how the log grew before says little about it.
+    /// For so long of that no engine looked, or how the log grew before is not known: `loss` says little about it.
     #[serde(default)]
     pub away: Span,
     /// Every commit that was acknowledged while waiting for a standby is here.
@@ -259,6 +274,9 @@ impl Candidate {
             Some(0) if self.exact => "nothing is missing: it has the log up to its end".into(),
             _ if self.holds_acknowledged => "no acknowledged commit can be missing (synchronous)".into(),
             Some(bytes) if self.exact => format!("{bytes} bytes of log are missing"),
+            Some(0) if self.away > Span::ZERO => {
+                format!("how much may be missing is not known: nobody saw the last {unseen} of the log")
+            }
             Some(bytes) if self.away > Span::ZERO => format!(
                 "how much may be missing is not known: nobody saw the last {unseen} of the log (about {bytes} bytes, if it grew as before)"
             ),
@@ -478,7 +496,7 @@ impl<'a> Field<'a> {
             loss,
             exact,
             unseen: self.reference.map(Reference::unseen).unwrap_or_default(),
-            away: self.reference.filter(|reference| !reference.exact).map(|reference| reference.lead).unwrap_or_default(),
+            away: self.reference.map(Reference::away).unwrap_or_default(),
             holds_acknowledged: covered && has_most || exact && loss == Some(0),
             priority: one.model.priority,
         })
@@ -636,7 +654,7 @@ mod tests {
             flush: Lsn(10_000),
             at: Mono::ZERO,
             lead: Span::ZERO,
-            growth: 0,
+            growth: Some(0),
             ended: Ended::at(at(200)),
             exact: false,
             sync: None,
@@ -719,14 +737,18 @@ mod tests {
         assert_eq!(examined(&sample(9_500), &reference(), |_| ()), Ok(Some(500)));
         assert_eq!(examined(&sample(8_999), &reference(), |_| ()), Err("loss_too_high"));
         assert_eq!(examined(&sample(12_000), &reference(), |_| ()), Ok(Some(0)));
-        let growing = Reference { growth: 10_000, ..reference() };
+        let once = Reference { growth: None, ended: Ended::at(reference().at + SEEN_ONCE.times(2)), ..reference() };
+        assert_eq!(once.furthest(once.at + SEEN_ONCE), Some(once.flush));
+        assert_eq!(once.furthest(once.at + SEEN_ONCE + Span::from_nanos(1)), None, "nobody knows how it grows");
+        assert_eq!(once.away(), once.ended.until.since(once.at));
+        let growing = Reference { growth: Some(10_000), ..reference() };
         assert_eq!(examined(&sample(10_000), &growing, |_| ()), Err("loss_too_high"));
         assert_eq!(examined(&sample(11_500), &growing, |_| ()), Ok(Some(500)));
     }
 
     #[test]
     fn a_standby_asked_before_the_death_is_judged_by_its_lag_at_that_moment() {
-        let growing = Reference { growth: 1_000_000, at: at(150), flush: Lsn(160_000), ..reference() };
+        let growing = Reference { growth: Some(1_000_000), at: at(150), flush: Lsn(160_000), ..reference() };
         let asked = |millis| Sample { asked: at(millis), ..sample(10_000) };
         assert_eq!(examined(&asked(0), &growing, |_| ()), Ok(Some(0)));
         assert_eq!(examined(&asked(1), &growing, |_| ()), Ok(Some(1_000)));
@@ -735,7 +757,7 @@ mod tests {
 
     #[test]
     fn what_was_written_up_to_the_fence_counts_however_old_the_sign_of_the_failure_is() {
-        let woken = Reference { growth: 100, ended: Ended::fenced(at(200), at(4_200)), ..reference() };
+        let woken = Reference { growth: Some(100), ended: Ended::fenced(at(200), at(4_200)), ..reference() };
         assert_eq!(examined(&Sample { asked: at(5_000), ..sample(10_000) }, &woken, |_| ()), Ok(Some(420)));
     }
 
@@ -745,7 +767,7 @@ mod tests {
 
     #[test]
     fn what_a_standby_heard_of_the_primary_counts_and_makes_no_sample_younger() {
-        let growing = Reference { growth: 10_000, heard: Some(heard(10_100, 190)), ..reference() };
+        let growing = Reference { growth: Some(10_000), heard: Some(heard(10_100, 190)), ..reference() };
         assert_eq!(growing.furthest(at(1_000)), Some(Lsn(12_000)), "the sample and the growth since say more");
         let told = Reference { heard: Some(heard(13_000, 190)), ..growing };
         assert_eq!(told.furthest(at(1_000)), Some(Lsn(13_100)));

@@ -211,11 +211,14 @@ impl Service {
         lines.push(format!("required fence: level {}", require.number()));
         if let Some(log) = &self.log {
             lines.push(format!(
-                "last known position of the primary: {} on timeline {}, sampled {} before the decision, growing by at most {} bytes/s{}",
+                "last known position of the primary: {} on timeline {}, sampled {} before the decision, {}{}",
                 log.flush,
                 log.timeline,
                 now.since(log.at) + log.lead,
-                log.growth(),
+                log.growth().map_or_else(
+                    || "nothing is known of how fast it grew".into(),
+                    |growth| format!("growing by about {growth} bytes/s")
+                ),
                 if log.sync.named { ", synchronous replication" } else { "" }
             ));
         }

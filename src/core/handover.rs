@@ -262,7 +262,7 @@ impl Service {
             at: now,
             lead: Span::ZERO,
             heard: None,
-            growth: 0,
+            growth: None,
             ended: Ended::at(now),
             exact: true,
             sync: None,

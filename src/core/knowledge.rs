@@ -23,7 +23,7 @@ pub struct Knowledge {
     pub age: Span,
     pub(super) timeline: u32,
     pub(super) flush: Lsn,
-    pub(super) rates: [u64; 5],
+    pub(super) rates: [Option<u64>; 5],
     pub(super) sync: SyncTrack,
     /// How long ago the setting of synchronous replication was seen last.
     pub(super) sync_age: Span,
@@ -85,7 +85,7 @@ impl Knowledge {
             age,
             timeline: 1,
             flush: Lsn::default(),
-            rates: [0; 5],
+            rates: [None; 5],
             sync: SyncTrack::default(),
             sync_age: age,
             servers: Vec::new(),

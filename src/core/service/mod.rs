@@ -150,7 +150,8 @@ pub(crate) struct LogTrack {
     /// It was so much longer ago: an earlier engine saw it, or the clock stood still since.
     #[serde(default)]
     pub lead: Span,
-    pub rates: [u64; 5],
+    /// Bytes per second between the primary's own words, the last ones; `None`: not measured yet.
+    pub rates: [Option<u64>; 5],
     /// Where the primary itself said it was, and when it was asked, as the last rate was measured.
     pub measured: (Lsn, Mono),
     pub timeline: u32,
@@ -162,12 +163,12 @@ pub(crate) struct LogTrack {
 }
 
 impl LogTrack {
-    /// Bytes per second: the highest of the last second's rates but one, so that bursts count and a single jump to the next segment
-    /// is not taken for data.
-    pub(crate) fn growth(&self) -> u64 {
-        let mut rates = self.rates;
-        rates.sort_unstable();
-        rates[3]
+    /// Bytes per second: the highest of the last second's rates but one, so that bursts count and a single one is not taken for all. Of
+    /// one or two the highest. `None`: it was seen once, and nothing is known of how it grows.
+    pub(crate) fn growth(&self) -> Option<u64> {
+        let mut rates: Vec<u64> = self.rates.iter().flatten().copied().collect();
+        rates.sort_unstable_by(|one, other| other.cmp(one));
+        rates.get(usize::from(rates.len() > 2)).copied()
     }
 }
 

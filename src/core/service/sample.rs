@@ -1,7 +1,7 @@
 //! What servers say about themselves: who is primary, how far its log is, who follows it.
 
 use super::{Errand, FRESH, LogTrack, Service, Streamed};
-use crate::candidate::{self, Heard};
+use crate::candidate::{self, Heard, SAMPLE_FRESH};
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
 use crate::id::ServerId;
@@ -234,9 +234,10 @@ impl Service {
         let Some(flush) = sample.flush else { return };
         let before = self.log.take().filter(|log| log.timeline == sample.timeline);
         let (rates, measured) = match &before {
-            // What an earlier engine saw has no moment on this clock.
             Some(log) if log.lead == Span::ZERO => log.measure(flush, sample.asked),
-            _ => ([0; 5], (flush, sample.asked)),
+            // What an earlier engine saw has no moment on this clock: how the log grew shortly before still counts.
+            Some(log) if log.lead <= SAMPLE_FRESH => (log.rates, (flush, sample.asked)),
+            _ => ([None; 5], (flush, sample.asked)),
         };
         let sync = self.track_sync(primary, before.as_ref().map(|log| &log.sync), sample, flush, now);
         let (at, lead) = (sample.asked, Span::ZERO);
@@ -412,37 +413,55 @@ const RATE_SPAN: Span = Span::from_millis(50);
 impl LogTrack {
     /// The rates and the start of the next one, after the primary said that it is at `flush`. Between its own words only: a
     /// standby that is asked a moment before it is a moment behind, and the two together would look like any rate at all.
-    fn measure(&self, flush: Lsn, asked: Mono) -> ([u64; 5], (Lsn, Mono)) {
+    fn measure(&self, flush: Lsn, asked: Mono) -> ([Option<u64>; 5], (Lsn, Mono)) {
         let (before, at) = self.measured;
         let span = asked.since(at);
         if span < RATE_SPAN {
             return (self.rates, self.measured);
         }
-        let rate = u128::from(flush.bytes_after(before)) * 1_000_000_000 / u128::from(span.as_nanos());
+        let rate = u128::from(written(before, flush)) * 1_000_000_000 / u128::from(span.as_nanos());
         let mut rates = self.rates;
         rates.rotate_left(1);
-        rates[4] = u64::try_from(rate).unwrap_or(u64::MAX);
+        rates[4] = Some(u64::try_from(rate).unwrap_or(u64::MAX));
         (rates, (flush, asked))
     }
+}
+
+/// PostgreSQL's default; other sizes are powers of two as well.
+const SEGMENT: u64 = 16 << 20;
+
+/// So little stands behind a boundary that the log was most likely switched to its next segment, as each base backup does twice.
+const SWITCHED: u64 = 64 << 10;
+
+/// The bytes that were written between two positions. The rest of a segment that was left is none.
+fn written(before: Lsn, flush: Lsn) -> u64 {
+    let boundary = flush.0 - flush.0 % SEGMENT;
+    let switched = before.0 < boundary && boundary - before.0 < SEGMENT && flush.0 - boundary <= SWITCHED;
+    if switched { flush.0 - boundary } else { flush.bytes_after(before) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn rule_20_the_growth_is_that_of_the_primarys_own_words_over_a_measurable_time() {
-        let at = |micros: u64| Mono::from_nanos(micros * 1_000);
-        let mut log = LogTrack {
+    fn track() -> LogTrack {
+        let start = Mono::from_nanos(0);
+        LogTrack {
             flush: Lsn(0),
-            at: at(0),
-            rates: [0; 5],
-            measured: (Lsn(0), at(0)),
+            at: start,
+            rates: [None; 5],
+            measured: (Lsn(0), start),
             timeline: 1,
             lead: Span::ZERO,
             heard: None,
             sync: super::super::sync::SyncTrack::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn rule_20_the_growth_is_that_of_the_primarys_own_words_over_a_measurable_time() {
+        let at = |micros: u64| Mono::from_nanos(micros * 1_000);
+        let mut log = track();
         // 40 kB/s, sampled every 250 ms; each time a standby was asked 10 µs before and was one page behind.
         for n in 1..=10 {
             let (asked, flush) = (at(n * 250_000), Lsn(n * 10_000));
@@ -451,6 +470,33 @@ mod tests {
             // Asked again at once, with a page in between.
             (log.rates, log.measured) = log.measure(Lsn(flush.0 + 8_192), at(n * 250_000 + 1_000));
         }
-        assert_eq!(log.growth(), 40_000);
+        assert_eq!(log.growth(), Some(40_000));
+    }
+
+    #[test]
+    fn rule_20_the_growth_of_a_log_that_was_seen_once_is_not_known_and_of_one_seen_twice_is_the_highest() {
+        let at = |millis: u64| Mono::from_nanos(millis * 1_000_000);
+        let mut log = LogTrack { measured: (Lsn(0), at(0)), ..track() };
+        assert_eq!(log.growth(), None);
+        for (millis, flush, growth) in [(250, 100_000, 400_000), (500, 150_000, 400_000), (750, 200_000, 200_000)] {
+            (log.rates, log.measured) = log.measure(Lsn(flush), at(millis));
+            assert_eq!(log.growth(), Some(growth), "{millis}");
+        }
+    }
+
+    #[test]
+    fn rule_20_what_is_left_of_a_segment_at_a_switch_was_not_written() {
+        let segment = |n: u64, behind: u64| Lsn(n * SEGMENT + behind);
+        assert_eq!(written(segment(3, 5_000), segment(4, 320)), 320);
+        assert_eq!(written(segment(3, 0), segment(4, 320)), SEGMENT + 320, "a whole segment is data");
+        assert_eq!(written(segment(3, 5_000), segment(4, 200_000)), SEGMENT + 195_000, "so much behind it is data");
+        assert_eq!(written(segment(3, 5_000), segment(3, 320_000)), 315_000);
+        // The two of a base backup within a second: neither is growth.
+        let at = |millis: u64| Mono::from_nanos(millis * 1_000_000);
+        let mut log = LogTrack { measured: (segment(3, 5_000), at(0)), ..track() };
+        for (n, flush) in [segment(4, 320), segment(4, 600), segment(5, 280), segment(5, 280)].into_iter().enumerate() {
+            (log.rates, log.measured) = log.measure(flush, at((n as u64 + 1) * 250));
+        }
+        assert!(log.growth().is_some_and(|growth| growth < 2_000), "{:?}", log.rates);
     }
 }
