@@ -211,6 +211,26 @@ fn the_only_standby_restarts_as_the_primary_dies() {
 }
 
 #[test]
+fn the_only_standby_is_frozen_for_long_as_the_primary_dies() {
+    let _turn = turn();
+    let held = ClusterOptions { fence_can_be_held: true, ..pair() };
+    let trial = Trial::with(cluster(&held)).unwrap();
+    trial.await_rows(50).unwrap();
+    trial.cluster.hold_fence().unwrap();
+    let from = trial.kill(trial.cluster.db(1));
+    trial.await_event("the fence begins", from, begins("fence")).unwrap();
+    let db2 = trial.cluster.db(2);
+    let frozen = db2.freeze().unwrap();
+    trial.cluster.release_fence().unwrap();
+    let unread = |event: &Event| event.kind == "step_finished" && event.message.contains("cannot be asked");
+    trial.await_event("its position cannot be read", from, unread).unwrap();
+    db2.thaw(&frozen);
+    let end = trial.end(from).unwrap();
+    let (account, _cluster) = trial.account().unwrap();
+    assert_whole(&end, &account, "db2");
+}
+
+#[test]
 fn a_primary_that_wakes_up_right_before_its_fence_writes_nothing_behind_it() {
     let _turn = turn();
     let held = ClusterOptions { fence_can_be_held: true, ..pair() };

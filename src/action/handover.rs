@@ -125,7 +125,7 @@ impl Performer {
         let control = self.control(server)?;
         let first = match control.start(generation, deadline, cancel) {
             Ok(said) => return self.started(server, &said, deadline, cancel),
-            Err(failure) if failure.kind == FailureKind::NoEffect => failure,
+            Err(failure) if failure.had_no_effect() => failure,
             Err(failure) => return Err(failure),
         };
         match self.recovers(server, deadline.at_most(ONE_ROUND), cancel) {

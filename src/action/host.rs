@@ -286,7 +286,11 @@ impl HostControl {
         if let Some((code, told)) = hearing.answer.error() {
             // A guard that could not be placed was taken back.
             let had_effect = changes && !hearing.answer.rungs.is_empty() && code != "no_guard";
-            return fail(had_effect, format!("{at}: {told}"), remedy(&code, self.params.wrapper));
+            let remedy = remedy(&code, self.params.wrapper);
+            if !had_effect && is_for_good(&code) {
+                return Err(Failure::refused(format!("{at}: {told}"), remedy));
+            }
+            return fail(had_effect, format!("{at}: {told}"), remedy);
         }
         if !hearing.complete {
             let message = format!("{at}: the answer ends too early ({}){}", ending(output), hearing.answer.progress());
@@ -311,6 +315,27 @@ fn first_words(text: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(text);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     Some(line.chars().filter(|c| !c.is_control()).take(160).collect())
+}
+
+/// The host's answer to the same request would be the same: what is missing there, a person has to put right.
+fn is_for_good(code: &str) -> bool {
+    matches!(
+        code,
+        "refused"
+            | "bad_request"
+            | "no_data_dir"
+            | "not_a_data_dir"
+            | "bad_data_dir"
+            | "not_owner"
+            | "closed_data_dir"
+            | "later"
+            | "guarded"
+            | "root_start"
+            | "hidden"
+            | "no_pg_ctl"
+            | "no_pg_controldata"
+            | "blind"
+    )
 }
 
 fn remedy(code: &str, wrapper: bool) -> &'static str {
@@ -342,6 +367,16 @@ const HIDDEN: &str =
 fn failure(error: SshError, changes: bool, hearing: &Hearing) -> Failure {
     let had_no_effect = !error.sent || !changes;
     let kind = match error.kind {
+        SshErrorKind::KnownHosts
+        | SshErrorKind::HostKeyUnknown
+        | SshErrorKind::HostKeyMismatch
+        | SshErrorKind::HostKeyRevoked
+        | SshErrorKind::Authentication
+        | SshErrorKind::BadArgument
+            if had_no_effect =>
+        {
+            FailureKind::Refused
+        }
         _ if had_no_effect => FailureKind::NoEffect,
         SshErrorKind::TimedOut => FailureKind::TimedOut,
         SshErrorKind::Cancelled => FailureKind::Cancelled,

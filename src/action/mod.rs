@@ -563,7 +563,7 @@ impl Performer {
                     }
                     Err(failure) => {
                         // Whether the guard was placed is not known; its removal finds out.
-                        report.guard_placed = failure.kind != FailureKind::NoEffect;
+                        report.guard_placed = !failure.had_no_effect();
                         let rung = Rung { name: RungName::Ssh, ok: false, took: Span::ZERO, note: failure.message };
                         report.rungs.insert(0, rung);
                     }
@@ -616,19 +616,21 @@ struct Want {
 const NOTHING_TO_UNDO: &str = "no SSH is configured, so the fence left nothing on the host";
 
 fn no_ssh(name: &str) -> Failure {
-    Failure::no_effect(
-        format!("no SSH is configured for {name}: its host cannot be asked"),
-        "configure services.ssh and data_dir",
-    )
+    Failure::refused(format!("no SSH is configured for {name}: its host cannot be asked"), "configure services.ssh and data_dir")
 }
 
 /// A failure of the last resort, with what was tried before it. If anything may have had an effect, the whole may have.
 fn after(climbed: &Result<FenceReport, Failure>, last: Failure) -> Failure {
-    let (before, clean) = match climbed {
-        Ok(report) => (format!("level {} by SSH ({})", report.level.number(), report.proof), false),
-        Err(failure) => (failure.message.clone(), failure.kind == FailureKind::NoEffect),
+    let (before, first) = match climbed {
+        Ok(report) => (format!("level {} by SSH ({})", report.level.number(), report.proof), FailureKind::Unknown),
+        Err(failure) => (failure.message.clone(), failure.kind),
     };
-    let kind = if clean || last.kind != FailureKind::NoEffect { last.kind } else { FailureKind::Unknown };
+    let kind = match (first, last.kind) {
+        (FailureKind::NoEffect | FailureKind::Refused, FailureKind::Refused) => first,
+        (FailureKind::NoEffect | FailureKind::Refused, last) => last,
+        (_, FailureKind::NoEffect | FailureKind::Refused) => FailureKind::Unknown,
+        (_, last) => last,
+    };
     Failure { kind, message: format!("{before}; then {}", last.message), remedy: last.remedy }
 }
 

@@ -20,8 +20,6 @@ use super::trigger::State;
 const SETTLE: Span = Span::from_millis(500);
 /// An action that is this late is given up: the executor has stopped answering.
 const LATE: Span = Span::from_millis(1_000);
-/// Between two tries of a phase that may be tried again.
-const RETRY: Span = Span::from_millis(200);
 
 impl Service {
     pub(super) fn settings(&self) -> Settings {
@@ -77,6 +75,9 @@ impl Service {
             phase: Plan::first(Settings { handover: handover.is_some(), ..self.settings() }),
             action: None,
             retry_at: None,
+            repeat: None,
+            told: Vec::new(),
+            undo_until: fx.now,
             deadline: fx.now + self.model.trigger.failover_timeout,
             waiver,
             require,
@@ -88,6 +89,7 @@ impl Service {
             handover,
             chosen: None,
             refused: Vec::new(),
+            unreached: Vec::new(),
             timeline: None,
             gate_opened: false,
             undoing: None,
@@ -278,12 +280,17 @@ impl Service {
             self.finish(End::Stuck { why }, fx);
             return false;
         }
-        if plan.retry_at.is_some_and(|at| fx.now < at) {
+        let over = fx.now >= plan.deadline && !undoing;
+        let stops = plan.stop_asked && !undoing && !goes_on;
+        if plan.retry_at.is_some_and(|at| fx.now < at) && !over && !stops {
             return true;
         }
         plan.retry_at = None;
-        if fx.now >= plan.deadline && !undoing {
-            let why = format!("failover_timeout ({}) passed", self.model.trigger.failover_timeout);
+        if over {
+            let mut why = format!("failover_timeout ({}) passed", self.model.trigger.failover_timeout);
+            if let Some(repeat) = plan.repeated() {
+                why = format!("{}; tried {} times until {why}", repeat.why, repeat.tries);
+            }
             if past {
                 self.finish(End::Stuck { why }, fx);
             } else {
@@ -291,7 +298,7 @@ impl Service {
             }
             return false;
         }
-        if plan.stop_asked && !undoing && !goes_on {
+        if stops {
             self.undo("the engine is stopping".into(), fx);
             return false;
         }
@@ -377,12 +384,19 @@ impl Service {
             }
             _ => {}
         }
+        let again = plan.is_retry(action.server());
         let generation = plan.generation;
         // From here on the next engine has to know whom.
         let chosen = plan
             .chosen
             .filter(|_| matches!(action, Action::Promote { .. }) || application && matches!(action, Action::RouteIn { .. }));
         plan.action = Some((id, action.clone(), deadline));
+        if again {
+            // Told is the first of equal tries.
+            fx.push(Output::Journal(Record::StepBegun { service: self.id, generation, step: action.step(), target, chosen }));
+            fx.push(Output::RunAction { id, service: self.id, generation, action, deadline });
+            return;
+        }
         if matches!(action, Action::Promote { .. }) {
             fx.emit(
                 EventKind::PointOfNoReturn,
@@ -445,8 +459,7 @@ impl Service {
         self.drive(fx);
     }
 
-    fn step_ended(&self, action: &Action, outcome: &Result<Report, Failure>, fx: &mut Effects) {
-        let Some(plan) = &self.plan else { return };
+    fn step_ended(&mut self, action: &Action, outcome: &Result<Report, Failure>, fx: &mut Effects) {
         let target = action.server().map_or_else(String::new, |server| self.server_name(server));
         let (ok, message, mut fields) = match outcome {
             Ok(report) => self.describe_report(report),
@@ -459,10 +472,11 @@ impl Service {
                 (false, message, vec![("failure", text(failure_word(failure.kind)))])
             }
         };
+        let Some(plan) = &mut self.plan else { return };
+        let (generation, news) = (plan.generation, plan.is_news(action.server(), ok, &message));
         let mut all =
             vec![("step", text(action.name())), ("target", text(&target)), ("ok", Field::Bool(ok)), ("detail", text(&message))];
         all.append(&mut fields);
-        let generation = plan.generation;
         fx.push(Output::Journal(Record::StepEnded {
             service: self.id,
             generation,
@@ -470,6 +484,9 @@ impl Service {
             ok,
             message: message.clone(),
         }));
+        if !news {
+            return;
+        }
         fx.emit(
             EventKind::StepFinished,
             if ok { Severity::Info } else { Severity::Warning },
@@ -565,7 +582,7 @@ impl Service {
             (Phase::Choose, Ok(Report::Positions(positions))) => self.choose(&positions, fx),
             (Phase::Choose, Ok(_)) => self.undo("the positions came back as something else".into(), fx),
             (Phase::Choose, Err(failure)) => {
-                self.undo(format!("the standbys' positions could not be read: {}", failure.message), fx);
+                plan.try_again(fx.now, format!("the standbys' positions could not be read: {}", failure.message));
             }
             (Phase::ProveAgain, outcome) => self.proven_again(outcome, fx),
             (Phase::Promote, outcome) => self.promoted(outcome, fx),
@@ -597,18 +614,20 @@ impl Service {
                 // The route may have lost its state (a reload): assert it again, inside the one failover_timeout.
                 note_once(&mut plan.warnings, format!("verify_traffic: {}", failure.message));
                 plan.phase = if settings.routed { Phase::RouteIn } else { Phase::VerifyTraffic };
-                plan.retry_at = Some(fx.now + RETRY);
+                plan.try_again(fx.now, format!("verify_traffic: {}", failure.message));
             }
             (Phase::Checkpoint | Phase::StopServer | Phase::Receipt | Phase::LookAround | Phase::UndoStop, outcome) => {
                 self.handover_advanced(outcome, fx);
             }
             (Phase::UndoFence, outcome) => {
-                note_undo(plan, action, outcome);
-                plan.phase = plan.after_undo_fence();
+                if undone(plan, action, outcome, fx.now) {
+                    plan.phase = plan.after_undo_fence();
+                }
             }
             (Phase::UndoRoute, outcome) => {
-                note_undo(plan, action, outcome);
-                plan.phase = Phase::Over;
+                if undone(plan, action, outcome, fx.now) {
+                    plan.phase = Phase::Over;
+                }
             }
             (Phase::Over, _) => {}
         }
@@ -637,7 +656,8 @@ impl Service {
         if !failed.is_empty() {
             let what = failed.join("; ");
             if plan.require == FenceLevel::TrafficRemoved && phase == Phase::Fence {
-                self.undo(format!("the route is the only fence and could not be proven closed: {what}"), fx);
+                let why = format!("the route is the only fence and could not be proven closed: {what}");
+                self.fence_again(why, fx);
                 return;
             }
             plan.warnings.push(format!("route_out: {what}"));
@@ -650,6 +670,8 @@ impl Service {
         match outcome {
             Ok(Report::Fence(report)) => {
                 let enough = report.level >= plan.require;
+                // All that the host can prove: only its power is missing.
+                let all = report.level >= FenceLevel::ProvenStopped;
                 if let Some(rung) = report.rungs.iter().find(|rung| rung.name == RungName::Guard && !rung.ok) {
                     plan.warnings.push(format!(
                         "the old primary has no guard ({}): whoever starts it starts a second primary; keep it stopped",
@@ -663,12 +685,36 @@ impl Service {
                     plan.times.fenced = Some(fx.now);
                     plan.proved_at = Some(fx.now);
                     plan.phase = Phase::Choose;
-                } else {
+                } else if all {
                     self.undo(format!("the old primary is not fenced: only {what}"), fx);
+                } else {
+                    self.fence_again(format!("the old primary is not fenced: only {what}"), fx);
                 }
             }
             Ok(_) => self.undo("the fence answered with something else".into(), fx),
-            Err(failure) => self.undo(format!("the old primary is not fenced: {}", failure.message), fx),
+            Err(Failure { kind: FailureKind::Refused, message, .. }) => {
+                self.undo(format!("the old primary is not fenced: {message}"), fx);
+            }
+            Err(failure) => self.fence_again(format!("the old primary is not fenced: {}", failure.message), fx),
+        }
+    }
+
+    /// The fence is not proven: its host may be out of reach for a moment, or what was killed is still leaving. The primary of an order
+    /// lives, and its clients wait: there it is tried once.
+    fn fence_again(&mut self, why: String, fx: &mut Effects) {
+        let is_dead = self.plan.as_ref().is_some_and(|plan| plan.nobody_left);
+        let Some(plan) = &mut self.plan else { return };
+        if plan.class.is_ordered() && !is_dead {
+            self.undo(why, fx);
+            return;
+        }
+        plan.try_again(fx.now, why);
+        // If it serves after all, that shows before the next try.
+        let old = plan.old;
+        for (model, check) in self.model.checks.iter().zip(&mut self.checks) {
+            if model.server == old.0 {
+                check.slot.hasten(fx.now);
+            }
         }
     }
 
@@ -703,7 +749,12 @@ impl Service {
             plan.evidence.push(format!("chosen after the fence: {}", describe(&best)));
         } else if comes {
             note_once(&mut plan.warnings, format!("waited for a standby: {sentence}"));
-            plan.retry_at = Some(fx.now + RETRY);
+            plan.try_again(fx.now, sentence);
+        } else if !plan.unreached.is_empty() {
+            // No better one is there, and what was asked of these had no effect: they are asked again.
+            let tried = std::mem::take(&mut plan.unreached);
+            plan.refused.retain(|(server, _)| !tried.contains(server));
+            plan.try_again(fx.now, sentence);
         } else {
             self.refusal = Some(refusal);
             self.undo(sentence, fx);
@@ -722,7 +773,7 @@ impl Service {
                     let held = sample.replay_paused || sample.delayed;
                     sample.in_recovery && !held && !(position.settled && candidate::is_complete(sample))
                 }
-                Err(_) => self.was_there(position.server, now),
+                Err(_) => self.was_there(position.server, self.plan.as_ref().map_or(now, |plan| plan.times.confirmed)),
             })
     }
 
@@ -790,15 +841,18 @@ impl Service {
                 plan.phase = Phase::VerifyData;
             }
             // A request before this one may still take effect: this server and no other may be asked again.
-            Err(Failure { kind: FailureKind::NoEffect, message, .. }) if plan.committed.is_some() => {
+            Err(Failure { kind: FailureKind::NoEffect | FailureKind::Refused, message, .. }) if plan.committed.is_some() => {
                 note_once(&mut plan.warnings, format!("promote: {message}"));
                 plan.phase = Phase::FindOut;
-                plan.retry_at = Some(fx.now + RETRY);
+                plan.try_again(fx.now, format!("promote: {message}"));
             }
             // Proven to have had no effect: the only failure after which another one may be tried (rules 37, 47).
-            Err(Failure { kind: FailureKind::NoEffect, message, .. }) => {
+            Err(failure) if failure.had_no_effect() && plan.committed.is_none() => {
                 if let Some(chosen) = plan.chosen.take() {
-                    plan.refused.push((chosen.server, message));
+                    if failure.kind == FailureKind::NoEffect {
+                        plan.unreached.push(chosen.server);
+                    }
+                    plan.refused.push((chosen.server, failure.message));
                 }
                 // Who is asked next has to have the whole log as well.
                 plan.phase = if plan.hands_over() { Phase::Receipt } else { Phase::Choose };
@@ -828,7 +882,7 @@ impl Service {
         }
         if plan.phase == Phase::Fence {
             plan.chosen = None;
-            plan.retry_at = Some(fx.now + RETRY);
+            plan.try_again(fx.now, "the fence could not be proven again right before the promotion");
         }
     }
 
@@ -848,10 +902,10 @@ impl Service {
                 plan.waiver.to = plan.committed;
                 plan.phase = if plan.hands_over() { Phase::Receipt } else { Plan::after_pre_checks(settings) };
             }
-            Ok(_) => plan.retry_at = Some(fx.now + RETRY),
+            Ok(_) => plan.try_again(fx.now, "whether the promotion took effect is not known: the server is still in recovery"),
             Err(failure) => {
                 note_once(&mut plan.warnings, format!("find_out: {}", failure.message));
-                plan.retry_at = Some(fx.now + RETRY);
+                plan.try_again(fx.now, format!("whether the promotion took effect is not known: {}", failure.message));
             }
         }
     }
@@ -872,10 +926,10 @@ impl Service {
                 }
                 plan.phase = Plan::after_write(settings);
             }
-            Ok(_) => plan.retry_at = Some(fx.now + RETRY),
+            Ok(_) => plan.try_again(fx.now, "verify_data: an answer of another kind came"),
             Err(failure) => {
                 note_once(&mut plan.warnings, format!("verify_data: {}", failure.message));
-                plan.retry_at = Some(fx.now + RETRY);
+                plan.try_again(fx.now, format!("verify_data: {}", failure.message));
             }
         }
     }
@@ -911,7 +965,7 @@ impl Service {
             self.next_candidate(format!("no instance of the route could send it the traffic: {}", failed.join("; ")), fx);
             return;
         }
-        plan.retry_at = Some(fx.now + RETRY);
+        plan.try_again(fx.now, format!("route_in: {}", failed.join("; ")));
     }
 
     /// Stops before the point of no return and undoes what was done, in reverse order.
@@ -926,10 +980,8 @@ impl Service {
             self.finish(End::Stuck { why }, fx);
             return;
         }
-        plan.phase = plan.first_undo();
         let application = plan.application;
-        plan.undoing = Some(why.clone());
-        plan.retry_at = None;
+        plan.turn_round(why.clone(), fx.now);
         fx.emit(
             EventKind::FailoverFailed,
             Severity::Alarm,
@@ -943,8 +995,12 @@ impl Service {
     pub(super) fn stop_before_the_fence(&mut self, server: ServerId, asked: Mono, how: &str, fx: &mut Effects) {
         let name = self.server_name(server);
         let Some(plan) = &mut self.plan else { return };
-        let untouched = matches!(plan.phase, Phase::PreChecks | Phase::RouteOut) && !plan.fence_tried;
-        if plan.old != server || !untouched || plan.application || plan.class.is_ordered() || asked < plan.times.confirmed {
+        if plan.old != server
+            || !plan.is_untouched(asked)
+            || plan.application
+            || plan.class.is_ordered()
+            || asked < plan.times.confirmed
+        {
             return;
         }
         plan.lives = true;
@@ -1082,7 +1138,7 @@ impl Service {
             self.window.clear();
             (self.log_end, self.failing_since, self.bad_since) = (None, None, None);
         }
-        if was_only_stopped(plan, left) {
+        if was_only_stopped(plan, left) || plan.lives && left.is_empty() {
             self.become_state(State::Degraded, why, fx);
         } else {
             let mut evidence = plan.evidence.clone();
@@ -1148,6 +1204,7 @@ fn before_promotion(application: bool) -> &'static str {
 fn failure_word(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::NoEffect => "no_effect",
+        FailureKind::Refused => "refused",
         FailureKind::Unknown => "unknown",
         FailureKind::TimedOut => "timed_out",
         FailureKind::Cancelled => "cancelled",
@@ -1160,16 +1217,23 @@ fn note_once(list: &mut Vec<String>, line: String) {
     }
 }
 
-fn note_undo(plan: &mut Plan, action: &Action, outcome: Result<Report, Failure>) {
-    match outcome {
-        Ok(Report::Route(instances)) => plan.undo_failures.extend(
-            instances
-                .into_iter()
-                .filter_map(|instance| instance.result.err().map(|why| format!("{} on {}: {why}", action.name(), instance.name))),
-        ),
-        Ok(_) => {}
-        Err(failure) => plan.undo_failures.push(format!("{}: {}", action.name(), failure.message)),
+/// A compensation is done, or given up: what did not work is noted then, and tried again before.
+fn undone(plan: &mut Plan, action: &Action, outcome: Result<Report, Failure>, now: Mono) -> bool {
+    let refused = outcome.as_ref().is_err_and(|failure| failure.kind == FailureKind::Refused);
+    let failed: Vec<String> = match outcome {
+        Ok(Report::Route(instances)) => instances
+            .into_iter()
+            .filter_map(|instance| instance.result.err().map(|why| format!("{} on {}: {why}", action.name(), instance.name)))
+            .collect(),
+        Ok(_) => Vec::new(),
+        Err(failure) => vec![format!("{}: {}", action.name(), failure.message)],
+    };
+    if !failed.is_empty() && !refused && !plan.stop_asked && now < plan.undo_until {
+        plan.try_again(now, failed.join("; "));
+        return false;
     }
+    plan.undo_failures.extend(failed);
+    true
 }
 
 /// How long the old primary went on: whatever it looked like, it may have gone on, or woken up, until its fence was proven (rule 85). One
@@ -1193,6 +1257,6 @@ fn fence_found_nothing(plan: &Plan) -> bool {
 /// Undone without a trace because the engine stops, or because the primary lived when it came back, or lived all the time: the failure may
 /// be decided afresh, by the next engine or by this one.
 fn was_only_stopped(plan: &Plan, left: &[String]) -> bool {
-    let untouched = (plan.resumed || plan.lives) && plan.fence.is_none();
+    let untouched = plan.resumed && plan.fence.is_none() || plan.lives && !plan.fence_tried;
     plan.is_handed_back(left) || left.is_empty() && (plan.stop_asked || untouched)
 }

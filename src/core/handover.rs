@@ -5,7 +5,7 @@ use super::candidate::{self, Candidate, Ended, Reference, View, Waiver};
 use super::effects::Effects;
 use super::failover::describe;
 use super::id::ServerId;
-use super::output::{Action, Failure, FailureKind, Report};
+use super::output::{Action, Failure, Report};
 use super::plan::{End, Phase, Plan};
 use super::refusal::{CandidateRefusal, Refusal};
 use super::sample::{FenceLevel, FenceReport, LogEnd, Position};
@@ -169,7 +169,7 @@ impl Service {
             Ok(Report::Done { .. }) => plan.phase = Phase::Receipt,
             Ok(_) => self.undo("the order to stop was answered with something else".into(), fx),
             Err(failure) => {
-                let untouched = failure.kind == FailureKind::NoEffect;
+                let untouched = failure.had_no_effect();
                 if let Some(handover) = plan.handover.as_mut().filter(|_| untouched) {
                     handover.stop_tried = false;
                 }

@@ -464,6 +464,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// Proven to have had no effect (refused, denied, wrong server, precondition not met).
     NoEffect,
+    /// The same, and for good: the same request would be refused again.
+    Refused,
     /// Ended, and part of the effect may have happened.
     Unknown,
     /// The deadline passed; the effect is unknown.
@@ -544,6 +546,18 @@ impl Failure {
     #[must_use]
     pub fn no_effect(message: impl Into<String>, remedy: impl Into<String>) -> Failure {
         Failure { kind: FailureKind::NoEffect, message: message.into(), remedy: remedy.into() }
+    }
+
+    /// A refusal for good: nothing was changed, and asking again would be refused again.
+    #[must_use]
+    pub fn refused(message: impl Into<String>, remedy: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::Refused, message: message.into(), remedy: remedy.into() }
+    }
+
+    /// Proven to have changed nothing.
+    #[must_use]
+    pub fn had_no_effect(&self) -> bool {
+        matches!(self.kind, FailureKind::NoEffect | FailureKind::Refused)
     }
 
     /// A failure whose effect is not known.

@@ -101,6 +101,39 @@ pub struct Times {
 /// So old the proof of a fence may be when a standby is promoted.
 const PROOF_FRESH: Span = Span::from_millis(2_000);
 
+/// Between two tries of a phase: the first pause, which doubles after the third try, and the longest.
+const TRY_AGAIN: Span = Span::from_millis(200);
+const TRY_AGAIN_AT_MOST: Span = Span::from_millis(2_000);
+
+/// Compensations are tried again for so long.
+const UNDO_FOR: Span = Span::from_millis(30_000);
+
+/// What a step came to the last time: what comes to the same again is told once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// In which phase.
+    pub phase: Phase,
+    /// Of which server.
+    pub server: Option<ServerId>,
+    /// It worked.
+    pub ok: bool,
+    /// As it was told.
+    pub message: String,
+}
+
+/// A phase that did not come to its end and is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// Which.
+    pub phase: Phase,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When the last try ended.
+    pub at: Mono,
+    /// Why it is tried again.
+    pub why: String,
+}
+
 /// How a plan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -147,6 +180,15 @@ pub struct Plan {
     pub action: Option<(ActionId, Action, Mono)>,
     /// When to try the phase again.
     pub retry_at: Option<Mono>,
+    /// The phase that is tried again, until another one begins.
+    #[serde(default)]
+    pub repeat: Option<Repeat>,
+    /// What each step came to, as it was told last.
+    #[serde(default)]
+    pub told: Vec<Told>,
+    /// Until then compensations are tried again.
+    #[serde(default)]
+    pub undo_until: Mono,
     /// The end of `failover_timeout`.
     pub deadline: Mono,
     /// What an operator waived.
@@ -171,6 +213,9 @@ pub struct Plan {
     pub chosen: Option<Candidate>,
     /// Standbys whose promotion had no effect, with the reason.
     pub refused: Vec<(ServerId, String)>,
+    /// Of those, whom the request most likely never reached: they may be asked again where there is no better one.
+    #[serde(default)]
+    pub unreached: Vec<ServerId>,
     /// The new timeline.
     pub timeline: Option<u32>,
     /// The synchronous gate was opened.
@@ -339,6 +384,64 @@ impl Plan {
     pub fn before_promotion(&self, now: Mono) -> Phase {
         let is_fresh = self.proved_at.is_some_and(|at| now.since(at) <= PROOF_FRESH);
         if self.fence_level() == FenceLevel::ProvenStopped && !is_fresh { Phase::ProveAgain } else { Phase::Promote }
+    }
+
+    /// The present phase is tried again: soon at first, then with growing pauses.
+    pub fn try_again(&mut self, now: Mono, why: impl Into<String>) {
+        let tries = self.repeated().map_or(0, |repeat| repeat.tries) + 1;
+        self.repeat = Some(Repeat { phase: self.phase, tries, at: now, why: why.into() });
+        let pause = TRY_AGAIN.times(1 << tries.saturating_sub(3).min(8)).min(TRY_AGAIN_AT_MOST);
+        self.retry_at = Some(now + pause);
+    }
+
+    /// What became of a step; `false` where it was told already.
+    pub fn is_news(&mut self, server: Option<ServerId>, ok: bool, message: &str) -> bool {
+        let told = Told { phase: self.phase, server, ok, message: message.to_owned() };
+        match self.told.iter_mut().find(|before| before.phase == told.phase && before.server == server) {
+            Some(before) if *before == told => false,
+            Some(before) => {
+                *before = told;
+                true
+            }
+            None => {
+                self.told.push(told);
+                true
+            }
+        }
+    }
+
+    /// The last time that this was done in this phase did not work, or was not enough.
+    #[must_use]
+    pub fn is_retry(&self, server: Option<ServerId>) -> bool {
+        let failed = |told: &Told| told.phase == self.phase && told.server == server && !told.ok;
+        self.repeated().is_some() || self.told.iter().any(failed)
+    }
+
+    /// The tries of the present phase, where it is not the first.
+    #[must_use]
+    pub fn repeated(&self) -> Option<&Repeat> {
+        self.repeat.as_ref().filter(|repeat| repeat.phase == self.phase)
+    }
+
+    /// What is given back is given back from here on, for a while also where that does not work at once.
+    pub fn turn_round(&mut self, why: String, now: Mono) {
+        self.phase = self.first_undo();
+        self.undoing = Some(why);
+        self.retry_at = None;
+        self.undo_until = now + UNDO_FOR;
+    }
+
+    /// Nothing was done yet to the old primary, or nothing came of it: if it serves by an answer that was asked for at `asked`, it can be
+    /// left alone.
+    #[must_use]
+    pub fn is_untouched(&self, asked: Mono) -> bool {
+        match self.phase {
+            Phase::PreChecks | Phase::RouteOut => !self.fence_tried,
+            Phase::Fence => {
+                self.action.is_none() && self.fence.is_none() && self.repeated().is_some_and(|repeat| repeat.at <= asked)
+            }
+            _ => false,
+        }
     }
 
     /// The first compensation that is owed, in reverse order of what was done.

@@ -312,7 +312,10 @@ impl World {
                 self.rolled_back += 1;
                 let (_, before, resumed) = self.open.take().expect("a failover is open");
                 let undone = event.fields.iter().any(|(name, field)| *name == "left" && *field == Field::List(Vec::new()));
-                let as_before = self.balancers.iter().zip(&before).all(|(now, before)| !now.reachable || now.serves == *before);
+                // One that could not be told before is told at last to whom the traffic belongs.
+                let alone = |serves: &[bool]| serves.iter().enumerate().all(|(at, serves)| *serves == (at == self.primary));
+                let right = |now: &Balancer, before: &Vec<bool>| now.serves == *before || alone(&now.serves);
+                let as_before = self.balancers.iter().zip(&before).all(|(now, before)| !now.reachable || right(now, before));
                 self.hold("what was changed is as before", !undone || resumed || as_before);
             }
             EventKind::ManualIntervention => self.open = None,

@@ -147,7 +147,7 @@ fn without_a_fence_nothing_is_said_to_be_proven() {
         world.nodes[0].host = Some((ProcessState::Gone, LocalAnswer::Silent));
         world.nodes[1].streaming = false;
         world.close(0, CloseCause::DeathHint, "end of stream");
-        world.run(ms(5_000));
+        world.run(ms(130_000));
         let snapshot = world.core.snapshot();
         let last = snapshot.services[0].last_failover.as_ref().unwrap();
         let level = (last.how == EndedHow::Completed).then(|| last.plan.fence_level());

@@ -220,6 +220,7 @@ impl Player {
             ["fail", action, kind] => {
                 let failure = match *kind {
                     "no_effect" => Failure::no_effect("refused by the scenario", "mend it"),
+                    "refused" => Failure::refused("refused for good by the scenario", "mend it"),
                     "unknown" => Failure::unknown("broken off by the scenario", ""),
                     "timed_out" => Failure::timed_out("too slow by the scenario", ""),
                     other => panic!("no kind {other}"),

@@ -271,6 +271,7 @@ impl Sim {
                 self.deaths[service] = None;
                 self.judge_record(service, event);
             }
+            EventKind::FailoverFailed => self.turned[service] = self.now,
             EventKind::ManualIntervention => {
                 self.called.insert(service);
                 self.people.insert(service);

@@ -4,6 +4,7 @@
 use failover_core::event::{Event, Field};
 use failover_core::knowledge::Knowledge;
 use failover_core::model::OnLoss;
+use failover_core::output::EndedHow;
 use failover_core::refusal::{CandidateRefusal, Refusal};
 use failover_core::sample::{Position, Sample, SyncCommit};
 use failover_core::snapshot::ServiceSnapshot;
@@ -344,6 +345,10 @@ impl Sim {
             }
             return;
         }
+        // What was true when the failover was turned round may have changed while it was undone.
+        if self.turned[service] > Mono::ZERO && self.now.since(self.turned[service]) > ms(1_000) && self.turned_last(seen) {
+            return;
+        }
         let Some(refusal) = seen.refusal.clone() else { return };
         let Some(death) = self.deaths[service].clone() else { return };
         let Some(old) = seen.primary.map(|primary| usize::from(primary.0)) else { return };
@@ -356,6 +361,13 @@ impl Sim {
             let why = format!("a person is called though a failover was promised and nothing else changed: {refusal:?}");
             self.watch.fail("promise_kept", why);
         }
+    }
+
+    /// The last failover was undone: the reason is that of its turn.
+    fn turned_last(&self, seen: &ServiceSnapshot) -> bool {
+        seen.last_failover
+            .as_ref()
+            .is_some_and(|last| last.how == EndedHow::RolledBack && seen.manual_reason.as_ref() == Some(&last.why))
     }
 
     fn untrue(&self, service: usize, old: usize, refusal: &Refusal, death: &Death, _seen: &ServiceSnapshot) -> Option<String> {

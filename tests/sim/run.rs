@@ -162,6 +162,8 @@ struct Sim {
     disturbed_at: Mono,
     heard: Vec<Vec<Heard>>,
     deaths: Vec<Option<Death>>,
+    /// When the last failover of each service that did not promote anybody was turned round.
+    turned: Vec<Mono>,
     /// Of each service: the failover under way moves a primary that is well, and no loss was accepted.
     moved_alive: Vec<bool>,
     with_promise: u64,
@@ -257,6 +259,7 @@ impl Sim {
             disturbed_at: Mono::ZERO,
             heard: setup.model.services.iter().map(|service| vec![Heard::default(); service.servers.len()]).collect(),
             deaths: vec![None; setup.model.services.len()],
+            turned: vec![Mono::ZERO; setup.model.services.len()],
             moved_alive: vec![false; setup.model.services.len()],
             with_promise: 0,
             without_promise: 0,

@@ -9,7 +9,7 @@ use crate::action::host::HostControl;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Error, Session};
 use failover_core::id::ServerId;
-use failover_core::output::{Failure, FailureKind, Report};
+use failover_core::output::{Failure, Report};
 use failover_core::time::Span;
 
 /// How a standby is asked to become the primary.
@@ -328,7 +328,7 @@ impl Run<'_> {
                 Ok(Seen::InRecovery { startup_wait }) => {
                     // The method ended with the proof that it did nothing, and nothing else was sent.
                     if let Some(Err(failure)) = &self.course.said
-                        && failure.kind == FailureKind::NoEffect
+                        && failure.had_no_effect()
                         && self.course.requests == 0
                     {
                         return Err(failure.clone());

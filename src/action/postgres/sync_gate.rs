@@ -140,6 +140,6 @@ fn check_rights(name: &str, session: &mut Session, deadline: Deadline, cancel: &
 /// A failure after the setting was changed, or may have been.
 fn changed(name: &str, before: &str, failure: &Failure) -> Failure {
     let message = format!("{}; synchronous_standby_names of {name} was '{before}' and may be cleared now", failure.message);
-    let kind = if failure.kind == FailureKind::NoEffect { FailureKind::Unknown } else { failure.kind };
+    let kind = if failure.had_no_effect() { FailureKind::Unknown } else { failure.kind };
     Failure { kind, message, remedy: failure.remedy.clone() }
 }
