@@ -130,6 +130,20 @@ impl Core {
             });
             if let Some(at) = same {
                 service.inherit(old.swap_remove(at), &mut self.effects);
+                continue;
+            }
+            // With other servers; the same one is still the primary. What the journal knows of the service is told as after a start.
+            let named = |service: &Service| service.subject().map(|server| service.server_name(server));
+            let other =
+                old.iter().find(|before| before.model.name == service.model.name && before.model.kind == service.model.kind);
+            if let Some(before) = other
+                && let Some(primary) = named(before)
+                && let Some(place) = service.model.servers.iter().position(|server| server.name == primary)
+            {
+                service.primary = u16::try_from(place).ok().map(id::ServerId);
+                service.inherit_detection(before);
+                service.failing_since = None;
+                service.paused = before.paused;
             }
         }
         for gone in &mut old {

@@ -153,6 +153,7 @@ impl Player {
                 world.nodes[at].mode = Mode::Silent;
                 world.nodes[at].host = None;
             }
+            ["reload"] => self.world().reload(),
             ["engine", "dies"] => self.world().kill_engine(),
             ["engine", "starts"] => self.world().start_engine(),
             // Before the n-th journal record or action from here on.

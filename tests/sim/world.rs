@@ -289,6 +289,18 @@ impl World {
         self.note("the engine dies");
     }
 
+    /// The same configuration once more: every session is opened anew.
+    pub fn reload(&mut self) {
+        for node in &mut self.nodes {
+            node.session = false;
+        }
+        let outputs = self.core.reload(self.now, self.model.clone()).expect("no failover is in flight");
+        self.note("the configuration is reloaded");
+        for output in outputs {
+            self.carry_out(output);
+        }
+    }
+
     /// Another engine on the same journal.
     pub fn start_engine(&mut self) {
         self.start_engine_dying_at(usize::MAX);

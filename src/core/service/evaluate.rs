@@ -201,7 +201,7 @@ impl Service {
     /// Nobody can be promoted now, and one that was there a moment ago may be in another: before the fence it costs nothing to wait.
     fn unless_one_comes(&self, refusal: Refusal, since: Mono, now: Mono) -> Refusal {
         let Refusal::NoCandidate { reasons } = &refusal else { return refusal };
-        let awaited = now.since(since) < AWAITED.min(self.model.trigger.failover_timeout);
+        let awaited = now.since(since.max(self.afresh_since)) < AWAITED.min(self.model.trigger.failover_timeout);
         // It may be the new primary already: nobody is called before its history is read.
         let promoted = |(server, reason): &(ServerId, CandidateRefusal)| {
             *reason == CandidateRefusal::NotInRecovery && self.is_yet_unjudged(*server, now)

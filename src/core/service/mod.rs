@@ -237,6 +237,12 @@ pub struct Service {
     pub(crate) unsteady_until: Option<Mono>,
     /// The first bad sign that no sign of life has followed: outlives a pause and a confirmation that timed out.
     pub(crate) bad_since: Option<Mono>,
+    /// A stop of the primary was announced then, and no sign of life has followed: outlives the same.
+    #[serde(default)]
+    pub(crate) leaving_since: Option<Mono>,
+    /// Everything is asked afresh since then: after a start, a pause or a reload.
+    #[serde(default)]
+    pub(crate) afresh_since: Mono,
     pub(crate) window: Window,
     pub(crate) recent: std::collections::VecDeque<RecentFailure>,
     /// Names that are to be pointed to the primary: when next, and how often it was tried.
@@ -359,6 +365,8 @@ impl Service {
             recovered_at: None,
             unsteady_until: None,
             bad_since: None,
+            leaving_since: None,
+            afresh_since: now,
             window: Window::default(),
             recent: std::collections::VecDeque::new(),
             names_due: None,
@@ -668,10 +676,12 @@ impl Service {
         }
     }
 
-    /// Takes over what an earlier configuration of the same service knew.
+    /// Takes over what an earlier configuration of the same service knew: all of it but what was under way. Only every check is asked
+    /// afresh before anything is decided.
     pub(crate) fn inherit(&mut self, mut before: Service, fx: &mut Effects) {
-        before.start_over(fx);
+        before.abandon_checks(fx);
         before.let_go(fx);
+        self.inherit_detection(&before);
         self.stopping = before.stopping;
         self.servers = before.servers;
         for server in &mut self.servers {
@@ -679,6 +689,7 @@ impl Service {
             server.session_open = false;
             server.session = Slot::due_at(fx.now);
         }
+        self.afresh_since = fx.now;
         self.state = before.state;
         self.paused = before.paused;
         self.primary = before.primary;
@@ -690,8 +701,7 @@ impl Service {
         self.refusals = before.refusals;
         self.system_id = before.system_id;
         self.log = before.log;
-        // When it died does not depend on what is configured.
-        self.bad_since = before.bad_since;
+        self.log_end = before.log_end;
         self.known_before = before.known_before;
         self.generation = before.generation;
         self.last_failover = before.last_failover;
@@ -702,27 +712,66 @@ impl Service {
         self.failover_age_at_start = before.failover_age_at_start;
         self.names_due = before.names_due;
         self.ramp = before.ramp;
+        self.prove_at = before.prove_at;
+        self.route = before.route;
+        self.asked_route = before.asked_route;
+        self.asked_last = before.asked_last;
+        self.route_asserted_at = before.route_asserted_at;
+        self.other_engine = before.other_engine;
         if let Some(model) = &before.model.follows {
             self.inherit_follow(model, before.follow, fx.now);
         }
     }
 
-    /// Forgets every unconfirmed verdict: after our own pause, a resume or a reload (rules 7, 8).
-    pub(crate) fn start_over(&mut self, fx: &mut Effects) {
-        self.told.clear();
-        let now = fx.now;
-        self.log_end = None;
-        self.suspicion = None;
-        self.window.clear();
-        self.refusal = None;
-        self.awaiting = None;
-        self.host_asked = None;
+    /// What was seen of the same primary since its first bad sign, and what was decided on it. Of a check that is another one now, nothing.
+    pub(crate) fn inherit_detection(&mut self, before: &Service) {
+        self.suspicion.clone_from(&before.suspicion);
+        self.bad_since = before.bad_since;
+        self.leaving_since = before.leaving_since;
+        self.failing_since = before.failing_since;
+        self.recovered_at = before.recovered_at;
+        self.unsteady_until = before.unsteady_until;
+        self.refusal.clone_from(&before.refusal);
+        self.told.clone_from(&before.told);
+        self.awaiting = before.awaiting;
+        self.confirmed_by_operator = before.confirmed_by_operator;
+        if self.model.checks == before.model.checks {
+            self.window.clone_from(&before.window);
+            self.recent.clone_from(&before.recent);
+        }
+        for (model, check) in self.model.checks.iter().zip(&mut self.checks) {
+            let same = before.model.checks.iter().zip(&before.checks).find(|(other, _)| *other == model);
+            if let Some((_, known)) = same {
+                check.counter = known.counter.clone();
+                check.last.clone_from(&known.last);
+                check.verdicts = known.verdicts;
+            }
+        }
+    }
+
+    /// No check that is under way is waited for any more.
+    fn abandon_checks(&mut self, fx: &mut Effects) {
         for check in &mut self.checks {
-            if let Some(flight) = check.slot.abandon(now) {
+            if let Some(flight) = check.slot.abandon(fx.now) {
                 fx.push(Output::CancelRun(flight.run));
             }
             check.answers = 0;
         }
+    }
+
+    /// Forgets every unconfirmed verdict: after our own pause or a resume (rules 7, 8). That a stop was announced is none.
+    pub(crate) fn start_over(&mut self, fx: &mut Effects) {
+        self.told.clear();
+        let now = fx.now;
+        self.afresh_since = now;
+        self.log_end = None;
+        let announced = self.suspicion.take().and_then(|suspicion| suspicion.announced);
+        self.leaving_since = announced.or(self.leaving_since);
+        self.window.clear();
+        self.refusal = None;
+        self.awaiting = None;
+        self.host_asked = None;
+        self.abandon_checks(fx);
         for server in &mut self.servers {
             if server.last_answer.is_some() {
                 server.last_answer = Some(now);

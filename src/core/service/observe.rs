@@ -246,7 +246,11 @@ impl Service {
         if self.suspicion.is_some() || self.plan.is_some() {
             return;
         }
-        self.suspicion = Some(Suspicion::new(since));
+        // Announced before a pause, and not back since: its grace runs on.
+        let announced = self.leaving_since.take().filter(|_| self.bad_since.is_some());
+        let mut suspicion = Suspicion::new(since);
+        suspicion.announced = announced;
+        self.suspicion = Some(suspicion);
         self.bad_since.get_or_insert(since);
         self.told.clear();
         self.host_asked = None;
