@@ -220,7 +220,7 @@ impl Sim {
         if after.refusal.is_none() && after.manual_reason.is_none() {
             let why = format!("{} and neither failed over nor refused by name", after.state.word());
             self.watch.fail("every_no_has_a_name", why);
-        } else if after.manual_reason.is_none() && !waits {
+        } else if after.manual_reason.is_none() && !self.people.contains(&service) && !waits {
             let why = format!("{} for good: {:?}", after.state.word(), after.refusal);
             self.watch.fail("a_death_is_failed_over_or_a_person_is_called", why);
         } else if after.manual_reason.is_some() {

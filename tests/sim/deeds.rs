@@ -37,7 +37,9 @@ impl Sim {
         let (service, action) = (doing.service, &doing.action);
         match doing.wrong {
             None | Some(Wrong::Late(_) | Wrong::Silent(_)) => self.effect(service, action),
-            Some(Wrong::NoEffect) => Err(Failure::no_effect("refused by the simulator", "")),
+            // Each second one is refused for good.
+            Some(Wrong::NoEffect) if doing.id.0.is_multiple_of(2) => Err(Failure::refused("refused by the simulator", "")),
+            Some(Wrong::NoEffect) => Err(Failure::no_effect("no effect, says the simulator", "")),
             Some(Wrong::Unknown(done)) => {
                 if done {
                     let _ = self.effect(service, action);

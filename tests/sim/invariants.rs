@@ -274,10 +274,10 @@ impl Watch {
                 watch.receipts.insert(generation, end.at);
             }
             // Then there is nothing to take back.
-            (Action::StopServer { .. }, Err(Failure { kind: FailureKind::NoEffect, .. })) => {
+            (Action::StopServer { .. }, Err(Failure { kind: FailureKind::NoEffect | FailureKind::Refused, .. })) => {
                 watch.done.retain(|done| *done != (generation, "stop_server"));
             }
-            (Action::Promote { server, .. }, Err(Failure { kind: FailureKind::NoEffect, .. })) => {
+            (Action::Promote { server, .. }, Err(Failure { kind: FailureKind::NoEffect | FailureKind::Refused, .. })) => {
                 if let Some((last, without)) = watch.promotions.entry(generation).or_default().last_mut()
                     && last == server
                 {

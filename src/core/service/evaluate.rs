@@ -7,13 +7,18 @@ use crate::event::{EventKind, Severity};
 use crate::evidence::{FailureClass, Limits, Suspicion, classify, impaired_class};
 use crate::id::ServerId;
 use crate::model::{CheckKind, Policy};
+use crate::output::Output;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::sample::FenceLevel;
+use crate::static_word::Word;
 use crate::time::{Mono, Span};
 use crate::trigger::State;
 
 /// So long a standby that is restarting, or replays what it has, is waited for before a person is called.
 const AWAITED: Span = Span::from_millis(20_000);
+
+/// Told beside the names of refusals: the survey was asked to look at the primary's host.
+const LOOKED: Word = "a_look_at_the_host";
 
 /// A service whose primary was never seen may still be starting: so long it is waited for before a person is called.
 const NOBODY_SEEN: Span = Span::from_millis(30_000);
@@ -415,19 +420,56 @@ impl Service {
     pub(super) fn refuse(&mut self, refusal: Refusal, fx: &mut Effects) {
         self.tell_refusal(&refusal, fx);
         // A standby of an application that is well again a moment later may take over then: no data was at stake meanwhile.
-        let final_ = match refusal {
-            Refusal::NoCandidate { .. } => self.is_postgres(),
-            Refusal::Cooldown { .. } | Refusal::FenceUnavailable { .. } => true,
+        let final_ = match &refusal {
+            Refusal::NoCandidate { reasons } => {
+                self.is_postgres() && !reasons.iter().any(|(server, reason)| self.may_pass(*server, reason))
+            }
+            Refusal::Cooldown { .. } => true,
+            Refusal::FenceUnavailable { .. } => !self.may_be_fenced_later(fx),
             // Nothing that is waited for will change it.
             Refusal::NoPrimarySeen => self.failing_since.is_some_and(|since| fx.now.since(since) >= NOBODY_SEEN),
             _ => false,
         };
         let sentence = self.sentence(&refusal);
+        let wanted = matches!(refusal, Refusal::NoCandidate { .. } | Refusal::FenceUnavailable { .. }) && self.is_postgres();
+        let waits =
+            matches!(refusal, Refusal::AwaitingConfirmation { .. } | Refusal::Stopping | Refusal::WatchedOnly | Refusal::Paused);
         self.refusal = Some(refusal);
+        let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
         if final_ {
-            let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
             self.call_a_person(sentence, evidence, fx);
+        } else if self.state == State::Failing && !waits && (wanted || self.has_failed_for_long(fx.now)) {
+            self.call_for_help(sentence, evidence, fx);
         }
+    }
+
+    /// What is missing for the fence is an answer of the host, or a first look at it: that may come.
+    fn may_be_fenced_later(&mut self, fx: &mut Effects) -> bool {
+        let Some(subject) = self.subject() else { return false };
+        let state = &self.servers[usize::from(subject.0)];
+        if !self.server_model(subject).is_some_and(|model| model.ssh) || state.foreign_host {
+            return false;
+        }
+        let unlooked = state.readiness.is_none();
+        let silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
+        if unlooked && self.told.insert(LOOKED) {
+            fx.push(Output::Survey { service: self.id, server: subject });
+        }
+        silent || unlooked
+    }
+
+    /// What keeps this standby from being promoted is that it cannot be asked, or that others cannot: that may change.
+    fn may_pass(&self, server: ServerId, reason: &CandidateRefusal) -> bool {
+        match reason {
+            CandidateRefusal::NotReadable { .. } => !self.servers[usize::from(server.0)].deposed,
+            CandidateRefusal::QuorumUnanswered { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The primary has failed for as long as a failover may take, and none has begun.
+    fn has_failed_for_long(&self, now: Mono) -> bool {
+        self.failing_since.is_some_and(|since| now.since(since) >= self.model.trigger.failover_timeout)
     }
 
     /// The event of a refusal, once since the first bad sign.

@@ -57,6 +57,8 @@ const PROVE_AGAIN: Span = Span::from_millis(1_000);
 const ASSERT_AGAIN: Span = Span::from_millis(1_000);
 /// Between two tries to change a name that could not be changed.
 const NAMES_AGAIN: Span = Span::from_millis(10_000);
+/// Told beside the names of refusals: a person was called.
+const CALLED: Word = "a_person";
 /// Deadline of one question to a host: a handshake and a command fit well.
 const ASK_HOST: Span = Span::from_millis(2_000);
 
@@ -601,9 +603,23 @@ impl Service {
             Severity::Alarm,
             self.about(),
             format!("{}: a person has to look: {why}", self.model.name),
-            vec![("why", text(why)), ("evidence", texts(evidence))],
+            vec![("why", text(why)), ("automatic", Field::Bool(false)), ("evidence", texts(evidence))],
         );
         self.journal_facts(fx);
+    }
+
+    /// A person should look, and the engine goes on looking: what is missing may come, and then it decides. Once since the first bad sign.
+    pub(crate) fn call_for_help(&mut self, why: String, evidence: Vec<String>, fx: &mut Effects) {
+        if !self.told.insert(CALLED) {
+            return;
+        }
+        fx.emit(
+            EventKind::ManualIntervention,
+            Severity::Alarm,
+            self.about(),
+            format!("{}: a person should look, and the engine goes on by itself as soon as it can: {why}", self.model.name),
+            vec![("why", text(why)), ("automatic", Field::Bool(true)), ("evidence", texts(evidence))],
+        );
     }
 
     pub(crate) fn restore(&mut self, facts: Facts, fx: &mut Effects) {
