@@ -13,6 +13,7 @@ mod api;
 mod credentials;
 mod follow;
 mod health;
+mod signature;
 mod xml;
 
 use std::fmt;
@@ -30,6 +31,7 @@ use self::api::{Account, NAMESPACE, Pauses, Trouble, Within};
 pub use self::credentials::{CredentialsSource, Environment};
 pub use self::follow::HealthChecks;
 pub use self::health::{HealthCheck, HealthCheckSettings};
+use self::signature::encoded;
 use self::xml::Element;
 use super::{Record, RecordSet, RecordType};
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
@@ -497,20 +499,6 @@ fn unescaped(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// A text in a URL's query.
-fn encoded(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
 /// A word of the server's for a message.
 fn shown(word: &str) -> String {
     word.chars().filter(|c| !c.is_control()).take(60).collect()
@@ -575,7 +563,6 @@ mod tests {
         assert_eq!(unescaped("\\052.Example.com."), unescaped("*.example.com"));
         assert_eq!(unescaped("a\\"), b"a\\.");
         assert_ne!(unescaped("a.example.com"), unescaped("b.example.com"));
-        assert_eq!(encoded("*.a_b-c~é"), "%2A.a_b-c~%C3%A9");
     }
 
     #[test]

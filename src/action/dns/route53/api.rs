@@ -4,9 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_credential_types::Credentials as SigningKey;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use native_tls::TlsConnector;
 use parking_lot::Mutex;
 use time::OffsetDateTime;
@@ -14,6 +11,7 @@ use time::format_description::well_known::Rfc2822;
 use ureq::http::{HeaderValue, Method, Request, Uri};
 
 use super::credentials::{Credentials, CredentialsSource, Environment, Finder, Lack};
+use super::signature::{Scope, Signable, sign};
 use super::xml::Element;
 use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::http::{Exchange, Fault, FaultKind, Reply};
@@ -316,17 +314,16 @@ impl Account {
         credentials: &Credentials,
         within: Within<'_>,
     ) -> Result<Element, Trouble> {
-        let url = format!("{}{VERSION}{path}", self.base);
-        let mut headers = vec![("host", self.host.as_str())];
-        if !body.is_empty() {
-            headers.push(("content-type", "application/xml"));
-        }
+        let path = format!("{VERSION}{path}");
+        let headers = if body.is_empty() { &[][..] } else { &[("content-type", "application/xml")] };
         let now = SystemTime::now();
         let scope = Scope { region: &self.region, service: "route53", now };
-        let signed = signature(method.as_str(), &url, &headers, body, credentials, &scope).map_err(Trouble::Request)?;
-        let uri: Uri = url.parse().map_err(|_| Trouble::Request("the endpoint makes no URL".to_owned()))?;
+        let signable = Signable { method: method.as_str(), host: &self.host, path: &path, headers, body };
+        let signed = sign(&signable, credentials, &scope);
+        let uri: Uri =
+            format!("{}{path}", self.base).parse().map_err(|_| Trouble::Request("the endpoint makes no URL".to_owned()))?;
         let mut request = Request::builder().method(method.clone()).uri(uri).header("connection", "close");
-        let plain = headers.iter().map(|(name, value)| (*name, *value));
+        let plain = [("host", &*self.host)].into_iter().chain(headers.iter().copied());
         for (name, value) in plain.chain(signed.iter().map(|(name, value)| (*name, value.as_str()))) {
             let mut value = HeaderValue::from_str(value).map_err(|_| Trouble::Request(format!("{name} is not a header's")))?;
             value.set_sensitive(true);
@@ -381,120 +378,17 @@ fn refusal(reply: &Reply, credentials: &Credentials, now: SystemTime) -> Refusal
     Refusal { status: reply.status, code: tidy(code, 80), message: tidy(&message, 300), behind, from: credentials.from.clone() }
 }
 
-/// For what a signature is good.
-struct Scope<'a> {
-    region: &'a str,
-    service: &'a str,
-    now: SystemTime,
-}
-
-/// The headers that sign a request (AWS Signature Version 4).
-fn signature(
-    method: &str,
-    url: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-    credentials: &Credentials,
-    scope: &Scope<'_>,
-) -> Result<Vec<(&'static str, String)>, String> {
-    let token = credentials.token.as_ref().map(|token| token.expose().to_owned());
-    let identity = SigningKey::new(&*credentials.key_id, credentials.key.expose(), token, None, "libfailover").into();
-    let parameters = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(scope.region)
-        .name(scope.service)
-        .time(scope.now)
-        .settings(SigningSettings::default())
-        .build()
-        .map_err(|error| error.to_string())?
-        .into();
-    let request = SignableRequest::new(method, url, headers.iter().copied(), SignableBody::Bytes(body))
-        .map_err(|error| format!("the request cannot be signed: {error}"))?;
-    let signed = sign(request, &parameters).map_err(|error| format!("the request cannot be signed: {error}"))?;
-    let (headers, _) = signed.into_parts().0.into_parts();
-    Ok(headers.iter().map(|header| (header.name(), header.value().to_owned())).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::secret::Secret;
-    use crate::wire::resolve::Literals;
-
-    fn example(token: Option<&str>) -> Credentials {
-        let source = CredentialsSource::Keys {
-            access_key_id: "AKIDEXAMPLE".to_owned(),
-            secret_access_key: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
-            session_token: token.map(Secret::new),
-        };
-        let cancel = Cancel::new().unwrap();
-        let finder = Finder {
-            source: &source,
-            environment: &Environment::default(),
-            addresses: &Literals,
-            tls: None,
-            deadline: Deadline::after(Duration::from_secs(60)),
-            cancel: &cancel,
-        };
-        finder.find().unwrap()
-    }
-
-    fn authorization(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8], service: &str) -> String {
-        // 2015-08-30T12:36:00Z, the moment of every published example.
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160);
-        let scope = Scope { region: "us-east-1", service, now };
-        let signed = signature(method, url, headers, body, &example(None), &scope).unwrap();
-        signed.into_iter().find(|(name, _)| *name == "authorization").unwrap().1
-    }
-
-    #[test]
-    fn signatures_are_the_published_ones() {
-        let scope = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1";
-        // The documentation's walk-through: ListUsers at IAM.
-        let content = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
-        let url = "https://iam.amazonaws.com/?Action=ListUsers&Version=2010-05-08";
-        assert_eq!(
-            authorization("GET", url, &content, b"", "iam"),
-            format!(
-                "{scope}/iam/aws4_request, SignedHeaders=content-type;host;x-amz-date, \
-                 Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7"
-            )
-        );
-        // The published test suite: get-vanilla, get-vanilla-query-order-key-case, post-vanilla, post-x-www-form-urlencoded.
-        let form = [("content-type", "application/x-www-form-urlencoded")];
-        let none: &[(&str, &str)] = &[];
-        for (method, path, headers, body, names, expected) in [
-            ("GET", "/", none, "", "host;x-amz-date", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
-            (
-                "GET",
-                "/?Param2=value2&Param1=value1",
-                none,
-                "",
-                "host;x-amz-date",
-                "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500",
-            ),
-            ("POST", "/", none, "", "host;x-amz-date", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
-            (
-                "POST",
-                "/",
-                &form,
-                "Param1=value1",
-                "content-type;host;x-amz-date",
-                "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
-            ),
-        ] {
-            let url = format!("https://example.amazonaws.com{path}");
-            assert_eq!(
-                authorization(method, &url, headers, body.as_bytes(), "service"),
-                format!("{scope}/service/aws4_request, SignedHeaders={names}, Signature={expected}"),
-                "{method} {path}"
-            );
-        }
-    }
 
     fn refused(status: u16, date: Option<&str>, body: &str) -> Refusal {
         let reply = Reply { status, date: date.map(str::to_owned), body: body.as_bytes().to_vec() };
-        refusal(&reply, &example(Some("losung")), SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160))
+        refusal(
+            &reply,
+            &Credentials::example("AKIDEXAMPLE", "geheim", Some("losung")),
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160),
+        )
     }
 
     #[test]

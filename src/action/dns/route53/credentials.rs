@@ -139,6 +139,12 @@ impl Credentials {
         self.key_id == other.key_id && self.key == other.key && self.token == other.token
     }
 
+    /// Keys of a configuration.
+    #[cfg(test)]
+    pub(super) fn example(key_id: &str, key: &str, token: Option<&str>) -> Credentials {
+        credentials(key_id, key, token, "the configuration").unwrap()
+    }
+
     /// Takes the key and the token out of a text that a server wrote.
     pub(super) fn scrub(&self, text: &str) -> String {
         let mut text = text.to_owned();
