@@ -3,13 +3,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 use std::time::Duration;
 
-use crate::config::secret::Secret;
 use crate::config::{Config, FileContent, Surroundings};
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
+use crate::secret::Secret;
 use crate::wire::haproxy::{parse_servers_state, parse_stat};
 use crate::wire::postgres::{Endpoint, KeptKeys, Session, Target, Tls};
 use crate::wire::resolve::Literals;
@@ -25,15 +24,6 @@ impl Surroundings for Nothing {
     fn file(&self, _: &Path, _: u64) -> std::io::Result<FileContent> {
         Err(std::io::ErrorKind::NotFound.into())
     }
-}
-
-/// A new folder, to be removed by who asked for it.
-pub(crate) fn folder() -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("failover-fuzz-{}-{number}", std::process::id()));
-    let _ = std::fs::create_dir_all(&folder);
-    folder
 }
 
 /// A configuration in either spelling, and what is made of it.

@@ -29,13 +29,16 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`failover_core`] | the decision: [`evidence`](failover_core::evidence) (failure classes), [`trigger`](failover_core::trigger) (states), [`candidate`](failover_core::candidate) (whom to promote, what would be lost), [`sync_set`](failover_core::sync_set) (whose acknowledgements commits wait for), [`knowledge`](failover_core::knowledge) (what was seen, for the next engine), [`plan`](failover_core::plan) (steps and how to undo them), [`handover`](failover_core::handover) (a primary that lives is stopped in an orderly way), [`refusal`](failover_core::refusal) (every "no" by name), [`doubt`](failover_core::doubt) (may our own view be trusted), [`schedule`](failover_core::schedule), [`health`](failover_core::health) |
-//! | [`config`] | text to a validated, immutable configuration; every error names its path; [`Secret`](config::secret::Secret) |
+//! | `sync`, [`deadline`], [`clock`], [`secret`] | the floor: where locks, threads and waits come from; one overall deadline; moments; a text that cannot be printed |
+//! | [`config`] | text to a validated, immutable configuration; every error names its path |
+//! | [`wire`] | sockets with one overall deadline, and the sessions over them: PostgreSQL, SSH, HAProxy, child processes |
 //! | [`check`] | one file per kind of check; a trait with one method |
 //! | [`action`] | effects on the world: on a database host, over SQL, on HAProxy, by command; each idempotent |
-//! | [`wire`] | sockets with one overall deadline, and the sessions over them: PostgreSQL, SSH, HAProxy, child processes |
-//! | [`engine`] | the shell: pool, watcher, trigger thread, executor, survey, event queue, journal, clock |
+//! | [`engine`] | the shell: pool, watcher, trigger thread, executor, survey, event queue, journal |
 //! | `src/ffi` | the package `failover-capi`: the functions of `include/failover.h`, thin: arguments in, one call of [`Engine`], result or error out |
 //! | `src/cli` | the package `failover-cli`: the command line and daemon `failover`; it uses the library as any program does |
+//!
+//! A module uses only those that stand above it here; no two folders use each other.
 //!
 //! # Invariants, many of them absences
 //!
@@ -128,7 +131,7 @@
 //! watches the route does the same for the trigger thread. A check that panics or keeps its thread is `unknown` and alarmed by its name;
 //! where that is true of more than half of our own checkers or commands, it is a doubt. Code of the host program is none: what our own
 //! checks see is believed as before. A panic anywhere else freezes all decisions (`faulted`). Locks, channels, threads
-//! and waits come from `engine::sync`, so that tests can try their schedules. No async runtime. PostgreSQL is spoken by `postgres-protocol` over sockets with a deadline, because a synchronous client
+//! and waits come from `sync`, so that tests can try their schedules. No async runtime. PostgreSQL is spoken by `postgres-protocol` over sockets with a deadline, because a synchronous client
 //! can be neither bounded nor dropped while its server is frozen.
 //!
 //! # Numbers
@@ -149,13 +152,19 @@
 
 pub mod action;
 pub mod check;
+pub mod clock;
 pub mod config;
+pub mod deadline;
 pub mod engine;
+pub mod secret;
+mod sync;
 pub mod wire;
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(any(test, fuzzing))]
+mod scratch;
 
 pub use config::Config;
 pub use engine::breaker;

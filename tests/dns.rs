@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use failover::action::dns::verify::{Asked, Role, Verdict, verify};
 use failover::action::dns::{RecordSet, RecordType};
-use failover::wire::deadline::{Cancel, Deadline};
+use failover::deadline::{Cancel, Deadline};
 use failover::wire::dns::{Answer, Error, Rcode, ask};
 use support::fake_dns::{Deed, FakeDns, Way, bare, relay};
 use support::lab::free_port;

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use failover::action::route::{HaproxyTarget, Route, ServerSeen};
-use failover::wire::deadline::{Cancel, Deadline};
+use failover::deadline::{Cancel, Deadline};
 use failover::wire::haproxy::{AdminState, Client, Command, Endpoint, Error};
 use failover::wire::resolve::Literals;
 use failover_core::output::FailureKind;

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use failover::check::http::{HttpCheck, HttpParams};
 use failover::check::{Check, Context};
-use failover::config::secret::Secret;
-use failover::engine::clock::Clock;
-use failover::wire::deadline::{Cancel, Deadline};
+use failover::clock::Clock;
+use failover::deadline::{Cancel, Deadline};
+use failover::secret::Secret;
 use failover::wire::resolve::Literals;
 use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use native_tls::{Identity, TlsAcceptor};

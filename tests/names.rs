@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use failover::action::dns::RecordType;
-use failover::wire::deadline::{Cancel, Deadline};
+use failover::deadline::{Cancel, Deadline};
 use failover::wire::dns::ask;
 use failover::{ActionAnswer, Config, Engine, EngineEvent, EventKind, EventQueue, HostAction};
 use support::lab::free_port;
@@ -270,7 +270,7 @@ impl Amazon {
                 endpoint: Some(format!("http://127.0.0.1:{port}")),
                 credentials: CredentialsSource::Keys {
                     access_key_id: "AKIDTEST".to_owned(),
-                    secret_access_key: failover::config::secret::Secret::new("geheim"),
+                    secret_access_key: failover::secret::Secret::new("geheim"),
                     session_token: None,
                 },
                 ..Route53Target::new("app.example.test", RecordType::A, &zone)

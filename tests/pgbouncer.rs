@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use failover::action::pgbouncer::Pooler;
-use failover::config::secret::Secret;
-use failover::wire::deadline::{Cancel, Deadline};
+use failover::deadline::{Cancel, Deadline};
+use failover::secret::Secret;
 use failover::wire::postgres::{Endpoint, KeptKeys, SslMode, Target, Tls, TlsSettings};
 use failover::wire::resolve::Literals;
 use failover::{Config, Engine, EngineEvent, EventKind, EventQueue};

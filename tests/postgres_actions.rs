@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use failover::action::postgres::{Cluster, Promotion, Server};
-use failover::config::secret::Secret;
-use failover::engine::clock::Clock;
-use failover::wire::deadline::{Cancel, Deadline};
+use failover::clock::Clock;
+use failover::deadline::{Cancel, Deadline};
+use failover::secret::Secret;
 use failover::wire::postgres::{Endpoint, KeptKeys, Target, Tls};
 use failover::wire::resolve::{Addresses, Literals};
 use failover_core::id::ServerId;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use failover::action::dns::RecordType;
-use failover::wire::deadline::{Cancel, Deadline};
+use failover::deadline::{Cancel, Deadline};
 use failover::wire::dns::ask;
 use failover::{Config, Engine, EngineEvent, EventKind, EventQueue};
 use support::engine::Origin;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use failover::action::dns::route53::{CredentialsSource, Environment, HealthCheckSettings, Route53, Route53Target};
 use failover::action::dns::{Record, RecordSet, RecordType};
-use failover::config::secret::Secret;
-use failover::wire::deadline::{Cancel, Deadline};
+use failover::deadline::{Cancel, Deadline};
+use failover::secret::Secret;
 use failover::wire::resolve::Literals;
 use failover_core::output::{Failure, FailureKind};
 use native_tls::{Identity, TlsAcceptor};

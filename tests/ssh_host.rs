@@ -15,9 +15,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use failover::action::host::{HostControl, HostParams, StopOrder};
-use failover::config::secret::Secret;
-use failover::engine::clock::Clock;
-use failover::wire::deadline::{Cancel, Deadline};
+use failover::clock::Clock;
+use failover::deadline::{Cancel, Deadline};
+use failover::secret::Secret;
 use failover::wire::resolve::Literals;
 use failover::wire::ssh::{ExecOutput, LONGEST_OUTPUT, SshError, SshErrorKind, SshHost, SshTarget};
 use failover_core::id::Generation;

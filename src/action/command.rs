@@ -17,8 +17,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::command::{Command, End, Error, Output};
-use crate::wire::deadline::{Cancel, Deadline, Interrupted};
 use failover_core::output::Failure;
 use failover_core::sample::{FenceLevel, FenceReport, Rung, RungName};
 use failover_core::time::Span;

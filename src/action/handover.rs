@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Performer;
 use super::host::HostControl;
-use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 use failover_core::candidate;
 use failover_core::handover::{Receipt, Stopped};
 use failover_core::id::{Generation, ServerId};

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::action::postgres::ServerIdentity;
-use crate::engine::clock::Clock;
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::action::server_identity::ServerIdentity;
+use crate::clock::Clock;
+use crate::deadline::{Cancel, Deadline};
 use crate::wire::ssh::{ExecOutput, SshError, SshErrorKind, SshHost, command_line, whole_seconds};
 use failover_core::id::Generation;
 use failover_core::output::{Failure, FailureKind};

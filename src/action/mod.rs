@@ -11,15 +11,16 @@ pub mod memory;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod route;
+pub mod server_identity;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::check::Context;
+use crate::clock::Clock;
 use crate::config::PromoteMethod;
-use crate::engine::clock::Clock;
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::Endpoint;
 use crate::wire::resolve::Addresses;
 use failover_core::id::{Generation, ServerId};
@@ -637,7 +638,7 @@ fn after(climbed: &Result<FenceReport, Failure>, last: Failure) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::clock::Clock;
+    use crate::clock::Clock;
     use crate::wire::resolve::Literals;
     use parking_lot::Mutex;
     use std::collections::BTreeMap;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::memory::{RouteBefore, ServerBefore};
-use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::haproxy::{AdminState, Client, Command, Endpoint, Error, Operation, StatRow, StateRow};
 use crate::wire::resolve::Addresses;
 use failover_core::output::Failure;

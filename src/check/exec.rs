@@ -4,8 +4,8 @@
 //! processes, not on a checker.
 
 use super::{Check, Context};
+use crate::deadline::Interrupted;
 use crate::wire::command::{Command, End, Error};
-use crate::wire::deadline::Interrupted;
 use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 
 use rustix::io::Errno;

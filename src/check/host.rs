@@ -7,9 +7,50 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Check, Context};
-use crate::engine::host::{HostAnswer, HostCheck};
-use crate::wire::deadline::Deadline;
-use failover_core::observation::{Finding, UnknownCause, Verdict};
+use crate::deadline::Deadline;
+use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
+
+/// A check the host program is asked to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostCheck {
+    /// For [`Engine::complete_task`](crate::Engine::complete_task). Never reused.
+    pub task: u64,
+    /// The service.
+    pub service: String,
+    /// The server to ask.
+    pub server: String,
+    /// The check's name.
+    pub check: String,
+    /// The name under which it is to be answered; the check's own name where the configuration gives no other.
+    pub function: String,
+    /// What is left of its deadline. The core owns the deadline: a later answer changes nothing.
+    pub remaining: Duration,
+}
+
+/// What a host check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostAnswer {
+    /// It answered, and the answer was right.
+    Up(String),
+    /// It is alive, proven, but not serving.
+    Impaired(String),
+    /// It did not answer, or not as a healthy one answers. The only answer that counts as a failure.
+    Down(String),
+    /// It could not be asked.
+    Unknown(String),
+}
+
+impl HostAnswer {
+    /// As the core understands it.
+    pub(crate) fn into_verdict(self) -> (Verdict, String) {
+        match self {
+            HostAnswer::Up(message) => (Verdict::Up, message),
+            HostAnswer::Impaired(message) => (Verdict::Impaired(Impairment::QueryRefused), message),
+            HostAnswer::Down(message) => (Verdict::Down(DownCause::WrongAnswer), message),
+            HostAnswer::Unknown(message) => (Verdict::Unknown(UnknownCause::NoAnswerFromHost), message),
+        }
+    }
+}
 
 /// What a host program registers.
 pub type HostFunction = dyn Fn(&HostCheck) -> HostAnswer + Send + Sync;

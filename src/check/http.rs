@@ -17,8 +17,8 @@ use ureq::http::uri::{Authority, Scheme};
 use ureq::http::{Method, Request, Response, Uri};
 
 use super::{Check, Context};
-use crate::config::secret::Secret;
-use crate::wire::deadline::Interrupted;
+use crate::deadline::Interrupted;
+use crate::secret::Secret;
 use crate::wire::http::{self, DeadlineConnector, Phase, Trouble, Wire, host_and_port};
 use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 

@@ -7,8 +7,8 @@ pub mod postgres;
 pub mod scripted;
 pub mod tcp;
 
-use crate::engine::clock::Clock;
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::clock::Clock;
+use crate::deadline::{Cancel, Deadline};
 use crate::wire::resolve::Addresses;
 use failover_core::observation::{Finding, Verdict};
 use failover_core::sample::Sample;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Check, Context};
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::{Error, ServerError, Session, Target, sample};
 use failover_core::observation::{DownCause, Finding, Impairment, Verdict};
 use failover_core::sample::Sample;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::{Check, Context};
-use crate::wire::deadline::Interrupted;
+use crate::deadline::Interrupted;
 use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 
 /// Gives its answers one for each run; the last one is repeated.
@@ -120,8 +120,8 @@ impl Check for ScriptedCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::clock::Clock;
-    use crate::wire::deadline::{Cancel, Deadline};
+    use crate::clock::Clock;
+    use crate::deadline::{Cancel, Deadline};
     use crate::wire::resolve::Literals;
 
     fn run(check: &ScriptedCheck, deadline: Deadline) -> (Verdict, String) {

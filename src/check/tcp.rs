@@ -36,8 +36,8 @@ impl Check for TcpCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::clock::Clock;
-    use crate::wire::deadline::{Cancel, Deadline};
+    use crate::clock::Clock;
+    use crate::deadline::{Cancel, Deadline};
     use crate::wire::resolve::{Addresses, Literals};
     use failover_core::observation::DownCause;
     use std::net::{SocketAddr, TcpListener};

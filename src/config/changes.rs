@@ -71,7 +71,7 @@ fn shown(node: &Node) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::Config;
+    use crate::config::Config;
 
     const TEXT: &str = r#"
         version = 1

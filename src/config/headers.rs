@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::node::Node;
 use super::rule::Rule;
-use super::secret::Secret;
 use super::secret_source::{SecretSource, SourcedSecret, read_secret};
 use super::setting::{Reader, Setting, Shape, Slot};
+use crate::secret::Secret;
 
 /// Headers by name. Every value is treated as a secret, because it may be one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -22,7 +22,6 @@ mod resolve;
 mod rule;
 mod scalar;
 mod schema;
-pub mod secret;
 mod secret_source;
 mod setting;
 mod size;

@@ -6,9 +6,9 @@ use super::check::Probe;
 use super::model::{Root, Server, Service};
 use super::pgpass::{self, Wanted};
 use super::problem::Pointer;
-use super::secret::Secret;
 use super::secret_source::SecretSource;
 use super::setting::Reader;
+use crate::secret::Secret;
 
 /// The longest password file.
 const LONGEST_PGPASS: u64 = 1 << 20;

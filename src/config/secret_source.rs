@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::node::{Node, Value};
 use super::rule::Rule;
 use super::scalar::local_path;
-use super::secret::Secret;
 use super::setting::{Reader, Setting, Shape, Slot};
+use crate::secret::Secret;
 
 /// What stands for a secret in everything that is shown.
 pub(super) const MASK: &str = "********";

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use failover_core::breaker::{Breaker, Token};
 pub use failover_core::breaker::{BreakerSettings, BreakerState, Denied};
 
-use super::clock::Clock;
+use crate::clock::Clock;
 
 /// A circuit breaker. Clones share it; every method may be called from any thread and returns at once.
 ///

@@ -22,7 +22,7 @@ use crate::action::route::{HaproxyTarget, Route};
 use crate::action::{Performer, Server as ActionServer, StandIn};
 use crate::check::Check;
 use crate::check::exec::ExecCheck;
-use crate::check::host::HostFunctionCheck;
+use crate::check::host::{HostCheck, HostFunctionCheck};
 use crate::check::http::{HttpCheck, HttpParams};
 use crate::check::postgres::PostgresCheck;
 use crate::check::scripted::ScriptedCheck;
@@ -36,9 +36,9 @@ use failover_core::id::{ServerId, ServiceId};
 use failover_core::model::{CheckKind, Model, ServiceKind};
 use failover_core::time::Span;
 
-use super::clock::Clock;
 use super::error::EngineError;
-use super::host::{HostCheck, HostLane};
+use super::host::HostLane;
+use crate::clock::Clock;
 
 #[cfg(feature = "ssh")]
 use crate::action::host::{HostControl, HostParams};

@@ -13,8 +13,8 @@ use crate::config::Config;
 use failover_core::time::Span;
 
 use super::breaker::{BreakerSettings, BreakerState, CircuitBreaker, Permit};
-use super::clock::Clock;
 use super::status::{BreakerStatus, ReadinessStatus};
+use crate::clock::Clock;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

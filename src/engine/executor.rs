@@ -5,14 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use failover_core::id::{ActionId, Generation, ServiceId};
 use failover_core::input::Input;
 use failover_core::output::{Action, Failure, Report};
 
 use super::error::EngineError;
-use super::sync::{Condvar, Mutex};
 use super::threads::{Duty, Threads, panic_text};
+use crate::sync::{Condvar, Mutex};
 
 /// An action this long past its deadline that is still not back is named.
 const OVERDUE: Duration = Duration::from_secs(2);

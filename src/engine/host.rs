@@ -9,40 +9,23 @@ use serde_json::Value;
 
 use crate::action::StandIn;
 use crate::action::command::Subject;
-use crate::check::host::HostFunction;
-use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::check::host::{HostAnswer, HostCheck, HostFunction};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 use failover_core::event::{EventKind, Severity};
 use failover_core::id::{RunId, ServerId, ServiceId};
 use failover_core::input::Input;
-use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
+use failover_core::observation::Finding;
 use failover_core::output::Failure;
 use failover_core::time::Mono;
 
-use super::clock::Clock;
 use super::error::EngineError;
 use super::pool::{Job, JobKind, Pool};
 use super::render::{EngineEvent, rfc3339};
-use super::sync::Mutex;
+use crate::clock::Clock;
+use crate::sync::Mutex;
 
 /// The steps a host program may carry out itself.
 pub const STEPS: [&str; 6] = ["pre_checks", "route_out", "route_restore", "fence", "promote", "route_in"];
-
-/// A check the host program is asked to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostCheck {
-    /// For [`Engine::complete_task`](super::Engine::complete_task). Never reused.
-    pub task: u64,
-    /// The service.
-    pub service: String,
-    /// The server to ask.
-    pub server: String,
-    /// The check's name.
-    pub check: String,
-    /// The name under which it is to be answered; the check's own name where the configuration gives no other.
-    pub function: String,
-    /// What is left of its deadline. The core owns the deadline: a later answer changes nothing.
-    pub remaining: Duration,
-}
 
 /// An action the host program is asked to carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,19 +43,6 @@ pub struct HostAction {
     pub generation: u64,
     /// What is left of its deadline.
     pub remaining: Duration,
-}
-
-/// What a host check found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostAnswer {
-    /// It answered, and the answer was right.
-    Up(String),
-    /// It is alive, proven, but not serving.
-    Impaired(String),
-    /// It did not answer, or not as a healthy one answers. The only answer that counts as a failure.
-    Down(String),
-    /// It could not be asked.
-    Unknown(String),
 }
 
 /// How a host action ended.
@@ -93,18 +63,6 @@ pub enum TaskAnswer {
     Check(HostAnswer),
     /// To a `task_action` event.
     Action(ActionAnswer),
-}
-
-impl HostAnswer {
-    /// As the core understands it.
-    pub(crate) fn into_verdict(self) -> (Verdict, String) {
-        match self {
-            HostAnswer::Up(message) => (Verdict::Up, message),
-            HostAnswer::Impaired(message) => (Verdict::Impaired(Impairment::QueryRefused), message),
-            HostAnswer::Down(message) => (Verdict::Down(DownCause::WrongAnswer), message),
-            HostAnswer::Unknown(message) => (Verdict::Unknown(UnknownCause::NoAnswerFromHost), message),
-        }
-    }
 }
 
 impl ActionAnswer {

@@ -964,7 +964,7 @@ pub(crate) fn fuzz(content: &[u8]) {
         let rest = line[HEAD..].strip_suffix(b"\n").unwrap_or(&line[HEAD..]);
         summed.extend([b"{\"sum\":\"", sum(rest).as_bytes(), b"\",", rest, b"\n"].concat());
     }
-    let directory = crate::fuzzing::folder();
+    let directory = crate::scratch::folder();
     for content in [content, &summed] {
         let mut journal = Journal::empty(&directory);
         if std::fs::write(journal.path(), content).is_ok() {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use failover_core::Core;
 use failover_core::event::{EventKind, Severity};
 use failover_core::id::ServerId;
@@ -24,10 +24,10 @@ use failover_core::time::Span;
 
 use super::Shell;
 use super::checked::{line_of, read_line};
-use super::clock::boottime;
-use super::sync;
-use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::threads::Duty;
+use crate::clock::boottime;
+use crate::sync;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The format that is written, and the only one that is read.
 const FORMAT: u32 = 1;

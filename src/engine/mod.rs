@@ -3,7 +3,6 @@
 pub mod breaker;
 pub(crate) mod builder;
 mod checked;
-pub mod clock;
 mod dependency;
 pub mod error;
 pub(crate) mod error_watch;
@@ -26,7 +25,6 @@ pub(crate) mod route_watch;
 pub mod status;
 mod story;
 pub(crate) mod survey;
-pub(crate) mod sync;
 pub(crate) mod threads;
 mod traffic;
 pub(crate) mod trigger;
@@ -44,8 +42,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value};
 
+use crate::clock::Clock;
 use crate::config::{Config, Probe};
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::channel::{Receiver, Sender, bounded};
+use crate::sync::{self, Mutex, RwLock};
 use failover_core::Core;
 use failover_core::event::{Event, EventKind, Severity};
 use failover_core::id::{ServerId, ServiceId};
@@ -54,7 +56,6 @@ use failover_core::output::Failure;
 use failover_core::traffic::Outcome;
 
 use builder::{Lane, Means, Parts};
-use clock::Clock;
 use dependency::Dependencies;
 use executor::Executor;
 use host::{HostLane, Task};
@@ -65,15 +66,13 @@ use record::Recorder;
 use resolver::Resolver;
 use status::{JournalStatus, ReadinessStatus};
 use story::Stories;
-use sync::atomic::{AtomicBool, Ordering};
-use sync::channel::{Receiver, Sender, bounded};
-use sync::{Mutex, RwLock};
 use threads::{Duty, Threads};
 use trigger::{Lanes, Message, Trigger};
 use watcher::Watcher;
 
+pub use crate::check::host::{HostAnswer, HostCheck};
 pub use error::EngineError;
-pub use host::{ActionAnswer, HostAction, HostAnswer, HostCheck, TaskAnswer};
+pub use host::{ActionAnswer, HostAction, TaskAnswer};
 pub use queue::EventQueue;
 pub use render::EngineEvent;
 pub use status::{CheckReport, ReadyReport, Status};

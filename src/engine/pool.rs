@@ -5,15 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use failover_core::id::{RunId, ServerId, ServiceId};
 use failover_core::input::Input;
 use failover_core::observation::{Finding, UnknownCause, Verdict};
 
-use super::clock::Clock;
 use super::error::EngineError;
-use super::sync::{Condvar, Mutex, now};
 use super::threads::{Threads, panic_text};
+use crate::clock::Clock;
+use crate::sync::{Condvar, Mutex, now};
 
 /// A job this long past its deadline that is still not back is stuck: it should have ended by itself.
 const STUCK_AFTER: Duration = Duration::from_secs(1);

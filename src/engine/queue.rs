@@ -8,13 +8,13 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, eventfd};
 use serde_json::{Map, Value};
 
-use crate::wire::deadline::Deadline;
+use crate::deadline::Deadline;
 use failover_core::event::{EventKind, Severity};
 
-use super::clock::Clock;
 use super::error::EngineError;
 use super::render::{EngineEvent, rfc3339};
-use super::sync::{Condvar, Mutex, bound};
+use crate::clock::Clock;
+use crate::sync::{Condvar, Mutex, bound};
 
 /// Events a queue holds at most.
 pub(crate) const CAPACITY: usize = bound(1024, 12);

@@ -19,8 +19,8 @@ use failover_core::output::{Output, Record};
 use failover_core::time::Mono;
 
 use super::render::rfc3339;
-use super::sync::channel::{Receiver, Sender, TrySendError, bounded};
 use super::threads::Duty;
+use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 
 /// The format that is written, and the only one that is read.
 const FORMAT: u32 = 1;

@@ -9,7 +9,7 @@ use failover_core::event::{Event, EventKind, Field, Severity};
 use failover_core::model::Model;
 use failover_core::time::Span;
 
-use super::clock::Clock;
+use crate::clock::Clock;
 
 /// One event of the engine.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crate::wire::resolve::{Addresses, Literals};
 
 use super::error::EngineError;
-use super::sync::{Condvar, Mutex, now};
 use super::threads::{Duty, Threads};
+use crate::sync::{Condvar, Mutex, now};
 
 /// Between two looks at a name that is known.
 const REFRESH: Duration = Duration::from_secs(30);
@@ -158,7 +158,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::deadline::Deadline;
+    use crate::deadline::Deadline;
 
     #[test]
     fn names_resolve_literals_need_no_thread_and_nonsense_is_named() {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use serde_json::{Value, json};
 
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use failover_core::health::Health;
 use failover_core::id::ServerId;
 use failover_core::model::ServiceKind;

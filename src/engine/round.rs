@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::action::application::{self, Who};
 use crate::action::postgres::Surveyed;
 use crate::check::Context;
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use failover_core::Core;
 use failover_core::id::{RunId, ServerId, ServiceId};
 use failover_core::input::{Input, SelfHealth};
@@ -23,13 +23,13 @@ use failover_core::time::{Mono, Span};
 
 use super::Shell;
 use super::builder::{self, Means, Parts};
-use super::clock::Clock;
 use super::error::EngineError;
 use super::pool::{Job, JobKind, Pool};
 use super::resolver::Resolver;
 use super::status::{self, ReadyReport, ServiceReadiness};
 use super::survey::{self, QUESTION};
 use super::threads::Threads;
+use crate::clock::Clock;
 
 /// Checks at the same moment.
 const AT_ONCE: usize = 64;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use failover_core::event::{EventKind, Severity};
 use failover_core::id::ServiceId;
 use failover_core::input::Input;

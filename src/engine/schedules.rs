@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
 
 use crate::config::Config;
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use failover_core::event::{EventKind, Severity};
 use failover_core::id::{ActionId, Generation, RunId, ServerId, ServiceId};
 use failover_core::input::Input;
@@ -16,19 +16,19 @@ use failover_core::observation::{DownCause, Finding, UnknownCause, Verdict};
 use failover_core::output::{Action, Failure, Report};
 use failover_core::time::{Mono, Span};
 
-use super::clock::Clock;
 use super::executor::{Executor, Task};
-use super::host::HostAnswer;
 use super::pool::{Job, JobKind, Pool};
 use super::queue::{CAPACITY, EventQueue, Hub};
 use super::render::EngineEvent;
-use super::sync::atomic::{AtomicBool, Ordering};
-use super::sync::channel::{Receiver, bounded};
-use super::sync::model::{any, begin};
-use super::sync::thread::{spawn, yield_now};
-use super::sync::{Condvar, Mutex};
 use super::threads::Threads;
 use super::{Engine, EngineError};
+use crate::check::host::HostAnswer;
+use crate::clock::Clock;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::channel::{Receiver, bounded};
+use crate::sync::model::{any, begin};
+use crate::sync::thread::{spawn, yield_now};
+use crate::sync::{Condvar, Mutex};
 
 /// Longer than any execution.
 const LONG: Duration = Duration::from_secs(1_000_000);

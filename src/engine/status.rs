@@ -18,8 +18,8 @@ use failover_core::stats::{Need, Spans};
 use failover_core::time::Mono;
 use failover_core::traffic::Traffic;
 
-use super::clock::Clock;
 use super::render::{millis, rfc3339};
+use crate::clock::Clock;
 
 /// Everything about the engine at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, VecDeque};
 use failover_core::event::{Event, EventKind, Field};
 use failover_core::time::Mono;
 
-use super::clock::Clock;
 use super::render::{millis, rfc3339};
 use super::status::{ServiceStatus, StepStatus};
-use super::sync::Mutex;
+use crate::clock::Clock;
+use crate::sync::Mutex;
 
 /// Steps kept of one failover.
 const STEPS: usize = 100;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::action::application;
-use crate::action::postgres::ServerIdentity;
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::action::server_identity::ServerIdentity;
+use crate::deadline::{Cancel, Deadline};
 use failover_core::event::{EventKind, Severity};
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::Input;

@@ -4,11 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::wire::deadline::Deadline;
+use crate::deadline::Deadline;
 
 use super::error::EngineError;
-use super::sync::thread::{Builder, JoinHandle, ThreadId, current};
-use super::sync::{Condvar, Mutex, now};
+use crate::sync::thread::{Builder, JoinHandle, ThreadId, current};
+use crate::sync::{Condvar, Mutex, now};
 
 /// Enough for TLS, SSH and JSON; the pages of a stack that are never touched cost nothing.
 const STACK: usize = 512 * 1024;
@@ -190,7 +190,7 @@ pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::deadline::Cancel;
+    use crate::deadline::Cancel;
     use std::time::Duration;
 
     #[test]

@@ -7,7 +7,7 @@ use failover_core::id::{ServerId, ServiceId};
 use failover_core::time::{Mono, Span};
 use failover_core::traffic::Outcome;
 
-use super::sync::Mutex;
+use crate::sync::Mutex;
 
 /// One kind of outcome of one server is told at most this often.
 const EVERY: Span = Span::from_millis(100);

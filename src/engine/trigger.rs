@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::check::Context;
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::Session;
 use crate::wire::resolve::Addresses;
 use failover_core::Core;
@@ -21,16 +21,16 @@ use failover_core::time::{Mono, Span};
 
 use super::Shell;
 use super::builder::{Lane, Parts};
-use super::clock::suspended;
 use super::executor::{Executor, Task};
 use super::journal::Journal;
 use super::knowledge::{self, Content, Stamp};
 use super::pool::{Job, JobKind, Pool};
 use super::record::Recorder;
 use super::status::{self, FailoverStatus};
-use super::sync::channel::{Receiver, RecvTimeoutError, Sender};
 use super::threads::{Duty, panic_text};
 use super::watcher::Watcher;
+use crate::clock::suspended;
+use crate::sync::channel::{Receiver, RecvTimeoutError, Sender};
 
 /// Between two looks at how the shell itself is doing.
 const HEALTH_EVERY: Span = Span::from_millis(1_000);
@@ -178,7 +178,7 @@ impl Trigger {
             self.duty.begin(ROUND);
             #[cfg(test)]
             assert!(
-                !self.shell.planted_trigger_panic.swap(false, super::sync::atomic::Ordering::SeqCst),
+                !self.shell.planted_trigger_panic.swap(false, crate::sync::atomic::Ordering::SeqCst),
                 "planted in the trigger"
             );
             #[cfg(test)]
@@ -327,7 +327,7 @@ impl Trigger {
         self.shell.pulse.step();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             #[cfg(test)]
-            assert!(!self.shell.planted_panic.swap(false, super::sync::atomic::Ordering::SeqCst), "planted");
+            assert!(!self.shell.planted_panic.swap(false, crate::sync::atomic::Ordering::SeqCst), "planted");
             run(core, now)
         }));
         match outcome {
@@ -613,7 +613,7 @@ impl Trigger {
             deadline = crate::check::host::a_little_before(deadline);
         }
         if let Some(question) = &part.task {
-            let question = super::host::HostCheck { remaining: deadline.remaining(), ..question.clone() };
+            let question = crate::check::host::HostCheck { remaining: deadline.remaining(), ..question.clone() };
             self.shell.host.announce_check(run, clock.now(), question);
             return;
         }
@@ -805,8 +805,8 @@ fn followers_first(services: &[ServiceModel]) -> Vec<usize> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::engine::sync::channel::bounded;
     use crate::engine::{Engine, Threads};
+    use crate::sync::channel::bounded;
     use failover_core::candidate::Candidate;
     use failover_core::evidence::FailureClass;
     use failover_core::id::ActionId;

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 
-use super::clock::Clock;
-use super::sync::thread::{Builder, JoinHandle, current};
-use super::sync::{Mutex, now, poll};
 use super::threads::{Duty, Threads};
+use crate::clock::Clock;
+use crate::sync::thread::{Builder, JoinHandle, current};
+use crate::sync::{Mutex, now, poll};
 use crate::wire::postgres::{Error, Progress, SAMPLE_SQL, ServerError, Session, read_sample};
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::Input;

@@ -22,7 +22,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
 
-use super::deadline::{Cancel, Deadline, Interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 
 /// The variables of our own environment that a child sees, where they are set.
 pub const INHERITED: &[&str] =

@@ -18,9 +18,9 @@ use domain::rdata::{A, Aaaa, Cname, Soa};
 use rustix::event::PollFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::deadline::{Cancel, Deadline, Interrupted};
+use super::record_set::{RecordSet, RecordType};
 use super::socket::{Stream, interrupted};
-use crate::action::dns::{RecordSet, RecordType};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 
 /// What we take in one datagram: what passes every common path unfragmented.
 pub const UDP_SIZE: u16 = 1232;

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::deadline::{Cancel, Deadline, Interrupted};
 use super::resolve::Addresses;
 use super::socket::{Stream, interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 
 /// The most bytes of one answer that are read: `show stat` of some 6,000 servers.
 pub const ANSWER_LIMIT: usize = 4 * 1024 * 1024;

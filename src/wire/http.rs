@@ -18,10 +18,10 @@ use ureq::http::{Method, Request, header::DATE};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
 
-use super::deadline::{Cancel, Deadline, Interrupted};
 #[cfg(feature = "route53")]
 use super::resolve::Addresses;
 use super::socket::{Stream, interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 
 /// Bytes of a status line and headers together.
 const HEADER_LIMIT: usize = 64 * 1024;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::deadline::{Cancel, Deadline, Interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 
 /// A connected socket. Reads and writes return an error that [`interrupted`] recognises when the deadline given at the connect
 /// passes or the cancel signal is given, however the other side drips.

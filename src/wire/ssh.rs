@@ -18,8 +18,8 @@ use ssh2::{BlockDirections, Channel, ErrorCode};
 
 use self::connection::Connection;
 pub(crate) use self::quote::command_line;
-use crate::config::secret::Secret;
-use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
+use crate::secret::Secret;
 use crate::wire::resolve::Addresses;
 
 /// What is kept of each output stream, in bytes; the rest is read and thrown away.

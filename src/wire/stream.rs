@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
-use super::deadline::{Cancel, Deadline, Interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 use failover_core::observation::{DownCause, UnknownCause, Verdict};
 
 /// The longest wait for one address before the next is tried beside it. A SYN that was dropped on a full accept queue

@@ -10,49 +10,11 @@ pub mod rfc2136;
 pub mod route53;
 pub mod verify;
 
-use std::fmt;
+pub use crate::wire::record_set::{RecordSet, RecordType};
 
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use failover_core::output::Failure;
 use failover_core::sample::RouteInstance;
-
-/// The type of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordType {
-    /// An IPv4 address.
-    A,
-    /// An IPv6 address.
-    Aaaa,
-    /// Another name.
-    Cname,
-}
-
-impl RecordType {
-    /// As it stands in a zone file.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            RecordType::A => "A",
-            RecordType::Aaaa => "AAAA",
-            RecordType::Cname => "CNAME",
-        }
-    }
-}
-
-/// What a name holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordSet {
-    /// The values as a zone file shows them: addresses, or one name with its final dot. Never empty; the order means nothing.
-    pub values: Vec<String>,
-    /// How long resolvers may keep it, in seconds, 0 to 2^31 - 1.
-    pub ttl: u32,
-}
-
-impl fmt::Display for RecordSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (TTL {} s)", self.values.join(", "), self.ttl)
-    }
-}
 
 /// One record set on one name server. Thread-safe; every operation may be repeated.
 pub trait Record: Send + Sync {

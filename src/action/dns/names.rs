@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::action::memory::{NamesBefore, RecordBefore};
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use crate::wire::dns;
 use crate::wire::resolve::Addresses;
 use failover_core::output::{Failure, FailureKind};

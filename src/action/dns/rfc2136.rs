@@ -32,8 +32,8 @@ use domain::tsig::{ClientTransaction, Key, KeyName, ValidationError};
 
 use super::verify::{Asked, NameServer, Role, Seen, verify};
 use super::{Record, RecordSet, RecordType};
-use crate::config::secret::Secret;
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
+use crate::secret::Secret;
 use crate::wire::dns::{self, Answer, DnsName, Error, Exchange, Judged, Over, dotted};
 use crate::wire::resolve::Addresses;
 use failover_core::output::{Failure, FailureKind};

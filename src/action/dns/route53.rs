@@ -34,7 +34,7 @@ pub use self::health::{HealthCheck, HealthCheckSettings};
 use self::signature::encoded;
 use self::xml::Element;
 use super::{Record, RecordSet, RecordType};
-use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::http;
 use crate::wire::resolve::Addresses;
 use failover_core::output::{Failure, FailureKind};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::{RecordSet, RecordType};
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use crate::wire::dns::{self, Answer, Error};
 use crate::wire::resolve::Addresses;
 

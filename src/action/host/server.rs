@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Answer, HostControl, nonsense};
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use failover_core::id::Generation;
 use failover_core::output::Failure;
 use failover_core::sample::{ControlData, ControlState, Lsn};
@@ -135,8 +135,8 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Hearing;
     use super::*;
+    use crate::action::host::Hearing;
     use failover_core::output::FailureKind;
 
     fn heard(lines: &str) -> Answer {

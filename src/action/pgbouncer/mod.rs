@@ -17,7 +17,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use self::file::Place;
-use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Error, Rows, Session, Target};
 use crate::wire::resolve::Addresses;
 use failover_core::output::Failure;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Cluster, denied, failure, sqlstate, untouched};
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, Report};
 use failover_core::time::Span;

@@ -1,6 +1,6 @@
 //! Errors of a session as failures of an action.
 
-use crate::wire::deadline::Interrupted;
+use crate::deadline::Interrupted;
 use crate::wire::postgres::Error;
 use failover_core::output::{Failure, FailureKind};
 

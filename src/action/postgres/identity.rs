@@ -1,6 +1,6 @@
 //! Who a server is, asked in one statement on one connection (rules 41, 44, 69, 96).
 
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::{Error, Rows, Session};
 use failover_core::sample::Lsn;
 

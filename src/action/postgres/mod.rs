@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::engine::clock::Clock;
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::clock::Clock;
+use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::{Error, Session, Target};
 use crate::wire::resolve::Addresses;
 use failover_core::id::ServerId;
@@ -30,7 +30,7 @@ use failover_core::output::{Failure, Report};
 
 use failure::{denied, failure, interrupted, quoted, sqlstate, untouched};
 use identity::Identity;
-pub use survey::{ServerIdentity, Surveyed};
+pub use survey::Surveyed;
 
 pub use promote::Promotion;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Cluster, Server, kept_part};
-use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{self, Error, Session};
 use failover_core::candidate;
 use failover_core::id::ServerId;

@@ -6,7 +6,7 @@ use super::identity::Identity;
 use super::{Cluster, Server, denied, quoted, sqlstate, untouched};
 #[cfg(feature = "ssh")]
 use crate::action::host::HostControl;
-use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Error, Session};
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, Report};

@@ -2,7 +2,8 @@
 
 use super::sync_survey;
 use super::{Cluster, Server, quoted};
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::action::server_identity::ServerIdentity;
+use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::{Error, Rows};
 use failover_core::id::ServerId;
 use failover_core::output::Failure;
@@ -51,32 +52,6 @@ SELECT current_user AS role,
 ";
 
 const GATE_RIGHT_SQL: &str = "SELECT has_parameter_privilege('synchronous_standby_names', 'ALTER SYSTEM') AS allowed";
-
-/// What tells one running server from every other. Each part is `None` where it could not be seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServerIdentity {
-    /// Of the cluster: the same on a primary and its standbys.
-    pub system_id: Option<u64>,
-    /// Two servers of one host differ in it.
-    pub port: Option<u16>,
-    /// The number of its checkpointer's process.
-    pub checkpointer: Option<u32>,
-}
-
-impl ServerIdentity {
-    /// Why what a host shows is not the server that says this about itself over SQL. Nothing is concluded from what one side does
-    /// not know.
-    #[must_use]
-    pub fn differs(&self, host: &ServerIdentity) -> Option<String> {
-        fn unequal<T: PartialEq + std::fmt::Display>(what: &str, sql: Option<T>, host: Option<T>) -> Option<String> {
-            let (sql, host) = (sql?, host?);
-            (sql != host).then(|| format!("{what} is {host} there, and {sql} by what the server itself says"))
-        }
-        unequal("the system identifier", self.system_id, host.system_id)
-            .or_else(|| unequal("the port", self.port, host.port))
-            .or_else(|| unequal("the checkpointer's process", self.checkpointer, host.checkpointer))
-    }
-}
 
 /// What a server had to say in quiet times.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
 use super::{Cluster, denied, failure, quoted, untouched};
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::Session;
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, FailureKind, Report};

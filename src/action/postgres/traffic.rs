@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::identity::Identity;
 use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
 use super::{Cluster, untouched};
-use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Endpoint, Error, Session, Target};
 use crate::wire::resolve::Addresses;
 use failover_core::id::ServerId;

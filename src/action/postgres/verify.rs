@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::identity::Identity;
 use super::{Cluster, failure, untouched};
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::{Error, Session};
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, Report};

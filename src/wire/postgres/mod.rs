@@ -19,10 +19,10 @@ use postgres_protocol::message::backend::{DataRowBody, Message, RowDescriptionBo
 use postgres_protocol::message::frontend;
 use rustix::event::PollFlags;
 
-use super::deadline::{Cancel, Deadline, Interrupted};
 use super::resolve::Addresses;
 use super::stream::{Fault, Stream, connect_tcp, connect_unix, plain};
-use crate::config::secret::Secret;
+use crate::deadline::{Cancel, Deadline, Interrupted};
+use crate::secret::Secret;
 
 mod error;
 mod sample;

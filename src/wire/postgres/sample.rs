@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::{Error, Rows, Session};
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use failover_core::sample::{Lsn, Receiver, Replica, Sample, SyncCommit};
 use failover_core::time::{Mono, Span};
 

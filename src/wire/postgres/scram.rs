@@ -13,7 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use crate::config::secret::Secret;
+use crate::secret::Secret;
 
 /// More rounds than any sane server asks for; a second of hashing is the most that a foreign one can cost.
 const ROUNDS_MAX: u32 = 1_000_000;

@@ -13,7 +13,7 @@ use ssh2::{BlockDirections, ErrorCode, HashType, MethodType, Session};
 
 use super::known_hosts::{Judgement, Known, base64};
 use super::{SshErrorKind, SshTarget, Trouble};
-use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::resolve::Addresses;
 
 /// libssh2's "ask again when the socket is ready".
@@ -170,7 +170,7 @@ impl Connection {
                 Err(reason) => tried.push(format!("agent: {reason}")),
             }
         }
-        let passphrase = target.passphrase.as_ref().map(crate::config::secret::Secret::expose);
+        let passphrase = target.passphrase.as_ref().map(crate::secret::Secret::expose);
         for key in &target.keys {
             let name = key.display();
             if let Err(error) = std::fs::File::open(key) {

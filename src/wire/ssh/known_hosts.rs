@@ -102,7 +102,7 @@ impl Known {
 /// A file as it may lie there, asked about a name, an address and another port.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(content: &[u8]) {
-    let directory = crate::fuzzing::folder();
+    let directory = crate::scratch::folder();
     let path = directory.join("known_hosts");
     if let (Ok(()), Ok(session)) = (std::fs::write(&path, content), Session::new()) {
         for (host, port) in [("db1", 22), ("[::1]", 22), ("127.0.0.1", 2222)] {

@@ -202,8 +202,8 @@ fn end(clients: &Clients) -> Vec<Option<Seen>> {
 
 /// What the name holds.
 fn answer(named: &Named) -> String {
-    let deadline = failover::wire::deadline::Deadline::after(Duration::from_secs(5));
-    let Ok(cancel) = failover::wire::deadline::Cancel::new() else { return "unknown".to_owned() };
+    let deadline = failover::deadline::Deadline::after(Duration::from_secs(5));
+    let Ok(cancel) = failover::deadline::Cancel::new() else { return "unknown".to_owned() };
     let kind = failover::action::dns::RecordType::A;
     match failover::wire::dns::ask(named.address(), "app.example.test", kind, false, deadline, &cancel) {
         Ok(answer) => answer.record.map_or_else(|| "nothing".to_owned(), |record| record.values.join(", ")),

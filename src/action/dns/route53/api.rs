@@ -13,7 +13,7 @@ use ureq::http::{HeaderValue, Method, Request, Uri};
 use super::credentials::{Credentials, CredentialsSource, Environment, Finder, Lack};
 use super::signature::{Scope, Signable, sign};
 use super::xml::Element;
-use crate::wire::deadline::{Cancel, Deadline, Interrupted};
+use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::http::{Exchange, Fault, FaultKind, Reply};
 use crate::wire::resolve::Addresses;
 

@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use ureq::http::{HeaderValue, Method, Request, Uri};
 
-use crate::config::secret::Secret;
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
+use crate::secret::Secret;
 use crate::wire::http::{Exchange, Fault, FaultKind, Reply, host_and_port};
 use crate::wire::resolve::Addresses;
 

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::{HealthCheck, HealthCheckSettings, Route53};
 use crate::action::dns::Companions;
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use failover_core::output::Failure;
 use failover_core::sample::RouteInstance;
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::api::{Trouble, Within};
 use super::xml::Element;
 use super::{Change, Route53, Settled, document, failed, full_name, inside, leaf, shown};
-use crate::wire::deadline::{Cancel, Deadline};
+use crate::deadline::{Cancel, Deadline};
 use failover_core::output::Failure;
 
 /// Settings of a health check. `None` leaves one as it is. Its type and its interval cannot be changed once it exists.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 
-use crate::engine::sync::atomic::{AtomicBool, Ordering};
-use crate::engine::sync::{now, poll};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{now, poll};
 
 /// The moment by which a job has to be over, however many reads and writes it takes.
 #[derive(Clone, Copy, Debug)]

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::wire::deadline::Deadline;
+use crate::deadline::Deadline;
 use failover_core::time::{Mono, Span};
 
-use super::sync;
+use crate::sync;
 
 /// Since this machine was started, the time included in which it slept.
 pub(crate) fn boottime() -> Duration {
