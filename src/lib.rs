@@ -176,6 +176,14 @@ pub use failover_core::candidate::ANY_LOSS;
 pub use failover_core::event::{EventKind, Severity};
 pub use failover_core::traffic::Outcome;
 
+// What the tests of the insides share with the other tests calls this library by its name.
+#[cfg(all(test, not(shuttle)))]
+extern crate self as failover;
+
+#[cfg(all(test, not(shuttle)))]
+#[path = "../tests/inside/mod.rs"]
+mod tests;
+
 /// The README's example compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

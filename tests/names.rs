@@ -8,10 +8,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use failover::action::dns::RecordType;
-use failover::deadline::{Cancel, Deadline};
-use failover::wire::dns::ask;
 use failover::{ActionAnswer, Config, Engine, EngineEvent, EventKind, EventQueue, HostAction};
+use support::dig::dig;
 use support::lab::free_port;
 use support::{Named, NamedOptions, Site, SiteOptions};
 
@@ -20,9 +18,7 @@ const SECRET: &str = "bGliZmFpbG92ZXItdGVzdC1rZXktMDEyMzQ1Njc4OTA=";
 
 /// What the name holds on a server: value and TTL.
 fn held(server: SocketAddr) -> Option<(String, u32)> {
-    let cancel = Cancel::new().unwrap();
-    let answer = ask(server, "app.example.test", RecordType::A, false, Deadline::after(LONG), &cancel).unwrap();
-    answer.record.map(|record| (record.values.join(","), record.ttl))
+    dig(server, "app.example.test").unwrap()
 }
 
 fn name_server(site: &Site) -> Named {
@@ -248,9 +244,8 @@ fn names_alone_are_a_route_and_go_back_value_by_value() {
 /// A Route 53 with the name and a health check of each server, and what passes requests on to it.
 #[cfg(feature = "route53")]
 struct Amazon {
-    _moto: support::Moto,
+    moto: support::Moto,
     cloud: support::Cloud,
-    record: failover::action::dns::route53::Route53,
     checks: [String; 2],
     zone: String,
 }
@@ -258,29 +253,12 @@ struct Amazon {
 #[cfg(feature = "route53")]
 impl Amazon {
     fn start(lab: &support::Lab) -> Amazon {
-        use failover::action::dns::route53::{CredentialsSource, Environment, Route53, Route53Target};
-        use failover::action::dns::{Record as _, RecordSet};
         use support::cloud::Answer;
         let moto = support::Moto::start(lab).unwrap();
         let port = moto.port();
         let zone = moto.zone("example.test").unwrap();
         let checks = ["192.0.2.1", "192.0.2.2"].map(|ip| moto.health_check(ip).unwrap());
-        let record = Route53::new(
-            Route53Target {
-                endpoint: Some(format!("http://127.0.0.1:{port}")),
-                credentials: CredentialsSource::Keys {
-                    access_key_id: "AKIDTEST".to_owned(),
-                    secret_access_key: failover::secret::Secret::new("geheim"),
-                    session_token: None,
-                },
-                ..Route53Target::new("app.example.test", RecordType::A, &zone)
-            },
-            Arc::new(failover::wire::resolve::Literals),
-            Environment::default(),
-        )
-        .unwrap();
-        let first = RecordSet { values: vec!["192.0.2.1".to_owned()], ttl: 77 };
-        record.write(Some(&first), Deadline::after(LONG), &Cancel::new().unwrap()).unwrap();
+        moto.hold(&zone, "app.example.test", "192.0.2.1", 77).unwrap();
         // Somebody else was quicker, once.
         let overtaken = std::sync::atomic::AtomicBool::new(false);
         let cloud = support::Cloud::start(move |asked| {
@@ -293,7 +271,7 @@ impl Amazon {
             Answer::Of(port)
         })
         .unwrap();
-        Amazon { _moto: moto, cloud, record, checks, zone }
+        Amazon { moto, cloud, checks, zone }
     }
 
     fn add_name(&self, site: &Site, checks: [&str; 2]) {
@@ -312,17 +290,12 @@ impl Amazon {
     }
 
     fn held(&self) -> (String, u32) {
-        use failover::action::dns::Record as _;
-        let set = self.record.read(Deadline::after(LONG), &Cancel::new().unwrap()).unwrap().unwrap();
-        (set.values.join(","), set.ttl)
+        self.moto.held(&self.zone, "app.example.test").unwrap()
     }
 
     /// Threshold, and whether it is disabled, of each health check.
-    fn shown(&self) -> [(Option<u8>, bool); 2] {
-        self.checks.clone().map(|id| {
-            let check = self.record.health_check(&id, Deadline::after(LONG), &Cancel::new().unwrap()).unwrap();
-            (check.settings.failure_threshold, check.settings.disabled.unwrap_or(false))
-        })
+    fn shown(&self) -> [(u8, bool); 2] {
+        self.checks.clone().map(|id| self.moto.health_check_settings(&id).unwrap())
     }
 }
 
@@ -333,13 +306,13 @@ fn health_checks_follow_with_the_name_and_one_that_cannot_be_changed_is_told() {
     let amazon = Amazon::start(&site.lab);
     amazon.add_name(&site, [&amazon.checks[0], &amazon.checks[1]]);
     let running = Running::start(&site);
-    assert_eq!(amazon.shown(), [(Some(3), false), (Some(3), false)]);
+    assert_eq!(amazon.shown(), [(3, false), (3, false)]);
     site.servers[0].kill();
     let done = running.wait("the failover", |event| event.kind == EventKind::FailoverCompleted);
     assert_eq!(done.fields["warnings"], serde_json::json!([]), "{}", done.message);
     running.wait("the name", |event| event.message.contains("the names point to app2"));
     assert_eq!(amazon.held(), ("192.0.2.2".to_owned(), 30));
-    assert_eq!(amazon.shown(), [(Some(3), true), (Some(2), false)]);
+    assert_eq!(amazon.shown(), [(3, true), (2, false)]);
     // Both, and one of them again with the version that was read anew.
     assert_eq!(amazon.cloud.count("POST", "/2013-04-01/healthcheck/"), 3);
     running.engine.stop(LONG).unwrap();
@@ -373,7 +346,7 @@ fn health_checks_go_back_value_by_value_with_a_name_that_is_the_route() {
     let back = running.wait("the way back", |event| event.kind == EventKind::RolledBack);
     assert_eq!(back.fields["left"], serde_json::json!([]), "{}", back.message);
     assert_eq!(amazon.held(), ("192.0.2.1".to_owned(), 77));
-    assert_eq!(amazon.shown(), [(Some(3), false), (Some(3), false)]);
+    assert_eq!(amazon.shown(), [(3, false), (3, false)]);
     assert!(amazon.cloud.count("POST", "/2013-04-01/healthcheck/") >= 5, "they were changed, and changed back");
     running.engine.stop(LONG).unwrap();
 }

@@ -10,10 +10,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use failover::action::dns::RecordType;
-use failover::deadline::{Cancel, Deadline};
-use failover::wire::dns::ask;
 use failover::{Config, Engine, EngineEvent, EventKind, EventQueue};
+use support::dig::dig;
 use support::engine::Origin;
 use support::meddler::{Step, Wrong};
 use support::network::Host;
@@ -168,8 +166,7 @@ fn a_standby_that_does_not_serve_through_the_route_is_taken_back() {
 
 /// What the name holds: value and TTL.
 fn held(server: SocketAddr) -> Option<(String, u32)> {
-    let answer = ask(server, "app.example.test", RecordType::A, false, Deadline::after(LONG), &Cancel::new().unwrap()).unwrap();
-    answer.record.map(|record| (record.values.join(","), record.ttl))
+    dig(server, "app.example.test").unwrap()
 }
 
 fn named(site: &Site) -> Named {

@@ -2,11 +2,12 @@
 //! temporary folder, as an unprivileged user, ended whatever happens to the program that started them.
 //!
 //! Shared source, included by path; each program uses its part of it.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, unreachable_pub)]
 
 pub mod app;
 pub mod cloud;
 pub mod cluster;
+pub mod dig;
 pub mod engine;
 pub mod fake_dns;
 pub mod fault;

@@ -69,6 +69,32 @@ impl Moto {
         element(&self.post("route53", "/2013-04-01/healthcheck", &body)?, "Id")
     }
 
+    /// Makes a name of a zone hold an address.
+    pub fn hold(&self, zone: &str, name: &str, value: &str, ttl: u32) -> io::Result<()> {
+        let body = format!(
+            "<ChangeResourceRecordSetsRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><ChangeBatch><Changes><Change>\
+             <Action>UPSERT</Action><ResourceRecordSet><Name>{name}</Name><Type>A</Type><TTL>{ttl}</TTL><ResourceRecords>\
+             <ResourceRecord><Value>{value}</Value></ResourceRecord></ResourceRecords></ResourceRecordSet></Change></Changes>\
+             </ChangeBatch></ChangeResourceRecordSetsRequest>"
+        );
+        self.post("route53", &format!("/2013-04-01/hostedzone/{zone}/rrset"), &body).map(drop)
+    }
+
+    /// The address that a name of a zone holds, and its TTL.
+    pub fn held(&self, zone: &str, name: &str) -> io::Result<(String, u32)> {
+        let answer = self.ask("GET", "route53", &format!("/2013-04-01/hostedzone/{zone}/rrset?name={name}&type=A"), "")?;
+        let ttl = element(&answer, "TTL")?.parse().map_err(io::Error::other)?;
+        Ok((element(&answer, "Value")?, ttl))
+    }
+
+    /// The threshold of a health check, and whether it is disabled.
+    pub fn health_check_settings(&self, id: &str) -> io::Result<(u8, bool)> {
+        let answer = self.ask("GET", "route53", &format!("/2013-04-01/healthcheck/{id}"), "")?;
+        let threshold = element(&answer, "FailureThreshold")?.parse().map_err(io::Error::other)?;
+        // What is not there is off.
+        Ok((threshold, element(&answer, "Disabled").is_ok_and(|word| word.eq_ignore_ascii_case("true"))))
+    }
+
     /// A user that may do everything; the ID and the secret of its access key.
     pub fn user(&self, name: &str) -> io::Result<(String, String)> {
         let ask = |action: &str, more: &str| {
@@ -88,12 +114,16 @@ impl Moto {
     }
 
     fn post(&self, service: &str, path: &str, body: &str) -> io::Result<String> {
+        self.ask("POST", service, path, body)
+    }
+
+    fn ask(&self, method: &str, service: &str, path: &str, body: &str) -> io::Result<String> {
         let content = if service == "iam" { "application/x-www-form-urlencoded" } else { "application/xml" };
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         write!(
             stream,
-            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\nContent-Type: {content}\r\nContent-Length: {}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\nContent-Type: {content}\r\nContent-Length: {}\r\n\
              X-Amz-Date: 20200101T000000Z\r\nAuthorization: AWS4-HMAC-SHA256 \
              Credential=any/20200101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=any\r\n\r\n{body}",
             self.port,

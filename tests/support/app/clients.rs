@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::support::haproxy::Haproxy;
-use crate::support::web::get;
+use super::super::haproxy::Haproxy;
+use super::super::web::get;
 
 /// Between two requests of one client.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
+use super::super::engine::Origin;
+use super::super::recording::{Attempt, Event, FindingLine, Member, Outcome as Came, Recording, rfc3339};
+use super::super::site::Site;
 use super::Fault;
 use super::clients::Seen;
-use crate::support::engine::Origin;
-use crate::support::recording::{Attempt, Event, FindingLine, Member, Outcome as Came, Recording, rfc3339};
-use crate::support::site::Site;
 
 /// Everything that is known of a run.
 pub struct Outcome {

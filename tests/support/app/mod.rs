@@ -9,6 +9,7 @@ use rustix::process::Signal;
 pub mod clients;
 pub mod judge;
 
+use super::dig::dig;
 use super::engine::{Engine, Origin};
 use super::lab::{interrupted, wait_until};
 use super::named::{Named, NamedOptions};
@@ -202,11 +203,8 @@ fn end(clients: &Clients) -> Vec<Option<Seen>> {
 
 /// What the name holds.
 fn answer(named: &Named) -> String {
-    let deadline = failover::deadline::Deadline::after(Duration::from_secs(5));
-    let Ok(cancel) = failover::deadline::Cancel::new() else { return "unknown".to_owned() };
-    let kind = failover::action::dns::RecordType::A;
-    match failover::wire::dns::ask(named.address(), "app.example.test", kind, false, deadline, &cancel) {
-        Ok(answer) => answer.record.map_or_else(|| "nothing".to_owned(), |record| record.values.join(", ")),
+    match dig(named.address(), "app.example.test") {
+        Ok(held) => held.map_or_else(|| "nothing".to_owned(), |(value, _)| value),
         Err(error) => error.to_string(),
     }
 }

@@ -1,7 +1,5 @@
 //! SSH and everything done over it on a database host, against a real OpenSSH server and a real PostgreSQL.
 
-#![cfg(feature = "ssh")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,12 +12,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use failover::action::host::{HostControl, HostParams, StopOrder};
-use failover::clock::Clock;
-use failover::deadline::{Cancel, Deadline};
-use failover::secret::Secret;
-use failover::wire::resolve::Literals;
-use failover::wire::ssh::{ExecOutput, LONGEST_OUTPUT, SshError, SshErrorKind, SshHost, SshTarget};
+use crate::action::host::{HostControl, HostParams, StopOrder};
+use crate::clock::Clock;
+use crate::deadline::{Cancel, Deadline};
+use crate::secret::Secret;
+use crate::wire::resolve::Literals;
+use crate::wire::ssh::{ExecOutput, LONGEST_OUTPUT, SshError, SshErrorKind, SshHost, SshTarget};
 use failover_core::id::Generation;
 use failover_core::output::FailureKind;
 use failover_core::sample::{ControlState, FenceLevel, FenceReport, LocalAnswer, Lsn, ProcessState};
@@ -785,13 +783,9 @@ fn the_agent_is_asked_and_a_stuck_one_is_passed_over() {
     }
     let sshd = Sshd::start("");
     let ask = |socket: &Path| {
-        output(
-            Command::new(std::env::current_exe().unwrap())
-                .args(["the_agent_is_asked_and_a_stuck_one_is_passed_over", "--exact", "--nocapture"])
-                .env(PORT, sshd.port.to_string())
-                .env(KNOWN_HOSTS, sshd.path("known_hosts"))
-                .env("SSH_AUTH_SOCK", socket),
-        )
+        let mut program = Command::new(std::env::current_exe().unwrap());
+        super::again(&mut program, module_path!(), "the_agent_is_asked_and_a_stuck_one_is_passed_over");
+        output(program.env(PORT, sshd.port.to_string()).env(KNOWN_HOSTS, sshd.path("known_hosts")).env("SSH_AUTH_SOCK", socket))
     };
     struct Agent(Child);
     impl Drop for Agent {

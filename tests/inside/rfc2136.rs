@@ -1,31 +1,27 @@
 //! Signed updates to a real BIND, and to a fake server for what no real one does.
-#![cfg(feature = "rfc2136")]
-
-mod support;
-
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
+use super::support::fake_dns::{Deed, FakeDns, Way, bare, is_update, relay};
+use super::support::lab::{free_port, wait_until};
+use super::support::{Lab, Named, NamedOptions};
+use crate::action::dns::rfc2136::{Algorithm, FUDGE, Invalid, MAX_TTL, Rfc2136, Rfc2136Target, TsigKey};
+use crate::action::dns::verify::{Asked, NameServer, Role, Verdict, verify};
+use crate::action::dns::{Record, RecordSet, RecordType};
+use crate::deadline::{Cancel, Deadline};
+use crate::secret::Secret;
+use crate::wire::dns::ask;
+use crate::wire::resolve::{Addresses, Literals};
 use base64::Engine as _;
 use domain::base::iana::Rcode;
 use domain::base::{Message, MessageBuilder, Name};
 use domain::rdata::A;
 use domain::rdata::tsig::Time48;
 use domain::tsig::{Key, ServerTransaction};
-use failover::action::dns::rfc2136::{Algorithm, FUDGE, Invalid, MAX_TTL, Rfc2136, Rfc2136Target, TsigKey};
-use failover::action::dns::verify::{Asked, NameServer, Role, Verdict, verify};
-use failover::action::dns::{Record, RecordSet, RecordType};
-use failover::deadline::{Cancel, Deadline};
-use failover::secret::Secret;
-use failover::wire::dns::ask;
-use failover::wire::resolve::{Addresses, Literals};
 use failover_core::output::{Failure, FailureKind};
-use support::fake_dns::{Deed, FakeDns, Way, bare, is_update, relay};
-use support::lab::{free_port, wait_until};
-use support::{Lab, Named, NamedOptions};
 
 /// Longer than anything here takes: it ends a hung test.
 const WATCHDOG: Duration = Duration::from_secs(60);

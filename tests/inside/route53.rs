@@ -1,9 +1,6 @@
 //! Records in Route 53 against moto's server, which keeps them and checks signatures, and against a small server for everything
 //! that moto cannot be made to do.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -11,16 +8,17 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use failover::action::dns::route53::{CredentialsSource, Environment, HealthCheckSettings, Route53, Route53Target};
-use failover::action::dns::{Record, RecordSet, RecordType};
-use failover::deadline::{Cancel, Deadline};
-use failover::secret::Secret;
-use failover::wire::resolve::Literals;
+use super::support;
+use super::support::cloud::{Answer, Asked};
+use super::support::moto::wrongly_signed;
+use super::support::{Cloud, Lab, Moto};
+use crate::action::dns::route53::{CredentialsSource, Environment, HealthCheckSettings, Route53, Route53Target};
+use crate::action::dns::{Record, RecordSet, RecordType};
+use crate::deadline::{Cancel, Deadline};
+use crate::secret::Secret;
+use crate::wire::resolve::Literals;
 use failover_core::output::{Failure, FailureKind};
 use native_tls::{Identity, TlsAcceptor};
-use support::cloud::{Answer, Asked};
-use support::moto::wrongly_signed;
-use support::{Cloud, Lab, Moto};
 
 /// Longer than anything here takes: it ends a hung test.
 const WATCHDOG: Duration = Duration::from_secs(60);

@@ -1,26 +1,25 @@
 //! The SQL side of a failover against real servers: positions, promotion, verification, the synchronous gate, the route.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use failover::action::postgres::{Cluster, Promotion, Server};
-use failover::clock::Clock;
-use failover::deadline::{Cancel, Deadline};
-use failover::secret::Secret;
-use failover::wire::postgres::{Endpoint, KeptKeys, Target, Tls};
-use failover::wire::resolve::{Addresses, Literals};
+use crate::action::postgres::{Cluster, Promotion, Server};
+use crate::clock::Clock;
+use crate::deadline::{Cancel, Deadline};
+use crate::secret::Secret;
+use crate::wire::postgres::{Endpoint, KeptKeys, Target, Tls};
+use crate::wire::resolve::{Addresses, Literals};
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, FailureKind, Report};
 use failover_core::sample::Position;
 use failover_core::time::Span;
 
-use support::postgres::ENGINE_ROLE;
-use support::{Haproxy, HaproxyOptions, Lab, PgOptions, PgServer};
+use super::support;
+use super::support::postgres::ENGINE_ROLE;
+use super::support::{Haproxy, HaproxyOptions, Lab, PgOptions, PgServer};
 
 const DB1: ServerId = ServerId(0);
 const DB2: ServerId = ServerId(1);
@@ -294,8 +293,8 @@ fn a_cancelled_promotion_ends_at_once() {
 #[cfg(feature = "ssh")]
 #[test]
 fn pg_ctl_promotes_over_ssh_right_after_a_kill() {
-    use failover::action::host::{HostControl, HostParams};
-    use failover::wire::ssh::{SshHost, SshTarget};
+    use crate::action::host::{HostControl, HostParams};
+    use crate::wire::ssh::{SshHost, SshTarget};
 
     let lab = Lab::new().unwrap();
     let sshd = support::Sshd::start(&lab, &support::SshdOptions::new("db2")).unwrap();

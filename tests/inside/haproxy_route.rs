@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use failover::action::route::{HaproxyTarget, Route, ServerSeen};
-use failover::deadline::{Cancel, Deadline};
-use failover::wire::haproxy::{AdminState, Client, Command, Endpoint, Error};
-use failover::wire::resolve::Literals;
+use crate::action::route::{HaproxyTarget, Route, ServerSeen};
+use crate::deadline::{Cancel, Deadline};
+use crate::wire::haproxy::{AdminState, Client, Command, Endpoint, Error};
+use crate::wire::resolve::Literals;
 use failover_core::output::FailureKind;
 use failover_core::route::findings;
 use failover_core::sample::{ReadinessFinding, RouteInstance};
@@ -195,6 +195,11 @@ impl Haproxy {
     fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(self.process.as_ref().unwrap());
         rustix::process::kill_process(pid, signal).unwrap();
+        // It may go on for a moment on the other processor.
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
+        while signal == rustix::process::Signal::STOP && !state().rsplit_once(") ").unwrap().1.starts_with('T') {
+            std::thread::yield_now();
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {

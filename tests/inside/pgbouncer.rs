@@ -1,8 +1,5 @@
 //! PgBouncer in front of the databases, the real one: its clients wait while the primary is replaced, and go on.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -11,18 +8,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use failover::action::pgbouncer::Pooler;
-use failover::deadline::{Cancel, Deadline};
-use failover::secret::Secret;
-use failover::wire::postgres::{Endpoint, KeptKeys, SslMode, Target, Tls, TlsSettings};
-use failover::wire::resolve::Literals;
-use failover::{Config, Engine, EngineEvent, EventKind, EventQueue};
+use super::support;
+use super::support::pgbouncer::{ADMIN, STATS};
+use super::support::recording::Outcome;
+use super::support::session::{Address, Login, Session};
+use super::support::{Lab, Pair, PairOptions, PgBouncer, Writer, WriterOptions};
+use crate::action::pgbouncer::Pooler;
+use crate::deadline::{Cancel, Deadline};
+use crate::secret::Secret;
+use crate::wire::postgres::{Endpoint, KeptKeys, SslMode, Target, Tls, TlsSettings};
+use crate::wire::resolve::Literals;
+use crate::{Config, Engine, EngineEvent, EventKind, EventQueue};
 use failover_core::output::{Failure, FailureKind};
 use failover_core::route::{RouteState, findings};
-use support::pgbouncer::{ADMIN, STATS};
-use support::recording::Outcome;
-use support::session::{Address, Login, Session};
-use support::{Lab, Pair, PairOptions, PgBouncer, Writer, WriterOptions};
 
 const LONG: Duration = Duration::from_secs(90);
 /// Short enough to wait for.

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use failover::action::command::{PreCheck, Subject, fence, pre_checks, promote};
-use failover::check::exec::ExecCheck;
-use failover::check::{Check, Context};
-use failover::clock::Clock;
-use failover::deadline::{Cancel, Deadline, Interrupted};
-use failover::wire::command::{Command, End, Error, INHERITED, Output};
-use failover::wire::resolve::Literals;
+use crate::action::command::{PreCheck, Subject, fence, pre_checks, promote};
+use crate::check::exec::ExecCheck;
+use crate::check::{Check, Context};
+use crate::clock::Clock;
+use crate::deadline::{Cancel, Deadline, Interrupted};
+use crate::wire::command::{Command, End, Error, INHERITED, Output};
+use crate::wire::resolve::Literals;
 use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover_core::output::FailureKind;
 use failover_core::sample::{FenceLevel, RungName};
@@ -179,13 +179,10 @@ fn again_under(option: &str, test: &str) -> bool {
     if std::env::var_os(MARK).is_some() {
         return true;
     }
-    let status = std::process::Command::new("env")
-        .arg(option)
-        .arg(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--test-threads=1"])
-        .env(MARK, "1")
-        .status()
-        .unwrap();
+    let mut program = std::process::Command::new("env");
+    program.arg(option).arg(std::env::current_exe().unwrap()).env(MARK, "1");
+    super::again(&mut program, module_path!(), test);
+    let status = program.status().unwrap();
     assert!(status.success(), "under {option}");
     false
 }

@@ -1,17 +1,15 @@
 //! Questions to name servers: a real BIND, and a fake one for what no real one does.
 
-mod support;
-
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use failover::action::dns::verify::{Asked, Role, Verdict, verify};
-use failover::action::dns::{RecordSet, RecordType};
-use failover::deadline::{Cancel, Deadline};
-use failover::wire::dns::{Answer, Error, Rcode, ask};
-use support::fake_dns::{Deed, FakeDns, Way, bare, relay};
-use support::lab::free_port;
-use support::{Lab, Named, NamedOptions};
+use super::support::fake_dns::{Deed, FakeDns, Way, bare, relay};
+use super::support::lab::free_port;
+use super::support::{Lab, Named, NamedOptions};
+use crate::action::dns::verify::{Asked, Role, Verdict, verify};
+use crate::action::dns::{RecordSet, RecordType};
+use crate::deadline::{Cancel, Deadline};
+use crate::wire::dns::{Answer, Error, Rcode, ask};
 
 /// Longer than anything here takes: it ends a hung test.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -306,10 +304,10 @@ fn every_server_is_asked_and_judged_by_its_role() {
     assert!(!look(&servers[..1], None)[0].is_expected());
     // More than are asked at once.
     servers = (0..40).map(|number| server(&format!("ns{number}"), real, Role::Authoritative)).collect();
-    assert!(look(&servers, Some(&held)).iter().all(failover::action::dns::verify::Seen::is_expected));
+    assert!(look(&servers, Some(&held)).iter().all(crate::action::dns::verify::Seen::is_expected));
 }
 
-fn word(seen: &failover::action::dns::verify::Seen) -> &'static str {
+fn word(seen: &crate::action::dns::verify::Seen) -> &'static str {
     match seen.verdict {
         Verdict::Expected => "expected",
         Verdict::Different { .. } => "different",

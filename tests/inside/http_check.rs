@@ -8,12 +8,12 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use failover::check::http::{HttpCheck, HttpParams};
-use failover::check::{Check, Context};
-use failover::clock::Clock;
-use failover::deadline::{Cancel, Deadline};
-use failover::secret::Secret;
-use failover::wire::resolve::Literals;
+use crate::check::http::{HttpCheck, HttpParams};
+use crate::check::{Check, Context};
+use crate::clock::Clock;
+use crate::deadline::{Cancel, Deadline};
+use crate::secret::Secret;
+use crate::wire::resolve::Literals;
 use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use native_tls::{Identity, TlsAcceptor};
 use socket2::{Domain, Socket, Type};

@@ -10,15 +10,15 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::check::postgres::PostgresCheck;
+use crate::check::{Check, Context};
+use crate::clock::Clock;
+use crate::deadline::{Cancel, Deadline};
+use crate::engine::watcher::Watcher;
+use crate::secret::Secret;
+use crate::wire::postgres::{Endpoint, Error, KeptKeys, Session, SslMode, Target, Tls, TlsSettings, sample};
+use crate::wire::resolve::{Addresses, Literals};
 use crossbeam_channel::Receiver as Channel;
-use failover::check::postgres::PostgresCheck;
-use failover::check::{Check, Context};
-use failover::clock::Clock;
-use failover::deadline::{Cancel, Deadline};
-use failover::engine::watcher::Watcher;
-use failover::secret::Secret;
-use failover::wire::postgres::{Endpoint, Error, KeptKeys, Session, SslMode, Target, Tls, TlsSettings, sample};
-use failover::wire::resolve::{Addresses, Literals};
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::Input;
 use failover_core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
@@ -68,7 +68,10 @@ fn folder() -> tempfile::TempDir {
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
-        let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("wire-postgres-template");
+        // Beside the program, where cargo has `target/tmp` for other tests.
+        let program = std::env::current_exe().unwrap();
+        let kept = program.ancestors().nth(3).unwrap().join("tmp/wire-postgres-template");
+        fs::create_dir_all(kept.parent().unwrap()).unwrap();
         if !kept.join("PG_VERSION").exists() {
             let made = folder();
             let data = made.path().join("data");
