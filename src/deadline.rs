@@ -48,7 +48,7 @@ impl Deadline {
 
 /// Ends waits from another thread. Clones share one signal; once given it stays given.
 #[derive(Clone, Debug)]
-pub struct Cancel(Arc<Signal>);
+pub(crate) struct Cancel(Arc<Signal>);
 
 #[derive(Debug)]
 struct Signal {
@@ -58,7 +58,7 @@ struct Signal {
 
 /// Why a wait ended without what it waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interrupted {
+pub(crate) enum Interrupted {
     /// The deadline passed.
     TimedOut,
     /// The cancel signal was given.
@@ -70,13 +70,13 @@ impl Cancel {
     ///
     /// # Errors
     /// When the process has no file descriptors left.
-    pub fn new() -> std::io::Result<Cancel> {
+    pub(crate) fn new() -> std::io::Result<Cancel> {
         let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Cancel(Arc::new(Signal { given: AtomicBool::new(false), fd })))
     }
 
     /// Gives the signal: every wait on it returns at once.
-    pub fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         self.0.given.store(true, Ordering::SeqCst);
         // An eventfd write of 1 fails only when the counter is full, and then it is readable anyway.
         let _ = rustix::io::write(&self.0.fd, &1u64.to_ne_bytes());
@@ -84,7 +84,7 @@ impl Cancel {
 
     /// True once the signal was given.
     #[must_use]
-    pub fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.0.given.load(Ordering::SeqCst)
     }
 
@@ -92,7 +92,7 @@ impl Cancel {
     ///
     /// # Errors
     /// [`Interrupted`] when the deadline or the signal came before the span was over.
-    pub fn pause(&self, span: Duration, deadline: Deadline) -> Result<(), Interrupted> {
+    pub(crate) fn pause(&self, span: Duration, deadline: Deadline) -> Result<(), Interrupted> {
         let until = Deadline::after(span);
         loop {
             if self.is_cancelled() {
@@ -114,7 +114,7 @@ impl Cancel {
     ///
     /// # Errors
     /// [`Interrupted`] when the deadline or the signal came first.
-    pub fn wait_for(&self, fd: BorrowedFd<'_>, wanted: PollFlags, deadline: Deadline) -> Result<(), Interrupted> {
+    pub(crate) fn wait_for(&self, fd: BorrowedFd<'_>, wanted: PollFlags, deadline: Deadline) -> Result<(), Interrupted> {
         loop {
             if self.is_cancelled() {
                 return Err(Interrupted::Cancelled);
@@ -135,7 +135,7 @@ impl Cancel {
 impl Cancel {
     /// Waits until one of `fds` is ready for what is wanted of it, or the deadline. `true`: the signal was given.
     #[must_use]
-    pub fn wait_for_any(&self, fds: &[(BorrowedFd<'_>, PollFlags)], deadline: Deadline) -> bool {
+    pub(crate) fn wait_for_any(&self, fds: &[(BorrowedFd<'_>, PollFlags)], deadline: Deadline) -> bool {
         let mut all: Vec<PollFd<'_>> = fds.iter().map(|(fd, wanted)| PollFd::from_borrowed_fd(*fd, *wanted)).collect();
         all.push(PollFd::new(&self.0.fd, PollFlags::IN));
         // An error here is a signal of the system's; the caller looks at every one anyway.

@@ -29,16 +29,17 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`failover_core`] | the decision: [`evidence`](failover_core::evidence) (failure classes), [`trigger`](failover_core::trigger) (states), [`candidate`](failover_core::candidate) (whom to promote, what would be lost), [`sync_set`](failover_core::sync_set) (whose acknowledgements commits wait for), [`knowledge`](failover_core::knowledge) (what was seen, for the next engine), [`plan`](failover_core::plan) (steps and how to undo them), [`handover`](failover_core::handover) (a primary that lives is stopped in an orderly way), [`refusal`](failover_core::refusal) (every "no" by name), [`doubt`](failover_core::doubt) (may our own view be trusted), [`schedule`](failover_core::schedule), [`health`](failover_core::health) |
-//! | `sync`, [`deadline`], [`clock`], [`secret`] | the floor: where locks, threads and waits come from; one overall deadline; moments; a text that cannot be printed |
-//! | [`config`] | text to a validated, immutable configuration; every error names its path |
-//! | [`wire`] | sockets with one overall deadline, and the sessions over them: PostgreSQL, SSH, HAProxy, child processes |
-//! | [`check`] | one file per kind of check; a trait with one method |
-//! | [`action`] | effects on the world: on a database host, over SQL, on HAProxy, by command; each idempotent |
-//! | [`engine`] | the shell: pool, watcher, trigger thread, executor, survey, event queue, journal |
+//! | `sync`, `deadline`, `clock`, `secret` | the floor: where locks, threads and waits come from; one overall deadline; moments; a text that cannot be printed |
+//! | `config` | text to a validated, immutable configuration; every error names its path |
+//! | `wire` | sockets with one overall deadline, and the sessions over them: PostgreSQL, SSH, HAProxy, child processes |
+//! | `check` | one file per kind of check; a trait with one method |
+//! | `action` | effects on the world: on a database host, over SQL, on HAProxy, by command; each idempotent |
+//! | `engine` | the shell: pool, watcher, trigger thread, executor, survey, event queue, journal |
 //! | `src/ffi` | the package `failover-capi`: the functions of `include/failover.h`, thin: arguments in, one call of [`Engine`], result or error out |
 //! | `src/cli` | the package `failover-cli`: the command line and daemon `failover`; it uses the library as any program does |
 //!
-//! A module uses only those that stand above it here; no two folders use each other.
+//! A module uses only those that stand above it here; no two folders use each other. All are private: what a program can name is one
+//! block of `lib.rs`.
 //!
 //! # Invariants, many of them absences
 //!
@@ -112,7 +113,7 @@
 //! confirm → journal the intent → take the failed server out of the route, as far as that works → choose the standby by its checks →
 //! route → verify through the route who answers → complete; or the next standby; or every server of every instance as it was before.
 //!
-//! Names ([`action::dns`]) follow after either, in their own time, unless they are the only route.
+//! Names (`action::dns`) follow after either, in their own time, unless they are the only route.
 //!
 //! A service may follow another one (`services.follows`): the core looks at each service after the one that it follows, runs its command
 //! for a new primary there, and switches it by the same plan.
@@ -137,7 +138,7 @@
 //! # Numbers
 //!
 //! [`failover_core::stats`] counts failovers and judges each by what its old primary shows then and later; the journal keeps the numbers, and
-//! [`engine::metrics`] renders them. [`failover_core::breaker`] is the circuit breaker; [`breaker`] offers it to programs. The engine has one
+//! [`metrics_text`] renders them. [`failover_core::breaker`] is the circuit breaker; [`CircuitBreaker`] offers it to programs. The engine has one
 //! around each thing that the survey asks, and none around checks, confirmation, fence, promotion or the steps of the route: what
 //! failed before is no reason not to try now.
 //!
@@ -149,16 +150,19 @@
 //! - No thread-local last error, no callback from a worker thread, no public struct with fields at the C boundary.
 
 #![forbid(unsafe_code)]
+#![deny(unreachable_pub)]
+// Under shuttle the tests of the insides, which use the rest, are not there.
+#![cfg_attr(all(test, shuttle), allow(dead_code, unused_imports))]
 
-pub mod action;
-pub mod check;
-pub mod clock;
-pub mod config;
-pub mod deadline;
-pub mod engine;
-pub mod secret;
+mod action;
+mod check;
+mod clock;
+mod config;
+mod deadline;
+mod engine;
+mod secret;
 mod sync;
-pub mod wire;
+mod wire;
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -166,15 +170,39 @@ pub mod fuzzing;
 #[cfg(any(test, fuzzing))]
 mod scratch;
 
-pub use config::Config;
-pub use engine::breaker;
-pub use engine::{
-    ActionAnswer, CheckReport, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,
-    ReadyReport, Status, TaskAnswer,
+// Everything that a program can name: all modules are private.
+pub use {
+    config::{
+        Breaker, Check, Config, ConfigErrors, Connection, Data, Dns, DnsProvider, DnsType, EngineSettings, ExecProbe, Fence,
+        FileContent, Haproxy, Headers, HealthCheckOthers, HostPort, HostProbe, HttpMethod, HttpProbe, OnImpaired, Pgbouncer,
+        PostgresCheck, PostgresProbe, PreCheck, Preset, Probe, Problem, Process, Promote, PromoteMethod, Root, Route,
+        ScriptedProbe, SecretSource, Server, Service, Size, SourcedSecret, Ssh, SslMode, Surroundings, TcpProbe, Timing, Trigger,
+        TsigAlgorithm, Workers,
+    },
+    engine::breaker::{BreakerSettings, BreakerState, CircuitBreaker, Denied, Permit, Token},
+    engine::record::{DecisionRecord, Replay},
+    engine::status::{
+        BreakerStatus, CheckReport, CheckStatus, EventStatus, FailoverStatus, FailureStatus, FollowStatus, ForecastStatus,
+        JournalStatus, JudgedStatus, MetricsStatus, PhaseStatus, ReadinessStatus, ReadyReport, ReasonStatus, SampleStatus,
+        ServerStatus, ServiceReadiness, ServiceStatus, SpansStatus, Status, StepStatus, ThreadStatus, TrafficStatus,
+        VerdictCounts,
+    },
+    engine::{
+        ActionAnswer, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck, TaskAnswer,
+        metrics::text as metrics_text, why::of as why,
+    },
+    failover_core::candidate::ANY_LOSS,
+    failover_core::event::{EventKind, Severity},
+    failover_core::traffic::Outcome,
+    secret::Secret,
 };
-pub use failover_core::candidate::ANY_LOSS;
-pub use failover_core::event::{EventKind, Severity};
-pub use failover_core::traffic::Outcome;
+
+// What only the C interface needs.
+#[doc(hidden)]
+pub use engine::{
+    host::{action_event, check_event},
+    panic_text,
+};
 
 // What the tests of the insides share with the other tests calls this library by its name.
 #[cfg(all(test, not(shuttle)))]

@@ -322,7 +322,8 @@ fn an_operator_fails_back_and_a_second_failure_within_the_cooldown_calls_a_perso
     running.wait("app1 is well", |event| event.kind == EventKind::StandbyReady && event.server.as_deref() == Some("app1"));
     // Never by itself.
     assert_eq!(running.primary().as_deref(), Some("app2"));
-    let options = ForceOptions { to: Some("app1".to_owned()), ..ForceOptions::default() };
+    let mut options = ForceOptions::default();
+    options.to = Some("app1".to_owned());
     running.engine.force("web", options).unwrap();
     let done = running.wait_kind(EventKind::FailoverCompleted);
     assert_eq!((done.fields["new_primary"].as_str(), done.fields["class"].as_str()), (Some("app1"), Some("forced")));

@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use expect_test::{Expect, expect, expect_file};
-use failover::config::{
-    Config, ConfigErrors, FileContent, OnImpaired, Probe, Problem, Process, SecretSource, Surroundings, Workers,
-};
+use failover::{Config, ConfigErrors, FileContent, OnImpaired, Probe, Problem, Process, SecretSource, Surroundings, Workers};
 use failover_core::model::{CheckKind, OnLoss, Policy};
 use failover_core::sample::FenceLevel;
 use failover_core::time::Span;

@@ -337,7 +337,8 @@ fn operators_are_answered_with_the_cores_own_words() {
     assert!(matches!(engine.confirm("orders"), Err(EngineError::Rejected(why)) if why.contains("does not wait")));
     assert!(matches!(engine.reset("orders"), Err(EngineError::Rejected(_))));
     assert!(matches!(engine.confirm("nothing"), Err(EngineError::InvalidArgument(_))));
-    let nobody = ForceOptions { to: Some("db9".to_owned()), accept_loss: None };
+    let mut nobody = ForceOptions::default();
+    nobody.to = Some("db9".to_owned());
     assert!(matches!(engine.force("orders", nobody), Err(EngineError::InvalidArgument(_))));
     let never_seen = engine.force("orders", ForceOptions::default());
     assert!(matches!(never_seen, Err(EngineError::Rejected(why)) if why.contains("no primary was seen")));

@@ -1,5 +1,7 @@
 //! The numbers: as Prometheus reads them, and after failovers of real servers.
 
+#[path = "../src/cli/made.rs"]
+mod made;
 mod support;
 
 use std::collections::BTreeMap;
@@ -9,12 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use failover::engine::metrics;
-use failover::engine::status::{
-    BreakerStatus, CheckStatus, FailoverStatus, ForecastStatus, MetricsStatus, PhaseStatus, ServerStatus, ServiceStatus,
-    SpansStatus, Status, VerdictCounts,
+use failover::{
+    BreakerStatus, CheckStatus, Config, Engine, EventKind, FailoverStatus, ForecastStatus, MetricsStatus, PhaseStatus,
+    ServerStatus, ServiceStatus, SpansStatus, Status, VerdictCounts, metrics_text,
 };
-use failover::{Config, Engine, EventKind};
+use made::made;
 use support::lab::wait_until;
 use support::pair::{Pair, PairOptions};
 use support::prometheus;
@@ -27,31 +28,31 @@ fn counts(list: &[(&str, u64)]) -> BTreeMap<String, u64> {
 
 #[test]
 fn every_line_is_what_the_format_allows_also_with_names_that_are_not() {
-    let spans = SpansStatus { count: 2, mean_ms: Some(75.0), longest_ms: 100.0, last_ms: Some(50.0), sum_ms: 150.0 };
-    let service = ServiceStatus {
+    let spans = made!(SpansStatus { count: 2, mean_ms: Some(75.0), longest_ms: 100.0, last_ms: Some(50.0), sum_ms: 150.0 });
+    let service = made!(ServiceStatus {
         name: "or\"de\\rs\n{x=\"1\"} 5".to_owned(),
         state: "failed_over".to_owned(),
         primary: Some("db2".to_owned()),
         generation: 2,
-        forecast: ForecastStatus { would_fail_over: true, loss_bytes: Some(72), ..ForecastStatus::default() },
+        forecast: made!(ForecastStatus { would_fail_over: true, loss_bytes: Some(72), ..ForecastStatus::default() }),
         cooldown_ms: 1_500,
-        servers: vec![ServerStatus {
+        servers: vec![made!(ServerStatus {
             name: "db2".to_owned(),
-            checks: vec![CheckStatus {
+            checks: vec![made!(CheckStatus {
                 name: "db2/postgres".to_owned(),
-                answers: VerdictCounts { up: 7, impaired: 1, down: 2, unknown: 3 },
+                answers: made!(VerdictCounts { up: 7, impaired: 1, down: 2, unknown: 3 }),
                 ..CheckStatus::default()
-            }],
+            })],
             ..ServerStatus::default()
-        }],
-        failover: Some(FailoverStatus {
+        })],
+        failover: Some(made!(FailoverStatus {
             outcome: "completed".to_owned(),
             total_ms: Some(210.5),
             loss_bytes: Some(0),
-            phases: vec![PhaseStatus { name: "confirm".to_owned(), took_ms: 50.25 }],
+            phases: vec![made!(PhaseStatus { name: "confirm".to_owned(), took_ms: 50.25 })],
             ..FailoverStatus::default()
-        }),
-        metrics: MetricsStatus {
+        })),
+        metrics: made!(MetricsStatus {
             failovers: counts(&[("completed", 2), ("rolled_back", 1)]),
             verified: 2,
             success_rate: Some(2.0 / 3.0),
@@ -60,19 +61,20 @@ fn every_line_is_what_the_format_allows_also_with_names_that_are_not() {
             false_positive_rate: Some(1.0 / 3.0),
             refusals: counts(&[("cooldown", 4)]),
             ..MetricsStatus::default()
-        },
+        }),
         ..ServiceStatus::default()
-    };
-    let breaker = BreakerStatus {
+    });
+    let breaker = made!(BreakerStatus {
         service: service.name.clone(),
         server: Some("db1".to_owned()),
         dependency: "ssh".to_owned(),
         state: "half_open".to_owned(),
         ..BreakerStatus::default()
-    };
+    });
     let name = service.name.clone();
-    let status = Status { version: "0.1.0".to_owned(), services: vec![service], breakers: vec![breaker], ..Status::default() };
-    let text = metrics::text(&status);
+    let status =
+        made!(Status { version: "0.1.0".to_owned(), services: vec![service], breakers: vec![breaker], ..Status::default() });
+    let text = metrics_text(&status);
     let samples = prometheus::read(&text).unwrap_or_else(|why| panic!("{why}\n{text}"));
     let of = |metric: &str, labels: &[(&str, &str)]| {
         let all: Vec<(&str, &str)> = [("service", name.as_str())].iter().chain(labels).copied().collect();
@@ -94,9 +96,11 @@ fn every_line_is_what_the_format_allows_also_with_names_that_are_not() {
     assert_eq!(of("failover_forecast_loss_bytes", &[]), Some(72.0));
     assert_eq!(of("failover_breaker_state", &[("server", "db1"), ("dependency", "ssh")]), Some(1.0));
     // What cannot be said is not said.
-    let nothing =
-        Status { services: vec![ServiceStatus { name: "new".to_owned(), ..ServiceStatus::default() }], ..Status::default() };
-    let samples = prometheus::read(&metrics::text(&nothing)).unwrap();
+    let nothing = made!(Status {
+        services: vec![made!(ServiceStatus { name: "new".to_owned(), ..ServiceStatus::default() })],
+        ..Status::default()
+    });
+    let samples = prometheus::read(&metrics_text(&nothing)).unwrap();
     for absent in
         ["failover_success_ratio", "failover_false_positive_ratio", "failover_forecast_loss_bytes", "failover_last_seconds"]
     {

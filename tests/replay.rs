@@ -8,7 +8,7 @@ mod support;
 
 use std::time::Duration;
 
-use failover::engine::record::DecisionRecord;
+use failover::DecisionRecord;
 use failover_core::Core;
 use failover_core::observation::CloseCause;
 use failover_core::sample::{LocalAnswer, ProcessState};

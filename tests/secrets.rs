@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use failover::config::{FileContent, Surroundings};
+use failover::{FileContent, Surroundings};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::engine::{Origin, events_in};
@@ -429,7 +429,7 @@ impl Surroundings for Cli<'_> {
     }
 
     fn file(&self, path: &Path, limit: u64) -> std::io::Result<FileContent> {
-        failover::config::Process.file(path, limit)
+        failover::Process.file(path, limit)
     }
 }
 

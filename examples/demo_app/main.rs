@@ -56,7 +56,7 @@ fn run() -> io::Result<bool> {
     heading("what the clients saw");
     print!("{}", outcome.text());
     let folder = folder(given("OUT").map(PathBuf::from), &outcome)?;
-    let config = shown_config(&site.config, &failover::config::Process)?;
+    let config = shown_config(&site.config, &failover::Process)?;
     fs::write(folder.join("failover.toml"), &config)?;
     copy_logs(&site, &folder)?;
     findings.push(gone(site));

@@ -13,7 +13,7 @@ use super::command::{self, Subject};
 
 /// Asks through the route of an application which server answers. The same question may be asked as often as one likes.
 #[derive(Default)]
-pub struct Verification {
+pub(crate) struct Verification {
     /// The addresses of the route, each with one request for every server: what it must answer to be that one.
     addresses: Vec<(String, BTreeMap<ServerId, HttpCheck>)>,
     /// A command that finds it out; empty where there is none.
@@ -22,7 +22,7 @@ pub struct Verification {
 
 /// How an answer shows which server gave it.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Requests of this URL scheme: `http` or `https`.
     pub scheme: &'static str,
     /// The path, beginning with `/`.
@@ -46,7 +46,7 @@ enum Seen {
 }
 
 /// Who answers at an address of the route.
-pub enum Who {
+pub(crate) enum Who {
     /// This server, by what it says of itself.
     Server(ServerId),
     /// Somebody who does not say who he is, or an error; what was said last.
@@ -57,7 +57,7 @@ pub enum Who {
 
 /// What that means for a failover from `primary`. `name`: what a server is called.
 #[must_use]
-pub fn findings_of(
+pub(crate) fn findings_of(
     seen: &[(String, Who)],
     primary: Option<ServerId>,
     name: &dyn Fn(ServerId) -> String,
@@ -96,7 +96,7 @@ impl Verification {
     ///
     /// # Errors
     /// One line when no request can be made of this.
-    pub fn new(addresses: &[String], identity: &Identity, command: Vec<String>) -> Result<Verification, String> {
+    pub(crate) fn new(addresses: &[String], identity: &Identity, command: Vec<String>) -> Result<Verification, String> {
         let mut asked = Vec::new();
         for address in addresses {
             let mut requests = BTreeMap::new();
@@ -116,12 +116,12 @@ impl Verification {
 
     /// There is nothing to ask.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.addresses.is_empty() && self.command.is_empty()
     }
 
     /// The hosts of its addresses.
-    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
         self.addresses.iter().map(|(address, _)| address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host))
     }
 
@@ -130,7 +130,7 @@ impl Verification {
     ///
     /// # Errors
     /// What was seen instead, address by address.
-    pub fn verify(&self, server: ServerId, subject: &Subject, context: &Context<'_>) -> Result<Report, Failure> {
+    pub(crate) fn verify(&self, server: ServerId, subject: &Subject, context: &Context<'_>) -> Result<Report, Failure> {
         let mut told = Vec::new();
         let (mut right, mut wrong) = (0, Vec::new());
         for (address, finding) in self.ask(server, context) {
@@ -170,7 +170,7 @@ impl Verification {
 
     /// Who answers at each address now. Changes nothing; the command is not asked, for it answers about a server that was chosen.
     #[must_use]
-    pub fn who(&self, context: &Context<'_>) -> Vec<(String, Who)> {
+    pub(crate) fn who(&self, context: &Context<'_>) -> Vec<(String, Who)> {
         let look = |requests: &BTreeMap<ServerId, HttpCheck>| {
             let mut said = String::new();
             for (server, request) in requests {

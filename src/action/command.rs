@@ -25,7 +25,7 @@ use failover_core::time::Span;
 
 /// What a command is run for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// The service's name.
     pub service: String,
     /// The server's name.
@@ -40,7 +40,7 @@ pub struct Subject {
 
 /// A configured check before a failover.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PreCheck {
+pub(crate) struct PreCheck {
     /// Its name in the configuration.
     pub name: String,
     /// The program and its arguments.
@@ -52,7 +52,7 @@ pub struct PreCheck {
 impl Subject {
     /// The value of `FAILOVER_IDEMPOTENCY_KEY` for a step.
     #[must_use]
-    pub fn idempotency_key(&self, step: &str) -> String {
+    pub(crate) fn idempotency_key(&self, step: &str) -> String {
         format!("{}/{}/{step}/{}", self.service, self.generation, self.server)
     }
 
@@ -72,7 +72,7 @@ impl Subject {
 ///
 /// # Errors
 /// When it did not end with exit code 0. Only a command that never started is proven to have done nothing.
-pub fn fence(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<FenceReport, Failure> {
+pub(crate) fn fence(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<FenceReport, Failure> {
     let began = Instant::now();
     let output = run("fence.command", &subject.command("fence", argv), deadline, cancel)?;
     let note = said(&output);
@@ -89,14 +89,14 @@ pub fn fence(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &Ca
 ///
 /// # Errors
 /// When it did not end with exit code 0. Only a command that never started is proven to have done nothing.
-pub fn promote(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+pub(crate) fn promote(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
     let output = run("promote.command", &subject.command("promote", argv), deadline, cancel)?;
     Ok(format!("promote.command ended with exit code 0{}", tail(&said(&output))))
 }
 
 /// A command that moves traffic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteCommand {
+pub(crate) struct RouteCommand {
     /// Its name in the configuration.
     pub name: String,
     /// Sends the traffic to a server.
@@ -108,7 +108,7 @@ pub struct RouteCommand {
 }
 
 /// Runs the command of a step of the route, if it has one for it. Exit code 0 is its word that it is done.
-pub fn route(
+pub(crate) fn route(
     command: &RouteCommand,
     step: &str,
     subject: &Subject,
@@ -134,7 +134,7 @@ pub fn route(
 
 /// What is run when the service that is followed has a new primary.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FollowCommand {
+pub(crate) struct FollowCommand {
     /// The program and its arguments; empty where there is none.
     pub argv: Vec<String>,
     /// The service that is followed.
@@ -147,7 +147,7 @@ pub struct FollowCommand {
 ///
 /// # Errors
 /// When it did not end with exit code 0, or there is no such server any more.
-pub fn follow(
+pub(crate) fn follow(
     follow: &FollowCommand,
     follower: &str,
     place: usize,
@@ -176,7 +176,7 @@ pub fn follow(
 ///
 /// # Errors
 /// When it did not end with exit code 0.
-pub fn verify(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+pub(crate) fn verify(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
     let output = run("route.verify_command", &subject.command("verify_traffic", argv), deadline, cancel)?;
     Ok(format!("route.verify_command ended with exit code 0{}", tail(&said(&output))))
 }
@@ -185,7 +185,7 @@ pub fn verify(argv: &[String], subject: &Subject, deadline: Deadline, cancel: &C
 ///
 /// # Errors
 /// The first one that did not end with exit code 0, as a failure without effect.
-pub fn pre_checks(checks: &[PreCheck], subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+pub(crate) fn pre_checks(checks: &[PreCheck], subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
     for check in checks {
         let what = format!("pre-check \"{}\"", check.name);
         let command = subject.command("pre_checks", &check.argv);

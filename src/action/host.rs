@@ -22,7 +22,8 @@ use failover_core::sample::{
 };
 use failover_core::time::Span;
 
-pub use server::StopOrder;
+#[cfg(test)]
+pub(crate) use server::StopOrder;
 
 /// What is sent to `sh -s`.
 const SCRIPT: &str = include_str!("../../contrib/failover-host");
@@ -33,7 +34,7 @@ const LITTLE_SPACE_KIB: u64 = 1024 * 1024;
 
 /// Where a server lives on its host, and how commands may be run there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostParams {
+pub(crate) struct HostParams {
     /// The data directory, absolute, under the name by which the server was started (links are resolved).
     pub data_dir: String,
     /// Where `pg_ctl` and `pg_isready` are; looked for in the usual places where absent.
@@ -61,7 +62,7 @@ impl HostParams {
 
 /// What a host had to say in quiet times.
 #[derive(Clone, Debug)]
-pub struct HostReadiness {
+pub(crate) struct HostReadiness {
     /// What the processes of the data directory are doing.
     pub word: HostWord,
     /// Which server that is; `None` where none runs there.
@@ -72,7 +73,7 @@ pub struct HostReadiness {
 
 /// Acts on one host.
 #[derive(Debug)]
-pub struct HostControl {
+pub(crate) struct HostControl {
     ssh: Arc<SshHost>,
     params: HostParams,
     clock: Clock,
@@ -81,7 +82,7 @@ pub struct HostControl {
 impl HostControl {
     /// Connects to nothing yet.
     #[must_use]
-    pub fn new(ssh: Arc<SshHost>, params: HostParams, clock: Clock) -> HostControl {
+    pub(crate) fn new(ssh: Arc<SshHost>, params: HostParams, clock: Clock) -> HostControl {
         HostControl { ssh, params, clock }
     }
 
@@ -93,7 +94,7 @@ impl HostControl {
     ///
     /// # Errors
     /// When the host could not be asked, answered nonsense, or cannot see the server's processes. Never has an effect.
-    pub fn word(&self, ask_local: bool, deadline: Deadline, cancel: &Cancel) -> Result<HostWord, Failure> {
+    pub(crate) fn word(&self, ask_local: bool, deadline: Deadline, cancel: &Cancel) -> Result<HostWord, Failure> {
         self.word_and_end(ask_local, deadline, cancel).map(|(word, _)| word)
     }
 
@@ -102,7 +103,7 @@ impl HostControl {
     ///
     /// # Errors
     /// As [`HostControl::word`].
-    pub fn word_and_end(
+    pub(crate) fn word_and_end(
         &self,
         ask_local: bool,
         deadline: Deadline,
@@ -130,7 +131,7 @@ impl HostControl {
     ///
     /// # Errors
     /// When the ladder was not climbed ([`FailureKind::NoEffect`]), or when it is not known how far.
-    pub fn fence(
+    pub(crate) fn fence(
         &self,
         generation: Generation,
         require: FenceLevel,
@@ -158,7 +159,7 @@ impl HostControl {
     ///
     /// # Errors
     /// When the host could not be asked or answered nonsense. Never has an effect.
-    pub fn prove(&self, view_confirmed: bool, deadline: Deadline, cancel: &Cancel) -> Result<FenceReport, Failure> {
+    pub(crate) fn prove(&self, view_confirmed: bool, deadline: Deadline, cancel: &Cancel) -> Result<FenceReport, Failure> {
         self.ask("prove", &[], deadline, cancel)?.fence(view_confirmed)
     }
 
@@ -167,7 +168,7 @@ impl HostControl {
     ///
     /// # Errors
     /// When it was not undone ([`FailureKind::NoEffect`]), or it is not known.
-    pub fn undo(&self, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+    pub(crate) fn undo(&self, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
         let answer = self.ask("undo", &["--generation", &generation.to_string()], deadline, cancel)?;
         let mut said = match answer.value("undone") {
             "nothing" => return Ok("no fence had been begun here".to_owned()),
@@ -194,7 +195,7 @@ impl HostControl {
     ///
     /// # Errors
     /// When `pg_ctl` refused ([`FailureKind::NoEffect`]), or it is not known.
-    pub fn promote(&self, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+    pub(crate) fn promote(&self, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
         let answer = self.ask("promote", &[], deadline, cancel)?;
         let said = answer.all("answer").collect::<Vec<_>>().join("; ");
         match answer.value("code") {
@@ -211,7 +212,7 @@ impl HostControl {
     ///
     /// # Errors
     /// When the host could not be asked, answered nonsense, or cannot see the server's processes. Never has an effect.
-    pub fn readiness(&self, deadline: Deadline, cancel: &Cancel) -> Result<HostReadiness, Failure> {
+    pub(crate) fn readiness(&self, deadline: Deadline, cancel: &Cancel) -> Result<HostReadiness, Failure> {
         let asked = self.clock.now();
         let answer = self.ask("ready", &[], deadline, cancel)?;
         let word = answer.word(asked)?;

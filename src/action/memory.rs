@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// State and weight of a server on an instance, by their names.
-pub type RouteBefore = BTreeMap<String, BTreeMap<String, ServerBefore>>;
+pub(crate) type RouteBefore = BTreeMap<String, BTreeMap<String, ServerBefore>>;
 /// What each name held; `None`: nothing.
-pub type NamesBefore = BTreeMap<String, Option<RecordBefore>>;
+pub(crate) type NamesBefore = BTreeMap<String, Option<RecordBefore>>;
 
 /// One server on one instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServerBefore {
+pub(crate) struct ServerBefore {
     /// The administrative state, in HAProxy's word.
     pub state: String,
     /// 0 to 256.
@@ -29,7 +29,7 @@ pub struct ServerBefore {
 
 /// One record set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordBefore {
+pub(crate) struct RecordBefore {
     /// As a zone file shows them.
     pub values: Vec<String>,
     /// In seconds.
@@ -38,7 +38,7 @@ pub struct RecordBefore {
 
 /// Everything that is remembered of one failover.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub(crate) struct Found {
     /// Its number.
     pub generation: u64,
     /// The load balancers.
@@ -49,7 +49,7 @@ pub struct Found {
 
 /// The file of one service.
 #[derive(Debug)]
-pub struct Memory {
+pub(crate) struct Memory {
     path: PathBuf,
     /// The failover whose values are on disk, or were taken from there.
     known: AtomicU64,
@@ -60,25 +60,25 @@ pub struct Memory {
 impl Memory {
     /// The memory of a service in a state directory; nothing is read yet.
     #[must_use]
-    pub fn new(state_dir: &Path, service: &str) -> Memory {
+    pub(crate) fn new(state_dir: &Path, service: &str) -> Memory {
         Memory { path: state_dir.join(format!("before-{service}.json")), known: AtomicU64::new(0), whole: AtomicBool::new(false) }
     }
 
     /// What is on disk is of this failover.
     #[must_use]
-    pub fn knows(&self, generation: u64) -> bool {
+    pub(crate) fn knows(&self, generation: u64) -> bool {
         self.known.load(Ordering::Relaxed) == generation
     }
 
     /// There is nothing more to be known of this failover.
     #[must_use]
-    pub fn knows_all(&self, generation: u64) -> bool {
+    pub(crate) fn knows_all(&self, generation: u64) -> bool {
         self.knows(generation) && self.whole.load(Ordering::Relaxed)
     }
 
     /// What an earlier engine left of this failover.
     #[must_use]
-    pub fn recall(&self, generation: u64) -> Option<Found> {
+    pub(crate) fn recall(&self, generation: u64) -> Option<Found> {
         let mut text = String::new();
         File::open(&self.path).ok()?.take(LONGEST).read_to_string(&mut text).ok()?;
         let found: Found = serde_json::from_str(&text).ok()?;
@@ -94,7 +94,7 @@ impl Memory {
     ///
     /// # Errors
     /// Why it is not on disk, in one line.
-    pub fn keep(&self, found: &Found, whole: bool) -> Result<(), String> {
+    pub(crate) fn keep(&self, found: &Found, whole: bool) -> Result<(), String> {
         let draft = self.path.with_extension("new");
         let written = || {
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
@@ -114,7 +114,7 @@ impl Memory {
     }
 
     /// No failover was left unfinished: what is there is of the past. A journal that begins anew counts from 1 again.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -1,17 +1,17 @@
 //! Effects on the world, each step idempotent. The [`Performer`] of a service knows which part carries out which action.
 
-pub mod application;
-pub mod command;
-pub mod dns;
+pub(crate) mod application;
+pub(crate) mod command;
+pub(crate) mod dns;
 #[cfg(feature = "ssh")]
 mod handover;
 #[cfg(feature = "ssh")]
-pub mod host;
-pub mod memory;
-pub mod pgbouncer;
-pub mod postgres;
-pub mod route;
-pub mod server_identity;
+pub(crate) mod host;
+pub(crate) mod memory;
+pub(crate) mod pgbouncer;
+pub(crate) mod postgres;
+pub(crate) mod route;
+pub(crate) mod server_identity;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ use postgres::{Cluster, Promotion};
 use route::Route;
 
 /// A step that the embedding program carries out itself.
-pub trait StandIn: Send + Sync {
+pub(crate) trait StandIn: Send + Sync {
     /// True when the program wants to carry out this step.
     fn takes(&self, step: &str) -> bool;
 
@@ -52,7 +52,7 @@ pub trait StandIn: Send + Sync {
 }
 
 /// A server as its actions see it.
-pub struct Server {
+pub(crate) struct Server {
     /// Its name in the configuration.
     pub name: String,
     /// Its host, for commands.
@@ -65,7 +65,7 @@ pub struct Server {
 }
 
 /// Carries out the actions of one service.
-pub struct Performer {
+pub(crate) struct Performer {
     /// The service's name.
     pub service: String,
     /// Its servers, by their places.
@@ -133,7 +133,7 @@ impl Performer {
     ///
     /// # Errors
     /// What failed, where, what to do about it, and whether an effect is excluded.
-    pub fn perform(
+    pub(crate) fn perform(
         &self,
         action: &Action,
         generation: Generation,
@@ -222,14 +222,14 @@ impl Performer {
 
     /// Who answers at each address of the route of an application now. Changes nothing.
     #[must_use]
-    pub fn who(&self, deadline: Deadline, cancel: &Cancel) -> Vec<(String, Who)> {
+    pub(crate) fn who(&self, deadline: Deadline, cancel: &Cancel) -> Vec<(String, Who)> {
         let found = self.found(&mut self.verification.hosts(), deadline, cancel);
         self.verification.who(&Context { deadline, cancel, clock: &self.clock, sample: false, addresses: &found })
     }
 
     /// What hurts at the addresses of the route of a database now, as [`Cluster::look_through`] sees it. Changes nothing.
     #[must_use]
-    pub fn look_through(
+    pub(crate) fn look_through(
         &self,
         server: ServerId,
         system_id: Option<u64>,
@@ -375,13 +375,13 @@ impl Performer {
 
     /// There is something whose state can be seen: a HAProxy, a PgBouncer.
     #[must_use]
-    pub fn has_instances(&self) -> bool {
+    pub(crate) fn has_instances(&self) -> bool {
         self.route.instances() > 0 || !self.poolers.is_empty()
     }
 
     /// Who gets new sessions from each instance, for [`findings`](failover_core::route::findings). Changes nothing.
     #[must_use]
-    pub fn view_route(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceView> {
+    pub(crate) fn view_route(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceView> {
         let mut views = if self.route.instances() > 0 { self.route.view(deadline, cancel) } else { Vec::new() };
         views.extend(self.poolers.iter().map(|pooler| pooler.view(deadline, cancel)));
         views
@@ -389,13 +389,13 @@ impl Performer {
 
     /// There is a HAProxy.
     #[must_use]
-    pub fn has_balancers(&self) -> bool {
+    pub(crate) fn has_balancers(&self) -> bool {
         self.route.instances() > 0
     }
 
     /// What went wrong between the load balancers and each server: [`Route::errors`].
     #[must_use]
-    pub fn route_errors(&self, deadline: Deadline, cancel: &Cancel) -> Vec<BTreeMap<String, u64>> {
+    pub(crate) fn route_errors(&self, deadline: Deadline, cancel: &Cancel) -> Vec<BTreeMap<String, u64>> {
         self.route.errors(deadline, cancel)
     }
 

@@ -37,7 +37,7 @@ const LEFTOVER_GRACE: Duration = Duration::from_millis(500);
 
 /// One HAProxy of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HaproxyTarget {
+pub(crate) struct HaproxyTarget {
     /// Its name in the configuration.
     pub name: String,
     /// Its admin socket.
@@ -51,7 +51,7 @@ pub struct HaproxyTarget {
 }
 
 /// The route of one service. Thread-safe; every operation may be repeated.
-pub struct Route {
+pub(crate) struct Route {
     targets: Vec<HaproxyTarget>,
     addresses: Arc<dyn Addresses>,
     /// What a server was before `take_out`, by instance and our name of the server.
@@ -71,8 +71,9 @@ struct Before {
 }
 
 /// One server as one HAProxy shows it.
+#[cfg(test)]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerSeen {
+pub(crate) struct ServerSeen {
     /// Our name of it.
     pub server: String,
     /// The administrative state.
@@ -88,8 +89,9 @@ pub struct ServerSeen {
 }
 
 /// One instance as the survey saw it.
+#[cfg(test)]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InstanceSeen {
+pub(crate) struct InstanceSeen {
     /// Its name in the configuration.
     pub name: String,
     /// Its servers, in the order of our names, or why they could not be seen or could not be changed.
@@ -116,7 +118,7 @@ struct Fault {
 impl Route {
     /// A route over these instances; none is asked yet.
     #[must_use]
-    pub fn new(targets: Vec<HaproxyTarget>, addresses: Arc<dyn Addresses>) -> Route {
+    pub(crate) fn new(targets: Vec<HaproxyTarget>, addresses: Arc<dyn Addresses>) -> Route {
         Route {
             targets,
             addresses,
@@ -128,7 +130,7 @@ impl Route {
 
     /// How many instances it has.
     #[must_use]
-    pub fn instances(&self) -> usize {
+    pub(crate) fn instances(&self) -> usize {
         self.targets.len()
     }
 
@@ -137,7 +139,7 @@ impl Route {
     ///
     /// # Errors
     /// When no instance did it. If at least one did, each instance's own outcome is in the answer.
-    pub fn take_out(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
+    pub(crate) fn take_out(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
         self.everywhere("taken out", deadline, cancel, |job| self.take_out_of(job, server))
     }
 
@@ -146,7 +148,7 @@ impl Route {
     ///
     /// # Errors
     /// When no instance did it.
-    pub fn restore(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
+    pub(crate) fn restore(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
         self.everywhere("restored", deadline, cancel, |job| self.restore_on(job, server))
     }
 
@@ -155,7 +157,7 @@ impl Route {
     ///
     /// # Errors
     /// When no instance did it.
-    pub fn roll_back(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
+    pub(crate) fn roll_back(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
         self.everywhere("rolled back", deadline, cancel, |job| {
             let changed: Vec<String> = {
                 let before = self.before.lock();
@@ -174,7 +176,7 @@ impl Route {
 
     /// What every server is now, on every instance that answers at once, kept as what it was before where nothing is kept yet; and
     /// whether all answered. Changes nothing.
-    pub fn note(&self, deadline: Deadline, cancel: &Cancel) -> (RouteBefore, bool) {
+    pub(crate) fn note(&self, deadline: Deadline, cancel: &Cancel) -> (RouteBefore, bool) {
         let look = |job: &Job<'_>| {
             let show = Command::ShowServersState(job.target.backend.as_str());
             let known = job.client.servers_state(&show, &job.run(std::slice::from_ref(&show))?[0])?;
@@ -196,7 +198,7 @@ impl Route {
     }
 
     /// What an earlier engine noted.
-    pub fn recall(&self, noted: &RouteBefore) {
+    pub(crate) fn recall(&self, noted: &RouteBefore) {
         let mut before = self.before.lock();
         self.recalled.store(true, Ordering::Relaxed);
         for (index, target) in self.targets.iter().enumerate() {
@@ -210,7 +212,7 @@ impl Route {
     }
 
     /// What servers were before an earlier failover is of the past: this one looks anew.
-    pub fn begin(&self, generation: u64) {
+    pub(crate) fn begin(&self, generation: u64) {
         if self.generation.swap(generation, Ordering::Relaxed) != generation {
             self.before.lock().clear();
             self.recalled.store(false, Ordering::Relaxed);
@@ -223,7 +225,7 @@ impl Route {
     ///
     /// # Errors
     /// When no instance did it.
-    pub fn bring_in(
+    pub(crate) fn bring_in(
         &self,
         server: &str,
         share: Option<u8>,
@@ -237,20 +239,27 @@ impl Route {
     ///
     /// # Errors
     /// When no instance did it.
-    pub fn weigh(&self, server: &str, share: u8, deadline: Deadline, cancel: &Cancel) -> Result<Vec<RouteInstance>, Failure> {
+    pub(crate) fn weigh(
+        &self,
+        server: &str,
+        share: u8,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Vec<RouteInstance>, Failure> {
         self.everywhere("weighted", deadline, cancel, |job| weigh_on(job, server, share))
     }
 
     /// Looks at every instance and changes nothing: reachable, level admin, backend and servers there, and their state.
+    #[cfg(test)]
     #[must_use]
-    pub fn survey(&self, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
+    pub(crate) fn survey(&self, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
         let seen = self.look(deadline, cancel);
         seen.into_iter().map(|instance| RouteInstance { name: instance.name, result: describe(instance.servers) }).collect()
     }
 
     /// Who gets new sessions from each instance, for [`findings`](failover_core::route::findings). Changes nothing.
     #[must_use]
-    pub fn view(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceView> {
+    pub(crate) fn view(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceView> {
         let views = self.parallel(deadline, cancel, view_of).into_iter().map(|seen| {
             seen.map_err(|fault| InstanceTrouble {
                 no_backend: matches!(fault.error, Error::Refused { .. }),
@@ -270,7 +279,7 @@ impl Route {
     /// What went wrong with each server since each HAProxy was started, as [`StatRow::errors`]: by instance, in their order, and our
     /// name of the server. An instance that does not answer at once has none. Changes nothing.
     #[must_use]
-    pub fn errors(&self, deadline: Deadline, cancel: &Cancel) -> Vec<BTreeMap<String, u64>> {
+    pub(crate) fn errors(&self, deadline: Deadline, cancel: &Cancel) -> Vec<BTreeMap<String, u64>> {
         let ask = |job: &Job<'_>| {
             let replies = job.replies(&[Command::ShowStat(Some(&job.target.backend))])?;
             let counted =
@@ -281,8 +290,9 @@ impl Route {
     }
 
     /// As [`survey`](Route::survey), typed.
+    #[cfg(test)]
     #[must_use]
-    pub fn look(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceSeen> {
+    pub(crate) fn look(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceSeen> {
         let seen = self.parallel(deadline, cancel, look_at).into_iter().map(|seen| seen.map_err(|fault| fault.error));
         self.targets.iter().zip(seen).map(|(target, servers)| InstanceSeen { name: target.name.clone(), servers }).collect()
     }
@@ -565,6 +575,7 @@ fn rows_of<'a>(job: &Job<'a>) -> Result<Rows<'a>, Error> {
         .collect()
 }
 
+#[cfg(test)]
 fn look_at(job: &Job<'_>) -> Result<Vec<ServerSeen>, Error> {
     let seen = |(server, name, row): (&String, &String, Option<(StateRow, StatRow)>)| {
         let (state, row) = row.ok_or_else(|| job.missing(name))?;
@@ -600,6 +611,7 @@ fn route_state(state: &StateRow, row: &StatRow) -> RouteState {
     }
 }
 
+#[cfg(test)]
 fn describe(servers: Result<Vec<ServerSeen>, Error>) -> Result<String, String> {
     let servers = servers.map_err(|error| with_remedy(&error))?;
     let words: Vec<String> = servers

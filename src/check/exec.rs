@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 /// A command whose exit code is the answer.
 #[derive(Clone, Debug)]
-pub struct ExecCheck {
+pub(crate) struct ExecCheck {
     /// The command; its first line of output becomes the finding's message.
     pub command: Command,
     /// This exit code says: alive, but not serving. `None`: every code but 0 is a failure.

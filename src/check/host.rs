@@ -12,6 +12,7 @@ use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, V
 
 /// A check the host program is asked to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HostCheck {
     /// For [`Engine::complete_task`](crate::Engine::complete_task). Never reused.
     pub task: u64,
@@ -29,6 +30,7 @@ pub struct HostCheck {
 
 /// What a host check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HostAnswer {
     /// It answered, and the answer was right.
     Up(String),
@@ -53,10 +55,10 @@ impl HostAnswer {
 }
 
 /// What a host program registers.
-pub type HostFunction = dyn Fn(&HostCheck) -> HostAnswer + Send + Sync;
+pub(crate) type HostFunction = dyn Fn(&HostCheck) -> HostAnswer + Send + Sync;
 
 /// A check answered by a function of the host program.
-pub struct HostFunctionCheck {
+pub(crate) struct HostFunctionCheck {
     /// What the function is told; the time that is left is filled in for each run.
     pub question: HostCheck,
     /// The function; `None` when none was registered.

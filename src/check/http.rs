@@ -23,11 +23,11 @@ use crate::wire::http::{self, DeadlineConnector, Phase, Trouble, Wire, host_and_
 use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 
 /// Redirects that may be followed at most.
-pub const REDIRECT_LIMIT: u32 = 10;
+pub(crate) const REDIRECT_LIMIT: u32 = 10;
 
 /// What to ask, and what the right answer is. Its `Debug` shows neither passwords nor header values.
 #[derive(Clone)]
-pub struct HttpParams {
+pub(crate) struct HttpParams {
     /// `http://` or `https://`. User and password in it are sent as basic authentication and never shown.
     pub url: String,
     /// `GET`, `HEAD`, `OPTIONS`, or `POST` with an empty body.
@@ -54,7 +54,7 @@ pub struct HttpParams {
 impl HttpParams {
     /// A `GET` of `url` with the defaults: status 200, 201 or 204, any body, 5 redirects, 1 MiB.
     #[must_use]
-    pub fn new(url: impl Into<String>) -> HttpParams {
+    pub(crate) fn new(url: impl Into<String>) -> HttpParams {
         HttpParams {
             url: url.into(),
             method: "GET".to_owned(),
@@ -78,7 +78,7 @@ impl fmt::Debug for HttpParams {
 }
 
 /// An HTTP check, ready to run.
-pub struct HttpCheck {
+pub(crate) struct HttpCheck {
     params: HttpParams,
     /// The URL, with the server name in its authority if one is given.
     url: Uri,
@@ -95,7 +95,7 @@ impl HttpCheck {
     ///
     /// # Errors
     /// One line saying which parameter is wrong. It never quotes a header's value or the URL's password.
-    pub fn new(params: HttpParams) -> Result<HttpCheck, String> {
+    pub(crate) fn new(params: HttpParams) -> Result<HttpCheck, String> {
         let given: Uri = params.url.parse().map_err(|_| "url is not a URL".to_owned())?;
         let (host, port) = host_and_port(&given)?;
         let url = match &params.server_name {

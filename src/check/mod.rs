@@ -1,11 +1,11 @@
 //! Recurring probes of one server each. One file per kind, one method to run it.
 
-pub mod exec;
-pub mod host;
-pub mod http;
-pub mod postgres;
-pub mod scripted;
-pub mod tcp;
+pub(crate) mod exec;
+pub(crate) mod host;
+pub(crate) mod http;
+pub(crate) mod postgres;
+pub(crate) mod scripted;
+pub(crate) mod tcp;
 
 use crate::clock::Clock;
 use crate::deadline::{Cancel, Deadline};
@@ -15,13 +15,13 @@ use failover_core::sample::Sample;
 use failover_core::time::Mono;
 
 /// A probe. `run` must be over by the deadline and at once when cancelled, whatever the server does.
-pub trait Check: Send + Sync {
+pub(crate) trait Check: Send + Sync {
     /// Asks once.
     fn run(&self, context: &Context<'_>) -> Finding;
 }
 
 /// What a run is given.
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// The overall deadline of this run.
     pub deadline: Deadline,
     /// Ends the run early.
@@ -37,7 +37,7 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// A finding about a question that was begun at `began`.
     #[must_use]
-    pub fn finding(&self, began: Mono, verdict: Verdict, message: impl Into<String>, sample: Option<Sample>) -> Finding {
+    pub(crate) fn finding(&self, began: Mono, verdict: Verdict, message: impl Into<String>, sample: Option<Sample>) -> Finding {
         Finding { verdict, message: message.into(), began, latency: self.clock.now().since(began), sample: sample.map(Box::new) }
     }
 }

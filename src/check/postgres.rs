@@ -16,7 +16,7 @@ const CANCEL_SHARE: u32 = 5;
 
 /// Connects anew and asks; takes a sample of the server's state on the way where one is wanted, or a write depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PostgresCheck {
+pub(crate) struct PostgresCheck {
     /// The server.
     pub target: Target,
     /// The question; its answer must have a row.
@@ -34,8 +34,9 @@ impl PostgresCheck {
     }
 
     /// A check that asks `SELECT 1` and writes nothing.
+    #[cfg(test)]
     #[must_use]
-    pub fn new(target: Target) -> PostgresCheck {
+    pub(crate) fn new(target: Target) -> PostgresCheck {
         PostgresCheck { target, query: "SELECT 1".into(), write_probe: false }
     }
 

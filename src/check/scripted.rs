@@ -9,7 +9,7 @@ use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, V
 
 /// Gives its answers one for each run; the last one is repeated.
 #[derive(Debug)]
-pub struct ScriptedCheck {
+pub(crate) struct ScriptedCheck {
     answers: Vec<Answer>,
     next: AtomicUsize,
 }
@@ -56,7 +56,7 @@ impl ScriptedCheck {
     ///
     /// # Errors
     /// The answer that cannot be read, and what could stand there.
-    pub fn new<S: AsRef<str>>(answers: &[S]) -> Result<ScriptedCheck, String> {
+    pub(crate) fn new<S: AsRef<str>>(answers: &[S]) -> Result<ScriptedCheck, String> {
         let answers = answers.iter().map(|answer| parse(answer.as_ref())).collect::<Result<Vec<_>, _>>()?;
         if answers.is_empty() {
             return Err("a scripted check needs at least one answer".to_owned());

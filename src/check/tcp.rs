@@ -9,7 +9,7 @@ use failover_core::observation::{Finding, UnknownCause, Verdict};
 /// A connection that is reset the moment it is made counts as up: somebody took it. Whether that somebody serves is for the
 /// checks that ask a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TcpCheck {
+pub(crate) struct TcpCheck {
     /// The host's name or literal address.
     pub host: String,
     /// The port.

@@ -6,10 +6,9 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use failover::config::Problem;
-use failover::engine::status::{ReadinessStatus, ReasonStatus, ServiceReadiness};
-use failover::engine::why;
-use failover::{CheckReport, Config, Engine, ReadyReport};
+use failover::{
+    CheckReport, Config, Engine, ForecastStatus, Problem, ReadinessStatus, ReadyReport, ReasonStatus, ServiceReadiness, why,
+};
 use serde_json::{Value, json};
 
 use super::arguments::{Check, Doctor};
@@ -19,6 +18,7 @@ use super::socket::Listening;
 use super::status::remedy;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
 use super::text::{count, printable, span, span_ms};
+use crate::made::made;
 
 /// A person who waits longer is told for what.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Tr
     super::validate::warn(&config, terminal);
     let socket = config.control_socket();
     let engine = Engine::new(config)?;
-    let ReadyReport { checks, services, engine: mut own } = with_progress(|| engine.check_ready());
+    let ReadyReport { checks, services, engine: mut own, .. } = with_progress(|| engine.check_ready());
     own.extend(unusable(&socket));
     let all_up = checks.iter().all(|report| report.verdict == "up" || is_of_the_program(report));
     let services: Vec<Ready> = services.into_iter().map(|service| Ready::from(service).with_cause(&checks)).collect();
@@ -63,8 +63,8 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
     let advice: Vec<ReadinessStatus> = config.warnings().iter().map(advice).collect();
     let socket = config.control_socket();
     let engine = Engine::new(config)?;
-    let ReadyReport { checks, services, engine: own } = with_progress(|| engine.check_ready());
-    let watched = ServiceReadiness { service: arguments.service.clone(), ..ServiceReadiness::default() };
+    let ReadyReport { checks, services, engine: own, .. } = with_progress(|| engine.check_ready());
+    let watched = made!(ServiceReadiness { service: arguments.service.clone(), ..ServiceReadiness::default() });
     let is_moved = !services.is_empty();
     let mut ready = Ready::from(services.into_iter().next().unwrap_or(watched)).with_cause(&checks);
     let told = ready.findings.iter().any(|found| found.code == LOGIN_REFUSED);
@@ -88,15 +88,15 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
 fn unusable(socket: &Path) -> Option<ReadinessStatus> {
     let (certain, trouble) = Listening::probe(socket).err()?;
     let code = "control_socket_unusable".to_owned();
-    Some(ReadinessStatus {
+    Some(made!(ReadinessStatus {
         server: None,
         blocking: certain,
         message: trouble.what().to_owned(),
-        why: why::of(&code).to_owned(),
+        why: why(&code).to_owned(),
         remedy: trouble.advice().unwrap_or_default().to_owned(),
         asked_ms: 0,
         code,
-    })
+    }))
 }
 
 /// It is answered by the program that embeds the engine, which this one is not.
@@ -107,30 +107,30 @@ fn is_of_the_program(report: &CheckReport) -> bool {
 /// A check that is not up, as a finding.
 fn not_up(report: &CheckReport) -> ReadinessStatus {
     let code = "check_not_up".to_owned();
-    ReadinessStatus {
+    made!(ReadinessStatus {
         server: Some(report.server.clone()),
         blocking: true,
         message: format!("{}: {}: {}", report.check, report.verdict, said(&report.reason, &report.message)),
-        why: why::of(&code).to_owned(),
+        why: why(&code).to_owned(),
         remedy: report.remedy.clone(),
         asked_ms: 0,
         code,
-    }
+    })
 }
 
 /// A warning about the configuration, as a finding.
 fn advice(problem: &Problem) -> ReadinessStatus {
     let code = "configuration".to_owned();
     let line = problem.line.map_or_else(String::new, |line| format!(" (line {line})"));
-    ReadinessStatus {
+    made!(ReadinessStatus {
         server: None,
         blocking: false,
         message: format!("{}{line}: {}", problem.path, problem.reason),
-        why: why::of(&code).to_owned(),
+        why: why(&code).to_owned(),
         remedy: problem.remedy.clone(),
         asked_ms: 0,
         code,
-    }
+    })
 }
 
 /// Does it, and says on a terminal what is waited for when it takes long.
@@ -164,27 +164,29 @@ fn with_progress<T>(work: impl FnOnce() -> T) -> T {
 struct Ready {
     name: String,
     kind: String,
-    forecast: failover::engine::status::ForecastStatus,
+    forecast: ForecastStatus,
     findings: Vec<ReadinessStatus>,
 }
 
 impl From<ServiceReadiness> for Ready {
     fn from(service: ServiceReadiness) -> Ready {
-        let ServiceReadiness { service: name, kind, forecast, mut findings } = service;
+        let ServiceReadiness { service: name, kind, forecast, mut findings, .. } = service;
         // After one look not every check has answered often enough, and silence of all servers is told by their checks.
         let reasons = forecast.reasons.iter().filter(|reason| !matches!(reason.code.as_str(), "not_warmed_up" | "doubt"));
         // A finding that stands in the way is told once, as itself.
         let told: Vec<String> = findings.iter().filter(|found| found.blocking).map(|found| format!("{}:", found.code)).collect();
         let reasons = reasons
             .filter(|reason| reason.code != "not_ready" || !told.iter().any(|code| reason.message.starts_with(code.as_str())));
-        findings.extend(reasons.map(|reason: &ReasonStatus| ReadinessStatus {
-            server: None,
-            code: reason.code.clone(),
-            blocking: true,
-            message: reason.message.clone(),
-            why: why::of(&reason.code).to_owned(),
-            remedy: remedy(reason, &name).unwrap_or_default(),
-            asked_ms: 0,
+        findings.extend(reasons.map(|reason: &ReasonStatus| {
+            made!(ReadinessStatus {
+                server: None,
+                code: reason.code.clone(),
+                blocking: true,
+                message: reason.message.clone(),
+                why: why(&reason.code).to_owned(),
+                remedy: remedy(reason, &name).unwrap_or_default(),
+                asked_ms: 0,
+            })
         }));
         findings.sort_by_key(|finding| !finding.blocking);
         Ready { name, kind, forecast, findings }
@@ -203,15 +205,15 @@ impl Ready {
     fn with_cause(mut self, checks: &[CheckReport]) -> Ready {
         let own = || checks.iter().filter(|report| report.service == self.name && report.kind == "postgres");
         let Some(first) = own().next().filter(|_| own().all(is_login)) else { return self };
-        let cause = ReadinessStatus {
+        let cause = made!(ReadinessStatus {
             server: None,
             code: LOGIN_REFUSED.to_owned(),
             blocking: true,
             message: format!("no server lets the engine log in, so nothing is known of them: {}", first.message),
-            why: why::of(LOGIN_REFUSED).to_owned(),
+            why: why(LOGIN_REFUSED).to_owned(),
             remedy: first.remedy.clone(),
             asked_ms: 0,
-        };
+        });
         self.findings.retain(|found| !matches!(found.code.as_str(), "no_primary_seen" | "no_candidate" | "verify_refused"));
         self.findings.insert(0, cause);
         self
@@ -351,7 +353,7 @@ mod tests {
     use expect_test::expect;
 
     fn report(server: &str, verdict: &str, reason: &str, message: &str, remedy: &str) -> CheckReport {
-        CheckReport {
+        made!(CheckReport {
             service: "orders".into(),
             server: server.into(),
             check: format!("{server}/postgres"),
@@ -362,7 +364,7 @@ mod tests {
             remedy: remedy.into(),
             latency_ms: 1.25,
             sample: None,
-        }
+        })
     }
 
     #[test]
@@ -371,23 +373,25 @@ mod tests {
             report("db1", "up", "", "primary on timeline 1", ""),
             report("db2", "down", "refused", "127.0.0.1:5433: connection refused", "start the server"),
         ];
-        let finding = |server: Option<&str>, code: &str, blocking| ReadinessStatus {
-            server: server.map(str::to_owned),
-            code: code.into(),
-            blocking,
-            message: format!("about {code}"),
-            why: "it hurts".into(),
-            remedy: "mend it".into(),
-            asked_ms: 0,
+        let finding = |server: Option<&str>, code: &str, blocking| {
+            made!(ReadinessStatus {
+                server: server.map(str::to_owned),
+                code: code.into(),
+                blocking,
+                message: format!("about {code}"),
+                why: "it hurts".into(),
+                remedy: "mend it".into(),
+                asked_ms: 0,
+            })
         };
-        let no_candidate = ReasonStatus { code: "no_candidate".into(), message: "no standby can take over".into() };
-        let cold = ReasonStatus { code: "not_warmed_up".into(), message: "not every check has answered".into() };
-        let service = ServiceReadiness {
+        let no_candidate = made!(ReasonStatus { code: "no_candidate".into(), message: "no standby can take over".into() });
+        let cold = made!(ReasonStatus { code: "not_warmed_up".into(), message: "not every check has answered".into() });
+        let service = made!(ServiceReadiness {
             service: "orders".into(),
             kind: "postgres".to_owned(),
             findings: vec![finding(Some("db1"), "host_not_asked", true), finding(Some("db2"), "fsync_off", false)],
-            forecast: failover::engine::status::ForecastStatus { reasons: vec![cold, no_candidate], ..Default::default() },
-        };
+            forecast: made!(ForecastStatus { reasons: vec![cold, no_candidate], ..Default::default() }),
+        });
         expect![[r"
             service  server  check         verdict  took    what it said
             orders   db1     db1/postgres  up       1.2 ms  primary on timeline 1
@@ -409,18 +413,16 @@ mod tests {
             2 blocking, 1 warning
         "]]
         .assert_eq(&human(&reports, &[Ready::from(service)], &[], Terminal::default()));
-        let login = |server: &str| CheckReport {
-            kind: "postgres".into(),
-            ..report(server, "impaired", "authentication", "FATAL 28P01: wrong password", "correct the password")
-        };
+        let login =
+            |server: &str| report(server, "impaired", "authentication", "FATAL 28P01: wrong password", "correct the password");
         let refused = [login("db1"), login("db2")];
-        let unseen = ReasonStatus { code: "no_primary_seen".into(), message: "no primary was seen yet".into() };
-        let service = ServiceReadiness {
+        let unseen = made!(ReasonStatus { code: "no_primary_seen".into(), message: "no primary was seen yet".into() });
+        let service = made!(ServiceReadiness {
             service: "orders".into(),
             kind: "postgres".to_owned(),
             findings: vec![finding(None, "verify_refused", true)],
-            forecast: failover::engine::status::ForecastStatus { reasons: vec![unseen], ..Default::default() },
-        };
+            forecast: made!(ForecastStatus { reasons: vec![unseen], ..Default::default() }),
+        });
         expect![[r"
             service  server  check         verdict   took    what it said
             orders   db1     db1/postgres  impaired  1.2 ms  authentication: FATAL 28P01: wrong password
@@ -436,17 +438,17 @@ mod tests {
             1 blocking, 0 warnings
         "]]
         .assert_eq(&human(&refused, &[Ready::from(service).with_cause(&refused)], &[], Terminal::default()));
-        let ready = ServiceReadiness {
+        let ready = made!(ServiceReadiness {
             service: "orders".into(),
-            forecast: failover::engine::status::ForecastStatus {
+            forecast: made!(ForecastStatus {
                 would_fail_over: true,
                 candidate: Some("db2".into()),
                 loss_bytes: Some(72),
                 loss: Some("about 72 bytes of log may be missing; its last 197 ms were not seen".into()),
                 ..Default::default()
-            },
+            }),
             ..Default::default()
-        };
+        });
         expect![[r"
             service  server  check         verdict  took    what it said
             orders   db1     db1/postgres  up       1.2 ms  primary on timeline 1

@@ -13,8 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use failover::engine::status::ReasonStatus;
-use failover::{Engine, EngineError, ForceOptions};
+use failover::{Engine, EngineError, ForceOptions, ReasonStatus};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use serde_json::json;
@@ -22,6 +21,7 @@ use serde_json::json;
 use super::history::{Filter, History};
 use super::protocol::{DEADLINE, Kind, Line, REQUEST_MAX, Refused, Request};
 use super::socket::Listening;
+use crate::made::made;
 
 /// Clients that are served at the same time.
 const CLIENTS: usize = 32;
@@ -305,12 +305,14 @@ fn still_blocking(engine: &Engine, service: &str) -> Vec<ReasonStatus> {
         }
         reasons.retain(|reason| !matches!(reason.code.as_str(), "not_warmed_up" | "watched_only"));
         let blocking = service.readiness.into_iter().filter(|finding| finding.blocking);
-        reasons.extend(blocking.map(|finding| ReasonStatus {
-            code: finding.code,
-            message: match finding.server {
-                Some(server) => format!("{server}: {}", super::log::message(Some(&server), &finding.message)),
-                None => finding.message,
-            },
+        reasons.extend(blocking.map(|finding| {
+            made!(ReasonStatus {
+                code: finding.code,
+                message: match finding.server {
+                    Some(server) => format!("{server}: {}", super::log::message(Some(&server), &finding.message)),
+                    None => finding.message,
+                },
+            })
         }));
         return reasons;
     }
@@ -351,7 +353,7 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
             Ok(after_reset(message, &still_blocking(engine, &service)))
         }
         Request::Adopt { service, server } => Ok(said(engine.adopt(&service, &server)?)),
-        Request::Force { service, to, accept_loss } => Ok(said(engine.force(&service, ForceOptions { to, accept_loss })?)),
+        Request::Force { service, to, accept_loss } => Ok(said(engine.force(&service, made!(ForceOptions { to, accept_loss }))?)),
     }
 }
 
@@ -386,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_reset_does_not_hide_what_is_still_in_the_way() {
-        let reason = |code: &str| ReasonStatus { code: code.into(), message: format!("about {code}") };
+        let reason = |code: &str| made!(ReasonStatus { code: code.into(), message: format!("about {code}") });
         let said = |blocking: &[ReasonStatus]| after_reset("orders: back to watching".into(), blocking);
         assert_eq!(said(&[]), json!({ "message": "orders: back to watching", "still_blocking": [] }));
         let both = said(&[reason("two_primaries"), reason("no_candidate")]);

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use failover::EngineError;
-use failover::config::ConfigErrors;
+use failover::{ConfigErrors, EngineError};
 
 use super::terminal::{Paint, Terminal};
 

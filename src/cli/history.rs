@@ -143,18 +143,9 @@ mod tests {
 
     fn event(seq: u64, kind: EventKind, service: Option<&str>) -> Arc<EngineEvent> {
         let severity = if kind == EventKind::Observed { Severity::Debug } else { Severity::Info };
-        Arc::new(EngineEvent {
-            seq,
-            time: String::new(),
-            mono_ns: 0,
-            generation: 0,
-            kind,
-            severity,
-            service: service.map(str::to_owned),
-            server: None,
-            message: String::new(),
-            fields: serde_json::Map::new(),
-        })
+        let mut event = EngineEvent::blank(seq, kind, severity);
+        event.service = service.map(str::to_owned);
+        Arc::new(event)
     }
 
     fn numbers(batch: &Batch) -> Vec<u64> {

@@ -145,18 +145,10 @@ mod tests {
 
     #[test]
     fn an_event_names_its_subject_and_shows_no_control_character() {
-        let event = EngineEvent {
-            seq: 7,
-            time: String::new(),
-            mono_ns: 0,
-            generation: 0,
-            kind: failover::EventKind::SessionClosed,
-            severity: Severity::Info,
-            service: Some("orders".into()),
-            server: Some("db1".into()),
-            message: "orders: it said \x1b[31mbye".into(),
-            fields: serde_json::Map::new(),
-        };
+        let mut event = EngineEvent::blank(7, failover::EventKind::SessionClosed, Severity::Info);
+        event.service = Some("orders".into());
+        event.server = Some("db1".into());
+        event.message = "orders: it said \x1b[31mbye".into();
         assert_eq!(describe(&event), "orders/db1 session_closed: it said \\u{1b}[31mbye");
     }
 }

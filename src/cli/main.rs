@@ -14,6 +14,7 @@ mod events;
 mod exit;
 mod history;
 mod log;
+mod made;
 mod metrics;
 mod operate;
 mod protocol;

@@ -1,6 +1,6 @@
 //! `failover metrics`: the numbers of a running daemon.
 
-use failover::engine::metrics;
+use failover::metrics_text;
 use serde_json::json;
 
 use super::arguments;
@@ -19,12 +19,12 @@ pub fn run(arguments: &arguments::Metrics, json: bool, terminal: Terminal) -> Re
             .collect();
         print_json(&json!({ "services": services, "breakers": status.breakers }), terminal)?;
     } else {
-        print(&metrics::text(&status))?;
+        print(&metrics_text(&status))?;
     }
     Ok(Code::Ok)
 }
 
-fn checks(service: &failover::engine::status::ServiceStatus) -> Vec<serde_json::Value> {
+fn checks(service: &failover::ServiceStatus) -> Vec<serde_json::Value> {
     let of_servers = service.servers.iter().flat_map(|server| server.checks.iter().map(move |check| (server, check)));
     of_servers.map(|(server, check)| json!({ "server": server.name, "check": check.name, "answers": check.answers })).collect()
 }

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write as _};
 use std::time::{Duration, Instant};
 
-use failover::Status;
-use failover::engine::status::FailoverStatus;
+use failover::{FailoverStatus, Status};
 use serde_json::{Value, json};
 
 use super::arguments::{Adopt, Force, MaybeService, OneService};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use failover::engine::record::DecisionRecord;
+use failover::DecisionRecord;
 use serde_json::json;
 
 use super::arguments::Replay;

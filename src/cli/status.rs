@@ -2,10 +2,7 @@
 
 use std::fmt::Write as _;
 
-use failover::Status;
-use failover::engine::status::{
-    FailoverStatus, FollowStatus, MetricsStatus, ReadinessStatus, ReasonStatus, ServerStatus, ServiceStatus,
-};
+use failover::{FailoverStatus, FollowStatus, MetricsStatus, ReadinessStatus, ReasonStatus, ServerStatus, ServiceStatus, Status};
 
 use super::arguments;
 use super::check::{one_finding, said, verdict_paint};
@@ -499,14 +496,15 @@ fn readiness(text: &mut String, findings: &[ReadinessStatus], terminal: Terminal
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::made::made;
     use expect_test::expect;
-    use failover::engine::status::{
+    use failover::{
         CheckStatus, FailureStatus, ForecastStatus, JournalStatus, JudgedStatus, PhaseStatus, SampleStatus, SpansStatus,
         StepStatus, ThreadStatus, VerdictCounts,
     };
 
     fn check(server: &str, verdict: &str, reason: &str, message: &str) -> CheckStatus {
-        CheckStatus {
+        made!(CheckStatus {
             name: format!("{server}/postgres"),
             kind: "postgres".into(),
             health: "healthy".into(),
@@ -516,35 +514,39 @@ mod tests {
             latency_ms: 0.8,
             age_ms: 210,
             failures: 0,
-            answers: VerdictCounts { up: 720, ..VerdictCounts::default() },
-        }
+            answers: made!(VerdictCounts { up: 720, ..VerdictCounts::default() }),
+        })
     }
 
     fn pair() -> ServiceStatus {
-        let sample = |in_recovery: bool| SampleStatus {
-            age_ms: 20,
-            in_recovery,
-            system_id: "7".into(),
-            timeline: 3,
-            flush: (!in_recovery).then(|| "0/5000148".into()),
-            receive: in_recovery.then(|| "0/5000100".into()),
-            replay: in_recovery.then(|| "0/5000100".into()),
-            receiver: if in_recovery { "streaming".into() } else { "absent".into() },
-            lag_bytes: in_recovery.then_some(72),
-            sync_names: String::new(),
+        let sample = |in_recovery: bool| {
+            made!(SampleStatus {
+                age_ms: 20,
+                in_recovery,
+                system_id: "7".into(),
+                timeline: 3,
+                flush: (!in_recovery).then(|| "0/5000148".into()),
+                receive: in_recovery.then(|| "0/5000100".into()),
+                replay: in_recovery.then(|| "0/5000100".into()),
+                receiver: if in_recovery { "streaming".into() } else { "absent".into() },
+                lag_bytes: in_recovery.then_some(72),
+                sync_names: String::new(),
+            })
         };
-        let server = |name: &str, role: &str| ServerStatus {
-            name: name.into(),
-            role: role.into(),
-            configured_role: role.into(),
-            health: "healthy".into(),
-            session: true,
-            fenced: false,
-            checks: vec![check(name, "up", "", "fine")],
-            sample: Some(sample(role == "standby")),
-            ..ServerStatus::default()
+        let server = |name: &str, role: &str| {
+            made!(ServerStatus {
+                name: name.into(),
+                role: role.into(),
+                configured_role: role.into(),
+                health: "healthy".into(),
+                session: true,
+                fenced: false,
+                checks: vec![check(name, "up", "", "fine")],
+                sample: Some(sample(role == "standby")),
+                ..ServerStatus::default()
+            })
         };
-        ServiceStatus {
+        made!(ServiceStatus {
             name: "orders".into(),
             kind: "postgres".into(),
             state: "normal".into(),
@@ -552,7 +554,7 @@ mod tests {
             primary: Some("db1".into()),
             failure_threshold: 3,
             servers: vec![server("db1", "primary"), server("db2", "standby")],
-            forecast: ForecastStatus {
+            forecast: made!(ForecastStatus {
                 would_fail_over: true,
                 candidate: Some("db2".into()),
                 loss_bytes: Some(72),
@@ -561,21 +563,21 @@ mod tests {
                 message: String::new(),
                 reasons: Vec::new(),
                 ..ForecastStatus::default()
-            },
+            }),
             ..ServiceStatus::default()
-        }
+        })
     }
 
     fn around(service: ServiceStatus) -> Status {
-        Status {
+        made!(Status {
             version: "0.1.0".into(),
             engine: "running".into(),
             uptime_ms: 7_380_000,
-            threads: ThreadStatus { workers: 2, ..ThreadStatus::default() },
-            journal: JournalStatus { path: "/var/lib/failover/journal".into(), writable: true, reason: None, sequence: 4 },
+            threads: made!(ThreadStatus { workers: 2, ..ThreadStatus::default() }),
+            journal: made!(JournalStatus { path: "/var/lib/failover/journal".into(), writable: true, reason: None, sequence: 4 }),
             services: vec![service],
             ..Status::default()
-        }
+        })
     }
 
     #[test]
@@ -599,13 +601,13 @@ mod tests {
     fn each_standby_has_its_remedy() {
         let mut service = pair();
         let why = "db3 has 96 bytes of log that it lacks, and cannot be promoted itself";
-        service.servers[1].not_promotable = Some(ReasonStatus { code: "behind".into(), message: why.into() });
+        service.servers[1].not_promotable = Some(made!(ReasonStatus { code: "behind".into(), message: why.into() }));
         let remedy = "make the other server fit to be promoted, or wait until this one has caught up; \
                       if the primary is dead and what is missing may be lost: failover force orders --to db2 --accept-loss SIZE";
         let told = human(&around(service.clone()), Terminal::default());
         assert!(told.contains(&format!("    db2 could not be promoted: {why}\n      remedy: {remedy}\n")), "{told}");
-        let nobody = ReasonStatus { code: "no_candidate".into(), message: "no standby can take over".into() };
-        service.forecast = ForecastStatus { would_fail_over: false, reasons: vec![nobody], ..ForecastStatus::default() };
+        let nobody = made!(ReasonStatus { code: "no_candidate".into(), message: "no standby can take over".into() });
+        service.forecast = made!(ForecastStatus { would_fail_over: false, reasons: vec![nobody], ..ForecastStatus::default() });
         let told = human(&around(service), Terminal::default());
         assert!(told.contains(&format!("      db2 behind: remedy: {remedy}\n")), "{told}");
     }
@@ -619,28 +621,28 @@ mod tests {
         service.generation = 2;
         service.failures = 2;
         service.class = Some("dead".into());
-        service.recent_failures = vec![FailureStatus {
+        service.recent_failures = vec![made!(FailureStatus {
             time: "2026-01-02T03:04:05.000006Z".into(),
             check: "db1/postgres".into(),
             server: "db1".into(),
             cause: "refused".into(),
             message: "127.0.0.1:5432: connection refused".into(),
-        }];
+        })];
         service.servers[0].health = "unhealthy".into();
         service.servers[0].fenced = true;
         service.servers[0].sample = None;
         service.servers[0].checks = vec![check("db1", "down", "refused", "127.0.0.1:5432: connection\x1b[2J refused")];
         service.servers[1].checks = Vec::new();
-        service.forecast = ForecastStatus {
+        service.forecast = made!(ForecastStatus {
             would_fail_over: false,
             reasons: vec![
-                ReasonStatus { code: "paused".into(), message: "paused by an operator".into() },
-                ReasonStatus { code: "not_warmed_up".into(), message: "not every check has answered".into() },
+                made!(ReasonStatus { code: "paused".into(), message: "paused by an operator".into() }),
+                made!(ReasonStatus { code: "not_warmed_up".into(), message: "not every check has answered".into() }),
             ],
             ..ForecastStatus::default()
-        };
+        });
         service.cooldown_ms = 299_000;
-        service.failover = Some(FailoverStatus {
+        service.failover = Some(made!(FailoverStatus {
             generation: 2,
             started: "2026-01-02T03:04:05.000006Z".into(),
             outcome: "manual_intervention".into(),
@@ -651,16 +653,16 @@ mod tests {
             fence_level: Some(1),
             total_ms: Some(10_412.0),
             phases: vec![
-                PhaseStatus { name: "detect".into(), took_ms: 4.0 },
-                PhaseStatus { name: "confirm".into(), took_ms: 81.0 },
+                made!(PhaseStatus { name: "detect".into(), took_ms: 4.0 }),
+                made!(PhaseStatus { name: "confirm".into(), took_ms: 81.0 }),
             ],
-            steps: vec![StepStatus {
+            steps: vec![made!(StepStatus {
                 name: "fence".into(),
                 target: "db1".into(),
                 outcome: "failed".into(),
                 took_ms: Some(10_000.0),
                 message: "a process is in state D".into(),
-            }],
+            })],
             evidence: vec!["the kept session was closed".into()],
             reason: "the fence could not be proven".into(),
             fence_proof: Some("two processes are left".into()),
@@ -668,25 +670,25 @@ mod tests {
             undone: Some("the fence failed".into()),
             not_undone: vec!["haproxy lb1: connection refused".into()],
             ..FailoverStatus::default()
-        });
+        }));
         let counts = |list: &[(&str, u64)]| list.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        let spans = |mean: f64| SpansStatus { count: 2, mean_ms: Some(mean), ..SpansStatus::default() };
-        service.metrics = MetricsStatus {
+        let spans = |mean: f64| made!(SpansStatus { count: 2, mean_ms: Some(mean), ..SpansStatus::default() });
+        service.metrics = made!(MetricsStatus {
             failovers: counts(&[("completed", 1), ("manual_intervention", 1), ("rolled_back", 0)]),
             forced: 1,
             success_rate: Some(2.0 / 3.0),
             false_positive_rate: Some(0.5),
             mttd: spans(81.0),
             mttr: spans(412.0),
-            last: Some(JudgedStatus {
+            last: Some(made!(JudgedStatus {
                 generation: 2,
                 old_primary: "db1".into(),
                 verdict: "false_positive".into(),
                 why: "a new connection was served".into(),
-            }),
+            })),
             ..MetricsStatus::default()
-        };
-        service.readiness = vec![ReadinessStatus {
+        });
+        service.readiness = vec![made!(ReadinessStatus {
             server: Some("db2".into()),
             code: "slow_receiver_timeout".into(),
             blocking: false,
@@ -694,7 +696,7 @@ mod tests {
             why: "it hides a dead link".into(),
             remedy: "set it to 5 s".into(),
             asked_ms: 4_200,
-        }];
+        })];
         let mut status = around(service);
         status.doubt = Some("the engine itself was paused".into());
         status.journal.writable = false;

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use failover::Config;
-use failover::config::{ConfigErrors, Problem};
+use failover::{Config, ConfigErrors, Problem};
 use serde_json::json;
 
 use super::arguments::Validate;

@@ -9,6 +9,7 @@ use super::setting::{Reader, Setting, Shape, Slot};
 
 /// A host and a port. An IPv6 address stands in brackets: `[::1]:5000`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct HostPort {
     /// The name or address, without brackets.
     pub host: String,

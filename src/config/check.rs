@@ -24,6 +24,7 @@ pub struct Check {
 
 /// What a check does.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Probe {
     /// A new connection, a query, an answer.
     Postgres(PostgresProbe),

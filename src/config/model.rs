@@ -506,6 +506,7 @@ settings! {
 
 /// A set of defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Preset {
     /// The figures of the contract: fewer probes, slower verdicts.
     Original,
@@ -513,6 +514,7 @@ pub enum Preset {
 
 /// Whether to use TLS, and how much of it to verify, as in libpq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SslMode {
     /// Never.
     Disable,
@@ -528,6 +530,7 @@ pub enum SslMode {
 
 /// How a standby is promoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PromoteMethod {
     /// `pg_promote()` over SQL.
     PgPromote,
@@ -539,6 +542,7 @@ pub enum PromoteMethod {
 
 /// The type of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DnsType {
     /// An IPv4 address.
     A,
@@ -550,6 +554,7 @@ pub enum DnsType {
 
 /// By what a record is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DnsProvider {
     /// Amazon Route 53.
     Route53,
@@ -559,6 +564,7 @@ pub enum DnsProvider {
 
 /// What becomes of a health check whose server is not active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HealthCheckOthers {
     /// Nothing.
     Keep,
@@ -570,6 +576,7 @@ pub enum HealthCheckOthers {
 
 /// The algorithm of a TSIG key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TsigAlgorithm {
     /// HMAC with SHA-1.
     Sha1,
@@ -583,6 +590,7 @@ pub enum TsigAlgorithm {
 
 /// The method of an HTTP request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HttpMethod {
     /// `GET`
     Get,

@@ -46,6 +46,7 @@ impl Pointer {
 
 /// One mistake, or one thing that looks like one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Problem {
     /// JSON pointer to the value, such as `/services/0/trigger/cooldown`; `/` is the whole document.
     pub path: String,
@@ -82,6 +83,7 @@ impl fmt::Display for Problem {
 
 /// Every mistake of a configuration at once. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ConfigErrors {
     /// The file, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -24,6 +24,7 @@ pub struct SourcedSecret {
 
 /// Where a secret is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SecretSource {
     /// In the configuration.
     Literal,

@@ -11,6 +11,7 @@ use failover_core::sample::FenceLevel;
 
 /// How many checks can run at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Workers {
     /// One per check, at most 64.
     Auto,
@@ -59,6 +60,7 @@ impl Setting for Workers {
 
 /// Whether a primary that is alive but not serving counts as failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnImpaired {
     /// Never: alarm only.
     Never,

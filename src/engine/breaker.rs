@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use failover_core::breaker::{Breaker, Token};
-pub use failover_core::breaker::{BreakerSettings, BreakerState, Denied};
+use failover_core::breaker::Breaker;
+pub use failover_core::breaker::{BreakerSettings, BreakerState, Denied, Token};
 
 use crate::clock::Clock;
 
 /// A circuit breaker. Clones share it; every method may be called from any thread and returns at once.
 ///
 /// ```
-/// use failover::breaker::{BreakerSettings, CircuitBreaker};
+/// use failover::{BreakerSettings, CircuitBreaker};
 ///
 /// let breaker = CircuitBreaker::new(BreakerSettings::default());
 /// match breaker.permit() {

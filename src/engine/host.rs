@@ -25,10 +25,11 @@ use crate::clock::Clock;
 use crate::sync::Mutex;
 
 /// The steps a host program may carry out itself.
-pub const STEPS: [&str; 6] = ["pre_checks", "route_out", "route_restore", "fence", "promote", "route_in"];
+pub(crate) const STEPS: [&str; 6] = ["pre_checks", "route_out", "route_restore", "fence", "promote", "route_in"];
 
 /// An action the host program is asked to carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HostAction {
     /// For [`Engine::complete_task`](super::Engine::complete_task). Never reused.
     pub task: u64,
@@ -47,6 +48,7 @@ pub struct HostAction {
 
 /// How a host action ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ActionAnswer {
     /// It did its work, and that is proven: for `fence` this means power or volume cut (level 4).
     Done(String),
@@ -58,6 +60,7 @@ pub enum ActionAnswer {
 
 /// The answer to a task of either kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TaskAnswer {
     /// To a `task_check` event.
     Check(HostAnswer),

@@ -1,35 +1,35 @@
 //! The shell: threads, sockets, clocks, files; no opinions. [`Engine`] is the whole of the public Rust API.
 
-pub mod breaker;
+pub(crate) mod breaker;
 pub(crate) mod builder;
 mod checked;
 mod dependency;
-pub mod error;
+pub(crate) mod error;
 pub(crate) mod error_watch;
 pub(crate) mod executor;
-pub mod host;
+pub(crate) mod host;
 pub(crate) mod journal;
 pub(crate) mod knowledge;
 mod known_stats;
-pub mod metrics;
+pub(crate) mod metrics;
 pub(crate) mod pool;
-pub mod queue;
-pub mod record;
+pub(crate) mod queue;
+pub(crate) mod record;
 mod remedy;
-pub mod render;
+pub(crate) mod render;
 pub(crate) mod resolver;
 mod role;
 mod room;
 mod round;
 pub(crate) mod route_watch;
-pub mod status;
+pub(crate) mod status;
 mod story;
 pub(crate) mod survey;
 pub(crate) mod threads;
 mod traffic;
 pub(crate) mod trigger;
-pub mod watcher;
-pub mod why;
+pub(crate) mod watcher;
+pub(crate) mod why;
 
 #[cfg(all(test, shuttle))]
 mod schedules;
@@ -75,7 +75,7 @@ pub use error::EngineError;
 pub use host::{ActionAnswer, HostAction, TaskAnswer};
 pub use queue::EventQueue;
 pub use render::EngineEvent;
-pub use status::{CheckReport, ReadyReport, Status};
+pub(crate) use status::{CheckReport, ReadyReport, Status};
 #[doc(hidden)]
 pub use threads::panic_text;
 
@@ -92,6 +92,7 @@ const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What an operator waives with [`Engine::force`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ForceOptions {
     /// The standby to promote; `None`: the best one.
     pub to: Option<String>,
@@ -424,7 +425,7 @@ impl Engine {
         }
     }
 
-    /// The same as numbers in Prometheus' text format: counters, gauges and the durations of rule 82. See [`metrics`].
+    /// The same as numbers in Prometheus' text format: counters, gauges and the durations of rule 82.
     pub fn metrics_text(&self) -> String {
         metrics::text(&self.status())
     }

@@ -37,6 +37,7 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// One decision, with all that led to it.
 #[derive(Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DecisionRecord {
     format: u32,
     /// The version of the library that decided.
@@ -59,6 +60,7 @@ pub struct DecisionRecord {
 
 /// What came of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Replay {
     /// Inputs that were replayed.
     pub inputs: usize,

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 
 /// One event of the engine.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct EngineEvent {
     /// Its place in the one order of events: strictly increasing from 1; a gap means events were dropped.
     pub seq: u64,
@@ -37,6 +38,23 @@ pub struct EngineEvent {
 }
 
 impl EngineEvent {
+    /// An event with nothing else in it, for the tests of a program that takes events.
+    #[must_use]
+    pub fn blank(seq: u64, kind: EventKind, severity: Severity) -> EngineEvent {
+        EngineEvent {
+            seq,
+            time: String::new(),
+            mono_ns: 0,
+            generation: 0,
+            kind,
+            severity,
+            service: None,
+            server: None,
+            message: String::new(),
+            fields: Map::new(),
+        }
+    }
+
     /// The event as one JSON object; `fields` is a member of its own, so that no field can hide a fixed key.
     #[must_use]
     pub fn to_json(&self) -> Value {

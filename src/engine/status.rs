@@ -23,6 +23,7 @@ use crate::clock::Clock;
 
 /// Everything about the engine at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Status {
     /// The version of the library.
     pub version: String,
@@ -54,6 +55,7 @@ pub struct Status {
 
 /// One circuit breaker of the survey.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct BreakerStatus {
     /// The service.
     pub service: String,
@@ -74,6 +76,7 @@ pub struct BreakerStatus {
 /// The numbers about the failovers of one service, as rule 82 defines them. They outlive the engine in its journal; refusals are
 /// counted since its start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct MetricsStatus {
     /// Failovers by how they ended: `completed`, `rolled_back`, `manual_intervention`, `stopped`.
     pub failovers: BTreeMap<String, u64>,
@@ -101,6 +104,7 @@ pub struct MetricsStatus {
 
 /// Spans of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SpansStatus {
     /// How many.
     pub count: u64,
@@ -116,6 +120,7 @@ pub struct SpansStatus {
 
 /// Whether the last failover was needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct JudgedStatus {
     /// Its number.
     pub generation: u64,
@@ -129,6 +134,7 @@ pub struct JudgedStatus {
 
 /// Answers of a check since the engine was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct VerdictCounts {
     /// It answered, and the answer was right.
     pub up: u64,
@@ -142,6 +148,7 @@ pub struct VerdictCounts {
 
 /// The engine's threads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ThreadStatus {
     /// All threads of the engine that are alive.
     pub alive: u32,
@@ -164,6 +171,7 @@ pub struct ThreadStatus {
 
 /// The journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct JournalStatus {
     /// Where it is.
     pub path: String,
@@ -177,6 +185,7 @@ pub struct JournalStatus {
 
 /// The event queues.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EventStatus {
     /// Events published since the start: the last sequence number.
     pub published: u64,
@@ -188,6 +197,7 @@ pub struct EventStatus {
 
 /// One service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
@@ -246,6 +256,7 @@ pub struct ServiceStatus {
 
 /// How far a service is with following another one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FollowStatus {
     /// The other service.
     pub service: String,
@@ -259,6 +270,7 @@ pub struct FollowStatus {
 
 /// One failed observation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FailureStatus {
     /// When: RFC 3339, UTC.
     pub time: String,
@@ -274,6 +286,7 @@ pub struct FailureStatus {
 
 /// One server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ServerStatus {
     /// Its name.
     pub name: String,
@@ -314,6 +327,7 @@ pub struct ServerStatus {
 
 /// What the host program reported of its own calls to one server since the engine was started. A report counts within 100 ms.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TrafficStatus {
     /// Served calls.
     pub ok: u64,
@@ -335,6 +349,7 @@ pub struct TrafficStatus {
 
 /// One check.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CheckStatus {
     /// Its name.
     pub name: String,
@@ -361,6 +376,7 @@ pub struct CheckStatus {
 
 /// What a PostgreSQL server last said about itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SampleStatus {
     /// How old it is, in milliseconds.
     pub age_ms: u64,
@@ -386,6 +402,7 @@ pub struct SampleStatus {
 
 /// A named reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ReasonStatus {
     /// A stable name.
     pub code: String,
@@ -395,6 +412,7 @@ pub struct ReasonStatus {
 
 /// What would happen if the primary died now.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ForecastStatus {
     /// A failover would go through, as far as it can be known beforehand.
     pub would_fail_over: bool,
@@ -424,6 +442,7 @@ pub struct ForecastStatus {
 
 /// One failover.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FailoverStatus {
     /// Its number.
     pub generation: u64,
@@ -480,6 +499,7 @@ pub struct FailoverStatus {
 
 /// One phase of a failover: `confirm` (from the first bad sign), `fence`, `promote`, `write`, `route`, `verify`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct PhaseStatus {
     /// Its name.
     pub name: String,
@@ -489,6 +509,7 @@ pub struct PhaseStatus {
 
 /// One step of a failover.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StepStatus {
     /// Its name.
     pub name: String,
@@ -504,6 +525,7 @@ pub struct StepStatus {
 
 /// One thing that would hurt at failover time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ReadinessStatus {
     /// The server, or `None` for the route and the service itself.
     pub server: Option<String>,
@@ -524,6 +546,7 @@ pub struct ReadinessStatus {
 
 /// The result of one check run by [`Engine::check_once`](super::Engine::check_once).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CheckReport {
     /// The service.
     pub service: String,
@@ -550,6 +573,7 @@ pub struct CheckReport {
 
 /// What [`Engine::check_ready`](super::Engine::check_ready) found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ReadyReport {
     /// Each check.
     pub checks: Vec<CheckReport>,
@@ -562,6 +586,7 @@ pub struct ReadyReport {
 
 /// Whether a failover of one service would go through.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ServiceReadiness {
     /// The service.
     pub service: String,

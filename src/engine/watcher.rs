@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 
-use super::threads::{Duty, Threads};
+use super::threads::Duty;
+#[cfg(test)]
+use super::threads::Threads;
 use crate::clock::Clock;
 use crate::sync::thread::{Builder, JoinHandle, current};
 use crate::sync::{Mutex, now, poll};
@@ -23,7 +25,7 @@ use failover_core::observation::{Close, CloseCause};
 use failover_core::time::Mono;
 
 /// The longest time between two pings: positions must never be older than this when a primary dies.
-pub const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
+pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_millis(200);
 /// The shortest time between two pings of one session.
 const PING_MIN: Duration = Duration::from_millis(5);
 /// No session is ever waited for: only whoever takes the news can make a round take longer.
@@ -32,7 +34,7 @@ const ROUND: Duration = Duration::from_secs(5);
 const READABLE: PollFlags = PollFlags::IN.union(PollFlags::RDHUP);
 
 /// The thread that watches, and the way to talk to it.
-pub struct Watcher {
+pub(crate) struct Watcher {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -45,6 +47,7 @@ struct Shared {
 enum Command {
     Add(Box<Watch>),
     Remove(ServiceId, ServerId),
+    #[cfg(test)]
     Pace(ServiceId, ServerId, Duration),
     Stop,
 }
@@ -69,7 +72,8 @@ impl Watcher {
     ///
     /// # Errors
     /// When the system has no descriptor or thread left.
-    pub fn start(clock: Clock, sink: impl Fn(Input) + Send + 'static) -> io::Result<Watcher> {
+    #[cfg(test)]
+    pub(crate) fn start(clock: Clock, sink: impl Fn(Input) + Send + 'static) -> io::Result<Watcher> {
         Watcher::start_on_duty(clock, Threads::default().duty("watch", 0), sink)
     }
 
@@ -88,23 +92,24 @@ impl Watcher {
 
     /// Takes a session over and pings it at once, then every `ping_interval` (5 ms to 200 ms: shorter and longer ones are cut). A
     /// session of the same server that was watched before is dropped without a word.
-    pub fn add(&self, service: ServiceId, server: ServerId, session: Session, ping_interval: Duration) {
+    pub(crate) fn add(&self, service: ServiceId, server: ServerId, session: Session, ping_interval: Duration) {
         let watch = Watch { service, server, session, interval: pace(ping_interval), due: now(), asked: None, complained: false };
         self.shared.send(Command::Add(Box::new(watch)));
     }
 
     /// Drops a session without a word. An input about it that is already on its way may still arrive.
-    pub fn remove(&self, service: ServiceId, server: ServerId) {
+    pub(crate) fn remove(&self, service: ServiceId, server: ServerId) {
         self.shared.send(Command::Remove(service, server));
     }
 
     /// Changes the time between two pings of a session, within the limits of [`Watcher::add`].
-    pub fn set_pace(&self, service: ServiceId, server: ServerId, ping_interval: Duration) {
+    #[cfg(test)]
+    pub(crate) fn set_pace(&self, service: ServiceId, server: ServerId, ping_interval: Duration) {
         self.shared.send(Command::Pace(service, server, ping_interval));
     }
 
     /// Ends the thread and drops every session; returns once it is gone. From the sink it returns at once.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.shared.send(Command::Stop);
         let thread = self.thread.lock().take();
         if let Some(thread) = thread
@@ -117,7 +122,7 @@ impl Watcher {
 
     /// False once the thread has ended.
     #[must_use]
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.thread.lock().as_ref().is_some_and(|thread| !thread.is_finished())
     }
 }
@@ -151,6 +156,7 @@ fn run(shared: &Shared, clock: Clock, duty: &Duty, sink: &dyn Fn(Input)) {
                     watches.push(*watch);
                 }
                 Command::Remove(service, server) => watches.retain(|watch| !watch.is(service, server)),
+                #[cfg(test)]
                 Command::Pace(service, server, interval) => {
                     for watch in watches.iter_mut().filter(|watch| watch.is(service, server)) {
                         watch.set_interval(pace(interval));
@@ -207,6 +213,7 @@ impl Watch {
         self.service == service && self.server == server
     }
 
+    #[cfg(test)]
     fn set_interval(&mut self, interval: Duration) {
         self.due = self.due.min(now() + interval);
         self.interval = interval;

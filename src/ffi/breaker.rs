@@ -7,7 +7,7 @@ use serde_json::json;
 use super::code::{FAILOVER_FORKED, FAILOVER_INVALID_ARG, FAILOVER_OK, FAILOVER_REJECTED};
 use super::error::{Fault, failover_error};
 use super::{call, quiet};
-use failover::engine::breaker::{BreakerSettings, BreakerState, CircuitBreaker};
+use failover::{BreakerSettings, BreakerState, CircuitBreaker};
 use failover_core::breaker::Token;
 use failover_core::time::Span;
 

@@ -19,8 +19,7 @@ use super::event::failover_event;
 use super::signals::Blocked;
 use super::status::failover_status;
 use super::{call, quiet, text};
-use failover::config::Config;
-use failover::engine::{Engine, EngineError, EventQueue, ForceOptions};
+use failover::{Config, Engine, EngineError, EventQueue, ForceOptions};
 
 /// The version of this interface: the major number in the upper 16 bits, the minor in the lower. Within one major number things are
 /// only added, and each addition raises the minor one.
@@ -216,7 +215,7 @@ pub(super) unsafe fn on<'a>(
             match catch_unwind(AssertUnwindSafe(|| body(engine))) {
                 Ok(result) => result,
                 Err(payload) => {
-                    engine.engine.freeze(&failover::engine::panic_text(&*payload));
+                    engine.engine.freeze(&failover::panic_text(&*payload));
                     std::panic::resume_unwind(payload)
                 }
             }
@@ -641,7 +640,10 @@ pub unsafe extern "C" fn failover_engine_force(
             let service = text::string(service, "service")?;
             let to = text::optional(to, "to")?.map(str::to_owned);
             let accept_loss = (accept_loss != FAILOVER_LOSS_CONFIGURED).then_some(accept_loss);
-            engine.engine.force(service, ForceOptions { to, accept_loss })?;
+            let mut options = ForceOptions::default();
+            options.to = to;
+            options.accept_loss = accept_loss;
+            engine.engine.force(service, options)?;
             Ok(FAILOVER_OK)
         })
     }

@@ -12,8 +12,7 @@ use super::code::{
     FAILOVER_STATE, FAILOVER_SYSTEM, FAILOVER_TIMEOUT, FAILOVER_UNKNOWN_TASK,
 };
 use super::{quiet, text};
-use failover::config::ConfigErrors;
-use failover::engine::EngineError;
+use failover::{ConfigErrors, EngineError};
 
 /// Why a call failed. Owned by the caller: failover_error_free. Used by one thread at a time.
 pub struct failover_error {

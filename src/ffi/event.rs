@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{quiet, text};
-use failover::engine::EngineEvent;
+use failover::EngineEvent;
 use failover_core::event::{EventKind, Severity};
 
 /// One event of the engine. Owned by the caller: failover_event_free; in a callback borrowed for the call. Used by one thread at a

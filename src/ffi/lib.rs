@@ -41,7 +41,7 @@ compile_error!("the C ABI needs panic = \"unwind\": a caught bug must not end th
 /// `err` is NULL or valid for a write.
 unsafe fn call(err: *mut *mut failover_error, body: impl FnOnce() -> Result<i32, Fault>) -> i32 {
     let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
-        let text = failover::engine::panic_text(&*payload);
+        let text = failover::panic_text(&*payload);
         Err(Fault::new(FAILOVER_PANIC, format!("a bug was caught: {text}; decisions of this engine are frozen")))
     });
     match result {

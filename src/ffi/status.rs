@@ -7,7 +7,7 @@ use std::ptr::null;
 use std::sync::OnceLock;
 
 use super::{quiet, text};
-use failover::engine::Status;
+use failover::Status;
 
 /// A copy of the engine's state; it does not change any more. Owned by the caller: failover_status_free. Used by one thread at a time.
 pub struct failover_status {

@@ -10,7 +10,7 @@ use super::engine::{Userdata, failover_engine, failover_free_fn, on};
 use super::error::{Fault, failover_error};
 use super::event::failover_event;
 use super::text;
-use failover::engine::{ActionAnswer, HostAnswer, TaskAnswer};
+use failover::{ActionAnswer, HostAnswer, TaskAnswer};
 
 /// Of a check: it answered, and the answer was right.
 pub const FAILOVER_TASK_UP: i32 = 1;
@@ -98,7 +98,7 @@ pub unsafe extern "C" fn failover_engine_register_check(
             let task = Arc::new(TaskFunction { function, userdata });
             let clock = engine.engine.clock();
             engine.engine.register_check(name, move |check| {
-                let event = failover_event::new(Arc::new(failover::engine::host::check_event(check, &clock)));
+                let event = failover_event::new(Arc::new(failover::check_event(check, &clock)));
                 let (code, detail) = task.run(&event);
                 check_answer(code, detail)
             })?;
@@ -136,7 +136,7 @@ pub unsafe extern "C" fn failover_engine_register_action(
             let task = Arc::new(TaskFunction { function, userdata });
             let clock = engine.engine.clock();
             engine.engine.register_action(step, move |action| {
-                let event = failover_event::new(Arc::new(failover::engine::host::action_event(action, &clock)));
+                let event = failover_event::new(Arc::new(failover::action_event(action, &clock)));
                 let (code, detail) = task.run(&event);
                 action_answer(code, detail)
             })?;

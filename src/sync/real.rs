@@ -11,7 +11,7 @@ pub(crate) mod thread {
 }
 
 pub(crate) mod channel {
-    pub use crossbeam_channel::{Receiver, Sender};
+    pub(crate) use crossbeam_channel::{Receiver, Sender};
     pub(crate) use crossbeam_channel::{RecvTimeoutError, TrySendError, bounded};
 }
 

@@ -25,17 +25,17 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_proce
 use crate::deadline::{Cancel, Deadline, Interrupted};
 
 /// The variables of our own environment that a child sees, where they are set.
-pub const INHERITED: &[&str] =
+pub(crate) const INHERITED: &[&str] =
     &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "LC_MESSAGES", "TZ", "TMPDIR"];
 
 /// The search path where our own environment has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Kept of each output stream unless the caller says otherwise; the rest is read and thrown away, so the child never blocks on it.
-pub const OUTPUT_LIMIT: usize = 64 * 1024;
+pub(crate) const OUTPUT_LIMIT: usize = 64 * 1024;
 
 /// Between SIGTERM and SIGKILL when the time is over.
-pub const TERM_GRACE: Duration = Duration::from_millis(500);
+pub(crate) const TERM_GRACE: Duration = Duration::from_millis(500);
 
 /// How long the output is read on after the child itself has ended: what it wrote is there already, and a grandchild that
 /// holds the pipe open is not waited for.
@@ -49,7 +49,7 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// A command to run.
 #[derive(Clone, Debug, Default)]
-pub struct Command {
+pub(crate) struct Command {
     /// The program and its arguments. A program without a slash is looked for in `PATH`.
     pub argv: Vec<OsString>,
     /// Set in its environment, in addition to [`INHERITED`].
@@ -62,7 +62,7 @@ pub struct Command {
 
 /// What a finished child left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
+pub(crate) struct Output {
     /// How it ended.
     pub end: End,
     /// The beginning of its standard output.
@@ -75,7 +75,7 @@ pub struct Output {
 
 /// How a child ended by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// With this exit code.
     Code(i32),
     /// By this signal, which was not ours.
@@ -84,7 +84,7 @@ pub enum End {
 
 /// Why there is no end to report.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     /// There was no time left, or the cancel signal was given before it was started: nothing has happened.
     NotBegun {
         /// The program.
@@ -159,7 +159,7 @@ impl std::error::Error for Error {}
 impl Output {
     /// The first line that says something, of standard error or else of standard output; for messages.
     #[must_use]
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let line = first_line(&self.stderr);
         if line.is_empty() { first_line(&self.stdout) } else { line }
     }
@@ -184,20 +184,20 @@ fn first_line(bytes: &[u8]) -> String {
 impl Command {
     /// A command with these arguments, the program first.
     #[must_use]
-    pub fn new<S: Into<OsString>>(argv: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn new<S: Into<OsString>>(argv: impl IntoIterator<Item = S>) -> Command {
         Command { argv: argv.into_iter().map(Into::into).collect(), ..Command::default() }
     }
 
     /// Sets a variable of its environment.
     #[must_use]
-    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Command {
+    pub(crate) fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Command {
         self.env.push((name.into(), value.into()));
         self
     }
 
     /// The program, for messages. Arguments are left out: they may hold what is nobody's business.
     #[must_use]
-    pub fn program(&self) -> String {
+    pub(crate) fn program(&self) -> String {
         self.argv.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
@@ -208,7 +208,7 @@ impl Command {
     ///
     /// # Errors
     /// Every end but its own; see [`Error`].
-    pub fn run(&self, deadline: Deadline, cancel: &Cancel) -> Result<Output, Error> {
+    pub(crate) fn run(&self, deadline: Deadline, cancel: &Cancel) -> Result<Output, Error> {
         let program = self.program();
         if cancel.is_cancelled() || deadline.is_over() {
             let why = if cancel.is_cancelled() { Interrupted::Cancelled } else { Interrupted::TimedOut };

@@ -23,7 +23,7 @@ use super::socket::{Stream, interrupted};
 use crate::deadline::{Cancel, Deadline, Interrupted};
 
 /// What we take in one datagram: what passes every common path unfragmented.
-pub const UDP_SIZE: u16 = 1232;
+pub(crate) const UDP_SIZE: u16 = 1232;
 /// A request that is longer goes over TCP: what every server takes in one datagram.
 const UDP_REQUEST: usize = 512;
 /// A datagram that is longer than what we said we take is cut, and then not understood.
@@ -41,7 +41,7 @@ pub(crate) type DnsName = Name<Vec<u8>>;
 
 /// Whether the name exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rcode {
+pub(crate) enum Rcode {
     /// `NOERROR`: it does, with a record of this type or without.
     NoError,
     /// `NXDOMAIN`: it does not.
@@ -50,7 +50,7 @@ pub enum Rcode {
 
 /// What a server said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// What the name, or the name it is an alias of, holds; `None`: it does not exist, or has no record of this type. The TTL is
     /// what is left of it, the least where records differ.
     pub record: Option<RecordSet>,
@@ -68,7 +68,7 @@ pub struct Answer {
 
 /// Why a question has no answer. Never the fault of the record: that it is not there is an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// This cannot be a name in the DNS; nothing was sent.
     #[error("\"{name}\" is no DNS name: {how}")]
     BadName {
@@ -160,7 +160,7 @@ pub enum Error {
 impl Error {
     /// What to do about it.
     #[must_use]
-    pub fn remedy(&self) -> &'static str {
+    pub(crate) fn remedy(&self) -> &'static str {
         match self {
             Error::BadName { .. } => {
                 "correct the name: labels of 1 to 63 ASCII characters, at most 253 together, other scripts as xn--…"
@@ -194,7 +194,7 @@ impl Error {
 ///
 /// # Errors
 /// [`Error`]: which server, what is wrong. A name or a record that is not there is no error.
-pub fn ask(
+pub(crate) fn ask(
     server: SocketAddr,
     name: &str,
     record_type: RecordType,
@@ -235,7 +235,7 @@ pub(crate) fn dotted(name: &DnsName) -> String {
 ///
 /// # Errors
 /// Why it cannot be the value of a record of this type.
-pub fn normalise(record_type: RecordType, value: &str) -> Result<String, String> {
+pub(crate) fn normalise(record_type: RecordType, value: &str) -> Result<String, String> {
     match record_type {
         RecordType::A => value
             .parse::<std::net::Ipv4Addr>()
@@ -251,7 +251,7 @@ pub fn normalise(record_type: RecordType, value: &str) -> Result<String, String>
 
 /// True when both hold the same values, however they are ordered and spelled. TTLs are not compared.
 #[must_use]
-pub fn same_values(record_type: RecordType, one: Option<&RecordSet>, other: Option<&RecordSet>) -> bool {
+pub(crate) fn same_values(record_type: RecordType, one: Option<&RecordSet>, other: Option<&RecordSet>) -> bool {
     let values = |set: Option<&RecordSet>| {
         let mut values: Vec<String> = set
             .iter()

@@ -15,14 +15,14 @@ use super::socket::{Stream, interrupted};
 use crate::deadline::{Cancel, Deadline, Interrupted};
 
 /// The most bytes of one answer that are read: `show stat` of some 6,000 servers.
-pub const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
+pub(crate) const ANSWER_LIMIT: usize = 4 * 1024 * 1024;
 
 /// The most characters of HAProxy's own words that are quoted in a message.
 const QUOTE_LIMIT: usize = 200;
 
 /// Where an admin socket is (`stats socket ... level admin`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub(crate) enum Endpoint {
     /// A UNIX socket.
     Unix(PathBuf),
     /// A TCP address. Whoever reaches it controls the HAProxy: loopback or a closed network only.
@@ -46,7 +46,7 @@ impl fmt::Display for Endpoint {
 
 /// The administrative state that `set server` sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum AdminState {
+pub(crate) enum AdminState {
     /// Takes traffic when healthy.
     Ready,
     /// Takes no new sessions, keeps those it has.
@@ -58,7 +58,7 @@ pub enum AdminState {
 impl AdminState {
     /// The word of the runtime API.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             AdminState::Ready => "ready",
             AdminState::Drain => "drain",
@@ -69,7 +69,7 @@ impl AdminState {
 
 /// One command of the runtime API.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command<'a> {
+pub(crate) enum Command<'a> {
     /// `show cli level`: answers at every level and changes nothing.
     ShowLevel,
     /// `show stat <backend> 4 -1`: the servers of one backend; of all proxies when `None`.
@@ -148,7 +148,7 @@ impl Command<'_> {
 
     /// True for commands that change something; they answer with nothing when they did.
     #[must_use]
-    pub fn changes(&self) -> bool {
+    pub(crate) fn changes(&self) -> bool {
         !matches!(self, Command::ShowLevel | Command::ShowStat(_) | Command::ShowServersState(_))
     }
 }
@@ -157,7 +157,7 @@ impl Command<'_> {
 ///
 /// # Errors
 /// One line saying what is wrong with it.
-pub fn validate_name(name: &str) -> Result<(), String> {
+pub(crate) fn validate_name(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("an empty name".to_owned());
     }
@@ -169,7 +169,7 @@ pub fn validate_name(name: &str) -> Result<(), String> {
 
 /// What went wrong between us and one HAProxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Error {
+pub(crate) enum Error {
     /// A backend's or server's name cannot stand in a command; nothing was sent.
     InvalidName(String),
     /// The socket could not be connected to: nothing was sent.
@@ -232,7 +232,7 @@ pub enum Error {
 
 /// Why an admin socket could not be connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConnectError {
+pub(crate) enum ConnectError {
     /// There is no such socket file.
     Missing,
     /// Nobody listens on it.
@@ -272,7 +272,7 @@ impl std::error::Error for Error {}
 impl Error {
     /// What to do about it; empty where nothing general can be said.
     #[must_use]
-    pub fn remedy(&self) -> &'static str {
+    pub(crate) fn remedy(&self) -> &'static str {
         match self {
             Error::InvalidName(_) => "correct the backend and server names of this route in the configuration",
             Error::Connect { why: ConnectError::Missing | ConnectError::Refused, .. } => {
@@ -296,20 +296,20 @@ impl Error {
 
     /// Proven to have changed nothing.
     #[must_use]
-    pub fn without_effect(&self) -> bool {
+    pub(crate) fn without_effect(&self) -> bool {
         matches!(self, Error::InvalidName(_) | Error::Connect { .. } | Error::NotAdmin { .. } | Error::Refused { .. })
             || matches!(self, Error::TimedOut { during: "the connect", .. })
     }
 
     /// What a HAProxy in the middle of a reload looks like: worth a second try.
     #[must_use]
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Error::Broken { .. } | Error::Connect { why: ConnectError::Missing | ConnectError::Refused, .. })
     }
 }
 
 /// One HAProxy, to be spoken to until a deadline.
-pub struct Client<'a> {
+pub(crate) struct Client<'a> {
     /// Its admin socket.
     pub endpoint: &'a Endpoint,
     /// The last known addresses of names.
@@ -326,7 +326,8 @@ impl Client<'_> {
     /// # Errors
     /// When the answer did not come whole, or when a command that changes something was refused. Then earlier commands of the
     /// same call may have had their effect, and so may later ones.
-    pub fn run(&self, commands: &[Command<'_>]) -> Result<Vec<String>, Error> {
+    #[cfg(test)]
+    pub(crate) fn run(&self, commands: &[Command<'_>]) -> Result<Vec<String>, Error> {
         let replies = self.replies(commands)?;
         for (command, reply) in commands.iter().zip(&replies) {
             self.judge(command, reply)?;
@@ -338,7 +339,7 @@ impl Client<'_> {
     ///
     /// # Errors
     /// When the answer did not come whole.
-    pub fn replies(&self, commands: &[Command<'_>]) -> Result<Vec<String>, Error> {
+    pub(crate) fn replies(&self, commands: &[Command<'_>]) -> Result<Vec<String>, Error> {
         let texts: Vec<String> = commands.iter().map(Command::text).collect::<Result<_, _>>()?;
         let answer = self.exchange(&texts.join(";"))?;
         let replies = split_replies(&answer, commands.len()).map_err(|how| match how {
@@ -367,7 +368,7 @@ impl Client<'_> {
     ///
     /// # Errors
     /// [`Error::NotAdmin`] and [`Error::Refused`].
-    pub fn judge(&self, command: &Command<'_>, reply: &str) -> Result<(), Error> {
+    pub(crate) fn judge(&self, command: &Command<'_>, reply: &str) -> Result<(), Error> {
         let reply = reply.trim();
         if reply.starts_with("Permission denied") {
             return Err(Error::NotAdmin { endpoint: self.endpoint.to_string() });
@@ -382,7 +383,7 @@ impl Client<'_> {
     ///
     /// # Errors
     /// When the reply is not such a table.
-    pub fn stat(&self, reply: &str) -> Result<Vec<StatRow>, Error> {
+    pub(crate) fn stat(&self, reply: &str) -> Result<Vec<StatRow>, Error> {
         if reply.trim() == "No such proxy." {
             return Ok(Vec::new());
         }
@@ -393,7 +394,7 @@ impl Client<'_> {
     ///
     /// # Errors
     /// When there is no such backend, or the reply is not such a table.
-    pub fn servers_state(&self, command: &Command<'_>, reply: &str) -> Result<Vec<StateRow>, Error> {
+    pub(crate) fn servers_state(&self, command: &Command<'_>, reply: &str) -> Result<Vec<StateRow>, Error> {
         if reply.trim() == "Can't find backend." {
             return Err(self.refused(command, reply));
         }
@@ -511,7 +512,7 @@ fn split_replies(answer: &str, count: usize) -> Result<Vec<&str>, Incomplete> {
 
 /// One server's line of `show stat`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatRow {
+pub(crate) struct StatRow {
     /// `pxname`: the backend.
     pub backend: String,
     /// `svname`: the server.
@@ -532,19 +533,19 @@ pub struct StatRow {
 impl StatRow {
     /// Takes new sessions.
     #[must_use]
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.status == "UP" || self.status.starts_with("UP ") || self.status == "no check"
     }
 
     /// Out of the route by an administrator.
     #[must_use]
-    pub fn is_maint(&self) -> bool {
+    pub(crate) fn is_maint(&self) -> bool {
         self.status == "MAINT" || self.status.starts_with("MAINT ")
     }
 
     /// HAProxy's own checks or agent hold it down.
     #[must_use]
-    pub fn is_down(&self) -> bool {
+    pub(crate) fn is_down(&self) -> bool {
         self.status == "DOWN" || self.status.starts_with("DOWN ")
     }
 }
@@ -553,7 +554,7 @@ impl StatRow {
 ///
 /// # Errors
 /// One line saying what is not as HAProxy writes it.
-pub fn parse_stat(text: &str) -> Result<Vec<StatRow>, String> {
+pub(crate) fn parse_stat(text: &str) -> Result<Vec<StatRow>, String> {
     let mut records = csv_records(text)?.into_iter();
     let mut header = records.next().ok_or("an empty table")?;
     match header.first_mut().and_then(|first| first.strip_prefix('#').map(|name| name.trim_start().to_owned())) {
@@ -625,7 +626,7 @@ fn csv_records(text: &str) -> Result<Vec<Vec<String>>, String> {
 
 /// One server's line of `show servers state`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateRow {
+pub(crate) struct StateRow {
     /// `be_name`.
     pub backend: String,
     /// `srv_name`.
@@ -642,7 +643,7 @@ pub struct StateRow {
 
 /// `srv_op_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// Down, or out for maintenance.
     Stopped,
     /// Up, with the weight still growing.
@@ -662,7 +663,7 @@ const ADMIN_DRAIN: u32 = 0x18;
 ///
 /// # Errors
 /// One line saying what is not as HAProxy writes it.
-pub fn parse_servers_state(text: &str) -> Result<Vec<StateRow>, String> {
+pub(crate) fn parse_servers_state(text: &str) -> Result<Vec<StateRow>, String> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     // The first line is the number of the format; the columns are named all the same, so any number will do.
     let header = lines

@@ -1,13 +1,13 @@
 //! Deadline sockets and the sessions over them.
 
-pub mod command;
-pub mod dns;
-pub mod haproxy;
+pub(crate) mod command;
+pub(crate) mod dns;
+pub(crate) mod haproxy;
 pub(crate) mod http;
-pub mod postgres;
-pub mod record_set;
-pub mod resolve;
-pub mod socket;
+pub(crate) mod postgres;
+pub(crate) mod record_set;
+pub(crate) mod resolve;
+pub(crate) mod socket;
 #[cfg(feature = "ssh")]
-pub mod ssh;
-pub mod stream;
+pub(crate) mod ssh;
+pub(crate) mod stream;

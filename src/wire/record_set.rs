@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The type of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordType {
+pub(crate) enum RecordType {
     /// An IPv4 address.
     A,
     /// An IPv6 address.
@@ -16,7 +16,8 @@ pub enum RecordType {
 impl RecordType {
     /// As it stands in a zone file.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    #[cfg_attr(not(any(feature = "route53", feature = "rfc2136")), allow(dead_code, reason = "no provider"))]
+    pub(crate) fn word(self) -> &'static str {
         match self {
             RecordType::A => "A",
             RecordType::Aaaa => "AAAA",
@@ -27,7 +28,7 @@ impl RecordType {
 
 /// What a name holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordSet {
+pub(crate) struct RecordSet {
     /// The values as a zone file shows them: addresses, or one name with its final dot. Never empty; the order means nothing.
     pub values: Vec<String>,
     /// How long resolvers may keep it, in seconds, 0 to 2^31 - 1.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The last known addresses of a name. Never blocks: `getaddrinfo` has no deadline, so the resolver thread asks it and
 /// everybody else reads what it last got.
-pub trait Addresses: Send + Sync {
+pub(crate) trait Addresses: Send + Sync {
     /// Every known address of `host`, in the resolver's order.
     ///
     /// # Errors
@@ -14,7 +14,7 @@ pub trait Addresses: Send + Sync {
 
 /// Understands literal IPv4 and IPv6 addresses and nothing else: for tests, and the first step of every implementation.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Literals;
+pub(crate) struct Literals;
 
 impl Addresses for Literals {
     fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {

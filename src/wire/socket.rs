@@ -17,7 +17,7 @@ use crate::deadline::{Cancel, Deadline, Interrupted};
 /// A connected socket. Reads and writes return an error that [`interrupted`] recognises when the deadline given at the connect
 /// passes or the cancel signal is given, however the other side drips.
 #[derive(Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     socket: Socket,
     deadline: Deadline,
     cancel: Cancel,
@@ -31,7 +31,7 @@ impl Stream {
     ///
     /// # Errors
     /// The operating system's, or one that [`interrupted`] recognises.
-    pub fn connect_tcp(address: SocketAddr, deadline: Deadline, cancel: &Cancel) -> io::Result<Stream> {
+    pub(crate) fn connect_tcp(address: SocketAddr, deadline: Deadline, cancel: &Cancel) -> io::Result<Stream> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
         socket.set_tcp_nodelay(true)?;
         match socket.connect(&address.into()) {
@@ -56,7 +56,7 @@ impl Stream {
     ///
     /// # Errors
     /// The last address's error.
-    pub fn connect_any(addresses: &[SocketAddr], deadline: Deadline, cancel: &Cancel) -> io::Result<Stream> {
+    pub(crate) fn connect_any(addresses: &[SocketAddr], deadline: Deadline, cancel: &Cancel) -> io::Result<Stream> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
         for (index, address) in addresses.iter().enumerate() {
             let share = if index + 1 == addresses.len() { deadline } else { deadline.at_most(deadline.remaining() / 2) };
@@ -73,7 +73,7 @@ impl Stream {
     ///
     /// # Errors
     /// The operating system's, or one that [`interrupted`] recognises.
-    pub fn connect_unix(path: &Path, deadline: Deadline, cancel: &Cancel) -> io::Result<Stream> {
+    pub(crate) fn connect_unix(path: &Path, deadline: Deadline, cancel: &Cancel) -> io::Result<Stream> {
         let address = SockAddr::unix(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
         loop {
@@ -162,6 +162,6 @@ impl std::error::Error for Ended {}
 
 /// The deadline or the cancel signal behind an error, if it was one of those and not the operating system.
 #[must_use]
-pub fn interrupted(error: &io::Error) -> Option<Interrupted> {
+pub(crate) fn interrupted(error: &io::Error) -> Option<Interrupted> {
     error.get_ref().and_then(|inner| inner.downcast_ref::<Ended>()).map(|ended| ended.0)
 }

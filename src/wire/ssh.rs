@@ -23,7 +23,7 @@ use crate::secret::Secret;
 use crate::wire::resolve::Addresses;
 
 /// What is kept of each output stream, in bytes; the rest is read and thrown away.
-pub const LONGEST_OUTPUT: usize = 1024 * 1024;
+pub(crate) const LONGEST_OUTPUT: usize = 1024 * 1024;
 /// How long a caller waits for the kept session while another one uses it, before it opens one for itself.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// How long the kept session may take to open a channel before it counts as dead.
@@ -34,7 +34,7 @@ const REQUEST_DENIED: ErrorCode = ErrorCode::Session(-22);
 
 /// Whom to reach, as whom, and how the host proves who it is.
 #[derive(Clone, Debug)]
-pub struct SshTarget {
+pub(crate) struct SshTarget {
     /// Name or address.
     pub host: String,
     /// TCP port.
@@ -55,7 +55,7 @@ pub struct SshTarget {
 
 /// What a finished command left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ExecOutput {
+pub(crate) struct ExecOutput {
     /// The exit code; `None` when a signal ended the command. A server that loses the code reports 0, so a caller that
     /// must be sure also looks for what the command prints last.
     pub code: Option<i32>,
@@ -72,7 +72,7 @@ pub struct ExecOutput {
 /// Why a command has no output to show.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("ssh {at}: {message}")]
-pub struct SshError {
+pub(crate) struct SshError {
     /// What kind of trouble.
     pub kind: SshErrorKind,
     /// `user@host:port`.
@@ -88,7 +88,7 @@ pub struct SshError {
 /// Kinds of SSH trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SshErrorKind {
+pub(crate) enum SshErrorKind {
     /// The name has no known address.
     Resolve,
     /// No TCP connection.
@@ -119,28 +119,7 @@ pub enum SshErrorKind {
     OwnResources,
 }
 
-impl SshErrorKind {
-    /// The word used in messages and status.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            SshErrorKind::Resolve => "resolve",
-            SshErrorKind::Connect => "connect",
-            SshErrorKind::Handshake => "handshake",
-            SshErrorKind::KnownHosts => "known_hosts",
-            SshErrorKind::HostKeyUnknown => "host_key_unknown",
-            SshErrorKind::HostKeyMismatch => "host_key_mismatch",
-            SshErrorKind::HostKeyRevoked => "host_key_revoked",
-            SshErrorKind::Authentication => "authentication",
-            SshErrorKind::Refused => "refused",
-            SshErrorKind::Protocol => "protocol",
-            SshErrorKind::TimedOut => "timed_out",
-            SshErrorKind::Cancelled => "cancelled",
-            SshErrorKind::BadArgument => "bad_argument",
-            SshErrorKind::OwnResources => "own_resources",
-        }
-    }
-}
+impl SshErrorKind {}
 
 /// An error before it knows where it happened.
 #[derive(Debug)]
@@ -170,7 +149,7 @@ impl Trouble {
 
 /// One host, with one session kept open. Thread-safe; a caller that finds the session in use for long opens one for
 /// itself, so that no command waits behind a slow one.
-pub struct SshHost {
+pub(crate) struct SshHost {
     target: SshTarget,
     addresses: Arc<dyn Addresses>,
     slot: Mutex<Slot>,
@@ -204,14 +183,14 @@ impl Drop for Lease<'_> {
 impl SshHost {
     /// Connects to nothing yet.
     #[must_use]
-    pub fn new(target: SshTarget, addresses: Arc<dyn Addresses>) -> SshHost {
+    pub(crate) fn new(target: SshTarget, addresses: Arc<dyn Addresses>) -> SshHost {
         let slot = Mutex::new(Slot { kept: None, in_use: false, retire: false });
         SshHost { target, addresses, slot, returned: Condvar::new() }
     }
 
     /// The account and address, as errors show it: `user@host:port`.
     #[must_use]
-    pub fn at(&self) -> String {
+    pub(crate) fn at(&self) -> String {
         format!("{}@{}:{}", self.target.user, self.target.host, self.target.port)
     }
 
@@ -223,7 +202,8 @@ impl SshHost {
     ///
     /// # Errors
     /// See [`SshErrorKind`]; [`SshError::sent`] tells whether the command may have had an effect.
-    pub fn exec(&self, argv: &[&str], stdin: &[u8], deadline: Deadline, cancel: &Cancel) -> Result<ExecOutput, SshError> {
+    #[cfg(test)]
+    pub(crate) fn exec(&self, argv: &[&str], stdin: &[u8], deadline: Deadline, cancel: &Cancel) -> Result<ExecOutput, SshError> {
         self.exec_behind(&[], argv, stdin, deadline, cancel, &mut |_| {})
     }
 
@@ -232,7 +212,7 @@ impl SshHost {
     ///
     /// # Errors
     /// See [`SshErrorKind`]; [`SshError::sent`] tells whether the command may have had an effect.
-    pub fn exec_behind(
+    pub(crate) fn exec_behind(
         &self,
         before: &[&str],
         argv: &[&str],
@@ -255,7 +235,7 @@ impl SshHost {
     ///
     /// # Errors
     /// See [`SshErrorKind`]; [`SshError::sent`] tells whether the command may have had an effect.
-    pub fn exec_forced(
+    pub(crate) fn exec_forced(
         &self,
         argv: &[&str],
         deadline: Deadline,
@@ -271,7 +251,7 @@ impl SshHost {
     ///
     /// # Errors
     /// See [`SshErrorKind`]; the session is then closed and the next call tries again.
-    pub fn keep_alive(&self, deadline: Deadline, cancel: &Cancel) -> Result<(), SshError> {
+    pub(crate) fn keep_alive(&self, deadline: Deadline, cancel: &Cancel) -> Result<(), SshError> {
         let Some(mut lease) = self.try_lease() else { return Ok(()) };
         let (connection, mut channel) = self.channel(&mut lease, deadline, cancel).map_err(|trouble| self.error(trouble))?;
         connection
@@ -282,14 +262,15 @@ impl SshHost {
     }
 
     /// True while the kept session is open, as far as this side can know without asking.
+    #[cfg(test)]
     #[must_use]
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         let slot = self.slot.lock();
         slot.in_use || slot.kept.as_ref().is_some_and(|connection| !connection.is_dead())
     }
 
     /// Ends the kept session; one in use ends with the command that uses it. Never waits.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut slot = self.slot.lock();
         slot.retire = slot.in_use;
         let kept = slot.kept.take();

@@ -35,7 +35,7 @@ const UNIX_RETRY: Duration = Duration::from_millis(10);
 
 /// What went wrong on a socket, as far as it matters for a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Nobody listens: `ECONNREFUSED`, or a Unix socket that does not exist.
     Refused,
     /// Reset, or closed before the exchange was complete.
@@ -58,7 +58,7 @@ pub enum Fault {
 
 /// When a fault happened: a time-out while connecting is another thing than one while waiting for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Before the connection was made.
     Connecting,
     /// On an open connection.
@@ -68,7 +68,7 @@ pub enum Stage {
 impl Fault {
     /// The fault behind an error of the operating system or of a [`Stream`].
     #[must_use]
-    pub fn of(error: &io::Error) -> Fault {
+    pub(crate) fn of(error: &io::Error) -> Fault {
         if let Some(interrupted) = interruption(error) {
             return match interrupted {
                 Interrupted::TimedOut => Fault::TimedOut,
@@ -95,7 +95,7 @@ impl Fault {
 
     /// The verdict that this fault supports at that stage (rules 2 and 3).
     #[must_use]
-    pub fn verdict(self, stage: Stage) -> Verdict {
+    pub(crate) fn verdict(self, stage: Stage) -> Verdict {
         match (self, stage) {
             (Fault::Refused, _) => Verdict::Down(DownCause::Refused),
             (Fault::Reset, _) => Verdict::Down(DownCause::Reset),
@@ -131,7 +131,7 @@ impl Fault {
 
 /// Why no connection was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectError {
+pub(crate) struct ConnectError {
     /// What kind of trouble.
     pub fault: Fault,
     /// Where and what, in one line.
@@ -171,13 +171,13 @@ impl From<Interruption> for io::Error {
 
 /// The deadline or cancel signal behind an error of a bounded [`Stream`], if that is what it was.
 #[must_use]
-pub fn interruption(error: &io::Error) -> Option<Interrupted> {
+pub(crate) fn interruption(error: &io::Error) -> Option<Interrupted> {
     error.get_ref()?.downcast_ref::<Interruption>().map(|interruption| interruption.0)
 }
 
 /// An open stream socket.
 #[derive(Debug)]
-pub struct Stream {
+pub(crate) struct Stream {
     socket: Socket,
     bound: Option<(Deadline, Cancel)>,
     ended: bool,
@@ -189,18 +189,18 @@ impl Stream {
     }
 
     /// From now on reads and writes wait, until `deadline` at most or until `cancel` is given.
-    pub fn bound(&mut self, deadline: Deadline, cancel: &Cancel) {
+    pub(crate) fn bound(&mut self, deadline: Deadline, cancel: &Cancel) {
         self.bound = Some((deadline, cancel.clone()));
     }
 
     /// From now on reads and writes never wait: they return `WouldBlock` instead.
-    pub fn unbound(&mut self) {
+    pub(crate) fn unbound(&mut self) {
         self.bound = None;
     }
 
     /// True once the peer has closed its side. A TLS library reports that as one of its own errors; this is the fact.
     #[must_use]
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.ended
     }
 
@@ -305,7 +305,11 @@ impl Failures {
 ///
 /// # Errors
 /// [`ConnectError`] with the fault that says most about the server.
-pub fn connect_tcp(addresses: &[SocketAddr], deadline: Deadline, cancel: &Cancel) -> Result<(Stream, SocketAddr), ConnectError> {
+pub(crate) fn connect_tcp(
+    addresses: &[SocketAddr],
+    deadline: Deadline,
+    cancel: &Cancel,
+) -> Result<(Stream, SocketAddr), ConnectError> {
     let mut queue: VecDeque<SocketAddr> = addresses.iter().copied().take(ADDRESSES_MAX).collect();
     if queue.is_empty() {
         return Err(ConnectError { fault: Fault::Other, message: "no address to connect to".into() });
@@ -405,7 +409,7 @@ fn progress(socket: &Socket) -> io::Result<bool> {
 ///
 /// # Errors
 /// [`ConnectError`]; a socket that does not exist counts as refused, as it does to every client.
-pub fn connect_unix(path: &Path, deadline: Deadline, cancel: &Cancel) -> Result<Stream, ConnectError> {
+pub(crate) fn connect_unix(path: &Path, deadline: Deadline, cancel: &Cancel) -> Result<Stream, ConnectError> {
     let failed = |fault: Fault, words: &dyn fmt::Display| ConnectError {
         fault,
         message: format!("cannot connect to {}: {words}", path.display()),

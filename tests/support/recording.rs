@@ -5,8 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use failover::Config;
-use failover::config::Surroundings;
+use failover::{Config, Surroundings};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;

@@ -230,7 +230,7 @@ impl Scenario {
             servers: [db1, db2].map(|server| Member { name: server.name().to_owned(), port: server.port() }).to_vec(),
             attempts,
             events: [std::mem::take(&mut self.earlier), self.engine.events()].concat(),
-            config: shown_config(&self.pair.config, &failover::config::Process)?,
+            config: shown_config(&self.pair.config, &failover::Process)?,
             table: table.as_ref().ok().cloned(),
             findings: Vec::new(),
             environment: environment(),

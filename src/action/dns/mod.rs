@@ -3,22 +3,23 @@
 //! A changed record is routing, never a fence (rule 30), and a failed one never undoes a good promotion (rule 46): clients keep
 //! what they have cached for as long as its TTL says.
 
-pub mod names;
+pub(crate) mod names;
 #[cfg(feature = "rfc2136")]
-pub mod rfc2136;
+pub(crate) mod rfc2136;
 #[cfg(feature = "route53")]
-pub mod route53;
-pub mod verify;
+pub(crate) mod route53;
+pub(crate) mod verify;
 
-pub use crate::wire::record_set::{RecordSet, RecordType};
+pub(crate) use crate::wire::record_set::{RecordSet, RecordType};
 
 use crate::deadline::{Cancel, Deadline};
 use failover_core::output::Failure;
 use failover_core::sample::RouteInstance;
 
 /// One record set on one name server. Thread-safe; every operation may be repeated.
-pub trait Record: Send + Sync {
+pub(crate) trait Record: Send + Sync {
     /// What it is for people: `app.example.com. A at 10.0.0.53:53`.
+    #[cfg_attr(not(any(feature = "route53", feature = "rfc2136")), allow(dead_code, reason = "no provider"))]
     fn describe(&self) -> String;
 
     /// What it holds now, asked where it is changed; `None`: the name has no record of this type.
@@ -37,7 +38,7 @@ pub trait Record: Send + Sync {
 
 /// What is kept beside a name and follows the active server with it, such as health checks of the name's provider. Thread-safe;
 /// every operation may be repeated. A failure never makes the name's own change a failed one.
-pub trait Companions: Send + Sync {
+pub(crate) trait Companions: Send + Sync {
     /// Another failover begins: what was before an earlier one is of the past.
     fn begin(&self);
 

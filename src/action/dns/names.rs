@@ -22,7 +22,8 @@ use super::{Companions, Record, RecordSet, RecordType};
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// One name.
-pub struct Name {
+#[allow(clippy::struct_field_names, reason = "a name has a name")]
+pub(crate) struct Name {
     /// What it is called in the configuration.
     pub name: String,
     /// Its type.
@@ -44,7 +45,7 @@ pub struct Name {
 }
 
 /// All names of a service. Thread-safe; every operation may be repeated.
-pub struct Names {
+pub(crate) struct Names {
     list: Vec<Name>,
     addresses: Arc<dyn Addresses>,
     /// What each held before this failover, by its place: the first look counts.
@@ -64,18 +65,18 @@ struct Before {
 impl Names {
     /// These names; nothing is asked or changed yet.
     #[must_use]
-    pub fn new(list: Vec<Name>, addresses: Arc<dyn Addresses>) -> Names {
+    pub(crate) fn new(list: Vec<Name>, addresses: Arc<dyn Addresses>) -> Names {
         Names { list, addresses, before: Mutex::new(BTreeMap::new()), generation: AtomicU64::new(0) }
     }
 
     /// There are none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// What names held before an earlier failover is of the past: this one looks anew.
-    pub fn begin(&self, generation: u64) {
+    pub(crate) fn begin(&self, generation: u64) {
         if self.generation.swap(generation, Ordering::Relaxed) != generation {
             self.before.lock().clear();
             self.list.iter().filter_map(|name| name.companions.as_ref()).for_each(|companions| companions.begin());
@@ -83,7 +84,7 @@ impl Names {
     }
 
     /// What every name holds now, kept as what it held before; and whether all could be read. Changes nothing.
-    pub fn note(&self, deadline: Deadline, cancel: &Cancel) -> (NamesBefore, bool) {
+    pub(crate) fn note(&self, deadline: Deadline, cancel: &Cancel) -> (NamesBefore, bool) {
         let looked = self.each(|place, name| {
             vec![match name.record.read(deadline.at_most(name.timeout), cancel) {
                 Ok(now) => {
@@ -102,7 +103,7 @@ impl Names {
     }
 
     /// What an earlier engine noted.
-    pub fn recall(&self, noted: &NamesBefore) {
+    pub(crate) fn recall(&self, noted: &NamesBefore) {
         let mut before = self.before.lock();
         for (place, name) in self.list.iter().enumerate() {
             if let Some(held) = noted.get(&name.name) {
@@ -115,7 +116,7 @@ impl Names {
 
     /// Points every name to a server, all at the same time, and waits until the servers of its zone have it.
     #[must_use]
-    pub fn point_to(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
+    pub(crate) fn point_to(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
         self.each(|place, name| {
             let deadline = deadline.at_most(name.timeout);
             let pointed = || {
@@ -135,7 +136,7 @@ impl Names {
     /// Every name holds again what it held before this failover: values and TTL, or nothing. What was not looked at by this engine
     /// gets the value of `server`; where no change had an effect, nothing is asked for.
     #[must_use]
-    pub fn roll_back(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
+    pub(crate) fn roll_back(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
         self.each(|place, name| {
             let deadline = deadline.at_most(name.timeout);
             let before = self.before.lock().get(&place).cloned();
@@ -158,7 +159,7 @@ impl Names {
 
     /// Reads every name, and what is beside it, where it is changed. Changes nothing.
     #[must_use]
-    pub fn look(&self, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
+    pub(crate) fn look(&self, deadline: Deadline, cancel: &Cancel) -> Vec<RouteInstance> {
         self.each(|_, name| {
             let deadline = deadline.at_most(name.timeout);
             let holds = |set: Option<RecordSet>| set.map_or_else(|| "no record".to_owned(), |set| set.to_string());
@@ -170,7 +171,7 @@ impl Names {
     /// Where these hosts are that are names of ours, as the servers of their zones have it now: what a cache remembers is not what
     /// clients will get. Other hosts, and names whose zone nobody can be asked of, are found as everywhere.
     #[must_use]
-    pub fn found<'a>(
+    pub(crate) fn found<'a>(
         &self,
         hosts: &mut dyn Iterator<Item = &str>,
         others: &'a dyn Addresses,
@@ -285,7 +286,7 @@ impl Names {
 }
 
 /// Where hosts are, those first whose zones were asked.
-pub struct Found<'a> {
+pub(crate) struct Found<'a> {
     own: BTreeMap<String, Result<Vec<String>, String>>,
     others: &'a dyn Addresses,
 }

@@ -39,11 +39,11 @@ use crate::wire::resolve::Addresses;
 use failover_core::output::{Failure, FailureKind};
 
 /// The longest a record set may be kept: the DNS knows no more.
-pub const MAX_TTL: u32 = i32::MAX.unsigned_abs();
+pub(crate) const MAX_TTL: u32 = i32::MAX.unsigned_abs();
 /// Values of one record set: what fits a message with room to spare.
-pub const MAX_VALUES: usize = 100;
+pub(crate) const MAX_VALUES: usize = 100;
 /// Seconds two clocks may differ, as RFC 8945 recommends.
-pub const FUDGE: u16 = 300;
+pub(crate) const FUDGE: u16 = 300;
 
 /// Updates sent in one write, each followed by a look at what became of it.
 const ROUNDS: u32 = 3;
@@ -57,7 +57,7 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// How messages are signed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Algorithm {
+pub(crate) enum Algorithm {
     /// `hmac-sha1`: for servers that know nothing newer.
     HmacSha1,
     /// `hmac-sha256`, which every server knows.
@@ -72,7 +72,7 @@ pub enum Algorithm {
 impl Algorithm {
     /// As name servers call it.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Algorithm::HmacSha1 => "hmac-sha1",
             Algorithm::HmacSha256 => "hmac-sha256",
@@ -104,7 +104,7 @@ impl FromStr for Algorithm {
 
 /// The key that an update is signed with, as `tsig-keygen` makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TsigKey {
+pub(crate) struct TsigKey {
     /// Its name on both sides; the server finds the key by it.
     pub name: String,
     /// Its algorithm, the same on both sides.
@@ -115,7 +115,7 @@ pub struct TsigKey {
 
 /// What to change, where, and with which key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rfc2136Target {
+pub(crate) struct Rfc2136Target {
     /// The primary name server of the zone: only that one takes updates.
     pub server: NameServer,
     /// The zone, such as `example.com`: what the server is primary of, not a part of it.
@@ -137,7 +137,7 @@ pub struct Rfc2136Target {
 /// A setting that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {message}")]
-pub struct Invalid {
+pub(crate) struct Invalid {
     /// The field of [`Rfc2136Target`], such as `key.secret`.
     pub setting: &'static str,
     /// What is wrong with it. Never holds the secret.
@@ -145,10 +145,10 @@ pub struct Invalid {
 }
 
 /// Seconds since 1970 for signatures.
-pub type SigningTime = dyn Fn() -> u64 + Send + Sync;
+pub(crate) type SigningTime = dyn Fn() -> u64 + Send + Sync;
 
 /// One record set that is changed by signed updates.
-pub struct Rfc2136 {
+pub(crate) struct Rfc2136 {
     target: Rfc2136Target,
     zone: DnsName,
     name: DnsName,
@@ -168,7 +168,7 @@ impl Rfc2136 {
     ///
     /// # Errors
     /// [`Invalid`]: the first setting that cannot be used.
-    pub fn new(target: Rfc2136Target, addresses: Arc<dyn Addresses>) -> Result<Rfc2136, Invalid> {
+    pub(crate) fn new(target: Rfc2136Target, addresses: Arc<dyn Addresses>) -> Result<Rfc2136, Invalid> {
         let invalid = |setting, message: String| Invalid { setting, message };
         let name = |setting, text: &str| dns::parse_name(text).map_err(|error| invalid(setting, error.to_string()));
         let (zone, record) = (name("zone", &target.zone)?, name("name", &target.name)?);
@@ -199,22 +199,18 @@ impl Rfc2136 {
     }
 
     /// Signs by another clock than the system's.
+    #[cfg(test)]
     #[must_use]
-    pub fn with_signing_time(self, time: Box<SigningTime>) -> Rfc2136 {
+    pub(crate) fn with_signing_time(self, time: Box<SigningTime>) -> Rfc2136 {
         Rfc2136 { time, ..self }
-    }
-
-    /// What it was made of.
-    #[must_use]
-    pub fn target(&self) -> &Rfc2136Target {
-        &self.target
     }
 
     /// These values with the TTL of the target.
     ///
     /// # Errors
     /// [`Failure`] without effect: which value is none of this type.
-    pub fn record_set(&self, values: &[String]) -> Result<RecordSet, Failure> {
+    #[cfg(test)]
+    pub(crate) fn record_set(&self, values: &[String]) -> Result<RecordSet, Failure> {
         self.normal(&RecordSet { values: values.to_vec(), ttl: self.target.ttl })
     }
 

@@ -28,9 +28,9 @@ use quick_xml::events::BytesText;
 use ureq::http::Uri;
 
 use self::api::{Account, NAMESPACE, Pauses, Trouble, Within};
-pub use self::credentials::{CredentialsSource, Environment};
-pub use self::follow::HealthChecks;
-pub use self::health::{HealthCheck, HealthCheckSettings};
+pub(crate) use self::credentials::{CredentialsSource, Environment};
+pub(crate) use self::follow::HealthChecks;
+pub(crate) use self::health::{HealthCheck, HealthCheckSettings};
 use self::signature::encoded;
 use self::xml::Element;
 use super::{Record, RecordSet, RecordType};
@@ -48,7 +48,7 @@ const TTL_LIMIT: u32 = 0x7fff_ffff;
 
 /// A record in a hosted zone, and how it is reached.
 #[derive(Clone, Debug)]
-pub struct Route53Target {
+pub(crate) struct Route53Target {
     /// The record's name, with or without its final dot, at most 255 bytes of ASCII.
     pub name: String,
     /// Its type.
@@ -76,7 +76,7 @@ impl Route53Target {
     /// A record with the defaults: Amazon's endpoint, region `us-east-1`, the usual chain of credentials, wait up to 120 s for
     /// `INSYNC`, looking every 5 s.
     #[must_use]
-    pub fn new(name: impl Into<String>, record_type: RecordType, zone_id: impl Into<String>) -> Route53Target {
+    pub(crate) fn new(name: impl Into<String>, record_type: RecordType, zone_id: impl Into<String>) -> Route53Target {
         Route53Target {
             name: name.into(),
             record_type,
@@ -93,7 +93,7 @@ impl Route53Target {
 }
 
 /// A record in Route 53. Thread-safe; every operation may be repeated.
-pub struct Route53 {
+pub(crate) struct Route53 {
     /// With its final dot, in small letters.
     name: String,
     kind: RecordType,
@@ -149,7 +149,7 @@ impl Route53 {
     ///
     /// # Errors
     /// One line saying which setting is wrong. It never quotes a secret.
-    pub fn new(target: Route53Target, addresses: Arc<dyn Addresses>, environment: Environment) -> Result<Route53, String> {
+    pub(crate) fn new(target: Route53Target, addresses: Arc<dyn Addresses>, environment: Environment) -> Result<Route53, String> {
         let zone = target.zone_id.trim_start_matches('/');
         let zone = zone.strip_prefix("hostedzone/").unwrap_or(zone);
         if zone.is_empty() || zone.len() > 32 || !zone.bytes().all(|byte| byte.is_ascii_alphanumeric()) {

@@ -15,7 +15,7 @@ const ADDRESSES: usize = 4;
 
 /// Where a name server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameServer {
+pub(crate) struct NameServer {
     /// A name, or an address.
     pub host: String,
     /// The port, 53 in general.
@@ -37,7 +37,7 @@ impl NameServer {
     ///
     /// # Errors
     /// One line for people when its name has none.
-    pub fn find(&self, addresses: &dyn Addresses) -> Result<Vec<SocketAddr>, String> {
+    pub(crate) fn find(&self, addresses: &dyn Addresses) -> Result<Vec<SocketAddr>, String> {
         let mut known = addresses.addresses(&self.host, self.port)?;
         known.truncate(ADDRESSES);
         if known.is_empty() { Err(format!("{} has no known address", self.host)) } else { Ok(known) }
@@ -46,7 +46,7 @@ impl NameServer {
 
 /// What a server is asked as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// It speaks for the zone: it has to have the new value at once, with its TTL.
     Authoritative,
     /// It remembers what it was told: the old value is right until its TTL has passed.
@@ -55,7 +55,7 @@ pub enum Role {
 
 /// One server to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// What to call it.
     pub name: String,
     /// Its addresses: the first that answers speaks for it.
@@ -66,7 +66,7 @@ pub struct Asked {
 
 /// What one server made of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It says what is expected.
     Expected,
     /// An authoritative server says something else, or with another TTL.
@@ -89,7 +89,7 @@ pub enum Verdict {
 
 /// One server's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// What the server is called.
     pub name: String,
     /// What it was asked as.
@@ -101,13 +101,13 @@ pub struct Seen {
 impl Seen {
     /// It says what is expected.
     #[must_use]
-    pub fn is_expected(&self) -> bool {
+    pub(crate) fn is_expected(&self) -> bool {
         self.verdict == Verdict::Expected
     }
 
     /// What to do where it does not; empty where nothing is to be done.
     #[must_use]
-    pub fn remedy(&self) -> &'static str {
+    pub(crate) fn remedy(&self) -> &'static str {
         match &self.verdict {
             Verdict::Expected | Verdict::Remembered { .. } => "",
             Verdict::Different { .. } => {
@@ -141,7 +141,7 @@ impl fmt::Display for Seen {
 /// Asks every server, up to 16 at a time, what `name` holds, and compares. `expected: None`: no record of this type. The answers are
 /// in the order of the servers. A server that does not answer costs up to the whole deadline, and only its own answer.
 #[must_use]
-pub fn verify(
+pub(crate) fn verify(
     servers: &[Asked],
     name: &str,
     record_type: RecordType,

@@ -11,7 +11,7 @@ use failover_core::sample::{ControlData, ControlState, Lsn};
 
 /// What [`HostControl::stop`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StopOrder {
+pub(crate) struct StopOrder {
     /// `standby.signal` was placed by this failover, and is removed by [`HostControl::start`] or [`HostControl::undo`]; `false`: it
     /// had been there before.
     pub guard_placed: bool,
@@ -25,7 +25,7 @@ impl HostControl {
     ///
     /// # Errors
     /// When the host could not be asked, answered nonsense, or has no `pg_controldata`. Never has an effect.
-    pub fn control(&self, deadline: Deadline, cancel: &Cancel) -> Result<ControlData, Failure> {
+    pub(crate) fn control(&self, deadline: Deadline, cancel: &Cancel) -> Result<ControlData, Failure> {
         self.ask("control", &[], deadline, cancel)?.control()
     }
 
@@ -34,7 +34,7 @@ impl HostControl {
     ///
     /// # Errors
     /// When nothing was done ([`FailureKind::NoEffect`](failover_core::output::FailureKind::NoEffect)), or it is not known.
-    pub fn stop(&self, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<StopOrder, Failure> {
+    pub(crate) fn stop(&self, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<StopOrder, Failure> {
         self.ask("stop", &["--generation", &generation.to_string()], deadline, cancel)?.stop_order()
     }
 
@@ -45,7 +45,7 @@ impl HostControl {
     /// # Errors
     /// When nothing was done, for example because a server runs there or a later failover has fenced it
     /// ([`FailureKind::NoEffect`](failover_core::output::FailureKind::NoEffect)); when the start failed or it is not known.
-    pub fn start(&self, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+    pub(crate) fn start(&self, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
         let wait = (deadline.remaining() / 2).min(Duration::from_secs(10)).as_millis().to_string();
         let options = ["--generation", &generation.to_string(), "--start-ms", &wait];
         self.ask("start", &options, deadline, cancel)?.started(&self.ssh.at())
@@ -56,7 +56,7 @@ impl HostControl {
     ///
     /// # Errors
     /// When the host could not be asked, has no such file or answered nonsense. Never has an effect.
-    pub fn history(&self, timeline: u32, deadline: Deadline, cancel: &Cancel) -> Result<Vec<(u32, Lsn)>, Failure> {
+    pub(crate) fn history(&self, timeline: u32, deadline: Deadline, cancel: &Cancel) -> Result<Vec<(u32, Lsn)>, Failure> {
         if timeline <= 1 {
             return Ok(Vec::new());
         }

@@ -31,7 +31,7 @@ const LEFTOVER_GRACE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// One PgBouncer.
-pub struct Pooler {
+pub(crate) struct Pooler {
     /// Its name in the configuration.
     pub name: String,
     /// Its admin console: the database `pgbouncer`.
@@ -83,7 +83,7 @@ struct Console<'a> {
 impl Pooler {
     /// One that was never asked.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         name: String,
         console: Target,
         databases: Vec<String>,
@@ -98,7 +98,7 @@ impl Pooler {
     ///
     /// # Errors
     /// What failed, what mends it, and whether an effect is excluded.
-    pub fn step(
+    pub(crate) fn step(
         &self,
         step: &str,
         server: &str,
@@ -122,7 +122,7 @@ impl Pooler {
 
     /// Who gets the queries, as HAProxy's instances show it. Changes nothing.
     #[must_use]
-    pub fn view(&self, deadline: Deadline, cancel: &Cancel) -> InstanceView {
+    pub(crate) fn view(&self, deadline: Deadline, cancel: &Cancel) -> InstanceView {
         let looked = self.with_console(deadline, cancel, |console| {
             let shown = console.shown()?;
             console.must_be_admin(&shown)?;

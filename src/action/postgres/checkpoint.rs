@@ -13,7 +13,7 @@ impl Cluster {
     ///
     /// # Errors
     /// `NoEffect` where the role may not, or the server is no primary. A checkpoint that was not waited for does no harm.
-    pub fn checkpoint(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+    pub(crate) fn checkpoint(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
         let place = self.server(server)?;
         let name = &place.name;
         let (mut session, identity) =

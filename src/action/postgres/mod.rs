@@ -30,9 +30,9 @@ use failover_core::output::{Failure, Report};
 
 use failure::{denied, failure, interrupted, quoted, sqlstate, untouched};
 use identity::Identity;
-pub use survey::Surveyed;
+pub(crate) use survey::Surveyed;
 
-pub use promote::Promotion;
+pub(crate) use promote::Promotion;
 
 /// A session left over from one action serves the next one only for so long: a failover takes its steps in a few seconds.
 const KEPT_FOR: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ const KEPT_ANSWER: Duration = Duration::from_secs(1);
 
 /// One server of the service, as the actions reach it.
 #[derive(Clone)]
-pub struct Server {
+pub(crate) struct Server {
     /// Its name in the configuration.
     pub name: String,
     /// How it is connected to.
@@ -53,7 +53,7 @@ pub struct Server {
 ///
 /// A session that one action opened is kept for the next one on the same server, so that the promotion does not pay for a
 /// connection that the reading of positions has already made.
-pub struct Cluster {
+pub(crate) struct Cluster {
     servers: BTreeMap<ServerId, Server>,
     addresses: Arc<dyn Addresses>,
     clock: Clock,
@@ -70,18 +70,18 @@ struct Kept {
 impl Cluster {
     /// A cluster of these servers. Connects to nothing.
     #[must_use]
-    pub fn new(servers: BTreeMap<ServerId, Server>, addresses: Arc<dyn Addresses>, clock: Clock) -> Cluster {
+    pub(crate) fn new(servers: BTreeMap<ServerId, Server>, addresses: Arc<dyn Addresses>, clock: Clock) -> Cluster {
         Cluster { servers, addresses, clock, kept: Mutex::new(BTreeMap::new()), promotes_by_sql: true }
     }
 
     /// Promotion goes another way than by `pg_promote()`: the right to call it is not needed.
     #[must_use]
-    pub fn promoted_otherwise(self) -> Cluster {
+    pub(crate) fn promoted_otherwise(self) -> Cluster {
         Cluster { promotes_by_sql: false, ..self }
     }
 
     /// Closes the sessions that actions left open for later ones.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.kept.lock().clear();
     }
 
@@ -89,7 +89,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When the server cannot be asked before the deadline. Nothing was changed.
-    pub fn read_role(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+    pub(crate) fn read_role(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
         let place = self.server(server)?;
         let (session, identity) =
             self.identified(server, place, deadline, cancel).map_err(|error| untouched(&place.name, &error))?;

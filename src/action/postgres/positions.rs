@@ -26,7 +26,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When a server is not in the configuration, or cancelled.
-    pub fn read_positions(
+    pub(crate) fn read_positions(
         &self,
         servers: &[ServerId],
         settle: Span,

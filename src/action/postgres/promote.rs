@@ -14,7 +14,7 @@ use failover_core::time::Span;
 
 /// How a standby is asked to become the primary.
 #[derive(Clone, Copy)]
-pub enum Promotion<'a> {
+pub(crate) enum Promotion<'a> {
     /// `pg_promote()` over SQL.
     Sql,
     /// `pg_ctl promote` on the server's host.
@@ -96,7 +96,7 @@ impl Cluster {
     /// # Errors
     /// `NoEffect`: this call sent nothing, or the server proved that it did not accept the request (not a standby, another
     /// cluster, unreachable, no right). Everything else leaves the effect unknown: find out with [`Cluster::read_role`].
-    pub fn promote(
+    pub(crate) fn promote(
         &self,
         server: ServerId,
         promotion: Promotion<'_>,

@@ -55,7 +55,7 @@ const GATE_RIGHT_SQL: &str = "SELECT has_parameter_privilege('synchronous_standb
 
 /// What a server had to say in quiet times.
 #[derive(Clone, Debug, Default)]
-pub struct Surveyed {
+pub(crate) struct Surveyed {
     /// Each thing that would hurt at failover time.
     pub findings: Vec<ReadinessFinding>,
     /// Which server it is.
@@ -97,7 +97,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When `server` cannot be asked. A primary that cannot be asked is left out: the checks report it.
-    pub fn survey(
+    pub(crate) fn survey(
         &self,
         server: ServerId,
         primary: Option<ServerId>,

@@ -28,7 +28,7 @@ impl Cluster {
     ///
     /// # Errors
     /// `NoEffect` with the missing right as remedy, before anything was changed.
-    pub fn open_sync_gate(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+    pub(crate) fn open_sync_gate(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
         let place = self.server(server)?;
         let name = &place.name;
         let (mut session, _) = self.identified(server, place, deadline, cancel).map_err(|error| untouched(name, &error))?;

@@ -46,7 +46,7 @@ impl Cluster {
     /// # Errors
     /// `NoEffect` when nobody or somebody else answers, with each address and what was found there. A server of another cluster ends
     /// the tries at once (rule 69).
-    pub fn verify_traffic(
+    pub(crate) fn verify_traffic(
         &self,
         server: ServerId,
         system_id: u64,
@@ -102,7 +102,7 @@ impl Cluster {
 
     /// Asks once through each address of the route who answers there now, as the role of `server`, and changes nothing. `system_id`:
     /// of the cluster that should answer, where it is known.
-    pub fn look_through(
+    pub(crate) fn look_through(
         &self,
         server: ServerId,
         system_id: Option<u64>,

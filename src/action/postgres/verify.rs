@@ -31,7 +31,7 @@ impl Cluster {
     /// # Errors
     /// `NoEffect` when the server is not the writable primary it should be or does not answer. The write changes nothing but the
     /// end of the WAL, so any failure may be followed by another try.
-    pub fn verify_data(
+    pub(crate) fn verify_data(
         &self,
         server: ServerId,
         system_id: u64,

@@ -13,7 +13,7 @@ const MESSAGE_MAX: usize = 300;
 
 /// An `ErrorResponse` or `NoticeResponse` of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServerError {
+pub(crate) struct ServerError {
     /// `ERROR`, `FATAL`, `PANIC`, `WARNING`, …: never translated (field V).
     pub severity: String,
     /// The five characters of the SQLSTATE.
@@ -50,21 +50,21 @@ impl ServerError {
 
     /// The session is over after this.
     #[must_use]
-    pub fn is_fatal(&self) -> bool {
+    pub(crate) fn is_fatal(&self) -> bool {
         matches!(self.severity.as_str(), "FATAL" | "PANIC")
     }
 
     /// The server says that it ends this session or all of them: a FATAL error, or one of the warnings that a dying
     /// backend sends as its last words (`quickdie`).
     #[must_use]
-    pub fn ends_session(&self) -> bool {
+    pub(crate) fn ends_session(&self) -> bool {
         self.is_fatal() || (self.routine == "quickdie" || matches!(self.sqlstate.as_str(), "57P01" | "57P02"))
     }
 
     /// What a session that ended with these words says about the server (rule 83): judged by the routine, because the
     /// message is translated and a killed postmaster's children send 57P01 too.
     #[must_use]
-    pub fn close_cause(&self) -> CloseCause {
+    pub(crate) fn close_cause(&self) -> CloseCause {
         match (self.sqlstate.as_str(), self.routine.as_str()) {
             ("57P01", "secure_read") => CloseCause::DeathHint,
             ("57P01", "ProcessInterrupts" | "quickdie") => CloseCause::Announced,
@@ -75,7 +75,7 @@ impl ServerError {
 
     /// What this answer to a probe says about the server (rule 2).
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         let impairment = match self.sqlstate.as_str() {
             "57P01" => match self.close_cause() {
                 CloseCause::DeathHint => return Verdict::Down(DownCause::Reset),
@@ -120,7 +120,7 @@ impl fmt::Display for ServerError {
 /// Why a session could not be made, or why it could not answer. One line each; never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub(crate) enum Error {
     /// The host's name has no known address.
     #[error("{0}")]
     Resolve(String),
@@ -158,7 +158,7 @@ pub enum Error {
 impl Error {
     /// What this says about the server (rule 2). TLS trouble is `impaired`: the server answered.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         match self {
             Error::Resolve(_) => Verdict::Unknown(UnknownCause::Resolver),
             Error::Connect(error) => error.fault.verdict(Stage::Connecting),
@@ -173,7 +173,7 @@ impl Error {
 
     /// What a kept session that ended like this says about the server (rule 83).
     #[must_use]
-    pub fn close_cause(&self) -> CloseCause {
+    pub(crate) fn close_cause(&self) -> CloseCause {
         match self {
             Error::Server(error) => error.close_cause(),
             Error::Connection { fault: Fault::Reset | Fault::Refused, .. } => CloseCause::DeathHint,
@@ -186,7 +186,7 @@ impl Error {
 
     /// The server's own words, where it spoke.
     #[must_use]
-    pub fn server(&self) -> Option<&ServerError> {
+    pub(crate) fn server(&self) -> Option<&ServerError> {
         match self {
             Error::Server(error) => Some(error),
             _ => None,
@@ -195,13 +195,13 @@ impl Error {
 
     /// Our deadline passed, while connecting or while waiting for the answer.
     #[must_use]
-    pub fn is_timeout(&self) -> bool {
+    pub(crate) fn is_timeout(&self) -> bool {
         self.fault() == Some(Fault::TimedOut)
     }
 
     /// The cancel signal was given.
     #[must_use]
-    pub fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.fault() == Some(Fault::Cancelled)
     }
 

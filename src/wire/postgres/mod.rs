@@ -29,11 +29,11 @@ mod sample;
 mod scram;
 mod tls;
 
-pub use error::{Error, ServerError};
-pub use sample::{SAMPLE_SQL, read_sample, sample};
-pub use scram::KeptKeys;
+pub(crate) use error::{Error, ServerError};
+pub(crate) use sample::{SAMPLE_SQL, read_sample, sample};
+pub(crate) use scram::KeptKeys;
 use scram::{Binding, Exchange};
-pub use tls::{SslMode, Tls, TlsSettings};
+pub(crate) use tls::{SslMode, Tls, TlsSettings};
 
 /// The longest message taken while a session is being made.
 const STARTUP_MESSAGE_MAX: usize = 64 * 1024;
@@ -54,7 +54,7 @@ const NOTICES_MAX: usize = 16;
 
 /// Whom to connect to, and as whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// Where the server is.
     pub endpoint: Endpoint,
     /// The role.
@@ -73,7 +73,7 @@ pub struct Target {
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub(crate) enum Endpoint {
     /// A name or address, and a port.
     Tcp {
         /// The host's name or literal address.
@@ -93,7 +93,7 @@ pub enum Endpoint {
 impl Endpoint {
     /// The endpoint of a host as libpq reads it: one that starts with `/` is the folder of a Unix socket.
     #[must_use]
-    pub fn new(host: &str, port: u16) -> Endpoint {
+    pub(crate) fn new(host: &str, port: u16) -> Endpoint {
         if host.starts_with('/') {
             Endpoint::Unix { directory: PathBuf::from(host), port }
         } else {
@@ -114,7 +114,7 @@ impl fmt::Display for Endpoint {
 
 /// The rows of a query, as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rows {
+pub(crate) struct Rows {
     /// The names of the columns.
     pub columns: Vec<String>,
     /// The rows; `None` is NULL.
@@ -124,26 +124,27 @@ pub struct Rows {
 impl Rows {
     /// The value of a named column, or `None` where it is NULL or not there.
     #[must_use]
-    pub fn get(&self, row: usize, column: &str) -> Option<&str> {
+    pub(crate) fn get(&self, row: usize, column: &str) -> Option<&str> {
         let place = self.columns.iter().position(|name| name == column)?;
         self.rows.get(row)?.get(place)?.as_deref()
     }
 
     /// The first value of the first row.
+    #[cfg(test)]
     #[must_use]
-    pub fn first(&self) -> Option<&str> {
+    pub(crate) fn first(&self) -> Option<&str> {
         self.rows.first()?.first()?.as_deref()
     }
 
     /// True when there is no row.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// How many rows there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 }
@@ -238,7 +239,7 @@ struct Reply {
 /// An ERROR of the server leaves it usable. So does a time-out: the next query first takes the rest of the late answer, within
 /// its own deadline. Everything else breaks it. Dropping it says good-bye if that needs no wait.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     transport: Transport,
     incoming: BytesMut,
     outgoing: BytesMut,
@@ -256,7 +257,7 @@ pub struct Session {
 impl Session {
     /// Seconds that the server's certificate has left, negative once it has expired; `None` without TLS.
     #[must_use]
-    pub fn certificate_left(&self) -> Option<i64> {
+    pub(crate) fn certificate_left(&self) -> Option<i64> {
         self.transport.certificate_left()
     }
 
@@ -264,7 +265,12 @@ impl Session {
     ///
     /// # Errors
     /// Every [`Error`]; [`Error::verdict`] says what it means.
-    pub fn connect(target: &Target, addresses: &dyn Addresses, deadline: Deadline, cancel: &Cancel) -> Result<Session, Error> {
+    pub(crate) fn connect(
+        target: &Target,
+        addresses: &dyn Addresses,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Session, Error> {
         let (places, attempts): (_, &[Encryption]) = match &target.endpoint {
             Endpoint::Unix { .. } => (Vec::new(), &[Encryption::Off]),
             Endpoint::Tcp { host, port } => {
@@ -427,7 +433,7 @@ impl Session {
     /// # Errors
     /// [`Error::Server`] with the first error of the statements; after it, and after a time-out, the session is still usable.
     /// After every other error it is not.
-    pub fn query(&mut self, sql: &str, deadline: Deadline, cancel: &Cancel) -> Result<Rows, Error> {
+    pub(crate) fn query(&mut self, sql: &str, deadline: Deadline, cancel: &Cancel) -> Result<Rows, Error> {
         while self.is_busy() {
             self.wait_progress(deadline, cancel, "waiting for the late answer to an earlier query")?;
         }
@@ -444,7 +450,7 @@ impl Session {
     ///
     /// # Errors
     /// When the request could not be delivered.
-    pub fn cancel_query(&self, deadline: Deadline, cancel: &Cancel) -> Result<(), Error> {
+    pub(crate) fn cancel_query(&self, deadline: Deadline, cancel: &Cancel) -> Result<(), Error> {
         let (process, secret) = self.key.ok_or_else(|| Error::Local("the server gave no key to cancel with".into()))?;
         let mut stream = match &self.peer {
             Peer::Tcp(address) => connect_tcp(&[*address], deadline, cancel).map_err(Error::Connect)?.0,
@@ -464,25 +470,27 @@ impl Session {
 
     /// A parameter that the server reported, for example `server_version`.
     #[must_use]
-    pub fn parameter(&self, name: &str) -> Option<&str> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).map(String::as_str)
     }
 
     /// The process id of the server's process behind this session.
+    #[cfg(test)]
     #[must_use]
-    pub fn process_id(&self) -> Option<i32> {
+    pub(crate) fn process_id(&self) -> Option<i32> {
         self.key.map(|(process, _)| process)
     }
 
     /// The notices and warnings that came with the last answer, at most 16.
+    #[cfg(test)]
     #[must_use]
-    pub fn notices(&self) -> &[ServerError] {
+    pub(crate) fn notices(&self) -> &[ServerError] {
         &self.notices
     }
 
     /// True while an answer is outstanding.
     #[must_use]
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.reply.is_some()
     }
 

@@ -13,7 +13,7 @@ use failover_core::time::{Mono, Span};
 /// see is NULL. It asks the functions beneath the statistics views: planning the views themselves costs four times as much. The position
 /// is read after the list of standbys: whatever one that has just gone had acknowledged lies before it.
 /// PostgreSQL 13 and later.
-pub const SAMPLE_SQL: &str = "\
+pub(crate) const SAMPLE_SQL: &str = "\
 SELECT s.recovering AS in_recovery, \
 extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS age, \
 (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS started, \
@@ -57,7 +57,7 @@ const ENGINE_PREFIX: &str = "libfailover/";
 ///
 /// # Errors
 /// As [`Session::query`] and [`read_sample`].
-pub fn sample(session: &mut Session, asked: Mono, deadline: Deadline, cancel: &Cancel) -> Result<Sample, Error> {
+pub(crate) fn sample(session: &mut Session, asked: Mono, deadline: Deadline, cancel: &Cancel) -> Result<Sample, Error> {
     read_sample(&session.query(SAMPLE_SQL, deadline, cancel)?, asked)
 }
 
@@ -65,7 +65,7 @@ pub fn sample(session: &mut Session, asked: Mono, deadline: Deadline, cancel: &C
 ///
 /// # Errors
 /// [`Error::Protocol`] when a value is missing or unreadable.
-pub fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
+pub(crate) fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
     let row = Row(rows);
     let in_recovery = row.flag("in_recovery")?;
     let timeline = if in_recovery {

@@ -21,7 +21,7 @@ const ROUNDS_MAX: u32 = 1_000_000;
 /// The keys derived from a password the last time a server asked for it. Clones share them. Like the password itself they cannot
 /// be printed; two of them are always equal, since they follow from the rest of a target.
 #[derive(Clone, Default)]
-pub struct KeptKeys(Arc<Mutex<Option<Derived>>>);
+pub(crate) struct KeptKeys(Arc<Mutex<Option<Derived>>>);
 
 impl fmt::Debug for KeptKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,7 +17,7 @@ use crate::wire::stream::{Fault, Stream, plain};
 /// How much TLS is demanded. The words and their meaning are libpq's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum SslMode {
+pub(crate) enum SslMode {
     /// Never.
     Disable,
     /// Without; with TLS only if the server will not have us without.
@@ -35,7 +35,7 @@ pub enum SslMode {
 
 /// TLS of one server: the mode and where the certificates lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsSettings {
+pub(crate) struct TlsSettings {
     /// How much TLS is demanded.
     pub mode: SslMode,
     /// Trusted authorities (PEM, one or more). Without it those of the system are trusted.
@@ -48,7 +48,7 @@ pub struct TlsSettings {
 
 /// [`TlsSettings`] ready for use. Clones share the certificates once they are read; changed files are read anew.
 #[derive(Clone, Default)]
-pub struct Tls {
+pub(crate) struct Tls {
     settings: TlsSettings,
     made: Arc<Mutex<Option<Made>>>,
 }
@@ -61,39 +61,35 @@ struct Made {
 impl Tls {
     /// Takes the settings; reads no file yet.
     #[must_use]
-    pub fn new(settings: TlsSettings) -> Tls {
+    pub(crate) fn new(settings: TlsSettings) -> Tls {
         Tls { settings, made: Arc::default() }
     }
 
     /// No TLS at all.
+    #[cfg(test)]
     #[must_use]
-    pub fn disabled() -> Tls {
+    pub(crate) fn disabled() -> Tls {
         Tls::new(TlsSettings { mode: SslMode::Disable, ..TlsSettings::default() })
     }
 
     /// How much TLS is demanded.
     #[must_use]
-    pub fn mode(&self) -> SslMode {
+    pub(crate) fn mode(&self) -> SslMode {
         self.settings.mode
-    }
-
-    /// The whole settings.
-    #[must_use]
-    pub fn settings(&self) -> &TlsSettings {
-        &self.settings
     }
 
     /// Reads and checks every file that is named: for a configuration check before anything is started.
     ///
     /// # Errors
     /// [`Error::Local`] with the file and the reason.
-    pub fn check(&self) -> Result<(), Error> {
+    #[cfg(test)]
+    pub(crate) fn check(&self) -> Result<(), Error> {
         self.connector().map(drop)
     }
 
     /// Seconds that our own certificate has left; negative once it has expired. `None`: there is none, or it cannot be read.
     #[must_use]
-    pub fn client_certificate_left(&self) -> Option<i64> {
+    pub(crate) fn client_certificate_left(&self) -> Option<i64> {
         let pem = fs::read(self.settings.client_certificate.as_deref()?).ok()?;
         seconds_left(&openssl::x509::X509::from_pem(&pem).ok()?)
     }

@@ -55,7 +55,7 @@ const VARIABLES: [&str; 15] = [
 
 /// Where the credentials come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum CredentialsSource {
+pub(crate) enum CredentialsSource {
     /// The first of these that has any: the environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`), the
     /// shared files (profile `AWS_PROFILE`, else `default`), the container's endpoint, the instance's endpoint (IMDSv2).
     #[default]
@@ -75,18 +75,18 @@ pub enum CredentialsSource {
 
 /// The variables of the environment that the chain looks at, taken once. Its `Debug` shows names only.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, Secret>);
+pub(crate) struct Environment(BTreeMap<String, Secret>);
 
 impl Environment {
     /// What the process has. Variables that are empty or not text are left out.
     #[must_use]
-    pub fn of_process() -> Environment {
+    pub(crate) fn of_process() -> Environment {
         Environment::from_variables(VARIABLES.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?))))
     }
 
     /// These variables; names that the chain does not read are left out.
     #[must_use]
-    pub fn from_variables<N: AsRef<str>, V: Into<String>>(variables: impl IntoIterator<Item = (N, V)>) -> Environment {
+    pub(crate) fn from_variables<N: AsRef<str>, V: Into<String>>(variables: impl IntoIterator<Item = (N, V)>) -> Environment {
         let variables = variables.into_iter().map(|(name, value)| (name.as_ref().to_owned(), value.into()));
         let known = variables.filter(|(name, value)| VARIABLES.contains(&name.as_str()) && !value.is_empty());
         Environment(known.map(|(name, value)| (name, Secret::new(value))).collect())

@@ -11,7 +11,7 @@ use failover_core::output::Failure;
 use failover_core::sample::RouteInstance;
 
 /// The health checks of a service's servers. Thread-safe; every operation may be repeated.
-pub struct HealthChecks {
+pub(crate) struct HealthChecks {
     account: Route53,
     /// The ID of each server's, by our name of it.
     ids: BTreeMap<String, String>,
@@ -26,7 +26,7 @@ pub struct HealthChecks {
 impl HealthChecks {
     /// These checks, reached by the account of a record. Nothing is asked yet.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         account: Route53,
         ids: BTreeMap<String, String>,
         active: HealthCheckSettings,

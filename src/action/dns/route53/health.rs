@@ -10,7 +10,7 @@ use failover_core::output::Failure;
 
 /// Settings of a health check. `None` leaves one as it is. Its type and its interval cannot be changed once it exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HealthCheckSettings {
+pub(crate) struct HealthCheckSettings {
     /// Checks in a row that change its mind, 1 to 10.
     pub failure_threshold: Option<u8>,
     /// A disabled one counts as healthy.
@@ -25,7 +25,7 @@ pub struct HealthCheckSettings {
 
 /// A health check as it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthCheck {
+pub(crate) struct HealthCheck {
     /// Its version: a change has to name the latest.
     pub version: u64,
     /// Its settings; `None` is what it does not have.
@@ -64,7 +64,7 @@ impl Route53 {
     ///
     /// # Errors
     /// Why it cannot be read. Nothing was changed.
-    pub fn health_check(&self, id: &str, deadline: Deadline, cancel: &Cancel) -> Result<HealthCheck, Failure> {
+    pub(crate) fn health_check(&self, id: &str, deadline: Deadline, cancel: &Cancel) -> Result<HealthCheck, Failure> {
         let what = checked(id)?;
         self.look_at(id, Within { deadline, cancel }).map_err(|trouble| failed(&what, &trouble, false))
     }
@@ -74,7 +74,7 @@ impl Route53 {
     ///
     /// # Errors
     /// What failed, what to do, and whether an effect is excluded.
-    pub fn update_health_check(
+    pub(crate) fn update_health_check(
         &self,
         id: &str,
         settings: &HealthCheckSettings,
@@ -88,7 +88,7 @@ impl Route53 {
     ///
     /// # Errors
     /// What failed, what to do, and whether an effect is excluded.
-    pub fn restore_health_check(
+    pub(crate) fn restore_health_check(
         &self,
         id: &str,
         before: &HealthCheck,
