@@ -294,7 +294,7 @@ pub(crate) mod channel {
         receivers: usize,
     }
 
-    pub struct Sender<T>(Arc<Shared<T>>);
+    pub(crate) struct Sender<T>(Arc<Shared<T>>);
     pub struct Receiver<T>(Arc<Shared<T>>);
 
     pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
