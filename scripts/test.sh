@@ -12,11 +12,11 @@ scripts/lint.sh || status=$?
 tests=(scripts/cargo.sh test --locked --no-fail-fast)
 # They wait more than they work, one test at a time: beside all the others.
 slow=(faults three_servers)
-others=(--test core --test simulator --test header)
-for file in tests/*.rs; do
-    name=$(basename "$file" .rs)
+others=()
+# Every test program that a package names.
+while read -r name; do
     [[ " ${slow[*]} " = *" $name "* ]] || others+=(--test "$name")
-done
+done < <(sed -n '/^\[\[test\]\]$/ { n; s/^name = "\(.*\)"$/\1/p; }' Cargo.toml src/*/Cargo.toml)
 echo '== cargo test'
 "${tests[@]}" --no-run 2>&1 | tee "$log" || status=$?
 "${tests[@]}" "${slow[@]/#/--test=}" >"$beside" 2>&1 &

@@ -1,15 +1,14 @@
 //! An application behind real load balancers: the traffic goes from a server that fails to one that is well, is asked who answers,
 //! and goes back where that shows that it was wrong.
 
-mod support;
-
+use crate::support;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::web::get;
+use crate::support::{Site, SiteOptions};
 use failover::{Config, Engine, EngineEvent, EventKind, EventQueue, ForceOptions};
-use support::web::get;
-use support::{Site, SiteOptions};
 
 const LONG: Duration = Duration::from_secs(60);
 

@@ -1,9 +1,7 @@
 //! The command line as its users run it: the program itself, with configuration files, signals and a control socket. No server
 //! is needed: the ones in these configurations refuse.
 
-#[path = "support/prometheus.rs"]
-mod prometheus;
-
+use crate::support::prometheus;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr};

@@ -1,20 +1,11 @@
 //! Every fault of `make demo-app`, judged as the demo judges it, and its report.
 
-#![cfg(feature = "rfc2136")]
-
-#[path = "../examples/report/mod.rs"]
-mod parts;
-#[path = "../examples/demo_app/report.rs"]
-mod report;
-#[path = "support/mod.rs"]
-mod support;
-
-use parts::text::escape;
-use report::{Page, Side};
-use support::app::judge::{Outcome, judge};
-use support::app::{Fault, QUIET, baseline, with_engine, without_engine};
-use support::recording::FindingLine;
-use support::{Site, SiteOptions};
+use crate::parts::text::escape;
+use crate::site_report::{Page, Side};
+use crate::support::app::judge::{Outcome, judge};
+use crate::support::app::{Fault, QUIET, baseline, with_engine, without_engine};
+use crate::support::recording::FindingLine;
+use crate::support::{Site, SiteOptions};
 
 fn suffer(fault: Fault) -> Outcome {
     let site = Site::start(&SiteOptions::default()).unwrap();

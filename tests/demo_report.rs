@@ -1,14 +1,9 @@
 //! The report of the demo: everything that was recorded is in it, and it is a page of its own.
 
-#[path = "../examples/report/mod.rs"]
-mod parts;
-#[path = "../examples/demo/report.rs"]
-mod report;
-mod support;
-
-use parts::text;
+use crate::parts::text;
+use crate::report;
+use crate::support::recording::{Attempt, Event, FindingLine, Member, Outcome, Recording, Table};
 use serde_json::{Value, json};
-use support::recording::{Attempt, Event, FindingLine, Member, Outcome, Recording, Table};
 
 const MS: u64 = 1_000_000;
 const FAULT: u64 = 4_000 * MS;

@@ -1,16 +1,14 @@
 //! `failover doctor` on real servers that have something to tell.
 
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use crate::support::lab::wait_until;
+use crate::support::pair::{Pair, PairOptions};
+use crate::support::postgres::StopMode;
 use serde_json::Value;
-use support::lab::wait_until;
-use support::pair::{Pair, PairOptions};
-use support::postgres::StopMode;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -136,7 +134,7 @@ fn asked(site: &support::Site, arguments: &[&str]) -> (bool, Value, String) {
 
 #[test]
 fn the_route_of_an_application_is_looked_at_as_closely_and_nothing_is_changed() {
-    use support::{Site, SiteOptions};
+    use crate::support::{Site, SiteOptions};
     let mut site = Site::start(&SiteOptions::default()).unwrap();
     let before = site.wanted();
     let (content, answer, text) = asked(&site, &["check"]);

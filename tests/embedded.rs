@@ -1,12 +1,10 @@
 //! The engine inside a program, on real servers: the program takes part in a failover, and ends it in the middle.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::pair::{Pair, PairOptions};
 use failover::{ActionAnswer, Config, Engine, EngineError, EngineEvent, EventKind, EventQueue, TaskAnswer};
-use support::pair::{Pair, PairOptions};
 
 const LONG: Duration = Duration::from_secs(60);
 

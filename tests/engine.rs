@@ -158,8 +158,11 @@ fn is_alone(test: &str) -> bool {
         return true;
     }
     let me = std::env::current_exe().unwrap();
-    let alone =
-        std::process::Command::new(me).args(["--exact", test, "--nocapture"]).env("FAILOVER_TEST_ALONE", "1").status().unwrap();
+    let alone = std::process::Command::new(me)
+        .args(["--exact", &format!("engine::{test}"), "--nocapture"])
+        .env("FAILOVER_TEST_ALONE", "1")
+        .status()
+        .unwrap();
     assert!(alone.success());
     false
 }

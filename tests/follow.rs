@@ -1,15 +1,12 @@
 //! An application that follows its database, on a real PostgreSQL pair and real load balancers.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::web::get;
+use crate::support::{Pair, PairOptions, Site, SiteOptions};
 use failover::{Config, Engine, EngineEvent, EventKind, EventQueue};
-use support::web::get;
-use support::{Pair, PairOptions, Site, SiteOptions};
 
 const LONG: Duration = Duration::from_secs(90);
 

@@ -1,9 +1,5 @@
 //! The numbers: as Prometheus reads them, and after failovers of real servers.
 
-#[path = "../src/cli/made.rs"]
-mod made;
-mod support;
-
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -11,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::made::made;
+use crate::support::lab::wait_until;
+use crate::support::pair::{Pair, PairOptions};
+use crate::support::prometheus;
 use failover::{
     BreakerStatus, CheckStatus, Config, Engine, EventKind, FailoverStatus, ForecastStatus, MetricsStatus, PhaseStatus,
     ServerStatus, ServiceStatus, SpansStatus, Status, VerdictCounts, metrics_text,
 };
-use made::made;
-use support::lab::wait_until;
-use support::pair::{Pair, PairOptions};
-use support::prometheus;
 
 const LONG: Duration = Duration::from_secs(60);
 

@@ -1,18 +1,15 @@
 //! Every way to have set it up wrong, on real servers: a named refusal and an alarm beforehand, and nothing promoted when it matters.
 //! One at a time: two pairs side by side on two cores would be a test of the machine.
 
-#[path = "support/mod.rs"]
-mod support;
-
 use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::support::engine::{Engine, Origin};
+use crate::support::pair::{Pair, PairOptions};
+use crate::support::postgres::{PgOptions, PgServer};
+use crate::support::recording::Event;
 use serde_json::Value;
-use support::engine::{Engine, Origin};
-use support::pair::{Pair, PairOptions};
-use support::postgres::{PgOptions, PgServer};
-use support::recording::Event;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 

@@ -1,17 +1,14 @@
 //! Names that follow the active server, on a real name server: beside load balancers, and as the only route.
 
-#![cfg(feature = "rfc2136")]
-
-mod support;
-
+use crate::support;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::dig::dig;
+use crate::support::lab::free_port;
+use crate::support::{Named, NamedOptions, Site, SiteOptions};
 use failover::{ActionAnswer, Config, Engine, EngineEvent, EventKind, EventQueue, HostAction};
-use support::dig::dig;
-use support::lab::free_port;
-use support::{Named, NamedOptions, Site, SiteOptions};
 
 const LONG: Duration = Duration::from_secs(60);
 const SECRET: &str = "bGliZmFpbG92ZXItdGVzdC1rZXktMDEyMzQ1Njc4OTA=";
@@ -253,7 +250,7 @@ struct Amazon {
 #[cfg(feature = "route53")]
 impl Amazon {
     fn start(lab: &support::Lab) -> Amazon {
-        use support::cloud::Answer;
+        use crate::support::cloud::Answer;
         let moto = support::Moto::start(lab).unwrap();
         let port = moto.port();
         let zone = moto.zone("example.test").unwrap();

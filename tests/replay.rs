@@ -4,17 +4,15 @@
 #[path = "sim/world.rs"]
 mod world;
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::engine::Origin;
+use crate::support::lab::wait_until;
+use crate::support::pair::{Pair, PairOptions};
 use failover::DecisionRecord;
 use failover_core::Core;
 use failover_core::observation::CloseCause;
 use failover_core::sample::{LocalAnswer, ProcessState};
-use support::engine::Origin;
-use support::lab::wait_until;
-use support::pair::{Pair, PairOptions};
 use world::{Mode, Tape, World, model, ms};
 
 /// A life with a failover in it, taped from `from` on.

@@ -1,15 +1,13 @@
 //! The engine is killed in the middle of a real failover, at each step in turn, and started again on the same journal; and HAProxy
 //! is restarted after a failover, with the old primary on its way back.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::engine::{Engine, Origin};
+use crate::support::lab::wait_until;
+use crate::support::pair::{Pair, PairOptions};
+use crate::support::recording::Event;
 use rustix::process::Signal;
-use support::engine::{Engine, Origin};
-use support::lab::wait_until;
-use support::pair::{Pair, PairOptions};
-use support::recording::Event;
 
 const LONG: Duration = Duration::from_secs(60);
 

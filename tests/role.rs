@@ -1,18 +1,17 @@
 //! The role endpoint: load balancers that ask the engine who is active, in front of an application and of PostgreSQL while each
 //! is failed over, and clients that mean no good.
 
-mod support;
-
+use crate::support;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::lab::{free_port, wait_until};
+use crate::support::web::get;
+use crate::support::{Lab, Pair, PairOptions, Site, SiteOptions};
 use failover::{Config, Engine, EngineError, EventKind, EventQueue};
-use support::lab::{free_port, wait_until};
-use support::web::get;
-use support::{Lab, Pair, PairOptions, Site, SiteOptions};
 
 const LONG: Duration = Duration::from_secs(60);
 

@@ -1,22 +1,18 @@
 //! An application's failover with every step failing in turn: what has to go on goes on, and what has to go back goes back value by
 //! value, also when the engine that began it was killed.
 
-#![cfg(feature = "rfc2136")]
-
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::dig::dig;
+use crate::support::engine::Origin;
+use crate::support::meddler::{Step, Wrong};
+use crate::support::network::Host;
+use crate::support::web::get;
+use crate::support::{Meddler, Named, NamedOptions, Site, SiteOptions};
 use failover::{Config, Engine, EngineEvent, EventKind, EventQueue};
-use support::dig::dig;
-use support::engine::Origin;
-use support::meddler::{Step, Wrong};
-use support::network::Host;
-use support::web::get;
-use support::{Meddler, Named, NamedOptions, Site, SiteOptions};
 
 const LONG: Duration = Duration::from_secs(90);
 const SECRET: &str = "bGliZmFpbG92ZXItdGVzdC1rZXktMDEyMzQ1Njc4OTA=";

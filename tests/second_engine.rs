@@ -1,13 +1,11 @@
 //! Two engines on two hosts watch the same pair: each sees the other's sessions on the servers, and neither fails over before one of
 //! them is gone.
 
-mod support;
-
 use std::time::Duration;
 
-use support::engine::{Engine, Origin};
-use support::lab::wait_until;
-use support::pair::{Pair, PairOptions};
+use crate::support::engine::{Engine, Origin};
+use crate::support::lab::wait_until;
+use crate::support::pair::{Pair, PairOptions};
 
 const LONG: Duration = Duration::from_secs(60);
 

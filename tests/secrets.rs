@@ -2,12 +2,8 @@
 //! talkative log there is, every way to ask about it is used, every mistake is made; then all that came out is searched: for the
 //! secrets as they are, in base64, in hexadecimal and as part of a URL.
 
-#[path = "../examples/report/mod.rs"]
-mod parts;
-#[path = "../examples/demo/report.rs"]
-mod report;
-mod support;
-
+use crate::report;
+use crate::support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
@@ -20,15 +16,15 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::support::engine::{Origin, events_in};
+use crate::support::lab::{Lab, random_password, wait_until};
+use crate::support::pair::{Pair, PairOptions};
+use crate::support::recording::{Member, Recording, rfc3339, shown_config};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use failover::{FileContent, Surroundings};
 use rustix::process::Signal;
 use serde_json::Value;
-use support::engine::{Origin, events_in};
-use support::lab::{Lab, random_password, wait_until};
-use support::pair::{Pair, PairOptions};
-use support::recording::{Member, Recording, rfc3339, shown_config};
 
 const LONG: Duration = Duration::from_secs(60);
 
