@@ -895,8 +895,8 @@ int32_t failover_engine_register_action(const failover_engine *engine,
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_offer_action(const failover_engine *engine, const char *step, failover_error **err);
 
-// Answers a task: `result` is FAILOVER_TASK_*, `detail` one line of `len` bytes (NULL with 0: none). No answer by the deadline is a
-// time-out: of a check it counts as a failure, of an action the step failed.
+// Answers a task: `result` is FAILOVER_TASK_*, `detail` one line of `len` bytes (NULL with 0: none). No answer by the deadline: a check is
+// unknown, which counts for nothing; of an action the step failed.
 //
 // Errors: FAILOVER_UNKNOWN_TASK for a late, repeated or invented task: without any effect.
 //

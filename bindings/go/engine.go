@@ -194,8 +194,8 @@ func (c *core) about(service string, command func(*C.failover_engine, *C.char, *
 	})
 }
 
-// Check has checks of kind "host" called name (their "function", or their own name) answered by function. Only Down counts as a failure,
-// and so does no answer by the deadline. Register before Start.
+// Check has checks of kind "host" called name (their "function", or their own name) answered by function. Only Down counts as a failure;
+// no answer by the deadline is unknown. Register before Start.
 //
 // Errors: ErrState once started; ErrInvalidArgument when no check of the configuration has that name (after NewFromFile: not found
 // out).

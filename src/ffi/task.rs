@@ -169,8 +169,8 @@ pub unsafe extern "C" fn failover_engine_offer_action(
     }
 }
 
-/// Answers a task: `result` is FAILOVER_TASK_*, `detail` one line of `len` bytes (NULL with 0: none). No answer by the deadline is a
-/// time-out: of a check it counts as a failure, of an action the step failed.
+/// Answers a task: `result` is FAILOVER_TASK_*, `detail` one line of `len` bytes (NULL with 0: none). No answer by the deadline: a check is
+/// unknown, which counts for nothing; of an action the step failed.
 ///
 /// Errors: FAILOVER_UNKNOWN_TASK for a late, repeated or invented task: without any effect.
 ///

@@ -7,6 +7,7 @@ mod world;
 
 mod application;
 mod follow;
+mod host_check;
 mod loss;
 mod properties;
 mod resume;

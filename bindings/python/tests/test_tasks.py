@@ -74,7 +74,7 @@ class Checks(Case):
         task = tasks[0]
         self.assertEqual((task.name, task.service, task.server, task.generation), ("page", "site", "web1", 0))
 
-    def test_one_that_hangs_is_down_and_holds_nothing_up(self) -> None:
+    def test_one_that_hangs_is_unknown_and_holds_nothing_up(self) -> None:
         leave = threading.Event()
         calls: List[Task] = []
 
@@ -87,7 +87,7 @@ class Checks(Case):
         engine.check("page")(hangs)
         with engine:
             for _ in range(3):
-                self.assertEqual(engine.wait("observed", timeout=LONG).fields["verdict"], "down")
+                self.assertEqual(engine.wait("observed", timeout=LONG).fields["verdict"], "unknown")
             # Asked again and again, it is called once.
             self.assertEqual(len(calls), 1)
             leave.set()

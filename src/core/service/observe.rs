@@ -7,7 +7,7 @@ use crate::evidence::{FailureClass, Suspicion};
 use crate::health::Health;
 use crate::id::{CheckId, Generation, RunId, ServerId};
 use crate::model::{CheckKind, CheckModel};
-use crate::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
+use crate::observation::{Close, CloseCause, Finding, Impairment, UnknownCause, Verdict};
 use crate::output::{Action, Output};
 use crate::route::{self, RouteReadiness, RouteSurvey};
 use crate::sample::{ProcessState, Readiness, ReadinessFinding, Sample};
@@ -561,13 +561,11 @@ fn sentence(finding: &ReadinessFinding) -> String {
     format!("{}: {} ({})", finding.code, finding.message, finding.remedy)
 }
 
-/// A run that did not come back by its deadline: for the host program that is a time-out, for our own checks our own trouble.
+/// A run that did not come back by its deadline. Whoever keeps it, the host program or a thread of ours, the server was not heard.
 fn overdue(kind: CheckKind, began: Mono, now: Mono) -> Finding {
-    let (verdict, message) = match kind {
-        CheckKind::Host | CheckKind::Scripted => {
-            (Verdict::Down(DownCause::AnswerTimedOut), "the host program gave no answer in time")
-        }
-        _ => (Verdict::Unknown(UnknownCause::OwnResources), "the check did not come back by its deadline"),
+    let (cause, message) = match kind {
+        CheckKind::Host => (UnknownCause::NoAnswerFromHost, "the host program gave no answer in time"),
+        _ => (UnknownCause::OwnResources, "the check did not come back by its deadline"),
     };
-    Finding { verdict, message: message.into(), began, latency: now.since(began), sample: None }
+    Finding { verdict: Verdict::Unknown(cause), message: message.into(), began, latency: now.since(began), sample: None }
 }

@@ -232,7 +232,7 @@ class Engine:
         """Has checks of kind "host" called `name` (their "function", or their own name) answered by the decorated function. It is called
         with a Task, on a thread of this package, several at once but for one server one at a time, and returns True (up), False
         (down: the only answer that counts as a failure) or an Answer; None, anything else and an exception are "unknown". Give its
-        own calls a time-out below task.remaining: no answer by the deadline counts as a failure.
+        own calls a time-out below task.remaining: no answer by the deadline is unknown, too.
 
         Errors: TypeError for what cannot be called with one argument.
         """
