@@ -451,14 +451,17 @@ FAILOVER_API int32_t failover_engine_new_from_file(const char *path, failover_en
 // caller's mask is as before.
 //
 // Errors: FAILOVER_STATE when it was started before, when a stop was asked for, and when another engine holds the state directory
-// (then retriable); FAILOVER_SYSTEM when threads cannot be made. A journal that cannot be written is no error here: the engine
+// (then retriable); FAILOVER_INVALID_ARG when a check of kind "host" asks for a function that was neither registered
+// (failover_engine_register_check) nor offered (failover_engine_offer_check); FAILOVER_SYSTEM when threads cannot be made. A journal that cannot be written is no error here: the engine
 // watches, begins no failover, and says why.
 //
 // Thread: any.
 // Blocks: for milliseconds.
 // In callback: yes.
 // Ownership: nothing changes hands.
-FAILOVER_API int32_t failover_engine_start(const failover_engine *engine, failover_error **err);
+FAILOVER_API
+int32_t failover_engine_start(const failover_engine *engine,
+                              failover_error **err);
 
 // Stops: a failover before its point of no return is undone, one behind it finishes its step; then every thread ends. With
 // FAILOVER_OK no thread of the engine exists, no callback runs or will run, and engine_stopped was the last event. Stopping again is
@@ -631,16 +634,21 @@ int32_t failover_engine_adopt(const failover_engine *engine,
                               const char *server,
                               failover_error **err);
 
-// Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing.
+// Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing. What its checks of kind
+// "host" ask for has to be registered or offered before.
 //
-// Errors: FAILOVER_CONFIG; FAILOVER_STATE when something differs that is fixed at start (state_dir) or the engine does not run;
+// Errors: FAILOVER_CONFIG; FAILOVER_INVALID_ARG when a check asks for a function that nobody answers; FAILOVER_STATE when something differs that is fixed at start (state_dir) or the engine does not run;
 // FAILOVER_REJECTED while a failover is in flight.
 //
 // Thread: any.
 // Blocks: while files are read, and for milliseconds.
 // In callback: yes.
 // Ownership: config is copied.
-FAILOVER_API int32_t failover_engine_reload(const failover_engine *engine, const char *config, size_t len, failover_error **err);
+FAILOVER_API
+int32_t failover_engine_reload(const failover_engine *engine,
+                               const char *config,
+                               size_t len,
+                               failover_error **err);
 
 // What kind of event it is: FAILOVER_EVENT_*. A newer library may have kinds that are not in this header: ignore or log them.
 //
@@ -846,13 +854,17 @@ FAILOVER_API bool failover_status_would_fail_over(const failover_status *status,
 // Ownership: takes the status; its strings die with it.
 FAILOVER_API void failover_status_free(failover_status *status);
 
-// Has checks of kind "host" called `name` (their "function", or their own name) answered by `function`. Without it such a check is an
-// event of kind FAILOVER_EVENT_TASK_CHECK, to be answered by failover_task_complete. A function that has not returned by the deadline
-// is unknown, with an alarm that names it, and is not called again before it is back; it counts for nothing, and stops no failover.
+// Has checks of kind "host" called `name` (their "function", or their own name) answered by `function`. One that has not returned by
+// the deadline is unknown, with an alarm that names it, and is not called again before it is back; it counts for nothing.
 //
-// Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG when no check has that name.
+// Every name that checks ask for has to be registered or offered (failover_engine_offer_check) before the start, which fails
+// otherwise. Once the engine runs, what a later configuration asks for can be registered for failover_engine_reload. The status has
+// the names of the present one under "host_functions", also before the start.
 //
-// Thread: any, before the start.
+// Errors: before the start FAILOVER_INVALID_ARG when no check has that name; then FAILOVER_STATE when the name is answered already, and
+// after the stop.
+//
+// Thread: any.
 // Blocks: no.
 // In callback: yes.
 // Ownership: userdata is the host's; userdata_free (may be NULL) is called exactly once: when the function is replaced, when
@@ -865,10 +877,25 @@ int32_t failover_engine_register_check(const failover_engine *engine,
                                        failover_free_fn userdata_free,
                                        failover_error **err);
 
+// As failover_engine_register_check, but each run of such a check is an event of kind FAILOVER_EVENT_TASK_CHECK, to be answered by
+// failover_task_complete. One that is not answered by its deadline is unknown, and counts for nothing.
+//
+// Errors: as for failover_engine_register_check; offering again what was offered is none.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_offer_check(const failover_engine *engine, const char *name, failover_error **err);
+
 // Has the step `step` of every service carried out by `function`: "promote" instead of the engine's own way; "fence" where
-// fence.command would be asked, so it must cut power or volume; "pre_checks" before what is
-// configured, and "route_out", "route_restore", "route_in" beside it. An action may be asked again with the same generation: (generation, step) is its idempotency key, and one with a lower
-// generation than the highest seen must be refused.
+// fence.command would be asked, so it must cut power or volume; "pre_checks" before what is configured, and "route_out",
+// "route_restore", "route_in" beside it. An action may be asked again with the same generation: (generation, step) is its idempotency
+// key, and one with a lower generation than the highest seen must be refused.
+//
+// One that has not returned by its deadline (failover_event_deadline_ms) has failed: the failover_timeout of the service for
+// "pre_checks" (usual: 120 s), fence.command_timeout for "fence" (10 s), promote.timeout for "promote" (60 s), 3 s for the steps of the
+// route, 0.2 s for "route_out" before a fence.
 //
 // Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG for any other step.
 //

@@ -463,8 +463,10 @@ fn the_program_answers_its_checks_by_tasks() {
     let state = tempfile::tempdir().unwrap();
     let engine = Engine::new(host_config(state.path())).unwrap();
     assert_eq!(engine.check_once()[0].verdict, "unknown");
+    engine.offer_check("page").unwrap();
     let queue = engine.queue().unwrap();
     engine.start().unwrap();
+    engine.offer_check("page").unwrap();
     let task = wait_for(&queue, EventKind::TaskCheck).fields["task_id"].as_u64().unwrap();
     let wrong = engine.complete_task(task, TaskAnswer::Action(ActionAnswer::Done(String::new())));
     assert!(matches!(wrong, Err(EngineError::InvalidArgument(_))));
@@ -476,6 +478,35 @@ fn the_program_answers_its_checks_by_tasks() {
     let open = wait_for(&queue, EventKind::TaskCheck).fields["task_id"].as_u64().unwrap();
     engine.stop(LONG).unwrap();
     assert!(matches!(engine.complete_task(open, answer()), Err(EngineError::UnknownTask(_))));
+}
+
+#[test]
+fn a_check_that_nobody_answers_is_refused_by_the_start_and_the_reload_that_brings_it() {
+    let state = tempfile::tempdir().unwrap();
+    let refused = |outcome: Result<(), EngineError>| match outcome {
+        Err(EngineError::InvalidArgument(why)) => assert!(why.contains("page"), "{why}"),
+        other => panic!("{other:?}"),
+    };
+    let engine = Engine::new(host_config(state.path())).unwrap();
+    assert_eq!(engine.status().host_functions[0].answered_by, None);
+    refused(engine.start());
+    engine.offer_check("page").unwrap();
+    assert_eq!(engine.status().host_functions[0].answered_by.as_deref(), Some("tasks"));
+    engine.start().unwrap();
+    engine.stop(LONG).unwrap();
+
+    let engine = Engine::new(config(state.path(), r#""up""#)).unwrap();
+    let queue = engine.queue().unwrap();
+    assert!(matches!(engine.offer_check("page"), Err(EngineError::InvalidArgument(_))), "no check of kind host");
+    engine.start().unwrap();
+    refused(engine.reload(host_config(state.path())));
+    assert_eq!(engine.status().services[0].servers[0].checks[0].kind, "scripted");
+    engine.register_check("page", |_| HostAnswer::Up("registered late".to_owned())).unwrap();
+    engine.reload(host_config(state.path())).unwrap();
+    while wait_for(&queue, EventKind::Observed).fields["detail"] != "registered late" {}
+    assert!(matches!(engine.register_check("page", |_| HostAnswer::Up(String::new())), Err(EngineError::State(_))));
+    engine.stop(LONG).unwrap();
+    assert!(matches!(engine.offer_check("other"), Err(EngineError::State(_))));
 }
 
 #[test]

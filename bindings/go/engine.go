@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,8 +45,8 @@ type core struct {
 	records chan Event
 	checks  map[string]TaskFunc
 	actions map[string]TaskFunc
-	// The functions that checks of kind "host" want, by the configuration; nil where that is not known here.
-	asked map[string]bool
+	// Held while one of the two is looked at or changed.
+	registered sync.RWMutex
 
 	setting    sync.Mutex
 	started    bool
@@ -89,15 +88,11 @@ func New(config any, options ...Option) (*Engine, error) {
 			return nil, fmt.Errorf("failover: the configuration cannot be written as JSON: %w", err)
 		}
 	}
-	engine, err := assemble(func(handle **C.failover_engine, wrong **C.failover_error) C.int32_t {
+	return assemble(func(handle **C.failover_engine, wrong **C.failover_error) C.int32_t {
 		text := C.CBytes(document)
 		defer C.free(text)
 		return C.failover_engine_new((*C.char)(text), C.size_t(len(document)), handle, wrong)
 	}, options)
-	if err == nil {
-		engine.asked = hostFunctions(document)
-	}
-	return engine, err
 }
 
 // NewFromFile makes an engine from a file in TOML or JSON: what `failover run` reads. Errors: as for New.
@@ -145,31 +140,6 @@ func assemble(call func(**C.failover_engine, **C.failover_error) C.int32_t, opti
 	return engine, nil
 }
 
-// hostFunctions is the names that checks of kind "host" are answered under. The library has found the document right before.
-func hostFunctions(document []byte) map[string]bool {
-	var config struct {
-		Services []struct {
-			Checks []struct{ Name, Kind, Function string }
-		}
-	}
-	if json.Unmarshal(document, &config) != nil {
-		return nil
-	}
-	names := map[string]bool{}
-	for _, service := range config.Services {
-		for _, check := range service.Checks {
-			if check.Kind != "host" {
-				continue
-			}
-			if check.Function == "" {
-				check.Function = check.Name
-			}
-			names[check.Function] = true
-		}
-	}
-	return names
-}
-
 // call calls the library with the handle, which is not freed meanwhile.
 func (c *core) call(function func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t) error {
 	c.lock.RLock()
@@ -195,21 +165,27 @@ func (c *core) about(service string, command func(*C.failover_engine, *C.char, *
 }
 
 // Check has checks of kind "host" called name (their "function", or their own name) answered by function. Only Down counts as a failure;
-// no answer by the deadline is unknown. Register before Start.
+// no answer by the deadline is unknown. Every name that checks ask for has to be registered or offered before Start, which fails
+// otherwise; Status.HostFunctions has them. Once the engine runs, what a later configuration asks for can be registered for Reload.
 //
-// Errors: ErrState once started; ErrInvalidArgument when no check of the configuration has that name (after NewFromFile: not found
-// out).
+// Errors: ErrInvalidArgument before the start, when no check of the configuration has that name; ErrState after the stop.
 func (c *core) Check(name string, function TaskFunc) error {
-	if c.asked != nil && !c.asked[name] {
-		names := make([]string, 0, len(c.asked))
-		for known := range c.asked {
-			names = append(names, known)
-		}
-		sort.Strings(names)
-		message := fmt.Sprintf("no check of kind \"host\" is called %q; there is: %s", name, strings.Join(names, ", "))
-		return &Error{Code: ErrInvalidArgument, Message: message}
+	if function == nil {
+		return &Error{Code: ErrInvalidArgument, Message: "the function is nil"}
 	}
-	return c.register(c.checks, name, function)
+	if err := c.OfferCheck(name); err != nil {
+		return err
+	}
+	c.register(c.checks, name, function)
+	return nil
+}
+
+// OfferCheck has checks of kind "host" called name come as events of kind TaskCheck, to be answered by CompleteTask. One that is not
+// answered by its deadline is unknown. Errors: as for Check.
+func (c *core) OfferCheck(name string) error {
+	return c.about(name, func(handle *C.failover_engine, name *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_offer_check(handle, name, wrong)
+	}, false)
 }
 
 // Action has the step ("pre_checks", "route_out", "route_restore", "fence", "promote" or "route_in") of every service carried out by
@@ -218,23 +194,20 @@ func (c *core) Check(name string, function TaskFunc) error {
 //
 // Errors: ErrState once started; ErrInvalidArgument for any other step.
 func (c *core) Action(step string, function TaskFunc) error {
-	if err := c.OfferAction(step); err != nil {
-		return err
-	}
-	return c.register(c.actions, step, function)
-}
-
-func (c *core) register(functions map[string]TaskFunc, name string, function TaskFunc) error {
 	if function == nil {
 		return &Error{Code: ErrInvalidArgument, Message: "the function is nil"}
 	}
-	c.setting.Lock()
-	defer c.setting.Unlock()
-	if c.started {
-		return &Error{Code: ErrState, Message: "the engine was started: register functions before"}
+	if err := c.OfferAction(step); err != nil {
+		return err
 	}
-	functions[name] = function
+	c.register(c.actions, step, function)
 	return nil
+}
+
+func (c *core) register(functions map[string]TaskFunc, name string, function TaskFunc) {
+	c.registered.Lock()
+	defer c.registered.Unlock()
+	functions[name] = function
 }
 
 // OfferAction has the step come as an event of kind TaskAction, to be answered by CompleteTask. Errors: as for Action.
@@ -263,7 +236,8 @@ func (c *core) complete(task uint64, answer Answer) error {
 // Start takes the state directory and begins to watch. An engine starts once. The context is for the start alone; it takes
 // milliseconds.
 //
-// Errors: ErrState when it was started before, and when another engine holds the state directory (then Retriable); ErrSystem.
+// Errors: ErrState when it was started before, and when another engine holds the state directory (then Retriable); ErrInvalidArgument
+// when a check of kind "host" asks for a function that was neither registered nor offered; ErrSystem.
 func (c *core) Start(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -531,9 +505,10 @@ func (c *core) Adopt(service, server string) error {
 	}, false)
 }
 
-// Reload takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing.
+// Reload takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing. What its checks of kind
+// "host" ask for has to be registered or offered before.
 //
-// Errors: ErrConfig; ErrState when something differs that is fixed at start (state_dir) or the engine does not run; ErrRejected while a
+// Errors: ErrConfig; ErrInvalidArgument when a check asks for a function that nobody answers; ErrState when something differs that is fixed at start (state_dir) or the engine does not run; ErrRejected while a
 // failover is in flight.
 func (c *core) Reload(config []byte) error {
 	return c.call(func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t {

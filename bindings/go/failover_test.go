@@ -241,9 +241,6 @@ func TestAnEngineStartsOnce(t *testing.T) {
 	if err := engine.Start(context.Background()); !errors.Is(err, ErrState) {
 		t.Error(err)
 	}
-	if err := engine.Check("page", func(context.Context, Task) Answer { return Up("") }); err == nil {
-		t.Error("registered after the start")
-	}
 	for range 2 {
 		if err := engine.Stop(context.Background()); err != nil {
 			t.Error(err)
@@ -269,6 +266,9 @@ func TestAnEngineStartsOnce(t *testing.T) {
 
 func TestContextsEndStartAndStop(t *testing.T) {
 	engine := create(t, map[string]any{"kind": "host", "timeout": "10m"})
+	if err := engine.OfferCheck("page"); err != nil {
+		t.Fatal(err)
+	}
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := engine.Start(cancelled); !errors.Is(err, context.Canceled) {
@@ -365,8 +365,60 @@ func TestChecksAreGoFunctions(t *testing.T) {
 	}
 }
 
+func TestChecksThatNobodyAnswersAreRefused(t *testing.T) {
+	page := func(context.Context, Task) Answer { return Up("a late one") }
+	document, err := json.Marshal(config(t, map[string]any{"kind": "host"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "failover.json")
+	if err := os.WriteFile(file, document, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	engine, err := NewFromFile(file, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	if status, err := engine.Status(); err != nil || len(status.HostFunctions) != 1 || status.HostFunctions[0] != (HostFunction{Name: "page"}) {
+		t.Error(err, status.HostFunctions)
+	}
+	if err := engine.Check("pgae", page); !errors.Is(err, ErrInvalidArgument) {
+		t.Error(err)
+	}
+	if err := engine.Start(context.Background()); !errors.Is(err, ErrInvalidArgument) {
+		t.Error(err)
+	}
+
+	before := config(t, up)
+	other, err := New(before, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	start(t, other)
+	after := config(t, map[string]any{"kind": "host"})
+	after["state_dir"] = before["state_dir"]
+	if document, err = json.Marshal(after); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Reload(document); !errors.Is(err, ErrInvalidArgument) {
+		t.Error(err)
+	}
+	if err := other.Check("page", page); err != nil {
+		t.Error(err)
+	}
+	if err := other.Reload(document); err != nil {
+		t.Error(err)
+	}
+	await(t, other, "the answer", func(event Event) bool { return strings.Contains(event.Message, "a late one") })
+}
+
 func TestTasksCanBeAnsweredByHand(t *testing.T) {
 	engine := create(t, map[string]any{"kind": "host"})
+	if err := engine.OfferCheck("page"); err != nil {
+		t.Fatal(err)
+	}
 	start(t, engine)
 	event := await(t, engine, "a task", kind(TaskCheck))
 	task := uint64(event.Fields["task_id"].(float64))

@@ -22,7 +22,16 @@ type Status struct {
 	// Doubt is why the engine may not trust its own view now; empty when it may.
 	Doubt    string          `json:"doubt"`
 	Services []ServiceStatus `json:"services"`
+	// HostFunctions is what checks of kind "host" ask the program for.
+	HostFunctions []HostFunction `json:"host_functions"`
 	Raw      json.RawMessage `json:"-"`
+}
+
+// HostFunction is what checks of kind "host" ask the program for.
+type HostFunction struct {
+	Name string `json:"name"`
+	// AnsweredBy is "function" or "tasks"; empty: nobody, and the engine does not start.
+	AnsweredBy string `json:"answered_by"`
 }
 
 // Service is the service of that name; nil where there is none.

@@ -127,7 +127,9 @@ func (c *core) serve(event Event) {
 	if event.Kind == TaskAction {
 		functions = c.actions
 	}
+	c.registered.RLock()
 	function := functions[task.Name]
+	c.registered.RUnlock()
 	if function == nil {
 		if _, told := c.unanswered.LoadOrStore(task.Name, true); !told {
 			c.logger.Warn(fmt.Sprintf("no function answers %q: Engine.CompleteTask has to", task.Name))

@@ -29,6 +29,9 @@ DOOR = '\n[[services.checks]]\nname = "door"\nserver = "db1"\nkind = "host"\n'
 
 
 def answer_checks(engine: Engine, places: Places) -> None:
+    if "door" not in engine.status().host_functions:
+        return
+
     @engine.check("door")
     def door(task: Task) -> Answer:
         # On a thread of the binding, not in the loop: it may block, but not for longer than the task has.

@@ -1,5 +1,6 @@
 //! The configuration as the decision core sees it: names, numbers and policies; no addresses, no secrets.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::check::{Check, Probe};
@@ -17,6 +18,17 @@ impl Root {
     #[must_use]
     pub fn model(&self) -> Model {
         Model { seed: self.engine.seed, services: self.services.iter().map(|service| service_model(self, service)).collect() }
+    }
+
+    /// What checks of kind `host` ask the embedding program for: their `function`, or their own name.
+    #[must_use]
+    pub fn host_functions(&self) -> BTreeSet<String> {
+        let checks = self.services.iter().flat_map(|service| &service.checks);
+        let asked = checks.filter_map(|check| match &check.probe {
+            Probe::Host(probe) => Some(probe.function.as_ref().unwrap_or(&check.name).clone()),
+            _ => None,
+        });
+        asked.collect()
     }
 }
 

@@ -588,7 +588,7 @@ fn check_part(service: &config::Service, check: &config::Check, means: &Means) -
             impaired_exit_code: None,
         }),
         Probe::Host(probe) => {
-            let name = probe.function.clone().unwrap_or_else(|| check.name.clone());
+            let name = probe.function.as_ref().unwrap_or(&check.name).clone();
             let function = means.host.function(&name);
             let question = HostCheck {
                 task: 0,

@@ -153,7 +153,8 @@ pub(crate) struct HostLane(Mutex<State>);
 struct State {
     last: u64,
     open: BTreeMap<u64, Open>,
-    checks: BTreeMap<String, Arc<HostFunction>>,
+    /// By the name that checks ask for; `None`: the host program answers their tasks itself.
+    checks: BTreeMap<String, Option<Arc<HostFunction>>>,
     actions: BTreeMap<String, Option<Arc<ActionFunction>>>,
     /// The threads that run registered functions; there are none where nothing is registered.
     pool: Option<Pool>,
@@ -166,8 +167,14 @@ enum Open {
 }
 
 impl HostLane {
-    pub(crate) fn register_check(&self, name: &str, function: Arc<HostFunction>) {
+    /// `None`: checks of this name become task events.
+    pub(crate) fn register_check(&self, name: &str, function: Option<Arc<HostFunction>>) {
         self.0.lock().checks.insert(name.to_owned(), function);
+    }
+
+    /// Who answers the checks of this name, in the word of the status; `None`: nobody.
+    pub(crate) fn answered_by(&self, name: &str) -> Option<&'static str> {
+        self.0.lock().checks.get(name).map(|function| if function.is_some() { "function" } else { "tasks" })
     }
 
     /// `None`: the step becomes a task event.
@@ -182,7 +189,7 @@ impl HostLane {
 
     /// The function registered for checks of this name.
     pub(crate) fn function(&self, name: &str) -> Option<Arc<HostFunction>> {
-        self.0.lock().checks.get(name).cloned()
+        self.0.lock().checks.get(name).cloned().flatten()
     }
 
     /// The steps that were taken over.
@@ -193,7 +200,7 @@ impl HostLane {
     /// How many functions are registered.
     pub(crate) fn functions(&self) -> usize {
         let state = self.0.lock();
-        state.checks.len() + state.actions.values().flatten().count()
+        state.checks.values().flatten().count() + state.actions.values().flatten().count()
     }
 
     /// From now on tasks are announced by `announce`, and functions run on `pool`.

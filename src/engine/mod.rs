@@ -42,8 +42,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value};
 
+use crate::check::host::HostFunction;
 use crate::clock::Clock;
-use crate::config::{Config, Probe};
+use crate::config::Config;
 use crate::deadline::{Cancel, Deadline};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::channel::{Receiver, Sender, bounded};
@@ -81,7 +82,7 @@ pub use threads::panic_text;
 
 /// Messages that wait for the trigger thread at most; whoever has more waits.
 pub(crate) const INPUTS: usize = sync::bound(4096, 4);
-/// Threads for child processes of `exec` checks, and for functions of the host program.
+/// Threads for child processes of `exec` checks, and for functions of the host program; at most.
 const LANE: usize = 4;
 /// Executor threads at most.
 const EXECUTORS: usize = 32;
@@ -248,8 +249,8 @@ impl Engine {
     /// stop, make a new one.
     ///
     /// # Errors
-    /// [`EngineError::State`] when it was started before, [`EngineError::AlreadyRunning`] when another engine holds the state
-    /// directory, [`EngineError::System`] when threads cannot be made. A journal that cannot be read or written is no error
+    /// [`EngineError::State`] when it was started before, [`EngineError::InvalidArgument`] when a check of kind `host` asks for a
+    /// function that was neither registered nor offered, [`EngineError::AlreadyRunning`] when another engine holds the state directory, [`EngineError::System`] when threads cannot be made. A journal that cannot be read or written is no error
     /// here: the engine observes, starts no failover, and says why in events and status.
     pub fn start(&self) -> Result<(), EngineError> {
         let shell = &self.shell;
@@ -261,6 +262,7 @@ impl Engine {
                 return Err(EngineError::State("the engine was stopped: make a new one".to_owned()));
             }
         }
+        shell.are_all_answered(&shell.parts().config)?;
         // Registered functions are part of the parts from here on.
         let parts = Arc::new(shell.build(&shell.parts().config.clone())?);
         let state_dir = parts.config.state_dir.clone();
@@ -323,8 +325,9 @@ impl Engine {
         self.shell.request_stop();
     }
 
-    /// Takes another configuration: adds, removes and changes services. Threads stay as they are. Counters restart: what was
-    /// observed under the old configuration decides nothing.
+    /// Takes another configuration: adds, removes and changes services. Counters restart: what was observed under the old
+    /// configuration decides nothing. What its checks of kind `host` ask for has to be answered by then:
+    /// [`Engine::register_check`], [`Engine::offer_check`].
     ///
     /// # Errors
     /// [`EngineError::Rejected`] while a failover is in flight; [`EngineError::State`] when something differs that is fixed at
@@ -336,13 +339,15 @@ impl Engine {
         if config.state_dir != old.config.state_dir {
             return Err(EngineError::State("state_dir cannot change while the engine runs: restart it".to_owned()));
         }
+        shell.are_all_answered(&config)?;
         let parts = Arc::new(shell.build(&config)?);
         if parts.checks_on(Lane::Child) > 0 && !shell.life.lock().has_child_lane {
             let why =
                 "threads for child processes are made at start, and there was no check of kind exec then: restart the engine";
             return Err(EngineError::State(why.to_owned()));
         }
-        let answer = shell.ask(|reply| Message::Reload { parts: Arc::clone(&parts), reply })?;
+        let host = shell.host_lane(&parts)?;
+        let answer = shell.ask(|reply| Message::Reload { parts: Arc::clone(&parts), host, reply })?;
         answer.map_err(EngineError::Rejected)?;
         shell.reports.forget();
         if parts.config.engine.workers != old.config.engine.workers {
@@ -422,6 +427,15 @@ impl Engine {
             services,
             breakers,
             role_endpoint: shell.role_endpoint.lock().map(|address| address.to_string()),
+            host_functions: parts
+                .config
+                .host_functions()
+                .into_iter()
+                .map(|name| {
+                    let answered_by = shell.host.answered_by(&name).map(str::to_owned);
+                    status::HostFunctionStatus { name, answered_by }
+                })
+                .collect(),
         }
     }
 
@@ -542,28 +556,54 @@ impl Engine {
     }
 
     /// Answers checks of kind `host` called `name` (their `function`, or their own name) by `f`, on the engine's own host lane
-    /// and never on a checker thread. An `f` that panics or does not come back by its deadline is `unknown`, an alarm, and a reason
-    /// for doubt; it is not called again before it is back. Without it, such a check is a `task_check` event to be answered by
-    /// [`Engine::complete_task`].
+    /// and never on a checker thread. An `f` that panics or does not come back by its deadline is `unknown`, and an alarm; it is not
+    /// called again before it is back.
+    ///
+    /// Every name that checks ask for has to be registered or offered ([`Engine::offer_check`]) before the start: an engine in which
+    /// one is not does not start. Once it runs, what a later configuration asks for can be registered for [`Engine::reload`].
+    /// [`Status::host_functions`] has the names of the present one, [`Config::host_functions`] those of any.
     ///
     /// # Errors
-    /// [`EngineError::State`] once started; [`EngineError::InvalidArgument`] when no check has that name.
+    /// [`EngineError::InvalidArgument`] before the start, when no check has that name; [`EngineError::State`] once started, when that
+    /// name is answered already, and after the stop.
     pub fn register_check(
         &self,
         name: &str,
         f: impl Fn(&HostCheck) -> HostAnswer + Send + Sync + 'static,
     ) -> Result<(), EngineError> {
+        self.answer_check(name, Some(Arc::new(f)))
+    }
+
+    /// As [`Engine::register_check`], but each run is a `task_check` event to be answered by [`Engine::complete_task`]. One that is not
+    /// answered by its deadline is `unknown`.
+    ///
+    /// # Errors
+    /// As for [`Engine::register_check`]; offering again what was offered is none.
+    pub fn offer_check(&self, name: &str) -> Result<(), EngineError> {
+        self.answer_check(name, None)
+    }
+
+    fn answer_check(&self, name: &str, function: Option<Arc<HostFunction>>) -> Result<(), EngineError> {
         let life = self.shell.life.lock();
-        not_started(&life)?;
-        let parts = self.shell.parts();
-        let asked = parts.config.services.iter().flat_map(config_checks).any(|check| match &check.probe {
-            Probe::Host(probe) => probe.function.as_deref().unwrap_or(&check.name) == name,
-            _ => false,
-        });
-        if !asked {
-            return Err(EngineError::InvalidArgument(format!("no check of kind host is called \"{name}\"")));
+        let before = self.shell.host.answered_by(name);
+        match life.phase {
+            Phase::New => {
+                let known = self.shell.parts().config.host_functions();
+                if !known.contains(name) {
+                    let there = if known.is_empty() { "none".to_owned() } else { Vec::from_iter(known).join(", ") };
+                    let message = format!("no check of kind host is called \"{name}\"; there is: {there}");
+                    return Err(EngineError::InvalidArgument(message));
+                }
+            }
+            Phase::Running if before == Some("tasks") && function.is_none() => return Ok(()),
+            Phase::Running if before.is_some() => {
+                let message = format!("\"{name}\" is answered already, and that is fixed at start");
+                return Err(EngineError::State(message));
+            }
+            Phase::Running => {}
+            Phase::Stopping | Phase::Stopped => return Err(EngineError::State("the engine was stopped".to_owned())),
         }
-        self.shell.host.register_check(name, Arc::new(f));
+        self.shell.host.register_check(name, function);
         Ok(())
     }
 
@@ -700,6 +740,51 @@ impl Shell {
         builder::build(config, &means)
     }
 
+    /// No lane begins any more job.
+    pub(crate) fn close_lanes(&self) {
+        let lanes = self.life.lock().lanes.clone();
+        if let Some(lanes) = lanes {
+            lanes.close();
+        }
+    }
+
+    /// Every function that checks of kind `host` ask for is there, or the program answers their tasks.
+    fn are_all_answered(&self, config: &Config) -> Result<(), EngineError> {
+        let missing: Vec<String> =
+            config.host_functions().into_iter().filter(|name| self.host.answered_by(name).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "checks of kind host ask for functions that nobody answers: {}; register each before (register_check), or offer it \
+             (offer_check) and answer its tasks; `failover run` has none, use kind exec there",
+            missing.join(", ")
+        );
+        Err(EngineError::InvalidArgument(message))
+    }
+
+    /// The lane for functions of the host program, begun now if these parts are the first that need one.
+    fn host_lane(&self, parts: &Parts) -> Result<Option<Pool>, EngineError> {
+        let mut life = self.life.lock();
+        if life.phase != Phase::Running {
+            return Ok(None);
+        }
+        let Life { inputs: Some(sender), lanes: Some(lanes), .. } = &mut *life else { return Ok(None) };
+        if lanes.host.is_none() && self.host.functions() > 0 {
+            let sender = sender.clone();
+            let sink = move |input: Input| drop(sender.send(Message::Input(input)));
+            lanes.host = Some(self.start_host_lane(parts, sink)?);
+        }
+        Ok(lanes.host.clone())
+    }
+
+    fn start_host_lane(&self, parts: &Parts, sink: impl Fn(Input) + Send + Sync + 'static) -> Result<Pool, EngineError> {
+        let jobs = parts.checks_on(Lane::Host) + self.host.steps().len();
+        let host = Pool::start(&self.threads, "host", jobs.clamp(1, LANE), jobs, self.clock, sink)?;
+        host.distrust();
+        Ok(host)
+    }
+
     fn start_threads(
         self: &Arc<Shell>,
         parts: &Arc<Parts>,
@@ -720,7 +805,7 @@ impl Shell {
         let jobs = parts.jobs();
         let check = pool("check", parts.config.engine.workers.count(jobs), jobs)?;
         let mut lanes = Lanes { check, child: None, host: None };
-        let made = self.start_lanes(parts, &mut lanes, &pool);
+        let made = self.start_lanes(parts, &mut lanes, &pool, &sink);
         let begun = made.and_then(|()| self.start_the_rest(parts, before, &sink, receiver, &lanes));
         match begun {
             Ok(()) => Ok(lanes),
@@ -737,16 +822,15 @@ impl Shell {
         parts: &Parts,
         lanes: &mut Lanes,
         pool: &dyn Fn(&str, usize, usize) -> Result<Pool, EngineError>,
+        sink: &Arc<dyn Fn(Input) + Send + Sync>,
     ) -> Result<(), EngineError> {
         let children = parts.checks_on(Lane::Child);
         if children > 0 {
             lanes.child = Some(pool("child", children.min(LANE), children)?);
         }
         if self.host.functions() > 0 {
-            let jobs = parts.checks_on(Lane::Host) + self.host.steps().len();
-            let host = pool("host", jobs.min(LANE), jobs)?;
-            host.distrust();
-            lanes.host = Some(host);
+            let sink = Arc::clone(sink);
+            lanes.host = Some(self.start_host_lane(parts, move |input| sink(input))?);
         }
         let announcer = Arc::downgrade(self);
         let announce = move |task: &Task| {
@@ -1123,10 +1207,6 @@ fn not_started(life: &Life) -> Result<(), EngineError> {
         Phase::New => Ok(()),
         _ => Err(EngineError::State("this is only possible before the engine is started".to_owned())),
     }
-}
-
-fn config_checks(service: &crate::config::Service) -> impl Iterator<Item = &crate::config::Check> {
-    service.checks.iter()
 }
 
 /// What routes were before failovers that were finished is of the past.

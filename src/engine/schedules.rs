@@ -453,6 +453,8 @@ fn status_events_commands_and_stop_never_wait_for_each_other() {
 fn a_stop_asked_for_in_a_callback_ends_the_engine_while_its_inputs_are_full() {
     under_schedules(3, true, || {
         let engine = Arc::new(Engine::new(config("host")).unwrap());
+        engine.offer_check("page").unwrap();
+        engine.offer_check("login").unwrap();
         let tasks = engine.queue().unwrap();
         let inside = Arc::downgrade(&engine);
         engine

@@ -51,6 +51,18 @@ pub struct Status {
     /// Where the role endpoint listens; empty without one.
     #[serde(default)]
     pub role_endpoint: Option<String>,
+    /// What checks of kind `host` ask the program for, also before the start, by name.
+    #[serde(default)]
+    pub host_functions: Vec<HostFunctionStatus>,
+}
+
+/// A function that checks of kind `host` ask the embedding program for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFunctionStatus {
+    /// The name under which it is registered or offered: the `function` of the checks, or their own name.
+    pub name: String,
+    /// `function` (one that was registered), `tasks` (the program answers them itself), or nobody: then the engine does not start.
+    pub answered_by: Option<String>,
 }
 
 /// One circuit breaker of the survey.

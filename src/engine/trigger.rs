@@ -54,7 +54,12 @@ pub(crate) enum Message {
     /// An operator's command; the core's answer goes back.
     Command { service: Option<ServiceId>, command: Command, reply: Sender<Result<String, String>> },
     /// Another configuration, ready built.
-    Reload { parts: Arc<Parts>, reply: Sender<Result<(), String>> },
+    Reload {
+        parts: Arc<Parts>,
+        /// The lane for functions of the host program, which may be new.
+        host: Option<Pool>,
+        reply: Sender<Result<(), String>>,
+    },
     /// Begin to stop.
     Stop,
 }
@@ -271,7 +276,8 @@ impl Trigger {
                 // A step that did not answer never will.
                 self.state.pending.remove(&token);
             }
-            Message::Reload { parts, reply } => {
+            Message::Reload { parts, host, reply } => {
+                self.lanes.host = self.lanes.host.take().or(host);
                 let _ = reply.send(self.reload(parts));
             }
             Message::Stop if self.state.stopping => {}
@@ -690,6 +696,8 @@ impl Trigger {
         drop(inputs);
         survey.cancel();
         lanes.close();
+        // One that a reload began, and was not told of any more.
+        shell.close_lanes();
         executor.close();
         shell.host.close();
         shell.resolver.close();

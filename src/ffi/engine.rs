@@ -306,7 +306,8 @@ pub unsafe extern "C" fn failover_engine_new_from_file(
 /// caller's mask is as before.
 ///
 /// Errors: FAILOVER_STATE when it was started before, when a stop was asked for, and when another engine holds the state directory
-/// (then retriable); FAILOVER_SYSTEM when threads cannot be made. A journal that cannot be written is no error here: the engine
+/// (then retriable); FAILOVER_INVALID_ARG when a check of kind "host" asks for a function that was neither registered
+/// (failover_engine_register_check) nor offered (failover_engine_offer_check); FAILOVER_SYSTEM when threads cannot be made. A journal that cannot be written is no error here: the engine
 /// watches, begins no failover, and says why.
 ///
 /// Thread: any.
@@ -675,9 +676,10 @@ pub unsafe extern "C" fn failover_engine_adopt(
     }
 }
 
-/// Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing.
+/// Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing. What its checks of kind
+/// "host" ask for has to be registered or offered before.
 ///
-/// Errors: FAILOVER_CONFIG; FAILOVER_STATE when something differs that is fixed at start (state_dir) or the engine does not run;
+/// Errors: FAILOVER_CONFIG; FAILOVER_INVALID_ARG when a check asks for a function that nobody answers; FAILOVER_STATE when something differs that is fixed at start (state_dir) or the engine does not run;
 /// FAILOVER_REJECTED while a failover is in flight.
 ///
 /// Thread: any.
@@ -695,6 +697,8 @@ pub unsafe extern "C" fn failover_engine_reload(
     unsafe {
         on(engine, err, |engine| {
             let config = Config::parse_json(text::bytes(config, len, "config")?)?;
+            // It may begin threads: those for functions of the host.
+            let _blocked = Blocked::new();
             engine.engine.reload(config)?;
             Ok(FAILOVER_OK)
         })

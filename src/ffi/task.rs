@@ -69,13 +69,17 @@ fn action_answer(code: i32, detail: String) -> ActionAnswer {
     }
 }
 
-/// Has checks of kind "host" called `name` (their "function", or their own name) answered by `function`. Without it such a check is an
-/// event of kind FAILOVER_EVENT_TASK_CHECK, to be answered by failover_task_complete. A function that has not returned by the deadline
-/// is unknown, with an alarm that names it, and is not called again before it is back; it counts for nothing, and stops no failover.
+/// Has checks of kind "host" called `name` (their "function", or their own name) answered by `function`. One that has not returned by
+/// the deadline is unknown, with an alarm that names it, and is not called again before it is back; it counts for nothing.
 ///
-/// Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG when no check has that name.
+/// Every name that checks ask for has to be registered or offered (failover_engine_offer_check) before the start, which fails
+/// otherwise. Once the engine runs, what a later configuration asks for can be registered for failover_engine_reload. The status has
+/// the names of the present one under "host_functions", also before the start.
 ///
-/// Thread: any, before the start.
+/// Errors: before the start FAILOVER_INVALID_ARG when no check has that name; then FAILOVER_STATE when the name is answered already, and
+/// after the stop.
+///
+/// Thread: any.
 /// Blocks: no.
 /// In callback: yes.
 /// Ownership: userdata is the host's; userdata_free (may be NULL) is called exactly once: when the function is replaced, when
@@ -107,10 +111,38 @@ pub unsafe extern "C" fn failover_engine_register_check(
     }
 }
 
+/// As failover_engine_register_check, but each run of such a check is an event of kind FAILOVER_EVENT_TASK_CHECK, to be answered by
+/// failover_task_complete. One that is not answered by its deadline is unknown, and counts for nothing.
+///
+/// Errors: as for failover_engine_register_check; offering again what was offered is none.
+///
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_offer_check(
+    engine: *const failover_engine,
+    name: *const c_char,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            engine.engine.offer_check(text::string(name, "name")?)?;
+            Ok(FAILOVER_OK)
+        })
+    }
+}
+
 /// Has the step `step` of every service carried out by `function`: "promote" instead of the engine's own way; "fence" where
-/// fence.command would be asked, so it must cut power or volume; "pre_checks" before what is
-/// configured, and "route_out", "route_restore", "route_in" beside it. An action may be asked again with the same generation: (generation, step) is its idempotency key, and one with a lower
-/// generation than the highest seen must be refused.
+/// fence.command would be asked, so it must cut power or volume; "pre_checks" before what is configured, and "route_out",
+/// "route_restore", "route_in" beside it. An action may be asked again with the same generation: (generation, step) is its idempotency
+/// key, and one with a lower generation than the highest seen must be refused.
+///
+/// One that has not returned by its deadline (failover_event_deadline_ms) has failed: the failover_timeout of the service for
+/// "pre_checks" (usual: 120 s), fence.command_timeout for "fence" (10 s), promote.timeout for "promote" (60 s), 3 s for the steps of the
+/// route, 0.2 s for "route_out" before a fence.
 ///
 /// Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG for any other step.
 ///

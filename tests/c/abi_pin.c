@@ -147,6 +147,7 @@ int main(void)
     bool (*pin_failover_status_would_fail_over)(const failover_status *, const char *) = failover_status_would_fail_over;
     void (*pin_failover_status_free)(failover_status *) = failover_status_free;
     int32_t (*pin_failover_engine_register_check)(const failover_engine *, const char *, failover_task_fn, void *, failover_free_fn, failover_error **) = failover_engine_register_check;
+    int32_t (*pin_failover_engine_offer_check)(const failover_engine *, const char *, failover_error **) = failover_engine_offer_check;
     int32_t (*pin_failover_engine_register_action)(const failover_engine *, const char *, failover_task_fn, void *, failover_free_fn, failover_error **) = failover_engine_register_action;
     int32_t (*pin_failover_engine_offer_action)(const failover_engine *, const char *, failover_error **) = failover_engine_offer_action;
     int32_t (*pin_failover_task_complete)(const failover_engine *, uint64_t, int32_t, const char *, size_t, failover_error **) = failover_task_complete;
@@ -213,6 +214,7 @@ int main(void)
         pin_failover_status_would_fail_over &&
         pin_failover_status_free &&
         pin_failover_engine_register_check &&
+        pin_failover_engine_offer_check &&
         pin_failover_engine_register_action &&
         pin_failover_engine_offer_action &&
         pin_failover_task_complete &&

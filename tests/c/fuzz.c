@@ -141,7 +141,9 @@ static void one_call(struct dice *dice)
     }
     case 16: code = failover_engine_register_check(engine, text(dice), below(dice, 4) ? on_task : NULL, NULL, NULL, err); break;
     case 17: code = failover_engine_register_action(engine, text(dice), below(dice, 4) ? on_task : NULL, NULL, NULL, err); break;
-    case 18: code = failover_engine_offer_action(engine, text(dice), err); break;
+    case 18:
+        code = below(dice, 2) ? failover_engine_offer_action(engine, text(dice), err) : failover_engine_offer_check(engine, text(dice), err);
+        break;
     case 19: code = failover_task_complete(engine, token % 64, (int32_t)roll(dice), text(dice), below(dice, 2), err); break;
     case 20: case 21: code = failover_engine_report_outcome(engine, text(dice), text(dice), (int32_t)below(dice, 9) - 1, err); break;
     case 22: code = failover_breaker_permit(breaker, &token, err); break;
@@ -202,6 +204,9 @@ int main(int argc, char **argv)
                 fprintf(stderr, "fuzz: %s\n", failover_error_message(error));
                 return 1;
             }
+            // The first one does not start unless the dice say so.
+            if (i > 0 && failover_engine_offer_check(engines[i], "page", NULL) != FAILOVER_OK)
+                return 1;
         }
         if (failover_breaker_new(3, 5, 2, &breaker, NULL) != FAILOVER_OK)
             return 1;

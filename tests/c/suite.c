@@ -249,12 +249,56 @@ static void checks_of_the_host(void)
     failover_event_free(event);
     CODE(FAILOVER_STATE, failover_engine_register_check(engine, "page", answer_down, &frees, freed, &error));
     CHECK(frees == 4);
+    CODE(FAILOVER_STATE, failover_engine_offer_check(engine, "page", &error));
+    stop_and_free(engine);
+}
+
+static int is_in_status(const failover_engine *engine, const char *words)
+{
+    failover_status *status = NULL;
+    CODE(FAILOVER_OK, failover_engine_status(engine, &status, &error));
+    int is = strstr(failover_status_json(status), words) != NULL;
+    failover_status_free(status);
+    return is;
+}
+
+// A check of the host that nobody answers is refused with the start, and with the reload that brings it.
+static void checks_that_nobody_answers(void)
+{
+    int calls = 0;
+    failover_engine *engine = make(config(HOST));
+    CHECK(is_in_status(engine, "{\"name\":\"page\",\"answered_by\":null}"));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_start(engine, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_offer_check(engine, "pgae", &error));
+    CODE(FAILOVER_OK, failover_engine_offer_check(engine, "page", &error));
+    CHECK(is_in_status(engine, "{\"name\":\"page\",\"answered_by\":\"tasks\"}"));
+    CODE(FAILOVER_OK, failover_engine_start(engine, &error));
+    stop_and_free(engine);
+
+    char state[4096];
+    snprintf(state, sizeof state, "%s/state-%d-%d", folder, (int)getpid(), states++);
+    CHECK(mkdir(state, 0700) == 0);
+    engine = make(config_in(state, "1.5s", UP));
+    CODE(FAILOVER_OK, failover_engine_start(engine, &error));
+    const char *other = config_in(state, "1.5s", HOST);
+    CODE(FAILOVER_INVALID_ARG, failover_engine_reload(engine, other, strlen(other), &error));
+    CODE(FAILOVER_OK, failover_engine_register_check(engine, "page", answer_down, &calls, NULL, &error));
+    CODE(FAILOVER_OK, failover_engine_reload(engine, other, strlen(other), &error));
+    for (;;) {
+        failover_event *event = wait_for(engine, FAILOVER_EVENT_OBSERVED);
+        int answered = strstr(failover_event_message(event), "call ") != NULL;
+        failover_event_free(event);
+        if (answered)
+            break;
+    }
     stop_and_free(engine);
 }
 
 static void tasks(void)
 {
-    failover_engine *engine = started(HOST);
+    failover_engine *engine = make(config(HOST));
+    CODE(FAILOVER_OK, failover_engine_offer_check(engine, "page", &error));
+    CODE(FAILOVER_OK, failover_engine_start(engine, &error));
     failover_event *task = wait_for(engine, FAILOVER_EVENT_TASK_CHECK);
     uint64_t id = failover_event_task_id(task);
     CHECK(id != 0 && strstr(failover_event_json(task), "\"check\":\"page\""));
@@ -632,6 +676,9 @@ static void arguments(void)
     CODE(FAILOVER_NULL_ARG, failover_engine_report_outcome(engine, NULL, NULL, 1, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_report_outcome(engine, "site", bad, 1, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_register_check(NULL, "page", answer_down, NULL, NULL, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_offer_check(NULL, "page", &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_offer_check(engine, NULL, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_offer_check(engine, bad, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_register_action(engine, "fence", NULL, NULL, NULL, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_offer_action(NULL, "fence", &error));
     CODE(FAILOVER_NULL_ARG, failover_task_complete(NULL, 1, 1, NULL, 0, &error));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import unittest
 from typing import Any, List
@@ -108,7 +109,11 @@ class Checks(Case):
         leave.set()
 
     def test_unanswered_ones_are_the_programs_to_answer(self) -> None:
-        with self.assertLogs("failover", "WARNING") as logged, Engine(self.config(HOST)) as engine:
+        engine = Engine(self.config(HOST))
+        self.assertEqual(engine.status().host_functions, {"page": None})
+        engine.offer_check("page")
+        self.assertEqual(engine.status().host_functions, {"page": "tasks"})
+        with self.assertLogs("failover", "WARNING") as logged, engine:
             task = engine.wait("task_check", timeout=LONG)
             number = task.fields["task_id"]
             engine.complete_task(number, Answer.up("by hand"))
@@ -119,7 +124,9 @@ class Checks(Case):
         self.assertIn("complete_task", logged.output[0])
 
     def test_registered_late(self) -> None:
-        with self.assertLogs("failover", "WARNING"), Engine(self.config(HOST, timeout="50ms")) as engine:
+        engine = Engine(self.config(HOST, timeout="50ms"))
+        engine.offer_check("page")
+        with self.assertLogs("failover", "WARNING"), engine:
             engine.wait("task_check", timeout=LONG)
 
             @engine.check("page")
@@ -129,13 +136,31 @@ class Checks(Case):
             while engine.wait("observed", timeout=LONG).fields["verdict"] != "up":
                 pass
 
-    def test_a_wrong_name_is_refused_at_start(self) -> None:
+    def test_a_wrong_name_is_refused(self) -> None:
         for check in (HOST, UP, {"kind": "host", "function": "mine"}):
-            engine = Engine(self.config(check))
-            engine.check("pgae")(lambda task: True)
-            with self.assertRaisesRegex(InvalidArgument, "pgae"):
-                engine.start()
-            engine.close()
+            file = self.folder / "failover.json"
+            file.write_text(json.dumps(self.config(check)))
+            for engine in (Engine(self.config(check)), Engine(file)):
+                with self.assertRaisesRegex(InvalidArgument, "pgae"):
+                    engine.check("pgae")(lambda task: True)
+                engine.close()
+
+    def test_what_nobody_answers_is_refused_at_start_and_reload(self) -> None:
+        engine = Engine(self.config({"kind": "host", "function": "mine"}))
+        with self.assertRaisesRegex(InvalidArgument, "mine"):
+            engine.start()
+        engine.close()
+        before = self.config(UP)
+        after = dict(self.config(HOST), state_dir=before["state_dir"])
+        with Engine(before) as engine:
+            with self.assertRaisesRegex(InvalidArgument, "page"):
+                engine.reload(after)
+            engine.check("page")(lambda task: Answer.up("a late one"))
+            engine.reload(after)
+            while "a late one" not in engine.wait("observed", timeout=LONG).message:
+                pass
+
+    def test_a_right_name_is_called(self) -> None:
         engine = Engine(self.config({"kind": "host", "function": "mine"}))
         engine.check("mine")(lambda task: True)
         with engine:

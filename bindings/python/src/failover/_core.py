@@ -300,6 +300,9 @@ class Core:
         encoded = detail.encode(errors="replace")
         self.call(lib.failover_task_complete, task, result, encoded, len(encoded))
 
+    def offer_check(self, name: str) -> None:
+        self.call(lib.failover_engine_offer_check, text(name, "name"))
+
     def offer_action(self, step: str) -> None:
         self.call(lib.failover_engine_offer_action, text(step, "step"))
 

@@ -93,6 +93,7 @@ SIGNATURES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "failover_engine_register_check": (c_int32, (EngineHandle, c_char_p, _FUNCTION, c_void_p, _FUNCTION, _ERR)),
     "failover_engine_register_action": (c_int32, (EngineHandle, c_char_p, _FUNCTION, c_void_p, _FUNCTION, _ERR)),
     "failover_engine_offer_action": (c_int32, (EngineHandle, c_char_p, _ERR)),
+    "failover_engine_offer_check": (c_int32, (EngineHandle, c_char_p, _ERR)),
     "failover_task_complete": (c_int32, (EngineHandle, c_uint64, c_int32, c_char_p, c_size_t, _ERR)),
     "failover_engine_report_outcome": (c_int32, (EngineHandle, c_char_p, c_char_p, c_int32, _ERR)),
     "failover_breaker_new": (c_int32, (c_uint32, c_uint32, c_uint32, POINTER(BreakerHandle), _ERR)),

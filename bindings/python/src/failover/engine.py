@@ -12,7 +12,7 @@ import weakref
 from ctypes import byref
 from pathlib import Path
 from types import TracebackType
-from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Mapping, Optional, Set, Type, TypeVar, Union
+from typing import Any, AsyncIterator, Callable, Dict, Iterator, Mapping, Optional, Type, TypeVar, Union
 
 from ._core import Core
 from ._library import lib
@@ -79,13 +79,11 @@ class Engine:
         if workers < 1:
             raise error(Code.INVALID_ARG, f"workers is {workers}; it has to be 1 at least")
         handle = EngineHandle()
-        self._functions: Optional[Set[str]] = None
         if isinstance(config, os.PathLike):
             call(lib.failover_engine_new_from_file, _path(config), byref(handle))
         else:
             document = _json(config)
             call(lib.failover_engine_new, document, len(document), byref(handle))
-            self._functions = _functions(json.loads(document))
         self._core = Core(handle, workers)
         self._finalizer = weakref.finalize(self, Core.abandon, self._core)
         # What runs then must find threads alive: _core has its own hook.
@@ -102,13 +100,8 @@ class Engine:
         """Takes the state directory, starts the threads and begins to watch. An engine starts once. Blocks for milliseconds.
 
         Errors: StateError when it was started before, and when another engine holds the state directory (then retriable);
-        InvalidArgument when a function was registered for a check that the configuration does not have; SystemFault.
+        InvalidArgument when a check of kind "host" asks for a function that is neither registered nor offered; SystemFault.
         """
-        if self._functions is not None:
-            wrong = sorted(set(self._core.checks) - self._functions)
-            if wrong:
-                there = ", ".join(sorted(self._functions)) or "none"
-                raise error(Code.INVALID_ARG, f'no check of kind "host" is called {", ".join(wrong)}; there is: {there}')
         self._core.start()
 
     def stop(self, timeout: Optional[float] = _STOP_TIMEOUT) -> None:
@@ -234,7 +227,10 @@ class Engine:
         (down: the only answer that counts as a failure) or an Answer; None, anything else and an exception are "unknown". Give its
         own calls a time-out below task.remaining: no answer by the deadline is unknown, too.
 
-        Errors: TypeError for what cannot be called with one argument.
+        Every name that checks ask for has to be registered or offered before the start; status().host_functions has them. Once the
+        engine runs, what a later configuration asks for can be registered for reload().
+        Errors: TypeError for what cannot be called with one argument; InvalidArgument before the start, when no check has that name;
+        StateError after the stop.
         """
 
         if not isinstance(name, str):
@@ -242,11 +238,16 @@ class Engine:
 
         def register(function: CheckT) -> CheckT:
             _callable(function, f'check "{name}"')
-            self._core.here()
+            self._core.offer_check(name)
             self._core.checks[name] = function
             return function
 
         return register
+
+    def offer_check(self, name: str) -> None:
+        """Has checks of kind "host" called `name` come as events of kind "task_check", to be answered by complete_task(); one that is not
+        answered by its deadline is unknown. Errors: as for check()."""
+        self._core.offer_check(name)
 
     def action(self, step: str) -> Callable[[ActionT], ActionT]:
         """Has the step `step` of every service carried out by the decorated function: "promote" instead of the engine's own way; "fence" where
@@ -322,9 +323,9 @@ class Engine:
 
     def reload(self, config: Config) -> None:
         """Takes another configuration while the engine runs: a dict, JSON, or the path of a file (TOML needs Python 3.11). Counters
-        restart. A bad one changes nothing.
+        restart. A bad one changes nothing. What its checks of kind "host" ask for has to be registered or offered before.
 
-        Errors: ConfigError; StateError when something differs that is fixed at start (state_dir) or the engine does not run; Rejected
+        Errors: ConfigError; InvalidArgument when a check asks for a function that nobody answers; StateError when something differs that is fixed at start (state_dir) or the engine does not run; Rejected
         while a failover is in flight; OSError when the file cannot be read.
         """
         document = _json(_read(config) if isinstance(config, os.PathLike) else config)
@@ -371,14 +372,6 @@ def _read(path: "os.PathLike[str]") -> Union[Mapping[str, Any], str]:
         raise error(Code.UNSUPPORTED, "a reload from TOML needs Python 3.11: give a dict or JSON") from None
     parsed: Dict[str, Any] = tomllib.loads(document)
     return parsed
-
-
-def _functions(config: Mapping[str, Any]) -> Set[str]:
-    """The names that checks of kind "host" are answered under. The library has found the configuration right before."""
-    checks: List[Mapping[str, Any]] = []
-    for service in config.get("services", []):
-        checks.extend(service.get("checks", []))
-    return {str(check.get("function") or check.get("name")) for check in checks if check.get("kind") == "host"}
 
 
 def _callable(function: Any, what: str) -> None:

@@ -114,7 +114,8 @@ class ServiceStatus:
 @dataclass(frozen=True)
 class Status:
     """Everything. engine: "new", "running", "stopping" or "stopped". faulted: the bug that froze all decisions, where there was one.
-    doubt: why the engine may not trust its own view now. uptime_ms: since the start."""
+    doubt: why the engine may not trust its own view now. uptime_ms: since the start. host_functions: what checks of kind "host" ask the
+    program for, and who answers, "function" or "tasks"; None: nobody, and the engine does not start."""
 
     version: str
     engine: str
@@ -122,6 +123,7 @@ class Status:
     faulted: Optional[str]
     doubt: Optional[str]
     services: List[ServiceStatus]
+    host_functions: Dict[str, Optional[str]] = field(default_factory=dict)
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def service(self, name: str) -> ServiceStatus:
@@ -138,6 +140,7 @@ class Status:
             faulted=raw.get("faulted"),
             doubt=raw.get("doubt"),
             services=[_service(service) for service in raw["services"]],
+            host_functions={one["name"]: one.get("answered_by") for one in raw.get("host_functions", [])},
             raw=dict(raw),
         )
 
