@@ -23,8 +23,8 @@ type Status struct {
 	Doubt    string          `json:"doubt"`
 	Services []ServiceStatus `json:"services"`
 	// HostFunctions is what checks of kind "host" ask the program for.
-	HostFunctions []HostFunction `json:"host_functions"`
-	Raw      json.RawMessage `json:"-"`
+	HostFunctions []HostFunction  `json:"host_functions"`
+	Raw           json.RawMessage `json:"-"`
 }
 
 // HostFunction is what checks of kind "host" ask the program for.

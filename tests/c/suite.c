@@ -751,6 +751,7 @@ static const struct {
     {"errors_tell_everything", errors_tell_everything},
     {"arguments", arguments},
     {"checks_of_the_host", checks_of_the_host},
+    {"checks_that_nobody_answers", checks_that_nobody_answers},
     {"tasks", tasks},
     {"callbacks", callbacks},
     {"freed_in_a_callback", freed_in_a_callback},
