@@ -634,6 +634,37 @@ int32_t failover_engine_adopt(const failover_engine *engine,
                               const char *server,
                               failover_error **err);
 
+// No failover and no order promotes `server` of `service` from here on, until failover_engine_uncordon. It is observed as before, and
+// what it has of the log counts. Outlives restart and reload.
+//
+// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while a failover is in flight; FAILOVER_INVALID_ARG also for an unknown
+// server.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API
+int32_t failover_engine_cordon(const failover_engine *engine,
+                               const char *service,
+                               const char *server,
+                               failover_error **err);
+
+// Takes failover_engine_cordon back: `server` of `service` may be promoted again.
+//
+// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also when it is not cordoned; FAILOVER_INVALID_ARG also for an unknown
+// server.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API
+int32_t failover_engine_uncordon(const failover_engine *engine,
+                                 const char *service,
+                                 const char *server,
+                                 failover_error **err);
+
 // Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing. What its checks of kind
 // "host" ask for has to be registered or offered before.
 //

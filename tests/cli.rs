@@ -237,6 +237,8 @@ fn the_help_shows_examples_and_exit_codes() {
           reset        Leave `manual_intervention` or `failed_over`: failovers are automatic again, once
                        nothing else blocks them
           adopt        Say that a server which takes writes is the primary from here on
+          cordon       Say that a server is not to be promoted, by whatever
+          uncordon     Say that a cordoned server may be promoted again
           force        Fail over now, whatever the checks say
           replay       Go through a recorded decision again, and compare
           completions  Print the completion script of a shell
@@ -279,6 +281,8 @@ fn the_help_shows_examples_and_exit_codes() {
         "resume",
         "reset",
         "adopt",
+        "cordon",
+        "uncordon",
         "force",
         "completions",
     ] {
@@ -306,6 +310,7 @@ fn a_wrong_command_line_ends_with_2() {
         &["validate"],
         &["confirm"],
         &["adopt", "orders"],
+        &["cordon", "db2"],
         &["force", "orders", "--accept-loss", "a lot"],
         &["status", "--socket", "/a", "--config", "/b"],
     ] {
@@ -501,6 +506,8 @@ fn without_a_daemon_a_command_says_where_it_looked() {
         &["resume"],
         &["reset", "orders"],
         &["adopt", "orders", "db1"],
+        &["cordon", "orders", "db1"],
+        &["uncordon", "orders", "db1"],
     ] {
         let answer = place.ask(arguments).ends_with(3);
         same(
@@ -553,6 +560,15 @@ fn a_daemon_is_asked_and_told() {
     assert!(unknown.stderr.contains("orders has no server \"nobody\""), "{}", unknown.stderr);
     let silent = place.ask(&["adopt", "orders", "db1"]).ends_with(4);
     assert!(silent.stderr.contains("db1 does not take writes now"), "{}", silent.stderr);
+    place.ask(&["uncordon", "orders", "db2"]).ends_with(4);
+    place.ask(&["cordon", "orders", "nobody"]).ends_with(4);
+    let told = place.ask(&["cordon", "orders", "db2"]).ends_with(0).stdout;
+    assert!(told.contains("db2 is cordoned: it is observed, and never promoted"), "{told}");
+    let human = place.ask(&["status", "orders"]).ends_with(0).stdout;
+    assert!(human.contains(", cordoned"), "{human}");
+    let numbers = place.ask(&["metrics", "orders"]).ends_with(0).stdout;
+    assert!(numbers.contains("failover_server_cordoned{service=\"orders\",server=\"db2\"} 1"), "{numbers}");
+    place.ask(&["uncordon", "orders", "db2"]).ends_with(0);
     let unasked = place.ask(&["force", "orders"]).ends_with(2);
     assert!(unasked.stderr.contains("--yes"), "{}", unasked.stderr);
 

@@ -364,6 +364,42 @@ fn a_pause_outlives_the_engine_that_was_told() {
 }
 
 #[test]
+fn a_cordon_outlives_the_engine_that_was_told_and_the_reload_of_its_configuration() {
+    let state = tempfile::tempdir().unwrap();
+    let cordoned = |engine: &Engine| {
+        let servers = engine.status().services.remove(0).servers;
+        servers.iter().filter(|server| server.cordoned).map(|server| server.name.clone()).collect::<Vec<_>>()
+    };
+    let engine = Engine::new(pair(state.path())).unwrap();
+    engine.start().unwrap();
+    assert!(matches!(engine.cordon("orders", "db9"), Err(EngineError::InvalidArgument(_))));
+    assert!(engine.cordon("orders", "db2").unwrap().contains("db2 is cordoned"));
+    engine.reload(pair(state.path())).unwrap();
+    assert_eq!(cordoned(&engine), ["db2"]);
+    let more = format!("{}[[services.servers]]\nname = \"db3\"\nhost = \"127.0.0.1\"\nport = 3\n", pair_text(state.path()));
+    engine.reload(Config::parse_toml(&more).unwrap_or_else(|errors| panic!("{errors}"))).unwrap();
+    assert_eq!(cordoned(&engine), ["db2"]);
+    engine.stop(LONG).unwrap();
+
+    let engine = Engine::new(pair(state.path())).unwrap();
+    let known = |engine: &Engine| {
+        let standbys = engine.check_ready().services.remove(0);
+        format!("{standbys:?}").contains("cordoned")
+    };
+    assert!(known(&engine), "what is checked without an engine knows it");
+    engine.start().unwrap();
+    assert_eq!(cordoned(&engine), ["db2"]);
+    engine.uncordon("orders", "db2").unwrap();
+    assert!(matches!(engine.uncordon("orders", "db2"), Err(EngineError::Rejected(_))));
+    engine.stop(LONG).unwrap();
+    let engine = Engine::new(pair(state.path())).unwrap();
+    assert!(!known(&engine));
+    engine.start().unwrap();
+    assert!(cordoned(&engine).is_empty());
+    engine.stop(LONG).unwrap();
+}
+
+#[test]
 fn a_dead_pair_that_never_lived_is_observed_and_not_touched() {
     let state = tempfile::tempdir().unwrap();
     let engine = Engine::new(pair(state.path())).unwrap();

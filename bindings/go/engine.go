@@ -164,6 +164,18 @@ func (c *core) about(service string, command func(*C.failover_engine, *C.char, *
 	})
 }
 
+// aboutServer calls a command that names a server of a service.
+func (c *core) aboutServer(service, server string, command func(*C.failover_engine, *C.char, *C.char, **C.failover_error) C.int32_t) error {
+	if strings.ContainsRune(server, 0) {
+		return &Error{Code: ErrInvalidArgument, Message: "the name of the server has a NUL character in it"}
+	}
+	name, free := cstring(server, false)
+	defer free()
+	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		return command(handle, service, name, wrong)
+	}, false)
+}
+
 // Check has checks of kind "host" called name (their "function", or their own name) answered by function. Only Down counts as a failure;
 // no answer by the deadline is unknown. Every name that checks ask for has to be registered or offered before Start, which fails
 // otherwise; Status.HostFunctions has them. Once the engine runs, what a later configuration asks for can be registered for Reload.
@@ -495,14 +507,26 @@ func (c *core) Force(service string, options ForceOptions) error {
 //
 // Errors: as for Confirm; ErrRejected also while the server takes no writes, or another one takes them as well.
 func (c *core) Adopt(service, server string) error {
-	if strings.ContainsRune(server, 0) {
-		return &Error{Code: ErrInvalidArgument, Message: "the name of the server has a NUL character in it"}
-	}
-	name, free := cstring(server, false)
-	defer free()
-	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
-		return C.failover_engine_adopt(handle, service, name, wrong)
-	}, false)
+	return c.aboutServer(service, server, func(handle *C.failover_engine, service, server *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_adopt(handle, service, server, wrong)
+	})
+}
+
+// Cordon says that no failover and no order promotes server of service from here on, until Uncordon. It is observed as before, and what
+// it has of the log counts. It outlives restart and reload.
+//
+// Errors: as for Confirm; ErrRejected also while a failover is in flight.
+func (c *core) Cordon(service, server string) error {
+	return c.aboutServer(service, server, func(handle *C.failover_engine, service, server *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_cordon(handle, service, server, wrong)
+	})
+}
+
+// Uncordon takes Cordon back. Errors: as for Confirm; ErrRejected also when it is not cordoned.
+func (c *core) Uncordon(service, server string) error {
+	return c.aboutServer(service, server, func(handle *C.failover_engine, service, server *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_uncordon(handle, service, server, wrong)
+	})
 }
 
 // Reload takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing. What its checks of kind

@@ -457,6 +457,23 @@ func TestCommandsReachTheEngine(t *testing.T) {
 	if err := engine.Force("site", ForceOptions{}); !errors.Is(err, ErrRejected) {
 		t.Error(err)
 	}
+	if err := engine.Uncordon("site", "web1"); !errors.Is(err, ErrRejected) {
+		t.Error(err)
+	}
+	for _, server := range []string{"nobody", "a\x00b"} {
+		if err := engine.Cordon("site", server); !errors.Is(err, ErrInvalidArgument) {
+			t.Error(err)
+		}
+	}
+	if err := engine.Cordon("site", "web1"); err != nil {
+		t.Error(err)
+	}
+	if status, err := engine.Status(); err != nil || !status.Services[0].Servers[0].Cordoned {
+		t.Error(err, status.Services)
+	}
+	if err := engine.Uncordon("site", "web1"); err != nil {
+		t.Error(err)
+	}
 	// An application has no primary to adopt.
 	if err := engine.Adopt("site", "web1"); !errors.Is(err, ErrRejected) {
 		t.Error(err)

@@ -94,6 +94,8 @@ type ServerStatus struct {
 	Answers bool `json:"answers"`
 	// Deposed: a former primary that has not been rejoined.
 	Deposed bool `json:"deposed"`
+	// Cordoned: an operator keeps it from being promoted.
+	Cordoned bool `json:"cordoned"`
 	// NotPromotable is why a standby could not be promoted now; nil when it could.
 	NotPromotable *Reason       `json:"not_promotable"`
 	Checks        []CheckStatus `json:"checks"`

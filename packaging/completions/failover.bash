@@ -28,6 +28,9 @@ _failover() {
             failover,confirm)
                 cmd="failover__subcmd__confirm"
                 ;;
+            failover,cordon)
+                cmd="failover__subcmd__cordon"
+                ;;
             failover,doctor)
                 cmd="failover__subcmd__doctor"
                 ;;
@@ -61,6 +64,9 @@ _failover() {
             failover,status)
                 cmd="failover__subcmd__status"
                 ;;
+            failover,uncordon)
+                cmd="failover__subcmd__uncordon"
+                ;;
             failover,validate)
                 cmd="failover__subcmd__validate"
                 ;;
@@ -75,6 +81,9 @@ _failover() {
                 ;;
             failover__subcmd__help,confirm)
                 cmd="failover__subcmd__help__subcmd__confirm"
+                ;;
+            failover__subcmd__help,cordon)
+                cmd="failover__subcmd__help__subcmd__cordon"
                 ;;
             failover__subcmd__help,doctor)
                 cmd="failover__subcmd__help__subcmd__doctor"
@@ -109,6 +118,9 @@ _failover() {
             failover__subcmd__help,status)
                 cmd="failover__subcmd__help__subcmd__status"
                 ;;
+            failover__subcmd__help,uncordon)
+                cmd="failover__subcmd__help__subcmd__uncordon"
+                ;;
             failover__subcmd__help,validate)
                 cmd="failover__subcmd__help__subcmd__validate"
                 ;;
@@ -119,7 +131,7 @@ _failover() {
 
     case "${cmd}" in
         failover)
-            opts="-h -V --json --color --help --version run check doctor validate status metrics events confirm pause resume reset adopt force replay completions help"
+            opts="-h -V --json --color --help --version run check doctor validate status metrics events confirm pause resume reset adopt cordon uncordon force replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -199,6 +211,32 @@ _failover() {
             return 0
             ;;
         failover__subcmd__confirm)
+            opts="-h --socket --config --json --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__cordon)
             opts="-h --socket --config --json --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -315,7 +353,7 @@ _failover() {
             return 0
             ;;
         failover__subcmd__help)
-            opts="run check doctor validate status metrics events confirm pause resume reset adopt force replay completions help"
+            opts="run check doctor validate status metrics events confirm pause resume reset adopt cordon uncordon force replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -371,6 +409,20 @@ _failover() {
             return 0
             ;;
         failover__subcmd__help__subcmd__confirm)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__help__subcmd__cordon)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -525,6 +577,20 @@ _failover() {
             return 0
             ;;
         failover__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__help__subcmd__uncordon)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -693,6 +759,32 @@ _failover() {
             return 0
             ;;
         failover__subcmd__status)
+            opts="-h --socket --config --json --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__uncordon)
             opts="-h --socket --config --json --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -70,6 +70,10 @@ pub enum Command {
     Reset(OneService),
     /// Say that a server which takes writes is the primary from here on
     Adopt(Adopt),
+    /// Say that a server is not to be promoted, by whatever
+    Cordon(Cordon),
+    /// Say that a cordoned server may be promoted again
+    Uncordon(Cordon),
     /// Fail over now, whatever the checks say
     Force(Force),
     /// Go through a recorded decision again, and compare
@@ -300,6 +304,31 @@ Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
 pub struct MaybeService {
     /// The service; all of them if not given
     pub service: Option<String>,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const CORDON_HELP: &str = "\
+A cordoned server is no candidate: no failover promotes it, no `failover force`, no service that follows another one. It is observed \
+as before, what it has of the log counts, and the primary stays the primary. For the time of a repair, a rebuild, a host that is \
+not trusted. It outlives restart and reload, shows in status and check, and ends with uncordon.
+
+Examples:
+  failover cordon orders db3
+  failover uncordon orders db3
+
+Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
+
+/// `failover cordon` and `failover uncordon`
+#[derive(Debug, Args)]
+#[command(after_help = CORDON_HELP)]
+pub struct Cordon {
+    /// The service
+    pub service: String,
+
+    /// The server
+    pub server: String,
 
     #[command(flatten)]
     pub daemon: Daemon,

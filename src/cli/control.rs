@@ -353,6 +353,8 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
             Ok(after_reset(message, &still_blocking(engine, &service)))
         }
         Request::Adopt { service, server } => Ok(said(engine.adopt(&service, &server)?)),
+        Request::Cordon { service, server } => Ok(said(engine.cordon(&service, &server)?)),
+        Request::Uncordon { service, server } => Ok(said(engine.uncordon(&service, &server).map_err(nothing_to_do)?)),
         Request::Force { service, to, accept_loss } => Ok(said(engine.force(&service, made!(ForceOptions { to, accept_loss }))?)),
     }
 }

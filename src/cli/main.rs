@@ -60,6 +60,8 @@ fn run(arguments: Arguments, terminal: Terminal) -> Result<Code, Trouble> {
         Command::Pause(pause) => operate::pause(&pause, json, terminal),
         Command::Resume(resume) => operate::resume(&resume, json, terminal),
         Command::Adopt(adopt) => operate::adopt(&adopt, json, terminal),
+        Command::Cordon(cordon) => operate::cordon(&cordon, json, terminal),
+        Command::Uncordon(uncordon) => operate::uncordon(&uncordon, json, terminal),
         Command::Reset(reset) => operate::reset(&reset, json, terminal),
         Command::Force(force) => operate::force(&force, json, terminal),
         Command::Replay(replay) => replay::run(&replay, json, terminal),

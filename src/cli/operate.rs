@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use failover::{FailoverStatus, Status};
 use serde_json::{Value, json};
 
-use super::arguments::{Adopt, Force, MaybeService, OneService};
+use super::arguments::{Adopt, Cordon, Force, MaybeService, OneService};
 use super::client::Client;
 use super::exit::{Code, Trouble};
 use super::protocol::{Line, Request};
@@ -36,6 +36,16 @@ pub fn reset(arguments: &OneService, json: bool, terminal: Terminal) -> Result<C
 
 pub fn adopt(arguments: &Adopt, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let request = Request::Adopt { service: arguments.service.clone(), server: arguments.server.clone() };
+    tell(&mut Client::connect(&arguments.daemon)?, &request, json, terminal)
+}
+
+pub fn cordon(arguments: &Cordon, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
+    let request = Request::Cordon { service: arguments.service.clone(), server: arguments.server.clone() };
+    tell(&mut Client::connect(&arguments.daemon)?, &request, json, terminal)
+}
+
+pub fn uncordon(arguments: &Cordon, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
+    let request = Request::Uncordon { service: arguments.service.clone(), server: arguments.server.clone() };
     tell(&mut Client::connect(&arguments.daemon)?, &request, json, terminal)
 }
 

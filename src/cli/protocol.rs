@@ -68,6 +68,20 @@ pub enum Request {
         /// The server.
         server: String,
     },
+    /// A server is not promoted until that is taken back.
+    Cordon {
+        /// The service.
+        service: String,
+        /// The server.
+        server: String,
+    },
+    /// It may be promoted again.
+    Uncordon {
+        /// The service.
+        service: String,
+        /// The server.
+        server: String,
+    },
     /// Fail over now.
     Force {
         /// The service.

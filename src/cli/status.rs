@@ -237,9 +237,12 @@ fn servers(service: &ServiceStatus, terminal: Terminal) -> String {
             _ => Paint::Doubtful,
         };
         let mut role = role(server);
-        for (flag, word) in
-            [(server.deposed && postgres, ", deposed"), (server.fenced, ", fenced"), (server.synchronous, ", sync")]
-        {
+        for (flag, word) in [
+            (server.deposed && postgres, ", deposed"),
+            (server.fenced, ", fenced"),
+            (server.synchronous, ", sync"),
+            (server.cordoned, ", cordoned"),
+        ] {
             if flag {
                 role.push_str(word);
             }
@@ -382,6 +385,7 @@ fn standby_remedy(reason: &ReasonStatus, service: &str, standby: &str) -> Option
         "other_timeline" => {
             "point its primary_conninfo to the primary and reload it (recovery_target_timeline = 'latest'), or else rebuild it from the primary".to_owned()
         }
+        "cordoned" => format!("failover uncordon {service} {standby}, once it may be promoted"),
         "replay_paused" => format!("on {standby}: SELECT pg_wal_replay_resume()"),
         "delayed" => "data.allow_delayed = true, if what it holds back may be replayed".to_owned(),
         "not_streaming" => {

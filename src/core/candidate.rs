@@ -188,6 +188,8 @@ pub struct Standing<'a> {
     pub same_postmaster: bool,
     /// Its promotion was tried in this failover and had no effect.
     pub refused: Option<&'a str>,
+    /// An operator cordoned it: nothing but that he takes it back makes it a candidate.
+    pub cordoned: bool,
 }
 
 impl Standing<'_> {
@@ -413,6 +415,9 @@ impl<'a> Field<'a> {
             }
         } else if !one.model.candidate {
             return Err(CandidateRefusal::NotACandidate);
+        }
+        if one.cordoned {
+            return Err(CandidateRefusal::Cordoned);
         }
         if let Some(why) = one.refused {
             return Err(CandidateRefusal::PromotionRefused { why: why.to_owned() });
@@ -709,6 +714,7 @@ mod tests {
                     was_streaming: true,
                     same_postmaster: true,
                     refused: None,
+                    cordoned: false,
                 };
                 change(at, &mut standing);
                 if standing.refused == Some("candidate = false") {

@@ -152,6 +152,16 @@ pub enum Command {
         /// Which.
         server: ServerId,
     },
+    /// This server is no candidate for whatever moves the service, until it is uncordoned.
+    Cordon {
+        /// Which.
+        server: ServerId,
+    },
+    /// It may be promoted again.
+    Uncordon {
+        /// Which.
+        server: ServerId,
+    },
     /// The engine is about to stop: before the point of no return undo, after it finish.
     Stop,
 }
@@ -167,6 +177,8 @@ impl Command {
             Command::Reset => "reset",
             Command::Force { .. } => "force",
             Command::Adopt { .. } => "adopt",
+            Command::Cordon { .. } => "cordon",
+            Command::Uncordon { .. } => "uncordon",
             Command::Stop => "stop",
         }
     }
@@ -228,6 +240,9 @@ pub struct Facts {
     /// Former primaries that failovers of ours took from their timelines.
     #[serde(default)]
     pub deposed: Vec<(ServerId, u32)>,
+    /// Servers that an operator cordoned.
+    #[serde(default)]
+    pub cordoned: Vec<ServerId>,
     /// What an earlier engine saw, with its age; the journal itself holds none of it.
     #[serde(default)]
     pub knowledge: Option<Box<Knowledge>>,

@@ -134,6 +134,8 @@ pub enum Refusal {
 pub enum CandidateRefusal {
     /// The configuration says so.
     NotACandidate,
+    /// An operator cordoned it.
+    Cordoned,
     /// An operator chose another one.
     NotChosen,
     /// It could not be asked, or its last answer is too old.
@@ -327,6 +329,7 @@ impl CandidateRefusal {
     pub fn name(&self) -> &'static str {
         match self {
             CandidateRefusal::NotACandidate => "not_a_candidate",
+            CandidateRefusal::Cordoned => "cordoned",
             CandidateRefusal::NotChosen => "not_chosen",
             CandidateRefusal::NotReadable { .. } => "not_readable",
             CandidateRefusal::NotInRecovery => "not_in_recovery",
@@ -352,6 +355,7 @@ impl CandidateRefusal {
     pub fn sentence(&self) -> String {
         match self {
             CandidateRefusal::NotACandidate => "the configuration says candidate = false".into(),
+            CandidateRefusal::Cordoned => "an operator cordoned it; `failover uncordon` ends that".into(),
             CandidateRefusal::NotChosen => "the operator chose another server".into(),
             CandidateRefusal::NotReadable { why } => format!("it cannot be asked ({why})"),
             CandidateRefusal::NotInRecovery => "it is not in recovery".into(),

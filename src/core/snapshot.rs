@@ -149,6 +149,8 @@ pub struct ServerSnapshot {
     pub readiness: Option<Readiness>,
     /// A former primary that was deposed by a failover.
     pub deposed: bool,
+    /// An operator cordoned it.
+    pub cordoned: bool,
     /// It belongs to another cluster.
     pub wrong_cluster: bool,
     /// Among those that acknowledge synchronous commits.
@@ -252,6 +254,7 @@ fn take_server(service: &Service, server: ServerId) -> ServerSnapshot {
         sample: state.sample.clone(),
         readiness: state.readiness.clone(),
         deposed: state.deposed,
+        cordoned: state.cordoned,
         wrong_cluster: state.wrong_cluster,
         synchronous: state.synchronous,
         traffic: state.traffic.clone(),

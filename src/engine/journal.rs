@@ -167,6 +167,9 @@ struct Known {
     /// Former primaries that failovers of ours took from their timelines.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     deposed: Vec<(String, u32)>,
+    /// Servers that an operator cordoned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cordoned: Vec<String>,
     /// The last failover, as the status showed it at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Box<FailoverStatus>>,
@@ -436,6 +439,7 @@ impl Journal {
             }),
             ramping: known.ramping,
             deposed: known.deposed.iter().filter_map(|(name, timeline)| Some((id(name)?, *timeline))).collect(),
+            cordoned: known.cordoned.iter().filter_map(id).collect(),
             knowledge: None,
         })
     }
@@ -940,6 +944,7 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
                 }),
                 ramping: facts.ramping,
                 deposed: facts.deposed.iter().filter_map(|(id, timeline)| Some((server(id)?, *timeline))).collect(),
+                cordoned: facts.cordoned.iter().filter_map(server).collect(),
                 summary: None,
             };
             Entry::Facts { service: name(*service), known }
@@ -1281,6 +1286,7 @@ pub(crate) mod tests {
             followed: None,
             ramping: true,
             deposed: vec![(ServerId(0), 2)],
+            cordoned: vec![ServerId(1)],
             knowledge: None,
         }
     }

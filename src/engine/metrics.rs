@@ -128,6 +128,8 @@ fn engine(status: &Status) -> Vec<Family<'static>> {
 fn services(status: &Status) -> Vec<Family<'static>> {
     let mut state = Family::new("failover_service_state", "gauge", "1 for the state that a service is in.");
     let mut paused = Family::new("failover_service_paused", "gauge", "1 while an operator's pause holds.");
+    let mut cordoned =
+        Family::new("failover_server_cordoned", "gauge", "1 while an operator's cordon keeps a server from being promoted.");
     let mut primary = Family::new("failover_primary", "gauge", "1 for the server that is the primary.");
     let mut ready =
         Family::new("failover_forecast_ready", "gauge", "1 if a failover would go through, were the primary to die now.");
@@ -157,6 +159,7 @@ fn services(status: &Status) -> Vec<Family<'static>> {
         for server in &service.servers {
             let is_primary = service.primary.as_deref() == Some(server.name.as_str());
             primary.add(&[name[0], ("server", &server.name)], truth(is_primary));
+            cordoned.add(&[name[0], ("server", &server.name)], truth(server.cordoned));
             if let Some(bytes) = server.sample.as_ref().and_then(|sample| sample.lag_bytes) {
                 lag.add(&[name[0], ("server", &server.name)], number(bytes));
             }
@@ -175,7 +178,7 @@ fn services(status: &Status) -> Vec<Family<'static>> {
             refusals.add(&[name[0], ("refusal", refusal)], number(*count));
         }
     }
-    vec![state, paused, primary, ready, loss, lag, cooldown, findings, checks, refusals]
+    vec![state, paused, cordoned, primary, ready, loss, lag, cooldown, findings, checks, refusals]
 }
 
 fn failovers(status: &Status) -> Vec<Family<'static>> {

@@ -548,6 +548,26 @@ impl Engine {
         self.shell.command(Some(service), Command::Adopt { server })
     }
 
+    /// No failover and no order promotes `server` until [`Engine::uncordon`]: not by itself, not by [`Engine::force`], not by following
+    /// another service. It is observed as before, and what it has of the log counts. Outlives restart and reload.
+    ///
+    /// # Errors
+    /// As for [`Engine::confirm`]; [`EngineError::Rejected`] also while a failover is in flight; an unknown server is
+    /// [`EngineError::InvalidArgument`].
+    pub fn cordon(&self, service: &str, server: &str) -> Result<String, EngineError> {
+        let server = self.server_of(service, server)?;
+        self.shell.command(Some(service), Command::Cordon { server })
+    }
+
+    /// Takes [`Engine::cordon`] back.
+    ///
+    /// # Errors
+    /// As for [`Engine::confirm`]; an unknown server is [`EngineError::InvalidArgument`].
+    pub fn uncordon(&self, service: &str, server: &str) -> Result<String, EngineError> {
+        let server = self.server_of(service, server)?;
+        self.shell.command(Some(service), Command::Uncordon { server })
+    }
+
     fn server_of(&self, service: &str, name: &str) -> Result<ServerId, EngineError> {
         let parts = self.shell.parts();
         let found = parts.config.services.iter().find(|known| known.name == service).and_then(|known| known.server(name));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::unbounded;
 use parking_lot::Mutex;
@@ -14,7 +14,7 @@ use crate::check::Context;
 use crate::deadline::{Cancel, Deadline};
 use failover_core::Core;
 use failover_core::id::{RunId, ServerId, ServiceId};
-use failover_core::input::{Input, SelfHealth};
+use failover_core::input::{Facts, Input, SelfHealth};
 use failover_core::observation::{Finding, UnknownCause, Verdict};
 use failover_core::output::Output;
 use failover_core::route::RouteSurvey;
@@ -24,6 +24,7 @@ use failover_core::time::{Mono, Span};
 use super::Shell;
 use super::builder::{self, Means, Parts};
 use super::error::EngineError;
+use super::journal::Journal;
 use super::pool::{Job, JobKind, Pool};
 use super::resolver::Resolver;
 use super::status::{self, ReadyReport, ServiceReadiness};
@@ -293,12 +294,24 @@ pub(super) fn unreadable(looked: Vec<RouteInstance>, are_route: bool) -> Vec<Rea
 }
 
 /// A core that has heard each check once. One answer is all there will be, so it is enough here; what it wants done is not done.
+/// What an operator told the engine of this state directory counts here too.
+fn recall_orders(core: &mut Core, shell: &Shell, parts: &Parts) {
+    let journal = Journal::read_only(&parts.config.state_dir, String::new());
+    for (place, model) in parts.model.services.iter().enumerate() {
+        let Ok(number) = u16::try_from(place) else { return };
+        let Some(known) = journal.facts(model, SystemTime::now()).filter(|known| !known.cordoned.is_empty()) else { continue };
+        let facts = Box::new(Facts { cordoned: known.cordoned, ..Facts::default() });
+        core.step(shell.clock.now(), Input::Restored { service: ServiceId(number), facts });
+    }
+}
+
 fn watched_once(shell: &Shell, parts: &Parts, answers: &Answers<'_>) -> Core {
     /// The first runs are spread over less than this.
     const SPREAD: Span = Span::from_millis(60_000);
     let mut model = parts.model.clone();
     model.services.iter_mut().flat_map(|service| &mut service.checks).for_each(|check| check.success_threshold = 1);
     let mut core = Core::new(model);
+    recall_orders(&mut core, shell, parts);
     let mut now = shell.clock.now();
     let end = now + SPREAD;
     let mut heard = vec![false; answers.all.len()];

@@ -319,6 +319,9 @@ pub struct ServerStatus {
     pub session: bool,
     /// A former primary that was deposed by a failover and has not been rejoined.
     pub deposed: bool,
+    /// An operator cordoned it: it is observed as before, and never promoted until he takes that back.
+    #[serde(default)]
+    pub cordoned: bool,
     /// The last failover fenced it, and it is still deposed.
     pub fenced: bool,
     /// Among those that acknowledge synchronous commits.
@@ -836,6 +839,7 @@ impl View<'_> {
             health: health(server.health).to_owned(),
             session: server.session_open,
             deposed: server.deposed,
+            cordoned: server.cordoned,
             fenced: server.deposed && fenced == Some(server.id),
             synchronous: server.synchronous,
             last_answer_ms: server.last_answer.map(|at| self.age(at)),

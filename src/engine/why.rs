@@ -48,6 +48,7 @@ pub fn of(code: &str) -> &'static str {
         "sync_gate_right_missing" => {
             "the engine could not let commits through after the promotion: they wait until a person does"
         }
+        "cordoned" => "an operator said that it is not to be promoted: with no other standby nobody is",
         "replay_paused" => "a promotion ends the pause and replays what somebody wanted to stop; so this standby is refused",
         "apply_delayed" => {
             "all that was held back is replayed before the promotion ends, and what protected against a mistake is gone; so this standby is refused"

@@ -676,6 +676,57 @@ pub unsafe extern "C" fn failover_engine_adopt(
     }
 }
 
+/// No failover and no order promotes `server` of `service` from here on, until failover_engine_uncordon. It is observed as before, and
+/// what it has of the log counts. Outlives restart and reload.
+///
+/// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while a failover is in flight; FAILOVER_INVALID_ARG also for an unknown
+/// server.
+///
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_cordon(
+    engine: *const failover_engine,
+    service: *const c_char,
+    server: *const c_char,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            engine.engine.cordon(text::string(service, "service")?, text::string(server, "server")?)?;
+            Ok(FAILOVER_OK)
+        })
+    }
+}
+
+/// Takes failover_engine_cordon back: `server` of `service` may be promoted again.
+///
+/// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also when it is not cordoned; FAILOVER_INVALID_ARG also for an unknown
+/// server.
+///
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_uncordon(
+    engine: *const failover_engine,
+    service: *const c_char,
+    server: *const c_char,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            engine.engine.uncordon(text::string(service, "service")?, text::string(server, "server")?)?;
+            Ok(FAILOVER_OK)
+        })
+    }
+}
+
 /// Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing. What its checks of kind
 /// "host" ask for has to be registered or offered before.
 ///

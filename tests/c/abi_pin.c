@@ -119,6 +119,8 @@ int main(void)
     int32_t (*pin_failover_engine_resume)(const failover_engine *, const char *, failover_error **) = failover_engine_resume;
     int32_t (*pin_failover_engine_reset)(const failover_engine *, const char *, failover_error **) = failover_engine_reset;
     int32_t (*pin_failover_engine_adopt)(const failover_engine *, const char *, const char *, failover_error **) = failover_engine_adopt;
+    int32_t (*pin_failover_engine_cordon)(const failover_engine *, const char *, const char *, failover_error **) = failover_engine_cordon;
+    int32_t (*pin_failover_engine_uncordon)(const failover_engine *, const char *, const char *, failover_error **) = failover_engine_uncordon;
     int32_t (*pin_failover_engine_force)(const failover_engine *, const char *, const char *, uint64_t, failover_error **) = failover_engine_force;
     int32_t (*pin_failover_engine_reload)(const failover_engine *, const char *, size_t, failover_error **) = failover_engine_reload;
     int32_t (*pin_failover_event_kind)(const failover_event *) = failover_event_kind;
@@ -186,6 +188,8 @@ int main(void)
         pin_failover_engine_resume &&
         pin_failover_engine_reset &&
         pin_failover_engine_adopt &&
+        pin_failover_engine_cordon &&
+        pin_failover_engine_uncordon &&
         pin_failover_engine_force &&
         pin_failover_engine_reload &&
         pin_failover_event_kind &&

@@ -131,8 +131,12 @@ static void one_call(struct dice *dice)
     case 12: code = failover_engine_resume(engine, text(dice), err); break;
     case 13: code = failover_engine_reset(engine, text(dice), err); break;
     case 14:
-        code = below(dice, 2) ? failover_engine_force(engine, text(dice), text(dice), roll(dice), err)
-                              : failover_engine_adopt(engine, text(dice), text(dice), err);
+        switch (below(dice, 4)) {
+        case 0: code = failover_engine_adopt(engine, text(dice), text(dice), err); break;
+        case 1: code = failover_engine_cordon(engine, text(dice), text(dice), err); break;
+        case 2: code = failover_engine_uncordon(engine, text(dice), text(dice), err); break;
+        default: code = failover_engine_force(engine, text(dice), text(dice), roll(dice), err); break;
+        }
         break;
     case 15: {
         size_t len = config(dice, buffer);

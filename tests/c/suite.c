@@ -160,6 +160,15 @@ static void lifecycle(void)
     failover_engine_free(engine);
 }
 
+static int is_in_status(const failover_engine *engine, const char *words)
+{
+    failover_status *status = NULL;
+    CODE(FAILOVER_OK, failover_engine_status(engine, &status, &error));
+    int is = strstr(failover_status_json(status), words) != NULL;
+    failover_status_free(status);
+    return is;
+}
+
 static void commands(void)
 {
     failover_engine *engine = started(UP);
@@ -170,6 +179,11 @@ static void commands(void)
     CODE(FAILOVER_REJECTED, failover_engine_force(engine, "site", NULL, FAILOVER_LOSS_CONFIGURED, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_reset(engine, "nobody", &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_force(engine, "site", "nobody", 0, &error));
+    CODE(FAILOVER_REJECTED, failover_engine_uncordon(engine, "site", "web1", &error));
+    CODE(FAILOVER_OK, failover_engine_cordon(engine, "site", "web1", &error));
+    CHECK(is_in_status(engine, "\"cordoned\":true"));
+    CODE(FAILOVER_OK, failover_engine_uncordon(engine, "site", "web1", &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_cordon(engine, "site", "nobody", &error));
     // An application has no primary to adopt.
     CODE(FAILOVER_REJECTED, failover_engine_adopt(engine, "site", "web1", &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_adopt(engine, "site", "nobody", &error));
@@ -251,15 +265,6 @@ static void checks_of_the_host(void)
     CHECK(frees == 4);
     CODE(FAILOVER_STATE, failover_engine_offer_check(engine, "page", &error));
     stop_and_free(engine);
-}
-
-static int is_in_status(const failover_engine *engine, const char *words)
-{
-    failover_status *status = NULL;
-    CODE(FAILOVER_OK, failover_engine_status(engine, &status, &error));
-    int is = strstr(failover_status_json(status), words) != NULL;
-    failover_status_free(status);
-    return is;
 }
 
 // A check of the host that nobody answers is refused with the start, and with the reload that brings it.
@@ -667,6 +672,11 @@ static void arguments(void)
     CODE(FAILOVER_NULL_ARG, failover_engine_reset(engine, NULL, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_force(engine, NULL, NULL, 0, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_force(engine, "site", bad, 0, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_cordon(NULL, "site", "web1", &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_cordon(engine, "site", NULL, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_cordon(engine, "site", bad, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_uncordon(engine, NULL, "web1", &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_uncordon(engine, "site", "nobody", &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_adopt(NULL, "site", "web1", &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_adopt(engine, NULL, "web1", &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_adopt(engine, "site", NULL, &error));

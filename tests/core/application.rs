@@ -69,6 +69,7 @@ struct World {
     failures: u32,
     silent: bool,
     paused: bool,
+    cordoned: std::collections::BTreeSet<ServerId>,
     doubt: bool,
     cooling_until: Mono,
     reset_at: Mono,
@@ -161,6 +162,7 @@ impl World {
             failures: 0,
             silent: false,
             paused: false,
+            cordoned: std::collections::BTreeSet::new(),
             doubt: false,
             cooling_until: Mono::ZERO,
             reset_at: Mono::ZERO,
@@ -260,6 +262,8 @@ impl World {
             // Asked again because the route did not show it yet, it is the same decision; so is putting a forgetful balancer right.
             let again = self.entered == Some(*server) || self.open.as_ref().is_none_or(|(_, _, resumed)| *resumed);
             self.hold("the traffic goes to a server whose check passed last", again || self.last[at] == Some(Verdict::Up));
+            let is_old = self.primary == at || self.open.is_none();
+            self.hold("the traffic goes to no server that is cordoned", is_old || !self.cordoned.contains(server));
             self.entered = Some(*server);
         }
     }
@@ -460,6 +464,8 @@ impl World {
         match command {
             Command::Pause => self.paused = self.open.is_none() || self.paused,
             Command::Resume => self.paused = false,
+            Command::Cordon { server } if self.open.is_none() => drop(self.cordoned.insert(server)),
+            Command::Uncordon { server } => drop(self.cordoned.remove(&server)),
             Command::Reset => self.reset_at = self.now.max(Mono::from_nanos(1)),
             _ => {}
         }
@@ -480,6 +486,7 @@ impl World {
         if facts.begun.is_some() {
             facts.unfinished = Some("begun".into());
         }
+        self.cordoned = facts.cordoned.iter().copied().collect();
         self.core = Core::new(self.model.clone());
         self.last.iter_mut().for_each(|last| *last = None);
         self.feed(Input::Restored { service: ServiceId(0), facts: Box::new(facts) });
@@ -510,7 +517,10 @@ impl World {
                 self.note(&format!("lb{} restarted", at + 1));
             }
             10 => {
-                let command = match self.dice.between(0, 5) {
+                let some = ServerId(u16::try_from(server).unwrap());
+                let command = match self.dice.between(0, 7) {
+                    6 => Command::Cordon { server: some },
+                    7 => Command::Uncordon { server: some },
                     0 => Command::Pause,
                     1 => Command::Resume,
                     2 => Command::Reset,
@@ -538,6 +548,9 @@ impl World {
         self.balancers.iter_mut().for_each(|balancer| balancer.reachable = true);
         self.feed(Input::SelfHealth(SelfHealth { workers: 4, journal_writable: true, ..SelfHealth::default() }));
         self.run(ms(30_000));
+        for server in self.cordoned.clone() {
+            self.operator(Command::Uncordon { server });
+        }
         self.operator(Command::Resume);
         self.operator(Command::Reset);
         self.operator(Command::Reset);

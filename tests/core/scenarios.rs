@@ -303,6 +303,12 @@ impl Player {
                     ["adopt", server] => {
                         Command::Adopt { server: ServerId(u16::try_from(self.world().index(server)).expect("small")) }
                     }
+                    ["cordon", server] => {
+                        Command::Cordon { server: ServerId(u16::try_from(self.world().index(server)).expect("small")) }
+                    }
+                    ["uncordon", server] => {
+                        Command::Uncordon { server: ServerId(u16::try_from(self.world().index(server)).expect("small")) }
+                    }
                     ["force"] => Command::Force { to: None, accept_loss: None },
                     ["force", "accept", bytes] => Command::Force { to: None, accept_loss: Some(bytes.parse().expect("bytes")) },
                     ["force", to] => Command::Force {

@@ -146,10 +146,14 @@ fn inputs() -> Vec<(String, Input)> {
         Command::Force { to: None, accept_loss: None },
         Command::Force { to: Some(ServerId(0)), accept_loss: None },
         Command::Force { to: Some(ServerId(77)), accept_loss: Some(u64::MAX) },
+        Command::Cordon { server: ServerId(1) },
+        Command::Cordon { server: ServerId(77) },
+        Command::Uncordon { server: ServerId(1) },
         Command::Stop,
     ] {
         let name = match &command {
             Command::Force { to: Some(to), .. } => format!("force to {to}"),
+            Command::Cordon { server } | Command::Uncordon { server } => format!("{} {server}", command.word()),
             other => other.word().to_owned(),
         };
         all.push((format!("operator {name}"), Input::Operator { service: None, command: command.clone(), token: 1 }));

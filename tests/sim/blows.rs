@@ -65,6 +65,11 @@ impl Sim {
         self.run_for(3_000);
         self.operator(service, Command::Resume);
         self.operator(service, Command::Reset);
+        for server in self.watch.cordoned(service) {
+            if dice.percent(80) {
+                self.operator(service, Command::Uncordon { server });
+            }
+        }
         let rest = if dice.percent(70) { 13_000 } else { 3_500 };
         self.run_for(rest);
     }
@@ -253,6 +258,9 @@ impl Sim {
         }
         let name = cluster.servers[fit].name.clone();
         let to = Some(server_id(fit));
+        for server in self.watch.cordoned(service).into_iter().filter(|server| Some(*server) == to) {
+            self.operator(service, Command::Uncordon { server });
+        }
         self.operator(service, Command::Force { to, accept_loss: Some(u64::MAX) });
         let token = self.token;
         let end = self.now + ms(20_000);

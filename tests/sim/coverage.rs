@@ -57,6 +57,7 @@ const REFUSALS: &[&str] = &[
 
 const CANDIDATES: &[&str] = &[
     "not_a_candidate",
+    "cordoned",
     "not_chosen",
     "not_readable",
     "not_in_recovery",
@@ -133,6 +134,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
     }
     match candidate {
         CandidateRefusal::NotACandidate
+        | CandidateRefusal::Cordoned
         | CandidateRefusal::NotChosen
         | CandidateRefusal::NotReadable { .. }
         | CandidateRefusal::NotInRecovery

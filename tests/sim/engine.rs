@@ -23,7 +23,7 @@ impl Sim {
         self.core = Some(Core::new(self.setup.model.clone()));
         for (at, known) in self.known.iter().enumerate() {
             let begun = known.begun.as_ref().map(|begun| begun.generation.0);
-            self.watch.new_life(at, known.facts.as_ref().is_some_and(|facts| facts.paused), known.generation, begun);
+            self.watch.new_life(at, known.facts.as_ref(), known.generation, begun);
         }
         self.feed(Input::SelfHealth(self.health(Span::ZERO)));
         for at in 0..self.clusters.len() {

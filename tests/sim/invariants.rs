@@ -1,12 +1,12 @@
 //! What must hold whatever happens. Each has a name; the first one broken ends the run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use failover_core::event::{Event, EventKind, Field};
 use failover_core::handover::{Receipt, Stopped};
 use failover_core::id::ServerId;
-use failover_core::input::Command;
+use failover_core::input::{Command, Facts};
 use failover_core::model::{Model, OnLoss, ServiceKind};
 use failover_core::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Report, Step};
 use failover_core::sample::{FenceLevel, Lsn};
@@ -47,6 +47,7 @@ struct ServiceWatch {
     /// The last one ended by a stop, with nothing left to undo.
     only_stopped: bool,
     paused: bool,
+    cordoned: BTreeSet<ServerId>,
     confirmed: bool,
     state: String,
     announced: Option<Mono>,
@@ -136,7 +137,7 @@ impl Watch {
     }
 
     /// A new engine begins with what the journal knows.
-    pub fn new_life(&mut self, service: usize, paused: bool, generation: u64, unfinished: Option<u64>) {
+    pub fn new_life(&mut self, service: usize, facts: Option<&Facts>, generation: u64, unfinished: Option<u64>) {
         self.sequence = 0;
         self.in_doubt = false;
         self.journal_writable = true;
@@ -147,7 +148,8 @@ impl Watch {
         watch.open = unfinished;
         watch.inherited = unfinished.is_some();
         watch.step = None;
-        watch.paused = paused;
+        watch.paused = facts.is_some_and(|facts| facts.paused);
+        watch.cordoned = facts.map(|facts| facts.cordoned.iter().copied().collect()).unwrap_or_default();
         watch.confirmed = false;
         watch.state = "normal".into();
         watch.announced = None;
@@ -174,6 +176,11 @@ impl Watch {
 
     pub fn accepts_loss(&self, service: usize) -> bool {
         self.services[service].accept_loss.is_some()
+    }
+
+    /// Whom operators have cordoned.
+    pub fn cordoned(&self, service: usize) -> Vec<ServerId> {
+        self.services[service].cordoned.iter().copied().collect()
     }
 
     /// This engine is not the first one.
@@ -216,6 +223,8 @@ impl Watch {
             Command::Reset => (watch.cooldown_from, watch.announced) = (None, None),
             Command::Confirm => watch.confirmed = true,
             Command::Stop => self.stopped = true,
+            Command::Cordon { server } => drop(watch.cordoned.insert(*server)),
+            Command::Uncordon { server } => drop(watch.cordoned.remove(server)),
             Command::Force { .. } | Command::Adopt { .. } => {}
         }
     }
@@ -529,6 +538,9 @@ impl Watch {
         let once = before.iter().all(|(other, without)| *without || (self.restarted && *other == server));
         self.hold(once, "one_promotion_per_generation", || format!("{before:?}, and now {server}"));
         self.services[service].promotions.entry(generation).or_default().push((server, false));
+        self.hold(!watch.cordoned.contains(&server), "a_cordoned_server_is_never_promoted", || {
+            settings.servers[usize::from(server.0)].name.clone()
+        });
 
         let level = watch.fence.get(&generation).copied().unwrap_or_default();
         let route = settings.route.instances > 0 && watch.route_out.get(&generation) == Some(&true);

@@ -253,12 +253,33 @@ pub fn setup(seed: u64) -> Setup {
         setup.moments.push(Moment { at, span: 60_000, service, server: 0, fault: Fault::Kill { orphans: false } });
     }
     orders(seed, &mut setup);
+    cordons(&mut setup, &mut Dice::new(seed ^ 0x0CC0));
     come_and_go(&mut setup, &mut Dice::new(seed ^ 0x0F0F));
     plots::add(&mut setup, &mut Dice::new(seed ^ 0x0A0A));
     plots::add_later(&mut setup, &mut Dice::new(seed ^ 0x0D39));
     name_in_model(&mut setup, &mut Dice::new(seed ^ 0x0909));
     setup.moments.sort_by_key(|moment| moment.at);
     setup
+}
+
+/// Servers that an operator cordons for a while, or for good, also in the middle of a failover.
+fn cordons(setup: &mut Setup, dice: &mut Dice) {
+    if !dice.percent(20) {
+        return;
+    }
+    let service = dice.index(setup.model.services.len());
+    let servers = setup.model.services[service].servers.len();
+    for _ in 0..dice.between(1, 3) {
+        let server = ServerId(u16::try_from(dice.index(servers)).unwrap_or(0));
+        let at = dice.between(4_500, 10_000 + setup.chaos);
+        let cordon = Fault::Operator(Command::Cordon { server });
+        let fault = if dice.percent(30) { Fault::At(dice.one(&ACTIONS), Box::new(cordon)) } else { cordon };
+        setup.moments.push(Moment { at, span: 0, service, server: 0, fault });
+        if dice.percent(60) {
+            let fault = Fault::Operator(Command::Uncordon { server });
+            setup.moments.push(Moment { at: at + dice.between(100, 20_000), span: 0, service, server: 0, fault });
+        }
+    }
 }
 
 /// Orders away from a primary that lives, and what goes wrong with them.

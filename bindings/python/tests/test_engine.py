@@ -167,12 +167,20 @@ class Commands(Case):
                 engine.force("site", to="nobody", accept_loss=0)
             with self.assertRaises(InvalidArgument):
                 engine.reset("nobody")
+            with self.assertRaises(Rejected):
+                engine.uncordon("site", "web1")
+            engine.cordon("site", "web1")
+            self.assertTrue(engine.status().service("site").server("web1").cordoned)
+            engine.uncordon("site", "web1")
+            self.assertFalse(engine.status().service("site").server("web1").cordoned)
             # An application has no primary to adopt.
             with self.assertRaises(Rejected):
                 engine.adopt("site", "web1")
             for service, server in (("site", "nobody"), ("nobody", "web1")):
                 with self.assertRaises(InvalidArgument):
                     engine.adopt(service, server)
+                with self.assertRaises(InvalidArgument):
+                    engine.cordon(service, server)
 
     def test_wrong_arguments_are_refused(self) -> None:
         with Engine(self.config(UP)) as engine:

@@ -159,6 +159,7 @@ impl Service {
         match waiver.to {
             Some(to) if to != server => return Err(CandidateRefusal::NotChosen),
             None if !model.candidate => return Err(CandidateRefusal::NotACandidate),
+            _ if self.servers[usize::from(server.0)].cordoned => return Err(CandidateRefusal::Cordoned),
             _ => {}
         }
         let since = self.suspicion.as_ref().map_or(Mono::ZERO, |suspicion| suspicion.since);

@@ -110,6 +110,9 @@ pub struct ServerState {
     pub wrong_cluster: bool,
     /// It is a former primary that was deposed by this engine.
     pub deposed: bool,
+    /// An operator cordoned it: it is observed as before, and never promoted.
+    #[serde(default)]
+    pub cordoned: bool,
     /// By the journal, a failover of ours took it from this timeline: should it take writes there again, it is fenced again.
     #[serde(default)]
     pub deposed_on: Option<u32>,
@@ -338,6 +341,7 @@ impl Service {
                 synchronous: false,
                 wrong_cluster: false,
                 deposed: false,
+                cordoned: false,
                 deposed_on: None,
                 other_branch: false,
                 history: None,
@@ -539,6 +543,7 @@ impl Service {
                 .server_ids()
                 .filter_map(|server| Some((server, self.servers[usize::from(server.0)].deposed_on?)))
                 .collect(),
+            cordoned: self.server_ids().filter(|server| self.servers[usize::from(server.0)].cordoned).collect(),
             knowledge: None,
         }
     }
@@ -655,6 +660,11 @@ impl Service {
             if let Some(state) = self.servers.get_mut(usize::from(server.0)).filter(|_| self.primary != Some(server)) {
                 state.deposed = true;
                 state.deposed_on = Some(timeline);
+            }
+        }
+        for server in facts.cordoned {
+            if let Some(state) = self.servers.get_mut(usize::from(server.0)) {
+                state.cordoned = true;
             }
         }
         self.known_before = facts.timeline.map(|timeline| (timeline, facts.flush.unwrap_or_default()));

@@ -55,6 +55,8 @@ impl Service {
                 self.begin_ordered(FailureClass::Forced, *to, *accept_loss, around, "an operator forced the failover", fx)
             }
             Command::Adopt { server } => self.adopt(*server, fx),
+            Command::Cordon { server } => self.cordon(*server, around, fx),
+            Command::Uncordon { server } => self.uncordon(*server, around, fx),
             Command::Stop => {
                 self.stopping = true;
                 if let Some(plan) = &mut self.plan {
@@ -63,6 +65,36 @@ impl Service {
                 Ok(format!("{name}: stopping"))
             }
         }
+    }
+
+    /// From here on the server is no candidate. What is seen of it counts as before: its position, its acknowledgements, its word about
+    /// the primary.
+    fn cordon(&mut self, server: ServerId, around: Surroundings, fx: &mut Effects) -> Result<String, String> {
+        let (name, who) = (self.model.name.clone(), self.server_name(server));
+        if usize::from(server.0) >= self.servers.len() {
+            return Err(format!("{name} has no {who}"));
+        }
+        if self.plan.is_some() {
+            return Err(format!("{name}: a failover is in flight, and {who} may be the one that is promoted"));
+        }
+        let state = &mut self.servers[usize::from(server.0)];
+        if std::mem::replace(&mut state.cordoned, true) {
+            return Ok(format!("{name}: {who} is cordoned already"));
+        }
+        self.journal_facts(fx);
+        let is_primary = self.primary == Some(server);
+        let rest = if is_primary { "; it stays the primary, and does not become it again once it is not" } else { "" };
+        Ok(format!("{name}: {who} is cordoned: it is observed, and never promoted{rest}{}", unremembered(around)))
+    }
+
+    fn uncordon(&mut self, server: ServerId, around: Surroundings, fx: &mut Effects) -> Result<String, String> {
+        let (name, who) = (self.model.name.clone(), self.server_name(server));
+        let was = self.servers.get_mut(usize::from(server.0)).is_some_and(|state| std::mem::take(&mut state.cordoned));
+        if !was {
+            return Err(format!("{name}: {who} is not cordoned"));
+        }
+        self.journal_facts(fx);
+        Ok(format!("{name}: {who} may be promoted again{}", unremembered(around)))
     }
 
     /// Begins a failover that no failure asks for, of an ordered class: every guard that can be waived is, and `why` is in its evidence.

@@ -135,6 +135,7 @@ impl Service {
                     same_postmaster: told.is_some_and(|sample| {
                         state.streamed.is_some_and(|streamed| streamed.started.is_some() && streamed.started == sample.started)
                     }),
+                    cordoned: state.cordoned,
                     refused: refused.iter().find(|(other, _)| *other == server).map(|(_, why)| why.as_str()),
                     sample,
                 }
@@ -246,7 +247,8 @@ impl Service {
             }
             Err(reason) => fx.emit(
                 EventKind::StandbyNotReady,
-                Severity::Alarm,
+                // What an operator did is no news to him.
+                if *reason == CandidateRefusal::Cordoned { Severity::Warning } else { Severity::Alarm },
                 self.about_server(server),
                 format!("{name} could not {verb} now: {}", reason.sentence()),
                 vec![("reason", text(reason.name())), ("detail", text(reason.sentence()))],

@@ -63,6 +63,8 @@ SIGNATURES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "failover_engine_resume": (c_int32, (EngineHandle, c_char_p, _ERR)),
     "failover_engine_reset": (c_int32, (EngineHandle, c_char_p, _ERR)),
     "failover_engine_adopt": (c_int32, (EngineHandle, c_char_p, c_char_p, _ERR)),
+    "failover_engine_cordon": (c_int32, (EngineHandle, c_char_p, c_char_p, _ERR)),
+    "failover_engine_uncordon": (c_int32, (EngineHandle, c_char_p, c_char_p, _ERR)),
     "failover_engine_force": (c_int32, (EngineHandle, c_char_p, c_char_p, c_uint64, _ERR)),
     "failover_engine_reload": (c_int32, (EngineHandle, c_char_p, c_size_t, _ERR)),
     "failover_event_kind": (c_int32, (EventHandle,)),

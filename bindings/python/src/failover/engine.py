@@ -321,6 +321,18 @@ class Engine:
         """
         self._core.call(lib.failover_engine_adopt, text(service, "service"), text(server, "server"))
 
+    def cordon(self, service: str, server: str) -> None:
+        """No failover and no order promotes `server` of `service` from here on, until uncordon(). It is observed as before, and what it
+        has of the log counts. Outlives restart and reload.
+
+        Errors: as for confirm(); Rejected also while a failover is in flight.
+        """
+        self._core.call(lib.failover_engine_cordon, text(service, "service"), text(server, "server"))
+
+    def uncordon(self, service: str, server: str) -> None:
+        """Takes cordon() back. Errors: as for confirm(); Rejected also when it is not cordoned."""
+        self._core.call(lib.failover_engine_uncordon, text(service, "service"), text(server, "server"))
+
     def reload(self, config: Config) -> None:
         """Takes another configuration while the engine runs: a dict, JSON, or the path of a file (TOML needs Python 3.11). Counters
         restart. A bad one changes nothing. What its checks of kind "host" ask for has to be registered or offered before.

@@ -34,7 +34,7 @@ class CheckStatus:
 @dataclass(frozen=True)
 class ServerStatus:
     """One server. role: "primary", "standby", "writable", "foreign" or "unknown". answers: something answers there that only a living
-    server gives. deposed: a former primary that has not been rejoined. not_promotable: of a standby, why it could not be
+    server gives. deposed: a former primary that has not been rejoined. cordoned: an operator keeps it from being promoted. not_promotable: of a standby, why it could not be
     promoted now. lag_bytes: of a PostgreSQL standby, bytes behind the primary; None where it is not known."""
 
     name: str
@@ -45,6 +45,7 @@ class ServerStatus:
     not_promotable: Optional[Reason]
     lag_bytes: Optional[int]
     checks: List[CheckStatus]
+    cordoned: bool = False
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
 
@@ -177,6 +178,7 @@ def _server(raw: Dict[str, Any]) -> ServerStatus:
         not_promotable=_reason(raw.get("not_promotable")),
         lag_bytes=sample.get("lag_bytes"),
         checks=[_check(check) for check in raw["checks"]],
+        cordoned=bool(raw.get("cordoned")),
         raw=raw,
     )
 
