@@ -581,6 +581,24 @@ FAILOVER_API int32_t failover_engine_confirm(const failover_engine *engine, cons
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_pause(const failover_engine *engine, const char *service, failover_error **err);
 
+// As failover_engine_pause, with a `reason` (one line of at most 500 characters, for status, events and journal; NULL: none) and with
+// a time after which the pause ends by itself: `for_ms` from 1 to 2592000000 (30 days), or FAILOVER_FOREVER. Then an event of kind
+// FAILOVER_EVENT_OPERATOR_COMMAND says so, and everything is observed afresh. It ends at that moment also after a restart. Pausing
+// again replaces both.
+//
+// Errors: as for failover_engine_confirm. FAILOVER_INVALID_ARG also for a reason or a time out of bounds.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API
+int32_t failover_engine_pause_with(const failover_engine *engine,
+                                   const char *service,
+                                   const char *reason,
+                                   uint32_t for_ms,
+                                   failover_error **err);
+
 // Ends the pause of one service, or with NULL of all: everything is observed afresh first.
 //
 // Errors: as for failover_engine_confirm.

@@ -182,13 +182,14 @@ pub use {
     engine::breaker::{BreakerSettings, BreakerState, CircuitBreaker, Denied, Permit, Token},
     engine::record::{DecisionRecord, Replay},
     engine::status::{
-        BreakerStatus, CheckReport, CheckStatus, EventStatus, FailoverStatus, FailureStatus, FollowStatus, ForecastStatus,
-        JournalStatus, JudgedStatus, MetricsStatus, PhaseStatus, ReadinessStatus, ReadyReport, ReasonStatus, SampleStatus,
+        BreakerStatus, CheckReport, CheckStatus, EventStatus, FailoverStatus, FailureStatus, FollowStatus, ForecastStatus, HostFunctionStatus,
+        JournalStatus, JudgedStatus, MetricsStatus, PauseStatus, PhaseStatus, ReadinessStatus, ReadyReport, ReasonStatus, SampleStatus,
         ServerStatus, ServiceReadiness, ServiceStatus, SpansStatus, Status, StepStatus, ThreadStatus, TrafficStatus,
         VerdictCounts,
     },
     engine::{
-        ActionAnswer, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck, TaskAnswer,
+        ActionAnswer, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck, LONGEST_PAUSE, PauseOptions,
+        TaskAnswer,
         metrics::text as metrics_text, why::of as why,
     },
     failover_core::candidate::ANY_LOSS,

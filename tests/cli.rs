@@ -311,6 +311,8 @@ fn a_wrong_command_line_ends_with_2() {
         &["confirm"],
         &["adopt", "orders"],
         &["cordon", "db2"],
+        &["pause", "orders", "--for", "5"],
+        &["pause", "orders", "--for", "31d"],
         &["force", "orders", "--accept-loss", "a lot"],
         &["status", "--socket", "/a", "--config", "/b"],
     ] {
@@ -560,6 +562,13 @@ fn a_daemon_is_asked_and_told() {
     assert!(unknown.stderr.contains("orders has no server \"nobody\""), "{}", unknown.stderr);
     let silent = place.ask(&["adopt", "orders", "db1"]).ends_with(4);
     assert!(silent.stderr.contains("db1 does not take writes now"), "{}", silent.stderr);
+    let told = place.ask(&["pause", "orders", "--reason", "the disk is swapped", "--for", "2h"]).ends_with(0).stdout;
+    assert!(told.contains("orders: paused for 120 min (the disk is swapped)"), "{told}");
+    let human = place.ask(&["status", "orders"]).ends_with(0).stdout;
+    assert!(human.contains(", paused for ") && human.contains(" more (the disk is swapped)"), "{human}");
+    place.ask(&["pause", "orders", "--reason", "two\nlines"]).ends_with(4);
+    place.ask(&["pause", "orders", "--for", "1ms"]).ends_with(0);
+    while place.ask(&["status", "--json"]).ends_with(0).json()["services"][0]["paused"] == true {}
     place.ask(&["uncordon", "orders", "db2"]).ends_with(4);
     place.ask(&["cordon", "orders", "nobody"]).ends_with(4);
     let told = place.ask(&["cordon", "orders", "db2"]).ends_with(0).stdout;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use failover::{
-    ActionAnswer, Config, Engine, EngineError, EngineEvent, EventKind, EventQueue, ForceOptions, HostAnswer, TaskAnswer,
+    ActionAnswer, Config, Engine, EngineError, EngineEvent, EventKind, EventQueue, ForceOptions, HostAnswer, PauseOptions,
+    TaskAnswer,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -361,6 +362,51 @@ fn a_pause_outlives_the_engine_that_was_told() {
     life(false, |engine| engine.pause(None));
     life(true, |engine| engine.resume(Some("orders")));
     life(false, |engine| engine.pause(Some("orders")));
+}
+
+#[test]
+fn a_pause_ends_by_itself_and_at_that_moment_also_under_another_engine() {
+    let state = tempfile::tempdir().unwrap();
+    let for_this = |reason: &str, lasts| {
+        let mut options = PauseOptions::default();
+        (options.reason, options.lasts) = (Some(reason.to_owned()), Some(lasts));
+        options
+    };
+    let engine = Engine::new(pair(state.path())).unwrap();
+    let queue = engine.queue().unwrap();
+    engine.start().unwrap();
+    for wrong in [
+        for_this("two\nlines", LONG),
+        for_this(&"x".repeat(501), LONG),
+        for_this("", Duration::ZERO),
+        for_this("", Duration::MAX),
+    ] {
+        assert!(matches!(engine.pause_with(None, wrong), Err(EngineError::InvalidArgument(_))));
+    }
+    engine.pause_with(Some("orders"), for_this("the disk of db1 is swapped", LONG)).unwrap();
+    let pause = |engine: &Engine| engine.status().services.remove(0).pause;
+    let told = pause(&engine).unwrap();
+    assert_eq!(told.reason.as_deref(), Some("the disk of db1 is swapped"));
+    assert!(told.left_ms.is_some_and(|left| left <= 60_000) && told.until.is_some());
+    engine.stop(LONG).unwrap();
+
+    let engine = Engine::new(pair(state.path())).unwrap();
+    engine.start().unwrap();
+    let again = pause(&engine).unwrap();
+    assert!(again.reason == told.reason && again.left_ms.is_some_and(|left| left <= 60_000), "{again:?}");
+    engine.pause_with(None, for_this("a moment", Duration::from_millis(1))).unwrap();
+    engine.stop(LONG).unwrap();
+
+    let engine = Engine::new(pair(state.path())).unwrap();
+    let queue_of_next = engine.queue().unwrap();
+    engine.start().unwrap();
+    // Over before, or as soon as this one runs: its journal knows whole seconds.
+    while engine.status().services[0].paused {
+        let _ = queue_of_next.next(Duration::from_millis(50));
+    }
+    assert_eq!(pause(&engine), None);
+    engine.stop(LONG).unwrap();
+    drop(queue);
 }
 
 #[test]

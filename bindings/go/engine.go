@@ -462,6 +462,37 @@ func (c *core) Pause(service string) error {
 	}, true)
 }
 
+// PauseOptions is how PauseWith pauses.
+type PauseOptions struct {
+	// Reason is one line of at most 500 characters, for status, events and journal.
+	Reason string
+	// For is after how long the pause ends by itself: from a millisecond to 30 days; 0 for when it is resumed.
+	For time.Duration
+}
+
+// PauseWith is Pause with a reason, and with a time after which the pause ends by itself: an event of kind OperatorCommand says so, and
+// everything is observed afresh. It ends at that moment also after a restart. Pausing again replaces both.
+//
+// Errors: as for Confirm; ErrInvalidArgument also for a reason or a time out of bounds.
+func (c *core) PauseWith(service string, options PauseOptions) error {
+	if strings.ContainsRune(options.Reason, 0) {
+		return &Error{Code: ErrInvalidArgument, Message: "the reason has a NUL character in it"}
+	}
+	millis := C.uint32_t(C.FAILOVER_FOREVER)
+	if options.For != 0 {
+		if options.For < time.Millisecond || options.For > 30*24*time.Hour {
+			message := fmt.Sprintf("a pause for %v: it lasts from 1 ms to 30 days", options.For)
+			return &Error{Code: ErrInvalidArgument, Message: message}
+		}
+		millis = C.uint32_t(options.For.Milliseconds())
+	}
+	reason, free := cstring(options.Reason, true)
+	defer free()
+	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_pause_with(handle, service, reason, millis, wrong)
+	}, true)
+}
+
 // Resume ends the pause of one service, or of all for "": everything is observed afresh first. Errors: as for Confirm.
 func (c *core) Resume(service string) error {
 	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {

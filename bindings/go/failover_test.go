@@ -448,6 +448,30 @@ func TestCommandsReachTheEngine(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if err := engine.PauseWith("", PauseOptions{Reason: "a disk is swapped", For: time.Hour}); err != nil {
+		t.Error(err)
+	}
+	status, err := engine.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pause := status.Services[0].Pause; pause == nil || pause.Reason != "a disk is swapped" || pause.LeftMs == nil || *pause.LeftMs > 3600000 {
+		t.Errorf("%+v", pause)
+	}
+	if err := engine.PauseWith("site", PauseOptions{For: time.Millisecond}); err != nil {
+		t.Error(err)
+	}
+	for status.Services[0].Paused {
+		await(t, engine, "an observation", kind(Observed))
+		if status, err = engine.Status(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, wrong := range []PauseOptions{{Reason: "two\nlines"}, {For: -1}, {For: 31 * 24 * time.Hour}} {
+		if err := engine.PauseWith("site", wrong); !errors.Is(err, ErrInvalidArgument) {
+			t.Error(err)
+		}
+	}
 	if err := engine.ReportOutcome("site", "", OutcomeOK); err != nil {
 		t.Error(err)
 	}

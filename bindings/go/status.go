@@ -53,6 +53,8 @@ type ServiceStatus struct {
 	Reason               string `json:"reason"`
 	Paused               bool   `json:"paused"`
 	AwaitingConfirmation bool   `json:"awaiting_confirmation"`
+	// Pause is why, and for how long, it is paused; nil while it is not.
+	Pause *Pause `json:"pause"`
 	// Primary is empty until it is known.
 	Primary string `json:"primary"`
 	// Generation is the number of the last failover; 0 before the first.
@@ -63,6 +65,14 @@ type ServiceStatus struct {
 	Forecast Forecast `json:"forecast"`
 	// Failover is the one in flight, or the last one; nil before the first.
 	Failover *LastFailover `json:"failover"`
+}
+
+// Pause is the pause that holds.
+type Pause struct {
+	// Reason is in the operator's words; empty where none was given.
+	Reason string `json:"reason"`
+	// LeftMs is how long it still lasts; nil: until it is resumed.
+	LeftMs *uint64 `json:"left_ms"`
 }
 
 // Server is the server of that name; nil where there is none.

@@ -104,6 +104,8 @@ always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand confirm" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand confirm" -s h -l help -d 'Print help'
+complete -c failover -n "__fish_failover_using_subcommand pause" -l reason -d 'Why, for whoever looks later: in status, events and journal' -r
+complete -c failover -n "__fish_failover_using_subcommand pause" -l for -d 'After so long it ends by itself, such as 45m or 2h30m; 30 days at most [default: when it is resumed]' -r
 complete -c failover -n "__fish_failover_using_subcommand pause" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand pause" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand pause" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''

@@ -1,6 +1,7 @@
 //! What can be written on the command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -63,7 +64,7 @@ pub enum Command {
     /// Say yes to a failover that waits for it
     Confirm(OneService),
     /// Go on watching, decide nothing
-    Pause(MaybeService),
+    Pause(Pause),
     /// End a pause
     Resume(MaybeService),
     /// Leave `manual_intervention` or `failed_over`: failovers are automatic again, once nothing else blocks them
@@ -291,8 +292,37 @@ pub struct OneService {
 }
 
 const PAUSE_HELP: &str = "\
+With --for the pause ends by itself: an event says so, every check is asked afresh, and failovers are automatic again. It ends at \
+that moment also where the daemon is restarted. Pausing again replaces reason and time.
+
 Examples:
-  failover pause orders
+  failover pause orders --reason \"the disk of db1 is swapped\" --for 45m
+  failover pause
+  failover resume orders
+
+Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
+
+/// `failover pause`
+#[derive(Debug, Args)]
+#[command(after_help = PAUSE_HELP)]
+pub struct Pause {
+    /// The service; all of them if not given
+    pub service: Option<String>,
+
+    /// Why, for whoever looks later: in status, events and journal
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+
+    /// After so long it ends by itself, such as 45m or 2h30m; 30 days at most [default: when it is resumed]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    pub lasts: Option<Duration>,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const RESUME_HELP: &str = "\
+Examples:
   failover resume orders
   failover resume
 
@@ -300,7 +330,7 @@ Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
 
 /// A command on one service or all.
 #[derive(Debug, Args)]
-#[command(after_help = PAUSE_HELP)]
+#[command(after_help = RESUME_HELP)]
 pub struct MaybeService {
     /// The service; all of them if not given
     pub service: Option<String>,
@@ -431,6 +461,12 @@ fn size(text: &str) -> Result<u64, String> {
     text.parse::<bytesize::ByteSize>()
         .map(|size| size.as_u64())
         .map_err(|_| "write a number of bytes, a size such as 16MiB, or any".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let lasts = humantime::parse_duration(text).map_err(|_| "write a time with its unit, such as 45m, 2h30m or 1d".to_owned())?;
+    let in_bounds = lasts >= Duration::from_millis(1) && lasts <= failover::LONGEST_PAUSE;
+    in_bounds.then_some(lasts).ok_or_else(|| "from 1ms to 30d; without --for it lasts until it is resumed".to_owned())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use failover::{Engine, EngineError, ForceOptions, ReasonStatus};
+use failover::{Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use serde_json::json;
@@ -346,7 +346,10 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
         }
         Request::Events { .. } => Err(Refused::new(Kind::BadRequest, "events are streamed")),
         Request::Confirm { service } => Ok(said(engine.confirm(&service).map_err(nothing_to_do)?)),
-        Request::Pause { service } => Ok(said(engine.pause(service.as_deref())?)),
+        Request::Pause { service, reason, for_ms } => {
+            let options = made!(PauseOptions { reason, lasts: for_ms.map(Duration::from_millis) });
+            Ok(said(engine.pause_with(service.as_deref(), options)?))
+        }
         Request::Resume { service } => Ok(said(engine.resume(service.as_deref()).map_err(nothing_to_do)?)),
         Request::Reset { service } => {
             let message = engine.reset(&service).map_err(nothing_to_do)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use failover::{FailoverStatus, Status};
 use serde_json::{Value, json};
 
-use super::arguments::{Adopt, Cordon, Force, MaybeService, OneService};
+use super::arguments::{Adopt, Cordon, Force, MaybeService, OneService, Pause};
 use super::client::Client;
 use super::exit::{Code, Trouble};
 use super::protocol::{Line, Request};
@@ -19,8 +19,9 @@ pub fn confirm(arguments: &OneService, json: bool, terminal: Terminal) -> Result
     tell(&mut Client::connect(&arguments.daemon)?, &request, json, terminal)
 }
 
-pub fn pause(arguments: &MaybeService, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
-    let request = Request::Pause { service: arguments.service.clone() };
+pub fn pause(arguments: &Pause, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
+    let for_ms = arguments.lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
+    let request = Request::Pause { service: arguments.service.clone(), reason: arguments.reason.clone(), for_ms };
     tell(&mut Client::connect(&arguments.daemon)?, &request, json, terminal)
 }
 

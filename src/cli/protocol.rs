@@ -49,6 +49,12 @@ pub enum Request {
         /// The service, or all.
         #[serde(default)]
         service: Option<String>,
+        /// Why.
+        #[serde(default)]
+        reason: Option<String>,
+        /// After so many milliseconds it ends by itself.
+        #[serde(default)]
+        for_ms: Option<u64>,
     },
     /// Decide again.
     Resume {

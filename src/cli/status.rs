@@ -41,7 +41,7 @@ pub fn line(status: &Status) -> String {
         .iter()
         .map(|service| {
             let primary = service.primary.as_deref().map_or_else(String::new, |primary| format!(", primary {primary}"));
-            let paused = if service.paused { ", paused" } else { "" };
+            let paused = paused(service);
             let ready = if service.forecast.would_fail_over { "" } else { ", would not fail over" };
             format!("{}: {}{primary}{paused}{ready}", service.name, service.state)
         })
@@ -128,8 +128,19 @@ fn state_paint(state: &str) -> Paint {
     }
 }
 
+/// That it is, until when, and why.
+fn paused(service: &ServiceStatus) -> String {
+    if !service.paused {
+        return String::new();
+    }
+    let pause = service.pause.clone().unwrap_or_default();
+    let left = pause.left_ms.map_or_else(String::new, |left| format!(" for {} more", span_ms(left)));
+    let reason = pause.reason.map_or_else(String::new, |reason| format!(" ({})", printable(&reason)));
+    format!(", paused{left}{reason}")
+}
+
 fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
-    let paused = if service.paused { terminal.stdout(", paused", Paint::Doubtful) } else { String::new() };
+    let paused = terminal.stdout(&paused(service), Paint::Doubtful);
     let _ = writeln!(
         text,
         "{} ({}): {} for {}{paused}",

@@ -135,7 +135,12 @@ pub enum Command {
     /// Yes to the failover that waits for it.
     Confirm,
     /// Observe, decide nothing.
-    Pause,
+    Pause {
+        /// Why, for whoever looks later.
+        reason: Option<String>,
+        /// After so long it ends by itself; `None`: when it is resumed.
+        lasts: Option<Span>,
+    },
     /// End the pause: counters restart, observe before acting.
     Resume,
     /// Leave `manual_intervention` or `failed_over`.
@@ -167,12 +172,18 @@ pub enum Command {
 }
 
 impl Command {
+    /// A pause until it is resumed, for no reason that was given.
+    #[must_use]
+    pub fn pause() -> Command {
+        Command::Pause { reason: None, lasts: None }
+    }
+
     /// The word used in events.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Command::Confirm => "confirm",
-            Command::Pause => "pause",
+            Command::Pause { .. } => "pause",
             Command::Resume => "resume",
             Command::Reset => "reset",
             Command::Force { .. } => "force",
@@ -203,6 +214,25 @@ pub struct SelfHealth {
     pub journal_writable: bool,
 }
 
+/// A pause, from one engine to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseFacts {
+    /// Why, in an operator's words.
+    pub reason: Option<String>,
+    /// For how long it was asked for; `None`: until it is resumed.
+    pub lasts: Option<Span>,
+    /// What is left of that.
+    pub left: Option<Span>,
+}
+
+impl PauseFacts {
+    /// The same after so much time.
+    #[must_use]
+    pub fn aged(self, span: Span) -> PauseFacts {
+        PauseFacts { left: self.left.map(|left| left - span), ..self }
+    }
+}
+
 /// What the journal keeps of a service from one engine to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -227,6 +257,9 @@ pub struct Facts {
     pub begun: Option<Begun>,
     /// An operator paused the service and has not resumed it.
     pub paused: bool,
+    /// What is known of that pause.
+    #[serde(default)]
+    pub pause: PauseFacts,
     /// Why a person has to look, where nobody has reset it since.
     pub attention: Option<String>,
     /// The numbers about failovers. The mark of the last one is its age, as `lead`.

@@ -14,6 +14,7 @@ use super::route::RouteReadiness;
 use super::sample::{FenceLevel, Lsn, Readiness, Sample};
 use super::service::Service;
 use super::service::Surroundings;
+pub use super::service::pause::Pause;
 pub use super::service::{FRESH, LastFailover, RecentFailure};
 use super::stats::Stats;
 use super::time::{Mono, Span};
@@ -46,6 +47,8 @@ pub struct ServiceSnapshot {
     pub state: State,
     /// Paused by an operator.
     pub paused: bool,
+    /// What is known of that pause.
+    pub pause: Pause,
     /// Waiting for an operator's confirmation of this class, until then.
     pub awaiting: Option<(FailureClass, Mono)>,
     /// Why a person has to look, in `manual_intervention`.
@@ -193,6 +196,7 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         kind: service.model.kind,
         state: service.state,
         paused: service.paused,
+        pause: service.pause.clone(),
         awaiting: service.awaiting,
         manual_reason: service.manual_reason.clone(),
         generation: service.generation,

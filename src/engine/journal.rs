@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use failover_core::candidate::Candidate;
 use failover_core::evidence::FailureClass;
 use failover_core::id::{Generation, ServerId};
-use failover_core::input::Facts;
+use failover_core::input::{Facts, PauseFacts};
 use failover_core::model::{Model, ServiceModel};
 use failover_core::output::{EndedHow, Record, Step};
 use failover_core::plan::Begun;
@@ -156,6 +156,9 @@ struct Known {
     unfinished: Option<String>,
     begun: Option<KnownBegun>,
     paused: bool,
+    /// Of that pause.
+    #[serde(skip_serializing_if = "KnownPause::is_plain")]
+    pause: KnownPause,
     attention: Option<String>,
     stats: KnownStats,
     /// The service that it follows, and the primary of it that was followed last.
@@ -173,6 +176,38 @@ struct Known {
     /// The last failover, as the status showed it at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Box<FailoverStatus>>,
+}
+
+/// Why a service is paused, and until when.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct KnownPause {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// When it ends by itself, in milliseconds of the wall clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lasts_ms: Option<u64>,
+}
+
+impl KnownPause {
+    fn is_plain(&self) -> bool {
+        *self == KnownPause::default()
+    }
+
+    fn of(facts: &PauseFacts, now: u64) -> KnownPause {
+        // In whole seconds, so that the same facts a moment later are the same facts; rounded up: it is not shorter for it.
+        let until = facts.left.map(|left| now.saturating_add(left.as_millis()).div_ceil(1_000).saturating_mul(1_000));
+        KnownPause { reason: facts.reason.clone(), until_ms: until, lasts_ms: facts.lasts.map(Span::as_millis) }
+    }
+
+    /// The wall clock says what is left. Where it went back that is never more than the whole time that was asked for.
+    fn read(&self, now: u64) -> PauseFacts {
+        let lasts = self.lasts_ms.map(Span::from_millis);
+        let left = self.until_ms.map(|until| Span::from_millis(until.saturating_sub(now)));
+        PauseFacts { reason: self.reason.clone(), lasts, left: left.map(|left| lasts.map_or(left, |lasts| left.min(lasts))) }
+    }
 }
 
 /// A failover that was begun and has not ended.
@@ -430,6 +465,7 @@ impl Journal {
             unfinished: known.unfinished.clone(),
             begun: known.begun.as_ref().and_then(|begun| begun.read(&id, millis_of(now))),
             paused: known.paused,
+            pause: known.pause.read(millis_of(now)),
             attention: known.attention.clone(),
             stats: Box::new(known.stats.read(millis_of(now), &id)),
             followed: known.followed.as_ref().and_then(|(other, server)| {
@@ -936,6 +972,7 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
                 unfinished: facts.unfinished.clone(),
                 begun: None,
                 paused: facts.paused,
+                pause: KnownPause::of(&facts.pause, millis_of(now)),
                 attention: facts.attention.as_deref().map(text),
                 stats: KnownStats::of(&facts.stats, millis_of(now), &|id| server(&id)),
                 followed: facts.followed.and_then(|followed| {
@@ -1281,6 +1318,11 @@ pub(crate) mod tests {
             unfinished: None,
             begun: None,
             paused: true,
+            pause: PauseFacts {
+                reason: Some("a disk is swapped".to_owned()),
+                lasts: Some(Span::from_millis(600_000)),
+                left: Some(Span::from_millis(240_000)),
+            },
             attention: Some("no candidate".to_owned()),
             stats: Box::new(stats()),
             followed: None,
@@ -1406,6 +1448,26 @@ pub(crate) mod tests {
         let begun = begun.read(&|_| Some(ServerId(0)), 1_000).unwrap();
         assert_eq!((begun.first_bad, begun.judgement.clone()), (None, None));
         assert_eq!(begun.judged().need, Need::Unknown);
+    }
+
+    #[test]
+    fn the_end_of_a_pause_stands_and_a_clock_that_went_back_makes_it_no_longer() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let told = PauseFacts {
+            reason: Some("a disk is swapped".to_owned()),
+            lasts: Some(Span::from(minutes(10))),
+            left: Some(Span::from(minutes(4))),
+        };
+        let known = KnownPause::of(&told, millis_of(now()));
+        let left = |at: SystemTime| known.read(millis_of(at)).left.map(Duration::from);
+        assert_eq!(left(now()), Some(minutes(4)));
+        assert_eq!(left(now() + minutes(1)), Some(minutes(3)));
+        assert_eq!(left(now() + minutes(60)), Some(Duration::ZERO));
+        assert_eq!(left(now() - minutes(600)), Some(minutes(10)), "never longer than it was asked for");
+        // A moment later they are the same facts.
+        let later = PauseFacts { left: Some(Span::from(minutes(4) - Duration::from_millis(400))), ..told };
+        assert_eq!(KnownPause::of(&later, millis_of(now() + Duration::from_millis(400))), known);
+        assert_eq!(KnownPause::default().read(1), PauseFacts::default());
     }
 
     #[test]

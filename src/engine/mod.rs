@@ -54,6 +54,7 @@ use failover_core::event::{Event, EventKind, Severity};
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::{Command, Input};
 use failover_core::output::Failure;
+use failover_core::time::Span;
 use failover_core::traffic::Outcome;
 
 use builder::{Lane, Means, Parts};
@@ -99,6 +100,38 @@ pub struct ForceOptions {
     pub to: Option<String>,
     /// The most bytes that may be lost; `None`: the configured limit.
     pub accept_loss: Option<u64>,
+}
+
+/// How [`Engine::pause_with`] pauses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PauseOptions {
+    /// Why, for whoever looks later: one line of at most 500 characters. It is in status, events and journal.
+    pub reason: Option<String>,
+    /// After so long it ends by itself, a millisecond to [`LONGEST_PAUSE`]; `None`: when it is resumed.
+    pub lasts: Option<Duration>,
+}
+
+/// The longest pause that ends by itself: 30 days.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Characters in the reason of a pause.
+const REASON: usize = 500;
+
+impl PauseOptions {
+    fn command(self) -> Result<Command, EngineError> {
+        let wrong = |why: String| Err(EngineError::InvalidArgument(why));
+        let PauseOptions { reason, lasts } = self;
+        let reason = reason.filter(|reason| !reason.is_empty());
+        if let Some(reason) = &reason
+            && (reason.chars().count() > REASON || reason.chars().any(char::is_control))
+        {
+            return wrong(format!("the reason of a pause is one line of at most {REASON} characters"));
+        }
+        if let Some(lasts) = lasts.filter(|lasts| *lasts < Duration::from_millis(1) || *lasts > LONGEST_PAUSE) {
+            return wrong(format!("a pause for {lasts:?}: it lasts from 1 ms to 30 days, or without a time until it is resumed"));
+        }
+        Ok(Command::Pause { reason, lasts: lasts.map(Span::from) })
+    }
 }
 
 /// A failover engine. All methods may be called from any thread at any time, also from event callbacks unless noted.
@@ -509,7 +542,17 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::confirm`].
     pub fn pause(&self, service: Option<&str>) -> Result<String, EngineError> {
-        self.shell.command(service, Command::Pause)
+        self.pause_with(service, PauseOptions::default())
+    }
+
+    /// As [`Engine::pause`], with a reason, and with a time after which the pause ends by itself: an event says so, and counters
+    /// restart. Pausing again replaces both. The end is a moment of the wall clock for the next engine, and is never further away
+    /// than the time that was asked for.
+    ///
+    /// # Errors
+    /// As for [`Engine::confirm`]; [`EngineError::InvalidArgument`] for what is out of the bounds of [`PauseOptions`].
+    pub fn pause_with(&self, service: Option<&str>, options: PauseOptions) -> Result<String, EngineError> {
+        self.shell.command(service, options.command()?)
     }
 
     /// Ends the pause: counters restart.

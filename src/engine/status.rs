@@ -58,6 +58,7 @@ pub struct Status {
 
 /// A function that checks of kind `host` ask the embedding program for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HostFunctionStatus {
     /// The name under which it is registered or offered: the `function` of the checks, or their own name.
     pub name: String,
@@ -223,6 +224,9 @@ pub struct ServiceStatus {
     pub reason: String,
     /// An operator paused it: observed, nothing decided.
     pub paused: bool,
+    /// Why, and until when.
+    #[serde(default)]
+    pub pause: Option<PauseStatus>,
     /// A failover waits for an operator's confirmation.
     pub awaiting_confirmation: bool,
     /// How much longer it waits, in milliseconds.
@@ -264,6 +268,18 @@ pub struct ServiceStatus {
     /// The numbers about its failovers.
     #[serde(default)]
     pub metrics: MetricsStatus,
+}
+
+/// The pause that holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PauseStatus {
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
+    /// How long it still lasts, in milliseconds; `None`: until it is resumed.
+    pub left_ms: Option<u64>,
+    /// When it ends by itself: RFC 3339, UTC.
+    pub until: Option<String>,
 }
 
 /// How far a service is with following another one.
@@ -690,6 +706,9 @@ impl View<'_> {
         if *refusal == Refusal::NoPrimarySeen && !self.service.no_primary_because.is_empty() {
             message = format!("{}: {message}", self.service.no_primary_because);
         }
+        if *refusal == Refusal::Paused {
+            message = self.service.pause.sentence(&message);
+        }
         ReasonStatus { code: refusal.name().to_owned(), message }
     }
 
@@ -712,6 +731,11 @@ impl View<'_> {
                 .or_else(|| refusals.first().map(|refusal| refusal.message.clone()))
                 .unwrap_or_default(),
             paused: service.paused,
+            pause: service.paused.then(|| PauseStatus {
+                reason: service.pause.reason.clone(),
+                left_ms: service.pause.ends.map(|ends| ends.since(self.now).as_millis()),
+                until: service.pause.ends.map(|ends| self.time(ends)),
+            }),
             awaiting_confirmation: service.awaiting.is_some(),
             confirmation_left_ms: service.awaiting.map(|(_, until)| until.since(self.now).as_millis()),
             primary: service.primary.map(|id| self.name(id)),

@@ -19,7 +19,7 @@ use super::event::failover_event;
 use super::signals::Blocked;
 use super::status::failover_status;
 use super::{call, quiet, text};
-use failover::{Config, Engine, EngineError, EventQueue, ForceOptions};
+use failover::{Config, Engine, EngineError, EventQueue, ForceOptions, PauseOptions};
 
 /// The version of this interface: the major number in the upper 16 bits, the minor in the lower. Within one major number things are
 /// only added, and each addition raises the minor one.
@@ -566,6 +566,37 @@ pub unsafe extern "C" fn failover_engine_pause(
     unsafe {
         on(engine, err, |engine| {
             engine.engine.pause(text::optional(service, "service")?)?;
+            Ok(FAILOVER_OK)
+        })
+    }
+}
+
+/// As failover_engine_pause, with a `reason` (one line of at most 500 characters, for status, events and journal; NULL: none) and with
+/// a time after which the pause ends by itself: `for_ms` from 1 to 2592000000 (30 days), or FAILOVER_FOREVER. Then an event of kind
+/// FAILOVER_EVENT_OPERATOR_COMMAND says so, and everything is observed afresh. It ends at that moment also after a restart. Pausing
+/// again replaces both.
+///
+/// Errors: as for failover_engine_confirm. FAILOVER_INVALID_ARG also for a reason or a time out of bounds.
+///
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_pause_with(
+    engine: *const failover_engine,
+    service: *const c_char,
+    reason: *const c_char,
+    for_ms: u32,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            let mut options = PauseOptions::default();
+            options.reason = text::optional(reason, "reason")?.map(str::to_owned);
+            options.lasts = (for_ms != FAILOVER_FOREVER).then(|| Duration::from_millis(for_ms.into()));
+            engine.engine.pause_with(text::optional(service, "service")?, options)?;
             Ok(FAILOVER_OK)
         })
     }

@@ -116,6 +116,7 @@ int main(void)
     int32_t (*pin_failover_engine_on_event)(const failover_engine *, failover_event_fn, void *, failover_free_fn, failover_error **) = failover_engine_on_event;
     int32_t (*pin_failover_engine_confirm)(const failover_engine *, const char *, failover_error **) = failover_engine_confirm;
     int32_t (*pin_failover_engine_pause)(const failover_engine *, const char *, failover_error **) = failover_engine_pause;
+    int32_t (*pin_failover_engine_pause_with)(const failover_engine *, const char *, const char *, uint32_t, failover_error **) = failover_engine_pause_with;
     int32_t (*pin_failover_engine_resume)(const failover_engine *, const char *, failover_error **) = failover_engine_resume;
     int32_t (*pin_failover_engine_reset)(const failover_engine *, const char *, failover_error **) = failover_engine_reset;
     int32_t (*pin_failover_engine_adopt)(const failover_engine *, const char *, const char *, failover_error **) = failover_engine_adopt;
@@ -185,6 +186,7 @@ int main(void)
         pin_failover_engine_on_event &&
         pin_failover_engine_confirm &&
         pin_failover_engine_pause &&
+        pin_failover_engine_pause_with &&
         pin_failover_engine_resume &&
         pin_failover_engine_reset &&
         pin_failover_engine_adopt &&

@@ -127,7 +127,10 @@ static void one_call(struct dice *dice)
     case 8: code = failover_engine_wake(engine, err); break;
     case 9: code = below(dice, 50) ? 0 : failover_engine_on_event(engine, below(dice, 4) ? on_event : NULL, NULL, NULL, err); break;
     case 10: code = failover_engine_confirm(engine, text(dice), err); break;
-    case 11: code = failover_engine_pause(engine, text(dice), err); break;
+    case 11:
+        code = below(dice, 2) ? failover_engine_pause(engine, text(dice), err)
+                              : failover_engine_pause_with(engine, text(dice), text(dice), (uint32_t)roll(dice), err);
+        break;
     case 12: code = failover_engine_resume(engine, text(dice), err); break;
     case 13: code = failover_engine_reset(engine, text(dice), err); break;
     case 14:

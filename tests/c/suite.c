@@ -175,6 +175,14 @@ static void commands(void)
     CODE(FAILOVER_OK, failover_engine_pause(engine, "site", &error));
     failover_event_free(wait_for(engine, FAILOVER_EVENT_OPERATOR_COMMAND));
     CODE(FAILOVER_OK, failover_engine_resume(engine, NULL, &error));
+    CODE(FAILOVER_OK, failover_engine_pause_with(engine, NULL, "a disk is swapped", FAILOVER_FOREVER, &error));
+    CHECK(is_in_status(engine, "\"reason\":\"a disk is swapped\",\"left_ms\":null"));
+    CODE(FAILOVER_OK, failover_engine_pause_with(engine, "site", NULL, 1, &error));
+    while (is_in_status(engine, "\"paused\":true"))
+        failover_event_free(wait_for(engine, FAILOVER_EVENT_OBSERVED));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_pause_with(engine, "site", "two\nlines", 1, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_pause_with(engine, "site", NULL, 0, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_pause_with(engine, "site", NULL, FAILOVER_FOREVER - 1, &error));
     CODE(FAILOVER_REJECTED, failover_engine_confirm(engine, "site", &error));
     CODE(FAILOVER_REJECTED, failover_engine_force(engine, "site", NULL, FAILOVER_LOSS_CONFIGURED, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_reset(engine, "nobody", &error));
@@ -668,6 +676,8 @@ static void arguments(void)
     CODE(FAILOVER_INVALID_ARG, failover_engine_confirm(engine, bad, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_confirm(engine, huge, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_pause(engine, bad, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_pause_with(engine, NULL, bad, FAILOVER_FOREVER, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_pause_with(NULL, NULL, NULL, FAILOVER_FOREVER, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_resume(engine, huge, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_reset(engine, NULL, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_force(engine, NULL, NULL, 0, &error));

@@ -462,7 +462,7 @@ impl World {
 
     fn operator(&mut self, command: Command) {
         match command {
-            Command::Pause => self.paused = self.open.is_none() || self.paused,
+            Command::Pause { .. } => self.paused = self.open.is_none() || self.paused,
             Command::Resume => self.paused = false,
             Command::Cordon { server } if self.open.is_none() => drop(self.cordoned.insert(server)),
             Command::Uncordon { server } => drop(self.cordoned.remove(&server)),
@@ -521,7 +521,7 @@ impl World {
                 let command = match self.dice.between(0, 7) {
                     6 => Command::Cordon { server: some },
                     7 => Command::Uncordon { server: some },
-                    0 => Command::Pause,
+                    0 => Command::pause(),
                     1 => Command::Resume,
                     2 => Command::Reset,
                     3 => Command::Confirm,
@@ -631,7 +631,7 @@ fn what_a_client_would_see_is_told_once_it_was_seen_twice() {
     assert!(known == 0 && told.len() == 1 && told[0].contains("over"), "{told:?}");
     // A primary that is ill is the business of its checks.
     world.servers[0] = Mode::Refused;
-    world.operator(Command::Pause);
+    world.operator(Command::pause());
     world.run(ms(1_500));
     assert_eq!(look(&mut world, 0, Some("refused")), (0, Vec::new()));
     assert_eq!(look(&mut world, 0, Some("refused")), (0, Vec::new()));

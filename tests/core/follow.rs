@@ -459,7 +459,7 @@ fn what_an_engine_did_not_get_to_the_next_one_does() {
 #[test]
 fn a_pause_and_a_person_come_first() {
     let mut world = World::start(model(true, true));
-    world.operator(WEB, Command::Pause);
+    world.operator(WEB, Command::pause());
     world.well[ORDERS][0] = false;
     world.run(ms(20_000));
     assert_eq!(world.done(), MOVED);
@@ -523,7 +523,7 @@ fn play(seed: u64) -> World {
                 let to = dice.percent(50).then(|| ServerId(u16::try_from(server).unwrap()));
                 world.operator(service, Command::Force { to, accept_loss: None });
             }
-            9 => world.operator(service, if dice.percent(50) { Command::Pause } else { Command::Resume }),
+            9 => world.operator(service, if dice.percent(50) { Command::pause() } else { Command::Resume }),
             10 => world.operator(service, Command::Reset),
             _ => {
                 let snapshot = world.core.snapshot();

@@ -114,7 +114,7 @@ fn a_forced_failover_from_a_dead_primary_is_judged_by_its_death() {
     // Longer ago than a sample of the primary is worth anything for a primary that might still write. Its host was heard a second late.
     let (mut world, _) = stopped();
     world.failing.clear();
-    world.command(Command::Pause);
+    world.command(Command::pause());
     world.run(Span::from_millis(15_000));
     let accept = Command::Force { to: None, accept_loss: Some(64 << 20) };
     let outputs = world.core.clone().step(world.now, Input::Operator { service: Some(ServiceId(0)), command: accept, token: 1 });

@@ -90,7 +90,7 @@ fn play(world: &mut World, one: &Move) {
         }
         Move::Operator(command) => world.command(match command {
             0 => Command::Confirm,
-            1 => Command::Pause,
+            1 => Command::pause(),
             2 => Command::Resume,
             3 => Command::Reset,
             4 => Command::Force { to: None, accept_loss: None },

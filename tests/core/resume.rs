@@ -257,7 +257,7 @@ fn what_became_known_while_nothing_could_be_written_is_written_as_soon_as_it_can
     let mut world = warm();
     let before = world.journal.clone();
     world.self_health(SelfHealth { journal_writable: false, ..SelfHealth::default() });
-    world.command(Command::Pause);
+    world.command(Command::pause());
     // It reached no disk.
     world.journal = before;
     world.self_health(SelfHealth { journal_writable: true, ..SelfHealth::default() });

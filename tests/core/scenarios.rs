@@ -296,7 +296,11 @@ impl Player {
             ["operator", command @ ..] => {
                 let command = match command {
                     ["confirm"] => Command::Confirm,
-                    ["pause"] => Command::Pause,
+                    ["pause"] => Command::pause(),
+                    // `operator pause 10s WHY`.
+                    ["pause", lasts, why @ ..] => {
+                        Command::Pause { reason: (!why.is_empty()).then(|| why.join(" ")), lasts: Some(parse(lasts)) }
+                    }
                     ["resume"] => Command::Resume,
                     ["reset"] => Command::Reset,
                     ["stop"] => Command::Stop,

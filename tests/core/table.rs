@@ -38,7 +38,7 @@ fn in_state(state: State) -> World {
             world.run(ms(10));
         }
         State::Failing => {
-            world.command(Command::Pause);
+            world.command(Command::pause());
             die(&mut world);
             world.run(ms(500));
         }
@@ -140,7 +140,7 @@ fn inputs() -> Vec<(String, Input)> {
     ));
     for command in [
         Command::Confirm,
-        Command::Pause,
+        Command::pause(),
         Command::Resume,
         Command::Reset,
         Command::Force { to: None, accept_loss: None },

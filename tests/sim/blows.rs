@@ -95,7 +95,7 @@ impl Sim {
             7 => Fault::OtherCluster,
             8 => Fault::Host,
             9 => Fault::Instance,
-            10 => Fault::Operator(Command::Pause),
+            10 => Fault::Operator(Command::pause()),
             _ => {
                 let names = vec!["elsewhere".into(), self.clusters[service].servers[primary].called.clone(), "*".into()];
                 Fault::Rule(Some(Rule { first: dice.percent(70), required: 1, names }))

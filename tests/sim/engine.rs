@@ -21,9 +21,13 @@ impl Sim {
         self.base = self.now;
         self.awake_at = self.now;
         self.core = Some(Core::new(self.setup.model.clone()));
-        for (at, known) in self.known.iter().enumerate() {
+        for (at, known) in self.known.iter_mut().enumerate() {
+            if let Some(facts) = &mut known.facts {
+                facts.pause = std::mem::take(&mut facts.pause).aged(self.now.since(known.written));
+                known.written = self.now;
+            }
             let begun = known.begun.as_ref().map(|begun| begun.generation.0);
-            self.watch.new_life(at, known.facts.as_ref(), known.generation, begun);
+            self.watch.new_life(at, self.now, known.facts.as_ref(), known.generation, begun);
         }
         self.feed(Input::SelfHealth(self.health(Span::ZERO)));
         for at in 0..self.clusters.len() {
@@ -155,7 +159,12 @@ impl Sim {
 
     pub(super) fn look(&mut self) {
         if let Some(core) = &self.core {
-            self.coverage.snapshot(&core.snapshot());
+            let snapshot = core.snapshot();
+            self.coverage.snapshot(&snapshot);
+            // Before it has read its journal an engine knows of no pause.
+            for (at, service) in snapshot.services.iter().enumerate().filter(|_| self.restored) {
+                self.watch.paused(at, self.now, service.paused);
+            }
         }
     }
 
@@ -252,7 +261,7 @@ impl Sim {
             Output::Reply { token, result } => {
                 self.replies.insert(token, result.clone());
                 if let Some((service, command)) = self.commands.remove(&token) {
-                    self.watch.command(service, &command, result.is_ok());
+                    self.watch.command(service, self.now, &command, result.is_ok());
                     if result.is_ok() && command == Command::Reset && self.journal_writable {
                         self.known[service].unfinished = None;
                         self.known[service].begun = None;
@@ -393,6 +402,7 @@ impl Sim {
                 // How old the last one is for the cooldown, which an operator may have ended.
                 known.ended = facts.last_failover_age.map(|age| (now, age));
                 known.facts = Some(*facts);
+                known.written = now;
             }
         }
     }

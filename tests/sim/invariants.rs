@@ -47,6 +47,7 @@ struct ServiceWatch {
     /// The last one ended by a stop, with nothing left to undo.
     only_stopped: bool,
     paused: bool,
+    pause_ends: Option<Mono>,
     cordoned: BTreeSet<ServerId>,
     confirmed: bool,
     state: String,
@@ -137,7 +138,7 @@ impl Watch {
     }
 
     /// A new engine begins with what the journal knows.
-    pub fn new_life(&mut self, service: usize, facts: Option<&Facts>, generation: u64, unfinished: Option<u64>) {
+    pub fn new_life(&mut self, service: usize, now: Mono, facts: Option<&Facts>, generation: u64, unfinished: Option<u64>) {
         self.sequence = 0;
         self.in_doubt = false;
         self.journal_writable = true;
@@ -149,6 +150,7 @@ impl Watch {
         watch.inherited = unfinished.is_some();
         watch.step = None;
         watch.paused = facts.is_some_and(|facts| facts.paused);
+        watch.pause_ends = facts.and_then(|facts| facts.pause.left).map(|left| now + left);
         watch.cordoned = facts.map(|facts| facts.cordoned.iter().copied().collect()).unwrap_or_default();
         watch.confirmed = false;
         watch.state = "normal".into();
@@ -176,6 +178,21 @@ impl Watch {
 
     pub fn accepts_loss(&self, service: usize) -> bool {
         self.services[service].accept_loss.is_some()
+    }
+
+    /// An operator's pause holds now.
+    fn is_paused(&self, service: usize, now: Mono) -> bool {
+        let watch = &self.services[service];
+        watch.paused && watch.pause_ends.is_none_or(|ends| now < ends)
+    }
+
+    /// What the engine shows of it.
+    pub fn paused(&mut self, service: usize, now: Mono, shown: bool) {
+        let paused = self.is_paused(service, now);
+        let ends = self.services[service].pause_ends;
+        self.hold(shown == paused, "a_pause_ends_when_it_was_to_and_not_before", || {
+            format!("paused {shown}, and should be {paused}: it ends at {ends:?}")
+        });
     }
 
     /// Whom operators have cordoned.
@@ -212,13 +229,13 @@ impl Watch {
         }
     }
 
-    pub fn command(&mut self, service: usize, command: &Command, accepted: bool) {
+    pub fn command(&mut self, service: usize, now: Mono, command: &Command, accepted: bool) {
         if !accepted {
             return;
         }
         let watch = &mut self.services[service];
         match command {
-            Command::Pause => watch.paused = true,
+            Command::Pause { lasts, .. } => (watch.paused, watch.pause_ends) = (true, lasts.map(|lasts| now + lasts)),
             Command::Resume => (watch.paused, watch.announced) = (false, None),
             Command::Reset => (watch.cooldown_from, watch.announced) = (None, None),
             Command::Confirm => watch.confirmed = true,
@@ -396,7 +413,8 @@ impl Watch {
         });
         let doubt = self.in_doubt || self.gap_at.is_some_and(|at| now.since(at) < Span::from_millis(1_900));
         self.hold(!doubt, "no_failover_in_doubt", || "the engine doubted its own view, or should have".into());
-        self.hold(!watch.paused, "no_failover_while_paused", || "an operator had paused it".into());
+        let paused = self.is_paused(service, now);
+        self.hold(!paused, "no_failover_while_paused", || "an operator had paused it".into());
         let cooling = watch.cooldown_from.map(|from| now.since(from)).filter(|age| *age < settings.trigger.cooldown);
         // A journal keeps whole seconds.
         let cooling = cooling.filter(|age| settings.trigger.cooldown - *age > Span::from_millis(1_100));

@@ -229,7 +229,7 @@ fn promoted_by_hand(plot: &mut Plot) {
         let lag = plot.dice.between(100, 400_000);
         let (start, end) = (plot.at - plot.dice.between(1, 5_000), plot.at + plot.dice.between(500, 8_000));
         plot.then(start, 60_000, server, Fault::Lag(lag));
-        plot.then(plot.at - 500, 0, 0, Fault::Operator(Command::Pause));
+        plot.then(plot.at - 500, 0, 0, Fault::Operator(Command::pause()));
         plot.then(end, 0, server, Fault::PromotedElsewhere);
         return;
     }

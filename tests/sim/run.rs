@@ -98,6 +98,8 @@ struct Doing {
 #[derive(Clone, Debug, Default)]
 struct Known {
     facts: Option<Facts>,
+    /// When those were written.
+    written: Mono,
     generation: u64,
     unfinished: Option<String>,
     begun: Option<Begun>,

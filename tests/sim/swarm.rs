@@ -6,6 +6,7 @@ use failover_core::input::Command;
 use failover_core::model::{Model, ServiceModel};
 use failover_core::observation::{CloseCause, Impairment};
 use failover_core::sample::SyncCommit;
+use failover_core::time::Span;
 
 use super::dice::Dice;
 use super::plots;
@@ -254,6 +255,7 @@ pub fn setup(seed: u64) -> Setup {
     }
     orders(seed, &mut setup);
     cordons(&mut setup, &mut Dice::new(seed ^ 0x0CC0));
+    timed_pauses(&mut setup, &mut Dice::new(seed ^ 0x0CC1));
     come_and_go(&mut setup, &mut Dice::new(seed ^ 0x0F0F));
     plots::add(&mut setup, &mut Dice::new(seed ^ 0x0A0A));
     plots::add_later(&mut setup, &mut Dice::new(seed ^ 0x0D39));
@@ -279,6 +281,21 @@ fn cordons(setup: &mut Setup, dice: &mut Dice) {
             let fault = Fault::Operator(Command::Uncordon { server });
             setup.moments.push(Moment { at: at + dice.between(100, 20_000), span: 0, service, server: 0, fault });
         }
+    }
+}
+
+/// Pauses that end by themselves.
+fn timed_pauses(setup: &mut Setup, dice: &mut Dice) {
+    if !dice.percent(20) {
+        return;
+    }
+    let service = dice.index(setup.model.services.len());
+    for _ in 0..dice.between(1, 3) {
+        let lasts = Some(Span::from_millis(dice.one(&[1, 300, 2_000, 10_000, 60_000])));
+        let reason = dice.percent(50).then(|| "by the simulator".to_owned());
+        let at = dice.between(4_500, 10_000 + setup.chaos);
+        let fault = Fault::Operator(Command::Pause { reason, lasts });
+        setup.moments.push(Moment { at, span: 0, service, server: 0, fault });
     }
 }
 
@@ -413,7 +430,7 @@ fn fault(kind: usize, servers: usize, dice: &mut Dice) -> Fault {
         // The steps that matter most go wrong more often.
         33 => Fault::Executor(dice.one(&["promote", "promote", "fence", "route_in", "verify_data"]), wrong),
         26 => Fault::Operator(match dice.between(0, 9) {
-            0 | 1 => Command::Pause,
+            0 | 1 => Command::pause(),
             2 => Command::Resume,
             3 | 4 => Command::Reset,
             5 => Command::Confirm,

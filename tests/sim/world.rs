@@ -197,6 +197,8 @@ pub struct World {
     pub deaf: BTreeSet<usize>,
     /// What the journal comes to.
     pub journal: Facts,
+    /// When its facts were written.
+    journal_at: Mono,
     /// How long ago, by the journal, the last failover ended when another engine starts.
     pub last_failover_age: Option<Span>,
     /// The engine dies before it carries out this journal record or action, counted from the start of the world.
@@ -266,6 +268,7 @@ impl World {
             crashes_when_stopped: false,
             deaf: BTreeSet::new(),
             journal: Facts::default(),
+            journal_at: Mono::ZERO,
             last_failover_age: None,
             dies_at: None,
             deeds: 0,
@@ -312,7 +315,8 @@ impl World {
         self.dies_at = Some(deed);
         self.core = Core::new(self.model.clone());
         self.note("another engine starts");
-        let facts = Facts { last_failover_age: self.last_failover_age, ..self.journal.clone() };
+        let pause = self.journal.pause.clone().aged(self.now.since(self.journal_at));
+        let facts = Facts { last_failover_age: self.last_failover_age, pause, ..self.journal.clone() };
         self.feed(Input::Restored { service: SERVICE, facts: Box::new(facts) });
     }
 
@@ -645,6 +649,7 @@ impl World {
         let journal = &mut self.journal;
         match record {
             Record::Facts { facts, .. } => {
+                self.journal_at = self.now;
                 let before = std::mem::replace(journal, (**facts).clone());
                 (journal.unfinished, journal.begun) = (before.unfinished, before.begun);
             }

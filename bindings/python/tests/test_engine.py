@@ -158,7 +158,20 @@ class Commands(Case):
             engine.pause("site")
             self.assertEqual(engine.wait("operator_command", timeout=LONG).service, "site")
             self.assertTrue(engine.status().service("site").paused)
+            engine.pause(reason="a disk is swapped", duration=3600)
+            pause = engine.status().service("site").pause
+            assert pause is not None and pause.left_ms is not None
+            self.assertEqual((pause.reason, 0 < pause.left_ms <= 3_600_000), ("a disk is swapped", True))
+            engine.pause("site", duration=0.001)
+            while engine.status().service("site").paused:
+                engine.wait("observed", timeout=LONG)
+            for reason, duration in (("two\nlines", None), (None, 0), (None, -1), (None, 1e9)):
+                with self.assertRaises(InvalidArgument):
+                    engine.pause(reason=reason, duration=duration)
+            engine.pause("site")
+            self.assertIsNotNone(engine.status().service("site").pause)
             engine.resume()
+            self.assertIsNone(engine.status().service("site").pause)
             with self.assertRaises(Rejected):
                 engine.confirm("site")
             with self.assertRaises(Rejected):

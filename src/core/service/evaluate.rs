@@ -26,6 +26,7 @@ const NOBODY_SEEN: Span = Span::from_millis(30_000);
 impl Service {
     /// Everything that follows from the present evidence. Harmless to call at any time.
     pub(crate) fn evaluate(&mut self, around: Surroundings, fx: &mut Effects) {
+        self.end_pause(fx);
         self.expire_errands(fx);
         self.prove_again(fx);
         self.point_names(fx);

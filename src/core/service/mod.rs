@@ -9,6 +9,7 @@ pub(super) mod follow;
 mod judge;
 mod observe;
 mod operator;
+pub(crate) mod pause;
 mod ramp;
 mod resume;
 mod sample;
@@ -225,6 +226,8 @@ pub struct Service {
     pub(crate) servers: Vec<ServerState>,
     pub(crate) state: State,
     pub(crate) paused: bool,
+    #[serde(default)]
+    pub(crate) pause: pause::Pause,
     pub(crate) stopping: bool,
     pub(crate) primary: Option<ServerId>,
     pub(crate) primary_seen: bool,
@@ -360,6 +363,7 @@ impl Service {
             servers,
             state: State::Normal,
             paused: false,
+            pause: pause::Pause::default(),
             stopping: false,
             primary: None,
             primary_seen: false,
@@ -422,6 +426,7 @@ impl Service {
     pub(crate) fn sentence(&self, refusal: &Refusal) -> String {
         let sentence = refusal.sentence(&|server| self.server_name(server));
         match refusal {
+            Refusal::Paused => self.pause.sentence(&sentence),
             Refusal::NoPrimarySeen => match self.no_primary_because() {
                 why if why.is_empty() => sentence,
                 why => format!("{why}: {sentence}"),
@@ -535,6 +540,7 @@ impl Service {
             unfinished: None,
             begun: None,
             paused: self.paused,
+            pause: self.pause.facts(now),
             attention: self.manual_reason.clone().filter(|_| self.state == State::ManualIntervention),
             stats: Box::new(self.stats_at(now)),
             followed: self.follow.followed,
@@ -689,9 +695,10 @@ impl Service {
         } else if let Some(why) = facts.attention {
             self.call_a_person(why, vec!["journal: nobody has reset it since".into()], fx);
         }
-        if facts.paused {
+        if facts.paused && self.restore_pause(facts.pause, fx) {
             self.paused = true;
-            let detail = format!("{}: still paused, as before the engine was restarted", self.model.name);
+            let words = self.pause.words(fx.now);
+            let detail = format!("{}: still paused{words}, as before the engine was restarted", self.model.name);
             fx.emit(
                 EventKind::OperatorCommand,
                 Severity::Warning,
@@ -718,6 +725,7 @@ impl Service {
         self.afresh_since = fx.now;
         self.state = before.state;
         self.paused = before.paused;
+        self.pause = before.pause;
         self.primary = before.primary;
         self.primary_seen = before.primary_seen;
         self.begun = before.begun;
@@ -812,6 +820,7 @@ impl Service {
 
     /// The clock stood still for so long: what was seen before is so much older.
     pub(crate) fn was_suspended(&mut self, span: Span) {
+        self.pause.was_suspended(span);
         if let Some(log) = &mut self.log {
             log.lead = log.lead + span;
             if let Some(heard) = &mut log.heard {
@@ -874,6 +883,9 @@ impl Service {
             if let Some(retry) = plan.retry_at {
                 next = next.min(retry);
             }
+        }
+        if let Some(ends) = self.pause.ends {
+            next = next.min(ends);
         }
         if let Some((at, _)) = self.names_due.filter(|_| self.plan.is_none() && !self.stopping) {
             next = next.min(at);

@@ -1,5 +1,6 @@
 //! What an operator may ask of a service.
 
+use super::pause::Pause;
 use super::{Service, Surroundings};
 use crate::candidate::{ANY_LOSS, Waiver};
 use crate::effects::Effects;
@@ -22,20 +23,23 @@ impl Service {
                 self.confirmed_by_operator = true;
                 Ok(format!("{name}: confirmed"))
             }
-            Command::Pause => {
+            Command::Pause { reason, lasts } => {
                 if self.plan.is_some() {
                     return Err(format!("{name}: a failover is in flight and cannot be paused"));
                 }
                 self.paused = true;
+                self.pause = Pause::begins(reason.clone(), *lasts, fx.now);
                 self.awaiting = None;
                 self.journal_facts(fx);
-                Ok(format!("{name}: paused; it is observed, and nothing is decided{}", unremembered(around)))
+                let words = self.pause.words(fx.now);
+                Ok(format!("{name}: paused{words}; it is observed, and nothing is decided{}", unremembered(around)))
             }
             Command::Resume => {
                 if !self.paused {
                     return Err(format!("{name} is not paused"));
                 }
                 self.paused = false;
+                self.pause = Pause::default();
                 self.journal_facts(fx);
                 self.start_over(fx);
                 Ok(format!("{name}: resumed; every check is asked afresh first{}", unremembered(around)))

@@ -29,7 +29,7 @@ from .errors import (
     Unsupported,
 )
 from .events import Event, EventKind, Severity
-from .status import CheckStatus, Forecast, LastFailover, Reason, ServerStatus, ServiceStatus, Status
+from .status import CheckStatus, Forecast, LastFailover, Pause, Reason, ServerStatus, ServiceStatus, Status
 from .tasks import Answer, Done, NoEffect, Outcome, Task, TaskResult, Unknown
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "NoEffect",
     "Outcome",
     "Panic",
+    "Pause",
     "Reason",
     "Reentrant",
     "Rejected",

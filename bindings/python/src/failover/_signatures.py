@@ -59,6 +59,7 @@ SIGNATURES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "failover_engine_wake": (c_int32, (EngineHandle, _ERR)),
     "failover_engine_on_event": (c_int32, (EngineHandle, _FUNCTION, c_void_p, _FUNCTION, _ERR)),
     "failover_engine_confirm": (c_int32, (EngineHandle, c_char_p, _ERR)),
+    "failover_engine_pause_with": (c_int32, (EngineHandle, c_char_p, c_char_p, c_uint32, _ERR)),
     "failover_engine_pause": (c_int32, (EngineHandle, c_char_p, _ERR)),
     "failover_engine_resume": (c_int32, (EngineHandle, c_char_p, _ERR)),
     "failover_engine_reset": (c_int32, (EngineHandle, c_char_p, _ERR)),

@@ -29,6 +29,8 @@ CheckT = TypeVar("CheckT", bound=CheckFunction)
 ActionT = TypeVar("ActionT", bound=ActionFunction)
 HandlerT = TypeVar("HandlerT", bound=Callable[[Event], object])
 
+# For failover_engine_pause_with: until it is resumed.
+_FOREVER = 2**32 - 1
 # For failover_engine_force: the configured limit.
 _LOSS_CONFIGURED = 2**64 - 1
 _STOP_TIMEOUT = 30.0
@@ -290,9 +292,20 @@ class Engine:
         """
         self._core.call(lib.failover_engine_confirm, text(service, "service"))
 
-    def pause(self, service: Optional[str] = None) -> None:
-        """Watch, decide nothing: one service, or all. Outlives a restart. Errors: as for confirm()."""
-        self._core.call(lib.failover_engine_pause, text(service, "service"))
+    def pause(
+        self, service: Optional[str] = None, *, reason: Optional[str] = None, duration: Optional[float] = None
+    ) -> None:
+        """Watch, decide nothing: one service, or all. Outlives a restart.
+
+        reason: one line of at most 500 characters, for status, events and journal. duration: seconds after which the pause ends by
+        itself, 30 days at most; None: when it is resumed. An event of kind "operator_command" tells the end, which stands also
+        after a restart. Pausing again replaces both.
+        Errors: as for confirm(); InvalidArgument also for a reason or a duration out of bounds.
+        """
+        millis = _FOREVER if duration is None else round(duration * 1000)
+        if duration is not None and not 1 <= millis < _FOREVER:
+            raise error(Code.INVALID_ARG, f"duration is {duration}; it is a number of seconds from 0.001 to 2592000 (30 days)")
+        self._core.call(lib.failover_engine_pause_with, text(service, "service"), text(reason, "reason"), millis)
 
     def resume(self, service: Optional[str] = None) -> None:
         """Ends the pause of one service, or of all: everything is observed afresh first. Errors: as for confirm()."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional
 
-__all__ = ["CheckStatus", "Forecast", "LastFailover", "Reason", "ServerStatus", "ServiceStatus", "Status"]
+__all__ = ["CheckStatus", "Forecast", "LastFailover", "Pause", "Reason", "ServerStatus", "ServiceStatus", "Status"]
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,18 @@ class LastFailover:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """The pause that holds. reason: in the operator's words. left_ms: how long it still lasts; None: until it is resumed."""
+
+    reason: Optional[str]
+    left_ms: Optional[int]
+
+
+@dataclass(frozen=True)
 class ServiceStatus:
     """One service. state: "normal", "degraded", "failing", "failover_in_progress", "failed_over" or "manual_intervention"; reason: why,
     in one sentence. primary: once it is known. generation: the number of the last failover; 0 before the first. health: that of the
-    primary. refusals: why no failover would start now."""
+    primary. refusals: why no failover would start now. pause: why and for how long it is paused; None while it is not."""
 
     name: str
     kind: str
@@ -105,6 +113,7 @@ class ServiceStatus:
     refusals: List[Reason]
     forecast: Forecast
     failover: Optional[LastFailover]
+    pause: Optional[Pause] = None
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def server(self, name: str) -> ServerStatus:
@@ -202,6 +211,10 @@ def _failover(raw: Optional[Dict[str, Any]]) -> Optional[LastFailover]:
     )
 
 
+def _pause(raw: Optional[Mapping[str, Any]]) -> Optional[Pause]:
+    return None if raw is None else Pause(reason=raw.get("reason"), left_ms=raw.get("left_ms"))
+
+
 def _service(raw: Dict[str, Any]) -> ServiceStatus:
     servers = [_server(server) for server in raw["servers"]]
     primary = raw.get("primary")
@@ -230,5 +243,6 @@ def _service(raw: Dict[str, Any]) -> ServiceStatus:
             holds_acknowledged=forecast.get("holds_acknowledged", False),
         ),
         failover=_failover(raw.get("failover")),
+        pause=_pause(raw.get("pause")),
         raw=raw,
     )

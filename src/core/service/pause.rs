@@ -1,0 +1,93 @@
+//! An operator's pause: why, and until when.
+
+use super::Service;
+use crate::effects::{Effects, text};
+use crate::event::{EventKind, Field, Severity};
+use crate::input::PauseFacts;
+use crate::time::{Mono, Span};
+use serde::{Deserialize, Serialize};
+
+/// What is known of the pause that holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Why, in an operator's words.
+    pub reason: Option<String>,
+    /// For how long it was asked for; `None`: until it is resumed.
+    pub lasts: Option<Span>,
+    /// When it ends by itself.
+    pub ends: Option<Mono>,
+}
+
+impl Pause {
+    pub(super) fn begins(reason: Option<String>, lasts: Option<Span>, now: Mono) -> Pause {
+        Pause { reason, lasts, ends: lasts.map(|lasts| now + lasts) }
+    }
+
+    /// As an earlier engine left it. None was ever asked for that is longer than it says.
+    pub(super) fn goes_on(facts: PauseFacts, now: Mono) -> Pause {
+        let left = facts.left.map(|left| facts.lasts.map_or(left, |lasts| left.min(lasts)));
+        Pause { reason: facts.reason, lasts: facts.lasts, ends: left.map(|left| now + left) }
+    }
+
+    pub(super) fn facts(&self, now: Mono) -> PauseFacts {
+        PauseFacts { reason: self.reason.clone(), lasts: self.lasts, left: self.ends.map(|ends| ends.since(now)) }
+    }
+
+    /// For how long it still holds and why, for people.
+    pub(super) fn words(&self, now: Mono) -> String {
+        let left = self.ends.map_or_else(String::new, |ends| format!(" for {}", ends.since(now)));
+        let reason = self.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+        format!("{left}{reason}")
+    }
+
+    /// What is said of a refusal by it, with its reason.
+    #[must_use]
+    pub fn sentence(&self, sentence: &str) -> String {
+        self.reason.as_ref().map_or_else(|| sentence.to_owned(), |reason| format!("{reason}: {sentence}"))
+    }
+
+    /// The clock stood still for so long.
+    pub(super) fn was_suspended(&mut self, span: Span) {
+        self.ends = self.ends.map(|ends| ends - span);
+    }
+}
+
+impl Service {
+    /// Ends a pause whose time is over.
+    pub(super) fn end_pause(&mut self, fx: &mut Effects) {
+        if !self.paused || self.pause.ends.is_none_or(|ends| fx.now < ends) {
+            return;
+        }
+        let over = std::mem::take(&mut self.pause);
+        self.paused = false;
+        self.journal_facts(fx);
+        self.tell_pause_over(&over, fx);
+        self.start_over(fx);
+    }
+
+    /// Whether what an earlier engine left still holds; told where it does not.
+    pub(super) fn restore_pause(&mut self, facts: PauseFacts, fx: &mut Effects) -> bool {
+        let pause = Pause::goes_on(facts, fx.now);
+        if pause.ends.is_some_and(|ends| ends <= fx.now) {
+            self.tell_pause_over(&pause, fx);
+            self.journal_facts(fx);
+            return false;
+        }
+        self.pause = pause;
+        true
+    }
+
+    fn tell_pause_over(&self, over: &Pause, fx: &mut Effects) {
+        let lasted = over.lasts.map_or_else(String::new, |lasts| format!(" of {lasts}"));
+        let reason = over.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+        let detail =
+            format!("{}: the pause{lasted}{reason} is over by itself; every check is asked afresh first", self.model.name);
+        fx.emit(
+            EventKind::OperatorCommand,
+            Severity::Warning,
+            self.about(),
+            detail.clone(),
+            vec![("command", text("resume")), ("accepted", Field::Bool(true)), ("detail", text(detail))],
+        );
+    }
+}
