@@ -571,6 +571,16 @@ int32_t failover_engine_on_event(const failover_engine *engine,
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_confirm(const failover_engine *engine, const char *service, failover_error **err);
 
+// Says yes to every failover that waits for an operator.
+//
+// Errors: as for failover_engine_confirm.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_confirm_all(const failover_engine *engine, failover_error **err);
+
 // Watch, decide nothing: one service, or with NULL all. Outlives a restart.
 //
 // Errors: as for failover_engine_confirm.

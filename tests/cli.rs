@@ -311,6 +311,7 @@ fn a_wrong_command_line_ends_with_2() {
         &["confirm"],
         &["adopt", "orders"],
         &["cordon", "db2"],
+        &["confirm", "orders", "--all"],
         &["pause", "orders", "--for", "5"],
         &["pause", "orders", "--for", "31d"],
         &["force", "orders", "--accept-loss", "a lot"],
@@ -557,6 +558,7 @@ fn a_daemon_is_asked_and_told() {
     .assert_eq(&unknown.stderr);
     place.ask(&["pause", "nothing"]).ends_with(4);
     place.ask(&["confirm", "orders"]).ends_with(4);
+    place.ask(&["confirm", "--all"]).ends_with(4);
     place.ask(&["force", "orders", "--to", "nobody", "--yes"]).ends_with(4);
     let unknown = place.ask(&["adopt", "orders", "nobody"]).ends_with(4);
     assert!(unknown.stderr.contains("orders has no server \"nobody\""), "{}", unknown.stderr);

@@ -1767,3 +1767,22 @@ fn the_role_endpoint_is_an_address_and_a_port() {
     "#]],
     );
 }
+
+#[test]
+fn a_tenth_of_many_services_may_fail_over_at_once() {
+    let limit = |services: usize, key: &str| {
+        let service = |number: usize| {
+            format!(
+                "[[services]]\nname = \"s{number}\"\n[services.connection]\nuser = \"u\"\n\
+                 [[services.servers]]\nname = \"a\"\nrole = \"primary\"\nhost = \"10.0.0.1\"\nport = {number}\n\
+                 [[services.servers]]\nname = \"b\"\nhost = \"10.0.0.2\"\nport = {number}\n"
+            )
+        };
+        let services: String = (1..=services).map(service).collect();
+        let text = format!("version = 1\nstate_dir = \"/tmp\"\n[engine]\n{key}\n{services}");
+        Config::parse_toml(&text).unwrap_or_else(|errors| panic!("{errors}")).model().max_concurrent_failovers
+    };
+    assert_eq!((limit(1, ""), limit(9, "")), (None, None));
+    assert_eq!((limit(10, ""), limit(11, ""), limit(20, "")), (Some(1), Some(2), Some(2)));
+    assert_eq!((limit(2, "max_concurrent_failovers = 1"), limit(20, "max_concurrent_failovers = 20")), (Some(1), Some(20)));
+}

@@ -455,6 +455,13 @@ func (c *core) Confirm(service string) error {
 	}, false)
 }
 
+// ConfirmAll says yes to every failover that waits for an operator. Errors: as for Confirm.
+func (c *core) ConfirmAll() error {
+	return c.call(func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_confirm_all(handle, wrong)
+	})
+}
+
 // Pause: watch, decide nothing; one service, or all for "". It outlives a restart. Errors: as for Confirm.
 func (c *core) Pause(service string) error {
 	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {

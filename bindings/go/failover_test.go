@@ -498,6 +498,9 @@ func TestCommandsReachTheEngine(t *testing.T) {
 	if err := engine.Uncordon("site", "web1"); err != nil {
 		t.Error(err)
 	}
+	if err := engine.ConfirmAll(); !errors.Is(err, ErrRejected) {
+		t.Error(err)
+	}
 	// An application has no primary to adopt.
 	if err := engine.Adopt("site", "web1"); !errors.Is(err, ErrRejected) {
 		t.Error(err)

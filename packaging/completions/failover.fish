@@ -102,6 +102,7 @@ complete -c failover -n "__fish_failover_using_subcommand confirm" -l config -d 
 complete -c failover -n "__fish_failover_using_subcommand confirm" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
+complete -c failover -n "__fish_failover_using_subcommand confirm" -l all -d 'Every failover that waits'
 complete -c failover -n "__fish_failover_using_subcommand confirm" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand confirm" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand pause" -l reason -d 'Why, for whoever looks later: in status, events and journal' -r

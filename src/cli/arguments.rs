@@ -62,7 +62,7 @@ pub enum Command {
     /// Show what happened in a running daemon
     Events(Events),
     /// Say yes to a failover that waits for it
-    Confirm(OneService),
+    Confirm(Confirm),
     /// Go on watching, decide nothing
     Pause(Pause),
     /// End a pause
@@ -272,10 +272,36 @@ pub struct Events {
     pub daemon: Daemon,
 }
 
-const ONE_HELP: &str = "\
+const CONFIRM_HELP: &str = "\
+A failover waits for a person where require_confirmation says so, and where as many others have begun within a minute as may \
+(engine.max_concurrent_failovers). The evidence has to hold still.
+
 Examples:
   failover status orders
   failover confirm orders
+  failover confirm --all
+
+Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
+
+/// `failover confirm`
+#[derive(Debug, Args)]
+#[command(after_help = CONFIRM_HELP)]
+pub struct Confirm {
+    /// The service
+    #[arg(required_unless_present = "all")]
+    pub service: Option<String>,
+
+    /// Every failover that waits
+    #[arg(long, conflicts_with = "service")]
+    pub all: bool,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const ONE_HELP: &str = "\
+Examples:
+  failover status orders
   failover reset orders
 
 Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";

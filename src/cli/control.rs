@@ -346,6 +346,7 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
         }
         Request::Events { .. } => Err(Refused::new(Kind::BadRequest, "events are streamed")),
         Request::Confirm { service } => Ok(said(engine.confirm(&service).map_err(nothing_to_do)?)),
+        Request::ConfirmAll => Ok(said(engine.confirm_all().map_err(nothing_to_do)?)),
         Request::Pause { service, reason, for_ms } => {
             let options = made!(PauseOptions { reason, lasts: for_ms.map(Duration::from_millis) });
             Ok(said(engine.pause_with(service.as_deref(), options)?))

@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 use failover::{FailoverStatus, Status};
 use serde_json::{Value, json};
 
-use super::arguments::{Adopt, Cordon, Force, MaybeService, OneService, Pause};
+use super::arguments::{Adopt, Confirm, Cordon, Force, MaybeService, OneService, Pause};
 use super::client::Client;
 use super::exit::{Code, Trouble};
 use super::protocol::{Line, Request};
 use super::terminal::{Terminal, print, print_json};
 use super::{events, status, text};
 
-pub fn confirm(arguments: &OneService, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
-    let request = Request::Confirm { service: arguments.service.clone() };
+pub fn confirm(arguments: &Confirm, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
+    let request = match &arguments.service {
+        Some(service) => Request::Confirm { service: service.clone() },
+        None => Request::ConfirmAll,
+    };
     tell(&mut Client::connect(&arguments.daemon)?, &request, json, terminal)
 }
 

@@ -44,6 +44,8 @@ pub enum Request {
         /// The service.
         service: String,
     },
+    /// Yes to every failover that waits for it: said by itself, never by leaving something out.
+    ConfirmAll,
     /// Decide nothing.
     Pause {
         /// The service, or all.

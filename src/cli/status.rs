@@ -361,6 +361,9 @@ pub fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
         "paused" => format!("failover resume {service}"),
         "manual_intervention" => format!("look at `failover events --service {service}`, mend what it says, then failover reset {service}"),
         "awaiting_confirmation" => format!("failover confirm {service}"),
+        "too_many_at_once" => format!(
+            "look at the network of this machine, and at what the services have in common; then failover confirm {service}, or --all"
+        ),
         "confirmation_timed_out" => format!("failover force {service}, if it must happen"),
         "journal_unwritable" => "give the engine's user write access to the state directory, or free space on its disk".to_owned(),
         "cooldown" => format!("wait, or failover reset {service}"),

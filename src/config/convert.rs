@@ -12,12 +12,18 @@ use failover_core::model::{
 };
 use failover_core::time::Span;
 
+/// Where fewer services can be moved, any number may fail over at once.
+const FEW: usize = 10;
+
 impl Root {
     /// The same configuration in the core's words. Services, servers and checks keep their places: a server's place in
     /// [`Service::servers`] is its `ServerId`, a check's place in [`Service::all_checks`] its `CheckId`.
     #[must_use]
     pub fn model(&self) -> Model {
-        Model { seed: self.engine.seed, services: self.services.iter().map(|service| service_model(self, service)).collect() }
+        let services: Vec<ServiceModel> = self.services.iter().map(|service| service_model(self, service)).collect();
+        let moved = services.iter().filter(|service| service.is_moved()).count();
+        let tenth = (moved >= FEW).then(|| u32::try_from(moved.div_ceil(10)).unwrap_or(u32::MAX));
+        Model { seed: self.engine.seed, max_concurrent_failovers: self.engine.max_concurrent_failovers.or(tenth), services }
     }
 
     /// What checks of kind `host` ask the embedding program for: their `function`, or their own name.

@@ -42,6 +42,9 @@ settings! {
         workers: Workers = fixed("auto"), Rule::Range(1, 1024);
         /// A name for this engine, shown to the servers it watches as `libfailover/NAME`.
         instance: Option<String> = Unset, Rule::Name;
+        /// So many failovers may begin by themselves within a minute. Where more services fail, one alarm asks a person about all the
+        /// others, and each waits for `failover confirm`. Default: any number below 10 services that can be moved, then a tenth of them.
+        max_concurrent_failovers: Option<u32> = Unset, Rule::Range(1, 10_000);
         /// Seeds the jitter of the schedule. Give engines that watch the same servers different ones.
         seed: u64 = fixed(0);
         /// Where a small HTTP server tells load balancers who is active: an IP address and a port, `127.0.0.1:8008`; with port 0

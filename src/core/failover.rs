@@ -50,6 +50,10 @@ impl Service {
         let ordered = (application && forced).then(|| self.application_evidence(class, &waiver, record, fx.now));
         self.generation = Generation(self.generation.0 + 1);
         self.confirmed_by_operator = false;
+        self.held = false;
+        if !class.is_ordered() {
+            self.began_at = Some(fx.now);
+        }
         self.awaiting = None;
         self.refusal = None;
         self.manual_reason = None;

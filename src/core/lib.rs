@@ -37,13 +37,14 @@ pub mod trigger;
 mod words;
 
 use doubt::{Doubt, DoubtCause, DoubtChange, GAP, too_silent};
-use effects::{About, Effects, text};
+use effects::{About, Effects, text, texts};
 use event::{EventKind, Field, Severity};
 use id::ServiceId;
 use input::{Command, Input, SelfHealth};
 use model::Model;
 use output::Output;
 use schedule::Jitter;
+use service::limit::Begun;
 use service::{Service, Surroundings};
 use snapshot::Snapshot;
 use time::{Mono, Span};
@@ -58,6 +59,12 @@ pub struct Core {
     effects: Effects,
     promised: Mono,
     started: bool,
+    /// So many failovers may begin within a minute.
+    #[serde(default)]
+    most: Option<u32>,
+    /// A person was asked about those that wait.
+    #[serde(default)]
+    asked: bool,
 }
 
 impl Core {
@@ -73,6 +80,8 @@ impl Core {
             effects: Effects::default(),
             promised: Mono::NEVER,
             started: false,
+            most: model.max_concurrent_failovers,
+            asked: false,
         }
     }
 
@@ -104,7 +113,7 @@ impl Core {
     /// The state, for the status: plain data, rendered by the shell.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        snapshot::take(self.effects.now, &self.services, &self.doubt, &self.health)
+        snapshot::take(self.effects.now, &self.services, &self.doubt, &self.health, self.most)
     }
 
     /// Takes a new configuration. A service keeps its state if its name and its servers' names are unchanged; its counters
@@ -117,6 +126,7 @@ impl Core {
             return Err(format!("a failover of {} is in flight; reload after it", busy.model.name));
         }
         self.effects.now = now.max(self.effects.now);
+        self.most = model.max_concurrent_failovers;
         let mut old = std::mem::take(&mut self.services);
         self.services = services_of(model.services, self.effects.now);
         for service in &mut self.services {
@@ -249,18 +259,45 @@ impl Core {
     }
 
     fn surroundings(&self) -> Surroundings {
-        Surroundings { doubt: self.doubt.cause(), journal_writable: self.health.journal_writable, followed: None }
+        Surroundings { doubt: self.doubt.cause(), journal_writable: self.health.journal_writable, together: None, followed: None }
     }
 
     fn evaluate(&mut self) {
         let around = self.surroundings();
         self.ask_the_followed();
+        let now = self.effects.now;
+        let mut begun = Begun::count(&self.services, now);
         for at in self.order() {
             let followed = self.followed_by(at).map(|other| self.services[other].as_followed());
             let service = &mut self.services[at];
-            service.evaluate(Surroundings { followed, ..around }, &mut self.effects);
+            let together = self.most.map(|most| begun.beside(service, most, now));
+            let before = service.began_lately(now);
+            service.evaluate(Surroundings { followed, together, ..around }, &mut self.effects);
+            begun.changed(before, service.began_lately(now));
             service.schedule(around.doubt.is_some(), &mut self.jitter, &mut self.effects);
         }
+        self.ask_for_all();
+    }
+
+    /// A person is asked once for all failovers that wait because of others.
+    fn ask_for_all(&mut self) {
+        let held: Vec<&str> =
+            self.services.iter().filter(|service| service.held).map(|service| service.model.name.as_str()).collect();
+        if held.is_empty() || std::mem::replace(&mut self.asked, true) {
+            self.asked &= !held.is_empty();
+            return;
+        }
+        let most = self.most.unwrap_or_default();
+        let message = format!(
+            "{most} failovers began within a minute, as many as may (engine.max_concurrent_failovers): {} waits, as every other one that fails \
+             now; is this machine's network well? then: failover confirm SERVICE, or failover confirm --all",
+            held.join(", ")
+        );
+        let fields = vec![
+            ("services", texts(held.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())),
+            ("limit", Field::Int(most.into())),
+        ];
+        self.effects.emit(EventKind::AwaitingConfirmation, Severity::Alarm, About::default(), message, fields);
     }
 
     /// The place of the service that one follows.
@@ -402,6 +439,9 @@ impl Core {
 
     fn operator(&mut self, service: Option<ServiceId>, command: &Command, token: u64) {
         let around = self.surroundings();
+        let (begun, now, most) = (Begun::count(&self.services, self.effects.now), self.effects.now, self.most);
+        let to_all =
+            service.is_none() && *command == Command::Confirm && self.services.iter().any(Service::waits_for_an_operator);
         let fx = &mut self.effects;
         let mut done = Vec::new();
         let mut failed = Vec::new();
@@ -409,7 +449,12 @@ impl Core {
             if service.is_some_and(|wanted| wanted != one.id) {
                 continue;
             }
-            let result = one.command(command, around, fx);
+            // A yes to all is one to those that wait for it.
+            if to_all && !one.waits_for_an_operator() {
+                continue;
+            }
+            let together = most.map(|most| begun.beside(one, most, now));
+            let result = one.command(command, Surroundings { together, ..around }, fx);
             let (severity, message) = match &result {
                 Ok(message) => (Severity::Info, message),
                 Err(message) => (Severity::Warning, message),

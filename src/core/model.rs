@@ -12,6 +12,9 @@ pub struct Model {
     pub seed: u64,
     /// The services, each with its own trigger.
     pub services: Vec<ServiceModel>,
+    /// So many failovers may begin of their own accord within a minute; `None`: any number.
+    #[serde(default)]
+    pub max_concurrent_failovers: Option<u32>,
 }
 
 /// One service.

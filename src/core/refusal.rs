@@ -78,6 +78,11 @@ pub enum Refusal {
     },
     /// Nobody confirmed in time.
     ConfirmationTimedOut,
+    /// As many other failovers have begun within a minute as may: a person is asked.
+    TooManyAtOnce {
+        /// So many may.
+        most: u32,
+    },
     /// A failover is in flight.
     FailoverInFlight,
     /// A person has to come first.
@@ -241,6 +246,7 @@ impl Refusal {
             Refusal::Cooldown { .. } => "cooldown",
             Refusal::AwaitingConfirmation { .. } => "awaiting_confirmation",
             Refusal::ConfirmationTimedOut => "confirmation_timed_out",
+            Refusal::TooManyAtOnce { .. } => "too_many_at_once",
             Refusal::FailoverInFlight => "failover_in_flight",
             Refusal::ManualIntervention => "manual_intervention",
             Refusal::FenceUnavailable { .. } => "fence_unavailable",
@@ -296,6 +302,9 @@ impl Refusal {
             Refusal::Cooldown { left } => format!("the last failover was less than the cooldown ago ({left} left)"),
             Refusal::AwaitingConfirmation { left } => format!("waiting {left} for `failover confirm`"),
             Refusal::ConfirmationTimedOut => "nobody confirmed in time".into(),
+            Refusal::TooManyAtOnce { most } => format!(
+                "{most} other failovers began within a minute, and no more may (engine.max_concurrent_failovers): `failover confirm` lets it go on"
+            ),
             Refusal::FailoverInFlight => "a failover is in flight".into(),
             Refusal::ManualIntervention => "a person has to look first; `failover reset` resumes the automatic failover".into(),
             Refusal::FenceUnavailable { why } => format!("the old primary cannot be fenced: {why}"),

@@ -14,6 +14,7 @@ use super::route::RouteReadiness;
 use super::sample::{FenceLevel, Lsn, Readiness, Sample};
 use super::service::Service;
 use super::service::Surroundings;
+use super::service::limit::Begun;
 pub use super::service::pause::Pause;
 pub use super::service::{FRESH, LastFailover, RecentFailure};
 use super::stats::Stats;
@@ -51,6 +52,8 @@ pub struct ServiceSnapshot {
     pub pause: Pause,
     /// Waiting for an operator's confirmation of this class, until then.
     pub awaiting: Option<(FailureClass, Mono)>,
+    /// A failover waits for one because of those of other services.
+    pub held: bool,
     /// Why a person has to look, in `manual_intervention`.
     pub manual_reason: Option<String>,
     /// The last generation that was begun.
@@ -179,13 +182,19 @@ pub struct CheckSnapshot {
     pub verdicts: [u64; 4],
 }
 
-pub(super) fn take(now: Mono, services: &[Service], doubt: &Doubt, health: &SelfHealth) -> Snapshot {
-    let around = Surroundings { doubt: doubt.cause(), journal_writable: health.journal_writable, followed: None };
+pub(super) fn take(now: Mono, services: &[Service], doubt: &Doubt, health: &SelfHealth, most: Option<u32>) -> Snapshot {
+    let begun = Begun::count(services, now);
+    let around = |service: &Service| Surroundings {
+        doubt: doubt.cause(),
+        journal_writable: health.journal_writable,
+        together: most.map(|most| begun.beside(service, most, now)),
+        followed: None,
+    };
     Snapshot {
         at: now,
         doubt: doubt.cause(),
         health: health.clone(),
-        services: services.iter().map(|service| take_service(now, service, around)).collect(),
+        services: services.iter().map(|service| take_service(now, service, around(service))).collect(),
     }
 }
 
@@ -198,6 +207,7 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         paused: service.paused,
         pause: service.pause.clone(),
         awaiting: service.awaiting,
+        held: service.held,
         manual_reason: service.manual_reason.clone(),
         generation: service.generation,
         primary: service.primary,
@@ -303,6 +313,7 @@ impl Service {
                 refusals.push(Refusal::ManualIntervention);
             }
             refusals.extend(self.guards(around, now).err());
+            refusals.extend(self.waits_in_line(around));
         }
         let fence = match self.fence_way(FailureClass::Dead) {
             _ if !is_postgres => None,

@@ -537,6 +537,14 @@ impl Engine {
         self.shell.command(Some(service), Command::Confirm)
     }
 
+    /// Says yes to every failover that waits for confirmation.
+    ///
+    /// # Errors
+    /// As for [`Engine::confirm`].
+    pub fn confirm_all(&self) -> Result<String, EngineError> {
+        self.shell.command(None, Command::Confirm)
+    }
+
     /// Observe, decide nothing: one service, or all.
     ///
     /// # Errors
@@ -1416,6 +1424,7 @@ mod tests {
             replication_name: None,
         };
         Model {
+            max_concurrent_failovers: None,
             seed: 0,
             services: vec![ServiceModel {
                 name: "orders".to_owned(),

@@ -736,7 +736,7 @@ impl View<'_> {
                 left_ms: service.pause.ends.map(|ends| ends.since(self.now).as_millis()),
                 until: service.pause.ends.map(|ends| self.time(ends)),
             }),
-            awaiting_confirmation: service.awaiting.is_some(),
+            awaiting_confirmation: service.awaiting.is_some() || service.held,
             confirmation_left_ms: service.awaiting.map(|(_, until)| until.since(self.now).as_millis()),
             primary: service.primary.map(|id| self.name(id)),
             generation: service.generation.0,

@@ -132,7 +132,7 @@ pub fn of(code: &str) -> &'static str {
         "configuration" => "it is in force already, and shows when it is needed",
         "paused" => "the engine watches and decides nothing: a dead primary stays dead",
         "manual_intervention" => "what a person was called for is not over: only a person says that the next failover is safe",
-        "awaiting_confirmation" | "confirmation_timed_out" => "the outage lasts until somebody answers",
+        "awaiting_confirmation" | "confirmation_timed_out" | "too_many_at_once" => "the outage lasts until somebody answers",
         "journal_unwritable" => "a failover that is not written down cannot be resumed or undone after a crash, so none starts",
         "cooldown" => "two failovers in a row may be one fault chased around: the second waits",
         "fence_unavailable" => {

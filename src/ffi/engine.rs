@@ -548,6 +548,25 @@ pub unsafe extern "C" fn failover_engine_confirm(
     }
 }
 
+/// Says yes to every failover that waits for an operator.
+///
+/// Errors: as for failover_engine_confirm.
+///
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_confirm_all(engine: *const failover_engine, err: *mut *mut failover_error) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            engine.engine.confirm_all()?;
+            Ok(FAILOVER_OK)
+        })
+    }
+}
+
 /// Watch, decide nothing: one service, or with NULL all. Outlives a restart.
 ///
 /// Errors: as for failover_engine_confirm.

@@ -115,6 +115,7 @@ int main(void)
     int32_t (*pin_failover_engine_wake)(const failover_engine *, failover_error **) = failover_engine_wake;
     int32_t (*pin_failover_engine_on_event)(const failover_engine *, failover_event_fn, void *, failover_free_fn, failover_error **) = failover_engine_on_event;
     int32_t (*pin_failover_engine_confirm)(const failover_engine *, const char *, failover_error **) = failover_engine_confirm;
+    int32_t (*pin_failover_engine_confirm_all)(const failover_engine *, failover_error **) = failover_engine_confirm_all;
     int32_t (*pin_failover_engine_pause)(const failover_engine *, const char *, failover_error **) = failover_engine_pause;
     int32_t (*pin_failover_engine_pause_with)(const failover_engine *, const char *, const char *, uint32_t, failover_error **) = failover_engine_pause_with;
     int32_t (*pin_failover_engine_resume)(const failover_engine *, const char *, failover_error **) = failover_engine_resume;
@@ -185,6 +186,7 @@ int main(void)
         pin_failover_engine_wake &&
         pin_failover_engine_on_event &&
         pin_failover_engine_confirm &&
+        pin_failover_engine_confirm_all &&
         pin_failover_engine_pause &&
         pin_failover_engine_pause_with &&
         pin_failover_engine_resume &&

@@ -126,7 +126,9 @@ static void one_call(struct dice *dice)
     case 7: code = failover_engine_event_fd(engine, &fd, err); break;
     case 8: code = failover_engine_wake(engine, err); break;
     case 9: code = below(dice, 50) ? 0 : failover_engine_on_event(engine, below(dice, 4) ? on_event : NULL, NULL, NULL, err); break;
-    case 10: code = failover_engine_confirm(engine, text(dice), err); break;
+    case 10:
+        code = below(dice, 4) ? failover_engine_confirm(engine, text(dice), err) : failover_engine_confirm_all(engine, err);
+        break;
     case 11:
         code = below(dice, 2) ? failover_engine_pause(engine, text(dice), err)
                               : failover_engine_pause_with(engine, text(dice), text(dice), (uint32_t)roll(dice), err);

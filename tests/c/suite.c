@@ -184,6 +184,7 @@ static void commands(void)
     CODE(FAILOVER_INVALID_ARG, failover_engine_pause_with(engine, "site", NULL, 0, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_pause_with(engine, "site", NULL, FAILOVER_FOREVER - 1, &error));
     CODE(FAILOVER_REJECTED, failover_engine_confirm(engine, "site", &error));
+    CODE(FAILOVER_REJECTED, failover_engine_confirm_all(engine, &error));
     CODE(FAILOVER_REJECTED, failover_engine_force(engine, "site", NULL, FAILOVER_LOSS_CONFIGURED, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_reset(engine, "nobody", &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_force(engine, "site", "nobody", 0, &error));
@@ -673,6 +674,7 @@ static void arguments(void)
     CODE(FAILOVER_NULL_ARG, failover_engine_on_event(NULL, hear, NULL, NULL, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_confirm(NULL, "site", &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_confirm(engine, NULL, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_confirm_all(NULL, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_confirm(engine, bad, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_confirm(engine, huge, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_pause(engine, bad, &error));

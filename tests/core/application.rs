@@ -105,6 +105,7 @@ fn model(dice: &mut Dice) -> Model {
         success_threshold: 2,
     });
     Model {
+        max_concurrent_failovers: None,
         seed: dice.next(),
         services: vec![ServiceModel {
             name: "web".into(),

@@ -72,7 +72,7 @@ fn model(command: bool, with: bool) -> Model {
         with: if with { vec![(ServerId(0), ServerId(0)), (ServerId(1), ServerId(1))] } else { Vec::new() },
         hold: ms(30_000),
     });
-    Model { seed: 1, services: vec![service("orders", "db"), web] }
+    Model { seed: 1, services: vec![service("orders", "db"), web], max_concurrent_failovers: None }
 }
 
 enum Due {

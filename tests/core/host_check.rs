@@ -46,7 +46,7 @@ fn model(kind: CheckKind) -> Model {
         pre_checks: false,
         follows: None,
     };
-    Model { seed: 1, services: vec![service] }
+    Model { seed: 1, services: vec![service], max_concurrent_failovers: None }
 }
 
 /// Everything is answered at once but the third check, which is answered as long as `answers` says.

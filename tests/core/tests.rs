@@ -8,6 +8,7 @@ mod world;
 mod application;
 mod follow;
 mod host_check;
+mod limit;
 mod loss;
 mod properties;
 mod resume;

@@ -16,7 +16,8 @@ use super::{Sim, ms, server_id};
 const BLOWS: usize = 3;
 
 /// Refusals that wait for somebody who knows of them, or for a time that is set.
-const WAITING: [&str; 8] = [
+const WAITING: [&str; 9] = [
+    "too_many_at_once",
     "paused",
     "awaiting_confirmation",
     "confirmation_timed_out",

@@ -42,6 +42,7 @@ const REFUSALS: &[&str] = &[
     "cooldown",
     "awaiting_confirmation",
     "confirmation_timed_out",
+    "too_many_at_once",
     "failover_in_flight",
     "manual_intervention",
     "fence_unavailable",
@@ -119,6 +120,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Refusal::Cooldown { .. }
         | Refusal::AwaitingConfirmation { .. }
         | Refusal::ConfirmationTimedOut
+        | Refusal::TooManyAtOnce { .. }
         | Refusal::FailoverInFlight
         | Refusal::ManualIntervention
         | Refusal::FenceUnavailable { .. }

@@ -48,6 +48,8 @@ struct ServiceWatch {
     only_stopped: bool,
     paused: bool,
     pause_ends: Option<Mono>,
+    /// When a failover of its own accord began last.
+    began: Option<Mono>,
     cordoned: BTreeSet<ServerId>,
     confirmed: bool,
     state: String,
@@ -150,6 +152,8 @@ impl Watch {
         watch.inherited = unfinished.is_some();
         watch.step = None;
         watch.paused = facts.is_some_and(|facts| facts.paused);
+        // What an earlier engine began and brought to no end it does not count.
+        watch.began = None;
         watch.pause_ends = facts.and_then(|facts| facts.pause.left).map(|left| now + left);
         watch.cordoned = facts.map(|facts| facts.cordoned.iter().copied().collect()).unwrap_or_default();
         watch.confirmed = false;
@@ -423,6 +427,16 @@ impl Watch {
         self.hold(cooling.is_none(), "cooldown_is_kept", || {
             format!("{} after the last one of {}", cooling.unwrap_or_default(), settings.trigger.cooldown)
         });
+        // What is taken over from an earlier engine was let through when it began.
+        let confirmed = watch.confirmed || watch.seen_before.is_some();
+        let together = self
+            .services
+            .iter()
+            .enumerate()
+            .filter(|(at, other)| *at != service && other.began.is_some_and(|at| now.since(at) < Span::from_millis(60_000)));
+        let many = model.max_concurrent_failovers.is_some_and(|most| together.count() >= usize::try_from(most).unwrap_or(0));
+        self.hold(!many || confirmed, "beyond_the_limit_a_person_is_asked", || "another one began within a minute".into());
+        self.services[service].began = Some(now);
         let unconfirmed = settings.trigger.require_confirmation && !watch.confirmed;
         self.hold(!unconfirmed, "confirmation_is_waited_for", || "nobody had confirmed".into());
         self.hold(watch.state != "manual_intervention", "a_person_comes_first", || "in manual intervention".into());

@@ -177,7 +177,13 @@ pub fn setup(seed: u64) -> Setup {
             plots::replication(&servers, *required, *asynchronous, &mut names)
         })
         .collect();
-    let mut setup = Setup { model: Model { seed: dice.next(), services }, moments: Vec::new(), replication, write_rate, chaos };
+    let mut setup = Setup {
+        model: Model { seed: dice.next(), services, max_concurrent_failovers: None },
+        moments: Vec::new(),
+        replication,
+        write_rate,
+        chaos,
+    };
     let kinds: Vec<usize> = (0..dice.between(1, 6)).map(|_| dice.index(KINDS)).collect();
     for kind in kinds {
         let times = dice.between(1, 4);
@@ -255,6 +261,10 @@ pub fn setup(seed: u64) -> Setup {
     }
     orders(seed, &mut setup);
     cordons(&mut setup, &mut Dice::new(seed ^ 0x0CC0));
+    // Where two services may fail together.
+    if setup.model.services.len() > 1 && Dice::new(seed ^ 0x0CC2).percent(50) {
+        setup.model.max_concurrent_failovers = Some(1);
+    }
     timed_pauses(&mut setup, &mut Dice::new(seed ^ 0x0CC1));
     come_and_go(&mut setup, &mut Dice::new(seed ^ 0x0F0F));
     plots::add(&mut setup, &mut Dice::new(seed ^ 0x0A0A));

@@ -36,6 +36,7 @@ pub fn ms(millis: u64) -> Span {
 pub fn model(servers: usize) -> Model {
     let names: Vec<String> = (1..=servers).map(|n| format!("db{n}")).collect();
     Model {
+        max_concurrent_failovers: None,
         seed: 1,
         services: vec![ServiceModel {
             name: "orders".into(),

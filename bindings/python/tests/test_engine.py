@@ -175,6 +175,8 @@ class Commands(Case):
             with self.assertRaises(Rejected):
                 engine.confirm("site")
             with self.assertRaises(Rejected):
+                engine.confirm_all()
+            with self.assertRaises(Rejected):
                 engine.force("site")
             with self.assertRaises(InvalidArgument):
                 engine.force("site", to="nobody", accept_loss=0)

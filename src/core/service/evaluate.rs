@@ -27,6 +27,8 @@ impl Service {
     /// Everything that follows from the present evidence. Harmless to call at any time.
     pub(crate) fn evaluate(&mut self, around: Surroundings, fx: &mut Effects) {
         self.end_pause(fx);
+        // A sign of life: the next failure is another one.
+        self.held &= self.bad_since.is_some();
         self.expire_errands(fx);
         self.prove_again(fx);
         self.point_names(fx);
@@ -167,7 +169,7 @@ impl Service {
 
     pub(super) fn decide(&mut self, around: Surroundings, fx: &mut Effects) {
         match self.may_fail_over(around, fx.now) {
-            Ok(class) => match self.awaited_operator(class, fx) {
+            Ok(class) => match self.within_limit(around).and_then(|()| self.awaited_operator(class, fx)) {
                 Ok(()) => self.start_plan(class, Waiver::default(), None, fx),
                 Err(refusal) => self.refuse(refusal, fx),
             },
@@ -490,6 +492,8 @@ impl Service {
                 Refusal::RestartGrace { .. } | Refusal::Stopping | Refusal::WatchedOnly | Refusal::DependencyFailing { .. } => {
                     (EventKind::FailoverRefused, Severity::Warning)
                 }
+                // One alarm is raised for all.
+                Refusal::TooManyAtOnce { .. } => (EventKind::FailoverRefused, Severity::Warning),
                 _ => (EventKind::FailoverRefused, Severity::Alarm),
             };
             fx.emit(

@@ -7,6 +7,7 @@ mod errand;
 mod evaluate;
 pub(super) mod follow;
 mod judge;
+pub(crate) mod limit;
 mod observe;
 mod operator;
 pub(crate) mod pause;
@@ -274,6 +275,12 @@ pub struct Service {
     pub(crate) told: std::collections::BTreeSet<Word>,
     pub(crate) awaiting: Option<(FailureClass, Mono)>,
     pub(crate) confirmed_by_operator: bool,
+    /// Its failover waits for a person, because others began; until one answers, or it lives.
+    #[serde(default)]
+    pub(crate) held: bool,
+    /// When it last began a failover of its own accord.
+    #[serde(default)]
+    pub(crate) began_at: Option<Mono>,
     pub(crate) plan: Option<Plan>,
     /// A failover that an earlier engine began, until it is clear how the primary is, and when a person is called instead.
     pub(crate) begun: Option<Begun>,
@@ -308,6 +315,8 @@ pub struct Service {
 pub(crate) struct Surroundings {
     pub doubt: Option<DoubtCause>,
     pub journal_writable: bool,
+    /// Where their number is limited: the failovers of other services.
+    pub together: Option<limit::Together>,
     /// The service that it follows, where it follows one.
     pub followed: Option<follow::Followed>,
 }
@@ -388,6 +397,8 @@ impl Service {
             told: std::collections::BTreeSet::new(),
             awaiting: None,
             confirmed_by_operator: false,
+            held: false,
+            began_at: None,
             plan: None,
             begun: None,
             begun_until: Mono::ZERO,
@@ -736,6 +747,8 @@ impl Service {
         self.system_id = before.system_id;
         self.log = before.log;
         self.log_end = before.log_end;
+        self.held = before.held;
+        self.began_at = before.began_at;
         self.known_before = before.known_before;
         self.generation = before.generation;
         self.last_failover = before.last_failover;

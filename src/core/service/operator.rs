@@ -17,7 +17,7 @@ impl Service {
         let name = self.model.name.clone();
         match command {
             Command::Confirm => {
-                if self.awaiting.is_none() {
+                if !self.waits_for_an_operator() {
                     return Err(format!("{name} does not wait for a confirmation"));
                 }
                 self.confirmed_by_operator = true;
@@ -69,6 +69,11 @@ impl Service {
                 Ok(format!("{name}: stopping"))
             }
         }
+    }
+
+    /// A failover waits for a yes.
+    pub(crate) fn waits_for_an_operator(&self) -> bool {
+        self.awaiting.is_some() || self.held
     }
 
     /// From here on the server is no candidate. What is seen of it counts as before: its position, its acknowledgements, its word about
@@ -152,8 +157,13 @@ impl Service {
             Some(Err(refusal)) => return Err(format!("{name}: {}", self.sentence(&refusal))),
             None => None,
         };
-        let mut waived: Vec<String> =
-            self.guards(around, fx.now).err().iter().map(|refusal| format!("waived: {}", refusal.name())).collect();
+        let mut waived: Vec<String> = self
+            .guards(around, fx.now)
+            .err()
+            .iter()
+            .chain(&self.waits_in_line(around))
+            .map(|refusal| format!("waived: {}", refusal.name()))
+            .collect();
         if let Some(bytes) = accept_loss {
             waived.push(format!("waived: the loss limit, up to {bytes} bytes are accepted"));
         }

@@ -63,6 +63,7 @@ SIGNATURES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "failover_engine_pause": (c_int32, (EngineHandle, c_char_p, _ERR)),
     "failover_engine_resume": (c_int32, (EngineHandle, c_char_p, _ERR)),
     "failover_engine_reset": (c_int32, (EngineHandle, c_char_p, _ERR)),
+    "failover_engine_confirm_all": (c_int32, (EngineHandle, _ERR)),
     "failover_engine_adopt": (c_int32, (EngineHandle, c_char_p, c_char_p, _ERR)),
     "failover_engine_cordon": (c_int32, (EngineHandle, c_char_p, c_char_p, _ERR)),
     "failover_engine_uncordon": (c_int32, (EngineHandle, c_char_p, c_char_p, _ERR)),

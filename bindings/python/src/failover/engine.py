@@ -292,6 +292,10 @@ class Engine:
         """
         self._core.call(lib.failover_engine_confirm, text(service, "service"))
 
+    def confirm_all(self) -> None:
+        """Says yes to every failover that waits for an operator. Errors: as for confirm()."""
+        self._core.call(lib.failover_engine_confirm_all)
+
     def pause(
         self, service: Optional[str] = None, *, reason: Optional[str] = None, duration: Optional[float] = None
     ) -> None:
