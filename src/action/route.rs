@@ -423,11 +423,11 @@ impl Route {
         commands.push(Command::ShowServersState(backend));
         let mut patience = Patience(FIRST_LOOK);
         loop {
-            let replies = job.run(&commands)?;
+            let (replies, fixed) = job.run_weighing(&commands)?;
             let last = commands.len() - 1;
             let row = job.state_row(&commands[last], name, &replies[last])?;
             // Maintenance may also be inherited or the resolver's, then it is not ours to end.
-            if row.admin == admin && before.is_none_or(|before| before.weight == row.weight) {
+            if row.admin == admin && (fixed || before.is_none_or(|before| before.weight == row.weight)) {
                 if let Some(before) = self.before.lock().get_mut(&key) {
                     before.restored = true;
                 }
@@ -460,7 +460,7 @@ impl Route {
             }
         }
         // With weight 0 it would be ready and take nothing.
-        let weight = match share {
+        let mut weight = match share {
             Some(share) => Some(share_of(job, now, share)),
             None => job.target.weight.filter(|weight| *weight > 0).or((now.weight == 0).then_some(now.initial_weight.max(1))),
         };
@@ -478,9 +478,19 @@ impl Route {
         commands.push(Command::ShowStat(Some(backend)));
         let mut patience = Patience(FIRST_LOOK);
         let mut leftovers = None;
-        let mut healed = false;
+        let (mut healed, mut all_or_none) = (false, false);
         loop {
-            let replies = job.run(&commands)?;
+            let (replies, fixed) = job.run_weighing(&commands)?;
+            if fixed {
+                // It goes on with the weight that it has; where that is none, with all of it.
+                let whole = (now.weight == 0 && !all_or_none).then_some(now.initial_weight.max(1));
+                (weight, all_or_none) = (whole, true);
+                commands.retain(|command| !matches!(command, Command::SetWeight { .. }));
+                if let Some(weight) = whole {
+                    commands.insert(0, Command::SetWeight { backend, server: name, weight });
+                }
+                continue;
+            }
             let at = commands.len() - 2;
             let state = job.state_row(&commands[at], name, &replies[at])?;
             let row = job.stat_row(name, &replies[at + 1])?;
@@ -495,7 +505,8 @@ impl Route {
                 let sessions: u64 = rest.iter().map(|row| row.sessions).sum();
                 let until = *leftovers.get_or_insert_with(|| job.client.deadline.at_most(LEFTOVER_GRACE));
                 if sessions == 0 || until.is_over() {
-                    return Ok(arrived(backend, name, &row, &state, healed, sessions));
+                    let weight = worded(state.weight, all_or_none);
+                    return Ok(arrived(&format!("{backend}/{name} {}, {weight}", row.status), healed, sessions));
                 }
             }
             if row.is_down() && state.admin == AdminState::Ready {
@@ -530,17 +541,24 @@ fn weigh_on(job: &Job<'_>, server: &str, share: u8) -> Result<String, Error> {
     if now.weight == weight {
         return Ok(format!("{backend}/{name} weight {weight}"));
     }
-    let replies = job.run(&[Command::SetWeight { backend, server: name, weight }, Command::ShowServersState(backend)])?;
+    let (replies, fixed) =
+        job.run_weighing(&[Command::SetWeight { backend, server: name, weight }, Command::ShowServersState(backend)])?;
     let row = job.state_row(&show, name, &replies[1])?;
-    if row.weight == weight {
-        return Ok(format!("{backend}/{name} weight {weight}"));
+    if fixed || row.weight == weight {
+        return Ok(format!("{backend}/{name} {}", worded(row.weight, fixed)));
     }
     let seen = format!("{backend}/{name} weight {}, and not {weight}", row.weight);
     Err(Error::NotProven { endpoint: job.client.endpoint.to_string(), seen })
 }
 
-fn arrived(backend: &str, name: &str, row: &StatRow, state: &StateRow, healed: bool, sessions: u64) -> String {
-    let mut text = format!("{backend}/{name} {}, weight {}", row.status, state.weight);
+/// The weight that was read back, and why it may not be the one that was wanted.
+fn worded(weight: u32, fixed: bool) -> String {
+    let why = if fixed { ", which its balance does not let change" } else { "" };
+    format!("weight {weight}{why}")
+}
+
+fn arrived(server: &str, healed: bool, sessions: u64) -> String {
+    let mut text = server.to_owned();
     if healed {
         text.push_str(", set up against HAProxy's own check");
     }
@@ -663,6 +681,20 @@ impl Job<'_> {
         Ok(replies)
     }
 
+    /// The same, where a weight that is refused for good is no failure: a static balance knows all of it, or none. The traffic is what
+    /// matters. Whether that was refused.
+    fn run_weighing(&self, commands: &[Command<'_>]) -> Result<(Vec<String>, bool), Error> {
+        let replies = self.replies(commands)?;
+        let mut fixed = false;
+        for (command, reply) in commands.iter().zip(&replies) {
+            match self.client.judge(command, reply) {
+                Err(error) if matches!(command, Command::SetWeight { .. }) && error.is_of_static_balance() => fixed = true,
+                outcome => outcome?,
+            }
+        }
+        Ok((replies, fixed))
+    }
+
     fn missing(&self, name: &str) -> Error {
         Error::Refused {
             endpoint: self.client.endpoint.to_string(),
@@ -740,7 +772,9 @@ fn failure(done: &str, targets: &[HaproxyTarget], faults: &[Fault]) -> Failure {
     }
     let remedy = faults.iter().map(|fault| fault.error.remedy()).find(|remedy| !remedy.is_empty()).unwrap_or_default();
     let timed_out = |fault: &Fault| matches!(fault.error, Error::TimedOut { .. } | Error::NotProven { .. });
-    if !faults.iter().any(|fault| fault.touched) {
+    if faults.iter().all(|fault| fault.error.is_for_good() && !fault.touched) {
+        Failure::refused(message, remedy)
+    } else if !faults.iter().any(|fault| fault.touched) {
         Failure::no_effect(message, remedy)
     } else if faults.iter().any(timed_out) {
         Failure::timed_out(message, remedy)

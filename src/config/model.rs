@@ -341,7 +341,8 @@ settings! {
         backend: String = Required, Rule::HaproxyName;
         /// The names of our servers in that backend. Default: the same names.
         servers: BTreeMap<String, String> = Unset, Rule::HaproxyName;
-        /// The weight given to the new primary. Default: the one it has. With 0 it would take nothing.
+        /// The weight given to the new primary. Default: the one it has. With 0 it would take nothing. A balance that takes no weights
+        /// (`static-rr`, a map-based hash) leaves it the one it has, with `weight_ramp` too.
         weight: Option<u32> = Unset, Rule::Range(1, 256);
     }
 

@@ -272,7 +272,7 @@ impl Core {
             let service = &mut self.services[at];
             let together = self.most.map(|most| begun.beside(service, most, now));
             let before = service.began_lately(now);
-            service.evaluate(Surroundings { followed, together, ..around }, &mut self.effects);
+            service.evaluate(Surroundings { together, followed, ..around }, &mut self.effects);
             begun.changed(before, service.began_lately(now));
             service.schedule(around.doubt.is_some(), &mut self.jitter, &mut self.effects);
         }

@@ -1465,7 +1465,7 @@ pub(crate) mod tests {
         assert_eq!(left(now() + minutes(60)), Some(Duration::ZERO));
         assert_eq!(left(now() - minutes(600)), Some(minutes(10)), "never longer than it was asked for");
         // A moment later they are the same facts.
-        let later = PauseFacts { left: Some(Span::from(minutes(4) - Duration::from_millis(400))), ..told };
+        let later = PauseFacts { left: Some(Span::from(minutes(4)) - Span::from_millis(400)), ..told };
         assert_eq!(KnownPause::of(&later, millis_of(now() + Duration::from_millis(400))), known);
         assert_eq!(KnownPause::default().read(1), PauseFacts::default());
     }

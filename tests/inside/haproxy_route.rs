@@ -361,6 +361,48 @@ fn a_server_with_weight_zero_gets_a_weight_that_takes_traffic() {
 }
 
 #[test]
+fn a_balance_that_takes_no_weights_gets_the_traffic_all_the_same() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let servers: Vec<String> = pair(&alpha, &beta).into_iter().map(|line| format!("{line} weight 40")).collect();
+    let fixed = |haproxy: &Haproxy| haproxy.config(&servers).replace("backend pg\n", "backend pg\n  balance static-rr\n");
+    let (still, other) = (Haproxy::start_with(fixed), Haproxy::start(&servers));
+    let heavy = |target| HaproxyTarget { weight: Some(77), ..target };
+    let both = route(vec![heavy(still.unix("still")), heavy(other.unix("other"))]);
+    let weights = || (still.seen()["beta"].weight, other.seen()["beta"].weight);
+    let said = |instances: &[RouteInstance]| instances[0].result.clone().unwrap();
+    // With a part of its weight at first, then with all of it: what the one refuses is no reason to leave the traffic where it was.
+    for (share, weight) in [(Some(10), 7), (None, 77)] {
+        let moved = both.bring_in("beta", share, deadline(), &cancel()).unwrap();
+        assert!(said(&moved).contains("weight 40, which its balance does not let change"), "{moved:?}");
+        assert_eq!((ok(&moved), weights()), (vec![true, true], (40, weight)));
+        assert_eq!((Session::open(still.front).1, Session::open(other.front).1), ("beta".into(), "beta".into()));
+    }
+    let grown = both.weigh("beta", 50, deadline(), &cancel()).unwrap();
+    assert_eq!((ok(&grown), weights()), (vec![true, true], (40, 38)));
+    assert!(said(&grown).contains("does not let change"), "{grown:?}");
+    // It was out of the way by its weight, which may be all or nothing: it gets all of it.
+    still.tell(&[Command::SetWeight { backend: "pg", server: "db2", weight: 0 }]);
+    both.bring_in("beta", Some(10), deadline(), &cancel()).unwrap();
+    assert_eq!(weights(), (40, 7));
+    both.roll_back("alpha", deadline(), &cancel()).unwrap();
+    assert_eq!((Session::open(still.front).1, Session::open(other.front).1), ("alpha".into(), "alpha".into()));
+}
+
+#[test]
+fn what_no_instance_will_ever_do_is_refused_for_good() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let haproxy = Haproxy::start(&pair(&alpha, &beta));
+    let elsewhere = HaproxyTarget { backend: "nothing".to_owned(), ..haproxy.unix("elsewhere") };
+    for target in [haproxy.operator("operator"), elsewhere.clone()] {
+        let failure = route(vec![target]).take_out("alpha", deadline(), &cancel()).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Refused, "{}", failure.message);
+    }
+    let silent = target("silent", Endpoint::Unix(haproxy.path("nobody.sock")));
+    let failure = route(vec![silent, elsewhere]).take_out("alpha", deadline(), &cancel()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NoEffect, "the one may answer again: {}", failure.message);
+}
+
+#[test]
 fn a_share_is_one_of_the_full_weight_and_not_of_the_present_one() {
     let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
     let servers: Vec<String> = pair(&alpha, &beta).into_iter().map(|line| format!("{line} weight 40")).collect();
@@ -427,7 +469,7 @@ fn a_socket_without_level_admin_is_named_before_and_at_the_failover() {
         poor.bring_in("alpha", None, deadline(), &cancel()).unwrap_err(),
         poor.restore("alpha", deadline(), &cancel()).unwrap_err(),
     ] {
-        assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
+        assert_eq!(failure.kind, FailureKind::Refused, "{failure:?}");
         assert!(failure.remedy.contains("level admin"), "{failure:?}");
     }
 }
@@ -508,7 +550,7 @@ fn unknown_names_are_named_and_change_nothing() {
             route.take_out("alpha", deadline(), &cancel()).unwrap_err(),
             route.bring_in("alpha", None, deadline(), &cancel()).unwrap_err(),
         ] {
-            assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
+            assert_eq!(failure.kind, FailureKind::Refused, "{failure:?}");
             assert!(failure.message.contains(words) || failure.message.contains("No such"), "{failure:?}");
             assert!(!failure.remedy.is_empty());
         }
