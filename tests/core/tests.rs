@@ -5,12 +5,16 @@ mod dice;
 #[path = "../sim/world.rs"]
 mod world;
 
+mod acknowledging;
 mod application;
+mod candidate;
+mod evidence;
 mod follow;
 mod host_check;
 mod limit;
 mod loss;
 mod properties;
 mod resume;
+mod rules;
 mod scenarios;
 mod table;

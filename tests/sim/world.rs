@@ -159,6 +159,19 @@ pub struct Node {
     pub settings_loaded: Option<i64>,
     /// Its receiver streams again then.
     pub streams_at: Option<Mono>,
+    /// What the primary's list says about it, while it streams.
+    pub row: Row,
+    /// Other engines that have sessions there.
+    pub engines: Vec<String>,
+}
+
+/// A standby in its primary's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row {
+    Streams,
+    CatchesUp,
+    /// It streams, has flushed no more than this, and last replied so long ago.
+    Replied(u64, Span),
 }
 
 /// Where a replay begins, every input since, and what the core said to each.
@@ -174,6 +187,10 @@ pub struct World {
     pub partitioned: bool,
     pub sync_names: String,
     pub sync_commit: SyncCommit,
+    /// The list of standbys is hidden from us.
+    pub list_hidden: bool,
+    /// Receivers that are no configured servers, by their names.
+    pub strangers: Vec<String>,
     pub route_works: bool,
     /// Servers that the survey was asked to look at before their turn.
     pub unsurveyed: std::collections::BTreeSet<ServerId>,
@@ -196,6 +213,10 @@ pub struct World {
     pub crashes_when_stopped: bool,
     /// Standbys that do not receive the end of a log.
     pub deaf: BTreeSet<usize>,
+    /// Whoever looks whether the old primary is still stopped finds that it is not.
+    pub proof_fails: bool,
+    /// The route has a second instance, which cannot be told anything.
+    pub second_instance_fails: bool,
     /// What the journal comes to.
     pub journal: Facts,
     /// When its facts were written.
@@ -240,6 +261,8 @@ impl World {
                 control_timeline: None,
                 settings_loaded: None,
                 streams_at: None,
+                row: Row::Streams,
+                engines: Vec::new(),
             })
             .collect();
         World {
@@ -250,6 +273,8 @@ impl World {
             partitioned: false,
             sync_names: String::new(),
             sync_commit: SyncCommit::On,
+            list_hidden: false,
+            strangers: Vec::new(),
             route_works: true,
             unsurveyed: std::collections::BTreeSet::new(),
             failing: BTreeMap::new(),
@@ -268,6 +293,8 @@ impl World {
             stopped: None,
             crashes_when_stopped: false,
             deaf: BTreeSet::new(),
+            proof_fails: false,
+            second_instance_fails: false,
             journal: Facts::default(),
             journal_at: Mono::ZERO,
             last_failover_age: None,
@@ -531,21 +558,7 @@ impl World {
                 slot: node.slot.clone(),
             }
         };
-        let replicas = node.writable.then(|| {
-            self.nodes
-                .iter()
-                .enumerate()
-                .filter(|(other, replica)| *other != at && replica.streaming)
-                .map(|(other, replica)| Replica {
-                    application_name: self.called(other),
-                    streaming: true,
-                    synchronous: !self.sync_names.is_empty(),
-                    flush: Some(Lsn(replica.lsn)),
-                    slot: replica.slot.clone(),
-                    reply_age: None,
-                })
-                .collect()
-        });
+        let replicas = (node.writable && !self.list_hidden).then(|| self.rows(at));
         Sample {
             asked: self.now,
             age: node.started.map(|started| self.now.since(started)),
@@ -569,8 +582,32 @@ impl World {
             sync_commit: self.sync_commit,
             settings_loaded: node.settings_loaded,
             replicas,
+            other_engines: node.engines.clone(),
             ..Sample::default()
         }
+    }
+
+    /// Whom the primary lists.
+    fn rows(&self, primary: usize) -> Vec<Replica> {
+        let row = |application_name: String, slot, flush: u64| Replica {
+            application_name,
+            streaming: true,
+            synchronous: !self.sync_names.is_empty(),
+            flush: Some(Lsn(flush)),
+            slot,
+            reply_age: None,
+        };
+        let of_node = |(at, node): (usize, &Node)| {
+            let seen = row(self.called(at), node.slot.clone(), node.lsn);
+            match node.row {
+                Row::Streams => seen,
+                Row::CatchesUp => Replica { streaming: false, synchronous: false, ..seen },
+                Row::Replied(flush, ago) => Replica { flush: Some(Lsn(flush)), reply_age: Some(ago), ..seen },
+            }
+        };
+        let nodes = self.nodes.iter().enumerate().filter(|(at, node)| *at != primary && node.streaming);
+        let strangers = self.strangers.iter().map(|name| row(name.clone(), None, self.nodes[primary].lsn));
+        nodes.map(of_node).chain(strangers).collect()
     }
 
     fn finding(&self, at: usize, deadline: Mono) -> (Mono, Finding) {
@@ -701,9 +738,11 @@ impl World {
     }
 
     fn effect(&mut self, action: Action) -> Result<Report, Failure> {
+        let second = self.second_instance_fails;
         let route = |works: bool, done: &str| {
             let result = if works { Ok(done.to_owned()) } else { Err("connection refused".to_owned()) };
-            Report::Route(vec![RouteInstance { name: "lb1".into(), result }])
+            let second = second.then(|| RouteInstance { name: "lb2".into(), result: Err("no such socket".into()) });
+            Report::Route([RouteInstance { name: "lb1".into(), result }].into_iter().chain(second).collect())
         };
         match action {
             Action::AskHost { server, ask_local } => self.host_word(usize::from(server.0), ask_local).map(Report::Host),
@@ -740,6 +779,12 @@ impl World {
             Action::RouteIn { .. } | Action::RouteWeight { .. } | Action::PointNames { .. } => {
                 Ok(route(self.route_works, "ready"))
             }
+            Action::ProveFence { .. } if self.proof_fails => Ok(Report::Fence(FenceReport {
+                level: FenceLevel::None,
+                guard_placed: true,
+                rungs: vec![Rung { name: RungName::Proof, ok: false, took: ms(5), note: String::new() }],
+                proof: "not proven: alive in the data directory".into(),
+            })),
             Action::Fence { server, .. } | Action::ProveFence { server, .. } => {
                 let by_command = matches!(action, Action::Fence { require: FenceLevel::PowerOff, unreachable: true, .. });
                 let node = &mut self.nodes[usize::from(server.0)];
@@ -813,6 +858,10 @@ impl World {
         let node = &mut self.nodes[at];
         if node.host.is_none_or(|(postmaster, _)| postmaster == ProcessState::Gone) {
             self.stopped = Some(Stopped::Crashed { state: "in production".into() });
+            return;
+        }
+        if node.host.is_some_and(|(postmaster, _)| postmaster == ProcessState::Stopped) {
+            self.stopped = Some(Stopped::Frozen);
             return;
         }
         let end = Lsn(node.lsn);
