@@ -831,6 +831,41 @@ mod tests {
         assert_eq!(contained.word(Mono::ZERO).unwrap().shm_attached, None);
     }
 
+    /// An SSH error is "no effect" only where the order was not sent, or changes nothing.
+    #[test]
+    fn what_was_sent_and_timed_out_may_have_had_an_effect() {
+        let kind = |kind, sent, changes| {
+            let error = SshError {
+                kind,
+                at: "postgres@db1:22".into(),
+                message: "the deadline passed".into(),
+                remedy: String::new(),
+                sent,
+            };
+            failure(error, changes, &Hearing::new()).kind
+        };
+        assert_eq!(kind(SshErrorKind::TimedOut, true, true), FailureKind::TimedOut);
+        assert_eq!(kind(SshErrorKind::Cancelled, true, true), FailureKind::Cancelled);
+        assert_eq!(kind(SshErrorKind::Protocol, true, true), FailureKind::Unknown);
+        for of in [SshErrorKind::TimedOut, SshErrorKind::Cancelled, SshErrorKind::Protocol] {
+            assert_eq!(kind(of, false, true), FailureKind::NoEffect, "{of:?}: it was not sent");
+            assert_eq!(kind(of, true, false), FailureKind::NoEffect, "{of:?}: it changes nothing");
+        }
+    }
+
+    /// Rules 84 and 91: the three answers lead to three classes.
+    #[test]
+    fn what_pg_isready_says_there_keeps_its_meaning() {
+        let local = |said: &str| {
+            let text = format!("failover-host=1\npostmaster=running\npid=7\nothers=3\nstopped=0\nshm=4\nlocal={said}\nend=ok\n");
+            heard(&text).word(Mono::ZERO).unwrap().local_answer
+        };
+        assert_eq!(local("accepting"), LocalAnswer::Accepting);
+        assert_eq!(local("rejecting"), LocalAnswer::Rejecting);
+        assert_eq!(local("silent"), LocalAnswer::Silent);
+        assert_eq!(local("not_asked"), LocalAnswer::NotAsked);
+    }
+
     #[test]
     fn each_trouble_has_its_finding_and_a_healthy_host_has_none() {
         let healthy = "failover-host=1\npostmaster=running\nsignal=1\nshm=6\nwritable=1\npg_ctl=/b/pg_ctl\npg_isready=/b/pg_isready\n\

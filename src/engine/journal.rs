@@ -1572,6 +1572,30 @@ pub(crate) mod tests {
         }
     }
 
+    /// Where nothing can be synced a record is none, nor is a file of it: both ask for it, and are told so.
+    #[test]
+    fn a_record_counts_when_it_is_on_the_disk() {
+        let mut nowhere = OpenOptions::new().write(true).open("/dev/null").unwrap();
+        assert_eq!(write_at(&mut nowhere, 0, "a record").unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+        assert_eq!(sync_directory(Path::new("/dev/null")).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    }
+
+    /// What was begun stays begun, and chosen chosen, whatever step comes after it.
+    #[test]
+    fn a_later_step_erases_nobodys_choice() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path());
+        for record in
+            [intent(4), step(4, Step::RouteOut), step(4, Step::Fence), step(4, Step::Promote), step(4, Step::VerifyData)]
+        {
+            journal.append(&model(), &record, now()).unwrap();
+        }
+        drop(journal);
+        let begun = known(&Journal::open(directory.path())).and_then(|facts| facts.begun).expect("a failover under way");
+        assert_eq!((begun.route_touched, begun.fence_tried), (true, true));
+        assert_eq!(begun.chosen.map(|chosen| (chosen.server, chosen.position)), Some((ServerId(1), Lsn(0x300_0000))));
+    }
+
     #[test]
     fn a_missing_line_is_damage() {
         let directory = tempfile::tempdir().unwrap();

@@ -553,6 +553,19 @@ mod tests {
         dripper.join().unwrap();
     }
 
+    /// Rule 72: a host without power says nothing, and the kernel gives up on it.
+    #[test]
+    fn the_silence_of_every_socket_is_bounded() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (stream, _) = connect_tcp(&[listener.local_addr().unwrap()], long(), &Cancel::new().unwrap()).unwrap();
+        let socket = &stream.socket;
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(10)));
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(5));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(2));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+    }
+
     #[test]
     fn a_cancel_ends_a_read_and_a_connect() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

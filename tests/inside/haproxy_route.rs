@@ -750,6 +750,104 @@ fn a_server_that_never_reaches_the_state_is_not_proven() {
     assert!(failure.message.contains("read back as pg/db2 MAINT"), "{failure:?}");
 }
 
+/// A HAProxy that does what it is told, but for what the test says; and every line that it was sent.
+fn obedient(maint_stays_up: bool, ready_stays_maint: bool) -> Fake {
+    let mut maint = [false, true];
+    let mut weights = [1, 1];
+    Fake::start(move |_, line, stream| {
+        let mut answer = String::new();
+        for command in line.trim().split(';') {
+            let words: Vec<&str> = command.split(' ').collect();
+            let at = |name: &str| usize::from(name == "pg/db2");
+            match words.as_slice() {
+                ["show", "servers", "state", ..] => {
+                    answer.push_str("1\n# be_name srv_name srv_op_state srv_admin_state srv_uweight srv_iweight\n");
+                    for (place, name) in ["db1", "db2"].iter().enumerate() {
+                        // Told to be ready it may stay in maintenance, and say all the same that it is up.
+                        let admin = u8::from(maint[place] || ready_stays_maint && place == 1);
+                        let _ = writeln!(answer, "pg {name} 2 {admin} {} 1", weights[place]);
+                    }
+                    answer.push('\n');
+                }
+                ["show", "stat", ..] => {
+                    answer.push_str("# pxname,svname,scur,status\n");
+                    for (place, name) in ["db1", "db2"].iter().enumerate() {
+                        let status = if maint[place] && !(maint_stays_up && place == 0) { "MAINT" } else { "UP" };
+                        let _ = writeln!(answer, "pg,{name},0,{status}");
+                    }
+                    answer.push('\n');
+                }
+                ["set", "server", name, "state", state] => {
+                    maint[at(name)] = *state == "maint";
+                    answer.push('\n');
+                }
+                ["set", "server" | "weight", name, rest @ ..] => {
+                    if let Some(weight) = rest.last().and_then(|word| word.parse().ok()) {
+                        weights[at(name)] = weight;
+                    }
+                    answer.push('\n');
+                }
+                _ => answer.push('\n'),
+            }
+        }
+        drop(stream.write_all(answer.as_bytes()));
+    })
+}
+
+/// The lines that change something.
+fn orders(fake: &Fake) -> Vec<String> {
+    let lines: Vec<String> = fake.lines.try_iter().collect();
+    let words = lines.iter().flat_map(|line| line.trim().split(';'));
+    words.filter(|command| command.starts_with("set") || command.starts_with("shutdown")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_others_are_told_to_go_before_the_new_one_is_told_to_serve() {
+    let fake = obedient(false, false);
+    let done = route(vec![fake.target()]).bring_in("beta", None, deadline(), &cancel()).unwrap();
+    assert_eq!(ok(&done), [true], "{done:?}");
+    let expected = ["set server pg/db1 state maint", "shutdown sessions server pg/db1", "set server pg/db2 state ready"];
+    assert_eq!(orders(&fake)[..3], expected);
+}
+
+#[test]
+fn a_new_one_is_in_only_where_it_is_ready_and_the_others_are_out() {
+    for (fake, words) in [(obedient(true, false), "db1 UP"), (obedient(false, true), "pg/db2")] {
+        let route = route(vec![fake.target()]);
+        let failure = route.bring_in("beta", None, Deadline::after(Duration::from_millis(200)), &cancel()).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::TimedOut, "{failure:?}");
+        assert!(failure.message.contains(words), "{failure:?}");
+    }
+}
+
+/// What a server was is of one failover; and what an earlier engine left half done is not what was before.
+#[test]
+fn what_was_before_belongs_to_one_failover_and_to_who_noted_it() {
+    let fake = obedient(false, false);
+    let route = route(vec![fake.target()]);
+    route.begin(1);
+    route.take_out("alpha", deadline(), &cancel()).unwrap();
+    route.begin(1);
+    assert!(route.restore("alpha", deadline(), &cancel()).unwrap()[0].result.as_ref().unwrap().ends_with("as before"));
+    route.take_out("alpha", deadline(), &cancel()).unwrap();
+    route.begin(2);
+    assert!(route.restore("alpha", deadline(), &cancel()).unwrap()[0].result.as_ref().unwrap().ends_with("nothing remembered"));
+
+    // An earlier engine noted one server only; this one finds the other half changed.
+    let (noted, whole) = route.note(deadline(), &cancel());
+    assert!(whole);
+    let mut only_alpha = noted.clone();
+    only_alpha.get_mut("fake").unwrap().remove("beta");
+    let next = self::route(vec![fake.target()]);
+    next.begin(3);
+    next.recall(&only_alpha);
+    next.bring_in("beta", None, deadline(), &cancel()).unwrap();
+    drop(orders(&fake));
+    next.roll_back("alpha", deadline(), &cancel()).unwrap();
+    let back = orders(&fake);
+    assert!(back.iter().all(|order| !order.contains("db2")), "{back:?}");
+}
+
 #[test]
 fn a_file_that_is_no_socket_is_an_unreachable_instance() {
     let folder = tempfile::tempdir().unwrap();

@@ -955,6 +955,39 @@ fn the_orphans_of_a_killed_postmaster_are_ended() {
     }
 }
 
+/// Rule 86: no process of the data directory is left, and somebody still has the server's memory.
+#[test]
+fn a_segment_that_somebody_is_attached_to_is_no_proof() {
+    let sshd = Sshd::start("");
+    let server = Server::start();
+    let control = server.control(&sshd.host());
+    control.word(false, far(), &never()).unwrap();
+    let segment = server.pidfile(7).and_then(|line| line.split_whitespace().nth(1).map(str::to_owned)).expect("a segment");
+    let attach = "import ctypes, sys; c = ctypes.CDLL(None, use_errno=True); c.shmat.restype = ctypes.c_void_p; \
+                  at = c.shmat(int(sys.argv[1]), None, 0); print(at != ctypes.c_void_p(-1).value, flush=True); sys.stdin.read()";
+    let mut holder = as_account("/usr/bin/python3")
+        .args(["-c", attach, &segment])
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said.trim(), "True");
+    for pid in working_in(&server.data()) {
+        signal(pid, "KILL");
+    }
+    eventually("the end of the server's processes", || working_in(&server.data()).is_empty().then_some(()));
+
+    let proof = control.prove(true, far(), &never()).unwrap();
+    assert_eq!(proof.level, FenceLevel::None, "{proof:?}");
+    assert!(proof.proof.contains(&format!("segment {segment} still has 1 attachments")), "{proof:?}");
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    assert_eq!(control.prove(true, far(), &never()).unwrap().level, FenceLevel::ProvenStopped);
+}
+
 #[test]
 fn a_hung_server_cannot_be_woken_after_the_fence() {
     let sshd = Sshd::start("");
@@ -1301,6 +1334,32 @@ fn pg_control_is_read_while_the_server_runs_and_before_its_processes_are_gone() 
         drop(sshd);
     }
     fs::write(&go, "").unwrap();
+}
+
+/// It is written while it is read: what pg_controldata warns of is not believed.
+#[test]
+fn pg_control_that_is_torn_is_read_again() {
+    let server = Server::start();
+    let tools = server.folder.path().join("tools");
+    fs::create_dir(&tools).unwrap();
+    let program = tools.join("pg_controldata");
+    let script = format!(
+        "#!/bin/sh\nif [ ! -e {0}/asked ]; then : >{0}/asked; echo 'WARNING: Calculated CRC checksum does not match value stored in file.'; \
+         exec {1} \"$@\" | sed \"s/in production/shut down/; s/TimeLineID: *[0-9]*/TimeLineID: 9/\"; fi\nexec {1} \"$@\"\n",
+        tools.display(),
+        pg("pg_controldata").display()
+    );
+    fs::write(&program, script).unwrap();
+    for path in [&tools, &program] {
+        give(path);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let sshd = Sshd::start("");
+    let params = HostParams { bin_dir: Some(tools.display().to_string()), ..server.params() };
+    let control = HostControl::new(sshd.host(), params, Clock::start());
+    let data = control.control(far(), &never()).unwrap();
+    assert_eq!((&data.state, data.timeline), (&ControlState::InProduction, 1));
+    assert!(tools.join("asked").exists());
 }
 
 #[test]

@@ -228,6 +228,7 @@ mod tests {
     const STANDBY: &[(&str, Option<&str>)] = &[
         ("in_recovery", Some("t")),
         ("age", Some("86400.5")),
+        ("started", Some("1700000000000000")),
         ("system_id", Some("18446744073709551615")),
         ("checkpoint_timeline", Some("1")),
         ("recovery_timeline", Some("3")),
@@ -255,6 +256,7 @@ mod tests {
         assert_eq!((sample.asked, sample.system_id, sample.timeline, sample.delayed), (Mono::from_nanos(7), u64::MAX, 3, true));
         assert_eq!(sample.other_engines, ["b", "c"]);
         assert_eq!(sample.age, Some(Span::from_millis(86_400_500)));
+        assert_eq!(sample.started, Some(1_700_000_000_000_000));
         let Receiver::Seen { streaming: true, last_message_age: Span::ZERO, application_name: Some(name), .. } = sample.receiver
         else {
             panic!("{:?}", sample.receiver)
@@ -272,6 +274,41 @@ mod tests {
         assert_eq!(list.replicas, None);
         let none = read_sample(&with(STANDBY, "replicas", Some("[]")), Mono::ZERO).unwrap();
         assert_eq!(none.replicas, Some(Vec::new()));
+    }
+
+    /// Rule 96: the name of a segment begins with its timeline in hexadecimal.
+    #[test]
+    fn the_timeline_of_a_primary_is_hexadecimal() {
+        let primary: Vec<_> = with_columns(&[
+            ("in_recovery", Some("f")),
+            ("wal_timeline", Some("0000001A")),
+            ("flush", Some("1/0")),
+            ("replicas", Some("[]")),
+            ("receiver", Some("f")),
+        ]);
+        assert_eq!(read_sample(&rows(&primary), Mono::ZERO).unwrap().timeline, 26);
+    }
+
+    /// Rule 111: the waits of a startup process that has replayed all it has, and no others.
+    #[test]
+    fn the_end_of_the_log_is_told_by_two_waits() {
+        for (wait, expected) in [
+            (Some("RecoveryRetrieveRetryInterval"), true),
+            (Some("RecoveryWalStream"), true),
+            (Some("RecoveryApplyDelay"), false),
+            (Some("RecoveryPause"), false),
+            (Some("DataFileRead"), false),
+            (None, false),
+        ] {
+            let columns = with_columns(&[("startup_wait", wait)]);
+            assert_eq!(read_sample(&rows(&columns), Mono::ZERO).unwrap().at_end, expected, "{wait:?}");
+        }
+    }
+
+    /// A standby with other or more columns.
+    fn with_columns(columns: &[(&'static str, Option<&'static str>)]) -> Vec<(&'static str, Option<&'static str>)> {
+        let kept = STANDBY.iter().filter(|(name, _)| columns.iter().all(|(other, _)| other != name));
+        kept.chain(columns).copied().collect()
     }
 
     #[test]
