@@ -3,7 +3,7 @@
 #
 #   SEEDS=100000 scripts/simulate.sh
 #   SEED=7 scripts/simulate.sh                      one seed, with its trace
-#   CORE=/elsewhere/src/core scripts/simulate.sh    another core (scripts/mutations.sh)
+#   CORE=/elsewhere/src/core scripts/simulate.sh    another core
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -130,6 +130,7 @@ fn cited(text: &str) -> BTreeSet<u32> {
 fn every_rule_that_is_cited_is_on_the_page_and_every_check_that_it_names_exists() {
     let page = read("docs/RULES.md");
     let all = sources(&["src", "tests", "bindings"], &["rs", "c", "py", "go"]);
+    let planted = sources(&["tests/planted"], &["toml"]);
     let missing: Vec<u32> = cited(&all).into_iter().filter(|number| !page.contains(&format!("\n**{number}. "))).collect();
     assert!(missing.is_empty(), "cited, and not in docs/RULES.md: {missing:?}");
     let mut named = 0;
@@ -140,7 +141,7 @@ fn every_rule_that_is_cited_is_on_the_page_and_every_check_that_it_names_exists(
             let exists = all.contains(&format!("fn {name}("))
                 || all.contains(&format!("\"{name}\""))
                 || file(format!("tests/scenarios/{name}"))
-                || file(format!("tests/sim/mutations/{name}.patch"))
+                || planted.contains(&format!("name = \"{name}\"\n"))
                 || file(name.to_owned())
                 || all.contains(&format!("TEST({name})"))
                 || all.contains(&format!("{name}(void)"));
@@ -149,4 +150,12 @@ fn every_rule_that_is_cited_is_on_the_page_and_every_check_that_it_names_exists(
         }
     }
     assert!(named > 200, "{named}");
+}
+
+/// Each is planted where its text stands, wherever that is: it has to be there, and once.
+#[test]
+fn every_planted_bug_can_still_be_planted() {
+    let script = Path::new(ROOT).join("scripts/planted.py");
+    let checked = std::process::Command::new("python3").arg(script).arg("--check").output().expect("python3");
+    assert!(checked.status.success(), "{}{}", String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
 }
