@@ -22,12 +22,15 @@ Needs Python 3.11. The core is built apart and incrementally in target/planted, 
 as well, so that the sources are never touched.
 """
 
+import contextlib
 import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from pathlib import Path
@@ -120,28 +123,33 @@ def planted(bug):
 
 def run(command, limit=None, **environment):
     """How a command ended, and everything it said. One that does not end is stopped, and has no code."""
-    process = subprocess.Popen(
-        [str(word) for word in command],
-        cwd=environment.pop("cwd", ROOT),
-        env={**os.environ, "RUST_BACKTRACE": "0", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        said, _ = process.communicate(timeout=limit or LIMIT)
-        return process.returncode, said
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        said, _ = process.communicate()
-        return None, said
+    # Into a file: what a test leaves running would hold a pipe open.
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            cwd=environment.pop("cwd", ROOT),
+            env={**os.environ, "RUST_BACKTRACE": "0", **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(timeout=limit or LIMIT)
+        except subprocess.TimeoutExpired:
+            code = None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        said.seek(0)
+        return code, said.read()
 
 
-def failed(said):
-    """The names of the tests that failed, of what a test program says."""
-    return [name.split("::")[-1] for name in re.findall(r"^test (\S+) \.\.\. FAILED", said, re.M)]
+def failed(code, said):
+    """The names of the tests that failed, of what a test program says; and what it came to where it says nothing of one."""
+    names = [name.split("::")[-1] for name in re.findall(r"^test (\S+) \.\.\. FAILED", said, re.M)]
+    return names or ([] if code == 0 else ["(no end)" if code is None else f"(ended with {code})"])
 
 
 class Core:
@@ -187,7 +195,7 @@ class Core:
     def unit(self, wanted):
         """The tests beside the code that fail."""
         program, error = self.build("unit", 0, self.home / "lib.rs", "--test")
-        return (None, error) if error else (failed(run([program, *wanted])[1]), "")
+        return (None, error) if error else (failed(*run([program, *wanted])), "")
 
     def core(self, wanted, skip=()):
         """The tests of tests/core that fail, and the scenarios that say something else."""
@@ -197,8 +205,8 @@ class Core:
         if error:
             return None, error
         skipped = [word for name in skip for word in ("--skip", name)]
-        _, said = run([program, *wanted, *skipped], cwd=ROOT / "src" / "core")
-        return failed(said) + re.findall(r"/tests/scenarios/([a-z_0-9]+\.txt):", said), ""
+        code, said = run([program, *wanted, *skipped], cwd=ROOT / "src" / "core")
+        return failed(code, said) + re.findall(r"/tests/scenarios/([a-z_0-9]+\.txt):", said), ""
 
     def simulator(self, wanted):
         """The invariants that break, until the wanted one does."""
@@ -262,9 +270,7 @@ class Whole:
         code, said = run(command, limit=1800, cwd=self.home, **environment)
         if "error: could not compile" in said:
             return None, said
-        if code != 0 and not failed(said):
-            return [f"(ended with {code})"], said
-        return failed(said), ""
+        return failed(code, said), said
 
 
 def asked(bug, core, whole):

@@ -144,6 +144,22 @@ fn what_others_acknowledged_before_is_asked_of_those_who_do_now() {
     assert_eq!(told(&world)[1], Ok(false), "nobody is named any more");
 }
 
+/// Rule 115: what others may have acknowledged counts also where nobody saw how far they were.
+#[test]
+fn what_others_may_have_acknowledged_before_is_asked_too() {
+    let mut world = watched(3, "db2");
+    world.nodes[1].row = Row::CatchesUp;
+    world.run(ms(7_000));
+    let stopped = world.nodes[2].lsn;
+    world.nodes[2].receive = Received::UpTo(stopped);
+    world.nodes[2].replay = Some(stopped);
+    world.nodes[2].row = Row::Replied(stopped, ms(10));
+    world.run(ms(400));
+    set(&mut world, "db3");
+    world.run(ms(700));
+    assert_eq!(told(&world)[1], Err("behind"));
+}
+
 /// Rule 110: who is named counts, connected or not, and as often as the name is used.
 #[test]
 fn a_name_counts_as_often_as_it_is_used_and_once_where_it_is_not() {
@@ -287,6 +303,7 @@ fn a_setting_that_was_not_seen_for_a_second_before_the_death_is_no_promise() {
     };
     assert_eq!(dies_after(300), [Ok(true)]);
     assert_eq!(dies_after(550), [Ok(true)]);
+    assert_eq!(dies_after(1_600), [Ok(false)]);
 }
 
 /// Rule 112: for the status a row is a server's by its slot, or by a name that is used once.

@@ -194,6 +194,22 @@ fn who_names_a_server_does_not_waive_the_answers_of_the_others() {
     assert_eq!(word(&Field { waiver: to(Some(0)), ..field }.verdicts(silent)[0]), Ok(Some(0)));
 }
 
+/// Rule 116: between two samples the first two of three that were connected can have been any of them.
+#[test]
+fn with_first_everybody_has_to_have_answered_whose_name_is_in_the_list() {
+    let one_silent = |method| {
+        let field = Field::of(&[standby(10_000), standby(9_000), standby(9_000)], &promising(method, 2, 3));
+        let silent = |place: usize, standing: &mut Standing<'_>| {
+            if place == 2 {
+                standing.sample = Err("no answer".into());
+            }
+        };
+        word(&field.verdicts(silent)[0])
+    };
+    assert_eq!(one_silent(Method::First), Err("quorum_unanswered"));
+    assert_eq!(one_silent(Method::Any), Ok(Some(0)));
+}
+
 /// Rule 111: the three ways in which a position is all that a standby has, and the two that hold it back.
 #[test]
 fn a_position_is_complete_where_it_streamed_or_came_to_the_end() {

@@ -114,6 +114,28 @@ fn what_the_fence_found_decides_until_when_the_old_primary_counts() {
     assert!(woken > 750_000, "the silence, and five seconds more: {woken}");
 }
 
+/// Rule 20: the second highest of the last rates counts, so that a switch to the next segment is not taken for data.
+#[test]
+fn one_jump_to_the_next_segment_is_no_growth() {
+    let jumps = |times: u32| {
+        let mut world = warm();
+        world.write_rate = 0;
+        world.run(ms(1_500));
+        for _ in 0..times {
+            for node in &mut world.nodes {
+                node.lsn += 16 << 20;
+            }
+            world.run(ms(200));
+        }
+        world.run(ms(20));
+        kill(&mut world);
+        world.run(ms(500));
+        service(&world).last_failover.and_then(|last| last.plan.chosen).map(|chosen| chosen.loss)
+    };
+    assert_eq!(jumps(1), Some(Some(0)));
+    assert_eq!(jumps(3), None, "they go on, and more than the limit may be missing");
+}
+
 /// Rule 32: whoever starts a server without its guard starts a second primary.
 #[test]
 fn a_guard_that_could_not_be_placed_is_a_warning_in_the_record() {

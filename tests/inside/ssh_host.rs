@@ -1336,6 +1336,31 @@ fn pg_control_is_read_while_the_server_runs_and_before_its_processes_are_gone() 
     fs::write(&go, "").unwrap();
 }
 
+/// Rules 84 and 91: what pg_isready ends with there is told as it is.
+#[test]
+fn what_pg_isready_ends_with_there_is_told() {
+    let server = Server::start();
+    let tools = server.folder.path().join("tools");
+    fs::create_dir(&tools).unwrap();
+    give(&tools);
+    fs::set_permissions(&tools, fs::Permissions::from_mode(0o755)).unwrap();
+    let sshd = Sshd::start("");
+    let params = HostParams { bin_dir: Some(tools.display().to_string()), ..server.params() };
+    let control = HostControl::new(sshd.host(), params, Clock::start());
+    for (code, expected) in [
+        (0, LocalAnswer::Accepting),
+        (1, LocalAnswer::Rejecting),
+        (2, LocalAnswer::Silent),
+        (3, LocalAnswer::NotAsked),
+    ] {
+        let program = tools.join("pg_isready");
+        fs::write(&program, format!("#!/bin/sh\nexit {code}\n")).unwrap();
+        give(&program);
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(control.word(true, far(), &never()).unwrap().local_answer, expected, "{code}");
+    }
+}
+
 /// It is written while it is read: what pg_controldata warns of is not believed.
 #[test]
 fn pg_control_that_is_torn_is_read_again() {
