@@ -2,7 +2,7 @@
 
 use crate::world::{SYSTEM_ID, model, ms, postgres};
 use failover_core::candidate::{
-    ANY_LOSS, Candidate, Ended, Reference, SAMPLE_FRESH, Standing, View, Waiver, choose, is_complete,
+    ANY_LOSS, Candidate, Ended, Heard, Reference, SAMPLE_FRESH, Standing, View, Waiver, choose, is_complete,
 };
 use failover_core::id::ServerId;
 use failover_core::model::PostgresModel;
@@ -355,4 +355,7 @@ fn a_record_says_for_how_long_nobody_looked() {
     assert_eq!(unseen(&primary()), (ms(200), Span::ZERO));
     assert_eq!(unseen(&away), (ms(500), ms(300)));
     assert_eq!(unseen(&Reference { exact: true, ..away }), (Span::ZERO, Span::ZERO));
+    // Its own sample is too old; a standby heard of it later, and was asked by an engine before this one.
+    let heard = Some(Heard { end: Lsn(10_000), at: at(8_900), lead: ms(50) });
+    assert_eq!(unseen(&Reference { ended: Ended::at(at(9_000)), heard, ..primary() }), (ms(150), Span::ZERO));
 }

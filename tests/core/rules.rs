@@ -705,3 +705,57 @@ fn an_order_that_accepts_a_loss_accepts_no_more_of_a_dead_primary() {
     assert!(forced(4_000_000));
     assert!(!forced(400_000));
 }
+
+/// An application of two servers, warm.
+fn application() -> World {
+    let mut model = model(2);
+    let service = &mut model.services[0];
+    service.kind = failover_core::model::ServiceKind::Application;
+    for check in &mut service.checks {
+        check.kind = failover_core::model::CheckKind::Http;
+    }
+    let mut world = World::new(model);
+    world.run(ms(3_000));
+    world
+}
+
+fn entered(world: &World) -> bool {
+    world.actions.iter().any(|action| matches!(action, Action::RouteIn { .. }))
+}
+
+/// Rule 135: the failure has to show once more after the threshold.
+#[test]
+fn an_application_fails_once_more_after_its_threshold() {
+    let mut world = application();
+    let before = service(&world).checks[0].verdicts[2];
+    world.nodes[0].mode = Mode::Refused;
+    assert!(world.run_until(EventKind::FailoverStarted, ms(5_000)), "{}", story(&world));
+    assert_eq!(service(&world).checks[0].verdicts[2] - before, 4);
+}
+
+/// Rule 135: a standby takes over by what it answers since the first bad sign, not by what it answered before.
+#[test]
+fn a_standby_of_an_application_has_to_have_answered_since_the_first_bad_sign() {
+    let mut world = application();
+    world.nodes[0].mode = Mode::Refused;
+    world.nodes[1].mode = Mode::Silent;
+    world.run(ms(1_200));
+    assert!(!entered(&world), "{}", story(&world));
+    world.nodes[1].mode = Mode::Up;
+    world.run(ms(3_000));
+    assert!(entered(&world), "{}", story(&world));
+}
+
+/// Rule 135: one that does not serve through the route is taken back.
+#[test]
+fn a_standby_that_does_not_serve_through_the_route_does_not_keep_the_traffic() {
+    let mut world = application();
+    for name in ["verify_traffic", "verify_service"] {
+        world.failing.insert(name.into(), Failure::no_effect("somebody else answers", ""));
+    }
+    world.nodes[0].mode = Mode::Refused;
+    world.run(ms(10_000));
+    assert!(entered(&world), "{}", story(&world));
+    assert!(world.actions.iter().any(|action| matches!(action, Action::RouteRollback { .. })), "{}", story(&world));
+    assert_eq!(service(&world).primary, Some(ServerId(0)));
+}
