@@ -1580,6 +1580,16 @@ pub(crate) mod tests {
         assert_eq!(sync_directory(Path::new("/dev/null")).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
     }
 
+    #[test]
+    fn facts_of_an_earlier_failover_lower_no_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path());
+        for generation in [3, 2] {
+            journal.append(&model(), &record(generation), now()).unwrap();
+        }
+        assert_eq!(known(&journal).map(|facts| facts.generation), Some(Generation(3)));
+    }
+
     /// What was begun stays begun, and chosen chosen, whatever step comes after it.
     #[test]
     fn a_later_step_erases_nobodys_choice() {

@@ -235,7 +235,7 @@ fn one_that_has_not_replayed_all_vetoes_with_what_is_seen_of_it() {
         word(
             &field.verdicts(|place, standing| {
                 if place == 1 {
-                    unfit(standing)
+                    unfit(standing);
                 }
             })[0],
         )
@@ -296,6 +296,8 @@ fn what_a_member_may_get_before_the_chosen_one_is_foretold() {
         word(&field.verdicts(closed)[0])
     };
     assert_eq!(forecast(&promise), Err("may_be_behind"));
+    let field = Field { view: View::Forecast, ..Field::of(&[standby(10_000), standby(10_000)], &promise) };
+    assert_eq!(field.verdicts(closed)[0], Err(CandidateRefusal::MayBeBehind { by: "db3".into() }));
     assert_eq!(forecast(&promising(Method::Any, 2, 2)), Ok(Some(0)), "no commit without the chosen one");
     assert_eq!(forecast(&primary()), Ok(Some(0)), "nothing is promised");
     let decided = Field::of(&[standby(10_000), standby(10_000)], &promise);
@@ -314,7 +316,7 @@ fn positions_that_move_are_compared_by_when_they_were_asked() {
         word(
             &field.verdicts(|place, standing| {
                 if place == 1 {
-                    unfit(standing)
+                    unfit(standing);
                 }
             })[0],
         )

@@ -136,6 +136,27 @@ fn one_jump_to_the_next_segment_is_no_growth() {
     assert_eq!(jumps(3), None, "they go on, and more than the limit may be missing");
 }
 
+/// Rules 111 and 121: a position that still moves is no answer yet, and is waited for behind the fence.
+#[test]
+fn a_position_that_still_moves_is_waited_for() {
+    let goes_on = |settled| {
+        let mut world = World::new(model(2));
+        "db2".clone_into(&mut world.sync_names);
+        world.run(ms(2_500));
+        world.survey();
+        world.run(ms(700));
+        world.silent_actions.insert("read_positions".into());
+        kill(&mut world);
+        world.run(ms(200));
+        let sample = service(&world).servers[1].sample.clone().map(|(_, sample)| sample).ok_or_else(String::new);
+        let position = failover_core::sample::Position { server: ServerId(1), sample, settled };
+        answer(&mut world, Report::Positions(vec![position]));
+        service(&world).plan.map(|plan| (plan.chosen.is_some(), plan.undoing.is_some(), plan.retry_at.is_some()))
+    };
+    assert_eq!(goes_on(false), Some((false, false, true)));
+    assert_eq!(goes_on(true), Some((true, false, false)));
+}
+
 /// Rule 32: whoever starts a server without its guard starts a second primary.
 #[test]
 fn a_guard_that_could_not_be_placed_is_a_warning_in_the_record() {
@@ -221,7 +242,7 @@ fn a_check_of_ours_that_does_not_come_back_is_unknown_and_given_up() {
         }));
     }
     assert_eq!(given_up, first);
-    for check in core.snapshot().services[0].checks.iter() {
+    for check in &core.snapshot().services[0].checks {
         let last = check.last.as_ref().map(|(_, finding)| &finding.verdict);
         assert!(matches!(last, Some(Verdict::Unknown(_))), "{}: {last:?}", check.name);
     }
@@ -329,9 +350,8 @@ fn a_receiver_that_is_hidden_counts_as_receiving() {
 #[test]
 fn another_configuration_waits_for_the_failover_and_begins_to_count_anew() {
     let mut world = warm();
-    hang(&mut world);
-    world.run(ms(2_000));
     world.nodes[0].mode = Mode::Refused;
+    world.close(0, CloseCause::DeathHint, "end of stream");
     world.run(ms(500));
     let mut core = world.core.clone();
     let counted = |core: &Core| {
@@ -339,8 +359,10 @@ fn another_configuration_waits_for_the_failover_and_begins_to_count_anew() {
         (service.failures_in_window, service.suspected_since.is_some())
     };
     assert!(counted(&core).0 > 0 && counted(&core).1, "{}", story(&world));
+    assert_eq!(service(&world).state.word(), "failing");
     core.reload(world.now, model(2)).expect("no failover is in flight");
     assert_eq!(counted(&core), (0, false));
+    assert_eq!(core.snapshot().services[0].state.word(), "normal");
     assert!(core.snapshot().services[0].primary_seen, "what was seen of the servers stays known");
 
     let mut world = warm();

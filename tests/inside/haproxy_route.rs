@@ -820,6 +820,15 @@ fn a_new_one_is_in_only_where_it_is_ready_and_the_others_are_out() {
     }
 }
 
+#[test]
+fn a_server_is_out_only_where_it_is_read_back_as_out() {
+    let fake = obedient(true, false);
+    let failure =
+        route(vec![fake.target()]).take_out("alpha", Deadline::after(Duration::from_millis(200)), &cancel()).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::TimedOut, "{failure:?}");
+    assert!(failure.message.contains("pg/db1 UP, 0 sessions"), "{failure:?}");
+}
+
 /// What a server was is of one failover; and what an earlier engine left half done is not what was before.
 #[test]
 fn what_was_before_belongs_to_one_failover_and_to_who_noted_it() {

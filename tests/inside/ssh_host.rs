@@ -1347,12 +1347,9 @@ fn what_pg_isready_ends_with_there_is_told() {
     let sshd = Sshd::start("");
     let params = HostParams { bin_dir: Some(tools.display().to_string()), ..server.params() };
     let control = HostControl::new(sshd.host(), params, Clock::start());
-    for (code, expected) in [
-        (0, LocalAnswer::Accepting),
-        (1, LocalAnswer::Rejecting),
-        (2, LocalAnswer::Silent),
-        (3, LocalAnswer::NotAsked),
-    ] {
+    for (code, expected) in
+        [(0, LocalAnswer::Accepting), (1, LocalAnswer::Rejecting), (2, LocalAnswer::Silent), (3, LocalAnswer::NotAsked)]
+    {
         let program = tools.join("pg_isready");
         fs::write(&program, format!("#!/bin/sh\nexit {code}\n")).unwrap();
         give(&program);

@@ -583,7 +583,6 @@ impl World {
             settings_loaded: node.settings_loaded,
             replicas,
             other_engines: node.engines.clone(),
-            ..Sample::default()
         }
     }
 
