@@ -578,6 +578,7 @@ fn an_engine_that_starts_after_the_death_knows_who_was_not_receiving() {
 #[test]
 fn that_another_standby_receives_is_news_and_a_position_is_none() {
     let mut world = warm_of(3);
+    assert_eq!(world.core.names(), [("orders".to_owned(), ["db1", "db2", "db3"].map(str::to_owned).to_vec())]);
     let before = world.core.knowledge().remove(0).unwrap();
     world.run(ms(500));
     let later = world.core.knowledge().remove(0).unwrap();
@@ -672,6 +673,23 @@ fn a_start_that_is_held_up_by_a_shutdown_ends_it_after_four_tries() {
         })
         .collect();
     assert_eq!(overdue[..6], [false, false, false, false, true, true]);
+}
+
+/// Rule 35: a standby that is silent would hold up those that answer.
+#[test]
+fn the_receipt_is_asked_of_those_that_answer() {
+    let mut world = warm_of(3);
+    world.nodes[2].mode = Mode::Silent;
+    world.nodes[2].streaming = false;
+    world.close(2, CloseCause::Unclassified, "no answer");
+    world.run(ms(100));
+    world.command(Command::Force { to: None, accept_loss: None });
+    world.run(ms(100));
+    let asked = world.actions.iter().find_map(|action| match action {
+        Action::ReadReceipt { standbys, .. } => Some(standbys.clone()),
+        _ => None,
+    });
+    assert_eq!(asked, Some(vec![ServerId(1)]), "{}", story(&world));
 }
 
 /// Rule 107: where a log ended says nothing once its server is back.
