@@ -154,6 +154,7 @@ impl Core {
                 service.inherit_detection(before);
                 service.failing_since = None;
                 service.paused = before.paused;
+                service.pause = before.pause.clone();
             }
         }
         for gone in &mut old {

@@ -36,7 +36,7 @@ fn primary() -> Reference {
         at: Mono::ZERO,
         lead: Span::ZERO,
         heard: None,
-        growth: 0,
+        growth: Some(0),
         ended: Ended::at(at(200)),
         exact: false,
         sync: None,
@@ -94,6 +94,7 @@ impl Field {
                     settled: true,
                     was_streaming: true,
                     same_postmaster: true,
+                    cordoned: false,
                     refused: None,
                 };
                 change(place, &mut standing);
@@ -121,7 +122,7 @@ fn unfit(standing: &mut Standing<'_>) {
 /// Rule 106: what a host takes to say that all is over refuses nobody, and stands in the record.
 #[test]
 fn the_limit_is_judged_by_the_death_and_the_record_by_the_last_moment() {
-    let busy = |ended| Reference { growth: 1_000, ended, ..primary() };
+    let busy = |ended| Reference { growth: Some(1_000), ended, ..primary() };
     // 1,000 bytes a second: at its death 200 bytes are missing, when its host said so 5,200.
     let gone = Field::of(&[Sample { asked: at(9_000), ..standby(10_000) }], &busy(Ended::gone(at(200), at(5_200))));
     assert_eq!(gone.only(), Ok(Some(5_200)));

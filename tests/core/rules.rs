@@ -377,7 +377,7 @@ fn another_configuration_waits_for_the_failover_and_begins_to_count_anew() {
 #[test]
 fn the_record_of_an_order_says_what_it_waived() {
     let mut world = warm();
-    world.command(Command::Pause);
+    world.command(Command::pause());
     world.command(Command::Force { to: None, accept_loss: Some(1_000) });
     let evidence = service(&world).plan.expect("it goes on").evidence.join("\n");
     assert!(evidence.contains("waived: paused") && evidence.contains("waived: the loss limit, up to 1000 bytes"), "{evidence}");
@@ -406,7 +406,7 @@ fn an_ended_cooldown_is_over_for_the_next_engine_too() {
 #[test]
 fn a_pause_and_its_end_are_in_the_journal() {
     let mut world = warm();
-    world.command(Command::Pause);
+    world.command(Command::pause());
     assert!(world.journal.paused);
     world.command(Command::Resume);
     assert!(!world.journal.paused);
@@ -416,7 +416,7 @@ fn a_pause_and_its_end_are_in_the_journal() {
 #[test]
 fn a_failure_in_a_pause_is_asked_about_afresh_when_it_ends() {
     let mut world = warm();
-    world.command(Command::Pause);
+    world.command(Command::pause());
     kill(&mut world);
     world.run(ms(1_000));
     world.silent_actions.insert("ask_host".into());
@@ -732,7 +732,7 @@ fn an_order_that_accepts_a_loss_accepts_no_more_of_a_dead_primary() {
         let mut world = warm();
         world.write_rate = 1_000_000;
         world.run(ms(1_500));
-        world.command(Command::Pause);
+        world.command(Command::pause());
         world.nodes[1].streaming = false;
         let stopped = world.nodes[1].lsn;
         world.nodes[1].receive = Received::UpTo(stopped);

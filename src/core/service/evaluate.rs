@@ -435,8 +435,14 @@ impl Service {
         };
         let sentence = self.sentence(&refusal);
         let wanted = matches!(refusal, Refusal::NoCandidate { .. } | Refusal::FenceUnavailable { .. }) && self.is_postgres();
-        let waits =
-            matches!(refusal, Refusal::AwaitingConfirmation { .. } | Refusal::Stopping | Refusal::WatchedOnly | Refusal::Paused);
+        let waits = matches!(
+            refusal,
+            Refusal::AwaitingConfirmation { .. }
+                | Refusal::TooManyAtOnce { .. }
+                | Refusal::Stopping
+                | Refusal::WatchedOnly
+                | Refusal::Paused
+        );
         self.refusal = Some(refusal);
         let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
         if final_ {
