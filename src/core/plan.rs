@@ -101,9 +101,8 @@ pub struct Times {
 /// So old the proof of a fence may be when a standby is promoted.
 const PROOF_FRESH: Span = Span::from_millis(2_000);
 
-/// Between two tries of a phase: the first pause, which doubles after the third try, and the longest.
+/// Between two tries of a phase: the first pause, which doubles after the third try.
 const TRY_AGAIN: Span = Span::from_millis(200);
-const TRY_AGAIN_AT_MOST: Span = Span::from_millis(2_000);
 
 /// Compensations are tried again for so long.
 const UNDO_FOR: Span = Span::from_millis(30_000);
@@ -390,7 +389,13 @@ impl Plan {
     pub fn try_again(&mut self, now: Mono, why: impl Into<String>) {
         let tries = self.repeated().map_or(0, |repeat| repeat.tries) + 1;
         self.repeat = Some(Repeat { phase: self.phase, tries, at: now, why: why.into() });
-        let pause = TRY_AGAIN.times(1 << tries.saturating_sub(3).min(8)).min(TRY_AGAIN_AT_MOST);
+        // Behind the promotion clients wait for nothing else.
+        let longest = match self.phase {
+            Phase::Choose => 1_000,
+            phase if phase.is_past_no_return() => 400,
+            _ => 2_000,
+        };
+        let pause = TRY_AGAIN.times(1 << tries.saturating_sub(3).min(8)).min(Span::from_millis(longest));
         self.retry_at = Some(now + pause);
     }
 
