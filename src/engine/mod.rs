@@ -632,7 +632,7 @@ impl Engine {
     ///
     /// Every name that checks ask for has to be registered or offered ([`Engine::offer_check`]) before the start: an engine in which
     /// one is not does not start. Once it runs, what a later configuration asks for can be registered for [`Engine::reload`].
-    /// [`Status::host_functions`] has the names of the present one, [`Config::host_functions`] those of any.
+    /// [`Status::host_functions`] has the names of the present one, [`Root::host_functions`](crate::Root::host_functions) those of any.
     ///
     /// # Errors
     /// [`EngineError::InvalidArgument`] before the start, when no check has that name; [`EngineError::State`] once started, when that

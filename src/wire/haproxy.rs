@@ -272,13 +272,13 @@ impl std::error::Error for Error {}
 impl Error {
     /// Asked again it would say the same, until somebody changes a configuration.
     #[must_use]
-    pub fn is_for_good(&self) -> bool {
+    pub(crate) fn is_for_good(&self) -> bool {
         matches!(self, Error::InvalidName(_) | Error::NotAdmin { .. } | Error::Refused { .. })
     }
 
     /// A weight between none and all was refused, because the balance of the backend is a static one (`static-rr`, a map-based hash).
     #[must_use]
-    pub fn is_of_static_balance(&self) -> bool {
+    pub(crate) fn is_of_static_balance(&self) -> bool {
         matches!(self, Error::Refused { reply, .. } if reply.contains("static LB algorithm"))
     }
 

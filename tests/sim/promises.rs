@@ -7,7 +7,7 @@ use failover_core::model::OnLoss;
 use failover_core::output::EndedHow;
 use failover_core::refusal::{CandidateRefusal, Refusal};
 use failover_core::sample::{Position, Sample, SyncCommit};
-use failover_core::snapshot::ServiceSnapshot;
+use failover_core::snapshot::{LastFailover, ServiceSnapshot};
 use failover_core::time::{Mono, Span};
 use failover_core::trigger::State;
 
@@ -91,6 +91,12 @@ fn members(cluster: &Cluster, old: usize, rule: &Rule) -> Option<Vec<usize>> {
             .iter()
             .any(|name| name != "*" && !all.iter().any(|at| cluster.servers[*at].called.eq_ignore_ascii_case(name)));
     (!strange).then_some(all)
+}
+
+/// The last failover was undone: the reason is that of its turn.
+fn turned_last(seen: &ServiceSnapshot) -> bool {
+    let undone = |last: &LastFailover| last.how == EndedHow::RolledBack && seen.manual_reason.as_ref() == Some(&last.why);
+    seen.last_failover.as_ref().is_some_and(undone)
 }
 
 impl Sim {
@@ -346,7 +352,7 @@ impl Sim {
             return;
         }
         // What was true when the failover was turned round may have changed while it was undone.
-        if self.turned[service] > Mono::ZERO && self.now.since(self.turned[service]) > ms(1_000) && self.turned_last(seen) {
+        if self.turned[service] > Mono::ZERO && self.now.since(self.turned[service]) > ms(1_000) && turned_last(seen) {
             return;
         }
         let Some(refusal) = seen.refusal.clone() else { return };
@@ -361,13 +367,6 @@ impl Sim {
             let why = format!("a person is called though a failover was promised and nothing else changed: {refusal:?}");
             self.watch.fail("promise_kept", why);
         }
-    }
-
-    /// The last failover was undone: the reason is that of its turn.
-    fn turned_last(&self, seen: &ServiceSnapshot) -> bool {
-        seen.last_failover
-            .as_ref()
-            .is_some_and(|last| last.how == EndedHow::RolledBack && seen.manual_reason.as_ref() == Some(&last.why))
     }
 
     fn untrue(&self, service: usize, old: usize, refusal: &Refusal, death: &Death, _seen: &ServiceSnapshot) -> Option<String> {

@@ -789,7 +789,7 @@ impl Service {
         for (model, check) in self.model.checks.iter().zip(&mut self.checks) {
             let same = before.model.checks.iter().zip(&before.checks).find(|(other, _)| *other == model);
             if let Some((_, known)) = same {
-                check.counter = known.counter.clone();
+                check.counter = known.counter;
                 check.last.clone_from(&known.last);
                 check.verdicts = known.verdicts;
             }
