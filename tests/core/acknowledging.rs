@@ -314,6 +314,8 @@ fn a_row_is_shown_with_the_server_that_has_its_slot() {
     let synchronous = |world: &World| -> Vec<bool> {
         world.core.snapshot().services[0].servers.iter().map(|server| server.synchronous).collect()
     };
+    assert_eq!(synchronous(&watched(2, "db2")), [false, true]);
+    assert_eq!(synchronous(&watched(3, "ANY 1 (db2, db3)")), [false, true, true]);
     let mut world = watched(3, "ANY 1 (twin)");
     for at in [1, 2] {
         world.nodes[at].called = Some("twin".into());
