@@ -258,6 +258,8 @@ impl World {
     }
 
     fn judge_action(&mut self, action: &Action) {
+        let looks = matches!(action, Action::VerifyService { .. } | Action::PreChecks);
+        self.hold("paused, nothing is changed", looks || !self.paused || self.open.is_some());
         if let Action::RouteIn { server, .. } = action {
             let at = usize::from(server.0);
             // Asked again because the route did not show it yet, it is the same decision; so is putting a forgetful balancer right.

@@ -48,6 +48,12 @@ impl Service {
         self.run_errand(Errand::AskHost(subject), Action::AskHost { server: subject, ask_local }, ASK_HOST, fx);
     }
 
+    /// Whether anything may be changed now outside a plan: not while an operator has paused it, and not while a plan does so. What is
+    /// only looked at or asked for does not depend on it.
+    pub(super) fn may_act(&self) -> bool {
+        !self.paused && !self.stopping && self.plan.is_none()
+    }
+
     pub(crate) fn run_errand(&mut self, errand: Errand, action: Action, span: Span, fx: &mut Effects) {
         let id = fx.action();
         let deadline = fx.now + span;
@@ -90,11 +96,7 @@ impl Service {
         let (Some((at, tries)), Some(server), Some(span)) = (self.names_due, self.primary, self.model.route.names) else {
             return;
         };
-        if fx.now < at
-            || self.plan.is_some()
-            || self.stopping
-            || self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::PointNames(_)))
-        {
+        if fx.now < at || !self.may_act() || self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::PointNames(_))) {
             return;
         }
         // Until it is back; then its outcome says when again.

@@ -114,7 +114,7 @@ impl Service {
     pub(super) fn follow(&mut self, around: Surroundings, fx: &mut Effects) {
         let Some(other) = around.followed else { return };
         let Some(primary) = other.primary.filter(|_| other.at_rest) else { return };
-        if self.stopping || self.paused || self.begun.is_some() || self.state == State::ManualIntervention {
+        if !self.may_act() || self.begun.is_some() || self.state == State::ManualIntervention {
             return;
         }
         let Some(followed) = self.follow.followed else {
@@ -311,7 +311,7 @@ impl Service {
 
     /// When it has to be looked at again even if no input comes.
     pub(super) fn next_follow(&self, now: Mono) -> Mono {
-        let waits = self.stopping || self.paused || self.plan.is_some() || self.state == State::ManualIntervention;
+        let waits = !self.may_act() || self.state == State::ManualIntervention;
         match &self.follow.target {
             Some(target) if !waits => {
                 if target.next > now {

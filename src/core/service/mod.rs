@@ -900,7 +900,7 @@ impl Service {
         if let Some(ends) = self.pause.ends {
             next = next.min(ends);
         }
-        if let Some((at, _)) = self.names_due.filter(|_| self.plan.is_none() && !self.stopping) {
+        if let Some((at, _)) = self.names_due.filter(|_| self.may_act()) {
             next = next.min(at);
         }
         next = next.min(self.next_climb());

@@ -509,8 +509,7 @@ impl Service {
         if (self.generation == Generation(0) && !self.switched_by_hand)
             || !watching
             || at_work
-            || self.paused
-            || self.stopping
+            || !self.may_act()
             || self.two_primaries
             || self.suspicion.is_some()
             || self.route_asserted_at.is_some_and(|at| fx.now.since(at) < ASSERT_AGAIN)

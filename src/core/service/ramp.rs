@@ -71,14 +71,13 @@ impl Service {
     }
 
     pub(super) fn next_climb(&self) -> Mono {
-        let waits = self.plan.is_some() || self.stopping;
-        self.ramp.filter(|_| !waits).map_or(Mono::NEVER, |ramp| ramp.at)
+        self.ramp.filter(|_| self.may_act()).map_or(Mono::NEVER, |ramp| ramp.at)
     }
 
     /// The next step, once it is due.
     pub(super) fn climb(&mut self, fx: &mut Effects) {
         let Some(growing) = self.ramp else { return };
-        if self.plan.is_some() || self.stopping {
+        if !self.may_act() {
             return;
         }
         if self.primary != Some(growing.server) {
