@@ -361,4 +361,7 @@ fn a_record_says_for_how_long_nobody_looked() {
     // Its own sample is too old; a standby heard of it later, and was asked by an engine before this one.
     let heard = Some(Heard { end: Lsn(10_000), at: at(8_900), lead: ms(50) });
     assert_eq!(unseen(&Reference { ended: Ended::at(at(9_000)), heard, ..primary() }), (ms(150), Span::ZERO));
+    // Too old for having been seen by another engine.
+    let heard = Some(Heard { end: Lsn(10_000), at: at(100), lead: Span::ZERO });
+    assert_eq!(unseen(&Reference { lead: ms(6_000), heard, ..primary() }), (ms(100), ms(6_000)));
 }

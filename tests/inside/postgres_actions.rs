@@ -476,6 +476,23 @@ fn commits_that_wait_are_found_out_and_released() {
     assert!(matches!(report, Report::Written { commits: true, .. }), "{report:?}");
 }
 
+/// Rule 67: PostgreSQL ends a commit whose wait was cancelled with success and a warning.
+#[test]
+fn a_commit_whose_wait_was_cancelled_is_no_acknowledgement() {
+    let lab = Lab::new().unwrap();
+    let (db1, _db2) = pair(&lab);
+    let cluster = cluster_of(&[(DB1, &db1)]);
+    let system = system_id(&db1);
+    // A standby is attached, so the commit is tried; and it is not the one that is waited for.
+    db1.set("synchronous_standby_names = 'nobody'").unwrap();
+    db1.value("SELECT pg_sleep(0.1)").unwrap();
+    let report = cluster.verify_data(DB1, system, 0, ample(), &cancel()).unwrap();
+    assert!(matches!(report, Report::Written { commits: false, .. }), "{report:?}");
+    assert!(message(&report).contains("ordinary commits wait for a synchronous standby"), "{report:?}");
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    support::lab::wait_until("nobody waits", AMPLE, || Ok((db1.value(waiting)? == "0").then_some(()))).unwrap();
+}
+
 #[test]
 fn a_read_only_or_unpromoted_server_does_not_pass_for_the_new_primary() {
     let lab = Lab::new().unwrap();
