@@ -60,7 +60,21 @@ const KEPT: u64 = INTENT + REST;
 
 /// The lock of a state directory, held while this lives.
 #[derive(Debug)]
-pub(crate) struct StateLock(#[expect(dead_code, reason = "held for its descriptor")] File);
+pub(crate) struct StateLock {
+    file: File,
+    /// Whose it is: a child of fork has a copy, and may not give it back.
+    owner: u32,
+}
+
+impl Drop for StateLock {
+    /// Given back, and not only closed: a child that another thread has just forked holds a copy of the descriptor until it executes its
+    /// program, and would keep the next engine out.
+    fn drop(&mut self) {
+        if self.owner == std::process::id() {
+            let _ = flock(&self.file, FlockOperation::Unlock);
+        }
+    }
+}
 
 impl StateLock {
     /// Makes the directory where it is missing and locks it.
@@ -95,7 +109,7 @@ impl StateLock {
         // Only for people; the lock itself is what counts.
         let _ = file.set_len(0);
         let _ = writeln!(file, "{}", std::process::id());
-        Ok(StateLock(file))
+        Ok(StateLock { file, owner: std::process::id() })
     }
 }
 
@@ -134,7 +148,8 @@ pub(crate) fn probe(directory: &Path) -> Result<(), (bool, String)> {
             continue;
         }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) | Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Ok(()) => drop(flock(&file, FlockOperation::Unlock)),
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
             Err(error) => return Err((true, format!("{} cannot be locked: {error}", path.display()))),
         }
     }
@@ -1735,5 +1750,19 @@ pub(crate) mod tests {
         }
         drop(held);
         StateLock::take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_given_back_is_free_though_a_child_that_was_just_forked_has_a_copy() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = StateLock::take(directory.path()).unwrap();
+        let copy = held.file.try_clone().unwrap();
+        drop(held);
+        StateLock::take(directory.path()).unwrap();
+        // In that child the lock is somebody else's.
+        let held = StateLock::take(directory.path()).unwrap();
+        drop(StateLock { file: held.file.try_clone().unwrap(), owner: held.owner + 1 });
+        assert!(matches!(StateLock::take(directory.path()), Err(EngineError::AlreadyRunning { .. })));
+        drop(copy);
     }
 }

@@ -1083,7 +1083,7 @@ fn a_wrong_data_directory_is_refused_and_an_unseen_server_is_not_proven_dead() {
     ] {
         let failure =
             control(data_dir).fence(Generation(1), FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap_err();
-        assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
+        assert!(failure.had_no_effect(), "{failure:?}");
         assert!(failure.message.contains(words) && failure.remedy.contains("data_dir"), "{failure:?}");
     }
     // A data directory whose server was never seen here.
@@ -1123,7 +1123,7 @@ fn a_standby_is_promoted_and_a_primary_is_not() {
     let mut server = Server::start();
     let control = server.control(&sshd.host());
     let refused = control.promote(far(), &never()).unwrap_err();
-    assert_eq!(refused.kind, FailureKind::NoEffect, "{refused:?}");
+    assert!(refused.had_no_effect(), "{refused:?}");
     assert!(refused.message.contains("not in standby mode"), "{refused:?}");
 
     signal(server.postmaster(), "INT");
@@ -1190,9 +1190,9 @@ fn a_forced_command_allows_its_verbs_on_its_directory_and_nothing_else() {
     let looking = HostControl::new(sshd.host(), HostParams { wrapper: true, ..server.params() }, Clock::start());
     assert_eq!(looking.word(false, far(), &never()).unwrap().postmaster, ProcessState::Gone);
     let refused = looking.fence(Generation(1), FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap_err();
-    assert!(refused.kind == FailureKind::NoEffect && refused.message.contains("may not run"), "{refused:?}");
+    assert!(refused.kind == FailureKind::Refused && refused.message.contains("may not run"), "{refused:?}");
     let refused = looking.stop(Generation(1), far(), &never()).unwrap_err();
-    assert!(refused.kind == FailureKind::NoEffect && refused.message.contains("may not run"), "{refused:?}");
+    assert!(refused.kind == FailureKind::Refused && refused.message.contains("may not run"), "{refused:?}");
     assert!(looking.start(Generation(1), far(), &never()).is_err() && looking.control(far(), &never()).is_err());
 }
 
@@ -1205,7 +1205,7 @@ fn an_orderly_stop_is_not_begun_where_its_marker_cannot_be_written() {
     fs::create_dir(server.data().join("failover.fenced")).unwrap();
     let refused = control.stop(Generation(1), far(), &never()).unwrap_err();
     assert!(refused.message.contains("was not asked to stop, because failover.fenced"), "{refused:?}");
-    assert_eq!(refused.kind, FailureKind::NoEffect, "it was taken back");
+    assert!(refused.had_no_effect(), "it was taken back");
     assert!(refused.remedy.contains("writable"), "{refused:?}");
     assert!(!server.has("standby.signal"), "the guard was taken back");
     assert_eq!(server.query("SELECT pg_is_in_recovery()").as_deref(), Some("f"), "it was not asked to stop");
@@ -1221,7 +1221,7 @@ fn an_orderly_stop_is_not_begun_where_the_way_back_would_be_a_standby() {
     let control = server.control(&sshd.host());
     fs::write(server.data().join("standby.signal"), "").unwrap();
     let refused = control.stop(Generation(1), far(), &never()).unwrap_err();
-    assert_eq!(refused.kind, FailureKind::NoEffect, "{refused:?}");
+    assert!(refused.had_no_effect(), "{refused:?}");
     assert!(refused.message.contains("would not come back as a primary"), "{refused:?}");
     assert!(!server.has("failover.fenced"), "nothing was written");
     assert_eq!(server.query("SELECT pg_is_in_recovery()").as_deref(), Some("f"), "it was not asked to stop");
@@ -1403,7 +1403,7 @@ fn a_stop_asks_and_never_kills_and_a_start_brings_the_primary_back() {
         let word = control.word(false, far(), &never()).unwrap();
         assert_eq!((word.postmaster, word.stopped), (ProcessState::Running, 1), "{word:?}");
         let refused = control.start(Generation(3), far(), &never()).unwrap_err();
-        assert_eq!(refused.kind, FailureKind::NoEffect);
+        assert!(refused.had_no_effect());
         assert!(refused.message.contains("still runs") && server.has("standby.signal"), "{refused:?}");
         signal(backend, "CONT");
         eventually("the end", || stat(postmaster).is_none_or(|(state, _)| state == 'Z').then_some(()));
@@ -1483,7 +1483,7 @@ fn the_guard_belongs_to_the_latest_failover_that_placed_it() {
             let said = control.undo(Generation(generation), far(), &never()).unwrap();
             assert!(said.contains(&format!("the later failover {owner} has fenced this server")), "{said}");
             let refused = control.start(Generation(generation), far(), &never()).unwrap_err();
-            assert_eq!(refused.kind, FailureKind::NoEffect);
+            assert!(refused.had_no_effect());
             assert!(refused.message.contains(&format!("failover {owner}")), "{refused:?}");
             assert!(server.has("standby.signal") && server.marker().contains(&format!("\ngeneration={owner}\n")));
         };
@@ -1528,7 +1528,7 @@ fn the_history_of_a_timeline_is_read_from_its_file() {
         assert_eq!(control.history(2, far(), &never()).unwrap(), [(1, switched)]);
         assert_eq!(control.history(1, far(), &never()).unwrap(), []);
         let none = control.history(u32::MAX, far(), &never()).unwrap_err();
-        assert_eq!(none.kind, FailureKind::NoEffect);
+        assert!(none.had_no_effect());
         assert!(none.message.contains("FFFFFFFF.history"), "{none:?}");
     }
 }
