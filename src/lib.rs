@@ -84,7 +84,8 @@
 //! `paused`, doubt and `faulted` are flags beside the state. `failing` is the confirmation: the threshold is reached, fresh
 //! evidence comes in at `fast_interval`, and either a class is established and every guard passes, or a named refusal stands in
 //! the way. A failover that was refused for good, stopped, or could not be undone ends in `manual_intervention`, which an
-//! operator leaves with `reset` or `force`. `failed_over` ends by itself when the cooldown is over and a standby is ready.
+//! operator leaves with `reset` or `force`. Where only an answer is missing (of a standby, of a host), a person is called and the service stays
+//! `failing`: it decides when the answer comes. `failed_over` ends by itself when the cooldown is over and a standby is ready.
 //!
 //! # How evidence is weighed
 //!
