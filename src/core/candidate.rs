@@ -94,9 +94,6 @@ pub const SAMPLE_FRESH: Span = Span::from_millis(5_000);
 /// it since.
 pub const SYNC_FRESH: Span = Span::from_millis(1_000);
 
-/// Of a log that was seen once it is not known how it grows: longer than this before its end that says nothing about the loss.
-pub const SEEN_ONCE: Span = Span::from_millis(1_000);
-
 impl Reference {
     /// So much may be acknowledged, as far as a standby that was asked at `asked` can have it.
     fn acknowledged(&self, asked: Mono) -> Lsn {
@@ -136,11 +133,8 @@ impl Reference {
         if ahead.max(back) == Span::ZERO {
             return Some(flush);
         }
-        let growth = match self.growth {
-            Some(growth) => u128::from(growth),
-            None if ahead <= SEEN_ONCE => 0,
-            None => return None,
-        };
+        // Of a log that was seen once nothing is known of its growth: the record gives no figure then.
+        let growth = self.growth.map_or(0, u128::from);
         let grown = |span: Span| u64::try_from(growth * u128::from(span.as_nanos()) / 1_000_000_000).unwrap_or(u64::MAX);
         Some(Lsn(flush.0.saturating_add(grown(ahead)).saturating_sub(grown(back))))
     }
@@ -743,10 +737,10 @@ mod tests {
         assert_eq!(examined(&sample(9_500), &reference(), |_| ()), Ok(Some(500)));
         assert_eq!(examined(&sample(8_999), &reference(), |_| ()), Err("loss_too_high"));
         assert_eq!(examined(&sample(12_000), &reference(), |_| ()), Ok(Some(0)));
-        let once = Reference { growth: None, ended: Ended::at(reference().at + SEEN_ONCE.times(2)), ..reference() };
-        assert_eq!(once.furthest(once.at + SEEN_ONCE), Some(once.flush));
-        assert_eq!(once.furthest(once.at + SEEN_ONCE + Span::from_nanos(1)), None, "nobody knows how it grows");
-        assert_eq!(once.away(), once.ended.until.since(once.at));
+        let once = Reference { growth: None, ..reference() };
+        assert_eq!(once.furthest(at(1_000)), Some(once.flush));
+        assert_eq!(once.away(), once.ended.until.since(once.at), "nobody knows how it grew");
+        assert_eq!(Reference { growth: Some(0), ..once }.away(), Span::ZERO);
         let growing = Reference { growth: Some(10_000), ..reference() };
         assert_eq!(examined(&sample(10_000), &growing, |_| ()), Err("loss_too_high"));
         assert_eq!(examined(&sample(11_500), &growing, |_| ()), Ok(Some(500)));
