@@ -23,7 +23,7 @@ pub struct Reference {
     pub lead: Span,
     /// The furthest position that a standby was told by the primary. It may have been on its way for long.
     pub heard: Option<Heard>,
-    /// How fast it grew lately, in bytes per second; `None`: it was seen once.
+    /// How fast it grew lately, in bytes per second; `None`: it was seen too seldom.
     pub growth: Option<u64>,
     /// How long the primary went on.
     pub ended: Ended,
@@ -133,7 +133,7 @@ impl Reference {
         if ahead.max(back) == Span::ZERO {
             return Some(flush);
         }
-        // Of a log that was seen once nothing is known of its growth: the record gives no figure then.
+        // Of a log that was seen too seldom nothing is known of its growth: the record gives no figure then.
         let growth = self.growth.map_or(0, u128::from);
         let grown = |span: Span| u64::try_from(growth * u128::from(span.as_nanos()) / 1_000_000_000).unwrap_or(u64::MAX);
         Some(Lsn(flush.0.saturating_add(grown(ahead)).saturating_sub(grown(back))))

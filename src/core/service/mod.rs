@@ -170,12 +170,12 @@ pub(crate) struct LogTrack {
 }
 
 impl LogTrack {
-    /// Bytes per second: the highest of the last second's rates but one, so that bursts count and a single one is not taken for all. Of
-    /// one or two the highest. `None`: it was seen once, and nothing is known of how it grows.
+    /// Bytes per second: the highest of the last second's rates but one, so that bursts count and a single one is not taken for all.
+    /// `None`: of one or two nothing can be said.
     pub(crate) fn growth(&self) -> Option<u64> {
         let mut rates: Vec<u64> = self.rates.iter().flatten().copied().collect();
         rates.sort_unstable_by(|one, other| other.cmp(one));
-        rates.get(usize::from(rates.len() > 2)).copied()
+        rates.get(1).copied().filter(|_| rates.len() > 2)
     }
 }
 
