@@ -274,9 +274,6 @@ pub struct Begun {
     pub require: FenceLevel,
     /// The furthest that the old primary's log can have come; `None`: it was not known.
     pub furthest: Option<Lsn>,
-    /// How fast that grew, in bytes per second; `None`: it was not known.
-    #[serde(default)]
-    pub growth: Option<u64>,
     /// Whose acknowledgements commits waited for.
     #[serde(default)]
     pub sync: Option<Acknowledging>,

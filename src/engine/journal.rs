@@ -236,9 +236,6 @@ struct KnownBegun {
     /// The level required, as a number.
     fence: u8,
     furthest: Option<String>,
-    /// Bytes per second.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    growth: Option<u64>,
     /// As release 0.1 wrote it: how many acknowledgements, of how many. Who that was it did not say.
     #[serde(default, skip_serializing)]
     acknowledgements: Option<(u32, u32)>,
@@ -852,7 +849,6 @@ impl KnownBegun {
             timeline: begun.old_timeline,
             fence: begun.require.number(),
             furthest: begun.furthest.map(|position| position.to_string()),
-            growth: begun.growth,
             acknowledgements: None,
             sync: begun.sync.as_ref().map(|sync| KnownSync::of(sync, name)),
             acknowledged_before: Some(begun.acknowledged_before.to_string()),
@@ -877,7 +873,6 @@ impl KnownBegun {
             old_timeline: self.timeline,
             require: FenceLevel::of_number(self.fence)?,
             furthest: self.furthest.as_deref().and_then(Lsn::parse),
-            growth: self.growth,
             sync: self
                 .sync
                 .as_ref()
@@ -1294,7 +1289,6 @@ pub(crate) mod tests {
             old_timeline: 3,
             require: FenceLevel::ProvenStopped,
             furthest: Some(Lsn(0x300_0148)),
-            growth: Some(40_000),
             sync: Some(Acknowledging {
                 rule: SyncRule { method: Method::Any, required: 1, names: vec!["db2".into(), "db3".into()], everybody: false },
                 size: 2,

@@ -880,7 +880,6 @@ mod tests {
                 old_timeline: 1,
                 require: FenceLevel::ProvenStopped,
                 furthest: None,
-                growth: None,
                 sync: None,
                 acknowledged_before: Lsn(0),
                 streaming: Vec::new(),
