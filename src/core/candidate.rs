@@ -129,14 +129,14 @@ impl Reference {
         if self.ended.lived.since(at) + lead > SAMPLE_FRESH {
             return None;
         }
-        let (ahead, back) = if when >= at { (when.since(at) + lead, Span::ZERO) } else { (Span::ZERO, at.since(when)) };
-        if ahead.max(back) == Span::ZERO {
-            return Some(flush);
-        }
         // Of a log that was seen too seldom nothing is known of its growth: the record gives no figure then.
         let growth = self.growth.map_or(0, u128::from);
         let grown = |span: Span| u64::try_from(growth * u128::from(span.as_nanos()) / 1_000_000_000).unwrap_or(u64::MAX);
-        Some(Lsn(flush.0.saturating_add(grown(ahead)).saturating_sub(grown(back))))
+        Some(Lsn(if when >= at {
+            flush.0.saturating_add(grown(when.since(at) + lead))
+        } else {
+            flush.0.saturating_sub(grown(at.since(when)))
+        }))
     }
 
     /// For so long at its end nobody looked, or it is not known how the log grew before: there an estimate says little.

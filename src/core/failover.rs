@@ -10,7 +10,7 @@ use super::model::{OnNoSyncStandby, ServiceKind};
 use super::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Report};
 use super::plan::{End, Phase, Plan, Settings, Times};
 use super::refusal::{CandidateRefusal, Refusal};
-use super::sample::{FenceLevel, FenceReport, Position, RungName, Sample};
+use super::sample::{FenceLevel, FenceReport, Position, RouteInstance, RungName, Sample};
 use super::service::{LastFailover, Service};
 use super::stats::{Judgement, Need};
 use super::time::{Mono, Span};
@@ -41,7 +41,7 @@ impl Service {
         let Some((require, host_silent)) = self.way_or_a_person(class, fx) else { return };
         let is_dead = self.is_dead(fx.now);
         let application = self.model.kind == ServiceKind::Application;
-        let record = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
+        let record = self.suspicion_record();
         let forced = class.is_ordered();
         let seen = (application && !forced).then(|| self.application_evidence(class, &waiver, record.clone(), fx.now));
         let lived = self.lived_until(self.suspicion.as_ref().map_or(fx.now, |suspicion| suspicion.since));
@@ -261,15 +261,16 @@ impl Service {
         let past = plan.is_past_no_return();
         let goes_on = plan.goes_on_when_stopped();
         let undoing = plan.phase.is_undoing() || plan.undoing.is_some();
+        let over = fx.now >= plan.deadline && !undoing;
+        let stops = plan.stop_asked && !undoing && !goes_on;
         if let Some((id, action, deadline)) = plan.action.clone() {
-            let timed_out = fx.now >= plan.deadline && !undoing && !past;
-            let stop = plan.stop_asked && !undoing && !goes_on;
-            if fx.now < deadline + LATE && !timed_out && !stop {
+            let timed_out = over && !past;
+            if fx.now < deadline + LATE && !timed_out && !stops {
                 return true;
             }
             fx.push(Output::CancelAction(id));
             plan.action = None;
-            let why = if stop { "the engine is stopping" } else { "the deadline passed" };
+            let why = if stops { "the engine is stopping" } else { "the deadline passed" };
             self.step_ended(&action, &Err(Failure::timed_out(why, "")), fx);
             self.advance(&action, Err(Failure::timed_out(why, "")), fx);
             return false;
@@ -284,8 +285,6 @@ impl Service {
             self.finish(End::Stuck { why }, fx);
             return false;
         }
-        let over = fx.now >= plan.deadline && !undoing;
-        let stops = plan.stop_asked && !undoing && !goes_on;
         if plan.retry_at.is_some_and(|at| fx.now < at) && !over && !stops {
             return true;
         }
@@ -388,26 +387,29 @@ impl Service {
             }
             _ => {}
         }
-        let again = plan.is_retry(action.server());
+        // Told is the first of equal tries.
+        let is_told = plan.is_retry(action.server());
         let generation = plan.generation;
         // From here on the next engine has to know whom.
         let chosen = plan
             .chosen
             .filter(|_| matches!(action, Action::Promote { .. }) || application && matches!(action, Action::RouteIn { .. }));
         plan.action = Some((id, action.clone(), deadline));
-        if again {
-            // Told is the first of equal tries.
-            fx.push(Output::Journal(Record::StepBegun { service: self.id, generation, step: action.step(), target, chosen }));
-            fx.push(Output::RunAction { id, service: self.id, generation, action, deadline });
-            return;
+        if !is_told {
+            self.tell_step(&action, &target, undoing, past, fx);
         }
+        fx.push(Output::Journal(Record::StepBegun { service: self.id, generation, step: action.step(), target, chosen }));
+        fx.push(Output::RunAction { id, service: self.id, generation, action, deadline });
+    }
+
+    fn tell_step(&self, action: &Action, target: &str, undoing: bool, past: bool, fx: &mut Effects) {
         if matches!(action, Action::Promote { .. }) {
             fx.emit(
                 EventKind::PointOfNoReturn,
                 Severity::Warning,
                 self.about(),
                 format!("{}: {target} is promoted; from here on nothing is undone", self.model.name),
-                vec![("target", text(&target))],
+                vec![("target", text(target))],
             );
         }
         fx.emit(
@@ -417,13 +419,11 @@ impl Service {
             if target.is_empty() { action.name().to_owned() } else { format!("{} {target}", action.name()) },
             vec![
                 ("step", text(action.name())),
-                ("target", text(&target)),
+                ("target", text(target)),
                 ("undoing", Field::Bool(undoing)),
                 ("past_no_return", Field::Bool(past)),
             ],
         );
-        fx.push(Output::Journal(Record::StepBegun { service: self.id, generation, step: action.step(), target, chosen }));
-        fx.push(Output::RunAction { id, service: self.id, generation, action, deadline });
     }
 
     fn end_without_action(&mut self, fx: &mut Effects) {
@@ -624,12 +624,12 @@ impl Service {
                 self.handover_advanced(outcome, fx);
             }
             (Phase::UndoFence, outcome) => {
-                if undone(plan, action, outcome, fx.now) {
+                if compensated(plan, action, outcome, fx.now) {
                     plan.phase = plan.after_undo_fence();
                 }
             }
             (Phase::UndoRoute, outcome) => {
-                if undone(plan, action, outcome, fx.now) {
+                if compensated(plan, action, outcome, fx.now) {
                     plan.phase = Phase::Over;
                 }
             }
@@ -641,10 +641,7 @@ impl Service {
         let settings = self.settings();
         let Some(plan) = &mut self.plan else { return };
         let failed = match outcome {
-            Ok(Report::Route(instances)) => instances
-                .iter()
-                .filter_map(|instance| instance.result.as_ref().err().map(|why| format!("{}: {why}", instance.name)))
-                .collect(),
+            Ok(Report::Route(instances)) => instances.iter().filter_map(RouteInstance::failure).collect(),
             Ok(_) => Vec::new(),
             Err(failure) => vec![failure.message],
         };
@@ -706,9 +703,8 @@ impl Service {
     /// The fence is not proven: its host may be out of reach for a moment, or what was killed is still leaving. The primary of an order
     /// lives, and its clients wait: there it is tried once.
     fn fence_again(&mut self, why: String, fx: &mut Effects) {
-        let is_dead = self.plan.as_ref().is_some_and(|plan| plan.nobody_left);
         let Some(plan) = &mut self.plan else { return };
-        if plan.class.is_ordered() && !is_dead {
+        if plan.class.is_ordered() && !plan.nobody_left {
             self.undo(why, fx);
             return;
         }
@@ -845,13 +841,14 @@ impl Service {
                 plan.phase = Phase::VerifyData;
             }
             // A request before this one may still take effect: this server and no other may be asked again.
-            Err(Failure { kind: FailureKind::NoEffect | FailureKind::Refused, message, .. }) if plan.committed.is_some() => {
-                note_once(&mut plan.warnings, format!("promote: {message}"));
+            Err(failure) if failure.had_no_effect() && plan.committed.is_some() => {
+                let why = format!("promote: {}", failure.message);
+                note_once(&mut plan.warnings, why.clone());
                 plan.phase = Phase::FindOut;
-                plan.try_again(fx.now, format!("promote: {message}"));
+                plan.try_again(fx.now, why);
             }
             // Proven to have had no effect: the only failure after which another one may be tried (rules 37, 47).
-            Err(failure) if failure.had_no_effect() && plan.committed.is_none() => {
+            Err(failure) if failure.had_no_effect() => {
                 if let Some(chosen) = plan.chosen.take() {
                     if failure.kind == FailureKind::NoEffect {
                         plan.unreached.push(chosen.server);
@@ -943,10 +940,7 @@ impl Service {
         let Some(plan) = &mut self.plan else { return };
         let failed: Vec<String> = match outcome {
             Ok(Report::Route(instances)) => {
-                let failed: Vec<String> = instances
-                    .iter()
-                    .filter_map(|instance| instance.result.as_ref().err().map(|why| format!("{}: {why}", instance.name)))
-                    .collect();
+                let failed: Vec<String> = instances.iter().filter_map(RouteInstance::failure).collect();
                 if failed.len() < instances.len() {
                     plan.route_in_part = !failed.is_empty();
                     plan.times.routed = Some(fx.now);
@@ -1222,13 +1216,12 @@ fn note_once(list: &mut Vec<String>, line: String) {
 }
 
 /// A compensation is done, or given up: what did not work is noted then, and tried again before.
-fn undone(plan: &mut Plan, action: &Action, outcome: Result<Report, Failure>, now: Mono) -> bool {
+fn compensated(plan: &mut Plan, action: &Action, outcome: Result<Report, Failure>, now: Mono) -> bool {
     let refused = outcome.as_ref().is_err_and(|failure| failure.kind == FailureKind::Refused);
     let failed: Vec<String> = match outcome {
-        Ok(Report::Route(instances)) => instances
-            .into_iter()
-            .filter_map(|instance| instance.result.err().map(|why| format!("{} on {}: {why}", action.name(), instance.name)))
-            .collect(),
+        Ok(Report::Route(instances)) => {
+            instances.iter().filter_map(RouteInstance::failure).map(|failure| format!("{} on {failure}", action.name())).collect()
+        }
         Ok(_) => Vec::new(),
         Err(failure) => vec![format!("{}: {}", action.name(), failure.message)],
     };

@@ -130,31 +130,12 @@ impl Core {
         let mut old = std::mem::take(&mut self.services);
         self.services = services_of(model.services, self.effects.now);
         for service in &mut self.services {
-            let same = old.iter().position(|before| {
-                before.model.name == service.model.name
-                    && before.model.servers.iter().map(|server| &server.name).eq(service
-                        .model
-                        .servers
-                        .iter()
-                        .map(|server| &server.name))
-            });
-            if let Some(at) = same {
+            let Some(at) = old.iter().position(|before| before.model.name == service.model.name) else { continue };
+            let names = |service: &Service| service.model.servers.iter().map(|server| server.name.clone()).collect::<Vec<_>>();
+            if names(&old[at]) == names(service) {
                 service.inherit(old.swap_remove(at), &mut self.effects);
-                continue;
-            }
-            // With other servers; the same one is still the primary. What the journal knows of the service is told as after a start.
-            let named = |service: &Service| service.subject().map(|server| service.server_name(server));
-            let other =
-                old.iter().find(|before| before.model.name == service.model.name && before.model.kind == service.model.kind);
-            if let Some(before) = other
-                && let Some(primary) = named(before)
-                && let Some(place) = service.model.servers.iter().position(|server| server.name == primary)
-            {
-                service.primary = u16::try_from(place).ok().map(id::ServerId);
-                service.inherit_detection(before);
-                service.failing_since = None;
-                service.paused = before.paused;
-                service.pause = before.pause.clone();
+            } else {
+                service.inherit_primary(&old[at]);
             }
         }
         for gone in &mut old {

@@ -455,4 +455,10 @@ impl RouteInstance {
         };
         RouteInstance { name: name.to_owned(), result: Err(why) }
     }
+
+    /// Its name and why it did not do what was asked; `None` where it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.result.as_ref().err().map(|why| format!("{}: {why}", self.name))
+    }
 }

@@ -219,7 +219,7 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         synchronous: service.log.as_ref().is_some_and(|log| log.sync.named),
         failing: service.failing(now),
         suspected_since: service.suspicion.as_ref().map(|suspicion| suspicion.since),
-        evidence: service.suspicion.as_ref().map(super::evidence::Suspicion::record).unwrap_or_default(),
+        evidence: service.suspicion_record(),
         failures_in_window: service.window.count(),
         failure_threshold: service.model.trigger.failure_threshold,
         recent_failures: service.recent.iter().cloned().collect(),

@@ -5,7 +5,7 @@ use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
 use crate::id::ServerId;
 use crate::output::{Action, Failure, Output, Report};
-use crate::sample::{FenceLevel, LocalAnswer, ProcessState};
+use crate::sample::{FenceLevel, LocalAnswer, ProcessState, RouteInstance};
 use crate::time::{Mono, Span};
 use crate::trigger::State;
 
@@ -107,8 +107,7 @@ impl Service {
     fn names_pointed(&mut self, server: ServerId, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let (said, failed): (Vec<String>, Vec<String>) = match outcome {
             Ok(Report::Route(instances)) => {
-                let failed =
-                    instances.iter().filter_map(|one| one.result.as_ref().err().map(|why| format!("{}: {why}", one.name)));
+                let failed = instances.iter().filter_map(RouteInstance::failure);
                 let said =
                     instances.iter().filter_map(|one| one.result.as_ref().ok().map(|said| format!("{}: {said}", one.name)));
                 (said.collect(), failed.collect())
@@ -191,10 +190,7 @@ impl Service {
 
     fn route_asserted(&self, server: ServerId, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let failed: Vec<String> = match outcome {
-            Ok(Report::Route(instances)) => instances
-                .iter()
-                .filter_map(|instance| instance.result.as_ref().err().map(|why| format!("{}: {why}", instance.name)))
-                .collect(),
+            Ok(Report::Route(instances)) => instances.iter().filter_map(RouteInstance::failure).collect(),
             Ok(_) => vec!["an answer of another kind came".into()],
             Err(failure) => vec![failure.message],
         };

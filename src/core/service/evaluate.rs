@@ -156,7 +156,7 @@ impl Service {
             self.ask_everything(fx.now);
         }
         self.become_state(State::Failing, "the failure threshold is reached".into(), fx);
-        let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
+        let evidence = self.suspicion_record();
         let primary = self.subject().map_or_else(String::new, |server| self.server_name(server));
         fx.emit(
             EventKind::ConfirmationStarted,
@@ -392,7 +392,7 @@ impl Service {
         let Some((_, until)) = self.awaiting else {
             let until = fx.now + self.model.trigger.confirm_timeout;
             self.awaiting = Some((class, until));
-            let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
+            let evidence = self.suspicion_record();
             fx.emit(
                 EventKind::AwaitingConfirmation,
                 Severity::Alarm,
@@ -444,12 +444,16 @@ impl Service {
                 | Refusal::Paused
         );
         self.refusal = Some(refusal);
-        let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
         if final_ {
-            self.call_a_person(sentence, evidence, fx);
+            self.call_a_person(sentence, self.suspicion_record(), fx);
         } else if self.state == State::Failing && !waits && (wanted || self.has_failed_for_long(fx.now)) {
-            self.call_for_help(sentence, evidence, fx);
+            self.call_for_help(&sentence, fx);
         }
+    }
+
+    /// What was seen since the first bad sign, one line each.
+    pub(crate) fn suspicion_record(&self) -> Vec<String> {
+        self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default()
     }
 
     /// What is missing for the fence is an answer of the host, or a first look at it: that may come.
@@ -488,8 +492,6 @@ impl Service {
             let count = self.refusals.entry(refusal.name().to_owned()).or_default();
             *count = count.saturating_add(1);
         }
-        let sentence = self.sentence(refusal);
-        let evidence = self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default();
         if news && !matches!(refusal, Refusal::EvidenceIncomplete { .. } | Refusal::AwaitingConfirmation { .. }) {
             let (kind, severity) = match refusal {
                 Refusal::HostSaysServing | Refusal::StandbySeesPrimary { .. } | Refusal::DatabaseAnswers => {
@@ -502,13 +504,11 @@ impl Service {
                 Refusal::TooManyAtOnce { .. } => (EventKind::FailoverRefused, Severity::Warning),
                 _ => (EventKind::FailoverRefused, Severity::Alarm),
             };
-            fx.emit(
-                kind,
-                severity,
-                self.about(),
-                format!("{}: no failover: {sentence}", self.model.name),
-                vec![("refusal", text(refusal.name())), ("detail", text(&sentence)), ("evidence", texts(evidence))],
-            );
+            let sentence = self.sentence(refusal);
+            let message = format!("{}: no failover: {sentence}", self.model.name);
+            let evidence = texts(self.suspicion_record());
+            let fields = vec![("refusal", text(refusal.name())), ("detail", text(sentence)), ("evidence", evidence)];
+            fx.emit(kind, severity, self.about(), message, fields);
         }
     }
 

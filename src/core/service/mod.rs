@@ -618,29 +618,27 @@ impl Service {
             return;
         }
         self.awaiting = None;
-        self.manual_reason = Some(why.clone());
         self.become_state(State::ManualIntervention, why.clone(), fx);
-        fx.emit(
-            EventKind::ManualIntervention,
-            Severity::Alarm,
-            self.about(),
-            format!("{}: a person has to look: {why}", self.model.name),
-            vec![("why", text(why)), ("automatic", Field::Bool(false)), ("evidence", texts(evidence))],
-        );
+        self.tell_person("a person has to look", &why, false, evidence, fx);
+        self.manual_reason = Some(why);
         self.journal_facts(fx);
     }
 
     /// A person should look, and the engine goes on looking: what is missing may come, and then it decides. Once since the first bad sign.
-    pub(crate) fn call_for_help(&mut self, why: String, evidence: Vec<String>, fx: &mut Effects) {
-        if !self.told.insert(CALLED) {
-            return;
+    pub(crate) fn call_for_help(&mut self, why: &str, fx: &mut Effects) {
+        if self.told.insert(CALLED) {
+            let what = "a person should look, and the engine goes on by itself as soon as it can";
+            self.tell_person(what, why, true, self.suspicion_record(), fx);
         }
+    }
+
+    fn tell_person(&self, what: &str, why: &str, automatic: bool, evidence: Vec<String>, fx: &mut Effects) {
         fx.emit(
             EventKind::ManualIntervention,
             Severity::Alarm,
             self.about(),
-            format!("{}: a person should look, and the engine goes on by itself as soon as it can: {why}", self.model.name),
-            vec![("why", text(why)), ("automatic", Field::Bool(true)), ("evidence", texts(evidence))],
+            format!("{}: {what}: {why}", self.model.name),
+            vec![("why", text(why)), ("automatic", Field::Bool(automatic)), ("evidence", texts(evidence))],
         );
     }
 
@@ -710,13 +708,7 @@ impl Service {
             self.paused = true;
             let words = self.pause.words(fx.now);
             let detail = format!("{}: still paused{words}, as before the engine was restarted", self.model.name);
-            fx.emit(
-                EventKind::OperatorCommand,
-                Severity::Warning,
-                self.about(),
-                detail.clone(),
-                vec![("command", text("pause")), ("accepted", Field::Bool(true)), ("detail", text(detail))],
-            );
+            self.tell_order("pause", detail, fx);
         }
     }
 
@@ -768,6 +760,21 @@ impl Service {
         if let Some(model) = &before.model.follows {
             self.inherit_follow(model, before.follow, fx.now);
         }
+    }
+
+    /// Where other servers are configured and the same one is still the primary: what was seen of it, and that the service is paused. The rest
+    /// is told by the journal, as after a start.
+    pub(crate) fn inherit_primary(&mut self, before: &Service) {
+        let Some(primary) = before.subject().map(|server| before.server_name(server)) else { return };
+        let Some(place) = self.model.servers.iter().position(|server| server.name == primary) else { return };
+        if self.model.kind != before.model.kind {
+            return;
+        }
+        self.primary = u16::try_from(place).ok().map(ServerId);
+        self.inherit_detection(before);
+        self.failing_since = None;
+        self.paused = before.paused;
+        self.pause = before.pause.clone();
     }
 
     /// What was seen of the same primary since its first bad sign, and what was decided on it. Of a check that is another one now, nothing.

@@ -36,8 +36,11 @@ impl Pause {
     /// For how long it still holds and why, for people.
     pub(super) fn words(&self, now: Mono) -> String {
         let left = self.ends.map_or_else(String::new, |ends| format!(" for {}", ends.since(now)));
-        let reason = self.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
-        format!("{left}{reason}")
+        format!("{left}{}", self.reason_words())
+    }
+
+    fn reason_words(&self) -> String {
+        self.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"))
     }
 
     /// What is said of a refusal by it, with its reason.
@@ -79,15 +82,15 @@ impl Service {
 
     fn tell_pause_over(&self, over: &Pause, fx: &mut Effects) {
         let lasted = over.lasts.map_or_else(String::new, |lasts| format!(" of {lasts}"));
-        let reason = over.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+        let reason = over.reason_words();
         let detail =
             format!("{}: the pause{lasted}{reason} is over by itself; every check is asked afresh first", self.model.name);
-        fx.emit(
-            EventKind::OperatorCommand,
-            Severity::Warning,
-            self.about(),
-            detail.clone(),
-            vec![("command", text("resume")), ("accepted", Field::Bool(true)), ("detail", text(detail))],
-        );
+        self.tell_order("resume", detail, fx);
+    }
+
+    /// What an operator's order of before comes to now.
+    pub(super) fn tell_order(&self, command: &'static str, detail: String, fx: &mut Effects) {
+        let fields = vec![("command", text(command)), ("accepted", Field::Bool(true)), ("detail", text(&detail))];
+        fx.emit(EventKind::OperatorCommand, Severity::Warning, self.about(), detail, fields);
     }
 }

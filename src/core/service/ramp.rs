@@ -103,10 +103,7 @@ impl Service {
     pub(super) fn climbed(&mut self, server: ServerId, share: u8, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let Some(growing) = self.ramp.filter(|growing| growing.server == server) else { return };
         let failed: Vec<String> = match outcome {
-            Ok(Report::Route(instances)) => {
-                let why = |one: &RouteInstance| one.result.as_ref().err().map(|why| format!("{}: {why}", one.name));
-                instances.iter().filter_map(why).collect()
-            }
+            Ok(Report::Route(instances)) => instances.iter().filter_map(RouteInstance::failure).collect(),
             Ok(_) => vec!["an answer of another kind came".into()],
             Err(failure) => vec![failure.message],
         };
