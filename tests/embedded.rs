@@ -4,23 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::support::pair::{Pair, PairOptions};
+use crate::support::queue;
 use failover::{ActionAnswer, Config, Engine, EngineError, EngineEvent, EventKind, EventQueue, TaskAnswer};
 
 const LONG: Duration = Duration::from_secs(60);
 
 fn wait_for(queue: &EventQueue, what: &str, fits: impl Fn(&EngineEvent) -> bool) -> Arc<EngineEvent> {
-    let until = Instant::now() + LONG;
-    let mut told = Vec::new();
-    while Instant::now() < until {
-        let Some(event) = queue.next(Duration::from_secs(1)) else { continue };
-        if fits(&event) {
-            return event;
-        }
-        if event.kind != EventKind::Observed {
-            told.push(format!("{} {}", event.kind.word(), event.message));
-        }
-    }
-    panic!("{what} did not come:\n{}", told.join("\n"));
+    queue::wait_for(queue, what, LONG, fits)
 }
 
 fn wait_until_ready(engine: &Engine) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::queue;
 use failover::{
     ActionAnswer, Config, Engine, EngineError, EngineEvent, EventKind, EventQueue, ForceOptions, HostAnswer, PauseOptions,
     TaskAnswer,
@@ -92,16 +93,7 @@ port = 2
 }
 
 fn wait_for(queue: &EventQueue, wanted: EventKind) -> Arc<EngineEvent> {
-    let until = Instant::now() + LONG;
-    let mut seen = Vec::new();
-    while Instant::now() < until {
-        let Some(event) = queue.next(Duration::from_secs(1)) else { continue };
-        if event.kind == wanted {
-            return event;
-        }
-        seen.push(event.kind);
-    }
-    panic!("no {wanted:?} after {seen:?}");
+    queue::wait_for(queue, wanted.word(), LONG, |event| event.kind == wanted)
 }
 
 /// The threads of this process that belong to engines, by their names.

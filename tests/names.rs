@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::dig::dig;
 use crate::support::lab::free_port;
+use crate::support::queue;
 use crate::support::{Named, NamedOptions, Site, SiteOptions};
 use failover::{ActionAnswer, Config, Engine, EngineEvent, EventKind, EventQueue, HostAction};
 
@@ -57,18 +58,7 @@ impl Running {
     }
 
     fn wait(&self, what: &str, fits: impl Fn(&EngineEvent) -> bool) -> Arc<EngineEvent> {
-        let until = Instant::now() + LONG;
-        let mut told = Vec::new();
-        while Instant::now() < until {
-            let Some(event) = self.queue.next(Duration::from_secs(1)) else { continue };
-            if fits(&event) {
-                return event;
-            }
-            if event.kind != EventKind::Observed {
-                told.push(format!("{} {}", event.kind.word(), event.message));
-            }
-        }
-        panic!("{what} did not come:\n{}", told.join("\n"));
+        queue::wait_for(&self.queue, what, LONG, fits)
     }
 }
 

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::lab::{free_port, wait_until};
+use crate::support::queue;
 use crate::support::web::get;
 use crate::support::{Lab, Pair, PairOptions, Site, SiteOptions};
 use failover::{Config, Engine, EngineError, EventKind, EventQueue};
@@ -63,18 +64,7 @@ fn scripted(state: &std::path::Path, endpoint: &str) -> String {
 }
 
 fn wait_for(queue: &EventQueue, kind: EventKind) {
-    let until = Instant::now() + LONG;
-    let mut told = Vec::new();
-    while Instant::now() < until {
-        let Some(event) = queue.next(Duration::from_secs(1)) else { continue };
-        if event.kind == kind {
-            return;
-        }
-        if event.kind != EventKind::Observed {
-            told.push(format!("{} {}", event.kind.word(), event.message));
-        }
-    }
-    panic!("{} did not come:\n{}", kind.word(), told.join("\n"));
+    queue::wait_for(queue, kind.word(), LONG, |event| event.kind == kind);
 }
 
 /// Asks about `new` and then about `old` until told to end: what `new` is told to be active before, `old` is not any more.

@@ -3,11 +3,11 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use super::support::certificate::self_signed;
 use crate::check::http::{HttpCheck, HttpParams};
 use crate::check::{Check, Context};
 use crate::clock::Clock;
@@ -367,17 +367,7 @@ fn certificate() -> &'static (tempfile::TempDir, PathBuf, Identity) {
     static MADE: OnceLock<(tempfile::TempDir, PathBuf, Identity)> = OnceLock::new();
     MADE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-        let status = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=app.example"])
-            .args(["-addext", "subjectAltName=DNS:app.example,IP:127.0.0.1", "-keyout"])
-            .arg(&key)
-            .arg("-out")
-            .arg(&certificate)
-            .stderr(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(status.success());
+        let (certificate, key) = self_signed(folder.path(), "/CN=app.example", "DNS:app.example,IP:127.0.0.1");
         let identity = Identity::from_pkcs8(&std::fs::read(&certificate).unwrap(), &std::fs::read(&key).unwrap()).unwrap();
         (folder, certificate, identity)
     })

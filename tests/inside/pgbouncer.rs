@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::support;
 use super::support::pgbouncer::{ADMIN, STATS};
+use super::support::queue;
 use super::support::recording::Outcome;
 use super::support::session::{Address, Login, Session};
 use super::support::{Lab, Pair, PairOptions, PgBouncer, Writer, WriterOptions};
@@ -211,18 +212,7 @@ impl Pooled {
 }
 
 fn wait(queue: &EventQueue, what: &str, fits: impl Fn(&EngineEvent) -> bool) -> Arc<EngineEvent> {
-    let until = Instant::now() + LONG;
-    let mut told = Vec::new();
-    while Instant::now() < until {
-        let Some(event) = queue.next(Duration::from_secs(1)) else { continue };
-        if fits(&event) {
-            return event;
-        }
-        if event.kind != EventKind::Observed {
-            told.push(format!("{} {}", event.kind.word(), event.message));
-        }
-    }
-    panic!("{what} did not come:\n{}", told.join("\n"));
+    queue::wait_for(queue, what, LONG, fits)
 }
 
 #[test]

@@ -4,11 +4,11 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use super::support;
+use super::support::certificate::self_signed;
 use super::support::cloud::{Answer, Asked};
 use super::support::moto::wrongly_signed;
 use super::support::{Cloud, Lab, Moto};
@@ -453,17 +453,7 @@ fn a_server_that_hangs_or_drips_costs_no_more_than_the_deadline() {
 #[test]
 fn the_endpoints_certificate_is_verified() {
     let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    let status = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=route53.example"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
+    let (certificate, key) = self_signed(folder.path(), "/CN=route53.example", "IP:127.0.0.1");
     let identity = Identity::from_pkcs8(&std::fs::read(&certificate).unwrap(), &std::fs::read(&key).unwrap()).unwrap();
     let acceptor = TlsAcceptor::new(identity).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
 pub mod app;
+pub mod certificate;
 pub mod cloud;
 pub mod cluster;
 pub mod dig;
@@ -25,6 +26,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;
+pub mod queue;
 pub mod recording;
 pub mod replication;
 pub mod saturation;
