@@ -18,8 +18,8 @@ to := $(DESTDIR)$(PREFIX)
 
 help:
 	@echo 'make demo      a PostgreSQL pair, HAProxy and a writer; the primary is killed, the outage measured and shown'
-	@echo '               FAULT=kill|hang|freeze|restart|stop|terminate|crash|saturate|clock|standby|flap|'
-	@echo '               orphan|slow|engine|engine-late|diskfull|diskfull-candidate|'
+	@echo '               FAULT=kill|hang|freeze|restart|stop|terminate|crash|saturate|postmaster|clock|standby|'
+	@echo '               flap|orphan|slow|engine|engine-late|diskfull|diskfull-candidate|'
 	@echo '               partition|isolate|poweroff|poweroff-unproven|poweroff-exclusive'
 	@echo '               SYNC=1 for synchronous replication; the table in README.md says what each does'
 	@echo 'make demo-app  two application servers, two HAProxy, BIND and clients; FAULT=kill|hang|errors|flap|lb|rollback, BASELINE=1'

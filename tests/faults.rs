@@ -83,6 +83,11 @@ fn exhausted_slots_change_nothing() {
 }
 
 #[test]
+fn a_postmaster_that_hangs_alone_is_told_and_left_to_the_operator() {
+    suffer(Fault::Postmaster, false);
+}
+
+#[test]
 fn a_pause_of_the_engine_changes_nothing() {
     suffer(Fault::Clock, false);
 }

@@ -184,6 +184,8 @@ pub struct Standing<'a> {
     pub refused: Option<&'a str>,
     /// An operator cordoned it: nothing but that he takes it back makes it a candidate.
     pub cordoned: bool,
+    /// It answers its kept session alone: its postmaster would not carry a promotion out.
+    pub serves_nobody_new: bool,
 }
 
 impl Standing<'_> {
@@ -422,6 +424,9 @@ impl<'a> Field<'a> {
         }
         if !sample.in_recovery {
             return Err(CandidateRefusal::NotInRecovery);
+        }
+        if one.serves_nobody_new {
+            return Err(CandidateRefusal::NoNewSessions);
         }
         if let Some(reference) = self.reference.filter(|reference| one.timeline != reference.timeline) {
             return Err(CandidateRefusal::OtherTimeline { timeline: one.timeline, expected: reference.timeline });
@@ -709,6 +714,7 @@ mod tests {
                     same_postmaster: true,
                     refused: None,
                     cordoned: false,
+                    serves_nobody_new: false,
                 };
                 change(at, &mut standing);
                 if standing.refused == Some("candidate = false") {

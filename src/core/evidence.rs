@@ -79,6 +79,7 @@ pub fn impaired_class(impairment: Impairment) -> &'static str {
         Impairment::Stopping => "stopping",
         Impairment::Authentication | Impairment::Tls => "misconfigured",
         Impairment::QueryRefused | Impairment::WriteBlocked | Impairment::WrongRole => "unusable",
+        Impairment::NoNewSessions => "no_new_sessions",
     }
 }
 
@@ -188,6 +189,9 @@ impl Suspicion {
                 }
                 if *impairment == Impairment::Stopping {
                     self.announced.get_or_insert(now);
+                } else if impairment.shows_no_stop() && self.announced.is_some_and(|announced| finding.began >= announced) {
+                    // One session was ended by an administrator, not all of them.
+                    self.announced = None;
                 }
             }
             Verdict::Down(cause) => {
@@ -332,6 +336,10 @@ impl Limits {
 /// The refusal that stands between the evidence and a class.
 pub fn classify(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
     if let Some((since, impairment)) = suspicion.impaired {
+        let answers_there = suspicion.word().is_some_and(|word| word.local_answer == LocalAnswer::Accepting);
+        if impairment == Impairment::NoNewSessions && answers_there {
+            return Err(Refusal::HostSaysServing);
+        }
         return match limits.on_impaired {
             Some(span) if now.since(since) >= span => Ok(FailureClass::Unusable),
             _ => Err(Refusal::Impaired { class: impaired_class(impairment) }),

@@ -38,6 +38,8 @@ pub enum Impairment {
     WriteBlocked,
     /// It answers, but in the wrong role: a primary in recovery.
     WrongRole,
+    /// The kept session is answered, and new connections are not: the postmaster hangs, or nothing is left for it to start a backend.
+    NoNewSessions,
 }
 
 /// Why an answer counts as a failure. Refused and reset are evidence about the process, a time-out only about the path (rule 3).
@@ -158,6 +160,12 @@ impl Verdict {
 }
 
 impl Impairment {
+    /// A server that is stopping says so before it says anything of this kind.
+    #[must_use]
+    pub fn shows_no_stop(self) -> bool {
+        matches!(self, Impairment::Saturated | Impairment::Authentication | Impairment::QueryRefused | Impairment::WriteBlocked)
+    }
+
     /// The word used in events and status.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -171,6 +179,7 @@ impl Impairment {
             Impairment::QueryRefused => "query_refused",
             Impairment::WriteBlocked => "write_blocked",
             Impairment::WrongRole => "wrong_role",
+            Impairment::NoNewSessions => "no_new_sessions",
         }
     }
 }

@@ -141,6 +141,8 @@ pub enum CandidateRefusal {
     NotACandidate,
     /// An operator cordoned it.
     Cordoned,
+    /// It answers its kept session and no new connection.
+    NoNewSessions,
     /// An operator chose another one.
     NotChosen,
     /// It could not be asked, or its last answer is too old.
@@ -276,7 +278,12 @@ impl Refusal {
                 "other checks fail, but the database itself answers: a live primary is never deposed".into()
             }
             Refusal::EvidenceIncomplete { waiting_for } => format!("waiting for {waiting_for}"),
-            Refusal::Impaired { class } => format!("the primary is alive but not serving ({class}); that is not death"),
+            Refusal::Impaired { class: "no_new_sessions" } => {
+                "the primary serves the sessions that it has and answers no new connection (no_new_sessions); that is not death: trigger.on_impaired says when it is a reason, failover force orders it".into()
+            }
+            Refusal::Impaired { class } => format!(
+                "the primary is alive but not serving ({class}); that is not death: trigger.on_impaired says when it is a reason, failover force orders it"
+            ),
             Refusal::RestartGrace { left } => format!("the primary announced its shutdown and has {left} left to come back"),
             Refusal::HostSaysServing => "the primary answers on its own host: only the path from here is broken".into(),
             Refusal::HostSaysRunning => "the primary's port refuses, but its host says that the postmaster runs".into(),
@@ -339,6 +346,7 @@ impl CandidateRefusal {
         match self {
             CandidateRefusal::NotACandidate => "not_a_candidate",
             CandidateRefusal::Cordoned => "cordoned",
+            CandidateRefusal::NoNewSessions => "no_new_sessions",
             CandidateRefusal::NotChosen => "not_chosen",
             CandidateRefusal::NotReadable { .. } => "not_readable",
             CandidateRefusal::NotInRecovery => "not_in_recovery",
@@ -365,6 +373,10 @@ impl CandidateRefusal {
         match self {
             CandidateRefusal::NotACandidate => "the configuration says candidate = false".into(),
             CandidateRefusal::Cordoned => "an operator cordoned it; `failover uncordon` ends that".into(),
+            CandidateRefusal::NoNewSessions => {
+                "it answers its kept session and no new connection: its postmaster hangs, and would not carry a promotion out"
+                    .into()
+            }
             CandidateRefusal::NotChosen => "the operator chose another server".into(),
             CandidateRefusal::NotReadable { why } => format!("it cannot be asked ({why})"),
             CandidateRefusal::NotInRecovery => "it is not in recovery".into(),

@@ -31,12 +31,19 @@ pub(super) fn of_check(kind: CheckKind, verdict: &Verdict, message: &str) -> &'s
             "give the trusted authority by sslrootcert, and connect by a name that the server's certificate holds"
         }
         Verdict::Impaired(Impairment::Saturated) => {
-            "free connection slots, or reserve some: reserved_connections, max_connections"
+            if said("report_fork_failure_to_client") {
+                "let the server's user have more processes, or its host more memory"
+            } else {
+                "free connection slots, or reserve some: reserved_connections, max_connections"
+            }
         }
         Verdict::Impaired(Impairment::Starting | Impairment::Recovering) => "wait until the server accepts connections",
         Verdict::Impaired(Impairment::Stopping) => "start the server again once it has stopped",
         Verdict::Impaired(Impairment::WriteBlocked) => {
             "find out what blocks writes: synchronous_standby_names, a full disk, default_transaction_read_only"
+        }
+        Verdict::Impaired(Impairment::NoNewSessions) => {
+            "look at the postmaster on the server's host (stopped, or held up?); failover force replaces the server"
         }
         Verdict::Impaired(Impairment::WrongRole) => "find out why the primary is in recovery",
         Verdict::Down(DownCause::Refused) if kind == CheckKind::Postgres => {

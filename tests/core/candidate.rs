@@ -95,6 +95,7 @@ impl Field {
                     was_streaming: true,
                     same_postmaster: true,
                     cordoned: false,
+                    serves_nobody_new: false,
                     refused: None,
                 };
                 change(place, &mut standing);

@@ -150,6 +150,13 @@ impl Player {
                 world.nodes[at].mode = Mode::Silent;
                 world.nodes[at].host = Some((ProcessState::Stopped, LocalAnswer::Silent));
             }
+            // Its postmaster alone: who has a session is served.
+            ["postmaster_hangs", server] => {
+                let world = self.world();
+                let at = world.index(server);
+                world.nodes[at].mode = Mode::KeptOnly;
+                world.nodes[at].host = Some((ProcessState::Stopped, LocalAnswer::Silent));
+            }
             ["poweroff", server] => {
                 let world = self.world();
                 let at = world.index(server);

@@ -567,6 +567,22 @@ fn rule_2_a_full_server_is_saturated_not_down() {
     assert_eq!(verdict_of(&server.target("postgres")), Verdict::Impaired(Impairment::Saturated));
 }
 
+/// A postmaster that cannot start a process answers in a form of its own, before it has read anything.
+#[test]
+fn rule_2_a_server_that_cannot_start_a_process_is_saturated_not_down() {
+    let server = Server::start("ssl = off");
+    let postmaster = server.postmaster().to_string();
+    let limit = |processes: &str| run(unprivileged("prlimit").args(["--pid", &postmaster, processes]));
+    let tls = Tls::new(TlsSettings { mode: SslMode::Prefer, ..TlsSettings::default() });
+    limit("--nproc=1:");
+    let said = connect(&server.target("postgres")).expect_err("no process can be started");
+    assert_eq!(said.verdict(), Verdict::Impaired(Impairment::Saturated), "{said}");
+    assert!(said.to_string().contains("could not fork new process"), "{said}");
+    assert_eq!(verdict_of(&Target { tls, ..server.target("postgres") }), Verdict::Impaired(Impairment::Saturated));
+    limit("--nproc=2000:");
+    eventually("a session again", || connect(&server.target("postgres")).ok());
+}
+
 #[test]
 fn rule_2_starting_recovering_and_stopping_are_told_apart() {
     let server = Server::start("");
@@ -1010,6 +1026,7 @@ fn an_answer_to_the_request_for_tls_that_is_none_is_named() {
         (&b""[..], Verdict::Down(DownCause::Reset)),
         (b"X", Verdict::Down(DownCause::WrongAnswer)),
         (b"S", Verdict::Down(DownCause::Reset)),
+        (b"Ecould not fork new process for connection: no\n\0", Verdict::Impaired(Impairment::Saturated)),
         (b"Sgarbage that is not TLS", Verdict::Impaired(Impairment::Tls)),
     ] {
         let (target, thread) = peer(move |stream| drop(stream.write_all(bytes)));

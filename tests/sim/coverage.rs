@@ -153,6 +153,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | CandidateRefusal::LossUnknown { .. }
         | CandidateRefusal::NotHealthy { .. }
         | CandidateRefusal::SwitchFailed { .. }
+        | CandidateRefusal::NoNewSessions
         | CandidateRefusal::PromotionRefused { .. } => {}
     }
     match action {

@@ -114,6 +114,8 @@ pub enum Mode {
     Up,
     Refused,
     Silent,
+    /// The kept session is answered, new connections are not: its postmaster hangs.
+    KeptOnly,
     Impaired(Impairment),
     Unknown,
 }
@@ -233,6 +235,13 @@ pub struct World {
     next: Vec<Input>,
     /// Where a replay begins, every input since, and what the core said to each.
     pub tape: Option<Tape>,
+}
+
+impl Node {
+    /// Who has a session is served.
+    fn answers_sessions(&self) -> bool {
+        matches!(self.mode, Mode::Up | Mode::KeptOnly)
+    }
 }
 
 impl World {
@@ -476,7 +485,7 @@ impl World {
             (node.streaming, node.streams_at) = (true, None);
         }
         let Some(primary) = self.nodes.iter().position(|node| node.writable) else { return };
-        let alive = self.nodes[primary].mode == Mode::Up || self.partitioned;
+        let alive = self.nodes[primary].answers_sessions() || self.partitioned;
         if !alive {
             return;
         }
@@ -519,7 +528,7 @@ impl World {
             self.feed(Input::ActionFinished { action, outcome });
         } else if let Some(at) = self.nodes.iter().position(|node| node.session && node.next_ping <= now) {
             self.nodes[at].next_ping = now + ms(200);
-            if self.nodes[at].mode == Mode::Up {
+            if self.nodes[at].answers_sessions() {
                 let sample = self.sample(at);
                 let server = ServerId(u16::try_from(at).unwrap());
                 self.feed(Input::SessionAnswered { service: SERVICE, server, sample: Box::new(sample) });
@@ -546,7 +555,7 @@ impl World {
         let node = &self.nodes[at];
         // A frozen primary leaves its standby's receiver "streaming" (rule 91); a dead one ends it within milliseconds.
         let primary_alive = self.nodes.iter().any(|other| other.writable && (other.mode != Mode::Refused || self.partitioned));
-        let talking = self.nodes.iter().any(|other| other.writable && (other.mode == Mode::Up || self.partitioned));
+        let talking = self.nodes.iter().any(|other| other.writable && (other.answers_sessions() || self.partitioned));
         let receiver = if node.writable || !node.streaming || !primary_alive {
             Receiver::Absent
         } else {
@@ -613,7 +622,9 @@ impl World {
         let (delay, verdict, message) = match self.nodes[at].mode {
             Mode::Up => (ms(2), Verdict::Up, "1 row"),
             Mode::Refused => (ms(1), Verdict::Down(DownCause::Refused), "connection refused"),
-            Mode::Silent => (deadline.since(self.now), Verdict::Down(DownCause::AnswerTimedOut), "no answer in time"),
+            Mode::Silent | Mode::KeptOnly => {
+                (deadline.since(self.now), Verdict::Down(DownCause::AnswerTimedOut), "no answer in time")
+            }
             Mode::Impaired(impairment) => (ms(2), Verdict::Impaired(impairment), "alive, not serving"),
             Mode::Unknown => (ms(1), Verdict::Unknown(UnknownCause::Resolver), "the name does not resolve"),
         };
@@ -846,7 +857,7 @@ impl World {
     fn positions(&self, servers: Vec<ServerId>) -> Vec<Position> {
         let position = |server: ServerId| {
             let at = usize::from(server.0);
-            let sample = if self.nodes[at].mode == Mode::Up { Ok(self.sample(at)) } else { Err("no answer".into()) };
+            let sample = if self.nodes[at].answers_sessions() { Ok(self.sample(at)) } else { Err("no answer".into()) };
             Position { server, sample, settled: true }
         };
         servers.into_iter().map(position).collect()

@@ -23,6 +23,8 @@ pub enum Fault {
     Crash,
     /// Every slot for sessions taken.
     Saturate,
+    /// SIGSTOP of the postmaster alone.
+    Postmaster,
     /// SIGSTOP of the engine for ten seconds.
     Clock,
     /// The standby dies, then the primary.
@@ -70,7 +72,7 @@ pub enum Right {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 22] = [
+    pub const ALL: [Fault; 23] = [
         Fault::Kill,
         Fault::Hang,
         Fault::Freeze,
@@ -79,6 +81,7 @@ impl Fault {
         Fault::Terminate,
         Fault::Crash,
         Fault::Saturate,
+        Fault::Postmaster,
         Fault::Clock,
         Fault::Standby,
         Fault::Flap,
@@ -106,6 +109,7 @@ impl Fault {
             Fault::Terminate => "terminate",
             Fault::Crash => "crash",
             Fault::Saturate => "saturate",
+            Fault::Postmaster => "postmaster",
             Fault::Clock => "clock",
             Fault::Standby => "standby",
             Fault::Flap => "flap",
@@ -139,6 +143,7 @@ impl Fault {
             Fault::Terminate => "pg_terminate_backend for every client session of db1, five times",
             Fault::Crash => "SIGKILL of the writer's backend on db1",
             Fault::Saturate => "every slot of db1 taken, the engine's own included, for 8 s",
+            Fault::Postmaster => "SIGSTOP of db1's postmaster alone: who has a session is served, nobody new gets in",
             Fault::Clock => "SIGSTOP of the engine, for 10 s",
             Fault::Standby => "SIGKILL of db2's postmaster, then of db1's",
             Fault::Flap => "SIGKILL of db1's postmaster; db2's after the failover",
@@ -167,6 +172,7 @@ impl Fault {
             Fault::Terminate => "All sessions of the primary were ended",
             Fault::Crash => "The primary crashed and recovered",
             Fault::Saturate => "The primary had no slot left",
+            Fault::Postmaster => "The primary's postmaster hung",
             Fault::Clock => "The engine was paused",
             Fault::Standby => "The standby died, then the primary",
             Fault::Flap => "The primary was killed, and so was its successor",
@@ -193,6 +199,7 @@ impl Fault {
             | Fault::Terminate
             | Fault::Crash
             | Fault::Saturate
+            | Fault::Postmaster
             | Fault::Clock
             | Fault::Partition
             | Fault::Slow => Right::Nothing,

@@ -40,6 +40,7 @@ pub fn inject(run: &mut Scenario, fault: Fault, listen: Listen) -> io::Result<()
         Fault::Terminate => terminate(run, listen),
         Fault::Crash => crash(run, listen),
         Fault::Saturate => saturate(run, listen),
+        Fault::Postmaster => postmaster(run, listen),
         Fault::Clock => clock(run, listen),
         Fault::Standby => standby(run, listen),
         Fault::Flap => flap(run, listen),
@@ -156,6 +157,23 @@ fn saturate(run: &mut Scenario, listen: Listen) -> io::Result<()> {
     drop(saturation);
     run.saw("impaired", "an exhausted server");
     run.over(run.writer.now(), &format!("the {slots} sessions that took the slots are closed"), listen)
+}
+
+/// Whoever has a session is served on; the engine says what is wrong, and the operator decides.
+fn postmaster(run: &mut Scenario, listen: Listen) -> io::Result<()> {
+    let postmaster = run.pair.db1.postmaster_pid()?;
+    let at = Instant::now();
+    signal_all([postmaster], Signal::STOP);
+    run.struck(at, listen);
+    let since = run.fault_at();
+    let said = |event: &Event| event.kind == "failover_refused" && event.message.contains("no_new_sessions");
+    let alarmed = run.await_event(since, said, listen);
+    let over = run.writer.now();
+    signal_all([postmaster], Signal::CONT);
+    let text = alarmed?.map_or_else(|| "NOTHING was said of it".to_owned(), |event| event.message);
+    run.found(!text.starts_with("NOTHING"), text.clone());
+    run.saw("impaired", "a server that lets nobody in");
+    run.over(over, "SIGCONT: the postmaster runs again", listen)
 }
 
 fn clock(run: &mut Scenario, listen: Listen) -> io::Result<()> {

@@ -4,6 +4,7 @@ use super::{ASK_HOST, Errand, FAST_FOR, NAMES_AGAIN, PROVE_AGAIN, Service};
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
 use crate::id::ServerId;
+use crate::observation::Impairment;
 use crate::output::{Action, Failure, Output, Report};
 use crate::sample::{FenceLevel, LocalAnswer, ProcessState, RouteInstance};
 use crate::time::{Mono, Span};
@@ -16,7 +17,7 @@ impl Service {
         if !self.server_model(subject).is_some_and(|model| model.ssh)
             || self.servers[usize::from(subject.0)].foreign_host
             || self.state == State::ManualIntervention
-            || suspicion.impaired.is_some()
+            || suspicion.impaired.is_some_and(|(_, impairment)| impairment != Impairment::NoNewSessions)
             || self.errands.iter().any(|(_, errand, _)| *errand == Errand::AskHost(subject))
         {
             return;
@@ -24,7 +25,7 @@ impl Service {
         let now = fx.now;
         let silence = now.since(self.last_answer_of_subject());
         let silent = suspicion.refused == 0 && suspicion.close.is_none();
-        if silent && silence < Span::from_millis(800) {
+        if silent && suspicion.impaired.is_none() && silence < Span::from_millis(800) {
             return;
         }
         let word = suspicion.word();

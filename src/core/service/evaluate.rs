@@ -7,6 +7,7 @@ use crate::event::{EventKind, Severity};
 use crate::evidence::{FailureClass, Limits, Suspicion, classify, impaired_class};
 use crate::id::ServerId;
 use crate::model::{CheckKind, Policy};
+use crate::observation::Impairment;
 use crate::output::Output;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::sample::FenceLevel;
@@ -78,13 +79,16 @@ impl Service {
     pub(super) fn threshold_met(&self, now: Mono) -> Result<(), Refusal> {
         let trigger = &self.model.trigger;
         let subject = self.subject();
+        let impaired = self.suspicion.as_ref().and_then(|suspicion| suspicion.impaired);
+        let unusable = impaired.is_some_and(|(since, _)| trigger.on_impaired.is_some_and(|span| now.since(since) >= span));
         let failing = self
             .model
             .checks
             .iter()
             .zip(&self.checks)
             .filter(|(model, state)| {
-                Some(ServerId(model.server)) == subject && state.counter.failures() >= model.failure_threshold
+                let failing = state.counter.failures() >= model.failure_threshold;
+                Some(ServerId(model.server)) == subject && (failing || unusable && model.kind == CheckKind::Postgres)
             })
             .count();
         let failing = u32::try_from(failing).unwrap_or(u32::MAX);
@@ -95,11 +99,6 @@ impl Service {
                 let silent = self.is_postgres()
                     && self.suspicion.as_ref().is_some_and(|suspicion| suspicion.refused == 0 && suspicion.impaired.is_none())
                     && now.since(self.last_answer_of_subject()) >= trigger.hang_after;
-                let unusable = self
-                    .suspicion
-                    .as_ref()
-                    .and_then(|suspicion| suspicion.impaired)
-                    .is_some_and(|(since, _)| trigger.on_impaired.is_some_and(|span| now.since(since) >= span));
                 let failures = self.window.count();
                 return if failures >= trigger.failure_threshold || silent || unusable {
                     Ok(())
@@ -135,16 +134,23 @@ impl Service {
                     State::Failing => self.become_state(State::Degraded, self.sentence(&refusal), fx),
                     _ => {}
                 }
-                let lasting = self.suspicion.as_ref().and_then(|suspicion| suspicion.impaired);
-                match lasting {
-                    // Alive and not serving for this long is an alarm of its own, though no reason to act.
-                    Some((since, impairment)) if fx.now.since(since) >= self.model.trigger.restart_grace => {
-                        self.refuse(Refusal::Impaired { class: impaired_class(impairment) }, fx);
-                    }
-                    _ => self.refusal = troubled.then_some(refusal),
+                match self.lasting_impairment(fx.now) {
+                    Some(refusal) => self.refuse(refusal, fx),
+                    None => self.refusal = troubled.then_some(refusal),
                 }
             }
         }
+    }
+
+    /// Alive and not serving for this long is an alarm of its own, though no reason to act.
+    fn lasting_impairment(&self, now: Mono) -> Option<Refusal> {
+        let (since, impairment) = self.suspicion.as_ref()?.impaired?;
+        if impairment == Impairment::NoNewSessions {
+            // No restart looks like this: nothing is waited for.
+            let refusal = self.suspicion.as_ref().and_then(|suspicion| classify(suspicion, &self.limits(now), now).err())?;
+            return self.serves_nobody_new(self.subject()?).then_some(refusal);
+        }
+        (now.since(since) >= self.model.trigger.restart_grace).then(|| Refusal::Impaired { class: impaired_class(impairment) })
     }
 
     pub(super) fn begin_confirmation(&mut self, fx: &mut Effects) {
@@ -475,7 +481,7 @@ impl Service {
     fn may_pass(&self, server: ServerId, reason: &CandidateRefusal) -> bool {
         match reason {
             CandidateRefusal::NotReadable { .. } => !self.servers[usize::from(server.0)].deposed,
-            CandidateRefusal::QuorumUnanswered { .. } => true,
+            CandidateRefusal::QuorumUnanswered { .. } | CandidateRefusal::NoNewSessions => true,
             _ => false,
         }
     }

@@ -37,7 +37,11 @@ impl Service {
     /// from a primary that went on. A dead one's last bytes may be on their way for longer, and its children write on (rule 85).
     pub(crate) fn heard_meanwhile(&mut self, positions: &[Position]) {
         let Some(plan) = &self.plan else { return };
-        if plan.class == FailureClass::Dead || plan.judgement.need == Need::Forced || plan.resumed {
+        // Of one that serves nobody new it was known that those who had a session wrote on.
+        if matches!(plan.class, FailureClass::Dead | FailureClass::Unusable)
+            || plan.judgement.need == Need::Forced
+            || plan.resumed
+        {
             return;
         }
         let timeline = plan.old_timeline;

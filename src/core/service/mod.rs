@@ -75,6 +75,9 @@ pub struct CheckState {
     pub(crate) answers: u32,
     /// Its answers since the engine was started: up, impaired, down, unknown.
     pub verdicts: [u64; 4],
+    /// New connections in a row that were not answered while the kept session was.
+    #[serde(default)]
+    pub(crate) unserved: u32,
 }
 
 /// What is known of one server.
@@ -332,6 +335,7 @@ impl Service {
                 last: None,
                 answers: 0,
                 verdicts: [0; 4],
+                unserved: 0,
             })
             .collect();
         let servers = model

@@ -3,11 +3,11 @@
 use super::{ASSERT_AGAIN, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, STEADY, Service};
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
-use crate::evidence::{FailureClass, Suspicion};
+use crate::evidence::{FailureClass, Suspicion, UNANSWERED_FOR_SILENCE};
 use crate::health::Health;
 use crate::id::{CheckId, Generation, RunId, ServerId};
 use crate::model::{CheckKind, CheckModel};
-use crate::observation::{Close, CloseCause, Finding, Impairment, UnknownCause, Verdict};
+use crate::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
 use crate::output::{Action, Output};
 use crate::route::{self, RouteReadiness, RouteSurvey};
 use crate::sample::{ProcessState, Readiness, ReadinessFinding, Sample};
@@ -107,6 +107,7 @@ impl Service {
         let at = usize::from(check.0);
         let model = self.model.checks[at].clone();
         let server = ServerId(model.server);
+        let finding = &self.beside_the_kept_session(check, finding);
         let before = self.server_health(server);
         let state = &mut self.checks[at];
         state.counter.observe(&finding.verdict, model.failure_threshold, model.success_threshold);
@@ -137,7 +138,9 @@ impl Service {
         if self.is_subject(server) {
             self.subject_observed(check, &model, finding, fx);
         }
-        if model.kind == CheckKind::Postgres && finding.verdict.is_sign_of_life() {
+        // What the kept session answered is on record already, with its own time.
+        let answered = finding.verdict.is_sign_of_life() && finding.verdict != Verdict::Impaired(Impairment::NoNewSessions);
+        if model.kind == CheckKind::Postgres && answered {
             self.servers[usize::from(server.0)].last_answer = Some(fx.now);
             if !matches!(finding.verdict, Verdict::Impaired(Impairment::Starting | Impairment::Recovering)) {
                 self.servers[usize::from(server.0)].served_at = Some(fx.now);
@@ -146,6 +149,33 @@ impl Service {
         if finding.verdict == Verdict::Up {
             self.servers[usize::from(server.0)].session.hasten(fx.now);
         }
+    }
+
+    /// A new connection that is not answered while the kept session is: once, it was late; again and again, the server serves nobody new.
+    fn beside_the_kept_session(&mut self, check: CheckId, finding: &Finding) -> Finding {
+        let at = usize::from(check.0);
+        let model = &self.model.checks[at];
+        let server = &self.servers[usize::from(model.server)];
+        let silent = matches!(finding.verdict, Verdict::Down(DownCause::ConnectTimedOut | DownCause::AnswerTimedOut));
+        let lives = server.session_open && server.last_answer.is_some_and(|last| last > finding.began);
+        let state = &mut self.checks[at];
+        if model.kind != CheckKind::Postgres || matches!(finding.verdict, Verdict::Unknown(_)) {
+            return finding.clone();
+        }
+        state.unserved = if silent && lives { state.unserved.saturating_add(1) } else { 0 };
+        if state.unserved < UNANSWERED_FOR_SILENCE {
+            return finding.clone();
+        }
+        let message =
+            format!("the kept session answers, and {} new connections in a row did not: {}", state.unserved, finding.message);
+        Finding { verdict: Verdict::Impaired(Impairment::NoNewSessions), message, ..finding.clone() }
+    }
+
+    /// New connections to it have not been answered for as long as makes a failure, while its kept session is.
+    pub(super) fn serves_nobody_new(&self, server: ServerId) -> bool {
+        self.model.checks.iter().zip(&self.checks).any(|(model, state)| {
+            model.server == server.0 && state.unserved >= model.failure_threshold.max(UNANSWERED_FOR_SILENCE)
+        })
     }
 
     pub(super) fn tell_observed(&self, model: &CheckModel, server: ServerId, finding: &Finding, fx: &mut Effects) {
@@ -292,11 +322,8 @@ impl Service {
             );
         }
         // Detection is not touched by this: the next bad sign is weighed as the first one was.
-        // Only mere slowness is taken together: an end of the session, a refusal or an announced shutdown is an occurrence of its own.
-        let slow =
-            suspicion.refused == 0 && suspicion.close.is_none() && suspicion.announced.is_none() && suspicion.impaired.is_none();
         let again = self.recovered_at.replace(fx.now).is_some_and(|before| fx.now.since(before) < STEADY);
-        self.unsteady_until = (slow && again && self.state == State::Degraded).then_some(fx.now + STEADY);
+        self.unsteady_until = (again && self.state == State::Degraded).then_some(fx.now + STEADY);
         if self.unsteady_until.is_none() && matches!(self.state, State::Failing | State::Degraded) {
             self.become_state(State::Normal, how.to_owned(), fx);
         }
@@ -374,6 +401,7 @@ impl Service {
         for (model, check) in self.model.checks.iter().zip(&mut self.checks) {
             if model.server == server.0 && model.kind == CheckKind::Postgres {
                 check.slot.hasten(fx.now);
+                check.unserved = 0;
             }
         }
         if self.is_subject(server) && self.plan.is_none() {

@@ -136,6 +136,7 @@ impl Service {
                         state.streamed.is_some_and(|streamed| streamed.started.is_some() && streamed.started == sample.started)
                     }),
                     cordoned: state.cordoned,
+                    serves_nobody_new: self.serves_nobody_new(server),
                     refused: refused.iter().find(|(other, _)| *other == server).map(|(_, why)| why.as_str()),
                     sample,
                 }

@@ -48,6 +48,16 @@ impl ServerError {
         Ok(error)
     }
 
+    /// The postmaster's own answer where it cannot start a process: it has no SQLSTATE. It sends it for want of processes or memory alone.
+    pub(crate) fn without_a_process(said: &str) -> ServerError {
+        ServerError {
+            severity: "FATAL".into(),
+            sqlstate: "53000".into(),
+            routine: "report_fork_failure_to_client".into(),
+            message: one_line(said, MESSAGE_MAX),
+        }
+    }
+
     /// The session is over after this.
     #[must_use]
     pub(crate) fn is_fatal(&self) -> bool {

@@ -37,6 +37,8 @@ pub(crate) use tls::{SslMode, Tls, TlsSettings};
 
 /// The longest message taken while a session is being made.
 const STARTUP_MESSAGE_MAX: usize = 64 * 1024;
+/// The longest text taken of a postmaster that cannot start a process.
+const OLD_ERROR_MAX: usize = 1_000;
 /// The longest message taken as part of an answer.
 const MESSAGE_MAX: usize = 1024 * 1024;
 /// The most bytes taken for one answer, or while a session is being made.
@@ -682,6 +684,9 @@ impl Session {
         let &[tag, a, b, c, d, ..] = &self.incoming[..] else { return Ok(None) };
         let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
         if !(4..=self.message_max).contains(&length) {
+            if tag == b'E' && self.key.is_none() && self.messages_left == MESSAGES_MAX {
+                return self.error_without_a_process();
+            }
             return Err(Error::Protocol(format!("a message '{}' of {length} bytes", char::from(tag).escape_default())));
         }
         if self.incoming.len() <= length {
@@ -692,6 +697,16 @@ impl Session {
         self.messages_left =
             self.messages_left.checked_sub(1).ok_or_else(|| Error::Protocol(format!("more than {MESSAGES_MAX} messages")))?;
         Message::parse(&mut self.incoming).map_err(|error| garbled(&error))
+    }
+
+    /// A postmaster that cannot start a process answers itself, in the old form: 'E', a text and a zero byte.
+    fn error_without_a_process(&self) -> Result<Option<Message>, Error> {
+        let text = &self.incoming[1..];
+        match text.iter().position(|byte| *byte == 0) {
+            Some(end) => Err(Error::Server(ServerError::without_a_process(&String::from_utf8_lossy(&text[..end])))),
+            None if text.len() > OLD_ERROR_MAX => Err(Error::Protocol("an error in the old form without an end".into())),
+            None => Ok(None),
+        }
     }
 
     /// The error for an end of stream.
@@ -750,6 +765,8 @@ fn encrypt(mut stream: Stream, host: &str, tls: &Tls, demanded: bool) -> Result<
         }
         b'N' if demanded => Err(Error::Tls("the server has no TLS and the configuration demands it (sslmode)".into())),
         b'N' => Ok(Transport::Plain(stream)),
+        // Whatever text comes with it is not trusted: nobody has proven who he is.
+        b'E' => Err(Error::Server(ServerError::without_a_process("the server could not start a process for the connection"))),
         other => Err(Error::Protocol(format!("'{}' in answer to the request for TLS", char::from(other).escape_default()))),
     }
 }
