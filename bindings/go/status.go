@@ -53,6 +53,8 @@ type ServiceStatus struct {
 	Reason               string `json:"reason"`
 	Paused               bool   `json:"paused"`
 	AwaitingConfirmation bool   `json:"awaiting_confirmation"`
+	// Missing is what it does without although its primary is well, and is "degraded" for: "no_standby", or a finding of the route.
+	Missing []Reason `json:"missing"`
 	// Pause is why, and for how long, it is paused; nil while it is not.
 	Pause *Pause `json:"pause"`
 	// Primary is empty until it is known.

@@ -34,7 +34,7 @@ macro_rules! states {
 states! {
     /// All is well.
     Normal = "normal" -> [Degraded, Failing, FailoverInProgress, ManualIntervention],
-    /// Something failed, not enough to act on.
+    /// Something failed, not enough to act on; or the primary is well, and a standby or the route is not.
     Degraded = "degraded" -> [Normal, Failing, FailoverInProgress, ManualIntervention],
     /// The threshold is reached: fresh evidence is being gathered, or a named refusal stands in the way.
     Failing = "failing" -> [Normal, Degraded, FailoverInProgress, ManualIntervention],

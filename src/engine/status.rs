@@ -222,6 +222,9 @@ pub struct ServiceStatus {
     pub state_age_ms: u64,
     /// Why it is in this state, in one sentence.
     pub reason: String,
+    /// What it does without although its primary is well, and is `degraded` for: `no_standby`, or a finding of the route.
+    #[serde(default)]
+    pub missing: Vec<ReasonStatus>,
     /// An operator paused it: observed, nothing decided.
     pub paused: bool,
     /// Why, and until when.
@@ -729,7 +732,14 @@ impl View<'_> {
                 .manual_reason
                 .clone()
                 .or_else(|| refusals.first().map(|refusal| refusal.message.clone()))
-                .unwrap_or_default(),
+                .unwrap_or_else(|| {
+                    service.missing.iter().map(|missing| missing.sentence.as_str()).collect::<Vec<_>>().join("; ")
+                }),
+            missing: service
+                .missing
+                .iter()
+                .map(|missing| ReasonStatus { code: missing.code.clone(), message: missing.sentence.clone() })
+                .collect(),
             paused: service.paused,
             pause: service.paused.then(|| PauseStatus {
                 reason: service.pause.reason.clone(),

@@ -136,7 +136,9 @@ fn a_second_death_changes_nothing() {
             let story = world.trace.join("\n");
             let promotions = promoted(&world);
             assert!(promotions.iter().all(|server| *server == promotions[0]), "{n}, {m}: {promotions:?}\n{story}");
-            assert!(matches!(state(&world), State::FailedOver | State::Normal), "{n}, {m}: {:?}\n{story}", state(&world));
+            // The others do not follow it, so that nobody could take over.
+            let well = matches!(state(&world), State::FailedOver | State::Normal | State::Degraded);
+            assert!(well, "{n}, {m}: {:?}\n{story}", state(&world));
         }
     }
 }
@@ -312,7 +314,7 @@ fn an_order_is_carried_out_or_taken_back_wherever_the_engine_died() {
         if let Some(first) = promotions.first() {
             assert!(!deaf && promotions.iter().all(|server| server == first), "{n} {deaf}: {promotions:?}\n{story}");
             assert_eq!(serving, [usize::from(*first)], "{n} {deaf}\n{story}");
-            assert!(matches!(state(&world), State::FailedOver | State::Normal), "{n} {deaf}\n{story}");
+            assert!(matches!(state(&world), State::FailedOver | State::Normal | State::Degraded), "{n} {deaf}\n{story}");
             carried_out += 1;
         } else {
             assert_eq!((serving, state(&world)), (vec![0], State::Normal), "{n} {deaf}\n{story}");

@@ -138,7 +138,13 @@ impl Sim {
                 && cluster.servers[primary].impaired.is_none()
                 && self.now.since(cluster.servers[primary].unwell_at) > ms(20_000)
                 && self.now.since(cluster.servers[primary].port_shut_at) > ms(20_000);
-            let settled = matches!(service.state.word(), "normal" | "failed_over" | "manual_intervention");
+            let missing = service.state.word() == "degraded" && !service.missing.is_empty();
+            let settled = missing || matches!(service.state.word(), "normal" | "failed_over" | "manual_intervention");
+            let lost = service.missing.iter().any(|missing| missing.code == "no_standby");
+            if lost && service.forecast.outcome.is_ok() {
+                self.watch.fail("what_is_missing_is_missing", format!("{} has a standby to promote", service.name));
+                return;
+            }
             let others = service.checks.iter().all(|check| check.failures == 0);
             let stopping = self.watch.is_stopping();
             if well && others && !settled && !stopping && service.kind == ServiceKind::Postgres {

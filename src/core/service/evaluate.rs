@@ -125,12 +125,11 @@ impl Service {
                     State::Normal if troubled => {
                         self.become_state(State::Degraded, "the primary shows a first bad sign".into(), fx);
                     }
+                    State::Normal => self.become_calm("", fx),
                     // A stopping engine asks nobody any more, so it cannot say that.
                     State::Degraded if !troubled && self.stopping => {}
-                    State::Degraded if !troubled => self.become_state(State::Normal, "the primary answers".into(), fx),
-                    State::Failing if !troubled => {
-                        self.become_state(State::Normal, "the failures are out of the window".into(), fx);
-                    }
+                    State::Degraded if !troubled => self.become_calm("the primary answers and nothing is missing", fx),
+                    State::Failing if !troubled => self.become_calm("the failures are out of the window", fx),
                     State::Failing => self.become_state(State::Degraded, self.sentence(&refusal), fx),
                     _ => {}
                 }
@@ -422,7 +421,7 @@ impl Service {
         self.awaiting = None;
         self.suspicion = None;
         self.window.clear();
-        self.become_state(State::Normal, "nobody confirmed in time".into(), fx);
+        self.become_calm("nobody confirmed in time", fx);
         Err(Refusal::ConfirmationTimedOut)
     }
 

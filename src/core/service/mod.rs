@@ -210,6 +210,15 @@ pub struct RecentFailure {
     pub message: String,
 }
 
+/// What a service whose primary is well does without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// `no_standby`, or the code of the route's finding.
+    pub code: String,
+    /// One sentence.
+    pub sentence: String,
+}
+
 /// How the last failover ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastFailover {
@@ -617,6 +626,32 @@ impl Service {
         );
     }
 
+    /// The primary is well: `normal`, unless something else is missing.
+    pub(crate) fn become_calm(&mut self, why: &str, fx: &mut Effects) {
+        let missing: Vec<String> = self.missing().into_iter().map(|missing| missing.sentence).collect();
+        if missing.is_empty() {
+            self.become_state(State::Normal, why.to_owned(), fx);
+        } else {
+            self.become_state(State::Degraded, missing.join("; "), fx);
+        }
+    }
+
+    /// What keeps a service whose primary is well from being well itself.
+    pub(crate) fn missing(&self) -> Vec<Missing> {
+        let mut missing = Vec::new();
+        let candidate = |server: ServerId| self.server_model(server).is_some_and(|model| model.candidate);
+        let others = || self.server_ids().filter(|server| !self.is_subject(*server) && candidate(*server));
+        let lost = |server: ServerId| matches!(self.servers[usize::from(server.0)].announced, Some(Err(_)));
+        if self.model.is_moved() && self.primary_seen && others().count() > 0 && others().all(lost) {
+            let sentence = "no standby can take over".to_owned();
+            missing.push(Missing { code: "no_standby".into(), sentence });
+        }
+        for finding in self.route.iter().chain(&self.asked_route).flat_map(|route| &route.findings) {
+            missing.push(Missing { code: finding.code.clone(), sentence: finding.message.clone() });
+        }
+        missing
+    }
+
     pub(crate) fn call_a_person(&mut self, why: String, evidence: Vec<String>, fx: &mut Effects) {
         if self.state == State::ManualIntervention {
             return;
@@ -838,7 +873,7 @@ impl Service {
         self.recovered_at = None;
         self.unsteady_until = None;
         if matches!(self.state, State::Failing | State::Degraded) {
-            self.become_state(State::Normal, "counters restarted".into(), fx);
+            self.become_calm("counters restarted", fx);
         }
     }
 

@@ -325,7 +325,7 @@ impl Service {
         let again = self.recovered_at.replace(fx.now).is_some_and(|before| fx.now.since(before) < STEADY);
         self.unsteady_until = (again && self.state == State::Degraded).then_some(fx.now + STEADY);
         if self.unsteady_until.is_none() && matches!(self.state, State::Failing | State::Degraded) {
-            self.become_state(State::Normal, how.to_owned(), fx);
+            self.become_calm(how, fx);
         }
     }
 

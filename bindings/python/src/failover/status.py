@@ -98,7 +98,8 @@ class Pause:
 class ServiceStatus:
     """One service. state: "normal", "degraded", "failing", "failover_in_progress", "failed_over" or "manual_intervention"; reason: why,
     in one sentence. primary: once it is known. generation: the number of the last failover; 0 before the first. health: that of the
-    primary. refusals: why no failover would start now. pause: why and for how long it is paused; None while it is not."""
+    primary. refusals: why no failover would start now. pause: why and for how long it is paused; None while it is not.
+    missing: what it does without although its primary is well, and is "degraded" for: "no_standby", or a finding of the route."""
 
     name: str
     kind: str
@@ -114,6 +115,7 @@ class ServiceStatus:
     forecast: Forecast
     failover: Optional[LastFailover]
     pause: Optional[Pause] = None
+    missing: List[Reason] = field(default_factory=list)
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def server(self, name: str) -> ServerStatus:
@@ -244,5 +246,6 @@ def _service(raw: Dict[str, Any]) -> ServiceStatus:
         ),
         failover=_failover(raw.get("failover")),
         pause=_pause(raw.get("pause")),
+        missing=_reasons(raw.get("missing", [])),
         raw=raw,
     )
