@@ -59,7 +59,7 @@ type ServiceStatus struct {
 	Pause *Pause `json:"pause"`
 	// Primary is empty until it is known.
 	Primary string `json:"primary"`
-	// Generation is the number of the last failover; 0 before the first.
+	// Generation is the number of the last failover or switch by hand; 0 before the first.
 	Generation uint64         `json:"generation"`
 	Servers    []ServerStatus `json:"servers"`
 	// Refusals is why no failover would start now.
@@ -75,6 +75,9 @@ type Pause struct {
 	Reason string `json:"reason"`
 	// LeftMs is how long it still lasts; nil: until it is resumed.
 	LeftMs *uint64 `json:"left_ms"`
+	// Withheld is what would be done meanwhile and is left undone: "unfinished_failover", "route", "names", "weight", "old_primary",
+	// "follow".
+	Withheld []Reason `json:"withheld"`
 }
 
 // Server is the server of that name; nil where there is none.

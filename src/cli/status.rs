@@ -152,6 +152,10 @@ fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
     if !service.reason.is_empty() {
         let _ = writeln!(text, "  {}", printable(&service.reason));
     }
+    for left in service.pause.iter().flat_map(|pause| &pause.withheld) {
+        let line = format!("  Left undone while it is paused: {}", printable(&left.message));
+        let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
+    }
     if service.awaiting_confirmation {
         let left = service.confirmation_left_ms.map_or_else(String::new, |left| format!(" (for {} more)", span_ms(left)));
         let line = format!("  A failover waits for your word{left}: failover confirm {}", service.name);

@@ -16,7 +16,7 @@ use super::service::Service;
 use super::service::Surroundings;
 use super::service::limit::Begun;
 pub use super::service::pause::Pause;
-pub use super::service::{FRESH, LastFailover, Missing, RecentFailure};
+pub use super::service::{FRESH, LastFailover, RecentFailure, Remark};
 use super::stats::Stats;
 use super::time::{Mono, Span};
 use super::traffic::Traffic;
@@ -65,7 +65,9 @@ pub struct ServiceSnapshot {
     /// Two servers take writes.
     pub two_primaries: bool,
     /// What it does without although its primary is well: why it is `degraded` then.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<Remark>,
+    /// What would be done and is left undone, because it is paused.
+    pub withheld: Vec<Remark>,
     /// What is seen instead, while none was seen and the configuration names one that is in recovery; else empty.
     pub no_primary_because: String,
     /// The cluster's identity.
@@ -216,6 +218,7 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         primary_seen: service.primary_seen,
         two_primaries: service.two_primaries,
         missing: service.missing(),
+        withheld: service.withheld(now),
         no_primary_because: service.no_primary_because(),
         system_id: service.system_id,
         position: service.log.as_ref().map(|log| (log.flush, log.timeline, log.at)),

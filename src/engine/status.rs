@@ -13,7 +13,7 @@ use failover_core::output::Action;
 use failover_core::plan::{Plan, Times};
 use failover_core::refusal::Refusal;
 use failover_core::sample::{FenceLevel, Lsn, ReadinessFinding, Receiver, Sample};
-use failover_core::snapshot::{FRESH, Forecast, LastFailover, ServerSnapshot, ServiceSnapshot, Snapshot};
+use failover_core::snapshot::{FRESH, Forecast, LastFailover, Remark, ServerSnapshot, ServiceSnapshot, Snapshot};
 use failover_core::stats::{Need, Spans};
 use failover_core::time::Mono;
 use failover_core::traffic::Traffic;
@@ -236,7 +236,7 @@ pub struct ServiceStatus {
     pub confirmation_left_ms: Option<u64>,
     /// The primary, once it is known.
     pub primary: Option<String>,
-    /// The number of the last failover; 0 before the first.
+    /// The number of the last failover or switch by hand; 0 before the first.
     pub generation: u64,
     /// What the evidence says about the primary now: `dead`, `hung`, `unreachable`, `saturated`, `starting`, `stopping`, `misconfigured`.
     pub class: Option<String>,
@@ -283,6 +283,10 @@ pub struct PauseStatus {
     pub left_ms: Option<u64>,
     /// When it ends by itself: RFC 3339, UTC.
     pub until: Option<String>,
+    /// What would be done meanwhile and is left undone: `unfinished_failover`, `route`, `names`, `weight`, `old_primary`, `follow`. That no
+    /// failover would start stands with the refusals.
+    #[serde(default)]
+    pub withheld: Vec<ReasonStatus>,
 }
 
 /// How far a service is with following another one.
@@ -735,16 +739,13 @@ impl View<'_> {
                 .unwrap_or_else(|| {
                     service.missing.iter().map(|missing| missing.sentence.as_str()).collect::<Vec<_>>().join("; ")
                 }),
-            missing: service
-                .missing
-                .iter()
-                .map(|missing| ReasonStatus { code: missing.code.clone(), message: missing.sentence.clone() })
-                .collect(),
+            missing: service.missing.iter().map(remark).collect(),
             paused: service.paused,
             pause: service.paused.then(|| PauseStatus {
                 reason: service.pause.reason.clone(),
                 left_ms: service.pause.ends.map(|ends| ends.since(self.now).as_millis()),
                 until: service.pause.ends.map(|ends| self.time(ends)),
+                withheld: service.withheld.iter().map(remark).collect(),
             }),
             awaiting_confirmation: service.awaiting.is_some() || service.held,
             confirmation_left_ms: service.awaiting.map(|(_, until)| until.since(self.now).as_millis()),
@@ -1029,6 +1030,10 @@ fn spans(spans: &Spans) -> SpansStatus {
 }
 
 /// A part of a whole; `None` of nothing.
+fn remark(remark: &Remark) -> ReasonStatus {
+    ReasonStatus { code: remark.code.clone(), message: remark.sentence.clone() }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 failovers")]
 fn rate((part, whole): (u64, u64)) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)

@@ -395,11 +395,16 @@ impl Player {
                     }
                 };
                 let line = format!(
-                    "status: {}, primary {}, if it died now: {forecast}",
+                    "status: {}, primary {}{}, if it died now: {forecast}",
                     service.state.word(),
-                    service.primary.map_or("none".to_owned(), name)
+                    service.primary.map_or("none".to_owned(), name),
+                    if service.generation.0 > 0 { format!(", generation {}", service.generation) } else { String::new() }
                 );
+                let withheld: Vec<String> = service.withheld.iter().map(|left| left.sentence.clone()).collect();
                 world.note(&line);
+                for left in withheld {
+                    world.note(&format!("status: left undone: {left}"));
+                }
             }
             other => panic!("no command {other:?}"),
         }

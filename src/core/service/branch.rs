@@ -192,7 +192,9 @@ impl Service {
             self.servers[usize::from(former.0)].deposed = true;
             self.servers[usize::from(former.0)].announced = None;
         }
-        self.generation = Generation(self.generation.0 + 1);
+        if !self.takes_over(server) {
+            self.generation = Generation(self.generation.0 + 1);
+        }
         self.manual_reason = None;
         self.two_primaries = false;
         self.begun = None;

@@ -210,10 +210,10 @@ pub struct RecentFailure {
     pub message: String,
 }
 
-/// What a service whose primary is well does without.
+/// What a service does without, or what is left undone while it is paused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// `no_standby`, or the code of the route's finding.
+pub struct Remark {
+    /// Its stable name.
     pub code: String,
     /// One sentence.
     pub sentence: String,
@@ -637,17 +637,17 @@ impl Service {
     }
 
     /// What keeps a service whose primary is well from being well itself.
-    pub(crate) fn missing(&self) -> Vec<Missing> {
+    pub(crate) fn missing(&self) -> Vec<Remark> {
         let mut missing = Vec::new();
         let candidate = |server: ServerId| self.server_model(server).is_some_and(|model| model.candidate);
         let others = || self.server_ids().filter(|server| !self.is_subject(*server) && candidate(*server));
         let lost = |server: ServerId| matches!(self.servers[usize::from(server.0)].announced, Some(Err(_)));
         if self.model.is_moved() && self.primary_seen && others().count() > 0 && others().all(lost) {
             let sentence = "no standby can take over".to_owned();
-            missing.push(Missing { code: "no_standby".into(), sentence });
+            missing.push(Remark { code: "no_standby".into(), sentence });
         }
         for finding in self.route.iter().chain(&self.asked_route).flat_map(|route| &route.findings) {
-            missing.push(Missing { code: finding.code.clone(), sentence: finding.message.clone() });
+            missing.push(Remark { code: finding.code.clone(), sentence: finding.message.clone() });
         }
         missing
     }

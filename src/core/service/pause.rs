@@ -1,9 +1,11 @@
 //! An operator's pause: why, and until when.
 
-use super::Service;
+use super::{Remark, Service};
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
+use crate::id::Generation;
 use crate::input::PauseFacts;
+use crate::sample::ReadinessFinding;
 use crate::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +58,46 @@ impl Pause {
 }
 
 impl Service {
+    /// What is left undone because of the pause. A failover is not in it: that it would be refused stands with the refusals.
+    pub(crate) fn withheld(&self, now: Mono) -> Vec<Remark> {
+        let mut withheld = Vec::new();
+        if !self.paused {
+            return withheld;
+        }
+        let mut leave = |code: &str, sentence: String| withheld.push(Remark { code: code.to_owned(), sentence });
+        let primary = self.primary.map_or_else(|| "the primary".to_owned(), |primary| self.server_name(primary));
+        if let Some(begun) = &self.begun {
+            leave(
+                "unfinished_failover",
+                format!("failover {}, which an earlier engine began, is not taken up", begun.generation),
+            );
+        }
+        let astray = |finding: &&ReadinessFinding| ["route_to_standby", "route_primary_out"].contains(&finding.code.as_str());
+        if self.generation != Generation(0) || self.switched_by_hand {
+            for finding in self.route.iter().flat_map(|route| &route.findings).filter(astray) {
+                leave("route", format!("the traffic is not sent to {primary}: {}", finding.message));
+            }
+        }
+        if self.names_due.is_some() && self.model.route.names.is_some() {
+            leave("names", format!("the names are not pointed to {primary}"));
+        }
+        if self.ramp.is_some() {
+            let share = self.growing_share(now).unwrap_or(100);
+            leave("weight", format!("the weight of {primary} stays at {share} %"));
+        }
+        for server in self.server_ids().filter(|server| !self.is_subject(*server) && self.is_writable_now(*server, now)) {
+            let name = self.server_name(server);
+            leave(
+                "old_primary",
+                format!("{name} takes writes beside {primary}: it is neither taken out of the route nor fenced"),
+            );
+        }
+        if let (Some(target), Some(model)) = (&self.follow.target, &self.model.follows) {
+            leave("follow", format!("{} of {} is not followed", model.server_name(target.server), model.name));
+        }
+        withheld
+    }
+
     /// Ends a pause whose time is over.
     pub(super) fn end_pause(&mut self, fx: &mut Effects) {
         if !self.paused || self.pause.ends.is_none_or(|ends| fx.now < ends) {

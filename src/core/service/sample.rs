@@ -4,7 +4,7 @@ use super::{Errand, FRESH, LogTrack, Service, Streamed};
 use crate::candidate::{self, Heard, SAMPLE_FRESH};
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
-use crate::id::ServerId;
+use crate::id::{Generation, ServerId};
 use crate::output::Action;
 use crate::sample::{FenceLevel, Lsn, Receiver, Sample};
 use crate::time::{Mono, Span};
@@ -167,9 +167,20 @@ impl Service {
         );
     }
 
+    /// It would take the place of a primary that was seen.
+    pub(super) fn takes_over(&self, server: ServerId) -> bool {
+        self.primary_seen && self.primary.is_some_and(|before| before != server)
+    }
+
     pub(super) fn adopt_primary(&mut self, server: ServerId, sample: &Sample, why: &str, fx: &mut Effects) {
-        // The traffic follows whoever takes over from one that was seen.
-        self.switched_by_hand |= self.primary_seen && self.primary.is_some_and(|before| before != server);
+        if self.takes_over(server) {
+            // Route and names follow whoever takes over from one that was seen.
+            self.switched_by_hand = true;
+            self.names_follow(fx.now);
+            if self.plan.is_none() {
+                self.generation = Generation(self.generation.0 + 1);
+            }
+        }
         self.primary = Some(server);
         self.primary_seen = true;
         self.system_id = Some(sample.system_id);

@@ -88,16 +88,18 @@ class LastFailover:
 
 @dataclass(frozen=True)
 class Pause:
-    """The pause that holds. reason: in the operator's words. left_ms: how long it still lasts; None: until it is resumed."""
+    """The pause that holds. reason: in the operator's words. left_ms: how long it still lasts; None: until it is resumed. withheld: what
+    would be done meanwhile and is left undone: "unfinished_failover", "route", "names", "weight", "old_primary", "follow"."""
 
     reason: Optional[str]
     left_ms: Optional[int]
+    withheld: List[Reason] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class ServiceStatus:
     """One service. state: "normal", "degraded", "failing", "failover_in_progress", "failed_over" or "manual_intervention"; reason: why,
-    in one sentence. primary: once it is known. generation: the number of the last failover; 0 before the first. health: that of the
+    in one sentence. primary: once it is known. generation: the number of the last failover or switch by hand; 0 before the first. health: that of the
     primary. refusals: why no failover would start now. pause: why and for how long it is paused; None while it is not.
     missing: what it does without although its primary is well, and is "degraded" for: "no_standby", or a finding of the route."""
 
@@ -214,7 +216,9 @@ def _failover(raw: Optional[Dict[str, Any]]) -> Optional[LastFailover]:
 
 
 def _pause(raw: Optional[Mapping[str, Any]]) -> Optional[Pause]:
-    return None if raw is None else Pause(reason=raw.get("reason"), left_ms=raw.get("left_ms"))
+    return None if raw is None else Pause(
+        reason=raw.get("reason"), left_ms=raw.get("left_ms"), withheld=_reasons(raw.get("withheld", []))
+    )
 
 
 def _service(raw: Dict[str, Any]) -> ServiceStatus:
