@@ -22,6 +22,8 @@ const SECRET: &str = "bGliZmFpbG92ZXItdGVzdC1rZXktMDEyMzQ1Njc4OTA=";
 enum End {
     Completed,
     RolledBack,
+    /// Nobody was seen through the route, and the standby keeps the traffic.
+    Kept,
 }
 
 /// A site whose servers have weights that nobody would guess, and what everything is then.
@@ -69,6 +71,7 @@ impl Running {
             match event.kind {
                 EventKind::FailoverCompleted => return (End::Completed, event),
                 EventKind::RolledBack => return (End::RolledBack, event),
+                EventKind::FailoverFailed if event.fields["promoted"] == true => return (End::Kept, event),
                 EventKind::Observed => {}
                 _ => told.push(format!("{} {}", event.kind.word(), event.message)),
             }
@@ -156,6 +159,30 @@ fn a_standby_that_does_not_serve_through_the_route_is_taken_back() {
         assert_eq!(end, End::RolledBack, "{fault}: {}", event.message);
         assert_eq!(event.fields["left"], serde_json::json!([]), "{fault}");
         assert_eq!(site.wanted(), before, "{fault}");
+        running.engine.stop(LONG).unwrap();
+    }
+}
+
+#[test]
+fn a_standby_that_is_well_keeps_the_traffic_of_a_server_that_is_dead() {
+    for fault in ["is another", "fails"] {
+        let (site, _) = site(2);
+        if fault == "fails" {
+            edit(&site, |text| text.replace("[services.route]", "[services.route]\nverify_command = [\"/bin/false\"]"));
+        }
+        let running = Running::start(&site);
+        if fault == "is another" {
+            site.servers[1].call_itself(Some("somebody else")).unwrap();
+        }
+        site.servers[0].kill();
+        let (end, event) = running.end();
+        assert_eq!(end, End::Kept, "{fault}: {}", event.message);
+        assert!(event.message.contains("app1 is dead and the checks of app2 pass"), "{}", event.message);
+        for balancer in &site.balancers {
+            assert!(get(balancer.front(), LONG).is_ok_and(|(status, _)| status == 200), "{fault}");
+        }
+        let status = &running.engine.status().services[0];
+        assert_eq!((status.primary.as_deref(), status.state.as_str()), (Some("app2"), "manual_intervention"), "{fault}");
         running.engine.stop(LONG).unwrap();
     }
 }

@@ -94,6 +94,8 @@ impl Service {
             chosen: None,
             refused: Vec::new(),
             unreached: Vec::new(),
+            unverified: Vec::new(),
+            stays: None,
             timeline: None,
             gate_opened: false,
             undoing: None,
@@ -296,7 +298,7 @@ impl Service {
             }
             if past {
                 self.finish(End::Stuck { why }, fx);
-            } else {
+            } else if !self.stay(&why, fx) {
                 self.undo(why, fx);
             }
             return false;
@@ -947,6 +949,11 @@ impl Service {
                     for why in failed {
                         note_once(&mut plan.warnings, format!("route_in: {why}"));
                     }
+                    if let Some(why) = plan.stays.clone() {
+                        plan.taken_over();
+                        self.finish(End::Stuck { why }, fx);
+                        return;
+                    }
                     plan.phase = Plan::after_route(settings);
                     if plan.application && plan.phase == Phase::Over {
                         plan.taken_over();
@@ -1036,7 +1043,11 @@ impl Service {
             End::Completed => self.completed(&plan, fx),
             End::Undone { why, left } => self.undone(&plan, why, &left, fx),
             End::Stuck { why } | End::Left { why } => {
-                let when = if left { "before it promoted anybody" } else { "after the promotion began" };
+                let when = match (left, plan.application) {
+                    (true, _) => "before it promoted anybody",
+                    (false, true) => "without having seen who answers",
+                    (false, false) => "after the promotion began",
+                };
                 fx.emit(
                     EventKind::FailoverFailed,
                     Severity::Alarm,

@@ -215,6 +215,12 @@ pub struct Plan {
     /// Of those, whom the request most likely never reached: they may be asked again where there is no better one.
     #[serde(default)]
     pub unreached: Vec<ServerId>,
+    /// Of an application: who got the traffic and was not seen through the route.
+    #[serde(default)]
+    pub unverified: Vec<ServerId>,
+    /// Of an application: one of those keeps the traffic, and why.
+    #[serde(default)]
+    pub stays: Option<String>,
     /// The new timeline.
     pub timeline: Option<u32>,
     /// The synchronous gate was opened.

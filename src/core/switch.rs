@@ -1,6 +1,6 @@
 //! The steps of a failover that only an application has: choosing by health, trying the next one, and what is said at its end.
 
-use super::candidate::{self, Candidate};
+use super::candidate::{self, Candidate, Waiver};
 use super::effects::{Effects, text, texts};
 use super::event::{EventKind, Field, Severity};
 use super::id::ServerId;
@@ -13,6 +13,8 @@ use super::time::{Mono, Span};
 /// Between the first two looks through the route at who answers; then longer and longer, up to the second.
 const LOOK_AGAIN: Span = Span::from_millis(100);
 const LOOK_SELDOM: Span = Span::from_millis(1_000);
+/// For the last change of the route, where the failover's time is over.
+const STAY_FOR: Span = Span::from_millis(10_000);
 
 impl Service {
     /// The best standby whose checks pass now and that has not failed in this failover.
@@ -39,8 +41,31 @@ impl Service {
         } else {
             plan.chosen = None;
             self.refusal = Some(refusal);
-            self.undo(sentence, fx);
+            if !self.stay(&sentence, fx) {
+                self.undo(sentence, fx);
+            }
         }
+    }
+
+    /// Nobody could be seen through the route, and going back would be no better: the old one is confirmed dead, and of those that got the
+    /// traffic one passes its checks. That one keeps it, and a person is called.
+    pub(super) fn stay(&mut self, why: &str, fx: &mut Effects) -> bool {
+        let Some(plan) = &self.plan else { return false };
+        if !plan.application || plan.stop_asked || plan.stays.is_some() || plan.class.is_ordered() {
+            return false;
+        }
+        let dead = self.is_dead_now(plan.old, fx.now);
+        let well = |server: &ServerId| self.examine_application(*server, &Waiver::default(), &[], fx.now).ok();
+        let last = plan.chosen.filter(|_| plan.times.routed.is_some()).map(|chosen| chosen.server);
+        let able: Vec<Candidate> = plan.unverified.iter().chain(&last).filter_map(well).collect();
+        let Some(best) = candidate::best(&able).filter(|_| dead) else { return false };
+        let (name, old) = (self.server_name(best.server), self.server_name(plan.old));
+        let Some(plan) = &mut self.plan else { return false };
+        plan.stays = Some(format!("{why}; {old} is dead and the checks of {name} pass, so {name} keeps the traffic"));
+        plan.chosen = Some(best);
+        plan.phase = Phase::RouteIn;
+        plan.deadline = plan.deadline.max(fx.now + STAY_FOR);
+        true
     }
 
     /// Through the route somebody else answered, or nobody: the route may have lost its state and gets it again, for a while.
@@ -56,6 +81,9 @@ impl Service {
             plan.phase = Phase::RouteIn;
             plan.retry_at = Some(fx.now + tried.max(LOOK_AGAIN).min(LOOK_SELDOM));
             return;
+        }
+        if let Some(chosen) = &plan.chosen {
+            plan.unverified.push(chosen.server);
         }
         self.next_candidate(failure.message.clone(), fx);
     }

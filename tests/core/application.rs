@@ -80,6 +80,8 @@ struct World {
     remembered: u64,
     primary: usize,
     completed: u32,
+    /// Nobody was seen through the route, and a standby kept the traffic of a dead server.
+    stayed: u32,
     rolled_back: u32,
     actions: std::collections::BTreeSet<&'static str>,
     events: std::collections::BTreeSet<&'static str>,
@@ -148,6 +150,10 @@ impl World {
     fn new(seed: u64) -> World {
         let mut dice = Dice::new(seed);
         let model = model(&mut dice);
+        World::of(model, dice)
+    }
+
+    fn of(model: Model, dice: Dice) -> World {
         let count = model.services[0].servers.len();
         let instances = usize::try_from(model.services[0].route.instances).unwrap();
         World {
@@ -173,6 +179,7 @@ impl World {
             remembered: 0,
             primary: 0,
             completed: 0,
+            stayed: 0,
             rolled_back: 0,
             actions: std::collections::BTreeSet::new(),
             events: std::collections::BTreeSet::new(),
@@ -324,6 +331,29 @@ impl World {
                 let right = |now: &Balancer, before: &Vec<bool>| now.serves == *before || alone(&now.serves);
                 let as_before = self.balancers.iter().zip(&before).all(|(now, before)| !now.reachable || right(now, before));
                 self.hold("what was changed is as before", !undone || resumed || as_before);
+            }
+            EventKind::FailoverFailed
+                if event.fields.iter().any(|(name, field)| *name == "promoted" && *field == Field::Bool(true)) =>
+            {
+                // Nobody was seen through the route, and going back would be no better.
+                self.open = None;
+                self.stayed += 1;
+                self.primary = self.entered.map_or(self.primary, |server| usize::from(server.0));
+                self.failures = 0;
+                self.cooling_until = self.now + self.model.services[0].trigger.cooldown;
+                self.reset_at = Mono::ZERO;
+                self.hold("who keeps the traffic passed its check last", self.last[self.primary] == Some(Verdict::Up));
+            }
+            EventKind::FailoverFailed
+                if event.fields.iter().any(|(name, field)| *name == "promoted" && *field == Field::Bool(true)) =>
+            {
+                self.open = None;
+                self.stayed += 1;
+                self.primary = self.entered.map_or(self.primary, |server| usize::from(server.0));
+                self.failures = 0;
+                self.cooling_until = self.now + self.model.services[0].trigger.cooldown;
+                self.reset_at = Mono::ZERO;
+                self.hold("who keeps the traffic passed its check last", self.last[self.primary] == Some(Verdict::Up));
             }
             EventKind::ManualIntervention => self.open = None,
             _ => {}
@@ -665,6 +695,35 @@ fn what_a_load_balancer_counts_makes_the_checks_run_at_once_and_not_more() {
     world.run(ms(10));
     assert_eq!(world.told.len(), told, "what passes says nothing: {:?}", &world.told[told..]);
     assert_eq!(world.core.snapshot().services[0].state.word(), "normal");
+}
+
+/// A standby whose checks pass and that nobody sees through the route: it keeps the traffic of a dead server, and not that of one that answers.
+#[test]
+fn an_application_does_not_go_back_to_a_server_that_is_confirmed_dead() {
+    for (old, stays) in [(Mode::Refused, true), (Mode::Silent, true), (Mode::Errors, false)] {
+        let mut dice = Dice::new(1);
+        let mut model = model(&mut dice);
+        let service = &mut model.services[0];
+        service.servers.truncate(2);
+        service.checks.truncate(2);
+        service.servers[1].candidate = true;
+        service.trigger = trigger();
+        (service.route.verify, service.pre_checks) = (true, false);
+        let mut world = World::of(model, dice);
+        world.calm = true;
+        world.run(ms(3_000));
+        world.servers[1] = Mode::Lies;
+        world.servers[0] = old;
+        world.run(ms(60_000));
+        let service = &world.core.snapshot().services[0];
+        world.hold("a person is called", service.state.word() == "manual_intervention");
+        let keeps = usize::from(stays);
+        world.hold("who keeps the traffic is the primary", service.primary == Some(ServerId(u16::from(stays))));
+        world.hold("it ends as it should", (world.stayed, world.rolled_back) == (u32::from(stays), u32::from(!stays)));
+        world.hold("it has the traffic", world.balancers.iter().all(|balancer| balancer.serves[keeps]));
+        let reason = service.manual_reason.clone().unwrap_or_default();
+        world.hold("the reason says so", reason.contains("keeps the traffic") == stays);
+    }
 }
 
 #[test]

@@ -132,6 +132,20 @@ impl Service {
         }
     }
 
+    /// Nobody answers there now: no check of it has had an answer of any kind the last time, and one has failed often enough.
+    pub(crate) fn is_dead_now(&self, server: ServerId, now: Mono) -> bool {
+        let mut causes = Vec::new();
+        for (check, last) in self.findings_of(Some(server)) {
+            match last {
+                Some((at, Finding { verdict: Verdict::Down(cause), .. })) if now.since(*at) <= stale(check) => {
+                    causes.push(*cause)
+                }
+                _ => return false,
+            }
+        }
+        self.server_health(server) == Health::Unhealthy && class_of(&causes) != FailureClass::Unusable
+    }
+
     /// A standby that was well has not answered again since the first bad sign, and may still do so in time.
     fn a_server_was_not_asked_since(&self, now: Mono) -> bool {
         let Some(suspicion) = &self.suspicion else { return false };

@@ -219,6 +219,8 @@ impl Service {
             chosen: begun.chosen,
             refused: Vec::new(),
             unreached: Vec::new(),
+            unverified: Vec::new(),
+            stays: None,
             timeline: None,
             gate_opened: false,
             undoing,

@@ -70,7 +70,7 @@ impl Fault {
             Fault::Errors => "app1 answers every request with status 500",
             Fault::Flap => "app1 answers with errors and well again, three times in a second",
             Fault::Lb => "SIGKILL of app1, and of lb2 while the traffic is moved",
-            Fault::Rollback => "SIGKILL of app1, and app2 turns out to be somebody else",
+            Fault::Rollback => "app1 answers every request with 500, and app2 turns out to be somebody else",
         }
     }
 }
@@ -143,9 +143,9 @@ pub fn without_engine(site: &Site, fault: Fault, quiet: Duration) -> io::Result<
 fn strike(site: &Site, fault: Fault) -> io::Result<()> {
     let primary = &site.servers[0];
     match fault {
-        Fault::Kill | Fault::Lb | Fault::Rollback => primary.kill(),
+        Fault::Kill | Fault::Lb => primary.kill(),
         Fault::Hang => primary.freeze(true),
-        Fault::Errors => primary.answer_errors(true)?,
+        Fault::Errors | Fault::Rollback => primary.answer_errors(true)?,
         Fault::Flap => {
             for _ in 0..3 {
                 primary.answer_errors(true)?;
