@@ -1,5 +1,6 @@
 //! What one step gathers: outputs in order, and the counters behind every identifier.
 
+use super::damping::Damping;
 use super::event::{Event, EventKind, Field, Severity};
 use super::id::{ActionId, Generation, RunId, Seq, ServerId, ServiceId};
 use super::output::Output;
@@ -14,13 +15,15 @@ pub struct Effects {
     // Empty between two steps, and nothing is written down in the middle of one.
     #[serde(skip)]
     outputs: Vec<Output>,
+    #[serde(default)]
+    damping: Damping,
     seq: u64,
     run: u64,
     action: u64,
 }
 
 /// Whom an event is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     /// The service, if it is about one.
     pub service: Option<ServiceId>,
@@ -53,7 +56,7 @@ impl Effects {
         ActionId(self.action)
     }
 
-    /// Tells the world.
+    /// Tells the world, unless it was told the same a moment ago: then it is counted.
     pub fn emit(
         &mut self,
         kind: EventKind,
@@ -62,6 +65,27 @@ impl Effects {
         message: String,
         fields: Vec<(&'static str, Field)>,
     ) {
+        if self.damping.passes(self.now, kind, severity, about, &message, &fields) {
+            self.tell(kind, severity, about, message, fields);
+        }
+    }
+
+    /// Tells what came again and again and has ended, or goes on for long; `all`: whatever was counted. Each belongs to the last failover
+    /// of its service by now.
+    pub fn tell_repeated(&mut self, all: bool, generation: impl Fn(ServiceId) -> Option<Generation>) {
+        for due in self.damping.due(self.now, all) {
+            let generation = due.about.service.and_then(&generation).unwrap_or(due.about.generation);
+            self.tell(due.kind, due.severity, About { generation, ..due.about }, due.message, due.fields);
+        }
+    }
+
+    /// When that is due at the earliest.
+    #[must_use]
+    pub fn next_repeated(&self) -> Mono {
+        self.damping.next()
+    }
+
+    fn tell(&mut self, kind: EventKind, severity: Severity, about: About, message: String, fields: Vec<(&'static str, Field)>) {
         self.seq += 1;
         self.outputs.push(Output::Emit(Event {
             seq: Seq(self.seq),

@@ -2,6 +2,7 @@
 
 use super::id::{Generation, Seq, ServerId, ServiceId};
 use super::time::{Mono, Span};
+use serde::{Deserialize, Serialize};
 
 /// One event. The shell adds the wall clock and the names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub enum Field {
 }
 
 /// How loud an event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Severity {
     /// For those who watch closely: single observations.
     Debug,
@@ -72,7 +73,7 @@ impl Severity {
 macro_rules! event_kinds {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
         /// What happened.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum EventKind {
             $($(#[$doc])* $name,)*

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 pub mod breaker;
 pub mod candidate;
+mod damping;
 pub mod doubt;
 mod effects;
 pub mod event;
@@ -95,6 +96,7 @@ impl Core {
         self.take(input);
         self.weigh_doubt();
         self.evaluate();
+        self.tell_repeated(false);
         self.started = true;
         self.promised = self.next_deadline();
         self.effects.take()
@@ -107,7 +109,7 @@ impl Core {
         let services = self.services.iter().map(|service| service.next(now)).min().unwrap_or(Mono::NEVER);
         let doubt = self.doubt.until().unwrap_or(Mono::NEVER);
         // Never in the past: what is overdue was done in the step just made, and time has to move before the next.
-        services.min(doubt).max(now + Span::from_millis(1))
+        services.min(doubt).min(self.effects.next_repeated()).max(now + Span::from_millis(1))
     }
 
     /// The state, for the status: plain data, rendered by the shell.
@@ -126,6 +128,8 @@ impl Core {
             return Err(format!("a failover of {} is in flight; reload after it", busy.model.name));
         }
         self.effects.now = now.max(self.effects.now);
+        // Services may have other numbers afterwards.
+        self.tell_repeated(true);
         self.most = model.max_concurrent_failovers;
         let mut old = std::mem::take(&mut self.services);
         self.services = services_of(model.services, self.effects.now);
@@ -164,6 +168,11 @@ impl Core {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.services.iter().all(|service| service.plan.is_none())
+    }
+
+    fn tell_repeated(&mut self, all: bool) {
+        let services = &self.services;
+        self.effects.tell_repeated(all, |id| services.get(usize::from(id.0)).map(|service| service.generation));
     }
 
     fn notice_gap(&mut self, now: Mono, input: &Input) {

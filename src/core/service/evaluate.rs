@@ -128,7 +128,7 @@ impl Service {
                     State::Normal => self.become_calm("", fx),
                     // A stopping engine asks nobody any more, so it cannot say that.
                     State::Degraded if !troubled && self.stopping => {}
-                    State::Degraded if !troubled => self.become_calm("the primary answers and nothing is missing", fx),
+                    State::Degraded if !troubled => self.come_to_rest(fx),
                     State::Failing if !troubled => self.become_calm("the failures are out of the window", fx),
                     State::Failing => self.become_state(State::Degraded, self.sentence(&refusal), fx),
                     _ => {}
@@ -138,6 +138,13 @@ impl Service {
                     None => self.refusal = troubled.then_some(refusal),
                 }
             }
+        }
+    }
+
+    /// Nothing is suspected any more.
+    fn come_to_rest(&mut self, fx: &mut Effects) {
+        if !self.missing().is_empty() || !self.is_unsteady(fx.now) {
+            self.become_calm("the primary answers and nothing is missing", fx);
         }
     }
 

@@ -57,6 +57,8 @@ const STREAM_GRACE: Span = Span::from_millis(1_000);
 const PROVE_AGAIN: Span = Span::from_millis(1_000);
 /// Between two times that the route is put right: longer than one takes, short enough that a second restart is noticed.
 const ASSERT_AGAIN: Span = Span::from_millis(1_000);
+/// And where it was of no use, again and again.
+const ASSERT_SELDOM: Span = Span::from_millis(60_000);
 /// Between two tries to change a name that could not be changed.
 const NAMES_AGAIN: Span = Span::from_millis(10_000);
 /// Told beside the names of refusals: a person was called.
@@ -314,7 +316,8 @@ pub struct Service {
     pub(crate) asked_last: Vec<ReadinessFinding>,
     /// Somebody else promoted another server than the one that was seen as the primary, or an operator adopted it.
     pub(crate) switched_by_hand: bool,
-    pub(crate) route_asserted_at: Option<Mono>,
+    /// When the route was put right last, and how often in a row that was of no use.
+    pub(crate) route_asserted_at: Option<(Mono, u32)>,
     pub(crate) two_primaries: bool,
     pub(crate) failover_age_at_start: Option<Span>,
     pub(crate) stats: Stats,

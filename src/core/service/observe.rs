@@ -1,6 +1,6 @@
 //! Checks and sessions of a service: when they run, and what their answers say about the primary.
 
-use super::{ASSERT_AGAIN, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, STEADY, Service};
+use super::{ASSERT_AGAIN, ASSERT_SELDOM, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, STEADY, Service};
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
 use crate::evidence::{FailureClass, Suspicion, UNANSWERED_FOR_SILENCE};
@@ -322,11 +322,19 @@ impl Service {
             );
         }
         // Detection is not touched by this: the next bad sign is weighed as the first one was.
-        let again = self.recovered_at.replace(fx.now).is_some_and(|before| fx.now.since(before) < STEADY);
-        self.unsteady_until = (again && self.state == State::Degraded).then_some(fx.now + STEADY);
-        if self.unsteady_until.is_none() && matches!(self.state, State::Failing | State::Degraded) {
+        let troubled = matches!(self.state, State::Failing | State::Degraded);
+        if self.is_unsteady(fx.now) && troubled {
+            self.become_state(State::Degraded, how.to_owned(), fx);
+        } else if troubled {
             self.become_calm(how, fx);
         }
+    }
+
+    /// It would be well again now. Where it was so a moment ago already, it stays degraded for a while.
+    pub(super) fn is_unsteady(&mut self, now: Mono) -> bool {
+        let again = self.recovered_at.replace(now).is_some_and(|before| now.since(before) < STEADY);
+        self.unsteady_until = again.then_some(now + STEADY);
+        again
     }
 
     pub(crate) fn session_opened(&mut self, server: ServerId, run: RunId, fx: &mut Effects) {
@@ -518,10 +526,12 @@ impl Service {
             fx.emit(EventKind::ReadinessChanged, Severity::Alarm, self.about(), message, fields);
         }
         let ended = before.iter().filter(|finding| !is_in(after, finding));
-        let ended: Vec<String> = ended.map(|finding| format!("{}: {}", finding.code, finding.message)).collect();
+        let (codes, ended): (Vec<&str>, Vec<String>) =
+            ended.map(|finding| (finding.code.as_str(), format!("{}: {}", finding.code, finding.message))).unzip();
         if !ended.is_empty() {
             let message = format!("{}: over: {}", self.model.name, ended.join("; "));
-            fx.emit(EventKind::ReadinessChanged, Severity::Info, self.about(), message, vec![("ended", texts(ended))]);
+            let fields = vec![("code", text(codes.join(", "))), ("ended", texts(ended))];
+            fx.emit(EventKind::ReadinessChanged, Severity::Info, self.about(), message, fields);
         }
     }
 
@@ -532,6 +542,11 @@ impl Service {
             if self.is_postgres() { self.is_writable_now(*server, fx.now) } else { self.application_is_well(*server) }
         };
         let Some(server) = self.primary.filter(serves) else { return };
+        let astray = route::astray(&survey.instances, primary);
+        if astray.is_none() {
+            self.route_asserted_at = None;
+            return;
+        }
         let watching = matches!(self.state, State::Normal | State::Degraded | State::FailedOver);
         let at_work = self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::AssertRoute(_)));
         if (self.generation == Generation(0) && !self.switched_by_hand)
@@ -540,12 +555,12 @@ impl Service {
             || !self.may_act()
             || self.two_primaries
             || self.suspicion.is_some()
-            || self.route_asserted_at.is_some_and(|at| fx.now.since(at) < ASSERT_AGAIN)
+            || self.route_asserted_at.is_some_and(|(at, tries)| fx.now.since(at) < assert_again(tries))
         {
             return;
         }
-        let Some((astray, instance)) = route::astray(&survey.instances, primary) else { return };
-        self.route_asserted_at = Some(fx.now);
+        let Some((astray, instance)) = astray else { return };
+        self.route_asserted_at = Some((fx.now, self.route_asserted_at.map_or(0, |(_, tries)| tries + 1)));
         let message = match astray.as_str() {
             "" => {
                 format!("{instance} keeps {primary} in maintenance, as before it became the primary: it gets the sessions again")
@@ -576,6 +591,11 @@ impl Service {
             fx.push(Output::Survey { service: self.id, server });
         }
     }
+}
+
+/// What an instance refuses for good is not asked for every second.
+fn assert_again(tries: u32) -> Span {
+    ASSERT_AGAIN.times(1 << tries.min(6)).min(ASSERT_SELDOM)
 }
 
 /// What follows the colon is how it looked that time.

@@ -1,0 +1,165 @@
+//! What is told again and again is told once, and then with a count.
+
+use super::effects::About;
+use super::event::{EventKind, Field, Severity};
+use super::static_word::Word;
+use super::time::{Mono, Span};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What comes back within this long of its last time is a repetition.
+const REPEATS_WITHIN: Span = Span::from_millis(10_000);
+/// So often it is told as it comes: a failure and its recovery, and one more.
+const AS_IT_COMES: u32 = 3;
+/// One that does not end is told this often.
+const TELL_AGAIN: Span = Span::from_millis(60_000);
+/// Different things that are counted at a time; what comes beyond is told as it comes.
+const KEYS: usize = 4_096;
+
+/// What makes two events the same: kind, service, server, and the word that tells one of a kind from another.
+type Key = (EventKind, Option<u16>, Option<u16>, String);
+
+/// One thing that was told, and how often it came again since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Told {
+    last: Mono,
+    /// How often it was told as it came, each within that time of the one before.
+    told: u32,
+    /// Since when its repetitions are counted, and how many there were.
+    since: Mono,
+    times: u64,
+    #[serde(default)]
+    severity: Option<Severity>,
+    about: About,
+    message: String,
+    #[serde(with = "super::static_word")]
+    field: Word,
+}
+
+/// What was told lately.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Damping {
+    #[serde(with = "pairs")]
+    told: BTreeMap<Key, Told>,
+}
+
+/// An event that is due: what came again, how often, within how long.
+pub(crate) struct Due {
+    pub kind: EventKind,
+    pub severity: Severity,
+    pub about: About,
+    pub message: String,
+    pub fields: Vec<(&'static str, Field)>,
+}
+
+impl Damping {
+    /// Whether an event is to be told now. One that is not is counted.
+    pub(crate) fn passes(
+        &mut self,
+        now: Mono,
+        kind: EventKind,
+        severity: Severity,
+        about: About,
+        message: &str,
+        fields: &[(&'static str, Field)],
+    ) -> bool {
+        let Some(field) = word_of(kind) else { return true };
+        let word = fields.iter().find_map(|(name, value)| match value {
+            Field::Text(text) if *name == field => Some(text.clone()),
+            _ => None,
+        });
+        // What is over is another thing than what begins.
+        let word = format!("{} {}", severity.word(), word.unwrap_or_default());
+        let key = (kind, about.service.map(|service| service.0), about.server.map(|server| server.0), word);
+        if let Some(told) = self.told.get_mut(&key).filter(|told| now.since(told.last) < REPEATS_WITHIN) {
+            let as_it_comes = told.told < AS_IT_COMES;
+            told.last = now;
+            if as_it_comes {
+                (told.told, told.since) = (told.told + 1, now);
+            } else {
+                told.times += 1;
+                (told.severity, told.about) = (Some(severity), about);
+                message.clone_into(&mut told.message);
+            }
+            return as_it_comes;
+        }
+        if self.told.len() >= KEYS {
+            self.told.retain(|_, told| told.severity.is_some() || now.since(told.last) < REPEATS_WITHIN);
+        }
+        if self.told.len() < KEYS {
+            let message = String::new();
+            self.told.insert(key, Told { last: now, told: 1, since: now, times: 0, severity: None, about, message, field });
+        }
+        true
+    }
+
+    /// What has ended, or goes on for long, in the order of its last time; or all that was counted.
+    pub(crate) fn due(&mut self, now: Mono, all: bool) -> Vec<Due> {
+        if now < self.next() && !all {
+            return Vec::new();
+        }
+        let mut due = Vec::new();
+        for ((kind, _, _, word), told) in &mut self.told {
+            let Some(severity) = told.severity.filter(|_| all || told.is_due(now)) else { continue };
+            let (times, span) = (told.times, told.last.since(told.since));
+            let word = word.split_once(' ').map_or("", |(_, word)| word);
+            let mut fields = vec![("repeated", Field::Int(times)), ("within_ms", Field::Span(span))];
+            if !word.is_empty() {
+                fields.insert(0, (told.field, Field::Text(word.to_owned())));
+            }
+            let again = if times == 1 { "once more".to_owned() } else { format!("{times} times more") };
+            let message = format!("{} ({again} within {span})", told.message);
+            due.push((told.last, Due { kind: *kind, severity, about: told.about, message, fields }));
+            (told.since, told.times, told.severity) = (now, 0, None);
+        }
+        self.told.retain(|_, told| !all && (told.severity.is_some() || now.since(told.last) < REPEATS_WITHIN));
+        due.sort_by_key(|(last, _)| *last);
+        due.into_iter().map(|(_, due)| due).collect()
+    }
+
+    /// When something is due at the earliest.
+    pub(crate) fn next(&self) -> Mono {
+        self.told.values().map(Told::next).min().unwrap_or(Mono::NEVER)
+    }
+}
+
+impl Told {
+    fn next(&self) -> Mono {
+        if self.severity.is_none() {
+            return Mono::NEVER;
+        }
+        (self.last + REPEATS_WITHIN).min(self.since + TELL_AGAIN)
+    }
+
+    fn is_due(&self, now: Mono) -> bool {
+        now >= self.next()
+    }
+}
+
+/// The field that tells one event of a kind from another; none: each event of the kind is told.
+fn word_of(kind: EventKind) -> Option<&'static str> {
+    match kind {
+        EventKind::SessionClosed => Some("cause"),
+        EventKind::HealthChanged => Some("to"),
+        EventKind::ReadinessChanged => Some("code"),
+        EventKind::StandbyNotReady => Some("reason"),
+        EventKind::FailoverRefused | EventKind::FailoverSuppressed => Some("refusal"),
+        EventKind::StandbyReady | EventKind::ConfirmationStarted => Some(""),
+        _ => None,
+    }
+}
+
+/// A map whose keys are no texts, as a list.
+mod pairs {
+    use super::{Key, Told};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::collections::BTreeMap;
+
+    pub(super) fn serialize<S: Serializer>(told: &BTreeMap<Key, Told>, serializer: S) -> Result<S::Ok, S::Error> {
+        told.iter().collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Key, Told>, D::Error> {
+        Ok(Vec::<(Key, Told)>::deserialize(deserializer)?.into_iter().collect())
+    }
+}
