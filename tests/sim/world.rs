@@ -341,6 +341,26 @@ impl World {
         }
     }
 
+    /// The configuration once more, with one more standby; what the journal knows of the service is told again.
+    pub fn reload_with_another_server(&mut self) {
+        let (at, service) = (self.nodes.len(), &mut self.model.services[0]);
+        let (name, id) = (format!("db{}", at + 1), u16::try_from(at).unwrap());
+        service.servers.push(ServerModel { name: name.clone(), ..service.servers[at - 1].clone() });
+        service.checks.push(CheckModel { name: format!("{name}/postgres"), server: id, ..service.checks[at - 1].clone() });
+        self.nodes.push(Node { session: false, ..self.nodes[at - 1].clone() });
+        self.reload();
+        let facts = self.facts();
+        self.feed(Input::Restored { service: SERVICE, facts: Box::new(facts) });
+    }
+
+    /// What the journal tells an engine now.
+    fn facts(&self) -> Facts {
+        let passed = self.now.since(self.journal_at);
+        let age = self.journal.last_failover_age.map(|age| age + passed);
+        let pause = self.journal.pause.clone().aged(passed);
+        Facts { last_failover_age: self.last_failover_age.or(age), pause, ..self.journal.clone() }
+    }
+
     /// Another engine on the same journal.
     pub fn start_engine(&mut self) {
         self.start_engine_dying_at(usize::MAX);
@@ -352,8 +372,7 @@ impl World {
         self.dies_at = Some(deed);
         self.core = Core::new(self.model.clone());
         self.note("another engine starts");
-        let pause = self.journal.pause.clone().aged(self.now.since(self.journal_at));
-        let facts = Facts { last_failover_age: self.last_failover_age, pause, ..self.journal.clone() };
+        let facts = self.facts();
         self.feed(Input::Restored { service: SERVICE, facts: Box::new(facts) });
     }
 

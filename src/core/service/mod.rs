@@ -590,7 +590,10 @@ impl Service {
             Some(ended) => Some(now.since(ended).max(self.model.trigger.cooldown - left)),
             // One before the last, or an earlier engine's.
             None if left > Span::ZERO => Some(self.model.trigger.cooldown - left),
-            None => self.failover_age_at_start.map(|age| age + now.since(Mono::ZERO)),
+            None => {
+                let age = self.failover_age_at_start.map(|age| age + now.since(Mono::ZERO));
+                age.map(|age| age.max(self.model.trigger.cooldown))
+            }
         }
     }
 
