@@ -458,7 +458,10 @@ impl Service {
         self.refusal = Some(refusal);
         if final_ {
             self.call_a_person(sentence, self.suspicion_record(), fx);
-        } else if self.state == State::Failing && !waits && (wanted || self.has_failed_for_long(fx.now)) {
+        } else if matches!(self.state, State::Failing | State::FailedOver)
+            && !waits
+            && (wanted || self.has_failed_for_long(fx.now))
+        {
             self.call_for_help(&sentence, fx);
         }
     }
@@ -543,6 +546,12 @@ impl Service {
                         let Some(refusal) = refusal else {
                             // The cooldown has ended since the first bad sign: this is a failure like any other.
                             self.become_state(State::Normal, "the cooldown is over and a standby is ready".into(), fx);
+                        if let Some(refusal) = refusal.clone().filter(passes) {
+                            // Whether the cooldown still stands in the way shows when that is over.
+                            self.failing_since.get_or_insert(fx.now);
+                            self.refuse(refusal, fx);
+                            return;
+                        }
                             self.become_state(State::Degraded, "the primary shows a first bad sign".into(), fx);
                             self.evaluate_watching(around, fx);
                             return;
@@ -563,4 +572,9 @@ impl Service {
             self.become_state(State::Normal, "the cooldown is over and a standby is ready".into(), fx);
         }
     }
+}
+
+/// What stands in the way is of the engine's own moment, or an operator's: it says nothing about the new primary.
+fn passes(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Paused | Refusal::Doubt { .. } | Refusal::NotWarmedUp | Refusal::JournalUnwritable)
 }
