@@ -107,6 +107,7 @@ impl Service {
             ended: suspicion.ended(if is_dead { FailureClass::Dead } else { class }),
             committed: None,
             proved_at: None,
+            slept: false,
             resumed: false,
             times,
             lead,
@@ -397,6 +398,7 @@ impl Service {
             .chosen
             .filter(|_| matches!(action, Action::Promote { .. }) || application && matches!(action, Action::RouteIn { .. }));
         plan.action = Some((id, action.clone(), deadline));
+        plan.slept = false;
         if !is_told {
             self.tell_step(&action, &target, undoing, past, fx);
         }
@@ -461,7 +463,15 @@ impl Service {
     pub(super) fn action_finished(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let Some((_, action, _)) = self.plan.as_mut().and_then(|plan| plan.action.take()) else { return };
         self.step_ended(&action, &outcome, fx);
-        self.advance(&action, outcome, fx);
+        let again = self.plan.as_ref().and_then(|plan| plan.look_again(&action)).filter(|_| outcome.is_ok());
+        if let (Some(plan), Some(phase)) = (&mut self.plan, again) {
+            plan.phase = phase;
+            if phase == Phase::Choose {
+                plan.chosen = None;
+            }
+        } else {
+            self.advance(&action, outcome, fx);
+        }
         self.drive(fx);
     }
 
@@ -686,7 +696,7 @@ impl Service {
                 plan.fence = Some(report);
                 if enough {
                     plan.times.fenced = Some(fx.now);
-                    plan.proved_at = Some(fx.now);
+                    plan.proved_at = (!plan.slept).then_some(fx.now);
                     plan.phase = Phase::Choose;
                 } else if all {
                     self.undo(format!("the old primary is not fenced: only {what}"), fx);

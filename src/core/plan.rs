@@ -248,6 +248,9 @@ pub struct Plan {
     /// When the fence was last proven; `None`: not in this engine's own time, or the engine did not run since.
     #[serde(default)]
     pub proved_at: Option<Mono>,
+    /// The engine did not run while the action was under way: what it found may be of before.
+    #[serde(default)]
+    pub slept: bool,
     /// An earlier engine began it.
     pub resumed: bool,
     /// When each part was done.
@@ -386,6 +389,25 @@ impl Plan {
     pub fn before_promotion(&self, now: Mono) -> Phase {
         let is_fresh = self.proved_at.is_some_and(|at| now.since(at) <= PROOF_FRESH);
         if self.fence_level() == FenceLevel::ProvenStopped && !is_fresh { Phase::ProveAgain } else { Phase::Promote }
+    }
+
+    /// The engine did not run for a while. A person may have started the old primary meanwhile, or promoted a standby: what was looked at
+    /// before is looked at again.
+    pub(super) fn slept(&mut self) {
+        self.proved_at = None;
+        self.slept = self.action.is_some();
+    }
+
+    /// An action that looked at something is back, and the engine did not run meanwhile: the phase in which it is done again. `None`: it counts.
+    #[must_use]
+    pub fn look_again(&self, action: &Action) -> Option<Phase> {
+        match action {
+            _ if !self.slept || self.undoing.is_some() && self.phase != Phase::LookAround => None,
+            // Who was chosen before may be another one now.
+            Action::ProveFence { .. } => Some(Phase::Choose),
+            Action::ReadPositions { .. } | Action::ReadReceipt { .. } => Some(self.phase),
+            _ => None,
+        }
     }
 
     /// The present phase is tried again: soon at first, then with growing pauses.

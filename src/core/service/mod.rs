@@ -897,7 +897,7 @@ impl Service {
     /// The engine did not run for a while: a proof of the fence is not of this moment any more.
     pub(crate) fn slept(&mut self) {
         if let Some(plan) = &mut self.plan {
-            plan.proved_at = None;
+            plan.slept();
         }
     }
 

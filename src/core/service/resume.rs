@@ -232,6 +232,7 @@ impl Service {
             ended: None,
             committed: begun.chosen.map(|chosen| chosen.server).filter(|_| self.is_postgres()),
             proved_at: None,
+            slept: false,
             resumed: true,
             times: Times { detected: fx.now, lived: fx.now, confirmed: fx.now, ..Times::default() },
             lead: self.begun_lead(begun, fx.now),
