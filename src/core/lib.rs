@@ -92,6 +92,10 @@ impl Core {
     pub fn step(&mut self, now: Mono, input: Input) -> Vec<Output> {
         let now = now.max(self.effects.now);
         self.effects.now = now;
+        if !matches!(input, Input::Restored { .. }) {
+            // What the journal knows of other servers comes at once after a reload, or there is nothing.
+            self.services.iter_mut().for_each(|service| service.unread = false);
+        }
         self.notice_gap(now, &input);
         self.take(input);
         self.weigh_doubt();

@@ -164,6 +164,7 @@ impl Player {
                 world.nodes[at].host = None;
             }
             ["reload"] => self.world().reload(),
+            ["reload", "another_server"] => self.world().reload_with_another_server(),
             ["engine", "dies"] => self.world().kill_engine(),
             ["engine", "starts"] => self.world().start_engine(),
             // Before the n-th journal record or action from here on.

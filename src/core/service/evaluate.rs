@@ -27,6 +27,9 @@ const NOBODY_SEEN: Span = Span::from_millis(30_000);
 impl Service {
     /// Everything that follows from the present evidence. Harmless to call at any time.
     pub(crate) fn evaluate(&mut self, around: Surroundings, fx: &mut Effects) {
+        if self.unread {
+            return;
+        }
         self.end_pause(fx);
         // A sign of life: the next failure is another one.
         self.held &= self.bad_since.is_some();
@@ -543,15 +546,15 @@ impl Service {
                             .guards(around, fx.now)
                             .err()
                             .or_else(|| self.some_candidate(ended, &Waiver::default(), fx.now).err());
-                        let Some(refusal) = refusal else {
-                            // The cooldown has ended since the first bad sign: this is a failure like any other.
-                            self.become_state(State::Normal, "the cooldown is over and a standby is ready".into(), fx);
                         if let Some(refusal) = refusal.clone().filter(passes) {
                             // Whether the cooldown still stands in the way shows when that is over.
                             self.failing_since.get_or_insert(fx.now);
                             self.refuse(refusal, fx);
                             return;
                         }
+                        let Some(refusal) = refusal else {
+                            // The cooldown has ended since the first bad sign: this is a failure like any other.
+                            self.become_state(State::Normal, "the cooldown is over and a standby is ready".into(), fx);
                             self.become_state(State::Degraded, "the primary shows a first bad sign".into(), fx);
                             self.evaluate_watching(around, fx);
                             return;

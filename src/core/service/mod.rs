@@ -263,6 +263,9 @@ pub struct Service {
     /// A stop of the primary was announced then, and no sign of life has followed: outlives the same.
     #[serde(default)]
     pub(crate) leaving_since: Option<Mono>,
+    /// Its servers are others since a reload, and what the journal knows of them has not been told yet: until then nothing is decided.
+    #[serde(default)]
+    pub(crate) unread: bool,
     /// Everything is asked afresh since then: after a start, a pause or a reload.
     #[serde(default)]
     pub(crate) afresh_since: Mono,
@@ -401,6 +404,7 @@ impl Service {
             unsteady_until: None,
             bad_since: None,
             leaving_since: None,
+            unread: false,
             afresh_since: now,
             window: Window::default(),
             recent: std::collections::VecDeque::new(),
@@ -688,7 +692,9 @@ impl Service {
     }
 
     pub(crate) fn restore(&mut self, facts: Facts, fx: &mut Effects) {
-        self.generation = facts.generation;
+        // After a reload more may be known than could be written down.
+        self.generation = self.generation.max(facts.generation);
+        self.unread = false;
         self.follow.followed = facts.followed;
         self.primary = facts.primary.filter(|server| usize::from(server.0) < self.servers.len());
         // Without data nothing can have gone wrong with it since an earlier engine saw it.
@@ -810,16 +816,28 @@ impl Service {
     /// Where other servers are configured and the same one is still the primary: what was seen of it, and that the service is paused. The rest
     /// is told by the journal, as after a start.
     pub(crate) fn inherit_primary(&mut self, before: &Service) {
-        let Some(primary) = before.subject().map(|server| before.server_name(server)) else { return };
-        let Some(place) = self.model.servers.iter().position(|server| server.name == primary) else { return };
+        self.unread = true;
+        self.generation = before.generation;
+        self.paused = before.paused;
+        self.pause = before.pause.clone();
+        // That others wait because of it, or it because of them, is in no journal.
+        self.held = before.held;
+        self.began_at = before.began_at;
         if self.model.kind != before.model.kind {
             return;
         }
+        for (model, state) in self.model.servers.iter().zip(&mut self.servers) {
+            let same = before.model.servers.iter().zip(&before.servers).find(|(other, _)| other.name == model.name);
+            if let Some((_, known)) = same {
+                // Every session is opened anew.
+                *state = ServerState { session_open: false, session: state.session.clone(), ..known.clone() };
+            }
+        }
+        let Some(primary) = before.subject().map(|server| before.server_name(server)) else { return };
+        let Some(place) = self.model.servers.iter().position(|server| server.name == primary) else { return };
         self.primary = u16::try_from(place).ok().map(ServerId);
         self.inherit_detection(before);
         self.failing_since = None;
-        self.paused = before.paused;
-        self.pause = before.pause.clone();
     }
 
     /// What was seen of the same primary since its first bad sign, and what was decided on it. Of a check that is another one now, nothing.
