@@ -268,7 +268,9 @@ impl Trigger {
                     let _ = reply.send(Err(fault));
                     return;
                 }
-                let acknowledges = if command == Command::Reset { self.names(service) } else { Vec::new() };
+                // Whoever ends it, or says who is the primary from here on, has seen what was unfinished.
+                let acknowledged = matches!(command, Command::Reset | Command::Adopt { .. });
+                let acknowledges = if acknowledged { self.names(service) } else { Vec::new() };
                 self.state.token += 1;
                 let token = self.state.token;
                 self.state.pending.insert(token, Pending { reply, acknowledges });

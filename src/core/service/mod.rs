@@ -739,14 +739,18 @@ impl Service {
         {
             self.recall(*knowledge, fx.now);
         }
-        if let Some(begun) = facts.begun {
+        // An operator has made another server the primary since.
+        let adopted =
+            |begun: &Begun| begun.generation < facts.generation && journaled.is_some_and(|primary| primary != begun.old);
+        let superseded = facts.begun.as_ref().is_some_and(adopted);
+        if let Some(begun) = facts.begun.filter(|_| !superseded) {
             for server in &facts.sync_set {
                 if let Some(state) = self.servers.get_mut(usize::from(server.0)) {
                     state.synchronous = true;
                 }
             }
             self.take_up(begun, fx);
-        } else if let Some(step) = facts.unfinished {
+        } else if let Some(step) = facts.unfinished.filter(|_| !superseded) {
             self.call_a_person(
                 format!("failover {} was not completed, and nobody has reset it since (last known: {step})", facts.generation),
                 vec![format!("journal: failover {} stands at {step}", facts.generation)],
