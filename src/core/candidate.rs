@@ -261,7 +261,9 @@ impl Candidate {
     #[must_use]
     pub fn recorded_loss(&self) -> Option<u64> {
         let proves = self.exact || self.holds_acknowledged || self.loss != Some(0);
-        self.loss.filter(|_| proves && self.away == Span::ZERO)
+        let recorded = self.loss.filter(|_| proves && self.away == Span::ZERO);
+        assert!(recorded != Some(0) || self.exact || self.holds_acknowledged, "a loss of 0 is recorded, and nothing proves it");
+        recorded
     }
 
     /// What may be missing, for people. Of one that an earlier engine chose it is not known how long the log was not seen.
@@ -493,6 +495,9 @@ impl<'a> Field<'a> {
         }
         let received = sample.and_then(|sample| sample.receive).unwrap_or_default();
         let exact = self.reference.is_some_and(|reference| reference.exact);
+        // "Nothing is missing" is said only of what was read at the end, or where commits were seen to wait a moment before it.
+        let fresh = self.reference.is_some_and(|reference| reference.sync.is_some() && reference.sync_fresh);
+        assert!(!covered || fresh, "{} is said to have every acknowledged commit, and nobody knows who acknowledged", one.server);
         Ok(Candidate {
             server: one.server,
             position: own,

@@ -37,6 +37,7 @@ impl Service {
     /// `handover`: of a primary that lives and is stopped in an orderly way.
     pub(super) fn start_plan(&mut self, class: FailureClass, waiver: Waiver, handover: Option<Handover>, fx: &mut Effects) {
         let Some(old) = self.subject() else { return };
+        assert!(self.plan.is_none(), "failover {} is in flight, and another one begins", self.generation);
         // While the suspicion is there: what the host said meanwhile counts, not what the survey found before.
         let Some((require, host_silent)) = self.way_or_a_person(class, fx) else { return };
         let is_dead = self.is_dead(fx.now);
@@ -133,8 +134,15 @@ impl Service {
                 fx.push(Output::CancelAction(id));
             }
         }
-        self.plan = Some(plan);
+        self.carry_on(plan);
         self.drive(fx);
+    }
+
+    /// From here on the plan is in flight: the only one of its service, and the last that it had.
+    pub(super) fn carry_on(&mut self, plan: Plan) {
+        assert!(self.plan.is_none(), "failover {} is in flight beside {}", self.generation, plan.generation);
+        assert!(plan.generation <= self.generation, "failover {} comes after {}", plan.generation, self.generation);
+        self.plan = Some(plan);
     }
 
     /// The fence that is asked for, and whether the host is silent. A person is called where there is no way to fence.
@@ -383,6 +391,14 @@ impl Service {
                 plan.times.entered.get_or_insert(fx.now);
             }
             Action::Fence { .. } => plan.fence_tried = true,
+            Action::Promote { server, .. } => {
+                plan.assert_fenced();
+                plan.assert_no_other(server);
+                assert!(plan.undoing.is_none(), "{server} is promoted while failover {} is undone", plan.generation);
+            }
+            Action::RouteRestore { .. } | Action::FenceUndo { .. } | Action::StartServer { .. } => {
+                assert!(application || plan.committed.is_none(), "{action:?}, and a promotion may have begun");
+            }
             Action::StopServer { .. } => {
                 if let Some(handover) = &mut plan.handover {
                     handover.stop_tried = true;
@@ -757,6 +773,8 @@ impl Service {
         let Some(plan) = &mut self.plan else { return };
         if let Some(best) = candidate::best(&able) {
             plan.chosen = Some(best);
+            plan.assert_fenced();
+            plan.assert_no_other(best.server);
             plan.phase = plan.before_promotion(fx.now);
             plan.evidence.push(format!("chosen after the fence: {}", describe(&best)));
         } else if comes {
@@ -884,6 +902,7 @@ impl Service {
         match outcome {
             Ok(Report::Fence(report)) if report.level >= plan.require => {
                 plan.proved_at = Some(fx.now);
+                plan.assert_fenced();
                 plan.phase = Phase::Promote;
             }
             // Something runs there again, or nobody can say: the ladder is climbed once more.
@@ -996,6 +1015,11 @@ impl Service {
             return;
         }
         let application = plan.application;
+        assert!(
+            application || plan.committed.is_none(),
+            "failover {} is undone, and a promotion may have begun",
+            plan.generation
+        );
         plan.turn_round(why.clone(), fx.now);
         fx.emit(
             EventKind::FailoverFailed,
@@ -1030,6 +1054,7 @@ impl Service {
 
     pub(super) fn finish(&mut self, end: End, fx: &mut Effects) {
         let Some(mut plan) = self.plan.take() else { return };
+        assert!(plan.generation <= self.generation, "failover {} ends after {} began", plan.generation, self.generation);
         plan.times.ended = Some(fx.now);
         plan.action = None;
         let generation = plan.generation;

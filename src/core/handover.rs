@@ -243,6 +243,8 @@ impl Service {
             handover.proven = true;
         }
         plan.chosen = Some(best);
+        plan.assert_fenced();
+        plan.assert_no_other(best.server);
         plan.phase = Phase::Promote;
     }
 

@@ -410,6 +410,25 @@ impl Plan {
         }
     }
 
+    /// Nobody is promoted but behind the fence that is required, or where its settings ask for none: said where that is established and
+    /// once more right before the deed. A panic freezes decisions, and frozen beats two primaries.
+    pub(super) fn assert_fenced(&self) {
+        let waived = self.require <= FenceLevel::TrafficRemoved && (self.require == FenceLevel::None || !self.route_touched);
+        let handed_over = self.handover.as_ref().is_some_and(|handover| handover.proven);
+        let fenced = self.fence.as_ref().is_some_and(|report| report.level >= self.require || waived || handed_over);
+        assert!(
+            fenced,
+            "{:?} is promoted without the fence that is required: {:?} of {:?}",
+            self.chosen, self.fence, self.require
+        );
+    }
+
+    /// Once it was asked to become the primary, nobody else is in this failover.
+    pub(super) fn assert_no_other(&self, chosen: ServerId) {
+        let other = self.committed.filter(|committed| *committed != chosen);
+        assert!(other.is_none(), "{chosen} is promoted, and {other:?} may have been");
+    }
+
     /// The present phase is tried again: soon at first, then with growing pauses.
     pub fn try_again(&mut self, now: Mono, why: impl Into<String>) {
         let tries = self.repeated().map_or(0, |repeat| repeat.tries) + 1;

@@ -114,7 +114,7 @@ impl Service {
                 ("the traffic was being sent to the standby: that is finished, or undone", Phase::RouteIn)
             };
             self.tell_resumed(what, &begun, fx);
-            self.plan = Some(self.plan_of(&begun, phase, None, fx));
+            self.carry_on(self.plan_of(&begun, phase, None, fx));
             self.become_state(State::FailoverInProgress, "a failover of an earlier engine is carried on".into(), fx);
             return;
         }
@@ -122,7 +122,7 @@ impl Service {
             // Also while paused: it was well, and this engine's order took it away.
             let why = format!("the engine ended that had stopped {}", self.server_name(begun.old));
             self.tell_resumed("the old primary had been asked to stop, and nobody was promoted: it is started again", &begun, fx);
-            self.plan = Some(self.plan_of(&begun, Phase::LookAround, Some(why), fx));
+            self.carry_on(self.plan_of(&begun, Phase::LookAround, Some(why), fx));
             self.become_state(State::FailoverInProgress, "a failover of an earlier engine is undone".into(), fx);
             return;
         }
@@ -168,7 +168,7 @@ impl Service {
         self.tell_resumed(&format!("{why}: what had been changed is undone"), begun, fx);
         let mut plan = self.plan_of(begun, Phase::Over, Some(why.clone()), fx);
         plan.phase = plan.first_undo();
-        self.plan = Some(plan);
+        self.carry_on(plan);
         self.become_state(State::FailoverInProgress, format!("{why}: a failover of an earlier engine is undone"), fx);
         self.drive(fx);
     }
