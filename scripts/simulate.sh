@@ -3,6 +3,7 @@
 #
 #   SEEDS=100000 scripts/simulate.sh
 #   SEED=7 scripts/simulate.sh                      one seed, with its trace
+#   FIRST=5001 SEEDS=5000 ALL=1 scripts/simulate.sh  others, and every failing one
 #   CORE=/elsewhere/src/core scripts/simulate.sh    another core
 set -euo pipefail
 cd "$(dirname "$0")/.."

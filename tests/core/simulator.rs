@@ -11,8 +11,14 @@ mod coverage;
 mod dice;
 #[path = "../sim/invariants.rs"]
 mod invariants;
+#[path = "../sim/meetings.rs"]
+mod meetings;
+#[path = "../sim/pairs.rs"]
+mod pairs;
 #[path = "../sim/plots.rs"]
 mod plots;
+#[path = "../sim/rare.rs"]
+mod rare;
 #[path = "../sim/replication.rs"]
 mod replication;
 #[path = "../sim/run.rs"]
@@ -21,6 +27,10 @@ mod run;
 mod settings;
 #[path = "../sim/swarm.rs"]
 mod swarm;
+#[path = "../sim/sweep.rs"]
+mod sweep;
+#[path = "../sim/tally.rs"]
+mod tally;
 #[path = "../sim/view.rs"]
 mod view;
 
@@ -30,9 +40,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use coverage::Coverage;
+use meetings::Meetings;
+use tally::Tally;
 
 /// So many seeds reach everything that can be reached.
 const ENOUGH: u64 = 2_000;
+
+/// The premise of each invariant is true in at least one run of so many.
+const ONE_IN: u64 = 100;
+
+/// In so many every pair of faults has met.
+const ALL_MEET: u64 = 10_000;
 
 /// So many primaries die in them at least, with a failover foretold, and as many without.
 const DEATHS: u64 = 1_000;
@@ -55,6 +73,8 @@ struct Found {
     /// Primaries that died with a failover foretold, and without.
     promised: u64,
     unpromised: u64,
+    meetings: Meetings,
+    tally: Tally,
     failures: BTreeMap<u64, (&'static str, String)>,
 }
 
@@ -67,6 +87,8 @@ fn one(seed: u64, found: &Mutex<Found>) -> bool {
     });
     let mut found = found.lock().expect("no run panics here");
     found.coverage.merge(&first.coverage);
+    found.meetings.merge(&first.meetings);
+    found.tally.add(&first.exercised);
     found.steps += first.steps;
     found.promotions += first.promotions;
     found.promised += first.with_promise;
@@ -138,10 +160,18 @@ fn whatever_happens_the_invariants_hold() {
         found.unpromised,
         began.elapsed().as_secs_f64()
     );
+    println!("{}", found.meetings.summary());
+    println!("{}", found.tally.table());
+    let unlisted = found.tally.unlisted();
+    assert!(unlisted.is_empty(), "not in the list of tests/sim/tally.rs: {}", unlisted.join(", "));
     let surprising = found.coverage.surprising();
     assert!(surprising.is_empty(), "reached, and not in the lists of tests/sim/coverage.rs: {}", surprising.join(", "));
     let deaths = found.promised.min(found.unpromised);
     assert!(count < ENOUGH || deaths >= DEATHS, "only {} deaths with a promise and {} without", found.promised, found.unpromised);
     let missing = found.coverage.missing();
     assert!(count < ENOUGH || missing.is_empty(), "{count} seeds never reached: {}", missing.join(", "));
+    let few = found.tally.below(count / ONE_IN);
+    assert!(count < ENOUGH || few.is_empty(), "the premise was true too seldom: {}", few.join(", "));
+    let apart = found.meetings.missing();
+    assert!(count < ALL_MEET || apart.is_empty(), "{} pairs of faults never met: {}", apart.len(), apart.join(", "));
 }

@@ -188,7 +188,9 @@ impl Sim {
         let snapshot = core.snapshot();
         let (seen, quiet) = (&snapshot.services[service], self.is_undisturbed(service));
         let promised = seen.forecast.outcome.as_ref().ok().map(|candidate| usize::from(candidate.server.0));
-        let quiet = quiet && seen.state.word() == "normal" && !self.watch.is_stopping();
+        // Another engine does not know whether the failover of another service a moment ago was an order.
+        let alone = self.setup.model.max_concurrent_failovers.is_none();
+        let quiet = quiet && seen.state.word() == "normal" && !self.watch.is_stopping() && alone;
         let longest = dice.one(&[100, 2_900, 2_900, 20_000, 60_000]);
         let away = dice.between(20, longest);
         let before = dice.between(0, away.min(900));
@@ -219,6 +221,7 @@ impl Sim {
         let snapshot = core.snapshot();
         let after = &snapshot.services[service];
         let dead = !self.clusters[service].servers.iter().enumerate().any(|(at, _)| self.clusters[service].could_write(at));
+        self.watch.exercised.extend(["a_death_is_failed_over_or_a_person_is_called", "every_no_has_a_name"]);
         if self.completed.contains(&service) || self.watch.is_stopping() || !dead || after.plan.is_some() {
             return;
         }
@@ -249,7 +252,7 @@ impl Sim {
                 && cluster.has_followed(*at, old)
                 && self.now.since(one.port_shut_at.max(one.unwell_at)) > ms(5_000)
         };
-        let Some(fit) = (0..cluster.servers.len()).filter(|at| *at != old).find(fit) else { return };
+        let Some(fit) = (0..cluster.configured).filter(|at| *at != old).find(fit) else { return };
         let server = &cluster.servers[old];
         let strong = settings.postgres.fence_require <= FenceLevel::ProvenStopped || settings.servers[old].fence_command;
         let fenced = strong && settings.servers[old].ssh && server.host && server.power;
@@ -258,6 +261,7 @@ impl Sim {
             return;
         }
         let name = cluster.servers[fit].name.clone();
+        self.watch.exercise("a_person_has_a_command_that_works");
         let to = Some(server_id(fit));
         for server in self.watch.cordoned(service).into_iter().filter(|server| Some(*server) == to) {
             self.operator(service, Command::Uncordon { server });

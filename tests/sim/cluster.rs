@@ -9,7 +9,7 @@ use failover_core::sample::{LogEnd, Lsn, SyncCommit};
 use failover_core::time::{Mono, Span};
 
 use super::replication::{Branch, Rule, Settings, Stranger};
-use super::swarm::{Link, Replication};
+use super::swarm::{Damage, Link, Replication};
 
 pub const SYSTEM_ID: u64 = 7_000_000_000_000_000_001;
 pub const START: u64 = 0x300_0000;
@@ -65,6 +65,11 @@ pub struct Server {
     pub host: bool,
     pub resolver: bool,
     pub flaky: u64,
+    /// Its answers take so many milliseconds longer.
+    pub slow: u64,
+    /// What its samples lack, and when they last lacked anything.
+    pub damage: Option<Damage>,
+    pub damaged_at: Mono,
     /// Its link to the primary brings nothing, and it has not noticed.
     pub upstream: bool,
     /// It has no receiver.
@@ -137,6 +142,9 @@ impl Server {
             host: true,
             resolver: true,
             flaky: 0,
+            slow: 0,
+            damage: None,
+            damaged_at: Mono::ZERO,
             upstream: true,
             receiverless: false,
             other_engine: false,
@@ -202,6 +210,10 @@ pub struct Promotion {
 #[derive(Clone, Debug)]
 pub struct Cluster {
     pub servers: Vec<Server>,
+    /// So many of them are configured, the first ones; the others live on, and the engine knows nothing of them.
+    pub configured: usize,
+    /// When others were configured last.
+    pub arranged_at: Mono,
     pub instances: Vec<Instance>,
     pub exclusive: bool,
     /// A standby that nobody names, and that runs behind.
@@ -239,6 +251,8 @@ impl Cluster {
         let serves: Vec<bool> = (0..servers.len()).map(|at| at == 0).collect();
         let instances = (0..instances).map(|_| Instance { serves: serves.clone(), saved: None, reachable: true }).collect();
         Cluster {
+            configured: servers.len(),
+            arranged_at: Mono::ZERO,
             servers,
             instances,
             exclusive,
@@ -377,8 +391,12 @@ impl Cluster {
             if server.process != Process::Running || !server.power || server.impaired.is_some() {
                 server.unwell_at = now;
             }
-            if server.port != Link::Open || server.flaky > 0 || !server.resolver {
+            // So slow is as good as shut.
+            if server.port != Link::Open || server.flaky > 0 || !server.resolver || server.slow >= 1_400 {
                 server.port_shut_at = now;
+            }
+            if server.damage.is_some() {
+                server.damaged_at = now;
             }
             if !server.host {
                 server.host_shut_at = now;
@@ -602,6 +620,43 @@ impl Cluster {
         (server.connected, server.timeline, server.control) = (None, timeline, timeline);
         (server.lsn, server.acknowledged, server.started) = (START - 1, START - 1, now);
         server.history.clear();
+    }
+
+    /// A new standby is made of the leader. False: there is none.
+    pub fn add(&mut self, name: &str) -> bool {
+        let Some(leader) = self.leader() else { return false };
+        let mut server = Server::new(name, true);
+        let of = &self.servers[leader];
+        (server.timeline, server.control, server.lsn, server.replay_from) = (of.timeline, of.timeline, of.lsn, of.lsn);
+        (server.branch, server.settings) = (of.branch.clone(), of.settings.clone());
+        (server.started, server.joined_at, server.acknowledged) = (self.at, self.at, 0);
+        self.servers.push(server);
+        for instance in &mut self.instances {
+            instance.serves.push(false);
+            if let Some(saved) = &mut instance.saved {
+                saved.push(false);
+            }
+        }
+        true
+    }
+
+    /// The same servers in another order: `order` has the present places.
+    pub fn arrange(&mut self, order: &[usize], configured: usize) {
+        let place = |old: usize| order.iter().position(|at| *at == old).unwrap_or(old);
+        self.servers = order.iter().map(|at| self.servers[*at].clone()).collect();
+        for server in &mut self.servers {
+            server.connected = server.connected.map(place);
+        }
+        for instance in &mut self.instances {
+            instance.serves = order.iter().map(|at| instance.serves[*at]).collect();
+            instance.saved = instance.saved.take().map(|saved| order.iter().map(|at| saved[*at]).collect());
+        }
+        self.asynchronous = self.asynchronous.map(place);
+        if let Some(promoted) = &mut self.promoted {
+            (promoted.server, promoted.old) = (place(promoted.server), place(promoted.old));
+        }
+        self.configured = configured;
+        self.arranged_at = self.at;
     }
 
     /// A person makes a standby of everything that is not the leader, and a leader of the furthest where there is none.

@@ -98,6 +98,10 @@ const ACTIONS: &[&str] = &[
     "verify_traffic",
 ];
 
+/// How an engine ends at a step, and when.
+const ENDS: [(&str, &str); 5] =
+    [("killed", "before"), ("killed", "during"), ("killed", "after"), ("stopped", "during"), ("stopped", "after")];
+
 /// A new variant has to be added to the lists above: this does not compile without it. What only applications have is reached by
 /// tests/core/application.rs.
 fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, action: &Action) {
@@ -206,6 +210,9 @@ impl Coverage {
         all.extend(REFUSALS.iter().map(|name| format!("refusal {name}")));
         all.extend(CANDIDATES.iter().map(|name| format!("candidate {name}")));
         all.extend(ACTIONS.iter().map(|name| format!("action {name}")));
+        for step in ACTIONS {
+            all.extend(ENDS.iter().map(|(how, when)| format!("engine {how} {when} {step}")));
+        }
         for class in
             [FailureClass::Dead, FailureClass::Hung, FailureClass::Unreachable, FailureClass::Unusable, FailureClass::Forced]
         {
@@ -227,6 +234,11 @@ impl Coverage {
                 self.name(1, reason.name());
             }
         }
+    }
+
+    /// The engine ended at this step of a plan.
+    pub fn step(&mut self, how: &str, when: &str, step: &str) {
+        self.reached.insert(format!("engine {how} {when} {step}"));
     }
 
     pub fn output(&mut self, output: &Output) {

@@ -35,6 +35,12 @@ impl Sim {
 
     pub(super) fn attempt(&mut self, doing: &Doing) -> Result<Report, Failure> {
         let (service, action) = (doing.service, &doing.action);
+        match action {
+            Action::Fence { .. } | Action::ProveFence { .. } => self.proved[service] = self.now,
+            Action::ReadPositions { .. } => self.positioned[service] = self.now,
+            Action::ReadReceipt { .. } => (self.proved[service], self.positioned[service]) = (self.now, self.now),
+            _ => {}
+        }
         match doing.wrong {
             None | Some(Wrong::Late(_) | Wrong::Silent(_)) => self.effect(service, action),
             // Each second one is refused for good.

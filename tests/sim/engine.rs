@@ -12,49 +12,80 @@ use failover_core::output::{Action, EndedHow, Failure, Output, Record, Step};
 use failover_core::plan::Begun;
 use failover_core::time::Span;
 
-use super::super::cluster::Cluster;
-use super::{Sim, WORKERS, ms, service_id};
+use super::super::cluster::{Cluster, Process};
+use super::super::swarm::Fault;
+use super::promises::judge_adopted;
+use super::{Sim, WORKERS, When, ms, service_id};
 
 impl Sim {
     pub(super) fn start_engine(&mut self) {
         self.restored = false;
         self.base = self.now;
+        self.suspends.clear();
+        self.woken.clear();
+        self.untold = Span::ZERO;
         self.awake_at = self.now;
         self.core = Some(Core::new(self.setup.model.clone()));
-        for (at, known) in self.known.iter_mut().enumerate() {
-            if let Some(facts) = &mut known.facts {
-                facts.pause = std::mem::take(&mut facts.pause).aged(self.now.since(known.written));
-                known.written = self.now;
-            }
+        self.age_pauses();
+        for (at, known) in self.known.iter().enumerate() {
             let begun = known.begun.as_ref().map(|begun| begun.generation.0);
             self.watch.new_life(at, self.now, known.facts.as_ref(), known.generation, begun);
+            if known.ended.is_some_and(|(when, _)| self.wall > when.wall) {
+                // By the clock that was set forward it is over sooner.
+                self.watch.cooldown_over(at);
+            }
         }
         self.feed(Input::SelfHealth(self.health(Span::ZERO)));
         for at in 0..self.clusters.len() {
-            let known = self.known[at].clone();
-            let seen = self.seen.1.get(at).cloned().flatten();
-            if known.facts.is_some() || known.generation > 0 || seen.is_some() {
-                let age = known.ended.map(|(when, age)| age + self.now.since(when));
-                let facts = Facts {
-                    generation: failover_core::id::Generation(known.generation),
-                    last_failover_age: age,
-                    unfinished: known.unfinished.clone(),
-                    begun: known.begun.clone().map(|begun| Begun {
-                        first_bad: begun.first_bad.map(|age| age + self.now.since(known.intended)),
-                        ..begun
-                    }),
-                    knowledge: seen.map(|seen| Box::new(seen.aged(self.now.since(self.seen.0)))),
-                    ..known.facts.unwrap_or_default()
-                };
+            if let Some(facts) = self.facts(at) {
+                self.unfinished[at] |= facts.begun.is_some();
                 self.feed(Input::Restored { service: service_id(at), facts: Box::new(facts) });
             }
-            for server in 0..self.clusters[at].servers.len() {
-                self.surveys.push((self.now + ms(900), at, Some(server)));
-            }
-            self.surveys.push((self.now + ms(950), at, None));
+            self.begin_surveys(at);
             self.route_looks[at] = self.now;
         }
         self.restored = true;
+    }
+
+    /// What is left of a pause, by the wall clock; none becomes longer by it than it was asked for.
+    pub(super) fn age_pauses(&mut self) {
+        let now = self.stamp();
+        for known in &mut self.known {
+            if let Some(facts) = &mut known.facts {
+                let left = facts.pause.left.map(|left| later(left, now.since(known.written)));
+                facts.pause.left = left.map(|left| facts.pause.lasts.map_or(left, |lasts| left.min(lasts)));
+                known.written = now;
+            }
+        }
+    }
+
+    pub(super) fn begin_surveys(&mut self, service: usize) {
+        for server in 0..self.clusters[service].configured {
+            self.surveys.push((self.now + ms(900), service, Some(server)));
+        }
+        self.surveys.push((self.now + ms(950), service, None));
+    }
+
+    /// What the journal and the file of what was seen tell an engine now.
+    pub(super) fn facts(&self, service: usize) -> Option<Facts> {
+        let known = self.known[service].clone();
+        let seen = self.seen.1.get(service).cloned().flatten();
+        if known.facts.is_none() && known.generation == 0 && seen.is_none() {
+            return None;
+        }
+        let now = self.stamp();
+        Some(Facts {
+            generation: Generation(known.generation),
+            last_failover_age: known.ended.map(|(when, age)| older(age, now.since(when))),
+            unfinished: known.unfinished.clone(),
+            begun: known
+                .begun
+                .clone()
+                .map(|begun| Begun { first_bad: begun.first_bad.map(|age| older(age, now.since(known.intended))), ..begun }),
+            // The clock that goes on while the machine sleeps, and that nobody can set.
+            knowledge: seen.map(|seen| Box::new(seen.aged(self.now.since(self.seen.0)))),
+            ..known.facts.unwrap_or_default()
+        })
     }
 
     pub(super) fn crash(&mut self, down: Span) {
@@ -64,6 +95,7 @@ impl Sim {
         self.core = None;
         self.forget();
         self.asked.clear();
+        self.late_words.clear();
         self.inbox.clear();
         self.surveys.clear();
         self.commands.clear();
@@ -161,8 +193,21 @@ impl Sim {
         if let Some(core) = &self.core {
             let snapshot = core.snapshot();
             self.coverage.snapshot(&snapshot);
+            self.watch.exercised.extend(["the_core_never_panics", "the_same_seed_says_the_same"]);
+            for (at, service) in snapshot.services.iter().enumerate() {
+                let cluster = &self.clusters[at];
+                let primary = service.primary.map(|primary| usize::from(primary.0)).filter(|at| *at < cluster.servers.len());
+                let serves = primary.is_some_and(|at| cluster.is_writable(at) && cluster.servers[at].process != Process::Frozen);
+                let suspected = matches!(service.state.word(), "degraded" | "failing");
+                if !serves {
+                    self.watch.stricken(at, self.now, &self.setup.model);
+                } else if suspected && primary.is_some_and(|at| self.now.since(cluster.servers[at].unwell_at) > ms(20_000)) {
+                    self.watch.exercise("a_healthy_primary_is_left_alone");
+                }
+            }
             // Before it has read its journal an engine knows of no pause.
             for (at, service) in snapshot.services.iter().enumerate().filter(|_| self.restored) {
+                judge_adopted(&mut self.watch, &self.clusters[at], self.adopted[at], service);
                 self.watch.paused(at, self.now, service.paused);
             }
         }
@@ -235,14 +280,30 @@ impl Sim {
                 if lost && (needs || routes) || needs && unwritten.contains(&service) && !goes_on {
                     return Some((service, generation.0, id, action));
                 }
-                if let Some(at) = self.at_step.iter().position(|(name, _)| *name == action.name()) {
-                    let (_, moment) = self.at_step.remove(at);
+                if let Some(moment) = self.take_step(action.name(), When::Before)
+                    && let Fault::Crash { .. } = moment.fault
+                {
+                    self.note_fault(&moment, moment.span);
+                    self.reach_step("killed", When::Before, action.name());
+                    self.down_for = ms(moment.span.min(60_000));
+                    self.crash_now = true;
+                    return None;
+                }
+                if let Some(moment) = self.take_step(action.name(), When::During) {
+                    match moment.fault {
+                        Fault::Crash { .. } => self.reach_step("killed", When::During, action.name()),
+                        Fault::CleanStop | Fault::Operator(Command::Stop) => {
+                            self.reach_step("stopped", When::During, action.name());
+                        }
+                        _ => {}
+                    }
                     self.moments.push((now, moment));
                 }
                 if let Action::Promote { server, .. } = &action {
                     self.promotions += 1;
                     let old = self.watch.old_primary(service);
                     self.judge_promotion(service, usize::from(server.0), old);
+                    self.judge_awake(service, generation.0);
                 }
                 self.act(id, service, generation.0, action, deadline);
             }
@@ -262,7 +323,11 @@ impl Sim {
                 self.replies.insert(token, result.clone());
                 if let Some((service, command)) = self.commands.remove(&token) {
                     self.watch.command(service, self.now, &command, result.is_ok());
-                    if result.is_ok() && command == Command::Reset && self.journal_writable {
+                    if let (Command::Adopt { server }, true) = (&command, result.is_ok()) {
+                        self.adopted[service] = Some(usize::from(server.0));
+                    }
+                    let seen = matches!(command, Command::Reset | Command::Adopt { .. });
+                    if result.is_ok() && seen && self.journal_writable {
                         self.known[service].unfinished = None;
                         self.known[service].begun = None;
                     }
@@ -270,6 +335,11 @@ impl Sim {
             }
         }
         None
+    }
+
+    /// The engine ends at this step, or is asked to.
+    pub(super) fn reach_step(&mut self, how: &str, when: When, step: &str) {
+        self.coverage.step(how, when.word(), step);
     }
 
     fn noteworthy(&mut self, service: usize, event: &Event) {
@@ -286,6 +356,8 @@ impl Sim {
                 self.people.insert(service);
             }
             EventKind::PrimaryKnown => {
+                let who = event.server.map(|server| usize::from(server.0));
+                self.adopted[service] = self.adopted[service].filter(|adopted| who == Some(*adopted));
                 self.judge_followed(service, event);
                 let restored = event.server.is_some_and(|server| self.clusters[service].servers[usize::from(server.0)].restored);
                 let known = self.known[service].facts.as_ref().is_some_and(|facts| facts.primary.is_some());
@@ -293,7 +365,7 @@ impl Sim {
                 let settled = event.server.is_some_and(|server| {
                     self.now.since(self.clusters[service].servers[usize::from(server.0)].started) > ms(2_000)
                 });
-                if restored && known && settled {
+                if restored && known && settled && !event.message.contains("an operator adopted it") {
                     let why = format!("{}, an old backup that was restored", event.message);
                     self.watch.fail("only_our_own_history_is_followed", why);
                 }
@@ -373,7 +445,7 @@ impl Sim {
     }
 
     pub(super) fn learn(&mut self, service: usize, record: Record) {
-        let now = self.now;
+        let now = self.stamp();
         let known = &mut self.known[service];
         match record {
             Record::Intent { generation, begun, .. } => {
@@ -395,7 +467,6 @@ impl Sim {
             Record::Ended { how, .. } => {
                 known.begun = None;
                 known.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.word().to_owned());
-                known.ended = Some((now, Span::ZERO));
             }
             Record::Facts { facts, .. } => {
                 known.generation = known.generation.max(facts.generation.0);
@@ -406,4 +477,16 @@ impl Sim {
             }
         }
     }
+}
+
+/// An age after so many milliseconds by a clock that may have gone back: then it is as young as can be.
+fn older(age: Span, passed: i64) -> Span {
+    let gone = Span::from_millis(passed.unsigned_abs());
+    if passed < 0 { age - gone } else { age + gone }
+}
+
+/// What is left after so many milliseconds by the same clock.
+fn later(left: Span, passed: i64) -> Span {
+    let gone = Span::from_millis(passed.unsigned_abs());
+    if passed < 0 { left + gone } else { left - gone }
 }

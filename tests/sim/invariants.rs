@@ -35,6 +35,8 @@ struct ServiceWatch {
     seen_before: Option<Mono>,
     step: Option<(u64, Step)>,
     class: String,
+    /// When the last failover began.
+    started_at: Mono,
     detected: Mono,
     old: usize,
     route_out: BTreeMap<u64, bool>,
@@ -71,6 +73,8 @@ struct ServiceWatch {
 #[derive(Clone, Debug)]
 pub struct Watch {
     pub broken: Option<(&'static str, String)>,
+    /// Invariants whose premise was true in this run.
+    pub exercised: BTreeSet<&'static str>,
     services: Vec<ServiceWatch>,
     sequence: u64,
     in_doubt: bool,
@@ -114,6 +118,7 @@ impl Watch {
             .collect();
         Watch {
             broken: None,
+            exercised: BTreeSet::new(),
             services,
             sequence: 0,
             in_doubt: false,
@@ -139,6 +144,39 @@ impl Watch {
         }
     }
 
+    /// As [`Watch::hold`], and counted where the premise is true.
+    fn where_so(&mut self, premise: bool, holds: bool, name: &'static str, why: impl FnOnce() -> String) {
+        if premise {
+            self.exercise(name);
+        }
+        self.hold(holds, name, why);
+    }
+
+    /// The primary serves nobody: what would hold a failover back is put to the test.
+    pub fn stricken(&mut self, service: usize, now: Mono, model: &Model) {
+        let (settings, watch) = (&model.services[service], &self.services[service]);
+        let lately = |other: &ServiceWatch| other.began.is_some_and(|at| now.since(at) < Span::from_millis(60_000));
+        let others = self.services.iter().enumerate().filter(|(at, other)| *at != service && lately(other)).count();
+        let premises = [
+            ("no_failover_while_paused", self.is_paused(service, now)),
+            ("no_failover_in_doubt", self.in_doubt),
+            ("cooldown_is_kept", watch.cooldown_from.is_some_and(|from| now.since(from) < settings.trigger.cooldown)),
+            ("confirmation_is_waited_for", settings.trigger.require_confirmation && !watch.confirmed),
+            ("a_person_comes_first", watch.state == "manual_intervention"),
+            ("restart_grace_is_kept", watch.announced.is_some()),
+            ("no_failover_without_journal", !self.journal_writable),
+            ("nothing_after_stopped", self.stopped),
+            ("one_failover_in_flight", watch.open.is_some()),
+            ("only_databases_are_failed_over", settings.kind == ServiceKind::Application),
+            (
+                "beyond_the_limit_a_person_is_asked",
+                model.max_concurrent_failovers.is_some_and(|most| others >= usize::try_from(most).unwrap_or(0)),
+            ),
+        ];
+        let so: Vec<&'static str> = premises.iter().filter(|(_, so)| *so).map(|(name, _)| *name).collect();
+        self.exercised.extend(so);
+    }
+
     /// A new engine begins with what the journal knows.
     pub fn new_life(&mut self, service: usize, now: Mono, facts: Option<&Facts>, generation: u64, unfinished: Option<u64>) {
         self.sequence = 0;
@@ -162,6 +200,79 @@ impl Watch {
         watch.generation = generation;
         // What began and was not written down was not done: its number may come again.
         watch.begun = watch.begun.min(generation);
+    }
+
+    /// The service has one more server, which the engine does not know yet.
+    pub fn one_more(&mut self, service: usize) {
+        self.services[service].answered.push(Mono::ZERO);
+        self.services[service].sampled.push(Mono::ZERO);
+    }
+
+    /// The journal is read once more for a service.
+    pub fn told_again(&mut self, service: usize, now: Mono, facts: &Facts) {
+        let watch = &mut self.services[service];
+        watch.cordoned = facts.cordoned.iter().copied().collect();
+        if facts.paused {
+            (watch.paused, watch.pause_ends) = (true, facts.pause.left.map(|left| now + left));
+        }
+    }
+
+    /// This failover was begun before that, by this engine.
+    pub fn began_before(&self, service: usize, generation: u64, moment: Mono) -> bool {
+        let watch = &self.services[service];
+        watch.open == Some(generation) && watch.started_at < moment
+    }
+
+    /// Its promotion rests on the proof that the old primary has stopped.
+    pub fn is_proven_stopped(&self, service: usize, generation: u64) -> bool {
+        let watch = &self.services[service];
+        watch.fence.get(&generation) == Some(&FenceLevel::ProvenStopped) || watch.receipts.contains_key(&generation)
+    }
+
+    /// The same, within a condition.
+    pub fn counts(&mut self, name: &'static str) -> bool {
+        self.exercise(name);
+        true
+    }
+
+    /// The premise of this invariant holds, and now it counts.
+    pub fn exercise(&mut self, name: &'static str) {
+        self.exercised.insert(name);
+    }
+
+    /// It is over for the next engine, by the wall clock.
+    pub fn cooldown_over(&mut self, service: usize) {
+        self.services[service].cooldown_from = None;
+    }
+
+    /// The service has other servers, or the same ones in another order: `place` has the new place of each. Everything but what is in the
+    /// journal is as after a start.
+    pub fn rearranged(&mut self, service: usize, place: &dyn Fn(usize) -> usize, servers: usize) {
+        let watch = &mut self.services[service];
+        let map = |server: &mut ServerId| {
+            server.0 = u16::try_from(place(usize::from(server.0))).unwrap_or(u16::MAX);
+        };
+        watch.old = place(watch.old);
+        for list in [&mut watch.answered, &mut watch.sampled] {
+            let before = std::mem::take(list);
+            *list = vec![Mono::ZERO; servers];
+            for (at, moment) in before.into_iter().enumerate() {
+                list[place(at)] = moment;
+            }
+        }
+        watch.announced_by.iter_mut().for_each(map);
+        watch.forced_to.iter_mut().for_each(map);
+        watch.promotions.values_mut().flatten().for_each(|(server, _)| map(server));
+        watch.cordoned = std::mem::take(&mut watch.cordoned)
+            .into_iter()
+            .map(|mut server| {
+                map(&mut server);
+                server
+            })
+            .collect();
+        watch.announced = None;
+        watch.state = "normal".into();
+        watch.inherited |= watch.open.is_some();
     }
 
     pub fn told_health(&mut self, now: Mono, gap: Span, journal_writable: bool) {
@@ -194,7 +305,8 @@ impl Watch {
     pub fn paused(&mut self, service: usize, now: Mono, shown: bool) {
         let paused = self.is_paused(service, now);
         let ends = self.services[service].pause_ends;
-        self.hold(shown == paused, "a_pause_ends_when_it_was_to_and_not_before", || {
+        let timed = self.services[service].paused && ends.is_some();
+        self.where_so(timed, shown == paused, "a_pause_ends_when_it_was_to_and_not_before", || {
             format!("paused {shown}, and should be {paused}: it ends at {ends:?}")
         });
     }
@@ -273,7 +385,7 @@ impl Watch {
         }
         self.ticks.1 += 1;
         let count = self.ticks.1;
-        self.hold(count < 300, "never_spins", || format!("{count} calls within a second without anything to do"));
+        self.where_so(true, count < 300, "never_spins", || format!("{count} calls within a second without anything to do"));
     }
 
     pub fn step(&mut self, now: Mono) {
@@ -338,15 +450,22 @@ impl Watch {
     fn event(&mut self, now: Mono, model: &Model, clusters: &[Cluster], event: &Event) {
         let expected = self.sequence + 1;
         self.sequence = event.seq.0;
-        self.hold(event.seq.0 == expected, "sequence_without_holes", || format!("event {} after {}", event.seq, expected - 1));
+        self.where_so(true, event.seq.0 == expected, "sequence_without_holes", || {
+            format!("event {} after {}", event.seq, expected - 1)
+        });
         match event.kind {
             EventKind::DoubtRaised => self.in_doubt = true,
-            EventKind::DoubtCleared => self.in_doubt = false,
+            EventKind::DoubtCleared => {
+                self.exercise("doubt_decays");
+                self.in_doubt = false;
+            }
             _ => {}
         }
         let Some(service) = event.service.map(|service| usize::from(service.0)) else { return };
         let before = self.services[service].generation;
-        self.hold(event.generation.0 >= before, "generation_never_falls", || format!("{} after {before}", event.generation));
+        self.where_so(before > 0, event.generation.0 >= before, "generation_never_falls", || {
+            format!("{} after {before}", event.generation)
+        });
         let watch = &mut self.services[service];
         watch.generation = event.generation.0;
         match event.kind {
@@ -361,7 +480,13 @@ impl Watch {
                 watch.announced.get_or_insert(now);
                 watch.announced_by = event.server;
             }
-            EventKind::OldPrimaryReturned => watch.old_returned = true,
+            EventKind::OldPrimaryReturned => {
+                watch.old_returned = true;
+                let by_hand = event.server.is_some_and(|at| clusters[service].servers[usize::from(at.0)].by_hand);
+                if by_hand {
+                    self.exercise("who_was_promoted_by_hand_is_not_fenced");
+                }
+            }
             EventKind::RolledBack => {
                 let clean = event.fields.iter().any(|(key, value)| *key == "left" && *value == Field::List(Vec::new()));
                 watch.only_stopped = clean && field(event, "why") == "the engine is stopping";
@@ -396,8 +521,11 @@ impl Watch {
         let watch = &mut self.services[service];
         watch.class.clone_from(&class);
         watch.old = old;
+        watch.started_at = now;
         let watch = watch.clone();
-        self.hold(watch.open == Some(event.generation.0), "intent_is_journaled_first", || "no intent was written".into());
+        self.where_so(true, watch.open == Some(event.generation.0), "intent_is_journaled_first", || {
+            "no intent was written".into()
+        });
         let postgres = settings.kind == ServiceKind::Postgres;
         self.hold(postgres, "only_databases_are_failed_over", || "an application was failed over".into());
         let well = |at: &super::cluster::Server| {
@@ -444,7 +572,8 @@ impl Watch {
         self.hold(grace.is_none(), "restart_grace_is_kept", || format!("the shutdown was announced at {grace:?}"));
         let silence = now.since(watch.answered[old]);
         let silent = !matches!(class.as_str(), "hung" | "unreachable") || silence >= settings.trigger.hang_after;
-        self.hold(silent, "silence_lasts_hang_after", || format!("it had answered {silence} before"));
+        let of_silence = matches!(class.as_str(), "hung" | "unreachable");
+        self.where_so(of_silence, silent, "silence_lasts_hang_after", || format!("it had answered {silence} before"));
         if cluster.lied || cluster.meddled {
             return;
         }
@@ -501,6 +630,14 @@ impl Watch {
             Record::Ended { service, generation, how } => {
                 let at = usize::from(service.0);
                 let watch = self.services[at].clone();
+                let promoted = watch.promotions.get(&generation.0).is_some_and(|all| all.iter().any(|(_, without)| !without));
+                if promoted && *how == EndedHow::ManualIntervention {
+                    // Something went wrong behind the promotion.
+                    self.exercise("nothing_is_undone_after_the_promotion");
+                }
+                if watch.done.contains(&(generation.0, "stop_server")) {
+                    self.exercise("a_living_primary_is_never_left_stopped");
+                }
                 self.services[at].open = None;
                 if watch.took_over == Some(generation.0) {
                     self.services[at].cooldown_from = Some(now);
@@ -510,7 +647,7 @@ impl Watch {
                     {
                         let owed = watch.done.contains(&(generation.0, done));
                         let paid = watch.done.contains(&(generation.0, undo));
-                        self.hold(!owed || paid, "what_was_done_is_undone", || format!("{done} without {undo}"));
+                        self.where_so(owed, !owed || paid, "what_was_done_is_undone", || format!("{done} without {undo}"));
                     }
                 }
             }
@@ -520,7 +657,7 @@ impl Watch {
                 let judged = stats.forced + stats.justified + stats.false_positives + stats.unjudged;
                 let (succeeded, tried) = stats.success();
                 let holds = ended == judged && succeeded <= tried && stats.repair.count <= stats.verified;
-                self.hold(holds, "numbers_add_up", || format!("{stats:?}"));
+                self.where_so(ended > 0, holds, "numbers_add_up", || format!("{stats:?}"));
             }
             Record::StepEnded { .. } => {}
         }
@@ -538,24 +675,28 @@ impl Watch {
         if let (true, Action::RouteIn { server, .. }) = (errand, action) {
             let target = &clusters[service].servers[usize::from(server.0)];
             let meddled = clusters[service].lied || clusters[service].meddled;
-            self.hold(meddled || !target.recovery, "a_standby_is_never_given_the_traffic", || target.name.clone());
+            self.where_so(!meddled, meddled || !target.recovery, "a_standby_is_never_given_the_traffic", || target.name.clone());
         }
         if let (true, Action::Fence { server, .. }) = (errand, action) {
             let target = &clusters[service].servers[usize::from(server.0)];
-            self.hold(!target.by_hand, "who_was_promoted_by_hand_is_not_fenced", || target.name.clone());
+            self.where_so(true, !target.by_hand, "who_was_promoted_by_hand_is_not_fenced", || target.name.clone());
         }
         if errand {
             return;
         }
         self.hold(watch.open == Some(generation), "intent_is_journaled_first", || format!("{name} of {generation}"));
-        self.hold(watch.step == Some((generation, action.step())), "step_is_journaled_first", || {
+        self.where_so(true, watch.step == Some((generation, action.step())), "step_is_journaled_first", || {
             format!("{name} of {generation}")
         });
         self.services[service].step = None;
         self.services[service].done.push((generation, name));
+        if name == "read_role" {
+            // Whether the promotion took effect is not known: nobody else may be asked.
+            self.exercise("one_promotion_per_generation");
+        }
         if matches!(action, Action::RouteRestore { .. } | Action::FenceUndo { .. } | Action::StartServer { .. }) {
             let promoted = watch.promotions.get(&generation).is_some_and(|all| all.iter().any(|(_, without)| !without));
-            self.hold(!promoted, "nothing_is_undone_after_the_promotion", || format!("{name} of {generation}"));
+            self.where_so(promoted, !promoted, "nothing_is_undone_after_the_promotion", || format!("{name} of {generation}"));
         }
         if let Action::Promote { server, .. } = action {
             self.promotion(now, model, clusters, service, generation, *server);
@@ -568,11 +709,14 @@ impl Watch {
         let watch = self.services[service].clone();
         let before = watch.promotions.get(&generation).cloned().unwrap_or_default();
         let once = before.iter().all(|(other, without)| *without || (self.restarted && *other == server));
-        self.hold(once, "one_promotion_per_generation", || format!("{before:?}, and now {server}"));
+        self.where_so(!before.is_empty(), once, "one_promotion_per_generation", || format!("{before:?}, and now {server}"));
         self.services[service].promotions.entry(generation).or_default().push((server, false));
-        self.hold(!watch.cordoned.contains(&server), "a_cordoned_server_is_never_promoted", || {
-            settings.servers[usize::from(server.0)].name.clone()
-        });
+        self.where_so(
+            !watch.cordoned.is_empty(),
+            !watch.cordoned.contains(&server),
+            "a_cordoned_server_is_never_promoted",
+            || settings.servers[usize::from(server.0)].name.clone(),
+        );
 
         let level = watch.fence.get(&generation).copied().unwrap_or_default();
         let route = settings.route.instances > 0 && watch.route_out.get(&generation) == Some(&true);
@@ -582,12 +726,13 @@ impl Watch {
         let end = watch.receipts.get(&generation).copied();
         let by_fence = end.is_some() || level >= policy.fence_require && policy.fence_require > FenceLevel::TrafficRemoved;
         let none = policy.fence_require == FenceLevel::None;
-        self.hold(none || by_route || unrouted || by_fence, "no_promotion_without_fence", || {
+        self.where_so(!none && !unrouted, none || by_route || unrouted || by_fence, "no_promotion_without_fence", || {
             format!("level {level:?} of {:?} is proven, the route is closed: {route}", policy.fence_require)
         });
         let chosen = watch.forced_to == Some(server);
         let may = settings.servers[usize::from(server.0)].candidate || chosen;
-        self.hold(may, "only_candidates_are_promoted", || "candidate = false".into());
+        let some_may_not = settings.servers.iter().any(|server| !server.candidate);
+        self.where_so(some_may_not, may, "only_candidates_are_promoted", || "candidate = false".into());
 
         let cluster = &clusters[service];
         if cluster.lied || cluster.meddled {
@@ -596,7 +741,8 @@ impl Watch {
         let target = &cluster.servers[usize::from(server.0)];
         // What became another one after its position was read is found out by the promotion itself.
         let same = target.system_id == SYSTEM_ID || now.since(target.other_since) < Span::from_millis(1_000);
-        self.hold(same, "same_cluster", || format!("{} is of another cluster", target.name));
+        let strange = cluster.servers.iter().any(|server| server.system_id != SYSTEM_ID);
+        self.where_so(strange, same, "same_cluster", || format!("{} is of another cluster", target.name));
         if !none && !unrouted {
             let rival = (0..cluster.servers.len()).find(|at| {
                 *at != usize::from(server.0)
@@ -604,7 +750,7 @@ impl Watch {
                     && cluster.servers[*at].system_id == SYSTEM_ID
                     && (by_fence || (cluster.is_routed(*at) && !cluster.forgot))
             });
-            self.hold(rival.is_none(), "never_two_primaries", || {
+            self.where_so(true, rival.is_none(), "never_two_primaries", || {
                 format!("server {rival:?} still takes writes while {} is promoted", target.name)
             });
         }
@@ -615,7 +761,7 @@ impl Watch {
                 format!("{} lacks {lost} bytes of the log of {}, which was stopped", target.name, old.name)
             });
             let asked = watch.done.contains(&(generation, "stop_server"));
-            self.hold(asked || !watch.was_well, "force_loses_nothing_without_accept_loss", || {
+            self.where_so(true, asked || !watch.was_well, "force_loses_nothing_without_accept_loss", || {
                 format!("{} was well, and it was not stopped in an orderly way", old.name)
             });
         }
@@ -633,7 +779,7 @@ impl Watch {
         }
         let limit = watch.accept_loss.unwrap_or(policy.max_lag_bytes);
         let loss = cluster.position_at(watch.old, sampled).saturating_sub(target.lsn);
-        self.hold(loss <= limit, "candidate_within_max_lag", || {
+        self.where_so(true, loss <= limit, "candidate_within_max_lag", || {
             format!("{} lacks {loss} bytes of what was seen at {sampled:?}, the limit is {limit} (now {now:?})", target.name)
         });
     }

@@ -48,6 +48,10 @@ impl Sim {
         for at in 0..self.known.len() {
             let limit = self.setup.model.services[at].trigger.failover_timeout + ms(60_000);
             let end = self.now + limit;
+            // Most are settled by now.
+            if self.unfinished[at] {
+                self.watch.exercise("an_unfinished_failover_is_settled");
+            }
             while open(self, at) && self.now < end && self.watch.broken.is_none() {
                 let next = (self.now + ms(1_000)).min(end);
                 self.run_until(next);
@@ -69,6 +73,9 @@ impl Sim {
             self.note("CALM");
         }
         self.settle_promises();
+        if self.core.as_ref().is_some_and(|core| !core.is_quiet()) {
+            self.watch.exercise("a_failover_ends_in_time");
+        }
         self.moments.clear();
         self.at_step.clear();
         let ends = std::mem::take(&mut self.ends);
@@ -123,7 +130,8 @@ impl Sim {
                 && cluster.leader() == Some(primary)
                 && cluster.is_writable(primary)
                 && self.now.since(cluster.servers[primary].unwell_at.max(cluster.servers[primary].port_shut_at)) > ms(10_000)
-                && let Some(astray) = (0..cluster.servers.len())
+                && self.watch.counts("traffic_goes_to_the_primary_alone")
+                && let Some(astray) = (0..cluster.configured)
                     .find(|other| *other != primary && cluster.instances.iter().any(|one| one.reachable && one.serves[*other]))
             {
                 let why = format!(
@@ -147,6 +155,9 @@ impl Sim {
             }
             let others = service.checks.iter().all(|check| check.failures == 0);
             let stopping = self.watch.is_stopping();
+            if well && service.kind == ServiceKind::Postgres {
+                self.watch.exercise("it_settles");
+            }
             if well && others && !settled && !stopping && service.kind == ServiceKind::Postgres {
                 let why = format!("{} is {} though its primary is well", service.name, service.state.word());
                 self.watch.fail("it_settles", why);

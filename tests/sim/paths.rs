@@ -3,13 +3,13 @@
 use failover_core::id::RunId;
 use failover_core::input::Input;
 use failover_core::model::CheckKind;
-use failover_core::observation::{Close, CloseCause, DownCause, Verdict};
+use failover_core::observation::{Close, CloseCause, DownCause, UnknownCause, Verdict};
 use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
-use failover_core::sample::Readiness;
+use failover_core::sample::{Readiness, Sample};
 use failover_core::time::{Mono, Span};
 
 use super::super::cluster::{Cluster, Instance, Process};
-use super::super::swarm::Link;
+use super::super::swarm::{Damage, Link};
 use super::{Asked, Sim, server_id, service_id};
 
 impl Sim {
@@ -42,7 +42,10 @@ impl Sim {
             verdict = Verdict::Down(DownCause::WrongAnswer);
         }
         let mut told = None;
-        if sample && kind == CheckKind::Postgres && verdict == Verdict::Up {
+        let asks = sample && kind == CheckKind::Postgres && verdict == Verdict::Up;
+        if asks && self.clusters[service].servers[server].damage == Some(Damage::All) {
+            verdict = Verdict::Unknown(UnknownCause::Unclassified);
+        } else if asks {
             told = Some(self.clusters[service].sample(server, began, self.now));
         }
         let alive = kind == CheckKind::Postgres && verdict.is_sign_of_life();
@@ -64,16 +67,42 @@ impl Sim {
         self.clusters[service].servers[server].next_ping = self.now + interval;
         let one = &self.clusters[service].servers[server];
         let answers = one.port == Link::Open && one.power && one.process == Process::Running && !self.dice.percent(one.flaky);
-        if answers {
-            let sample = Box::new(self.clusters[service].sample(server, self.own(self.now), self.now));
-            self.watch.answered(service, server, self.now, Some(self.now));
-            self.hear(service, server, &sample);
-            self.feed(Input::SessionAnswered { service: service_id(service), server: server_id(server), sample });
+        let slow = one.slow;
+        // What nobody can read is no answer.
+        if !answers || one.damage == Some(Damage::All) {
+            return;
         }
+        let sample = Box::new(self.clusters[service].sample(server, self.own(self.now), self.now));
+        if slow == 0 {
+            self.session_answers(service, server, sample, self.now);
+        } else {
+            // It is asked again when it has answered.
+            let due = self.now + Span::from_millis(slow);
+            self.clusters[service].servers[server].next_ping = due + interval;
+            self.late_words.push((due, service, server, sample));
+        }
+    }
+
+    /// The word of a slow server arrives, if its session is still there.
+    pub(super) fn heard_late(&mut self, service: usize, server: usize, sample: Box<Sample>) {
+        let one = &self.clusters[service].servers[server];
+        if one.session && one.power && one.process == Process::Running && one.port == Link::Open {
+            let asked = self.world(sample.asked);
+            self.session_answers(service, server, sample, asked);
+        }
+    }
+
+    fn session_answers(&mut self, service: usize, server: usize, sample: Box<Sample>, asked: Mono) {
+        self.watch.answered(service, server, self.now, Some(asked));
+        self.hear(service, server, &sample);
+        self.feed(Input::SessionAnswered { service: service_id(service), server: server_id(server), sample });
     }
 
     pub(super) fn survey(&mut self, service: usize, server: Option<usize>) {
         let asked = self.own(self.now);
+        if self.surveyless {
+            return;
+        }
         let cluster = &self.clusters[service];
         if let Some(server) = server {
             if !self.setup.model.services[service].servers[server].ssh {

@@ -12,6 +12,7 @@ use failover_core::time::{Mono, Span};
 use failover_core::trigger::State;
 
 use super::super::cluster::{Cluster, Process, SYSTEM_ID};
+use super::super::invariants::Watch;
 use super::super::replication::Rule;
 use super::super::swarm::{Fault, Link, Moment};
 use super::{Sim, ms, server_id};
@@ -32,11 +33,17 @@ pub(super) struct Heard {
     writable: Option<Mono>,
     /// How far it said to be when the positions were read, as a standby of the old primary; and when.
     told: Option<(u64, Mono)>,
+    /// On which timeline it was last seen to stream.
+    streamed: Option<u32>,
+    streamed_kept: Option<u32>,
 }
 
 impl Heard {
     fn sample(&mut self, asked: Mono, now: Mono, sample: &Sample) {
         self.writable = (!sample.in_recovery && sample.system_id == SYSTEM_ID).then_some(now);
+        if sample.receiver.is_streaming() {
+            self.streamed = Some(sample.timeline);
+        }
         let Some(flush) = sample.flush else { return };
         (self.at, self.flush, self.known) = (asked, flush.0, flush.0);
         let span = asked.since(self.measured.1);
@@ -85,7 +92,9 @@ fn number(event: &Event, name: &str) -> Option<u64> {
 fn members(cluster: &Cluster, old: usize, rule: &Rule) -> Option<Vec<usize>> {
     let all: Vec<usize> =
         (0..cluster.servers.len()).filter(|at| *at != old && rule.place(&cluster.servers[*at].called).is_some()).collect();
+    // Whoever is not configured is a stranger to the engine, whatever it is called.
     let strange = cluster.stranger.is_some()
+        || all.iter().any(|at| *at >= cluster.configured)
         || rule
             .names
             .iter()
@@ -103,12 +112,12 @@ impl Sim {
     /// The engine leaves behind what it has seen until now.
     pub(super) fn keep(&mut self, knowledge: Vec<Option<Knowledge>>) {
         self.seen = (self.now, knowledge);
-        self.heard.iter_mut().flatten().for_each(|heard| heard.kept = heard.known);
+        self.heard.iter_mut().flatten().for_each(|heard| (heard.kept, heard.streamed_kept) = (heard.known, heard.streamed));
     }
 
     /// Another engine has no more than what was left behind.
     pub(super) fn forget(&mut self) {
-        self.heard.iter_mut().flatten().for_each(|heard| heard.known = heard.kept);
+        self.heard.iter_mut().flatten().for_each(|heard| (heard.known, heard.streamed) = (heard.kept, heard.streamed_kept));
     }
 
     pub(super) fn hear(&mut self, service: usize, server: usize, sample: &Sample) {
@@ -118,6 +127,12 @@ impl Sim {
     }
 
     pub(super) fn hear_positions(&mut self, service: usize, positions: &[Position]) {
+        let writes = |position: &&Position| {
+            position.sample.as_ref().is_ok_and(|sample| !sample.in_recovery && sample.system_id == SYSTEM_ID)
+        };
+        if positions.iter().any(|position| writes(&position)) {
+            self.watch.exercise("never_two");
+        }
         for position in positions {
             if let Ok(sample) = &position.sample {
                 let writable = !sample.in_recovery && sample.system_id == SYSTEM_ID;
@@ -144,6 +159,25 @@ impl Sim {
             self.watch.fail("never_two", why);
         }
         self.judge_the_choice(service, target, old);
+    }
+
+    /// A promotion rests on nothing that was looked at before the engine slept: meanwhile a person may have started the old primary, or
+    /// promoted another server.
+    pub(super) fn judge_awake(&mut self, service: usize, generation: u64) {
+        const NAME: &str = "what_was_seen_before_a_sleep_is_seen_again";
+        let Some(woke) = self.woken.iter().copied().filter(|woke| *woke <= self.now).max() else { return };
+        if self.clusters[service].lied || !self.watch.began_before(service, generation, woke) {
+            return;
+        }
+        self.watch.exercise(NAME);
+        let (proved, positioned) = (self.proved[service], self.positioned[service]);
+        if self.watch.is_proven_stopped(service, generation) && proved < woke {
+            let why = format!("the fence was proven at {proved:?}, and the engine slept until {woke:?}");
+            self.watch.fail(NAME, why);
+        } else if positioned < woke {
+            let why = format!("the positions were read at {positioned:?}, and the engine slept until {woke:?}");
+            self.watch.fail(NAME, why);
+        }
     }
 
     /// Whoever said that it has more than the chosen one, and more than may be lost, stands in the way, whether or not it may be promoted
@@ -195,12 +229,16 @@ impl Sim {
     pub(super) fn judge_record(&mut self, service: usize, event: &Event) {
         let cluster = &self.clusters[service];
         let Some(promotion) = cluster.promoted else { return };
+        if self.moved_alive[service] {
+            self.watch.exercise("moving_a_primary_that_is_well_loses_nothing");
+        }
         let disturbed = cluster.lied || cluster.returned || promotion.rival || cluster.servers.iter().any(|one| one.by_hand);
         if disturbed || event.server != Some(server_id(promotion.server)) || promotion.missing == 0 {
             return;
         }
         let name = &cluster.servers[promotion.server].name;
         let missing = promotion.missing;
+        self.watch.exercise("an_acknowledged_commit_is_on_the_promoted_server_or_the_record_said_it_may_be_missing");
         let unseen = promotion.settings_changed + ms(1_000) > promotion.acknowledged_at;
         let surprise = self.heard[service][promotion.old].surprise(promotion.acknowledged, promotion.acknowledged_at);
         let rule = "an_acknowledged_commit_is_on_the_promoted_server_or_the_record_said_it_may_be_missing";
@@ -244,6 +282,9 @@ impl Sim {
         let server = &cluster.servers[promotion.server];
         let Some((_, left)) = server.branch.switches.last() else { return };
         let said = self.heard[service][promotion.old].known;
+        if server.by_hand && event.message.contains("somebody else promoted it") {
+            self.watch.exercise("who_is_followed_lacks_nothing_that_was_seen");
+        }
         if server.by_hand && event.message.contains("somebody else promoted it") && said > *left {
             let why = format!("{} is followed, which lacks {} bytes that its primary had", server.name, said - left);
             self.watch.fail("who_is_followed_lacks_nothing_that_was_seen", why);
@@ -256,6 +297,7 @@ impl Sim {
         let Some(old) = event.server.map(|server| usize::from(server.0)) else { return };
         let forced = event.fields.iter().any(|(key, value)| *key == "class" && *value == Field::Text("forced".into()));
         let well = cluster.is_writable(old) && cluster.servers[old].process == Process::Running;
+        self.adopted[service] = None;
         self.moved_alive[service] = forced && well && !self.watch.accepts_loss(service);
     }
 
@@ -283,6 +325,9 @@ impl Sim {
         let settings = &self.setup.model.services[service];
         let limit = settings.trigger.restart_grace + settings.trigger.failure_window.min(ms(15_000)) + ms(20_000);
         let due = (quiet && promised.is_some()).then(|| self.now + limit);
+        if due.is_some() {
+            self.watch.exercise("promise_kept");
+        }
         self.deaths[service] = Some(Death { at: self.now, promised, due, away: false });
     }
 
@@ -359,6 +404,7 @@ impl Sim {
         let Some(death) = self.deaths[service].clone() else { return };
         let Some(old) = seen.primary.map(|primary| usize::from(primary.0)) else { return };
         let untrue = self.untrue(service, old, &refusal, &death, seen);
+        self.watch.exercise("a_person_only_with_a_reason_that_was_true");
         if let Some(why) = untrue {
             self.watch.fail("a_person_only_with_a_reason_that_was_true", why);
         } else if let Some(why) = self.known_before(service, &refusal, &death) {
@@ -413,6 +459,7 @@ impl Sim {
                 open && same
                     && cluster.speaks(*one)
                     && cluster.has_followed(*one, old)
+                    && self.heard[service][*one].streamed == Some(primary.timeline)
                     && one_server.system_id == SYSTEM_ID
                     && (one_server.received || cluster.is_at_end(*one, self.now))
             })
@@ -421,14 +468,16 @@ impl Sim {
         let furthest = (0..cluster.servers.len()).all(|other| {
             other == old || cluster.servers[other].lsn <= server.lsn || cluster.servers[other].system_id != SYSTEM_ID
         });
+        let changed = primary.settings_changed.max(cluster.arranged_at);
         let untrue = match reason.name() {
             "not_streaming" => streamed.then_some("it was, when the primary died"),
             // Where others were named before, the engine goes by the end of the log at that time.
-            "behind" if matches!(reason, CandidateRefusal::Behind { by: None, .. }) && primary.settings_changed > Mono::ZERO => {
-                None
-            }
+            "behind" if matches!(reason, CandidateRefusal::Behind { by: None, .. }) && changed > Mono::ZERO => None,
             "behind" => (furthest && settled && open).then_some("nobody is further"),
-            "other_timeline" => cluster.has_followed(at, old).then_some("it has streamed from the primary"),
+            "other_timeline" => {
+                let seen = self.heard[service][at].streamed == Some(primary.timeline);
+                (seen && cluster.has_followed(at, old)).then_some("it was seen to stream from the primary")
+            }
             "not_readable" => (open && awake && settled && cluster.speaks(at)).then_some("it could be asked all the time"),
             "not_in_recovery" => (server.recovery && settled).then_some("it is in recovery"),
             "other_cluster" => (server.system_id == SYSTEM_ID && settled).then_some("it is not"),
@@ -459,5 +508,20 @@ impl Sim {
         let before = server.changed_at + ms(4_000) < death.at;
         let fact = matches!(reason.name(), "not_a_candidate" | "delayed" | "replay_paused" | "other_cluster" | "other_timeline");
         (before && fact).then(|| format!("{} was promised, and is refused for what was so before: {reason:?}", server.name))
+    }
+}
+
+/// Whom an operator made the primary is it, for this engine and the next, while it takes writes; and what was unfinished before is over.
+pub(super) fn judge_adopted(watch: &mut Watch, cluster: &Cluster, adopted: Option<usize>, seen: &ServiceSnapshot) {
+    const NAME: &str = "who_was_adopted_stays_the_primary";
+    let Some(adopted) = adopted else { return };
+    watch.exercise(NAME);
+    let named = seen.primary.map(|primary| usize::from(primary.0));
+    let name = &cluster.servers[adopted].name;
+    if cluster.is_writable(adopted) && adopted < cluster.configured && named != Some(adopted) {
+        watch.fail(NAME, format!("{name} was adopted, and {named:?} is called the primary"));
+    }
+    if let Some(why) = seen.manual_reason.as_ref().filter(|why| why.contains("was not completed")) {
+        watch.fail(NAME, format!("{name} was adopted, and a person is called all the same: {why}"));
     }
 }

@@ -6,18 +6,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use failover_core::Core;
 use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
-use failover_core::input::{Command, Facts, Input};
+use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::knowledge::Knowledge;
+use failover_core::model::ServerModel;
 use failover_core::observation::{DownCause, Verdict};
 use failover_core::output::{Action, Failure, Record, Report};
 use failover_core::plan::Begun;
+use failover_core::sample::Sample;
 use failover_core::time::{Mono, Span};
 
 use super::cluster::{Cluster, Process};
 use super::coverage::Coverage;
 use super::dice::Dice;
 use super::invariants::Watch;
-use super::swarm::{Moment, Setup, Wrong, setup};
+use super::meetings::Meetings;
+use super::swarm::{Fault, Moment, Setup, Wrong, setup};
 use promises::{Death, Heard};
 
 #[path = "blows.rs"]
@@ -32,6 +35,8 @@ mod judge;
 mod paths;
 #[path = "promises.rs"]
 mod promises;
+#[path = "reloads.rs"]
+mod reloads;
 #[path = "strikes.rs"]
 mod strikes;
 
@@ -67,7 +72,27 @@ pub struct Outcome {
     pub with_promise: u64,
     pub without_promise: u64,
     pub coverage: Coverage,
+    pub meetings: Meetings,
+    pub exercised: BTreeSet<&'static str>,
     pub trace: Vec<String>,
+}
+
+/// When something happens at a step of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Before,
+    During,
+    After,
+}
+
+impl When {
+    fn word(self) -> &'static str {
+        match self {
+            When::Before => "before",
+            When::During => "during",
+            When::After => "after",
+        }
+    }
 }
 
 struct Asked {
@@ -94,27 +119,51 @@ struct Doing {
     wrong: Option<Wrong>,
 }
 
+/// A moment, and how far the wall clock was from the truth then, in milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stamp {
+    at: Mono,
+    wall: i64,
+}
+
+impl Stamp {
+    /// So many milliseconds have passed since an earlier one, by the wall clock.
+    fn since(self, earlier: Stamp) -> i64 {
+        i64::try_from(self.at.since(earlier.at).as_millis()).unwrap_or(i64::MAX).saturating_add(self.wall - earlier.wall)
+    }
+}
+
 /// What the journal on disk would tell the next engine.
 #[derive(Clone, Debug, Default)]
 struct Known {
     facts: Option<Facts>,
     /// When those were written.
-    written: Mono,
+    written: Stamp,
     generation: u64,
     unfinished: Option<String>,
     begun: Option<Begun>,
-    intended: Mono,
+    intended: Stamp,
     /// How long ago the last failover ended, when that was written.
-    ended: Option<(Mono, Span)>,
+    ended: Option<(Stamp, Span)>,
 }
 
 struct Sim {
     setup: Setup,
     clusters: Vec<Cluster>,
     core: Option<Core>,
-    /// When this engine was made: its clock begins there.
     seed: u64,
+    /// When this engine was made: its clock begins there.
     base: Mono,
+    /// When its machine was suspended since, and until when: its clock stood still.
+    suspends: Vec<(Mono, Mono)>,
+    /// So much of that the engine was not told yet.
+    untold: Span,
+    /// How far the wall clock is from the truth, in milliseconds.
+    wall: i64,
+    /// No survey comes back.
+    surveyless: bool,
+    /// Words of slow servers that are on their way.
+    late_words: Vec<(Mono, usize, usize, Box<Sample>)>,
     now: Mono,
     awake_at: Mono,
     dice: Dice,
@@ -125,6 +174,8 @@ struct Sim {
     moments: Vec<(Mono, Moment)>,
     ends: Vec<(Mono, Moment)>,
     surveys: Vec<(Mono, usize, Option<usize>)>,
+    /// Of each service: servers that were taken out of the configuration, and live on.
+    spares: Vec<Vec<ServerModel>>,
     /// Of each service: when its route is looked at next, once it was failed over.
     route_looks: Vec<Mono>,
     known: Vec<Known>,
@@ -140,7 +191,7 @@ struct Sim {
     stuck: bool,
     crash_at_record: bool,
     crash_now: bool,
-    at_step: Vec<(&'static str, Moment)>,
+    at_step: Vec<(&'static str, When, Moment)>,
     down_for: Span,
     wrong: BTreeMap<&'static str, Wrong>,
     watch: Watch,
@@ -151,6 +202,17 @@ struct Sim {
     steps: u64,
     promotions: u64,
     completed: BTreeSet<usize>,
+    /// When the engine last came round from a sleep of its own that it has to notice: those of this engine, in order.
+    woken: Vec<Mono>,
+    /// Of each service: when what was said last of the old primary's fence, and of the standbys' positions, was looked at.
+    proved: Vec<Mono>,
+    positioned: Vec<Mono>,
+    /// Of each service: an engine took up a failover that an earlier one had begun.
+    unfinished: Vec<bool>,
+    /// Whom an operator made the primary, and nobody else has become it since.
+    adopted: Vec<Option<usize>>,
+    /// The faults of this run: which, since when, until when.
+    met: Vec<(&'static str, Mono, Mono)>,
     /// Services for which a person was called in this step.
     called: BTreeSet<usize>,
     /// Services for which a person was called and did not come yet.
@@ -193,6 +255,8 @@ pub fn run(seed: u64, told: bool) -> Outcome {
         with_promise: sim.with_promise,
         without_promise: sim.without_promise,
         coverage: sim.coverage,
+        meetings: Meetings::of(&sim.met),
+        exercised: sim.watch.exercised,
         trace: sim.trace,
     }
 }
@@ -226,10 +290,16 @@ impl Sim {
             seen: (Mono::ZERO, Vec::new()),
             restored: false,
             route_looks: vec![Mono::ZERO; clusters.len()],
+            spares: vec![Vec::new(); clusters.len()],
             clusters,
             core: None,
             seed,
             base: Mono::ZERO,
+            suspends: Vec::new(),
+            untold: Span::ZERO,
+            wall: 0,
+            surveyless: false,
+            late_words: Vec::new(),
             now: Mono::ZERO,
             awake_at: Mono::ZERO,
             dice: Dice::new(seed ^ 0x5EED),
@@ -253,6 +323,12 @@ impl Sim {
             steps: 0,
             promotions: 0,
             completed: BTreeSet::new(),
+            met: Vec::new(),
+            woken: Vec::new(),
+            proved: vec![Mono::ZERO; setup.model.services.len()],
+            positioned: vec![Mono::ZERO; setup.model.services.len()],
+            adopted: vec![None; setup.model.services.len()],
+            unfinished: vec![false; setup.model.services.len()],
             called: BTreeSet::new(),
             people: BTreeSet::new(),
             replies: BTreeMap::new(),
@@ -276,17 +352,43 @@ impl Sim {
         sim
     }
 
+    fn stamp(&self) -> Stamp {
+        Stamp { at: self.now, wall: self.wall }
+    }
+
     fn note(&mut self, line: impl Into<String>) {
         let millis = self.now.as_nanos() / 1_000_000;
         self.trace.push(format!("{:>4}.{:03} {}", millis / 1_000, millis % 1_000, line.into()));
     }
 
+    /// A moment by the engine's clock.
     fn own(&self, moment: Mono) -> Mono {
-        Mono::ZERO + moment.since(self.base)
+        let still = self.suspends.iter().map(|(from, until)| moment.min(*until).since(*from));
+        Mono::ZERO + (moment.since(self.base) - still.fold(Span::ZERO, |all, span| all + span))
     }
 
+    /// The moment that the engine's clock calls this one.
     fn world(&self, moment: Mono) -> Mono {
-        if moment == Mono::NEVER { moment } else { self.base + moment.since(Mono::ZERO) }
+        if moment == Mono::NEVER {
+            return moment;
+        }
+        let awake = self.base + moment.since(Mono::ZERO);
+        let later = |world: Mono, (from, until): &(Mono, Mono)| if world > *from { world + until.since(*from) } else { world };
+        self.suspends.iter().fold(awake, later)
+    }
+
+    /// The engine's machine is suspended until then: nothing that it waits for has come any nearer by its clock.
+    fn suspend(&mut self, until: Mono) {
+        let from = self.suspends.last().map_or(self.now, |(_, before)| self.now.max(*before));
+        if until <= from {
+            return;
+        }
+        let span = until.since(from);
+        self.suspends.push((from, until));
+        self.untold = self.untold + span;
+        self.asked.iter_mut().for_each(|asked| asked.deadline = asked.deadline + span);
+        self.doing.iter_mut().for_each(|doing| doing.deadline = doing.deadline + span);
+        self.awake_at = self.awake_at.max(until);
     }
 
     // ---- time -----------------------------------------------------------------------------------
@@ -328,6 +430,10 @@ impl Sim {
                 }
             }
         }
+        engine = self.late_words.iter().map(|(at, ..)| *at).min().unwrap_or(Mono::NEVER).min(engine);
+        if self.untold > Span::ZERO {
+            engine = self.awake_at;
+        }
         world.min(engine.max(self.awake_at))
     }
 
@@ -352,6 +458,13 @@ impl Sim {
             self.start_engine();
             return true;
         };
+        if self.untold > Span::ZERO {
+            // Told before anything that waited meanwhile is believed.
+            let suspended = std::mem::take(&mut self.untold);
+            let health = SelfHealth { suspended, ..self.health(suspended) };
+            self.feed(Input::SelfHealth(health));
+            return true;
+        }
         if let Some(input) = self.inbox.pop_front() {
             self.feed(input);
             return true;
@@ -370,6 +483,19 @@ impl Sim {
                 Some(outcome) => outcome,
                 None => self.attempt(&doing),
             };
+            if let Some(moment) = self.take_step(doing.action.name(), When::After) {
+                match moment.fault {
+                    Fault::Crash { at_record: false } => self.reach_step("killed", When::After, doing.action.name()),
+                    Fault::CleanStop | Fault::Operator(Command::Stop) => {
+                        self.reach_step("stopped", When::After, doing.action.name());
+                    }
+                    _ => {}
+                }
+                self.begin(&moment);
+                if self.core.is_none() {
+                    return true;
+                }
+            }
             if let (Action::AskHost { server, .. }, Err(_)) = (&doing.action, &outcome) {
                 self.clusters[doing.service].servers[usize::from(server.0)].host_shut_at = now;
             }
@@ -399,6 +525,11 @@ impl Sim {
                 }
             }
         }
+        if let Some(at) = self.late_words.iter().position(|(at, ..)| *at <= now) {
+            let (_, service, server, sample) = self.late_words.remove(at);
+            self.heard_late(service, server, sample);
+            return true;
+        }
         if let Some(at) = self.surveys.iter().position(|(at, ..)| *at <= now) {
             let (_, service, server) = self.surveys.remove(at);
             if !self.surveys.iter().any(|(_, other, one)| (*other, *one) == (service, server)) {
@@ -414,6 +545,12 @@ impl Sim {
             return true;
         }
         false
+    }
+
+    /// What is to happen at this step.
+    fn take_step(&mut self, name: &str, when: When) -> Option<Moment> {
+        let at = self.at_step.iter().position(|(step, at, _)| *step == name && *at == when)?;
+        Some(self.at_step.remove(at).2)
     }
 
     /// What was asked comes back.
@@ -465,6 +602,9 @@ impl Sim {
         let asked = self.asked.iter().find(|asked| now > asked.deadline + late).map(|asked| format!("run {}", asked.run));
         let done = self.doing.iter().find(|doing| now > doing.deadline + late);
         let done = done.map(|doing| format!("action {} ({})", doing.id, doing.action.name()));
+        if self.doing.iter().any(|doing| doing.due == Mono::NEVER) || self.asked.iter().any(|asked| asked.due == Mono::NEVER) {
+            self.watch.exercise("every_output_is_answered_or_given_up");
+        }
         if let Some(what) = asked.or(done) {
             self.watch.fail("every_output_is_answered_or_given_up", format!("{what} is long past its deadline"));
         }

@@ -13,15 +13,10 @@ fn ms(millis: u64) -> Span {
     Span::from_millis(millis)
 }
 
-pub fn service(at: usize, dice: &mut Dice) -> ServiceModel {
-    let servers = dice.one(&[2, 2, 3, 3, 4]);
-    let name = format!("s{at}");
-    let ssh = dice.percent(85);
-    let fence_command = dice.percent(30);
-    let others = dice.percent(40);
-    let policy = if others { dice.one(&[Policy::Count, Policy::All, Policy::Quorum(2)]) } else { Policy::Count };
+/// The checks of these servers.
+pub fn checks(servers: &[String], others: bool) -> Vec<CheckModel> {
     let check = |server: usize, kind: CheckKind, word: &str| CheckModel {
-        name: format!("db{}/{word}", server + 1),
+        name: format!("{}/{word}", servers[server]),
         server: u16::try_from(server).unwrap_or(0),
         kind,
         interval: ms(1_000),
@@ -30,13 +25,25 @@ pub fn service(at: usize, dice: &mut Dice) -> ServiceModel {
         failure_threshold: 3,
         success_threshold: 2,
     };
-    let mut checks: Vec<CheckModel> = (0..servers).map(|server| check(server, CheckKind::Postgres, "postgres")).collect();
+    let mut checks: Vec<CheckModel> = (0..servers.len()).map(|server| check(server, CheckKind::Postgres, "postgres")).collect();
     if others {
-        for server in 0..servers {
+        for server in 0..servers.len() {
             checks.push(check(server, CheckKind::Exec, "exec"));
             checks.push(check(server, CheckKind::Scripted, "scripted"));
         }
     }
+    checks
+}
+
+pub fn service(at: usize, dice: &mut Dice) -> ServiceModel {
+    let servers = dice.one(&[2, 2, 3, 3, 4]);
+    let name = format!("s{at}");
+    let ssh = dice.percent(85);
+    let fence_command = dice.percent(30);
+    let others = dice.percent(40);
+    let policy = if others { dice.one(&[Policy::Count, Policy::All, Policy::Quorum(2)]) } else { Policy::Count };
+    let names: Vec<String> = (1..=servers).map(|number| format!("db{number}")).collect();
+    let checks = checks(&names, others);
     let instances = dice.one(&[0, 1, 1, 2]);
     let mut model = ServiceModel {
         name,

@@ -9,7 +9,10 @@ use failover_core::time::Span;
 use super::super::cluster::{Process, SYSTEM_ID};
 use super::super::replication::Stranger;
 use super::super::swarm::{Fault, Link, Moment};
-use super::{Sim, ms, server_id, service_id};
+use super::{Sim, When, ms, server_id, service_id};
+
+/// What happens so many milliseconds after the beginning of a fault meets it.
+const AFTERMATH: u64 = 8_000;
 
 /// What a fault did, and how the kept session ended by it.
 enum Struck {
@@ -32,8 +35,12 @@ impl Sim {
         }
         let close = match self.strike(moment) {
             Struck::Not => None,
-            Struck::Once(close) => close,
+            Struck::Once(close) => {
+                self.note_fault(moment, 0);
+                close
+            }
             Struck::For(close) => {
+                self.note_fault(moment, moment.span);
                 self.ends.push((self.now + ms(moment.span), moment.clone()));
                 close
             }
@@ -51,6 +58,13 @@ impl Sim {
         if matches!(moment.fault, Fault::Stuck | Fault::Journal | Fault::DiskFull) {
             let health = self.health(Span::ZERO);
             self.feed(Input::SelfHealth(health));
+        }
+    }
+
+    /// The fault is there for so long, and what it began goes on for a while.
+    pub(super) fn note_fault(&mut self, moment: &Moment, span: u64) {
+        if let Some(kind) = super::super::meetings::kind(&moment.fault) {
+            self.met.push((kind, self.now, self.now + ms(span.max(AFTERMATH))));
         }
     }
 
@@ -97,8 +111,13 @@ impl Sim {
             | Fault::CleanStop
             | Fault::Executor(..)
             | Fault::Operator(_)
-            | Fault::Reload
-            | Fault::At(..) => self.strike_engine(moment),
+            | Fault::Reload(_)
+            | Fault::Suspend
+            | Fault::WallClock(_)
+            | Fault::Surveyless
+            | Fault::Before(..)
+            | Fault::At(..)
+            | Fault::After(..) => self.strike_engine(moment),
             Fault::Kill { .. }
             | Fault::KillIfPrimary
             | Fault::Freeze
@@ -113,6 +132,8 @@ impl Sim {
             | Fault::Resolver
             | Fault::OtherCluster
             | Fault::SecondEngine
+            | Fault::Slow(_)
+            | Fault::Damaged(_)
             | Fault::OtherChecks => self.strike_server(moment),
             _ => self.strike_service(moment),
         }
@@ -174,6 +195,8 @@ impl Sim {
             Fault::OtherCluster => {}
             Fault::SecondEngine => server.other_engine = true,
             Fault::OtherChecks => server.others_fail = true,
+            Fault::Slow(millis) => server.slow = *millis,
+            Fault::Damaged(damage) => server.damage = Some(*damage),
             _ => return Struck::Not,
         }
         Struck::For(None)
@@ -215,6 +238,7 @@ impl Sim {
             Fault::Restored if lives && server.recovery && postgres => {
                 cluster.restore(at);
                 cluster.meddled = true;
+                self.watch.exercise("only_our_own_history_is_followed");
             }
             Fault::OldReturns if server.power && server.process == Process::Gone && !server.recovery => {
                 server.guard = false;
@@ -223,6 +247,13 @@ impl Sim {
                 cluster.returned |= in_flight;
             }
             Fault::OldReturns => {}
+            Fault::Demoted if lives && !server.recovery && postgres => {
+                server.process = Process::Gone;
+                server.guard = true;
+                cluster.start(at);
+                cluster.meddled = true;
+                return Struck::Once(Some(CloseCause::Announced));
+            }
             Fault::Rejoin => self.rejoin(service),
             _ => return Struck::Not,
         }
@@ -233,7 +264,14 @@ impl Sim {
     fn strike_engine(&mut self, moment: &Moment) -> Struck {
         let end = self.now + ms(moment.span);
         let service = moment.service;
-        let away = matches!(moment.fault, Fault::Sleep | Fault::GapTold | Fault::Stuck | Fault::Crash { .. } | Fault::CleanStop);
+        let away = matches!(
+            moment.fault,
+            Fault::Sleep | Fault::Suspend | Fault::GapTold | Fault::Stuck | Fault::Crash { .. } | Fault::CleanStop
+        );
+        if self.suspends.last().is_some_and(|(_, until)| self.now < *until) && matches!(moment.fault, Fault::Crash { .. }) {
+            // Nothing runs there that could die.
+            return Struck::Not;
+        }
         self.deaths.iter_mut().flatten().for_each(|death| death.away |= away);
         match &moment.fault {
             Fault::Sleep => {
@@ -243,9 +281,23 @@ impl Sim {
                     // A promise may lie a second ahead.
                     if wakes.since(self.now) > ms(2_600) {
                         self.watch.slept(wakes);
+                        self.woken.push(wakes);
                     }
                 }
             }
+            Fault::Suspend => {
+                if self.core.is_none() {
+                    return Struck::Not;
+                }
+                let wakes = end.min(self.now + ms(60_000)).max(self.now + ms(300));
+                self.suspend(wakes);
+                if wakes.since(self.now) >= ms(1_000) {
+                    self.watch.slept(wakes);
+                    self.woken.push(wakes);
+                }
+            }
+            Fault::WallClock(seconds) => self.wall += seconds * 1_000,
+            Fault::Surveyless => self.surveyless = true,
             Fault::GapTold => {
                 let health = self.health(ms(moment.span.max(1_000)));
                 self.feed(Input::SelfHealth(health));
@@ -269,14 +321,22 @@ impl Sim {
                 self.wrong.insert(name, *wrong);
             }
             Fault::Operator(command) => self.operator(service, command.clone()),
-            Fault::Reload => self.reload(),
-            Fault::At(name, fault) => {
-                self.at_step.push((name, Moment { fault: (**fault).clone(), ..moment.clone() }));
-                return Struck::Not;
+            Fault::Reload(change) => {
+                if !self.reload_with(service, *change) {
+                    return Struck::Not;
+                }
             }
+            Fault::Before(name, fault) => return self.awaits(When::Before, name, fault, moment),
+            Fault::At(name, fault) => return self.awaits(When::During, name, fault, moment),
+            Fault::After(name, fault) => return self.awaits(When::After, name, fault, moment),
             _ => return Struck::Not,
         }
         Struck::For(None)
+    }
+
+    fn awaits(&mut self, when: When, step: &'static str, fault: &Fault, moment: &Moment) -> Struck {
+        self.at_step.push((step, when, Moment { fault: fault.clone(), ..moment.clone() }));
+        Struck::Not
     }
 
     pub(super) fn end(&mut self, moment: &Moment) {
@@ -288,7 +348,14 @@ impl Sim {
         }
         let over = matches!(
             moment.fault,
-            Fault::Sleep | Fault::Crash { .. } | Fault::CleanStop | Fault::GapTold | Fault::Operator(_) | Fault::SessionEnds(_)
+            Fault::Sleep
+                | Fault::Suspend
+                | Fault::WallClock(_)
+                | Fault::Crash { .. }
+                | Fault::CleanStop
+                | Fault::GapTold
+                | Fault::Operator(_)
+                | Fault::SessionEnds(_)
         );
         if !over {
             self.disturb();
@@ -343,6 +410,9 @@ impl Sim {
             Fault::HiddenReceiver => server.hidden = false,
             Fault::SecondEngine => server.other_engine = false,
             Fault::OtherChecks => server.others_fail = false,
+            Fault::Slow(_) => server.slow = 0,
+            Fault::Damaged(_) => server.damage = None,
+            Fault::Surveyless => self.surveyless = false,
             Fault::Burst(_) => self.clusters[service].burst = 0,
             Fault::SessionEnds(cause @ (CloseCause::DeathHint | CloseCause::Announced)) if moment.at == 0 => {
                 self.close_sessions(service, at, *cause);
@@ -356,7 +426,14 @@ impl Sim {
     }
 
     pub(super) fn operator(&mut self, service: usize, command: Command) {
-        if self.core.is_none() {
+        let configured = self.clusters[service].configured;
+        let named = match command {
+            Command::Force { to, .. } => to,
+            Command::Adopt { server } | Command::Cordon { server } | Command::Uncordon { server } => Some(server),
+            _ => None,
+        };
+        // Nobody can name a server that the configuration does not have.
+        if self.core.is_none() || named.is_some_and(|server| usize::from(server.0) >= configured) {
             return;
         }
         self.token += 1;
@@ -364,20 +441,6 @@ impl Sim {
         self.watch.asked(service, &command);
         let wanted = if command == Command::Stop { None } else { Some(service_id(service)) };
         self.feed(Input::Operator { service: wanted, command, token: self.token });
-    }
-
-    pub(super) fn reload(&mut self) {
-        let now = self.own(self.now);
-        let Some(core) = self.core.as_mut().filter(|_| self.now >= self.awake_at) else { return };
-        if let Ok(outputs) = core.reload(now, self.setup.model.clone()) {
-            self.watch.forget();
-            for cluster in &mut self.clusters {
-                for server in &mut cluster.servers {
-                    server.session = false;
-                }
-            }
-            self.after(outputs);
-        }
     }
 
     pub(super) fn rejoin(&mut self, service: usize) {

@@ -6,7 +6,7 @@ use failover_core::time::{Mono, Span};
 
 use super::cluster::{Cluster, Process};
 use super::dice::Dice;
-use super::swarm::Link;
+use super::swarm::{Damage, Link};
 
 impl Cluster {
     pub fn sample(&self, at: usize, asked: Mono, now: Mono) -> Sample {
@@ -24,7 +24,7 @@ impl Cluster {
         };
         // Without a receiver the control file speaks, and that knows the timeline of the last restartpoint.
         let streamed = !server.recovery || matches!(receiver, Receiver::Seen { .. });
-        Sample {
+        let mut sample = Sample {
             asked,
             started: Some(i64::try_from(server.started.as_nanos() / 1_000).unwrap_or(i64::MAX)),
             in_recovery: server.recovery,
@@ -43,7 +43,11 @@ impl Cluster {
             replicas: (!server.recovery).then(|| self.replicas(at)),
             other_engines: if server.other_engine { vec!["another".into()] } else { Vec::new() },
             ..Sample::default()
+        };
+        if let Some(damage) = server.damage {
+            damaged(&mut sample, damage);
         }
+        sample
     }
 
     fn replicas(&self, primary: usize) -> Vec<Replica> {
@@ -64,7 +68,7 @@ impl Cluster {
     /// A new connection: what comes back, and after how long.
     pub fn probe(&self, at: usize, timeout: Span, dice: &mut Dice) -> (Span, Verdict) {
         let server = &self.servers[at];
-        let quick = Span::from_millis(dice.between(1, 20));
+        let quick = Span::from_millis(dice.between(1, 20) + server.slow);
         if !server.resolver {
             return (quick, Verdict::Unknown(UnknownCause::Resolver));
         }
@@ -76,6 +80,9 @@ impl Cluster {
         }
         if server.port == Link::Reject {
             return (quick, Verdict::Down(DownCause::Refused));
+        }
+        if server.process == Process::Running && quick >= timeout {
+            return (timeout, Verdict::Down(DownCause::AnswerTimedOut));
         }
         match server.process {
             Process::Gone => (quick, Verdict::Down(if dice.percent(10) { DownCause::Reset } else { DownCause::Refused })),
@@ -126,5 +133,26 @@ impl Cluster {
     pub fn finding(verdict: Verdict, began: Mono, latency: Span, sample: Option<Sample>) -> Finding {
         let message = format!("{} {}", verdict.word(), verdict.reason());
         Finding { verdict, message, began, latency, sample: sample.map(Box::new) }
+    }
+}
+
+/// A field is missing, or cannot be read.
+fn damaged(sample: &mut Sample, damage: Damage) {
+    match damage {
+        Damage::Flush => sample.flush = None,
+        Damage::Receive => sample.receive = None,
+        Damage::Replay => sample.replay = None,
+        Damage::Started => sample.started = None,
+        Damage::Loaded => sample.settings_loaded = None,
+        Damage::Replicas => sample.replicas = None,
+        Damage::LatestEnd => {
+            if let Receiver::Seen { latest_end, application_name, .. } = &mut sample.receiver {
+                (*latest_end, *application_name) = (None, None);
+            }
+        }
+        Damage::AtEnd => sample.at_end = false,
+        Damage::Names => sample.sync_names = "ANY 1 (db2".into(),
+        // Nothing is left to be read: see `Sim::ping` and `Sim::check`.
+        Damage::All => {}
     }
 }
