@@ -819,7 +819,6 @@ impl Journal {
                 // A failover that did not complete left something for a person, and a restart must not make that forgotten.
                 known.begun = None;
                 known.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.word().to_owned());
-                known.last_failover_ms = Some(body.at_ms);
                 known.summary.clone_from(summary);
             }
         }
@@ -1489,6 +1488,20 @@ pub(crate) mod tests {
         assert_eq!(journal.sequence(), before);
     }
 
+    /// How old the last one is for the cooldown, the facts that are written with its end say.
+    #[test]
+    fn the_end_of_a_failover_alone_begins_no_cooldown() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path());
+        let (service, generation) = (ServiceId(0), Generation(5));
+        journal.append(&model(), &record(5), now()).unwrap();
+        let before = known(&journal).unwrap().last_failover_age;
+        for how in [EndedHow::Stopped, EndedHow::RolledBack] {
+            journal.append(&model(), &Record::Ended { service, generation, how }, now()).unwrap();
+            assert_eq!(known(&Journal::open(directory.path())).unwrap().last_failover_age, before, "{how}");
+        }
+    }
+
     #[test]
     fn a_failover_without_an_end_is_told_until_a_person_took_note() {
         let directory = tempfile::tempdir().unwrap();
@@ -1527,7 +1540,6 @@ pub(crate) mod tests {
         again.append(&model(), &Record::Ended { service, generation, how: EndedHow::Completed }, now()).unwrap();
         let ended = known(&Journal::open(directory.path())).unwrap();
         assert_eq!((ended.unfinished, ended.begun), (None, None));
-        assert_eq!(ended.last_failover_age, Some(Span::ZERO));
         assert!(Journal::open(directory.path()).summaries().is_empty());
         let shown = FailoverStatus { generation: 3, evidence: vec!["x".repeat(9_000); 99], ..FailoverStatus::default() };
         let end = Record::Ended { service, generation, how: EndedHow::Completed };
