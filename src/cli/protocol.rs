@@ -21,7 +21,7 @@ pub enum Request {
     /// The state of everything, or of one service.
     Status {
         /// The service.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         service: Option<String>,
     },
     /// What happened: answered by one line per event, each [`Line::Event`], then [`Line::End`].
@@ -33,7 +33,7 @@ pub enum Request {
         #[serde(default)]
         follow: bool,
         /// Only events of this service and of the engine itself.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         service: Option<String>,
         /// Single observations too.
         #[serde(default)]
@@ -49,19 +49,19 @@ pub enum Request {
     /// Decide nothing.
     Pause {
         /// The service, or all.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         service: Option<String>,
         /// Why.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
         /// After so many milliseconds it ends by itself.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         for_ms: Option<u64>,
     },
     /// Decide again.
     Resume {
         /// The service, or all.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         service: Option<String>,
     },
     /// Leave a state that only an operator ends.
@@ -95,10 +95,10 @@ pub enum Request {
         /// The service.
         service: String,
         /// The standby to promote.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<String>,
         /// Bytes that may be lost.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         accept_loss: Option<u64>,
     },
 }
