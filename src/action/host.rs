@@ -7,6 +7,7 @@
 
 mod server;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,8 +28,9 @@ pub(crate) use server::StopOrder;
 
 /// What is sent to `sh -s`.
 const SCRIPT: &str = include_str!("../../contrib/failover-host");
-/// What the script says first.
-const GREETING: &str = "failover-host=1";
+/// What the script says first, and by which number it and the engine understand each other.
+const GREETING: &str = "failover-host=";
+const PROTOCOL: &str = "1";
 /// Less free space than this in the data directory is worth a finding.
 const LITTLE_SPACE_KIB: u64 = 1024 * 1024;
 
@@ -273,6 +275,13 @@ impl HostControl {
         let fail = |had_effect: bool, message: String, remedy: &str| {
             Err(if had_effect { Failure::unknown(message, remedy) } else { Failure::no_effect(message, remedy) })
         };
+        if let Some(other) = hearing.other_protocol.as_ref().filter(|_| !hearing.greeted) {
+            let message =
+                format!("{at}: the failover-host that is installed there speaks protocol {other}, and this engine {PROTOCOL}");
+            let remedy = "install the failover-host of this version, or run the engine of that one";
+            // What it did with the request is not known.
+            return Err(if changes { Failure::unknown(message, remedy) } else { Failure::refused(message, remedy) });
+        }
         if !hearing.greeted {
             let said = first_words(&output.stderr).or_else(|| first_words(&output.stdout));
             let said = said.map_or_else(|| "nothing".to_owned(), |words| format!("\"{words}\""));
@@ -315,7 +324,34 @@ fn ending(output: &ExecOutput) -> String {
 fn first_words(text: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(text);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
-    Some(line.chars().filter(|c| !c.is_control()).take(160).collect())
+    Some(readable(line, 160))
+}
+
+fn readable(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect()
+}
+
+/// The version of our own script.
+fn own_version() -> u32 {
+    let told = SCRIPT.lines().find_map(|line| line.strip_prefix("own_version="));
+    told.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Of an installed script of another version: what it cannot do, before that is needed.
+fn version_finding(told: &str, speaks: &str) -> Option<ReadinessFinding> {
+    let own = own_version();
+    // Release 0.1 did not say.
+    let version = if told.is_empty() { 1 } else { told.parse().unwrap_or(0) };
+    let (code, how, remedy) = match version.cmp(&own) {
+        Ordering::Less => ("host_script_outdated", "older", "install the failover-host of this version"),
+        Ordering::Greater => ("host_script_newer", "later", "run the engine of that version, too"),
+        Ordering::Equal => return None,
+    };
+    let fences = speaks.split(' ').any(|what| what == "generation");
+    let then = if fences { "what it does not know it refuses" } else { "it would refuse to fence this server" };
+    let message =
+        format!("the failover-host that is installed there is of version {version}, {how} than this engine's, {own}: {then}");
+    Some(ReadinessFinding { code: code.to_owned(), blocking: !fences, message, remedy: remedy.to_owned() })
 }
 
 /// The host's answer to the same request would be the same: what is missing there, a person has to put right.
@@ -397,6 +433,8 @@ fn nonsense(what: &str) -> Failure {
 /// Takes the script's lines as they come, so that each rung of the ladder has its own time.
 struct Hearing {
     greeted: bool,
+    /// It greeted by another number.
+    other_protocol: Option<String>,
     complete: bool,
     answer: Answer,
     line: Vec<u8>,
@@ -437,7 +475,14 @@ pub(crate) fn fuzz(said: &[u8]) {
 
 impl Hearing {
     fn new() -> Hearing {
-        Hearing { greeted: false, complete: false, answer: Answer::default(), line: Vec::new(), since: Instant::now() }
+        Hearing {
+            greeted: false,
+            other_protocol: None,
+            complete: false,
+            answer: Answer::default(),
+            line: Vec::new(),
+            since: Instant::now(),
+        }
     }
 
     fn hear(&mut self, piece: &[u8]) {
@@ -456,9 +501,13 @@ impl Hearing {
     fn take(&mut self, line: &str) {
         // A login script may chat before; nothing may follow the end.
         if !self.greeted || self.complete {
-            if line == GREETING {
-                self.greeted = true;
-                self.since = Instant::now();
+            match line.strip_prefix(GREETING) {
+                Some(PROTOCOL) => {
+                    self.greeted = true;
+                    self.since = Instant::now();
+                }
+                Some(other) if !self.greeted => self.other_protocol = Some(readable(other, 20)),
+                _ => {}
             }
             return;
         }
@@ -635,20 +684,12 @@ impl Answer {
     }
 
     fn findings(&self, data_dir: &str) -> Vec<ReadinessFinding> {
-        let mut findings = Vec::new();
+        let mut findings: Vec<ReadinessFinding> =
+            version_finding(self.value("version"), self.value("speaks")).into_iter().collect();
         let mut find = |code: &str, blocking: bool, message: String, remedy: &str| {
             findings.push(ReadinessFinding { code: code.to_owned(), blocking, message, remedy: remedy.to_owned() });
         };
         let postmaster_seen = self.value("postmaster") != "gone";
-        if !self.value("speaks").split(' ').any(|what| what == "generation") {
-            find(
-                "host_script_outdated",
-                true,
-                "the failover-host that is installed there is of an older version: it would refuse to fence this server"
-                    .to_owned(),
-                "install the failover-host of this version",
-            );
-        }
         if postmaster_seen && self.value("signal") == "0" {
             find(
                 "host_cannot_signal",
@@ -867,9 +908,22 @@ mod tests {
     }
 
     #[test]
+    fn a_script_of_another_protocol_is_named_and_what_it_did_is_not_known() {
+        let of = |text: &str| {
+            let mut hearing = Hearing::new();
+            hearing.hear(text.as_bytes());
+            (hearing.greeted, hearing.other_protocol)
+        };
+        assert_eq!(of("failover-host=2\nproof=ok\nend=ok\n"), (false, Some("2".to_owned())));
+        assert_eq!(of("failover-host=1\nfailover-host=2\nend=ok\n"), (true, None));
+        assert_eq!(of("failover-host=\n"), (false, Some(String::new())));
+        assert_eq!(own_version(), 2);
+    }
+
+    #[test]
     fn each_trouble_has_its_finding_and_a_healthy_host_has_none() {
         let healthy = "failover-host=1\npostmaster=running\nsignal=1\nshm=6\nwritable=1\npg_ctl=/b/pg_ctl\npg_isready=/b/pg_isready\n\
-             speaks=generation\ntimeout=/usr/bin/timeout\nuid=101\nfree_kib=72922972\nend=ok\n";
+             version=2\nspeaks=generation\ntimeout=/usr/bin/timeout\nuid=101\nfree_kib=72922972\nend=ok\n";
         let codes = |from: &str, to: &str| {
             let findings = heard(&healthy.replace(from, to)).findings("/data");
             findings.into_iter().map(|finding| (finding.code, finding.blocking)).collect::<Vec<_>>()
@@ -877,7 +931,11 @@ mod tests {
         assert_eq!(codes("", ""), []);
         for (from, to, code, blocking) in [
             ("signal=1", "signal=0", "host_cannot_signal", true),
-            ("speaks=generation", "speaks=control", "host_script_outdated", true),
+            ("version=2\nspeaks=generation\n", "", "host_script_outdated", true),
+            ("version=2", "version=1", "host_script_outdated", false),
+            ("version=2\nspeaks=generation", "version=3\nspeaks=control", "host_script_newer", true),
+            ("version=2", "version=later", "host_script_outdated", false),
+            ("version=2", "version=3", "host_script_newer", false),
             ("shm=6", "shm=gone", "host_segment_hidden", true),
             ("writable=1", "writable=0", "host_data_dir_not_writable", false),
             ("pg_ctl=/b/pg_ctl", "pg_ctl=", "host_pg_ctl_missing", false),

@@ -74,6 +74,7 @@ pub fn of(code: &str) -> &'static str {
             "the fence kills every process of the old primary; without the right it is not proven, and no standby is promoted"
         }
         "host_script_outdated" => "a request that the installed script does not know is refused, and the fence is such a request",
+        "host_script_newer" => "it is meant for a later engine, and is tested with that one",
         "host_segment_hidden" => {
             "the proof needs the shared memory of the old primary to be gone; where it does not show, nothing is promoted"
         }
