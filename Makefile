@@ -137,7 +137,7 @@ install:
 	install -D -m 644 packaging/completions/_failover $(to)/share/zsh/site-functions/_failover
 	install -D -m 644 packaging/completions/failover.fish $(to)/share/fish/vendor_completions.d/failover.fish
 	install -D -m 644 docs/CONFIG.md $(to)/share/doc/failover/CONFIG.md
-	install -m 644 docs/ABI.md docs/EVENTS.md docs/STATUS.md docs/EMBEDDING.md docs/c.md docs/python.md docs/go.md docs/rust.md $(to)/share/doc/failover/
+	install -m 644 docs/ABI.md docs/EVENTS.md docs/STATUS.md docs/UPGRADING.md docs/EMBEDDING.md docs/c.md docs/python.md docs/go.md docs/rust.md $(to)/share/doc/failover/
 	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(to)/share/doc/failover/
 	install -d $(to)/share/doc/failover/examples
 	install -m 644 examples/config/* $(to)/share/doc/failover/examples/

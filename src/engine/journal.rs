@@ -5,8 +5,13 @@
 //! torn last line (the engine or the machine died while it wrote: nothing that depends on it was done) is told apart from
 //! damage, and damage is never repaired silently: the journal is then read as far as it can be, and not written.
 //!
+//! A file of an earlier format is read by `earlier`, and replaced by one of this format before anything is written to it: the engine
+//! that wrote it refuses that one by its number. A file of a later format is refused, and nothing of it is read.
+//!
 //! An intent counts as written only if the rest of its failover has room on the disk too: what fences a server must not find out
 //! behind it that nothing more can be written down.
+
+mod earlier;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -26,7 +31,7 @@ use failover_core::model::{Model, ServiceModel};
 use failover_core::output::{EndedHow, Record, Step};
 use failover_core::plan::Begun;
 use failover_core::sample::{FenceLevel, Lsn};
-use failover_core::sync_set::{Acknowledging, Method, SyncRule};
+use failover_core::sync_set::{Acknowledging, SyncRule};
 use failover_core::time::Span;
 
 use super::checked::{line_of, read_line};
@@ -36,8 +41,9 @@ use super::render::rfc3339;
 use super::room::{Room, is_full};
 use super::status::FailoverStatus;
 
-/// The format that is written, and the newest one that is read.
-const FORMAT: u32 = 1;
+/// The format that is written, and the latest one that is read. It goes up with every change by which an engine before it would be wrong
+/// about what it reads; what the earlier one says in other words is then translated in `earlier`.
+const FORMAT: u32 = 2;
 /// From here on the file is replaced by what it comes to.
 const ROTATE: u64 = 4 * 1024 * 1024;
 /// A larger file is none of ours.
@@ -236,9 +242,6 @@ struct KnownBegun {
     /// The level required, as a number.
     fence: u8,
     furthest: Option<String>,
-    /// As release 0.1 wrote it: how many acknowledgements, of how many. Who that was it did not say.
-    #[serde(default, skip_serializing)]
-    acknowledgements: Option<(u32, u32)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sync: Option<KnownSync>,
     #[serde(default)]
@@ -246,7 +249,6 @@ struct KnownBegun {
     streaming: Vec<String>,
     route_touched: bool,
     fence_tried: bool,
-    /// Release 0.1 stopped nobody that lived.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     stop_tried: bool,
     #[serde(default)]
@@ -278,12 +280,6 @@ impl KnownSync {
         let members = self.members.iter().filter_map(id).collect();
         Acknowledging { rule: self.rule.clone(), size: self.size, members, only_written: self.only_written }
     }
-
-    /// From a journal that says only how many: nobody is known to have been among them.
-    fn of_numbers(required: u32, size: u32) -> Acknowledging {
-        let rule = SyncRule { method: Method::Any, required, names: Vec::new(), everybody: false };
-        Acknowledging { rule, size, members: Vec::new(), only_written: false }
-    }
 }
 
 /// The standby whose promotion was begun.
@@ -292,7 +288,7 @@ struct KnownCandidate {
     server: String,
     position: String,
     loss: Option<u64>,
-    /// `loss` was read, not estimated. Release 0.1 did not say.
+    /// `loss` was read, not estimated.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     exact: bool,
     /// So long of the log's end was not seen, or nobody looked at it.
@@ -369,6 +365,8 @@ struct Body {
 pub(crate) struct Journal {
     directory: PathBuf,
     file: Option<File>,
+    /// Of the file that is there.
+    format: u32,
     /// Up to here everything is whole.
     length: u64,
     seq: u64,
@@ -412,6 +410,7 @@ impl Journal {
         Journal {
             directory: directory.to_owned(),
             file: None,
+            format: FORMAT,
             length: 0,
             seq: 0,
             known: BTreeMap::new(),
@@ -624,6 +623,10 @@ impl Journal {
     }
 
     fn try_write(&mut self, entry: Entry, now: SystemTime) -> std::io::Result<()> {
+        if self.format < FORMAT && self.length > 0 {
+            // What an engine of that format does not know may not stand in a file that it would read.
+            self.rotate(now).inspect_err(|_| drop(std::fs::remove_file(self.fresh())))?;
+        }
         if self.file.is_none() {
             self.file = Some(self.open_file()?);
             if self.length == 0 {
@@ -697,6 +700,7 @@ impl Journal {
             let _ = old.set_len(self.length);
         }
         self.room = room;
+        self.format = FORMAT;
         self.length = text.len() as u64;
         self.seq = seq;
         Ok(())
@@ -737,13 +741,15 @@ impl Journal {
         }
         let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let torn = content.len() - whole;
+        let mut earlier = earlier::Reader::default();
         let mut lines = content[..whole].split(|byte| *byte == b'\n').enumerate().peekable();
         while let Some((number, line)) = lines.next() {
             if line.is_empty() && lines.peek().is_none() {
                 break;
             }
             let number = number + 1;
-            let body: Body = match read_line(line) {
+            let read = if self.format < FORMAT { earlier.read(line) } else { read_line(line) };
+            let body: Body = match read {
                 Ok(body) => body,
                 Err(why) => {
                     // What follows is still read: the highest generation must not be forgotten.
@@ -753,9 +759,15 @@ impl Journal {
             };
             match &body.entry {
                 Entry::Begin { format, version } if *format > FORMAT => {
-                    self.refused = refuse(format!("it was written by version {version} in format {format}, newer than {FORMAT}"));
+                    self.refused = Some(format!(
+                        "{} was written by version {version} in format {format}, newer than {FORMAT}, the one of this version: nothing of \
+                         it is read or changed, and no failover is started. Run that version or a later one; to go back all the same, \
+                         move the files journal*.jsonl away, which forgets generation, primary, pauses and cordons",
+                        path.display()
+                    ));
                     return;
                 }
+                Entry::Begin { format, .. } if number == 1 => self.format = *format,
                 Entry::Begin { .. } => {}
                 _ if number == 1 => self.refused = refuse("its first line is not the beginning of a journal".to_owned()),
                 _ => {}
@@ -765,6 +777,9 @@ impl Journal {
             }
             self.seq = self.seq.max(body.seq);
             self.learn(&body);
+        }
+        if self.format < FORMAT {
+            self.known.values_mut().for_each(earlier::complete);
         }
         self.length = whole as u64;
         if self.refused.is_none() && whole == 0 && self.previous().exists() {
@@ -848,7 +863,6 @@ impl KnownBegun {
             timeline: begun.old_timeline,
             fence: begun.require.number(),
             furthest: begun.furthest.map(|position| position.to_string()),
-            acknowledgements: None,
             sync: begun.sync.as_ref().map(|sync| KnownSync::of(sync, name)),
             acknowledged_before: Some(begun.acknowledged_before.to_string()),
             streaming: begun.streaming.iter().filter_map(|server| name(*server)).collect(),
@@ -872,11 +886,7 @@ impl KnownBegun {
             old_timeline: self.timeline,
             require: FenceLevel::of_number(self.fence)?,
             furthest: self.furthest.as_deref().and_then(Lsn::parse),
-            sync: self
-                .sync
-                .as_ref()
-                .map(|sync| sync.read(id))
-                .or(self.acknowledgements.map(|(required, size)| KnownSync::of_numbers(required, size))),
+            sync: self.sync.as_ref().map(|sync| sync.read(id)),
             acknowledged_before: self.acknowledged_before.as_deref().and_then(Lsn::parse).unwrap_or_default(),
             streaming: self.streaming.iter().filter_map(id).collect(),
             route_touched: self.route_touched,
@@ -1052,6 +1062,7 @@ pub(crate) mod tests {
     use crate::engine::checked::{HEAD, sum};
     use failover_core::id::ServiceId;
     use failover_core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
+    use failover_core::sync_set::Method;
     use failover_core::time::Mono;
 
     impl Journal {
@@ -1641,12 +1652,12 @@ pub(crate) mod tests {
     fn foreign_and_newer_files_are_refused_and_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("journal.jsonl");
-        let entry = Entry::Begin { format: 2, version: "9.0.0".to_owned() };
+        let entry = Entry::Begin { format: FORMAT + 1, version: "9.0.0".to_owned() };
         let newer = line_of(&Body { seq: 1, time: String::new(), at_ms: 0, entry }).unwrap();
         let entry = Entry::Note { message: String::new() };
         let headless = line_of(&Body { seq: 1, time: String::new(), at_ms: 0, entry }).unwrap();
         let cases = [
-            (newer.as_str(), "newer than 1"),
+            (newer.as_str(), "version 9.0.0 in format 3, newer than 2"),
             ("hello\n", "not a record"),
             (headless.as_str(), "not the beginning"),
             ("\n\n", "line 1"),

@@ -87,11 +87,26 @@ pub fn program() -> io::Result<PathBuf> {
 impl Engine {
     /// Starts `failover run --json --verbose CONFIG`, with single observations among the events, as the lab's user.
     pub fn start(lab: &Lab, host: &Host, config: &Path, socket: &Path, origin: Origin) -> io::Result<Engine> {
+        let copy = lab.path("bin/failover");
+        Engine::start_program(&program()?, &copy, lab, host, config, socket, origin)
+    }
+
+    /// The same with another program: that of an earlier release. `copy`: where it lies in the lab.
+    pub fn start_program(
+        program: &Path,
+        copy: &Path,
+        lab: &Lab,
+        host: &Host,
+        config: &Path,
+        socket: &Path,
+        origin: Origin,
+    ) -> io::Result<Engine> {
         lab.folder("bin")?;
         // Where we were built the lab's user may not be able to go.
-        let program = lab.path("bin/failover");
+        let source = program;
+        let program = copy.to_owned();
         if !program.exists() {
-            lab.copy_in(&self::program()?, &program, 0o700)?;
+            lab.copy_in(source, &program, 0o700)?;
         }
         let mut command = lab.command_on(host, &program);
         command.args(["run", "--json", "--verbose"]).arg(config).stdout(Stdio::piped()).stderr(lab.log("engine")?);

@@ -152,6 +152,12 @@ impl Pair {
         Engine::start(&self.lab, &host, &self.config, &self.control, origin)
     }
 
+    /// The same with the program of an earlier release.
+    pub fn engine_of(&self, program: &Path, origin: Origin) -> io::Result<Engine> {
+        let copy = self.lab.path("bin/failover-earlier");
+        Engine::start_program(program, &copy, &self.lab, &Host::local(), &self.config, &self.control, origin)
+    }
+
     /// The power of a host: whoever runs on it ends at once.
     fn power_switch(&self) -> io::Result<PathBuf> {
         self.lab.folder("bin")?;
