@@ -308,6 +308,11 @@ impl Server {
     }
 
     fn launch(&mut self) {
+        self.spawn();
+        eventually("the server's first answer", || self.query("SELECT 1"));
+    }
+
+    fn spawn(&mut self) {
         if let Some(mut ended) = self.process.take() {
             ended.wait().unwrap();
         }
@@ -324,7 +329,6 @@ impl Server {
             .spawn()
             .unwrap();
         self.process = Some(process);
-        eventually("the server's first answer", || self.query("SELECT 1"));
     }
 
     /// The resolved data directory.
@@ -1256,6 +1260,88 @@ fn an_answer_that_is_none_of_ours_is_named() {
             // What it did with the order is not known, and the same question would get the same answer.
             assert_eq!((failure.kind, word.kind), (FailureKind::Unknown, FailureKind::Refused));
         }
+    }
+}
+
+// A server that begins anew.
+
+impl Server {
+    /// As after a loss of power, but for its segment.
+    fn crash(&self) {
+        for pid in working_in(&self.data()) {
+            signal(pid, "KILL");
+        }
+        eventually("the end of all", || working_in(&self.data()).is_empty().then_some(()));
+    }
+
+    fn is_unguarded(&self) {
+        for name in ["standby.signal", "failover.fenced"] {
+            let _ = fs::remove_file(self.data().join(name));
+        }
+    }
+
+    fn much_log(&self) {
+        let sql = "CREATE TABLE IF NOT EXISTS much (number int); INSERT INTO much SELECT generate_series(1, 200000)";
+        self.connect().unwrap().batch_execute(sql).unwrap();
+    }
+}
+
+/// The segment of shared memory is another one after a crash, and postmaster.pid tells so a moment later.
+#[test]
+fn a_server_in_crash_recovery_is_fenced_and_proven_at_whatever_moment_of_it() {
+    let mut server = Server::start();
+    let sshd = Sshd::start("");
+    let ssh = sshd.host();
+    let control = server.control(&ssh);
+    for round in 0..6 {
+        server.much_log();
+        if round % 2 == 0 {
+            // Somebody's supervisor starts it again.
+            server.crash();
+            server.spawn();
+            eventually("a postmaster", || server.pidfile(1).filter(|pid| *pid == server.postmaster().to_string()));
+        } else {
+            // One of its sessions crashes, and it starts itself again.
+            let session: u32 =
+                server.query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'").unwrap().parse().unwrap();
+            signal(session, "KILL");
+        }
+        let hung = round % 3 == 0;
+        let report = control.fence(Generation(1), FenceLevel::ProvenStopped, hung, true, far(), &never()).unwrap();
+        assert_eq!(report.level, FenceLevel::ProvenStopped, "{round}: {report:?}");
+        assert_eq!(working_in(&server.data()), [0; 0], "{round}");
+        server.is_unguarded();
+        server.launch();
+    }
+}
+
+/// What postmaster.pid names is not there yet, or not any more, while the server is alive: it is looked at again before anything is done.
+#[test]
+fn a_segment_that_changes_while_it_is_read_is_looked_at_again() {
+    for line in ["  5432001  99999999", ""] {
+        let server = Server::start();
+        let pidfile = server.data().join("postmaster.pid");
+        let right = server.place("right.pid", &fs::read_to_string(&pidfile).unwrap());
+        let torn: Vec<String> = fs::read_to_string(&pidfile)
+            .unwrap()
+            .lines()
+            .enumerate()
+            .map(|(at, old)| if at == 6 { line.to_owned() } else { old.to_owned() })
+            .collect();
+        fs::write(&pidfile, torn.join("\n") + "\n").unwrap();
+        // Its first wait is the moment at which the server has written the rest.
+        let tools = folder();
+        let sleep = tools.path().join("sleep");
+        let once = format!("[ ! -e {0} ] || {{ cat {0} >{1}; rm {0}; }}", right.display(), pidfile.display());
+        fs::write(&sleep, format!("#!/bin/sh\n{once}\nexec /usr/bin/sleep \"$@\"\n")).unwrap();
+        fs::set_permissions(&sleep, fs::Permissions::from_mode(0o755)).unwrap();
+        give(&sleep);
+        let mut script = as_account("sh");
+        script.env("PATH", format!("{}:/usr/bin:/bin", tools.path().display()));
+        script.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/failover-host")).arg("--data-dir").arg(server.data());
+        script.args(["fence", "--generation", "1"]);
+        let said = text(&script.output().unwrap().stdout);
+        assert!(said.contains("\nproof=ok\n") && said.contains("rung=stop_fast ok"), "{line:?}: {said}");
     }
 }
 
