@@ -18,6 +18,7 @@ mod demo_app;
 mod demo_report;
 mod doctor;
 mod embedded;
+mod held_stop;
 mod metrics;
 mod misconfigured;
 #[cfg(feature = "rfc2136")]

@@ -77,6 +77,7 @@ pub(crate) fn fence(argv: &[String], subject: &Subject, deadline: Deadline, canc
     let output = run("fence.command", &subject.command("fence", argv), deadline, cancel)?;
     let note = said(&output);
     Ok(FenceReport {
+        end: None,
         level: FenceLevel::PowerOff,
         guard_placed: false,
         rungs: vec![Rung { name: RungName::Command, ok: true, took: Span::from(began.elapsed()), note: note.clone() }],

@@ -100,8 +100,8 @@ impl HostControl {
         self.word_and_end(ask_local, deadline, cancel).map(|(word, _)| word)
     }
 
-    /// The same, and where the log ends of a server that was stopped in an orderly way; `None` where one runs, where it ended
-    /// otherwise, or where `pg_controldata` is not installed.
+    /// The same, and where the log ends of a server that was stopped in an orderly way, or has only to wait for its archiver or a
+    /// walsender; `None` where one runs, where it ended otherwise, or where `pg_controldata` is not installed.
     ///
     /// # Errors
     /// As [`HostControl::word`].
@@ -115,7 +115,9 @@ impl HostControl {
         let options: &[&str] = if ask_local { &["--ask-local"] } else { &[] };
         let answer = self.ask("word", options, deadline, cancel)?;
         let word = answer.word(asked)?;
-        let end = answer.log_end().filter(|_| word.postmaster == ProcessState::Gone && word.others == 0);
+        // Behind its last checkpoint a server that is shutting down writes no more, whatever it still waits for.
+        let gone = word.postmaster == ProcessState::Gone && word.others == 0;
+        let end = answer.log_end().filter(|_| gone || answer.value("stopping") == "1");
         Ok((word, end))
     }
 
@@ -144,7 +146,7 @@ impl HostControl {
     ) -> Result<FenceReport, Failure> {
         if require < FenceLevel::NoAcknowledgement {
             let proof = "nothing was asked of the host".to_owned();
-            return Ok(FenceReport { level: FenceLevel::None, guard_placed: false, rungs: Vec::new(), proof });
+            return Ok(FenceReport { level: FenceLevel::None, guard_placed: false, rungs: Vec::new(), proof, end: None });
         }
         let left = deadline.remaining();
         let millis = |most: u64, part: u32| (left / part).min(Duration::from_millis(most)).as_millis().to_string();
@@ -626,8 +628,13 @@ impl Answer {
             LocalAnswer::Rejecting => parts.push("pg_isready: rejecting".to_owned()),
             LocalAnswer::Silent => parts.push("pg_isready: no answer".to_owned()),
         }
+        let holds: Vec<String> = self.value("holds").split_whitespace().take(8).map(|word| readable(word, 40)).collect();
+        if self.value("stopping") == "1" {
+            let what = if holds.is_empty() { "something".to_owned() } else { holds.join(" and ") };
+            parts.push(format!("it is shutting down and waits for {what}"));
+        }
         let message = parts.join(", ");
-        Ok(HostWord { asked, postmaster, others, stopped, shm_attached, local_answer, message })
+        Ok(HostWord { asked, postmaster, others, stopped, shm_attached, local_answer, holds, message })
     }
 
     /// The checkpoint of an orderly shutdown: position and timeline.
@@ -680,7 +687,8 @@ impl Answer {
             last.ok = level == FenceLevel::ProvenStopped;
             last.note.clone_from(&proof);
         }
-        Ok(FenceReport { level, guard_placed, rungs: self.rungs, proof })
+        let end = self.log_end().filter(|_| level == FenceLevel::ProvenStopped);
+        Ok(FenceReport { level, guard_placed, rungs: self.rungs, proof, end })
     }
 
     fn findings(&self, data_dir: &str) -> Vec<ReadinessFinding> {
@@ -892,6 +900,19 @@ mod tests {
             assert_eq!(kind(of, false, true), FailureKind::NoEffect, "{of:?}: it was not sent");
             assert_eq!(kind(of, true, false), FailureKind::NoEffect, "{of:?}: it changes nothing");
         }
+    }
+
+    #[test]
+    fn what_a_shutdown_waits_for_is_told() {
+        let word = |lines: &str| {
+            let text = format!("failover-host=1\npostmaster=running\npid=7\nothers=3\nstopped=0\nshm=4\n{lines}end=ok\n");
+            heard(&text).word(Mono::ZERO).unwrap()
+        };
+        let held = word("stopping=1\nholds=archiver walsender\n");
+        assert_eq!(held.holds, ["archiver", "walsender"]);
+        assert!(held.message.ends_with("it is shutting down and waits for archiver and walsender"), "{}", held.message);
+        assert!(word("stopping=1\nholds=\n").message.ends_with("waits for something"));
+        assert_eq!(word("").holds, [""; 0]);
     }
 
     /// Rules 84 and 91: the three answers lead to three classes.

@@ -523,7 +523,7 @@ impl Performer {
         let took = Span::from(before.saturating_sub(deadline.remaining()));
         let proof = format!("the host program says that {} is cut off: {note}", subject.server);
         let rungs = vec![Rung { name: RungName::Command, ok: true, took, note }];
-        Ok(FenceReport { level: FenceLevel::PowerOff, guard_placed: false, rungs, proof })
+        Ok(FenceReport { level: FenceLevel::PowerOff, guard_placed: false, rungs, proof, end: None })
     }
 
     /// The ladder over SSH, and power or volume where that is not enough (rules 26, 31).

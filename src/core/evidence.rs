@@ -272,6 +272,12 @@ impl Suspicion {
         }
     }
 
+    /// It is shutting down, as it says itself.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.impaired, Some((_, Impairment::Stopping)))
+    }
+
     /// The host could be asked at least once and answered.
     #[must_use]
     pub fn host_answers(&self) -> bool {
@@ -340,8 +346,10 @@ pub fn classify(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fai
         if impairment == Impairment::NoNewSessions && answers_there {
             return Err(Refusal::HostSaysServing);
         }
-        return match limits.on_impaired {
-            Some(span) if now.since(since) >= span => Ok(FailureClass::Unusable),
+        let left = limits.on_impaired.map(|span| (since + span).since(now));
+        return match impairment {
+            Impairment::Stopping => held_or_not(suspicion, limits, left, now),
+            _ if left == Some(Span::ZERO) => Ok(FailureClass::Unusable),
             _ => Err(Refusal::Impaired { class: impaired_class(impairment) }),
         };
     }
@@ -349,6 +357,15 @@ pub fn classify(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fai
         return dead_or_not(suspicion, limits, now);
     }
     silent_or_not(suspicion, limits, now)
+}
+
+/// A shutdown that does not come to its end is an impairment like any other, once its grace is over.
+fn held_or_not(suspicion: &Suspicion, limits: &Limits, left: Option<Span>, now: Mono) -> Result<FailureClass, Refusal> {
+    grace_is_over(suspicion, limits, now)?;
+    if left == Some(Span::ZERO) {
+        return Ok(FailureClass::Unusable);
+    }
+    Err(Refusal::ShutdownHeld { by: suspicion.word().map(|word| word.holds.clone()).unwrap_or_default(), left })
 }
 
 fn dead_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
@@ -433,7 +450,16 @@ mod tests {
     }
 
     fn word(postmaster: ProcessState, local_answer: LocalAnswer) -> HostWord {
-        HostWord { asked: T(0), postmaster, others: 0, stopped: 0, shm_attached: None, local_answer, message: String::new() }
+        HostWord {
+            asked: T(0),
+            postmaster,
+            others: 0,
+            stopped: 0,
+            shm_attached: None,
+            local_answer,
+            holds: Vec::new(),
+            message: String::new(),
+        }
     }
 
     fn refused(times: u32) -> Suspicion {

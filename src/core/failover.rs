@@ -456,7 +456,7 @@ impl Service {
                 } else {
                     (FenceLevel::None, "no fence is asked for: nothing proves that the old primary has stopped")
                 };
-                plan.fence = Some(FenceReport { level, guard_placed: false, rungs: Vec::new(), proof: proof.into() });
+                plan.fence = Some(FenceReport { level, guard_placed: false, rungs: Vec::new(), proof: proof.into(), end: None });
                 plan.times.fenced = Some(fx.now);
                 plan.phase = Phase::Choose;
             }
@@ -753,9 +753,11 @@ impl Service {
         }
         let Some(plan) = &self.plan else { return };
         let ended = ended(plan);
-        // A server that somebody started meanwhile may have written on behind the checkpoint of its shutdown.
-        if !fence_found_nothing(plan) {
-            self.log_end = plan.log_end();
+        // A server that somebody started meanwhile may have written on behind the checkpoint of its shutdown: what was read when nothing
+        // of it was left is what counts.
+        let read = plan.fence.as_ref().and_then(|report| report.end);
+        if read.is_some() || !fence_found_nothing(plan) {
+            self.log_end = plan.log_end().or(read);
         }
         let Some(plan) = &self.plan else { return };
         let reference = self.reference(ended);

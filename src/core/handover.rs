@@ -237,7 +237,7 @@ impl Service {
             format!("{name} is shut down in an orderly way: its log ends at {}, and no more of it can be written", end.at);
         plan.evidence.push(proof.clone());
         plan.evidence.push(format!("chosen with the whole log: {}", describe(&best)));
-        plan.fence = Some(FenceReport { level: FenceLevel::None, guard_placed: true, rungs: Vec::new(), proof });
+        plan.fence = Some(FenceReport { level: FenceLevel::None, guard_placed: true, rungs: Vec::new(), proof, end: Some(end) });
         plan.times.fenced = Some(fx.now);
         if let Some(handover) = &mut plan.handover {
             handover.proven = true;

@@ -39,6 +39,13 @@ pub enum Refusal {
         #[serde(with = "super::static_word")]
         class: Word,
     },
+    /// An announced shutdown has not come to its end within its grace.
+    ShutdownHeld {
+        /// The processes that it waits for, by what they are; empty where nobody knows.
+        by: Vec<String>,
+        /// Until a failover begins by `on_impaired`, if one does.
+        left: Option<Span>,
+    },
     /// An announced shutdown may still come back.
     RestartGrace {
         /// How much of the grace is left.
@@ -236,6 +243,7 @@ impl Refusal {
             Refusal::DatabaseAnswers => "database_answers",
             Refusal::EvidenceIncomplete { .. } => "evidence_incomplete",
             Refusal::Impaired { .. } => "impaired",
+            Refusal::ShutdownHeld { .. } => "shutdown_held",
             Refusal::RestartGrace { .. } => "restart_grace",
             Refusal::HostSaysServing => "host_says_serving",
             Refusal::HostSaysRunning => "host_says_running",
@@ -284,6 +292,16 @@ impl Refusal {
             Refusal::Impaired { class } => format!(
                 "the primary is alive but not serving ({class}); that is not death: trigger.on_impaired says when it is a reason, failover force orders it"
             ),
+            Refusal::ShutdownHeld { by, left } => {
+                let what =
+                    if by.is_empty() { "what its host does not tell".into() } else { format!("its {}", by.join(" and its ")) };
+                let then = match left {
+                    Some(left) => format!("a failover begins in {left} if that lasts (trigger.on_impaired)"),
+                    None => "nothing is done (trigger.on_impaired = \"never\"): end what it waits for, or order `failover force`"
+                        .into(),
+                };
+                format!("the primary announced its shutdown, has not ended within its grace, and waits for {what}; {then}")
+            }
             Refusal::RestartGrace { left } => format!("the primary announced its shutdown and has {left} left to come back"),
             Refusal::HostSaysServing => "the primary answers on its own host: only the path from here is broken".into(),
             Refusal::HostSaysRunning => "the primary's port refuses, but its host says that the postmaster runs".into(),

@@ -194,6 +194,8 @@ pub struct HostWord {
     pub shm_attached: Option<u32>,
     /// What `pg_isready` on the host itself got, if it was asked.
     pub local_answer: LocalAnswer,
+    /// Of a server that is shutting down: the processes that it waits for, by what they are (`archiver`, `walsender`, `checkpointer`, `session`).
+    pub holds: Vec<String>,
     /// One line for people.
     pub message: String,
 }
@@ -281,6 +283,8 @@ pub struct FenceReport {
     pub rungs: Vec<Rung>,
     /// One line for people: what the proof saw.
     pub proof: String,
+    /// Where the log ends, if the server's last deed was the checkpoint of a shutdown: read when nothing of it was left.
+    pub end: Option<LogEnd>,
 }
 
 super::words::words! {

@@ -44,7 +44,16 @@ fn seen(times: usize, one: &Finding) -> Suspicion {
 }
 
 fn word(postmaster: ProcessState, others: u32, local_answer: LocalAnswer) -> HostWord {
-    HostWord { asked: at(0), postmaster, others, stopped: 0, shm_attached: None, local_answer, message: String::new() }
+    HostWord {
+        asked: at(0),
+        postmaster,
+        others,
+        stopped: 0,
+        shm_attached: None,
+        local_answer,
+        holds: Vec::new(),
+        message: String::new(),
+    }
 }
 
 fn name(result: Result<FailureClass, Refusal>) -> &'static str {

@@ -71,7 +71,7 @@ fn rung(name: RungName, ok: bool) -> Rung {
 
 fn proven(rungs: Vec<Rung>) -> Report {
     let proof = "no process left".into();
-    Report::Fence(FenceReport { level: FenceLevel::ProvenStopped, guard_placed: true, rungs, proof })
+    Report::Fence(FenceReport { level: FenceLevel::ProvenStopped, guard_placed: true, rungs, proof, end: None })
 }
 
 /// Until the fence is asked for, and so much longer.
@@ -612,6 +612,7 @@ fn a_host_is_fenced_only_where_it_was_matched_with_the_server() {
                 stopped: 0,
                 shm_attached: attached,
                 local_answer: LocalAnswer::NotAsked,
+                holds: Vec::new(),
                 message: "runs".into(),
             };
             let readiness = Readiness { asked: world.now, ssh: Some(Ok(word)), findings, earlier: Vec::new() };
@@ -709,6 +710,7 @@ fn the_end_of_a_log_counts_until_its_server_gives_a_sign_of_life() {
         stopped: 0,
         shm_attached: Some(0),
         local_answer: LocalAnswer::NotAsked,
+        holds: Vec::new(),
         message: "stopped in an orderly way".into(),
     };
     // The first question to the host is the first action of all.

@@ -228,6 +228,12 @@ impl Player {
                 let at = world.index(server);
                 world.nodes[at].host = word;
             }
+            // It is shutting down, and does not come to its end.
+            ["holds", server, what @ ..] => {
+                let world = self.world();
+                let at = world.index(server);
+                world.nodes[at].holds = what.iter().map(|what| (*what).to_owned()).collect();
+            }
             ["node", server, key, value] => self.node(server, key, value),
             ["fail", action, kind] => {
                 let failure = match *kind {

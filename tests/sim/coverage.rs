@@ -30,6 +30,7 @@ const REFUSALS: &[&str] = &[
     "database_answers",
     "evidence_incomplete",
     "impaired",
+    "shutdown_held",
     "restart_grace",
     "host_says_serving",
     "host_says_running",
@@ -112,6 +113,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Refusal::DatabaseAnswers
         | Refusal::EvidenceIncomplete { .. }
         | Refusal::Impaired { .. }
+        | Refusal::ShutdownHeld { .. }
         | Refusal::RestartGrace { .. }
         | Refusal::HostSaysServing
         | Refusal::HostSaysRunning

@@ -77,9 +77,13 @@ impl Sim {
         let instances = self.clusters[service].instances.len();
         let all = |_| RouteInstance { name: "lb".into(), result: Ok("done, it says".into()) };
         match action {
-            Action::Fence { require, .. } => {
-                Ok(Report::Fence(FenceReport { level: *require, guard_placed: true, rungs: Vec::new(), proof: "a lie".into() }))
-            }
+            Action::Fence { require, .. } => Ok(Report::Fence(FenceReport {
+                level: *require,
+                guard_placed: true,
+                rungs: Vec::new(),
+                proof: "a lie".into(),
+                end: None,
+            })),
             Action::Promote { .. } => {
                 if self.dice.percent(50) {
                     return Ok(Report::Promoted { timeline: 9, flush: Lsn(0), message: "a lie".into() });
@@ -300,6 +304,7 @@ impl Sim {
                 guard_placed,
                 rungs: vec![Rung { name: RungName::Proof, ok: true, took: ms(5), note: String::new() }],
                 proof: "what the simulator knows".into(),
+                end: None,
             }))
         };
         if let Some((FenceLevel::PowerOff, unreachable)) = act

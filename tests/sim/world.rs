@@ -165,6 +165,15 @@ pub struct Node {
     pub row: Row,
     /// Other engines that have sessions there.
     pub engines: Vec<String>,
+    /// What its shutdown waits for, as its host tells.
+    pub holds: Vec<String>,
+}
+
+impl Node {
+    /// The checkpoint of its shutdown is done before these are waited for.
+    fn has_ended(&self) -> bool {
+        self.holds.iter().any(|what| what == "archiver" || what == "walsender")
+    }
 }
 
 /// A standby in its primary's list.
@@ -272,6 +281,7 @@ impl World {
                 streams_at: None,
                 row: Row::Streams,
                 engines: Vec::new(),
+                holds: Vec::new(),
             })
             .collect();
         World {
@@ -662,6 +672,7 @@ impl World {
             stopped: u32::from(postmaster == ProcessState::Stopped),
             shm_attached: Some(u32::from(postmaster != ProcessState::Gone)),
             local_answer,
+            holds: self.nodes[at].holds.clone(),
             message: format!("postmaster {postmaster:?}, local {local_answer:?}").to_lowercase(),
         })
     }
@@ -774,7 +785,13 @@ impl World {
             Report::Route([RouteInstance { name: "lb1".into(), result }].into_iter().chain(second).collect())
         };
         match action {
-            Action::AskHost { server, ask_local } => self.host_word(usize::from(server.0), ask_local).map(Report::Host),
+            Action::AskHost { server, ask_local } => {
+                let node = &self.nodes[usize::from(server.0)];
+                let word = self.host_word(usize::from(server.0), ask_local);
+                let ended = node.has_ended();
+                let end = LogEnd { at: Lsn(node.lsn), timeline: node.timeline };
+                word.map(|word| if ended { Report::HostShutDown { word, end } } else { Report::Host(word) })
+            }
             Action::PreChecks | Action::FenceUndo { .. } | Action::OpenSyncGate { .. } => {
                 if matches!(action, Action::OpenSyncGate { .. }) {
                     self.commits_wait = false;
@@ -813,6 +830,7 @@ impl World {
                 guard_placed: true,
                 rungs: vec![Rung { name: RungName::Proof, ok: false, took: ms(5), note: String::new() }],
                 proof: "not proven: alive in the data directory".into(),
+                end: None,
             })),
             Action::Fence { server, .. } | Action::ProveFence { server, .. } => {
                 let by_command = matches!(action, Action::Fence { require: FenceLevel::PowerOff, unreachable: true, .. });
@@ -823,6 +841,7 @@ impl World {
                         guard_placed: false,
                         rungs: vec![Rung { name: RungName::Command, ok: true, took: ms(5), note: String::new() }],
                         proof: "fence.command ended with 0".into(),
+                        end: None,
                     }));
                 }
                 if node.host.is_none() {
@@ -830,12 +849,16 @@ impl World {
                 }
                 node.host = Some((ProcessState::Gone, LocalAnswer::Silent));
                 node.mode = Mode::Refused;
-                let rung = Rung { name: RungName::Proof, ok: true, took: ms(5), note: String::new() };
+                let rung = |name| Rung { name, ok: true, took: ms(5), note: String::new() };
+                let end = node.has_ended().then_some(LogEnd { at: Lsn(node.lsn), timeline: node.timeline });
+                // What held its shutdown was ended.
+                let killed = (!std::mem::take(&mut node.holds).is_empty()).then_some(RungName::KillChildren);
                 Ok(Report::Fence(FenceReport {
                     level: FenceLevel::ProvenStopped,
                     guard_placed: true,
-                    rungs: vec![rung],
+                    rungs: killed.into_iter().chain([RungName::Proof]).map(rung).collect(),
                     proof: "no process left, shared memory gone".into(),
+                    end,
                 }))
             }
             Action::ReadPositions { servers, .. } => Ok(Report::Positions(self.positions(servers))),

@@ -17,14 +17,15 @@ impl Service {
         if !self.server_model(subject).is_some_and(|model| model.ssh)
             || self.servers[usize::from(subject.0)].foreign_host
             || self.state == State::ManualIntervention
-            || suspicion.impaired.is_some_and(|(_, impairment)| impairment != Impairment::NoNewSessions)
+            // Only of a shutdown that lasts, and of a server that answers nobody new, does the host know more than the server says.
+            || suspicion.impaired.is_some_and(|(_, impairment)| !matches!(impairment, Impairment::NoNewSessions | Impairment::Stopping))
             || self.errands.iter().any(|(_, errand, _)| *errand == Errand::AskHost(subject))
         {
             return;
         }
         let now = fx.now;
         let silence = now.since(self.last_answer_of_subject());
-        let silent = suspicion.refused == 0 && suspicion.close.is_none();
+        let silent = suspicion.refused == 0 && suspicion.close.is_none() && !suspicion.is_stopping();
         if silent && suspicion.impaired.is_none() && silence < Span::from_millis(800) {
             return;
         }

@@ -4,7 +4,7 @@ use super::{FRESH, Service, Surroundings};
 use crate::candidate::{self, Candidate, Ended, View, Waiver};
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Severity};
-use crate::evidence::{FailureClass, Limits, Suspicion, classify, impaired_class};
+use crate::evidence::{FailureClass, Limits, Suspicion, classify};
 use crate::id::ServerId;
 use crate::model::{CheckKind, Policy};
 use crate::observation::Impairment;
@@ -153,13 +153,15 @@ impl Service {
 
     /// Alive and not serving for this long is an alarm of its own, though no reason to act.
     fn lasting_impairment(&self, now: Mono) -> Option<Refusal> {
-        let (since, impairment) = self.suspicion.as_ref()?.impaired?;
+        let suspicion = self.suspicion.as_ref()?;
+        let (since, impairment) = suspicion.impaired?;
+        let refusal = classify(suspicion, &self.limits(now), now).err()?;
         if impairment == Impairment::NoNewSessions {
             // No restart looks like this: nothing is waited for.
-            let refusal = self.suspicion.as_ref().and_then(|suspicion| classify(suspicion, &self.limits(now), now).err())?;
             return self.serves_nobody_new(self.subject()?).then_some(refusal);
         }
-        (now.since(since) >= self.model.trigger.restart_grace).then(|| Refusal::Impaired { class: impaired_class(impairment) })
+        let grace = matches!(refusal, Refusal::RestartGrace { .. });
+        (now.since(since) >= self.model.trigger.restart_grace && !grace).then_some(refusal)
     }
 
     pub(super) fn begin_confirmation(&mut self, fx: &mut Effects) {
@@ -389,6 +391,10 @@ impl Service {
     /// How long the primary went on: one that is not known to have ended may acknowledge commits up to its fence.
     pub(crate) fn ended(&self, class: FailureClass, suspicion: &Suspicion, now: Mono) -> Ended {
         let lived = self.lived_until(suspicion.since);
+        if suspicion.is_stopping() && self.log_end.is_some() {
+            // Nobody was told of a commit that is not before the end of its log, which was read.
+            return Ended::gone(lived, now);
+        }
         suspicion.ended(class).map_or(Ended::fenced(lived, now), |ended| Ended::gone(lived, ended))
     }
 

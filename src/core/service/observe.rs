@@ -245,7 +245,7 @@ impl Service {
         if model.kind != CheckKind::Postgres {
             return;
         }
-        if finding.verdict.is_sign_of_life() {
+        if finding.verdict.is_sign_of_life() && finding.verdict != Verdict::Impaired(Impairment::Stopping) {
             self.log_end = None;
         }
         match &finding.verdict {
