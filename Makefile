@@ -13,7 +13,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 to := $(DESTDIR)$(PREFIX)
 
-.PHONY: help setup setup-build setup-demo setup-demo-app build library python examples header demo demo-app lint audit test test-long test-mutations bench install uninstall \
+.PHONY: help setup setup-build setup-demo setup-demo-app build library python examples header demo demo-app lint audit test test-long test-mutations test-chaos bench install uninstall \
 	completions clean
 
 help:
@@ -26,6 +26,8 @@ help:
 	@echo 'make test      format, lints, documentation and every test, against real servers'
 	@echo 'make test-long the simulator with 100,000 seeds (SEEDS=), many schedules of threads (SCHEDULES=), 50 times as much'
 	@echo '               rubbish for the parsers (FUZZ=), the C interface under AddressSanitizer, a second Python, and every planted bug'
+	@echo 'make test-chaos random overlapping faults on real servers: RUNS=300 runs from SEED=1 on, SERVERS=2|3 (both if not set), JOBS=2 at'
+	@echo '               once; KEEP=folder keeps every log; needs root for its network namespaces, and about 25 s for a run'
 	@echo 'make lint      only format, lints and documentation'
 	@echo 'make audit     advisories, licences and sources of the dependencies (cargo-deny; needs the network)'
 	@echo 'make bench     outage over many faults, cost of a decision, idle cost: prints numbers'
@@ -105,6 +107,12 @@ test-long: setup
 test-mutations: setup
 	@scripts/planted.py
 	@SCHEDULES= scripts/schedule-mutations.sh
+
+# Real clusters in network namespaces, faults by seed, and a judge that does not ask the engine. One seed: SEED=7 RUNS=1.
+test-chaos: setup
+	@echo 'chaos: building (the first time takes a minute or two)'
+	@$(CARGO) test --locked --quiet --package failover-cli --test chaos --no-run
+	@$(CARGO) test --locked --quiet --package failover-cli --test chaos -- --ignored --nocapture
 
 bench: setup-demo
 	@scripts/bench.sh

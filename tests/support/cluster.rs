@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::engine::{Engine, Origin};
 use super::haproxy::{Haproxy, HaproxyOptions};
 use super::lab::Lab;
-use super::network::Host;
+use super::network::{Host, Network};
 use super::postgres::{ENGINE_ROLE, PgOptions, PgServer};
-use super::service::{Member, Service, forced_command};
+use super::service::{Member, Service, forced_command, power_switch};
 use super::sshd::{Sshd, SshdOptions};
 use super::writer::create_table;
 
@@ -61,6 +61,10 @@ pub struct ClusterOptions {
     pub small_state: Option<u32>,
     /// The fence waits on the hosts while the file `hold` is in the lab's folder.
     pub fence_can_be_held: bool,
+    /// Each host in a network namespace of its own.
+    pub network: bool,
+    /// `fence.command` ends everything on a host: the switch of its power.
+    pub power_switch: bool,
 }
 
 impl ClusterOptions {
@@ -76,6 +80,8 @@ impl ClusterOptions {
             config_tail: String::new(),
             small_state: None,
             fence_can_be_held: false,
+            network: false,
+            power_switch: false,
         }
     }
 
@@ -91,8 +97,9 @@ impl ClusterOptions {
         }
     }
 
-    fn server(&self, place: usize) -> PgOptions {
+    fn server(&self, place: usize, network: Option<&Network>) -> PgOptions {
         PgOptions {
+            host: host(network, &name(place)),
             fsync: self.fsync,
             anonymous: self.equal_names,
             synchronous: self.rule(place),
@@ -100,6 +107,10 @@ impl ClusterOptions {
             ..PgOptions::new(&name(place))
         }
     }
+}
+
+fn host(network: Option<&Network>, name: &str) -> Host {
+    network.map_or_else(Host::local, |network| network.host(name))
 }
 
 fn name(place: usize) -> String {
@@ -118,6 +129,8 @@ pub struct Cluster {
     pub config: PathBuf,
     /// The engine's control socket.
     pub control: PathBuf,
+    /// The hosts, where they have a network.
+    pub network: Option<Network>,
     /// The folder.
     pub lab: Lab,
 }
@@ -126,10 +139,12 @@ impl Cluster {
     /// Starts everything but the engine; `progress` is told what comes next.
     pub fn start(options: &ClusterOptions, mut progress: impl FnMut(&str)) -> io::Result<Cluster> {
         let lab = Lab::new()?;
-        let servers = start_servers(&lab, options, &mut progress)?;
+        let network = if options.network { Some(Network::start(&lab, options.standbys + 1)?) } else { None };
+        let servers = start_servers(&lab, options, network.as_ref(), &mut progress)?;
         progress("HAProxy");
-        let behind: Vec<(&str, u16)> = servers.iter().map(|server| (server.name(), server.port())).collect();
-        let haproxy = Haproxy::start(&lab, &HaproxyOptions::new("haproxy"), &behind)?;
+        let behind: Vec<_> = servers.iter().map(|server| (server.name(), server.host().port(server.port()))).collect();
+        let balancer = HaproxyOptions { host: host(network.as_ref(), "lb"), ..HaproxyOptions::new("haproxy") };
+        let haproxy = Haproxy::start_to(&lab, &balancer, &behind)?;
         progress("an SSH server for each database host");
         let hosts = servers.iter().map(|server| start_host(&lab, server, options)).collect::<io::Result<Vec<_>>>()?;
         match options.small_state {
@@ -137,9 +152,13 @@ impl Cluster {
             None => lab.folder("state")?,
         };
         let control = lab.path("state/control.sock");
-        let mut cluster = Cluster { haproxy, hosts, servers, config: PathBuf::new(), control, lab };
+        let mut cluster = Cluster { haproxy, hosts, servers, config: PathBuf::new(), control, network, lab };
         let password = cluster.lab.write("failover.password", format!("{}\n", cluster.db(1).secrets().engine), 0o600)?;
-        let text = format!("{}{}", cluster.config_text(&password, options)?, options.config_tail);
+        let mut text = cluster.config_text(&password, options)?;
+        if options.power_switch {
+            text.push_str(&power_switch(&cluster.lab)?);
+        }
+        text.push_str(&options.config_tail);
         cluster.config = cluster.lab.write("failover.toml", text, 0o600)?;
         Ok(cluster)
     }
@@ -161,7 +180,7 @@ impl Cluster {
 
     /// Starts the engine with this configuration.
     pub fn engine(&self, origin: Origin) -> io::Result<Engine> {
-        Engine::start(&self.lab, &Host::local(), &self.config, &self.control, origin)
+        Engine::start(&self.lab, &host(self.network.as_ref(), "engine"), &self.config, &self.control, origin)
     }
 
     /// The server `db1`, `db2` and so on.
@@ -215,15 +234,20 @@ impl Cluster {
     }
 }
 
-fn start_servers(lab: &Lab, options: &ClusterOptions, progress: &mut impl FnMut(&str)) -> io::Result<Vec<PgServer>> {
+fn start_servers(
+    lab: &Lab,
+    options: &ClusterOptions,
+    network: Option<&Network>,
+    progress: &mut impl FnMut(&str),
+) -> io::Result<Vec<PgServer>> {
     progress("PostgreSQL primary db1");
     // Its rule for commits comes last: nobody is there yet to acknowledge the first ones.
-    let db1 = PgServer::primary(lab, &PgOptions { synchronous: None, ..options.server(0) })?;
+    let db1 = PgServer::primary(lab, &PgOptions { synchronous: None, ..options.server(0, network) })?;
     create_table(&db1)?;
     let mut servers = vec![db1];
     for place in 1..=options.standbys {
         progress(&format!("PostgreSQL standby {}", name(place)));
-        servers.push(PgServer::standby_of(&servers[0], &options.server(place))?);
+        servers.push(PgServer::standby_of(&servers[0], &options.server(place, network))?);
     }
     if let Some(rule) = options.rule(0) {
         servers[0].set(&format!("synchronous_standby_names = '{rule}'"))?;
@@ -241,5 +265,5 @@ fn start_host(lab: &Lab, server: &PgServer, options: &ClusterOptions) -> io::Res
         let hold = lab.path("hold");
         forced_command = forced_command.map(|command| format!("{} {} {command}", gate.display(), hold.display()));
     }
-    Sshd::start(lab, &SshdOptions { forced_command, ..SshdOptions::new(server.name()) })
+    Sshd::start(lab, &SshdOptions { forced_command, host: server.host().clone(), ..SshdOptions::new(server.name()) })
 }

@@ -156,11 +156,16 @@ impl Engine {
         state.events.get(from..).map(<[Event]>::to_vec).unwrap_or_default()
     }
 
+    /// The command line with these arguments, to its end; that it says no is an error.
+    pub fn order(&self, arguments: &[&str]) -> io::Result<String> {
+        let mut command = self.lab.command(&self.program);
+        command.args(arguments).arg("--socket").arg(&self.socket);
+        self.lab.run("failover", command, Duration::from_secs(10))
+    }
+
     /// `failover status --json`.
     pub fn status(&self) -> io::Result<Value> {
-        let mut command = self.lab.command(&self.program);
-        command.args(["status", "--json", "--socket"]).arg(&self.socket);
-        let text = self.lab.run("failover status", command, Duration::from_secs(10))?;
+        let text = self.order(&["status", "--json"])?;
         serde_json::from_str(&text).map_err(|error| io::Error::other(format!("status is not JSON ({error}): {text}")))
     }
 

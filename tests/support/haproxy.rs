@@ -191,29 +191,43 @@ impl Haproxy {
 
     /// One line to the admin socket; the whole answer.
     pub fn command(&self, line: &str) -> io::Result<String> {
-        let mut stream = UnixStream::connect(&self.socket)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(line.as_bytes())?;
-        stream.write_all(b"\n")?;
-        let mut answer = String::new();
-        stream.take(1 << 20).read_to_string(&mut answer)?;
-        Ok(answer)
+        ask(&self.socket, line, Duration::from_secs(5))
     }
 
     /// One column of `show stat` for a server of the backend.
     pub fn stat(&self, server: &str, column: &str) -> io::Result<String> {
         let answer = self.command("show stat")?;
-        let mut lines = answer.lines();
-        let header: Vec<&str> = lines.next().unwrap_or_default().trim_start_matches("# ").split(',').collect();
-        let place =
-            header.iter().position(|name| *name == column).ok_or_else(|| io::Error::other(format!("no column {column}")))?;
-        lines
-            .map(|line| line.split(',').collect::<Vec<&str>>())
-            .find(|row| row.first() == Some(&self.backend.as_str()) && row.get(1) == Some(&server))
-            .and_then(|row| row.get(place).map(|value| (*value).to_owned()))
-            .ok_or_else(|| io::Error::other(format!("no server {server} in `show stat`")))
+        let found = column_of(&answer, &self.backend, column)?.into_iter().find(|(name, _)| *name == server);
+        found.map(|(_, value)| value.to_owned()).ok_or_else(|| io::Error::other(format!("no server {server} in `show stat`")))
     }
+}
+
+fn ask(socket: &Path, line: &str, patience: Duration) -> io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    stream.write_all(line.as_bytes())?;
+    stream.write_all(b"\n")?;
+    let mut answer = String::new();
+    stream.take(1 << 20).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The name of each server of a backend in `show stat`, and a column of it.
+fn column_of<'a>(answer: &'a str, backend: &str, column: &str) -> io::Result<Vec<(&'a str, &'a str)>> {
+    let mut lines = answer.lines();
+    let header: Vec<&str> = lines.next().unwrap_or_default().trim_start_matches("# ").split(',').collect();
+    let place = header.iter().position(|name| *name == column).ok_or_else(|| io::Error::other(format!("no column {column}")))?;
+    let rows = lines.map(|line| line.split(',').collect::<Vec<&str>>()).filter(|row| row.first() == Some(&backend));
+    let pairs = rows.filter_map(|row| Some((*row.get(1)?, *row.get(place)?)));
+    Ok(pairs.filter(|(name, _)| *name != "BACKEND").collect())
+}
+
+/// The servers of a backend that are not in maintenance, by the admin socket of an instance.
+pub fn open_servers(socket: &Path, backend: &str, patience: Duration) -> io::Result<Vec<String>> {
+    let answer = ask(socket, "show stat", patience)?;
+    let servers = column_of(&answer, backend, "status")?.into_iter();
+    Ok(servers.filter(|(_, status)| !status.starts_with("MAINT")).map(|(name, _)| name.to_owned()).collect())
 }
 
 const DEFAULTS: &str =

@@ -47,7 +47,7 @@ pub fn inject(run: &mut Scenario, fault: Fault, listen: Listen) -> io::Result<()
         Fault::Partition => partition(run, listen),
         Fault::Isolate => {
             let at = Instant::now();
-            network(run)?.unplug("db1")?;
+            network(run)?.unplug("db1", true)?;
             run.struck(at, listen);
             run.await_failover(listen)
         }
@@ -228,7 +228,7 @@ fn network(run: &Scenario) -> io::Result<&Network> {
 
 fn partition(run: &mut Scenario, listen: Listen) -> io::Result<()> {
     let at = Instant::now();
-    network(run)?.separate_engine_from("db1", true)?;
+    network(run)?.separate("engine", "db1", true)?;
     run.struck(at, listen);
     let vetoed = run.await_event(
         run.fault_at(),
@@ -240,7 +240,7 @@ fn partition(run: &mut Scenario, listen: Listen) -> io::Result<()> {
     run.quiet(PARTITION.saturating_sub(at.elapsed()), listen)?;
     let rows = run.writer.acknowledged_since(run.fault_at(), run.pair.db1.port());
     run.found(rows > 0, format!("rows acknowledged by db1 while the engine did not reach it: {rows}"));
-    network(run)?.separate_engine_from("db1", false)?;
+    network(run)?.separate("engine", "db1", false)?;
     run.over(run.writer.now(), "the engine reaches db1 again", listen)
 }
 
@@ -347,7 +347,7 @@ fn engine(run: &mut Scenario, step: &str, listen: Listen) -> io::Result<()> {
 /// Everything on the host ends in the same moment, and its cable is dead: nothing is left to refuse a connection.
 fn power_off(run: &mut Scenario, listen: Listen) -> io::Result<()> {
     let at = Instant::now();
-    network(run)?.unplug("db1")?;
+    network(run)?.unplug("db1", true)?;
     run.pair.db1.kill_all();
     run.pair.ssh1.kill_all();
     run.struck(at, listen);

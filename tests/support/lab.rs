@@ -118,7 +118,15 @@ impl Lab {
     /// Copies a file from anywhere into the folder: the user may not be able to read it where it is.
     pub fn copy_in(&self, from: &Path, relative: impl AsRef<Path>, mode: u32) -> io::Result<PathBuf> {
         let path = self.path(relative);
-        fs::copy(from, &path).map_err(|error| context(&error, &format!("cannot copy {}", from.display())))?;
+        // By another program: a child that is started meanwhile would hold our copy open for writing, and nobody could run it.
+        let output = Command::new("cp").arg(from).arg(&path).stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            return Err(io::Error::other(format!(
+                "cannot copy {}: {}",
+                from.display(),
+                String::from_utf8_lossy(&output.stderr).trim()
+            )));
+        }
         fs::set_permissions(&path, Permissions::from_mode(mode))?;
         self.0.user.own(&path)?;
         Ok(path)

@@ -44,25 +44,29 @@ impl Host {
     }
 }
 
-/// The hosts of a pair: `lb` with the bridge and HAProxy on it, `db1`, `db2`, and `engine`.
+/// The hosts of a service: `lb` with the bridge and HAProxy on it, `engine`, and `db1`, `db2` and so on.
 pub struct Network {
     names: String,
+    hosts: Vec<String>,
 }
 
-const HOSTS: [&str; 4] = ["lb", "db1", "db2", "engine"];
+/// Nobody has it.
+const NO_CARD: &str = "02:00:00:00:00:01";
 
 impl Network {
-    /// Makes them, all within reach of each other.
-    pub fn start(lab: &Lab) -> io::Result<Network> {
-        let network = Network { names: names(lab.dir()) };
-        for name in HOSTS {
+    /// Makes them, with so many databases, all within reach of each other.
+    pub fn start(lab: &Lab, databases: usize) -> io::Result<Network> {
+        let databases = (1..=databases).map(|number| format!("db{number}"));
+        let hosts = ["lb", "engine"].map(str::to_owned).into_iter().chain(databases).collect();
+        let network = Network { names: names(lab.dir()), hosts };
+        for name in &network.hosts {
             ip(&["netns", "add", &network.namespace(name)])?;
             network.on(name, &["link", "set", "lo", "up"])?;
         }
         network.on("lb", &["link", "add", "bridge", "type", "bridge"])?;
         network.on("lb", &["address", "add", &format!("{}/24", network.host("lb").address), "dev", "bridge"])?;
         network.on("lb", &["link", "set", "bridge", "up"])?;
-        for name in &HOSTS[1..] {
+        for name in &network.hosts[1..] {
             let far = network.namespace(name);
             network.on("lb", &["link", "add", name, "type", "veth", "peer", "name", "cable", "netns", &far])?;
             network.on("lb", &["link", "set", name, "master", "bridge", "up"])?;
@@ -88,21 +92,27 @@ impl Network {
     /// A host by its name.
     pub fn host(&self, name: &str) -> Host {
         // From the block for benchmarks (RFC 2544), and nobody outside the namespaces sees it.
-        let place = HOSTS.iter().position(|host| *host == name).and_then(|place| u8::try_from(place + 1).ok());
+        let place = self.hosts.iter().position(|host| host == name).and_then(|place| u8::try_from(place + 1).ok());
         Host { namespace: Some(self.namespace(name)), address: Ipv4Addr::new(198, 18, 0, place.unwrap_or(0)) }
     }
 
-    /// Pulls the cable of a host.
-    pub fn unplug(&self, name: &str) -> io::Result<()> {
-        self.on("lb", &["link", "set", name, "down"])
+    /// Pulls the cable of a host, or puts it back.
+    pub fn unplug(&self, name: &str, unplugged: bool) -> io::Result<()> {
+        self.on("lb", &["link", "set", name, if unplugged { "down" } else { "up" }])
     }
 
-    /// The engine and a host no longer reach each other, and everybody else still does.
-    pub fn separate_engine_from(&self, name: &str, separate: bool) -> io::Result<()> {
-        // Isolated ports of a bridge reach all but each other.
-        let word = if separate { "on" } else { "off" };
-        self.on("lb", &["link", "set", "engine", "type", "bridge_slave", "isolated", word])?;
-        self.on("lb", &["link", "set", name, "type", "bridge_slave", "isolated", word])
+    /// Two hosts no longer reach each other, and everybody else still does: what one sends to the other arrives nowhere, in silence.
+    pub fn separate(&self, one: &str, other: &str, separate: bool) -> io::Result<()> {
+        for (from, to) in [(one, other), (other, one)] {
+            let card = if from == "lb" { "bridge" } else { "cable" };
+            let address = self.host(to).address.to_string();
+            if separate {
+                self.on(from, &["neigh", "replace", &address, "lladdr", NO_CARD, "nud", "permanent", "dev", card])?;
+            } else {
+                self.on(from, &["neigh", "del", &address, "dev", card])?;
+            }
+        }
+        Ok(())
     }
 
     fn namespace(&self, name: &str) -> String {

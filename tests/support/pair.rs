@@ -1,6 +1,5 @@
 //! A whole service: primary, standby, HAProxy, an sshd for each database host, and the engine's configuration for it.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +9,7 @@ use super::lab::Lab;
 use super::network::{Host, Network};
 use super::postgres::{PgOptions, PgServer};
 pub use super::service::SERVICE;
-use super::service::{Member, Service, forced_command, quote};
+use super::service::{Member, Service, forced_command, power_switch};
 use super::slow::Proxy;
 use super::sshd::{Sshd, SshdOptions};
 use super::writer::create_table;
@@ -90,7 +89,7 @@ impl Pair {
         let lab = Lab::new()?;
         let network = if options.network {
             progress("a network of four hosts");
-            Some(Network::start(&lab)?)
+            Some(Network::start(&lab, 2)?)
         } else {
             None
         };
@@ -134,12 +133,7 @@ impl Pair {
         let password = pair.lab.write("failover.password", format!("{}\n", pair.db1.secrets().engine), 0o600)?;
         let mut text = pair.config_text(&password, options)?;
         if options.power_switch {
-            let switch = pair.power_switch()?;
-            let _ = write!(
-                text,
-                "\n  # Cuts the power of the host in FAILOVER_SERVER; exit code 0 says that it is certainly off.\n  [services.fence]\n  command = [{}]\n",
-                quote(&switch.to_string_lossy())
-            );
+            text.push_str(&power_switch(&pair.lab)?);
         }
         text.push_str(&options.config_tail);
         pair.config = pair.lab.write("failover.toml", text, 0o600)?;
@@ -156,13 +150,6 @@ impl Pair {
     pub fn engine_of(&self, program: &Path, origin: Origin) -> io::Result<Engine> {
         let copy = self.lab.path("bin/failover-earlier");
         Engine::start_program(program, &copy, &self.lab, &Host::local(), &self.config, &self.control, origin)
-    }
-
-    /// The power of a host: whoever runs on it ends at once.
-    fn power_switch(&self) -> io::Result<PathBuf> {
-        self.lab.folder("bin")?;
-        let script = include_str!("power-off.sh").replace("@LAB@", &self.lab.dir().to_string_lossy());
-        self.lab.write("bin/power-off", script, 0o700)
     }
 
     fn config_text(&self, password: &Path, options: &PairOptions) -> io::Result<String> {

@@ -480,8 +480,28 @@ impl PgServer {
 
     /// The same, without waiting for its end.
     pub fn begin_restart(&self) -> io::Result<Process> {
+        self.begin_restart_in(StopMode::Fast)
+    }
+
+    /// `pg_ctl restart` in any mode, without waiting for its end.
+    pub fn begin_restart_in(&self, mode: StopMode) -> io::Result<Process> {
+        let log = self.lab.log_path(&self.name);
+        self.begin_pg_ctl(&["restart", "-w", "-m", mode.word(), "-l", &log.to_string_lossy()])
+    }
+
+    /// `pg_ctl stop`, without waiting for its end.
+    pub fn begin_stop(&self, mode: StopMode) -> io::Result<Process> {
+        self.begin_pg_ctl(&["stop", "-w", "-m", mode.word()])
+    }
+
+    /// `pg_ctl promote`, without waiting for its end.
+    pub fn begin_promotion(&self) -> io::Result<Process> {
+        self.begin_pg_ctl(&["promote", "-w"])
+    }
+
+    fn begin_pg_ctl(&self, arguments: &[&str]) -> io::Result<Process> {
         let mut command = self.lab.command_on(&self.host, bin_dir()?.join("pg_ctl"));
-        command.arg("-D").arg(&self.data).args(["restart", "-w", "-m", "fast", "-l"]).arg(self.lab.log_path(&self.name));
+        command.arg("-D").arg(&self.data).args(arguments);
         self.lab.spawn("pg_ctl", command)
     }
 

@@ -142,6 +142,17 @@ fn quoted(path: &Path) -> String {
     quote(&path.to_string_lossy())
 }
 
+/// The power of a host, as `fence.command`: whoever runs on it ends at once.
+pub fn power_switch(lab: &Lab) -> io::Result<String> {
+    lab.folder("bin")?;
+    let script = include_str!("power-off.sh").replace("@LAB@", &lab.dir().to_string_lossy());
+    let switch = lab.write("bin/power-off", script, 0o700)?;
+    Ok(format!(
+        "\n  # Cuts the power of the host in FAILOVER_SERVER; exit code 0 says that it is certainly off.\n  [services.fence]\n  command = [{}]\n",
+        quoted(&switch)
+    ))
+}
+
 /// A text as TOML's basic string; JSON's escapes are a part of TOML's.
 pub fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()

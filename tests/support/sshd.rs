@@ -39,6 +39,8 @@ pub struct Sshd {
     key: PathBuf,
     host_key: String,
     known_hosts: PathBuf,
+    config: PathBuf,
+    host: Host,
     process: Process,
 }
 
@@ -81,24 +83,43 @@ impl Sshd {
             config.push('\n');
         }
         let config = lab.write(own("config"), config, 0o600)?;
-        // sshd insists on an absolute path, because it starts itself again for every connection.
-        let mut command = lab.command_on(&options.host, sshd_program()?);
-        command.args(["-D", "-e", "-f"]).arg(config);
-        let process = lab.spawn(&format!("sshd-{}", options.name), command)?;
+        let process = run(lab, &options.host, &options.name, &config)?;
         let known_hosts = lab.path("ssh/known_hosts");
         let mut known = fs::read_to_string(&known_hosts).unwrap_or_default();
         let _ = writeln!(known, "[{address}]:{port} {host_key}");
         lab.write(&known_hosts, known, 0o600)?;
+        let sshd = Sshd {
+            name: options.name.clone(),
+            port,
+            user: lab.user().name.clone(),
+            key,
+            host_key,
+            known_hosts,
+            config,
+            host: options.host.clone(),
+            process,
+        };
+        sshd.wait_listening(lab, 0)?;
+        Ok(sshd)
+    }
+
+    /// A namespace is not ours to connect into, so its own word has to do: what its log says from a place on.
+    fn wait_listening(&self, lab: &Lab, from: usize) -> io::Result<()> {
         wait_until("sshd listens", SHORT, || {
-            if let Some(status) = process.status() {
-                let log = fs::read_to_string(lab.log_path(&format!("sshd-{}", options.name))).unwrap_or_default();
+            let log = fs::read_to_string(lab.log_path(&format!("sshd-{}", self.name))).unwrap_or_default();
+            if let Some(status) = self.process.status() {
                 return Err(io::Error::other(format!("sshd ended ({status}): {}", log.trim())));
             }
-            // A namespace is not ours to connect into, so its own word has to do.
-            let log = fs::read_to_string(lab.log_path(&format!("sshd-{}", options.name))).unwrap_or_default();
-            Ok(log.contains("Server listening on").then_some(()))
-        })?;
-        Ok(Sshd { name: options.name.clone(), port, user: lab.user().name.clone(), key, host_key, known_hosts, process })
+            Ok(log.get(from..).is_some_and(|news| news.contains("Server listening on")).then_some(()))
+        })
+    }
+
+    /// Ends it with every session of it, and starts it again.
+    pub fn restart(&mut self, lab: &Lab) -> io::Result<()> {
+        self.kill_all();
+        let from = fs::read_to_string(lab.log_path(&format!("sshd-{}", self.name))).unwrap_or_default().len();
+        self.process = run(lab, &self.host, &self.name, &self.config)?;
+        self.wait_listening(lab, from)
     }
 
     /// Its name.
@@ -160,6 +181,13 @@ impl Sshd {
         command.arg(format!("{}@127.0.0.1", self.user)).arg(remote);
         lab.run("ssh", command, SHORT)
     }
+}
+
+/// sshd insists on an absolute path, because it starts itself again for every connection.
+fn run(lab: &Lab, host: &Host, name: &str, config: &Path) -> io::Result<Process> {
+    let mut command = lab.command_on(host, sshd_program()?);
+    command.args(["-D", "-e", "-f"]).arg(config);
+    lab.spawn(&format!("sshd-{name}"), command)
 }
 
 fn sshd_program() -> io::Result<PathBuf> {

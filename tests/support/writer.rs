@@ -13,8 +13,16 @@ use super::session::{Address, Login, Session};
 /// How the writer works.
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
-    /// Where: the front of the route.
-    pub address: Address,
+    /// Where: the front of the route, or servers, of which the first that takes writes is written to.
+    pub addresses: Vec<Address>,
+    /// Who writes.
+    pub role: String,
+    /// Its `application_name`.
+    pub application: String,
+    /// The number of the row before the first one.
+    pub after: u64,
+    /// Each row comes in a session of its own.
+    pub new_sessions: bool,
     /// One row every so often.
     pub interval: Duration,
     /// The deadline of each operation: a connect, or a row.
@@ -29,7 +37,27 @@ impl WriterOptions {
 
     /// The same to any address.
     pub fn to(address: Address) -> WriterOptions {
-        WriterOptions { address, interval: Duration::from_millis(5), timeout: Duration::from_secs(1) }
+        WriterOptions {
+            addresses: vec![address],
+            role: WRITER_ROLE.to_owned(),
+            application: "writer".to_owned(),
+            after: 0,
+            new_sessions: false,
+            interval: Duration::from_millis(5),
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn connect(&self) -> Option<Session> {
+        let login = Login { application: self.application.clone(), ..Login::new(&self.role, WRITER_DATABASE) };
+        let open = |address| Session::connect(address, &login, self.timeout).ok();
+        if let [only] = self.addresses.as_slice() {
+            return open(only);
+        }
+        self.addresses.iter().filter_map(open).find_map(|mut session| {
+            let standby = session.value("SELECT pg_is_in_recovery()", self.timeout).ok()?;
+            (standby == "f").then_some(session)
+        })
     }
 }
 
@@ -125,10 +153,9 @@ impl Drop for Writer {
 }
 
 fn write(options: &WriterOptions, shared: &Shared) {
-    let login = Login { application: "writer".to_owned(), ..Login::new(WRITER_ROLE, WRITER_DATABASE) };
     let mut session: Option<Session> = None;
     let mut due = Instant::now();
-    let mut n = 0u64;
+    let mut n = options.after;
     while !shared.stop.load(Ordering::SeqCst) {
         let now = Instant::now();
         if now < due {
@@ -137,20 +164,24 @@ fn write(options: &WriterOptions, shared: &Shared) {
         // Rows that fell due during an outage are not sent in a burst afterwards.
         due = (due + options.interval).max(Instant::now());
         let sent = shared.now();
-        if session.is_none() {
-            session = Session::connect(&options.address, &login, options.timeout).ok();
+        if session.is_none() || options.new_sessions {
+            session = options.connect();
         }
         n += 1;
         let mut attempt = Attempt { n, sent, done: 0, outcome: Outcome::NotSent, port: 0 };
         if let Some(open) = session.as_mut() {
             attempt.sent = shared.now();
-            let sql = format!("INSERT INTO {TABLE} VALUES ({n}) RETURNING inet_server_port()");
+            let sql = format!("INSERT INTO {TABLE} VALUES ({n}) RETURNING current_setting('port')");
             match open.value(&sql, options.timeout) {
                 Ok(port) => {
                     attempt.outcome = Outcome::Acknowledged;
                     attempt.port = port.parse().unwrap_or(0);
                 }
-                Err(error) if error.is_refusal() => attempt.outcome = Outcome::Refused,
+                Err(error) if error.is_refusal() => {
+                    attempt.outcome = Outcome::Refused;
+                    // Of several servers another one may take writes by now.
+                    session = session.filter(|_| options.addresses.len() == 1);
+                }
                 Err(_) => {
                     attempt.outcome = Outcome::InDoubt;
                     session = None;
