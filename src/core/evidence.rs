@@ -120,6 +120,8 @@ pub struct Suspicion {
     pub gone_since: Option<Mono>,
     /// When its host last said that its postmaster runs.
     pub ran_at: Option<Mono>,
+    /// When its host last could not be asked.
+    pub host_unseen_at: Option<Mono>,
     /// Since then it has answered that it starts or recovers: nobody has a session.
     pub no_sessions_since: Option<Mono>,
     /// Failed observations of any check, for the window.
@@ -141,6 +143,7 @@ impl Suspicion {
             host: None,
             gone_since: None,
             ran_at: None,
+            host_unseen_at: None,
             no_sessions_since: None,
             lines: Vec::new(),
             more: 0,
@@ -257,6 +260,7 @@ impl Suspicion {
                     self.note(now, format!("host could not be asked: {}", failure.message));
                 }
                 self.gone_since = None;
+                self.host_unseen_at = Some(now);
                 self.host = Some(HostReply::Silent { at: now, why: failure.message, times });
             }
         }
@@ -402,8 +406,8 @@ fn grace_is_over(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<()
 }
 
 fn silent_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
-    let silence = now.since(limits.last_answer);
-    if silence < limits.hang_after.times(limits.times().into()) {
+    let long = |since: Mono| now.since(since) >= limits.hang_after.times(limits.times().into());
+    if !long(limits.last_answer) {
         return Err(Refusal::EvidenceIncomplete { waiting_for: "silence of hang_after" });
     }
     let outstanding = limits.outstanding_since.is_some_and(|since| now.since(since) >= Span::from_millis(100));
@@ -419,6 +423,10 @@ fn silent_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fa
             (ProcessState::Gone, _) => grace_is_over(suspicion, limits, now).map(|()| FailureClass::Dead),
             (_, LocalAnswer::Accepting) => Err(Refusal::HostSaysServing),
             (_, LocalAnswer::Rejecting) => Err(Refusal::Impaired { class: "starting" }),
+            // The host was silent, too: until then the silence was that of the way to both.
+            _ if suspicion.host_unseen_at.is_some_and(|unseen| !long(unseen)) => {
+                Err(Refusal::EvidenceIncomplete { waiting_for: "silence of hang_after while the host answers" })
+            }
             _ => Ok(FailureClass::Hung),
         },
         Some(HostReply::Silent { .. }) if suspicion.host_is_silent() => Ok(FailureClass::Unreachable),

@@ -94,6 +94,19 @@ fn a_server_that_rejects_on_its_own_host_starts_and_does_not_hang() {
     assert_eq!(said(LocalAnswer::NotAsked), Ok(FailureClass::Hung));
 }
 
+/// Rule 93: what was silent together with its host was not silent by itself.
+#[test]
+fn a_hang_is_timed_from_when_its_host_last_could_not_be_asked() {
+    let mut suspicion = seen(2, &down(DownCause::ConnectTimedOut));
+    suspicion.host_replied(at(4_000), Err(Failure::unknown("no answer", "")));
+    suspicion.host_replied(at(4_100), Ok(word(ProcessState::Running, 3, LocalAnswer::NotAsked)));
+    assert_eq!(name(classify(&suspicion, &limits(), at(7_399))), "evidence_incomplete");
+    assert_eq!(name(classify(&suspicion, &limits(), at(7_400))), "hung");
+    // A death is none of the way's.
+    suspicion.host_replied(at(4_200), Ok(word(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
+    assert_eq!(name(classify(&suspicion, &limits(), at(4_200))), "dead");
+}
+
 /// Rule 83: a new connection that is told "shutting down" announces it as a session's last words do.
 #[test]
 fn a_shutdown_that_a_new_connection_is_told_of_begins_the_grace() {
