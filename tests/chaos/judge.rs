@@ -39,8 +39,10 @@ pub struct Ending {
     pub reason: String,
     /// Why no failover would begin now, by the engine.
     pub refusals: Vec<Reason>,
-    /// Rows arrive through the route.
+    /// Rows arrive through the route, in new sessions.
     pub serves: bool,
+    /// They do in a session that was there before.
+    pub serves_kept: bool,
     /// To whom HAProxy sends new sessions.
     pub route: Option<Vec<String>>,
     /// What each server is.
@@ -178,7 +180,11 @@ fn outcome(story: &Story) -> String {
             text = format!("{text}, {word}");
         }
     }
-    let serves = if story.end.serves { "serves" } else { "does not serve" };
+    let serves = match (story.end.serves, story.end.serves_kept) {
+        (true, _) => "serves",
+        (false, true) => "serves old sessions",
+        (false, false) => "does not serve",
+    };
     let paused = if story.end.paused { " paused" } else { "" };
     format!("{text}; {}{paused}, {serves}", story.end.state)
 }

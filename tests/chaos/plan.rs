@@ -225,7 +225,10 @@ impl Plan {
         let wanted = 1 + dice.index(4);
         let mut faults: Vec<Fault> = Vec::new();
         while faults.len() < wanted {
-            let fault = throw(&mut dice, servers);
+            let mut fault = throw(&mut dice, servers);
+            if let Some(before) = faults.last() {
+                fault.at = after(&mut dice, before.at).unwrap_or(fault.at);
+            }
             let group = fault.kind.group();
             if group == Group::Server || faults.iter().all(|other| other.kind.group() != group) {
                 faults.push(fault);
@@ -245,6 +248,17 @@ impl Plan {
     /// The faults in a few words.
     pub fn told(&self) -> String {
         self.faults.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// On the heels of another fault: while its failover is in flight, or while it is about to begin. `None`: at any time.
+fn after(dice: &mut Dice, other: Duration) -> Option<Duration> {
+    let soon = dice.between(0, 800);
+    let later = dice.between(3_000, 6_000);
+    match dice.between(0, 10) {
+        0..4 => Some(other + Duration::from_millis(soon)),
+        4..6 => Some(other + Duration::from_millis(later)),
+        _ => None,
     }
 }
 

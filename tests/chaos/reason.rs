@@ -20,7 +20,9 @@ pub fn check(story: &Story, verdict: &mut Verdict) {
         return;
     }
     // A person was called for it, and the sentence is all that is left of it.
-    let mut explained = end.reason.contains("both take writes") && story.seen.two_writable();
+    let both = end.reason.contains("both take writes") && story.seen.two_writable();
+    let cooldown = end.reason.contains("less than the cooldown ago") && story.told("failover_completed").next().is_some();
+    let mut explained = both || cooldown;
     for reason in &end.refusals {
         match truth(story, &reason.code, &reason.message) {
             Truth::Holds => explained = true,
@@ -48,7 +50,7 @@ fn truth(story: &Story, code: &str, message: &str) -> Truth {
         "two_primaries" => holds(story.seen.two_writable(), "two were never seen to take writes at once"),
         "paused" => holds(story.was_done(|kind| kind == Kind::Pause), "nobody paused it"),
         "journal_unwritable" => holds(story.was_done(|kind| kind == Kind::StateFull), "the disk of the journal was never full"),
-        "standby_sees_primary" | "host_says_serving" => holds(writable > 0, "nobody takes writes"),
+        "standby_sees_primary" | "host_says_serving" => holds(writable > 0 || end.serves_kept, "nobody takes writes"),
         // Everything that hides a host is mended by now, but for one that is not there.
         "fence_unavailable" => holds(false, "every host can be asked by now"),
         "no_primary_seen" => holds(

@@ -26,15 +26,17 @@ pub struct Rest {
     pub status: Value,
     /// It did so in time.
     pub rested: bool,
-    /// Rows arrive through the route.
+    /// Rows arrive through the route, in a new session.
     pub serves: bool,
+    /// They do in a session that was there before.
+    pub serves_kept: bool,
 }
 
 /// Waits until the engine comes to rest.
 pub fn rest(world: &mut World) -> Rest {
     let began = Instant::now();
     let mut since = Instant::now();
-    let mut last = (Value::Null, false);
+    let mut last = (Value::Null, [false; 2]);
     let mut status = Value::Null;
     while began.elapsed() < BOUND {
         world.note_unexpected_end();
@@ -49,14 +51,14 @@ pub fn rest(world: &mut World) -> Rest {
             last = now;
         }
         let state = status["state"].as_str().unwrap_or_default();
-        let well = last.1 && ["normal", "degraded", "failed_over"].contains(&state);
+        let well = last.1[1] && ["normal", "degraded", "failed_over"].contains(&state);
         let still = state != "failover_in_progress" && since.elapsed() >= if well { WELL } else { NOT_WELL };
         if still {
-            return Rest { status, rested: true, serves: last.1 };
+            return Rest { status, rested: true, serves: last.1[1], serves_kept: last.1[0] };
         }
         std::thread::sleep(LOOK);
     }
-    Rest { status, rested: false, serves: last.1 }
+    Rest { status, rested: false, serves: last.1[1], serves_kept: last.1[0] }
 }
 
 /// What has to stand still.
@@ -65,10 +67,14 @@ fn outline(status: &Value) -> Value {
     serde_json::json!([status["state"], status["paused"], status["primary"], codes])
 }
 
-fn serves(world: &World) -> bool {
+/// Rows arrive through the route: in the session that is kept, and in a new one.
+fn serves(world: &World) -> [bool; 2] {
     let now = world.now();
-    let through_the_route = world.writers.iter().take(2);
-    through_the_route.filter_map(|writer| writer.acknowledged().0).any(|last| now.saturating_sub(last) < SERVES)
+    let lately = |writer: usize| {
+        let last = world.writers.get(writer).and_then(|writer| writer.acknowledged().0);
+        last.is_some_and(|last| now.saturating_sub(last) < SERVES)
+    };
+    [lately(0), lately(1)]
 }
 
 /// What is where, after the engine has come to rest.
@@ -93,6 +99,7 @@ pub fn ending(world: &World, rest: &Rest, attempts: &[Vec<Attempt>]) -> Ending {
         reason: text(&status["reason"]),
         refusals: reasons.map(|reason| Reason { code: text(&reason["code"]), message: text(&reason["message"]) }).collect(),
         serves: rest.serves,
+        serves_kept: rest.serves_kept,
         route: seen.routes.last().and_then(|route| route.to.clone()),
         saw: (0..world.cluster.servers.len()).map(|place| seen.at(place, now)).collect(),
         missing,

@@ -17,7 +17,7 @@ use crate::support::process::{Process, signal_all};
 use crate::support::recording::Event;
 use crate::support::service::SERVICE;
 use crate::support::{Writer, WriterOptions};
-use crate::watch::{Saw, Watch};
+use crate::watch::Watch;
 
 const LONG: Duration = Duration::from_secs(60);
 /// MiB for `state_dir`.
@@ -169,12 +169,11 @@ impl World {
                 self.take_back(place, fault);
             }
         }
-        let seen = self.watch.seen();
         for (place, server) in self.cluster.servers.iter().enumerate() {
             let standby = server.data_dir().join("standby.signal").exists();
-            if standby && Some(place) != primary && server.processes().is_empty() && seen.at(place, u64::MAX) == Some(Saw::Silent)
-            {
-                // Where it does not come up its log says why.
+            if standby && Some(place) != primary && !has_postmaster(server) {
+                // What is left of it may write to nobody any more; where it does not come up its log says why.
+                server.kill_all();
                 let _ = server.launch();
             }
         }
@@ -390,6 +389,10 @@ impl World {
             self.earlier.extend(engine.events());
         }
     }
+}
+
+fn has_postmaster(server: &PgServer) -> bool {
+    server.postmaster_pid().is_ok_and(|pid| server.processes().iter().any(|seen| seen.pid == pid))
 }
 
 /// SIGKILL of the postmaster while a backend that commits stands still: it is there as long as that is not woken.
