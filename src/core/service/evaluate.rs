@@ -203,6 +203,16 @@ impl Service {
             return self.application_may_fail_over(around, now);
         }
         let suspicion = self.suspicion.as_ref().ok_or(Refusal::DatabaseAnswers)?;
+        let class = self.uncontradicted(suspicion, now)?;
+        self.guards(around, now)?;
+        self.fence_way(class)?;
+        let candidate = self.some_candidate(self.ended(class, suspicion, now), &Waiver::default(), now);
+        candidate.map_err(|refusal| self.unless_one_comes(refusal, suspicion.since, now))?;
+        Ok(class)
+    }
+
+    /// The class of the failure of a database, where no standby's word speaks against it.
+    fn uncontradicted(&self, suspicion: &Suspicion, now: Mono) -> Result<FailureClass, Refusal> {
         let class = classify(suspicion, &self.limits(now), now)?;
         // Refusals alone may come from something in between. Only where the host has said that the postmaster is gone is a standby
         // that goes on receiving no contradiction: its children outlive it.
@@ -216,10 +226,6 @@ impl Service {
         if !gone && class == FailureClass::Dead && self.a_standby_has_yet_to_speak(suspicion.since, now) {
             return Err(Refusal::EvidenceIncomplete { waiting_for: "what the standbys see of the primary" });
         }
-        self.guards(around, now)?;
-        self.fence_way(class)?;
-        let candidate = self.some_candidate(self.ended(class, suspicion, now), &Waiver::default(), now);
-        candidate.map_err(|refusal| self.unless_one_comes(refusal, suspicion.since, now))?;
         Ok(class)
     }
 
@@ -540,7 +546,7 @@ impl Service {
         if self.threshold_met(fx.now).is_ok() {
             if let Some(suspicion) = &self.suspicion {
                 let class = if self.is_postgres() {
-                    classify(suspicion, &self.limits(fx.now), fx.now)
+                    self.uncontradicted(suspicion, fx.now)
                 } else {
                     self.failing_since.get_or_insert(fx.now);
                     self.application_class(fx.now).and_then(|class| self.dependency_holds(around, fx.now).map(|()| class))
