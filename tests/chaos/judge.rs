@@ -49,6 +49,8 @@ pub struct Ending {
     pub saw: Vec<Option<Saw>>,
     /// The acknowledged rows that each of them lacks, where it can be asked.
     pub missing: Vec<Option<Vec<u64>>>,
+    /// The servers of which the engine says that their checks fail.
+    pub unhealthy: Vec<String>,
     /// Commits there wait for a standby.
     pub waits_for_standby: Vec<bool>,
     /// How engines ended that should not have.
@@ -303,8 +305,12 @@ fn settled(story: &Story, verdict: &mut Verdict) {
     if !end.serves && quiet {
         let waits = end.saw.iter().zip(&end.waits_for_standby).any(|(saw, waits)| *saw == Some(Saw::Writable) && *waits);
         let text = format!("{} and no row arrives: {}", end.state, end.reason);
+        // Who is in goes on, and the engine's own kept session with them: a live primary is never deposed.
+        let said = end.serves_kept && end.route.iter().flatten().any(|name| end.unhealthy.contains(name));
         if waits {
             verdict.to_read.push(format!("commits wait for a standby: {text}"));
+        } else if said {
+            verdict.to_read.push(format!("only sessions from before are served, and its checks fail: {}", end.state));
         } else {
             verdict.broken.push(("not_served_and_not_said", text));
         }
@@ -330,5 +336,131 @@ fn unharmed(story: &Story, verdict: &mut Verdict) {
     }
     for left in &story.end.left {
         verdict.broken.push(("left_behind", left.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::watch::Glance;
+
+    /// A run of a pair: db1 has port 1, db2 port 2.
+    struct Run {
+        plan: Plan,
+        deeds: Vec<Deed>,
+        seen: Seen,
+        rows: Vec<Attempt>,
+        events: Vec<Event>,
+        end: Ending,
+    }
+
+    const FAILED_OVER_AT: u64 = 10 * SECOND;
+
+    /// db1 is killed, db2 takes over, and says what may be missing.
+    fn failed_over(message: &str, fields: &Value) -> Run {
+        let row = |n: u64, port: u16, at: u64| Attempt { n, sent: at - 1, done: at, outcome: Outcome::Acknowledged, port };
+        let glance = |at: u64, server: usize, saw: Saw| Glance { at, server, saw };
+        let event = |at: u64, kind: &str, message: &str, fields: &Value| Event {
+            at,
+            kind: kind.to_owned(),
+            message: message.to_owned(),
+            fields: fields.as_object().cloned().unwrap_or_default(),
+            ..Event::default()
+        };
+        Run {
+            plan: Plan::new(1, Some(2)),
+            deeds: vec![Deed { at: FAILED_OVER_AT - SECOND, kind: Kind::Kill, server: Some(0), over: false, failed: None }],
+            seen: Seen {
+                glances: vec![
+                    glance(0, 0, Saw::Writable),
+                    glance(0, 1, Saw::Recovery),
+                    glance(FAILED_OVER_AT - SECOND, 0, Saw::Silent),
+                    glance(FAILED_OVER_AT + SECOND, 1, Saw::Writable),
+                ],
+                routes: Vec::new(),
+            },
+            rows: vec![row(1, 1, SECOND), row(2, 1, 2 * SECOND), row(3, 2, 12 * SECOND), row(4, 2, 13 * SECOND)],
+            events: vec![
+                event(FAILED_OVER_AT, "failover_started", "begins", &json!({"old_primary": "db1"})),
+                event(FAILED_OVER_AT + SECOND, "failover_completed", message, fields),
+            ],
+            end: Ending {
+                rested: true,
+                state: "failed_over".to_owned(),
+                serves: true,
+                serves_kept: true,
+                route: Some(vec!["db2".to_owned()]),
+                saw: vec![Some(Saw::Silent), Some(Saw::Writable)],
+                missing: vec![None, Some(Vec::new())],
+                waits_for_standby: vec![false; 2],
+                ..Ending::default()
+            },
+        }
+    }
+
+    fn plain() -> Run {
+        failed_over("no acknowledged commit can be missing", &json!({"new_primary": "db2", "holds_acknowledged": true}))
+    }
+
+    fn broken(run: &Run) -> Vec<&'static str> {
+        let servers = [("db1".to_owned(), 1), ("db2".to_owned(), 2)];
+        let attempts = vec![run.rows.clone()];
+        let Run { plan, deeds, seen, events, end, .. } = run;
+        let verdict = judge(&Story { plan, servers: &servers, deeds, seen, attempts: &attempts, events, end });
+        verdict.broken.into_iter().map(|(rule, _)| rule).collect()
+    }
+
+    #[test]
+    fn a_failover_that_keeps_its_word_breaks_nothing() {
+        assert_eq!(broken(&plain()), [""; 0]);
+    }
+
+    #[test]
+    fn a_lost_row_is_held_against_what_was_said() {
+        let lost = |message: &str, fields: Value| {
+            let mut run = failed_over(message, &fields);
+            run.end.missing[1] = Some(vec![2]);
+            broken(&run)
+        };
+        let to = "db2";
+        assert_eq!(lost("nothing is missing", json!({"new_primary": to})), ["lost_beside_a_promise"]);
+        assert_eq!(lost("", json!({"new_primary": to, "holds_acknowledged": true})), ["lost_beside_a_promise"]);
+        assert_eq!(lost("", json!({"new_primary": to, "loss_bytes": 99})), ["lost_more_than_said"]);
+        assert_eq!(lost("about 100 bytes", json!({"new_primary": to, "loss_bytes": 100})), [""; 0]);
+        assert_eq!(lost("not known", json!({"new_primary": to})), [""; 0]);
+    }
+
+    #[test]
+    fn a_row_by_the_old_primary_after_one_by_the_new_is_a_second_primary() {
+        let mut run = plain();
+        run.rows.push(Attempt { n: 5, sent: 13 * SECOND, done: 14 * SECOND, outcome: Outcome::Acknowledged, port: 1 });
+        assert_eq!(broken(&run), ["two_primaries_through_the_route"]);
+    }
+
+    #[test]
+    fn a_failover_away_from_a_primary_to_which_nothing_was_done_is_needless() {
+        let mut run = plain();
+        run.deeds.clear();
+        run.seen.glances.retain(|glance| glance.saw != Saw::Silent && glance.server == 0);
+        assert_eq!(broken(&run), ["needless"]);
+    }
+
+    #[test]
+    fn who_does_not_serve_has_to_say_so_and_say_what_is_true() {
+        let mut run = plain();
+        run.end.serves = false;
+        run.end.serves_kept = false;
+        assert_eq!(broken(&run), ["not_served_and_not_said"]);
+        run.end.state = "failing".to_owned();
+        assert_eq!(broken(&run), ["no_reason"]);
+        let refused = |code: &str| vec![Reason { code: code.to_owned(), message: String::new() }];
+        run.end.refusals = refused("journal_unwritable");
+        assert_eq!(broken(&run), ["untrue_reason"]);
+        run.end.refusals = refused("cooldown");
+        assert_eq!(broken(&run), [""; 0]);
+        run.end.rested = false;
+        assert_eq!(broken(&run), ["never_at_rest"]);
     }
 }

@@ -92,6 +92,7 @@ pub fn ending(world: &World, rest: &Rest, attempts: &[Vec<Attempt>]) -> Ending {
     }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let reasons = status["refusals"].as_array().into_iter().flatten();
+    let servers = status["servers"].as_array().into_iter().flatten();
     Ending {
         rested: rest.rested,
         state: text(&status["state"]),
@@ -103,6 +104,7 @@ pub fn ending(world: &World, rest: &Rest, attempts: &[Vec<Attempt>]) -> Ending {
         route: seen.routes.last().and_then(|route| route.to.clone()),
         saw: (0..world.cluster.servers.len()).map(|place| seen.at(place, now)).collect(),
         missing,
+        unhealthy: servers.filter(|server| server["health"] == "unhealthy").map(|server| text(&server["name"])).collect(),
         waits_for_standby: waits,
         engine_ends: Vec::new(),
         panicked: None,
