@@ -54,11 +54,13 @@ pub enum Kind {
     StateFull,
     /// An operator promotes a standby.
     Promote,
+    /// An operator makes a standby follow whoever is primary.
+    Follow,
 }
 
 impl Kind {
     /// All of them, with how often they are thrown.
-    const OFTEN: [(Kind, u64); 21] = [
+    const OFTEN: [(Kind, u64); 22] = [
         (Kind::Kill, 20),
         (Kind::Freeze, 14),
         (Kind::FreezePostmaster, 5),
@@ -80,6 +82,7 @@ impl Kind {
         (Kind::SshdFrozen, 3),
         (Kind::StateFull, 4),
         (Kind::Promote, 3),
+        (Kind::Follow, 5),
     ];
 
     /// Its word.
@@ -106,6 +109,7 @@ impl Kind {
             Kind::SshdFrozen => "sshd-frozen",
             Kind::StateFull => "state-full",
             Kind::Promote => "promote-by-hand",
+            Kind::Follow => "follow-the-primary",
         }
     }
 
@@ -117,7 +121,7 @@ impl Kind {
             Kind::Reload => Group::Reload,
             Kind::Pause => Group::Pause,
             Kind::StateFull => Group::Disk,
-            Kind::Promote => Group::Operator,
+            Kind::Promote | Kind::Follow => Group::Operator,
             Kind::CutEngineFromAll => Group::Links,
             _ => Group::Server,
         }
@@ -140,7 +144,10 @@ impl Kind {
 
     /// It takes a time; otherwise it is a deed of one moment.
     fn lasts(self) -> bool {
-        !matches!(self, Kind::Kill | Kind::RestartClean | Kind::RestartImmediate | Kind::Stop | Kind::Reload | Kind::Promote)
+        !matches!(
+            self,
+            Kind::Kill | Kind::RestartClean | Kind::RestartImmediate | Kind::Stop | Kind::Reload | Kind::Promote | Kind::Follow
+        )
     }
 }
 
@@ -209,6 +216,8 @@ pub struct Plan {
     pub equal_names: bool,
     /// `fence.command` is there.
     pub power_switch: bool,
+    /// The cooldown is over in moments.
+    pub short_cooldown: bool,
     /// The faults, in the order of their moments.
     pub faults: Vec<Fault>,
 }
@@ -222,6 +231,7 @@ impl Plan {
         let replication = dice.one(&Replication::ALL);
         let equal_names = dice.percent(30) && servers > 2;
         let power_switch = dice.percent(30);
+        let short_cooldown = dice.percent(30);
         let wanted = 1 + dice.index(4);
         let mut faults: Vec<Fault> = Vec::new();
         while faults.len() < wanted {
@@ -235,14 +245,15 @@ impl Plan {
             }
         }
         faults.sort_by_key(|fault| fault.at);
-        Plan { seed, servers, replication, equal_names, power_switch, faults }
+        Plan { seed, servers, replication, equal_names, power_switch, short_cooldown, faults }
     }
 
     /// The cluster in a few words.
     pub fn cluster(&self) -> String {
         let names = if self.equal_names { " equal names" } else { "" };
         let switch = if self.power_switch { " power switch" } else { "" };
-        format!("{} servers {}{names}{switch}", self.servers, self.replication.word())
+        let cooldown = if self.short_cooldown { " short cooldown" } else { "" };
+        format!("{} servers {}{names}{switch}{cooldown}", self.servers, self.replication.word())
     }
 
     /// The faults in a few words.

@@ -20,6 +20,10 @@ use crate::support::{Writer, WriterOptions};
 use crate::watch::Watch;
 
 const LONG: Duration = Duration::from_secs(60);
+const SHORT_COOLDOWN: &str = "
+  [services.trigger]
+  cooldown = \"2s\"
+";
 /// MiB for `state_dir`.
 const STATE_SIZE: u32 = 64;
 
@@ -110,6 +114,7 @@ impl World {
             network: true,
             power_switch: plan.power_switch,
             small_state: Some(STATE_SIZE),
+            config_tail: if plan.short_cooldown { SHORT_COOLDOWN.to_owned() } else { String::new() },
             ..ClusterOptions::new(plan.replication)
         };
         let cluster = Cluster::start(&options, |_| {})?;
@@ -260,6 +265,7 @@ impl World {
             Kind::RestartImmediate => running(server.begin_restart_in(StopMode::Immediate)),
             Kind::Stop => running(server.begin_stop(StopMode::Fast)),
             Kind::Promote => running(server.begin_promotion()),
+            Kind::Follow => server.follow(&self.cluster.servers[self.primary().unwrap_or(0)]).map(|()| None),
             _ => orphan(server),
         }
     }
