@@ -47,6 +47,8 @@ pub struct Ending {
     pub route: Option<Vec<String>>,
     /// What each server is.
     pub saw: Vec<Option<Saw>>,
+    /// Processes of it are there.
+    pub lives: Vec<bool>,
     /// The acknowledged rows that each of them lacks, where it can be asked.
     pub missing: Vec<Option<Vec<u64>>>,
     /// The servers of which the engine says that their checks fail.
@@ -393,6 +395,7 @@ mod tests {
                 serves_kept: true,
                 route: Some(vec!["db2".to_owned()]),
                 saw: vec![Some(Saw::Silent), Some(Saw::Writable)],
+                lives: vec![false, true],
                 missing: vec![None, Some(Vec::new())],
                 waits_for_standby: vec![false; 2],
                 ..Ending::default()

@@ -50,6 +50,8 @@ fn truth(story: &Story, code: &str, message: &str) -> Truth {
         "two_primaries" => holds(story.seen.two_writable(), "two were never seen to take writes at once"),
         "paused" => holds(story.was_done(|kind| kind == Kind::Pause), "nobody paused it"),
         "journal_unwritable" => holds(story.was_done(|kind| kind == Kind::StateFull), "the disk of the journal was never full"),
+        // A sender that outlives all service goes on with its standby.
+        "standby_sees_primary" if writable == 0 && silent_and_alive(story) => Truth::Unknown,
         "standby_sees_primary" | "host_says_serving" => holds(writable > 0 || end.serves_kept, "nobody takes writes"),
         // Everything that hides a host is mended by now, but for one that is not there.
         "fence_unavailable" => holds(false, "every host can be asked by now"),
@@ -60,6 +62,11 @@ fn truth(story: &Story, code: &str, message: &str) -> Truth {
         "no_candidate" => candidate(story, message),
         _ => Truth::Unknown,
     }
+}
+
+/// A server does not answer, and has processes all the same.
+fn silent_and_alive(story: &Story) -> bool {
+    story.end.saw.iter().zip(&story.end.lives).any(|(saw, lives)| *saw == Some(Saw::Silent) && *lives)
 }
 
 /// `name: why` for each standby.
@@ -84,6 +91,13 @@ fn of_standby(story: &Story, place: usize, why: &str) -> Truth {
     }
     if why.starts_with("it is not in recovery") {
         return holds(is(Saw::Writable), "it is in recovery");
+    }
+    if why.starts_with("it is on timeline") {
+        // Nobody but an operator makes a standby follow a new primary.
+        return holds(
+            story.told("failover_completed").next().is_some() || story.was_done(|kind| kind == Kind::Promote),
+            "there is one",
+        );
     }
     if why.starts_with("how much could be lost is not known") {
         let engine = |kind| matches!(kind, Kind::EngineKilled | Kind::EngineStopped | Kind::EngineFrozen);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::judge::{Ending, Reason};
+use crate::support::interrupted;
 use crate::support::recording::Attempt;
 use crate::support::writer::compare;
 use crate::watch::Saw;
@@ -38,7 +39,7 @@ pub fn rest(world: &mut World) -> Rest {
     let mut since = Instant::now();
     let mut last = (Value::Null, [false; 2]);
     let mut status = Value::Null;
-    while began.elapsed() < BOUND {
+    while began.elapsed() < BOUND && !interrupted() {
         world.note_unexpected_end();
         status = world
             .engine
@@ -103,6 +104,7 @@ pub fn ending(world: &World, rest: &Rest, attempts: &[Vec<Attempt>]) -> Ending {
         serves_kept: rest.serves_kept,
         route: seen.routes.last().and_then(|route| route.to.clone()),
         saw: (0..world.cluster.servers.len()).map(|place| seen.at(place, now)).collect(),
+        lives: world.cluster.servers.iter().map(|server| !server.processes().is_empty()).collect(),
         missing,
         unhealthy: servers.filter(|server| server["health"] == "unhealthy").map(|server| text(&server["name"])).collect(),
         waits_for_standby: waits,

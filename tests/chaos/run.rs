@@ -15,7 +15,7 @@ use crate::rest::{ending, rest};
 use crate::support::network::{self, Network};
 use crate::support::process::working_in;
 use crate::support::recording::{Attempt, Event, Outcome};
-use crate::support::{interrupted, root};
+use crate::support::{interrupt, interrupted, root};
 use crate::watch::Seen;
 use crate::world::{Deed, World};
 
@@ -73,6 +73,7 @@ pub fn all() -> io::Result<BTreeMap<String, Vec<u64>>> {
     if let Some(why) = Network::impossible() {
         return Err(io::Error::other(why));
     }
+    stop_on_signals()?;
     let (next, counts) = (AtomicU64::new(0), Mutex::new(Counts::default()));
     std::thread::scope(|scope| {
         for _ in 0..wish.jobs {
@@ -84,6 +85,10 @@ pub fn all() -> io::Result<BTreeMap<String, Vec<u64>>> {
                     }
                     let plan = Plan::new(wish.first + number, wish.servers);
                     let result = one(&plan, &wish);
+                    if interrupted() {
+                        // What it found is the interruption's.
+                        break;
+                    }
                     let mut counts = counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     println!("{}", count(&plan, &result, &mut counts));
                 }
@@ -93,6 +98,17 @@ pub fn all() -> io::Result<BTreeMap<String, Vec<u64>>> {
     let counts = counts.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     println!("{}", table(&counts, &wish.folder));
     Ok(counts.rules)
+}
+
+/// Whoever interrupts it gets the table of what was run; nothing is left of what was running.
+fn stop_on_signals() -> io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            interrupt();
+        }
+    })?;
+    Ok(())
 }
 
 /// Counts a run, and tells of it in a line.
