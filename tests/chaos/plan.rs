@@ -203,6 +203,25 @@ impl fmt::Display for Fault {
     }
 }
 
+impl Fault {
+    /// Reads what [`Fault`] is printed as: `kill primary 1.0s`, `freeze standby1 2.0s+3.5`, `reload 4.0s`.
+    fn parse(text: &str) -> Option<Fault> {
+        let mut words: Vec<&str> = text.split_whitespace().collect();
+        let time = words.pop()?;
+        let (at, lasts) = time.split_once('+').map_or((time, None), |(at, lasts)| (at, Some(lasts)));
+        let span = |text: &str| Duration::try_from_secs_f64(text.parse().ok()?).ok();
+        let (at, lasts) = (span(at.strip_suffix('s').unwrap_or(at))?, lasts.map(span));
+        let whom = match words.get(1).copied() {
+            None => Whom::Nobody,
+            Some("primary") => Whom::Primary,
+            Some(standby) => Whom::Standby(standby.strip_prefix("standby")?.parse::<usize>().ok()?.checked_sub(1)?),
+        };
+        let kind = Kind::OFTEN.iter().map(|(kind, _)| *kind).find(|kind| Some(&kind.word()) == words.first())?;
+        let lasts = lasts.map_or(Some(None), |lasts| lasts.map(Some))?;
+        Some(Fault { kind, whom, at, lasts })
+    }
+}
+
 /// Everything that a seed decides.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -246,6 +265,13 @@ impl Plan {
         }
         faults.sort_by_key(|fault| fault.at);
         Plan { seed, servers, replication, equal_names, power_switch, short_cooldown, faults }
+    }
+
+    /// The same with other faults, in the words in which they are printed, with commas between them; `None`: they are none.
+    pub fn with_faults(mut self, text: &str) -> Option<Plan> {
+        self.faults = text.split(',').map(Fault::parse).collect::<Option<_>>()?;
+        self.faults.sort_by_key(|fault| fault.at);
+        Some(self)
     }
 
     /// The cluster in a few words.
@@ -307,6 +333,20 @@ mod tests {
             let (one, other) = (Plan::new(seed, None), Plan::new(seed, None));
             assert_eq!(one.faults, other.faults);
             assert!((1..=4).contains(&one.faults.len()) && (2..=3).contains(&one.servers), "{one:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_of_a_plan_is_read_again() {
+        for seed in 0..200 {
+            let plan = Plan::new(seed, None);
+            let again = plan.clone().with_faults(&plan.told()).expect(&plan.told());
+            assert_eq!((again.told(), again.faults.len()), (plan.told(), plan.faults.len()));
+        }
+        for wrong in
+            ["", "kill", "kill primary", "kill nobody 1.0s", "burn primary 1.0s", "kill primary 1.0s,", "kill standby0 1.0s"]
+        {
+            assert!(Plan::new(1, None).with_faults(wrong).is_none(), "{wrong}");
         }
     }
 

@@ -28,6 +28,8 @@ struct Wish {
     /// Where the logs of failed runs are kept.
     folder: PathBuf,
     keep_all: bool,
+    /// These faults instead of a seed's own.
+    faults: Option<String>,
 }
 
 fn wish<T: FromStr>(name: &str) -> io::Result<Option<T>> {
@@ -52,8 +54,17 @@ impl Wish {
             servers,
             jobs: wish("JOBS")?.unwrap_or(1).clamp(1, 8),
             keep_all: kept.is_some(),
+            faults: std::env::var("FAULTS").ok().filter(|text| !text.is_empty()),
             folder: kept.unwrap_or_else(|| root().join("target/chaos")),
         })
+    }
+
+    fn plan(&self, number: u64) -> io::Result<Plan> {
+        let plan = Plan::new(self.first + number, self.servers);
+        let Some(text) = &self.faults else { return Ok(plan) };
+        let wrong =
+            || io::Error::new(io::ErrorKind::InvalidInput, format!("FAULTS=\"{text}\" is no list of faults as it is printed"));
+        plan.with_faults(text).ok_or_else(wrong)
     }
 }
 
@@ -73,6 +84,7 @@ pub fn all() -> io::Result<BTreeMap<String, Vec<u64>>> {
     if let Some(why) = Network::impossible() {
         return Err(io::Error::other(why));
     }
+    wish.plan(0)?;
     stop_on_signals()?;
     let (next, counts) = (AtomicU64::new(0), Mutex::new(Counts::default()));
     std::thread::scope(|scope| {
@@ -83,7 +95,7 @@ pub fn all() -> io::Result<BTreeMap<String, Vec<u64>>> {
                     if number >= wish.runs || interrupted() {
                         break;
                     }
-                    let plan = Plan::new(wish.first + number, wish.servers);
+                    let Ok(plan) = wish.plan(number) else { break };
                     let result = one(&plan, &wish);
                     if interrupted() {
                         // What it found is the interruption's.
