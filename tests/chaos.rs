@@ -23,6 +23,12 @@ mod watch;
 mod world;
 
 #[test]
+fn two_clusters_whose_primary_is_killed_break_nothing() {
+    let broken = run::two().unwrap();
+    assert!(broken.is_none_or(|broken| broken.is_empty()), "the logs are in target/chaos");
+}
+
+#[test]
 #[ignore = "hours; `make test-chaos`"]
 fn no_overlap_of_faults_breaks_what_must_hold() {
     let broken = run::all().unwrap();

@@ -313,8 +313,10 @@ fn settled(story: &Story, verdict: &mut Verdict) {
             verdict.to_read.push(format!("commits wait for a standby: {text}"));
         } else if said {
             verdict.to_read.push(format!("only sessions from before are served, and its checks fail: {}", end.state));
-        } else {
+        } else if end.reason.is_empty() {
             verdict.broken.push(("not_served_and_not_said", text));
+        } else {
+            reason::check(story, verdict);
         }
     }
     if !person && !quiet {

@@ -195,9 +195,9 @@ impl fmt::Display for Fault {
             Whom::Standby(place) => write!(f, " standby{}", place + 1)?,
             Whom::Nobody => {}
         }
-        write!(f, " {:.1}s", self.at.as_secs_f64())?;
+        write!(f, " {:.2}s", self.at.as_secs_f64())?;
         match self.lasts {
-            Some(span) => write!(f, "+{:.1}", span.as_secs_f64()),
+            Some(span) => write!(f, "+{:.2}", span.as_secs_f64()),
             None => Ok(()),
         }
     }

@@ -84,8 +84,23 @@ pub fn all() -> io::Result<BTreeMap<String, Vec<u64>>> {
     if let Some(why) = Network::impossible() {
         return Err(io::Error::other(why));
     }
-    wish.plan(0)?;
     stop_on_signals()?;
+    series(&wish)
+}
+
+/// Two short runs at once, which show that the program works; `None` where the machine does not permit them.
+pub fn two() -> io::Result<Option<BTreeMap<String, Vec<u64>>>> {
+    if let Some(why) = Network::impossible() {
+        println!("skipped: {why}");
+        return Ok(None);
+    }
+    let faults = Some("kill primary 0.30s, sshd-gone standby1 0.40s+0.50, reload 0.50s".to_owned());
+    let folder = root().join("target/chaos");
+    series(&Wish { runs: 2, first: 1, servers: None, jobs: 2, folder, keep_all: false, faults }).map(Some)
+}
+
+fn series(wish: &Wish) -> io::Result<BTreeMap<String, Vec<u64>>> {
+    wish.plan(0)?;
     let (next, counts) = (AtomicU64::new(0), Mutex::new(Counts::default()));
     std::thread::scope(|scope| {
         for _ in 0..wish.jobs {
@@ -96,7 +111,7 @@ pub fn all() -> io::Result<BTreeMap<String, Vec<u64>>> {
                         break;
                     }
                     let Ok(plan) = wish.plan(number) else { break };
-                    let result = one(&plan, &wish);
+                    let result = one(&plan, wish);
                     if interrupted() {
                         // What it found is the interruption's.
                         break;

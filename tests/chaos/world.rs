@@ -20,6 +20,7 @@ use crate::support::{Writer, WriterOptions};
 use crate::watch::Watch;
 
 const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_secs(5);
 const SHORT_COOLDOWN: &str = "
   [services.trigger]
   cooldown = \"2s\"
@@ -168,6 +169,12 @@ impl World {
     /// Takes back whatever can be from outside. A primary that was killed, stopped or frozen for good stays so.
     pub fn mend(&mut self, plan: &Plan) {
         let primary = self.primary();
+        for grip in self.grips.iter().flatten() {
+            if let Grip::Running(process) = grip {
+                // Of one that cannot come to its end, because its server stands still, nobody knows when.
+                process.wait(SHORT);
+            }
+        }
         for (place, fault) in plan.faults.iter().enumerate() {
             let stays = matches!(&self.grips[place], Some(Grip::Frozen(server, _)) if Some(*server) == primary);
             if !stays {
@@ -254,7 +261,11 @@ impl World {
         let server = &self.cluster.servers[place];
         let running = |process: io::Result<Process>| process.map(|process| Some(Grip::Running(process)));
         match kind {
-            Kind::Kill => server.kill_postmaster().map(|_| None),
+            Kind::Kill => {
+                server.kill_postmaster()?;
+                // A signal takes its time, and whoever looks next should see what came of it.
+                wait_until("the postmaster is gone", SHORT, || Ok((!has_postmaster(server)).then_some(None)))
+            }
             Kind::Freeze => server.freeze().map(|frozen| Some(Grip::Frozen(place, frozen))),
             Kind::FreezePostmaster => {
                 let pid = server.postmaster_pid()?;
