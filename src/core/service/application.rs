@@ -138,7 +138,7 @@ impl Service {
         for (check, last) in self.findings_of(Some(server)) {
             match last {
                 Some((at, Finding { verdict: Verdict::Down(cause), .. })) if now.since(*at) <= stale(check) => {
-                    causes.push(*cause)
+                    causes.push(*cause);
                 }
                 _ => return false,
             }
