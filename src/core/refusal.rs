@@ -306,7 +306,7 @@ impl Refusal {
             Refusal::HostSaysServing => "the primary answers on its own host: only the path from here is broken".into(),
             Refusal::HostSaysRunning => "the primary's port refuses, but its host says that the postmaster runs".into(),
             Refusal::StandbySeesPrimary { server } => {
-                format!("{} goes on receiving from the primary: only the path from here is broken", server_name(*server))
+                format!("{} goes on receiving from the primary: it lives, and the path from here is broken, or its way in", server_name(*server))
             }
             Refusal::Paused => "paused by an operator; `failover resume` ends it".into(),
             Refusal::Doubt { cause } => match cause {
