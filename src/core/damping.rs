@@ -24,7 +24,7 @@ type Key = (EventKind, Option<u16>, Option<u16>, String);
 struct Told {
     last: Mono,
     /// How often it was told as it came, each within that time of the one before.
-    told: u32,
+    plainly: u32,
     /// Since when its repetitions are counted, and how many there were.
     since: Mono,
     times: u64,
@@ -72,10 +72,10 @@ impl Damping {
         let word = format!("{} {}", severity.word(), word.unwrap_or_default());
         let key = (kind, about.service.map(|service| service.0), about.server.map(|server| server.0), word);
         if let Some(told) = self.told.get_mut(&key).filter(|told| now.since(told.last) < REPEATS_WITHIN) {
-            let as_it_comes = told.told < AS_IT_COMES;
+            let as_it_comes = told.plainly < AS_IT_COMES;
             told.last = now;
             if as_it_comes {
-                (told.told, told.since) = (told.told + 1, now);
+                (told.plainly, told.since) = (told.plainly + 1, now);
             } else {
                 told.times += 1;
                 (told.severity, told.about) = (Some(severity), about);
@@ -88,7 +88,7 @@ impl Damping {
         }
         if self.told.len() < KEYS {
             let message = String::new();
-            self.told.insert(key, Told { last: now, told: 1, since: now, times: 0, severity: None, about, message, field });
+            self.told.insert(key, Told { last: now, plainly: 1, since: now, times: 0, severity: None, about, message, field });
         }
         true
     }
