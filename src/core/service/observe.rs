@@ -541,6 +541,12 @@ impl Service {
         let serves = |server: &ServerId| {
             if self.is_postgres() { self.is_writable_now(*server, fx.now) } else { self.application_is_well(*server) }
         };
+        // One that broke off and is back may be a standby now: what it said before says nothing.
+        let spoke = |server: &ServerId| {
+            let said = self.servers[usize::from(server.0)].sample.as_ref().map(|(at, _)| *at);
+            !self.is_postgres() || self.recovered_at.is_none_or(|back| said.is_some_and(|at| at >= back))
+        };
+        let serves = |server: &ServerId| serves(server) && spoke(server);
         let Some(server) = self.primary.filter(serves) else { return };
         let astray = route::astray(&survey.instances, primary);
         if astray.is_none() {
