@@ -765,7 +765,11 @@ impl Service {
             .iter()
             .map(|position| (position.server, position.sample.as_ref().map_err(Clone::clone), position.settled))
             .collect();
-        let verdicts = self.choose_among(samples, reference.as_ref(), &plan.waiver, &plan.refused, View::Decision);
+        let mut verdicts = self.choose_among(samples, reference.as_ref(), &plan.waiver, &plan.refused, View::Decision);
+        if plan.committed.is_some() {
+            let others = verdicts.iter_mut().filter(|(_, verdict)| *verdict == Err(CandidateRefusal::NotChosen));
+            others.for_each(|(_, verdict)| *verdict = Err(CandidateRefusal::AnotherAsked));
+        }
         let able: Vec<Candidate> = verdicts.iter().filter_map(|(_, verdict)| verdict.as_ref().ok().copied()).collect();
         let reasons: Vec<(ServerId, CandidateRefusal)> =
             verdicts.into_iter().filter_map(|(server, verdict)| verdict.err().map(|reason| (server, reason))).collect();

@@ -152,6 +152,8 @@ pub enum CandidateRefusal {
     NoNewSessions,
     /// An operator chose another one.
     NotChosen,
+    /// Another one was asked to become the primary in this failover.
+    AnotherAsked,
     /// It could not be asked, or its last answer is too old.
     NotReadable {
         /// What was seen.
@@ -366,6 +368,7 @@ impl CandidateRefusal {
             CandidateRefusal::Cordoned => "cordoned",
             CandidateRefusal::NoNewSessions => "no_new_sessions",
             CandidateRefusal::NotChosen => "not_chosen",
+            CandidateRefusal::AnotherAsked => "another_asked",
             CandidateRefusal::NotReadable { .. } => "not_readable",
             CandidateRefusal::NotInRecovery => "not_in_recovery",
             CandidateRefusal::OtherCluster => "other_cluster",
@@ -396,6 +399,9 @@ impl CandidateRefusal {
                     .into()
             }
             CandidateRefusal::NotChosen => "the operator chose another server".into(),
+            CandidateRefusal::AnotherAsked => {
+                "another server was asked to become the primary in this failover, and may have begun to".into()
+            }
             CandidateRefusal::NotReadable { why } => format!("it cannot be asked ({why})"),
             CandidateRefusal::NotInRecovery => "it is not in recovery".into(),
             CandidateRefusal::OtherCluster => "it has another system identifier".into(),

@@ -160,6 +160,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | CandidateRefusal::NotHealthy { .. }
         | CandidateRefusal::SwitchFailed { .. }
         | CandidateRefusal::NoNewSessions
+        | CandidateRefusal::AnotherAsked
         | CandidateRefusal::PromotionRefused { .. } => {}
     }
     match action {
