@@ -227,7 +227,7 @@ settings! {
         ping_interval: Duration = fixed("250ms"), Rule::Span("10ms", "10m");
         /// How long an announced shutdown may take to come back.
         restart_grace: Duration = fixed("10s"), Rule::Span("0s", "1h");
-        /// A primary that is alive but not serving for this long counts as failed; `never`: alarm only.
+        /// A primary that is alive but not serving for this long counts as failed, and one whose announced stop is held not before `restart_grace` is over; `never`: alarm only.
         on_impaired: OnImpaired = fixed("never"), Rule::Span("1s", "7d");
     }
 

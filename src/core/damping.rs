@@ -9,14 +9,15 @@ use std::collections::BTreeMap;
 
 /// What comes back within this long of its last time is a repetition.
 const REPEATS_WITHIN: Span = Span::from_millis(10_000);
-/// So often it is told as it comes: a failure and its recovery, and one more.
-const AS_IT_COMES: u32 = 3;
+/// So often it is told as it comes.
+const AS_IT_COMES: u32 = 2;
 /// One that does not end is told this often.
 const TELL_AGAIN: Span = Span::from_millis(60_000);
 /// Different things that are counted at a time; what comes beyond is told as it comes.
 const KEYS: usize = 4_096;
 
-/// What makes two events the same: kind, service, server, and the word that tells one of a kind from another.
+/// What makes two events the same: kind, service, server, and the word that tells one of a kind from another. A loss and the return from it
+/// are the same.
 type Key = (EventKind, Option<u16>, Option<u16>, String);
 
 /// One thing that was told, and how often it came again since.
@@ -28,7 +29,8 @@ struct Told {
     /// Since when its repetitions are counted, and how many there were.
     since: Mono,
     times: u64,
-    #[serde(default)]
+    /// What came last, and was not told.
+    kind: EventKind,
     severity: Option<Severity>,
     about: About,
     message: String,
@@ -63,22 +65,21 @@ impl Damping {
         message: &str,
         fields: &[(&'static str, Field)],
     ) -> bool {
-        let Some(field) = word_of(kind) else { return true };
+        let Some((family, field)) = family_of(kind) else { return true };
         let word = fields.iter().find_map(|(name, value)| match value {
             Field::Text(text) if *name == field => Some(text.clone()),
             _ => None,
         });
-        // What is over is another thing than what begins.
-        let word = format!("{} {}", severity.word(), word.unwrap_or_default());
-        let key = (kind, about.service.map(|service| service.0), about.server.map(|server| server.0), word);
+        let key = (family, about.service.map(|service| service.0), about.server.map(|server| server.0), word.unwrap_or_default());
         if let Some(told) = self.told.get_mut(&key).filter(|told| now.since(told.last) < REPEATS_WITHIN) {
-            let as_it_comes = told.plainly < AS_IT_COMES;
+            let both = matches!(family, EventKind::ReadinessChanged | EventKind::StandbyNotReady);
+            let as_it_comes = told.plainly < if both { 2 * AS_IT_COMES } else { AS_IT_COMES };
             told.last = now;
             if as_it_comes {
                 (told.plainly, told.since) = (told.plainly + 1, now);
             } else {
                 told.times += 1;
-                (told.severity, told.about) = (Some(severity), about);
+                (told.kind, told.severity, told.about) = (kind, Some(severity), about);
                 message.clone_into(&mut told.message);
             }
             return as_it_comes;
@@ -88,7 +89,8 @@ impl Damping {
         }
         if self.told.len() < KEYS {
             let message = String::new();
-            self.told.insert(key, Told { last: now, plainly: 1, since: now, times: 0, severity: None, about, message, field });
+            let told = Told { last: now, plainly: 1, since: now, times: 0, kind, severity: None, about, message, field };
+            self.told.insert(key, told);
         }
         true
     }
@@ -99,17 +101,16 @@ impl Damping {
             return Vec::new();
         }
         let mut due = Vec::new();
-        for ((kind, _, _, word), told) in &mut self.told {
+        for ((_, _, _, word), told) in &mut self.told {
             let Some(severity) = told.severity.filter(|_| all || told.is_due(now)) else { continue };
             let (times, span) = (told.times, told.last.since(told.since));
-            let word = word.split_once(' ').map_or("", |(_, word)| word);
             let mut fields = vec![("repeated", Field::Int(times)), ("within_ms", Field::Span(span))];
             if !word.is_empty() {
-                fields.insert(0, (told.field, Field::Text(word.to_owned())));
+                fields.insert(0, (told.field, Field::Text(word.clone())));
             }
             let again = if times == 1 { "once more".to_owned() } else { format!("{times} times more") };
             let message = format!("{} ({again} within {span})", told.message);
-            due.push((told.last, Due { kind: *kind, severity, about: told.about, message, fields }));
+            due.push((told.last, Due { kind: told.kind, severity, about: told.about, message, fields }));
             (told.since, told.times, told.severity) = (now, 0, None);
         }
         self.told.retain(|_, told| !all && (told.severity.is_some() || now.since(told.last) < REPEATS_WITHIN));
@@ -136,17 +137,18 @@ impl Told {
     }
 }
 
-/// The field that tells one event of a kind from another; none: each event of the kind is told.
-fn word_of(kind: EventKind) -> Option<&'static str> {
-    match kind {
-        EventKind::SessionClosed => Some("cause"),
-        EventKind::HealthChanged => Some("to"),
-        EventKind::ReadinessChanged => Some("code"),
-        EventKind::StandbyNotReady => Some("reason"),
-        EventKind::FailoverRefused | EventKind::FailoverSuppressed => Some("refusal"),
-        EventKind::StandbyReady | EventKind::ConfirmationStarted => Some(""),
-        _ => None,
-    }
+/// What is counted together, as a loss and the return from it, and the field that tells one from another; none: each event of the kind is told.
+fn family_of(kind: EventKind) -> Option<(EventKind, &'static str)> {
+    let field = match kind {
+        EventKind::SessionClosed => "cause",
+        EventKind::HealthChanged => "to",
+        EventKind::ReadinessChanged => "code",
+        EventKind::FailoverRefused | EventKind::FailoverSuppressed => "refusal",
+        EventKind::ConfirmationStarted => "",
+        EventKind::StandbyNotReady | EventKind::StandbyReady => return Some((EventKind::StandbyNotReady, "")),
+        _ => return None,
+    };
+    Some((kind, field))
 }
 
 /// A map whose keys are no texts, as a list.
