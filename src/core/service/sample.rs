@@ -280,12 +280,12 @@ impl Service {
         }
         self.watch_progress(server, sample, fx);
         if self.primary == Some(server) && self.plan.is_none() {
-            // A primary in recovery: somebody switched roles, or started it as a standby.
+            // A primary in recovery: somebody switched roles, or started it as a standby. Who takes writes beside it is judged as anybody who does.
             let other = self.server_ids().find(|other| *other != server && self.is_writable_now(*other, fx.now));
             if let Some(other) = other
                 && let Some((_, sample)) = self.servers[usize::from(other.0)].sample.clone()
             {
-                self.adopt_primary(other, &sample, "the former primary is in recovery", fx);
+                self.second_writable(server, other, &sample, fx);
             }
         } else if self.primary.is_none() && self.plan.is_none() && self.is_subject(server) {
             self.adopt_another(server, sample, fx);
