@@ -11,7 +11,7 @@ use super::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Repo
 use super::plan::{End, Phase, Plan, Settings, Times};
 use super::refusal::{CandidateRefusal, Refusal};
 use super::sample::{FenceLevel, FenceReport, Position, RouteInstance, RungName, Sample};
-use super::service::{LastFailover, Service};
+use super::service::{FRESH, LastFailover, Service};
 use super::stats::{Judgement, Need};
 use super::time::{Mono, Span};
 use super::trigger::State;
@@ -751,6 +751,13 @@ impl Service {
         if self.somebody_was_promoted(positions, fx) {
             return;
         }
+        if let Some(server) = self.writes_meanwhile(positions, fx.now) {
+            let why = format!("{} takes writes since its position was read", self.server_name(server));
+            if let Some(plan) = &mut self.plan {
+                plan.try_again(fx.now, why);
+            }
+            return;
+        }
         let Some(plan) = &self.plan else { return };
         let ended = ended(plan);
         // A server that somebody started meanwhile may have written on behind the checkpoint of its shutdown: what was read when nothing
@@ -844,6 +851,24 @@ impl Service {
         true
     }
 
+    /// A standby whose kept session said after the fence, and after its position was read, that it takes writes: somebody promoted it.
+    fn writes_meanwhile(&self, positions: &[Position], now: Mono) -> Option<ServerId> {
+        let plan = self.plan.as_ref()?;
+        let asked_before = |server: ServerId| {
+            let asked = positions.iter().find(|position| position.server == server)?.sample.as_ref().ok()?.asked;
+            Some(asked)
+        };
+        self.server_ids().filter(|server| *server != plan.old).find(|server| {
+            self.servers[usize::from(server.0)].sample.as_ref().is_some_and(|(at, sample)| {
+                !sample.in_recovery
+                    && sample.system_id == plan.system_id
+                    && now.since(*at) < FRESH
+                    && plan.times.fenced.is_none_or(|fenced| sample.asked > fenced)
+                    && asked_before(*server).is_none_or(|asked| sample.asked > asked)
+            })
+        })
+    }
+
     /// Goes on with a server that somebody else promoted, as if this failover had done it.
     fn take_over_promoted(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
         let name = self.server_name(server);
@@ -904,12 +929,18 @@ impl Service {
 
     /// The proof of the fence right before the promotion.
     fn proven_again(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let promoted = self.writes_meanwhile(&[], fx.now);
         let Some(plan) = &mut self.plan else { return };
         match outcome {
             Ok(Report::Fence(report)) if report.level >= plan.require => {
                 plan.proved_at = Some(fx.now);
                 plan.assert_fenced();
-                plan.phase = Phase::Promote;
+                if promoted.is_some() {
+                    plan.chosen = None;
+                    plan.phase = Phase::Choose;
+                } else {
+                    plan.phase = Phase::Promote;
+                }
             }
             // Something runs there again, or nobody can say: the ladder is climbed once more.
             Ok(_) => plan.phase = Phase::Fence,
