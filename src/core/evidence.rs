@@ -276,6 +276,12 @@ impl Suspicion {
         }
     }
 
+    /// A new connection that was tried at `asked` and served shows that nothing is wrong. What was announced since then is yet to come.
+    #[must_use]
+    pub fn is_ended_by(&self, asked: Mono) -> bool {
+        (asked >= self.since || self.refused == 0) && self.announced.is_none_or(|announced| asked >= announced)
+    }
+
     /// It is shutting down, as it says itself.
     #[must_use]
     pub fn is_stopping(&self) -> bool {

@@ -373,6 +373,22 @@ fn another_configuration_waits_for_the_failover_and_forgets_nothing() {
     assert!(service(&world).plan.is_some());
 }
 
+/// Rule 83: who was served by a connection that was tried before the announcement has not come back.
+#[test]
+fn an_announced_stop_gets_its_grace_whatever_was_under_way() {
+    // A connection takes 2 ms, and one begins every second.
+    for offset in (0..1_000).step_by(2) {
+        let mut world = warm();
+        world.run(ms(offset));
+        world.nodes[0].mode = Mode::Refused;
+        world.nodes[0].host = Some((ProcessState::Gone, LocalAnswer::Silent));
+        world.close(0, CloseCause::Announced, "FATAL 57P01 ProcessInterrupts");
+        assert!(!world.run_until(EventKind::FailoverStarted, ms(500)), "stopped after {offset} ms: {}", story(&world));
+        let refusal = service(&world).refusal;
+        assert!(matches!(refusal, Some(Refusal::RestartGrace { .. })), "stopped after {offset} ms: {}", story(&world));
+    }
+}
+
 /// Rule 141.
 #[test]
 fn the_record_of_an_order_says_what_it_waived() {

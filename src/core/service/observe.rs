@@ -251,8 +251,7 @@ impl Service {
         match &finding.verdict {
             Verdict::Up => {
                 self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
-                let fresh =
-                    self.suspicion.as_ref().is_some_and(|suspicion| finding.began >= suspicion.since || suspicion.refused == 0);
+                let fresh = self.suspicion.as_ref().is_some_and(|suspicion| suspicion.is_ended_by(finding.began));
                 if fresh {
                     self.recovered("a new connection is served", fx);
                 }
