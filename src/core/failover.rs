@@ -12,7 +12,7 @@ use super::plan::{End, Phase, Plan, Settings, Times};
 use super::refusal::{CandidateRefusal, Refusal};
 use super::sample::{FenceLevel, FenceReport, Position, RouteInstance, RungName, Sample};
 use super::service::{FRESH, LastFailover, Service};
-use super::stats::{Judgement, Need};
+use super::stats::{Judgement, Mark, Need};
 use super::time::{Mono, Span};
 use super::trigger::State;
 
@@ -1156,7 +1156,7 @@ impl Service {
         self.window.clear();
         // To follow another service says nothing about this one: it may fail over by itself at once.
         if plan.class != FailureClass::Followed {
-            self.cooldown_until = fx.now + self.model.trigger.cooldown;
+            self.cooldown_from = Some(Mark { at: fx.now, lead: Span::ZERO });
         }
         self.servers[usize::from(plan.old.0)].deposed = true;
         self.servers[usize::from(plan.old.0)].deposed_on = (!plan.application).then_some(plan.old_timeline);

@@ -233,7 +233,7 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         forecast: service.forecast(around, now),
         plan: service.plan.clone(),
         last_failover: service.last_failover.clone(),
-        cooldown_left: service.cooldown_until.since(now),
+        cooldown_left: service.cooldown_left(now),
         servers: service.server_ids().map(|server| take_server(service, server)).collect(),
         checks: service
             .model

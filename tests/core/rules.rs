@@ -418,6 +418,36 @@ fn an_ended_cooldown_is_over_for_the_next_engine_too() {
     assert!(!refusals(&world).contains(&"cooldown"), "{}", story(&world));
 }
 
+/// Rules 51 and 130.
+#[test]
+fn a_cooldown_lasts_as_long_as_is_configured_now() {
+    let with = |cooldown: u64| {
+        let mut model = model(2);
+        model.services[0].trigger.cooldown = ms(cooldown);
+        model
+    };
+    let left = |core: &Core| core.snapshot().services[0].cooldown_left;
+    let mut world = World::new(with(1_000));
+    world.run(ms(2_500));
+    world.survey();
+    world.run(ms(500));
+    world.core.reload(world.now, with(300_000)).expect("no failover is in flight");
+    assert_eq!(left(&world.core), ms(0), "there was none before");
+    world.core.reload(world.now, with(1_000)).expect("no failover is in flight");
+    world.run(ms(2_500));
+    kill(&mut world);
+    assert!(world.run_until(EventKind::FailoverCompleted, ms(5_000)), "{}", story(&world));
+    let ended = world.now;
+    for (after, configured, remains) in [(0, 1_000, 1_000), (400, 300_000, 299_600), (0, 1_000, 600), (2_000, 300_000, 297_600)] {
+        world.run(ms(after));
+        world.core.reload(world.now, with(configured)).expect("no failover is in flight");
+        assert_eq!(left(&world.core), ms(remains), "{} after it, {configured} ms are configured", world.now.since(ended));
+    }
+    world.command(Command::Reset);
+    world.core.reload(world.now, with(600_000)).expect("no failover is in flight");
+    assert_eq!(left(&world.core), ms(0), "an operator has ended it");
+}
+
 /// Rule 143.
 #[test]
 fn a_pause_and_its_end_are_in_the_journal() {

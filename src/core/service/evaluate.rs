@@ -310,8 +310,9 @@ impl Service {
             return Err(Refusal::SecondEngine { name });
         }
         // One that an earlier engine had begun was let through, or forced, when it began; its fence may have stopped the primary.
-        if self.begun.is_none() && now < self.cooldown_until {
-            return Err(Refusal::Cooldown { left: self.cooldown_until.since(now) });
+        let left = self.cooldown_left(now);
+        if self.begun.is_none() && left > Span::ZERO {
+            return Err(Refusal::Cooldown { left });
         }
         Ok(())
     }
@@ -583,7 +584,7 @@ impl Service {
             return;
         }
         let ready = self.some_candidate(Ended::at(fx.now), &Waiver::default(), fx.now).is_ok();
-        if fx.now >= self.cooldown_until && ready && self.suspicion.is_none() {
+        if self.cooldown_left(fx.now) == Span::ZERO && ready && self.suspicion.is_none() {
             self.become_state(State::Normal, "the cooldown is over and a standby is ready".into(), fx);
         }
     }

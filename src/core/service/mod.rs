@@ -306,7 +306,8 @@ pub struct Service {
     pub(crate) begun_at: Mono,
     pub(crate) generation: Generation,
     pub(crate) last_failover: Option<LastFailover>,
-    pub(crate) cooldown_until: Mono,
+    /// The end of the last failover that began a cooldown, unless an operator has ended it. How long it lasts, the present configuration says.
+    pub(crate) cooldown_from: Option<Mark>,
     pub(crate) manual_reason: Option<String>,
     pub(crate) errands: Vec<(ActionId, Errand, Mono)>,
     pub(crate) prove_at: Option<(Mono, ServerId)>,
@@ -425,7 +426,7 @@ impl Service {
             begun_at: Mono::ZERO,
             generation: Generation::default(),
             last_failover: None,
-            cooldown_until: Mono::ZERO,
+            cooldown_from: None,
             manual_reason: None,
             errands: Vec::new(),
             prove_at: None,
@@ -585,10 +586,15 @@ impl Service {
         }
     }
 
+    /// How long the cooldown still runs.
+    pub(crate) fn cooldown_left(&self, now: Mono) -> Span {
+        self.cooldown_from.map_or(Span::ZERO, |ended| self.model.trigger.cooldown - ended.age(now))
+    }
+
     /// How old the last failover is that began a cooldown.
     fn last_failover_age(&self, now: Mono) -> Option<Span> {
         let began = self.last_failover.as_ref().filter(|last| last.plan.class != FailureClass::Followed);
-        let left = self.cooldown_until.since(now);
+        let left = self.cooldown_left(now);
         match began.and_then(|last| last.plan.times.ended) {
             // An operator may have ended the cooldown: then it is over for the next engine too.
             Some(ended) => Some(now.since(ended).max(self.model.trigger.cooldown - left)),
@@ -713,7 +719,7 @@ impl Service {
             self.resume_ramp(facts.last_failover_age, fx.now);
         }
         if let Some(age) = facts.last_failover_age {
-            self.cooldown_until = fx.now + (self.model.trigger.cooldown - age);
+            self.cooldown_from = Some(Mark { at: fx.now, lead: age });
         }
         if let (Some(primary), Generation(1..)) = (self.primary, facts.generation) {
             // The configuration's hint names a server that was deposed: the promoted one is still the primary.
@@ -799,7 +805,7 @@ impl Service {
         self.known_before = before.known_before;
         self.generation = before.generation;
         self.last_failover = before.last_failover;
-        self.cooldown_until = before.cooldown_until;
+        self.cooldown_from = before.cooldown_from;
         self.manual_reason = before.manual_reason;
         self.switched_by_hand = before.switched_by_hand;
         self.two_primaries = before.two_primaries;
@@ -991,8 +997,9 @@ impl Service {
         if let Some(until) = self.unsteady_until.filter(|until| self.state == State::Degraded && now < *until) {
             next = next.min(until);
         }
-        if self.state == State::FailedOver && now < self.cooldown_until {
-            next = next.min(self.cooldown_until);
+        let cooldown_left = self.cooldown_left(now);
+        if self.state == State::FailedOver && cooldown_left > Span::ZERO {
+            next = next.min(now + cooldown_left);
         }
         next
     }

@@ -47,7 +47,7 @@ impl Service {
             Command::Reset => match self.state {
                 State::ManualIntervention | State::FailedOver => {
                     self.manual_reason = None;
-                    self.cooldown_until = fx.now;
+                    self.cooldown_from = None;
                     self.become_state(State::Normal, "an operator reset it".into(), fx);
                     self.journal_facts(fx);
                     self.start_over(fx);
