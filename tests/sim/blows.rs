@@ -141,10 +141,17 @@ impl Sim {
         }
         let confirms = self.setup.model.services[service].trigger.require_confirmation;
         let due = self.deaths[service].as_ref().and_then(|death| death.due);
-        let end = due.unwrap_or(Mono::ZERO).max(self.now + self.setup.model.services[service].trigger.restart_grace + ms(25_000));
+        let patience = self.setup.model.services[service].trigger.restart_grace + ms(25_000);
+        let mut end = due.unwrap_or(Mono::ZERO).max(self.now + patience);
+        let mut paused = false;
         while self.now < end && self.watch.broken.is_none() && !self.completed.contains(&service) {
             let next = (self.now + ms(250)).min(end);
             self.run_until(next);
+            // A pause that ends by itself: every check is asked afresh, so all of it begins anew.
+            let still = self.core.as_ref().is_some_and(|core| core.snapshot().services[service].paused);
+            if std::mem::replace(&mut paused, still) && !still {
+                end = end.max(self.now + patience);
+            }
             if confirms && self.now < end {
                 self.operator(service, Command::Confirm);
             }
