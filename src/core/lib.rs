@@ -131,6 +131,12 @@ impl Core {
         if let Some(busy) = self.services.iter().find(|service| service.plan.is_some()) {
             return Err(format!("a failover of {} is in flight; reload after it", busy.model.name));
         }
+        if let Some(changed) = self.services.iter().find(|service| !self.health.journal_writable && !service.is_kept_in(&model)) {
+            return Err(format!(
+                "the journal cannot be written, and with other servers {} is known by it alone; see the alarm journal_state, then reload",
+                changed.model.name
+            ));
+        }
         self.effects.now = now.max(self.effects.now);
         // Services may have other numbers afterwards.
         self.tell_repeated(true);

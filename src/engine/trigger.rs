@@ -361,6 +361,10 @@ impl Trigger {
         if self.state.stopping {
             return Err("the engine is stopping".to_owned());
         }
+        if !self.journal.is_writable() {
+            // What could not be written until now is written now, or nothing that rests on it is taken.
+            self.look_after_itself(Span::ZERO, Span::ZERO);
+        }
         // A service that goes now may come back by the next reload.
         if let Some(newer) = knowledge::take(&self.shell) {
             let before = std::mem::replace(&mut self.seen, Ok(None)).ok().flatten().unwrap_or_default();

@@ -8,6 +8,7 @@ use failover_core::evidence::FailureClass;
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::knowledge::Knowledge;
+use failover_core::model::Model;
 use failover_core::observation::{CloseCause, Verdict};
 use failover_core::output::{Action, Failure, Output, Record, Report};
 use failover_core::refusal::{CandidateRefusal, Refusal};
@@ -387,6 +388,22 @@ fn an_announced_stop_gets_its_grace_whatever_was_under_way() {
         let refusal = service(&world).refusal;
         assert!(matches!(refusal, Some(Refusal::RestartGrace { .. })), "stopped after {offset} ms: {}", story(&world));
     }
+}
+
+/// Rule 7: what the journal says of a service is older than what is known, as long as it cannot be written.
+#[test]
+fn other_servers_wait_for_a_journal_that_can_be_written() {
+    let mut world = warm();
+    let health = |journal_writable| SelfHealth { workers: 4, journal_writable, ..SelfHealth::default() };
+    world.self_health(health(false));
+    let before = format!("{:?}", world.core);
+    let refused = world.core.reload(world.now, model(3)).expect_err("the journal is all that would be known");
+    assert!(refused.contains("the journal cannot be written") && refused.contains("orders"), "{refused}");
+    assert_eq!(format!("{:?}", world.core), before);
+    world.core.reload(world.now, Model { services: Vec::new(), ..model(2) }).expect_err("it may come back by the next one");
+    world.core.reload(world.now, model(2)).expect("nothing is asked of the journal");
+    world.self_health(health(true));
+    world.core.reload(world.now, model(3)).expect("what is known stands there");
 }
 
 /// Rule 141.

@@ -46,6 +46,9 @@ impl Sim {
             let one = &mut model.services[service];
             (one.servers, one.checks) = (servers, settings::checks(&names, others));
         }
+        if !self.journal_writable || self.disk_full {
+            self.feed(Input::SelfHealth(self.health(failover_core::time::Span::ZERO)));
+        }
         let now = self.own(self.now);
         let Some(core) = &mut self.core else { return false };
         let before = format!("{core:?}");
@@ -53,7 +56,8 @@ impl Sim {
             Ok(outputs) => outputs,
             Err(why) => {
                 let same = format!("{core:?}") == before;
-                let busy = !core.is_quiet();
+                let unwritable = !self.journal_writable || self.disk_full;
+                let busy = !core.is_quiet() || other_servers && unwritable;
                 if !same || !busy {
                     self.watch.fail("a_refused_reload_changes_nothing", why);
                 }

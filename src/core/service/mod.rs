@@ -26,7 +26,7 @@ use crate::evidence::{FailureClass, Suspicion};
 use crate::health::{Counter, Health};
 use crate::id::{ActionId, CheckId, Generation, ServerId, ServiceId};
 use crate::input::Facts;
-use crate::model::{Role, ServerModel, ServiceKind, ServiceModel};
+use crate::model::{Model, Role, ServerModel, ServiceKind, ServiceModel};
 use crate::observation::Finding;
 use crate::output::{EndedHow, Output, Record};
 use crate::plan::{Begun, Plan};
@@ -771,6 +771,12 @@ impl Service {
             let detail = format!("{}: still paused{words}, as before the engine was restarted", self.model.name);
             self.tell_order("pause", detail, fx);
         }
+    }
+
+    /// The configuration has this service with the same servers: its state can be kept.
+    pub(crate) fn is_kept_in(&self, model: &Model) -> bool {
+        let names = |service: &ServiceModel| service.servers.iter().map(|server| server.name.clone()).collect::<Vec<_>>();
+        model.services.iter().any(|other| other.name == self.model.name && names(other) == names(&self.model))
     }
 
     /// Takes over what an earlier configuration of the same service knew: all of it but what was under way. Only every check is asked
