@@ -363,7 +363,8 @@ impl Engine {
     /// [`Engine::register_check`], [`Engine::offer_check`].
     ///
     /// # Errors
-    /// [`EngineError::Rejected`] while a failover is in flight; [`EngineError::State`] when something differs that is fixed at
+    /// [`EngineError::Rejected`] while a failover is in flight, and for other servers of a service while the journal cannot be
+    /// written; [`EngineError::State`] when something differs that is fixed at
     /// start (`state_dir`, the first check of kind `exec`), or the engine does not run; [`EngineError::InvalidArgument`]. Nothing has changed then.
     #[expect(clippy::needless_pass_by_value, reason = "the engine owns its configuration")]
     pub fn reload(&self, config: Config) -> Result<(), EngineError> {
