@@ -150,7 +150,15 @@ impl Service {
             self.run_errand(Errand::TakeOut(server), Action::RouteOut { server }, Span::from_millis(3_000), fx);
         }
         if let Some(primary) = self.primary.filter(|_| hopeless) {
-            self.two_primaries(primary, server, fx);
+            if self.is_writable_now(primary, fx.now) {
+                self.two_primaries(primary, server, fx);
+            } else {
+                let (old, new) = (self.server_name(server), self.server_name(primary));
+                let why = format!(
+                    "the old primary {old} takes writes again and cannot be kept stopped, and {new}, the primary, is not seen to take any"
+                );
+                self.call_a_person(why, Vec::new(), fx);
+            }
             return;
         }
         let fence = self.fence_action(server, FenceLevel::ProvenStopped, false, false);
@@ -281,7 +289,10 @@ impl Service {
         self.watch_progress(server, sample, fx);
         if self.primary == Some(server) && self.plan.is_none() {
             // A primary in recovery: somebody switched roles, or started it as a standby. Who takes writes beside it is judged as anybody who does.
-            let other = self.server_ids().find(|other| *other != server && self.is_writable_now(*other, fx.now));
+            // What one said whose session has ended since is no word of now.
+            let other = self.server_ids().find(|other| {
+                *other != server && self.servers[usize::from(other.0)].session_open && self.is_writable_now(*other, fx.now)
+            });
             if let Some(other) = other
                 && let Some((_, sample)) = self.servers[usize::from(other.0)].sample.clone()
             {
