@@ -235,6 +235,22 @@ pub enum CandidateRefusal {
 }
 
 impl Refusal {
+    /// The same with other server numbers; `None` where the server it is about is gone. A reason against one that is gone is left out.
+    #[must_use]
+    pub fn mapped(self, id: &dyn Fn(ServerId) -> Option<ServerId>) -> Option<Refusal> {
+        Some(match self {
+            Refusal::StandbySeesPrimary { server } => Refusal::StandbySeesPrimary { server: id(server)? },
+            Refusal::WrongCluster { server } => Refusal::WrongCluster { server: id(server)? },
+            Refusal::NoCandidate { reasons } => {
+                let mut reasons: Vec<_> =
+                    reasons.into_iter().filter_map(|(server, reason)| Some((id(server)?, reason))).collect();
+                reasons.sort_by_key(|(server, _)| *server);
+                Refusal::NoCandidate { reasons }
+            }
+            other => other,
+        })
+    }
+
     /// The stable name used in events, status and the command line.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -406,6 +406,36 @@ fn other_servers_wait_for_a_journal_that_can_be_written() {
     world.core.reload(world.now, model(3)).expect("what is known stands there");
 }
 
+/// Rules 7 and 25: servers have other numbers where the configuration lists them in another order, or has fewer.
+#[test]
+fn a_refusal_is_of_the_same_servers_after_a_reload() {
+    let mut other = model(3);
+    other.services[0].servers[1].candidate = false;
+    let mut world = World::new(other.clone());
+    world.run(ms(2_500));
+    world.survey();
+    world.nodes[2].delayed = true;
+    world.run(ms(3_000));
+    kill(&mut world);
+    assert!(world.run_until(EventKind::FailoverRefused, ms(30_000)), "{}", story(&world));
+    let refused = |core: &Core| {
+        let service = core.snapshot().services.remove(0);
+        let Some(Refusal::NoCandidate { reasons }) = service.refusal else { return None };
+        let name = |server: ServerId| service.servers[usize::from(server.0)].name.clone();
+        Some(reasons.iter().map(|(server, reason)| (name(*server), reason.name())).collect::<Vec<_>>())
+    };
+    let delayed = ("db3".to_owned(), "delayed");
+    assert_eq!(refused(&world.core), Some(vec![("db2".into(), "not_a_candidate"), delayed.clone()]), "{}", story(&world));
+    let mut core = world.core.clone();
+    other.services[0].servers.swap(1, 2);
+    core.reload(world.now, other.clone()).expect("no failover is in flight");
+    assert_eq!(refused(&core), Some(vec![delayed.clone(), ("db2".into(), "not_a_candidate")]));
+    other.services[0].servers.pop();
+    other.services[0].checks.pop();
+    core.reload(world.now, other).expect("no failover is in flight");
+    assert_eq!(refused(&core), Some(vec![delayed]), "db2 is no server of it any more");
+}
+
 /// Rule 141.
 #[test]
 fn the_record_of_an_order_says_what_it_waived() {

@@ -853,6 +853,11 @@ impl Service {
         let Some(place) = self.model.servers.iter().position(|server| server.name == primary) else { return };
         self.primary = u16::try_from(place).ok().map(ServerId);
         self.inherit_detection(before);
+        let id = |server: ServerId| {
+            let name = before.server_name(server);
+            self.server_ids().find(|own| self.server_name(*own) == name)
+        };
+        self.refusal = before.refusal.clone().and_then(|refusal| refusal.mapped(&id));
         self.failing_since = None;
     }
 
