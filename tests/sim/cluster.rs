@@ -8,7 +8,7 @@ use failover_core::observation::Impairment;
 use failover_core::sample::{LogEnd, Lsn, SyncCommit};
 use failover_core::time::{Mono, Span};
 
-use super::replication::{Branch, Rule, Settings, Stranger};
+use super::replication::{Branch, Rule, Settings, Strange, Stranger};
 use super::swarm::{Damage, Link, Replication};
 
 pub const SYSTEM_ID: u64 = 7_000_000_000_000_000_001;
@@ -103,6 +103,8 @@ pub struct Server {
     /// When it last had no power, and when it last would have taken writes.
     pub powered_at: Mono,
     pub open_at: Mono,
+    /// A receiver that is no server of ours was last connected to it so.
+    pub strange: Option<Strange>,
     /// When a fault last began or ended here.
     pub changed_at: Mono,
     history: VecDeque<(Mono, u64)>,
@@ -169,6 +171,7 @@ impl Server {
             joined_at: Mono::ZERO,
             powered_at: Mono::ZERO,
             open_at: Mono::ZERO,
+            strange: None,
             changed_at: Mono::ZERO,
             history: VecDeque::new(),
             part: 0,
@@ -379,6 +382,7 @@ impl Cluster {
         for at in 0..self.servers.len() {
             if self.could_write(at) {
                 self.servers[at].open_at = now;
+                self.note_stranger(at);
             }
         }
         for server in &mut self.servers {
@@ -460,6 +464,15 @@ impl Cluster {
             server.acknowledged = position.min(server.lsn);
             server.acknowledged_at = now;
         }
+    }
+
+    fn note_stranger(&mut self, at: usize) {
+        let Some(stranger) = &self.stranger else { return };
+        let server = &mut self.servers[at];
+        let named = server.settings.in_force().is_some_and(|rule| rule.place(&stranger.name).is_some());
+        let before = server.strange.map_or(0, |strange| strange.acknowledges);
+        let acknowledges = if named { server.lsn } else { before };
+        server.strange = Some(Strange { loaded: server.settings.loaded, acknowledges });
     }
 
     /// Where a server's log stood at a moment.
@@ -704,6 +717,7 @@ impl Cluster {
             return;
         }
         server.acknowledged = 0;
+        server.strange = None;
         server.receiverless = false;
         if server.timeline != timeline || !follows {
             server.timeline = timeline;

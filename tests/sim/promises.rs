@@ -33,16 +33,16 @@ pub(super) struct Heard {
     writable: Option<Mono>,
     /// How far it said to be when the positions were read, as a standby of the old primary; and when.
     told: Option<(u64, Mono)>,
-    /// On which timeline it was last seen to stream.
-    streamed: Option<u32>,
-    streamed_kept: Option<u32>,
+    /// On which timeline it was last seen to stream, and when.
+    streamed: Option<(u32, Mono)>,
+    streamed_kept: Option<(u32, Mono)>,
 }
 
 impl Heard {
     fn sample(&mut self, asked: Mono, now: Mono, sample: &Sample) {
         self.writable = (!sample.in_recovery && sample.system_id == SYSTEM_ID).then_some(now);
         if sample.receiver.is_streaming() {
-            self.streamed = Some(sample.timeline);
+            self.streamed = Some((sample.timeline, asked));
         }
         let Some(flush) = sample.flush else { return };
         (self.at, self.flush, self.known) = (asked, flush.0, flush.0);
@@ -53,6 +53,10 @@ impl Heard {
             self.rates[4] = u64::try_from(rate).unwrap_or(u64::MAX);
             self.measured = (flush.0, asked);
         }
+    }
+
+    fn has_streamed(&self, timeline: u32) -> bool {
+        self.streamed.is_some_and(|(of, _)| of == timeline)
     }
 
     /// What it wrote between its last word and `end`, over what its growth had foretold.
@@ -93,7 +97,11 @@ fn members(cluster: &Cluster, old: usize, rule: &Rule) -> Option<Vec<usize>> {
     let all: Vec<usize> =
         (0..cluster.servers.len()).filter(|at| *at != old && rule.place(&cluster.servers[*at].called).is_some()).collect();
     // Whoever is not configured is a stranger to the engine, whatever it is called.
+    let primary = &cluster.servers[old];
+    let remembered = primary.strange.is_some_and(|strange| strange.loaded == primary.settings.loaded);
     let strange = cluster.stranger.is_some()
+        // Where everybody counts, one that has gone may come back, as long as the settings are the same.
+        || (remembered && rule.names.iter().any(|name| name == "*"))
         || all.iter().any(|at| *at >= cluster.configured)
         || rule
             .names
@@ -455,11 +463,13 @@ impl Sim {
             members.iter().all(|one| {
                 let one_server = &cluster.servers[*one];
                 let open = self.now.since(one_server.port_shut_at.max(one_server.unwell_at)) >= ms(4_000);
-                let same = primary.settings.commit != SyncCommit::RemoteWrite || one_server.started <= primary.acknowledged_at;
+                // What was only written is certain to be there while the postmaster lives that was seen to receive it.
+                let receives = self.heard[service][*one].streamed.is_some_and(|(_, at)| at >= one_server.started);
+                let same = primary.settings.commit != SyncCommit::RemoteWrite || receives;
                 open && same
                     && cluster.speaks(*one)
                     && cluster.has_followed(*one, old)
-                    && self.heard[service][*one].streamed == Some(primary.timeline)
+                    && self.heard[service][*one].has_streamed(primary.timeline)
                     && one_server.system_id == SYSTEM_ID
                     && (one_server.received || cluster.is_at_end(*one, self.now))
             })
@@ -469,13 +479,15 @@ impl Sim {
             other == old || cluster.servers[other].lsn <= server.lsn || cluster.servers[other].system_id != SYSTEM_ID
         });
         let changed = primary.settings_changed.max(cluster.arranged_at);
+        // A receiver that is no server of ours had more, and commits waited for its name.
+        let stranger = primary.strange.is_some_and(|strange| strange.acknowledges > server.lsn);
         let untrue = match reason.name() {
             "not_streaming" => streamed.then_some("it was, when the primary died"),
             // Where others were named before, the engine goes by the end of the log at that time.
-            "behind" if matches!(reason, CandidateRefusal::Behind { by: None, .. }) && changed > Mono::ZERO => None,
+            "behind" if matches!(reason, CandidateRefusal::Behind { by: None, .. }) && (stranger || changed > Mono::ZERO) => None,
             "behind" => (furthest && settled && open).then_some("nobody is further"),
             "other_timeline" => {
-                let seen = self.heard[service][at].streamed == Some(primary.timeline);
+                let seen = self.heard[service][at].has_streamed(primary.timeline);
                 (seen && cluster.has_followed(at, old)).then_some("it was seen to stream from the primary")
             }
             "not_readable" => (open && awake && settled && cluster.speaks(at)).then_some("it could be asked all the time"),

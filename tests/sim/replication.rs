@@ -69,6 +69,15 @@ pub struct Stranger {
     pub name: String,
 }
 
+/// What a primary had with a stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strange {
+    /// Which reading of the settings was in force.
+    pub loaded: i64,
+    /// How far the log went while commits could wait for it.
+    pub acknowledges: u64,
+}
+
 /// The branch of the log that a server is on, and where the earlier ones were left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Branch {
