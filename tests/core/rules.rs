@@ -436,6 +436,25 @@ fn a_refusal_is_of_the_same_servers_after_a_reload() {
     assert_eq!(refused(&core), Some(vec![delayed]), "db2 is no server of it any more");
 }
 
+/// Rule 22: others acknowledged up to the primary's last word. A standby that was asked before it came may have that by now.
+#[test]
+fn a_standby_is_not_behind_what_was_said_after_it_was_asked() {
+    let mut world = warm();
+    world.sync_names = "ANY 1 (db2)".into();
+    world.strangers = vec!["db2".into()];
+    // Between two samples of the standby.
+    world.run(ms(6_100));
+    assert_eq!(standby(&world), Err("quorum_unanswered"), "{}", story(&world));
+    world.strangers.clear();
+    let mut sample = service(&world).servers[0].sample.clone().unwrap().1;
+    let end = world.nodes[0].lsn + 50_000;
+    (world.nodes[0].lsn, world.nodes[1].lsn) = (end, end);
+    (sample.asked, sample.flush, sample.replicas) = (world.now, Some(Lsn(end)), Some(Vec::new()));
+    world.feed(Input::SessionAnswered { service: ServiceId(0), server: ServerId(0), sample: Box::new(sample) });
+    kill(&mut world);
+    assert!(world.run_until(EventKind::FailoverCompleted, ms(5_000)), "{}", story(&world));
+}
+
 /// Rule 141.
 #[test]
 fn the_record_of_an_order_says_what_it_waived() {

@@ -56,21 +56,21 @@ impl SyncTrack {
     }
 
     /// The same after one more sample of the primary.
-    fn next(&self, now: SyncTrack, flush: Lsn) -> SyncTrack {
+    fn next(&self, now: SyncTrack, flush: Lsn, came: Mono) -> SyncTrack {
         let same = self.seen > 0 && (self.named, &self.waits_for, self.loaded) == (now.named, &now.waits_for, now.loaded);
         let seen = if same { self.seen.saturating_add(1) } else { 1 };
         let unpromised_before = if seen <= SEEN_ENOUGH { flush } else { self.unpromised_before };
         // Others were waited for until now, or until a moment ago.
         let others = if same { self.after_others } else { self.waits_for.is_some() };
-        let acknowledged_before = if seen <= SEEN_ENOUGH && others { flush } else { self.acknowledged_before };
+        let changed = (seen <= SEEN_ENOUGH && others).then_some((came, flush));
         // What came before any sample that is still believed is the same for all.
         let (mut acknowledged, old): (Vec<_>, Vec<_>) =
             self.acknowledged.iter().partition(|(came, _)| now.at.since(*came) <= FRESH.times(2));
-        let acknowledged_before = old.into_iter().map(|(_, lsn)| lsn).fold(acknowledged_before, Lsn::max);
-        if acknowledged.len() >= TOLD_APART {
-            acknowledged.pop();
-        }
-        acknowledged.extend(now.acknowledged.iter().copied());
+        let acknowledged_before = old.into_iter().map(|(_, lsn)| lsn).fold(self.acknowledged_before, Lsn::max);
+        let last = if acknowledged.len() >= TOLD_APART { acknowledged.pop() } else { None };
+        // A standby that was asked before that may have it by now.
+        let most = last.into_iter().chain(changed).chain(now.acknowledged.iter().copied()).map(|(_, lsn)| lsn).max();
+        acknowledged.extend(most.map(|lsn| (came, lsn)));
         SyncTrack { seen, unpromised_before, acknowledged_before, acknowledged, after_others: others, ..now }
     }
 }
@@ -99,7 +99,7 @@ impl Service {
             strangers,
             ..SyncTrack::default()
         };
-        before.unwrap_or(&SyncTrack::default()).next(seen, flush)
+        before.unwrap_or(&SyncTrack::default()).next(seen, flush, now)
     }
 
     /// In how many samples in a row somebody acknowledged under a name that no server has; once that is enough it is kept until the settings
