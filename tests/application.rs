@@ -426,7 +426,8 @@ fn a_program_sees_for_itself_who_answers_where_nobody_speaks_http() {
     std::fs::write(&site.config, text).unwrap();
     let running = Running::start(&site);
     running.wait_ready();
-    site.servers[0].kill();
+    // Were it dead, the standby would keep the traffic.
+    site.servers[0].answer_errors(true).unwrap();
     let back = running.wait_kind(EventKind::RolledBack);
     assert!(back.fields["why"].as_str().unwrap().contains("it is not"), "{:?}", back.fields);
     running.engine.stop(LONG).unwrap();
