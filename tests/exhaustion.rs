@@ -27,26 +27,14 @@ fn run(pair: &Pair) -> Engine {
     engine
 }
 
-fn story(engine: &Engine) -> String {
-    let told = engine.events().into_iter().filter(|event| event.kind != "observed");
-    let told = told.map(|event| format!("{} {}", event.kind, event.message)).collect::<Vec<_>>().join("\n");
-    format!("{told}\n{}", engine.log_tail())
-}
-
 /// The first event from place `from` on that fits.
 fn wait_for(engine: &Engine, what: &str, from: usize, fits: impl Fn(&Event) -> bool) -> Event {
-    let mut seen = from;
-    let found = wait_until(what, LONG, || {
-        let news = engine.events_from(seen, Duration::from_millis(200));
-        seen += news.len();
-        Ok(news.into_iter().find(|event| fits(event)))
-    });
-    found.unwrap_or_else(|error| panic!("{error}\n{}", story(engine)))
+    engine.first_event(what, LONG, from, fits)
 }
 
 fn nothing_was_done(engine: &Engine) {
     let done = |event: &Event| event.kind == "failover_started" || event.kind == "step_started";
-    assert!(!engine.events().iter().any(done), "{}", story(engine));
+    assert!(!engine.events().iter().any(done), "{}", engine.story());
 }
 
 /// Changes a limit of the running engine, as prlimit(1) names it, and as the engine's own account: root need not be allowed to.
@@ -87,10 +75,10 @@ fn without_descriptors_checks_are_unknown_nothing_is_done_and_afterwards_all_is_
             seen += found.map_or(news.len(), |place| place + 1);
             Ok(found)
         })
-        .unwrap_or_else(|error| panic!("{error} after {} events\n{}", before - from, story(&engine)));
+        .unwrap_or_else(|error| panic!("{error} after {} events\n{}", before - from, engine.story()));
     }
     let failed = |event: &&Event| is_observed(event, "down");
-    assert_eq!(engine.events()[from..].iter().filter(failed).count(), 0, "{}", story(&engine));
+    assert_eq!(engine.events()[from..].iter().filter(failed).count(), 0, "{}", engine.story());
     nothing_was_done(&engine);
     limit(&pair, pid, "--nofile=1024:");
     wait_for(&engine, "a good answer", engine.events().len(), |event| is_observed(event, "up"));
@@ -121,7 +109,7 @@ fn without_memory_it_lives_or_ends_clearly_and_does_nothing_to_the_servers() {
         let news = engine.events_from(from, Duration::from_millis(200));
         Ok((news.iter().filter(|event| event.kind == "observed").count() >= 20).then_some(None))
     })
-    .unwrap_or_else(|error| panic!("{error}\n{}", story(&engine)));
+    .unwrap_or_else(|error| panic!("{error}\n{}", engine.story()));
     nothing_was_done(&engine);
     if let Some(ended) = ended {
         assert!(!ended.success(), "{ended}");
@@ -162,7 +150,7 @@ fn a_full_state_directory_stops_a_failover_before_it_touches_anything() {
         wait_until("the status to tell of the journal", LONG, || {
             Ok((engine.status()?["journal"]["writable"] == Value::Bool(wanted)).then_some(()))
         })
-        .unwrap_or_else(|error| panic!("{error}\n{}", story(&engine)));
+        .unwrap_or_else(|error| panic!("{error}\n{}", engine.story()));
     };
     use_up(|| {
         for command in ["pause", "resume"] {
@@ -176,7 +164,7 @@ fn a_full_state_directory_stops_a_failover_before_it_touches_anything() {
     let refused = wait_for(&engine, "the refusal", from, |event| event.kind == "failover_refused");
     assert!(refused.message.contains("journal"), "{}", refused.message);
     writable(false);
-    assert!(!pair.db2.is_primary().unwrap(), "{}", story(&engine));
+    assert!(!pair.db2.is_primary().unwrap(), "{}", engine.story());
     nothing_was_done(&engine);
     std::fs::remove_file(filler).unwrap();
     writable(true);
@@ -195,7 +183,7 @@ fn a_state_directory_that_is_full_right_before_the_death_stops_nothing_that_was_
     let from = engine.events().len();
     pair.db1.kill_postmaster().unwrap();
     wait_for(&engine, "failover_completed", from, |event| event.kind == "failover_completed");
-    assert!(filler.exists() && pair.db2.is_primary().unwrap(), "{}", story(&engine));
+    assert!(filler.exists() && pair.db2.is_primary().unwrap(), "{}", engine.story());
     // It is in the journal to its end: the next engine takes nothing up.
     assert!(engine.stop(), "{}", engine.log_tail());
     let next = pair.engine(Origin::now()).unwrap();
@@ -204,9 +192,9 @@ fn a_state_directory_that_is_full_right_before_the_death_stops_nothing_that_was_
         let status = next.status().ok();
         Ok(status.filter(|status| status["services"][0]["servers"][1]["role"] == "primary"))
     })
-    .unwrap_or_else(|error| panic!("{error}\n{}", story(&next)));
+    .unwrap_or_else(|error| panic!("{error}\n{}", next.story()));
     assert_eq!(status["services"][0]["generation"], 1, "{status}");
-    assert!(!next.events().iter().any(|event| event.kind == "failover_resumed"), "{}", story(&next));
+    assert!(!next.events().iter().any(|event| event.kind == "failover_resumed"), "{}", next.story());
     assert!(next.stop(), "{}", next.log_tail());
 }
 

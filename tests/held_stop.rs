@@ -4,22 +4,15 @@
 use std::time::Duration;
 
 use crate::support::engine::{Engine, Origin};
-use crate::support::lab::wait_until;
 use crate::support::pair::{Pair, PairOptions};
 use crate::support::recording::Event;
 use rustix::process::{Pid, Signal, kill_process};
 
 const LONG: Duration = Duration::from_secs(60);
 
-fn story(engine: &Engine) -> String {
-    let told = engine.events().into_iter().filter(|event| event.kind != "observed");
-    told.map(|event| format!("{} {}", event.kind, event.message)).collect::<Vec<_>>().join("\n")
-}
-
 /// The first event that fits.
 fn wait_for(engine: &Engine, what: &str, fits: impl Fn(&Event) -> bool) -> Event {
-    let found = wait_until(what, LONG, || Ok(engine.events().into_iter().find(|event| fits(event))));
-    found.unwrap_or_else(|error| panic!("{error}\n{}\n{}", story(engine), engine.log_tail()))
+    engine.first_event(what, LONG, 0, fits)
 }
 
 /// A pair whose primary archives for ever, and has been told to stop while it does.
@@ -41,10 +34,10 @@ fn what_a_stop_waits_for_is_told_after_the_grace_and_nothing_is_done() {
     let told = wait_for(&engine, "the alarm", |event| {
         event.kind == "failover_refused" && event.text("refusal") == Some("shutdown_held")
     });
-    assert!(told.message.contains("waits for its archiver"), "{}\n{}", told.message, story(&engine));
+    assert!(told.message.contains("waits for its archiver"), "{}\n{}", told.message, engine.story());
     assert_eq!(told.severity, "alarm");
     assert!(!pair.db2.is_primary().unwrap());
-    assert!(!engine.events().iter().any(|event| event.kind == "failover_started"), "{}", story(&engine));
+    assert!(!engine.events().iter().any(|event| event.kind == "failover_started"), "{}", engine.story());
     assert!(engine.stop(), "{}", engine.log_tail());
 }
 
@@ -53,10 +46,10 @@ fn a_stop_that_is_held_is_failed_over_after_on_impaired_and_no_row_is_missing() 
     // Longer than what was heard of its log is worth anything: only that its end was read says that nothing is missing.
     let (pair, engine) = held("8s");
     let completed = wait_for(&engine, "failover_completed", |event| event.kind == "failover_completed");
-    assert!(completed.message.contains("nothing is missing: it has the log up to its end"), "{}", story(&engine));
+    assert!(completed.message.contains("nothing is missing: it has the log up to its end"), "{}", engine.story());
     let confirmed = wait_for(&engine, "the class", |event| event.kind == "failure_confirmed");
-    assert!(confirmed.message.contains("unusable"), "{}", story(&engine));
+    assert!(confirmed.message.contains("unusable"), "{}", engine.story());
     assert!(pair.db2.is_primary().unwrap());
-    assert!(pair.db1.processes().is_empty(), "the old primary still has processes; {}", story(&engine));
+    assert!(pair.db1.processes().is_empty(), "the old primary still has processes; {}", engine.story());
     assert!(engine.stop(), "{}", engine.log_tail());
 }

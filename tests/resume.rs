@@ -20,21 +20,7 @@ fn ready() -> (Pair, Engine) {
 
 /// Waits for the first event that fits, from place `from` on.
 fn wait_for(engine: &Engine, what: &str, from: usize, fits: impl Fn(&Event) -> bool) -> Event {
-    let mut seen = from;
-    let found = wait_until(what, LONG, || {
-        let news = engine.events_from(seen, Duration::from_millis(200));
-        seen += news.len();
-        Ok(news.into_iter().find(|event| fits(event)))
-    });
-    found.unwrap_or_else(|error| {
-        let story: Vec<String> = engine.events().iter().map(|event| format!("{} {}", event.kind, event.message)).collect();
-        panic!("{error}\n{}\n{}", story.join("\n"), engine.log_tail())
-    })
-}
-
-fn story(engine: &Engine) -> String {
-    let told = engine.events().into_iter().filter(|event| event.kind != "observed");
-    told.map(|event| format!("{} {}", event.kind, event.message)).collect::<Vec<_>>().join("\n")
+    engine.first_event(what, LONG, from, fits)
 }
 
 /// The engine is killed when it says `kind` of `step`; the next one has to end the failover.
@@ -45,12 +31,12 @@ fn dies_at(kind: &str, step: &str) {
     let death = wait_for(&engine, &format!("{kind} {step}"), from, |event| event.kind == kind && event.message.starts_with(step));
     engine.process().signal(Signal::KILL);
     engine.process().wait(LONG).expect("a killed process ends");
-    let first = story(&engine);
+    let first = engine.story();
 
     let second = pair.engine(Origin::now()).unwrap();
     wait_for(&second, "failover_resumed", 0, |event| event.kind == "failover_resumed");
     wait_for(&second, "failover_completed", 0, |event| event.kind == "failover_completed");
-    let told = format!("{kind} {step} ({}):\n{first}\n--- the second engine\n{}", death.message, story(&second));
+    let told = format!("{kind} {step} ({}):\n{first}\n--- the second engine\n{}", death.message, second.story());
     assert!(pair.db2.is_primary().unwrap(), "{told}");
     assert!(pair.db1.processes().is_empty(), "the old primary still has processes; {told}");
     let shown = |server: &str| pair.haproxy.stat(server, "status").unwrap();
@@ -95,7 +81,7 @@ fn a_restarted_haproxy_never_gives_the_old_primary_a_session() {
         Ok((shown("db1")? == "MAINT" && shown("db2")? != "MAINT").then_some(()))
     })
     .unwrap();
-    assert_eq!(pair.haproxy.stat("db1", "stot").unwrap(), "0", "db1 had a session; {}", story(&engine));
+    assert_eq!(pair.haproxy.stat("db1", "stot").unwrap(), "0", "db1 had a session; {}", engine.story());
     assert!(engine.stop(), "{}", engine.log_tail());
 }
 
@@ -167,5 +153,5 @@ fn what_was_seen_is_left_by_an_engine_that_stops_and_by_one_that_is_killed() {
     second.process().wait(LONG).expect("a killed process ends");
     assert!(left(&pair).is_some_and(|(at, orders)| at > stopped.0 && !orders.is_null()));
     let ignored = |event: &Event| event.message.contains("is ignored");
-    assert!(!second.events().iter().any(ignored), "{}", story(&second));
+    assert!(!second.events().iter().any(ignored), "{}", second.story());
 }

@@ -13,11 +13,6 @@ fn refused(engine: &Engine) -> bool {
     engine.events().iter().any(|event| event.kind == "failover_refused" && event.message.contains("another engine ("))
 }
 
-fn story(engine: &Engine) -> String {
-    let told = engine.events().into_iter().filter(|event| event.kind != "observed");
-    told.map(|event| format!("{} {}", event.kind, event.message)).collect::<Vec<_>>().join("\n")
-}
-
 #[test]
 fn two_engines_refuse_each_other_by_name_until_one_is_gone() {
     let pair = Pair::start(&PairOptions { fsync: false, ..PairOptions::default() }, |_| {}).unwrap();
@@ -40,19 +35,19 @@ fn two_engines_refuse_each_other_by_name_until_one_is_gone() {
     let second = Engine::start(&pair.lab, pair.db1.host(), &config, &control, Origin::now()).unwrap();
     let blocked = |engine: &Engine| std::io::Result::Ok(engine.status()?.to_string().contains("second_engine").then_some(()));
     wait_until("each engine sees the other", LONG, || Ok(blocked(&first)?.and(blocked(&second)?)))
-        .unwrap_or_else(|error| panic!("{error}\n{}\n---\n{}", story(&first), story(&second)));
+        .unwrap_or_else(|error| panic!("{error}\n{}\n---\n{}", first.story(), second.story()));
 
     pair.db1.kill_postmaster().unwrap();
     wait_until("both refuse", LONG, || Ok((refused(&first) && refused(&second)).then_some(())))
-        .unwrap_or_else(|error| panic!("{error}\n{}\n---\n{}", story(&first), story(&second)));
+        .unwrap_or_else(|error| panic!("{error}\n{}\n---\n{}", first.story(), second.story()));
     assert!(!pair.db2.is_primary().unwrap());
 
     assert!(second.stop(), "{}", second.log_tail());
     wait_until("the one that is left fails over", LONG, || {
         Ok(first.events().iter().any(|event| event.kind == "failover_completed").then_some(()))
     })
-    .unwrap_or_else(|error| panic!("{error}\n{}", story(&first)));
+    .unwrap_or_else(|error| panic!("{error}\n{}", first.story()));
     assert!(pair.db2.is_primary().unwrap());
-    assert!(!second.events().iter().any(|event| event.kind == "failover_started"), "{}", story(&second));
+    assert!(!second.events().iter().any(|event| event.kind == "failover_started"), "{}", second.story());
     assert!(first.stop(), "{}", first.log_tail());
 }

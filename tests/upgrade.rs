@@ -35,19 +35,7 @@ fn pair(synchronous: bool) -> Pair {
 
 /// Waits for the first event that fits, from place `from` on.
 fn wait_for(engine: &Engine, what: &str, from: usize, fits: impl Fn(&Event) -> bool) -> Event {
-    let mut seen = from;
-    let found = wait_until(what, LONG, || {
-        let news = engine.events_from(seen, Duration::from_millis(200));
-        seen += news.len();
-        Ok(news.into_iter().find(|event| fits(event)))
-    });
-    found.unwrap_or_else(|error| panic!("{error}\n{}", story(engine)))
-}
-
-fn story(engine: &Engine) -> String {
-    let told = engine.events().into_iter().filter(|event| event.kind != "observed");
-    let told = told.map(|event| format!("{} {}", event.kind, event.message)).collect::<Vec<_>>().join("\n");
-    format!("{told}\n{}", engine.log_tail())
+    engine.first_event(what, LONG, from, fits)
 }
 
 fn state_dir(pair: &Pair) -> &Path {
@@ -84,7 +72,7 @@ fn wait_status(engine: &Engine, what: &str, fits: impl Fn(&Value) -> bool) -> Va
         last = engine.status().unwrap_or_default();
         Ok(fits(&last["services"][0]).then(|| last.clone()))
     });
-    found.unwrap_or_else(|error| panic!("{error}\n{last:#}\n{}", story(engine)))
+    found.unwrap_or_else(|error| panic!("{error}\n{last:#}\n{}", engine.story()))
 }
 
 #[test]
@@ -148,7 +136,7 @@ fn dies_at(old: &Path, step: &str, synchronous: bool) {
     let second = pair.engine(Origin::now()).unwrap();
     wait_for(&second, "failover_resumed", 0, |event| event.kind == "failover_resumed");
     wait_for(&second, "failover_completed", 0, |event| event.kind == "failover_completed");
-    let told = format!("{step}:\n{}\n--- the second engine\n{}", story(&first), story(&second));
+    let told = format!("{step}:\n{}\n--- the second engine\n{}", first.story(), second.story());
     assert!(pair.db2.is_primary().unwrap(), "{told}");
     assert!(pair.db1.processes().is_empty(), "the old primary still has processes; {told}");
     assert_eq!(pair.haproxy.stat("db1", "status").unwrap(), "MAINT", "{told}");

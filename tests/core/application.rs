@@ -344,17 +344,6 @@ impl World {
                 self.reset_at = Mono::ZERO;
                 self.hold("who keeps the traffic passed its check last", self.last[self.primary] == Some(Verdict::Up));
             }
-            EventKind::FailoverFailed
-                if event.fields.iter().any(|(name, field)| *name == "promoted" && *field == Field::Bool(true)) =>
-            {
-                self.open = None;
-                self.stayed += 1;
-                self.primary = self.entered.map_or(self.primary, |server| usize::from(server.0));
-                self.failures = 0;
-                self.cooling_until = self.now + self.model.services[0].trigger.cooldown;
-                self.reset_at = Mono::ZERO;
-                self.hold("who keeps the traffic passed its check last", self.last[self.primary] == Some(Verdict::Up));
-            }
             EventKind::ManualIntervention => self.open = None,
             _ => {}
         }

@@ -77,7 +77,8 @@ const CANDIDATES: &[&str] = &[
     "promotion_refused",
 ];
 
-const ACTIONS: &[&str] = &[
+/// Every step, and what is asked for outside of a plan.
+pub(super) const ACTIONS: [&str; 19] = [
     "ask_host",
     "pre_checks",
     "route_out",

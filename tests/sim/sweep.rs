@@ -5,40 +5,18 @@ use failover_core::input::Command;
 use failover_core::model::{OnLoss, OnNoSyncStandby, ServiceKind};
 use failover_core::sample::{FenceLevel, SyncCommit};
 
+use super::coverage::ACTIONS;
 use super::dice::Dice;
 use super::replication::Rule;
 use super::swarm::{Change, Fault, Moment, Setup, Wrong};
-
-/// The steps, and what leads to each.
-const STEPS: [&str; 19] = [
-    "ask_host",
-    "pre_checks",
-    "route_out",
-    "checkpoint",
-    "stop_server",
-    "read_receipt",
-    "start_server",
-    "route_restore",
-    "fence",
-    "fence_undo",
-    "prove_fence",
-    "read_positions",
-    "promote",
-    "read_role",
-    "read_history",
-    "verify_data",
-    "open_sync_gate",
-    "route_in",
-    "verify_traffic",
-];
 
 pub fn add(setup: &mut Setup, seed: u64) {
     let mut dice = Dice::new(seed ^ 0x57E9);
     if !dice.percent(20) {
         return;
     }
-    let count = STEPS.len() as u64;
-    let step = STEPS[usize::try_from(seed % count).unwrap_or(0)];
+    let count = ACTIONS.len() as u64;
+    let step = ACTIONS[usize::try_from(seed % count).unwrap_or(0)];
     let down = dice.one(&[50, 900, 3_000, 15_000]);
     let killed = Fault::Crash { at_record: false };
     let ends = match seed / count % 6 {

@@ -139,6 +139,24 @@ impl Engine {
         self.shared.lock().strange.clone()
     }
 
+    /// The first event from place `from` on that fits. Panics with the story where none comes in time.
+    pub fn first_event(&self, what: &str, within: Duration, from: usize, fits: impl Fn(&Event) -> bool) -> Event {
+        let mut seen = from;
+        let found = wait_until(what, within, || {
+            let news = self.events_from(seen, Duration::from_millis(200));
+            seen += news.len();
+            Ok(news.into_iter().find(|event| fits(event)))
+        });
+        found.unwrap_or_else(|error| panic!("{error}\n{}", self.story()))
+    }
+
+    /// What it told, without single observations, and the end of its log.
+    pub fn story(&self) -> String {
+        let told = self.events().into_iter().filter(|event| event.kind != "observed");
+        let told = told.map(|event| format!("{} {}", event.kind, event.message)).collect::<Vec<_>>().join("\n");
+        format!("{told}\n{}", self.log_tail())
+    }
+
     /// Events from place `from` on; waits for one if there is none yet.
     pub fn events_from(&self, from: usize, timeout: Duration) -> Vec<Event> {
         let until = Instant::now() + timeout;
