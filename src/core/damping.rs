@@ -43,6 +43,9 @@ struct Told {
 pub(crate) struct Damping {
     #[serde(with = "pairs")]
     told: BTreeMap<Key, Told>,
+    /// Of those, how many have come again and were not told: mostly none, and then there is nothing to look through at every step.
+    #[serde(default)]
+    waiting: usize,
 }
 
 /// An event that is due: what came again, how often, within how long.
@@ -71,7 +74,9 @@ impl Damping {
             _ => None,
         });
         let key = (family, about.service.map(|service| service.0), about.server.map(|server| server.0), word.unwrap_or_default());
-        if let Some(told) = self.told.get_mut(&key).filter(|told| now.since(told.last) < REPEATS_WITHIN) {
+        // What is counted and due in this very step is not forgotten: this time is one more.
+        let repeats = |told: &&mut Told| told.severity.is_some() || now.since(told.last) < REPEATS_WITHIN;
+        if let Some(told) = self.told.get_mut(&key).filter(repeats) {
             let both = matches!(family, EventKind::ReadinessChanged | EventKind::StandbyNotReady);
             let as_it_comes = told.plainly < if both { 2 * AS_IT_COMES } else { AS_IT_COMES };
             told.last = now;
@@ -79,6 +84,7 @@ impl Damping {
                 (told.plainly, told.since) = (told.plainly + 1, now);
             } else {
                 told.times += 1;
+                self.waiting += usize::from(told.severity.is_none());
                 (told.kind, told.severity, told.about) = (kind, Some(severity), about);
                 message.clone_into(&mut told.message);
             }
@@ -112,6 +118,7 @@ impl Damping {
             let message = format!("{} ({again} within {span})", told.message);
             due.push((told.last, Due { kind: told.kind, severity, about: told.about, message, fields }));
             (told.since, told.times, told.severity) = (now, 0, None);
+            self.waiting -= 1;
         }
         self.told.retain(|_, told| !all && (told.severity.is_some() || now.since(told.last) < REPEATS_WITHIN));
         due.sort_by_key(|(last, _)| *last);
@@ -120,6 +127,9 @@ impl Damping {
 
     /// When something is due at the earliest.
     pub(crate) fn next(&self) -> Mono {
+        if self.waiting == 0 {
+            return Mono::NEVER;
+        }
         self.told.values().map(Told::next).min().unwrap_or(Mono::NEVER)
     }
 }

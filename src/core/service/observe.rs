@@ -107,7 +107,8 @@ impl Service {
         let at = usize::from(check.0);
         let model = self.model.checks[at].clone();
         let server = ServerId(model.server);
-        let finding = &self.beside_the_kept_session(check, finding);
+        let impaired = self.beside_the_kept_session(check, finding);
+        let finding = impaired.as_ref().unwrap_or(finding);
         let before = self.server_health(server);
         let state = &mut self.checks[at];
         state.counter.observe(&finding.verdict, model.failure_threshold, model.success_threshold);
@@ -152,7 +153,8 @@ impl Service {
     }
 
     /// A new connection that is not answered while the kept session is: once, it was late; again and again, the server serves nobody new.
-    fn beside_the_kept_session(&mut self, check: CheckId, finding: &Finding) -> Finding {
+    /// Then, what that is; else the finding stands.
+    fn beside_the_kept_session(&mut self, check: CheckId, finding: &Finding) -> Option<Finding> {
         let at = usize::from(check.0);
         let model = &self.model.checks[at];
         let server = &self.servers[usize::from(model.server)];
@@ -160,15 +162,15 @@ impl Service {
         let lives = server.session_open && server.last_answer.is_some_and(|last| last > finding.began);
         let state = &mut self.checks[at];
         if model.kind != CheckKind::Postgres || matches!(finding.verdict, Verdict::Unknown(_)) {
-            return finding.clone();
+            return None;
         }
         state.unserved = if silent && lives { state.unserved.saturating_add(1) } else { 0 };
         if state.unserved < UNANSWERED_FOR_SILENCE {
-            return finding.clone();
+            return None;
         }
         let message =
             format!("the kept session answers, and {} new connections in a row did not: {}", state.unserved, finding.message);
-        Finding { verdict: Verdict::Impaired(Impairment::NoNewSessions), message, ..finding.clone() }
+        Some(Finding { verdict: Verdict::Impaired(Impairment::NoNewSessions), message, ..finding.clone() })
     }
 
     /// New connections to it have not been answered for as long as makes a failure, while its kept session is.
