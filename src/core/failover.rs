@@ -10,7 +10,7 @@ use super::model::{OnNoSyncStandby, ServiceKind};
 use super::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Report};
 use super::plan::{End, Phase, Plan, Settings, Times};
 use super::refusal::{CandidateRefusal, Refusal};
-use super::sample::{FenceLevel, FenceReport, Position, RouteInstance, RungName, Sample};
+use super::sample::{FenceLevel, FenceReport, Lsn, Position, RouteInstance, RungName, Sample};
 use super::service::{FRESH, LastFailover, Service};
 use super::stats::{Judgement, Mark, Need};
 use super::time::{Mono, Span};
@@ -984,7 +984,11 @@ impl Service {
         let open = self.model.postgres.on_no_sync_standby == OnNoSyncStandby::Async;
         let Some(plan) = &mut self.plan else { return };
         match outcome {
-            Ok(Report::Written { commits, .. }) => {
+            Ok(Report::Written { commits, flush, .. }) => {
+                if let Some((chosen, had)) = plan.went_back(flush) {
+                    self.chosen_went_back(chosen, had, flush, fx);
+                    return;
+                }
                 plan.times.written.get_or_insert(fx.now);
                 if !commits && open && !plan.gate_opened {
                     plan.phase = Phase::OpenSyncGate;
@@ -1001,6 +1005,15 @@ impl Service {
                 plan.try_again(fx.now, format!("verify_data: {}", failure.message));
             }
         }
+    }
+
+    fn chosen_went_back(&mut self, chosen: ServerId, had: Lsn, flush: Lsn, fx: &mut Effects) {
+        let why = format!(
+            "{} writes at {flush}, and it had replayed the log up to {had} when it was chosen: this is not the data that was chosen; it gets no \
+             traffic",
+            self.server_name(chosen)
+        );
+        self.finish(End::Stuck { why }, fx);
     }
 
     fn route_entered(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {

@@ -517,6 +517,14 @@ impl Plan {
         self.times.written = self.times.routed;
     }
 
+    /// Behind its promotion the chosen server writes before a position that it had replayed then: it is not the one that was chosen. Who,
+    /// and how far that one was.
+    pub(crate) fn went_back(&self, flush: Lsn) -> Option<(ServerId, Lsn)> {
+        let chosen = self.chosen.filter(|_| !self.application)?;
+        let replayed = Lsn(chosen.position.0.saturating_sub(chosen.to_replay));
+        (flush < replayed).then_some((chosen.server, replayed))
+    }
+
     /// From here on nothing is undone.
     #[must_use]
     pub fn is_past_no_return(&self) -> bool {

@@ -365,6 +365,8 @@ impl Sim {
                 let settled = event.server.is_some_and(|server| {
                     self.now.since(self.clusters[service].servers[usize::from(server.0)].started) > ms(2_000)
                 });
+                // A person has been told of one that is not what was chosen.
+                let settled = settled && !self.people.contains(&service);
                 if restored && known && settled && !event.message.contains("an operator adopted it") {
                     let why = format!("{}, an old backup that was restored", event.message);
                     self.watch.fail("only_our_own_history_is_followed", why);

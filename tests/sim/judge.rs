@@ -94,8 +94,10 @@ impl Sim {
         let snapshot = core.snapshot();
         for (cluster, service) in self.clusters.iter().zip(&snapshot.services) {
             let nobody = cluster.leader().is_none() && service.plan.is_none() && service.manual_reason.is_none();
-            let left =
-                cluster.servers.iter().find(|server| server.stopped_by_us && server.power && server.host && !server.recovery);
+            // Whoever has taken over may die as well: that one was replaced.
+            let replaced = |server: &Server| cluster.servers.iter().any(|other| other.timeline > server.timeline);
+            let owed = |server: &&Server| server.stopped_by_us && server.power && server.host && !server.recovery;
+            let left = cluster.servers.iter().find(|server| owed(server) && !replaced(server));
             if let Some(server) = left.filter(|_| nobody && !self.watch.is_stopping() && !cluster.lied && !cluster.meddled) {
                 let why = format!("{} is down, {} is {}", server.name, service.name, service.state.word());
                 self.watch.fail("a_living_primary_is_never_left_stopped", why);

@@ -7,6 +7,7 @@ use super::{Errand, Service};
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
 use crate::id::{Generation, ServerId};
+use crate::model::CheckKind;
 use crate::output::{Action, Failure, Report};
 use crate::sample::{Lsn, Sample};
 use crate::time::{Mono, Span};
@@ -69,6 +70,51 @@ impl Service {
         let newer = |sample: &Sample| self.last_known().is_some_and(|(timeline, _)| sample.timeline > timeline);
         let state = &self.servers[usize::from(server.0)];
         !state.other_branch && self.is_writable_now(server, now) && state.sample.as_ref().is_some_and(|(_, sample)| newer(sample))
+    }
+
+    /// Another server than the primary that said it takes writes, and has said or shown nothing else since: silence is no end of it.
+    pub(super) fn rival(&self) -> Option<ServerId> {
+        self.server_ids().find(|server| {
+            let state = &self.servers[usize::from(server.0)];
+            let said = state.sample.as_ref().filter(|(_, sample)| !sample.in_recovery).map(|(at, _)| *at);
+            let refuted = |said: Mono| self.is_fenced_since(*server, said) || self.is_down_since(*server, said);
+            self.primary != Some(*server)
+                && !state.wrong_cluster
+                && !state.other_branch
+                && said.is_some_and(|said| !refuted(said))
+        })
+    }
+
+    fn is_fenced_since(&self, server: ServerId, said: Mono) -> bool {
+        self.servers[usize::from(server.0)].proven_again_at.is_some_and(|at| at >= said)
+    }
+
+    /// A check of the database itself was answered by the host that nobody is there.
+    fn is_down_since(&self, server: ServerId, said: Mono) -> bool {
+        self.model.checks.iter().zip(&self.checks).any(|(model, state)| {
+            model.server == server.0
+                && matches!(model.kind, CheckKind::Postgres | CheckKind::Tcp)
+                && state
+                    .last
+                    .as_ref()
+                    .is_some_and(|(at, finding)| *at >= said && finding.verdict.is_failure() && !finding.verdict.is_silence())
+        })
+    }
+
+    /// Why nobody is promoted beside it, by no order either (rule 158).
+    pub(super) fn rival_stands(&self, rival: ServerId) -> String {
+        let (service, rival) = (&self.model.name, self.server_name(rival));
+        format!(
+            "{rival} said that it takes writes, and nothing since says that it has stopped: stop or rebuild it; if it is known to be gone for \
+             good: failover reset {service}, then the order again"
+        )
+    }
+
+    /// A person has looked: what servers that do not answer once said of themselves holds nothing up.
+    pub(super) fn dismiss_rivals(&mut self) {
+        while let Some(rival) = self.rival() {
+            self.servers[usize::from(rival.0)].sample = None;
+        }
     }
 
     fn branch_of(&self, server: ServerId, sample: &Sample, timeline: u32, now: Mono) -> Branch {

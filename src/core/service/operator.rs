@@ -48,12 +48,19 @@ impl Service {
                 State::ManualIntervention | State::FailedOver => {
                     self.manual_reason = None;
                     self.cooldown_from = None;
+                    self.dismiss_rivals();
                     self.become_state(State::Normal, "an operator reset it".into(), fx);
                     self.journal_facts(fx);
                     self.start_over(fx);
                     Ok(format!("{name}: back to watching; the cooldown is over too{}", unremembered(around)))
                 }
-                state => Err(format!("{name} is {}: there is nothing to reset", state.word())),
+                state => match self.rival() {
+                    Some(rival) => {
+                        self.dismiss_rivals();
+                        Ok(format!("{name}: that {} takes writes is forgotten, until it says so again", self.server_name(rival)))
+                    }
+                    None => Err(format!("{name} is {}: there is nothing to reset", state.word())),
+                },
             },
             Command::Force { to, accept_loss } => {
                 self.begin_ordered(FailureClass::Forced, *to, *accept_loss, around, "an operator forced the failover", fx)
@@ -134,6 +141,9 @@ impl Service {
         }
         if to.is_some() && to == self.primary {
             return Err(format!("{name}: {} is the primary already", self.server_name(to.unwrap_or_default())));
+        }
+        if let Some(rival) = self.rival() {
+            return Err(format!("{name}: {}", self.rival_stands(rival)));
         }
         let waiver = Waiver { to, accept_loss };
         // What is received of a primary that is stopped in an orderly way is proven then: nobody is behind before.
