@@ -406,7 +406,7 @@ fn what_was_written_after_the_first_bad_sign_counts_also_where_somebody_else_pro
 fn commits_of_a_role_that_waits_for_nobody_are_not_promised() {
     let _turn = turn();
     let cluster = cluster(&pair());
-    cluster.db(1).script(&format!("ALTER ROLE {WRITER_ROLE} SET synchronous_commit = local")).unwrap();
+    cluster.db(1).script(&format!("ALTER ROLE {WRITER_ROLE} SET synchronous_commit = false")).unwrap();
     let trial = Trial::with(cluster).unwrap();
     trial.await_event("the override is found", 0, |event| event.message.contains("sync_commit_overridden")).unwrap();
     let [db1, db2] = [1, 2].map(|number| trial.cluster.db(number));

@@ -144,7 +144,8 @@ type Forecast struct {
 	// says it in the words in which the record of a failover would.
 	LossBytes *uint64 `json:"loss_bytes"`
 	LossExact bool    `json:"loss_exact"`
-	// HoldsAcknowledged: no acknowledged commit can be missing; what LossBytes counts nobody was told of.
+	// HoldsAcknowledged: no acknowledged commit that waited for a standby can be missing. Sessions that set
+	// synchronous_commit to off or local do not wait; what LossBytes counts may hold their commits.
 	HoldsAcknowledged bool     `json:"holds_acknowledged"`
 	Loss              string   `json:"loss"`
 	Message           string   `json:"message"`
@@ -166,7 +167,8 @@ type LastFailover struct {
 	// words of the record.
 	LossBytes *uint64 `json:"loss_bytes"`
 	LossExact bool    `json:"loss_exact"`
-	// HoldsAcknowledged: no acknowledged commit can be missing; what LossBytes counts nobody was told of.
+	// HoldsAcknowledged: no acknowledged commit that waited for a standby can be missing. Sessions that set
+	// synchronous_commit to off or local do not wait; what LossBytes counts may hold their commits.
 	HoldsAcknowledged bool   `json:"holds_acknowledged"`
 	Loss              string `json:"loss"`
 	// TotalMs is from the first failed observation to the end; nil before that.

@@ -272,7 +272,9 @@ impl Candidate {
         let unseen = self.unseen;
         match self.loss {
             Some(0) if self.exact => "nothing is missing: it has the log up to its end".into(),
-            _ if self.holds_acknowledged => "no acknowledged commit can be missing (synchronous)".into(),
+            _ if self.holds_acknowledged => {
+                "no acknowledged commit can be missing of those that waited for a standby (synchronous)".into()
+            }
             Some(bytes) if self.exact => format!("{bytes} bytes of log are missing"),
             Some(0) if self.away > Span::ZERO => {
                 format!("how much may be missing is not known: nobody saw the last {unseen} of the log")

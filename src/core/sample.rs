@@ -71,6 +71,9 @@ pub struct Sample {
     /// `synchronous_commit`, as a session of the engine has it.
     #[serde(default)]
     pub sync_commit: SyncCommit,
+    /// The weakest `synchronous_commit` that a role or a database has of its own; `None`: none has one.
+    #[serde(default)]
+    pub sync_commit_overridden: Option<SyncCommit>,
     /// `pg_conf_load_time()` in microseconds of the server's clock: only to tell one reading of the settings from the next.
     #[serde(default)]
     pub settings_loaded: Option<i64>,
@@ -103,14 +106,14 @@ pub enum Receiver {
     },
 }
 
-/// What a commit waits for where replication is synchronous (`synchronous_commit`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a commit waits for where replication is synchronous (`synchronous_commit`); the greatest is the weakest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SyncCommit {
+    /// `remote_apply`: the standby has replayed it.
+    RemoteApply,
     /// `on`: the standby has flushed it.
     #[default]
     On,
-    /// `remote_apply`: the standby has replayed it.
-    RemoteApply,
     /// `remote_write`: the standby has it in memory; a crash of its host may lose it.
     RemoteWrite,
     /// `local` or `off`: no standby is waited for.
@@ -118,14 +121,14 @@ pub enum SyncCommit {
 }
 
 impl SyncCommit {
-    /// The setting's value as the server prints it.
+    /// The setting's value in any spelling that the server takes: of a role or a database it keeps what was typed.
     #[must_use]
     pub fn parse(text: &str) -> Option<SyncCommit> {
-        match text {
-            "on" => Some(SyncCommit::On),
+        match text.to_ascii_lowercase().as_str() {
+            "on" | "true" | "yes" | "1" => Some(SyncCommit::On),
             "remote_apply" => Some(SyncCommit::RemoteApply),
             "remote_write" => Some(SyncCommit::RemoteWrite),
-            "local" | "off" => Some(SyncCommit::Local),
+            "local" | "off" | "false" | "no" | "0" => Some(SyncCommit::Local),
             _ => None,
         }
     }

@@ -461,7 +461,7 @@ pub struct ForecastStatus {
     /// `loss_bytes` is read, not estimated.
     #[serde(default)]
     pub loss_exact: bool,
-    /// No acknowledged commit can be missing: what `loss_bytes` counts nobody was told of.
+    /// No acknowledged commit that waited for a standby can be missing. A session that sets `synchronous_commit` to `off` or `local` does not wait: what `loss_bytes` counts may hold its commits.
     #[serde(default)]
     pub holds_acknowledged: bool,
     /// What would be missing, in the words in which the record of a failover says it; none of an application.
@@ -507,7 +507,7 @@ pub struct FailoverStatus {
     /// `loss_bytes` is read, not estimated.
     #[serde(default)]
     pub loss_exact: bool,
-    /// No acknowledged commit can be missing: what `loss_bytes` counts nobody was told of.
+    /// No acknowledged commit that waited for a standby can be missing. A session that sets `synchronous_commit` to `off` or `local` does not wait: what `loss_bytes` counts may hold its commits.
     #[serde(default)]
     pub holds_acknowledged: bool,
     /// What may be missing, in the words of the record; none of an application, and while nobody is chosen.

@@ -56,6 +56,17 @@ fn who_commits_locally_waits_for_nobody() {
     }
 }
 
+/// Rule 118: by the sample, long before a survey.
+#[test]
+fn a_role_that_waits_for_nobody_takes_the_promise_away_at_once() {
+    for (weakest, holds) in [(None, true), (Some(SyncCommit::On), true), (Some(SyncCommit::Local), false)] {
+        let mut world = watched(2, "db2");
+        world.sync_commit_overridden = weakest;
+        world.run(ms(1_000));
+        assert_eq!(told(&world), [Ok(holds)], "{weakest:?}");
+    }
+}
+
 /// Rule 118: what the survey finds.
 #[test]
 fn a_role_that_waits_for_nobody_takes_the_promise_away() {
@@ -84,7 +95,8 @@ fn what_was_only_written_is_there_while_the_postmaster_lives() {
         (SyncCommit::On, true, Ok(true)),
     ] {
         let mut world = watched(2, "db2");
-        world.sync_commit = mode;
+        // Also where only a role has it so.
+        (world.sync_commit, world.sync_commit_overridden) = (mode.min(SyncCommit::On), Some(mode));
         world.run(ms(1_000));
         if restarted {
             // Its receiver is not back yet, and it has come to the end of what it has.

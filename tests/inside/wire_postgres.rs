@@ -293,7 +293,18 @@ fn a_primary_and_its_standby_are_sampled_with_and_without_rights() {
     assert!(seen.flush.is_some() && seen.receive.is_none() && seen.replay.is_none());
     assert_eq!(seen.receiver, Receiver::Absent);
     assert!(seen.started.is_some() && seen.settings_loaded.is_some() && !seen.at_end, "{seen:?}");
-    assert_eq!(seen.sync_commit, SyncCommit::On);
+    assert_eq!((seen.sync_commit, seen.sync_commit_overridden), (SyncCommit::On, None));
+    // The server keeps what was typed.
+    for (typed, weakest) in
+        [("'Remote_Write'", SyncCommit::RemoteWrite), ("0", SyncCommit::Local), ("'LOCAL'", SyncCommit::Local)]
+    {
+        primary.sql(&format!("ALTER ROLE nothing SET synchronous_commit = {typed}"));
+        let overridden = sample_of(&mut primary.session("monitor")).sync_commit_overridden;
+        assert_eq!(overridden, Some(weakest), "{typed}");
+    }
+    primary.sql("ALTER ROLE nothing RESET synchronous_commit; ALTER ROLE nothing SET Synchronous_Commit = remote_apply");
+    assert_eq!(sample_of(&mut primary.session("monitor")).sync_commit_overridden, Some(SyncCommit::RemoteApply));
+    primary.sql("ALTER ROLE nothing RESET ALL");
     let [Replica { application_name, streaming: true, synchronous: false, flush: Some(_), slot: None, reply_age: Some(_) }] =
         &seen.replicas.as_ref().unwrap()[..]
     else {

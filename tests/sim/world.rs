@@ -198,6 +198,7 @@ pub struct World {
     pub partitioned: bool,
     pub sync_names: String,
     pub sync_commit: SyncCommit,
+    pub sync_commit_overridden: Option<SyncCommit>,
     /// The list of standbys is hidden from us.
     pub list_hidden: bool,
     /// Receivers that are no configured servers, by their names.
@@ -292,6 +293,7 @@ impl World {
             partitioned: false,
             sync_names: String::new(),
             sync_commit: SyncCommit::On,
+            sync_commit_overridden: None,
             list_hidden: false,
             strangers: Vec::new(),
             route_works: true,
@@ -618,6 +620,7 @@ impl World {
             delayed: node.delayed,
             sync_names: if node.writable { self.sync_names.clone() } else { String::new() },
             sync_commit: self.sync_commit,
+            sync_commit_overridden: self.sync_commit_overridden,
             settings_loaded: node.settings_loaded,
             replicas,
             other_engines: node.engines.clone(),

@@ -322,6 +322,7 @@ fn findings(
             names: sync_names,
             commit: text("sync_commit"),
             overridden: answer.get("sync_commit_overridden"),
+            functions: answer.get("sync_commit_functions"),
             // Nobody receives, or the role may not see who does.
             receivers: receivers.or_else(|| answer.is("monitor").then(Vec::new)),
             own: [name, text("cluster_name")],

@@ -10,13 +10,18 @@ pub(super) const COLUMNS: &str = "\
        current_setting('synchronous_commit') AS sync_commit,
        (SELECT string_agg(DISTINCT coalesce(r.rolname, d.datname, 'all'), ', ') FROM pg_db_role_setting s
           LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase
-        WHERE s.setconfig && ARRAY['synchronous_commit=off', 'synchronous_commit=local']) AS sync_commit_overridden";
+        WHERE EXISTS (SELECT FROM unnest(s.setconfig) c WHERE c ~* '^synchronous_commit=(off|local|false|no|0)$')) AS sync_commit_overridden,
+       (SELECT string_agg(p.oid::regprocedure::text, ', ') FROM (SELECT oid, proconfig FROM pg_proc WHERE proconfig IS NOT NULL) p
+        WHERE EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c ~* '^synchronous_commit=(off|local|false|no|0)$')) AS sync_commit_functions";
 
 /// What the primary says of it.
 pub(super) struct Synchronous<'a> {
     pub names: &'a str,
     pub commit: &'a str,
+    /// Roles and databases whose commits wait for nobody.
     pub overridden: Option<&'a str>,
+    /// Functions of the engine's database that set it so.
+    pub functions: Option<&'a str>,
     /// The names of those who receive; `None`: hidden.
     pub receivers: Option<Vec<String>>,
     /// Names by which the primary itself may stand in the list.
@@ -72,13 +77,16 @@ fn commits(found: &mut Findings<'_>, told: &Synchronous<'_>) {
             ),
             "ALTER SYSTEM RESET synchronous_commit; SELECT pg_reload_conf()",
         );
-    } else if let Some(who) = told.overridden {
+    } else if told.overridden.is_some() || told.functions.is_some() {
+        let functions = told.functions.map(|functions| format!("what calls {functions}"));
+        let who: Vec<&str> = told.overridden.into_iter().chain(functions.as_deref()).collect();
         found.warn(
             "sync_commit_overridden",
             &format!(
-                "synchronous_commit is off or local for {who}: their commits wait for no standby, and no promise holds for them"
+                "synchronous_commit is off or local for {}: their commits wait for no standby, and no promise holds for them",
+                who.join(", ")
             ),
-            "ALTER ROLE or ALTER DATABASE … RESET synchronous_commit, where that is not wanted",
+            "ALTER ROLE, ALTER DATABASE or ALTER FUNCTION … RESET synchronous_commit, where that is not wanted",
         );
     }
 }
@@ -126,6 +134,7 @@ mod tests {
             names,
             commit: "on",
             overridden: None,
+            functions: None,
             receivers: Some(receivers.iter().map(|name| (*name).to_owned()).collect()),
             own: ["db1", ""],
             standbys: 2,
@@ -147,6 +156,7 @@ mod tests {
         assert_eq!(codes("*", &["a", "b", "pg_receivewal"], nothing), ["sync_by_strangers"]);
         assert_eq!(codes("db2", &["db2"], |told| told.commit = "local"), ["sync_commit_waits_for_nobody"]);
         assert_eq!(codes("db2", &["db2"], |told| told.overridden = Some("app")), ["sync_commit_overridden"]);
+        assert_eq!(codes("db2", &["db2"], |told| told.functions = Some("f()")), ["sync_commit_overridden"]);
         assert_eq!(codes("7 of 9", &[], nothing), ["sync_names_unreadable"]);
         assert!(codes("db2", &[], |told| told.receivers = None).is_empty(), "hidden is not absent");
     }

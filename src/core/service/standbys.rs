@@ -40,8 +40,11 @@ impl Service {
         })
     }
 
-    /// The survey found a role or a database whose commits wait for nobody, whatever the names say.
+    /// A role, a database or a function has commits that wait for nobody, whatever the names say: by the sample or the survey.
     fn is_overridden(&self) -> bool {
+        if self.log.as_ref().is_some_and(|log| log.sync.overridden) {
+            return true;
+        }
         let readiness = self.subject().and_then(|server| self.servers[usize::from(server.0)].readiness.as_ref());
         readiness.is_some_and(|readiness| readiness.findings.iter().any(|finding| finding.code == "sync_commit_overridden"))
     }

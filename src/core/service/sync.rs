@@ -17,6 +17,9 @@ pub(crate) struct SyncTrack {
     pub waits_for: Option<Acknowledging>,
     /// When the settings were loaded that say so.
     pub loaded: Option<i64>,
+    /// A role or a database has commits that wait for nobody.
+    #[serde(default)]
+    pub overridden: bool,
     /// In so many samples in a row.
     pub seen: u32,
     /// When the last of them was asked for.
@@ -94,6 +97,7 @@ impl Service {
             // Where everybody counts, who came once may be the one who acknowledged last.
             waits_for: waits_for.filter(|_| !everybody || strangers < STRANGE_ENOUGH),
             loaded: sample.settings_loaded,
+            overridden: sample.sync_commit_overridden == Some(SyncCommit::Local),
             at: sample.asked,
             acknowledged: acknowledged.map(|lsn| (now, lsn)).into_iter().collect(),
             strangers,
@@ -159,7 +163,8 @@ impl Service {
                 .sum()
         };
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        Some(Acknowledging { rule, size, members, only_written: sample.sync_commit == SyncCommit::RemoteWrite })
+        let weakest = sample.sync_commit_overridden.max(Some(sample.sync_commit));
+        Some(Acknowledging { rule, size, members, only_written: weakest >= Some(SyncCommit::RemoteWrite) })
     }
 
     /// Whose row in the primary's list of standbys says that it is synchronous. For the status: no name proves whose row it is.

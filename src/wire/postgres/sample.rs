@@ -35,6 +35,9 @@ w.slot_name AS receiver_slot, \
 current_setting('recovery_min_apply_delay') AS apply_delay, \
 current_setting('synchronous_standby_names') AS sync_names, \
 current_setting('synchronous_commit') AS sync_commit, \
+CASE WHEN NOT s.recovering THEN \
+(SELECT coalesce(json_agg(DISTINCT split_part(c, '=', 2)), '[]') FROM pg_db_role_setting, unnest(setconfig) c \
+WHERE c ILIKE 'synchronous_commit=%') END AS sync_overridden, \
 (extract(epoch FROM pg_conf_load_time()) * 1000000)::bigint AS settings_loaded, \
 CASE WHEN NOT s.recovering THEN \
 (SELECT coalesce(json_agg(json_build_array(a.application_name, r.state, r.sync_state, r.flush_lsn, p.slot_name, \
@@ -98,6 +101,13 @@ pub(crate) fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
             Some(text) => SyncCommit::parse(text).ok_or_else(|| unreadable("sync_commit", text))?,
             None => SyncCommit::default(),
         },
+        sync_commit_overridden: row
+            .json::<Vec<String>>("sync_overridden")?
+            .unwrap_or_default()
+            .iter()
+            // One that is not known is none to rely on.
+            .map(|text| SyncCommit::parse(text).unwrap_or(SyncCommit::Local))
+            .max(),
         settings_loaded: row.number("settings_loaded")?,
         replicas: replicas(&row)?,
         other_engines: row

@@ -52,7 +52,8 @@ class ServerStatus:
 @dataclass(frozen=True)
 class Forecast:
     """What would happen if the primary died now. loss_bytes: how much of the log could be missing, read where loss_exact, else estimated;
-    None when it is not known. holds_acknowledged: no acknowledged commit can be missing. loss: the same in the words in which the
+    None when it is not known. holds_acknowledged: no acknowledged commit that waited for a
+    standby can be missing; sessions that set synchronous_commit to off or local do not wait. loss: the same in the words in which the
     record of a failover would say it."""
 
     would_fail_over: bool
