@@ -71,10 +71,12 @@ impl Ended {
         Ended { lived: now, died: now, until: now }
     }
 
-    /// Found dead: most likely it died at the first bad sign, and certainly it was gone later.
+    /// Found dead: most likely it died at the first bad sign, and certainly it was gone later. Where its host was not heard for long, nothing
+    /// says that its sessions did not go on meanwhile.
     #[must_use]
     pub fn gone(lived: Mono, gone: Mono) -> Ended {
-        Ended { lived, died: lived, until: gone.max(lived) }
+        let died = if gone.since(lived) <= HOST_PROMPT { lived } else { gone };
+        Ended { lived, died, until: gone.max(lived) }
     }
 
     /// Its fence was proven at `fenced`.
@@ -86,6 +88,9 @@ impl Ended {
 
 /// Whoever accepts the loss of so much accepts every loss, also one that is not known.
 pub const ANY_LOSS: u64 = 1 << 50;
+
+/// A host that answers says within this whether a server is gone: its handshake, a command, and one more try.
+const HOST_PROMPT: Span = Span::from_millis(2_000);
 
 /// A sample of the primary older than this at its death says nothing about the loss.
 pub const SAMPLE_FRESH: Span = Span::from_millis(5_000);
