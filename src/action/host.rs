@@ -609,7 +609,9 @@ impl Answer {
             number => number.parse().ok(),
         };
         let mut parts = vec![match (postmaster, self.value("pid")) {
-            (ProcessState::Gone, "") => "no postmaster.pid: the server was stopped in an orderly way".to_owned(),
+            (ProcessState::Gone, "") => {
+                "no postmaster.pid: the server has removed it itself, as it does when somebody stops it".to_owned()
+            }
             (ProcessState::Gone, pid) => format!("the postmaster {pid} is gone"),
             (ProcessState::Running, pid) => format!("the postmaster {pid} runs"),
             (ProcessState::Stopped, pid) => format!("the postmaster {pid} is stopped (state T)"),
@@ -634,7 +636,8 @@ impl Answer {
             parts.push(format!("it is shutting down and waits for {what}"));
         }
         let message = parts.join(", ");
-        Ok(HostWord { asked, postmaster, others, stopped, shm_attached, local_answer, holds, message })
+        let stopped_by_order = postmaster == ProcessState::Gone && self.value("pid").is_empty();
+        Ok(HostWord { asked, postmaster, others, stopped, shm_attached, local_answer, stopped_by_order, holds, message })
     }
 
     /// The checkpoint of an orderly shutdown: position and timeline.

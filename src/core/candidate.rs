@@ -57,9 +57,10 @@ pub struct Heard {
 pub struct Ended {
     /// It was known to serve until then, the first bad sign or now: how old a sample was then says what it is worth.
     pub lived: Mono,
-    /// By all signs it died then, or its fence was proven: no settings are loaded after that, and what a session may still end then is not
-    /// what a limit is for.
+    /// By all signs it died then, or its fence was proven: no settings are loaded after that.
     pub died: Mono,
+    /// What its sessions may have ended until then is held against a limit.
+    pub limit: Mono,
     /// Nobody was told of a commit after that: its fence was proven, or it was found dead with nobody left.
     pub until: Mono,
 }
@@ -68,21 +69,21 @@ impl Ended {
     /// It lives, and is judged as if it ended now.
     #[must_use]
     pub fn at(now: Mono) -> Ended {
-        Ended { lived: now, died: now, until: now }
+        Ended { lived: now, died: now, limit: now, until: now }
     }
 
     /// Found dead: most likely it died at the first bad sign, and certainly it was gone later. Where its host was not heard for long, nothing
     /// says that its sessions did not go on meanwhile.
     #[must_use]
     pub fn gone(lived: Mono, gone: Mono) -> Ended {
-        let died = if gone.since(lived) <= HOST_PROMPT { lived } else { gone };
-        Ended { lived, died, until: gone.max(lived) }
+        let limit = if gone.since(lived) <= HOST_PROMPT { lived } else { gone };
+        Ended { lived, died: lived, limit, until: gone.max(lived) }
     }
 
     /// Its fence was proven at `fenced`.
     #[must_use]
     pub fn fenced(lived: Mono, fenced: Mono) -> Ended {
-        Ended { lived, died: fenced, until: fenced }
+        Ended { lived, died: fenced, limit: fenced, until: fenced }
     }
 }
 
@@ -117,7 +118,7 @@ impl Reference {
     /// As [`Reference::furthest`], if it died when all signs say.
     #[must_use]
     pub fn likely(&self, asked: Mono) -> Option<Lsn> {
-        self.reached(asked.min(self.ended.died))
+        self.reached(asked.min(self.ended.limit))
     }
 
     fn reached(&self, when: Mono) -> Option<Lsn> {
@@ -191,6 +192,8 @@ pub struct Standing<'a> {
     pub cordoned: bool,
     /// It answers its kept session alone: its postmaster would not carry a promotion out.
     pub serves_nobody_new: bool,
+    /// It lets the engine's role in no more: a promotion could not be asked for.
+    pub login_refused: Option<&'a str>,
 }
 
 impl Standing<'_> {
@@ -436,6 +439,9 @@ impl<'a> Field<'a> {
         }
         if one.serves_nobody_new {
             return Err(CandidateRefusal::NoNewSessions);
+        }
+        if let Some(why) = one.login_refused {
+            return Err(CandidateRefusal::LoginRefused { why: why.to_owned() });
         }
         if let Some(reference) = self.reference.filter(|reference| one.timeline != reference.timeline) {
             return Err(CandidateRefusal::OtherTimeline { timeline: one.timeline, expected: reference.timeline });
@@ -727,6 +733,7 @@ mod tests {
                     refused: None,
                     cordoned: false,
                     serves_nobody_new: false,
+                    login_refused: None,
                 };
                 change(at, &mut standing);
                 if standing.refused == Some("candidate = false") {

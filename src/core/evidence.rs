@@ -249,6 +249,10 @@ impl Suspicion {
                 if word.postmaster != ProcessState::Gone {
                     self.ran_at = Some(now);
                 }
+                if word.stopped_by_order {
+                    // Who is stopped may be on its way back: its own announcement can get lost on the way.
+                    self.announced.get_or_insert(self.since);
+                }
                 self.host = Some(HostReply::Word(word));
             }
             Err(failure) => {
@@ -471,6 +475,7 @@ mod tests {
             stopped: 0,
             shm_attached: None,
             local_answer,
+            stopped_by_order: false,
             holds: Vec::new(),
             message: String::new(),
         }

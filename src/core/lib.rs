@@ -137,6 +137,9 @@ impl Core {
                 changed.model.name
             ));
         }
+        if let Some(refused) = self.services.iter().find_map(|service| service.loses_its_primary_in(&model, self.effects.now)) {
+            return Err(refused);
+        }
         self.effects.now = now.max(self.effects.now);
         // Services may have other numbers afterwards.
         self.tell_repeated(true);

@@ -39,6 +39,13 @@ pub enum Output {
         /// The overall deadline.
         deadline: Mono,
     },
+    /// Close the kept session of a server.
+    CloseSession {
+        /// The service.
+        service: ServiceId,
+        /// The server.
+        server: ServerId,
+    },
     /// Nobody waits for this run any more.
     CancelRun(RunId),
     /// Carry out an action on the executor.

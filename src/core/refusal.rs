@@ -150,6 +150,11 @@ pub enum CandidateRefusal {
     Cordoned,
     /// It answers its kept session and no new connection.
     NoNewSessions,
+    /// It refuses the login of the engine's role: a promotion could not be asked for.
+    LoginRefused {
+        /// What it says.
+        why: String,
+    },
     /// An operator chose another one.
     NotChosen,
     /// Another one was asked to become the primary in this failover.
@@ -383,6 +388,7 @@ impl CandidateRefusal {
             CandidateRefusal::NotACandidate => "not_a_candidate",
             CandidateRefusal::Cordoned => "cordoned",
             CandidateRefusal::NoNewSessions => "no_new_sessions",
+            CandidateRefusal::LoginRefused { .. } => "login_refused",
             CandidateRefusal::NotChosen => "not_chosen",
             CandidateRefusal::AnotherAsked => "another_asked",
             CandidateRefusal::NotReadable { .. } => "not_readable",
@@ -413,6 +419,9 @@ impl CandidateRefusal {
             CandidateRefusal::NoNewSessions => {
                 "it answers its kept session and no new connection: its postmaster hangs, and would not carry a promotion out"
                     .into()
+            }
+            CandidateRefusal::LoginRefused { why } => {
+                format!("it refuses the login of the engine's role, and a promotion could not be asked for: {why}")
             }
             CandidateRefusal::NotChosen => "the operator chose another server".into(),
             CandidateRefusal::AnotherAsked => {

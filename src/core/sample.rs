@@ -197,6 +197,9 @@ pub struct HostWord {
     pub shm_attached: Option<u32>,
     /// What `pg_isready` on the host itself got, if it was asked.
     pub local_answer: LocalAnswer,
+    /// There is no `postmaster.pid`: the server has removed it itself, as it does when it is stopped by an order, and not when it is killed.
+    #[serde(default)]
+    pub stopped_by_order: bool,
     /// Of a server that is shutting down: the processes that it waits for, by what they are (`archiver`, `walsender`, `checkpointer`, `session`).
     pub holds: Vec<String>,
     /// One line for people.

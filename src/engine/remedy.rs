@@ -45,7 +45,9 @@ pub(super) fn of_check(kind: CheckKind, verdict: &Verdict, message: &str) -> &'s
         Verdict::Impaired(Impairment::NoNewSessions) => {
             "look at the postmaster on the server's host (stopped, or held up?); failover force replaces the server"
         }
-        Verdict::Impaired(Impairment::WrongRole) => "find out why the primary is in recovery",
+        Verdict::Impaired(Impairment::WrongRole) => {
+            "promote it (SELECT pg_promote()), or let a standby take over: failover force"
+        }
         Verdict::Down(DownCause::Refused) if kind == CheckKind::Postgres => {
             "start the server, correct host and port, and let it listen there (listen_addresses)"
         }

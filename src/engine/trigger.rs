@@ -514,6 +514,7 @@ impl Trigger {
                 Output::OpenSession { run, service, server, deadline } => {
                     self.open_session(&parts, run, service, server, deadline);
                 }
+                Output::CloseSession { service, server } => self.watcher.remove(service, server),
                 Output::CancelRun(run) => {
                     self.lanes.cancel(run);
                     self.shell.host.cancel(run);

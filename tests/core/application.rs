@@ -241,7 +241,7 @@ impl World {
             }
             Output::Journal(record) => self.journal(record),
             Output::Emit(event) => self.event(&event),
-            Output::OpenSession { .. } => panic!("an application has no sessions"),
+            Output::OpenSession { .. } | Output::CloseSession { .. } => panic!("an application has no sessions"),
             Output::Survey { .. } | Output::Reply { .. } => {}
         }
     }

@@ -87,6 +87,7 @@ impl Field {
             .enumerate()
             .map(|(place, (sample, model))| {
                 let mut standing = Standing {
+                    login_refused: None,
                     server: ServerId(u16::try_from(place + 1).unwrap()),
                     model,
                     sample: Ok(sample),

@@ -51,6 +51,7 @@ fn word(postmaster: ProcessState, others: u32, local_answer: LocalAnswer) -> Hos
         stopped: 0,
         shm_attached: None,
         local_answer,
+        stopped_by_order: false,
         holds: Vec::new(),
         message: String::new(),
     }

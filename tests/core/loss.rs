@@ -44,6 +44,7 @@ fn word(now: Mono) -> HostWord {
         stopped: 0,
         shm_attached: Some(0),
         local_answer: LocalAnswer::NotAsked,
+        stopped_by_order: false,
         holds: Vec::new(),
         message: "no postmaster.pid".into(),
     }

@@ -724,6 +724,7 @@ fn a_host_is_fenced_only_where_it_was_matched_with_the_server() {
                 stopped: 0,
                 shm_attached: attached,
                 local_answer: LocalAnswer::NotAsked,
+                stopped_by_order: false,
                 holds: Vec::new(),
                 message: "runs".into(),
             };
@@ -822,6 +823,7 @@ fn the_end_of_a_log_counts_until_its_server_gives_a_sign_of_life() {
         stopped: 0,
         shm_attached: Some(0),
         local_answer: LocalAnswer::NotAsked,
+        stopped_by_order: false,
         holds: Vec::new(),
         message: "stopped in an orderly way".into(),
     };
@@ -915,4 +917,22 @@ fn a_standby_that_does_not_serve_through_the_route_does_not_keep_the_traffic() {
     world.run(ms(10_000));
     assert!(world.actions.iter().any(|action| matches!(action, Action::RouteRollback { .. })), "{}", story(&world));
     assert_eq!(service(&world).primary, Some(ServerId(0)));
+}
+
+/// Rule 173.
+#[test]
+fn a_reload_without_the_living_primary_is_refused() {
+    let mut world = World::new(model(3));
+    world.run(ms(3_000));
+    let mut without = model(3);
+    let service = &mut without.services[0];
+    service.servers.remove(0);
+    service.checks.retain(|check| check.server != 0);
+    service.checks.iter_mut().for_each(|check| check.server -= 1);
+    let refused = world.core.reload(world.now, without.clone()).expect_err("db1 takes writes");
+    assert!(refused.contains("db1 is the primary of orders"), "{refused}");
+    // One that is gone for good may be left out.
+    kill(&mut world);
+    world.run(ms(3_500));
+    world.core.reload(world.now, without).expect("it is gone");
 }

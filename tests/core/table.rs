@@ -220,6 +220,7 @@ fn said(outputs: &[failover_core::output::Output]) -> String {
             Output::RunAction { action, .. } => format!("action {}", action.name()),
             Output::RunCheck { .. } => "run check".into(),
             Output::OpenSession { .. } => "open session".into(),
+            Output::CloseSession { .. } => "close session".into(),
             Output::CancelRun(_) => "cancel run".into(),
             Output::Survey { .. } => "survey".into(),
             Output::CancelAction(_) => "cancel action".into(),

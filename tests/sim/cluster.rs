@@ -34,6 +34,8 @@ pub struct Server {
     pub started: Mono,
     /// Children outlive the postmaster, write and replicate.
     pub orphans: bool,
+    /// It was stopped by somebody's order: it has removed its own pid file.
+    pub by_order: bool,
     pub power: bool,
     /// Switched off by a fence: what had been wrong with its power before does not switch it on again.
     pub cut: bool,
@@ -120,6 +122,7 @@ impl Server {
             process: Process::Running,
             started: Mono::ZERO,
             orphans: false,
+            by_order: false,
             power: true,
             cut: false,
             other_since: Mono::ZERO,
@@ -570,6 +573,7 @@ impl Cluster {
             server.stopped_by_us = false;
             server.log_end = None;
             server.orphans = false;
+            server.by_order = false;
             server.impaired = None;
             if server.guard {
                 server.recovery = true;

@@ -75,6 +75,7 @@ const CANDIDATES: &[&str] = &[
     "loss_too_high",
     "loss_unknown",
     "promotion_refused",
+    "login_refused",
 ];
 
 /// Every step, and what is asked for outside of a plan.
@@ -161,6 +162,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | CandidateRefusal::NotHealthy { .. }
         | CandidateRefusal::SwitchFailed { .. }
         | CandidateRefusal::NoNewSessions
+        | CandidateRefusal::LoginRefused { .. }
         | CandidateRefusal::AnotherAsked
         | CandidateRefusal::PromotionRefused { .. } => {}
     }

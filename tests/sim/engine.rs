@@ -230,7 +230,7 @@ impl Sim {
             Output::CancelAction(id) => id.hash(&mut hasher),
             Output::Journal(Record::Facts { .. }) => 1.hash(&mut hasher),
             Output::Journal(_) => 2.hash(&mut hasher),
-            Output::Survey { server, .. } => server.hash(&mut hasher),
+            Output::Survey { server, .. } | Output::CloseSession { server, .. } => server.hash(&mut hasher),
             Output::Reply { token, result } => (token, result).hash(&mut hasher),
         }
         self.digest = hasher.finish();
@@ -261,6 +261,9 @@ impl Sim {
                 let input = if up { Input::SessionOpened { run } } else { Input::SessionFailed { run, finding } };
                 let alive = up;
                 self.ask(run, (service, server), latency, deadline, input, up.then_some((service, server)), None, alive);
+            }
+            Output::CloseSession { service, server } => {
+                self.clusters[usize::from(service.0)].servers[usize::from(server.0)].session = false;
             }
             Output::CancelRun(run) => self.asked.retain(|asked| asked.run != run),
             Output::RunAction { id, service, generation, action, deadline } => {
@@ -387,6 +390,7 @@ impl Sim {
             | Output::RunCheck { .. }
             | Output::Survey { .. }
             | Output::OpenSession { .. }
+            | Output::CloseSession { .. }
             | Output::CancelRun(_) => return,
             Output::Journal(record) => format!("journal {record:?}").chars().take(120).collect(),
             Output::RunAction { id, service, generation, action, .. } => {

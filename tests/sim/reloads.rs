@@ -57,7 +57,8 @@ impl Sim {
             Err(why) => {
                 let same = format!("{core:?}") == before;
                 let unwritable = !self.journal_writable || self.disk_full;
-                let busy = !core.is_quiet() || other_servers && unwritable;
+                let orphaned = matches!(change, Change::Removed(_)) && why.contains("is the primary");
+                let busy = !core.is_quiet() || other_servers && unwritable || orphaned;
                 if !same || !busy {
                     self.watch.fail("a_refused_reload_changes_nothing", why);
                 }

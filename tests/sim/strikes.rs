@@ -169,6 +169,7 @@ impl Sim {
             }
             Fault::Restart { announced, down } if lives => {
                 server.process = Process::Gone;
+                server.by_order = *announced;
                 self.ends.push((self.now + ms(*down), moment.clone()));
                 return Struck::Once(Some(if *announced { CloseCause::Announced } else { CloseCause::DeathHint }));
             }

@@ -126,6 +126,7 @@ impl Cluster {
             stopped: u32::from(server.process == Process::Frozen),
             shm_attached: Some(attached),
             local_answer,
+            stopped_by_order: server.process == Process::Gone && server.by_order,
             holds: Vec::new(),
             message: format!("postmaster {postmaster:?}, local {local_answer:?}").to_lowercase(),
         })

@@ -165,6 +165,8 @@ pub struct Node {
     pub row: Row,
     /// Other engines that have sessions there.
     pub engines: Vec<String>,
+    /// It was stopped by somebody's order: its pid file is gone with it.
+    pub stopped_by_order: bool,
     /// What its shutdown waits for, as its host tells.
     pub holds: Vec<String>,
 }
@@ -282,6 +284,7 @@ impl World {
                 streams_at: None,
                 row: Row::Streams,
                 engines: Vec::new(),
+                stopped_by_order: false,
                 holds: Vec::new(),
             })
             .collect();
@@ -675,6 +678,7 @@ impl World {
             stopped: u32::from(postmaster == ProcessState::Stopped),
             shm_attached: Some(u32::from(postmaster != ProcessState::Gone)),
             local_answer,
+            stopped_by_order: postmaster == ProcessState::Gone && self.nodes[at].stopped_by_order,
             holds: self.nodes[at].holds.clone(),
             message: format!("postmaster {postmaster:?}, local {local_answer:?}").to_lowercase(),
         })
@@ -691,6 +695,10 @@ impl World {
                 let node = usize::from(server.0);
                 let (at, finding) = self.finding(node, deadline);
                 self.sessions.push((at, run, node, finding));
+            }
+            Output::CloseSession { server, .. } => {
+                self.nodes[usize::from(server.0)].session = false;
+                self.note(&format!("close the session of db{}", server.0 + 1));
             }
             Output::CancelRun(run) => {
                 self.runs.retain(|(_, other, _)| *other != run);

@@ -90,7 +90,7 @@ impl Service {
     }
 
     /// A check of the database itself was answered by the host that nobody is there.
-    fn is_down_since(&self, server: ServerId, said: Mono) -> bool {
+    pub(super) fn is_down_since(&self, server: ServerId, said: Mono) -> bool {
         self.model.checks.iter().zip(&self.checks).any(|(model, state)| {
             model.server == server.0
                 && matches!(model.kind, CheckKind::Postgres | CheckKind::Tcp)
@@ -223,7 +223,7 @@ impl Service {
         if self.plan.is_some() {
             return Err(format!("{service}: a failover is in flight"));
         }
-        if self.primary == Some(server) && self.primary_seen {
+        if self.primary == Some(server) && self.primary_seen && self.state != State::ManualIntervention {
             return Err(format!("{service}: {name} is the primary already"));
         }
         let sample = self.servers[usize::from(server.0)].sample.clone().filter(|_| self.is_writable_now(server, fx.now));

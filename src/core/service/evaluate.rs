@@ -1,6 +1,6 @@
 //! From the evidence to a failover, or to the refusal that stands in its way.
 
-use super::{FRESH, Service, Surroundings};
+use super::{FRESH, STEADY, Service, Surroundings};
 use crate::candidate::{self, Candidate, Ended, View, Waiver};
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Severity};
@@ -55,7 +55,27 @@ impl Service {
         match self.state {
             State::Normal | State::Degraded | State::Failing => self.evaluate_watching(around, fx),
             State::FailedOver => self.evaluate_failed_over(around, fx),
-            State::FailoverInProgress | State::ManualIntervention => {}
+            State::ManualIntervention => self.end_call(fx),
+            State::FailoverInProgress => {}
+        }
+    }
+
+    /// A person was called because nobody could be promoted, or the primary could not be fenced, and nothing was changed. Once the primary has
+    /// served for a while again, that is over: the next failure is another one.
+    fn end_call(&mut self, fx: &mut Effects) {
+        let serves = |server: ServerId| self.is_writable_now(server, fx.now) && self.servers[usize::from(server.0)].session_open;
+        let well = self.suspicion.is_none() && !self.two_primaries && self.primary.is_some_and(serves);
+        if !self.called_in_vain || !well {
+            self.well_since = None;
+            return;
+        }
+        let since = *self.well_since.get_or_insert(fx.now);
+        if fx.now.since(since) >= STEADY {
+            let primary = self.subject().map_or_else(String::new, |server| self.server_name(server));
+            self.manual_reason = None;
+            self.become_state(State::Normal, format!("{primary} serves again, and nothing had been changed"), fx);
+            self.journal_facts(fx);
+            self.start_over(fx);
         }
     }
 
@@ -474,6 +494,7 @@ impl Service {
         self.refusal = Some(refusal);
         if final_ {
             self.call_a_person(sentence, self.suspicion_record(), fx);
+            self.called_in_vain = self.is_postgres();
         } else if matches!(self.state, State::Failing | State::FailedOver)
             && !waits
             && (wanted || self.has_failed_for_long(fx.now))
@@ -506,7 +527,9 @@ impl Service {
     fn may_pass(&self, server: ServerId, reason: &CandidateRefusal) -> bool {
         match reason {
             CandidateRefusal::NotReadable { .. } => !self.servers[usize::from(server.0)].deposed,
-            CandidateRefusal::QuorumUnanswered { .. } | CandidateRefusal::NoNewSessions => true,
+            CandidateRefusal::QuorumUnanswered { .. }
+            | CandidateRefusal::NoNewSessions
+            | CandidateRefusal::LoginRefused { .. } => true,
             _ => false,
         }
     }

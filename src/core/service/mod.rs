@@ -55,6 +55,8 @@ const READINESS_HOLD: Span = Span::from_millis(1_000);
 const STREAM_GRACE: Span = Span::from_millis(1_000);
 /// The proof of a fence is taken again this long after the failover (rule 86).
 const PROVE_AGAIN: Span = Span::from_millis(1_000);
+/// A primary that is in recovery for so long is not about to be told from the server that takes its place.
+const IN_RECOVERY_FOR: Span = Span::from_millis(2_000);
 /// Between two times that the route is put right: longer than one takes, short enough that a second restart is noticed.
 const ASSERT_AGAIN: Span = Span::from_millis(1_000);
 /// And where it was of no use, again and again.
@@ -135,6 +137,9 @@ pub struct ServerState {
     pub(crate) progress: Option<Lsn>,
     pub(crate) progress_at: Option<Mono>,
     pub(crate) returned_at: Option<Mono>,
+    /// In recovery since then, by its own word.
+    #[serde(default)]
+    pub(crate) in_recovery_since: Option<Mono>,
     /// What the host program's own calls to it were reported to come to.
     #[serde(default)]
     pub traffic: Traffic,
@@ -280,6 +285,15 @@ pub struct Service {
     /// How far it is with following another service.
     #[serde(default)]
     pub(crate) follow: follow::Follow,
+    /// A person was called because nothing could be done, and nothing was: it ends when the primary serves again.
+    #[serde(default)]
+    pub(crate) called_in_vain: bool,
+    /// While a person is called: the primary serves since then.
+    #[serde(default)]
+    pub(crate) well_since: Option<Mono>,
+    /// While a person was called, somebody made another server the primary: the traffic follows it.
+    #[serde(default)]
+    pub(crate) switched_in_call: bool,
     /// Another engine that was seen on the servers, as last announced.
     #[serde(default)]
     pub(crate) other_engine: Option<String>,
@@ -382,6 +396,7 @@ impl Service {
                 progress: None,
                 progress_at: None,
                 returned_at: None,
+                in_recovery_since: None,
                 traffic: Traffic::default(),
             })
             .collect();
@@ -412,6 +427,9 @@ impl Service {
             names_due: None,
             ramp: None,
             follow: follow::Follow::default(),
+            called_in_vain: false,
+            well_since: None,
+            switched_in_call: false,
             other_engine: None,
             failing_since: None,
             refusal: None,
@@ -628,6 +646,7 @@ impl Service {
         assert!(self.state.followers().contains(&to), "impossible transition {} -> {}", self.state.word(), to.word());
         let from = self.state;
         self.state = to;
+        (self.called_in_vain, self.well_since, self.switched_in_call) = (false, None, false);
         let severity = match to {
             State::Normal | State::FailedOver => Severity::Info,
             State::Degraded | State::Failing | State::FailoverInProgress => Severity::Warning,
@@ -779,6 +798,17 @@ impl Service {
         model.services.iter().any(|other| other.name == self.model.name && names(other) == names(&self.model))
     }
 
+    /// The configuration has this service without its primary, which takes writes: what would watch the rest knows nobody to replace.
+    pub(crate) fn loses_its_primary_in(&self, model: &Model, now: Mono) -> Option<String> {
+        let primary = self.primary.filter(|server| self.is_postgres() && self.is_writable_now(*server, now))?;
+        let (service, name) = (&self.model.name, self.server_name(primary));
+        let after = model.services.iter().find(|other| other.name == *service && other.kind == self.model.kind)?;
+        let kept = after.servers.iter().any(|server| server.name == name);
+        (!kept).then(|| {
+            format!("{name} is the primary of {service} and takes writes, and the new configuration has it no more: first move it (failover force {service} --to SERVER), then reload")
+        })
+    }
+
     /// Takes over what an earlier configuration of the same service knew: all of it but what was under way. Only every check is asked
     /// afresh before anything is decided.
     pub(crate) fn inherit(&mut self, mut before: Service, fx: &mut Effects) {
@@ -824,6 +854,8 @@ impl Service {
         self.asked_last = before.asked_last;
         self.route_asserted_at = before.route_asserted_at;
         self.other_engine = before.other_engine;
+        self.called_in_vain = before.called_in_vain;
+        self.switched_in_call = before.switched_in_call;
         if let Some(model) = &before.model.follows {
             self.inherit_follow(model, before.follow, fx.now);
         }
@@ -1007,6 +1039,9 @@ impl Service {
         }
         if let Some(until) = self.unsteady_until.filter(|until| self.state == State::Degraded && now < *until) {
             next = next.min(until);
+        }
+        if let Some(since) = self.well_since {
+            next = next.min(since + STEADY);
         }
         let cooldown_left = self.cooldown_left(now);
         if self.state == State::FailedOver && cooldown_left > Span::ZERO {

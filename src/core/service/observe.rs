@@ -1,6 +1,6 @@
 //! Checks and sessions of a service: when they run, and what their answers say about the primary.
 
-use super::{ASSERT_AGAIN, ASSERT_SELDOM, CheckState, Errand, FAST_FOR, RECENT, RecentFailure, STEADY, Service};
+use super::{ASSERT_AGAIN, ASSERT_SELDOM, CheckState, Errand, FAST_FOR, IN_RECOVERY_FOR, RECENT, RecentFailure, STEADY, Service};
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
 use crate::evidence::{FailureClass, Suspicion, UNANSWERED_FOR_SILENCE};
@@ -107,7 +107,7 @@ impl Service {
         let at = usize::from(check.0);
         let model = self.model.checks[at].clone();
         let server = ServerId(model.server);
-        let impaired = self.beside_the_kept_session(check, finding);
+        let impaired = self.beside_the_kept_session(check, finding).or_else(|| self.in_the_wrong_role(check, finding, fx.now));
         let finding = impaired.as_ref().unwrap_or(finding);
         let before = self.server_health(server);
         let state = &mut self.checks[at];
@@ -127,6 +127,9 @@ impl Service {
         self.tell_health(server, before, finding, fx);
         if let Some(sample) = finding.sample.clone() {
             self.sampled(server, *sample, fx);
+        }
+        if model.kind == CheckKind::Postgres && finding.verdict == Verdict::Impaired(Impairment::Stopping) {
+            self.end_session(server, fx);
         }
         if model.kind == CheckKind::Postgres && finding.verdict == Verdict::Up {
             let age = finding.sample.as_ref().and_then(|sample| sample.age);
@@ -173,10 +176,36 @@ impl Service {
         Some(Finding { verdict: Verdict::Impaired(Impairment::NoNewSessions), message, ..finding.clone() })
     }
 
+    /// The primary answers, is in recovery and stays there, and nobody else takes writes: it serves as little as one that is down. Then, what
+    /// that is; else the finding stands.
+    fn in_the_wrong_role(&self, check: CheckId, finding: &Finding, now: Mono) -> Option<Finding> {
+        let model = &self.model.checks[usize::from(check.0)];
+        let server = ServerId(model.server);
+        if model.kind != CheckKind::Postgres || finding.verdict != Verdict::Up || !self.is_subject(server) || self.plan.is_some()
+        {
+            return None;
+        }
+        let since = self.servers[usize::from(server.0)].in_recovery_since?;
+        let other = self.server_ids().any(|other| self.is_writable_now(other, now));
+        if now.since(since) < IN_RECOVERY_FOR || other {
+            return None;
+        }
+        let message = "it is in recovery, and nobody takes writes".to_owned();
+        Some(Finding { verdict: Verdict::Impaired(Impairment::WrongRole), message, ..finding.clone() })
+    }
+
     /// New connections to it have not been answered for as long as makes a failure, while its kept session is.
     pub(super) fn serves_nobody_new(&self, server: ServerId) -> bool {
         self.model.checks.iter().zip(&self.checks).any(|(model, state)| {
             model.server == server.0 && state.unserved >= model.failure_threshold.max(UNANSWERED_FOR_SILENCE)
+        })
+    }
+
+    /// What it said to the last new session of the engine, if that was a no to the login.
+    pub(super) fn login_refused(&self, server: ServerId) -> Option<&str> {
+        self.model.checks.iter().zip(&self.checks).find_map(|(model, state)| {
+            let (_, finding) = state.last.as_ref().filter(|_| model.server == server.0 && model.kind == CheckKind::Postgres)?;
+            (finding.verdict == Verdict::Impaired(Impairment::Authentication)).then_some(finding.message.as_str())
         })
     }
 
@@ -390,6 +419,15 @@ impl Service {
         }
     }
 
+    /// A server that shuts down waits for its sessions where it was asked to be smart about it: ours is not to be the last.
+    fn end_session(&mut self, server: ServerId, fx: &mut Effects) {
+        let state = &mut self.servers[usize::from(server.0)];
+        if std::mem::replace(&mut state.session_open, false) {
+            state.session = Slot::due_at(fx.now + Span::from_millis(1_000));
+            fx.push(Output::CloseSession { service: self.id, server });
+        }
+    }
+
     pub(crate) fn session_closed(&mut self, server: ServerId, close: Close, fx: &mut Effects) {
         let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
         if !state.session_open {
@@ -554,7 +592,7 @@ impl Service {
             self.route_asserted_at = None;
             return;
         }
-        let watching = matches!(self.state, State::Normal | State::Degraded | State::FailedOver);
+        let watching = matches!(self.state, State::Normal | State::Degraded | State::FailedOver) || self.switched_in_call;
         let at_work = self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::AssertRoute(_)));
         if (self.generation == Generation(0) && !self.switched_by_hand)
             || !watching

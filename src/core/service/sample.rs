@@ -8,6 +8,7 @@ use crate::id::{Generation, ServerId};
 use crate::output::Action;
 use crate::sample::{FenceLevel, Lsn, Receiver, Sample};
 use crate::time::{Mono, Span};
+use crate::trigger::State;
 
 /// What a standby received up to so long after the first bad sign may have been on its way before.
 const SPEAKS_AFTER: Span = Span::from_millis(250);
@@ -26,6 +27,8 @@ impl Service {
             self.servers[at].sample = Some((fx.now, sample));
             return;
         }
+        let since = &mut self.servers[at].in_recovery_since;
+        *since = sample.in_recovery.then(|| since.unwrap_or(fx.now));
         if sample.in_recovery {
             self.standby_sampled(server, &sample, fx);
         } else {
@@ -104,7 +107,10 @@ impl Service {
                 let broke_off = |since: &crate::time::Mono| state.sample.as_ref().is_none_or(|(at, _)| at <= since);
                 suspicion.refused > 0 || suspicion.close.as_ref().map(|(since, _)| since).is_some_and(broke_off)
             });
+        // A refused connection after it: the server that said so is not there any more.
+        let gone = state.sample.as_ref().is_some_and(|(at, _)| self.is_down_since(server, *at));
         !over
+            && !gone
             && !state.wrong_cluster
             && state.sample.as_ref().is_some_and(|(at, sample)| !sample.in_recovery && now.since(*at) < FRESH)
     }
@@ -188,6 +194,7 @@ impl Service {
             if self.plan.is_none() {
                 self.generation = Generation(self.generation.0 + 1);
             }
+            self.switched_in_call = self.state == State::ManualIntervention;
         }
         self.primary = Some(server);
         self.primary_seen = true;
@@ -222,6 +229,15 @@ impl Service {
             ],
         );
         self.journal_facts(fx);
+    }
+
+    /// In recovery, with all replayed that it has, the primary says where its log ends: it writes no more.
+    fn log_rests(&mut self, sample: &Sample) {
+        let Some(log) = self.log.as_mut().filter(|log| sample.at_end && log.timeline == sample.timeline) else { return };
+        if let Some(end) = sample.replay.filter(|end| *end >= log.flush) {
+            (log.flush, log.at, log.lead) = (end, sample.asked, Span::ZERO);
+            (log.measured, log.rates) = ((end, sample.asked), [Some(0); 5]);
+        }
     }
 
     pub(super) fn primary_sampled(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
@@ -287,6 +303,9 @@ impl Service {
             self.notice_rejoin(server, sample, fx);
         }
         self.watch_progress(server, sample, fx);
+        if self.primary == Some(server) {
+            self.log_rests(sample);
+        }
         if self.primary == Some(server) && self.plan.is_none() {
             // A primary in recovery: somebody switched roles, or started it as a standby. Who takes writes beside it is judged as anybody who does.
             // What one said whose session has ended since is no word of now.

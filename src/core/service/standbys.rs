@@ -140,6 +140,7 @@ impl Service {
                     }),
                     cordoned: state.cordoned,
                     serves_nobody_new: self.serves_nobody_new(server),
+                    login_refused: self.login_refused(server),
                     refused: refused.iter().find(|(other, _)| *other == server).map(|(_, why)| why.as_str()),
                     sample,
                 }
