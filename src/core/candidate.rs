@@ -225,6 +225,9 @@ pub struct Candidate {
     pub position: Lsn,
     /// Received and not yet replayed: delays the promotion, loses nothing.
     pub to_replay: u64,
+    /// It had replayed the log up to here when it was asked: it cannot go back behind that. `None`: not asked by this engine.
+    #[serde(default)]
+    pub replayed: Option<Lsn>,
     /// Bytes of log that the primary may have had and this one has not; `None`: not known.
     pub loss: Option<u64>,
     /// `loss` is read, not estimated.
@@ -255,6 +258,7 @@ impl Candidate {
             server,
             position,
             to_replay: 0,
+            replayed: None,
             loss,
             exact: false,
             unseen: Span::ZERO,
@@ -515,6 +519,7 @@ impl<'a> Field<'a> {
             server: one.server,
             position: own,
             to_replay: received.bytes_after(sample.and_then(|sample| sample.replay).unwrap_or_default()),
+            replayed: sample.and_then(|sample| sample.replay),
             loss,
             exact,
             unseen: self.reference.map(Reference::unseen).unwrap_or_default(),

@@ -297,6 +297,9 @@ impl Service {
             return false;
         }
         if plan.retry_at.is_some_and(|at| fx.now < at) && !over && !stops {
+            if let Some(why) = plan.long_unverified(fx.now) {
+                self.call_for_help(&why, fx);
+            }
             return true;
         }
         plan.retry_at = None;
@@ -835,7 +838,7 @@ impl Service {
             [] => return false,
             [(server, sample)]
                 if sample.timeline > old_timeline
-                    && self.is_ours(*server, sample, old_timeline, self.model.postgres.max_lag_bytes) =>
+                    && self.is_ours(*server, sample, old_timeline, self.may_lack(*server, positions)) =>
             {
                 self.take_over_promoted(*server, sample, fx);
             }
@@ -849,6 +852,24 @@ impl Service {
             }
         }
         true
+    }
+
+    /// So much of the old primary's log may be missing on a server that somebody promoted: what a failover may lose, if nobody else has more,
+    /// and nothing if it took writes while the primary did.
+    fn may_lack(&self, server: ServerId, positions: &[Position]) -> u64 {
+        let state = &self.servers[usize::from(server.0)];
+        let began = state.streamed.map(|streamed| streamed.position).unwrap_or_default();
+        let has_more = |position: &Position| {
+            position.server != server
+                && position
+                    .sample
+                    .as_ref()
+                    .is_ok_and(|sample| sample.in_recovery && sample.receive.max(sample.replay) > Some(began))
+        };
+        if state.other_branch || state.wrote_beside || positions.iter().any(has_more) {
+            return 0;
+        }
+        self.model.postgres.max_lag_bytes
     }
 
     /// A standby whose kept session said after the fence, and after its position was read, that it takes writes: somebody promoted it.

@@ -6,6 +6,7 @@ use super::handover::Handover;
 use super::id::{ActionId, Generation, ServerId};
 use super::output::Action;
 use super::sample::{FenceLevel, FenceReport, Lsn};
+use super::service::VERIFIED_WITHIN;
 use super::stats::{Judgement, Need};
 use super::sync_set::Acknowledging;
 use super::time::{Mono, Span};
@@ -472,6 +473,13 @@ impl Plan {
         self.repeat.as_ref().filter(|repeat| repeat.phase == self.phase)
     }
 
+    /// The promoted server could not be verified for long, and why.
+    pub fn long_unverified(&self, now: Mono) -> Option<String> {
+        let promoted = self.times.promoted.filter(|at| now.since(*at) >= VERIFIED_WITHIN)?;
+        let repeat = self.repeated()?;
+        Some(format!("the promotion was {} ago, and tried {} times since: {}", now.since(promoted), repeat.tries, repeat.why))
+    }
+
     /// What is given back is given back from here on, for a while also where that does not work at once.
     pub fn turn_round(&mut self, why: String, now: Mono) {
         self.phase = self.first_undo();
@@ -520,9 +528,9 @@ impl Plan {
     /// Behind its promotion the chosen server writes before a position that it had replayed then: it is not the one that was chosen. Who,
     /// and how far that one was.
     pub(crate) fn went_back(&self, flush: Lsn) -> Option<(ServerId, Lsn)> {
-        let chosen = self.chosen.filter(|_| !self.application)?;
-        let replayed = Lsn(chosen.position.0.saturating_sub(chosen.to_replay));
-        (flush < replayed).then_some((chosen.server, replayed))
+        let (chosen, replayed) =
+            self.chosen.filter(|_| !self.application).and_then(|chosen| Some((chosen.server, chosen.replayed?)))?;
+        (flush < replayed).then_some((chosen, replayed))
     }
 
     /// From here on nothing is undone.

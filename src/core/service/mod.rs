@@ -55,6 +55,8 @@ const READINESS_HOLD: Span = Span::from_millis(1_000);
 const STREAM_GRACE: Span = Span::from_millis(1_000);
 /// The proof of a fence is taken again this long after the failover (rule 86).
 const PROVE_AGAIN: Span = Span::from_millis(1_000);
+/// A promoted server that cannot be verified for so long needs a person, whatever comes of the next try.
+pub(super) const VERIFIED_WITHIN: Span = Span::from_millis(10_000);
 /// A primary that is in recovery for so long is not about to be told from the server that takes its place.
 const IN_RECOVERY_FOR: Span = Span::from_millis(2_000);
 /// Between two times that the route is put right: longer than one takes, short enough that a second restart is noticed.
@@ -137,6 +139,9 @@ pub struct ServerState {
     pub(crate) progress: Option<Lsn>,
     pub(crate) progress_at: Option<Mono>,
     pub(crate) returned_at: Option<Mono>,
+    /// It took writes while the primary did.
+    #[serde(default)]
+    pub(crate) wrote_beside: bool,
     /// In recovery since then, by its own word.
     #[serde(default)]
     pub(crate) in_recovery_since: Option<Mono>,
@@ -396,6 +401,7 @@ impl Service {
                 progress: None,
                 progress_at: None,
                 returned_at: None,
+                wrote_beside: false,
                 in_recovery_since: None,
                 traffic: Traffic::default(),
             })

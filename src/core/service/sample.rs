@@ -117,6 +117,9 @@ impl Service {
 
     pub(super) fn two_primaries(&mut self, one: ServerId, other: ServerId, fx: &mut Effects) {
         let message = format!("{} and {} both take writes; neither is stopped", self.server_name(one), self.server_name(other));
+        for server in [one, other].into_iter().filter(|server| self.primary != Some(*server)) {
+            self.servers[usize::from(server.0)].wrote_beside = true;
+        }
         if !std::mem::replace(&mut self.two_primaries, true) {
             fx.emit(
                 EventKind::TwoPrimaries,
@@ -132,8 +135,9 @@ impl Service {
 
     /// Journal and timeline prove which one is the old generation: that one is taken out and fenced again.
     pub(super) fn old_primary_returned(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        let started_since = |at: Mono| sample.age.is_some_and(|age| sample.asked > at + age);
         let state = &mut self.servers[usize::from(server.0)];
-        if state.returned_at.is_some_and(|at| fx.now.since(at) < Span::from_millis(5_000)) {
+        if state.returned_at.is_some_and(|at| fx.now.since(at) < Span::from_millis(5_000) && !started_since(at)) {
             return;
         }
         state.returned_at = Some(fx.now);
@@ -142,12 +146,15 @@ impl Service {
             return;
         }
         let state = &self.servers[usize::from(server.0)];
-        // Fenced again, proven stopped, and answering all the same: the proof was about something else.
-        let contradicted =
-            state.proven_again_at.is_some_and(|at| sample.asked > at && fx.now.since(at) < Span::from_millis(10_000));
-        let hopeless = contradicted || state.foreign_host;
-        let done = if hopeless {
+        // Fenced again, proven stopped, and answering all the same: the proof was about something else. Not so of one that was started since.
+        let again = state.proven_again_at.filter(|at| sample.asked > *at && fx.now.since(*at) < Span::from_millis(10_000));
+        let contradicted = again.is_some_and(|at| !started_since(at)) || state.foreign_host;
+        let alone = again.is_some() && !self.primary.is_some_and(|primary| self.is_writable_now(primary, fx.now));
+        let hopeless = contradicted || alone;
+        let done = if contradicted {
             "it is taken out of the route; what its host shows is not this server"
+        } else if alone {
+            "it is taken out of the route, and not fenced once more: nobody else takes writes"
         } else {
             "it is taken out of the route and fenced again"
         };
@@ -282,6 +289,7 @@ impl Service {
 
     pub(super) fn standby_sampled(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
         self.servers[usize::from(server.0)].other_branch = false;
+        self.servers[usize::from(server.0)].wrote_beside = false;
         let receiving = match &sample.receiver {
             Receiver::Seen { streaming, latest_end, last_message_age, .. } => {
                 if let (Some(end), Some(log)) = (latest_end, &mut self.log)
