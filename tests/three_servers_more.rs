@@ -460,3 +460,43 @@ fn a_sender_that_its_standby_has_left_keeps_nobody_from_being_promoted() {
     let (account, _cluster) = trial.account().unwrap();
     assert!(matches!(end, End::Completed(_)), "{}\n{}", end.event().message, account.story);
 }
+
+// Whose promotion would be held up.
+
+/// db2 would be first by the order of the configuration. A query there holds its replay for good; both standbys have the same log.
+#[test]
+fn of_two_that_have_the_same_the_one_whose_replay_is_held_is_not_promoted() {
+    let _turn = turn();
+    let held = ClusterOptions {
+        settings: vec!["max_standby_streaming_delay = -1".to_owned(), "autovacuum = off".to_owned()],
+        ..ClusterOptions::new(Replication::Async)
+    };
+    let trial = Trial::start(&held).unwrap();
+    let [db1, db2, db3] = [1, 2, 3].map(|number| trial.cluster.db(number));
+    db1.query("CREATE TABLE held (i int)").unwrap();
+    db2.wait_following(db1).unwrap();
+    let reads = || {
+        let mut reader = db2.session().ok()?;
+        reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ", LONGEST).ok()?;
+        reader.query("SELECT * FROM held", LONGEST).ok()?;
+        Some(reader)
+    };
+    let _reader = wait_until("a query on db2", LONGEST, || Ok(reads())).unwrap();
+    let from = trial.now();
+    db1.query("ALTER TABLE held ADD one int").unwrap();
+    let told =
+        trial.await_event("it is told who holds the replay", from, |event| event.text("code") == Some("replay_held")).unwrap();
+    assert!(told.message.contains("SELECT pg_terminate_backend("), "{}", told.message);
+    // No more is written, so both have the same.
+    db1.query(&format!("ALTER ROLE {WRITER_ROLE} CONNECTION LIMIT 0")).unwrap();
+    db1.query(&format!("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{WRITER_ROLE}'")).unwrap();
+    wait_until("both have the same", LONGEST, || {
+        let end = db1.value("SELECT pg_current_wal_lsn()")?;
+        let has_all = |standby: &PgServer| standby.value(&format!("SELECT pg_last_wal_receive_lsn() = '{end}'"));
+        Ok((has_all(db2)? == "t" && has_all(db3)? == "t").then_some(()))
+    })
+    .unwrap();
+    let from = trial.kill(db1);
+    let end = trial.end(from).unwrap();
+    assert_eq!(end.promoted(), Some("db3"), "{}\n{}", end.event().message, trial.story());
+}

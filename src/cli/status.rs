@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use failover::{FailoverStatus, FollowStatus, MetricsStatus, ReadinessStatus, ReasonStatus, ServerStatus, ServiceStatus, Status};
+use failover::{
+    FailoverStatus, FollowStatus, MetricsStatus, ReadinessStatus, ReasonStatus, SampleStatus, ServerStatus, ServiceStatus, Status,
+};
 
 use super::arguments;
 use super::check::{one_finding, said, verdict_paint};
@@ -302,10 +304,16 @@ fn replication(server: &ServerStatus) -> [String; 3] {
     let position = if sample.in_recovery { sample.receive.as_ref().or(sample.replay.as_ref()) } else { sample.flush.as_ref() };
     let behind = match (sample.in_recovery, sample.lag_bytes) {
         (false, _) => "-".to_owned(),
-        (true, Some(lag)) => format!("{}, {}", bytes(lag), sample.receiver.replace('_', " ")),
-        (true, None) => format!("unknown, {}", sample.receiver.replace('_', " ")),
+        (true, Some(lag)) => format!("{}, {}{}", bytes(lag), sample.receiver.replace('_', " "), to_replay(sample)),
+        (true, None) => format!("unknown, {}{}", sample.receiver.replace('_', " "), to_replay(sample)),
     };
     [sample.timeline.to_string(), position.cloned().unwrap_or_else(|| "-".to_owned()), behind]
+}
+
+/// What a promotion would have to replay first.
+fn to_replay(sample: &SampleStatus) -> String {
+    let left = sample.to_replay_bytes.filter(|left| *left > 0);
+    left.map_or_else(String::new, |left| format!(", {} to replay", bytes(left)))
 }
 
 fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
@@ -521,8 +529,8 @@ mod tests {
     use crate::made::made;
     use expect_test::expect;
     use failover::{
-        CheckStatus, FailureStatus, ForecastStatus, JournalStatus, JudgedStatus, PhaseStatus, SampleStatus, SpansStatus,
-        StepStatus, ThreadStatus, VerdictCounts,
+        CheckStatus, FailureStatus, ForecastStatus, JournalStatus, JudgedStatus, PhaseStatus, SpansStatus, StepStatus,
+        ThreadStatus, VerdictCounts,
     };
 
     fn check(server: &str, verdict: &str, reason: &str, message: &str) -> CheckStatus {
@@ -552,6 +560,7 @@ mod tests {
                 replay: in_recovery.then(|| "0/5000100".into()),
                 receiver: if in_recovery { "streaming".into() } else { "absent".into() },
                 lag_bytes: in_recovery.then_some(72),
+                to_replay_bytes: in_recovery.then_some(0),
                 sync_names: String::new(),
             })
         };
@@ -616,6 +625,15 @@ mod tests {
         "]]
         .assert_eq(&human(&around(pair()), Terminal::default()));
         assert_eq!(line(&around(pair())), "orders: normal, primary db1");
+    }
+
+    /// What a promotion would have to replay first is seen before it.
+    #[test]
+    fn what_is_not_replayed_is_seen() {
+        let mut service = pair();
+        service.servers[1].sample.as_mut().unwrap().to_replay_bytes = Some(637_488);
+        let told = human(&around(service), Terminal::default());
+        assert!(told.contains("72 B, streaming, 622.5 KiB to replay\n"), "{told}");
     }
 
     /// A standby that could not be promoted has a remedy, whether another one could be or nobody.

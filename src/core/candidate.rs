@@ -7,6 +7,7 @@ use super::sample::{Lsn, Sample};
 use super::sync_set::Acknowledging;
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 
 /// What is known of the primary's log from its last samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +96,12 @@ const HOST_PROMPT: Span = Span::from_millis(2_000);
 
 /// A sample of the primary older than this at its death says nothing about the loss.
 pub const SAMPLE_FRESH: Span = Span::from_millis(5_000);
+
+/// Replay that has not moved for so long while there is log to replay stands still.
+pub const REPLAY_STANDS: Span = Span::from_millis(5_000);
+
+/// So many bytes more to replay are a reason to prefer another one that has the same data: a segment, which takes a fraction of a second.
+const MUCH_TO_REPLAY: u64 = 16 << 20;
 
 /// Who acknowledges has to have been seen at most this long before the last possible acknowledgement: an administrator may have changed
 /// it since.
@@ -194,6 +201,8 @@ pub struct Standing<'a> {
     pub serves_nobody_new: bool,
     /// It lets the engine's role in no more: a promotion could not be asked for.
     pub login_refused: Option<&'a str>,
+    /// Its replay has stood where it is for [`REPLAY_STANDS`], with log to replay.
+    pub replay_stands: bool,
 }
 
 impl Standing<'_> {
@@ -228,6 +237,9 @@ pub struct Candidate {
     /// It had replayed the log up to here when it was asked: it cannot go back behind that. `None`: not asked by this engine.
     #[serde(default)]
     pub replayed: Option<Lsn>,
+    /// Its replay does not move: sessions of the standby are in its way, or nobody knows what is. A promotion waits as long as that lasts.
+    #[serde(default)]
+    pub held: bool,
     /// Bytes of log that the primary may have had and this one has not; `None`: not known.
     pub loss: Option<u64>,
     /// `loss` is read, not estimated.
@@ -259,6 +271,7 @@ impl Candidate {
             position,
             to_replay: 0,
             replayed: None,
+            held: false,
             loss,
             exact: false,
             unseen: Span::ZERO,
@@ -316,6 +329,12 @@ pub struct Waiver {
 #[must_use]
 pub fn position(sample: &Sample) -> Option<Lsn> {
     sample.receive.max(sample.replay)
+}
+
+/// What a standby has received and not yet replayed, in bytes.
+#[must_use]
+pub fn to_replay(sample: &Sample) -> u64 {
+    sample.receive.unwrap_or_default().bytes_after(sample.replay.unwrap_or_default())
 }
 
 /// For what the standbys are compared.
@@ -510,7 +529,8 @@ impl<'a> Field<'a> {
             Some(_) => {}
             None => return Err(CandidateRefusal::LossUnknown { why: "there is no fresh sample of the primary's position" }),
         }
-        let received = sample.and_then(|sample| sample.receive).unwrap_or_default();
+        let to_replay = sample.map_or(0, |sample| to_replay(sample));
+        let waits = one.replay_stands || sample.is_some_and(|sample| sample.replay_conflict);
         let exact = self.reference.is_some_and(|reference| reference.exact);
         // "Nothing is missing" is said only of what was read at the end, or where commits were seen to wait a moment before it.
         let fresh = self.reference.is_some_and(|reference| reference.sync.is_some() && reference.sync_fresh);
@@ -518,8 +538,9 @@ impl<'a> Field<'a> {
         Ok(Candidate {
             server: one.server,
             position: own,
-            to_replay: received.bytes_after(sample.and_then(|sample| sample.replay).unwrap_or_default()),
             replayed: sample.and_then(|sample| sample.replay),
+            to_replay,
+            held: waits && to_replay > 0,
             loss,
             exact,
             unseen: self.reference.map(Reference::unseen).unwrap_or_default(),
@@ -617,13 +638,14 @@ fn is_witness(one: &Standing<'_>, reference: Option<&Reference>) -> bool {
     })
 }
 
-/// The best of the candidates: the most data first, then the priority, then the order of the configuration.
+/// The best of the candidates: the most data first, then who would serve sooner, then the priority, then the order of the configuration.
 #[must_use]
 pub fn best(candidates: &[Candidate]) -> Option<Candidate> {
-    candidates
-        .iter()
-        .copied()
-        .max_by(|a, b| (a.position, a.priority).cmp(&(b.position, b.priority)).then(b.server.cmp(&a.server)))
+    let rank = |one: &Candidate| {
+        let sooner = (Reverse(one.held), Reverse(one.to_replay / MUCH_TO_REPLAY));
+        (one.position, sooner, one.priority, Reverse(one.server))
+    };
+    candidates.iter().copied().max_by_key(rank)
 }
 
 #[cfg(test)]
@@ -739,6 +761,7 @@ mod tests {
                     cordoned: false,
                     serves_nobody_new: false,
                     login_refused: None,
+                    replay_stands: false,
                 };
                 change(at, &mut standing);
                 if standing.refused == Some("candidate = false") {
@@ -1059,5 +1082,21 @@ mod tests {
         assert_eq!(best(&[of(0, 9, 1), of(1, 9, 100)]).unwrap().server, ServerId(1));
         assert_eq!(best(&[of(1, 9, 100), of(2, 9, 100)]).unwrap().server, ServerId(1));
         assert_eq!(best(&[]), None);
+    }
+
+    #[test]
+    fn of_equal_data_who_would_serve_sooner_is_promoted_whatever_the_priority() {
+        let of = |server, position, to_replay, held| Candidate {
+            to_replay,
+            held,
+            priority: u32::from(10 - server),
+            ..Candidate::chosen_before(ServerId(server), Lsn(position), Some(0), false)
+        };
+        let best = |some: &[Candidate]| best(some).unwrap().server;
+        assert_eq!(best(&[of(1, 9, 600_000, true), of(2, 9, 0, false)]), ServerId(2), "its replay is held");
+        assert_eq!(best(&[of(1, 9, 600_000, false), of(2, 9, 0, false)]), ServerId(1), "it takes a moment: the priority counts");
+        assert_eq!(best(&[of(1, 9, 1 << 30, false), of(2, 9, 1 << 20, false)]), ServerId(2), "it takes long");
+        assert_eq!(best(&[of(1, 9, 600, true), of(2, 9, 1 << 30, false)]), ServerId(2), "that moves");
+        assert_eq!(best(&[of(1, 10, 600, true), of(2, 9, 0, false)]), ServerId(1), "no byte is given up for that");
     }
 }

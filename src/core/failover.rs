@@ -940,7 +940,11 @@ impl Service {
                 // Who is asked next has to have the whole log as well.
                 plan.phase = if plan.hands_over() { Phase::Receipt } else { Phase::Choose };
             }
-            Ok(_) | Err(_) => {
+            outcome => {
+                if let Err(failure) = outcome {
+                    let remedy = if failure.remedy.is_empty() { String::new() } else { format!(" ({})", failure.remedy) };
+                    note_once(&mut plan.warnings, format!("promote: {}{remedy}", failure.message));
+                }
                 plan.committed = plan.chosen.map(|chosen| chosen.server);
                 plan.phase = Phase::FindOut;
                 plan.retry_at = None;
@@ -1309,7 +1313,8 @@ fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, n
 
 /// One line about a candidate.
 pub(super) fn describe(candidate: &Candidate) -> String {
-    format!("position {}, {} bytes to replay, {}", candidate.position, candidate.to_replay, candidate.loss_sentence())
+    let held = if candidate.held { " and its replay does not move" } else { "" };
+    format!("position {}, {} bytes to replay{held}, {}", candidate.position, candidate.to_replay, candidate.loss_sentence())
 }
 
 fn before_promotion(application: bool) -> &'static str {

@@ -177,6 +177,13 @@ impl Core {
         self.services.iter().map(|service| service.generation).collect()
     }
 
+    /// The replay of this standby has not moved for some seconds, while there is log to replay.
+    #[must_use]
+    pub fn replay_stands(&self, service: id::ServiceId, server: id::ServerId) -> bool {
+        let service = self.services.get(usize::from(service.0));
+        service.and_then(|service| service.servers.get(usize::from(server.0))).is_some_and(|server| server.replay_stands)
+    }
+
     /// True while no service has a failover in flight.
     #[must_use]
     pub fn is_quiet(&self) -> bool {

@@ -62,6 +62,10 @@ pub struct Sample {
     /// The startup process waits for more log: all that is on its disk is replayed. Also `false` where the role may not see it.
     #[serde(default)]
     pub at_end: bool,
+    /// The startup process waits for sessions of the standby to let it go on: for a lock, for an old snapshot, for a pinned buffer. Also
+    /// `false` where the role may not see it.
+    #[serde(default)]
+    pub replay_conflict: bool,
     /// `pg_is_wal_replay_paused()`.
     pub replay_paused: bool,
     /// `recovery_min_apply_delay` is above zero.

@@ -1032,6 +1032,11 @@ impl Shell {
         snapshot.map(|snapshot| snapshot.services.iter().map(|service| service.primary).collect()).unwrap_or_default()
     }
 
+    /// The replay of this server has not moved for some seconds, while there is log to replay.
+    pub(crate) fn replay_stands(&self, service: ServiceId, server: ServerId) -> bool {
+        self.core.lock().as_ref().is_some_and(|core| core.replay_stands(service, server))
+    }
+
     /// Whether the traffic of each service was ever moved by a failover.
     pub(crate) fn moved(&self) -> Vec<bool> {
         let generations = self.core.lock().as_ref().map(Core::generations);

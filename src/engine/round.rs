@@ -260,7 +260,7 @@ fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &C
             let standbys = parts.model.services[place].servers.iter().filter(|server| server.candidate).count().saturating_sub(1);
             let id = ServerId(u16::try_from(*server).unwrap_or(u16::MAX));
             // A server that cannot be asked is the checks' business.
-            let found = performer.cluster.survey(id, *primary, standbys, Deadline::after(QUESTION), cancel).ok();
+            let found = performer.cluster.survey(id, *primary, standbys, false, Deadline::after(QUESTION), cancel).ok();
             Answer::Sql(*server, found)
         }
         Question::Route => {

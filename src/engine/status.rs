@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use failover_core::candidate::to_replay;
 use failover_core::evidence::FailureClass;
 use failover_core::health::Health;
 use failover_core::id::ServerId;
@@ -434,6 +435,9 @@ pub struct SampleStatus {
     pub receiver: String,
     /// Bytes behind the primary's last known position.
     pub lag_bytes: Option<u64>,
+    /// Bytes that a standby has received and not yet replayed: a promotion replays them first.
+    #[serde(default)]
+    pub to_replay_bytes: Option<u64>,
     /// `synchronous_standby_names` of a primary.
     pub sync_names: String,
 }
@@ -1081,6 +1085,7 @@ fn sample_status(sample: &Sample, now: Mono, primary: Option<Lsn>) -> SampleStat
             .filter(|_| sample.in_recovery)
             .zip(sample.receive)
             .map(|(primary, receive)| primary.bytes_after(receive)),
+        to_replay_bytes: sample.receive.filter(|_| sample.in_recovery).map(|_| to_replay(sample)),
         sync_names: sample.sync_names.clone(),
     }
 }

@@ -146,7 +146,9 @@ fn survey_service(
         }
         // A server that cannot be asked is the checks' business: what was known of it stays until it can be asked again.
         let answer = shell.dependencies.permit(&by_sql).and_then(|permit| {
-            let answer = service.performer.cluster.survey(server_id, primary, candidates, Deadline::after(QUESTION), cancel);
+            let stands = shell.replay_stands(id, server_id);
+            let cluster = &service.performer.cluster;
+            let answer = cluster.survey(server_id, primary, candidates, stands, Deadline::after(QUESTION), cancel);
             if cancel.is_cancelled() {
                 return None;
             }

@@ -50,6 +50,9 @@ pub fn of(code: &str) -> &'static str {
         }
         "cordoned" => "an operator said that it is not to be promoted: with no other standby nobody is",
         "replay_paused" => "a promotion ends the pause and replays what somebody wanted to stop; so this standby is refused",
+        "replay_held" => {
+            "a promotion replays first: it takes as long as what holds replay up, without an end where max_standby_streaming_delay is -1"
+        }
         "apply_delayed" => {
             "all that was held back is replayed before the promotion ends, and what protected against a mistake is gone; so this standby is refused"
         }

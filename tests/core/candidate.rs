@@ -97,6 +97,7 @@ impl Field {
                     same_postmaster: true,
                     cordoned: false,
                     serves_nobody_new: false,
+                    replay_stands: false,
                     refused: None,
                 };
                 change(place, &mut standing);
@@ -150,6 +151,20 @@ fn what_waits_for_replay_is_in_the_record_and_refuses_nobody() {
     let ahead = Sample { receive: Some(Lsn(9_000)), replay: Some(Lsn(10_000)), ..standby(0) };
     let verdicts = Field::of(&[ahead], &primary()).verdicts(|_, _| ());
     assert_eq!(verdicts[0].as_ref().map(|candidate| (candidate.loss, candidate.to_replay)), Ok((Some(0), 0)));
+}
+
+/// Rule 160: what holds replay up is in the record, refuses nobody, and is nothing where there is nothing to replay.
+#[test]
+fn a_replay_that_is_held_is_told_and_refuses_nobody() {
+    let held = |sample: Sample, stands: bool| {
+        let verdicts = Field::of(&[sample], &primary()).verdicts(|_, standing| standing.replay_stands = stands);
+        verdicts[0].as_ref().map(|candidate| candidate.held).map_err(CandidateRefusal::name)
+    };
+    let waits = Sample { replay: Some(Lsn(2_000)), ..standby(10_000) };
+    assert_eq!(held(waits.clone(), false), Ok(false));
+    assert_eq!(held(waits.clone(), true), Ok(true), "nobody sees why");
+    assert_eq!(held(Sample { replay_conflict: true, ..waits }, false), Ok(true), "it says so");
+    assert_eq!(held(Sample { replay_conflict: true, ..standby(10_000) }, true), Ok(false), "all is replayed");
 }
 
 /// Rule 64: an idle primary sends nothing, and a message may be old for that alone.

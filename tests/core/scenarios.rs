@@ -485,6 +485,7 @@ impl Player {
             "streaming" => node.streaming = value == "yes",
             "delayed" => node.delayed = value == "yes",
             "replay_paused" => node.replay_paused = value == "yes",
+            "replay_conflict" => node.replay_conflict = value == "yes",
             "system_id" => node.system_id = value.parse().expect("a number"),
             "timeline" => node.timeline = value.parse().expect("a number"),
             "fork" => node.fork = Some(value.parse().expect("a number")),

@@ -568,7 +568,7 @@ fn the_survey_names_what_would_hurt() {
     db2.query("SELECT pg_wal_replay_pause()").unwrap();
 
     let codes = |cluster: &Cluster, server: ServerId| -> Vec<String> {
-        let findings = cluster.survey(server, Some(DB1), 1, ample(), &cancel()).unwrap().findings;
+        let findings = cluster.survey(server, Some(DB1), 1, false, ample(), &cancel()).unwrap().findings;
         for finding in &findings {
             println!("{} {} | {} | {}", if finding.blocking { "!" } else { "-" }, finding.code, finding.message, finding.remedy);
         }
@@ -599,8 +599,74 @@ fn the_survey_names_what_would_hurt() {
     );
     // The right to call pg_promote is needed by one method of promotion, not by the others.
     for (cluster, needed) in [(cluster_of_weak(), true), (cluster_of_weak().promoted_otherwise(), false)] {
-        let findings = cluster.survey(DB2, Some(DB1), 1, ample(), &cancel()).unwrap().findings;
+        let findings = cluster.survey(DB2, Some(DB1), 1, false, ample(), &cancel()).unwrap().findings;
         let finding = findings.iter().find(|finding| finding.code == "promote_right_missing").unwrap();
         assert_eq!(finding.blocking, needed, "{finding:?}");
     }
+}
+
+/// Rule 161: a lock of a query, an old snapshot, and what a person does about each. The promotion says the same.
+#[test]
+fn who_holds_a_replay_is_named_by_the_survey_and_by_the_promotion_and_the_remedy_ends_it() {
+    let lab = Lab::new().unwrap();
+    let options = |name| PgOptions::quick(name).with("max_standby_streaming_delay = -1").with("autovacuum = off");
+    let db1 = PgServer::primary(&lab, &options("db1")).unwrap();
+    db1.query("CREATE TABLE held AS SELECT generate_series(1, 1000) AS i").unwrap();
+    let db2 = PgServer::standby_of(&db1, &options("db2")).unwrap();
+    let cluster = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
+    let held = || {
+        let found = cluster.survey(DB2, Some(DB1), 1, true, ample(), &cancel()).unwrap().findings;
+        found.into_iter().find(|finding| finding.code == "replay_held")
+    };
+    let reads = |how: &str| {
+        let mut reader = db2.session().unwrap();
+        for sql in [how, "SELECT count(*) FROM held"] {
+            reader.query(sql, AMPLE).unwrap();
+        }
+        reader
+    };
+    let waits = |expected: bool| {
+        let at_its_end = || {
+            let Report::Positions(positions) =
+                cluster.read_positions(&[DB2], Span::from_millis(500), ample(), &cancel()).unwrap()
+            else {
+                panic!("no positions")
+            };
+            let sample = positions[0].sample.clone().unwrap();
+            let seen = sample.replay_conflict && failover_core::candidate::to_replay(&sample) > 0;
+            Ok((if expected { seen } else { sample.at_end }).then_some(()))
+        };
+        support::lab::wait_until("what replay waits for", AMPLE, at_its_end).unwrap();
+    };
+    assert_eq!(held(), None, "nothing is held, whoever says that it stands");
+    for (isolation, deed) in [
+        ("BEGIN", &["ALTER TABLE held ADD one int"][..]),
+        ("BEGIN ISOLATION LEVEL REPEATABLE READ", &["DELETE FROM held", "VACUUM held"][..]),
+    ] {
+        let reader = reads(isolation);
+        for sql in deed {
+            db1.query(sql).unwrap();
+        }
+        waits(true);
+        let finding = held().expect("a finding");
+        println!("{} ({})", finding.message, finding.remedy);
+        assert!(!finding.blocking && finding.remedy.starts_with("SELECT pg_terminate_backend("), "{finding:?}");
+        db2.query(&finding.remedy).unwrap();
+        waits(false);
+        assert_eq!(held(), None);
+        drop(reader);
+    }
+
+    let _reader = reads("BEGIN");
+    db1.query("ALTER TABLE held ADD two int").unwrap();
+    waits(true);
+    let system = system_id(&db1);
+    let short = Deadline::after(Duration::from_secs(3));
+    let failure = cluster.promote(DB2, Promotion::Sql, system, 1, short, &cancel()).unwrap_err();
+    println!("{} ({})", failure.message, failure.remedy);
+    assert_eq!(failure.kind, FailureKind::TimedOut);
+    assert!(failure.message.contains("its replay is held") && failure.message.contains("postgres in postgres"), "{failure:?}");
+    let remedy = failure.remedy.strip_prefix("on db2: ").and_then(|remedy| remedy.split_once(';')).expect("a statement").0;
+    db2.query(remedy).unwrap();
+    promote(&cluster, DB2, system).unwrap();
 }

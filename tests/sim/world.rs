@@ -139,6 +139,8 @@ pub struct Node {
     pub streaming: bool,
     pub delayed: bool,
     pub replay_paused: bool,
+    /// Its startup process waits for sessions of the standby.
+    pub replay_conflict: bool,
     /// Where its timeline left the one before; `None`: nobody can say.
     pub fork: Option<u64>,
     pub host: Option<(ProcessState, LocalAnswer)>,
@@ -269,6 +271,7 @@ impl World {
                 streaming: at != 0,
                 delayed: false,
                 replay_paused: false,
+                replay_conflict: false,
                 fork: None,
                 host: Some((ProcessState::Running, LocalAnswer::NotAsked)),
                 session: false,
@@ -620,6 +623,7 @@ impl World {
             receiver,
             at_end: node.at_end && !node.writable,
             replay_paused: node.replay_paused,
+            replay_conflict: node.replay_conflict && !node.writable,
             delayed: node.delayed,
             sync_names: if node.writable { self.sync_names.clone() } else { String::new() },
             sync_commit: self.sync_commit,

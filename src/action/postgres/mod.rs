@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod failure;
+mod held_replay;
 mod identity;
 mod positions;
 mod promote;

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::held_replay::Holders;
 use super::identity::Identity;
 use super::{Cluster, Server, denied, quoted, sqlstate, untouched};
 #[cfg(feature = "ssh")]
 use crate::action::host::HostControl;
 use crate::deadline::{Cancel, Deadline, Interrupted};
-use crate::wire::postgres::{Error, Session};
+use crate::wire::postgres::{Error, Session, StartupWait};
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, Report};
 use failover_core::time::Span;
@@ -65,7 +66,10 @@ SELECT (SELECT count(*) FROM pg_stat_get_activity(NULL) WHERE backend_type = 'st
        (SELECT count(*) FROM pg_stat_get_activity(NULL) WHERE backend_type = 'walreceiver') AS receivers,
        (SELECT wait_event FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS wait_event";
 const LOOK_SQL: &str = "\
-SELECT pg_is_in_recovery() AS in_recovery, (SELECT wait_event FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS wait_event";
+SELECT pg_is_in_recovery() AS in_recovery, \
+(SELECT wait_event_type || '.' || wait_event FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS startup_wait";
+/// Between two looks at who keeps the replay from going on.
+const HOLDERS_EVERY: Duration = Duration::from_secs(1);
 /// What the startup process waits for when it sleeps through `wal_retrieve_retry_interval`.
 const ASLEEP: &str = "RecoveryRetrieveRetryInterval";
 
@@ -80,6 +84,9 @@ struct Course {
     reconnects: u32,
     said: Option<Result<String, Failure>>,
     last: String,
+    /// Who keeps its replay from going on, as last seen, and when that was looked for.
+    holders: Option<Holders>,
+    looked_for_holders: Option<Instant>,
 }
 
 struct Rights {
@@ -158,6 +165,8 @@ impl Cluster {
             reconnects: 0,
             said: None,
             last: identity.describe(),
+            holders: None,
+            looked_for_holders: None,
         };
         course.waited_for_sleep = wait_for_sleep(&mut session, deadline, cancel).map_err(|error| untouched(name, &error))?;
         if cancel.is_cancelled() {
@@ -333,8 +342,10 @@ impl Run<'_> {
                     {
                         return Err(failure.clone());
                     }
-                    asleep = if startup_wait.as_deref() == Some(ASLEEP) { asleep + 1 } else { 0 };
-                    let due = match startup_wait.as_deref() {
+                    let wait = startup_wait.as_deref().map(StartupWait::parse);
+                    self.look_for_holders(wait.is_some_and(|wait| wait.is_conflict()));
+                    asleep = if wait.is_some_and(|wait| wait.event == ASLEEP) { asleep + 1 } else { 0 };
+                    let due = match wait.map(|wait| wait.event) {
                         _ if !by_sql && self.course.said.is_none() => NUDGE_UNTOLD_EVERY,
                         _ if asleep > 1 => NUDGE_SLEEPER_EVERY,
                         // It is busy with the end of recovery, or with replay: it heard, or will look by itself.
@@ -345,8 +356,8 @@ impl Run<'_> {
                         self.nudge(by_sql);
                         nudged = Instant::now();
                     }
-                    self.course.last = match startup_wait {
-                        Some(wait) => format!("in recovery, startup process in {wait}"),
+                    self.course.last = match wait {
+                        Some(wait) => format!("in recovery, startup process in {}", wait.event),
                         None => "in recovery".to_owned(),
                     };
                 }
@@ -366,15 +377,7 @@ impl Run<'_> {
                     )));
                 }
                 Err(Interrupted::TimedOut) => {
-                    return Err(Failure::timed_out(
-                        format!(
-                            "{}, and is not promoted after {}; last seen: {}",
-                            self.course.describe(&self.place.name),
-                            Span::from(self.course.began.elapsed()),
-                            self.course.last
-                        ),
-                        "read the server's log; it may still become primary",
-                    ));
+                    return Err(self.course.timed_out(&self.place.name));
                 }
             }
         }
@@ -388,10 +391,28 @@ impl Run<'_> {
         let seen = if rows.get(0, "in_recovery") == Some("f") {
             Seen::Promoted(Box::new(Identity::read(&mut session, part, self.cancel)?))
         } else {
-            Seen::InRecovery { startup_wait: rows.get(0, "wait_event").map(str::to_owned) }
+            Seen::InRecovery { startup_wait: rows.get(0, "startup_wait").map(str::to_owned) }
         };
         self.session = Some(session);
         Ok(seen)
+    }
+
+    /// Whoever keeps its replay from going on is looked for while he is there: at the end there may be no time.
+    fn look_for_holders(&mut self, conflict: bool) {
+        if !conflict {
+            (self.course.holders, self.course.looked_for_holders) = (None, None);
+            return;
+        }
+        if self.course.looked_for_holders.is_some_and(|at| at.elapsed() < HOLDERS_EVERY) {
+            return;
+        }
+        self.course.looked_for_holders = Some(Instant::now());
+        let Some(mut session) = self.session.take() else { return };
+        // It is for the message alone, so a failure says nothing; such a session is not used again.
+        if let Ok(holders) = Holders::read(&mut session, self.deadline.at_most(QUESTION), self.cancel) {
+            self.session = Some(session);
+            self.course.holders = holders.filter(Holders::is_conflict).or(self.course.holders.take());
+        }
     }
 
     /// Wakes a startup process that swallowed the request. A reload wakes it and leaves nothing behind; a second request may leave
@@ -409,6 +430,23 @@ impl Run<'_> {
 }
 
 impl Course {
+    /// The deadline passed, and it is still no primary.
+    fn timed_out(&self, name: &str) -> Failure {
+        let course = format!(
+            "{}, and is not promoted after {}; last seen: {}",
+            self.describe(name),
+            Span::from(self.began.elapsed()),
+            self.last
+        );
+        match &self.holders {
+            Some(holders) => Failure::timed_out(
+                format!("{course}; its replay is held: {}", holders.sentence()),
+                format!("on {name}: {}; it becomes the primary once that is over", holders.remedy()),
+            ),
+            None => Failure::timed_out(course, "read the server's log; it may still become primary"),
+        }
+    }
+
     fn describe(&self, name: &str) -> String {
         use std::fmt::Write as _;
         let mut text = match &self.said {

@@ -1,5 +1,6 @@
 //! What would hurt at failover time, asked while all is well (rules 23, 37, 65, 68, 89, 92, 94).
 
+use super::held_replay::Holders;
 use super::sync_survey;
 use super::{Cluster, Server, quoted};
 use crate::action::server_identity::ServerIdentity;
@@ -72,6 +73,8 @@ struct Answer {
     may_open_gate: bool,
     /// Segments that wait for the archive.
     backlog: Option<u64>,
+    /// Of a standby whose replay stands: what keeps it, where that can be seen.
+    holders: Option<Holders>,
     /// Seconds that the certificates have left, those of the server and our own.
     certificate: Option<i64>,
     own_certificate: Option<i64>,
@@ -93,7 +96,8 @@ impl Answer {
 
 impl Cluster {
     /// Each thing on `server` that would hurt at failover time: missing rights, settings, slots. With `primary`, also what can only be
-    /// seen by comparing the two. Changes nothing. Codes are stable names.
+    /// seen by comparing the two. `replay_stands`: its replay has not moved for some seconds, by its samples. Changes nothing. Codes are
+    /// stable names.
     ///
     /// # Errors
     /// When `server` cannot be asked. A primary that cannot be asked is left out: the checks report it.
@@ -102,15 +106,17 @@ impl Cluster {
         server: ServerId,
         primary: Option<ServerId>,
         candidates: usize,
+        replay_stands: bool,
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Surveyed, Failure> {
         let place = self.server(server)?;
-        let answer = self.ask_survey(place, deadline, cancel).map_err(|error| super::untouched(&place.name, &error))?;
+        let answer =
+            self.ask_survey(place, replay_stands, deadline, cancel).map_err(|error| super::untouched(&place.name, &error))?;
         let primary = match primary.filter(|primary| *primary != server) {
             Some(primary) => {
                 let place = self.server(primary)?;
-                self.ask_survey(place, deadline, cancel).ok().map(|answer| (place.name.as_str(), answer))
+                self.ask_survey(place, false, deadline, cancel).ok().map(|answer| (place.name.as_str(), answer))
             }
             None => None,
         };
@@ -133,7 +139,7 @@ impl Cluster {
     }
 
     /// On a session of its own: a survey may run beside a failover and must not take its kept sessions away.
-    fn ask_survey(&self, place: &Server, deadline: Deadline, cancel: &Cancel) -> Result<Answer, Error> {
+    fn ask_survey(&self, place: &Server, replay_stands: bool, deadline: Deadline, cancel: &Cancel) -> Result<Answer, Error> {
         let mut session = self.connect(&place.target, deadline, cancel)?;
         let rows = session.query(&format!("{SURVEY_SQL}{}", sync_survey::COLUMNS), deadline, cancel)?;
         let number = |column: &str| rows.get(0, column).and_then(|value| value.parse::<u32>().ok());
@@ -149,9 +155,10 @@ impl Cluster {
         } else {
             None
         };
+        let holders = if replay_stands { Holders::read(&mut session, deadline, cancel)? } else { None };
         let certificate = session.certificate_left();
         let own_certificate = certificate.and_then(|_| place.target.tls.client_certificate_left());
-        Ok(Answer { rows, may_open_gate, backlog, certificate, own_certificate })
+        Ok(Answer { rows, may_open_gate, backlog, holders, certificate, own_certificate })
     }
 }
 
@@ -368,6 +375,16 @@ fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(
             "apply_delayed",
             &format!("recovery_min_apply_delay is {delay} ms: a delayed standby is kept against mistakes, not for failover"),
             "set data.allow_delayed = true, or candidate = false for this server",
+        );
+    }
+    if let Some(holders) = answer.holders.as_ref().filter(|holders| !holders.is_at_the_end()) {
+        found.warn(
+            "replay_held",
+            &format!(
+                "replay does not move, and there is log to replay: {}. A promotion waits until it has gone on",
+                holders.sentence()
+            ),
+            holders.remedy(),
         );
     }
     if answer.number("receivers") == Some(0) {

@@ -136,6 +136,12 @@ pub struct ServerState {
     /// Whether it could be promoted, as last announced.
     pub announced: Option<Result<(), CandidateRefusal>>,
     pub(crate) unready_since: Option<Mono>,
+    /// Where its replay stands while there is log to replay, and since when it was seen there.
+    #[serde(default)]
+    pub(crate) replay_at: Option<(Lsn, Mono)>,
+    /// That has lasted for [`REPLAY_STANDS`](crate::candidate::REPLAY_STANDS).
+    #[serde(default)]
+    pub replay_stands: bool,
     pub(crate) progress: Option<Lsn>,
     pub(crate) progress_at: Option<Mono>,
     pub(crate) returned_at: Option<Mono>,
@@ -398,6 +404,8 @@ impl Service {
                 history: None,
                 announced: None,
                 unready_since: None,
+                replay_at: None,
+                replay_stands: false,
                 progress: None,
                 progress_at: None,
                 returned_at: None,

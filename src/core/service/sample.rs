@@ -1,11 +1,11 @@
 //! What servers say about themselves: who is primary, how far its log is, who follows it.
 
 use super::{Errand, FRESH, LogTrack, Service, Streamed};
-use crate::candidate::{self, Heard, SAMPLE_FRESH};
+use crate::candidate::{self, Heard, REPLAY_STANDS, SAMPLE_FRESH};
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
 use crate::id::{Generation, ServerId};
-use crate::output::Action;
+use crate::output::{Action, Output};
 use crate::sample::{FenceLevel, Lsn, Receiver, Sample};
 use crate::time::{Mono, Span};
 use crate::trigger::State;
@@ -29,6 +29,7 @@ impl Service {
         }
         let since = &mut self.servers[at].in_recovery_since;
         *since = sample.in_recovery.then(|| since.unwrap_or(fx.now));
+        self.watch_replay(server, &sample, fx);
         if sample.in_recovery {
             self.standby_sampled(server, &sample, fx);
         } else {
@@ -412,6 +413,23 @@ impl Service {
     }
 
     /// A standby that goes on receiving proves the primary alive (rules 4, 5, 91).
+    /// Replay that does not move while there is log to replay: the survey looks at once who is in its way, and again when that is over, also
+    /// while this server is waited for in a failover. That it is paused or delayed on purpose has names of its own.
+    fn watch_replay(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
+        let on_purpose = sample.replay_paused || sample.delayed;
+        // The end of a record that is not flushed yet may keep what came of it unreplayed for long: then it waits for log, and for nobody.
+        let waits = sample.in_recovery && !on_purpose && !sample.at_end && candidate::to_replay(sample) > 0;
+        let state = &mut self.servers[usize::from(server.0)];
+        state.replay_at = sample.replay.filter(|_| waits).map(|at| match state.replay_at {
+            Some((before, since)) if before == at => (at, since),
+            _ => (at, fx.now),
+        });
+        let stands = state.replay_at.is_some_and(|(_, since)| fx.now.since(since) >= REPLAY_STANDS);
+        if std::mem::replace(&mut state.replay_stands, stands) != stands {
+            fx.push(Output::Survey { service: self.id, server });
+        }
+    }
+
     pub(super) fn watch_progress(&mut self, server: ServerId, sample: &Sample, fx: &Effects) {
         let Some(suspicion) = &self.suspicion else { return };
         let after = suspicion.since + SPEAKS_AFTER;

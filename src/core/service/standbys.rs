@@ -141,6 +141,8 @@ impl Service {
                     cordoned: state.cordoned,
                     serves_nobody_new: self.serves_nobody_new(server),
                     login_refused: self.login_refused(server),
+                    replay_stands: state.replay_stands
+                        && told.is_some_and(|sample| sample.replay == state.replay_at.map(|(at, _)| at)),
                     refused: refused.iter().find(|(other, _)| *other == server).map(|(_, why)| why.as_str()),
                     sample,
                 }

@@ -27,12 +27,14 @@ use crate::secret::Secret;
 mod error;
 mod sample;
 mod scram;
+mod startup;
 mod tls;
 
 pub(crate) use error::{Error, ServerError};
 pub(crate) use sample::{SAMPLE_SQL, read_sample, sample};
 pub(crate) use scram::KeptKeys;
 use scram::{Binding, Exchange};
+pub(crate) use startup::StartupWait;
 pub(crate) use tls::{SslMode, Tls, TlsSettings};
 
 /// The longest message taken while a session is being made.

@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{Error, Rows, Session};
+use super::{Error, Rows, Session, StartupWait};
 use crate::deadline::{Cancel, Deadline};
 use failover_core::sample::{Lsn, Receiver, Replica, Sample, SyncCommit};
 use failover_core::time::{Mono, Span};
@@ -25,7 +25,7 @@ w.received_tli AS received_timeline, \
 CASE WHEN s.recovering THEN greatest(pg_last_wal_receive_lsn(), w.written_lsn) END AS receive, \
 CASE WHEN s.recovering THEN pg_last_wal_replay_lsn() END AS replay, \
 CASE WHEN s.recovering THEN pg_is_wal_replay_paused() ELSE false END AS replay_paused, \
-CASE WHEN s.recovering THEN (SELECT wait_event FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup') END AS startup_wait, \
+CASE WHEN s.recovering THEN (SELECT wait_event_type || '.' || wait_event FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup') END AS startup_wait, \
 w.pid IS NOT NULL AS receiver, \
 w.status AS receiver_status, \
 w.latest_end_lsn AS receiver_latest_end, \
@@ -49,9 +49,6 @@ CASE WHEN NOT s.recovering THEN pg_current_wal_flush_lsn() END AS flush, \
 WHERE application_name LIKE 'libfailover/%' AND application_name <> current_setting('application_name')) AS other_engines \
 FROM (SELECT pg_is_in_recovery() AS recovering OFFSET 0) s \
 LEFT JOIN pg_stat_get_wal_receiver() w ON w.pid IS NOT NULL";
-
-/// What the startup process waits for once it has replayed all that it has: until it tries to connect again, or while it receives.
-const WAITS_FOR_LOG: [&str; 2] = ["RecoveryRetrieveRetryInterval", "RecoveryWalStream"];
 
 /// The names of other engines start with this; what follows is the engine's instance.
 const ENGINE_PREFIX: &str = "libfailover/";
@@ -82,6 +79,7 @@ pub(crate) fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
         let hex = row.text("wal_timeline").ok_or_else(|| missing("wal_timeline"))?;
         u32::from_str_radix(hex, 16).map_err(|_| unreadable("wal_timeline", hex))?
     };
+    let wait = row.text("startup_wait").map(StartupWait::parse);
     Ok(Sample {
         asked,
         age: row.text("age").and_then(seconds),
@@ -93,7 +91,8 @@ pub(crate) fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
         receive: row.position("receive")?,
         replay: row.position("replay")?,
         receiver: if in_recovery { receiver(&row)? } else { Receiver::Absent },
-        at_end: row.text("startup_wait").is_some_and(|wait| WAITS_FOR_LOG.contains(&wait)),
+        at_end: wait.is_some_and(|wait| wait.is_for_log()),
+        replay_conflict: wait.is_some_and(|wait| wait.is_conflict()),
         replay_paused: row.flag("replay_paused")?,
         delayed: row.text("apply_delay").is_some_and(|delay| delay != "0"),
         sync_names: row.text("sync_names").unwrap_or_default().to_owned(),
@@ -299,19 +298,20 @@ mod tests {
         assert_eq!(read_sample(&rows(&primary), Mono::ZERO).unwrap().timeline, 26);
     }
 
-    /// Rule 111: the waits of a startup process that has replayed all it has, and no others.
+    /// Rule 111: the waits of a startup process that has replayed all it has, and no others. Rule 160: those for sessions.
     #[test]
-    fn the_end_of_the_log_is_told_by_two_waits() {
-        for (wait, expected) in [
-            (Some("RecoveryRetrieveRetryInterval"), true),
-            (Some("RecoveryWalStream"), true),
-            (Some("RecoveryApplyDelay"), false),
-            (Some("RecoveryPause"), false),
-            (Some("DataFileRead"), false),
-            (None, false),
+    fn the_end_of_the_log_is_told_by_two_waits_and_a_conflict_by_others() {
+        for (wait, at_end, conflict) in [
+            (Some("Timeout.RecoveryRetrieveRetryInterval"), true, false),
+            (Some("Activity.RecoveryWalStream"), true, false),
+            (Some("Timeout.RecoveryApplyDelay"), false, false),
+            (Some("Lock.relation"), false, true),
+            (Some("IO.DataFileRead"), false, false),
+            (None, false, false),
         ] {
             let columns = with_columns(&[("startup_wait", wait)]);
-            assert_eq!(read_sample(&rows(&columns), Mono::ZERO).unwrap().at_end, expected, "{wait:?}");
+            let sample = read_sample(&rows(&columns), Mono::ZERO).unwrap();
+            assert_eq!((sample.at_end, sample.replay_conflict), (at_end, conflict), "{wait:?}");
         }
     }
 

@@ -35,7 +35,8 @@ class CheckStatus:
 class ServerStatus:
     """One server. role: "primary", "standby", "writable", "foreign" or "unknown". answers: something answers there that only a living
     server gives. deposed: a former primary that has not been rejoined. cordoned: an operator keeps it from being promoted. not_promotable: of a standby, why it could not be
-    promoted now. lag_bytes: of a PostgreSQL standby, bytes behind the primary; None where it is not known."""
+    promoted now. lag_bytes: of a PostgreSQL standby, bytes behind the primary; None where it is not known. to_replay_bytes: what
+    it has received and not yet replayed; a promotion replays that first."""
 
     name: str
     role: str
@@ -46,6 +47,7 @@ class ServerStatus:
     lag_bytes: Optional[int]
     checks: List[CheckStatus]
     cordoned: bool = False
+    to_replay_bytes: Optional[int] = None
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
 
@@ -193,6 +195,7 @@ def _server(raw: Dict[str, Any]) -> ServerStatus:
         lag_bytes=sample.get("lag_bytes"),
         checks=[_check(check) for check in raw["checks"]],
         cordoned=bool(raw.get("cordoned")),
+        to_replay_bytes=sample.get("to_replay_bytes"),
         raw=raw,
     )
 
