@@ -14,7 +14,8 @@
 \set role failover
 \endif
 
-SELECT current_database() AS database, current_setting('server_version_num')::int >= 150000 AS has_parameter_rights \gset
+SELECT current_database() AS database, current_setting('server_version_num')::int >= 150000 AS has_parameter_rights,
+       current_setting('server_version_num')::int >= 160000 AS has_reserved_connections \gset
 
 BEGIN;
 
@@ -45,6 +46,11 @@ GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO :"role";
 GRANT pg_checkpoint TO :"role";
 \endif
 
+-- A place where clients have taken all others: what reserved_connections keeps, from PostgreSQL 16 on. It keeps none by default.
+\if :has_reserved_connections
+GRANT pg_use_reserved_connections TO :"role";
+\endif
+
 COMMIT;
 
 \echo
@@ -53,5 +59,8 @@ COMMIT;
 \echo '  EXECUTE on pg_promote(boolean, integer) and pg_reload_conf()'
 \if :has_parameter_rights
 \echo '  ALTER SYSTEM on synchronous_standby_names; member of pg_checkpoint'
+\endif
+\if :has_reserved_connections
+\echo '  member of pg_use_reserved_connections'
 \endif
 \echo 'No superuser, no replication. Next: a password (\\password), and its lines in pg_hba.conf of every server.'

@@ -13,6 +13,7 @@ use support::lab::wait_until;
 use support::postgres::{PgServer, WRITER_DATABASE, WRITER_ROLE, bin_dir};
 use support::recording::Event;
 use support::replication::Stopped;
+use support::saturation::Storm;
 use support::session::{Login, Session};
 use support::trial::{Account, End, LONGEST, MIB, SELDOM_ASKED, Trial, acknowledged_by, assert_honest, lasts, turn};
 
@@ -461,7 +462,7 @@ fn a_sender_that_its_standby_has_left_keeps_nobody_from_being_promoted() {
     assert!(matches!(end, End::Completed(_)), "{}\n{}", end.event().message, account.story);
 }
 
-// Whose promotion would be held up.
+// Whose promotion would be held up, and who takes the places afterwards.
 
 /// db2 would be first by the order of the configuration. A query there holds its replay for good; both standbys have the same log.
 #[test]
@@ -499,4 +500,27 @@ fn of_two_that_have_the_same_the_one_whose_replay_is_held_is_not_promoted() {
     let from = trial.kill(db1);
     let end = trial.end(from).unwrap();
     assert_eq!(end.promoted(), Some("db3"), "{}\n{}", end.event().message, trial.story());
+}
+
+/// More clients than places, and all of them come back at once: whether the engine gets in before them or not, no person is called.
+#[test]
+fn clients_that_take_every_place_call_no_person() {
+    let _turn = turn();
+    let few = ClusterOptions { settings: vec!["max_connections = 30".to_owned()], ..asynchronous_pair() };
+    let trial = Trial::start(&few).unwrap();
+    let _storm = Storm::start(&trial.cluster.haproxy.way_in(), 60).unwrap();
+    let db1 = trial.cluster.db(1);
+    let mut looks = db1.session().unwrap();
+    wait_until("every place is taken", LONGEST, || {
+        let sql = "SELECT count(*) >= 26 FROM pg_stat_activity WHERE backend_type = 'client backend'";
+        Ok((looks.value(sql, LONGEST)? == "t").then_some(()))
+    })
+    .unwrap();
+    let from = trial.kill(db1);
+    let end = trial.end(from).unwrap();
+    assert_eq!(end.promoted(), Some("db2"), "{}\n{}", end.event().message, trial.story());
+    let told = trial.story();
+    let verified = told.contains("a commit went through");
+    let in_part = told.contains("nobody could log in to look who answers") && end.event().message.contains("was not seen");
+    assert!(verified || in_part, "{told}");
 }

@@ -25,7 +25,7 @@ use crate::wire::postgres::Endpoint;
 use crate::wire::resolve::Addresses;
 use failover_core::id::{Generation, ServerId};
 use failover_core::output::{Action, Failure, FailureKind, Report};
-use failover_core::route::InstanceView;
+use failover_core::route::{InstanceView, RouteState, ServerView};
 use failover_core::sample::{FenceLevel, FenceReport, ReadinessFinding, RouteInstance, Rung, RungName};
 use failover_core::time::Span;
 
@@ -215,7 +215,10 @@ impl Performer {
             }
             Action::VerifyTraffic { server, system_id, timeline } => {
                 let found = self.found(&mut self.hosts_to_verify(), deadline, cancel);
-                self.cluster.verify_traffic(*server, *system_id, *timeline, (&self.verify, &found), deadline, cancel)
+                let name = &self.server(*server)?.name;
+                let sends_all = |deadline| self.sends_all_to(name, deadline, cancel);
+                let route = postgres::traffic::Way { endpoints: &self.verify, addresses: &found, sends_all: &sends_all };
+                self.cluster.verify_traffic(*server, *system_id, *timeline, route, deadline, cancel)
             }
         }
     }
@@ -385,6 +388,31 @@ impl Performer {
         let mut views = if self.route.instances() > 0 { self.route.view(deadline, cancel) } else { Vec::new() };
         views.extend(self.poolers.iter().map(|pooler| pooler.view(deadline, cancel)));
         views
+    }
+
+    /// By the instances' own state all new sessions go to this server, and to no other: which instances said so, or who says otherwise. One
+    /// that cannot be asked is left out while another one says it.
+    fn sends_all_to(&self, server: &str, deadline: Deadline, cancel: &Cancel) -> Result<String, String> {
+        let mut said = Vec::new();
+        for instance in self.view_route(deadline, cancel) {
+            let Ok(servers) = instance.servers else { continue };
+            let takes = |view: &&ServerView| matches!(view.state, RouteState::Takes | RouteState::Backup);
+            let taking: Vec<&str> = servers.iter().filter(takes).map(|view| view.server.as_str()).collect();
+            let its_own = servers.iter().any(|view| view.server == server && view.state == RouteState::Takes);
+            if !its_own || taking.len() != 1 {
+                return Err(format!(
+                    "{} sends sessions to {}",
+                    instance.name,
+                    if taking.is_empty() { "nobody".to_owned() } else { taking.join(", ") }
+                ));
+            }
+            said.push(instance.name);
+        }
+        if said.is_empty() {
+            Err("no instance of the route says where it sends sessions".to_owned())
+        } else {
+            Ok(said.join(", "))
+        }
     }
 
     /// There is a HAProxy.

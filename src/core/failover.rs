@@ -533,7 +533,7 @@ impl Service {
 
     pub(super) fn describe_report(&self, report: &Report) -> (bool, String, Vec<(&'static str, Field)>) {
         match report {
-            Report::TrafficInPart { message } => (false, message.clone(), Vec::new()),
+            Report::TrafficInPart { message } | Report::TrafficFull { message } => (false, message.clone(), Vec::new()),
             Report::Done { message } | Report::Traffic { message } => (true, message.clone(), Vec::new()),
             Report::Host(word) | Report::HostShutDown { word, .. } => (true, word.message.clone(), Vec::new()),
             Report::Route(instances) => {
@@ -636,6 +636,11 @@ impl Service {
             (Phase::RouteIn, outcome) => self.route_entered(outcome, fx),
             (Phase::VerifyTraffic, Ok(Report::TrafficInPart { message })) if plan.application => {
                 self.application_in_part(message, fx);
+            }
+            // Clients took every place before anybody could look: that is no reason to call a person, and no proof either.
+            (Phase::VerifyTraffic, Ok(Report::TrafficFull { message })) if !plan.application => {
+                note_once(&mut plan.warnings, format!("verify_traffic: {message}"));
+                plan.phase = Phase::Over;
             }
             (Phase::VerifyTraffic, Ok(_)) => {
                 plan.times.verified = Some(fx.now);
@@ -1223,16 +1228,18 @@ impl Service {
             self.application_completed(plan, chosen.server, end, fx);
             return;
         }
+        let unseen = self.settings().verify && times.verified.is_none();
         fx.emit(
             EventKind::FailoverCompleted,
             Severity::Warning,
             self.about_server(chosen.server),
             format!(
-                "{}: {new} has taken over from {old} within {} of the {}; {}",
+                "{}: {new} has taken over from {old} within {} of the {}; {}{}",
                 self.model.name,
                 plan.since_first_bad(end),
                 if plan.hands_over() { "order" } else { "first bad sign" },
-                chosen.loss_sentence()
+                chosen.loss_sentence(),
+                if unseen { "; who answers through the route was not seen: clients have taken every place" } else { "" }
             ),
             completed_fields(plan, &chosen, old, new, fx.now),
         );

@@ -352,7 +352,8 @@ pub enum Action {
         /// In percent of its full weight.
         share: u8,
     },
-    /// Ask through the route who answers, and whether an ordinary commit goes through. Answer: [`Report::Traffic`].
+    /// Ask through the route who answers, and whether an ordinary commit goes through. Answer: [`Report::Traffic`], or
+    /// [`Report::TrafficFull`].
     VerifyTraffic {
         /// The server that should answer.
         server: ServerId,
@@ -451,6 +452,11 @@ pub enum Report {
     /// server answers.
     TrafficInPart {
         /// One line for people: each address and who answered.
+        message: String,
+    },
+    /// The route sends all sessions to the server that should answer, and that has no place left for one that looks who answers.
+    TrafficFull {
+        /// One line for people: each address and what it said, and who else says where it leads.
         message: String,
     },
 }

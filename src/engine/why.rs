@@ -53,6 +53,9 @@ pub fn of(code: &str) -> &'static str {
         "replay_held" => {
             "a promotion replays first: it takes as long as what holds replay up, without an end where max_standby_streaming_delay is -1"
         }
+        "reserved_places_closed" => {
+            "after a failover all clients come back at once; without a place of its own the engine cannot see who answers through the route"
+        }
         "apply_delayed" => {
             "all that was held back is replayed before the promotion ends, and what protected against a mistake is gone; so this standby is refused"
         }
@@ -108,6 +111,9 @@ pub fn of(code: &str) -> &'static str {
         "route_primary_out" => "clients are cut off from a healthy primary, which no failover mends",
         "verify_unreachable" => {
             "a failover is verified through this address: where none is reached, a database's ends with a person being called, and an application's is taken back"
+        }
+        "verify_full" => {
+            "a failover is done when somebody was seen to answer through the route; where every place is taken by clients, nobody can look"
         }
         "verify_refused" => {
             "the failover counts as complete once a commit went through this address: not let in, it ends with a person being called"

@@ -293,6 +293,8 @@ impl Player {
                 let at = world.index(server);
                 world.last_words(at);
             }
+            // Clients take every place of a new primary.
+            ["full"] => self.world().full = true,
             ["commits_wait"] => self.world().commits_wait = true,
             ["stuck", stuck, workers] => {
                 let (stuck_workers, workers) = (stuck.parse().expect("a number"), workers.parse().expect("a number"));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use crate::action::postgres::traffic::Way;
 use crate::action::postgres::{Cluster, Promotion, Server};
 use crate::clock::Clock;
 use crate::deadline::{Cancel, Deadline};
@@ -524,8 +525,10 @@ fn traffic_is_verified_through_the_route_and_a_wrong_server_behind_it_is_not() {
     let front = |port: u16| Endpoint::new("127.0.0.1", port);
     let route = [front(haproxy.front())];
     promote(&cluster, DB2, system).unwrap();
-    let verify =
-        |route: &[Endpoint], deadline: Deadline| cluster.verify_traffic(DB2, system, 2, (route, &Literals), deadline, &cancel());
+    let verify = |route: &[Endpoint], deadline: Deadline| {
+        let way = Way { endpoints: route, addresses: &Literals, sends_all: &|_| Err("nobody says".to_owned()) };
+        cluster.verify_traffic(DB2, system, 2, way, deadline, &cancel())
+    };
     let short = || Deadline::after(Duration::from_secs(3));
     let state = |server: &str, state: &str| haproxy.command(&format!("set server pg_write/{server} state {state}")).unwrap();
 
@@ -669,4 +672,47 @@ fn who_holds_a_replay_is_named_by_the_survey_and_by_the_promotion_and_the_remedy
     let remedy = failure.remedy.strip_prefix("on db2: ").and_then(|remedy| remedy.split_once(';')).expect("a statement").0;
     db2.query(remedy).unwrap();
     promote(&cluster, DB2, system).unwrap();
+}
+
+/// Rule 162: clients take every place of the new primary; whether that is so is asked of itself and of the route, and neither alone is believed.
+#[test]
+fn a_primary_without_a_place_is_verified_in_part_where_it_and_the_route_say_so() {
+    let lab = Lab::new().unwrap();
+    let options = |name| PgOptions::quick(name).with("max_connections = 20");
+    let db1 = PgServer::primary(&lab, &options("db1")).unwrap();
+    let db2 = PgServer::standby_of(&db1, &options("db2")).unwrap();
+    let haproxy = Haproxy::start(&lab, &HaproxyOptions::new("haproxy"), &[("db1", db1.port()), ("db2", db2.port())]).unwrap();
+    let cluster = cluster_of(&[(DB2, &db2)]);
+    let system = system_id(&db2);
+    promote(&cluster, DB2, system).unwrap();
+    let route = [Endpoint::new("127.0.0.1", haproxy.front())];
+    let state = |server: &str, state: &str| haproxy.command(&format!("set server pg_write/{server} state {state}")).unwrap();
+    let verify = |says: Result<&str, &str>| {
+        let sends_all = |_| says.map(str::to_owned).map_err(str::to_owned);
+        let way = Way { endpoints: &route, addresses: &Literals, sends_all: &sends_all };
+        cluster.verify_traffic(DB2, system, 2, way, Deadline::after(Duration::from_secs(3)), &cancel())
+    };
+    state("db1", "maint");
+    state("db2", "ready");
+    // Its own session, which it has from the promotion, stays.
+    let mut clients = support::saturation::Clients::take_all(&db2).unwrap();
+    let report = verify(Ok("lb1")).unwrap();
+    println!("{report:?}");
+    assert!(
+        matches!(&report, Report::TrafficFull { message } if message.contains("53300") && message.contains("lb1")),
+        "{report:?}"
+    );
+    let failure = refused(verify(Err("lb1 sends sessions to db1")));
+    assert!(failure.message.contains("lb1 sends sessions to db1") && failure.remedy.contains("max_connections"), "{failure:?}");
+    // A place is left there, and none behind the route: it may lead elsewhere.
+    state("db2", "maint");
+    state("db1", "ready");
+    let _others = support::saturation::Clients::take_all(&db1).unwrap();
+    clients.leave(3);
+    let failure = refused(verify(Ok("lb1")));
+    assert!(failure.message.contains("db2 itself has a place left"), "{failure:?}");
+    // And where there is one behind the route, it is used.
+    state("db1", "maint");
+    state("db2", "ready");
+    assert!(matches!(verify(Err("nobody is asked")), Ok(Report::Traffic { .. })));
 }

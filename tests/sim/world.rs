@@ -213,6 +213,8 @@ pub struct World {
     pub failing: BTreeMap<String, Failure>,
     pub silent_actions: BTreeSet<String>,
     pub commits_wait: bool,
+    /// Clients take every place of a new primary.
+    pub full: bool,
     pub trace: Vec<String>,
     pub events: Vec<Event>,
     pub actions: Vec<Action>,
@@ -307,6 +309,7 @@ impl World {
             failing: BTreeMap::new(),
             silent_actions: BTreeSet::new(),
             commits_wait: false,
+            full: false,
             trace: Vec::new(),
             events: Vec::new(),
             actions: Vec::new(),
@@ -905,6 +908,9 @@ impl World {
                 commits: !self.commits_wait,
                 message: "a write is flushed".into(),
             }),
+            Action::VerifyTraffic { server, .. } if self.full => {
+                Ok(Report::TrafficFull { message: format!("lb1: db{} has no place left", server.0 + 1) })
+            }
             Action::VerifyTraffic { server, .. } | Action::VerifyService { server } => {
                 Ok(Report::Traffic { message: format!("lb1: db{} answered", server.0 + 1) })
             }

@@ -13,7 +13,7 @@ mod promote;
 mod survey;
 mod sync_gate;
 mod sync_survey;
-mod traffic;
+pub(crate) mod traffic;
 mod verify;
 
 use std::collections::BTreeMap;

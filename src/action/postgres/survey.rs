@@ -47,6 +47,8 @@ SELECT current_user AS role,
        current_setting('data_checksums') AS data_checksums,
        current_setting('default_transaction_read_only') AS read_only,
        current_setting('archive_mode') AS archive_mode,
+       current_setting('reserved_connections', true) AS reserved,
+       pg_has_role(to_regrole('pg_use_reserved_connections'), 'USAGE') AS may_use_reserved,
        (SELECT failed_count FROM pg_stat_archiver WHERE last_failed_time > coalesce(last_archived_time, '-infinity')) AS archive_failures,
        (SELECT count(*) FROM pg_stat_wal_receiver) AS receivers,
        (SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_replication_slots WHERE slot_type = 'logical') AS logical_slots,
@@ -290,6 +292,7 @@ fn findings(
             "SELECT * FROM pg_stat_archiver; then make archive_command quicker, or mend what it waits for",
         );
     }
+    reserved_finding(&mut found, answer.number("reserved"), answer.get("may_use_reserved"), &role);
     certificate_findings(&mut found, answer);
     if let Some(slots) = answer.get("logical_slots").filter(|_| !answer.is("in_recovery")) {
         found.warn(
@@ -338,6 +341,17 @@ fn findings(
         sync_survey::findings(&mut found, &told);
     }
     found.list
+}
+
+/// From PostgreSQL 16 on places can be kept, and whoever keeps some means them for the like of us.
+fn reserved_finding(found: &mut Findings<'_>, reserved: Option<u64>, may_use: Option<&str>, role: &str) {
+    if reserved.is_some_and(|reserved| reserved > 0) && may_use == Some("f") {
+        found.warn(
+            "reserved_places_closed",
+            &format!("role {role} may not use the places that reserved_connections keeps: where clients take all others, it does not get in"),
+            format!("GRANT pg_use_reserved_connections TO {role}"),
+        );
+    }
 }
 
 /// Certificates that are at their end, or near it.
@@ -406,5 +420,21 @@ fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(
                 format!("ALTER SYSTEM SET {setting} = {theirs}, then restart the standby"),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Findings, reserved_finding};
+
+    #[test]
+    fn places_that_are_kept_and_closed_to_the_engine_are_told() {
+        let told = |reserved, may_use| {
+            let mut found = Findings::of("db1");
+            reserved_finding(&mut found, reserved, may_use, "failover");
+            found.into_list().pop().map(|finding| finding.remedy)
+        };
+        assert_eq!(told(Some(2), Some("f")).as_deref(), Some("GRANT pg_use_reserved_connections TO failover"));
+        assert_eq!([told(Some(2), Some("t")), told(Some(0), Some("f")), told(None, None)], [None, None, None]);
     }
 }

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::identity::Identity;
 use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
-use super::{Cluster, untouched};
+use super::{Cluster, Server, sqlstate, untouched};
 use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Endpoint, Error, Session, Target};
 use crate::wire::resolve::Addresses;
@@ -22,6 +22,11 @@ const TRY: Duration = Duration::from_secs(2);
 /// Once one address is verified, the others get this long: a dead load balancer must not fail a failover, and must be reported.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// What is left for the cross-check where no place is left for a look.
+const CROSS_CHECK: Duration = Duration::from_secs(1);
+/// The SQLSTATE of a server all of whose places are taken, or kept for others.
+const TOO_MANY_CONNECTIONS: &str = "53300";
+
 /// What became of one address.
 enum Outcome {
     /// The new primary answered and committed.
@@ -30,9 +35,22 @@ enum Outcome {
     Wrong(String),
     /// A server of another cluster answered: asking again cannot mend that (rule 69).
     Foreign(String),
+    /// A PostgreSQL answered that it has no place left: it could not be asked who it is.
+    Full(String),
     /// Nobody answered.
     Silent(String),
     Cancelled,
+}
+
+/// The way of the clients.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    /// Where it begins.
+    pub endpoints: &'a [Endpoint],
+    /// Where those are.
+    pub addresses: &'a dyn Addresses,
+    /// Who of the route says that all new sessions go to the server; or why that is not known.
+    pub sends_all: &'a (dyn Fn(Deadline) -> Result<String, String> + Sync),
 }
 
 impl Cluster {
@@ -43,6 +61,9 @@ impl Cluster {
     /// are asked at the same time; at least one has to be verified, and none may lead elsewhere. One that does not answer at all is
     /// named in the report.
     ///
+    /// Where clients have taken every place, nobody can be asked who he is. [`Report::TrafficFull`] is the answer if the addresses say so to the
+    /// end, `server` itself says the same to a direct connection, and the route says that it sends all sessions there.
+    ///
     /// # Errors
     /// `NoEffect` when nobody or somebody else answers, with each address and what was found there. A server of another cluster ends
     /// the tries at once (rule 69).
@@ -51,10 +72,11 @@ impl Cluster {
         server: ServerId,
         system_id: u64,
         timeline: u32,
-        (route, addresses): (&[Endpoint], &dyn Addresses),
+        way: Way<'_>,
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Report, Failure> {
+        let Way { endpoints: route, addresses, .. } = way;
         let place = self.server(server)?;
         let name = &place.name;
         if route.is_empty() {
@@ -73,6 +95,7 @@ impl Cluster {
         let (_, mode) = sync_settings(&mut session, deadline, cancel).map_err(|error| untouched(name, &error))?;
         self.keep(server, session);
 
+        let asking = deadline.at_most(deadline.remaining().saturating_sub(CROSS_CHECK));
         let expected = Expected { addresses, name, direct: &direct, mode: &mode, first_verified: Mutex::new(None) };
         let outcomes: Vec<(String, Outcome)> = std::thread::scope(|scope| {
             let expected = &expected;
@@ -82,7 +105,7 @@ impl Cluster {
                     let target = Target { endpoint: endpoint.clone(), ..place.target.clone() };
                     let asker = std::thread::Builder::new()
                         .name("traffic".into())
-                        .spawn_scoped(scope, move || ask_through(&target, expected, deadline, cancel));
+                        .spawn_scoped(scope, move || ask_through(&target, expected, asking, cancel));
                     (endpoint.to_string(), asker)
                 })
                 .collect();
@@ -97,7 +120,38 @@ impl Cluster {
                 })
                 .collect()
         });
-        judge(name, &outcomes)
+        let judged = judge(name, &outcomes);
+        match judged {
+            Err(failure) if is_full(&outcomes) => self.cross_check(place, &failure, way, deadline, cancel),
+            judged => judged,
+        }
+    }
+
+    /// Every place is taken behind the route: is it the new primary that has none left?
+    fn cross_check(
+        &self,
+        place: &Server,
+        failure: &Failure,
+        way: Way<'_>,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Report, Failure> {
+        let name = &place.name;
+        let also = |why: String| Failure { message: format!("{}; {why}", failure.message), ..failure.clone() };
+        // With a place left there, either it has become free just now, or the route leads elsewhere: asking again tells.
+        match self.connect(&place.target, deadline, cancel) {
+            Err(error) if sqlstate(&error) == Some(TOO_MANY_CONNECTIONS) => {}
+            Err(error) => return Err(also(format!("{name} itself answers: {error}"))),
+            Ok(_) => return Err(also(format!("{name} itself has a place left"))),
+        }
+        let route = (way.sends_all)(deadline).map_err(also)?;
+        Ok(Report::TrafficFull {
+            message: format!(
+                "the traffic is let in, and nobody could log in to look who answers: {}; {name} itself has no place left either, and by \
+                 their own state all sessions go there ({route})",
+                failure.message
+            ),
+        })
     }
 
     /// Asks once through each address of the route who answers there now, as the role of `server`, and changes nothing. `system_id`:
@@ -137,6 +191,12 @@ impl Cluster {
             Some(ReadinessFinding { code: code.to_owned(), blocking, message, remedy: remedy.to_owned() })
         };
         let judged = route.iter().zip(seen).filter_map(|(address, seen)| match seen {
+            Err(error) if sqlstate(&error) == Some(TOO_MANY_CONNECTIONS) => finding(
+                "verify_full",
+                false,
+                format!("the server behind the route at {address} has no place left for the engine, so nobody could see who answers after a failover: {error}"),
+                "fewer sessions, or a higher max_connections; from PostgreSQL 16 on reserved_connections keeps a place for members of pg_use_reserved_connections",
+            ),
             // The server's own words: the way is open, and the engine is not let in.
             Err(error @ (Error::Authentication(_) | Error::Server(_))) => finding(
                 "verify_refused",
@@ -202,8 +262,10 @@ fn ask_through(target: &Target, expected: &Expected<'_>, deadline: Deadline, can
 
 /// One connection, one question, and only if the answer is right one commit.
 fn ask_once(target: &Target, expected: &Expected<'_>, deadline: Deadline, cancel: &Cancel) -> Outcome {
-    let silent = |error: &Error| {
-        if error.is_cancelled() { Outcome::Cancelled } else { Outcome::Silent(format!("no answer: {error}")) }
+    let silent = |error: &Error| match sqlstate(error) {
+        _ if error.is_cancelled() => Outcome::Cancelled,
+        Some(TOO_MANY_CONNECTIONS) => Outcome::Full(format!("a server answers that has no place left: {error}")),
+        _ => Outcome::Silent(format!("no answer: {error}")),
     };
     let mut session = match Session::connect(target, expected.addresses, deadline, cancel) {
         Ok(session) => session,
@@ -251,9 +313,11 @@ fn judge(name: &str, outcomes: &[(String, Outcome)]) -> Result<Report, Failure> 
     let message = outcomes
         .iter()
         .map(|(address, outcome)| match outcome {
-            Outcome::Verified(text) | Outcome::Wrong(text) | Outcome::Foreign(text) | Outcome::Silent(text) => {
-                format!("{address}: {text}")
-            }
+            Outcome::Verified(text)
+            | Outcome::Wrong(text)
+            | Outcome::Foreign(text)
+            | Outcome::Full(text)
+            | Outcome::Silent(text) => format!("{address}: {text}"),
             Outcome::Cancelled => format!("{address}: cancelled"),
         })
         .collect::<Vec<_>>()
@@ -276,9 +340,21 @@ fn judge(name: &str, outcomes: &[(String, Outcome)]) -> Result<Report, Failure> 
         ))
     } else if verified {
         Ok(Report::Traffic { message })
+    } else if is_full(outcomes) {
+        Err(Failure::no_effect(
+            message,
+            "let the engine in: end sessions, or raise max_connections; from PostgreSQL 16 on reserved_connections keeps a place for members \
+             of pg_use_reserved_connections",
+        ))
     } else {
         Err(Failure::no_effect(message, "start the load balancer, and see to it that it has a server that is up"))
     }
+}
+
+/// Somebody answered that he has no place left, and nobody else was seen.
+fn is_full(outcomes: &[(String, Outcome)]) -> bool {
+    outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Full(_)))
+        && outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Full(_) | Outcome::Silent(_)))
 }
 
 #[cfg(test)]
@@ -301,6 +377,17 @@ mod tests {
         let report =
             judge("db2", &[outcome("a:1", Outcome::Verified("yes".into())), outcome("b:1", Outcome::Wrong("db1".into()))]);
         assert!(report.is_err());
+    }
+
+    /// Rule 162: a server that has no place left is no silence, and no proof; beside one that is wrong it is nothing.
+    #[test]
+    fn a_server_without_a_place_is_no_silence_and_no_proof() {
+        let full = || outcome("a:1", Outcome::Full("53300".into()));
+        let failure = judge("db2", &[full(), outcome("b:1", Outcome::Silent("refused".into()))]).unwrap_err();
+        assert!(failure.remedy.contains("max_connections") && !failure.remedy.contains("load balancer"), "{failure:?}");
+        assert!(judge("db2", &[full(), outcome("b:1", Outcome::Verified("yes".into()))]).is_ok());
+        assert!(!is_full(&[full(), outcome("b:1", Outcome::Wrong("db1".into()))]));
+        assert!(!is_full(&[outcome("b:1", Outcome::Silent("refused".into()))]));
     }
 
     #[test]
