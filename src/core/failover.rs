@@ -37,7 +37,7 @@ impl Service {
     /// `handover`: of a primary that lives and is stopped in an orderly way.
     pub(super) fn start_plan(&mut self, class: FailureClass, waiver: Waiver, handover: Option<Handover>, fx: &mut Effects) {
         let Some(old) = self.subject() else { return };
-        assert!(self.plan.is_none(), "failover {} is in flight, and another one begins", self.generation);
+        assert!(self.plan.is_none(), "failover {} is in flight, and another one begins", self.durable.generation);
         // While the suspicion is there: what the host said meanwhile counts, not what the survey found before.
         let Some((require, host_silent)) = self.way_or_a_person(class, fx) else { return };
         let is_dead = self.is_dead(fx.now);
@@ -49,7 +49,7 @@ impl Service {
         let suspicion = self.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
         // An operator's word is no bad sign: who was well before it is well.
         let ordered = (application && forced).then(|| self.application_evidence(class, &waiver, record, fx.now));
-        self.generation = Generation(self.generation.0 + 1);
+        self.durable.generation = Generation(self.durable.generation.0 + 1);
         self.confirmed_by_operator = false;
         self.held = false;
         if !class.is_ordered() {
@@ -57,7 +57,7 @@ impl Service {
         }
         self.awaiting = None;
         self.refusal = None;
-        self.manual_reason = None;
+        self.durable.attention = None;
         let evidence = seen.or(ordered).unwrap_or_else(|| self.evidence(class, &suspicion, require, &waiver, fx.now));
         let times = Times { detected: self.died_at(suspicion.since), lived, confirmed: fx.now, ..Times::default() };
         // What an earlier engine changed is undone with the rest, should it come to that.
@@ -68,14 +68,14 @@ impl Service {
         };
         // One that an earlier engine had begun was detected then, and counted.
         if !forced && before.is_none() {
-            self.stats.detect.add(fx.now.since(times.detected));
+            self.durable.stats.detect.add(fx.now.since(times.detected));
         }
         let plan = Plan {
             application,
-            generation: self.generation,
+            generation: self.durable.generation,
             class,
             old,
-            system_id: self.system_id.unwrap_or_default(),
+            system_id: self.durable.system_id.unwrap_or_default(),
             old_timeline: self.log.as_ref().map_or(0, |log| log.timeline),
             phase: Plan::first(Settings { handover: handover.is_some(), ..self.settings() }),
             action: None,
@@ -124,7 +124,7 @@ impl Service {
         };
         self.journal_facts(fx);
         let begun = Box::new(self.begun_with(&plan));
-        let generation = self.generation;
+        let generation = self.durable.generation;
         fx.push(Output::Journal(Record::Intent { service: self.id, generation, evidence: evidence.clone(), begun }));
         self.announce_plan(&plan, evidence, forced, fx);
         self.window.clear();
@@ -140,8 +140,13 @@ impl Service {
 
     /// From here on the plan is in flight: the only one of its service, and the last that it had.
     pub(super) fn carry_on(&mut self, plan: Plan) {
-        assert!(self.plan.is_none(), "failover {} is in flight beside {}", self.generation, plan.generation);
-        assert!(plan.generation <= self.generation, "failover {} comes after {}", plan.generation, self.generation);
+        assert!(self.plan.is_none(), "failover {} is in flight beside {}", self.durable.generation, plan.generation);
+        assert!(
+            plan.generation <= self.durable.generation,
+            "failover {} comes after {}",
+            plan.generation,
+            self.durable.generation
+        );
         self.plan = Some(plan);
     }
 
@@ -1105,7 +1110,7 @@ impl Service {
             EventKind::FailoverFailed,
             Severity::Alarm,
             self.about(),
-            format!("{}: failover {} stops{}: {why}", self.model.name, self.generation, before_promotion(application)),
+            format!("{}: failover {} stops{}: {why}", self.model.name, self.durable.generation, before_promotion(application)),
             vec![("why", text(why)), ("promoted", Field::Bool(false))],
         );
     }
@@ -1134,7 +1139,12 @@ impl Service {
 
     pub(super) fn finish(&mut self, end: End, fx: &mut Effects) {
         let Some(mut plan) = self.plan.take() else { return };
-        assert!(plan.generation <= self.generation, "failover {} ends after {} began", plan.generation, self.generation);
+        assert!(
+            plan.generation <= self.durable.generation,
+            "failover {} ends after {} began",
+            plan.generation,
+            self.durable.generation
+        );
         plan.times.ended = Some(fx.now);
         plan.action = None;
         let generation = plan.generation;
@@ -1148,7 +1158,11 @@ impl Service {
         if plan.times.promoted.is_some() {
             self.take_over(&plan, fx);
         }
-        self.stats.ended(&plan, how);
+        self.durable.stats.ended(&plan, how);
+        // To follow another service says nothing about this one.
+        if plan.class != FailureClass::Followed {
+            self.durable.last_ended = Some(Mark { at: fx.now, lead: Span::ZERO });
+        }
         self.last_failover = Some(LastFailover { plan: plan.clone(), how, why: why.clone() });
         self.server_ids().for_each(|server| self.look_again(server, fx));
         // Who is primary now, before the end of the failover: an engine that dies between the two looks again.
@@ -1187,10 +1201,10 @@ impl Service {
     /// The promoted server is the primary from here on, whatever else went wrong.
     fn take_over(&mut self, plan: &Plan, fx: &mut Effects) {
         let Some(chosen) = plan.chosen else { return };
-        self.primary = Some(chosen.server);
+        self.durable.primary = Some(chosen.server);
         self.begin_ramp(chosen.server, fx.now);
         (self.asked_route, self.asked_last) = (None, Vec::new());
-        self.known_before = plan.timeline.map(|timeline| (timeline, chosen.position));
+        self.durable.position = plan.timeline.map(|timeline| (timeline, chosen.position));
         self.log = None;
         self.log_end = None;
         self.suspicion = None;
@@ -1199,15 +1213,18 @@ impl Service {
         self.window.clear();
         // To follow another service says nothing about this one: it may fail over by itself at once.
         if plan.class != FailureClass::Followed {
-            self.cooldown_from = Some(Mark { at: fx.now, lead: Span::ZERO });
+            self.durable.cooldown_from = Some(Mark { at: fx.now, lead: Span::ZERO });
         }
         self.servers[usize::from(plan.old.0)].deposed = true;
-        self.servers[usize::from(plan.old.0)].deposed_on = (!plan.application).then_some(plan.old_timeline);
         self.servers[usize::from(plan.old.0)].announced = None;
         self.servers[usize::from(chosen.server.0)].deposed = false;
-        self.servers[usize::from(chosen.server.0)].deposed_on = None;
+        self.durable.deposed.remove(&plan.old);
+        if !plan.application {
+            self.durable.deposed.insert(plan.old, plan.old_timeline);
+        }
+        self.durable.deposed.remove(&chosen.server);
+        self.durable.synchronous.clear();
         for state in &mut self.servers {
-            state.synchronous = false;
             state.streamed_at = None;
         }
         let proven_before = plan.resumed && plan.fence.is_none() && plan.require == FenceLevel::ProvenStopped;

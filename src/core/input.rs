@@ -1,13 +1,13 @@
 //! Everything that can reach the core.
 
-use super::id::{ActionId, Generation, RunId, ServerId, ServiceId};
+use super::durable::Durable;
+use super::id::{ActionId, RunId, ServerId, ServiceId};
 use super::knowledge::Knowledge;
 use super::observation::{Close, Finding};
 use super::output::{Failure, Report};
 use super::plan::Begun;
 use super::route::RouteSurvey;
-use super::sample::{Lsn, Readiness, ReadinessFinding, Sample};
-use super::stats::Stats;
+use super::sample::{Readiness, ReadinessFinding, Sample};
 use super::time::{Mono, Span};
 use super::traffic::Outcome;
 use serde::{Deserialize, Serialize};
@@ -214,70 +214,17 @@ pub struct SelfHealth {
     pub journal_writable: bool,
 }
 
-/// A pause, from one engine to the next.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PauseFacts {
-    /// Why, in an operator's words.
-    pub reason: Option<String>,
-    /// For how long it was asked for; `None`: until it is resumed.
-    pub lasts: Option<Span>,
-    /// What is left of that.
-    pub left: Option<Span>,
-}
-
-impl PauseFacts {
-    /// The same after so much time.
-    #[must_use]
-    pub fn aged(self, span: Span) -> PauseFacts {
-        PauseFacts { left: self.left.map(|left| left - span), ..self }
-    }
-}
-
-/// What the journal keeps of a service from one engine to the next.
+/// What the journal, and the file of what was seen, tell of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// The last generation that was begun.
-    pub generation: Generation,
-    /// The server that was primary last.
-    pub primary: Option<ServerId>,
-    /// The cluster's identity.
-    pub system_id: Option<u64>,
-    /// The highest timeline seen on the primary.
-    pub timeline: Option<u32>,
-    /// The last flush position seen on the primary. Its age is unknown after a restart, so it bounds nothing by itself.
-    pub flush: Option<Lsn>,
-    /// Standbys that were synchronous last, by server.
-    pub sync_set: Vec<ServerId>,
-    /// How long ago the last failover ended.
-    pub last_failover_age: Option<Span>,
+    /// What survives the engine.
+    pub durable: Durable,
     /// The last failover did not complete and no operator has reset it: the step that had been begun when the engine ended, or how
     /// it ended.
     pub unfinished: Option<String>,
     /// The last failover was begun and neither completed nor undone: what the next engine takes up.
     pub begun: Option<Begun>,
-    /// An operator paused the service and has not resumed it.
-    pub paused: bool,
-    /// What is known of that pause.
-    #[serde(default)]
-    pub pause: PauseFacts,
-    /// Why a person has to look, where nobody has reset it since.
-    pub attention: Option<String>,
-    /// The numbers about failovers. The mark of the last one is its age, as `lead`.
-    pub stats: Box<Stats>,
-    /// The primary of the service that it follows, as it was followed last.
-    #[serde(default)]
-    pub followed: Option<ServerId>,
-    /// The primary had not its full weight in the route yet.
-    #[serde(default)]
-    pub ramping: bool,
-    /// Former primaries that failovers of ours took from their timelines.
-    #[serde(default)]
-    pub deposed: Vec<(ServerId, u32)>,
-    /// Servers that an operator cordoned.
-    #[serde(default)]
-    pub cordoned: Vec<ServerId>,
     /// What an earlier engine saw, with its age; the journal itself holds none of it.
-    #[serde(default)]
     pub knowledge: Option<Box<Knowledge>>,
 }
 

@@ -124,8 +124,8 @@ impl super::service::Service {
             }
         });
         Some(Knowledge {
-            primary: self.primary?,
-            system_id: self.system_id?,
+            primary: self.durable.primary?,
+            system_id: self.durable.system_id?,
             age: now.since(log.at) + log.lead,
             timeline: log.timeline,
             flush: log.flush,

@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod candidate;
 mod damping;
 pub mod doubt;
+pub mod durable;
 mod effects;
 pub mod event;
 pub mod evidence;
@@ -152,7 +153,7 @@ impl Core {
             if names(&old[at]) == names(service) {
                 service.inherit(old.swap_remove(at), &mut self.effects);
             } else {
-                service.inherit_primary(&old[at]);
+                service.inherit_from_other_servers(&old[at]);
             }
         }
         for gone in &mut old {
@@ -174,7 +175,7 @@ impl Core {
     /// The number of each service's last failover; 0 before the first.
     #[must_use]
     pub fn generations(&self) -> Vec<id::Generation> {
-        self.services.iter().map(|service| service.generation).collect()
+        self.services.iter().map(|service| service.durable.generation).collect()
     }
 
     /// The replay of this standby has not moved for some seconds, while there is log to replay.
@@ -192,7 +193,7 @@ impl Core {
 
     fn tell_repeated(&mut self, all: bool) {
         let services = &self.services;
-        self.effects.tell_repeated(all, |id| services.get(usize::from(id.0)).map(|service| service.generation));
+        self.effects.tell_repeated(all, |id| services.get(usize::from(id.0)).map(|service| service.durable.generation));
     }
 
     fn notice_gap(&mut self, now: Mono, input: &Input) {

@@ -283,3 +283,30 @@ impl ServiceModel {
         self.kind == ServiceKind::Postgres || self.route.instances > 0
     }
 }
+
+/// Where the servers of one configuration of a service are in another one, by their names.
+pub(crate) struct Places<'a> {
+    /// The one that their numbers are of.
+    pub before: &'a ServiceModel,
+    /// The other one.
+    pub now: &'a ServiceModel,
+}
+
+impl Places<'_> {
+    /// One of its own servers.
+    pub(crate) fn server(&self, server: ServerId) -> Option<ServerId> {
+        let name = &self.before.servers.get(usize::from(server.0))?.name;
+        place(self.now.servers.iter().map(|server| &server.name), name)
+    }
+
+    /// One of the service that it follows, where that is the same.
+    pub(crate) fn followed(&self, server: ServerId) -> Option<ServerId> {
+        let (before, now) = (self.before.follows.as_ref()?, self.now.follows.as_ref()?);
+        let name = before.servers.get(usize::from(server.0)).filter(|_| before.name == now.name)?;
+        place(now.servers.iter(), name)
+    }
+}
+
+fn place<'a>(mut names: impl Iterator<Item = &'a String>, name: &String) -> Option<ServerId> {
+    u16::try_from(names.position(|other| other == name)?).ok().map(ServerId)
+}

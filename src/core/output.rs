@@ -1,10 +1,10 @@
 //! Everything the core can ask the shell to do.
 
 use super::candidate::Candidate;
+use super::durable::Durable;
 use super::event::Event;
 use super::handover::Receipt;
 use super::id::{ActionId, CheckId, Generation, RunId, ServerId, ServiceId};
-use super::input::Facts;
 use super::plan::Begun;
 use super::sample::{FenceLevel, FenceReport, HostWord, LogEnd, Lsn, Position, RouteInstance};
 use super::time::{Mono, Span};
@@ -202,7 +202,7 @@ pub enum Record {
         /// The service.
         service: ServiceId,
         /// All of them.
-        facts: Box<Facts>,
+        durable: Box<Durable>,
     },
 }
 

@@ -24,15 +24,16 @@ use rustix::fs::{Access, FlockOperation, access, flock};
 use serde::{Deserialize, Serialize};
 
 use failover_core::candidate::Candidate;
+use failover_core::durable::{Durable, Pause};
 use failover_core::evidence::FailureClass;
 use failover_core::id::{Generation, ServerId};
-use failover_core::input::{Facts, PauseFacts};
+use failover_core::input::Facts;
 use failover_core::model::{Model, ServiceModel};
 use failover_core::output::{EndedHow, Record, Step};
 use failover_core::plan::Begun;
 use failover_core::sample::{FenceLevel, Lsn};
 use failover_core::sync_set::{Acknowledging, SyncRule};
-use failover_core::time::Span;
+use failover_core::time::{Mono, Span};
 
 use super::checked::{line_of, read_line};
 use super::error::EngineError;
@@ -217,17 +218,19 @@ impl KnownPause {
         *self == KnownPause::default()
     }
 
-    fn of(facts: &PauseFacts, now: u64) -> KnownPause {
+    fn of(pause: &Pause, now: u64) -> KnownPause {
         // In whole seconds, so that the same facts a moment later are the same facts; rounded up: it is not shorter for it.
-        let until = facts.left.map(|left| now.saturating_add(left.as_millis()).div_ceil(1_000).saturating_mul(1_000));
-        KnownPause { reason: facts.reason.clone(), until_ms: until, lasts_ms: facts.lasts.map(Span::as_millis) }
+        let until_of = |left: Span| now.saturating_add(left.as_millis()).div_ceil(1_000).saturating_mul(1_000);
+        let until_ms = pause.left(Mono::ZERO).map(until_of);
+        KnownPause { reason: pause.reason.clone(), until_ms, lasts_ms: pause.lasts.map(Span::as_millis) }
     }
 
     /// The wall clock says what is left. Where it went back that is never more than the whole time that was asked for.
-    fn read(&self, now: u64) -> PauseFacts {
+    fn read(&self, now: u64) -> Pause {
         let lasts = self.lasts_ms.map(Span::from_millis);
         let left = self.until_ms.map(|until| Span::from_millis(until.saturating_sub(now)));
-        PauseFacts { reason: self.reason.clone(), lasts, left: left.map(|left| lasts.map_or(left, |lasts| left.min(lasts))) }
+        let left = left.map(|left| lasts.map_or(left, |lasts| left.min(lasts)));
+        Pause { reason: self.reason.clone(), lasts, ends: left.map(|left| Mono::ZERO + left) }
     }
 }
 
@@ -465,28 +468,9 @@ impl Journal {
             u16::try_from(at).ok().map(ServerId)
         };
         Some(Facts {
-            generation: Generation(known.generation),
-            primary: known.primary.as_ref().and_then(id),
-            system_id: known.system_id,
-            timeline: known.timeline,
-            flush: known.flush.as_deref().and_then(Lsn::parse),
-            sync_set: known.sync_set.iter().filter_map(id).collect(),
-            // A wall clock that went back makes the failover look younger: the longer cooldown is the safe side.
-            last_failover_age: known.last_failover_ms.map(|at| Span::from_millis(millis_of(now).saturating_sub(at))),
+            durable: known.durable(service, &id, millis_of(now)),
             unfinished: known.unfinished.clone(),
             begun: known.begun.as_ref().and_then(|begun| begun.read(&id, millis_of(now))),
-            paused: known.paused,
-            pause: known.pause.read(millis_of(now)),
-            attention: known.attention.clone(),
-            stats: Box::new(known.stats.read(millis_of(now), &id)),
-            followed: known.followed.as_ref().and_then(|(other, server)| {
-                let follows = service.follows.as_ref().filter(|follows| follows.name == *other)?;
-                let at = follows.servers.iter().position(|name| name == server)?;
-                u16::try_from(at).ok().map(ServerId)
-            }),
-            ramping: known.ramping,
-            deposed: known.deposed.iter().filter_map(|(name, timeline)| Some((id(name)?, *timeline))).collect(),
-            cordoned: known.cordoned.iter().filter_map(id).collect(),
             knowledge: None,
         })
     }
@@ -844,6 +828,64 @@ impl Journal {
 }
 
 impl Known {
+    /// What survives, in the journal's words.
+    fn of(durable: &Durable, model: &ServiceModel, now_ms: u64) -> Known {
+        let server = |id: &ServerId| Some(model.servers.get(usize::from(id.0))?.name.clone());
+        // In whole seconds, so that the same facts a moment later are the same facts.
+        let seconds = |age: Span| now_ms.saturating_sub(age.as_millis()) / 1_000 * 1_000;
+        Known {
+            generation: durable.generation.0,
+            primary: durable.primary.as_ref().and_then(server),
+            system_id: durable.system_id,
+            timeline: durable.position.map(|(timeline, _)| timeline),
+            flush: durable.position.map(|(_, flush)| flush.to_string()),
+            sync_set: durable.synchronous.iter().filter_map(server).collect(),
+            last_failover_ms: durable.recorded_age().map(seconds),
+            unfinished: None,
+            begun: None,
+            paused: durable.pause.is_some(),
+            pause: durable.pause.as_ref().map(|pause| KnownPause::of(pause, now_ms)).unwrap_or_default(),
+            attention: durable.attention.as_deref().map(shortened_text),
+            stats: KnownStats::of(&durable.stats, now_ms, &|id| server(&id)),
+            followed: durable.followed.and_then(|followed| {
+                let follows = model.follows.as_ref()?;
+                Some((follows.name.clone(), follows.servers.get(usize::from(followed.0))?.clone()))
+            }),
+            ramping: durable.ramping,
+            deposed: durable.deposed.iter().filter_map(|(id, timeline)| Some((server(id)?, *timeline))).collect(),
+            cordoned: durable.cordoned.iter().filter_map(server).collect(),
+            summary: None,
+        }
+    }
+
+    /// The same, read back. Who is not configured any more is left out.
+    fn durable(&self, model: &ServiceModel, id: &IdOf<'_>, now_ms: u64) -> Durable {
+        // A wall clock that went back makes the failover look younger: the longer cooldown is the safe side.
+        let age = self.last_failover_ms.map(|at| Span::from_millis(now_ms.saturating_sub(at)));
+        let position = self.flush.as_deref().and_then(Lsn::parse).unwrap_or_default();
+        let durable = Durable {
+            generation: Generation(self.generation),
+            primary: self.primary.as_ref().and_then(id),
+            system_id: self.system_id,
+            position: self.timeline.map(|timeline| (timeline, position)),
+            synchronous: self.sync_set.iter().filter_map(id).collect(),
+            last_ended: None,
+            cooldown_from: None,
+            pause: self.paused.then(|| self.pause.read(now_ms)),
+            attention: self.attention.clone(),
+            stats: self.stats.read(now_ms, id),
+            followed: self.followed.as_ref().and_then(|(other, server)| {
+                let follows = model.follows.as_ref().filter(|follows| follows.name == *other)?;
+                let at = follows.servers.iter().position(|name| name == server)?;
+                u16::try_from(at).ok().map(ServerId)
+            }),
+            ramping: self.ramping,
+            deposed: self.deposed.iter().filter_map(|(name, timeline)| Some((id(name)?, *timeline))).collect(),
+            cordoned: self.cordoned.iter().filter_map(id).collect(),
+        };
+        durable.with_failover_age(age)
+    }
+
     /// The same, with what is known of a failover from elsewhere: facts are silent about it.
     fn with_plan_of(self, other: &Known) -> Known {
         Known { unfinished: other.unfinished.clone(), begun: other.begun.clone(), summary: other.summary.clone(), ..self }
@@ -929,6 +971,10 @@ fn begin() -> Entry {
     Entry::Begin { format: FORMAT, version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
+fn shortened_text(text: &str) -> String {
+    text.chars().take(TEXT).collect()
+}
+
 /// What the journal keeps of a failover that is over: the reasoning stands in its intent and its decision record too.
 fn shortened(mut shown: FailoverStatus) -> FailoverStatus {
     let cut = |line: &mut String| {
@@ -950,7 +996,7 @@ fn shortened(mut shown: FailoverStatus) -> FailoverStatus {
 fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
     let service_model = |id: failover_core::id::ServiceId| model.services.get(usize::from(id.0));
     let name = |id| service_model(id).map_or_else(String::new, |service| service.name.clone());
-    let text = |text: &str| text.chars().take(TEXT).collect::<String>();
+    let text = shortened_text;
     let server_name = |service, id: ServerId| {
         let server = service_model(service)?.servers.get(usize::from(id.0))?;
         Some(server.name.clone())
@@ -975,34 +1021,8 @@ fn entry_of(model: &Model, record: &Record, now: SystemTime) -> Entry {
         Record::Ended { service, generation, how } => {
             Entry::Ended { service: name(*service), generation: generation.0, how: *how, summary: None }
         }
-        Record::Facts { service, facts } => {
-            let server = |id: &ServerId| server_name(*service, *id);
-            let known = Known {
-                generation: facts.generation.0,
-                primary: facts.primary.as_ref().and_then(server),
-                system_id: facts.system_id,
-                timeline: facts.timeline,
-                flush: facts.flush.map(|flush| flush.to_string()),
-                sync_set: facts.sync_set.iter().filter_map(server).collect(),
-                // In whole seconds, so that the same facts a moment later are the same facts.
-                last_failover_ms: facts
-                    .last_failover_age
-                    .map(|age| millis_of(now).saturating_sub(age.as_millis()) / 1_000 * 1_000),
-                unfinished: facts.unfinished.clone(),
-                begun: None,
-                paused: facts.paused,
-                pause: KnownPause::of(&facts.pause, millis_of(now)),
-                attention: facts.attention.as_deref().map(text),
-                stats: KnownStats::of(&facts.stats, millis_of(now), &|id| server(&id)),
-                followed: facts.followed.and_then(|followed| {
-                    let follows = service_model(*service)?.follows.as_ref()?;
-                    Some((follows.name.clone(), follows.servers.get(usize::from(followed.0))?.clone()))
-                }),
-                ramping: facts.ramping,
-                deposed: facts.deposed.iter().filter_map(|(id, timeline)| Some((server(id)?, *timeline))).collect(),
-                cordoned: facts.cordoned.iter().filter_map(server).collect(),
-                summary: None,
-            };
+        Record::Facts { service, durable } => {
+            let known = service_model(*service).map(|model| Known::of(durable, model, millis_of(now))).unwrap_or_default();
             Entry::Facts { service: name(*service), known }
         }
     }
@@ -1063,7 +1083,6 @@ pub(crate) mod tests {
     use failover_core::id::ServiceId;
     use failover_core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
     use failover_core::sync_set::Method;
-    use failover_core::time::Mono;
 
     impl Journal {
         fn append(&mut self, model: &Model, record: &Record, now: SystemTime) -> Result<(), String> {
@@ -1179,7 +1198,7 @@ pub(crate) mod tests {
                 journal.append(&model(), &record, now()).unwrap_or_else(|error| panic!("{allocates} {record:?}: {error}"));
             }
             let next = known(&Journal::open(disk.path())).unwrap();
-            assert_eq!((next.generation, next.unfinished, next.begun), (Generation(2), None, None));
+            assert_eq!((next.durable.generation, next.unfinished, next.begun), (Generation(2), None, None));
             // There is no room for many more: said before one begins.
             let mut generation = 2;
             while journal.is_writable() {
@@ -1326,29 +1345,30 @@ pub(crate) mod tests {
     }
 
     fn facts(generation: u64) -> Facts {
-        Facts {
+        Facts { durable: durable(generation), ..Facts::default() }
+    }
+
+    fn durable(generation: u64) -> Durable {
+        let ended = Some(Mark { at: Mono::ZERO, lead: Span::from_millis(60_000) });
+        Durable {
             generation: Generation(generation),
             primary: Some(ServerId(1)),
             system_id: Some(7),
-            timeline: Some(3),
-            flush: Some(Lsn(0x300_0148)),
-            sync_set: vec![ServerId(0)],
-            last_failover_age: Some(Span::from_millis(60_000)),
-            unfinished: None,
-            begun: None,
-            paused: true,
-            pause: PauseFacts {
+            position: Some((3, Lsn(0x300_0148))),
+            synchronous: [ServerId(0)].into(),
+            last_ended: ended,
+            cooldown_from: ended,
+            pause: Some(Pause {
                 reason: Some("a disk is swapped".to_owned()),
                 lasts: Some(Span::from_millis(600_000)),
-                left: Some(Span::from_millis(240_000)),
-            },
+                ends: Some(Mono::ZERO + Span::from_millis(240_000)),
+            }),
             attention: Some("no candidate".to_owned()),
-            stats: Box::new(stats()),
+            stats: stats(),
             followed: None,
             ramping: true,
-            deposed: vec![(ServerId(0), 2)],
-            cordoned: vec![ServerId(1)],
-            knowledge: None,
+            deposed: [(ServerId(0), 2)].into(),
+            cordoned: [ServerId(1)].into(),
         }
     }
 
@@ -1385,7 +1405,7 @@ pub(crate) mod tests {
     }
 
     fn record(generation: u64) -> Record {
-        Record::Facts { service: ServiceId(0), facts: Box::new(facts(generation)) }
+        Record::Facts { service: ServiceId(0), durable: Box::new(durable(generation)) }
     }
 
     fn known(journal: &Journal) -> Option<Facts> {
@@ -1472,21 +1492,21 @@ pub(crate) mod tests {
     #[test]
     fn the_end_of_a_pause_stands_and_a_clock_that_went_back_makes_it_no_longer() {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
-        let told = PauseFacts {
+        let told = Pause {
             reason: Some("a disk is swapped".to_owned()),
             lasts: Some(Span::from(minutes(10))),
-            left: Some(Span::from(minutes(4))),
+            ends: Some(Mono::ZERO + Span::from(minutes(4))),
         };
         let known = KnownPause::of(&told, millis_of(now()));
-        let left = |at: SystemTime| known.read(millis_of(at)).left.map(Duration::from);
+        let left = |at: SystemTime| known.read(millis_of(at)).left(Mono::ZERO).map(Duration::from);
         assert_eq!(left(now()), Some(minutes(4)));
         assert_eq!(left(now() + minutes(1)), Some(minutes(3)));
         assert_eq!(left(now() + minutes(60)), Some(Duration::ZERO));
         assert_eq!(left(now() - minutes(600)), Some(minutes(10)), "never longer than it was asked for");
         // A moment later they are the same facts.
-        let later = PauseFacts { left: Some(Span::from(minutes(4)) - Span::from_millis(400)), ..told };
+        let later = Pause { ends: told.ends.map(|ends| ends - Span::from_millis(400)), ..told };
         assert_eq!(KnownPause::of(&later, millis_of(now() + Duration::from_millis(400))), known);
-        assert_eq!(KnownPause::default().read(1), PauseFacts::default());
+        assert_eq!(KnownPause::default().read(1), Pause::default());
     }
 
     #[test]
@@ -1506,10 +1526,10 @@ pub(crate) mod tests {
         let mut journal = Journal::open(directory.path());
         let (service, generation) = (ServiceId(0), Generation(5));
         journal.append(&model(), &record(5), now()).unwrap();
-        let before = known(&journal).unwrap().last_failover_age;
+        let before = known(&journal).unwrap().durable.recorded_age();
         for how in [EndedHow::Stopped, EndedHow::RolledBack] {
             journal.append(&model(), &Record::Ended { service, generation, how }, now()).unwrap();
-            assert_eq!(known(&Journal::open(directory.path())).unwrap().last_failover_age, before, "{how}");
+            assert_eq!(known(&Journal::open(directory.path())).unwrap().durable.recorded_age(), before, "{how}");
         }
     }
 
@@ -1524,7 +1544,7 @@ pub(crate) mod tests {
             .append(&model(), &Record::Intent { service, generation, evidence, begun: Box::new(begun.clone()) }, now())
             .unwrap();
         let reopened = || known(&Journal::open(directory.path())).unwrap();
-        assert_eq!((reopened().generation, reopened().begun), (generation, Some(begun.clone())));
+        assert_eq!((reopened().durable.generation, reopened().begun), (generation, Some(begun.clone())));
         let step = |step, chosen| Record::StepBegun { service, generation, step, target: "db2".into(), chosen };
         journal.append(&model(), &step(Step::RouteOut, None), now()).unwrap();
         begun.route_touched = true;
@@ -1541,7 +1561,10 @@ pub(crate) mod tests {
         begun.chosen = Some(Candidate::chosen_before(ServerId(1), Lsn(0x300_0000), Some(328), false));
         let mut again = Journal::open(directory.path());
         let facts = known(&again).unwrap();
-        assert_eq!((facts.generation, facts.unfinished.as_deref(), facts.begun), (generation, Some("promote"), Some(begun)));
+        assert_eq!(
+            (facts.durable.generation, facts.unfinished.as_deref(), facts.begun),
+            (generation, Some("promote"), Some(begun))
+        );
         let mut renamed = model();
         renamed.services[0].servers[1].name = "db9".to_owned();
         assert_eq!(again.facts(&renamed.services[0], now()).unwrap().begun, None, "a person has to look");
@@ -1596,7 +1619,7 @@ pub(crate) mod tests {
             assert!(!journal.is_writable(), "byte {at}");
             assert!(journal.reason().unwrap().contains("cannot be trusted"));
             if whole[at] != b'\n' {
-                assert_eq!(known(&journal).unwrap().generation, Generation(3), "byte {at}");
+                assert_eq!(known(&journal).unwrap().durable.generation, Generation(3), "byte {at}");
             }
             journal.retry(now());
             assert!(journal.append(&model(), &record(9), now()).is_err());
@@ -1619,7 +1642,7 @@ pub(crate) mod tests {
         for generation in [3, 2] {
             journal.append(&model(), &record(generation), now()).unwrap();
         }
-        assert_eq!(known(&journal).map(|facts| facts.generation), Some(Generation(3)));
+        assert_eq!(known(&journal).map(|facts| facts.durable.generation), Some(Generation(3)));
     }
 
     /// What was begun stays begun, and chosen chosen, whatever step comes after it.

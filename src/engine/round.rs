@@ -13,6 +13,7 @@ use crate::action::postgres::Surveyed;
 use crate::check::Context;
 use crate::deadline::{Cancel, Deadline};
 use failover_core::Core;
+use failover_core::durable::Durable;
 use failover_core::id::{RunId, ServerId, ServiceId};
 use failover_core::input::{Facts, Input, SelfHealth};
 use failover_core::observation::{Finding, UnknownCause, Verdict};
@@ -299,8 +300,11 @@ fn recall_orders(core: &mut Core, shell: &Shell, parts: &Parts) {
     let journal = Journal::read_only(&parts.config.state_dir, String::new());
     for (place, model) in parts.model.services.iter().enumerate() {
         let Ok(number) = u16::try_from(place) else { return };
-        let Some(known) = journal.facts(model, SystemTime::now()).filter(|known| !known.cordoned.is_empty()) else { continue };
-        let facts = Box::new(Facts { cordoned: known.cordoned, ..Facts::default() });
+        let Some(known) = journal.facts(model, SystemTime::now()).filter(|known| !known.durable.cordoned.is_empty()) else {
+            continue;
+        };
+        let durable = Durable { cordoned: known.durable.cordoned, ..Durable::default() };
+        let facts = Box::new(Facts { durable, ..Facts::default() });
         core.step(shell.clock.now(), Input::Restored { service: ServiceId(number), facts });
     }
 }

@@ -249,7 +249,7 @@ impl World {
     fn journal(&mut self, record: Record) {
         match record {
             Record::Intent { begun, .. } => {
-                self.facts.generation = begun.generation;
+                self.facts.durable.generation = begun.generation;
                 self.begun = Some(*begun);
             }
             Record::StepBegun { step, chosen, .. } => {
@@ -258,7 +258,7 @@ impl World {
                     begun.chosen = chosen.or(begun.chosen.take());
                 }
             }
-            Record::Facts { facts, .. } => self.facts = *facts,
+            Record::Facts { durable, .. } => self.facts.durable = *durable,
             Record::Ended { .. } => self.begun = None,
             Record::StepEnded { .. } => {}
         }
@@ -508,7 +508,7 @@ impl World {
         if facts.begun.is_some() {
             facts.unfinished = Some("begun".into());
         }
-        self.cordoned = facts.cordoned.iter().copied().collect();
+        self.cordoned = facts.durable.cordoned.iter().copied().collect();
         self.core = Core::new(self.model.clone());
         self.last.iter_mut().for_each(|last| *last = None);
         self.feed(Input::Restored { service: ServiceId(0), facts: Box::new(facts) });

@@ -150,7 +150,7 @@ impl World {
                 self.due.push((self.now + self.pace, Due::Act(id, usize::from(service.0), action)));
             }
             Output::CancelAction(id) => self.due.retain(|(_, due)| !matches!(due, Due::Act(other, ..) if *other == id)),
-            Output::Journal(Record::Facts { service, facts }) => self.facts[usize::from(service.0)] = *facts,
+            Output::Journal(Record::Facts { service, durable }) => self.facts[usize::from(service.0)].durable = *durable,
             Output::Emit(event) if event.kind != EventKind::Observed => {
                 self.judge_event(&event);
                 self.events.push(event);
@@ -296,7 +296,7 @@ fn first_the_command_and_then_the_switch() {
     world.run(ms(5_000));
     assert_eq!(world.done(), [&MOVED[..], &["web follow db2"], &SWITCHED].concat());
     assert_eq!(world.following(), (Some("db2".into()), None));
-    assert_eq!(world.facts[WEB].followed, Some(ServerId(1)));
+    assert_eq!(world.facts[WEB].durable.followed, Some(ServerId(1)));
     assert_eq!(world.said(WEB, EventKind::FailoverCompleted).len(), 1);
     assert_eq!(field(world.said(WEB, EventKind::FailoverStarted)[0], "class"), "followed");
     let evidence = format!("{:?}", world.said(WEB, EventKind::FailoverStarted)[0].fields);
@@ -446,7 +446,7 @@ fn what_an_engine_did_not_get_to_the_next_one_does() {
     world.well[ORDERS][0] = false;
     world.run(ms(5_000));
     let facts = world.facts.clone();
-    assert_eq!((facts[ORDERS].primary, facts[WEB].followed), (Some(ServerId(1)), Some(ServerId(0))));
+    assert_eq!((facts[ORDERS].durable.primary, facts[WEB].durable.followed), (Some(ServerId(1)), Some(ServerId(0))));
     let mut next = World::with(model(true, true), facts);
     next.run(ms(5_000));
     assert_eq!(next.done(), [&["web follow db2"][..], &SWITCHED].concat());

@@ -106,8 +106,8 @@ impl World {
                 };
                 self.inputs.push(Input::ActionFinished { action: id, outcome: Ok(report) });
             }
-            Output::Journal(failover_core::output::Record::Facts { service, facts }) => {
-                self.facts[usize::from(service.0)] = *facts;
+            Output::Journal(failover_core::output::Record::Facts { service, durable }) => {
+                self.facts[usize::from(service.0)].durable = *durable;
             }
             Output::Emit(event) => self.events.push(event),
             _ => {}
@@ -196,7 +196,7 @@ fn another_engine_counts_the_failovers_of_the_one_before() {
     world.well[0] = false;
     world.run(ms(5_000));
     assert_eq!(world.moved(), [0]);
-    let aged = |facts: &Facts| Facts { last_failover_age: facts.last_failover_age.map(|age| age + ms(2_000)), ..facts.clone() };
+    let aged = |facts: &Facts| Facts { durable: facts.durable.clone().aged(ms(2_000)), ..facts.clone() };
     let mut next = World::new(3, Some(1), world.facts.iter().map(aged).collect());
     next.well[1] = false;
     next.run(ms(5_000));

@@ -473,11 +473,15 @@ fn an_ended_cooldown_is_over_for_the_next_engine_too() {
     assert!(world.run_until(EventKind::FailoverCompleted, ms(5_000)));
     world.run(ms(1_500));
     let cooldown = ms(300_000);
-    assert!(world.journal.last_failover_age.is_some_and(|age| age < cooldown), "{:?}", world.journal.last_failover_age);
+    assert!(world.journal.durable.recorded_age().is_some_and(|age| age < cooldown), "{:?}", world.journal.durable.recorded_age());
     assert_eq!(refusals(&world)[0], "cooldown");
     world.command(Command::Reset);
-    assert!(world.journal.last_failover_age.is_some_and(|age| age >= cooldown), "{:?}", world.journal.last_failover_age);
-    world.last_failover_age = world.journal.last_failover_age;
+    assert!(
+        world.journal.durable.recorded_age().is_some_and(|age| age >= cooldown),
+        "{:?}",
+        world.journal.durable.recorded_age()
+    );
+    world.last_failover_age = world.journal.durable.recorded_age();
     world.kill_engine();
     world.start_engine();
     world.run(ms(1_000));
@@ -519,9 +523,9 @@ fn a_cooldown_lasts_as_long_as_is_configured_now() {
 fn a_pause_and_its_end_are_in_the_journal() {
     let mut world = warm();
     world.command(Command::pause());
-    assert!(world.journal.paused);
+    assert!(world.journal.durable.pause.is_some());
     world.command(Command::Resume);
-    assert!(!world.journal.paused);
+    assert!(world.journal.durable.pause.is_none());
 }
 
 /// Rule 143: what was seen in a pause decides nothing when it ends.
@@ -629,7 +633,7 @@ fn who_is_primary_is_written_before_the_end_of_the_failover() {
     for (now, input, _) in tape {
         for output in core.step(now, input) {
             match output {
-                Output::Journal(Record::Facts { facts, .. }) => primary = facts.primary,
+                Output::Journal(Record::Facts { durable, .. }) => primary = durable.primary,
                 Output::Journal(Record::Ended { .. }) => {
                     assert_eq!(primary, Some(ServerId(1)), "the last facts before the end");
                     return;
@@ -671,7 +675,7 @@ fn an_engine_that_starts_after_the_death_decides_by_what_was_seen() {
     assert!(aged(ms(4_000)).is_ok_and(|loss| loss.is_some_and(|loss| loss > 50_000)), "as old as it is: {:?}", aged(ms(4_000)));
     assert_eq!(aged(ms(6_000)), Err("loss_unknown"));
     // The journal knows a later primary than what was seen: that was seen before it.
-    assert_eq!(recalled(|facts, _| facts.primary = Some(ServerId(1))).err(), Some("not_readable"));
+    assert_eq!(recalled(|facts, _| facts.durable.primary = Some(ServerId(1))).err(), Some("not_readable"));
 }
 
 /// Rule 56: who was not receiving when the engine ended was not receiving.

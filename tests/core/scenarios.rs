@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::world::{Mode, Received, World, model};
+use failover_core::durable::{Durable, Pause};
 use failover_core::event::EventKind;
 use failover_core::id::{Generation, ServerId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
@@ -309,15 +310,18 @@ impl Player {
                 self.world().self_health(SelfHealth { journal_writable, ..SelfHealth::default() });
             }
             ["restore", primary, generation, age, unfinished, rest @ ..] => {
-                let facts = Facts {
+                let durable = Durable {
                     generation: Generation(generation.parse().expect("a number")),
                     primary: Some(ServerId(u16::try_from(self.world().index(primary)).expect("small"))),
                     system_id: Some(crate::world::SYSTEM_ID),
-                    timeline: Some(1),
-                    last_failover_age: (*age != "-").then(|| parse(age)),
-                    unfinished: (*unfinished != "-").then(|| (*unfinished).to_owned()),
-                    paused: rest.contains(&"paused"),
+                    position: Some((1, failover_core::sample::Lsn::default())),
+                    pause: rest.contains(&"paused").then(Pause::default),
                     attention: rest.contains(&"attention").then(|| "no candidate could be promoted".to_owned()),
+                    ..Durable::default()
+                };
+                let facts = Facts {
+                    durable: durable.with_failover_age((*age != "-").then(|| parse(age))),
+                    unfinished: (*unfinished != "-").then(|| (*unfinished).to_owned()),
                     ..Facts::default()
                 };
                 self.world().feed(Input::Restored { service: failover_core::id::ServiceId(0), facts: Box::new(facts) });

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
 use failover_core::Core;
+use failover_core::durable::Durable;
 use failover_core::event::{Event, EventKind};
 use failover_core::id::{ActionId, Generation};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::observation::Verdict;
 use failover_core::output::{Action, EndedHow, Failure, Output, Record, Step};
 use failover_core::plan::Begun;
-use failover_core::time::Span;
+use failover_core::time::{Mono, Span};
 
 use super::super::cluster::{Cluster, Process};
 use super::super::swarm::Fault;
@@ -52,8 +53,10 @@ impl Sim {
         let now = self.stamp();
         for known in &mut self.known {
             if let Some(facts) = &mut known.facts {
-                let left = facts.pause.left.map(|left| later(left, now.since(known.written)));
-                facts.pause.left = left.map(|left| facts.pause.lasts.map_or(left, |lasts| left.min(lasts)));
+                if let Some(pause) = &mut facts.pause {
+                    let left = pause.left(Mono::ZERO).map(|left| later(left, now.since(known.written)));
+                    pause.ends = left.map(|left| Mono::ZERO + pause.lasts.map_or(left, |lasts| left.min(lasts)));
+                }
                 known.written = now;
             }
         }
@@ -74,9 +77,10 @@ impl Sim {
             return None;
         }
         let now = self.stamp();
+        let age = known.ended.map(|(when, age)| older(age, now.since(when)));
+        let durable = known.facts.unwrap_or_default().with_failover_age(age);
         Some(Facts {
-            generation: Generation(known.generation),
-            last_failover_age: known.ended.map(|(when, age)| older(age, now.since(when))),
+            durable: Durable { generation: Generation(known.generation), ..durable },
             unfinished: known.unfinished.clone(),
             begun: known
                 .begun
@@ -84,7 +88,6 @@ impl Sim {
                 .map(|begun| Begun { first_bad: begun.first_bad.map(|age| older(age, now.since(known.intended))), ..begun }),
             // The clock that goes on while the machine sleeps, and that nobody can set.
             knowledge: seen.map(|seen| Box::new(seen.aged(self.now.since(self.seen.0)))),
-            ..known.facts.unwrap_or_default()
         })
     }
 
@@ -474,11 +477,11 @@ impl Sim {
                 known.begun = None;
                 known.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.word().to_owned());
             }
-            Record::Facts { facts, .. } => {
-                known.generation = known.generation.max(facts.generation.0);
+            Record::Facts { durable, .. } => {
+                known.generation = known.generation.max(durable.generation.0);
                 // How old the last one is for the cooldown, which an operator may have ended.
-                known.ended = facts.last_failover_age.map(|age| (now, age));
-                known.facts = Some(*facts);
+                known.ended = durable.recorded_age().map(|age| (now, age));
+                known.facts = Some(*durable);
                 known.written = now;
             }
         }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+use failover_core::durable::Durable;
 use failover_core::event::{Event, EventKind, Field};
 use failover_core::handover::{Receipt, Stopped};
 use failover_core::id::ServerId;
-use failover_core::input::{Command, Facts};
+use failover_core::input::Command;
 use failover_core::model::{Model, OnLoss, ServiceKind};
 use failover_core::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Report, Step};
 use failover_core::sample::{FenceLevel, Lsn};
@@ -178,7 +179,7 @@ impl Watch {
     }
 
     /// A new engine begins with what the journal knows.
-    pub fn new_life(&mut self, service: usize, now: Mono, facts: Option<&Facts>, generation: u64, unfinished: Option<u64>) {
+    pub fn new_life(&mut self, service: usize, now: Mono, facts: Option<&Durable>, generation: u64, unfinished: Option<u64>) {
         self.sequence = 0;
         self.in_doubt = false;
         self.journal_writable = true;
@@ -189,10 +190,10 @@ impl Watch {
         watch.open = unfinished;
         watch.inherited = unfinished.is_some();
         watch.step = None;
-        watch.paused = facts.is_some_and(|facts| facts.paused);
+        watch.paused = facts.is_some_and(|facts| facts.pause.is_some());
         // What an earlier engine began and brought to no end it does not count.
         watch.began = None;
-        watch.pause_ends = facts.and_then(|facts| facts.pause.left).map(|left| now + left);
+        watch.pause_ends = facts.and_then(|facts| facts.pause.as_ref()?.left(Mono::ZERO)).map(|left| now + left);
         watch.cordoned = facts.map(|facts| facts.cordoned.iter().copied().collect()).unwrap_or_default();
         watch.confirmed = false;
         watch.state = "normal".into();
@@ -209,11 +210,11 @@ impl Watch {
     }
 
     /// The journal is read once more for a service.
-    pub fn told_again(&mut self, service: usize, now: Mono, facts: &Facts) {
+    pub fn told_again(&mut self, service: usize, now: Mono, facts: &Durable) {
         let watch = &mut self.services[service];
         watch.cordoned = facts.cordoned.iter().copied().collect();
-        if facts.paused {
-            (watch.paused, watch.pause_ends) = (true, facts.pause.left.map(|left| now + left));
+        if let Some(pause) = &facts.pause {
+            (watch.paused, watch.pause_ends) = (true, pause.left(Mono::ZERO).map(|left| now + left));
         }
     }
 
@@ -651,8 +652,8 @@ impl Watch {
                     }
                 }
             }
-            Record::Facts { facts, .. } => {
-                let stats = &facts.stats;
+            Record::Facts { durable, .. } => {
+                let stats = &durable.stats;
                 let ended = stats.completed + stats.rolled_back + stats.manual_intervention;
                 let judged = stats.forced + stats.justified + stats.false_positives + stats.unjudged;
                 let (succeeded, tried) = stats.success();

@@ -41,7 +41,7 @@ impl Sim {
     /// What an earlier engine began is finished, undone, or in a person's hands, within the failover's own limit.
     pub(super) fn judge_unfinished(&mut self) {
         let open = |sim: &Sim, at: usize| {
-            let waits = sim.known[at].facts.as_ref().is_some_and(|facts| facts.paused) || sim.watch.is_stopping();
+            let waits = sim.known[at].facts.as_ref().is_some_and(|facts| facts.pause.is_some()) || sim.watch.is_stopping();
             let person = sim.core.as_ref().is_some_and(|core| core.snapshot().services[at].manual_reason.is_some());
             sim.known[at].begun.is_some() && sim.watch.is_open(at) && !waits && !person
         };
@@ -124,7 +124,7 @@ impl Sim {
         for (at, service) in snapshot.services.iter().enumerate() {
             let cluster = &self.clusters[at];
             let moved = self.known[at].generation > 0 && service.manual_reason.is_none() && service.plan.is_none();
-            let paused = self.known[at].facts.as_ref().is_some_and(|facts| facts.paused);
+            let paused = self.known[at].facts.as_ref().is_some_and(|facts| facts.pause.is_some());
             if let Some(primary) = service.primary.map(|primary| usize::from(primary.0))
                 && moved
                 && !paused

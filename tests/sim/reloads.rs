@@ -1,7 +1,7 @@
 //! A configuration that is read again: the same one, one with other settings, or one with other servers of a service.
 
 use failover_core::id::ServerId;
-use failover_core::input::{Command, Facts, Input};
+use failover_core::input::{Command, Input};
 use failover_core::model::{CheckKind, Role, ServerModel};
 use failover_core::plan::Begun;
 
@@ -82,7 +82,7 @@ impl Sim {
         if other_servers && self.core.is_some() {
             self.age_pauses();
             if let Some(facts) = self.facts(service) {
-                self.watch.told_again(service, self.now, &facts);
+                self.watch.told_again(service, self.now, &facts.durable);
                 self.feed(Input::Restored { service: service_id(service), facts: Box::new(facts) });
             }
             self.surveys.retain(|(_, of, server)| *of != service || server.is_none());
@@ -163,9 +163,7 @@ impl Sim {
             renumber_command(command, &place);
         }
         let known = &mut self.known[service];
-        if let Some(facts) = &mut known.facts {
-            renumber_facts(facts, &id);
-        }
+        known.facts = known.facts.take().map(|facts| facts.mapped(&id, &|followed| Some(followed)));
         known.begun = known.begun.take().and_then(|begun| renumbered(begun, &id));
         let seen = self.seen.1.get_mut(service);
         if let Some(seen) = seen {
@@ -191,18 +189,6 @@ fn renumber_command(command: &mut Command, place: &dyn Fn(usize) -> usize) {
         | Command::Uncordon { server } => new(server),
         _ => {}
     }
-}
-
-/// The journal knows servers by their names.
-fn renumber_facts(facts: &mut Facts, id: &dyn Fn(ServerId) -> Option<ServerId>) {
-    facts.primary = facts.primary.and_then(id);
-    facts.sync_set = facts.sync_set.iter().copied().filter_map(id).collect();
-    facts.deposed = facts.deposed.iter().filter_map(|(server, timeline)| Some((id(*server)?, *timeline))).collect();
-    facts.cordoned = facts.cordoned.iter().copied().filter_map(id).collect();
-    facts.stats.last = facts.stats.last.take().and_then(|mut last| {
-        last.old = id(last.old)?;
-        Some(last)
-    });
 }
 
 fn renumbered(mut begun: Begun, id: &dyn Fn(ServerId) -> Option<ServerId>) -> Option<Begun> {

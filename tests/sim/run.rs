@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use failover_core::Core;
+use failover_core::durable::Durable;
 use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
-use failover_core::input::{Command, Facts, Input, SelfHealth};
+use failover_core::input::{Command, Input, SelfHealth};
 use failover_core::knowledge::Knowledge;
 use failover_core::model::ServerModel;
 use failover_core::observation::{DownCause, Verdict};
@@ -136,7 +137,7 @@ impl Stamp {
 /// What the journal on disk would tell the next engine.
 #[derive(Clone, Debug, Default)]
 struct Known {
-    facts: Option<Facts>,
+    facts: Option<Durable>,
     /// When those were written.
     written: Stamp,
     generation: u64,

@@ -377,9 +377,9 @@ impl World {
     /// What the journal tells an engine now.
     fn facts(&self) -> Facts {
         let passed = self.now.since(self.journal_at);
-        let age = self.journal.last_failover_age.map(|age| age + passed);
-        let pause = self.journal.pause.clone().aged(passed);
-        Facts { last_failover_age: self.last_failover_age.or(age), pause, ..self.journal.clone() }
+        let durable = self.journal.durable.clone().aged(passed);
+        let age = self.last_failover_age.or(durable.recorded_age());
+        Facts { durable: durable.with_failover_age(age), ..self.journal.clone() }
     }
 
     /// Another engine on the same journal.
@@ -744,13 +744,12 @@ impl World {
     fn remember(&mut self, record: &Record) {
         let journal = &mut self.journal;
         match record {
-            Record::Facts { facts, .. } => {
+            Record::Facts { durable, .. } => {
                 self.journal_at = self.now;
-                let before = std::mem::replace(journal, (**facts).clone());
-                (journal.unfinished, journal.begun) = (before.unfinished, before.begun);
+                journal.durable = (**durable).clone();
             }
             Record::Intent { generation, begun, .. } => {
-                journal.generation = *generation;
+                journal.durable.generation = *generation;
                 journal.begun = Some((**begun).clone());
             }
             Record::StepBegun { step, chosen, .. } => {

@@ -55,7 +55,7 @@ impl Service {
 
     /// At first contact the route knows better than the configuration who has the traffic.
     pub(super) fn adopt_by_route(&mut self, instances: &[InstanceView], fx: &mut Effects) {
-        if self.is_postgres() || self.primary.is_some() {
+        if self.is_postgres() || self.durable.primary.is_some() {
             return;
         }
         let named = sole_server(instances).map(str::to_owned);
@@ -66,7 +66,7 @@ impl Service {
     }
 
     fn become_active(&mut self, server: ServerId, why: &str, fx: &mut Effects) {
-        self.primary = Some(server);
+        self.durable.primary = Some(server);
         self.primary_seen = true;
         let name = self.server_name(server);
         fx.emit(
@@ -173,7 +173,7 @@ impl Service {
         match waiver.to {
             Some(to) if to != server => return Err(CandidateRefusal::NotChosen),
             None if !model.candidate => return Err(CandidateRefusal::NotACandidate),
-            _ if self.servers[usize::from(server.0)].cordoned => return Err(CandidateRefusal::Cordoned),
+            _ if self.durable.cordoned.contains(&server) => return Err(CandidateRefusal::Cordoned),
             _ => {}
         }
         let since = self.suspicion.as_ref().map_or(Mono::ZERO, |suspicion| suspicion.since);

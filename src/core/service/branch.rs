@@ -32,12 +32,12 @@ impl Service {
     /// The primary's timeline, and how far it is known to have come: as seen, as an earlier engine left it, or where the promotion began.
     pub(crate) fn last_known(&self) -> Option<(u32, Lsn)> {
         let seen = |log: &super::LogTrack| (log.timeline, log.heard.map_or(log.flush, |heard| heard.end.max(log.flush)));
-        self.log.as_ref().map(seen).or(self.known_before)
+        self.log.as_ref().map(seen).or(self.durable.position)
     }
 
     pub(super) fn second_writable(&mut self, primary: ServerId, server: ServerId, sample: &Sample, fx: &mut Effects) {
         let known = self.last_known();
-        let ours = self.servers[usize::from(server.0)].deposed_on.is_some_and(|on| sample.timeline <= on);
+        let ours = self.durable.deposed.get(&server).is_some_and(|on| sample.timeline <= *on);
         if ours && known.is_none_or(|(timeline, _)| sample.timeline < timeline) {
             self.old_primary_returned(server, sample, fx);
             return;
@@ -78,7 +78,7 @@ impl Service {
             let state = &self.servers[usize::from(server.0)];
             let said = state.sample.as_ref().filter(|(_, sample)| !sample.in_recovery).map(|(at, _)| *at);
             let refuted = |said: Mono| self.is_fenced_since(*server, said) || self.is_down_since(*server, said);
-            self.primary != Some(*server)
+            self.durable.primary != Some(*server)
                 && !state.wrong_cluster
                 && !state.other_branch
                 && said.is_some_and(|said| !refuted(said))
@@ -192,7 +192,7 @@ impl Service {
         }
         state.returned_at = Some(fx.now);
         let routed = self.model.route.instances > 0;
-        let done = match (routed, self.paused) {
+        let done = match (routed, self.is_paused()) {
             (_, true) => "nothing is changed while the service is paused",
             (true, false) => "it is taken out of the route",
             (false, false) => "nothing is touched",
@@ -204,10 +204,10 @@ impl Service {
             format!("{} takes writes on the older timeline {}: {done}", self.server_name(server), sample.timeline),
             vec![("timeline", Field::Int(u64::from(sample.timeline)))],
         );
-        if routed && !self.paused {
+        if routed && !self.is_paused() {
             self.run_errand(Errand::TakeOut(server), Action::RouteOut { server }, Span::from_millis(3_000), fx);
         }
-        if let Some(primary) = self.primary.filter(|primary| self.is_writable_now(*primary, fx.now)) {
+        if let Some(primary) = self.durable.primary.filter(|primary| self.is_writable_now(*primary, fx.now)) {
             self.two_primaries(primary, server, fx);
         }
     }
@@ -223,7 +223,7 @@ impl Service {
         if self.plan.is_some() {
             return Err(format!("{service}: a failover is in flight"));
         }
-        if self.primary == Some(server) && self.primary_seen && self.state != State::ManualIntervention {
+        if self.durable.primary == Some(server) && self.primary_seen && self.state != State::ManualIntervention {
             return Err(format!("{service}: {name} is the primary already"));
         }
         let sample = self.servers[usize::from(server.0)].sample.clone().filter(|_| self.is_writable_now(server, fx.now));
@@ -234,14 +234,14 @@ impl Service {
         if let Some(rival) = rival {
             return Err(format!("{service}: {} takes writes as well: stop it first", self.server_name(rival)));
         }
-        if let Some(former) = self.primary.filter(|former| *former != server) {
+        if let Some(former) = self.durable.primary.filter(|former| *former != server) {
             self.servers[usize::from(former.0)].deposed = true;
             self.servers[usize::from(former.0)].announced = None;
         }
         if !self.takes_over(server) {
-            self.generation = Generation(self.generation.0 + 1);
+            self.durable.generation = Generation(self.durable.generation.0 + 1);
         }
-        self.manual_reason = None;
+        self.durable.attention = None;
         self.two_primaries = false;
         self.begun = None;
         self.adopt_primary(server, &sample, "an operator adopted it", fx);

@@ -53,14 +53,14 @@ impl Service {
     /// Whether anything may be changed now outside a plan: not while an operator has paused it, and not while a plan does so. What is
     /// only looked at or asked for does not depend on it.
     pub(super) fn may_act(&self) -> bool {
-        !self.paused && !self.stopping && self.plan.is_none()
+        !self.is_paused() && !self.stopping && self.plan.is_none()
     }
 
     pub(crate) fn run_errand(&mut self, errand: Errand, action: Action, span: Span, fx: &mut Effects) {
         let id = fx.action();
         let deadline = fx.now + span;
         self.errands.push((id, errand, deadline));
-        fx.push(Output::RunAction { id, service: self.id, generation: self.generation, action, deadline });
+        fx.push(Output::RunAction { id, service: self.id, generation: self.durable.generation, action, deadline });
     }
 
     pub(super) fn expire_errands(&mut self, fx: &mut Effects) {
@@ -95,7 +95,7 @@ impl Service {
 
     /// Names are a way to the primary beside another one: they follow once the failover is over, and hold nobody up (rule 46).
     pub(super) fn point_names(&mut self, fx: &mut Effects) {
-        let (Some((at, tries)), Some(server), Some(span)) = (self.names_due, self.primary, self.model.route.names) else {
+        let (Some((at, tries)), Some(server), Some(span)) = (self.names_due, self.durable.primary, self.model.route.names) else {
             return;
         };
         if fx.now < at || !self.may_act() || self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::PointNames(_))) {
@@ -120,7 +120,7 @@ impl Service {
         let name = self.server_name(server);
         let tries = self.names_due.map_or(0, |(_, tries)| tries);
         let (severity, message) = if failed.is_empty() {
-            self.names_due = self.names_due.filter(|_| self.primary != Some(server)).map(|_| (fx.now, 0));
+            self.names_due = self.names_due.filter(|_| self.durable.primary != Some(server)).map(|_| (fx.now, 0));
             (Severity::Info, format!("the names point to {name}: {}", said.join("; ")))
         } else {
             self.names_due = Some((fx.now + NAMES_AGAIN, tries));

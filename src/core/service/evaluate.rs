@@ -64,7 +64,7 @@ impl Service {
     /// served for a while again, that is over: the next failure is another one.
     fn end_call(&mut self, fx: &mut Effects) {
         let serves = |server: ServerId| self.is_writable_now(server, fx.now) && self.servers[usize::from(server.0)].session_open;
-        let well = self.suspicion.is_none() && !self.two_primaries && self.primary.is_some_and(serves);
+        let well = self.suspicion.is_none() && !self.two_primaries && self.durable.primary.is_some_and(serves);
         if !self.called_in_vain || !well {
             self.well_since = None;
             return;
@@ -72,7 +72,7 @@ impl Service {
         let since = *self.well_since.get_or_insert(fx.now);
         if fx.now.since(since) >= STEADY {
             let primary = self.subject().map_or_else(String::new, |server| self.server_name(server));
-            self.manual_reason = None;
+            self.durable.attention = None;
             self.become_state(State::Normal, format!("{primary} serves again, and nothing had been changed"), fx);
             self.journal_facts(fx);
             self.start_over(fx);
@@ -311,7 +311,7 @@ impl Service {
         if self.two_primaries {
             return Err(Refusal::TwoPrimaries);
         }
-        if self.paused {
+        if self.is_paused() {
             return Err(Refusal::Paused);
         }
         if let Some(cause) = around.doubt {

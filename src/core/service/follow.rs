@@ -26,8 +26,6 @@ const LOOK_AGAIN: Span = Span::from_millis(1_000);
 /// How far a service is with following another one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Follow {
-    /// The primary of the other service that was followed last, or was found at first contact.
-    pub(crate) followed: Option<ServerId>,
     /// The one that is being followed.
     pub(crate) target: Option<Target>,
     /// A first bad sign was seen here: the other service is to be asked what it answers now.
@@ -75,8 +73,8 @@ impl Service {
         let unwell = subject.is_some_and(|server| matches!(self.server_health(server), Health::Degraded | Health::Unhealthy));
         let under_way = self.plan.is_some() || self.begun.is_some();
         Followed {
-            primary: self.primary.filter(|_| self.primary_seen),
-            generation: self.generation,
+            primary: self.durable.primary.filter(|_| self.primary_seen),
+            generation: self.durable.generation,
             at_rest: !under_way && !self.two_primaries,
             troubled: under_way
                 || unwell
@@ -100,7 +98,8 @@ impl Service {
         if age >= model.hold {
             return Ok(());
         }
-        let unfollowed = self.follow.target.is_some() || self.follow.followed.is_some() && other.primary != self.follow.followed;
+        let unfollowed =
+            self.follow.target.is_some() || self.durable.followed.is_some() && other.primary != self.durable.followed;
         if other.troubled || unfollowed {
             return Err(Refusal::DependencyFailing { service: model.name.clone(), left: model.hold - age });
         }
@@ -117,9 +116,9 @@ impl Service {
         if !self.may_act() || self.begun.is_some() || self.state == State::ManualIntervention {
             return;
         }
-        let Some(followed) = self.follow.followed else {
+        let Some(followed) = self.durable.followed else {
             // At first contact what is there is taken for wanted.
-            self.follow.followed = Some(primary);
+            self.durable.followed = Some(primary);
             self.journal_facts(fx);
             return;
         };
@@ -142,7 +141,7 @@ impl Service {
             next: fx.now,
             tries: 0,
             commanded: !model.command,
-            own: self.generation,
+            own: self.durable.generation,
             switching: false,
             why: None,
         });
@@ -166,7 +165,7 @@ impl Service {
 
     fn go_on_following(&mut self, around: Surroundings, fx: &mut Effects) {
         let running = self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::Follow(_)));
-        let generation = self.generation;
+        let generation = self.durable.generation;
         let only_stopped = self.last_failover.as_ref().is_some_and(|last| last.how == EndedHow::Stopped);
         let Some(target) = self.follow.target.as_mut().filter(|target| !running && fx.now >= target.next) else { return };
         if !target.commanded {
@@ -180,7 +179,8 @@ impl Service {
         // Moved by this, or by somebody who knew better meanwhile: its own trigger, an operator.
         let moved = target.own != generation;
         let wanted = target.server;
-        let beside = self.model.follows.as_ref().and_then(|model| model.beside(wanted)).filter(|own| self.primary != Some(*own));
+        let beside =
+            self.model.follows.as_ref().and_then(|model| model.beside(wanted)).filter(|own| self.durable.primary != Some(*own));
         match beside {
             Some(own) if !moved => self.switch_beside(own, around, fx),
             _ => self.has_followed(wanted, fx),
@@ -246,7 +246,7 @@ impl Service {
 
     /// Sends the traffic to the server that belongs beside the new primary of the other service.
     fn switch_beside(&mut self, own: ServerId, around: Surroundings, fx: &mut Effects) {
-        let before = self.generation;
+        let before = self.durable.generation;
         let why = match self.guards(around, fx.now) {
             // It is no failure of this service that is answered here, so the last one's cooldown says nothing.
             Ok(()) | Err(Refusal::Cooldown { .. }) => {
@@ -282,7 +282,7 @@ impl Service {
     }
 
     fn has_followed(&mut self, server: ServerId, fx: &mut Effects) {
-        self.follow.followed = Some(server);
+        self.durable.followed = Some(server);
         self.follow.target = None;
         self.journal_facts(fx);
         let Some(model) = &self.model.follows else { return };

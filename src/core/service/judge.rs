@@ -62,14 +62,14 @@ impl Service {
 
     /// A server that takes writes says how far its log is, and since when it runs.
     pub(super) fn old_primary_said(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
-        if self.stats.old_primary_said(server, sample.flush, sample.timeline, sample.age, sample.asked) {
+        if self.durable.stats.old_primary_said(server, sample.flush, sample.timeline, sample.age, sample.asked) {
             self.journal_facts(fx);
             self.tell_false_positive(fx);
         }
     }
 
     pub(crate) fn tell_false_positive(&self, fx: &mut Effects) {
-        let Some(last) = &self.stats.last else { return };
+        let Some(last) = &self.durable.stats.last else { return };
         let (name, why) = (self.server_name(last.old), &last.judgement.why);
         fx.emit(
             EventKind::FalsePositive,

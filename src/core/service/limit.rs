@@ -42,7 +42,7 @@ impl Service {
     /// It failed over of its own accord so recently that another failure may have the same cause.
     pub(crate) fn began_lately(&self, now: Mono) -> bool {
         let lately = |at: Mono| now.since(at) < TOGETHER;
-        let before = self.failover_age_at_start.is_some_and(|age| age + now.since(Mono::ZERO) < TOGETHER);
+        let before = self.began_before.is_some_and(|before| before.age(now) < TOGETHER);
         self.began_at.is_some_and(lately) || before || self.begun.as_ref().is_some_and(|begun| !begun.class.is_ordered())
     }
 

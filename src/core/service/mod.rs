@@ -20,13 +20,14 @@ mod traffic;
 
 use crate::candidate::{Ended, Heard};
 use crate::doubt::DoubtCause;
+use crate::durable::Durable;
 use crate::effects::{About, Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
 use crate::evidence::{FailureClass, Suspicion};
 use crate::health::{Counter, Health};
 use crate::id::{ActionId, CheckId, Generation, ServerId, ServiceId};
 use crate::input::Facts;
-use crate::model::{Model, Role, ServerModel, ServiceKind, ServiceModel};
+use crate::model::{Model, Places, Role, ServerModel, ServiceKind, ServiceModel};
 use crate::observation::Finding;
 use crate::output::{EndedHow, Output, Record};
 use crate::plan::{Begun, Plan};
@@ -35,7 +36,7 @@ use crate::route::RouteReadiness;
 use crate::sample::{LogEnd, Lsn, Readiness, ReadinessFinding, Sample};
 use crate::schedule::Slot;
 use crate::static_word::Word;
-use crate::stats::{Mark, Stats};
+use crate::stats::Mark;
 use crate::time::{Mono, Span};
 use crate::traffic::Traffic;
 use crate::trigger::{State, Window};
@@ -115,18 +116,10 @@ pub struct ServerState {
     /// The name by which its receiver was last seen to replicate.
     #[serde(default)]
     pub replicates_as: Option<String>,
-    /// It was among those that acknowledge synchronous commits when the primary was last asked: for the status only.
-    pub synchronous: bool,
     /// It belongs to another cluster.
     pub wrong_cluster: bool,
     /// It is a former primary that was deposed by this engine.
     pub deposed: bool,
-    /// An operator cordoned it: it is observed as before, and never promoted.
-    #[serde(default)]
-    pub cordoned: bool,
-    /// By the journal, a failover of ours took it from this timeline: should it take writes there again, it is fenced again.
-    #[serde(default)]
-    pub deposed_on: Option<u32>,
     /// It takes writes on a newer timeline that is not known to continue the primary's.
     #[serde(default)]
     pub other_branch: bool,
@@ -253,20 +246,14 @@ pub struct LastFailover {
 pub struct Service {
     pub(crate) id: ServiceId,
     pub(crate) model: ServiceModel,
+    /// What survives a restart, a reload and a take-over.
+    pub(crate) durable: Durable,
     pub(crate) checks: Vec<CheckState>,
     pub(crate) servers: Vec<ServerState>,
     pub(crate) state: State,
-    pub(crate) paused: bool,
-    #[serde(default)]
-    pub(crate) pause: pause::Pause,
     pub(crate) stopping: bool,
-    pub(crate) primary: Option<ServerId>,
     pub(crate) primary_seen: bool,
-    pub(crate) system_id: Option<u64>,
     pub(crate) log: Option<LogTrack>,
-    /// The primary's timeline and a position on it, as an earlier engine or the present primary's promotion left them.
-    #[serde(default)]
-    pub(crate) known_before: Option<(u32, Lsn)>,
     /// Where the primary's log ended, as its host told after an orderly stop; until it gives a sign of life.
     pub(crate) log_end: Option<LogEnd>,
     pub(crate) suspicion: Option<Suspicion>,
@@ -329,11 +316,7 @@ pub struct Service {
     pub(crate) begun_until: Mono,
     /// When it was taken up.
     pub(crate) begun_at: Mono,
-    pub(crate) generation: Generation,
     pub(crate) last_failover: Option<LastFailover>,
-    /// The end of the last failover that began a cooldown, unless an operator has ended it. How long it lasts, the present configuration says.
-    pub(crate) cooldown_from: Option<Mark>,
-    pub(crate) manual_reason: Option<String>,
     pub(crate) errands: Vec<(ActionId, Errand, Mono)>,
     pub(crate) prove_at: Option<(Mono, ServerId)>,
     pub(crate) host_asked: Option<(Mono, bool)>,
@@ -348,8 +331,8 @@ pub struct Service {
     /// When the route was put right last, and how often in a row that was of no use.
     pub(crate) route_asserted_at: Option<(Mono, u32)>,
     pub(crate) two_primaries: bool,
-    pub(crate) failover_age_at_start: Option<Span>,
-    pub(crate) stats: Stats,
+    /// The end of the last failover of an earlier engine.
+    pub(crate) began_before: Option<Mark>,
     /// Refusals that were told, by name, since the engine was started.
     pub(crate) refusals: std::collections::BTreeMap<String, u64>,
 }
@@ -395,11 +378,8 @@ impl Service {
                 streamed_at: None,
                 streamed: None,
                 replicates_as: None,
-                synchronous: false,
                 wrong_cluster: false,
                 deposed: false,
-                cordoned: false,
-                deposed_on: None,
                 other_branch: false,
                 history: None,
                 announced: None,
@@ -417,17 +397,13 @@ impl Service {
         Service {
             id,
             model,
+            durable: Durable::default(),
             checks,
             servers,
             state: State::Normal,
-            paused: false,
-            pause: pause::Pause::default(),
             stopping: false,
-            primary: None,
             primary_seen: false,
-            system_id: None,
             log: None,
-            known_before: None,
             log_end: None,
             suspicion: None,
             recovered_at: None,
@@ -456,10 +432,7 @@ impl Service {
             begun: None,
             begun_until: Mono::ZERO,
             begun_at: Mono::ZERO,
-            generation: Generation::default(),
             last_failover: None,
-            cooldown_from: None,
-            manual_reason: None,
             errands: Vec::new(),
             prove_at: None,
             host_asked: None,
@@ -469,14 +442,13 @@ impl Service {
             switched_by_hand: false,
             route_asserted_at: None,
             two_primaries: false,
-            failover_age_at_start: None,
-            stats: Stats::default(),
+            began_before: None,
             refusals: std::collections::BTreeMap::new(),
         }
     }
 
     pub(crate) fn about(&self) -> About {
-        About { service: Some(self.id), server: None, generation: self.generation }
+        About { service: Some(self.id), server: None, generation: self.durable.generation }
     }
 
     pub(crate) fn about_server(&self, server: ServerId) -> About {
@@ -490,7 +462,7 @@ impl Service {
     pub(crate) fn sentence(&self, refusal: &Refusal) -> String {
         let sentence = refusal.sentence(&|server| self.server_name(server));
         match refusal {
-            Refusal::Paused => self.pause.sentence(&sentence),
+            Refusal::Paused => self.durable.pause.as_ref().map_or_else(|| sentence.clone(), |pause| pause.sentence(&sentence)),
             Refusal::NoPrimarySeen => match self.no_primary_because() {
                 why if why.is_empty() => sentence,
                 why => format!("{why}: {sentence}"),
@@ -513,7 +485,7 @@ impl Service {
 
     /// The server whose death would matter: the primary, or before one was seen the one the configuration names.
     pub(crate) fn subject(&self) -> Option<ServerId> {
-        self.primary.or_else(|| {
+        self.durable.primary.or_else(|| {
             self.model
                 .servers
                 .iter()
@@ -592,65 +564,15 @@ impl Service {
         self.model.checks.iter().zip(&self.checks).all(|(model, state)| state.answers >= model.success_threshold)
     }
 
-    pub(crate) fn facts(&self, now: Mono) -> Facts {
-        Facts {
-            generation: self.generation,
-            primary: self.primary,
-            system_id: self.system_id,
-            timeline: self.last_known().map(|(timeline, _)| timeline),
-            flush: self.last_known().map(|(_, flush)| flush),
-            sync_set: self.server_ids().filter(|server| self.servers[usize::from(server.0)].synchronous).collect(),
-            last_failover_age: self.last_failover_age(now),
-            unfinished: None,
-            begun: None,
-            paused: self.paused,
-            pause: self.pause.facts(now),
-            attention: self.manual_reason.clone().filter(|_| self.state == State::ManualIntervention),
-            stats: Box::new(self.stats_at(now)),
-            followed: self.follow.followed,
-            ramping: self.ramp.is_some(),
-            deposed: self
-                .server_ids()
-                .filter_map(|server| Some((server, self.servers[usize::from(server.0)].deposed_on?)))
-                .collect(),
-            cordoned: self.server_ids().filter(|server| self.servers[usize::from(server.0)].cordoned).collect(),
-            knowledge: None,
-        }
-    }
-
     /// How long the cooldown still runs.
     pub(crate) fn cooldown_left(&self, now: Mono) -> Span {
-        self.cooldown_from.map_or(Span::ZERO, |ended| self.model.trigger.cooldown - ended.age(now))
+        self.durable.cooldown_left(self.model.trigger.cooldown, now)
     }
 
-    /// How old the last failover is that began a cooldown.
-    fn last_failover_age(&self, now: Mono) -> Option<Span> {
-        let began = self.last_failover.as_ref().filter(|last| last.plan.class != FailureClass::Followed);
-        let left = self.cooldown_left(now);
-        match began.and_then(|last| last.plan.times.ended) {
-            // An operator may have ended the cooldown: then it is over for the next engine too.
-            Some(ended) => Some(now.since(ended).max(self.model.trigger.cooldown - left)),
-            // One before the last, or an earlier engine's.
-            None if left > Span::ZERO => Some(self.model.trigger.cooldown - left),
-            None => {
-                let age = self.failover_age_at_start.map(|age| age + now.since(Mono::ZERO));
-                age.map(|age| age.max(self.model.trigger.cooldown))
-            }
-        }
-    }
-
-    /// The numbers as another engine can read them: its clock is another one.
-    fn stats_at(&self, now: Mono) -> Stats {
-        let mut stats = self.stats.clone();
-        if let Some(last) = &mut stats.last {
-            last.since = Mark { at: Mono::ZERO, lead: last.since.age(now) };
-        }
-        stats
-    }
-
+    /// What survives is what the journal says from here on.
     pub(crate) fn journal_facts(&self, fx: &mut Effects) {
-        let facts = Box::new(self.facts(fx.now));
-        fx.push(Output::Journal(Record::Facts { service: self.id, facts }));
+        let durable = Durable { position: self.last_known(), ..self.durable.recorded(self.model.trigger.cooldown, fx.now) };
+        fx.push(Output::Journal(Record::Facts { service: self.id, durable: Box::new(durable) }));
     }
 
     pub(crate) fn become_state(&mut self, to: State, why: String, fx: &mut Effects) {
@@ -708,7 +630,7 @@ impl Service {
         self.awaiting = None;
         self.become_state(State::ManualIntervention, why.clone(), fx);
         self.tell_person("a person has to look", &why, false, evidence, fx);
-        self.manual_reason = Some(why);
+        self.durable.attention = Some(why);
         self.journal_facts(fx);
     }
 
@@ -730,79 +652,60 @@ impl Service {
         );
     }
 
+    /// What the journal says, at a start; after a reload with other servers, what it knows besides.
     pub(crate) fn restore(&mut self, facts: Facts, fx: &mut Effects) {
-        // After a reload more may be known than could be written down.
-        self.generation = self.generation.max(facts.generation);
-        self.unread = false;
-        self.follow.followed = facts.followed;
-        self.primary = facts.primary.filter(|server| usize::from(server.0) < self.servers.len());
-        // Without data nothing can have gone wrong with it since an earlier engine saw it.
-        self.primary_seen = self.primary.is_some() && !self.is_postgres();
-        self.system_id = facts.system_id;
-        self.failover_age_at_start = facts.last_failover_age;
-        self.stats = *facts.stats;
-        if let Some(last) = &mut self.stats.last {
-            last.since.at = fx.now;
+        let Facts { durable, unfinished, begun, knowledge } = facts;
+        let (journaled, written) = (durable.primary, durable.generation);
+        // After a reload this is known already, and newer than it could be written down.
+        if !std::mem::take(&mut self.unread) {
+            let generation = self.durable.generation.max(written);
+            let attention = self.durable.attention.take().filter(|_| self.state == State::ManualIntervention);
+            self.durable = Durable { generation, attention: attention.or(durable.attention.clone()), ..durable.read(fx.now) };
+            self.durable.primary = self.durable.primary.filter(|server| usize::from(server.0) < self.servers.len());
         }
-        if self.generation > Generation(0) && self.primary.is_some() {
+        self.began_before = self.durable.last_ended;
+        // Without data nothing can have gone wrong with it since an earlier engine saw it.
+        self.primary_seen = self.durable.primary.is_some() && !self.is_postgres();
+        if self.durable.generation > Generation(0) && self.durable.primary.is_some() {
             // An earlier engine may have ended before they followed.
             self.names_follow(fx.now);
         }
-        if facts.ramping {
-            self.resume_ramp(facts.last_failover_age, fx.now);
+        self.resume_ramp(fx.now);
+        self.depose_again(written);
+        if let Some(knowledge) = knowledge.filter(|knowledge| journaled.is_none_or(|primary| primary == knowledge.primary)) {
+            self.recall(*knowledge, fx.now);
         }
-        if let Some(age) = facts.last_failover_age {
-            self.cooldown_from = Some(Mark { at: fx.now, lead: age });
+        // An operator has made another server the primary since.
+        let adopted = |begun: &Begun| begun.generation < written && journaled.is_some_and(|primary| primary != begun.old);
+        let superseded = begun.as_ref().is_some_and(adopted);
+        let attention = self.durable.attention.take_if(|_| self.state != State::ManualIntervention);
+        if let Some(begun) = begun.filter(|_| !superseded) {
+            self.take_up(begun, fx);
+        } else if let Some(step) = unfinished.filter(|_| !superseded) {
+            self.call_a_person(
+                format!("failover {written} was not completed, and nobody has reset it since (last known: {step})"),
+                vec![format!("journal: failover {written} stands at {step}")],
+                fx,
+            );
+        } else if let Some(why) = attention {
+            self.call_a_person(why, vec!["journal: nobody has reset it since".into()], fx);
         }
-        if let (Some(primary), Generation(1..)) = (self.primary, facts.generation) {
+        self.restore_pause(fx);
+    }
+
+    /// Who was deposed by an earlier engine.
+    fn depose_again(&mut self, written: Generation) {
+        if let (Some(primary), Generation(1..)) = (self.durable.primary, written) {
             // The configuration's hint names a server that was deposed: the promoted one is still the primary.
             for server in self.server_ids() {
                 self.servers[usize::from(server.0)].deposed =
                     server != primary && self.server_model(server).is_some_and(|model| model.role == Role::Primary);
             }
         }
-        for (server, timeline) in facts.deposed {
-            if let Some(state) = self.servers.get_mut(usize::from(server.0)).filter(|_| self.primary != Some(server)) {
-                state.deposed = true;
-                state.deposed_on = Some(timeline);
-            }
-        }
-        for server in facts.cordoned {
-            if let Some(state) = self.servers.get_mut(usize::from(server.0)) {
-                state.cordoned = true;
-            }
-        }
-        self.known_before = facts.timeline.map(|timeline| (timeline, facts.flush.unwrap_or_default()));
-        let journaled = facts.primary;
-        if let Some(knowledge) = facts.knowledge.filter(|knowledge| journaled.is_none_or(|primary| primary == knowledge.primary))
-        {
-            self.recall(*knowledge, fx.now);
-        }
-        // An operator has made another server the primary since.
-        let adopted =
-            |begun: &Begun| begun.generation < facts.generation && journaled.is_some_and(|primary| primary != begun.old);
-        let superseded = facts.begun.as_ref().is_some_and(adopted);
-        if let Some(begun) = facts.begun.filter(|_| !superseded) {
-            for server in &facts.sync_set {
-                if let Some(state) = self.servers.get_mut(usize::from(server.0)) {
-                    state.synchronous = true;
-                }
-            }
-            self.take_up(begun, fx);
-        } else if let Some(step) = facts.unfinished.filter(|_| !superseded) {
-            self.call_a_person(
-                format!("failover {} was not completed, and nobody has reset it since (last known: {step})", facts.generation),
-                vec![format!("journal: failover {} stands at {step}", facts.generation)],
-                fx,
-            );
-        } else if let Some(why) = facts.attention {
-            self.call_a_person(why, vec!["journal: nobody has reset it since".into()], fx);
-        }
-        if facts.paused && self.restore_pause(facts.pause, fx) {
-            self.paused = true;
-            let words = self.pause.words(fx.now);
-            let detail = format!("{}: still paused{words}, as before the engine was restarted", self.model.name);
-            self.tell_order("pause", detail, fx);
+        let (primary, servers) = (self.durable.primary, &mut self.servers);
+        self.durable.deposed.retain(|server, _| primary != Some(*server) && usize::from(server.0) < servers.len());
+        for server in self.durable.deposed.keys() {
+            self.servers[usize::from(server.0)].deposed = true;
         }
     }
 
@@ -814,7 +717,7 @@ impl Service {
 
     /// The configuration has this service without its primary, which takes writes: what would watch the rest knows nobody to replace.
     pub(crate) fn loses_its_primary_in(&self, model: &Model, now: Mono) -> Option<String> {
-        let primary = self.primary.filter(|server| self.is_postgres() && self.is_writable_now(*server, now))?;
+        let primary = self.durable.primary.filter(|server| self.is_postgres() && self.is_writable_now(*server, now))?;
         let (service, name) = (&self.model.name, self.server_name(primary));
         let after = model.services.iter().find(|other| other.name == *service && other.kind == self.model.kind)?;
         let kept = after.servers.iter().any(|server| server.name == name);
@@ -828,6 +731,7 @@ impl Service {
     pub(crate) fn inherit(&mut self, mut before: Service, fx: &mut Effects) {
         before.abandon_checks(fx);
         before.let_go(fx);
+        self.inherit_durable(&before);
         self.inherit_detection(&before);
         self.stopping = before.stopping;
         self.servers = before.servers;
@@ -838,28 +742,19 @@ impl Service {
         }
         self.afresh_since = fx.now;
         self.state = before.state;
-        self.paused = before.paused;
-        self.pause = before.pause;
-        self.primary = before.primary;
         self.primary_seen = before.primary_seen;
         self.begun = before.begun;
         self.begun_until = before.begun_until;
         self.begun_at = before.begun_at;
-        self.stats = before.stats;
         self.refusals = before.refusals;
-        self.system_id = before.system_id;
         self.log = before.log;
         self.log_end = before.log_end;
         self.held = before.held;
         self.began_at = before.began_at;
-        self.known_before = before.known_before;
-        self.generation = before.generation;
+        self.began_before = before.began_before;
         self.last_failover = before.last_failover;
-        self.cooldown_from = before.cooldown_from;
-        self.manual_reason = before.manual_reason;
         self.switched_by_hand = before.switched_by_hand;
         self.two_primaries = before.two_primaries;
-        self.failover_age_at_start = before.failover_age_at_start;
         self.names_due = before.names_due;
         self.ramp = before.ramp;
         self.prove_at = before.prove_at;
@@ -875,36 +770,39 @@ impl Service {
         }
     }
 
-    /// Where other servers are configured and the same one is still the primary: what was seen of it, and that the service is paused. The rest
-    /// is told by the journal, as after a start.
-    pub(crate) fn inherit_primary(&mut self, before: &Service) {
+    /// Where other servers are configured: what survives, and what was seen of those that are the same. What was begun, and what was seen of
+    /// a primary's log, is told by the journal, as after a start.
+    pub(crate) fn inherit_from_other_servers(&mut self, before: &Service) {
         self.unread = true;
-        self.generation = before.generation;
-        self.paused = before.paused;
-        self.pause = before.pause.clone();
+        self.inherit_durable(before);
+        self.durable.position = before.last_known();
         // That others wait because of it, or it because of them, is in no journal.
         self.held = before.held;
         self.began_at = before.began_at;
         if self.model.kind != before.model.kind {
             return;
         }
-        for (model, state) in self.model.servers.iter().zip(&mut self.servers) {
-            let same = before.model.servers.iter().zip(&before.servers).find(|(other, _)| other.name == model.name);
-            if let Some((_, known)) = same {
+        let places = Places { before: &before.model, now: &self.model };
+        for (old, known) in before.server_ids().zip(&before.servers) {
+            if let Some(new) = places.server(old) {
+                let state = &mut self.servers[usize::from(new.0)];
                 // Every session is opened anew.
                 *state = ServerState { session_open: false, session: state.session.clone(), ..known.clone() };
             }
         }
-        let Some(primary) = before.subject().map(|server| before.server_name(server)) else { return };
-        let Some(place) = self.model.servers.iter().position(|server| server.name == primary) else { return };
-        self.primary = u16::try_from(place).ok().map(ServerId);
+        let same = before.subject().and_then(|subject| places.server(subject));
+        let refusal = before.refusal.clone().and_then(|refusal| refusal.mapped(&|server| places.server(server)));
+        if same.is_none() || self.subject() != same {
+            return;
+        }
         self.inherit_detection(before);
-        let id = |server: ServerId| {
-            let name = before.server_name(server);
-            self.server_ids().find(|own| self.server_name(*own) == name)
-        };
-        self.refusal = before.refusal.clone().and_then(|refusal| refusal.mapped(&id));
+        self.refusal = refusal;
         self.failing_since = None;
+    }
+
+    fn inherit_durable(&mut self, before: &Service) {
+        let places = Places { before: &before.model, now: &self.model };
+        self.durable = before.durable.clone().mapped(&|server| places.server(server), &|server| places.followed(server));
     }
 
     /// What was seen of the same primary since its first bad sign, and what was decided on it. Of a check that is another one now, nothing.
@@ -970,7 +868,9 @@ impl Service {
 
     /// The clock stood still for so long: what was seen before is so much older.
     pub(crate) fn was_suspended(&mut self, span: Span) {
-        self.pause.was_suspended(span);
+        if let Some(pause) = &mut self.durable.pause {
+            pause.was_suspended(span);
+        }
         if let Some(log) = &mut self.log {
             log.lead = log.lead + span;
             if let Some(heard) = &mut log.heard {
@@ -1034,7 +934,7 @@ impl Service {
                 next = next.min(retry);
             }
         }
-        if let Some(ends) = self.pause.ends {
+        if let Some(ends) = self.durable.pause.as_ref().and_then(|pause| pause.ends) {
             next = next.min(ends);
         }
         if let Some((at, _)) = self.names_due.filter(|_| self.may_act()) {

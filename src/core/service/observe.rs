@@ -515,7 +515,7 @@ impl Service {
             return;
         }
         self.adopt_by_route(&survey.instances, fx);
-        let primary = self.primary.filter(|_| self.primary_seen);
+        let primary = self.durable.primary.filter(|_| self.primary_seen);
         let answers = self.suspicion.is_none();
         let name = primary.map(|primary| self.server_name(primary));
         let after = route::findings(&survey.instances, name.as_deref(), answers, self.is_postgres());
@@ -537,7 +537,7 @@ impl Service {
     ) {
         let moved = self.last_failover.as_ref().and_then(|last| last.plan.times.ended);
         let unwell = self.plan.is_some() || self.suspicion.is_some() || self.state == State::ManualIntervention;
-        if unwell || self.primary != primary || moved.is_some_and(|moved| asked < moved) {
+        if unwell || self.durable.primary != primary || moved.is_some_and(|moved| asked < moved) {
             self.asked_last.clear();
             return;
         }
@@ -586,7 +586,7 @@ impl Service {
             !self.is_postgres() || self.recovered_at.is_none_or(|back| said.is_some_and(|at| at >= back))
         };
         let serves = |server: &ServerId| serves(server) && spoke(server);
-        let Some(server) = self.primary.filter(serves) else { return };
+        let Some(server) = self.durable.primary.filter(serves) else { return };
         let astray = route::astray(&survey.instances, primary);
         if astray.is_none() {
             self.route_asserted_at = None;
@@ -594,7 +594,7 @@ impl Service {
         }
         let watching = matches!(self.state, State::Normal | State::Degraded | State::FailedOver) || self.switched_in_call;
         let at_work = self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::AssertRoute(_)));
-        if (self.generation == Generation(0) && !self.switched_by_hand)
+        if (self.durable.generation == Generation(0) && !self.switched_by_hand)
             || !watching
             || at_work
             || !self.may_act()

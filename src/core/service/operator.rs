@@ -27,27 +27,26 @@ impl Service {
                 if self.plan.is_some() {
                     return Err(format!("{name}: a failover is in flight and cannot be paused"));
                 }
-                self.paused = true;
-                self.pause = Pause::begins(reason.clone(), *lasts, fx.now);
+                let pause = Pause::begins(reason.clone(), *lasts, fx.now);
+                let words = pause.words(fx.now);
+                self.durable.pause = Some(pause);
                 self.awaiting = None;
                 self.journal_facts(fx);
-                let words = self.pause.words(fx.now);
                 Ok(format!("{name}: paused{words}; it is observed, and nothing is decided{}", unremembered(around)))
             }
             Command::Resume => {
-                if !self.paused {
+                if !self.is_paused() {
                     return Err(format!("{name} is not paused"));
                 }
-                self.paused = false;
-                self.pause = Pause::default();
+                self.durable.pause = None;
                 self.journal_facts(fx);
                 self.start_over(fx);
                 Ok(format!("{name}: resumed; every check is asked afresh first{}", unremembered(around)))
             }
             Command::Reset => match self.state {
                 State::ManualIntervention | State::FailedOver => {
-                    self.manual_reason = None;
-                    self.cooldown_from = None;
+                    self.durable.attention = None;
+                    self.durable.cooldown_from = None;
                     self.dismiss_rivals();
                     self.become_state(State::Normal, "an operator reset it".into(), fx);
                     self.journal_facts(fx);
@@ -93,20 +92,18 @@ impl Service {
         if self.plan.is_some() {
             return Err(format!("{name}: a failover is in flight, and {who} may be the one that is promoted"));
         }
-        let state = &mut self.servers[usize::from(server.0)];
-        if std::mem::replace(&mut state.cordoned, true) {
+        if !self.durable.cordoned.insert(server) {
             return Ok(format!("{name}: {who} is cordoned already"));
         }
         self.journal_facts(fx);
-        let is_primary = self.primary == Some(server);
+        let is_primary = self.durable.primary == Some(server);
         let rest = if is_primary { "; it stays the primary, and does not become it again once it is not" } else { "" };
         Ok(format!("{name}: {who} is cordoned: it is observed, and never promoted{rest}{}", unremembered(around)))
     }
 
     fn uncordon(&mut self, server: ServerId, around: Surroundings, fx: &mut Effects) -> Result<String, String> {
         let (name, who) = (self.model.name.clone(), self.server_name(server));
-        let was = self.servers.get_mut(usize::from(server.0)).is_some_and(|state| std::mem::take(&mut state.cordoned));
-        if !was {
+        if !self.durable.cordoned.remove(&server) {
             return Err(format!("{name}: {who} is not cordoned"));
         }
         self.journal_facts(fx);
@@ -133,13 +130,13 @@ impl Service {
         if !self.model.is_moved() {
             return Err(format!("{name}: {}", self.sentence(&Refusal::WatchedOnly)));
         }
-        if self.subject().is_none() || self.is_postgres() && self.system_id.is_none() {
+        if self.subject().is_none() || self.is_postgres() && self.durable.system_id.is_none() {
             return Err(format!("{name}: {}", self.sentence(&Refusal::NoPrimarySeen)));
         }
         if !around.journal_writable {
             return Err(format!("{name}: {}", self.sentence(&Refusal::JournalUnwritable)));
         }
-        if to.is_some() && to == self.primary {
+        if to.is_some() && to == self.durable.primary {
             return Err(format!("{name}: {} is the primary already", self.server_name(to.unwrap_or_default())));
         }
         if let Some(rival) = self.rival() {
@@ -187,7 +184,7 @@ impl Service {
             }
         }
         self.start_plan(class, waiver, handover, fx);
-        Ok(format!("{name}: failover {} has begun", self.generation))
+        Ok(format!("{name}: failover {} has begun", self.durable.generation))
     }
 
     /// The primary of a database gives signs of life: it may acknowledge commits now.

@@ -4,7 +4,6 @@ use super::{Remark, Service};
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
 use crate::id::Generation;
-use crate::input::PauseFacts;
 use crate::sample::ReadinessFinding;
 use crate::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
@@ -25,19 +24,21 @@ impl Pause {
         Pause { reason, lasts, ends: lasts.map(|lasts| now + lasts) }
     }
 
-    /// As an earlier engine left it. None was ever asked for that is longer than it says.
-    pub(super) fn goes_on(facts: PauseFacts, now: Mono) -> Pause {
-        let left = facts.left.map(|left| facts.lasts.map_or(left, |lasts| left.min(lasts)));
-        Pause { reason: facts.reason, lasts: facts.lasts, ends: left.map(|left| now + left) }
+    /// What is left of it.
+    #[must_use]
+    pub fn left(&self, now: Mono) -> Option<Span> {
+        self.ends.map(|ends| ends.since(now))
     }
 
-    pub(super) fn facts(&self, now: Mono) -> PauseFacts {
-        PauseFacts { reason: self.reason.clone(), lasts: self.lasts, left: self.ends.map(|ends| ends.since(now)) }
+    /// The same by another clock. None was ever asked for that is longer than it says.
+    pub(crate) fn counted(self, from: Mono, to: Mono) -> Pause {
+        let left = self.left(from).map(|left| self.lasts.map_or(left, |lasts| left.min(lasts)));
+        Pause { ends: left.map(|left| to + left), ..self }
     }
 
     /// For how long it still holds and why, for people.
     pub(super) fn words(&self, now: Mono) -> String {
-        let left = self.ends.map_or_else(String::new, |ends| format!(" for {}", ends.since(now)));
+        let left = self.left(now).map_or_else(String::new, |left| format!(" for {left}"));
         format!("{left}{}", self.reason_words())
     }
 
@@ -58,14 +59,18 @@ impl Pause {
 }
 
 impl Service {
+    pub(crate) fn is_paused(&self) -> bool {
+        self.durable.pause.is_some()
+    }
+
     /// What is left undone because of the pause. A failover is not in it: that it would be refused stands with the refusals.
     pub(crate) fn withheld(&self, now: Mono) -> Vec<Remark> {
         let mut withheld = Vec::new();
-        if !self.paused {
+        if !self.is_paused() {
             return withheld;
         }
         let mut leave = |code: &str, sentence: String| withheld.push(Remark { code: code.to_owned(), sentence });
-        let primary = self.primary.map_or_else(|| "the primary".to_owned(), |primary| self.server_name(primary));
+        let primary = self.durable.primary.map_or_else(|| "the primary".to_owned(), |primary| self.server_name(primary));
         if let Some(begun) = &self.begun {
             leave(
                 "unfinished_failover",
@@ -73,7 +78,7 @@ impl Service {
             );
         }
         let astray = |finding: &&ReadinessFinding| ["route_to_standby", "route_primary_out"].contains(&finding.code.as_str());
-        if self.generation != Generation(0) || self.switched_by_hand {
+        if self.durable.generation != Generation(0) || self.switched_by_hand {
             for finding in self.route.iter().flat_map(|route| &route.findings).filter(astray) {
                 leave("route", format!("the traffic is not sent to {primary}: {}", finding.message));
             }
@@ -100,26 +105,24 @@ impl Service {
 
     /// Ends a pause whose time is over.
     pub(super) fn end_pause(&mut self, fx: &mut Effects) {
-        if !self.paused || self.pause.ends.is_none_or(|ends| fx.now < ends) {
-            return;
-        }
-        let over = std::mem::take(&mut self.pause);
-        self.paused = false;
+        let is_over = |pause: &mut Pause| pause.ends.is_some_and(|ends| fx.now >= ends);
+        let Some(over) = self.durable.pause.take_if(is_over) else { return };
         self.journal_facts(fx);
         self.tell_pause_over(&over, fx);
         self.start_over(fx);
     }
 
-    /// Whether what an earlier engine left still holds; told where it does not.
-    pub(super) fn restore_pause(&mut self, facts: PauseFacts, fx: &mut Effects) -> bool {
-        let pause = Pause::goes_on(facts, fx.now);
-        if pause.ends.is_some_and(|ends| ends <= fx.now) {
-            self.tell_pause_over(&pause, fx);
+    /// A pause that an earlier engine left goes on, or its time was over meanwhile.
+    pub(super) fn restore_pause(&mut self, fx: &mut Effects) {
+        let is_over = |pause: &mut Pause| pause.ends.is_some_and(|ends| ends <= fx.now);
+        if let Some(over) = self.durable.pause.take_if(is_over) {
+            self.tell_pause_over(&over, fx);
             self.journal_facts(fx);
-            return false;
+        } else if let Some(pause) = &self.durable.pause {
+            let words = pause.words(fx.now);
+            let detail = format!("{}: still paused{words}, as before the engine was restarted", self.model.name);
+            self.tell_order("pause", detail, fx);
         }
-        self.pause = pause;
-        true
     }
 
     fn tell_pause_over(&self, over: &Pause, fx: &mut Effects) {

@@ -55,19 +55,26 @@ impl Service {
 
     /// The same, while it grows.
     pub(crate) fn growing_share(&self, now: Mono) -> Option<u8> {
-        self.present_share(now).filter(|_| self.ramp.is_some_and(|growing| Some(growing.server) == self.primary))
+        self.present_share(now).filter(|_| self.ramp.is_some_and(|growing| Some(growing.server) == self.durable.primary))
     }
 
     pub(crate) fn begin_ramp(&mut self, server: ServerId, now: Mono) {
         let ramp = self.model.route.ramp;
-        self.ramp = (ramp > Span::ZERO).then(|| Ramp { server, until: now + ramp, at: now + ramp.part(STEPS), failed: 0 });
+        self.grow((ramp > Span::ZERO).then(|| Ramp { server, until: now + ramp, at: now + ramp.part(STEPS), failed: 0 }));
     }
 
     /// An earlier engine ended in the middle of it.
-    pub(super) fn resume_ramp(&mut self, age: Option<Span>, now: Mono) {
-        let Some(server) = self.primary else { return };
+    pub(super) fn resume_ramp(&mut self, now: Mono) {
+        let age = self.durable.failover_age(self.model.trigger.cooldown, now);
         let rest = age.map_or(Span::ZERO, |age| self.model.route.ramp - age);
-        self.ramp = Some(Ramp { server, until: now + rest, at: now, failed: 0 });
+        let growing = |server| Ramp { server, until: now + rest, at: now, failed: 0 };
+        self.grow(self.durable.primary.filter(|_| self.durable.ramping).map(growing));
+    }
+
+    /// The weight grows from here on, or has all of it.
+    fn grow(&mut self, ramp: Option<Ramp>) {
+        self.durable.ramping = ramp.is_some();
+        self.ramp = ramp;
     }
 
     pub(super) fn next_climb(&self) -> Mono {
@@ -80,8 +87,8 @@ impl Service {
         if !self.may_act() {
             return;
         }
-        if self.primary != Some(growing.server) {
-            self.ramp = None;
+        if self.durable.primary != Some(growing.server) {
+            self.grow(None);
             self.journal_facts(fx);
             return;
         }
@@ -95,7 +102,7 @@ impl Service {
             0 => fx.now + STEP + AGAIN,
             left => growing.until - ramp.part(STEPS).times(left - 1),
         };
-        self.ramp = Some(Ramp { at, ..growing });
+        self.grow(Some(Ramp { at, ..growing }));
         let (server, share) = (growing.server, share_with(left));
         self.run_errand(Errand::Climb(server, share), Action::RouteWeight { server, share }, STEP, fx);
     }
@@ -110,12 +117,12 @@ impl Service {
         let name = self.server_name(server);
         let whole = share == 100;
         let (severity, message) = if failed.is_empty() {
-            self.ramp = (!whole).then_some(Ramp { failed: 0, ..growing });
+            self.grow((!whole).then_some(Ramp { failed: 0, ..growing }));
             let severity = if whole { Severity::Info } else { Severity::Debug };
             (severity, format!("{name} has {share} % of its weight on every instance of the route"))
         } else {
             let at = if whole { fx.now + AGAIN } else { growing.at };
-            self.ramp = Some(Ramp { at, failed: growing.failed.saturating_add(1), ..growing });
+            self.grow(Some(Ramp { at, failed: growing.failed.saturating_add(1), ..growing }));
             // Told loudly once; the next step, or the last one again, puts it right.
             let severity = if growing.failed == 0 { Severity::Alarm } else { Severity::Debug };
             (severity, format!("{name} could not be given {share} % of its weight everywhere: {}", failed.join("; ")))

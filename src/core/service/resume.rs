@@ -22,9 +22,9 @@ impl Service {
     /// Takes over what an earlier engine saw of the servers, as old as it is: positions, who received, whose host was matched. Nothing that it
     /// decided.
     pub(super) fn recall(&mut self, knowledge: Knowledge, now: Mono) {
-        self.primary = Some(knowledge.primary);
+        self.durable.primary = Some(knowledge.primary);
         self.primary_seen = true;
-        self.system_id = Some(knowledge.system_id);
+        self.durable.system_id = Some(knowledge.system_id);
         self.log = Some(LogTrack {
             flush: knowledge.flush,
             at: now,
@@ -70,10 +70,10 @@ impl Service {
 
     /// Takes up what the journal knows of an unfinished failover.
     pub(super) fn take_up(&mut self, begun: Begun, fx: &mut Effects) {
-        self.primary = Some(begun.old);
+        self.durable.primary = Some(begun.old);
         // The earlier engine had seen it: it would not have begun otherwise.
         self.primary_seen = true;
-        self.system_id = Some(begun.system_id).filter(|_| self.is_postgres());
+        self.durable.system_id = Some(begun.system_id).filter(|_| self.is_postgres());
         // It was seen when the failover began, by an engine that has ended since: so much older it is. What is known besides is no older.
         let recalled = self.log.take().filter(|log| log.timeline == begun.old_timeline);
         let lead = begun.first_bad.unwrap_or(Span::from_nanos(u64::MAX));
@@ -133,11 +133,11 @@ impl Service {
 
     /// Decides about an unfinished failover that had not come to the promotion.
     pub(super) fn settle_begun(&mut self, fx: &mut Effects) {
-        let Some(begun) = self.begun.clone().filter(|_| !self.paused && !self.stopping) else { return };
+        let Some(begun) = self.begun.clone().filter(|_| !self.is_paused() && !self.stopping) else { return };
         if self.state == State::ManualIntervention {
             return;
         }
-        if self.primary != Some(begun.old) {
+        if self.durable.primary != Some(begun.old) {
             self.give_up_begun(&begun, "another server took over meanwhile", fx);
         } else if self.is_alive_again(&begun) {
             self.begun = None;
@@ -176,7 +176,7 @@ impl Service {
     fn give_up_begun(&mut self, begun: &Begun, why: &str, fx: &mut Effects) {
         self.begun = None;
         let how = EndedHow::ManualIntervention;
-        self.stats.given_up(begun, self.begun_at);
+        self.durable.stats.given_up(begun, self.begun_at);
         fx.push(Output::Journal(Record::Ended { service: self.id, generation: begun.generation, how }));
         let mut left = vec![format!("journal: failover {} was begun, class {}", begun.generation, begun.class.word())];
         if begun.route_touched {

@@ -39,7 +39,7 @@ impl Service {
     }
 
     pub(super) fn is_of_another_cluster(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) -> bool {
-        let wrong = self.system_id.is_some_and(|known| known != sample.system_id);
+        let wrong = self.durable.system_id.is_some_and(|known| known != sample.system_id);
         let state = &mut self.servers[usize::from(server.0)];
         if wrong && !state.wrong_cluster {
             fx.emit(
@@ -50,11 +50,11 @@ impl Service {
                     "{} belongs to another cluster: system identifier {}, expected {}",
                     self.server_name(server),
                     sample.system_id,
-                    self.system_id.unwrap_or_default()
+                    self.durable.system_id.unwrap_or_default()
                 ),
                 vec![
                     ("system_id", text(sample.system_id.to_string())),
-                    ("expected", text(self.system_id.unwrap_or_default().to_string())),
+                    ("expected", text(self.durable.system_id.unwrap_or_default().to_string())),
                 ],
             );
         }
@@ -67,7 +67,7 @@ impl Service {
             return;
         }
         self.old_primary_said(server, sample, fx);
-        match self.primary {
+        match self.durable.primary {
             Some(primary) if primary == server => self.primary_sampled(server, sample, fx),
             Some(primary) => self.second_writable(primary, server, sample, fx),
             None if !self.may_adopt(server) => {}
@@ -118,7 +118,7 @@ impl Service {
 
     pub(super) fn two_primaries(&mut self, one: ServerId, other: ServerId, fx: &mut Effects) {
         let message = format!("{} and {} both take writes; neither is stopped", self.server_name(one), self.server_name(other));
-        for server in [one, other].into_iter().filter(|server| self.primary != Some(*server)) {
+        for server in [one, other].into_iter().filter(|server| self.durable.primary != Some(*server)) {
             self.servers[usize::from(server.0)].wrote_beside = true;
         }
         if !std::mem::replace(&mut self.two_primaries, true) {
@@ -142,7 +142,7 @@ impl Service {
             return;
         }
         state.returned_at = Some(fx.now);
-        if self.paused {
+        if self.is_paused() {
             self.tell_returned(server, sample, "nothing is changed while the service is paused", fx);
             return;
         }
@@ -150,7 +150,7 @@ impl Service {
         // Fenced again, proven stopped, and answering all the same: the proof was about something else. Not so of one that was started since.
         let again = state.proven_again_at.filter(|at| sample.asked > *at && fx.now.since(*at) < Span::from_millis(10_000));
         let contradicted = again.is_some_and(|at| !started_since(at)) || state.foreign_host;
-        let alone = again.is_some() && !self.primary.is_some_and(|primary| self.is_writable_now(primary, fx.now));
+        let alone = again.is_some() && !self.durable.primary.is_some_and(|primary| self.is_writable_now(primary, fx.now));
         let hopeless = contradicted || alone;
         let done = if contradicted {
             "it is taken out of the route; what its host shows is not this server"
@@ -163,7 +163,7 @@ impl Service {
         if self.model.route.instances > 0 {
             self.run_errand(Errand::TakeOut(server), Action::RouteOut { server }, Span::from_millis(3_000), fx);
         }
-        if let Some(primary) = self.primary.filter(|_| hopeless) {
+        if let Some(primary) = self.durable.primary.filter(|_| hopeless) {
             if self.is_writable_now(primary, fx.now) {
                 self.two_primaries(primary, server, fx);
             } else {
@@ -191,7 +191,7 @@ impl Service {
 
     /// It would take the place of a primary that was seen.
     pub(super) fn takes_over(&self, server: ServerId) -> bool {
-        self.primary_seen && self.primary.is_some_and(|before| before != server)
+        self.primary_seen && self.durable.primary.is_some_and(|before| before != server)
     }
 
     pub(super) fn adopt_primary(&mut self, server: ServerId, sample: &Sample, why: &str, fx: &mut Effects) {
@@ -200,14 +200,14 @@ impl Service {
             self.switched_by_hand = true;
             self.names_follow(fx.now);
             if self.plan.is_none() {
-                self.generation = Generation(self.generation.0 + 1);
+                self.durable.generation = Generation(self.durable.generation.0 + 1);
             }
             self.switched_in_call = self.state == State::ManualIntervention;
         }
-        self.primary = Some(server);
+        self.durable.primary = Some(server);
         self.primary_seen = true;
-        self.system_id = Some(sample.system_id);
-        self.known_before = None;
+        self.durable.system_id = Some(sample.system_id);
+        self.durable.position = None;
         self.log = None;
         self.log_end = None;
         self.suspicion = None;
@@ -215,8 +215,8 @@ impl Service {
         self.window.clear();
         let state = &mut self.servers[usize::from(server.0)];
         state.deposed = false;
-        state.deposed_on = None;
         state.other_branch = false;
+        self.durable.deposed.remove(&server);
         for other in self.server_ids().filter(|other| *other != server) {
             if let Some((_, seen)) = self.servers[usize::from(other.0)].sample.clone() {
                 self.is_of_another_cluster(other, &seen, fx);
@@ -249,16 +249,17 @@ impl Service {
     }
 
     pub(super) fn primary_sampled(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
-        let news =
-            !self.primary_seen || self.log.as_ref().is_none_or(|log| log.timeline != sample.timeline) || self.system_id.is_none();
-        let sync_before: Vec<bool> = self.servers.iter().map(|state| state.synchronous).collect();
+        let news = !self.primary_seen
+            || self.log.as_ref().is_none_or(|log| log.timeline != sample.timeline)
+            || self.durable.system_id.is_none();
+        let sync_before = self.durable.synchronous.clone();
         self.primary_seen = true;
-        self.system_id = Some(sample.system_id);
+        self.durable.system_id = Some(sample.system_id);
         self.servers[usize::from(server.0)].deposed = false;
-        self.servers[usize::from(server.0)].deposed_on = None;
+        self.durable.deposed.remove(&server);
         self.track_log(server, sample, fx.now);
         self.show_sync_set(server, sample);
-        let sync_changed = self.servers.iter().map(|state| state.synchronous).ne(sync_before);
+        let sync_changed = self.durable.synchronous != sync_before;
         if news {
             fx.emit(
                 EventKind::PrimaryKnown,
@@ -312,10 +313,10 @@ impl Service {
             self.notice_rejoin(server, sample, fx);
         }
         self.watch_progress(server, sample, fx);
-        if self.primary == Some(server) {
+        if self.durable.primary == Some(server) {
             self.log_rests(sample);
         }
-        if self.primary == Some(server) && self.plan.is_none() {
+        if self.durable.primary == Some(server) && self.plan.is_none() {
             // A primary in recovery: somebody switched roles, or started it as a standby. Who takes writes beside it is judged as anybody who does.
             // What one said whose session has ended since is no word of now.
             let other = self.server_ids().find(|other| {
@@ -326,7 +327,7 @@ impl Service {
             {
                 self.second_writable(server, other, &sample, fx);
             }
-        } else if self.primary.is_none() && self.plan.is_none() && self.is_subject(server) {
+        } else if self.durable.primary.is_none() && self.plan.is_none() && self.is_subject(server) {
             self.adopt_another(server, sample, fx);
         }
     }
@@ -355,7 +356,7 @@ impl Service {
     /// Why a server is taken for the primary that the configuration does not name.
     fn why_not_the_hinted(&self, server: ServerId) -> String {
         let name = |server| self.server_name(server);
-        match self.subject().filter(|hinted| *hinted != server && self.primary.is_none()) {
+        match self.subject().filter(|hinted| *hinted != server && self.durable.primary.is_none()) {
             Some(hinted) if self.servers[usize::from(hinted.0)].sample.as_ref().is_some_and(|(_, seen)| seen.in_recovery) => {
                 format!("{} is configured as primary but is in recovery; {} takes writes", name(hinted), name(server))
             }
@@ -385,19 +386,20 @@ impl Service {
     /// A deposed primary that is in recovery, receives, and is on the present primary's timeline of the same cluster is a standby like
     /// any other. Should it ever take writes again, that is judged as of any other: two primaries, and nothing is touched.
     fn notice_rejoin(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
-        let Some(primary) = self.primary.filter(|primary| *primary != server && self.is_writable_now(*primary, fx.now)) else {
+        let Some(primary) = self.durable.primary.filter(|primary| *primary != server && self.is_writable_now(*primary, fx.now))
+        else {
             return;
         };
-        let follows =
-            self.system_id == Some(sample.system_id) && self.log.as_ref().is_some_and(|log| log.timeline == sample.timeline);
+        let follows = self.durable.system_id == Some(sample.system_id)
+            && self.log.as_ref().is_some_and(|log| log.timeline == sample.timeline);
         if !self.servers[usize::from(server.0)].deposed || !follows || self.plan.is_some() {
             return;
         }
         let state = &mut self.servers[usize::from(server.0)];
         state.deposed = false;
-        state.deposed_on = None;
         state.proven_again_at = None;
         state.returned_at = None;
+        self.durable.deposed.remove(&server);
         if self.prove_at.is_some_and(|(_, proven)| proven == server) {
             self.prove_at = None;
         }

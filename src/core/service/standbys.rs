@@ -23,7 +23,7 @@ impl Service {
         let (flush, at, lead) = known.map_or((log.flush, log.at, log.lead), |end| (end.at, ended.until, Span::ZERO));
         let sync = &log.sync;
         Some(Reference {
-            system_id: self.system_id?,
+            system_id: self.durable.system_id?,
             timeline: log.timeline,
             flush,
             at,
@@ -138,7 +138,7 @@ impl Service {
                     same_postmaster: told.is_some_and(|sample| {
                         state.streamed.is_some_and(|streamed| streamed.started.is_some() && streamed.started == sample.started)
                     }),
-                    cordoned: state.cordoned,
+                    cordoned: self.durable.cordoned.contains(&server),
                     serves_nobody_new: self.serves_nobody_new(server),
                     login_refused: self.login_refused(server),
                     replay_stands: state.replay_stands
@@ -152,8 +152,10 @@ impl Service {
         // Also where nothing is known of the primary's log, as after a restart: an operator who accepts every loss does not accept
         // another cluster's data.
         for ((_, verdict), standing) in verdicts.iter_mut().zip(&standings) {
-            let other =
-                standing.sample.as_ref().is_ok_and(|sample| self.system_id.is_some_and(|known| sample.system_id != known));
+            let other = standing
+                .sample
+                .as_ref()
+                .is_ok_and(|sample| self.durable.system_id.is_some_and(|known| sample.system_id != known));
             if verdict.is_ok() && other {
                 *verdict = Err(CandidateRefusal::OtherCluster);
             }
@@ -194,7 +196,7 @@ impl Service {
             return;
         }
         for (server, result) in
-            self.examine_standbys(self.primary, self.ended_by(fx.now), &Waiver::default(), View::Forecast, fx.now)
+            self.examine_standbys(self.durable.primary, self.ended_by(fx.now), &Waiver::default(), View::Forecast, fx.now)
         {
             let at = usize::from(server.0);
             let verdict = result.map(|_| ());

@@ -183,7 +183,11 @@ impl Service {
                 by_slot || (alone && replica.application_name.to_lowercase() == name)
             };
             let synchronous = replicas.iter().filter(is_its).any(|replica| replica.synchronous && replica.streaming);
-            self.servers[usize::from(server.0)].synchronous = synchronous;
+            if synchronous {
+                self.durable.synchronous.insert(*server);
+            } else {
+                self.durable.synchronous.remove(server);
+            }
         }
     }
 

@@ -104,18 +104,19 @@ mod tests {
         assert!(journal.is_writable(), "{:?}", journal.reason());
         let model = crate::engine::tests::two_servers();
         let Some(facts) = journal.facts(&model.services[0], SystemTime::now()) else { return "nothing".to_owned() };
+        let durable = &facts.durable;
         let name = |server: Option<ServerId>| server.map_or("-".to_owned(), |server| format!("db{}", server.0 + 1));
-        let mut words = vec![format!("failover {}, primary {}", facts.generation.0, name(facts.primary))];
-        if facts.paused {
+        let mut words = vec![format!("failover {}, primary {}", durable.generation.0, name(durable.primary))];
+        if durable.pause.is_some() {
             words.push("paused".to_owned());
         }
-        if let Some(why) = &facts.attention {
+        if let Some(why) = &durable.attention {
             words.push(format!("a person was called: {}", why.split(" (").next().unwrap_or_default()));
         }
-        if facts.last_failover_age.is_some() {
+        if durable.last_ended.is_some() {
             words.push("a cooldown".to_owned());
         }
-        for (server, timeline) in &facts.deposed {
+        for (server, timeline) in &durable.deposed {
             words.push(format!("{} was taken from timeline {timeline}", name(Some(*server))));
         }
         if let Some(unfinished) = &facts.unfinished {
@@ -135,8 +136,8 @@ mod tests {
         // The same again from the file that replaced it.
         let again = Journal::open(directory).facts(&model.services[0], SystemTime::now()).unwrap();
         assert_eq!(
-            (again.begun.is_some(), &again.deposed, again.generation),
-            (facts.begun.is_some(), &facts.deposed, facts.generation)
+            (again.begun.is_some(), &again.durable.deposed, again.durable.generation),
+            (facts.begun.is_some(), &durable.deposed, durable.generation)
         );
         assert_eq!(again.begun.map(|begun| begun.sync), facts.begun.map(|begun| begun.sync));
         words.join(", ")
