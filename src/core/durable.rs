@@ -7,6 +7,7 @@ use super::sample::Lsn;
 pub use super::service::pause::Pause;
 use super::stats::{Mark, Stats};
 use super::time::{Mono, Span};
+use super::trigger::State;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,6 +99,14 @@ impl Durable {
             last.since = counted(last.since);
         }
         self
+    }
+
+    /// When a pause ends by itself, or a cooldown that is waited for.
+    pub(crate) fn next(&self, state: State, cooldown: Span, now: Mono) -> Mono {
+        let pause = self.pause.as_ref().and_then(|pause| pause.ends);
+        let left = self.cooldown_left(cooldown, now);
+        let cooled = (state == State::FailedOver && left > Span::ZERO).then(|| now + left);
+        [pause, cooled].into_iter().flatten().min().unwrap_or(Mono::NEVER)
     }
 
     /// The same with the numbers that servers have now, its own and those of the service that it follows. A server that is gone is

@@ -25,7 +25,7 @@ impl Service {
     pub(super) fn settings(&self) -> Settings {
         Settings {
             application: self.model.kind == ServiceKind::Application,
-            handover: self.plan.as_ref().is_some_and(Plan::hands_over),
+            handover: self.run.plan.as_ref().is_some_and(Plan::hands_over),
             pre_checks: self.model.pre_checks,
             routed: self.model.route.instances > 0,
             verify: self.model.route.verify,
@@ -37,7 +37,7 @@ impl Service {
     /// `handover`: of a primary that lives and is stopped in an orderly way.
     pub(super) fn start_plan(&mut self, class: FailureClass, waiver: Waiver, handover: Option<Handover>, fx: &mut Effects) {
         let Some(old) = self.subject() else { return };
-        assert!(self.plan.is_none(), "failover {} is in flight, and another one begins", self.durable.generation);
+        assert!(self.run.plan.is_none(), "failover {} is in flight, and another one begins", self.durable.generation);
         // While the suspicion is there: what the host said meanwhile counts, not what the survey found before.
         let Some((require, host_silent)) = self.way_or_a_person(class, fx) else { return };
         let is_dead = self.is_dead(fx.now);
@@ -45,23 +45,23 @@ impl Service {
         let record = self.suspicion_record();
         let forced = class.is_ordered();
         let seen = (application && !forced).then(|| self.application_evidence(class, &waiver, record.clone(), fx.now));
-        let lived = self.lived_until(self.suspicion.as_ref().map_or(fx.now, |suspicion| suspicion.since));
-        let suspicion = self.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
+        let lived = self.lived_until(self.detection.suspicion.as_ref().map_or(fx.now, |suspicion| suspicion.since));
+        let suspicion = self.detection.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
         // An operator's word is no bad sign: who was well before it is well.
         let ordered = (application && forced).then(|| self.application_evidence(class, &waiver, record, fx.now));
         self.durable.generation = Generation(self.durable.generation.0 + 1);
-        self.confirmed_by_operator = false;
-        self.held = false;
+        self.run.confirmed_by_operator = false;
+        self.run.held = false;
         if !class.is_ordered() {
-            self.began_at = Some(fx.now);
+            self.run.began_at = Some(fx.now);
         }
-        self.awaiting = None;
-        self.refusal = None;
+        self.detection.awaiting = None;
+        self.detection.refusal = None;
         self.durable.attention = None;
         let evidence = seen.or(ordered).unwrap_or_else(|| self.evidence(class, &suspicion, require, &waiver, fx.now));
         let times = Times { detected: self.died_at(suspicion.since), lived, confirmed: fx.now, ..Times::default() };
         // What an earlier engine changed is undone with the rest, should it come to that.
-        let before = self.begun.take();
+        let before = self.run.begun.take();
         let lead = match &before {
             Some(before) => self.begun_lead(before, times.detected),
             None => Some(Span::ZERO),
@@ -127,10 +127,10 @@ impl Service {
         let generation = self.durable.generation;
         fx.push(Output::Journal(Record::Intent { service: self.id, generation, evidence: evidence.clone(), begun }));
         self.announce_plan(&plan, evidence, forced, fx);
-        self.window.clear();
+        self.detection.window.clear();
         if host_silent {
             // A question that nobody answers must not stand before the plan.
-            for (id, _, _) in self.errands.drain(..) {
+            for (id, _, _) in self.background.errands.drain(..) {
                 fx.push(Output::CancelAction(id));
             }
         }
@@ -140,14 +140,14 @@ impl Service {
 
     /// From here on the plan is in flight: the only one of its service, and the last that it had.
     pub(super) fn carry_on(&mut self, plan: Plan) {
-        assert!(self.plan.is_none(), "failover {} is in flight beside {}", self.durable.generation, plan.generation);
+        assert!(self.run.plan.is_none(), "failover {} is in flight beside {}", self.durable.generation, plan.generation);
         assert!(
             plan.generation <= self.durable.generation,
             "failover {} comes after {}",
             plan.generation,
             self.durable.generation
         );
-        self.plan = Some(plan);
+        self.run.plan = Some(plan);
     }
 
     /// The fence that is asked for, and whether the host is silent. A person is called where there is no way to fence.
@@ -155,13 +155,13 @@ impl Service {
         if self.model.kind == ServiceKind::Application {
             return Some((FenceLevel::None, false));
         }
-        let silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
+        let silent = self.detection.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
         match self.fence_way_for(class, silent) {
             Ok(way) => Some(way),
             Err(refusal) => {
                 let sentence = self.sentence(&refusal);
                 self.tell_refusal(&refusal, fx);
-                self.refusal = Some(refusal);
+                self.detection.refusal = Some(refusal);
                 self.call_a_person(sentence, Vec::new(), fx);
                 None
             }
@@ -268,7 +268,7 @@ impl Service {
 
     /// True when there is nothing to do until the next input.
     fn drive_once(&mut self, fx: &mut Effects) -> bool {
-        let Some(plan) = &mut self.plan else { return true };
+        let Some(plan) = &mut self.run.plan else { return true };
         if plan.phase == Phase::Over {
             // Done or undone: no stop and no time-out turns that round any more.
             self.end_without_action(fx);
@@ -334,7 +334,7 @@ impl Service {
 
     /// The action of the present phase and its time limit.
     fn next_action(&self) -> Option<(Action, Span)> {
-        let plan = self.plan.as_ref()?;
+        let plan = self.run.plan.as_ref()?;
         let (postgres, route) = (&self.model.postgres, &self.model.route);
         let seconds = |n: u64| Span::from_millis(n * 1_000);
         let chosen = plan.chosen.map(|candidate| candidate.server);
@@ -384,7 +384,7 @@ impl Service {
     fn begin_step(&mut self, action: Action, span: Span, fx: &mut Effects) {
         let id = fx.action();
         let target = action.server().map_or_else(String::new, |server| self.server_name(server));
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         let undoing = plan.phase.is_undoing();
         let past = plan.is_past_no_return();
         let application = plan.application;
@@ -455,7 +455,7 @@ impl Service {
     }
 
     fn end_without_action(&mut self, fx: &mut Effects) {
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         match plan.phase {
             Phase::Fence => {
                 // Level 1: the route is the fence, and every instance has proven it. Where none is asked for, none is claimed.
@@ -485,10 +485,10 @@ impl Service {
 
     /// An action of the plan is back.
     pub(super) fn action_finished(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
-        let Some((_, action, _)) = self.plan.as_mut().and_then(|plan| plan.action.take()) else { return };
+        let Some((_, action, _)) = self.run.plan.as_mut().and_then(|plan| plan.action.take()) else { return };
         self.step_ended(&action, &outcome, fx);
-        let again = self.plan.as_ref().and_then(|plan| plan.look_again(&action)).filter(|_| outcome.is_ok());
-        if let (Some(plan), Some(phase)) = (&mut self.plan, again) {
+        let again = self.run.plan.as_ref().and_then(|plan| plan.look_again(&action)).filter(|_| outcome.is_ok());
+        if let (Some(plan), Some(phase)) = (&mut self.run.plan, again) {
             plan.phase = phase;
             if phase == Phase::Choose {
                 plan.chosen = None;
@@ -512,7 +512,7 @@ impl Service {
                 (false, message, vec![("failure", text(failure_word(failure.kind)))])
             }
         };
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         let (generation, news) = (plan.generation, plan.is_news(action.server(), ok, &message));
         let mut all =
             vec![("step", text(action.name())), ("target", text(&target)), ("ok", Field::Bool(ok)), ("detail", text(&message))];
@@ -564,7 +564,7 @@ impl Service {
                         ])
                     })
                     .collect();
-                let met = self.plan.as_ref().is_none_or(|plan| report.level >= plan.require);
+                let met = self.run.plan.as_ref().is_none_or(|plan| report.level >= plan.require);
                 (
                     met,
                     format!("level {} proven: {}", report.level.number(), report.proof),
@@ -613,7 +613,7 @@ impl Service {
     /// From an outcome to the next phase.
     fn advance(&mut self, action: &Action, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let settings = self.settings();
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         match (plan.phase, outcome) {
             (Phase::PreChecks, Ok(_)) => plan.phase = Plan::after_pre_checks(settings),
             (Phase::PreChecks, Err(failure)) => self.undo(format!("a pre-failover check failed: {}", failure.message), fx),
@@ -680,7 +680,7 @@ impl Service {
 
     fn route_left(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let settings = self.settings();
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         let failed = match outcome {
             Ok(Report::Route(instances)) => instances.iter().filter_map(RouteInstance::failure).collect(),
             Ok(_) => Vec::new(),
@@ -708,7 +708,7 @@ impl Service {
     }
 
     fn fenced(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         match outcome {
             Ok(Report::Fence(report)) => {
                 let enough = report.level >= plan.require;
@@ -744,7 +744,7 @@ impl Service {
     /// The fence is not proven: its host may be out of reach for a moment, or what was killed is still leaving. The primary of an order
     /// lives, and its clients wait: there it is tried once.
     fn fence_again(&mut self, why: String, fx: &mut Effects) {
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         if plan.class.is_ordered() && !plan.nobody_left {
             self.undo(why, fx);
             return;
@@ -766,20 +766,20 @@ impl Service {
         }
         if let Some(server) = self.writes_meanwhile(positions, fx.now) {
             let why = format!("{} takes writes since its position was read", self.server_name(server));
-            if let Some(plan) = &mut self.plan {
+            if let Some(plan) = &mut self.run.plan {
                 plan.try_again(fx.now, why);
             }
             return;
         }
-        let Some(plan) = &self.plan else { return };
+        let Some(plan) = &self.run.plan else { return };
         let ended = ended(plan);
         // A server that somebody started meanwhile may have written on behind the checkpoint of its shutdown: what was read when nothing
         // of it was left is what counts.
         let read = plan.fence.as_ref().and_then(|report| report.end);
         if read.is_some() || !fence_found_nothing(plan) {
-            self.log_end = plan.log_end().or(read);
+            self.detection.log_end = plan.log_end().or(read);
         }
-        let Some(plan) = &self.plan else { return };
+        let Some(plan) = &self.run.plan else { return };
         let reference = self.reference(ended);
         let samples = positions
             .iter()
@@ -796,7 +796,7 @@ impl Service {
         let comes = self.a_standby_comes(positions, &reasons, fx.now);
         let refusal = Refusal::NoCandidate { reasons };
         let sentence = self.sentence(&refusal);
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         if let Some(best) = candidate::best(&able) {
             plan.chosen = Some(best);
             plan.assert_fenced();
@@ -812,7 +812,7 @@ impl Service {
             plan.refused.retain(|(server, _)| !tried.contains(server));
             plan.try_again(fx.now, sentence);
         } else {
-            self.refusal = Some(refusal);
+            self.detection.refusal = Some(refusal);
             self.undo(sentence, fx);
         }
     }
@@ -829,7 +829,7 @@ impl Service {
                     let held = sample.replay_paused || sample.delayed;
                     sample.in_recovery && !held && !(position.settled && candidate::is_complete(sample))
                 }
-                Err(_) => self.was_there(position.server, self.plan.as_ref().map_or(now, |plan| plan.times.confirmed)),
+                Err(_) => self.was_there(position.server, self.run.plan.as_ref().map_or(now, |plan| plan.times.confirmed)),
             })
     }
 
@@ -837,7 +837,7 @@ impl Service {
     /// continues what the old primary wrote; otherwise a person has to look. Nobody else is promoted, and nothing is given back to the
     /// old primary.
     pub(super) fn somebody_was_promoted(&mut self, positions: &[Position], fx: &mut Effects) -> bool {
-        let Some(plan) = &self.plan else { return false };
+        let Some(plan) = &self.run.plan else { return false };
         let writable: Vec<(ServerId, Sample)> = positions
             .iter()
             .filter_map(|position| Some((position.server, position.sample.as_ref().ok()?.clone())))
@@ -884,7 +884,7 @@ impl Service {
 
     /// A standby whose kept session said after the fence, and after its position was read, that it takes writes: somebody promoted it.
     fn writes_meanwhile(&self, positions: &[Position], now: Mono) -> Option<ServerId> {
-        let plan = self.plan.as_ref()?;
+        let plan = self.run.plan.as_ref()?;
         let asked_before = |server: ServerId| {
             let asked = positions.iter().find(|position| position.server == server)?.sample.as_ref().ok()?.asked;
             Some(asked)
@@ -904,14 +904,14 @@ impl Service {
     fn take_over_promoted(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
         let name = self.server_name(server);
         let began = self.servers[usize::from(server.0)].streamed.map(|streamed| streamed.position).unwrap_or_default();
-        let Some(plan) = &self.plan else { return };
+        let Some(plan) = &self.run.plan else { return };
         // The old primary may have gone on until it was fenced, or goes on.
         let ended = if plan.times.fenced.is_some() { ended(plan) } else { Ended::fenced(plan.times.lived, fx.now) };
         let reference = self.reference(ended);
         let furthest = reference.as_ref().and_then(|reference| reference.furthest(fx.now)).max(plan.furthest);
         let loss = furthest.map(|furthest| furthest.bytes_after(began));
         let unseen = reference.map(|reference| reference.unseen()).unwrap_or_default();
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         let line = format!("{name} takes writes on timeline {}: somebody else promoted it, and it is followed", sample.timeline);
         plan.evidence.push(line.clone());
         plan.warnings.push(line);
@@ -925,7 +925,7 @@ impl Service {
     }
 
     fn promoted(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         match outcome {
             Ok(Report::Promoted { timeline, .. }) => {
                 plan.timeline = Some(timeline);
@@ -965,7 +965,7 @@ impl Service {
     /// The proof of the fence right before the promotion.
     fn proven_again(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let promoted = self.writes_meanwhile(&[], fx.now);
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         match outcome {
             Ok(Report::Fence(report)) if report.level >= plan.require => {
                 plan.proved_at = Some(fx.now);
@@ -992,7 +992,7 @@ impl Service {
 
     fn found_out(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let settings = self.settings();
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         match outcome {
             Ok(Report::Role { in_recovery: false, timeline, system_id })
                 if timeline > plan.old_timeline && system_id == plan.system_id =>
@@ -1017,7 +1017,7 @@ impl Service {
     fn written(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let settings = self.settings();
         let open = self.model.postgres.on_no_sync_standby == OnNoSyncStandby::Async;
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         match outcome {
             Ok(Report::Written { commits, flush, .. }) => {
                 if let Some((chosen, had)) = plan.went_back(flush) {
@@ -1053,7 +1053,7 @@ impl Service {
 
     fn route_entered(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let settings = self.settings();
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         let failed: Vec<String> = match outcome {
             Ok(Report::Route(instances)) => {
                 let failed: Vec<String> = instances.iter().filter_map(RouteInstance::failure).collect();
@@ -1089,7 +1089,7 @@ impl Service {
 
     /// Stops before the point of no return and undoes what was done, in reverse order.
     pub(super) fn undo(&mut self, why: String, fx: &mut Effects) {
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         if plan.undoing.is_some() {
             return;
         }
@@ -1118,7 +1118,7 @@ impl Service {
     /// The old primary answered a question that was asked after the decision, and nothing has touched it yet: it is left alone.
     pub(super) fn stop_before_the_fence(&mut self, server: ServerId, asked: Mono, how: &str, fx: &mut Effects) {
         let name = self.server_name(server);
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         if plan.old != server
             || !plan.is_untouched(asked)
             || plan.application
@@ -1138,7 +1138,7 @@ impl Service {
     }
 
     pub(super) fn finish(&mut self, end: End, fx: &mut Effects) {
-        let Some(mut plan) = self.plan.take() else { return };
+        let Some(mut plan) = self.run.plan.take() else { return };
         assert!(
             plan.generation <= self.durable.generation,
             "failover {} ends after {} began",
@@ -1163,7 +1163,7 @@ impl Service {
         if plan.class != FailureClass::Followed {
             self.durable.last_ended = Some(Mark { at: fx.now, lead: Span::ZERO });
         }
-        self.last_failover = Some(LastFailover { plan: plan.clone(), how, why: why.clone() });
+        self.run.last_failover = Some(LastFailover { plan: plan.clone(), how, why: why.clone() });
         self.server_ids().for_each(|server| self.look_again(server, fx));
         // Who is primary now, before the end of the failover: an engine that dies between the two looks again.
         self.journal_facts(fx);
@@ -1206,11 +1206,11 @@ impl Service {
         (self.asked_route, self.asked_last) = (None, Vec::new());
         self.durable.position = plan.timeline.map(|timeline| (timeline, chosen.position));
         self.log = None;
-        self.log_end = None;
-        self.suspicion = None;
-        self.bad_since = None;
-        self.failing_since = None;
-        self.window.clear();
+        self.detection.log_end = None;
+        self.detection.suspicion = None;
+        self.trouble.bad = None;
+        self.trouble.failing = None;
+        self.detection.window.clear();
         // To follow another service says nothing about this one: it may fail over by itself at once.
         if plan.class != FailureClass::Followed {
             self.durable.cooldown_from = Some(Mark { at: fx.now, lead: Span::ZERO });
@@ -1278,8 +1278,8 @@ impl Service {
         );
         if plan.is_started_again() {
             // That it did not answer meanwhile was our own doing.
-            self.window.clear();
-            (self.log_end, self.failing_since, self.bad_since) = (None, None, None);
+            self.detection.window.clear();
+            (self.detection.log_end, self.trouble.failing, self.trouble.bad) = (None, None, None);
         }
         if was_only_stopped(plan, left) || plan.lives && left.is_empty() {
             self.become_state(State::Degraded, why, fx);

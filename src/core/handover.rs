@@ -147,7 +147,7 @@ impl Service {
     /// From the outcome of a step of the handover to the next phase.
     pub(super) fn handover_advanced(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let settings = self.settings();
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         match plan.phase {
             Phase::Checkpoint => {
                 if let Err(failure) = outcome {
@@ -164,7 +164,7 @@ impl Service {
     }
 
     fn stop_ordered(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         match outcome {
             Ok(Report::Done { .. }) => plan.phase = Phase::Receipt,
             Ok(_) => self.undo("the order to stop was answered with something else".into(), fx),
@@ -181,14 +181,14 @@ impl Service {
     }
 
     fn receipt_read(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
-        let Some(handover) = self.plan.as_mut().and_then(|plan| plan.handover.as_mut()) else { return };
+        let Some(handover) = self.run.plan.as_mut().and_then(|plan| plan.handover.as_mut()) else { return };
         let receipt = match outcome {
             Ok(Report::Receipt(receipt)) => receipt,
             other => {
                 let why = other.err().map_or_else(|| "an answer of another kind came".to_owned(), |failure| failure.message);
                 handover.unanswered += 1;
                 let again = handover.unanswered < QUESTIONS;
-                if let Some(plan) = self.plan.as_mut().filter(|_| again) {
+                if let Some(plan) = self.run.plan.as_mut().filter(|_| again) {
                     plan.retry_at = Some(fx.now + AGAIN);
                 } else {
                     let why = format!("whether a standby has the whole log of {} is not known: {why}", self.old_name());
@@ -217,10 +217,10 @@ impl Service {
 
     /// The log has ended: whoever has all of it may be promoted.
     fn log_ended(&mut self, end: LogEnd, positions: &[Position], fx: &mut Effects) {
-        self.log_end = Some(end);
+        self.detection.log_end = Some(end);
         let (able, reasons) = self.who_received(end, positions, fx.now);
         let name = self.old_name();
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         let wanted = plan.handover.as_mut().and_then(|handover| {
             handover.end = Some(end);
             handover.to
@@ -229,7 +229,7 @@ impl Service {
         let Some(best) = best else {
             let refusal = Refusal::NoCandidate { reasons };
             let sentence = self.sentence(&refusal);
-            self.refusal = Some(refusal);
+            self.detection.refusal = Some(refusal);
             self.not_received(&sentence, fx);
             return;
         };
@@ -255,7 +255,7 @@ impl Service {
         positions: &[Position],
         now: Mono,
     ) -> (Vec<Candidate>, Vec<(ServerId, CandidateRefusal)>) {
-        let Some(plan) = &self.plan else { return (Vec::new(), Vec::new()) };
+        let Some(plan) = &self.run.plan else { return (Vec::new(), Vec::new()) };
         // Who has the whole log has every commit, whoever acknowledged it: nothing else is asked about.
         let reference = Reference {
             system_id: plan.system_id,
@@ -293,7 +293,7 @@ impl Service {
 
     /// Without a proof nobody is promoted, unless a loss was accepted: then within that.
     fn not_received(&mut self, why: &str, fx: &mut Effects) {
-        let accepted = self.plan.as_ref().is_some_and(|plan| plan.waiver.accept_loss.is_some());
+        let accepted = self.run.plan.as_ref().is_some_and(|plan| plan.waiver.accept_loss.is_some());
         if accepted {
             self.fence_instead(format!("{why}; a loss was accepted"));
         } else {
@@ -304,7 +304,7 @@ impl Service {
 
     /// On by the rules of any other failover.
     fn fence_instead(&mut self, why: String) {
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         if let Some(handover) = &mut plan.handover {
             handover.given_up = true;
         }
@@ -315,7 +315,7 @@ impl Service {
 
     /// Another engine stopped it, and promoted nobody: started again it must be the only one.
     fn looked_around(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
-        let Some(plan) = &self.plan else { return };
+        let Some(plan) = &self.run.plan else { return };
         let system_id = plan.system_id;
         let positions = match outcome {
             Ok(Report::Positions(positions)) => positions,
@@ -331,19 +331,19 @@ impl Service {
             self.finish(End::Left { why }, fx);
             return;
         }
-        if let Some(plan) = &mut self.plan {
+        if let Some(plan) = &mut self.run.plan {
             plan.phase = plan.first_undo();
         }
     }
 
     fn started_again(&mut self, outcome: Result<Report, Failure>, now: Mono) {
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         let Some(handover) = &mut plan.handover else { return };
         let until = *handover.start_until.get_or_insert(now + START_FOR);
         let why = match outcome {
             Ok(Report::Done { .. }) => {
                 handover.started = true;
-                self.log_end = None;
+                self.detection.log_end = None;
                 plan.phase = plan.after_undo_stop();
                 return;
             }
@@ -362,7 +362,7 @@ impl Service {
 
     /// The processes of a server that has handed over may still be on their way out.
     pub(super) fn is_still_leaving(&self, server: ServerId, now: Mono) -> bool {
-        self.last_failover.as_ref().is_some_and(|last| {
+        self.run.last_failover.as_ref().is_some_and(|last| {
             last.plan.old == server
                 && last.plan.handover.as_ref().is_some_and(|handover| handover.proven)
                 && last.plan.times.ended.is_some_and(|ended| now.since(ended) < LEAVES_WITHIN)
@@ -384,6 +384,6 @@ impl Service {
     }
 
     fn old_name(&self) -> String {
-        self.plan.as_ref().map_or_else(String::new, |plan| self.server_name(plan.old))
+        self.run.plan.as_ref().map_or_else(String::new, |plan| self.server_name(plan.old))
     }
 }

@@ -129,7 +129,7 @@ impl Core {
     /// # Errors
     /// The reason why this configuration cannot be taken now; nothing has changed then.
     pub fn reload(&mut self, now: Mono, model: Model) -> Result<Vec<Output>, String> {
-        if let Some(busy) = self.services.iter().find(|service| service.plan.is_some()) {
+        if let Some(busy) = self.services.iter().find(|service| service.run.plan.is_some()) {
             return Err(format!("a failover of {} is in flight; reload after it", busy.model.name));
         }
         if let Some(changed) = self.services.iter().find(|service| !self.health.journal_writable && !service.is_kept_in(&model)) {
@@ -146,16 +146,17 @@ impl Core {
         self.tell_repeated(true);
         self.most = model.max_concurrent_failovers;
         let mut old = std::mem::take(&mut self.services);
-        self.services = services_of(model.services, self.effects.now);
-        for service in &mut self.services {
-            let Some(at) = old.iter().position(|before| before.model.name == service.model.name) else { continue };
-            let names = |service: &Service| service.model.servers.iter().map(|server| server.name.clone()).collect::<Vec<_>>();
-            if names(&old[at]) == names(service) {
-                service.inherit(old.swap_remove(at), &mut self.effects);
-            } else {
-                service.inherit_from_other_servers(&old[at]);
+        let fresh = services_of(model.services, self.effects.now);
+        let effects = &mut self.effects;
+        let inherits = |mut service: Service| {
+            let Some(at) = old.iter().position(|before| before.model.name == service.model.name) else { return service };
+            if old[at].has_servers_of(&service) {
+                return service.continuing(old.swap_remove(at), effects);
             }
-        }
+            service.inherit_from_other_servers(&old[at]);
+            service
+        };
+        self.services = fresh.into_iter().map(inherits).collect();
         for gone in &mut old {
             gone.start_over(&mut self.effects);
             gone.let_go(&mut self.effects);
@@ -188,7 +189,7 @@ impl Core {
     /// True while no service has a failover in flight.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.services.iter().all(|service| service.plan.is_none())
+        self.services.iter().all(|service| service.run.plan.is_none())
     }
 
     fn tell_repeated(&mut self, all: bool) {
@@ -211,9 +212,9 @@ impl Core {
         }
         for service in &mut self.services {
             service.slept();
-            if service.plan.is_none() {
+            if service.run.plan.is_none() {
                 // It may have lived while nobody looked.
-                service.bad_since = None;
+                service.trouble.bad = None;
                 service.start_over(&mut self.effects);
             }
         }
@@ -294,7 +295,7 @@ impl Core {
     /// A person is asked once for all failovers that wait because of others.
     fn ask_for_all(&mut self) {
         let held: Vec<&str> =
-            self.services.iter().filter(|service| service.held).map(|service| service.model.name.as_str()).collect();
+            self.services.iter().filter(|service| service.run.held).map(|service| service.model.name.as_str()).collect();
         if held.is_empty() || std::mem::replace(&mut self.asked, true) {
             self.asked &= !held.is_empty();
             return;
@@ -333,7 +334,7 @@ impl Core {
     /// At the first bad sign of a service, the one that it follows is asked afresh: the cause may be there.
     fn ask_the_followed(&mut self) {
         for at in 0..self.services.len() {
-            if std::mem::take(&mut self.services[at].follow.ask)
+            if std::mem::take(&mut self.services[at].background.follow.ask)
                 && let Some(other) = self.followed_by(at)
             {
                 self.services[other].ask_everything(self.effects.now);
@@ -403,12 +404,12 @@ impl Core {
             }
             Input::ActionFinished { action, outcome } => {
                 for service in &mut self.services {
-                    if service.plan.as_ref().and_then(|plan| plan.action.as_ref()).is_some_and(|(id, _, _)| *id == action) {
+                    if service.run.plan.as_ref().and_then(|plan| plan.action.as_ref()).is_some_and(|(id, _, _)| *id == action) {
                         service.action_finished(outcome, fx);
                         return;
                     }
-                    if let Some(at) = service.errands.iter().position(|(id, _, _)| *id == action) {
-                        let (_, errand, _) = service.errands.remove(at);
+                    if let Some(at) = service.background.errands.iter().position(|(id, _, _)| *id == action) {
+                        let (_, errand, _) = service.background.errands.remove(at);
                         service.errand_finished(errand, outcome, fx);
                         return;
                     }

@@ -210,8 +210,8 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         state: service.state,
         paused: service.is_paused(),
         pause: service.durable.pause.clone().unwrap_or_default(),
-        awaiting: service.awaiting,
-        held: service.held,
+        awaiting: service.detection.awaiting,
+        held: service.run.held,
         manual_reason: service.durable.attention.clone(),
         generation: service.durable.generation,
         primary: service.durable.primary,
@@ -224,15 +224,15 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         position: service.log.as_ref().map(|log| (log.flush, log.timeline, log.at)),
         synchronous: service.log.as_ref().is_some_and(|log| log.sync.named),
         failing: service.failing(now),
-        suspected_since: service.suspicion.as_ref().map(|suspicion| suspicion.since),
+        suspected_since: service.detection.suspicion.as_ref().map(|suspicion| suspicion.since),
         evidence: service.suspicion_record(),
-        failures_in_window: service.window.count(),
+        failures_in_window: service.detection.window.count(),
         failure_threshold: service.model.trigger.failure_threshold,
         recent_failures: service.recent.iter().cloned().collect(),
-        refusal: service.refusal.clone().or_else(|| service.plan.as_ref().map(|_| Refusal::FailoverInFlight)),
+        refusal: service.detection.refusal.clone().or_else(|| service.run.plan.as_ref().map(|_| Refusal::FailoverInFlight)),
         forecast: service.forecast(around, now),
-        plan: service.plan.clone(),
-        last_failover: service.last_failover.clone(),
+        plan: service.run.plan.clone(),
+        last_failover: service.run.last_failover.clone(),
         cooldown_left: service.cooldown_left(now),
         servers: service.server_ids().map(|server| take_server(service, server)).collect(),
         checks: service
@@ -255,8 +255,8 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         follows: service.model.follows.as_ref().map(|model| FollowSnapshot {
             service: model.name.clone(),
             followed: service.durable.followed.map(|server| model.server_name(server)),
-            following: service.follow.target.as_ref().map(|target| model.server_name(target.server)),
-            why: service.follow.target.as_ref().and_then(|target| target.why.clone()),
+            following: service.background.follow.target.as_ref().map(|target| model.server_name(target.server)),
+            why: service.background.follow.target.as_ref().and_then(|target| target.why.clone()),
         }),
         stats: service.durable.stats.clone(),
         refusals: service.refusals.clone(),
@@ -284,7 +284,7 @@ fn take_server(service: &Service, server: ServerId) -> ServerSnapshot {
 impl Service {
     /// The class that the evidence shows now, or why there is none.
     fn failing(&self, now: Mono) -> Result<FailureClass, Refusal> {
-        match &self.suspicion {
+        match &self.detection.suspicion {
             Some(_) if self.model.kind != ServiceKind::Postgres => self.application_class(now),
             None => Err(Refusal::PrimaryHealthy),
             Some(suspicion) => super::evidence::classify(suspicion, &self.limits(now), now),
@@ -312,7 +312,7 @@ impl Service {
         let mut refusals = Vec::new();
         if !self.model.is_moved() {
             refusals.push(Refusal::WatchedOnly);
-        } else if self.plan.is_some() {
+        } else if self.run.plan.is_some() {
             refusals.push(Refusal::FailoverInFlight);
         } else {
             if self.state == State::ManualIntervention {

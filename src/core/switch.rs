@@ -19,7 +19,7 @@ const STAY_FOR: Span = Span::from_millis(10_000);
 impl Service {
     /// The best standby whose checks pass now and that has not failed in this failover.
     pub(super) fn choose_application(&mut self, fx: &mut Effects) {
-        let Some(plan) = &self.plan else { return };
+        let Some(plan) = &self.run.plan else { return };
         let (old, waiver, refused) = (plan.old, plan.waiver, plan.refused.clone());
         let mut able: Vec<Candidate> = Vec::new();
         let mut reasons: Vec<(ServerId, CandidateRefusal)> = Vec::new();
@@ -33,14 +33,14 @@ impl Service {
         let name = best.map(|best| self.server_name(best.server));
         let refusal = Refusal::NoCandidate { reasons };
         let sentence = self.sentence(&refusal);
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         if let (Some(best), Some(name)) = (best, name) {
             plan.chosen = Some(best);
             plan.evidence.push(format!("chosen: {name}"));
             plan.phase = Phase::RouteIn;
         } else {
             plan.chosen = None;
-            self.refusal = Some(refusal);
+            self.detection.refusal = Some(refusal);
             if !self.stay(&sentence, fx) {
                 self.undo(sentence, fx);
             }
@@ -50,7 +50,7 @@ impl Service {
     /// Nobody could be seen through the route, and going back would be no better: the old one is confirmed dead, and of those that got the
     /// traffic one passes its checks. That one keeps it, and a person is called.
     pub(super) fn stay(&mut self, why: &str, fx: &mut Effects) -> bool {
-        let Some(plan) = &self.plan else { return false };
+        let Some(plan) = &self.run.plan else { return false };
         if !plan.application || plan.stop_asked || plan.stays.is_some() || plan.class.is_ordered() {
             return false;
         }
@@ -60,7 +60,7 @@ impl Service {
         let able: Vec<Candidate> = plan.unverified.iter().chain(&last).filter_map(well).collect();
         let Some(best) = candidate::best(&able).filter(|_| dead) else { return false };
         let (name, old) = (self.server_name(best.server), self.server_name(plan.old));
-        let Some(plan) = &mut self.plan else { return false };
+        let Some(plan) = &mut self.run.plan else { return false };
         plan.stays = Some(format!("{why}; {old} is dead and the checks of {name} pass, so {name} keeps the traffic"));
         plan.chosen = Some(best);
         plan.phase = Phase::RouteIn;
@@ -71,7 +71,7 @@ impl Service {
     /// Through the route somebody else answered, or nobody: the route may have lost its state and gets it again, for a while.
     pub(super) fn application_unverified(&mut self, failure: &Failure, fx: &mut Effects) {
         let patience = self.model.route.verify_for;
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         let line = format!("verify_traffic: {}", failure.message);
         if plan.warnings.last() != Some(&line) && plan.warnings.len() < 64 {
             plan.warnings.push(line);
@@ -92,7 +92,7 @@ impl Service {
     /// be had, and more than going back to a server that failed: it is told as such, and that instance gets the wanted state later.
     pub(super) fn application_in_part(&mut self, message: String, fx: &mut Effects) {
         let patience = self.model.route.verify_for;
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         let tried = plan.times.entered.map_or(patience, |entered| fx.now.since(entered));
         if !plan.route_in_part || tried < patience {
             self.application_unverified(&Failure::no_effect(message, ""), fx);
@@ -106,7 +106,7 @@ impl Service {
 
     /// This one did not work: the next one, or everything goes back.
     pub(super) fn next_candidate(&mut self, why: String, fx: &mut Effects) {
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         if let Some(chosen) = plan.chosen.take() {
             plan.refused.push((chosen.server, why.clone()));
         }

@@ -21,14 +21,14 @@ impl Service {
         match finding.verdict {
             Verdict::Unknown(_) => {}
             Verdict::Up => {
-                if self.window.count() == 0 && self.every_check_of_subject_is_up() {
-                    self.bad_since = None;
+                if self.detection.window.count() == 0 && self.every_check_of_subject_is_up() {
+                    self.trouble.bad = None;
                     self.recovered("its checks pass again", fx);
                 }
             }
             Verdict::Impaired(_) | Verdict::Down(_) => {
                 self.suspect(finding.began, fx);
-                if let Some(suspicion) = &mut self.suspicion {
+                if let Some(suspicion) = &mut self.detection.suspicion {
                     suspicion.answer(fx.now, &model.name, finding);
                 }
             }
@@ -83,14 +83,14 @@ impl Service {
     /// The failure class that the checks show, confirmed: the primary failed once more after the threshold was reached. Silence has
     /// lasted for a whole time-out each time, so its threshold needs no more.
     pub(crate) fn application_class(&self, now: Mono) -> Result<FailureClass, Refusal> {
-        let suspicion = self.suspicion.as_ref().ok_or(Refusal::PrimaryHealthy)?;
+        let suspicion = self.detection.suspicion.as_ref().ok_or(Refusal::PrimaryHealthy)?;
         let mut causes = Vec::new();
         let mut confirmed = false;
         for (_, last) in self.findings_of(self.subject()) {
             let Some((_, finding)) = last else { continue };
             if let Verdict::Down(cause) = finding.verdict {
                 causes.push(cause);
-                confirmed |= finding.verdict.is_silence() || self.failing_since.is_some_and(|since| finding.began >= since);
+                confirmed |= finding.verdict.is_silence() || self.trouble.failing.is_some_and(|since| finding.began >= since);
             }
         }
         if causes.is_empty() {
@@ -106,7 +106,7 @@ impl Service {
             return Err(Refusal::EvidenceIncomplete { waiting_for: "one more answer after the threshold" });
         }
         if self.traffic_weight(now) == Weight::Served
-            && self.window.count() < self.model.trigger.failure_threshold.saturating_mul(2)
+            && self.detection.window.count() < self.model.trigger.failure_threshold.saturating_mul(2)
         {
             return Err(Refusal::EvidenceIncomplete {
                 waiting_for: "twice the failures, for the host program's own calls are served",
@@ -148,7 +148,7 @@ impl Service {
 
     /// A standby that was well has not answered again since the first bad sign, and may still do so in time.
     fn a_server_was_not_asked_since(&self, now: Mono) -> bool {
-        let Some(suspicion) = &self.suspicion else { return false };
+        let Some(suspicion) = &self.detection.suspicion else { return false };
         self.model.checks.iter().zip(&self.checks).any(|(model, check)| {
             let waited = suspicion.since + model.timeout + model.timeout;
             Some(ServerId(model.server)) != self.subject()
@@ -176,7 +176,7 @@ impl Service {
             _ if self.durable.cordoned.contains(&server) => return Err(CandidateRefusal::Cordoned),
             _ => {}
         }
-        let since = self.suspicion.as_ref().map_or(Mono::ZERO, |suspicion| suspicion.since);
+        let since = self.detection.suspicion.as_ref().map_or(Mono::ZERO, |suspicion| suspicion.since);
         for (check, last) in self.findings_of(Some(server)) {
             let why = match last {
                 None => Some("no answer yet".to_owned()),
@@ -214,7 +214,7 @@ impl Service {
         lines.push(format!(
             "class {}: {} failed observations in the window of {}, threshold {}",
             class.word(),
-            self.window.count(),
+            self.detection.window.count(),
             trigger.failure_window,
             trigger.failure_threshold
         ));
@@ -230,7 +230,7 @@ impl Service {
 
     /// Its checks pass: what an earlier engine began because of it can be undone.
     pub(super) fn application_is_well(&self, server: ServerId) -> bool {
-        self.server_health(server) == Health::Healthy && self.suspicion.is_none()
+        self.server_health(server) == Health::Healthy && self.detection.suspicion.is_none()
     }
 }
 

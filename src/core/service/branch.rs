@@ -150,7 +150,8 @@ impl Service {
     }
 
     fn ask_history(&mut self, server: ServerId, timeline: u32, fx: &mut Effects) {
-        let asked = self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::ReadHistory(of, _) if *of == server));
+        let asked =
+            self.background.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::ReadHistory(of, _) if *of == server));
         if !asked && !self.stopping {
             self.run_errand(Errand::ReadHistory(server, timeline), Action::ReadHistory { server, timeline }, ASK_HISTORY, fx);
         }
@@ -220,7 +221,7 @@ impl Service {
                 "{service}: an application has no primary to adopt; failover force {service} --to {name} moves it"
             ));
         }
-        if self.plan.is_some() {
+        if self.run.plan.is_some() {
             return Err(format!("{service}: a failover is in flight"));
         }
         if self.durable.primary == Some(server) && self.primary_seen && self.state != State::ManualIntervention {
@@ -243,7 +244,7 @@ impl Service {
         }
         self.durable.attention = None;
         self.two_primaries = false;
-        self.begun = None;
+        self.run.begun = None;
         self.adopt_primary(server, &sample, "an operator adopted it", fx);
         if self.state != State::Normal {
             self.become_state(State::Normal, "an operator adopted another primary".into(), fx);

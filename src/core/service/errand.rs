@@ -13,13 +13,13 @@ use crate::trigger::State;
 impl Service {
     pub(super) fn ask_host(&mut self, fx: &mut Effects) {
         let Some(subject) = self.subject() else { return };
-        let Some(suspicion) = &self.suspicion else { return };
+        let Some(suspicion) = &self.detection.suspicion else { return };
         if !self.server_model(subject).is_some_and(|model| model.ssh)
             || self.servers[usize::from(subject.0)].foreign_host
             || self.state == State::ManualIntervention
             // Only of a shutdown that lasts, and of a server that answers nobody new, does the host know more than the server says.
             || suspicion.impaired.is_some_and(|(_, impairment)| !matches!(impairment, Impairment::NoNewSessions | Impairment::Stopping))
-            || self.errands.iter().any(|(_, errand, _)| *errand == Errand::AskHost(subject))
+            || self.background.errands.iter().any(|(_, errand, _)| *errand == Errand::AskHost(subject))
         {
             return;
         }
@@ -34,7 +34,7 @@ impl Service {
         // A postmaster that runs and is silent to us is asked on its own host; a stopped one could not answer there either.
         let ask_local = silent
             && word.is_some_and(|word| word.postmaster == ProcessState::Running && word.local_answer != LocalAnswer::Silent);
-        let follow_up = ask_local && self.host_asked.is_some_and(|(_, asked_locally)| !asked_locally);
+        let follow_up = ask_local && self.detection.host_asked.is_some_and(|(_, asked_locally)| !asked_locally);
         let age = now.since(suspicion.since);
         let again = if follow_up || contradiction && age < Span::from_millis(2_000) {
             Span::from_millis(50)
@@ -43,39 +43,39 @@ impl Service {
         } else {
             Span::from_millis(5_000)
         };
-        if self.host_asked.is_some_and(|(at, _)| now.since(at) < again) {
+        if self.detection.host_asked.is_some_and(|(at, _)| now.since(at) < again) {
             return;
         }
-        self.host_asked = Some((now, ask_local));
+        self.detection.host_asked = Some((now, ask_local));
         self.run_errand(Errand::AskHost(subject), Action::AskHost { server: subject, ask_local }, ASK_HOST, fx);
     }
 
     /// Whether anything may be changed now outside a plan: not while an operator has paused it, and not while a plan does so. What is
     /// only looked at or asked for does not depend on it.
     pub(super) fn may_act(&self) -> bool {
-        !self.is_paused() && !self.stopping && self.plan.is_none()
+        !self.is_paused() && !self.stopping && self.run.plan.is_none()
     }
 
     pub(crate) fn run_errand(&mut self, errand: Errand, action: Action, span: Span, fx: &mut Effects) {
         let id = fx.action();
         let deadline = fx.now + span;
-        self.errands.push((id, errand, deadline));
+        self.background.errands.push((id, errand, deadline));
         fx.push(Output::RunAction { id, service: self.id, generation: self.durable.generation, action, deadline });
     }
 
     pub(super) fn expire_errands(&mut self, fx: &mut Effects) {
         let late = Span::from_millis(1_000);
-        while let Some(at) = self.errands.iter().position(|(_, _, deadline)| fx.now >= *deadline + late) {
-            let (id, errand, _) = self.errands.remove(at);
+        while let Some(at) = self.background.errands.iter().position(|(_, _, deadline)| fx.now >= *deadline + late) {
+            let (id, errand, _) = self.background.errands.remove(at);
             fx.push(Output::CancelAction(id));
             self.errand_finished(errand, Err(Failure::timed_out("the action did not come back by its deadline", "")), fx);
         }
     }
 
     pub(super) fn prove_again(&mut self, fx: &mut Effects) {
-        let Some((at, server)) = self.prove_at else { return };
-        if fx.now >= at && self.plan.is_none() {
-            self.prove_at = None;
+        let Some((at, server)) = self.background.prove_at else { return };
+        if fx.now >= at && self.run.plan.is_none() {
+            self.background.prove_at = None;
             let view_confirmed = self.servers[usize::from(server.0)].view_confirmed;
             self.run_errand(
                 Errand::ProveAgain(server),
@@ -89,20 +89,25 @@ impl Service {
     /// The names of the service are to point to the primary.
     pub(crate) fn names_follow(&mut self, now: Mono) {
         if self.model.route.names.is_some() {
-            self.names_due = Some((now, 0));
+            self.background.names_due = Some((now, 0));
         }
     }
 
     /// Names are a way to the primary beside another one: they follow once the failover is over, and hold nobody up (rule 46).
     pub(super) fn point_names(&mut self, fx: &mut Effects) {
-        let (Some((at, tries)), Some(server), Some(span)) = (self.names_due, self.durable.primary, self.model.route.names) else {
+        let (Some((at, tries)), Some(server), Some(span)) =
+            (self.background.names_due, self.durable.primary, self.model.route.names)
+        else {
             return;
         };
-        if fx.now < at || !self.may_act() || self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::PointNames(_))) {
+        if fx.now < at
+            || !self.may_act()
+            || self.background.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::PointNames(_)))
+        {
             return;
         }
         // Until it is back; then its outcome says when again.
-        self.names_due = Some((at + span + NAMES_AGAIN, tries.saturating_add(1)));
+        self.background.names_due = Some((at + span + NAMES_AGAIN, tries.saturating_add(1)));
         self.run_errand(Errand::PointNames(server), Action::PointNames { server }, span, fx);
     }
 
@@ -118,12 +123,13 @@ impl Service {
             Err(failure) => (Vec::new(), vec![failure.message]),
         };
         let name = self.server_name(server);
-        let tries = self.names_due.map_or(0, |(_, tries)| tries);
+        let tries = self.background.names_due.map_or(0, |(_, tries)| tries);
         let (severity, message) = if failed.is_empty() {
-            self.names_due = self.names_due.filter(|_| self.durable.primary != Some(server)).map(|_| (fx.now, 0));
+            self.background.names_due =
+                self.background.names_due.filter(|_| self.durable.primary != Some(server)).map(|_| (fx.now, 0));
             (Severity::Info, format!("the names point to {name}: {}", said.join("; ")))
         } else {
-            self.names_due = Some((fx.now + NAMES_AGAIN, tries));
+            self.background.names_due = Some((fx.now + NAMES_AGAIN, tries));
             // Told loudly once; it is tried until it works.
             let severity = if tries <= 1 { Severity::Alarm } else { Severity::Debug };
             (severity, format!("not every name points to {name}, tried again every {NAMES_AGAIN}: {}", failed.join("; ")))
@@ -132,7 +138,7 @@ impl Service {
     }
 
     pub(crate) fn prove_later(&mut self, server: ServerId, now: Mono) {
-        self.prove_at = Some((now + PROVE_AGAIN, server));
+        self.background.prove_at = Some((now + PROVE_AGAIN, server));
     }
 
     pub(crate) fn errand_finished(&mut self, errand: Errand, outcome: Result<Report, Failure>, fx: &mut Effects) {
@@ -223,9 +229,9 @@ impl Service {
         if !self.is_subject(server) {
             return;
         }
-        let Some(suspicion) = &mut self.suspicion else { return };
+        let Some(suspicion) = &mut self.detection.suspicion else { return };
         if reply.is_ok() {
-            self.log_end = log_end;
+            self.detection.log_end = log_end;
         }
         if suspicion.host_replied(fx.now, reply) {
             fx.emit(EventKind::EvidenceGathered, Severity::Info, self.about_server(server), message, Vec::new());

@@ -32,16 +32,16 @@ impl Service {
         }
         self.end_pause(fx);
         // A sign of life: the next failure is another one.
-        self.held &= self.bad_since.is_some();
+        self.run.held &= self.trouble.bad.is_some();
         self.expire_errands(fx);
         self.prove_again(fx);
         self.point_names(fx);
         self.climb(fx);
-        if self.plan.is_some() {
+        if self.run.plan.is_some() {
             self.drive(fx);
             return;
         }
-        self.window.slide(fx.now, self.model.trigger.failure_window);
+        self.detection.window.slide(fx.now, self.model.trigger.failure_window);
         self.tell_other_engine(fx);
         self.notice_silence(fx);
         self.watch_readiness(around, fx);
@@ -49,7 +49,7 @@ impl Service {
         self.forget_two_primaries(fx.now);
         self.settle_begun(fx);
         self.follow(around, fx);
-        if self.plan.is_some() {
+        if self.run.plan.is_some() {
             return;
         }
         match self.state {
@@ -64,12 +64,12 @@ impl Service {
     /// served for a while again, that is over: the next failure is another one.
     fn end_call(&mut self, fx: &mut Effects) {
         let serves = |server: ServerId| self.is_writable_now(server, fx.now) && self.servers[usize::from(server.0)].session_open;
-        let well = self.suspicion.is_none() && !self.two_primaries && self.durable.primary.is_some_and(serves);
-        if !self.called_in_vain || !well {
-            self.well_since = None;
+        let well = self.detection.suspicion.is_none() && !self.two_primaries && self.durable.primary.is_some_and(serves);
+        if !self.run.called_in_vain || !well {
+            self.run.well_since = None;
             return;
         }
-        let since = *self.well_since.get_or_insert(fx.now);
+        let since = *self.run.well_since.get_or_insert(fx.now);
         if fx.now.since(since) >= STEADY {
             let primary = self.subject().map_or_else(String::new, |server| self.server_name(server));
             self.durable.attention = None;
@@ -89,11 +89,11 @@ impl Service {
         let Some(subject) = self.subject() else { return };
         let state = &self.servers[usize::from(subject.0)];
         let Some(last) = state.last_answer.filter(|_| state.session_open) else { return };
-        if self.suspicion.is_none() && fx.now.since(last) > self.notice() {
+        if self.detection.suspicion.is_none() && fx.now.since(last) > self.notice() {
             let since = last + self.model.trigger.ping_interval;
             self.suspect(since, fx);
             let silence = fx.now.since(last);
-            if let Some(suspicion) = &mut self.suspicion {
+            if let Some(suspicion) = &mut self.detection.suspicion {
                 suspicion.note(fx.now, format!("the kept session has not answered for {silence}"));
             }
         }
@@ -102,7 +102,7 @@ impl Service {
     pub(super) fn threshold_met(&self, now: Mono) -> Result<(), Refusal> {
         let trigger = &self.model.trigger;
         let subject = self.subject();
-        let impaired = self.suspicion.as_ref().and_then(|suspicion| suspicion.impaired);
+        let impaired = self.detection.suspicion.as_ref().and_then(|suspicion| suspicion.impaired);
         let unusable = impaired.is_some_and(|(since, _)| trigger.on_impaired.is_some_and(|span| now.since(since) >= span));
         let failing = self
             .model
@@ -120,9 +120,13 @@ impl Service {
             Policy::Count => {
                 // For silence a time decides, not a count (rule 93).
                 let silent = self.is_postgres()
-                    && self.suspicion.as_ref().is_some_and(|suspicion| suspicion.refused == 0 && suspicion.impaired.is_none())
+                    && self
+                        .detection
+                        .suspicion
+                        .as_ref()
+                        .is_some_and(|suspicion| suspicion.refused == 0 && suspicion.impaired.is_none())
                     && now.since(self.last_answer_of_subject()) >= trigger.hang_after;
-                let failures = self.window.count();
+                let failures = self.detection.window.count();
                 return if failures >= trigger.failure_threshold || silent || unusable {
                     Ok(())
                 } else {
@@ -142,8 +146,8 @@ impl Service {
                 self.decide(around, fx);
             }
             Err(refusal) => {
-                let unsteady = self.unsteady_until.is_some_and(|until| fx.now < until) && self.state == State::Degraded;
-                let troubled = self.suspicion.is_some() || self.window.count() > 0 || unsteady;
+                let unsteady = self.detection.unsteady_until.is_some_and(|until| fx.now < until) && self.state == State::Degraded;
+                let troubled = self.detection.suspicion.is_some() || self.detection.window.count() > 0 || unsteady;
                 match self.state {
                     State::Normal if troubled => {
                         self.become_state(State::Degraded, "the primary shows a first bad sign".into(), fx);
@@ -158,7 +162,7 @@ impl Service {
                 }
                 match self.lasting_impairment(fx.now) {
                     Some(refusal) => self.refuse(refusal, fx),
-                    None => self.refusal = troubled.then_some(refusal),
+                    None => self.detection.refusal = troubled.then_some(refusal),
                 }
             }
         }
@@ -173,7 +177,7 @@ impl Service {
 
     /// Alive and not serving for this long is an alarm of its own, though no reason to act.
     fn lasting_impairment(&self, now: Mono) -> Option<Refusal> {
-        let suspicion = self.suspicion.as_ref()?;
+        let suspicion = self.detection.suspicion.as_ref()?;
         let (since, impairment) = suspicion.impaired?;
         let refusal = classify(suspicion, &self.limits(now), now).err()?;
         if impairment == Impairment::NoNewSessions {
@@ -188,7 +192,7 @@ impl Service {
         if self.state == State::Failing {
             return;
         }
-        self.failing_since = Some(fx.now);
+        self.trouble.failing = Some(fx.now);
         if !self.is_postgres() {
             self.ask_everything(fx.now);
         }
@@ -222,7 +226,7 @@ impl Service {
         if !self.is_postgres() {
             return self.application_may_fail_over(around, now);
         }
-        let suspicion = self.suspicion.as_ref().ok_or(Refusal::DatabaseAnswers)?;
+        let suspicion = self.detection.suspicion.as_ref().ok_or(Refusal::DatabaseAnswers)?;
         let class = self.uncontradicted(suspicion, now)?;
         self.guards(around, now)?;
         self.fence_way(class)?;
@@ -275,7 +279,7 @@ impl Service {
 
     /// The evidence shows the primary dead, whatever stands in the way of an automatic failover.
     pub(crate) fn is_dead(&self, now: Mono) -> bool {
-        self.suspicion.as_ref().is_some_and(|suspicion| {
+        self.detection.suspicion.as_ref().is_some_and(|suspicion| {
             matches!(classify(suspicion, &self.limits(now), now), Ok(FailureClass::Dead) | Err(Refusal::RestartGrace { .. }))
                 && suspicion.gone_since.is_some()
         })
@@ -331,7 +335,7 @@ impl Service {
         }
         // One that an earlier engine had begun was let through, or forced, when it began; its fence may have stopped the primary.
         let left = self.cooldown_left(now);
-        if self.begun.is_none() && left > Span::ZERO {
+        if self.run.begun.is_none() && left > Span::ZERO {
             return Err(Refusal::Cooldown { left });
         }
         Ok(())
@@ -377,7 +381,7 @@ impl Service {
         };
         let policy = &self.model.postgres;
         // While nothing is suspected, the survey's last look says whether the host would answer.
-        let surveyed_silent = self.suspicion.is_none()
+        let surveyed_silent = self.detection.suspicion.is_none()
             && self
                 .subject()
                 .and_then(|server| self.servers[usize::from(server.0)].readiness.as_ref())
@@ -387,7 +391,7 @@ impl Service {
         // never seen, seeing none proves nothing.
         let unmatched = self.subject().is_some_and(|server| !self.servers[usize::from(server.0)].view_confirmed);
         let unlooked = self.subject().is_some_and(|server| self.servers[usize::from(server.0)].readiness.is_none());
-        let silent = surveyed_silent || self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
+        let silent = surveyed_silent || self.detection.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
         let host_silent = class == FailureClass::Unreachable || foreign || unmatched || !model.ssh || silent;
         if policy.fence_require <= FenceLevel::TrafficRemoved {
             return Ok((policy.fence_require, host_silent));
@@ -418,7 +422,7 @@ impl Service {
     /// How long the primary went on: one that is not known to have ended may acknowledge commits up to its fence.
     pub(crate) fn ended(&self, class: FailureClass, suspicion: &Suspicion, now: Mono) -> Ended {
         let lived = self.lived_until(suspicion.since);
-        if suspicion.is_stopping() && self.log_end.is_some() {
+        if suspicion.is_stopping() && self.detection.log_end.is_some() {
             // Nobody was told of a commit that is not before the end of its log, which was read.
             return Ended::gone(lived, now);
         }
@@ -434,12 +438,12 @@ impl Service {
     }
 
     pub(super) fn awaited_operator(&mut self, class: FailureClass, fx: &mut Effects) -> Result<(), Refusal> {
-        if !self.model.trigger.require_confirmation || self.confirmed_by_operator {
+        if !self.model.trigger.require_confirmation || self.run.confirmed_by_operator {
             return Ok(());
         }
-        let Some((_, until)) = self.awaiting else {
+        let Some((_, until)) = self.detection.awaiting else {
             let until = fx.now + self.model.trigger.confirm_timeout;
-            self.awaiting = Some((class, until));
+            self.detection.awaiting = Some((class, until));
             let evidence = self.suspicion_record();
             fx.emit(
                 EventKind::AwaitingConfirmation,
@@ -461,9 +465,9 @@ impl Service {
         }
         // Back to monitoring, with an alarm: the next round of evidence asks again.
         self.refuse(Refusal::ConfirmationTimedOut, fx);
-        self.awaiting = None;
-        self.suspicion = None;
-        self.window.clear();
+        self.detection.awaiting = None;
+        self.detection.suspicion = None;
+        self.detection.window.clear();
         self.become_calm("nobody confirmed in time", fx);
         Err(Refusal::ConfirmationTimedOut)
     }
@@ -478,7 +482,7 @@ impl Service {
             Refusal::Cooldown { .. } => true,
             Refusal::FenceUnavailable { .. } => !self.may_be_fenced_later(fx),
             // Nothing that is waited for will change it.
-            Refusal::NoPrimarySeen => self.failing_since.is_some_and(|since| fx.now.since(since) >= NOBODY_SEEN),
+            Refusal::NoPrimarySeen => self.trouble.failing.is_some_and(|since| fx.now.since(since) >= NOBODY_SEEN),
             _ => false,
         };
         let sentence = self.sentence(&refusal);
@@ -491,10 +495,10 @@ impl Service {
                 | Refusal::WatchedOnly
                 | Refusal::Paused
         );
-        self.refusal = Some(refusal);
+        self.detection.refusal = Some(refusal);
         if final_ {
             self.call_a_person(sentence, self.suspicion_record(), fx);
-            self.called_in_vain = self.is_postgres();
+            self.run.called_in_vain = self.is_postgres();
         } else if matches!(self.state, State::Failing | State::FailedOver)
             && !waits
             && (wanted || self.has_failed_for_long(fx.now))
@@ -505,7 +509,7 @@ impl Service {
 
     /// What was seen since the first bad sign, one line each.
     pub(crate) fn suspicion_record(&self) -> Vec<String> {
-        self.suspicion.as_ref().map(Suspicion::record).unwrap_or_default()
+        self.detection.suspicion.as_ref().map(Suspicion::record).unwrap_or_default()
     }
 
     /// What is missing for the fence is an answer of the host, or a first look at it: that may come.
@@ -516,8 +520,8 @@ impl Service {
             return false;
         }
         let unlooked = state.readiness.is_none();
-        let silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
-        if unlooked && self.told.insert(LOOKED) {
+        let silent = self.detection.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
+        if unlooked && self.detection.told.insert(LOOKED) {
             fx.push(Output::Survey { service: self.id, server: subject });
         }
         silent || unlooked
@@ -536,12 +540,12 @@ impl Service {
 
     /// The primary has failed for as long as a failover may take, and none has begun.
     fn has_failed_for_long(&self, now: Mono) -> bool {
-        self.failing_since.is_some_and(|since| now.since(since) >= self.model.trigger.failover_timeout)
+        self.trouble.failing.is_some_and(|since| now.since(since) >= self.model.trigger.failover_timeout)
     }
 
     /// The event of a refusal, once since the first bad sign.
     pub(crate) fn tell_refusal(&mut self, refusal: &Refusal, fx: &mut Effects) {
-        let news = self.told.insert(refusal.name());
+        let news = self.detection.told.insert(refusal.name());
         if news {
             let count = self.refusals.entry(refusal.name().to_owned()).or_default();
             *count = count.saturating_add(1);
@@ -568,11 +572,11 @@ impl Service {
 
     pub(super) fn evaluate_failed_over(&mut self, around: Surroundings, fx: &mut Effects) {
         if self.threshold_met(fx.now).is_ok() {
-            if let Some(suspicion) = &self.suspicion {
+            if let Some(suspicion) = &self.detection.suspicion {
                 let class = if self.is_postgres() {
                     self.uncontradicted(suspicion, fx.now)
                 } else {
-                    self.failing_since.get_or_insert(fx.now);
+                    self.trouble.failing.get_or_insert(fx.now);
                     self.application_class(fx.now).and_then(|class| self.dependency_holds(around, fx.now).map(|()| class))
                 };
                 match class {
@@ -584,7 +588,7 @@ impl Service {
                             .or_else(|| self.some_candidate(ended, &Waiver::default(), fx.now).err());
                         if let Some(refusal) = refusal.clone().filter(passes) {
                             // Whether the cooldown still stands in the way shows when that is over.
-                            self.failing_since.get_or_insert(fx.now);
+                            self.trouble.failing.get_or_insert(fx.now);
                             self.refuse(refusal, fx);
                             return;
                         }
@@ -598,7 +602,7 @@ impl Service {
                         let sentence = format!("the new primary failed too: {}", self.sentence(&refusal));
                         let evidence = suspicion.record();
                         self.tell_refusal(&refusal, fx);
-                        self.refusal = Some(refusal);
+                        self.detection.refusal = Some(refusal);
                         self.call_a_person(sentence, evidence, fx);
                     }
                     Err(refusal) => self.refuse(refusal, fx),
@@ -607,7 +611,7 @@ impl Service {
             return;
         }
         let ready = self.some_candidate(Ended::at(fx.now), &Waiver::default(), fx.now).is_ok();
-        if self.cooldown_left(fx.now) == Span::ZERO && ready && self.suspicion.is_none() {
+        if self.cooldown_left(fx.now) == Span::ZERO && ready && self.detection.suspicion.is_none() {
             self.become_state(State::Normal, "the cooldown is over and a standby is ready".into(), fx);
         }
     }

@@ -71,14 +71,14 @@ impl Service {
         let of_subject =
             || self.model.checks.iter().zip(&self.checks).filter(move |(model, _)| Some(ServerId(model.server)) == subject);
         let unwell = subject.is_some_and(|server| matches!(self.server_health(server), Health::Degraded | Health::Unhealthy));
-        let under_way = self.plan.is_some() || self.begun.is_some();
+        let under_way = self.run.plan.is_some() || self.run.begun.is_some();
         Followed {
             primary: self.durable.primary.filter(|_| self.primary_seen),
             generation: self.durable.generation,
             at_rest: !under_way && !self.two_primaries,
             troubled: under_way
                 || unwell
-                || self.suspicion.is_some()
+                || self.detection.suspicion.is_some()
                 || matches!(self.state, State::Failing | State::FailoverInProgress),
             asked_since: of_subject()
                 .map(|(_, check)| check.last.as_ref().map_or(Mono::ZERO, |(_, finding)| finding.began))
@@ -91,15 +91,16 @@ impl Service {
     /// Failures here may be the other service's: nothing is moved because of them while it is in trouble, or not yet followed, for
     /// no longer than `hold`.
     pub(super) fn dependency_holds(&self, around: Surroundings, now: Mono) -> Result<(), Refusal> {
-        let (Some(model), Some(other), Some(suspicion)) = (&self.model.follows, around.followed, &self.suspicion) else {
+        let (Some(model), Some(other), Some(suspicion)) = (&self.model.follows, around.followed, &self.detection.suspicion)
+        else {
             return Ok(());
         };
-        let age = now.since(self.bad_since.unwrap_or(suspicion.since));
+        let age = now.since(self.trouble.bad.unwrap_or(suspicion.since));
         if age >= model.hold {
             return Ok(());
         }
         let unfollowed =
-            self.follow.target.is_some() || self.durable.followed.is_some() && other.primary != self.durable.followed;
+            self.background.follow.target.is_some() || self.durable.followed.is_some() && other.primary != self.durable.followed;
         if other.troubled || unfollowed {
             return Err(Refusal::DependencyFailing { service: model.name.clone(), left: model.hold - age });
         }
@@ -113,7 +114,7 @@ impl Service {
     pub(super) fn follow(&mut self, around: Surroundings, fx: &mut Effects) {
         let Some(other) = around.followed else { return };
         let Some(primary) = other.primary.filter(|_| other.at_rest) else { return };
-        if !self.may_act() || self.begun.is_some() || self.state == State::ManualIntervention {
+        if !self.may_act() || self.run.begun.is_some() || self.state == State::ManualIntervention {
             return;
         }
         let Some(followed) = self.durable.followed else {
@@ -122,7 +123,7 @@ impl Service {
             self.journal_facts(fx);
             return;
         };
-        if self.follow.target.as_ref().is_none_or(|target| target.server != primary) {
+        if self.background.follow.target.as_ref().is_none_or(|target| target.server != primary) {
             self.give_up_following(fx);
             if followed == primary {
                 return;
@@ -135,7 +136,7 @@ impl Service {
     fn begin_following(&mut self, primary: ServerId, generation: Generation, fx: &mut Effects) {
         let Some(model) = &self.model.follows else { return };
         let (service, name) = (model.name.clone(), model.server_name(primary));
-        self.follow.target = Some(Target {
+        self.background.follow.target = Some(Target {
             server: primary,
             generation,
             next: fx.now,
@@ -156,18 +157,20 @@ impl Service {
 
     /// Another one is to be followed, or none: whatever was under way for this one is not waited for.
     fn give_up_following(&mut self, fx: &mut Effects) {
-        self.follow.target = None;
-        while let Some(at) = self.errands.iter().position(|(_, errand, _)| matches!(errand, Errand::Follow(_))) {
-            let (id, _, _) = self.errands.remove(at);
+        self.background.follow.target = None;
+        while let Some(at) = self.background.errands.iter().position(|(_, errand, _)| matches!(errand, Errand::Follow(_))) {
+            let (id, _, _) = self.background.errands.remove(at);
             fx.push(Output::CancelAction(id));
         }
     }
 
     fn go_on_following(&mut self, around: Surroundings, fx: &mut Effects) {
-        let running = self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::Follow(_)));
+        let running = self.background.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::Follow(_)));
         let generation = self.durable.generation;
-        let only_stopped = self.last_failover.as_ref().is_some_and(|last| last.how == EndedHow::Stopped);
-        let Some(target) = self.follow.target.as_mut().filter(|target| !running && fx.now >= target.next) else { return };
+        let only_stopped = self.run.last_failover.as_ref().is_some_and(|last| last.how == EndedHow::Stopped);
+        let Some(target) = self.background.follow.target.as_mut().filter(|target| !running && fx.now >= target.next) else {
+            return;
+        };
         if !target.commanded {
             self.run_follow_command(fx);
             return;
@@ -188,7 +191,7 @@ impl Service {
     }
 
     fn run_follow_command(&mut self, fx: &mut Effects) {
-        let (Some(model), Some(target)) = (&self.model.follows, &mut self.follow.target) else { return };
+        let (Some(model), Some(target)) = (&self.model.follows, &mut self.background.follow.target) else { return };
         let (service, timeout, name) = (model.service, model.timeout, model.server_name(target.server));
         target.tries = target.tries.saturating_add(1);
         // Until it is back; then its outcome says when again.
@@ -217,7 +220,7 @@ impl Service {
             Err(failure) if failure.remedy.is_empty() => Err(failure.message),
             Err(failure) => Err(format!("{}; {}", failure.message, failure.remedy)),
         };
-        let Some(target) = self.follow.target.as_mut().filter(|target| target.server == server) else { return };
+        let Some(target) = self.background.follow.target.as_mut().filter(|target| target.server == server) else { return };
         let tries = target.tries;
         let again = pause(tries);
         let (ok, detail) = match outcome {
@@ -255,7 +258,7 @@ impl Service {
             }
             Err(refusal) => Some(self.sentence(&refusal)),
         };
-        let Some(target) = &mut self.follow.target else { return };
+        let Some(target) = &mut self.background.follow.target else { return };
         let Some(why) = why else {
             target.switching = true;
             target.own = before;
@@ -277,13 +280,13 @@ impl Service {
     }
 
     fn reason_to_switch(&self) -> String {
-        let (Some(model), Some(target)) = (&self.model.follows, &self.follow.target) else { return String::new() };
+        let (Some(model), Some(target)) = (&self.model.follows, &self.background.follow.target) else { return String::new() };
         format!("follows {}: {} is the primary there now", model.name, model.server_name(target.server))
     }
 
     fn has_followed(&mut self, server: ServerId, fx: &mut Effects) {
         self.durable.followed = Some(server);
-        self.follow.target = None;
+        self.background.follow.target = None;
         self.journal_facts(fx);
         let Some(model) = &self.model.follows else { return };
         let (service, name) = (model.name.clone(), model.server_name(server));
@@ -296,23 +299,24 @@ impl Service {
         );
     }
 
-    /// Takes over what an earlier configuration knew of the same other service.
-    pub(super) fn inherit_follow(&mut self, before: &FollowModel, mut follow: Follow, now: Mono) {
-        let same = self.model.follows.as_ref().is_some_and(|own| own.name == before.name && own.servers == before.servers);
-        if !same {
-            return;
+    /// How far an earlier configuration was with following the same other service.
+    pub(super) fn inherited_follow(&self, before: &Service, now: Mono) -> Follow {
+        let same = |other: &FollowModel, own: &FollowModel| own.name == other.name && own.servers == other.servers;
+        if !before.model.follows.as_ref().zip(self.model.follows.as_ref()).is_some_and(|(other, own)| same(other, own)) {
+            return Follow::default();
         }
+        let mut follow = before.background.follow.clone();
         if let Some(target) = &mut follow.target {
             // What was under way for it has been let go.
             target.next = now;
         }
-        self.follow = follow;
+        follow
     }
 
     /// When it has to be looked at again even if no input comes.
     pub(super) fn next_follow(&self, now: Mono) -> Mono {
         let waits = !self.may_act() || self.state == State::ManualIntervention;
-        match &self.follow.target {
+        match &self.background.follow.target {
             Some(target) if !waits => {
                 if target.next > now {
                     target.next

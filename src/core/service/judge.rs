@@ -13,7 +13,7 @@ impl Service {
     /// A server answered a question that was asked at `asked`. If it is the one that is being replaced, and not fenced yet, it was
     /// serving; unless it is a process that was started since.
     pub(super) fn seen_serving(&mut self, server: ServerId, asked: Mono, age: Option<Span>, how: &str, now: Mono) {
-        let Some(plan) = &mut self.plan else { return };
+        let Some(plan) = &mut self.run.plan else { return };
         let detected = plan.times.detected;
         let started_since = match age {
             Some(age) => age < now.since(detected) + plan.lead.unwrap_or_default(),
@@ -36,7 +36,7 @@ impl Service {
     /// The standbys' positions after the fence: one that received more since it was first asked after the first bad sign heard it
     /// from a primary that went on. A dead one's last bytes may be on their way for longer, and its children write on (rule 85).
     pub(crate) fn heard_meanwhile(&mut self, positions: &[Position]) {
-        let Some(plan) = &self.plan else { return };
+        let Some(plan) = &self.run.plan else { return };
         // Of one that serves nobody new it was known that those who had a session wrote on.
         if matches!(plan.class, FailureClass::Dead | FailureClass::Unusable)
             || plan.judgement.need == Need::Forced
@@ -53,7 +53,7 @@ impl Service {
         });
         let Some((server, before, after)) = heard else { return };
         let name = self.server_name(server);
-        if let Some(plan) = &mut self.plan {
+        if let Some(plan) = &mut self.run.plan {
             plan.judgement.need = Need::FalsePositive;
             plan.judgement.why =
                 format!("its log advanced after the first bad sign: {name} had received {before} then, and {after} at the fence");

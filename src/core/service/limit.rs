@@ -42,22 +42,22 @@ impl Service {
     /// It failed over of its own accord so recently that another failure may have the same cause.
     pub(crate) fn began_lately(&self, now: Mono) -> bool {
         let lately = |at: Mono| now.since(at) < TOGETHER;
-        let before = self.began_before.is_some_and(|before| before.age(now) < TOGETHER);
-        self.began_at.is_some_and(lately) || before || self.begun.as_ref().is_some_and(|begun| !begun.class.is_ordered())
+        let before = self.run.began_before.is_some_and(|before| before.age(now) < TOGETHER);
+        self.run.began_at.is_some_and(lately) || before || self.run.begun.as_ref().is_some_and(|begun| !begun.class.is_ordered())
     }
 
     /// Why this failover waits for a person, although nothing else stands in its way. Once it does, that others are over changes nothing:
     /// a person was asked.
     pub(crate) fn waits_in_line(&self, around: Surroundings) -> Option<Refusal> {
         // What an earlier engine had begun was let through then; its fence may have stopped the primary.
-        let let_through = self.confirmed_by_operator || self.begun.is_some();
+        let let_through = self.run.confirmed_by_operator || self.run.begun.is_some();
         let together = around.together.filter(|_| !let_through)?;
-        (self.held || together.begun >= together.most).then_some(Refusal::TooManyAtOnce { most: together.most })
+        (self.run.held || together.begun >= together.most).then_some(Refusal::TooManyAtOnce { most: together.most })
     }
 
     pub(super) fn within_limit(&mut self, around: Surroundings) -> Result<(), Refusal> {
         let refusal = self.waits_in_line(around);
-        self.held = refusal.is_some();
+        self.run.held = refusal.is_some();
         refusal.map_or(Ok(()), Err)
     }
 }

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 mod application;
+mod background;
 mod branch;
+mod detection;
 mod errand;
 mod evaluate;
 pub(super) mod follow;
@@ -13,19 +15,23 @@ mod operator;
 pub(crate) mod pause;
 mod ramp;
 mod resume;
+mod run;
 mod sample;
 mod standbys;
 pub(super) mod sync;
 mod traffic;
+
+use background::Background;
+use detection::{Detection, Trouble};
+use run::Run;
 
 use crate::candidate::{Ended, Heard};
 use crate::doubt::DoubtCause;
 use crate::durable::Durable;
 use crate::effects::{About, Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
-use crate::evidence::{FailureClass, Suspicion};
 use crate::health::{Counter, Health};
-use crate::id::{ActionId, CheckId, Generation, ServerId, ServiceId};
+use crate::id::{CheckId, Generation, ServerId, ServiceId};
 use crate::input::Facts;
 use crate::model::{Model, Places, Role, ServerModel, ServiceKind, ServiceModel};
 use crate::observation::Finding;
@@ -33,13 +39,12 @@ use crate::output::{EndedHow, Output, Record};
 use crate::plan::{Begun, Plan};
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::RouteReadiness;
-use crate::sample::{LogEnd, Lsn, Readiness, ReadinessFinding, Sample};
+use crate::sample::{Lsn, Readiness, ReadinessFinding, Sample};
 use crate::schedule::Slot;
 use crate::static_word::Word;
-use crate::stats::Mark;
 use crate::time::{Mono, Span};
 use crate::traffic::Traffic;
-use crate::trigger::{State, Window};
+use crate::trigger::State;
 
 /// A sample older than this is no longer what a server says.
 pub const FRESH: Span = Span::from_millis(3_000);
@@ -248,91 +253,34 @@ pub struct Service {
     pub(crate) model: ServiceModel,
     /// What survives a restart, a reload and a take-over.
     pub(crate) durable: Durable,
-    pub(crate) checks: Vec<CheckState>,
-    pub(crate) servers: Vec<ServerState>,
+    /// What is suspected and not confirmed: gone when it starts over.
+    pub(crate) detection: Detection,
+    /// The failover in flight.
+    pub(crate) run: Run,
+    /// What is done beside it.
+    pub(crate) background: Background,
+    pub(crate) trouble: Trouble,
     pub(crate) state: State,
     pub(crate) stopping: bool,
-    pub(crate) primary_seen: bool,
-    pub(crate) log: Option<LogTrack>,
-    /// Where the primary's log ended, as its host told after an orderly stop; until it gives a sign of life.
-    pub(crate) log_end: Option<LogEnd>,
-    pub(crate) suspicion: Option<Suspicion>,
-    /// When the primary last gave a sign of life after a first bad sign.
-    pub(crate) recovered_at: Option<Mono>,
-    /// Bad signs and recoveries follow each other closely: `degraded` lasts until then.
-    pub(crate) unsteady_until: Option<Mono>,
-    /// The first bad sign that no sign of life has followed: outlives a pause and a confirmation that timed out.
-    pub(crate) bad_since: Option<Mono>,
-    /// A stop of the primary was announced then, and no sign of life has followed: outlives the same.
-    #[serde(default)]
-    pub(crate) leaving_since: Option<Mono>,
     /// Its servers are others since a reload, and what the journal knows of them has not been told yet: until then nothing is decided.
-    #[serde(default)]
     pub(crate) unread: bool,
     /// Everything is asked afresh since then: after a start, a pause or a reload.
-    #[serde(default)]
     pub(crate) afresh_since: Mono,
-    pub(crate) window: Window,
+    // From here on what was observed.
+    pub(crate) checks: Vec<CheckState>,
+    pub(crate) servers: Vec<ServerState>,
+    pub(crate) primary_seen: bool,
+    pub(crate) log: Option<LogTrack>,
     pub(crate) recent: std::collections::VecDeque<RecentFailure>,
-    /// Names that are to be pointed to the primary: when next, and how often it was tried.
-    #[serde(default)]
-    pub(crate) names_due: Option<(Mono, u32)>,
-    /// The weight of the primary is still growing.
-    #[serde(default)]
-    pub(crate) ramp: Option<ramp::Ramp>,
-    /// How far it is with following another service.
-    #[serde(default)]
-    pub(crate) follow: follow::Follow,
-    /// A person was called because nothing could be done, and nothing was: it ends when the primary serves again.
-    #[serde(default)]
-    pub(crate) called_in_vain: bool,
-    /// While a person is called: the primary serves since then.
-    #[serde(default)]
-    pub(crate) well_since: Option<Mono>,
-    /// While a person was called, somebody made another server the primary: the traffic follows it.
-    #[serde(default)]
-    pub(crate) switched_in_call: bool,
     /// Another engine that was seen on the servers, as last announced.
-    #[serde(default)]
     pub(crate) other_engine: Option<String>,
-    /// The threshold was reached: only newer answers confirm it.
-    #[serde(default)]
-    pub(crate) failing_since: Option<Mono>,
-    pub(crate) refusal: Option<Refusal>,
-    /// Refusals already told since the first bad sign: each is told once, however the evidence swings.
-    #[serde(with = "crate::static_word::set")]
-    pub(crate) told: std::collections::BTreeSet<Word>,
-    pub(crate) awaiting: Option<(FailureClass, Mono)>,
-    pub(crate) confirmed_by_operator: bool,
-    /// Its failover waits for a person, because others began; until one answers, or it lives.
-    #[serde(default)]
-    pub(crate) held: bool,
-    /// When it last began a failover of its own accord.
-    #[serde(default)]
-    pub(crate) began_at: Option<Mono>,
-    pub(crate) plan: Option<Plan>,
-    /// A failover that an earlier engine began, until it is clear how the primary is, and when a person is called instead.
-    pub(crate) begun: Option<Begun>,
-    pub(crate) begun_until: Mono,
-    /// When it was taken up.
-    pub(crate) begun_at: Mono,
-    pub(crate) last_failover: Option<LastFailover>,
-    pub(crate) errands: Vec<(ActionId, Errand, Mono)>,
-    pub(crate) prove_at: Option<(Mono, ServerId)>,
-    pub(crate) host_asked: Option<(Mono, bool)>,
     pub(crate) route: Option<RouteReadiness>,
     /// What hurts on a client's way, seen twice in a row; and what was seen the last time.
-    #[serde(default)]
     pub(crate) asked_route: Option<RouteReadiness>,
-    #[serde(default)]
     pub(crate) asked_last: Vec<ReadinessFinding>,
     /// Somebody else promoted another server than the one that was seen as the primary, or an operator adopted it.
     pub(crate) switched_by_hand: bool,
-    /// When the route was put right last, and how often in a row that was of no use.
-    pub(crate) route_asserted_at: Option<(Mono, u32)>,
     pub(crate) two_primaries: bool,
-    /// The end of the last failover of an earlier engine.
-    pub(crate) began_before: Option<Mark>,
     /// Refusals that were told, by name, since the engine was started.
     pub(crate) refusals: std::collections::BTreeMap<String, u64>,
 }
@@ -398,51 +346,25 @@ impl Service {
             id,
             model,
             durable: Durable::default(),
-            checks,
-            servers,
+            detection: Detection::default(),
+            run: Run::default(),
+            background: Background::default(),
+            trouble: Trouble::default(),
             state: State::Normal,
             stopping: false,
-            primary_seen: false,
-            log: None,
-            log_end: None,
-            suspicion: None,
-            recovered_at: None,
-            unsteady_until: None,
-            bad_since: None,
-            leaving_since: None,
             unread: false,
             afresh_since: now,
-            window: Window::default(),
+            checks,
+            servers,
+            primary_seen: false,
+            log: None,
             recent: std::collections::VecDeque::new(),
-            names_due: None,
-            ramp: None,
-            follow: follow::Follow::default(),
-            called_in_vain: false,
-            well_since: None,
-            switched_in_call: false,
             other_engine: None,
-            failing_since: None,
-            refusal: None,
-            told: std::collections::BTreeSet::new(),
-            awaiting: None,
-            confirmed_by_operator: false,
-            held: false,
-            began_at: None,
-            plan: None,
-            begun: None,
-            begun_until: Mono::ZERO,
-            begun_at: Mono::ZERO,
-            last_failover: None,
-            errands: Vec::new(),
-            prove_at: None,
-            host_asked: None,
             route: None,
             asked_route: None,
             asked_last: Vec::new(),
             switched_by_hand: false,
-            route_asserted_at: None,
             two_primaries: false,
-            began_before: None,
             refusals: std::collections::BTreeMap::new(),
         }
     }
@@ -527,20 +449,20 @@ impl Service {
 
     /// The moment after which the primary gave no sign of life, or `otherwise` if it lives.
     pub(crate) fn died_at(&self, otherwise: Mono) -> Mono {
-        self.bad_since.unwrap_or(otherwise)
+        self.trouble.bad.unwrap_or(otherwise)
     }
 
     /// How the primary ended; of one that is not known to be gone, as if it did now.
     pub(crate) fn ended_by(&self, now: Mono) -> Ended {
         let lived = self.lived_until(now);
-        let gone = self.suspicion.as_ref().and_then(|suspicion| suspicion.gone_since);
+        let gone = self.detection.suspicion.as_ref().and_then(|suspicion| suspicion.gone_since);
         gone.map_or(Ended::at(lived), |gone| Ended::gone(lived, gone))
     }
 
     /// As [`Service::ended_by`], for a failover that begins now: one that fails and is not known to be gone may go on up to its fence.
     pub(crate) fn ends_now(&self, now: Mono) -> Ended {
-        let gone = self.suspicion.as_ref().and_then(|suspicion| suspicion.gone_since);
-        match self.bad_since {
+        let gone = self.detection.suspicion.as_ref().and_then(|suspicion| suspicion.gone_since);
+        match self.trouble.bad {
             Some(_) if gone.is_none() => Ended::fenced(self.lived_until(now), now),
             _ => self.ended_by(now),
         }
@@ -550,15 +472,19 @@ impl Service {
     /// exhausted slots show.
     pub(crate) fn lived_until(&self, otherwise: Mono) -> Mono {
         let served = self.subject().and_then(|server| self.servers[usize::from(server.0)].served_at);
-        let ran =
-            self.suspicion.as_ref().filter(|suspicion| suspicion.gone_since.is_some()).and_then(|suspicion| suspicion.ran_at);
+        let ran = self
+            .detection
+            .suspicion
+            .as_ref()
+            .filter(|suspicion| suspicion.gone_since.is_some())
+            .and_then(|suspicion| suspicion.ran_at);
         self.died_at(otherwise).max(served.unwrap_or(Mono::ZERO)).max(ran.unwrap_or(Mono::ZERO))
     }
 
     pub(super) fn is_warm(&self) -> bool {
         // Taking up what an earlier engine began, it is not for want of a first answer that a standby is passed over.
         let unheard = |state: &ServerState| state.session_open && state.sample.is_none();
-        if self.begun.is_some() && self.servers.iter().any(unheard) {
+        if self.run.begun.is_some() && self.servers.iter().any(unheard) {
             return false;
         }
         self.model.checks.iter().zip(&self.checks).all(|(model, state)| state.answers >= model.success_threshold)
@@ -582,7 +508,7 @@ impl Service {
         assert!(self.state.followers().contains(&to), "impossible transition {} -> {}", self.state.word(), to.word());
         let from = self.state;
         self.state = to;
-        (self.called_in_vain, self.well_since, self.switched_in_call) = (false, None, false);
+        (self.run.called_in_vain, self.run.well_since, self.run.switched_in_call) = (false, None, false);
         let severity = match to {
             State::Normal | State::FailedOver => Severity::Info,
             State::Degraded | State::Failing | State::FailoverInProgress => Severity::Warning,
@@ -627,7 +553,7 @@ impl Service {
         if self.state == State::ManualIntervention {
             return;
         }
-        self.awaiting = None;
+        self.detection.awaiting = None;
         self.become_state(State::ManualIntervention, why.clone(), fx);
         self.tell_person("a person has to look", &why, false, evidence, fx);
         self.durable.attention = Some(why);
@@ -636,7 +562,7 @@ impl Service {
 
     /// A person should look, and the engine goes on looking: what is missing may come, and then it decides. Once since the first bad sign.
     pub(crate) fn call_for_help(&mut self, why: &str, fx: &mut Effects) {
-        if self.told.insert(CALLED) {
+        if self.detection.told.insert(CALLED) {
             let what = "a person should look, and the engine goes on by itself as soon as it can";
             self.tell_person(what, why, true, self.suspicion_record(), fx);
         }
@@ -663,7 +589,7 @@ impl Service {
             self.durable = Durable { generation, attention: attention.or(durable.attention.clone()), ..durable.read(fx.now) };
             self.durable.primary = self.durable.primary.filter(|server| usize::from(server.0) < self.servers.len());
         }
-        self.began_before = self.durable.last_ended;
+        self.run.began_before = self.durable.last_ended;
         // Without data nothing can have gone wrong with it since an earlier engine saw it.
         self.primary_seen = self.durable.primary.is_some() && !self.is_postgres();
         if self.durable.generation > Generation(0) && self.durable.primary.is_some() {
@@ -711,8 +637,7 @@ impl Service {
 
     /// The configuration has this service with the same servers: its state can be kept.
     pub(crate) fn is_kept_in(&self, model: &Model) -> bool {
-        let names = |service: &ServiceModel| service.servers.iter().map(|server| server.name.clone()).collect::<Vec<_>>();
-        model.services.iter().any(|other| other.name == self.model.name && names(other) == names(&self.model))
+        model.services.iter().any(|other| other.name == self.model.name && names_of(other) == names_of(&self.model))
     }
 
     /// The configuration has this service without its primary, which takes writes: what would watch the rest knows nobody to replace.
@@ -726,47 +651,36 @@ impl Service {
         })
     }
 
-    /// Takes over what an earlier configuration of the same service knew: all of it but what was under way. Only every check is asked
+    /// The servers are the same by name, in the same places: everything that is known of them can be kept.
+    pub(crate) fn has_servers_of(&self, other: &Service) -> bool {
+        names_of(&self.model) == names_of(&other.model)
+    }
+
+    /// Under this configuration, with the same servers, what `before` was: all of it but what was under way. Only every check is asked
     /// afresh before anything is decided.
-    pub(crate) fn inherit(&mut self, mut before: Service, fx: &mut Effects) {
+    pub(crate) fn continuing(mut self, mut before: Service, fx: &mut Effects) -> Service {
         before.abandon_checks(fx);
         before.let_go(fx);
         self.inherit_durable(&before);
         self.inherit_detection(&before);
-        self.stopping = before.stopping;
-        self.servers = before.servers;
-        for server in &mut self.servers {
+        for server in &mut before.servers {
             // Every session is opened anew: address, user and certificate may have changed.
             server.session_open = false;
             server.session = Slot::due_at(fx.now);
         }
-        self.afresh_since = fx.now;
-        self.state = before.state;
-        self.primary_seen = before.primary_seen;
-        self.begun = before.begun;
-        self.begun_until = before.begun_until;
-        self.begun_at = before.begun_at;
-        self.refusals = before.refusals;
-        self.log = before.log;
-        self.log_end = before.log_end;
-        self.held = before.held;
-        self.began_at = before.began_at;
-        self.began_before = before.began_before;
-        self.last_failover = before.last_failover;
-        self.switched_by_hand = before.switched_by_hand;
-        self.two_primaries = before.two_primaries;
-        self.names_due = before.names_due;
-        self.ramp = before.ramp;
-        self.prove_at = before.prove_at;
-        self.route = before.route;
-        self.asked_route = before.asked_route;
-        self.asked_last = before.asked_last;
-        self.route_asserted_at = before.route_asserted_at;
-        self.other_engine = before.other_engine;
-        self.called_in_vain = before.called_in_vain;
-        self.switched_in_call = before.switched_in_call;
-        if let Some(model) = &before.model.follows {
-            self.inherit_follow(model, before.follow, fx.now);
+        let follow = self.inherited_follow(&before, fx.now);
+        Service {
+            id: self.id,
+            model: self.model,
+            durable: self.durable,
+            detection: self.detection,
+            run: Run { well_since: None, ..before.run },
+            background: Background { follow, ..before.background },
+            checks: self.checks,
+            recent: self.recent,
+            afresh_since: fx.now,
+            unread: false,
+            ..before
         }
     }
 
@@ -777,8 +691,8 @@ impl Service {
         self.inherit_durable(before);
         self.durable.position = before.last_known();
         // That others wait because of it, or it because of them, is in no journal.
-        self.held = before.held;
-        self.began_at = before.began_at;
+        self.run.held = before.run.held;
+        self.run.began_at = before.run.began_at;
         if self.model.kind != before.model.kind {
             return;
         }
@@ -791,13 +705,10 @@ impl Service {
             }
         }
         let same = before.subject().and_then(|subject| places.server(subject));
-        let refusal = before.refusal.clone().and_then(|refusal| refusal.mapped(&|server| places.server(server)));
-        if same.is_none() || self.subject() != same {
-            return;
+        if same.is_some() && self.subject() == same {
+            self.inherit_detection(before);
+            self.trouble.failing = None;
         }
-        self.inherit_detection(before);
-        self.refusal = refusal;
-        self.failing_since = None;
     }
 
     fn inherit_durable(&mut self, before: &Service) {
@@ -806,20 +717,17 @@ impl Service {
     }
 
     /// What was seen of the same primary since its first bad sign, and what was decided on it. Of a check that is another one now, nothing.
-    pub(crate) fn inherit_detection(&mut self, before: &Service) {
-        self.suspicion.clone_from(&before.suspicion);
-        self.bad_since = before.bad_since;
-        self.leaving_since = before.leaving_since;
-        self.failing_since = before.failing_since;
-        self.recovered_at = before.recovered_at;
-        self.unsteady_until = before.unsteady_until;
-        self.refusal.clone_from(&before.refusal);
-        self.told.clone_from(&before.told);
-        self.awaiting = before.awaiting;
-        self.confirmed_by_operator = before.confirmed_by_operator;
+    fn inherit_detection(&mut self, before: &Service) {
+        let places = Places { before: &before.model, now: &self.model };
+        let detection = before.detection.clone().mapped(&|server| places.server(server));
+        // Who was asked is not waited for any more.
+        self.detection = Detection { host_asked: None, ..detection };
+        self.trouble = before.trouble;
+        self.run.confirmed_by_operator = before.run.confirmed_by_operator;
         if self.model.checks == before.model.checks {
-            self.window.clone_from(&before.window);
             self.recent.clone_from(&before.recent);
+        } else {
+            self.detection.window.clear();
         }
         for (model, check) in self.model.checks.iter().zip(&mut self.checks) {
             let same = before.model.checks.iter().zip(&before.checks).find(|(other, _)| *other == model);
@@ -843,24 +751,17 @@ impl Service {
 
     /// Forgets every unconfirmed verdict: after our own pause or a resume (rules 7, 8). That a stop was announced is none.
     pub(crate) fn start_over(&mut self, fx: &mut Effects) {
-        self.told.clear();
         let now = fx.now;
         self.afresh_since = now;
-        self.log_end = None;
-        let announced = self.suspicion.take().and_then(|suspicion| suspicion.announced);
-        self.leaving_since = announced.or(self.leaving_since);
-        self.window.clear();
-        self.refusal = None;
-        self.awaiting = None;
-        self.host_asked = None;
+        let announced = self.detection.suspicion.as_ref().and_then(|suspicion| suspicion.announced);
+        self.trouble.leaving = announced.or(self.trouble.leaving);
+        self.detection = Detection::default();
         self.abandon_checks(fx);
         for server in &mut self.servers {
             if server.last_answer.is_some() {
                 server.last_answer = Some(now);
             }
         }
-        self.recovered_at = None;
-        self.unsteady_until = None;
         if matches!(self.state, State::Failing | State::Degraded) {
             self.become_calm("counters restarted", fx);
         }
@@ -881,7 +782,7 @@ impl Service {
 
     /// The engine did not run for a while: a proof of the fence is not of this moment any more.
     pub(crate) fn slept(&mut self) {
-        if let Some(plan) = &mut self.plan {
+        if let Some(plan) = &mut self.run.plan {
             plan.slept();
         }
     }
@@ -893,74 +794,41 @@ impl Service {
                 fx.push(Output::CancelRun(flight.run));
             }
         }
-        for (id, _, _) in self.errands.drain(..) {
+        for (id, _, _) in self.background.errands.drain(..) {
             fx.push(Output::CancelAction(id));
         }
     }
 
     /// When something has to happen here even if no input comes.
     pub(crate) fn next(&self, now: Mono) -> Mono {
-        let mut next = Mono::NEVER;
-        // Stopping, it asks nobody any more: only what is out has a deadline.
-        let wanted = |slot: &Slot| !self.stopping || slot.flight().is_some();
-        for check in self.checks.iter().filter(|check| wanted(&check.slot)) {
-            next = next.min(check.slot.next());
-        }
-        if self.is_postgres() {
-            for state in &self.servers {
-                if !state.session_open && wanted(&state.session) {
-                    next = next.min(state.session.next());
-                }
-            }
-        }
-        if let Some(suspicion) = &self.suspicion {
-            let fast = now.since(suspicion.since) < FAST_FOR && self.state != State::ManualIntervention;
-            next = next.min(now + Span::from_millis(if fast { 20 } else { 500 }));
-        } else if let Some(state) =
-            self.subject().filter(|_| self.plan.is_none()).map(|server| &self.servers[usize::from(server.0)])
-            && let Some(last) = state.last_answer.filter(|_| state.session_open)
-        {
-            next = next.min(last + self.notice() + Span::from_nanos(1));
-        }
-        if let Some(plan) = &self.plan {
-            // Once it has passed, the step that saw it has done what there is to do: the rest waits for the action.
-            if plan.deadline > now {
-                next = next.min(plan.deadline);
-            }
-            if let Some((_, _, deadline)) = plan.action {
-                next = next.min(deadline + Span::from_millis(1_000));
-            }
-            if let Some(retry) = plan.retry_at {
-                next = next.min(retry);
-            }
-        }
-        if let Some(ends) = self.durable.pause.as_ref().and_then(|pause| pause.ends) {
-            next = next.min(ends);
-        }
-        if let Some((at, _)) = self.names_due.filter(|_| self.may_act()) {
-            next = next.min(at);
-        }
-        next = next.min(self.next_climb());
-        next = next.min(self.next_follow(now));
-        if let Some((at, _)) = self.prove_at.filter(|_| self.plan.is_none()) {
-            next = next.min(at);
-        }
-        for (_, _, deadline) in &self.errands {
-            next = next.min(*deadline + Span::from_millis(1_000));
-        }
-        if let Some(at) = self.window.next(self.model.trigger.failure_window).filter(|_| self.plan.is_none()) {
-            next = next.min(at);
-        }
-        if let Some(until) = self.unsteady_until.filter(|until| self.state == State::Degraded && now < *until) {
-            next = next.min(until);
-        }
-        if let Some(since) = self.well_since {
-            next = next.min(since + STEADY);
-        }
-        let cooldown_left = self.cooldown_left(now);
-        if self.state == State::FailedOver && cooldown_left > Span::ZERO {
-            next = next.min(now + cooldown_left);
-        }
-        next
+        let (trigger, watched) = (&self.model.trigger, self.run.plan.is_none());
+        self.next_question()
+            .min(self.next_silence())
+            .min(self.durable.next(self.state, trigger.cooldown, now))
+            .min(self.detection.next(self.state, trigger.failure_window, watched, now))
+            .min(self.run.next(now))
+            .min(self.background.next(self.may_act(), watched))
+            .min(self.next_follow(now))
     }
+
+    /// When a check or a session is due, or overdue.
+    fn next_question(&self) -> Mono {
+        // Stopping, it asks nobody any more: only what is out has a deadline.
+        let wanted = |slot: &&Slot| !self.stopping || slot.flight().is_some();
+        let checks = self.checks.iter().map(|check| &check.slot);
+        let sessions = self.servers.iter().filter(|state| self.is_postgres() && !state.session_open).map(|state| &state.session);
+        checks.chain(sessions).filter(wanted).map(Slot::next).min().unwrap_or(Mono::NEVER)
+    }
+
+    /// When the silence of the primary's kept session is a first bad sign.
+    fn next_silence(&self) -> Mono {
+        let watched = self.detection.suspicion.is_none() && self.run.plan.is_none();
+        let subject = self.subject().filter(|_| watched).map(|server| &self.servers[usize::from(server.0)]);
+        let last = subject.filter(|state| state.session_open).and_then(|state| state.last_answer);
+        last.map_or(Mono::NEVER, |last| last + self.notice() + Span::from_nanos(1))
+    }
+}
+
+fn names_of(service: &ServiceModel) -> Vec<&String> {
+    service.servers.iter().map(|server| &server.name).collect()
 }

@@ -23,9 +23,9 @@ impl Service {
             return true;
         }
         let suspected = self.is_subject(ServerId(model.server))
-            && self.plan.is_none()
+            && self.run.plan.is_none()
             && matches!(self.state, State::Normal | State::Degraded | State::Failing | State::FailedOver)
-            && self.suspicion.as_ref().is_some_and(|suspicion| now.since(suspicion.since) < FAST_FOR);
+            && self.detection.suspicion.as_ref().is_some_and(|suspicion| now.since(suspicion.since) < FAST_FOR);
         suspected || state.counter.is_changing(model.success_threshold)
     }
 
@@ -181,7 +181,10 @@ impl Service {
     fn in_the_wrong_role(&self, check: CheckId, finding: &Finding, now: Mono) -> Option<Finding> {
         let model = &self.model.checks[usize::from(check.0)];
         let server = ServerId(model.server);
-        if model.kind != CheckKind::Postgres || finding.verdict != Verdict::Up || !self.is_subject(server) || self.plan.is_some()
+        if model.kind != CheckKind::Postgres
+            || finding.verdict != Verdict::Up
+            || !self.is_subject(server)
+            || self.run.plan.is_some()
         {
             return None;
         }
@@ -260,13 +263,13 @@ impl Service {
         }
         match &finding.verdict {
             Verdict::Down(_) => {
-                self.window.failed(fx.now, check.0);
+                self.detection.window.failed(fx.now, check.0);
                 if self.recent.len() == RECENT {
                     self.recent.pop_front();
                 }
                 self.recent.push_back(RecentFailure { at: fx.now, check, message: finding.message.clone() });
             }
-            Verdict::Up => self.window.forgive(check.0),
+            Verdict::Up => self.detection.window.forgive(check.0),
             Verdict::Impaired(_) | Verdict::Unknown(_) => {}
         }
         if !self.is_postgres() {
@@ -277,12 +280,12 @@ impl Service {
             return;
         }
         if finding.verdict.is_sign_of_life() && finding.verdict != Verdict::Impaired(Impairment::Stopping) {
-            self.log_end = None;
+            self.detection.log_end = None;
         }
         match &finding.verdict {
             Verdict::Up => {
-                self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
-                let fresh = self.suspicion.as_ref().is_some_and(|suspicion| suspicion.is_ended_by(finding.began));
+                self.trouble.bad = self.trouble.bad.filter(|_| self.detection.suspicion.is_some());
+                let fresh = self.detection.suspicion.as_ref().is_some_and(|suspicion| suspicion.is_ended_by(finding.began));
                 if fresh {
                     self.recovered("a new connection is served", fx);
                 }
@@ -290,7 +293,7 @@ impl Service {
             Verdict::Unknown(_) => {}
             Verdict::Impaired(_) | Verdict::Down(_) => {
                 self.suspect(finding.began.max(self.last_answer_of_subject()), fx);
-                if let Some(suspicion) = &mut self.suspicion {
+                if let Some(suspicion) = &mut self.detection.suspicion {
                     suspicion.probe(fx.now, finding);
                 }
             }
@@ -303,18 +306,18 @@ impl Service {
 
     /// The first bad sign: from now on the primary is probed fast.
     pub(super) fn suspect(&mut self, since: Mono, fx: &mut Effects) {
-        if self.suspicion.is_some() || self.plan.is_some() {
+        if self.detection.suspicion.is_some() || self.run.plan.is_some() {
             return;
         }
         // Announced before a pause, and not back since: its grace runs on.
-        let announced = self.leaving_since.take().filter(|_| self.bad_since.is_some());
+        let announced = self.trouble.leaving.take().filter(|_| self.trouble.bad.is_some());
         let mut suspicion = Suspicion::new(since);
         suspicion.announced = announced;
-        self.suspicion = Some(suspicion);
-        self.bad_since.get_or_insert(since);
-        self.told.clear();
-        self.host_asked = None;
-        self.follow.ask = self.model.follows.is_some();
+        self.detection.suspicion = Some(suspicion);
+        self.trouble.bad.get_or_insert(since);
+        self.detection.told.clear();
+        self.detection.host_asked = None;
+        self.background.follow.ask = self.model.follows.is_some();
         for server in &mut self.servers {
             server.progress = None;
             server.progress_at = None;
@@ -333,14 +336,14 @@ impl Service {
 
     /// The primary proved to be alive: nothing was done, and nothing will be.
     pub(super) fn recovered(&mut self, how: &str, fx: &mut Effects) {
-        self.bad_since = None;
-        self.failing_since = None;
-        let Some(suspicion) = self.suspicion.take() else { return };
+        self.trouble.bad = None;
+        self.trouble.failing = None;
+        let Some(suspicion) = self.detection.suspicion.take() else { return };
         self.server_ids().for_each(|server| self.look_again(server, fx));
-        self.window.clear();
-        self.refusal = None;
-        self.awaiting = None;
-        self.confirmed_by_operator = false;
+        self.detection.window.clear();
+        self.detection.refusal = None;
+        self.detection.awaiting = None;
+        self.run.confirmed_by_operator = false;
         if matches!(self.state, State::Failing) {
             let primary = self.subject().map_or_else(String::new, |server| self.server_name(server));
             fx.emit(
@@ -362,8 +365,8 @@ impl Service {
 
     /// It would be well again now. Where it was so a moment ago already, it stays degraded for a while.
     pub(super) fn is_unsteady(&mut self, now: Mono) -> bool {
-        let again = self.recovered_at.replace(now).is_some_and(|before| now.since(before) < STEADY);
-        self.unsteady_until = again.then_some(now + STEADY);
+        let again = self.detection.recovered_at.replace(now).is_some_and(|before| now.since(before) < STEADY);
+        self.detection.unsteady_until = again.then_some(now + STEADY);
         again
     }
 
@@ -384,9 +387,12 @@ impl Service {
         if finding.verdict.is_sign_of_life() {
             self.servers[usize::from(server.0)].last_answer = Some(fx.now);
         }
-        if self.is_subject(server) && self.plan.is_none() && matches!(finding.verdict, Verdict::Down(_) | Verdict::Impaired(_)) {
+        if self.is_subject(server)
+            && self.run.plan.is_none()
+            && matches!(finding.verdict, Verdict::Down(_) | Verdict::Impaired(_))
+        {
             self.suspect(finding.began, fx);
-            if let Some(suspicion) = &mut self.suspicion {
+            if let Some(suspicion) = &mut self.detection.suspicion {
                 suspicion.probe(fx.now, finding);
             }
         }
@@ -400,14 +406,14 @@ impl Service {
         let age = sample.age;
         self.sampled(server, sample, fx);
         // A session that lives on proves no service where nobody else gets in.
-        if self.plan.as_ref().is_some_and(|plan| plan.class != FailureClass::Unusable) {
+        if self.run.plan.as_ref().is_some_and(|plan| plan.class != FailureClass::Unusable) {
             self.seen_serving(server, asked, age, "the kept session was answered", fx.now);
             self.stop_before_the_fence(server, asked, "its kept session was answered", fx);
         }
         if self.is_subject(server) {
-            self.log_end = None;
-            self.bad_since = self.bad_since.filter(|_| self.suspicion.is_some());
-            let only_silence = self.suspicion.as_ref().is_some_and(|suspicion| {
+            self.detection.log_end = None;
+            self.trouble.bad = self.trouble.bad.filter(|_| self.detection.suspicion.is_some());
+            let only_silence = self.detection.suspicion.as_ref().is_some_and(|suspicion| {
                 suspicion.refused == 0
                     && suspicion.close.is_none()
                     && suspicion.impaired.is_none()
@@ -451,9 +457,9 @@ impl Service {
                 check.unserved = 0;
             }
         }
-        if self.is_subject(server) && self.plan.is_none() {
+        if self.is_subject(server) && self.run.plan.is_none() {
             self.suspect(fx.now, fx);
-            if let Some(suspicion) = &mut self.suspicion {
+            if let Some(suspicion) = &mut self.detection.suspicion {
                 suspicion.closed(fx.now, close);
             }
         }
@@ -510,13 +516,13 @@ impl Service {
 
     /// Judges the route by what is known of the servers. While a failover moves the traffic, what was seen is of no worth.
     pub(crate) fn route_surveyed(&mut self, survey: &RouteSurvey, fx: &mut Effects) {
-        let moved = self.last_failover.as_ref().and_then(|last| last.plan.times.ended);
-        if self.plan.is_some() || moved.is_some_and(|moved| survey.asked < moved) {
+        let moved = self.run.last_failover.as_ref().and_then(|last| last.plan.times.ended);
+        if self.run.plan.is_some() || moved.is_some_and(|moved| survey.asked < moved) {
             return;
         }
         self.adopt_by_route(&survey.instances, fx);
         let primary = self.durable.primary.filter(|_| self.primary_seen);
-        let answers = self.suspicion.is_none();
+        let answers = self.detection.suspicion.is_none();
         let name = primary.map(|primary| self.server_name(primary));
         let after = route::findings(&survey.instances, name.as_deref(), answers, self.is_postgres());
         let before = self.route.replace(RouteReadiness { asked: survey.asked, findings: after.clone() });
@@ -535,8 +541,8 @@ impl Service {
         findings: Vec<ReadinessFinding>,
         fx: &mut Effects,
     ) {
-        let moved = self.last_failover.as_ref().and_then(|last| last.plan.times.ended);
-        let unwell = self.plan.is_some() || self.suspicion.is_some() || self.state == State::ManualIntervention;
+        let moved = self.run.last_failover.as_ref().and_then(|last| last.plan.times.ended);
+        let unwell = self.run.plan.is_some() || self.detection.suspicion.is_some() || self.state == State::ManualIntervention;
         if unwell || self.durable.primary != primary || moved.is_some_and(|moved| asked < moved) {
             self.asked_last.clear();
             return;
@@ -583,29 +589,29 @@ impl Service {
         // One that broke off and is back may be a standby now: what it said before says nothing.
         let spoke = |server: &ServerId| {
             let said = self.servers[usize::from(server.0)].sample.as_ref().map(|(at, _)| *at);
-            !self.is_postgres() || self.recovered_at.is_none_or(|back| said.is_some_and(|at| at >= back))
+            !self.is_postgres() || self.detection.recovered_at.is_none_or(|back| said.is_some_and(|at| at >= back))
         };
         let serves = |server: &ServerId| serves(server) && spoke(server);
         let Some(server) = self.durable.primary.filter(serves) else { return };
         let astray = route::astray(&survey.instances, primary);
         if astray.is_none() {
-            self.route_asserted_at = None;
+            self.background.route_asserted_at = None;
             return;
         }
-        let watching = matches!(self.state, State::Normal | State::Degraded | State::FailedOver) || self.switched_in_call;
-        let at_work = self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::AssertRoute(_)));
+        let watching = matches!(self.state, State::Normal | State::Degraded | State::FailedOver) || self.run.switched_in_call;
+        let at_work = self.background.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::AssertRoute(_)));
         if (self.durable.generation == Generation(0) && !self.switched_by_hand)
             || !watching
             || at_work
             || !self.may_act()
             || self.two_primaries
-            || self.suspicion.is_some()
-            || self.route_asserted_at.is_some_and(|(at, tries)| fx.now.since(at) < assert_again(tries))
+            || self.detection.suspicion.is_some()
+            || self.background.route_asserted_at.is_some_and(|(at, tries)| fx.now.since(at) < assert_again(tries))
         {
             return;
         }
         let Some((astray, instance)) = astray else { return };
-        self.route_asserted_at = Some((fx.now, self.route_asserted_at.map_or(0, |(_, tries)| tries + 1)));
+        self.background.route_asserted_at = Some((fx.now, self.background.route_asserted_at.map_or(0, |(_, tries)| tries + 1)));
         let message = match astray.as_str() {
             "" => {
                 format!("{instance} keeps {primary} in maintenance, as before it became the primary: it gets the sessions again")
@@ -632,7 +638,7 @@ impl Service {
     /// What the survey found out about a server may not be true any more. Its turn comes early only in quiet times: a failover
     /// needs the hosts, and the machine, for itself.
     pub(crate) fn look_again(&self, server: ServerId, fx: &mut Effects) {
-        if self.plan.is_none() && self.suspicion.is_none() {
+        if self.run.plan.is_none() && self.detection.suspicion.is_none() {
             fx.push(Output::Survey { service: self.id, server });
         }
     }

@@ -20,17 +20,17 @@ impl Service {
                 if !self.waits_for_an_operator() {
                     return Err(format!("{name} does not wait for a confirmation"));
                 }
-                self.confirmed_by_operator = true;
+                self.run.confirmed_by_operator = true;
                 Ok(format!("{name}: confirmed"))
             }
             Command::Pause { reason, lasts } => {
-                if self.plan.is_some() {
+                if self.run.plan.is_some() {
                     return Err(format!("{name}: a failover is in flight and cannot be paused"));
                 }
                 let pause = Pause::begins(reason.clone(), *lasts, fx.now);
                 let words = pause.words(fx.now);
                 self.durable.pause = Some(pause);
-                self.awaiting = None;
+                self.detection.awaiting = None;
                 self.journal_facts(fx);
                 Ok(format!("{name}: paused{words}; it is observed, and nothing is decided{}", unremembered(around)))
             }
@@ -69,7 +69,7 @@ impl Service {
             Command::Uncordon { server } => self.uncordon(*server, around, fx),
             Command::Stop => {
                 self.stopping = true;
-                if let Some(plan) = &mut self.plan {
+                if let Some(plan) = &mut self.run.plan {
                     plan.stop_asked = true;
                 }
                 Ok(format!("{name}: stopping"))
@@ -79,7 +79,7 @@ impl Service {
 
     /// A failover waits for a yes.
     pub(crate) fn waits_for_an_operator(&self) -> bool {
-        self.awaiting.is_some() || self.held
+        self.detection.awaiting.is_some() || self.run.held
     }
 
     /// From here on the server is no candidate. What is seen of it counts as before: its position, its acknowledgements, its word about
@@ -89,7 +89,7 @@ impl Service {
         if usize::from(server.0) >= self.servers.len() {
             return Err(format!("{name} has no {who}"));
         }
-        if self.plan.is_some() {
+        if self.run.plan.is_some() {
             return Err(format!("{name}: a failover is in flight, and {who} may be the one that is promoted"));
         }
         if !self.durable.cordoned.insert(server) {
@@ -121,7 +121,7 @@ impl Service {
         fx: &mut Effects,
     ) -> Result<String, String> {
         let name = self.model.name.clone();
-        if self.plan.is_some() {
+        if self.run.plan.is_some() {
             return Err(format!("{name}: a failover is in flight already"));
         }
         if self.stopping {
@@ -153,7 +153,7 @@ impl Service {
             .some_candidate(self.ends_now(fx.now), &asked, fx.now)
             .map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         // Nothing is begun that could not be fenced: a primary that is well goes on as it is.
-        let silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
+        let silent = self.detection.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
         if self.is_postgres() {
             self.fence_way_for(class, silent).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         }
@@ -174,10 +174,10 @@ impl Service {
         if let Some(bytes) = accept_loss {
             waived.push(format!("waived: the loss limit, up to {bytes} bytes are accepted"));
         }
-        if self.suspicion.is_none() {
-            self.suspicion = Some(Suspicion::new(fx.now));
+        if self.detection.suspicion.is_none() {
+            self.detection.suspicion = Some(Suspicion::new(fx.now));
         }
-        if let Some(suspicion) = &mut self.suspicion {
+        if let Some(suspicion) = &mut self.detection.suspicion {
             suspicion.note(fx.now, why.to_owned());
             for line in waived {
                 suspicion.note(fx.now, line);
@@ -191,14 +191,14 @@ impl Service {
     fn lives(&self, now: Mono) -> bool {
         let Some(subject) = self.subject().filter(|_| self.is_postgres() && !self.is_dead(now)) else { return false };
         let answered = self.servers[usize::from(subject.0)].last_answer;
-        self.suspicion.is_none() || answered.is_some_and(|at| now.since(at) <= self.notice())
+        self.detection.suspicion.is_none() || answered.is_some_and(|at| now.since(at) <= self.notice())
     }
 
     /// Whether its host can stop the primary in an orderly way, and prove where its log ends.
     fn receipt_way(&self) -> Result<(), Refusal> {
         let Some(subject) = self.subject() else { return Err(Refusal::NoPrimarySeen) };
         let state = &self.servers[usize::from(subject.0)];
-        let silent = self.suspicion.as_ref().is_some_and(Suspicion::host_is_silent)
+        let silent = self.detection.suspicion.as_ref().is_some_and(Suspicion::host_is_silent)
             || state.readiness.as_ref().is_some_and(|readiness| matches!(readiness.ssh, Some(Err(_))));
         let why = if !self.server_model(subject).is_some_and(|model| model.ssh) {
             "no SSH to its host is configured (ssh, data_dir)"

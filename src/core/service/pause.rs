@@ -71,7 +71,7 @@ impl Service {
         }
         let mut leave = |code: &str, sentence: String| withheld.push(Remark { code: code.to_owned(), sentence });
         let primary = self.durable.primary.map_or_else(|| "the primary".to_owned(), |primary| self.server_name(primary));
-        if let Some(begun) = &self.begun {
+        if let Some(begun) = &self.run.begun {
             leave(
                 "unfinished_failover",
                 format!("failover {}, which an earlier engine began, is not taken up", begun.generation),
@@ -83,10 +83,10 @@ impl Service {
                 leave("route", format!("the traffic is not sent to {primary}: {}", finding.message));
             }
         }
-        if self.names_due.is_some() && self.model.route.names.is_some() {
+        if self.background.names_due.is_some() && self.model.route.names.is_some() {
             leave("names", format!("the names are not pointed to {primary}"));
         }
-        if self.ramp.is_some() {
+        if self.background.ramp.is_some() {
             let share = self.growing_share(now).unwrap_or(100);
             leave("weight", format!("the weight of {primary} stays at {share} %"));
         }
@@ -97,7 +97,7 @@ impl Service {
                 format!("{name} takes writes beside {primary}: it is neither taken out of the route nor fenced"),
             );
         }
-        if let (Some(target), Some(model)) = (&self.follow.target, &self.model.follows) {
+        if let (Some(target), Some(model)) = (&self.background.follow.target, &self.model.follows) {
             leave("follow", format!("{} of {} is not followed", model.server_name(target.server), model.name));
         }
         withheld

@@ -36,6 +36,10 @@ impl Ramp {
         (remaining.saturating_mul(STEPS)).div_ceil(whole).min(STEPS)
     }
 
+    pub(super) fn next(self) -> Mono {
+        self.at
+    }
+
     fn share(self, ramp: Span, now: Mono) -> u8 {
         share_with(self.left(ramp, now))
     }
@@ -50,12 +54,13 @@ impl Service {
     /// What the primary has by now.
     pub(super) fn present_share(&self, now: Mono) -> Option<u8> {
         let ramp = self.model.route.ramp;
-        (ramp > Span::ZERO).then(|| self.ramp.map_or(100, |growing| growing.share(ramp, now)))
+        (ramp > Span::ZERO).then(|| self.background.ramp.map_or(100, |growing| growing.share(ramp, now)))
     }
 
     /// The same, while it grows.
     pub(crate) fn growing_share(&self, now: Mono) -> Option<u8> {
-        self.present_share(now).filter(|_| self.ramp.is_some_and(|growing| Some(growing.server) == self.durable.primary))
+        self.present_share(now)
+            .filter(|_| self.background.ramp.is_some_and(|growing| Some(growing.server) == self.durable.primary))
     }
 
     pub(crate) fn begin_ramp(&mut self, server: ServerId, now: Mono) {
@@ -74,16 +79,12 @@ impl Service {
     /// The weight grows from here on, or has all of it.
     fn grow(&mut self, ramp: Option<Ramp>) {
         self.durable.ramping = ramp.is_some();
-        self.ramp = ramp;
-    }
-
-    pub(super) fn next_climb(&self) -> Mono {
-        self.ramp.filter(|_| self.may_act()).map_or(Mono::NEVER, |ramp| ramp.at)
+        self.background.ramp = ramp;
     }
 
     /// The next step, once it is due.
     pub(super) fn climb(&mut self, fx: &mut Effects) {
-        let Some(growing) = self.ramp else { return };
+        let Some(growing) = self.background.ramp else { return };
         if !self.may_act() {
             return;
         }
@@ -92,7 +93,7 @@ impl Service {
             self.journal_facts(fx);
             return;
         }
-        if fx.now < growing.at || self.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::Climb(..))) {
+        if fx.now < growing.at || self.background.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::Climb(..))) {
             return;
         }
         // A reload may have taken the setting away: then it has all of its weight now.
@@ -108,7 +109,7 @@ impl Service {
     }
 
     pub(super) fn climbed(&mut self, server: ServerId, share: u8, outcome: Result<Report, Failure>, fx: &mut Effects) {
-        let Some(growing) = self.ramp.filter(|growing| growing.server == server) else { return };
+        let Some(growing) = self.background.ramp.filter(|growing| growing.server == server) else { return };
         let failed: Vec<String> = match outcome {
             Ok(Report::Route(instances)) => instances.iter().filter_map(RouteInstance::failure).collect(),
             Ok(_) => vec!["an answer of another kind came".into()],
@@ -129,7 +130,7 @@ impl Service {
         };
         let fields = vec![("share_percent", Field::Int(u64::from(share))), ("failed", texts(failed))];
         fx.emit(EventKind::EvidenceGathered, severity, self.about_server(server), message, fields);
-        if self.ramp.is_none() {
+        if self.background.ramp.is_none() {
             self.journal_facts(fx);
         }
     }

@@ -105,8 +105,8 @@ impl Service {
         if let Some(state) = self.servers.get_mut(usize::from(begun.old.0)) {
             state.view_confirmed = begun.view_confirmed;
         }
-        self.bad_since = Some(fx.now);
-        self.begun_at = fx.now;
+        self.trouble.bad = Some(fx.now);
+        self.run.begun_at = fx.now;
         if begun.chosen.is_some() {
             let (what, phase) = if self.is_postgres() {
                 ("its promotion had begun: asking the chosen server what became of it", Phase::FindOut)
@@ -127,23 +127,23 @@ impl Service {
             return;
         }
         self.tell_resumed("it stood before the promotion: looking at the primary afresh", &begun, fx);
-        self.begun_until = fx.now + self.model.trigger.failover_timeout;
-        self.begun = Some(begun);
+        self.run.begun_until = fx.now + self.model.trigger.failover_timeout;
+        self.run.begun = Some(begun);
     }
 
     /// Decides about an unfinished failover that had not come to the promotion.
     pub(super) fn settle_begun(&mut self, fx: &mut Effects) {
-        let Some(begun) = self.begun.clone().filter(|_| !self.is_paused() && !self.stopping) else { return };
+        let Some(begun) = self.run.begun.clone().filter(|_| !self.is_paused() && !self.stopping) else { return };
         if self.state == State::ManualIntervention {
             return;
         }
         if self.durable.primary != Some(begun.old) {
             self.give_up_begun(&begun, "another server took over meanwhile", fx);
         } else if self.is_alive_again(&begun) {
-            self.begun = None;
-            self.bad_since = None;
+            self.run.begun = None;
+            self.trouble.bad = None;
             self.undo_begun(&begun, fx);
-        } else if fx.now >= self.begun_until {
+        } else if fx.now >= self.run.begun_until {
             let why = format!("the primary neither proved to be alive nor dead within {}", self.model.trigger.failover_timeout);
             self.give_up_begun(&begun, &why, fx);
         }
@@ -160,7 +160,7 @@ impl Service {
                 && state.last.as_ref().is_some_and(|(_, finding)| finding.verdict == Verdict::Up)
         });
         let sample = self.servers[usize::from(begun.old.0)].sample.as_ref();
-        serves && self.suspicion.is_none() && sample.is_some_and(|(_, sample)| !sample.in_recovery)
+        serves && self.detection.suspicion.is_none() && sample.is_some_and(|(_, sample)| !sample.in_recovery)
     }
 
     fn undo_begun(&mut self, begun: &Begun, fx: &mut Effects) {
@@ -174,9 +174,9 @@ impl Service {
     }
 
     fn give_up_begun(&mut self, begun: &Begun, why: &str, fx: &mut Effects) {
-        self.begun = None;
+        self.run.begun = None;
         let how = EndedHow::ManualIntervention;
-        self.durable.stats.given_up(begun, self.begun_at);
+        self.durable.stats.given_up(begun, self.run.begun_at);
         fx.push(Output::Journal(Record::Ended { service: self.id, generation: begun.generation, how }));
         let mut left = vec![format!("journal: failover {} was begun, class {}", begun.generation, begun.class.word())];
         if begun.route_touched {
@@ -244,7 +244,7 @@ impl Service {
 
     /// How long before `at` the first bad sign of an unfinished failover was.
     pub(crate) fn begun_lead(&self, begun: &Begun, at: Mono) -> Option<Span> {
-        begun.first_bad.map(|age| age + at.since(self.begun_at))
+        begun.first_bad.map(|age| age + at.since(self.run.begun_at))
     }
 
     fn tell_resumed(&self, what: &str, begun: &Begun, fx: &mut Effects) {

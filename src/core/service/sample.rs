@@ -63,7 +63,7 @@ impl Service {
     }
 
     pub(super) fn writable_sampled(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
-        if self.plan.is_some() {
+        if self.run.plan.is_some() {
             return;
         }
         self.old_primary_said(server, sample, fx);
@@ -104,7 +104,7 @@ impl Service {
         let state = &self.servers[usize::from(server.0)];
         // What it said before it broke off, or refused, is not now.
         let over = self.subject() == Some(server)
-            && self.suspicion.as_ref().is_some_and(|suspicion| {
+            && self.detection.suspicion.as_ref().is_some_and(|suspicion| {
                 let broke_off = |since: &crate::time::Mono| state.sample.as_ref().is_none_or(|(at, _)| at <= since);
                 suspicion.refused > 0 || suspicion.close.as_ref().map(|(since, _)| since).is_some_and(broke_off)
             });
@@ -199,20 +199,20 @@ impl Service {
             // Route and names follow whoever takes over from one that was seen.
             self.switched_by_hand = true;
             self.names_follow(fx.now);
-            if self.plan.is_none() {
+            if self.run.plan.is_none() {
                 self.durable.generation = Generation(self.durable.generation.0 + 1);
             }
-            self.switched_in_call = self.state == State::ManualIntervention;
+            self.run.switched_in_call = self.state == State::ManualIntervention;
         }
         self.durable.primary = Some(server);
         self.primary_seen = true;
         self.durable.system_id = Some(sample.system_id);
         self.durable.position = None;
         self.log = None;
-        self.log_end = None;
-        self.suspicion = None;
-        self.bad_since = None;
-        self.window.clear();
+        self.detection.log_end = None;
+        self.detection.suspicion = None;
+        self.trouble.bad = None;
+        self.detection.window.clear();
         let state = &mut self.servers[usize::from(server.0)];
         state.deposed = false;
         state.other_branch = false;
@@ -316,7 +316,7 @@ impl Service {
         if self.durable.primary == Some(server) {
             self.log_rests(sample);
         }
-        if self.durable.primary == Some(server) && self.plan.is_none() {
+        if self.durable.primary == Some(server) && self.run.plan.is_none() {
             // A primary in recovery: somebody switched roles, or started it as a standby. Who takes writes beside it is judged as anybody who does.
             // What one said whose session has ended since is no word of now.
             let other = self.server_ids().find(|other| {
@@ -327,7 +327,7 @@ impl Service {
             {
                 self.second_writable(server, other, &sample, fx);
             }
-        } else if self.durable.primary.is_none() && self.plan.is_none() && self.is_subject(server) {
+        } else if self.durable.primary.is_none() && self.run.plan.is_none() && self.is_subject(server) {
             self.adopt_another(server, sample, fx);
         }
     }
@@ -392,7 +392,7 @@ impl Service {
         };
         let follows = self.durable.system_id == Some(sample.system_id)
             && self.log.as_ref().is_some_and(|log| log.timeline == sample.timeline);
-        if !self.servers[usize::from(server.0)].deposed || !follows || self.plan.is_some() {
+        if !self.servers[usize::from(server.0)].deposed || !follows || self.run.plan.is_some() {
             return;
         }
         let state = &mut self.servers[usize::from(server.0)];
@@ -400,8 +400,8 @@ impl Service {
         state.proven_again_at = None;
         state.returned_at = None;
         self.durable.deposed.remove(&server);
-        if self.prove_at.is_some_and(|(_, proven)| proven == server) {
-            self.prove_at = None;
+        if self.background.prove_at.is_some_and(|(_, proven)| proven == server) {
+            self.background.prove_at = None;
         }
         let (name, primary) = (self.server_name(server), self.server_name(primary));
         fx.emit(
@@ -433,7 +433,7 @@ impl Service {
     }
 
     pub(super) fn watch_progress(&mut self, server: ServerId, sample: &Sample, fx: &Effects) {
-        let Some(suspicion) = &self.suspicion else { return };
+        let Some(suspicion) = &self.detection.suspicion else { return };
         let after = suspicion.since + SPEAKS_AFTER;
         if sample.asked < after {
             return;

@@ -18,7 +18,7 @@ impl Service {
     /// What is known of the log of a primary that ended so.
     pub(crate) fn reference(&self, ended: Ended) -> Option<Reference> {
         let log = self.log.as_ref()?;
-        let known = self.log_end.filter(|end| end.timeline == log.timeline);
+        let known = self.detection.log_end.filter(|end| end.timeline == log.timeline);
         // Read where it ended: nothing is estimated, and nothing was acknowledged behind it.
         let (flush, at, lead) = known.map_or((log.flush, log.at, log.lead), |end| (end.at, ended.until, Span::ZERO));
         let sync = &log.sync;
@@ -192,7 +192,7 @@ impl Service {
     /// Announces each standby that becomes ready or stops being so, at that moment: also while the primary is suspected, for then it
     /// matters most. What the primary's own end does to a standby is not held against it.
     pub(crate) fn watch_readiness(&mut self, around: Surroundings, fx: &mut Effects) {
-        if !self.model.is_moved() || self.plan.is_some() || !self.primary_seen {
+        if !self.model.is_moved() || self.run.plan.is_some() || !self.primary_seen {
             return;
         }
         for (server, result) in

@@ -13,12 +13,12 @@ impl Service {
         let before = self.traffic_weight(fx.now);
         let Some(state) = self.servers.get_mut(usize::from(server.0)) else { return };
         state.traffic.report(fx.now, outcome, count);
-        if !self.is_subject(server) || self.plan.is_some() {
+        if !self.is_subject(server) || self.run.plan.is_some() {
             return;
         }
         let after = self.traffic_weight(fx.now);
         if before != after
-            && let Some(suspicion) = &mut self.suspicion
+            && let Some(suspicion) = &mut self.detection.suspicion
         {
             match after {
                 Weight::Served => suspicion.note(fx.now, "the host program reports calls of its own that are served".into()),
@@ -35,7 +35,7 @@ impl Service {
 
     /// A load balancer can be wrong about a server as the host program can: it makes us look, and has no say.
     pub(crate) fn route_errors(&mut self, server: ServerId, fx: &mut Effects) {
-        if self.is_subject(server) && self.plan.is_none() {
+        if self.is_subject(server) && self.run.plan.is_none() {
             self.look_at_once(server, fx);
         }
     }
@@ -57,7 +57,7 @@ impl Service {
     }
 
     pub(super) fn traffic_weight(&self, now: Mono) -> Weight {
-        let since = self.suspicion.as_ref().map_or(Mono::NEVER, |suspicion| suspicion.since);
+        let since = self.detection.suspicion.as_ref().map_or(Mono::NEVER, |suspicion| suspicion.since);
         self.subject().map_or(Weight::None, |server| self.servers[usize::from(server.0)].traffic.weight(since, now))
     }
 }

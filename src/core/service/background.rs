@@ -1,0 +1,35 @@
+//! What is done beside a failover, and after it: errands, names, weights, the route, the service that is followed.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Errand, follow, ramp};
+use crate::id::{ActionId, ServerId};
+use crate::time::{Mono, Span};
+
+/// Nothing here is waited for by a decision.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Background {
+    /// Under way, each with its deadline.
+    pub(crate) errands: Vec<(ActionId, Errand, Mono)>,
+    /// The fence of this server is to be proven once more then.
+    pub(crate) prove_at: Option<(Mono, ServerId)>,
+    /// Names that are to be pointed to the primary: when next, and how often it was tried.
+    pub(crate) names_due: Option<(Mono, u32)>,
+    /// The weight of the primary is still growing.
+    pub(crate) ramp: Option<ramp::Ramp>,
+    /// How far it is with following another service.
+    pub(crate) follow: follow::Follow,
+    /// When the route was put right last, and how often in a row that was of no use.
+    pub(crate) route_asserted_at: Option<(Mono, u32)>,
+}
+
+impl Background {
+    /// When something of it is due. `may_act`: not while it is paused or stopping; `watched`: no failover is in flight.
+    pub(crate) fn next(&self, may_act: bool, watched: bool) -> Mono {
+        let proof = self.prove_at.map(|(at, _)| at).filter(|_| watched);
+        let names = self.names_due.map(|(at, _)| at).filter(|_| may_act);
+        let weight = self.ramp.map(ramp::Ramp::next).filter(|_| may_act);
+        let late = self.errands.iter().map(|(_, _, deadline)| *deadline + Span::from_millis(1_000)).min();
+        [proof, names, weight, late].into_iter().flatten().min().unwrap_or(Mono::NEVER)
+    }
+}
