@@ -76,6 +76,7 @@ const CANDIDATES: &[&str] = &[
     "loss_unknown",
     "promotion_refused",
     "login_refused",
+    "no_new_sessions",
 ];
 
 /// Every step, and what is asked for outside of a plan.
