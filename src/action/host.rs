@@ -609,7 +609,7 @@ impl Answer {
             number => number.parse().ok(),
         };
         let mut parts = vec![match (postmaster, self.value("pid")) {
-            (ProcessState::Gone, "") => {
+            (ProcessState::Gone, _) if self.value("pidfile") == "absent" => {
                 "no postmaster.pid: the server has removed it itself, as it does when somebody stops it".to_owned()
             }
             (ProcessState::Gone, pid) => format!("the postmaster {pid} is gone"),
@@ -636,7 +636,7 @@ impl Answer {
             parts.push(format!("it is shutting down and waits for {what}"));
         }
         let message = parts.join(", ");
-        let stopped_by_order = postmaster == ProcessState::Gone && self.value("pid").is_empty();
+        let stopped_by_order = postmaster == ProcessState::Gone && self.value("pidfile") == "absent";
         Ok(HostWord { asked, postmaster, others, stopped, shm_attached, local_answer, stopped_by_order, holds, message })
     }
 

@@ -206,7 +206,7 @@ settings! {
 
     /// When to act.
     pub struct Trigger {
-        /// Failed observations of the primary within `failure_window`.
+        /// Failed observations of the primary within `failure_window`. A death that its host proves needs one refused connection.
         failure_threshold: u32 = fixed(3), Rule::Range(1, 1000);
         /// How long a failed observation counts.
         failure_window: Duration = fixed("60s"), Rule::Span("100ms", "1d");

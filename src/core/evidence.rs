@@ -286,6 +286,17 @@ impl Suspicion {
         (asked >= self.since || self.refused == 0) && self.announced.is_none_or(|announced| asked >= announced)
     }
 
+    /// One refused connection, and its host has said since the first bad sign that it was killed and that nothing is left of it: more refusals
+    /// would say no more. The fence proves it again.
+    #[must_use]
+    pub fn is_proven_dead(&self) -> bool {
+        let killed = |word: &HostWord| {
+            word.postmaster == ProcessState::Gone && word.others == 0 && word.shm_attached == Some(0) && word.asked >= self.since
+        };
+        // Who has removed its pid file has announced its stop by that.
+        self.refused > 0 && self.announced.is_none() && self.close.is_some() && self.word().is_some_and(killed)
+    }
+
     /// It is shutting down, as it says itself.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
@@ -384,6 +395,9 @@ fn held_or_not(suspicion: &Suspicion, limits: &Limits, left: Option<Span>, now: 
 
 fn dead_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
     let theirs = matches!(limits.traffic, Weight::Failed(Outcome::Refused | Outcome::Reset));
+    if suspicion.is_proven_dead() && limits.times() == 1 {
+        return Ok(FailureClass::Dead);
+    }
     if suspicion.refused + u32::from(theirs) < REFUSALS_FOR_DEATH * limits.times() {
         return Err(Refusal::EvidenceIncomplete { waiting_for: "three refused connections in a row" });
     }
@@ -610,5 +624,23 @@ mod tests {
         let before = suspicion.clone();
         suspicion.probe(T(2000), &finding(Verdict::Unknown(super::super::observation::UnknownCause::Resolver)));
         assert_eq!(suspicion, before);
+    }
+
+    /// Rule 181.
+    #[test]
+    fn what_a_host_proves_needs_one_refusal() {
+        let killed = HostWord { asked: T(1000), shm_attached: Some(0), ..word(ProcessState::Gone, LocalAnswer::NotAsked) };
+        let dead = |times: u32, word: HostWord| {
+            let mut suspicion = refused(times);
+            suspicion.close = Some((T(1000), Close { cause: CloseCause::DeathHint, message: String::new() }));
+            suspicion.host_replied(T(1010), Ok(word));
+            suspicion.is_proven_dead()
+        };
+        assert!(dead(1, killed.clone()));
+        assert!(!dead(0, killed.clone()), "nobody was refused");
+        assert!(!dead(1, HostWord { shm_attached: None, ..killed.clone() }), "its memory may be there");
+        assert!(!dead(1, HostWord { others: 1, ..killed.clone() }), "its children are there");
+        assert!(!dead(1, HostWord { asked: T(999), ..killed.clone() }), "that was before");
+        assert!(!dead(1, HostWord { stopped_by_order: true, ..killed }), "it may be on its way back");
     }
 }

@@ -487,6 +487,7 @@ impl Player {
             "control_timeline" => node.control_timeline = (value != "none").then(|| value.parse().expect("a number")),
             "settings_loaded" => node.settings_loaded = (value != "none").then(|| value.parse().expect("a number")),
             "writable" => node.writable = value == "yes",
+            "memory_gone" => node.memory_gone = value == "yes",
             "stopped_by_order" => node.stopped_by_order = value == "yes",
             "streaming" => node.streaming = value == "yes",
             "delayed" => node.delayed = value == "yes",

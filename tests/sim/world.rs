@@ -167,6 +167,8 @@ pub struct Node {
     pub row: Row,
     /// Other engines that have sessions there.
     pub engines: Vec<String>,
+    /// Its host can say that its shared memory is gone with it: what it says of a death is a proof then.
+    pub memory_gone: bool,
     /// It was stopped by somebody's order: its pid file is gone with it.
     pub stopped_by_order: bool,
     /// What its shutdown waits for, as its host tells.
@@ -289,6 +291,7 @@ impl World {
                 streams_at: None,
                 row: Row::Streams,
                 engines: Vec::new(),
+                memory_gone: false,
                 stopped_by_order: false,
                 holds: Vec::new(),
             })
@@ -683,7 +686,7 @@ impl World {
             postmaster,
             others: 0,
             stopped: u32::from(postmaster == ProcessState::Stopped),
-            shm_attached: Some(u32::from(postmaster != ProcessState::Gone)),
+            shm_attached: if postmaster == ProcessState::Gone { self.nodes[at].memory_gone.then_some(0) } else { Some(1) },
             local_answer,
             stopped_by_order: postmaster == ProcessState::Gone && self.nodes[at].stopped_by_order,
             holds: self.nodes[at].holds.clone(),

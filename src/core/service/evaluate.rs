@@ -13,6 +13,7 @@ use crate::refusal::{CandidateRefusal, Refusal};
 use crate::sample::FenceLevel;
 use crate::static_word::Word;
 use crate::time::{Mono, Span};
+use crate::traffic::Weight;
 use crate::trigger::State;
 
 /// So long a standby that is restarting, or replays what it has, is waited for before a person is called.
@@ -126,8 +127,10 @@ impl Service {
                         .as_ref()
                         .is_some_and(|suspicion| suspicion.refused == 0 && suspicion.impaired.is_none())
                     && now.since(self.last_answer_of_subject()) >= trigger.hang_after;
+                let served = self.traffic_weight(now) == Weight::Served;
+                let proven = !served && self.detection.suspicion.as_ref().is_some_and(Suspicion::is_proven_dead);
                 let failures = self.detection.window.count();
-                return if failures >= trigger.failure_threshold || silent || unusable {
+                return if failures >= trigger.failure_threshold || silent || unusable || proven {
                     Ok(())
                 } else {
                     Err(Refusal::ThresholdNotReached { failures, threshold: trigger.failure_threshold })
