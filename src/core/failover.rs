@@ -1156,6 +1156,8 @@ impl Service {
             End::Stuck { why } | End::Left { why } => (EndedHow::ManualIntervention, why.clone()),
         };
         if plan.times.promoted.is_some() {
+            // What it said before that is over, however silent it has been since.
+            self.servers[usize::from(plan.old.0)].fenced_at = plan.times.fenced;
             self.take_over(&plan, fx);
         }
         self.durable.stats.ended(&plan, how);

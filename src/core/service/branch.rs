@@ -86,7 +86,8 @@ impl Service {
     }
 
     fn is_fenced_since(&self, server: ServerId, said: Mono) -> bool {
-        self.servers[usize::from(server.0)].proven_again_at.is_some_and(|at| at >= said)
+        let state = &self.servers[usize::from(server.0)];
+        state.proven_again_at.max(state.fenced_at) >= Some(said)
     }
 
     /// A check of the database itself was answered by the host that nobody is there.

@@ -143,6 +143,9 @@ pub struct ServerState {
     pub(crate) progress: Option<Lsn>,
     pub(crate) progress_at: Option<Mono>,
     pub(crate) returned_at: Option<Mono>,
+    /// When a failover proved its fence.
+    #[serde(default)]
+    pub(crate) fenced_at: Option<Mono>,
     /// It took writes while the primary did.
     #[serde(default)]
     pub(crate) wrote_beside: bool,
@@ -337,6 +340,7 @@ impl Service {
                 progress: None,
                 progress_at: None,
                 returned_at: None,
+                fenced_at: None,
                 wrote_beside: false,
                 in_recovery_since: None,
                 traffic: Traffic::default(),
