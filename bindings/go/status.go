@@ -124,6 +124,8 @@ type CheckStatus struct {
 	// Verdict is the last answer, "up", "impaired", "down" or "unknown"; empty before the first.
 	Verdict string `json:"verdict"`
 	Message string `json:"message"`
+	// Remedy is what mends it; empty where nothing is known.
+	Remedy string `json:"remedy"`
 	// LatencyMs is how long the last run took, AgeMs how long ago it ended.
 	LatencyMs float64 `json:"latency_ms"`
 	AgeMs     uint64  `json:"age_ms"`

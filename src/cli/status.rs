@@ -173,6 +173,9 @@ fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
             let verdict = check.verdict.as_deref().unwrap_or_default();
             let line = format!("  {}: {verdict}, {}", check.name, said(&check.reason, &check.message));
             let _ = writeln!(text, "{}", terminal.stdout(&line, verdict_paint(verdict)));
+            if !check.remedy.is_empty() {
+                let _ = writeln!(text, "    {} {}", terminal.stdout("remedy:", Paint::Strong), printable(&check.remedy));
+            }
         }
     }
     if service.failures > 0 {
@@ -325,7 +328,7 @@ fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) 
                 let what = if service.kind == "postgres" { "be promoted" } else { "take over" };
                 let line = format!("    {} could not {what}: {}", server.name, printable(&reason.message));
                 let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
-                if let Some(remedy) = standby_remedy(reason, &service.name, &server.name) {
+                if let Some(remedy) = standby_remedy(reason, service, &server.name) {
                     let _ = writeln!(text, "      {} {remedy}", terminal.stdout("remedy:", Paint::Strong));
                 }
             }
@@ -347,7 +350,7 @@ fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) 
 fn standby_remedies(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
     for server in &service.servers {
         let Some(reason) = &server.not_promotable else { continue };
-        if let Some(remedy) = standby_remedy(reason, &service.name, &server.name) {
+        if let Some(remedy) = standby_remedy(reason, service, &server.name) {
             let word = terminal.stdout("remedy:", Paint::Strong);
             let _ = writeln!(text, "      {} {}: {word} {remedy}", server.name, reason.code);
         }
@@ -400,13 +403,19 @@ pub fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
 }
 
 /// What an operator can do for a standby that could not be promoted; `None` where the sentence says it, or only time can.
-fn standby_remedy(reason: &ReasonStatus, service: &str, standby: &str) -> Option<String> {
+fn standby_remedy(reason: &ReasonStatus, of: &ServiceStatus, standby: &str) -> Option<String> {
+    let service = &of.name;
     let lost = format!(
         "if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE"
     );
     let text = match reason.code.as_str() {
         "not_readable" => "start it, or correct its address and login in the configuration".to_owned(),
-        "not_in_recovery" => "stop it and rebuild it as a standby of the primary".to_owned(),
+        "not_in_recovery" => match standby_called_primary(of) {
+            Some(primary) => format!(
+                "failover adopt {service} {standby}, if it is the right primary ({primary}, which is called that, is in recovery); or correct names or addresses that were exchanged in the configuration"
+            ),
+            None => "stop it and rebuild it as a standby of the primary".to_owned(),
+        },
         "other_cluster" => "correct its address in the configuration, or rebuild it from the primary".to_owned(),
         "other_timeline" => {
             "point its primary_conninfo to the primary and reload it (recovery_target_timeline = 'latest'), or else rebuild it from the primary".to_owned()
@@ -432,6 +441,12 @@ fn standby_remedy(reason: &ReasonStatus, service: &str, standby: &str) -> Option
         _ => return None,
     };
     Some(text)
+}
+
+/// The server that is taken for the primary, where it is in recovery and so is no reason to give up one that takes writes.
+fn standby_called_primary(service: &ServiceStatus) -> Option<&str> {
+    let primary = service.servers.iter().find(|server| Some(&server.name) == service.primary.as_ref())?;
+    primary.sample.as_ref().is_some_and(|sample| sample.in_recovery).then_some(primary.name.as_str())
 }
 
 /// How a failover ended, for people.
@@ -650,6 +665,20 @@ mod tests {
         service.forecast = made!(ForecastStatus { would_fail_over: false, reasons: vec![nobody], ..ForecastStatus::default() });
         let told = human(&around(service), Terminal::default());
         assert!(told.contains(&format!("      db2 behind: remedy: {remedy}\n")), "{told}");
+    }
+
+    /// Names or addresses were exchanged: nobody is told to throw the data of the one that takes writes away.
+    #[test]
+    fn beside_a_primary_in_recovery_the_one_that_takes_writes_is_not_to_be_rebuilt() {
+        let mut service = pair();
+        let code = || made!(ReasonStatus { code: "not_in_recovery".into(), message: "it is not in recovery".into() });
+        service.servers[1].not_promotable = Some(code());
+        let told = human(&around(service.clone()), Terminal::default());
+        assert!(told.contains("remedy: stop it and rebuild it as a standby of the primary"), "{told}");
+        service.servers[0].sample.as_mut().unwrap().in_recovery = true;
+        let told = human(&around(service), Terminal::default());
+        let remedy = "failover adopt orders db2, if it is the right primary (db1, which is called that, is in recovery); or correct names";
+        assert!(told.contains(remedy) && !told.contains("rebuild"), "{told}");
     }
 
     #[test]

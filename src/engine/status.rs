@@ -402,6 +402,9 @@ pub struct CheckStatus {
     pub reason: String,
     /// One line for people.
     pub message: String,
+    /// What mends it; empty where nothing is known.
+    #[serde(default)]
+    pub remedy: String,
     /// How long the last run took, in milliseconds.
     pub latency_ms: f64,
     /// How long ago it ended, in milliseconds.
@@ -900,6 +903,9 @@ impl View<'_> {
                         verdict: last.map(|(_, finding)| finding.verdict.word().to_owned()),
                         reason: last.map_or_else(String::new, |(_, finding)| finding.verdict.reason().to_owned()),
                         message: last.map_or_else(String::new, |(_, finding)| finding.message.clone()),
+                        remedy: last.map_or_else(String::new, |(_, finding)| {
+                            super::remedy::of_check(model.kind, &finding.verdict, &finding.message).to_owned()
+                        }),
                         latency_ms: last.map_or(0.0, |(_, finding)| millis(finding.latency)),
                         age_ms: last.map_or(0, |(at, _)| self.age(*at)),
                         failures: check.failures,

@@ -521,7 +521,7 @@ impl Service {
             return;
         }
         self.adopt_by_route(&survey.instances, fx);
-        let primary = self.durable.primary.filter(|_| self.primary_seen);
+        let primary = self.durable.primary.filter(|primary| self.primary_seen && !self.another_serves_for(*primary, fx.now));
         let answers = self.detection.suspicion.is_none();
         let name = primary.map(|primary| self.server_name(primary));
         let after = route::findings(&survey.instances, name.as_deref(), answers, self.is_postgres());
@@ -530,6 +530,14 @@ impl Service {
         if let Some(name) = name {
             self.assert_route(survey, &name, fx);
         }
+    }
+
+    /// It is in recovery and another one takes writes, as where names or addresses were exchanged: who is to get the sessions is a person's
+    /// to say.
+    fn another_serves_for(&self, primary: ServerId, now: Mono) -> bool {
+        let sample = self.servers[usize::from(primary.0)].sample.as_ref();
+        sample.is_some_and(|(_, sample)| sample.in_recovery)
+            && self.server_ids().any(|other| other != primary && self.is_writable_now(other, now))
     }
 
     /// What a client would see on its way, and what the names say. One look can fall into the moment before a failure shows, so it takes

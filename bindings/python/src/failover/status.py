@@ -19,13 +19,15 @@ class Reason:
 @dataclass(frozen=True)
 class CheckStatus:
     """One check. health: "unknown", "healthy", "degraded" or "unhealthy". verdict: the last answer, "up", "impaired", "down" or
-    "unknown"; None before the first. latency_ms, age_ms: how long its last run took, and how long ago that ended."""
+    "unknown"; None before the first. remedy: what mends it, empty where nothing is known. latency_ms, age_ms: how long its last run
+    took, and how long ago that ended."""
 
     name: str
     kind: str
     health: str
     verdict: Optional[str]
     message: str
+    remedy: str
     latency_ms: float
     age_ms: int
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
@@ -177,6 +179,7 @@ def _check(raw: Dict[str, Any]) -> CheckStatus:
         health=raw["health"],
         verdict=raw.get("verdict"),
         message=raw["message"],
+        remedy=raw.get("remedy", ""),
         latency_ms=raw["latency_ms"],
         age_ms=raw["age_ms"],
         raw=raw,
