@@ -2,6 +2,7 @@
 //! something else.
 
 mod support;
+mod ways_out;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -122,10 +122,12 @@ impl Reference {
         self.reached(asked.min(self.ended.until))
     }
 
-    /// As [`Reference::furthest`], if it died when all signs say.
+    /// As [`Reference::furthest`], if it died when all signs say. `None` also where its host was silent for long meanwhile, and nobody knows
+    /// how the log grew.
     #[must_use]
     pub fn likely(&self, asked: Mono) -> Option<Lsn> {
-        self.reached(asked.min(self.ended.limit))
+        let guessed = self.growth.is_none() && !self.exact && self.ended.limit > self.ended.died;
+        if guessed { None } else { self.reached(asked.min(self.ended.limit)) }
     }
 
     fn reached(&self, when: Mono) -> Option<Lsn> {
@@ -797,6 +799,21 @@ mod tests {
         let growing = Reference { growth: Some(10_000), ..reference() };
         assert_eq!(examined(&sample(10_000), &growing, |_| ()), Err("loss_too_high"));
         assert_eq!(examined(&sample(11_500), &growing, |_| ()), Ok(Some(500)));
+    }
+
+    #[test]
+    fn of_a_log_that_was_hardly_seen_nothing_is_known_where_the_host_was_silent_for_long() {
+        let later = |millis| at(200) + HOST_PROMPT + Span::from_millis(millis);
+        let once = |ended| Reference { growth: None, ended, ..reference() };
+        let asked = Sample { asked: later(1_000), ..sample(10_000) };
+        assert_eq!(examined(&asked, &once(Ended::gone(at(200), later(0))), |_| ()), Ok(Some(0)));
+        assert_eq!(examined(&asked, &once(Ended::gone(at(200), later(1))), |_| ()), Err("loss_unknown"));
+        // What an earlier engine began on a primary that hangs goes on.
+        assert_eq!(examined(&asked, &once(Ended::fenced(at(200), later(1))), |_| ()), Ok(Some(0)));
+        let seen = Reference { growth: Some(0), ..once(Ended::gone(at(200), later(1))) };
+        assert_eq!(examined(&asked, &seen, |_| ()), Ok(Some(0)));
+        let read = Reference { exact: true, ..once(Ended::gone(at(200), later(1))) };
+        assert_eq!(examined(&asked, &read, |_| ()), Ok(Some(0)));
     }
 
     #[test]
