@@ -247,7 +247,10 @@ fn told(world: &mut World, findings: &[(&str, bool)]) -> String {
         message: format!("db2: about {code}"),
         remedy: "mend it".into(),
     };
-    let findings = findings.iter().map(finding).collect();
+    surveyed(world, findings.iter().map(finding).collect())
+}
+
+fn surveyed(world: &mut World, findings: Vec<failover_core::sample::ReadinessFinding>) -> String {
     let readiness = Readiness { asked: world.now, ssh: None, findings, earlier: Vec::new() };
     let outputs = world.core.step(world.now, Input::Surveyed { service: ServiceId(0), server: ServerId(1), readiness });
     let mut text = String::new();
@@ -257,6 +260,29 @@ fn told(world: &mut World, findings: &[(&str, bool)]) -> String {
         }
     }
     text
+}
+
+/// Rule 157: the status has the newest.
+#[test]
+fn a_finding_in_which_other_numbers_stand_now_is_not_told_again() {
+    let mut world = warm();
+    let mut free = |blocking, message: &str| {
+        let (code, remedy) = ("host_disk_nearly_full".into(), "free some".into());
+        let finding = failover_core::sample::ReadinessFinding { code, blocking, message: message.into(), remedy };
+        let text = surveyed(&mut world, vec![finding.clone()]);
+        let shown = world.core.snapshot().services.remove(0).servers.remove(1).readiness.unwrap().findings;
+        assert_eq!(shown, [finding]);
+        text
+    };
+    let said = |severity: &str, message: &str| {
+        format!("{severity} readiness_changed: db2: host_disk_nearly_full: {message} (free some)\n")
+    };
+    assert_eq!(free(false, "25342 MiB (7 %) of 0/3000060 left"), said("warning", "25342 MiB (7 %) of 0/3000060 left"));
+    assert_eq!(free(false, "25341.5 MiB (6 %) of 0/A000060 left"), "");
+    // Names are no numbers.
+    assert_eq!(free(false, "25341 MiB (6 %) of db3 left"), said("warning", "25341 MiB (6 %) of db3 left"));
+    assert_eq!(free(false, "25341 MiB (6 %) of db4 left"), said("warning", "25341 MiB (6 %) of db4 left"));
+    assert_eq!(free(true, "0 MiB (0 %) of db4 left"), said("alarm", "0 MiB (0 %) of db4 left"));
 }
 
 #[test]

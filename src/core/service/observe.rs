@@ -483,8 +483,8 @@ impl Service {
         self.tell_findings(server, &before, &after, fx);
     }
 
-    /// One event for each finding that is new or says something else now, what would stop a failover first; then one for what is
-    /// over. Each carries the whole list.
+    /// One event for each finding that is new or says something else now than other numbers, what would stop a failover first; then
+    /// one for what is over. Each carries the whole list.
     fn tell_findings(&self, server: ServerId, before: &[ReadinessFinding], after: &[ReadinessFinding], fx: &mut Effects) {
         let name = self.server_name(server);
         let blocking_first = || after.iter().filter(|found| found.blocking).chain(after.iter().filter(|found| !found.blocking));
@@ -493,7 +493,8 @@ impl Service {
             let fields = vec![("code", text(code)), ("findings", texts(all.clone()))];
             fx.emit(EventKind::ReadinessChanged, severity, self.about_server(server), message, fields);
         };
-        for found in blocking_first().filter(|found| !before.contains(found)) {
+        let is_new = |found: &&ReadinessFinding| !before.iter().any(|earlier| says_the_same(earlier, found));
+        for found in blocking_first().filter(is_new) {
             let severity = if found.blocking { Severity::Alarm } else { Severity::Warning };
             // The survey's messages may begin with the server's name themselves.
             let said = found.message.strip_prefix(&format!("{name}: ")).unwrap_or(&found.message);
@@ -526,7 +527,7 @@ impl Service {
         let name = primary.map(|primary| self.server_name(primary));
         let after = route::findings(&survey.instances, name.as_deref(), answers, self.is_postgres());
         let before = self.route.replace(RouteReadiness { asked: survey.asked, findings: after.clone() });
-        self.tell_route(&before.map(|before| before.findings).unwrap_or_default(), &after, PartialEq::eq, fx);
+        self.tell_route(&before.map(|before| before.findings).unwrap_or_default(), &after, says_the_same, fx);
         if let Some(name) = name {
             self.assert_route(survey, &name, fx);
         }
@@ -661,6 +662,21 @@ fn assert_again(tries: u32) -> Span {
 fn is_about_the_same(one: &ReadinessFinding, other: &ReadinessFinding) -> bool {
     let subject = |finding: &ReadinessFinding| finding.message.split(": ").next().map(str::to_owned);
     one.code == other.code && subject(one) == subject(other)
+}
+
+/// What is left in bytes or days changes all the time: the status has the newest.
+fn says_the_same(one: &ReadinessFinding, other: &ReadinessFinding) -> bool {
+    let same = |one: &str, other: &str| but_for_numbers(one).eq(but_for_numbers(other));
+    one.code == other.code
+        && one.blocking == other.blocking
+        && same(&one.message, &other.message)
+        && same(&one.remedy, &other.remedy)
+}
+
+/// The words of a text that do not begin with a digit: `db2` is a name, `0/3000060` is none.
+fn but_for_numbers(text: &str) -> impl Iterator<Item = &str> {
+    let is_number = |word: &&str| word.trim_start_matches(|c: char| !c.is_alphanumeric()).starts_with(|c: char| c.is_ascii_digit());
+    text.split_whitespace().filter(move |word| !is_number(word))
 }
 
 fn sentence(finding: &ReadinessFinding) -> String {
