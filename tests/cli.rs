@@ -562,6 +562,10 @@ fn a_daemon_is_asked_and_told() {
     place.ask(&["force", "orders", "--to", "nobody", "--yes"]).ends_with(4);
     let unknown = place.ask(&["adopt", "orders", "nobody"]).ends_with(4);
     assert!(unknown.stderr.contains("orders has no server \"nobody\""), "{}", unknown.stderr);
+    for order in [&["adopt", "nothing", "db1"][..], &["cordon", "nothing", "db1"], &["force", "nothing", "--to", "db1", "--yes"]] {
+        let unknown = place.ask(order).ends_with(4);
+        assert!(unknown.stderr.contains("there is no service \"nothing\""), "{order:?}: {}", unknown.stderr);
+    }
     let silent = place.ask(&["adopt", "orders", "db1"]).ends_with(4);
     assert!(silent.stderr.contains("db1 does not take writes now"), "{}", silent.stderr);
     let told = place.ask(&["pause", "orders", "--reason", "the disk is swapped", "--for", "2h"]).ends_with(0).stdout;

@@ -1160,8 +1160,8 @@ fn absurd_input_is_refused_and_never_a_crash() {
     says(
         &"#".repeat(2_000_000),
         &expect![[r#"
-        error: /: the configuration is longer than 1048576 bytes; split it between several engines
-    "#]],
+            error: the configuration is longer than 1048576 bytes; split it between several engines
+        "#]],
     );
     let deep = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));
     let errors = Config::parse_json_in(&deep, &World::new()).unwrap_err();
@@ -1578,7 +1578,7 @@ fn files_are_read_by_their_name_or_by_how_they_begin() {
     assert!(load("c.conf", format!("\u{feff}{toml}").as_bytes()).is_ok());
     expect![[r#"
         DIR/d.toml: 1 error
-          /: this is JSON in a file named .toml; name the file .json"#]]
+          this is JSON in a file named .toml; name the file .json"#]]
     .assert_eq(&load("d.toml", json.as_bytes()).unwrap_err());
     expect![[r#"
         DIR/e.toml: 1 error
@@ -1586,17 +1586,17 @@ fn files_are_read_by_their_name_or_by_how_they_begin() {
     .assert_eq(&load("e.toml", b"a = 1\nb = '\xff'\n").unwrap_err());
     expect![[r#"
         DIR/f.toml: 1 error
-          /: DIR/f.toml: the configuration cannot be read: it is longer than 1048576 bytes; give the path of a file that the engine may read"#]].assert_eq(&load("f.toml", &vec![b'#'; 1 << 21]).unwrap_err());
+          DIR/f.toml: the configuration cannot be read: it is longer than 1048576 bytes; give the path of a file that the engine may read"#]].assert_eq(&load("f.toml", &vec![b'#'; 1 << 21]).unwrap_err());
     expect![[r#"
         /does/not/exist.toml: 1 error
-          /: /does/not/exist.toml: the configuration cannot be read: No such file or directory (os error 2); give the path of a file that the engine may read"#]].assert_eq(&Config::load(Path::new("/does/not/exist.toml")).unwrap_err().to_string());
+          /does/not/exist.toml: the configuration cannot be read: No such file or directory (os error 2); give the path of a file that the engine may read"#]].assert_eq(&Config::load(Path::new("/does/not/exist.toml")).unwrap_err().to_string());
     expect![[r#"
         /dev/zero: 1 error
-          /: /dev/zero: the configuration cannot be read: it is no regular file; give the path of a file that the engine may read"#]]
+          /dev/zero: the configuration cannot be read: it is no regular file; give the path of a file that the engine may read"#]]
     .assert_eq(&Config::load(Path::new("/dev/zero")).unwrap_err().to_string());
     expect![[r#"
         /: 1 error
-          /: /: the configuration cannot be read: it is no regular file; give the path of a file that the engine may read"#]]
+          /: the configuration cannot be read: it is no regular file; give the path of a file that the engine may read"#]]
     .assert_eq(&Config::load(Path::new("/")).unwrap_err().to_string());
 }
 

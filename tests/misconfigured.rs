@@ -214,6 +214,8 @@ fn check_finds_what_would_stop_a_failover() {
     let (good, text) = check(&[], 0);
     assert_eq!((good["all_up"].clone(), good["ready"].clone()), (Value::Bool(true), Value::Bool(true)), "{good:#}");
     assert!(text.contains("readiness of orders: if the primary died now, db2 would be promoted"), "{text}");
+    // What it looked at once it knows as of that look.
+    assert!(!text.contains("not known") && !text.contains("saw") && !text.contains("were not seen"), "{text}");
 
     // Its own daemon runs beside it, and is no rival.
     let engine = pair.engine(Origin::now()).expect("an engine");

@@ -35,7 +35,7 @@ impl Listening {
         match UnixStream::connect(path) {
             Ok(_) => {
                 return Err(failed(format!("another daemon listens on {shown}"))
-                    .remedy("stop it, or give this one its own control_socket and state_dir"));
+                    .remedy("stop one of them: two on one service act against each other; only a daemon for other services gets a control_socket and a state_dir of its own"));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {

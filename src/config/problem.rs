@@ -66,8 +66,11 @@ pub struct Problem {
 }
 
 impl fmt::Display for Problem {
-    /// One line: where, the value, why; what to do.
+    /// One line: where, the value, why; what to do. What is wrong with the whole is in no place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path == "/" && self.line.is_none() && self.value.is_none() {
+            return write!(f, "{}; {}", self.reason, self.remedy);
+        }
         f.write_str(&self.path)?;
         match (self.line, self.column) {
             (Some(line), Some(column)) => write!(f, " (line {line}, column {column})")?,

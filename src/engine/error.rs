@@ -28,7 +28,7 @@ pub enum EngineError {
     #[error("not over after {0:?}: {1}")]
     Timeout(Duration, String),
     /// Another engine uses the same state directory.
-    #[error("another engine{} holds {}: two engines on one service would act against each other; stop it, or give this one its own state_dir",
+    #[error("another engine{} holds {}: two engines on one service would act against each other; stop one of them; only an engine for other services gets a state_dir of its own",
         .pid.map_or_else(String::new, |pid| format!(" (process {pid})")), .path.display())]
     AlreadyRunning {
         /// The lock file.

@@ -622,9 +622,10 @@ impl Engine {
 
     fn server_of(&self, service: &str, name: &str) -> Result<ServerId, EngineError> {
         let parts = self.shell.parts();
-        let found = parts.config.services.iter().find(|known| known.name == service).and_then(|known| known.server(name));
+        let known = parts.config.services.iter().find(|known| known.name == service);
+        let known = known.ok_or_else(|| EngineError::InvalidArgument(format!("there is no service \"{service}\"")))?;
         let unknown = || EngineError::InvalidArgument(format!("{service} has no server \"{name}\""));
-        found.and_then(|(place, _)| u16::try_from(place).ok()).map(ServerId).ok_or_else(unknown)
+        known.server(name).and_then(|(place, _)| u16::try_from(place).ok()).map(ServerId).ok_or_else(unknown)
     }
 
     /// Answers checks of kind `host` called `name` (their `function`, or their own name) by `f`, on the engine's own host lane

@@ -20,6 +20,7 @@ use failover_core::observation::{Finding, UnknownCause, Verdict};
 use failover_core::output::Output;
 use failover_core::route::RouteSurvey;
 use failover_core::sample::{HostWord, Readiness, ReadinessFinding, RouteInstance};
+use failover_core::snapshot::ServiceSnapshot;
 use failover_core::time::{Mono, Span};
 
 use super::Shell;
@@ -146,7 +147,9 @@ fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Op
             |id: ServerId| part.performer.servers.get(usize::from(id.0)).map_or_else(String::new, |server| server.name.clone());
         through[place].extend(application::findings_of(&who_answers, primary, &name));
     }
-    let services = status::services(&core.snapshot(), &parts.model, &shell.clock);
+    let mut snapshot = core.snapshot();
+    snapshot.services.iter_mut().for_each(as_of_the_look);
+    let services = status::services(&snapshot, &parts.model, &shell.clock);
     let moved = |place: &usize| parts.model.services[*place].is_moved();
     let judged = services.into_iter().zip(through).enumerate().filter(|(place, _)| moved(place));
     judged
@@ -157,6 +160,14 @@ fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Op
             ServiceReadiness { service: service.name, kind: service.kind, forecast: service.forecast, findings }
         })
         .collect()
+}
+
+/// There was one look: what it did not see of the log came after it, and is no reason to say that nothing is known.
+fn as_of_the_look(service: &mut ServiceSnapshot) {
+    let standbys = service.forecast.standbys.iter_mut().filter_map(|(_, judged)| judged.as_mut().ok());
+    for candidate in standbys.chain(service.forecast.outcome.as_mut().ok()) {
+        (candidate.unseen, candidate.away) = (Span::ZERO, Span::ZERO);
+    }
 }
 
 /// What the checks found, and where it belongs.
