@@ -124,6 +124,11 @@ completions:
 	target/debug/failover completions zsh > packaging/completions/_failover
 	target/debug/failover completions fish > packaging/completions/failover.fish
 
+# All pages lie in one folder then, beside the files of contrib; what is not installed is no link.
+PAGES = README.md CHANGELOG.md $(addprefix docs/,CONFIG.md ABI.md EVENTS.md STATUS.md UPGRADING.md RULES.md DESIGN.md EMBEDDING.md c.md python.md go.md rust.md)
+INSTALLED_LINKS = -E -e 's@\]\(docs/@](@g; s@\]\(\.\./README@](README@g; s@\]\(contrib/@](../../failover/@g; s@\]\(examples/config@](examples@g' \
+	-e 's@\[([^]]*)\]\((\.\./examples/|include/|CONTRIBUTING)[^)]*\)@\1@g'
+
 # Built by `make build` before, so that `sudo make install` needs no compiler of root's.
 install:
 	@test -x $(BINARY) -a -e $(LIBRARY)/libfailover.a || { echo 'make install: run make build first' >&2; exit 1; }
@@ -144,9 +149,11 @@ install:
 	install -D -m 644 packaging/completions/failover.bash $(to)/share/bash-completion/completions/failover
 	install -D -m 644 packaging/completions/_failover $(to)/share/zsh/site-functions/_failover
 	install -D -m 644 packaging/completions/failover.fish $(to)/share/fish/vendor_completions.d/failover.fish
-	install -D -m 644 docs/CONFIG.md $(to)/share/doc/failover/CONFIG.md
-	install -m 644 docs/ABI.md docs/EVENTS.md docs/STATUS.md docs/UPGRADING.md docs/EMBEDDING.md docs/c.md docs/python.md docs/go.md docs/rust.md $(to)/share/doc/failover/
-	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE $(to)/share/doc/failover/
+	install -d $(to)/share/doc/failover/images
+	for page in $(PAGES); do sed $(INSTALLED_LINKS) $$page > $(to)/share/doc/failover/$${page##*/} || exit 1; done
+	chmod 644 $(addprefix $(to)/share/doc/failover/,$(notdir $(PAGES)))
+	install -m 644 docs/images/report.png $(to)/share/doc/failover/images/
+	install -m 644 LICENSE-MIT LICENSE-APACHE $(to)/share/doc/failover/
 	install -d $(to)/share/doc/failover/examples
 	install -m 644 examples/config/* $(to)/share/doc/failover/examples/
 

@@ -243,7 +243,7 @@ settings! {
 
     /// How much may be lost, and what replication must look like.
     pub struct Data {
-        /// More possible loss than this refuses the failover.
+        /// More possible loss than this refuses the failover. With synchronous replication nothing acknowledged is lost, but of sessions whose `synchronous_commit` is `off` or `local`: where a role or a database has that set, this limit applies.
         max_lag_bytes: Size = fixed("1MiB"), Rule::Bytes(0, 1 << 50);
         /// What to do when the possible loss is above the limit, or unknown.
         on_loss: OnLoss = fixed("refuse");

@@ -14,6 +14,10 @@ grep -qx 'prefix=/opt/fo' "$work/package/opt/fo/lib64/pkgconfig/failover.pc"
 if grep -rlF "$work" "$work/package"; then echo 'install: a file tells where it was packaged'; exit 1; fi
 
 make --no-print-directory --silent install PREFIX="$work/usr" "${built[@]}"
+pages=$work/usr/share/doc/failover
+grep -noE '\]\([^)#:]+[)#]' "$pages"/*.md | sed -E 's@^(.*/)?([^/]*\.md):([0-9]+):\]\((.*).$@\2 \3 \4@' | while read -r page line link; do
+    [ -e "$pages/$link" ] || { echo "install: $page line $line links to $link, which is not installed"; exit 1; }
+done
 export PKG_CONFIG_PATH=$work/usr/lib/pkgconfig
 cat > "$work/app.c" <<'C'
 #include <failover.h>
