@@ -28,7 +28,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`failover_core`] | the decision: [`evidence`](failover_core::evidence) (failure classes), [`trigger`](failover_core::trigger) (states), [`candidate`](failover_core::candidate) (whom to promote, what would be lost), [`sync_set`](failover_core::sync_set) (whose acknowledgements commits wait for), [`durable`](failover_core::durable) (what survives a restart and a reload: the journal's fact), [`knowledge`](failover_core::knowledge) (what was seen, for the next engine), [`plan`](failover_core::plan) (steps and how to undo them), [`handover`](failover_core::handover) (a primary that lives is stopped in an orderly way), [`refusal`](failover_core::refusal) (every "no" by name), [`doubt`](failover_core::doubt) (may our own view be trusted), [`schedule`](failover_core::schedule), [`health`](failover_core::health) |
+//! | [`failover_core`] | the decision: [`evidence`](failover_core::evidence) (failure classes), [`trigger`](failover_core::trigger) (states), [`candidate`](failover_core::candidate) (whom to promote, what would be lost), [`sync_set`](failover_core::sync_set) (whose acknowledgements commits wait for), [`durable`](failover_core::durable) (what survives a restart and a reload: the journal's fact), [`kind`](failover_core::kind) (what each kind of service does its own way), [`knowledge`](failover_core::knowledge) (what was seen, for the next engine), [`plan`](failover_core::plan) (steps and how to undo them), [`handover`](failover_core::handover) (a primary that lives is stopped in an orderly way), [`refusal`](failover_core::refusal) (every "no" by name), [`doubt`](failover_core::doubt) (may our own view be trusted), [`schedule`](failover_core::schedule), [`health`](failover_core::health) |
 //! | `sync`, `deadline`, `clock`, `secret` | the floor: where locks, threads and waits come from; one overall deadline; moments; a text that cannot be printed |
 //! | `config` | text to a validated, immutable configuration; every error names its path |
 //! | `wire` | sockets with one overall deadline, and the sessions over them: PostgreSQL, SSH, HAProxy, child processes |
@@ -110,7 +110,7 @@
 //! committed write on the new timeline → open the gate of synchronous replication if nobody can acknowledge → route → verify
 //! through the route who answers → prove the fence once more.
 //!
-//! An application ([`failover_core::model::ServiceKind::Application`]) has no data, so its plan is shorter and everything in it can be undone:
+//! An application ([`failover_core::kind::ServiceKind::Application`]) has no data, so its plan is shorter and everything in it can be undone:
 //! confirm → journal the intent → take the failed server out of the route, as far as that works → choose the standby by its checks →
 //! route → verify through the route who answers → complete; or the next standby; or every server of every instance as it was before.
 //!

@@ -6,25 +6,23 @@ use super::event::{EventKind, Field, Severity};
 use super::evidence::{FailureClass, Suspicion};
 use super::handover::Handover;
 use super::id::{Generation, ServerId};
-use super::model::{OnNoSyncStandby, ServiceKind};
+use super::model::OnNoSyncStandby;
 use super::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Report};
 use super::plan::{End, Phase, Plan, Settings, Times};
 use super::refusal::{CandidateRefusal, Refusal};
 use super::sample::{FenceLevel, FenceReport, Lsn, Position, RouteInstance, RungName, Sample};
 use super::service::{FRESH, LastFailover, Service};
-use super::stats::{Judgement, Mark, Need};
+use super::stats::{Mark, Need};
 use super::time::{Mono, Span};
 use super::trigger::State;
 
-/// How long two equal receive positions are waited for: the receiver may still drain its buffer (rule 90).
-const SETTLE: Span = Span::from_millis(500);
 /// An action that is this late is given up: the executor has stopped answering.
 const LATE: Span = Span::from_millis(1_000);
 
 impl Service {
     pub(super) fn settings(&self) -> Settings {
         Settings {
-            application: self.model.kind == ServiceKind::Application,
+            kind: self.model.kind,
             handover: self.run.plan.as_ref().is_some_and(Plan::hands_over),
             pre_checks: self.model.pre_checks,
             routed: self.model.route.instances > 0,
@@ -41,14 +39,10 @@ impl Service {
         // While the suspicion is there: what the host said meanwhile counts, not what the survey found before.
         let Some((require, host_silent)) = self.way_or_a_person(class, fx) else { return };
         let is_dead = self.is_dead(fx.now);
-        let application = self.model.kind == ServiceKind::Application;
-        let record = self.suspicion_record();
         let forced = class.is_ordered();
-        let seen = (application && !forced).then(|| self.application_evidence(class, &waiver, record.clone(), fx.now));
+        let seen = self.kind().evidence_at_once(self, class, &waiver, fx.now);
         let lived = self.lived_until(self.detection.suspicion.as_ref().map_or(fx.now, |suspicion| suspicion.since));
         let suspicion = self.detection.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
-        // An operator's word is no bad sign: who was well before it is well.
-        let ordered = (application && forced).then(|| self.application_evidence(class, &waiver, record, fx.now));
         self.durable.generation = Generation(self.durable.generation.0 + 1);
         self.run.confirmed_by_operator = false;
         self.run.held = false;
@@ -58,7 +52,7 @@ impl Service {
         self.detection.awaiting = None;
         self.detection.refusal = None;
         self.durable.attention = None;
-        let evidence = seen.or(ordered).unwrap_or_else(|| self.evidence(class, &suspicion, require, &waiver, fx.now));
+        let evidence = seen.unwrap_or_else(|| self.kind().evidence(self, (class, require), &suspicion, &waiver, fx.now));
         let times = Times { detected: self.died_at(suspicion.since), lived, confirmed: fx.now, ..Times::default() };
         // What an earlier engine changed is undone with the rest, should it come to that.
         let before = self.run.begun.take();
@@ -71,7 +65,7 @@ impl Service {
             self.durable.stats.detect.add(fx.now.since(times.detected));
         }
         let plan = Plan {
-            application,
+            kind: self.model.kind,
             generation: self.durable.generation,
             class,
             old,
@@ -114,7 +108,7 @@ impl Service {
             lead,
             furthest: self.reference(Ended::at(times.detected)).and_then(|reference| reference.furthest(times.detected)),
             judgement: {
-                let now = if application { Judgement::of_application(class) } else { Judgement::at_first(class, &suspicion) };
+                let now = self.kind().judgement(class, &suspicion);
                 match &before {
                     Some(before) if !forced => before.judged_again(now),
                     _ => now,
@@ -152,11 +146,8 @@ impl Service {
 
     /// The fence that is asked for, and whether the host is silent. A person is called where there is no way to fence.
     fn way_or_a_person(&mut self, class: FailureClass, fx: &mut Effects) -> Option<(FenceLevel, bool)> {
-        if self.model.kind == ServiceKind::Application {
-            return Some((FenceLevel::None, false));
-        }
         let silent = self.detection.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
-        match self.fence_way_for(class, silent) {
+        match self.kind().fence_way(self, class, silent) {
             Ok(way) => Some(way),
             Err(refusal) => {
                 let sentence = self.sentence(&refusal);
@@ -202,15 +193,8 @@ impl Service {
         );
     }
 
-    pub(super) fn fence_way_for(&self, class: FailureClass, host_silent: bool) -> Result<(FenceLevel, bool), Refusal> {
-        if class.is_ordered() && host_silent {
-            return self.fence_way(FailureClass::Unreachable);
-        }
-        self.fence_way(class)
-    }
-
     /// The whole reasoning behind the decision, one line each, for the journal, the event and the report.
-    fn evidence(
+    pub(crate) fn evidence(
         &self,
         class: FailureClass,
         suspicion: &Suspicion,
@@ -315,7 +299,7 @@ impl Service {
             }
             if past {
                 self.finish(End::Stuck { why }, fx);
-            } else if !self.stay(&why, fx) {
+            } else if !self.kind().stays(self, &why, fx) {
                 self.undo(why, fx);
             }
             return false;
@@ -344,7 +328,7 @@ impl Service {
             Phase::PreChecks => (Action::PreChecks, self.model.trigger.failover_timeout),
             // Where a stronger fence follows, sessions that HAProxy cannot end at once are ended with the server itself; and where none
             // is asked for, nobody waits for a proof.
-            Phase::RouteOut if plan.application || plan.require != FenceLevel::TrafficRemoved => {
+            Phase::RouteOut if plan.require != FenceLevel::TrafficRemoved => {
                 (Action::RouteOut { server: plan.old }, Span::from_millis(200).max(route.commands_out))
             }
             Phase::RouteOut => (Action::RouteOut { server: plan.old }, seconds(3).max(route.commands_out)),
@@ -353,11 +337,7 @@ impl Service {
                 self.fence_action(plan.old, plan.require, plan.class == FailureClass::Hung, plan.host_silent),
                 postgres.fence_timeout,
             ),
-            Phase::Choose if plan.application => return None,
-            Phase::Choose => {
-                let servers = self.server_ids().filter(|server| *server != plan.old).collect();
-                (Action::ReadPositions { servers, settle: SETTLE }, seconds(3))
-            }
+            Phase::Choose => return self.kind().choice(self, plan),
             Phase::ProveAgain => {
                 let view_confirmed = self.servers[usize::from(plan.old.0)].view_confirmed;
                 (Action::ProveFence { server: plan.old, view_confirmed }, seconds(2))
@@ -367,16 +347,12 @@ impl Service {
             Phase::VerifyData => (Action::VerifyData { server: chosen?, system_id, old_timeline }, seconds(5)),
             Phase::OpenSyncGate => (Action::OpenSyncGate { server: chosen? }, seconds(5)),
             Phase::RouteIn => (Action::RouteIn { server: chosen?, share: self.first_share() }, seconds(3).max(route.commands_in)),
-            Phase::VerifyTraffic if plan.application => (Action::VerifyService { server: chosen? }, seconds(2)),
-            Phase::VerifyTraffic => (Action::VerifyTraffic { server: chosen?, system_id, timeline: plan.timeline? }, seconds(5)),
+            Phase::VerifyTraffic => return self.kind().look_through_route(plan),
             Phase::Checkpoint | Phase::StopServer | Phase::Receipt | Phase::LookAround | Phase::UndoStop => {
                 return self.handover_action(plan);
             }
             Phase::UndoFence => (Action::FenceUndo { server: plan.old }, seconds(5)),
-            Phase::UndoRoute if plan.application => {
-                (Action::RouteRollback { server: plan.old }, seconds(5).max(route.commands_in))
-            }
-            Phase::UndoRoute => (Action::RouteRestore { server: plan.old }, seconds(5).max(route.commands_in)),
+            Phase::UndoRoute => (self.kind().route_undo(plan.old), seconds(5).max(route.commands_in)),
             Phase::Over => return None,
         })
     }
@@ -384,10 +360,10 @@ impl Service {
     fn begin_step(&mut self, action: Action, span: Span, fx: &mut Effects) {
         let id = fx.action();
         let target = action.server().map_or_else(String::new, |server| self.server_name(server));
+        let kind = self.kind();
         let Some(plan) = &mut self.run.plan else { return };
         let undoing = plan.phase.is_undoing();
         let past = plan.is_past_no_return();
-        let application = plan.application;
         let mut deadline = fx.now + span;
         if !undoing {
             deadline = deadline.min(plan.deadline.max(fx.now + Span::from_millis(1)));
@@ -405,7 +381,7 @@ impl Service {
                 assert!(plan.undoing.is_none(), "{server} is promoted while failover {} is undone", plan.generation);
             }
             Action::RouteRestore { .. } | Action::FenceUndo { .. } | Action::StartServer { .. } => {
-                assert!(application || plan.committed.is_none(), "{action:?}, and a promotion may have begun");
+                assert!(plan.committed.is_none(), "{action:?}, and a promotion may have begun");
             }
             Action::StopServer { .. } => {
                 if let Some(handover) = &mut plan.handover {
@@ -418,9 +394,7 @@ impl Service {
         let is_told = plan.is_retry(action.server());
         let generation = plan.generation;
         // From here on the next engine has to know whom.
-        let chosen = plan
-            .chosen
-            .filter(|_| matches!(action, Action::Promote { .. }) || application && matches!(action, Action::RouteIn { .. }));
+        let chosen = plan.chosen.filter(|_| kind.names_chosen(&action));
         plan.action = Some((id, action.clone(), deadline));
         plan.slept = false;
         if !is_told {
@@ -468,7 +442,7 @@ impl Service {
                 plan.times.fenced = Some(fx.now);
                 plan.phase = Phase::Choose;
             }
-            Phase::Choose if plan.application => self.choose_application(fx),
+            Phase::Choose => self.kind().choose(self, fx),
             Phase::Over => {
                 let end = match plan.undoing.clone() {
                     Some(why) => End::Undone { why, left: plan.undo_failures.clone() },
@@ -639,28 +613,7 @@ impl Service {
                 plan.gate_opened = true;
             }
             (Phase::RouteIn, outcome) => self.route_entered(outcome, fx),
-            (Phase::VerifyTraffic, Ok(Report::TrafficInPart { message })) if plan.application => {
-                self.application_in_part(message, fx);
-            }
-            // Clients took every place before anybody could look: that is no reason to call a person, and no proof either.
-            (Phase::VerifyTraffic, Ok(Report::TrafficFull { message })) if !plan.application => {
-                note_once(&mut plan.warnings, format!("verify_traffic: {message}"));
-                plan.phase = Phase::Over;
-            }
-            (Phase::VerifyTraffic, Ok(_)) => {
-                plan.times.verified = Some(fx.now);
-                plan.phase = Phase::Over;
-                if plan.application {
-                    plan.taken_over();
-                }
-            }
-            (Phase::VerifyTraffic, Err(failure)) if plan.application => self.application_unverified(&failure, fx),
-            (Phase::VerifyTraffic, Err(failure)) => {
-                // The route may have lost its state (a reload): assert it again, inside the one failover_timeout.
-                note_once(&mut plan.warnings, format!("verify_traffic: {}", failure.message));
-                plan.phase = if settings.routed { Phase::RouteIn } else { Phase::VerifyTraffic };
-                plan.try_again(fx.now, format!("verify_traffic: {}", failure.message));
-            }
+            (Phase::VerifyTraffic, outcome) => self.kind().looked_through_route(self, outcome, fx),
             (Phase::Checkpoint | Phase::StopServer | Phase::Receipt | Phase::LookAround | Phase::UndoStop, outcome) => {
                 self.handover_advanced(outcome, fx);
             }
@@ -679,22 +632,21 @@ impl Service {
     }
 
     fn route_left(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
-        let settings = self.settings();
+        let (kind, settings) = (self.kind(), self.settings());
         let Some(plan) = &mut self.run.plan else { return };
         let failed = match outcome {
             Ok(Report::Route(instances)) => instances.iter().filter_map(RouteInstance::failure).collect(),
             Ok(_) => Vec::new(),
             Err(failure) => vec![failure.message],
         };
-        if plan.application {
-            // Disabling a server that is gone is a courtesy: what counts is where the traffic goes next.
+        let phase = Plan::after_route_out(settings);
+        if kind.leaves_in_part() {
             if !failed.is_empty() {
                 plan.warnings.push(format!("route_out: {}", failed.join("; ")));
             }
-            plan.phase = Phase::Choose;
+            plan.phase = phase;
             return;
         }
-        let phase = Plan::after_route_out(settings);
         if !failed.is_empty() {
             let what = failed.join("; ");
             if plan.require == FenceLevel::TrafficRemoved && phase == Phase::Fence {
@@ -1052,7 +1004,7 @@ impl Service {
     }
 
     fn route_entered(&mut self, outcome: Result<Report, Failure>, fx: &mut Effects) {
-        let settings = self.settings();
+        let (kind, settings) = (self.kind(), self.settings());
         let Some(plan) = &mut self.run.plan else { return };
         let failed: Vec<String> = match outcome {
             Ok(Report::Route(instances)) => {
@@ -1069,8 +1021,8 @@ impl Service {
                         return;
                     }
                     plan.phase = Plan::after_route(settings);
-                    if plan.application && plan.phase == Phase::Over {
-                        plan.taken_over();
+                    if plan.phase == Phase::Over {
+                        kind.entered(plan);
                     }
                     return;
                 }
@@ -1079,12 +1031,14 @@ impl Service {
             Ok(_) => vec!["the route answered with something else".into()],
             Err(failure) => vec![failure.message],
         };
-        note_once(&mut plan.warnings, format!("route_in: {}", failed.join("; ")));
-        if plan.application {
-            self.next_candidate(format!("no instance of the route could send it the traffic: {}", failed.join("; ")), fx);
+        let failed = failed.join("; ");
+        note_once(&mut plan.warnings, format!("route_in: {failed}"));
+        if kind.enters_elsewhere(self, &format!("no instance of the route could send it the traffic: {failed}"), fx) {
             return;
         }
-        plan.try_again(fx.now, format!("route_in: {}", failed.join("; ")));
+        if let Some(plan) = &mut self.run.plan {
+            plan.try_again(fx.now, format!("route_in: {failed}"));
+        }
     }
 
     /// Stops before the point of no return and undoes what was done, in reverse order.
@@ -1093,24 +1047,19 @@ impl Service {
         if plan.undoing.is_some() {
             return;
         }
-        if plan.committed.is_some() && !plan.application {
+        if plan.committed.is_some() {
             // A promotion was begun, by this engine or an earlier one: it may still take effect, so nothing may be given back to the old
             // primary.
             self.finish(End::Stuck { why }, fx);
             return;
         }
-        let application = plan.application;
-        assert!(
-            application || plan.committed.is_none(),
-            "failover {} is undone, and a promotion may have begun",
-            plan.generation
-        );
+        assert!(plan.committed.is_none(), "failover {} is undone, and a promotion may have begun", plan.generation);
         plan.turn_round(why.clone(), fx.now);
         fx.emit(
             EventKind::FailoverFailed,
             Severity::Alarm,
             self.about(),
-            format!("{}: failover {} stops{}: {why}", self.model.name, self.durable.generation, before_promotion(application)),
+            format!("{}: failover {} stops{}: {why}", self.model.name, self.durable.generation, self.kind().stops_before()),
             vec![("why", text(why)), ("promoted", Field::Bool(false))],
         );
     }
@@ -1121,7 +1070,7 @@ impl Service {
         let Some(plan) = &mut self.run.plan else { return };
         if plan.old != server
             || !plan.is_untouched(asked)
-            || plan.application
+            || !plan.kind.holds_data()
             || plan.class.is_ordered()
             || asked < plan.times.confirmed
         {
@@ -1174,11 +1123,7 @@ impl Service {
             End::Completed => self.completed(&plan, fx),
             End::Undone { why, left } => self.undone(&plan, why, &left, fx),
             End::Stuck { why } | End::Left { why } => {
-                let when = match (left, plan.application) {
-                    (true, _) => "before it promoted anybody",
-                    (false, true) => "without having seen who answers",
-                    (false, false) => "after the promotion began",
-                };
+                let when = if left { "before it promoted anybody" } else { self.kind().stuck() };
                 fx.emit(
                     EventKind::FailoverFailed,
                     Severity::Alarm,
@@ -1221,9 +1166,7 @@ impl Service {
         self.servers[usize::from(plan.old.0)].announced = None;
         self.servers[usize::from(chosen.server.0)].deposed = false;
         self.durable.deposed.remove(&plan.old);
-        if !plan.application {
-            self.durable.deposed.insert(plan.old, plan.old_timeline);
-        }
+        self.kind().deposed(self, plan);
         self.durable.deposed.remove(&chosen.server);
         self.durable.synchronous.clear();
         for state in &mut self.servers {
@@ -1238,15 +1181,18 @@ impl Service {
 
     fn completed(&mut self, plan: &Plan, fx: &mut Effects) {
         let Some(chosen) = plan.chosen else { return };
-        let (old, new) = (self.server_name(plan.old), self.server_name(chosen.server));
+        let new = self.server_name(chosen.server);
         self.become_state(State::FailedOver, format!("{new} is the primary"), fx);
         self.names_follow(fx.now);
         let times = plan.times;
         let end = times.verified.or(times.routed).or(times.written).unwrap_or(fx.now);
-        if plan.application {
-            self.application_completed(plan, chosen.server, end, fx);
-            return;
-        }
+        self.kind().completed(self, plan, &chosen, end, fx);
+    }
+
+    /// Says that a standby was promoted and has the traffic.
+    pub(crate) fn tell_promoted(&self, plan: &Plan, chosen: &Candidate, end: Mono, fx: &mut Effects) {
+        let (old, new) = (self.server_name(plan.old), self.server_name(chosen.server));
+        let times = plan.times;
         let unseen = self.settings().verify && times.verified.is_none();
         fx.emit(
             EventKind::FailoverCompleted,
@@ -1260,7 +1206,7 @@ impl Service {
                 chosen.loss_sentence(),
                 if unseen { "; who answers through the route was not seen: clients have taken every place" } else { "" }
             ),
-            completed_fields(plan, &chosen, old, new, fx.now),
+            completed_fields(plan, chosen, old, new, fx.now),
         );
     }
 
@@ -1343,10 +1289,6 @@ pub(super) fn describe(candidate: &Candidate) -> String {
     format!("position {}, {} bytes to replay{held}, {}", candidate.position, candidate.to_replay, candidate.loss_sentence())
 }
 
-fn before_promotion(application: bool) -> &'static str {
-    if application { "" } else { " before the promotion" }
-}
-
 fn failure_word(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::NoEffect => "no_effect",
@@ -1357,7 +1299,7 @@ fn failure_word(kind: FailureKind) -> &'static str {
     }
 }
 
-fn note_once(list: &mut Vec<String>, line: String) {
+pub(super) fn note_once(list: &mut Vec<String>, line: String) {
     if list.len() < 64 && !list.contains(&line) {
         list.push(line);
     }

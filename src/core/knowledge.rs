@@ -5,7 +5,6 @@
 
 use super::Core;
 use super::id::ServerId;
-use super::model::ServiceKind;
 use super::sample::Lsn;
 use super::service::Streamed;
 use super::service::sync::SyncTrack;
@@ -112,7 +111,7 @@ impl Core {
 
 impl super::service::Service {
     fn knowledge(&self, now: Mono) -> Option<Knowledge> {
-        let log = self.log.as_ref().filter(|_| self.model.kind == ServiceKind::Postgres && self.primary_seen)?;
+        let log = self.log.as_ref().filter(|_| self.holds_data() && self.primary_seen)?;
         let servers = self.server_ids().map(|server| {
             let state = &self.servers[usize::from(server.0)];
             KnownServer {

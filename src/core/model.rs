@@ -1,6 +1,7 @@
 //! What the decision core knows of the configuration: names, numbers and policies; no addresses, no secrets.
 
 use super::id::{ServerId, ServiceId};
+pub use super::kind::ServiceKind;
 use super::sample::FenceLevel;
 use super::time::Span;
 use serde::{Deserialize, Serialize};
@@ -72,15 +73,6 @@ impl FollowModel {
     pub fn beside(&self, server: ServerId) -> Option<ServerId> {
         self.with.iter().find(|(theirs, _)| *theirs == server).map(|(_, own)| *own)
     }
-}
-
-/// The kind of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ServiceKind {
-    /// A primary with streaming standbys.
-    Postgres,
-    /// Application servers without data of their own: the traffic goes from a failed one to one that is well.
-    Application,
 }
 
 /// A server's role. In the configuration only the first hint: recovery flag, timeline and journal decide.
@@ -280,7 +272,7 @@ impl ServiceModel {
     /// Its traffic can be moved. An application without a route is watched, and nothing else.
     #[must_use]
     pub fn is_moved(&self) -> bool {
-        self.kind == ServiceKind::Postgres || self.route.instances > 0
+        self.kind.rules().moves_without_route() || self.route.instances > 0
     }
 }
 

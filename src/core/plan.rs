@@ -4,6 +4,7 @@ use super::candidate::{Candidate, Waiver};
 use super::evidence::FailureClass;
 use super::handover::Handover;
 use super::id::{ActionId, Generation, ServerId};
+use super::kind::ServiceKind;
 use super::output::Action;
 use super::sample::{FenceLevel, FenceReport, Lsn};
 use super::service::VERIFIED_WITHIN;
@@ -161,9 +162,9 @@ pub enum End {
 /// A failover in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Of an application: there is nothing to fence, to promote or to lose, and everything can be undone until the traffic is verified.
+    /// Of which kind the service is.
     #[serde(default)]
-    pub application: bool,
+    pub kind: ServiceKind,
     /// Its number.
     pub generation: Generation,
     /// What happened to the old primary.
@@ -332,8 +333,8 @@ impl Begun {
 /// What the rest of a failed or finished plan needs to know of the settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// An application.
-    pub application: bool,
+    /// Of which kind the service is.
+    pub kind: ServiceKind,
     /// The old primary lives and hands over.
     pub handover: bool,
     /// Pre-failover checks are configured.
@@ -362,15 +363,14 @@ impl Plan {
     pub fn after_checkpoint(settings: Settings) -> Phase {
         match settings {
             Settings { routed: true, .. } => Phase::RouteOut,
-            Settings { application: true, .. } => Phase::Choose,
             _ => Plan::after_route_out(settings),
         }
     }
 
-    /// The phase in which the old primary of a database is stopped, one way or the other.
+    /// The phase in which the old primary of a database is stopped, one way or the other; of another kind, the next one.
     #[must_use]
     pub fn after_route_out(settings: Settings) -> Phase {
-        if settings.handover { Phase::StopServer } else { Phase::Fence }
+        settings.kind.rules().after_route_out(settings)
     }
 
     /// The phase after a proven write.
@@ -529,20 +529,20 @@ impl Plan {
     /// and how far that one was.
     pub(crate) fn went_back(&self, flush: Lsn) -> Option<(ServerId, Lsn)> {
         let (chosen, replayed) =
-            self.chosen.filter(|_| !self.application).and_then(|chosen| Some((chosen.server, chosen.replayed?)))?;
+            self.chosen.filter(|_| self.kind.holds_data()).and_then(|chosen| Some((chosen.server, chosen.replayed?)))?;
         (flush < replayed).then_some((chosen, replayed))
     }
 
     /// From here on nothing is undone.
     #[must_use]
     pub fn is_past_no_return(&self) -> bool {
-        !self.application && self.phase.is_past_no_return()
+        self.kind.holds_data() && self.phase.is_past_no_return()
     }
 
     /// A stop does not turn round what is this far: a database that is promoted, an application whose standby gets the traffic.
     #[must_use]
     pub fn goes_on_when_stopped(&self) -> bool {
-        if self.application { matches!(self.phase, Phase::RouteIn | Phase::VerifyTraffic) } else { self.is_past_no_return() }
+        self.kind.rules().goes_on_when_stopped(self.phase)
     }
 
     /// From the first bad sign to `at`, as far as it is known.

@@ -284,16 +284,11 @@ fn take_server(service: &Service, server: ServerId) -> ServerSnapshot {
 impl Service {
     /// The class that the evidence shows now, or why there is none.
     fn failing(&self, now: Mono) -> Result<FailureClass, Refusal> {
-        match &self.detection.suspicion {
-            Some(_) if self.model.kind != ServiceKind::Postgres => self.application_class(now),
-            None => Err(Refusal::PrimaryHealthy),
-            Some(suspicion) => super::evidence::classify(suspicion, &self.limits(now), now),
-        }
+        self.kind().failing(self, now)
     }
 
     /// What would happen if the primary died now: every guard, the fence, and each standby.
     fn forecast(&self, around: Surroundings, now: Mono) -> Forecast {
-        let is_postgres = self.model.kind == ServiceKind::Postgres;
         let standbys = if self.model.is_moved() {
             self.examine_standbys(
                 self.subject(),
@@ -321,9 +316,8 @@ impl Service {
             refusals.extend(self.guards(around, now).err());
             refusals.extend(self.waits_in_line(around));
         }
-        let fence = match self.fence_way(FailureClass::Dead) {
-            _ if !is_postgres => None,
-            Ok((level, _)) => Some(level),
+        let fence = match self.kind().fence_way(self, FailureClass::Dead, false) {
+            Ok((level, _)) => Some(level).filter(|_| self.holds_data()),
             Err(refusal) => {
                 if self.primary_seen && refusal != Refusal::NoPrimarySeen {
                     refusals.push(refusal);

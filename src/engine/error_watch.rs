@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::deadline::{Cancel, Deadline};
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::Input;
-use failover_core::model::ServiceKind;
 
 use super::Shell;
 use super::builder::Parts;
@@ -62,9 +61,9 @@ pub(crate) fn run(shell: &Shell, duty: &Duty, cancel: &Cancel, sink: &(dyn Fn(In
     }
 }
 
-/// Between two questions to the load balancers of a service; `None`: it is no application, or has none.
+/// Between two questions to the load balancers of a service; `None`: what its clients see is looked at in other ways, or it has none.
 fn pause(parts: &Parts, place: usize) -> Option<Duration> {
-    let model = parts.model.services.get(place).filter(|service| service.kind == ServiceKind::Application)?;
+    let model = parts.model.services.get(place).filter(|service| !service.kind.holds_data())?;
     let performer = &parts.services.get(place)?.performer;
     let interval = model.checks.iter().map(|check| check.interval).min().filter(|_| performer.has_balancers())?;
     Some((Duration::from(interval) / OF_INTERVAL).clamp(SHORTEST, LONGEST))

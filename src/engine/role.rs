@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use crate::deadline::{Cancel, Deadline};
 use failover_core::health::Health;
 use failover_core::id::ServerId;
-use failover_core::model::ServiceKind;
 use failover_core::plan::Phase;
 use failover_core::snapshot::{ServerSnapshot, ServiceSnapshot, Snapshot};
 use failover_core::trigger::State;
@@ -290,10 +289,10 @@ fn judge(service: &ServiceSnapshot, server: &ServerSnapshot, blind: Option<&str>
     if service.two_primaries {
         return no("unknown", "two servers take writes");
     }
-    let is_postgres = service.kind == ServiceKind::Postgres;
     if let Some(plan) = &service.plan {
         let chosen = plan.chosen.is_some_and(|candidate| candidate.server == server.id);
-        let has_taken_over = if plan.application { plan.phase == Phase::VerifyTraffic } else { plan.times.promoted.is_some() };
+        let has_taken_over =
+            if plan.kind.holds_data() { plan.times.promoted.is_some() } else { plan.phase == Phase::VerifyTraffic };
         return match (server.id == plan.old, chosen && has_taken_over) {
             (true, _) => no("primary", "it is being replaced"),
             (_, true) => (true, "primary", "it has taken over".to_owned()),
@@ -303,7 +302,7 @@ fn judge(service: &ServiceSnapshot, server: &ServerSnapshot, blind: Option<&str>
     }
     let last = service.last_failover.as_ref().map(|last| &last.plan);
     let unsettled = service.state == State::ManualIntervention
-        && last.is_some_and(|plan| !plan.application && plan.chosen.is_some() && plan.times.promoted.is_none());
+        && last.is_some_and(|plan| plan.kind.holds_data() && plan.chosen.is_some() && plan.times.promoted.is_none());
     match service.primary {
         None => return no("unknown", "no primary was seen yet"),
         Some(primary) if primary != server.id => return no("standby", "another server is the primary"),
@@ -313,7 +312,9 @@ fn judge(service: &ServiceSnapshot, server: &ServerSnapshot, blind: Option<&str>
         }
         Some(_) => {}
     }
-    if is_postgres && let Err(why) = takes_writes(service, server) {
+    if service.kind.holds_data()
+        && let Err(why) = takes_writes(service, server)
+    {
         return no("unknown", why);
     }
     match server.health {

@@ -8,7 +8,7 @@ use failover_core::candidate::to_replay;
 use failover_core::evidence::FailureClass;
 use failover_core::health::Health;
 use failover_core::id::ServerId;
-use failover_core::model::{CheckKind, Model, Role, ServiceKind, ServiceModel};
+use failover_core::model::{CheckKind, Model, Role, ServiceModel};
 use failover_core::observation::Finding;
 use failover_core::output::Action;
 use failover_core::plan::{Plan, Times};
@@ -731,11 +731,7 @@ impl View<'_> {
         let refusals: Vec<ReasonStatus> = service.refusal.iter().map(|refusal| self.reason(refusal)).collect();
         ServiceStatus {
             name: service.name.clone(),
-            kind: match service.kind {
-                ServiceKind::Postgres => "postgres",
-                ServiceKind::Application => "application",
-            }
-            .to_owned(),
+            kind: service.kind.word().to_owned(),
             state: service.state.word().to_owned(),
             // Known to the events only: see the stories.
             state_age_ms: 0,
@@ -849,8 +845,8 @@ impl View<'_> {
         let configured = self.model.servers.get(usize::from(server.id.0));
         let seen = match &server.sample {
             _ if server.wrong_cluster => "foreign",
-            // An application's servers do not say what they are: who has the traffic is the engine's knowledge.
-            _ if service.kind == ServiceKind::Application => match service.primary {
+            // Servers without data do not say what they are: who has the traffic is the engine's knowledge.
+            _ if !service.kind.holds_data() => match service.primary {
                 Some(primary) if primary == server.id => "primary",
                 Some(_) => "standby",
                 None => "unknown",
@@ -862,8 +858,7 @@ impl View<'_> {
         };
         let answers = self.answers(server);
         // The primary stays the primary until another one is; of anybody else an old word is worth nothing.
-        let application = service.kind == ServiceKind::Application;
-        let role = if answers || seen == "primary" || application { seen } else { "unknown" };
+        let role = if answers || seen == "primary" || !service.kind.holds_data() { seen } else { "unknown" };
         let fenced =
             service.last_failover.as_ref().and_then(|last| (last.plan.fence_level() > FenceLevel::None).then_some(last.plan.old));
         let verdict = service.forecast.standbys.iter().find(|(id, _)| *id == server.id);
@@ -872,7 +867,7 @@ impl View<'_> {
             name: server.name.clone(),
             role: role.to_owned(),
             answers,
-            last_role: (!answers && !application && seen != "unknown").then(|| seen.to_owned()),
+            last_role: (!answers && service.kind.holds_data() && seen != "unknown").then(|| seen.to_owned()),
             configured_role: match configured.map(|server| server.role) {
                 Some(Role::Primary) => "primary",
                 _ => "standby",
@@ -935,7 +930,7 @@ impl View<'_> {
         match &forecast.outcome {
             Ok(candidate) => {
                 let name = self.name(candidate.server);
-                if self.service.kind == ServiceKind::Application {
+                if !self.service.kind.holds_data() {
                     return ForecastStatus {
                         would_fail_over: true,
                         message: format!("{name} would take over{follow}"),
@@ -979,7 +974,7 @@ impl View<'_> {
 
     fn failover(&self, plan: &Plan, outcome: &str, why: &str) -> FailoverStatus {
         let times = &plan.times;
-        let chosen = plan.chosen.filter(|_| !plan.application);
+        let chosen = plan.chosen.filter(|_| plan.kind.holds_data());
         FailoverStatus {
             generation: plan.generation.0,
             started: self.time(times.confirmed),
@@ -998,7 +993,7 @@ impl View<'_> {
             fence_proof: plan.fence.as_ref().map(|fence| fence.proof.clone()),
             timeline: plan.timeline,
             total_ms: times.ended.map(|ended| millis(plan.since_first_bad(ended))),
-            phases: phases(times, plan.application),
+            phases: phases(times, !plan.kind.holds_data()),
             steps: Vec::new(),
             warnings: plan.warnings.clone(),
             undone: plan.undoing.clone(),

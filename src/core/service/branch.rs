@@ -217,11 +217,7 @@ impl Service {
     /// An operator says that this server is the primary.
     pub(super) fn adopt(&mut self, server: ServerId, fx: &mut Effects) -> Result<String, String> {
         let (service, name) = (self.model.name.clone(), self.server_name(server));
-        if !self.is_postgres() {
-            return Err(format!(
-                "{service}: an application has no primary to adopt; failover force {service} --to {name} moves it"
-            ));
-        }
+        self.kind().may_be_adopted(self, server)?;
         if self.run.plan.is_some() {
             return Err(format!("{service}: a failover is in flight"));
         }

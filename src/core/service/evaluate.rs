@@ -119,14 +119,7 @@ impl Service {
         let of_subject = self.model.checks.iter().filter(|model| Some(ServerId(model.server)) == subject).count();
         let needed = match trigger.policy {
             Policy::Count => {
-                // For silence a time decides, not a count (rule 93).
-                let silent = self.is_postgres()
-                    && self
-                        .detection
-                        .suspicion
-                        .as_ref()
-                        .is_some_and(|suspicion| suspicion.refused == 0 && suspicion.impaired.is_none())
-                    && now.since(self.last_answer_of_subject()) >= trigger.hang_after;
+                let silent = self.kind().silence_decides(self, now);
                 let served = self.traffic_weight(now) == Weight::Served;
                 let proven = !served && self.detection.suspicion.as_ref().is_some_and(Suspicion::is_proven_dead);
                 let failures = self.detection.window.count();
@@ -196,9 +189,7 @@ impl Service {
             return;
         }
         self.trouble.failing = Some(fx.now);
-        if !self.is_postgres() {
-            self.ask_everything(fx.now);
-        }
+        self.kind().confirming(self, fx.now);
         self.become_state(State::Failing, "the failure threshold is reached".into(), fx);
         let evidence = self.suspicion_record();
         let primary = self.subject().map_or_else(String::new, |server| self.server_name(server));
@@ -226,20 +217,11 @@ impl Service {
         if self.stopping {
             return Err(Refusal::Stopping);
         }
-        if !self.is_postgres() {
-            return self.application_may_fail_over(around, now);
-        }
-        let suspicion = self.detection.suspicion.as_ref().ok_or(Refusal::DatabaseAnswers)?;
-        let class = self.uncontradicted(suspicion, now)?;
-        self.guards(around, now)?;
-        self.fence_way(class)?;
-        let candidate = self.some_candidate(self.ended(class, suspicion, now), &Waiver::default(), now);
-        candidate.map_err(|refusal| self.unless_one_comes(refusal, suspicion.since, now))?;
-        Ok(class)
+        self.kind().may_fail_over(self, around, now)
     }
 
     /// The class of the failure of a database, where no standby's word speaks against it.
-    fn uncontradicted(&self, suspicion: &Suspicion, now: Mono) -> Result<FailureClass, Refusal> {
+    pub(crate) fn uncontradicted(&self, suspicion: &Suspicion, now: Mono) -> Result<FailureClass, Refusal> {
         let class = classify(suspicion, &self.limits(now), now)?;
         // Refusals alone may come from something in between. Only where the host has said that the postmaster is gone is a standby
         // that goes on receiving no contradiction: its children outlive it.
@@ -257,7 +239,7 @@ impl Service {
     }
 
     /// Nobody can be promoted now, and one that was there a moment ago may be in another: before the fence it costs nothing to wait.
-    fn unless_one_comes(&self, refusal: Refusal, since: Mono, now: Mono) -> Refusal {
+    pub(crate) fn unless_one_comes(&self, refusal: Refusal, since: Mono, now: Mono) -> Refusal {
         let Refusal::NoCandidate { reasons } = &refusal else { return refusal };
         let awaited = now.since(since.max(self.afresh_since)) < AWAITED.min(self.model.trigger.failover_timeout);
         // It may be the new primary already: nobody is called before its history is read.
@@ -432,7 +414,7 @@ impl Service {
         suspicion.ended(class).map_or(Ended::fenced(lived, now), |ended| Ended::gone(lived, ended))
     }
 
-    pub(super) fn some_candidate(&self, ended: Ended, waiver: &Waiver, now: Mono) -> Result<Candidate, Refusal> {
+    pub(crate) fn some_candidate(&self, ended: Ended, waiver: &Waiver, now: Mono) -> Result<Candidate, Refusal> {
         let examined = self.examine_standbys(self.subject(), ended, waiver, View::Guard, now);
         let candidates: Vec<Candidate> = examined.iter().filter_map(|(_, result)| result.as_ref().ok().copied()).collect();
         candidate::best(&candidates).ok_or_else(|| Refusal::NoCandidate {
@@ -477,11 +459,8 @@ impl Service {
 
     pub(super) fn refuse(&mut self, refusal: Refusal, fx: &mut Effects) {
         self.tell_refusal(&refusal, fx);
-        // A standby of an application that is well again a moment later may take over then: no data was at stake meanwhile.
         let final_ = match &refusal {
-            Refusal::NoCandidate { reasons } => {
-                self.is_postgres() && !reasons.iter().any(|(server, reason)| self.may_pass(*server, reason))
-            }
+            Refusal::NoCandidate { reasons } => !self.kind().may_come(self, reasons),
             Refusal::Cooldown { .. } => true,
             Refusal::FenceUnavailable { .. } => !self.may_be_fenced_later(fx),
             // Nothing that is waited for will change it.
@@ -489,7 +468,7 @@ impl Service {
             _ => false,
         };
         let sentence = self.sentence(&refusal);
-        let wanted = matches!(refusal, Refusal::NoCandidate { .. } | Refusal::FenceUnavailable { .. }) && self.is_postgres();
+        let wanted = matches!(refusal, Refusal::NoCandidate { .. } | Refusal::FenceUnavailable { .. }) && self.holds_data();
         let waits = matches!(
             refusal,
             Refusal::AwaitingConfirmation { .. }
@@ -501,7 +480,7 @@ impl Service {
         self.detection.refusal = Some(refusal);
         if final_ {
             self.call_a_person(sentence, self.suspicion_record(), fx);
-            self.run.called_in_vain = self.is_postgres();
+            self.run.called_in_vain = self.holds_data();
         } else if matches!(self.state, State::Failing | State::FailedOver)
             && !waits
             && (wanted || self.has_failed_for_long(fx.now))
@@ -531,7 +510,7 @@ impl Service {
     }
 
     /// What keeps this standby from being promoted is that it cannot be asked, or that others cannot: that may change.
-    fn may_pass(&self, server: ServerId, reason: &CandidateRefusal) -> bool {
+    pub(crate) fn may_pass(&self, server: ServerId, reason: &CandidateRefusal) -> bool {
         match reason {
             CandidateRefusal::NotReadable { .. } => !self.servers[usize::from(server.0)].deposed,
             CandidateRefusal::QuorumUnanswered { .. }
@@ -575,13 +554,9 @@ impl Service {
 
     pub(super) fn evaluate_failed_over(&mut self, around: Surroundings, fx: &mut Effects) {
         if self.threshold_met(fx.now).is_ok() {
-            if let Some(suspicion) = &self.detection.suspicion {
-                let class = if self.is_postgres() {
-                    self.uncontradicted(suspicion, fx.now)
-                } else {
-                    self.trouble.failing.get_or_insert(fx.now);
-                    self.application_class(fx.now).and_then(|class| self.dependency_holds(around, fx.now).map(|()| class))
-                };
+            if self.detection.suspicion.is_some() {
+                let class = self.kind().failing_again(self, around, fx.now);
+                let Some(suspicion) = &self.detection.suspicion else { return };
                 match class {
                     Ok(class) => {
                         let ended = self.ended(class, suspicion, fx.now);

@@ -90,7 +90,7 @@ impl Service {
 
     /// Failures here may be the other service's: nothing is moved because of them while it is in trouble, or not yet followed, for
     /// no longer than `hold`.
-    pub(super) fn dependency_holds(&self, around: Surroundings, now: Mono) -> Result<(), Refusal> {
+    pub(crate) fn dependency_holds(&self, around: Surroundings, now: Mono) -> Result<(), Refusal> {
         let (Some(model), Some(other), Some(suspicion)) = (&self.model.follows, around.followed, &self.detection.suspicion)
         else {
             return Ok(());

@@ -1,7 +1,6 @@
 //! One service: its servers and checks as observed, its trigger, and the plan in flight.
 
 use serde::{Deserialize, Serialize};
-mod application;
 mod background;
 mod branch;
 mod detection;
@@ -33,7 +32,7 @@ use crate::event::{EventKind, Field, Severity};
 use crate::health::{Counter, Health};
 use crate::id::{CheckId, Generation, ServerId, ServiceId};
 use crate::input::Facts;
-use crate::model::{Model, Places, Role, ServerModel, ServiceKind, ServiceModel};
+use crate::model::{Model, Places, Role, ServerModel, ServiceModel};
 use crate::observation::Finding;
 use crate::output::{EndedHow, Output, Record};
 use crate::plan::{Begun, Plan};
@@ -397,8 +396,9 @@ impl Service {
         }
     }
 
-    pub(super) fn is_postgres(&self) -> bool {
-        self.model.kind == ServiceKind::Postgres
+    /// Its servers hold data.
+    pub(crate) fn holds_data(&self) -> bool {
+        self.kind().holds_data()
     }
 
     pub(crate) fn server_model(&self, server: ServerId) -> Option<&ServerModel> {
@@ -595,7 +595,7 @@ impl Service {
         }
         self.run.began_before = self.durable.last_ended;
         // Without data nothing can have gone wrong with it since an earlier engine saw it.
-        self.primary_seen = self.durable.primary.is_some() && !self.is_postgres();
+        self.primary_seen = self.durable.primary.is_some() && !self.holds_data();
         if self.durable.generation > Generation(0) && self.durable.primary.is_some() {
             // An earlier engine may have ended before they followed.
             self.names_follow(fx.now);
@@ -646,7 +646,7 @@ impl Service {
 
     /// The configuration has this service without its primary, which takes writes: what would watch the rest knows nobody to replace.
     pub(crate) fn loses_its_primary_in(&self, model: &Model, now: Mono) -> Option<String> {
-        let primary = self.durable.primary.filter(|server| self.is_postgres() && self.is_writable_now(*server, now))?;
+        let primary = self.durable.primary.filter(|server| self.is_writable_now(*server, now))?;
         let (service, name) = (&self.model.name, self.server_name(primary));
         let after = model.services.iter().find(|other| other.name == *service && other.kind == self.model.kind)?;
         let kept = after.servers.iter().any(|server| server.name == name);
@@ -820,7 +820,8 @@ impl Service {
         // Stopping, it asks nobody any more: only what is out has a deadline.
         let wanted = |slot: &&Slot| !self.stopping || slot.flight().is_some();
         let checks = self.checks.iter().map(|check| &check.slot);
-        let sessions = self.servers.iter().filter(|state| self.is_postgres() && !state.session_open).map(|state| &state.session);
+        let sessions =
+            self.servers.iter().filter(|state| self.kind().keeps_sessions() && !state.session_open).map(|state| &state.session);
         checks.chain(sessions).filter(wanted).map(Slot::next).min().unwrap_or(Mono::NEVER)
     }
 

@@ -49,7 +49,7 @@ impl Service {
                 fx.push(Output::RunCheck { run: flight.run, service: self.id, check, sample, deadline: flight.deadline });
             }
         }
-        if self.is_postgres() {
+        if self.kind().keeps_sessions() {
             self.schedule_sessions(fx);
         }
     }
@@ -136,9 +136,7 @@ impl Service {
             self.seen_serving(server, finding.began, age, "a new connection was served", fx.now);
             self.stop_before_the_fence(server, finding.began, "a new connection was served", fx);
         }
-        if !self.is_postgres() {
-            self.notice_active(server, fx);
-        }
+        self.kind().checked(self, server, fx);
         if self.is_subject(server) {
             self.subject_observed(check, &model, finding, fx);
         }
@@ -272,40 +270,22 @@ impl Service {
             Verdict::Up => self.detection.window.forgive(check.0),
             Verdict::Impaired(_) | Verdict::Unknown(_) => {}
         }
-        if !self.is_postgres() {
-            self.application_observed(model, finding, fx);
-            return;
-        }
-        if model.kind != CheckKind::Postgres {
-            return;
-        }
-        if finding.verdict.is_sign_of_life() && finding.verdict != Verdict::Impaired(Impairment::Stopping) {
-            self.detection.log_end = None;
-        }
-        match &finding.verdict {
-            Verdict::Up => {
-                self.trouble.bad = self.trouble.bad.filter(|_| self.detection.suspicion.is_some());
-                let fresh = self.detection.suspicion.as_ref().is_some_and(|suspicion| suspicion.is_ended_by(finding.began));
-                if fresh {
-                    self.recovered("a new connection is served", fx);
-                }
-            }
-            Verdict::Unknown(_) => {}
-            Verdict::Impaired(_) | Verdict::Down(_) => {
-                self.suspect(finding.began.max(self.last_answer_of_subject()), fx);
-                if let Some(suspicion) = &mut self.detection.suspicion {
-                    suspicion.probe(fx.now, finding);
-                }
-            }
-        }
+        self.kind().primary_checked(self, model, finding, fx);
     }
 
-    pub(super) fn last_answer_of_subject(&self) -> Mono {
+    pub(crate) fn last_answer_of_subject(&self) -> Mono {
         self.subject().and_then(|server| self.servers[usize::from(server.0)].last_answer).unwrap_or(Mono::ZERO)
     }
 
+    /// Everything about this service is asked at once: how the primary is, and who could take over.
+    pub(crate) fn ask_everything(&mut self, now: Mono) {
+        for check in &mut self.checks {
+            check.slot.hasten(now);
+        }
+    }
+
     /// The first bad sign: from now on the primary is probed fast.
-    pub(super) fn suspect(&mut self, since: Mono, fx: &mut Effects) {
+    pub(crate) fn suspect(&mut self, since: Mono, fx: &mut Effects) {
         if self.detection.suspicion.is_some() || self.run.plan.is_some() {
             return;
         }
@@ -322,20 +302,11 @@ impl Service {
             server.progress = None;
             server.progress_at = None;
         }
-        if !self.is_postgres() {
-            self.ask_everything(fx.now);
-            return;
-        }
-        let Some(subject) = self.subject() else { return };
-        for (model, check) in self.model.checks.iter().zip(&mut self.checks) {
-            if model.server == subject.0 && matches!(model.kind, CheckKind::Postgres | CheckKind::Tcp) {
-                check.slot.hasten(fx.now);
-            }
-        }
+        self.kind().suspected(self, fx.now);
     }
 
     /// The primary proved to be alive: nothing was done, and nothing will be.
-    pub(super) fn recovered(&mut self, how: &str, fx: &mut Effects) {
+    pub(crate) fn recovered(&mut self, how: &str, fx: &mut Effects) {
         self.trouble.bad = None;
         self.trouble.failing = None;
         let Some(suspicion) = self.detection.suspicion.take() else { return };
@@ -521,11 +492,11 @@ impl Service {
         if self.run.plan.is_some() || moved.is_some_and(|moved| survey.asked < moved) {
             return;
         }
-        self.adopt_by_route(&survey.instances, fx);
+        self.kind().route_seen(self, &survey.instances, fx);
         let primary = self.durable.primary.filter(|primary| self.primary_seen && !self.another_serves_for(*primary, fx.now));
         let answers = self.detection.suspicion.is_none();
         let name = primary.map(|primary| self.server_name(primary));
-        let after = route::findings(&survey.instances, name.as_deref(), answers, self.is_postgres());
+        let after = route::findings(&survey.instances, name.as_deref(), answers, self.holds_data());
         let before = self.route.replace(RouteReadiness { asked: survey.asked, findings: after.clone() });
         self.tell_route(&before.map(|before| before.findings).unwrap_or_default(), &after, says_the_same, fx);
         if let Some(name) = name {
@@ -592,15 +563,7 @@ impl Service {
     /// What a failover moved stays moved: a load balancer that was reloaded or restarted has forgotten it, and would give sessions
     /// to the old primary as soon as that is back. Before the first failover, or switch by hand, the operator's own configuration is what counts.
     fn assert_route(&mut self, survey: &RouteSurvey, primary: &str, fx: &mut Effects) {
-        let serves = |server: &ServerId| {
-            if self.is_postgres() { self.is_writable_now(*server, fx.now) } else { self.application_is_well(*server) }
-        };
-        // One that broke off and is back may be a standby now: what it said before says nothing.
-        let spoke = |server: &ServerId| {
-            let said = self.servers[usize::from(server.0)].sample.as_ref().map(|(at, _)| *at);
-            !self.is_postgres() || self.detection.recovered_at.is_none_or(|back| said.is_some_and(|at| at >= back))
-        };
-        let serves = |server: &ServerId| serves(server) && spoke(server);
+        let serves = |server: &ServerId| self.kind().serves(self, *server, fx.now);
         let Some(server) = self.durable.primary.filter(serves) else { return };
         let astray = route::astray(&survey.instances, primary);
         if astray.is_none() {

@@ -130,7 +130,7 @@ impl Service {
         if !self.model.is_moved() {
             return Err(format!("{name}: {}", self.sentence(&Refusal::WatchedOnly)));
         }
-        if self.subject().is_none() || self.is_postgres() && self.durable.system_id.is_none() {
+        if self.subject().is_none() || self.holds_data() && self.durable.system_id.is_none() {
             return Err(format!("{name}: {}", self.sentence(&Refusal::NoPrimarySeen)));
         }
         if !around.journal_writable {
@@ -154,9 +154,7 @@ impl Service {
             .map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         // Nothing is begun that could not be fenced: a primary that is well goes on as it is.
         let silent = self.detection.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
-        if self.is_postgres() {
-            self.fence_way_for(class, silent).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
-        }
+        self.kind().fence_way(self, class, silent).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         let handover = match receipt {
             Some(Ok(())) => Some(Handover { to: Some(best.server), ..Handover::default() }),
             // What may be missing was accepted.
@@ -189,7 +187,7 @@ impl Service {
 
     /// The primary of a database gives signs of life: it may acknowledge commits now.
     fn lives(&self, now: Mono) -> bool {
-        let Some(subject) = self.subject().filter(|_| self.is_postgres() && !self.is_dead(now)) else { return false };
+        let Some(subject) = self.subject().filter(|_| self.holds_data() && !self.is_dead(now)) else { return false };
         let answered = self.servers[usize::from(subject.0)].last_answer;
         self.detection.suspicion.is_none() || answered.is_some_and(|at| now.since(at) <= self.notice())
     }

@@ -11,8 +11,6 @@ use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
 use crate::handover::Handover;
 use crate::knowledge::Knowledge;
-use crate::model::CheckKind;
-use crate::observation::Verdict;
 use crate::output::{EndedHow, Output, Record};
 use crate::plan::{Begun, Phase, Plan, Times};
 use crate::time::{Mono, Span};
@@ -73,7 +71,7 @@ impl Service {
         self.durable.primary = Some(begun.old);
         // The earlier engine had seen it: it would not have begun otherwise.
         self.primary_seen = true;
-        self.durable.system_id = Some(begun.system_id).filter(|_| self.is_postgres());
+        self.durable.system_id = Some(begun.system_id).filter(|_| self.holds_data());
         // It was seen when the failover began, by an engine that has ended since: so much older it is. What is known besides is no older.
         let recalled = self.log.take().filter(|log| log.timeline == begun.old_timeline);
         let lead = begun.first_bad.unwrap_or(Span::from_nanos(u64::MAX));
@@ -108,11 +106,7 @@ impl Service {
         self.trouble.bad = Some(fx.now);
         self.run.begun_at = fx.now;
         if begun.chosen.is_some() {
-            let (what, phase) = if self.is_postgres() {
-                ("its promotion had begun: asking the chosen server what became of it", Phase::FindOut)
-            } else {
-                ("the traffic was being sent to the standby: that is finished, or undone", Phase::RouteIn)
-            };
+            let (what, phase) = self.kind().resumes_at();
             self.tell_resumed(what, &begun, fx);
             self.carry_on(self.plan_of(&begun, phase, None, fx));
             self.become_state(State::FailoverInProgress, "a failover of an earlier engine is carried on".into(), fx);
@@ -139,7 +133,7 @@ impl Service {
         }
         if self.durable.primary != Some(begun.old) {
             self.give_up_begun(&begun, "another server took over meanwhile", fx);
-        } else if self.is_alive_again(&begun) {
+        } else if self.kind().is_alive_again(self, &begun) {
             self.run.begun = None;
             self.trouble.bad = None;
             self.undo_begun(&begun, fx);
@@ -147,20 +141,6 @@ impl Service {
             let why = format!("the primary neither proved to be alive nor dead within {}", self.model.trigger.failover_timeout);
             self.give_up_begun(&begun, &why, fx);
         }
-    }
-
-    /// The old primary serves new connections and takes writes.
-    fn is_alive_again(&self, begun: &Begun) -> bool {
-        if !self.is_postgres() {
-            return self.application_is_well(begun.old);
-        }
-        let serves = self.model.checks.iter().zip(&self.checks).any(|(model, state)| {
-            model.server == begun.old.0
-                && model.kind == CheckKind::Postgres
-                && state.last.as_ref().is_some_and(|(_, finding)| finding.verdict == Verdict::Up)
-        });
-        let sample = self.servers[usize::from(begun.old.0)].sample.as_ref();
-        serves && self.detection.suspicion.is_none() && sample.is_some_and(|(_, sample)| !sample.in_recovery)
     }
 
     fn undo_begun(&mut self, begun: &Begun, fx: &mut Effects) {
@@ -190,7 +170,7 @@ impl Service {
 
     fn plan_of(&self, begun: &Begun, phase: Phase, undoing: Option<String>, fx: &Effects) -> Plan {
         Plan {
-            application: !self.is_postgres(),
+            kind: self.model.kind,
             generation: begun.generation,
             class: begun.class,
             old: begun.old,
@@ -230,7 +210,7 @@ impl Service {
             lives: false,
             nobody_left: false,
             ended: None,
-            committed: begun.chosen.map(|chosen| chosen.server).filter(|_| self.is_postgres()),
+            committed: begun.chosen.map(|chosen| chosen.server).filter(|_| self.holds_data()),
             proved_at: None,
             slept: false,
             resumed: true,

@@ -100,7 +100,7 @@ impl Service {
                 .any(|(model, state)| model.server == hinted.0 && state.answers >= model.success_threshold)
     }
 
-    pub(super) fn is_writable_now(&self, server: ServerId, now: Mono) -> bool {
+    pub(crate) fn is_writable_now(&self, server: ServerId, now: Mono) -> bool {
         let state = &self.servers[usize::from(server.0)];
         // What it said before it broke off, or refused, is not now.
         let over = self.subject() == Some(server)

@@ -6,6 +6,7 @@ use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Severity};
 use crate::evidence::FailureClass;
 use crate::id::ServerId;
+use crate::kind::Examined;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::sample::{Readiness, Sample};
 use crate::time::{Mono, Span};
@@ -49,20 +50,22 @@ impl Service {
         readiness.is_some_and(|readiness| readiness.findings.iter().any(|finding| finding.code == "sync_commit_overridden"))
     }
 
-    /// Examines every standby by its last samples: what would be promoted if the primary died now.
-    pub(crate) fn examine_standbys(
+    /// Examines every standby by what is known of it: who would take over if the primary died now.
+    pub(crate) fn examine_standbys(&self, old: Option<ServerId>, end: Ended, waiver: &Waiver, view: View, now: Mono) -> Examined {
+        self.kind().examine(self, old, end, waiver, view, now)
+    }
+
+    /// The same of a database, by the standbys' last samples.
+    pub(crate) fn examine_by_samples(
         &self,
         old: Option<ServerId>,
         end: Ended,
         waiver: &Waiver,
         view: View,
         now: Mono,
-    ) -> Vec<(ServerId, Result<Candidate, CandidateRefusal>)> {
-        let others = || self.server_ids().filter(|server| Some(*server) != old);
-        if !self.is_postgres() {
-            return others().map(|server| (server, self.examine_application(server, waiver, &[], now))).collect();
-        }
-        let samples = others().map(|server| {
+    ) -> Examined {
+        let others = self.server_ids().filter(|server| Some(*server) != old);
+        let samples = others.map(|server| {
             let state = &self.servers[usize::from(server.0)];
             let sample = match &state.sample {
                 Some((at, sample)) if now.since(*at) < FRESH && state.session_open => Ok(sample),
@@ -169,7 +172,7 @@ impl Service {
         let manual = (self.state == State::ManualIntervention).then_some(Refusal::ManualIntervention);
         let guard = self.guards(around, now).err().filter(|refusal| *refusal != Refusal::NotWarmedUp);
         let looked = self.subject().is_none_or(|server| self.servers[usize::from(server.0)].readiness.is_some());
-        let fence = self.fence_way(FailureClass::Dead).err().filter(|_| looked && self.is_postgres());
+        let fence = self.kind().fence_way(self, FailureClass::Dead, false).err().filter(|_| looked);
         let refusals = manual.into_iter().chain(guard).chain(fence);
         let mut list: Vec<(String, String)> =
             refusals.map(|refusal| (refusal.name().to_owned(), self.sentence(&refusal))).collect();
@@ -241,7 +244,7 @@ impl Service {
         fx: &mut Effects,
     ) {
         let name = self.server_name(server);
-        let verb = if self.is_postgres() { "be promoted" } else { "take over" };
+        let verb = self.kind().takes_over_by();
         match verdict {
             Ok(()) => {
                 // The standby is one half of it: whoever reads this must not believe in a failover that would be refused.

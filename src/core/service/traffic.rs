@@ -56,7 +56,7 @@ impl Service {
         }
     }
 
-    pub(super) fn traffic_weight(&self, now: Mono) -> Weight {
+    pub(crate) fn traffic_weight(&self, now: Mono) -> Weight {
         let since = self.detection.suspicion.as_ref().map_or(Mono::NEVER, |suspicion| suspicion.since);
         self.subject().map_or(Weight::None, |server| self.servers[usize::from(server.0)].traffic.weight(since, now))
     }

@@ -1,23 +1,217 @@
 //! An application: servers that hold no data. There is nothing to fence and nothing to lose, and what turns out wrong is undone;
 //! but a failover that was not needed still hurts, so the failure is confirmed by fresh answers before anything is moved.
 
-use super::Service;
+mod switch;
+
+use super::{Examined, Kind};
 use crate::candidate::{Candidate, Ended, View, Waiver};
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Severity};
-use crate::evidence::{FailureClass, impaired_class};
+use crate::evidence::{FailureClass, Suspicion, impaired_class};
 use crate::health::Health;
 use crate::id::ServerId;
 use crate::model::CheckModel;
 use crate::observation::{DownCause, Finding, Verdict};
+use crate::output::{Action, Failure, Report};
+use crate::plan::{Begun, Phase, Plan, Settings};
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::{InstanceView, sole_server};
+use crate::sample::FenceLevel;
+use crate::service::{Service, Surroundings};
+use crate::stats::Judgement;
 use crate::time::{Mono, Span};
 use crate::traffic::Weight;
 
+pub(crate) struct Application;
+
+impl Kind for Application {
+    fn word(&self) -> &'static str {
+        "application"
+    }
+
+    fn holds_data(&self) -> bool {
+        false
+    }
+
+    fn keeps_sessions(&self) -> bool {
+        false
+    }
+
+    fn moves_without_route(&self) -> bool {
+        false
+    }
+
+    fn takes_over_by(&self) -> &'static str {
+        "take over"
+    }
+
+    fn checked(&self, service: &mut Service, server: ServerId, fx: &mut Effects) {
+        service.notice_active(server, fx);
+    }
+
+    fn primary_checked(&self, service: &mut Service, model: &CheckModel, finding: &Finding, fx: &mut Effects) {
+        service.application_observed(model, finding, fx);
+    }
+
+    fn suspected(&self, service: &mut Service, now: Mono) {
+        service.ask_everything(now);
+    }
+
+    fn confirming(&self, service: &mut Service, now: Mono) {
+        service.ask_everything(now);
+    }
+
+    fn route_seen(&self, service: &mut Service, instances: &[InstanceView], fx: &mut Effects) {
+        service.adopt_by_route(instances, fx);
+    }
+
+    fn serves(&self, service: &Service, server: ServerId, _: Mono) -> bool {
+        service.application_is_well(server)
+    }
+
+    fn may_be_adopted(&self, service: &Service, server: ServerId) -> Result<(), String> {
+        let (service, name) = (&service.model.name, service.server_name(server));
+        Err(format!("{service}: an application has no primary to adopt; failover force {service} --to {name} moves it"))
+    }
+
+    fn silence_decides(&self, _: &Service, _: Mono) -> bool {
+        false
+    }
+
+    fn failing(&self, service: &Service, now: Mono) -> Result<FailureClass, Refusal> {
+        service.application_class(now)
+    }
+
+    fn failing_again(&self, service: &mut Service, around: Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
+        service.trouble.failing.get_or_insert(now);
+        let class = service.application_class(now)?;
+        service.dependency_holds(around, now)?;
+        Ok(class)
+    }
+
+    fn may_fail_over(&self, service: &Service, around: Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
+        service.application_may_fail_over(around, now)
+    }
+
+    /// A standby that is well again a moment later may take over then: no data was at stake meanwhile.
+    fn may_come(&self, _: &Service, _: &[(ServerId, CandidateRefusal)]) -> bool {
+        true
+    }
+
+    fn fence_way(&self, _: &Service, _: FailureClass, _: bool) -> Result<(FenceLevel, bool), Refusal> {
+        Ok((FenceLevel::None, false))
+    }
+
+    fn examine(&self, service: &Service, old: Option<ServerId>, _: Ended, waiver: &Waiver, _: View, now: Mono) -> Examined {
+        let others = service.server_ids().filter(|server| Some(*server) != old);
+        others.map(|server| (server, service.examine_application(server, waiver, &[], now))).collect()
+    }
+
+    fn after_route_out(&self, _: Settings) -> Phase {
+        Phase::Choose
+    }
+
+    fn evidence_at_once(&self, service: &Service, class: FailureClass, waiver: &Waiver, now: Mono) -> Option<Vec<String>> {
+        // An operator's word is no bad sign: who was well before it is well.
+        (!class.is_ordered()).then(|| service.application_evidence(class, waiver, service.suspicion_record(), now))
+    }
+
+    fn evidence(
+        &self,
+        service: &Service,
+        (class, _): (FailureClass, FenceLevel),
+        suspicion: &Suspicion,
+        waiver: &Waiver,
+        now: Mono,
+    ) -> Vec<String> {
+        service.application_evidence(class, waiver, suspicion.record(), now)
+    }
+
+    fn judgement(&self, class: FailureClass, _: &Suspicion) -> Judgement {
+        Judgement::of_application(class)
+    }
+
+    fn choice(&self, _: &Service, _: &Plan) -> Option<(Action, Span)> {
+        None
+    }
+
+    fn choose(&self, service: &mut Service, fx: &mut Effects) {
+        service.choose_application(fx);
+    }
+
+    /// Disabling a server that is gone is a courtesy: what counts is where the traffic goes next.
+    fn leaves_in_part(&self) -> bool {
+        true
+    }
+
+    fn names_chosen(&self, action: &Action) -> bool {
+        matches!(action, Action::RouteIn { .. })
+    }
+
+    fn enters_elsewhere(&self, service: &mut Service, why: &str, fx: &mut Effects) -> bool {
+        service.next_candidate(why.to_owned(), fx);
+        true
+    }
+
+    fn look_through_route(&self, plan: &Plan) -> Option<(Action, Span)> {
+        Some((Action::VerifyService { server: plan.chosen?.server }, Span::from_millis(2_000)))
+    }
+
+    fn looked_through_route(&self, service: &mut Service, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        match outcome {
+            Ok(Report::TrafficInPart { message }) => service.application_in_part(message, fx),
+            Ok(_) => {
+                let Some(plan) = &mut service.run.plan else { return };
+                plan.times.verified = Some(fx.now);
+                plan.phase = Phase::Over;
+                plan.taken_over();
+            }
+            Err(failure) => service.application_unverified(&failure, fx),
+        }
+    }
+
+    fn entered(&self, plan: &mut Plan) {
+        plan.taken_over();
+    }
+
+    fn route_undo(&self, old: ServerId) -> Action {
+        Action::RouteRollback { server: old }
+    }
+
+    fn stays(&self, service: &mut Service, why: &str, fx: &mut Effects) -> bool {
+        service.stay(why, fx)
+    }
+
+    fn goes_on_when_stopped(&self, phase: Phase) -> bool {
+        matches!(phase, Phase::RouteIn | Phase::VerifyTraffic)
+    }
+
+    fn stops_before(&self) -> &'static str {
+        ""
+    }
+
+    fn stuck(&self) -> &'static str {
+        "without having seen who answers"
+    }
+
+    fn deposed(&self, _: &mut Service, _: &Plan) {}
+
+    fn completed(&self, service: &Service, plan: &Plan, chosen: &Candidate, end: Mono, fx: &mut Effects) {
+        service.application_completed(plan, chosen.server, end, fx);
+    }
+
+    fn resumes_at(&self) -> (&'static str, Phase) {
+        ("the traffic was being sent to the standby: that is finished, or undone", Phase::RouteIn)
+    }
+
+    fn is_alive_again(&self, service: &Service, begun: &Begun) -> bool {
+        service.application_is_well(begun.old)
+    }
+}
+
 impl Service {
     /// A check of the primary is back.
-    pub(super) fn application_observed(&mut self, model: &CheckModel, finding: &Finding, fx: &mut Effects) {
+    fn application_observed(&mut self, model: &CheckModel, finding: &Finding, fx: &mut Effects) {
         match finding.verdict {
             Verdict::Unknown(_) => {}
             Verdict::Up => {
@@ -46,7 +240,7 @@ impl Service {
     }
 
     /// The server that has the traffic is known once it was seen to be well; a journal that says which one it was is believed.
-    pub(super) fn notice_active(&mut self, server: ServerId, fx: &mut Effects) {
+    fn notice_active(&mut self, server: ServerId, fx: &mut Effects) {
         if self.primary_seen || !self.is_subject(server) || self.server_health(server) != Health::Healthy {
             return;
         }
@@ -54,8 +248,8 @@ impl Service {
     }
 
     /// At first contact the route knows better than the configuration who has the traffic.
-    pub(super) fn adopt_by_route(&mut self, instances: &[InstanceView], fx: &mut Effects) {
-        if self.is_postgres() || self.durable.primary.is_some() {
+    fn adopt_by_route(&mut self, instances: &[InstanceView], fx: &mut Effects) {
+        if self.durable.primary.is_some() {
             return;
         }
         let named = sole_server(instances).map(str::to_owned);
@@ -82,7 +276,7 @@ impl Service {
 
     /// The failure class that the checks show, confirmed: the primary failed once more after the threshold was reached. Silence has
     /// lasted for a whole time-out each time, so its threshold needs no more.
-    pub(crate) fn application_class(&self, now: Mono) -> Result<FailureClass, Refusal> {
+    fn application_class(&self, now: Mono) -> Result<FailureClass, Refusal> {
         let suspicion = self.detection.suspicion.as_ref().ok_or(Refusal::PrimaryHealthy)?;
         let mut causes = Vec::new();
         let mut confirmed = false;
@@ -116,7 +310,7 @@ impl Service {
     }
 
     /// Every guard before an automatic failover of an application.
-    pub(super) fn application_may_fail_over(&self, around: super::Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
+    fn application_may_fail_over(&self, around: Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
         if !self.model.is_moved() {
             return Err(Refusal::WatchedOnly);
         }
@@ -133,7 +327,7 @@ impl Service {
     }
 
     /// Nobody answers there now: no check of it has had an answer of any kind the last time, and one has failed often enough.
-    pub(crate) fn is_dead_now(&self, server: ServerId, now: Mono) -> bool {
+    fn is_dead_now(&self, server: ServerId, now: Mono) -> bool {
         let mut causes = Vec::new();
         for (check, last) in self.findings_of(Some(server)) {
             match last {
@@ -159,7 +353,7 @@ impl Service {
     }
 
     /// Whether a server of an application may get the traffic: every check of it passes, and has since the first bad sign.
-    pub(crate) fn examine_application(
+    fn examine_application(
         &self,
         server: ServerId,
         waiver: &Waiver,
@@ -195,21 +389,8 @@ impl Service {
         }
     }
 
-    /// Everything about this service is asked at once: how the primary is, and who could take over.
-    pub(crate) fn ask_everything(&mut self, now: Mono) {
-        for check in &mut self.checks {
-            check.slot.hasten(now);
-        }
-    }
-
     /// The evidence behind the decision, one line each, after the lines of the suspicion.
-    pub(crate) fn application_evidence(
-        &self,
-        class: FailureClass,
-        waiver: &Waiver,
-        mut lines: Vec<String>,
-        now: Mono,
-    ) -> Vec<String> {
+    fn application_evidence(&self, class: FailureClass, waiver: &Waiver, mut lines: Vec<String>, now: Mono) -> Vec<String> {
         let trigger = &self.model.trigger;
         lines.push(format!(
             "class {}: {} failed observations in the window of {}, threshold {}",
@@ -229,7 +410,7 @@ impl Service {
     }
 
     /// Its checks pass: what an earlier engine began because of it can be undone.
-    pub(super) fn application_is_well(&self, server: ServerId) -> bool {
+    fn application_is_well(&self, server: ServerId) -> bool {
         self.server_health(server) == Health::Healthy && self.detection.suspicion.is_none()
     }
 }

@@ -1,14 +1,14 @@
 //! The steps of a failover that only an application has: choosing by health, trying the next one, and what is said at its end.
 
-use super::candidate::{self, Candidate, Waiver};
-use super::effects::{Effects, text, texts};
-use super::event::{EventKind, Field, Severity};
-use super::id::ServerId;
-use super::output::Failure;
-use super::plan::{Phase, Plan};
-use super::refusal::{CandidateRefusal, Refusal};
-use super::service::Service;
-use super::time::{Mono, Span};
+use crate::candidate::{self, Candidate, Waiver};
+use crate::effects::{Effects, text, texts};
+use crate::event::{EventKind, Field, Severity};
+use crate::id::ServerId;
+use crate::output::Failure;
+use crate::plan::{Phase, Plan};
+use crate::refusal::{CandidateRefusal, Refusal};
+use crate::service::Service;
+use crate::time::{Mono, Span};
 
 /// Between the first two looks through the route at who answers; then longer and longer, up to the second.
 const LOOK_AGAIN: Span = Span::from_millis(100);
@@ -51,7 +51,7 @@ impl Service {
     /// traffic one passes its checks. That one keeps it, and a person is called.
     pub(super) fn stay(&mut self, why: &str, fx: &mut Effects) -> bool {
         let Some(plan) = &self.run.plan else { return false };
-        if !plan.application || plan.stop_asked || plan.stays.is_some() || plan.class.is_ordered() {
+        if plan.stop_asked || plan.stays.is_some() || plan.class.is_ordered() {
             return false;
         }
         let dead = self.is_dead_now(plan.old, fx.now);
@@ -119,7 +119,7 @@ impl Service {
         }
     }
 
-    pub(super) fn application_completed(&mut self, plan: &Plan, new: ServerId, end: Mono, fx: &mut Effects) {
+    pub(super) fn application_completed(&self, plan: &Plan, new: ServerId, end: Mono, fx: &mut Effects) {
         let (old, new_name) = (self.server_name(plan.old), self.server_name(new));
         let span = |from: Option<Mono>, to: Option<Mono>| match (from, to) {
             (Some(from), Some(to)) => Field::Span(to.since(from)),

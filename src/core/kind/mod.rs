@@ -1,0 +1,175 @@
+//! The kinds of services. What a kind does its own way is a method of [`Kind`], and all of one kind stands in its file: the rest of the
+//! core asks the kind for it, and never which one it is.
+
+mod application;
+mod postgres;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use super::candidate::{Candidate, Ended, View, Waiver};
+use super::effects::Effects;
+use super::evidence::{FailureClass, Suspicion};
+use super::id::ServerId;
+use super::model::CheckModel;
+use super::observation::Finding;
+use super::output::{Action, Failure, Report};
+use super::plan::{Begun, Phase, Plan, Settings};
+use super::refusal::{CandidateRefusal, Refusal};
+use super::route::InstanceView;
+use super::sample::FenceLevel;
+use super::service::{Service, Surroundings};
+use super::stats::Judgement;
+use super::time::{Mono, Span};
+
+/// The kind of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServiceKind {
+    /// A primary with streaming standbys.
+    #[default]
+    Postgres,
+    /// Application servers without data of their own: the traffic goes from a failed one to one that is well.
+    Application,
+    /// Of the tests: the least that a kind can be.
+    #[cfg(test)]
+    Bare,
+}
+
+impl ServiceKind {
+    pub(crate) fn rules(self) -> &'static dyn Kind {
+        match self {
+            ServiceKind::Postgres => &postgres::Postgres,
+            ServiceKind::Application => &application::Application,
+            #[cfg(test)]
+            ServiceKind::Bare => &tests::Bare,
+        }
+    }
+
+    /// The word used in configuration and status.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.rules().word()
+    }
+
+    /// Its servers hold data: something can be lost, who takes writes is one, and behind a promotion nothing is undone.
+    #[must_use]
+    pub fn holds_data(self) -> bool {
+        self.rules().holds_data()
+    }
+}
+
+/// Examined servers, each with what came of it.
+pub(crate) type Examined = Vec<(ServerId, Result<Candidate, CandidateRefusal>)>;
+
+/// What a kind of service does its own way.
+pub(crate) trait Kind: Sync {
+    // What it is.
+
+    /// The word used in configuration and status.
+    fn word(&self) -> &'static str;
+    /// Its servers hold data: see [`ServiceKind::holds_data`].
+    fn holds_data(&self) -> bool;
+    /// Sessions to its servers are kept open and watched.
+    fn keeps_sessions(&self) -> bool;
+    /// It can be moved without a managed route.
+    fn moves_without_route(&self) -> bool;
+    /// What a server does that gets to be the primary, for people.
+    fn takes_over_by(&self) -> &'static str;
+
+    // What is seen.
+
+    /// A check of a server is back.
+    fn checked(&self, service: &mut Service, server: ServerId, fx: &mut Effects);
+    /// A check of the primary is back; its failures are counted already.
+    fn primary_checked(&self, service: &mut Service, model: &CheckModel, finding: &Finding, fx: &mut Effects);
+    /// The first bad sign: who is asked at once.
+    fn suspected(&self, service: &mut Service, now: Mono);
+    /// The threshold is reached: who is asked once more.
+    fn confirming(&self, service: &mut Service, now: Mono);
+    /// What the load balancers do, before a primary is known.
+    fn route_seen(&self, service: &mut Service, instances: &[InstanceView], fx: &mut Effects);
+    /// It serves as the primary now, and has said so since it came back: the route may be sent there.
+    fn serves(&self, service: &Service, server: ServerId, now: Mono) -> bool;
+    /// A server that an operator names may be made the primary as it stands; why not.
+    fn may_be_adopted(&self, service: &Service, server: ServerId) -> Result<(), String>;
+
+    // What is decided.
+
+    /// Silence has lasted for so long that its time decides, and not a count.
+    fn silence_decides(&self, service: &Service, now: Mono) -> bool;
+    /// The class that the evidence shows now, or why there is none.
+    fn failing(&self, service: &Service, now: Mono) -> Result<FailureClass, Refusal>;
+    /// The same of a server that took over and fails within the cooldown.
+    fn failing_again(&self, service: &mut Service, around: Surroundings, now: Mono) -> Result<FailureClass, Refusal>;
+    /// Every guard before an automatic failover, in the order in which a person would ask.
+    fn may_fail_over(&self, service: &Service, around: Surroundings, now: Mono) -> Result<FailureClass, Refusal>;
+    /// Nobody can take over, and that may pass by itself: no person is called for it yet.
+    fn may_come(&self, service: &Service, reasons: &[(ServerId, CandidateRefusal)]) -> bool;
+    /// Which fence level is to be reached, and whether only a command can reach it.
+    fn fence_way(&self, service: &Service, class: FailureClass, host_silent: bool) -> Result<(FenceLevel, bool), Refusal>;
+    /// Every other server by what is known of it: who would take over.
+    fn examine(&self, service: &Service, old: Option<ServerId>, end: Ended, waiver: &Waiver, view: View, now: Mono) -> Examined;
+
+    // The failover.
+
+    /// The phase that follows once the old primary has left the route.
+    fn after_route_out(&self, settings: Settings) -> Phase;
+    /// The reasoning by the checks that suspect it, looked at before the suspicion is set aside. `None`: [`Kind::evidence`] has all.
+    fn evidence_at_once(&self, service: &Service, class: FailureClass, waiver: &Waiver, now: Mono) -> Option<Vec<String>>;
+    /// The whole reasoning behind a decision, one line each.
+    fn evidence(
+        &self,
+        service: &Service,
+        decided: (FailureClass, FenceLevel),
+        suspicion: &Suspicion,
+        waiver: &Waiver,
+        now: Mono,
+    ) -> Vec<String>;
+    /// Whether the failover is needed, by what the old primary showed before anything was done to it.
+    fn judgement(&self, class: FailureClass, suspicion: &Suspicion) -> Judgement;
+    /// The action by which a standby is chosen; `None`: [`Kind::choose`] needs none.
+    fn choice(&self, service: &Service, plan: &Plan) -> Option<(Action, Span)>;
+    /// Chooses without an action.
+    fn choose(&self, service: &mut Service, fx: &mut Effects);
+    /// The old primary could not be taken out of the route everywhere: `true` where that is no matter.
+    fn leaves_in_part(&self) -> bool;
+    /// From the choice on the next engine has to know whom: this action begins to change who has the traffic, or the data.
+    fn names_chosen(&self, action: &Action) -> bool;
+    /// Nobody could be given the traffic: another one is tried, or `false`: the same one again.
+    fn enters_elsewhere(&self, service: &mut Service, why: &str, fx: &mut Effects) -> bool;
+    /// The action by which it is seen through the route who answers.
+    fn look_through_route(&self, plan: &Plan) -> Option<(Action, Span)>;
+    /// What came of that.
+    fn looked_through_route(&self, service: &mut Service, outcome: Result<Report, Failure>, fx: &mut Effects);
+    /// The route has the standby, and that is all there is to be seen.
+    fn entered(&self, plan: &mut Plan);
+    /// The compensation of the route.
+    fn route_undo(&self, old: ServerId) -> Action;
+    /// Going back would be no better: the standby keeps the traffic.
+    fn stays(&self, service: &mut Service, why: &str, fx: &mut Effects) -> bool;
+    /// A plan in this phase goes on where the engine is to stop.
+    fn goes_on_when_stopped(&self, phase: Phase) -> bool;
+    /// Until when a failover that stops can be undone, for people.
+    fn stops_before(&self) -> &'static str;
+    /// A failover that cannot be undone stops: where it stands, for people.
+    fn stuck(&self) -> &'static str;
+    /// A standby has taken over: what its old primary is from now on.
+    fn deposed(&self, service: &mut Service, plan: &Plan);
+    /// Says that the failover is completed.
+    fn completed(&self, service: &Service, plan: &Plan, chosen: &Candidate, end: Mono, fx: &mut Effects);
+
+    // What an earlier engine began.
+
+    /// A failover whose standby was chosen goes on: how it is told, and where.
+    fn resumes_at(&self) -> (&'static str, Phase);
+    /// The old primary serves again: what was begun can be undone.
+    fn is_alive_again(&self, service: &Service, begun: &Begun) -> bool;
+}
+
+impl Service {
+    /// What its kind does its own way.
+    pub(crate) fn kind(&self) -> &'static dyn Kind {
+        self.model.kind.rules()
+    }
+}

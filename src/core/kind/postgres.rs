@@ -1,0 +1,250 @@
+//! PostgreSQL: one primary that takes writes, and standbys that receive them. What is decided wrongly here loses data.
+
+use super::{Examined, Kind};
+use crate::candidate::{Candidate, Ended, View, Waiver};
+use crate::effects::Effects;
+use crate::evidence::{FailureClass, Suspicion, classify};
+use crate::failover::note_once;
+use crate::id::ServerId;
+use crate::model::{CheckKind, CheckModel};
+use crate::observation::{Finding, Impairment, Verdict};
+use crate::output::{Action, Failure, Report};
+use crate::plan::{Begun, Phase, Plan, Settings};
+use crate::refusal::{CandidateRefusal, Refusal};
+use crate::route::InstanceView;
+use crate::sample::FenceLevel;
+use crate::service::{Service, Surroundings};
+use crate::stats::Judgement;
+use crate::time::{Mono, Span};
+
+/// How long two equal receive positions are waited for: the receiver may still drain its buffer (rule 90).
+const SETTLE: Span = Span::from_millis(500);
+
+pub(crate) struct Postgres;
+
+impl Kind for Postgres {
+    fn word(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn holds_data(&self) -> bool {
+        true
+    }
+
+    fn keeps_sessions(&self) -> bool {
+        true
+    }
+
+    fn moves_without_route(&self) -> bool {
+        true
+    }
+
+    fn takes_over_by(&self) -> &'static str {
+        "be promoted"
+    }
+
+    fn checked(&self, _: &mut Service, _: ServerId, _: &mut Effects) {}
+
+    fn primary_checked(&self, service: &mut Service, model: &CheckModel, finding: &Finding, fx: &mut Effects) {
+        if model.kind != CheckKind::Postgres {
+            return;
+        }
+        if finding.verdict.is_sign_of_life() && finding.verdict != Verdict::Impaired(Impairment::Stopping) {
+            service.detection.log_end = None;
+        }
+        match &finding.verdict {
+            Verdict::Up => {
+                service.trouble.bad = service.trouble.bad.filter(|_| service.detection.suspicion.is_some());
+                let fresh = service.detection.suspicion.as_ref().is_some_and(|suspicion| suspicion.is_ended_by(finding.began));
+                if fresh {
+                    service.recovered("a new connection is served", fx);
+                }
+            }
+            Verdict::Unknown(_) => {}
+            Verdict::Impaired(_) | Verdict::Down(_) => {
+                service.suspect(finding.began.max(service.last_answer_of_subject()), fx);
+                if let Some(suspicion) = &mut service.detection.suspicion {
+                    suspicion.probe(fx.now, finding);
+                }
+            }
+        }
+    }
+
+    fn suspected(&self, service: &mut Service, now: Mono) {
+        let Some(subject) = service.subject() else { return };
+        for (model, check) in service.model.checks.iter().zip(&mut service.checks) {
+            if model.server == subject.0 && matches!(model.kind, CheckKind::Postgres | CheckKind::Tcp) {
+                check.slot.hasten(now);
+            }
+        }
+    }
+
+    fn confirming(&self, _: &mut Service, _: Mono) {}
+
+    fn route_seen(&self, _: &mut Service, _: &[InstanceView], _: &mut Effects) {}
+
+    fn serves(&self, service: &Service, server: ServerId, now: Mono) -> bool {
+        // One that broke off and is back may be a standby now: what it said before says nothing.
+        let said = service.servers[usize::from(server.0)].sample.as_ref().map(|(at, _)| *at);
+        let spoke = service.detection.recovered_at.is_none_or(|back| said.is_some_and(|at| at >= back));
+        service.is_writable_now(server, now) && spoke
+    }
+
+    fn may_be_adopted(&self, _: &Service, _: ServerId) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn silence_decides(&self, service: &Service, now: Mono) -> bool {
+        // Rule 93.
+        let silent = |suspicion: &Suspicion| suspicion.refused == 0 && suspicion.impaired.is_none();
+        service.detection.suspicion.as_ref().is_some_and(silent)
+            && now.since(service.last_answer_of_subject()) >= service.model.trigger.hang_after
+    }
+
+    fn failing(&self, service: &Service, now: Mono) -> Result<FailureClass, Refusal> {
+        let suspicion = service.detection.suspicion.as_ref().ok_or(Refusal::PrimaryHealthy)?;
+        classify(suspicion, &service.limits(now), now)
+    }
+
+    fn failing_again(&self, service: &mut Service, _: Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
+        let suspicion = service.detection.suspicion.as_ref().ok_or(Refusal::PrimaryHealthy)?;
+        service.uncontradicted(suspicion, now)
+    }
+
+    fn may_fail_over(&self, service: &Service, around: Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
+        let suspicion = service.detection.suspicion.as_ref().ok_or(Refusal::DatabaseAnswers)?;
+        let class = service.uncontradicted(suspicion, now)?;
+        service.guards(around, now)?;
+        service.fence_way(class)?;
+        let candidate = service.some_candidate(service.ended(class, suspicion, now), &Waiver::default(), now);
+        candidate.map_err(|refusal| service.unless_one_comes(refusal, suspicion.since, now))?;
+        Ok(class)
+    }
+
+    fn may_come(&self, service: &Service, reasons: &[(ServerId, CandidateRefusal)]) -> bool {
+        reasons.iter().any(|(server, reason)| service.may_pass(*server, reason))
+    }
+
+    fn fence_way(&self, service: &Service, class: FailureClass, host_silent: bool) -> Result<(FenceLevel, bool), Refusal> {
+        service.fence_way(if class.is_ordered() && host_silent { FailureClass::Unreachable } else { class })
+    }
+
+    fn examine(&self, service: &Service, old: Option<ServerId>, end: Ended, waiver: &Waiver, view: View, now: Mono) -> Examined {
+        service.examine_by_samples(old, end, waiver, view, now)
+    }
+
+    fn after_route_out(&self, settings: Settings) -> Phase {
+        if settings.handover { Phase::StopServer } else { Phase::Fence }
+    }
+
+    fn evidence_at_once(&self, _: &Service, _: FailureClass, _: &Waiver, _: Mono) -> Option<Vec<String>> {
+        None
+    }
+
+    fn evidence(
+        &self,
+        service: &Service,
+        (class, require): (FailureClass, FenceLevel),
+        suspicion: &Suspicion,
+        waiver: &Waiver,
+        now: Mono,
+    ) -> Vec<String> {
+        service.evidence(class, suspicion, require, waiver, now)
+    }
+
+    fn judgement(&self, class: FailureClass, suspicion: &Suspicion) -> Judgement {
+        Judgement::at_first(class, suspicion)
+    }
+
+    fn choice(&self, service: &Service, plan: &Plan) -> Option<(Action, Span)> {
+        let servers = service.server_ids().filter(|server| *server != plan.old).collect();
+        Some((Action::ReadPositions { servers, settle: SETTLE }, Span::from_millis(3_000)))
+    }
+
+    fn choose(&self, _: &mut Service, _: &mut Effects) {}
+
+    fn leaves_in_part(&self) -> bool {
+        false
+    }
+
+    fn names_chosen(&self, action: &Action) -> bool {
+        matches!(action, Action::Promote { .. })
+    }
+
+    fn enters_elsewhere(&self, _: &mut Service, _: &str, _: &mut Effects) -> bool {
+        false
+    }
+
+    fn look_through_route(&self, plan: &Plan) -> Option<(Action, Span)> {
+        let server = plan.chosen?.server;
+        let action = Action::VerifyTraffic { server, system_id: plan.system_id, timeline: plan.timeline? };
+        Some((action, Span::from_millis(5_000)))
+    }
+
+    fn looked_through_route(&self, service: &mut Service, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let settings = service.settings();
+        let Some(plan) = &mut service.run.plan else { return };
+        match outcome {
+            // Clients took every place before anybody could look: that is no reason to call a person, and no proof either.
+            Ok(Report::TrafficFull { message }) => {
+                note_once(&mut plan.warnings, format!("verify_traffic: {message}"));
+                plan.phase = Phase::Over;
+            }
+            Ok(_) => {
+                plan.times.verified = Some(fx.now);
+                plan.phase = Phase::Over;
+            }
+            Err(failure) => {
+                // The route may have lost its state (a reload): assert it again, inside the one failover_timeout.
+                note_once(&mut plan.warnings, format!("verify_traffic: {}", failure.message));
+                plan.phase = if settings.routed { Phase::RouteIn } else { Phase::VerifyTraffic };
+                plan.try_again(fx.now, format!("verify_traffic: {}", failure.message));
+            }
+        }
+    }
+
+    fn entered(&self, _: &mut Plan) {}
+
+    fn route_undo(&self, old: ServerId) -> Action {
+        Action::RouteRestore { server: old }
+    }
+
+    fn stays(&self, _: &mut Service, _: &str, _: &mut Effects) -> bool {
+        false
+    }
+
+    fn goes_on_when_stopped(&self, phase: Phase) -> bool {
+        phase.is_past_no_return()
+    }
+
+    fn stops_before(&self) -> &'static str {
+        " before the promotion"
+    }
+
+    fn stuck(&self) -> &'static str {
+        "after the promotion began"
+    }
+
+    fn deposed(&self, service: &mut Service, plan: &Plan) {
+        service.durable.deposed.insert(plan.old, plan.old_timeline);
+    }
+
+    fn completed(&self, service: &Service, plan: &Plan, chosen: &Candidate, end: Mono, fx: &mut Effects) {
+        service.tell_promoted(plan, chosen, end, fx);
+    }
+
+    fn resumes_at(&self) -> (&'static str, Phase) {
+        ("its promotion had begun: asking the chosen server what became of it", Phase::FindOut)
+    }
+
+    /// The old primary serves new connections and takes writes.
+    fn is_alive_again(&self, service: &Service, begun: &Begun) -> bool {
+        let serves = service.model.checks.iter().zip(&service.checks).any(|(model, state)| {
+            model.server == begun.old.0
+                && model.kind == CheckKind::Postgres
+                && state.last.as_ref().is_some_and(|(_, finding)| finding.verdict == Verdict::Up)
+        });
+        let sample = service.servers[usize::from(begun.old.0)].sample.as_ref();
+        serves && service.detection.suspicion.is_none() && sample.is_some_and(|(_, sample)| !sample.in_recovery)
+    }
+}

@@ -1,0 +1,295 @@
+//! The least that a kind can be: servers whose checks are believed at once. That the core works with it shows that it asks no kind
+//! which one it is.
+
+use super::{Examined, Kind, ServiceKind};
+use crate::Core;
+use crate::candidate::{Candidate, Ended, View, Waiver};
+use crate::effects::Effects;
+use crate::evidence::{FailureClass, Suspicion};
+use crate::health::Health;
+use crate::id::ServerId;
+use crate::input::Input;
+use crate::model::{
+    CheckKind, CheckModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceModel,
+    TriggerModel,
+};
+use crate::observation::{DownCause, Finding, Verdict};
+use crate::output::{Action, EndedHow, Failure, Output, Record, Report};
+use crate::plan::{Begun, Phase, Plan, Settings};
+use crate::refusal::{CandidateRefusal, Refusal};
+use crate::route::InstanceView;
+use crate::sample::{FenceLevel, RouteInstance};
+use crate::service::{Service, Surroundings};
+use crate::stats::Judgement;
+use crate::time::{Mono, Span};
+
+pub(super) struct Bare;
+
+impl Kind for Bare {
+    fn word(&self) -> &'static str {
+        "bare"
+    }
+
+    fn holds_data(&self) -> bool {
+        false
+    }
+
+    fn keeps_sessions(&self) -> bool {
+        false
+    }
+
+    fn moves_without_route(&self) -> bool {
+        false
+    }
+
+    fn takes_over_by(&self) -> &'static str {
+        "take over"
+    }
+
+    fn checked(&self, service: &mut Service, server: ServerId, _: &mut Effects) {
+        if service.durable.primary.is_none() && service.is_subject(server) {
+            (service.durable.primary, service.primary_seen) = (Some(server), true);
+        }
+    }
+
+    fn primary_checked(&self, service: &mut Service, model: &CheckModel, finding: &Finding, fx: &mut Effects) {
+        if finding.verdict == Verdict::Up {
+            service.recovered("it answers", fx);
+            return;
+        }
+        service.suspect(finding.began, fx);
+        if let Some(suspicion) = &mut service.detection.suspicion {
+            suspicion.answer(fx.now, &model.name, finding);
+        }
+    }
+
+    fn suspected(&self, _: &mut Service, _: Mono) {}
+
+    fn confirming(&self, _: &mut Service, _: Mono) {}
+
+    fn route_seen(&self, _: &mut Service, _: &[InstanceView], _: &mut Effects) {}
+
+    fn serves(&self, service: &Service, server: ServerId, _: Mono) -> bool {
+        service.server_health(server) == Health::Healthy
+    }
+
+    fn may_be_adopted(&self, _: &Service, _: ServerId) -> Result<(), String> {
+        Err("nobody is adopted here".to_owned())
+    }
+
+    fn silence_decides(&self, _: &Service, _: Mono) -> bool {
+        false
+    }
+
+    fn failing(&self, service: &Service, _: Mono) -> Result<FailureClass, Refusal> {
+        service.detection.suspicion.as_ref().map(|_| FailureClass::Dead).ok_or(Refusal::PrimaryHealthy)
+    }
+
+    fn failing_again(&self, service: &mut Service, _: Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
+        self.failing(service, now)
+    }
+
+    fn may_fail_over(&self, service: &Service, around: Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
+        service.guards(around, now)?;
+        service.some_candidate(Ended::at(now), &Waiver::default(), now)?;
+        self.failing(service, now)
+    }
+
+    fn may_come(&self, _: &Service, _: &[(ServerId, CandidateRefusal)]) -> bool {
+        true
+    }
+
+    fn fence_way(&self, _: &Service, _: FailureClass, _: bool) -> Result<(FenceLevel, bool), Refusal> {
+        Ok((FenceLevel::None, false))
+    }
+
+    fn examine(&self, service: &Service, old: Option<ServerId>, _: Ended, _: &Waiver, _: View, _: Mono) -> Examined {
+        let others = service.server_ids().filter(|server| Some(*server) != old);
+        let well = |server: ServerId| match service.server_health(server) {
+            Health::Healthy => Ok(Candidate::of_application(server, 0)),
+            _ => Err(CandidateRefusal::NotHealthy { why: "it does not answer".to_owned() }),
+        };
+        others.map(|server| (server, well(server))).collect()
+    }
+
+    fn after_route_out(&self, _: Settings) -> Phase {
+        Phase::Choose
+    }
+
+    fn evidence_at_once(&self, _: &Service, _: FailureClass, _: &Waiver, _: Mono) -> Option<Vec<String>> {
+        None
+    }
+
+    fn evidence(&self, _: &Service, _: (FailureClass, FenceLevel), suspicion: &Suspicion, _: &Waiver, _: Mono) -> Vec<String> {
+        suspicion.record()
+    }
+
+    fn judgement(&self, class: FailureClass, _: &Suspicion) -> Judgement {
+        Judgement::of_application(class)
+    }
+
+    fn choice(&self, _: &Service, _: &Plan) -> Option<(Action, Span)> {
+        None
+    }
+
+    fn choose(&self, service: &mut Service, fx: &mut Effects) {
+        let Some(old) = service.run.plan.as_ref().map(|plan| plan.old) else { return };
+        let able = service.kind().examine(service, Some(old), Ended::at(fx.now), &Waiver::default(), View::Guard, fx.now);
+        let chosen = able.into_iter().find_map(|(_, result)| result.ok());
+        match (&mut service.run.plan, chosen) {
+            (Some(plan), Some(chosen)) => (plan.chosen, plan.phase) = (Some(chosen), Phase::RouteIn),
+            _ => service.undo("nobody answers".to_owned(), fx),
+        }
+    }
+
+    fn leaves_in_part(&self) -> bool {
+        true
+    }
+
+    fn names_chosen(&self, _: &Action) -> bool {
+        false
+    }
+
+    fn enters_elsewhere(&self, _: &mut Service, _: &str, _: &mut Effects) -> bool {
+        false
+    }
+
+    fn look_through_route(&self, _: &Plan) -> Option<(Action, Span)> {
+        None
+    }
+
+    fn looked_through_route(&self, _: &mut Service, _: Result<Report, Failure>, _: &mut Effects) {}
+
+    fn entered(&self, plan: &mut Plan) {
+        plan.taken_over();
+    }
+
+    fn route_undo(&self, old: ServerId) -> Action {
+        Action::RouteRestore { server: old }
+    }
+
+    fn stays(&self, _: &mut Service, _: &str, _: &mut Effects) -> bool {
+        false
+    }
+
+    fn goes_on_when_stopped(&self, _: Phase) -> bool {
+        false
+    }
+
+    fn stops_before(&self) -> &'static str {
+        ""
+    }
+
+    fn stuck(&self) -> &'static str {
+        "somewhere"
+    }
+
+    fn deposed(&self, _: &mut Service, _: &Plan) {}
+
+    fn completed(&self, _: &Service, _: &Plan, _: &Candidate, _: Mono, _: &mut Effects) {}
+
+    fn resumes_at(&self) -> (&'static str, Phase) {
+        ("the route is looked at", Phase::RouteIn)
+    }
+
+    fn is_alive_again(&self, service: &Service, begun: &Begun) -> bool {
+        service.server_health(begun.old) == Health::Healthy
+    }
+}
+
+fn model(kind: ServiceKind) -> Model {
+    let ms = Span::from_millis;
+    let server = |name: &str, role| ServerModel {
+        name: name.to_owned(),
+        role,
+        priority: 0,
+        candidate: true,
+        ssh: false,
+        fence_command: false,
+        replication_name: None,
+    };
+    let check = |server: u16| CheckModel {
+        name: format!("check {server}"),
+        server,
+        kind: CheckKind::Scripted,
+        interval: ms(1_000),
+        fast_interval: ms(100),
+        timeout: ms(1_000),
+        failure_threshold: 3,
+        success_threshold: 1,
+    };
+    let service = ServiceModel {
+        name: "cache".to_owned(),
+        kind,
+        servers: vec![server("one", Role::Primary), server("two", Role::Standby)],
+        checks: vec![check(0), check(1)],
+        trigger: TriggerModel {
+            failure_threshold: 3,
+            failure_window: ms(10_000),
+            policy: Policy::Count,
+            cooldown: ms(60_000),
+            require_confirmation: false,
+            confirm_timeout: ms(60_000),
+            failover_timeout: ms(60_000),
+            hang_after: ms(3_000),
+            ping_interval: ms(500),
+            restart_grace: ms(1_000),
+            on_impaired: None,
+        },
+        postgres: PostgresModel {
+            max_lag_bytes: 0,
+            on_loss: OnLoss::Refuse,
+            fence_require: FenceLevel::ProvenStopped,
+            route_exclusive: false,
+            promotion_timeout: ms(1_000),
+            fence_timeout: ms(1_000),
+            on_no_sync_standby: OnNoSyncStandby::Block,
+            allow_delayed: false,
+        },
+        route: RouteModel { instances: 1, ..RouteModel::none() },
+        pre_checks: false,
+        follows: None,
+    };
+    Model { seed: 1, services: vec![service], max_concurrent_failovers: None }
+}
+
+/// Two servers of that kind; each check of the first one fails from `dies` on.
+fn moved(kind: ServiceKind, dies: Mono) -> Option<ServerId> {
+    let mut core = Core::new(model(kind));
+    let (mut now, mut inputs) = (Mono::ZERO, vec![Input::Tick]);
+    for _ in 0..10_000 {
+        let input = inputs.pop().unwrap_or(Input::Tick);
+        for output in core.step(now, input) {
+            match output {
+                Output::RunCheck { run, check, .. } => {
+                    let down = check.0 == 0 && now >= dies;
+                    let verdict = if down { Verdict::Down(DownCause::Refused) } else { Verdict::Up };
+                    let message = "as it is".to_owned();
+                    let finding = Finding { verdict, message, began: now, latency: Span::ZERO, sample: None };
+                    inputs.push(Input::CheckFinished { run, finding });
+                }
+                Output::RunAction { id, .. } => {
+                    let instance = RouteInstance { name: "lb".to_owned(), result: Ok(String::new()) };
+                    inputs.push(Input::ActionFinished { action: id, outcome: Ok(Report::Route(vec![instance])) });
+                }
+                Output::Journal(Record::Ended { how, .. }) => assert_eq!(how, EndedHow::Completed),
+                _ => {}
+            }
+        }
+        if now > dies + Span::from_millis(30_000) {
+            break;
+        }
+        if inputs.is_empty() {
+            now = core.next_deadline();
+        }
+    }
+    core.snapshot().services[0].primary
+}
+
+#[test]
+fn another_kind_is_moved_by_the_same_core() {
+    for kind in [ServiceKind::Bare, ServiceKind::Application] {
+        assert_eq!(moved(kind, Mono::NEVER - Span::from_millis(60_000)), Some(ServerId(0)), "{kind:?}");
+        assert_eq!(moved(kind, Mono::ZERO + Span::from_millis(10_000)), Some(ServerId(1)), "{kind:?}");
+    }
+}
