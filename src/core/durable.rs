@@ -3,13 +3,13 @@
 //! It is copied whole. What is added here is remembered wherever the rest is; only the journal's own words for it are written beside.
 
 use super::id::{Generation, ServerId};
-use super::sample::Lsn;
+pub use super::kind::postgres::Cluster;
 pub use super::service::pause::Pause;
 use super::stats::{Mark, Stats};
 use super::time::{Mono, Span};
 use super::trigger::State;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What must outlive the engine. In a record its moments count from the record: [`Mono::ZERO`] is when that was written, or read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,12 +18,8 @@ pub struct Durable {
     pub generation: Generation,
     /// The server that was primary last.
     pub primary: Option<ServerId>,
-    /// The cluster's identity.
-    pub system_id: Option<u64>,
-    /// The primary's timeline and the last position known on it. Its age is unknown after a restart, so it bounds nothing by itself.
-    pub position: Option<(u32, Lsn)>,
-    /// Standbys that acknowledged synchronous commits when the primary was last asked: for the status only.
-    pub synchronous: BTreeSet<ServerId>,
+    /// Of a database: which one it is, and how far.
+    pub cluster: Cluster,
     /// The end of the last failover, however it ended. To follow another service is none.
     pub last_ended: Option<Mark>,
     /// The end of the last failover that began a cooldown, unless an operator has ended it. How long it lasts, the present configuration says.
@@ -38,8 +34,6 @@ pub struct Durable {
     pub followed: Option<ServerId>,
     /// The primary has not its full weight in the route yet.
     pub ramping: bool,
-    /// Former primaries, and the timeline from which a failover of ours took each: should it take writes there again, it is fenced again.
-    pub deposed: BTreeMap<ServerId, u32>,
     /// Servers that an operator cordoned: each is observed as before, and never promoted.
     pub cordoned: BTreeSet<ServerId>,
 }
@@ -118,8 +112,7 @@ impl Durable {
         followed: &dyn Fn(ServerId) -> Option<ServerId>,
     ) -> Durable {
         self.primary = self.primary.and_then(server);
-        self.synchronous = self.synchronous.into_iter().filter_map(server).collect();
-        self.deposed = self.deposed.into_iter().filter_map(|(old, timeline)| Some((server(old)?, timeline))).collect();
+        self.cluster = self.cluster.mapped(server);
         self.cordoned = self.cordoned.into_iter().filter_map(server).collect();
         // Of a server that is not configured any more nothing will be heard.
         self.stats.last = self.stats.last.take().and_then(|mut last| {

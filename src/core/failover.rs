@@ -69,7 +69,7 @@ impl Service {
             generation: self.durable.generation,
             class,
             old,
-            system_id: self.durable.system_id.unwrap_or_default(),
+            system_id: self.durable.cluster.system_id.unwrap_or_default(),
             old_timeline: self.log.as_ref().map_or(0, |log| log.timeline),
             phase: Plan::first(Settings { handover: handover.is_some(), ..self.settings() }),
             action: None,
@@ -1151,7 +1151,7 @@ impl Service {
         self.durable.primary = Some(chosen.server);
         self.begin_ramp(chosen.server, fx.now);
         (self.asked_route, self.asked_last) = (None, Vec::new());
-        self.durable.position = plan.timeline.map(|timeline| (timeline, chosen.position));
+        self.durable.cluster.position = plan.timeline.map(|timeline| (timeline, chosen.position));
         self.log = None;
         self.detection.log_end = None;
         self.detection.suspicion = None;
@@ -1165,10 +1165,10 @@ impl Service {
         self.servers[usize::from(plan.old.0)].deposed = true;
         self.servers[usize::from(plan.old.0)].announced = None;
         self.servers[usize::from(chosen.server.0)].deposed = false;
-        self.durable.deposed.remove(&plan.old);
+        self.durable.cluster.deposed.remove(&plan.old);
         self.kind().deposed(self, plan);
-        self.durable.deposed.remove(&chosen.server);
-        self.durable.synchronous.clear();
+        self.durable.cluster.deposed.remove(&chosen.server);
+        self.durable.cluster.synchronous.clear();
         for state in &mut self.servers {
             state.streamed_at = None;
         }

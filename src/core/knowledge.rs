@@ -124,7 +124,7 @@ impl super::service::Service {
         });
         Some(Knowledge {
             primary: self.durable.primary?,
-            system_id: self.durable.system_id?,
+            system_id: self.durable.cluster.system_id?,
             age: now.since(log.at) + log.lead,
             timeline: log.timeline,
             flush: log.flush,

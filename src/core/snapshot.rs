@@ -220,7 +220,7 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         missing: service.missing(),
         withheld: service.withheld(now),
         no_primary_because: service.no_primary_because(),
-        system_id: service.durable.system_id,
+        system_id: service.durable.cluster.system_id,
         position: service.log.as_ref().map(|log| (log.flush, log.timeline, log.at)),
         synchronous: service.log.as_ref().is_some_and(|log| log.sync.named),
         failing: service.failing(now),
@@ -276,7 +276,7 @@ fn take_server(service: &Service, server: ServerId) -> ServerSnapshot {
         deposed: state.deposed,
         cordoned: service.durable.cordoned.contains(&server),
         wrong_cluster: state.wrong_cluster,
-        synchronous: service.durable.synchronous.contains(&server),
+        synchronous: service.durable.cluster.synchronous.contains(&server),
         traffic: state.traffic.clone(),
     }
 }

@@ -24,7 +24,7 @@ use rustix::fs::{Access, FlockOperation, access, flock};
 use serde::{Deserialize, Serialize};
 
 use failover_core::candidate::Candidate;
-use failover_core::durable::{Durable, Pause};
+use failover_core::durable::{Cluster, Durable, Pause};
 use failover_core::evidence::FailureClass;
 use failover_core::id::{Generation, ServerId};
 use failover_core::input::Facts;
@@ -836,10 +836,10 @@ impl Known {
         Known {
             generation: durable.generation.0,
             primary: durable.primary.as_ref().and_then(server),
-            system_id: durable.system_id,
-            timeline: durable.position.map(|(timeline, _)| timeline),
-            flush: durable.position.map(|(_, flush)| flush.to_string()),
-            sync_set: durable.synchronous.iter().filter_map(server).collect(),
+            system_id: durable.cluster.system_id,
+            timeline: durable.cluster.position.map(|(timeline, _)| timeline),
+            flush: durable.cluster.position.map(|(_, flush)| flush.to_string()),
+            sync_set: durable.cluster.synchronous.iter().filter_map(server).collect(),
             last_failover_ms: durable.recorded_age().map(seconds),
             unfinished: None,
             begun: None,
@@ -852,7 +852,7 @@ impl Known {
                 Some((follows.name.clone(), follows.servers.get(usize::from(followed.0))?.clone()))
             }),
             ramping: durable.ramping,
-            deposed: durable.deposed.iter().filter_map(|(id, timeline)| Some((server(id)?, *timeline))).collect(),
+            deposed: durable.cluster.deposed.iter().filter_map(|(id, timeline)| Some((server(id)?, *timeline))).collect(),
             cordoned: durable.cordoned.iter().filter_map(server).collect(),
             summary: None,
         }
@@ -866,9 +866,12 @@ impl Known {
         let durable = Durable {
             generation: Generation(self.generation),
             primary: self.primary.as_ref().and_then(id),
-            system_id: self.system_id,
-            position: self.timeline.map(|timeline| (timeline, position)),
-            synchronous: self.sync_set.iter().filter_map(id).collect(),
+            cluster: Cluster {
+                system_id: self.system_id,
+                position: self.timeline.map(|timeline| (timeline, position)),
+                synchronous: self.sync_set.iter().filter_map(id).collect(),
+                deposed: self.deposed.iter().filter_map(|(name, timeline)| Some((id(name)?, *timeline))).collect(),
+            },
             last_ended: None,
             cooldown_from: None,
             pause: self.paused.then(|| self.pause.read(now_ms)),
@@ -880,7 +883,6 @@ impl Known {
                 u16::try_from(at).ok().map(ServerId)
             }),
             ramping: self.ramping,
-            deposed: self.deposed.iter().filter_map(|(name, timeline)| Some((id(name)?, *timeline))).collect(),
             cordoned: self.cordoned.iter().filter_map(id).collect(),
         };
         durable.with_failover_age(age)
@@ -1353,9 +1355,12 @@ pub(crate) mod tests {
         Durable {
             generation: Generation(generation),
             primary: Some(ServerId(1)),
-            system_id: Some(7),
-            position: Some((3, Lsn(0x300_0148))),
-            synchronous: [ServerId(0)].into(),
+            cluster: Cluster {
+                system_id: Some(7),
+                position: Some((3, Lsn(0x300_0148))),
+                synchronous: [ServerId(0)].into(),
+                deposed: [(ServerId(0), 2)].into(),
+            },
             last_ended: ended,
             cooldown_from: ended,
             pause: Some(Pause {
@@ -1367,7 +1372,6 @@ pub(crate) mod tests {
             stats: stats(),
             followed: None,
             ramping: true,
-            deposed: [(ServerId(0), 2)].into(),
             cordoned: [ServerId(1)].into(),
         }
     }

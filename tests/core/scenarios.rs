@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::world::{Mode, Received, World, model};
-use failover_core::durable::{Durable, Pause};
+use failover_core::durable::{Cluster, Durable, Pause};
 use failover_core::event::EventKind;
 use failover_core::id::{Generation, ServerId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
@@ -313,8 +313,11 @@ impl Player {
                 let durable = Durable {
                     generation: Generation(generation.parse().expect("a number")),
                     primary: Some(ServerId(u16::try_from(self.world().index(primary)).expect("small"))),
-                    system_id: Some(crate::world::SYSTEM_ID),
-                    position: Some((1, failover_core::sample::Lsn::default())),
+                    cluster: Cluster {
+                        system_id: Some(crate::world::SYSTEM_ID),
+                        position: Some((1, failover_core::sample::Lsn::default())),
+                        ..Cluster::default()
+                    },
                     pause: rest.contains(&"paused").then(Pause::default),
                     attention: rest.contains(&"attention").then(|| "no candidate could be promoted".to_owned()),
                     ..Durable::default()

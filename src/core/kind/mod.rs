@@ -2,7 +2,7 @@
 //! core asks the kind for it, and never which one it is.
 
 mod application;
-mod postgres;
+pub(super) mod postgres;
 #[cfg(test)]
 mod tests;
 

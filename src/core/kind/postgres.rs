@@ -1,5 +1,9 @@
 //! PostgreSQL: one primary that takes writes, and standbys that receive them. What is decided wrongly here loses data.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
 use super::{Examined, Kind};
 use crate::candidate::{Candidate, Ended, View, Waiver};
 use crate::effects::Effects;
@@ -12,13 +16,37 @@ use crate::output::{Action, Failure, Report};
 use crate::plan::{Begun, Phase, Plan, Settings};
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::InstanceView;
-use crate::sample::FenceLevel;
+use crate::sample::{FenceLevel, Lsn};
 use crate::service::{Service, Surroundings};
 use crate::stats::Judgement;
 use crate::time::{Mono, Span};
 
 /// How long two equal receive positions are waited for: the receiver may still drain its buffer (rule 90).
 const SETTLE: Span = Span::from_millis(500);
+
+/// What survives of a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Its system identifier.
+    pub system_id: Option<u64>,
+    /// The primary's timeline and the last position known on it. Its age is unknown after a restart, so it bounds nothing by itself.
+    pub position: Option<(u32, Lsn)>,
+    /// Standbys that acknowledged synchronous commits when the primary was last asked: for the status only.
+    pub synchronous: BTreeSet<ServerId>,
+    /// Former primaries, and the timeline from which a failover of ours took each: should it take writes there again, it is fenced again.
+    pub deposed: BTreeMap<ServerId, u32>,
+}
+
+impl Cluster {
+    /// The same with other server numbers. A server that is gone is forgotten.
+    pub(crate) fn mapped(self, server: &dyn Fn(ServerId) -> Option<ServerId>) -> Cluster {
+        Cluster {
+            synchronous: self.synchronous.into_iter().filter_map(server).collect(),
+            deposed: self.deposed.into_iter().filter_map(|(old, timeline)| Some((server(old)?, timeline))).collect(),
+            ..self
+        }
+    }
+}
 
 pub(crate) struct Postgres;
 
@@ -226,7 +254,7 @@ impl Kind for Postgres {
     }
 
     fn deposed(&self, service: &mut Service, plan: &Plan) {
-        service.durable.deposed.insert(plan.old, plan.old_timeline);
+        service.durable.cluster.deposed.insert(plan.old, plan.old_timeline);
     }
 
     fn completed(&self, service: &Service, plan: &Plan, chosen: &Candidate, end: Mono, fx: &mut Effects) {

@@ -32,12 +32,12 @@ impl Service {
     /// The primary's timeline, and how far it is known to have come: as seen, as an earlier engine left it, or where the promotion began.
     pub(crate) fn last_known(&self) -> Option<(u32, Lsn)> {
         let seen = |log: &super::LogTrack| (log.timeline, log.heard.map_or(log.flush, |heard| heard.end.max(log.flush)));
-        self.log.as_ref().map(seen).or(self.durable.position)
+        self.log.as_ref().map(seen).or(self.durable.cluster.position)
     }
 
     pub(super) fn second_writable(&mut self, primary: ServerId, server: ServerId, sample: &Sample, fx: &mut Effects) {
         let known = self.last_known();
-        let ours = self.durable.deposed.get(&server).is_some_and(|on| sample.timeline <= *on);
+        let ours = self.durable.cluster.deposed.get(&server).is_some_and(|on| sample.timeline <= *on);
         if ours && known.is_none_or(|(timeline, _)| sample.timeline < timeline) {
             self.old_primary_returned(server, sample, fx);
             return;

@@ -501,7 +501,8 @@ impl Service {
 
     /// What survives is what the journal says from here on.
     pub(crate) fn journal_facts(&self, fx: &mut Effects) {
-        let durable = Durable { position: self.last_known(), ..self.durable.recorded(self.model.trigger.cooldown, fx.now) };
+        let mut durable = self.durable.recorded(self.model.trigger.cooldown, fx.now);
+        durable.cluster.position = self.last_known();
         fx.push(Output::Journal(Record::Facts { service: self.id, durable: Box::new(durable) }));
     }
 
@@ -633,8 +634,8 @@ impl Service {
             }
         }
         let (primary, servers) = (self.durable.primary, &mut self.servers);
-        self.durable.deposed.retain(|server, _| primary != Some(*server) && usize::from(server.0) < servers.len());
-        for server in self.durable.deposed.keys() {
+        self.durable.cluster.deposed.retain(|server, _| primary != Some(*server) && usize::from(server.0) < servers.len());
+        for server in self.durable.cluster.deposed.keys() {
             self.servers[usize::from(server.0)].deposed = true;
         }
     }
@@ -693,7 +694,7 @@ impl Service {
     pub(crate) fn inherit_from_other_servers(&mut self, before: &Service) {
         self.unread = true;
         self.inherit_durable(before);
-        self.durable.position = before.last_known();
+        self.durable.cluster.position = before.last_known();
         // That others wait because of it, or it because of them, is in no journal.
         self.run.held = before.run.held;
         self.run.began_at = before.run.began_at;

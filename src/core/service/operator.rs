@@ -130,7 +130,7 @@ impl Service {
         if !self.model.is_moved() {
             return Err(format!("{name}: {}", self.sentence(&Refusal::WatchedOnly)));
         }
-        if self.subject().is_none() || self.holds_data() && self.durable.system_id.is_none() {
+        if self.subject().is_none() || self.holds_data() && self.durable.cluster.system_id.is_none() {
             return Err(format!("{name}: {}", self.sentence(&Refusal::NoPrimarySeen)));
         }
         if !around.journal_writable {

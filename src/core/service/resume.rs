@@ -22,7 +22,7 @@ impl Service {
     pub(super) fn recall(&mut self, knowledge: Knowledge, now: Mono) {
         self.durable.primary = Some(knowledge.primary);
         self.primary_seen = true;
-        self.durable.system_id = Some(knowledge.system_id);
+        self.durable.cluster.system_id = Some(knowledge.system_id);
         self.log = Some(LogTrack {
             flush: knowledge.flush,
             at: now,
@@ -71,7 +71,7 @@ impl Service {
         self.durable.primary = Some(begun.old);
         // The earlier engine had seen it: it would not have begun otherwise.
         self.primary_seen = true;
-        self.durable.system_id = Some(begun.system_id).filter(|_| self.holds_data());
+        self.durable.cluster.system_id = Some(begun.system_id).filter(|_| self.holds_data());
         // It was seen when the failover began, by an engine that has ended since: so much older it is. What is known besides is no older.
         let recalled = self.log.take().filter(|log| log.timeline == begun.old_timeline);
         let lead = begun.first_bad.unwrap_or(Span::from_nanos(u64::MAX));

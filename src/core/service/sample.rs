@@ -39,7 +39,7 @@ impl Service {
     }
 
     pub(super) fn is_of_another_cluster(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) -> bool {
-        let wrong = self.durable.system_id.is_some_and(|known| known != sample.system_id);
+        let wrong = self.durable.cluster.system_id.is_some_and(|known| known != sample.system_id);
         let state = &mut self.servers[usize::from(server.0)];
         if wrong && !state.wrong_cluster {
             fx.emit(
@@ -50,11 +50,11 @@ impl Service {
                     "{} belongs to another cluster: system identifier {}, expected {}",
                     self.server_name(server),
                     sample.system_id,
-                    self.durable.system_id.unwrap_or_default()
+                    self.durable.cluster.system_id.unwrap_or_default()
                 ),
                 vec![
                     ("system_id", text(sample.system_id.to_string())),
-                    ("expected", text(self.durable.system_id.unwrap_or_default().to_string())),
+                    ("expected", text(self.durable.cluster.system_id.unwrap_or_default().to_string())),
                 ],
             );
         }
@@ -206,8 +206,8 @@ impl Service {
         }
         self.durable.primary = Some(server);
         self.primary_seen = true;
-        self.durable.system_id = Some(sample.system_id);
-        self.durable.position = None;
+        self.durable.cluster.system_id = Some(sample.system_id);
+        self.durable.cluster.position = None;
         self.log = None;
         self.detection.log_end = None;
         self.detection.suspicion = None;
@@ -216,7 +216,7 @@ impl Service {
         let state = &mut self.servers[usize::from(server.0)];
         state.deposed = false;
         state.other_branch = false;
-        self.durable.deposed.remove(&server);
+        self.durable.cluster.deposed.remove(&server);
         for other in self.server_ids().filter(|other| *other != server) {
             if let Some((_, seen)) = self.servers[usize::from(other.0)].sample.clone() {
                 self.is_of_another_cluster(other, &seen, fx);
@@ -251,15 +251,15 @@ impl Service {
     pub(super) fn primary_sampled(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
         let news = !self.primary_seen
             || self.log.as_ref().is_none_or(|log| log.timeline != sample.timeline)
-            || self.durable.system_id.is_none();
-        let sync_before = self.durable.synchronous.clone();
+            || self.durable.cluster.system_id.is_none();
+        let sync_before = self.durable.cluster.synchronous.clone();
         self.primary_seen = true;
-        self.durable.system_id = Some(sample.system_id);
+        self.durable.cluster.system_id = Some(sample.system_id);
         self.servers[usize::from(server.0)].deposed = false;
-        self.durable.deposed.remove(&server);
+        self.durable.cluster.deposed.remove(&server);
         self.track_log(server, sample, fx.now);
         self.show_sync_set(server, sample);
-        let sync_changed = self.durable.synchronous != sync_before;
+        let sync_changed = self.durable.cluster.synchronous != sync_before;
         if news {
             fx.emit(
                 EventKind::PrimaryKnown,
@@ -390,7 +390,7 @@ impl Service {
         else {
             return;
         };
-        let follows = self.durable.system_id == Some(sample.system_id)
+        let follows = self.durable.cluster.system_id == Some(sample.system_id)
             && self.log.as_ref().is_some_and(|log| log.timeline == sample.timeline);
         if !self.servers[usize::from(server.0)].deposed || !follows || self.run.plan.is_some() {
             return;
@@ -399,7 +399,7 @@ impl Service {
         state.deposed = false;
         state.proven_again_at = None;
         state.returned_at = None;
-        self.durable.deposed.remove(&server);
+        self.durable.cluster.deposed.remove(&server);
         if self.background.prove_at.is_some_and(|(_, proven)| proven == server) {
             self.background.prove_at = None;
         }

@@ -24,7 +24,7 @@ impl Service {
         let (flush, at, lead) = known.map_or((log.flush, log.at, log.lead), |end| (end.at, ended.until, Span::ZERO));
         let sync = &log.sync;
         Some(Reference {
-            system_id: self.durable.system_id?,
+            system_id: self.durable.cluster.system_id?,
             timeline: log.timeline,
             flush,
             at,
@@ -158,7 +158,7 @@ impl Service {
             let other = standing
                 .sample
                 .as_ref()
-                .is_ok_and(|sample| self.durable.system_id.is_some_and(|known| sample.system_id != known));
+                .is_ok_and(|sample| self.durable.cluster.system_id.is_some_and(|known| sample.system_id != known));
             if verdict.is_ok() && other {
                 *verdict = Err(CandidateRefusal::OtherCluster);
             }

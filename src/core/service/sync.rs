@@ -184,9 +184,9 @@ impl Service {
             };
             let synchronous = replicas.iter().filter(is_its).any(|replica| replica.synchronous && replica.streaming);
             if synchronous {
-                self.durable.synchronous.insert(*server);
+                self.durable.cluster.synchronous.insert(*server);
             } else {
-                self.durable.synchronous.remove(server);
+                self.durable.cluster.synchronous.remove(server);
             }
         }
     }

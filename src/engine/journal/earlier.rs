@@ -116,7 +116,7 @@ mod tests {
         if durable.last_ended.is_some() {
             words.push("a cooldown".to_owned());
         }
-        for (server, timeline) in &durable.deposed {
+        for (server, timeline) in &durable.cluster.deposed {
             words.push(format!("{} was taken from timeline {timeline}", name(Some(*server))));
         }
         if let Some(unfinished) = &facts.unfinished {
@@ -136,8 +136,8 @@ mod tests {
         // The same again from the file that replaced it.
         let again = Journal::open(directory).facts(&model.services[0], SystemTime::now()).unwrap();
         assert_eq!(
-            (again.begun.is_some(), &again.durable.deposed, again.durable.generation),
-            (facts.begun.is_some(), &durable.deposed, durable.generation)
+            (again.begun.is_some(), &again.durable.cluster.deposed, again.durable.generation),
+            (facts.begun.is_some(), &durable.cluster.deposed, durable.generation)
         );
         assert_eq!(again.begun.map(|begun| begun.sync), facts.begun.map(|begun| begun.sync));
         words.join(", ")
