@@ -8,7 +8,7 @@ use super::model::{Follows, PostgresProbe, Root, Route, Server, Service, Timing}
 use super::word::OnImpaired;
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::model::{
-    CheckModel, FollowModel, Model, PostgresModel, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
+    CheckModel, FenceModel, FollowModel, Model, PostgresModel, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
 };
 use failover_core::time::Span;
 
@@ -110,18 +110,17 @@ fn service_model(root: &Root, service: &Service) -> ServiceModel {
                 OnImpaired::After(duration) => Some(span(duration)),
             },
         },
+        fence: FenceModel { require: service.fence.require, timeout: service.fence.timeout.into() },
         postgres: PostgresModel {
             max_lag_bytes: service.data.max_lag_bytes.bytes(),
             on_loss: service.data.on_loss,
-            fence_require: service.fence.require,
-            route_exclusive: service.route.exclusive,
             promotion_timeout: service.promote.timeout.into(),
-            fence_timeout: service.fence.timeout.into(),
             on_no_sync_standby: service.data.on_no_sync_standby,
             allow_delayed: service.data.allow_delayed,
         },
         route: RouteModel {
             instances: u32::try_from(instances).unwrap_or(u32::MAX),
+            exclusive: service.route.exclusive,
             names: names.filter(|_| !names_are_route),
             names_ttl: service.dns.iter().map(|name| name.ttl).max(),
             commands_in: commands.max(poolers).max(names.filter(|_| names_are_route).unwrap_or_default()),

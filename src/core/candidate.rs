@@ -654,17 +654,13 @@ pub fn best(candidates: &[Candidate]) -> Option<Candidate> {
 mod tests {
     use super::*;
     use crate::model::{OnNoSyncStandby, Role};
-    use crate::sample::FenceLevel;
     use crate::sync_set::{Method, SyncRule};
 
     fn policy() -> PostgresModel {
         PostgresModel {
             max_lag_bytes: 1000,
             on_loss: OnLoss::Refuse,
-            fence_require: FenceLevel::ProvenStopped,
-            route_exclusive: false,
             promotion_timeout: Span::from_millis(60_000),
-            fence_timeout: Span::from_millis(10_000),
             on_no_sync_standby: OnNoSyncStandby::Async,
             allow_delayed: false,
         }

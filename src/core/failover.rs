@@ -335,7 +335,7 @@ impl Service {
             Phase::Fence if plan.require <= FenceLevel::TrafficRemoved => return None,
             Phase::Fence => (
                 self.fence_action(plan.old, plan.require, plan.class == FailureClass::Hung, plan.host_silent),
-                postgres.fence_timeout,
+                self.model.fence.timeout,
             ),
             Phase::Choose => return self.kind().choice(self, plan),
             Phase::ProveAgain => {

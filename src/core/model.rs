@@ -31,6 +31,8 @@ pub struct ServiceModel {
     pub checks: Vec<CheckModel>,
     /// When to act.
     pub trigger: TriggerModel,
+    /// What is required before another server may take its place.
+    pub fence: FenceModel,
     /// How a PostgreSQL service fails over.
     pub postgres: PostgresModel,
     /// Where its traffic goes through.
@@ -179,6 +181,15 @@ pub enum Policy {
     Quorum(u32),
 }
 
+/// What is required before another server may take the primary's place, of a service whose servers hold data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceModel {
+    /// The level to reach for a dead or hung primary.
+    pub require: FenceLevel,
+    /// For all rungs of the fence together.
+    pub timeout: Span,
+}
+
 /// How a PostgreSQL service fails over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostgresModel {
@@ -186,14 +197,8 @@ pub struct PostgresModel {
     pub max_lag_bytes: u64,
     /// What to do when the loss is above the limit or unknown.
     pub on_loss: OnLoss,
-    /// The fence level to reach for a dead or hung primary.
-    pub fence_require: FenceLevel,
-    /// Every client comes through the managed route, so level 1 is enough for an unreachable host.
-    pub route_exclusive: bool,
     /// For the new primary to leave recovery.
     pub promotion_timeout: Span,
-    /// For all rungs of the fence together.
-    pub fence_timeout: Span,
     /// What to do when the new primary waits for a synchronous standby that is not there.
     pub on_no_sync_standby: OnNoSyncStandby,
     /// Allow a standby with `recovery_min_apply_delay`.
@@ -223,6 +228,9 @@ pub enum OnNoSyncStandby {
 pub struct RouteModel {
     /// How many instances (HAProxy processes, commands) are addressed; zero: the engine moves no traffic.
     pub instances: u32,
+    /// Every client comes through it, so level 1 is enough for an unreachable host.
+    #[serde(default)]
+    pub exclusive: bool,
     /// Names that follow the primary, beside another route: the longest that their change may take. Names that are the only route
     /// are its instances.
     #[serde(default)]
@@ -252,6 +260,7 @@ impl RouteModel {
     pub fn none() -> RouteModel {
         RouteModel {
             instances: 0,
+            exclusive: false,
             names: None,
             names_ttl: None,
             commands_in: Span::ZERO,

@@ -193,7 +193,7 @@ pub(crate) fn build(config: &Config, means: &Means) -> Result<Parts, EngineError
             model.servers.iter_mut().for_each(|server| server.fence_command = true);
         }
         if model.servers.iter().any(|server| server.fence_command) {
-            model.postgres.fence_timeout = model.postgres.fence_timeout + Span::from(service.fence.command_timeout);
+            model.fence.timeout = model.fence.timeout + Span::from(service.fence.command_timeout);
         }
         if ["route_out", "route_in"].iter().any(|step| steps.contains(*step)) {
             model.route.instances += 1;

@@ -1300,8 +1300,8 @@ fn forget_finished(parts: &Parts, journal: &Journal) {
 #[cfg(test)]
 mod tests {
     use failover_core::model::{
-        Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel,
-        TriggerModel,
+        FenceModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind,
+        ServiceModel, TriggerModel,
     };
     use failover_core::sample::FenceLevel;
     use failover_core::time::Span;
@@ -1451,13 +1451,11 @@ mod tests {
                     restart_grace: Span::from_millis(10_000),
                     on_impaired: None,
                 },
+                fence: FenceModel { require: FenceLevel::ProvenStopped, timeout: Span::from_millis(10_000) },
                 postgres: PostgresModel {
                     max_lag_bytes: 1 << 20,
                     on_loss: OnLoss::Refuse,
-                    fence_require: FenceLevel::ProvenStopped,
-                    route_exclusive: false,
                     promotion_timeout: Span::from_millis(60_000),
-                    fence_timeout: Span::from_millis(10_000),
                     on_no_sync_standby: OnNoSyncStandby::Async,
                     allow_delayed: false,
                 },

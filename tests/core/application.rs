@@ -2,7 +2,7 @@
 //! interferes, engines that are stopped. Every seed is played twice; a seed that breaks a rule is named with what happened.
 
 use crate::dice::Dice;
-use crate::world::{ms, postgres, trigger};
+use crate::world::{fence, ms, postgres, trigger};
 use failover_core::Core;
 use failover_core::event::{Event, EventKind, Field};
 use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
@@ -133,6 +133,7 @@ fn model(dice: &mut Dice) -> Model {
                 on_impaired: dice.percent(25).then(|| ms(5_000)),
                 ..trigger()
             },
+            fence: fence(),
             postgres: PostgresModel { max_lag_bytes: 0, ..postgres() },
             route: RouteModel {
                 instances: u32::try_from(dice.one(&[1, 2, 2, 3])).unwrap(),

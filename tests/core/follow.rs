@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::dice::Dice;
-use crate::world::{ms, postgres, trigger};
+use crate::world::{fence, ms, postgres, trigger};
 use failover_core::Core;
 use failover_core::event::{Event, EventKind, Field};
 use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
@@ -54,6 +54,7 @@ fn service(name: &str, server: &str) -> ServiceModel {
             })
             .collect(),
         trigger: TriggerModel { confirm_timeout: ms(5_000), ..trigger() },
+        fence: fence(),
         postgres: PostgresModel { max_lag_bytes: 0, ..postgres() },
         route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
         pre_checks: false,

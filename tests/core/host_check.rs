@@ -1,6 +1,6 @@
 //! A check that the host program answers, and does not: what is not known moves nobody.
 
-use crate::world::{ms, postgres, trigger};
+use crate::world::{fence, ms, postgres, trigger};
 use failover_core::Core;
 use failover_core::event::EventKind;
 use failover_core::health::Health;
@@ -41,6 +41,7 @@ fn model(kind: CheckKind) -> Model {
         servers: vec![server("app1", Role::Primary), server("app2", Role::Standby)],
         checks: vec![check("page1", 0, CheckKind::Http), check("page2", 1, CheckKind::Http), check("mine", 0, kind)],
         trigger: TriggerModel { confirm_timeout: ms(5_000), ..trigger() },
+        fence: fence(),
         postgres: PostgresModel { max_lag_bytes: 0, ..postgres() },
         route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
         pre_checks: false,

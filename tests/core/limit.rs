@@ -1,6 +1,6 @@
 //! Many services that fail together: some are failed over, and a person is asked once about all the others.
 
-use crate::world::{ms, postgres, trigger};
+use crate::world::{fence, ms, postgres, trigger};
 use failover_core::Core;
 use failover_core::event::{Event, EventKind, Severity};
 use failover_core::id::{ServerId, ServiceId};
@@ -39,6 +39,7 @@ fn service(number: usize) -> ServiceModel {
         servers: vec![server("a", Role::Primary), server("b", Role::Standby)],
         checks: vec![check(0), check(1)],
         trigger: TriggerModel { cooldown: Span::ZERO, ..trigger() },
+        fence: fence(),
         postgres: PostgresModel { max_lag_bytes: 0, ..postgres() },
         route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
         pre_checks: false,

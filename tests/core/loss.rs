@@ -137,7 +137,7 @@ fn without_a_fence_nothing_is_said_to_be_proven() {
         (FenceLevel::TrafficRemoved, false, None),
     ] {
         let mut model = model(2);
-        model.services[0].postgres.fence_require = require;
+        model.services[0].fence.require = require;
         let mut world = World::new(model);
         world.run(ms(2_500));
         world.survey();

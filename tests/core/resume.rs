@@ -236,7 +236,7 @@ fn what_an_operator_forced_stays_forced() {
 fn a_primary_that_comes_back_as_it_was_is_a_false_positive_of_whoever_ended_the_failover() {
     for step in ["read_positions", "promote"] {
         let mut exclusive = model(3);
-        exclusive.services[0].postgres.route_exclusive = true;
+        exclusive.services[0].route.exclusive = true;
         exclusive.services[0].servers.iter_mut().for_each(|server| server.ssh = false);
         let mut world = World::new(exclusive);
         world.run(ms(3_000));

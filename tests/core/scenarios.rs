@@ -441,7 +441,7 @@ impl Player {
         match key {
             "ssh" => service.servers.iter_mut().for_each(|server| server.ssh = value == "yes"),
             "fence_command" => service.servers.iter_mut().for_each(|server| server.fence_command = value == "yes"),
-            "exclusive" => service.postgres.route_exclusive = value == "yes",
+            "exclusive" => service.route.exclusive = value == "yes",
             "require_confirmation" => service.trigger.require_confirmation = value == "yes",
             "confirm_timeout" => service.trigger.confirm_timeout = parse(value),
             "cooldown" => service.trigger.cooldown = parse(value),

@@ -261,7 +261,7 @@ impl Sim {
         };
         let Some(fit) = (0..cluster.configured).filter(|at| *at != old).find(fit) else { return };
         let server = &cluster.servers[old];
-        let strong = settings.postgres.fence_require <= FenceLevel::ProvenStopped || settings.servers[old].fence_command;
+        let strong = settings.fence.require <= FenceLevel::ProvenStopped || settings.servers[old].fence_command;
         let fenced = strong && settings.servers[old].ssh && server.host && server.power;
         let well = self.wrong.is_empty() && self.journal_writable && !self.disk_full && !self.stuck && !cluster.lied;
         if !(fenced && well && cluster.instances.iter().all(|instance| instance.reachable)) || cluster.meddled {

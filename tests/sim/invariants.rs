@@ -721,14 +721,14 @@ impl Watch {
 
         let level = watch.fence.get(&generation).copied().unwrap_or_default();
         let route = settings.route.instances > 0 && watch.route_out.get(&generation) == Some(&true);
-        let by_route = route && (policy.route_exclusive || policy.fence_require == FenceLevel::TrafficRemoved);
-        let unrouted = policy.fence_require == FenceLevel::TrafficRemoved && settings.route.instances == 0;
+        let by_route = route && (settings.route.exclusive || settings.fence.require == FenceLevel::TrafficRemoved);
+        let unrouted = settings.fence.require == FenceLevel::TrafficRemoved && settings.route.instances == 0;
         // Whoever is shut down in an orderly way writes no more.
         let end = watch.receipts.get(&generation).copied();
-        let by_fence = end.is_some() || level >= policy.fence_require && policy.fence_require > FenceLevel::TrafficRemoved;
-        let none = policy.fence_require == FenceLevel::None;
+        let by_fence = end.is_some() || level >= settings.fence.require && settings.fence.require > FenceLevel::TrafficRemoved;
+        let none = settings.fence.require == FenceLevel::None;
         self.where_so(!none && !unrouted, none || by_route || unrouted || by_fence, "no_promotion_without_fence", || {
-            format!("level {level:?} of {:?} is proven, the route is closed: {route}", policy.fence_require)
+            format!("level {level:?} of {:?} is proven, the route is closed: {route}", settings.fence.require)
         });
         let chosen = watch.forced_to == Some(server);
         let may = settings.servers[usize::from(server.0)].candidate || chosen;

@@ -272,11 +272,10 @@ impl Sim {
             .enumerate()
             .map(|(at, service)| {
                 let names: Vec<String> = service.servers.iter().map(|server| server.name.clone()).collect();
-                let policy = &service.postgres;
                 Cluster::new(
                     &names,
                     service.route.instances,
-                    policy.route_exclusive,
+                    service.route.exclusive,
                     setup.write_rate[at],
                     &setup.replication[at],
                 )

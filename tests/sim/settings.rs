@@ -1,8 +1,8 @@
 //! The settings of a service, as a seed decides them.
 
 use failover_core::model::{
-    CheckKind, CheckModel, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind,
-    ServiceModel, TriggerModel,
+    CheckKind, CheckModel, FenceModel, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel,
+    ServiceKind, ServiceModel, TriggerModel,
 };
 use failover_core::sample::FenceLevel;
 use failover_core::time::Span;
@@ -45,6 +45,7 @@ pub fn service(at: usize, dice: &mut Dice) -> ServiceModel {
     let names: Vec<String> = (1..=servers).map(|number| format!("db{number}")).collect();
     let checks = checks(&names, others);
     let instances = dice.one(&[0, 1, 1, 2]);
+    let (require, exclusive);
     let mut model = ServiceModel {
         name,
         kind: if dice.percent(3) { ServiceKind::Application } else { ServiceKind::Postgres },
@@ -73,21 +74,26 @@ pub fn service(at: usize, dice: &mut Dice) -> ServiceModel {
             restart_grace: ms(dice.one(&[3_000, 10_000])),
             on_impaired: dice.percent(25).then(|| ms(5_000)),
         },
-        postgres: PostgresModel {
-            max_lag_bytes: dice.one(&[0, 65_536, 1_048_576, 16_777_216]),
-            on_loss: if dice.percent(15) { OnLoss::Proceed } else { OnLoss::Refuse },
-            fence_require: if dice.percent(12) {
+        // The dice are thrown in this order.
+        postgres: {
+            let max_lag_bytes = dice.one(&[0, 65_536, 1_048_576, 16_777_216]);
+            let on_loss = if dice.percent(15) { OnLoss::Proceed } else { OnLoss::Refuse };
+            require = if dice.percent(12) {
                 dice.one(&[FenceLevel::None, FenceLevel::TrafficRemoved, FenceLevel::PowerOff])
             } else {
                 FenceLevel::ProvenStopped
-            },
-            route_exclusive: dice.percent(35),
-            promotion_timeout: ms(dice.one(&[10_000, 60_000])),
-            fence_timeout: ms(10_000),
-            on_no_sync_standby: if dice.percent(70) { OnNoSyncStandby::Async } else { OnNoSyncStandby::Block },
-            allow_delayed: dice.percent(10),
+            };
+            exclusive = dice.percent(35);
+            PostgresModel {
+                max_lag_bytes,
+                on_loss,
+                promotion_timeout: ms(dice.one(&[10_000, 60_000])),
+                on_no_sync_standby: if dice.percent(70) { OnNoSyncStandby::Async } else { OnNoSyncStandby::Block },
+                allow_delayed: dice.percent(10),
+            }
         },
-        route: RouteModel { instances, verify: instances > 0 && dice.percent(80), ..RouteModel::none() },
+        fence: FenceModel { require, timeout: ms(10_000) },
+        route: RouteModel { instances, exclusive, verify: instances > 0 && dice.percent(80), ..RouteModel::none() },
         pre_checks: dice.percent(15),
         follows: None,
     };

@@ -92,8 +92,8 @@ fn ready(setup: &mut Setup, service: usize, step: &str) {
     model.route.verify = true;
     model.pre_checks |= step == "pre_checks";
     model.trigger.require_confirmation = false;
-    model.postgres.fence_require = FenceLevel::ProvenStopped;
-    model.postgres.route_exclusive = false;
+    model.fence.require = FenceLevel::ProvenStopped;
+    model.route.exclusive = false;
     model.postgres.on_loss = OnLoss::Proceed;
     for server in &mut model.servers {
         (server.ssh, server.candidate) = (true, true);

@@ -11,8 +11,8 @@ use failover_core::handover::{Receipt, Stopped};
 use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::model::{
-    CheckKind, CheckModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind,
-    ServiceModel, TriggerModel,
+    CheckKind, CheckModel, FenceModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel,
+    ServiceKind, ServiceModel, TriggerModel,
 };
 use failover_core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover_core::output::{Action, EndedHow, Failure, Output, Record, Report, Step};
@@ -69,6 +69,7 @@ pub fn model(servers: usize) -> Model {
                 })
                 .collect(),
             trigger: trigger(),
+            fence: fence(),
             postgres: postgres(),
             route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
             pre_checks: false,
@@ -94,15 +95,17 @@ pub fn trigger() -> TriggerModel {
     }
 }
 
-/// What a database's failover may cost and has to prove, by the defaults.
+/// What a database's failover has to prove, by the defaults.
+pub fn fence() -> FenceModel {
+    FenceModel { require: FenceLevel::ProvenStopped, timeout: ms(10_000) }
+}
+
+/// What a database's failover may cost, by the defaults.
 pub fn postgres() -> PostgresModel {
     PostgresModel {
         max_lag_bytes: 1_048_576,
         on_loss: OnLoss::Refuse,
-        fence_require: FenceLevel::ProvenStopped,
-        route_exclusive: false,
         promotion_timeout: ms(60_000),
-        fence_timeout: ms(10_000),
         on_no_sync_standby: OnNoSyncStandby::Async,
         allow_delayed: false,
     }

@@ -10,8 +10,8 @@ use crate::health::Health;
 use crate::id::ServerId;
 use crate::input::Input;
 use crate::model::{
-    CheckKind, CheckModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceModel,
-    TriggerModel,
+    CheckKind, CheckModel, FenceModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel,
+    ServiceModel, TriggerModel,
 };
 use crate::observation::{DownCause, Finding, Verdict};
 use crate::output::{Action, EndedHow, Failure, Output, Record, Report};
@@ -236,13 +236,11 @@ fn model(kind: ServiceKind) -> Model {
             restart_grace: ms(1_000),
             on_impaired: None,
         },
+        fence: FenceModel { require: FenceLevel::ProvenStopped, timeout: ms(1_000) },
         postgres: PostgresModel {
             max_lag_bytes: 0,
             on_loss: OnLoss::Refuse,
-            fence_require: FenceLevel::ProvenStopped,
-            route_exclusive: false,
             promotion_timeout: ms(1_000),
-            fence_timeout: ms(1_000),
             on_no_sync_standby: OnNoSyncStandby::Block,
             allow_delayed: false,
         },

@@ -364,7 +364,7 @@ impl Service {
         let Some(model) = self.subject().and_then(|server| self.server_model(server)) else {
             return Err(Refusal::NoPrimarySeen);
         };
-        let policy = &self.model.postgres;
+        let require = self.model.fence.require;
         // While nothing is suspected, the survey's last look says whether the host would answer.
         let surveyed_silent = self.detection.suspicion.is_none()
             && self
@@ -378,16 +378,16 @@ impl Service {
         let unlooked = self.subject().is_some_and(|server| self.servers[usize::from(server.0)].readiness.is_none());
         let silent = surveyed_silent || self.detection.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
         let host_silent = class == FailureClass::Unreachable || foreign || unmatched || !model.ssh || silent;
-        if policy.fence_require <= FenceLevel::TrafficRemoved {
-            return Ok((policy.fence_require, host_silent));
+        if require <= FenceLevel::TrafficRemoved {
+            return Ok((require, host_silent));
         }
         if !host_silent {
-            return Ok((policy.fence_require, false));
+            return Ok((require, false));
         }
         if model.fence_command {
             return Ok((FenceLevel::PowerOff, true));
         }
-        if policy.route_exclusive && self.model.route.instances > 0 {
+        if self.model.route.exclusive && self.model.route.instances > 0 {
             return Ok((FenceLevel::TrafficRemoved, true));
         }
         let why = if foreign {

@@ -176,7 +176,7 @@ impl Service {
             return;
         }
         let fence = self.fence_action(server, FenceLevel::ProvenStopped, false, false);
-        self.run_errand(Errand::FenceAgain(server), fence, self.model.postgres.fence_timeout, fx);
+        self.run_errand(Errand::FenceAgain(server), fence, self.model.fence.timeout, fx);
     }
 
     fn tell_returned(&self, server: ServerId, sample: &Sample, done: &str, fx: &mut Effects) {
