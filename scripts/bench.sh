@@ -23,7 +23,7 @@ FAILOVER_LIBRARY=$library PYTHONPATH=bindings/python/src python3 benches/host.py
 (cd bindings/go && PKG_CONFIG_PATH=${library%/*} LD_LIBRARY_PATH=${library%/*} "$go" test -run '^$' -bench . -benchtime 4000x)
 
 echo '== one decision'
-scripts/cargo.sh bench --locked --quiet --bench step
+scripts/cargo.sh bench --locked --quiet --package failover-core --bench step
 
 echo '== outage at the writer, and the idle engine'
 scripts/cargo.sh bench --locked --quiet --bench outage
