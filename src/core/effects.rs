@@ -44,6 +44,17 @@ impl Effects {
         std::mem::take(&mut self.outputs)
     }
 
+    /// So many outputs up to now, for [`Effects::told_since`].
+    pub(super) fn mark(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// More came since than questions.
+    pub(super) fn told_since(&self, mark: usize) -> bool {
+        let asks = |output: &Output| matches!(output, Output::RunCheck { .. } | Output::OpenSession { .. });
+        self.outputs.iter().skip(mark).any(|output| !asks(output))
+    }
+
     /// A run number never given before.
     pub fn run(&mut self) -> RunId {
         self.run += 1;

@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod candidate;
 mod damping;
 pub mod doubt;
+mod due;
 pub mod durable;
 mod effects;
 pub mod event;
@@ -39,6 +40,7 @@ pub mod trigger;
 mod words;
 
 use doubt::{Doubt, DoubtCause, DoubtChange, GAP, too_silent};
+use due::Due;
 use effects::{About, Effects, text, texts};
 use event::{EventKind, Field, Severity};
 use id::ServiceId;
@@ -46,7 +48,6 @@ use input::{Command, Input, SelfHealth};
 use model::Model;
 use output::Output;
 use schedule::Jitter;
-use service::limit::Begun;
 use service::{Service, Surroundings};
 use snapshot::Snapshot;
 use time::{Mono, Span};
@@ -67,6 +68,11 @@ pub struct Core {
     /// A person was asked about those that wait.
     #[serde(default)]
     asked: bool,
+    /// The journal has yet to tell of some what it knows.
+    #[serde(default)]
+    unread: bool,
+    #[serde(default)]
+    due: Due,
 }
 
 impl Core {
@@ -75,6 +81,7 @@ impl Core {
     pub fn new(model: Model) -> Core {
         let services = services_of(model.services, Mono::ZERO);
         Core {
+            due: Due::of(&services, Mono::ZERO),
             services,
             jitter: Jitter::new(model.seed),
             doubt: Doubt::default(),
@@ -84,7 +91,17 @@ impl Core {
             started: false,
             most: model.max_concurrent_failovers,
             asked: false,
+            unread: false,
         }
+    }
+
+    /// One that searches what [`new`](Core::new) finds, and looks at every service at rest in every step: it decides the same, and each step
+    /// costs more with every service. The tests hold the two together.
+    #[must_use]
+    pub fn exhaustive(model: Model) -> Core {
+        let mut core = Core::new(model);
+        core.due.exhaustive();
+        core
     }
 
     /// Takes one input into account at `now` and returns what is to be done, in order.
@@ -93,13 +110,19 @@ impl Core {
     pub fn step(&mut self, now: Mono, input: Input) -> Vec<Output> {
         let now = now.max(self.effects.now);
         self.effects.now = now;
-        if !matches!(input, Input::Restored { .. }) {
+        self.due.prepare(&self.services, now);
+        let before = self.surroundings();
+        if !matches!(input, Input::Restored { .. }) && std::mem::take(&mut self.unread) {
             // What the journal knows of other servers comes at once after a reload, or there is nothing.
             self.services.iter_mut().for_each(|service| service.unread = false);
+            self.due.touch_all(&self.services, now);
         }
         self.notice_gap(now, &input);
         self.take(input);
         self.weigh_doubt();
+        if self.surroundings().differ_from(&before) {
+            self.due.touch_all(&self.services, now);
+        }
         self.evaluate();
         self.tell_repeated(false);
         self.started = true;
@@ -111,7 +134,7 @@ impl Core {
     #[must_use]
     pub fn next_deadline(&self) -> Mono {
         let now = self.effects.now;
-        let services = self.services.iter().map(|service| service.next(now)).min().unwrap_or(Mono::NEVER);
+        let services = self.due.next(&self.services, now);
         let doubt = self.doubt.until().unwrap_or(Mono::NEVER);
         // Never in the past: what is overdue was done in the step just made, and time has to move before the next.
         services.min(doubt).min(self.effects.next_repeated()).max(now + Span::from_millis(1))
@@ -168,6 +191,8 @@ impl Core {
             "the configuration was reloaded; every check is asked afresh before anything is decided".into(),
             Vec::new(),
         );
+        self.unread = self.services.iter().any(|service| service.unread);
+        self.due.start_over(&self.services, self.effects.now);
         self.evaluate();
         self.promised = self.next_deadline();
         Ok(self.effects.take())
@@ -203,8 +228,9 @@ impl Core {
             Input::SelfHealth(health) => (health.gap, health.suspended),
             _ => (Span::ZERO, Span::ZERO),
         };
-        for service in self.services.iter_mut().filter(|_| suspended > Span::ZERO) {
-            service.was_suspended(suspended);
+        if suspended > Span::ZERO {
+            self.services.iter_mut().for_each(|service| service.was_suspended(suspended));
+            self.due.touch_all(&self.services, now);
         }
         let gap = late.max(told);
         if gap < GAP {
@@ -218,6 +244,7 @@ impl Core {
                 service.start_over(&mut self.effects);
             }
         }
+        self.due.touch_all(&self.services, now);
         self.raise(DoubtCause::Gap, format!("the engine did not run for {gap}; what was in flight is dropped and asked afresh"));
     }
 
@@ -247,13 +274,7 @@ impl Core {
             );
             self.raise(DoubtCause::StuckWorkers, message);
         }
-        let (mut silent, mut servers) = (0, 0);
-        for service in &self.services {
-            for server in service.server_ids() {
-                servers += 1;
-                silent += usize::from(service.is_silent(server, now));
-            }
-        }
+        let (silent, servers) = self.due.silent(&self.services, now);
         if too_silent(silent, servers) {
             self.raise(
                 DoubtCause::EverythingSilent,
@@ -275,27 +296,31 @@ impl Core {
         Surroundings { doubt: self.doubt.cause(), journal_writable: self.health.journal_writable, together: None, followed: None }
     }
 
+    /// Looks at everybody whom this step concerns.
     fn evaluate(&mut self) {
-        let around = self.surroundings();
+        let (around, now) = (self.surroundings(), self.effects.now);
         self.ask_the_followed();
-        let now = self.effects.now;
-        let mut begun = Begun::count(&self.services, now);
-        for at in self.order() {
-            let followed = self.followed_by(at).map(|other| self.services[other].as_followed());
+        self.due.touch_due(&self.services, now);
+        let mut begun = self.due.begun(&self.services, now);
+        while let Some((at, draws)) = self.due.pop() {
+            let followed = due::followed_by(&self.services, at).map(|other| self.services[other].as_followed());
             let service = &mut self.services[at];
             let together = self.most.map(|most| begun.beside(service, most, now));
-            let before = service.began_lately(now);
+            let (before, mark) = (service.began_lately(now), self.effects.mark());
             service.evaluate(Surroundings { together, followed, ..around }, &mut self.effects);
             begun.changed(before, service.began_lately(now));
-            service.schedule(around.doubt.is_some(), &mut self.jitter, &mut self.effects);
+            // Each has its own part of the draws of a step, whoever else is looked at in it.
+            service.schedule(around.doubt.is_some(), &mut self.jitter.after(draws), &mut self.effects);
+            self.due.looked_at(at, &self.services, self.effects.told_since(mark), now);
         }
+        self.jitter = self.jitter.after(self.due.draws());
         self.ask_for_all();
     }
 
     /// A person is asked once for all failovers that wait because of others.
     fn ask_for_all(&mut self) {
-        let held: Vec<&str> =
-            self.services.iter().filter(|service| service.run.held).map(|service| service.model.name.as_str()).collect();
+        let held = self.due.held(&self.services);
+        let held: Vec<&str> = held.into_iter().map(|at| self.services[at].model.name.as_str()).collect();
         if held.is_empty() || std::mem::replace(&mut self.asked, true) {
             self.asked &= !held.is_empty();
             return;
@@ -313,115 +338,49 @@ impl Core {
         self.effects.emit(EventKind::AwaitingConfirmation, Severity::Alarm, About::default(), message, fields);
     }
 
-    /// The place of the service that one follows.
-    fn followed_by(&self, at: usize) -> Option<usize> {
-        let other = usize::from(self.services[at].model.follows.as_ref()?.service.0);
-        (other < self.services.len() && other != at).then_some(other)
-    }
-
-    /// Each service after the one that it follows, so that it sees in the same step what became of it.
-    fn order(&self) -> Vec<usize> {
-        let all = 0..self.services.len();
-        // The configuration has no circles; were there one, this ends all the same.
-        let depth = |at: &usize| std::iter::successors(Some(*at), |at| self.followed_by(*at)).take(self.services.len()).count();
-        let mut order: Vec<usize> = all.collect();
-        if self.services.iter().any(|service| service.model.follows.is_some()) {
-            order.sort_by_key(depth);
-        }
-        order
-    }
-
     /// At the first bad sign of a service, the one that it follows is asked afresh: the cause may be there.
     fn ask_the_followed(&mut self) {
-        for at in 0..self.services.len() {
+        let now = self.effects.now;
+        for at in self.due.asking(&self.services) {
             if std::mem::take(&mut self.services[at].background.follow.ask)
-                && let Some(other) = self.followed_by(at)
+                && let Some(other) = due::followed_by(&self.services, at)
             {
-                self.services[other].ask_everything(self.effects.now);
+                self.services[other].ask_everything(now);
+                self.due.touch(other, &self.services[other], now);
             }
+        }
+    }
+
+    /// The place of the service that an input is about.
+    fn place_of(&self, input: &Input) -> Option<usize> {
+        match input {
+            Input::Tick | Input::Operator { .. } | Input::SelfHealth(_) => None,
+            Input::CheckFinished { run, .. } | Input::SessionOpened { run } | Input::SessionFailed { run, .. } => {
+                self.due.of_run(*run, &self.services)
+            }
+            Input::ActionFinished { action, .. } => self.due.of_action(*action, &self.services),
+            Input::SessionAnswered { service, .. }
+            | Input::SessionClosed { service, .. }
+            | Input::Surveyed { service, .. }
+            | Input::RouteSurveyed { service, .. }
+            | Input::RouteAsked { service, .. }
+            | Input::RouteErrors { service, .. }
+            | Input::OutcomeReported { service, .. }
+            | Input::Restored { service, .. } => Some(usize::from(service.0)),
         }
     }
 
     fn take(&mut self, input: Input) {
-        let doubt = self.doubt.cause().is_some();
-        let fx = &mut self.effects;
         match input {
-            Input::Tick => {}
-            Input::CheckFinished { run, finding } => {
-                let found = self.services.iter_mut().find_map(|service| service.check_of_run(run).map(|check| (service, check)));
-                if let Some((service, check)) = found {
-                    service.check_finished(check, run, &finding, &mut self.jitter, doubt, fx);
-                }
-            }
-            Input::SessionOpened { run } => {
-                if let Some((service, server)) =
-                    self.services.iter_mut().find_map(|service| service.session_of_run(run).map(|server| (service, server)))
-                {
-                    service.session_opened(server, run, fx);
-                }
-            }
-            Input::SessionFailed { run, finding } => {
-                if let Some((service, server)) =
-                    self.services.iter_mut().find_map(|service| service.session_of_run(run).map(|server| (service, server)))
-                {
-                    service.session_failed(server, run, &finding, fx);
-                }
-            }
-            Input::SessionAnswered { service, server, sample } => {
-                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
-                    service.session_answered(server, *sample, fx);
-                }
-            }
-            Input::SessionClosed { service, server, close } => {
-                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
-                    service.session_closed(server, close, fx);
-                }
-            }
-            Input::Surveyed { service, server, readiness } => {
-                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
-                    service.surveyed(server, readiness, fx);
-                }
-            }
-            Input::RouteSurveyed { service, survey } => {
-                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
-                    service.route_surveyed(&survey, fx);
-                }
-            }
-            Input::RouteAsked { service, primary, asked, findings } => {
-                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
-                    service.route_asked(primary, asked, findings, fx);
-                }
-            }
-            Input::RouteErrors { service, server, .. } => {
-                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
-                    service.route_errors(server, fx);
-                }
-            }
-            Input::OutcomeReported { service, server, outcome, count } => {
-                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
-                    service.outcome_reported(server, outcome, count, fx);
-                }
-            }
-            Input::ActionFinished { action, outcome } => {
-                for service in &mut self.services {
-                    if service.run.plan.as_ref().and_then(|plan| plan.action.as_ref()).is_some_and(|(id, _, _)| *id == action) {
-                        service.action_finished(outcome, fx);
-                        return;
-                    }
-                    if let Some(at) = service.background.errands.iter().position(|(id, _, _)| *id == action) {
-                        let (_, errand, _) = service.background.errands.remove(at);
-                        service.errand_finished(errand, outcome, fx);
-                        return;
-                    }
-                }
-            }
-            Input::Operator { service, command, token } => self.operator(service, &command, token),
-            Input::SelfHealth(health) => self.self_health(health),
-            Input::Restored { service, facts } => {
-                if let Some(service) = self.services.get_mut(usize::from(service.0)) {
-                    service.restore(*facts, fx);
-                }
-            }
+            Input::Operator { service, command, token } => return self.operator(service, &command, token),
+            Input::SelfHealth(health) => return self.self_health(health),
+            _ => {}
+        }
+        let place = self.place_of(&input);
+        let doubt = self.doubt.cause().is_some();
+        if let Some((at, service)) = place.and_then(|at| Some((at, self.services.get_mut(at)?))) {
+            service.take(input, &mut self.jitter, doubt, &mut self.effects);
+            self.due.touch(at, &self.services[at], self.effects.now);
         }
     }
 
@@ -452,13 +411,14 @@ impl Core {
 
     fn operator(&mut self, service: Option<ServiceId>, command: &Command, token: u64) {
         let around = self.surroundings();
-        let (begun, now, most) = (Begun::count(&self.services, self.effects.now), self.effects.now, self.most);
+        let (now, most) = (self.effects.now, self.most);
+        let begun = self.due.begun(&self.services, now);
         let to_all =
             service.is_none() && *command == Command::Confirm && self.services.iter().any(Service::waits_for_an_operator);
         let fx = &mut self.effects;
         let mut done = Vec::new();
         let mut failed = Vec::new();
-        for one in &mut self.services {
+        for (at, one) in self.services.iter_mut().enumerate() {
             if service.is_some_and(|wanted| wanted != one.id) {
                 continue;
             }
@@ -485,6 +445,7 @@ impl Core {
                 Ok(message) => done.push(message),
                 Err(message) => failed.push(message),
             }
+            self.due.touch(at, one, now);
         }
         let result = if done.is_empty() && failed.is_empty() {
             Err("there is no such service".to_owned())

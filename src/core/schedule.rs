@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// How long after its deadline a run may still report before the core gives it up: covers a busy machine, no more.
 const LATE: Span = Span::from_millis(150);
 
+/// How its state goes on with each draw.
+const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// Small deterministic random numbers for jitter (SplitMix64, Steele, Lea and Flood 2014).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Jitter(u64);
@@ -20,11 +23,17 @@ impl Jitter {
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.0 = self.0.wrapping_add(STEP);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
+    }
+
+    /// As it will be after so many draws.
+    #[must_use]
+    pub(super) fn after(&self, draws: u64) -> Jitter {
+        Jitter(self.0.wrapping_add(STEP.wrapping_mul(draws)))
     }
 
     /// `span` less up to a tenth, so that many checks do not march in step.
@@ -130,6 +139,12 @@ pub fn pause(model: &CheckModel, fast: bool, doubt: bool, jitter: &mut Jitter) -
         (true, false) => model.fast_interval.min(model.interval),
         (false, _) => jitter.shorten(model.interval),
     }
+}
+
+/// The draws that [`pause`] makes for a check in quiet times.
+#[must_use]
+pub(super) fn draws(model: &CheckModel) -> u64 {
+    u64::from(model.interval.as_nanos() >= 10)
 }
 
 #[cfg(test)]

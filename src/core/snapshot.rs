@@ -187,7 +187,7 @@ pub struct CheckSnapshot {
 }
 
 pub(super) fn take(now: Mono, services: &[Service], doubt: &Doubt, health: &SelfHealth, most: Option<u32>) -> Snapshot {
-    let begun = Begun::count(services, now);
+    let begun = Begun::count(services.iter(), now);
     let around = |service: &Service| Surroundings {
         doubt: doubt.cause(),
         journal_writable: health.journal_writable,

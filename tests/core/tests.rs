@@ -8,6 +8,7 @@ mod world;
 mod acknowledging;
 mod application;
 mod candidate;
+mod due;
 mod evidence;
 mod follow;
 mod host_check;

@@ -416,7 +416,7 @@ impl Service {
 }
 
 /// An answer older than this says nothing about now: two turns and a time-out.
-fn stale(check: &CheckModel) -> Span {
+pub(super) fn stale(check: &CheckModel) -> Span {
     check.interval.times(2) + check.timeout + Span::from_millis(500)
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct Target {
 }
 
 /// What a service that follows has to know of the other one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Followed {
     primary: Option<ServerId>,
     generation: Generation,
@@ -62,6 +62,13 @@ pub(crate) struct Followed {
     asked_since: Mono,
     /// So long an answer may take.
     patience: Span,
+}
+
+impl Followed {
+    /// The same, only its checks have answered again.
+    pub(crate) fn is_but_for_answers(&self, after: &Followed) -> bool {
+        Followed { asked_since: after.asked_since, ..*self } == *after
+    }
 }
 
 impl Service {

@@ -22,8 +22,8 @@ pub(crate) struct Together {
 pub(crate) struct Begun(u32);
 
 impl Begun {
-    pub(crate) fn count(services: &[Service], now: Mono) -> Begun {
-        let lately = services.iter().filter(|service| service.began_lately(now)).count();
+    pub(crate) fn count<'a>(services: impl Iterator<Item = &'a Service>, now: Mono) -> Begun {
+        let lately = services.filter(|service| service.began_lately(now)).count();
         Begun(u32::try_from(lately).unwrap_or(u32::MAX))
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 mod background;
 mod branch;
 mod detection;
+mod due;
 mod errand;
 mod evaluate;
 pub(super) mod follow;
@@ -18,6 +19,7 @@ mod run;
 mod sample;
 mod standbys;
 pub(super) mod sync;
+mod take;
 mod traffic;
 
 use background::Background;
@@ -296,6 +298,13 @@ pub(crate) struct Surroundings {
     pub together: Option<limit::Together>,
     /// The service that it follows, where it follows one.
     pub followed: Option<follow::Followed>,
+}
+
+impl Surroundings {
+    /// What concerns every service is another.
+    pub(crate) fn differ_from(&self, before: &Surroundings) -> bool {
+        (self.doubt, self.journal_writable) != (before.doubt, before.journal_writable)
+    }
 }
 
 impl Service {
