@@ -143,7 +143,23 @@ impl Core {
     /// The state, for the status: plain data, rendered by the shell.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        snapshot::take(self.effects.now, &self.services, &self.doubt, &self.health, self.most)
+        self.snapshot_where(|_| true)
+    }
+
+    /// The same with one service alone; with none if there is none of this name.
+    #[must_use]
+    pub fn snapshot_of(&self, name: &str) -> Snapshot {
+        self.snapshot_where(|service| service.model.name == name)
+    }
+
+    fn snapshot_where(&self, wanted: impl Fn(&Service) -> bool) -> Snapshot {
+        snapshot::take(self.effects.now, &self.services, wanted, &self.doubt, &self.health, self.most)
+    }
+
+    /// The primary of each service, as far as one is known.
+    #[must_use]
+    pub fn primaries(&self) -> Vec<Option<id::ServerId>> {
+        self.services.iter().map(|service| service.durable.primary).collect()
     }
 
     /// Takes a new configuration. A service keeps its state if its name and its servers' names are unchanged; its counters
@@ -196,6 +212,12 @@ impl Core {
         self.evaluate();
         self.promised = self.next_deadline();
         Ok(self.effects.take())
+    }
+
+    /// How many services there are.
+    #[must_use]
+    pub fn services(&self) -> usize {
+        self.services.len()
     }
 
     /// The number of each service's last failover; 0 before the first.

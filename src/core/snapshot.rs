@@ -186,7 +186,15 @@ pub struct CheckSnapshot {
     pub verdicts: [u64; 4],
 }
 
-pub(super) fn take(now: Mono, services: &[Service], doubt: &Doubt, health: &SelfHealth, most: Option<u32>) -> Snapshot {
+/// `wanted`: of these alone.
+pub(super) fn take(
+    now: Mono,
+    services: &[Service],
+    wanted: impl Fn(&Service) -> bool,
+    doubt: &Doubt,
+    health: &SelfHealth,
+    most: Option<u32>,
+) -> Snapshot {
     let begun = Begun::count(services.iter(), now);
     let around = |service: &Service| Surroundings {
         doubt: doubt.cause(),
@@ -198,7 +206,11 @@ pub(super) fn take(now: Mono, services: &[Service], doubt: &Doubt, health: &Self
         at: now,
         doubt: doubt.cause(),
         health: health.clone(),
-        services: services.iter().map(|service| take_service(now, service, around(service))).collect(),
+        services: services
+            .iter()
+            .filter(|service| wanted(service))
+            .map(|service| take_service(now, service, around(service)))
+            .collect(),
     }
 }
 

@@ -1029,8 +1029,7 @@ impl Shell {
 
     /// The primary of each service, as the core sees it.
     pub(crate) fn primaries(&self) -> Vec<Option<ServerId>> {
-        let snapshot = self.core.lock().as_ref().map(Core::snapshot);
-        snapshot.map(|snapshot| snapshot.services.iter().map(|service| service.primary).collect()).unwrap_or_default()
+        self.core.lock().as_ref().map(Core::primaries).unwrap_or_default()
     }
 
     /// The replay of this server has not moved for some seconds, while there is log to replay.

@@ -24,12 +24,16 @@ use crate::sync::channel::{Receiver, Sender, TrySendError, bounded};
 
 /// The format that is written, and the only one that is read.
 const FORMAT: u32 = 1;
-/// Inputs of one tape. A record holds between one and two tapes: half a minute to a minute in quiet times.
+/// Inputs of one tape. A record holds between one and two tapes: half a minute to a minute in quiet times of a few services.
 const TAPE: usize = 400;
+/// And of each service at least so many: a tape begins with a copy of all of them, which is not to be most of the work.
+const OF_EACH: usize = 4;
 /// Records that wait to be written.
 const WAITING: usize = 4;
 /// Files that are kept.
 const KEPT: usize = 32;
+/// Said where it is full.
+const TOO_SLOW: &str = "the record of a decision is left out: the disk is too slow for those before it";
 /// A disk that takes longer for one record is named.
 const SLOW_DISK: Duration = Duration::from_secs(30);
 /// A larger file is none of ours.
@@ -147,6 +151,8 @@ struct Tape {
 /// Keeps the last inputs and hands a record on when there was a decision. Writing happens elsewhere: it must not delay a failover.
 pub(crate) struct Recorder {
     tapes: Vec<Tape>,
+    /// Inputs of one tape.
+    length: usize,
     records: Sender<DecisionRecord>,
 }
 
@@ -154,15 +160,16 @@ impl Recorder {
     /// A recorder and the other end of its queue, for [`write_all`].
     pub(crate) fn new() -> (Recorder, Receiver<DecisionRecord>) {
         let (records, receiver) = bounded(WAITING);
-        (Recorder { tapes: Vec::new(), records }, receiver)
+        (Recorder { tapes: Vec::new(), length: TAPE, records }, receiver)
     }
 
     /// An input is about to reach the core.
     pub(crate) fn note(&mut self, core: &Core, now: Mono, input: &Input) {
-        if self.tapes.last().is_none_or(|tape| tape.inputs.len() >= TAPE) {
+        if self.tapes.last().is_none_or(|tape| tape.inputs.len() >= self.length) {
             if self.tapes.len() == 2 {
                 self.tapes.remove(0);
             }
+            self.length = TAPE.max(OF_EACH * core.services());
             self.tapes.push(Tape { core: core.clone(), inputs: Vec::new() });
         }
         if let Some(tape) = self.tapes.last_mut() {
@@ -178,6 +185,9 @@ impl Recorder {
     /// Looks whether the last step was a decision. Says when a record could not be handed on.
     pub(crate) fn look(&self, names: &dyn Fn(u16) -> String, outputs: &[Output], now: SystemTime) -> Option<&'static str> {
         let (service, kind, generation, why) = outputs.iter().find_map(decision)?;
+        if self.records.len() >= WAITING {
+            return Some(TOO_SLOW);
+        }
         let (first, rest) = self.tapes.split_first()?;
         let mut inputs = first.inputs.clone();
         inputs.extend(rest.iter().flat_map(|tape| tape.inputs.iter().cloned()));
@@ -195,7 +205,7 @@ impl Recorder {
         };
         match self.records.try_send(record) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => None,
-            Err(TrySendError::Full(_)) => Some("the record of a decision is left out: the disk is too slow for those before it"),
+            Err(TrySendError::Full(_)) => Some(TOO_SLOW),
         }
     }
 }

@@ -239,21 +239,25 @@ fn reason(code: u16) -> &'static str {
 
 /// What is at a path.
 fn look_up(shell: &Shell, trigger: &Duty, path: &str) -> (u16, Value) {
-    let snapshot = shell.core.lock().as_ref().map(failover_core::Core::snapshot);
-    let Some(snapshot) = snapshot else { return (503, json!({ "error": "the engine is not running" })) };
+    let mut parts = path.trim_matches('/').split('/');
+    let (name, member, rest) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    let not_running = || (503, json!({ "error": "the engine is not running" }));
+    if name.is_empty() {
+        let names = shell.core.lock().as_ref().map(failover_core::Core::names);
+        let Some(names) = names else { return not_running() };
+        let names: Vec<String> = names.into_iter().map(|(name, _)| name).collect();
+        return (200, json!({ "services": names }));
+    }
+    // Load balancers ask for each server again and again: a copy of all would cost more with every service.
+    let snapshot = shell.core.lock().as_ref().map(|core| core.snapshot_of(name));
+    let Some(snapshot) = snapshot else { return not_running() };
     let blind = blindness(shell, trigger, &snapshot);
     let about = |service: &ServiceSnapshot, server: &ServerSnapshot| {
         let (active, role, why) = judge(service, server, blind.as_deref());
         let body = json!({ "service": service.name, "server": server.name, "active": active, "role": role, "why": why });
         (if active { 200 } else { 503 }, body)
     };
-    let mut parts = path.trim_matches('/').split('/');
-    let (name, member, rest) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
-    if name.is_empty() {
-        let names: Vec<&str> = snapshot.services.iter().map(|service| service.name.as_str()).collect();
-        return (200, json!({ "services": names }));
-    }
-    let Some(service) = snapshot.services.iter().find(|service| service.name == name) else {
+    let Some(service) = snapshot.services.first() else {
         return (404, json!({ "error": "there is no such service" }));
     };
     match (member, rest) {

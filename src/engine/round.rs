@@ -142,7 +142,7 @@ fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Op
                 Answer::Host(..) | Answer::Sql(..) => {}
             }
         }
-        let primary = core.snapshot().services.get(place).and_then(|service| service.primary);
+        let primary = core.primaries().get(place).copied().flatten();
         let name =
             |id: ServerId| part.performer.servers.get(usize::from(id.0)).map_or_else(String::new, |server| server.name.clone());
         through[place].extend(application::findings_of(&who_answers, primary, &name));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use failover_core::Core;
 use failover_core::candidate::to_replay;
 use failover_core::evidence::FailureClass;
 use failover_core::health::Health;
@@ -21,6 +22,7 @@ use failover_core::traffic::Traffic;
 
 use super::render::{millis, rfc3339};
 use crate::clock::Clock;
+use crate::sync::Mutex;
 
 /// Everything about the engine at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -669,6 +671,14 @@ struct View<'a> {
 pub(crate) fn services(snapshot: &Snapshot, model: &Model, clock: &Clock) -> Vec<ServiceStatus> {
     let views = snapshot.services.iter().zip(&model.services);
     views.map(|(service, model)| View { now: clock.now().max(snapshot.at), clock, model, service }.render()).collect()
+}
+
+/// The same of one service, by its name.
+pub(crate) fn service(core: &Mutex<Option<Core>>, name: &str, model: &Model, clock: &Clock) -> Option<ServiceStatus> {
+    let model = model.services.iter().find(|model| model.name == name)?;
+    let snapshot = core.lock().as_ref().map(|core| core.snapshot_of(name))?;
+    let service = snapshot.services.first()?;
+    Some(View { now: clock.now().max(snapshot.at), clock, model, service }.render())
 }
 
 /// Renders the result of a check that was run by itself.

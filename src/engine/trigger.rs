@@ -581,10 +581,10 @@ impl Trigger {
 
     /// What the status shows of a failover that has just ended.
     fn ended(&self, parts: &Parts, service: ServiceId) -> Option<FailoverStatus> {
-        let snapshot = self.shell.core.lock().as_ref().map(Core::snapshot)?;
-        let mut services = status::services(&snapshot, &parts.model, &self.shell.clock);
-        self.shell.stories.complete(&self.shell.clock, &mut services);
-        services.into_iter().nth(usize::from(service.0))?.failover
+        let name = &parts.model.services.get(usize::from(service.0))?.name;
+        let mut service = status::service(&self.shell.core, name, &parts.model, &self.shell.clock)?;
+        self.shell.stories.complete(&self.shell.clock, std::slice::from_mut(&mut service));
+        service.failover
     }
 
     fn write(&mut self, parts: &Parts, record: &Record, unwritten: &mut BTreeMap<ServiceId, String>) {
