@@ -183,10 +183,10 @@ pub use {
     engine::breaker::{BreakerSettings, BreakerState, CircuitBreaker, Denied, Permit, Token},
     engine::record::{DecisionRecord, Replay},
     engine::status::{
-        BreakerStatus, CheckReport, CheckStatus, EventStatus, FailoverStatus, FailureStatus, FollowStatus, ForecastStatus,
-        HostFunctionStatus, JournalStatus, JudgedStatus, MetricsStatus, PauseStatus, PhaseStatus, ReadinessStatus, ReadyReport,
-        ReasonStatus, SampleStatus, ServerStatus, ServiceReadiness, ServiceStatus, SpansStatus, Status, StepStatus, ThreadStatus,
-        TrafficStatus, VerdictCounts,
+        BreakerStatus, CheckReport, CheckStatus, DelayBucket, DelayStatus, EventStatus, FailoverStatus, FailureStatus,
+        FollowStatus, ForecastStatus, HostFunctionStatus, JournalStatus, JudgedStatus, MetricsStatus, PauseStatus, PhaseStatus,
+        ReadinessStatus, ReadyReport, ReasonStatus, SampleStatus, ServerStatus, ServiceReadiness, ServiceStatus, SpansStatus,
+        Status, StepStatus, ThreadStatus, TrafficStatus, VerdictCounts,
     },
     engine::{
         ActionAnswer, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,

@@ -12,8 +12,8 @@ use crate::support::lab::wait_until;
 use crate::support::pair::{Pair, PairOptions};
 use crate::support::prometheus;
 use failover::{
-    BreakerStatus, CheckStatus, Config, Engine, EventKind, FailoverStatus, ForecastStatus, MetricsStatus, PhaseStatus,
-    ServerStatus, ServiceStatus, SpansStatus, Status, VerdictCounts, metrics_text,
+    BreakerStatus, CheckStatus, Config, DelayBucket, DelayStatus, Engine, EventKind, FailoverStatus, ForecastStatus,
+    MetricsStatus, PhaseStatus, ServerStatus, ServiceStatus, SpansStatus, Status, ThreadStatus, VerdictCounts, metrics_text,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -68,8 +68,15 @@ fn every_line_is_what_the_format_allows_also_with_names_that_are_not() {
         ..BreakerStatus::default()
     });
     let name = service.name.clone();
-    let status =
-        made!(Status { version: "0.1.0".to_owned(), services: vec![service], breakers: vec![breaker], ..Status::default() });
+    let bucket = |le_ms, count| made!(DelayBucket { le_ms, count });
+    let delays = made!(DelayStatus { count: 9, sum_us: 12_500, buckets: vec![bucket(1, 7), bucket(5, 8)] });
+    let status = made!(Status {
+        version: "0.1.0".to_owned(),
+        services: vec![service],
+        breakers: vec![breaker],
+        threads: made!(ThreadStatus { start_delay: delays, ..ThreadStatus::default() }),
+        ..Status::default()
+    });
     let text = metrics_text(&status);
     let samples = prometheus::read(&text).unwrap_or_else(|why| panic!("{why}\n{text}"));
     let of = |metric: &str, labels: &[(&str, &str)]| {
@@ -91,6 +98,12 @@ fn every_line_is_what_the_format_allows_also_with_names_that_are_not() {
     assert_eq!(of("failover_forecast_ready", &[]), Some(1.0));
     assert_eq!(of("failover_forecast_loss_bytes", &[]), Some(72.0));
     assert_eq!(of("failover_breaker_state", &[("server", "db1"), ("dependency", "ssh")]), Some(1.0));
+    let delay = |suffix: &str, labels: &[(&str, &str)]| {
+        prometheus::value(&samples, &format!("failover_check_start_delay_seconds{suffix}"), labels)
+    };
+    let within: Vec<_> = ["0.001", "0.005", "+Inf"].iter().map(|bound| delay("_bucket", &[("le", bound)])).collect();
+    assert_eq!(within, [Some(7.0), Some(8.0), Some(9.0)]);
+    assert_eq!((delay("_sum", &[]), delay("_count", &[])), (Some(0.0125), Some(9.0)));
     // What cannot be said is not said.
     let nothing = made!(Status {
         services: vec![made!(ServiceStatus { name: "new".to_owned(), ..ServiceStatus::default() })],

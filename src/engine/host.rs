@@ -292,6 +292,7 @@ impl HostLane {
                 name: format!("action \"{step}\""),
                 target: (ServiceId(u16::MAX), ServerId(u16::MAX)),
                 deadline,
+                late: Duration::ZERO,
                 work: Box::new(move |_, _| {
                     let give = Give { place, done };
                     let answer = function(&action);

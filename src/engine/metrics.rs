@@ -102,6 +102,19 @@ fn engine(status: &Status) -> Vec<Family<'static>> {
         let server = breaker.server.as_deref().unwrap_or_default();
         breakers.add(&[("service", &breaker.service), ("server", server), ("dependency", &breaker.dependency)], state);
     }
+    let mut delay = Family::new(
+        "failover_check_start_delay_seconds",
+        "histogram",
+        "From the moment at which a check was due to a thread that has it in hand.",
+    );
+    let delays = &status.threads.start_delay;
+    for bucket in &delays.buckets {
+        let bound = (f64::from(bucket.le_ms) / 1_000.0).to_string();
+        delay.push("_bucket", &[("le", &bound)], number(bucket.count));
+    }
+    delay.push("_bucket", &[("le", "+Inf")], number(delays.count));
+    delay.push("_sum", &[], number(delays.sum_us) / 1_000_000.0);
+    delay.push("_count", &[], number(delays.count));
     vec![
         build,
         one("failover_uptime_seconds", "gauge", "Since the engine was started.", number(status.uptime_ms) / 1_000.0),
@@ -121,6 +134,7 @@ fn engine(status: &Status) -> Vec<Family<'static>> {
         ),
         one("failover_events_total", "counter", "Events published since the start.", number(status.events.published)),
         one("failover_events_dropped_total", "counter", "Events that a consumer did not take.", number(status.events.dropped)),
+        delay,
         breakers,
     ]
 }

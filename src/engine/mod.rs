@@ -3,6 +3,7 @@
 pub(crate) mod breaker;
 pub(crate) mod builder;
 mod checked;
+mod delay;
 mod dependency;
 pub(crate) mod error;
 pub(crate) mod error_watch;
@@ -455,6 +456,7 @@ impl Engine {
                 oldest_wait_ms: millis(pool.oldest_wait),
                 stuck,
                 overdue: shell.threads.overdue(),
+                start_delay: pool.delays.status(),
             },
             journal: shell.journal.lock().clone(),
             events: status::EventStatus { published, consumers: count(consumers), dropped },

@@ -10,6 +10,7 @@ use failover_core::id::{RunId, ServerId, ServiceId};
 use failover_core::input::Input;
 use failover_core::observation::{Finding, UnknownCause, Verdict};
 
+use super::delay::Delays;
 use super::error::EngineError;
 use super::threads::{Threads, panic_text};
 use crate::clock::Clock;
@@ -41,6 +42,8 @@ pub(crate) struct Job {
     /// Whom it asks: jobs of one target share a fate.
     pub(crate) target: (ServiceId, ServerId),
     pub(crate) deadline: Deadline,
+    /// So much later than it was due it is handed over.
+    pub(crate) late: Duration,
     pub(crate) work: Box<Work>,
 }
 
@@ -72,6 +75,7 @@ pub(crate) struct PoolNumbers {
     pub(crate) stuck: u32,
     /// Targets whose last job was ended by a bug.
     pub(crate) broken: u32,
+    pub(crate) delays: Delays,
 }
 
 /// A fixed pool. Clones share it.
@@ -97,6 +101,8 @@ struct State {
     /// Targets whose last job panicked, and what was said.
     broken: BTreeSet<(ServiceId, ServerId)>,
     bugs: Vec<String>,
+    /// How late checks began.
+    delays: Delays,
     /// Its jobs are not the engine's own code: nobody can rely on them to come back.
     foreign: bool,
     closed: bool,
@@ -260,6 +266,7 @@ impl Pool {
                     .count(),
             ),
             broken: count(state.broken.len()),
+            delays: state.delays,
         }
     }
 }
@@ -274,7 +281,10 @@ impl State {
     fn take(&mut self) -> Option<(Job, bool)> {
         let full = self.slow_running >= self.slow_limit;
         let next = self.queue.iter().position(|waiting| !(full && self.slow_targets.contains(&waiting.job.target)))?;
-        let job = self.queue.remove(next)?.job;
+        let Waiting { job, since } = self.queue.remove(next)?;
+        if job.kind == JobKind::Check {
+            self.delays.add(now().saturating_duration_since(since) + job.late);
+        }
         let slow = self.slow_targets.contains(&job.target);
         self.slow_running += usize::from(slow);
         Some((job, slow))
@@ -312,7 +322,7 @@ impl Shared {
             };
             state.running.insert(job.run, running);
             drop(state);
-            let Job { run, kind, name, target, deadline, work } = job;
+            let Job { run, kind, name, target, deadline, work, .. } = job;
             let mut bug = None;
             let answer = catch_unwind(AssertUnwindSafe(|| work(deadline, &cancel))).unwrap_or_else(|payload| {
                 let message = format!("a bug in the check: {}", panic_text(&*payload));
@@ -382,6 +392,7 @@ mod tests {
             name: "check".to_owned(),
             target: (ServiceId(0), ServerId(target)),
             deadline: Deadline::after(LONG),
+            late: Duration::ZERO,
             work: Box::new(move |deadline, cancel| {
                 let verdict = work(deadline, cancel);
                 let began = failover_core::time::Mono::ZERO;

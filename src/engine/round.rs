@@ -411,6 +411,7 @@ fn run(
                 name,
                 target: (ServiceId(0), ServerId(0)),
                 deadline: Deadline::after(timeout),
+                late: Duration::ZERO,
                 work: Box::new(move |deadline, cancel| {
                     let finding = check.run(&Context { deadline, cancel, clock: &clock, sample: true, addresses: &addresses });
                     Input::CheckFinished { run, finding }

@@ -95,6 +95,7 @@ fn job(run: u64, target: u16, work: impl FnOnce() -> Verdict + Send + 'static) -
         name: "check".to_owned(),
         target: (ServiceId(0), ServerId(target)),
         deadline: Deadline::after(LONG),
+        late: Duration::ZERO,
         work: Box::new(move |_, _| Input::CheckFinished { run: RunId(run), finding: finding(work()) }),
     }
 }

@@ -183,6 +183,31 @@ pub struct ThreadStatus {
     /// The names of the other threads that have not come back from their work in time, sorted.
     #[serde(default)]
     pub overdue: Vec<String>,
+    /// How late checks begin.
+    #[serde(default)]
+    pub start_delay: DelayStatus,
+}
+
+/// How late the engine's own checks begin since its start: from the moment at which one was due to a thread that has it in hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DelayStatus {
+    /// Runs that began.
+    pub count: u64,
+    /// Their delays together, in microseconds.
+    pub sum_us: u64,
+    /// How many began within a bound, those of the smaller bounds among them.
+    pub buckets: Vec<DelayBucket>,
+}
+
+/// Runs that began within a bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DelayBucket {
+    /// The bound, in milliseconds.
+    pub le_ms: u32,
+    /// How many.
+    pub count: u64,
 }
 
 /// The journal.

@@ -104,6 +104,8 @@ pub(crate) struct State {
     reloaded: Mono,
     /// What the core wants to be called at, from its last step.
     next_step: Mono,
+    /// So much later the step in hand is.
+    late: Duration,
     journal_was_writable: bool,
     /// Suspended time of the machine, when it was last looked at.
     suspended: Duration,
@@ -299,6 +301,10 @@ impl Trigger {
 
     fn step(&mut self, input: Input) {
         let mut recorder = self.recorder.take();
+        self.state.late = match self.state.next_step {
+            Mono::ZERO => Duration::ZERO,
+            planned => self.shell.clock.now().since(planned).into(),
+        };
         let outputs = self.with_core(|core, now| {
             if let Some(recorder) = &mut recorder {
                 recorder.note(core, now, &input);
@@ -639,6 +645,7 @@ impl Trigger {
             name,
             target: (service, part.server),
             deadline,
+            late: self.state.late,
             work: Box::new(move |deadline, cancel| {
                 let finding = check.run(&Context { deadline, cancel, clock: &clock, sample, addresses: &addresses });
                 Input::CheckFinished { run, finding }
@@ -670,6 +677,7 @@ impl Trigger {
             name: format!("the kept session to {}", target.endpoint),
             target: (service, server),
             deadline: clock.deadline(deadline),
+            late: Duration::ZERO,
             work: Box::new(move |deadline, cancel| {
                 let began = clock.now();
                 match Session::connect(&target, &shell.resolver as &dyn Addresses, deadline, cancel) {

@@ -95,7 +95,7 @@ pub fn read(text: &str) -> Result<Vec<Sample>, String> {
             help = Some(name.to_owned());
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').ok_or_else(|| wrong("no type".into()))?;
-            if help.take().as_deref() != Some(name) || !["counter", "gauge", "summary"].contains(&kind) {
+            if help.take().as_deref() != Some(name) || !["counter", "gauge", "summary", "histogram"].contains(&kind) {
                 return Err(wrong("a type follows its help".into()));
             }
             if (kind == "counter") != name.ends_with("_total") {
@@ -106,7 +106,13 @@ pub fn read(text: &str) -> Result<Vec<Sample>, String> {
             let sample = sample(line).map_err(wrong)?;
             let (name, kind) = family.as_ref().filter(|_| help.is_none()).ok_or_else(|| wrong("no family".into()))?;
             let suffix = sample.name.strip_prefix(name.as_str()).ok_or_else(|| wrong(format!("not of {name}")))?;
-            let fits = if kind == "summary" { ["_sum", "_count"].contains(&suffix) } else { suffix.is_empty() };
+            let fits = match kind.as_str() {
+                "summary" => ["_sum", "_count"].contains(&suffix),
+                // A bucket, and nothing else, has a bound.
+                "histogram" if sample.labels.contains_key("le") => suffix == "_bucket",
+                "histogram" => ["_sum", "_count"].contains(&suffix),
+                _ => suffix.is_empty(),
+            };
             if !fits || kind != "gauge" && sample.value < 0.0 {
                 return Err(wrong(format!("does not fit a {kind}")));
             }
