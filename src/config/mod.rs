@@ -11,6 +11,7 @@ mod dependencies;
 mod duration;
 mod files;
 mod headers;
+mod load;
 mod model;
 mod node;
 pub(crate) mod pgpass;
@@ -50,10 +51,13 @@ pub use size::Size;
 pub use surroundings::{FileContent, Process, Surroundings};
 pub use word::{OnImpaired, Workers};
 
+use failover_core::event::Severity;
+use load::Load;
 use node::Node;
 use problem::Pointer;
 use rule::Rule;
 use setting::{Layer, Reader, Setting, Slot};
+use word::FEW;
 
 /// A configuration that was found to be right: every value is in range, every default filled in, every secret found. Read its
 /// values as fields: `config.services[0].trigger.cooldown`.
@@ -238,6 +242,25 @@ impl Config {
     #[must_use]
     pub fn reference() -> String {
         reference::markdown()
+    }
+
+    /// Threads for checks on this machine.
+    pub(crate) fn worker_threads(&self) -> usize {
+        self.root.engine.workers.count(&Load::of(&self.root), load::room())
+    }
+
+    /// What is to be said of their number: where `auto` is more than usual, or less than the checks need.
+    pub(crate) fn about_workers(&self, there_are: usize) -> Option<(Severity, String)> {
+        let load = Load::of(&self.root);
+        let (checks, hanging, busy) = (load.checks, load.hanging, load.busy.ceil());
+        let needs = format!("{checks} checks keep {busy:.0} threads busy while {hanging} of the servers do not answer");
+        let wanted = self.root.engine.workers.count(&load, load::MOST_WORKERS);
+        if wanted > there_are {
+            let remedy = "set engine.workers and restart the engine, or use longer intervals or shorter timeouts";
+            return Some((Severity::Warning, format!("{needs}, and there are {there_are}: {remedy}")));
+        }
+        let many = self.root.engine.workers == Workers::Auto && there_are > FEW;
+        many.then(|| (Severity::Info, format!("there are {there_are} threads for checks (engine.workers = \"auto\"): {needs}")))
     }
 
     /// The UNIX socket on which the daemon takes commands.

@@ -38,7 +38,8 @@ settings! {
 
     /// The engine itself.
     pub struct EngineSettings {
-        /// How many checks can run at the same moment: a number, or `auto` for one per check, at most 64.
+        /// How many checks can run at the same moment: a number, or `auto` for one per check, at most 64, and more where so many
+        /// would be under way with a tenth of the servers silent, up to 128 for each processor.
         workers: Workers = fixed("auto"), Rule::Range(1, 1024);
         /// A name for this engine, shown to the servers it watches as `libfailover/NAME`.
         instance: Option<String> = Unset, Rule::Name;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::check::{Check, Probe};
 use super::duration::written;
+use super::load::{Load, MOST_WORKERS};
 use super::model::{Dns, DnsProvider, DnsType, PromoteMethod, Root, Server, Service, Timing};
 use super::node::quoted;
 use super::problem::Pointer;
@@ -695,34 +696,15 @@ fn socket_length(path: &Path, at: &[Pointer], reader: &mut Reader<'_>) {
 
 /// Whether the checks still run on time while a tenth of the servers, at least one, does not answer at all.
 fn capacity(root: &Root, reader: &mut Reader<'_>) {
-    /// What a check of a healthy server may take.
-    const HEALTHY: f64 = 0.02;
-    let mut targets: Vec<(f64, f64)> = Vec::new();
-    let mut count = 0;
-    for service in &root.services {
-        let checks = service.all_checks();
-        count += checks.len();
-        for server in &service.servers {
-            let of_server = checks.iter().filter(|check| check.server == server.name);
-            let busy = of_server.fold((0.0, 0.0), |(hung, well), check| {
-                let interval = check.timing.interval.as_secs_f64().max(0.001);
-                // Single-flight: a hung check holds one worker at most.
-                (hung + (check.timing.timeout.as_secs_f64() / interval).min(1.0), well + (HEALTHY / interval).min(1.0))
-            });
-            targets.push(busy);
-        }
-    }
-    targets.sort_by(|left, right| right.0.total_cmp(&left.0));
-    let hanging = targets.len().div_ceil(10);
-    let needed: f64 =
-        targets.iter().take(hanging).map(|(hung, _)| hung).chain(targets.iter().skip(hanging).map(|(_, well)| well)).sum();
-    let workers = root.engine.workers.count(count);
-    let enough = u32::try_from(workers).is_ok_and(|workers| f64::from(workers) >= needed);
+    let load = Load::of(root);
+    let (count, hanging) = (load.checks, load.hanging);
+    let workers = root.engine.workers.count(&load, MOST_WORKERS);
+    let enough = u32::try_from(workers).is_ok_and(|workers| f64::from(workers) >= load.busy);
     if !enough && workers < count && reader.errors.is_empty() {
         let noun = if hanging == 1 { "server" } else { "servers" };
         let reason = format!(
             "with {hanging} hanging {noun} the checks would keep {:.0} workers busy, and there are {workers}",
-            needed.ceil()
+            load.busy.ceil()
         );
         let at = Pointer::root().key("engine").key("workers");
         reader.caution(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::load::Load;
 use super::node::{Node, Value};
 use super::rule::Rule;
 use super::scalar::read_integer;
@@ -9,30 +10,35 @@ use super::setting::{Reader, Setting, Shape, Slot};
 use failover_core::model::Policy;
 use failover_core::sample::FenceLevel;
 
+/// Workers that every machine has room for.
+pub(super) const FEW: usize = 64;
+
 /// How many checks can run at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Workers {
-    /// One per check, at most 64.
+    /// One per check, at most 64; more where so many checks would be under way with a tenth of the servers silent.
     Auto,
     /// This many.
     Exactly(u32),
 }
 
 impl Workers {
-    /// The number of workers for so many checks; at least one.
-    #[must_use]
-    pub fn count(self, checks: usize) -> usize {
+    /// The number of workers for this load; at least one. `most`: so many fit the machine.
+    pub(crate) fn count(self, load: &Load, most: usize) -> usize {
         match self {
-            Workers::Auto => checks.clamp(1, 64),
-            Workers::Exactly(number) => usize::try_from(number).unwrap_or(64).max(1),
+            Workers::Auto => load.checks.min(load.with_reserve().clamp(FEW, most.max(FEW))).max(1),
+            Workers::Exactly(number) => usize::try_from(number).unwrap_or(FEW).max(1),
         }
     }
 }
 
 impl Setting for Workers {
     fn shape(rule: Rule) -> Shape {
-        Shape::Either(vec![Shape::Words(&[("auto", "one per check, at most 64")]), Shape::Integer(rule)])
+        Shape::Either(vec![
+            Shape::Words(&[("auto", "one per check, at most 64, or as many as the checks keep busy")]),
+            Shape::Integer(rule),
+        ])
     }
 
     fn blank() -> Workers {

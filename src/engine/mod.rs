@@ -392,6 +392,11 @@ impl Engine {
                 "engine.workers is fixed at start: the new number counts after a restart",
             );
         }
+        let checkers = shell.life.lock().lanes.as_ref().map_or(0, |lanes| lanes.check.numbers().workers);
+        if let Some((severity @ Severity::Warning, message)) = parts.config.about_workers(usize::try_from(checkers).unwrap_or(0))
+        {
+            shell.say(EventKind::Log, severity, &message);
+        }
         if parts.config.engine.role_endpoint != old.config.engine.role_endpoint {
             shell.say(
                 EventKind::Log,
@@ -878,7 +883,7 @@ impl Shell {
             Pool::start(&self.threads, role, workers, jobs, self.clock, move |input| sink(input))
         };
         let jobs = parts.jobs();
-        let check = pool("check", parts.config.engine.workers.count(jobs), jobs)?;
+        let check = pool("check", parts.config.worker_threads(), jobs)?;
         let mut lanes = Lanes { check, child: None, host: None };
         let made = self.start_lanes(parts, &mut lanes, &pool, &sink);
         let begun = made.and_then(|()| self.start_the_rest(parts, before, &sink, receiver, &lanes));

@@ -271,9 +271,13 @@ impl Pool {
     }
 }
 
-/// How many workers may be held by silence: with a worker for everybody nobody is in the way, otherwise a quarter of them.
+/// Workers that silence never holds, where there are many: so many checks that are answered can be under way.
+const FOR_OTHERS: usize = 32;
+
+/// How many workers may be held by silence: with a worker for everybody nobody is in the way; otherwise a quarter of them, or all but those
+/// that the others need.
 fn slow_limit(workers: usize, jobs: usize) -> usize {
-    if workers >= jobs { workers } else { (workers / 4).max(1) }
+    if workers >= jobs { workers } else { (workers / 4).max(workers.saturating_sub(FOR_OTHERS)).max(1) }
 }
 
 impl State {

@@ -223,6 +223,10 @@ impl Trigger {
         for warning in self.shell.parts().config.warnings() {
             self.shell.say(EventKind::Log, Severity::Warning, &format!("configuration: {warning}"));
         }
+        let checkers = usize::try_from(self.lanes.check.numbers().workers).unwrap_or(0);
+        if let Some((severity, message)) = self.shell.parts().config.about_workers(checkers) {
+            self.shell.say(EventKind::Log, severity, &message);
+        }
         if let Err(why) = &self.seen {
             self.shell.say(EventKind::Log, Severity::Warning, why);
         }
