@@ -562,7 +562,8 @@ fn a_daemon_is_asked_and_told() {
     place.ask(&["force", "orders", "--to", "nobody", "--yes"]).ends_with(4);
     let unknown = place.ask(&["adopt", "orders", "nobody"]).ends_with(4);
     assert!(unknown.stderr.contains("orders has no server \"nobody\""), "{}", unknown.stderr);
-    for order in [&["adopt", "nothing", "db1"][..], &["cordon", "nothing", "db1"], &["force", "nothing", "--to", "db1", "--yes"]] {
+    for order in [&["adopt", "nothing", "db1"][..], &["cordon", "nothing", "db1"], &["force", "nothing", "--to", "db1", "--yes"]]
+    {
         let unknown = place.ask(order).ends_with(4);
         assert!(unknown.stderr.contains("there is no service \"nothing\""), "{order:?}: {}", unknown.stderr);
     }

@@ -677,7 +677,8 @@ mod tests {
         assert!(told.contains("remedy: stop it and rebuild it as a standby of the primary"), "{told}");
         service.servers[0].sample.as_mut().unwrap().in_recovery = true;
         let told = human(&around(service), Terminal::default());
-        let remedy = "failover adopt orders db2, if it is the right primary (db1, which is called that, is in recovery); or correct names";
+        let remedy =
+            "failover adopt orders db2, if it is the right primary (db1, which is called that, is in recovery); or correct names";
         assert!(told.contains(remedy) && !told.contains("rebuild"), "{told}");
     }
 

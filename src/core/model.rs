@@ -126,6 +126,13 @@ pub struct CheckModel {
     pub success_threshold: u32,
 }
 
+impl CheckModel {
+    /// An answer older than this says nothing about now: two turns and a time-out.
+    pub(crate) fn stale_after(&self) -> Span {
+        self.interval.times(2) + self.timeout + Span::from_millis(500)
+    }
+}
+
 /// What a check does, as far as the core cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CheckKind {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::dice::Dice;
-use crate::world::{ms, postgres, trigger};
+use crate::world::{fence, ms, postgres, trigger};
 use failover_core::Core;
 use failover_core::durable::Durable;
 use failover_core::event::EventKind;
@@ -60,6 +60,7 @@ fn service(number: usize, dice: &mut Dice) -> ServiceModel {
             on_impaired: dice.percent(20).then_some(ms(2_000)),
             ..trigger()
         },
+        fence: fence(),
         postgres: postgres(),
         route: RouteModel {
             instances: 1,

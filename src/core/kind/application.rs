@@ -331,7 +331,7 @@ impl Service {
         let mut causes = Vec::new();
         for (check, last) in self.findings_of(Some(server)) {
             match last {
-                Some((at, Finding { verdict: Verdict::Down(cause), .. })) if now.since(*at) <= stale(check) => {
+                Some((at, Finding { verdict: Verdict::Down(cause), .. })) if now.since(*at) <= check.stale_after() => {
                     causes.push(*cause);
                 }
                 _ => return false,
@@ -376,7 +376,7 @@ impl Service {
                 None => Some("no answer yet".to_owned()),
                 Some((_, finding)) if finding.verdict != Verdict::Up => Some(finding.message.clone()),
                 Some((_, finding)) if finding.began < since => Some("no answer since the first bad sign".to_owned()),
-                Some((at, _)) if now.since(*at) > stale(check) => Some("its last answer is too old".to_owned()),
+                Some((at, _)) if now.since(*at) > check.stale_after() => Some("its last answer is too old".to_owned()),
                 Some(_) => None,
             };
             if let Some(why) = why {
@@ -413,11 +413,6 @@ impl Service {
     fn application_is_well(&self, server: ServerId) -> bool {
         self.server_health(server) == Health::Healthy && self.detection.suspicion.is_none()
     }
-}
-
-/// An answer older than this says nothing about now: two turns and a time-out.
-pub(super) fn stale(check: &CheckModel) -> Span {
-    check.interval.times(2) + check.timeout + Span::from_millis(500)
 }
 
 fn class_of(causes: &[DownCause]) -> FailureClass {

@@ -13,7 +13,7 @@ impl Service {
     /// With every moment it may be seen otherwise: a failure that is being confirmed, the position of a database, a primary elsewhere
     /// that is to be followed. It is looked at when something is heard of it, and at its own moments; not whenever another service is.
     pub(crate) fn is_restless(&self) -> bool {
-        self.is_postgres()
+        self.holds_data()
             || self.detection.suspicion.is_some()
             || self.state == State::Failing
             || self.background.follow.target.is_some()
@@ -26,7 +26,7 @@ impl Service {
         }
         let answers = self.model.checks.iter().zip(&self.checks).filter_map(|(model, check)| {
             let (at, _) = check.last.as_ref()?;
-            Some(*at + super::application::stale(model) + TICK)
+            Some(*at + model.stale_after() + TICK)
         });
         let servers = self.servers.iter().flat_map(|state| {
             let sample = state.sample.as_ref().map(|(at, _)| *at + FRESH);

@@ -638,7 +638,8 @@ fn says_the_same(one: &ReadinessFinding, other: &ReadinessFinding) -> bool {
 
 /// The words of a text that do not begin with a digit: `db2` is a name, `0/3000060` is none.
 fn but_for_numbers(text: &str) -> impl Iterator<Item = &str> {
-    let is_number = |word: &&str| word.trim_start_matches(|c: char| !c.is_alphanumeric()).starts_with(|c: char| c.is_ascii_digit());
+    let is_number =
+        |word: &&str| word.trim_start_matches(|c: char| !c.is_alphanumeric()).starts_with(|c: char| c.is_ascii_digit());
     text.split_whitespace().filter(move |word| !is_number(word))
 }
 
