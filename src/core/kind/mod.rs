@@ -1,4 +1,4 @@
-//! The kinds of services. What a kind does its own way is a method of [`Kind`], and all of one kind stands in its file: the rest of the
+//! The kinds of services. What a kind does its own way is a method of `Kind`, and all of one kind stands in its file: the rest of the
 //! core asks the kind for it, and never which one it is.
 
 mod application;
