@@ -107,10 +107,9 @@ pub fn read(text: &str) -> Result<Vec<Sample>, String> {
             let (name, kind) = family.as_ref().filter(|_| help.is_none()).ok_or_else(|| wrong("no family".into()))?;
             let suffix = sample.name.strip_prefix(name.as_str()).ok_or_else(|| wrong(format!("not of {name}")))?;
             let fits = match kind.as_str() {
-                "summary" => ["_sum", "_count"].contains(&suffix),
                 // A bucket, and nothing else, has a bound.
                 "histogram" if sample.labels.contains_key("le") => suffix == "_bucket",
-                "histogram" => ["_sum", "_count"].contains(&suffix),
+                "summary" | "histogram" => ["_sum", "_count"].contains(&suffix),
                 _ => suffix.is_empty(),
             };
             if !fits || kind != "gauge" && sample.value < 0.0 {
