@@ -13,7 +13,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 to := $(DESTDIR)$(PREFIX)
 
-.PHONY: help setup setup-build setup-demo setup-demo-app build library python examples header demo demo-app lint audit test test-long test-mutations test-chaos bench install uninstall \
+.PHONY: help setup setup-build setup-demo setup-demo-app build library python examples header demo demo-app lint audit test test-long test-mutations test-chaos bench bench-fleet install uninstall \
 	completions clean
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo 'make lint      only format, lints and documentation'
 	@echo 'make audit     advisories, licences and sources of the dependencies (cargo-deny; needs the network)'
 	@echo 'make bench     outage over many faults, cost of a decision, idle cost: prints numbers'
+	@echo 'make bench-fleet one engine for 10, 100 and 1,000 services: processor, memory, how late checks begin'
 	@echo 'make build     the command line, target/release/failover, and the library for C, target/capi/release'
 	@echo 'make install   PREFIX=/usr/local DESTDIR= (LIBDIR=lib under PREFIX)'
 	@echo 'make python    a wheel with the library inside, target/wheels'
@@ -116,6 +117,10 @@ test-chaos: setup
 
 bench: setup-demo
 	@scripts/bench.sh
+
+# One engine for 10, 100 and 1,000 services: FLEET=10,1000 FLEET_SECONDS=20.
+bench-fleet: setup-demo-app
+	@$(CARGO) bench --locked --quiet --bench fleet
 
 # The committed completions are what the program prints; a test holds them to it.
 completions:
