@@ -15,7 +15,7 @@ use failover_core::model::{CheckKind, CheckModel, Model, Role, RouteModel, Serve
 use failover_core::observation::{DownCause, Finding, Verdict};
 use failover_core::output::Output;
 use failover_core::time::{Mono, Span};
-use world::{ms, postgres, trigger};
+use world::{fence, ms, postgres, trigger};
 
 /// Inputs of one run.
 const INPUTS: usize = 60_000;
@@ -49,6 +49,7 @@ fn applications(count: usize) -> Model {
             })
             .collect(),
         trigger: trigger(),
+        fence: fence(),
         postgres: postgres(),
         route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
         pre_checks: false,
