@@ -32,9 +32,9 @@ pub fn add(setup: &mut Setup, seed: u64) {
         0..3 => course.adopted(),
         3 => course.cordoned(),
         4 => course.another_cluster(),
-        5 | 6 => course.forgetful_route(),
+        5 => course.forgetful_route(),
         7 => course.order(),
-        8 => course.trouble_behind_the_promotion(),
+        6 | 8 => course.trouble_behind_the_promotion(),
         _ => course.reloaded_in_a_plan(),
     }
 }
