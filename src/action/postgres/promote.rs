@@ -135,22 +135,10 @@ impl Cluster {
                 "find out why it takes writes before anything is promoted",
             ));
         }
-        if identity.replay_paused && identity.version < PROMOTION_ENDS_PAUSE {
-            return Err(Failure::no_effect(
-                format!(
-                    "replay is paused on {name}, and a server before PostgreSQL 13 stays unpromoted until it is resumed; it was not touched"
-                ),
-                "SELECT pg_wal_replay_resume()",
-            ));
-        }
+        let by_sql = matches!(promotion, Promotion::Sql);
+        fits_its_version(name, identity.version, identity.replay_paused, by_sql)?;
         let rights = read_rights(&mut session, deadline, cancel).map_err(|error| untouched(name, &error))?;
-        if matches!(promotion, Promotion::Sql) && identity.version < SQL_PROMOTION {
-            return Err(Failure::no_effect(
-                format!("{name} has no pg_promote: it came with PostgreSQL 12; nothing was touched"),
-                "promote.method = \"pg_ctl\"",
-            ));
-        }
-        if matches!(promotion, Promotion::Sql) && !rights.promote {
+        if by_sql && !rights.promote {
             return Err(Failure::no_effect(
                 format!("role {} may not promote {name}: no EXECUTE on pg_promote; nothing was touched", identity.role),
                 format!("GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer) TO {}", quoted(&identity.role)),
@@ -507,5 +495,41 @@ fn wait_for_sleep(session: &mut Session, deadline: Deadline, cancel: &Cancel) ->
         if rows.get(0, "wait_event") == Some(ASLEEP) || cancel.pause(SLEEP_POLL, until).is_err() {
             return Ok(Some(began.elapsed()));
         }
+    }
+}
+
+/// Whether a server of this version would carry the promotion out that is asked for.
+fn fits_its_version(name: &str, version: u32, replay_paused: bool, by_sql: bool) -> Result<(), Failure> {
+    if replay_paused && version < PROMOTION_ENDS_PAUSE {
+        return Err(Failure::no_effect(
+            format!(
+                "replay is paused on {name}, and a server before PostgreSQL 13 stays unpromoted until it is resumed; it was not touched"
+            ),
+            "SELECT pg_wal_replay_resume()",
+        ));
+    }
+    if by_sql && version < SQL_PROMOTION {
+        return Err(Failure::no_effect(
+            format!("{name} has no pg_promote: it came with PostgreSQL 12; nothing was touched"),
+            "promote.method = \"pg_ctl\"",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits_its_version;
+
+    /// Rule 39.
+    #[test]
+    fn an_old_server_whose_replay_is_paused_is_not_asked() {
+        let refused =
+            |version, paused, by_sql| fits_its_version("db2", version, paused, by_sql).err().map(|failure| failure.message);
+        assert!(refused(120_022, true, true).is_some_and(|why| why.contains("stays unpromoted until it is resumed")));
+        assert_eq!(refused(120_022, false, true), None);
+        assert_eq!(refused(130_000, true, true), None, "its promotion ends the pause");
+        assert!(refused(110_000, false, true).is_some_and(|why| why.contains("no pg_promote")));
+        assert_eq!(refused(110_000, false, false), None, "pg_ctl does it");
     }
 }
