@@ -61,8 +61,8 @@ pub(crate) fn room() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::word::Workers;
     use super::*;
+    use crate::config::word::Workers;
 
     #[test]
     fn auto_fits_the_load_and_the_machine() {

@@ -74,15 +74,17 @@ impl Service {
 
     /// Another server than the primary that said it takes writes, and has said or shown nothing else since: silence is no end of it.
     pub(super) fn rival(&self) -> Option<ServerId> {
-        self.server_ids().find(|server| {
-            let state = &self.servers[usize::from(server.0)];
-            let said = state.sample.as_ref().filter(|(_, sample)| !sample.in_recovery).map(|(at, _)| *at);
-            let refuted = |said: Mono| self.is_fenced_since(*server, said) || self.is_down_since(*server, said);
-            self.durable.primary != Some(*server)
-                && !state.wrong_cluster
-                && !state.other_branch
-                && said.is_some_and(|said| !refuted(said))
-        })
+        self.server_ids().find(|server| self.is_rival(*server))
+    }
+
+    fn is_rival(&self, server: ServerId) -> bool {
+        let state = &self.servers[usize::from(server.0)];
+        let said = state.sample.as_ref().filter(|(_, sample)| !sample.in_recovery).map(|(at, _)| *at);
+        let refuted = |said: Mono| self.is_fenced_since(server, said) || self.is_down_since(server, said);
+        self.durable.primary != Some(server)
+            && !state.wrong_cluster
+            && !state.other_branch
+            && said.is_some_and(|said| !refuted(said))
     }
 
     fn is_fenced_since(&self, server: ServerId, said: Mono) -> bool {
@@ -111,10 +113,12 @@ impl Service {
         )
     }
 
-    /// A person has looked: what servers that do not answer once said of themselves holds nothing up.
-    pub(super) fn dismiss_rivals(&mut self) {
-        while let Some(rival) = self.rival() {
-            self.servers[usize::from(rival.0)].sample = None;
+    /// A person has looked: what servers that do not answer once said of themselves holds nothing up. Those that do answer are rivals still.
+    pub(super) fn dismiss_rivals(&mut self, now: Mono) {
+        for server in self.server_ids() {
+            if self.is_rival(server) && !self.is_writable_now(server, now) {
+                self.servers[usize::from(server.0)].sample = None;
+            }
         }
     }
 

@@ -47,15 +47,15 @@ impl Service {
                 State::ManualIntervention | State::FailedOver => {
                     self.durable.attention = None;
                     self.durable.cooldown_from = None;
-                    self.dismiss_rivals();
+                    self.dismiss_rivals(fx.now);
                     self.become_state(State::Normal, "an operator reset it".into(), fx);
                     self.journal_facts(fx);
                     self.start_over(fx);
                     Ok(format!("{name}: back to watching; the cooldown is over too{}", unremembered(around)))
                 }
-                state => match self.rival() {
+                state => match self.rival().filter(|rival| !self.is_writable_now(*rival, fx.now)) {
                     Some(rival) => {
-                        self.dismiss_rivals();
+                        self.dismiss_rivals(fx.now);
                         Ok(format!("{name}: that {} takes writes is forgotten, until it says so again", self.server_name(rival)))
                     }
                     None => Err(format!("{name} is {}: there is nothing to reset", state.word())),
