@@ -11,7 +11,7 @@ use super::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Repo
 use super::plan::{End, Phase, Plan, Settings, Times};
 use super::refusal::{CandidateRefusal, Refusal};
 use super::sample::{FenceLevel, FenceReport, Lsn, Position, RouteInstance, RungName, Sample};
-use super::service::{FRESH, LastFailover, Service};
+use super::service::{FRESH, LastFailover, LogTrack, STREAM_GRACE, Service};
 use super::stats::{Mark, Need};
 use super::time::{Mono, Span};
 use super::trigger::State;
@@ -799,8 +799,7 @@ impl Service {
         match &writable[..] {
             [] => return false,
             [(server, sample)]
-                if sample.timeline > old_timeline
-                    && self.is_ours(*server, sample, old_timeline, self.may_lack(*server, positions)) =>
+                if sample.timeline > old_timeline && self.is_ours(*server, sample, old_timeline, self.may_lack(*server)) =>
             {
                 self.take_over_promoted(*server, sample, fx);
             }
@@ -816,22 +815,20 @@ impl Service {
         true
     }
 
-    /// So much of the old primary's log may be missing on a server that somebody promoted: what a failover may lose, if nobody else has more,
-    /// and nothing if it took writes while the primary did.
-    fn may_lack(&self, server: ServerId, positions: &[Position]) -> u64 {
+    /// So much of the old primary's log may be missing on a server that somebody promoted: what a failover may lose, if nobody else had more
+    /// when both were last seen to receive, and nothing if it took writes while the primary did.
+    fn may_lack(&self, server: ServerId) -> u64 {
         let state = &self.servers[usize::from(server.0)];
-        let began = state.streamed.map(|streamed| streamed.position).unwrap_or_default();
-        let has_more = |position: &Position| {
-            position.server != server
-                && position
-                    .sample
-                    .as_ref()
-                    .is_ok_and(|sample| sample.in_recovery && sample.receive.max(sample.replay) > Some(began))
-        };
-        if state.other_branch || state.wrote_beside || positions.iter().any(has_more) {
-            return 0;
-        }
-        self.model.postgres.max_lag_bytes
+        let (Some(own), Some(seen)) = (state.streamed, state.streamed_at) else { return 0 };
+        let growth = self.log.as_ref().and_then(LogTrack::growth).unwrap_or_default();
+        let has_more = self.servers.iter().any(|other| {
+            let (Some(theirs), Some(later)) = (other.streamed, other.streamed_at) else { return false };
+            // Who was asked a moment later has what came in that moment.
+            let gap = later.since(seen);
+            let came = if gap <= STREAM_GRACE { growth.saturating_mul(gap.as_millis()) / 1_000 } else { 0 };
+            theirs.timeline == own.timeline && theirs.position.bytes_after(own.position) > came
+        });
+        if state.other_branch || state.wrote_beside || has_more { 0 } else { self.model.postgres.max_lag_bytes }
     }
 
     /// A standby whose kept session said after the fence, and after its position was read, that it takes writes: somebody promoted it.

@@ -225,7 +225,7 @@ impl Service {
         if self.run.plan.is_some() {
             return Err(format!("{service}: a failover is in flight"));
         }
-        if self.durable.primary == Some(server) && self.primary_seen && self.state != State::ManualIntervention {
+        if self.durable.primary == Some(server) && self.primary_seen && !self.run.switched_in_call {
             return Err(format!("{service}: {name} is the primary already"));
         }
         let sample = self.servers[usize::from(server.0)].sample.clone().filter(|_| self.is_writable_now(server, fx.now));

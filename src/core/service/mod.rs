@@ -59,7 +59,7 @@ const STEADY: Span = Span::from_millis(10_000);
 const READINESS_HOLD: Span = Span::from_millis(1_000);
 /// A standby counts as receiving if it did so at most this long before the primary's last sign of life: a receiver ends within
 /// milliseconds of a kill, sometimes before our own session shows it.
-const STREAM_GRACE: Span = Span::from_millis(1_000);
+pub(super) const STREAM_GRACE: Span = Span::from_millis(1_000);
 /// The proof of a fence is taken again this long after the failover (rule 86).
 const PROVE_AGAIN: Span = Span::from_millis(1_000);
 /// A promoted server that cannot be verified for so long needs a person, whatever comes of the next try.
