@@ -820,7 +820,8 @@ impl Service {
     fn may_lack(&self, server: ServerId) -> u64 {
         let state = &self.servers[usize::from(server.0)];
         let (Some(own), Some(seen)) = (state.streamed, state.streamed_at) else { return 0 };
-        let growth = self.log.as_ref().and_then(LogTrack::growth).unwrap_or_default();
+        // Where nobody knows how the log grew, a moment says nothing.
+        let growth = self.log.as_ref().and_then(LogTrack::growth).unwrap_or(u64::MAX);
         let has_more = self.servers.iter().any(|other| {
             let (Some(theirs), Some(later)) = (other.streamed, other.streamed_at) else { return false };
             // Who was asked a moment later has what came in that moment.

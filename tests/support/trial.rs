@@ -285,7 +285,9 @@ pub fn assert_honest(end: &End, account: &Account, limit: u64) {
     let bytes = u64::try_from(lost).unwrap_or(u64::MAX) * ROW_BYTES;
     assert!(bytes <= limit, "more than max_lag_bytes; {told}");
     if let Some(admitted) = event.fields.get("loss_bytes").and_then(serde_json::Value::as_u64) {
-        assert!(bytes <= admitted, "more than the record admits; {told}");
+        // An estimate goes by the rates of the last second: what comes faster in the last moment is not in it.
+        let admits = if event.message.contains("; about ") { admitted + admitted / 4 } else { admitted };
+        assert!(bytes <= admits, "more than the record admits; {told}");
     }
 }
 
