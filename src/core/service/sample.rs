@@ -414,7 +414,6 @@ impl Service {
         self.journal_facts(fx);
     }
 
-    /// A standby that goes on receiving proves the primary alive (rules 4, 5, 91).
     /// Replay that does not move while there is log to replay: the survey looks at once who is in its way, and again when that is over, also
     /// while this server is waited for in a failover. That it is paused or delayed on purpose has names of its own.
     fn watch_replay(&mut self, server: ServerId, sample: &Sample, fx: &mut Effects) {
@@ -432,6 +431,7 @@ impl Service {
         }
     }
 
+    /// A standby that goes on receiving proves the primary alive (rules 4, 5, 91).
     pub(super) fn watch_progress(&mut self, server: ServerId, sample: &Sample, fx: &Effects) {
         let Some(suspicion) = &self.detection.suspicion else { return };
         let after = suspicion.since + SPEAKS_AFTER;
