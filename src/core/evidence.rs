@@ -287,14 +287,18 @@ impl Suspicion {
     }
 
     /// One refused connection, and its host has said since the first bad sign that it was killed and that nothing is left of it: more refusals
-    /// would say no more. The fence proves it again.
+    /// would say no more. The fence proves it again. Not where the host program reports calls of its own that are served.
     #[must_use]
-    pub fn is_proven_dead(&self) -> bool {
+    pub fn is_proven_dead(&self, limits: &Limits) -> bool {
         let killed = |word: &HostWord| {
             word.postmaster == ProcessState::Gone && word.others == 0 && word.shm_attached == Some(0) && word.asked >= self.since
         };
         // Who has removed its pid file has announced its stop by that.
-        self.refused > 0 && self.announced.is_none() && self.close.is_some() && self.word().is_some_and(killed)
+        self.refused > 0
+            && self.announced.is_none()
+            && self.close.is_some()
+            && self.word().is_some_and(killed)
+            && limits.times() == 1
     }
 
     /// It is shutting down, as it says itself.
@@ -395,7 +399,7 @@ fn held_or_not(suspicion: &Suspicion, limits: &Limits, left: Option<Span>, now: 
 
 fn dead_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
     let theirs = matches!(limits.traffic, Weight::Failed(Outcome::Refused | Outcome::Reset));
-    if suspicion.is_proven_dead() && limits.times() == 1 {
+    if suspicion.is_proven_dead(limits) {
         return Ok(FailureClass::Dead);
     }
     if suspicion.refused + u32::from(theirs) < REFUSALS_FOR_DEATH * limits.times() {
@@ -634,7 +638,7 @@ mod tests {
             let mut suspicion = refused(times);
             suspicion.close = Some((T(1000), Close { cause: CloseCause::DeathHint, message: String::new() }));
             suspicion.host_replied(T(1010), Ok(word));
-            suspicion.is_proven_dead()
+            suspicion.is_proven_dead(&limits(0, None))
         };
         assert!(dead(1, killed.clone()));
         assert!(!dead(0, killed.clone()), "nobody was refused");

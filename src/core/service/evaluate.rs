@@ -13,7 +13,6 @@ use crate::refusal::{CandidateRefusal, Refusal};
 use crate::sample::FenceLevel;
 use crate::static_word::Word;
 use crate::time::{Mono, Span};
-use crate::traffic::Weight;
 use crate::trigger::State;
 
 /// So long a standby that is restarting, or replays what it has, is waited for before a person is called.
@@ -120,8 +119,7 @@ impl Service {
         let needed = match trigger.policy {
             Policy::Count => {
                 let silent = self.kind().silence_decides(self, now);
-                let served = self.traffic_weight(now) == Weight::Served;
-                let proven = !served && self.detection.suspicion.as_ref().is_some_and(Suspicion::is_proven_dead);
+                let proven = self.detection.suspicion.as_ref().is_some_and(|one| one.is_proven_dead(&self.limits(now)));
                 let failures = self.detection.window.count();
                 return if failures >= trigger.failure_threshold || silent || unusable || proven {
                     Ok(())
