@@ -26,10 +26,6 @@ pub enum FailureClass {
     Unreachable,
     /// Impaired for longer than `on_impaired` allows.
     Unusable,
-    /// An operator said so.
-    Forced,
-    /// The service that it follows has a new primary.
-    Followed,
 }
 
 impl FailureClass {
@@ -41,32 +37,14 @@ impl FailureClass {
             FailureClass::Hung => "hung",
             FailureClass::Unreachable => "unreachable",
             FailureClass::Unusable => "unusable",
-            FailureClass::Forced => "forced",
-            FailureClass::Followed => "followed",
-        }
-    }
-
-    /// No failure of the server's own: it was to be replaced.
-    #[must_use]
-    pub fn is_ordered(self) -> bool {
-        matches!(self, FailureClass::Forced | FailureClass::Followed)
-    }
-
-    /// What happened to the primary, in a sentence.
-    #[must_use]
-    pub fn sentence(self) -> String {
-        match self {
-            FailureClass::Forced => "an operator forced the failover".to_owned(),
-            FailureClass::Followed => "the service that it follows has a new primary".to_owned(),
-            class => format!("the primary is {}", class.word()),
         }
     }
 
     /// The class with this word.
     #[must_use]
     pub fn of_word(word: &str) -> Option<FailureClass> {
-        use FailureClass::{Dead, Followed, Forced, Hung, Unreachable, Unusable};
-        [Dead, Hung, Unreachable, Unusable, Forced, Followed].into_iter().find(|class| class.word() == word)
+        use FailureClass::{Dead, Hung, Unreachable, Unusable};
+        [Dead, Hung, Unreachable, Unusable].into_iter().find(|class| class.word() == word)
     }
 }
 

@@ -9,6 +9,7 @@ use super::id::{Generation, ServerId};
 use super::model::OnNoSyncStandby;
 use super::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Report};
 use super::plan::{End, Phase, Plan, Settings, Times};
+use super::reason::Reason;
 use super::refusal::{CandidateRefusal, Refusal};
 use super::sample::{FenceLevel, FenceReport, Lsn, Position, RouteInstance, RungName, Sample};
 use super::service::{FRESH, LastFailover, LogTrack, STREAM_GRACE, Service};
@@ -33,26 +34,26 @@ impl Service {
     /// Begins a failover. Every guard has been passed, or waived by an operator.
     ///
     /// `handover`: of a primary that lives and is stopped in an orderly way.
-    pub(super) fn start_plan(&mut self, class: FailureClass, waiver: Waiver, handover: Option<Handover>, fx: &mut Effects) {
+    pub(super) fn start_plan(&mut self, reason: Reason, waiver: Waiver, handover: Option<Handover>, fx: &mut Effects) {
         let Some(old) = self.subject() else { return };
         assert!(self.run.plan.is_none(), "failover {} is in flight, and another one begins", self.durable.generation);
         // While the suspicion is there: what the host said meanwhile counts, not what the survey found before.
-        let Some((require, host_silent)) = self.way_or_a_person(class, fx) else { return };
+        let Some((require, host_silent)) = self.way_or_a_person(reason, fx) else { return };
         let is_dead = self.is_dead(fx.now);
-        let forced = class.is_ordered();
-        let seen = self.kind().evidence_at_once(self, class, &waiver, fx.now);
+        let forced = reason.is_ordered();
+        let seen = self.kind().evidence_at_once(self, reason, &waiver, fx.now);
         let lived = self.lived_until(self.detection.suspicion.as_ref().map_or(fx.now, |suspicion| suspicion.since));
         let suspicion = self.detection.suspicion.take().unwrap_or_else(|| Suspicion::new(fx.now));
         self.durable.generation = Generation(self.durable.generation.0 + 1);
         self.run.confirmed_by_operator = false;
         self.run.held = false;
-        if !class.is_ordered() {
+        if !reason.is_ordered() {
             self.run.began_at = Some(fx.now);
         }
         self.detection.awaiting = None;
         self.detection.refusal = None;
         self.durable.attention = None;
-        let evidence = seen.unwrap_or_else(|| self.kind().evidence(self, (class, require), &suspicion, &waiver, fx.now));
+        let evidence = seen.unwrap_or_else(|| self.kind().evidence(self, (reason, require), &suspicion, &waiver, fx.now));
         let times = Times { detected: self.died_at(suspicion.since), lived, confirmed: fx.now, ..Times::default() };
         // What an earlier engine changed is undone with the rest, should it come to that.
         let before = self.run.begun.take();
@@ -67,7 +68,7 @@ impl Service {
         let plan = Plan {
             kind: self.model.kind,
             generation: self.durable.generation,
-            class,
+            reason,
             old,
             system_id: self.durable.cluster.system_id.unwrap_or_default(),
             old_timeline: self.log.as_ref().map_or(0, |log| log.timeline),
@@ -99,7 +100,7 @@ impl Service {
             stop_asked: false,
             lives: false,
             nobody_left: is_dead,
-            ended: suspicion.ended(if is_dead { FailureClass::Dead } else { class }),
+            ended: is_dead.then_some(FailureClass::Dead).or(reason.class()).and_then(|class| suspicion.ended(class)),
             committed: None,
             proved_at: None,
             slept: false,
@@ -108,7 +109,7 @@ impl Service {
             lead,
             furthest: self.reference(Ended::at(times.detected)).and_then(|reference| reference.furthest(times.detected)),
             judgement: {
-                let now = self.kind().judgement(class, &suspicion);
+                let now = self.kind().judgement(reason, &suspicion);
                 match &before {
                     Some(before) if !forced => before.judged_again(now),
                     _ => now,
@@ -145,9 +146,9 @@ impl Service {
     }
 
     /// The fence that is asked for, and whether the host is silent. A person is called where there is no way to fence.
-    fn way_or_a_person(&mut self, class: FailureClass, fx: &mut Effects) -> Option<(FenceLevel, bool)> {
+    fn way_or_a_person(&mut self, reason: Reason, fx: &mut Effects) -> Option<(FenceLevel, bool)> {
         let silent = self.detection.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
-        match self.kind().fence_way(self, class, silent) {
+        match self.kind().fence_way(self, reason, silent) {
             Ok(way) => Some(way),
             Err(refusal) => {
                 let sentence = self.sentence(&refusal);
@@ -161,20 +162,20 @@ impl Service {
 
     /// Says that the failure is confirmed and the failover begins.
     fn announce_plan(&mut self, plan: &Plan, evidence: Vec<String>, forced: bool, fx: &mut Effects) {
-        let (class, detected) = (plan.class, plan.times.detected);
-        self.become_state(State::FailoverInProgress, class.sentence(), fx);
+        let (reason, detected) = (plan.reason, plan.times.detected);
+        self.become_state(State::FailoverInProgress, reason.sentence(), fx);
         let old_name = self.server_name(plan.old);
         fx.emit(
             EventKind::FailureConfirmed,
             Severity::Warning,
             self.about_server(plan.old),
             if forced {
-                format!("{old_name} is to be replaced: {}", class.sentence())
+                format!("{old_name} is to be replaced: {}", reason.sentence())
             } else {
-                format!("{old_name} is {}, confirmed {} after the first bad sign", class.word(), fx.now.since(detected))
+                format!("{old_name} is {}, confirmed {} after the first bad sign", reason.word(), fx.now.since(detected))
             },
             vec![
-                ("class", text(class.word())),
+                ("class", text(reason.word())),
                 ("detect_ms", Field::Span(fx.now.since(detected))),
                 ("evidence", texts(evidence.clone())),
             ],
@@ -185,7 +186,7 @@ impl Service {
             self.about_server(plan.old),
             format!("{}: failover {} away from {old_name} begins", self.model.name, plan.generation),
             vec![
-                ("class", text(class.word())),
+                ("class", text(reason.word())),
                 ("old_primary", text(old_name)),
                 ("fence_required", Field::Int(u64::from(plan.require.number()))),
                 ("evidence", texts(evidence)),
@@ -196,7 +197,7 @@ impl Service {
     /// The whole reasoning behind the decision, one line each, for the journal, the event and the report.
     pub(crate) fn evidence(
         &self,
-        class: FailureClass,
+        reason: Reason,
         suspicion: &Suspicion,
         require: FenceLevel,
         waiver: &Waiver,
@@ -206,7 +207,7 @@ impl Service {
         let mut lines = suspicion.record();
         lines.push(format!(
             "class {}: {} refused and {} unanswered new connections since the last sign of life",
-            class.word(),
+            reason.word(),
             suspicion.refused,
             suspicion.unanswered
         ));
@@ -229,7 +230,7 @@ impl Service {
             ));
         }
         // An order away from one that is gone is judged by its end, as the order was.
-        let of = if class.is_ordered() && suspicion.gone_since.is_some() { FailureClass::Dead } else { class };
+        let of = reason.class().or(suspicion.gone_since.map(|_| FailureClass::Dead));
         for (server, result) in self.examine_standbys(self.subject(), self.ended(of, suspicion, now), waiver, View::Guard, now) {
             let name = self.server_name(server);
             lines.push(match result {
@@ -334,7 +335,7 @@ impl Service {
             Phase::RouteOut => (Action::RouteOut { server: plan.old }, seconds(3).max(route.commands_out)),
             Phase::Fence if plan.require <= FenceLevel::TrafficRemoved => return None,
             Phase::Fence => (
-                self.fence_action(plan.old, plan.require, plan.class == FailureClass::Hung, plan.host_silent),
+                self.fence_action(plan.old, plan.require, plan.reason.is(FailureClass::Hung), plan.host_silent),
                 self.model.fence.timeout,
             ),
             Phase::Choose => return self.kind().choice(self, plan),
@@ -697,7 +698,7 @@ impl Service {
     /// lives, and its clients wait: there it is tried once.
     fn fence_again(&mut self, why: String, fx: &mut Effects) {
         let Some(plan) = &mut self.run.plan else { return };
-        if plan.class.is_ordered() && !plan.nobody_left {
+        if plan.reason.is_ordered() && !plan.nobody_left {
             self.undo(why, fx);
             return;
         }
@@ -1069,7 +1070,7 @@ impl Service {
         if plan.old != server
             || !plan.is_untouched(asked)
             || !plan.kind.holds_data()
-            || plan.class.is_ordered()
+            || plan.reason.is_ordered()
             || asked < plan.times.confirmed
         {
             return;
@@ -1109,7 +1110,7 @@ impl Service {
         }
         self.durable.stats.ended(&plan, how);
         // To follow another service says nothing about this one.
-        if plan.class != FailureClass::Followed {
+        if plan.reason != Reason::Followed {
             self.durable.last_ended = Some(Mark { at: fx.now, lead: Span::ZERO });
         }
         self.run.last_failover = Some(LastFailover { plan: plan.clone(), how, why: why.clone() });
@@ -1157,7 +1158,7 @@ impl Service {
         self.trouble.failing = None;
         self.detection.window.clear();
         // To follow another service says nothing about this one: it may fail over by itself at once.
-        if plan.class != FailureClass::Followed {
+        if plan.reason != Reason::Followed {
             self.durable.cooldown_from = Some(Mark { at: fx.now, lead: Span::ZERO });
         }
         self.servers[usize::from(plan.old.0)].deposed = true;
@@ -1257,7 +1258,7 @@ fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, n
     let mut fields = vec![
         ("old_primary", text(old)),
         ("new_primary", text(new)),
-        ("class", text(plan.class.word())),
+        ("class", text(plan.reason.word())),
         ("detected_at_ns", Field::Int(times.detected.as_nanos())),
         ("confirm_ms", Field::Span(times.confirmed.since(times.detected))),
         ("fence_ms", span(Some(times.confirmed), times.fenced)),
@@ -1327,7 +1328,7 @@ fn ended(plan: &Plan) -> Ended {
     let (lived, proven) = (plan.times.lived, plan.times.fenced.unwrap_or(plan.times.confirmed));
     // Where no ladder was climbed, its host's word is all there is.
     let nobody = fence_found_nothing(plan) || (plan.nobody_left && plan.fence_level() < FenceLevel::ProvenStopped);
-    let stayed_so = plan.class == FailureClass::Unusable || nobody;
+    let stayed_so = plan.reason.is(FailureClass::Unusable) || nobody;
     plan.ended.filter(|_| stayed_so).map_or(Ended::fenced(lived, proven), |ended| Ended::gone(lived, ended))
 }
 

@@ -25,6 +25,7 @@ pub mod model;
 pub mod observation;
 pub mod output;
 pub mod plan;
+pub mod reason;
 pub mod refusal;
 pub mod route;
 pub mod sample;

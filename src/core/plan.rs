@@ -1,11 +1,11 @@
 //! What to do, in which order, and how to undo it. A plan is data: the service asks it for the next action and tells it the outcome.
 
 use super::candidate::{Candidate, Waiver};
-use super::evidence::FailureClass;
 use super::handover::Handover;
 use super::id::{ActionId, Generation, ServerId};
 use super::kind::ServiceKind;
 use super::output::Action;
+use super::reason::Reason;
 use super::sample::{FenceLevel, FenceReport, Lsn};
 use super::service::VERIFIED_WITHIN;
 use super::stats::{Judgement, Need};
@@ -167,8 +167,8 @@ pub struct Plan {
     pub kind: ServiceKind,
     /// Its number.
     pub generation: Generation,
-    /// What happened to the old primary.
-    pub class: FailureClass,
+    /// Why it was begun.
+    pub reason: Reason,
     /// The old primary.
     pub old: ServerId,
     /// The cluster's identity.
@@ -273,8 +273,8 @@ pub struct Plan {
 pub struct Begun {
     /// Its number.
     pub generation: Generation,
-    /// What happened to the old primary.
-    pub class: FailureClass,
+    /// Why it was begun.
+    pub reason: Reason,
     /// The old primary.
     pub old: ServerId,
     /// The cluster's identity.
@@ -315,7 +315,7 @@ impl Begun {
     #[must_use]
     pub fn judged(&self) -> Judgement {
         self.judgement.clone().unwrap_or_else(|| Judgement {
-            need: if self.class.is_ordered() { Need::Forced } else { Need::Unknown },
+            need: if self.reason.is_ordered() { Need::Forced } else { Need::Unknown },
             why: "an earlier engine began it, and this one did not ask".to_owned(),
             gone: false,
         })

@@ -9,6 +9,7 @@ use super::input::SelfHealth;
 use super::model::ServiceKind;
 use super::observation::Finding;
 use super::plan::Plan;
+use super::reason::Reason;
 use super::refusal::{CandidateRefusal, Refusal};
 use super::route::RouteReadiness;
 use super::sample::{FenceLevel, Lsn, Readiness, Sample};
@@ -328,7 +329,7 @@ impl Service {
             refusals.extend(self.guards(around, now).err());
             refusals.extend(self.waits_in_line(around));
         }
-        let fence = match self.kind().fence_way(self, FailureClass::Dead, false) {
+        let fence = match self.kind().fence_way(self, Reason::Failed(FailureClass::Dead), false) {
             Ok((level, _)) => Some(level).filter(|_| self.holds_data()),
             Err(refusal) => {
                 if self.primary_seen && refusal != Refusal::NoPrimarySeen {

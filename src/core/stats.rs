@@ -14,6 +14,7 @@ use super::evidence::{FailureClass, Suspicion};
 use super::id::{Generation, ServerId};
 use super::output::EndedHow;
 use super::plan::{Begun, Plan};
+use super::reason::Reason;
 use super::sample::{LocalAnswer, Lsn, ProcessState};
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
@@ -111,23 +112,23 @@ pub struct Judgement {
 impl Judgement {
     /// What a server of an application showed of itself: nobody asks its host.
     #[must_use]
-    pub fn of_application(class: FailureClass) -> Judgement {
-        let (need, why) = match class {
-            FailureClass::Forced => (Need::Forced, "an operator forced it"),
-            FailureClass::Followed => (Need::Forced, "the service that it follows has a new primary"),
-            FailureClass::Dead => (Need::Justified, "it refused every connection, or broke it off"),
-            FailureClass::Unusable => (Need::Justified, "its own answers said that it did not serve"),
-            _ => (Need::Unknown, "it gave no answer, and nobody knows whether it served others"),
+    pub fn of_application(reason: Reason) -> Judgement {
+        let (need, why) = match reason {
+            Reason::Forced => (Need::Forced, "an operator forced it"),
+            Reason::Followed => (Need::Forced, "the service that it follows has a new primary"),
+            Reason::Failed(FailureClass::Dead) => (Need::Justified, "it refused every connection, or broke it off"),
+            Reason::Failed(FailureClass::Unusable) => (Need::Justified, "its own answers said that it did not serve"),
+            Reason::Failed(_) => (Need::Unknown, "it gave no answer, and nobody knows whether it served others"),
         };
         Judgement { need, why: why.to_owned(), gone: false }
     }
 
     /// What the host said of the old process before anything was done to it.
     #[must_use]
-    pub fn at_first(class: FailureClass, suspicion: &Suspicion) -> Judgement {
+    pub fn at_first(reason: Reason, suspicion: &Suspicion) -> Judgement {
         let judged = |need, why: &str| Judgement { need, why: why.to_owned(), gone: false };
-        if class.is_ordered() {
-            return Judgement::of_application(class);
+        if reason.is_ordered() {
+            return Judgement::of_application(reason);
         }
         let Some(word) = suspicion.word() else {
             return judged(Need::Unknown, "its host did not say how it was");

@@ -25,12 +25,12 @@ use serde::{Deserialize, Serialize};
 
 use failover_core::candidate::Candidate;
 use failover_core::durable::{Cluster, Durable, Pause};
-use failover_core::evidence::FailureClass;
 use failover_core::id::{Generation, ServerId};
 use failover_core::input::Facts;
 use failover_core::model::{Model, ServiceModel};
 use failover_core::output::{EndedHow, Record, Step};
 use failover_core::plan::Begun;
+use failover_core::reason::Reason;
 use failover_core::sample::{FenceLevel, Lsn};
 use failover_core::sync_set::{Acknowledging, SyncRule};
 use failover_core::time::{Mono, Span};
@@ -901,7 +901,7 @@ impl KnownBegun {
     fn of(begun: &Begun, name: &NameOf<'_>, now_ms: u64) -> KnownBegun {
         KnownBegun {
             generation: begun.generation.0,
-            class: begun.class.word().to_owned(),
+            class: begun.reason.word().to_owned(),
             old: name(begun.old).unwrap_or_default(),
             system_id: begun.system_id,
             timeline: begun.old_timeline,
@@ -924,7 +924,7 @@ impl KnownBegun {
     fn read(&self, id: &IdOf<'_>, now_ms: u64) -> Option<Begun> {
         Some(Begun {
             generation: Generation(self.generation),
-            class: FailureClass::of_word(&self.class)?,
+            reason: Reason::of_word(&self.class)?,
             old: id(&self.old)?,
             system_id: self.system_id,
             old_timeline: self.timeline,
@@ -1082,6 +1082,7 @@ fn sync_directory(directory: &Path) -> std::io::Result<()> {
 pub(crate) mod tests {
     use super::*;
     use crate::engine::checked::{HEAD, sum};
+    use failover_core::evidence::FailureClass;
     use failover_core::id::ServiceId;
     use failover_core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
     use failover_core::sync_set::Method;
@@ -1314,7 +1315,7 @@ pub(crate) mod tests {
     fn begun(generation: Generation) -> Begun {
         Begun {
             generation,
-            class: FailureClass::Hung,
+            reason: Reason::Failed(FailureClass::Hung),
             old: ServerId(0),
             system_id: u64::MAX,
             old_timeline: 3,

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use failover_core::Core;
 use failover_core::candidate::to_replay;
-use failover_core::evidence::FailureClass;
 use failover_core::health::Health;
 use failover_core::id::ServerId;
 use failover_core::model::{CheckKind, Model, Role, ServiceModel};
@@ -1019,7 +1018,7 @@ impl View<'_> {
             left_ms: (outcome == "in_progress").then(|| plan.deadline.since(self.now).as_millis()),
             from: Some(self.name(plan.old)),
             to: plan.chosen.map(|candidate| self.name(candidate.server)),
-            class: Some(FailureClass::word(plan.class).to_owned()),
+            class: Some(plan.reason.word().to_owned()),
             loss_bytes: chosen.and_then(|candidate| candidate.recorded_loss()),
             loss_exact: chosen.is_some_and(|candidate| candidate.exact),
             holds_acknowledged: chosen.is_some_and(|candidate| candidate.holds_acknowledged),

@@ -841,6 +841,7 @@ mod tests {
     use failover_core::output::{EndedHow, Step};
     use failover_core::output::{FailureKind, Report};
     use failover_core::plan::Begun;
+    use failover_core::reason::Reason;
     use failover_core::sample::{FenceLevel, Lsn};
 
     const ORDERS: ServiceId = ServiceId(0);
@@ -893,7 +894,7 @@ mod tests {
         fn intend(&mut self, generation: u64) {
             let begun = Begun {
                 generation: Generation(generation),
-                class: FailureClass::Dead,
+                reason: Reason::Failed(FailureClass::Dead),
                 old: ServerId(0),
                 system_id: 7,
                 old_timeline: 1,

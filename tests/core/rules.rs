@@ -11,6 +11,7 @@ use failover_core::knowledge::Knowledge;
 use failover_core::model::Model;
 use failover_core::observation::{CloseCause, Verdict};
 use failover_core::output::{Action, Failure, Output, Record, Report};
+use failover_core::reason::Reason;
 use failover_core::refusal::{CandidateRefusal, Refusal};
 use failover_core::sample::{
     FenceLevel, FenceReport, LocalAnswer, Lsn, ProcessState, Readiness, ReadinessFinding, Rung, RungName,
@@ -554,7 +555,7 @@ fn an_intent_says_who_streamed_who_acknowledged_and_whose_host_was_matched() {
     kill(&mut world);
     assert!(world.run_until(EventKind::FailoverStarted, ms(5_000)), "{}", story(&world));
     let begun = world.journal.begun.clone().expect("an intent");
-    assert_eq!((begun.old, begun.class, begun.view_confirmed), (ServerId(0), FailureClass::Dead, true));
+    assert_eq!((begun.old, begun.reason, begun.view_confirmed), (ServerId(0), Reason::Failed(FailureClass::Dead), true));
     assert_eq!(begun.streaming, [ServerId(1)]);
     let sync = begun.sync.as_ref().expect("whose acknowledgements commits waited for");
     assert_eq!((sync.size, &sync.members[..]), (2, &[ServerId(1), ServerId(2)][..]));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use failover_core::event::{Event, EventKind, Field};
 use failover_core::evidence::FailureClass;
 use failover_core::output::{Action, EndedHow, Output};
+use failover_core::reason::Reason;
 use failover_core::refusal::{CandidateRefusal, Refusal};
 use failover_core::snapshot::Snapshot;
 use failover_core::trigger::State;
@@ -220,11 +221,10 @@ impl Coverage {
         for step in ACTIONS {
             all.extend(ENDS.iter().map(|(how, when)| format!("engine {how} {when} {step}")));
         }
-        for class in
-            [FailureClass::Dead, FailureClass::Hung, FailureClass::Unreachable, FailureClass::Unusable, FailureClass::Forced]
-        {
+        for class in [FailureClass::Dead, FailureClass::Hung, FailureClass::Unreachable, FailureClass::Unusable] {
             all.insert(format!("class {}", class.word()));
         }
+        all.insert(format!("class {}", Reason::Forced.word()));
         all.extend(EndedHow::ALL.iter().map(|how| format!("end {how}")));
         all.extend(["gap", "stuck_workers", "everything_silent"].map(|cause| format!("doubt {cause}")));
         all

@@ -14,6 +14,7 @@ use crate::model::CheckModel;
 use crate::observation::{DownCause, Finding, Verdict};
 use crate::output::{Action, Failure, Report};
 use crate::plan::{Begun, Phase, Plan, Settings};
+use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::{InstanceView, sole_server};
 use crate::sample::FenceLevel;
@@ -98,7 +99,7 @@ impl Kind for Application {
         true
     }
 
-    fn fence_way(&self, _: &Service, _: FailureClass, _: bool) -> Result<(FenceLevel, bool), Refusal> {
+    fn fence_way(&self, _: &Service, _: Reason, _: bool) -> Result<(FenceLevel, bool), Refusal> {
         Ok((FenceLevel::None, false))
     }
 
@@ -111,24 +112,24 @@ impl Kind for Application {
         Phase::Choose
     }
 
-    fn evidence_at_once(&self, service: &Service, class: FailureClass, waiver: &Waiver, now: Mono) -> Option<Vec<String>> {
+    fn evidence_at_once(&self, service: &Service, reason: Reason, waiver: &Waiver, now: Mono) -> Option<Vec<String>> {
         // An operator's word is no bad sign: who was well before it is well.
-        (!class.is_ordered()).then(|| service.application_evidence(class, waiver, service.suspicion_record(), now))
+        (!reason.is_ordered()).then(|| service.application_evidence(reason, waiver, service.suspicion_record(), now))
     }
 
     fn evidence(
         &self,
         service: &Service,
-        (class, _): (FailureClass, FenceLevel),
+        (reason, _): (Reason, FenceLevel),
         suspicion: &Suspicion,
         waiver: &Waiver,
         now: Mono,
     ) -> Vec<String> {
-        service.application_evidence(class, waiver, suspicion.record(), now)
+        service.application_evidence(reason, waiver, suspicion.record(), now)
     }
 
-    fn judgement(&self, class: FailureClass, _: &Suspicion) -> Judgement {
-        Judgement::of_application(class)
+    fn judgement(&self, reason: Reason, _: &Suspicion) -> Judgement {
+        Judgement::of_application(reason)
     }
 
     fn choice(&self, _: &Service, _: &Plan) -> Option<(Action, Span)> {
@@ -390,11 +391,11 @@ impl Service {
     }
 
     /// The evidence behind the decision, one line each, after the lines of the suspicion.
-    fn application_evidence(&self, class: FailureClass, waiver: &Waiver, mut lines: Vec<String>, now: Mono) -> Vec<String> {
+    fn application_evidence(&self, reason: Reason, waiver: &Waiver, mut lines: Vec<String>, now: Mono) -> Vec<String> {
         let trigger = &self.model.trigger;
         lines.push(format!(
             "class {}: {} failed observations in the window of {}, threshold {}",
-            class.word(),
+            reason.word(),
             self.detection.window.count(),
             trigger.failure_window,
             trigger.failure_threshold

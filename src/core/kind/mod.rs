@@ -16,6 +16,7 @@ use super::model::CheckModel;
 use super::observation::Finding;
 use super::output::{Action, Failure, Report};
 use super::plan::{Begun, Phase, Plan, Settings};
+use super::reason::Reason;
 use super::refusal::{CandidateRefusal, Refusal};
 use super::route::InstanceView;
 use super::sample::FenceLevel;
@@ -107,7 +108,7 @@ pub(crate) trait Kind: Sync {
     /// Nobody can take over, and that may pass by itself: no person is called for it yet.
     fn may_come(&self, service: &Service, reasons: &[(ServerId, CandidateRefusal)]) -> bool;
     /// Which fence level is to be reached, and whether only a command can reach it.
-    fn fence_way(&self, service: &Service, class: FailureClass, host_silent: bool) -> Result<(FenceLevel, bool), Refusal>;
+    fn fence_way(&self, service: &Service, reason: Reason, host_silent: bool) -> Result<(FenceLevel, bool), Refusal>;
     /// Every other server by what is known of it: who would take over.
     fn examine(&self, service: &Service, old: Option<ServerId>, end: Ended, waiver: &Waiver, view: View, now: Mono) -> Examined;
 
@@ -116,18 +117,18 @@ pub(crate) trait Kind: Sync {
     /// The phase that follows once the old primary has left the route.
     fn after_route_out(&self, settings: Settings) -> Phase;
     /// The reasoning by the checks that suspect it, looked at before the suspicion is set aside. `None`: [`Kind::evidence`] has all.
-    fn evidence_at_once(&self, service: &Service, class: FailureClass, waiver: &Waiver, now: Mono) -> Option<Vec<String>>;
+    fn evidence_at_once(&self, service: &Service, reason: Reason, waiver: &Waiver, now: Mono) -> Option<Vec<String>>;
     /// The whole reasoning behind a decision, one line each.
     fn evidence(
         &self,
         service: &Service,
-        decided: (FailureClass, FenceLevel),
+        decided: (Reason, FenceLevel),
         suspicion: &Suspicion,
         waiver: &Waiver,
         now: Mono,
     ) -> Vec<String>;
     /// Whether the failover is needed, by what the old primary showed before anything was done to it.
-    fn judgement(&self, class: FailureClass, suspicion: &Suspicion) -> Judgement;
+    fn judgement(&self, reason: Reason, suspicion: &Suspicion) -> Judgement;
     /// The action by which a standby is chosen; `None`: [`Kind::choose`] needs none.
     fn choice(&self, service: &Service, plan: &Plan) -> Option<(Action, Span)>;
     /// Chooses without an action.

@@ -14,6 +14,7 @@ use crate::model::{CheckKind, CheckModel};
 use crate::observation::{Finding, Impairment, Verdict};
 use crate::output::{Action, Failure, Report};
 use crate::plan::{Begun, Phase, Plan, Settings};
+use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::InstanceView;
 use crate::sample::{FenceLevel, Lsn};
@@ -143,8 +144,8 @@ impl Kind for Postgres {
         let suspicion = service.detection.suspicion.as_ref().ok_or(Refusal::DatabaseAnswers)?;
         let class = service.uncontradicted(suspicion, now)?;
         service.guards(around, now)?;
-        service.fence_way(class)?;
-        let candidate = service.some_candidate(service.ended(class, suspicion, now), &Waiver::default(), now);
+        service.fence_way(class == FailureClass::Unreachable)?;
+        let candidate = service.some_candidate(service.ended(Some(class), suspicion, now), &Waiver::default(), now);
         candidate.map_err(|refusal| service.unless_one_comes(refusal, suspicion.since, now))?;
         Ok(class)
     }
@@ -153,8 +154,8 @@ impl Kind for Postgres {
         reasons.iter().any(|(server, reason)| service.may_pass(*server, reason))
     }
 
-    fn fence_way(&self, service: &Service, class: FailureClass, host_silent: bool) -> Result<(FenceLevel, bool), Refusal> {
-        service.fence_way(if class.is_ordered() && host_silent { FailureClass::Unreachable } else { class })
+    fn fence_way(&self, service: &Service, reason: Reason, host_silent: bool) -> Result<(FenceLevel, bool), Refusal> {
+        service.fence_way(reason.is(FailureClass::Unreachable) || reason.is_ordered() && host_silent)
     }
 
     fn examine(&self, service: &Service, old: Option<ServerId>, end: Ended, waiver: &Waiver, view: View, now: Mono) -> Examined {
@@ -165,23 +166,23 @@ impl Kind for Postgres {
         if settings.handover { Phase::StopServer } else { Phase::Fence }
     }
 
-    fn evidence_at_once(&self, _: &Service, _: FailureClass, _: &Waiver, _: Mono) -> Option<Vec<String>> {
+    fn evidence_at_once(&self, _: &Service, _: Reason, _: &Waiver, _: Mono) -> Option<Vec<String>> {
         None
     }
 
     fn evidence(
         &self,
         service: &Service,
-        (class, require): (FailureClass, FenceLevel),
+        (reason, require): (Reason, FenceLevel),
         suspicion: &Suspicion,
         waiver: &Waiver,
         now: Mono,
     ) -> Vec<String> {
-        service.evidence(class, suspicion, require, waiver, now)
+        service.evidence(reason, suspicion, require, waiver, now)
     }
 
-    fn judgement(&self, class: FailureClass, suspicion: &Suspicion) -> Judgement {
-        Judgement::at_first(class, suspicion)
+    fn judgement(&self, reason: Reason, suspicion: &Suspicion) -> Judgement {
+        Judgement::at_first(reason, suspicion)
     }
 
     fn choice(&self, service: &Service, plan: &Plan) -> Option<(Action, Span)> {

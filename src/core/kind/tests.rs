@@ -16,6 +16,7 @@ use crate::model::{
 use crate::observation::{DownCause, Finding, Verdict};
 use crate::output::{Action, EndedHow, Failure, Output, Record, Report};
 use crate::plan::{Begun, Phase, Plan, Settings};
+use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::InstanceView;
 use crate::sample::{FenceLevel, RouteInstance};
@@ -99,7 +100,7 @@ impl Kind for Bare {
         true
     }
 
-    fn fence_way(&self, _: &Service, _: FailureClass, _: bool) -> Result<(FenceLevel, bool), Refusal> {
+    fn fence_way(&self, _: &Service, _: Reason, _: bool) -> Result<(FenceLevel, bool), Refusal> {
         Ok((FenceLevel::None, false))
     }
 
@@ -116,16 +117,16 @@ impl Kind for Bare {
         Phase::Choose
     }
 
-    fn evidence_at_once(&self, _: &Service, _: FailureClass, _: &Waiver, _: Mono) -> Option<Vec<String>> {
+    fn evidence_at_once(&self, _: &Service, _: Reason, _: &Waiver, _: Mono) -> Option<Vec<String>> {
         None
     }
 
-    fn evidence(&self, _: &Service, _: (FailureClass, FenceLevel), suspicion: &Suspicion, _: &Waiver, _: Mono) -> Vec<String> {
+    fn evidence(&self, _: &Service, _: (Reason, FenceLevel), suspicion: &Suspicion, _: &Waiver, _: Mono) -> Vec<String> {
         suspicion.record()
     }
 
-    fn judgement(&self, class: FailureClass, _: &Suspicion) -> Judgement {
-        Judgement::of_application(class)
+    fn judgement(&self, reason: Reason, _: &Suspicion) -> Judgement {
+        Judgement::of_application(reason)
     }
 
     fn choice(&self, _: &Service, _: &Plan) -> Option<(Action, Span)> {

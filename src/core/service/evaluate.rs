@@ -9,6 +9,7 @@ use crate::id::ServerId;
 use crate::model::{CheckKind, Policy};
 use crate::observation::Impairment;
 use crate::output::Output;
+use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::sample::FenceLevel;
 use crate::static_word::Word;
@@ -203,7 +204,7 @@ impl Service {
     pub(super) fn decide(&mut self, around: Surroundings, fx: &mut Effects) {
         match self.may_fail_over(around, fx.now) {
             Ok(class) => match self.within_limit(around).and_then(|()| self.awaited_operator(class, fx)) {
-                Ok(()) => self.start_plan(class, Waiver::default(), None, fx),
+                Ok(()) => self.start_plan(Reason::Failed(class), Waiver::default(), None, fx),
                 Err(refusal) => self.refuse(refusal, fx),
             },
             Err(refusal) => self.refuse(refusal, fx),
@@ -357,8 +358,8 @@ impl Service {
         self.other_engine = seen;
     }
 
-    /// Which fence level is to be reached, and whether only a command can reach it.
-    pub(crate) fn fence_way(&self, class: FailureClass) -> Result<(FenceLevel, bool), Refusal> {
+    /// Which fence level is to be reached, and whether only a command can reach it. `unreachable`: its host is out of reach.
+    pub(crate) fn fence_way(&self, unreachable: bool) -> Result<(FenceLevel, bool), Refusal> {
         let Some(model) = self.subject().and_then(|server| self.server_model(server)) else {
             return Err(Refusal::NoPrimarySeen);
         };
@@ -375,7 +376,7 @@ impl Service {
         let unmatched = self.subject().is_some_and(|server| !self.servers[usize::from(server.0)].view_confirmed);
         let unlooked = self.subject().is_some_and(|server| self.servers[usize::from(server.0)].readiness.is_none());
         let silent = surveyed_silent || self.detection.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
-        let host_silent = class == FailureClass::Unreachable || foreign || unmatched || !model.ssh || silent;
+        let host_silent = unreachable || foreign || unmatched || !model.ssh || silent;
         if require <= FenceLevel::TrafficRemoved {
             return Ok((require, host_silent));
         }
@@ -403,13 +404,13 @@ impl Service {
     }
 
     /// How long the primary went on: one that is not known to have ended may acknowledge commits up to its fence.
-    pub(crate) fn ended(&self, class: FailureClass, suspicion: &Suspicion, now: Mono) -> Ended {
+    pub(crate) fn ended(&self, class: Option<FailureClass>, suspicion: &Suspicion, now: Mono) -> Ended {
         let lived = self.lived_until(suspicion.since);
         if suspicion.is_stopping() && self.detection.log_end.is_some() {
             // Nobody was told of a commit that is not before the end of its log, which was read.
             return Ended::gone(lived, now);
         }
-        suspicion.ended(class).map_or(Ended::fenced(lived, now), |ended| Ended::gone(lived, ended))
+        class.and_then(|class| suspicion.ended(class)).map_or(Ended::fenced(lived, now), |ended| Ended::gone(lived, ended))
     }
 
     pub(crate) fn some_candidate(&self, ended: Ended, waiver: &Waiver, now: Mono) -> Result<Candidate, Refusal> {
@@ -557,7 +558,7 @@ impl Service {
                 let Some(suspicion) = &self.detection.suspicion else { return };
                 match class {
                     Ok(class) => {
-                        let ended = self.ended(class, suspicion, fx.now);
+                        let ended = self.ended(Some(class), suspicion, fx.now);
                         let refusal = self
                             .guards(around, fx.now)
                             .err()

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{Errand, Service, Surroundings};
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
-use crate::evidence::FailureClass;
 use crate::health::Health;
 use crate::id::{Generation, ServerId};
 use crate::model::FollowModel;
 use crate::output::{Action, EndedHow, Failure, Output, Report};
+use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::time::{Mono, Span};
 use crate::trigger::State;
@@ -261,7 +261,7 @@ impl Service {
             // It is no failure of this service that is answered here, so the last one's cooldown says nothing.
             Ok(()) | Err(Refusal::Cooldown { .. }) => {
                 let note = self.reason_to_switch();
-                self.begin_ordered(FailureClass::Followed, Some(own), None, around, &note, fx).err()
+                self.begin_ordered(Reason::Followed, Some(own), None, around, &note, fx).err()
             }
             Err(refusal) => Some(self.sentence(&refusal)),
         };

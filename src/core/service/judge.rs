@@ -17,7 +17,7 @@ impl Service {
         let detected = plan.times.detected;
         let started_since = match age {
             Some(age) => age < now.since(detected) + plan.lead.unwrap_or_default(),
-            None => plan.class == FailureClass::Dead,
+            None => plan.reason.is(FailureClass::Dead),
         };
         if plan.old != server
             || plan.times.fenced.is_some()
@@ -38,7 +38,8 @@ impl Service {
     pub(crate) fn heard_meanwhile(&mut self, positions: &[Position]) {
         let Some(plan) = &self.run.plan else { return };
         // Of one that serves nobody new it was known that those who had a session wrote on.
-        if matches!(plan.class, FailureClass::Dead | FailureClass::Unusable)
+        if plan.reason.is(FailureClass::Dead)
+            || plan.reason.is(FailureClass::Unusable)
             || plan.judgement.need == Need::Forced
             || plan.resumed
         {

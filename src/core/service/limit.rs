@@ -43,7 +43,7 @@ impl Service {
     pub(crate) fn began_lately(&self, now: Mono) -> bool {
         let lately = |at: Mono| now.since(at) < TOGETHER;
         let before = self.run.began_before.is_some_and(|before| before.age(now) < TOGETHER);
-        self.run.began_at.is_some_and(lately) || before || self.run.begun.as_ref().is_some_and(|begun| !begun.class.is_ordered())
+        self.run.began_at.is_some_and(lately) || before || self.run.begun.as_ref().is_some_and(|begun| !begun.reason.is_ordered())
     }
 
     /// Why this failover waits for a person, although nothing else stands in its way. Once it does, that others are over changes nothing:

@@ -377,7 +377,7 @@ impl Service {
         let age = sample.age;
         self.sampled(server, sample, fx);
         // A session that lives on proves no service where nobody else gets in.
-        if self.run.plan.as_ref().is_some_and(|plan| plan.class != FailureClass::Unusable) {
+        if self.run.plan.as_ref().is_some_and(|plan| !plan.reason.is(FailureClass::Unusable)) {
             self.seen_serving(server, asked, age, "the kept session was answered", fx.now);
             self.stop_before_the_fence(server, asked, "its kept session was answered", fx);
         }

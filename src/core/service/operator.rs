@@ -4,10 +4,11 @@ use super::pause::Pause;
 use super::{Service, Surroundings};
 use crate::candidate::{ANY_LOSS, Waiver};
 use crate::effects::Effects;
-use crate::evidence::{FailureClass, Suspicion};
+use crate::evidence::Suspicion;
 use crate::handover::Handover;
 use crate::id::ServerId;
 use crate::input::Command;
+use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::time::Mono;
 use crate::trigger::State;
@@ -62,7 +63,7 @@ impl Service {
                 },
             },
             Command::Force { to, accept_loss } => {
-                self.begin_ordered(FailureClass::Forced, *to, *accept_loss, around, "an operator forced the failover", fx)
+                self.begin_ordered(Reason::Forced, *to, *accept_loss, around, "an operator forced the failover", fx)
             }
             Command::Adopt { server } => self.adopt(*server, fx),
             Command::Cordon { server } => self.cordon(*server, around, fx),
@@ -110,10 +111,10 @@ impl Service {
         Ok(format!("{name}: {who} may be promoted again{}", unremembered(around)))
     }
 
-    /// Begins a failover that no failure asks for, of an ordered class: every guard that can be waived is, and `why` is in its evidence.
+    /// Begins a failover that no failure asks for, for an order's reason: every guard that can be waived is, and `why` is in its evidence.
     pub(super) fn begin_ordered(
         &mut self,
-        class: FailureClass,
+        reason: Reason,
         to: Option<ServerId>,
         accept_loss: Option<u64>,
         around: Surroundings,
@@ -154,7 +155,7 @@ impl Service {
             .map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         // Nothing is begun that could not be fenced: a primary that is well goes on as it is.
         let silent = self.detection.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
-        self.kind().fence_way(self, class, silent).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
+        self.kind().fence_way(self, reason, silent).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
         let handover = match receipt {
             Some(Ok(())) => Some(Handover { to: Some(best.server), ..Handover::default() }),
             // What may be missing was accepted.
@@ -181,7 +182,7 @@ impl Service {
                 suspicion.note(fx.now, line);
             }
         }
-        self.start_plan(class, waiver, handover, fx);
+        self.start_plan(reason, waiver, handover, fx);
         Ok(format!("{name}: failover {} has begun", self.durable.generation))
     }
 

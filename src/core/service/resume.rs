@@ -47,7 +47,7 @@ impl Service {
         let until = plan.times.detected;
         Begun {
             generation: plan.generation,
-            class: plan.class,
+            reason: plan.reason,
             old: plan.old,
             system_id: plan.system_id,
             old_timeline: plan.old_timeline,
@@ -158,7 +158,7 @@ impl Service {
         let how = EndedHow::ManualIntervention;
         self.durable.stats.given_up(begun, self.run.begun_at);
         fx.push(Output::Journal(Record::Ended { service: self.id, generation: begun.generation, how }));
-        let mut left = vec![format!("journal: failover {} was begun, class {}", begun.generation, begun.class.word())];
+        let mut left = vec![format!("journal: failover {} was begun, class {}", begun.generation, begun.reason.word())];
         if begun.route_touched {
             left.push(format!("{} was taken out of the route", self.server_name(begun.old)));
         }
@@ -172,7 +172,7 @@ impl Service {
         Plan {
             kind: self.model.kind,
             generation: begun.generation,
-            class: begun.class,
+            reason: begun.reason,
             old: begun.old,
             system_id: begun.system_id,
             old_timeline: begun.old_timeline,
@@ -218,7 +218,11 @@ impl Service {
             lead: self.begun_lead(begun, fx.now),
             furthest: begun.furthest,
             judgement: begun.judged(),
-            evidence: vec![format!("failover {} was begun by an earlier engine, class {}", begun.generation, begun.class.word())],
+            evidence: vec![format!(
+                "failover {} was begun by an earlier engine, class {}",
+                begun.generation,
+                begun.reason.word()
+            )],
         }
     }
 
@@ -234,7 +238,7 @@ impl Service {
             self.about_server(begun.old),
             format!("{}: failover {} was begun by an earlier engine; {what}", self.model.name, begun.generation),
             vec![
-                ("class", text(begun.class.word())),
+                ("class", text(begun.reason.word())),
                 ("old_primary", text(self.server_name(begun.old))),
                 ("promotion_begun", Field::Bool(begun.chosen.is_some())),
                 ("detail", text(what)),

@@ -7,6 +7,7 @@ use crate::event::{EventKind, Severity};
 use crate::evidence::FailureClass;
 use crate::id::ServerId;
 use crate::kind::Examined;
+use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::sample::{Readiness, Sample};
 use crate::time::{Mono, Span};
@@ -172,7 +173,7 @@ impl Service {
         let manual = (self.state == State::ManualIntervention).then_some(Refusal::ManualIntervention);
         let guard = self.guards(around, now).err().filter(|refusal| *refusal != Refusal::NotWarmedUp);
         let looked = self.subject().is_none_or(|server| self.servers[usize::from(server.0)].readiness.is_some());
-        let fence = self.kind().fence_way(self, FailureClass::Dead, false).err().filter(|_| looked);
+        let fence = self.kind().fence_way(self, Reason::Failed(FailureClass::Dead), false).err().filter(|_| looked);
         let refusals = manual.into_iter().chain(guard).chain(fence);
         let mut list: Vec<(String, String)> =
             refusals.map(|refusal| (refusal.name().to_owned(), self.sentence(&refusal))).collect();

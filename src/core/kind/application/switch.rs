@@ -51,7 +51,7 @@ impl Service {
     /// traffic one passes its checks. That one keeps it, and a person is called.
     pub(super) fn stay(&mut self, why: &str, fx: &mut Effects) -> bool {
         let Some(plan) = &self.run.plan else { return false };
-        if plan.stop_asked || plan.stays.is_some() || plan.class.is_ordered() {
+        if plan.stop_asked || plan.stays.is_some() || plan.reason.is_ordered() {
             return false;
         }
         let dead = self.is_dead_now(plan.old, fx.now);
@@ -139,7 +139,7 @@ impl Service {
             vec![
                 ("old_primary", text(old)),
                 ("new_primary", text(&new_name)),
-                ("class", text(plan.class.word())),
+                ("class", text(plan.reason.word())),
                 ("detected_at_ns", Field::Int(times.detected.as_nanos())),
                 ("confirm_ms", Field::Span(times.confirmed.since(times.detected))),
                 ("route_ms", span(Some(times.confirmed), times.routed)),

@@ -1,0 +1,81 @@
+//! Why a procedure was begun: a failure that was confirmed, or somebody's order.
+
+use super::evidence::FailureClass;
+use serde::{Deserialize, Serialize};
+
+/// Why a procedure was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Reason {
+    /// The primary failed in this way.
+    Failed(FailureClass),
+    /// An operator said so.
+    Forced,
+    /// The service that it follows has a new primary.
+    Followed,
+}
+
+impl Reason {
+    /// The word used in events, status and journal: of a failure, its class.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Reason::Failed(class) => class.word(),
+            Reason::Forced => "forced",
+            Reason::Followed => "followed",
+        }
+    }
+
+    /// The reason with this word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Reason> {
+        let orders = [Reason::Forced, Reason::Followed].into_iter().find(|reason| reason.word() == word);
+        orders.or_else(|| FailureClass::of_word(word).map(Reason::Failed))
+    }
+
+    /// What happened, in a sentence.
+    #[must_use]
+    pub fn sentence(self) -> String {
+        match self {
+            Reason::Failed(class) => format!("the primary is {}", class.word()),
+            Reason::Forced => "an operator forced the failover".to_owned(),
+            Reason::Followed => "the service that it follows has a new primary".to_owned(),
+        }
+    }
+
+    /// The failure, where it is one.
+    #[must_use]
+    pub fn class(self) -> Option<FailureClass> {
+        match self {
+            Reason::Failed(class) => Some(class),
+            Reason::Forced | Reason::Followed => None,
+        }
+    }
+
+    /// No failure of the server's own: it was to be replaced.
+    #[must_use]
+    pub fn is_ordered(self) -> bool {
+        self.class().is_none()
+    }
+
+    /// It failed in this way.
+    #[must_use]
+    pub fn is(self, class: FailureClass) -> bool {
+        self.class() == Some(class)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_found_by_its_word() {
+        use FailureClass::{Dead, Hung, Unreachable, Unusable};
+        let failures = [Dead, Hung, Unreachable, Unusable].map(Reason::Failed);
+        for reason in failures.into_iter().chain([Reason::Forced, Reason::Followed]) {
+            assert_eq!(Reason::of_word(reason.word()), Some(reason));
+            assert_eq!(reason.is_ordered(), reason.class().is_none());
+        }
+        assert_eq!(Reason::of_word("bored"), None);
+    }
+}
