@@ -262,6 +262,12 @@ pub struct RouteModel {
 }
 
 impl RouteModel {
+    /// The engine moves the traffic.
+    #[must_use]
+    pub fn is_managed(&self) -> bool {
+        self.instances > 0
+    }
+
     /// No managed route.
     #[must_use]
     pub fn none() -> RouteModel {

@@ -1,13 +1,17 @@
-//! What to do, in which order, and how to undo it. A plan is data: the service asks it for the next action and tells it the outcome.
+//! What is known of a failover in flight: why it was begun, what was done, who was chosen. Its steps stand in `procedure`.
 
 use super::candidate::{Candidate, Waiver};
+use super::effects::{Effects, text};
+use super::event::{EventKind, Field, Severity};
 use super::handover::Handover;
-use super::id::{ActionId, Generation, ServerId};
+use super::id::{Generation, ServerId};
 use super::kind::ServiceKind;
 use super::output::Action;
+pub use super::procedure::course::{Course, Repeat, Told};
+use super::procedure::{Next, Procedure, Table};
 use super::reason::Reason;
 use super::sample::{FenceLevel, FenceReport, Lsn};
-use super::service::VERIFIED_WITHIN;
+use super::service::{Service, VERIFIED_WITHIN};
 use super::stats::{Judgement, Need};
 use super::sync_set::Acknowledging;
 use super::time::{Mono, Span};
@@ -56,21 +60,8 @@ pub enum Phase {
     Over,
 }
 
-impl Phase {
-    /// From here on nothing is undone (rule 40), if the service is a database.
-    #[must_use]
-    pub fn is_past_no_return(self) -> bool {
-        matches!(
-            self,
-            Phase::Promote | Phase::FindOut | Phase::VerifyData | Phase::OpenSyncGate | Phase::RouteIn | Phase::VerifyTraffic
-        )
-    }
-
-    /// The plan is undoing what it did.
-    #[must_use]
-    pub fn is_undoing(self) -> bool {
-        matches!(self, Phase::LookAround | Phase::UndoFence | Phase::UndoStop | Phase::UndoRoute)
-    }
+impl crate::procedure::Phase for Phase {
+    const OVER: Phase = Phase::Over;
 }
 
 /// When each part of a failover was done. Unset where it was not reached.
@@ -103,38 +94,6 @@ pub struct Times {
 /// So old the proof of a fence may be when a standby is promoted.
 const PROOF_FRESH: Span = Span::from_millis(2_000);
 
-/// Between two tries of a phase: the first pause, which doubles after the third try.
-const TRY_AGAIN: Span = Span::from_millis(200);
-
-/// Compensations are tried again for so long.
-const UNDO_FOR: Span = Span::from_millis(30_000);
-
-/// What a step came to the last time: what comes to the same again is told once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    /// In which phase.
-    pub phase: Phase,
-    /// Of which server.
-    pub server: Option<ServerId>,
-    /// It worked.
-    pub ok: bool,
-    /// As it was told.
-    pub message: String,
-}
-
-/// A phase that did not come to its end and is tried again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Repeat {
-    /// Which.
-    pub phase: Phase,
-    /// How often it was tried.
-    pub tries: u32,
-    /// When the last try ended.
-    pub at: Mono,
-    /// Why it is tried again.
-    pub why: String,
-}
-
 /// How a plan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -162,11 +121,11 @@ pub enum End {
 /// A failover in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
+    /// How far it is.
+    pub course: Course<Phase>,
     /// Of which kind the service is.
     #[serde(default)]
     pub kind: ServiceKind,
-    /// Its number.
-    pub generation: Generation,
     /// Why it was begun.
     pub reason: Reason,
     /// The old primary.
@@ -175,23 +134,6 @@ pub struct Plan {
     pub system_id: u64,
     /// The timeline to leave.
     pub old_timeline: u32,
-    /// Where it stands.
-    pub phase: Phase,
-    /// The action under way and its deadline.
-    pub action: Option<(ActionId, Action, Mono)>,
-    /// When to try the phase again.
-    pub retry_at: Option<Mono>,
-    /// The phase that is tried again, until another one begins.
-    #[serde(default)]
-    pub repeat: Option<Repeat>,
-    /// What each step came to, as it was told last.
-    #[serde(default)]
-    pub told: Vec<Told>,
-    /// Until then compensations are tried again.
-    #[serde(default)]
-    pub undo_until: Mono,
-    /// The end of `failover_timeout`.
-    pub deadline: Mono,
     /// What an operator waived.
     pub waiver: Waiver,
     /// What is required of the fence.
@@ -227,14 +169,6 @@ pub struct Plan {
     pub timeline: Option<u32>,
     /// The synchronous gate was opened.
     pub gate_opened: bool,
-    /// Why the plan is being undone.
-    pub undoing: Option<String>,
-    /// Compensations that failed.
-    pub undo_failures: Vec<String>,
-    /// Warnings on the way: things that went wrong and did not stop it.
-    pub warnings: Vec<String>,
-    /// The engine wants to stop: undo before the point of no return.
-    pub stop_asked: bool,
     /// The old primary answered again before it was fenced.
     #[serde(default)]
     pub lives: bool,
@@ -250,11 +184,6 @@ pub struct Plan {
     /// When the fence was last proven; `None`: not in this engine's own time, or the engine did not run since.
     #[serde(default)]
     pub proved_at: Option<Mono>,
-    /// The engine did not run while the action was under way: what it found may be of before.
-    #[serde(default)]
-    pub slept: bool,
-    /// An earlier engine began it.
-    pub resumed: bool,
     /// When each part was done.
     pub times: Times,
     /// The first bad sign lies this much before `times.detected`: an earlier engine saw it. `None`: it is not known how much.
@@ -263,8 +192,6 @@ pub struct Plan {
     pub furthest: Option<Lsn>,
     /// What is known of the old primary: whether this failover was needed.
     pub judgement: Judgement,
-    /// The whole reasoning behind it.
-    pub evidence: Vec<String>,
 }
 
 /// What the journal keeps of a plan while it is carried out: enough for the next engine to finish it, to undo it, or to say to a
@@ -330,85 +257,19 @@ impl Begun {
     }
 }
 
-/// What the rest of a failed or finished plan needs to know of the settings.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Of which kind the service is.
-    pub kind: ServiceKind,
-    /// The old primary lives and hands over.
-    pub handover: bool,
-    /// Pre-failover checks are configured.
-    pub pre_checks: bool,
-    /// The engine moves traffic.
-    pub routed: bool,
-    /// Traffic can be verified.
-    pub verify: bool,
-}
-
 impl Plan {
-    /// The first phase.
+    /// The proof of the fence is not of this moment: it is taken again before anybody is promoted.
     #[must_use]
-    pub fn first(settings: Settings) -> Phase {
-        if settings.pre_checks { Phase::PreChecks } else { Plan::after_pre_checks(settings) }
-    }
-
-    /// The phase after the pre-failover checks.
-    #[must_use]
-    pub fn after_pre_checks(settings: Settings) -> Phase {
-        if settings.handover { Phase::Checkpoint } else { Plan::after_checkpoint(settings) }
-    }
-
-    /// The phase after the checkpoint of a primary that hands over, with its clients still there.
-    #[must_use]
-    pub fn after_checkpoint(settings: Settings) -> Phase {
-        match settings {
-            Settings { routed: true, .. } => Phase::RouteOut,
-            _ => Plan::after_route_out(settings),
-        }
-    }
-
-    /// The phase in which the old primary of a database is stopped, one way or the other; of another kind, the next one.
-    #[must_use]
-    pub fn after_route_out(settings: Settings) -> Phase {
-        settings.kind.rules().after_route_out(settings)
-    }
-
-    /// The phase after a proven write.
-    #[must_use]
-    pub fn after_write(settings: Settings) -> Phase {
-        if settings.routed { Phase::RouteIn } else { Plan::after_route(settings) }
-    }
-
-    /// The phase after the route.
-    #[must_use]
-    pub fn after_route(settings: Settings) -> Phase {
-        if settings.verify { Phase::VerifyTraffic } else { Phase::Over }
-    }
-
-    /// The phase after the choice: a proof of the fence that is not of this moment is taken again before anybody is promoted.
-    #[must_use]
-    pub fn before_promotion(&self, now: Mono) -> Phase {
+    pub fn is_proof_owed(&self, now: Mono) -> bool {
         let is_fresh = self.proved_at.is_some_and(|at| now.since(at) <= PROOF_FRESH);
-        if self.fence_level() == FenceLevel::ProvenStopped && !is_fresh { Phase::ProveAgain } else { Phase::Promote }
+        self.fence_level() == FenceLevel::ProvenStopped && !is_fresh
     }
 
     /// The engine did not run for a while. A person may have started the old primary meanwhile, or promoted a standby: what was looked at
     /// before is looked at again.
     pub(super) fn slept(&mut self) {
         self.proved_at = None;
-        self.slept = self.action.is_some();
-    }
-
-    /// An action that looked at something is back, and the engine did not run meanwhile: the phase in which it is done again. `None`: it counts.
-    #[must_use]
-    pub fn look_again(&self, action: &Action) -> Option<Phase> {
-        match action {
-            _ if !self.slept || self.undoing.is_some() && self.phase != Phase::LookAround => None,
-            // Who was chosen before may be another one now.
-            Action::ProveFence { .. } => Some(Phase::Choose),
-            Action::ReadPositions { .. } | Action::ReadReceipt { .. } => Some(self.phase),
-            _ => None,
-        }
+        self.course.slept = self.course.action.is_some();
     }
 
     /// Nobody is promoted but behind the fence that is required, or where its settings ask for none: said where that is established and
@@ -430,93 +291,26 @@ impl Plan {
         assert!(other.is_none(), "{chosen} is promoted, and {other:?} may have been");
     }
 
-    /// The present phase is tried again: soon at first, then with growing pauses.
-    pub fn try_again(&mut self, now: Mono, why: impl Into<String>) {
-        let tries = self.repeated().map_or(0, |repeat| repeat.tries) + 1;
-        self.repeat = Some(Repeat { phase: self.phase, tries, at: now, why: why.into() });
-        // Behind the promotion clients wait for nothing else.
-        let longest = match self.phase {
-            Phase::Choose => 1_000,
-            phase if phase.is_past_no_return() => 400,
-            _ => 2_000,
-        };
-        let pause = TRY_AGAIN.times(1 << tries.saturating_sub(3).min(8)).min(Span::from_millis(longest));
-        self.retry_at = Some(now + pause);
-    }
-
-    /// What became of a step; `false` where it was told already.
-    pub fn is_news(&mut self, server: Option<ServerId>, ok: bool, message: &str) -> bool {
-        let told = Told { phase: self.phase, server, ok, message: message.to_owned() };
-        match self.told.iter_mut().find(|before| before.phase == told.phase && before.server == server) {
-            Some(before) if *before == told => false,
-            Some(before) => {
-                *before = told;
-                true
-            }
-            None => {
-                self.told.push(told);
-                true
-            }
-        }
-    }
-
-    /// The last time that this was done in this phase did not work, or was not enough.
-    #[must_use]
-    pub fn is_retry(&self, server: Option<ServerId>) -> bool {
-        let failed = |told: &Told| told.phase == self.phase && told.server == server && !told.ok;
-        self.repeated().is_some() || self.told.iter().any(failed)
-    }
-
-    /// The tries of the present phase, where it is not the first.
-    #[must_use]
-    pub fn repeated(&self) -> Option<&Repeat> {
-        self.repeat.as_ref().filter(|repeat| repeat.phase == self.phase)
-    }
-
     /// The promoted server could not be verified for long, and why.
     pub fn long_unverified(&self, now: Mono) -> Option<String> {
         let promoted = self.times.promoted.filter(|at| now.since(*at) >= VERIFIED_WITHIN)?;
-        let repeat = self.repeated()?;
+        let repeat = self.course.repeated()?;
         Some(format!("the promotion was {} ago, and tried {} times since: {}", now.since(promoted), repeat.tries, repeat.why))
-    }
-
-    /// What is given back is given back from here on, for a while also where that does not work at once.
-    pub fn turn_round(&mut self, why: String, now: Mono) {
-        self.phase = self.first_undo();
-        self.undoing = Some(why);
-        self.retry_at = None;
-        self.undo_until = now + UNDO_FOR;
     }
 
     /// Nothing was done yet to the old primary, or nothing came of it: if it serves by an answer that was asked for at `asked`, it can be
     /// left alone.
     #[must_use]
     pub fn is_untouched(&self, asked: Mono) -> bool {
-        match self.phase {
+        match self.course.phase {
             Phase::PreChecks | Phase::RouteOut => !self.fence_tried,
             Phase::Fence => {
-                self.action.is_none() && self.fence.is_none() && self.repeated().is_some_and(|repeat| repeat.at <= asked)
+                self.course.action.is_none()
+                    && self.fence.is_none()
+                    && self.course.repeated().is_some_and(|repeat| repeat.at <= asked)
             }
             _ => false,
         }
-    }
-
-    /// The first compensation that is owed, in reverse order of what was done.
-    #[must_use]
-    pub fn first_undo(&self) -> Phase {
-        if self.fence_tried { Phase::UndoFence } else { self.after_undo_fence() }
-    }
-
-    /// The compensation after the fence's.
-    #[must_use]
-    pub fn after_undo_fence(&self) -> Phase {
-        if self.is_stop_owed() { Phase::UndoStop } else { self.after_undo_stop() }
-    }
-
-    /// The compensation after the stop's.
-    #[must_use]
-    pub fn after_undo_stop(&self) -> Phase {
-        if self.route_touched { Phase::UndoRoute } else { Phase::Over }
     }
 
     /// Of an application: the standby serves. What a database calls promoted and written is one with it.
@@ -533,18 +327,6 @@ impl Plan {
         (flush < replayed).then_some((chosen, replayed))
     }
 
-    /// From here on nothing is undone.
-    #[must_use]
-    pub fn is_past_no_return(&self) -> bool {
-        self.kind.holds_data() && self.phase.is_past_no_return()
-    }
-
-    /// A stop does not turn round what is this far: a database that is promoted, an application whose standby gets the traffic.
-    #[must_use]
-    pub fn goes_on_when_stopped(&self) -> bool {
-        self.kind.rules().goes_on_when_stopped(self.phase)
-    }
-
     /// From the first bad sign to `at`, as far as it is known.
     #[must_use]
     pub fn since_first_bad(&self, at: Mono) -> Span {
@@ -555,5 +337,134 @@ impl Plan {
     #[must_use]
     pub fn fence_level(&self) -> FenceLevel {
         self.fence.as_ref().map_or(FenceLevel::None, |report| report.level)
+    }
+}
+
+/// What a kind of service does its own way when its primary is replaced: a table of steps, and what is said at its ends.
+pub(crate) trait Takeover: Sync {
+    /// The steps.
+    fn table(&self) -> &'static Table<Plan>;
+    /// From the choice on the next engine has to know whom: this action begins to change who has the traffic, or the data.
+    fn names_chosen(&self, action: &Action) -> bool;
+    /// Until when it can be undone, for people.
+    fn stops_before(&self) -> &'static str;
+    /// One that cannot be undone stops: where it stands, for people.
+    fn stuck(&self) -> &'static str;
+    /// Its time is over, and it can still be undone.
+    fn out_of_time(&self, service: &mut Service, plan: &mut Plan, why: String, fx: &mut Effects) -> Next<Phase>;
+    /// A standby has taken over: what its old primary is from now on.
+    fn deposed(&self, service: &mut Service, plan: &Plan);
+    /// Says that it is completed.
+    fn completed(&self, service: &Service, plan: &Plan, chosen: &Candidate, end: Mono, fx: &mut Effects);
+    /// One whose standby was chosen by an earlier engine goes on: how it is told, and where.
+    fn resumes_at(&self) -> (&'static str, Phase);
+}
+
+impl Procedure for Plan {
+    type Phase = Phase;
+
+    fn slot(service: &mut Service) -> &mut Option<Plan> {
+        &mut service.run.plan
+    }
+
+    fn course(&self) -> &Course<Phase> {
+        &self.course
+    }
+
+    fn course_mut(&mut self) -> &mut Course<Phase> {
+        &mut self.course
+    }
+
+    fn table(&self) -> &'static Table<Plan> {
+        self.takeover().table()
+    }
+
+    fn begins(&mut self, action: &Action, now: Mono) {
+        match action {
+            Action::RouteOut { .. } => self.route_touched = true,
+            Action::RouteIn { .. } => {
+                self.route_touched = true;
+                self.times.entered.get_or_insert(now);
+            }
+            Action::Fence { .. } => self.fence_tried = true,
+            Action::Promote { server, .. } => {
+                self.assert_fenced();
+                self.assert_no_other(*server);
+                let generation = self.course.generation;
+                assert!(self.course.undoing.is_none(), "{server} is promoted while failover {generation} is undone");
+            }
+            Action::RouteRestore { .. } | Action::FenceUndo { .. } | Action::StartServer { .. } => {
+                assert!(self.committed.is_none(), "{action:?}, and a promotion may have begun");
+            }
+            Action::StopServer { .. } => {
+                if let Some(handover) = &mut self.handover {
+                    handover.stop_tried = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn names_chosen(&self, action: &Action) -> Option<Candidate> {
+        self.chosen.filter(|_| self.takeover().names_chosen(action))
+    }
+
+    fn look_again(&mut self, action: &Action) -> Option<Phase> {
+        let phase = match action {
+            _ if !self.course.slept || self.course.undoing.is_some() && self.course.phase != Phase::LookAround => return None,
+            // Who was chosen before may be another one now.
+            Action::ProveFence { .. } => Phase::Choose,
+            Action::ReadPositions { .. } | Action::ReadReceipt { .. } => self.course.phase,
+            _ => return None,
+        };
+        if phase == Phase::Choose {
+            self.chosen = None;
+        }
+        Some(phase)
+    }
+
+    fn out_of_time(&mut self, service: &mut Service, why: String, fx: &mut Effects) -> Next<Phase> {
+        self.takeover().out_of_time(service, self, why, fx)
+    }
+
+    fn limit(&self, service: &Service) -> String {
+        format!("failover_timeout ({})", service.model.trigger.failover_timeout)
+    }
+
+    fn required_fence(&self) -> FenceLevel {
+        self.require
+    }
+
+    fn waits(&self, service: &mut Service, fx: &mut Effects) {
+        if let Some(why) = self.long_unverified(fx.now) {
+            service.call_for_help(&why, fx);
+        }
+    }
+
+    /// A promotion that was begun, by this engine or an earlier one, may still take effect: nothing may be given back to the old primary.
+    fn may_turn_round(&self) -> bool {
+        self.committed.is_none()
+    }
+
+    fn turns_round(&self, service: &Service, why: &str, fx: &mut Effects) {
+        let (generation, before) = (self.course.generation, self.takeover().stops_before());
+        assert!(self.committed.is_none(), "failover {generation} is undone, and a promotion may have begun");
+        fx.emit(
+            EventKind::FailoverFailed,
+            Severity::Alarm,
+            service.about(),
+            format!("{}: failover {generation} stops{before}: {why}", service.model.name),
+            vec![("why", text(why)), ("promoted", Field::Bool(false))],
+        );
+    }
+
+    fn ended(self, service: &mut Service, end: End, fx: &mut Effects) {
+        service.finish(self, end, fx);
+    }
+}
+
+impl Plan {
+    pub(crate) fn takeover(&self) -> &'static dyn Takeover {
+        self.kind.rules().takeover()
     }
 }

@@ -227,7 +227,7 @@ pub struct Stats {
 impl Stats {
     /// A failover ended as `how`. One that was counted before, by an engine that ended in the same moment, is not counted again.
     pub(crate) fn ended(&mut self, plan: &Plan, how: EndedHow) {
-        if self.last.as_ref().is_some_and(|last| last.generation >= plan.generation) {
+        if self.last.as_ref().is_some_and(|last| last.generation >= plan.course.generation) {
             return;
         }
         // Also where the fence of an earlier engine stopped the primary, and its death was confirmed then.
@@ -244,7 +244,7 @@ impl Stats {
         self.judge(how, plan.judgement.need);
         let since = Mark { at: plan.times.detected, lead: plan.lead.unwrap_or_default() };
         let last = Judged {
-            generation: plan.generation,
+            generation: plan.course.generation,
             old: plan.old,
             judgement: plan.judgement.clone(),
             since,

@@ -296,7 +296,7 @@ fn judge(service: &ServiceSnapshot, server: &ServerSnapshot, blind: Option<&str>
     if let Some(plan) = &service.plan {
         let chosen = plan.chosen.is_some_and(|candidate| candidate.server == server.id);
         let has_taken_over =
-            if plan.kind.holds_data() { plan.times.promoted.is_some() } else { plan.phase == Phase::VerifyTraffic };
+            if plan.kind.holds_data() { plan.times.promoted.is_some() } else { plan.course.phase == Phase::VerifyTraffic };
         return match (server.id == plan.old, chosen && has_taken_over) {
             (true, _) => no("primary", "it is being replaced"),
             (_, true) => (true, "primary", "it has taken over".to_owned()),

@@ -1010,12 +1010,12 @@ impl View<'_> {
         let times = &plan.times;
         let chosen = plan.chosen.filter(|_| plan.kind.holds_data());
         FailoverStatus {
-            generation: plan.generation.0,
+            generation: plan.course.generation.0,
             started: self.time(times.confirmed),
             outcome: outcome.to_owned(),
             reason: why.to_owned(),
-            step: plan.action.as_ref().map(|(_, action, _): &(_, Action, _)| action.name().to_owned()),
-            left_ms: (outcome == "in_progress").then(|| plan.deadline.since(self.now).as_millis()),
+            step: plan.course.action.as_ref().map(|(_, action, _): &(_, Action, _)| action.name().to_owned()),
+            left_ms: (outcome == "in_progress").then(|| plan.course.deadline.since(self.now).as_millis()),
             from: Some(self.name(plan.old)),
             to: plan.chosen.map(|candidate| self.name(candidate.server)),
             class: Some(plan.reason.word().to_owned()),
@@ -1029,10 +1029,10 @@ impl View<'_> {
             total_ms: times.ended.map(|ended| millis(plan.since_first_bad(ended))),
             phases: phases(times, !plan.kind.holds_data()),
             steps: Vec::new(),
-            warnings: plan.warnings.clone(),
-            undone: plan.undoing.clone(),
-            not_undone: plan.undo_failures.clone(),
-            evidence: plan.evidence.clone(),
+            warnings: plan.course.warnings.clone(),
+            undone: plan.course.undoing.clone(),
+            not_undone: plan.course.undo_failures.clone(),
+            evidence: plan.course.evidence.clone(),
         }
     }
 

@@ -63,7 +63,7 @@ fn standby(world: &World) -> Result<Option<u64>, &'static str> {
 
 /// The outcome of the plan's present action, which the world did not carry out.
 fn answer(world: &mut World, report: Report) {
-    let (action, _, _) = service(world).plan.and_then(|plan| plan.action).expect("an action under way");
+    let (action, _, _) = service(world).plan.and_then(|plan| plan.course.action).expect("an action under way");
     world.feed(Input::ActionFinished { action, outcome: Ok(report) });
 }
 
@@ -153,7 +153,7 @@ fn a_position_that_still_moves_is_waited_for() {
         let sample = service(&world).servers[1].sample.clone().map(|(_, sample)| sample).ok_or_else(String::new);
         let position = failover_core::sample::Position { server: ServerId(1), sample, settled };
         answer(&mut world, Report::Positions(vec![position]));
-        service(&world).plan.map(|plan| (plan.chosen.is_some(), plan.undoing.is_some(), plan.retry_at.is_some()))
+        service(&world).plan.map(|plan| (plan.chosen.is_some(), plan.course.undoing.is_some(), plan.course.retry_at.is_some()))
     };
     assert_eq!(goes_on(false), Some((false, false, true)));
     assert_eq!(goes_on(true), Some((true, false, false)));
@@ -165,12 +165,12 @@ fn a_guard_that_could_not_be_placed_is_a_warning_in_the_record() {
     let mut world = at_the_fence(warm(), kill, ms(10));
     answer(&mut world, proven(vec![rung(RungName::Guard, false), rung(RungName::Proof, true)]));
     world.run(ms(500));
-    let warnings = service(&world).last_failover.unwrap().plan.warnings;
+    let warnings = service(&world).last_failover.unwrap().plan.course.warnings;
     assert!(warnings.iter().any(|line| line.contains("no guard (read-only file system)")), "{warnings:?}");
     let mut world = at_the_fence(warm(), kill, ms(10));
     answer(&mut world, proven(vec![rung(RungName::Guard, true), rung(RungName::Proof, true)]));
     world.run(ms(500));
-    assert_eq!(service(&world).last_failover.unwrap().plan.warnings, Vec::<String>::new());
+    assert_eq!(service(&world).last_failover.unwrap().plan.course.warnings, Vec::<String>::new());
 }
 
 /// Rule 87: what is stopped hears nothing.
@@ -462,7 +462,7 @@ fn the_record_of_an_order_says_what_it_waived() {
     let mut world = warm();
     world.command(Command::pause());
     world.command(Command::Force { to: None, accept_loss: Some(1_000) });
-    let evidence = service(&world).plan.expect("it goes on").evidence.join("\n");
+    let evidence = service(&world).plan.expect("it goes on").course.evidence.join("\n");
     assert!(evidence.contains("waived: paused") && evidence.contains("waived: the loss limit, up to 1000 bytes"), "{evidence}");
 }
 

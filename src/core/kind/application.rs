@@ -1,8 +1,6 @@
 //! An application: servers that hold no data. There is nothing to fence and nothing to lose, and what turns out wrong is undone;
 //! but a failover that was not needed still hurts, so the failure is confirmed by fresh answers before anything is moved.
 
-mod switch;
-
 use super::{Examined, Kind};
 use crate::candidate::{Candidate, Ended, View, Waiver};
 use crate::effects::{Effects, text};
@@ -12,15 +10,15 @@ use crate::health::Health;
 use crate::id::ServerId;
 use crate::model::CheckModel;
 use crate::observation::{DownCause, Finding, Verdict};
-use crate::output::{Action, Failure, Report};
-use crate::plan::{Begun, Phase, Plan, Settings};
+use crate::plan::{Begun, Takeover};
+use crate::procedure::r#move::Move;
 use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::{InstanceView, sole_server};
 use crate::sample::FenceLevel;
 use crate::service::{Service, Surroundings};
 use crate::stats::Judgement;
-use crate::time::{Mono, Span};
+use crate::time::Mono;
 use crate::traffic::Weight;
 
 pub(crate) struct Application;
@@ -108,8 +106,8 @@ impl Kind for Application {
         others.map(|server| (server, service.examine_application(server, waiver, &[], now))).collect()
     }
 
-    fn after_route_out(&self, _: Settings) -> Phase {
-        Phase::Choose
+    fn takeover(&self) -> &'static dyn Takeover {
+        &Move
     }
 
     fn evidence_at_once(&self, service: &Service, reason: Reason, waiver: &Waiver, now: Mono) -> Option<Vec<String>> {
@@ -130,79 +128,6 @@ impl Kind for Application {
 
     fn judgement(&self, reason: Reason, _: &Suspicion) -> Judgement {
         Judgement::of_application(reason)
-    }
-
-    fn choice(&self, _: &Service, _: &Plan) -> Option<(Action, Span)> {
-        None
-    }
-
-    fn choose(&self, service: &mut Service, fx: &mut Effects) {
-        service.choose_application(fx);
-    }
-
-    /// Disabling a server that is gone is a courtesy: what counts is where the traffic goes next.
-    fn leaves_in_part(&self) -> bool {
-        true
-    }
-
-    fn names_chosen(&self, action: &Action) -> bool {
-        matches!(action, Action::RouteIn { .. })
-    }
-
-    fn enters_elsewhere(&self, service: &mut Service, why: &str, fx: &mut Effects) -> bool {
-        service.next_candidate(why.to_owned(), fx);
-        true
-    }
-
-    fn look_through_route(&self, plan: &Plan) -> Option<(Action, Span)> {
-        Some((Action::VerifyService { server: plan.chosen?.server }, Span::from_millis(2_000)))
-    }
-
-    fn looked_through_route(&self, service: &mut Service, outcome: Result<Report, Failure>, fx: &mut Effects) {
-        match outcome {
-            Ok(Report::TrafficInPart { message }) => service.application_in_part(message, fx),
-            Ok(_) => {
-                let Some(plan) = &mut service.run.plan else { return };
-                plan.times.verified = Some(fx.now);
-                plan.phase = Phase::Over;
-                plan.taken_over();
-            }
-            Err(failure) => service.application_unverified(&failure, fx),
-        }
-    }
-
-    fn entered(&self, plan: &mut Plan) {
-        plan.taken_over();
-    }
-
-    fn route_undo(&self, old: ServerId) -> Action {
-        Action::RouteRollback { server: old }
-    }
-
-    fn stays(&self, service: &mut Service, why: &str, fx: &mut Effects) -> bool {
-        service.stay(why, fx)
-    }
-
-    fn goes_on_when_stopped(&self, phase: Phase) -> bool {
-        matches!(phase, Phase::RouteIn | Phase::VerifyTraffic)
-    }
-
-    fn stops_before(&self) -> &'static str {
-        ""
-    }
-
-    fn stuck(&self) -> &'static str {
-        "without having seen who answers"
-    }
-
-    fn deposed(&self, _: &mut Service, _: &Plan) {}
-
-    fn completed(&self, service: &Service, plan: &Plan, chosen: &Candidate, end: Mono, fx: &mut Effects) {
-        service.application_completed(plan, chosen.server, end, fx);
-    }
-
-    fn resumes_at(&self) -> (&'static str, Phase) {
-        ("the traffic was being sent to the standby: that is finished, or undone", Phase::RouteIn)
     }
 
     fn is_alive_again(&self, service: &Service, begun: &Begun) -> bool {
@@ -328,7 +253,7 @@ impl Service {
     }
 
     /// Nobody answers there now: no check of it has had an answer of any kind the last time, and one has failed often enough.
-    fn is_dead_now(&self, server: ServerId, now: Mono) -> bool {
+    pub(crate) fn is_dead_now(&self, server: ServerId, now: Mono) -> bool {
         let mut causes = Vec::new();
         for (check, last) in self.findings_of(Some(server)) {
             match last {
@@ -354,7 +279,7 @@ impl Service {
     }
 
     /// Whether a server of an application may get the traffic: every check of it passes, and has since the first bad sign.
-    fn examine_application(
+    pub(crate) fn examine_application(
         &self,
         server: ServerId,
         waiver: &Waiver,

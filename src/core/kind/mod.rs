@@ -14,15 +14,14 @@ use super::evidence::{FailureClass, Suspicion};
 use super::id::ServerId;
 use super::model::CheckModel;
 use super::observation::Finding;
-use super::output::{Action, Failure, Report};
-use super::plan::{Begun, Phase, Plan, Settings};
+use super::plan::{Begun, Takeover};
 use super::reason::Reason;
 use super::refusal::{CandidateRefusal, Refusal};
 use super::route::InstanceView;
 use super::sample::FenceLevel;
 use super::service::{Service, Surroundings};
 use super::stats::Judgement;
-use super::time::{Mono, Span};
+use super::time::Mono;
 
 /// The kind of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,8 +113,8 @@ pub(crate) trait Kind: Sync {
 
     // The failover.
 
-    /// The phase that follows once the old primary has left the route.
-    fn after_route_out(&self, settings: Settings) -> Phase;
+    /// How its primary is replaced.
+    fn takeover(&self) -> &'static dyn Takeover;
     /// The reasoning by the checks that suspect it, looked at before the suspicion is set aside. `None`: [`Kind::evidence`] has all.
     fn evidence_at_once(&self, service: &Service, reason: Reason, waiver: &Waiver, now: Mono) -> Option<Vec<String>>;
     /// The whole reasoning behind a decision, one line each.
@@ -129,41 +128,9 @@ pub(crate) trait Kind: Sync {
     ) -> Vec<String>;
     /// Whether the failover is needed, by what the old primary showed before anything was done to it.
     fn judgement(&self, reason: Reason, suspicion: &Suspicion) -> Judgement;
-    /// The action by which a standby is chosen; `None`: [`Kind::choose`] needs none.
-    fn choice(&self, service: &Service, plan: &Plan) -> Option<(Action, Span)>;
-    /// Chooses without an action.
-    fn choose(&self, service: &mut Service, fx: &mut Effects);
-    /// The old primary could not be taken out of the route everywhere: `true` where that is no matter.
-    fn leaves_in_part(&self) -> bool;
-    /// From the choice on the next engine has to know whom: this action begins to change who has the traffic, or the data.
-    fn names_chosen(&self, action: &Action) -> bool;
-    /// Nobody could be given the traffic: another one is tried, or `false`: the same one again.
-    fn enters_elsewhere(&self, service: &mut Service, why: &str, fx: &mut Effects) -> bool;
-    /// The action by which it is seen through the route who answers.
-    fn look_through_route(&self, plan: &Plan) -> Option<(Action, Span)>;
-    /// What came of that.
-    fn looked_through_route(&self, service: &mut Service, outcome: Result<Report, Failure>, fx: &mut Effects);
-    /// The route has the standby, and that is all there is to be seen.
-    fn entered(&self, plan: &mut Plan);
-    /// The compensation of the route.
-    fn route_undo(&self, old: ServerId) -> Action;
-    /// Going back would be no better: the standby keeps the traffic.
-    fn stays(&self, service: &mut Service, why: &str, fx: &mut Effects) -> bool;
-    /// A plan in this phase goes on where the engine is to stop.
-    fn goes_on_when_stopped(&self, phase: Phase) -> bool;
-    /// Until when a failover that stops can be undone, for people.
-    fn stops_before(&self) -> &'static str;
-    /// A failover that cannot be undone stops: where it stands, for people.
-    fn stuck(&self) -> &'static str;
-    /// A standby has taken over: what its old primary is from now on.
-    fn deposed(&self, service: &mut Service, plan: &Plan);
-    /// Says that the failover is completed.
-    fn completed(&self, service: &Service, plan: &Plan, chosen: &Candidate, end: Mono, fx: &mut Effects);
 
     // What an earlier engine began.
 
-    /// A failover whose standby was chosen goes on: how it is told, and where.
-    fn resumes_at(&self) -> (&'static str, Phase);
     /// The old primary serves again: what was begun can be undone.
     fn is_alive_again(&self, service: &Service, begun: &Begun) -> bool;
 }

@@ -5,25 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Examined, Kind};
-use crate::candidate::{Candidate, Ended, View, Waiver};
+use crate::candidate::{Ended, View, Waiver};
 use crate::effects::Effects;
 use crate::evidence::{FailureClass, Suspicion, classify};
-use crate::failover::note_once;
 use crate::id::ServerId;
 use crate::model::{CheckKind, CheckModel};
 use crate::observation::{Finding, Impairment, Verdict};
-use crate::output::{Action, Failure, Report};
-use crate::plan::{Begun, Phase, Plan, Settings};
+use crate::plan::{Begun, Takeover};
+use crate::procedure::failover::Failover;
 use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::InstanceView;
 use crate::sample::{FenceLevel, Lsn};
 use crate::service::{Service, Surroundings};
 use crate::stats::Judgement;
-use crate::time::{Mono, Span};
-
-/// How long two equal receive positions are waited for: the receiver may still drain its buffer (rule 90).
-const SETTLE: Span = Span::from_millis(500);
+use crate::time::Mono;
 
 /// What survives of a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,8 +158,8 @@ impl Kind for Postgres {
         service.examine_by_samples(old, end, waiver, view, now)
     }
 
-    fn after_route_out(&self, settings: Settings) -> Phase {
-        if settings.handover { Phase::StopServer } else { Phase::Fence }
+    fn takeover(&self) -> &'static dyn Takeover {
+        &Failover
     }
 
     fn evidence_at_once(&self, _: &Service, _: Reason, _: &Waiver, _: Mono) -> Option<Vec<String>> {
@@ -183,87 +179,6 @@ impl Kind for Postgres {
 
     fn judgement(&self, reason: Reason, suspicion: &Suspicion) -> Judgement {
         Judgement::at_first(reason, suspicion)
-    }
-
-    fn choice(&self, service: &Service, plan: &Plan) -> Option<(Action, Span)> {
-        let servers = service.server_ids().filter(|server| *server != plan.old).collect();
-        Some((Action::ReadPositions { servers, settle: SETTLE }, Span::from_millis(3_000)))
-    }
-
-    fn choose(&self, _: &mut Service, _: &mut Effects) {}
-
-    fn leaves_in_part(&self) -> bool {
-        false
-    }
-
-    fn names_chosen(&self, action: &Action) -> bool {
-        matches!(action, Action::Promote { .. })
-    }
-
-    fn enters_elsewhere(&self, _: &mut Service, _: &str, _: &mut Effects) -> bool {
-        false
-    }
-
-    fn look_through_route(&self, plan: &Plan) -> Option<(Action, Span)> {
-        let server = plan.chosen?.server;
-        let action = Action::VerifyTraffic { server, system_id: plan.system_id, timeline: plan.timeline? };
-        Some((action, Span::from_millis(5_000)))
-    }
-
-    fn looked_through_route(&self, service: &mut Service, outcome: Result<Report, Failure>, fx: &mut Effects) {
-        let settings = service.settings();
-        let Some(plan) = &mut service.run.plan else { return };
-        match outcome {
-            // Clients took every place before anybody could look: that is no reason to call a person, and no proof either.
-            Ok(Report::TrafficFull { message }) => {
-                note_once(&mut plan.warnings, format!("verify_traffic: {message}"));
-                plan.phase = Phase::Over;
-            }
-            Ok(_) => {
-                plan.times.verified = Some(fx.now);
-                plan.phase = Phase::Over;
-            }
-            Err(failure) => {
-                // The route may have lost its state (a reload): assert it again, inside the one failover_timeout.
-                note_once(&mut plan.warnings, format!("verify_traffic: {}", failure.message));
-                plan.phase = if settings.routed { Phase::RouteIn } else { Phase::VerifyTraffic };
-                plan.try_again(fx.now, format!("verify_traffic: {}", failure.message));
-            }
-        }
-    }
-
-    fn entered(&self, _: &mut Plan) {}
-
-    fn route_undo(&self, old: ServerId) -> Action {
-        Action::RouteRestore { server: old }
-    }
-
-    fn stays(&self, _: &mut Service, _: &str, _: &mut Effects) -> bool {
-        false
-    }
-
-    fn goes_on_when_stopped(&self, phase: Phase) -> bool {
-        phase.is_past_no_return()
-    }
-
-    fn stops_before(&self) -> &'static str {
-        " before the promotion"
-    }
-
-    fn stuck(&self) -> &'static str {
-        "after the promotion began"
-    }
-
-    fn deposed(&self, service: &mut Service, plan: &Plan) {
-        service.durable.cluster.deposed.insert(plan.old, plan.old_timeline);
-    }
-
-    fn completed(&self, service: &Service, plan: &Plan, chosen: &Candidate, end: Mono, fx: &mut Effects) {
-        service.tell_promoted(plan, chosen, end, fx);
-    }
-
-    fn resumes_at(&self) -> (&'static str, Phase) {
-        ("its promotion had begun: asking the chosen server what became of it", Phase::FindOut)
     }
 
     /// The old primary serves new connections and takes writes.

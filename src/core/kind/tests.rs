@@ -14,8 +14,9 @@ use crate::model::{
     ServiceModel, TriggerModel,
 };
 use crate::observation::{DownCause, Finding, Verdict};
-use crate::output::{Action, EndedHow, Failure, Output, Record, Report};
-use crate::plan::{Begun, Phase, Plan, Settings};
+use crate::output::{Action, EndedHow, Output, Record, Report};
+use crate::plan::{Begun, Phase, Plan, Takeover};
+use crate::procedure::{Next, Step, Table, When, nothing};
 use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::InstanceView;
@@ -113,8 +114,8 @@ impl Kind for Bare {
         others.map(|server| (server, well(server))).collect()
     }
 
-    fn after_route_out(&self, _: Settings) -> Phase {
-        Phase::Choose
+    fn takeover(&self) -> &'static dyn Takeover {
+        &Moved
     }
 
     fn evidence_at_once(&self, _: &Service, _: Reason, _: &Waiver, _: Mono) -> Option<Vec<String>> {
@@ -129,51 +130,55 @@ impl Kind for Bare {
         Judgement::of_application(reason)
     }
 
-    fn choice(&self, _: &Service, _: &Plan) -> Option<(Action, Span)> {
-        None
+    fn is_alive_again(&self, service: &Service, begun: &Begun) -> bool {
+        service.server_health(begun.old) == Health::Healthy
     }
+}
 
-    fn choose(&self, service: &mut Service, fx: &mut Effects) {
-        let Some(old) = service.run.plan.as_ref().map(|plan| plan.old) else { return };
-        let able = service.kind().examine(service, Some(old), Ended::at(fx.now), &Waiver::default(), View::Guard, fx.now);
-        let chosen = able.into_iter().find_map(|(_, result)| result.ok());
-        match (&mut service.run.plan, chosen) {
-            (Some(plan), Some(chosen)) => (plan.chosen, plan.phase) = (Some(chosen), Phase::RouteIn),
-            _ => service.undo("nobody answers".to_owned(), fx),
-        }
-    }
+/// The least that a takeover can be: another one that answers gets the traffic.
+struct Moved;
 
-    fn leaves_in_part(&self) -> bool {
-        true
+static TABLE: Table<Plan> = Table {
+    steps: &[
+        Step {
+            phase: Phase::Choose,
+            when: When::Always,
+            action: |_, _| None,
+            outcome: |_, _, _, _| Next::Onward,
+            without: choose,
+            pause: Span::from_millis(1_000),
+            undone_by: None,
+        },
+        Step {
+            phase: Phase::RouteIn,
+            when: When::Always,
+            action: |_, plan| Some((Action::RouteIn { server: plan.chosen?.server, share: None }, Span::from_millis(1_000))),
+            outcome: |_, plan, _, fx| {
+                plan.times.routed = Some(fx.now);
+                plan.taken_over();
+                Next::Onward
+            },
+            without: nothing,
+            pause: Span::from_millis(1_000),
+            undone_by: None,
+        },
+    ],
+    no_return: None,
+    goes_on: None,
+};
+
+fn choose(service: &mut Service, plan: &mut Plan, fx: &mut Effects) -> Next<Phase> {
+    let able = service.kind().examine(service, Some(plan.old), Ended::at(fx.now), &Waiver::default(), View::Guard, fx.now);
+    plan.chosen = able.into_iter().find_map(|(_, result)| result.ok());
+    if plan.chosen.is_some() { Next::Onward } else { Next::Undo("nobody answers".to_owned()) }
+}
+
+impl Takeover for Moved {
+    fn table(&self) -> &'static Table<Plan> {
+        &TABLE
     }
 
     fn names_chosen(&self, _: &Action) -> bool {
-        false
-    }
-
-    fn enters_elsewhere(&self, _: &mut Service, _: &str, _: &mut Effects) -> bool {
-        false
-    }
-
-    fn look_through_route(&self, _: &Plan) -> Option<(Action, Span)> {
-        None
-    }
-
-    fn looked_through_route(&self, _: &mut Service, _: Result<Report, Failure>, _: &mut Effects) {}
-
-    fn entered(&self, plan: &mut Plan) {
-        plan.taken_over();
-    }
-
-    fn route_undo(&self, old: ServerId) -> Action {
-        Action::RouteRestore { server: old }
-    }
-
-    fn stays(&self, _: &mut Service, _: &str, _: &mut Effects) -> bool {
-        false
-    }
-
-    fn goes_on_when_stopped(&self, _: Phase) -> bool {
         false
     }
 
@@ -185,16 +190,16 @@ impl Kind for Bare {
         "somewhere"
     }
 
+    fn out_of_time(&self, _: &mut Service, _: &mut Plan, why: String, _: &mut Effects) -> Next<Phase> {
+        Next::Undo(why)
+    }
+
     fn deposed(&self, _: &mut Service, _: &Plan) {}
 
     fn completed(&self, _: &Service, _: &Plan, _: &Candidate, _: Mono, _: &mut Effects) {}
 
     fn resumes_at(&self) -> (&'static str, Phase) {
         ("the route is looked at", Phase::RouteIn)
-    }
-
-    fn is_alive_again(&self, service: &Service, begun: &Begun) -> bool {
-        service.server_health(begun.old) == Health::Healthy
     }
 }
 

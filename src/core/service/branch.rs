@@ -197,7 +197,7 @@ impl Service {
             return;
         }
         state.returned_at = Some(fx.now);
-        let routed = self.model.route.instances > 0;
+        let routed = self.model.route.is_managed();
         let done = match (routed, self.is_paused()) {
             (_, true) => "nothing is changed while the service is paused",
             (true, false) => "it is taken out of the route",

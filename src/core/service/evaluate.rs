@@ -9,6 +9,7 @@ use crate::id::ServerId;
 use crate::model::{CheckKind, Policy};
 use crate::observation::Impairment;
 use crate::output::Output;
+use crate::plan::Plan;
 use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::sample::FenceLevel;
@@ -39,7 +40,7 @@ impl Service {
         self.point_names(fx);
         self.climb(fx);
         if self.run.plan.is_some() {
-            self.drive(fx);
+            self.drive::<Plan>(fx);
             return;
         }
         self.detection.window.slide(fx.now, self.model.trigger.failure_window);
@@ -386,7 +387,7 @@ impl Service {
         if model.fence_command {
             return Ok((FenceLevel::PowerOff, true));
         }
-        if self.model.route.exclusive && self.model.route.instances > 0 {
+        if self.model.route.exclusive && self.model.route.is_managed() {
             return Ok((FenceLevel::TrafficRemoved, true));
         }
         let why = if foreign {

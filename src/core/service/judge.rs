@@ -5,6 +5,7 @@ use crate::effects::{Effects, text};
 use crate::event::{EventKind, Severity};
 use crate::evidence::FailureClass;
 use crate::id::ServerId;
+use crate::plan::Plan;
 use crate::sample::{Position, Sample};
 use crate::stats::Need;
 use crate::time::{Mono, Span};
@@ -22,7 +23,7 @@ impl Service {
         if plan.old != server
             || plan.times.fenced.is_some()
             // An earlier engine had proven its fence.
-            || (plan.resumed && plan.chosen.is_some())
+            || (plan.course.resumed && plan.chosen.is_some())
             || matches!(plan.judgement.need, Need::Forced | Need::FalsePositive)
             || asked < detected
             || started_since
@@ -35,13 +36,12 @@ impl Service {
 
     /// The standbys' positions after the fence: one that received more since it was first asked after the first bad sign heard it
     /// from a primary that went on. A dead one's last bytes may be on their way for longer, and its children write on (rule 85).
-    pub(crate) fn heard_meanwhile(&mut self, positions: &[Position]) {
-        let Some(plan) = &self.run.plan else { return };
+    pub(crate) fn heard_meanwhile(&self, plan: &mut Plan, positions: &[Position]) {
         // Of one that serves nobody new it was known that those who had a session wrote on.
         if plan.reason.is(FailureClass::Dead)
             || plan.reason.is(FailureClass::Unusable)
             || plan.judgement.need == Need::Forced
-            || plan.resumed
+            || plan.course.resumed
         {
             return;
         }
@@ -54,11 +54,9 @@ impl Service {
         });
         let Some((server, before, after)) = heard else { return };
         let name = self.server_name(server);
-        if let Some(plan) = &mut self.run.plan {
-            plan.judgement.need = Need::FalsePositive;
-            plan.judgement.why =
-                format!("its log advanced after the first bad sign: {name} had received {before} then, and {after} at the fence");
-        }
+        plan.judgement.need = Need::FalsePositive;
+        plan.judgement.why =
+            format!("its log advanced after the first bad sign: {name} had received {before} then, and {after} at the fence");
     }
 
     /// A server that takes writes says how far its log is, and since when it runs.

@@ -71,7 +71,7 @@ impl Service {
             Command::Stop => {
                 self.stopping = true;
                 if let Some(plan) = &mut self.run.plan {
-                    plan.stop_asked = true;
+                    plan.course.stop_asked = true;
                 }
                 Ok(format!("{name}: stopping"))
             }

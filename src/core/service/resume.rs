@@ -12,7 +12,8 @@ use crate::event::{EventKind, Field, Severity};
 use crate::handover::Handover;
 use crate::knowledge::Knowledge;
 use crate::output::{EndedHow, Output, Record};
-use crate::plan::{Begun, Phase, Plan, Times};
+use crate::plan::{Begun, Course, Phase, Plan, Times};
+use crate::procedure::Procedure as _;
 use crate::time::{Mono, Span};
 use crate::trigger::State;
 
@@ -46,7 +47,7 @@ impl Service {
     pub(crate) fn begun_with(&self, plan: &Plan) -> Begun {
         let until = plan.times.detected;
         Begun {
-            generation: plan.generation,
+            generation: plan.course.generation,
             reason: plan.reason,
             old: plan.old,
             system_id: plan.system_id,
@@ -106,7 +107,7 @@ impl Service {
         self.trouble.bad = Some(fx.now);
         self.run.begun_at = fx.now;
         if begun.chosen.is_some() {
-            let (what, phase) = self.kind().resumes_at();
+            let (what, phase) = self.kind().takeover().resumes_at();
             self.tell_resumed(what, &begun, fx);
             self.carry_on(self.plan_of(&begun, phase, None, fx));
             self.become_state(State::FailoverInProgress, "a failover of an earlier engine is carried on".into(), fx);
@@ -147,10 +148,10 @@ impl Service {
         let why = format!("{} is alive", self.server_name(begun.old));
         self.tell_resumed(&format!("{why}: what had been changed is undone"), begun, fx);
         let mut plan = self.plan_of(begun, Phase::Over, Some(why.clone()), fx);
-        plan.phase = plan.first_undo();
+        plan.course.phase = plan.table().owed(&plan, None);
         self.carry_on(plan);
         self.become_state(State::FailoverInProgress, format!("{why}: a failover of an earlier engine is undone"), fx);
-        self.drive(fx);
+        self.drive::<Plan>(fx);
     }
 
     fn give_up_begun(&mut self, begun: &Begun, why: &str, fx: &mut Effects) {
@@ -169,20 +170,21 @@ impl Service {
     }
 
     fn plan_of(&self, begun: &Begun, phase: Phase, undoing: Option<String>, fx: &Effects) -> Plan {
+        let course = Course::new(begun.generation, phase, self.model.trigger.failover_timeout, fx.now);
+        let began = format!("failover {} was begun by an earlier engine, class {}", begun.generation, begun.reason.word());
         Plan {
+            course: Course {
+                undoing,
+                undo_until: fx.now + self.model.trigger.failover_timeout,
+                resumed: true,
+                evidence: vec![began],
+                ..course
+            },
             kind: self.model.kind,
-            generation: begun.generation,
             reason: begun.reason,
             old: begun.old,
             system_id: begun.system_id,
             old_timeline: begun.old_timeline,
-            phase,
-            action: None,
-            retry_at: None,
-            repeat: None,
-            told: Vec::new(),
-            undo_until: fx.now + self.model.trigger.failover_timeout,
-            deadline: fx.now + self.model.trigger.failover_timeout,
             waiver: Waiver::default(),
             require: begun.require,
             host_silent: false,
@@ -203,26 +205,15 @@ impl Service {
             stays: None,
             timeline: None,
             gate_opened: false,
-            undoing,
-            undo_failures: Vec::new(),
-            warnings: Vec::new(),
-            stop_asked: false,
             lives: false,
             nobody_left: false,
             ended: None,
             committed: begun.chosen.map(|chosen| chosen.server).filter(|_| self.holds_data()),
             proved_at: None,
-            slept: false,
-            resumed: true,
             times: Times { detected: fx.now, lived: fx.now, confirmed: fx.now, ..Times::default() },
             lead: self.begun_lead(begun, fx.now),
             furthest: begun.furthest,
             judgement: begun.judged(),
-            evidence: vec![format!(
-                "failover {} was begun by an earlier engine, class {}",
-                begun.generation,
-                begun.reason.word()
-            )],
         }
     }
 

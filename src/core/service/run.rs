@@ -37,10 +37,10 @@ impl Run {
     pub(crate) fn next(&self, now: Mono) -> Mono {
         let well = self.well_since.map(|since| since + STEADY);
         // Once it has passed, the step that saw it has done what there is to do: the rest waits for the action.
-        let deadline = self.plan.as_ref().map(|plan| plan.deadline).filter(|deadline| *deadline > now);
-        let action = self.plan.as_ref().and_then(|plan| plan.action.as_ref());
+        let deadline = self.plan.as_ref().map(|plan| plan.course.deadline).filter(|deadline| *deadline > now);
+        let action = self.plan.as_ref().and_then(|plan| plan.course.action.as_ref());
         let late = action.map(|(_, _, deadline)| *deadline + Span::from_millis(1_000));
-        let retry = self.plan.as_ref().and_then(|plan| plan.retry_at);
+        let retry = self.plan.as_ref().and_then(|plan| plan.course.retry_at);
         [well, deadline, late, retry].into_iter().flatten().min().unwrap_or(Mono::NEVER)
     }
 }

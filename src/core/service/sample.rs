@@ -160,7 +160,7 @@ impl Service {
             "it is taken out of the route and fenced again"
         };
         self.tell_returned(server, sample, done, fx);
-        if self.model.route.instances > 0 {
+        if self.model.route.is_managed() {
             self.run_errand(Errand::TakeOut(server), Action::RouteOut { server }, Span::from_millis(3_000), fx);
         }
         if let Some(primary) = self.durable.primary.filter(|_| hopeless) {

@@ -1,0 +1,85 @@
+//! What an action brought, in words and fields.
+
+use crate::candidate;
+use crate::effects::text;
+use crate::event::Field;
+use crate::output::Report;
+use crate::sample::FenceLevel;
+use crate::service::Service;
+
+impl Service {
+    /// Whether it did what it should, one line about it, and its fields. `require`: the fence level that is asked for.
+    pub(crate) fn describe_report(&self, report: &Report, require: FenceLevel) -> (bool, String, Vec<(&'static str, Field)>) {
+        match report {
+            Report::TrafficInPart { message } | Report::TrafficFull { message } => (false, message.clone(), Vec::new()),
+            Report::Done { message } | Report::Traffic { message } => (true, message.clone(), Vec::new()),
+            Report::Host(word) | Report::HostShutDown { word, .. } => (true, word.message.clone(), Vec::new()),
+            Report::Route(instances) => {
+                let each: Vec<String> = instances
+                    .iter()
+                    .map(|instance| match &instance.result {
+                        Ok(done) => format!("{}: {done}", instance.name),
+                        Err(why) => format!("{} FAILED: {why}", instance.name),
+                    })
+                    .collect();
+                (instances.iter().all(|instance| instance.result.is_ok()), each.join("; "), Vec::new())
+            }
+            Report::Fence(report) => {
+                let rungs = report
+                    .rungs
+                    .iter()
+                    .map(|rung| {
+                        Field::Group(vec![
+                            ("name", text(rung.name.word())),
+                            ("ok", Field::Bool(rung.ok)),
+                            ("took_ms", Field::Span(rung.took)),
+                            ("note", text(&rung.note)),
+                        ])
+                    })
+                    .collect();
+                let met = report.level >= require;
+                (
+                    met,
+                    format!("level {} proven: {}", report.level.number(), report.proof),
+                    vec![
+                        ("fence_level", Field::Int(u64::from(report.level.number()))),
+                        ("guard_placed", Field::Bool(report.guard_placed)),
+                        ("rungs", Field::List(rungs)),
+                        ("proof", text(&report.proof)),
+                    ],
+                )
+            }
+            Report::Positions(positions) => {
+                let each: Vec<String> = positions
+                    .iter()
+                    .map(|position| match &position.sample {
+                        Ok(sample) => format!(
+                            "{} at {}{}",
+                            self.server_name(position.server),
+                            candidate::position(sample).map_or_else(|| "no position".to_owned(), |lsn| lsn.to_string()),
+                            if position.settled { "" } else { " (still moving)" }
+                        ),
+                        Err(why) => format!("{} cannot be asked: {why}", self.server_name(position.server)),
+                    })
+                    .collect();
+                (true, each.join("; "), Vec::new())
+            }
+            Report::History { timeline, .. } => (true, format!("the history of timeline {timeline}"), Vec::new()),
+            Report::Receipt(receipt) => {
+                let (ok, message) = self.describe_receipt(receipt);
+                (ok, message, Vec::new())
+            }
+            Report::Promoted { timeline, flush, message } => {
+                (true, message.clone(), vec![("timeline", Field::Int(u64::from(*timeline))), ("flush", text(flush.to_string()))])
+            }
+            Report::Role { in_recovery, timeline, .. } => (
+                true,
+                format!("{} on timeline {timeline}", if *in_recovery { "still in recovery" } else { "writable" }),
+                Vec::new(),
+            ),
+            Report::Written { flush, commits, message } => {
+                (true, message.clone(), vec![("flush", text(flush.to_string())), ("commits", Field::Bool(*commits))])
+            }
+        }
+    }
+}
