@@ -4,7 +4,7 @@
 mod application;
 pub(super) mod postgres;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use serde::{Deserialize, Serialize};
 

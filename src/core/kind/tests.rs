@@ -16,7 +16,7 @@ use crate::model::{
 use crate::observation::{DownCause, Finding, Verdict};
 use crate::output::{Action, EndedHow, Output, Record, Report};
 use crate::plan::{Begun, Phase, Plan, Takeover};
-use crate::procedure::{Next, Step, Table, When, nothing};
+use crate::procedure::{Next, OnStop, Step, Table, When, nothing};
 use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::InstanceView;
@@ -165,6 +165,7 @@ static TABLE: Table<Plan> = Table {
     ],
     no_return: None,
     goes_on: None,
+    on_stop: OnStop::Undone,
 };
 
 fn choose(service: &mut Service, plan: &mut Plan, fx: &mut Effects) -> Next<Phase> {
@@ -203,7 +204,7 @@ impl Takeover for Moved {
     }
 }
 
-fn model(kind: ServiceKind) -> Model {
+pub(crate) fn model(kind: ServiceKind) -> Model {
     let ms = Span::from_millis;
     let server = |name: &str, role| ServerModel {
         name: name.to_owned(),

@@ -1,6 +1,6 @@
 //! The driver of every procedure: from each outcome to the next action, to the end, or back.
 
-use super::{Next, Outcome, Phase, Procedure};
+use super::{Next, OnStop, Outcome, Phase, Procedure};
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
 use crate::output::{Action, Failure, FailureKind, Output, Record, Report};
@@ -52,6 +52,13 @@ impl Service {
         let undoing = course.undoing.is_some();
         let over = fx.now >= course.deadline && !undoing;
         let stops = course.stop_asked && !undoing && !goes_on;
+        if stops && table.on_stop != OnStop::Undone {
+            // The next engine takes it up where the durable state says.
+            if let Some((id, ..)) = course.action.take() {
+                fx.push(Output::CancelAction(id));
+            }
+            return Pass::Ended;
+        }
         if let Some((id, action, deadline)) = course.action.clone() {
             let timed_out = over && !past;
             if fx.now < deadline + LATE && !timed_out && !stops {

@@ -6,7 +6,7 @@ use super::handover::{
     checkpoint, checkpoint_written, look_around, looked_around, receipt, receipt_read, start_server, started_again, stop_ordered,
     stop_server,
 };
-use super::{Compensation, Next, Outcome, Step, Table, When, describe, nothing};
+use super::{Compensation, Next, OnStop, Outcome, Step, Table, When, describe, nothing};
 use crate::candidate::{self, Candidate, Ended, View};
 use crate::effects::Effects;
 use crate::evidence::FailureClass;
@@ -186,6 +186,7 @@ pub(crate) static TABLE: Table<Plan> = Table {
     ],
     no_return: Some(Phase::Promote),
     goes_on: Some(Phase::Promote),
+    on_stop: OnStop::Undone,
 };
 
 /// The failover of a database.

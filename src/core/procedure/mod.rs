@@ -14,6 +14,7 @@ pub(crate) mod failover;
 pub(crate) mod handover;
 pub(crate) mod r#move;
 mod report;
+mod slots;
 
 pub(crate) use begin::describe;
 
@@ -134,6 +135,15 @@ pub(crate) struct Table<P: Procedure> {
     pub no_return: Option<P::Phase>,
     /// From this step on it goes on where the engine is to stop, as long as it gets on. `None`: a stop turns it round everywhere.
     pub goes_on: Option<P::Phase>,
+    /// What a stop does to it before that.
+    pub on_stop: OnStop,
+}
+
+/// What becomes of a run where the engine is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnStop {
+    /// What was done is undone.
+    Undone,
 }
 
 /// What is done next.

@@ -3,7 +3,7 @@
 
 use super::drive::compensated;
 use super::failover::{entered_in_part, not_entered, pre_checked, pre_checks, route_failures, route_in, route_out};
-use super::{Compensation, Next, Outcome, Step, Table, When, nothing};
+use super::{Compensation, Next, OnStop, Outcome, Step, Table, When, nothing};
 use crate::candidate::{self, Candidate, Waiver};
 use crate::effects::Effects;
 use crate::id::ServerId;
@@ -79,6 +79,7 @@ pub(crate) static TABLE: Table<Plan> = Table {
     ],
     no_return: None,
     goes_on: Some(Phase::RouteIn),
+    on_stop: OnStop::Undone,
 };
 
 /// The move of an application.

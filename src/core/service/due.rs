@@ -61,7 +61,6 @@ impl Service {
 
     /// Its actions that are not back.
     pub(crate) fn actions_out(&self) -> impl Iterator<Item = ActionId> {
-        let plan = self.run.plan.as_ref().and_then(|plan| plan.course.action.as_ref()).map(|(id, _, _)| *id);
-        plan.into_iter().chain(self.background.errands.iter().map(|(id, _, _)| *id))
+        self.steps_out().chain(self.background.errands.iter().map(|(id, _, _)| *id))
     }
 }

@@ -39,6 +39,7 @@ impl Service {
         self.prove_again(fx);
         self.point_names(fx);
         self.climb(fx);
+        self.drive_beside(fx);
         if self.run.plan.is_some() {
             self.drive::<Plan>(fx);
             return;

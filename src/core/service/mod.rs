@@ -820,7 +820,8 @@ impl Service {
             .min(self.next_silence())
             .min(self.durable.next(self.state, trigger.cooldown, now))
             .min(self.detection.next(self.state, trigger.failure_window, watched, now))
-            .min(self.run.next(now))
+            .min(self.run.next())
+            .min(self.next_step(now))
             .min(self.background.next(self.may_act(), watched))
             .min(self.next_follow(now))
     }

@@ -70,9 +70,7 @@ impl Service {
             Command::Uncordon { server } => self.uncordon(*server, around, fx),
             Command::Stop => {
                 self.stopping = true;
-                if let Some(plan) = &mut self.run.plan {
-                    plan.course.stop_asked = true;
-                }
+                self.stop_procedures();
                 Ok(format!("{name}: stopping"))
             }
         }

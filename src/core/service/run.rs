@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{LastFailover, STEADY};
 use crate::plan::{Begun, Plan};
 use crate::stats::Mark;
-use crate::time::{Mono, Span};
+use crate::time::Mono;
 
 /// What is done about the primary's failure, and what lets it through.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -33,14 +33,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// When it has to go on even if no outcome comes.
-    pub(crate) fn next(&self, now: Mono) -> Mono {
+    /// When a call for a person may be over.
+    pub(crate) fn next(&self) -> Mono {
         let well = self.well_since.map(|since| since + STEADY);
-        // Once it has passed, the step that saw it has done what there is to do: the rest waits for the action.
-        let deadline = self.plan.as_ref().map(|plan| plan.course.deadline).filter(|deadline| *deadline > now);
-        let action = self.plan.as_ref().and_then(|plan| plan.course.action.as_ref());
-        let late = action.map(|(_, _, deadline)| *deadline + Span::from_millis(1_000));
-        let retry = self.plan.as_ref().and_then(|plan| plan.course.retry_at);
-        [well, deadline, late, retry].into_iter().flatten().min().unwrap_or(Mono::NEVER)
+        well.unwrap_or(Mono::NEVER)
     }
 }

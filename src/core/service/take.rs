@@ -5,7 +5,6 @@ use crate::effects::Effects;
 use crate::id::ActionId;
 use crate::input::Input;
 use crate::output::{Failure, Report};
-use crate::plan::Plan;
 use crate::schedule::Jitter;
 
 impl Service {
@@ -42,9 +41,8 @@ impl Service {
     }
 
     fn action_or_errand_finished(&mut self, action: ActionId, outcome: Result<Report, Failure>, fx: &mut Effects) {
-        if self.run.plan.as_ref().and_then(|plan| plan.course.action.as_ref()).is_some_and(|(id, _, _)| *id == action) {
-            self.action_finished::<Plan>(outcome, fx);
-        } else if let Some(at) = self.background.errands.iter().position(|(id, _, _)| *id == action) {
+        let Some(outcome) = self.step_finished(action, outcome, fx) else { return };
+        if let Some(at) = self.background.errands.iter().position(|(id, _, _)| *id == action) {
             let (_, errand, _) = self.background.errands.remove(at);
             self.errand_finished(errand, outcome, fx);
         }
