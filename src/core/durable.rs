@@ -36,6 +36,9 @@ pub struct Durable {
     pub ramping: bool,
     /// Servers that an operator cordoned: each is observed as before, and never promoted.
     pub cordoned: BTreeSet<ServerId>,
+    #[cfg(test)]
+    #[serde(default)]
+    pub(crate) copied: Option<crate::procedure::tests::Copied>,
 }
 
 impl Durable {

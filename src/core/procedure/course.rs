@@ -58,6 +58,9 @@ pub struct Course<S> {
     pub told: Vec<Told<S>>,
     /// The end of the time that it may take.
     pub deadline: Mono,
+    /// How far a long step is: done, and of how much in all.
+    #[cfg(test)]
+    pub progress: Option<(u64, u64)>,
     /// Why it is being undone.
     pub undoing: Option<String>,
     /// Until then compensations are tried again.
@@ -87,6 +90,8 @@ impl<S: Copy + Eq> Course<S> {
             repeat: None,
             told: Vec::new(),
             deadline: now + limit,
+            #[cfg(test)]
+            progress: None,
             undoing: None,
             undo_until: now,
             undo_failures: Vec::new(),
@@ -142,6 +147,15 @@ impl<S: Copy + Eq> Course<S> {
         self.undoing = Some(why);
         self.retry_at = None;
         self.undo_until = now + UNDO_FOR;
+    }
+
+    /// A long step is so far. While it gets on it has `patience` to get on further.
+    #[cfg(test)]
+    pub(crate) fn progressed(&mut self, done: u64, all: u64, patience: Span, now: Mono) {
+        if self.progress.is_none_or(|(before, _)| done > before) {
+            self.deadline = now + patience;
+        }
+        self.progress = Some((done, all));
     }
 
     pub(crate) fn warn(&mut self, line: String) {

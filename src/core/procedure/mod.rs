@@ -15,6 +15,8 @@ pub(crate) mod handover;
 pub(crate) mod r#move;
 mod report;
 mod slots;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub(crate) use begin::describe;
 
@@ -144,6 +146,9 @@ pub(crate) struct Table<P: Procedure> {
 pub(crate) enum OnStop {
     /// What was done is undone.
     Undone,
+    /// It stays as it is, and the next engine goes on with it: what is durable says where.
+    #[cfg(test)]
+    LeftToTheNext,
 }
 
 /// What is done next.

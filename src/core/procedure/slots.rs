@@ -36,6 +36,8 @@ impl Service {
     fn waits(&self) -> impl Iterator<Item = Waits> {
         let waits = [
             Waits::of(self.run.plan.as_ref()),
+            #[cfg(test)]
+            Waits::of(self.background.copying.as_ref()),
         ];
         waits.into_iter().flatten()
     }
@@ -52,6 +54,8 @@ impl Service {
 
     /// Moves on what goes on beside the primary's.
     pub(crate) fn drive_beside(&mut self, fx: &mut Effects) {
+        #[cfg(test)]
+        self.drive::<super::tests::Copying>(fx);
         let _ = (self, fx);
     }
 
@@ -60,6 +64,10 @@ impl Service {
         if let Some(plan) = &mut self.run.plan {
             plan.course.stop_asked = true;
         }
+        #[cfg(test)]
+        if let Some(copying) = &mut self.background.copying {
+            copying.course_mut().stop_asked = true;
+        }
     }
 
     /// Gives an outcome to the procedure whose action it is; or back, where it is of none.
@@ -67,6 +75,11 @@ impl Service {
         let of = |waits: Option<Waits>| waits.and_then(|waits| waits.action).is_some_and(|(id, _)| id == action);
         if of(Waits::of(self.run.plan.as_ref())) {
             self.action_finished::<Plan>(outcome, fx);
+            return None;
+        }
+        #[cfg(test)]
+        if of(Waits::of(self.background.copying.as_ref())) {
+            self.action_finished::<super::tests::Copying>(outcome, fx);
             return None;
         }
         Some(outcome)

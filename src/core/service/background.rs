@@ -21,6 +21,11 @@ pub(crate) struct Background {
     pub(crate) follow: follow::Follow,
     /// When the route was put right last, and how often in a row that was of no use.
     pub(crate) route_asserted_at: Option<(Mono, u32)>,
+    #[cfg(test)]
+    pub(crate) copying: Option<crate::procedure::tests::Copying>,
+    #[cfg(test)]
+    #[serde(skip)]
+    pub(crate) copy_ended: Option<crate::plan::End>,
 }
 
 impl Background {

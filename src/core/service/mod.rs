@@ -631,6 +631,8 @@ impl Service {
             self.call_a_person(why, vec!["journal: nobody has reset it since".into()], fx);
         }
         self.restore_pause(fx);
+        #[cfg(test)]
+        crate::procedure::tests::Copying::resume(self, fx);
     }
 
     /// Who was deposed by an earlier engine.
