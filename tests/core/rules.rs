@@ -749,6 +749,27 @@ fn a_host_is_fenced_only_where_it_was_matched_with_the_server() {
     assert_eq!(surveyed(Some(8), true), (vec!["fence_unavailable"], false, false));
 }
 
+/// Rules 100 and 109: a finding that would keep the standby from being promoted stands in the forecast, for as long as it is found.
+#[test]
+fn what_the_survey_found_on_the_standby_is_foretold() {
+    let mut world = warm();
+    world.run(ms(3_000));
+    let finding = |blocking| ReadinessFinding {
+        code: "promote_right_missing".into(),
+        blocking,
+        message: "it may not be promoted".into(),
+        remedy: "grant it".into(),
+    };
+    assert_eq!(refusals(&world), Vec::<&str>::new());
+    for (findings, expected) in
+        [(vec![finding(false)], vec![]), (vec![finding(true)], vec!["not_ready"]), (Vec::new(), Vec::<&str>::new())]
+    {
+        let readiness = Readiness { asked: world.now, ssh: None, findings, earlier: Vec::new() };
+        world.feed(Input::Surveyed { service: ServiceId(0), server: ServerId(1), readiness });
+        assert_eq!(refusals(&world), expected);
+    }
+}
+
 /// Rules 10 and 24: it stands in the way, whatever else does.
 #[test]
 fn two_servers_that_take_writes_are_a_guard_of_their_own() {
