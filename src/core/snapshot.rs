@@ -15,6 +15,7 @@ use super::route::RouteReadiness;
 use super::sample::{FenceLevel, Lsn, Readiness, Sample};
 use super::service::Service;
 use super::service::Surroundings;
+use super::service::gate::Act;
 use super::service::limit::Begun;
 pub use super::service::pause::Pause;
 pub use super::service::{FRESH, LastFailover, RecentFailure, Remark};
@@ -317,17 +318,10 @@ impl Service {
         } else {
             Vec::new()
         };
-        let mut refusals = Vec::new();
-        if !self.model.is_moved() {
-            refusals.push(Refusal::WatchedOnly);
-        } else if self.run.plan.is_some() {
-            refusals.push(Refusal::FailoverInFlight);
-        } else {
-            if self.state == State::ManualIntervention {
-                refusals.push(Refusal::ManualIntervention);
-            }
-            refusals.extend(self.guards(around, now).err());
-            refusals.extend(self.waits_in_line(around));
+        let first = |act| self.gate(act, around, now).err();
+        let mut refusals: Vec<Refusal> = first(Act::Foretell).into_iter().collect();
+        if refusals.is_empty() {
+            refusals.extend([Act::Watch, Act::FailOver, Act::Begin].into_iter().filter_map(first));
         }
         let fence = match self.kind().fence_way(self, Reason::Failed(FailureClass::Dead), false) {
             Ok((level, _)) => Some(level).filter(|_| self.holds_data()),

@@ -16,6 +16,7 @@ use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::{InstanceView, sole_server};
 use crate::sample::FenceLevel;
+use crate::service::gate::Act;
 use crate::service::{Service, Surroundings};
 use crate::stats::Judgement;
 use crate::time::Mono;
@@ -237,12 +238,9 @@ impl Service {
 
     /// Every guard before an automatic failover of an application.
     fn application_may_fail_over(&self, around: Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
-        if !self.model.is_moved() {
-            return Err(Refusal::WatchedOnly);
-        }
         let class = self.application_class(now)?;
         self.dependency_holds(around, now)?;
-        self.guards(around, now)?;
+        self.gate(Act::FailOver, around, now)?;
         match self.some_candidate(Ended::at(now), &Waiver::default(), now) {
             Ok(_) => Ok(class),
             Err(_) if self.a_server_was_not_asked_since(now) => {

@@ -17,6 +17,7 @@ use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::InstanceView;
 use crate::sample::{FenceLevel, Lsn};
+use crate::service::gate::Act;
 use crate::service::{Service, Surroundings};
 use crate::stats::Judgement;
 use crate::time::Mono;
@@ -139,7 +140,7 @@ impl Kind for Postgres {
     fn may_fail_over(&self, service: &Service, around: Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
         let suspicion = service.detection.suspicion.as_ref().ok_or(Refusal::DatabaseAnswers)?;
         let class = service.uncontradicted(suspicion, now)?;
-        service.guards(around, now)?;
+        service.gate(Act::FailOver, around, now)?;
         service.fence_way(class == FailureClass::Unreachable)?;
         let candidate = service.some_candidate(service.ended(Some(class), suspicion, now), &Waiver::default(), now);
         candidate.map_err(|refusal| service.unless_one_comes(refusal, suspicion.since, now))?;

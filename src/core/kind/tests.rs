@@ -21,6 +21,7 @@ use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::InstanceView;
 use crate::sample::{FenceLevel, RouteInstance};
+use crate::service::gate::Act;
 use crate::service::{Service, Surroundings};
 use crate::stats::Judgement;
 use crate::time::{Mono, Span};
@@ -92,7 +93,7 @@ impl Kind for Bare {
     }
 
     fn may_fail_over(&self, service: &Service, around: Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
-        service.guards(around, now)?;
+        service.gate(Act::FailOver, around, now)?;
         service.some_candidate(Ended::at(now), &Waiver::default(), now)?;
         self.failing(service, now)
     }

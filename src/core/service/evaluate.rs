@@ -1,5 +1,6 @@
 //! From the evidence to a failover, or to the refusal that stands in its way.
 
+use super::gate::{Act, Bar};
 use super::{FRESH, STEADY, Service, Surroundings};
 use crate::candidate::{self, Candidate, Ended, View, Waiver};
 use crate::effects::{Effects, text, texts};
@@ -205,7 +206,7 @@ impl Service {
 
     pub(super) fn decide(&mut self, around: Surroundings, fx: &mut Effects) {
         match self.may_fail_over(around, fx.now) {
-            Ok(class) => match self.within_limit(around).and_then(|()| self.awaited_operator(class, fx)) {
+            Ok(class) => match self.within_limit(around, fx.now).and_then(|()| self.awaited_operator(class, fx)) {
                 Ok(()) => self.start_plan(Reason::Failed(class), Waiver::default(), None, fx),
                 Err(refusal) => self.refuse(refusal, fx),
             },
@@ -215,9 +216,7 @@ impl Service {
 
     /// Every guard before an automatic failover, in the order in which a person would ask.
     pub(super) fn may_fail_over(&self, around: Surroundings, now: Mono) -> Result<FailureClass, Refusal> {
-        if self.stopping {
-            return Err(Refusal::Stopping);
-        }
+        self.gate(Act::Weigh, around, now)?;
         self.kind().may_fail_over(self, around, now)
     }
 
@@ -294,37 +293,6 @@ impl Service {
             on_impaired: trigger.on_impaired,
             traffic: self.traffic_weight(now),
         }
-    }
-
-    /// The guards that hold whatever the class of the failure.
-    pub(crate) fn guards(&self, around: Surroundings, now: Mono) -> Result<(), Refusal> {
-        if self.two_primaries {
-            return Err(Refusal::TwoPrimaries);
-        }
-        if self.is_paused() {
-            return Err(Refusal::Paused);
-        }
-        if let Some(cause) = around.doubt {
-            return Err(Refusal::Doubt { cause });
-        }
-        if !self.primary_seen {
-            return Err(Refusal::NoPrimarySeen);
-        }
-        if !self.is_warm() {
-            return Err(Refusal::NotWarmedUp);
-        }
-        if !around.journal_writable {
-            return Err(Refusal::JournalUnwritable);
-        }
-        if let Some(name) = self.second_engine(now) {
-            return Err(Refusal::SecondEngine { name });
-        }
-        // One that an earlier engine had begun was let through, or forced, when it began; its fence may have stopped the primary.
-        let left = self.cooldown_left(now);
-        if self.run.begun.is_none() && left > Span::ZERO {
-            return Err(Refusal::Cooldown { left });
-        }
-        Ok(())
     }
 
     /// Another engine with sessions on a server that answers us: what a server said before it died does not count for ever.
@@ -561,11 +529,9 @@ impl Service {
                 match class {
                     Ok(class) => {
                         let ended = self.ended(Some(class), suspicion, fx.now);
-                        let refusal = self
-                            .guards(around, fx.now)
-                            .err()
-                            .or_else(|| self.some_candidate(ended, &Waiver::default(), fx.now).err());
-                        if let Some(refusal) = refusal.clone().filter(passes) {
+                        let (bar, refusal) = self.closed(Act::FailOver, around, fx.now).next().unzip();
+                        let refusal = refusal.or_else(|| self.some_candidate(ended, &Waiver::default(), fx.now).err());
+                        if let Some(refusal) = refusal.clone().filter(|_| bar.is_some_and(Bar::passes)) {
                             // Whether the cooldown still stands in the way shows when that is over.
                             self.trouble.failing.get_or_insert(fx.now);
                             self.refuse(refusal, fx);
@@ -594,9 +560,4 @@ impl Service {
             self.become_state(State::Normal, "the cooldown is over and a standby is ready".into(), fx);
         }
     }
-}
-
-/// What stands in the way is of the engine's own moment, or an operator's: it says nothing about the new primary.
-fn passes(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Paused | Refusal::Doubt { .. } | Refusal::NotWarmedUp | Refusal::JournalUnwritable)
 }

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::gate::Act;
 use super::{Errand, Service, Surroundings};
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
@@ -257,7 +258,7 @@ impl Service {
     /// Sends the traffic to the server that belongs beside the new primary of the other service.
     fn switch_beside(&mut self, own: ServerId, around: Surroundings, fx: &mut Effects) {
         let before = self.durable.generation;
-        let why = match self.guards(around, fx.now) {
+        let why = match self.gate(Act::FailOver, around, fx.now) {
             // It is no failure of this service that is answered here, so the last one's cooldown says nothing.
             Ok(()) | Err(Refusal::Cooldown { .. }) => {
                 let note = self.reason_to_switch();

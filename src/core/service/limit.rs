@@ -1,6 +1,7 @@
 //! Many services that fail together more often have one cause than many: a path of ours, a deployment, a machine room. Beyond a number
 //! of failovers within a minute the others wait for a person (rule 53).
 
+use super::gate::Act;
 use super::{Service, Surroundings};
 use crate::refusal::Refusal;
 use crate::time::{Mono, Span};
@@ -55,9 +56,9 @@ impl Service {
         (self.run.held || together.begun >= together.most).then_some(Refusal::TooManyAtOnce { most: together.most })
     }
 
-    pub(super) fn within_limit(&mut self, around: Surroundings) -> Result<(), Refusal> {
-        let refusal = self.waits_in_line(around);
-        self.run.held = refusal.is_some();
-        refusal.map_or(Ok(()), Err)
+    pub(super) fn within_limit(&mut self, around: Surroundings, now: Mono) -> Result<(), Refusal> {
+        let open = self.gate(Act::Begin, around, now);
+        self.run.held = matches!(open, Err(Refusal::TooManyAtOnce { .. }));
+        open
     }
 }

@@ -8,6 +8,7 @@ mod due;
 mod errand;
 mod evaluate;
 pub(super) mod follow;
+pub(crate) mod gate;
 mod judge;
 pub(crate) mod limit;
 mod observe;

@@ -1,5 +1,6 @@
 //! What an operator may ask of a service.
 
+use super::gate::Act;
 use super::pause::Pause;
 use super::{Service, Surroundings};
 use crate::candidate::{ANY_LOSS, Waiver};
@@ -162,10 +163,10 @@ impl Service {
             None => None,
         };
         let mut waived: Vec<String> = self
-            .guards(around, fx.now)
+            .gate(Act::FailOver, around, fx.now)
             .err()
             .iter()
-            .chain(&self.waits_in_line(around))
+            .chain(self.gate(Act::Begin, around, fx.now).err().iter())
             .map(|refusal| format!("waived: {}", refusal.name()))
             .collect();
         if let Some(bytes) = accept_loss {

@@ -1,5 +1,6 @@
 //! Which standby could be promoted now, and telling the moment that changes.
 
+use super::gate::Act;
 use super::{FRESH, READINESS_HOLD, STREAM_GRACE, Service, Surroundings};
 use crate::candidate::{self, Candidate, Ended, Reference, SYNC_FRESH, Standing, View, Waiver};
 use crate::effects::{Effects, text, texts};
@@ -11,7 +12,6 @@ use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::sample::{Readiness, Sample};
 use crate::time::{Mono, Span};
-use crate::trigger::State;
 
 /// A standby that answered this long ago may be restarting.
 pub(super) const COMES_BACK: Span = Span::from_millis(10_000);
@@ -170,8 +170,8 @@ impl Service {
     /// What would keep this standby from becoming the primary although it is fit for it: code and sentence. That not every check
     /// has answered yet, nor the survey come, is left out: it passes within moments.
     fn also_in_the_way(&self, standby: ServerId, around: Surroundings, now: Mono) -> Vec<(String, String)> {
-        let manual = (self.state == State::ManualIntervention).then_some(Refusal::ManualIntervention);
-        let guard = self.guards(around, now).err().filter(|refusal| *refusal != Refusal::NotWarmedUp);
+        let manual = self.gate(Act::Watch, around, now).err();
+        let guard = self.gate(Act::FailOver, around, now).err().filter(|refusal| *refusal != Refusal::NotWarmedUp);
         let looked = self.subject().is_none_or(|server| self.servers[usize::from(server.0)].readiness.is_some());
         let fence = self.kind().fence_way(self, Reason::Failed(FailureClass::Dead), false).err().filter(|_| looked);
         let refusals = manual.into_iter().chain(guard).chain(fence);

@@ -1,0 +1,166 @@
+//! The one gate: whoever is about to act asks here, and hears what stands in the way.
+//!
+//! An [`Act`] is what is to be done; a [`Bar`] is one reason against it that may not depend on how the servers are. Which bars hold for
+//! which act stands in one table, [`Act::row`], in the order in which a person would ask. An order of an operator waives the soft bars, and
+//! its record names each; the hard ones nobody lifts, and that is their type.
+//!
+//! No bars are: what the evidence says, a way to fence, who could take over, and whether a thing is due. A core that panicked is asked
+//! nothing any more: that bar (`faulted`) is the shell's.
+
+use super::{Service, Surroundings};
+use crate::refusal::Refusal;
+use crate::time::{Mono, Span};
+use crate::trigger::State;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// To say what would come of a failure.
+    Foretell,
+    // A failover of its own accord comes through these four, one after the other.
+    /// To watch for a failure.
+    Watch,
+    /// To weigh what was seen of one.
+    Weigh,
+    /// To fail over, once a class of failure is established.
+    FailOver,
+    /// To begin it, once it is clear that somebody can take over.
+    Begin,
+}
+
+/// What stands in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bar {
+    /// Nobody lifts it.
+    Hard(HardBar),
+    /// An operator's order waives it.
+    Soft(SoftBar),
+}
+
+/// What no order waives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HardBar {
+    /// The engine is stopping.
+    Stopping,
+    /// A failover of this service is in flight.
+    InFlight,
+    /// It is watched only: its traffic cannot be moved.
+    WatchedOnly,
+    /// The journal cannot be written.
+    JournalUnwritable,
+}
+
+/// What an order waives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SoftBar {
+    /// A person was called.
+    ManualIntervention,
+    /// Two servers take writes.
+    TwoPrimaries,
+    /// An operator paused it.
+    Paused,
+    /// Our own view is in doubt.
+    Doubt,
+    /// No primary was ever seen (rule 10).
+    NoPrimarySeen,
+    /// Not every check has answered yet.
+    NotWarmedUp,
+    /// Another engine watches it.
+    SecondEngine,
+    /// The last failover is too recent.
+    Cooldown,
+    /// As many others have failed over as may.
+    TooManyAtOnce,
+}
+
+impl Act {
+    /// What bars it.
+    const fn row(self) -> &'static [Bar] {
+        use Bar::{Hard, Soft};
+        use HardBar::{InFlight, JournalUnwritable, Stopping, WatchedOnly};
+        use SoftBar::{
+            Cooldown, Doubt, ManualIntervention, NoPrimarySeen, NotWarmedUp, Paused, SecondEngine, TooManyAtOnce, TwoPrimaries,
+        };
+        match self {
+            Act::Foretell => &[Hard(WatchedOnly), Hard(InFlight)],
+            Act::Watch => &[Soft(ManualIntervention)],
+            Act::Weigh => &[Hard(Stopping), Hard(WatchedOnly)],
+            Act::FailOver => &[
+                Soft(TwoPrimaries),
+                Soft(Paused),
+                Soft(Doubt),
+                Soft(NoPrimarySeen),
+                Soft(NotWarmedUp),
+                Hard(JournalUnwritable),
+                Soft(SecondEngine),
+                Soft(Cooldown),
+            ],
+            Act::Begin => &[Soft(TooManyAtOnce)],
+        }
+    }
+}
+
+impl Bar {
+    /// It is of the engine's own moment, or an operator's, and says nothing about a new primary.
+    pub(super) fn passes(self) -> bool {
+        match self {
+            Bar::Hard(HardBar::JournalUnwritable) | Bar::Soft(SoftBar::Paused | SoftBar::Doubt | SoftBar::NotWarmedUp) => true,
+            Bar::Hard(HardBar::Stopping | HardBar::InFlight | HardBar::WatchedOnly)
+            | Bar::Soft(
+                SoftBar::ManualIntervention
+                | SoftBar::TwoPrimaries
+                | SoftBar::NoPrimarySeen
+                | SoftBar::SecondEngine
+                | SoftBar::Cooldown
+                | SoftBar::TooManyAtOnce,
+            ) => false,
+        }
+    }
+}
+
+impl Service {
+    /// Whether this may be done now; if not, the first reason.
+    pub(crate) fn gate(&self, act: Act, around: Surroundings, now: Mono) -> Result<(), Refusal> {
+        self.closed(act, around, now).next().map_or(Ok(()), |(_, refusal)| Err(refusal))
+    }
+
+    /// All that stands in its way, in order.
+    pub(super) fn closed(&self, act: Act, around: Surroundings, now: Mono) -> impl Iterator<Item = (Bar, Refusal)> {
+        act.row().iter().filter_map(move |bar| {
+            let refusal = match *bar {
+                Bar::Hard(hard) => self.is_barred(hard, around),
+                Bar::Soft(soft) => self.is_barred_but_for_orders(soft, around, now),
+            };
+            refusal.map(|refusal| (*bar, refusal))
+        })
+    }
+
+    fn is_barred(&self, bar: HardBar, around: Surroundings) -> Option<Refusal> {
+        let (closed, refusal) = match bar {
+            HardBar::Stopping => (self.stopping, Refusal::Stopping),
+            HardBar::InFlight => (self.run.plan.is_some(), Refusal::FailoverInFlight),
+            HardBar::WatchedOnly => (!self.model.is_moved(), Refusal::WatchedOnly),
+            HardBar::JournalUnwritable => (!around.journal_writable, Refusal::JournalUnwritable),
+        };
+        closed.then_some(refusal)
+    }
+
+    fn is_barred_but_for_orders(&self, bar: SoftBar, around: Surroundings, now: Mono) -> Option<Refusal> {
+        let (closed, refusal) = match bar {
+            SoftBar::ManualIntervention => (self.state == State::ManualIntervention, Refusal::ManualIntervention),
+            SoftBar::TwoPrimaries => (self.two_primaries, Refusal::TwoPrimaries),
+            SoftBar::Paused => (self.is_paused(), Refusal::Paused),
+            SoftBar::Doubt => return around.doubt.map(|cause| Refusal::Doubt { cause }),
+            SoftBar::NoPrimarySeen => (!self.primary_seen, Refusal::NoPrimarySeen),
+            SoftBar::NotWarmedUp => (!self.is_warm(), Refusal::NotWarmedUp),
+            SoftBar::SecondEngine => return self.second_engine(now).map(|name| Refusal::SecondEngine { name }),
+            SoftBar::Cooldown => {
+                let left = self.cooldown_left(now);
+                // One that an earlier engine had begun was let through, or forced, when it began; its fence may have stopped the primary.
+                (self.run.begun.is_none() && left > Span::ZERO, Refusal::Cooldown { left })
+            }
+            SoftBar::TooManyAtOnce => return self.waits_in_line(around),
+        };
+        closed.then_some(refusal)
+    }
+}
