@@ -49,6 +49,7 @@ use input::{Command, Input, SelfHealth};
 use model::Model;
 use output::Output;
 use schedule::Jitter;
+use service::gate::Act;
 use service::{Service, Surroundings};
 use snapshot::Snapshot;
 use time::{Mono, Span};
@@ -169,16 +170,7 @@ impl Core {
     /// # Errors
     /// The reason why this configuration cannot be taken now; nothing has changed then.
     pub fn reload(&mut self, now: Mono, model: Model) -> Result<Vec<Output>, String> {
-        if let Some(busy) = self.services.iter().find(|service| service.run.plan.is_some()) {
-            return Err(format!("a failover of {} is in flight; reload after it", busy.model.name));
-        }
-        if let Some(changed) = self.services.iter().find(|service| !self.health.journal_writable && !service.is_kept_in(&model)) {
-            return Err(format!(
-                "the journal cannot be written, and with other servers {} is known by it alone; see the alarm journal_state, then reload",
-                changed.model.name
-            ));
-        }
-        if let Some(refused) = self.services.iter().find_map(|service| service.loses_its_primary_in(&model, self.effects.now)) {
+        if let Some(refused) = self.no_reload(&model) {
             return Err(refused);
         }
         self.effects.now = now.max(self.effects.now);
@@ -213,6 +205,17 @@ impl Core {
         self.evaluate();
         self.promised = self.next_deadline();
         Ok(self.effects.take())
+    }
+
+    /// Why this configuration cannot be taken now.
+    fn no_reload(&self, model: &Model) -> Option<String> {
+        let (around, now) = (self.surroundings(), self.effects.now);
+        let first = |act| move |service: &Service| service.no_reload(act, around, now);
+        let changed = |service: &&Service| !service.is_kept_in(model);
+        let loses = |service: &Service| service.loses_its_primary_in(model, now);
+        let refused = self.services.iter().find_map(first(Act::Reload));
+        let refused = refused.or_else(|| self.services.iter().filter(changed).find_map(first(Act::ReloadServers)));
+        refused.or_else(|| self.services.iter().find_map(loses))
     }
 
     /// How many services there are.

@@ -118,6 +118,13 @@ pub enum Refusal {
     },
     /// Two servers take writes.
     TwoPrimaries,
+    /// A server that is not the primary said that it takes writes, and has said or shown nothing else since.
+    Rival {
+        /// Which.
+        server: ServerId,
+        /// Of which service.
+        service: String,
+    },
     /// A server belongs to another cluster.
     WrongCluster {
         /// Which.
@@ -245,6 +252,7 @@ impl Refusal {
     pub fn mapped(self, id: &dyn Fn(ServerId) -> Option<ServerId>) -> Option<Refusal> {
         Some(match self {
             Refusal::StandbySeesPrimary { server } => Refusal::StandbySeesPrimary { server: id(server)? },
+            Refusal::Rival { server, service } => Refusal::Rival { server: id(server)?, service },
             Refusal::WrongCluster { server } => Refusal::WrongCluster { server: id(server)? },
             Refusal::NoCandidate { reasons } => {
                 let mut reasons: Vec<_> =
@@ -287,6 +295,7 @@ impl Refusal {
             Refusal::NoCandidate { .. } => "no_candidate",
             Refusal::NotReady { .. } => "not_ready",
             Refusal::TwoPrimaries => "two_primaries",
+            Refusal::Rival { .. } => "rival",
             Refusal::WrongCluster { .. } => "wrong_cluster",
             Refusal::SecondEngine { .. } => "second_engine",
             Refusal::DependencyFailing { .. } => "dependency_failing",
@@ -367,6 +376,11 @@ impl Refusal {
                 format!("no standby can take over ({})", each.join("; "))
             }
             Refusal::TwoPrimaries => "two servers take writes; nothing is touched until a person decides".into(),
+            Refusal::Rival { server, service } => format!(
+                "{} said that it takes writes, and nothing since says that it has stopped: stop or rebuild it; if it is known to be gone for \
+                 good: failover reset {service}, then the order again",
+                server_name(*server)
+            ),
             Refusal::WrongCluster { server } => format!("{} belongs to another cluster", server_name(*server)),
             Refusal::SecondEngine { name } => format!("another engine ({name}) watches this service"),
             Refusal::DependencyFailing { service, left } => {

@@ -20,6 +20,7 @@ const BEYOND: &[(&str, &str)] = &[
     ("event faulted", "the shell's"),
     ("event log", "the shell's"),
     ("event breaker_changed", "the shell's"),
+    ("refusal rival", "the answer to an order: tests/scenarios/force_beside_a_rival.txt"),
     ("refusal receipt_unprovable", "the answer to an order: tests/scenarios/force_without_ssh.txt"),
     ("refusal wrong_cluster", "told as an event and by candidate: no guard gives it"),
 ];
@@ -52,6 +53,7 @@ const REFUSALS: &[&str] = &[
     "no_candidate",
     "not_ready",
     "two_primaries",
+    "rival",
     "wrong_cluster",
     "second_engine",
     "watched_only",
@@ -138,6 +140,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Refusal::NoCandidate { .. }
         | Refusal::NotReady { .. }
         | Refusal::TwoPrimaries
+        | Refusal::Rival { .. }
         | Refusal::WrongCluster { .. }
         | Refusal::SecondEngine { .. }
         | Refusal::DependencyFailing { .. }

@@ -3,7 +3,8 @@
 //! A timeline's number proves nothing: a clone, or a backup that was restored to an earlier moment, has a higher one too (rule 70). A
 //! server is followed only where it continues what the primary wrote, up to the last position known of it.
 
-use super::{Errand, Service};
+use super::gate::Act;
+use super::{Errand, Service, Surroundings};
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
 use crate::id::{Generation, ServerId};
@@ -102,15 +103,6 @@ impl Service {
                     .as_ref()
                     .is_some_and(|(at, finding)| *at >= said && finding.verdict.is_failure() && !finding.verdict.is_silence())
         })
-    }
-
-    /// Why nobody is promoted beside it, by no order either (rule 158).
-    pub(super) fn rival_stands(&self, rival: ServerId) -> String {
-        let (service, rival) = (&self.model.name, self.server_name(rival));
-        format!(
-            "{rival} said that it takes writes, and nothing since says that it has stopped: stop or rebuild it; if it is known to be gone for \
-             good: failover reset {service}, then the order again"
-        )
     }
 
     /// A person has looked: what servers that do not answer once said of themselves holds nothing up. Those that do answer are rivals still.
@@ -219,12 +211,10 @@ impl Service {
     }
 
     /// An operator says that this server is the primary.
-    pub(super) fn adopt(&mut self, server: ServerId, fx: &mut Effects) -> Result<String, String> {
+    pub(super) fn adopt(&mut self, server: ServerId, around: Surroundings, fx: &mut Effects) -> Result<String, String> {
         let (service, name) = (self.model.name.clone(), self.server_name(server));
         self.kind().may_be_adopted(self, server)?;
-        if self.run.plan.is_some() {
-            return Err(format!("{service}: a failover is in flight"));
-        }
+        self.permit(Act::Adopt, around, "", fx)?;
         if self.durable.primary == Some(server) && self.primary_seen && !self.run.switched_in_call {
             return Err(format!("{service}: {name} is the primary already"));
         }

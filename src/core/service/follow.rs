@@ -258,9 +258,8 @@ impl Service {
     /// Sends the traffic to the server that belongs beside the new primary of the other service.
     fn switch_beside(&mut self, own: ServerId, around: Surroundings, fx: &mut Effects) {
         let before = self.durable.generation;
-        let why = match self.gate(Act::FailOver, around, fx.now) {
-            // It is no failure of this service that is answered here, so the last one's cooldown says nothing.
-            Ok(()) | Err(Refusal::Cooldown { .. }) => {
+        let why = match self.gate(Act::Switch, around, fx.now) {
+            Ok(()) => {
                 let note = self.reason_to_switch();
                 self.begin_ordered(Reason::Followed, Some(own), None, around, &note, fx).err()
             }

@@ -26,7 +26,27 @@ pub(crate) enum Act {
     FailOver,
     /// To begin it, once it is clear that somebody can take over.
     Begin,
+    /// To begin a failover that was ordered. What is hard for one of its own accord is so for an order as well; what is soft is waived.
+    Order,
+    /// To put another server into the primary's place by an order.
+    Replace,
+    /// To move a service that follows another one, as by an order. No failure is answered, so the last one's cooldown says nothing.
+    Switch,
+    // Commands that change what survives. Resume, uncordon, reset and confirm are barred by nothing.
+    /// To pause.
+    Pause,
+    /// To cordon a server.
+    Cordon,
+    /// To take a server for the primary.
+    Adopt,
+    /// To take another configuration.
+    Reload,
+    /// To take one with other servers.
+    ReloadServers,
 }
+
+/// What a failover of its own accord comes through, one after the other.
+const AUTOMATIC: [Act; 4] = [Act::Watch, Act::Weigh, Act::FailOver, Act::Begin];
 
 /// What stands in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +66,12 @@ pub(crate) enum HardBar {
     InFlight,
     /// It is watched only: its traffic cannot be moved.
     WatchedOnly,
+    /// No primary is known that another server could replace.
+    NobodyToReplace,
     /// The journal cannot be written.
     JournalUnwritable,
+    /// A server that is not the primary said that it takes writes (rule 158).
+    Rival,
 }
 
 /// What an order waives.
@@ -77,7 +101,7 @@ impl Act {
     /// What bars it.
     const fn row(self) -> &'static [Bar] {
         use Bar::{Hard, Soft};
-        use HardBar::{InFlight, JournalUnwritable, Stopping, WatchedOnly};
+        use HardBar::{InFlight, JournalUnwritable, NobodyToReplace, Rival, Stopping, WatchedOnly};
         use SoftBar::{
             Cooldown, Doubt, ManualIntervention, NoPrimarySeen, NotWarmedUp, Paused, SecondEngine, TooManyAtOnce, TwoPrimaries,
         };
@@ -96,7 +120,27 @@ impl Act {
                 Soft(Cooldown),
             ],
             Act::Begin => &[Soft(TooManyAtOnce)],
+            Act::Order => &[Hard(InFlight), Hard(Stopping), Hard(WatchedOnly), Hard(NobodyToReplace)],
+            Act::Replace => &[Hard(Rival)],
+            Act::Switch => &[
+                Soft(TwoPrimaries),
+                Soft(Paused),
+                Soft(Doubt),
+                Soft(NoPrimarySeen),
+                Soft(NotWarmedUp),
+                Hard(JournalUnwritable),
+                Soft(SecondEngine),
+            ],
+            Act::Pause | Act::Cordon | Act::Adopt | Act::Reload => &[Hard(InFlight)],
+            Act::ReloadServers => &[Hard(JournalUnwritable)],
         }
+    }
+
+    /// The same, and for an order what is hard for a failover of its own accord.
+    fn bars(self) -> impl Iterator<Item = Bar> {
+        let also: &[Act] = if self == Act::Order { &AUTOMATIC } else { &[] };
+        let hard = also.iter().flat_map(|act| act.row()).filter(|bar| matches!(bar, Bar::Hard(_)));
+        self.row().iter().chain(hard).copied()
     }
 }
 
@@ -105,7 +149,9 @@ impl Bar {
     pub(super) fn passes(self) -> bool {
         match self {
             Bar::Hard(HardBar::JournalUnwritable) | Bar::Soft(SoftBar::Paused | SoftBar::Doubt | SoftBar::NotWarmedUp) => true,
-            Bar::Hard(HardBar::Stopping | HardBar::InFlight | HardBar::WatchedOnly)
+            Bar::Hard(
+                HardBar::Stopping | HardBar::InFlight | HardBar::WatchedOnly | HardBar::NobodyToReplace | HardBar::Rival,
+            )
             | Bar::Soft(
                 SoftBar::ManualIntervention
                 | SoftBar::TwoPrimaries
@@ -126,13 +172,20 @@ impl Service {
 
     /// All that stands in its way, in order.
     pub(super) fn closed(&self, act: Act, around: Surroundings, now: Mono) -> impl Iterator<Item = (Bar, Refusal)> {
-        act.row().iter().filter_map(move |bar| {
-            let refusal = match *bar {
+        act.bars().filter_map(move |bar| {
+            let refusal = match bar {
                 Bar::Hard(hard) => self.is_barred(hard, around),
                 Bar::Soft(soft) => self.is_barred_but_for_orders(soft, around, now),
             };
-            refusal.map(|refusal| (*bar, refusal))
+            refusal.map(|refusal| (bar, refusal))
         })
+    }
+
+    /// What an order waives now: the first of each moment that a failover of its own accord comes through.
+    pub(super) fn waived(&self, around: Surroundings, now: Mono) -> Vec<(SoftBar, Refusal)> {
+        let first = |act| self.closed(act, around, now).next();
+        let closed = [Act::FailOver, Act::Begin].into_iter().filter_map(first);
+        closed.filter_map(|(bar, refusal)| if let Bar::Soft(bar) = bar { Some((bar, refusal)) } else { None }).collect()
     }
 
     fn is_barred(&self, bar: HardBar, around: Surroundings) -> Option<Refusal> {
@@ -140,7 +193,15 @@ impl Service {
             HardBar::Stopping => (self.stopping, Refusal::Stopping),
             HardBar::InFlight => (self.run.plan.is_some(), Refusal::FailoverInFlight),
             HardBar::WatchedOnly => (!self.model.is_moved(), Refusal::WatchedOnly),
+            HardBar::NobodyToReplace => {
+                let unknown = self.subject().is_none() || self.holds_data() && self.durable.cluster.system_id.is_none();
+                (unknown, Refusal::NoPrimarySeen)
+            }
             HardBar::JournalUnwritable => (!around.journal_writable, Refusal::JournalUnwritable),
+            HardBar::Rival => {
+                let service = || self.model.name.clone();
+                return self.rival().map(|server| Refusal::Rival { server, service: service() });
+            }
         };
         closed.then_some(refusal)
     }

@@ -25,6 +25,7 @@ mod traffic;
 
 use background::Background;
 use detection::{Detection, Trouble};
+use gate::Act;
 use run::Run;
 
 use crate::candidate::{Ended, Heard};
@@ -650,6 +651,18 @@ impl Service {
         for server in self.durable.cluster.deposed.keys() {
             self.servers[usize::from(server.0)].deposed = true;
         }
+    }
+
+    /// Why another configuration cannot be taken now.
+    pub(crate) fn no_reload(&self, act: Act, around: Surroundings, now: Mono) -> Option<String> {
+        let (name, refusal) = (&self.model.name, self.gate(act, around, now).err()?);
+        Some(match refusal {
+            Refusal::FailoverInFlight => format!("a failover of {name} is in flight; reload after it"),
+            Refusal::JournalUnwritable => format!(
+                "the journal cannot be written, and with other servers {name} is known by it alone; see the alarm journal_state, then reload"
+            ),
+            refusal => format!("{name}: {}", self.sentence(&refusal)),
+        })
     }
 
     /// The configuration has this service with the same servers: its state can be kept.

@@ -26,9 +26,7 @@ impl Service {
                 Ok(format!("{name}: confirmed"))
             }
             Command::Pause { reason, lasts } => {
-                if self.run.plan.is_some() {
-                    return Err(format!("{name}: a failover is in flight and cannot be paused"));
-                }
+                self.permit(Act::Pause, around, " and cannot be paused", fx)?;
                 let pause = Pause::begins(reason.clone(), *lasts, fx.now);
                 let words = pause.words(fx.now);
                 self.durable.pause = Some(pause);
@@ -66,7 +64,7 @@ impl Service {
             Command::Force { to, accept_loss } => {
                 self.begin_ordered(Reason::Forced, *to, *accept_loss, around, "an operator forced the failover", fx)
             }
-            Command::Adopt { server } => self.adopt(*server, fx),
+            Command::Adopt { server } => self.adopt(*server, around, fx),
             Command::Cordon { server } => self.cordon(*server, around, fx),
             Command::Uncordon { server } => self.uncordon(*server, around, fx),
             Command::Stop => {
@@ -75,6 +73,14 @@ impl Service {
                 Ok(format!("{name}: stopping"))
             }
         }
+    }
+
+    /// Asks the gate; a refusal comes with what is said of this act during a failover.
+    pub(super) fn permit(&self, act: Act, around: Surroundings, in_flight: &str, fx: &Effects) -> Result<(), String> {
+        self.gate(act, around, fx.now).map_err(|refusal| {
+            let more = if refusal == Refusal::FailoverInFlight { in_flight } else { "" };
+            format!("{}: {}{more}", self.model.name, self.sentence(&refusal))
+        })
     }
 
     /// A failover waits for a yes.
@@ -89,9 +95,7 @@ impl Service {
         if usize::from(server.0) >= self.servers.len() {
             return Err(format!("{name} has no {who}"));
         }
-        if self.run.plan.is_some() {
-            return Err(format!("{name}: a failover is in flight, and {who} may be the one that is promoted"));
-        }
+        self.permit(Act::Cordon, around, &format!(", and {who} may be the one that is promoted"), fx)?;
         if !self.durable.cordoned.insert(server) {
             return Ok(format!("{name}: {who} is cordoned already"));
         }
@@ -121,27 +125,11 @@ impl Service {
         fx: &mut Effects,
     ) -> Result<String, String> {
         let name = self.model.name.clone();
-        if self.run.plan.is_some() {
-            return Err(format!("{name}: a failover is in flight already"));
-        }
-        if self.stopping {
-            return Err(format!("{name}: {}", self.sentence(&Refusal::Stopping)));
-        }
-        if !self.model.is_moved() {
-            return Err(format!("{name}: {}", self.sentence(&Refusal::WatchedOnly)));
-        }
-        if self.subject().is_none() || self.holds_data() && self.durable.cluster.system_id.is_none() {
-            return Err(format!("{name}: {}", self.sentence(&Refusal::NoPrimarySeen)));
-        }
-        if !around.journal_writable {
-            return Err(format!("{name}: {}", self.sentence(&Refusal::JournalUnwritable)));
-        }
+        self.permit(Act::Order, around, " already", fx)?;
         if to.is_some() && to == self.durable.primary {
             return Err(format!("{name}: {} is the primary already", self.server_name(to.unwrap_or_default())));
         }
-        if let Some(rival) = self.rival() {
-            return Err(format!("{name}: {}", self.rival_stands(rival)));
-        }
+        self.permit(Act::Replace, around, "", fx)?;
         let waiver = Waiver { to, accept_loss };
         // What is received of a primary that is stopped in an orderly way is proven then: nobody is behind before.
         let receipt = self.lives(fx.now).then(|| self.receipt_way());
@@ -162,13 +150,8 @@ impl Service {
             Some(Err(refusal)) => return Err(format!("{name}: {}", self.sentence(&refusal))),
             None => None,
         };
-        let mut waived: Vec<String> = self
-            .gate(Act::FailOver, around, fx.now)
-            .err()
-            .iter()
-            .chain(self.gate(Act::Begin, around, fx.now).err().iter())
-            .map(|refusal| format!("waived: {}", refusal.name()))
-            .collect();
+        let waived = self.waived(around, fx.now).into_iter();
+        let mut waived: Vec<String> = waived.map(|(_, refusal)| format!("waived: {}", refusal.name())).collect();
         if let Some(bytes) = accept_loss {
             waived.push(format!("waived: the loss limit, up to {bytes} bytes are accepted"));
         }
