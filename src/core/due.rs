@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{ActionId, RunId};
 use super::schedule;
-use super::service::Service;
 use super::service::follow::Followed;
 use super::service::limit::Begun;
+use super::service::{Service, Surroundings};
 use super::time::Mono;
 
 /// When a service has to be looked at again if no input is about it.
@@ -189,11 +189,11 @@ impl Due {
 
     /// One was looked at: when next, what is out, and whom it concerns beside itself. `told`: something came of it, and more may come of
     /// a second look.
-    pub(crate) fn looked_at(&mut self, at: usize, services: &[Service], told: bool, now: Mono) {
+    pub(crate) fn looked_at(&mut self, at: usize, services: &[Service], told: bool, around: Surroundings, now: Mono) {
         let Some(index) = &mut self.index else { return };
         let service = &services[at];
         let look = if told { now } else { service.next_look(now) };
-        let before = std::mem::replace(&mut self.moments[at], Moments { wake: service.next(now), look });
+        let before = std::mem::replace(&mut self.moments[at], Moments { wake: service.next(around, now), look });
         index.moved(at, before, self.moments[at]);
         index.note(at, service, now);
         index.note_out(at, service);
@@ -261,15 +261,15 @@ impl Due {
     }
 
     /// When the first of them has to be looked at.
-    pub(crate) fn next(&self, services: &[Service], now: Mono) -> Mono {
+    pub(crate) fn next(&self, services: &[Service], around: Surroundings, now: Mono) -> Mono {
         let searched = || {
             let each = services.iter().zip(&self.moments);
-            each.map(|(service, moments)| if service.is_restless() { moments.wake } else { service.next(now) }).min()
+            each.map(|(service, moments)| if service.is_restless() { moments.wake } else { service.next(around, now) }).min()
         };
         let first = match &self.index {
             Some(index) if !self.exhaustive => index.wakes.first().map(|(wake, _)| *wake),
             _ if self.moments.len() == services.len() => searched(),
-            _ => services.iter().map(|service| service.next(now)).min(),
+            _ => services.iter().map(|service| service.next(around, now)).min(),
         };
         first.unwrap_or(Mono::NEVER)
     }

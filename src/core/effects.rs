@@ -4,6 +4,7 @@ use super::damping::Damping;
 use super::event::{Event, EventKind, Field, Severity};
 use super::id::{ActionId, Generation, RunId, Seq, ServerId, ServiceId};
 use super::output::Output;
+use super::service::Surroundings;
 use super::time::Mono;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,9 @@ use serde::{Deserialize, Serialize};
 pub struct Effects {
     /// When the step runs.
     pub now: Mono,
+    /// What holds for every service then. Beside whom one fails over, and whom it follows, it is told when it is looked at.
+    #[serde(skip)]
+    pub(crate) around: Surroundings,
     // Empty between two steps, and nothing is written down in the middle of one.
     #[serde(skip)]
     outputs: Vec<Output>,

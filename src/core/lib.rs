@@ -136,7 +136,7 @@ impl Core {
     #[must_use]
     pub fn next_deadline(&self) -> Mono {
         let now = self.effects.now;
-        let services = self.due.next(&self.services, now);
+        let services = self.due.next(&self.services, self.surroundings(), now);
         let doubt = self.doubt.until().unwrap_or(Mono::NEVER);
         // Never in the past: what is overdue was done in the step just made, and time has to move before the next.
         services.min(doubt).min(self.effects.next_repeated()).max(now + Span::from_millis(1))
@@ -319,12 +319,13 @@ impl Core {
     }
 
     fn surroundings(&self) -> Surroundings {
-        Surroundings { doubt: self.doubt.cause(), journal_writable: self.health.journal_writable, together: None, followed: None }
+        Surroundings { doubt: self.doubt.cause(), journal_writable: self.health.journal_writable, ..Surroundings::default() }
     }
 
     /// Looks at everybody whom this step concerns.
     fn evaluate(&mut self) {
         let (around, now) = (self.surroundings(), self.effects.now);
+        self.effects.around = around;
         self.ask_the_followed();
         self.due.touch_due(&self.services, now);
         let mut begun = self.due.begun(&self.services, now);
@@ -337,7 +338,7 @@ impl Core {
             begun.changed(before, service.began_lately(now));
             // Each has its own part of the draws of a step, whoever else is looked at in it.
             service.schedule(around.doubt.is_some(), &mut self.jitter.after(draws), &mut self.effects);
-            self.due.looked_at(at, &self.services, self.effects.told_since(mark), now);
+            self.due.looked_at(at, &self.services, self.effects.told_since(mark), around, now);
         }
         self.jitter = self.jitter.after(self.due.draws());
         self.ask_for_all();
@@ -397,6 +398,7 @@ impl Core {
     }
 
     fn take(&mut self, input: Input) {
+        self.effects.around = self.surroundings();
         match input {
             Input::Operator { service, command, token } => return self.operator(service, &command, token),
             Input::SelfHealth(health) => return self.self_health(health),

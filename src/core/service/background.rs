@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::gate::Act;
 use super::{Errand, follow, ramp};
 use crate::id::{ActionId, ServerId};
 use crate::time::{Mono, Span};
@@ -29,11 +30,11 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// When something of it is due. `may_act`: not while it is paused or stopping; `watched`: no failover is in flight.
-    pub(crate) fn next(&self, may_act: bool, watched: bool) -> Mono {
-        let proof = self.prove_at.map(|(at, _)| at).filter(|_| watched);
-        let names = self.names_due.map(|(at, _)| at).filter(|_| may_act);
-        let weight = self.ramp.map(ramp::Ramp::next).filter(|_| may_act);
+    /// When something of it is due that may be done.
+    pub(crate) fn next(&self, may: impl Fn(Act) -> bool) -> Mono {
+        let proof = self.prove_at.map(|(at, _)| at).filter(|_| may(Act::ProveAgain));
+        let names = self.names_due.map(|(at, _)| at).filter(|_| may(Act::PointNames));
+        let weight = self.ramp.map(ramp::Ramp::next).filter(|_| may(Act::ChangeWeight));
         let late = self.errands.iter().map(|(_, _, deadline)| *deadline + Span::from_millis(1_000)).min();
         [proof, names, weight, late].into_iter().flatten().min().unwrap_or(Mono::NEVER)
     }

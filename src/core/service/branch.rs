@@ -10,6 +10,7 @@ use crate::event::{EventKind, Field, Severity};
 use crate::id::{Generation, ServerId};
 use crate::model::CheckKind;
 use crate::output::{Action, Failure, Report};
+use crate::refusal::Refusal;
 use crate::sample::{Lsn, Sample};
 use crate::time::{Mono, Span};
 use crate::trigger::State;
@@ -149,7 +150,7 @@ impl Service {
     fn ask_history(&mut self, server: ServerId, timeline: u32, fx: &mut Effects) {
         let asked =
             self.background.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::ReadHistory(of, _) if *of == server));
-        if !asked && !self.stopping {
+        if !asked && self.may(Act::Ask, fx.around, fx.now) {
             self.run_errand(Errand::ReadHistory(server, timeline), Action::ReadHistory { server, timeline }, ASK_HISTORY, fx);
         }
     }
@@ -190,10 +191,11 @@ impl Service {
         }
         state.returned_at = Some(fx.now);
         let routed = self.model.route.is_managed();
-        let done = match (routed, self.is_paused()) {
-            (_, true) => "nothing is changed while the service is paused",
-            (true, false) => "it is taken out of the route",
-            (false, false) => "nothing is touched",
+        let barred = self.nothing_changed(fx);
+        let done = match (routed, &barred) {
+            (_, Some(why)) => why,
+            (true, None) => "it is taken out of the route",
+            (false, None) => "nothing is touched",
         };
         fx.emit(
             EventKind::OldPrimaryReturned,
@@ -202,12 +204,20 @@ impl Service {
             format!("{} takes writes on the older timeline {}: {done}", self.server_name(server), sample.timeline),
             vec![("timeline", Field::Int(u64::from(sample.timeline)))],
         );
-        if routed && !self.is_paused() {
+        if routed && barred.is_none() {
             self.run_errand(Errand::TakeOut(server), Action::RouteOut { server }, Span::from_millis(3_000), fx);
         }
         if let Some(primary) = self.durable.primary.filter(|primary| self.is_writable_now(*primary, fx.now)) {
             self.two_primaries(primary, server, fx);
         }
+    }
+
+    /// Why a server that takes writes beside the primary is left as it is.
+    pub(super) fn nothing_changed(&self, fx: &Effects) -> Option<String> {
+        Some(match self.gate(Act::StopReturned, fx.around, fx.now).err()? {
+            Refusal::Paused => "nothing is changed while the service is paused".to_owned(),
+            refusal => format!("nothing is changed: {}", self.sentence(&refusal)),
+        })
     }
 
     /// An operator says that this server is the primary.

@@ -1,5 +1,6 @@
 //! Actions outside a plan: asking the host, proving a fence again, fencing a primary that came back.
 
+use super::gate::Act;
 use super::{ASK_HOST, Errand, FAST_FOR, NAMES_AGAIN, PROVE_AGAIN, Service};
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
@@ -50,12 +51,6 @@ impl Service {
         self.run_errand(Errand::AskHost(subject), Action::AskHost { server: subject, ask_local }, ASK_HOST, fx);
     }
 
-    /// Whether anything may be changed now outside a plan: not while an operator has paused it, and not while a plan does so. What is
-    /// only looked at or asked for does not depend on it.
-    pub(super) fn may_act(&self) -> bool {
-        !self.is_paused() && !self.stopping && self.run.plan.is_none()
-    }
-
     pub(crate) fn run_errand(&mut self, errand: Errand, action: Action, span: Span, fx: &mut Effects) {
         let id = fx.action();
         let deadline = fx.now + span;
@@ -74,7 +69,7 @@ impl Service {
 
     pub(super) fn prove_again(&mut self, fx: &mut Effects) {
         let Some((at, server)) = self.background.prove_at else { return };
-        if fx.now >= at && self.run.plan.is_none() {
+        if fx.now >= at && self.may(Act::ProveAgain, fx.around, fx.now) {
             self.background.prove_at = None;
             let view_confirmed = self.servers[usize::from(server.0)].view_confirmed;
             self.run_errand(
@@ -101,7 +96,7 @@ impl Service {
             return;
         };
         if fx.now < at
-            || !self.may_act()
+            || !self.may(Act::PointNames, fx.around, fx.now)
             || self.background.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::PointNames(_)))
         {
             return;

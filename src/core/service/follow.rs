@@ -122,7 +122,7 @@ impl Service {
     pub(super) fn follow(&mut self, around: Surroundings, fx: &mut Effects) {
         let Some(other) = around.followed else { return };
         let Some(primary) = other.primary.filter(|_| other.at_rest) else { return };
-        if !self.may_act() || self.run.begun.is_some() || self.state == State::ManualIntervention {
+        if !self.may(Act::Follow, around, fx.now) {
             return;
         }
         let Some(followed) = self.durable.followed else {
@@ -321,10 +321,9 @@ impl Service {
     }
 
     /// When it has to be looked at again even if no input comes.
-    pub(super) fn next_follow(&self, now: Mono) -> Mono {
-        let waits = !self.may_act() || self.state == State::ManualIntervention;
+    pub(super) fn next_follow(&self, around: Surroundings, now: Mono) -> Mono {
         match &self.background.follow.target {
-            Some(target) if !waits => {
+            Some(target) if self.may(Act::Follow, around, now) => {
                 if target.next > now {
                     target.next
                 } else {

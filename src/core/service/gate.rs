@@ -32,6 +32,24 @@ pub(crate) enum Act {
     Replace,
     /// To move a service that follows another one, as by an order. No failure is answered, so the last one's cooldown says nothing.
     Switch,
+    // What is done beside a failover.
+    /// To go on with what an earlier engine began, or to undo it.
+    TakeUp,
+    /// To follow another service's new primary.
+    Follow,
+    /// To point the names to the primary.
+    PointNames,
+    /// To let the weight of the primary grow.
+    ChangeWeight,
+    /// To put the route right.
+    AssertRoute,
+    /// To take a server that writes beside the primary out of the route, and to fence one that was deposed.
+    StopReturned,
+    /// To prove a fence once more.
+    ProveAgain,
+    // Only a look.
+    /// To ask servers: checks, sessions, histories.
+    Ask,
     // Commands that change what survives. Resume, uncordon, reset and confirm are barred by nothing.
     /// To pause.
     Pause,
@@ -64,6 +82,8 @@ pub(crate) enum HardBar {
     Stopping,
     /// A failover of this service is in flight.
     InFlight,
+    /// What an earlier engine began is not settled yet.
+    Unsettled,
     /// It is watched only: its traffic cannot be moved.
     WatchedOnly,
     /// No primary is known that another server could replace.
@@ -99,9 +119,10 @@ pub(crate) enum SoftBar {
 
 impl Act {
     /// What bars it.
+    #[allow(clippy::match_same_arms)] // A table: rows may be alike.
     const fn row(self) -> &'static [Bar] {
         use Bar::{Hard, Soft};
-        use HardBar::{InFlight, JournalUnwritable, NobodyToReplace, Rival, Stopping, WatchedOnly};
+        use HardBar::{InFlight, JournalUnwritable, NobodyToReplace, Rival, Stopping, Unsettled, WatchedOnly};
         use SoftBar::{
             Cooldown, Doubt, ManualIntervention, NoPrimarySeen, NotWarmedUp, Paused, SecondEngine, TooManyAtOnce, TwoPrimaries,
         };
@@ -131,6 +152,13 @@ impl Act {
                 Hard(JournalUnwritable),
                 Soft(SecondEngine),
             ],
+            Act::TakeUp => &[Soft(ManualIntervention), Soft(Paused), Hard(Stopping)],
+            Act::Follow => &[Soft(ManualIntervention), Soft(Paused), Hard(Stopping), Hard(InFlight), Hard(Unsettled)],
+            Act::PointNames | Act::ChangeWeight => &[Soft(Paused), Hard(Stopping), Hard(InFlight)],
+            Act::AssertRoute => &[Soft(TwoPrimaries), Soft(Paused), Hard(Stopping), Hard(InFlight)],
+            Act::StopReturned => &[Soft(Paused)],
+            Act::ProveAgain => &[Hard(InFlight)],
+            Act::Ask => &[Hard(Stopping)],
             Act::Pause | Act::Cordon | Act::Adopt | Act::Reload => &[Hard(InFlight)],
             Act::ReloadServers => &[Hard(JournalUnwritable)],
         }
@@ -150,7 +178,12 @@ impl Bar {
         match self {
             Bar::Hard(HardBar::JournalUnwritable) | Bar::Soft(SoftBar::Paused | SoftBar::Doubt | SoftBar::NotWarmedUp) => true,
             Bar::Hard(
-                HardBar::Stopping | HardBar::InFlight | HardBar::WatchedOnly | HardBar::NobodyToReplace | HardBar::Rival,
+                HardBar::Stopping
+                | HardBar::InFlight
+                | HardBar::Unsettled
+                | HardBar::WatchedOnly
+                | HardBar::NobodyToReplace
+                | HardBar::Rival,
             )
             | Bar::Soft(
                 SoftBar::ManualIntervention
@@ -168,6 +201,11 @@ impl Service {
     /// Whether this may be done now; if not, the first reason.
     pub(crate) fn gate(&self, act: Act, around: Surroundings, now: Mono) -> Result<(), Refusal> {
         self.closed(act, around, now).next().map_or(Ok(()), |(_, refusal)| Err(refusal))
+    }
+
+    /// The same, where nobody is told why not.
+    pub(crate) fn may(&self, act: Act, around: Surroundings, now: Mono) -> bool {
+        self.gate(act, around, now).is_ok()
     }
 
     /// All that stands in its way, in order.
@@ -192,6 +230,7 @@ impl Service {
         let (closed, refusal) = match bar {
             HardBar::Stopping => (self.stopping, Refusal::Stopping),
             HardBar::InFlight => (self.run.plan.is_some(), Refusal::FailoverInFlight),
+            HardBar::Unsettled => (self.run.begun.is_some(), Refusal::FailoverInFlight),
             HardBar::WatchedOnly => (!self.model.is_moved(), Refusal::WatchedOnly),
             HardBar::NobodyToReplace => {
                 let unknown = self.subject().is_none() || self.holds_data() && self.durable.cluster.system_id.is_none();

@@ -10,7 +10,7 @@ use crate::time::{Mono, Span};
 pub const TOGETHER: Span = Span::from_millis(60_000);
 
 /// How many failovers have begun within [`TOGETHER`], and how many may.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Together {
     /// Of other services.
     pub begun: u32,

@@ -292,7 +292,7 @@ pub struct Service {
 }
 
 /// What the rest of the core tells a service at every step.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Surroundings {
     pub doubt: Option<DoubtCause>,
     pub journal_writable: bool,
@@ -300,6 +300,13 @@ pub(crate) struct Surroundings {
     pub together: Option<limit::Together>,
     /// The service that it follows, where it follows one.
     pub followed: Option<follow::Followed>,
+}
+
+impl Default for Surroundings {
+    /// Nothing is wrong, and nobody is beside it.
+    fn default() -> Surroundings {
+        Surroundings { doubt: None, journal_writable: true, together: None, followed: None }
+    }
 }
 
 impl Surroundings {
@@ -830,22 +837,23 @@ impl Service {
     }
 
     /// When something has to happen here even if no input comes.
-    pub(crate) fn next(&self, now: Mono) -> Mono {
+    pub(crate) fn next(&self, around: Surroundings, now: Mono) -> Mono {
         let (trigger, watched) = (&self.model.trigger, self.run.plan.is_none());
-        self.next_question()
+        self.next_question(around, now)
             .min(self.next_silence())
             .min(self.durable.next(self.state, trigger.cooldown, now))
             .min(self.detection.next(self.state, trigger.failure_window, watched, now))
             .min(self.run.next())
             .min(self.next_step(now))
-            .min(self.background.next(self.may_act(), watched))
-            .min(self.next_follow(now))
+            .min(self.background.next(|act| self.may(act, around, now)))
+            .min(self.next_follow(around, now))
     }
 
     /// When a check or a session is due, or overdue.
-    fn next_question(&self) -> Mono {
-        // Stopping, it asks nobody any more: only what is out has a deadline.
-        let wanted = |slot: &&Slot| !self.stopping || slot.flight().is_some();
+    fn next_question(&self, around: Surroundings, now: Mono) -> Mono {
+        // Where it may ask nobody any more, only what is out has a deadline.
+        let may_ask = self.may(Act::Ask, around, now);
+        let wanted = |slot: &&Slot| may_ask || slot.flight().is_some();
         let checks = self.checks.iter().map(|check| &check.slot);
         let sessions =
             self.servers.iter().filter(|state| self.kind().keeps_sessions() && !state.session_open).map(|state| &state.session);

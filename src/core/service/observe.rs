@@ -1,5 +1,6 @@
 //! Checks and sessions of a service: when they run, and what their answers say about the primary.
 
+use super::gate::Act;
 use super::{ASSERT_AGAIN, ASSERT_SELDOM, CheckState, Errand, FAST_FOR, IN_RECOVERY_FOR, RECENT, RecentFailure, STEADY, Service};
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
@@ -31,6 +32,7 @@ impl Service {
 
     pub(crate) fn schedule(&mut self, doubt: bool, jitter: &mut Jitter, fx: &mut Effects) {
         let now = fx.now;
+        let may_ask = self.may(Act::Ask, fx.around, now);
         for at in 0..self.checks.len() {
             let model = &self.model.checks[at];
             let check = CheckId(u16::try_from(at).unwrap_or(u16::MAX));
@@ -44,17 +46,17 @@ impl Service {
             let timeout = model.timeout;
             let sample = !self.servers[usize::from(model.server)].session_open;
             let state = &mut self.checks[at];
-            if state.slot.is_due(now) && !self.stopping {
+            if state.slot.is_due(now) && may_ask {
                 let flight = state.slot.start(fx.run(), now, timeout);
                 fx.push(Output::RunCheck { run: flight.run, service: self.id, check, sample, deadline: flight.deadline });
             }
         }
         if self.kind().keeps_sessions() {
-            self.schedule_sessions(fx);
+            self.schedule_sessions(may_ask, fx);
         }
     }
 
-    pub(super) fn schedule_sessions(&mut self, fx: &mut Effects) {
+    pub(super) fn schedule_sessions(&mut self, may_ask: bool, fx: &mut Effects) {
         let now = fx.now;
         for server in self.server_ids() {
             let timeout = self.session_timeout(server);
@@ -62,7 +64,7 @@ impl Service {
             if let Some(flight) = state.session.expire(now, now + Span::from_millis(1_000)) {
                 fx.push(Output::CancelRun(flight.run));
             }
-            if !state.session_open && !self.stopping && state.session.is_due(now) {
+            if !state.session_open && may_ask && state.session.is_due(now) {
                 let flight = state.session.start(fx.run(), now, timeout);
                 fx.push(Output::OpenSession { run: flight.run, service: self.id, server, deadline: flight.deadline });
             }
@@ -575,8 +577,7 @@ impl Service {
         if (self.durable.generation == Generation(0) && !self.switched_by_hand)
             || !watching
             || at_work
-            || !self.may_act()
-            || self.two_primaries
+            || !self.may(Act::AssertRoute, fx.around, fx.now)
             || self.detection.suspicion.is_some()
             || self.background.route_asserted_at.is_some_and(|(at, tries)| fx.now.since(at) < assert_again(tries))
         {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::gate::Act;
 use super::{Errand, Service};
 use crate::effects::{Effects, texts};
 use crate::event::{EventKind, Field, Severity};
@@ -85,7 +86,7 @@ impl Service {
     /// The next step, once it is due.
     pub(super) fn climb(&mut self, fx: &mut Effects) {
         let Some(growing) = self.background.ramp else { return };
-        if !self.may_act() {
+        if !self.may(Act::ChangeWeight, fx.around, fx.now) {
             return;
         }
         if self.durable.primary != Some(growing.server) {

@@ -4,6 +4,7 @@
 //! engine saw is believed: if the primary proves to be alive, what was changed is undone; if its death is confirmed afresh, a new
 //! failover begins from the start, its steps being idempotent; if neither becomes clear in time, a person is called.
 
+use super::gate::Act;
 use super::sync::SyncTrack;
 use super::{LogTrack, Service};
 use crate::candidate::Waiver;
@@ -128,10 +129,7 @@ impl Service {
 
     /// Decides about an unfinished failover that had not come to the promotion.
     pub(super) fn settle_begun(&mut self, fx: &mut Effects) {
-        let Some(begun) = self.run.begun.clone().filter(|_| !self.is_paused() && !self.stopping) else { return };
-        if self.state == State::ManualIntervention {
-            return;
-        }
+        let Some(begun) = self.run.begun.clone().filter(|_| self.may(Act::TakeUp, fx.around, fx.now)) else { return };
         if self.durable.primary != Some(begun.old) {
             self.give_up_begun(&begun, "another server took over meanwhile", fx);
         } else if self.kind().is_alive_again(self, &begun) {

@@ -142,8 +142,8 @@ impl Service {
             return;
         }
         state.returned_at = Some(fx.now);
-        if self.is_paused() {
-            self.tell_returned(server, sample, "nothing is changed while the service is paused", fx);
+        if let Some(why) = self.nothing_changed(fx) {
+            self.tell_returned(server, sample, &why, fx);
             return;
         }
         let state = &self.servers[usize::from(server.0)];
