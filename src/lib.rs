@@ -46,6 +46,8 @@
 //! - `core` knows no I/O, no thread, no clock, no log, no `HashMap`; core types are never serialised for others: `engine` and
 //!   `config` own their wire types and convert. Only the record of a decision holds them, for a replay by the same version.
 //! - Only `step` and a clone of the state run under the engine's one mutex: no I/O, no callback, no logging, no JSON.
+//! - Whoever acts asks one gate (`service/gate.rs` of the core): which bar holds for which act is one table, and an order waives the soft
+//!   ones alone, by their type.
 //! - `unknown` is never counted as `down`. What could not be asked changes nothing but its age.
 //! - Nothing is promoted before the required fence is proven, and nothing is routed before a write is verified.
 //! - From the promotion on nothing is undone; before it every step has a compensation, taken in reverse order.
