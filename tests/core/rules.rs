@@ -466,6 +466,17 @@ fn the_record_of_an_order_says_what_it_waived() {
     assert!(evidence.contains("waived: paused") && evidence.contains("waived: the loss limit, up to 1000 bytes"), "{evidence}");
 }
 
+/// Rule 141.
+#[test]
+fn the_record_of_an_order_names_every_guard_that_it_waived() {
+    let mut world = warm();
+    world.command(Command::pause());
+    world.self_health(SelfHealth { stuck_workers: 2, workers: 2, journal_writable: true, ..SelfHealth::default() });
+    world.command(Command::Force { to: None, accept_loss: None });
+    let evidence = service(&world).plan.expect("it goes on").course.evidence.join("\n");
+    assert!(evidence.contains("waived: paused") && evidence.contains("waived: doubt"), "{evidence}");
+}
+
 /// Rule 130: an operator's word outlives the engine.
 #[test]
 fn an_ended_cooldown_is_over_for_the_next_engine_too() {

@@ -219,10 +219,9 @@ impl Service {
         })
     }
 
-    /// What an order waives now: the first of each moment that a failover of its own accord comes through.
+    /// What an order waives now. That a person was called is no more: he is here.
     pub(super) fn waived(&self, around: Surroundings, now: Mono) -> Vec<(SoftBar, Refusal)> {
-        let first = |act| self.closed(act, around, now).next();
-        let closed = [Act::FailOver, Act::Begin].into_iter().filter_map(first);
+        let closed = [Act::FailOver, Act::Begin].into_iter().flat_map(|act| self.closed(act, around, now));
         closed.filter_map(|(bar, refusal)| if let Bar::Soft(bar) = bar { Some((bar, refusal)) } else { None }).collect()
     }
 
