@@ -259,9 +259,9 @@ pub(crate) fn model(kind: ServiceKind) -> Model {
     Model { seed: 1, services: vec![service], max_concurrent_failovers: None }
 }
 
-/// Two servers of that kind; each check of the first one fails from `dies` on.
-fn moved(kind: ServiceKind, dies: Mono) -> Option<ServerId> {
-    let mut core = Core::new(model(kind));
+/// What becomes of them: each check of the first server fails from `dies` on.
+pub(crate) fn watched(model: Model, dies: Mono) -> Core {
+    let mut core = Core::new(model);
     let (mut now, mut inputs) = (Mono::ZERO, vec![Input::Tick]);
     for _ in 0..10_000 {
         let input = inputs.pop().unwrap_or(Input::Tick);
@@ -289,13 +289,14 @@ fn moved(kind: ServiceKind, dies: Mono) -> Option<ServerId> {
             now = core.next_deadline();
         }
     }
-    core.snapshot().services[0].primary
+    core
 }
 
 #[test]
 fn another_kind_is_moved_by_the_same_core() {
     for kind in [ServiceKind::Bare, ServiceKind::Application] {
-        assert_eq!(moved(kind, Mono::NEVER - Span::from_millis(60_000)), Some(ServerId(0)), "{kind:?}");
-        assert_eq!(moved(kind, Mono::ZERO + Span::from_millis(10_000)), Some(ServerId(1)), "{kind:?}");
+        let moved = |dies| watched(model(kind), dies).snapshot().services[0].primary;
+        assert_eq!(moved(Mono::NEVER - Span::from_millis(60_000)), Some(ServerId(0)), "{kind:?}");
+        assert_eq!(moved(Mono::ZERO + Span::from_millis(10_000)), Some(ServerId(1)), "{kind:?}");
     }
 }
