@@ -146,6 +146,9 @@ pub enum Refusal {
     WatchedOnly,
     /// The engine is stopping.
     Stopping,
+    /// Of the tests.
+    #[cfg(test)]
+    Shut,
 }
 
 /// Why a standby cannot be promoted.
@@ -301,6 +304,8 @@ impl Refusal {
             Refusal::DependencyFailing { .. } => "dependency_failing",
             Refusal::WatchedOnly => "watched_only",
             Refusal::Stopping => "stopping",
+            #[cfg(test)]
+            Refusal::Shut => "shut",
         }
     }
 
@@ -390,6 +395,8 @@ impl Refusal {
             }
             Refusal::WatchedOnly => "it is watched only: an application without a route cannot be failed over".into(),
             Refusal::Stopping => "the engine is stopping".into(),
+            #[cfg(test)]
+            Refusal::Shut => "a test has shut the gate".into(),
         }
     }
 }

@@ -7,6 +7,9 @@
 //! No bars are: what the evidence says, a way to fence, who could take over, and whether a thing is due. A core that panicked is asked
 //! nothing any more: that bar (`faulted`) is the shell's.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Service, Surroundings};
 use crate::refusal::Refusal;
 use crate::time::{Mono, Span};
@@ -92,6 +95,9 @@ pub(crate) enum HardBar {
     JournalUnwritable,
     /// A server that is not the primary said that it takes writes (rule 158).
     Rival,
+    /// Of the tests.
+    #[cfg(test)]
+    Shut,
 }
 
 /// What an order waives.
@@ -139,6 +145,8 @@ impl Act {
                 Hard(JournalUnwritable),
                 Soft(SecondEngine),
                 Soft(Cooldown),
+                #[cfg(test)]
+                Hard(HardBar::Shut),
             ],
             Act::Begin => &[Soft(TooManyAtOnce)],
             Act::Order => &[Hard(InFlight), Hard(Stopping), Hard(WatchedOnly), Hard(NobodyToReplace)],
@@ -154,7 +162,13 @@ impl Act {
             ],
             Act::TakeUp => &[Soft(ManualIntervention), Soft(Paused), Hard(Stopping)],
             Act::Follow => &[Soft(ManualIntervention), Soft(Paused), Hard(Stopping), Hard(InFlight), Hard(Unsettled)],
-            Act::PointNames | Act::ChangeWeight => &[Soft(Paused), Hard(Stopping), Hard(InFlight)],
+            Act::PointNames | Act::ChangeWeight => &[
+                Soft(Paused),
+                Hard(Stopping),
+                Hard(InFlight),
+                #[cfg(test)]
+                Hard(HardBar::Shut),
+            ],
             Act::AssertRoute => &[Soft(TwoPrimaries), Soft(Paused), Hard(Stopping), Hard(InFlight)],
             Act::StopReturned => &[Soft(Paused)],
             Act::ProveAgain => &[Hard(InFlight)],
@@ -193,6 +207,8 @@ impl Bar {
                 | SoftBar::Cooldown
                 | SoftBar::TooManyAtOnce,
             ) => false,
+            #[cfg(test)]
+            Bar::Hard(HardBar::Shut) => false,
         }
     }
 }
@@ -240,6 +256,8 @@ impl Service {
                 let service = || self.model.name.clone();
                 return self.rival().map(|server| Refusal::Rival { server, service: service() });
             }
+            #[cfg(test)]
+            HardBar::Shut => (self.model.name == tests::SHUT, Refusal::Shut),
         };
         closed.then_some(refusal)
     }
