@@ -99,9 +99,7 @@ impl Service {
         self.detection.window.clear();
         if host_silent {
             // A question that nobody answers must not stand before the plan.
-            for (id, _, _) in self.background.errands.drain(..) {
-                fx.push(Output::CancelAction(id));
-            }
+            self.drop_tasks(|_| true, fx);
         }
         self.carry_on(plan);
         self.drive::<Plan>(fx);

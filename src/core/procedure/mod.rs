@@ -15,6 +15,7 @@ pub(crate) mod handover;
 pub(crate) mod r#move;
 mod report;
 mod slots;
+pub(crate) mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -1,17 +1,18 @@
-//! What is done beside a failover, and after it: errands, names, weights, the route, the service that is followed.
+//! What is done beside a failover, and after it: tasks, names, weights, the route, the service that is followed.
 
 use serde::{Deserialize, Serialize};
 
 use super::gate::Act;
-use super::{Errand, follow, ramp};
+use super::{follow, ramp};
 use crate::id::{ActionId, ServerId};
+use crate::procedure::task::Task;
 use crate::time::{Mono, Span};
 
 /// Nothing here is waited for by a decision.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Background {
     /// Under way, each with its deadline.
-    pub(crate) errands: Vec<(ActionId, Errand, Mono)>,
+    pub(crate) tasks: Vec<(ActionId, Task, Mono)>,
     /// The fence of this server is to be proven once more then.
     pub(crate) prove_at: Option<(Mono, ServerId)>,
     /// Names that are to be pointed to the primary: when next, and how often it was tried.
@@ -35,7 +36,7 @@ impl Background {
         let proof = self.prove_at.map(|(at, _)| at).filter(|_| may(Act::ProveAgain));
         let names = self.names_due.map(|(at, _)| at).filter(|_| may(Act::PointNames));
         let weight = self.ramp.map(ramp::Ramp::next).filter(|_| may(Act::ChangeWeight));
-        let late = self.errands.iter().map(|(_, _, deadline)| *deadline + Span::from_millis(1_000)).min();
+        let late = self.tasks.iter().map(|(_, _, deadline)| *deadline + Span::from_millis(1_000)).min();
         [proof, names, weight, late].into_iter().flatten().min().unwrap_or(Mono::NEVER)
     }
 }

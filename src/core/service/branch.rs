@@ -4,19 +4,17 @@
 //! server is followed only where it continues what the primary wrote, up to the last position known of it.
 
 use super::gate::Act;
-use super::{Errand, Service, Surroundings};
+use super::{Service, Surroundings};
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
 use crate::id::{Generation, ServerId};
 use crate::model::CheckKind;
-use crate::output::{Action, Failure, Report};
+use crate::output::{Failure, Report};
+use crate::procedure::task::Task;
 use crate::refusal::Refusal;
 use crate::sample::{Lsn, Sample};
 use crate::time::{Mono, Span};
 use crate::trigger::State;
-
-/// One question for a timeline's history: a handshake and a command fit well.
-const ASK_HISTORY: Span = Span::from_millis(2_000);
 
 /// A history that could not be read is asked for again after this long.
 const ASK_AGAIN: Span = Span::from_millis(5_000);
@@ -148,15 +146,14 @@ impl Service {
     }
 
     fn ask_history(&mut self, server: ServerId, timeline: u32, fx: &mut Effects) {
-        let asked =
-            self.background.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::ReadHistory(of, _) if *of == server));
+        let asked = self.is_at(|task| matches!(task, Task::ReadHistory(of, _) if *of == server));
         if !asked && self.may(Act::Ask, fx.around, fx.now) {
-            self.run_errand(Errand::ReadHistory(server, timeline), Action::ReadHistory { server, timeline }, ASK_HISTORY, fx);
+            self.begin_task(Task::ReadHistory(server, timeline), fx);
         }
     }
 
     /// The answer to a question about this timeline, which the server may have left meanwhile.
-    pub(super) fn history_read(&mut self, server: ServerId, timeline: u32, outcome: Result<Report, Failure>, now: Mono) {
+    pub(crate) fn history_read(&mut self, server: ServerId, timeline: u32, outcome: Result<Report, Failure>, now: Mono) {
         self.servers[usize::from(server.0)].history = Some(match outcome {
             Ok(Report::History { timeline, switches }) => (timeline, Ok(switches)),
             Ok(_) => (timeline, Err(("an answer of another kind came".into(), now + ASK_AGAIN))),
@@ -205,7 +202,7 @@ impl Service {
             vec![("timeline", Field::Int(u64::from(sample.timeline)))],
         );
         if routed && barred.is_none() {
-            self.run_errand(Errand::TakeOut(server), Action::RouteOut { server }, Span::from_millis(3_000), fx);
+            self.begin_task(Task::TakeOut(server), fx);
         }
         if let Some(primary) = self.durable.primary.filter(|primary| self.is_writable_now(*primary, fx.now)) {
             self.two_primaries(primary, server, fx);

@@ -61,6 +61,6 @@ impl Service {
 
     /// Its actions that are not back.
     pub(crate) fn actions_out(&self) -> impl Iterator<Item = ActionId> {
-        self.steps_out().chain(self.background.errands.iter().map(|(id, _, _)| *id))
+        self.steps_out().chain(self.background.tasks.iter().map(|(id, _, _)| *id))
     }
 }

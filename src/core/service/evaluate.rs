@@ -36,7 +36,7 @@ impl Service {
         self.end_pause(fx);
         // A sign of life: the next failure is another one.
         self.run.held &= self.trouble.bad.is_some();
-        self.expire_errands(fx);
+        self.expire_tasks(fx);
         self.prove_again(fx);
         self.point_names(fx);
         self.climb(fx);

@@ -5,13 +5,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::gate::Act;
-use super::{Errand, Service, Surroundings};
+use super::{Service, Surroundings};
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
 use crate::health::Health;
 use crate::id::{Generation, ServerId};
 use crate::model::FollowModel;
-use crate::output::{Action, EndedHow, Failure, Output, Report};
+use crate::output::{Action, EndedHow, Failure, Report};
+use crate::procedure::task::Task;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
 use crate::time::{Mono, Span};
@@ -166,14 +167,11 @@ impl Service {
     /// Another one is to be followed, or none: whatever was under way for this one is not waited for.
     fn give_up_following(&mut self, fx: &mut Effects) {
         self.background.follow.target = None;
-        while let Some(at) = self.background.errands.iter().position(|(_, errand, _)| matches!(errand, Errand::Follow(_))) {
-            let (id, _, _) = self.background.errands.remove(at);
-            fx.push(Output::CancelAction(id));
-        }
+        self.drop_tasks(|task| matches!(task, Task::Follow(_)), fx);
     }
 
     fn go_on_following(&mut self, around: Surroundings, fx: &mut Effects) {
-        let running = self.background.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::Follow(_)));
+        let running = self.is_at(|task| matches!(task, Task::Follow(_)));
         let generation = self.durable.generation;
         let only_stopped = self.run.last_failover.as_ref().is_some_and(|last| last.how == EndedHow::Stopped);
         let Some(target) = self.background.follow.target.as_mut().filter(|target| !running && fx.now >= target.next) else {
@@ -200,11 +198,11 @@ impl Service {
 
     fn run_follow_command(&mut self, fx: &mut Effects) {
         let (Some(model), Some(target)) = (&self.model.follows, &mut self.background.follow.target) else { return };
-        let (service, timeout, name) = (model.service, model.timeout, model.server_name(target.server));
+        let (timeout, name) = (model.timeout, model.server_name(target.server));
         target.tries = target.tries.saturating_add(1);
         // Until it is back; then its outcome says when again.
         target.next = fx.now + timeout + LONGEST_PAUSE;
-        let (server, generation) = (target.server, target.generation);
+        let server = target.server;
         fx.emit(
             EventKind::StepStarted,
             Severity::Info,
@@ -217,11 +215,18 @@ impl Service {
                 ("past_no_return", Field::Bool(false)),
             ],
         );
-        self.run_errand(Errand::Follow(server), Action::Follow { service, server, generation }, timeout, fx);
+        self.begin_task(Task::Follow(server), fx);
+    }
+
+    /// The command that makes this service follow, and how long it may take.
+    pub(crate) fn follow_command(&self) -> Option<(Action, Span)> {
+        let (model, target) = self.model.follows.as_ref().zip(self.background.follow.target.as_ref())?;
+        let (service, server, generation) = (model.service, target.server, target.generation);
+        Some((Action::Follow { service, server, generation }, model.timeout))
     }
 
     /// The command is back.
-    pub(super) fn follow_commanded(&mut self, server: ServerId, outcome: Result<Report, Failure>, fx: &mut Effects) {
+    pub(crate) fn follow_commanded(&mut self, server: ServerId, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let outcome = match outcome {
             Ok(Report::Done { message }) => Ok(message),
             Ok(_) => Err("an answer of another kind came".to_owned()),

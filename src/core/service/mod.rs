@@ -1,20 +1,22 @@
 //! One service: its servers and checks as observed, its trigger, and the plan in flight.
 
 use serde::{Deserialize, Serialize};
+mod ask_host;
 mod background;
 mod branch;
 mod detection;
 mod due;
-mod errand;
 mod evaluate;
+mod fence_again;
 pub(super) mod follow;
 pub(crate) mod gate;
 mod judge;
 pub(crate) mod limit;
+mod names;
 mod observe;
 mod operator;
 pub(crate) mod pause;
-mod ramp;
+pub(crate) mod ramp;
 mod resume;
 mod run;
 mod sample;
@@ -76,8 +78,6 @@ const ASSERT_SELDOM: Span = Span::from_millis(60_000);
 const NAMES_AGAIN: Span = Span::from_millis(10_000);
 /// Told beside the names of refusals: a person was called.
 const CALLED: Word = "a_person";
-/// Deadline of one question to a host: a handshake and a command fit well.
-const ASK_HOST: Span = Span::from_millis(2_000);
 
 /// What is known of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,23 +202,6 @@ impl LogTrack {
         rates.sort_unstable_by(|one, other| other.cmp(one));
         rates.get(1).copied().filter(|_| rates.len() > 2)
     }
-}
-
-/// Why an action outside a plan was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Errand {
-    AskHost(ServerId),
-    /// Of this timeline.
-    ReadHistory(ServerId, u32),
-    ProveAgain(ServerId),
-    TakeOut(ServerId),
-    FenceAgain(ServerId),
-    AssertRoute(ServerId),
-    PointNames(ServerId),
-    /// With the share that it is to have.
-    Climb(ServerId, u8),
-    /// The server is one of the service that is followed.
-    Follow(ServerId),
 }
 
 /// One failed observation, for the status.
@@ -831,9 +814,7 @@ impl Service {
                 fx.push(Output::CancelRun(flight.run));
             }
         }
-        for (id, _, _) in self.background.errands.drain(..) {
-            fx.push(Output::CancelAction(id));
-        }
+        self.drop_tasks(|_| true, fx);
     }
 
     /// When something has to happen here even if no input comes.

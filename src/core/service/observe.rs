@@ -1,7 +1,7 @@
 //! Checks and sessions of a service: when they run, and what their answers say about the primary.
 
 use super::gate::Act;
-use super::{ASSERT_AGAIN, ASSERT_SELDOM, CheckState, Errand, FAST_FOR, IN_RECOVERY_FOR, RECENT, RecentFailure, STEADY, Service};
+use super::{ASSERT_AGAIN, ASSERT_SELDOM, CheckState, FAST_FOR, IN_RECOVERY_FOR, RECENT, RecentFailure, STEADY, Service};
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
 use crate::evidence::{FailureClass, Suspicion, UNANSWERED_FOR_SILENCE};
@@ -9,9 +9,10 @@ use crate::health::Health;
 use crate::id::{CheckId, Generation, RunId, ServerId};
 use crate::model::{CheckKind, CheckModel};
 use crate::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
-use crate::output::{Action, Output};
+use crate::output::{Failure, Output, Report};
+use crate::procedure::task::Task;
 use crate::route::{self, RouteReadiness, RouteSurvey};
-use crate::sample::{ProcessState, Readiness, ReadinessFinding, Sample};
+use crate::sample::{ProcessState, Readiness, ReadinessFinding, RouteInstance, Sample};
 use crate::schedule::{Jitter, Slot, pause};
 use crate::time::{Mono, Span};
 use crate::trigger::State;
@@ -573,7 +574,7 @@ impl Service {
             return;
         }
         let watching = matches!(self.state, State::Normal | State::Degraded | State::FailedOver) || self.run.switched_in_call;
-        let at_work = self.background.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::AssertRoute(_)));
+        let at_work = self.is_at(|task| matches!(task, Task::AssertRoute(_)));
         if (self.durable.generation == Generation(0) && !self.switched_by_hand)
             || !watching
             || at_work
@@ -600,12 +601,22 @@ impl Service {
             format!("{}: {message}", self.model.name),
             vec![("instance", text(instance)), ("astray", text(astray)), ("primary", text(primary))],
         );
-        self.run_errand(
-            Errand::AssertRoute(server),
-            Action::RouteIn { server, share: self.present_share(fx.now) },
-            Span::from_millis(3_000),
-            fx,
-        );
+        self.begin_task(Task::AssertRoute(server), fx);
+    }
+
+    pub(crate) fn route_asserted(&self, server: ServerId, outcome: Result<Report, Failure>, fx: &mut Effects) {
+        let failed: Vec<String> = match outcome {
+            Ok(Report::Route(instances)) => instances.iter().filter_map(RouteInstance::failure).collect(),
+            Ok(_) => vec!["an answer of another kind came".into()],
+            Err(failure) => vec![failure.message],
+        };
+        let name = self.server_name(server);
+        let (severity, message) = if failed.is_empty() {
+            (Severity::Info, format!("every instance of the route gives its sessions to {name} again"))
+        } else {
+            (Severity::Alarm, format!("the traffic could not be sent to {name} again: {}", failed.join("; ")))
+        };
+        fx.emit(EventKind::EvidenceGathered, severity, self.about_server(server), message, vec![("failed", texts(failed))]);
     }
 
     /// What the survey found out about a server may not be true any more. Its turn comes early only in quiet times: a failover

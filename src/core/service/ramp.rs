@@ -2,19 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Service;
 use super::gate::Act;
-use super::{Errand, Service};
 use crate::effects::{Effects, texts};
 use crate::event::{EventKind, Field, Severity};
 use crate::id::ServerId;
-use crate::output::{Action, Failure, Report};
+use crate::output::{Failure, Report};
+use crate::procedure::task::Task;
 use crate::sample::RouteInstance;
 use crate::time::{Mono, Span};
 
 /// Steps after the first one, each a tenth of the full weight.
 const STEPS: u64 = 9;
 /// For one step on every instance.
-const STEP: Span = Span::from_millis(3_000);
+pub(crate) const STEP: Span = Span::from_millis(3_000);
 /// Between two tries of the last one.
 const AGAIN: Span = Span::from_millis(10_000);
 
@@ -53,7 +54,7 @@ impl Service {
     }
 
     /// What the primary has by now.
-    pub(super) fn present_share(&self, now: Mono) -> Option<u8> {
+    pub(crate) fn present_share(&self, now: Mono) -> Option<u8> {
         let ramp = self.model.route.ramp;
         (ramp > Span::ZERO).then(|| self.background.ramp.map_or(100, |growing| growing.share(ramp, now)))
     }
@@ -94,7 +95,7 @@ impl Service {
             self.journal_facts(fx);
             return;
         }
-        if fx.now < growing.at || self.background.errands.iter().any(|(_, errand, _)| matches!(errand, Errand::Climb(..))) {
+        if fx.now < growing.at || self.is_at(|task| matches!(task, Task::Climb(..))) {
             return;
         }
         // A reload may have taken the setting away: then it has all of its weight now.
@@ -106,10 +107,10 @@ impl Service {
         };
         self.grow(Some(Ramp { at, ..growing }));
         let (server, share) = (growing.server, share_with(left));
-        self.run_errand(Errand::Climb(server, share), Action::RouteWeight { server, share }, STEP, fx);
+        self.begin_task(Task::Climb(server, share), fx);
     }
 
-    pub(super) fn climbed(&mut self, server: ServerId, share: u8, outcome: Result<Report, Failure>, fx: &mut Effects) {
+    pub(crate) fn climbed(&mut self, server: ServerId, share: u8, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let Some(growing) = self.background.ramp.filter(|growing| growing.server == server) else { return };
         let failed: Vec<String> = match outcome {
             Ok(Report::Route(instances)) => instances.iter().filter_map(RouteInstance::failure).collect(),

@@ -1,12 +1,13 @@
 //! What servers say about themselves: who is primary, how far its log is, who follows it.
 
-use super::{Errand, FRESH, LogTrack, Service, Streamed};
+use super::{FRESH, LogTrack, Service, Streamed};
 use crate::candidate::{self, Heard, REPLAY_STANDS, SAMPLE_FRESH};
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Field, Severity};
 use crate::id::{Generation, ServerId};
-use crate::output::{Action, Output};
-use crate::sample::{FenceLevel, Lsn, Receiver, Sample};
+use crate::output::Output;
+use crate::procedure::task::Task;
+use crate::sample::{Lsn, Receiver, Sample};
 use crate::time::{Mono, Span};
 use crate::trigger::State;
 
@@ -161,7 +162,7 @@ impl Service {
         };
         self.tell_returned(server, sample, done, fx);
         if self.model.route.is_managed() {
-            self.run_errand(Errand::TakeOut(server), Action::RouteOut { server }, Span::from_millis(3_000), fx);
+            self.begin_task(Task::TakeOut(server), fx);
         }
         if let Some(primary) = self.durable.primary.filter(|_| hopeless) {
             if self.is_writable_now(primary, fx.now) {
@@ -175,8 +176,7 @@ impl Service {
             }
             return;
         }
-        let fence = self.fence_action(server, FenceLevel::ProvenStopped, false, false);
-        self.run_errand(Errand::FenceAgain(server), fence, self.model.fence.timeout, fx);
+        self.begin_task(Task::FenceAgain(server), fx);
     }
 
     fn tell_returned(&self, server: ServerId, sample: &Sample, done: &str, fx: &mut Effects) {

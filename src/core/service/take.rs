@@ -33,18 +33,15 @@ impl Service {
             Input::RouteAsked { primary, asked, findings, .. } => self.route_asked(primary, asked, findings, fx),
             Input::RouteErrors { server, .. } => self.route_errors(server, fx),
             Input::OutcomeReported { server, outcome, count, .. } => self.outcome_reported(server, outcome, count, fx),
-            Input::ActionFinished { action, outcome } => self.action_or_errand_finished(action, outcome, fx),
+            Input::ActionFinished { action, outcome } => self.step_or_task_finished(action, outcome, fx),
             Input::Restored { facts, .. } => self.restore(*facts, fx),
             // Those are about no single service.
             Input::Tick | Input::Operator { .. } | Input::SelfHealth(_) => {}
         }
     }
 
-    fn action_or_errand_finished(&mut self, action: ActionId, outcome: Result<Report, Failure>, fx: &mut Effects) {
+    fn step_or_task_finished(&mut self, action: ActionId, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let Some(outcome) = self.step_finished(action, outcome, fx) else { return };
-        if let Some(at) = self.background.errands.iter().position(|(id, _, _)| *id == action) {
-            let (_, errand, _) = self.background.errands.remove(at);
-            self.errand_finished(errand, outcome, fx);
-        }
+        self.task_finished(action, outcome, fx);
     }
 }
