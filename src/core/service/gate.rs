@@ -1,6 +1,6 @@
 //! The one gate: whoever is about to act asks here, and hears what stands in the way.
 //!
-//! An [`Act`] is what is to be done; a [`Bar`] is one reason against it that may not depend on how the servers are. Which bars hold for
+//! An [`Act`] is what is to be done; a [`Bar`] is one reason against it, whatever the evidence of a failure says. Which bars hold for
 //! which act stands in one table, [`Act::row`], in the order in which a person would ask. An order of an operator waives the soft bars, and
 //! its record names each; the hard ones nobody lifts, and that is their type.
 //!
