@@ -151,15 +151,8 @@ impl Act {
             Act::Begin => &[Soft(TooManyAtOnce)],
             Act::Order => &[Hard(InFlight), Hard(Stopping), Hard(WatchedOnly), Hard(NobodyToReplace)],
             Act::Replace => &[Hard(Rival)],
-            Act::Switch => &[
-                Soft(TwoPrimaries),
-                Soft(Paused),
-                Soft(Doubt),
-                Soft(NoPrimarySeen),
-                Soft(NotWarmedUp),
-                Hard(JournalUnwritable),
-                Soft(SecondEngine),
-            ],
+            // But for the cooldown: see `bars`.
+            Act::Switch => Act::FailOver.row(),
             Act::TakeUp => &[Soft(ManualIntervention), Soft(Paused), Hard(Stopping)],
             Act::Follow => &[Soft(ManualIntervention), Soft(Paused), Hard(Stopping), Hard(InFlight), Hard(Unsettled)],
             Act::PointNames | Act::ChangeWeight => &[
@@ -178,11 +171,12 @@ impl Act {
         }
     }
 
-    /// The same, and for an order what is hard for a failover of its own accord.
+    /// The same; for an order also what is hard for a failover of its own accord, and for a switch without the cooldown.
     fn bars(self) -> impl Iterator<Item = Bar> {
         let also: &[Act] = if self == Act::Order { &AUTOMATIC } else { &[] };
         let hard = also.iter().flat_map(|act| act.row()).filter(|bar| matches!(bar, Bar::Hard(_)));
-        self.row().iter().chain(hard).copied()
+        let waits = move |bar: &Bar| self != Act::Switch || *bar != Bar::Soft(SoftBar::Cooldown);
+        self.row().iter().chain(hard).copied().filter(waits)
     }
 }
 
