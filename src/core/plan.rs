@@ -258,6 +258,42 @@ impl Begun {
 }
 
 impl Plan {
+    /// One of which nothing is done yet.
+    pub(crate) fn new(course: Course<Phase>, kind: ServiceKind, reason: Reason, old: ServerId, require: FenceLevel) -> Plan {
+        Plan {
+            course,
+            kind,
+            reason,
+            old,
+            system_id: 0,
+            old_timeline: 0,
+            waiver: Waiver::default(),
+            require,
+            host_silent: false,
+            fence: None,
+            route_touched: false,
+            route_in_part: false,
+            fence_tried: false,
+            handover: None,
+            chosen: None,
+            refused: Vec::new(),
+            unreached: Vec::new(),
+            unverified: Vec::new(),
+            stays: None,
+            timeline: None,
+            gate_opened: false,
+            lives: false,
+            nobody_left: false,
+            ended: None,
+            committed: None,
+            proved_at: None,
+            times: Times::default(),
+            lead: None,
+            furthest: None,
+            judgement: Judgement::default(),
+        }
+    }
+
     /// The proof of the fence is not of this moment: it is taken again before anybody is promoted.
     #[must_use]
     pub fn is_proof_owed(&self, now: Mono) -> bool {

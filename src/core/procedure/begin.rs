@@ -53,32 +53,15 @@ impl Service {
         }
         let course = Course::new(self.durable.generation, Phase::Over, self.model.trigger.failover_timeout, fx.now);
         let mut plan = Plan {
-            course: Course { evidence: evidence.clone(), ..course },
-            kind: self.model.kind,
-            reason,
-            old,
             system_id: self.durable.cluster.system_id.unwrap_or_default(),
             old_timeline: self.log.as_ref().map_or(0, |log| log.timeline),
             waiver,
-            require,
             host_silent,
-            fence: None,
             route_touched: before.as_ref().is_some_and(|before| before.route_touched),
-            route_in_part: false,
             fence_tried: before.as_ref().is_some_and(|before| before.fence_tried),
             handover,
-            chosen: None,
-            refused: Vec::new(),
-            unreached: Vec::new(),
-            unverified: Vec::new(),
-            stays: None,
-            timeline: None,
-            gate_opened: false,
-            lives: false,
             nobody_left: is_dead,
             ended: is_dead.then_some(FailureClass::Dead).or(reason.class()).and_then(|class| suspicion.ended(class)),
-            committed: None,
-            proved_at: None,
             times,
             lead,
             furthest: self.reference(Ended::at(times.detected)).and_then(|reference| reference.furthest(times.detected)),
@@ -89,6 +72,7 @@ impl Service {
                     _ => now,
                 }
             },
+            ..Plan::new(Course { evidence: evidence.clone(), ..course }, self.model.kind, reason, old, require)
         };
         plan.course.phase = plan.table().first(self, &plan, fx.now);
         self.journal_facts(fx);

@@ -27,18 +27,21 @@ const CHOOSE_AGAIN: Span = Span::from_millis(1_000);
 /// Behind the promotion clients wait for nothing else.
 const SOON: Span = Span::from_millis(400);
 
+/// The configured checks come first, whatever is replaced.
+pub(super) const PRE_CHECKS: Step<Plan> = Step {
+    phase: Phase::PreChecks,
+    when: When::If(|service, _, _| service.model.pre_checks),
+    action: pre_checks,
+    outcome: pre_checked,
+    without: nothing,
+    pause: PAUSE,
+    undone_by: None,
+};
+
 /// The steps of a failover.
 pub(crate) static TABLE: Table<Plan> = Table {
     steps: &[
-        Step {
-            phase: Phase::PreChecks,
-            when: When::If(|service, _, _| service.model.pre_checks),
-            action: pre_checks,
-            outcome: pre_checked,
-            without: nothing,
-            pause: PAUSE,
-            undone_by: None,
-        },
+        PRE_CHECKS,
         Step {
             phase: Phase::Checkpoint,
             when: When::If(|_, plan, _| plan.hands_over()),
@@ -231,11 +234,11 @@ const fn seconds(n: u64) -> Span {
 }
 
 /// Each has a deadline of its own; all of them, that of the failover.
-pub(super) fn pre_checks(service: &Service, _: &Plan) -> Option<(Action, Span)> {
+fn pre_checks(service: &Service, _: &Plan) -> Option<(Action, Span)> {
     Some((Action::PreChecks, service.model.trigger.failover_timeout))
 }
 
-pub(super) fn pre_checked(_: &mut Service, _: &mut Plan, outcome: Outcome, _: &mut Effects) -> Next<Phase> {
+fn pre_checked(_: &mut Service, _: &mut Plan, outcome: Outcome, _: &mut Effects) -> Next<Phase> {
     match outcome {
         Ok(_) => Next::Onward,
         Err(failure) => Next::Undo(format!("a pre-failover check failed: {}", failure.message)),
@@ -516,31 +519,30 @@ pub(super) fn route_in(service: &Service, plan: &Plan) -> Option<(Action, Span)>
     Some((action, seconds(3).max(service.model.route.commands_in)))
 }
 
-/// Some of the route has the new primary, and these instances could not be told.
-pub(super) fn entered_in_part(plan: &mut Plan, failed: Vec<String>, now: Mono) {
-    plan.route_in_part = !failed.is_empty();
-    plan.times.routed = Some(now);
-    for why in failed {
-        plan.course.warn(format!("route_in: {why}"));
+/// Some of the route has the new primary, what could not be told is a warning; or why none of it has.
+pub(super) fn enter(plan: &mut Plan, outcome: Outcome, now: Mono) -> Result<(), String> {
+    let (failed, some) = match outcome {
+        Ok(report) if !matches!(report, Report::Route(_)) => (vec!["the route answered with something else".to_owned()], false),
+        outcome => route_failures(outcome),
+    };
+    if some {
+        plan.route_in_part = !failed.is_empty();
+        plan.times.routed = Some(now);
+        for why in failed {
+            plan.course.warn(format!("route_in: {why}"));
+        }
+        return Ok(());
     }
-}
-
-/// Nobody of the route could be told.
-pub(super) fn not_entered(plan: &mut Plan, failed: &[String], some_answer: bool) -> String {
-    let failed = if some_answer { failed.join("; ") } else { "the route answered with something else".to_owned() };
+    let failed = failed.join("; ");
     plan.course.warn(format!("route_in: {failed}"));
-    failed
+    Err(failed)
 }
 
 fn route_entered(_: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Effects) -> Next<Phase> {
-    let answered = !matches!(&outcome, Ok(report) if !matches!(report, Report::Route(_)));
-    let (failed, some) = route_failures(outcome);
-    if some {
-        entered_in_part(plan, failed, fx.now);
-        return Next::Onward;
+    match enter(plan, outcome, fx.now) {
+        Ok(()) => Next::Onward,
+        Err(failed) => Next::Again(Phase::RouteIn, format!("route_in: {failed}")),
     }
-    let failed = not_entered(plan, &failed, answered);
-    Next::Again(Phase::RouteIn, format!("route_in: {failed}"))
 }
 
 fn verify_traffic(_: &Service, plan: &Plan) -> Option<(Action, Span)> {

@@ -8,7 +8,7 @@
 
 mod begin;
 pub(crate) mod course;
-mod drive;
+pub(crate) mod drive;
 mod end;
 pub(crate) mod failover;
 pub(crate) mod handover;

@@ -2,7 +2,7 @@
 //! through the route. There is nothing to fence and nothing to lose, so all of it can be undone.
 
 use super::drive::compensated;
-use super::failover::{entered_in_part, not_entered, pre_checked, pre_checks, route_failures, route_in, route_out};
+use super::failover::{PRE_CHECKS, enter, route_failures, route_in, route_out};
 use super::{Compensation, Next, OnStop, Outcome, Step, Table, When, nothing};
 use crate::candidate::{self, Candidate, Waiver};
 use crate::effects::Effects;
@@ -23,15 +23,7 @@ const PAUSE: Span = super::course::PAUSE;
 /// The steps of a move.
 pub(crate) static TABLE: Table<Plan> = Table {
     steps: &[
-        Step {
-            phase: Phase::PreChecks,
-            when: When::If(|service, _, _| service.model.pre_checks),
-            action: pre_checks,
-            outcome: pre_checked,
-            without: nothing,
-            pause: PAUSE,
-            undone_by: None,
-        },
+        PRE_CHECKS,
         Step {
             phase: Phase::RouteOut,
             when: When::If(|service, _, _| service.model.route.is_managed()),
@@ -148,21 +140,17 @@ fn choose(service: &mut Service, plan: &mut Plan, fx: &mut Effects) -> Next<Phas
 }
 
 fn route_entered(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Effects) -> Next<Phase> {
-    let answered = !matches!(&outcome, Ok(report) if !matches!(report, Report::Route(_)));
-    let (failed, some) = route_failures(outcome);
-    if some {
-        entered_in_part(plan, failed, fx.now);
-        if let Some(why) = plan.stays.clone() {
-            plan.taken_over();
-            return Next::End(End::Stuck { why });
-        }
-        if !service.model.route.verify {
-            plan.taken_over();
-        }
-        return Next::Onward;
+    if let Err(failed) = enter(plan, outcome, fx.now) {
+        return next_candidate(plan, format!("no instance of the route could send it the traffic: {failed}"));
     }
-    let failed = not_entered(plan, &failed, answered);
-    next_candidate(plan, format!("no instance of the route could send it the traffic: {failed}"))
+    if let Some(why) = plan.stays.clone() {
+        plan.taken_over();
+        return Next::End(End::Stuck { why });
+    }
+    if !service.model.route.verify {
+        plan.taken_over();
+    }
+    Next::Onward
 }
 
 fn traffic_verified(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Effects) -> Next<Phase> {

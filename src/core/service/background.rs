@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::gate::Act;
 use super::{follow, ramp};
 use crate::id::{ActionId, ServerId};
+use crate::procedure::drive::LATE;
 use crate::procedure::task::Task;
-use crate::time::{Mono, Span};
+use crate::time::Mono;
 
 /// Nothing here is waited for by a decision.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ impl Background {
         let proof = self.prove_at.map(|(at, _)| at).filter(|_| may(Act::ProveAgain));
         let names = self.names_due.map(|(at, _)| at).filter(|_| may(Act::PointNames));
         let weight = self.ramp.map(ramp::Ramp::next).filter(|_| may(Act::ChangeWeight));
-        let late = self.tasks.iter().map(|(_, _, deadline)| *deadline + Span::from_millis(1_000)).min();
+        let late = self.tasks.iter().map(|(_, _, deadline)| *deadline + LATE).min();
         [proof, names, weight, late].into_iter().flatten().min().unwrap_or(Mono::NEVER)
     }
 }

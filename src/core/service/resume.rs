@@ -7,7 +7,6 @@
 use super::gate::Act;
 use super::sync::SyncTrack;
 use super::{LogTrack, Service};
-use crate::candidate::Waiver;
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
 use crate::handover::Handover;
@@ -170,25 +169,17 @@ impl Service {
     fn plan_of(&self, begun: &Begun, phase: Phase, undoing: Option<String>, fx: &Effects) -> Plan {
         let course = Course::new(begun.generation, phase, self.model.trigger.failover_timeout, fx.now);
         let began = format!("failover {} was begun by an earlier engine, class {}", begun.generation, begun.reason.word());
+        let course = Course {
+            undoing,
+            undo_until: fx.now + self.model.trigger.failover_timeout,
+            resumed: true,
+            evidence: vec![began],
+            ..course
+        };
         Plan {
-            course: Course {
-                undoing,
-                undo_until: fx.now + self.model.trigger.failover_timeout,
-                resumed: true,
-                evidence: vec![began],
-                ..course
-            },
-            kind: self.model.kind,
-            reason: begun.reason,
-            old: begun.old,
             system_id: begun.system_id,
             old_timeline: begun.old_timeline,
-            waiver: Waiver::default(),
-            require: begun.require,
-            host_silent: false,
-            fence: None,
             route_touched: begun.route_touched,
-            route_in_part: false,
             fence_tried: begun.fence_tried,
             handover: begun.stop_tried.then(|| Handover {
                 to: begun.chosen.map(|chosen| chosen.server),
@@ -197,21 +188,12 @@ impl Service {
                 ..Handover::default()
             }),
             chosen: begun.chosen,
-            refused: Vec::new(),
-            unreached: Vec::new(),
-            unverified: Vec::new(),
-            stays: None,
-            timeline: None,
-            gate_opened: false,
-            lives: false,
-            nobody_left: false,
-            ended: None,
             committed: begun.chosen.map(|chosen| chosen.server).filter(|_| self.holds_data()),
-            proved_at: None,
             times: Times { detected: fx.now, lived: fx.now, confirmed: fx.now, ..Times::default() },
             lead: self.begun_lead(begun, fx.now),
             furthest: begun.furthest,
             judgement: begun.judged(),
+            ..Plan::new(course, self.model.kind, begun.reason, begun.old, begun.require)
         }
     }
 
