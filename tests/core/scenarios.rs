@@ -252,6 +252,11 @@ impl Player {
             ["lose", action] => {
                 self.world().silent_actions.insert((*action).to_owned());
             }
+            // What it finds is of the moment at which it began.
+            ["slow", action, span] => {
+                let span = parse(span);
+                self.world().slow_actions.insert((*action).to_owned(), span);
+            }
             ["unlose", action] => {
                 self.world().silent_actions.remove(*action);
             }

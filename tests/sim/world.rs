@@ -217,6 +217,8 @@ pub struct World {
     pub unsurveyed: std::collections::BTreeSet<ServerId>,
     pub failing: BTreeMap<String, Failure>,
     pub silent_actions: BTreeSet<String>,
+    /// Actions that take this long, by name.
+    pub slow_actions: BTreeMap<String, Span>,
     pub commits_wait: bool,
     /// Clients take every place of a new primary.
     pub full: bool,
@@ -314,6 +316,7 @@ impl World {
             unsurveyed: std::collections::BTreeSet::new(),
             failing: BTreeMap::new(),
             silent_actions: BTreeSet::new(),
+            slow_actions: BTreeMap::new(),
             commits_wait: false,
             full: false,
             trace: Vec::new(),
@@ -791,7 +794,7 @@ impl World {
             {
                 ms(1_000)
             }
-            _ => ms(10),
+            _ => self.slow_actions.get(&name).copied().unwrap_or(ms(10)),
         };
         let outcome = match self.failing.get(&name) {
             Some(failure) => Err(failure.clone()),
