@@ -11,49 +11,21 @@ use std::time::Instant;
 use failover_core::Core;
 use failover_core::id::{RunId, ServiceId};
 use failover_core::input::Input;
-use failover_core::model::{CheckKind, CheckModel, Model, Role, RouteModel, ServerModel, ServiceKind, ServiceModel};
+use failover_core::model::{CheckKind, CheckModel, Model, ServiceModel};
 use failover_core::observation::{DownCause, Finding, Verdict};
 use failover_core::output::Output;
 use failover_core::time::{Mono, Span};
-use world::{fence, ms, postgres, trigger};
+use world::ms;
 
 /// Inputs of one run.
 const INPUTS: usize = 60_000;
 
 /// Applications of three servers, each with one check a second.
 fn applications(count: usize) -> Model {
-    let one = |number: usize| ServiceModel {
-        name: format!("service{number}"),
-        kind: ServiceKind::Application,
-        servers: (0..3)
-            .map(|place| ServerModel {
-                name: format!("app{place}"),
-                role: if place == 0 { Role::Primary } else { Role::Standby },
-                priority: 100,
-                candidate: true,
-                ssh: false,
-                fence_command: false,
-                replication_name: None,
-            })
-            .collect(),
-        checks: (0..3)
-            .map(|place| CheckModel {
-                name: format!("app{place}/tcp"),
-                server: place,
-                kind: CheckKind::Tcp,
-                interval: ms(1_000),
-                fast_interval: ms(25),
-                timeout: ms(500),
-                failure_threshold: 3,
-                success_threshold: 2,
-            })
-            .collect(),
-        trigger: trigger(),
-        fence: fence(),
-        postgres: postgres(),
-        route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
-        pre_checks: false,
-        follows: None,
+    let check = |check| CheckModel { kind: CheckKind::Tcp, timeout: ms(500), ..check };
+    let one = |number: usize| {
+        let service = world::application(format!("service{number}"), (0..3).map(|place| format!("app{place}")).collect());
+        ServiceModel { checks: service.checks.into_iter().map(check).collect(), ..service }
     };
     Model { max_concurrent_failovers: None, seed: 1, services: (0..count).map(one).collect() }
 }

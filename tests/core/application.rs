@@ -2,14 +2,12 @@
 //! interferes, engines that are stopped. Every seed is played twice; a seed that breaks a rule is named with what happened.
 
 use crate::dice::Dice;
-use crate::world::{fence, ms, postgres, trigger};
+use crate::world::{application, ms, trigger};
 use failover_core::Core;
 use failover_core::event::{Event, EventKind, Field};
 use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
-use failover_core::model::{
-    CheckKind, CheckModel, Model, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
-};
+use failover_core::model::{Model, RouteModel, ServerModel, ServiceModel, TriggerModel};
 use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover_core::output::{Action, Failure, Output, Record, Report, Step};
 use failover_core::plan::Begun;
@@ -96,34 +94,19 @@ fn field<'e>(event: &'e Event, name: &str) -> &'e str {
 
 fn model(dice: &mut Dice) -> Model {
     let servers = dice.one(&[2usize, 2, 3, 4]);
-    let checks = (0..servers).map(|server| CheckModel {
-        name: format!("app{}", server + 1),
-        server: u16::try_from(server).unwrap(),
-        kind: CheckKind::Http,
-        interval: ms(1_000),
-        fast_interval: ms(25),
-        timeout: ms(1_500),
-        failure_threshold: 3,
-        success_threshold: 2,
-    });
+    let web = application("web", (1..=servers).map(|number| format!("app{number}")).collect());
+    let seed = dice.next();
+    let server = |(at, server): (usize, ServerModel)| ServerModel {
+        priority: dice.one(&[100, 100, 200]),
+        candidate: at == 0 || dice.percent(90),
+        ..server
+    };
+    let servers = web.servers.into_iter().enumerate().map(server).collect();
     Model {
         max_concurrent_failovers: None,
-        seed: dice.next(),
+        seed,
         services: vec![ServiceModel {
-            name: "web".into(),
-            kind: ServiceKind::Application,
-            servers: (0..servers)
-                .map(|server| ServerModel {
-                    name: format!("app{}", server + 1),
-                    role: if server == 0 { Role::Primary } else { Role::Standby },
-                    priority: dice.one(&[100, 100, 200]),
-                    candidate: server == 0 || dice.percent(90),
-                    ssh: false,
-                    fence_command: false,
-                    replication_name: None,
-                })
-                .collect(),
-            checks: checks.collect(),
+            servers,
             trigger: TriggerModel {
                 failure_threshold: dice.one(&[1, 3, 3, 5]),
                 cooldown: ms(dice.one(&[0, 5_000, 300_000])),
@@ -133,8 +116,6 @@ fn model(dice: &mut Dice) -> Model {
                 on_impaired: dice.percent(25).then(|| ms(5_000)),
                 ..trigger()
             },
-            fence: fence(),
-            postgres: PostgresModel { max_lag_bytes: 0, ..postgres() },
             route: RouteModel {
                 instances: u32::try_from(dice.one(&[1, 2, 2, 3])).unwrap(),
                 verify: dice.percent(85),
@@ -142,7 +123,7 @@ fn model(dice: &mut Dice) -> Model {
                 ..RouteModel::none()
             },
             pre_checks: dice.percent(15),
-            follows: None,
+            ..web
         }],
     }
 }

@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 
 use crate::dice::Dice;
-use crate::world::{fence, ms, postgres, trigger};
+use crate::world::{application, check, ms, postgres, server, trigger};
 use failover_core::Core;
 use failover_core::durable::Durable;
 use failover_core::event::EventKind;
 use failover_core::id::{ActionId, Generation, RunId, ServerId, ServiceId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::model::{
-    CheckKind, CheckModel, FollowModel, Model, Policy, Role, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
+    CheckKind, CheckModel, FollowModel, Model, Policy, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
 };
 use failover_core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover_core::output::{Action, Failure, Output, Report};
@@ -25,28 +25,15 @@ const STEPS: usize = 2_500;
 fn service(number: usize, dice: &mut Dice) -> ServiceModel {
     let is_postgres = dice.percent(30);
     let servers = dice.between(2, 4);
-    let server = |place: u64| ServerModel {
-        name: format!("s{number}x{place}"),
-        role: if place == 0 { Role::Primary } else { Role::Standby },
-        priority: 100,
-        candidate: true,
-        ssh: is_postgres,
-        fence_command: false,
-        replication_name: None,
-    };
+    let server =
+        |place: u64| ServerModel { ssh: is_postgres, ..server(format!("s{number}x{place}"), usize::try_from(place).unwrap()) };
     let check = |place: u64| CheckModel {
-        name: format!("c{place}"),
-        server: u16::try_from(place % servers).unwrap(),
         kind: if is_postgres { CheckKind::Postgres } else { CheckKind::Tcp },
-        interval: ms(1_000),
-        fast_interval: ms(25),
         timeout: ms(500),
-        failure_threshold: 3,
-        success_threshold: 2,
+        ..check(format!("c{place}"), usize::try_from(place % servers).unwrap())
     };
     let checks = if is_postgres { servers } else { servers + dice.between(0, 2) };
     ServiceModel {
-        name: format!("service{number}"),
         kind: if is_postgres { ServiceKind::Postgres } else { ServiceKind::Application },
         servers: (0..servers).map(server).collect(),
         checks: (0..checks).map(check).collect(),
@@ -60,7 +47,6 @@ fn service(number: usize, dice: &mut Dice) -> ServiceModel {
             on_impaired: dice.percent(20).then_some(ms(2_000)),
             ..trigger()
         },
-        fence: fence(),
         postgres: postgres(),
         route: RouteModel {
             instances: 1,
@@ -69,8 +55,7 @@ fn service(number: usize, dice: &mut Dice) -> ServiceModel {
             names: dice.percent(20).then_some(ms(2_000)),
             ..RouteModel::none()
         },
-        pre_checks: false,
-        follows: None,
+        ..application(format!("service{number}"), Vec::new())
     }
 }
 

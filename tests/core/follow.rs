@@ -3,15 +3,12 @@
 use std::collections::VecDeque;
 
 use crate::dice::Dice;
-use crate::world::{fence, ms, postgres, trigger};
+use crate::world::{application, ms, trigger};
 use failover_core::Core;
 use failover_core::event::{Event, EventKind, Field};
 use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
-use failover_core::model::{
-    CheckKind, CheckModel, FollowModel, Model, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel,
-    TriggerModel,
-};
+use failover_core::model::{FollowModel, Model, ServiceModel, TriggerModel};
 use failover_core::observation::{DownCause, Finding, Verdict};
 use failover_core::output::{Action, Failure, Output, Record, Report};
 use failover_core::sample::RouteInstance;
@@ -23,43 +20,8 @@ const WEB: usize = 1;
 
 /// An application of two servers; as a service that is followed it stands for any.
 fn service(name: &str, server: &str) -> ServiceModel {
-    let servers = [Role::Primary, Role::Standby];
-    let named = |place: usize| format!("{server}{}", place + 1);
-    ServiceModel {
-        name: name.into(),
-        kind: ServiceKind::Application,
-        servers: servers
-            .iter()
-            .enumerate()
-            .map(|(place, role)| ServerModel {
-                name: named(place),
-                role: *role,
-                priority: 100,
-                candidate: true,
-                ssh: false,
-                fence_command: false,
-                replication_name: None,
-            })
-            .collect(),
-        checks: (0..servers.len())
-            .map(|place| CheckModel {
-                name: named(place),
-                server: u16::try_from(place).unwrap(),
-                kind: CheckKind::Http,
-                interval: ms(1_000),
-                fast_interval: ms(25),
-                timeout: ms(1_500),
-                failure_threshold: 3,
-                success_threshold: 2,
-            })
-            .collect(),
-        trigger: TriggerModel { confirm_timeout: ms(5_000), ..trigger() },
-        fence: fence(),
-        postgres: PostgresModel { max_lag_bytes: 0, ..postgres() },
-        route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
-        pre_checks: false,
-        follows: None,
-    }
+    let servers = (1..=2).map(|number| format!("{server}{number}")).collect();
+    ServiceModel { trigger: TriggerModel { confirm_timeout: ms(5_000), ..trigger() }, ..application(name, servers) }
 }
 
 fn model(command: bool, with: bool) -> Model {

@@ -1,14 +1,12 @@
 //! A check that the host program answers, and does not: what is not known moves nobody.
 
-use crate::world::{fence, ms, postgres, trigger};
+use crate::world::{application, check, ms, trigger};
 use failover_core::Core;
 use failover_core::event::EventKind;
 use failover_core::health::Health;
 use failover_core::id::ServerId;
 use failover_core::input::{Input, SelfHealth};
-use failover_core::model::{
-    CheckKind, CheckModel, Model, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
-};
+use failover_core::model::{CheckKind, CheckModel, Model, ServiceModel, TriggerModel};
 use failover_core::observation::{Finding, Verdict};
 use failover_core::output::Output;
 use failover_core::time::{Mono, Span};
@@ -16,38 +14,10 @@ use failover_core::trigger::State;
 
 /// Two servers of an application, each asked by HTTP, and the first one also by a check of this kind.
 fn model(kind: CheckKind) -> Model {
-    let server = |name: &str, role| ServerModel {
-        name: name.into(),
-        role,
-        priority: 100,
-        candidate: true,
-        ssh: false,
-        fence_command: false,
-        replication_name: None,
-    };
-    let check = |name: &str, server, kind| CheckModel {
-        name: name.into(),
-        server,
-        kind,
-        interval: ms(1_000),
-        fast_interval: ms(25),
-        timeout: ms(1_500),
-        failure_threshold: 3,
-        success_threshold: 2,
-    };
-    let service = ServiceModel {
-        name: "web".into(),
-        kind: ServiceKind::Application,
-        servers: vec![server("app1", Role::Primary), server("app2", Role::Standby)],
-        checks: vec![check("page1", 0, CheckKind::Http), check("page2", 1, CheckKind::Http), check("mine", 0, kind)],
-        trigger: TriggerModel { confirm_timeout: ms(5_000), ..trigger() },
-        fence: fence(),
-        postgres: PostgresModel { max_lag_bytes: 0, ..postgres() },
-        route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
-        pre_checks: false,
-        follows: None,
-    };
-    Model { seed: 1, services: vec![service], max_concurrent_failovers: None }
+    let web = application("web", vec!["app1".into(), "app2".into()]);
+    let checks = vec![check("page1", 0), check("page2", 1), CheckModel { kind, ..check("mine", 0) }];
+    let trigger = TriggerModel { confirm_timeout: ms(5_000), ..trigger() };
+    Model { seed: 1, services: vec![ServiceModel { checks, trigger, ..web }], max_concurrent_failovers: None }
 }
 
 /// Everything is answered at once but the third check, which is answered as long as `answers` says.

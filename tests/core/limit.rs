@@ -1,50 +1,19 @@
 //! Many services that fail together: some are failed over, and a person is asked once about all the others.
 
-use crate::world::{fence, ms, postgres, trigger};
+use crate::world::{application, ms, trigger};
 use failover_core::Core;
 use failover_core::event::{Event, EventKind, Severity};
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
-use failover_core::model::{
-    CheckKind, CheckModel, Model, PostgresModel, Role, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
-};
+use failover_core::model::{Model, ServiceModel, TriggerModel};
 use failover_core::observation::{DownCause, Finding, Verdict};
 use failover_core::output::{Action, Output, Report};
 use failover_core::sample::RouteInstance;
 use failover_core::time::{Mono, Span};
 
 fn service(number: usize) -> ServiceModel {
-    let server = |name: &str, role| ServerModel {
-        name: format!("{name}{number}"),
-        role,
-        priority: 100,
-        candidate: true,
-        ssh: false,
-        fence_command: false,
-        replication_name: None,
-    };
-    let check = |server: u16| CheckModel {
-        name: format!("page{server}"),
-        server,
-        kind: CheckKind::Http,
-        interval: ms(1_000),
-        fast_interval: ms(25),
-        timeout: ms(1_500),
-        failure_threshold: 3,
-        success_threshold: 2,
-    };
-    ServiceModel {
-        name: format!("web{number}"),
-        kind: ServiceKind::Application,
-        servers: vec![server("a", Role::Primary), server("b", Role::Standby)],
-        checks: vec![check(0), check(1)],
-        trigger: TriggerModel { cooldown: Span::ZERO, ..trigger() },
-        fence: fence(),
-        postgres: PostgresModel { max_lag_bytes: 0, ..postgres() },
-        route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
-        pre_checks: false,
-        follows: None,
-    }
+    let service = application(format!("web{number}"), vec![format!("a{number}"), format!("b{number}")]);
+    ServiceModel { trigger: TriggerModel { cooldown: Span::ZERO, ..trigger() }, ..service }
 }
 
 struct World {

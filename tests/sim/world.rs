@@ -34,47 +34,58 @@ pub fn ms(millis: u64) -> Span {
 
 /// The settings of one service with the defaults of the documentation.
 pub fn model(servers: usize) -> Model {
-    let names: Vec<String> = (1..=servers).map(|n| format!("db{n}")).collect();
-    Model {
-        max_concurrent_failovers: None,
-        seed: 1,
-        services: vec![ServiceModel {
-            name: "orders".into(),
-            kind: ServiceKind::Postgres,
-            servers: names
-                .iter()
-                .enumerate()
-                .map(|(at, name)| ServerModel {
-                    name: name.clone(),
-                    role: if at == 0 { Role::Primary } else { Role::Standby },
-                    priority: 100,
-                    candidate: true,
-                    ssh: true,
-                    fence_command: false,
-                    replication_name: None,
-                })
-                .collect(),
-            checks: names
-                .iter()
-                .enumerate()
-                .map(|(at, name)| CheckModel {
-                    name: format!("{name}/postgres"),
-                    server: u16::try_from(at).unwrap(),
-                    kind: CheckKind::Postgres,
-                    interval: ms(1_000),
-                    fast_interval: ms(25),
-                    timeout: ms(1_500),
-                    failure_threshold: 3,
-                    success_threshold: 2,
-                })
-                .collect(),
-            trigger: trigger(),
-            fence: fence(),
-            postgres: postgres(),
-            route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
-            pre_checks: false,
-            follows: None,
-        }],
+    let name = |at: usize| format!("db{}", at + 1);
+    let check = |at| CheckModel { kind: CheckKind::Postgres, ..check(format!("{}/postgres", name(at)), at) };
+    let orders = ServiceModel {
+        kind: ServiceKind::Postgres,
+        servers: (0..servers).map(|at| ServerModel { ssh: true, ..server(name(at), at) }).collect(),
+        checks: (0..servers).map(check).collect(),
+        postgres: postgres(),
+        ..application("orders", Vec::new())
+    };
+    Model { max_concurrent_failovers: None, seed: 1, services: vec![orders] }
+}
+
+/// An application of these servers, the first of them the primary, each with one check of its name.
+pub fn application(name: impl Into<String>, servers: Vec<String>) -> ServiceModel {
+    ServiceModel {
+        name: name.into(),
+        kind: ServiceKind::Application,
+        checks: servers.iter().enumerate().map(|(at, name)| check(name.clone(), at)).collect(),
+        servers: servers.into_iter().enumerate().map(|(at, name)| server(name, at)).collect(),
+        trigger: trigger(),
+        fence: fence(),
+        postgres: PostgresModel { max_lag_bytes: 0, ..postgres() },
+        route: RouteModel { instances: 1, verify: true, ..RouteModel::none() },
+        pre_checks: false,
+        follows: None,
+    }
+}
+
+/// The server at this place: the first one is the primary.
+pub fn server(name: impl Into<String>, at: usize) -> ServerModel {
+    ServerModel {
+        name: name.into(),
+        role: if at == 0 { Role::Primary } else { Role::Standby },
+        priority: 100,
+        candidate: true,
+        ssh: false,
+        fence_command: false,
+        replication_name: None,
+    }
+}
+
+/// A check of the server at this place.
+pub fn check(name: impl Into<String>, server: usize) -> CheckModel {
+    CheckModel {
+        name: name.into(),
+        server: u16::try_from(server).unwrap(),
+        kind: CheckKind::Http,
+        interval: ms(1_000),
+        fast_interval: ms(25),
+        timeout: ms(1_500),
+        failure_threshold: 3,
+        success_threshold: 2,
     }
 }
 
