@@ -11,6 +11,7 @@ use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::model::{FollowModel, Model, ServiceModel, TriggerModel};
 use failover_core::observation::{DownCause, Finding, Verdict};
 use failover_core::output::{Action, Failure, Output, Record, Report};
+use failover_core::refusal::Refusal;
 use failover_core::sample::RouteInstance;
 use failover_core::time::{Mono, Span};
 
@@ -63,6 +64,8 @@ struct World {
     moved: bool,
     /// What every action takes.
     pace: Span,
+    /// The followed service's checks that were asked and are not answered, while its answers are kept back.
+    kept: Option<Vec<(RunId, Mono)>>,
 }
 
 impl World {
@@ -86,6 +89,7 @@ impl World {
             wanted: None,
             moved: false,
             pace: ms(20),
+            kept: None,
         };
         for (place, facts) in facts.into_iter().enumerate().filter(|(_, facts)| *facts != Facts::default()) {
             let service = ServiceId(u16::try_from(place).unwrap());
@@ -104,6 +108,9 @@ impl World {
 
     fn take(&mut self, output: Output) {
         match output {
+            Output::RunCheck { run, service: ServiceId(0), .. } if self.kept.is_some() => {
+                self.kept.get_or_insert_default().push((run, self.now));
+            }
             Output::RunCheck { run, service, check, .. } => {
                 self.due.push((self.now + ms(3), Due::Check(run, usize::from(service.0), usize::from(check.0), self.now)));
             }
@@ -245,6 +252,25 @@ fn field<'e>(event: &'e Event, name: &str) -> &'e str {
         Field::Text(text) => text.as_str(),
         _ => "",
     })
+}
+
+#[test]
+fn who_follows_hears_the_answers_of_the_followed_in_the_same_step() {
+    let mut world = World::start(model(false, false));
+    world.kept = Some(Vec::new());
+    world.well[WEB][0] = false;
+    world.run(ms(700));
+    assert_eq!(world.done(), [""; 0], "it waits for what the other one answers now");
+    let refusal = world.core.snapshot().services[WEB].refusal.clone();
+    assert_eq!(refusal, Some(Refusal::EvidenceIncomplete { waiting_for: "what the service that it follows answers now" }));
+    let kept = world.kept.take().unwrap();
+    assert!(kept.len() >= 2, "{kept:?}");
+    for (place, (run, began)) in kept.iter().enumerate() {
+        let finding = Finding { began: *began, verdict: Verdict::Up, latency: ms(3), message: "asked".into(), sample: None };
+        let outputs = world.core.step(world.now, Input::CheckFinished { run: *run, finding });
+        let begins = |output: &Output| matches!(output, Output::RunAction { service: ServiceId(1), .. });
+        assert_eq!(outputs.iter().any(begins), place + 1 == kept.len(), "{outputs:#?}");
+    }
 }
 
 const MOVED: [&str; 3] = ["orders route_out db1", "orders route_in db2", "orders verify_traffic db2"];
