@@ -459,6 +459,51 @@ fn a_dead_pair_that_never_lived_is_observed_and_not_touched() {
     assert_eq!(engine.status().services[0].generation, 0);
 }
 
+/// Applications without checks of their own network: each is called by its number.
+fn many(state: &Path, names: &[String]) -> Config {
+    let service = |name: &String| {
+        format!(
+            "[[services]]\nname = \"{name}\"\nkind = \"application\"\n[[services.servers]]\nname = \"of-{name}\"\nrole = \"primary\"\n\
+             host = \"127.0.0.1\"\n[[services.checks]]\nname = \"page\"\nserver = \"of-{name}\"\nkind = \"scripted\"\nanswers = [\"up\"]\n"
+        )
+    };
+    let text = format!("version = 1\nstate_dir = \"{}\"\n{}", state.display(), names.iter().map(service).collect::<String>());
+    Config::parse_toml(&text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn the_status_has_every_service_once_and_in_order_also_while_they_become_others() {
+    let state = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..100).map(|number| format!("web{number}")).collect();
+    let others: Vec<String> = names.iter().rev().step_by(2).cloned().collect();
+    let engine = Engine::new(many(state.path(), &names)).unwrap();
+    engine.start().unwrap();
+    let of = |engine: &Engine| -> Vec<String> { engine.status().services.into_iter().map(|service| service.name).collect() };
+    assert_eq!(of(&engine), names);
+    std::thread::scope(|scope| {
+        let asks = scope.spawn(|| {
+            let mut seen = [0; 2];
+            while seen.iter().any(|count| *count < 20) {
+                let status = engine.status();
+                assert!(status.services.iter().all(|service| service.servers[0].name == format!("of-{}", service.name)));
+                let now: Vec<String> = status.services.into_iter().map(|service| service.name).collect();
+                assert!(now == names || now == others, "{now:?}");
+                seen[usize::from(now == others)] += 1;
+            }
+        });
+        let mut turn = [&others, &names].into_iter().cycle();
+        while !asks.is_finished() {
+            engine.reload(many(state.path(), turn.next().unwrap())).unwrap();
+        }
+        asks.join().unwrap();
+    });
+    engine.reload(many(state.path(), &names)).unwrap();
+    let one = engine.status_of("web42").unwrap();
+    assert_eq!((one.services.len(), one.services[0].name.as_str(), one.engine.as_str()), (1, "web42", "running"));
+    assert!(matches!(engine.status_of("nobody"), Err(EngineError::InvalidArgument(_))));
+    engine.stop(LONG).unwrap();
+}
+
 #[test]
 fn a_reload_changes_services_and_a_bad_one_changes_nothing() {
     let state = tempfile::tempdir().unwrap();

@@ -19,7 +19,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use serde_json::json;
 
 use super::history::{Filter, History};
-use super::protocol::{DEADLINE, Kind, Line, REQUEST_MAX, Refused, Request};
+use super::protocol::{DEADLINE, Kind, Line, REQUEST_MAX, Refused, Request, result};
 use super::socket::Listening;
 use crate::made::made;
 
@@ -31,6 +31,8 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const WARM_AGAIN: Duration = Duration::from_secs(2);
 /// Bugs that the accepting thread lives through.
 const BUGS: usize = 5;
+/// Names of services that are told whoever asks for one that is not there.
+const MOST_NAMES: usize = 50;
 /// A client's thread needs little.
 const STACK: usize = 512 * 1024;
 
@@ -48,6 +50,8 @@ struct Shared {
     stopping: AtomicBool,
     wake: rustix::fd::OwnedFd,
     clients: Mutex<BTreeMap<u64, UnixStream>>,
+    /// Held by whoever makes an answer about everything.
+    whole: Mutex<()>,
 }
 
 impl Control {
@@ -58,8 +62,8 @@ impl Control {
     pub fn start(listening: Listening, engine: Arc<Engine>, history: Arc<History>) -> io::Result<Control> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         listening.listener.set_nonblocking(true)?;
-        let shared =
-            Arc::new(Shared { engine, history, stopping: AtomicBool::new(false), wake, clients: Mutex::new(BTreeMap::new()) });
+        let (stopping, clients, whole) = (AtomicBool::new(false), Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { engine, history, stopping, wake, clients, whole });
         let listening = Arc::new(listening);
         let (mine, door) = (Arc::clone(&shared), Arc::clone(&listening));
         let acceptor = std::thread::Builder::new().name("control".to_owned()).stack_size(STACK).spawn(move || {
@@ -192,11 +196,12 @@ fn serve(shared: &Shared, stream: &UnixStream) -> io::Result<()> {
                 return follow_events(shared, stream, since, follow, &Filter { service, verbose });
             }
             Ok(request) => {
-                let line = match answer(&shared.engine, request) {
-                    Ok(value) => Line::Result(value),
-                    Err(refused) => Line::Error(refused),
+                let line = match request {
+                    Request::Status { service } => status(shared, service.as_deref()),
+                    request => answer(&shared.engine, request).and_then(|value| result(&value)),
                 };
-                send(stream, &line.encode(), Instant::now() + DEADLINE)?;
+                let line = line.unwrap_or_else(|refused| Line::Error(refused).encode());
+                send(stream, &line, Instant::now() + DEADLINE)?;
             }
         }
     }
@@ -293,9 +298,9 @@ fn gone_away(stream: &UnixStream) -> bool {
 fn still_blocking(engine: &Engine, service: &str) -> Vec<ReasonStatus> {
     let until = Instant::now() + WARM_AGAIN;
     loop {
-        let mut status = engine.status();
-        status.services.retain(|one| one.name == service);
-        let Some(service) = status.services.pop() else { return Vec::new() };
+        let Some(service) = engine.status_of(service).ok().and_then(|mut status| status.services.pop()) else {
+            return Vec::new();
+        };
         let mut reasons = service.forecast.reasons;
         // It hides others while every check is asked afresh, which a reset begins with.
         let cold = reasons.iter().any(|reason| reason.code == "not_warmed_up");
@@ -328,23 +333,27 @@ fn after_reset(message: String, blocking: &[ReasonStatus]) -> serde_json::Value 
     json!({ "message": message, "still_blocking": blocking })
 }
 
+/// The state of one service, or of everything: that one is made for one client at a time, so that many who ask at once do not fill the
+/// memory.
+fn status(shared: &Shared, service: Option<&str>) -> Result<Vec<u8>, Refused> {
+    let Some(wanted) = service else {
+        let _turn = shared.whole.lock();
+        return result(&shared.engine.status());
+    };
+    let status = shared.engine.status_of(wanted).map_err(|_| {
+        let status = shared.engine.status();
+        let names: Vec<&str> = status.services.iter().map(|service| service.name.as_str()).collect();
+        let more = if names.len() > MOST_NAMES { format!(", and {} more", names.len() - MOST_NAMES) } else { String::new() };
+        let some = names.into_iter().take(MOST_NAMES).collect::<Vec<_>>().join(", ");
+        Refused::new(Kind::NotFound, format!("there is no service {wanted:?}")).remedy(format!("the services are: {some}{more}"))
+    })?;
+    result(&status)
+}
+
 fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refused> {
     let said = |message: String| json!({ "message": message });
     match request {
-        Request::Status { service } => {
-            let mut status = engine.status();
-            if let Some(wanted) = service {
-                let names: Vec<String> = status.services.iter().map(|service| service.name.clone()).collect();
-                status.services.retain(|service| service.name == wanted);
-                status.breakers.retain(|breaker| breaker.service == wanted);
-                if status.services.is_empty() {
-                    return Err(Refused::new(Kind::NotFound, format!("there is no service {wanted:?}"))
-                        .remedy(format!("the services are: {}", names.join(", "))));
-                }
-            }
-            serde_json::to_value(status).map_err(|error| Refused::new(Kind::Failed, error.to_string()))
-        }
-        Request::Events { .. } => Err(Refused::new(Kind::BadRequest, "events are streamed")),
+        Request::Status { .. } | Request::Events { .. } => Err(Refused::new(Kind::BadRequest, "is answered by itself")),
         Request::Confirm { service } => Ok(said(engine.confirm(&service).map_err(nothing_to_do)?)),
         Request::ConfirmAll => Ok(said(engine.confirm_all().map_err(nothing_to_do)?)),
         Request::Pause { service, reason, for_ms } => {

@@ -9,7 +9,7 @@ use super::exit::{Code, Trouble};
 
 /// A request is never longer.
 pub const REQUEST_MAX: usize = 64 * 1024;
-/// An answer is never longer: a status of a thousand servers fits.
+/// An answer is never longer: a status of ten thousand servers fits.
 pub const ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// For a whole request to arrive, and for a whole answer to be taken.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -187,6 +187,22 @@ impl Line {
         text.push(b'\n');
         text
     }
+}
+
+/// A whole answer as its line, written without a copy of it as a tree.
+pub fn result(value: &impl Serialize) -> Result<Vec<u8>, Refused> {
+    /// As [`Line::Result`].
+    #[derive(Serialize)]
+    struct Whole<'a, T> {
+        result: &'a T,
+    }
+    let mut text = serde_json::to_vec(&Whole { result: value }).map_err(|error| Refused::new(Kind::Failed, error.to_string()))?;
+    text.push(b'\n');
+    if text.len() > ANSWER_MAX {
+        let what = format!("the answer has {} bytes, and an answer has at most {ANSWER_MAX}", text.len());
+        return Err(Refused::new(Kind::Failed, what).remedy("ask about one service: failover status SERVICE"));
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -145,16 +145,22 @@ impl Core {
     /// The state, for the status: plain data, rendered by the shell.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.snapshot_where(|_| true)
+        self.snapshot_where(self.services.iter())
+    }
+
+    /// The same with so many services at most, from this place on: a copy of a thousand is long for whoever waits to decide.
+    #[must_use]
+    pub fn snapshot_part(&self, place: usize, most: usize) -> Snapshot {
+        self.snapshot_where(self.services.iter().skip(place).take(most))
     }
 
     /// The same with one service alone; with none if there is none of this name.
     #[must_use]
     pub fn snapshot_of(&self, name: &str) -> Snapshot {
-        self.snapshot_where(|service| service.model.name == name)
+        self.snapshot_where(self.services.iter().find(|service| service.model.name == name).into_iter())
     }
 
-    fn snapshot_where(&self, wanted: impl Fn(&Service) -> bool) -> Snapshot {
+    fn snapshot_where<'a>(&'a self, wanted: impl Iterator<Item = &'a Service>) -> Snapshot {
         snapshot::take(self.effects.now, &self.services, wanted, &self.doubt, &self.health, self.most)
     }
 

@@ -189,30 +189,26 @@ pub struct CheckSnapshot {
 }
 
 /// `wanted`: of these alone.
-pub(super) fn take(
+pub(super) fn take<'a>(
     now: Mono,
     services: &[Service],
-    wanted: impl Fn(&Service) -> bool,
+    wanted: impl Iterator<Item = &'a Service>,
     doubt: &Doubt,
     health: &SelfHealth,
     most: Option<u32>,
 ) -> Snapshot {
-    let begun = Begun::count(services.iter(), now);
+    let begun = most.map(|most| (most, Begun::count(services.iter(), now)));
     let around = |service: &Service| Surroundings {
         doubt: doubt.cause(),
         journal_writable: health.journal_writable,
-        together: most.map(|most| begun.beside(service, most, now)),
+        together: begun.as_ref().map(|(most, begun)| begun.beside(service, *most, now)),
         followed: None,
     };
     Snapshot {
         at: now,
         doubt: doubt.cause(),
         health: health.clone(),
-        services: services
-            .iter()
-            .filter(|service| wanted(service))
-            .map(|service| take_service(now, service, around(service)))
-            .collect(),
+        services: wanted.map(|service| take_service(now, service, around(service))).collect(),
     }
 }
 

@@ -154,12 +154,13 @@ impl Dependencies {
         }
     }
 
-    /// Every breaker, for the status.
-    pub(super) fn status(&self) -> Vec<BreakerStatus> {
+    /// Every breaker, or those of one service, for the status.
+    pub(super) fn status(&self, only: Option<&str>) -> Vec<BreakerStatus> {
         let known = self.known.lock();
         known
             .each
             .iter()
+            .filter(|(dependency, _)| only.is_none_or(|only| dependency.service == only))
             .map(|(dependency, one)| BreakerStatus {
                 service: dependency.service.clone(),
                 server: dependency.server.clone(),
@@ -223,7 +224,7 @@ mod tests {
              a failover asks it all the same"
         );
         assert_eq!(fails(), None, "it is left alone");
-        let status = all.status();
+        let status = all.status(None);
         assert_eq!((status.len(), status[0].state.as_str(), status[0].dependency.as_str()), (1, "open", "ssh"));
         let found = finding(&status[0], Span::from_millis(30_000)).unwrap();
         assert_eq!((found.code.as_str(), found.blocking), ("breaker_open", false));
@@ -233,7 +234,7 @@ mod tests {
         let permit = all.permit(&host()).unwrap();
         let told = all.report(&host(), permit, Ok(())).unwrap();
         assert_eq!(told.message, "orders: the host of db1, over SSH answers again and is surveyed as before");
-        assert_eq!(finding(&all.status()[0], Span::ZERO), None);
+        assert_eq!(finding(&all.status(None)[0], Span::ZERO), None);
     }
 
     #[test]

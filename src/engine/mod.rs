@@ -13,6 +13,7 @@ pub(crate) mod journal;
 pub(crate) mod knowledge;
 mod known_stats;
 pub(crate) mod metrics;
+mod overview;
 pub(crate) mod pool;
 pub(crate) mod queue;
 pub(crate) mod record;
@@ -47,7 +48,7 @@ use crate::check::host::HostFunction;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::deadline::{Cancel, Deadline};
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::channel::{Receiver, Sender, bounded};
 use crate::sync::{self, Mutex, RwLock};
 use failover_core::Core;
@@ -159,6 +160,8 @@ pub(crate) struct Shell {
     pub(crate) host: Arc<HostLane>,
     /// `None` until the start.
     pub(crate) core: Mutex<Option<Core>>,
+    /// How often the core took another configuration; changed under its lock.
+    pub(crate) reloads: AtomicU64,
     pub(crate) pulse: knowledge::Pulse,
     parts: RwLock<Arc<Parts>>,
     life: Mutex<Life>,
@@ -248,6 +251,7 @@ impl Engine {
             resolver,
             host,
             core: Mutex::new(None),
+            reloads: AtomicU64::new(0),
             pulse: knowledge::Pulse::default(),
             parts: RwLock::new(Arc::new(parts)),
             life: Mutex::new(Life {
@@ -407,77 +411,21 @@ impl Engine {
         Ok(())
     }
 
-    /// The state of everything, at this moment. Never waits for more than a copy of the core's state.
+    /// The state of everything. Never waits for more than a copy of a few services, and keeps nothing from being decided for longer: each
+    /// service is as it was at one moment, and of a thousand the last one some milliseconds later than the first.
     pub fn status(&self) -> Status {
-        let shell = &self.shell;
-        let parts = shell.parts();
-        let snapshot = shell.core.lock().as_ref().map(Core::snapshot);
-        let (phase, started, pool, stuck) = {
-            let life = shell.life.lock();
-            let pool = life.lanes.as_ref().map(|lanes| lanes.check.numbers()).unwrap_or_default();
-            (life.phase, life.started, pool, life.lanes.as_ref().map_or(0, Lanes::stuck))
-        };
-        let (published, consumers, dropped) = shell.hub.numbers();
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        let mut names = shell.threads.names();
-        if shell.watcher.lock().as_ref().is_some_and(|watcher| watcher.is_running()) {
-            names.push("fo-watch-0".to_owned());
+        overview::all(&self.shell)
+    }
+
+    /// The same with one service alone, its breakers and its functions: what it costs does not grow with the number of services.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidArgument`] for an unknown service.
+    pub fn status_of(&self, service: &str) -> Result<Status, EngineError> {
+        if !self.shell.parts().config.services.iter().any(|known| known.name == service) {
+            return Err(EngineError::InvalidArgument(format!("there is no service \"{service}\"")));
         }
-        let mut services =
-            snapshot.as_ref().map(|snapshot| status::services(snapshot, &parts.model, &shell.clock)).unwrap_or_default();
-        shell.stories.complete(&shell.clock, &mut services);
-        let breakers = shell.dependencies.status();
-        let recovery = parts.config.engine.breaker.recovery_timeout.into();
-        for breaker in &breakers {
-            let service = services.iter_mut().find(|service| service.name == breaker.service);
-            if let (Some(service), Some(finding)) = (service, dependency::finding(breaker, recovery)) {
-                service.readiness.push(finding);
-            }
-        }
-        for service in services.iter_mut().filter(|service| service.failover.is_none()) {
-            let earlier = shell.summaries.lock().get(&service.name).cloned();
-            service.failover = earlier.filter(|earlier| earlier.generation == service.generation);
-        }
-        Status {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            time: render::rfc3339(SystemTime::now()),
-            uptime_ms: started.map_or(0, |at| millis(sync::now().saturating_duration_since(at))),
-            engine: match phase {
-                Phase::New => "new",
-                Phase::Running => "running",
-                Phase::Stopping => "stopping",
-                Phase::Stopped => "stopped",
-            }
-            .to_owned(),
-            faulted: shell.fault(),
-            doubt: snapshot.as_ref().and_then(|snapshot| snapshot.doubt).map(|cause| cause.word().to_owned()),
-            threads: status::ThreadStatus {
-                alive: count(names.len()),
-                names,
-                workers: pool.workers,
-                busy: pool.busy,
-                waiting: pool.waiting,
-                oldest_wait_ms: millis(pool.oldest_wait),
-                stuck,
-                overdue: shell.threads.overdue(),
-                start_delay: pool.delays.status(),
-            },
-            journal: shell.journal.lock().clone(),
-            events: status::EventStatus { published, consumers: count(consumers), dropped },
-            services,
-            breakers,
-            role_endpoint: shell.role_endpoint.lock().map(|address| address.to_string()),
-            host_functions: parts
-                .config
-                .host_functions()
-                .into_iter()
-                .map(|name| {
-                    let answered_by = shell.host.answered_by(&name).map(str::to_owned);
-                    status::HostFunctionStatus { name, answered_by }
-                })
-                .collect(),
-        }
+        Ok(overview::of(&self.shell, service))
     }
 
     /// The same as numbers in Prometheus' text format: counters, gauges and the durations of rule 82.

@@ -691,18 +691,22 @@ struct View<'a> {
     service: &'a ServiceSnapshot,
 }
 
-/// Renders the services of a snapshot.
+/// Renders the services of a snapshot, those that this configuration has.
 pub(crate) fn services(snapshot: &Snapshot, model: &Model, clock: &Clock) -> Vec<ServiceStatus> {
-    let views = snapshot.services.iter().zip(&model.services);
-    views.map(|(service, model)| View { now: clock.now().max(snapshot.at), clock, model, service }.render()).collect()
+    let now = clock.now().max(snapshot.at);
+    let views = snapshot.services.iter().filter_map(|service| {
+        // In their place, but for the moment in which a reload has reached the core and not yet everybody.
+        let here = model.services.get(usize::from(service.id.0)).filter(|model| model.name == service.name);
+        let model = here.or_else(|| model.services.iter().find(|model| model.name == service.name))?;
+        Some(View { now, clock, model, service }.render())
+    });
+    views.collect()
 }
 
 /// The same of one service, by its name.
 pub(crate) fn service(core: &Mutex<Option<Core>>, name: &str, model: &Model, clock: &Clock) -> Option<ServiceStatus> {
-    let model = model.services.iter().find(|model| model.name == name)?;
     let snapshot = core.lock().as_ref().map(|core| core.snapshot_of(name))?;
-    let service = snapshot.services.first()?;
-    Some(View { now: clock.now().max(snapshot.at), clock, model, service }.render())
+    services(&snapshot, model, clock).pop()
 }
 
 /// Renders the result of a check that was run by itself.

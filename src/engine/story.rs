@@ -78,8 +78,9 @@ impl Stories {
     /// Completes the status by what was noted.
     pub(crate) fn complete(&self, clock: &Clock, services: &mut [ServiceStatus]) {
         let now = clock.now();
-        let stories = self.0.lock();
         for service in services {
+            // One at a time: whoever tells an event waits for it.
+            let stories = self.0.lock();
             let story = stories.get(&service.name);
             service.state_age_ms = now.since(story.map_or(Mono::ZERO, |story| story.since)).as_millis();
             for failure in &mut service.recent_failures {

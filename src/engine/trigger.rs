@@ -30,6 +30,7 @@ use super::status::{self, FailoverStatus};
 use super::threads::{Duty, panic_text};
 use super::watcher::Watcher;
 use crate::clock::suspended;
+use crate::sync::atomic::Ordering;
 use crate::sync::channel::{Receiver, RecvTimeoutError, Sender};
 
 /// Between two looks at how the shell itself is doing.
@@ -381,8 +382,14 @@ impl Trigger {
             self.seen = Ok(Some(before.renewed(newer)));
         }
         let model = parts.model.clone();
-        let mut outputs =
-            self.with_core(|core, now| core.reload(now, model)).ok_or_else(|| "the engine is faulted".to_owned())??;
+        let reloads = Arc::clone(&self.shell);
+        let take = |core: &mut Core, now| {
+            // Whoever copies the services in parts sees under the same lock that they are others now.
+            core.reload(now, model).inspect(|_| {
+                reloads.reloads.fetch_add(1, Ordering::SeqCst);
+            })
+        };
+        let mut outputs = self.with_core(take).ok_or_else(|| "the engine is faulted".to_owned())??;
         tell_changes(&mut outputs, self.shell.parts().config.changes(&parts.config));
         if let Some(recorder) = &mut self.recorder {
             recorder.start_over();
