@@ -192,7 +192,8 @@ pub use {
     },
     engine::{
         ActionAnswer, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,
-        LONGEST_PAUSE, PauseOptions, TaskAnswer, metrics::text as metrics_text, why::of as why,
+        LONGEST_PAUSE, PauseOptions, TaskAnswer, metrics::details as metrics_details, metrics::text as metrics_text,
+        why::of as why,
     },
     failover_core::candidate::ANY_LOSS,
     failover_core::event::{EventKind, Severity},

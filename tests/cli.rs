@@ -583,7 +583,7 @@ fn a_daemon_is_asked_and_told() {
     let human = place.ask(&["status", "orders"]).ends_with(0).stdout;
     assert!(human.contains(", cordoned"), "{human}");
     let numbers = place.ask(&["metrics", "orders"]).ends_with(0).stdout;
-    assert!(numbers.contains("failover_server_cordoned{service=\"orders\",server=\"db2\"} 1"), "{numbers}");
+    assert!(numbers.contains("failover_cordoned_servers{service=\"orders\"} 1"), "{numbers}");
     place.ask(&["uncordon", "orders", "db2"]).ends_with(0);
     let unasked = place.ask(&["force", "orders"]).ends_with(2);
     assert!(unasked.stderr.contains("--yes"), "{}", unasked.stderr);

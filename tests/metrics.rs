@@ -13,7 +13,8 @@ use crate::support::pair::{Pair, PairOptions};
 use crate::support::prometheus;
 use failover::{
     BreakerStatus, CheckStatus, Config, DelayBucket, DelayStatus, Engine, EventKind, FailoverStatus, ForecastStatus,
-    MetricsStatus, PhaseStatus, ServerStatus, ServiceStatus, SpansStatus, Status, ThreadStatus, VerdictCounts, metrics_text,
+    MetricsStatus, PhaseStatus, ServerStatus, ServiceStatus, SpansStatus, Status, ThreadStatus, VerdictCounts, metrics_details,
+    metrics_text,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -77,7 +78,7 @@ fn every_line_is_what_the_format_allows_also_with_names_that_are_not() {
         threads: made!(ThreadStatus { start_delay: delays, ..ThreadStatus::default() }),
         ..Status::default()
     });
-    let text = metrics_text(&status);
+    let text = metrics_details(&status);
     let samples = prometheus::read(&text).unwrap_or_else(|why| panic!("{why}\n{text}"));
     let of = |metric: &str, labels: &[(&str, &str)]| {
         let all: Vec<(&str, &str)> = [("service", name.as_str())].iter().chain(labels).copied().collect();
@@ -87,17 +88,24 @@ fn every_line_is_what_the_format_allows_also_with_names_that_are_not() {
     assert_eq!(of("failover_judged_total", &[("verdict", "justified")]), Some(2.0));
     assert_eq!(of("failover_false_positives_total", &[]), Some(1.0));
     assert_eq!(of("failover_refusals_total", &[("refusal", "cooldown")]), Some(4.0));
-    assert_eq!(of("failover_checks_total", &[("server", "db2"), ("check", "db2/postgres"), ("verdict", "down")]), Some(2.0));
+    assert_eq!(of("failover_checks_total", &[("verdict", "down")]), Some(2.0));
+    let answers =
+        |verdict| of("failover_check_answers_total", &[("server", "db2"), ("check", "db2/postgres"), ("verdict", verdict)]);
+    assert_eq!([answers("up"), answers("unknown")], [Some(7.0), Some(3.0)]);
     assert_eq!(of("failover_detect_seconds_sum", &[]), Some(0.15));
     assert_eq!(of("failover_detect_seconds_count", &[]), Some(2.0));
     assert_eq!(of("failover_repair_seconds_count", &[]), Some(0.0));
     assert_eq!(of("failover_last_phase_seconds", &[("phase", "confirm")]), Some(0.050_25));
     assert_eq!(of("failover_last_seconds", &[]), Some(0.210_5));
     assert_eq!(of("failover_service_state", &[("state", "failed_over")]), Some(1.0));
-    assert_eq!(of("failover_service_state", &[("state", "normal")]), Some(0.0));
+    assert_eq!(of("failover_service_state", &[("state", "normal")]), None);
+    assert_eq!(of("failover_primary", &[("server", "db2")]), Some(1.0));
+    assert_eq!(of("failover_breakers_open", &[]), Some(1.0));
     assert_eq!(of("failover_forecast_ready", &[]), Some(1.0));
     assert_eq!(of("failover_forecast_loss_bytes", &[]), Some(72.0));
     assert_eq!(of("failover_breaker_state", &[("server", "db1"), ("dependency", "ssh")]), Some(1.0));
+    assert_eq!(prometheus::parsed(&text), samples, "what Prometheus' own client reads is the same");
+    assert_eq!(prometheus::parsed(&metrics_text(&status)), prometheus::read(&metrics_text(&status)).unwrap());
     let delay = |suffix: &str, labels: &[(&str, &str)]| {
         prometheus::value(&samples, &format!("failover_check_start_delay_seconds{suffix}"), labels)
     };
@@ -115,6 +123,37 @@ fn every_line_is_what_the_format_allows_also_with_names_that_are_not() {
     {
         assert_eq!(prometheus::value(&samples, absent, &[]), None, "{absent}");
     }
+}
+
+#[test]
+fn what_is_scraped_grows_with_the_services_and_not_with_their_checks() {
+    let fleet = |services: usize, servers: usize| {
+        let check = |name: String| made!(CheckStatus { name, ..CheckStatus::default() });
+        let server = |name: String| {
+            let checks = vec![check(format!("{name}/http")), check(format!("{name}/tcp"))];
+            made!(ServerStatus { name, checks, ..ServerStatus::default() })
+        };
+        let failovers =
+            counts(&[("completed", 1_000), ("manual_intervention", 1_000), ("rolled_back", 1_000), ("stopped", 1_000)]);
+        let judged = counts(&[("justified", 1_000), ("false_positive", 1_000), ("unknown", 1_000)]);
+        let metrics = made!(MetricsStatus { failovers, judged, ..MetricsStatus::default() });
+        let service = |number: usize| {
+            made!(ServiceStatus {
+                name: format!("application{number:03}"),
+                state: "normal".to_owned(),
+                primary: Some("server0".to_owned()),
+                servers: (0..servers).map(|place| server(format!("server{place}"))).collect(),
+                metrics: metrics.clone(),
+                ..ServiceStatus::default()
+            })
+        };
+        made!(Status { services: (0..services).map(service).collect(), ..Status::default() })
+    };
+    let size = |services, servers| metrics_text(&fleet(services, servers)).len();
+    let of_each = (size(1_000, 3) - size(100, 3)) / 900;
+    assert!(of_each <= 1_800, "{of_each} bytes for each service");
+    assert_eq!(size(100, 3), size(100, 20));
+    assert!(metrics_details(&fleet(100, 20)).len() > 4 * size(100, 20), "the details have them all");
 }
 
 #[test]
@@ -267,6 +306,8 @@ port = 2
     let found = status.services[0].readiness.iter().filter(|finding| finding.code == "breaker_open");
     assert!(found.clone().count() == 2 && found.clone().all(|finding| !finding.blocking && !finding.remedy.is_empty()));
     let samples = prometheus::read(&engine.metrics_text()).unwrap();
+    assert_eq!(prometheus::value(&samples, "failover_breakers_open", &[]), Some(2.0));
+    let samples = prometheus::read(&metrics_details(&engine.status_of("orders").unwrap())).unwrap();
     assert_eq!(prometheus::value(&samples, "failover_breaker_state", &[("server", "db1")]), Some(2.0));
     // The checks go on all the while.
     let answers = || engine.status().services[0].servers[0].checks[0].answers.down;

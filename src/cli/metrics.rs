@@ -1,6 +1,6 @@
 //! `failover metrics`: the numbers of a running daemon.
 
-use failover::metrics_text;
+use failover::{metrics_details, metrics_text};
 use serde_json::json;
 
 use super::arguments;
@@ -19,7 +19,7 @@ pub fn run(arguments: &arguments::Metrics, json: bool, terminal: Terminal) -> Re
             .collect();
         print_json(&json!({ "services": services, "breakers": status.breakers }), terminal)?;
     } else {
-        print(&metrics_text(&status))?;
+        print(&if arguments.details { metrics_details(&status) } else { metrics_text(&status) })?;
     }
     Ok(Code::Ok)
 }

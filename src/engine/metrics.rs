@@ -3,12 +3,14 @@
 //! All names begin with `failover_`; durations are in seconds, counters end in `_total`. What cannot be said is left out: no
 //! sample, never a zero that means nothing. Counters about failovers outlive the engine in its journal; refusals, checks and events
 //! begin at zero with each engine.
+//!
+//! What is scraped every few seconds is about services: it grows with their number and, but for the lag of each standby, not with that of
+//! their servers and checks. What one server, one check and one breaker say are the details, for whoever asks.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::status::{SpansStatus, Status};
-
-const STATES: [&str; 6] = ["normal", "degraded", "failing", "failover_in_progress", "failed_over", "manual_intervention"];
+use super::status::{SpansStatus, Status, VerdictCounts};
 
 /// One family of samples.
 struct Family<'a> {
@@ -69,15 +71,31 @@ fn number(count: u64) -> f64 {
     count as f64
 }
 
+fn count(number_of: usize) -> f64 {
+    number(u64::try_from(number_of).unwrap_or(u64::MAX))
+}
+
 fn truth(it_is: bool) -> f64 {
     f64::from(u8::from(it_is))
 }
 
-/// All numbers of a status.
+/// The numbers of a status in Prometheus' text format: of the engine, and of each service in it. They grow with the number of services,
+/// by some 1.5 KB each, and not with that of their checks.
 #[must_use]
 pub fn text(status: &Status) -> String {
+    written(&[engine(status), services(status), failovers(status)])
+}
+
+/// As [`metrics_text`](text), and what each server, each check and each circuit breaker says by itself: for one service, see
+/// [`Engine::status_of`](crate::Engine::status_of), or for all now and then.
+#[must_use]
+pub fn details(status: &Status) -> String {
+    written(&[engine(status), services(status), failovers(status), servers(status)])
+}
+
+fn written(parts: &[Vec<Family<'_>>]) -> String {
     let mut text = String::new();
-    for family in engine(status).iter().chain(&services(status)).chain(&failovers(status)) {
+    for family in parts.iter().flatten() {
         family.write(&mut text);
     }
     text
@@ -91,17 +109,6 @@ fn engine(status: &Status) -> Vec<Family<'static>> {
     };
     let mut build = Family::new("failover_build_info", "gauge", "The version of the engine.");
     build.add(&[("version", &status.version)], 1.0);
-    let mut breakers =
-        Family::new("failover_breaker_state", "gauge", "A circuit breaker of the survey: 0 closed, 1 half-open, 2 open.");
-    for breaker in &status.breakers {
-        let state = match breaker.state.as_str() {
-            "open" => 2.0,
-            "half_open" => 1.0,
-            _ => 0.0,
-        };
-        let server = breaker.server.as_deref().unwrap_or_default();
-        breakers.add(&[("service", &breaker.service), ("server", server), ("dependency", &breaker.dependency)], state);
-    }
     let mut delay = Family::new(
         "failover_check_start_delay_seconds",
         "histogram",
@@ -135,16 +142,16 @@ fn engine(status: &Status) -> Vec<Family<'static>> {
         one("failover_events_total", "counter", "Events published since the start.", number(status.events.published)),
         one("failover_events_dropped_total", "counter", "Events that a consumer did not take.", number(status.events.dropped)),
         delay,
-        breakers,
     ]
 }
 
 fn services(status: &Status) -> Vec<Family<'static>> {
-    let mut state = Family::new("failover_service_state", "gauge", "1 for the state that a service is in.");
+    let mut state =
+        Family::new("failover_service_state", "gauge", "1 for the state that a service is in; of the others nothing.");
     let mut paused = Family::new("failover_service_paused", "gauge", "1 while an operator's pause holds.");
     let mut cordoned =
-        Family::new("failover_server_cordoned", "gauge", "1 while an operator's cordon keeps a server from being promoted.");
-    let mut primary = Family::new("failover_primary", "gauge", "1 for the server that is the primary.");
+        Family::new("failover_cordoned_servers", "gauge", "Servers that an operator's cordon keeps from being promoted.");
+    let mut primary = Family::new("failover_primary", "gauge", "1 for the server that is the primary; of the others nothing.");
     let mut ready =
         Family::new("failover_forecast_ready", "gauge", "1 if a failover would go through, were the primary to die now.");
     let mut loss =
@@ -152,14 +159,18 @@ fn services(status: &Status) -> Vec<Family<'static>> {
     let mut lag = Family::new("failover_lag_bytes", "gauge", "Log of the primary that a standby has not received.");
     let mut cooldown = Family::new("failover_cooldown_seconds", "gauge", "What is left of the cooldown.");
     let mut findings = Family::new("failover_readiness_findings", "gauge", "Findings that would stop or hurt a failover.");
-    let mut checks = Family::new("failover_checks_total", "counter", "Answers of a check since the start, by verdict.");
+    let mut checks = Family::new("failover_checks_total", "counter", "Answers of all checks since the start, by verdict.");
+    let mut breakers =
+        Family::new("failover_breakers_open", "gauge", "Circuit breakers of the survey that are open or half-open.");
     let mut refusals =
         Family::new("failover_refusals_total", "counter", "Refusals told since the start, once for each suspicion, by name.");
+    let mut open: BTreeMap<&str, usize> = BTreeMap::new();
+    for breaker in status.breakers.iter().filter(|breaker| breaker.state != "closed") {
+        *open.entry(&breaker.service).or_default() += 1;
+    }
     for service in &status.services {
         let name = [("service", service.name.as_str())];
-        for word in STATES {
-            state.add(&[name[0], ("state", word)], truth(service.state == word));
-        }
+        state.add(&[name[0], ("state", &service.state)], 1.0);
         paused.add(&name, truth(service.paused));
         ready.add(&name, truth(service.forecast.would_fail_over));
         if let Some(bytes) = service.forecast.loss_bytes {
@@ -167,32 +178,65 @@ fn services(status: &Status) -> Vec<Family<'static>> {
         }
         cooldown.add(&name, number(service.cooldown_ms) / 1_000.0);
         for (word, blocking) in [("true", true), ("false", false)] {
-            let count = service.readiness.iter().filter(|finding| finding.blocking == blocking).count();
-            findings.add(&[name[0], ("blocking", word)], number(u64::try_from(count).unwrap_or(u64::MAX)));
+            let found = service.readiness.iter().filter(|finding| finding.blocking == blocking).count();
+            findings.add(&[name[0], ("blocking", word)], count(found));
         }
+        breakers.add(&name, count(open.get(service.name.as_str()).copied().unwrap_or_default()));
+        if let Some(server) = &service.primary {
+            primary.add(&[name[0], ("server", server)], 1.0);
+        }
+        cordoned.add(&name, count(service.servers.iter().filter(|server| server.cordoned).count()));
         for server in &service.servers {
-            let is_primary = service.primary.as_deref() == Some(server.name.as_str());
-            primary.add(&[name[0], ("server", &server.name)], truth(is_primary));
-            cordoned.add(&[name[0], ("server", &server.name)], truth(server.cordoned));
             if let Some(bytes) = server.sample.as_ref().and_then(|sample| sample.lag_bytes) {
                 lag.add(&[name[0], ("server", &server.name)], number(bytes));
             }
-            for check in &server.checks {
-                let counts = &check.answers;
-                for (verdict, count) in
-                    [("up", counts.up), ("impaired", counts.impaired), ("down", counts.down), ("unknown", counts.unknown)]
-                {
-                    let labels =
-                        [name[0], ("server", server.name.as_str()), ("check", check.name.as_str()), ("verdict", verdict)];
-                    checks.add(&labels, number(count));
-                }
-            }
+        }
+        let all = service.servers.iter().flat_map(|server| &server.checks).fold([0_u64; 4], |sums, check| {
+            let each = verdicts(&check.answers).map(|(_, count)| count);
+            std::array::from_fn(|place| sums[place].saturating_add(each[place]))
+        });
+        for ((verdict, _), count) in verdicts(&VerdictCounts::default()).into_iter().zip(all) {
+            checks.add(&[name[0], ("verdict", verdict)], number(count));
         }
         for (refusal, count) in &service.metrics.refusals {
             refusals.add(&[name[0], ("refusal", refusal)], number(*count));
         }
     }
-    vec![state, paused, cordoned, primary, ready, loss, lag, cooldown, findings, checks, refusals]
+    vec![state, paused, cordoned, primary, ready, loss, lag, cooldown, findings, breakers, checks, refusals]
+}
+
+/// The details.
+fn servers(status: &Status) -> Vec<Family<'static>> {
+    let mut cordoned =
+        Family::new("failover_server_cordoned", "gauge", "1 while an operator's cordon keeps a server from being promoted.");
+    let mut checks = Family::new("failover_check_answers_total", "counter", "Answers of a check since the start, by verdict.");
+    let mut breakers =
+        Family::new("failover_breaker_state", "gauge", "A circuit breaker of the survey: 0 closed, 1 half-open, 2 open.");
+    for service in &status.services {
+        for server in &service.servers {
+            let name = [("service", service.name.as_str()), ("server", server.name.as_str())];
+            cordoned.add(&name, truth(server.cordoned));
+            for check in &server.checks {
+                for (verdict, count) in verdicts(&check.answers) {
+                    checks.add(&[name[0], name[1], ("check", &check.name), ("verdict", verdict)], number(count));
+                }
+            }
+        }
+    }
+    for breaker in &status.breakers {
+        let state = match breaker.state.as_str() {
+            "open" => 2.0,
+            "half_open" => 1.0,
+            _ => 0.0,
+        };
+        let server = breaker.server.as_deref().unwrap_or_default();
+        breakers.add(&[("service", &breaker.service), ("server", server), ("dependency", &breaker.dependency)], state);
+    }
+    vec![cordoned, checks, breakers]
+}
+
+fn verdicts(counts: &VerdictCounts) -> [(&'static str, u64); 4] {
+    [("up", counts.up), ("impaired", counts.impaired), ("down", counts.down), ("unknown", counts.unknown)]
 }
 
 fn failovers(status: &Status) -> Vec<Family<'static>> {

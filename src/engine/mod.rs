@@ -428,7 +428,8 @@ impl Engine {
         Ok(overview::of(&self.shell, service))
     }
 
-    /// The same as numbers in Prometheus' text format: counters, gauges and the durations of rule 82.
+    /// The same as numbers in Prometheus' text format: counters, gauges and the durations of rule 82. What each server, each check and
+    /// each breaker says by itself is in [`metrics_details`](crate::metrics_details) of a status.
     pub fn metrics_text(&self) -> String {
         metrics::text(&self.status())
     }

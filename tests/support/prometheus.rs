@@ -1,6 +1,8 @@
 //! Prometheus' text format, read strictly: what a scraper would forgive is an error here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 /// One sample: its name, its labels, its value.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,6 +124,31 @@ pub fn read(text: &str) -> Result<Vec<Sample>, String> {
         }
     }
     Ok(samples)
+}
+
+/// What the client library of Prometheus reads, in the same order. It is Debian's, for the system's own Python.
+pub fn parsed(text: &str) -> Vec<Sample> {
+    const SCRIPT: &str = "\
+import json, sys
+from prometheus_client.parser import text_string_to_metric_families as families
+text = sys.stdin.read()
+json.dump([[s.name, s.labels, s.value] for family in families(text) for s in family.samples], sys.stdout)";
+    let mut child = Command::new("/usr/bin/python3")
+        .args(["-I", "-c", SCRIPT])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("python3");
+    let mut stdin = child.stdin.take().expect("piped");
+    // It reads all before it writes.
+    stdin.write_all(text.as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "python3-prometheus-client (make setup): {said}");
+    let samples: Vec<(String, BTreeMap<String, String>, f64)> = serde_json::from_slice(&output.stdout).expect("JSON");
+    samples.into_iter().map(|(name, labels, value)| Sample { name, labels, value }).collect()
 }
 
 /// The value of the one sample with this name and these labels among its own.
