@@ -505,6 +505,20 @@ FAILOVER_API void failover_engine_free(failover_engine *engine);
 // Ownership: *out is the caller's, to be given to failover_status_free.
 FAILOVER_API int32_t failover_engine_status(const failover_engine *engine, failover_status **out, failover_error **err);
 
+// As failover_engine_status, with this service alone: what it costs does not grow with the number of services.
+//
+// Errors: FAILOVER_INVALID_ARG for an unknown name.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: *out is the caller's, to be given to failover_status_free.
+FAILOVER_API
+int32_t failover_engine_status_of(const failover_engine *engine,
+                                  const char *service,
+                                  failover_status **out,
+                                  failover_error **err);
+
 // The next event, waiting for it up to timeout_ms (0: not at all; FAILOVER_FOREVER). The queue is bounded and the engine never waits
 // for it: whoever is too slow loses single observations and log lines first, and is told by an event of kind
 // FAILOVER_EVENT_OVERFLOW.
@@ -846,6 +860,17 @@ FAILOVER_API void failover_event_free(failover_event *event);
 // In callback: yes.
 // Ownership: borrowed from the status; NULL for NULL.
 FAILOVER_API const char *failover_status_json(const failover_status *status);
+
+// Its numbers in Prometheus' text format, as `failover metrics` prints them; with `details` also what each server, each check and each
+// circuit breaker says by itself.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the status; NULL for NULL.
+FAILOVER_API
+const char *failover_status_metrics(const failover_status *status,
+                                    bool details);
 
 // How many services there are.
 //

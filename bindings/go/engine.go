@@ -429,20 +429,50 @@ func (c *core) close() error {
 
 // Status is the state of everything at this moment. It does not block.
 func (c *core) Status() (Status, error) {
+	return c.StatusOf("")
+}
+
+// StatusOf is the same with one service alone, and costs the same whatever their number; "" is all of them.
+//
+// Errors: ErrInvalidArgument for an unknown service.
+func (c *core) StatusOf(service string) (Status, error) {
 	var document []byte
-	err := c.call(func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t {
-		var status *C.failover_status
-		code := C.failover_engine_status(handle, &status, wrong)
-		if code == C.FAILOVER_OK {
-			document = []byte(C.GoString(C.failover_status_json(status)))
-			C.failover_status_free(status)
-		}
-		return code
+	err := c.withStatus(service, func(status *C.failover_status) {
+		document = []byte(C.GoString(C.failover_status_json(status)))
 	})
 	if err != nil {
 		return Status{}, err
 	}
 	return readStatus(document)
+}
+
+// MetricsText has the numbers of one service, or with "" of all, in Prometheus' text format; with details also what each server, each
+// check and each circuit breaker says by itself.
+//
+// Errors: as for StatusOf.
+func (c *core) MetricsText(service string, details bool) (string, error) {
+	var text string
+	err := c.withStatus(service, func(status *C.failover_status) {
+		text = C.GoString(C.failover_status_metrics(status, C.bool(details)))
+	})
+	return text, err
+}
+
+func (c *core) withStatus(service string, use func(*C.failover_status)) error {
+	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		var status *C.failover_status
+		var code C.int32_t
+		if service == nil {
+			code = C.failover_engine_status(handle, &status, wrong)
+		} else {
+			code = C.failover_engine_status_of(handle, service, &status, wrong)
+		}
+		if code == C.FAILOVER_OK {
+			use(status)
+			C.failover_status_free(status)
+		}
+		return code
+	}, true)
 }
 
 // Confirm says yes to the failover of service that waits for an operator.

@@ -227,6 +227,19 @@ func TestStatusIsTyped(t *testing.T) {
 		t.Fatalf("%+v", status.Services)
 	}
 	server := service.Server("web1")
+	if one, err := engine.StatusOf("site"); err != nil || len(one.Services) != 1 {
+		t.Fatalf("%v %+v", err, one.Services)
+	}
+	if _, err := engine.StatusOf("nobody"); !errors.Is(err, ErrInvalidArgument) {
+		t.Error(err)
+	}
+	text, err := engine.MetricsText("", false)
+	if err != nil || !strings.Contains(text, `failover_checks_total{service="site"`) || strings.Contains(text, "failover_check_answers_total") {
+		t.Errorf("%v %s", err, text)
+	}
+	if text, err = engine.MetricsText("site", true); err != nil || !strings.Contains(text, "failover_check_answers_total") {
+		t.Errorf("%v %s", err, text)
+	}
 	if server == nil || len(server.Checks) != 1 || server.Checks[0].Verdict != "up" || status.Version != Version() || len(status.Raw) == 0 {
 		t.Fatalf("%+v", service)
 	}

@@ -412,6 +412,34 @@ pub unsafe extern "C" fn failover_engine_status(
     }
 }
 
+/// As failover_engine_status, with this service alone: what it costs does not grow with the number of services.
+///
+/// Errors: FAILOVER_INVALID_ARG for an unknown name.
+///
+/// Thread: any.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: *out is the caller's, to be given to failover_status_free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_status_of(
+    engine: *const failover_engine,
+    service: *const c_char,
+    out: *mut *mut failover_status,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            if out.is_null() {
+                return Err(Fault::null("out"));
+            }
+            let status = engine.engine.status_of(text::string(service, "service")?)?;
+            out.write(Box::into_raw(Box::new(failover_status::new(status))));
+            Ok(FAILOVER_OK)
+        })
+    }
+}
+
 /// The next event, waiting for it up to timeout_ms (0: not at all; FAILOVER_FOREVER). The queue is bounded and the engine never waits
 /// for it: whoever is too slow loses single observations and log lines first, and is told by an event of kind
 /// FAILOVER_EVENT_OVERFLOW.

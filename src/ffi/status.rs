@@ -7,13 +7,14 @@ use std::ptr::null;
 use std::sync::OnceLock;
 
 use super::{quiet, text};
-use failover::Status;
+use failover::{Status, metrics_details, metrics_text};
 
 /// A copy of the engine's state; it does not change any more. Owned by the caller: failover_status_free. Used by one thread at a time.
 pub struct failover_status {
     status: Status,
     services: Vec<Service>,
     json: OnceLock<CString>,
+    metrics: [OnceLock<CString>; 2],
 }
 
 struct Service {
@@ -42,7 +43,7 @@ impl failover_status {
                 would_fail_over: service.forecast.would_fail_over,
             }
         });
-        failover_status { services: services.collect(), json: OnceLock::new(), status }
+        failover_status { services: services.collect(), json: OnceLock::new(), metrics: Default::default(), status }
     }
 }
 
@@ -73,6 +74,24 @@ pub unsafe extern "C" fn failover_status_json(status: *const failover_status) ->
     quiet(null(), || {
         let render = || text::owned(&serde_json::to_string(&status.status).unwrap_or_default());
         status.json.get_or_init(render).as_ptr()
+    })
+}
+
+/// Its numbers in Prometheus' text format, as `failover metrics` prints them; with `details` also what each server, each check and each
+/// circuit breaker says by itself.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the status; NULL for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_status_metrics(status: *const failover_status, details: bool) -> *const c_char {
+    // SAFETY: as above.
+    let Some(status) = (unsafe { status.as_ref() }) else { return null() };
+    quiet(null(), || {
+        let render = if details { metrics_details } else { metrics_text };
+        let text = || text::owned(&render(&status.status));
+        status.metrics[usize::from(details)].get_or_init(text).as_ptr()
     })
 }
 

@@ -110,6 +110,7 @@ int main(void)
     void (*pin_failover_engine_request_stop)(const failover_engine *) = failover_engine_request_stop;
     void (*pin_failover_engine_free)(failover_engine *) = failover_engine_free;
     int32_t (*pin_failover_engine_status)(const failover_engine *, failover_status **, failover_error **) = failover_engine_status;
+    int32_t (*pin_failover_engine_status_of)(const failover_engine *, const char *, failover_status **, failover_error **) = failover_engine_status_of;
     int32_t (*pin_failover_engine_next_event)(const failover_engine *, uint32_t, failover_event **, failover_error **) = failover_engine_next_event;
     int32_t (*pin_failover_engine_event_fd)(const failover_engine *, int *, failover_error **) = failover_engine_event_fd;
     int32_t (*pin_failover_engine_wake)(const failover_engine *, failover_error **) = failover_engine_wake;
@@ -142,6 +143,7 @@ int main(void)
     failover_event *(*pin_failover_event_ref)(const failover_event *) = failover_event_ref;
     void (*pin_failover_event_free)(failover_event *) = failover_event_free;
     const char *(*pin_failover_status_json)(const failover_status *) = failover_status_json;
+    const char *(*pin_failover_status_metrics)(const failover_status *, bool) = failover_status_metrics;
     size_t (*pin_failover_status_service_count)(const failover_status *) = failover_status_service_count;
     const char *(*pin_failover_status_service)(const failover_status *, size_t) = failover_status_service;
     const char *(*pin_failover_status_state)(const failover_status *, const char *) = failover_status_state;
@@ -181,6 +183,7 @@ int main(void)
         pin_failover_engine_request_stop &&
         pin_failover_engine_free &&
         pin_failover_engine_status &&
+        pin_failover_engine_status_of &&
         pin_failover_engine_next_event &&
         pin_failover_engine_event_fd &&
         pin_failover_engine_wake &&
@@ -213,6 +216,7 @@ int main(void)
         pin_failover_event_ref &&
         pin_failover_event_free &&
         pin_failover_status_json &&
+        pin_failover_status_metrics &&
         pin_failover_status_service_count &&
         pin_failover_status_service &&
         pin_failover_status_state &&

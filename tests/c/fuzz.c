@@ -104,8 +104,9 @@ static void one_call(struct dice *dice)
     }
     case 1: code = failover_engine_new_from_file(text(dice), &made, err); failover_engine_free(made); break;
     case 2: code = failover_engine_start(engine, err); break;
-    case 3: code = failover_engine_status(engine, &status, err);
+    case 3: code = below(dice, 2) == 0 ? failover_engine_status(engine, &status, err) : failover_engine_status_of(engine, text(dice), &status, err);
         (void)failover_status_json(status);
+        (void)failover_status_metrics(status, below(dice, 2) == 0);
         (void)failover_status_state(status, text(dice));
         (void)failover_status_primary(status, text(dice));
         (void)failover_status_health(status, text(dice));

@@ -145,7 +145,16 @@ static void lifecycle(void)
     // A single application server is watched, never failed over.
     CHECK(!failover_status_would_fail_over(status, "site") && !failover_status_would_fail_over(status, "nobody"));
     CHECK(strstr(failover_status_json(status), "\"site\"") != NULL);
+    CHECK(strstr(failover_status_metrics(status, false), "failover_checks_total{service=\"site\"") != NULL);
+    CHECK(strstr(failover_status_metrics(status, false), "failover_check_answers_total") == NULL);
+    CHECK(strstr(failover_status_metrics(status, true), "failover_check_answers_total") != NULL);
     failover_status_free(status);
+    CODE(FAILOVER_OK, failover_engine_status_of(engine, "site", &status, &error));
+    CHECK(failover_status_service_count(status) == 1 && strcmp(failover_status_service(status, 0), "site") == 0);
+    failover_status_free(status);
+    status = NULL;
+    CODE(FAILOVER_INVALID_ARG, failover_engine_status_of(engine, "nobody", &status, &error));
+    CHECK(status == NULL);
     CODE(FAILOVER_OK, failover_engine_stop(engine, LONG, &error));
     CODE(FAILOVER_OK, failover_engine_stop(engine, 0, &error));
     failover_event *event = wait_for(engine, FAILOVER_EVENT_ENGINE_STOPPED);
@@ -666,6 +675,8 @@ static void arguments(void)
     CODE(FAILOVER_NULL_ARG, failover_engine_stop(NULL, 0, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_status(NULL, &status, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_status(engine, NULL, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_status_of(engine, NULL, &status, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_status_of(engine, "x", NULL, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_next_event(NULL, 0, &event, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_next_event(engine, 0, NULL, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_event_fd(NULL, &fd, &error));
@@ -729,7 +740,8 @@ static void arguments(void)
     CHECK(failover_event_ref(NULL) == NULL);
     CHECK(failover_status_service_count(NULL) == 0 && failover_status_service(NULL, 0) == NULL);
     CHECK(!failover_status_would_fail_over(NULL, NULL));
-    CHECK(failover_status_json(NULL) == NULL && failover_status_state(NULL, NULL) == NULL);
+    CHECK(failover_status_json(NULL) == NULL && failover_status_metrics(NULL, true) == NULL);
+    CHECK(failover_status_state(NULL, NULL) == NULL);
     free(huge);
     stop_and_free(engine);
 }

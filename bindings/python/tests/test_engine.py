@@ -284,6 +284,12 @@ class Commands(Case):
                 primary = lib.failover_status_primary(handle, name)
                 self.assertEqual(primary and primary.decode(), service.primary)
             lib.failover_status_free(handle)
+            self.assertEqual([service.name for service in engine.status("site").services], ["site"])
+            with self.assertRaises(InvalidArgument):
+                engine.status("nobody")
+            self.assertIn('failover_checks_total{service="site"', engine.metrics_text())
+            self.assertNotIn("failover_check_answers_total", engine.metrics_text("site"))
+            self.assertIn("failover_check_answers_total", engine.metrics_text("site", details=True))
             self.assertEqual(status.engine, "running")
             server = status.service("site").server("web1")
             self.assertEqual((server.health, server.checks[0].name, server.checks[0].verdict), ("healthy", "page", "up"))

@@ -211,15 +211,32 @@ class Engine:
         self._core.add_handler(handler)
         return handler
 
-    def status(self) -> Status:
-        """The state of everything at this moment. Does not block."""
+    def status(self, service: Optional[str] = None) -> Status:
+        """The state of everything at this moment, or of one service: that costs the same whatever their number. Does not block.
+
+        Errors: InvalidArgument for an unknown service.
+        """
+        document: Dict[str, Any] = json.loads(self._of_status(service, lib.failover_status_json))
+        return Status.from_json(document)
+
+    def metrics_text(self, service: Optional[str] = None, *, details: bool = False) -> str:
+        """The numbers of everything, or of one service, in Prometheus' text format. "details": also what each server, each check and
+        each circuit breaker says by itself.
+
+        Errors: as for status().
+        """
+        return self._of_status(service, lambda handle: lib.failover_status_metrics(handle, details)).decode()
+
+    def _of_status(self, service: Optional[str], render: Callable[[StatusHandle], bytes]) -> bytes:
         handle = StatusHandle()
-        self._core.call(lib.failover_engine_status, byref(handle))
+        if service is None:
+            self._core.call(lib.failover_engine_status, byref(handle))
+        else:
+            self._core.call(lib.failover_engine_status_of, text(service, "service"), byref(handle))
         try:
-            document: Dict[str, Any] = json.loads(lib.failover_status_json(handle))
+            return render(handle)
         finally:
             lib.failover_status_free(handle)
-        return Status.from_json(document)
 
     # The program's own checks and actions.
 
