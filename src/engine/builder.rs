@@ -123,6 +123,11 @@ impl Parts {
         self.checks_on(Lane::Pool) + self.services.iter().map(of).sum::<usize>()
     }
 
+    /// How many services are failed over or follow another one.
+    pub(crate) fn acted_on(&self) -> usize {
+        self.model.services.iter().filter(|service| service.is_moved() || service.follows.is_some()).count()
+    }
+
     /// How many checks run on a lane.
     pub(crate) fn checks_on(&self, lane: Lane) -> usize {
         self.services.iter().flat_map(|service| &service.checks).filter(|check| check.lane == lane).count()

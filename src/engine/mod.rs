@@ -87,8 +87,6 @@ pub use threads::panic_text;
 pub(crate) const INPUTS: usize = sync::bound(4096, 4);
 /// Threads for child processes of `exec` checks, and for functions of the host program; at most.
 const LANE: usize = 4;
-/// Executor threads at most.
-const EXECUTORS: usize = 32;
 /// A callback of the host program that takes longer than this for one event is named.
 const CALLBACK: Duration = Duration::from_secs(30);
 /// How long a dropped engine waits for its threads.
@@ -887,11 +885,8 @@ impl Shell {
             let service = parts.service(task.service).ok_or_else(gone)?;
             service.performer.perform(&task.action, task.generation, task.deadline, cancel)
         };
-        // Two for each service: a question that hangs must not stand in the way of the next step.
-        let services = parts.model.services.iter().filter(|service| service.is_moved() || service.follows.is_some()).count();
-        let executors = (2 * services).clamp(1, EXECUTORS);
         let to_core = Arc::clone(sink);
-        let executor = Executor::start(&self.threads, executors, Box::new(perform), move |input| to_core(input))?;
+        let executor = Executor::start(&self.threads, parts.acted_on(), Box::new(perform), move |input| to_core(input))?;
         let (begun, is_begun) = bounded(1);
         let begin = || {
             self.resolver.start(&self.threads)?;

@@ -238,7 +238,7 @@ fn an_action_is_answered_unless_it_was_cancelled_before_it_began_or_the_engine_s
             }
             Ok(Report::Done { message: String::new() })
         };
-        let executor = Executor::start(&threads, 2, Box::new(perform), move |input| drop(sender.send(input))).unwrap();
+        let executor = Executor::start(&threads, 3, Box::new(perform), move |input| drop(sender.send(input))).unwrap();
         let other = executor.clone();
         let canceller = spawn(move || other.cancel(ActionId(2)));
         for id in 1..4 {
@@ -263,6 +263,34 @@ fn an_action_is_answered_unless_it_was_cancelled_before_it_began_or_the_engine_s
         }
         executor.close();
         canceller.join().unwrap();
+        threads.join(Deadline::after(LONG)).unwrap();
+    });
+}
+
+#[test]
+fn a_thread_that_ends_for_want_of_work_leaves_none_undone() {
+    under_schedules(20, true, || {
+        let threads = Threads::default();
+        let (sender, outcomes) = bounded(8);
+        let perform = |_: &Task, _: &Cancel| -> Result<Report, Failure> {
+            yield_now();
+            Ok(Report::Done { message: String::new() })
+        };
+        let executor = Executor::start(&threads, 3, Box::new(perform), move |input| drop(sender.send(input))).unwrap();
+        for id in 1..7 {
+            executor.submit(Task {
+                id: ActionId(id),
+                service: ServiceId(u16::try_from(id % 3).unwrap()),
+                generation: Generation(1),
+                action: Action::PreChecks,
+                deadline: Deadline::after(LONG),
+            });
+            if id % 2 == 0 {
+                outcomes.recv().expect("the executor is there");
+                outcomes.recv().expect("the executor is there");
+            }
+        }
+        executor.close();
         threads.join(Deadline::after(LONG)).unwrap();
     });
 }

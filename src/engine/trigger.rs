@@ -408,6 +408,7 @@ impl Trigger {
         self.lanes.cancel_all();
         let now = self.shell.parts();
         self.lanes.check.expect(now.jobs());
+        self.executor.expect(now.acted_on());
         for (lane, pool) in [(Lane::Child, &self.lanes.child), (Lane::Host, &self.lanes.host)] {
             if let Some(pool) = pool {
                 pool.expect(now.checks_on(lane));
@@ -484,6 +485,13 @@ impl Trigger {
             if self.state.bugs.len() < TOLD && self.state.bugs.insert(bug.clone()) {
                 self.shell.say(EventKind::Log, Severity::Alarm, &format!("{bug}; its answers are unknown until it is mended"));
             }
+        }
+        let trouble = self.executor.trouble().map(|why| format!("an action waits for the thread of another one: {why}"));
+        if let Some(message) = trouble.filter(|_| self.state.bugs.len() < TOLD)
+            && self.state.bugs.insert(message.clone())
+        {
+            let message = format!("{message}; raise the limit of threads (ulimit -u, TasksMax=)");
+            self.shell.say(EventKind::Log, Severity::Alarm, &message);
         }
     }
 
