@@ -332,7 +332,9 @@ mod tests {
         for (id, _) in &slow {
             executor.cancel(ActionId(*id));
         }
-        slow.iter().for_each(|_| drop(next(&outcomes)));
+        for _ in &slow {
+            drop(next(&outcomes));
+        }
         let until = Deadline::after(LONG);
         while threads.names().len() > KEPT && !until.is_over() {
             std::thread::yield_now();
