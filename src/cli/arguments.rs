@@ -233,8 +233,8 @@ pub struct Metrics {
     /// Only this service
     pub service: Option<String>,
 
-    /// Each server, check and circuit breaker too
-    #[arg(long, conflicts_with = "json")]
+    /// Each server, check and circuit breaker too; --json always has them
+    #[arg(long)]
     pub details: bool,
 
     #[command(flatten)]

@@ -48,7 +48,7 @@ use crate::check::host::HostFunction;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::deadline::{Cancel, Deadline};
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::channel::{Receiver, Sender, bounded};
 use crate::sync::{self, Mutex, RwLock};
 use failover_core::Core;
@@ -158,8 +158,6 @@ pub(crate) struct Shell {
     pub(crate) host: Arc<HostLane>,
     /// `None` until the start.
     pub(crate) core: Mutex<Option<Core>>,
-    /// How often the core took another configuration; changed under its lock.
-    pub(crate) reloads: AtomicU64,
     pub(crate) pulse: knowledge::Pulse,
     parts: RwLock<Arc<Parts>>,
     life: Mutex<Life>,
@@ -249,7 +247,6 @@ impl Engine {
             resolver,
             host,
             core: Mutex::new(None),
-            reloads: AtomicU64::new(0),
             pulse: knowledge::Pulse::default(),
             parts: RwLock::new(Arc::new(parts)),
             life: Mutex::new(Life {
@@ -976,6 +973,12 @@ impl Shell {
         if Arc::ptr_eq(&current, parts) {
             then();
         }
+    }
+
+    /// The core and the configuration of its services, of one moment; `None` before the start.
+    pub(crate) fn with_core<T>(&self, look: impl FnOnce(&Core, Arc<Parts>) -> T) -> Option<T> {
+        let core = self.core.lock();
+        core.as_ref().map(|core| look(core, self.parts()))
     }
 
     /// The primary of each service, as the core sees it.

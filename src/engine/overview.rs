@@ -4,16 +4,15 @@
 //! what was copied is rendered while nobody holds the core.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use failover_core::Core;
 use failover_core::doubt::DoubtCause;
 
 use super::status::{self, EventStatus, HostFunctionStatus, ServiceStatus, Status, ThreadStatus};
 use super::trigger::Lanes;
 use super::{Phase, Shell, dependency, render};
 use crate::sync;
-use crate::sync::atomic::Ordering;
 
 /// Services that are copied at a time.
 const PART: usize = sync::bound(16, 1);
@@ -37,35 +36,27 @@ pub(super) fn all(shell: &Shell) -> Status {
 
 /// Of one service alone, or of none if there is none of that name.
 pub(super) fn of(shell: &Shell, name: &str) -> Status {
-    let snapshot = shell.core.lock().as_ref().map(|core| core.snapshot_of(name));
-    let copied = snapshot.map(|snapshot| Copied {
+    let copied = shell.with_core(|core, parts| (core.snapshot_of(name), parts)).map(|(snapshot, parts)| Copied {
         doubt: snapshot.doubt,
-        services: status::services(&snapshot, &shell.parts().model, &shell.clock),
+        services: status::services(&snapshot, &parts.model, &shell.clock),
     });
     status(shell, copied.unwrap_or_default(), Some(name))
 }
 
 /// So many at a time; nothing before the start. `None`: they became others meanwhile.
 fn copy(shell: &Shell, part: usize) -> Option<Copied> {
-    let parts = shell.parts();
     let mut copied = Copied::default();
-    let mut reloads = None;
+    let mut before = None;
     loop {
         let place = copied.services.len();
-        let (snapshot, now) = {
-            let core = shell.core.lock();
-            let Some(core) = core.as_ref() else { return Some(copied) };
-            let core: &Core = core;
-            (core.snapshot_part(place, part), shell.reloads.load(Ordering::SeqCst))
+        let Some((snapshot, parts)) = shell.with_core(|core, parts| (core.snapshot_part(place, part), parts)) else {
+            return Some(copied);
         };
-        let rendered = status::services(&snapshot, &parts.model, &shell.clock);
-        let is_whole = part == usize::MAX;
-        let are_others = *reloads.get_or_insert(now) != now || rendered.len() != snapshot.services.len();
-        if are_others && !is_whole {
+        copied.doubt = snapshot.doubt;
+        copied.services.extend(status::services(&snapshot, &parts.model, &shell.clock));
+        if !Arc::ptr_eq(before.get_or_insert_with(|| Arc::clone(&parts)), &parts) {
             return None;
         }
-        copied.doubt = snapshot.doubt;
-        copied.services.extend(rendered);
         if snapshot.services.len() < part {
             return Some(copied);
         }

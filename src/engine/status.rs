@@ -695,7 +695,6 @@ struct View<'a> {
 pub(crate) fn services(snapshot: &Snapshot, model: &Model, clock: &Clock) -> Vec<ServiceStatus> {
     let now = clock.now().max(snapshot.at);
     let views = snapshot.services.iter().filter_map(|service| {
-        // In their place, but for the moment in which a reload has reached the core and not yet everybody.
         let here = model.services.get(usize::from(service.id.0)).filter(|model| model.name == service.name);
         let model = here.or_else(|| model.services.iter().find(|model| model.name == service.name))?;
         Some(View { now, clock, model, service }.render())

@@ -30,7 +30,6 @@ use super::status::{self, FailoverStatus};
 use super::threads::{Duty, panic_text};
 use super::watcher::Watcher;
 use crate::clock::suspended;
-use crate::sync::atomic::Ordering;
 use crate::sync::channel::{Receiver, RecvTimeoutError, Sender};
 
 /// Between two looks at how the shell itself is doing.
@@ -287,7 +286,7 @@ impl Trigger {
             }
             Message::Reload { parts, host, reply } => {
                 self.lanes.host = self.lanes.host.take().or(host);
-                let _ = reply.send(self.reload(parts));
+                let _ = reply.send(self.reload(&parts));
             }
             Message::Stop if self.state.stopping => {}
             Message::Stop => {
@@ -365,7 +364,7 @@ impl Trigger {
         }
     }
 
-    fn reload(&mut self, parts: Arc<Parts>) -> Result<(), String> {
+    fn reload(&mut self, parts: &Arc<Parts>) -> Result<(), String> {
         if let Some(fault) = self.shell.fault() {
             return Err(fault);
         }
@@ -381,20 +380,17 @@ impl Trigger {
             let before = std::mem::replace(&mut self.seen, Ok(None)).ok().flatten().unwrap_or_default();
             self.seen = Ok(Some(before.renewed(newer)));
         }
-        let model = parts.model.clone();
-        let reloads = Arc::clone(&self.shell);
+        let old = self.shell.parts();
+        let shell = Arc::clone(&self.shell);
         let take = |core: &mut Core, now| {
-            // Whoever copies the services in parts sees under the same lock that they are others now.
-            core.reload(now, model).inspect(|_| {
-                reloads.reloads.fetch_add(1, Ordering::SeqCst);
-            })
+            // Under the lock of the core: whoever holds it sees services and the configuration that they have.
+            core.reload(now, parts.model.clone()).inspect(|_| shell.set_parts(Arc::clone(parts)))
         };
         let mut outputs = self.with_core(take).ok_or_else(|| "the engine is faulted".to_owned())??;
-        tell_changes(&mut outputs, self.shell.parts().config.changes(&parts.config));
+        tell_changes(&mut outputs, old.config.changes(&parts.config));
         if let Some(recorder) = &mut self.recorder {
             recorder.start_over();
         }
-        let old = self.shell.parts();
         // With other servers it is another service to the core.
         let is_kept = |service: &&ServiceModel| {
             let names = |model: &ServiceModel| model.servers.iter().map(|server| server.name.clone()).collect::<Vec<_>>();
@@ -403,15 +399,13 @@ impl Trigger {
         let known: Vec<String> = old.model.services.iter().filter(is_kept).map(|service| service.name.clone()).collect();
         // What was asked under the old configuration has the old numbers: nothing of it may come back as something else.
         self.shell.resolver.learn(parts.hosts());
-        self.shell.set_parts(parts);
         self.state.reloaded = self.shell.clock.now();
         self.lanes.cancel_all();
-        let now = self.shell.parts();
-        self.lanes.check.expect(now.jobs());
-        self.executor.expect(now.acted_on());
+        self.lanes.check.expect(parts.jobs());
+        self.executor.expect(parts.acted_on());
         for (lane, pool) in [(Lane::Child, &self.lanes.child), (Lane::Host, &self.lanes.host)] {
             if let Some(pool) = pool {
-                pool.expect(now.checks_on(lane));
+                pool.expect(parts.checks_on(lane));
             }
         }
         for (service, part) in old.services.iter().enumerate() {
