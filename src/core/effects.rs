@@ -1,7 +1,7 @@
 //! What one step gathers: outputs in order, and the counters behind every identifier.
 
 use super::damping::Damping;
-use super::event::{Event, EventKind, Field, Severity};
+use super::event::{Event, EventKind, Fact, Field, Severity};
 use super::id::{ActionId, Generation, RunId, Seq, ServerId, ServiceId};
 use super::output::Output;
 use super::service::Surroundings;
@@ -81,8 +81,15 @@ impl Effects {
         fields: Vec<(&'static str, Field)>,
     ) {
         if self.damping.passes(self.now, kind, severity, about, &message, &fields) {
-            self.tell(kind, severity, about, message, fields);
+            self.tell(kind, severity, about, message, fields, None);
         }
+    }
+
+    /// Tells the world a fact, with `more` fields behind its own. A fact is never held back.
+    pub fn emit_fact(&mut self, severity: Severity, about: About, message: String, fact: Fact, more: Vec<(&'static str, Field)>) {
+        let mut fields = fact.fields();
+        fields.extend(more);
+        self.tell(fact.kind(), severity, about, message, fields, Some(fact));
     }
 
     /// Tells what came again and again and has ended, or goes on for long; `all`: whatever was counted. Each belongs to the last failover
@@ -90,7 +97,7 @@ impl Effects {
     pub fn tell_repeated(&mut self, all: bool, generation: impl Fn(ServiceId) -> Option<Generation>) {
         for due in self.damping.due(self.now, all) {
             let generation = due.about.service.and_then(&generation).unwrap_or(due.about.generation);
-            self.tell(due.kind, due.severity, About { generation, ..due.about }, due.message, due.fields);
+            self.tell(due.kind, due.severity, About { generation, ..due.about }, due.message, due.fields, None);
         }
     }
 
@@ -100,7 +107,15 @@ impl Effects {
         self.damping.next()
     }
 
-    fn tell(&mut self, kind: EventKind, severity: Severity, about: About, message: String, fields: Vec<(&'static str, Field)>) {
+    fn tell(
+        &mut self,
+        kind: EventKind,
+        severity: Severity,
+        about: About,
+        message: String,
+        fields: Vec<(&'static str, Field)>,
+        fact: Option<Fact>,
+    ) {
         self.seq += 1;
         self.outputs.push(Output::Emit(Event {
             seq: Seq(self.seq),
@@ -112,6 +127,7 @@ impl Effects {
             generation: about.generation,
             message,
             fields,
+            fact,
         }));
     }
 }

@@ -1,6 +1,7 @@
 //! What the core tells the world.
 
 use super::id::{Generation, Seq, ServerId, ServiceId};
+use super::output::Step;
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,63 @@ pub struct Event {
     pub message: String,
     /// The same for machines.
     pub fields: Vec<(&'static str, Field)>,
+    /// What the engine itself takes from it: fields and sentence are words for others.
+    pub fact: Option<Fact>,
+}
+
+/// What an event says, in types. Its kind and its first fields follow from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// A step began.
+    StepStarted {
+        /// The step.
+        step: Step,
+        /// What it acts on, by name; empty: on the whole service.
+        target: String,
+        /// It takes something back.
+        undoing: bool,
+        /// Nothing is undone any more.
+        past_no_return: bool,
+    },
+    /// A step ended.
+    StepFinished {
+        /// The step.
+        step: Step,
+        /// What it acted on, by name; empty: on the whole service.
+        target: String,
+        /// It did what it should.
+        ok: bool,
+        /// One line for people.
+        detail: String,
+    },
+}
+
+impl Fact {
+    /// The kind of the event that says it.
+    #[must_use]
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Fact::StepStarted { .. } => EventKind::StepStarted,
+            Fact::StepFinished { .. } => EventKind::StepFinished,
+        }
+    }
+
+    /// The fields of that event.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(&'static str, Field)> {
+        let text = |value: &str| Field::Text(value.to_owned());
+        match self {
+            Fact::StepStarted { step, target, undoing, past_no_return } => vec![
+                ("step", text(step.word())),
+                ("target", text(target)),
+                ("undoing", Field::Bool(*undoing)),
+                ("past_no_return", Field::Bool(*past_no_return)),
+            ],
+            Fact::StepFinished { step, target, ok, detail } => {
+                vec![("step", text(step.word())), ("target", text(target)), ("ok", Field::Bool(*ok)), ("detail", text(detail))]
+            }
+        }
+    }
 }
 
 /// A value in an event's fields.

@@ -805,7 +805,7 @@ impl View<'_> {
                         time: self.time(failure.at),
                         check: check.map_or_else(String::new, |check| check.name.clone()),
                         server: check.map_or_else(String::new, |check| self.name(check.server)),
-                        cause: String::new(),
+                        cause: failure.cause.word().to_owned(),
                         message: failure.message.clone(),
                     }
                 })

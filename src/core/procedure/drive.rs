@@ -2,7 +2,7 @@
 
 use super::{Next, OnStop, Outcome, Phase, Procedure};
 use crate::effects::{Effects, text};
-use crate::event::{EventKind, Field, Severity};
+use crate::event::{EventKind, Fact, Severity};
 use crate::output::{Action, Failure, FailureKind, Output, Record, Report};
 use crate::plan::End;
 use crate::sample::RouteInstance;
@@ -153,17 +153,12 @@ impl Service {
                 vec![("target", text(target))],
             );
         }
-        fx.emit(
-            EventKind::StepStarted,
+        fx.emit_fact(
             Severity::Info,
             self.about(),
             if target.is_empty() { action.name().to_owned() } else { format!("{} {target}", action.name()) },
-            vec![
-                ("step", text(action.name())),
-                ("target", text(target)),
-                ("undoing", Field::Bool(undoing)),
-                ("past_no_return", Field::Bool(past)),
-            ],
+            Fact::StepStarted { step: action.step(), target: target.to_owned(), undoing, past_no_return: past },
+            Vec::new(),
         );
     }
 
@@ -188,7 +183,7 @@ impl Service {
 
     fn step_ended<P: Procedure>(&mut self, run: &mut P, action: &Action, outcome: &Outcome, fx: &mut Effects) {
         let target = action.server().map_or_else(String::new, |server| self.server_name(server));
-        let (ok, message, mut fields) = match outcome {
+        let (ok, message, more) = match outcome {
             Ok(report) => self.describe_report(report, run.required_fence()),
             Err(failure) => {
                 let message = if failure.remedy.is_empty() {
@@ -201,9 +196,6 @@ impl Service {
         };
         let course = run.course_mut();
         let (generation, news) = (course.generation, course.is_news(action.server(), ok, &message));
-        let mut all =
-            vec![("step", text(action.name())), ("target", text(&target)), ("ok", Field::Bool(ok)), ("detail", text(&message))];
-        all.append(&mut fields);
         fx.push(Output::Journal(Record::StepEnded {
             service: self.id,
             generation,
@@ -214,12 +206,12 @@ impl Service {
         if !news {
             return;
         }
-        fx.emit(
-            EventKind::StepFinished,
+        fx.emit_fact(
             if ok { Severity::Info } else { Severity::Warning },
             self.about(),
             format!("{}{}{target}: {message}", action.name(), if target.is_empty() { "" } else { " " }),
-            all,
+            Fact::StepFinished { step: action.step(), target, ok, detail: message },
+            more,
         );
     }
 

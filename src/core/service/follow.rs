@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::gate::Act;
 use super::{Service, Surroundings};
 use crate::effects::{Effects, text};
-use crate::event::{EventKind, Field, Severity};
+use crate::event::{EventKind, Fact, Severity};
 use crate::health::Health;
 use crate::id::{Generation, ServerId};
 use crate::model::FollowModel;
-use crate::output::{Action, EndedHow, Failure, Report};
+use crate::output::{Action, EndedHow, Failure, Report, Step};
 use crate::procedure::task::Task;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
@@ -203,17 +203,12 @@ impl Service {
         // Until it is back; then its outcome says when again.
         target.next = fx.now + timeout + LONGEST_PAUSE;
         let server = target.server;
-        fx.emit(
-            EventKind::StepStarted,
+        fx.emit_fact(
             Severity::Info,
             self.about(),
             format!("follow {name}"),
-            vec![
-                ("step", text("follow")),
-                ("target", text(&name)),
-                ("undoing", Field::Bool(false)),
-                ("past_no_return", Field::Bool(false)),
-            ],
+            Fact::StepStarted { step: Step::Follow, target: name, undoing: false, past_no_return: false },
+            Vec::new(),
         );
         self.begin_task(Task::Follow(server), fx);
     }
@@ -251,12 +246,12 @@ impl Service {
             }
         };
         let name = self.model.follows.as_ref().map_or_else(String::new, |model| model.server_name(server));
-        fx.emit(
-            EventKind::StepFinished,
+        fx.emit_fact(
             severity_of_try(ok, tries),
             self.about(),
             format!("follow {name}: {detail}"),
-            vec![("step", text("follow")), ("target", text(name)), ("ok", Field::Bool(ok)), ("detail", text(detail))],
+            Fact::StepFinished { step: Step::Follow, target: name, ok, detail },
+            Vec::new(),
         );
     }
 

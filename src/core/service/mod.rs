@@ -39,7 +39,7 @@ use crate::health::{Counter, Health};
 use crate::id::{CheckId, Generation, ServerId, ServiceId};
 use crate::input::Facts;
 use crate::model::{Model, Places, Role, ServerModel, ServiceModel};
-use crate::observation::Finding;
+use crate::observation::{DownCause, Finding};
 use crate::output::{EndedHow, Output, Record};
 use crate::plan::{Begun, Plan};
 use crate::refusal::{CandidateRefusal, Refusal};
@@ -211,6 +211,8 @@ pub struct RecentFailure {
     pub at: Mono,
     /// Which check.
     pub check: CheckId,
+    /// The cause.
+    pub cause: DownCause,
     /// What it saw.
     pub message: String,
 }

@@ -263,12 +263,12 @@ impl Service {
             return;
         }
         match &finding.verdict {
-            Verdict::Down(_) => {
+            Verdict::Down(cause) => {
                 self.detection.window.failed(fx.now, check.0);
                 if self.recent.len() == RECENT {
                     self.recent.pop_front();
                 }
-                self.recent.push_back(RecentFailure { at: fx.now, check, message: finding.message.clone() });
+                self.recent.push_back(RecentFailure { at: fx.now, check, cause: *cause, message: finding.message.clone() });
             }
             Verdict::Up => self.detection.window.forgive(check.0),
             Verdict::Impaired(_) | Verdict::Unknown(_) => {}
