@@ -660,6 +660,23 @@ int32_t failover_engine_force(const failover_engine *engine,
                               uint64_t accept_loss,
                               failover_error **err);
 
+// As failover_engine_force, and writes the number of the failover that began to `generation`: that of its events, and of the status
+// once it is over. Written with FAILOVER_OK alone.
+//
+// Errors: as for failover_engine_confirm. FAILOVER_NULL_ARG also for `generation`.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API
+int32_t failover_engine_force_with(const failover_engine *engine,
+                                   const char *service,
+                                   const char *to,
+                                   uint64_t accept_loss,
+                                   uint64_t *generation,
+                                   failover_error **err);
+
 // Says that `server` of `service`, which takes writes, is the primary from here on: the way out after FAILOVER_EVENT_OTHER_BRANCH.
 // Nothing is promoted, stopped or fenced; the traffic follows it.
 //

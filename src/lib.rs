@@ -192,8 +192,8 @@ pub use {
         Status, StepStatus, ThreadStatus, TrafficStatus, VerdictCounts,
     },
     engine::{
-        ActionAnswer, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer, HostCheck,
-        LONGEST_PAUSE, PauseOptions, TaskAnswer, metrics::details as metrics_details, metrics::text as metrics_text,
+        ActionAnswer, CommandReply, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer,
+        HostCheck, LONGEST_PAUSE, PauseOptions, TaskAnswer, metrics::details as metrics_details, metrics::text as metrics_text,
         why::of as why,
     },
     failover_core::candidate::ANY_LOSS,

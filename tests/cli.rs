@@ -937,3 +937,142 @@ fn code(text: &str) -> Vec<String> {
     }
     lines
 }
+
+/// An application on two servers that are well, and a route that a command moves, once the file `hold` is gone.
+impl Place {
+    fn switchable(timeout: &str) -> Place {
+        let mut place = Place::new();
+        place.config = format!(
+            r#"version = 1
+state_dir = "{folder}/state"
+control_socket = "{folder}/control.sock"
+
+[[services]]
+name = "site"
+kind = "application"
+
+[[services.servers]]
+name = "web1"
+role = "primary"
+host = "127.0.0.1"
+
+[[services.servers]]
+name = "web2"
+host = "127.0.0.2"
+
+[[services.checks]]
+name = "page1"
+server = "web1"
+kind = "scripted"
+interval = "50ms"
+answers = ["up"]
+
+[[services.checks]]
+name = "page2"
+server = "web2"
+kind = "scripted"
+interval = "50ms"
+answers = ["up"]
+
+[[services.route.command]]
+name = "balancer"
+command = ["/bin/sh", "-c", "while test -e {folder}/hold; do sleep 0.02; done"]
+timeout = "{timeout}"
+"#,
+            folder = place.folder.path().display(),
+        );
+        place.write(&place.config);
+        place
+    }
+
+    fn hold(&self) -> PathBuf {
+        self.folder.path().join("hold")
+    }
+
+    fn status_of_site(&self) -> Value {
+        self.ask(&["status", "--json"]).ends_with(0).json()["services"][0].take()
+    }
+
+    fn wait_ready(&self) {
+        until("a standby can take over", || (self.status_of_site()["forecast"]["would_fail_over"] == true).then_some(()));
+    }
+
+    /// An order that is waited for and goes on, and its lines on stderr.
+    fn held_order(&self) -> (Child, impl Iterator<Item = String>) {
+        fs::write(self.hold(), "").unwrap();
+        let mut command = failover(&["force", "site", "--yes", "--wait", "--socket", self.socket().to_str().unwrap()]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        lines.by_ref().find(|line| line.contains("step_started: route_in web2")).expect("the route is moved");
+        (child, lines)
+    }
+}
+
+impl Daemon {
+    /// How many clients are served.
+    fn clients(&self) -> usize {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "control-client").count()
+    }
+}
+
+#[test]
+fn an_order_that_is_waited_for_is_one_request() {
+    let place = Place::switchable("60s");
+    let mut daemon = Daemon::start(&place);
+    place.wait_ready();
+    let ended = place.ask(&["force", "site", "--yes", "--wait", "--json"]).ends_with(0).json();
+    assert_eq!((&ended["service"], &ended["failover"]["generation"]), (&"site".into(), &1.into()), "{ended:#}");
+    assert_eq!(ended["failover"]["outcome"], "completed", "{ended:#}");
+
+    let mut daemon_says = UnixStream::connect(place.socket()).unwrap();
+    daemon_says.write_all(b"{\"command\":\"force\",\"service\":\"site\",\"wait\":true}\n").unwrap();
+    let lines: Vec<Value> =
+        BufReader::new(daemon_says).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert_eq!(lines[0]["result"]["generation"], 2, "{lines:#?}");
+    assert!(lines[0]["result"]["left_ms"].is_u64(), "{lines:#?}");
+    let kinds: Vec<&str> = lines.iter().filter_map(|line| line["event"]["kind"].as_str()).collect();
+    assert!(kinds.contains(&"failover_started") && kinds.last() == Some(&"failover_completed"), "{kinds:?}");
+    assert!(kinds.iter().filter(|kind| **kind == "step_finished").count() >= 2, "{kinds:?}");
+    let end = &lines.last().unwrap()["result"]["failover"];
+    assert_eq!((&end["generation"], &end["to"], &end["outcome"]), (&2.into(), &"web1".into(), &"completed".into()), "{end:#}");
+
+    let begun = place.ask(&["force", "site", "--to", "web2", "--yes", "--json"]).ends_with(0).json();
+    assert_eq!(begun["generation"], 3, "{begun}");
+    assert!(begun["message"].as_str().unwrap().contains("failover 3 has begun"), "{begun}");
+    until("its end", || (place.status_of_site()["failover"]["outcome"] == "completed").then_some(()));
+    let refused = place.ask(&["force", "site", "--to", "web2", "--yes", "--wait"]).ends_with(4);
+    assert!(refused.stderr.contains("web2 is the primary already"), "{}", refused.stderr);
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.end(), 0, "{}", daemon.log());
+}
+
+#[test]
+fn who_waits_for_an_order_and_goes_away_holds_nothing() {
+    let place = Place::switchable("60s");
+    let daemon = Daemon::start(&place);
+    place.wait_ready();
+    let (mut client, _) = place.held_order();
+    assert!(daemon.clients() >= 1);
+    client.kill().unwrap();
+    client.wait().unwrap();
+    until("nobody is served", || (daemon.clients() == 0).then_some(()));
+    assert_eq!(place.status_of_site()["failover"]["outcome"], "in_progress");
+    fs::remove_file(place.hold()).unwrap();
+    until("its end", || (place.status_of_site()["failover"]["outcome"] == "completed").then_some(()));
+}
+
+#[test]
+fn who_waits_for_an_order_is_told_of_the_daemons_end() {
+    let place = Place::switchable("1s");
+    let mut daemon = Daemon::start(&place);
+    place.wait_ready();
+    let (mut client, lines) = place.held_order();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.end(), 0, "{}", daemon.log());
+    let rest: Vec<String> = lines.collect();
+    let code = client.wait().unwrap().code();
+    assert!(rest.iter().any(|line| line.contains("rolled_back")), "{rest:#?}");
+    assert_eq!(code, Some(1), "{rest:#?}");
+}

@@ -84,7 +84,7 @@ fn a_program_holds_a_failover_up_stops_it_in_the_middle_and_the_next_engine_does
         }
         std::thread::sleep(Duration::from_millis(100));
     };
-    assert!(forced.contains("has begun"), "{forced}");
+    assert!(forced.message.contains("has begun") && forced.generation == Some(2), "{forced:?}");
     let end = wait_for(&queue, "the end", |event| {
         matches!(event.kind, EventKind::FailoverCompleted | EventKind::FailoverFailed | EventKind::ManualIntervention)
     });

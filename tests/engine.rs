@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::queue;
 use failover::{
-    ActionAnswer, Config, Engine, EngineError, EngineEvent, EventKind, EventQueue, ForceOptions, HostAnswer, PauseOptions,
-    TaskAnswer,
+    ActionAnswer, CommandReply, Config, Engine, EngineError, EngineEvent, EventKind, EventQueue, ForceOptions, HostAnswer,
+    PauseOptions, TaskAnswer,
 };
 
 const LONG: Duration = Duration::from_secs(60);
@@ -327,9 +327,9 @@ fn operators_are_answered_with_the_cores_own_words() {
     let state = tempfile::tempdir().unwrap();
     let engine = Engine::new(pair(state.path())).unwrap();
     engine.start().unwrap();
-    assert!(engine.pause(Some("orders")).unwrap().contains("paused"));
+    assert!(engine.pause(Some("orders")).unwrap().message.contains("paused"));
     assert!(engine.status().services[0].paused);
-    assert!(engine.resume(None).unwrap().contains("resumed"));
+    assert!(engine.resume(None).unwrap().message.contains("resumed"));
     assert!(matches!(engine.confirm("orders"), Err(EngineError::Rejected(why)) if why.contains("does not wait")));
     assert!(matches!(engine.reset("orders"), Err(EngineError::Rejected(_))));
     assert!(matches!(engine.confirm("nothing"), Err(EngineError::InvalidArgument(_))));
@@ -344,7 +344,7 @@ fn operators_are_answered_with_the_cores_own_words() {
 #[test]
 fn a_pause_outlives_the_engine_that_was_told() {
     let state = tempfile::tempdir().unwrap();
-    let life = |was_paused: bool, command: fn(&Engine) -> Result<String, EngineError>| {
+    let life = |was_paused: bool, command: fn(&Engine) -> Result<CommandReply, EngineError>| {
         let engine = Engine::new(pair(state.path())).unwrap();
         engine.start().unwrap();
         assert_eq!(engine.status().services[0].paused, was_paused);
@@ -411,7 +411,7 @@ fn a_cordon_outlives_the_engine_that_was_told_and_the_reload_of_its_configuratio
     let engine = Engine::new(pair(state.path())).unwrap();
     engine.start().unwrap();
     assert!(matches!(engine.cordon("orders", "db9"), Err(EngineError::InvalidArgument(_))));
-    assert!(engine.cordon("orders", "db2").unwrap().contains("db2 is cordoned"));
+    assert!(engine.cordon("orders", "db2").unwrap().message.contains("db2 is cordoned"));
     engine.reload(pair(state.path())).unwrap();
     assert_eq!(cordoned(&engine), ["db2"]);
     let more = format!("{}[[services.servers]]\nname = \"db3\"\nhost = \"127.0.0.1\"\nport = 3\n", pair_text(state.path()));

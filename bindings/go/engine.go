@@ -552,12 +552,13 @@ type ForceOptions struct {
 	AcceptLoss *uint64
 }
 
-// Force begins a failover of service now, from every state but one in flight. It returns when that has begun; events tell the rest.
+// Force begins a failover of service now, from every state but one in flight. It returns the number of that failover when it has begun:
+// the Generation of its events, which tell the rest.
 //
 // Errors: as for Confirm.
-func (c *core) Force(service string, options ForceOptions) error {
+func (c *core) Force(service string, options ForceOptions) (uint64, error) {
 	if strings.ContainsRune(options.To, 0) {
-		return &Error{Code: ErrInvalidArgument, Message: "the name of the server has a NUL character in it"}
+		return 0, &Error{Code: ErrInvalidArgument, Message: "the name of the server has a NUL character in it"}
 	}
 	loss := uint64(C.FAILOVER_LOSS_CONFIGURED)
 	if options.AcceptLoss != nil {
@@ -565,9 +566,11 @@ func (c *core) Force(service string, options ForceOptions) error {
 	}
 	to, free := cstring(options.To, true)
 	defer free()
-	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
-		return C.failover_engine_force(handle, service, to, C.uint64_t(loss), wrong)
+	var generation C.uint64_t
+	err := c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_force_with(handle, service, to, C.uint64_t(loss), &generation, wrong)
 	}, false)
+	return uint64(generation), err
 }
 
 // Adopt says that server, which takes writes, is the primary of service from here on: the way out after the event other_branch. Nothing

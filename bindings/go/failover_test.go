@@ -67,6 +67,12 @@ func start(t testing.TB, engine *Engine) {
 	}
 }
 
+// forced is what an order is answered with.
+func forced(engine *Engine, options ForceOptions) error {
+	_, err := engine.Force("site", options)
+	return err
+}
+
 func await(t testing.TB, engine *Engine, what string, wanted func(Event) bool) Event {
 	t.Helper()
 	patience := time.After(long)
@@ -195,7 +201,7 @@ func TestBadArgumentsAreErrors(t *testing.T) {
 		"NUL":             engine.Confirm("si\x00te"),
 		"no UTF-8":        engine.Reset("\xff"),
 		"empty":           engine.Confirm(""),
-		"unknown server":  engine.Force("site", ForceOptions{To: "nobody"}),
+		"unknown server":  forced(engine, ForceOptions{To: "nobody"}),
 		"adopt nobody":    engine.Adopt("site", "nobody"),
 		"adopt nowhere":   engine.Adopt("nobody", "web1"),
 		"adopt NUL":       engine.Adopt("site", "we\x00b1"),
@@ -491,7 +497,7 @@ func TestCommandsReachTheEngine(t *testing.T) {
 	if err := engine.ReportOutcome("site", "web1", OutcomeTimeout); err != nil {
 		t.Error(err)
 	}
-	if err := engine.Force("site", ForceOptions{}); !errors.Is(err, ErrRejected) {
+	if err := forced(engine, ForceOptions{}); !errors.Is(err, ErrRejected) {
 		t.Error(err)
 	}
 	if err := engine.Uncordon("site", "web1"); !errors.Is(err, ErrRejected) {
@@ -748,5 +754,31 @@ func TestCodesAndKindsAreThoseOfTheLibrary(t *testing.T) {
 	}
 	if err := compatible(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAnOrderSaysWhichFailoverItBegan(t *testing.T) {
+	document := config(t, up)
+	site := document["services"].([]any)[0].(map[string]any)
+	site["servers"] = append(site["servers"].([]any), map[string]any{"name": "web2", "host": "127.0.0.2"})
+	page := map[string]any{"name": "page2", "server": "web2", "interval": "50ms", "kind": "scripted", "answers": []string{"up"}}
+	site["checks"] = append(site["checks"].([]any), page)
+	site["route"] = map[string]any{"command": []any{map[string]any{"name": "balancer", "command": []string{"/bin/true"}}}}
+	engine, err := New(document, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
+	start(t, engine)
+	await(t, engine, "a standby that is ready", func(Event) bool {
+		status, err := engine.Status()
+		return err == nil && status.Services[0].Forecast.WouldFailOver
+	})
+	generation, err := engine.Force("site", ForceOptions{To: "web2"})
+	if err != nil || generation != 1 {
+		t.Fatal(generation, err)
+	}
+	if done := await(t, engine, "its end", kind(FailoverCompleted)); done.Generation != generation {
+		t.Error(done)
 	}
 }

@@ -3,6 +3,8 @@
 //! One thread accepts, one thread per client answers, both bounded: a client that hangs, drips or talks nonsense costs its own
 //! place for [`DEADLINE`] and nothing else.
 
+mod wait;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
@@ -13,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use failover::{Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus};
+use failover::{CommandReply, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus};
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use serde_json::json;
@@ -195,6 +197,9 @@ fn serve(shared: &Shared, stream: &UnixStream) -> io::Result<()> {
             Ok(Request::Events { since, follow, service, verbose }) => {
                 return follow_events(shared, stream, since, follow, &Filter { service, verbose });
             }
+            Ok(Request::Force { service, to, accept_loss, wait: true }) => {
+                return wait::force(shared, stream, &service, made!(ForceOptions { to, accept_loss }));
+            }
             Ok(request) => {
                 let line = match request {
                     Request::Status { service } => status(shared, service.as_deref()),
@@ -351,7 +356,7 @@ fn status(shared: &Shared, service: Option<&str>) -> Result<Vec<u8>, Refused> {
 }
 
 fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refused> {
-    let said = |message: String| json!({ "message": message });
+    let said = |reply: CommandReply| json!(reply);
     match request {
         Request::Status { .. } | Request::Events { .. } => Err(Refused::new(Kind::BadRequest, "is answered by itself")),
         Request::Confirm { service } => Ok(said(engine.confirm(&service).map_err(nothing_to_do)?)),
@@ -362,13 +367,16 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
         }
         Request::Resume { service } => Ok(said(engine.resume(service.as_deref()).map_err(nothing_to_do)?)),
         Request::Reset { service } => {
-            let message = engine.reset(&service).map_err(nothing_to_do)?;
-            Ok(after_reset(message, &still_blocking(engine, &service)))
+            let reply = engine.reset(&service).map_err(nothing_to_do)?;
+            Ok(after_reset(reply.message, &still_blocking(engine, &service)))
         }
         Request::Adopt { service, server } => Ok(said(engine.adopt(&service, &server)?)),
         Request::Cordon { service, server } => Ok(said(engine.cordon(&service, &server)?)),
         Request::Uncordon { service, server } => Ok(said(engine.uncordon(&service, &server).map_err(nothing_to_do)?)),
-        Request::Force { service, to, accept_loss } => Ok(said(engine.force(&service, made!(ForceOptions { to, accept_loss }))?)),
+        Request::Force { wait: true, .. } => Err(Refused::new(Kind::BadRequest, "what is waited for is streamed")),
+        Request::Force { service, to, accept_loss, wait: false } => {
+            Ok(said(engine.force(&service, made!(ForceOptions { to, accept_loss }))?))
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Write as _};
 use std::time::{Duration, Instant};
 
 use failover::{FailoverStatus, Status};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::arguments::{Adopt, Confirm, Cordon, Force, MaybeService, OneService, Pause};
 use super::client::Client;
@@ -54,26 +54,21 @@ pub fn uncordon(arguments: &Cordon, json: bool, terminal: Terminal) -> Result<Co
 }
 
 pub fn force(arguments: &Force, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
-    let mut client = Client::connect(&arguments.daemon)?;
-    // Before it begins, so that no step is missed.
-    let since = if arguments.wait { status_of(&mut client, &arguments.service)?.events.published } else { 0 };
     if !arguments.yes {
         if json || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Err(Trouble::new(Code::Config, "a forced failover is not started without --yes where nobody can be asked")
                 .remedy("look at `failover status` first, then add --yes"));
         }
-        if !agreed(&mut client, arguments)? {
+        if !agreed(&mut Client::connect(&arguments.daemon)?, arguments)? {
             return Err(Trouble::new(Code::Refused, "nothing was done"));
         }
     }
-    let request =
-        Request::Force { service: arguments.service.clone(), to: arguments.to.clone(), accept_loss: arguments.accept_loss };
+    // Not the conversation of the question: the daemon does not wait for it as long as somebody may take to answer.
+    let mut client = Client::connect(&arguments.daemon)?;
+    let (service, to) = (arguments.service.clone(), arguments.to.clone());
+    let request = Request::Force { service, to, accept_loss: arguments.accept_loss, wait: arguments.wait };
     if arguments.wait {
-        let answer = client.ask(&request)?;
-        if !json {
-            eprintln!("{}", text::printable(said(&answer)));
-        }
-        return wait(arguments, since, json, terminal);
+        return wait(&mut client, &request, &arguments.service, json, terminal);
     }
     let code = tell(&mut client, &request, json, terminal)?;
     if !json {
@@ -85,51 +80,41 @@ pub fn force(arguments: &Force, json: bool, terminal: Terminal) -> Result<Code, 
     Ok(code)
 }
 
-/// Beyond the rest of `failover_timeout`: for a step behind the promotion that is finished, or for the compensations.
-const WAIT_EXTRA: Duration = Duration::from_secs(30);
+/// Beyond what the daemon says to be left of the failover: it has its own deadline for the end, and this is for its last word.
+const WAIT_EXTRA: Duration = Duration::from_secs(45);
 
-/// Shows the steps of a failover that has begun until its end, and how it ended.
-fn wait(arguments: &Force, since: u64, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
-    let name = &arguments.service;
+/// Gives the order, shows the steps of its failover until the end, and how it ended.
+fn wait(client: &mut Client, request: &Request, service: &str, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let unknown = |what: &str| {
-        Trouble::new(Code::Unreachable, format!("{name}: {what}: how the failover ended is not known"))
-            .remedy(format!("failover status {name}; an engine that was killed takes it up again when it is started"))
+        Trouble::new(Code::Unreachable, format!("{service}: {what}: how the failover ended is not known"))
+            .remedy(format!("failover status {service}; an engine that was killed takes it up again when it is started"))
     };
-    // It may be over already: then nothing is left of its time, and the events tell its end at once.
-    let left = failover_of(&mut Client::connect(&arguments.daemon)?, name)?.and_then(|failover| failover.left_ms);
-    let until = Instant::now() + Duration::from_millis(left.unwrap_or(0)) + WAIT_EXTRA;
-    let mut follower = Client::connect(&arguments.daemon)?;
-    follower.send(&Request::Events { since, follow: true, service: Some(name.clone()), verbose: false })?;
-    loop {
-        match follower.line(Some(until)) {
-            Ok(Some(Line::Event(event))) => {
-                if !json {
-                    eprintln!("{}", events::human(&event, terminal));
-                }
-                if has_ended(&event) {
-                    break;
-                }
-            }
-            Ok(Some(Line::Gone(_))) => {}
+    let begun = client.ask(request)?;
+    if !json {
+        eprintln!("{}", text::printable(said(&begun)));
+    }
+    let left = begun.get("left_ms").and_then(Value::as_u64).unwrap_or(0);
+    let until = Instant::now() + Duration::from_millis(left) + WAIT_EXTRA;
+    let ended = loop {
+        match client.line(Some(until)) {
+            Ok(Some(Line::Event(event))) if !json => eprintln!("{}", events::human(&event, terminal)),
+            Ok(Some(Line::Event(_) | Line::Gone(_))) => {}
+            Ok(Some(Line::Result(ended))) => break ended,
             Ok(Some(Line::Error(refused))) => return Err(refused.into()),
-            Ok(Some(Line::End | Line::Result(_)) | None) => return Err(unknown("the daemon ended")),
+            Ok(Some(Line::End) | None) => return Err(unknown("the daemon ended")),
             Err(_) if Instant::now() >= until => return Err(unknown("it took longer than it may")),
             Err(trouble) => return Err(trouble),
         }
-    }
-    let ended = failover_of(&mut Client::connect(&arguments.daemon)?, name)?.unwrap_or_default();
+    };
+    let failover = ended.get("failover").cloned().unwrap_or_default();
+    let failover: FailoverStatus = serde_json::from_value(failover)
+        .map_err(|error| Trouble::new(Code::Unreachable, format!("the daemon's answer cannot be read: {error}")))?;
     if json {
-        print_json(&json!({ "service": name, "failover": ended }), terminal)?;
+        print_json(&ended, terminal)?;
     } else {
-        print(&status::last_failover(&ended, terminal))?;
+        print(&status::last_failover(&failover, terminal))?;
     }
-    Ok(outcome(&ended.outcome))
-}
-
-/// The event with which a failover is over.
-fn has_ended(event: &Value) -> bool {
-    let field = |name: &str| event.get("fields").and_then(|fields| fields.get(name)).and_then(Value::as_str);
-    event.get("kind").and_then(Value::as_str) == Some("state_changed") && field("from") == Some("failover_in_progress")
+    Ok(outcome(&failover.outcome))
 }
 
 fn outcome(word: &str) -> Code {
@@ -138,10 +123,6 @@ fn outcome(word: &str) -> Code {
         "rolled_back" | "stopped" => Code::NotUp,
         _ => Code::Stuck,
     }
-}
-
-fn failover_of(client: &mut Client, service: &str) -> Result<Option<FailoverStatus>, Trouble> {
-    Ok(status_of(client, service)?.services.into_iter().find_map(|service| service.failover))
 }
 
 fn status_of(client: &mut Client, service: &str) -> Result<Status, Trouble> {
@@ -198,13 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failover_is_waited_for_until_its_state_is_left() {
-        let changed = |from: &str, to: &str| json!({ "kind": "state_changed", "fields": { "from": from, "to": to } });
-        assert!(!has_ended(&changed("normal", "failover_in_progress")));
-        assert!(has_ended(&changed("failover_in_progress", "failed_over")));
-        assert!(has_ended(&changed("failover_in_progress", "manual_intervention")));
-        assert!(!has_ended(&json!({ "kind": "step_finished", "fields": { "ok": true } })));
-        assert!(!has_ended(&json!({})));
+    fn how_a_failover_ended_is_the_exit_code() {
         let codes: Vec<i32> =
             ["completed", "rolled_back", "stopped", "manual_intervention", ""].iter().map(|word| outcome(word) as i32).collect();
         assert_eq!(codes, [0, 1, 1, 6, 6]);

@@ -90,7 +90,8 @@ pub enum Request {
         /// The server.
         server: String,
     },
-    /// Fail over now.
+    /// Fail over now. Waited for: answered by a [`Line::Result`] when it has begun, with `generation` and `left_ms`, then by one
+    /// [`Line::Event`] per event, and by a second result when it is over: `service`, and `failover` as in the status.
     Force {
         /// The service.
         service: String,
@@ -100,6 +101,9 @@ pub enum Request {
         /// Bytes that may be lost.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         accept_loss: Option<u64>,
+        /// The answer goes on until the failover is over.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        wait: bool,
     },
 }
 
@@ -147,6 +151,8 @@ pub enum Kind {
     Refused,
     /// The engine cannot do it now.
     Failed,
+    /// It was carried out, and how it ended is not known.
+    UnknownOutcome,
 }
 
 impl Refused {
@@ -165,7 +171,7 @@ impl Refused {
 impl From<Refused> for Trouble {
     fn from(refused: Refused) -> Trouble {
         let code = match refused.kind {
-            Kind::Denied | Kind::Busy => Code::Unreachable,
+            Kind::Denied | Kind::Busy | Kind::UnknownOutcome => Code::Unreachable,
             Kind::NotFound | Kind::Refused => Code::Refused,
             Kind::BadRequest | Kind::Failed => Code::Failed,
         };
@@ -217,7 +223,11 @@ mod tests {
             (r#"{"command":"events","follow":true}"#, Request::Events { since: 0, follow: true, service: None, verbose: false }),
             (
                 r#"{"command":"force","service":"orders","to":"db2","accept_loss":0}"#,
-                Request::Force { service: "orders".into(), to: Some("db2".into()), accept_loss: Some(0) },
+                Request::Force { service: "orders".into(), to: Some("db2".into()), accept_loss: Some(0), wait: false },
+            ),
+            (
+                r#"{"command":"force","service":"orders","wait":true}"#,
+                Request::Force { service: "orders".into(), to: None, accept_loss: None, wait: true },
             ),
         ] {
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request, "{text}");

@@ -47,7 +47,7 @@ use event::{EventKind, Field, Severity};
 use id::ServiceId;
 use input::{Command, Input, SelfHealth};
 use model::Model;
-use output::Output;
+use output::{Answer, Output};
 use schedule::Jitter;
 use service::gate::Act;
 use service::{Service, Surroundings};
@@ -452,6 +452,7 @@ impl Core {
         let fx = &mut self.effects;
         let mut done = Vec::new();
         let mut failed = Vec::new();
+        let mut generation = None;
         for (at, one) in self.services.iter_mut().enumerate() {
             if service.is_some_and(|wanted| wanted != one.id) {
                 continue;
@@ -461,7 +462,9 @@ impl Core {
                 continue;
             }
             let together = most.map(|most| begun.beside(one, most, now));
+            let before = one.last_begun();
             let result = one.command(command, Surroundings { together, ..around }, fx);
+            generation = generation.or_else(|| one.last_begun().filter(|last| before != Some(*last)));
             let (severity, message) = match &result {
                 Ok(message) => (Severity::Info, message),
                 Err(message) => (Severity::Warning, message),
@@ -487,7 +490,7 @@ impl Core {
             Err(failed.join("; "))
         } else {
             done.extend(failed);
-            Ok(done.join("; "))
+            Ok(Answer { message: done.join("; "), generation })
         };
         fx.push(Output::Reply { token, result });
     }

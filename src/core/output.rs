@@ -78,8 +78,17 @@ pub enum Output {
         /// From the command.
         token: u64,
         /// What was done, or why not.
-        result: Result<String, String>,
+        result: Result<Answer, String>,
     },
+}
+
+/// What an operator's command did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Answer {
+    /// One sentence for people.
+    pub message: String,
+    /// The number of the failover that began by this very command.
+    pub generation: Option<Generation>,
 }
 
 super::words::words! {

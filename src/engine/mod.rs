@@ -37,11 +37,13 @@ pub(crate) mod why;
 mod schedules;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::check::host::HostFunction;
@@ -91,6 +93,24 @@ const LANE: usize = 4;
 const CALLBACK: Duration = Duration::from_secs(30);
 /// How long a dropped engine waits for its threads.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a command did. Shown, it is its message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CommandReply {
+    /// One sentence for people.
+    pub message: String,
+    /// The number of the failover that began by this command: that of its events, and of [`FailoverStatus`](crate::FailoverStatus).
+    /// [`Engine::force`] begins one. A confirmation lets one begin; the events tell which.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+}
+
+impl fmt::Display for CommandReply {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.message)
+    }
+}
 
 /// What an operator waives with [`Engine::force`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -485,7 +505,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Rejected`] when none waits; [`EngineError::InvalidArgument`] for an unknown service. Like every command:
     /// [`EngineError::State`] when not running, [`EngineError::Faulted`].
-    pub fn confirm(&self, service: &str) -> Result<String, EngineError> {
+    pub fn confirm(&self, service: &str) -> Result<CommandReply, EngineError> {
         self.shell.command(Some(service), Command::Confirm)
     }
 
@@ -493,7 +513,7 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Engine::confirm`].
-    pub fn confirm_all(&self) -> Result<String, EngineError> {
+    pub fn confirm_all(&self) -> Result<CommandReply, EngineError> {
         self.shell.command(None, Command::Confirm)
     }
 
@@ -501,7 +521,7 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Engine::confirm`].
-    pub fn pause(&self, service: Option<&str>) -> Result<String, EngineError> {
+    pub fn pause(&self, service: Option<&str>) -> Result<CommandReply, EngineError> {
         self.pause_with(service, PauseOptions::default())
     }
 
@@ -511,7 +531,7 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Engine::confirm`]; [`EngineError::InvalidArgument`] for what is out of the bounds of [`PauseOptions`].
-    pub fn pause_with(&self, service: Option<&str>, options: PauseOptions) -> Result<String, EngineError> {
+    pub fn pause_with(&self, service: Option<&str>, options: PauseOptions) -> Result<CommandReply, EngineError> {
         self.shell.command(service, options.command()?)
     }
 
@@ -519,7 +539,7 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Engine::confirm`].
-    pub fn resume(&self, service: Option<&str>) -> Result<String, EngineError> {
+    pub fn resume(&self, service: Option<&str>) -> Result<CommandReply, EngineError> {
         self.shell.command(service, Command::Resume)
     }
 
@@ -527,15 +547,16 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Engine::confirm`].
-    pub fn reset(&self, service: &str) -> Result<String, EngineError> {
+    pub fn reset(&self, service: &str) -> Result<CommandReply, EngineError> {
         self.shell.command(Some(service), Command::Reset)
     }
 
-    /// A failover now, from any state but one in flight; every safety that was waived is in the record.
+    /// A failover now, from any state but one in flight; every safety that was waived is in the record. Returns when it has begun, with
+    /// its number.
     ///
     /// # Errors
     /// As for [`Engine::confirm`]; an unknown standby is [`EngineError::InvalidArgument`].
-    pub fn force(&self, service: &str, options: ForceOptions) -> Result<String, EngineError> {
+    pub fn force(&self, service: &str, options: ForceOptions) -> Result<CommandReply, EngineError> {
         let ForceOptions { to, accept_loss } = options;
         let to = to.map(|name| self.server_of(service, &name)).transpose()?;
         self.shell.command(Some(service), Command::Force { to, accept_loss })
@@ -546,7 +567,7 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Engine::confirm`]; an unknown server is [`EngineError::InvalidArgument`].
-    pub fn adopt(&self, service: &str, server: &str) -> Result<String, EngineError> {
+    pub fn adopt(&self, service: &str, server: &str) -> Result<CommandReply, EngineError> {
         let server = self.server_of(service, server)?;
         self.shell.command(Some(service), Command::Adopt { server })
     }
@@ -557,7 +578,7 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::confirm`]; [`EngineError::Rejected`] also while a failover is in flight; an unknown server is
     /// [`EngineError::InvalidArgument`].
-    pub fn cordon(&self, service: &str, server: &str) -> Result<String, EngineError> {
+    pub fn cordon(&self, service: &str, server: &str) -> Result<CommandReply, EngineError> {
         let server = self.server_of(service, server)?;
         self.shell.command(Some(service), Command::Cordon { server })
     }
@@ -566,7 +587,7 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Engine::confirm`]; an unknown server is [`EngineError::InvalidArgument`].
-    pub fn uncordon(&self, service: &str, server: &str) -> Result<String, EngineError> {
+    pub fn uncordon(&self, service: &str, server: &str) -> Result<CommandReply, EngineError> {
         let server = self.server_of(service, server)?;
         self.shell.command(Some(service), Command::Uncordon { server })
     }
@@ -1106,7 +1127,7 @@ impl Shell {
         Ok(())
     }
 
-    fn command(&self, service: Option<&str>, command: Command) -> Result<String, EngineError> {
+    fn command(&self, service: Option<&str>, command: Command) -> Result<CommandReply, EngineError> {
         let parts = self.parts();
         let service = match service {
             None => None,
@@ -1116,7 +1137,8 @@ impl Shell {
                 Some(id.ok_or_else(|| EngineError::InvalidArgument(format!("there is no service \"{name}\"")))?)
             }
         };
-        self.ask(|reply| Message::Command { service, command, reply })?.map_err(EngineError::Rejected)
+        let answer = self.ask(|reply| Message::Command { service, command, reply })?.map_err(EngineError::Rejected)?;
+        Ok(CommandReply { message: answer.message, generation: answer.generation.map(|generation| generation.0) })
     }
 
     // ---- events --------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ use failover_core::id::{CheckId, Generation, RunId, ServerId, ServiceId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::model::ServiceModel;
 use failover_core::observation::{Finding, UnknownCause};
-use failover_core::output::{Action, Failure, Output, Record};
+use failover_core::output::{Action, Answer, Failure, Output, Record};
 use failover_core::time::{Mono, Span};
 
 use super::Shell;
@@ -52,7 +52,7 @@ pub(crate) enum Message {
     /// For the core.
     Input(Input),
     /// An operator's command; the core's answer goes back.
-    Command { service: Option<ServiceId>, command: Command, reply: Sender<Result<String, String>> },
+    Command { service: Option<ServiceId>, command: Command, reply: Sender<Result<Answer, String>> },
     /// Another configuration, ready built.
     Reload {
         parts: Arc<Parts>,
@@ -119,7 +119,7 @@ pub(crate) struct State {
 }
 
 struct Pending {
-    reply: Sender<Result<String, String>>,
+    reply: Sender<Result<Answer, String>>,
     /// The services whose unfinished business a person takes note of by this command.
     acknowledges: Vec<String>,
 }

@@ -716,16 +716,51 @@ pub unsafe extern "C" fn failover_engine_force(
     // SAFETY: the promises of the header.
     unsafe {
         on(engine, err, |engine| {
-            let service = text::string(service, "service")?;
-            let to = text::optional(to, "to")?.map(str::to_owned);
-            let accept_loss = (accept_loss != FAILOVER_LOSS_CONFIGURED).then_some(accept_loss);
-            let mut options = ForceOptions::default();
-            options.to = to;
-            options.accept_loss = accept_loss;
-            engine.engine.force(service, options)?;
+            engine.engine.force(text::string(service, "service")?, force_options(to, accept_loss)?)?;
             Ok(FAILOVER_OK)
         })
     }
+}
+
+/// As failover_engine_force, and writes the number of the failover that began to `generation`: that of its events, and of the status
+/// once it is over. Written with FAILOVER_OK alone.
+///
+/// Errors: as for failover_engine_confirm. FAILOVER_NULL_ARG also for `generation`.
+///
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_force_with(
+    engine: *const failover_engine,
+    service: *const c_char,
+    to: *const c_char,
+    accept_loss: u64,
+    generation: *mut u64,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            if generation.is_null() {
+                return Err(Fault::null("generation"));
+            }
+            let reply = engine.engine.force(text::string(service, "service")?, force_options(to, accept_loss)?)?;
+            generation.write(reply.generation.unwrap_or(0));
+            Ok(FAILOVER_OK)
+        })
+    }
+}
+
+/// # Safety
+/// `to` is NULL or a string.
+unsafe fn force_options(to: *const c_char, accept_loss: u64) -> Result<ForceOptions, Fault> {
+    let mut options = ForceOptions::default();
+    // SAFETY: the caller's promise.
+    options.to = unsafe { text::optional(to, "to") }?.map(str::to_owned);
+    options.accept_loss = (accept_loss != FAILOVER_LOSS_CONFIGURED).then_some(accept_loss);
+    Ok(options)
 }
 
 /// Says that `server` of `service`, which takes writes, is the primary from here on: the way out after FAILOVER_EVENT_OTHER_BRANCH.

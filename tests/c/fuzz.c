@@ -141,7 +141,12 @@ static void one_call(struct dice *dice)
         case 0: code = failover_engine_adopt(engine, text(dice), text(dice), err); break;
         case 1: code = failover_engine_cordon(engine, text(dice), text(dice), err); break;
         case 2: code = failover_engine_uncordon(engine, text(dice), text(dice), err); break;
-        default: code = failover_engine_force(engine, text(dice), text(dice), roll(dice), err); break;
+        default: {
+            uint64_t generation;
+            code = below(dice, 2) ? failover_engine_force(engine, text(dice), text(dice), roll(dice), err)
+                                  : failover_engine_force_with(engine, text(dice), text(dice), roll(dice),
+                                                               below(dice, 4) ? &generation : NULL, err);
+        } break;
         }
         break;
     case 15: {

@@ -62,6 +62,13 @@ static const char *const HEAD =
 static const char *const UP = "\"kind\":\"scripted\",\"answers\":[\"up\"]";
 static const char *const FLAPS = "\"kind\":\"scripted\",\"answers\":[\"up\",\"up\",\"down\",\"down\",\"down\",\"up\",\"up\"]";
 static const char *const HOST = "\"kind\":\"host\"";
+// One application on two servers, both well, with a route that a command moves.
+static const char *const SWITCHABLE =
+    "{\"version\":1,\"state_dir\":\"%s\",\"services\":[{\"name\":\"site\",\"kind\":\"application\","
+    "\"servers\":[{\"name\":\"web1\",\"role\":\"primary\",\"host\":\"127.0.0.1\"},{\"name\":\"web2\",\"host\":\"127.0.0.2\"}],"
+    "\"checks\":[{\"name\":\"page1\",\"server\":\"web1\",\"interval\":\"50ms\",\"kind\":\"scripted\",\"answers\":[\"up\"]},"
+    "{\"name\":\"page2\",\"server\":\"web2\",\"interval\":\"50ms\",\"kind\":\"scripted\",\"answers\":[\"up\"]}],"
+    "\"route\":{\"command\":[{\"name\":\"balancer\",\"command\":[\"/bin/true\"]}]}}]}";
 
 // A configuration with a state directory of its own, in a buffer that the next call overwrites.
 static const char *config_in(const char *state, const char *timeout, const char *check)
@@ -223,6 +230,33 @@ static void commands(void)
     const char *other = config(UP);
     CODE(FAILOVER_STATE, failover_engine_reload(engine, other, strlen(other), &error));
     CODE(FAILOVER_CONFIG, failover_engine_reload(engine, "{}", 2, &error));
+    stop_and_free(engine);
+}
+
+static void an_order(void)
+{
+    char state[4096], text[8192];
+    snprintf(state, sizeof state, "%s/state-%d-%d", folder, (int)getpid(), states++);
+    CHECK(mkdir(state, 0700) == 0);
+    snprintf(text, sizeof text, SWITCHABLE, state);
+    failover_engine *engine = make(text);
+    CODE(FAILOVER_OK, failover_engine_start(engine, &error));
+    for (int ready = 0; !ready;) {
+        failover_event_free(wait_for(engine, FAILOVER_EVENT_OBSERVED));
+        failover_status *status = NULL;
+        CODE(FAILOVER_OK, failover_engine_status(engine, &status, &error));
+        ready = failover_status_would_fail_over(status, "site");
+        failover_status_free(status);
+    }
+    uint64_t generation = 0;
+    CODE(FAILOVER_OK, failover_engine_force_with(engine, "site", "web2", FAILOVER_LOSS_CONFIGURED, &generation, &error));
+    CHECK(generation == 1);
+    failover_event *done = wait_for(engine, FAILOVER_EVENT_FAILOVER_COMPLETED);
+    CHECK(failover_event_generation(done) == generation);
+    failover_event_free(done);
+    generation = 4711;
+    CODE(FAILOVER_REJECTED, failover_engine_force_with(engine, "site", "web2", FAILOVER_LOSS_CONFIGURED, &generation, &error));
+    CHECK(generation == 4711);
     stop_and_free(engine);
 }
 
@@ -650,7 +684,7 @@ static void arguments(void)
     failover_status *status = NULL;
     failover_breaker *breaker = NULL;
     int fd;
-    uint64_t token;
+    uint64_t token, generation = 4711;
     char bad[] = {'\xff', '\xfe', 0};
     char *huge = malloc(1 << 20);
     memset(huge, 'x', (1 << 20) - 1);
@@ -695,6 +729,10 @@ static void arguments(void)
     CODE(FAILOVER_NULL_ARG, failover_engine_reset(engine, NULL, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_force(engine, NULL, NULL, 0, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_force(engine, "site", bad, 0, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_force_with(engine, NULL, NULL, 0, &generation, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_force_with(engine, "site", NULL, 0, NULL, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_force_with(engine, "site", bad, 0, &generation, &error));
+    CHECK(generation == 4711);
     CODE(FAILOVER_NULL_ARG, failover_engine_cordon(NULL, "site", "web1", &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_cordon(engine, "site", NULL, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_cordon(engine, "site", bad, &error));
@@ -782,6 +820,7 @@ static const struct {
 } TESTS[] = {
     {"lifecycle", lifecycle},
     {"commands", commands},
+    {"an_order", an_order},
     {"errors_tell_everything", errors_tell_everything},
     {"arguments", arguments},
     {"checks_of_the_host", checks_of_the_host},

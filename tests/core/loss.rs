@@ -2,10 +2,10 @@
 
 use crate::world::{Mode, World, model, ms};
 use failover_core::Core;
-use failover_core::id::ServiceId;
+use failover_core::id::{Generation, ServiceId};
 use failover_core::input::{Command, Input};
 use failover_core::observation::CloseCause;
-use failover_core::output::{Action, EndedHow, Failure, Output, Report};
+use failover_core::output::{Action, Answer, EndedHow, Failure, Output, Report};
 use failover_core::refusal::CandidateRefusal;
 use failover_core::sample::{FenceLevel, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState};
 use failover_core::time::{Mono, Span};
@@ -124,7 +124,7 @@ fn a_forced_failover_from_a_dead_primary_is_judged_by_its_death() {
         Output::Reply { result, .. } => Some(result.clone()),
         _ => None,
     });
-    assert_eq!(reply, Some(Ok("orders: failover 1 has begun".into())));
+    assert_eq!(reply, Some(Ok(Answer { message: "orders: failover 1 has begun".into(), generation: Some(Generation(1)) })));
 }
 
 /// Where no fence is asked for, none is claimed, and a load balancer that cannot be told stops nothing.

@@ -477,6 +477,27 @@ fn the_record_of_an_order_names_every_guard_that_it_waived() {
     assert!(evidence.contains("waived: paused") && evidence.contains("waived: doubt"), "{evidence}");
 }
 
+#[test]
+fn an_order_says_which_failover_it_began_and_no_other_command_does() {
+    let mut world = warm();
+    let said = |world: &mut World, command: Command| {
+        world.command(command);
+        world.answer.take().expect("it is carried out").generation
+    };
+    assert_eq!(said(&mut world, Command::pause()), None);
+    assert_eq!(said(&mut world, Command::Resume), None);
+    world.run(ms(2_000));
+    let first = said(&mut world, Command::Force { to: None, accept_loss: None });
+    let began =
+        |world: &World| world.events.iter().rfind(|event| event.kind == EventKind::FailoverStarted).map(|event| event.generation);
+    assert!(first.is_some() && first == began(&world), "{first:?}\n{}", story(&world));
+    // A second order is rejected while the first one goes on, and what is said of that has no number.
+    world.command(Command::Force { to: None, accept_loss: None });
+    assert_eq!(world.answer, None);
+    assert!(world.run_until(EventKind::FailoverCompleted, ms(10_000)), "{}", story(&world));
+    assert_eq!(said(&mut world, Command::Reset), None, "the one that is over did not begin by this");
+}
+
 /// Rule 130: an operator's word outlives the engine.
 #[test]
 fn an_ended_cooldown_is_over_for_the_next_engine_too() {

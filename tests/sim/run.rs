@@ -11,7 +11,7 @@ use failover_core::input::{Command, Input, SelfHealth};
 use failover_core::knowledge::Knowledge;
 use failover_core::model::ServerModel;
 use failover_core::observation::{DownCause, Verdict};
-use failover_core::output::{Action, Failure, Record, Report};
+use failover_core::output::{Action, Answer, Failure, Record, Report};
 use failover_core::plan::Begun;
 use failover_core::sample::Sample;
 use failover_core::time::{Mono, Span};
@@ -218,7 +218,7 @@ struct Sim {
     called: BTreeSet<usize>,
     /// Services for which a person was called and did not come yet.
     people: BTreeSet<usize>,
-    replies: BTreeMap<u64, Result<String, String>>,
+    replies: BTreeMap<u64, Result<Answer, String>>,
     /// The disk is full.
     disk_full: bool,
     /// The engine was asked to stop, and is to be started again so long after it did.

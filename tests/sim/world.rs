@@ -15,7 +15,7 @@ use failover_core::model::{
     ServiceKind, ServiceModel, TriggerModel,
 };
 use failover_core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover_core::output::{Action, EndedHow, Failure, Output, Record, Report, Step};
+use failover_core::output::{Action, Answer, EndedHow, Failure, Output, Record, Report, Step};
 use failover_core::route::{InstanceView, RouteSurvey};
 use failover_core::sample::{
     FenceLevel, FenceReport, HostWord, LocalAnswer, LogEnd, Lsn, Position, ProcessState, Readiness, Receiver, Replica,
@@ -235,6 +235,8 @@ pub struct World {
     pub full: bool,
     pub trace: Vec<String>,
     pub events: Vec<Event>,
+    /// What the last command did that was not rejected.
+    pub answer: Option<Answer>,
     pub actions: Vec<Action>,
     runs: Vec<(Mono, RunId, Finding)>,
     sessions: Vec<(Mono, RunId, usize, Finding)>,
@@ -332,6 +334,7 @@ impl World {
             full: false,
             trace: Vec::new(),
             events: Vec::new(),
+            answer: None,
             actions: Vec::new(),
             runs: Vec::new(),
             sessions: Vec::new(),
@@ -746,7 +749,10 @@ impl World {
                 self.events.push(event);
             }
             Output::Reply { result, .. } => match result {
-                Ok(message) => self.note(&format!("reply ok: {message}")),
+                Ok(answer) => {
+                    self.note(&format!("reply ok: {}", answer.message));
+                    self.answer = Some(answer);
+                }
                 Err(message) => self.note(&format!("reply error: {message}")),
             },
             Output::Journal(record) => {

@@ -40,6 +40,17 @@ def config(state_dir: str, check: Dict[str, Any], interval: str = "50ms", timeou
     }
 
 
+def switchable(state_dir: Path) -> Dict[str, Any]:
+    """One application on two servers, both well, with a route that a command moves."""
+    document = config(str(state_dir / "switchable"), UP)
+    (state_dir / "switchable").mkdir(mode=0o700)
+    site = document["services"][0]
+    site["servers"].append({"name": "web2", "host": "127.0.0.2"})
+    site["checks"].append({**site["checks"][0], "name": "page2", "server": "web2"})
+    site["route"] = {"command": [{"name": "balancer", "command": ["/bin/true"]}]}
+    return document
+
+
 class Case(unittest.TestCase):
     """A test with a folder of its own for state directories."""
 

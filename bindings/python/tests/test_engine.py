@@ -27,7 +27,7 @@ from failover import (
 from failover._library import lib
 from failover._signatures import StatusHandle
 
-from .support import FLAPS, HOST, LONG, UP, Case, descriptors, settle, threads_of_package, threads_of_process
+from .support import FLAPS, HOST, LONG, UP, Case, descriptors, settle, threads_of_package, switchable, threads_of_process
 
 
 class Life(Case):
@@ -196,6 +196,17 @@ class Commands(Case):
                     engine.adopt(service, server)
                 with self.assertRaises(InvalidArgument):
                     engine.cordon(service, server)
+
+    def test_an_order_says_which_failover_it_began(self) -> None:
+        with Engine(switchable(self.folder)) as engine:
+            events = engine.events()
+            for event in events:
+                if engine.status().service("site").forecast.would_fail_over:
+                    break
+            generation = engine.force("site")
+            self.assertEqual(generation, 1)
+            done = next(event for event in events if event.kind == "failover_completed")
+            self.assertEqual((done.generation, engine.status().service("site").primary), (generation, "web2"))
 
     def test_wrong_arguments_are_refused(self) -> None:
         with Engine(self.config(UP)) as engine:

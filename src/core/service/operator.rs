@@ -7,7 +7,7 @@ use crate::candidate::{ANY_LOSS, Waiver};
 use crate::effects::Effects;
 use crate::evidence::Suspicion;
 use crate::handover::Handover;
-use crate::id::ServerId;
+use crate::id::{Generation, ServerId};
 use crate::input::Command;
 use crate::reason::Reason;
 use crate::refusal::Refusal;
@@ -81,6 +81,12 @@ impl Service {
             let more = if refusal == Refusal::FailoverInFlight { in_flight } else { "" };
             format!("{}: {}{more}", self.model.name, self.sentence(&refusal))
         })
+    }
+
+    /// The number of the failover that began last, in flight or over.
+    pub(crate) fn last_begun(&self) -> Option<Generation> {
+        let over = || self.run.last_failover.as_ref().map(|last| last.plan.course.generation);
+        self.run.plan.as_ref().map(|plan| plan.course.generation).or_else(over)
     }
 
     /// A failover waits for a yes.

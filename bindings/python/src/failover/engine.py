@@ -9,7 +9,7 @@ import json
 import os
 import time
 import weakref
-from ctypes import byref
+from ctypes import byref, c_uint64
 from pathlib import Path
 from types import TracebackType
 from typing import Any, AsyncIterator, Callable, Dict, Iterator, Mapping, Optional, Type, TypeVar, Union
@@ -336,16 +336,19 @@ class Engine:
         """Takes `service` back from manual_intervention or failed_over to watching; ends its cooldown. Errors: as for confirm()."""
         self._core.call(lib.failover_engine_reset, text(service, "service"))
 
-    def force(self, service: str, to: Optional[str] = None, accept_loss: Optional[int] = None) -> None:
+    def force(self, service: str, to: Optional[str] = None, accept_loss: Optional[int] = None) -> int:
         """Begins a failover of `service` now, from every state but one in flight: to the server `to`, or to the best one, losing
-        `accept_loss` bytes at most (None: the configured limit). Returns when it has begun; events tell the rest.
+        `accept_loss` bytes at most (None: the configured limit). Returns the number of the failover when it has begun: the
+        `generation` of its events, which tell the rest.
 
         Errors: as for confirm().
         """
         loss = _LOSS_CONFIGURED if accept_loss is None else accept_loss
         if not 0 <= loss <= _LOSS_CONFIGURED:
             raise error(Code.INVALID_ARG, f"accept_loss is {accept_loss}; it is a number of bytes from 0 to 2**64 - 2")
-        self._core.call(lib.failover_engine_force, text(service, "service"), text(to, "to"), loss)
+        generation = c_uint64()
+        self._core.call(lib.failover_engine_force_with, text(service, "service"), text(to, "to"), loss, byref(generation))
+        return generation.value
 
     def adopt(self, service: str, server: str) -> None:
         """Says that `server`, which takes writes, is the primary of `service` from here on: the way out after the event other_branch.

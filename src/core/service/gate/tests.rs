@@ -42,7 +42,8 @@ fn a_new_hard_bar_holds_for_an_order() {
         let mut core = watched(named(name), Mono::NEVER - Span::from_millis(60_000));
         let command = Command::Force { to: None, accept_loss: None };
         let outputs = core.step(core.next_deadline(), Input::Operator { service: None, command, token: 1 });
-        let reply = |output| if let Output::Reply { result, .. } = output { Some(result) } else { None };
+        let reply =
+            |output| if let Output::Reply { result, .. } = output { Some(result.map(|answer| answer.message)) } else { None };
         outputs.into_iter().find_map(reply).expect("an answer")
     };
     assert_eq!(ordered(SHUT), Err("shut: a test has shut the gate".to_owned()));
