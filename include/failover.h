@@ -227,13 +227,13 @@
 // A log line of the engine.
 #define FAILOVER_EVENT_LOG 39
 
-// A failover turned out not to have been needed: the old primary had lived on.
+// A failover was not needed: its old primary is shown to have been serving.
 #define FAILOVER_EVENT_FALSE_POSITIVE 40
 
-// The circuit breaker around something that the engine asks in quiet times opened or closed.
+// A circuit breaker of the survey opened, or closed again.
 #define FAILOVER_EVENT_BREAKER_CHANGED 41
 
-// A server takes writes on a newer timeline that does not continue the primary's log.
+// A server takes writes on a newer timeline that does not continue the primary's log: a clone, or a restored backup.
 #define FAILOVER_EVENT_OTHER_BRANCH 42
 
 // Of interest when searching for a cause: single observations.

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use expect_test::expect_file;
-use failover::EventKind;
+use failover_core::event::{EventKind, EventRow, FieldKind, FieldRow, Group, Remedy};
+use failover_core::refusal::{CandidateRefusal, Refusal, Row};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -13,31 +14,116 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(Path::new(ROOT).join(path)).expect("a file of the repository")
 }
 
-#[test]
-fn every_kind_of_event_and_every_field_is_in_the_reference() {
-    let page = read("docs/EVENTS.md");
-    for kind in EventKind::ALL {
-        assert!(page.contains(&format!("| `{}` |", kind.word())), "docs/EVENTS.md has no row for {}", kind.word());
+/// A file with other lines between `generated: NAME` and `end`, which stand in comments of its own.
+fn with_generated(path: &str, name: &str, lines: &str) -> String {
+    let text = read(path);
+    let (mut new, mut inside, mut found) = (String::new(), false, false);
+    for line in text.split_inclusive('\n') {
+        let says = |what: &str| line.trim().trim_matches(['/', '#', '<', '!', '-', '>', ' ']) == what;
+        inside &= !says("end");
+        if !inside {
+            new.push_str(line);
+        }
+        if says(&format!("generated: {name}")) {
+            new.push_str(lines);
+            (inside, found) = (true, true);
+        }
     }
-    let folders =
-        ["src/core", "src/core/service"].map(|folder| std::fs::read_dir(Path::new(ROOT).join(folder)).expect("a folder"));
-    let files = folders
-        .into_iter()
-        .flatten()
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|end| end == "rs"));
+    assert!(found && !inside, "{path}: nothing stands between `generated: {name}` and `end`");
+    new
+}
+
+/// Its lines in the reference of events.
+fn rows_of(group: Group) -> String {
+    let mut page = String::from("\n| kind | severity | when, and its fields |\n|---|---|---|\n");
+    for row in EventKind::TABLE.iter().filter(|row| row.group == group) {
+        let severities: Vec<&str> = row.severities.iter().map(|severity| severity.word()).collect();
+        let loud = if severities.len() == 4 { "any".to_owned() } else { severities.join(", ") };
+        let field = |field: &FieldRow| {
+            let kind = match field.kind {
+                FieldKind::Text => "text",
+                FieldKind::Int => "integer",
+                FieldKind::Bool => "true or false",
+                FieldKind::Ms => "number",
+                FieldKind::Texts => "list of text",
+                FieldKind::Groups => "list of objects",
+            };
+            let about = if field.about.is_empty() { String::new() } else { format!(": {}", field.about) };
+            format!("`{}` ({kind}{about})", field.name)
+        };
+        let fields: Vec<String> = row.fields.iter().map(field).collect();
+        let fields = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
+        let remedy = match row.remedy {
+            Remedy::No => String::new(),
+            Remedy::Named => ". Remedy: that of what it names".to_owned(),
+            Remedy::Text(text) => format!(". Remedy: {}", text.replace("{service}", "SERVICE").replace("{server}", "SERVER")),
+            Remedy::Refusal(name) => format!(". Remedy: that of the refusal `{name}`"),
+        };
+        let _ = writeln!(page, "| `{}` | {loud} | {}{fields}{remedy} |", row.kind.word(), row.when.replace('|', "\\|"));
+    }
+    page.push('\n');
+    page
+}
+
+/// The kinds in the order of their numbers.
+fn by_number() -> Vec<&'static EventRow> {
+    let mut rows: Vec<&EventRow> = EventKind::TABLE.iter().collect();
+    rows.sort_by_key(|row| row.number);
+    rows
+}
+
+fn camel(word: &str) -> String {
+    let parts = word.split('_').map(|part| part[..1].to_uppercase() + &part[1..]);
+    parts.collect()
+}
+
+/// Reference, header and bindings have the kinds of the one table in `src/core/event.rs`.
+#[test]
+fn the_kinds_of_events_are_those_of_the_table_everywhere() {
+    let rows = by_number();
+    assert!(
+        rows.iter().enumerate().all(|(at, row)| usize::try_from(row.number) == Ok(at + 1)),
+        "a number is missing, or there twice"
+    );
+    assert!(EventKind::TABLE.iter().zip(EventKind::ALL).all(|(row, kind)| row.kind == *kind && kind.row() == row));
+    for group in [Group::Engine, Group::Seen, Group::Decision, Group::Failover] {
+        expect_file![Path::new(ROOT).join("docs/EVENTS.md")].assert_eq(&with_generated(
+            "docs/EVENTS.md",
+            &format!("{group:?}"),
+            &rows_of(group),
+        ));
+    }
+    let mut header = String::new();
+    let mut python = String::new();
+    let mut go = String::new();
+    let width = rows.iter().map(|row| camel(row.kind.word()).len()).max().unwrap_or_default();
+    for row in rows {
+        let (word, upper) = (row.kind.word(), row.kind.word().to_uppercase());
+        let _ = writeln!(header, "/// {}\npub const FAILOVER_EVENT_{upper}: i32 = {};", row.means, row.number);
+        let _ = writeln!(python, "    {upper} = \"{word}\"");
+        let _ = writeln!(go, "\t{:width$} Kind = \"{word}\"", camel(word));
+    }
+    for (path, lines) in
+        [("src/ffi/event.rs", header), ("bindings/python/src/failover/events.py", python), ("bindings/go/events.go", go)]
+    {
+        expect_file![Path::new(ROOT).join(path)].assert_eq(&with_generated(path, "kinds", &lines));
+    }
+}
+
+/// The core's tests compare every event that they see with the table. This finds the fields of those that they do not see.
+#[test]
+fn every_field_that_the_core_writes_is_in_the_table() {
+    let declared: BTreeSet<&str> = EventKind::TABLE.iter().flat_map(|row| row.fields).map(|field| field.name).collect();
+    // Of the rungs of a fence, and what any event may bring.
+    let others = ["name", "took_ms", "note", "remedy", "repeated", "within_ms"];
+    let source = sources(&["src/core"], &["rs"]);
     let mut fields = 0;
-    for path in files {
-        let source = std::fs::read_to_string(&path).expect("a source file");
-        for line in source.split("#[cfg(test)]").next().unwrap_or_default().lines() {
-            for part in line.split("(\"").skip(1) {
-                let Some((name, value)) = part.split_once("\", ") else { continue };
-                let is_field = ["text(", "texts(", "Field::", "span("].iter().any(|maker| value.starts_with(maker));
-                if is_field {
-                    assert!(page.contains(&format!("`{name}`")), "{}: the field {name} is not in docs/EVENTS.md", path.display());
-                    fields += 1;
-                }
-            }
+    for part in source.split("(\"").skip(1) {
+        let Some((name, value)) = part.split_once("\", ") else { continue };
+        let is_field = ["text(", "texts(", "Field::", "span("].iter().any(|maker| value.starts_with(maker));
+        if is_field && name.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+            assert!(declared.contains(name) || others.contains(&name), "the field {name} is in no line of the table of events");
+            fields += 1;
         }
     }
     assert!(fields > 60, "{fields}");
@@ -93,6 +179,23 @@ fn reference() -> String {
         } else if !line.starts_with("#[") {
             words.clear();
         }
+    }
+    page.push_str(&refusals(
+        "Refusals",
+        "Every `code` of a reason against a failover, and of the event `failover_refused`.",
+        Refusal::TABLE,
+    ));
+    let why = "Every `code` of `not_promotable`, and of the event `standby_not_ready`.";
+    page.push_str(&refusals("Why a standby cannot be promoted", why, CandidateRefusal::TABLE));
+    page
+}
+
+fn refusals(title: &str, what: &str, table: &[Row]) -> String {
+    let mut page = format!("\n## {title}\n\n{what}\n\n| code | what it means | remedy |\n|---|---|---|\n");
+    for row in table {
+        let why = if row.why.is_empty() { String::new() } else { format!(" Why it matters: {}.", row.why) };
+        let _ =
+            writeln!(page, "| `{}` | {}{why} | {} |", row.name, row.means, row.remedy("SERVICE", "STANDBY").replace('|', "\\|"));
     }
     page
 }

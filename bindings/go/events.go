@@ -17,6 +17,7 @@ type Kind string
 
 // The kinds.
 const (
+	// generated: kinds
 	EngineStarted        Kind = "engine_started"
 	EngineStopped        Kind = "engine_stopped"
 	ConfigReloaded       Kind = "config_reloaded"
@@ -59,6 +60,7 @@ const (
 	FalsePositive        Kind = "false_positive"
 	BreakerChanged       Kind = "breaker_changed"
 	OtherBranch          Kind = "other_branch"
+	// end
 )
 
 // Severity is how loud an event is.
@@ -108,6 +110,8 @@ type Event struct {
 	Server  string `json:"server"`
 	// Message is one sentence for people.
 	Message string `json:"message"`
+	// Remedy is what mends what it tells; empty where nothing is to be mended, or how is not known.
+	Remedy string `json:"remedy"`
 	// Fields is what belongs to its kind.
 	Fields map[string]any `json:"fields"`
 }

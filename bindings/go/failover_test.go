@@ -774,6 +774,19 @@ func TestAnOrderSaysWhichFailoverItBegan(t *testing.T) {
 		status, err := engine.Status()
 		return err == nil && status.Services[0].Forecast.WouldFailOver
 	})
+	if err := engine.Cordon("site", "web2"); err != nil {
+		t.Fatal(err)
+	}
+	remedy := "failover uncordon site web2, once it may be promoted"
+	if refused := await(t, engine, "a refusal", kind(StandbyNotReady)); refused.Remedy != remedy {
+		t.Error(refused)
+	}
+	if status, err := engine.Status(); err != nil || status.Services[0].Servers[1].NotPromotable.Remedy != remedy {
+		t.Error(err, status.Services)
+	}
+	if err := engine.Uncordon("site", "web2"); err != nil {
+		t.Fatal(err)
+	}
 	generation, err := engine.Force("site", ForceOptions{To: "web2"})
 	if err != nil || generation != 1 {
 		t.Fatal(generation, err)

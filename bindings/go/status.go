@@ -135,6 +135,8 @@ type CheckStatus struct {
 type Reason struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
+	// Remedy is what mends it; empty where the message says it, or only time can.
+	Remedy string `json:"remedy"`
 }
 
 // Forecast is what would happen if the primary died now.

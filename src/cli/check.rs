@@ -15,7 +15,6 @@ use super::arguments::{Check, Doctor};
 use super::exit::{Code, Trouble};
 use super::log::message;
 use super::socket::Listening;
-use super::status::remedy;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
 use super::text::{count, printable, span, span_ms};
 use crate::made::made;
@@ -184,7 +183,7 @@ impl From<ServiceReadiness> for Ready {
                 blocking: true,
                 message: reason.message.clone(),
                 why: why(&reason.code).to_owned(),
-                remedy: remedy(reason, &name).unwrap_or_default(),
+                remedy: reason.remedy.clone(),
                 asked_ms: 0,
             })
         }));
@@ -384,7 +383,11 @@ mod tests {
                 asked_ms: 0,
             })
         };
-        let no_candidate = made!(ReasonStatus { code: "no_candidate".into(), message: "no standby can take over".into() });
+        let no_candidate = made!(ReasonStatus {
+            code: "no_candidate".into(),
+            message: "no standby can take over".into(),
+            remedy: "bring one back".into()
+        });
         let cold = made!(ReasonStatus { code: "not_warmed_up".into(), message: "not every check has answered".into() });
         let service = made!(ServiceReadiness {
             service: "orders".into(),
@@ -406,7 +409,7 @@ mod tests {
                 remedy: mend it
               blocking no_candidate: no standby can take over
                 why: there is nobody to promote: a dead primary ends the service
-                remedy: bring a standby back, see `readiness` and what is said about each
+                remedy: bring one back
               warning db2 fsync_off: about fsync_off
                 why: it hurts
                 remedy: mend it

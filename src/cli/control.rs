@@ -322,6 +322,7 @@ fn still_blocking(engine: &Engine, service: &str) -> Vec<ReasonStatus> {
                     Some(server) => format!("{server}: {}", super::log::message(Some(&server), &finding.message)),
                     None => finding.message,
                 },
+                remedy: finding.remedy,
             })
         }));
         return reasons;

@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use failover::{
-    FailoverStatus, FollowStatus, MetricsStatus, ReadinessStatus, ReasonStatus, SampleStatus, ServerStatus, ServiceStatus, Status,
-};
+use failover::{FailoverStatus, FollowStatus, MetricsStatus, ReadinessStatus, SampleStatus, ServerStatus, ServiceStatus, Status};
 
 use super::arguments;
 use super::check::{one_finding, said, verdict_paint};
@@ -328,18 +326,14 @@ fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) 
                 let what = if service.kind == "postgres" { "be promoted" } else { "take over" };
                 let line = format!("    {} could not {what}: {}", server.name, printable(&reason.message));
                 let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
-                if let Some(remedy) = standby_remedy(reason, service, &server.name) {
-                    let _ = writeln!(text, "      {} {remedy}", terminal.stdout("remedy:", Paint::Strong));
-                }
+                remedy_line(text, &reason.remedy, terminal);
             }
         }
         return;
     }
     for reason in &service.forecast.reasons {
         let _ = writeln!(text, "    {}: {}", reason.code, printable(&reason.message));
-        if let Some(remedy) = remedy(reason, &service.name) {
-            let _ = writeln!(text, "      {} {remedy}", terminal.stdout("remedy:", Paint::Strong));
-        }
+        remedy_line(text, &reason.remedy, terminal);
         if reason.code == "no_candidate" {
             standby_remedies(text, service, terminal);
         }
@@ -350,10 +344,16 @@ fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) 
 fn standby_remedies(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
     for server in &service.servers {
         let Some(reason) = &server.not_promotable else { continue };
-        if let Some(remedy) = standby_remedy(reason, service, &server.name) {
+        if !reason.remedy.is_empty() {
             let word = terminal.stdout("remedy:", Paint::Strong);
-            let _ = writeln!(text, "      {} {}: {word} {remedy}", server.name, reason.code);
+            let _ = writeln!(text, "      {} {}: {word} {}", server.name, reason.code, printable(&reason.remedy));
         }
+    }
+}
+
+fn remedy_line(text: &mut String, remedy: &str, terminal: Terminal) {
+    if !remedy.is_empty() {
+        let _ = writeln!(text, "      {} {}", terminal.stdout("remedy:", Paint::Strong), printable(remedy));
     }
 }
 
@@ -368,85 +368,6 @@ fn follow_line(follows: &FollowStatus) -> String {
         (None, _, Some(server)) => format!("Follows {service}: {} is the primary there", printable(server)),
         (None, _, None) => format!("Follows {service}: no primary was seen there yet"),
     }
-}
-
-/// What an operator can do about a reason not to fail over; `None` where only time or the servers themselves can.
-pub fn remedy(reason: &ReasonStatus, service: &str) -> Option<String> {
-    let text = match reason.code.as_str() {
-        "paused" => format!("failover resume {service}"),
-        "manual_intervention" => format!("look at `failover events --service {service}`, mend what it says, then failover reset {service}"),
-        "awaiting_confirmation" => format!("failover confirm {service}"),
-        "too_many_at_once" => format!(
-            "look at the network of this machine, and at what the services have in common; then failover confirm {service}, or --all"
-        ),
-        "confirmation_timed_out" => format!("failover force {service}, if it must happen"),
-        "journal_unwritable" => "give the engine's user write access to the state directory, or free space on its disk".to_owned(),
-        "cooldown" => format!("wait, or failover reset {service}"),
-        "fence_unavailable" => {
-            "make the primary's host reachable over SSH (`ssh`, `data_dir`), or configure `fence.command`; `route.exclusive` only if it is true"
-                .to_owned()
-        }
-        "receipt_unprovable" => {
-            "make the primary's host reachable over SSH (`ssh`, `data_dir`), or accept a loss: failover force --accept-loss".to_owned()
-        }
-        "no_candidate" => "bring a standby back, see `readiness` and what is said about each".to_owned(),
-        "not_ready" => format!("failover doctor {service}"),
-        "two_primaries" => "stop or rebuild the one that must not take writes".to_owned(),
-        "wrong_cluster" => "correct the address of that server in the configuration, or rebuild it from the primary".to_owned(),
-        "second_engine" => "stop the other engine: two on one service act against each other".to_owned(),
-        "dependency_failing" => "mend the service that it follows; after `follows.hold` it acts by itself".to_owned(),
-        "no_primary_seen" => "start the primary, or correct its address and login in the configuration".to_owned(),
-        "doubt" => "none is needed: doubt ends by itself; if it stays, look at the load and the network of this machine".to_owned(),
-        _ => return None,
-    };
-    Some(text)
-}
-
-/// What an operator can do for a standby that could not be promoted; `None` where the sentence says it, or only time can.
-fn standby_remedy(reason: &ReasonStatus, of: &ServiceStatus, standby: &str) -> Option<String> {
-    let service = &of.name;
-    let lost = format!(
-        "if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE"
-    );
-    let text = match reason.code.as_str() {
-        "not_readable" => "start it, or correct its address and login in the configuration".to_owned(),
-        "not_in_recovery" => match standby_called_primary(of) {
-            Some(primary) => format!(
-                "failover adopt {service} {standby}, if it is the right primary ({primary}, which is called that, is in recovery); or correct names or addresses that were exchanged in the configuration"
-            ),
-            None => "stop it and rebuild it as a standby of the primary".to_owned(),
-        },
-        "other_cluster" => "correct its address in the configuration, or rebuild it from the primary".to_owned(),
-        "other_timeline" => {
-            "point its primary_conninfo to the primary and reload it (recovery_target_timeline = 'latest'), or else rebuild it from the primary".to_owned()
-        }
-        "cordoned" => format!("failover uncordon {service} {standby}, once it may be promoted"),
-        "replay_paused" => format!("on {standby}: SELECT pg_wal_replay_resume()"),
-        "delayed" => "data.allow_delayed = true, if what it holds back may be replayed".to_owned(),
-        "not_streaming" => {
-            format!(
-                "look at the log of {standby}: primary_conninfo, the password, the slot, and WAL that the primary has removed; {lost}"
-            )
-        }
-        "behind" => format!("make the other server fit to be promoted, or wait until this one has caught up; {lost}"),
-        "may_be_behind" => {
-            "make the other server fit to be promoted, or let commits wait for this one: change synchronous_standby_names on the primary"
-                .to_owned()
-        }
-        "quorum_unanswered" => format!("bring the other standbys of synchronous_standby_names back; {lost}"),
-        "loss_too_high" => format!("wait until it has caught up, or raise data.max_lag_bytes; {lost}"),
-        "loss_unknown" => format!(
-            "let the engine see the primary again, or accept whatever is lost: failover force {service} --to {standby} --accept-loss any"
-        ),
-        _ => return None,
-    };
-    Some(text)
-}
-
-/// The server that is taken for the primary, where it is in recovery and so is no reason to give up one that takes writes.
-fn standby_called_primary(service: &ServiceStatus) -> Option<&str> {
-    let primary = service.servers.iter().find(|server| Some(&server.name) == service.primary.as_ref())?;
-    primary.sample.as_ref().is_some_and(|sample| sample.in_recovery).then_some(primary.name.as_str())
 }
 
 /// How a failover ended, for people.
@@ -544,8 +465,8 @@ mod tests {
     use crate::made::made;
     use expect_test::expect;
     use failover::{
-        CheckStatus, FailureStatus, ForecastStatus, JournalStatus, JudgedStatus, PhaseStatus, SpansStatus, StepStatus,
-        ThreadStatus, VerdictCounts,
+        CheckStatus, FailureStatus, ForecastStatus, JournalStatus, JudgedStatus, PhaseStatus, ReasonStatus, SpansStatus,
+        StepStatus, ThreadStatus, VerdictCounts,
     };
 
     fn check(server: &str, verdict: &str, reason: &str, message: &str) -> CheckStatus {
@@ -656,30 +577,15 @@ mod tests {
     fn each_standby_has_its_remedy() {
         let mut service = pair();
         let why = "db3 has 96 bytes of log that it lacks, and cannot be promoted itself";
-        service.servers[1].not_promotable = Some(made!(ReasonStatus { code: "behind".into(), message: why.into() }));
-        let remedy = "make the other server fit to be promoted, or wait until this one has caught up; \
-                      if the primary is dead and what is missing may be lost: failover force orders --to db2 --accept-loss SIZE";
+        let remedy = "make the other server fit to be promoted";
+        let behind = made!(ReasonStatus { code: "behind".into(), message: why.into(), remedy: remedy.into() });
+        service.servers[1].not_promotable = Some(behind);
         let told = human(&around(service.clone()), Terminal::default());
         assert!(told.contains(&format!("    db2 could not be promoted: {why}\n      remedy: {remedy}\n")), "{told}");
         let nobody = made!(ReasonStatus { code: "no_candidate".into(), message: "no standby can take over".into() });
         service.forecast = made!(ForecastStatus { would_fail_over: false, reasons: vec![nobody], ..ForecastStatus::default() });
         let told = human(&around(service), Terminal::default());
         assert!(told.contains(&format!("      db2 behind: remedy: {remedy}\n")), "{told}");
-    }
-
-    /// Names or addresses were exchanged: nobody is told to throw the data of the one that takes writes away.
-    #[test]
-    fn beside_a_primary_in_recovery_the_one_that_takes_writes_is_not_to_be_rebuilt() {
-        let mut service = pair();
-        let code = || made!(ReasonStatus { code: "not_in_recovery".into(), message: "it is not in recovery".into() });
-        service.servers[1].not_promotable = Some(code());
-        let told = human(&around(service.clone()), Terminal::default());
-        assert!(told.contains("remedy: stop it and rebuild it as a standby of the primary"), "{told}");
-        service.servers[0].sample.as_mut().unwrap().in_recovery = true;
-        let told = human(&around(service), Terminal::default());
-        let remedy =
-            "failover adopt orders db2, if it is the right primary (db1, which is called that, is in recovery); or correct names";
-        assert!(told.contains(remedy) && !told.contains("rebuild"), "{told}");
     }
 
     #[test]
@@ -706,7 +612,11 @@ mod tests {
         service.forecast = made!(ForecastStatus {
             would_fail_over: false,
             reasons: vec![
-                made!(ReasonStatus { code: "paused".into(), message: "paused by an operator".into() }),
+                made!(ReasonStatus {
+                    code: "paused".into(),
+                    message: "paused by an operator".into(),
+                    remedy: "failover resume orders".into(),
+                }),
                 made!(ReasonStatus { code: "not_warmed_up".into(), message: "not every check has answered".into() }),
             ],
             ..ForecastStatus::default()

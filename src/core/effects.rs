@@ -1,7 +1,7 @@
 //! What one step gathers: outputs in order, and the counters behind every identifier.
 
 use super::damping::Damping;
-use super::event::{Event, EventKind, Fact, Field, Severity};
+use super::event::{Event, EventKind, Fact, Field, FieldKind, Severity};
 use super::id::{ActionId, Generation, RunId, Seq, ServerId, ServiceId};
 use super::output::Output;
 use super::service::Surroundings;
@@ -113,9 +113,11 @@ impl Effects {
         severity: Severity,
         about: About,
         message: String,
-        fields: Vec<(&'static str, Field)>,
+        mut fields: Vec<(&'static str, Field)>,
         fact: Option<Fact>,
     ) {
+        // A phase that was not reached has no time: what is no number is no milliseconds.
+        fields.retain(|(name, value)| !name.ends_with("_ms") || FieldKind::Ms.holds(value));
         self.seq += 1;
         self.outputs.push(Output::Emit(Event {
             seq: Seq(self.seq),

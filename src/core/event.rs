@@ -128,23 +128,164 @@ impl Severity {
     }
 }
 
+/// Where an event stands in the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// The engine itself.
+    Engine,
+    /// What is seen of servers and routes.
+    Seen,
+    /// From a first bad sign to a decision.
+    Decision,
+    /// A failover.
+    Failover,
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    /// A word or a text.
+    Text,
+    /// A number without a sign.
+    Int,
+    /// Yes or no.
+    Bool,
+    /// Milliseconds with fractions.
+    Ms,
+    /// A list of texts.
+    Texts,
+    /// A list of groups.
+    Groups,
+}
+
+impl FieldKind {
+    /// Whether a value is of this kind.
+    #[must_use]
+    pub fn holds(self, value: &Field) -> bool {
+        match (self, value) {
+            (FieldKind::Text, Field::Text(_))
+            | (FieldKind::Int, Field::Int(_))
+            | (FieldKind::Bool, Field::Bool(_))
+            | (FieldKind::Ms, Field::Span(_)) => true,
+            (FieldKind::Texts, Field::List(items)) => items.iter().all(|item| matches!(item, Field::Text(_))),
+            (FieldKind::Groups, Field::List(items)) => items.iter().all(|item| matches!(item, Field::Group(_))),
+            _ => false,
+        }
+    }
+}
+
+/// One field of a kind of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldRow {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: FieldKind,
+    /// Of what, or which words; empty where the name says it.
+    pub about: &'static str,
+}
+
+/// What mends what an event tells. Good news has no remedy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Nothing is to be mended, or the events around it say how.
+    No,
+    /// These words, with `{service}` and `{server}` for names.
+    Text(&'static str),
+    /// That of the refusal of this name.
+    Refusal(&'static str),
+    /// It is another one each time: that of the refusal or the finding that a field names, or its own.
+    Named,
+}
+
+/// One line of the table of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventRow {
+    /// The kind.
+    pub kind: EventKind,
+    /// Its number in the C interface: never used again for another one.
+    pub number: i32,
+    /// Where it stands in the reference.
+    pub group: Group,
+    /// How loud it can be.
+    pub severities: &'static [Severity],
+    /// What it says, as a sentence.
+    pub means: &'static str,
+    /// When it is told.
+    pub when: &'static str,
+    /// Its fields. Not every one is in every event of the kind.
+    pub fields: &'static [FieldRow],
+    /// What mends it.
+    pub remedy: Remedy,
+}
+
+impl EventRow {
+    /// What is wrong with a field by this table; `None`: it is declared, and of its kind. What was told again and again has `repeated` and
+    /// `within_ms` beside its own, and any event may bring its `remedy`.
+    #[must_use]
+    pub fn disagrees(&self, name: &str, value: &Field) -> Option<String> {
+        let kind = match name {
+            "repeated" => FieldKind::Int,
+            "within_ms" => FieldKind::Ms,
+            "remedy" => FieldKind::Text,
+            _ => match self.fields.iter().find(|field| field.name == name) {
+                Some(field) => field.kind,
+                None => return Some(format!("{} has no field {name}", self.kind.word())),
+            },
+        };
+        (!kind.holds(value)).then(|| format!("{}: {name} is no {kind:?}: {value:?}", self.kind.word()))
+    }
+}
+
 macro_rules! event_kinds {
-    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+    ($(
+        #[doc = $means:literal]
+        $name:ident($number:literal) = $word:literal {
+            $group:ident, [$($severity:ident),*], $when:literal,
+            [$($field:literal: $field_kind:ident $(($about:literal))?,)*],
+            $remedy:expr,
+        }
+    )*) => {
         /// What happened.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum EventKind {
-            $($(#[$doc])* $name,)*
+            $(#[doc = $means] $name,)*
         }
 
         impl EventKind {
             /// Every kind, in the order of the documentation.
             pub const ALL: &'static [EventKind] = &[$(EventKind::$name,)*];
 
+            /// The table: what each kind says, and what it brings.
+            pub const TABLE: &'static [EventRow] = &[$(EventRow {
+                kind: EventKind::$name,
+                number: $number,
+                group: Group::$group,
+                severities: &[$(Severity::$severity),*],
+                means: $means.trim_ascii(),
+                when: $when,
+                fields: &[$(FieldRow { name: $field, kind: FieldKind::$field_kind, about: concat!($($about)?) },)*],
+                remedy: $remedy,
+            },)*];
+
             /// The word used in JSON, logs and the command line.
             #[must_use]
             pub fn word(self) -> &'static str {
                 match self { $(EventKind::$name => $word,)* }
+            }
+
+            /// Its number in the C interface.
+            #[must_use]
+            pub fn number(self) -> i32 {
+                match self { $(EventKind::$name => $number,)* }
+            }
+
+            /// Its line of the table.
+            #[must_use]
+            pub fn row(self) -> &'static EventRow {
+                // Both are written by the same lines, in the same order.
+                &EventKind::TABLE[self as usize]
             }
         }
     };
@@ -152,87 +293,419 @@ macro_rules! event_kinds {
 
 event_kinds! {
     /// The engine runs.
-    EngineStarted = "engine_started",
+    EngineStarted(1) = "engine_started" {
+        Engine, [Info], "it runs",
+        [],
+        Remedy::No,
+    }
     /// The engine stopped; always the last event.
-    EngineStopped = "engine_stopped",
+    EngineStopped(2) = "engine_stopped" {
+        Engine, [Info], "always the last event",
+        [],
+        Remedy::No,
+    }
     /// A reload took effect.
-    ConfigReloaded = "config_reloaded",
+    ConfigReloaded(3) = "config_reloaded" {
+        Engine, [Info], "a reload took effect",
+        [],
+        Remedy::No,
+    }
     /// One finished check (severity debug; coalesced under pressure).
-    Observed = "observed",
+    Observed(4) = "observed" {
+        Seen, [Debug], "one finished check",
+        [
+            "check": Text,
+            "verdict": Text("`up`, `impaired`, `down`, `unknown`"),
+            "reason": Text,
+            "latency_ms": Ms,
+            "detail": Text,
+        ],
+        Remedy::No,
+    }
     /// The health of a check or a server changed.
-    HealthChanged = "health_changed",
+    HealthChanged(5) = "health_changed" {
+        Seen, [Info, Warning], "of a server",
+        [
+            "from": Text,
+            "to": Text("`unknown`, `healthy`, `degraded`, `unhealthy`"),
+            "detail": Text,
+        ],
+        Remedy::No,
+    }
     /// The state of a service's trigger changed.
-    StateChanged = "state_changed",
+    StateChanged(6) = "state_changed" {
+        Decision, [Info, Warning, Alarm], "of a service",
+        [
+            "from": Text,
+            "to": Text("`normal`, `degraded`, `failing`, `failover_in_progress`, `failed_over`, `manual_intervention`"),
+            "why": Text,
+        ],
+        Remedy::No,
+    }
     /// A kept-open session was closed by the other side.
-    SessionClosed = "session_closed",
+    SessionClosed(7) = "session_closed" {
+        Seen, [Warning], "the other side closed a kept session",
+        [
+            "cause": Text,
+            "detail": Text,
+        ],
+        Remedy::No,
+    }
     /// A round of fresh evidence began.
-    ConfirmationStarted = "confirmation_started",
+    ConfirmationStarted(8) = "confirmation_started" {
+        Decision, [Warning], "the threshold is reached, fresh evidence is gathered",
+        [
+            "evidence": Texts,
+        ],
+        Remedy::No,
+    }
     /// A piece of evidence came in during a confirmation (host's word, standby's word).
-    EvidenceGathered = "evidence_gathered",
+    EvidenceGathered(9) = "evidence_gathered" {
+        Decision, [Debug, Info, Warning, Alarm], "the host's word, a fence proven again, a route put right, names that follow, a weight that grows in the route, another service that is followed",
+        [
+            "why": Text,
+            "timeline": Int("of an old primary that has rejoined"),
+            "failed": Texts,
+            "fence_level": Int,
+            "proof": Text,
+            "share_percent": Int("of a weight that grows"),
+            "follows": Text("the service that is followed"),
+            "primary": Text("its primary"),
+            "followed": Text("its primary, once that is done"),
+        ],
+        Remedy::No,
+    }
     /// The failure is confirmed: class, evidence, thresholds.
-    FailureConfirmed = "failure_confirmed",
+    FailureConfirmed(10) = "failure_confirmed" {
+        Decision, [Warning], "the failure is confirmed",
+        [
+            "class": Text,
+            "detect_ms": Ms("since the first bad sign"),
+            "evidence": Texts,
+        ],
+        Remedy::No,
+    }
     /// The primary proved to be alive, or came back, before anything was done.
-    FailoverSuppressed = "failover_suppressed",
+    FailoverSuppressed(11) = "failover_suppressed" {
+        Decision, [Info, Warning], "the primary proved to be alive before anything was done",
+        [
+            "why": Text,
+            "refusal": Text,
+            "detail": Text,
+            "evidence": Texts,
+        ],
+        Remedy::Named,
+    }
     /// A failover would have begun but for a named reason.
-    FailoverRefused = "failover_refused",
+    FailoverRefused(12) = "failover_refused" {
+        Decision, [Warning, Alarm], "it would have begun but for a named reason",
+        [
+            "refusal": Text,
+            "detail": Text,
+            "evidence": Texts,
+        ],
+        Remedy::Named,
+    }
     /// A failover waits for an operator.
-    AwaitingConfirmation = "awaiting_confirmation",
+    AwaitingConfirmation(13) = "awaiting_confirmation" {
+        Decision, [Alarm], "it waits for an operator; without a service: as many failovers have begun within a minute as may, and others wait",
+        [
+            "class": Text,
+            "evidence": Texts,
+            "limit": Int("so many may"),
+            "services": Texts("those that wait first"),
+        ],
+        Remedy::Refusal("awaiting_confirmation"),
+    }
     /// A failover began.
-    FailoverStarted = "failover_started",
+    FailoverStarted(14) = "failover_started" {
+        Failover, [Warning], "it begins",
+        [
+            "class": Text,
+            "old_primary": Text,
+            "fence_required": Int("level"),
+            "evidence": Texts,
+        ],
+        Remedy::No,
+    }
     /// A failover that an earlier engine began is taken up again, or is undone because the primary lives.
-    FailoverResumed = "failover_resumed",
+    FailoverResumed(15) = "failover_resumed" {
+        Failover, [Warning], "one that an earlier engine began is taken up",
+        [
+            "class": Text,
+            "old_primary": Text,
+            "promotion_begun": Bool,
+            "detail": Text,
+        ],
+        Remedy::No,
+    }
     /// A step began.
-    StepStarted = "step_started",
+    StepStarted(16) = "step_started" {
+        Failover, [Info], "a step began",
+        [
+            "step": Text,
+            "target": Text,
+            "undoing": Bool,
+            "past_no_return": Bool,
+        ],
+        Remedy::No,
+    }
     /// A step ended.
-    StepFinished = "step_finished",
+    StepFinished(17) = "step_finished" {
+        Failover, [Info, Warning], "a step ended",
+        [
+            "step": Text,
+            "target": Text,
+            "ok": Bool,
+            "detail": Text,
+            "failure": Text("where it failed: `no_effect`, `refused`, `unknown`, `timed_out`, `cancelled`"),
+            "fence_level": Int("of a fence"),
+            "guard_placed": Bool("of a fence"),
+            "rungs": Groups("of a fence, each `name`, `ok`, `took_ms`, `note`"),
+            "proof": Text("of a fence"),
+            "timeline": Int("of a promotion"),
+            "flush": Text("of a promotion or a write"),
+            "commits": Bool("of a write"),
+        ],
+        Remedy::Named,
+    }
     /// From here on nothing is undone.
-    PointOfNoReturn = "point_of_no_return",
+    PointOfNoReturn(18) = "point_of_no_return" {
+        Failover, [Warning], "from here on nothing is undone",
+        [
+            "target": Text,
+        ],
+        Remedy::No,
+    }
     /// A failover completed: phases, loss, fence, candidate.
-    FailoverCompleted = "failover_completed",
+    FailoverCompleted(19) = "failover_completed" {
+        Failover, [Warning], "another server is the primary",
+        [
+            "old_primary": Text,
+            "new_primary": Text,
+            "class": Text,
+            "detected_at_ns": Int("on the clock of `mono_ns`"),
+            "confirm_ms": Ms,
+            "fence_ms": Ms("of a database"),
+            "promote_ms": Ms("of a database"),
+            "write_ms": Ms("of a database"),
+            "route_ms": Ms,
+            "verify_ms": Ms,
+            "total_ms": Ms,
+            "timeline": Int("of a database"),
+            "fence_level": Int("of a database"),
+            "position": Text("of a database"),
+            "loss_bytes": Int("of a database, where it is known"),
+            "loss_exact": Bool("true: it is read, false: it is estimated"),
+            "holds_acknowledged": Bool("of a database"),
+            "sync_gate_opened": Bool("of a database"),
+            "verified": Bool("of an application"),
+            "warnings": Texts,
+            "evidence": Texts,
+        ],
+        Remedy::No,
+    }
     /// A failover failed: at which step, why, what was undone.
-    FailoverFailed = "failover_failed",
+    FailoverFailed(20) = "failover_failed" {
+        Failover, [Alarm], "it stops",
+        [
+            "why": Text,
+            "promoted": Bool,
+            "warnings": Texts,
+        ],
+        Remedy::No,
+    }
     /// Everything that had been changed was undone.
-    RolledBack = "rolled_back",
+    RolledBack(21) = "rolled_back" {
+        Failover, [Warning, Alarm], "what it had changed is undone",
+        [
+            "why": Text,
+            "left": Texts("what is not"),
+        ],
+        Remedy::No,
+    }
     /// A person has to come: why, with the evidence.
-    ManualIntervention = "manual_intervention",
+    ManualIntervention(22) = "manual_intervention" {
+        Failover, [Alarm], "a person has to come",
+        [
+            "why": Text,
+            "automatic": Bool("false: nothing is done until `reset`; true: the engine goes on by itself as soon as what it lacks is there"),
+            "evidence": Texts,
+        ],
+        Remedy::Refusal("manual_intervention"),
+    }
     /// Who is primary became known or changed.
-    PrimaryKnown = "primary_known",
+    PrimaryKnown(23) = "primary_known" {
+        Seen, [Info], "who is primary became known or changed",
+        [
+            "primary": Text,
+            "why": Text,
+            "system_id": Text("of a database"),
+            "timeline": Int("of a database"),
+        ],
+        Remedy::No,
+    }
     /// A standby cannot be promoted any more: why.
-    StandbyNotReady = "standby_not_ready",
+    StandbyNotReady(24) = "standby_not_ready" {
+        Seen, [Warning, Alarm], "it could not take over",
+        [
+            "reason": Text,
+            "detail": Text,
+        ],
+        Remedy::Named,
+    }
     /// A standby can be promoted.
-    StandbyReady = "standby_ready",
+    StandbyReady(25) = "standby_ready" {
+        Seen, [Info], "it could take over",
+        [
+            "blocked_by": Texts("what else stands in the way of a failover"),
+        ],
+        Remedy::No,
+    }
     /// Two servers of one service take writes.
-    TwoPrimaries = "two_primaries",
+    TwoPrimaries(26) = "two_primaries" {
+        Seen, [Alarm], "two servers take writes, nothing is touched",
+        [
+            "servers": Texts,
+        ],
+        Remedy::Refusal("two_primaries"),
+    }
     /// A server belongs to another cluster (system identifier).
-    WrongCluster = "wrong_cluster",
+    WrongCluster(27) = "wrong_cluster" {
+        Seen, [Alarm], "a server belongs to another cluster",
+        [
+            "system_id": Text,
+            "expected": Text,
+        ],
+        Remedy::Refusal("wrong_cluster"),
+    }
     /// A server takes writes on a newer timeline that does not continue the primary's log: a clone, or a restored backup.
-    OtherBranch = "other_branch",
+    OtherBranch(42) = "other_branch" {
+        Seen, [Alarm], "a server takes writes on a newer timeline that does not continue the primary's log (a clone, a restored backup)",
+        [
+            "timeline": Int,
+            "why": Text,
+        ],
+        Remedy::Text("failover adopt {service} {server}, if it is the right primary; else stop it"),
+    }
     /// A load balancer had forgotten what a failover moved (a reload, a restart): the traffic is moved again.
-    RouteAsserted = "route_asserted",
+    RouteAsserted(28) = "route_asserted" {
+        Seen, [Warning], "a load balancer had forgotten what a failover moved",
+        [
+            "instance": Text,
+            "astray": Text,
+            "primary": Text,
+        ],
+        Remedy::No,
+    }
     /// A former primary was seen again.
-    OldPrimaryReturned = "old_primary_returned",
+    OldPrimaryReturned(29) = "old_primary_returned" {
+        Seen, [Alarm], "a former primary, or another server on an older timeline, takes writes; the one that this engine deposed is taken out of the route and fenced again, another one is taken out of the route only, and under a pause nothing is changed",
+        [
+            "timeline": Int,
+        ],
+        Remedy::Text("stop it, and rebuild it as a standby of the primary"),
+    }
     /// A failover was not needed: its old primary is shown to have been serving.
-    FalsePositive = "false_positive",
+    FalsePositive(40) = "false_positive" {
+        Failover, [Alarm], "the old primary is shown to have been serving",
+        [
+            "old_primary": Text,
+            "why": Text,
+        ],
+        Remedy::No,
+    }
     /// Our own view may not be trusted: why.
-    DoubtRaised = "doubt_raised",
+    DoubtRaised(30) = "doubt_raised" {
+        Engine, [Alarm], "its own view may not be trusted, nothing is decided",
+        [
+            "cause": Text("`gap`, `stuck_workers`, `everything_silent`"),
+        ],
+        Remedy::Refusal("doubt"),
+    }
     /// Our own view may be trusted again.
-    DoubtCleared = "doubt_cleared",
+    DoubtCleared(31) = "doubt_cleared" {
+        Engine, [Info], "it may be trusted again",
+        [],
+        Remedy::No,
+    }
     /// Something that would hurt at failover time was found, or is mended.
-    ReadinessChanged = "readiness_changed",
+    ReadinessChanged(32) = "readiness_changed" {
+        Seen, [Info, Warning, Alarm], "something that would hurt a failover was found, or is over",
+        [
+            "code": Text,
+            "findings": Texts,
+            "ended": Texts,
+        ],
+        Remedy::Named,
+    }
     /// A circuit breaker of the survey opened, or closed again.
-    BreakerChanged = "breaker_changed",
+    BreakerChanged(41) = "breaker_changed" {
+        Seen, [Info, Warning], "what is not answering is left alone for a while by the survey",
+        [
+            "dependency": Text,
+            "open": Bool,
+        ],
+        Remedy::No,
+    }
     /// An operator's command was carried out or rejected.
-    OperatorCommand = "operator_command",
+    OperatorCommand(33) = "operator_command" {
+        Engine, [Info, Warning], "a command was carried out or rejected, or a pause ended by itself (`resume`)",
+        [
+            "command": Text,
+            "accepted": Bool,
+            "detail": Text,
+        ],
+        Remedy::No,
+    }
     /// The journal cannot be written, or can be again.
-    JournalState = "journal_state",
+    JournalState(34) = "journal_state" {
+        Engine, [Info, Alarm], "the journal can be written or not",
+        [
+            "writable": Bool,
+        ],
+        Remedy::Refusal("journal_unwritable"),
+    }
     /// The host program is asked to run a check.
-    TaskCheck = "task_check",
+    TaskCheck(35) = "task_check" {
+        Engine, [Debug], "the host program is asked to run a check",
+        [
+            "task_id": Int,
+            "deadline_ms": Int,
+            "check": Text,
+            "function": Text,
+        ],
+        Remedy::No,
+    }
     /// The host program is asked to carry out an action.
-    TaskAction = "task_action",
+    TaskAction(36) = "task_action" {
+        Engine, [Info], "the host program is asked to carry out an action",
+        [
+            "task_id": Int,
+            "deadline_ms": Int,
+            "step": Text,
+        ],
+        Remedy::No,
+    }
     /// Events were dropped because nobody took them.
-    Overflow = "overflow",
+    Overflow(37) = "overflow" {
+        Engine, [Warning, Alarm], "events were dropped because nobody took them",
+        [
+            "dropped": Int,
+            "important_dropped": Int,
+        ],
+        Remedy::Text("take events sooner; what is true now is in the status"),
+    }
     /// A bug was caught: decisions are frozen.
-    Faulted = "faulted",
+    Faulted(38) = "faulted" {
+        Engine, [Alarm], "a bug was caught, all decisions are frozen",
+        [],
+        Remedy::Text("restart the engine: what it had begun is in its journal, and is taken up again"),
+    }
     /// A log line of the engine.
-    Log = "log",
+    Log(39) = "log" {
+        Engine, [Debug, Info, Warning, Alarm], "a line of the engine's log",
+        [],
+        Remedy::No,
+    }
 }

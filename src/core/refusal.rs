@@ -6,247 +6,470 @@ use super::static_word::Word;
 use super::time::Span;
 use serde::{Deserialize, Serialize};
 
-/// One reason against failing over now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Refusal {
-    /// The primary is not failing.
-    PrimaryHealthy,
-    /// Not enough failed observations in the window yet.
-    ThresholdNotReached {
-        /// Failed observations in the window.
-        failures: u32,
-        /// Needed.
-        threshold: u32,
-    },
-    /// The policy over the checks (`all`, `quorum`) is not met.
-    PolicyNotMet {
-        /// Checks at their failure threshold.
-        failing: u32,
-        /// Needed.
-        needed: u32,
-    },
-    /// Other checks fail while the database itself answers (rule 6).
-    DatabaseAnswers,
-    /// Evidence is still on its way: which.
-    EvidenceIncomplete {
-        /// What is waited for.
-        #[serde(with = "super::static_word")]
-        waiting_for: Word,
-    },
-    /// The primary is alive and not serving: which way.
-    Impaired {
-        /// The failure class.
-        #[serde(with = "super::static_word")]
-        class: Word,
-    },
-    /// An announced shutdown has not come to its end within its grace.
-    ShutdownHeld {
-        /// The processes that it waits for, by what they are; empty where nobody knows.
-        by: Vec<String>,
-        /// Until a failover begins by `on_impaired`, if one does.
-        left: Option<Span>,
-    },
-    /// An announced shutdown may still come back.
-    RestartGrace {
-        /// How much of the grace is left.
-        left: Span,
-    },
-    /// The host says that the server runs and serves: only our path is broken.
-    HostSaysServing,
-    /// The host says that the postmaster runs although its port refuses.
-    HostSaysRunning,
-    /// A standby goes on receiving from the primary: it is alive and only our path is broken.
-    StandbySeesPrimary {
-        /// Which standby.
-        server: ServerId,
-    },
-    /// An operator paused the service.
-    Paused,
-    /// Our own view is in doubt.
-    Doubt {
-        /// Why.
-        cause: DoubtCause,
-    },
-    /// The engine has not yet seen every check answer since it started, resumed or reloaded.
-    NotWarmedUp,
-    /// No primary was ever seen (rule 10).
-    NoPrimarySeen,
-    /// The journal cannot be written.
-    JournalUnwritable,
-    /// The last failover is too recent.
-    Cooldown {
-        /// How much of it is left.
-        left: Span,
-    },
-    /// An operator has to confirm.
-    AwaitingConfirmation {
-        /// How long the engine goes on waiting.
-        left: Span,
-    },
-    /// Nobody confirmed in time.
-    ConfirmationTimedOut,
-    /// As many other failovers have begun within a minute as may: a person is asked.
-    TooManyAtOnce {
-        /// So many may.
-        most: u32,
-    },
-    /// A failover is in flight.
-    FailoverInFlight,
-    /// A person has to come first.
-    ManualIntervention,
-    /// The required fence level cannot be reached on any way that is configured.
-    FenceUnavailable {
-        /// What is missing.
-        why: String,
-    },
-    /// The primary lives, and it could not be proven that a standby has all that it acknowledged.
-    ReceiptUnprovable {
-        /// What is missing.
-        why: String,
-    },
-    /// No standby can be promoted: the reason for each.
-    NoCandidate {
-        /// By server.
-        reasons: Vec<(ServerId, CandidateRefusal)>,
-    },
-    /// Something that the survey found would keep a failover from its end: said beforehand only.
-    NotReady {
-        /// The finding's code.
-        code: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// Two servers take writes.
-    TwoPrimaries,
-    /// A server that is not the primary said that it takes writes, and has said or shown nothing else since.
-    Rival {
-        /// Which.
-        server: ServerId,
-        /// Of which service.
-        service: String,
-    },
-    /// A server belongs to another cluster.
-    WrongCluster {
-        /// Which.
-        server: ServerId,
-    },
-    /// Another engine watches this service.
-    SecondEngine {
-        /// Its instance name.
-        name: String,
-    },
-    /// The service that it follows is in trouble, or has a new primary that is not followed yet: the failures may be its.
-    DependencyFailing {
-        /// Which.
-        service: String,
-        /// How much longer that is a reason.
-        left: Span,
-    },
-    /// Services of this kind are watched only.
-    WatchedOnly,
-    /// The engine is stopping.
-    Stopping,
-    /// Of the tests.
-    #[cfg(test)]
-    Shut,
+/// One line of a table of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The stable name used in events, status and the command line.
+    pub name: &'static str,
+    /// What it means.
+    pub means: &'static str,
+    /// Why it matters; empty where there is nothing to add.
+    pub why: &'static str,
+    /// What mends it, with `{service}` and `{standby}` for names; empty where the sentence says it, or only time can.
+    pub remedy: &'static str,
 }
 
-/// Why a standby cannot be promoted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CandidateRefusal {
-    /// The configuration says so.
-    NotACandidate,
-    /// An operator cordoned it.
-    Cordoned,
-    /// It answers its kept session and no new connection.
-    NoNewSessions,
-    /// It refuses the login of the engine's role: a promotion could not be asked for.
-    LoginRefused {
-        /// What it says.
-        why: String,
-    },
-    /// An operator chose another one.
-    NotChosen,
-    /// Another one was asked to become the primary in this failover.
-    AnotherAsked,
-    /// It could not be asked, or its last answer is too old.
-    NotReadable {
-        /// What was seen.
-        why: String,
-    },
-    /// It takes writes itself.
-    NotInRecovery,
-    /// It belongs to another cluster (system identifier).
-    OtherCluster,
-    /// It is not on the primary's timeline.
-    OtherTimeline {
-        /// Its timeline.
-        timeline: u32,
-        /// The primary's.
-        expected: u32,
-    },
-    /// Replay is paused by an operator.
-    ReplayPaused,
-    /// It is a delayed standby.
-    Delayed,
-    /// It was not receiving from the primary while that lived.
-    NotStreaming,
-    /// Another server that cannot be promoted has log that this one lacks (rule 21).
-    Behind {
-        /// The other one's name; `None`: others that acknowledged commits before those who do it now.
-        by: Option<String>,
-        /// How much.
-        bytes: u64,
-        /// How much of it may be lost; 0 where commits wait for standbys.
-        limit: u64,
-    },
-    /// Another server that cannot be promoted may acknowledge commits that this one lacks: said beforehand only.
-    MayBeBehind {
-        /// The other one's name.
-        by: String,
-    },
-    /// The primary was stopped in an orderly way, and it has not received the whole log.
-    NotReceived {
-        /// So much of it is missing.
-        bytes: u64,
-    },
-    /// Too few of those that could have acknowledged a commit said how far they are, so one it lacks may exist (rule 21).
-    QuorumUnanswered {
-        /// Those who may acknowledge, and said it.
-        answered: u32,
-        /// Acknowledgements a commit waits for.
-        required: u32,
-        /// Size of the set.
-        size: u32,
-    },
-    /// It could lack more than the limit.
-    LossTooHigh {
-        /// Bytes that may be lost.
-        loss: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// How much it could lack is not known (rule 20): unknown is not zero.
-    LossUnknown {
-        /// Why.
-        #[serde(with = "super::static_word")]
-        why: Word,
-    },
-    /// Of an application: its checks do not pass.
-    NotHealthy {
-        /// What was seen.
-        why: String,
-    },
-    /// Of an application: the traffic was sent to it in this failover, and it did not serve.
-    SwitchFailed {
-        /// What was seen.
-        why: String,
-    },
-    /// Its promotion was tried and had no effect.
-    PromotionRefused {
-        /// What was said.
-        why: String,
-    },
+impl Row {
+    /// The remedy with names in it.
+    #[must_use]
+    pub fn remedy(&self, service: &str, standby: &str) -> String {
+        self.remedy.replace("{service}", service).replace("{standby}", standby)
+    }
+}
+
+/// A table of refusals: an enum, and for each of its reasons the name, what it means, why it matters and what mends it.
+macro_rules! refusals {
+    ($(#[$about:meta])* pub enum $type:ident { $(
+        #[doc = $means:literal]
+        $(#[$cfg:meta])*
+        $name:ident $({ $($(#[$attribute:meta])* $field:ident: $kind:ty,)* })? = $word:literal { why: $why:literal, remedy: $remedy:literal, }
+    )* }) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $type {
+            $(#[doc = $means] $(#[$cfg])* $name $({ $($(#[$attribute])* $field: $kind,)* })?,)*
+        }
+
+        impl $type {
+            /// The table.
+            pub const TABLE: &'static [Row] = &[$($(#[$cfg])* Row { name: $word, means: $means.trim_ascii(), why: $why, remedy: $remedy },)*];
+
+            /// The stable name used in events, status and the command line.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self { $($(#[$cfg])* $type::$name { .. } => $word,)* }
+            }
+
+            /// The line of the table that has that name.
+            #[must_use]
+            pub fn row(name: &str) -> Option<&'static Row> {
+                $type::TABLE.iter().find(|row| row.name == name)
+            }
+        }
+    };
+}
+
+refusals! {
+    /// One reason against failing over now.
+    pub enum Refusal {
+        /// The primary is not failing.
+        PrimaryHealthy = "primary_healthy" {
+            why: "",
+            remedy: "",
+        }
+        /// Not enough failed observations in the window yet.
+        ThresholdNotReached {
+            /// Failed observations in the window.
+            failures: u32,
+            /// Needed.
+            threshold: u32,
+        } = "threshold_not_reached" {
+            why: "",
+            remedy: "",
+        }
+        /// The policy over the checks (`all`, `quorum`) is not met.
+        PolicyNotMet {
+            /// Checks at their failure threshold.
+            failing: u32,
+            /// Needed.
+            needed: u32,
+        } = "policy_not_met" {
+            why: "",
+            remedy: "",
+        }
+        /// Other checks fail while the database itself answers (rule 6).
+        DatabaseAnswers = "database_answers" {
+            why: "",
+            remedy: "",
+        }
+        /// Evidence is still on its way: which.
+        EvidenceIncomplete {
+            /// What is waited for.
+            #[serde(with = "super::static_word")]
+            waiting_for: Word,
+        } = "evidence_incomplete" {
+            why: "",
+            remedy: "",
+        }
+        /// The primary is alive and not serving: which way.
+        Impaired {
+            /// The failure class.
+            #[serde(with = "super::static_word")]
+            class: Word,
+        } = "impaired" {
+            why: "",
+            remedy: "",
+        }
+        /// An announced shutdown has not come to its end within its grace.
+        ShutdownHeld {
+            /// The processes that it waits for, by what they are; empty where nobody knows.
+            by: Vec<String>,
+            /// Until a failover begins by `on_impaired`, if one does.
+            left: Option<Span>,
+        } = "shutdown_held" {
+            why: "",
+            remedy: "",
+        }
+        /// An announced shutdown may still come back.
+        RestartGrace {
+            /// How much of the grace is left.
+            left: Span,
+        } = "restart_grace" {
+            why: "",
+            remedy: "",
+        }
+        /// The host says that the server runs and serves: only our path is broken.
+        HostSaysServing = "host_says_serving" {
+            why: "",
+            remedy: "",
+        }
+        /// The host says that the postmaster runs although its port refuses.
+        HostSaysRunning = "host_says_running" {
+            why: "",
+            remedy: "",
+        }
+        /// A standby goes on receiving from the primary: it is alive and only our path is broken.
+        StandbySeesPrimary {
+            /// Which standby.
+            server: ServerId,
+        } = "standby_sees_primary" {
+            why: "",
+            remedy: "",
+        }
+        /// An operator paused the service.
+        Paused = "paused" {
+            why: "the engine watches and decides nothing: a dead primary stays dead",
+            remedy: "failover resume {service}",
+        }
+        /// Our own view is in doubt.
+        Doubt {
+            /// Why.
+            cause: DoubtCause,
+        } = "doubt" {
+            why: "",
+            remedy: "none is needed: doubt ends by itself; if it stays, look at the load and the network of this machine",
+        }
+        /// The engine has not yet seen every check answer since it started, resumed or reloaded.
+        NotWarmedUp = "not_warmed_up" {
+            why: "",
+            remedy: "",
+        }
+        /// No primary was ever seen (rule 10).
+        NoPrimarySeen = "no_primary_seen" {
+            why: "what was never seen alive cannot be told dead: nothing is promoted",
+            remedy: "start the primary, or correct its address and login in the configuration",
+        }
+        /// The journal cannot be written.
+        JournalUnwritable = "journal_unwritable" {
+            why: "a failover that is not written down cannot be resumed or undone after a crash, so none starts",
+            remedy: "give the engine's user write access to the state directory, or free space on its disk",
+        }
+        /// The last failover is too recent.
+        Cooldown {
+            /// How much of it is left.
+            left: Span,
+        } = "cooldown" {
+            why: "two failovers in a row may be one fault chased around: the second waits",
+            remedy: "wait, or failover reset {service}",
+        }
+        /// An operator has to confirm.
+        AwaitingConfirmation {
+            /// How long the engine goes on waiting.
+            left: Span,
+        } = "awaiting_confirmation" {
+            why: "the outage lasts until somebody answers",
+            remedy: "failover confirm {service}",
+        }
+        /// Nobody confirmed in time.
+        ConfirmationTimedOut = "confirmation_timed_out" {
+            why: "the outage lasts until somebody answers",
+            remedy: "failover force {service}, if it must happen",
+        }
+        /// As many other failovers have begun within a minute as may: a person is asked.
+        TooManyAtOnce {
+            /// So many may.
+            most: u32,
+        } = "too_many_at_once" {
+            why: "the outage lasts until somebody answers",
+            remedy: "look at the network of this machine, and at what the services have in common; then failover confirm {service}, or --all",
+        }
+        /// A failover is in flight.
+        FailoverInFlight = "failover_in_flight" {
+            why: "",
+            remedy: "",
+        }
+        /// A person has to come first.
+        ManualIntervention = "manual_intervention" {
+            why: "what a person was called for is not over: only a person says that the next failover is safe",
+            remedy: "look at `failover events --service {service}`, mend what it says, then failover reset {service}",
+        }
+        /// The required fence level cannot be reached on any way that is configured.
+        FenceUnavailable {
+            /// What is missing.
+            why: String,
+        } = "fence_unavailable" {
+            why: "two primaries lose data for certain: without the proof that the old one is gone nothing is promoted",
+            remedy: "make the primary's host reachable over SSH (`ssh`, `data_dir`), or configure `fence.command`; `route.exclusive` only if it is true",
+        }
+        /// The primary lives, and it could not be proven that a standby has all that it acknowledged.
+        ReceiptUnprovable {
+            /// What is missing.
+            why: String,
+        } = "receipt_unprovable" {
+            why: "",
+            remedy: "make the primary's host reachable over SSH (`ssh`, `data_dir`), or accept a loss: failover force --accept-loss",
+        }
+        /// No standby can be promoted: the reason for each.
+        NoCandidate {
+            /// By server.
+            reasons: Vec<(ServerId, CandidateRefusal)>,
+        } = "no_candidate" {
+            why: "there is nobody to promote: a dead primary ends the service",
+            remedy: "bring a standby back, see `readiness` and what is said about each",
+        }
+        /// Something that the survey found would keep a failover from its end: said beforehand only.
+        NotReady {
+            /// The finding's code.
+            code: String,
+            /// What is wrong.
+            message: String,
+        } = "not_ready" {
+            why: "the failover would begin and not come to its end: traffic, rights or a host would stop it on the way",
+            remedy: "failover doctor {service}",
+        }
+        /// Two servers take writes.
+        TwoPrimaries = "two_primaries" {
+            why: "which data is right is a person's decision; nothing is promoted into that",
+            remedy: "stop or rebuild the one that must not take writes",
+        }
+        /// A server that is not the primary said that it takes writes, and has said or shown nothing else since.
+        Rival {
+            /// Which.
+            server: ServerId,
+            /// Of which service.
+            service: String,
+        } = "rival" {
+            why: "",
+            remedy: "",
+        }
+        /// A server belongs to another cluster.
+        WrongCluster {
+            /// Which.
+            server: ServerId,
+        } = "wrong_cluster" {
+            why: "which data is right is a person's decision; nothing is promoted into that",
+            remedy: "correct the address of that server in the configuration, or rebuild it from the primary",
+        }
+        /// Another engine watches this service.
+        SecondEngine {
+            /// Its instance name.
+            name: String,
+        } = "second_engine" {
+            why: "two engines fence and promote against each other",
+            remedy: "stop the other engine: two on one service act against each other",
+        }
+        /// The service that it follows is in trouble, or has a new primary that is not followed yet: the failures may be its.
+        DependencyFailing {
+            /// Which.
+            service: String,
+            /// How much longer that is a reason.
+            left: Span,
+        } = "dependency_failing" {
+            why: "an application that moves because its database is away moves for nothing, and twice",
+            remedy: "mend the service that it follows; after `follows.hold` it acts by itself",
+        }
+        /// Services of this kind are watched only.
+        WatchedOnly = "watched_only" {
+            why: "",
+            remedy: "",
+        }
+        /// The engine is stopping.
+        Stopping = "stopping" {
+            why: "",
+            remedy: "",
+        }
+        /// Of the tests.
+        #[cfg(test)]
+        Shut = "shut" {
+            why: "",
+            remedy: "",
+        }
+    }
+}
+
+refusals! {
+    /// Why a standby cannot be promoted.
+    pub enum CandidateRefusal {
+        /// The configuration says so.
+        NotACandidate = "not_a_candidate" {
+            why: "",
+            remedy: "",
+        }
+        /// An operator cordoned it.
+        Cordoned = "cordoned" {
+            why: "",
+            remedy: "failover uncordon {service} {standby}, once it may be promoted",
+        }
+        /// It answers its kept session and no new connection.
+        NoNewSessions = "no_new_sessions" {
+            why: "",
+            remedy: "",
+        }
+        /// It refuses the login of the engine's role: a promotion could not be asked for.
+        LoginRefused {
+            /// What it says.
+            why: String,
+        } = "login_refused" {
+            why: "",
+            remedy: "",
+        }
+        /// An operator chose another one.
+        NotChosen = "not_chosen" {
+            why: "",
+            remedy: "",
+        }
+        /// Another one was asked to become the primary in this failover.
+        AnotherAsked = "another_asked" {
+            why: "",
+            remedy: "",
+        }
+        /// It could not be asked, or its last answer is too old.
+        NotReadable {
+            /// What was seen.
+            why: String,
+        } = "not_readable" {
+            why: "",
+            remedy: "start it, or correct its address and login in the configuration",
+        }
+        /// It takes writes itself.
+        NotInRecovery = "not_in_recovery" {
+            why: "",
+            remedy: "stop it and rebuild it as a standby of the primary",
+        }
+        /// It belongs to another cluster (system identifier).
+        OtherCluster = "other_cluster" {
+            why: "",
+            remedy: "correct its address in the configuration, or rebuild it from the primary",
+        }
+        /// It is not on the primary's timeline.
+        OtherTimeline {
+            /// Its timeline.
+            timeline: u32,
+            /// The primary's.
+            expected: u32,
+        } = "other_timeline" {
+            why: "",
+            remedy: "point its primary_conninfo to the primary and reload it (recovery_target_timeline = 'latest'), or else rebuild it from the primary",
+        }
+        /// Replay is paused by an operator.
+        ReplayPaused = "replay_paused" {
+            why: "",
+            remedy: "on {standby}: SELECT pg_wal_replay_resume()",
+        }
+        /// It is a delayed standby.
+        Delayed = "delayed" {
+            why: "",
+            remedy: "data.allow_delayed = true, if what it holds back may be replayed",
+        }
+        /// It was not receiving from the primary while that lived.
+        NotStreaming = "not_streaming" {
+            why: "",
+            remedy: "look at the log of {standby}: primary_conninfo, the password, the slot, and WAL that the primary has removed; if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE",
+        }
+        /// Another server that cannot be promoted has log that this one lacks (rule 21).
+        Behind {
+            /// The other one's name; `None`: others that acknowledged commits before those who do it now.
+            by: Option<String>,
+            /// How much.
+            bytes: u64,
+            /// How much of it may be lost; 0 where commits wait for standbys.
+            limit: u64,
+        } = "behind" {
+            why: "",
+            remedy: "make the other server fit to be promoted, or wait until this one has caught up; if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE",
+        }
+        /// Another server that cannot be promoted may acknowledge commits that this one lacks: said beforehand only.
+        MayBeBehind {
+            /// The other one's name.
+            by: String,
+        } = "may_be_behind" {
+            why: "",
+            remedy: "make the other server fit to be promoted, or let commits wait for this one: change synchronous_standby_names on the primary",
+        }
+        /// The primary was stopped in an orderly way, and it has not received the whole log.
+        NotReceived {
+            /// So much of it is missing.
+            bytes: u64,
+        } = "not_received" {
+            why: "",
+            remedy: "",
+        }
+        /// Too few of those that could have acknowledged a commit said how far they are, so one it lacks may exist (rule 21).
+        QuorumUnanswered {
+            /// Those who may acknowledge, and said it.
+            answered: u32,
+            /// Acknowledgements a commit waits for.
+            required: u32,
+            /// Size of the set.
+            size: u32,
+        } = "quorum_unanswered" {
+            why: "",
+            remedy: "bring the other standbys of synchronous_standby_names back; if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE",
+        }
+        /// It could lack more than the limit.
+        LossTooHigh {
+            /// Bytes that may be lost.
+            loss: u64,
+            /// The limit.
+            limit: u64,
+        } = "loss_too_high" {
+            why: "",
+            remedy: "wait until it has caught up, or raise data.max_lag_bytes; if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE",
+        }
+        /// How much it could lack is not known (rule 20): unknown is not zero.
+        LossUnknown {
+            /// Why.
+            #[serde(with = "super::static_word")]
+            why: Word,
+        } = "loss_unknown" {
+            why: "",
+            remedy: "let the engine see the primary again, or accept whatever is lost: failover force {service} --to {standby} --accept-loss any",
+        }
+        /// Of an application: its checks do not pass.
+        NotHealthy {
+            /// What was seen.
+            why: String,
+        } = "not_healthy" {
+            why: "",
+            remedy: "",
+        }
+        /// Of an application: the traffic was sent to it in this failover, and it did not serve.
+        SwitchFailed {
+            /// What was seen.
+            why: String,
+        } = "switch_failed" {
+            why: "",
+            remedy: "",
+        }
+        /// Its promotion was tried and had no effect.
+        PromotionRefused {
+            /// What was said.
+            why: String,
+        } = "promotion_refused" {
+            why: "",
+            remedy: "",
+        }
+    }
 }
 
 impl Refusal {
@@ -265,48 +488,6 @@ impl Refusal {
             }
             other => other,
         })
-    }
-
-    /// The stable name used in events, status and the command line.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Refusal::PrimaryHealthy => "primary_healthy",
-            Refusal::ThresholdNotReached { .. } => "threshold_not_reached",
-            Refusal::PolicyNotMet { .. } => "policy_not_met",
-            Refusal::DatabaseAnswers => "database_answers",
-            Refusal::EvidenceIncomplete { .. } => "evidence_incomplete",
-            Refusal::Impaired { .. } => "impaired",
-            Refusal::ShutdownHeld { .. } => "shutdown_held",
-            Refusal::RestartGrace { .. } => "restart_grace",
-            Refusal::HostSaysServing => "host_says_serving",
-            Refusal::HostSaysRunning => "host_says_running",
-            Refusal::StandbySeesPrimary { .. } => "standby_sees_primary",
-            Refusal::Paused => "paused",
-            Refusal::Doubt { .. } => "doubt",
-            Refusal::NotWarmedUp => "not_warmed_up",
-            Refusal::NoPrimarySeen => "no_primary_seen",
-            Refusal::JournalUnwritable => "journal_unwritable",
-            Refusal::Cooldown { .. } => "cooldown",
-            Refusal::AwaitingConfirmation { .. } => "awaiting_confirmation",
-            Refusal::ConfirmationTimedOut => "confirmation_timed_out",
-            Refusal::TooManyAtOnce { .. } => "too_many_at_once",
-            Refusal::FailoverInFlight => "failover_in_flight",
-            Refusal::ManualIntervention => "manual_intervention",
-            Refusal::FenceUnavailable { .. } => "fence_unavailable",
-            Refusal::ReceiptUnprovable { .. } => "receipt_unprovable",
-            Refusal::NoCandidate { .. } => "no_candidate",
-            Refusal::NotReady { .. } => "not_ready",
-            Refusal::TwoPrimaries => "two_primaries",
-            Refusal::Rival { .. } => "rival",
-            Refusal::WrongCluster { .. } => "wrong_cluster",
-            Refusal::SecondEngine { .. } => "second_engine",
-            Refusal::DependencyFailing { .. } => "dependency_failing",
-            Refusal::WatchedOnly => "watched_only",
-            Refusal::Stopping => "stopping",
-            #[cfg(test)]
-            Refusal::Shut => "shut",
-        }
     }
 
     /// One sentence for people.
@@ -402,35 +583,6 @@ impl Refusal {
 }
 
 impl CandidateRefusal {
-    /// The stable name used in events and status.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            CandidateRefusal::NotACandidate => "not_a_candidate",
-            CandidateRefusal::Cordoned => "cordoned",
-            CandidateRefusal::NoNewSessions => "no_new_sessions",
-            CandidateRefusal::LoginRefused { .. } => "login_refused",
-            CandidateRefusal::NotChosen => "not_chosen",
-            CandidateRefusal::AnotherAsked => "another_asked",
-            CandidateRefusal::NotReadable { .. } => "not_readable",
-            CandidateRefusal::NotInRecovery => "not_in_recovery",
-            CandidateRefusal::OtherCluster => "other_cluster",
-            CandidateRefusal::OtherTimeline { .. } => "other_timeline",
-            CandidateRefusal::ReplayPaused => "replay_paused",
-            CandidateRefusal::Delayed => "delayed",
-            CandidateRefusal::NotStreaming => "not_streaming",
-            CandidateRefusal::Behind { .. } => "behind",
-            CandidateRefusal::MayBeBehind { .. } => "may_be_behind",
-            CandidateRefusal::NotReceived { .. } => "not_received",
-            CandidateRefusal::QuorumUnanswered { .. } => "quorum_unanswered",
-            CandidateRefusal::LossTooHigh { .. } => "loss_too_high",
-            CandidateRefusal::LossUnknown { .. } => "loss_unknown",
-            CandidateRefusal::NotHealthy { .. } => "not_healthy",
-            CandidateRefusal::SwitchFailed { .. } => "switch_failed",
-            CandidateRefusal::PromotionRefused { .. } => "promotion_refused",
-        }
-    }
-
     /// One sentence for people.
     #[must_use]
     pub fn sentence(&self) -> String {

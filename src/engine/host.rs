@@ -137,6 +137,7 @@ fn task_event<const N: usize>(kind: EventKind, severity: Severity, fields: [(&st
         service: None,
         server: None,
         message: String::new(),
+        remedy: None,
         fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }
 }

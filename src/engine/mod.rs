@@ -1186,6 +1186,7 @@ impl Shell {
             service: None,
             server: None,
             message,
+            remedy: remedy::of_kind(kind, severity),
             fields,
         }
     }

@@ -12,6 +12,7 @@ use crate::deadline::Deadline;
 use failover_core::event::{EventKind, Severity};
 
 use super::error::EngineError;
+use super::remedy;
 use super::render::{EngineEvent, rfc3339};
 use crate::clock::Clock;
 use crate::sync::{Condvar, Mutex, bound};
@@ -154,6 +155,7 @@ impl Shared {
             service: None,
             server: None,
             message: format!("{lost} events were dropped here because they were not taken in time"),
+            remedy: remedy::of_kind(EventKind::Overflow, Severity::Warning),
             fields,
         }
     }
@@ -363,6 +365,7 @@ pub(crate) mod tests {
             service: Some("orders".to_owned()),
             server: Some(server.to_owned()),
             message: String::new(),
+            remedy: None,
             fields,
         }
     }

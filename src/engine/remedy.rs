@@ -1,7 +1,64 @@
-//! What an operator can do about a check that is not up.
+//! What an operator can do about a check that is not up, and about a refusal: there the words stand in the core's tables.
 
+use failover_core::event::{Event, EventKind, Field, Remedy, Severity};
 use failover_core::model::CheckKind;
 use failover_core::observation::{DownCause, Impairment, UnknownCause, Verdict};
+use failover_core::refusal::{CandidateRefusal, Refusal};
+
+/// What mends the refusal of that name; empty where the sentence says it, or only time can.
+pub(super) fn of_refusal(name: &str, service: &str) -> String {
+    Refusal::row(name).map_or_else(String::new, |row| row.remedy(service, ""))
+}
+
+/// What makes a standby fit to be promoted. `primary_in_recovery`: who is called the primary and is in recovery, and so is no reason to
+/// give up one that takes writes.
+pub(super) fn of_standby(refusal: &CandidateRefusal, service: &str, standby: &str, primary_in_recovery: Option<&str>) -> String {
+    match (refusal, primary_in_recovery) {
+        (CandidateRefusal::NotInRecovery, Some(primary)) => format!(
+            "failover adopt {service} {standby}, if it is the right primary ({primary}, which is called that, is in recovery); or correct names or addresses that were exchanged in the configuration"
+        ),
+        _ => CandidateRefusal::row(refusal.name()).map_or_else(String::new, |row| row.remedy(service, standby)),
+    }
+}
+
+/// What mends what an event tells; empty for good news, and where nothing is known. Beside no service its name is `SERVICE`.
+pub(super) fn of_event(event: &Event, service: &str, server: &str) -> String {
+    if event.severity <= Severity::Info {
+        return String::new();
+    }
+    let field = |wanted: &str| event.fields.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    let word = |wanted: &str| match field(wanted) {
+        Some(Field::Text(word)) => word.as_str(),
+        _ => "",
+    };
+    let own = word("remedy");
+    if !own.is_empty() {
+        return own.to_owned();
+    }
+    let service = if service.is_empty() { "SERVICE" } else { service };
+    match event.kind.row().remedy {
+        // It goes on by itself: what it lacks was told before.
+        Remedy::Refusal(_) if field("automatic") == Some(&Field::Bool(true)) => String::new(),
+        // The limit of the whole engine holds it up.
+        Remedy::Refusal(_) if field("limit").is_some() => of_refusal("too_many_at_once", service),
+        Remedy::Refusal(name) => of_refusal(name, service),
+        Remedy::Text(text) => text.replace("{service}", service).replace("{server}", server),
+        Remedy::Named => match (word("refusal"), word("reason"), word("code")) {
+            ("", "", code) => of_refusal(code, service),
+            ("", reason, _) => CandidateRefusal::row(reason).map_or_else(String::new, |row| row.remedy(service, server)),
+            (refusal, ..) => of_refusal(refusal, service),
+        },
+        Remedy::No => String::new(),
+    }
+}
+
+/// What mends what an event of the engine's own shell tells: it names nobody.
+pub(super) fn of_kind(kind: EventKind, severity: Severity) -> Option<String> {
+    match kind.row().remedy {
+        Remedy::Text(text) if severity > Severity::Info => Some(text.to_owned()),
+        _ => None,
+    }
+}
 
 /// One sentence; empty where nothing is known. PostgreSQL's own errors stand in the message with SQLSTATE and source routine,
 /// which are never translated.
@@ -74,6 +131,76 @@ pub(super) fn of_check(kind: CheckKind, verdict: &Verdict, message: &str) -> &'s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use failover_core::id::{Generation, Seq};
+    use failover_core::time::Mono;
+
+    /// Names or addresses were exchanged: nobody is told to throw the data of the one that takes writes away.
+    #[test]
+    fn beside_a_primary_in_recovery_the_one_that_takes_writes_is_not_to_be_rebuilt() {
+        let of = |primary| of_standby(&CandidateRefusal::NotInRecovery, "orders", "db2", primary);
+        assert_eq!(of(None), "stop it and rebuild it as a standby of the primary");
+        let adopt = of(Some("db1"));
+        let begin =
+            "failover adopt orders db2, if it is the right primary (db1, which is called that, is in recovery); or correct names";
+        assert!(adopt.starts_with(begin) && !adopt.contains("rebuild"), "{adopt}");
+    }
+
+    /// No remedy has a hole in it, and a name stands where a name belongs.
+    #[test]
+    fn every_remedy_of_the_tables_is_whole() {
+        for row in Refusal::TABLE.iter().chain(CandidateRefusal::TABLE) {
+            let remedy = row.remedy("orders", "db2");
+            assert!(!remedy.contains(['{', '}']), "{}: {remedy}", row.name);
+            assert!(!row.means.is_empty() && row.means.ends_with('.'), "{}", row.name);
+        }
+        assert_eq!(of_refusal("paused", "orders"), "failover resume orders");
+        assert_eq!(of_refusal("nothing", "orders"), "");
+        let behind = CandidateRefusal::Behind { by: None, bytes: 96, limit: 0 };
+        let lost = "if the primary is dead and what is missing may be lost: failover force orders --to db2 --accept-loss SIZE";
+        assert!(of_standby(&behind, "orders", "db2", None).ends_with(lost));
+    }
+
+    #[test]
+    fn an_event_brings_the_remedy_of_what_it_names() {
+        let text = |text: &str| Field::Text(text.to_owned());
+        let of = |kind: EventKind, severity, fields: Vec<(&'static str, Field)>| {
+            let (seq, at, generation) = (Seq(1), Mono::ZERO, Generation(1));
+            let event = Event {
+                seq,
+                at,
+                kind,
+                severity,
+                service: None,
+                server: None,
+                generation,
+                message: String::new(),
+                fields,
+                fact: None,
+            };
+            of_event(&event, "orders", "db2")
+        };
+        let alarm = Severity::Alarm;
+        assert_eq!(of(EventKind::FailoverRefused, alarm, vec![("refusal", text("cooldown"))]), "wait, or failover reset orders");
+        let replay = vec![("reason", text("replay_paused"))];
+        assert_eq!(of(EventKind::StandbyNotReady, alarm, replay), "on db2: SELECT pg_wal_replay_resume()");
+        let found = || vec![("code", text("fsync_off")), ("remedy", text("fsync = on"))];
+        assert_eq!(of(EventKind::ReadinessChanged, Severity::Warning, found()), "fsync = on");
+        assert_eq!(of(EventKind::ReadinessChanged, Severity::Info, found()), "", "it is over");
+        assert_eq!(of(EventKind::AwaitingConfirmation, alarm, Vec::new()), "failover confirm orders");
+        let many = of(EventKind::AwaitingConfirmation, alarm, vec![("limit", Field::Int(3))]);
+        assert!(many.ends_with("failover confirm orders, or --all"), "{many}");
+        let called = |automatic| of(EventKind::ManualIntervention, alarm, vec![("automatic", Field::Bool(automatic))]);
+        assert!(called(false).ends_with("failover reset orders") && called(true).is_empty());
+        assert!(of(EventKind::OtherBranch, alarm, Vec::new()).starts_with("failover adopt orders db2,"));
+        assert_eq!(of(EventKind::HealthChanged, alarm, Vec::new()), "");
+        // What the table names is there.
+        for row in EventKind::TABLE {
+            if let Remedy::Refusal(name) = row.remedy {
+                assert!(Refusal::row(name).is_some_and(|row| !row.remedy.is_empty()), "{name}");
+            }
+        }
+        assert!(of_kind(EventKind::Faulted, alarm).is_some() && of_kind(EventKind::Log, alarm).is_none());
+    }
 
     #[test]
     fn a_remedy_is_an_order_and_no_question() {

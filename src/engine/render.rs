@@ -9,6 +9,7 @@ use failover_core::event::{Event, EventKind, Field, Severity};
 use failover_core::model::Model;
 use failover_core::time::Span;
 
+use super::remedy;
 use crate::clock::Clock;
 
 /// One event of the engine.
@@ -33,6 +34,8 @@ pub struct EngineEvent {
     pub server: Option<String>,
     /// One sentence for people.
     pub message: String,
+    /// What mends what it tells, where something is to be mended and it is known.
+    pub remedy: Option<String>,
     /// The same for machines.
     pub fields: Map<String, Value>,
 }
@@ -51,6 +54,7 @@ impl EngineEvent {
             service: None,
             server: None,
             message: String::new(),
+            remedy: None,
             fields: Map::new(),
         }
     }
@@ -65,7 +69,7 @@ impl EngineEvent {
 impl Serialize for EngineEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut out = serializer.serialize_struct("EngineEvent", 10)?;
+        let mut out = serializer.serialize_struct("EngineEvent", 10 + usize::from(self.remedy.is_some()))?;
         out.serialize_field("seq", &self.seq)?;
         out.serialize_field("time", &self.time)?;
         out.serialize_field("mono_ns", &self.mono_ns)?;
@@ -75,6 +79,9 @@ impl Serialize for EngineEvent {
         out.serialize_field("service", &self.service)?;
         out.serialize_field("server", &self.server)?;
         out.serialize_field("message", &self.message)?;
+        if let Some(remedy) = &self.remedy {
+            out.serialize_field("remedy", remedy)?;
+        }
         out.serialize_field("fields", &self.fields)?;
         out.end()
     }
@@ -84,6 +91,11 @@ impl Serialize for EngineEvent {
 pub(crate) fn event(model: &Model, clock: &Clock, event: &Event) -> EngineEvent {
     let service = event.service.and_then(|id| model.services.get(usize::from(id.0)));
     let server = service.zip(event.server).and_then(|(service, id)| service.servers.get(usize::from(id.0)));
+    let names = (service.map_or("", |service| &service.name), server.map_or("", |server| &server.name));
+    let remedy = remedy::of_event(event, names.0, names.1);
+    let mut fields = group(&event.fields);
+    // It has a place of its own.
+    fields.remove("remedy");
     EngineEvent {
         seq: 0,
         time: rfc3339(clock.wall(event.at)),
@@ -94,7 +106,8 @@ pub(crate) fn event(model: &Model, clock: &Clock, event: &Event) -> EngineEvent 
         service: service.map(|service| service.name.clone()),
         server: server.map(|server| server.name.clone()),
         message: event.message.clone(),
-        fields: group(&event.fields),
+        remedy: Some(remedy).filter(|remedy| !remedy.is_empty()),
+        fields,
     }
 }
 

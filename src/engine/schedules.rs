@@ -310,6 +310,7 @@ fn event(kind: EventKind, number: u64) -> EngineEvent {
         service: Some("orders".to_owned()),
         server: Some("db1".to_owned()),
         message: String::new(),
+        remedy: None,
         fields,
     }
 }

@@ -12,13 +12,14 @@ use failover_core::model::{CheckKind, Model, Role, ServiceModel};
 use failover_core::observation::Finding;
 use failover_core::output::Action;
 use failover_core::plan::{Plan, Times};
-use failover_core::refusal::Refusal;
+use failover_core::refusal::{CandidateRefusal, Refusal};
 use failover_core::sample::{FenceLevel, Lsn, ReadinessFinding, Receiver, Sample};
 use failover_core::snapshot::{FRESH, Forecast, LastFailover, Remark, ServerSnapshot, ServiceSnapshot, Snapshot};
 use failover_core::stats::{Need, Spans};
 use failover_core::time::Mono;
 use failover_core::traffic::Traffic;
 
+use super::remedy;
 use super::render::{millis, rfc3339};
 use crate::clock::Clock;
 use crate::sync::Mutex;
@@ -479,6 +480,9 @@ pub struct ReasonStatus {
     pub code: String,
     /// The evidence in one sentence.
     pub message: String,
+    /// What mends it; empty where the sentence says it, or only time can.
+    #[serde(default)]
+    pub remedy: String,
 }
 
 /// What would happen if the primary died now.
@@ -760,7 +764,21 @@ impl View<'_> {
         if *refusal == Refusal::Paused {
             message = self.service.pause.sentence(&message);
         }
-        ReasonStatus { code: refusal.name().to_owned(), message }
+        let remedy = remedy::of_refusal(refusal.name(), &self.service.name);
+        ReasonStatus { code: refusal.name().to_owned(), message, remedy }
+    }
+
+    /// Why a standby cannot be promoted.
+    fn not_promotable(&self, standby: ServerId, refusal: &CandidateRefusal) -> ReasonStatus {
+        let primary = self.primary_in_recovery();
+        let remedy = remedy::of_standby(refusal, &self.service.name, &self.name(standby), primary.as_deref());
+        ReasonStatus { code: refusal.name().to_owned(), message: refusal.sentence(), remedy }
+    }
+
+    /// The server that is taken for the primary, where it is in recovery and so is no reason to give up one that takes writes.
+    fn primary_in_recovery(&self) -> Option<String> {
+        let primary = self.service.servers.iter().find(|server| Some(server.id) == self.service.primary)?;
+        primary.sample.as_ref().is_some_and(|(_, sample)| sample.in_recovery).then(|| self.name(primary.id))
     }
 
     fn render(&self) -> ServiceStatus {
@@ -920,7 +938,7 @@ impl View<'_> {
             traffic: self.traffic(&server.traffic),
             not_promotable: verdict
                 .and_then(|(_, verdict)| verdict.as_ref().err())
-                .map(|refusal| ReasonStatus { code: refusal.name().to_owned(), message: refusal.sentence() }),
+                .map(|refusal| self.not_promotable(server.id, refusal)),
             checks: service
                 .checks
                 .iter()
@@ -1073,7 +1091,7 @@ fn spans(spans: &Spans) -> SpansStatus {
 
 /// A part of a whole; `None` of nothing.
 fn remark(remark: &Remark) -> ReasonStatus {
-    ReasonStatus { code: remark.code.clone(), message: remark.sentence.clone() }
+    ReasonStatus { code: remark.code.clone(), message: remark.sentence.clone(), remedy: String::new() }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 failovers")]

@@ -1,6 +1,8 @@
 //! Why each finding matters at failover time. What is wrong and what mends it depend on the server and stand in the finding; this
 //! does not.
 
+use failover_core::refusal::Refusal;
+
 /// A clause for the code of a finding or of a reason against a failover; empty where there is nothing to add.
 #[must_use]
 pub fn of(code: &str) -> &'static str {
@@ -140,21 +142,7 @@ pub fn of(code: &str) -> &'static str {
         // Against any failover.
         "check_not_up" => "what cannot be asked now is not judged at failover time: a standby that is not seen is not promoted",
         "configuration" => "it is in force already, and shows when it is needed",
-        "paused" => "the engine watches and decides nothing: a dead primary stays dead",
-        "manual_intervention" => "what a person was called for is not over: only a person says that the next failover is safe",
-        "awaiting_confirmation" | "confirmation_timed_out" | "too_many_at_once" => "the outage lasts until somebody answers",
-        "journal_unwritable" => "a failover that is not written down cannot be resumed or undone after a crash, so none starts",
-        "cooldown" => "two failovers in a row may be one fault chased around: the second waits",
-        "fence_unavailable" => {
-            "two primaries lose data for certain: without the proof that the old one is gone nothing is promoted"
-        }
-        "no_candidate" => "there is nobody to promote: a dead primary ends the service",
-        "not_ready" => "the failover would begin and not come to its end: traffic, rights or a host would stop it on the way",
-        "two_primaries" | "wrong_cluster" => "which data is right is a person's decision; nothing is promoted into that",
-        "second_engine" => "two engines fence and promote against each other",
-        "dependency_failing" => "an application that moves because its database is away moves for nothing, and twice",
-        "no_primary_seen" => "what was never seen alive cannot be told dead: nothing is promoted",
-        _ => "",
+        _ => Refusal::row(code).map_or("", |row| row.why),
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(non_camel_case_types, reason = "the names of the C header")]
 
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CString, c_char};
 use std::ptr::null;
 use std::sync::{Arc, OnceLock};
 
@@ -24,8 +24,9 @@ pub struct failover_event {
     json: OnceLock<CString>,
 }
 
-// A number is never used again for something else; new kinds get new numbers.
-
+// A number is never used again for something else; new kinds get new numbers. The lines come from the table in src/core/event.rs:
+// UPDATE_EXPECT=1 cargo test --test main reference
+// generated: kinds
 /// The engine runs.
 pub const FAILOVER_EVENT_ENGINE_STARTED: i32 = 1;
 /// The engine stopped; always the last event.
@@ -104,106 +105,23 @@ pub const FAILOVER_EVENT_OVERFLOW: i32 = 37;
 pub const FAILOVER_EVENT_FAULTED: i32 = 38;
 /// A log line of the engine.
 pub const FAILOVER_EVENT_LOG: i32 = 39;
-/// A failover turned out not to have been needed: the old primary had lived on.
+/// A failover was not needed: its old primary is shown to have been serving.
 pub const FAILOVER_EVENT_FALSE_POSITIVE: i32 = 40;
-/// The circuit breaker around something that the engine asks in quiet times opened or closed.
+/// A circuit breaker of the survey opened, or closed again.
 pub const FAILOVER_EVENT_BREAKER_CHANGED: i32 = 41;
-/// A server takes writes on a newer timeline that does not continue the primary's log.
+/// A server takes writes on a newer timeline that does not continue the primary's log: a clone, or a restored backup.
 pub const FAILOVER_EVENT_OTHER_BRANCH: i32 = 42;
+// end
 
-fn number(kind: EventKind) -> i32 {
-    match kind {
-        EventKind::EngineStarted => FAILOVER_EVENT_ENGINE_STARTED,
-        EventKind::EngineStopped => FAILOVER_EVENT_ENGINE_STOPPED,
-        EventKind::ConfigReloaded => FAILOVER_EVENT_CONFIG_RELOADED,
-        EventKind::Observed => FAILOVER_EVENT_OBSERVED,
-        EventKind::HealthChanged => FAILOVER_EVENT_HEALTH_CHANGED,
-        EventKind::StateChanged => FAILOVER_EVENT_STATE_CHANGED,
-        EventKind::SessionClosed => FAILOVER_EVENT_SESSION_CLOSED,
-        EventKind::ConfirmationStarted => FAILOVER_EVENT_CONFIRMATION_STARTED,
-        EventKind::EvidenceGathered => FAILOVER_EVENT_EVIDENCE_GATHERED,
-        EventKind::FailureConfirmed => FAILOVER_EVENT_FAILURE_CONFIRMED,
-        EventKind::FailoverSuppressed => FAILOVER_EVENT_FAILOVER_SUPPRESSED,
-        EventKind::FailoverRefused => FAILOVER_EVENT_FAILOVER_REFUSED,
-        EventKind::AwaitingConfirmation => FAILOVER_EVENT_AWAITING_CONFIRMATION,
-        EventKind::FailoverStarted => FAILOVER_EVENT_FAILOVER_STARTED,
-        EventKind::FailoverResumed => FAILOVER_EVENT_FAILOVER_RESUMED,
-        EventKind::StepStarted => FAILOVER_EVENT_STEP_STARTED,
-        EventKind::StepFinished => FAILOVER_EVENT_STEP_FINISHED,
-        EventKind::PointOfNoReturn => FAILOVER_EVENT_POINT_OF_NO_RETURN,
-        EventKind::FailoverCompleted => FAILOVER_EVENT_FAILOVER_COMPLETED,
-        EventKind::FailoverFailed => FAILOVER_EVENT_FAILOVER_FAILED,
-        EventKind::RolledBack => FAILOVER_EVENT_ROLLED_BACK,
-        EventKind::ManualIntervention => FAILOVER_EVENT_MANUAL_INTERVENTION,
-        EventKind::PrimaryKnown => FAILOVER_EVENT_PRIMARY_KNOWN,
-        EventKind::StandbyNotReady => FAILOVER_EVENT_STANDBY_NOT_READY,
-        EventKind::StandbyReady => FAILOVER_EVENT_STANDBY_READY,
-        EventKind::TwoPrimaries => FAILOVER_EVENT_TWO_PRIMARIES,
-        EventKind::WrongCluster => FAILOVER_EVENT_WRONG_CLUSTER,
-        EventKind::RouteAsserted => FAILOVER_EVENT_ROUTE_ASSERTED,
-        EventKind::OldPrimaryReturned => FAILOVER_EVENT_OLD_PRIMARY_RETURNED,
-        EventKind::DoubtRaised => FAILOVER_EVENT_DOUBT_RAISED,
-        EventKind::DoubtCleared => FAILOVER_EVENT_DOUBT_CLEARED,
-        EventKind::ReadinessChanged => FAILOVER_EVENT_READINESS_CHANGED,
-        EventKind::OperatorCommand => FAILOVER_EVENT_OPERATOR_COMMAND,
-        EventKind::JournalState => FAILOVER_EVENT_JOURNAL_STATE,
-        EventKind::TaskCheck => FAILOVER_EVENT_TASK_CHECK,
-        EventKind::TaskAction => FAILOVER_EVENT_TASK_ACTION,
-        EventKind::Overflow => FAILOVER_EVENT_OVERFLOW,
-        EventKind::Faulted => FAILOVER_EVENT_FAULTED,
-        EventKind::Log => FAILOVER_EVENT_LOG,
-        EventKind::FalsePositive => FAILOVER_EVENT_FALSE_POSITIVE,
-        EventKind::BreakerChanged => FAILOVER_EVENT_BREAKER_CHANGED,
-        EventKind::OtherBranch => FAILOVER_EVENT_OTHER_BRANCH,
-        // None is left out: the test below.
-        _ => 0,
-    }
+/// The kinds by their numbers, with their words.
+fn kinds() -> &'static [(i32, CString)] {
+    static KINDS: OnceLock<Vec<(i32, CString)>> = OnceLock::new();
+    KINDS.get_or_init(|| {
+        let mut kinds: Vec<_> = EventKind::ALL.iter().map(|kind| (kind.number(), text::owned(kind.word()))).collect();
+        kinds.sort();
+        kinds
+    })
 }
-
-const KINDS: &[(i32, &CStr)] = &[
-    (FAILOVER_EVENT_ENGINE_STARTED, c"engine_started"),
-    (FAILOVER_EVENT_ENGINE_STOPPED, c"engine_stopped"),
-    (FAILOVER_EVENT_CONFIG_RELOADED, c"config_reloaded"),
-    (FAILOVER_EVENT_OBSERVED, c"observed"),
-    (FAILOVER_EVENT_HEALTH_CHANGED, c"health_changed"),
-    (FAILOVER_EVENT_STATE_CHANGED, c"state_changed"),
-    (FAILOVER_EVENT_SESSION_CLOSED, c"session_closed"),
-    (FAILOVER_EVENT_CONFIRMATION_STARTED, c"confirmation_started"),
-    (FAILOVER_EVENT_EVIDENCE_GATHERED, c"evidence_gathered"),
-    (FAILOVER_EVENT_FAILURE_CONFIRMED, c"failure_confirmed"),
-    (FAILOVER_EVENT_FAILOVER_SUPPRESSED, c"failover_suppressed"),
-    (FAILOVER_EVENT_FAILOVER_REFUSED, c"failover_refused"),
-    (FAILOVER_EVENT_AWAITING_CONFIRMATION, c"awaiting_confirmation"),
-    (FAILOVER_EVENT_FAILOVER_STARTED, c"failover_started"),
-    (FAILOVER_EVENT_FAILOVER_RESUMED, c"failover_resumed"),
-    (FAILOVER_EVENT_STEP_STARTED, c"step_started"),
-    (FAILOVER_EVENT_STEP_FINISHED, c"step_finished"),
-    (FAILOVER_EVENT_POINT_OF_NO_RETURN, c"point_of_no_return"),
-    (FAILOVER_EVENT_FAILOVER_COMPLETED, c"failover_completed"),
-    (FAILOVER_EVENT_FAILOVER_FAILED, c"failover_failed"),
-    (FAILOVER_EVENT_ROLLED_BACK, c"rolled_back"),
-    (FAILOVER_EVENT_MANUAL_INTERVENTION, c"manual_intervention"),
-    (FAILOVER_EVENT_PRIMARY_KNOWN, c"primary_known"),
-    (FAILOVER_EVENT_STANDBY_NOT_READY, c"standby_not_ready"),
-    (FAILOVER_EVENT_STANDBY_READY, c"standby_ready"),
-    (FAILOVER_EVENT_TWO_PRIMARIES, c"two_primaries"),
-    (FAILOVER_EVENT_WRONG_CLUSTER, c"wrong_cluster"),
-    (FAILOVER_EVENT_ROUTE_ASSERTED, c"route_asserted"),
-    (FAILOVER_EVENT_OLD_PRIMARY_RETURNED, c"old_primary_returned"),
-    (FAILOVER_EVENT_DOUBT_RAISED, c"doubt_raised"),
-    (FAILOVER_EVENT_DOUBT_CLEARED, c"doubt_cleared"),
-    (FAILOVER_EVENT_READINESS_CHANGED, c"readiness_changed"),
-    (FAILOVER_EVENT_OPERATOR_COMMAND, c"operator_command"),
-    (FAILOVER_EVENT_JOURNAL_STATE, c"journal_state"),
-    (FAILOVER_EVENT_TASK_CHECK, c"task_check"),
-    (FAILOVER_EVENT_TASK_ACTION, c"task_action"),
-    (FAILOVER_EVENT_OVERFLOW, c"overflow"),
-    (FAILOVER_EVENT_FAULTED, c"faulted"),
-    (FAILOVER_EVENT_LOG, c"log"),
-    (FAILOVER_EVENT_FALSE_POSITIVE, c"false_positive"),
-    (FAILOVER_EVENT_BREAKER_CHANGED, c"breaker_changed"),
-    (FAILOVER_EVENT_OTHER_BRANCH, c"other_branch"),
-];
 
 /// Of interest when searching for a cause: single observations.
 pub const FAILOVER_SEVERITY_DEBUG: i32 = 0;
@@ -239,7 +157,7 @@ impl failover_event {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failover_event_kind(event: *const failover_event) -> i32 {
     // SAFETY: NULL or an event of this library, as the header demands.
-    unsafe { event.as_ref() }.map_or(0, |event| number(event.event.kind))
+    unsafe { event.as_ref() }.map_or(0, |event| event.event.kind.number())
 }
 
 /// The word for a kind, such as "failover_completed", as in JSON and logs; "unknown" for any other number.
@@ -250,7 +168,7 @@ pub unsafe extern "C" fn failover_event_kind(event: *const failover_event) -> i3
 /// Ownership: a static string.
 #[unsafe(no_mangle)]
 pub extern "C" fn failover_event_kind_name(kind: i32) -> *const c_char {
-    KINDS.iter().find(|(number, _)| *number == kind).map_or(c"unknown", |(_, word)| word).as_ptr()
+    kinds().iter().find(|(number, _)| *number == kind).map_or(c"unknown", |(_, word)| word).as_ptr()
 }
 
 /// The kind at a place in the list of all, from 0; 0, which is no kind, behind the last.
@@ -261,7 +179,7 @@ pub extern "C" fn failover_event_kind_name(kind: i32) -> *const c_char {
 /// Ownership: a plain value.
 #[unsafe(no_mangle)]
 pub extern "C" fn failover_event_kind_at(index: usize) -> i32 {
-    KINDS.get(index).map_or(0, |(number, _)| *number)
+    kinds().get(index).map_or(0, |(number, _)| *number)
 }
 
 /// How loud it is: FAILOVER_SEVERITY_*.
@@ -442,9 +360,9 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_number_and_its_word() {
-        assert_eq!(KINDS.len(), EventKind::ALL.len());
+        assert_eq!(kinds().len(), EventKind::ALL.len());
         for kind in EventKind::ALL {
-            let (_, word) = KINDS.iter().find(|(one, _)| *one == number(*kind)).expect("a number");
+            let (_, word) = kinds().iter().find(|(one, _)| *one == kind.number()).expect("a number");
             assert_eq!(word.to_str(), Ok(kind.word()));
         }
     }

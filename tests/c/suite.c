@@ -248,6 +248,12 @@ static void an_order(void)
         ready = failover_status_would_fail_over(status, "site");
         failover_status_free(status);
     }
+    static const char *const REMEDY = "\"remedy\":\"failover uncordon site web2, once it may be promoted\"";
+    CODE(FAILOVER_OK, failover_engine_cordon(engine, "site", "web2", &error));
+    failover_event *refused = wait_for(engine, FAILOVER_EVENT_STANDBY_NOT_READY);
+    CHECK(strstr(failover_event_json(refused), REMEDY) != NULL && is_in_status(engine, REMEDY));
+    failover_event_free(refused);
+    CODE(FAILOVER_OK, failover_engine_uncordon(engine, "site", "web2", &error));
     uint64_t generation = 0;
     CODE(FAILOVER_OK, failover_engine_force_with(engine, "site", "web2", FAILOVER_LOSS_CONFIGURED, &generation, &error));
     CHECK(generation == 1);

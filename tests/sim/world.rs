@@ -743,6 +743,10 @@ impl World {
                 self.unsurveyed.insert(server);
             }
             Output::Emit(event) => {
+                for (name, value) in &event.fields {
+                    assert_eq!(event.kind.row().disagrees(name, value), None, "{event:?}");
+                }
+                assert!(event.kind.row().severities.contains(&event.severity), "{event:?}");
                 if event.kind != EventKind::Observed {
                     self.note(&format!("{} {}: {}", event.severity.word(), event.kind.word(), event.message));
                 }

@@ -203,6 +203,12 @@ class Commands(Case):
             for event in events:
                 if engine.status().service("site").forecast.would_fail_over:
                     break
+            engine.cordon("site", "web2")
+            refused = next(event for event in events if event.kind == "standby_not_ready")
+            self.assertEqual(refused.remedy, "failover uncordon site web2, once it may be promoted")
+            server = engine.status().service("site").server("web2")
+            self.assertTrue(server.not_promotable is not None and server.not_promotable.remedy == refused.remedy)
+            engine.uncordon("site", "web2")
             generation = engine.force("site")
             self.assertEqual(generation, 1)
             done = next(event for event in events if event.kind == "failover_completed")

@@ -191,7 +191,8 @@ impl Service {
                 } else {
                     format!("{}; {}", failure.message, failure.remedy)
                 };
-                (false, message, vec![("failure", text(failure_word(failure.kind)))])
+                let more = vec![("failure", text(failure_word(failure.kind))), ("remedy", text(&failure.remedy))];
+                (false, message, more)
             }
         };
         let course = run.course_mut();

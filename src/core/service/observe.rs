@@ -463,8 +463,9 @@ impl Service {
         let name = self.server_name(server);
         let blocking_first = || after.iter().filter(|found| found.blocking).chain(after.iter().filter(|found| !found.blocking));
         let all: Vec<String> = blocking_first().map(sentence).collect();
-        let mut tell = |severity, code: String, message: String| {
-            let fields = vec![("code", text(code)), ("findings", texts(all.clone()))];
+        let mut tell = |severity, code: String, message: String, remedy: Option<&String>| {
+            let mut fields = vec![("code", text(code)), ("findings", texts(all.clone()))];
+            fields.extend(remedy.map(|remedy| ("remedy", text(remedy))));
             fx.emit(EventKind::ReadinessChanged, severity, self.about_server(server), message, fields);
         };
         let is_new = |found: &&ReadinessFinding| !before.iter().any(|earlier| says_the_same(earlier, found));
@@ -472,7 +473,7 @@ impl Service {
             let severity = if found.blocking { Severity::Alarm } else { Severity::Warning };
             // The survey's messages may begin with the server's name themselves.
             let said = found.message.strip_prefix(&format!("{name}: ")).unwrap_or(&found.message);
-            tell(severity, found.code.clone(), format!("{name}: {}: {said} ({})", found.code, found.remedy));
+            tell(severity, found.code.clone(), format!("{name}: {}: {said} ({})", found.code, found.remedy), Some(&found.remedy));
         }
         let mut over: Vec<&str> = before.iter().map(|found| found.code.as_str()).collect();
         over.retain(|code| after.iter().all(|found| found.code != *code));
@@ -486,7 +487,7 @@ impl Service {
         } else {
             format!("{name}: over: {over}")
         };
-        tell(Severity::Info, over, message);
+        tell(Severity::Info, over, message, None);
     }
 
     /// Judges the route by what is known of the servers. While a failover moves the traffic, what was seen is of no worth.
@@ -550,7 +551,8 @@ impl Service {
         for finding in began {
             // Clients may be hurt already, whether or not it would stand in the way of a failover.
             let message = format!("{}: {}", self.model.name, sentence(finding));
-            let fields = vec![("code", text(&finding.code)), ("findings", texts([sentence(finding)]))];
+            let fields =
+                vec![("code", text(&finding.code)), ("findings", texts([sentence(finding)])), ("remedy", text(&finding.remedy))];
             fx.emit(EventKind::ReadinessChanged, Severity::Alarm, self.about(), message, fields);
         }
         let ended = before.iter().filter(|finding| !is_in(after, finding));

@@ -19,6 +19,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 class EventKind(str, Enum):
     """The words for what can happen. A newer library may have more: those arrive as plain strings."""
 
+    # generated: kinds
     ENGINE_STARTED = "engine_started"
     ENGINE_STOPPED = "engine_stopped"
     CONFIG_RELOADED = "config_reloaded"
@@ -61,6 +62,7 @@ class EventKind(str, Enum):
     FALSE_POSITIVE = "false_positive"
     BREAKER_CHANGED = "breaker_changed"
     OTHER_BRANCH = "other_branch"
+    # end
 
     def __str__(self) -> str:
         return str(self.value)
@@ -83,7 +85,8 @@ class Event:
     from 1; a gap means that events were dropped, and one of kind "overflow" stands in it. time: wall clock, UTC, for people.
     mono_ns: nanoseconds on the engine's monotonic clock since it was made. generation: the number of the failover it belongs to, or
     of the service's last one; 0 before the first. message: one sentence for people. fields: what belongs to its kind.
-    number: the number of its kind in the C interface.
+    number: the number of its kind in the C interface. remedy: what mends what it tells; empty where nothing is to be mended, or how is
+    not known.
     """
 
     kind: Union[EventKind, str]
@@ -97,6 +100,7 @@ class Event:
     message: str
     fields: Dict[str, Any] = field(default_factory=dict, hash=False)
     number: int = 0
+    remedy: str = ""
 
 
 _WORDS: Dict[str, EventKind] = {kind.value: kind for kind in EventKind}
@@ -133,6 +137,7 @@ def take(handle: EventHandle) -> Event:
             message=whole.get("message", ""),
             fields=whole.get("fields") or {},
             number=number,
+            remedy=whole.get("remedy", ""),
         )
     finally:
         lib.failover_event_free(handle)

@@ -10,10 +10,11 @@ __all__ = ["CheckStatus", "Forecast", "LastFailover", "Pause", "Reason", "Server
 
 @dataclass(frozen=True)
 class Reason:
-    """A stable name, and the evidence in one sentence."""
+    """A stable name, and the evidence in one sentence. remedy: what mends it, empty where the sentence says it, or only time can."""
 
     code: str
     message: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,11 +166,11 @@ class Status:
 
 
 def _reason(raw: Optional[Mapping[str, Any]]) -> Optional[Reason]:
-    return None if raw is None else Reason(code=raw["code"], message=raw["message"])
+    return None if raw is None else Reason(code=raw["code"], message=raw["message"], remedy=raw.get("remedy", ""))
 
 
 def _reasons(raw: List[Mapping[str, Any]]) -> List[Reason]:
-    return [Reason(code=one["code"], message=one["message"]) for one in raw]
+    return [Reason(code=one["code"], message=one["message"], remedy=one.get("remedy", "")) for one in raw]
 
 
 def _check(raw: Dict[str, Any]) -> CheckStatus:
