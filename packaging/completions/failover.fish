@@ -84,7 +84,7 @@ complete -c failover -n "__fish_failover_using_subcommand metrics" -l config -d 
 complete -c failover -n "__fish_failover_using_subcommand metrics" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c failover -n "__fish_failover_using_subcommand metrics" -l details -d 'Each server, check and circuit breaker too'
+complete -c failover -n "__fish_failover_using_subcommand metrics" -l details -d 'Each server, check and circuit breaker too; --json always has them'
 complete -c failover -n "__fish_failover_using_subcommand metrics" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand metrics" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand events" -l since -d 'Only events after this sequence number' -r
