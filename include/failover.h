@@ -51,6 +51,353 @@
 #define FAILOVER_API
 #endif
 
+// The names that stand in the JSON of the status and of events. A newer library may have more: show those as they are.
+
+// The engine's role may not call `pg_promote` on this server.
+#define FAILOVER_FINDING_PROMOTE_RIGHT_MISSING "promote_right_missing"
+
+// The engine's role may not call `pg_reload_conf` on this server.
+#define FAILOVER_FINDING_RELOAD_RIGHT_MISSING "reload_right_missing"
+
+// The engine's role is no member of `pg_monitor`.
+#define FAILOVER_FINDING_MONITOR_RIGHT_MISSING "monitor_right_missing"
+
+// A standby notices a dead link to its primary late, or never.
+#define FAILOVER_FINDING_WAL_RECEIVER_TIMEOUT_LONG "wal_receiver_timeout_long"
+
+// `default_transaction_read_only` is on.
+#define FAILOVER_FINDING_READ_ONLY_BY_DEFAULT "read_only_by_default"
+
+// The server does not write its log through to the disk.
+#define FAILOVER_FINDING_FSYNC_OFF "fsync_off"
+
+// Neither `wal_log_hints` nor data checksums are on.
+#define FAILOVER_FINDING_REWIND_IMPOSSIBLE "rewind_impossible"
+
+// The last attempt to archive a file of the log failed.
+#define FAILOVER_FINDING_ARCHIVE_FAILING "archive_failing"
+
+// Many finished files of the log wait for the archive.
+#define FAILOVER_FINDING_ARCHIVE_BACKLOG "archive_backlog"
+
+// The primary has logical replication slots.
+#define FAILOVER_FINDING_LOGICAL_SLOTS "logical_slots"
+
+// One standby alone can acknowledge what the primary waits for.
+#define FAILOVER_FINDING_SYNC_GATE "sync_gate"
+
+// The engine's role may not clear `synchronous_standby_names`.
+#define FAILOVER_FINDING_SYNC_GATE_RIGHT_MISSING "sync_gate_right_missing"
+
+// `synchronous_standby_names` holds what the engine cannot read.
+#define FAILOVER_FINDING_SYNC_NAMES_UNREADABLE "sync_names_unreadable"
+
+// Somebody who is no standby of this service can acknowledge commits.
+#define FAILOVER_FINDING_SYNC_BY_STRANGERS "sync_by_strangers"
+
+// `synchronous_commit` lets commits go before a standby has them.
+#define FAILOVER_FINDING_SYNC_COMMIT_WAITS_FOR_NOBODY "sync_commit_waits_for_nobody"
+
+// A role, a database or a function has its own `synchronous_commit`.
+#define FAILOVER_FINDING_SYNC_COMMIT_OVERRIDDEN "sync_commit_overridden"
+
+// Several receivers have the same name.
+#define FAILOVER_FINDING_REPLICATION_NAMES_EQUAL "replication_names_equal"
+
+// A standby that is named in `synchronous_standby_names` is not connected.
+#define FAILOVER_FINDING_SYNC_STANDBY_ABSENT "sync_standby_absent"
+
+// Replay is paused on this standby.
+#define FAILOVER_FINDING_REPLAY_PAUSED "replay_paused"
+
+// Replay stands still although there is log to replay.
+#define FAILOVER_FINDING_REPLAY_HELD "replay_held"
+
+// `recovery_min_apply_delay` holds replay back on this standby.
+#define FAILOVER_FINDING_APPLY_DELAYED "apply_delayed"
+
+// No WAL receiver runs on this standby.
+#define FAILOVER_FINDING_NOT_RECEIVING "not_receiving"
+
+// A setting that a standby must not have lower than its primary is lower.
+#define FAILOVER_FINDING_SETTING_LOWER_THAN_PRIMARY "setting_lower_than_primary"
+
+// Places are kept by `reserved_connections`, and the engine's role may not use them.
+#define FAILOVER_FINDING_RESERVED_PLACES_CLOSED "reserved_places_closed"
+
+// The server's TLS certificate has expired.
+#define FAILOVER_FINDING_CERTIFICATE_EXPIRED "certificate_expired"
+
+// The server's TLS certificate expires soon.
+#define FAILOVER_FINDING_CERTIFICATE_EXPIRES "certificate_expires"
+
+// The engine's own TLS certificate has expired, or expires soon.
+#define FAILOVER_FINDING_CLIENT_CERTIFICATE_EXPIRES "client_certificate_expires"
+
+// The host of this server cannot be asked over SSH.
+#define FAILOVER_FINDING_HOST_NOT_ASKED "host_not_asked"
+
+// The data directory on the host belongs to another server than the one that answers over SQL.
+#define FAILOVER_FINDING_HOST_OTHER_SERVER "host_other_server"
+
+// The account on the host may not signal the server's processes.
+#define FAILOVER_FINDING_HOST_CANNOT_SIGNAL "host_cannot_signal"
+
+// The server's shared memory does not show on the host.
+#define FAILOVER_FINDING_HOST_SEGMENT_HIDDEN "host_segment_hidden"
+
+// The `failover-host` that is installed on the host is older than the engine.
+#define FAILOVER_FINDING_HOST_SCRIPT_OUTDATED "host_script_outdated"
+
+// The `failover-host` that is installed on the host is of a later version.
+#define FAILOVER_FINDING_HOST_SCRIPT_NEWER "host_script_newer"
+
+// The account on the host may not write into the data directory.
+#define FAILOVER_FINDING_HOST_DATA_DIR_NOT_WRITABLE "host_data_dir_not_writable"
+
+// `pg_ctl` is not where the host's account looks for it.
+#define FAILOVER_FINDING_HOST_PG_CTL_MISSING "host_pg_ctl_missing"
+
+// `pg_isready` is not where the host's account looks for it.
+#define FAILOVER_FINDING_HOST_PG_ISREADY_MISSING "host_pg_isready_missing"
+
+// The host has no `timeout` command.
+#define FAILOVER_FINDING_HOST_TIMEOUT_MISSING "host_timeout_missing"
+
+// The engine logs in as root.
+#define FAILOVER_FINDING_HOST_ROOT_LOGIN "host_root_login"
+
+// The file system of the data directory is nearly full.
+#define FAILOVER_FINDING_HOST_DISK_NEARLY_FULL "host_disk_nearly_full"
+
+// `recovery.signal` lies in the data directory.
+#define FAILOVER_FINDING_HOST_RECOVERY_SIGNAL "host_recovery_signal"
+
+// `failover.fenced` of an earlier fence lies in the data directory of a server that runs.
+#define FAILOVER_FINDING_HOST_FENCE_MARKER "host_fence_marker"
+
+// An instance of the route cannot be asked.
+#define FAILOVER_FINDING_ROUTE_NOT_READY "route_not_ready"
+
+// An instance of the route does not have the backend.
+#define FAILOVER_FINDING_ROUTE_BACKEND_MISSING "route_backend_missing"
+
+// An instance of the route does not have a server of the service.
+#define FAILOVER_FINDING_ROUTE_SERVER_MISSING "route_server_missing"
+
+// An instance of the route sends new sessions to a server that is not the primary.
+#define FAILOVER_FINDING_ROUTE_TO_STANDBY "route_to_standby"
+
+// An instance of the route sends no new session to the primary.
+#define FAILOVER_FINDING_ROUTE_PRIMARY_OUT "route_primary_out"
+
+// Nobody answers at an address of the route.
+#define FAILOVER_FINDING_VERIFY_UNREACHABLE "verify_unreachable"
+
+// Every place behind an address of the route is taken.
+#define FAILOVER_FINDING_VERIFY_FULL "verify_full"
+
+// An address of the route does not let the engine in.
+#define FAILOVER_FINDING_VERIFY_REFUSED "verify_refused"
+
+// An address of the route does not show which server answers.
+#define FAILOVER_FINDING_VERIFY_UNIDENTIFIED "verify_unidentified"
+
+// An address of the route leads to a server that is not the primary.
+#define FAILOVER_FINDING_VERIFY_OTHER_SERVER "verify_other_server"
+
+// An address of the route leads to another cluster.
+#define FAILOVER_FINDING_VERIFY_FOREIGN "verify_foreign"
+
+// An address of the route leads to a server in recovery.
+#define FAILOVER_FINDING_VERIFY_STANDBY "verify_standby"
+
+// A name that a failover would change cannot be read.
+#define FAILOVER_FINDING_NAME_UNREADABLE "name_unreadable"
+
+// A server, host or route did not answer several times and is left alone for a while.
+#define FAILOVER_FINDING_BREAKER_OPEN "breaker_open"
+
+// No server lets the engine log in.
+#define FAILOVER_FINDING_LOGIN_REFUSED "login_refused"
+
+// The `state_dir` cannot be used.
+#define FAILOVER_FINDING_STATE_DIR_UNUSABLE "state_dir_unusable"
+
+// The control socket cannot be used.
+#define FAILOVER_FINDING_CONTROL_SOCKET_UNUSABLE "control_socket_unusable"
+
+// A check of a server is not up.
+#define FAILOVER_FINDING_CHECK_NOT_UP "check_not_up"
+
+// A warning about the configuration.
+#define FAILOVER_FINDING_CONFIGURATION "configuration"
+
+// The primary is not failing.
+#define FAILOVER_REFUSAL_PRIMARY_HEALTHY "primary_healthy"
+
+// Not enough failed observations in the window yet.
+#define FAILOVER_REFUSAL_THRESHOLD_NOT_REACHED "threshold_not_reached"
+
+// The policy over the checks (`all`, `quorum`) is not met.
+#define FAILOVER_REFUSAL_POLICY_NOT_MET "policy_not_met"
+
+// Other checks fail while the database itself answers (rule 6).
+#define FAILOVER_REFUSAL_DATABASE_ANSWERS "database_answers"
+
+// Evidence is still on its way: which.
+#define FAILOVER_REFUSAL_EVIDENCE_INCOMPLETE "evidence_incomplete"
+
+// The primary is alive and not serving: which way.
+#define FAILOVER_REFUSAL_IMPAIRED "impaired"
+
+// An announced shutdown has not come to its end within its grace.
+#define FAILOVER_REFUSAL_SHUTDOWN_HELD "shutdown_held"
+
+// An announced shutdown may still come back.
+#define FAILOVER_REFUSAL_RESTART_GRACE "restart_grace"
+
+// The host says that the server runs and serves: only our path is broken.
+#define FAILOVER_REFUSAL_HOST_SAYS_SERVING "host_says_serving"
+
+// The host says that the postmaster runs although its port refuses.
+#define FAILOVER_REFUSAL_HOST_SAYS_RUNNING "host_says_running"
+
+// A standby goes on receiving from the primary: it is alive and only our path is broken.
+#define FAILOVER_REFUSAL_STANDBY_SEES_PRIMARY "standby_sees_primary"
+
+// An operator paused the service.
+#define FAILOVER_REFUSAL_PAUSED "paused"
+
+// Our own view is in doubt.
+#define FAILOVER_REFUSAL_DOUBT "doubt"
+
+// The engine has not yet seen every check answer since it started, resumed or reloaded.
+#define FAILOVER_REFUSAL_NOT_WARMED_UP "not_warmed_up"
+
+// No primary was ever seen (rule 10).
+#define FAILOVER_REFUSAL_NO_PRIMARY_SEEN "no_primary_seen"
+
+// The journal cannot be written.
+#define FAILOVER_REFUSAL_JOURNAL_UNWRITABLE "journal_unwritable"
+
+// The last failover is too recent.
+#define FAILOVER_REFUSAL_COOLDOWN "cooldown"
+
+// An operator has to confirm.
+#define FAILOVER_REFUSAL_AWAITING_CONFIRMATION "awaiting_confirmation"
+
+// Nobody confirmed in time.
+#define FAILOVER_REFUSAL_CONFIRMATION_TIMED_OUT "confirmation_timed_out"
+
+// As many other failovers have begun within a minute as may: a person is asked.
+#define FAILOVER_REFUSAL_TOO_MANY_AT_ONCE "too_many_at_once"
+
+// A failover is in flight.
+#define FAILOVER_REFUSAL_FAILOVER_IN_FLIGHT "failover_in_flight"
+
+// A person has to come first.
+#define FAILOVER_REFUSAL_MANUAL_INTERVENTION "manual_intervention"
+
+// The required fence level cannot be reached on any way that is configured.
+#define FAILOVER_REFUSAL_FENCE_UNAVAILABLE "fence_unavailable"
+
+// The primary lives, and it could not be proven that a standby has all that it acknowledged.
+#define FAILOVER_REFUSAL_RECEIPT_UNPROVABLE "receipt_unprovable"
+
+// No standby can be promoted: the reason for each.
+#define FAILOVER_REFUSAL_NO_CANDIDATE "no_candidate"
+
+// Something that the survey found would keep a failover from its end: said beforehand only.
+#define FAILOVER_REFUSAL_NOT_READY "not_ready"
+
+// Two servers take writes.
+#define FAILOVER_REFUSAL_TWO_PRIMARIES "two_primaries"
+
+// A server that is not the primary said that it takes writes, and has said or shown nothing else since.
+#define FAILOVER_REFUSAL_RIVAL "rival"
+
+// A server belongs to another cluster.
+#define FAILOVER_REFUSAL_WRONG_CLUSTER "wrong_cluster"
+
+// Another engine watches this service.
+#define FAILOVER_REFUSAL_SECOND_ENGINE "second_engine"
+
+// The service that it follows is in trouble, or has a new primary that is not followed yet: the failures may be its.
+#define FAILOVER_REFUSAL_DEPENDENCY_FAILING "dependency_failing"
+
+// Services of this kind are watched only.
+#define FAILOVER_REFUSAL_WATCHED_ONLY "watched_only"
+
+// The engine is stopping.
+#define FAILOVER_REFUSAL_STOPPING "stopping"
+
+// The configuration says so.
+#define FAILOVER_STANDBY_REFUSAL_NOT_A_CANDIDATE "not_a_candidate"
+
+// An operator cordoned it.
+#define FAILOVER_STANDBY_REFUSAL_CORDONED "cordoned"
+
+// It answers its kept session and no new connection.
+#define FAILOVER_STANDBY_REFUSAL_NO_NEW_SESSIONS "no_new_sessions"
+
+// It refuses the login of the engine's role: a promotion could not be asked for.
+#define FAILOVER_STANDBY_REFUSAL_LOGIN_REFUSED "login_refused"
+
+// An operator chose another one.
+#define FAILOVER_STANDBY_REFUSAL_NOT_CHOSEN "not_chosen"
+
+// Another one was asked to become the primary in this failover.
+#define FAILOVER_STANDBY_REFUSAL_ANOTHER_ASKED "another_asked"
+
+// It could not be asked, or its last answer is too old.
+#define FAILOVER_STANDBY_REFUSAL_NOT_READABLE "not_readable"
+
+// It takes writes itself.
+#define FAILOVER_STANDBY_REFUSAL_NOT_IN_RECOVERY "not_in_recovery"
+
+// It belongs to another cluster (system identifier).
+#define FAILOVER_STANDBY_REFUSAL_OTHER_CLUSTER "other_cluster"
+
+// It is not on the primary's timeline.
+#define FAILOVER_STANDBY_REFUSAL_OTHER_TIMELINE "other_timeline"
+
+// Replay is paused by an operator.
+#define FAILOVER_STANDBY_REFUSAL_REPLAY_PAUSED "replay_paused"
+
+// It is a delayed standby.
+#define FAILOVER_STANDBY_REFUSAL_DELAYED "delayed"
+
+// It was not receiving from the primary while that lived.
+#define FAILOVER_STANDBY_REFUSAL_NOT_STREAMING "not_streaming"
+
+// Another server that cannot be promoted has log that this one lacks (rule 21).
+#define FAILOVER_STANDBY_REFUSAL_BEHIND "behind"
+
+// Another server that cannot be promoted may acknowledge commits that this one lacks: said beforehand only.
+#define FAILOVER_STANDBY_REFUSAL_MAY_BE_BEHIND "may_be_behind"
+
+// The primary was stopped in an orderly way, and it has not received the whole log.
+#define FAILOVER_STANDBY_REFUSAL_NOT_RECEIVED "not_received"
+
+// Too few of those that could have acknowledged a commit said how far they are, so one it lacks may exist (rule 21).
+#define FAILOVER_STANDBY_REFUSAL_QUORUM_UNANSWERED "quorum_unanswered"
+
+// It could lack more than the limit.
+#define FAILOVER_STANDBY_REFUSAL_LOSS_TOO_HIGH "loss_too_high"
+
+// How much it could lack is not known (rule 20): unknown is not zero.
+#define FAILOVER_STANDBY_REFUSAL_LOSS_UNKNOWN "loss_unknown"
+
+// Of an application: its checks do not pass.
+#define FAILOVER_STANDBY_REFUSAL_NOT_HEALTHY "not_healthy"
+
+// Of an application: the traffic was sent to it in this failover, and it did not serve.
+#define FAILOVER_STANDBY_REFUSAL_SWITCH_FAILED "switch_failed"
+
+// Its promotion was tried and had no effect.
+#define FAILOVER_STANDBY_REFUSAL_PROMOTION_REFUSED "promotion_refused"
+
 
 // It was done.
 #define FAILOVER_OK 0

@@ -198,6 +198,7 @@ pub use {
     },
     failover_core::candidate::ANY_LOSS,
     failover_core::event::{EventKind, Severity},
+    failover_core::finding::FindingCode,
     failover_core::traffic::Outcome,
     secret::Secret,
 };

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use expect_test::expect_file;
 use failover_core::event::{EventKind, EventRow, FieldKind, FieldRow, Group, Remedy};
+use failover_core::finding::{Blocks, FindingCode, FindingGroup};
 use failover_core::refusal::{CandidateRefusal, Refusal, Row};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -110,6 +111,31 @@ fn the_kinds_of_events_are_those_of_the_table_everywhere() {
     }
 }
 
+/// The bindings have the names of the tables of findings and refusals.
+#[test]
+fn the_names_of_findings_and_refusals_are_those_of_the_tables_everywhere() {
+    let findings: Vec<(&str, &str)> = FindingCode::TABLE.iter().map(|row| (row.code.as_str(), row.means)).collect();
+    let rows = |table: &'static [Row]| -> Vec<(&str, &str)> { table.iter().map(|row| (row.name, row.means)).collect() };
+    let (refusals, standby) = (rows(Refusal::TABLE), rows(CandidateRefusal::TABLE));
+    let mut go = String::new();
+    for (prefix, names) in [("Finding", &findings), ("Refusal", &refusals), ("StandbyRefusal", &standby)] {
+        for (name, means) in names {
+            let _ = writeln!(go, "\t// {prefix}{}: {means}\n\t{prefix}{} = \"{name}\"", camel(name), camel(name));
+        }
+    }
+    let python = |names: &[(&str, &str)]| {
+        names.iter().fold(String::new(), |mut text, (name, _)| {
+            let _ = writeln!(text, "    {} = \"{name}\"", name.to_uppercase());
+            text
+        })
+    };
+    expect_file!["../bindings/go/codes.go"].assert_eq(&with_generated("bindings/go/codes.go", "codes", &go));
+    for (block, names) in [("findings", &findings), ("refusals", &refusals), ("standby refusals", &standby)] {
+        let path = "bindings/python/src/failover/codes.py";
+        expect_file!["../bindings/python/src/failover/codes.py"].assert_eq(&with_generated(path, block, &python(names)));
+    }
+}
+
 /// The core's tests compare every event that they see with the table. This finds the fields of those that they do not see.
 #[test]
 fn every_field_that_the_core_writes_is_in_the_table() {
@@ -187,6 +213,29 @@ fn reference() -> String {
     ));
     let why = "Every `code` of `not_promotable`, and of the event `standby_not_ready`.";
     page.push_str(&refusals("Why a standby cannot be promoted", why, CandidateRefusal::TABLE));
+    page.push_str(&findings());
+    page
+}
+
+fn findings() -> String {
+    let mut page = String::from(
+        "\n## Findings\n\nEvery `code` of `readiness`, of `check` and `doctor`, and of the event `readiness_changed`. The remedy depends on the \
+         server and stands in the finding.\n\n| code | found | stands in the way | what it means |\n|---|---|---|---|\n",
+    );
+    for row in FindingCode::TABLE {
+        let found = match row.group {
+            FindingGroup::Server => "over SQL",
+            FindingGroup::Host => "on the host",
+            FindingGroup::Route => "on the route",
+            FindingGroup::Engine => "by the engine",
+        };
+        let blocks = match row.blocks {
+            Blocks::Always => "yes".to_owned(),
+            Blocks::Never => "no".to_owned(),
+            Blocks::Where(holds) => format!("where this holds: {holds}"),
+        };
+        let _ = writeln!(page, "| `{}` | {found} | {blocks} | {} Why it matters: {}. |", row.code, row.means, row.why);
+    }
     page
 }
 

@@ -62,6 +62,8 @@ type ServiceStatus struct {
 	// Generation is the number of the last failover or switch by hand; 0 before the first.
 	Generation uint64         `json:"generation"`
 	Servers    []ServerStatus `json:"servers"`
+	// Readiness is what would hurt at failover time, what would stop it first.
+	Readiness []Finding `json:"readiness"`
 	// Refusals is why no failover would start now.
 	Refusals []Reason `json:"refusals"`
 	Forecast Forecast `json:"forecast"`
@@ -137,6 +139,22 @@ type Reason struct {
 	Message string `json:"message"`
 	// Remedy is what mends it; empty where the message says it, or only time can.
 	Remedy string `json:"remedy"`
+}
+
+// Finding is one thing that would hurt at failover time.
+type Finding struct {
+	// Server is whose it is; empty of the route and of the engine.
+	Server string `json:"server"`
+	// Code is one of the constants that begin with Finding.
+	Code string `json:"code"`
+	// Blocking: a failover would not work; otherwise it would be slower or riskier.
+	Blocking bool   `json:"blocking"`
+	Message  string `json:"message"`
+	// Why it matters at failover time.
+	Why    string `json:"why"`
+	Remedy string `json:"remedy"`
+	// AskedMs is how long ago it was found.
+	AskedMs uint64 `json:"asked_ms"`
 }
 
 // Forecast is what would happen if the primary died now.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::check::http::{HttpCheck, HttpParams};
 use crate::check::{Check, Context};
+use failover_core::finding::FindingCode;
 use failover_core::id::ServerId;
 use failover_core::observation::{DownCause, Finding, Verdict};
 use failover_core::output::{Failure, Report};
@@ -63,26 +64,24 @@ pub(crate) fn findings_of(
     name: &dyn Fn(ServerId) -> String,
 ) -> Vec<ReadinessFinding> {
     let all_silent = seen.iter().all(|(_, who)| matches!(who, Who::Nobody(_)));
-    let finding = |code: &str, blocking, message, remedy: &str| {
-        Some(ReadinessFinding { code: code.to_owned(), blocking, message, remedy: remedy.to_owned() })
-    };
+    let finding = |code: FindingCode, blocking, message: String, remedy: &str| Some(code.found(blocking, message, remedy));
     let judged = seen.iter().filter_map(|(address, who)| match who {
         Who::Server(server) => primary.filter(|primary| primary != server).and_then(|primary| {
             finding(
-                "verify_other_server",
+                FindingCode::VerifyOtherServer,
                 false,
                 format!("the route at {address} is answered by {}, and {} is the primary", name(*server), name(primary)),
                 "see which server the load balancer sends its clients to, and disable all but the primary there",
             )
         }),
         Who::Unnamed(said) => finding(
-            "verify_unidentified",
+            FindingCode::VerifyUnidentified,
             true,
             format!("the route at {address} does not show which server answers, so a failover would be undone: {said}"),
             "ask the address by hand, and say in route.identity what an answer of each server looks like",
         ),
         Who::Nobody(why) => finding(
-            "verify_unreachable",
+            FindingCode::VerifyUnreachable,
             all_silent,
             format!("nobody answers through the route at {address}, so a failover could not be verified: {why}"),
             "start the load balancer, or correct services.route.verify",

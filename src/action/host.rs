@@ -16,6 +16,7 @@ use crate::action::server_identity::ServerIdentity;
 use crate::clock::Clock;
 use crate::deadline::{Cancel, Deadline};
 use crate::wire::ssh::{ExecOutput, SshError, SshErrorKind, SshHost, command_line, whole_seconds};
+use failover_core::finding::FindingCode;
 use failover_core::id::Generation;
 use failover_core::output::{Failure, FailureKind};
 use failover_core::sample::{
@@ -345,15 +346,15 @@ fn version_finding(told: &str, speaks: &str) -> Option<ReadinessFinding> {
     // Release 0.1 did not say.
     let version = if told.is_empty() { 1 } else { told.parse().unwrap_or(0) };
     let (code, how, remedy) = match version.cmp(&own) {
-        Ordering::Less => ("host_script_outdated", "older", "install the failover-host of this version"),
-        Ordering::Greater => ("host_script_newer", "later", "run the engine of that version, too"),
+        Ordering::Less => (FindingCode::HostScriptOutdated, "older", "install the failover-host of this version"),
+        Ordering::Greater => (FindingCode::HostScriptNewer, "later", "run the engine of that version, too"),
         Ordering::Equal => return None,
     };
     let fences = speaks.split(' ').any(|what| what == "generation");
     let then = if fences { "what it does not know it refuses" } else { "it would refuse to fence this server" };
     let message =
         format!("the failover-host that is installed there is of version {version}, {how} than this engine's, {own}: {then}");
-    Some(ReadinessFinding { code: code.to_owned(), blocking: !fences, message, remedy: remedy.to_owned() })
+    Some(code.found(!fences, message, remedy))
 }
 
 /// The host's answer to the same request would be the same: what is missing there, a person has to put right.
@@ -697,13 +698,13 @@ impl Answer {
     fn findings(&self, data_dir: &str) -> Vec<ReadinessFinding> {
         let mut findings: Vec<ReadinessFinding> =
             version_finding(self.value("version"), self.value("speaks")).into_iter().collect();
-        let mut find = |code: &str, blocking: bool, message: String, remedy: &str| {
-            findings.push(ReadinessFinding { code: code.to_owned(), blocking, message, remedy: remedy.to_owned() });
+        let mut find = |code: FindingCode, blocking: bool, message: String, remedy: &str| {
+            findings.push(code.found(blocking, message, remedy));
         };
         let postmaster_seen = self.value("postmaster") != "gone";
         if postmaster_seen && self.value("signal") == "0" {
             find(
-                "host_cannot_signal",
+                FindingCode::HostCannotSignal,
                 true,
                 "this account may not signal the server's processes: it could not be fenced".to_owned(),
                 "log in as the account that runs the server, or use sudo",
@@ -711,7 +712,7 @@ impl Answer {
         }
         if postmaster_seen && self.value("shm").parse::<u32>().is_err() {
             find(
-                "host_segment_hidden",
+                FindingCode::HostSegmentHidden,
                 true,
                 "the server's System V segment does not show here (another IPC namespace?): its end could not be proven"
                     .to_owned(),
@@ -720,7 +721,7 @@ impl Answer {
         }
         if self.value("writable") != "1" {
             find(
-                "host_data_dir_not_writable",
+                FindingCode::HostDataDirNotWritable,
                 false,
                 "standby.signal could not be placed: a restart of the fenced server would make a second primary".to_owned(),
                 "log in as the owner of the data directory, and check that its file system is writable",
@@ -728,7 +729,7 @@ impl Answer {
         }
         if self.value("pg_ctl").is_empty() {
             find(
-                "host_pg_ctl_missing",
+                FindingCode::HostPgCtlMissing,
                 false,
                 "pg_ctl was not found: promotion by pg_ctl would fail".to_owned(),
                 "set bin_dir to what pg_config --bindir says on this host",
@@ -736,7 +737,7 @@ impl Answer {
         }
         if self.value("pg_isready").is_empty() {
             find(
-                "host_pg_isready_missing",
+                FindingCode::HostPgIsreadyMissing,
                 false,
                 "pg_isready was not found: the host cannot say whether the server answers locally".to_owned(),
                 "set bin_dir, or install the client programs of PostgreSQL",
@@ -744,7 +745,7 @@ impl Answer {
         }
         if self.value("timeout").is_empty() {
             find(
-                "host_timeout_missing",
+                FindingCode::HostTimeoutMissing,
                 false,
                 "timeout(1) was not found: a command that hangs on this host is not ended there".to_owned(),
                 "install coreutils",
@@ -752,7 +753,7 @@ impl Answer {
         }
         if self.value("uid") == "0" {
             find(
-                "host_root_login",
+                FindingCode::HostRootLogin,
                 false,
                 "the login is root's: more rights than needed, and pg_ctl refuses to promote as root".to_owned(),
                 "log in as the owner of the data directory (usually postgres)",
@@ -764,7 +765,7 @@ impl Answer {
         {
             let part = free.saturating_mul(100).checked_div(size).map_or_else(String::new, |part| format!(" ({part} %)"));
             find(
-                "host_disk_nearly_full",
+                FindingCode::HostDiskNearlyFull,
                 false,
                 format!("only {} MiB{part} are free in {data_dir}: a server that runs full stops", free / 1024),
                 "free some space, or look for a replication slot that holds WAL back",
@@ -772,7 +773,7 @@ impl Answer {
         }
         if self.value("recovery_signal") == "1" {
             find(
-                "host_recovery_signal",
+                FindingCode::HostRecoverySignal,
                 false,
                 "recovery.signal is present: the server would leave recovery by itself".to_owned(),
                 "a standby needs standby.signal instead",
@@ -780,7 +781,7 @@ impl Answer {
         }
         if self.value("marker") == "1" && postmaster_seen {
             find(
-                "host_fence_marker",
+                FindingCode::HostFenceMarker,
                 false,
                 format!("{data_dir}/failover.fenced was left by an earlier fence of this server"),
                 "once the server is a standby of the new primary again, remove that file (and keep standby.signal)",
@@ -810,7 +811,7 @@ mod tests {
         let told = |free: &str, size: &str| {
             let text = format!("failover-host=1\nfree_kib={free}\n{size}end=ok\n");
             let found = heard(&text).findings("/data");
-            found.into_iter().find(|finding| finding.code == "host_disk_nearly_full").map(|finding| finding.message)
+            found.into_iter().find(|finding| finding.code == FindingCode::HostDiskNearlyFull).map(|finding| finding.message)
         };
         let (gib, tib) = (1u64 << 20, 1u64 << 30);
         let size = format!("size_kib={}\n", 3 * tib);
@@ -950,7 +951,7 @@ mod tests {
              version=2\nspeaks=generation\ntimeout=/usr/bin/timeout\nuid=101\nfree_kib=72922972\nend=ok\n";
         let codes = |from: &str, to: &str| {
             let findings = heard(&healthy.replace(from, to)).findings("/data");
-            findings.into_iter().map(|finding| (finding.code, finding.blocking)).collect::<Vec<_>>()
+            findings.into_iter().map(|finding| (finding.code.to_string(), finding.blocking)).collect::<Vec<_>>()
         };
         assert_eq!(codes("", ""), []);
         for (from, to, code, blocking) in [

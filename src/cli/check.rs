@@ -7,7 +7,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use failover::{
-    CheckReport, Config, Engine, ForecastStatus, Problem, ReadinessStatus, ReadyReport, ReasonStatus, ServiceReadiness, why,
+    CheckReport, Config, Engine, FindingCode, ForecastStatus, Problem, ReadinessStatus, ReadyReport, ReasonStatus,
+    ServiceReadiness, why,
 };
 use serde_json::{Value, json};
 
@@ -66,7 +67,7 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
     let watched = made!(ServiceReadiness { service: arguments.service.clone(), ..ServiceReadiness::default() });
     let is_moved = !services.is_empty();
     let mut ready = Ready::from(services.into_iter().next().unwrap_or(watched)).with_cause(&checks);
-    let told = ready.findings.iter().any(|found| found.code == LOGIN_REFUSED);
+    let told = ready.findings.iter().any(|found| found.code == FindingCode::LoginRefused.as_str());
     let untold = |report: &&CheckReport| report.verdict != "up" && !is_of_the_program(report) && !(told && is_login(report));
     ready.findings.extend(checks.iter().filter(untold).map(not_up));
     ready.findings.extend(own);
@@ -86,16 +87,8 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
 /// What would keep the daemon from its control socket, as a finding.
 fn unusable(socket: &Path) -> Option<ReadinessStatus> {
     let (certain, trouble) = Listening::probe(socket).err()?;
-    let code = "control_socket_unusable".to_owned();
-    Some(made!(ReadinessStatus {
-        server: None,
-        blocking: certain,
-        message: trouble.what().to_owned(),
-        why: why(&code).to_owned(),
-        remedy: trouble.advice().unwrap_or_default().to_owned(),
-        asked_ms: 0,
-        code,
-    }))
+    let remedy = trouble.advice().unwrap_or_default();
+    Some(ReadinessStatus::found(FindingCode::ControlSocketUnusable, certain, trouble.what(), remedy))
 }
 
 /// It is answered by the program that embeds the engine, which this one is not.
@@ -105,31 +98,17 @@ fn is_of_the_program(report: &CheckReport) -> bool {
 
 /// A check that is not up, as a finding.
 fn not_up(report: &CheckReport) -> ReadinessStatus {
-    let code = "check_not_up".to_owned();
-    made!(ReadinessStatus {
-        server: Some(report.server.clone()),
-        blocking: true,
-        message: format!("{}: {}: {}", report.check, report.verdict, said(&report.reason, &report.message)),
-        why: why(&code).to_owned(),
-        remedy: report.remedy.clone(),
-        asked_ms: 0,
-        code,
-    })
+    let message = format!("{}: {}: {}", report.check, report.verdict, said(&report.reason, &report.message));
+    let mut found = ReadinessStatus::found(FindingCode::CheckNotUp, true, message, report.remedy.as_str());
+    found.server = Some(report.server.clone());
+    found
 }
 
 /// A warning about the configuration, as a finding.
 fn advice(problem: &Problem) -> ReadinessStatus {
-    let code = "configuration".to_owned();
     let line = problem.line.map_or_else(String::new, |line| format!(" (line {line})"));
-    made!(ReadinessStatus {
-        server: None,
-        blocking: false,
-        message: format!("{}{line}: {}", problem.path, problem.reason),
-        why: why(&code).to_owned(),
-        remedy: problem.remedy.clone(),
-        asked_ms: 0,
-        code,
-    })
+    let message = format!("{}{line}: {}", problem.path, problem.reason);
+    ReadinessStatus::found(FindingCode::Configuration, false, message, problem.remedy.as_str())
 }
 
 /// Does it, and says on a terminal what is waited for when it takes long.
@@ -192,8 +171,6 @@ impl From<ServiceReadiness> for Ready {
     }
 }
 
-const LOGIN_REFUSED: &str = "login_refused";
-
 /// A check of a database that did not let the engine log in.
 fn is_login(report: &CheckReport) -> bool {
     report.kind == "postgres" && report.verdict == "impaired" && report.reason == "authentication"
@@ -204,15 +181,8 @@ impl Ready {
     fn with_cause(mut self, checks: &[CheckReport]) -> Ready {
         let own = || checks.iter().filter(|report| report.service == self.name && report.kind == "postgres");
         let Some(first) = own().next().filter(|_| own().all(is_login)) else { return self };
-        let cause = made!(ReadinessStatus {
-            server: None,
-            code: LOGIN_REFUSED.to_owned(),
-            blocking: true,
-            message: format!("no server lets the engine log in, so nothing is known of them: {}", first.message),
-            why: why(LOGIN_REFUSED).to_owned(),
-            remedy: first.remedy.clone(),
-            asked_ms: 0,
-        });
+        let message = format!("no server lets the engine log in, so nothing is known of them: {}", first.message);
+        let cause = ReadinessStatus::found(FindingCode::LoginRefused, true, message, first.remedy.as_str());
         self.findings.retain(|found| !matches!(found.code.as_str(), "no_primary_seen" | "no_candidate" | "verify_refused"));
         self.findings.insert(0, cause);
         self

@@ -14,6 +14,7 @@ pub mod durable;
 mod effects;
 pub mod event;
 pub mod evidence;
+pub mod finding;
 pub mod handover;
 pub mod health;
 pub mod id;

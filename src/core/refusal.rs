@@ -1,6 +1,7 @@
 //! Why not. Every reason against a failover has a name, so "why did it not fail over?" always has an answer.
 
 use super::doubt::DoubtCause;
+use super::finding::FindingCode;
 use super::id::ServerId;
 use super::static_word::Word;
 use super::time::Span;
@@ -240,7 +241,7 @@ refusals! {
         /// Something that the survey found would keep a failover from its end: said beforehand only.
         NotReady {
             /// The finding's code.
-            code: String,
+            code: FindingCode,
             /// What is wrong.
             message: String,
         } = "not_ready" {

@@ -1,5 +1,6 @@
 //! What the survey saw of the route, and what of it hurts: writes that land on a standby, a primary that gets none.
 
+use super::finding::FindingCode;
 use super::sample::ReadinessFinding;
 use super::time::Mono;
 use serde::{Deserialize, Serialize};
@@ -136,13 +137,13 @@ pub fn findings(instances: &[InstanceView], primary: Option<&str>, answers: bool
 fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, databases: bool) -> Vec<ReadinessFinding> {
     let InstanceView { name, backend, servers, kind } = instance;
     let mut found = Vec::new();
-    let mut find = |code: &str, blocking: bool, message: String, remedy: String| {
-        found.push(ReadinessFinding { code: code.to_owned(), blocking, message, remedy });
+    let mut find = |code: FindingCode, blocking: bool, message: String, remedy: String| {
+        found.push(code.found(blocking, message, remedy));
     };
     let servers = match servers {
         Ok(servers) => servers,
         Err(trouble) => {
-            let code = if trouble.no_backend { "route_backend_missing" } else { "route_not_ready" };
+            let code = if trouble.no_backend { FindingCode::RouteBackendMissing } else { FindingCode::RouteNotReady };
             let message = format!("route instance {name}: a failover could not move its traffic: {}", trouble.message);
             let remedy = if trouble.remedy.is_empty() {
                 "start it, and give the engine its admin socket or console".to_owned()
@@ -155,7 +156,7 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, da
     };
     for server in servers.iter().filter(|server| server.state == RouteState::Missing) {
         find(
-            "route_server_missing",
+            FindingCode::RouteServerMissing,
             true,
             format!(
                 "route instance {name}: backend {backend} has no server {} ({}): no traffic can be moved to it",
@@ -177,7 +178,7 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, da
         if server.server != primary {
             if serves {
                 find(
-                    "route_to_standby",
+                    FindingCode::RouteToStandby,
                     false,
                     format!(
                         "route instance {name}: {path} takes new sessions, and {} is not the primary{}",
@@ -206,7 +207,7 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, da
             RouteState::Takes | RouteState::Down | RouteState::Missing => continue,
         };
         find(
-            "route_primary_out",
+            FindingCode::RoutePrimaryOut,
             false,
             format!("route instance {name}: {path}, the primary, {why}: no new session reaches it"),
             remedy,
@@ -216,27 +217,35 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, da
 }
 
 /// Where a PgBouncer's clients come out, if that is not the primary.
-fn of_pooler(name: &str, databases: &str, servers: &[ServerView], primary: &str) -> Option<(&'static str, String, String)> {
+fn of_pooler(name: &str, databases: &str, servers: &[ServerView], primary: &str) -> Option<(FindingCode, String, String)> {
     let state = |server: &ServerView| (server.server == primary, server.state);
     if servers.iter().any(|server| state(server) == (true, RouteState::Takes)) {
         return None;
     }
     if servers.iter().any(|server| state(server) == (true, RouteState::Drain)) {
         let message = format!("route instance {name}: {databases} is paused or disabled: its clients wait");
-        return Some(("route_primary_out", message, format!("on the admin console of {name}: RESUME or ENABLE {databases}")));
+        return Some((
+            FindingCode::RoutePrimaryOut,
+            message,
+            format!("on the admin console of {name}: RESUME or ENABLE {databases}"),
+        ));
     }
     let remedy = format!("write the primary's host and port into the file of {name}, and RELOAD on its admin console");
     let other = servers.iter().find(|server| matches!(server.state, RouteState::Takes | RouteState::Drain));
     Some(match other {
         Some(other) => (
-            "route_to_standby",
+            FindingCode::RouteToStandby,
             format!(
                 "route instance {name}: {databases} points to {}, which is not the primary: what is written there fails",
                 other.server
             ),
             remedy,
         ),
-        None => ("route_primary_out", format!("route instance {name}: {databases} points to none of the servers alone"), remedy),
+        None => (
+            FindingCode::RoutePrimaryOut,
+            format!("route instance {name}: {databases} points to none of the servers alone"),
+            remedy,
+        ),
     })
 }
 
@@ -272,7 +281,7 @@ mod tests {
     }
 
     fn codes(states: &[(&str, RouteState)], primary: Option<&str>, answers: bool) -> Vec<String> {
-        findings(&[instance(states)], primary, answers, true).into_iter().map(|finding| finding.code).collect()
+        findings(&[instance(states)], primary, answers, true).into_iter().map(|finding| finding.code.to_string()).collect()
     }
 
     #[test]

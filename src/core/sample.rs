@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+use super::finding::FindingCode;
 use super::id::ServerId;
 use super::time::{Mono, Span};
 
@@ -420,7 +421,7 @@ impl Readiness {
     /// fenced there.
     #[must_use]
     pub fn is_of_another_server(&self) -> bool {
-        self.findings.iter().any(|finding| finding.code == HOST_OTHER_SERVER)
+        self.findings.iter().any(|finding| finding.code == FindingCode::HostOtherServer)
     }
 
     /// All findings, whenever they were made.
@@ -434,14 +435,11 @@ impl Readiness {
     }
 }
 
-/// The code of the finding that a host shows another server than the one that answers over SQL.
-pub const HOST_OTHER_SERVER: &str = "host_other_server";
-
 /// One thing that would hurt at failover time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ReadinessFinding {
-    /// A stable name, for example `promote_right_missing`.
-    pub code: String,
+    /// Its kind.
+    pub code: FindingCode,
     /// A failover would not work (true) or would be slower or riskier (false).
     pub blocking: bool,
     /// What is wrong, and why it matters at failover time.

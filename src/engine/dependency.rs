@@ -10,10 +10,11 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 
 use crate::config::Config;
+use failover_core::finding::FindingCode;
 use failover_core::time::Span;
 
 use super::breaker::{BreakerSettings, BreakerState, CircuitBreaker, Permit};
-use super::status::{BreakerStatus, ReadinessStatus};
+use super::status::{BreakerStatus, ReadinessStatus, readiness};
 use crate::clock::Clock;
 
 /// What is asked.
@@ -184,18 +185,11 @@ pub(super) fn finding(breaker: &BreakerStatus, recovery: Span) -> Option<Readine
         (_, Some(server)) => format!("{server} is not asked over SQL"),
         (_, None) => "the route is not looked at".to_owned(),
     };
-    Some(ReadinessStatus {
-        server: breaker.server.clone(),
-        code: "breaker_open".to_owned(),
-        blocking: false,
-        message: format!(
-            "{what} by the survey at every turn: {} questions in a row failed ({})",
-            breaker.failures, breaker.reason
-        ),
-        why: super::why::of("breaker_open").to_owned(),
-        remedy: format!("mend what failed; it is tried again every {recovery}, and at once when its server changes"),
-        asked_ms: breaker.asked_ms,
-    })
+    let message =
+        format!("{what} by the survey at every turn: {} questions in a row failed ({})", breaker.failures, breaker.reason);
+    let remedy = format!("mend what failed; it is tried again every {recovery}, and at once when its server changes");
+    let found = FindingCode::BreakerOpen.found(false, message, remedy);
+    Some(readiness(breaker.server.as_deref(), breaker.asked_ms, &found))
 }
 
 #[cfg(test)]

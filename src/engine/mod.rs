@@ -55,6 +55,7 @@ use crate::sync::channel::{Receiver, Sender, bounded};
 use crate::sync::{self, Mutex, RwLock};
 use failover_core::Core;
 use failover_core::event::{Event, EventKind, Severity};
+use failover_core::finding::FindingCode;
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::{Command, Input};
 use failover_core::output::Failure;
@@ -70,7 +71,7 @@ use pool::Pool;
 use queue::Hub;
 use record::Recorder;
 use resolver::Resolver;
-use status::{JournalStatus, ReadinessStatus};
+use status::JournalStatus;
 use story::Stories;
 use threads::{Duty, Threads};
 use trigger::{Lanes, Message, Trigger};
@@ -716,16 +717,8 @@ impl Engine {
     pub fn check_ready(&self) -> ReadyReport {
         let mut report = round::check_ready(&self.shell);
         if let Err((certain, message)) = journal::probe(&self.shell.parts().config.state_dir) {
-            report.engine.push(ReadinessStatus {
-                server: None,
-                code: "state_dir_unusable".to_owned(),
-                blocking: certain,
-                message,
-                why: why::of("state_dir_unusable").to_owned(),
-                remedy: "make it, owned by the user that runs the engine and with mode 0700 (the systemd unit makes /var/lib/failover), or set state_dir"
-                    .to_owned(),
-                asked_ms: 0,
-            });
+            let remedy = "make it, owned by the user that runs the engine and with mode 0700 (the systemd unit makes /var/lib/failover), or set state_dir";
+            report.engine.push(status::readiness(None, 0, &FindingCode::StateDirUnusable.found(certain, message, remedy)));
         }
         report
     }

@@ -14,6 +14,7 @@ use crate::check::Context;
 use crate::deadline::{Cancel, Deadline};
 use failover_core::Core;
 use failover_core::durable::Durable;
+use failover_core::finding::FindingCode;
 use failover_core::id::{RunId, ServerId, ServiceId};
 use failover_core::input::{Facts, Input, SelfHealth};
 use failover_core::observation::{Finding, UnknownCause, Verdict};
@@ -294,13 +295,11 @@ fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &C
 pub(super) fn unreadable(looked: Vec<RouteInstance>, are_route: bool) -> Vec<ReadinessFinding> {
     let found = looked.into_iter().filter_map(|instance| {
         let why = instance.result.err()?;
-        Some(ReadinessFinding {
-            code: "name_unreadable".to_owned(),
-            blocking: are_route,
-            message: format!("{} cannot be read where it is changed: {why}", instance.name),
-            remedy: "see that the provider can be reached from here, and that these credentials may read and change it"
-                .to_owned(),
-        })
+        Some(FindingCode::NameUnreadable.found(
+            are_route,
+            format!("{} cannot be read where it is changed: {why}", instance.name),
+            "see that the provider can be reached from here, and that these credentials may read and change it",
+        ))
     });
     found.collect()
 }

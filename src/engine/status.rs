@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use failover_core::Core;
 use failover_core::candidate::to_replay;
+use failover_core::finding::FindingCode;
 use failover_core::health::Health;
 use failover_core::id::ServerId;
 use failover_core::model::{CheckKind, Model, Role, ServiceModel};
@@ -674,16 +675,24 @@ pub struct ServiceReadiness {
     pub findings: Vec<ReadinessStatus>,
 }
 
-/// One finding of the survey.
+/// One finding, as it is shown.
 pub(crate) fn readiness(server: Option<&str>, asked_ms: u64, finding: &ReadinessFinding) -> ReadinessStatus {
     ReadinessStatus {
         server: server.map(str::to_owned),
-        code: finding.code.clone(),
+        code: finding.code.to_string(),
         blocking: finding.blocking,
         message: finding.message.clone(),
-        why: super::why::of(&finding.code).to_owned(),
+        why: finding.code.row().why.to_owned(),
         remedy: finding.remedy.clone(),
         asked_ms,
+    }
+}
+
+impl ReadinessStatus {
+    /// What a program found out itself. `blocking`: a failover would not work.
+    #[must_use]
+    pub fn found(code: FindingCode, blocking: bool, message: impl Into<String>, remedy: impl Into<String>) -> ReadinessStatus {
+        readiness(None, 0, &code.found(blocking, message, remedy))
     }
 }
 

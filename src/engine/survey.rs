@@ -11,10 +11,11 @@ use crate::action::application;
 use crate::action::server_identity::ServerIdentity;
 use crate::deadline::{Cancel, Deadline};
 use failover_core::event::{EventKind, Severity};
+use failover_core::finding::FindingCode;
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::Input;
 use failover_core::route::RouteSurvey;
-use failover_core::sample::{HOST_OTHER_SERVER, HostWord, Readiness, ReadinessFinding};
+use failover_core::sample::{HostWord, Readiness, ReadinessFinding};
 use failover_core::time::Mono;
 
 use super::Shell;
@@ -268,15 +269,11 @@ pub(super) fn differs(
 
 /// The finding about it.
 pub(super) fn other_server(why: &str) -> ReadinessFinding {
-    ReadinessFinding {
-        code: HOST_OTHER_SERVER.to_owned(),
-        blocking: true,
-        message: format!(
-            "the data directory on its host is not this server's: {why}. A fence there would stop somebody else and prove nothing"
-        ),
-        remedy: "set host, data_dir and key of this server right: SHOW data_directory on it; with the wrapper --data-dir in authorized_keys"
-            .to_owned(),
-    }
+    FindingCode::HostOtherServer.found(
+        true,
+        format!("the data directory on its host is not this server's: {why}. A fence there would stop somebody else and prove nothing"),
+        "set host, data_dir and key of this server right: SHOW data_directory on it; with the wrapper --data-dir in authorized_keys",
+    )
 }
 
 #[cfg(feature = "ssh")]
@@ -306,12 +303,8 @@ pub(super) fn ask_host(
             (Some(Ok(said.word)), said.shown)
         }
         Err(failure) => {
-            findings.push(ReadinessFinding {
-                code: "host_not_asked".to_owned(),
-                blocking: true,
-                message: format!("its host cannot be asked over SSH, so it could not be fenced: {}", failure.message),
-                remedy: failure.remedy,
-            });
+            let message = format!("its host cannot be asked over SSH, so it could not be fenced: {}", failure.message);
+            findings.push(FindingCode::HostNotAsked.found(true, message, failure.remedy));
             (Some(Err(failure.message)), None)
         }
     }

@@ -1,7 +1,11 @@
 //! `include/failover.h` is what the sources say, in full. `UPDATE_EXPECT=1 cargo test --test header` writes it anew.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use failover_core::finding::FindingCode;
+use failover_core::refusal::{CandidateRefusal, Refusal};
 
 /// The order in which the header is read.
 const PARTS: [&str; 8] = ["code", "error", "engine", "event", "status", "task", "traffic", "breaker"];
@@ -15,13 +19,29 @@ fn committed() -> String {
 }
 
 fn generated() -> String {
-    let config = cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap();
+    let mut config = cbindgen::Config::from_file(root().join("cbindgen.toml")).unwrap();
+    config.after_includes.get_or_insert_default().push_str(&codes());
     let builder = PARTS.iter().fold(cbindgen::Builder::new().with_config(config), |builder, part| {
         builder.with_src(root().join("src/ffi").join(part).with_extension("rs"))
     });
     let mut text = Vec::new();
     builder.generate().unwrap().write(&mut text);
     String::from_utf8(text).unwrap()
+}
+
+/// The names of findings and refusals, which cbindgen has no constants for.
+fn codes() -> String {
+    let findings = FindingCode::TABLE.iter().map(|row| ("FINDING", row.code.as_str(), row.means));
+    let refusals = Refusal::TABLE.iter().map(|row| ("REFUSAL", row.name, row.means));
+    let of_standbys = CandidateRefusal::TABLE.iter().map(|row| ("STANDBY_REFUSAL", row.name, row.means));
+    let mut text = String::from(
+        "\n// The names that stand in the JSON of the status and of events. A newer library may have more: show those as they are.\n",
+    );
+    for (family, name, means) in findings.chain(refusals).chain(of_standbys) {
+        let upper = name.to_uppercase();
+        let _ = write!(text, "\n// {means}\n#define FAILOVER_{family}_{upper} \"{name}\"\n");
+    }
+    text
 }
 
 /// Every function of the header, with the comment above it and its own text on one line.

@@ -72,7 +72,7 @@ fn a_role_that_waits_for_nobody_takes_the_promise_away_at_once() {
 fn a_role_that_waits_for_nobody_takes_the_promise_away() {
     let mut world = watched(2, "db2");
     let finding = ReadinessFinding {
-        code: "sync_commit_overridden".into(),
+        code: failover_core::finding::FindingCode::SyncCommitOverridden,
         blocking: false,
         message: "a role commits locally".into(),
         remedy: "let it wait".into(),

@@ -608,7 +608,7 @@ fn what_a_client_would_see_is_told_once_it_was_seen_twice() {
     world.run(ms(3_000));
     let look = |world: &mut World, primary: u16, said: Option<&str>| {
         let findings = said.map(|why| ReadinessFinding {
-            code: "verify_unreachable".into(),
+            code: failover_core::finding::FindingCode::VerifyUnreachable,
             blocking: true,
             message: format!("nobody answers through the route at 192.0.2.1:80: {why}"),
             remedy: "start it".into(),

@@ -746,7 +746,7 @@ fn a_host_is_fenced_only_where_it_was_matched_with_the_server() {
         let mut world = World::new(model(2));
         world.run(ms(3_000));
         let finding = ReadinessFinding {
-            code: failover_core::sample::HOST_OTHER_SERVER.into(),
+            code: failover_core::finding::FindingCode::HostOtherServer,
             blocking: true,
             message: "another server".into(),
             remedy: "correct data_dir".into(),
@@ -787,7 +787,7 @@ fn what_the_survey_found_on_the_standby_is_foretold() {
     let mut world = warm();
     world.run(ms(3_000));
     let finding = |blocking| ReadinessFinding {
-        code: "promote_right_missing".into(),
+        code: failover_core::finding::FindingCode::PromoteRightMissing,
         blocking,
         message: "it may not be promoted".into(),
         remedy: "grant it".into(),

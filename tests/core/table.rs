@@ -108,7 +108,7 @@ fn inputs() -> Vec<(String, Input)> {
     let survey = RouteSurvey { asked: failover_core::time::Mono::ZERO, instances: vec![broken] };
     all.push(("route surveyed: broken".into(), Input::RouteSurveyed { service: SERVICE, survey }));
     let silent = failover_core::sample::ReadinessFinding {
-        code: "verify_unreachable".into(),
+        code: failover_core::finding::FindingCode::VerifyUnreachable,
         blocking: true,
         message: "nobody answers: by the table".into(),
         remedy: "start it".into(),
@@ -242,7 +242,7 @@ fn said(outputs: &[failover_core::output::Output]) -> String {
 /// What the core says about one survey of the standby.
 fn told(world: &mut World, findings: &[(&str, bool)]) -> String {
     let finding = |(code, blocking): &(&str, bool)| failover_core::sample::ReadinessFinding {
-        code: (*code).into(),
+        code: code.parse().unwrap(),
         blocking: *blocking,
         message: format!("db2: about {code}"),
         remedy: "mend it".into(),
@@ -267,7 +267,7 @@ fn surveyed(world: &mut World, findings: Vec<failover_core::sample::ReadinessFin
 fn a_finding_in_which_other_numbers_stand_now_is_not_told_again() {
     let mut world = warm();
     let mut free = |blocking, message: &str| {
-        let (code, remedy) = ("host_disk_nearly_full".into(), "free some".into());
+        let (code, remedy) = (failover_core::finding::FindingCode::HostDiskNearlyFull, "free some".into());
         let finding = failover_core::sample::ReadinessFinding { code, blocking, message: message.into(), remedy };
         let text = surveyed(&mut world, vec![finding.clone()]);
         let shown = world.core.snapshot().services.remove(0).servers.remove(1).readiness.unwrap().findings;

@@ -880,7 +880,7 @@ fn found(route: &Route) -> Vec<ReadinessFinding> {
 }
 
 fn codes(route: &Route) -> Vec<String> {
-    found(route).into_iter().map(|finding| finding.code).collect()
+    found(route).into_iter().map(|finding| finding.code.to_string()).collect()
 }
 
 #[test]
@@ -1034,7 +1034,7 @@ fn the_shipped_configuration_serves_a_failover_and_what_it_forgets_is_found() {
 
         let after = |route: &Route| -> Vec<String> {
             let seen = findings(&route.view(deadline(), &cancel()), Some("beta"), true, true);
-            seen.into_iter().map(|finding| finding.code).collect()
+            seen.into_iter().map(|finding| finding.code.to_string()).collect()
         };
         assert!(after(&route).is_empty());
         if keeps_state {

@@ -575,7 +575,7 @@ fn the_survey_names_what_would_hurt() {
         for finding in &findings {
             println!("{} {} | {} | {}", if finding.blocking { "!" } else { "-" }, finding.code, finding.message, finding.remedy);
         }
-        findings.into_iter().map(|finding| finding.code).collect()
+        findings.into_iter().map(|finding| finding.code.to_string()).collect()
     };
     let full = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
     assert_eq!(codes(&full, DB2), ["wal_receiver_timeout_long", "fsync_off", "replay_paused"]);
@@ -603,7 +603,7 @@ fn the_survey_names_what_would_hurt() {
     // The right to call pg_promote is needed by one method of promotion, not by the others.
     for (cluster, needed) in [(cluster_of_weak(), true), (cluster_of_weak().promoted_otherwise(), false)] {
         let findings = cluster.survey(DB2, Some(DB1), 1, false, ample(), &cancel()).unwrap().findings;
-        let finding = findings.iter().find(|finding| finding.code == "promote_right_missing").unwrap();
+        let finding = findings.iter().find(|finding| finding.code.as_str() == "promote_right_missing").unwrap();
         assert_eq!(finding.blocking, needed, "{finding:?}");
     }
 }
@@ -619,7 +619,7 @@ fn who_holds_a_replay_is_named_by_the_survey_and_by_the_promotion_and_the_remedy
     let cluster = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
     let held = || {
         let found = cluster.survey(DB2, Some(DB1), 1, true, ample(), &cancel()).unwrap().findings;
-        found.into_iter().find(|finding| finding.code == "replay_held")
+        found.into_iter().find(|finding| finding.code.as_str() == "replay_held")
     };
     let reads = |how: &str| {
         let mut reader = db2.session().unwrap();

@@ -6,6 +6,7 @@ use super::{Cluster, Server, quoted};
 use crate::action::server_identity::ServerIdentity;
 use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::{Error, Rows};
+use failover_core::finding::FindingCode;
 use failover_core::id::ServerId;
 use failover_core::output::Failure;
 use failover_core::sample::ReadinessFinding;
@@ -181,21 +182,16 @@ impl<'a> Findings<'a> {
 }
 
 impl Findings<'_> {
-    fn blocking(&mut self, code: &str, message: &str, remedy: impl Into<String>) {
+    fn blocking(&mut self, code: FindingCode, message: &str, remedy: impl Into<String>) {
         self.add(code, true, message, remedy.into());
     }
 
-    pub(super) fn warn(&mut self, code: &str, message: &str, remedy: impl Into<String>) {
+    pub(super) fn warn(&mut self, code: FindingCode, message: &str, remedy: impl Into<String>) {
         self.add(code, false, message, remedy.into());
     }
 
-    fn add(&mut self, code: &str, blocking: bool, message: &str, remedy: String) {
-        self.list.push(ReadinessFinding {
-            code: code.to_owned(),
-            blocking,
-            message: format!("{}: {message}", self.name),
-            remedy,
-        });
+    fn add(&mut self, code: FindingCode, blocking: bool, message: &str, remedy: String) {
+        self.list.push(code.found(blocking, format!("{}: {message}", self.name), remedy));
     }
 }
 
@@ -218,7 +214,7 @@ fn findings(
             format!("role {role} may not call pg_promote: promote.method does not need it, a change back to pg_promote would")
         };
         let remedy = format!("GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer) TO {role}");
-        found.add("promote_right_missing", by_sql, &why, remedy);
+        found.add(FindingCode::PromoteRightMissing, by_sql, &why, remedy);
     }
     if !answer.is("reload") {
         let retry = answer.number("retry_interval").unwrap_or_default();
@@ -228,7 +224,7 @@ fn findings(
             String::new()
         };
         found.warn(
-            "reload_right_missing",
+            FindingCode::ReloadRightMissing,
             &format!(
                 "role {role} may not call pg_reload_conf, so a server that overheard its promotion cannot be woken gently{stall}"
             ),
@@ -237,7 +233,7 @@ fn findings(
     }
     if !answer.is("monitor") {
         found.warn(
-            "monitor_right_missing",
+            FindingCode::MonitorRightMissing,
             &format!("role {role} is no member of pg_monitor: the WAL receiver's state and the startup process are hidden, so progress cannot be seen and promotion may be slower"),
             format!("GRANT pg_monitor TO {role}"),
         );
@@ -248,7 +244,7 @@ fn findings(
         && answer.number("receiver_timeout").is_some_and(|timeout| timeout == 0 || timeout > RECEIVER_TIMEOUT_MS)
     {
         found.warn(
-            "wal_receiver_timeout_long",
+            FindingCode::WalReceiverTimeoutLong,
             &format!(
                 "wal_receiver_timeout is {} ms: a standby believes that long in a link that is dead",
                 text("receiver_timeout")
@@ -259,35 +255,35 @@ fn findings(
     // Settings of this server, whatever its role.
     if text("read_only") == "on" {
         found.blocking(
-            "read_only_by_default",
+            FindingCode::ReadOnlyByDefault,
             "default_transaction_read_only is on: a promoted server would refuse writes",
             "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf()",
         );
     }
     if text("fsync") == "off" {
         found.warn(
-            "fsync_off",
+            FindingCode::FsyncOff,
             "fsync is off: what it acknowledges does not survive a crash of its host",
             "ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf()",
         );
     }
     if text("wal_log_hints") == "off" && text("data_checksums") == "off" {
         found.warn(
-            "rewind_impossible",
+            FindingCode::RewindImpossible,
             "neither wal_log_hints nor data checksums are on: a former primary cannot be brought back by pg_rewind, only by a new copy",
             "ALTER SYSTEM SET wal_log_hints = on, then restart",
         );
     }
     if let Some(failures) = answer.number("archive_failures") {
         found.warn(
-            "archive_failing",
+            FindingCode::ArchiveFailing,
             &format!("the last attempt to archive WAL failed ({failures} failures so far): WAL piles up and a stop takes longer"),
             "read the server's log for the archive command's error",
         );
     }
     if let Some(waiting) = answer.backlog.filter(|waiting| *waiting > BACKLOG) {
         found.warn(
-            "archive_backlog",
+            FindingCode::ArchiveBacklog,
             &format!("{waiting} finished WAL files wait for the archive: archiving is slower than writing, or stands still"),
             "SELECT * FROM pg_stat_archiver; then make archive_command quicker, or mend what it waits for",
         );
@@ -296,7 +292,7 @@ fn findings(
     certificate_findings(&mut found, answer);
     if let Some(slots) = answer.get("logical_slots").filter(|_| !answer.is("in_recovery")) {
         found.warn(
-            "logical_slots",
+            FindingCode::LogicalSlots,
             &format!("logical replication slots ({slots}) do not follow a failover before PostgreSQL 17, and then only prepared ones: subscribers would break"),
             "with PostgreSQL 17: failover = true on the slots and sync_replication_slots = on; before: recreate the slots after a failover",
         );
@@ -305,7 +301,7 @@ fn findings(
     if !sync_names.is_empty() {
         if candidates < 2 {
             found.warn(
-                "sync_gate",
+                FindingCode::SyncGate,
                 &format!("synchronous_standby_names is '{sync_names}' and there is one standby: after its promotion commits wait until the gate is opened"),
                 "leave on_no_sync_standby = \"async\", or add a second standby",
             );
@@ -317,7 +313,7 @@ fn findings(
                 "before PostgreSQL 15 that needs a superuser: use on_no_sync_standby = \"block\", or clear it by hand after a failover".to_owned()
             };
             found.warn(
-                "sync_gate_right_missing",
+                FindingCode::SyncGateRightMissing,
                 &format!("role {role} may not clear synchronous_standby_names, so commits would go on waiting"),
                 remedy,
             );
@@ -347,7 +343,7 @@ fn findings(
 fn reserved_finding(found: &mut Findings<'_>, reserved: Option<u64>, may_use: Option<&str>, role: &str) {
     if reserved.is_some_and(|reserved| reserved > 0) && may_use == Some("f") {
         found.warn(
-            "reserved_places_closed",
+            FindingCode::ReservedPlacesClosed,
             &format!("role {role} may not use the places that reserved_connections keeps: where clients take all others, it does not get in"),
             format!("GRANT pg_use_reserved_connections TO {role}"),
         );
@@ -360,15 +356,23 @@ fn certificate_findings(found: &mut Findings<'_>, answer: &Answer) {
     if let Some(left) = near(answer.certificate) {
         let remedy = "put a new certificate where ssl_cert_file and ssl_key_file point, then SELECT pg_reload_conf()";
         if left < 0 {
-            found.warn("certificate_expired", &format!("its TLS certificate expired {} days ago", -left / 86_400), remedy);
+            found.warn(
+                FindingCode::CertificateExpired,
+                &format!("its TLS certificate expired {} days ago", -left / 86_400),
+                remedy,
+            );
         } else {
-            found.warn("certificate_expires", &format!("its TLS certificate expires in {} days", left / 86_400), remedy);
+            found.warn(
+                FindingCode::CertificateExpires,
+                &format!("its TLS certificate expires in {} days", left / 86_400),
+                remedy,
+            );
         }
     }
     if let Some(left) = near(answer.own_certificate) {
         let when = if left < 0 { "has expired".to_owned() } else { format!("expires in {} days", left / 86_400) };
         found.warn(
-            "client_certificate_expires",
+            FindingCode::ClientCertificateExpires,
             &format!("the engine's own certificate for it (connection.sslcert) {when}"),
             "put a new certificate and key where connection.sslcert and sslkey point; they are read anew",
         );
@@ -379,21 +383,21 @@ fn certificate_findings(found: &mut Findings<'_>, answer: &Answer) {
 fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(&str, &Answer)>) {
     if answer.get("paused") == Some("t") {
         found.blocking(
-            "replay_paused",
+            FindingCode::ReplayPaused,
             "replay is paused: what it received is not yet visible, and somebody paused it for a reason",
             "SELECT pg_wal_replay_resume()",
         );
     }
     if let Some(delay) = answer.number("apply_delay").filter(|delay| *delay > 0) {
         found.blocking(
-            "apply_delayed",
+            FindingCode::ApplyDelayed,
             &format!("recovery_min_apply_delay is {delay} ms: a delayed standby is kept against mistakes, not for failover"),
             "set data.allow_delayed = true, or candidate = false for this server",
         );
     }
     if let Some(holders) = answer.holders.as_ref().filter(|holders| !holders.is_at_the_end()) {
         found.warn(
-            "replay_held",
+            FindingCode::ReplayHeld,
             &format!(
                 "replay does not move, and there is log to replay: {}. A promotion waits until it has gone on",
                 holders.sentence()
@@ -403,7 +407,7 @@ fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(
     }
     if answer.number("receivers") == Some(0) {
         found.warn(
-            "not_receiving",
+            FindingCode::NotReceiving,
             "no WAL receiver runs: it falls behind with every commit",
             "read its log; check primary_conninfo and the primary's pg_hba.conf",
         );
@@ -415,7 +419,7 @@ fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(
             && ours < theirs
         {
             found.blocking(
-                "setting_lower_than_primary",
+                FindingCode::SettingLowerThanPrimary,
                 &format!("{setting} is {ours}, on {primary_name} {theirs}: replay stops, or the server cannot take the load"),
                 format!("ALTER SYSTEM SET {setting} = {theirs}, then restart the standby"),
             );

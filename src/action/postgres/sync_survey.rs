@@ -1,6 +1,7 @@
 //! What of a primary's synchronous replication would keep a failover from promising that no acknowledged commit is missing.
 
 use super::survey::Findings;
+use failover_core::finding::FindingCode;
 use failover_core::sync_set::{Method, SyncRule, SyncSetting};
 
 /// Columns for the survey's statement. What a role may not see is NULL (rule 92).
@@ -36,7 +37,7 @@ pub(super) fn findings(found: &mut Findings<'_>, told: &Synchronous<'_>) {
         SyncSetting::Rule(rule) => rule,
         SyncSetting::Unreadable => {
             found.warn(
-                "sync_names_unreadable",
+                FindingCode::SyncNamesUnreadable,
                 &format!(
                     "synchronous_standby_names is '{}', which this version cannot read: nobody is promoted without --accept-loss",
                     told.names
@@ -53,7 +54,7 @@ pub(super) fn findings(found: &mut Findings<'_>, told: &Synchronous<'_>) {
     if rule.everybody {
         if receivers.len() > told.standbys {
             found.warn(
-                "sync_by_strangers",
+                FindingCode::SyncByStrangers,
                 &format!(
                     "synchronous_standby_names names everybody, and {} receive where {} standbys are configured: a commit may be acknowledged by one that no failover can ask, so it is judged as with asynchronous replication",
                     receivers.len(),
@@ -70,7 +71,7 @@ pub(super) fn findings(found: &mut Findings<'_>, told: &Synchronous<'_>) {
 fn commits(found: &mut Findings<'_>, told: &Synchronous<'_>) {
     if matches!(told.commit, "off" | "local") {
         found.warn(
-            "sync_commit_waits_for_nobody",
+            FindingCode::SyncCommitWaitsForNobody,
             &format!(
                 "synchronous_commit is {}: no commit waits for a standby, whatever synchronous_standby_names says",
                 told.commit
@@ -81,7 +82,7 @@ fn commits(found: &mut Findings<'_>, told: &Synchronous<'_>) {
         let functions = told.functions.map(|functions| format!("what calls {functions}"));
         let who: Vec<&str> = told.overridden.into_iter().chain(functions.as_deref()).collect();
         found.warn(
-            "sync_commit_overridden",
+            FindingCode::SyncCommitOverridden,
             &format!(
                 "synchronous_commit is off or local for {}: their commits wait for no standby, and no promise holds for them",
                 who.join(", ")
@@ -96,7 +97,7 @@ fn equal_names(found: &mut Findings<'_>, rule: &SyncRule, receivers: &[String]) 
     let twice = receivers.iter().enumerate().find(|(at, name)| receivers[..*at].contains(name) && rule.has(name));
     if let Some((_, name)) = twice {
         found.warn(
-            "replication_names_equal",
+            FindingCode::ReplicationNamesEqual,
             &format!("more than one standby replicates under the name '{name}': which of them acknowledged a commit cannot be told, so all of them have to answer before one is promoted"),
             "give each standby an application_name of its own in primary_conninfo (or a cluster_name), and name them in synchronous_standby_names",
         );
@@ -119,7 +120,7 @@ fn missing(found: &mut Findings<'_>, rule: &SyncRule, receivers: &[String], own:
         Method::Any => "so many of them have to answer that none can be missed before one is promoted",
     };
     found.warn(
-        "sync_standby_absent",
+        FindingCode::SyncStandbyAbsent,
         &format!("synchronous_standby_names names {}, which does not receive: {how}", absent.join(", ")),
         "bring it back, or take it out of synchronous_standby_names",
     );
@@ -142,7 +143,7 @@ mod tests {
         change(&mut told);
         let mut found = Findings::of("db1");
         findings(&mut found, &told);
-        found.into_list().into_iter().map(|finding| finding.code).collect()
+        found.into_list().into_iter().map(|finding| finding.code.to_string()).collect()
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{Cluster, Server, sqlstate, untouched};
 use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Endpoint, Error, Session, Target};
 use crate::wire::resolve::Addresses;
+use failover_core::finding::FindingCode;
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, Report};
 use failover_core::sample::ReadinessFinding;
@@ -187,37 +188,35 @@ impl Cluster {
         });
         // As in `judge`: one address that leads to the primary is enough.
         let all_silent = seen.iter().all(Result::is_err);
-        let finding = |code: &str, blocking, message, remedy: &str| {
-            Some(ReadinessFinding { code: code.to_owned(), blocking, message, remedy: remedy.to_owned() })
-        };
+        let finding = |code: FindingCode, blocking, message: String, remedy: &str| Some(code.found(blocking, message, remedy));
         let judged = route.iter().zip(seen).filter_map(|(address, seen)| match seen {
             Err(error) if sqlstate(&error) == Some(TOO_MANY_CONNECTIONS) => finding(
-                "verify_full",
+                FindingCode::VerifyFull,
                 false,
                 format!("the server behind the route at {address} has no place left for the engine, so nobody could see who answers after a failover: {error}"),
                 "fewer sessions, or a higher max_connections; from PostgreSQL 16 on reserved_connections keeps a place for members of pg_use_reserved_connections",
             ),
             // The server's own words: the way is open, and the engine is not let in.
             Err(error @ (Error::Authentication(_) | Error::Server(_))) => finding(
-                "verify_refused",
+                FindingCode::VerifyRefused,
                 all_silent,
                 format!("the server behind the route at {address} does not let the engine in, so a failover could not be verified: {error}"),
                 "correct services.connection, or let the engine's role in from the load balancer's address (pg_hba.conf)",
             ),
             Err(error) => finding(
-                "verify_unreachable",
+                FindingCode::VerifyUnreachable,
                 all_silent,
                 format!("nobody answers through the route at {address}, so a failover could not be verified: {error}"),
                 "start the load balancer, correct services.route.verify, and let the engine's role in from there (pg_hba.conf)",
             ),
             Ok(identity) if system_id.is_some_and(|known| known != identity.system_id) => finding(
-                "verify_foreign",
+                FindingCode::VerifyForeign,
                 true,
                 format!("the route at {address} leads to another cluster: {}", identity.describe()),
                 "take that server out of the load balancer's configuration, or correct services.route.verify",
             ),
             Ok(identity) if identity.in_recovery => finding(
-                "verify_standby",
+                FindingCode::VerifyStandby,
                 false,
                 format!("the route at {address} leads to a standby: {}", identity.describe()),
                 "let the load balancer send connections to the primary only: its check must tell a standby from a primary",

@@ -552,7 +552,7 @@ impl Service {
             missing.push(Remark { code: "no_standby".into(), sentence });
         }
         for finding in self.route.iter().chain(&self.asked_route).flat_map(|route| &route.findings) {
-            missing.push(Remark { code: finding.code.clone(), sentence: finding.message.clone() });
+            missing.push(Remark { code: finding.code.to_string(), sentence: finding.message.clone() });
         }
         missing
     }

@@ -473,10 +473,15 @@ impl Service {
             let severity = if found.blocking { Severity::Alarm } else { Severity::Warning };
             // The survey's messages may begin with the server's name themselves.
             let said = found.message.strip_prefix(&format!("{name}: ")).unwrap_or(&found.message);
-            tell(severity, found.code.clone(), format!("{name}: {}: {said} ({})", found.code, found.remedy), Some(&found.remedy));
+            tell(
+                severity,
+                found.code.to_string(),
+                format!("{name}: {}: {said} ({})", found.code, found.remedy),
+                Some(&found.remedy),
+            );
         }
         let mut over: Vec<&str> = before.iter().map(|found| found.code.as_str()).collect();
-        over.retain(|code| after.iter().all(|found| found.code != *code));
+        over.retain(|code| after.iter().all(|found| found.code.as_str() != *code));
         over.dedup();
         if over.is_empty() {
             return;
@@ -551,8 +556,11 @@ impl Service {
         for finding in began {
             // Clients may be hurt already, whether or not it would stand in the way of a failover.
             let message = format!("{}: {}", self.model.name, sentence(finding));
-            let fields =
-                vec![("code", text(&finding.code)), ("findings", texts([sentence(finding)])), ("remedy", text(&finding.remedy))];
+            let fields = vec![
+                ("code", text(finding.code.as_str())),
+                ("findings", texts([sentence(finding)])),
+                ("remedy", text(&finding.remedy)),
+            ];
             fx.emit(EventKind::ReadinessChanged, Severity::Alarm, self.about(), message, fields);
         }
         let ended = before.iter().filter(|finding| !is_in(after, finding));

@@ -3,6 +3,7 @@
 use super::{Remark, Service};
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
+use crate::finding::FindingCode;
 use crate::id::Generation;
 use crate::sample::ReadinessFinding;
 use crate::time::{Mono, Span};
@@ -77,7 +78,8 @@ impl Service {
                 format!("failover {}, which an earlier engine began, is not taken up", begun.generation),
             );
         }
-        let astray = |finding: &&ReadinessFinding| ["route_to_standby", "route_primary_out"].contains(&finding.code.as_str());
+        let astray =
+            |finding: &&ReadinessFinding| [FindingCode::RouteToStandby, FindingCode::RoutePrimaryOut].contains(&finding.code);
         if self.durable.generation != Generation(0) || self.switched_by_hand {
             for finding in self.route.iter().flat_map(|route| &route.findings).filter(astray) {
                 leave("route", format!("the traffic is not sent to {primary}: {}", finding.message));

@@ -6,6 +6,7 @@ use crate::candidate::{self, Candidate, Ended, Reference, SYNC_FRESH, Standing, 
 use crate::effects::{Effects, text, texts};
 use crate::event::{EventKind, Severity};
 use crate::evidence::FailureClass;
+use crate::finding::FindingCode;
 use crate::id::ServerId;
 use crate::kind::Examined;
 use crate::reason::Reason;
@@ -48,7 +49,8 @@ impl Service {
             return true;
         }
         let readiness = self.subject().and_then(|server| self.servers[usize::from(server.0)].readiness.as_ref());
-        readiness.is_some_and(|readiness| readiness.findings.iter().any(|finding| finding.code == "sync_commit_overridden"))
+        readiness
+            .is_some_and(|readiness| readiness.findings.iter().any(|finding| finding.code == FindingCode::SyncCommitOverridden))
     }
 
     /// Examines every standby by what is known of it: who would take over if the primary died now.
@@ -177,12 +179,12 @@ impl Service {
         let refusals = manual.into_iter().chain(guard).chain(fence);
         let mut list: Vec<(String, String)> =
             refusals.map(|refusal| (refusal.name().to_owned(), self.sentence(&refusal))).collect();
-        list.extend(self.blocking_findings(standby));
+        list.extend(self.blocking_findings(standby).map(|(code, message)| (code.to_string(), message)));
         list
     }
 
     /// What the survey found that would keep a failover to this standby from its end.
-    fn blocking_findings(&self, standby: ServerId) -> impl Iterator<Item = (String, String)> {
+    fn blocking_findings(&self, standby: ServerId) -> impl Iterator<Item = (FindingCode, String)> {
         let surveyed = self.servers[usize::from(standby.0)].readiness.iter().flat_map(Readiness::all);
         let route = self.route.iter().chain(&self.asked_route).flat_map(|route| route.findings.iter().cloned());
         surveyed.chain(route).filter(|found| found.blocking).map(|found| (found.code, found.message))

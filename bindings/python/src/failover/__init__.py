@@ -10,6 +10,7 @@ with Engine(Path("failover.toml")) as engine:
 
 from ._library import LibraryError, abi_version, version
 from .breaker import BreakerState, CircuitBreaker
+from .codes import FindingCode, RefusalCode, StandbyRefusalCode
 from .engine import Config, Engine, Events
 from .errors import (
     Code,
@@ -29,7 +30,7 @@ from .errors import (
     Unsupported,
 )
 from .events import Event, EventKind, Severity
-from .status import CheckStatus, Forecast, LastFailover, Pause, Reason, ServerStatus, ServiceStatus, Status
+from .status import CheckStatus, Finding, Forecast, LastFailover, Pause, Reason, ServerStatus, ServiceStatus, Status
 from .tasks import Answer, Done, NoEffect, Outcome, Task, TaskResult, Unknown
 
 __all__ = [
@@ -47,6 +48,8 @@ __all__ = [
     "Events",
     "FailoverError",
     "Faulted",
+    "Finding",
+    "FindingCode",
     "Forecast",
     "Forked",
     "HandlerError",
@@ -59,10 +62,12 @@ __all__ = [
     "Pause",
     "Reason",
     "Reentrant",
+    "RefusalCode",
     "Rejected",
     "ServerStatus",
     "ServiceStatus",
     "Severity",
+    "StandbyRefusalCode",
     "StateError",
     "Status",
     "SystemFault",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional
 
-__all__ = ["CheckStatus", "Forecast", "LastFailover", "Pause", "Reason", "ServerStatus", "ServiceStatus", "Status"]
+__all__ = ["CheckStatus", "Finding", "Forecast", "LastFailover", "Pause", "Reason", "ServerStatus", "ServiceStatus", "Status"]
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,21 @@ class Reason:
     code: str
     message: str
     remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that would hurt at failover time. server: whose; None of the route and of the engine. code: a FindingCode. blocking: a
+    failover would not work; otherwise it would be slower or riskier. why: why it matters at failover time. remedy: what mends it.
+    asked_ms: how long ago it was found."""
+
+    code: str
+    server: Optional[str]
+    blocking: bool
+    message: str
+    why: str
+    remedy: str
+    asked_ms: int
 
 
 @dataclass(frozen=True)
@@ -107,7 +122,8 @@ class ServiceStatus:
     """One service. state: "normal", "degraded", "failing", "failover_in_progress", "failed_over" or "manual_intervention"; reason: why,
     in one sentence. primary: once it is known. generation: the number of the last failover or switch by hand; 0 before the first. health: that of the
     primary. refusals: why no failover would start now. pause: why and for how long it is paused; None while it is not.
-    missing: what it does without although its primary is well, and is "degraded" for: "no_standby", or a finding of the route."""
+    missing: what it does without although its primary is well, and is "degraded" for: "no_standby", or a finding of the route.
+    readiness: what would hurt at failover time, what would stop it first."""
 
     name: str
     kind: str
@@ -124,6 +140,7 @@ class ServiceStatus:
     failover: Optional[LastFailover]
     pause: Optional[Pause] = None
     missing: List[Reason] = field(default_factory=list)
+    readiness: List[Finding] = field(default_factory=list)
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def server(self, name: str) -> ServerStatus:
@@ -167,6 +184,18 @@ class Status:
 
 def _reason(raw: Optional[Mapping[str, Any]]) -> Optional[Reason]:
     return None if raw is None else Reason(code=raw["code"], message=raw["message"], remedy=raw.get("remedy", ""))
+
+
+def _finding(raw: Mapping[str, Any]) -> Finding:
+    return Finding(
+        code=raw["code"],
+        server=raw.get("server"),
+        blocking=raw["blocking"],
+        message=raw["message"],
+        why=raw.get("why", ""),
+        remedy=raw.get("remedy", ""),
+        asked_ms=raw.get("asked_ms", 0),
+    )
 
 
 def _reasons(raw: List[Mapping[str, Any]]) -> List[Reason]:
@@ -259,5 +288,6 @@ def _service(raw: Dict[str, Any]) -> ServiceStatus:
         failover=_failover(raw.get("failover")),
         pause=_pause(raw.get("pause")),
         missing=_reasons(raw.get("missing", [])),
+        readiness=[_finding(one) for one in raw.get("readiness", [])],
         raw=raw,
     )
