@@ -114,6 +114,27 @@ impl State {
     }
 }
 
+impl Entry {
+    /// Takes what a look found. What is known stays where it found nothing.
+    fn learn(&mut self, name: &str, looked: std::io::Result<Vec<IpAddr>>) {
+        self.looked = true;
+        match looked {
+            Ok(mut known) => {
+                known.dedup();
+                self.due = now() + if known.is_empty() { RETRY } else { REFRESH };
+                self.failure = known.is_empty().then(|| format!("\"{name}\" has no address"));
+                if !known.is_empty() {
+                    self.known = known;
+                }
+            }
+            Err(error) => {
+                self.due = now() + RETRY;
+                self.failure = Some(format!("\"{name}\" does not resolve: {error}"));
+            }
+        }
+    }
+}
+
 impl Shared {
     fn run(&self, duty: &Duty) {
         let mut state = self.state.lock();
@@ -133,22 +154,8 @@ impl Shared {
             let looked = (name.as_str(), 0).to_socket_addrs();
             duty.rest();
             state = self.state.lock();
-            let Some(entry) = state.names.get_mut(&name) else { continue };
-            entry.looked = true;
-            match looked {
-                Ok(addresses) => {
-                    let mut known: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
-                    known.dedup();
-                    entry.due = now() + if known.is_empty() { RETRY } else { REFRESH };
-                    entry.failure = known.is_empty().then(|| format!("\"{name}\" has no address"));
-                    if !known.is_empty() {
-                        entry.known = known;
-                    }
-                }
-                Err(error) => {
-                    entry.due = now() + RETRY;
-                    entry.failure = Some(format!("\"{name}\" does not resolve: {error}"));
-                }
+            if let Some(entry) = state.names.get_mut(&name) {
+                entry.learn(&name, looked.map(|addresses| addresses.map(|address| address.ip()).collect()));
             }
             self.changed.notify_all();
         }
@@ -180,8 +187,15 @@ mod tests {
     #[test]
     fn the_last_known_address_outlives_a_failing_look() {
         let resolver = Resolver::default();
-        let entry =
-            Entry { known: vec!["192.0.2.7".parse().unwrap()], failure: Some("gone".to_owned()), due: now(), looked: true };
+        let known: IpAddr = "192.0.2.7".parse().unwrap();
+        let mut entry = Entry { known: Vec::new(), failure: None, due: now(), looked: false };
+        entry.learn("db1", Ok(vec![known, known]));
+        assert!(entry.failure.is_none() && entry.due > now());
+        for (nothing, why) in [(Err(std::io::Error::other("no server answers")), "no server answers"), (Ok(Vec::new()), "no address")] {
+            entry.learn("db1", nothing);
+            assert!(entry.failure.as_ref().is_some_and(|failure| failure.contains(why)), "{:?}", entry.failure);
+            assert_eq!(entry.known, [known]);
+        }
         resolver.0.state.lock().names.insert("db1".to_owned(), entry);
         assert_eq!(resolver.addresses("db1", 1).unwrap(), ["192.0.2.7:1".parse().unwrap()]);
     }
