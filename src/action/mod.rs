@@ -376,6 +376,12 @@ impl Performer {
         }
     }
 
+    /// What a server is called; empty for none of this service.
+    #[must_use]
+    pub(crate) fn name_of(&self, id: ServerId) -> String {
+        self.servers.get(usize::from(id.0)).map_or_else(String::new, |server| server.name.clone())
+    }
+
     /// There is something whose state can be seen: a HAProxy, a PgBouncer.
     #[must_use]
     pub(crate) fn has_instances(&self) -> bool {

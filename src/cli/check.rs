@@ -6,10 +6,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use failover::{
-    CheckReport, Config, Engine, FindingCode, ForecastStatus, Problem, ReadinessStatus, ReadyReport, ReasonStatus,
-    ServiceReadiness, why,
-};
+use failover::{CheckReport, Config, Engine, FindingCode, Problem, ReadinessStatus, ReadyReport, ServiceReadiness};
 use serde_json::{Value, json};
 
 use super::arguments::{Check, Doctor};
@@ -31,7 +28,6 @@ pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Tr
     let ReadyReport { checks, services, engine: mut own, .. } = with_progress(|| engine.check_ready());
     own.extend(unusable(&socket));
     let all_up = checks.iter().all(|report| report.verdict == "up" || is_of_the_program(report));
-    let services: Vec<Ready> = services.into_iter().map(|service| Ready::from(service).with_cause(&checks)).collect();
     let ready = own.iter().chain(services.iter().flat_map(|service| &service.findings)).all(|finding| !finding.blocking);
     if json {
         let of_engine = own.iter().map(|finding| {
@@ -39,9 +35,9 @@ pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Tr
             value["service"] = Value::Null;
             value
         });
-        let readiness: Vec<Value> = of_engine.chain(services.iter().flat_map(Ready::to_json)).collect();
+        let readiness: Vec<Value> = of_engine.chain(services.iter().flat_map(to_json)).collect();
         let forecasts: Vec<Value> =
-            services.iter().map(|service| json!({ "service": service.name, "forecast": service.forecast })).collect();
+            services.iter().map(|service| json!({ "service": service.service, "forecast": service.forecast })).collect();
         let answer = json!({
             "all_up": all_up, "ready": ready, "checks": checks, "readiness": readiness, "forecasts": forecasts,
         });
@@ -66,9 +62,10 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
     let ReadyReport { checks, services, engine: own, .. } = with_progress(|| engine.check_ready());
     let watched = made!(ServiceReadiness { service: arguments.service.clone(), ..ServiceReadiness::default() });
     let is_moved = !services.is_empty();
-    let mut ready = Ready::from(services.into_iter().next().unwrap_or(watched)).with_cause(&checks);
+    let mut ready = services.into_iter().next().unwrap_or(watched);
     let told = ready.findings.iter().any(|found| found.code == FindingCode::LoginRefused.as_str());
-    let untold = |report: &&CheckReport| report.verdict != "up" && !is_of_the_program(report) && !(told && is_login(report));
+    let untold =
+        |report: &&CheckReport| report.verdict != "up" && !is_of_the_program(report) && !(told && report.is_login_refused());
     ready.findings.extend(checks.iter().filter(untold).map(not_up));
     ready.findings.extend(own);
     ready.findings.extend(unusable(&socket));
@@ -77,9 +74,12 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
     let well = ready.findings.iter().all(|finding| !finding.blocking);
     if json {
         let forecast = is_moved.then_some(&ready.forecast);
-        print_json(&json!({ "service": ready.name, "ready": well, "forecast": forecast, "findings": ready.findings }), terminal)?;
+        print_json(
+            &json!({ "service": ready.service, "ready": well, "forecast": forecast, "findings": ready.findings }),
+            terminal,
+        )?;
     } else {
-        print(&ready.human("doctor", terminal))?;
+        print(&of_service(&ready, "doctor", terminal))?;
     }
     Ok(if well { Code::Ok } else { Code::NotUp })
 }
@@ -138,82 +138,16 @@ fn with_progress<T>(work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// A service's readiness with everything that stands in the way of a failover, what stops it first.
-struct Ready {
-    name: String,
-    kind: String,
-    forecast: ForecastStatus,
-    findings: Vec<ReadinessStatus>,
+fn to_json(service: &ServiceReadiness) -> Vec<Value> {
+    let of = |finding: &ReadinessStatus| {
+        let mut value = json!(finding);
+        value["service"] = json!(service.service);
+        value
+    };
+    service.findings.iter().map(of).collect()
 }
 
-impl From<ServiceReadiness> for Ready {
-    fn from(service: ServiceReadiness) -> Ready {
-        let ServiceReadiness { service: name, kind, forecast, mut findings, .. } = service;
-        // After one look not every check has answered often enough, and silence of all servers is told by their checks.
-        let reasons = forecast.reasons.iter().filter(|reason| !matches!(reason.code.as_str(), "not_warmed_up" | "doubt"));
-        // A finding that stands in the way is told once, as itself.
-        let told: Vec<String> = findings.iter().filter(|found| found.blocking).map(|found| format!("{}:", found.code)).collect();
-        let reasons = reasons
-            .filter(|reason| reason.code != "not_ready" || !told.iter().any(|code| reason.message.starts_with(code.as_str())));
-        findings.extend(reasons.map(|reason: &ReasonStatus| {
-            made!(ReadinessStatus {
-                server: None,
-                code: reason.code.clone(),
-                blocking: true,
-                message: reason.message.clone(),
-                why: why(&reason.code).to_owned(),
-                remedy: reason.remedy.clone(),
-                asked_ms: 0,
-            })
-        }));
-        findings.sort_by_key(|finding| !finding.blocking);
-        Ready { name, kind, forecast, findings }
-    }
-}
-
-/// A check of a database that did not let the engine log in.
-fn is_login(report: &CheckReport) -> bool {
-    report.kind == "postgres" && report.verdict == "impaired" && report.reason == "authentication"
-}
-
-impl Ready {
-    /// Where no server lets the engine log in, everything else is a consequence of that one cause, which is told instead.
-    fn with_cause(mut self, checks: &[CheckReport]) -> Ready {
-        let own = || checks.iter().filter(|report| report.service == self.name && report.kind == "postgres");
-        let Some(first) = own().next().filter(|_| own().all(is_login)) else { return self };
-        let message = format!("no server lets the engine log in, so nothing is known of them: {}", first.message);
-        let cause = ReadinessStatus::found(FindingCode::LoginRefused, true, message, first.remedy.as_str());
-        self.findings.retain(|found| !matches!(found.code.as_str(), "no_primary_seen" | "no_candidate" | "verify_refused"));
-        self.findings.insert(0, cause);
-        self
-    }
-
-    fn to_json(&self) -> Vec<Value> {
-        let of = |finding: &ReadinessStatus| {
-            let mut value = json!(finding);
-            value["service"] = json!(self.name);
-            value
-        };
-        self.findings.iter().map(of).collect()
-    }
-
-    fn sentence(&self) -> String {
-        let forecast = &self.forecast;
-        if self.findings.iter().any(|finding| finding.blocking) {
-            return "if the primary died now, a failover would be refused or fail".to_owned();
-        }
-        match (&forecast.candidate, &forecast.loss) {
-            (Some(candidate), _) if self.kind == "application" => {
-                format!("if the primary died now, {candidate} would take over")
-            }
-            (Some(candidate), Some(loss)) => format!("if the primary died now, {candidate} would be promoted; {loss}"),
-            (Some(candidate), None) => format!("if the primary died now, {candidate} would be promoted"),
-            (None, _) => "whether a failover would go through cannot be told: not every check has answered".to_owned(),
-        }
-    }
-}
-
-fn human(reports: &[CheckReport], services: &[Ready], own: &[ReadinessStatus], terminal: Terminal) -> String {
+fn human(reports: &[CheckReport], services: &[ServiceReadiness], own: &[ReadinessStatus], terminal: Terminal) -> String {
     let rows = reports.iter().map(|report| {
         vec![
             Cell::new(&report.service),
@@ -258,29 +192,26 @@ fn human(reports: &[CheckReport], services: &[Ready], own: &[ReadinessStatus], t
     }
     for service in services {
         text.push('\n');
-        text.push_str(&service.human("readiness", terminal));
+        text.push_str(&of_service(service, "readiness", terminal));
     }
     text
 }
 
-impl Ready {
-    /// Everything about the service, for people.
-    fn human(&self, what: &str, terminal: Terminal) -> String {
-        let service = self;
-        let mut text = String::new();
-        let blocking = service.findings.iter().filter(|finding| finding.blocking).count();
-        let paint = match (blocking, &service.forecast.candidate) {
-            (0, Some(_)) => Paint::Good,
-            (0, None) => Paint::Doubtful,
-            _ => Paint::Bad,
-        };
-        let _ = writeln!(text, "{what} of {}: {}", service.name, terminal.stdout(&service.sentence(), paint));
-        for finding in &service.findings {
-            one_finding(&mut text, finding, false, terminal);
-        }
-        let _ = writeln!(text, "{blocking} blocking, {}", count(service.findings.len() - blocking, "warning"));
-        text
+/// Everything about the service, for people.
+fn of_service(service: &ServiceReadiness, what: &str, terminal: Terminal) -> String {
+    let mut text = String::new();
+    let blocking = service.findings.iter().filter(|finding| finding.blocking).count();
+    let paint = match (blocking, &service.forecast.candidate) {
+        (0, Some(_)) => Paint::Good,
+        (0, None) => Paint::Doubtful,
+        _ => Paint::Bad,
+    };
+    let _ = writeln!(text, "{what} of {}: {}", service.service, terminal.stdout(&service.sentence, paint));
+    for finding in &service.findings {
+        one_finding(&mut text, finding, false, terminal);
     }
+    let _ = writeln!(text, "{blocking} blocking, {}", count(service.findings.len() - blocking, "warning"));
+    text
 }
 
 /// One thing that would hurt at failover time, why it would and its remedy each on a line of its own; `dated`: and when it was seen.
@@ -353,17 +284,12 @@ mod tests {
                 asked_ms: 0,
             })
         };
-        let no_candidate = made!(ReasonStatus {
-            code: "no_candidate".into(),
-            message: "no standby can take over".into(),
-            remedy: "bring one back".into()
-        });
-        let cold = made!(ReasonStatus { code: "not_warmed_up".into(), message: "not every check has answered".into() });
+        let refused = "if the primary died now, a failover would be refused or fail";
         let service = made!(ServiceReadiness {
             service: "orders".into(),
             kind: "postgres".to_owned(),
+            sentence: refused.to_owned(),
             findings: vec![finding(Some("db1"), "host_not_asked", true), finding(Some("db2"), "fsync_off", false)],
-            forecast: made!(ForecastStatus { reasons: vec![cold, no_candidate], ..Default::default() }),
         });
         expect![[r"
             service  server  check         verdict  took    what it said
@@ -377,49 +303,15 @@ mod tests {
               blocking db1 host_not_asked: about host_not_asked
                 why: it hurts
                 remedy: mend it
-              blocking no_candidate: no standby can take over
-                why: there is nobody to promote: a dead primary ends the service
-                remedy: bring one back
               warning db2 fsync_off: about fsync_off
                 why: it hurts
                 remedy: mend it
-            2 blocking, 1 warning
+            1 blocking, 1 warning
         "]]
-        .assert_eq(&human(&reports, &[Ready::from(service)], &[], Terminal::default()));
-        let login =
-            |server: &str| report(server, "impaired", "authentication", "FATAL 28P01: wrong password", "correct the password");
-        let refused = [login("db1"), login("db2")];
-        let unseen = made!(ReasonStatus { code: "no_primary_seen".into(), message: "no primary was seen yet".into() });
-        let service = made!(ServiceReadiness {
-            service: "orders".into(),
-            kind: "postgres".to_owned(),
-            findings: vec![finding(None, "verify_refused", true)],
-            forecast: made!(ForecastStatus { reasons: vec![unseen], ..Default::default() }),
-        });
-        expect![[r"
-            service  server  check         verdict   took    what it said
-            orders   db1     db1/postgres  impaired  1.2 ms  authentication: FATAL 28P01: wrong password
-            orders   db2     db2/postgres  impaired  1.2 ms  authentication: FATAL 28P01: wrong password
-            db1/postgres, db2/postgres: authentication
-              remedy: correct the password
-            2 checks, 2 not up
-
-            readiness of orders: if the primary died now, a failover would be refused or fail
-              blocking login_refused: no server lets the engine log in, so nothing is known of them: FATAL 28P01: wrong password
-                why: an engine that cannot log in sees neither a primary nor its death: it fails nothing over
-                remedy: correct the password
-            1 blocking, 0 warnings
-        "]]
-        .assert_eq(&human(&refused, &[Ready::from(service).with_cause(&refused)], &[], Terminal::default()));
+        .assert_eq(&human(&reports, &[service], &[], Terminal::default()));
         let ready = made!(ServiceReadiness {
             service: "orders".into(),
-            forecast: made!(ForecastStatus {
-                would_fail_over: true,
-                candidate: Some("db2".into()),
-                loss_bytes: Some(72),
-                loss: Some("about 72 bytes of log may be missing; its last 197 ms were not seen".into()),
-                ..Default::default()
-            }),
+            sentence: "if the primary died now, db2 would be promoted; about 72 bytes of log may be missing; its last 197 ms were not seen".into(),
             ..Default::default()
         });
         expect![[r"
@@ -430,6 +322,6 @@ mod tests {
             readiness of orders: if the primary died now, db2 would be promoted; about 72 bytes of log may be missing; its last 197 ms were not seen
             0 blocking, 0 warnings
         "]]
-        .assert_eq(&human(&reports[..1], &[Ready::from(ready)], &[], Terminal::default()));
+        .assert_eq(&human(&reports[..1], &[ready], &[], Terminal::default()));
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod metrics;
 mod overview;
 pub(crate) mod pool;
 pub(crate) mod queue;
+mod ready;
 pub(crate) mod record;
 mod remedy;
 pub(crate) mod render;

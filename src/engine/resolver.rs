@@ -191,7 +191,9 @@ mod tests {
         let mut entry = Entry { known: Vec::new(), failure: None, due: now(), looked: false };
         entry.learn("db1", Ok(vec![known, known]));
         assert!(entry.failure.is_none() && entry.due > now());
-        for (nothing, why) in [(Err(std::io::Error::other("no server answers")), "no server answers"), (Ok(Vec::new()), "no address")] {
+        for (nothing, why) in
+            [(Err(std::io::Error::other("no server answers")), "no server answers"), (Ok(Vec::new()), "no address")]
+        {
             entry.learn("db1", nothing);
             assert!(entry.failure.as_ref().is_some_and(|failure| failure.contains(why)), "{:?}", entry.failure);
             assert_eq!(entry.known, [known]);

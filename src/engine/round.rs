@@ -20,7 +20,7 @@ use failover_core::input::{Facts, Input, SelfHealth};
 use failover_core::observation::{Finding, UnknownCause, Verdict};
 use failover_core::output::Output;
 use failover_core::route::RouteSurvey;
-use failover_core::sample::{HostWord, Readiness, ReadinessFinding, RouteInstance};
+use failover_core::sample::{Readiness, ReadinessFinding, RouteInstance};
 use failover_core::snapshot::ServiceSnapshot;
 use failover_core::time::{Mono, Span};
 
@@ -29,9 +29,10 @@ use super::builder::{self, Means, Parts};
 use super::error::EngineError;
 use super::journal::Journal;
 use super::pool::{Job, JobKind, Pool};
+use super::ready;
 use super::resolver::Resolver;
-use super::status::{self, ReadyReport, ServiceReadiness};
-use super::survey::{self, QUESTION};
+use super::status::{self, CheckReport, ReadyReport, ServiceReadiness};
+use super::survey::{self, HostSaid, QUESTION};
 use super::threads::Threads;
 use crate::clock::Clock;
 
@@ -74,19 +75,26 @@ fn round(shell: &Shell, surveys: bool) -> ReadyReport {
         Ok(findings) => (findings, "the check did not come back".to_owned()),
         Err(error) => (vec![None; all.len()], error.to_string()),
     };
-    let services = if surveys { forecast(shell, &parts, &all, &findings) } else { Vec::new() };
+    let report = |((service, check), finding): (&(usize, usize), &Option<Finding>)| {
+        status::check_report(&parts.model.services[*service], *check, finding.as_ref(), &why, &shell.clock)
+    };
+    let checks: Vec<CheckReport> = all.iter().zip(&findings).map(report).collect();
+    let services = if surveys { forecast(shell, &parts, &all, &findings, &checks) } else { Vec::new() };
     parts.close();
     resolver.close();
     // A function of the host program may never come back; then its thread is left to it.
     let _ = threads.join(Deadline::after(PATIENCE));
-    let report = |((service, check), finding): (&(usize, usize), Option<Finding>)| {
-        status::check_report(&parts.model.services[*service], *check, finding.as_ref(), &why, &shell.clock)
-    };
-    ReadyReport { checks: all.iter().zip(findings).map(report).collect(), services, engine: Vec::new() }
+    ReadyReport { checks, services, engine: Vec::new() }
 }
 
 /// Asks what the survey asks, and lets a core of its own judge what was found: the forecast is that of the engine, not another one.
-fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Option<Finding>]) -> Vec<ServiceReadiness> {
+fn forecast(
+    shell: &Shell,
+    parts: &Parts,
+    all: &[(usize, usize)],
+    findings: &[Option<Finding>],
+    checks: &[CheckReport],
+) -> Vec<ServiceReadiness> {
     // Our own engine may be running, and is no rival.
     let own = builder::application_name(&parts.config);
     let own = own.strip_prefix("libfailover/").unwrap_or(&own);
@@ -101,6 +109,8 @@ fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Op
         })
         .collect();
     let answers = Answers { all, findings: &findings };
+    // Without a descriptor for it there is nothing to ask with either.
+    let Ok(cancel) = Cancel::new() else { return Vec::new() };
     let mut asked = ask(parts, &answers, shell.clock);
     let mut core = watched_once(shell, parts, &answers);
     let mut through: Vec<Vec<ReadinessFinding>> = vec![Vec::new(); parts.services.len()];
@@ -110,26 +120,16 @@ fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Op
         let service = ServiceId(number);
         for server in 0..part.servers.len() {
             let Ok(number) = u16::try_from(server) else { break };
-            let mut found = Vec::new();
-            let (mut ssh, mut shown, mut identity) = (None, None, None);
+            let (mut host, mut sql) = (HostSaid::default(), None);
             for answer in asked.iter_mut().filter(|answer| answer.0 == place) {
                 match &mut answer.1 {
-                    Answer::Host(about, word, seen, told) if *about == server => {
-                        found.append(told);
-                        (ssh, shown) = (word.take(), seen.take());
-                    }
-                    Answer::Sql(about, Some(told)) if *about == server => {
-                        found.append(&mut told.findings);
-                        identity = Some(told.identity.clone());
-                    }
+                    Answer::Host(about, said) if *about == server => host = std::mem::take(said),
+                    Answer::Sql(about, said) if *about == server => sql = said.take(),
                     _ => {}
                 }
             }
-            let differs = identity.and_then(|sql| survey::differs(&sql, ssh.as_ref(), shown.as_ref()));
-            found.extend(differs.map(|why| survey::other_server(&why)));
-            found.sort();
-            found.dedup();
-            let readiness = Readiness { asked: now, ssh, findings: found, earlier: Vec::new() };
+            let (ssh, findings) = survey::as_one(&part.servers[server], host, sql, &cancel);
+            let readiness = Readiness { asked: now, ssh, findings, earlier: Vec::new() };
             core.step(now, Input::Surveyed { service, server: ServerId(number), readiness });
         }
         let mut who_answers = Vec::new();
@@ -144,9 +144,7 @@ fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Op
             }
         }
         let primary = core.primaries().get(place).copied().flatten();
-        let name =
-            |id: ServerId| part.performer.servers.get(usize::from(id.0)).map_or_else(String::new, |server| server.name.clone());
-        through[place].extend(application::findings_of(&who_answers, primary, &name));
+        through[place].extend(application::findings_of(&who_answers, primary, &|id| part.performer.name_of(id)));
     }
     let mut snapshot = core.snapshot();
     snapshot.services.iter_mut().for_each(as_of_the_look);
@@ -158,7 +156,7 @@ fn forecast(shell: &Shell, parts: &Parts, all: &[(usize, usize)], findings: &[Op
             let mut findings = service.readiness;
             findings.extend(through.into_iter().map(|found| status::readiness(None, 0, &found)));
             findings.sort_by_key(|finding| !finding.blocking);
-            ServiceReadiness { service: service.name, kind: service.kind, forecast: service.forecast, findings }
+            ready::service((service.name, service.kind), service.forecast, findings, checks)
         })
         .collect()
 }
@@ -203,7 +201,7 @@ enum Question {
 
 /// Its answer.
 enum Answer {
-    Host(usize, Option<Result<HostWord, String>>, survey::Shown, Vec<ReadinessFinding>),
+    Host(usize, HostSaid),
     Sql(usize, Option<Surveyed>),
     Route(RouteSurvey),
     Through(Vec<ReadinessFinding>),
@@ -264,11 +262,7 @@ fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &C
     let part = &parts.services[place];
     let performer = &part.performer;
     match question {
-        Question::Host(server) => {
-            let mut found = Vec::new();
-            let (word, shown) = survey::ask_host(&part.servers[*server], &mut found, cancel);
-            Answer::Host(*server, word, shown, found)
-        }
+        Question::Host(server) => Answer::Host(*server, survey::ask_host(&part.servers[*server], cancel)),
         Question::Sql(server, primary) => {
             let standbys = parts.model.services[place].servers.iter().filter(|server| server.candidate).count().saturating_sub(1);
             let id = ServerId(u16::try_from(*server).unwrap_or(u16::MAX));

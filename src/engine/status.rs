@@ -647,6 +647,14 @@ pub struct CheckReport {
     pub sample: Option<SampleStatus>,
 }
 
+impl CheckReport {
+    /// A database did not let the engine log in.
+    #[must_use]
+    pub fn is_login_refused(&self) -> bool {
+        self.kind == "postgres" && self.verdict == "impaired" && self.reason == "authentication"
+    }
+}
+
 /// What [`Engine::check_ready`](super::Engine::check_ready) found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -669,9 +677,12 @@ pub struct ServiceReadiness {
     /// `postgres` or `application`.
     #[serde(default)]
     pub kind: String,
-    /// What would happen if the primary died now.
+    /// What would happen if the primary died now, in one sentence.
+    #[serde(default)]
+    pub sentence: String,
+    /// The same, in detail.
     pub forecast: ForecastStatus,
-    /// What would hurt at failover time, what would stop it first.
+    /// What would hurt at failover time, what would stop it first: findings, and reasons against a failover.
     pub findings: Vec<ReadinessStatus>,
 }
 

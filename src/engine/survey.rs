@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::action::application;
+use crate::action::postgres::Surveyed;
 use crate::action::server_identity::ServerIdentity;
 use crate::deadline::{Cancel, Deadline};
 use failover_core::event::{EventKind, Severity};
@@ -19,7 +20,8 @@ use failover_core::sample::{HostWord, Readiness, ReadinessFinding};
 use failover_core::time::Mono;
 
 use super::Shell;
-use super::builder::{Parts, ServicePart};
+use super::breaker::Permit;
+use super::builder::{Parts, ServerPart, ServicePart};
 use super::dependency::{Dependency, News, Way};
 use super::round::unreadable;
 use super::threads::Duty;
@@ -67,9 +69,8 @@ pub(crate) fn run(shell: &Shell, duty: &Duty, cancel: &Cancel, sink: &Sink) {
             let Ok(number) = u16::try_from(place) else { break };
             let primary = primaries.get(place).copied().flatten();
             duty.begin(SERVER * u32::try_from(service.servers.len() + 1).unwrap_or(u32::MAX));
-            let turn = |server| only.as_ref().is_none_or(|only| only.contains(&(ServiceId(number), server)));
-            let out_of_turn = only.is_some();
-            survey_service(shell, &parts, ServiceId(number), service, primary, (&turn, out_of_turn), &mut last, cancel, sink);
+            let (id, parts, only) = (ServiceId(number), &parts, only.as_ref());
+            Round { shell, parts, id, service, primary, only, cancel, sink }.run(&mut last);
         }
         duty.rest();
         only = loop {
@@ -87,156 +88,161 @@ pub(crate) fn run(shell: &Shell, duty: &Duty, cancel: &Cancel, sink: &Sink) {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call, and every part of it is another thing")]
-fn survey_service(
-    shell: &Shell,
-    parts: &Arc<Parts>,
+/// A round over one service.
+struct Round<'a> {
+    shell: &'a Shell,
+    parts: &'a Arc<Parts>,
     id: ServiceId,
-    service: &ServicePart,
+    service: &'a ServicePart,
     primary: Option<ServerId>,
-    (turn, out_of_turn): (&dyn Fn(ServerId) -> bool, bool),
-    last: &mut Last,
-    cancel: &Cancel,
-    sink: &Sink,
-) {
-    let model = &parts.model.services[usize::from(id.0)];
-    let candidates = model.servers.iter().filter(|server| server.candidate).count().saturating_sub(1);
-    let dependency =
-        |way, server: Option<&str>| Dependency { service: model.name.clone(), server: server.map(str::to_owned), way };
-    let mut looked = false;
-    for (place, server) in service.servers.iter().enumerate() {
-        let Ok(number) = u16::try_from(place) else { break };
-        let server_id = ServerId(number);
-        if !turn(server_id) {
-            continue;
+    /// Out of turn, and only these.
+    only: Option<&'a BTreeSet<(ServiceId, ServerId)>>,
+    cancel: &'a Cancel,
+    sink: &'a Sink,
+}
+
+impl Round<'_> {
+    fn run(&self, last: &mut Last) {
+        let mut looked = false;
+        for (place, server) in self.service.servers.iter().enumerate() {
+            let Ok(number) = u16::try_from(place) else { break };
+            if self.only.is_some_and(|only| !only.contains(&(self.id, ServerId(number)))) {
+                continue;
+            }
+            looked = true;
+            if server.target.is_none() {
+                continue;
+            }
+            if self.is_over() {
+                return;
+            }
+            if !self.ask_server(ServerId(number), server, last) {
+                return;
+            }
         }
-        looked = true;
-        if server.target.is_none() {
-            continue;
+        if self.only.is_none() {
+            self.ask_route(last);
         }
-        if cancel.is_cancelled() || shell.are_stale(parts) {
-            return;
+        if looked && self.service.performer.has_instances() {
+            self.ask_instances();
         }
-        let asked = shell.clock.now();
-        let name = model.servers.get(place).map(|server| server.name.as_str());
-        let (by_ssh, by_sql) = (dependency(Way::Ssh, name), dependency(Way::Sql, name));
-        if out_of_turn {
-            shell.dependencies.changed(&by_ssh);
-            shell.dependencies.changed(&by_sql);
+    }
+
+    /// Nobody waits for more: the end, or other services.
+    fn is_over(&self) -> bool {
+        self.cancel.is_cancelled() || self.shell.are_stale(self.parts)
+    }
+
+    fn dependency(&self, way: Way, server: Option<&str>) -> Dependency {
+        let service = self.parts.model.services[usize::from(self.id.0)].name.clone();
+        let dependency = Dependency { service, server: server.map(str::to_owned), way };
+        if self.only.is_some() {
+            self.shell.dependencies.changed(&dependency);
         }
-        let mut findings = Vec::new();
+        dependency
+    }
+
+    fn is_told(&self, about: &Dependency, permit: Permit, outcome: Result<(), String>) {
+        tell(self.shell, about, self.shell.dependencies.report(about, permit, outcome));
+    }
+
+    /// What one server and its host say. `false`: it is over.
+    fn ask_server(&self, id: ServerId, server: &ServerPart, last: &mut Last) -> bool {
+        let asked = self.shell.clock.now();
+        let model = &self.parts.model.services[usize::from(self.id.0)];
+        let name = model.servers.get(usize::from(id.0)).map(|server| server.name.as_str());
+        let (by_ssh, by_sql) = (self.dependency(Way::Ssh, name), self.dependency(Way::Sql, name));
+        let place = (self.id, id);
         let mut earlier = Vec::new();
-        let (mut ssh, mut shown) = (None, None);
+        let mut host = HostSaid::default();
         if has_host(server) {
-            if let Some(permit) = shell.dependencies.permit(&by_ssh) {
-                (ssh, shown) = ask_host(server, &mut findings, cancel);
-                if cancel.is_cancelled() {
-                    return;
+            if let Some(permit) = self.shell.dependencies.permit(&by_ssh) {
+                host = ask_host(server, self.cancel);
+                if self.cancel.is_cancelled() {
+                    return false;
                 }
-                let outcome = ssh.as_ref().map_or(Ok(()), |ssh| ssh.as_ref().map(drop).map_err(Clone::clone));
+                let outcome = host.word.as_ref().map_or(Ok(()), |word| word.as_ref().map(drop).map_err(Clone::clone));
                 match &outcome {
-                    Ok(()) => drop(last.ssh.remove(&(id, server_id))),
-                    Err(why) => drop(last.ssh.insert((id, server_id), (asked, why.clone(), findings.clone()))),
+                    Ok(()) => drop(last.ssh.remove(&place)),
+                    Err(why) => drop(last.ssh.insert(place, (asked, why.clone(), host.findings.clone()))),
                 }
-                tell(shell, &by_ssh, shell.dependencies.report(&by_ssh, permit, outcome));
-            } else if let Some((asked, why, found)) = last.ssh.get(&(id, server_id)) {
+                self.is_told(&by_ssh, permit, outcome);
+            } else if let Some((asked, why, found)) = last.ssh.get(&place) {
                 // Left alone for a while: it is as it was found.
-                ssh = Some(Err(why.clone()));
+                host = HostSaid::silent(why.clone());
                 earlier.extend(found.iter().map(|finding| (*asked, finding.clone())));
             }
         }
         // A server that cannot be asked is the checks' business: what was known of it stays until it can be asked again.
-        let answer = shell.dependencies.permit(&by_sql).and_then(|permit| {
-            let stands = shell.replay_stands(id, server_id);
-            let cluster = &service.performer.cluster;
-            let answer = cluster.survey(server_id, primary, candidates, stands, Deadline::after(QUESTION), cancel);
-            if cancel.is_cancelled() {
+        let candidates = model.servers.iter().filter(|server| server.candidate).count().saturating_sub(1);
+        let answer = self.shell.dependencies.permit(&by_sql).and_then(|permit| {
+            let stands = self.shell.replay_stands(self.id, id);
+            let cluster = &self.service.performer.cluster;
+            let answer = cluster.survey(id, self.primary, candidates, stands, Deadline::after(QUESTION), self.cancel);
+            if self.cancel.is_cancelled() {
                 return None;
             }
-            let outcome = answer.as_ref().map(drop).map_err(|failure| failure.message.clone());
-            tell(shell, &by_sql, shell.dependencies.report(&by_sql, permit, outcome));
+            self.is_told(&by_sql, permit, answer.as_ref().map(drop).map_err(|failure| failure.message.clone()));
             answer.ok()
         });
-        if let Some(sql) = answer {
-            if differs(&sql.identity, ssh.as_ref(), shown.as_ref()).is_some() {
-                // It may have been restarted between the two questions.
-                findings.clear();
-                (ssh, shown) = ask_host(server, &mut findings, cancel);
-            }
-            findings.extend(differs(&sql.identity, ssh.as_ref(), shown.as_ref()).map(|why| other_server(&why)));
-            findings.extend(sql.findings.iter().cloned());
-            last.sql.insert((id, server_id), (asked, sql.findings));
-        } else if let Some((asked, sql)) = last.sql.get(&(id, server_id)) {
+        if let Some(sql) = &answer {
+            last.sql.insert(place, (asked, sql.findings.clone()));
+        } else if let Some((asked, sql)) = last.sql.get(&place) {
             earlier.extend(sql.iter().map(|finding| (*asked, finding.clone())));
         }
-        findings.sort();
-        findings.dedup();
-        if cancel.is_cancelled() || shell.are_stale(parts) {
-            return;
+        let (ssh, findings) = as_one(server, host, answer, self.cancel);
+        if self.is_over() {
+            return false;
         }
-        sink(Input::Surveyed { service: id, server: server_id, readiness: Readiness { asked, ssh, findings, earlier } });
+        let readiness = Readiness { asked, ssh, findings, earlier };
+        (self.sink)(Input::Surveyed { service: self.id, server: id, readiness });
+        true
     }
-    if !out_of_turn {
-        ask_route(shell, parts, id, service, primary, last, cancel, sink);
-    }
-    if looked && service.performer.has_instances() {
-        let route = dependency(Way::Route, None);
-        if out_of_turn {
-            shell.dependencies.changed(&route);
-        }
-        // Once something was moved, the watch over the route looks four times a second, and has no breaker.
-        let Some(permit) = shell.dependencies.permit(&route) else { return };
-        let asked = shell.clock.now();
-        let instances = service.performer.view_route(Deadline::after(QUESTION), cancel);
-        if cancel.is_cancelled() {
+
+    /// The instances of the route. Once something was moved, the watch over the route looks four times a second, and has no breaker.
+    fn ask_instances(&self) {
+        let route = self.dependency(Way::Route, None);
+        let Some(permit) = self.shell.dependencies.permit(&route) else { return };
+        let asked = self.shell.clock.now();
+        let instances = self.service.performer.view_route(Deadline::after(QUESTION), self.cancel);
+        if self.cancel.is_cancelled() {
             return;
         }
         let dead = instances.iter().all(|instance| instance.servers.is_err());
         let why = instances.iter().find_map(|instance| {
             instance.servers.as_ref().err().map(|trouble| format!("{}: {}", instance.name, trouble.message))
         });
-        let outcome = why.filter(|_| dead).map_or(Ok(()), Err);
-        tell(shell, &route, shell.dependencies.report(&route, permit, outcome));
-        if !cancel.is_cancelled() && !shell.are_stale(parts) {
-            sink(Input::RouteSurveyed { service: id, survey: RouteSurvey { asked, instances } });
+        self.is_told(&route, permit, why.filter(|_| dead).map_or(Ok(()), Err));
+        if !self.is_over() {
+            (self.sink)(Input::RouteSurveyed { service: self.id, survey: RouteSurvey { asked, instances } });
         }
     }
-}
 
-/// A client's way: who answers at the addresses of an application's route, and whether the names can be read.
-#[expect(clippy::too_many_arguments, reason = "one call, and every part of it is another thing")]
-fn ask_route(
-    shell: &Shell,
-    parts: &Arc<Parts>,
-    id: ServiceId,
-    service: &ServicePart,
-    primary: Option<ServerId>,
-    last: &mut Last,
-    cancel: &Cancel,
-    sink: &Sink,
-) {
-    let performer = &service.performer;
-    if performer.verification.is_empty() && performer.names.is_empty() {
-        return;
-    }
-    let asked = shell.clock.now();
-    let mut findings = Vec::new();
-    if !performer.verification.is_empty() {
-        let seen = performer.who(Deadline::after(QUESTION), cancel);
-        let name = |id: ServerId| performer.servers.get(usize::from(id.0)).map_or_else(String::new, |server| server.name.clone());
-        findings = application::findings_of(&seen, primary, &name);
-    }
-    if !performer.names.is_empty() {
-        let (wait, found) = last.names.entry(id).or_default();
-        if *wait == 0 {
-            *found = unreadable(performer.names.look(Deadline::after(QUESTION), cancel), performer.names_are_route);
-            *wait = NAMES_EVERY;
+    /// A client's way: who answers at the addresses of an application's route, and whether the names can be read.
+    fn ask_route(&self, last: &mut Last) {
+        let performer = &self.service.performer;
+        if performer.verification.is_empty() && performer.names.is_empty() {
+            return;
         }
-        *wait -= 1;
-        findings.extend(found.iter().cloned());
-    }
-    if !cancel.is_cancelled() && !shell.are_stale(parts) {
-        sink(Input::RouteAsked { service: id, primary, asked, findings });
+        let asked = self.shell.clock.now();
+        let mut findings = Vec::new();
+        if !performer.verification.is_empty() {
+            let seen = performer.who(Deadline::after(QUESTION), self.cancel);
+            findings = application::findings_of(&seen, self.primary, &|id| performer.name_of(id));
+        }
+        if !performer.names.is_empty() {
+            let (wait, found) = last.names.entry(self.id).or_default();
+            if *wait == 0 {
+                let looked = performer.names.look(Deadline::after(QUESTION), self.cancel);
+                *found = unreadable(looked, performer.names_are_route);
+                *wait = NAMES_EVERY;
+            }
+            *wait -= 1;
+            findings.extend(found.iter().cloned());
+        }
+        if !self.is_over() {
+            (self.sink)(Input::RouteAsked { service: self.id, primary: self.primary, asked, findings });
+        }
     }
 }
 
@@ -250,25 +256,54 @@ fn tell(shell: &Shell, about: &Dependency, news: Option<News>) {
     shell.say_about(EventKind::BreakerChanged, severity, &about.service, about.server.as_deref(), news.message, fields);
 }
 
-/// Which server a host shows in the data directory.
-pub(super) type Shown = Option<ServerIdentity>;
-type Word = Option<Result<HostWord, String>>;
+/// What a host said of its server: its word, or why it could not be asked; which server it shows in the data directory; what would hurt.
+#[derive(Default)]
+pub(super) struct HostSaid {
+    pub word: Option<Result<HostWord, String>>,
+    shown: Option<ServerIdentity>,
+    pub findings: Vec<ReadinessFinding>,
+}
 
-/// Why what the host shows is not the server that answered over SQL.
-pub(super) fn differs(
-    sql: &ServerIdentity,
-    word: Option<&Result<HostWord, String>>,
-    shown: Option<&ServerIdentity>,
-) -> Option<String> {
-    let Some(Ok(_)) = word else { return None };
-    match shown {
-        Some(shown) => sql.differs(shown),
-        None => Some("no server runs there, while this one answers".to_owned()),
+impl HostSaid {
+    /// It was not asked this time, and could not be asked when it last was.
+    fn silent(why: String) -> HostSaid {
+        HostSaid { word: Some(Err(why)), ..HostSaid::default() }
+    }
+
+    /// Why what it shows is not the server that answered over SQL.
+    fn differs(&self, sql: &ServerIdentity) -> Option<String> {
+        let Some(Ok(_)) = self.word else { return None };
+        match &self.shown {
+            Some(shown) => sql.differs(shown),
+            None => Some("no server runs there, while this one answers".to_owned()),
+        }
     }
 }
 
-/// The finding about it.
-pub(super) fn other_server(why: &str) -> ReadinessFinding {
+/// What a server and its host said, as one: the host's word, and each thing that would hurt, once. Asks the host again where it showed
+/// another server than the one that answered.
+pub(super) fn as_one(
+    server: &ServerPart,
+    mut host: HostSaid,
+    sql: Option<Surveyed>,
+    cancel: &Cancel,
+) -> (Option<Result<HostWord, String>>, Vec<ReadinessFinding>) {
+    if let Some(sql) = sql {
+        if host.differs(&sql.identity).is_some() {
+            // It may have been restarted between the two questions.
+            host = ask_host(server, cancel);
+        }
+        let differs = host.differs(&sql.identity);
+        host.findings.extend(differs.map(|why| other_server(&why)));
+        host.findings.extend(sql.findings);
+    }
+    host.findings.sort();
+    host.findings.dedup();
+    (host.word, host.findings)
+}
+
+/// The finding that the host shows another server.
+fn other_server(why: &str) -> ReadinessFinding {
     FindingCode::HostOtherServer.found(
         true,
         format!("the data directory on its host is not this server's: {why}. A fence there would stop somebody else and prove nothing"),
@@ -277,40 +312,33 @@ pub(super) fn other_server(why: &str) -> ReadinessFinding {
 }
 
 #[cfg(feature = "ssh")]
-fn has_host(server: &super::builder::ServerPart) -> bool {
+fn has_host(server: &ServerPart) -> bool {
     server.survey.is_some()
 }
 
 #[cfg(not(feature = "ssh"))]
-fn has_host(_: &super::builder::ServerPart) -> bool {
+fn has_host(_: &ServerPart) -> bool {
     false
 }
 
 #[cfg(feature = "ssh")]
-pub(super) fn ask_host(
-    server: &super::builder::ServerPart,
-    findings: &mut Vec<ReadinessFinding>,
-    cancel: &Cancel,
-) -> (Word, Shown) {
-    let Some(control) = server.survey.as_ref() else { return (None, None) };
+pub(super) fn ask_host(server: &ServerPart, cancel: &Cancel) -> HostSaid {
+    let Some(control) = server.survey.as_ref() else { return HostSaid::default() };
     if let Some(ssh) = &server.action_ssh {
         // The session a failover will use: opened long before, and proven alive. What is wrong with it shows below as well.
         let _ = ssh.keep_alive(Deadline::after(QUESTION), cancel);
     }
     match control.readiness(Deadline::after(QUESTION), cancel) {
-        Ok(mut said) => {
-            findings.append(&mut said.findings);
-            (Some(Ok(said.word)), said.shown)
-        }
+        Ok(said) => HostSaid { word: Some(Ok(said.word)), shown: said.shown, findings: said.findings },
         Err(failure) => {
             let message = format!("its host cannot be asked over SSH, so it could not be fenced: {}", failure.message);
-            findings.push(FindingCode::HostNotAsked.found(true, message, failure.remedy));
-            (Some(Err(failure.message)), None)
+            let findings = vec![FindingCode::HostNotAsked.found(true, message, failure.remedy)];
+            HostSaid { word: Some(Err(failure.message)), shown: None, findings }
         }
     }
 }
 
 #[cfg(not(feature = "ssh"))]
-pub(super) fn ask_host(_: &super::builder::ServerPart, _: &mut Vec<ReadinessFinding>, _: &Cancel) -> (Word, Shown) {
-    (None, None)
+pub(super) fn ask_host(_: &ServerPart, _: &Cancel) -> HostSaid {
+    HostSaid::default()
 }

@@ -77,7 +77,8 @@ class Ends(Case):
             "asyncio": (
                 "import asyncio\nasync def main():\n    async for event in engine.events(): told(event)\nasyncio.run(main())"
             ),
-            "handlers": "engine.on_event(told)\nwhile True: time.sleep(3600)",
+            # Python looks for signals before a sleep and not in its first moment: one that comes there waits for the sleep's end.
+            "handlers": "engine.on_event(told)\nwhile True: time.sleep(0.1)",
         }
         for name, wait in waits.items():
             script = (
