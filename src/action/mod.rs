@@ -144,14 +144,7 @@ impl Performer {
         let step = action.name();
         match action {
             Action::AskHost { server, ask_local } => self.ask_host(*server, *ask_local, deadline, cancel),
-            Action::PreChecks => {
-                let mut said = Vec::new();
-                if self.stand_in.takes(step) {
-                    said.push(self.stand_in.carry_out(step, &subject, deadline, cancel)?);
-                }
-                said.push(command::pre_checks(&self.pre_checks, &subject, deadline, cancel)?);
-                Ok(Report::Done { message: said.join("; ") })
-            }
+            Action::PreChecks => self.pre_check(step, &subject, deadline, cancel),
             Action::RouteOut { server } => self
                 .route(step, &subject, deadline, cancel, |route| route.take_out(&self.server(*server)?.name, deadline, cancel)),
             Action::RouteRestore { server } => {
@@ -374,6 +367,16 @@ impl Performer {
                 result: Ok("nothing is changed before another server is chosen".into()),
             }],
         }
+    }
+
+    /// What the host program and the commands of the configuration say beforehand.
+    fn pre_check(&self, step: &str, subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+        let mut said = Vec::new();
+        if self.stand_in.takes(step) {
+            said.push(self.stand_in.carry_out(step, subject, deadline, cancel)?);
+        }
+        said.push(command::pre_checks(&self.pre_checks, subject, deadline, cancel)?);
+        Ok(Report::Done { message: said.join("; ") })
     }
 
     /// What a server is called; empty for none of this service.

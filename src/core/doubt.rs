@@ -21,6 +21,20 @@ pub enum DoubtCause {
 }
 
 impl DoubtCause {
+    /// What it is, for people.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            DoubtCause::Gap => "the engine itself was paused and observes afresh",
+            DoubtCause::StuckWorkers => {
+                "the engine's own threads are stuck: more than half of its checkers, or one that surveys, acts or watches"
+            }
+            DoubtCause::EverythingSilent => {
+                "more than half of all servers fell silent at once: the fault is probably on this side"
+            }
+        }
+    }
+
     /// The word used in events and status.
     #[must_use]
     pub fn word(self) -> &'static str {

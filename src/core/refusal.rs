@@ -505,39 +505,19 @@ impl Refusal {
                 "other checks fail, but the database itself answers: a live primary is never deposed".into()
             }
             Refusal::EvidenceIncomplete { waiting_for } => format!("waiting for {waiting_for}"),
-            Refusal::Impaired { class: "no_new_sessions" } => {
-                "the primary serves the sessions that it has and answers no new connection (no_new_sessions); that is not death: trigger.on_impaired says when it is a reason, failover force orders it".into()
-            }
-            Refusal::Impaired { class } => format!(
-                "the primary is alive but not serving ({class}); that is not death: trigger.on_impaired says when it is a reason, failover force orders it"
-            ),
-            Refusal::ShutdownHeld { by, left } => {
-                let what =
-                    if by.is_empty() { "what its host does not tell".into() } else { format!("its {}", by.join(" and its ")) };
-                let then = match left {
-                    Some(left) => format!("a failover begins in {left} if that lasts (trigger.on_impaired)"),
-                    None => "nothing is done (trigger.on_impaired = \"never\"): end what it waits for, or order `failover force`"
-                        .into(),
-                };
-                format!("the primary announced its shutdown, has not ended within its grace, and waits for {what}; {then}")
-            }
+            Refusal::Impaired { class } => impaired(class),
+            Refusal::ShutdownHeld { by, left } => shutdown_held(by, *left),
             Refusal::RestartGrace { left } => format!("the primary announced its shutdown and has {left} left to come back"),
             Refusal::HostSaysServing => "the primary answers on its own host: only the path from here is broken".into(),
             Refusal::HostSaysRunning => "the primary's port refuses, but its host says that the postmaster runs".into(),
             Refusal::StandbySeesPrimary { server } => {
-                format!("{} goes on receiving from the primary: it lives, and the path from here is broken, or its way in", server_name(*server))
+                format!(
+                    "{} goes on receiving from the primary: it lives, and the path from here is broken, or its way in",
+                    server_name(*server)
+                )
             }
             Refusal::Paused => "paused by an operator; `failover resume` ends it".into(),
-            Refusal::Doubt { cause } => match cause {
-                DoubtCause::Gap => "the engine itself was paused and observes afresh".into(),
-                DoubtCause::StuckWorkers => {
-                    "the engine's own threads are stuck: more than half of its checkers, or one that surveys, acts or watches"
-                        .into()
-                }
-                DoubtCause::EverythingSilent => {
-                    "more than half of all servers fell silent at once: the fault is probably on this side".into()
-                }
-            },
+            Refusal::Doubt { cause } => cause.sentence().into(),
             Refusal::NotWarmedUp => "not every check has answered often enough yet since the engine began to watch".into(),
             Refusal::NoPrimarySeen => "no primary was seen yet; a cluster without a known primary is never promoted".into(),
             Refusal::JournalUnwritable => {
@@ -581,6 +561,24 @@ impl Refusal {
             Refusal::Shut => "a test has shut the gate".into(),
         }
     }
+}
+
+fn impaired(class: &str) -> String {
+    let what = if class == "no_new_sessions" {
+        "the primary serves the sessions that it has and answers no new connection"
+    } else {
+        "the primary is alive but not serving"
+    };
+    format!("{what} ({class}); that is not death: trigger.on_impaired says when it is a reason, failover force orders it")
+}
+
+fn shutdown_held(by: &[String], left: Option<Span>) -> String {
+    let what = if by.is_empty() { "what its host does not tell".to_owned() } else { format!("its {}", by.join(" and its ")) };
+    let then = match left {
+        Some(left) => format!("a failover begins in {left} if that lasts (trigger.on_impaired)"),
+        None => "nothing is done (trigger.on_impaired = \"never\"): end what it waits for, or order `failover force`".to_owned(),
+    };
+    format!("the primary announced its shutdown, has not ended within its grace, and waits for {what}; {then}")
 }
 
 impl CandidateRefusal {

@@ -261,17 +261,7 @@ fn service_part(config: &Config, service: &config::Service, means: &Means) -> Re
             (cluster, PromoteMethod::PgCtl | PromoteMethod::Command) => cluster.promoted_otherwise(),
         },
         route: Route::new(service.route.haproxy.iter().map(haproxy_target).collect(), Arc::clone(&means.addresses)),
-        route_commands: service
-            .route
-            .command
-            .iter()
-            .map(|command| RouteCommand {
-                name: command.name.clone(),
-                into: command.command.clone(),
-                out: command.out.clone(),
-                timeout: command.timeout,
-            })
-            .collect(),
+        route_commands: service.route.command.iter().map(route_command).collect(),
         poolers: service.route.pgbouncer.iter().map(|pooler| self::pooler(pooler, means)).collect(),
         names: Names::new(
             service.dns.iter().map(|name| self::name(service, name, means)).collect::<Result<_, _>>()?,
@@ -287,15 +277,19 @@ fn service_part(config: &Config, service: &config::Service, means: &Means) -> Re
         promote_command: service.promote.command.clone(),
         fence_command: service.fence.command.clone(),
         fence_command_timeout: service.fence.command_timeout,
-        pre_checks: service
-            .pre_checks
-            .iter()
-            .map(|check| PreCheck { name: check.name.clone(), argv: check.command.clone(), timeout: check.timeout })
-            .collect(),
+        pre_checks: service.pre_checks.iter().map(pre_check).collect(),
         follow: follow_command(config, service),
         stand_in,
     };
     Ok(ServicePart { checks, servers, performer, ping_interval: service.trigger.ping_interval })
+}
+
+fn route_command(command: &config::RouteCommand) -> RouteCommand {
+    RouteCommand { name: command.name.clone(), into: command.command.clone(), out: command.out.clone(), timeout: command.timeout }
+}
+
+fn pre_check(check: &config::PreCheck) -> PreCheck {
+    PreCheck { name: check.name.clone(), argv: check.command.clone(), timeout: check.timeout }
 }
 
 /// What is run when the service that this one follows has a new primary.

@@ -699,24 +699,13 @@ impl Journal {
                 path.display()
             ))
         };
-        let mut content = Vec::new();
-        match File::open(&path) {
-            Ok(file) => {
-                if let Err(error) = file.take(LARGEST + 1).read_to_end(&mut content) {
-                    self.refused = refuse(format!("it cannot be read: {error}"));
-                    return;
-                }
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                self.refused = refuse(format!("it cannot be opened: {error}"));
+        let content = match content_of(&path) {
+            Ok(content) => content,
+            Err(why) => {
+                self.refused = refuse(why);
                 return;
             }
-        }
-        if content.len() as u64 > LARGEST {
-            self.refused = refuse(format!("it is larger than {LARGEST} bytes"));
-            return;
-        }
+        };
         if content.is_empty() {
             if self.previous().exists() {
                 self.refused = refuse("it is missing or empty, but its predecessor journal.1.jsonl is there".to_owned());
@@ -967,6 +956,25 @@ impl KnownCandidate {
         (chosen.unseen, chosen.away) = (Span::from_millis(self.unseen_ms), Span::from_millis(self.away_ms));
         Some(chosen)
     }
+}
+
+/// All of a journal; nothing where there is none.
+///
+/// # Errors
+/// Why it cannot be read, or is none.
+fn content_of(path: &Path) -> Result<Vec<u8>, String> {
+    let mut content = Vec::new();
+    match File::open(path) {
+        Ok(file) => {
+            file.take(LARGEST + 1).read_to_end(&mut content).map_err(|error| format!("it cannot be read: {error}"))?;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(format!("it cannot be opened: {error}")),
+    }
+    if content.len() as u64 > LARGEST {
+        return Err(format!("it is larger than {LARGEST} bytes"));
+    }
+    Ok(content)
 }
 
 fn begin() -> Entry {
