@@ -107,7 +107,10 @@ fn program() -> &'static str {
 
 fn failover(arguments: &[&str]) -> Command {
     let mut command = Command::new(program());
-    command.args(arguments).env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
+    for variable in ["RUST_LOG", "NOTIFY_SOCKET", "FAILOVER_CONFIG", "FAILOVER_SOCKET"] {
+        command.env_remove(variable);
+    }
+    command.args(arguments).stdin(Stdio::null());
     command
 }
 
@@ -391,9 +394,7 @@ fn every_mistake_is_told_at_once_with_its_remedy() {
             warning: /services/0/fence/require (line 5, column 1) = 3 (default)
               level 3 cannot be proven of server "db1": it has no ssh, and there is no command
               remedy: add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention
-            warning: /services/0/fence/require (line 5, column 1) = 3 (default)
-              level 3 cannot be proven of server "db2": it has no ssh, and there is no command
-              remedy: add ssh or fence.command; until then, or without a step `fence` of the program that embeds the engine, its death ends in manual_intervention
+              the same once more: /services/0/fence/require (line 5): "db2"
             error: /services/0/check_defaults/interval (line 12, column 1) = "often"
               this is no duration
               remedy: write a duration such as "1s", "250ms" or "1m30s"
@@ -495,6 +496,35 @@ command = ["/bin/true"]
     assert!(!answer.stdout.contains('\x1b'), "no colour in a pipe");
     let coloured = run(&["check", "--color", "always", place.path().to_str().unwrap()]).ends_with(0);
     assert!(coloured.stdout.contains("\x1b["), "{}", coloured.stdout);
+}
+
+/// As for any program that is run by scripts: what each call would repeat may stand in the environment.
+#[test]
+fn the_environment_names_configuration_and_socket_where_the_command_line_does_not() {
+    let place = Place::new();
+    let config = place.path();
+    let asked = |arguments: &[&str], environment: &[(&str, &Path)]| {
+        let mut command = failover(arguments);
+        command.envs(environment.iter().copied());
+        answer(command)
+    };
+    let by_name = asked(&["validate"], &[("FAILOVER_CONFIG", &config)]);
+    assert_eq!(by_name.code, 0, "{}", by_name.stderr);
+    // One service: it needs no name.
+    let doctor = asked(&["doctor"], &[("FAILOVER_CONFIG", &config)]);
+    assert!(doctor.stdout.starts_with("doctor of orders: "), "{}{}", doctor.stdout, doctor.stderr);
+    let socket = place.socket();
+    let elsewhere = place.folder.path().join("elsewhere.sock");
+    for (arguments, environment, looked) in [
+        (&["status"][..], &[("FAILOVER_CONFIG", config.as_path())][..], &socket),
+        (&["status"], &[("FAILOVER_CONFIG", &config), ("FAILOVER_SOCKET", &elsewhere)], &elsewhere),
+        (&["status", "--socket", elsewhere.to_str().unwrap()], &[("FAILOVER_CONFIG", &config)], &elsewhere),
+        (&["status", "--config", config.to_str().unwrap()], &[("FAILOVER_SOCKET", &elsewhere)], &socket),
+    ] {
+        let answer = asked(arguments, environment);
+        let path = looked.display().to_string();
+        assert!(answer.code == 3 && answer.stderr.contains(&path), "{arguments:?} {environment:?}: {}", answer.stderr);
+    }
 }
 
 #[test]
@@ -673,6 +703,13 @@ fn a_reload_with_mistakes_changes_nothing_and_a_good_one_takes_effect() {
     place.write(&place.config.replace("name = \"orders\"", "name = \"stock\"").replace("tell-nobody", "tell-no-one"));
     daemon.signal(Signal::HUP);
     daemon.logged("changed: services.stock: a secret");
+    let route = "[services.route]\ncommand = [{ name = \"pool\", command = [\"/bin/true\"] }]\nverify = [\"127.0.0.1:9\"]\n\n[[services.servers]]";
+    place.write(&place.config.replace("name = \"orders\"", "name = \"stock\"").replacen("[[services.servers]]", route, 1));
+    daemon.signal(Signal::HUP);
+    daemon.logged("changed: services.stock.route");
+    place.write(&place.config.replace("name = \"orders\"", "name = \"stock\""));
+    daemon.signal(Signal::HUP);
+    daemon.logged("no route is left of stock: a failover would leave the clients where they are");
     assert!(!daemon.log().contains("tell-no"), "{}", daemon.log());
     assert_eq!(services(), "stock");
     daemon.signal(Signal::TERM);

@@ -1055,14 +1055,14 @@ fn syntax_errors_have_a_place_and_show_no_line() {
     says(
         "[services]\nx = 1\n[services]\n",
         &expect![[r#"
-        error: / (line 3, column 2): this is no TOML: duplicate key; correct the line
-    "#]],
+            error: / (line 3, column 2): this key is given twice, first in line 1, column 2; remove one of them
+        "#]],
     );
     says(
         "version = 1\nversion = 1",
         &expect![[r#"
-        error: / (line 2, column 1): this is no TOML: duplicate key; correct the line
-    "#]],
+            error: / (line 2, column 1): this key is given twice, first in line 1, column 1; remove one of them
+        "#]],
     );
     says(
         "version = 2020-01-01",
@@ -1095,7 +1095,7 @@ fn syntax_errors_have_a_place_and_show_no_line() {
     .assert_eq(&json("{\"version\": 1, \"password\": \"geheim\", }"));
     expect![[r#"
         configuration: 1 error
-          /version: this key is given twice; remove one of them"#]]
+          /version (line 1, column 16): this key is given twice, first in line 1, column 2; remove one of them"#]]
     .assert_eq(&json("{\"version\": 1, \"version\": 1}"));
     expect![[r#"
         configuration: 1 error
@@ -1115,11 +1115,11 @@ fn syntax_errors_have_a_place_and_show_no_line() {
     .assert_eq(&json("{\"version\": 1e999}"));
     expect![[r#"
         configuration: 5 errors
-          /version = null: this must be a whole number; write 1
           /services/0 = 3: this must be a table; write a table with keys such as name, kind, connection
           /services/1 = null: this must be a table; write a table with keys such as name, kind, connection
           /services/2/name: this is missing and has no default; add it
-          /services/2/servers/0 = []: this must be a table; write a table with keys such as name, role, host"#]]
+          /services/2/servers/0 = []: this must be a table; write a table with keys such as name, role, host
+          /version (line 1, column 2) = null: this must be a whole number; write 1"#]]
     .assert_eq(&json("{\"version\": null, \"services\": [3, null, {\"servers\": [[]]}]}"));
 }
 
@@ -1173,7 +1173,7 @@ fn absurd_input_is_refused_and_never_a_crash() {
     let errors = Config::parse_json_in(&many, &World::new()).unwrap_err();
     expect![[r#"
         configuration: 1 error
-          /services = a list: this list has more than 1000 items; shorten it"#]]
+          /services (line 1, column 16) = a list: this list has more than 1000 items; shorten it"#]]
     .assert_eq(&errors.to_string());
     let keys = (0..50_000).map(|index| format!("key{index} = 1")).collect::<Vec<_>>().join("\n");
     let errors = Config::parse_toml_in(&keys, &World::new()).unwrap_err();
@@ -1624,6 +1624,48 @@ fn secrets_in_a_file_for_everybody_are_warned_of() {
     expect![[r#"
         warning: /services/0/connection/password (line 5, column 16) = ********: everybody on this machine can read this secret (the file's mode is 0644); chmod 600 the file, or write { env = "NAME" } or { file = "/path" }
     "#]].assert_eq(&warned(0o644));
+}
+
+#[test]
+fn a_secret_that_a_template_was_to_fill_in_is_warned_of() {
+    let warned = |secret: &str| {
+        let config = Config::parse_toml(&pair(&format!("connection = {{ password = \"{secret}\" }}"))).unwrap();
+        let warning = config.warnings().iter().find(|warning| warning.path.ends_with("/password")).cloned();
+        warning.map(|warning| (warning.reason, warning.remedy, warning.value))
+    };
+    let told = (
+        "this is the secret as it stands: no variable is put in its place".to_owned(),
+        "write { env = \"NAME\" }".to_owned(),
+        Some("********".to_owned()),
+    );
+    for secret in ["${DB_PASSWORD}", "$DB_PASSWORD", "{{ db_password }}", "%DB_PASSWORD%", "${db.password}"] {
+        assert_eq!(warned(secret).as_ref(), Some(&told), "{secret}");
+    }
+    for secret in ["geheim", "$ecret", "a${b}", "100%", "%", "$", "${}"] {
+        assert_eq!(warned(secret), None, "{secret}");
+    }
+}
+
+/// Both places, in TOML and in JSON, in whatever table.
+#[test]
+fn a_key_that_is_given_twice_is_told_with_both_places() {
+    let told = |errors: failover::ConfigErrors| {
+        let twice = errors.errors.iter().find(|error| error.reason.contains("given twice")).cloned();
+        let twice = twice.unwrap_or_else(|| panic!("{errors}"));
+        (twice.line.unwrap(), twice.reason.split("first in ").nth(1).unwrap().to_owned())
+    };
+    let toml = |text: &str| told(Config::parse_toml(text).unwrap_err());
+    assert_eq!(
+        toml("version = 1\n[[services]]\nname = \"a\"\nservers = [{ name = \"x\" }]\nname = \"b\"\n"),
+        (5, "line 3, column 1".to_owned())
+    );
+    assert_eq!(
+        toml("[engine]\nworkers = 1\n[[services]]\nname = \"a\"\n[engine]\nworkers = 2\n"),
+        (5, "line 1, column 2".to_owned())
+    );
+    assert_eq!(toml("\"version\" = 1\nversion = 1\n"), (2, "line 1, column 1".to_owned()));
+    let json = "{ \"version\": 1,\n \"services\": [ { \"name\": \"a \\\" : b\",\n \"route\": {}, \"name\": \"b\" } ] }";
+    assert_eq!(told(Config::parse_json(json).unwrap_err()), (3, "line 2, column 18".to_owned()));
 }
 
 #[test]

@@ -767,7 +767,7 @@ _failover() {
             return 0
             ;;
         failover__subcmd__status)
-            opts="-h --socket --config --json --color --help"
+            opts="-h --evidence --socket --config --json --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

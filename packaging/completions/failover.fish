@@ -72,14 +72,15 @@ complete -c failover -n "__fish_failover_using_subcommand validate" -l print-eff
 complete -c failover -n "__fish_failover_using_subcommand validate" -l schema -d 'Print the JSON Schema of the configuration'
 complete -c failover -n "__fish_failover_using_subcommand validate" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand validate" -s h -l help -d 'Print help'
-complete -c failover -n "__fish_failover_using_subcommand status" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
+complete -c failover -n "__fish_failover_using_subcommand status" -l socket -d 'The daemon\'s control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand status" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand status" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
+complete -c failover -n "__fish_failover_using_subcommand status" -l evidence -d 'The evidence behind the last failover too'
 complete -c failover -n "__fish_failover_using_subcommand status" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand status" -s h -l help -d 'Print help'
-complete -c failover -n "__fish_failover_using_subcommand metrics" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
+complete -c failover -n "__fish_failover_using_subcommand metrics" -l socket -d 'The daemon\'s control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand metrics" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand metrics" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
@@ -89,7 +90,7 @@ complete -c failover -n "__fish_failover_using_subcommand metrics" -l json -d 'W
 complete -c failover -n "__fish_failover_using_subcommand metrics" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand events" -l since -d 'Only events after this sequence number' -r
 complete -c failover -n "__fish_failover_using_subcommand events" -l service -d 'Only events of this service, and of the engine itself' -r
-complete -c failover -n "__fish_failover_using_subcommand events" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
+complete -c failover -n "__fish_failover_using_subcommand events" -l socket -d 'The daemon\'s control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand events" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand events" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
@@ -98,7 +99,7 @@ complete -c failover -n "__fish_failover_using_subcommand events" -s f -l follow
 complete -c failover -n "__fish_failover_using_subcommand events" -s a -s v -l all -l verbose -d 'Show everything, single observations too'
 complete -c failover -n "__fish_failover_using_subcommand events" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand events" -s h -l help -d 'Print help'
-complete -c failover -n "__fish_failover_using_subcommand confirm" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
+complete -c failover -n "__fish_failover_using_subcommand confirm" -l socket -d 'The daemon\'s control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand confirm" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand confirm" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
@@ -108,42 +109,42 @@ complete -c failover -n "__fish_failover_using_subcommand confirm" -l json -d 'W
 complete -c failover -n "__fish_failover_using_subcommand confirm" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand pause" -l reason -d 'Why, for whoever looks later: in status, events and journal' -r
 complete -c failover -n "__fish_failover_using_subcommand pause" -l for -d 'After so long it ends by itself, such as 45m or 2h30m; 30 days at most [default: when it is resumed]' -r
-complete -c failover -n "__fish_failover_using_subcommand pause" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
+complete -c failover -n "__fish_failover_using_subcommand pause" -l socket -d 'The daemon\'s control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand pause" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand pause" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand pause" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand pause" -s h -l help -d 'Print help'
-complete -c failover -n "__fish_failover_using_subcommand resume" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
+complete -c failover -n "__fish_failover_using_subcommand resume" -l socket -d 'The daemon\'s control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand resume" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand resume" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand resume" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand resume" -s h -l help -d 'Print help'
-complete -c failover -n "__fish_failover_using_subcommand reset" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
+complete -c failover -n "__fish_failover_using_subcommand reset" -l socket -d 'The daemon\'s control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand reset" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand reset" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand reset" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand reset" -s h -l help -d 'Print help'
-complete -c failover -n "__fish_failover_using_subcommand adopt" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
+complete -c failover -n "__fish_failover_using_subcommand adopt" -l socket -d 'The daemon\'s control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand adopt" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand adopt" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand adopt" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand adopt" -s h -l help -d 'Print help'
-complete -c failover -n "__fish_failover_using_subcommand cordon" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
+complete -c failover -n "__fish_failover_using_subcommand cordon" -l socket -d 'The daemon\'s control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand cordon" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand cordon" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand cordon" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand cordon" -s h -l help -d 'Print help'
-complete -c failover -n "__fish_failover_using_subcommand uncordon" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
+complete -c failover -n "__fish_failover_using_subcommand uncordon" -l socket -d 'The daemon\'s control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand uncordon" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand uncordon" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''
@@ -152,7 +153,7 @@ complete -c failover -n "__fish_failover_using_subcommand uncordon" -l json -d '
 complete -c failover -n "__fish_failover_using_subcommand uncordon" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand force" -l to -d 'Promote this standby [default: the best one]' -r
 complete -c failover -n "__fish_failover_using_subcommand force" -l accept-loss -d 'Accept the loss of this much: a number of bytes, a size such as 16MiB, or any, also where it is not known [default: nothing of a primary that lives, else `data.max_lag_bytes`]' -r
-complete -c failover -n "__fish_failover_using_subcommand force" -l socket -d 'The daemon\'s control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
+complete -c failover -n "__fish_failover_using_subcommand force" -l socket -d 'The daemon\'s control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand force" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
 complete -c failover -n "__fish_failover_using_subcommand force" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
 always\t''

@@ -83,10 +83,16 @@ pub enum Command {
     Completions(Completions),
 }
 
+/// Names the configuration where the command line does not.
+pub const CONFIG: &str = "FAILOVER_CONFIG";
+/// Names the control socket where the command line names neither that nor a configuration.
+pub const SOCKET: &str = "FAILOVER_SOCKET";
+
 /// Where the daemon listens.
 #[derive(Clone, Debug, Args)]
 pub struct Daemon {
-    /// The daemon's control socket [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]
+    /// The daemon's control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else
+    /// /var/lib/failover/control.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 
@@ -114,6 +120,7 @@ Exit codes: 0 stopped cleanly, 2 wrong configuration, 5 cannot start or run";
 #[command(after_help = RUN_HELP)]
 pub struct Run {
     /// The configuration, TOML or JSON
+    #[arg(env = CONFIG)]
     pub config: PathBuf,
 
     /// Show single observations too
@@ -140,6 +147,7 @@ Exit codes: 0 everything is up and nothing is blocking, 1 something is not up or
 #[command(after_help = CHECK_HELP)]
 pub struct Check {
     /// The configuration, TOML or JSON
+    #[arg(env = CONFIG)]
     pub config: PathBuf,
 }
 
@@ -150,7 +158,7 @@ failover time, and what mends it. Nothing is changed, and no daemon is needed. R
 
 Examples:
   failover doctor orders
-  failover doctor orders --config failover.toml
+  failover doctor --config failover.toml
   failover doctor orders --json | jq '.findings[] | {code, message, why, remedy}'
 
 Exit codes: 0 nothing is blocking, 1 something is not up or is blocking, 2 wrong configuration or service, 5 cannot check";
@@ -159,11 +167,11 @@ Exit codes: 0 nothing is blocking, 1 something is not up or is blocking, 2 wrong
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR_HELP)]
 pub struct Doctor {
-    /// The service
-    pub service: String,
+    /// The service; needed where the configuration has several
+    pub service: Option<String>,
 
     /// The configuration, TOML or JSON
-    #[arg(long, value_name = "CONFIG", default_value = "/etc/failover/failover.toml")]
+    #[arg(long, value_name = "CONFIG", env = CONFIG, default_value = "/etc/failover/failover.toml")]
     pub config: PathBuf,
 }
 
@@ -182,7 +190,7 @@ Exit codes: 0 it can be used, 2 it cannot";
 #[command(after_help = VALIDATE_HELP)]
 pub struct Validate {
     /// The configuration, TOML or JSON
-    #[arg(required_unless_present = "schema")]
+    #[arg(required_unless_present = "schema", env = CONFIG)]
     pub config: Option<PathBuf>,
 
     /// Print the configuration with every default in force, secrets masked
@@ -190,7 +198,7 @@ pub struct Validate {
     pub print_effective: bool,
 
     /// Print the JSON Schema of the configuration
-    #[arg(long, conflicts_with_all = ["config", "print_effective"])]
+    #[arg(long, conflicts_with = "print_effective")]
     pub schema: bool,
 }
 
@@ -208,6 +216,10 @@ Exit codes: 0 done, 2 wrong command line, 3 no daemon, 4 refused";
 pub struct Status {
     /// Only this service
     pub service: Option<String>,
+
+    /// The evidence behind the last failover too
+    #[arg(long)]
+    pub evidence: bool,
 
     #[command(flatten)]
     pub daemon: Daemon,

@@ -52,15 +52,24 @@ pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Tr
 pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let config = Config::load(&arguments.config).map_err(Trouble::config)?;
     let names: Vec<String> = config.services.iter().map(|service| service.name.clone()).collect();
-    let Some(config) = config.only(&arguments.service) else {
-        let what = format!("{} has no service {:?}", arguments.config.display(), arguments.service);
-        return Err(Trouble::new(Code::Config, what).remedy(format!("name one of: {}", names.join(", "))));
+    let remedy = format!("name one of: {}", names.join(", "));
+    let service = match (&arguments.service, names.as_slice()) {
+        (Some(service), _) => service.clone(),
+        (None, [one]) => one.clone(),
+        (None, _) => {
+            let what = format!("{} has {}", arguments.config.display(), count(names.len(), "service"));
+            return Err(Trouble::new(Code::Config, what).remedy(remedy));
+        }
+    };
+    let Some(config) = config.only(&service) else {
+        let what = format!("{} has no service {service:?}", arguments.config.display());
+        return Err(Trouble::new(Code::Config, what).remedy(remedy));
     };
     let advice: Vec<ReadinessStatus> = config.warnings().iter().map(advice).collect();
     let socket = config.control_socket();
     let engine = Engine::new(config)?;
     let ReadyReport { checks, services, engine: own, .. } = with_progress(|| engine.check_ready());
-    let watched = made!(ServiceReadiness { service: arguments.service.clone(), ..ServiceReadiness::default() });
+    let watched = made!(ServiceReadiness { service, ..ServiceReadiness::default() });
     let is_moved = !services.is_empty();
     let mut ready = services.into_iter().next().unwrap_or(watched);
     let told = ready.findings.iter().any(|found| found.code == FindingCode::LoginRefused.as_str());

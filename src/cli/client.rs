@@ -7,10 +7,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::arguments::Daemon;
+use super::arguments::{CONFIG, Daemon, SOCKET};
 use super::exit::{Code, Trouble};
 use super::protocol::{ANSWER_MAX, DEADLINE, Line, Request};
 use super::socket;
+
+/// The path that an environment variable holds; an empty one is none.
+fn named_by(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
 
 /// A conversation with the daemon.
 pub struct Client {
@@ -24,7 +29,11 @@ pub struct Client {
 impl Client {
     /// Calls the daemon.
     pub fn connect(daemon: &Daemon) -> Result<Client, Trouble> {
-        let path = socket::of(daemon.socket.as_deref(), daemon.config.as_deref())?;
+        let (socket, config) = match (&daemon.socket, &daemon.config) {
+            (None, None) => (named_by(SOCKET), named_by(CONFIG)),
+            (socket, config) => (socket.clone(), config.clone()),
+        };
+        let path = socket::of(socket.as_deref(), config.as_deref())?;
         match socket::connect(&path, Instant::now() + DEADLINE) {
             Ok(stream) => Ok(Client { stream, path, pending: Vec::new(), searched: 0 }),
             Err(error) => {

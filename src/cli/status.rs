@@ -2,12 +2,15 @@
 
 use std::fmt::Write as _;
 
-use failover::{FailoverStatus, FollowStatus, MetricsStatus, ReadinessStatus, SampleStatus, ServerStatus, ServiceStatus, Status};
+use failover::{
+    FailoverStatus, FollowStatus, MetricsStatus, ReadinessStatus, ReasonStatus, SampleStatus, ServerStatus, ServiceStatus, Status,
+};
 
 use super::arguments;
 use super::check::{one_finding, said, verdict_paint};
 use super::client::Client;
 use super::exit::{Code, Trouble};
+use super::log::message;
 use super::protocol::Request;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
 use super::text::{bytes, moment, printable, span, span_ms};
@@ -18,7 +21,7 @@ pub fn run(arguments: &arguments::Status, json: bool, terminal: Terminal) -> Res
         print_json(&client.ask(&Request::Status { service: arguments.service.clone() })?, terminal)?;
         return Ok(Code::Ok);
     }
-    print(&human(&ask(&mut client, arguments.service.as_deref())?, terminal))?;
+    print(&human(&ask(&mut client, arguments.service.as_deref())?, arguments.evidence, terminal))?;
     Ok(Code::Ok)
 }
 
@@ -49,24 +52,39 @@ pub fn line(status: &Status) -> String {
     services.join("; ")
 }
 
-/// What would happen if the primary died now, in one sentence.
+/// No check of the primary says that it serves.
+fn is_down(service: &ServiceStatus) -> bool {
+    let primary = service.servers.iter().find(|server| Some(&server.name) == service.primary.as_ref());
+    primary.is_some_and(|primary| primary.health == "unhealthy")
+}
+
+/// What would happen if the primary died now, in one sentence; where it is down, what happens.
 pub fn forecast(service: &ServiceStatus) -> String {
     let forecast = &service.forecast;
+    let is_application = service.kind == "application";
+    let begin = match (is_down(service), is_application) {
+        (true, _) => "The primary is down",
+        (false, true) => "If the primary failed now",
+        (false, false) => "If the primary died now",
+    };
     if !forecast.would_fail_over {
-        let verb = if service.kind == "application" { "failed" } else { "died" };
-        return format!("If the primary {verb} now: it would NOT fail over");
+        return if is_down(service) {
+            format!("{begin}: it does NOT fail over")
+        } else {
+            format!("{begin}: it would NOT fail over")
+        };
     }
     let candidate = forecast.candidate.as_deref().unwrap_or("a standby");
     let follow = forecast.names_ttl_s.map_or_else(String::new, |ttl| format!(", clients by name up to {ttl} s later"));
-    if service.kind == "application" {
-        return format!("If the primary failed now: {candidate} would take over{follow}");
+    if is_application {
+        return format!("{begin}: {candidate} would take over{follow}");
     }
     let loss = forecast.loss.as_deref().map_or_else(String::new, |loss| format!("; {}", printable(loss)));
     let fence = forecast.fence_level.map_or_else(String::new, |level| format!(" (fence level {level})"));
-    format!("If the primary died now: {candidate} would be promoted{fence}{follow}{loss}")
+    format!("{begin}: {candidate} would be promoted{fence}{follow}{loss}")
 }
 
-fn human(status: &Status, terminal: Terminal) -> String {
+fn human(status: &Status, with_evidence: bool, terminal: Terminal) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -102,7 +120,7 @@ fn human(status: &Status, terminal: Terminal) -> String {
     }
     for service in &status.services {
         text.push('\n');
-        one_service(&mut text, service, terminal);
+        one_service(&mut text, service, with_evidence, terminal);
     }
     text
 }
@@ -139,7 +157,7 @@ fn paused(service: &ServiceStatus) -> String {
     format!(", paused{left}{reason}")
 }
 
-fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
+fn one_service(text: &mut String, service: &ServiceStatus, with_evidence: bool, terminal: Terminal) {
     let paused = terminal.stdout(&paused(service), Paint::Doubtful);
     let _ = writeln!(
         text,
@@ -197,7 +215,12 @@ fn one_service(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
         let _ = writeln!(text, "  Cooldown: {} left", span_ms(service.cooldown_ms));
     }
     if let Some(failover) = &service.failover {
-        one_failover(text, failover, terminal);
+        // While it is under way, what it rests on is news.
+        let with_evidence = with_evidence || service.state == "failover_in_progress";
+        one_failover(text, failover, with_evidence, terminal);
+        if !with_evidence && !failover.evidence.is_empty() {
+            let _ = writeln!(text, "    evidence: failover status {} --evidence", service.name);
+        }
     }
     metrics(text, &service.metrics, terminal);
     readiness(text, &service.readiness, terminal);
@@ -331,8 +354,17 @@ fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) 
         }
         return;
     }
+    let mut told: Vec<String> = Vec::new();
     for reason in &service.forecast.reasons {
-        let _ = writeln!(text, "    {}: {}", reason.code, printable(&reason.message));
+        let kind = without_names(service, &format!("{} {}", reason.code, reason.message));
+        if told.contains(&kind) {
+            continue;
+        }
+        let is_alike = |other: &&ReasonStatus| without_names(service, &format!("{} {}", other.code, other.message)) == kind;
+        let alike = service.forecast.reasons.iter().filter(is_alike).count();
+        told.push(kind);
+        let times = if alike > 1 { format!(" ({alike} times alike)") } else { String::new() };
+        let _ = writeln!(text, "    {}: {}{times}", reason.code, printable(&reason.message));
         remedy_line(text, &reason.remedy, terminal);
         if reason.code == "no_candidate" {
             standby_remedies(text, service, terminal);
@@ -373,11 +405,11 @@ fn follow_line(follows: &FollowStatus) -> String {
 /// How a failover ended, for people.
 pub fn last_failover(failover: &FailoverStatus, terminal: Terminal) -> String {
     let mut text = String::new();
-    one_failover(&mut text, failover, terminal);
+    one_failover(&mut text, failover, true, terminal);
     text
 }
 
-fn one_failover(text: &mut String, failover: &FailoverStatus, terminal: Terminal) {
+fn one_failover(text: &mut String, failover: &FailoverStatus, with_evidence: bool, terminal: Terminal) {
     let paint = match failover.outcome.as_str() {
         "completed" => Paint::Good,
         "manual_intervention" => Paint::Bad,
@@ -420,7 +452,9 @@ fn one_failover(text: &mut String, failover: &FailoverStatus, terminal: Terminal
     if let Some(proof) = &failover.fence_proof {
         let _ = writeln!(text, "    fence: {}", printable(proof));
     }
-    evidence(text, &failover.evidence);
+    if with_evidence {
+        evidence(text, &failover.evidence);
+    }
     for line in &failover.warnings {
         let _ = writeln!(text, "    {}", terminal.stdout(&format!("warning: {}", printable(line)), Paint::Doubtful));
     }
@@ -452,11 +486,45 @@ fn readiness(text: &mut String, findings: &[ReadinessStatus], terminal: Terminal
         return;
     }
     text.push_str("  Readiness:\n");
-    for finding in findings {
+    for finding in together(findings) {
         let mut lines = String::new();
-        one_finding(&mut lines, finding, true, terminal);
+        one_finding(&mut lines, &finding, true, terminal);
         lines.lines().for_each(|line| text.extend(["  ", line, "\n"]));
     }
+}
+
+/// What is the same of several servers, as one finding about all of them.
+fn together(findings: &[ReadinessStatus]) -> Vec<ReadinessStatus> {
+    let said = |finding: &ReadinessStatus| message(finding.server.as_deref(), &finding.message);
+    let mut kinds: Vec<ReadinessStatus> = Vec::new();
+    for finding in findings {
+        let same = |kind: &&mut ReadinessStatus| {
+            kind.server.is_some()
+                && finding.server.is_some()
+                && (&kind.code, kind.blocking, &kind.message) == (&finding.code, finding.blocking, &said(finding))
+                && kind.remedy == finding.remedy
+        };
+        if let Some(kind) = kinds.iter_mut().find(same) {
+            let servers = [kind.server.as_deref(), finding.server.as_deref()];
+            kind.server = Some(servers.into_iter().flatten().collect::<Vec<_>>().join(", "));
+            kind.asked_ms = kind.asked_ms.max(finding.asked_ms);
+        } else {
+            let mut kind = finding.clone();
+            kind.message = said(finding);
+            kinds.push(kind);
+        }
+    }
+    kinds
+}
+
+/// A text without the names of the servers and without numbers: what says the same of others is alike.
+fn without_names(service: &ServiceStatus, text: &str) -> String {
+    let mut text = text.to_owned();
+    for server in &service.servers {
+        text = text.replace(&server.name, "");
+    }
+    text.retain(|c| !c.is_ascii_digit());
+    text
 }
 
 #[cfg(test)]
@@ -559,7 +627,7 @@ mod tests {
               db2     standby  healthy  up in 0.8 ms, 210 ms ago  3         0/5000100  72 B, streaming
               If the primary died now: db2 would be promoted (fence level 3); about 72 bytes of log may be missing; its last 197 ms were not seen
         "]]
-        .assert_eq(&human(&around(pair()), Terminal::default()));
+        .assert_eq(&human(&around(pair()), false, Terminal::default()));
         assert_eq!(line(&around(pair())), "orders: normal, primary db1");
     }
 
@@ -568,7 +636,7 @@ mod tests {
     fn what_is_not_replayed_is_seen() {
         let mut service = pair();
         service.servers[1].sample.as_mut().unwrap().to_replay_bytes = Some(637_488);
-        let told = human(&around(service), Terminal::default());
+        let told = human(&around(service), false, Terminal::default());
         assert!(told.contains("72 B, streaming, 622.5 KiB to replay\n"), "{told}");
     }
 
@@ -580,12 +648,55 @@ mod tests {
         let remedy = "make the other server fit to be promoted";
         let behind = made!(ReasonStatus { code: "behind".into(), message: why.into(), remedy: remedy.into() });
         service.servers[1].not_promotable = Some(behind);
-        let told = human(&around(service.clone()), Terminal::default());
+        let told = human(&around(service.clone()), false, Terminal::default());
         assert!(told.contains(&format!("    db2 could not be promoted: {why}\n      remedy: {remedy}\n")), "{told}");
         let nobody = made!(ReasonStatus { code: "no_candidate".into(), message: "no standby can take over".into() });
         service.forecast = made!(ForecastStatus { would_fail_over: false, reasons: vec![nobody], ..ForecastStatus::default() });
-        let told = human(&around(service), Terminal::default());
+        let told = human(&around(service), false, Terminal::default());
         assert!(told.contains(&format!("      db2 behind: remedy: {remedy}\n")), "{told}");
+    }
+
+    #[test]
+    fn what_is_the_same_of_several_is_told_once() {
+        let mut service = pair();
+        service.servers[0].health = "unhealthy".into();
+        service.forecast.would_fail_over = false;
+        let reason = |server: &str, ago: u32| {
+            made!(ReasonStatus {
+                code: "not_ready".into(),
+                message: format!("{server} was not seen for {ago} s"),
+                remedy: "look".into()
+            })
+        };
+        service.forecast.reasons = vec![reason("db1", 3), reason("db2", 14)];
+        let finding = |server: &str| {
+            made!(ReadinessStatus {
+                server: Some(server.into()),
+                code: "fsync_off".into(),
+                message: format!("{server}: fsync is off"),
+                remedy: "turn it on".into(),
+                asked_ms: 1_000,
+            })
+        };
+        service.readiness = vec![finding("db1"), finding("db2")];
+        let text = human(&around(service.clone()), false, Terminal::default());
+        expect![[r"
+            ...
+              The primary is down: it does NOT fail over
+                not_ready: db1 was not seen for 3 s (2 times alike)
+                  remedy: look
+              Readiness:
+                warning db1, db2 fsync_off: fsync is off (seen 1.0 s ago)
+                  remedy: turn it on
+        "]]
+        .assert_eq(&format!("...\n{}", text.split_inclusive('\n').skip(7).collect::<String>()));
+        // The evidence of a failover that is under way is shown, and of one that is over for whoever asks.
+        service.failover = Some(made!(FailoverStatus { evidence: vec!["it is gone".into()] }));
+        let shown =
+            |service: &ServiceStatus, asked| human(&around(service.clone()), asked, Terminal::default()).contains("it is gone");
+        assert!(!shown(&service, false) && shown(&service, true));
+        service.state = "failover_in_progress".into();
+        assert!(shown(&service, false));
     }
 
     #[test]
@@ -694,7 +805,7 @@ mod tests {
               db1/postgres: down, refused: 127.0.0.1:5432: connection\u{1b}[2J refused
               2 failed observations of the primary (threshold 3); the evidence says: dead
                 2026-01-02T03:04:05.000Z db1/postgres: refused: 127.0.0.1:5432: connection refused
-              If the primary died now: it would NOT fail over
+              The primary is down: it does NOT fail over
                 paused: paused by an operator
                   remedy: failover resume orders
                 not_warmed_up: not every check has answered
@@ -704,17 +815,17 @@ mod tests {
                 detect 4.0 ms, confirm 81 ms
                 step fence db1: failed, a process is in state D
                 fence: two processes are left
-                evidence: the kept session was closed
                 warning: the route was out of reach
                 undone: the fence failed
                 could not be undone: haproxy lb1: connection refused
+                evidence: failover status orders --evidence
               Failovers: 1 completed, 1 left to a person, 1 of them forced; MTTD 81 ms; MTTR 412 ms; success 67 %; false positives 50 %
                 failover 2 was NOT needed: of db1: a new connection was served
               Readiness:
                 warning db2 slow_receiver_timeout: wal_receiver_timeout is 60 s (seen 4.2 s ago)
                   why: it hides a dead link
                   remedy: set it to 5 s
-        "]].assert_eq(&human(&status, Terminal::default()));
+        "]].assert_eq(&human(&status, false, Terminal::default()));
         assert_eq!(line(&status), "orders: manual_intervention, primary db1, paused, would not fail over");
     }
 
@@ -734,7 +845,7 @@ mod tests {
               db2     standby  healthy  up in 0.8 ms, 210 ms ago
               If the primary failed now: db2 would take over
         "]]
-        .assert_eq(&human(&around(service), Terminal::default()));
+        .assert_eq(&human(&around(service), false, Terminal::default()));
     }
 
     #[test]
@@ -765,7 +876,7 @@ mod tests {
         let mut status = around(pair());
         status.threads.stuck = 1;
         status.threads.overdue = vec!["fo-act-0".into(), "fo-survey-0".into()];
-        let text = human(&status, Terminal::default());
+        let text = human(&status, false, Terminal::default());
         assert!(text.contains("1 of 2 checker threads are stuck\n"), "{text}");
         assert!(text.contains("Threads that have not come back in time: fo-act-0, fo-survey-0\n"), "{text}");
     }
@@ -775,6 +886,6 @@ mod tests {
         let mut status = around(pair());
         status.faulted = Some("index out of bounds".into());
         assert_eq!(line(&status), "FAULTED, decisions are frozen: index out of bounds");
-        assert!(human(&status, Terminal::default()).lines().nth(1).is_some_and(|line| line.starts_with("FAULTED")));
+        assert!(human(&status, false, Terminal::default()).lines().nth(1).is_some_and(|line| line.starts_with("FAULTED")));
     }
 }

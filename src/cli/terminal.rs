@@ -122,9 +122,31 @@ impl Cell {
     }
 }
 
+/// The width that the environment wants, before the one that the terminal tells.
+fn columns() -> Option<u16> {
+    std::env::var("COLUMNS").ok()?.trim().parse().ok()
+}
+
+fn longest_word(text: &str) -> usize {
+    text.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0)
+}
+
 /// Columns, aligned and indented; with lines around them and wrapped to its width on a terminal. Ends with a newline.
 pub fn table(header: &[&str], rows: Vec<Vec<Cell>>, indent: u16, terminal: Terminal) -> String {
-    use comfy_table::{Attribute, Cell as Drawn, Color as Shade, ContentArrangement, Table, TableComponent, presets};
+    let width = columns().or_else(|| comfy_table::Table::new().width());
+    table_of(header, rows, indent, terminal, width)
+}
+
+fn table_of(header: &[&str], rows: Vec<Vec<Cell>>, indent: u16, terminal: Terminal, width: Option<u16>) -> String {
+    use comfy_table::{
+        Attribute, Cell as Drawn, Color as Shade, ColumnConstraint, ContentArrangement, Table, TableComponent, Width, presets,
+    };
+    let mut longest: Vec<usize> = header.iter().map(|text| longest_word(text)).collect();
+    for row in &rows {
+        for (longest, cell) in longest.iter_mut().zip(row) {
+            *longest = (*longest).max(longest_word(&cell.text));
+        }
+    }
     let mut table = Table::new();
     if terminal.tables {
         table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
@@ -137,7 +159,7 @@ pub fn table(header: &[&str], rows: Vec<Vec<Cell>>, indent: u16, terminal: Termi
             table.remove_style(line_between_rows);
         }
         // A terminal that does not tell its width, or none to speak of: lines that are too long are better than columns of letters.
-        if let Some(width) = table.width().filter(|width| *width >= NARROWEST) {
+        if let Some(width) = width.filter(|width| *width >= NARROWEST) {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width - indent);
         }
     } else {
@@ -160,8 +182,12 @@ pub fn table(header: &[&str], rows: Vec<Vec<Cell>>, indent: u16, terminal: Termi
             }
         }));
     }
-    if !terminal.tables {
-        for column in table.column_iter_mut() {
+    for (column, longest) in table.column_iter_mut().zip(longest) {
+        if terminal.tables {
+            // A word is never broken: what is cut apart can be neither read nor copied.
+            let padded = u16::try_from(longest).unwrap_or(u16::MAX).saturating_add(2);
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(padded)));
+        } else {
             column.set_padding((0, 2));
         }
     }
@@ -172,4 +198,29 @@ pub fn table(header: &[&str], rows: Vec<Vec<Cell>>, indent: u16, terminal: Termi
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_never_broken_whatever_the_width() {
+        let words =
+            ["a-long-name-of-a-server", "192.0.2.17:5432", "could not connect to the server because nothing listens there"];
+        let rows = || vec![words.iter().map(|text| Cell::new(*text)).collect()];
+        for width in [60, 72, 100, 200] {
+            let drawn = table_of(
+                &["server", "address", "what it said"],
+                rows(),
+                2,
+                Terminal { tables: true, ..Terminal::default() },
+                Some(width),
+            );
+            for word in words.iter().flat_map(|text| text.split(' ')) {
+                assert!(drawn.contains(word), "{width}: {word} in\n{drawn}");
+            }
+            assert!(drawn.lines().all(|line| line.chars().count() <= usize::from(width)), "{width}\n{drawn}");
+        }
+    }
 }

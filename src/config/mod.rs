@@ -213,6 +213,16 @@ impl Config {
         lines
     }
 
+    /// Services whose traffic a failover would have moved, and with the new configuration would not.
+    pub(crate) fn without_route_in(&self, new: &Config) -> Vec<String> {
+        let is_moved = |service: &Service| !service.route.is_empty() || !service.dns.is_empty();
+        let is_left = |service: &&Service| {
+            let same_name = new.root.services.iter().find(|other| other.name == service.name);
+            is_moved(service) && same_name.is_some_and(|other| !is_moved(other))
+        };
+        self.root.services.iter().filter(is_left).map(|service| service.name.clone()).collect()
+    }
+
     /// What looks wrong but does not stop the engine.
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {

@@ -45,7 +45,7 @@ impl Pointer {
 }
 
 /// One mistake, or one thing that looks like one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Problem {
     /// JSON pointer to the value, such as `/services/0/trigger/cooldown`; `/` is the whole document.

@@ -175,8 +175,7 @@ impl<T: Setting> Setting for Vec<T> {
         let Some(items) = slot.items() else {
             let of_tables = matches!(T::shape(item_rule(rule)), Shape::Table(_)) && slot.node().table().is_some();
             let header = slot.at.steps().filter(|step| step.parse::<usize>().is_err()).collect::<Vec<_>>().join(".");
-            // JSON has no headers, and no places.
-            if of_tables && slot.node().place.is_some() {
+            if of_tables && reader.has_headers() {
                 reader.wrong(
                     &slot,
                     "this must be a list of tables",

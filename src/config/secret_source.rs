@@ -52,6 +52,10 @@ pub(super) fn read_secret(mut slot: Slot<'_>, reader: &mut Reader<'_>) -> Option
                 reader.wrong(&slot, reason, "write the secret, or where it is found");
                 return None;
             }
+            if is_placeholder(text) {
+                let reason = "this is the secret as it stands: no variable is put in its place";
+                reader.warn(&slot, reason, "write { env = \"NAME\" }");
+            }
             reader.literals.push((slot.layers[0].at.text(), slot.node().place));
             Some(SourcedSecret { secret, source: SecretSource::Literal })
         }
@@ -70,6 +74,17 @@ pub(super) fn read_secret(mut slot: Slot<'_>, reader: &mut Reader<'_>) -> Option
             None
         }
     }
+}
+
+/// `${NAME}`, `$NAME`, `{{ NAME }}`, `%NAME%`: what a template would have replaced.
+fn is_placeholder(text: &str) -> bool {
+    let name = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.- ".contains(c));
+    let between = |open: &str, close: &str| text.strip_prefix(open).and_then(|text| text.strip_suffix(close)).is_some_and(name);
+    let bare = text.strip_prefix('$').is_some_and(|rest| {
+        rest.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+            && rest.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    });
+    bare || between("${", "}") || between("{{", "}}") || between("%", "%")
 }
 
 fn read_source(key: &str, mut slot: Slot<'_>, reader: &mut Reader<'_>) -> Option<SourcedSecret> {

@@ -264,6 +264,11 @@ impl<'a> Reader<'a> {
         self.errors.len() >= MOST_PROBLEMS
     }
 
+    /// The text is TOML, whose tables have headers; the places of JSON begin with its keys.
+    pub(super) fn has_headers(&self) -> bool {
+        self.document.place.is_some()
+    }
+
     /// A warning, unless the same one is already there.
     pub(super) fn warning(&mut self, problem: Problem) {
         if self.warnings.len() < MOST_PROBLEMS && !self.warnings.contains(&problem) {

@@ -31,13 +31,45 @@ pub(super) fn toml(text: &str) -> Result<Node, Vec<Problem>> {
         // Only the parser's own words: its `Display` would show the line, and the line may hold a secret.
         let syntax = |error: &toml::de::Error| {
             let place = error.span().map(|span| places.at(span.start));
-            problem(place, &format!("this is no TOML: {}", error.message()), "correct the line")
+            match error.span().filter(|_| error.message() == "duplicate key").and_then(|span| first_of(text, span)) {
+                Some(first) => given_twice(place, places.at(first)),
+                None => problem(place, &format!("this is no TOML: {}", error.message()), "correct the line"),
+            }
         };
         return Err(errors.iter().take(MOST_ERRORS).map(syntax).collect());
     }
     let place = Some(Place { line: 1, column: 1 });
     let tree = Node { value: toml_table(document.get_ref(), &places), place };
     checked(tree)
+}
+
+/// Where the key of that name was given first in the table in which it is given again. Found by its sibling: the text is read once more
+/// with another name there.
+fn first_of(text: &str, again: std::ops::Range<usize>) -> Option<usize> {
+    const PROBE: &str = "failover-given-twice";
+    let name = text.get(again.clone())?.trim_matches(['"', '\'']);
+    let probed = format!("{}{PROBE}{}", text.get(..again.start)?, text.get(again.end..)?);
+    let (document, _) = DeTable::parse_recoverable(&probed);
+    let mut open = vec![document.get_ref()];
+    while let Some(table) = open.pop() {
+        if table.iter().any(|(key, _)| key.get_ref() == PROBE) {
+            return table.iter().map(|(key, _)| key).find(|key| key.get_ref() == name).map(|key| key.span().start);
+        }
+        let mut values: Vec<&DeValue<'_>> = table.iter().map(|(_, value)| value.get_ref()).collect();
+        while let Some(value) = values.pop() {
+            match value {
+                DeValue::Table(table) => open.push(table),
+                DeValue::Array(items) => values.extend(items.iter().map(toml::Spanned::get_ref)),
+                _ => {}
+            }
+        }
+    }
+    None
+}
+
+fn given_twice(place: Option<Place>, first: Place) -> Problem {
+    let reason = format!("this key is given twice, first in line {}, column {}", first.line, first.column);
+    problem(place, &reason, "remove one of them")
 }
 
 fn toml_table(table: &DeTable<'_>, places: &Places) -> Value {
@@ -105,7 +137,10 @@ pub(super) fn json(text: &str) -> Result<Node, Vec<Problem>> {
     bounded(text)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match serde_json::from_str::<Node>(text) {
-        Ok(tree) => checked(tree),
+        Ok(mut tree) => {
+            place_keys(&mut tree, &mut json_keys(text).into_iter());
+            checked(tree)
+        }
         Err(error) => {
             let place = Place { line: error.line().max(1), column: error.column().max(1) };
             let words = error.to_string();
@@ -117,6 +152,45 @@ pub(super) fn json(text: &str) -> Result<Node, Vec<Problem>> {
             };
             Err(vec![problem(Some(place), &format!("this is no JSON: {words}"), remedy)])
         }
+    }
+}
+
+/// Where each key of a JSON text stands, in their order. The parser does not tell; the text is known to be right.
+fn json_keys(text: &str) -> Vec<Place> {
+    let places = Places::new(text);
+    let mut keys = Vec::new();
+    let mut bytes = text.bytes().enumerate();
+    while let Some((start, byte)) = bytes.next() {
+        if byte != b'"' {
+            continue;
+        }
+        while let Some((end, byte)) = bytes.next() {
+            match byte {
+                b'\\' => drop(bytes.next()),
+                b'"' => {
+                    if text.get(end + 1..).is_some_and(|rest| rest.trim_start().starts_with(':')) {
+                        keys.push(places.at(start));
+                    }
+                    break;
+                }
+                _ => {}
+            }
+        }
+    }
+    keys
+}
+
+/// Gives each value the place of its key.
+fn place_keys(node: &mut Node, keys: &mut impl Iterator<Item = Place>) {
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(|item| place_keys(item, keys)),
+        Value::Table(pairs) => {
+            for (_, value) in pairs {
+                value.place = keys.next();
+                place_keys(value, keys);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -207,10 +281,13 @@ fn inspect(node: &Node, at: &Pointer, depth: usize, problems: &mut Vec<Problem>)
             }
         }
         Value::Table(pairs) => {
-            let mut seen = std::collections::BTreeSet::new();
+            let mut seen = std::collections::BTreeMap::new();
             for (key, value) in pairs {
-                if !seen.insert(key) {
-                    problems.push(report(&at.key(key), "this key is given twice", "remove one of them"));
+                let first = *seen.entry(key).or_insert(value.place);
+                if let Some(first) = first.filter(|_| first != value.place) {
+                    let mut twice = given_twice(value.place, first);
+                    twice.path = at.key(key).text();
+                    problems.push(twice);
                 }
                 inspect(value, &at.key(key), depth + 1, problems);
             }

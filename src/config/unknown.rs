@@ -45,7 +45,7 @@ pub(super) fn report<T: Table>(own: &Layer<'_>, slot: &Slot<'_>, reader: &mut Re
         let kinds: Vec<String> = foreign.iter().filter(|(name, _)| name == key).map(|(_, kind)| format!("\"{kind}\"")).collect();
         let (reason, remedy) = if !kinds.is_empty() {
             ("a check of this kind has no such key".to_owned(), format!("it belongs to kind {}: remove it", kinds.join(" or ")))
-        } else if let Some(remedy) = upstairs(key, node, own) {
+        } else if let Some(remedy) = upstairs(key, own, reader.has_headers()) {
             ("this key is unknown here".to_owned(), remedy)
         } else if let Some(word) = nearest(key, known.iter().copied()) {
             ("this key is unknown".to_owned(), format!("did you mean \"{word}\"?"))
@@ -70,7 +70,7 @@ pub(super) fn report<T: Table>(own: &Layer<'_>, slot: &Slot<'_>, reader: &mut Re
 }
 
 /// Where a table around this one has the key: in TOML a key belongs to the last header above it, which is easily forgotten.
-fn upstairs(key: &str, node: &Node, own: &Layer<'_>) -> Option<String> {
+fn upstairs(key: &str, own: &Layer<'_>, has_headers: bool) -> Option<String> {
     let steps: Vec<String> = own.at.steps().collect();
     // As a header names it: an item of a list is written in double brackets.
     let named = |steps: &[String]| -> String {
@@ -98,8 +98,7 @@ fn upstairs(key: &str, node: &Node, own: &Layer<'_>) -> Option<String> {
         [] => "the top of the file".to_owned(),
         above => named(above),
     };
-    // JSON has no headers, and no places.
-    let to = if node.place.is_some() { format!("above the {} header", named(&steps)) } else { "there".to_owned() };
+    let to = if has_headers { format!("above the {} header", named(&steps)) } else { "there".to_owned() };
     Some(format!("it belongs to {home}: move it {to}"))
 }
 

@@ -306,9 +306,9 @@ event_kinds! {
     }
     /// A reload took effect.
     ConfigReloaded(3) = "config_reloaded" {
-        Engine, [Info], "a reload took effect",
-        [],
-        Remedy::No,
+        Engine, [Info, Warning], "a reload took effect; a warning where it left a service without the route that it had",
+        ["changes": Texts("what is different"),],
+        Remedy::Text("put services.route back, and reload, where the clients of that service are to follow a failover"),
     }
     /// One finished check (severity debug; coalesced under pressure).
     Observed(4) = "observed" {

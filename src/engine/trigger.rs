@@ -387,7 +387,7 @@ impl Trigger {
             core.reload(now, parts.model.clone()).inspect(|_| shell.set_parts(Arc::clone(parts)))
         };
         let mut outputs = self.with_core(take).ok_or_else(|| "the engine is faulted".to_owned())??;
-        tell_changes(&mut outputs, old.config.changes(&parts.config));
+        tell_changes(&mut outputs, old.config.changes(&parts.config), &old.config.without_route_in(&parts.config));
         if let Some(recorder) = &mut self.recorder {
             recorder.start_over();
         }
@@ -805,7 +805,7 @@ pub(crate) fn command_deadline() -> Deadline {
     Deadline::after(Duration::from_secs(10))
 }
 /// Adds to the event of a reload what is different. The core sees names and numbers only, not addresses and files.
-fn tell_changes(outputs: &mut [Output], mut changes: Vec<String>) {
+fn tell_changes(outputs: &mut [Output], mut changes: Vec<String>, without_route: &[String]) {
     let more = changes.len().saturating_sub(MOST_CHANGES);
     changes.truncate(MOST_CHANGES);
     if more > 0 {
@@ -820,6 +820,12 @@ fn tell_changes(outputs: &mut [Output], mut changes: Vec<String>) {
             if changes.is_empty() { "nothing is different".to_owned() } else { format!("changed: {}", changes.join("; ")) };
         event.message = format!("{}; {what}", event.message);
         event.fields.push(("changes", Field::List(changes.into_iter().map(Field::Text).collect())));
+        if !without_route.is_empty() {
+            let names = without_route.join(", ");
+            event.message =
+                format!("{}; no route is left of {names}: a failover would leave the clients where they are", event.message);
+            event.severity = Severity::Warning;
+        }
     }
 }
 
