@@ -209,7 +209,7 @@ const (
 	StandbyRefusalOtherCluster = "other_cluster"
 	// StandbyRefusalOtherTimeline: It is not on the primary's timeline.
 	StandbyRefusalOtherTimeline = "other_timeline"
-	// StandbyRefusalReplayPaused: Replay is paused by an operator.
+	// StandbyRefusalReplayPaused: Replay is paused: by an operator, or by PostgreSQL itself where a setting is lower than on the primary.
 	StandbyRefusalReplayPaused = "replay_paused"
 	// StandbyRefusalDelayed: It is a delayed standby.
 	StandbyRefusalDelayed = "delayed"

@@ -372,10 +372,10 @@ refusals! {
             why: "",
             remedy: "point its primary_conninfo to the primary and reload it (recovery_target_timeline = 'latest'), or else rebuild it from the primary",
         }
-        /// Replay is paused by an operator.
+        /// Replay is paused: by an operator, or by PostgreSQL itself where a setting is lower than on the primary.
         ReplayPaused = "replay_paused" {
             why: "",
-            remedy: "on {standby}: SELECT pg_wal_replay_resume()",
+            remedy: "where the survey finds setting_lower_than_primary on {standby}: raise that setting and restart it, for a resume would shut it down; else SELECT pg_wal_replay_resume() on it",
         }
         /// It is a delayed standby.
         Delayed = "delayed" {
@@ -605,7 +605,7 @@ impl CandidateRefusal {
             CandidateRefusal::OtherTimeline { timeline, expected } => {
                 format!("it is on timeline {timeline}, the primary was on {expected}")
             }
-            CandidateRefusal::ReplayPaused => "replay is paused; pg_wal_replay_resume() ends that".into(),
+            CandidateRefusal::ReplayPaused => "replay is paused".into(),
             CandidateRefusal::Delayed => "it is a delayed standby (recovery_min_apply_delay)".into(),
             CandidateRefusal::NotStreaming => "it was not receiving from the primary".into(),
             CandidateRefusal::MayBeBehind { by } => {

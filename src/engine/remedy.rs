@@ -94,6 +94,10 @@ pub(super) fn of_check(kind: CheckKind, verdict: &Verdict, message: &str) -> &'s
                 "free connection slots, or reserve some: reserved_connections, max_connections"
             }
         }
+        // It waits for good: PostgreSQL says "not yet" where it will come.
+        Verdict::Impaired(Impairment::Starting) if said("the database system is not accepting connections") => {
+            "set hot_standby = on in its configuration and restart it: as it is, nobody can ask it"
+        }
         Verdict::Impaired(Impairment::Starting | Impairment::Recovering) => "wait until the server accepts connections",
         Verdict::Impaired(Impairment::Stopping) => "start the server again once it has stopped",
         Verdict::Impaired(Impairment::WriteBlocked) => {
@@ -182,7 +186,10 @@ mod tests {
         let alarm = Severity::Alarm;
         assert_eq!(of(EventKind::FailoverRefused, alarm, vec![("refusal", text("cooldown"))]), "wait, or failover reset orders");
         let replay = vec![("reason", text("replay_paused"))];
-        assert_eq!(of(EventKind::StandbyNotReady, alarm, replay), "on db2: SELECT pg_wal_replay_resume()");
+        assert_eq!(
+            of(EventKind::StandbyNotReady, alarm, replay),
+            "where the survey finds setting_lower_than_primary on db2: raise that setting and restart it, for a resume would shut it down; else SELECT pg_wal_replay_resume() on it"
+        );
         let found = || vec![("code", text("fsync_off")), ("remedy", text("fsync = on"))];
         assert_eq!(of(EventKind::ReadinessChanged, Severity::Warning, found()), "fsync = on");
         assert_eq!(of(EventKind::ReadinessChanged, Severity::Info, found()), "", "it is over");

@@ -328,6 +328,15 @@ impl Service {
         self.other_engine = seen;
     }
 
+    /// Why the primary's host was of no help, in the words of the survey's last question: it may have answered with a no.
+    pub(super) fn host_trouble(&self) -> String {
+        let readiness = self.subject().and_then(|server| self.servers[usize::from(server.0)].readiness.as_ref());
+        match readiness.and_then(|readiness| readiness.ssh.as_ref()) {
+            Some(Err(said)) => format!("its host could not be asked over SSH ({said})"),
+            _ => "its host does not answer over SSH".to_owned(),
+        }
+    }
+
     /// Which fence level is to be reached, and whether only a command can reach it. `unreachable`: its host is out of reach.
     pub(crate) fn fence_way(&self, unreachable: bool) -> Result<(FenceLevel, bool), Refusal> {
         let Some(model) = self.subject().and_then(|server| self.server_model(server)) else {
@@ -368,7 +377,10 @@ impl Service {
         } else if !silent && unmatched {
             "the processes on its host were never matched with this server while it answered; there is no fence.command, and route.exclusive is not declared"
         } else {
-            "its host does not answer over SSH; there is no fence.command, and route.exclusive is not declared"
+            let why = self.host_trouble();
+            return Err(Refusal::FenceUnavailable {
+                why: format!("{why}; there is no fence.command, and route.exclusive is not declared"),
+            });
         };
         Err(Refusal::FenceUnavailable { why: why.into() })
     }

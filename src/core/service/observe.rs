@@ -213,6 +213,18 @@ impl Service {
         })
     }
 
+    /// What its checks last said of a server that never said how it stands.
+    pub(super) fn said_instead(&self, server: ServerId) -> String {
+        let last = self.model.checks.iter().zip(&self.checks).find_map(|(model, state)| {
+            let (_, finding) = state.last.as_ref().filter(|_| model.server == server.0 && model.kind == CheckKind::Postgres)?;
+            Some(finding.message.as_str())
+        });
+        match last {
+            Some(said) => format!("it has not said yet how it stands: {said}"),
+            None => "it has not answered yet".to_owned(),
+        }
+    }
+
     pub(super) fn tell_observed(&self, model: &CheckModel, server: ServerId, finding: &Finding, fx: &mut Effects) {
         fx.emit(
             EventKind::Observed,

@@ -192,7 +192,7 @@ impl Service {
         } else if state.foreign_host {
             "the data directory on its host is another server's"
         } else if silent {
-            "its host does not answer over SSH"
+            return Err(Refusal::ReceiptUnprovable { why: self.host_trouble() });
         } else if !state.view_confirmed {
             "the processes on its host were not matched with this server yet"
         } else {

@@ -74,7 +74,7 @@ impl Service {
                 Some((at, sample)) if now.since(*at) < FRESH && state.session_open => Ok(sample),
                 _ if state.deposed => Err("it was deposed and has not rejoined".to_owned()),
                 Some(_) => Err("it does not answer".to_owned()),
-                None => Err("it has not answered yet".to_owned()),
+                None => Err(self.said_instead(server)),
             };
             (server, sample, true)
         });
