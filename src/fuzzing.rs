@@ -10,7 +10,7 @@ use crate::config::{Config, FileContent, Surroundings};
 use crate::deadline::{Cancel, Deadline};
 use crate::secret::Secret;
 use crate::wire::haproxy::{parse_servers_state, parse_stat};
-use crate::wire::postgres::{Endpoint, KeptKeys, Session, Target, Tls};
+use crate::wire::postgres::{Endpoint, KeptKeys, Session, SessionSettings, Target, Tls};
 use crate::wire::resolve::Literals;
 
 /// No variable and no file.
@@ -64,6 +64,7 @@ pub fn postgres(bytes: &[u8]) {
         tls: Tls::disabled(),
         application_name: "libfailover/fuzz".into(),
         keys: KeptKeys::default(),
+        settings: SessionSettings::default(),
     };
     let Ok(cancel) = Cancel::new() else { return };
     std::thread::scope(|scope| {

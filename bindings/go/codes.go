@@ -13,6 +13,10 @@ const (
 	FindingWalReceiverTimeoutLong = "wal_receiver_timeout_long"
 	// FindingReadOnlyByDefault: `default_transaction_read_only` is on.
 	FindingReadOnlyByDefault = "read_only_by_default"
+	// FindingNoPlaceLeft: Every place of this server is taken, and the engine does not get in.
+	FindingNoPlaceLeft = "no_place_left"
+	// FindingConnectionLimitLow: The engine's role, or its database, may have fewer sessions than the engine needs.
+	FindingConnectionLimitLow = "connection_limit_low"
 	// FindingFsyncOff: The server does not write its log through to the disk.
 	FindingFsyncOff = "fsync_off"
 	// FindingRewindImpossible: Neither `wal_log_hints` nor data checksums are on.

@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use super::{Check, Context};
 use crate::deadline::{Cancel, Deadline};
-use crate::wire::postgres::{Error, ServerError, Session, Target, sample};
+use crate::wire::postgres::{Error, OWN_SEARCH_PATH, Rows, ServerError, Session, Target, sample};
 use failover_core::observation::{DownCause, Finding, Impairment, Verdict};
 use failover_core::sample::Sample;
 
 /// A trivial transaction that reaches the WAL and leaves nothing behind (rule 95). `local`: it must not wait for a standby.
-const WRITE_SQL: &str = "BEGIN; SET LOCAL synchronous_commit = local; \
-SELECT pg_logical_emit_message(true, 'libfailover', 'probe'); COMMIT";
+pub(crate) const WRITE_SQL: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = local; \
+SELECT pg_catalog.pg_logical_emit_message(true, 'libfailover', 'probe'); COMMIT";
 /// What is kept of the deadline to cancel a write that did not come back, so that stuck writes cannot pile up on the server.
 const CANCEL_SHARE: u32 = 5;
+
+/// What is asked where nothing else is configured.
+const PLAIN_QUERY: &str = "SELECT 1";
 
 /// Connects anew and asks; takes a sample of the server's state on the way where one is wanted, or a write depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +24,8 @@ pub(crate) struct PostgresCheck {
     pub target: Target,
     /// The question; its answer must have a row.
     pub query: String,
-    /// Also commit a trivial write, where the server is not in recovery.
-    pub write_probe: bool,
+    /// Also commit this trivial write, where the server is not in recovery.
+    pub write: Option<&'static str>,
 }
 
 impl PostgresCheck {
@@ -33,11 +36,29 @@ impl PostgresCheck {
         if message.contains(&at) { message } else { format!("{at}: {message}") }
     }
 
-    /// A check that asks `SELECT 1` and writes nothing.
+    /// A check that asks this question. One of a user's own may rely on the search path of the role.
+    #[must_use]
+    pub(crate) fn new(mut target: Target, query: String, write_probe: bool) -> PostgresCheck {
+        if query != PLAIN_QUERY {
+            target.settings = target.settings.keeping_search_path();
+        }
+        PostgresCheck { target, query, write: write_probe.then_some(WRITE_SQL) }
+    }
+
+    /// A check that asks [`PLAIN_QUERY`] and writes nothing.
     #[cfg(test)]
     #[must_use]
-    pub(crate) fn new(target: Target) -> PostgresCheck {
-        PostgresCheck { target, query: "SELECT 1".into(), write_probe: false }
+    pub(crate) fn plain(target: Target) -> PostgresCheck {
+        PostgresCheck::new(target, PLAIN_QUERY.to_owned(), false)
+    }
+
+    /// From here on nobody's function stands in for the server's own.
+    fn own_search_path(&self, session: &mut Session, deadline: Deadline, cancel: &Cancel) -> Result<Rows, Error> {
+        if self.target.settings.keeps_search_path() {
+            session.query(OWN_SEARCH_PATH, deadline, cancel)
+        } else {
+            Ok(Rows::default())
+        }
     }
 
     fn ask(&self, context: &Context<'_>) -> (Verdict, String, Option<Sample>) {
@@ -55,10 +76,11 @@ impl PostgresCheck {
             Err(error) => return (error.verdict(), format!("the query of this check failed: {error}"), None),
         }
         let version = session.parameter("server_version").unwrap_or("of unknown version").to_owned();
-        if !context.sample && !self.write_probe {
+        if !context.sample && self.write.is_none() {
             return (Verdict::Up, format!("PostgreSQL {version} answers"), None);
         }
-        let sample = match sample(&mut session, context.clock.now(), deadline, cancel) {
+        let own = self.own_search_path(&mut session, deadline, cancel);
+        let sample = match own.and_then(|_| sample(&mut session, context.clock.now(), deadline, cancel)) {
             Ok(sample) => sample,
             // The question itself was answered; a missing right must not make a living server look dead.
             Err(error @ Error::Server(_)) if !is_over(&error) => {
@@ -70,8 +92,8 @@ impl PostgresCheck {
             Err(error) => return (error.verdict(), format!("asking for its state: {error}"), None),
         };
         let message = describe(&version, &sample);
-        if self.write_probe && !sample.in_recovery {
-            if let Err((verdict, why)) = write(&mut session, deadline, cancel) {
+        if let Some(sql) = self.write.filter(|_| !sample.in_recovery) {
+            if let Err((verdict, why)) = write(&mut session, sql, deadline, cancel) {
                 return (verdict, format!("{message}; {why}"), Some(sample));
             }
             return (Verdict::Up, format!("{message}, writes"), Some(sample));
@@ -89,10 +111,10 @@ impl Check for PostgresCheck {
 }
 
 /// The write probe. Its own failure, after reads have worked, is `impaired`, never `down`.
-fn write(session: &mut Session, deadline: Deadline, cancel: &Cancel) -> Result<(), (Verdict, String)> {
+fn write(session: &mut Session, sql: &str, deadline: Deadline, cancel: &Cancel) -> Result<(), (Verdict, String)> {
     let left = deadline.remaining();
     let part = deadline.at_most(left.saturating_sub(left / CANCEL_SHARE));
-    match session.query(WRITE_SQL, part, cancel) {
+    match session.query(sql, part, cancel) {
         Ok(_) => Ok(()),
         Err(error) if error.is_timeout() => {
             let note = match session.cancel_query(deadline, cancel) {

@@ -95,8 +95,14 @@ findings! {
     WalReceiverTimeoutLong = "wal_receiver_timeout_long" (Server, Blocks::Never):
         "whether the standby still hears the primary is asked before it is replaced; with a long timeout its `streaming` proves nothing for that long",
     /// `default_transaction_read_only` is on.
-    ReadOnlyByDefault = "read_only_by_default" (Server, Blocks::Always):
-        "after the promotion the write verification fails, and the failover ends with a person being called",
+    ReadOnlyByDefault = "read_only_by_default" (Server, Blocks::Where("it is set for the server, not for a role or a database")):
+        "set for the server, the write verification fails after the promotion, and the failover ends with a person being called",
+    /// Every place of this server is taken, and the engine does not get in.
+    NoPlaceLeft = "no_place_left" (Server, Blocks::Where("it is a standby to which the engine has no session")):
+        "a standby that cannot be asked is not promoted; the session that the engine has may end",
+    /// The engine's role, or its database, may have fewer sessions than the engine needs.
+    ConnectionLimitLow = "connection_limit_low" (Server, Blocks::Where("a failover has no place for its steps")):
+        "while checks, watch and survey take the places, the steps of a failover find none, at the moment at which each needs one",
     /// The server does not write its log through to the disk.
     FsyncOff = "fsync_off" (Server, Blocks::Never):
         "the host that crashes is the one that would come back; without fsync its data may be gone or torn, and a standby may follow torn data",

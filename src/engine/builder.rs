@@ -30,7 +30,7 @@ use crate::check::tcp::TcpCheck;
 use crate::config::{self, Config, DnsProvider, DnsType, HttpMethod, Probe, PromoteMethod};
 use crate::wire::command::Command;
 use crate::wire::haproxy;
-use crate::wire::postgres::{Endpoint, KeptKeys, SslMode, Target, Tls, TlsSettings};
+use crate::wire::postgres::{Endpoint, KeptKeys, SessionSettings, SslMode, Target, Tls, TlsSettings};
 use crate::wire::resolve::Addresses;
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::model::{CheckKind, Model, ServiceKind};
@@ -471,6 +471,7 @@ fn pooler(own: &config::Pgbouncer, means: &Means) -> Pooler {
         tls: Tls::new(TlsSettings { mode: ssl_mode(own.sslmode), ..TlsSettings::default() }),
         application_name: means.application_name.clone(),
         keys: KeptKeys::default(),
+        settings: SessionSettings::nothing(),
     };
     let servers = own.servers.iter().map(|(server, at)| (server.clone(), (at.host.clone(), at.port))).collect();
     Pooler::new(own.name.clone(), console, own.databases.clone(), own.file.clone(), servers, Arc::clone(&means.addresses))
@@ -501,6 +502,7 @@ fn target(server: &config::Server, endpoint: Endpoint, means: &Means) -> Target 
         }),
         application_name: means.application_name.clone(),
         keys: KeptKeys::default(),
+        settings: SessionSettings::default(),
     }
 }
 
@@ -568,11 +570,10 @@ fn check_part(service: &config::Service, check: &config::Check, means: &Means) -
         _ => Lane::Pool,
     };
     let part: Arc<dyn Check> = match &check.probe {
-        Probe::Postgres(probe) => Arc::new(PostgresCheck {
-            target: target(server, Endpoint::new(&server.host, server.port), means),
-            query: probe.query.clone(),
-            write_probe: probe.write_probe,
-        }),
+        Probe::Postgres(probe) => {
+            let target = target(server, Endpoint::new(&server.host, server.port), means);
+            Arc::new(PostgresCheck::new(target, probe.query.clone(), probe.write_probe))
+        }
         Probe::Tcp(probe) => Arc::new(TcpCheck {
             host: probe.host.clone().unwrap_or_else(|| server.host.clone()),
             port: probe.port.unwrap_or(server.port),

@@ -8,13 +8,14 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::action::application;
-use crate::action::postgres::Surveyed;
+use crate::action::postgres::{Around, Surveyed};
 use crate::action::server_identity::ServerIdentity;
 use crate::deadline::{Cancel, Deadline};
 use failover_core::event::{EventKind, Severity};
 use failover_core::finding::FindingCode;
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::Input;
+use failover_core::model::{CheckKind, ServiceModel};
 use failover_core::route::RouteSurvey;
 use failover_core::sample::{HostWord, Readiness, ReadinessFinding};
 use failover_core::time::Mono;
@@ -176,9 +177,10 @@ impl Round<'_> {
         // A server that cannot be asked is the checks' business: what was known of it stays until it can be asked again.
         let candidates = model.servers.iter().filter(|server| server.candidate).count().saturating_sub(1);
         let answer = self.shell.dependencies.permit(&by_sql).and_then(|permit| {
-            let stands = self.shell.replay_stands(self.id, id);
+            let replay_stands = self.shell.replay_stands(self.id, id);
+            let around = Around { primary: self.primary, candidates, checks: checks_of(model, id), replay_stands };
             let cluster = &self.service.performer.cluster;
-            let answer = cluster.survey(id, self.primary, candidates, stands, Deadline::after(QUESTION), self.cancel);
+            let answer = cluster.survey(id, around, Deadline::after(QUESTION), self.cancel);
             if self.cancel.is_cancelled() {
                 return None;
             }
@@ -244,6 +246,11 @@ impl Round<'_> {
             (self.sink)(Input::RouteAsked { service: self.id, primary: self.primary, asked, findings });
         }
     }
+}
+
+/// How many checks connect to this server as the engine's role.
+pub(super) fn checks_of(service: &ServiceModel, server: ServerId) -> usize {
+    service.checks.iter().filter(|check| check.server == server.0 && check.kind == CheckKind::Postgres).count()
 }
 
 /// A breaker that opened, or closed again, is an event.

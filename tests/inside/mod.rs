@@ -7,6 +7,7 @@ mod support;
 mod command;
 mod dns;
 mod haproxy_route;
+mod hostile_settings;
 mod http_check;
 mod pgbouncer;
 mod postgres_actions;
@@ -16,6 +17,7 @@ mod rfc2136;
 mod route53;
 #[cfg(feature = "ssh")]
 mod ssh_host;
+mod survey_remedies;
 mod wire_postgres;
 
 /// Runs one test of this program again in a process of its own: the command, without the rest of its arguments.

@@ -17,7 +17,7 @@ use super::support::{Lab, Pair, PairOptions, PgBouncer, Writer, WriterOptions};
 use crate::action::pgbouncer::Pooler;
 use crate::deadline::{Cancel, Deadline};
 use crate::secret::Secret;
-use crate::wire::postgres::{Endpoint, KeptKeys, SslMode, Target, Tls, TlsSettings};
+use crate::wire::postgres::{Endpoint, KeptKeys, SessionSettings, SslMode, Target, Tls, TlsSettings};
 use crate::wire::resolve::Literals;
 use crate::{Config, Engine, EngineEvent, EventKind, EventQueue};
 use failover_core::output::{Failure, FailureKind};
@@ -39,6 +39,7 @@ fn console(port: u16, user: &str, password: &str) -> Target {
         tls: Tls::new(TlsSettings { mode: SslMode::Disable, ..TlsSettings::default() }),
         application_name: "libfailover/test".to_owned(),
         keys: KeptKeys::default(),
+        settings: SessionSettings::default(),
     }
 }
 

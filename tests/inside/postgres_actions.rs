@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::action::postgres::traffic::Way;
-use crate::action::postgres::{Cluster, Promotion, Server};
+use crate::action::postgres::{Around, Cluster, Promotion, Server};
 use crate::clock::Clock;
 use crate::deadline::{Cancel, Deadline};
 use crate::secret::Secret;
-use crate::wire::postgres::{Endpoint, KeptKeys, Target, Tls};
+use crate::wire::postgres::{Endpoint, KeptKeys, SessionSettings, Target, Tls};
 use crate::wire::resolve::{Addresses, Literals};
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, FailureKind, Report};
@@ -22,11 +22,11 @@ use super::support;
 use super::support::postgres::ENGINE_ROLE;
 use super::support::{Haproxy, HaproxyOptions, Lab, PgOptions, PgServer};
 
-const DB1: ServerId = ServerId(0);
-const DB2: ServerId = ServerId(1);
+pub(super) const DB1: ServerId = ServerId(0);
+pub(super) const DB2: ServerId = ServerId(1);
 const END_SESSIONS: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'failover'";
 /// Far beyond anything that takes its normal course.
-const AMPLE: Duration = Duration::from_secs(30);
+pub(super) const AMPLE: Duration = Duration::from_secs(30);
 /// Shorter than the 5 s of `wal_retrieve_retry_interval`: a promotion that stalls does not make it.
 const BELOW_THE_STALL: Duration = Duration::from_millis(4_500);
 
@@ -39,14 +39,15 @@ fn target(port: u16, user: &str, password: Option<&str>) -> Target {
         tls: Tls::disabled(),
         application_name: "libfailover".into(),
         keys: KeptKeys::default(),
+        settings: SessionSettings::default(),
     }
 }
 
-fn engine_target(server: &PgServer, port: u16) -> Target {
+pub(super) fn engine_target(server: &PgServer, port: u16) -> Target {
     target(port, ENGINE_ROLE, Some(&server.secrets().engine))
 }
 
-fn cluster_of(servers: &[(ServerId, &PgServer)]) -> Cluster {
+pub(super) fn cluster_of(servers: &[(ServerId, &PgServer)]) -> Cluster {
     cluster_with(servers.iter().map(|(id, server)| (*id, server.name().to_owned(), engine_target(server, server.port()))))
 }
 
@@ -55,25 +56,25 @@ fn cluster_with(servers: impl IntoIterator<Item = (ServerId, String, Target)>) -
     Cluster::new(servers, Arc::new(Literals), Clock::start())
 }
 
-fn pair(lab: &Lab) -> (PgServer, PgServer) {
+pub(super) fn pair(lab: &Lab) -> (PgServer, PgServer) {
     let db1 = PgServer::primary(lab, &PgOptions::quick("db1")).unwrap();
     let db2 = PgServer::standby_of(&db1, &PgOptions::quick("db2")).unwrap();
     (db1, db2)
 }
 
-fn system_id(server: &PgServer) -> u64 {
+pub(super) fn system_id(server: &PgServer) -> u64 {
     server.value("SELECT system_identifier FROM pg_control_system()").unwrap().parse().unwrap()
 }
 
-fn ample() -> Deadline {
+pub(super) fn ample() -> Deadline {
     Deadline::after(AMPLE)
 }
 
-fn cancel() -> Cancel {
+pub(super) fn cancel() -> Cancel {
     Cancel::new().unwrap()
 }
 
-fn message(report: &Report) -> &str {
+pub(super) fn message(report: &Report) -> &str {
     match report {
         Report::Promoted { message, .. }
         | Report::Written { message, .. }
@@ -83,13 +84,17 @@ fn message(report: &Report) -> &str {
     }
 }
 
+pub(super) fn around(replay_stands: bool) -> Around {
+    Around { primary: Some(DB1), candidates: 1, checks: 1, replay_stands }
+}
+
 fn refused(outcome: Result<Report, Failure>) -> Failure {
     let failure = outcome.unwrap_err();
     assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
     failure
 }
 
-fn positions(cluster: &Cluster, servers: &[ServerId]) -> Vec<Position> {
+pub(super) fn positions(cluster: &Cluster, servers: &[ServerId]) -> Vec<Position> {
     match cluster.read_positions(servers, Span::from_millis(500), ample(), &cancel()).unwrap() {
         Report::Positions(positions) => positions,
         other => panic!("{other:?}"),
@@ -568,10 +573,11 @@ fn the_survey_names_what_would_hurt() {
     db1.query("CREATE ROLE weak LOGIN PASSWORD 'x'").unwrap();
     db1.query("SELECT pg_create_logical_replication_slot('orders_out', 'test_decoding')").unwrap();
     db1.set("synchronous_standby_names = 'db2'").unwrap();
+    db2.wait_following(&db1).unwrap();
     db2.query("SELECT pg_wal_replay_pause()").unwrap();
 
     let codes = |cluster: &Cluster, server: ServerId| -> Vec<String> {
-        let findings = cluster.survey(server, Some(DB1), 1, false, ample(), &cancel()).unwrap().findings;
+        let findings = cluster.survey(server, around(false), ample(), &cancel()).unwrap().findings;
         for finding in &findings {
             println!("{} {} | {} | {}", if finding.blocking { "!" } else { "-" }, finding.code, finding.message, finding.remedy);
         }
@@ -602,7 +608,7 @@ fn the_survey_names_what_would_hurt() {
     );
     // The right to call pg_promote is needed by one method of promotion, not by the others.
     for (cluster, needed) in [(cluster_of_weak(), true), (cluster_of_weak().promoted_otherwise(), false)] {
-        let findings = cluster.survey(DB2, Some(DB1), 1, false, ample(), &cancel()).unwrap().findings;
+        let findings = cluster.survey(DB2, around(false), ample(), &cancel()).unwrap().findings;
         let finding = findings.iter().find(|finding| finding.code.as_str() == "promote_right_missing").unwrap();
         assert_eq!(finding.blocking, needed, "{finding:?}");
     }
@@ -618,7 +624,7 @@ fn who_holds_a_replay_is_named_by_the_survey_and_by_the_promotion_and_the_remedy
     let db2 = PgServer::standby_of(&db1, &options("db2")).unwrap();
     let cluster = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
     let held = || {
-        let found = cluster.survey(DB2, Some(DB1), 1, true, ample(), &cancel()).unwrap().findings;
+        let found = cluster.survey(DB2, around(true), ample(), &cancel()).unwrap().findings;
         found.into_iter().find(|finding| finding.code.as_str() == "replay_held")
     };
     let reads = |how: &str| {

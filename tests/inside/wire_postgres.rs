@@ -10,13 +10,13 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::check::postgres::PostgresCheck;
+use crate::check::postgres::{PostgresCheck, WRITE_SQL};
 use crate::check::{Check, Context};
 use crate::clock::Clock;
 use crate::deadline::{Cancel, Deadline};
 use crate::engine::watcher::Watcher;
 use crate::secret::Secret;
-use crate::wire::postgres::{Endpoint, Error, KeptKeys, Session, SslMode, Target, Tls, TlsSettings, sample};
+use crate::wire::postgres::{Endpoint, Error, KeptKeys, Session, SessionSettings, SslMode, Target, Tls, TlsSettings, sample};
 use crate::wire::resolve::{Addresses, Literals};
 use crossbeam_channel::Receiver as Channel;
 use failover_core::id::{ServerId, ServiceId};
@@ -194,6 +194,7 @@ impl Server {
             tls: Tls::disabled(),
             application_name: "libfailover/tests".into(),
             keys: KeptKeys::default(),
+            settings: SessionSettings::default(),
         }
     }
 
@@ -202,7 +203,8 @@ impl Server {
     }
 
     fn sql(&self, sql: &str) -> Option<String> {
-        ask(&mut self.session("postgres"), sql).unwrap()
+        let target = Target { settings: SessionSettings::nothing(), ..self.target("postgres") };
+        ask(&mut connect(&target).unwrap(), sql).unwrap()
     }
 }
 
@@ -471,7 +473,7 @@ fn a_stopped_server_is_silent_and_answers_again() {
     let processes = server.processes();
     signal(&processes, "STOP");
     // New probes end at their deadline, and neither they nor the kept session call it an end.
-    let finding = probe(&PostgresCheck::new(server.target("postgres")), SHORT);
+    let finding = probe(&PostgresCheck::plain(server.target("postgres")), SHORT);
     assert_eq!(finding.verdict, Verdict::Down(DownCause::AnswerTimedOut), "{}", finding.message);
     while news.try_recv().is_ok() {}
     signal(&processes, "CONT");
@@ -640,7 +642,7 @@ fn rule_2_starting_recovering_and_stopping_are_told_apart() {
 fn the_check_asks_samples_and_writes() {
     let server = Server::start("");
     roles(&server);
-    let mut check = PostgresCheck::new(server.target("monitor"));
+    let mut check = PostgresCheck::plain(server.target("monitor"));
     let finding = probe(&check, WATCHDOG);
     assert_eq!(finding.verdict, Verdict::Up);
     assert!(finding.message.starts_with("PostgreSQL 15") && finding.message.contains("primary on timeline 1"), "{finding:?}");
@@ -653,7 +655,7 @@ fn the_check_asks_samples_and_writes() {
     check.query = "SELECT 1".into();
 
     // Rule 95: it reaches the WAL, also while ordinary commits wait for a standby that is not there.
-    check.write_probe = true;
+    check.write = Some(WRITE_SQL);
     server.sql("ALTER SYSTEM SET synchronous_standby_names = 'absent'");
     server.sql("SELECT pg_reload_conf()");
     let flushed = |finding: Finding| {
@@ -667,18 +669,15 @@ fn the_check_asks_samples_and_writes() {
     eventually("asynchronous again", || (server.sql("SHOW synchronous_standby_names")?.is_empty()).then_some(()));
 
     // A write that hangs while reads work: impaired, and the stuck statement is cancelled.
-    server.sql(
-        "CREATE SCHEMA slow; GRANT USAGE ON SCHEMA slow TO PUBLIC; \
-         CREATE FUNCTION slow.pg_logical_emit_message(boolean, text, text) RETURNS void LANGUAGE sql \
-         AS 'SELECT pg_sleep(600)'; ALTER ROLE monitor SET search_path = slow, pg_catalog",
-    );
+    check.write = Some("SELECT pg_catalog.pg_sleep(600)");
     let finding = probe(&check, Duration::from_secs(1));
     assert_eq!(finding.verdict, Verdict::Impaired(Impairment::WriteBlocked), "{}", finding.message);
     assert!(finding.message.contains("it was cancelled") && finding.sample.is_some(), "{}", finding.message);
     eventually("nothing is left behind", || {
         (server.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'monitor' AND state = 'active'")? == "0").then_some(())
     });
-    server.sql("ALTER ROLE monitor RESET search_path; REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM PUBLIC");
+    check.write = Some(WRITE_SQL);
+    server.sql("REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM PUBLIC");
     let finding = probe(&check, WATCHDOG);
     assert_eq!(finding.verdict, Verdict::Impaired(Impairment::WriteBlocked), "{}", finding.message);
 
@@ -688,9 +687,9 @@ fn the_check_asks_samples_and_writes() {
     assert!(finding.verdict == Verdict::Up && finding.sample.is_none(), "{}", finding.message);
 
     let gone = Target { endpoint: Endpoint::new("127.0.0.1", free_port()), ..server.target("monitor") };
-    assert_eq!(probe(&PostgresCheck::new(gone), WATCHDOG).verdict, Verdict::Down(DownCause::Refused));
+    assert_eq!(probe(&PostgresCheck::plain(gone), WATCHDOG).verdict, Verdict::Down(DownCause::Refused));
     let named = Target { endpoint: Endpoint::new("db.example", 5432), ..server.target("monitor") };
-    assert_eq!(probe(&PostgresCheck::new(named), WATCHDOG).verdict, Verdict::Unknown(UnknownCause::Resolver));
+    assert_eq!(probe(&PostgresCheck::plain(named), WATCHDOG).verdict, Verdict::Unknown(UnknownCause::Resolver));
 }
 
 // TLS
@@ -915,6 +914,7 @@ fn peer(behave: impl FnOnce(&mut TcpStream) + Send + 'static) -> (Target, std::t
         tls: Tls::disabled(),
         application_name: "libfailover/tests".into(),
         keys: KeptKeys::default(),
+        settings: SessionSettings::default(),
     };
     let thread = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();

@@ -344,6 +344,18 @@ impl PgServer {
         self.lab.run("psql", command, LONG)
     }
 
+    /// One value, asked by the superuser in a session that heeds no setting of role, database or server.
+    pub fn calm(&self, sql: &str) -> io::Result<String> {
+        const OPTIONS: &str = "-c search_path=pg_catalog -c default_transaction_isolation=read\\ committed -c statement_timeout=0 \
+            -c default_transaction_read_only=off -c client_min_messages=error -c exit_on_error=off -c idle_session_timeout=0 \
+            -c session_replication_role=origin -c client_encoding=UTF8 -c force_parallel_mode=off -c jit=off \
+            -c synchronous_commit=local -c transform_null_equals=off -c lock_timeout=0 -c local_preload_libraries=";
+        let mut command = self.lab.command(bin_dir()?.join("psql"));
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-h"]);
+        command.arg(&self.sockets).arg("-p").arg(self.port.to_string()).arg("-c").arg(sql).env("PGOPTIONS", OPTIONS);
+        Ok(self.lab.run("psql", command, LONG)?.trim().to_owned())
+    }
+
     /// Starts the server and waits until it accepts connections.
     pub fn start(&self) -> io::Result<()> {
         self.launch()?;

@@ -43,6 +43,11 @@ pub(super) fn sqlstate(error: &Error) -> Option<&str> {
     error.server().map(|said| said.sqlstate.as_str())
 }
 
+/// Every place of the server, of its database or of the role is taken (SQLSTATE `too_many_connections`).
+pub(super) fn is_full(error: &Error) -> bool {
+    sqlstate(error) == Some("53300")
+}
+
 fn remedy(error: &Error) -> &'static str {
     match sqlstate(error) {
         Some(state) if state.starts_with("28") => "correct user, password or pg_hba.conf",

@@ -12,21 +12,21 @@ const NAMED: usize = 5;
 /// knows no startup process, so a lock is looked up. Whose snapshot is too old cannot be seen: those come first whose snapshot is oldest.
 /// Where it waits for neither, nobody is named.
 const HOLDERS_SQL: &str = "\
-WITH startup AS (SELECT pid, wait_event_type AS kind, wait_event AS event FROM pg_stat_activity WHERE backend_type = 'startup'),
+WITH startup AS (SELECT pid, wait_event_type AS kind, wait_event AS event FROM pg_catalog.pg_stat_activity WHERE backend_type = 'startup'),
      holders AS (
        SELECT h.pid FROM startup s
-         JOIN pg_locks w ON w.pid = s.pid AND NOT w.granted
-         JOIN pg_locks h ON h.granted AND h.pid <> w.pid AND h.locktype = w.locktype
+         JOIN pg_catalog.pg_locks w ON w.pid = s.pid AND NOT w.granted
+         JOIN pg_catalog.pg_locks h ON h.granted AND h.pid <> w.pid AND h.locktype = w.locktype
           AND (h.database, h.relation, h.page, h.tuple, h.virtualxid, h.transactionid, h.classid, h.objid, h.objsubid)
               IS NOT DISTINCT FROM (w.database, w.relation, w.page, w.tuple, w.virtualxid, w.transactionid, w.classid, w.objid, w.objsubid)
         WHERE s.kind = 'Lock'
        UNION
-       SELECT a.pid FROM startup s, pg_stat_activity a
-        WHERE (s.kind = 'BufferPin' OR s.event LIKE 'RecoveryConflict%') AND a.backend_xmin IS NOT NULL AND a.pid <> pg_backend_pid())
+       SELECT a.pid FROM startup s, pg_catalog.pg_stat_activity a
+        WHERE (s.kind = 'BufferPin' OR s.event LIKE 'RecoveryConflict%') AND a.backend_xmin IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid())
 SELECT s.kind || '.' || s.event AS wait, a.pid,
        coalesce(a.usename, 'hidden') || ' in ' || coalesce(a.datname, 'hidden') || CASE WHEN a.application_name <> '' THEN ', ' || a.application_name ELSE '' END AS who
   FROM startup s LEFT JOIN (pg_stat_activity a JOIN holders USING (pid)) ON true
- ORDER BY age(a.backend_xmin) DESC NULLS LAST, a.xact_start, a.pid";
+ ORDER BY pg_catalog.age(a.backend_xmin) DESC NULLS LAST, a.xact_start, a.pid";
 
 /// What keeps a replay from going on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,19 +7,22 @@ use failover_core::sample::Lsn;
 /// The timeline of a primary is taken from the name of the segment it writes: `pg_control_checkpoint()` shows the old one until
 /// the next checkpoint (rule 96). On a standby it is the receiver's, or the last restart point's where that is hidden.
 const IDENTITY_SQL: &str = "\
-SELECT pg_is_in_recovery() AS in_recovery,
-       (SELECT system_identifier FROM pg_control_system()) AS system_id,
-       CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END AS segment,
-       CASE WHEN pg_is_in_recovery() THEN GREATEST((SELECT timeline_id FROM pg_control_checkpoint()),
-            (SELECT max(received_tli) FROM pg_stat_wal_receiver)) END AS standby_timeline,
-       CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END AS flush,
-       CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END AS replay_paused,
-       current_setting('transaction_read_only') AS read_only,
-       current_setting('server_version_num') AS version,
-       extract(epoch FROM pg_postmaster_start_time()) AS started,
-       current_setting('port') AS port,
-       CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting('data_directory') END AS data_directory,
-       current_setting('cluster_name') AS cluster_name,
+SELECT pg_catalog.pg_is_in_recovery() AS in_recovery,
+       (SELECT system_identifier FROM pg_catalog.pg_control_system()) AS system_id,
+       CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) END AS segment,
+       CASE WHEN pg_catalog.pg_is_in_recovery() THEN GREATEST((SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
+            (SELECT pg_catalog.max(received_tli) FROM pg_catalog.pg_stat_wal_receiver)) END AS standby_timeline,
+       CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_flush_lsn() END AS flush,
+       CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END AS replay_paused,
+       CASE WHEN pg_catalog.current_setting('default_transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN
+            (SELECT source OPERATOR(pg_catalog.<>) ALL ('{global,database,user,database user}')
+               FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'default_transaction_read_only')
+            ELSE false END AS read_only,
+       pg_catalog.current_setting('server_version_num') AS version,
+       extract(epoch FROM pg_catalog.pg_postmaster_start_time()) AS started,
+       pg_catalog.current_setting('port') AS port,
+       CASE WHEN pg_catalog.pg_has_role('pg_read_all_settings', 'USAGE') THEN pg_catalog.current_setting('data_directory') END AS data_directory,
+       pg_catalog.current_setting('cluster_name') AS cluster_name,
        current_user AS role";
 
 /// What one answer said.
@@ -31,6 +34,7 @@ pub(super) struct Identity {
     /// Only of a primary.
     pub flush: Option<Lsn>,
     pub replay_paused: bool,
+    /// The server lets nobody write who does not ask for it. What is set for a role or a database came with the data: it was no other before.
     pub read_only: bool,
     /// `server_version_num`, for example 150020.
     pub version: u32,
@@ -61,7 +65,7 @@ impl Identity {
             timeline,
             flush: text("flush").and_then(Lsn::parse),
             replay_paused: text("replay_paused")? == "t",
-            read_only: text("read_only")? == "on",
+            read_only: text("read_only")? == "t",
             version: text("version")?.parse().ok()?,
             started: text("started")?.to_owned(),
             port: text("port")?.to_owned(),

@@ -10,6 +10,7 @@ mod held_replay;
 mod identity;
 mod positions;
 mod promote;
+mod set_where;
 mod survey;
 mod sync_gate;
 mod sync_survey;
@@ -29,9 +30,9 @@ use crate::wire::resolve::Addresses;
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, Report};
 
-use failure::{denied, failure, interrupted, quoted, sqlstate, untouched};
+use failure::{denied, failure, interrupted, is_full, quoted, sqlstate, untouched};
 use identity::Identity;
-pub(crate) use survey::Surveyed;
+pub(crate) use survey::{Around, Surveyed};
 
 pub(crate) use promote::Promotion;
 
@@ -59,6 +60,8 @@ pub(crate) struct Cluster {
     addresses: Arc<dyn Addresses>,
     clock: Clock,
     kept: Mutex<BTreeMap<ServerId, Kept>>,
+    /// The survey's session to each server, for the moment at which every other place there is taken.
+    spare: Mutex<BTreeMap<ServerId, Session>>,
     /// Promotion calls `pg_promote()`.
     promotes_by_sql: bool,
 }
@@ -72,7 +75,7 @@ impl Cluster {
     /// A cluster of these servers. Connects to nothing.
     #[must_use]
     pub(crate) fn new(servers: BTreeMap<ServerId, Server>, addresses: Arc<dyn Addresses>, clock: Clock) -> Cluster {
-        Cluster { servers, addresses, clock, kept: Mutex::new(BTreeMap::new()), promotes_by_sql: true }
+        Cluster { servers, addresses, clock, kept: Mutex::default(), spare: Mutex::default(), promotes_by_sql: true }
     }
 
     /// Promotion goes another way than by `pg_promote()`: the right to call it is not needed.
@@ -84,6 +87,7 @@ impl Cluster {
     /// Closes the sessions that actions left open for later ones.
     pub(crate) fn close(&self) {
         self.kept.lock().clear();
+        self.spare.lock().clear();
     }
 
     /// The role of a server, read without changing anything.
@@ -106,6 +110,14 @@ impl Cluster {
 
     fn connect(&self, target: &Target, deadline: Deadline, cancel: &Cancel) -> Result<Session, Error> {
         Session::connect(target, self.addresses.as_ref(), deadline, cancel)
+    }
+
+    /// A new session; where every place of the server is taken, the one that the survey holds there.
+    fn reach(&self, server: ServerId, place: &Server, deadline: Deadline, cancel: &Cancel) -> Result<Session, Error> {
+        self.connect(&place.target, deadline, cancel).or_else(|error| {
+            let spare = is_full(&error).then(|| self.spare.lock().remove(&server)).flatten();
+            spare.ok_or(error)
+        })
     }
 
     /// The kept session of a server if there is a fresh one.
@@ -131,7 +143,7 @@ impl Cluster {
         {
             return Ok((session, identity));
         }
-        let mut session = self.connect(&place.target, deadline, cancel)?;
+        let mut session = self.reach(server, place, deadline, cancel)?;
         let identity = Identity::read(&mut session, deadline, cancel)?;
         Ok((session, identity))
     }

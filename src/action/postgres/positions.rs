@@ -102,7 +102,7 @@ impl Cluster {
         {
             return Ok((session, sample));
         }
-        let mut session = self.connect(&place.target, deadline, cancel)?;
+        let mut session = self.reach(server, place, deadline, cancel)?;
         let sample = postgres::sample(&mut session, self.clock.now(), deadline, cancel)?;
         Ok((session, sample))
     }

@@ -58,16 +58,16 @@ const SQL_PROMOTION: u32 = 120_000;
 
 const REQUEST_SQL: &str = "SELECT pg_catalog.pg_promote(false)";
 const RELOAD_SQL: &str = "SELECT pg_catalog.pg_reload_conf()";
-const RIGHTS_SQL: &str = "SELECT coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_promote(boolean,integer)'), 'EXECUTE'), false) AS promote, \
-     has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload";
+const RIGHTS_SQL: &str = "SELECT coalesce(pg_catalog.has_function_privilege(pg_catalog.to_regprocedure('pg_catalog.pg_promote(boolean,integer)'), 'EXECUTE'), false) AS promote, \
+     pg_catalog.has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload";
 /// The function beneath `pg_stat_activity`, which is planned in a fraction of the time. `backend_type` is hidden without pg_monitor: then no row is found and nothing is waited for (rules 89, 92).
 const STARTUP_SQL: &str = "\
-SELECT (SELECT count(*) FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS visible,
-       (SELECT count(*) FROM pg_stat_get_activity(NULL) WHERE backend_type = 'walreceiver') AS receivers,
-       (SELECT wait_event FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS wait_event";
+SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS visible,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_get_activity(NULL) WHERE backend_type = 'walreceiver') AS receivers,
+       (SELECT wait_event FROM pg_catalog.pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS wait_event";
 const LOOK_SQL: &str = "\
-SELECT pg_is_in_recovery() AS in_recovery, \
-(SELECT wait_event_type || '.' || wait_event FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS startup_wait";
+SELECT pg_catalog.pg_is_in_recovery() AS in_recovery, \
+(SELECT wait_event_type || '.' || wait_event FROM pg_catalog.pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS startup_wait";
 /// Between two looks at who keeps the replay from going on.
 const HOLDERS_EVERY: Duration = Duration::from_secs(1);
 /// What the startup process waits for when it sleeps through `wal_retrieve_retry_interval`.

@@ -1,11 +1,12 @@
 //! What would hurt at failover time, asked while all is well (rules 23, 37, 65, 68, 89, 92, 94).
 
 use super::held_replay::Holders;
+use super::set_where::{self, Settings};
 use super::sync_survey;
-use super::{Cluster, Server, quoted};
+use super::{Cluster, Server, is_full, quoted};
 use crate::action::server_identity::ServerIdentity;
 use crate::deadline::{Cancel, Deadline};
-use crate::wire::postgres::{Error, Rows};
+use crate::wire::postgres::{Error, Rows, Session};
 use failover_core::finding::FindingCode;
 use failover_core::id::ServerId;
 use failover_core::output::Failure;
@@ -24,38 +25,37 @@ const CERTIFICATE_DAYS: i64 = 30;
 
 const SURVEY_SQL: &str = "\
 SELECT current_user AS role,
-       (SELECT system_identifier FROM pg_control_system()) AS system_id,
-       current_setting('port') AS port,
-       (SELECT min(pid) FROM pg_stat_activity WHERE backend_type = 'checkpointer') AS checkpointer,
-       current_setting('server_version_num') AS version,
-       current_setting('is_superuser') AS superuser,
-       pg_is_in_recovery() AS in_recovery,
-       coalesce(has_function_privilege(to_regprocedure('pg_catalog.pg_promote(boolean,integer)'), 'EXECUTE'), false) AS promote,
-       has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload,
-       pg_has_role('pg_monitor', 'USAGE') AS monitor,
-       CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END AS paused,
-       (SELECT setting FROM pg_settings WHERE name = 'recovery_min_apply_delay') AS apply_delay,
-       (SELECT setting FROM pg_settings WHERE name = 'wal_receiver_timeout') AS receiver_timeout,
-       (SELECT setting FROM pg_settings WHERE name = 'wal_retrieve_retry_interval') AS retry_interval,
-       (SELECT setting FROM pg_settings WHERE name = 'max_connections') AS max_connections,
-       (SELECT setting FROM pg_settings WHERE name = 'max_worker_processes') AS max_worker_processes,
-       (SELECT setting FROM pg_settings WHERE name = 'max_wal_senders') AS max_wal_senders,
-       (SELECT setting FROM pg_settings WHERE name = 'max_prepared_transactions') AS max_prepared_transactions,
-       (SELECT setting FROM pg_settings WHERE name = 'max_locks_per_transaction') AS max_locks_per_transaction,
-       current_setting('synchronous_standby_names') AS sync_names,
-       current_setting('fsync') AS fsync,
-       current_setting('wal_log_hints') AS wal_log_hints,
-       current_setting('data_checksums') AS data_checksums,
-       current_setting('default_transaction_read_only') AS read_only,
-       current_setting('archive_mode') AS archive_mode,
-       current_setting('reserved_connections', true) AS reserved,
-       pg_has_role(to_regrole('pg_use_reserved_connections'), 'USAGE') AS may_use_reserved,
-       (SELECT failed_count FROM pg_stat_archiver WHERE last_failed_time > coalesce(last_archived_time, '-infinity')) AS archive_failures,
-       (SELECT count(*) FROM pg_stat_wal_receiver) AS receivers,
-       (SELECT string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_replication_slots WHERE slot_type = 'logical') AS logical_slots,
+       current_database() AS database,
+       (SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolname = session_user) AS role_limit,
+       (SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = current_database()) AS database_limit,
+       (SELECT system_identifier FROM pg_catalog.pg_control_system()) AS system_id,
+       pg_catalog.current_setting('port') AS port,
+       (SELECT pg_catalog.min(pid) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'checkpointer') AS checkpointer,
+       pg_catalog.current_setting('server_version_num') AS version,
+       pg_catalog.current_setting('is_superuser') AS superuser,
+       pg_catalog.pg_is_in_recovery() AS in_recovery,
+       coalesce(pg_catalog.has_function_privilege(pg_catalog.to_regprocedure('pg_catalog.pg_promote(boolean,integer)'), 'EXECUTE'), false) AS promote,
+       pg_catalog.has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload,
+       pg_catalog.pg_has_role('pg_monitor', 'USAGE') AS monitor,
+       CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END AS paused,
+       (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'recovery_min_apply_delay') AS apply_delay,
+       (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_retrieve_retry_interval') AS retry_interval,
+       (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_connections') AS max_connections,
+       (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_worker_processes') AS max_worker_processes,
+       (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_wal_senders') AS max_wal_senders,
+       (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_prepared_transactions') AS max_prepared_transactions,
+       (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_locks_per_transaction') AS max_locks_per_transaction,
+       pg_catalog.current_setting('synchronous_standby_names') AS sync_names,
+       pg_catalog.current_setting('data_checksums') AS data_checksums,
+       pg_catalog.current_setting('archive_mode') AS archive_mode,
+       pg_catalog.current_setting('reserved_connections', true) AS reserved,
+       pg_catalog.pg_has_role(pg_catalog.to_regrole('pg_use_reserved_connections'), 'USAGE') AS may_use_reserved,
+       (SELECT failed_count FROM pg_catalog.pg_stat_archiver WHERE last_failed_time > coalesce(last_archived_time, '-infinity')) AS archive_failures,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_wal_receiver) AS receivers,
+       (SELECT pg_catalog.string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_catalog.pg_replication_slots WHERE slot_type = 'logical') AS logical_slots,
 ";
 
-const GATE_RIGHT_SQL: &str = "SELECT has_parameter_privilege('synchronous_standby_names', 'ALTER SYSTEM') AS allowed";
+const GATE_RIGHT_SQL: &str = "SELECT pg_catalog.has_parameter_privilege('synchronous_standby_names', 'ALTER SYSTEM') AS allowed";
 
 /// What a server had to say in quiet times.
 #[derive(Clone, Debug, Default)]
@@ -66,13 +66,30 @@ pub(crate) struct Surveyed {
     pub identity: ServerIdentity,
 }
 /// How many finished segments wait for the archive; members of pg_monitor may ask.
-const BACKLOG_SQL: &str = "SELECT count(*) AS waiting FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'";
+const BACKLOG_SQL: &str =
+    "SELECT pg_catalog.count(*) AS waiting FROM pg_catalog.pg_ls_archive_statusdir() WHERE name LIKE '%.ready'";
 /// More than these are no longer the ordinary few of a busy moment: 512 MiB at the default size.
 const BACKLOG: u64 = 32;
+
+/// What the survey of a server depends on beside the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Around {
+    /// The one that takes writes now.
+    pub primary: Option<ServerId>,
+    /// Standbys that may be promoted.
+    pub candidates: usize,
+    /// Checks of this server that connect to it.
+    pub checks: usize,
+    /// Its replay has not moved for some seconds, by its samples.
+    pub replay_stands: bool,
+}
 
 /// What one server said.
 struct Answer {
     rows: Rows,
+    settings: Settings,
+    /// It let no new session in: these are the words.
+    full: Option<String>,
     may_open_gate: bool,
     /// Segments that wait for the archive.
     backlog: Option<u64>,
@@ -95,74 +112,143 @@ impl Answer {
     fn number(&self, column: &str) -> Option<u64> {
         self.get(column)?.parse().ok()
     }
+
+    /// The smallest limit on the sessions of our role, whose limit it is, and what lifts it. A superuser has none.
+    fn limit(&self) -> Option<(u64, String, String)> {
+        let limit = |column: &str, kind: &str, name: &str| {
+            let (limit, name) = (self.number(column)?, quoted(self.get(name)?));
+            Some((limit, format!("{kind} {name}"), format!("ALTER {} {name} CONNECTION LIMIT", kind.to_uppercase())))
+        };
+        if self.get("superuser") == Some("on") {
+            return None;
+        }
+        [limit("role_limit", "role", "role"), limit("database_limit", "database", "database")].into_iter().flatten().min()
+    }
+
+    fn is_limited(&self, needed: usize) -> bool {
+        self.limit().is_some_and(|(limit, ..)| limit < needed as u64)
+    }
 }
 
 impl Cluster {
-    /// Each thing on `server` that would hurt at failover time: missing rights, settings, slots. With `primary`, also what can only be
-    /// seen by comparing the two. `replay_stands`: its replay has not moved for some seconds, by its samples. Changes nothing. Codes are
-    /// stable names.
+    /// Each thing on `server` that would hurt at failover time: missing rights, settings, slots. With a primary, also what can only be
+    /// seen by comparing the two. Changes nothing. Codes are stable names.
+    ///
+    /// The session is kept until the next survey: where all places are taken when it matters, the steps of a failover have that one.
     ///
     /// # Errors
     /// When `server` cannot be asked. A primary that cannot be asked is left out: the checks report it.
     pub(crate) fn survey(
         &self,
         server: ServerId,
-        primary: Option<ServerId>,
-        candidates: usize,
-        replay_stands: bool,
+        around: Around,
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Surveyed, Failure> {
         let place = self.server(server)?;
-        let answer =
-            self.ask_survey(place, replay_stands, deadline, cancel).map_err(|error| super::untouched(&place.name, &error))?;
-        let primary = match primary.filter(|primary| *primary != server) {
+        let (session, full) = match self.survey_session(server, place, deadline, cancel) {
+            Ok(pair) => pair,
+            Err(error) if is_full(&error) && around.primary != Some(server) => {
+                let mut found = Findings { name: &place.name, list: Vec::new() };
+                no_place_finding(&mut found, &error.to_string(), true);
+                return Ok(Surveyed { findings: found.list, identity: ServerIdentity::default() });
+            }
+            Err(error) => return Err(super::untouched(&place.name, &error)),
+        };
+        let (session, mut answer) = ask_survey(session, place, around.replay_stands, deadline, cancel)
+            .map_err(|error| super::untouched(&place.name, &error))?;
+        answer.full = full;
+        if !answer.is_limited(needed(around.checks)) {
+            self.spare.lock().insert(server, session);
+        }
+        let primary = match around.primary.filter(|primary| *primary != server) {
             Some(primary) => {
                 let place = self.server(primary)?;
-                self.ask_survey(place, false, deadline, cancel).ok().map(|answer| (place.name.as_str(), answer))
+                let asked = self
+                    .survey_session(primary, place, deadline, cancel)
+                    .and_then(|(session, _)| ask_survey(session, place, false, deadline, cancel));
+                asked.ok().map(|(session, answer)| {
+                    if answer.full.is_some() {
+                        self.spare.lock().insert(primary, session);
+                    }
+                    (place.name.as_str(), answer)
+                })
             }
             None => None,
         };
-        let primary = primary.as_ref().map(|(name, answer)| (*name, answer));
         let identity = ServerIdentity {
             system_id: answer.number("system_id"),
             port: answer.number("port").and_then(|port| u16::try_from(port).ok()),
             checkpointer: answer.number("checkpointer").and_then(|pid| u32::try_from(pid).ok()),
         };
-        Ok(Surveyed {
-            findings: findings(
-                &place.name,
-                &answer,
-                primary,
-                (candidates, self.servers.len().saturating_sub(1)),
-                self.promotes_by_sql,
-            ),
-            identity,
-        })
+        let seen = Seen {
+            name: &place.name,
+            role: quoted(answer.get("role").unwrap_or_default()),
+            answer: &answer,
+            primary: primary.as_ref().map(|(name, answer)| (*name, answer)),
+            around,
+            standbys: self.servers.len().saturating_sub(1),
+            by_sql: self.promotes_by_sql,
+        };
+        Ok(Surveyed { findings: seen.findings(), identity })
     }
 
-    /// On a session of its own: a survey may run beside a failover and must not take its kept sessions away.
-    fn ask_survey(&self, place: &Server, replay_stands: bool, deadline: Deadline, cancel: &Cancel) -> Result<Answer, Error> {
-        let mut session = self.connect(&place.target, deadline, cancel)?;
-        let rows = session.query(&format!("{SURVEY_SQL}{}", sync_survey::COLUMNS), deadline, cancel)?;
-        let number = |column: &str| rows.get(0, column).and_then(|value| value.parse::<u32>().ok());
-        // Before PostgreSQL 15 the right cannot be granted, and the function that asks about it does not exist.
-        let may_open_gate = rows.get(0, "superuser") == Some("on")
-            || number("version").is_some_and(|version| version >= 150_000)
-                && session.query(GATE_RIGHT_SQL, deadline, cancel)?.get(0, "allowed") == Some("t");
-        let archives = rows.get(0, "archive_mode").is_some_and(|mode| mode != "off") && rows.get(0, "monitor") == Some("t");
-        // Before PostgreSQL 12 there is no such function: nothing is said then.
-        let backlog = if archives {
-            let answer = session.query(BACKLOG_SQL, deadline, cancel);
-            answer.ok().and_then(|rows| rows.get(0, "waiting")?.parse().ok())
-        } else {
-            None
-        };
-        let holders = if replay_stands { Holders::read(&mut session, deadline, cancel)? } else { None };
-        let certificate = session.certificate_left();
-        let own_certificate = certificate.and_then(|_| place.target.tls.client_certificate_left());
-        Ok(Answer { rows, may_open_gate, backlog, holders, certificate, own_certificate })
+    /// A session of its own: a survey may run beside a failover and must not take its kept sessions away. A new one, so that a certificate
+    /// or a rule that has changed is seen; where no new one gets in, that of the survey before, with the server's words.
+    fn survey_session(
+        &self,
+        server: ServerId,
+        place: &Server,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<(Session, Option<String>), Error> {
+        match self.connect(&place.target, deadline, cancel) {
+            Ok(session) => Ok((session, None)),
+            Err(error) if is_full(&error) => {
+                let spare = self.spare.lock().remove(&server);
+                spare.map(|session| (session, Some(error.to_string()))).ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// So many sessions at once the engine needs of a server with so many checks: the watch, the survey's, that of a failover's steps, the
+/// checks, and one more to see that new ones get in.
+fn needed(checks: usize) -> usize {
+    4 + checks
+}
+
+/// With fewer the steps of a failover may find no place: the watch, one step, and a check beside them.
+const LEAST: u64 = 3;
+
+fn ask_survey(
+    mut session: Session,
+    place: &Server,
+    replay_stands: bool,
+    deadline: Deadline,
+    cancel: &Cancel,
+) -> Result<(Session, Answer), Error> {
+    let rows = session.query(&format!("{SURVEY_SQL}{},\n{}", sync_survey::COLUMNS, set_where::COLUMN), deadline, cancel)?;
+    let number = |column: &str| rows.get(0, column).and_then(|value| value.parse::<u32>().ok());
+    // Before PostgreSQL 15 the right cannot be granted, and the function that asks about it does not exist.
+    let may_open_gate = rows.get(0, "superuser") == Some("on")
+        || number("version").is_some_and(|version| version >= 150_000)
+            && session.query(GATE_RIGHT_SQL, deadline, cancel)?.get(0, "allowed") == Some("t");
+    let archives = rows.get(0, "archive_mode").is_some_and(|mode| mode != "off") && rows.get(0, "monitor") == Some("t");
+    // Before PostgreSQL 12 there is no such function: nothing is said then.
+    let backlog = if archives {
+        let answer = session.query(BACKLOG_SQL, deadline, cancel);
+        answer.ok().and_then(|rows| rows.get(0, "waiting")?.parse().ok())
+    } else {
+        None
+    };
+    let holders = if replay_stands { Holders::read(&mut session, deadline, cancel)? } else { None };
+    let certificate = session.certificate_left();
+    let own_certificate = certificate.and_then(|_| place.target.tls.client_certificate_left());
+    let text = |column: &str| rows.get(0, column).unwrap_or_default();
+    let settings = Settings::parse(rows.get(0, "set_where"), text("role"), text("database"));
+    Ok((session, Answer { rows, settings, full: None, may_open_gate, backlog, holders, certificate, own_certificate }))
 }
 
 pub(super) struct Findings<'a> {
@@ -195,111 +281,176 @@ impl Findings<'_> {
     }
 }
 
-fn findings(
-    name: &str,
-    answer: &Answer,
-    primary: Option<(&str, &Answer)>,
-    (candidates, standbys): (usize, usize),
+/// One server as the survey has seen it.
+struct Seen<'a> {
+    name: &'a str,
+    /// The engine's role, for remedies.
+    role: String,
+    answer: &'a Answer,
+    primary: Option<(&'a str, &'a Answer)>,
+    around: Around,
+    /// Configured servers but this one.
+    standbys: usize,
     by_sql: bool,
-) -> Vec<ReadinessFinding> {
-    let text = |column: &str| answer.get(column).unwrap_or_default();
-    let role = quoted(text("role"));
-    let mut found = Findings { name, list: Vec::new() };
+}
 
-    // Rights: after a failover every server may be the one to promote or to open, so both roles are asked for all of them.
-    if !answer.is("promote") {
-        let why = if by_sql {
-            format!("role {role} may not call pg_promote, so this server cannot be promoted over SQL")
+impl Seen<'_> {
+    fn findings(&self) -> Vec<ReadinessFinding> {
+        let Seen { answer, .. } = self;
+        let mut found = Findings { name: self.name, list: Vec::new() };
+        self.rights(&mut found);
+        self.places(&mut found);
+        self.settings(&mut found);
+        self.archive(&mut found);
+        reserved_finding(&mut found, answer.number("reserved"), answer.get("may_use_reserved"), &self.role);
+        certificate_findings(&mut found, answer);
+        if let Some(slots) = answer.get("logical_slots").filter(|_| !answer.is("in_recovery")) {
+            found.warn(
+                FindingCode::LogicalSlots,
+                &format!("logical replication slots ({slots}) do not follow a failover before PostgreSQL 17, and then only prepared ones: subscribers would break"),
+                "with PostgreSQL 17: failover = true on the slots and sync_replication_slots = on; before: recreate the slots after a failover",
+            );
+        }
+        self.sync_gate(&mut found);
+        if answer.is("in_recovery") {
+            standby_findings(&mut found, answer, self.primary);
         } else {
-            format!("role {role} may not call pg_promote: promote.method does not need it, a change back to pg_promote would")
-        };
-        let remedy = format!("GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer) TO {role}");
-        found.add(FindingCode::PromoteRightMissing, by_sql, &why, remedy);
-    }
-    if !answer.is("reload") {
-        let retry = answer.number("retry_interval").unwrap_or_default();
-        let stall = if retry > RETRY_INTERVAL_MS {
-            format!(", and a promotion can stall for {retry} ms (wal_retrieve_retry_interval)")
-        } else {
-            String::new()
-        };
-        found.warn(
-            FindingCode::ReloadRightMissing,
-            &format!(
-                "role {role} may not call pg_reload_conf, so a server that overheard its promotion cannot be woken gently{stall}"
-            ),
-            format!("GRANT EXECUTE ON FUNCTION pg_reload_conf() TO {role}"),
-        );
-    }
-    if !answer.is("monitor") {
-        found.warn(
-            FindingCode::MonitorRightMissing,
-            &format!("role {role} is no member of pg_monitor: the WAL receiver's state and the startup process are hidden, so progress cannot be seen and promotion may be slower"),
-            format!("GRANT pg_monitor TO {role}"),
-        );
+            self.synchronous(&mut found);
+        }
+        found.list
     }
 
-    // A primary receives nothing: told of the standbys, whoever they are.
-    if answer.is("in_recovery")
-        && answer.number("receiver_timeout").is_some_and(|timeout| timeout == 0 || timeout > RECEIVER_TIMEOUT_MS)
-    {
-        found.warn(
-            FindingCode::WalReceiverTimeoutLong,
-            &format!(
-                "wal_receiver_timeout is {} ms: a standby believes that long in a link that is dead",
-                text("receiver_timeout")
-            ),
-            "ALTER SYSTEM SET wal_receiver_timeout = '5s'; SELECT pg_reload_conf()",
-        );
+    /// Rights: after a failover every server may be the one to promote or to open, so both roles are asked for all of them.
+    fn rights(&self, found: &mut Findings<'_>) {
+        let Seen { answer, role, .. } = self;
+        if !answer.is("promote") {
+            let why = if self.by_sql {
+                format!("role {role} may not call pg_promote, so this server cannot be promoted over SQL")
+            } else {
+                format!("role {role} may not call pg_promote: promote.method does not need it, a change back to pg_promote would")
+            };
+            let remedy = format!("GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer) TO {role}");
+            found.add(FindingCode::PromoteRightMissing, self.by_sql, &why, remedy);
+        }
+        if !answer.is("reload") {
+            let retry = answer.number("retry_interval").unwrap_or_default();
+            let stall = if retry > RETRY_INTERVAL_MS {
+                format!(", and a promotion can stall for {retry} ms (wal_retrieve_retry_interval)")
+            } else {
+                String::new()
+            };
+            found.warn(
+                FindingCode::ReloadRightMissing,
+                &format!(
+                    "role {role} may not call pg_reload_conf, so a server that overheard its promotion cannot be woken gently{stall}"
+                ),
+                format!("GRANT EXECUTE ON FUNCTION pg_reload_conf() TO {role}"),
+            );
+        }
+        if !answer.is("monitor") {
+            found.warn(
+                FindingCode::MonitorRightMissing,
+                &format!("role {role} is no member of pg_monitor: the WAL receiver's state and the startup process are hidden, so progress cannot be seen and promotion may be slower"),
+                format!("GRANT pg_monitor TO {role}"),
+            );
+        }
     }
-    // Settings of this server, whatever its role.
-    if text("read_only") == "on" {
-        found.blocking(
-            FindingCode::ReadOnlyByDefault,
-            "default_transaction_read_only is on: a promoted server would refuse writes",
-            "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf()",
-        );
+
+    /// Places for the engine's sessions.
+    fn places(&self, found: &mut Findings<'_>) {
+        if let Some(said) = &self.answer.full {
+            no_place_finding(found, said, false);
+        }
+        let needed = needed(self.around.checks);
+        // A limit came with the data, and is the same on all servers: told of the one that takes writes.
+        if let Some((limit, whose, lift)) = self.answer.limit().filter(|_| !self.answer.is("in_recovery"))
+            && limit < needed as u64
+        {
+            found.add(
+                FindingCode::ConnectionLimitLow,
+                limit < LEAST,
+                &format!(
+                    "{whose} may have {limit} sessions at once, and the engine needs up to {needed}: what finds no place at failover time waits or fails"
+                ),
+                format!("{lift} {}", if whose.starts_with("role") { needed.to_string() } else { "-1".to_owned() }),
+            );
+        }
     }
-    if text("fsync") == "off" {
-        found.warn(
-            FindingCode::FsyncOff,
-            "fsync is off: what it acknowledges does not survive a crash of its host",
-            "ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf()",
-        );
+
+    /// Settings of this server, whatever its role.
+    fn settings(&self, found: &mut Findings<'_>) {
+        let (answer, settings) = (self.answer, &self.answer.settings);
+        let receiver = settings.get("wal_receiver_timeout");
+        // A primary receives nothing: told of the standbys, whoever they are.
+        if answer.is("in_recovery")
+            && receiver.value.parse::<u64>().is_ok_and(|timeout| timeout == 0 || timeout > RECEIVER_TIMEOUT_MS)
+        {
+            found.warn(
+                FindingCode::WalReceiverTimeoutLong,
+                &format!("wal_receiver_timeout is {} ms: a standby believes that long in a link that is dead", receiver.value),
+                receiver.undo("'5s'"),
+            );
+        }
+        let read_only = settings.get("default_transaction_read_only");
+        // What came with the data was no other before a failover, and does not bind the engine: told of the one that takes writes.
+        if read_only.value == "on" && !(read_only.is_of_the_data() && answer.is("in_recovery")) {
+            let message = if read_only.is_of_the_data() {
+                format!(
+                    "default_transaction_read_only is on for {}: the engine writes all the same, and what the server has for others cannot be seen behind it",
+                    read_only.place()
+                )
+            } else {
+                format!("default_transaction_read_only is on for {}: a promoted server would refuse writes", read_only.place())
+            };
+            found.add(FindingCode::ReadOnlyByDefault, !read_only.is_of_the_data(), &message, read_only.undo("off"));
+        }
+        let fsync = settings.get("fsync");
+        if fsync.value == "off" {
+            found.warn(
+                FindingCode::FsyncOff,
+                "fsync is off: what it acknowledges does not survive a crash of its host",
+                fsync.undo("on"),
+            );
+        }
+        if settings.get("wal_log_hints").value == "off" && answer.get("data_checksums") == Some("off") {
+            found.warn(
+                FindingCode::RewindImpossible,
+                "neither wal_log_hints nor data checksums are on: a former primary cannot be brought back by pg_rewind, only by a new copy",
+                "ALTER SYSTEM SET wal_log_hints = on, then restart",
+            );
+        }
     }
-    if text("wal_log_hints") == "off" && text("data_checksums") == "off" {
-        found.warn(
-            FindingCode::RewindImpossible,
-            "neither wal_log_hints nor data checksums are on: a former primary cannot be brought back by pg_rewind, only by a new copy",
-            "ALTER SYSTEM SET wal_log_hints = on, then restart",
-        );
+
+    fn archive(&self, found: &mut Findings<'_>) {
+        if let Some(failures) = self.answer.number("archive_failures") {
+            found.warn(
+                FindingCode::ArchiveFailing,
+                &format!(
+                    "the last attempt to archive WAL failed ({failures} failures so far): WAL piles up and a stop takes longer"
+                ),
+                "read the server's log for the archive command's error",
+            );
+        }
+        if let Some(waiting) = self.answer.backlog.filter(|waiting| *waiting > BACKLOG) {
+            found.warn(
+                FindingCode::ArchiveBacklog,
+                &format!("{waiting} finished WAL files wait for the archive: archiving is slower than writing, or stands still"),
+                "SELECT * FROM pg_stat_archiver; then make archive_command quicker, or mend what it waits for",
+            );
+        }
     }
-    if let Some(failures) = answer.number("archive_failures") {
-        found.warn(
-            FindingCode::ArchiveFailing,
-            &format!("the last attempt to archive WAL failed ({failures} failures so far): WAL piles up and a stop takes longer"),
-            "read the server's log for the archive command's error",
-        );
+
+    fn sync_names(&self) -> &str {
+        self.answer.get("sync_names").unwrap_or_default().trim()
     }
-    if let Some(waiting) = answer.backlog.filter(|waiting| *waiting > BACKLOG) {
-        found.warn(
-            FindingCode::ArchiveBacklog,
-            &format!("{waiting} finished WAL files wait for the archive: archiving is slower than writing, or stands still"),
-            "SELECT * FROM pg_stat_archiver; then make archive_command quicker, or mend what it waits for",
-        );
-    }
-    reserved_finding(&mut found, answer.number("reserved"), answer.get("may_use_reserved"), &role);
-    certificate_findings(&mut found, answer);
-    if let Some(slots) = answer.get("logical_slots").filter(|_| !answer.is("in_recovery")) {
-        found.warn(
-            FindingCode::LogicalSlots,
-            &format!("logical replication slots ({slots}) do not follow a failover before PostgreSQL 17, and then only prepared ones: subscribers would break"),
-            "with PostgreSQL 17: failover = true on the slots and sync_replication_slots = on; before: recreate the slots after a failover",
-        );
-    }
-    let sync_names = text("sync_names").trim();
-    if !sync_names.is_empty() {
-        if candidates < 2 {
+
+    /// Whether commits would go through after a promotion.
+    fn sync_gate(&self, found: &mut Findings<'_>) {
+        let (answer, role, sync_names) = (self.answer, &self.role, self.sync_names());
+        if sync_names.is_empty() {
+            return;
+        }
+        if self.around.candidates < 2 {
             found.warn(
                 FindingCode::SyncGate,
                 &format!("synchronous_standby_names is '{sync_names}' and there is one standby: after its promotion commits wait until the gate is opened"),
@@ -320,23 +471,41 @@ fn findings(
         }
     }
 
-    if answer.is("in_recovery") {
-        standby_findings(&mut found, answer, primary);
-    } else {
+    /// Whose acknowledgement a primary waits for.
+    fn synchronous(&self, found: &mut Findings<'_>) {
+        let (answer, commit) = (self.answer, self.answer.settings.get("synchronous_commit"));
         let receivers = answer.get("receivers_by_name").and_then(|text| serde_json::from_str(text).ok());
         let told = sync_survey::Synchronous {
-            names: sync_names,
-            commit: text("sync_commit"),
+            names: self.sync_names(),
+            // What is set for our own role or database says nothing about the others.
+            commit: if commit.is_of_the_data() { "on" } else { commit.value },
+            commit_undo: commit.undo("on"),
             overridden: answer.get("sync_commit_overridden"),
             functions: answer.get("sync_commit_functions"),
+            undo: answer.get("sync_commit_undo"),
             // Nobody receives, or the role may not see who does.
             receivers: receivers.or_else(|| answer.is("monitor").then(Vec::new)),
-            own: [name, text("cluster_name")],
-            standbys,
+            own: [self.name, answer.get("cluster_name").unwrap_or_default()],
+            standbys: self.standbys,
         };
-        sync_survey::findings(&mut found, &told);
+        sync_survey::findings(found, &told);
     }
-    found.list
+}
+
+/// `said`: the server's words. `blind`: the engine has no session either.
+fn no_place_finding(found: &mut Findings<'_>, said: &str, blind: bool) {
+    let so = if blind {
+        "so it cannot be asked, nor promoted"
+    } else {
+        "but for the session that it has and would use; should that one end, it cannot be asked, nor promoted"
+    };
+    found.add(
+        FindingCode::NoPlaceLeft,
+        blind,
+        &format!("it has no place left for a session of the engine ({said}), {so}"),
+        "end sessions there, or raise max_connections; from PostgreSQL 16 on reserved_connections keeps a place for members of pg_use_reserved_connections"
+            .to_owned(),
+    );
 }
 
 /// From PostgreSQL 16 on places can be kept, and whoever keeps some means them for the like of us.
@@ -381,12 +550,9 @@ fn certificate_findings(found: &mut Findings<'_>, answer: &Answer) {
 
 /// What matters only of a standby, and in comparison with its primary.
 fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(&str, &Answer)>) {
+    let lower = lower_settings(answer, primary);
     if answer.get("paused") == Some("t") {
-        found.blocking(
-            FindingCode::ReplayPaused,
-            "replay is paused: what it received is not yet visible, and somebody paused it for a reason",
-            "SELECT pg_wal_replay_resume()",
-        );
+        paused_finding(found, &lower, primary.map(|(name, _)| name));
     }
     if let Some(delay) = answer.number("apply_delay").filter(|delay| *delay > 0) {
         found.blocking(
@@ -412,19 +578,63 @@ fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(
             "read its log; check primary_conninfo and the primary's pg_hba.conf",
         );
     }
-    let Some((primary_name, primary)) = primary else { return };
-    for setting in NOT_LOWER {
-        let theirs = primary.number(setting);
-        if let (Some(ours), Some(theirs)) = (answer.number(setting), theirs)
-            && ours < theirs
-        {
-            found.blocking(
-                FindingCode::SettingLowerThanPrimary,
-                &format!("{setting} is {ours}, on {primary_name} {theirs}: replay stops, or the server cannot take the load"),
-                format!("ALTER SYSTEM SET {setting} = {theirs}, then restart the standby"),
-            );
-        }
+    let primary_name = primary.map_or("the primary", |(name, _)| name);
+    for Lower { setting, ours, theirs } in lower {
+        found.blocking(
+            FindingCode::SettingLowerThanPrimary,
+            &format!("{setting} is {ours}, on {primary_name} {theirs}: replay stops, or the server cannot take the load"),
+            format!("ALTER SYSTEM SET {setting} = {theirs}, then restart the standby"),
+        );
     }
+}
+
+/// A setting that is lower than on the primary.
+struct Lower {
+    setting: &'static str,
+    ours: u64,
+    theirs: u64,
+}
+
+fn lower_settings(answer: &Answer, primary: Option<(&str, &Answer)>) -> Vec<Lower> {
+    let Some((_, primary)) = primary else { return Vec::new() };
+    let compare = |setting: &'static str| {
+        let (ours, theirs) = (answer.number(setting)?, primary.number(setting)?);
+        (ours < theirs).then_some(Lower { setting, ours, theirs })
+    };
+    NOT_LOWER.into_iter().filter_map(compare).collect()
+}
+
+/// PostgreSQL itself pauses replay where a setting is lower than on the primary, and a server that is told to resume then shuts down.
+fn paused_finding(found: &mut Findings<'_>, lower: &[Lower], primary: Option<&str>) {
+    let code = FindingCode::ReplayPaused;
+    if lower.is_empty() {
+        let remedy = match primary {
+            Some(_) => "SELECT pg_wal_replay_resume()",
+            None => {
+                "first compare max_connections, max_worker_processes, max_wal_senders, max_prepared_transactions and \
+                 max_locks_per_transaction with the primary's: where one is lower here, raise it and restart the standby, for a resume would \
+                 shut it down; otherwise SELECT pg_wal_replay_resume()"
+            }
+        };
+        found.blocking(
+            code,
+            "replay is paused: what it received is not yet visible, and somebody paused it for a reason",
+            remedy,
+        );
+        return;
+    }
+    let named: Vec<&str> = lower.iter().map(|lower| lower.setting).collect();
+    let raise: Vec<String> =
+        lower.iter().map(|Lower { setting, theirs, .. }| format!("ALTER SYSTEM SET {setting} = {theirs}")).collect();
+    found.blocking(
+        code,
+        &format!(
+            "replay is paused, and {} lower than on {}: then PostgreSQL pauses it by itself, and shuts the server down if it is told to resume",
+            if let [one] = named[..] { format!("{one} is") } else { format!("{} are", named.join(", ")) },
+            primary.unwrap_or("the primary"),
+        ),
+        format!("{}, then restart the standby", raise.join("; ")),
+    );
 }
 
 #[cfg(test)]

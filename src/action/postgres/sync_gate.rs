@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
-use super::{Cluster, denied, failure, quoted, untouched};
+use super::{Cluster, denied, failure, is_full, quoted, untouched};
 use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::Session;
 use failover_core::id::ServerId;
@@ -16,11 +16,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// `has_parameter_privilege` came with PostgreSQL 15; before that only a superuser may.
 const STATE_SQL: &str = "\
 SELECT current_user AS role,
-       current_setting('server_version_num') AS version,
-       current_setting('is_superuser') AS superuser,
-       has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload,
-       pg_is_in_recovery() AS in_recovery,
-       (SELECT source FROM pg_settings WHERE name = 'synchronous_standby_names') AS source";
+       pg_catalog.current_setting('server_version_num') AS version,
+       pg_catalog.current_setting('is_superuser') AS superuser,
+       pg_catalog.has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload,
+       pg_catalog.pg_is_in_recovery() AS in_recovery,
+       (SELECT source FROM pg_catalog.pg_settings WHERE name = 'synchronous_standby_names') AS source";
 
 impl Cluster {
     /// Clears `synchronous_standby_names` on the new primary, reloads, and proves that a commit goes through. Nothing to do where it
@@ -51,11 +51,17 @@ impl Cluster {
         session
             .query("SELECT pg_catalog.pg_reload_conf()", deadline, cancel)
             .map_err(|error| changed(name, &before, &failure(name, "pg_reload_conf", &error)))?;
+        let mut own = Some(session);
         loop {
-            // A new session each time: it has what new clients have, whenever the old ones re-read theirs.
-            let mut fresh = self
-                .connect(&place.target, deadline, cancel)
-                .map_err(|error| changed(name, &before, &failure(name, "a new connection", &error)))?;
+            // A new session each time: it has what new clients have, whenever the old ones re-read theirs. Where clients have taken every
+            // place, the old one has to do.
+            let mut fresh = match self.connect(&place.target, deadline, cancel) {
+                Ok(fresh) => fresh,
+                Err(error) => match own.take().filter(|_| is_full(&error)) {
+                    Some(session) => session,
+                    None => return Err(changed(name, &before, &failure(name, "a new connection", &error))),
+                },
+            };
             let (now, mode) = sync_settings(&mut fresh, deadline, cancel)
                 .map_err(|error| changed(name, &before, &failure(name, "a new connection", &error)))?;
             if now.trim().is_empty() {
@@ -87,6 +93,7 @@ impl Cluster {
                 );
                 return Err(changed(name, &before, &failure));
             }
+            own.get_or_insert(fresh);
         }
     }
 }
@@ -126,7 +133,7 @@ fn check_rights(name: &str, session: &mut Session, deadline: Deadline, cancel: &
             "use on_no_sync_standby = \"block\", or clear synchronous_standby_names by hand",
         ));
     }
-    let sql = "SELECT has_parameter_privilege('synchronous_standby_names', 'ALTER SYSTEM') AS alter";
+    let sql = "SELECT pg_catalog.has_parameter_privilege('synchronous_standby_names', 'ALTER SYSTEM') AS alter";
     let rows = session.query(sql, deadline, cancel).map_err(|error| untouched(name, &error))?;
     if rows.get(0, "alter") == Some("t") {
         return Ok(());

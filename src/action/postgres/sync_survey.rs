@@ -6,23 +6,37 @@ use failover_core::sync_set::{Method, SyncRule, SyncSetting};
 
 /// Columns for the survey's statement. What a role may not see is NULL (rule 92).
 pub(super) const COLUMNS: &str = "\
-       (SELECT json_agg(application_name) FROM pg_stat_replication WHERE state = 'streaming') AS receivers_by_name,
-       current_setting('cluster_name') AS cluster_name,
-       current_setting('synchronous_commit') AS sync_commit,
-       (SELECT string_agg(DISTINCT coalesce(r.rolname, d.datname, 'all'), ', ') FROM pg_db_role_setting s
-          LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase
-        WHERE EXISTS (SELECT FROM unnest(s.setconfig) c WHERE c ~* '^synchronous_commit=(off|local|false|no|0)$')) AS sync_commit_overridden,
-       (SELECT string_agg(p.oid::regprocedure::text, ', ') FROM (SELECT oid, proconfig FROM pg_proc WHERE proconfig IS NOT NULL) p
-        WHERE EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c ~* '^synchronous_commit=(off|local|false|no|0)$')) AS sync_commit_functions";
+       (SELECT pg_catalog.json_agg(application_name) FROM pg_catalog.pg_stat_replication WHERE state = 'streaming') AS receivers_by_name,
+       pg_catalog.current_setting('cluster_name') AS cluster_name,
+       (SELECT pg_catalog.string_agg(DISTINCT coalesce(r.rolname, d.datname, 'all'), ', ') FROM pg_catalog.pg_db_role_setting s
+          LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+        WHERE EXISTS (SELECT FROM pg_catalog.unnest(s.setconfig) c WHERE c ~* '^synchronous_commit=(off|local|false|no|0)$')) AS sync_commit_overridden,
+       (SELECT pg_catalog.string_agg(undo, '; ' ORDER BY undo) FROM (
+          SELECT CASE WHEN r.rolname IS NULL AND d.datname IS NULL THEN 'ALTER ROLE ALL' WHEN r.rolname IS NULL THEN pg_catalog.format('ALTER DATABASE %I', d.datname)
+                      WHEN d.datname IS NULL THEN pg_catalog.format('ALTER ROLE %I', r.rolname) ELSE pg_catalog.format('ALTER ROLE %I IN DATABASE %I', r.rolname, d.datname) END
+                 || ' RESET synchronous_commit' AS undo
+            FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+           WHERE EXISTS (SELECT FROM pg_catalog.unnest(s.setconfig) c WHERE c ~* '^synchronous_commit=(off|local|false|no|0)$')
+          UNION ALL
+          SELECT pg_catalog.format('ALTER %s %s RESET synchronous_commit', CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.oid::regprocedure)
+            FROM (SELECT oid, prokind, proconfig FROM pg_catalog.pg_proc WHERE proconfig IS NOT NULL) p
+           WHERE EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) c WHERE c ~* '^synchronous_commit=(off|local|false|no|0)$')) undoes) AS sync_commit_undo,
+       (SELECT pg_catalog.string_agg(p.oid::regprocedure::text, ', ') FROM (SELECT oid, proconfig FROM pg_catalog.pg_proc WHERE proconfig IS NOT NULL) p
+        WHERE EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) c WHERE c ~* '^synchronous_commit=(off|local|false|no|0)$')) AS sync_commit_functions";
 
 /// What the primary says of it.
 pub(super) struct Synchronous<'a> {
     pub names: &'a str,
+    /// The server's `synchronous_commit`.
     pub commit: &'a str,
+    /// What sets it right where it was set.
+    pub commit_undo: String,
     /// Roles and databases whose commits wait for nobody.
     pub overridden: Option<&'a str>,
     /// Functions of the engine's database that set it so.
     pub functions: Option<&'a str>,
+    /// The statements that take it from all of them.
+    pub undo: Option<&'a str>,
     /// The names of those who receive; `None`: hidden.
     pub receivers: Option<Vec<String>>,
     /// Names by which the primary itself may stand in the list.
@@ -76,7 +90,7 @@ fn commits(found: &mut Findings<'_>, told: &Synchronous<'_>) {
                 "synchronous_commit is {}: no commit waits for a standby, whatever synchronous_standby_names says",
                 told.commit
             ),
-            "ALTER SYSTEM RESET synchronous_commit; SELECT pg_reload_conf()",
+            told.commit_undo.clone(),
         );
     } else if told.overridden.is_some() || told.functions.is_some() {
         let functions = told.functions.map(|functions| format!("what calls {functions}"));
@@ -87,7 +101,8 @@ fn commits(found: &mut Findings<'_>, told: &Synchronous<'_>) {
                 "synchronous_commit is off or local for {}: their commits wait for no standby, and no promise holds for them",
                 who.join(", ")
             ),
-            "ALTER ROLE, ALTER DATABASE or ALTER FUNCTION … RESET synchronous_commit, where that is not wanted",
+            told.undo
+                .unwrap_or("ALTER ROLE, ALTER DATABASE or ALTER FUNCTION … RESET synchronous_commit, where that is not wanted"),
         );
     }
 }
@@ -134,8 +149,10 @@ mod tests {
         let mut told = Synchronous {
             names,
             commit: "on",
+            commit_undo: String::new(),
             overridden: None,
             functions: None,
+            undo: None,
             receivers: Some(receivers.iter().map(|name| (*name).to_owned()).collect()),
             own: ["db1", ""],
             standbys: 2,

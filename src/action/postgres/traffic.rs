@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::identity::Identity;
 use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
-use super::{Cluster, Server, sqlstate, untouched};
+use super::{Cluster, Server, is_full, untouched};
 use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Endpoint, Error, Session, Target};
 use crate::wire::resolve::Addresses;
@@ -25,8 +25,6 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// What is left for the cross-check where no place is left for a look.
 const CROSS_CHECK: Duration = Duration::from_secs(1);
-/// The SQLSTATE of a server all of whose places are taken, or kept for others.
-const TOO_MANY_CONNECTIONS: &str = "53300";
 
 /// What became of one address.
 enum Outcome {
@@ -123,7 +121,7 @@ impl Cluster {
         });
         let judged = judge(name, &outcomes);
         match judged {
-            Err(failure) if is_full(&outcomes) => self.cross_check(place, &failure, way, deadline, cancel),
+            Err(failure) if all_full(&outcomes) => self.cross_check(place, &failure, way, deadline, cancel),
             judged => judged,
         }
     }
@@ -141,7 +139,7 @@ impl Cluster {
         let also = |why: String| Failure { message: format!("{}; {why}", failure.message), ..failure.clone() };
         // With a place left there, either it has become free just now, or the route leads elsewhere: asking again tells.
         match self.connect(&place.target, deadline, cancel) {
-            Err(error) if sqlstate(&error) == Some(TOO_MANY_CONNECTIONS) => {}
+            Err(error) if is_full(&error) => {}
             Err(error) => return Err(also(format!("{name} itself answers: {error}"))),
             Ok(_) => return Err(also(format!("{name} itself has a place left"))),
         }
@@ -190,7 +188,7 @@ impl Cluster {
         let all_silent = seen.iter().all(Result::is_err);
         let finding = |code: FindingCode, blocking, message: String, remedy: &str| Some(code.found(blocking, message, remedy));
         let judged = route.iter().zip(seen).filter_map(|(address, seen)| match seen {
-            Err(error) if sqlstate(&error) == Some(TOO_MANY_CONNECTIONS) => finding(
+            Err(error) if is_full(&error) => finding(
                 FindingCode::VerifyFull,
                 false,
                 format!("the server behind the route at {address} has no place left for the engine, so nobody could see who answers after a failover: {error}"),
@@ -261,10 +259,14 @@ fn ask_through(target: &Target, expected: &Expected<'_>, deadline: Deadline, can
 
 /// One connection, one question, and only if the answer is right one commit.
 fn ask_once(target: &Target, expected: &Expected<'_>, deadline: Deadline, cancel: &Cancel) -> Outcome {
-    let silent = |error: &Error| match sqlstate(error) {
-        _ if error.is_cancelled() => Outcome::Cancelled,
-        Some(TOO_MANY_CONNECTIONS) => Outcome::Full(format!("a server answers that has no place left: {error}")),
-        _ => Outcome::Silent(format!("no answer: {error}")),
+    let silent = |error: &Error| {
+        if error.is_cancelled() {
+            Outcome::Cancelled
+        } else if is_full(error) {
+            Outcome::Full(format!("a server answers that has no place left: {error}"))
+        } else {
+            Outcome::Silent(format!("no answer: {error}"))
+        }
     };
     let mut session = match Session::connect(target, expected.addresses, deadline, cancel) {
         Ok(session) => session,
@@ -339,7 +341,7 @@ fn judge(name: &str, outcomes: &[(String, Outcome)]) -> Result<Report, Failure> 
         ))
     } else if verified {
         Ok(Report::Traffic { message })
-    } else if is_full(outcomes) {
+    } else if all_full(outcomes) {
         Err(Failure::no_effect(
             message,
             "let the engine in: end sessions, or raise max_connections; from PostgreSQL 16 on reserved_connections keeps a place for members \
@@ -351,7 +353,7 @@ fn judge(name: &str, outcomes: &[(String, Outcome)]) -> Result<Report, Failure> 
 }
 
 /// Somebody answered that he has no place left, and nobody else was seen.
-fn is_full(outcomes: &[(String, Outcome)]) -> bool {
+fn all_full(outcomes: &[(String, Outcome)]) -> bool {
     outcomes.iter().any(|(_, outcome)| matches!(outcome, Outcome::Full(_)))
         && outcomes.iter().all(|(_, outcome)| matches!(outcome, Outcome::Full(_) | Outcome::Silent(_)))
 }
@@ -385,8 +387,8 @@ mod tests {
         let failure = judge("db2", &[full(), outcome("b:1", Outcome::Silent("refused".into()))]).unwrap_err();
         assert!(failure.remedy.contains("max_connections") && !failure.remedy.contains("load balancer"), "{failure:?}");
         assert!(judge("db2", &[full(), outcome("b:1", Outcome::Verified("yes".into()))]).is_ok());
-        assert!(!is_full(&[full(), outcome("b:1", Outcome::Wrong("db1".into()))]));
-        assert!(!is_full(&[outcome("b:1", Outcome::Silent("refused".into()))]));
+        assert!(!all_full(&[full(), outcome("b:1", Outcome::Wrong("db1".into()))]));
+        assert!(!all_full(&[outcome("b:1", Outcome::Silent("refused".into()))]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use super::identity::Identity;
-use super::{Cluster, failure, untouched};
+use super::{Cluster, failure, is_full, untouched};
 use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::{Error, Session};
 use failover_core::id::ServerId;
@@ -47,10 +47,15 @@ impl Cluster {
         let began = Instant::now();
         let written =
             write_local(&mut session, deadline, cancel).map_err(|error| failure(name, "the verifying write", &error))?;
-        // A second connection: new clients get in, and what they see is what the first one was promised.
-        let mut second =
-            self.connect(&place.target, deadline, cancel).map_err(|error| failure(name, "a second connection", &error))?;
-        let seen = Identity::read(&mut second, deadline, cancel).map_err(|error| failure(name, "a second connection", &error))?;
+        // A second connection: new clients get in, and what they see is what the first one was promised. Where clients have taken every place
+        // there is none, and the first one looks: whether they reach this server is for the route to prove (rule 162).
+        let mut second = match self.connect(&place.target, deadline, cancel) {
+            Ok(second) => Some(second),
+            Err(error) if is_full(&error) => None,
+            Err(error) => return Err(failure(name, "a second connection", &error)),
+        };
+        let looking = second.as_mut().unwrap_or(&mut session);
+        let seen = Identity::read(looking, deadline, cancel).map_err(|error| failure(name, "a second connection", &error))?;
         expect_primary(name, &seen, system_id, old_timeline)?;
         let Some(flush) = seen.flush.filter(|flush| *flush > written) else {
             return Err(Failure::unknown(
@@ -67,10 +72,10 @@ impl Cluster {
             seen.timeline
         );
         let (names, mode) =
-            sync_settings(&mut second, deadline, cancel).map_err(|error| failure(name, "reading the settings", &error))?;
+            sync_settings(looking, deadline, cancel).map_err(|error| failure(name, "reading the settings", &error))?;
         let commits = if names.trim().is_empty() {
             true
-        } else if !any_wal_sender(&mut second, deadline, cancel).map_err(|error| failure(name, "looking for standbys", &error))? {
+        } else if !any_wal_sender(looking, deadline, cancel).map_err(|error| failure(name, "looking for standbys", &error))? {
             let _ = write!(
                 message,
                 "; no standby is attached, so ordinary commits would wait for one (synchronous_standby_names = '{names}')"
@@ -92,7 +97,7 @@ impl Cluster {
                 Err(error) => return Err(failure(name, "an ordinary commit", &error)),
             }
         };
-        self.keep(server, second);
+        self.keep(server, second.unwrap_or(session));
         Ok(Report::Written { flush, commits, message })
     }
 }
@@ -114,7 +119,7 @@ fn expect_primary(name: &str, identity: &Identity, system_id: u64, old_timeline:
     if identity.read_only {
         return Err(Failure::no_effect(
             format!("{name} left recovery, but transactions are read-only there (default_transaction_read_only)"),
-            "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf(), and look for it on role and database too",
+            "ALTER SYSTEM SET default_transaction_read_only = off; SELECT pg_reload_conf()",
         ));
     }
     Ok(())
@@ -123,7 +128,8 @@ fn expect_primary(name: &str, identity: &Identity, system_id: u64, old_timeline:
 /// A WAL message in a transaction of its own: durable when acknowledged, nothing left behind, any role may write it (rule 95).
 fn write_sql(settings: &str) -> String {
     format!(
-        "BEGIN; {settings}SELECT pg_catalog.pg_logical_emit_message(true, 'libfailover', pg_backend_pid() || ' ' || clock_timestamp()) AS written; COMMIT"
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {settings}SELECT pg_catalog.pg_logical_emit_message(true, 'libfailover', \
+         pg_catalog.concat(pg_catalog.pg_backend_pid(), ' ', pg_catalog.clock_timestamp())) AS written; COMMIT"
     )
 }
 
@@ -136,7 +142,7 @@ fn write_local(session: &mut Session, deadline: Deadline, cancel: &Cancel) -> Re
 
 /// `synchronous_standby_names` and `synchronous_commit` as a new session sees them.
 pub(super) fn sync_settings(session: &mut Session, deadline: Deadline, cancel: &Cancel) -> Result<(String, String), Error> {
-    let sql = "SELECT current_setting('synchronous_standby_names') AS names, current_setting('synchronous_commit') AS mode";
+    let sql = "SELECT pg_catalog.current_setting('synchronous_standby_names') AS names, pg_catalog.current_setting('synchronous_commit') AS mode";
     let rows = session.query(sql, deadline, cancel)?;
     Ok((rows.get(0, "names").unwrap_or_default().to_owned(), rows.get(0, "mode").unwrap_or_default().to_owned()))
 }

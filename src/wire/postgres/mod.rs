@@ -27,6 +27,7 @@ use crate::secret::Secret;
 mod error;
 mod sample;
 mod scram;
+mod settings;
 mod startup;
 mod tls;
 
@@ -34,6 +35,8 @@ pub(crate) use error::{Error, ServerError};
 pub(crate) use sample::{SAMPLE_SQL, read_sample, sample};
 pub(crate) use scram::KeptKeys;
 use scram::{Binding, Exchange};
+use settings::Level;
+pub(crate) use settings::{OWN_SEARCH_PATH, SessionSettings};
 pub(crate) use startup::StartupWait;
 pub(crate) use tls::{SslMode, Tls, TlsSettings};
 
@@ -73,6 +76,8 @@ pub(crate) struct Target {
     pub application_name: String,
     /// What was derived from the password for earlier sessions; to begin with the default.
     pub keys: KeptKeys,
+    /// What its sessions set for themselves.
+    pub settings: SessionSettings,
 }
 
 /// Where a server is.
@@ -275,6 +280,32 @@ impl Session {
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Session, Error> {
+        let (settings, endpoint) = (&target.settings, target.endpoint.to_string());
+        let mut level = settings.level(&endpoint);
+        loop {
+            let error = match Session::connect_at(target, level, addresses, deadline, cancel) {
+                Ok(mut session) => {
+                    if let Some(sql) = settings.taken(&endpoint, level, session.parameter("server_version")) {
+                        session.query(&sql, deadline, cancel)?;
+                    }
+                    return Ok(session);
+                }
+                Err(error) => error,
+            };
+            // Each refusal takes the level down: this ends.
+            let lower = error.server().and_then(|said| settings.refused(&endpoint, level, said));
+            level = lower.ok_or(error)?;
+        }
+    }
+
+    /// With the settings of one level.
+    fn connect_at(
+        target: &Target,
+        level: Level,
+        addresses: &dyn Addresses,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Session, Error> {
         let (places, attempts): (_, &[Encryption]) = match &target.endpoint {
             Endpoint::Unix { .. } => (Vec::new(), &[Encryption::Off]),
             Endpoint::Tcp { host, port } => {
@@ -290,7 +321,7 @@ impl Session {
         };
         let mut first_error = None;
         for encryption in attempts {
-            match Session::attempt(target, &places, *encryption, deadline, cancel) {
+            match Session::attempt(target, level, &places, *encryption, deadline, cancel) {
                 Ok(session) => return Ok(session),
                 // Only what the other way could mend is tried the other way: a broken handshake, or a rule of pg_hba.conf.
                 Err(error) if matches!(&error, Error::Tls(_)) || error.server().is_some_and(|said| said.sqlstate == "28000") => {
@@ -305,6 +336,7 @@ impl Session {
 
     fn attempt(
         target: &Target,
+        level: Level,
         places: &[SocketAddr],
         encryption: Encryption,
         deadline: Deadline,
@@ -342,20 +374,20 @@ impl Session {
             peer,
         };
         session.transport.stream_mut().unbound();
-        session.start(target, deadline, cancel)?;
+        session.start(target, level, deadline, cancel)?;
         session.message_max = MESSAGE_MAX;
         Ok(session)
     }
 
     /// From the startup message to the first `ReadyForQuery`.
-    fn start(&mut self, target: &Target, deadline: Deadline, cancel: &Cancel) -> Result<(), Error> {
+    fn start(&mut self, target: &Target, level: Level, deadline: Deadline, cancel: &Cancel) -> Result<(), Error> {
         let parameters = [
             ("user", target.user.as_str()),
             ("database", target.database.as_str()),
             ("application_name", target.application_name.as_str()),
-            ("client_encoding", "UTF8"),
         ];
-        frontend::startup_message(parameters, &mut self.outgoing).map_err(unsendable)?;
+        let settings = target.settings.parameters(level);
+        frontend::startup_message(parameters.into_iter().chain(settings), &mut self.outgoing).map_err(unsendable)?;
         self.authenticate(target, deadline, cancel)?;
         loop {
             match self.message(deadline, cancel, "waiting for the session to start")? {

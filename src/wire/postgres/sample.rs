@@ -15,40 +15,40 @@ use failover_core::time::{Mono, Span};
 /// PostgreSQL 13 and later.
 pub(crate) const SAMPLE_SQL: &str = "\
 SELECT s.recovering AS in_recovery, \
-extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()) AS age, \
-(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS started, \
-(SELECT system_identifier FROM pg_control_system()) AS system_id, \
-CASE WHEN NOT s.recovering THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS wal_timeline, \
-CASE WHEN s.recovering THEN (SELECT timeline_id FROM pg_control_checkpoint()) END AS checkpoint_timeline, \
-CASE WHEN s.recovering THEN (SELECT min_recovery_end_timeline FROM pg_control_recovery()) END AS recovery_timeline, \
+extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_postmaster_start_time()) AS age, \
+(extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint AS started, \
+(SELECT system_identifier FROM pg_catalog.pg_control_system()) AS system_id, \
+CASE WHEN NOT s.recovering THEN pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8) END AS wal_timeline, \
+CASE WHEN s.recovering THEN (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()) END AS checkpoint_timeline, \
+CASE WHEN s.recovering THEN (SELECT min_recovery_end_timeline FROM pg_catalog.pg_control_recovery()) END AS recovery_timeline, \
 w.received_tli AS received_timeline, \
-CASE WHEN s.recovering THEN greatest(pg_last_wal_receive_lsn(), w.written_lsn) END AS receive, \
-CASE WHEN s.recovering THEN pg_last_wal_replay_lsn() END AS replay, \
-CASE WHEN s.recovering THEN pg_is_wal_replay_paused() ELSE false END AS replay_paused, \
-CASE WHEN s.recovering THEN (SELECT wait_event_type || '.' || wait_event FROM pg_stat_get_activity(NULL) WHERE backend_type = 'startup') END AS startup_wait, \
+CASE WHEN s.recovering THEN greatest(pg_catalog.pg_last_wal_receive_lsn(), w.written_lsn) END AS receive, \
+CASE WHEN s.recovering THEN pg_catalog.pg_last_wal_replay_lsn() END AS replay, \
+CASE WHEN s.recovering THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END AS replay_paused, \
+CASE WHEN s.recovering THEN (SELECT wait_event_type || '.' || wait_event FROM pg_catalog.pg_stat_get_activity(NULL) WHERE backend_type = 'startup') END AS startup_wait, \
 w.pid IS NOT NULL AS receiver, \
 w.status AS receiver_status, \
 w.latest_end_lsn AS receiver_latest_end, \
-extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time) AS receiver_message_age, \
+extract(epoch FROM pg_catalog.clock_timestamp() - w.last_msg_receipt_time) AS receiver_message_age, \
 w.conninfo AS receiver_conninfo, \
 w.slot_name AS receiver_slot, \
-current_setting('recovery_min_apply_delay') AS apply_delay, \
-current_setting('synchronous_standby_names') AS sync_names, \
-current_setting('synchronous_commit') AS sync_commit, \
+pg_catalog.current_setting('recovery_min_apply_delay') AS apply_delay, \
+pg_catalog.current_setting('synchronous_standby_names') AS sync_names, \
+pg_catalog.current_setting('synchronous_commit') AS sync_commit, \
 CASE WHEN NOT s.recovering THEN \
-(SELECT coalesce(json_agg(DISTINCT split_part(c, '=', 2)), '[]') FROM pg_db_role_setting, unnest(setconfig) c \
+(SELECT coalesce(pg_catalog.json_agg(DISTINCT pg_catalog.split_part(c, '=', 2)), '[]') FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) c \
 WHERE c ILIKE 'synchronous_commit=%') END AS sync_overridden, \
-(extract(epoch FROM pg_conf_load_time()) * 1000000)::bigint AS settings_loaded, \
+(extract(epoch FROM pg_catalog.pg_conf_load_time()) * 1000000)::bigint AS settings_loaded, \
 CASE WHEN NOT s.recovering THEN \
-(SELECT coalesce(json_agg(json_build_array(a.application_name, r.state, r.sync_state, r.flush_lsn, p.slot_name, \
-extract(epoch FROM clock_timestamp() - r.reply_time)::text)), '[]') \
-FROM pg_stat_get_wal_senders() r LEFT JOIN pg_stat_get_activity(NULL) a ON a.pid = r.pid \
-LEFT JOIN pg_get_replication_slots() p ON p.active_pid = r.pid) END AS replicas, \
-CASE WHEN NOT s.recovering THEN pg_current_wal_flush_lsn() END AS flush, \
-(SELECT coalesce(json_agg(DISTINCT application_name), '[]') FROM pg_stat_get_activity(NULL) \
-WHERE application_name LIKE 'libfailover/%' AND application_name <> current_setting('application_name')) AS other_engines \
-FROM (SELECT pg_is_in_recovery() AS recovering OFFSET 0) s \
-LEFT JOIN pg_stat_get_wal_receiver() w ON w.pid IS NOT NULL";
+(SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(a.application_name, r.state, r.sync_state, r.flush_lsn, p.slot_name, \
+extract(epoch FROM pg_catalog.clock_timestamp() - r.reply_time)::text)), '[]') \
+FROM pg_catalog.pg_stat_get_wal_senders() r LEFT JOIN pg_catalog.pg_stat_get_activity(NULL) a ON a.pid = r.pid \
+LEFT JOIN pg_catalog.pg_get_replication_slots() p ON p.active_pid = r.pid) END AS replicas, \
+CASE WHEN NOT s.recovering THEN pg_catalog.pg_current_wal_flush_lsn() END AS flush, \
+(SELECT coalesce(pg_catalog.json_agg(DISTINCT application_name), '[]') FROM pg_catalog.pg_stat_get_activity(NULL) \
+WHERE application_name LIKE 'libfailover/%' AND application_name <> pg_catalog.current_setting('application_name')) AS other_engines \
+FROM (SELECT pg_catalog.pg_is_in_recovery() AS recovering OFFSET 0) s \
+LEFT JOIN pg_catalog.pg_stat_get_wal_receiver() w ON w.pid IS NOT NULL";
 
 /// The names of other engines start with this; what follows is the engine's instance.
 const ENGINE_PREFIX: &str = "libfailover/";

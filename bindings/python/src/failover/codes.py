@@ -14,6 +14,8 @@ class FindingCode(str, Enum):
     MONITOR_RIGHT_MISSING = "monitor_right_missing"
     WAL_RECEIVER_TIMEOUT_LONG = "wal_receiver_timeout_long"
     READ_ONLY_BY_DEFAULT = "read_only_by_default"
+    NO_PLACE_LEFT = "no_place_left"
+    CONNECTION_LIMIT_LOW = "connection_limit_low"
     FSYNC_OFF = "fsync_off"
     REWIND_IMPOSSIBLE = "rewind_impossible"
     ARCHIVE_FAILING = "archive_failing"

@@ -1,0 +1,229 @@
+//! Each finding over SQL on a real server: its state is made, the survey finds it, its remedy is carried out as it stands, and the finding is
+//! gone. And what is found beforehand is what a failover meets.
+
+use std::collections::BTreeSet;
+
+use crate::action::postgres::{Cluster, Promotion};
+use failover_core::finding::{FindingCode, FindingGroup};
+use failover_core::output::Report;
+use failover_core::sample::ReadinessFinding;
+
+use super::postgres_actions::{AMPLE, DB1, DB2, ample, around, cancel, cluster_of, message, pair, positions, system_id};
+use super::support::lab::wait_until;
+use super::support::postgres::ENGINE_ROLE;
+use super::support::saturation::Clients;
+use super::support::{Lab, PgOptions, PgServer};
+
+fn found(cluster: &Cluster, on_standby: bool, code: FindingCode) -> Option<ReadinessFinding> {
+    let server = if on_standby { DB2 } else { DB1 };
+    let findings = cluster.survey(server, around(false), ample(), &cancel()).unwrap().findings;
+    findings.into_iter().find(|finding| finding.code == code)
+}
+
+/// The statements of a remedy, and whether a restart ends it.
+fn carry_out(server: &PgServer, remedy: &str) {
+    let (statements, restart) = match remedy.split_once(", then restart") {
+        Some((statements, _)) => (statements, true),
+        None => (remedy, false),
+    };
+    for statement in statements.split("; ") {
+        server.query(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    if restart {
+        server.restart().unwrap();
+    }
+}
+
+/// A state, where its finding shows, and where its remedy is carried out.
+struct State {
+    code: FindingCode,
+    /// Made on the primary, and on the standby.
+    made: &'static [&'static str],
+    made_on_standby: &'static [&'static str],
+    shows_on_standby: bool,
+    blocking: bool,
+}
+
+const fn on_primary(code: FindingCode, made: &'static [&'static str]) -> State {
+    State { code, made, made_on_standby: &[], shows_on_standby: false, blocking: false }
+}
+
+const fn on_standby(code: FindingCode, made_on_standby: &'static [&'static str]) -> State {
+    State { code, made: &[], made_on_standby, shows_on_standby: true, blocking: false }
+}
+
+const RELOAD: &str = "SELECT pg_reload_conf()";
+
+const STATES: &[State] = &[
+    State {
+        blocking: true,
+        ..on_primary(FindingCode::PromoteRightMissing, &["REVOKE EXECUTE ON FUNCTION pg_promote(boolean, integer) FROM failover"])
+    },
+    on_primary(FindingCode::ReloadRightMissing, &["REVOKE EXECUTE ON FUNCTION pg_reload_conf() FROM failover"]),
+    on_primary(FindingCode::MonitorRightMissing, &["REVOKE pg_monitor FROM failover"]),
+    on_standby(FindingCode::WalReceiverTimeoutLong, &["ALTER SYSTEM SET wal_receiver_timeout = '60s'", RELOAD]),
+    State {
+        blocking: true,
+        ..on_primary(FindingCode::ReadOnlyByDefault, &["ALTER SYSTEM SET default_transaction_read_only = on", RELOAD])
+    },
+    on_primary(FindingCode::ReadOnlyByDefault, &["ALTER ROLE failover SET default_transaction_read_only = on"]),
+    on_primary(
+        FindingCode::ReadOnlyByDefault,
+        &["ALTER ROLE failover IN DATABASE postgres SET default_transaction_read_only = on"],
+    ),
+    on_primary(FindingCode::FsyncOff, &["ALTER SYSTEM SET fsync = off", RELOAD]),
+    on_primary(
+        FindingCode::SyncCommitWaitsForNobody,
+        &["ALTER SYSTEM SET synchronous_commit = local", "ALTER SYSTEM SET synchronous_standby_names = 'db2'", RELOAD],
+    ),
+    on_primary(
+        FindingCode::SyncCommitOverridden,
+        &[
+            "ALTER SYSTEM SET synchronous_standby_names = 'db2'",
+            RELOAD,
+            "ALTER ROLE failover SET synchronous_commit = off",
+            "ALTER DATABASE app SET synchronous_commit = local",
+            "ALTER ROLE app IN DATABASE app SET synchronous_commit = off",
+            "CREATE FUNCTION quick(integer) RETURNS void LANGUAGE sql SET synchronous_commit = off AS ''",
+            "CREATE PROCEDURE quick(text) LANGUAGE sql SET synchronous_commit = off AS ''",
+        ],
+    ),
+    on_primary(
+        FindingCode::SyncGateRightMissing,
+        &[
+            "ALTER SYSTEM SET synchronous_standby_names = 'db2'",
+            RELOAD,
+            "REVOKE ALTER SYSTEM ON PARAMETER synchronous_standby_names FROM failover",
+        ],
+    ),
+    State { blocking: true, ..on_standby(FindingCode::ReplayPaused, &["SELECT pg_wal_replay_pause()"]) },
+    State { blocking: true, ..on_primary(FindingCode::ConnectionLimitLow, &["ALTER ROLE failover CONNECTION LIMIT 2"]) },
+    on_primary(FindingCode::ConnectionLimitLow, &["ALTER ROLE failover CONNECTION LIMIT 4"]),
+    on_primary(FindingCode::ConnectionLimitLow, &["ALTER DATABASE postgres CONNECTION LIMIT 3"]),
+];
+
+/// Made elsewhere, with what makes it: or a person has to look for the remedy, and no statement is it.
+const ELSEWHERE: &[FindingCode] = &[
+    // the_survey_names_what_would_hurt
+    FindingCode::LogicalSlots,
+    FindingCode::SyncGate,
+    // sync_survey::tests
+    FindingCode::SyncNamesUnreadable,
+    FindingCode::SyncByStrangers,
+    FindingCode::ReplicationNamesEqual,
+    FindingCode::SyncStandbyAbsent,
+    // who_holds_a_replay_is_named_by_the_survey_and_by_the_promotion_and_the_remedy_ends_it
+    FindingCode::ReplayHeld,
+    // places_that_are_kept_and_closed_to_the_engine_are_told: PostgreSQL 16 and later
+    FindingCode::ReservedPlacesClosed,
+    // wire_postgres
+    FindingCode::CertificateExpired,
+    FindingCode::CertificateExpires,
+    FindingCode::ClientCertificateExpires,
+    // below
+    FindingCode::NoPlaceLeft,
+    FindingCode::SettingLowerThanPrimary,
+    FindingCode::RewindImpossible,
+    FindingCode::ArchiveFailing,
+    FindingCode::ArchiveBacklog,
+    FindingCode::ApplyDelayed,
+    FindingCode::NotReceiving,
+];
+
+#[test]
+fn every_finding_over_sql_has_a_state() {
+    let here: BTreeSet<FindingCode> = STATES.iter().map(|state| state.code).chain(ELSEWHERE.iter().copied()).collect();
+    for row in FindingCode::TABLE.iter().filter(|row| row.group == FindingGroup::Server) {
+        assert!(here.contains(&row.code), "{} has no state that shows it", row.code);
+    }
+}
+
+#[test]
+fn a_remedy_ends_what_it_is_shown_for() {
+    let lab = Lab::new().unwrap();
+    let db1 = PgServer::primary(&lab, &PgOptions::new("db1")).unwrap();
+    let db2 = PgServer::standby_of(&db1, &PgOptions::new("db2")).unwrap();
+    let cluster = || cluster_of(&[(DB1, &db1), (DB2, &db2)]);
+    for State { code, made, made_on_standby, shows_on_standby, blocking } in STATES {
+        for (server, statements) in [(&db1, made), (&db2, made_on_standby)] {
+            for statement in *statements {
+                server.query(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+            }
+        }
+        let shown =
+            wait_until(&format!("{code} {made:?}{made_on_standby:?}"), AMPLE, || Ok(found(&cluster(), *shows_on_standby, *code)));
+        let shown = shown.unwrap();
+        println!("{code}: {} | {}", shown.message, shown.remedy);
+        assert_eq!(shown.blocking, *blocking, "{shown:?}");
+        // As it stands, on the server that it names.
+        carry_out(if *shows_on_standby { &db2 } else { &db1 }, &shown.remedy);
+        let gone = || Ok(found(&cluster(), *shows_on_standby, *code).is_none().then_some(()));
+        wait_until(&format!("{code} is gone after: {}", shown.remedy), AMPLE, gone).unwrap();
+        for statement in ["ALTER SYSTEM RESET ALL", RELOAD] {
+            db1.query(statement).unwrap();
+        }
+    }
+}
+
+/// PostgreSQL pauses replay by itself where a setting is too low, and shuts down when it is told to resume.
+#[test]
+fn a_standby_that_paused_itself_for_a_low_setting_is_not_told_to_resume() {
+    let lab = Lab::new().unwrap();
+    let (db1, db2) = pair(&lab);
+    let most: u32 = db1.value("SHOW max_connections").unwrap().parse().unwrap();
+    db1.query(&format!("ALTER SYSTEM SET max_connections = {}", most + 50)).unwrap();
+    db1.restart().unwrap();
+    let paused = || Ok((db2.value("SELECT pg_is_wal_replay_paused()")? == "t").then_some(()));
+    wait_until("it pauses itself", AMPLE, paused).unwrap();
+    let cluster = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
+    let shown = found(&cluster, true, FindingCode::ReplayPaused).unwrap();
+    println!("{} | {}", shown.message, shown.remedy);
+    assert!(shown.blocking && shown.message.contains("shuts the server down"), "{shown:?}");
+    assert!(found(&cluster, true, FindingCode::SettingLowerThanPrimary).is_some());
+    carry_out(&db2, &shown.remedy);
+    db2.wait_following(&db1).unwrap();
+    for code in [FindingCode::ReplayPaused, FindingCode::SettingLowerThanPrimary] {
+        assert_eq!(found(&cluster, true, code), None);
+    }
+}
+
+/// A standby full of readers is promoted with the session that the survey has there; without one it is no promise.
+#[test]
+fn a_standby_full_of_readers_is_promoted_or_found_beforehand() {
+    let lab = Lab::new().unwrap();
+    let options = |name| PgOptions::quick(name).with("max_connections = 20");
+    let db1 = PgServer::primary(&lab, &options("db1")).unwrap();
+    let db2 = PgServer::standby_of(&db1, &options("db2")).unwrap();
+    let (system, cluster) = (system_id(&db1), cluster_of(&[(DB1, &db1), (DB2, &db2)]));
+    assert_eq!(found(&cluster, true, FindingCode::NoPlaceLeft), None);
+    let _readers = Clients::take_all(&db2).unwrap();
+    for _ in 0..3 {
+        let shown = found(&cluster, true, FindingCode::NoPlaceLeft).expect("it is full");
+        println!("{} | {}", shown.message, shown.remedy);
+        assert!(!shown.blocking && shown.message.contains("53300"), "{shown:?}");
+    }
+    let blind = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
+    assert!(found(&blind, true, FindingCode::NoPlaceLeft).expect("nobody gets in").blocking);
+
+    db1.kill_all();
+    assert!(positions(&cluster, &[DB2])[0].sample.is_ok(), "the session that the survey has");
+    assert!(positions(&blind, &[DB2])[0].sample.is_err(), "what was found is true");
+    println!("{}", message(&cluster.promote(DB2, Promotion::Sql, system, 1, ample(), &cancel()).unwrap()));
+    assert!(matches!(cluster.verify_data(DB2, system, 1, ample(), &cancel()), Ok(Report::Written { commits: true, .. })));
+    cluster.open_sync_gate(DB2, ample(), &cancel()).unwrap();
+}
+
+/// Beside the watch, with one place for all that a failover does.
+#[test]
+fn a_role_with_few_sessions_is_found_beforehand_and_a_promotion_takes_one() {
+    let lab = Lab::new().unwrap();
+    let (db1, db2) = pair(&lab);
+    let (system, cluster) = (system_id(&db1), cluster_of(&[(DB1, &db1), (DB2, &db2)]));
+    db1.query(&format!("ALTER ROLE {ENGINE_ROLE} CONNECTION LIMIT 1")).unwrap();
+    db2.wait_following(&db1).unwrap();
+    assert!(found(&cluster, false, FindingCode::ConnectionLimitLow).expect("a finding").blocking);
+    db1.kill_all();
+    assert!(positions(&cluster, &[DB2])[0].sample.is_ok());
+    cluster.promote(DB2, Promotion::Sql, system, 1, ample(), &cancel()).unwrap();
+    assert!(matches!(cluster.verify_data(DB2, system, 1, ample(), &cancel()), Ok(Report::Written { commits: true, .. })));
+}
