@@ -11,6 +11,7 @@ mod hostile_settings;
 mod http_check;
 mod pgbouncer;
 mod postgres_actions;
+mod rejoin_recipe;
 #[cfg(feature = "rfc2136")]
 mod rfc2136;
 #[cfg(feature = "route53")]

@@ -213,6 +213,11 @@ impl PgServer {
         ))
     }
 
+    /// The same, for tests that write it down themselves.
+    pub fn follower_conninfo(&self, upstream: &PgServer) -> io::Result<String> {
+        self.conninfo(upstream)
+    }
+
     fn copy_from(&self, primary: &PgServer) -> io::Result<()> {
         let source = self.conninfo(primary)?;
         let mut command = self.lab.command_on(&self.host, bin_dir()?.join("pg_basebackup"));
