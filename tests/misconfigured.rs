@@ -176,6 +176,34 @@ fn a_standby_of_another_cluster_is_alarmed_and_never_promoted() {
     dies_in_vain(&pair, &engine);
 }
 
+/// Settings of the engine's role that keep other sessions from a standby, and its limit: told beforehand, and no obstacle to a failover.
+#[test]
+fn settings_of_the_engines_role_and_few_sessions_stop_no_failover() {
+    let _alone = alone();
+    let (pair, engine) = misconfigured(|pair| {
+        for setting in [
+            "SET default_transaction_isolation = 'serializable'",
+            "SET statement_timeout = '1ms'",
+            "SET idle_session_timeout = '50ms'",
+            "SET search_path = public, pg_catalog",
+            "SET default_transaction_read_only = on",
+            "CONNECTION LIMIT 4",
+        ] {
+            pair.db1.query(&format!("ALTER ROLE failover {setting}")).expect("a setting");
+        }
+        Vec::new()
+    });
+    let service = status(&engine, "db2 would be promoted, and the limit is told", |service| {
+        service["forecast"]["would_fail_over"] == true && service["readiness"].to_string().contains("connection_limit_low")
+    });
+    let found = service["readiness"].as_array().unwrap().iter().find(|found| found["code"] == "connection_limit_low").unwrap();
+    assert_eq!(found["blocking"], false, "{found}");
+    pair.db1.kill_postmaster().expect("a dead postmaster");
+    event(&engine, "the failover is completed", |event| event.kind == "failover_completed");
+    assert!(pair.db2.is_primary().expect("db2 answers"));
+    assert!(engine.stop(), "a clean stop: {}", engine.log_tail());
+}
+
 /// The test before going live sees what a failover would be refused for, although every check is up.
 #[test]
 fn check_finds_what_would_stop_a_failover() {
