@@ -293,7 +293,7 @@ impl Session {
                 Err(error) => error,
             };
             // Each refusal takes the level down: this ends.
-            let lower = error.server().and_then(|said| settings.refused(&endpoint, level, said));
+            let lower = error.server().and_then(|said| SessionSettings::refused(level, said));
             level = lower.ok_or(error)?;
         }
     }

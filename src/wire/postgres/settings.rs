@@ -110,28 +110,29 @@ impl SessionSettings {
         }
     }
 
-    /// The peer ended a session at this level with these words. Some: because of a setting, and this is what it may take.
-    pub(super) fn refused(&self, endpoint: &str, level: Level, said: &ServerError) -> Option<Level> {
-        let lower = match (said.sqlstate.as_str(), level) {
-            (_, Level::None) => return None,
+    /// The peer ended a session at this level with these words. Some: perhaps because of a setting, and this is what it may take. It is
+    /// remembered once a session was taken so: the same words are said of a role that may not connect.
+    pub(super) fn refused(level: Level, said: &ServerError) -> Option<Level> {
+        match (said.sqlstate.as_str(), level) {
+            (_, Level::None) => None,
             // An older server than before answers at this address.
-            ("42704", Level::Since14 | Level::Since17) => Level::Base,
+            ("42704", Level::Since14 | Level::Since17) => Some(Level::Base),
             // PgBouncer's word for a parameter that it does not know, and that of poolers in the cloud.
-            ("08P01" | "0A000" | "42704" | "22023" | "42501", _) => Level::None,
-            _ => return None,
-        };
-        self.learn(endpoint, lower);
-        Some(lower)
+            ("08P01" | "0A000" | "42704" | "22023" | "42501", _) => Some(Level::None),
+            _ => None,
+        }
     }
 
     /// A server of this version took a session at `level`. What is still to be set in that session, if anything; the next one has it from
     /// the beginning.
     pub(super) fn taken(&self, endpoint: &str, level: Level, version: Option<&str>) -> Option<String> {
-        let knows = version.map_or(Level::Base, Level::of_version);
-        if level == Level::None || knows <= level {
+        let knows = if level == Level::None { level } else { version.map_or(Level::Base, Level::of_version) };
+        if !self.nothing {
+            self.learn(endpoint, knows);
+        }
+        if knows <= level {
             return None;
         }
-        self.learn(endpoint, knows);
         let later: Vec<String> = above(level, knows).map(|(name, value)| format!("SET {name} = '{value}'")).collect();
         Some(later.join("; "))
     }
@@ -199,17 +200,20 @@ mod tests {
         assert_eq!(settings.level("b:1"), Level::Base, "another server is another matter");
         // It is an older one now.
         let level = settings.level("a:1");
-        assert_eq!(settings.refused("a:1", level, &said("42704")), Some(Level::Base));
+        assert_eq!(SessionSettings::refused(level, &said("42704")), Some(Level::Base));
+        assert_eq!(settings.taken("a:1", Level::Base, Some("13.22")), None);
+        assert_eq!(settings.level("a:1"), Level::Base);
     }
 
     #[test]
     fn a_pooler_is_asked_without_and_a_refusal_for_another_reason_is_none_of_ours() {
         let settings = SessionSettings::default();
-        assert_eq!(settings.refused("a:1", Level::Base, &said("28P01")), None);
-        assert_eq!(settings.refused("a:1", Level::Base, &said("08P01")), Some(Level::None));
-        assert_eq!(settings.parameters(settings.level("a:1")), [("client_encoding", "UTF8")]);
-        assert_eq!(settings.refused("a:1", Level::None, &said("08P01")), None, "asked without, it is not asked again");
+        assert_eq!(SessionSettings::refused(Level::Base, &said("28P01")), None);
+        assert_eq!(SessionSettings::refused(Level::Base, &said("08P01")), Some(Level::None));
+        assert_eq!(settings.level("a:1"), Level::Base, "nothing was taken yet: it may refuse for another reason");
+        assert_eq!(SessionSettings::refused(Level::None, &said("08P01")), None, "asked without, it is not asked again");
         assert_eq!(settings.taken("a:1", Level::None, Some("17.1")), None);
+        assert_eq!(settings.parameters(settings.level("a:1")), [("client_encoding", "UTF8")]);
         assert_eq!(SessionSettings::nothing().level("a:1"), Level::None);
         assert!(!has(&settings.keeping_search_path().parameters(Level::Base), "search_path"));
     }
