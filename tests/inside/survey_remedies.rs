@@ -123,6 +123,8 @@ const ELSEWHERE: &[FindingCode] = &[
     // below
     FindingCode::NoPlaceLeft,
     FindingCode::SettingLowerThanPrimary,
+    // Their remedies are no statements: a restart, an archive that works again, a change of the configuration or of primary_conninfo. None is
+    // carried out by a test yet.
     FindingCode::RewindImpossible,
     FindingCode::ArchiveFailing,
     FindingCode::ArchiveBacklog,

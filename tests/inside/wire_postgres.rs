@@ -306,6 +306,16 @@ fn a_primary_and_its_standby_are_sampled_with_and_without_rights() {
     }
     primary.sql("ALTER ROLE nothing RESET synchronous_commit; ALTER ROLE nothing SET Synchronous_Commit = remote_apply");
     assert_eq!(sample_of(&mut primary.session("monitor")).sync_commit_overridden, Some(SyncCommit::RemoteApply));
+    // Set for the engine's own role or database, it hides what the server's other clients have: a stronger one promises nothing of theirs.
+    for (set, reset) in [
+        ("ALTER ROLE monitor SET synchronous_commit = remote_apply", "ALTER ROLE monitor RESET synchronous_commit"),
+        ("ALTER DATABASE postgres SET synchronous_commit = remote_apply", "ALTER DATABASE postgres RESET synchronous_commit"),
+    ] {
+        primary.sql(set);
+        assert_eq!(sample_of(&mut primary.session("monitor")).sync_commit, SyncCommit::Local, "{set}");
+        primary.sql(reset);
+        assert_eq!(sample_of(&mut primary.session("monitor")).sync_commit, SyncCommit::On, "{reset}");
+    }
     primary.sql("ALTER ROLE nothing RESET ALL");
     let [Replica { application_name, streaming: true, synchronous: false, flush: Some(_), slot: None, reply_age: Some(_) }] =
         &seen.replicas.as_ref().unwrap()[..]

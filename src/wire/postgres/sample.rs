@@ -12,7 +12,8 @@ use failover_core::time::{Mono, Span};
 /// Functions that raise an error on the wrong side of recovery stand behind CASE; all that a role without `pg_monitor` may not
 /// see is NULL. It asks the functions beneath the statistics views: planning the views themselves costs four times as much. The position
 /// is read after the list of standbys: whatever one that has just gone had acknowledged lies before it.
-/// PostgreSQL 13 and later.
+/// PostgreSQL 13 and later. What is set of `synchronous_commit` for the engine's own role or database hides what the server's other clients
+/// have: then nothing is promised of it (rule 118).
 pub(crate) const SAMPLE_SQL: &str = "\
 SELECT s.recovering AS in_recovery, \
 extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_postmaster_start_time()) AS age, \
@@ -34,7 +35,10 @@ w.conninfo AS receiver_conninfo, \
 w.slot_name AS receiver_slot, \
 pg_catalog.current_setting('recovery_min_apply_delay') AS apply_delay, \
 pg_catalog.current_setting('synchronous_standby_names') AS sync_names, \
-pg_catalog.current_setting('synchronous_commit') AS sync_commit, \
+CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) c WHERE c ILIKE 'synchronous_commit=%' \
+AND (setrole = 0 OR setrole = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)) \
+AND (setdatabase = 0 OR setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))) \
+THEN 'local' ELSE pg_catalog.current_setting('synchronous_commit') END AS sync_commit, \
 CASE WHEN NOT s.recovering THEN \
 (SELECT coalesce(pg_catalog.json_agg(DISTINCT pg_catalog.split_part(c, '=', 2)), '[]') FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) c \
 WHERE c ILIKE 'synchronous_commit=%') END AS sync_overridden, \
