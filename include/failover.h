@@ -185,6 +185,9 @@
 // An instance of the route does not have a server of the service.
 #define FAILOVER_FINDING_ROUTE_SERVER_MISSING "route_server_missing"
 
+// An instance of the route keeps a server out by itself, whatever it is told.
+#define FAILOVER_FINDING_ROUTE_SERVER_HELD "route_server_held"
+
 // An instance of the route sends new sessions to a server that is not the primary.
 #define FAILOVER_FINDING_ROUTE_TO_STANDBY "route_to_standby"
 

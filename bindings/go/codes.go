@@ -95,6 +95,8 @@ const (
 	FindingRouteBackendMissing = "route_backend_missing"
 	// FindingRouteServerMissing: An instance of the route does not have a server of the service.
 	FindingRouteServerMissing = "route_server_missing"
+	// FindingRouteServerHeld: An instance of the route keeps a server out by itself, whatever it is told.
+	FindingRouteServerHeld = "route_server_held"
 	// FindingRouteToStandby: An instance of the route sends new sessions to a server that is not the primary.
 	FindingRouteToStandby = "route_to_standby"
 	// FindingRoutePrimaryOut: An instance of the route sends no new session to the primary.

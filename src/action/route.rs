@@ -18,10 +18,10 @@ use parking_lot::Mutex;
 
 use super::memory::{RouteBefore, ServerBefore};
 use crate::deadline::{Cancel, Deadline, Interrupted};
-use crate::wire::haproxy::{AdminState, Client, Command, Endpoint, Error, Operation, StatRow, StateRow};
+use crate::wire::haproxy::{AdminState, Client, Command, Endpoint, Error, Hold, Operation, StatRow, StateRow};
 use crate::wire::resolve::Addresses;
 use failover_core::output::Failure;
-use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
+use failover_core::route::{Held, InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
 use failover_core::sample::RouteInstance;
 
 /// Between two looks at whether the state is the one asked for: doubled from the first to the last.
@@ -106,7 +106,13 @@ struct Job<'a> {
     /// Something may have been changed there.
     touched: Cell<bool>,
     /// The state that was read back last and was not the one asked for.
-    seen: Cell<Option<String>>,
+    seen: Cell<Option<Seen>>,
+}
+
+/// What was read back, and what mends it where that is known.
+struct Seen {
+    text: String,
+    remedy: String,
 }
 
 /// Why an operation failed on one instance, and whether it may have changed something before.
@@ -260,7 +266,8 @@ impl Route {
     /// Who gets new sessions from each instance, for [`findings`](failover_core::route::findings). Changes nothing.
     #[must_use]
     pub(crate) fn view(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceView> {
-        let views = self.parallel(deadline, cancel, view_of).into_iter().map(|seen| {
+        let views = self.parallel(deadline, cancel, view_of).into_iter().zip(&self.targets).map(|(seen, target)| {
+            let seen = seen.map(|servers| servers.into_iter().map(|server| self.of_the_route(target, server)).collect());
             seen.map_err(|fault| InstanceTrouble {
                 no_backend: matches!(fault.error, Error::Refused { .. }),
                 message: fault.error.to_string(),
@@ -274,6 +281,22 @@ impl Route {
             kind: InstanceKind::Haproxy,
         };
         self.targets.iter().zip(views).map(view).collect()
+    }
+
+    /// What it inherits from the same server in another backend of this HAProxy ends when that one gets the traffic, which belongs to the
+    /// route too.
+    fn of_the_route(&self, target: &HaproxyTarget, mut server: ServerView) -> ServerView {
+        let ours = |held: &Held| {
+            let Held::Tracks(tracked) = held else { return false };
+            self.targets.iter().any(|other| {
+                let name = other.servers.get(&server.server);
+                other.endpoint == target.endpoint && name.is_some_and(|name| *tracked == format!("{}/{name}", other.backend))
+            })
+        };
+        if server.held.as_ref().is_some_and(ours) {
+            server.held = None;
+        }
+        server
     }
 
     /// What went wrong with each server since each HAProxy was started, as [`StatRow::errors`]: by instance, in their order, and our
@@ -394,7 +417,7 @@ impl Route {
                 });
             }
             ended = ended.max(Some(row.sessions));
-            patience.wait(job, format!("{backend}/{name} {}, {} sessions", row.status, row.sessions))?;
+            patience.wait(job, format!("{backend}/{name} {}, {} sessions", row.status, row.sessions), String::new())?;
         }
     }
 
@@ -434,7 +457,7 @@ impl Route {
                 let note = if before.is_some() { "as before" } else { "nothing remembered" };
                 return Ok(format!("{backend}/{name} {}, weight {}, {note}", admin.word(), row.weight));
             }
-            patience.wait(job, format!("{backend}/{name} {}, weight {}", row.admin.word(), row.weight))?;
+            patience.wait(job, format!("{backend}/{name} {}, weight {}", row.admin.word(), row.weight), String::new())?;
         }
     }
 
@@ -446,13 +469,8 @@ impl Route {
             return Err(job.missing(name));
         };
         // A server that HAProxy does not know takes no traffic: the survey complains, the failover goes on.
-        let others: Vec<&str> = job
-            .target
-            .servers
-            .values()
-            .map(String::as_str)
-            .filter(|other| *other != name && known.iter().any(|row| row.server == *other))
-            .collect();
+        let is_other = |other: &&str| *other != name && known.iter().any(|row| row.server == **other);
+        let others: Vec<&str> = job.target.servers.values().map(String::as_str).filter(is_other).collect();
         // Should it not serve, everything goes back; the first look is the one that counts.
         for (ours, theirs) in &job.target.servers {
             if let Some(row) = known.iter().find(|row| row.server == *theirs) {
@@ -496,12 +514,7 @@ impl Route {
             let row = job.stat_row(name, &replies[at + 1])?;
             let rest: Vec<StatRow> =
                 others.iter().map(|other| job.stat_row(other, &replies[at + 1])).collect::<Result<_, _>>()?;
-
-            let serving = row.is_up()
-                && state.admin == AdminState::Ready
-                && matches!(state.operation, Operation::Running | Operation::Starting)
-                && weight.is_none_or(|weight| weight == state.weight);
-            if serving && rest.iter().all(StatRow::is_maint) {
+            if serves(&state, &row, weight) && rest.iter().all(StatRow::is_maint) {
                 let sessions: u64 = rest.iter().map(|row| row.sessions).sum();
                 let until = *leftovers.get_or_insert_with(|| job.client.deadline.at_most(LEFTOVER_GRACE));
                 if sessions == 0 || until.is_over() {
@@ -510,21 +523,52 @@ impl Route {
                 }
             }
             if row.is_down() && state.admin == AdminState::Ready {
-                let up = if row.status.contains("agent") {
-                    Command::AgentUp { backend, server: name }
-                } else {
-                    Command::HealthUp { backend, server: name }
-                };
-                job.run(&[up])?;
-                healed = true;
+                healed |= heal(job, name, &row)?;
             }
-            let mut seen = format!("{backend}/{name} {}, weight {}", row.status, state.weight);
-            for other in &rest {
-                let _ = write!(seen, "; {} {}, {} sessions", other.server, other.status, other.sessions);
-            }
-            patience.wait(job, seen)?;
+            let (seen, remedy) = not_yet(job, &state, &row, &rest);
+            patience.wait(job, seen, remedy)?;
         }
     }
+}
+
+/// Read back as it was asked for.
+fn serves(state: &StateRow, row: &StatRow, weight: Option<u32>) -> bool {
+    row.is_up()
+        && state.admin == AdminState::Ready
+        && matches!(state.operation, Operation::Running | Operation::Starting)
+        && weight.is_none_or(|weight| weight == state.weight)
+}
+
+/// Up, whatever HAProxy's own check or agent said last. Whether that was taken: a server that follows another one (`track`) is up when
+/// that one is.
+fn heal(job: &Job<'_>, name: &str, row: &StatRow) -> Result<bool, Error> {
+    let backend = job.target.backend.as_str();
+    let up = if row.status.contains("agent") {
+        Command::AgentUp { backend, server: name }
+    } else {
+        Command::HealthUp { backend, server: name }
+    };
+    match job.run(&[up]) {
+        Err(error) if error.is_of_tracking_server() => Ok(false),
+        outcome => outcome.map(|_| true),
+    }
+}
+
+/// What was read back instead, and what mends it where that is known.
+fn not_yet(job: &Job<'_>, state: &StateRow, row: &StatRow, rest: &[StatRow]) -> (String, String) {
+    let mut seen = format!("{}/{} {}, weight {}", job.target.backend, row.server, row.status, state.weight);
+    let mut remedy = String::new();
+    if let Some(held) = held(state, row) {
+        let _ = write!(seen, ": HAProxy itself keeps it out: {}", held.what());
+        remedy = held.remedy(&job.target.name);
+    } else if let Some(tracked) = row.tracked.as_ref().filter(|_| row.is_down()) {
+        let _ = write!(seen, ": it follows {tracked} (`track`), whose check fails");
+        remedy = format!("see why {}'s check of {tracked} fails", job.target.name);
+    }
+    for other in rest {
+        let _ = write!(seen, "; {} {}, {} sessions", other.server, other.status, other.sessions);
+    }
+    (seen, remedy)
 }
 
 /// A part of a server's full weight: the configured one, or that of HAProxy's file, for the present one may be a part already.
@@ -548,7 +592,7 @@ fn weigh_on(job: &Job<'_>, server: &str, share: u8) -> Result<String, Error> {
         return Ok(format!("{backend}/{name} {}", worded(row.weight, fixed)));
     }
     let seen = format!("{backend}/{name} weight {}, and not {weight}", row.weight);
-    Err(Error::NotProven { endpoint: job.client.endpoint.to_string(), seen })
+    Err(Error::NotProven { endpoint: job.client.endpoint.to_string(), seen, remedy: String::new() })
 }
 
 /// The weight that was read back, and why it may not be the one that was wanted.
@@ -613,9 +657,18 @@ fn view_of(job: &Job<'_>) -> Result<Vec<ServerView>, Error> {
     let view = |(server, name, row): (&String, &String, Option<(StateRow, StatRow)>)| ServerView {
         server: server.clone(),
         name: name.clone(),
-        state: row.map_or(RouteState::Missing, |(state, row)| route_state(&state, &row)),
+        state: row.as_ref().map_or(RouteState::Missing, |(state, row)| route_state(state, row)),
+        held: row.and_then(|(state, row)| held(&state, &row)),
     };
     Ok(rows_of(job)?.into_iter().map(view).collect())
+}
+
+/// What keeps it out whatever it is told.
+fn held(state: &StateRow, row: &StatRow) -> Option<Held> {
+    Some(match state.held? {
+        Hold::Resolution => Held::Resolution,
+        Hold::Tracked => Held::Tracks(row.tracked.clone().unwrap_or_else(|| "another server".to_owned())),
+    })
 }
 
 fn route_state(state: &StateRow, row: &StatRow) -> RouteState {
@@ -654,7 +707,7 @@ impl Job<'_> {
     /// When the time is over in the middle of another look, what was seen says more than where it ended.
     fn fault(&self, error: Error) -> Fault {
         let error = match (error, self.seen.take()) {
-            (Error::TimedOut { endpoint, .. }, Some(seen)) => Error::NotProven { endpoint, seen },
+            (Error::TimedOut { endpoint, .. }, Some(seen)) => Error::NotProven { endpoint, seen: seen.text, remedy: seen.remedy },
             (error, _) => error,
         };
         Fault { error, touched: self.touched.get() }
@@ -724,8 +777,8 @@ impl Job<'_> {
 struct Patience(Duration);
 
 impl Patience {
-    fn wait(&mut self, job: &Job<'_>, seen: String) -> Result<(), Error> {
-        job.seen.set(Some(seen));
+    fn wait(&mut self, job: &Job<'_>, text: String, remedy: String) -> Result<(), Error> {
+        job.seen.set(Some(Seen { text, remedy }));
         let ended = job.client.cancel.pause(self.0, job.client.deadline);
         self.0 = (self.0 * 2).min(LAST_LOOK);
         ended.map_err(|why| match why {

@@ -220,6 +220,9 @@ findings! {
     /// An instance of the route does not have a server of the service.
     RouteServerMissing = "route_server_missing" (Route, Blocks::Always):
         "the new primary would run, and the clients of this instance would not be sent to it: their outage goes on until a person moves them",
+    /// An instance of the route keeps a server out by itself, whatever it is told.
+    RouteServerHeld = "route_server_held" (Route, Blocks::Always):
+        "the new primary would run, and the clients of this instance would not be sent to it: their outage goes on until a person moves them",
     /// An instance of the route sends new sessions to a server that is not the primary.
     RouteToStandby = "route_to_standby" (Route, Blocks::Never):
         "clients come out at a server that is not the primary: on a database they cannot write there, and after a restart of HAProxy they may land on the old one",

@@ -58,6 +58,42 @@ pub struct ServerView {
     pub name: String,
     /// Whether it gets new sessions.
     pub state: RouteState,
+    /// What keeps it out that an order to be ready does not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+}
+
+/// What keeps a server out whatever an instance is told about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Held {
+    /// The instance has no address for its name.
+    Resolution,
+    /// It follows this server of the instance (`backend/server`), which is out.
+    Tracks(String),
+}
+
+impl Held {
+    /// What is so, as a clause about the server.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match self {
+            Held::Resolution => "HAProxy has no address for its name".to_owned(),
+            Held::Tracks(other) => format!("it follows {other} (`track`), which is out"),
+        }
+    }
+
+    /// What mends it on this instance.
+    #[must_use]
+    pub fn remedy(&self, instance: &str) -> String {
+        match self {
+            Held::Resolution => format!(
+                "make the name resolve on the host of {instance}, or write the address on its server line; without `resolvers` HAProxy looks names up at its start alone"
+            ),
+            Held::Tracks(other) => format!(
+                "on the admin socket of {instance}: set server {other} state ready; or take `track` off the server line, or name {other} in the route too"
+            ),
+        }
+    }
 }
 
 /// Whether a server gets new sessions from an instance.
@@ -136,96 +172,118 @@ pub fn findings(instances: &[InstanceView], primary: Option<&str>, answers: bool
 
 fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, databases: bool) -> Vec<ReadinessFinding> {
     let InstanceView { name, backend, servers, kind } = instance;
-    let mut found = Vec::new();
-    let mut find = |code: FindingCode, blocking: bool, message: String, remedy: String| {
-        found.push(code.found(blocking, message, remedy));
-    };
     let servers = match servers {
         Ok(servers) => servers,
-        Err(trouble) => {
-            let code = if trouble.no_backend { FindingCode::RouteBackendMissing } else { FindingCode::RouteNotReady };
-            let message = format!("route instance {name}: a failover could not move its traffic: {}", trouble.message);
-            let remedy = if trouble.remedy.is_empty() {
-                "start it, and give the engine its admin socket or console".to_owned()
-            } else {
-                trouble.remedy.clone()
-            };
-            find(code, true, message, remedy);
-            return found;
-        }
+        Err(trouble) => return vec![of_trouble(name, trouble)],
     };
-    for server in servers.iter().filter(|server| server.state == RouteState::Missing) {
-        find(
-            FindingCode::RouteServerMissing,
+    let mut found: Vec<ReadinessFinding> =
+        servers.iter().filter_map(|server| unreachable(name, backend, server, primary)).collect();
+    let Some(primary) = primary else { return found };
+    if *kind == InstanceKind::Pgbouncer {
+        found.extend(of_pooler(name, backend, servers, primary));
+        return found;
+    }
+    found.extend(servers.iter().filter_map(|server| {
+        let serves = serves(server, servers);
+        if server.server == primary {
+            (!serves).then(|| primary_out(name, backend, server, answers))?
+        } else {
+            serves.then(|| to_standby(name, backend, server, databases))
+        }
+    }));
+    found
+}
+
+/// An instance that cannot be asked or changed.
+fn of_trouble(name: &str, trouble: &InstanceTrouble) -> ReadinessFinding {
+    let code = if trouble.no_backend { FindingCode::RouteBackendMissing } else { FindingCode::RouteNotReady };
+    let message = format!("route instance {name}: a failover could not move its traffic: {}", trouble.message);
+    let remedy = if trouble.remedy.is_empty() {
+        "start it, and give the engine its admin socket or console".to_owned()
+    } else {
+        trouble.remedy.clone()
+    };
+    code.found(true, message, remedy)
+}
+
+/// No traffic could be moved to this server.
+fn unreachable(name: &str, backend: &str, server: &ServerView, primary: Option<&str>) -> Option<ReadinessFinding> {
+    if server.state == RouteState::Missing {
+        return Some(FindingCode::RouteServerMissing.found(
             true,
             format!(
                 "route instance {name}: backend {backend} has no server {} ({}): no traffic can be moved to it",
                 server.name, server.server
             ),
             format!("add the server to backend {backend} of {name}, or correct route.haproxy.servers"),
-        );
+        ));
     }
-    let Some(primary) = primary else { return found };
-    if *kind == InstanceKind::Pgbouncer {
-        if let Some((code, message, remedy)) = of_pooler(name, backend, servers, primary) {
-            find(code, false, message, remedy);
+    let held = server.held.as_ref().filter(|_| primary != Some(server.server.as_str()))?;
+    Some(FindingCode::RouteServerHeld.found(
+        true,
+        format!(
+            "route instance {name}: {backend}/{} is kept out by HAProxy itself: {}: no traffic can be moved to {}",
+            server.name,
+            held.what(),
+            server.server
+        ),
+        held.remedy(name),
+    ))
+}
+
+fn to_standby(name: &str, backend: &str, server: &ServerView, databases: bool) -> ReadinessFinding {
+    let path = format!("{backend}/{}", server.name);
+    FindingCode::RouteToStandby.found(
+        false,
+        format!(
+            "route instance {name}: {path} takes new sessions, and {} is not the primary{}",
+            server.server,
+            if databases { ": what is written there fails" } else { "" }
+        ),
+        format!(
+            "on the admin socket of {name}: disable server {path}; and write `disabled` on its server line, so that a restart keeps it out"
+        ),
+    )
+}
+
+/// Why no new session reaches the primary, where that is worth a word.
+fn primary_out(name: &str, backend: &str, server: &ServerView, answers: bool) -> Option<ReadinessFinding> {
+    let path = format!("{backend}/{}", server.name);
+    let ready = || match &server.held {
+        Some(held) => held.remedy(name),
+        None => format!("on the admin socket of {name}: set server {path} state ready"),
+    };
+    let (why, remedy) = match server.state {
+        RouteState::Maint => ("is in maintenance", ready()),
+        RouteState::Drain => ("is draining", ready()),
+        RouteState::NoWeight => ("has weight 0", format!("on the admin socket of {name}: set server {path} weight 100")),
+        RouteState::Down if answers => (
+            "is held down by HAProxy's own check, though it answers us",
+            format!("see why {name}'s check of {path} fails, or do without one"),
+        ),
+        RouteState::Backup => {
+            ("is a backup, and another server takes the sessions", format!("take `backup` off the line of {path}"))
         }
-        return found;
-    }
-    for server in servers {
-        let path = format!("{backend}/{}", server.name);
-        let serves = serves(server, servers);
-        if server.server != primary {
-            if serves {
-                find(
-                    FindingCode::RouteToStandby,
-                    false,
-                    format!(
-                        "route instance {name}: {path} takes new sessions, and {} is not the primary{}",
-                        server.server,
-                        if databases { ": what is written there fails" } else { "" }
-                    ),
-                    format!(
-                        "on the admin socket of {name}: disable server {path}; and write `disabled` on its server line, so that a restart keeps it out"
-                    ),
-                );
-            }
-            continue;
-        }
-        let (why, remedy) = match server.state {
-            _ if serves => continue,
-            RouteState::Maint => ("is in maintenance", format!("on the admin socket of {name}: set server {path} state ready")),
-            RouteState::Drain => ("is draining", format!("on the admin socket of {name}: set server {path} state ready")),
-            RouteState::NoWeight => ("has weight 0", format!("on the admin socket of {name}: set server {path} weight 100")),
-            RouteState::Down if answers => (
-                "is held down by HAProxy's own check, though it answers us",
-                format!("see why {name}'s check of {path} fails, or do without one"),
-            ),
-            RouteState::Backup => {
-                ("is a backup, and another server takes the sessions", format!("take `backup` off the line of {path}"))
-            }
-            RouteState::Takes | RouteState::Down | RouteState::Missing => continue,
-        };
-        find(
-            FindingCode::RoutePrimaryOut,
-            false,
-            format!("route instance {name}: {path}, the primary, {why}: no new session reaches it"),
-            remedy,
-        );
-    }
-    found
+        RouteState::Takes | RouteState::Down | RouteState::Missing => return None,
+    };
+    let cause = server.held.as_ref().map(|held| format!(" ({})", held.what())).unwrap_or_default();
+    Some(FindingCode::RoutePrimaryOut.found(
+        false,
+        format!("route instance {name}: {path}, the primary, {why}{cause}: no new session reaches it"),
+        remedy,
+    ))
 }
 
 /// Where a PgBouncer's clients come out, if that is not the primary.
-fn of_pooler(name: &str, databases: &str, servers: &[ServerView], primary: &str) -> Option<(FindingCode, String, String)> {
+fn of_pooler(name: &str, databases: &str, servers: &[ServerView], primary: &str) -> Option<ReadinessFinding> {
     let state = |server: &ServerView| (server.server == primary, server.state);
     if servers.iter().any(|server| state(server) == (true, RouteState::Takes)) {
         return None;
     }
     if servers.iter().any(|server| state(server) == (true, RouteState::Drain)) {
         let message = format!("route instance {name}: {databases} is paused or disabled: its clients wait");
-        return Some((
-            FindingCode::RoutePrimaryOut,
+        return Some(FindingCode::RoutePrimaryOut.found(
+            false,
             message,
             format!("on the admin console of {name}: RESUME or ENABLE {databases}"),
         ));
@@ -233,16 +291,16 @@ fn of_pooler(name: &str, databases: &str, servers: &[ServerView], primary: &str)
     let remedy = format!("write the primary's host and port into the file of {name}, and RELOAD on its admin console");
     let other = servers.iter().find(|server| matches!(server.state, RouteState::Takes | RouteState::Drain));
     Some(match other {
-        Some(other) => (
-            FindingCode::RouteToStandby,
+        Some(other) => FindingCode::RouteToStandby.found(
+            false,
             format!(
                 "route instance {name}: {databases} points to {}, which is not the primary: what is written there fails",
                 other.server
             ),
             remedy,
         ),
-        None => (
-            FindingCode::RoutePrimaryOut,
+        None => FindingCode::RoutePrimaryOut.found(
+            false,
             format!("route instance {name}: {databases} points to none of the servers alone"),
             remedy,
         ),
@@ -276,6 +334,7 @@ mod tests {
             server: (*server).to_owned(),
             name: format!("pg-{server}"),
             state: *state,
+            held: None,
         });
         InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Ok(servers.collect()), kind: InstanceKind::Haproxy }
     }

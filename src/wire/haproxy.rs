@@ -227,6 +227,8 @@ pub(crate) enum Error {
         endpoint: String,
         /// What was seen last.
         seen: String,
+        /// What mends it; may be empty.
+        remedy: String,
     },
 }
 
@@ -262,7 +264,7 @@ impl fmt::Display for Error {
             Error::Garbage { endpoint, what } => write!(f, "{endpoint}: not an answer of HAProxy: {what}"),
             Error::NotAdmin { endpoint } => write!(f, "{endpoint}: permission denied, the socket has not level admin"),
             Error::Refused { endpoint, command, reply } => write!(f, "{endpoint}: \"{command}\" was answered: {reply}"),
-            Error::NotProven { endpoint, seen } => write!(f, "{endpoint}: accepted, but read back as {seen}"),
+            Error::NotProven { endpoint, seen, .. } => write!(f, "{endpoint}: accepted, but read back as {seen}"),
         }
     }
 }
@@ -282,9 +284,15 @@ impl Error {
         matches!(self, Error::Refused { reply, .. } if reply.contains("static LB algorithm"))
     }
 
+    /// The health of a server that follows another one (`track`) is not its own to set.
+    #[must_use]
+    pub(crate) fn is_of_tracking_server(&self) -> bool {
+        matches!(self, Error::Refused { reply, .. } if reply.contains("on a tracking server"))
+    }
+
     /// What to do about it; empty where nothing general can be said.
     #[must_use]
-    pub(crate) fn remedy(&self) -> &'static str {
+    pub(crate) fn remedy(&self) -> &str {
         match self {
             Error::InvalidName(_) => "correct the backend and server names of this route in the configuration",
             Error::Connect { why: ConnectError::Missing | ConnectError::Refused, .. } => {
@@ -298,11 +306,8 @@ impl Error {
             Error::Garbage { .. } | Error::TooLong { .. } => {
                 "make sure that the address is HAProxy's \"stats socket\" and not a traffic port"
             }
-            Error::Connect { .. }
-            | Error::TimedOut { .. }
-            | Error::Cancelled
-            | Error::Broken { .. }
-            | Error::NotProven { .. } => "",
+            Error::Connect { .. } | Error::TimedOut { .. } | Error::Cancelled | Error::Broken { .. } => "",
+            Error::NotProven { remedy, .. } => remedy,
         }
     }
 
@@ -537,6 +542,8 @@ pub(crate) struct StatRow {
     pub weight: Option<u32>,
     /// `bck`: takes sessions only while no other server does.
     pub backup: bool,
+    /// `tracked`: the server that it follows, as `backend/server`.
+    pub tracked: Option<String>,
     /// What went wrong between HAProxy and it since HAProxy was started: connections that failed (`econ`) and were tried again
     /// (`wretr`) or elsewhere (`wredis`), answers that broke off (`eresp`), and those with a status from 500 on (`hrsp_5xx`).
     pub errors: u64,
@@ -576,7 +583,7 @@ pub(crate) fn parse_stat(text: &str) -> Result<Vec<StatRow>, String> {
     let column =
         |name: &str| header.iter().position(|field| field == name).ok_or_else(|| format!("no column \"{name}\" in show stat"));
     let (backend, server, status, sessions) = (column("pxname")?, column("svname")?, column("status")?, column("scur")?);
-    let (weight, backup) = (column("weight").ok(), column("bck").ok());
+    let (weight, backup, tracked) = (column("weight").ok(), column("bck").ok(), column("tracked").ok());
     let errors: Vec<usize> =
         ["econ", "wretr", "wredis", "eresp", "hrsp_5xx"].iter().filter_map(|name| column(name).ok()).collect();
     records
@@ -596,6 +603,7 @@ pub(crate) fn parse_stat(text: &str) -> Result<Vec<StatRow>, String> {
                 },
                 weight: weight.and_then(|index| record.get(index)).and_then(|text| text.parse().ok()),
                 backup: backup.and_then(|index| record.get(index)).is_some_and(|text| text == "1"),
+                tracked: tracked.and_then(|index| record.get(index)).filter(|text| !text.is_empty()).cloned(),
                 // Empty where they have no meaning, as statuses of TCP.
                 errors: errors.iter().filter_map(|index| record.get(*index)?.parse::<u64>().ok()).fold(0, u64::saturating_add),
             })
@@ -647,6 +655,8 @@ pub(crate) struct StateRow {
     pub operation: Operation,
     /// What the administrative bits of `srv_admin_state` add up to.
     pub admin: AdminState,
+    /// What of it `set server .. state ready` does not end.
+    pub held: Option<Hold>,
     /// `srv_uweight`: the weight in force, 0 to 256.
     pub weight: u32,
     /// `srv_iweight`: the weight of HAProxy's configuration.
@@ -666,10 +676,22 @@ pub(crate) enum Operation {
     Stopping,
 }
 
+/// What keeps a server out that no order about this server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Its name has no address.
+    Resolution,
+    /// The server that it follows is in maintenance or drained.
+    Tracked,
+}
+
 /// Forced, inherited and resolver maintenance. 0x04 only records that the configuration began so, and 0x40 that the name was set.
 const ADMIN_MAINT: u32 = 0x23;
 /// Forced and inherited drain.
 const ADMIN_DRAIN: u32 = 0x18;
+/// Those bits that stay whatever is set: maintenance by resolution, and inherited maintenance and drain.
+const HELD_BY_RESOLUTION: u32 = 0x20;
+const HELD_BY_TRACKED: u32 = 0x12;
 
 /// Reads the table of `show servers state`, finding the columns by their names in the header.
 ///
@@ -716,6 +738,13 @@ pub(crate) fn parse_servers_state(text: &str) -> Result<Vec<StateRow>, String> {
                     AdminState::Drain
                 } else {
                     AdminState::Ready
+                },
+                held: if bits & HELD_BY_RESOLUTION != 0 {
+                    Some(Hold::Resolution)
+                } else if bits & HELD_BY_TRACKED != 0 {
+                    Some(Hold::Tracked)
+                } else {
+                    None
                 },
                 weight: number(weight)?,
                 initial_weight: number(initial)?,
@@ -780,20 +809,22 @@ mod tests {
 
     #[test]
     fn administrative_bits_add_up() {
-        for (bits, admin) in [
-            (0, AdminState::Ready),
-            (4, AdminState::Ready),
-            (0x40, AdminState::Ready),
-            (1, AdminState::Maint),
-            (2, AdminState::Maint),
-            (0x20, AdminState::Maint),
-            (9, AdminState::Maint),
-            (8, AdminState::Drain),
-            (0x10, AdminState::Drain),
+        for (bits, admin, held) in [
+            (0, AdminState::Ready, None),
+            (4, AdminState::Ready, None),
+            (0x40, AdminState::Ready, None),
+            (1, AdminState::Maint, None),
+            (2, AdminState::Maint, Some(Hold::Tracked)),
+            (3, AdminState::Maint, Some(Hold::Tracked)),
+            (0x20, AdminState::Maint, Some(Hold::Resolution)),
+            (0x25, AdminState::Maint, Some(Hold::Resolution)),
+            (9, AdminState::Maint, None),
+            (8, AdminState::Drain, None),
+            (0x10, AdminState::Drain, Some(Hold::Tracked)),
         ] {
             let text = format!("1\n# srv_admin_state srv_name be_name srv_iweight srv_uweight srv_op_state\n{bits} s b 2 1 0\n");
             let rows = parse_servers_state(&text).unwrap();
-            assert_eq!(rows[0].admin, admin, "{bits}");
+            assert_eq!((rows[0].admin, rows[0].held), (admin, held), "{bits}");
             assert_eq!((rows[0].weight, rows[0].initial_weight, rows[0].operation), (1, 2, Operation::Stopped));
         }
     }

@@ -429,6 +429,7 @@ impl World {
                                 server: format!("app{}", at + 1),
                                 name: format!("app{}", at + 1),
                                 state: if *serves { RouteState::Takes } else { RouteState::Maint },
+                                held: None,
                             })
                             .collect())
                     } else {

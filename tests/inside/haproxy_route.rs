@@ -957,6 +957,66 @@ fn a_backend_or_server_that_haproxy_does_not_know_blocks() {
     }
 }
 
+/// HAProxy itself holds a server out, by what `set server .. state ready` does not end.
+#[test]
+fn a_server_that_haproxy_itself_holds_out_blocks() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let first = format!("db1 127.0.0.1:{}", alpha.port);
+    let other = |words: &str| format!("backend other\n  server db2 127.0.0.1:{} {words}\n", beta.port);
+    let tracking = |words: &str| format!("db2 127.0.0.1:{} track other/db2 {words}", beta.port);
+    for (second, more, word) in [
+        ("db2 db2.invalid:5432 init-addr none".to_owned(), String::new(), "no address"),
+        ("db2 db2.invalid:5432 init-addr none disabled".to_owned(), String::new(), "no address"),
+        (tracking(""), other("check disabled"), "other/db2"),
+        (tracking("disabled"), other("check disabled"), "other/db2"),
+    ] {
+        let servers = [first.clone(), second];
+        let haproxy = Haproxy::start_with(|haproxy| format!("{}{more}", haproxy.config(&servers)));
+        let only = route(vec![haproxy.unix("one")]);
+        let seen = found(&only);
+        assert_eq!(codes(&only), ["route_server_held"], "{seen:?}");
+        assert!(seen[0].blocking && seen[0].message.contains(word) && seen[0].message.contains("pg/db2"), "{seen:?}");
+        assert!(
+            !seen[0].remedy.contains("state ready") || seen[0].remedy.contains("set server other/db2 state ready"),
+            "{seen:?}"
+        );
+        let failure = only.bring_in("beta", None, Deadline::after(Duration::from_millis(700)), &cancel()).unwrap_err();
+        assert!(failure.message.contains(word) && !failure.remedy.is_empty(), "{failure:?}");
+    }
+    // A drain that is inherited, and a primary that is held: no failover is needed to see that, and none is hindered by it.
+    let drained = [first.clone(), tracking("")];
+    let haproxy = Haproxy::start_with(|haproxy| format!("{}{}", haproxy.config(&drained), other("check")));
+    let only = route(vec![haproxy.unix("one")]);
+    haproxy.tell(&[Command::SetState { backend: "other", server: "db2", state: AdminState::Drain }]);
+    assert_eq!(codes(&only), ["route_server_held"], "{:?}", found(&only));
+    let as_primary = findings(&only.view(deadline(), &cancel()), Some("beta"), true, true);
+    let of_primary = as_primary.iter().find(|finding| finding.code.as_str() == "route_primary_out").unwrap();
+    assert!(of_primary.remedy.contains("set server other/db2 state ready"), "{as_primary:?}");
+    haproxy.tell(&[Command::SetState { backend: "other", server: "db2", state: AdminState::Ready }]);
+    assert_eq!(codes(&only), ["route_to_standby"]);
+}
+
+/// What one backend inherits from another of the same route is ended by the failover itself.
+#[test]
+fn a_server_that_follows_another_one_of_the_route_is_not_held() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let servers: Vec<String> = pair(&alpha, &beta).into_iter().map(|line| format!("{line} check")).collect();
+    let tracking = format!(
+        "backend read\n  server db1 127.0.0.1:{} track pg/db1\n  server db2 127.0.0.1:{} track pg/db2\n",
+        alpha.port, beta.port
+    );
+    let haproxy = Haproxy::start_with(|haproxy| format!("{}{tracking}", haproxy.config(&servers)));
+    let read = HaproxyTarget { backend: "read".to_owned(), ..haproxy.unix("read") };
+    let both = route(vec![haproxy.unix("write"), read.clone()]);
+    assert!(found(&both).is_empty(), "{:?}", found(&both));
+    assert_eq!(codes(&route(vec![read])), ["route_server_held"], "alone it is");
+    assert_eq!(ok(&both.take_out("alpha", deadline(), &cancel()).unwrap()), [true, true]);
+    assert_eq!(ok(&both.bring_in("beta", None, deadline(), &cancel()).unwrap()), [true, true]);
+    assert_eq!(Session::open(haproxy.front).1, "beta");
+    assert_eq!(ok(&both.roll_back("alpha", deadline(), &cancel()).unwrap()), [true, true]);
+    assert_eq!(Session::open(haproxy.front).1, "alpha");
+}
+
 // ---- contrib/haproxy.cfg ------------------------------------------------------------------------
 
 /// The shipped file as a lab can run it: other addresses, other accounts, everything else as it is.

@@ -132,6 +132,7 @@ impl Sim {
                         server: server.name.clone(),
                         name: server.name.clone(),
                         state: if *serves { RouteState::Takes } else { RouteState::Maint },
+                        held: None,
                     })
                     .collect())
             } else {

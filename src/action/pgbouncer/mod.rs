@@ -145,7 +145,12 @@ impl Pooler {
                     }
                     _ => RouteState::Maint,
                 };
-                let view = |server: &String| ServerView { server: server.clone(), name: server.clone(), state: state(server) };
+                let view = |server: &String| ServerView {
+                    server: server.clone(),
+                    name: server.clone(),
+                    state: state(server),
+                    held: None,
+                };
                 self.servers.keys().map(view).collect()
             })
             .map_err(|fault| InstanceTrouble { no_backend: false, message: fault.message, remedy: fault.remedy.to_owned() });
