@@ -152,7 +152,7 @@ fn every_refusal_has_a_name_and_changes_nothing() {
         (pooler(good(), &["apps"], own), FailureKind::NoEffect, "no database \"apps\"", "[databases]"),
         (pooler(good(), all, &none), FailureKind::NoEffect, "cannot be found", "let the engine's user write"),
         (pooler(good(), all, lab.dir()), FailureKind::NoEffect, "no regular file", "let the engine's user write"),
-        (pooler(good(), all, &elsewhere), FailureKind::TimedOut, "points to 127.0.0.1:1 and not to 127.0.0.1:2", "%include"),
+        (pooler(good(), all, &elsewhere), FailureKind::NoEffect, "and not from", "route.pgbouncer.file"),
     ];
     let before = real.shown().unwrap();
     for (pooler, kind, message, remedy) in &cases {
@@ -177,6 +177,55 @@ fn every_refusal_has_a_name_and_changes_nothing() {
     }
     let stranger = step(&cases[8].0, "route_in", "db3").unwrap_err();
     assert!(stranger.message.contains("\"db3\""), "{stranger:?}");
+}
+
+/// What PgBouncer says is so; a file that says it twice, or elsewhere, is refused by name, beforehand and at failover time.
+#[test]
+fn a_database_that_is_defined_twice_is_refused_by_name() {
+    let lab = Lab::new().unwrap();
+    let real = alone(&lab);
+    let pooler = pooler(console(real.port(), ADMIN, real.password()), &["app", "reports"], real.file());
+    let good = std::fs::read_to_string(real.file()).unwrap();
+    let more = lab.write("more.ini", "app = host=127.0.0.1 port=1\n", 0o644).unwrap();
+    let main = std::fs::read_to_string(real.config()).unwrap();
+    let twice = format!("{good}app = host=127.0.0.1 port=1 dbname=app\n");
+    for (own, around, told) in [
+        (twice.clone(), main.clone(), "databases.ini:4"),
+        (format!("%include {}\n{good}", more.display()), main.clone(), "more.ini:1"),
+        (good.clone(), main.replace("\n\n[pgbouncer]", "\napp = host=127.0.0.1 port=1\n\n[pgbouncer]"), "pgbouncer.ini:3"),
+        (
+            good.clone(),
+            main.replace("%include", "app = host=127.0.0.1 port=1\nreports = host=127.0.0.1 port=1\n;"),
+            "and not from",
+        ),
+        (good.replace("port=1 ", "port=2 "), main.clone(), "points to 127.0.0.1:1, and to 127.0.0.1:2"),
+    ] {
+        std::fs::write(real.file(), &own).unwrap();
+        std::fs::write(real.config(), &around).unwrap();
+        if !told.contains("points to") {
+            real.console("RELOAD").unwrap();
+        }
+        let view = pooler.view(Deadline::after(LONG), &Cancel::new().unwrap());
+        let found = findings(&[view], Some("db1"), true, true);
+        assert_eq!((found[0].code.as_str(), found[0].blocking), ("route_not_ready", true), "{found:?}");
+        assert!(found[0].message.contains(told) && found[0].remedy.contains("RELOAD"), "{found:?}");
+        if told.contains("points to") {
+            continue;
+        }
+        let failure = step(&pooler, "route_in", "db2").unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
+        assert!(failure.message.contains(told), "{failure:?}");
+        assert_eq!(std::fs::read_to_string(real.file()).unwrap(), own);
+        // Whoever was paused goes on where nothing has moved.
+        step(&pooler, "route_out", "db1").unwrap();
+        step(&pooler, "route_rollback", "db1").unwrap();
+        assert!(real.shown().unwrap().iter().all(|shown| shown.ends_with(" 1 0")), "{:?}", real.shown());
+    }
+    std::fs::write(real.file(), &good).unwrap();
+    std::fs::write(real.config(), &main).unwrap();
+    real.console("RELOAD").unwrap();
+    step(&pooler, "route_in", "db2").unwrap();
+    assert_eq!(states(&pooler), [RouteState::Maint, RouteState::Takes]);
 }
 
 struct Pooled {

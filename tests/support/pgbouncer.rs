@@ -98,6 +98,11 @@ impl PgBouncer {
         &self.file
     }
 
+    /// The file that it was started with.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// A command on the admin console.
     pub fn console(&self, command: &str) -> Result<Rows, SqlError> {
         let login = Login { password: Some(self.password.clone()), ..Login::new(ADMIN, "pgbouncer") };

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// A longer file is none of PgBouncer's.
-const LONGEST: u64 = 1024 * 1024;
+pub(super) const LONGEST: u64 = 1024 * 1024;
 
 /// Where a database points.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,19 +47,43 @@ pub(super) fn point(path: &Path, databases: &[String], place: &Place) -> Result<
     Ok(true)
 }
 
-/// Whether it could be written: asked without writing it.
-pub(super) fn probe(path: &Path, databases: &[String]) -> Result<(), String> {
+/// Whether it could be written, asked without writing it; and where each database points by its line, where that says it.
+pub(super) fn probe(path: &Path, databases: &[String]) -> Result<Vec<Option<Place>>, String> {
     let failed = |what: &str, error: &dyn std::fmt::Display| format!("{}: {what}: {error}", path.display());
     let path = fs::canonicalize(path).map_err(|error| failed("cannot be found", &error))?;
     let file = File::open(&path).map_err(|error| failed("cannot be opened", &error))?;
     let mut text = String::new();
     file.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| failed("cannot be read", &error))?;
-    for database in databases {
-        line_of(&text, database).ok_or_else(|| failed("cannot be used", &no_entry(database)))?;
-    }
+    let places = databases
+        .iter()
+        .map(|database| place_in(&text, database).map_err(|why| failed("cannot be used", &why)))
+        .collect::<Result<_, _>>()?;
     let folder = path.parent().unwrap_or(Path::new("/"));
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
-        .map_err(|error| failed("cannot be replaced, its folder is not writable", &error))
+        .map_err(|error| failed("cannot be replaced, its folder is not writable", &error))?;
+    Ok(places)
+}
+
+/// Where a database points by its line; `None` where that leaves the host or the port open.
+fn place_in(text: &str, database: &str) -> Result<Option<Place>, String> {
+    let (from, to) = line_of(text, database).ok_or_else(|| no_entry(database))?;
+    let (_, settings) = text[from..to].split_once('=').unwrap_or_default();
+    let settings = settings_of(settings).ok_or_else(|| not_understood(database))?;
+    let value = |key: &str| settings.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| plain(value));
+    let port = value("port").and_then(|port| port.parse().ok());
+    Ok(value("host").zip(port).map(|(host, port)| Place { host, port }))
+}
+
+/// A value without its quotes.
+fn plain(value: &str) -> String {
+    match value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+        Some(inner) => inner.replace("''", "'"),
+        None => value.to_owned(),
+    }
+}
+
+fn not_understood(database: &str) -> String {
+    format!("the line of {database} cannot be understood")
 }
 
 fn no_entry(database: &str) -> String {
@@ -101,7 +125,7 @@ fn pointed(text: &str, database: &str, place: &Place) -> Result<String, String> 
     let (name, settings) = line.split_once('=').unwrap_or((line, ""));
     let mut seen = [false; 2];
     let mut words: Vec<String> = Vec::new();
-    for (key, value) in settings_of(settings).ok_or_else(|| format!("the line of {database} cannot be understood"))? {
+    for (key, value) in settings_of(settings).ok_or_else(|| not_understood(database))? {
         let value = match key {
             "host" => {
                 seen[0] = true;
@@ -144,7 +168,7 @@ fn line_of(text: &str, database: &str) -> Option<(usize, usize)> {
     None
 }
 
-fn unquoted(name: &str) -> String {
+pub(super) fn unquoted(name: &str) -> String {
     match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(inner) => inner.replace("\"\"", "\""),
         None => name.to_owned(),
@@ -235,8 +259,11 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "orders = host=10.0.0.2 port=5433\n");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
         assert!(!draft_of(&path).exists());
-        probe(&path, &databases).unwrap();
-        assert!(probe(&path, &["reports".to_owned()]).unwrap_err().contains("no line"));
+        assert_eq!(probe(&path, &databases), Ok(vec![Some(place())]));
+        fs::write(&path, "orders = host='10.0.0.2' port = '5433'\nreports = host=x\nbad = host\n").unwrap();
+        assert_eq!(probe(&path, &["orders".to_owned(), "reports".to_owned()]), Ok(vec![Some(place()), None]));
+        assert!(probe(&path, &["bad".to_owned()]).unwrap_err().contains("understood"));
+        assert!(probe(&path, &["another".to_owned()]).unwrap_err().contains("no line"));
         assert!(point(&folder.path().join("other"), &databases, &place()).unwrap_err().contains("cannot be found"));
     }
 }

@@ -7,6 +7,7 @@
 //! Taken out means paused: new queries wait instead of failing. Sessions of the pooler with a server that is gone end by themselves;
 //! those that hang on a host that is cut off are ended (`KILL`), and their clients with them, before the traffic goes on.
 
+mod entries;
 mod file;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,10 @@ use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteSta
 const PAUSE_FOR: Duration = Duration::from_millis(100);
 /// Sessions with another server than the new one may take so long to end by themselves.
 const LEFTOVER_GRACE: Duration = Duration::from_millis(500);
+const WRITABLE: &str = "let the engine's user write the file and its folder, with a line for each database";
+const ONE_LINE: &str =
+    "leave one line for each database, in the file that route.pgbouncer.file names, and RELOAD on its admin console";
+const IN_FORCE: &str = "RELOAD on its admin console; where that changes nothing, another line of its configuration counts";
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -126,18 +131,10 @@ impl Pooler {
         let looked = self.with_console(deadline, cancel, |console| {
             let shown = console.shown()?;
             console.must_be_admin(&shown)?;
+            console.usable(&shown)?;
             Ok(shown)
         });
-        let usable = looked.and_then(|shown| {
-            file::probe(&self.file, &self.databases).map_err(|message| Fault {
-                message,
-                remedy: "let the engine's user write the file and its folder, with a line for each database",
-                ended: None,
-                touched: false,
-            })?;
-            Ok(shown)
-        });
-        let servers = usable
+        let servers = looked
             .map(|shown| {
                 let state = |server: &String| match self.place_of(server) {
                     Some(place) if shown.iter().all(|one| self.same_place(&one.place, &place)) => {
@@ -193,25 +190,30 @@ impl Console<'_> {
     /// Pauses the databases that point to a server: what comes waits.
     fn take_out(&mut self, server: &str) -> Result<String, Fault> {
         let place = self.place(server)?;
-        let shown = self.remembered()?;
-        let mut said = Vec::new();
+        let mut now = self.remembered()?;
         let all = self.pooler.databases.clone();
-        for (database, shown) in all.iter().zip(&shown) {
-            if !self.pooler.same_place(&shown.place, &place) {
-                said.push(format!("{database} points to {}", shown.place));
-                continue;
+        loop {
+            let open = |shown: &Shown| !shown.paused && self.pooler.same_place(&shown.place, &place);
+            let open: Vec<&String> = all.iter().zip(&now).filter(|(_, shown)| open(shown)).map(|(name, _)| name).collect();
+            if open.is_empty() {
+                break;
             }
-            if !shown.paused {
+            for database in open {
                 self.pause(database)?;
             }
-            said.push(format!("{database} is paused"));
+            now = self.shown()?;
+            if now.iter().any(|one| !one.paused && self.pooler.same_place(&one.place, &place)) {
+                self.pause_until("it goes on after PAUSE", "")?;
+            }
         }
-        let now = self.shown()?;
-        let open = now.iter().any(|one| !one.paused && self.pooler.same_place(&one.place, &place));
-        if open {
-            return Err(self.fault("it goes on after PAUSE", ""));
-        }
-        Ok(said.join(", "))
+        let word = |(database, shown): (&String, &Shown)| {
+            if self.pooler.same_place(&shown.place, &place) {
+                format!("{database} is paused")
+            } else {
+                format!("{database} points to {}", shown.place)
+            }
+        };
+        Ok(all.iter().zip(&now).map(word).collect::<Vec<_>>().join(", "))
     }
 
     /// Points every database to a server and lets the clients go on.
@@ -257,13 +259,45 @@ impl Console<'_> {
         Ok(shown)
     }
 
+    /// The file could be changed, its lines are the ones that count, and they are in force.
+    fn usable(&mut self, shown: &[Shown]) -> Result<(), Fault> {
+        let pooler = self.pooler;
+        let written = file::probe(&pooler.file, &pooler.databases).map_err(|why| self.fault(why, WRITABLE))?;
+        self.guard()?;
+        for ((database, written), shown) in pooler.databases.iter().zip(written).zip(shown) {
+            let Some(written) = written.filter(|written| !pooler.same_place(written, &shown.place)) else { continue };
+            let file = pooler.file.display();
+            return Err(
+                self.fault(format!("{database} points to {}, and to {written} by its line in {file}", shown.place), IN_FORCE)
+            );
+        }
+        Ok(())
+    }
+
+    /// One line says where each database points, and it is in the file.
+    fn guard(&mut self) -> Result<(), Fault> {
+        let main = self.main_file();
+        entries::guard(main.as_deref(), &self.pooler.file, &self.pooler.databases).map_err(|why| self.fault(why, ONE_LINE))
+    }
+
+    /// The file that it was started with, where it says it. A relative name is one in a folder that it does not say.
+    fn main_file(&mut self) -> Option<PathBuf> {
+        let rows = self.run("SHOW CONFIG").ok()?;
+        let row = (0..rows.len()).find(|row| rows.get(*row, "key") == Some("conffile"))?;
+        rows.get(row, "value").map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
     /// Writes the file, has it read, and looks whether it is in force.
     fn point(&mut self, places: &[Place]) -> Result<(), Fault> {
         let databases = self.pooler.databases.clone();
+        if let Err(fault) = self.guard() {
+            // Nobody can point it elsewhere with certainty. Where it points there already, its clients may go on.
+            let there = self.shown()?.iter().zip(places).all(|(shown, place)| self.pooler.same_place(&shown.place, place));
+            return if there { Ok(()) } else { Err(fault) };
+        }
         for (database, place) in databases.iter().zip(places) {
-            let written = file::point(&self.pooler.file, std::slice::from_ref(database), place).map_err(|why| {
-                self.fault(why, "let the engine's user write the file and its folder, with a line for each database")
-            })?;
+            let written =
+                file::point(&self.pooler.file, std::slice::from_ref(database), place).map_err(|why| self.fault(why, WRITABLE))?;
             self.touched |= written;
         }
         let mut told = false;
