@@ -898,6 +898,63 @@ fn another_user_is_not_listened_to() {
 }
 
 /// The configuration in the README can be used as it is, once its files are there.
+/// The children of a process, with the state of each: `Z` is one that nobody has waited for.
+fn children(pid: u32) -> Vec<(u32, char)> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let state = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Some((pid, stat.rsplit_once(") ")?.1.chars().next()?))
+    };
+    list.split_whitespace().filter_map(|pid| state(pid.parse().ok()?)).collect()
+}
+
+/// In a container the daemon is the first process, and the command line may be outside of it.
+#[test]
+fn in_a_container_it_is_asked_from_outside_and_leaves_no_dead_orphans() {
+    if !rustix::process::geteuid().is_root() {
+        // Only root can make such a namespace.
+        return;
+    }
+    let place = Place::new();
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child", program(), "run", place.path().to_str().unwrap()]);
+    command.env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
+    let mut daemon = Daemon::start_with(&place, command);
+    daemon.wait_for(&place);
+    place.ask(&["pause", "orders"]).ends_with(0);
+    assert_eq!(place.ask(&["status", "--json"]).ends_with(0).json()["services"][0]["paused"], true);
+
+    let first = children(daemon.child.id())[0].0;
+    let own = children(first).len();
+    // Each leaves an orphan behind that ends a moment later.
+    for _ in 0..10 {
+        let mut inside = Command::new("nsenter");
+        inside.args(["--pid", "--target", &first.to_string(), "sh", "-c", "sleep 0.3 >/dev/null 2>&1 &"]);
+        assert!(inside.status().unwrap().success());
+    }
+    assert!(children(first).len() > own, "the orphans are the first process's");
+    until("nobody but the daemon is left", || (children(first).len() == own).then_some(()));
+    // A reload, and the end, arrive.
+    kill_process(Pid::from_raw(first.cast_signed()).unwrap(), Signal::HUP).unwrap();
+    daemon.logged("the new configuration is in force");
+    kill_process(Pid::from_raw(first.cast_signed()).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(daemon.end(), 0, "{}", daemon.log());
+    assert!(daemon.log().contains("SIGTERM: stopping"), "{}", daemon.log());
+}
+
+/// How the daemon ends is how its container ends.
+#[test]
+fn in_a_container_a_daemon_that_cannot_start_says_so_by_its_exit_code() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    place.write("version = 99\n");
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child", program(), "run", place.path().to_str().unwrap()]);
+    answer(command).ends_with(2);
+}
+
 #[test]
 fn the_configuration_in_the_readme_is_valid() {
     let text = fs::read_to_string(root().join("README.md")).unwrap();

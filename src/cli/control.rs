@@ -16,6 +16,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use failover::{CommandReply, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use serde_json::json;
@@ -162,10 +164,11 @@ fn accept(shared: &Arc<Shared>, door: &Listening) {
 /// Only the daemon's user and root are served.
 fn admit(stream: &UnixStream, full: bool) -> Result<(), Refused> {
     stream.set_nonblocking(false).map_err(|error| Refused::new(Kind::Failed, error.to_string()))?;
-    let peer = rustix::net::sockopt::socket_peercred(stream)
-        .map_err(|error| Refused::new(Kind::Denied, format!("cannot tell who is calling: {error}")))?;
-    let own = rustix::process::geteuid();
-    if peer.uid != own && !peer.uid.is_root() {
+    // Not by rustix: who calls from outside of our pid namespace has process number 0 here, which its type cannot hold.
+    let caller = getsockopt(stream, PeerCredentials)
+        .map_err(|error| Refused::new(Kind::Denied, format!("cannot tell who is calling: {error}")))?
+        .uid();
+    if caller != rustix::process::geteuid().as_raw() && caller != 0 {
         return Err(Refused::new(Kind::Denied, "only the user that runs the daemon, and root, may give it commands")
             .remedy("run the command as that user"));
     }

@@ -13,6 +13,7 @@ mod daemon;
 mod events;
 mod exit;
 mod history;
+mod init;
 mod log;
 mod made;
 mod metrics;
@@ -37,6 +38,9 @@ use terminal::Terminal;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let terminal = Terminal::new(arguments.color);
+    if matches!(arguments.command, Command::Run(_)) && init::is_first() {
+        return init::run(terminal);
+    }
     match run(arguments, terminal) {
         Ok(code) => code.into(),
         Err(trouble) => {
