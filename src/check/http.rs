@@ -4,7 +4,7 @@
 //! deadline of the run and ends when it is cancelled, and no name is resolved on the way. Redirects are followed here, not by
 //! `ureq`: each hop needs an address from the resolver, and the configured headers must not travel to another origin.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -156,6 +156,7 @@ impl HttpCheck {
             deadline: context.deadline,
             cancel: context.cancel.clone(),
             wire: Arc::clone(&wire),
+            wanted: self.params.expected_header.as_ref().map(|(name, _)| name.clone()),
         };
         let agent = http::agent(connector);
         let mut request = Request::builder().method(method.clone()).uri(url.clone()).header("connection", "close");
@@ -193,7 +194,7 @@ impl HttpCheck {
                     return wrong(format!("{status}: redirected more than {followed} times")).at(&url, &self.url);
                 }
                 followed += 1;
-                let next = match location.to_str().map_err(|_| "not text".to_owned()).and_then(|to| join(&url, to)) {
+                let next = match join(&url, &encoded(location.as_bytes())) {
                     Ok(next) => next,
                     Err(why) => return wrong(format!("{status} to a wrong place: {why}")).at(&url, &self.url),
                 };
@@ -338,6 +339,20 @@ fn shown(url: &Uri) -> String {
     format!("{scheme}://{host}{}{query}", url.path())
 }
 
+/// A `Location` as servers write it: what has no place in a URL as it is, as a blank or the bytes of other letters, stands for its code.
+fn encoded(location: &[u8]) -> String {
+    let mut text = String::with_capacity(location.len());
+    for byte in location.trim_ascii() {
+        match byte {
+            b' ' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | ..0x20 | 0x7f.. => {
+                let _ = write!(text, "%{byte:02X}");
+            }
+            _ => text.push(char::from(*byte)),
+        }
+    }
+    text
+}
+
 /// The URL that a `Location` names, seen from `base` (RFC 3986, section 5.2).
 fn join(base: &Uri, location: &str) -> Result<Uri, String> {
     let location = location.split('#').next().unwrap_or_default().trim();
@@ -456,9 +471,22 @@ mod tests {
         ] {
             assert_eq!(join(&base, location).map(|url| url.to_string()), Ok(expected.to_owned()), "{location}");
         }
-        for location in ["ftp://h/z", "http://", "http:///z", "/with space", "javascript://h"] {
+        for location in ["ftp://h/z", "http://", "http:///z", "javascript://h"] {
             assert!(join(&base, location).is_err(), "{location}");
         }
+    }
+
+    #[test]
+    fn a_location_may_hold_what_has_no_place_in_a_url() {
+        for (location, expected) in [
+            ("/with space", "/with%20space"),
+            (" /müll?a=ö ", "/m%C3%BCll?a=%C3%B6"),
+            ("/a%20b", "/a%20b"),
+            ("/{a}|\"", "/%7Ba%7D%7C%22"),
+        ] {
+            assert_eq!(encoded(location.as_bytes()), expected);
+        }
+        assert_eq!(encoded(b"/\xfc"), "/%FC");
     }
 
     #[test]

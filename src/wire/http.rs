@@ -18,6 +18,7 @@ use ureq::http::{Method, Request, header::DATE};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport};
 
+use super::http_head::Head;
 #[cfg(feature = "route53")]
 use super::resolve::Addresses;
 use super::socket::{Stream, interrupted};
@@ -198,6 +199,7 @@ impl Exchange<'_> {
             deadline: self.deadline,
             cancel: self.cancel.clone(),
             wire: Arc::clone(&wire),
+            wanted: None,
         });
         // A request with an empty body announces its length; one without any must not.
         let bare = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -280,6 +282,8 @@ pub(crate) struct DeadlineConnector {
     pub(crate) deadline: Deadline,
     pub(crate) cancel: Cancel,
     pub(crate) wire: Arc<Wire>,
+    /// A header of the answer that is looked at.
+    pub(crate) wanted: Option<String>,
 }
 
 impl fmt::Debug for DeadlineConnector {
@@ -310,7 +314,7 @@ impl Connector for DeadlineConnector {
         };
         self.wire.enter(if self.tls.is_some() { Phase::TalkingTls } else { Phase::Talking });
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(DeadlineTransport { channel, buffers }))
+        Ok(Some(DeadlineTransport { channel, buffers, head: Head::new(HEADER_LIMIT, self.wanted.as_deref()) }))
     }
 }
 
@@ -325,6 +329,16 @@ enum Channel {
 pub(crate) struct DeadlineTransport {
     channel: Channel,
     buffers: LazyBuffers,
+    head: Head,
+}
+
+impl Channel {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Channel::Plain(stream) => stream.read(buffer),
+            Channel::Tls(stream) => stream.read(buffer),
+        }
+    }
 }
 
 impl Transport for DeadlineTransport {
@@ -342,13 +356,19 @@ impl Transport for DeadlineTransport {
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
-        let input = self.buffers.input_append_buf();
-        let count = match &mut self.channel {
-            Channel::Plain(stream) => stream.read(input)?,
-            Channel::Tls(stream) => stream.read(input)?,
-        };
-        self.buffers.input_appended(count);
-        Ok(count > 0)
+        loop {
+            let input = self.buffers.input_append_buf();
+            let count = if self.head.is_over() { self.channel.read(input)? } else { self.head.give(input) };
+            if count > 0 || self.head.is_over() {
+                self.buffers.input_appended(count);
+                return Ok(count > 0);
+            }
+            let mut piece = [0; 4096];
+            match self.channel.read(&mut piece)? {
+                0 => self.head.finish(),
+                count => self.head.take(&piece[..count]),
+            }
+        }
     }
 
     fn is_open(&mut self) -> bool {

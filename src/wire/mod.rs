@@ -4,6 +4,7 @@ pub(crate) mod command;
 pub(crate) mod dns;
 pub(crate) mod haproxy;
 pub(crate) mod http;
+mod http_head;
 pub(crate) mod postgres;
 pub(crate) mod record_set;
 pub(crate) mod resolve;

@@ -298,6 +298,34 @@ fn endless_answers_are_read_up_to_the_limit() {
     assert_eq!(finding.verdict, Verdict::Down(DownCause::WrongAnswer), "{finding:?}");
 }
 
+/// They are answers, however odd: a server that gives one is up.
+#[test]
+fn odd_answers_are_answers() {
+    use std::fmt::Write as _;
+    let many = (0..150).fold(String::new(), |mut text, number| {
+        let _ = write!(text, "X-{number}: {number}\r\n");
+        text
+    });
+    let wanted = HttpParams {
+        expected_header: Some(("x-role".into(), "a b".into())),
+        expected_body: Some("tail".into()),
+        ..HttpParams::new(
+            Server::says(format!("HTTP/1.1 200 OK\r\n{many}X-Role: a\r\n b\r\nContent-Length: 4\r\n\r\ntail")).url("/"),
+        )
+    };
+    let finding = run(wanted, WATCHDOG);
+    assert_eq!(finding.verdict, Verdict::Up, "{finding:?}");
+    for (location, path) in [("/with space", "/with%20space"), ("/m\u{fc}ll", "/m%C3%BCll")] {
+        let text = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        let server = Server::start(move |head, stream| {
+            let text = if head.contains(path) { answer(200, "") } else { text.clone() };
+            drop(stream.write_all(text.as_bytes()));
+        });
+        let finding = get(&server.url("/"));
+        assert_eq!(finding.verdict, Verdict::Up, "{finding:?}");
+    }
+}
+
 #[test]
 fn half_answers_and_garbage_are_failures_with_a_name() {
     for (text, cause) in [
