@@ -286,7 +286,7 @@ impl HostControl {
             return Err(if changes { Failure::unknown(message, remedy) } else { Failure::refused(message, remedy) });
         }
         if !hearing.greeted {
-            let said = first_words(&output.stderr).or_else(|| first_words(&output.stdout));
+            let said = last_words(&output.stderr).or_else(|| last_words(&output.stdout));
             let said = said.map_or_else(|| "nothing".to_owned(), |words| format!("\"{words}\""));
             let message = format!("{at} did not answer as failover-host does, but said {said} ({})", ending(output));
             return fail(
@@ -323,10 +323,10 @@ fn ending(output: &ExecOutput) -> String {
     }
 }
 
-/// The first line that has something readable, cut short.
-fn first_words(text: &[u8]) -> Option<String> {
+/// The last line that has something readable, cut short: a login script may greet before what matters.
+fn last_words(text: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(text);
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
     Some(readable(line, 160))
 }
 
@@ -504,7 +504,8 @@ impl Hearing {
     fn take(&mut self, line: &str) {
         // A login script may chat before; nothing may follow the end.
         if !self.greeted || self.complete {
-            match line.strip_prefix(GREETING) {
+            // What chatted did not have to end its line.
+            match line.find(GREETING).map(|at| &line[at + GREETING.len()..]) {
                 Some(PROTOCOL) => {
                     self.greeted = true;
                     self.since = Instant::now();

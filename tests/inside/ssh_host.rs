@@ -194,6 +194,16 @@ impl Sshd {
         sshd
     }
 
+    /// Reads its configuration again: the next connection is served by it.
+    fn reload(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let mut process = as_account("/usr/sbin/sshd");
+        process.args(["-D", "-e", "-f"]).arg(self.path("sshd_config")).stdin(Stdio::null()).stdout(Stdio::null());
+        self.process = process.stderr(Stdio::null()).spawn().unwrap();
+        eventually("sshd listens", || TcpStream::connect(("127.0.0.1", self.port)).ok());
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -764,6 +774,37 @@ fn keys_with_passphrases_and_every_refusal_is_named() {
 }
 
 /// The environment names the agent, and a test may not change its own: it runs this one again as a child.
+/// An sshd with more lines in front of its configuration, which count before its own.
+fn sshd_with(lines: impl Fn(&Path) -> String) -> Sshd {
+    let mut sshd = Sshd::start("");
+    let config = sshd.path("sshd_config");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{}\n{text}", lines(sshd.folder.path()))).unwrap();
+    sshd.reload();
+    sshd
+}
+
+#[test]
+fn what_a_server_refuses_by_its_configuration_is_named() {
+    let cases: [(&str, SshErrorKind, &str, &str); 6] = [
+        ("KexAlgorithms sntrup761x25519-sha512@openssh.com", SshErrorKind::Handshake, "no algorithm in common", "KexAlgorithms "),
+        ("MACs umac-64@openssh.com\nCiphers aes128-ctr", SshErrorKind::Handshake, "no algorithm in common", "MACs hmac-"),
+        ("AuthenticationMethods publickey,publickey", SshErrorKind::Authentication, "not enough", "AuthenticationMethods"),
+        ("AuthenticationMethods publickey,password", SshErrorKind::Authentication, "not enough", "AuthenticationMethods"),
+        ("DenyUsers *", SshErrorKind::Authentication, "not accepted for this account", "not locked"),
+        ("Banner FOLDER/banner", SshErrorKind::Authentication, "longer than can be read", "Banner"),
+    ];
+    for (lines, kind, message, remedy) in cases {
+        let sshd = sshd_with(|folder| {
+            fs::write(folder.join("banner"), format!("{}\n", "x".repeat(79)).repeat(2_500)).unwrap();
+            lines.replace("FOLDER", &folder.display().to_string())
+        });
+        let error = refused(&sshd.host());
+        assert_eq!(error.kind, kind, "{lines}: {error:?}");
+        assert!(error.message.contains(message) && error.remedy.contains(remedy), "{lines}: {error:?}");
+    }
+}
+
 #[test]
 fn the_agent_is_asked_and_a_stuck_one_is_passed_over() {
     const PORT: &str = "FAILOVER_TEST_AGENT_PORT";
@@ -1244,6 +1285,8 @@ fn an_answer_that_is_none_of_ours_is_named() {
         ("echo This account is currently not available.", "This account is currently not available."),
         ("echo failover-host=2", "speaks protocol 2, and this engine 1"),
         ("true", "said nothing"),
+        ("echo welcome >&2; echo bash: failover-host: command not found >&2; exit 127", "failover-host: command not found"),
+        ("printf 'welcome '; printf 'failover-host=1\\nend=ok\\n'", "makes no sense"),
         ("echo failover-host=1", "ends too early"),
         ("head -c 3000000 /dev/urandom", "did not answer as failover-host"),
         ("printf 'failover-host=1\\nend=ok\\n'", "makes no sense"),

@@ -18,8 +18,49 @@ use crate::wire::resolve::Addresses;
 
 /// libssh2's "ask again when the socket is ready".
 const AGAIN: ErrorCode = ErrorCode::Session(-37);
+/// Both sides know other algorithms, or their keys do not fit.
+const KEY_EXCHANGE: ErrorCode = ErrorCode::Session(-5);
+/// The account does not know the key, or nobody is let in by one.
+const NOT_ACCEPTED: ErrorCode = ErrorCode::Session(-18);
+/// The account knows the key, and the login by it was answered with a no.
+const NOT_ENOUGH: ErrorCode = ErrorCode::Session(-19);
 /// A host that stopped answering at the TCP level is given up by the kernel after this.
 const UNANSWERED: Duration = Duration::from_secs(10);
+
+/// Why one way to log in did not work, and what mends that where it is no matter of keys and passwords.
+struct Refusal {
+    why: String,
+    remedy: Option<&'static str>,
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Refusal {
+        Refusal { why, remedy: None }
+    }
+}
+
+impl Refusal {
+    /// libssh2's words name neither an account that is locked nor a key that is not enough by itself.
+    fn of(error: &ssh2::Error) -> Refusal {
+        let (why, remedy) = match error.code() {
+            // The server's answer did not come through; libssh2 gives it the code of a refusal.
+            _ if error.message().starts_with("Waiting for ") => (
+                "the server's answer is longer than can be read, or broken".to_owned(),
+                Some("shorten the text that sshd shows before a login (Banner), or switch it off for this account (Match User)"),
+            ),
+            NOT_ACCEPTED => ("not accepted for this account".to_owned(), None),
+            NOT_ENOUGH => (
+                "known there, and not enough to be let in".to_owned(),
+                Some(
+                    "let this key alone be enough for the account (AuthenticationMethods in sshd_config), or configure the further \
+                     keys or the password that are asked for; where they are, see sshd's log for what it has against the signature",
+                ),
+            ),
+            code => (format!("{} ({code})", error.message()), None),
+        };
+        Refusal { why, remedy }
+    }
+}
 
 /// An authenticated connection in non-blocking mode.
 pub(super) struct Connection {
@@ -118,9 +159,26 @@ impl Connection {
                 Err(error) if error.code() == AGAIN => {
                     self.wait(deadline, cancel).map_err(|why| Trouble::interrupted(why, "the SSH handshake"))?;
                 }
+                Err(error) if error.code() == KEY_EXCHANGE => return Err(self.nothing_in_common()),
                 Err(error) => return Err(failed(error.message())),
             }
         }
+    }
+
+    fn nothing_in_common(&self) -> Trouble {
+        let kinds = [
+            ("KexAlgorithms", MethodType::Kex),
+            ("HostKeyAlgorithms", MethodType::HostKey),
+            ("Ciphers", MethodType::CryptCs),
+            ("MACs", MethodType::MacCs),
+        ];
+        let ours: Vec<String> = kinds
+            .into_iter()
+            .map(|(word, kind)| format!("{word} {}", self.session.supported_algs(kind).unwrap_or_default().join(",")))
+            .collect();
+        let message = "the SSH handshake failed: the server has no algorithm in common with us";
+        let remedy = format!("let sshd_config of that host allow one of each: {}", ours.join("; "));
+        Trouble::new(SshErrorKind::Handshake, message, remedy)
     }
 
     fn verify_host(&self, target: &SshTarget, known: &Known) -> Result<(), Trouble> {
@@ -164,29 +222,34 @@ impl Connection {
     /// The agent, the keys, the password: in that order, as far as configured.
     fn log_in(&self, target: &SshTarget, deadline: Deadline, cancel: &Cancel) -> Result<(), Trouble> {
         let mut tried: Vec<String> = Vec::new();
+        let mut special = None;
+        let mut refused = |way: String, refusal: Refusal| {
+            special = special.or(refusal.remedy);
+            tried.push(format!("{way}: {}", refusal.why));
+        };
         if target.agent {
             match self.by_agent(target, deadline, cancel)? {
                 Ok(()) => return Ok(()),
-                Err(reason) => tried.push(format!("agent: {reason}")),
+                Err(reason) => refused("agent".to_owned(), reason),
             }
         }
         let passphrase = target.passphrase.as_ref().map(crate::secret::Secret::expose);
         for key in &target.keys {
             let name = key.display();
             if let Err(error) = std::fs::File::open(key) {
-                tried.push(format!("key {name}: {error}"));
+                refused(format!("key {name}"), error.to_string().into());
                 continue;
             }
             let call = || self.session.userauth_pubkey_file(&target.user, None, key, passphrase);
             match self.attempt(deadline, cancel, call)? {
                 Ok(()) => return Ok(()),
-                Err(reason) => tried.push(format!("key {name}: {reason}")),
+                Err(reason) => refused(format!("key {name}"), reason),
             }
         }
         if let Some(password) = &target.password {
             match self.attempt(deadline, cancel, || self.session.userauth_password(&target.user, password.expose()))? {
                 Ok(()) => return Ok(()),
-                Err(reason) => tried.push(format!("password: {reason}")),
+                Err(reason) => refused("password".to_owned(), reason),
             }
         }
         let (message, remedy) = if tried.is_empty() {
@@ -194,7 +257,10 @@ impl Connection {
         } else {
             (
                 format!("login as {} was refused ({})", target.user, tried.join("; ")),
-                "make every key file readable by the engine's user, put its public key into the account's authorized_keys, and correct the passphrase",
+                special.unwrap_or(
+                    "make every key file readable by the engine's user, put its public key into the account's authorized_keys, correct \
+                     the passphrase, and let the account in (not locked, a shell, AllowUsers); sshd's log has the reason",
+                ),
             )
         };
         Err(Trouble::new(SshErrorKind::Authentication, message, remedy))
@@ -206,11 +272,11 @@ impl Connection {
         deadline: Deadline,
         cancel: &Cancel,
         mut call: impl FnMut() -> Result<(), ssh2::Error>,
-    ) -> Result<Result<(), String>, Trouble> {
+    ) -> Result<Result<(), Refusal>, Trouble> {
         loop {
             match call() {
                 Ok(()) if self.session.authenticated() => return Ok(Ok(())),
-                Ok(()) => return Ok(Err("the server asks for a further factor".to_owned())),
+                Ok(()) => return Ok(Err("the server asks for a further factor".to_owned().into())),
                 Err(error) if error.code() == AGAIN => {
                     self.wait(deadline, cancel).map_err(|why| Trouble::interrupted(why, "logging in"))?;
                 }
@@ -221,18 +287,18 @@ impl Connection {
                         "configure fewer keys (MaxAuthTries), let the account log in, and read the server's log for its reason",
                     ));
                 }
-                Err(error) => return Ok(Err(error.message().to_owned())),
+                Err(error) => return Ok(Err(Refusal::of(&error))),
             }
         }
     }
 
-    fn by_agent(&self, target: &SshTarget, deadline: Deadline, cancel: &Cancel) -> Result<Result<(), String>, Trouble> {
+    fn by_agent(&self, target: &SshTarget, deadline: Deadline, cancel: &Cancel) -> Result<Result<(), Refusal>, Trouble> {
         let Some(path) = std::env::var_os("SSH_AUTH_SOCK") else {
-            return Ok(Err("SSH_AUTH_SOCK is not set".to_owned()));
+            return Ok(Err("SSH_AUTH_SOCK is not set".to_owned().into()));
         };
         // libssh2 talks to the agent without a deadline, so one that is stuck has to be found out first.
         if let Err(reason) = agent_answers(Path::new(&path), deadline, cancel) {
-            return Ok(Err(reason));
+            return Ok(Err(reason.into()));
         }
         let list = || {
             let mut agent = self.session.agent()?;
@@ -243,9 +309,9 @@ impl Connection {
         };
         let (agent, identities) = match list() {
             Ok(listed) => listed,
-            Err(error) => return Ok(Err(error.message().to_owned())),
+            Err(error) => return Ok(Err(error.message().to_owned().into())),
         };
-        let mut reason = "it holds no key".to_owned();
+        let mut reason = Refusal::from("it holds no key".to_owned());
         for identity in identities {
             match self.attempt(deadline, cancel, || agent.userauth(&target.user, &identity))? {
                 Ok(()) => return Ok(Ok(())),
