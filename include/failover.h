@@ -218,6 +218,9 @@
 // A name that a failover would change cannot be read.
 #define FAILOVER_FINDING_NAME_UNREADABLE "name_unreadable"
 
+// A name is not in the zone where a failover would change it.
+#define FAILOVER_FINDING_NAME_ELSEWHERE "name_elsewhere"
+
 // A server, host or route did not answer several times and is left alone for a while.
 #define FAILOVER_FINDING_BREAKER_OPEN "breaker_open"
 

@@ -117,6 +117,8 @@ const (
 	FindingVerifyStandby = "verify_standby"
 	// FindingNameUnreadable: A name that a failover would change cannot be read.
 	FindingNameUnreadable = "name_unreadable"
+	// FindingNameElsewhere: A name is not in the zone where a failover would change it.
+	FindingNameElsewhere = "name_elsewhere"
 	// FindingBreakerOpen: A server, host or route did not answer several times and is left alone for a while.
 	FindingBreakerOpen = "breaker_open"
 	// FindingLoginRefused: No server lets the engine log in.

@@ -253,6 +253,9 @@ findings! {
     /// A name that a failover would change cannot be read.
     NameUnreadable = "name_unreadable" (Route, Blocks::Where("the names are the route")):
         "what cannot be read cannot be changed either: clients that go by this name stay with the old server",
+    /// A name is not in the zone where a failover would change it.
+    NameElsewhere = "name_elsewhere" (Route, Blocks::Where("the names are the route")):
+        "a change of it there is refused or seen by nobody: clients that go by this name stay with the old server",
     /// A server, host or route did not answer several times and is left alone for a while.
     BreakerOpen = "breaker_open" (Engine, Blocks::Never):
         "what is shown of it is as old as the last answer; a failover asks afresh, and may find it as broken as the survey did",

@@ -9,6 +9,7 @@ use crossbeam_channel::unbounded;
 use parking_lot::Mutex;
 
 use crate::action::application::{self, Who};
+use crate::action::dns::names::Names;
 use crate::action::postgres::Surveyed;
 use crate::check::Context;
 use crate::deadline::{Cancel, Deadline};
@@ -277,10 +278,7 @@ fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &C
             Answer::Route(RouteSurvey { asked, instances: performer.view_route(Deadline::after(QUESTION), cancel) })
         }
         Question::Who => Answer::Who(performer.who(Deadline::after(QUESTION), cancel)),
-        Question::Names => {
-            let looked = performer.names.look(Deadline::after(QUESTION), cancel);
-            Answer::Names(unreadable(looked, performer.names_are_route))
-        }
+        Question::Names => Answer::Names(of_names(&performer.names, performer.names_are_route, cancel)),
         Question::Through(server, system_id) => {
             let deadline = Deadline::after(QUESTION);
             Answer::Through(performer.look_through(*server, *system_id, deadline, cancel))
@@ -288,8 +286,21 @@ fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &C
     }
 }
 
+/// Names that are in another zone than the configured one, and those that cannot be read.
+pub(super) fn of_names(names: &Names, are_route: bool, cancel: &Cancel) -> Vec<ReadinessFinding> {
+    let elsewhere = names.elsewhere(Deadline::after(QUESTION), cancel);
+    let mut looked = names.look(Deadline::after(QUESTION), cancel);
+    looked.retain(|instance| elsewhere.iter().all(|(name, _)| *name != instance.name));
+    let mut found: Vec<ReadinessFinding> = elsewhere
+        .into_iter()
+        .map(|(_, failure)| FindingCode::NameElsewhere.found(are_route, failure.message, failure.remedy))
+        .collect();
+    found.extend(unreadable(looked, are_route));
+    found
+}
+
 /// Names, and what is beside them, that cannot be read where they are changed.
-pub(super) fn unreadable(looked: Vec<RouteInstance>, are_route: bool) -> Vec<ReadinessFinding> {
+fn unreadable(looked: Vec<RouteInstance>, are_route: bool) -> Vec<ReadinessFinding> {
     let found = looked.into_iter().filter_map(|instance| {
         let why = instance.result.err()?;
         Some(FindingCode::NameUnreadable.found(

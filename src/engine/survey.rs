@@ -24,7 +24,7 @@ use super::Shell;
 use super::breaker::Permit;
 use super::builder::{Parts, ServerPart, ServicePart};
 use super::dependency::{Dependency, News, Way};
-use super::round::unreadable;
+use super::round::of_names;
 use super::threads::Duty;
 
 /// Between the starts of two rounds.
@@ -235,8 +235,7 @@ impl Round<'_> {
         if !performer.names.is_empty() {
             let (wait, found) = last.names.entry(self.id).or_default();
             if *wait == 0 {
-                let looked = performer.names.look(Deadline::after(QUESTION), self.cancel);
-                *found = unreadable(looked, performer.names_are_route);
+                *found = of_names(&performer.names, performer.names_are_route, self.cancel);
                 *wait = NAMES_EVERY;
             }
             *wait -= 1;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use domain::base::iana::{Class, Opcode, OptRcode, Rcode as WireRcode, Rtype};
 use domain::base::message_builder::AdditionalBuilder;
 use domain::base::{Message, MessageBuilder, Name, ToName};
-use domain::rdata::{A, Aaaa, Cname, Soa};
+use domain::rdata::{A, Aaaa, Cname, Ns, Soa};
 use rustix::event::PollFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -287,12 +287,21 @@ pub(crate) fn query(
     recursion_desired: bool,
     edns: bool,
 ) -> Result<AdditionalBuilder<Vec<u8>>, Error> {
+    request(name, rtype(record_type), recursion_desired, edns)
+}
+
+/// A request for the zone that a name is in.
+pub(crate) fn zone_query(name: &DnsName) -> Result<AdditionalBuilder<Vec<u8>>, Error> {
+    request(name, Rtype::SOA, false, true)
+}
+
+fn request(name: &DnsName, kind: Rtype, recursion_desired: bool, edns: bool) -> Result<AdditionalBuilder<Vec<u8>>, Error> {
     let full = |how: domain::base::message_builder::PushError| Error::Local { how: how.to_string() };
     let mut builder = MessageBuilder::new_vec();
     builder.header_mut().set_id(random_id()?);
     builder.header_mut().set_rd(recursion_desired);
     let mut builder = builder.question();
-    builder.push((name, rtype(record_type))).map_err(full)?;
+    builder.push((name, kind)).map_err(full)?;
     let mut builder = builder.additional();
     if edns {
         builder
@@ -587,6 +596,41 @@ pub(crate) fn rcode_word(message: &Message<[u8]>) -> String {
         OptRcode::BADVERS => "BADVERS".to_owned(),
         code => code.to_mnemonic_str().map_or_else(|| format!("error code {}", code.to_int()), str::to_owned),
     }
+}
+
+/// Where a server says that a name is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In this zone, which it speaks for.
+    Zone(DnsName),
+    /// In this zone, which it has given away to these name servers.
+    Delegated(DnsName, Vec<String>),
+}
+
+/// What an answer to [`zone_query`] says; nothing where it says neither.
+pub(crate) fn place(message: &[u8]) -> Option<Place> {
+    let message = Message::from_slice(message).ok()?;
+    if !matches!(message.header().rcode(), WireRcode::NOERROR | WireRcode::NXDOMAIN) || message.header().tc() {
+        return None;
+    }
+    let mut given: Option<(DnsName, Vec<String>)> = None;
+    let records = message.answer().ok()?.chain(message.authority().ok()?);
+    for record in records.take(RECORDS).map_while(Result::ok).filter(|record| record.class() == Class::IN) {
+        let owner = lower(&record.owner());
+        match record.rtype() {
+            Rtype::SOA if message.header().aa() => return Some(Place::Zone(owner)),
+            // Where the name leads is no matter of the name's zone.
+            Rtype::CNAME => return None,
+            Rtype::NS => {
+                let server = record.to_record::<Ns<_>>().ok()??;
+                let (_, servers) = given.get_or_insert_with(|| (owner, Vec::new()));
+                servers.push(dotted(&lower(server.data().nsdname())));
+            }
+            _ => {}
+        }
+    }
+    let (zone, servers) = given.filter(|_| !message.header().aa())?;
+    Some(Place::Delegated(zone, servers))
 }
 
 struct Row {

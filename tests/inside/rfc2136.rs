@@ -265,6 +265,39 @@ fn another_server_than_the_primary() {
     assert!(failure.remedy.contains("the primary"), "{failure:?}");
 }
 
+/// A zone of its own below the configured one answers for the name: an update of the one above would change nothing that anybody sees.
+#[test]
+fn a_name_in_a_zone_below_is_told_beforehand() {
+    let lab = Lab::new().unwrap();
+    let below = Some(("sub".to_owned(), vec!["app 60 A 192.0.2.1".to_owned()]));
+    let same = NamedOptions { below, ..primary("same").record("sub NS ns.sub").record("ns.sub A 127.0.0.1") };
+    let same = Named::start(&lab, &same).unwrap();
+    let away = Named::start(&lab, &primary("away").record("sub NS ns.elsewhere.test.")).unwrap();
+    let look = |record: &Rfc2136| record.in_its_zone(Deadline::after(WATCHDOG), &Cancel::new().unwrap());
+    for (named, name, whose) in [
+        (&same, "app.sub.example.test", named_address(&same)),
+        (&same, "sub.example.test", named_address(&same)),
+        (&same, "other.deep.sub.example.test", named_address(&same)),
+        (&away, "app.sub.example.test", "ns.elsewhere.test.".to_owned()),
+        (&away, "sub.example.test", "ns.elsewhere.test.".to_owned()),
+    ] {
+        let inner = record(Rfc2136Target { name: name.to_owned(), ..target(named.address()) });
+        let failure = look(&inner).unwrap_err();
+        let words = format!("in the zone sub.example.test., which {whose} speaks for");
+        assert!(failure.message.contains(&words) && failure.remedy.contains("set zone to that one"), "{name}: {failure:?}");
+        // And where it was not asked before, the change that fails says the same.
+        let failure = write(&inner, Some(&set(&["192.0.2.9"], 30))).unwrap_err();
+        assert!(failure.message.contains(&words) && failure.remedy.contains("set zone to that one"), "{name}: {failure:?}");
+    }
+    for name in ["app.example.test", "nothing.example.test", "a.b.c.example.test", "example.test"] {
+        look(&record(Rfc2136Target { name: name.to_owned(), ..target(away.address()) })).unwrap();
+    }
+}
+
+fn named_address(named: &Named) -> String {
+    at(named.address()).to_string()
+}
+
 #[test]
 fn a_server_that_cannot_write_its_journal() {
     let lab = Lab::new().unwrap();

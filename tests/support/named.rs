@@ -35,6 +35,8 @@ pub struct NamedOptions {
     pub forward: Option<u16>,
     /// Ports of secondaries on 127.0.0.1 that are told of every change.
     pub notify: Vec<u16>,
+    /// A zone of its own below, with these records: its first label.
+    pub below: Option<(String, Vec<String>)>,
     /// A port to be on, where it has to be known before.
     pub port: Option<u16>,
 }
@@ -50,6 +52,7 @@ impl NamedOptions {
             primary: None,
             forward: None,
             notify: Vec::new(),
+            below: None,
             port: None,
         }
     }
@@ -127,6 +130,15 @@ impl Named {
                 let _ = writeln!(config, "    also-notify {{ {ports}}};");
             }
             config.push_str("};\n");
+        }
+        if let Some((label, records)) = &options.below {
+            let file = zone_folder.join("below.db");
+            let lines = records.join("\n");
+            let zone = format!(
+                "$ORIGIN {label}.{ZONE}.\n$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\n{lines}\n"
+            );
+            lab.write(&file, zone, 0o600)?;
+            let _ = writeln!(config, "zone \"{label}.{ZONE}\" {{ type primary; file \"{}\"; }};", file.display());
         }
         let config = lab.write(format!("named-{}.conf", options.name), config, 0o600)?;
         let process = run(lab, &options.name, &config)?;

@@ -28,6 +28,15 @@ pub(crate) trait Record: Send + Sync {
     /// Why it cannot be read. Nothing was changed.
     fn read(&self, deadline: Deadline, cancel: &Cancel) -> Result<Option<RecordSet>, Failure>;
 
+    /// Whether the name is in the zone where it would be changed, and not in one of its own below that. What cannot be asked is no error.
+    ///
+    /// # Errors
+    /// Whose it is instead. Nothing was changed.
+    fn in_its_zone(&self, deadline: Deadline, cancel: &Cancel) -> Result<(), Failure> {
+        let _ = (deadline, cancel);
+        Ok(())
+    }
+
     /// Makes it hold exactly this, `None` to remove it, and waits until every authoritative server has it. What it already
     /// holds is not written again. Answers one line for people.
     ///

@@ -168,6 +168,21 @@ impl Names {
         })
     }
 
+    /// The names that are in another zone than the one where they would be changed, and whose. Changes nothing.
+    #[must_use]
+    pub(crate) fn elsewhere(&self, deadline: Deadline, cancel: &Cancel) -> Vec<(String, Failure)> {
+        let failed = Mutex::new(Vec::new());
+        self.each(|_, name| {
+            if let Err(failure) = name.record.in_its_zone(deadline.at_most(name.timeout), cancel) {
+                failed.lock().push((name.name.clone(), failure));
+            }
+            Vec::new()
+        });
+        let mut failed = failed.into_inner();
+        failed.sort_by(|(one, _), (other, _)| one.cmp(other));
+        failed
+    }
+
     /// Where these hosts are that are names of ours, as the servers of their zones have it now: what a cache remembers is not what
     /// clients will get. Other hosts, and names whose zone nobody can be asked of, are found as everywhere.
     #[must_use]

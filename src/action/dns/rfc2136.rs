@@ -34,7 +34,7 @@ use super::verify::{Asked, NameServer, Role, Seen, verify};
 use super::{Record, RecordSet, RecordType};
 use crate::deadline::{Cancel, Deadline};
 use crate::secret::Secret;
-use crate::wire::dns::{self, Answer, DnsName, Error, Exchange, Judged, Over, dotted};
+use crate::wire::dns::{self, Answer, DnsName, Error, Exchange, Judged, Over, Place, dotted};
 use crate::wire::resolve::Addresses;
 use failover_core::output::{Failure, FailureKind};
 
@@ -52,6 +52,8 @@ const RESTART: Duration = Duration::from_secs(3);
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 /// Between two looks at the other servers: doubled from the first to the last.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// The question for a name's zone takes at most this of a server.
+const ZONE: Duration = Duration::from_secs(2);
 /// One look at the other servers takes at most this.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -349,6 +351,28 @@ impl Rfc2136 {
             return Err(Failure::no_effect(message, "name the primary name server of the zone, and check that it has loaded it"));
         }
         Ok(answer.record)
+    }
+
+    /// Where the primary says that the name is; nothing where it does not say it at once.
+    fn place(&self, deadline: Deadline, cancel: &Cancel) -> Option<Place> {
+        let servers = self.target.server.find(&*self.addresses).ok()?;
+        servers.into_iter().find_map(|server| {
+            let request = dns::zone_query(&self.name).ok()?;
+            let share = deadline.at_most(ZONE.min(deadline.remaining() / 2));
+            let sent = self.signed(server, request, share, cancel, |message, _| Judged::Take(dns::place(message)));
+            match sent.outcome {
+                Ok(Reply::Signed(place)) => place,
+                _ => None,
+            }
+        })
+    }
+
+    /// A change that failed because the name is in another zone fails with that for its reason.
+    fn because_of_the_zone(&self, failure: Failure, deadline: Deadline, cancel: &Cancel) -> Failure {
+        match self.in_its_zone(deadline, cancel) {
+            Err(why) => Failure { message: format!("{}; {}", why.message, failure.message), remedy: why.remedy, ..failure },
+            Ok(()) => failure,
+        }
     }
 
     /// One update. What it came to, and how many copies of it may still be under way.
@@ -649,9 +673,29 @@ impl Record for Rfc2136 {
         self.look(deadline, cancel).map(|(_, set)| set).map_err(harmless)
     }
 
+    fn in_its_zone(&self, deadline: Deadline, cancel: &Cancel) -> Result<(), Failure> {
+        let (zone, whose) = match self.place(deadline, cancel) {
+            Some(Place::Zone(zone)) if zone != self.zone => (zone, self.target.server.to_string()),
+            Some(Place::Delegated(zone, servers)) => (zone, servers.join(", ")),
+            _ => return Ok(()),
+        };
+        // One that only speaks for another part of the tree is told where the name is read.
+        if !zone.ends_with(&self.zone) {
+            return Ok(());
+        }
+        let message = format!(
+            "{}: the name is in the zone {}, which {whose} speaks for, and not in {}",
+            self.describe(),
+            dotted(&zone),
+            dotted(&self.zone)
+        );
+        Err(Failure::no_effect(message, "set zone to that one and server to its primary, with a key that may change it there"))
+    }
+
     fn write(&self, wanted: Option<&RecordSet>, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
         let wanted = wanted.map(|set| self.normal(set)).transpose()?;
-        let (before, remark) = self.change(wanted.as_ref(), deadline, cancel)?;
+        let changed = self.change(wanted.as_ref(), deadline, cancel);
+        let (before, remark) = changed.map_err(|failure| self.because_of_the_zone(failure, deadline, cancel))?;
         let others = self.spread(wanted.as_ref(), deadline, cancel)?;
         let held = |set: &Option<RecordSet>| set.as_ref().map_or_else(|| "no such record".to_owned(), ToString::to_string);
         let mut text = format!("{}: {}", self.describe(), held(&wanted));

@@ -66,6 +66,7 @@ class FindingCode(str, Enum):
     VERIFY_FOREIGN = "verify_foreign"
     VERIFY_STANDBY = "verify_standby"
     NAME_UNREADABLE = "name_unreadable"
+    NAME_ELSEWHERE = "name_elsewhere"
     BREAKER_OPEN = "breaker_open"
     LOGIN_REFUSED = "login_refused"
     STATE_DIR_UNUSABLE = "state_dir_unusable"
