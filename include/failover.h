@@ -188,6 +188,9 @@
 // An instance of the route keeps a server out by itself, whatever it is told.
 #define FAILOVER_FINDING_ROUTE_SERVER_HELD "route_server_held"
 
+// An instance of the route cannot give a server the weight that is wanted.
+#define FAILOVER_FINDING_ROUTE_WEIGHT_FIXED "route_weight_fixed"
+
 // An instance of the route sends new sessions to a server that is not the primary.
 #define FAILOVER_FINDING_ROUTE_TO_STANDBY "route_to_standby"
 

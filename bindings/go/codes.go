@@ -97,6 +97,8 @@ const (
 	FindingRouteServerMissing = "route_server_missing"
 	// FindingRouteServerHeld: An instance of the route keeps a server out by itself, whatever it is told.
 	FindingRouteServerHeld = "route_server_held"
+	// FindingRouteWeightFixed: An instance of the route cannot give a server the weight that is wanted.
+	FindingRouteWeightFixed = "route_weight_fixed"
 	// FindingRouteToStandby: An instance of the route sends new sessions to a server that is not the primary.
 	FindingRouteToStandby = "route_to_standby"
 	// FindingRoutePrimaryOut: An instance of the route sends no new session to the primary.

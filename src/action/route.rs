@@ -21,7 +21,7 @@ use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::haproxy::{AdminState, Client, Command, Endpoint, Error, Hold, Operation, StatRow, StateRow};
 use crate::wire::resolve::Addresses;
 use failover_core::output::Failure;
-use failover_core::route::{Held, InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
+use failover_core::route::{FixedWeight, Held, InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
 use failover_core::sample::RouteInstance;
 
 /// Between two looks at whether the state is the one asked for: doubled from the first to the last.
@@ -48,7 +48,12 @@ pub(crate) struct HaproxyTarget {
     pub servers: BTreeMap<String, String>,
     /// The weight a server gets when traffic is sent to it, 1 to 256. `None`, and 0, with which it would take nothing: the one it has.
     pub weight: Option<u32>,
+    /// The weight grows from a part of it to all of it (`weight_ramp`).
+    pub ramped: bool,
 }
+
+/// Balances that take no weight but 0 and that of HAProxy's file; those by a hash do where that is a consistent one.
+const STATIC_BALANCES: [&str; 7] = ["static-rr", "source", "uri", "url_param", "hdr", "rdp-cookie", "hash"];
 
 /// The route of one service. Thread-safe; every operation may be repeated.
 pub(crate) struct Route {
@@ -534,6 +539,7 @@ impl Route {
 /// Read back as it was asked for.
 fn serves(state: &StateRow, row: &StatRow, weight: Option<u32>) -> bool {
     row.is_up()
+        && state.weight > 0
         && state.admin == AdminState::Ready
         && matches!(state.operation, Operation::Running | Operation::Starting)
         && weight.is_none_or(|weight| weight == state.weight)
@@ -564,6 +570,9 @@ fn not_yet(job: &Job<'_>, state: &StateRow, row: &StatRow, rest: &[StatRow]) -> 
     } else if let Some(tracked) = row.tracked.as_ref().filter(|_| row.is_down()) {
         let _ = write!(seen, ": it follows {tracked} (`track`), whose check fails");
         remedy = format!("see why {}'s check of {tracked} fails", job.target.name);
+    }
+    if state.weight == 0 {
+        remedy = format!("write a weight of at least 1 on the line of {}/{}", job.target.backend, row.server);
     }
     for other in rest {
         let _ = write!(seen, "; {} {}, {} sessions", other.server, other.status, other.sessions);
@@ -654,13 +663,42 @@ fn look_at(job: &Job<'_>) -> Result<Vec<ServerSeen>, Error> {
 }
 
 fn view_of(job: &Job<'_>) -> Result<Vec<ServerView>, Error> {
-    let view = |(server, name, row): (&String, &String, Option<(StateRow, StatRow)>)| ServerView {
+    let rows = rows_of(job)?;
+    let fixed: Vec<Option<FixedWeight>> = {
+        let known = || rows.iter().map(|(_, _, row)| row.as_ref().map(|(state, _)| state));
+        let wishes: Vec<_> = known().map(|state| state.and_then(|state| other_weight(job.target, state))).collect();
+        // Asked where a weight matters alone, and no reason to fail.
+        let balance = if wishes.iter().any(Option::is_some) { static_balance(job) } else { None };
+        let fixed = |(has, wanted)| Some(FixedWeight { balance: balance.clone()?, has, wanted });
+        wishes.into_iter().map(|wish| wish.and_then(fixed)).collect()
+    };
+    let view = |((server, name, row), fixed): ((&String, &String, Option<(StateRow, StatRow)>), _)| ServerView {
         server: server.clone(),
         name: name.clone(),
         state: row.as_ref().map_or(RouteState::Missing, |(state, row)| route_state(state, row)),
         held: row.and_then(|(state, row)| held(&state, &row)),
+        fixed,
     };
-    Ok(rows_of(job)?.into_iter().map(view).collect())
+    Ok(rows.into_iter().zip(fixed).map(view).collect())
+}
+
+/// The weight of HAProxy's file, and the other one that a failover would give, where there is one. A present weight that is neither 0 nor
+/// that of the file was set: the balance takes weights.
+fn other_weight(target: &HaproxyTarget, state: &StateRow) -> Option<(u32, Option<u32>)> {
+    let has = state.initial_weight;
+    if state.weight != 0 && state.weight != has {
+        return None;
+    }
+    let wanted = target.weight.filter(|weight| *weight > 0 && *weight != has);
+    (has == 0 || wanted.is_some() || target.ramped).then_some((has, wanted))
+}
+
+/// The balance of the backend, where that is one that may take no weights.
+fn static_balance(job: &Job<'_>) -> Option<String> {
+    let replies = job.run(&[Command::ShowBackends]).ok()?;
+    let rows = job.client.stat(&replies[0]).ok()?;
+    let balance = rows.into_iter().find(|row| row.backend == job.target.backend)?.balance?;
+    STATIC_BALANCES.contains(&balance.as_str()).then_some(balance)
 }
 
 /// What keeps it out whatever it is told.

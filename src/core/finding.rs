@@ -223,6 +223,9 @@ findings! {
     /// An instance of the route keeps a server out by itself, whatever it is told.
     RouteServerHeld = "route_server_held" (Route, Blocks::Always):
         "the new primary would run, and the clients of this instance would not be sent to it: their outage goes on until a person moves them",
+    /// An instance of the route cannot give a server the weight that is wanted.
+    RouteWeightFixed = "route_weight_fixed" (Route, Blocks::Where("the server's weight is 0 and stays so")):
+        "the failover goes on with the weight that is possible: with none at all the new primary would get no traffic",
     /// An instance of the route sends new sessions to a server that is not the primary.
     RouteToStandby = "route_to_standby" (Route, Blocks::Never):
         "clients come out at a server that is not the primary: on a database they cannot write there, and after a restart of HAProxy they may land on the old one",

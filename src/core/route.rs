@@ -61,6 +61,20 @@ pub struct ServerView {
     /// What keeps it out that an order to be ready does not end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
+    /// The weight that it cannot be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<FixedWeight>,
+}
+
+/// A weight that stays what it is in the instance's file, because the balance is a static one, and another one that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FixedWeight {
+    /// The balance.
+    pub balance: String,
+    /// The weight that it has.
+    pub has: u32,
+    /// The one that is configured; `None`: one that grows (`weight_ramp`), or any but 0.
+    pub wanted: Option<u32>,
 }
 
 /// What keeps a server out whatever an instance is told about it.
@@ -178,6 +192,7 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, da
     };
     let mut found: Vec<ReadinessFinding> =
         servers.iter().filter_map(|server| unreachable(name, backend, server, primary)).collect();
+    found.extend(servers.iter().filter_map(|server| weight_fixed(name, backend, server)));
     let Some(primary) = primary else { return found };
     if *kind == InstanceKind::Pgbouncer {
         found.extend(of_pooler(name, backend, servers, primary));
@@ -228,6 +243,27 @@ fn unreachable(name: &str, backend: &str, server: &ServerView, primary: Option<&
             server.server
         ),
         held.remedy(name),
+    ))
+}
+
+/// A weight that a failover wants to give and cannot.
+fn weight_fixed(name: &str, backend: &str, server: &ServerView) -> Option<ReadinessFinding> {
+    let FixedWeight { balance, has, wanted } = server.fixed.as_ref()?;
+    let path = format!("{backend}/{}", server.name);
+    if *has == 0 {
+        return Some(FindingCode::RouteWeightFixed.found(
+            true,
+            format!("route instance {name}: {path} has weight 0 in HAProxy's file, and `balance {balance}` lets no other be set: it would take no traffic"),
+            format!("write a weight of at least 1 on the line of {path}, and keep it out by `disabled`"),
+        ));
+    }
+    let wish = wanted.map_or_else(|| "one that grows (weight_ramp)".to_owned(), |wanted| wanted.to_string());
+    Some(FindingCode::RouteWeightFixed.found(
+        false,
+        format!(
+            "route instance {name}: {path} keeps weight {has} under `balance {balance}`, unless its hash is a consistent one: it cannot be given {wish}; the traffic moves all the same"
+        ),
+        format!("write that weight on the line of {path} and take it out of the route here, or balance {backend} by roundrobin, leastconn or with `hash-type consistent`"),
     ))
 }
 
@@ -335,6 +371,7 @@ mod tests {
             name: format!("pg-{server}"),
             state: *state,
             held: None,
+            fixed: None,
         });
         InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Ok(servers.collect()), kind: InstanceKind::Haproxy }
     }

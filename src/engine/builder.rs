@@ -260,7 +260,10 @@ fn service_part(config: &Config, service: &config::Service, means: &Means) -> Re
             (cluster, PromoteMethod::PgPromote) => cluster,
             (cluster, PromoteMethod::PgCtl | PromoteMethod::Command) => cluster.promoted_otherwise(),
         },
-        route: Route::new(service.route.haproxy.iter().map(haproxy_target).collect(), Arc::clone(&means.addresses)),
+        route: Route::new(
+            service.route.haproxy.iter().map(|haproxy| haproxy_target(haproxy, service.route.weight_ramp.is_some())).collect(),
+            Arc::clone(&means.addresses),
+        ),
         route_commands: service.route.command.iter().map(route_command).collect(),
         poolers: service.route.pgbouncer.iter().map(|pooler| self::pooler(pooler, means)).collect(),
         names: Names::new(
@@ -545,7 +548,7 @@ fn at_home(path: &Path) -> PathBuf {
     }
 }
 
-fn haproxy_target(haproxy: &config::Haproxy) -> HaproxyTarget {
+fn haproxy_target(haproxy: &config::Haproxy, ramped: bool) -> HaproxyTarget {
     let endpoint = match (&haproxy.socket, &haproxy.address) {
         (None, Some(address)) => haproxy::Endpoint::Tcp { host: address.host.clone(), port: address.port },
         (socket, _) => haproxy::Endpoint::Unix(socket.clone().unwrap_or_default()),
@@ -556,6 +559,7 @@ fn haproxy_target(haproxy: &config::Haproxy) -> HaproxyTarget {
         backend: haproxy.backend.clone(),
         servers: haproxy.servers.clone(),
         weight: haproxy.weight,
+        ramped,
     }
 }
 

@@ -74,6 +74,8 @@ pub(crate) enum Command<'a> {
     ShowLevel,
     /// `show stat <backend> 4 -1`: the servers of one backend; of all proxies when `None`.
     ShowStat(Option<&'a str>),
+    /// `show stat -1 2 -1`: every backend as a whole. By its name one could be hidden by a frontend that has the same.
+    ShowBackends,
     /// `show servers state <backend>`.
     ShowServersState(&'a str),
     /// `set server <backend>/<server> state ...`.
@@ -126,6 +128,7 @@ impl Command<'_> {
         Ok(match self {
             Command::ShowLevel => "show cli level".to_owned(),
             Command::ShowStat(None) => "show stat -1 4 -1".to_owned(),
+            Command::ShowBackends => "show stat -1 2 -1".to_owned(),
             Command::ShowStat(Some(backend)) => {
                 validate_name(backend).map_err(Error::InvalidName)?;
                 format!("show stat {backend} 4 -1")
@@ -149,7 +152,7 @@ impl Command<'_> {
     /// True for commands that change something; they answer with nothing when they did.
     #[must_use]
     pub(crate) fn changes(&self) -> bool {
-        !matches!(self, Command::ShowLevel | Command::ShowStat(_) | Command::ShowServersState(_))
+        !matches!(self, Command::ShowLevel | Command::ShowStat(_) | Command::ShowBackends | Command::ShowServersState(_))
     }
 }
 
@@ -542,6 +545,8 @@ pub(crate) struct StatRow {
     pub weight: Option<u32>,
     /// `bck`: takes sessions only while no other server does.
     pub backup: bool,
+    /// `algo`: the balance of a backend as a whole.
+    pub balance: Option<String>,
     /// `tracked`: the server that it follows, as `backend/server`.
     pub tracked: Option<String>,
     /// What went wrong between HAProxy and it since HAProxy was started: connections that failed (`econ`) and were tried again
@@ -584,6 +589,7 @@ pub(crate) fn parse_stat(text: &str) -> Result<Vec<StatRow>, String> {
         |name: &str| header.iter().position(|field| field == name).ok_or_else(|| format!("no column \"{name}\" in show stat"));
     let (backend, server, status, sessions) = (column("pxname")?, column("svname")?, column("status")?, column("scur")?);
     let (weight, backup, tracked) = (column("weight").ok(), column("bck").ok(), column("tracked").ok());
+    let balance = column("algo").ok();
     let errors: Vec<usize> =
         ["econ", "wretr", "wredis", "eresp", "hrsp_5xx"].iter().filter_map(|name| column(name).ok()).collect();
     records
@@ -603,6 +609,7 @@ pub(crate) fn parse_stat(text: &str) -> Result<Vec<StatRow>, String> {
                 },
                 weight: weight.and_then(|index| record.get(index)).and_then(|text| text.parse().ok()),
                 backup: backup.and_then(|index| record.get(index)).is_some_and(|text| text == "1"),
+                balance: balance.and_then(|index| record.get(index)).filter(|text| !text.is_empty()).cloned(),
                 tracked: tracked.and_then(|index| record.get(index)).filter(|text| !text.is_empty()).cloned(),
                 // Empty where they have no meaning, as statuses of TCP.
                 errors: errors.iter().filter_map(|index| record.get(*index)?.parse::<u64>().ok()).fold(0, u64::saturating_add),

@@ -430,6 +430,7 @@ impl World {
                                 name: format!("app{}", at + 1),
                                 state: if *serves { RouteState::Takes } else { RouteState::Maint },
                                 held: None,
+                                fixed: None,
                             })
                             .collect())
                     } else {

@@ -96,7 +96,7 @@ fn instance_view(servers: &[&str]) -> InstanceView {
                 "missing" => RouteState::Missing,
                 other => panic!("{other} is no state"),
             };
-            ServerView { server: server.to_owned(), name: server.to_owned(), state, held: None }
+            ServerView { server: server.to_owned(), name: server.to_owned(), state, held: None, fixed: None }
         };
         Ok(servers.iter().map(view).collect())
     };

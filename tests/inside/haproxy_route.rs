@@ -237,6 +237,7 @@ fn target(name: &str, endpoint: Endpoint) -> HaproxyTarget {
         backend: "pg".to_owned(),
         servers: [("alpha", "db1"), ("beta", "db2")].map(|(ours, theirs)| (ours.to_owned(), theirs.to_owned())).into(),
         weight: None,
+        ramped: false,
     }
 }
 
@@ -994,6 +995,47 @@ fn a_server_that_haproxy_itself_holds_out_blocks() {
     assert!(of_primary.remedy.contains("set server other/db2 state ready"), "{as_primary:?}");
     haproxy.tell(&[Command::SetState { backend: "other", server: "db2", state: AdminState::Ready }]);
     assert_eq!(codes(&only), ["route_to_standby"]);
+}
+
+#[test]
+fn a_weight_that_cannot_be_given_is_told_beforehand() {
+    let (alpha, beta) = (Backend::start("alpha"), Backend::start("beta"));
+    let with = |balance: &str, weight: u32| {
+        let servers: Vec<String> = pair(&alpha, &beta).into_iter().map(|line| format!("{line} weight {weight}")).collect();
+        Haproxy::start_with(|haproxy| {
+            haproxy.config(&servers).replace("backend pg\n", &format!("backend pg\n  balance {balance}\n"))
+        })
+    };
+    let heavy = |haproxy: &Haproxy| route(vec![HaproxyTarget { weight: Some(77), ..haproxy.unix("one") }]);
+    for (balance, fixed) in [("static-rr", true), ("source", true), ("roundrobin", false), ("leastconn", false)] {
+        let haproxy = with(balance, 40);
+        let expected: &[&str] = if fixed { &["route_weight_fixed"; 2] } else { &[] };
+        assert!(found(&route(vec![haproxy.unix("one")])).is_empty(), "{balance}: no other weight is wanted");
+        let ramped = route(vec![HaproxyTarget { ramped: true, ..haproxy.unix("one") }]);
+        for (route, word) in [(heavy(&haproxy), "given 77"), (ramped, "weight_ramp")] {
+            let seen = found(&route);
+            assert_eq!(codes(&route), expected, "{balance}: {seen:?}");
+            assert!(seen.iter().all(|seen| !seen.blocking && seen.message.contains(word)), "{seen:?}");
+        }
+        heavy(&haproxy).bring_in("beta", None, deadline(), &cancel()).unwrap();
+        assert_eq!(Session::open(haproxy.front).1, "beta", "the failover goes on");
+    }
+    // A hash that is consistent takes weights: what it has taken shows it.
+    let consistent = with("source\n  hash-type consistent", 40);
+    for server in ["db1", "db2"] {
+        consistent.tell(&[Command::SetWeight { backend: "pg", server, weight: 7 }]);
+    }
+    assert!(found(&heavy(&consistent)).is_empty());
+
+    let nothing = Haproxy::start_with(|haproxy| {
+        let servers = [format!("db1 127.0.0.1:{}", alpha.port), format!("db2 127.0.0.1:{} weight 0 disabled", beta.port)];
+        haproxy.config(&servers).replace("backend pg\n", "backend pg\n  balance source\n")
+    });
+    let only = route(vec![nothing.unix("one")]);
+    let seen = found(&only);
+    assert_eq!((seen.len(), seen[0].code.as_str(), seen[0].blocking), (1, "route_weight_fixed", true), "{seen:?}");
+    let failure = only.bring_in("beta", None, Deadline::after(Duration::from_millis(700)), &cancel()).unwrap_err();
+    assert!(failure.message.contains("weight 0") && failure.remedy.contains("at least 1"), "{failure:?}");
 }
 
 /// What one backend inherits from another of the same route is ended by the failover itself.

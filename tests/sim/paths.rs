@@ -133,6 +133,7 @@ impl Sim {
                         name: server.name.clone(),
                         state: if *serves { RouteState::Takes } else { RouteState::Maint },
                         held: None,
+                        fixed: None,
                     })
                     .collect())
             } else {

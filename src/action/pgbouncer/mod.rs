@@ -147,6 +147,7 @@ impl Pooler {
                     name: server.clone(),
                     state: state(server),
                     held: None,
+                    fixed: None,
                 };
                 self.servers.keys().map(view).collect()
             })

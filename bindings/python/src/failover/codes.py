@@ -56,6 +56,7 @@ class FindingCode(str, Enum):
     ROUTE_BACKEND_MISSING = "route_backend_missing"
     ROUTE_SERVER_MISSING = "route_server_missing"
     ROUTE_SERVER_HELD = "route_server_held"
+    ROUTE_WEIGHT_FIXED = "route_weight_fixed"
     ROUTE_TO_STANDBY = "route_to_standby"
     ROUTE_PRIMARY_OUT = "route_primary_out"
     VERIFY_UNREACHABLE = "verify_unreachable"
