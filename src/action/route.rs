@@ -672,14 +672,17 @@ fn view_of(job: &Job<'_>) -> Result<Vec<ServerView>, Error> {
         let fixed = |(has, wanted)| Some(FixedWeight { balance: balance.clone()?, has, wanted });
         wishes.into_iter().map(|wish| wish.and_then(fixed)).collect()
     };
-    let view = |((server, name, row), fixed): ((&String, &String, Option<(StateRow, StatRow)>), _)| ServerView {
-        server: server.clone(),
-        name: name.clone(),
-        state: row.as_ref().map_or(RouteState::Missing, |(state, row)| route_state(state, row)),
-        held: row.and_then(|(state, row)| held(&state, &row)),
-        fixed,
-    };
-    Ok(rows.into_iter().zip(fixed).map(view).collect())
+    let mut views = Vec::with_capacity(rows.len());
+    for ((server, name, row), fixed) in rows.into_iter().zip(fixed) {
+        views.push(ServerView {
+            server: server.clone(),
+            name: name.clone(),
+            state: row.as_ref().map_or(RouteState::Missing, |(state, row)| route_state(state, row)),
+            held: row.and_then(|(state, row)| held(&state, &row)),
+            fixed,
+        });
+    }
+    Ok(views)
 }
 
 /// The weight of HAProxy's file, and the other one that a failover would give, where there is one. A present weight that is neither 0 nor
