@@ -68,6 +68,12 @@
 // `default_transaction_read_only` is on.
 #define FAILOVER_FINDING_READ_ONLY_BY_DEFAULT "read_only_by_default"
 
+// Every place of this server is taken, and the engine does not get in.
+#define FAILOVER_FINDING_NO_PLACE_LEFT "no_place_left"
+
+// The engine's role, or its database, may have fewer sessions than the engine needs.
+#define FAILOVER_FINDING_CONNECTION_LIMIT_LOW "connection_limit_low"
+
 // The server does not write its log through to the disk.
 #define FAILOVER_FINDING_FSYNC_OFF "fsync_off"
 
@@ -371,7 +377,7 @@
 // It is not on the primary's timeline.
 #define FAILOVER_STANDBY_REFUSAL_OTHER_TIMELINE "other_timeline"
 
-// Replay is paused by an operator.
+// Replay is paused: by an operator, or by PostgreSQL itself where a setting is lower than on the primary.
 #define FAILOVER_STANDBY_REFUSAL_REPLAY_PAUSED "replay_paused"
 
 // It is a delayed standby.
