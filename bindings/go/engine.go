@@ -140,8 +140,14 @@ func assemble(call func(**C.failover_engine, **C.failover_error) C.int32_t, opti
 	return engine, nil
 }
 
+// errNone is for the zero value of an Engine: there is nothing behind it.
+var errNone = &Error{Code: ErrState, Message: "this Engine was not made by New or NewFromFile"}
+
 // call calls the library with the handle, which is not freed meanwhile.
 func (c *core) call(function func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t) error {
+	if c == nil {
+		return errNone
+	}
 	c.lock.RLock()
 	defer c.lock.RUnlock()
 	if c.handle == nil {
@@ -251,6 +257,9 @@ func (c *core) complete(task uint64, answer Answer) error {
 // Errors: ErrState when it was started before, and when another engine holds the state directory (then Retriable); ErrInvalidArgument
 // when a check of kind "host" asks for a function that was neither registered nor offered; ErrSystem.
 func (c *core) Start(ctx context.Context) error {
+	if c == nil {
+		return errNone
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -344,6 +353,11 @@ func (c *core) log() {
 // observations and log lines first, then other events, what tells who is primary last; an event of kind Overflow says how many. The
 // engine never waits for it. There is one channel: several readers share its events.
 func (c *core) Events() <-chan Event {
+	if c == nil {
+		none := make(chan Event)
+		close(none)
+		return none
+	}
 	return c.outlet.events
 }
 
@@ -398,16 +412,22 @@ func (c *core) Stop(ctx context.Context) error {
 
 // RequestStop begins to stop and returns at once. For functions that answer checks and actions, and wherever nobody can wait.
 func (c *core) RequestStop() {
+	if c == nil {
+		return
+	}
 	c.lock.RLock()
 	defer c.lock.RUnlock()
 	C.failover_engine_request_stop(c.handle)
 }
 
 // Close stops the engine, waiting 30 seconds at most, and frees it. Events that were not read can still be read. Closing again gives
-// the same result.
+// the same result. Close of nil, and of an Engine that New did not make, does nothing.
 //
 // Errors: as for Stop; then it is not freed.
 func (e *Engine) Close() error {
+	if e == nil || e.core == nil {
+		return nil
+	}
 	runtime.SetFinalizer(e, nil)
 	return e.core.close()
 }

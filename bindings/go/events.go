@@ -8,6 +8,8 @@ import "C"
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -112,7 +114,8 @@ type Event struct {
 	Message string `json:"message"`
 	// Remedy is what mends what it tells; empty where nothing is to be mended, or how is not known.
 	Remedy string `json:"remedy"`
-	// Fields is what belongs to its kind.
+	// Fields is what belongs to its kind: string, bool, int64 (a whole number), float64 (a time in milliseconds), []any and
+	// map[string]any of those; uint64 where a whole number is too large for int64.
 	Fields map[string]any `json:"fields"`
 }
 
@@ -120,12 +123,42 @@ type Event struct {
 func take(handle *C.failover_event) (Event, error) {
 	defer C.failover_event_free(handle)
 	var event Event
-	if err := json.Unmarshal([]byte(C.GoString(C.failover_event_json(handle))), &event); err != nil {
+	decoder := json.NewDecoder(strings.NewReader(C.GoString(C.failover_event_json(handle))))
+	// A number in any would be a float64, which holds no more than 53 bits.
+	decoder.UseNumber()
+	if err := decoder.Decode(&event); err != nil {
 		return Event{}, fmt.Errorf("an event could not be read: %w", err)
+	}
+	for name, value := range event.Fields {
+		event.Fields[name] = plain(value)
 	}
 	event.Severity = Severity(C.failover_event_severity(handle))
 	event.Time = time.Unix(0, int64(C.failover_event_time_ns(handle)))
 	return event, nil
+}
+
+// plain is a value of JSON with numbers of Go's own types.
+func plain(value any) any {
+	switch value := value.(type) {
+	case json.Number:
+		if whole, err := value.Int64(); err == nil {
+			return whole
+		}
+		if whole, err := strconv.ParseUint(value.String(), 10, 64); err == nil {
+			return whole
+		}
+		number, _ := value.Float64()
+		return number
+	case []any:
+		for at := range value {
+			value[at] = plain(value[at])
+		}
+	case map[string]any:
+		for name := range value {
+			value[name] = plain(value[name])
+		}
+	}
+	return value
 }
 
 const capacity = 1024
@@ -165,7 +198,7 @@ func (o *outlet) put(event Event) {
 		news := Event{
 			Kind: Overflow, Severity: Warning, Seq: o.lost.Seq, Time: o.lost.Time, MonoNs: o.lost.MonoNs,
 			Message: fmt.Sprintf("%d events were dropped here because they were not taken in time", o.dropped),
-			Fields:  map[string]any{"dropped": float64(o.dropped)},
+			Fields:  map[string]any{"dropped": int64(o.dropped)},
 		}
 		select {
 		case o.events <- news:

@@ -433,6 +433,57 @@ func TestChecksThatNobodyAnswersAreRefused(t *testing.T) {
 	await(t, other, "the answer", func(event Event) bool { return strings.Contains(event.Message, "a late one") })
 }
 
+func TestWhatNewDidNotMakeHarmsNobody(t *testing.T) {
+	var none *Engine
+	if err := none.Close(); err != nil {
+		t.Error(err)
+	}
+	zero := &Engine{}
+	ctx := context.Background()
+	_, status := zero.Status()
+	_, metrics := zero.MetricsText("", false)
+	_, force := zero.Force("orders", ForceOptions{})
+	for name, err := range map[string]error{
+		"Start": zero.Start(ctx), "Stop": zero.Stop(ctx), "Status": status, "MetricsText": metrics, "Force": force,
+		"Confirm": zero.Confirm("orders"), "Pause": zero.Pause(""), "Reload": zero.Reload([]byte("{}")),
+		"Check":        zero.Check("page", func(context.Context, Task) Answer { return Up("") }),
+		"CompleteTask": zero.CompleteTask(1, Up("")), "ReportOutcome": zero.ReportOutcome("orders", "db1", OutcomeOK),
+	} {
+		if !errors.Is(err, ErrState) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	zero.RequestStop()
+	if event, open := <-zero.Events(); open {
+		t.Error(event)
+	}
+	if err := zero.Close(); err != nil {
+		t.Error(err)
+	}
+	var breaker Breaker
+	if _, err := breaker.Permit(); err == nil {
+		t.Error("a breaker that nobody made permits")
+	}
+	breaker.Reset()
+	breaker.Close()
+}
+
+func TestNumbersOfEventsAreThoseOfGo(t *testing.T) {
+	large := json.Number("18446744073709551615")
+	for want, value := range map[any]any{
+		int64(9007199254740993): json.Number("9007199254740993"), uint64(18446744073709551615): large, 0.25: json.Number("0.25"),
+		float64(3): json.Number("3.0"), "text": "text", true: true,
+	} {
+		if got := plain(value); got != want {
+			t.Errorf("%v: %v (%T)", value, got, got)
+		}
+	}
+	nested := plain([]any{map[string]any{"count": json.Number("7")}})
+	if nested.([]any)[0].(map[string]any)["count"] != int64(7) {
+		t.Error(nested)
+	}
+}
+
 func TestTasksCanBeAnsweredByHand(t *testing.T) {
 	engine := create(t, map[string]any{"kind": "host"})
 	if err := engine.OfferCheck("page"); err != nil {
@@ -440,7 +491,7 @@ func TestTasksCanBeAnsweredByHand(t *testing.T) {
 	}
 	start(t, engine)
 	event := await(t, engine, "a task", kind(TaskCheck))
-	task := uint64(event.Fields["task_id"].(float64))
+	task := uint64(event.Fields["task_id"].(int64))
 	if err := engine.CompleteTask(task, Up("by hand")); err != nil {
 		t.Fatal(err)
 	}

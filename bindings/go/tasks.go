@@ -98,8 +98,13 @@ func taskOf(event Event, now time.Time) Task {
 		return text
 	}
 	number := func(name string) uint64 {
-		value, _ := event.Fields[name].(float64)
-		return uint64(value)
+		switch value := event.Fields[name].(type) {
+		case int64:
+			return uint64(value)
+		case uint64:
+			return value
+		}
+		return 0
 	}
 	task := Task{ID: number("task_id"), Name: field("step"), Service: event.Service, Server: event.Server, Generation: event.Generation}
 	if event.Kind == TaskCheck {
