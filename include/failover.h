@@ -1102,6 +1102,19 @@ int32_t failover_engine_reload(const failover_engine *engine,
                                size_t len,
                                failover_error **err);
 
+// As failover_engine_reload, from a file in TOML or JSON: what `failover run` reads at SIGHUP. A relative path is one of the process.
+//
+// Errors: as for failover_engine_reload; FAILOVER_CONFIG also when the file cannot be read.
+//
+// Thread: any.
+// Blocks: while files are read, and for milliseconds.
+// In callback: yes.
+// Ownership: path is copied.
+FAILOVER_API
+int32_t failover_engine_reload_from_file(const failover_engine *engine,
+                                         const char *path,
+                                         failover_error **err);
+
 // What kind of event it is: FAILOVER_EVENT_*. A newer library may have kinds that are not in this header: ignore or log them.
 //
 // Thread: one at a time.

@@ -28,8 +28,14 @@ mkdir -p "$folder"
 libs=$(sed -n 's/^note: native-static-libs: //p' "$said" | tail -n 1)
 [ -n "$libs" ] || { echo 'library.sh: the compiler did not say what the static library needs' >&2; exit 1; }
 
-install -m 755 "$built/libfailover_capi.so" "$folder/libfailover.so.$version"
-install -m 644 "$built/libfailover_capi.a" "$folder/libfailover.a"
+# Under its name it is whole at any moment: a program that loads it beside this script would end by SIGBUS in half a file.
+place() { # place MODE FROM TO
+    cmp -s "$2" "$3" && return
+    install -m "$1" "$2" "$3.$$"
+    mv -f "$3.$$" "$3"
+}
+place 755 "$built/libfailover_capi.so" "$folder/libfailover.so.$version"
+place 644 "$built/libfailover_capi.a" "$folder/libfailover.a"
 ln -sf "libfailover.so.$version" "$folder/libfailover.so.$major"
 ln -sf "libfailover.so.$major" "$folder/libfailover.so"
 sed -e "s|@PREFIX@|$PWD|" -e "s|@LIBDIR@|$PWD/$folder|" -e "s|@VERSION@|$version|" -e "s|@LIBS@|$libs|" \

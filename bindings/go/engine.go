@@ -633,6 +633,19 @@ func (c *core) Reload(config []byte) error {
 	})
 }
 
+// ReloadFromFile is Reload from a file in TOML or JSON: what `failover run` reads at SIGHUP. Errors: as for Reload; ErrConfig also when the
+// file cannot be read.
+func (c *core) ReloadFromFile(path string) error {
+	if strings.ContainsRune(path, 0) {
+		return &Error{Code: ErrInvalidArgument, Message: "the path has a NUL character in it"}
+	}
+	return c.call(func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t {
+		text, free := cstring(path, false)
+		defer free()
+		return C.failover_engine_reload_from_file(handle, text, wrong)
+	})
+}
+
 // ReportOutcome tells how a call of the program's own to server of service ended; "" for the primary. One more observer: a call that timed
 // out, was refused or reset makes the engine look at once, and never decides alone. It does not block, and may be called for every
 // call.

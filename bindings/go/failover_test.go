@@ -445,7 +445,7 @@ func TestWhatNewDidNotMakeHarmsNobody(t *testing.T) {
 	_, force := zero.Force("orders", ForceOptions{})
 	for name, err := range map[string]error{
 		"Start": zero.Start(ctx), "Stop": zero.Stop(ctx), "Status": status, "MetricsText": metrics, "Force": force,
-		"Confirm": zero.Confirm("orders"), "Pause": zero.Pause(""), "Reload": zero.Reload([]byte("{}")),
+		"Confirm": zero.Confirm("orders"), "Pause": zero.Pause(""), "Reload": zero.Reload([]byte("{}")), "ReloadFromFile": zero.ReloadFromFile("x.toml"),
 		"Check":        zero.Check("page", func(context.Context, Task) Answer { return Up("") }),
 		"CompleteTask": zero.CompleteTask(1, Up("")), "ReportOutcome": zero.ReportOutcome("orders", "db1", OutcomeOK),
 	} {
@@ -576,6 +576,16 @@ func TestCommandsReachTheEngine(t *testing.T) {
 		t.Error(err)
 	}
 	if err := engine.Reload([]byte("{}")); !errors.Is(err, ErrConfig) {
+		t.Error(err)
+	}
+	toml := filepath.Join(t.TempDir(), "failover.toml")
+	if err := os.WriteFile(toml, []byte("version = 1\nversion = 2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := engine.ReloadFromFile(toml); !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "line 2") {
+		t.Error(err)
+	}
+	if err := engine.ReloadFromFile("with\x00NUL"); !errors.Is(err, ErrInvalidArgument) {
 		t.Error(err)
 	}
 	if err := engine.Action("fence", func(context.Context, Task) Answer { return Done("") }); !errors.Is(err, ErrState) {

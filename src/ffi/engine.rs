@@ -868,3 +868,28 @@ pub unsafe extern "C" fn failover_engine_reload(
         })
     }
 }
+
+/// As failover_engine_reload, from a file in TOML or JSON: what `failover run` reads at SIGHUP. A relative path is one of the process.
+///
+/// Errors: as for failover_engine_reload; FAILOVER_CONFIG also when the file cannot be read.
+///
+/// Thread: any.
+/// Blocks: while files are read, and for milliseconds.
+/// In callback: yes.
+/// Ownership: path is copied.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_reload_from_file(
+    engine: *const failover_engine,
+    path: *const c_char,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            let config = Config::load(Path::new(text::string(path, "path")?))?;
+            let _blocked = Blocked::new();
+            engine.engine.reload(config)?;
+            Ok(FAILOVER_OK)
+        })
+    }
+}

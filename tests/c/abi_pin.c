@@ -126,6 +126,7 @@ int main(void)
     int32_t (*pin_failover_engine_uncordon)(const failover_engine *, const char *, const char *, failover_error **) = failover_engine_uncordon;
     int32_t (*pin_failover_engine_force)(const failover_engine *, const char *, const char *, uint64_t, failover_error **) = failover_engine_force;
     int32_t (*pin_failover_engine_force_with)(const failover_engine *, const char *, const char *, uint64_t, uint64_t *, failover_error **) = failover_engine_force_with;
+    int32_t (*pin_failover_engine_reload_from_file)(const failover_engine *, const char *, failover_error **) = failover_engine_reload_from_file;
     int32_t (*pin_failover_engine_reload)(const failover_engine *, const char *, size_t, failover_error **) = failover_engine_reload;
     int32_t (*pin_failover_event_kind)(const failover_event *) = failover_event_kind;
     const char *(*pin_failover_event_kind_name)(int32_t) = failover_event_kind_name;
@@ -201,6 +202,7 @@ int main(void)
         pin_failover_engine_force &&
         pin_failover_engine_force_with &&
         pin_failover_engine_reload &&
+        pin_failover_engine_reload_from_file &&
         pin_failover_event_kind &&
         pin_failover_event_kind_name &&
         pin_failover_event_kind_at &&

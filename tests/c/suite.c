@@ -230,6 +230,7 @@ static void commands(void)
     const char *other = config(UP);
     CODE(FAILOVER_STATE, failover_engine_reload(engine, other, strlen(other), &error));
     CODE(FAILOVER_CONFIG, failover_engine_reload(engine, "{}", 2, &error));
+    CODE(FAILOVER_CONFIG, failover_engine_reload_from_file(engine, "/nowhere/failover.toml", &error));
     stop_and_free(engine);
 }
 
@@ -750,6 +751,9 @@ static void arguments(void)
     CODE(FAILOVER_INVALID_ARG, failover_engine_adopt(engine, "site", bad, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_reload(engine, NULL, 0, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_reload(engine, bad, 2, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_reload_from_file(engine, NULL, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_reload_from_file(engine, bad, &error));
+    CODE(FAILOVER_CONFIG, failover_engine_reload_from_file(engine, huge, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_report_outcome(engine, NULL, NULL, 1, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_report_outcome(engine, "site", bad, 1, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_register_check(NULL, "page", answer_down, NULL, NULL, &error));

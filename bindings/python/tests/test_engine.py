@@ -22,7 +22,6 @@ from failover import (
     StateError,
     Status,
     Timeout,
-    Unsupported,
 )
 from failover._library import lib
 from failover._signatures import StatusHandle
@@ -253,7 +252,10 @@ class Commands(Case):
         self.assertIsInstance(error, ValueError)
         self.assertTrue(error.path and error.path.startswith("/"))
         self.assertGreater(len(error.details), 2)
-        self.assertEqual({"path", "value", "reason", "remedy"} - set(error.details[0]), set())
+        for detail in error.details:
+            self.assertEqual({"path", "reason", "remedy"} - set(detail), set())
+        self.assertTrue(any("line" in detail for detail in error.details))
+        self.assertIn("a b", [str(detail.get("value", "")).strip('"') for detail in error.details])
         again = pickle.loads(pickle.dumps(error))
         self.assertEqual((type(again), again.message, again.details), (ConfigError, error.message, error.details))
 
@@ -271,10 +273,24 @@ class Commands(Case):
                 engine.reload("{}")
             with self.assertRaises(StateError):
                 engine.reload(self.config(UP))
+            # TOML, whatever the version of Python; what is wrong is told with its line.
             toml = self.folder / "new.toml"
-            toml.write_text("version = 1\n")
-            with self.assertRaises((ConfigError, Unsupported)):
-                engine.reload(toml)
+            for text, line in [("version = 1\n", 1), ("version = 1\nversion = 2\n", 2)]:
+                toml.write_text(text)
+                with self.assertRaises(ConfigError) as wrong:
+                    engine.reload(toml)
+                self.assertIn(f"line {line}", str(wrong.exception))
+            answers, state = json.dumps(UP["answers"]), json.dumps(config["state_dir"])
+            toml.write_text(
+                f"version = 1\nstate_dir = {state}\n"
+                '[[services]]\nname = "site"\nkind = "application"\n'
+                '[[services.servers]]\nname = "web1"\nrole = "primary"\nhost = "127.0.0.1"\n'
+                f'[[services.checks]]\nname = "by-toml"\nserver = "web1"\nkind = "scripted"\nanswers = {answers}\n'
+            )
+            engine.reload(toml)
+            self.assertEqual(engine.status().service("site").server("web1").checks[0].name, "by-toml")
+            with self.assertRaises(ConfigError):
+                engine.reload(self.folder / "nowhere.toml")
 
     def test_the_programs_own_traffic_is_counted(self) -> None:
         with Engine(self.config(UP)) as engine:

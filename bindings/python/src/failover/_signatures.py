@@ -70,6 +70,7 @@ SIGNATURES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "failover_engine_uncordon": (c_int32, (EngineHandle, c_char_p, c_char_p, _ERR)),
     "failover_engine_force": (c_int32, (EngineHandle, c_char_p, c_char_p, c_uint64, _ERR)),
     "failover_engine_force_with": (c_int32, (EngineHandle, c_char_p, c_char_p, c_uint64, POINTER(c_uint64), _ERR)),
+    "failover_engine_reload_from_file": (c_int32, (EngineHandle, c_char_p, _ERR)),
     "failover_engine_reload": (c_int32, (EngineHandle, c_char_p, c_size_t, _ERR)),
     "failover_event_kind": (c_int32, (EventHandle,)),
     "failover_event_kind_name": (c_char_p, (c_int32,)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import json
 import os
@@ -371,13 +370,16 @@ class Engine:
         self._core.call(lib.failover_engine_uncordon, text(service, "service"), text(server, "server"))
 
     def reload(self, config: Config) -> None:
-        """Takes another configuration while the engine runs: a dict, JSON, or the path of a file (TOML needs Python 3.11). Counters
+        """Takes another configuration while the engine runs: a dict, JSON, or the path of a file in TOML or JSON. Counters
         restart. A bad one changes nothing. What its checks of kind "host" ask for has to be registered or offered before.
 
         Errors: ConfigError; InvalidArgument when a check asks for a function that nobody answers; StateError when something differs that is fixed at start (state_dir) or the engine does not run; Rejected
-        while a failover is in flight; OSError when the file cannot be read.
+        while a failover is in flight; ConfigError also when the file cannot be read.
         """
-        document = _json(_read(config) if isinstance(config, os.PathLike) else config)
+        if isinstance(config, os.PathLike):
+            self._core.call(lib.failover_engine_reload_from_file, _path(config))
+            return
+        document = _json(config)
         self._core.call(lib.failover_engine_reload, document, len(document))
 
     def report_outcome(self, service: str, outcome: Outcome, server: Optional[str] = None) -> None:
@@ -408,19 +410,6 @@ def _path(path: "os.PathLike[str]") -> bytes:
     if b"\0" in encoded:
         raise error(Code.INVALID_ARG, "the path has a NUL character in it")
     return encoded
-
-
-def _read(path: "os.PathLike[str]") -> Union[Mapping[str, Any], str]:
-    with open(path, encoding="utf-8") as file:
-        document = file.read()
-    if not os.fspath(path).endswith(".toml"):
-        return document
-    try:
-        tomllib = importlib.import_module("tomllib")
-    except ImportError:
-        raise error(Code.UNSUPPORTED, "a reload from TOML needs Python 3.11: give a dict or JSON") from None
-    parsed: Dict[str, Any] = tomllib.loads(document)
-    return parsed
 
 
 def _callable(function: Any, what: str) -> None:
