@@ -850,14 +850,16 @@ int32_t failover_engine_stop(const failover_engine *engine,
 FAILOVER_API void failover_engine_request_stop(const failover_engine *engine);
 
 // Frees an engine. One that runs is stopped first, for five seconds at most: call failover_engine_stop before. On a thread of the
-// engine (a callback) it does not wait: the last of its threads to end frees what is left. In a child of fork it frees nothing, on
-// purpose. NULL is allowed.
+// engine (a callback) it does not wait: the last of its threads to end frees what is left. In a child of fork it frees no memory, on
+// purpose, and lets go of the lock on the state directory, which the child would hold beyond its parent's death: a program that forks and
+// does not execute calls it there, for example by pthread_atfork. NULL is allowed.
 //
 // Thread: any, once, with no other call on it.
 // Blocks: up to five seconds if it runs.
 // In callback: yes.
 // Ownership: takes the engine.
-FAILOVER_API void failover_engine_free(failover_engine *engine);
+FAILOVER_API
+void failover_engine_free(failover_engine *engine);
 
 // The state of everything at this moment.
 //

@@ -504,6 +504,40 @@ fn the_status_has_every_service_once_and_in_order_also_while_they_become_others(
     engine.stop(LONG).unwrap();
 }
 
+/// EMBEDDING.md: a signal of the host program comes to its own threads.
+#[test]
+fn the_threads_of_an_engine_block_every_signal_but_those_of_a_fault_of_their_own() {
+    let state = tempfile::tempdir().unwrap();
+    let engine = Engine::new(config(state.path(), r#""up""#)).unwrap();
+    let blocked = |task: &std::path::Path| {
+        let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        u64::from_str_radix(mask.unwrap_or("0").trim(), 16).unwrap()
+    };
+    let own = std::path::Path::new("/proc/thread-self");
+    let before = blocked(own);
+    engine.start().unwrap();
+    assert_eq!(blocked(own), before, "the mask of whoever starts it is as it was");
+    let mut seen = 0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let task = task.unwrap().path();
+        let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
+        if !name.starts_with("fo-") {
+            continue;
+        }
+        let mask = blocked(&task);
+        let is_blocked = |signal: u32| mask >> (signal - 1) & 1 == 1;
+        // A thread that has ended meanwhile has no mask.
+        if mask != 0 {
+            // HUP, INT, USR1, TERM, CHLD; SEGV stays.
+            assert!([1, 2, 10, 15, 17].into_iter().all(is_blocked) && !is_blocked(11), "{name}: {mask:x}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "{seen}");
+    engine.stop(LONG).unwrap();
+}
+
 #[test]
 fn a_reload_changes_services_and_a_bad_one_changes_nothing() {
     let state = tempfile::tempdir().unwrap();

@@ -158,7 +158,8 @@ impl PauseOptions {
 
 /// A failover engine. All methods may be called from any thread at any time, also from event callbacks unless noted.
 ///
-/// Dropped while it runs, it is stopped, for a few seconds at most.
+/// Dropped while it runs, it is stopped, for a few seconds at most. Threads do not survive `fork`: in a child every method that needs them
+/// says so, and dropping the engine there only lets go of the lock on the state directory.
 pub struct Engine {
     shell: Arc<Shell>,
 }
@@ -174,6 +175,10 @@ enum Phase {
 /// What all threads of an engine share.
 pub(crate) struct Shell {
     pub(crate) clock: Clock,
+    /// Whose it is: a child of fork has none of its threads.
+    process: u32,
+    /// From start to stop. Apart from what other threads lock, for a child of fork gives its copy back.
+    state_lock: parking_lot::Mutex<Option<StateLock>>,
     pub(crate) hub: Hub,
     pub(crate) threads: Threads,
     pub(crate) resolver: Resolver,
@@ -211,7 +216,6 @@ struct Life {
     started: Option<Instant>,
     inputs: Option<Sender<Message>>,
     lanes: Option<Lanes>,
-    lock: Option<StateLock>,
     has_child_lane: bool,
     /// Numbers the threads that serve events.
     servers: usize,
@@ -263,6 +267,8 @@ impl Engine {
         let journal =
             JournalStatus { path: config.state_dir.join("journal.jsonl").display().to_string(), ..JournalStatus::default() };
         let shell = Shell {
+            process: std::process::id(),
+            state_lock: parking_lot::Mutex::default(),
             clock,
             hub: Hub::new(clock),
             threads: Threads::default(),
@@ -276,7 +282,6 @@ impl Engine {
                 started: None,
                 inputs: None,
                 lanes: None,
-                lock: None,
                 has_child_lane: false,
                 servers: 0,
             }),
@@ -344,7 +349,7 @@ impl Engine {
         life.started = Some(sync::now());
         life.inputs = Some(sender);
         life.lanes = Some(lanes);
-        life.lock = lock;
+        *shell.state_lock.lock() = lock;
         Ok(())
     }
 
@@ -357,6 +362,7 @@ impl Engine {
     /// thread of the engine.
     pub fn stop(&self, timeout: Duration) -> Result<(), EngineError> {
         let shell = &self.shell;
+        shell.is_here()?;
         if shell.threads.is_mine() {
             return Err(EngineError::Reentrant);
         }
@@ -368,7 +374,7 @@ impl Engine {
                 life.phase = Phase::Stopped;
                 life.inputs = None;
                 life.lanes = None;
-                life.lock = None;
+                *shell.state_lock.lock() = None;
                 Ok(())
             }
             Err(names) => Err(EngineError::Timeout(timeout, format!("{} still at work", names.join(", ")))),
@@ -755,8 +761,26 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// In a child of fork: lets go of what the child holds of its parent's engine and nobody needs there, the lock on the state directory.
+    /// Otherwise the next engine would be kept out for as long as the child lives.
+    #[doc(hidden)]
+    pub fn let_go(&self) {
+        // A thread of the parent may have held it in the moment of the fork: then nobody ever gives it back here.
+        if self.shell.is_here().is_err()
+            && let Some(mut lock) = self.shell.state_lock.try_lock()
+        {
+            *lock = None;
+        }
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
+        if self.shell.is_here().is_err() {
+            self.let_go();
+            return;
+        }
         let running = self.shell.life.lock().phase != Phase::Stopped;
         if running {
             self.shell.request_stop();
@@ -1065,7 +1089,20 @@ impl Shell {
 
     // ---- commands ------------------------------------------------------------------------------
 
+    /// # Errors
+    /// [`EngineError::State`] in a child of fork.
+    fn is_here(&self) -> Result<(), EngineError> {
+        if self.process == std::process::id() {
+            return Ok(());
+        }
+        let process = self.process;
+        Err(EngineError::State(format!(
+            "this engine belongs to process {process}: threads do not survive fork; make an engine after it"
+        )))
+    }
+
     fn ask<T>(&self, message: impl FnOnce(Sender<T>) -> Message) -> Result<T, EngineError> {
+        self.is_here()?;
         if let Some(fault) = self.fault() {
             return Err(EngineError::Faulted(fault));
         }

@@ -4,6 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+
 use crate::deadline::Deadline;
 
 use super::error::EngineError;
@@ -73,6 +75,7 @@ impl Threads {
     pub(crate) fn spawn(&self, role: &str, n: usize, body: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
         let name = format!("fo-{role}-{n}");
         let shared = Arc::clone(&self.0);
+        let _blocked = Blocked::new();
         // Held until the thread is in the register, so that nobody sees it run unregistered.
         let mut state = self.0.state.lock();
         let handle = Builder::new()
@@ -185,6 +188,29 @@ pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a text".to_owned());
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// While it lives, threads that are made block every signal but those of a fault of their own; then the caller's mask is back. The host
+/// program's signals come to its own threads.
+struct Blocked(Option<SigSet>);
+
+impl Blocked {
+    fn new() -> Blocked {
+        let mut all = SigSet::all();
+        // A thread that dies of its own fault must die of it: a blocked SIGSEGV would loop or end the process without a core.
+        for own in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGTRAP] {
+            all.remove(own);
+        }
+        Blocked(all.thread_swap_mask(SigmaskHow::SIG_SETMASK).ok())
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = before.thread_set_mask();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -367,8 +367,9 @@ pub unsafe extern "C" fn failover_engine_request_stop(engine: *const failover_en
 }
 
 /// Frees an engine. One that runs is stopped first, for five seconds at most: call failover_engine_stop before. On a thread of the
-/// engine (a callback) it does not wait: the last of its threads to end frees what is left. In a child of fork it frees nothing, on
-/// purpose. NULL is allowed.
+/// engine (a callback) it does not wait: the last of its threads to end frees what is left. In a child of fork it frees no memory, on
+/// purpose, and lets go of the lock on the state directory, which the child would hold beyond its parent's death: a program that forks and
+/// does not execute calls it there, for example by pthread_atfork. NULL is allowed.
 ///
 /// Thread: any, once, with no other call on it.
 /// Blocks: up to five seconds if it runs.
@@ -379,6 +380,7 @@ pub unsafe extern "C" fn failover_engine_free(engine: *mut failover_engine) {
     // SAFETY: NULL or an engine that was not freed, as the header demands.
     let Some(handle) = (unsafe { engine.as_ref() }) else { return };
     if handle.process != std::process::id() {
+        quiet((), || handle.engine.let_go());
         return;
     }
     quiet((), || {

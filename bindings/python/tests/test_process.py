@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import threading
 import unittest
 import warnings
@@ -211,6 +213,34 @@ class Forks(Case):
                 worker.join(LONG)
                 self.assertEqual(worker.exitcode, 0)
             engine.wait("observed", timeout=LONG)
+
+    def test_a_child_that_outlives_its_parent_holds_no_state_directory(self) -> None:
+        document = self.config(UP)
+        script = (
+            "import json\nengine = Engine(json.loads(sys.stdin.readline()))\nengine.start()\n"
+            "child = os.fork()\n"
+            "if child == 0:\n    sys.stdin.read()\n    os._exit(0)\n"
+            "print(child, flush=True)\ntime.sleep(3600)"
+        )
+        process = start(self.folder, script, stdin=subprocess.PIPE)
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        try:
+            process.stdin.write(json.dumps(document) + "\n")
+            process.stdin.flush()
+            child = int(process.stdout.readline())
+            process.kill()
+            process.wait(LONG)
+            os.kill(child, 0)
+            # The next engine of that directory.
+            with Engine(document) as engine:
+                engine.wait("engine_started", timeout=LONG)
+            os.kill(child, 0)
+        finally:
+            process.kill()
+            process.wait(LONG)
+            # Its end of file is the child's end.
+            for stream in (process.stdin, process.stdout, process.stderr):
+                stream.close()
 
     def test_a_preforking_server(self) -> None:
         script = (

@@ -211,6 +211,11 @@ class Core:
         lib.failover_engine_request_stop(self._handle)
         warnings.warn("an engine was dropped while it ran: use `with` or close()", ResourceWarning, source=None, stacklevel=2)
 
+    def let_go(self) -> None:
+        """In a child of fork: frees nothing, and gives up the child's copy of the lock on the state directory."""
+        for handle in self._owned:
+            lib.failover_engine_free(handle)
+
     def _free(self) -> None:
         # Taken out by one thread only, however many come here.
         try:
@@ -366,6 +371,7 @@ _cores: "weakref.WeakSet[Core]" = weakref.WeakSet()
 def _mark_forked() -> None:
     for core in list(_cores):
         core.forked = True
+        core.let_go()
     _cores.clear()
 
 
