@@ -14,7 +14,9 @@ use std::time::Duration;
 use domain::base::iana::{Class, Opcode, OptRcode, Rcode as WireRcode, Rtype};
 use domain::base::message_builder::AdditionalBuilder;
 use domain::base::{Message, MessageBuilder, Name, ToName};
-use domain::rdata::{A, Aaaa, Cname, Ns, Soa};
+#[cfg(feature = "rfc2136")]
+use domain::rdata::Ns;
+use domain::rdata::{A, Aaaa, Cname, Soa};
 use rustix::event::PollFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -290,6 +292,7 @@ pub(crate) fn query(
     request(name, rtype(record_type), recursion_desired, edns)
 }
 
+#[cfg(feature = "rfc2136")]
 /// A request for the zone that a name is in.
 pub(crate) fn zone_query(name: &DnsName) -> Result<AdditionalBuilder<Vec<u8>>, Error> {
     request(name, Rtype::SOA, false, true)
@@ -598,6 +601,7 @@ pub(crate) fn rcode_word(message: &Message<[u8]>) -> String {
     }
 }
 
+#[cfg(feature = "rfc2136")]
 /// Where a server says that a name is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -607,6 +611,7 @@ pub(crate) enum Place {
     Delegated(DnsName, Vec<String>),
 }
 
+#[cfg(feature = "rfc2136")]
 /// What an answer to [`zone_query`] says; nothing where it says neither.
 pub(crate) fn place(message: &[u8]) -> Option<Place> {
     let message = Message::from_slice(message).ok()?;
