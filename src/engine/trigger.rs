@@ -533,7 +533,12 @@ impl Trigger {
                 Output::OpenSession { run, service, server, deadline } => {
                     self.open_session(&parts, run, service, server, deadline);
                 }
-                Output::CloseSession { service, server } => self.watcher.remove(service, server),
+                Output::CloseSession { service, server } => {
+                    self.watcher.remove(service, server);
+                    if let Some(part) = parts.services.get(usize::from(service.0)) {
+                        part.performer.cluster.let_go(server);
+                    }
+                }
                 Output::CancelRun(run) => {
                     self.lanes.cancel(run);
                     self.shell.host.cancel(run);

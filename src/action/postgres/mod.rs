@@ -90,6 +90,11 @@ impl Cluster {
         self.spare.lock().clear();
     }
 
+    /// Closes what the survey holds of a server that shuts down: it may wait for its last session (rule 174).
+    pub(crate) fn let_go(&self, server: ServerId) {
+        self.spare.lock().remove(&server);
+    }
+
     /// The role of a server, read without changing anything.
     ///
     /// # Errors

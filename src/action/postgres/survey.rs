@@ -153,7 +153,11 @@ impl Cluster {
                 no_place_finding(&mut found, &error.to_string(), true);
                 return Ok(Surveyed { findings: found.list, identity: ServerIdentity::default() });
             }
-            Err(error) => return Err(super::untouched(&place.name, &error)),
+            Err(error) => {
+                // One that came into being while the server began to shut down.
+                self.let_go(server);
+                return Err(super::untouched(&place.name, &error));
+            }
         };
         let (session, mut answer) = ask_survey(session, place, around.replay_stands, deadline, cancel)
             .map_err(|error| super::untouched(&place.name, &error))?;
