@@ -410,7 +410,7 @@ fn promote(service: &Service, plan: &Plan) -> Option<(Action, Span)> {
     Some((action, service.model.postgres.promotion_timeout))
 }
 
-fn promoted(_: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Effects) -> Next<Phase> {
+fn promoted(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Effects) -> Next<Phase> {
     match outcome {
         Ok(Report::Promoted { timeline, .. }) => {
             plan.timeline = Some(timeline);
@@ -440,6 +440,7 @@ fn promoted(_: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Effects
                 plan.course.warn(format!("promote: {}{remedy}", failure.message));
             }
             plan.committed = plan.chosen.map(|chosen| chosen.server);
+            service.asked_for_promotion = plan.committed;
             Next::To(Phase::FindOut)
         }
     }

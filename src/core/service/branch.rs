@@ -51,7 +51,7 @@ impl Service {
             return;
         }
         let Some((timeline, _)) = known else {
-            self.adopt_primary(server, sample, "somebody else promoted it", fx);
+            self.adopt_primary(server, sample, self.who_promoted(server), fx);
             return;
         };
         if sample.timeline == timeline && !self.primary_seen {
@@ -59,9 +59,18 @@ impl Service {
             return;
         }
         match self.branch_of(server, sample, timeline, fx.now) {
-            Branch::Ours => self.adopt_primary(server, sample, "somebody else promoted it", fx),
+            Branch::Ours => self.adopt_primary(server, sample, self.who_promoted(server), fx),
             Branch::Other(why) => self.other_branch(server, sample, &why, fx),
             Branch::Unread => self.ask_history(server, sample.timeline, fx),
+        }
+    }
+
+    /// A promotion that was asked for by a failover may come after the failover has ended.
+    fn who_promoted(&self, server: ServerId) -> &'static str {
+        if self.asked_for_promotion == Some(server) {
+            "the promotion that a failover asked it for came late"
+        } else {
+            "somebody else promoted it"
         }
     }
 

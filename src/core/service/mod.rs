@@ -271,6 +271,8 @@ pub struct Service {
     pub(crate) asked_last: Vec<ReadinessFinding>,
     /// Somebody else promoted another server than the one that was seen as the primary, or an operator adopted it.
     pub(crate) switched_by_hand: bool,
+    /// A failover asked it for its promotion and never learned what became of that.
+    pub(crate) asked_for_promotion: Option<ServerId>,
     pub(crate) two_primaries: bool,
     /// Refusals that were told, by name, since the engine was started.
     pub(crate) refusals: std::collections::BTreeMap<String, u64>,
@@ -370,6 +372,7 @@ impl Service {
             asked_route: None,
             asked_last: Vec::new(),
             switched_by_hand: false,
+            asked_for_promotion: None,
             two_primaries: false,
             refusals: std::collections::BTreeMap::new(),
         }
