@@ -21,7 +21,7 @@ help:
 	@echo '               FAULT=kill|hang|freeze|restart|stop|terminate|crash|saturate|postmaster|clock|standby|'
 	@echo '               flap|orphan|slow|engine|engine-late|diskfull|diskfull-candidate|'
 	@echo '               partition|isolate|poweroff|poweroff-unproven|poweroff-exclusive'
-	@echo '               SYNC=1 for synchronous replication; the table in README.md says what each does'
+	@echo '               SYNC=1 for synchronous replication; the table in docs/DEMO.md says what each does'
 	@echo 'make demo-app  two application servers, two HAProxy, BIND and clients; FAULT=kill|hang|errors|flap|lb|rollback, BASELINE=1'
 	@echo 'make test      format, lints, documentation and every test, against real servers'
 	@echo 'make test-long the simulator with 100,000 seeds (SEEDS=), many schedules of threads (SCHEDULES=), 50 times as much'
@@ -130,8 +130,8 @@ completions:
 	target/debug/failover completions fish > packaging/completions/failover.fish
 
 # All pages lie in one folder then, beside the files of contrib; what is not installed is no link.
-PAGES = README.md CHANGELOG.md $(addprefix docs/,CONFIG.md ABI.md EVENTS.md STATUS.md UPGRADING.md RULES.md DESIGN.md EMBEDDING.md c.md python.md go.md rust.md)
-INSTALLED_LINKS = -E -e 's@\]\(docs/@](@g; s@\]\(\.\./README@](README@g; s@\]\(contrib/@](../../failover/@g; s@\]\(examples/config@](examples@g' \
+PAGES = README.md CHANGELOG.md $(addprefix docs/,CONFIG.md ABI.md EVENTS.md STATUS.md TROUBLESHOOTING.md OPERATING.md RUNBOOK.md APPLICATION.md PGBOUNCER.md NAMES.md ROLE_ENDPOINT.md MEASURED.md DEMO.md INDEX.md UPGRADING.md RULES.md DESIGN.md EMBEDDING.md c.md python.md go.md rust.md)
+INSTALLED_LINKS = -E -e 's@\]\(docs/@](@g; s@\]\(\.\./README@](README@g; s@\]\((\.\./)?contrib/@](../../failover/@g; s@\]\(examples/config@](examples@g' \
 	-e 's@\[([^]]*)\]\((\.\./examples/|include/|CONTRIBUTING)[^)]*\)@\1@g'
 
 # Built by `make build` before, so that `sudo make install` needs no compiler of root's.

@@ -1,11 +1,11 @@
 //! The references of what machines read are whole: every event with its fields, every member of the status.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
 use expect_test::expect_file;
-use failover_core::event::{EventKind, EventRow, FieldKind, FieldRow, Group, Remedy};
+use failover_core::event::{EventKind, EventRow, FieldKind, FieldRow, Group, Remedy, Severity};
 use failover_core::finding::{Blocks, FindingCode, FindingGroup};
 use failover_core::refusal::{CandidateRefusal, Refusal, Row};
 
@@ -252,6 +252,89 @@ fn refusals(title: &str, what: &str, table: &[Row]) -> String {
 #[test]
 fn the_reference_of_the_status_is_up_to_date() {
     expect_file!["../docs/STATUS.md"].assert_eq(&reference());
+}
+
+/// One meaning of a code.
+struct Meaning {
+    shown: &'static str,
+    means: String,
+    why: String,
+    remedy: String,
+}
+
+/// Everything that is shown by a code: findings, reasons, and events that are no good news.
+fn meanings() -> BTreeMap<&'static str, Vec<Meaning>> {
+    let mut codes: BTreeMap<&'static str, Vec<Meaning>> = BTreeMap::new();
+    for row in FindingCode::TABLE {
+        let blocks = match row.blocks {
+            Blocks::Always => "It stands in the way of a failover.".to_owned(),
+            Blocks::Never => "It does not stand in the way of a failover.".to_owned(),
+            Blocks::Where(holds) => format!("It stands in the way of a failover where this holds: {holds}."),
+        };
+        codes.entry(row.code.as_str()).or_default().push(Meaning {
+            shown: "A finding of the survey, `check` and `doctor`",
+            means: format!("{} {blocks}", row.means),
+            why: row.why.to_owned(),
+            remedy: "the finding has it, for this server".to_owned(),
+        });
+    }
+    let refusals = [
+        ("A reason against a failover", Refusal::TABLE),
+        ("A reason against the promotion of a standby", CandidateRefusal::TABLE),
+    ];
+    for (shown, row) in refusals.into_iter().flat_map(|(shown, table)| table.iter().map(move |row| (shown, row))) {
+        let (means, why, remedy) = (row.means.to_owned(), row.why.to_owned(), row.remedy("SERVICE", "STANDBY"));
+        codes.entry(row.name).or_default().push(Meaning { shown, means, why, remedy });
+    }
+    let is_bad = |row: &&EventRow| row.severities.iter().any(|severity| *severity > Severity::Info) && row.kind != EventKind::Log;
+    for row in EventKind::TABLE.iter().filter(is_bad) {
+        let remedy = match row.remedy {
+            Remedy::No => String::new(),
+            Remedy::Named => "that of the code that it names".to_owned(),
+            Remedy::Text(text) => text.replace("{service}", "SERVICE").replace("{server}", "SERVER"),
+            Remedy::Refusal(name) => format!("that of [`{name}`](#{name})"),
+        };
+        let (shown, means) = ("An event", row.means.to_owned());
+        codes.entry(row.kind.word()).or_default().push(Meaning { shown, means, why: String::new(), remedy });
+    }
+    codes
+}
+
+fn troubleshooting() -> String {
+    let mut page = String::from(
+        "# Troubleshooting\n\nEvery code that `failover status`, `check`, `doctor` and the events show when something is wrong, in the order of \
+         their names: what it means, why it matters, what mends it. The name is also the anchor: `TROUBLESHOOTING.md#fsync_off`. What is \
+         shown with a code has the numbers and names of the case, and usually the command that mends it.\n",
+    );
+    for (code, meanings) in meanings() {
+        let _ = write!(page, "\n## {code}\n");
+        for Meaning { shown, means, why, remedy } in meanings {
+            let _ = write!(page, "\n{shown}. {means}");
+            if !why.is_empty() {
+                let _ = write!(page, " Why it matters: {why}.");
+            }
+            page.push('\n');
+            if !remedy.is_empty() {
+                let _ = write!(page, "\nRemedy: {remedy}.\n");
+            }
+        }
+    }
+    page
+}
+
+/// Each code has its heading, and so its anchor: what the command line points to.
+#[test]
+fn every_code_has_its_place_on_the_page_of_troubles() {
+    expect_file!["../docs/TROUBLESHOOTING.md"].assert_eq(&troubleshooting());
+    let page = read("docs/TROUBLESHOOTING.md");
+    let headings: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let once: BTreeSet<&str> = headings.iter().copied().collect();
+    assert_eq!(headings.len(), once.len(), "an anchor leads to the first heading of that name");
+    assert!(meanings().keys().all(|code| once.contains(code)));
+    for link in page.split("](#").skip(1) {
+        let anchor = link.split(')').next().unwrap_or_default();
+        assert!(once.contains(anchor), "{anchor} leads nowhere");
+    }
 }
 
 /// The text of every file below these folders whose name ends so.

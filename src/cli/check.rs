@@ -219,7 +219,8 @@ fn of_service(service: &ServiceReadiness, what: &str, terminal: Terminal) -> Str
     for finding in &service.findings {
         one_finding(&mut text, finding, false, terminal);
     }
-    let _ = writeln!(text, "{blocking} blocking, {}", count(service.findings.len() - blocking, "warning"));
+    let more = if service.findings.is_empty() { "" } else { "; docs/TROUBLESHOOTING.md has each by its name" };
+    let _ = writeln!(text, "{blocking} blocking, {}{more}", count(service.findings.len() - blocking, "warning"));
     text
 }
 
@@ -315,7 +316,7 @@ mod tests {
               warning db2 fsync_off: about fsync_off
                 why: it hurts
                 remedy: mend it
-            1 blocking, 1 warning
+            1 blocking, 1 warning; docs/TROUBLESHOOTING.md has each by its name
         "]]
         .assert_eq(&human(&reports, &[service], &[], Terminal::default()));
         let ready = made!(ServiceReadiness {
