@@ -192,10 +192,10 @@ pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
 
 /// While it lives, threads that are made block every signal but those of a fault of their own; then the caller's mask is back. The host
 /// program's signals come to its own threads.
-struct Blocked(Option<SigSet>);
+pub(super) struct Blocked(Option<SigSet>);
 
 impl Blocked {
-    fn new() -> Blocked {
+    pub(super) fn new() -> Blocked {
         let mut all = SigSet::all();
         // A thread that dies of its own fault must die of it: a blocked SIGSEGV would loop or end the process without a core.
         for own in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGTRAP] {

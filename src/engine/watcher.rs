@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 
-use super::threads::Duty;
 #[cfg(test)]
 use super::threads::Threads;
+use super::threads::{Blocked, Duty};
 use crate::clock::Clock;
 use crate::sync::thread::{Builder, JoinHandle, current};
 use crate::sync::{Mutex, now, poll};
@@ -86,6 +86,7 @@ impl Watcher {
             run(&inner, clock, &duty, &sink);
             duty.rest();
         };
+        let _blocked = Blocked::new();
         let thread = Builder::new().name("fo-watch-0".into()).stack_size(512 * 1024).spawn(body)?;
         Ok(Watcher { shared, thread: Mutex::new(Some(thread)) })
     }

@@ -16,7 +16,6 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::code::{FAILOVER_EMPTY, FAILOVER_FORKED, FAILOVER_OK, FAILOVER_STATE};
 use super::error::{Fault, failover_error};
 use super::event::failover_event;
-use super::signals::Blocked;
 use super::status::failover_status;
 use super::{call, quiet, text};
 use failover::{Config, Engine, EngineError, EventQueue, ForceOptions, PauseOptions};
@@ -141,7 +140,6 @@ impl failover_engine {
             Consumer::Queue(_, false) => {
                 let slot = Arc::new(Slot(Mutex::new(Some(Arc::new(callback)))));
                 let served = Arc::clone(&slot);
-                let _blocked = Blocked::new();
                 self.engine.on_event(move |event| {
                     let callback = served.0.lock().clone();
                     if let Some(callback) = callback {
@@ -160,7 +158,6 @@ impl failover_engine {
     }
 
     fn start(&self) -> Result<(), Fault> {
-        let _blocked = Blocked::new();
         if self.stop.asked.load(Ordering::SeqCst) {
             self.engine.request_stop();
         }
@@ -863,8 +860,6 @@ pub unsafe extern "C" fn failover_engine_reload(
     unsafe {
         on(engine, err, |engine| {
             let config = Config::parse_json(text::bytes(config, len, "config")?)?;
-            // It may begin threads: those for functions of the host.
-            let _blocked = Blocked::new();
             engine.engine.reload(config)?;
             Ok(FAILOVER_OK)
         })
@@ -889,7 +884,6 @@ pub unsafe extern "C" fn failover_engine_reload_from_file(
     unsafe {
         on(engine, err, |engine| {
             let config = Config::load(Path::new(text::string(path, "path")?))?;
-            let _blocked = Blocked::new();
             engine.engine.reload(config)?;
             Ok(FAILOVER_OK)
         })

@@ -12,7 +12,6 @@ mod code;
 mod engine;
 mod error;
 mod event;
-mod signals;
 mod status;
 mod task;
 mod text;
