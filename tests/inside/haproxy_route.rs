@@ -1083,16 +1083,6 @@ fn shipped(folder: &Path, front: u16, servers: [u16; 2], switched_on: &[&str]) -
     text
 }
 
-#[test]
-fn what_the_readme_shows_is_in_the_shipped_configuration() {
-    let read = |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
-    let (readme, shipped) = (read("README.md"), read("contrib/haproxy.cfg"));
-    let block = readme.split("```text\n").find(|block| block.starts_with("global\n")).unwrap().split("```").next().unwrap();
-    for line in block.lines().filter_map(|line| line.split(" #").next()).map(str::trim).filter(|line| !line.is_empty()) {
-        assert!(shipped.lines().any(|other| other.trim() == line), "{line}");
-    }
-}
-
 /// The shipped file's own names.
 fn shipped_target(haproxy: &Haproxy) -> HaproxyTarget {
     HaproxyTarget {

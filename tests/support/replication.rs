@@ -183,9 +183,11 @@ impl PgServer {
         self.processes().iter().filter(|seen| title(seen.pid).contains("walsender")).count()
     }
 
-    /// The backend of the session that the engine keeps open here. The sessions of its checks end within moments.
+    /// The backend of the session in which the engine samples. Those of its checks end within moments, and that of its survey asks
+    /// something else.
     pub fn kept_backend(&self) -> io::Result<i32> {
         let sql = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'libfailover/%'
+                   AND query LIKE 'SELECT s.recovering AS in_recovery%'
                    AND backend_start < now() - interval '2 seconds'
                    AND state_change > now() - interval '1 second' ORDER BY backend_start LIMIT 1";
         wait_until("the engine keeps a session", LONG, || Ok(self.value(sql)?.parse().ok()))
