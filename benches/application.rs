@@ -52,7 +52,7 @@ fn main() -> io::Result<()> {
         let (mut engine, mut haproxy) = (Lost::default(), Lost::default());
         for run in 1..=runs {
             if terminal {
-                eprint!("\r{}: {run} of {runs} ", fault.word());
+                eprint!("\r{}: {run} of {runs} ", fault.as_str());
             }
             // A fault waits for the next check: over all runs, it comes at every moment between two.
             let quiet = QUIET + BETWEEN_CHECKS * run / runs;
@@ -65,7 +65,7 @@ fn main() -> io::Result<()> {
         let ratio = median(&engine.longest) / median(&haproxy.longest);
         println!(
             "{:<8} {:<22} {:>24} {:>24} {ratio:>8.2}",
-            fault.word(),
+            fault.as_str(),
             "the engine",
             range(&engine.longest),
             range(&engine.failed)

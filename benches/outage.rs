@@ -68,7 +68,7 @@ fn run() -> io::Result<Value> {
         (Fault::Freeze, times("FREEZES", 50)),
         (Fault::Restart, times("RESTARTS", 20)),
     ] {
-        results.insert(fault.word().to_owned(), faults(fault, count)?);
+        results.insert(fault.as_str().to_owned(), faults(fault, count)?);
     }
     results.insert("idle".to_owned(), idle(times("IDLE", 30))?);
     Ok(Value::Object(results))
@@ -143,7 +143,7 @@ fn faults(fault: Fault, count: usize) -> io::Result<Value> {
         let wrong: Vec<&str> = run.findings.iter().filter(|finding| !finding.ok).map(|finding| finding.text.as_str()).collect();
         say(&format!(
             "{} {number}/{count}: {outage:.1} ms without a commit{}",
-            fault.word(),
+            fault.as_str(),
             if wrong.is_empty() { String::new() } else { format!("; WRONG: {}", wrong.join("; ")) }
         ));
         outages.push(outage);

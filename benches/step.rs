@@ -1,6 +1,8 @@
 //! What one `Core::step` costs with few services and with many, all due, none paused: inputs are recorded from a fleet whose checks
 //! answer, then a fresh core takes them again against the clock. Prints numbers, asserts nothing.
 
+#![allow(clippy::too_many_lines, reason = "a table, or one story told from its beginning to its end")]
+
 #[path = "../tests/sim/world.rs"]
 mod world;
 

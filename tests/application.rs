@@ -51,12 +51,12 @@ impl Running {
             }
         }
         let told = self.told.lock().unwrap();
-        let lines: Vec<String> = told.iter().map(|event| format!("{} {}", event.kind.word(), event.message)).collect();
+        let lines: Vec<String> = told.iter().map(|event| format!("{} {}", event.kind.as_str(), event.message)).collect();
         panic!("{what} did not come:\n{}", lines.join("\n"));
     }
 
     fn wait_kind(&self, kind: EventKind) -> Arc<EngineEvent> {
-        self.wait(kind.word(), |event| event.kind == kind)
+        self.wait(kind.as_str(), |event| event.kind == kind)
     }
 
     /// The steps that ended so far: name, target, whether they did what they should.

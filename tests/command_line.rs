@@ -1,5 +1,7 @@
 //! The command line as it is run, and engines in this process beside it: one program for all of these tests.
 
+#![allow(clippy::too_many_lines, reason = "a table, or one story told from its beginning to its end")]
+
 #[path = "../examples/report/mod.rs"]
 mod parts;
 #[path = "../examples/demo/report.rs"]

@@ -93,7 +93,7 @@ port = 2
 }
 
 fn wait_for(queue: &EventQueue, wanted: EventKind) -> Arc<EngineEvent> {
-    queue::wait_for(queue, wanted.word(), LONG, |event| event.kind == wanted)
+    queue::wait_for(queue, wanted.as_str(), LONG, |event| event.kind == wanted)
 }
 
 /// The threads of this process that belong to engines, by their names.

@@ -253,7 +253,7 @@ fn a_state_directory_that_fills_up_or_becomes_read_only_is_said_and_got_over() {
     engine.start().unwrap();
     let heard = |words: &str, severity: &str| {
         let fits = |event: &EngineEvent| {
-            event.kind == EventKind::Log && event.message.contains(words) && event.severity.word() == severity
+            event.kind == EventKind::Log && event.message.contains(words) && event.severity.as_str() == severity
         };
         let event = std::iter::from_fn(|| queue.next(LONG)).find(|event| fits(event));
         assert!(event.is_some(), "nothing about {words}");

@@ -14,7 +14,7 @@ use support::trial::turn;
 fn suffer(fault: Fault, synchronous: bool) -> Option<Recording> {
     let _turn = turn();
     if let Some(why) = fault.impossible() {
-        println!("skipped: {}: {why}", fault.word());
+        println!("skipped: {}: {why}", fault.as_str());
         return None;
     }
     let options = fault.set_up(PairOptions { synchronous, fsync: false, ..PairOptions::default() });
@@ -28,7 +28,7 @@ fn suffer(fault: Fault, synchronous: bool) -> Option<Recording> {
     scenario.suffer(fault, &mut listen).unwrap();
     let (run, _pair) = scenario.finish().unwrap();
     let wrong: Vec<&str> = run.findings.iter().filter(|finding| !finding.ok).map(|finding| finding.text.as_str()).collect();
-    assert!(wrong.is_empty(), "{}: {wrong:#?}\n{}", fault.word(), told.join("\n"));
+    assert!(wrong.is_empty(), "{}: {wrong:#?}\n{}", fault.as_str(), told.join("\n"));
     Some(run)
 }
 

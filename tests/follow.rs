@@ -84,7 +84,7 @@ impl Running {
             }
         }
         let told = self.told.lock().unwrap();
-        let lines: Vec<String> = told.iter().map(|event| format!("{} {}", event.kind.word(), event.message)).collect();
+        let lines: Vec<String> = told.iter().map(|event| format!("{} {}", event.kind.as_str(), event.message)).collect();
         panic!("{what} did not come:\n{}", lines.join("\n"));
     }
 

@@ -1,5 +1,7 @@
 //! The library as a program sees it: one program for all of its tests.
 
+#![allow(clippy::too_many_lines, reason = "a table, or one story told from its beginning to its end")]
+
 mod support;
 
 mod application;

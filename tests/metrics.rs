@@ -247,7 +247,7 @@ fn a_hung_primary_that_wakes_before_its_fence_is_left_alone() {
     wait_until("ready", LONG, || Ok(engine.status().services[0].forecast.would_fail_over.then_some(()))).unwrap();
     let frozen = pair.db1.freeze().unwrap();
     let event = |wanted: EventKind, server: Option<&str>| {
-        wait_until(wanted.word(), LONG, || {
+        wait_until(wanted.as_str(), LONG, || {
             let event = queue.next(Duration::from_millis(200));
             Ok(event.filter(|event| event.kind == wanted && (server.is_none() || event.server.as_deref() == server)))
         })
@@ -396,7 +396,7 @@ fn a_host_that_swallows_connections_and_a_route_that_is_gone_are_left_alone_unti
     assert!(
         opened
             .values()
-            .all(|event| event.severity.word() == "warning" && event.message.contains("a failover asks it all the same"))
+            .all(|event| event.severity.as_str() == "warning" && event.message.contains("a failover asks it all the same"))
     );
     wait_until("both findings", LONG, || {
         let found = findings();
@@ -414,7 +414,7 @@ fn a_host_that_swallows_connections_and_a_route_that_is_gone_are_left_alone_unti
     gate.mended.store(true, Ordering::SeqCst);
     pair.haproxy.restart(&pair.lab).unwrap();
     let closed = told(false);
-    assert!(closed.values().all(|event| event.severity.word() == "info" && event.message.contains("is surveyed as before")));
+    assert!(closed.values().all(|event| event.severity.as_str() == "info" && event.message.contains("is surveyed as before")));
     assert_eq!((state("ssh", Some("db1")), state("route", None)), ("closed".to_owned(), "closed".to_owned()));
     assert_eq!(findings(), []);
     wait_until("ready", LONG, || Ok(engine.status().services[0].forecast.would_fail_over.then_some(())))

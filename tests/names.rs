@@ -77,7 +77,7 @@ fn a_name_follows_once_the_load_balancers_have_and_a_dead_name_server_holds_nobo
     assert_eq!(done.fields["warnings"], serde_json::json!([]), "{}", done.message);
     let failed = |event: &EngineEvent| event.kind == EventKind::EvidenceGathered && event.message.contains("not every name");
     let told = running.wait("what became of the name", failed);
-    assert_eq!(told.severity.word(), "alarm");
+    assert_eq!(told.severity.as_str(), "alarm");
     assert!(!told.message.contains(SECRET));
     // It is tried again until it works.
     named.start_again(&site.lab).unwrap();

@@ -38,7 +38,7 @@ fn with_generated(path: &str, name: &str, lines: &str) -> String {
 fn rows_of(group: Group) -> String {
     let mut page = String::from("\n| kind | severity | when, and its fields |\n|---|---|---|\n");
     for row in EventKind::TABLE.iter().filter(|row| row.group == group) {
-        let severities: Vec<&str> = row.severities.iter().map(|severity| severity.word()).collect();
+        let severities: Vec<&str> = row.severities.iter().map(|severity| severity.as_str()).collect();
         let loud = if severities.len() == 4 { "any".to_owned() } else { severities.join(", ") };
         let field = |field: &FieldRow| {
             let kind = match field.kind {
@@ -60,7 +60,7 @@ fn rows_of(group: Group) -> String {
             Remedy::Text(text) => format!(". Remedy: {}", text.replace("{service}", "SERVICE").replace("{server}", "SERVER")),
             Remedy::Refusal(name) => format!(". Remedy: that of the refusal `{name}`"),
         };
-        let _ = writeln!(page, "| `{}` | {loud} | {}{fields}{remedy} |", row.kind.word(), row.when.replace('|', "\\|"));
+        let _ = writeln!(page, "| `{}` | {loud} | {}{fields}{remedy} |", row.kind.as_str(), row.when.replace('|', "\\|"));
     }
     page.push('\n');
     page
@@ -97,9 +97,9 @@ fn the_kinds_of_events_are_those_of_the_table_everywhere() {
     let mut header = String::new();
     let mut python = String::new();
     let mut go = String::new();
-    let width = rows.iter().map(|row| camel(row.kind.word()).len()).max().unwrap_or_default();
+    let width = rows.iter().map(|row| camel(row.kind.as_str()).len()).max().unwrap_or_default();
     for row in rows {
-        let (word, upper) = (row.kind.word(), row.kind.word().to_uppercase());
+        let (word, upper) = (row.kind.as_str(), row.kind.as_str().to_uppercase());
         let _ = writeln!(header, "/// {}\npub const FAILOVER_EVENT_{upper}: i32 = {};", row.means, row.number);
         let _ = writeln!(python, "    {upper} = \"{word}\"");
         let _ = writeln!(go, "\t{:width$} Kind = \"{word}\"", camel(word));
@@ -295,7 +295,7 @@ fn meanings() -> BTreeMap<&'static str, Vec<Meaning>> {
             Remedy::Refusal(name) => format!("that of [`{name}`](#{name})"),
         };
         let (shown, means) = ("An event", row.means.to_owned());
-        codes.entry(row.kind.word()).or_default().push(Meaning { shown, means, why: String::new(), remedy });
+        codes.entry(row.kind.as_str()).or_default().push(Meaning { shown, means, why: String::new(), remedy });
     }
     codes
 }

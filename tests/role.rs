@@ -64,7 +64,7 @@ fn scripted(state: &std::path::Path, endpoint: &str) -> String {
 }
 
 fn wait_for(queue: &EventQueue, kind: EventKind) {
-    queue::wait_for(queue, kind.word(), LONG, |event| event.kind == kind);
+    queue::wait_for(queue, kind.as_str(), LONG, |event| event.kind == kind);
 }
 
 /// Asks about `new` and then about `old` until told to end: what `new` is told to be active before, `old` is not any more.

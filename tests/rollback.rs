@@ -73,7 +73,7 @@ impl Running {
                 EventKind::RolledBack => return (End::RolledBack, event),
                 EventKind::FailoverFailed if event.fields["promoted"] == true => return (End::Kept, event),
                 EventKind::Observed => {}
-                _ => told.push(format!("{} {}", event.kind.word(), event.message)),
+                _ => told.push(format!("{} {}", event.kind.as_str(), event.message)),
             }
         }
         panic!("it did not end:\n{}", told.join("\n"));

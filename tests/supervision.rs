@@ -33,7 +33,7 @@ fn wait_for(queue: &EventQueue, what: &str, fits: impl Fn(&EngineEvent) -> bool)
         if fits(&event) {
             return event;
         }
-        told.push(format!("{} {}", event.kind.word(), event.message));
+        told.push(format!("{} {}", event.kind.as_str(), event.message));
     }
 }
 
@@ -82,7 +82,7 @@ fn a_check_that_panics_is_unknown_and_alarmed_by_name_until_it_is_mended() {
     let queue = engine.queue().unwrap();
     engine.start().unwrap();
     let told = wait_for(&queue, "the alarm", |event| event.kind == EventKind::Log && event.message.contains("planted"));
-    assert_eq!(told.severity.word(), "alarm");
+    assert_eq!(told.severity.as_str(), "alarm");
     assert!(told.message.contains("check \"page\""), "{}", told.message);
     // It is the program's own: what our own checks see is believed as before.
     assert_eq!(engine.status().doubt, None);
@@ -146,7 +146,7 @@ fn a_function_that_hangs_is_alarmed_by_name_and_stops_nobody_else() {
     engine.start().unwrap();
     let named = |event: &EngineEvent| event.kind == EventKind::Log && event.message.contains("check \"page\"");
     let told = wait_for(&queue, "the alarm", named);
-    assert_eq!(told.severity.word(), "alarm");
+    assert_eq!(told.severity.as_str(), "alarm");
     while engine.status().threads.stuck == 0 {
         wait_for(&queue, "time", |event| event.kind == EventKind::Observed);
     }
@@ -172,7 +172,7 @@ fn a_callback_that_panics_is_told_once_and_goes_on() {
     let queue = engine.queue().unwrap();
     engine.start().unwrap();
     let told = |event: &EngineEvent| event.kind == EventKind::Log && event.message.contains("planted in the callback");
-    assert_eq!(wait_for(&queue, "the alarm", told).severity.word(), "alarm");
+    assert_eq!(wait_for(&queue, "the alarm", told).severity.as_str(), "alarm");
     while seen.load(Ordering::SeqCst) < 10 {
         let event = queue.next(LONG).expect("the engine goes on");
         assert!(!told(&event), "told twice");

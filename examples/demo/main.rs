@@ -53,7 +53,7 @@ fn run() -> io::Result<bool> {
         if choice.synchronous { "synchronous" } else { "asynchronous" }
     ));
     if let Some(why) = choice.fault.impossible() {
-        let text = format!("FAULT={} cannot be shown on this machine: {why}", choice.fault.word());
+        let text = format!("FAULT={} cannot be shown on this machine: {why}", choice.fault.as_str());
         return Err(io::Error::new(io::ErrorKind::Unsupported, text));
     }
     let options = choice.fault.set_up(PairOptions { synchronous: choice.synchronous, ..PairOptions::default() });
@@ -104,7 +104,7 @@ impl Choice {
         let fault = match given("FAULT") {
             None => Fault::Kill,
             Some(word) => Fault::named(&word).ok_or_else(|| {
-                let known = Fault::ALL.map(Fault::word).join(", ");
+                let known = Fault::ALL.map(Fault::as_str).join(", ");
                 io::Error::new(io::ErrorKind::InvalidInput, format!("FAULT={word} is not known; it is one of {known}"))
             })?,
         };
@@ -121,7 +121,7 @@ impl Choice {
             // 2026-11-23T01:15:00.123Z -> 20261123-011500
             let stamp: String = run.began.chars().take(19).filter(|letter| *letter != '-' && *letter != ':').collect();
             let sync = if self.synchronous { "-sync" } else { "" };
-            Path::new("target/demo").join(format!("{}{sync}-{}", self.fault.word(), stamp.replace('T', "-")))
+            Path::new("target/demo").join(format!("{}{sync}-{}", self.fault.as_str(), stamp.replace('T', "-")))
         });
         fs::create_dir_all(folder.join("log"))?;
         folder.canonicalize()

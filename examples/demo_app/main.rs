@@ -114,7 +114,7 @@ fn folder(out: Option<PathBuf>, outcome: &Outcome) -> io::Result<PathBuf> {
     let folder = out.unwrap_or_else(|| {
         // 2026-11-23T01:15:00.123Z -> 20261123-011500
         let stamp: String = outcome.when.chars().take(19).filter(|letter| *letter != '-' && *letter != ':').collect();
-        Path::new("target/demo-app").join(format!("{}-{}", outcome.fault.word(), stamp.replace('T', "-")))
+        Path::new("target/demo-app").join(format!("{}-{}", outcome.fault.as_str(), stamp.replace('T', "-")))
     });
     fs::create_dir_all(folder.join("log"))?;
     folder.canonicalize()

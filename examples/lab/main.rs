@@ -139,7 +139,7 @@ fn cluster_options(servers: &str) -> io::Result<ClusterOptions> {
     }
     let sync = given("SYNC");
     let word = if sync.is_empty() { "async" } else { &sync };
-    let replication = Replication::ALL.into_iter().find(|replication| replication.word() == word);
+    let replication = Replication::ALL.into_iter().find(|replication| replication.as_str() == word);
     let replication = replication.ok_or_else(|| wrong(format!("SYNC={sync} is none of async, any, first")))?;
     let equal_names = match given("NAMES").as_str() {
         "" | "distinct" => false,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Performer;
+use super::ServiceActions;
 use super::host::HostControl;
 use crate::deadline::{Cancel, Deadline, Interrupted};
 use failover_core::candidate;
@@ -45,7 +45,7 @@ pub(super) struct Log {
     pub(super) timeline: u32,
 }
 
-impl Performer {
+impl ServiceActions {
     /// Guard and SIGINT, never more, and nothing is waited for.
     pub(super) fn stop_server(
         &self,
@@ -194,7 +194,7 @@ fn await_end(control: &HostControl, log: Log, deadline: Deadline, cancel: &Cance
                     return Ok(stopped);
                 }
                 failed = 0;
-                data.state.word().to_owned()
+                data.state.as_str().to_owned()
             }
             Err(failure) => {
                 failed += 1;
@@ -221,16 +221,16 @@ fn await_end(control: &HostControl, log: Log, deadline: Deadline, cancel: &Cance
 
 /// No process is left, or the postmaster stands still: the control file will not change any more.
 fn ended_otherwise(control: &HostControl, log: Log, deadline: Deadline, cancel: &Cancel) -> Option<Stopped> {
-    let word = control.word(false, deadline.at_most(ONE_LOOK), cancel).ok()?;
-    if word.postmaster == ProcessState::Stopped {
+    let report = control.report(false, deadline.at_most(ONE_LOOK), cancel).ok()?;
+    if report.postmaster == ProcessState::Stopped {
         return Some(Stopped::Frozen);
     }
-    if word.postmaster != ProcessState::Gone || word.others > 0 {
+    if report.postmaster != ProcessState::Gone || report.others > 0 {
         return None;
     }
     // It may have been written in between.
     let data = control.control(deadline.at_most(ONE_LOOK), cancel).ok()?;
-    Some(in_order(&data, log).unwrap_or_else(|| Stopped::Crashed { state: data.state.word().to_owned() }))
+    Some(in_order(&data, log).unwrap_or_else(|| Stopped::Crashed { state: data.state.as_str().to_owned() }))
 }
 
 /// The control file says that the log has ended as it should.

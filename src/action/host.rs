@@ -20,7 +20,7 @@ use failover_core::finding::FindingCode;
 use failover_core::id::Generation;
 use failover_core::output::{Failure, FailureKind};
 use failover_core::sample::{
-    FenceLevel, FenceReport, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState, ReadinessFinding, Rung, RungName,
+    FenceLevel, FenceReport, HostReport, LocalAnswer, LogEnd, Lsn, ProcessState, ReadinessFinding, Rung, RungName,
 };
 use failover_core::time::Span;
 
@@ -67,7 +67,7 @@ impl HostParams {
 #[derive(Clone, Debug)]
 pub(crate) struct HostReadiness {
     /// What the processes of the data directory are doing.
-    pub word: HostWord,
+    pub report: HostReport,
     /// Which server that is; `None` where none runs there.
     pub shown: Option<ServerIdentity>,
     /// Each thing that would hurt at failover time.
@@ -97,29 +97,29 @@ impl HostControl {
     ///
     /// # Errors
     /// When the host could not be asked, answered nonsense, or cannot see the server's processes. Never has an effect.
-    pub(crate) fn word(&self, ask_local: bool, deadline: Deadline, cancel: &Cancel) -> Result<HostWord, Failure> {
-        self.word_and_end(ask_local, deadline, cancel).map(|(word, _)| word)
+    pub(crate) fn report(&self, ask_local: bool, deadline: Deadline, cancel: &Cancel) -> Result<HostReport, Failure> {
+        self.report_and_end(ask_local, deadline, cancel).map(|(report, _)| report)
     }
 
     /// The same, and where the log ends of a server that was stopped in an orderly way, or has only to wait for its archiver or a
     /// walsender; `None` where one runs, where it ended otherwise, or where `pg_controldata` is not installed.
     ///
     /// # Errors
-    /// As [`HostControl::word`].
-    pub(crate) fn word_and_end(
+    /// As [`HostControl::as_str`].
+    pub(crate) fn report_and_end(
         &self,
         ask_local: bool,
         deadline: Deadline,
         cancel: &Cancel,
-    ) -> Result<(HostWord, Option<LogEnd>), Failure> {
+    ) -> Result<(HostReport, Option<LogEnd>), Failure> {
         let asked = self.clock.now();
         let options: &[&str] = if ask_local { &["--ask-local"] } else { &[] };
         let answer = self.ask("word", options, deadline, cancel)?;
-        let word = answer.word(asked)?;
+        let report = answer.report(asked)?;
         // Behind its last checkpoint a server that is shutting down writes no more, whatever it still waits for.
-        let gone = word.postmaster == ProcessState::Gone && word.others == 0;
+        let gone = report.postmaster == ProcessState::Gone && report.others == 0;
         let end = answer.log_end().filter(|_| gone || answer.value("stopping") == "1");
-        Ok((word, end))
+        Ok((report, end))
     }
 
     /// Climbs the fence ladder of rule 87 and proves its end.
@@ -220,9 +220,9 @@ impl HostControl {
     pub(crate) fn readiness(&self, deadline: Deadline, cancel: &Cancel) -> Result<HostReadiness, Failure> {
         let asked = self.clock.now();
         let answer = self.ask("ready", &[], deadline, cancel)?;
-        let word = answer.word(asked)?;
-        let shown = answer.identity(word.postmaster != ProcessState::Gone);
-        Ok(HostReadiness { word, shown, findings: answer.findings(self.params.named_data_dir()) })
+        let report = answer.report(asked)?;
+        let shown = answer.identity(report.postmaster != ProcessState::Gone);
+        Ok(HostReadiness { report, shown, findings: answer.findings(self.params.named_data_dir()) })
     }
 
     fn ask(&self, verb: &str, options: &[&str], deadline: Deadline, cancel: &Cancel) -> Result<Answer, Failure> {
@@ -472,7 +472,7 @@ pub(crate) fn fuzz(said: &[u8]) {
     let _ = answer.history();
     let _ = answer.stop_order();
     let _ = answer.started("a host");
-    let _ = answer.word(failover_core::time::Mono::default());
+    let _ = answer.report(failover_core::time::Mono::default());
     let _ = answer.fence(false);
 }
 
@@ -521,7 +521,7 @@ impl Hearing {
             "rung" => {
                 let mut words = value.splitn(3, ' ');
                 let (Some(name), Some(how)) = (words.next(), words.next()) else { return };
-                let Some(name) = RungName::parse(name) else {
+                let Ok(name) = name.parse::<RungName>() else {
                     self.answer.unknown_rung.get_or_insert_with(|| name.to_owned());
                     return;
                 };
@@ -546,6 +546,9 @@ impl Hearing {
         }
     }
 }
+
+/// Takes one finding: its code, whether it stands in the way, message and remedy.
+type Find<'a> = dyn FnMut(FindingCode, bool, String, &str) + 'a;
 
 impl Answer {
     fn all(&self, key: &str) -> impl Iterator<Item = &str> {
@@ -580,7 +583,7 @@ impl Answer {
         text.parse().map_err(|_| nonsense(&format!("{key}={text}")))
     }
 
-    fn word(&self, asked: failover_core::time::Mono) -> Result<HostWord, Failure> {
+    fn report(&self, asked: failover_core::time::Mono) -> Result<HostReport, Failure> {
         let hidden = self.value("hidden");
         if !hidden.is_empty() {
             return Err(Failure::no_effect(
@@ -639,7 +642,7 @@ impl Answer {
         }
         let message = parts.join(", ");
         let stopped_by_order = postmaster == ProcessState::Gone && self.value("pidfile") == "absent";
-        Ok(HostWord { asked, postmaster, others, stopped, shm_attached, local_answer, stopped_by_order, holds, message })
+        Ok(HostReport { asked, postmaster, others, stopped, shm_attached, local_answer, stopped_by_order, holds, message })
     }
 
     /// The checkpoint of an orderly shutdown: position and timeline.
@@ -703,6 +706,22 @@ impl Answer {
             findings.push(code.found(blocking, message, remedy));
         };
         let postmaster_seen = self.value("postmaster") != "gone";
+        self.rights(postmaster_seen, &mut find);
+        self.programs(&mut find);
+        if self.value("uid") == "0" {
+            find(
+                FindingCode::HostRootLogin,
+                false,
+                "the login is root's: more rights than needed, and pg_ctl refuses to promote as root".to_owned(),
+                "log in as the owner of the data directory (usually postgres)",
+            );
+        }
+        self.data_directory(data_dir, postmaster_seen, &mut find);
+        findings
+    }
+
+    /// What the account of the login may not do.
+    fn rights(&self, postmaster_seen: bool, find: &mut Find<'_>) {
         if postmaster_seen && self.value("signal") == "0" {
             find(
                 FindingCode::HostCannotSignal,
@@ -728,6 +747,10 @@ impl Answer {
                 "log in as the owner of the data directory, and check that its file system is writable",
             );
         }
+    }
+
+    /// What the engine calls on this host and is not there.
+    fn programs(&self, find: &mut Find<'_>) {
         if self.value("pg_ctl").is_empty() {
             find(
                 FindingCode::HostPgCtlMissing,
@@ -752,14 +775,10 @@ impl Answer {
                 "install coreutils",
             );
         }
-        if self.value("uid") == "0" {
-            find(
-                FindingCode::HostRootLogin,
-                false,
-                "the login is root's: more rights than needed, and pg_ctl refuses to promote as root".to_owned(),
-                "log in as the owner of the data directory (usually postgres)",
-            );
-        }
+    }
+
+    /// What lies in the data directory, and how much room there is.
+    fn data_directory(&self, data_dir: &str, postmaster_seen: bool, find: &mut Find<'_>) {
         if let Ok(free) = self.value("free_kib").parse::<u64>()
             && let size = self.value("size_kib").parse::<u64>().unwrap_or(0)
             && (free < LITTLE_SPACE_KIB || free < size / 10)
@@ -788,7 +807,6 @@ impl Answer {
                 "once the server is a standby of the new primary again, remove that file (and keep standby.signal)",
             );
         }
-        findings
     }
 }
 
@@ -833,11 +851,11 @@ mod tests {
             "Welcome to db1!\npostmaster=running\nfailover-host=1\r\nweather=fine\nno equals sign\npostmaster=gone\npid=7\n\
              others=2\nstopped=1\nshm=2\nlocal=silent\nend=ok\nothers=99\n",
         );
-        let word = answer.word(Mono::ZERO).unwrap();
-        assert_eq!((word.postmaster, word.others, word.stopped, word.shm_attached), (ProcessState::Gone, 2, 1, Some(2)));
-        assert_eq!(word.local_answer, LocalAnswer::Silent);
+        let report = answer.report(Mono::ZERO).unwrap();
+        assert_eq!((report.postmaster, report.others, report.stopped, report.shm_attached), (ProcessState::Gone, 2, 1, Some(2)));
+        assert_eq!(report.local_answer, LocalAnswer::Silent);
         assert_eq!(
-            word.message,
+            report.message,
             "the postmaster 7 is gone, 2 other processes, 1 stopped, 2 attached to the shared memory, pg_isready: no answer"
         );
     }
@@ -849,11 +867,11 @@ mod tests {
             .filter_map(|part| part.trim_start().trim_start_matches("then ").trim_start_matches("else ").strip_prefix("rung "))
             .filter_map(|rest| rest.split(' ').next())
             .collect();
-        assert!(printed.iter().all(|word| RungName::parse(word).is_some()), "{printed:?}");
+        assert!(printed.iter().all(|word| word.parse::<RungName>().is_ok()), "{printed:?}");
         assert!(SCRIPT.contains("say \"proof=ok\""));
         // These three are not rungs of the script.
         let ours = [RungName::Proof, RungName::Command, RungName::Ssh];
-        let known = RungName::ALL.iter().filter(|name| !ours.contains(name)).map(|name| name.word());
+        let known = RungName::ALL.iter().filter(|name| !ours.contains(name)).map(|name| name.as_str());
         assert_eq!(printed, known.collect());
     }
 
@@ -877,12 +895,12 @@ mod tests {
         assert_eq!(level("proof=ok\n", false), Ok(FenceLevel::None));
         assert_eq!(level("proof=failed\nview=killed\n", true), Ok(FenceLevel::None));
         assert!(level("view=killed\n", true).is_err());
-        assert!(heard("failover-host=1\nend=ok\n").word(Mono::ZERO).is_err());
+        assert!(heard("failover-host=1\nend=ok\n").report(Mono::ZERO).is_err());
         let hidden = heard("failover-host=1\npostmaster=gone\nothers=0\nstopped=0\nhidden=7\nend=ok\n");
-        assert!(hidden.word(Mono::ZERO).unwrap_err().message.contains("process 7"));
+        assert!(hidden.report(Mono::ZERO).unwrap_err().message.contains("process 7"));
         // Live processes whose segment does not show: another namespace, so nothing is known about it.
         let contained = heard("failover-host=1\npostmaster=running\npid=1\nothers=5\nstopped=0\nshm=gone\nend=ok\n");
-        assert_eq!(contained.word(Mono::ZERO).unwrap().shm_attached, None);
+        assert_eq!(contained.report(Mono::ZERO).unwrap().shm_attached, None);
     }
 
     /// An SSH error is "no effect" only where the order was not sent, or changes nothing.
@@ -909,15 +927,15 @@ mod tests {
 
     #[test]
     fn what_a_shutdown_waits_for_is_told() {
-        let word = |lines: &str| {
+        let said = |lines: &str| {
             let text = format!("failover-host=1\npostmaster=running\npid=7\nothers=3\nstopped=0\nshm=4\n{lines}end=ok\n");
-            heard(&text).word(Mono::ZERO).unwrap()
+            heard(&text).report(Mono::ZERO).unwrap()
         };
-        let held = word("stopping=1\nholds=archiver walsender\n");
+        let held = said("stopping=1\nholds=archiver walsender\n");
         assert_eq!(held.holds, ["archiver", "walsender"]);
         assert!(held.message.ends_with("it is shutting down and waits for archiver and walsender"), "{}", held.message);
-        assert!(word("stopping=1\nholds=\n").message.ends_with("waits for something"));
-        assert_eq!(word("").holds, [""; 0]);
+        assert!(said("stopping=1\nholds=\n").message.ends_with("waits for something"));
+        assert_eq!(said("").holds, [""; 0]);
     }
 
     /// Rules 84 and 91: the three answers lead to three classes.
@@ -925,7 +943,7 @@ mod tests {
     fn what_pg_isready_says_there_keeps_its_meaning() {
         let local = |said: &str| {
             let text = format!("failover-host=1\npostmaster=running\npid=7\nothers=3\nstopped=0\nshm=4\nlocal={said}\nend=ok\n");
-            heard(&text).word(Mono::ZERO).unwrap().local_answer
+            heard(&text).report(Mono::ZERO).unwrap().local_answer
         };
         assert_eq!(local("accepting"), LocalAnswer::Accepting);
         assert_eq!(local("rejecting"), LocalAnswer::Rejecting);

@@ -1,4 +1,4 @@
-//! Effects on the world, each step idempotent. The [`Performer`] of a service knows which part carries out which action.
+//! Effects on the world, each step idempotent. The [`ServiceActions`] of a service knows which part carries out which action.
 
 pub(crate) mod application;
 pub(crate) mod command;
@@ -40,7 +40,7 @@ use postgres::{Cluster, Promotion};
 use route::Route;
 
 /// A step that the embedding program carries out itself.
-pub(crate) trait StandIn: Send + Sync {
+pub(crate) trait EmbedderActions: Send + Sync {
     /// True when the program wants to carry out this step.
     fn takes(&self, step: &str) -> bool;
 
@@ -65,7 +65,7 @@ pub(crate) struct Server {
 }
 
 /// Carries out the actions of one service.
-pub(crate) struct Performer {
+pub(crate) struct ServiceActions {
     /// The service's name.
     pub service: String,
     /// Its servers, by their places.
@@ -105,7 +105,7 @@ pub(crate) struct Performer {
     /// What is run when the service that it follows has a new primary.
     pub follow: Option<FollowCommand>,
     /// What the embedding program does itself.
-    pub stand_in: Arc<dyn StandIn>,
+    pub embedder: Arc<dyn EmbedderActions>,
 }
 
 /// What moves traffic beside HAProxy.
@@ -128,7 +128,7 @@ impl Beside<'_> {
 
 const RELOADED: &str = "the configuration was reloaded meanwhile: try again";
 
-impl Performer {
+impl ServiceActions {
     /// Carries out one action. Over by the deadline, and at once when cancelled.
     ///
     /// # Errors
@@ -292,7 +292,7 @@ impl Performer {
         // What a program knows of undoing has one name.
         let of_program = if step == "route_rollback" { "route_restore" } else { step };
         let mut beside: Vec<Beside<'_>> = Vec::new();
-        if self.stand_in.takes(of_program) {
+        if self.embedder.takes(of_program) {
             beside.push(Beside::Program(of_program));
         }
         beside.extend(self.route_commands.iter().map(Beside::Command));
@@ -306,7 +306,7 @@ impl Performer {
             return Ok(Report::Route(instances));
         }
         if let ([Beside::Program(step)], false, 0) = (beside.as_slice(), names, self.route.instances()) {
-            let said = self.stand_in.carry_out(step, subject, deadline, cancel)?;
+            let said = self.embedder.carry_out(step, subject, deadline, cancel)?;
             return Ok(Report::Route(vec![RouteInstance { name: beside[0].name().to_owned(), result: Ok(said) }]));
         }
         if beside.is_empty() && !names {
@@ -372,8 +372,8 @@ impl Performer {
     /// What the host program and the commands of the configuration say beforehand.
     fn pre_check(&self, step: &str, subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
         let mut said = Vec::new();
-        if self.stand_in.takes(step) {
-            said.push(self.stand_in.carry_out(step, subject, deadline, cancel)?);
+        if self.embedder.takes(step) {
+            said.push(self.embedder.carry_out(step, subject, deadline, cancel)?);
         }
         said.push(command::pre_checks(&self.pre_checks, subject, deadline, cancel)?);
         Ok(Report::Done { message: said.join("; ") })
@@ -451,7 +451,7 @@ impl Performer {
             let outcome = match beside {
                 Beside::Command(command) => command::route(command, step, subject, deadline, cancel)?,
                 Beside::Pooler(pooler) => pooler.step(step, &subject.server, subject.generation, deadline, cancel),
-                Beside::Program(step) => self.stand_in.carry_out(step, subject, deadline, cancel),
+                Beside::Program(step) => self.embedder.carry_out(step, subject, deadline, cancel),
             };
             Some(match outcome {
                 Ok(said) => RouteInstance { name: beside.name().to_owned(), result: Ok(said) },
@@ -482,7 +482,7 @@ impl Performer {
 
     #[cfg(feature = "ssh")]
     fn ask_host(&self, server: ServerId, ask_local: bool, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
-        self.control(server)?.word_and_end(ask_local, deadline, cancel).map(|(word, end)| match end {
+        self.control(server)?.report_and_end(ask_local, deadline, cancel).map(|(word, end)| match end {
             Some(end) => Report::HostShutDown { word, end },
             None => Report::Host(word),
         })
@@ -546,17 +546,17 @@ impl Performer {
     }
 
     fn can_cut_power(&self) -> bool {
-        !self.fence_command.is_empty() || self.stand_in.takes("fence")
+        !self.fence_command.is_empty() || self.embedder.takes("fence")
     }
 
     /// Level 4: by the host program, or by `fence.command`.
     fn cut_power(&self, subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<FenceReport, Failure> {
         let deadline = deadline.at_most(self.fence_command_timeout);
-        if !self.stand_in.takes("fence") {
+        if !self.embedder.takes("fence") {
             return command::fence(&self.fence_command, subject, deadline, cancel);
         }
         let before = deadline.remaining();
-        let note = self.stand_in.carry_out("fence", subject, deadline, cancel)?;
+        let note = self.embedder.carry_out("fence", subject, deadline, cancel)?;
         let took = Span::from(before.saturating_sub(deadline.remaining()));
         let proof = format!("the host program says that {} is cut off: {note}", subject.server);
         let rungs = vec![Rung { name: RungName::Command, ok: true, took, note }];
@@ -620,9 +620,9 @@ impl Performer {
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Report, Failure> {
-        let by_program = |deadline: Deadline, cancel: &Cancel| self.stand_in.carry_out("promote", subject, deadline, cancel);
+        let by_program = |deadline: Deadline, cancel: &Cancel| self.embedder.carry_out("promote", subject, deadline, cancel);
         let by_command = |deadline: Deadline, cancel: &Cancel| command::promote(&self.promote_command, subject, deadline, cancel);
-        let promotion = if self.stand_in.takes("promote") {
+        let promotion = if self.embedder.takes("promote") {
             Promotion::Command(&by_program)
         } else {
             match self.promote {
@@ -688,7 +688,7 @@ mod tests {
         asked: Mutex<Vec<String>>,
     }
 
-    impl StandIn for Program {
+    impl EmbedderActions for Program {
         fn takes(&self, step: &str) -> bool {
             self.steps.contains(&step)
         }
@@ -699,7 +699,7 @@ mod tests {
         }
     }
 
-    fn performer(program: Program, fence_command: &[&str]) -> (Performer, Arc<Program>) {
+    fn actions(program: Program, fence_command: &[&str]) -> (ServiceActions, Arc<Program>) {
         let program = Arc::new(program);
         let server = |name: &str| Server {
             name: name.to_owned(),
@@ -708,7 +708,7 @@ mod tests {
             #[cfg(feature = "ssh")]
             control: None,
         };
-        let performer = Performer {
+        let actions = ServiceActions {
             service: "orders".to_owned(),
             servers: vec![server("db1"), server("db2")],
             cluster: Cluster::new(BTreeMap::new(), Arc::new(Literals), Clock::start()),
@@ -728,14 +728,14 @@ mod tests {
             fence_command_timeout: Duration::from_secs(10),
             pre_checks: Vec::new(),
             follow: None,
-            stand_in: Arc::clone(&program) as Arc<dyn StandIn>,
+            embedder: Arc::clone(&program) as Arc<dyn EmbedderActions>,
         };
-        (performer, program)
+        (actions, program)
     }
 
-    fn perform(performer: &Performer, action: &Action) -> Result<Report, Failure> {
+    fn perform(actions: &ServiceActions, action: &Action) -> Result<Report, Failure> {
         let cancel = Cancel::new().unwrap();
-        performer.perform(action, Generation(3), Deadline::after(Duration::from_secs(30)), &cancel)
+        actions.perform(action, Generation(3), Deadline::after(Duration::from_secs(30)), &cancel)
     }
 
     fn fence(require: FenceLevel, unreachable: bool) -> Action {
@@ -751,9 +751,9 @@ mod tests {
 
     #[test]
     fn a_missing_part_is_named_with_a_remedy_and_has_no_effect() {
-        let (performer, _) = performer(Program::default(), &[]);
+        let (actions, _) = actions(Program::default(), &[]);
         let server = ServerId(0);
-        let actions = [
+        let each = [
             Action::AskHost { server, ask_local: true },
             Action::RouteOut { server },
             Action::RouteRestore { server },
@@ -766,33 +766,33 @@ mod tests {
             Action::VerifyTraffic { server, system_id: 1, timeline: 2 },
             Action::RouteOut { server: ServerId(9) },
         ];
-        for action in actions {
-            let failure = perform(&performer, &action).unwrap_err();
+        for action in each {
+            let failure = perform(&actions, &action).unwrap_err();
             assert!(failure.had_no_effect(), "{action:?}: {failure:?}");
             assert!(!failure.remedy.is_empty(), "{action:?}: {failure:?}");
         }
         // Nothing to undo and nothing to check is success.
-        assert!(perform(&performer, &Action::FenceUndo { server }).is_ok());
-        assert!(perform(&performer, &Action::PreChecks).is_ok());
+        assert!(perform(&actions, &Action::FenceUndo { server }).is_ok());
+        assert!(perform(&actions, &Action::PreChecks).is_ok());
     }
 
     #[test]
     fn power_is_cut_where_the_ladder_cannot_prove_its_level() {
-        let (by_command, _) = performer(Program::default(), &["true"]);
+        let (by_command, _) = actions(Program::default(), &["true"]);
         for (require, unreachable) in
             [(FenceLevel::ProvenStopped, false), (FenceLevel::ProvenStopped, true), (FenceLevel::PowerOff, false)]
         {
             assert_eq!(level(perform(&by_command, &fence(require, unreachable))), FenceLevel::PowerOff);
         }
-        let (by_program, program) = performer(Program { steps: vec!["fence"], ..Program::default() }, &["false"]);
+        let (by_program, program) = actions(Program { steps: vec!["fence"], ..Program::default() }, &["false"]);
         assert_eq!(level(perform(&by_program, &fence(FenceLevel::ProvenStopped, true))), FenceLevel::PowerOff);
         assert_eq!(*program.asked.lock(), ["orders/3/fence/db1"]);
     }
 
     #[test]
     fn a_failed_last_resort_tells_what_was_tried_before_it() {
-        let (performer, _) = performer(Program::default(), &["false"]);
-        let failure = perform(&performer, &fence(FenceLevel::ProvenStopped, false)).unwrap_err();
+        let (actions, _) = actions(Program::default(), &["false"]);
+        let failure = perform(&actions, &fence(FenceLevel::ProvenStopped, false)).unwrap_err();
         assert!(failure.message.contains("no SSH is configured for db1") && failure.message.contains("; then fence.command"));
         assert_ne!(failure.kind, FailureKind::NoEffect);
     }
@@ -800,7 +800,7 @@ mod tests {
     #[test]
     fn the_program_takes_over_the_steps_it_asked_for_and_no_others() {
         let steps = vec!["route_out", "pre_checks"];
-        let (willing, program) = performer(Program { steps, ..Program::default() }, &[]);
+        let (willing, program) = actions(Program { steps, ..Program::default() }, &[]);
         let server = ServerId(1);
         match perform(&willing, &Action::RouteOut { server }).unwrap() {
             Report::Route(instances) => assert_eq!(instances[0].result.as_deref(), Ok("done by the program")),
@@ -809,7 +809,7 @@ mod tests {
         perform(&willing, &Action::PreChecks).unwrap();
         assert!(perform(&willing, &Action::RouteIn { server, share: None }).is_err());
         assert_eq!(*program.asked.lock(), ["orders/3/route_out/db2", "orders/3/pre_checks/"]);
-        let (unwilling, _) = performer(Program { steps: vec!["route_out"], refuses: true, ..Program::default() }, &[]);
+        let (unwilling, _) = actions(Program { steps: vec!["route_out"], refuses: true, ..Program::default() }, &[]);
         assert_eq!(perform(&unwilling, &Action::RouteOut { server }).unwrap_err().kind, FailureKind::Unknown);
     }
 }

@@ -202,7 +202,7 @@ impl Route {
         let mut noted = RouteBefore::new();
         for ((index, server), before) in self.before.lock().iter() {
             let Some(target) = self.targets.get(*index) else { continue };
-            let server_before = ServerBefore { state: before.admin.word().to_owned(), weight: before.weight };
+            let server_before = ServerBefore { state: before.admin.as_str().to_owned(), weight: before.weight };
             noted.entry(target.name.clone()).or_default().insert(server.clone(), server_before);
         }
         (noted, whole)
@@ -215,7 +215,7 @@ impl Route {
         for (index, target) in self.targets.iter().enumerate() {
             for (server, was) in noted.get(&target.name).into_iter().flatten() {
                 let states = [AdminState::Ready, AdminState::Drain, AdminState::Maint];
-                if let Some(admin) = states.into_iter().find(|state| state.word() == was.state) {
+                if let Some(admin) = states.into_iter().find(|state| state.as_str() == was.state) {
                     before.insert((index, server.clone()), Before { admin, weight: was.weight, restored: false });
                 }
             }
@@ -460,9 +460,9 @@ impl Route {
                     before.restored = true;
                 }
                 let note = if before.is_some() { "as before" } else { "nothing remembered" };
-                return Ok(format!("{backend}/{name} {}, weight {}, {note}", admin.word(), row.weight));
+                return Ok(format!("{backend}/{name} {}, weight {}, {note}", admin.as_str(), row.weight));
             }
-            patience.wait(job, format!("{backend}/{name} {}, weight {}", row.admin.word(), row.weight), String::new())?;
+            patience.wait(job, format!("{backend}/{name} {}, weight {}", row.admin.as_str(), row.weight), String::new())?;
         }
     }
 
@@ -730,7 +730,7 @@ fn describe(servers: Result<Vec<ServerSeen>, Error>) -> Result<String, String> {
         .iter()
         .map(|seen| {
             let ServerSeen { server, admin, status, sessions, weight, .. } = seen;
-            format!("{server} {status} ({}), weight {weight}, {sessions} sessions", admin.word())
+            format!("{server} {status} ({}), weight {weight}, {sessions} sessions", admin.as_str())
         })
         .collect();
     Ok(format!("level admin; {}", words.join("; ")))

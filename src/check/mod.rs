@@ -1,7 +1,7 @@
 //! Recurring probes of one server each. One file per kind, one method to run it.
 
+pub(crate) mod embedder;
 pub(crate) mod exec;
-pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod postgres;
 pub(crate) mod scripted;

@@ -82,15 +82,15 @@ fn parse(text: &str) -> Result<Answer, String> {
     let verdict = match (word, reason) {
         ("hang", None) => return Ok(Answer::Hangs),
         ("up", None) => Verdict::Up,
-        ("impaired", reason) => match find(&IMPAIRMENTS, Impairment::word, reason.unwrap_or("saturated")) {
+        ("impaired", reason) => match find(&IMPAIRMENTS, Impairment::as_str, reason.unwrap_or("saturated")) {
             Ok(impairment) => Verdict::Impaired(impairment),
             Err(known) => return wrong(&known),
         },
-        ("down", reason) => match find(&DOWN_CAUSES, DownCause::word, reason.unwrap_or("refused")) {
+        ("down", reason) => match find(&DOWN_CAUSES, DownCause::as_str, reason.unwrap_or("refused")) {
             Ok(cause) => Verdict::Down(cause),
             Err(known) => return wrong(&known),
         },
-        ("unknown", reason) => match find(&UNKNOWN_CAUSES, UnknownCause::word, reason.unwrap_or("unclassified")) {
+        ("unknown", reason) => match find(&UNKNOWN_CAUSES, UnknownCause::as_str, reason.unwrap_or("unclassified")) {
             Ok(cause) => Verdict::Unknown(cause),
             Err(known) => return wrong(&known),
         },

@@ -91,7 +91,7 @@ pub fn describe(event: &EngineEvent) -> String {
         }
         text.push(' ');
     }
-    text.push_str(event.kind.word());
+    text.push_str(event.kind.as_str());
     text.push_str(": ");
     text.push_str(&message(event.service.as_deref(), &event.message));
     text
@@ -125,7 +125,7 @@ fn line(time: &str, severity: Severity, text: &str, style: Style, terminal: Term
             format!("<{level}>{text}")
         }
         Style::Plain => {
-            let word = terminal.stderr(&format!("{:7}", severity.word()), paint(severity.word()));
+            let word = terminal.stderr(&format!("{:7}", severity.as_str()), paint(severity.as_str()));
             format!("{} {word} {text}", moment(time))
         }
     }

@@ -3,6 +3,7 @@
 //! Whatever is asked of a running daemon goes over its control socket: [`control`] is the daemon's side, [`client`] the other,
 //! [`protocol`] what they say to each other.
 
+#![cfg_attr(test, allow(clippy::too_many_lines, reason = "a table, or one story told from its beginning to its end"))]
 #![forbid(unsafe_code)]
 
 mod arguments;

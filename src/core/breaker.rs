@@ -45,7 +45,7 @@ pub enum BreakerState {
 impl BreakerState {
     /// The word used in status, events and metrics.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             BreakerState::Closed => "closed",
             BreakerState::Open => "open",

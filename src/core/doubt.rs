@@ -37,7 +37,7 @@ impl DoubtCause {
 
     /// The word used in events and status.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             DoubtCause::Gap => "gap",
             DoubtCause::StuckWorkers => "stuck_workers",

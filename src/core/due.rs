@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{ActionId, RunId};
 use super::schedule;
 use super::service::follow::Followed;
-use super::service::limit::Begun;
+use super::service::limit::RecentFailovers;
 use super::service::{Service, Surroundings};
 use super::time::Mono;
 
@@ -241,10 +241,12 @@ impl Due {
     }
 
     /// How many failovers began lately.
-    pub(crate) fn begun(&mut self, services: &[Service], now: Mono) -> Begun {
-        let Some(index) = self.index.as_mut().filter(|_| !self.exhaustive) else { return Begun::count(services.iter(), now) };
+    pub(crate) fn begun(&mut self, services: &[Service], now: Mono) -> RecentFailovers {
+        let Some(index) = self.index.as_mut().filter(|_| !self.exhaustive) else {
+            return RecentFailovers::count(services.iter(), now);
+        };
         index.lately.retain(|at| services[*at].began_lately(now));
-        Begun::count(index.lately.iter().map(|at| &services[*at]), now)
+        RecentFailovers::count(index.lately.iter().map(|at| &services[*at]), now)
     }
 
     /// Those whose failover waits because others began, in their order.

@@ -73,13 +73,13 @@ impl Fact {
         let text = |value: &str| Field::Text(value.to_owned());
         match self {
             Fact::StepStarted { step, target, undoing, past_no_return } => vec![
-                ("step", text(step.word())),
+                ("step", text(step.as_str())),
                 ("target", text(target)),
                 ("undoing", Field::Bool(*undoing)),
                 ("past_no_return", Field::Bool(*past_no_return)),
             ],
             Fact::StepFinished { step, target, ok, detail } => {
-                vec![("step", text(step.word())), ("target", text(target)), ("ok", Field::Bool(*ok)), ("detail", text(detail))]
+                vec![("step", text(step.as_str())), ("target", text(target)), ("ok", Field::Bool(*ok)), ("detail", text(detail))]
             }
         }
     }
@@ -118,7 +118,7 @@ pub enum Severity {
 impl Severity {
     /// The word used in events and logs.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Severity::Debug => "debug",
             Severity::Info => "info",
@@ -230,10 +230,10 @@ impl EventRow {
             "remedy" => FieldKind::Text,
             _ => match self.fields.iter().find(|field| field.name == name) {
                 Some(field) => field.kind,
-                None => return Some(format!("{} has no field {name}", self.kind.word())),
+                None => return Some(format!("{} has no field {name}", self.kind.as_str())),
             },
         };
-        (!kind.holds(value)).then(|| format!("{}: {name} is no {kind:?}: {value:?}", self.kind.word()))
+        (!kind.holds(value)).then(|| format!("{}: {name} is no {kind:?}: {value:?}", self.kind.as_str()))
     }
 }
 
@@ -271,7 +271,7 @@ macro_rules! event_kinds {
 
             /// The word used in JSON, logs and the command line.
             #[must_use]
-            pub fn word(self) -> &'static str {
+            pub fn as_str(self) -> &'static str {
                 match self { $(EventKind::$name => $word,)* }
             }
 

@@ -3,10 +3,12 @@
 use super::observation::{Close, CloseCause, DownCause, Finding, Impairment, Verdict};
 use super::output::Failure;
 use super::refusal::Refusal;
-use super::sample::{HostWord, LocalAnswer, ProcessState};
+use super::sample::{HostReport, LocalAnswer, ProcessState};
 use super::time::{Mono, Span};
 use super::traffic::{Outcome, Weight};
+use super::words::UnknownWord;
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// Refused probes on new sockets that make a death, together with the host's word (rule 101).
 pub const REFUSALS_FOR_DEATH: u32 = 3;
@@ -31,7 +33,7 @@ pub enum FailureClass {
 impl FailureClass {
     /// The word used in events and status.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             FailureClass::Dead => "dead",
             FailureClass::Hung => "hung",
@@ -39,12 +41,14 @@ impl FailureClass {
             FailureClass::Unusable => "unusable",
         }
     }
+}
 
-    /// The class with this word.
-    #[must_use]
-    pub fn of_word(word: &str) -> Option<FailureClass> {
+impl FromStr for FailureClass {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<FailureClass, UnknownWord> {
         use FailureClass::{Dead, Hung, Unreachable, Unusable};
-        [Dead, Hung, Unreachable, Unusable].into_iter().find(|class| class.word() == word)
+        [Dead, Hung, Unreachable, Unusable].into_iter().find(|class| class.as_str() == word).ok_or(UnknownWord)
     }
 }
 
@@ -64,8 +68,8 @@ pub fn impaired_class(impairment: Impairment) -> &'static str {
 /// What the primary's host had to say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostReply {
-    /// Its word.
-    Word(HostWord),
+    /// As it is written.
+    Report(HostReport),
     /// It could not be asked.
     Silent {
         /// When that was known.
@@ -92,7 +96,7 @@ pub struct Suspicion {
     pub announced: Option<Mono>,
     /// Alive but not serving, and since when.
     pub impaired: Option<(Mono, Impairment)>,
-    /// The host's last word.
+    /// The host's last report.
     pub host: Option<HostReply>,
     /// Since then its host has said that none of its processes is left.
     pub gone_since: Option<Mono>,
@@ -192,7 +196,7 @@ impl Suspicion {
 
     /// The kept session ended.
     pub fn closed(&mut self, now: Mono, close: Close) {
-        self.note(now, format!("kept session closed: {} ({})", close.cause.word(), close.message));
+        self.note(now, format!("kept session closed: {} ({})", close.cause.as_str(), close.message));
         if close.cause == CloseCause::Announced {
             self.announced.get_or_insert(now);
         }
@@ -200,38 +204,38 @@ impl Suspicion {
     }
 
     /// The host answered, or could not be asked. True if that is news.
-    pub fn host_replied(&mut self, now: Mono, reply: Result<HostWord, Failure>) -> bool {
+    pub fn host_replied(&mut self, now: Mono, reply: Result<HostReport, Failure>) -> bool {
         let said = |reply: &HostReply| match reply {
-            HostReply::Word(word) => word.message.clone(),
+            HostReply::Report(report) => report.message.clone(),
             HostReply::Silent { why, .. } => why.clone(),
         };
         let before = self.host.as_ref().map(said);
         let news =
-            before.as_deref() != Some(reply.as_ref().map_or_else(|failure| failure.message.as_str(), |word| &word.message));
+            before.as_deref() != Some(reply.as_ref().map_or_else(|failure| failure.message.as_str(), |report| &report.message));
         match reply {
-            Ok(mut word) => {
-                if let Some(before) = self.word()
-                    && word.local_answer == LocalAnswer::NotAsked
-                    && word.postmaster == before.postmaster
+            Ok(mut report) => {
+                if let Some(before) = self.report()
+                    && report.local_answer == LocalAnswer::NotAsked
+                    && report.postmaster == before.postmaster
                 {
-                    word.local_answer = before.local_answer;
+                    report.local_answer = before.local_answer;
                 }
                 if news {
-                    self.note(now, format!("host: {}", word.message));
+                    self.note(now, format!("host: {}", report.message));
                 }
-                if word.postmaster == ProcessState::Gone && word.others == 0 {
+                if report.postmaster == ProcessState::Gone && report.others == 0 {
                     self.gone_since.get_or_insert(now);
                 } else {
                     self.gone_since = None;
                 }
-                if word.postmaster != ProcessState::Gone {
+                if report.postmaster != ProcessState::Gone {
                     self.ran_at = Some(now);
                 }
-                if word.stopped_by_order {
+                if report.stopped_by_order {
                     // Who is stopped may be on its way back: its own announcement can get lost on the way.
                     self.announced.get_or_insert(self.since);
                 }
-                self.host = Some(HostReply::Word(word));
+                self.host = Some(HostReply::Report(report));
             }
             Err(failure) => {
                 let times = match &self.host {
@@ -249,11 +253,11 @@ impl Suspicion {
         news
     }
 
-    /// The host's word, if it has one.
+    /// What the host said last, if it answered.
     #[must_use]
-    pub fn word(&self) -> Option<&HostWord> {
+    pub fn report(&self) -> Option<&HostReport> {
         match &self.host {
-            Some(HostReply::Word(word)) => Some(word),
+            Some(HostReply::Report(report)) => Some(report),
             _ => None,
         }
     }
@@ -268,14 +272,17 @@ impl Suspicion {
     /// would say no more. The fence proves it again. Not where the host program reports calls of its own that are served.
     #[must_use]
     pub fn is_proven_dead(&self, limits: &Limits) -> bool {
-        let killed = |word: &HostWord| {
-            word.postmaster == ProcessState::Gone && word.others == 0 && word.shm_attached == Some(0) && word.asked >= self.since
+        let killed = |report: &HostReport| {
+            report.postmaster == ProcessState::Gone
+                && report.others == 0
+                && report.shm_attached == Some(0)
+                && report.asked >= self.since
         };
         // Who has removed its pid file has announced its stop by that.
         self.refused > 0
             && self.announced.is_none()
             && self.close.is_some()
-            && self.word().is_some_and(killed)
+            && self.report().is_some_and(killed)
             && limits.times() == 1
     }
 
@@ -288,7 +295,7 @@ impl Suspicion {
     /// The host could be asked at least once and answered.
     #[must_use]
     pub fn host_answers(&self) -> bool {
-        self.word().is_some()
+        self.report().is_some()
     }
 
     /// Since then nobody can have been told of a commit; `None`: that is not known before the fence.
@@ -349,7 +356,7 @@ impl Limits {
 /// The refusal that stands between the evidence and a class.
 pub fn classify(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
     if let Some((since, impairment)) = suspicion.impaired {
-        let answers_there = suspicion.word().is_some_and(|word| word.local_answer == LocalAnswer::Accepting);
+        let answers_there = suspicion.report().is_some_and(|report| report.local_answer == LocalAnswer::Accepting);
         if impairment == Impairment::NoNewSessions && answers_there {
             return Err(Refusal::HostSaysServing);
         }
@@ -372,7 +379,7 @@ fn held_or_not(suspicion: &Suspicion, limits: &Limits, left: Option<Span>, now: 
     if left == Some(Span::ZERO) {
         return Ok(FailureClass::Unusable);
     }
-    Err(Refusal::ShutdownHeld { by: suspicion.word().map(|word| word.holds.clone()).unwrap_or_default(), left })
+    Err(Refusal::ShutdownHeld { by: suspicion.report().map(|report| report.holds.clone()).unwrap_or_default(), left })
 }
 
 fn dead_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<FailureClass, Refusal> {
@@ -393,7 +400,7 @@ fn dead_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fail
         };
     }
     match &suspicion.host {
-        Some(HostReply::Word(word)) => match word.postmaster {
+        Some(HostReply::Report(report)) => match report.postmaster {
             ProcessState::Gone => Ok(FailureClass::Dead),
             // A stopped postmaster still has its listening socket: what refuses here is something else.
             ProcessState::Running | ProcessState::Stopped | ProcessState::Uninterruptible => Err(Refusal::HostSaysRunning),
@@ -425,7 +432,7 @@ fn silent_or_not(suspicion: &Suspicion, limits: &Limits, now: Mono) -> Result<Fa
         return Ok(FailureClass::Unreachable);
     }
     match &suspicion.host {
-        Some(HostReply::Word(word)) => match (word.postmaster, word.local_answer) {
+        Some(HostReply::Report(report)) => match (report.postmaster, report.local_answer) {
             (ProcessState::Gone, _) => grace_is_over(suspicion, limits, now).map(|()| FailureClass::Dead),
             (_, LocalAnswer::Accepting) => Err(Refusal::HostSaysServing),
             (_, LocalAnswer::Rejecting) => Err(Refusal::Impaired { class: "starting" }),
@@ -463,8 +470,8 @@ mod tests {
         }
     }
 
-    fn word(postmaster: ProcessState, local_answer: LocalAnswer) -> HostWord {
-        HostWord {
+    fn report(postmaster: ProcessState, local_answer: LocalAnswer) -> HostReport {
+        HostReport {
             asked: T(0),
             postmaster,
             others: 0,
@@ -495,7 +502,7 @@ mod tests {
 
     fn name(result: Result<FailureClass, Refusal>) -> &'static str {
         match result {
-            Ok(class) => class.word(),
+            Ok(class) => class.as_str(),
             Err(refusal) => refusal.name(),
         }
     }
@@ -504,7 +511,7 @@ mod tests {
     fn rule_101_refused_three_times_and_the_host_says_gone_is_dead() {
         let mut suspicion = refused(3);
         assert_eq!(name(classify(&suspicion, &limits(990, None), T(1060))), "evidence_incomplete");
-        suspicion.host_replied(T(1060), Ok(word(ProcessState::Gone, LocalAnswer::NotAsked)));
+        suspicion.host_replied(T(1060), Ok(report(ProcessState::Gone, LocalAnswer::NotAsked)));
         assert_eq!(name(classify(&suspicion, &limits(990, None), T(1060))), "dead");
         assert_eq!(name(classify(&refused(2), &limits(990, None), T(1060))), "evidence_incomplete");
     }
@@ -513,7 +520,7 @@ mod tests {
     fn a_running_postmaster_behind_a_refusing_port_is_not_dead() {
         for state in [ProcessState::Running, ProcessState::Stopped, ProcessState::Uninterruptible] {
             let mut suspicion = refused(9);
-            suspicion.host_replied(T(1060), Ok(word(state, LocalAnswer::NotAsked)));
+            suspicion.host_replied(T(1060), Ok(report(state, LocalAnswer::NotAsked)));
             assert_eq!(name(classify(&suspicion, &limits(990, None), T(9000))), "host_says_running");
         }
     }
@@ -522,7 +529,7 @@ mod tests {
     fn rule_83_an_announced_shutdown_gets_the_restart_grace() {
         let mut suspicion = refused(9);
         suspicion.closed(T(1000), Close { cause: CloseCause::Announced, message: String::new() });
-        suspicion.host_replied(T(1060), Ok(word(ProcessState::Gone, LocalAnswer::NotAsked)));
+        suspicion.host_replied(T(1060), Ok(report(ProcessState::Gone, LocalAnswer::NotAsked)));
         assert_eq!(name(classify(&suspicion, &limits(990, None), T(10_999))), "restart_grace");
         assert_eq!(name(classify(&suspicion, &limits(990, None), T(11_000))), "dead");
     }
@@ -530,7 +537,7 @@ mod tests {
     #[test]
     fn rule_93_hung_is_a_time_with_two_unanswered_connections_and_a_living_host() {
         let mut suspicion = silent(1);
-        suspicion.host_replied(T(3000), Ok(word(ProcessState::Stopped, LocalAnswer::Silent)));
+        suspicion.host_replied(T(3000), Ok(report(ProcessState::Stopped, LocalAnswer::Silent)));
         assert_eq!(name(classify(&suspicion, &limits(1000, Some(2600)), T(4399))), "evidence_incomplete");
         assert_eq!(name(classify(&suspicion, &limits(1000, Some(2600)), T(4400))), "hung");
         assert_eq!(name(classify(&suspicion, &limits(1000, None), T(4400))), "evidence_incomplete");
@@ -540,7 +547,7 @@ mod tests {
     #[test]
     fn silence_with_a_serving_host_is_our_own_path() {
         let mut suspicion = silent(2);
-        suspicion.host_replied(T(3000), Ok(word(ProcessState::Running, LocalAnswer::Accepting)));
+        suspicion.host_replied(T(3000), Ok(report(ProcessState::Running, LocalAnswer::Accepting)));
         assert_eq!(name(classify(&suspicion, &limits(0, None), T(9000))), "host_says_serving");
     }
 
@@ -548,7 +555,7 @@ mod tests {
     fn rule_83_also_where_the_announced_one_is_silent_from_here_and_gone_for_its_host() {
         let mut suspicion = silent(2);
         suspicion.closed(T(1000), Close { cause: CloseCause::Announced, message: String::new() });
-        suspicion.host_replied(T(1060), Ok(word(ProcessState::Gone, LocalAnswer::Silent)));
+        suspicion.host_replied(T(1060), Ok(report(ProcessState::Gone, LocalAnswer::Silent)));
         assert_eq!(name(classify(&suspicion, &limits(0, None), T(10_999))), "restart_grace");
         assert_eq!(name(classify(&suspicion, &limits(0, None), T(11_000))), "dead");
     }
@@ -581,7 +588,7 @@ mod tests {
     fn the_host_programs_own_calls_are_one_observation_and_never_decisive_alone() {
         let with = |limits: Limits, traffic| Limits { traffic, ..limits };
         let host = |mut suspicion: Suspicion, postmaster| {
-            suspicion.host_replied(T(1060), Ok(word(postmaster, LocalAnswer::Silent)));
+            suspicion.host_replied(T(1060), Ok(report(postmaster, LocalAnswer::Silent)));
             suspicion
         };
         let (failed, timed_out) = (Weight::Failed(Outcome::Refused), Weight::Failed(Outcome::Timeout));
@@ -611,18 +618,18 @@ mod tests {
     /// Rule 181.
     #[test]
     fn what_a_host_proves_needs_one_refusal() {
-        let killed = HostWord { asked: T(1000), shm_attached: Some(0), ..word(ProcessState::Gone, LocalAnswer::NotAsked) };
-        let dead = |times: u32, word: HostWord| {
+        let killed = HostReport { asked: T(1000), shm_attached: Some(0), ..report(ProcessState::Gone, LocalAnswer::NotAsked) };
+        let dead = |times: u32, report: HostReport| {
             let mut suspicion = refused(times);
             suspicion.close = Some((T(1000), Close { cause: CloseCause::DeathHint, message: String::new() }));
-            suspicion.host_replied(T(1010), Ok(word));
+            suspicion.host_replied(T(1010), Ok(report));
             suspicion.is_proven_dead(&limits(0, None))
         };
         assert!(dead(1, killed.clone()));
         assert!(!dead(0, killed.clone()), "nobody was refused");
-        assert!(!dead(1, HostWord { shm_attached: None, ..killed.clone() }), "its memory may be there");
-        assert!(!dead(1, HostWord { others: 1, ..killed.clone() }), "its children are there");
-        assert!(!dead(1, HostWord { asked: T(999), ..killed.clone() }), "that was before");
-        assert!(!dead(1, HostWord { stopped_by_order: true, ..killed }), "it may be on its way back");
+        assert!(!dead(1, HostReport { shm_attached: None, ..killed.clone() }), "its memory may be there");
+        assert!(!dead(1, HostReport { others: 1, ..killed.clone() }), "its children are there");
+        assert!(!dead(1, HostReport { asked: T(999), ..killed.clone() }), "that was before");
+        assert!(!dead(1, HostReport { stopped_by_order: true, ..killed }), "it may be on its way back");
     }
 }

@@ -20,7 +20,7 @@ pub enum Health {
 impl Health {
     /// The word used in events and status.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Health::Unknown => "unknown",
             Health::Healthy => "healthy",

@@ -5,7 +5,7 @@ use super::id::{ActionId, RunId, ServerId, ServiceId};
 use super::knowledge::Knowledge;
 use super::observation::{Close, Finding};
 use super::output::{Failure, Report};
-use super::plan::Begun;
+use super::plan::Intent;
 use super::route::RouteSurvey;
 use super::sample::{Readiness, ReadinessFinding, Sample};
 use super::time::{Mono, Span};
@@ -180,7 +180,7 @@ impl Command {
 
     /// The word used in events.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Command::Confirm => "confirm",
             Command::Pause { .. } => "pause",
@@ -223,7 +223,7 @@ pub struct Facts {
     /// it ended.
     pub unfinished: Option<String>,
     /// The last failover was begun and neither completed nor undone: what the next engine takes up.
-    pub begun: Option<Begun>,
+    pub begun: Option<Intent>,
     /// What an earlier engine saw, with its age; the journal itself holds none of it.
     pub knowledge: Option<Box<Knowledge>>,
 }

@@ -39,7 +39,7 @@ pub mod sync_set;
 pub mod time;
 pub mod traffic;
 pub mod trigger;
-mod words;
+pub mod words;
 
 use doubt::{Doubt, DoubtCause, DoubtChange, GAP, too_silent};
 use due::Due;
@@ -288,7 +288,7 @@ impl Core {
                 Severity::Alarm,
                 About::default(),
                 message,
-                vec![("cause", text(cause.word()))],
+                vec![("cause", text(cause.as_str()))],
             );
         }
     }
@@ -475,8 +475,12 @@ impl Core {
                     EventKind::OperatorCommand,
                     severity,
                     one.about(),
-                    format!("operator: {}: {message}", command.word()),
-                    vec![("command", text(command.word())), ("accepted", Field::Bool(result.is_ok())), ("detail", text(message))],
+                    format!("operator: {}: {message}", command.as_str()),
+                    vec![
+                        ("command", text(command.as_str())),
+                        ("accepted", Field::Bool(result.is_ok())),
+                        ("detail", text(message)),
+                    ],
                 );
             }
             match result {

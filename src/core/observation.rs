@@ -138,7 +138,7 @@ impl Verdict {
 
     /// The word used in events, status and the command line.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Verdict::Up => "up",
             Verdict::Impaired(_) => "impaired",
@@ -152,9 +152,9 @@ impl Verdict {
     pub fn reason(&self) -> &'static str {
         match self {
             Verdict::Up => "",
-            Verdict::Impaired(impairment) => impairment.word(),
-            Verdict::Down(cause) => cause.word(),
-            Verdict::Unknown(cause) => cause.word(),
+            Verdict::Impaired(impairment) => impairment.as_str(),
+            Verdict::Down(cause) => cause.as_str(),
+            Verdict::Unknown(cause) => cause.as_str(),
         }
     }
 }
@@ -168,7 +168,7 @@ impl Impairment {
 
     /// The word used in events and status.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Impairment::Saturated => "saturated",
             Impairment::Starting => "starting",
@@ -187,7 +187,7 @@ impl Impairment {
 impl DownCause {
     /// The word used in events and status.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             DownCause::Refused => "refused",
             DownCause::Reset => "reset",
@@ -202,7 +202,7 @@ impl DownCause {
 impl UnknownCause {
     /// The word used in events and status.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             UnknownCause::OwnResources => "own_resources",
             UnknownCause::NoRoute => "no_route",
@@ -218,7 +218,7 @@ impl UnknownCause {
 impl CloseCause {
     /// The word used in events and status.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             CloseCause::DeathHint => "death_hint",
             CloseCause::Announced => "announced",

@@ -5,8 +5,8 @@ use super::durable::Durable;
 use super::event::Event;
 use super::handover::Receipt;
 use super::id::{ActionId, CheckId, Generation, RunId, ServerId, ServiceId};
-use super::plan::Begun;
-use super::sample::{FenceLevel, FenceReport, HostWord, LogEnd, Lsn, Position, RouteInstance};
+use super::plan::Intent;
+use super::sample::{FenceLevel, FenceReport, HostReport, LogEnd, Lsn, Position, RouteInstance};
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
 
@@ -169,7 +169,7 @@ pub enum Record {
         /// The whole reasoning, one line each.
         evidence: Vec<String>,
         /// What the next engine needs if this one ends before the failover does.
-        begun: Box<Begun>,
+        begun: Box<Intent>,
     },
     /// A step is about to be carried out.
     StepBegun {
@@ -402,11 +402,11 @@ pub enum Report {
         message: String,
     },
     /// The host's word.
-    Host(HostWord),
+    Host(HostReport),
     /// The host's word about a server that was stopped in an orderly way, and where its log ends.
     HostShutDown {
         /// Its word.
-        word: HostWord,
+        word: HostReport,
         /// The end of the log.
         end: LogEnd,
     },
@@ -500,7 +500,7 @@ impl Action {
     /// The step's name in events, journal and reports.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.step().word()
+        self.step().as_str()
     }
 
     /// Which step it is.

@@ -197,7 +197,7 @@ pub struct Plan {
 /// What the journal keeps of a plan while it is carried out: enough for the next engine to finish it, to undo it, or to say to a
 /// person where it stood.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Begun {
+pub struct Intent {
     /// Its number.
     pub generation: Generation,
     /// Why it was begun.
@@ -237,7 +237,7 @@ pub struct Begun {
     pub judgement: Option<Judgement>,
 }
 
-impl Begun {
+impl Intent {
     /// Whether it was needed, as far as the engine that began it knew.
     #[must_use]
     pub fn judged(&self) -> Judgement {

@@ -1,7 +1,9 @@
 //! Why a procedure was begun: a failure that was confirmed, or somebody's order.
 
 use super::evidence::FailureClass;
+use super::words::UnknownWord;
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// Why a procedure was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,29 +16,31 @@ pub enum Reason {
     Followed,
 }
 
+impl FromStr for Reason {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Reason, UnknownWord> {
+        let orders = [Reason::Forced, Reason::Followed].into_iter().find(|reason| reason.as_str() == word);
+        orders.map_or_else(|| word.parse().map(Reason::Failed), Ok)
+    }
+}
+
 impl Reason {
     /// The word used in events, status and journal: of a failure, its class.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
-            Reason::Failed(class) => class.word(),
+            Reason::Failed(class) => class.as_str(),
             Reason::Forced => "forced",
             Reason::Followed => "followed",
         }
-    }
-
-    /// The reason with this word.
-    #[must_use]
-    pub fn of_word(word: &str) -> Option<Reason> {
-        let orders = [Reason::Forced, Reason::Followed].into_iter().find(|reason| reason.word() == word);
-        orders.or_else(|| FailureClass::of_word(word).map(Reason::Failed))
     }
 
     /// What happened, in a sentence.
     #[must_use]
     pub fn sentence(self) -> String {
         match self {
-            Reason::Failed(class) => format!("the primary is {}", class.word()),
+            Reason::Failed(class) => format!("the primary is {}", class.as_str()),
             Reason::Forced => "an operator forced the failover".to_owned(),
             Reason::Followed => "the service that it follows has a new primary".to_owned(),
         }
@@ -73,9 +77,9 @@ mod tests {
         use FailureClass::{Dead, Hung, Unreachable, Unusable};
         let failures = [Dead, Hung, Unreachable, Unusable].map(Reason::Failed);
         for reason in failures.into_iter().chain([Reason::Forced, Reason::Followed]) {
-            assert_eq!(Reason::of_word(reason.word()), Some(reason));
+            assert_eq!(reason.as_str().parse(), Ok(reason));
             assert_eq!(reason.is_ordered(), reason.class().is_none());
         }
-        assert_eq!(Reason::of_word("bored"), None);
+        assert_eq!("bored".parse::<Reason>(), Err(UnknownWord));
     }
 }

@@ -189,7 +189,7 @@ pub struct Position {
 
 /// What the host of a server says about the processes of its data directory (rules 86, 91).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostWord {
+pub struct HostReport {
     /// When the question was sent.
     pub asked: Mono,
     /// The postmaster named by `postmaster.pid`.
@@ -374,7 +374,7 @@ impl ControlState {
 
     /// What `pg_controldata` calls it.
     #[must_use]
-    pub fn word(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         match self {
             ControlState::StartingUp => "starting up",
             ControlState::ShutDown => "shut down",
@@ -409,7 +409,7 @@ pub struct Readiness {
     /// When it was asked.
     pub asked: Mono,
     /// `None` where no SSH is configured.
-    pub ssh: Option<Result<HostWord, String>>,
+    pub ssh: Option<Result<HostReport, String>>,
     /// Each thing that would hurt at failover time, with its remedy.
     pub findings: Vec<ReadinessFinding>,
     /// What could not be asked this time, as it was found when it could.

@@ -16,7 +16,7 @@ use super::sample::{FenceLevel, Lsn, Readiness, Sample};
 use super::service::Service;
 use super::service::Surroundings;
 use super::service::gate::Act;
-use super::service::limit::Begun;
+use super::service::limit::RecentFailovers;
 pub use super::service::pause::Pause;
 pub use super::service::{FRESH, LastFailover, RecentFailure, Remark};
 use super::stats::Stats;
@@ -197,7 +197,7 @@ pub(super) fn take<'a>(
     health: &SelfHealth,
     most: Option<u32>,
 ) -> Snapshot {
-    let begun = most.map(|most| (most, Begun::count(services.iter(), now)));
+    let begun = most.map(|most| (most, RecentFailovers::count(services.iter(), now)));
     let around = |service: &Service| Surroundings {
         doubt: doubt.cause(),
         journal_writable: health.journal_writable,

@@ -13,11 +13,13 @@
 use super::evidence::{FailureClass, Suspicion};
 use super::id::{Generation, ServerId};
 use super::output::EndedHow;
-use super::plan::{Begun, Plan};
+use super::plan::{Intent, Plan};
 use super::reason::Reason;
 use super::sample::{LocalAnswer, Lsn, ProcessState};
 use super::time::{Mono, Span};
+use super::words::UnknownWord;
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// A moment that may lie before the engine was started, where its clock has no number for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +84,7 @@ pub enum Need {
 impl Need {
     /// The word used in status, events, journal and metrics.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Need::Unknown => "unknown",
             Need::Justified => "justified",
@@ -90,11 +92,14 @@ impl Need {
             Need::Forced => "forced",
         }
     }
+}
 
-    /// The need with this word.
-    #[must_use]
-    pub fn of_word(word: &str) -> Option<Need> {
-        [Need::Unknown, Need::Justified, Need::FalsePositive, Need::Forced].into_iter().find(|need| need.word() == word)
+impl FromStr for Need {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<Need, UnknownWord> {
+        let every = [Need::Unknown, Need::Justified, Need::FalsePositive, Need::Forced];
+        every.into_iter().find(|need| need.as_str() == word).ok_or(UnknownWord)
     }
 }
 
@@ -130,10 +135,10 @@ impl Judgement {
         if reason.is_ordered() {
             return Judgement::of_application(reason);
         }
-        let Some(word) = suspicion.word() else {
+        let Some(report) = suspicion.report() else {
             return judged(Need::Unknown, "its host did not say how it was");
         };
-        match (word.postmaster, word.local_answer) {
+        match (report.postmaster, report.local_answer) {
             (ProcessState::Gone, _) => {
                 Judgement { gone: true, ..judged(Need::Justified, "its host said that its postmaster was gone") }
             }
@@ -256,7 +261,7 @@ impl Stats {
     }
 
     /// A failover that an earlier engine began, as read at `at`, ended with a call for a person.
-    pub(crate) fn given_up(&mut self, begun: &Begun, at: Mono) {
+    pub(crate) fn given_up(&mut self, begun: &Intent, at: Mono) {
         if self.last.as_ref().is_some_and(|last| last.generation >= begun.generation) {
             return;
         }

@@ -38,7 +38,7 @@ impl Outcome {
 
     /// The word used in events and status.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Ok => "ok",
             Outcome::Timeout => "timeout",

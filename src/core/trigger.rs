@@ -18,7 +18,7 @@ macro_rules! states {
 
             /// The word used in events, status and the command line.
             #[must_use]
-            pub fn word(self) -> &'static str {
+            pub fn as_str(self) -> &'static str {
                 match self { $(State::$name => $word,)* }
             }
 
@@ -50,10 +50,10 @@ impl State {
     /// The state machine as a Mermaid diagram: the crate's documentation carries it and a test compares the two.
     #[must_use]
     pub fn diagram() -> String {
-        let mut lines = vec!["stateDiagram-v2".to_owned(), format!("    [*] --> {}", State::Normal.word())];
+        let mut lines = vec!["stateDiagram-v2".to_owned(), format!("    [*] --> {}", State::Normal.as_str())];
         for state in State::ALL {
             for follower in state.followers() {
-                lines.push(format!("    {} --> {}", state.word(), follower.word()));
+                lines.push(format!("    {} --> {}", state.as_str(), follower.as_str()));
             }
         }
         lines.join("\n")
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn every_state_has_an_exit_and_no_state_follows_itself() {
         for state in State::ALL {
-            assert!(!state.followers().is_empty(), "{} has no exit", state.word());
+            assert!(!state.followers().is_empty(), "{} has no exit", state.as_str());
             assert!(!state.followers().contains(state));
         }
     }

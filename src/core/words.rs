@@ -13,28 +13,43 @@ macro_rules! words {
             /// Every value.
             pub const ALL: &'static [$type] = &[$($type::$name,)*];
 
-            /// Its word.
+            /// As it is written.
             #[must_use]
-            pub fn word(self) -> &'static str {
+            pub fn as_str(self) -> &'static str {
                 match self { $($type::$name => $word,)* }
             }
 
-            /// The value of a word; `None` where there is none.
-            #[must_use]
-            pub fn parse(word: &str) -> Option<$type> {
+        }
+
+        impl ::std::str::FromStr for $type {
+            type Err = $crate::words::UnknownWord;
+
+            fn from_str(word: &str) -> Result<$type, $crate::words::UnknownWord> {
                 match word {
-                    $($word => Some($type::$name),)*
-                    _ => None,
+                    $($word => Ok($type::$name),)*
+                    _ => Err($crate::words::UnknownWord),
                 }
             }
         }
 
         impl ::std::fmt::Display for $type {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                f.pad(self.word())
+                f.pad(self.as_str())
             }
         }
     };
 }
 
 pub(super) use words;
+
+/// A text is none of the words of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownWord;
+
+impl std::fmt::Display for UnknownWord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an unknown word")
+    }
+}
+
+impl std::error::Error for UnknownWord {}

@@ -1,4 +1,4 @@
-//! From a configuration to everything that acts on it: checks, connection targets, the performer of each service.
+//! From a configuration to everything that acts on it: checks, connection targets, the actions of each service.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,10 +19,10 @@ use crate::action::memory::Memory;
 use crate::action::pgbouncer::Pooler;
 use crate::action::postgres::Cluster;
 use crate::action::route::{HaproxyTarget, Route};
-use crate::action::{Performer, Server as ActionServer, StandIn};
+use crate::action::{EmbedderActions, Server as ActionServer, ServiceActions};
 use crate::check::Check;
+use crate::check::embedder::{HostCheck, HostFunctionCheck};
 use crate::check::exec::ExecCheck;
-use crate::check::host::{HostCheck, HostFunctionCheck};
 use crate::check::http::{HttpCheck, HttpParams};
 use crate::check::postgres::PostgresCheck;
 use crate::check::scripted::ScriptedCheck;
@@ -36,8 +36,8 @@ use failover_core::id::{ServerId, ServiceId};
 use failover_core::model::{CheckKind, Model, ServiceKind};
 use failover_core::time::Span;
 
+use super::embedder::EmbedderLane;
 use super::error::EngineError;
-use super::host::HostLane;
 use crate::clock::Clock;
 
 #[cfg(feature = "ssh")]
@@ -90,7 +90,7 @@ impl ServerPart {
 pub(crate) struct ServicePart {
     pub(crate) checks: Vec<CheckPart>,
     pub(crate) servers: Vec<ServerPart>,
-    pub(crate) performer: Performer,
+    pub(crate) actions: ServiceActions,
     pub(crate) ping_interval: Duration,
 }
 
@@ -109,7 +109,7 @@ impl Parts {
     /// Ends the sessions that actions left open. Actions at work go on with theirs.
     pub(crate) fn close(&self) {
         for service in &self.services {
-            service.performer.cluster.close();
+            service.actions.cluster.close();
             #[cfg(feature = "ssh")]
             for server in &service.servers {
                 server.close();
@@ -164,7 +164,7 @@ impl Parts {
 pub(crate) struct Means {
     pub(crate) clock: Clock,
     pub(crate) addresses: Arc<dyn Addresses>,
-    pub(crate) host: Arc<HostLane>,
+    pub(crate) embedder: Arc<EmbedderLane>,
     /// What servers show as our `application_name`.
     pub(crate) application_name: String,
 }
@@ -190,7 +190,7 @@ fn default_instance(state_dir: &Path) -> String {
 /// [`EngineError::InvalidArgument`] for what only becomes visible when the parts are put together.
 pub(crate) fn build(config: &Config, means: &Means) -> Result<Parts, EngineError> {
     let mut model = config.model();
-    let steps = means.host.steps();
+    let steps = means.embedder.steps();
     let mut services = Vec::new();
     for (service, model) in config.services.iter().zip(&mut model.services) {
         // What the host program carries out itself is there for the core as if it were configured.
@@ -252,8 +252,8 @@ fn service_part(config: &Config, service: &config::Service, means: &Means) -> Re
     let verify =
         if is_postgres { service.route.verify.iter().map(|at| Endpoint::new(&at.host, at.port)).collect() } else { Vec::new() };
     let verification = if is_postgres { Verification::default() } else { verification(service)? };
-    let stand_in: Arc<dyn StandIn> = Arc::clone(&means.host) as Arc<dyn StandIn>;
-    let performer = Performer {
+    let embedder: Arc<dyn EmbedderActions> = Arc::clone(&means.embedder) as Arc<dyn EmbedderActions>;
+    let actions = ServiceActions {
         service: service.name.clone(),
         servers: action_servers,
         cluster: match (Cluster::new(cluster, Arc::clone(&means.addresses), means.clock), service.promote.method) {
@@ -282,9 +282,9 @@ fn service_part(config: &Config, service: &config::Service, means: &Means) -> Re
         fence_command_timeout: service.fence.command_timeout,
         pre_checks: service.pre_checks.iter().map(pre_check).collect(),
         follow: follow_command(config, service),
-        stand_in,
+        embedder,
     };
-    Ok(ServicePart { checks, servers, performer, ping_interval: service.trigger.ping_interval })
+    Ok(ServicePart { checks, servers, actions, ping_interval: service.trigger.ping_interval })
 }
 
 fn route_command(command: &config::RouteCommand) -> RouteCommand {
@@ -593,7 +593,7 @@ fn check_part(service: &config::Service, check: &config::Check, means: &Means) -
         }),
         Probe::Host(probe) => {
             let name = probe.function.as_ref().unwrap_or(&check.name).clone();
-            let function = means.host.function(&name);
+            let function = means.embedder.function(&name);
             let question = HostCheck {
                 task: 0,
                 service: service.name.clone(),

@@ -29,7 +29,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    pub(super) fn word(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Way::Ssh => "ssh",
             Way::Sql => "sql",
@@ -165,8 +165,8 @@ impl Dependencies {
             .map(|(dependency, one)| BreakerStatus {
                 service: dependency.service.clone(),
                 server: dependency.server.clone(),
-                dependency: dependency.way.word().to_owned(),
-                state: one.breaker.state().word().to_owned(),
+                dependency: dependency.way.as_str().to_owned(),
+                state: one.breaker.state().as_str().to_owned(),
                 failures: one.breaker.failures(),
                 reason: one.why.clone(),
                 asked_ms: self.clock.now().since(one.asked).as_millis(),
@@ -177,7 +177,7 @@ impl Dependencies {
 
 /// What an open breaker means for the readiness of its service: what is shown of it is old.
 pub(super) fn finding(breaker: &BreakerStatus, recovery: Span) -> Option<ReadinessStatus> {
-    if breaker.state == BreakerState::Closed.word() {
+    if breaker.state == BreakerState::Closed.as_str() {
         return None;
     }
     let what = match (breaker.dependency.as_str(), &breaker.server) {

@@ -44,9 +44,9 @@ pub(crate) fn run(shell: &Shell, duty: &Duty, cancel: &Cancel, sink: &(dyn Fn(In
             }
             duty.begin(QUESTION * 10);
             let asked = shell.clock.now();
-            let instances = service.performer.route_errors(Deadline::after(QUESTION), cancel);
+            let instances = service.actions.route_errors(Deadline::after(QUESTION), cancel);
             for server in grown(&mut counted, place, instances) {
-                let servers = &service.performer.servers;
+                let servers = &service.actions.servers;
                 let id = servers.iter().position(|known| known.name == server).and_then(|at| u16::try_from(at).ok());
                 if let Some(id) = id.filter(|_| !shell.are_stale(&parts)) {
                     sink(Input::RouteErrors { service: ServiceId(number), server: ServerId(id), asked });
@@ -64,8 +64,8 @@ pub(crate) fn run(shell: &Shell, duty: &Duty, cancel: &Cancel, sink: &(dyn Fn(In
 /// Between two questions to the load balancers of a service; `None`: what its clients see is looked at in other ways, or it has none.
 fn pause(parts: &Parts, place: usize) -> Option<Duration> {
     let model = parts.model.services.get(place).filter(|service| !service.kind.holds_data())?;
-    let performer = &parts.services.get(place)?.performer;
-    let interval = model.checks.iter().map(|check| check.interval).min().filter(|_| performer.has_balancers())?;
+    let actions = &parts.services.get(place)?.actions;
+    let interval = model.checks.iter().map(|check| check.interval).min().filter(|_| actions.has_balancers())?;
     Some((Duration::from(interval) / OF_INTERVAL).clamp(SHORTEST, LONGEST))
 }
 

@@ -29,8 +29,7 @@ use failover_core::id::{Generation, ServerId};
 use failover_core::input::Facts;
 use failover_core::model::{Model, ServiceModel};
 use failover_core::output::{EndedHow, Record, Step};
-use failover_core::plan::Begun;
-use failover_core::reason::Reason;
+use failover_core::plan::Intent;
 use failover_core::sample::{FenceLevel, Lsn};
 use failover_core::sync_set::{Acknowledging, SyncRule};
 use failover_core::time::{Mono, Span};
@@ -789,7 +788,7 @@ impl Journal {
             }
             Entry::StepBegun { service, step, chosen, .. } => {
                 let known = self.known_of(service);
-                known.unfinished = Some(step.word().to_owned());
+                known.unfinished = Some(step.as_str().to_owned());
                 if let Some(begun) = &mut known.begun {
                     begun.route_touched |= *step == Step::RouteOut;
                     begun.fence_tried |= *step == Step::Fence;
@@ -806,7 +805,7 @@ impl Journal {
                 let known = self.known_of(service);
                 // A failover that did not complete left something for a person, and a restart must not make that forgotten.
                 known.begun = None;
-                known.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.word().to_owned());
+                known.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.as_str().to_owned());
                 known.summary.clone_from(summary);
             }
         }
@@ -887,10 +886,10 @@ type NameOf<'a> = dyn Fn(ServerId) -> Option<String> + 'a;
 type IdOf<'a> = dyn Fn(&String) -> Option<ServerId> + 'a;
 
 impl KnownBegun {
-    fn of(begun: &Begun, name: &NameOf<'_>, now_ms: u64) -> KnownBegun {
+    fn of(begun: &Intent, name: &NameOf<'_>, now_ms: u64) -> KnownBegun {
         KnownBegun {
             generation: begun.generation.0,
-            class: begun.reason.word().to_owned(),
+            class: begun.reason.as_str().to_owned(),
             old: name(begun.old).unwrap_or_default(),
             system_id: begun.system_id,
             timeline: begun.old_timeline,
@@ -910,10 +909,10 @@ impl KnownBegun {
     }
 
     /// `None` when it cannot be understood any more: its servers are not configured, or a newer engine wrote words of its own.
-    fn read(&self, id: &IdOf<'_>, now_ms: u64) -> Option<Begun> {
-        Some(Begun {
+    fn read(&self, id: &IdOf<'_>, now_ms: u64) -> Option<Intent> {
+        Some(Intent {
             generation: Generation(self.generation),
-            reason: Reason::of_word(&self.class)?,
+            reason: self.class.parse().ok()?,
             old: id(&self.old)?,
             system_id: self.system_id,
             old_timeline: self.timeline,
@@ -1092,6 +1091,7 @@ pub(crate) mod tests {
     use crate::engine::checked::{HEAD, sum};
     use failover_core::evidence::FailureClass;
     use failover_core::id::ServiceId;
+    use failover_core::reason::Reason;
     use failover_core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
     use failover_core::sync_set::Method;
 
@@ -1320,8 +1320,8 @@ pub(crate) mod tests {
         std::fs::read(journal.path()).unwrap()
     }
 
-    fn begun(generation: Generation) -> Begun {
-        Begun {
+    fn begun(generation: Generation) -> Intent {
+        Intent {
             generation,
             reason: Reason::Failed(FailureClass::Hung),
             old: ServerId(0),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use failover_core::id::{Generation, ServerId};
 use failover_core::sample::Lsn;
-use failover_core::stats::{Judged, Judgement, Mark, Need, Spans, Stats};
+use failover_core::stats::{Judged, Judgement, Mark, Spans, Stats};
 use failover_core::time::{Mono, Span};
 
 /// Numbers of one service.
@@ -60,12 +60,12 @@ pub(super) struct KnownJudgement {
 
 impl KnownJudgement {
     pub(super) fn of(judgement: &Judgement) -> KnownJudgement {
-        KnownJudgement { need: judgement.need.word().to_owned(), why: judgement.why.clone(), gone: judgement.gone }
+        KnownJudgement { need: judgement.need.as_str().to_owned(), why: judgement.why.clone(), gone: judgement.gone }
     }
 
     /// `None` where a newer engine wrote words of its own.
     pub(super) fn read(&self) -> Option<Judgement> {
-        Some(Judgement { need: Need::of_word(&self.need)?, why: self.why.clone(), gone: self.gone })
+        Some(Judgement { need: self.need.parse().ok()?, why: self.why.clone(), gone: self.gone })
     }
 }
 

@@ -5,10 +5,10 @@ pub(crate) mod builder;
 mod checked;
 mod delay;
 mod dependency;
+pub(crate) mod embedder;
 pub(crate) mod error;
 pub(crate) mod error_watch;
 pub(crate) mod executor;
-pub(crate) mod host;
 pub(crate) mod journal;
 pub(crate) mod knowledge;
 mod known_stats;
@@ -47,7 +47,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::check::host::HostFunction;
+use crate::check::embedder::HostFunction;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::deadline::{Cancel, Deadline};
@@ -65,8 +65,8 @@ use failover_core::traffic::Outcome;
 
 use builder::{Lane, Means, Parts};
 use dependency::Dependencies;
+use embedder::{EmbedderLane, Task};
 use executor::Executor;
-use host::{HostLane, Task};
 use journal::{Journal, StateLock};
 use pool::Pool;
 use queue::Hub;
@@ -78,9 +78,9 @@ use threads::{Duty, Threads};
 use trigger::{Lanes, Message, Trigger};
 use watcher::Watcher;
 
-pub use crate::check::host::{HostAnswer, HostCheck};
+pub use crate::check::embedder::{HostAnswer, HostCheck};
+pub use embedder::{ActionAnswer, HostAction, TaskAnswer};
 pub use error::EngineError;
-pub use host::{ActionAnswer, HostAction, TaskAnswer};
 pub use queue::EventQueue;
 pub use render::EngineEvent;
 pub(crate) use status::{CheckReport, ReadyReport, Status};
@@ -182,7 +182,7 @@ pub(crate) struct Shell {
     pub(crate) hub: Hub,
     pub(crate) threads: Threads,
     pub(crate) resolver: Resolver,
-    pub(crate) host: Arc<HostLane>,
+    pub(crate) embedder: Arc<EmbedderLane>,
     /// `None` until the start.
     pub(crate) core: Mutex<Option<Core>>,
     pub(crate) pulse: knowledge::Pulse,
@@ -256,11 +256,11 @@ impl Engine {
     pub fn new(config: Config) -> Result<Engine, EngineError> {
         let clock = Clock::start();
         let resolver = Resolver::default();
-        let host = Arc::new(HostLane::default());
+        let embedder = Arc::new(EmbedderLane::default());
         let means = Means {
             clock,
             addresses: Arc::new(resolver.clone()),
-            host: Arc::clone(&host),
+            embedder: Arc::clone(&embedder),
             application_name: builder::application_name(&config),
         };
         let parts = builder::build(&config, &means)?;
@@ -273,7 +273,7 @@ impl Engine {
             hub: Hub::new(clock),
             threads: Threads::default(),
             resolver,
-            host,
+            embedder,
             core: Mutex::new(None),
             pulse: knowledge::Pulse::default(),
             parts: RwLock::new(Arc::new(parts)),
@@ -408,8 +408,8 @@ impl Engine {
                 "threads for child processes are made at start, and there was no check of kind exec then: restart the engine";
             return Err(EngineError::State(why.to_owned()));
         }
-        let host = shell.host_lane(&parts)?;
-        let answer = shell.ask(|reply| Message::Reload { parts: Arc::clone(&parts), host, reply })?;
+        let embedder = shell.embedder_lane(&parts)?;
+        let answer = shell.ask(|reply| Message::Reload { parts: Arc::clone(&parts), embedder, reply })?;
         answer.map_err(EngineError::Rejected)?;
         shell.reports.forget();
         if parts.config.engine.workers != old.config.engine.workers {
@@ -638,7 +638,7 @@ impl Engine {
 
     fn answer_check(&self, name: &str, function: Option<Arc<HostFunction>>) -> Result<(), EngineError> {
         let life = self.shell.life.lock();
-        let before = self.shell.host.answered_by(name);
+        let before = self.shell.embedder.answered_by(name);
         match life.phase {
             Phase::New => {
                 let known = self.shell.parts().config.host_functions();
@@ -656,7 +656,7 @@ impl Engine {
             Phase::Running => {}
             Phase::Stopping | Phase::Stopped => return Err(EngineError::State("the engine was stopped".to_owned())),
         }
-        self.shell.host.register_check(name, function);
+        self.shell.embedder.register_check(name, function);
         Ok(())
     }
 
@@ -673,7 +673,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let life = self.shell.life.lock();
         not_started(&life)?;
-        self.shell.host.register_action(step, Some(Arc::new(f)))
+        self.shell.embedder.register_action(step, Some(Arc::new(f)))
     }
 
     /// Like [`Engine::register_action`], but the step is a `task_action` event to be answered by [`Engine::complete_task`].
@@ -683,7 +683,7 @@ impl Engine {
     pub fn offer_action(&self, step: &str) -> Result<(), EngineError> {
         let life = self.shell.life.lock();
         not_started(&life)?;
-        self.shell.host.register_action(step, None)
+        self.shell.embedder.register_action(step, None)
     }
 
     /// Answers a task from any thread.
@@ -692,7 +692,7 @@ impl Engine {
     /// [`EngineError::UnknownTask`] for a late, repeated or invented task, [`EngineError::InvalidArgument`] for an answer of
     /// the other kind.
     pub fn complete_task(&self, task: u64, answer: TaskAnswer) -> Result<(), EngineError> {
-        if let Some(input) = self.shell.host.complete(task, answer, &self.shell.clock)? {
+        if let Some(input) = self.shell.embedder.complete(task, answer, &self.shell.clock)? {
             let sender = self.shell.life.lock().inputs.clone();
             if let Some(sender) = sender {
                 let _ = sender.send(Message::Input(input));
@@ -757,7 +757,7 @@ impl Engine {
     }
 
     pub fn is_check_task(&self, task: u64) -> Result<bool, EngineError> {
-        self.shell.host.is_check(task)
+        self.shell.embedder.is_check(task)
     }
 }
 
@@ -797,7 +797,7 @@ impl Shell {
         let means = Means {
             clock: self.clock,
             addresses: Arc::new(self.resolver.clone()),
-            host: Arc::clone(&self.host),
+            embedder: Arc::clone(&self.embedder),
             application_name: builder::application_name(config),
         };
         builder::build(config, &means)
@@ -814,7 +814,7 @@ impl Shell {
     /// Every function that checks of kind `host` ask for is there, or the program answers their tasks.
     fn are_all_answered(&self, config: &Config) -> Result<(), EngineError> {
         let missing: Vec<String> =
-            config.host_functions().into_iter().filter(|name| self.host.answered_by(name).is_none()).collect();
+            config.host_functions().into_iter().filter(|name| self.embedder.answered_by(name).is_none()).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -827,25 +827,25 @@ impl Shell {
     }
 
     /// The lane for functions of the host program, begun now if these parts are the first that need one.
-    fn host_lane(&self, parts: &Parts) -> Result<Option<Pool>, EngineError> {
+    fn embedder_lane(&self, parts: &Parts) -> Result<Option<Pool>, EngineError> {
         let mut life = self.life.lock();
         if life.phase != Phase::Running {
             return Ok(None);
         }
         let Life { inputs: Some(sender), lanes: Some(lanes), .. } = &mut *life else { return Ok(None) };
-        if lanes.host.is_none() && self.host.functions() > 0 {
+        if lanes.embedder.is_none() && self.embedder.functions() > 0 {
             let sender = sender.clone();
             let sink = move |input: Input| drop(sender.send(Message::Input(input)));
-            lanes.host = Some(self.start_host_lane(parts, sink)?);
+            lanes.embedder = Some(self.start_embedder_lane(parts, sink)?);
         }
-        Ok(lanes.host.clone())
+        Ok(lanes.embedder.clone())
     }
 
-    fn start_host_lane(&self, parts: &Parts, sink: impl Fn(Input) + Send + Sync + 'static) -> Result<Pool, EngineError> {
-        let jobs = parts.checks_on(Lane::Host) + self.host.steps().len();
-        let host = Pool::start(&self.threads, "host", jobs.clamp(1, LANE), jobs, self.clock, sink)?;
-        host.distrust();
-        Ok(host)
+    fn start_embedder_lane(&self, parts: &Parts, sink: impl Fn(Input) + Send + Sync + 'static) -> Result<Pool, EngineError> {
+        let jobs = parts.checks_on(Lane::Host) + self.embedder.steps().len();
+        let pool = Pool::start(&self.threads, "host", jobs.clamp(1, LANE), jobs, self.clock, sink)?;
+        pool.distrust();
+        Ok(pool)
     }
 
     fn start_threads(
@@ -867,14 +867,14 @@ impl Shell {
         };
         let jobs = parts.jobs();
         let check = pool("check", parts.config.worker_threads(), jobs)?;
-        let mut lanes = Lanes { check, child: None, host: None };
+        let mut lanes = Lanes { check, child: None, embedder: None };
         let made = self.start_lanes(parts, &mut lanes, &pool, &sink);
         let begun = made.and_then(|()| self.start_the_rest(parts, before, &sink, receiver, &lanes));
         match begun {
             Ok(()) => Ok(lanes),
             Err(error) => {
                 lanes.close();
-                self.host.close();
+                self.embedder.close();
                 Err(error)
             }
         }
@@ -891,9 +891,9 @@ impl Shell {
         if children > 0 {
             lanes.child = Some(pool("child", children.min(LANE), children)?);
         }
-        if self.host.functions() > 0 {
+        if self.embedder.functions() > 0 {
             let sink = Arc::clone(sink);
-            lanes.host = Some(self.start_host_lane(parts, move |input| sink(input))?);
+            lanes.embedder = Some(self.start_embedder_lane(parts, move |input| sink(input))?);
         }
         let announcer = Arc::downgrade(self);
         let announce = move |task: &Task| {
@@ -901,7 +901,7 @@ impl Shell {
                 shell.announce(task);
             }
         };
-        self.host.open(lanes.host.clone(), Arc::new(announce));
+        self.embedder.open(lanes.embedder.clone(), Arc::new(announce));
         Ok(())
     }
 
@@ -914,12 +914,12 @@ impl Shell {
         lanes: &Lanes,
     ) -> Result<(), EngineError> {
         let survey = Cancel::new().map_err(|error| EngineError::system("cannot make a cancel signal", error))?;
-        let performer = Arc::clone(self);
+        let actions = Arc::clone(self);
         let perform = move |task: &executor::Task, cancel: &Cancel| {
-            let parts = performer.parts();
+            let parts = actions.parts();
             let gone = || Failure::no_effect("there is no such service any more", "");
             let service = parts.service(task.service).ok_or_else(gone)?;
-            service.performer.perform(&task.action, task.generation, task.deadline, cancel)
+            service.actions.perform(&task.action, task.generation, task.deadline, cancel)
         };
         let to_core = Arc::clone(sink);
         let executor = Executor::start(&self.threads, parts.acted_on(), Box::new(perform), move |input| to_core(input))?;
@@ -1231,8 +1231,8 @@ impl Shell {
     /// Tells the host program about a task.
     fn announce(&self, task: &Task) {
         self.publish(match task {
-            Task::Check(check) => host::check_event(check, &self.clock),
-            Task::Action(action) => host::action_event(action, &self.clock),
+            Task::Check(check) => embedder::check_event(check, &self.clock),
+            Task::Action(action) => embedder::action_event(action, &self.clock),
         });
     }
 
@@ -1284,7 +1284,7 @@ fn log_event(event: &EngineEvent) {
         (Some(service), None) => format!("{service}: "),
         _ => String::new(),
     };
-    log::log!(target: "failover", level, "{}: {about}{}", event.kind.word(), event.message);
+    log::log!(target: "failover", level, "{}: {about}{}", event.kind.as_str(), event.message);
 }
 
 fn not_started(life: &Life) -> Result<(), EngineError> {
@@ -1298,7 +1298,7 @@ fn not_started(life: &Life) -> Result<(), EngineError> {
 fn forget_finished(parts: &Parts, journal: &Journal) {
     for (model, part) in parts.model.services.iter().zip(&parts.services) {
         let unfinished = journal.facts(model, SystemTime::now()).is_some_and(|facts| facts.begun.is_some());
-        if let Some(memory) = part.performer.memory.as_ref().filter(|_| !unfinished) {
+        if let Some(memory) = part.actions.memory.as_ref().filter(|_| !unfinished) {
             memory.forget();
         }
     }

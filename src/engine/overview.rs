@@ -87,7 +87,7 @@ fn status(shell: &Shell, copied: Copied, only: Option<&str>) -> Status {
     };
     let (published, consumers, dropped) = shell.hub.numbers();
     let answered_by = |name: String| {
-        let answered_by = shell.host.answered_by(&name).map(str::to_owned);
+        let answered_by = shell.embedder.answered_by(&name).map(str::to_owned);
         HostFunctionStatus { name, answered_by }
     };
     Status {
@@ -102,7 +102,7 @@ fn status(shell: &Shell, copied: Copied, only: Option<&str>) -> Status {
         }
         .to_owned(),
         faulted: shell.fault(),
-        doubt: doubt.map(|cause| cause.word().to_owned()),
+        doubt: doubt.map(|cause| cause.as_str().to_owned()),
         threads: threads(shell),
         journal: shell.journal.lock().clone(),
         events: EventStatus { published, consumers: count(consumers), dropped },

@@ -216,7 +216,7 @@ fn decision(output: &Output) -> Option<(u16, String, u64, String)> {
             Some((service.0, "failover".to_owned(), generation.0, evidence.last().cloned().unwrap_or_default()))
         }
         Output::Emit(event) if matches!(event.kind, EventKind::FailoverRefused | EventKind::ManualIntervention) => {
-            Some((event.service?.0, event.kind.word().to_owned(), event.generation.0, event.message.clone()))
+            Some((event.service?.0, event.kind.as_str().to_owned(), event.generation.0, event.message.clone()))
         }
         _ => None,
     }

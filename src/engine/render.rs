@@ -74,8 +74,8 @@ impl Serialize for EngineEvent {
         out.serialize_field("time", &self.time)?;
         out.serialize_field("mono_ns", &self.mono_ns)?;
         out.serialize_field("generation", &self.generation)?;
-        out.serialize_field("kind", self.kind.word())?;
-        out.serialize_field("severity", self.severity.word())?;
+        out.serialize_field("kind", self.kind.as_str())?;
+        out.serialize_field("severity", self.severity.as_str())?;
         out.serialize_field("service", &self.service)?;
         out.serialize_field("server", &self.server)?;
         out.serialize_field("message", &self.message)?;

@@ -281,7 +281,7 @@ fn blindness(shell: &Shell, trigger: &Duty, snapshot: &Snapshot) -> Option<Strin
     if trigger.is_overdue() {
         return Some("the engine does not come round, so what it knows is old".to_owned());
     }
-    snapshot.doubt.map(|cause| format!("the engine doubts its own view: {}", cause.word()))
+    snapshot.doubt.map(|cause| format!("the engine doubts its own view: {}", cause.as_str()))
 }
 
 /// Whether a server is the active one and serves, its role, and why.

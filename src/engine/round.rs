@@ -61,7 +61,7 @@ fn round(shell: &Shell, surveys: bool) -> ReadyReport {
     let means = Means {
         clock: shell.clock,
         addresses: Arc::new(resolver.clone()),
-        host: Arc::clone(&shell.host),
+        embedder: Arc::clone(&shell.embedder),
         // Not the name of an engine: a running one must not take this for a rival.
         application_name: "failover check".to_owned(),
     };
@@ -146,7 +146,7 @@ fn forecast(
             }
         }
         let primary = core.primaries().get(place).copied().flatten();
-        through[place].extend(application::findings_of(&who_answers, primary, &|id| part.performer.name_of(id)));
+        through[place].extend(application::findings_of(&who_answers, primary, &|id| part.actions.name_of(id)));
     }
     let mut snapshot = core.snapshot();
     snapshot.services.iter_mut().for_each(as_of_the_look);
@@ -222,17 +222,17 @@ fn ask(parts: &Parts, answers: &Answers<'_>, clock: Clock) -> Vec<(usize, Answer
             questions.push((place, Question::Host(server)));
             questions.push((place, Question::Sql(server, primary)));
         }
-        if part.performer.has_instances() {
+        if part.actions.has_instances() {
             questions.push((place, Question::Route));
         }
-        if !part.performer.verify.is_empty() {
+        if !part.actions.verify.is_empty() {
             let system_id = primary.and_then(sample).map(|sample| sample.system_id);
             questions.push((place, Question::Through(primary.unwrap_or_default(), system_id)));
         }
-        if !part.performer.verification.is_empty() {
+        if !part.actions.verification.is_empty() {
             questions.push((place, Question::Who));
         }
-        if !part.performer.names.is_empty() {
+        if !part.actions.names.is_empty() {
             questions.push((place, Question::Names));
         }
     }
@@ -262,7 +262,7 @@ fn ask(parts: &Parts, answers: &Answers<'_>, clock: Clock) -> Vec<(usize, Answer
 
 fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &Cancel) -> Answer {
     let part = &parts.services[place];
-    let performer = &part.performer;
+    let actions = &part.actions;
     match question {
         Question::Host(server) => Answer::Host(*server, survey::ask_host(&part.servers[*server], cancel)),
         Question::Sql(server, primary) => {
@@ -271,17 +271,15 @@ fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &C
             // A server that cannot be asked is the checks' business.
             let checks = survey::checks_of(&parts.model.services[place], id);
             let around = Around { primary: *primary, candidates: standbys, checks, replay_stands: false };
-            let found = performer.cluster.survey(id, around, Deadline::after(QUESTION), cancel).ok();
+            let found = actions.cluster.survey(id, around, Deadline::after(QUESTION), cancel).ok();
             Answer::Sql(*server, found)
         }
-        Question::Route => {
-            Answer::Route(RouteSurvey { asked, instances: performer.view_route(Deadline::after(QUESTION), cancel) })
-        }
-        Question::Who => Answer::Who(performer.who(Deadline::after(QUESTION), cancel)),
-        Question::Names => Answer::Names(of_names(&performer.names, performer.names_are_route, cancel)),
+        Question::Route => Answer::Route(RouteSurvey { asked, instances: actions.view_route(Deadline::after(QUESTION), cancel) }),
+        Question::Who => Answer::Who(actions.who(Deadline::after(QUESTION), cancel)),
+        Question::Names => Answer::Names(of_names(&actions.names, actions.names_are_route, cancel)),
         Question::Through(server, system_id) => {
             let deadline = Deadline::after(QUESTION);
-            Answer::Through(performer.look_through(*server, *system_id, deadline, cancel))
+            Answer::Through(actions.look_through(*server, *system_id, deadline, cancel))
         }
     }
 }

@@ -44,12 +44,12 @@ pub(crate) fn run(shell: &Shell, duty: &Duty, trigger: &Duty, cancel: &Cancel, s
         let watched = |place: &usize| moved.get(*place).copied().unwrap_or(false);
         for (place, service) in parts.services.iter().enumerate().filter(|(place, _)| watched(place)) {
             let Ok(number) = u16::try_from(place) else { break };
-            if cancel.is_cancelled() || !service.performer.has_instances() {
+            if cancel.is_cancelled() || !service.actions.has_instances() {
                 continue;
             }
             duty.begin(QUESTION * 10);
             let asked = shell.clock.now();
-            let instances = service.performer.view_route(Deadline::after(QUESTION), cancel);
+            let instances = service.actions.view_route(Deadline::after(QUESTION), cancel);
             // An instance that is being restarted does not answer for a moment: the survey tells of one that stays away.
             if !cancel.is_cancelled() && !shell.are_stale(&parts) && instances.iter().any(|instance| instance.servers.is_ok()) {
                 sink(Input::RouteSurveyed { service: ServiceId(number), survey: RouteSurvey { asked, instances } });

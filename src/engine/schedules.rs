@@ -22,7 +22,7 @@ use super::queue::{CAPACITY, EventQueue, Hub};
 use super::render::EngineEvent;
 use super::threads::Threads;
 use super::{Engine, EngineError};
-use crate::check::host::HostAnswer;
+use crate::check::embedder::HostAnswer;
 use crate::clock::Clock;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::channel::{Receiver, bounded};

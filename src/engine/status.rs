@@ -751,7 +751,7 @@ pub(crate) fn check_report(
     };
     match finding {
         Some(finding) => CheckReport {
-            verdict: finding.verdict.word().to_owned(),
+            verdict: finding.verdict.as_str().to_owned(),
             reason: finding.verdict.reason().to_owned(),
             message: finding.message.clone(),
             remedy: super::remedy::of_check(check.kind, &finding.verdict, &finding.message).to_owned(),
@@ -806,8 +806,8 @@ impl View<'_> {
         let refusals: Vec<ReasonStatus> = service.refusal.iter().map(|refusal| self.reason(refusal)).collect();
         ServiceStatus {
             name: service.name.clone(),
-            kind: service.kind.word().to_owned(),
-            state: service.state.word().to_owned(),
+            kind: service.kind.as_str().to_owned(),
+            state: service.state.as_str().to_owned(),
             // Known to the events only: see the stories.
             state_age_ms: 0,
             reason: service
@@ -829,7 +829,7 @@ impl View<'_> {
             confirmation_left_ms: service.awaiting.map(|(_, until)| until.since(self.now).as_millis()),
             primary: service.primary.map(|id| self.name(id)),
             generation: service.generation.0,
-            class: service.failing.as_ref().ok().map(|class| class.word().to_owned()),
+            class: service.failing.as_ref().ok().map(|class| class.as_str().to_owned()),
             suspected_ms: service.suspected_since.map(|since| self.age(since)),
             evidence: service.evidence.clone(),
             failures: service.failures_in_window,
@@ -843,7 +843,7 @@ impl View<'_> {
                         time: self.time(failure.at),
                         check: check.map_or_else(String::new, |check| check.name.clone()),
                         server: check.map_or_else(String::new, |check| self.name(check.server)),
-                        cause: failure.cause.word().to_owned(),
+                        cause: failure.cause.as_str().to_owned(),
                         message: failure.message.clone(),
                     }
                 })
@@ -854,7 +854,7 @@ impl View<'_> {
             cooldown_ms: service.cooldown_left.as_millis(),
             failover: match (&service.plan, &service.last_failover) {
                 (Some(plan), _) => Some(self.failover(plan, "in_progress", "")),
-                (None, Some(LastFailover { plan, how, why })) => Some(self.failover(plan, how.word(), why)),
+                (None, Some(LastFailover { plan, how, why })) => Some(self.failover(plan, how.as_str(), why)),
                 (None, None) => None,
             },
             follows: service.follows.as_ref().map(|follows| FollowStatus {
@@ -886,15 +886,15 @@ impl View<'_> {
             mttd: spans(&stats.detect),
             mttr: spans(&stats.repair),
             judged: counts(&[
-                (Need::Justified.word(), stats.justified),
-                (Need::FalsePositive.word(), stats.false_positives),
-                (Need::Unknown.word(), stats.unjudged),
+                (Need::Justified.as_str(), stats.justified),
+                (Need::FalsePositive.as_str(), stats.false_positives),
+                (Need::Unknown.as_str(), stats.unjudged),
             ]),
             false_positive_rate: rate(stats.false_positive()),
             last: stats.last.as_ref().map(|last| JudgedStatus {
                 generation: last.generation.0,
                 old_primary: self.name(last.old),
-                verdict: last.judgement.need.word().to_owned(),
+                verdict: last.judgement.need.as_str().to_owned(),
                 why: last.judgement.why.clone(),
             }),
             refusals: self.service.refusals.clone(),
@@ -970,7 +970,7 @@ impl View<'_> {
                         name: check.name.clone(),
                         kind: check_kind(model.kind).to_owned(),
                         health: health(check.health).to_owned(),
-                        verdict: last.map(|(_, finding)| finding.verdict.word().to_owned()),
+                        verdict: last.map(|(_, finding)| finding.verdict.as_str().to_owned()),
                         reason: last.map_or_else(String::new, |(_, finding)| finding.verdict.reason().to_owned()),
                         message: last.map_or_else(String::new, |(_, finding)| finding.message.clone()),
                         remedy: last.map_or_else(String::new, |(_, finding)| {
@@ -1059,7 +1059,7 @@ impl View<'_> {
             left_ms: (outcome == "in_progress").then(|| plan.course.deadline.since(self.now).as_millis()),
             from: Some(self.name(plan.old)),
             to: plan.chosen.map(|candidate| self.name(candidate.server)),
-            class: Some(plan.reason.word().to_owned()),
+            class: Some(plan.reason.as_str().to_owned()),
             loss_bytes: chosen.and_then(|candidate| candidate.recorded_loss()),
             loss_exact: chosen.is_some_and(|candidate| candidate.exact),
             holds_acknowledged: chosen.is_some_and(|candidate| candidate.holds_acknowledged),
@@ -1167,7 +1167,7 @@ fn sample_status(sample: &Sample, now: Mono, primary: Option<Lsn>) -> SampleStat
 }
 
 fn health(health: Health) -> &'static str {
-    health.word()
+    health.as_str()
 }
 
 fn check_kind(kind: CheckKind) -> &'static str {

@@ -83,7 +83,7 @@ impl Told {
             Some((ok, took, message)) => (if *ok { "ok" } else { "failed" }, Some(millis(*took)), message.as_str()),
         };
         StepStatus {
-            name: self.step.word().to_owned(),
+            name: self.step.as_str().to_owned(),
             target: self.target.clone(),
             outcome: outcome.to_owned(),
             took_ms,

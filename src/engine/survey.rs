@@ -17,7 +17,7 @@ use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::Input;
 use failover_core::model::{CheckKind, ServiceModel};
 use failover_core::route::RouteSurvey;
-use failover_core::sample::{HostWord, Readiness, ReadinessFinding};
+use failover_core::sample::{HostReport, Readiness, ReadinessFinding};
 use failover_core::time::Mono;
 
 use super::Shell;
@@ -124,7 +124,7 @@ impl Round<'_> {
         if self.only.is_none() {
             self.ask_route(last);
         }
-        if looked && self.service.performer.has_instances() {
+        if looked && self.service.actions.has_instances() {
             self.ask_instances();
         }
     }
@@ -179,7 +179,7 @@ impl Round<'_> {
         let answer = self.shell.dependencies.permit(&by_sql).and_then(|permit| {
             let replay_stands = self.shell.replay_stands(self.id, id);
             let around = Around { primary: self.primary, candidates, checks: checks_of(model, id), replay_stands };
-            let cluster = &self.service.performer.cluster;
+            let cluster = &self.service.actions.cluster;
             let answer = cluster.survey(id, around, Deadline::after(QUESTION), self.cancel);
             if self.cancel.is_cancelled() {
                 return None;
@@ -206,7 +206,7 @@ impl Round<'_> {
         let route = self.dependency(Way::Route, None);
         let Some(permit) = self.shell.dependencies.permit(&route) else { return };
         let asked = self.shell.clock.now();
-        let instances = self.service.performer.view_route(Deadline::after(QUESTION), self.cancel);
+        let instances = self.service.actions.view_route(Deadline::after(QUESTION), self.cancel);
         if self.cancel.is_cancelled() {
             return;
         }
@@ -222,20 +222,20 @@ impl Round<'_> {
 
     /// A client's way: who answers at the addresses of an application's route, and whether the names can be read.
     fn ask_route(&self, last: &mut Last) {
-        let performer = &self.service.performer;
-        if performer.verification.is_empty() && performer.names.is_empty() {
+        let actions = &self.service.actions;
+        if actions.verification.is_empty() && actions.names.is_empty() {
             return;
         }
         let asked = self.shell.clock.now();
         let mut findings = Vec::new();
-        if !performer.verification.is_empty() {
-            let seen = performer.who(Deadline::after(QUESTION), self.cancel);
-            findings = application::findings_of(&seen, self.primary, &|id| performer.name_of(id));
+        if !actions.verification.is_empty() {
+            let seen = actions.who(Deadline::after(QUESTION), self.cancel);
+            findings = application::findings_of(&seen, self.primary, &|id| actions.name_of(id));
         }
-        if !performer.names.is_empty() {
+        if !actions.names.is_empty() {
             let (wait, found) = last.names.entry(self.id).or_default();
             if *wait == 0 {
-                *found = of_names(&performer.names, performer.names_are_route, self.cancel);
+                *found = of_names(&actions.names, actions.names_are_route, self.cancel);
                 *wait = NAMES_EVERY;
             }
             *wait -= 1;
@@ -257,7 +257,7 @@ fn tell(shell: &Shell, about: &Dependency, news: Option<News>) {
     let Some(news) = news else { return };
     let severity = if news.open { Severity::Warning } else { Severity::Info };
     let mut fields = Map::new();
-    fields.insert("dependency".to_owned(), Value::from(about.way.word()));
+    fields.insert("dependency".to_owned(), Value::from(about.way.as_str()));
     fields.insert("open".to_owned(), Value::from(news.open));
     shell.say_about(EventKind::BreakerChanged, severity, &about.service, about.server.as_deref(), news.message, fields);
 }
@@ -265,7 +265,7 @@ fn tell(shell: &Shell, about: &Dependency, news: Option<News>) {
 /// What a host said of its server: its word, or why it could not be asked; which server it shows in the data directory; what would hurt.
 #[derive(Default)]
 pub(super) struct HostSaid {
-    pub word: Option<Result<HostWord, String>>,
+    pub word: Option<Result<HostReport, String>>,
     shown: Option<ServerIdentity>,
     pub findings: Vec<ReadinessFinding>,
 }
@@ -293,7 +293,7 @@ pub(super) fn as_one(
     mut host: HostSaid,
     sql: Option<Surveyed>,
     cancel: &Cancel,
-) -> (Option<Result<HostWord, String>>, Vec<ReadinessFinding>) {
+) -> (Option<Result<HostReport, String>>, Vec<ReadinessFinding>) {
     if let Some(sql) = sql {
         if host.differs(&sql.identity).is_some() {
             // It may have been restarted between the two questions.
@@ -335,7 +335,7 @@ pub(super) fn ask_host(server: &ServerPart, cancel: &Cancel) -> HostSaid {
         let _ = ssh.keep_alive(Deadline::after(QUESTION), cancel);
     }
     match control.readiness(Deadline::after(QUESTION), cancel) {
-        Ok(said) => HostSaid { word: Some(Ok(said.word)), shown: said.shown, findings: said.findings },
+        Ok(said) => HostSaid { word: Some(Ok(said.report)), shown: said.shown, findings: said.findings },
         Err(failure) => {
             let message = format!("its host cannot be asked over SSH, so it could not be fenced: {}", failure.message);
             let findings = vec![FindingCode::HostNotAsked.found(true, message, failure.remedy)];

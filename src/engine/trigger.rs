@@ -57,7 +57,7 @@ pub(crate) enum Message {
     Reload {
         parts: Arc<Parts>,
         /// The lane for functions of the host program, which may be new.
-        host: Option<Pool>,
+        embedder: Option<Pool>,
         reply: Sender<Result<(), String>>,
     },
     /// Begin to stop.
@@ -69,7 +69,7 @@ pub(crate) enum Message {
 pub(crate) struct Lanes {
     pub(crate) check: Pool,
     pub(crate) child: Option<Pool>,
-    pub(crate) host: Option<Pool>,
+    pub(crate) embedder: Option<Pool>,
 }
 
 /// The trigger thread's own things.
@@ -284,8 +284,8 @@ impl Trigger {
                 // A step that did not answer never will.
                 self.state.pending.remove(&token);
             }
-            Message::Reload { parts, host, reply } => {
-                self.lanes.host = self.lanes.host.take().or(host);
+            Message::Reload { parts, embedder, reply } => {
+                self.lanes.embedder = self.lanes.embedder.take().or(embedder);
                 let _ = reply.send(self.reload(&parts));
             }
             Message::Stop if self.state.stopping => {}
@@ -403,7 +403,7 @@ impl Trigger {
         self.lanes.cancel_all();
         self.lanes.check.expect(parts.jobs());
         self.executor.expect(parts.acted_on());
-        for (lane, pool) in [(Lane::Child, &self.lanes.child), (Lane::Host, &self.lanes.host)] {
+        for (lane, pool) in [(Lane::Child, &self.lanes.child), (Lane::Host, &self.lanes.embedder)] {
             if let Some(pool) = pool {
                 pool.expect(parts.checks_on(lane));
             }
@@ -536,12 +536,12 @@ impl Trigger {
                 Output::CloseSession { service, server } => {
                     self.watcher.remove(service, server);
                     if let Some(part) = parts.services.get(usize::from(service.0)) {
-                        part.performer.cluster.let_go(server);
+                        part.actions.cluster.let_go(server);
                     }
                 }
                 Output::CancelRun(run) => {
                     self.lanes.cancel(run);
-                    self.shell.host.cancel(run);
+                    self.shell.embedder.cancel(run);
                 }
                 Output::RunAction { id, service, generation, action, deadline } => {
                     if let Some(reason) = self.may_not_begin(&parts, service, generation, &action, &unwritten) {
@@ -647,11 +647,11 @@ impl Trigger {
         let mut deadline = clock.deadline(deadline);
         if part.lane == Lane::Host {
             // The lane gives a function up before the core does: the core would take its silence for the server's.
-            deadline = crate::check::host::a_little_before(deadline);
+            deadline = crate::check::embedder::a_little_before(deadline);
         }
         if let Some(question) = &part.task {
-            let question = crate::check::host::HostCheck { remaining: deadline.remaining(), ..question.clone() };
-            self.shell.host.announce_check(run, clock.now(), question);
+            let question = crate::check::embedder::HostCheck { remaining: deadline.remaining(), ..question.clone() };
+            self.shell.embedder.announce_check(run, clock.now(), question);
             return;
         }
         let known = parts.model.services.get(usize::from(service.0)).and_then(|known| known.checks.get(usize::from(check.0)));
@@ -732,7 +732,7 @@ impl Trigger {
         // One that a reload began, and was not told of any more.
         shell.close_lanes();
         executor.close();
-        shell.host.close();
+        shell.embedder.close();
         shell.resolver.close();
         watcher.stop();
         shell.parts().close();
@@ -753,12 +753,12 @@ impl Lanes {
         match lane {
             Lane::Pool => Some(&self.check),
             Lane::Child => self.child.as_ref(),
-            Lane::Host => self.host.as_ref(),
+            Lane::Host => self.embedder.as_ref(),
         }
     }
 
     fn all(&self) -> impl Iterator<Item = &Pool> {
-        std::iter::once(&self.check).chain(&self.child).chain(&self.host)
+        std::iter::once(&self.check).chain(&self.child).chain(&self.embedder)
     }
 
     fn expire(&self) -> Vec<Input> {
@@ -860,7 +860,7 @@ mod tests {
     use failover_core::model::FollowModel;
     use failover_core::output::{EndedHow, Step};
     use failover_core::output::{FailureKind, Report};
-    use failover_core::plan::Begun;
+    use failover_core::plan::Intent;
     use failover_core::reason::Reason;
     use failover_core::sample::{FenceLevel, Lsn};
 
@@ -897,7 +897,11 @@ mod tests {
             sink: Arc::new(|_| {}),
             journal: Journal::open(state.path()),
             seen: Ok(None),
-            lanes: Lanes { check: Pool::start(&threads, "check", 1, 1, shell.clock, |_| {}).unwrap(), child: None, host: None },
+            lanes: Lanes {
+                check: Pool::start(&threads, "check", 1, 1, shell.clock, |_| {}).unwrap(),
+                child: None,
+                embedder: None,
+            },
             executor: Executor::start(&threads, 1, Box::new(perform), |_| {}).unwrap(),
             watcher: Arc::new(Watcher::start(shell.clock, |_| {}).unwrap()),
             survey: Cancel::new().unwrap(),
@@ -912,7 +916,7 @@ mod tests {
 
     impl Bench {
         fn intend(&mut self, generation: u64) {
-            let begun = Begun {
+            let begun = Intent {
                 generation: Generation(generation),
                 reason: Reason::Failed(FailureClass::Dead),
                 old: ServerId(0),
@@ -955,7 +959,7 @@ mod tests {
             if refused {
                 return false;
             }
-            assert_eq!(self.begun.recv_deadline(Deadline::after(LONG).instant()).unwrap(), step.word());
+            assert_eq!(self.begun.recv_deadline(Deadline::after(LONG).instant()).unwrap(), step.as_str());
             true
         }
 

@@ -51,8 +51,8 @@ const CODES: &[(i32, &CStr, &CStr)] = &[
     (FAILOVER_REJECTED, c"rejected", c"the engine says no to the command"),
 ];
 
-/// The word of a code.
-pub(super) fn word(code: i32) -> &'static str {
+/// The name of a code.
+pub(super) fn name_of(code: i32) -> &'static str {
     CODES.iter().find(|(known, ..)| *known == code).and_then(|(_, name, _)| name.to_str().ok()).unwrap_or("unknown")
 }
 

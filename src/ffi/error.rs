@@ -95,7 +95,7 @@ impl From<EngineError> for Fault {
 impl failover_error {
     pub(super) fn new(fault: Fault) -> *mut failover_error {
         let Fault { code, message, path, details, retriable } = fault;
-        let name = super::code::word(code);
+        let name = super::code::name_of(code);
         let mut object = json!({ "code": name, "number": code, "message": message, "path": path, "retriable": retriable });
         let details = details.unwrap_or_else(|| json!({ "errors": [] }));
         if let (Some(object), serde_json::Value::Object(details)) = (object.as_object_mut(), details) {

@@ -117,7 +117,7 @@ pub const FAILOVER_EVENT_OTHER_BRANCH: i32 = 42;
 fn kinds() -> &'static [(i32, CString)] {
     static KINDS: OnceLock<Vec<(i32, CString)>> = OnceLock::new();
     KINDS.get_or_init(|| {
-        let mut kinds: Vec<_> = EventKind::ALL.iter().map(|kind| (kind.number(), text::owned(kind.word()))).collect();
+        let mut kinds: Vec<_> = EventKind::ALL.iter().map(|kind| (kind.number(), text::owned(kind.as_str()))).collect();
         kinds.sort();
         kinds
     })
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(kinds().len(), EventKind::ALL.len());
         for kind in EventKind::ALL {
             let (_, word) = kinds().iter().find(|(one, _)| *one == kind.number()).expect("a number");
-            assert_eq!(word.to_str(), Ok(kind.word()));
+            assert_eq!(word.to_str(), Ok(kind.as_str()));
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) enum AdminState {
 impl AdminState {
     /// The word of the runtime API.
     #[must_use]
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             AdminState::Ready => "ready",
             AdminState::Drain => "drain",
@@ -138,7 +138,7 @@ impl Command<'_> {
                 format!("show servers state {backend}")
             }
             Command::SetState { backend, server, state } => {
-                format!("set server {} state {}", of(backend, server)?, state.word())
+                format!("set server {} state {}", of(backend, server)?, state.as_str())
             }
             Command::SetWeight { backend, server, weight } => {
                 format!("set server {} weight {weight}", of(backend, server)?)

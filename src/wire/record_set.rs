@@ -17,7 +17,7 @@ impl RecordType {
     /// As it stands in a zone file.
     #[must_use]
     #[cfg_attr(not(any(feature = "route53", feature = "rfc2136")), allow(dead_code, reason = "no provider"))]
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             RecordType::A => "A",
             RecordType::Aaaa => "AAAA",

@@ -86,7 +86,7 @@ impl Kind {
     ];
 
     /// Its word.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Kind::Kill => "kill",
             Kind::Freeze => "freeze",
@@ -189,7 +189,7 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.kind.word())?;
+        write!(f, "{}", self.kind.as_str())?;
         match self.whom {
             Whom::Primary => write!(f, " primary")?,
             Whom::Standby(place) => write!(f, " standby{}", place + 1)?,
@@ -216,7 +216,7 @@ impl Fault {
             Some("primary") => Whom::Primary,
             Some(standby) => Whom::Standby(standby.strip_prefix("standby")?.parse::<usize>().ok()?.checked_sub(1)?),
         };
-        let kind = Kind::OFTEN.iter().map(|(kind, _)| *kind).find(|kind| Some(&kind.word()) == words.first())?;
+        let kind = Kind::OFTEN.iter().map(|(kind, _)| *kind).find(|kind| Some(&kind.as_str()) == words.first())?;
         let lasts = lasts.map_or(Some(None), |lasts| lasts.map(Some))?;
         Some(Fault { kind, whom, at, lasts })
     }
@@ -279,7 +279,7 @@ impl Plan {
         let names = if self.equal_names { " equal names" } else { "" };
         let switch = if self.power_switch { " power switch" } else { "" };
         let cooldown = if self.short_cooldown { " short cooldown" } else { "" };
-        format!("{} servers {}{names}{switch}{cooldown}", self.servers, self.replication.word())
+        format!("{} servers {}{names}{switch}{cooldown}", self.servers, self.replication.as_str())
     }
 
     /// The faults in a few words.

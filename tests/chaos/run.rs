@@ -254,7 +254,7 @@ fn tell(story: &Story, verdict: &Verdict) -> String {
     lines.extend(story.deeds.iter().map(|deed| (deed.at, deed_line(story, deed))));
     let Seen { glances, routes } = story.seen;
     lines.extend(
-        glances.iter().map(|glance| (glance.at, format!("    {} is {}", story.servers[glance.server].0, glance.saw.word()))),
+        glances.iter().map(|glance| (glance.at, format!("    {} is {}", story.servers[glance.server].0, glance.saw.as_str()))),
     );
     lines.extend(routes.iter().map(|route| (route.at, format!("    the route leads to {:?}", route.to))));
     for (writer, attempts) in ["kept", "fresh", "direct"].iter().zip(story.attempts) {
@@ -273,7 +273,7 @@ fn deed_line(story: &Story, deed: &Deed) -> String {
     let server = deed.server.map_or("", |place| story.servers[place].0.as_str());
     let over = if deed.over { " is over" } else { "" };
     let failed = deed.failed.as_ref().map_or_else(String::new, |why| format!(": could not be done: {why}"));
-    format!(">>> {} {server}{over}{failed}", deed.kind.word())
+    format!(">>> {} {server}{over}{failed}", deed.kind.as_str())
 }
 
 /// When a writer's luck changed.

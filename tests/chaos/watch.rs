@@ -28,7 +28,7 @@ pub enum Saw {
 
 impl Saw {
     /// Its word.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Saw::Writable => "writable",
             Saw::Recovery => "recovery",

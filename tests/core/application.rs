@@ -10,7 +10,7 @@ use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::model::{Model, RouteModel, ServerModel, ServiceModel, TriggerModel};
 use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover_core::output::{Action, Failure, Output, Record, Report, Step};
-use failover_core::plan::Begun;
+use failover_core::plan::Intent;
 use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, RouteSurvey, ServerView};
 use failover_core::sample::{ReadinessFinding, RouteInstance};
 use failover_core::time::{Mono, Span};
@@ -60,7 +60,7 @@ struct World {
     due: Vec<(Mono, Due)>,
     /// What the journal keeps.
     facts: Facts,
-    begun: Option<Begun>,
+    begun: Option<Intent>,
     told: Vec<String>,
     // What the rules need to know.
     last: Vec<Option<Verdict>>,
@@ -264,8 +264,8 @@ impl World {
         if event.kind == EventKind::Observed {
             return;
         }
-        self.events.insert(event.kind.word());
-        self.note(&format!("{}: {}", event.kind.word(), event.message));
+        self.events.insert(event.kind.as_str());
+        self.note(&format!("{}: {}", event.kind.as_str(), event.message));
         match event.kind {
             EventKind::PrimaryKnown => self.primary = event.server.map_or(0, |server| usize::from(server.0)),
             EventKind::DoubtRaised => self.doubt = true,
@@ -475,7 +475,7 @@ impl World {
             Command::Reset => self.reset_at = self.now.max(Mono::from_nanos(1)),
             _ => {}
         }
-        self.note(&format!("OPERATOR {}", command.word()));
+        self.note(&format!("OPERATOR {}", command.as_str()));
         self.feed(Input::Operator { service: Some(ServiceId(0)), command, token: 1 });
     }
 
@@ -562,9 +562,9 @@ impl World {
         self.operator(Command::Reset);
         self.run(ms(330_000));
         let service = &self.core.snapshot().services[0];
-        self.hold("it settles", matches!(service.state.word(), "normal" | "failed_over" | "manual_intervention"));
+        self.hold("it settles", matches!(service.state.as_str(), "normal" | "failed_over" | "manual_intervention"));
         let primary = usize::from(service.primary.expect("somebody has the traffic").0);
-        let (state, able) = (service.state.word(), service.forecast.outcome.is_ok());
+        let (state, able) = (service.state.as_str(), service.forecast.outcome.is_ok());
         for balancer in &self.balancers {
             self.hold("in the end the primary has all of its weight", balancer.shares[primary] == 100);
         }
@@ -667,7 +667,7 @@ fn what_a_load_balancer_counts_makes_the_checks_run_at_once_and_not_more() {
     let told = world.told.len();
     world.run(ms(10));
     assert_eq!(world.told.len(), told, "what passes says nothing: {:?}", &world.told[told..]);
-    assert_eq!(world.core.snapshot().services[0].state.word(), "normal");
+    assert_eq!(world.core.snapshot().services[0].state.as_str(), "normal");
 }
 
 /// A standby whose checks pass and that nobody sees through the route: it keeps the traffic of a dead server, and not that of one that answers.
@@ -689,7 +689,7 @@ fn an_application_does_not_go_back_to_a_server_that_is_confirmed_dead() {
         world.servers[0] = old;
         world.run(ms(60_000));
         let service = &world.core.snapshot().services[0];
-        world.hold("a person is called", service.state.word() == "manual_intervention");
+        world.hold("a person is called", service.state.as_str() == "manual_intervention");
         let keeps = usize::from(stays);
         world.hold("who keeps the traffic is the primary", service.primary == Some(ServerId(u16::from(stays))));
         world.hold("it ends as it should", (world.stayed, world.rolled_back) == (u32::from(stays), u32::from(!stays)));

@@ -109,11 +109,11 @@ impl Field {
     }
 
     fn only(&self) -> Result<Option<u64>, &'static str> {
-        word(&self.verdicts(|_, _| ())[0])
+        code(&self.verdicts(|_, _| ())[0])
     }
 }
 
-fn word(verdict: &Result<Candidate, CandidateRefusal>) -> Result<Option<u64>, &'static str> {
+fn code(verdict: &Result<Candidate, CandidateRefusal>) -> Result<Option<u64>, &'static str> {
     verdict.as_ref().map(|candidate| candidate.loss).map_err(CandidateRefusal::name)
 }
 
@@ -210,9 +210,9 @@ fn who_names_a_server_does_not_waive_the_answers_of_the_others() {
             standing.sample = Err("no answer".into());
         }
     };
-    assert_eq!(word(&Field { waiver: to(None), ..field }.verdicts(silent)[0]), Err("quorum_unanswered"));
+    assert_eq!(code(&Field { waiver: to(None), ..field }.verdicts(silent)[0]), Err("quorum_unanswered"));
     let field = Field::of(&[standby(10_000), standby(10_000)], &promising(Method::Any, 1, 2));
-    assert_eq!(word(&Field { waiver: to(Some(0)), ..field }.verdicts(silent)[0]), Ok(Some(0)));
+    assert_eq!(code(&Field { waiver: to(Some(0)), ..field }.verdicts(silent)[0]), Ok(Some(0)));
 }
 
 /// Rule 116: between two samples the first two of three that were connected can have been any of them.
@@ -225,7 +225,7 @@ fn with_first_everybody_has_to_have_answered_whose_name_is_in_the_list() {
                 standing.sample = Err("no answer".into());
             }
         };
-        word(&field.verdicts(silent)[0])
+        code(&field.verdicts(silent)[0])
     };
     assert_eq!(one_silent(Method::First), Err("quorum_unanswered"));
     assert_eq!(one_silent(Method::Any), Ok(Some(0)));
@@ -253,7 +253,7 @@ fn one_that_has_not_replayed_all_vetoes_with_what_is_seen_of_it() {
     let replaying = Sample { receive: None, ..standby(9_900) };
     let one = |own, reference: &Reference| {
         let field = Field::of(&[standby(own), replaying.clone()], reference);
-        word(
+        code(
             &field.verdicts(|place, standing| {
                 if place == 1 {
                     unfit(standing);
@@ -276,10 +276,10 @@ fn a_server_of_another_cluster_or_timeline_has_no_say() {
         (Sample { in_recovery: false, ..standby(90_000) }, "not_in_recovery"),
     ] {
         let verdicts = Field::of(&[standby(10_000), foreign.clone()], &primary()).verdicts(|_, _| ());
-        assert_eq!((word(&verdicts[0]), word(&verdicts[1])), (Ok(Some(0)), Err(refusal)));
+        assert_eq!((code(&verdicts[0]), code(&verdicts[1])), (Ok(Some(0)), Err(refusal)));
         // Nor is it one of those who have said how far they are.
         let verdicts = Field::of(&[standby(10_000), foreign], &promising(Method::Any, 1, 2)).verdicts(|_, _| ());
-        assert_eq!(word(&verdicts[0]), Err("quorum_unanswered"));
+        assert_eq!(code(&verdicts[0]), Err("quorum_unanswered"));
     }
 }
 
@@ -288,7 +288,7 @@ fn a_server_of_another_cluster_or_timeline_has_no_say() {
 fn one_that_was_not_receiving_needs_a_position_that_speaks_for_it() {
     let deaf = |reference: &Reference, own| {
         let field = Field::of(&[standby(own), standby(9_000)], reference);
-        word(&field.verdicts(|place, standing| standing.was_streaming = place == 1)[0])
+        code(&field.verdicts(|place, standing| standing.was_streaming = place == 1)[0])
     };
     assert_eq!(deaf(&primary(), 9_000), Err("not_streaming"), "no further than the one that was");
     assert_eq!(deaf(&primary(), 9_001), Ok(Some(999)));
@@ -300,7 +300,7 @@ fn one_that_was_not_receiving_needs_a_position_that_speaks_for_it() {
             unfit(standing);
         }
     });
-    assert_eq!(word(&verdicts[0]), Err("not_streaming"));
+    assert_eq!(code(&verdicts[0]), Err("not_streaming"));
 }
 
 /// Rule 109: before a death, one that may acknowledge and cannot be promoted takes the promise away.
@@ -314,7 +314,7 @@ fn what_a_member_may_get_before_the_chosen_one_is_foretold() {
     };
     let forecast = |reference: &Reference| {
         let field = Field { view: View::Forecast, ..Field::of(&[standby(10_000), standby(10_000)], reference) };
-        word(&field.verdicts(closed)[0])
+        code(&field.verdicts(closed)[0])
     };
     assert_eq!(forecast(&promise), Err("may_be_behind"));
     let field = Field { view: View::Forecast, ..Field::of(&[standby(10_000), standby(10_000)], &promise) };
@@ -322,7 +322,7 @@ fn what_a_member_may_get_before_the_chosen_one_is_foretold() {
     assert_eq!(forecast(&promising(Method::Any, 2, 2)), Ok(Some(0)), "no commit without the chosen one");
     assert_eq!(forecast(&primary()), Ok(Some(0)), "nothing is promised");
     let decided = Field::of(&[standby(10_000), standby(10_000)], &promise);
-    assert_eq!(word(&decided.verdicts(closed)[0]), Ok(Some(0)), "behind the fence nothing moves any more");
+    assert_eq!(code(&decided.verdicts(closed)[0]), Ok(Some(0)), "behind the fence nothing moves any more");
 }
 
 /// While the primary writes, who is asked later has more: only one that was asked no later, or that rests, is behind.
@@ -334,7 +334,7 @@ fn positions_that_move_are_compared_by_when_they_were_asked() {
         let own = Sample { asked: at(1_000), receiver: receiver.clone(), ..standby(8_000) };
         let other = Sample { asked: at(asked), ..standby(9_900) };
         let field = Field { view, ..Field::of(&[own, other], &Reference { flush: Lsn(8_000), ..primary() }) };
-        word(
+        code(
             &field.verdicts(|place, standing| {
                 if place == 1 {
                     unfit(standing);

@@ -4,7 +4,7 @@ use failover_core::evidence::{FailureClass, Limits, Suspicion, classify};
 use failover_core::observation::{Close, CloseCause, DownCause, Finding, Impairment, Verdict};
 use failover_core::output::Failure;
 use failover_core::refusal::Refusal;
-use failover_core::sample::{HostWord, LocalAnswer, ProcessState};
+use failover_core::sample::{HostReport, LocalAnswer, ProcessState};
 use failover_core::time::{Mono, Span};
 use failover_core::traffic::Weight;
 
@@ -43,8 +43,8 @@ fn seen(times: usize, one: &Finding) -> Suspicion {
     suspicion
 }
 
-fn word(postmaster: ProcessState, others: u32, local_answer: LocalAnswer) -> HostWord {
-    HostWord {
+fn report(postmaster: ProcessState, others: u32, local_answer: LocalAnswer) -> HostReport {
+    HostReport {
         asked: at(0),
         postmaster,
         others,
@@ -58,7 +58,7 @@ fn word(postmaster: ProcessState, others: u32, local_answer: LocalAnswer) -> Hos
 }
 
 fn name(result: Result<FailureClass, Refusal>) -> &'static str {
-    result.map_or_else(|refusal| refusal.name(), FailureClass::word)
+    result.map_or_else(|refusal| refusal.name(), FailureClass::as_str)
 }
 
 /// Rule 101: two refusals are none, whatever the host says.
@@ -66,7 +66,7 @@ fn name(result: Result<FailureClass, Refusal>) -> &'static str {
 fn a_death_takes_three_refusals_and_the_hosts_word() {
     for (times, expected) in [(1, "evidence_incomplete"), (2, "evidence_incomplete"), (3, "dead")] {
         let mut refused = seen(times, &down(DownCause::Refused));
-        refused.host_replied(at(1_500), Ok(word(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
+        refused.host_replied(at(1_500), Ok(report(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
         assert_eq!(name(classify(&refused, &limits(), at(2_000))), expected, "{times}");
     }
 }
@@ -86,7 +86,7 @@ fn a_server_that_rejects_on_its_own_host_starts_and_does_not_hang() {
     let silent = seen(2, &down(DownCause::AnswerTimedOut));
     let said = |local| {
         let mut suspicion = silent.clone();
-        suspicion.host_replied(at(3_000), Ok(word(ProcessState::Running, 3, local)));
+        suspicion.host_replied(at(3_000), Ok(report(ProcessState::Running, 3, local)));
         classify(&suspicion, &limits(), at(9_000))
     };
     assert_eq!(said(LocalAnswer::Rejecting), Err(Refusal::Impaired { class: "starting" }));
@@ -100,11 +100,11 @@ fn a_server_that_rejects_on_its_own_host_starts_and_does_not_hang() {
 fn a_hang_is_timed_from_when_its_host_last_could_not_be_asked() {
     let mut suspicion = seen(2, &down(DownCause::ConnectTimedOut));
     suspicion.host_replied(at(4_000), Err(Failure::unknown("no answer", "")));
-    suspicion.host_replied(at(4_100), Ok(word(ProcessState::Running, 3, LocalAnswer::NotAsked)));
+    suspicion.host_replied(at(4_100), Ok(report(ProcessState::Running, 3, LocalAnswer::NotAsked)));
     assert_eq!(name(classify(&suspicion, &limits(), at(7_399))), "evidence_incomplete");
     assert_eq!(name(classify(&suspicion, &limits(), at(7_400))), "hung");
     // A death is none of the way's.
-    suspicion.host_replied(at(4_200), Ok(word(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
+    suspicion.host_replied(at(4_200), Ok(report(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
     assert_eq!(name(classify(&suspicion, &limits(), at(4_200))), "dead");
 }
 
@@ -113,7 +113,7 @@ fn a_hang_is_timed_from_when_its_host_last_could_not_be_asked() {
 fn a_shutdown_that_a_new_connection_is_told_of_begins_the_grace() {
     let mut suspicion = seen(1, &impaired(Impairment::Stopping));
     (0..3).for_each(|_| suspicion.probe(at(1_500), &down(DownCause::Refused)));
-    suspicion.host_replied(at(1_500), Ok(word(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
+    suspicion.host_replied(at(1_500), Ok(report(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
     assert_eq!(name(classify(&suspicion, &limits(), at(10_999))), "restart_grace");
     assert_eq!(name(classify(&suspicion, &limits(), at(11_000))), "dead");
     // Told again it begins no second one.
@@ -145,7 +145,7 @@ fn an_answer_ends_a_row_of_refusals_and_of_silence() {
     suspicion.probe(at(1_100), &down(DownCause::AnswerTimedOut));
     suspicion.probe(at(1_200), &impaired(Impairment::Saturated));
     suspicion.probe(at(1_300), &down(DownCause::Refused));
-    suspicion.host_replied(at(1_300), Ok(word(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
+    suspicion.host_replied(at(1_300), Ok(report(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
     assert_eq!((suspicion.refused, suspicion.unanswered), (1, 0));
     assert_eq!(name(classify(&suspicion, &limits(), at(9_000))), "evidence_incomplete");
 }
@@ -154,16 +154,16 @@ fn an_answer_ends_a_row_of_refusals_and_of_silence() {
 #[test]
 fn nobody_is_left_only_where_the_children_are_gone_too() {
     let mut suspicion = seen(3, &down(DownCause::Refused));
-    suspicion.host_replied(at(1_500), Ok(word(ProcessState::Gone, 2, LocalAnswer::NotAsked)));
+    suspicion.host_replied(at(1_500), Ok(report(ProcessState::Gone, 2, LocalAnswer::NotAsked)));
     assert_eq!(suspicion.ended(FailureClass::Dead), None);
-    suspicion.host_replied(at(2_500), Ok(word(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
+    suspicion.host_replied(at(2_500), Ok(report(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
     assert_eq!(suspicion.ended(FailureClass::Dead), Some(at(2_500)));
-    suspicion.host_replied(at(2_600), Ok(word(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
+    suspicion.host_replied(at(2_600), Ok(report(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
     assert_eq!(suspicion.ended(FailureClass::Dead), Some(at(2_500)), "since then");
     // Somebody started it, or nobody can say any more.
-    suspicion.host_replied(at(2_700), Ok(word(ProcessState::Running, 5, LocalAnswer::NotAsked)));
+    suspicion.host_replied(at(2_700), Ok(report(ProcessState::Running, 5, LocalAnswer::NotAsked)));
     assert_eq!(suspicion.ended(FailureClass::Dead), None);
-    suspicion.host_replied(at(2_800), Ok(word(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
+    suspicion.host_replied(at(2_800), Ok(report(ProcessState::Gone, 0, LocalAnswer::NotAsked)));
     suspicion.host_replied(at(2_900), Err(Failure::timed_out("no answer", "")));
     assert_eq!(suspicion.ended(FailureClass::Dead), None);
     assert_eq!(suspicion.ended(FailureClass::Hung), None, "a class of its own says nothing of the end");
@@ -190,7 +190,7 @@ fn a_host_is_silent_once_it_did_not_answer_twice_in_a_row() {
     let mut suspicion = seen(3, &down(DownCause::Refused));
     suspicion.host_replied(at(2_000), silence());
     assert_eq!(name(classify(&suspicion, &limits(), at(9_000))), "evidence_incomplete");
-    suspicion.host_replied(at(3_000), Ok(word(ProcessState::Running, 0, LocalAnswer::NotAsked)));
+    suspicion.host_replied(at(3_000), Ok(report(ProcessState::Running, 0, LocalAnswer::NotAsked)));
     suspicion.host_replied(at(4_000), silence());
     assert!(!suspicion.host_is_silent());
     suspicion.host_replied(at(5_000), silence());
@@ -202,10 +202,10 @@ fn a_host_is_silent_once_it_did_not_answer_twice_in_a_row() {
 #[test]
 fn what_was_asked_locally_is_kept_while_the_postmaster_stays_as_it_is() {
     let mut suspicion = seen(2, &down(DownCause::AnswerTimedOut));
-    suspicion.host_replied(at(2_000), Ok(word(ProcessState::Running, 0, LocalAnswer::Accepting)));
-    suspicion.host_replied(at(2_100), Ok(word(ProcessState::Running, 0, LocalAnswer::NotAsked)));
+    suspicion.host_replied(at(2_000), Ok(report(ProcessState::Running, 0, LocalAnswer::Accepting)));
+    suspicion.host_replied(at(2_100), Ok(report(ProcessState::Running, 0, LocalAnswer::NotAsked)));
     assert_eq!(classify(&suspicion, &limits(), at(9_000)), Err(Refusal::HostSaysServing));
-    suspicion.host_replied(at(2_200), Ok(word(ProcessState::Stopped, 0, LocalAnswer::NotAsked)));
+    suspicion.host_replied(at(2_200), Ok(report(ProcessState::Stopped, 0, LocalAnswer::NotAsked)));
     assert_eq!(classify(&suspicion, &limits(), at(9_000)), Ok(FailureClass::Hung));
     let one = seen(1, &down(DownCause::AnswerTimedOut));
     let outstanding = |since| Limits { outstanding_since: Some(at(since)), ssh: false, ..limits() };

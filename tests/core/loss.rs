@@ -7,7 +7,7 @@ use failover_core::input::{Command, Input};
 use failover_core::observation::CloseCause;
 use failover_core::output::{Action, Answer, EndedHow, Failure, Output, Report};
 use failover_core::refusal::CandidateRefusal;
-use failover_core::sample::{FenceLevel, HostWord, LocalAnswer, LogEnd, Lsn, ProcessState};
+use failover_core::sample::{FenceLevel, HostReport, LocalAnswer, LogEnd, Lsn, ProcessState};
 use failover_core::time::{Mono, Span};
 
 const BUSY: u64 = 40_000_000;
@@ -36,8 +36,8 @@ fn stopped() -> (World, Lsn) {
     (world, end)
 }
 
-fn word(now: Mono) -> HostWord {
-    HostWord {
+fn report(now: Mono) -> HostReport {
+    HostReport {
         asked: now,
         postmaster: ProcessState::Gone,
         others: 0,
@@ -51,13 +51,13 @@ fn word(now: Mono) -> HostWord {
 }
 
 /// The core after its next question to the host was answered, and when that was.
-fn answered(world: &World, answer: impl Fn(HostWord) -> Report) -> (Core, Mono) {
+fn answered(world: &World, answer: impl Fn(HostReport) -> Report) -> (Core, Mono) {
     let (mut core, mut now) = (world.core.clone(), world.now);
     for _ in 0..200 {
         now = now + ms(10);
         for output in core.step(now, Input::Tick) {
             if let Output::RunAction { id, action: Action::AskHost { .. }, .. } = output {
-                core.step(now, Input::ActionFinished { action: id, outcome: Ok(answer(word(now))) });
+                core.step(now, Input::ActionFinished { action: id, outcome: Ok(answer(report(now))) });
                 return (core, now);
             }
         }

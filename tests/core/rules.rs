@@ -361,10 +361,10 @@ fn another_configuration_waits_for_the_failover_and_forgets_nothing() {
         (service.failures_in_window, service.suspected_since.is_some())
     };
     assert!(counted(&core).0 > 0 && counted(&core).1, "{}", story(&world));
-    assert_eq!(service(&world).state.word(), "failing");
+    assert_eq!(service(&world).state.as_str(), "failing");
     core.reload(world.now, model(2)).expect("no failover is in flight");
     assert_eq!(counted(&core), counted(&world.core), "what was suspected is suspected");
-    assert_eq!(core.snapshot().services[0].state.word(), "failing");
+    assert_eq!(core.snapshot().services[0].state.as_str(), "failing");
     assert!(core.snapshot().services[0].primary_seen, "what was seen of the servers stays known");
 
     let mut world = warm();
@@ -570,7 +570,7 @@ fn a_failure_in_a_pause_is_asked_about_afresh_when_it_ends() {
     world.run(ms(1_000));
     world.silent_actions.insert("ask_host".into());
     world.command(Command::Resume);
-    assert_eq!((service(&world).state.word(), service(&world).failures_in_window), ("normal", 0));
+    assert_eq!((service(&world).state.as_str(), service(&world).failures_in_window), ("normal", 0));
     assert!(service(&world).suspected_since.is_none());
 }
 
@@ -754,7 +754,7 @@ fn a_host_is_fenced_only_where_it_was_matched_with_the_server() {
         for (server, findings) in
             [(ServerId(0), Vec::new()), (ServerId(0), vec![finding].into_iter().filter(|_| other_server).collect())]
         {
-            let word = failover_core::sample::HostWord {
+            let word = failover_core::sample::HostReport {
                 asked: world.now,
                 postmaster: ProcessState::Running,
                 others: 7,
@@ -874,7 +874,7 @@ fn the_end_of_a_log_counts_until_its_server_gives_a_sign_of_life() {
     world.close(0, CloseCause::Announced, "FATAL 57P01 ProcessInterrupts");
     world.run(ms(300));
     let end = failover_core::sample::LogEnd { at: Lsn(world.nodes[1].lsn), timeline: 1 };
-    let word = failover_core::sample::HostWord {
+    let word = failover_core::sample::HostReport {
         asked: world.now,
         postmaster: ProcessState::Gone,
         others: 0,

@@ -140,8 +140,8 @@ impl Player {
                 self.world().sleep(span);
             }
             ["until", kind, span] => {
-                let kind = *EventKind::ALL.iter().find(|one| one.word() == *kind).expect("an event kind");
-                assert!(self.world().run_until(kind, parse(span)), "{} did not come", kind.word());
+                let kind = *EventKind::ALL.iter().find(|one| one.as_str() == *kind).expect("an event kind");
+                assert!(self.world().run_until(kind, parse(span)), "{} did not come", kind.as_str());
             }
             ["kill", server] => self.kill(server, CloseCause::DeathHint),
             ["stop", server] => self.kill(server, CloseCause::Announced),
@@ -396,7 +396,7 @@ impl Player {
                 );
                 world.note(&line);
                 if let Some(last) = &stats.last {
-                    let line = format!("metrics: the last one was {}: {}", last.judgement.need.word(), last.judgement.why);
+                    let line = format!("metrics: the last one was {}: {}", last.judgement.need.as_str(), last.judgement.why);
                     world.note(&line);
                 }
             }
@@ -417,7 +417,7 @@ impl Player {
                 };
                 let line = format!(
                     "status: {}, primary {}{}, if it died now: {forecast}",
-                    service.state.word(),
+                    service.state.as_str(),
                     service.primary.map_or("none".to_owned(), name),
                     if service.generation.0 > 0 { format!(", generation {}", service.generation) } else { String::new() }
                 );

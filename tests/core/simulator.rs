@@ -3,6 +3,8 @@
 //! `SEEDS=100000` for more, `FIRST=1` for another beginning, `SEED=7` for one with its trace. `make test` and `make test-long` run it
 //! optimised (`scripts/simulate.sh`).
 
+#![allow(clippy::too_many_lines, reason = "a table, or one story told from its beginning to its end")]
+
 #[path = "../sim/cluster.rs"]
 mod cluster;
 #[path = "../sim/coverage.rs"]

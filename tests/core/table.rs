@@ -90,7 +90,7 @@ fn inputs() -> Vec<(String, Input)> {
     {
         for server in [0, 1, 77] {
             all.push((
-                format!("session of server {server} closed: {}", cause.word()),
+                format!("session of server {server} closed: {}", cause.as_str()),
                 Input::SessionClosed {
                     service: SERVICE,
                     server: ServerId(server),
@@ -125,7 +125,7 @@ fn inputs() -> Vec<(String, Input)> {
     for outcome in Outcome::ALL {
         for (whose, server) in [("the primary", None), ("server 1", Some(ServerId(1))), ("server 77", Some(ServerId(77)))] {
             all.push((
-                format!("reported of {whose}: {}", outcome.word()),
+                format!("reported of {whose}: {}", outcome.as_str()),
                 Input::OutcomeReported { service: SERVICE, server, outcome, count: 1 },
             ));
         }
@@ -153,8 +153,8 @@ fn inputs() -> Vec<(String, Input)> {
     ] {
         let name = match &command {
             Command::Force { to: Some(to), .. } => format!("force to {to}"),
-            Command::Cordon { server } | Command::Uncordon { server } => format!("{} {server}", command.word()),
-            other => other.word().to_owned(),
+            Command::Cordon { server } | Command::Uncordon { server } => format!("{} {server}", command.as_str()),
+            other => other.as_str().to_owned(),
         };
         all.push((format!("operator {name}"), Input::Operator { service: None, command: command.clone(), token: 1 }));
         all.push((format!("operator {name}, no such service"), Input::Operator { service: Some(NOWHERE), command, token: 1 }));
@@ -178,8 +178,8 @@ fn every_state_and_input_lead_where_the_table_says() {
             world.trace.clear();
             let outputs = world.core.step(world.now, input);
             let after = world.core.snapshot().services[0].state;
-            assert!(after == *state || can_reach(*state, after), "{} -> {} by {name}", state.word(), after.word());
-            let _ = writeln!(table, "{}, {name}: {}{}", state.word(), after.word(), said(&outputs));
+            assert!(after == *state || can_reach(*state, after), "{} -> {} by {name}", state.as_str(), after.as_str());
+            let _ = writeln!(table, "{}, {name}: {}{}", state.as_str(), after.as_str(), said(&outputs));
         }
     }
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/core/table.txt");
@@ -216,7 +216,7 @@ fn said(outputs: &[failover_core::output::Output]) -> String {
     let mut words: Vec<String> = outputs
         .iter()
         .map(|output| match output {
-            Output::Emit(event) => event.kind.word().to_owned(),
+            Output::Emit(event) => event.kind.as_str().to_owned(),
             Output::RunAction { action, .. } => format!("action {}", action.name()),
             Output::RunCheck { .. } => "run check".into(),
             Output::OpenSession { .. } => "open session".into(),
@@ -256,7 +256,7 @@ fn surveyed(world: &mut World, findings: Vec<failover_core::sample::ReadinessFin
     let mut text = String::new();
     for output in outputs {
         if let failover_core::output::Output::Emit(event) = output {
-            let _ = writeln!(text, "{} {}: {}", event.severity.word(), event.kind.word(), event.message);
+            let _ = writeln!(text, "{} {}: {}", event.severity.as_str(), event.kind.as_str(), event.message);
         }
     }
     text

@@ -1,5 +1,7 @@
 //! The core from outside: scenarios, tables, properties, and the worlds of an application and of a service that follows another.
 
+#![allow(clippy::too_many_lines, reason = "a table, or one story told from its beginning to its end")]
+
 #[path = "../sim/dice.rs"]
 mod dice;
 #[path = "../sim/world.rs"]

@@ -327,7 +327,7 @@ fn pg_ctl_promotes_over_ssh_right_after_a_kill() {
             ..HostParams::default()
         };
         let host = HostControl::new(Arc::clone(&ssh), params, Clock::start());
-        host.word(false, ample(), &cancel()).unwrap();
+        host.report(false, ample(), &cancel()).unwrap();
         let cluster = cluster_of(&[(DB2, &db2)]);
         cluster.read_role(DB2, ample(), &cancel()).unwrap();
         let system = system_id(&db2);

@@ -136,7 +136,7 @@ fn other_types_and_algorithms() {
     let mut options = primary("types");
     let algorithms = [Algorithm::HmacSha1, Algorithm::HmacSha384, Algorithm::HmacSha512];
     for algorithm in algorithms {
-        options = options.key(&format!("with-{}", algorithm.word()), algorithm.word(), OTHER);
+        options = options.key(&format!("with-{}", algorithm.as_str()), algorithm.as_str(), OTHER);
     }
     let named = Named::start(&lab, &options).unwrap();
     let address = named.address();
@@ -147,7 +147,7 @@ fn other_types_and_algorithms() {
     assert!(seen(address, RecordType::A).is_some());
 
     for (number, algorithm) in algorithms.into_iter().enumerate() {
-        let key = TsigKey { name: format!("with-{}", algorithm.word()), algorithm, secret: Secret::new(OTHER) };
+        let key = TsigKey { name: format!("with-{}", algorithm.as_str()), algorithm, secret: Secret::new(OTHER) };
         let app = record(Rfc2136Target { key, ..target(address) });
         write(&app, Some(&set(&[&format!("192.0.2.{}", 10 + number)], 30))).unwrap();
     }

@@ -509,7 +509,7 @@ impl Drop for Storm {
 }
 
 fn names(report: &FenceReport) -> Vec<&str> {
-    report.rungs.iter().map(|rung| rung.name.word()).collect()
+    report.rungs.iter().map(|rung| rung.name.as_str()).collect()
 }
 
 fn millis(span: Duration) -> f64 {
@@ -865,7 +865,7 @@ fn the_host_tells_running_stopped_and_dead_apart() {
     let mut server = Server::start();
     let control = server.control(&sshd.host());
 
-    let running = control.word(true, far(), &never()).unwrap();
+    let running = control.report(true, far(), &never()).unwrap();
     assert_eq!((running.postmaster, running.stopped), (ProcessState::Running, 0), "{running:?}");
     assert_eq!(running.local_answer, LocalAnswer::Accepting);
     assert!(running.others >= 4 && running.shm_attached.unwrap() >= 4, "{running:?}");
@@ -875,14 +875,14 @@ fn the_host_tells_running_stopped_and_dead_apart() {
     let behind = HostParams { sudo: vec!["env".to_owned(), "-i".to_owned(), "A=it's".to_owned()], ..server.params() };
     let behind = HostControl::new(sshd.host(), behind, Clock::start());
     let said = behind.readiness(far(), &never()).unwrap();
-    assert_eq!(said.word.postmaster, ProcessState::Running);
+    assert_eq!(said.report.postmaster, ProcessState::Running);
     let shown = said.shown.unwrap();
     assert!(shown.system_id.is_some() && shown.port.is_some() && shown.checkpointer.is_some(), "{shown:?}");
     let findings = said.findings;
     assert!(!findings.iter().any(|finding| finding.blocking), "{findings:?}");
 
     server.stop_all();
-    let stopped = control.word(true, far(), &never()).unwrap();
+    let stopped = control.report(true, far(), &never()).unwrap();
     assert_eq!((stopped.postmaster, stopped.local_answer), (ProcessState::Stopped, LocalAnswer::Silent), "{stopped:?}");
     assert_eq!(stopped.stopped, stopped.others + 1);
     for pid in working_in(&server.data()) {
@@ -905,23 +905,23 @@ fn the_host_tells_running_stopped_and_dead_apart() {
     times.clear();
     for _ in 0..20 {
         let began = Instant::now();
-        let dead = control.word(false, far(), &never()).unwrap();
+        let dead = control.report(false, far(), &never()).unwrap();
         times.push(began.elapsed());
         assert_eq!((dead.postmaster, dead.others, dead.shm_attached), (ProcessState::Gone, 0, Some(0)), "{dead:?}");
     }
     times.sort();
     eprintln!("word over a kept session: median {:.1} ms, best {:.1} ms", millis(times[10]), millis(times[0]));
-    assert_eq!(control.word(true, far(), &never()).unwrap().local_answer, LocalAnswer::Silent);
+    assert_eq!(control.report(true, far(), &never()).unwrap().local_answer, LocalAnswer::Silent);
 
     server.launch();
-    assert_eq!(control.word(false, far(), &never()).unwrap().postmaster, ProcessState::Running);
-    assert_eq!(control.word_and_end(false, far(), &never()).unwrap().1, None);
+    assert_eq!(control.report(false, far(), &never()).unwrap().postmaster, ProcessState::Running);
+    assert_eq!(control.report_and_end(false, far(), &never()).unwrap().1, None);
 
     // Only an orderly stop says where the log ends; an immediate one leaves no postmaster.pid either.
     for (how, orderly) in [("INT", true), ("QUIT", false)] {
         signal(server.postmaster(), how);
         eventually("the server's end", || working_in(&server.data()).is_empty().then_some(()));
-        let (word, end) = control.word_and_end(false, far(), &never()).unwrap();
+        let (word, end) = control.report_and_end(false, far(), &never()).unwrap();
         assert_eq!(word.postmaster, ProcessState::Gone, "{how}: {word:?}");
         assert_eq!(end.is_some_and(|end| end.at > Lsn(0) && end.timeline == 1), orderly, "{how}: {end:?}");
         server.launch();
@@ -935,7 +935,7 @@ fn a_fence_under_load_ends_every_commit_and_can_be_told_again() {
     let control = server.control(&sshd.host());
     let writers = writers(&server, 4);
     let storm = Storm::start(server.port);
-    control.word(false, far(), &never()).unwrap();
+    control.report(false, far(), &never()).unwrap();
 
     let began = Instant::now();
     let report = control.fence(Generation(1), FenceLevel::ProvenStopped, false, false, far(), &never()).unwrap();
@@ -985,7 +985,7 @@ fn the_orphans_of_a_killed_postmaster_are_ended() {
     let sshd = Sshd::start("");
     let (server, writers) = orphans();
     let control = server.control(&sshd.host());
-    let word = control.word(false, far(), &never()).unwrap();
+    let word = control.report(false, far(), &never()).unwrap();
     assert_eq!(word.postmaster, ProcessState::Gone);
     assert!(word.others >= 1 && word.shm_attached.unwrap() >= 1, "{word:?}");
 
@@ -1006,7 +1006,7 @@ fn a_segment_that_somebody_is_attached_to_is_no_proof() {
     let sshd = Sshd::start("");
     let server = Server::start();
     let control = server.control(&sshd.host());
-    control.word(false, far(), &never()).unwrap();
+    control.report(false, far(), &never()).unwrap();
     let segment = server.pidfile(7).and_then(|line| line.split_whitespace().nth(1).map(str::to_owned)).expect("a segment");
     let attach = "import ctypes, sys; c = ctypes.CDLL(None, use_errno=True); c.shmat.restype = ctypes.c_void_p; \
                   at = c.shmat(int(sys.argv[1]), None, 0); print(at != ctypes.c_void_p(-1).value, flush=True); sys.stdin.read()";
@@ -1041,7 +1041,7 @@ fn a_hung_server_cannot_be_woken_after_the_fence() {
     let writers = writers(&server, 2);
     server.stop_all();
     let pids = working_in(&server.data());
-    let word = control.word(false, far(), &never()).unwrap();
+    let word = control.report(false, far(), &never()).unwrap();
     assert_eq!(word.stopped, word.others + 1);
 
     let began = Instant::now();
@@ -1064,7 +1064,7 @@ fn a_dead_server_is_fenced_and_taken_back_again_and_again() {
     let sshd = Sshd::start("");
     let mut server = Server::start();
     let control = server.control(&sshd.host());
-    control.word(false, far(), &never()).unwrap();
+    control.report(false, far(), &never()).unwrap();
     for _ in 0..4 {
         server.kill_postmaster();
         let began = Instant::now();
@@ -1157,7 +1157,7 @@ fn a_wrong_data_directory_is_refused_and_an_unseen_server_is_not_proven_dead() {
         fs::write(foreign.path().join("PG_VERSION"), "15\n").unwrap();
         fs::set_permissions(foreign.path(), fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(foreign.path().metadata().unwrap().uid(), 0);
-        let failure = control(&foreign.path().display().to_string()).word(false, far(), &never()).unwrap_err();
+        let failure = control(&foreign.path().display().to_string()).report(false, far(), &never()).unwrap_err();
         assert!(failure.message.contains("another account") && failure.remedy.contains("owner"), "{failure:?}");
     }
 }
@@ -1193,13 +1193,13 @@ fn a_forced_command_allows_its_verbs_on_its_directory_and_nothing_else() {
     let sshd = Sshd::start(&format!("command=\"{command}\",restrict"));
     let ssh = sshd.host();
 
-    let plain = server.control(&ssh).word(false, far(), &never()).unwrap_err();
+    let plain = server.control(&ssh).report(false, far(), &never()).unwrap_err();
     assert!(plain.message.contains("may run only failover-host") && plain.remedy.contains("wrapper"), "{plain:?}");
 
     // What the caller believes about the directory does not matter.
     let wrapped = HostParams { wrapper: true, data_dir: "/elsewhere".to_owned(), ..params };
     let control = HostControl::new(Arc::clone(&ssh), wrapped, Clock::start());
-    let word = control.word(true, far(), &never()).unwrap();
+    let word = control.report(true, far(), &never()).unwrap();
     assert_eq!((word.postmaster, word.local_answer), (ProcessState::Running, LocalAnswer::Accepting));
     for line in [
         &["id"][..],
@@ -1233,7 +1233,7 @@ fn a_forced_command_allows_its_verbs_on_its_directory_and_nothing_else() {
     let public = fs::read_to_string(sshd.path("key.pub")).unwrap();
     fs::write(sshd.path("authorized_keys"), format!("command=\"{command} --allow word,ready\",restrict {public}")).unwrap();
     let looking = HostControl::new(sshd.host(), HostParams { wrapper: true, ..server.params() }, Clock::start());
-    assert_eq!(looking.word(false, far(), &never()).unwrap().postmaster, ProcessState::Gone);
+    assert_eq!(looking.report(false, far(), &never()).unwrap().postmaster, ProcessState::Gone);
     let refused = looking.fence(Generation(1), FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap_err();
     assert!(refused.kind == FailureKind::Refused && refused.message.contains("may not run"), "{refused:?}");
     let refused = looking.stop(Generation(1), far(), &never()).unwrap_err();
@@ -1298,7 +1298,7 @@ fn an_answer_that_is_none_of_ours_is_named() {
         let control = HostControl::new(sshd.host(), params.clone(), Clock::start());
         let failure = control.fence(Generation(1), FenceLevel::ProvenStopped, false, true, far(), &never()).unwrap_err();
         assert!(failure.message.contains(words), "{command}: {failure:?}");
-        let word = control.word(false, far(), &never()).unwrap_err();
+        let word = control.report(false, far(), &never()).unwrap_err();
         if command.ends_with("=2") {
             // What it did with the order is not known, and the same question would get the same answer.
             assert_eq!((failure.kind, word.kind), (FailureKind::Unknown, FailureKind::Refused));
@@ -1457,7 +1457,7 @@ fn pg_control_is_read_while_the_server_runs_and_before_its_processes_are_gone() 
         assert!(ended.checkpoint > data.checkpoint && ended.redo == ended.checkpoint);
         fs::write(&go, "").unwrap();
         server.reap();
-        let (_, end) = control.word_and_end(false, far(), &never()).unwrap();
+        let (_, end) = control.report_and_end(false, far(), &never()).unwrap();
         assert_eq!(end.map(|end| (end.at, end.timeline)), Some((ended.checkpoint, 1)));
         assert_eq!(control.control(far(), &never()).unwrap(), ended);
         fs::remove_file(&go).unwrap();
@@ -1487,7 +1487,7 @@ fn what_pg_isready_ends_with_there_is_told() {
         fs::write(&program, format!("#!/bin/sh\nexit {code}\n")).unwrap();
         give(&program);
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(control.word(true, far(), &never()).unwrap().local_answer, expected, "{code}");
+        assert_eq!(control.report(true, far(), &never()).unwrap().local_answer, expected, "{code}");
     }
 }
 
@@ -1533,7 +1533,7 @@ fn a_stop_asks_and_never_kills_and_a_start_brings_the_primary_back() {
         assert!(server.has("standby.signal") && server.marker().contains("\ngeneration=3\n"), "{}", server.marker());
         eventually("nobody is let in", || server.connect().is_none().then_some(()));
         assert_eq!(control.stop(Generation(3), far(), &never()).unwrap(), order, "asked again, and no more");
-        let word = control.word(false, far(), &never()).unwrap();
+        let word = control.report(false, far(), &never()).unwrap();
         assert_eq!((word.postmaster, word.stopped), (ProcessState::Running, 1), "{word:?}");
         let refused = control.start(Generation(3), far(), &never()).unwrap_err();
         assert!(refused.had_no_effect());

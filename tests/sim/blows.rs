@@ -197,7 +197,7 @@ impl Sim {
         let promised = seen.forecast.outcome.as_ref().ok().map(|candidate| usize::from(candidate.server.0));
         // Another engine does not know whether the failover of another service a moment ago was an order.
         let alone = self.setup.model.max_concurrent_failovers.is_none();
-        let quiet = quiet && seen.state.word() == "normal" && !self.watch.is_stopping() && alone;
+        let quiet = quiet && seen.state.as_str() == "normal" && !self.watch.is_stopping() && alone;
         let longest = dice.one(&[100, 2_900, 2_900, 20_000, 60_000]);
         let away = dice.between(20, longest);
         let before = dice.between(0, away.min(900));
@@ -234,10 +234,10 @@ impl Sim {
         }
         let waits = after.refusal.as_ref().is_some_and(|refusal| WAITING.contains(&refusal.name())) || after.paused;
         if after.refusal.is_none() && after.manual_reason.is_none() {
-            let why = format!("{} and neither failed over nor refused by name", after.state.word());
+            let why = format!("{} and neither failed over nor refused by name", after.state.as_str());
             self.watch.fail("every_no_has_a_name", why);
         } else if after.manual_reason.is_none() && !self.people.contains(&service) && !waits {
-            let why = format!("{} for good: {:?}", after.state.word(), after.refusal);
+            let why = format!("{} for good: {:?}", after.state.as_str(), after.refusal);
             self.watch.fail("a_death_is_failed_over_or_a_person_is_called", why);
         } else if after.manual_reason.is_some() {
             self.judge_command(service, after.primary.map_or(0, |primary| usize::from(primary.0)));

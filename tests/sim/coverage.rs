@@ -214,10 +214,10 @@ impl Coverage {
         let mut all = BTreeSet::new();
         for from in State::ALL {
             for to in from.followers() {
-                all.insert(format!("transition {} -> {}", from.word(), to.word()));
+                all.insert(format!("transition {} -> {}", from.as_str(), to.as_str()));
             }
         }
-        all.extend(EventKind::ALL.iter().map(|kind| format!("event {}", kind.word())));
+        all.extend(EventKind::ALL.iter().map(|kind| format!("event {}", kind.as_str())));
         all.extend(REFUSALS.iter().map(|name| format!("refusal {name}")));
         all.extend(CANDIDATES.iter().map(|name| format!("candidate {name}")));
         all.extend(ACTIONS.iter().map(|name| format!("action {name}")));
@@ -225,9 +225,9 @@ impl Coverage {
             all.extend(ENDS.iter().map(|(how, when)| format!("engine {how} {when} {step}")));
         }
         for class in [FailureClass::Dead, FailureClass::Hung, FailureClass::Unreachable, FailureClass::Unusable] {
-            all.insert(format!("class {}", class.word()));
+            all.insert(format!("class {}", class.as_str()));
         }
-        all.insert(format!("class {}", Reason::Forced.word()));
+        all.insert(format!("class {}", Reason::Forced.as_str()));
         all.extend(EndedHow::ALL.iter().map(|how| format!("end {how}")));
         all.extend(["gap", "stuck_workers", "everything_silent"].map(|cause| format!("doubt {cause}")));
         all
@@ -255,7 +255,7 @@ impl Coverage {
         match output {
             Output::Emit(event) => self.event(event),
             Output::RunAction { action, .. } => self.name(2, action.name()),
-            Output::Journal(failover_core::output::Record::Ended { how, .. }) => self.name(3, how.word()),
+            Output::Journal(failover_core::output::Record::Ended { how, .. }) => self.name(3, how.as_str()),
             _ => {}
         }
     }
@@ -317,7 +317,7 @@ impl Coverage {
 
     pub fn all(&self) -> BTreeSet<String> {
         let mut all = self.reached.clone();
-        all.extend(self.kinds.iter().map(|kind| format!("event {}", kind.word())));
+        all.extend(self.kinds.iter().map(|kind| format!("event {}", kind.as_str())));
         let groups = ["refusal", "candidate", "action", "end"];
         all.extend(self.names.iter().map(|(group, name)| format!("{} {name}", groups[usize::from(*group)])));
         all

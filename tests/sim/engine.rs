@@ -10,7 +10,7 @@ use failover_core::id::{ActionId, Generation};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::observation::Verdict;
 use failover_core::output::{Action, EndedHow, Failure, Output, Record, Step};
-use failover_core::plan::Begun;
+use failover_core::plan::Intent;
 use failover_core::time::{Mono, Span};
 
 use super::super::cluster::{Cluster, Process};
@@ -85,7 +85,7 @@ impl Sim {
             begun: known
                 .begun
                 .clone()
-                .map(|begun| Begun { first_bad: begun.first_bad.map(|age| older(age, now.since(known.intended))), ..begun }),
+                .map(|begun| Intent { first_bad: begun.first_bad.map(|age| older(age, now.since(known.intended))), ..begun }),
             // The clock that goes on while the machine sleeps, and that nobody can set.
             knowledge: seen.map(|seen| Box::new(seen.aged(self.now.since(self.seen.0)))),
         })
@@ -201,7 +201,7 @@ impl Sim {
                 let cluster = &self.clusters[at];
                 let primary = service.primary.map(|primary| usize::from(primary.0)).filter(|at| *at < cluster.servers.len());
                 let serves = primary.is_some_and(|at| cluster.is_writable(at) && cluster.servers[at].process != Process::Frozen);
-                let suspected = matches!(service.state.word(), "degraded" | "failing");
+                let suspected = matches!(service.state.as_str(), "degraded" | "failing");
                 if !serves {
                     self.watch.stricken(at, self.now, &self.setup.model);
                 } else if suspected && primary.is_some_and(|at| self.now.since(cluster.servers[at].unwell_at) > ms(20_000)) {
@@ -345,7 +345,7 @@ impl Sim {
 
     /// The engine ends at this step, or is asked to.
     pub(super) fn reach_step(&mut self, how: &str, when: When, step: &str) {
-        self.coverage.step(how, when.word(), step);
+        self.coverage.step(how, when.as_str(), step);
     }
 
     fn noteworthy(&mut self, service: usize, event: &Event) {
@@ -387,7 +387,7 @@ impl Sim {
             Output::Emit(event) if event.kind == EventKind::Observed && event.message.contains(" up") => return,
             Output::Emit(event) => {
                 let service = event.service.map_or_else(String::new, |service| format!("s{service} "));
-                format!("{service}{} {}: {}", event.severity.word(), event.kind.word(), event.message)
+                format!("{service}{} {}: {}", event.severity.as_str(), event.kind.as_str(), event.message)
             }
             Output::Journal(Record::Facts { .. })
             | Output::RunCheck { .. }
@@ -464,7 +464,7 @@ impl Sim {
                 known.intended = now;
             }
             Record::StepBegun { step, chosen, .. } => {
-                known.unfinished = Some(step.word().into());
+                known.unfinished = Some(step.as_str().into());
                 if let Some(begun) = &mut known.begun {
                     begun.route_touched |= step == Step::RouteOut;
                     begun.fence_tried |= step == Step::Fence;
@@ -475,7 +475,7 @@ impl Sim {
             Record::StepEnded { .. } => {}
             Record::Ended { how, .. } => {
                 known.begun = None;
-                known.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.word().to_owned());
+                known.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.as_str().to_owned());
             }
             Record::Facts { durable, .. } => {
                 known.generation = known.generation.max(durable.generation.0);

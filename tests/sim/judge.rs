@@ -99,7 +99,7 @@ impl Sim {
             let owed = |server: &&Server| server.stopped_by_us && server.power && server.host && !server.recovery;
             let left = cluster.servers.iter().find(|server| owed(server) && !replaced(server));
             if let Some(server) = left.filter(|_| nobody && !self.watch.is_stopping() && !cluster.lied && !cluster.meddled) {
-                let why = format!("{} is down, {} is {}", server.name, service.name, service.state.word());
+                let why = format!("{} is down, {} is {}", server.name, service.name, service.state.as_str());
                 self.watch.fail("a_living_primary_is_never_left_stopped", why);
                 return;
             }
@@ -148,8 +148,8 @@ impl Sim {
                 && cluster.servers[primary].impaired.is_none()
                 && self.now.since(cluster.servers[primary].unwell_at) > ms(20_000)
                 && self.now.since(cluster.servers[primary].port_shut_at) > ms(20_000);
-            let missing = service.state.word() == "degraded" && !service.missing.is_empty();
-            let settled = missing || matches!(service.state.word(), "normal" | "failed_over" | "manual_intervention");
+            let missing = service.state.as_str() == "degraded" && !service.missing.is_empty();
+            let settled = missing || matches!(service.state.as_str(), "normal" | "failed_over" | "manual_intervention");
             let lost = service.missing.iter().any(|missing| missing.code == "no_standby");
             if lost && service.forecast.outcome.is_ok() {
                 self.watch.fail("what_is_missing_is_missing", format!("{} has a standby to promote", service.name));
@@ -161,7 +161,7 @@ impl Sim {
                 self.watch.exercise("it_settles");
             }
             if well && others && !settled && !stopping && service.kind == ServiceKind::Postgres {
-                let why = format!("{} is {} though its primary is well", service.name, service.state.word());
+                let why = format!("{} is {} though its primary is well", service.name, service.state.as_str());
                 self.watch.fail("it_settles", why);
                 return;
             }

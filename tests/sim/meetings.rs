@@ -129,7 +129,7 @@ pub fn kind(fault: &Fault) -> Option<&'static str> {
 fn of_command(command: &Command) -> &'static str {
     match command {
         Command::Pause { lasts: Some(_), .. } => "timed_pause",
-        other => other.word(),
+        other => other.as_str(),
     }
 }
 

@@ -379,7 +379,7 @@ impl Sim {
             let why = format!(
                 "{promised} would have been promoted, was said right before the death; {} after it: {}, {:?}, {:?}",
                 self.now.since(due),
-                seen.state.word(),
+                seen.state.as_str(),
                 seen.refusal,
                 seen.manual_reason
             );

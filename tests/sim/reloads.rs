@@ -3,7 +3,7 @@
 use failover_core::id::ServerId;
 use failover_core::input::{Command, Input};
 use failover_core::model::{CheckKind, Role, ServerModel};
-use failover_core::plan::Begun;
+use failover_core::plan::Intent;
 
 use super::super::dice::Dice;
 use super::super::settings;
@@ -191,7 +191,7 @@ fn renumber_command(command: &mut Command, place: &dyn Fn(usize) -> usize) {
     }
 }
 
-fn renumbered(mut begun: Begun, id: &dyn Fn(ServerId) -> Option<ServerId>) -> Option<Begun> {
+fn renumbered(mut begun: Intent, id: &dyn Fn(ServerId) -> Option<ServerId>) -> Option<Intent> {
     begun.old = id(begun.old)?;
     if let Some(chosen) = &mut begun.chosen {
         chosen.server = id(chosen.server)?;

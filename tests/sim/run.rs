@@ -12,7 +12,7 @@ use failover_core::knowledge::Knowledge;
 use failover_core::model::ServerModel;
 use failover_core::observation::{DownCause, Verdict};
 use failover_core::output::{Action, Answer, Failure, Record, Report};
-use failover_core::plan::Begun;
+use failover_core::plan::Intent;
 use failover_core::sample::Sample;
 use failover_core::time::{Mono, Span};
 
@@ -87,7 +87,7 @@ enum When {
 }
 
 impl When {
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             When::Before => "before",
             When::During => "during",
@@ -142,7 +142,7 @@ struct Known {
     written: Stamp,
     generation: u64,
     unfinished: Option<String>,
-    begun: Option<Begun>,
+    begun: Option<Intent>,
     intended: Stamp,
     /// How long ago the last failover ended, when that was written.
     ended: Option<(Stamp, Span)>,

@@ -1,7 +1,7 @@
 //! What comes back over a path that is open: answers to new connections, samples, the word of a host.
 
 use failover_core::observation::{DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover_core::sample::{HostWord, LocalAnswer, Lsn, ProcessState, Receiver, Replica, Sample};
+use failover_core::sample::{HostReport, LocalAnswer, Lsn, ProcessState, Receiver, Replica, Sample};
 use failover_core::time::{Mono, Span};
 
 use super::cluster::{Cluster, Process};
@@ -100,7 +100,7 @@ impl Cluster {
         server.power && server.process == Process::Running && server.port == Link::Open && server.resolver
     }
 
-    pub fn host_word(&self, at: usize, asked: Mono, ask_local: bool) -> Option<HostWord> {
+    pub fn host_word(&self, at: usize, asked: Mono, ask_local: bool) -> Option<HostReport> {
         let server = &self.servers[at];
         if !server.power || !server.host {
             return None;
@@ -119,7 +119,7 @@ impl Cluster {
             _ => LocalAnswer::Silent,
         };
         let attached = u32::from(server.process != Process::Gone || server.orphans);
-        Some(HostWord {
+        Some(HostReport {
             asked,
             postmaster,
             others: attached,
@@ -133,7 +133,7 @@ impl Cluster {
     }
 
     pub fn finding(verdict: Verdict, began: Mono, latency: Span, sample: Option<Sample>) -> Finding {
-        let message = format!("{} {}", verdict.word(), verdict.reason());
+        let message = format!("{} {}", verdict.as_str(), verdict.reason());
         Finding { verdict, message, began, latency, sample: sample.map(Box::new) }
     }
 }

@@ -18,7 +18,7 @@ use failover_core::observation::{Close, CloseCause, DownCause, Finding, Impairme
 use failover_core::output::{Action, Answer, EndedHow, Failure, Output, Record, Report, Step};
 use failover_core::route::{InstanceView, RouteSurvey};
 use failover_core::sample::{
-    FenceLevel, FenceReport, HostWord, LocalAnswer, LogEnd, Lsn, Position, ProcessState, Readiness, Receiver, Replica,
+    FenceLevel, FenceReport, HostReport, LocalAnswer, LogEnd, Lsn, Position, ProcessState, Readiness, Receiver, Replica,
     RouteInstance, Rung, RungName, Sample, SyncCommit,
 };
 use failover_core::time::{Mono, Span};
@@ -696,12 +696,12 @@ impl World {
         (self.now + delay, Finding { verdict, message: message.into(), began: self.now, latency: Span::ZERO, sample: None })
     }
 
-    fn host_word(&self, at: usize, ask_local: bool) -> Result<HostWord, Failure> {
+    fn host_word(&self, at: usize, ask_local: bool) -> Result<HostReport, Failure> {
         let Some((postmaster, local)) = self.nodes[at].host else {
             return Err(Failure::timed_out("no answer from the host", ""));
         };
         let local_answer = if ask_local { local } else { LocalAnswer::NotAsked };
-        Ok(HostWord {
+        Ok(HostReport {
             asked: self.now,
             postmaster,
             others: 0,
@@ -748,7 +748,7 @@ impl World {
                 }
                 assert!(event.kind.row().severities.contains(&event.severity), "{event:?}");
                 if event.kind != EventKind::Observed {
-                    self.note(&format!("{} {}: {}", event.severity.word(), event.kind.word(), event.message));
+                    self.note(&format!("{} {}: {}", event.severity.as_str(), event.kind.as_str(), event.message));
                 }
                 self.events.push(event);
             }
@@ -793,7 +793,7 @@ impl World {
             Record::StepEnded { .. } => {}
             Record::Ended { how, .. } => {
                 journal.begun = None;
-                journal.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.word().to_owned());
+                journal.unfinished = (!matches!(how, EndedHow::Completed | EndedHow::Stopped)).then(|| how.as_str().to_owned());
             }
         }
     }

@@ -31,7 +31,7 @@ impl Replication {
     pub const ALL: [Replication; 3] = [Replication::Async, Replication::Any, Replication::First];
 
     /// Its word.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Replication::Async => "async",
             Replication::Any => "any",

@@ -99,7 +99,7 @@ impl Fault {
     ];
 
     /// Its name.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Fault::Kill => "kill",
             Fault::Hang => "hang",
@@ -129,7 +129,7 @@ impl Fault {
 
     /// The fault of that name.
     pub fn named(word: &str) -> Option<Fault> {
-        Fault::ALL.into_iter().find(|fault| fault.word() == word)
+        Fault::ALL.into_iter().find(|fault| fault.as_str() == word)
     }
 
     /// What is done, for people.

@@ -17,7 +17,7 @@ pub enum Role {
 }
 
 impl Role {
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Role::Primary => "primary",
             Role::Standby => "standby",
@@ -35,7 +35,7 @@ pub fn finding(ok: bool, text: impl Into<String>) -> FindingLine {
 pub fn judge(fault: Fault, run: &Recording, roles: (Role, Role), unread: Option<&io::Error>) -> Vec<FindingLine> {
     let mut list = vec![finding(
         roles != (Role::Primary, Role::Primary),
-        format!("at the end db1 is {}, db2 is {}", roles.0.word(), roles.1.word()),
+        format!("at the end db1 is {}, db2 is {}", roles.0.as_str(), roles.1.as_str()),
     )];
     one_at_a_time(run, &mut list);
     match fault.right() {

@@ -94,7 +94,7 @@ pub enum StopMode {
 }
 
 impl StopMode {
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             StopMode::Smart => "smart",
             StopMode::Fast => "fast",
@@ -483,7 +483,7 @@ impl PgServer {
 
     /// `pg_ctl stop`.
     pub fn stop(&self, mode: StopMode) -> io::Result<()> {
-        self.pg_ctl(&["stop", "-w", "-m", mode.word()])?;
+        self.pg_ctl(&["stop", "-w", "-m", mode.as_str()])?;
         *self.postmaster_slot() = None;
         Ok(())
     }
@@ -503,12 +503,12 @@ impl PgServer {
     /// `pg_ctl restart` in any mode, without waiting for its end.
     pub fn begin_restart_in(&self, mode: StopMode) -> io::Result<Process> {
         let log = self.lab.log_path(&self.name);
-        self.begin_pg_ctl(&["restart", "-w", "-m", mode.word(), "-l", &log.to_string_lossy()])
+        self.begin_pg_ctl(&["restart", "-w", "-m", mode.as_str(), "-l", &log.to_string_lossy()])
     }
 
     /// `pg_ctl stop`, without waiting for its end.
     pub fn begin_stop(&self, mode: StopMode) -> io::Result<Process> {
-        self.begin_pg_ctl(&["stop", "-w", "-m", mode.word()])
+        self.begin_pg_ctl(&["stop", "-w", "-m", mode.as_str()])
     }
 
     /// `pg_ctl promote`, without waiting for its end.

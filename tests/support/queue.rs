@@ -15,7 +15,7 @@ pub fn wait_for(queue: &EventQueue, what: &str, within: Duration, fits: impl Fn(
             return event;
         }
         if event.kind != EventKind::Observed {
-            told.push(format!("{} {}", event.kind.word(), event.message));
+            told.push(format!("{} {}", event.kind.as_str(), event.message));
         }
     }
     panic!("{what} did not come:\n{}", told.join("\n"));

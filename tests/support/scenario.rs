@@ -221,7 +221,7 @@ impl Scenario {
             self.findings.extend(account);
         }
         let mut recording = Recording {
-            fault: fault.word().to_owned(),
+            fault: fault.as_str().to_owned(),
             synchronous: self.synchronous,
             began: rfc3339(self.origin.wall),
             fault_at: self.fault_at,

@@ -74,7 +74,7 @@ pub(crate) enum Algorithm {
 impl Algorithm {
     /// As name servers call it.
     #[must_use]
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Algorithm::HmacSha1 => "hmac-sha1",
             Algorithm::HmacSha256 => "hmac-sha256",
@@ -99,7 +99,7 @@ impl FromStr for Algorithm {
     fn from_str(word: &str) -> Result<Algorithm, String> {
         [Algorithm::HmacSha1, Algorithm::HmacSha256, Algorithm::HmacSha384, Algorithm::HmacSha512]
             .into_iter()
-            .find(|algorithm| algorithm.word() == word)
+            .find(|algorithm| algorithm.as_str() == word)
             .ok_or_else(|| format!("\"{word}\" is none of hmac-sha1, hmac-sha256, hmac-sha384, hmac-sha512"))
     }
 }
@@ -225,7 +225,7 @@ impl Rfc2136 {
             .iter()
             .map(|value| dns::normalise(kind, value))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|how| no(format!("{how}, as an {} record needs", kind.word())))?;
+            .map_err(|how| no(format!("{how}, as an {} record needs", kind.as_str())))?;
         values.sort();
         values.dedup();
         if values.is_empty() {
@@ -620,7 +620,7 @@ impl Rfc2136 {
     /// An answer whose signature is missing or wrong, for people.
     fn distrusted(&self, server: SocketAddr, distrust: &Distrust) -> (String, &'static str) {
         let key = &self.target.key;
-        let (name, algorithm) = (&key.name, key.algorithm.word());
+        let (name, algorithm) = (&key.name, key.algorithm.as_str());
         match distrust.complaint {
             Some(Complaint { error: TsigRcode::BADKEY, .. }) => (
                 format!("{server} does not know the key {name} with {algorithm} (BADKEY)"),
@@ -666,7 +666,7 @@ impl Rfc2136 {
 
 impl Record for Rfc2136 {
     fn describe(&self) -> String {
-        format!("{} {} at {}", dotted(&self.name), self.target.record_type.word(), self.target.server)
+        format!("{} {} at {}", dotted(&self.name), self.target.record_type.as_str(), self.target.server)
     }
 
     fn read(&self, deadline: Deadline, cancel: &Cancel) -> Result<Option<RecordSet>, Failure> {

@@ -201,7 +201,7 @@ impl Route53 {
 
     fn seen(&self, within: Within<'_>) -> Result<Option<Seen>, Trouble> {
         let name = encoded(&self.name);
-        let path = format!("/hostedzone/{}/rrset?maxitems=1&name={name}&type={}", self.zone, self.kind.word());
+        let path = format!("/hostedzone/{}/rrset?maxitems=1&name={name}&type={}", self.zone, self.kind.as_str());
         let answer = self.account.ask(&path, within)?;
         let Some(sets) = answer.child("ResourceRecordSets") else {
             return Err(Trouble::Garbage(format!("{} without ResourceRecordSets", shown(&answer.name))));
@@ -209,7 +209,7 @@ impl Route53 {
         // The list begins at the name or, where there is none, at the next one.
         let ours = |set: &&Element| {
             set.text_of("Name").is_some_and(|name| unescaped(name) == unescaped(&self.name))
-                && set.text_of("Type").is_some_and(|kind| kind == self.kind.word())
+                && set.text_of("Type").is_some_and(|kind| kind == self.kind.as_str())
         };
         let Some(set) = sets.children.iter().find(ours) else { return Ok(None) };
         if let Some(other) = set.children.iter().find(|child| !SIMPLE.contains(&child.name.as_str())) {
@@ -245,10 +245,10 @@ impl Route53 {
             return Err(format!("a TTL of {} s is longer than {TTL_LIMIT} s", set.ttl));
         }
         if set.values.is_empty() || self.kind == RecordType::Cname && set.values.len() > 1 {
-            return Err(format!("{} values for a record of type {}", set.values.len(), self.kind.word()));
+            return Err(format!("{} values for a record of type {}", set.values.len(), self.kind.as_str()));
         }
         let values: Option<Vec<String>> = set.values.iter().map(|value| self.value(value)).collect();
-        let mut values = values.ok_or_else(|| format!("{set} is not of type {}", self.kind.word()))?;
+        let mut values = values.ok_or_else(|| format!("{set} is not of type {}", self.kind.as_str()))?;
         values.sort();
         values.dedup();
         Ok(RecordSet { values, ttl: set.ttl })
@@ -285,7 +285,7 @@ impl Route53 {
                         leaf(writer, "Action", action)?;
                         inside(writer, "ResourceRecordSet", |writer| {
                             leaf(writer, "Name", &self.name)?;
-                            leaf(writer, "Type", self.kind.word())?;
+                            leaf(writer, "Type", self.kind.as_str())?;
                             leaf(writer, "TTL", &ttl.to_string())?;
                             inside(writer, "ResourceRecords", |writer| {
                                 for value in values {
@@ -359,7 +359,7 @@ impl Route53 {
 
 impl Record for Route53 {
     fn describe(&self) -> String {
-        format!("{} {} in Route 53 zone {}", self.name, self.kind.word(), self.zone)
+        format!("{} {} in Route 53 zone {}", self.name, self.kind.as_str(), self.zone)
     }
 
     fn read(&self, deadline: Deadline, cancel: &Cancel) -> Result<Option<RecordSet>, Failure> {

@@ -89,6 +89,23 @@ struct Course {
     looked_for_holders: Option<Instant>,
 }
 
+impl Course {
+    fn begun(last: String) -> Course {
+        Course {
+            began: Instant::now(),
+            waited_for_sleep: None,
+            requests: 0,
+            acknowledged: false,
+            reloads: 0,
+            reconnects: 0,
+            said: None,
+            last,
+            holders: None,
+            looked_for_holders: None,
+        }
+    }
+}
+
 struct Rights {
     promote: bool,
     reload: bool,
@@ -116,24 +133,9 @@ impl Cluster {
         let name = &place.name;
         let contact = deadline.at_most(FIRST_CONTACT);
         let (mut session, identity) = self.identified(server, place, contact, cancel).map_err(|error| untouched(name, &error))?;
-        if identity.system_id != system_id {
-            return Err(Failure::no_effect(
-                format!(
-                    "{name} belongs to another cluster: its system identifier is {}, expected {system_id}; it was not touched",
-                    identity.system_id
-                ),
-                "correct the host and port of this server in the configuration",
-            ));
-        }
-        if !identity.in_recovery {
-            if let Some(report) = promoted(&identity, system_id, old_timeline, &format!("{name} was already promoted")) {
-                self.keep(server, session);
-                return Ok(report);
-            }
-            return Err(Failure::no_effect(
-                format!("{name} is not a standby: it is {}; it was not touched", identity.describe()),
-                "find out why it takes writes before anything is promoted",
-            ));
+        if let Some(report) = before_promotion(name, &identity, system_id, old_timeline)? {
+            self.keep(server, session);
+            return Ok(report);
         }
         let by_sql = matches!(promotion, Promotion::Sql);
         fits_its_version(name, identity.version, identity.replay_paused, by_sql)?;
@@ -144,72 +146,22 @@ impl Cluster {
                 format!("GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer) TO {}", quoted(&identity.role)),
             ));
         }
-        let mut course = Course {
-            began: Instant::now(),
-            waited_for_sleep: None,
-            requests: 0,
-            acknowledged: false,
-            reloads: 0,
-            reconnects: 0,
-            said: None,
-            last: identity.describe(),
-            holders: None,
-            looked_for_holders: None,
-        };
+        let mut course = Course::begun(identity.describe());
         course.waited_for_sleep = wait_for_sleep(&mut session, deadline, cancel).map_err(|error| untouched(name, &error))?;
         if cancel.is_cancelled() {
             return Err(Failure::no_effect(format!("cancelled before {name} was asked to promote itself"), ""));
         }
+        let mut run =
+            Run { cluster: self, place, session: Some(session), rights, system_id, old_timeline, deadline, cancel, course };
         let outcome = match promotion {
-            Promotion::Sql => {
-                let mut run = Run {
-                    cluster: self,
-                    place,
-                    session: Some(session),
-                    rights,
-                    system_id,
-                    old_timeline,
-                    deadline,
-                    cancel,
-                    course,
-                };
-                let first = run.request();
-                match first {
-                    // The server refused: nothing was triggered.
-                    Err(error) if sqlstate(&error) == Some("42501") => Err(denied(name, "pg_promote", &error)),
-                    _ => run.watch(true, &|| None).map(|report| (report, run.session)),
-                }
-            }
+            Promotion::Sql => match run.request() {
+                // The server refused: nothing was triggered.
+                Err(error) if sqlstate(&error) == Some("42501") => Err(denied(name, "pg_promote", &error)),
+                _ => run.watch(true, &|| None).map(|report| (report, run.session)),
+            },
             #[cfg(feature = "ssh")]
-            Promotion::PgCtl(host) => {
-                let start = |deadline: Deadline, cancel: &Cancel| host.promote(deadline, cancel);
-                let run = Run {
-                    cluster: self,
-                    place,
-                    session: Some(session),
-                    rights,
-                    system_id,
-                    old_timeline,
-                    deadline,
-                    cancel,
-                    course,
-                };
-                run.beside(&start)
-            }
-            Promotion::Command(start) => {
-                let run = Run {
-                    cluster: self,
-                    place,
-                    session: Some(session),
-                    rights,
-                    system_id,
-                    old_timeline,
-                    deadline,
-                    cancel,
-                    course,
-                };
-                run.beside(start)
-            }
+            Promotion::PgCtl(host) => run.beside(&|deadline: Deadline, cancel: &Cancel| host.promote(deadline, cancel)),
+            Promotion::Command(start) => run.beside(start),
         };
         let (report, session) = outcome?;
         if let Some(session) = session {
@@ -217,6 +169,29 @@ impl Cluster {
         }
         Ok(report)
     }
+}
+
+/// Whether the right server is asked: what it has become, where it was promoted already.
+fn before_promotion(name: &str, identity: &Identity, system_id: u64, old_timeline: u32) -> Result<Option<Report>, Failure> {
+    if identity.system_id != system_id {
+        return Err(Failure::no_effect(
+            format!(
+                "{name} belongs to another cluster: its system identifier is {}, expected {system_id}; it was not touched",
+                identity.system_id
+            ),
+            "correct the host and port of this server in the configuration",
+        ));
+    }
+    if identity.in_recovery {
+        return Ok(None);
+    }
+    let already = promoted(identity, system_id, old_timeline, &format!("{name} was already promoted"));
+    already.map(Some).ok_or_else(|| {
+        Failure::no_effect(
+            format!("{name} is not a standby: it is {}; it was not touched", identity.describe()),
+            "find out why it takes writes before anything is promoted",
+        )
+    })
 }
 
 /// What one look found.

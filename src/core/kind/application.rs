@@ -10,7 +10,7 @@ use crate::health::Health;
 use crate::id::ServerId;
 use crate::model::CheckModel;
 use crate::observation::{DownCause, Finding, Verdict};
-use crate::plan::{Begun, Takeover};
+use crate::plan::{Intent, Takeover};
 use crate::procedure::r#move::Move;
 use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
@@ -25,7 +25,7 @@ use crate::traffic::Weight;
 pub(crate) struct Application;
 
 impl Kind for Application {
-    fn word(&self) -> &'static str {
+    fn as_str(&self) -> &'static str {
         "application"
     }
 
@@ -131,7 +131,7 @@ impl Kind for Application {
         Judgement::of_application(reason)
     }
 
-    fn is_alive_again(&self, service: &Service, begun: &Begun) -> bool {
+    fn is_alive_again(&self, service: &Service, begun: &Intent) -> bool {
         service.application_is_well(begun.old)
     }
 }
@@ -309,7 +309,7 @@ impl Service {
         }
         match self.server_health(server) {
             Health::Healthy => Ok(Candidate::of_application(server, model.priority)),
-            health => Err(CandidateRefusal::NotHealthy { why: format!("it is {}", health.word()) }),
+            health => Err(CandidateRefusal::NotHealthy { why: format!("it is {}", health.as_str()) }),
         }
     }
 
@@ -318,7 +318,7 @@ impl Service {
         let trigger = &self.model.trigger;
         lines.push(format!(
             "class {}: {} failed observations in the window of {}, threshold {}",
-            reason.word(),
+            reason.as_str(),
             self.detection.window.count(),
             trigger.failure_window,
             trigger.failure_threshold

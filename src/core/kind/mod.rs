@@ -14,7 +14,7 @@ use super::evidence::{FailureClass, Suspicion};
 use super::id::ServerId;
 use super::model::CheckModel;
 use super::observation::Finding;
-use super::plan::{Begun, Takeover};
+use super::plan::{Intent, Takeover};
 use super::reason::Reason;
 use super::refusal::{CandidateRefusal, Refusal};
 use super::route::InstanceView;
@@ -48,8 +48,8 @@ impl ServiceKind {
 
     /// The word used in configuration and status.
     #[must_use]
-    pub fn word(self) -> &'static str {
-        self.rules().word()
+    pub fn as_str(self) -> &'static str {
+        self.rules().as_str()
     }
 
     /// Its servers hold data: something can be lost, who takes writes is one, and behind a promotion nothing is undone.
@@ -67,7 +67,7 @@ pub(crate) trait Kind: Sync {
     // What it is.
 
     /// The word used in configuration and status.
-    fn word(&self) -> &'static str;
+    fn as_str(&self) -> &'static str;
     /// Its servers hold data: see [`ServiceKind::holds_data`].
     fn holds_data(&self) -> bool;
     /// Sessions to its servers are kept open and watched.
@@ -132,7 +132,7 @@ pub(crate) trait Kind: Sync {
     // What an earlier engine began.
 
     /// The old primary serves again: what was begun can be undone.
-    fn is_alive_again(&self, service: &Service, begun: &Begun) -> bool;
+    fn is_alive_again(&self, service: &Service, begun: &Intent) -> bool;
 }
 
 impl Service {

@@ -11,7 +11,7 @@ use crate::evidence::{FailureClass, Suspicion, classify};
 use crate::id::ServerId;
 use crate::model::{CheckKind, CheckModel};
 use crate::observation::{Finding, Impairment, Verdict};
-use crate::plan::{Begun, Takeover};
+use crate::plan::{Intent, Takeover};
 use crate::procedure::failover::Failover;
 use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
@@ -49,7 +49,7 @@ impl Cluster {
 pub(crate) struct Postgres;
 
 impl Kind for Postgres {
-    fn word(&self) -> &'static str {
+    fn as_str(&self) -> &'static str {
         "postgres"
     }
 
@@ -183,7 +183,7 @@ impl Kind for Postgres {
     }
 
     /// The old primary serves new connections and takes writes.
-    fn is_alive_again(&self, service: &Service, begun: &Begun) -> bool {
+    fn is_alive_again(&self, service: &Service, begun: &Intent) -> bool {
         let serves = service.model.checks.iter().zip(&service.checks).any(|(model, state)| {
             model.server == begun.old.0
                 && model.kind == CheckKind::Postgres

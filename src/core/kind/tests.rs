@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::observation::{DownCause, Finding, Verdict};
 use crate::output::{Action, EndedHow, Output, Record, Report};
-use crate::plan::{Begun, Phase, Plan, Takeover};
+use crate::plan::{Intent, Phase, Plan, Takeover};
 use crate::procedure::{Next, OnStop, Step, Table, When, nothing};
 use crate::reason::Reason;
 use crate::refusal::{CandidateRefusal, Refusal};
@@ -29,7 +29,7 @@ use crate::time::{Mono, Span};
 pub(super) struct Bare;
 
 impl Kind for Bare {
-    fn word(&self) -> &'static str {
+    fn as_str(&self) -> &'static str {
         "bare"
     }
 
@@ -131,7 +131,7 @@ impl Kind for Bare {
         Judgement::of_application(reason)
     }
 
-    fn is_alive_again(&self, service: &Service, begun: &Begun) -> bool {
+    fn is_alive_again(&self, service: &Service, begun: &Intent) -> bool {
         service.server_health(begun.old) == Health::Healthy
     }
 }

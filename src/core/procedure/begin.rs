@@ -128,10 +128,10 @@ impl Service {
             if forced {
                 format!("{old_name} is to be replaced: {}", reason.sentence())
             } else {
-                format!("{old_name} is {}, confirmed {} after the first bad sign", reason.word(), fx.now.since(detected))
+                format!("{old_name} is {}, confirmed {} after the first bad sign", reason.as_str(), fx.now.since(detected))
             },
             vec![
-                ("class", text(reason.word())),
+                ("class", text(reason.as_str())),
                 ("detect_ms", Field::Span(fx.now.since(detected))),
                 ("evidence", texts(evidence.clone())),
             ],
@@ -142,7 +142,7 @@ impl Service {
             self.about_server(plan.old),
             format!("{}: failover {} away from {old_name} begins", self.model.name, plan.course.generation),
             vec![
-                ("class", text(reason.word())),
+                ("class", text(reason.as_str())),
                 ("old_primary", text(old_name)),
                 ("fence_required", Field::Int(u64::from(plan.require.number()))),
                 ("evidence", texts(evidence)),
@@ -163,7 +163,7 @@ impl Service {
         let mut lines = suspicion.record();
         lines.push(format!(
             "class {}: {} refused and {} unanswered new connections since the last sign of life",
-            reason.word(),
+            reason.as_str(),
             suspicion.refused,
             suspicion.unanswered
         ));

@@ -158,7 +158,7 @@ impl Service {
             vec![
                 ("old_primary", text(old)),
                 ("new_primary", text(&new_name)),
-                ("class", text(plan.reason.word())),
+                ("class", text(plan.reason.as_str())),
                 ("detected_at_ns", Field::Int(times.detected.as_nanos())),
                 ("confirm_ms", Field::Span(times.confirmed.since(times.detected))),
                 ("route_ms", span(Some(times.confirmed), times.routed)),
@@ -216,7 +216,7 @@ fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, n
     let mut fields = vec![
         ("old_primary", text(old)),
         ("new_primary", text(new)),
-        ("class", text(plan.reason.word())),
+        ("class", text(plan.reason.as_str())),
         ("detected_at_ns", Field::Int(times.detected.as_nanos())),
         ("confirm_ms", Field::Span(times.confirmed.since(times.detected))),
         ("fence_ms", span(Some(times.confirmed), times.fenced)),

@@ -30,7 +30,7 @@ impl Service {
                     .iter()
                     .map(|rung| {
                         Field::Group(vec![
-                            ("name", text(rung.name.word())),
+                            ("name", text(rung.name.as_str())),
                             ("ok", Field::Bool(rung.ok)),
                             ("took_ms", Field::Span(rung.took)),
                             ("note", text(&rung.note)),

@@ -30,11 +30,12 @@ impl Service {
         if silent && suspicion.impaired.is_none() && silence < Span::from_millis(800) {
             return;
         }
-        let word = suspicion.word();
-        let contradiction = suspicion.refused > 0 && word.is_some_and(|word| word.postmaster != ProcessState::Gone);
+        let report = suspicion.report();
+        let contradiction = suspicion.refused > 0 && report.is_some_and(|report| report.postmaster != ProcessState::Gone);
         // A postmaster that runs and is silent to us is asked on its own host; a stopped one could not answer there either.
         let ask_local = silent
-            && word.is_some_and(|word| word.postmaster == ProcessState::Running && word.local_answer != LocalAnswer::Silent);
+            && report
+                .is_some_and(|report| report.postmaster == ProcessState::Running && report.local_answer != LocalAnswer::Silent);
         let follow_up = ask_local && self.detection.host_asked.is_some_and(|(_, asked_locally)| !asked_locally);
         let age = now.since(suspicion.since);
         let again = if follow_up || contradiction && age < Span::from_millis(2_000) {
@@ -63,7 +64,7 @@ impl Service {
             Err(failure) => Err(failure),
         };
         let message = match &reply {
-            Ok(word) => format!("the host of {} says: {}", self.server_name(server), word.message),
+            Ok(report) => format!("the host of {} says: {}", self.server_name(server), report.message),
             Err(failure) => format!("the host of {} could not be asked: {}", self.server_name(server), failure.message),
         };
         if !self.is_subject(server) {

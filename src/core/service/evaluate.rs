@@ -418,11 +418,11 @@ impl Service {
                 format!(
                     "{}: the primary is {}; waiting {} for an operator: failover confirm {}",
                     self.model.name,
-                    class.word(),
+                    class.as_str(),
                     self.model.trigger.confirm_timeout,
                     self.model.name
                 ),
-                vec![("class", text(class.word())), ("evidence", texts(evidence))],
+                vec![("class", text(class.as_str())), ("evidence", texts(evidence))],
             );
             return Err(Refusal::AwaitingConfirmation { left: until.since(fx.now) });
         };

@@ -20,12 +20,12 @@ pub(crate) struct Together {
 
 /// How many services failed over lately.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Begun(u32);
+pub(crate) struct RecentFailovers(u32);
 
-impl Begun {
-    pub(crate) fn count<'a>(services: impl Iterator<Item = &'a Service>, now: Mono) -> Begun {
+impl RecentFailovers {
+    pub(crate) fn count<'a>(services: impl Iterator<Item = &'a Service>, now: Mono) -> RecentFailovers {
         let lately = services.filter(|service| service.began_lately(now)).count();
-        Begun(u32::try_from(lately).unwrap_or(u32::MAX))
+        RecentFailovers(u32::try_from(lately).unwrap_or(u32::MAX))
     }
 
     /// Beside this one.

@@ -41,7 +41,7 @@ use crate::input::Facts;
 use crate::model::{Model, Places, Role, ServerModel, ServiceModel};
 use crate::observation::{DownCause, Finding};
 use crate::output::{EndedHow, Output, Record};
-use crate::plan::{Begun, Plan};
+use crate::plan::{Intent, Plan};
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::route::RouteReadiness;
 use crate::sample::{Lsn, Readiness, ReadinessFinding, Sample};
@@ -516,7 +516,7 @@ impl Service {
         if self.state == to {
             return;
         }
-        assert!(self.state.followers().contains(&to), "impossible transition {} -> {}", self.state.word(), to.word());
+        assert!(self.state.followers().contains(&to), "impossible transition {} -> {}", self.state.as_str(), to.as_str());
         let from = self.state;
         self.state = to;
         (self.run.called_in_vain, self.run.well_since, self.run.switched_in_call) = (false, None, false);
@@ -529,8 +529,8 @@ impl Service {
             EventKind::StateChanged,
             severity,
             self.about(),
-            format!("{}: {} -> {} ({why})", self.model.name, from.word(), to.word()),
-            vec![("from", text(from.word())), ("to", text(to.word())), ("why", text(why))],
+            format!("{}: {} -> {} ({why})", self.model.name, from.as_str(), to.as_str()),
+            vec![("from", text(from.as_str())), ("to", text(to.as_str())), ("why", text(why))],
         );
     }
 
@@ -613,7 +613,7 @@ impl Service {
             self.recall(*knowledge, fx.now);
         }
         // An operator has made another server the primary since.
-        let adopted = |begun: &Begun| begun.generation < written && journaled.is_some_and(|primary| primary != begun.old);
+        let adopted = |begun: &Intent| begun.generation < written && journaled.is_some_and(|primary| primary != begun.old);
         let superseded = begun.as_ref().is_some_and(adopted);
         let attention = self.durable.attention.take_if(|_| self.state != State::ManualIntervention);
         if let Some(begun) = begun.filter(|_| !superseded) {

@@ -230,10 +230,10 @@ impl Service {
             EventKind::Observed,
             Severity::Debug,
             self.about_server(server),
-            format!("{} {}: {}", model.name, finding.verdict.word(), finding.message),
+            format!("{} {}: {}", model.name, finding.verdict.as_str(), finding.message),
             vec![
                 ("check", text(&model.name)),
-                ("verdict", text(finding.verdict.word())),
+                ("verdict", text(finding.verdict.as_str())),
                 ("reason", text(finding.verdict.reason())),
                 ("latency_ms", Field::Span(finding.latency)),
                 ("detail", text(&finding.message)),
@@ -260,12 +260,12 @@ impl Service {
             format!(
                 "{} is {} (was {}){}{}",
                 self.server_name(server),
-                after.word(),
-                before.word(),
+                after.as_str(),
+                before.as_str(),
                 if finding.message.is_empty() { "" } else { ": " },
                 finding.message
             ),
-            vec![("from", text(before.word())), ("to", text(after.word())), ("detail", text(&finding.message))],
+            vec![("from", text(before.as_str())), ("to", text(after.as_str())), ("detail", text(&finding.message))],
         );
     }
 
@@ -434,8 +434,8 @@ impl Service {
             EventKind::SessionClosed,
             Severity::Warning,
             self.about_server(server),
-            format!("{} closed its kept session ({}): {}", self.server_name(server), close.cause.word(), close.message),
-            vec![("cause", text(close.cause.word())), ("detail", text(&close.message))],
+            format!("{} closed its kept session ({}): {}", self.server_name(server), close.cause.as_str(), close.message),
+            vec![("cause", text(close.cause.as_str())), ("detail", text(&close.message))],
         );
         for (model, check) in self.model.checks.iter().zip(&mut self.checks) {
             if model.server == server.0 && model.kind == CheckKind::Postgres {

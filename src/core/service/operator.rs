@@ -58,7 +58,7 @@ impl Service {
                         self.dismiss_rivals(fx.now);
                         Ok(format!("{name}: that {} takes writes is forgotten, until it says so again", self.server_name(rival)))
                     }
-                    None => Err(format!("{name} is {}: there is nothing to reset", state.word())),
+                    None => Err(format!("{name} is {}: there is nothing to reset", state.as_str())),
                 },
             },
             Command::Force { to, accept_loss } => {

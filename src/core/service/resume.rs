@@ -12,7 +12,7 @@ use crate::event::{EventKind, Field, Severity};
 use crate::handover::Handover;
 use crate::knowledge::Knowledge;
 use crate::output::{EndedHow, Output, Record};
-use crate::plan::{Begun, Course, Phase, Plan, Times};
+use crate::plan::{Course, Intent, Phase, Plan, Times};
 use crate::procedure::Procedure as _;
 use crate::time::{Mono, Span};
 use crate::trigger::State;
@@ -44,9 +44,9 @@ impl Service {
     }
 
     /// What the journal must know of a plan that begins.
-    pub(crate) fn begun_with(&self, plan: &Plan) -> Begun {
+    pub(crate) fn begun_with(&self, plan: &Plan) -> Intent {
         let until = plan.times.detected;
-        Begun {
+        Intent {
             generation: plan.course.generation,
             reason: plan.reason,
             old: plan.old,
@@ -68,7 +68,7 @@ impl Service {
     }
 
     /// Takes up what the journal knows of an unfinished failover.
-    pub(super) fn take_up(&mut self, begun: Begun, fx: &mut Effects) {
+    pub(super) fn take_up(&mut self, begun: Intent, fx: &mut Effects) {
         self.durable.primary = Some(begun.old);
         // The earlier engine had seen it: it would not have begun otherwise.
         self.primary_seen = true;
@@ -141,7 +141,7 @@ impl Service {
         }
     }
 
-    fn undo_begun(&mut self, begun: &Begun, fx: &mut Effects) {
+    fn undo_begun(&mut self, begun: &Intent, fx: &mut Effects) {
         let why = format!("{} is alive", self.server_name(begun.old));
         self.tell_resumed(&format!("{why}: what had been changed is undone"), begun, fx);
         let mut plan = self.plan_of(begun, Phase::Over, Some(why.clone()), fx);
@@ -151,12 +151,12 @@ impl Service {
         self.drive::<Plan>(fx);
     }
 
-    fn give_up_begun(&mut self, begun: &Begun, why: &str, fx: &mut Effects) {
+    fn give_up_begun(&mut self, begun: &Intent, why: &str, fx: &mut Effects) {
         self.run.begun = None;
         let how = EndedHow::ManualIntervention;
         self.durable.stats.given_up(begun, self.run.begun_at);
         fx.push(Output::Journal(Record::Ended { service: self.id, generation: begun.generation, how }));
-        let mut left = vec![format!("journal: failover {} was begun, class {}", begun.generation, begun.reason.word())];
+        let mut left = vec![format!("journal: failover {} was begun, class {}", begun.generation, begun.reason.as_str())];
         if begun.route_touched {
             left.push(format!("{} was taken out of the route", self.server_name(begun.old)));
         }
@@ -166,9 +166,9 @@ impl Service {
         self.call_a_person(format!("failover {} of an earlier engine was not completed: {why}", begun.generation), left, fx);
     }
 
-    fn plan_of(&self, begun: &Begun, phase: Phase, undoing: Option<String>, fx: &Effects) -> Plan {
+    fn plan_of(&self, begun: &Intent, phase: Phase, undoing: Option<String>, fx: &Effects) -> Plan {
         let course = Course::new(begun.generation, phase, self.model.trigger.failover_timeout, fx.now);
-        let began = format!("failover {} was begun by an earlier engine, class {}", begun.generation, begun.reason.word());
+        let began = format!("failover {} was begun by an earlier engine, class {}", begun.generation, begun.reason.as_str());
         let course = Course {
             undoing,
             undo_until: fx.now + self.model.trigger.failover_timeout,
@@ -198,18 +198,18 @@ impl Service {
     }
 
     /// How long before `at` the first bad sign of an unfinished failover was.
-    pub(crate) fn begun_lead(&self, begun: &Begun, at: Mono) -> Option<Span> {
+    pub(crate) fn begun_lead(&self, begun: &Intent, at: Mono) -> Option<Span> {
         begun.first_bad.map(|age| age + at.since(self.run.begun_at))
     }
 
-    fn tell_resumed(&self, what: &str, begun: &Begun, fx: &mut Effects) {
+    fn tell_resumed(&self, what: &str, begun: &Intent, fx: &mut Effects) {
         fx.emit(
             EventKind::FailoverResumed,
             Severity::Warning,
             self.about_server(begun.old),
             format!("{}: failover {} was begun by an earlier engine; {what}", self.model.name, begun.generation),
             vec![
-                ("class", text(begun.reason.word())),
+                ("class", text(begun.reason.as_str())),
                 ("old_primary", text(self.server_name(begun.old))),
                 ("promotion_begun", Field::Bool(begun.chosen.is_some())),
                 ("detail", text(what)),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{LastFailover, STEADY};
-use crate::plan::{Begun, Plan};
+use crate::plan::{Intent, Plan};
 use crate::stats::Mark;
 use crate::time::Mono;
 
@@ -12,7 +12,7 @@ use crate::time::Mono;
 pub(crate) struct Run {
     pub(crate) plan: Option<Plan>,
     /// A failover that an earlier engine began, until it is clear how the primary is, and when a person is called instead.
-    pub(crate) begun: Option<Begun>,
+    pub(crate) begun: Option<Intent>,
     pub(crate) begun_until: Mono,
     /// When it was taken up.
     pub(crate) begun_at: Mono,

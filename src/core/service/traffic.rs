@@ -23,7 +23,7 @@ impl Service {
             match after {
                 Weight::Served => suspicion.note(fx.now, "the host program reports calls of its own that are served".into()),
                 Weight::Failed(outcome) => {
-                    suspicion.note(fx.now, format!("the host program reports calls of its own that fail: {}", outcome.word()));
+                    suspicion.note(fx.now, format!("the host program reports calls of its own that fail: {}", outcome.as_str()));
                 }
                 Weight::None => {}
             }

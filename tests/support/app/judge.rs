@@ -98,7 +98,7 @@ impl Outcome {
             port: seen.server.as_deref().map_or(0, port),
         };
         let of = |(place, seen): (usize, &Vec<Seen>)| Recording {
-            fault: self.fault.word().to_owned(),
+            fault: self.fault.as_str().to_owned(),
             began: self.when.clone(),
             fault_at: self.origin.nanos(self.began),
             ended: seen.last().map_or(0, |last| self.origin.nanos(last.done)),

@@ -58,7 +58,7 @@ impl Fault {
     }
 
     /// Its word.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         Fault::ALL.iter().find(|(_, fault)| *fault == self).map_or("", |(word, _)| word)
     }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use serde_json::Value;
 
-use crate::action::StandIn;
+use crate::action::EmbedderActions;
 use crate::action::command::Subject;
-use crate::check::host::{HostAnswer, HostCheck, HostFunction};
+use crate::check::embedder::{HostAnswer, HostCheck, HostFunction};
 use crate::deadline::{Cancel, Deadline, Interrupted};
 use failover_core::event::{EventKind, Severity};
 use failover_core::id::{RunId, ServerId, ServiceId};
@@ -148,7 +148,7 @@ fn millis(span: Duration) -> Value {
 
 /// The tasks given to the host program, and the functions it registered.
 #[derive(Default)]
-pub(crate) struct HostLane(Mutex<State>);
+pub(crate) struct EmbedderLane(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -167,7 +167,7 @@ enum Open {
     Action { answer: Arc<Mutex<Option<ActionAnswer>>>, answered: Cancel },
 }
 
-impl HostLane {
+impl EmbedderLane {
     /// `None`: checks of this name become task events.
     pub(crate) fn register_check(&self, name: &str, function: Option<Arc<HostFunction>>) {
         self.0.lock().checks.insert(name.to_owned(), function);
@@ -346,7 +346,7 @@ impl Drop for Give {
     }
 }
 
-impl StandIn for HostLane {
+impl EmbedderActions for EmbedderLane {
     fn takes(&self, step: &str) -> bool {
         self.0.lock().actions.contains_key(step)
     }
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_check_task_is_answered_once_and_only_in_time() {
-        let lane = HostLane::default();
+        let lane = EmbedderLane::default();
         let (sender, tasks) = unbounded();
         let announce = move |task: &Task| {
             let _ = sender.send(task.clone());
@@ -417,7 +417,7 @@ mod tests {
 
     #[test]
     fn an_offered_action_waits_for_its_answer_its_deadline_or_a_cancel() {
-        let lane = Arc::new(HostLane::default());
+        let lane = Arc::new(EmbedderLane::default());
         assert!(lane.register_action("make_tea", None).is_err());
         lane.register_action("fence", None).unwrap();
         let (sender, tasks) = unbounded();
@@ -448,7 +448,7 @@ mod tests {
 
     #[test]
     fn a_function_that_panics_is_an_unknown_effect() {
-        let lane = HostLane::default();
+        let lane = EmbedderLane::default();
         lane.register_action("promote", Some(Arc::new(|_: &HostAction| panic!("planted")))).unwrap();
         lane.register_action("fence", Some(Arc::new(|a: &HostAction| ActionAnswer::Done(format!("{}", a.generation))))).unwrap();
         let threads = Threads::default();
