@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = [
-    "candidate.rs", "sync_set.rs", "failover.rs", "plan.rs", "knowledge.rs", "handover.rs",
+    "candidate.rs", "sync_set.rs", "procedure/failover.rs", "procedure/handover.rs", "plan.rs", "knowledge.rs", "handover.rs",
     "service/resume.rs", "service/standbys.rs", "service/sync.rs", "service/branch.rs",
 ]  # fmt: skip
 

@@ -876,10 +876,15 @@ mod tests {
     }
 
     fn bench() -> Bench {
+        bench_of(1, "user = \"nobody\"")
+    }
+
+    /// With a primary at this port of the loopback, and how the engine connects to it.
+    fn bench_of(port: u16, connection: &str) -> Bench {
         let state = tempfile::tempdir().unwrap();
         let text = format!(
-            "version = 1\nstate_dir = \"{}\"\n[[services]]\nname = \"orders\"\n[services.connection]\nuser = \"nobody\"\n\
-             [[services.servers]]\nname = \"db1\"\nrole = \"primary\"\nhost = \"127.0.0.1\"\nport = 1\n\
+            "version = 1\nstate_dir = \"{}\"\n[[services]]\nname = \"orders\"\n[services.connection]\n{connection}\n\
+             [[services.servers]]\nname = \"db1\"\nrole = \"primary\"\nhost = \"127.0.0.1\"\nport = {port}\n\
              [[services.servers]]\nname = \"db2\"\nhost = \"127.0.0.1\"\nport = 2\n",
             state.path().display()
         );
@@ -985,6 +990,32 @@ mod tests {
 
     fn route_in() -> Action {
         Action::RouteIn { server: ServerId(1), share: None }
+    }
+
+    /// A smart shutdown waits for it (rule 174).
+    #[cfg(not(shuttle))]
+    #[test]
+    fn with_the_session_of_the_checks_that_of_the_survey_is_closed() {
+        use crate::action::postgres::Around;
+        use crate::tests::support::lab::wait_until;
+        use crate::tests::support::postgres::ENGINE_ROLE;
+        use crate::tests::support::{Lab, PgOptions, PgServer};
+
+        let lab = Lab::new().unwrap();
+        let db1 = PgServer::primary(&lab, &PgOptions::quick("db1")).unwrap();
+        let password = lab.write("failover.password", format!("{}\n", db1.secrets().engine), 0o600).unwrap();
+        let login =
+            format!("user = \"{ENGINE_ROLE}\"\npassword = {{ file = \"{}\" }}\nsslmode = \"disable\"", password.display());
+        let mut bench = bench_of(db1.port(), &login);
+        let around = Around { primary: Some(ServerId(0)), candidates: 1, checks: 1, replay_stands: false };
+        let parts = bench.trigger.shell.parts();
+        let cluster = &parts.services[0].actions.cluster;
+        cluster.survey(ServerId(0), around, Deadline::after(LONG), &Cancel::new().unwrap()).unwrap();
+        let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'libfailover/%'";
+        assert_eq!(db1.value(ours).unwrap(), "1");
+        bench.trigger.carry_out(vec![Output::CloseSession { service: ORDERS, server: ServerId(0) }]);
+        wait_until("the session is closed", LONG, || Ok((db1.value(ours)? == "0").then_some(()))).unwrap();
+        bench.end();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! library's own, because nobody else sees what they call.
 
 #[path = "../support/mod.rs"]
-mod support;
+pub(crate) mod support;
 
 mod command;
 mod dns;
