@@ -86,6 +86,21 @@
 // Many finished files of the log wait for the archive.
 #define FAILOVER_FINDING_ARCHIVE_BACKLOG "archive_backlog"
 
+// This standby would archive nothing as the primary, and the present one archives.
+#define FAILOVER_FINDING_ARCHIVE_ENDS "archive_ends"
+
+// This standby and its primary archive the same files to the same place.
+#define FAILOVER_FINDING_ARCHIVED_TWICE "archived_twice"
+
+// A replication slot that nobody uses holds more log than `max_wal_size`.
+#define FAILOVER_FINDING_SLOT_HOLDS_WAL "slot_holds_wal"
+
+// A replication slot has lost the log that its standby needs next.
+#define FAILOVER_FINDING_SLOT_LOST "slot_lost"
+
+// `primary_conninfo` holds a password that the engine's role can read.
+#define FAILOVER_FINDING_REPLICATION_PASSWORD_READABLE "replication_password_readable"
+
 // The primary has logical replication slots.
 #define FAILOVER_FINDING_LOGICAL_SLOTS "logical_slots"
 

@@ -25,6 +25,16 @@ const (
 	FindingArchiveFailing = "archive_failing"
 	// FindingArchiveBacklog: Many finished files of the log wait for the archive.
 	FindingArchiveBacklog = "archive_backlog"
+	// FindingArchiveEnds: This standby would archive nothing as the primary, and the present one archives.
+	FindingArchiveEnds = "archive_ends"
+	// FindingArchivedTwice: This standby and its primary archive the same files to the same place.
+	FindingArchivedTwice = "archived_twice"
+	// FindingSlotHoldsWal: A replication slot that nobody uses holds more log than `max_wal_size`.
+	FindingSlotHoldsWal = "slot_holds_wal"
+	// FindingSlotLost: A replication slot has lost the log that its standby needs next.
+	FindingSlotLost = "slot_lost"
+	// FindingReplicationPasswordReadable: `primary_conninfo` holds a password that the engine's role can read.
+	FindingReplicationPasswordReadable = "replication_password_readable"
 	// FindingLogicalSlots: The primary has logical replication slots.
 	FindingLogicalSlots = "logical_slots"
 	// FindingSyncGate: One standby alone can acknowledge what the primary waits for.

@@ -98,7 +98,7 @@ findings! {
     ReadOnlyByDefault = "read_only_by_default" (Server, Blocks::Where("it is set for the server, not for a role or a database")):
         "set for the server, the write verification fails after the promotion, and the failover ends with a person being called",
     /// Every place of this server is taken, and the engine does not get in.
-    NoPlaceLeft = "no_place_left" (Server, Blocks::Where("it is a standby to which the engine has no session")):
+    NoPlaceLeft = "no_place_left" (Server, Blocks::Where("it is a standby that may be promoted (`candidate`), and the engine has no session to it")):
         "a standby that cannot be asked is not promoted; the session that the engine has may end",
     /// The engine's role, or its database, may have fewer sessions than the engine needs.
     ConnectionLimitLow = "connection_limit_low" (Server, Blocks::Where("a failover has no place for its steps")):
@@ -115,6 +115,21 @@ findings! {
     /// Many finished files of the log wait for the archive.
     ArchiveBacklog = "archive_backlog" (Server, Blocks::Never):
         "a clean stop waits for the archive, WAL that is kept fills the disk, and what was not archived is lost to a recovery in time",
+    /// This standby would archive nothing as the primary, and the present one archives.
+    ArchiveEnds = "archive_ends" (Server, Blocks::Never):
+        "what is written after the failover is in no archive: a backup that was made before cannot be brought further than that moment",
+    /// This standby and its primary archive the same files to the same place.
+    ArchivedTwice = "archived_twice" (Server, Blocks::Never):
+        "a file that is overwritten may be torn when it is needed; where the second one fails instead, WAL piles up on that server",
+    /// A replication slot that nobody uses holds more log than `max_wal_size`.
+    SlotHoldsWal = "slot_holds_wal" (Server, Blocks::Never):
+        "a primary whose disk is full stops, and the next failover begins with a full disk; at its limit the slot is lost, and its standby with it",
+    /// A replication slot has lost the log that its standby needs next.
+    SlotLost = "slot_lost" (Server, Blocks::Never):
+        "that standby cannot follow any more: it falls behind with every commit and is not promoted",
+    /// `primary_conninfo` holds a password that the engine's role can read.
+    ReplicationPasswordReadable = "replication_password_readable" (Server, Blocks::Never):
+        "whoever reads statistics can read the password of replication, and with it copy the whole cluster",
     /// The primary has logical replication slots.
     LogicalSlots = "logical_slots" (Server, Blocks::Never):
         "the slots stay on the old primary: subscribers stop, and changes between the failover and new slots are missed",
@@ -143,7 +158,7 @@ findings! {
     SyncStandbyAbsent = "sync_standby_absent" (Server, Blocks::Never):
         "who has acknowledged a commit and does not answer may hold what nobody else has: then nobody is promoted, and a person is called",
     /// Replay is paused on this standby.
-    ReplayPaused = "replay_paused" (Server, Blocks::Always):
+    ReplayPaused = "replay_paused" (Server, Blocks::Where("the standby may be promoted (`candidate`)")):
         "a promotion ends the pause and replays what somebody wanted to stop; so this standby is refused",
     /// Replay stands still although there is log to replay.
     ReplayHeld = "replay_held" (Server, Blocks::Never):
@@ -155,7 +170,7 @@ findings! {
     NotReceiving = "not_receiving" (Server, Blocks::Never):
         "every commit from now on would be lost by a failover to it, so it is not promoted by itself",
     /// A setting that a standby must not have lower than its primary is lower.
-    SettingLowerThanPrimary = "setting_lower_than_primary" (Server, Blocks::Always):
+    SettingLowerThanPrimary = "setting_lower_than_primary" (Server, Blocks::Where("the standby may be promoted (`candidate`)")):
         "hot standby stops replay at the primary's change, and a server with fewer connections turns clients away when it takes the load",
     /// Places are kept by `reserved_connections`, and the engine's role may not use them.
     ReservedPlacesClosed = "reserved_places_closed" (Server, Blocks::Never):

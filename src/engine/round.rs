@@ -35,7 +35,6 @@ use super::resolver::Resolver;
 use super::status::{self, CheckReport, ReadyReport, ServiceReadiness};
 use super::survey::{self, HostSaid, QUESTION};
 use super::threads::Threads;
-use crate::action::postgres::Around;
 use crate::clock::Clock;
 
 /// Checks at the same moment.
@@ -266,11 +265,9 @@ fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &C
     match question {
         Question::Host(server) => Answer::Host(*server, survey::ask_host(&part.servers[*server], cancel)),
         Question::Sql(server, primary) => {
-            let standbys = parts.model.services[place].servers.iter().filter(|server| server.candidate).count().saturating_sub(1);
             let id = ServerId(u16::try_from(*server).unwrap_or(u16::MAX));
             // A server that cannot be asked is the checks' business.
-            let checks = survey::checks_of(&parts.model.services[place], id);
-            let around = Around { primary: *primary, candidates: standbys, checks, replay_stands: false };
+            let around = survey::around(&parts.model.services[place], id, *primary, false);
             let found = actions.cluster.survey(id, around, Deadline::after(QUESTION), cancel).ok();
             Answer::Sql(*server, found)
         }

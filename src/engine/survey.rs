@@ -175,10 +175,9 @@ impl Round<'_> {
             }
         }
         // A server that cannot be asked is the checks' business: what was known of it stays until it can be asked again.
-        let candidates = model.servers.iter().filter(|server| server.candidate).count().saturating_sub(1);
         let answer = self.shell.dependencies.permit(&by_sql).and_then(|permit| {
             let replay_stands = self.shell.replay_stands(self.id, id);
-            let around = Around { primary: self.primary, candidates, checks: checks_of(model, id), replay_stands };
+            let around = around(model, id, self.primary, replay_stands);
             let cluster = &self.service.actions.cluster;
             let answer = cluster.survey(id, around, Deadline::after(QUESTION), self.cancel);
             if self.cancel.is_cancelled() {
@@ -247,8 +246,20 @@ impl Round<'_> {
     }
 }
 
+/// What the survey of a server depends on beside the server.
+pub(super) fn around(model: &ServiceModel, server: ServerId, primary: Option<ServerId>, replay_stands: bool) -> Around {
+    Around {
+        primary,
+        candidates: model.servers.iter().filter(|server| server.candidate).count().saturating_sub(1),
+        checks: checks_of(model, server),
+        replay_stands,
+        candidate: model.servers.get(usize::from(server.0)).is_some_and(|server| server.candidate),
+        delay_allowed: model.postgres.allow_delayed,
+    }
+}
+
 /// How many checks connect to this server as the engine's role.
-pub(super) fn checks_of(service: &ServiceModel, server: ServerId) -> usize {
+fn checks_of(service: &ServiceModel, server: ServerId) -> usize {
     service.checks.iter().filter(|check| check.server == server.0 && check.kind == CheckKind::Postgres).count()
 }
 

@@ -1007,7 +1007,14 @@ mod tests {
         let login =
             format!("user = \"{ENGINE_ROLE}\"\npassword = {{ file = \"{}\" }}\nsslmode = \"disable\"", password.display());
         let mut bench = bench_of(db1.port(), &login);
-        let around = Around { primary: Some(ServerId(0)), candidates: 1, checks: 1, replay_stands: false };
+        let around = Around {
+            primary: Some(ServerId(0)),
+            candidates: 1,
+            checks: 1,
+            replay_stands: false,
+            candidate: true,
+            delay_allowed: false,
+        };
         let parts = bench.trigger.shell.parts();
         let cluster = &parts.services[0].actions.cluster;
         cluster.survey(ServerId(0), around, Deadline::after(LONG), &Cancel::new().unwrap()).unwrap();

@@ -85,7 +85,7 @@ pub(super) fn message(report: &Report) -> &str {
 }
 
 pub(super) fn around(replay_stands: bool) -> Around {
-    Around { primary: Some(DB1), candidates: 1, checks: 1, replay_stands }
+    Around { primary: Some(DB1), candidates: 1, checks: 1, replay_stands, candidate: true, delay_allowed: false }
 }
 
 fn refused(outcome: Result<Report, Failure>) -> Failure {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::action::postgres::{Cluster, Promotion};
+use crate::action::postgres::{Around, Cluster, Promotion};
 use failover_core::finding::{FindingCode, FindingGroup};
 use failover_core::output::Report;
 use failover_core::sample::ReadinessFinding;
@@ -123,13 +123,17 @@ const ELSEWHERE: &[FindingCode] = &[
     // below
     FindingCode::NoPlaceLeft,
     FindingCode::SettingLowerThanPrimary,
-    // Their remedies are no statements: a restart, an archive that works again, a change of the configuration or of primary_conninfo. None is
-    // carried out by a test yet.
+    // Below, and their remedies are no statements, or only a part of them is.
     FindingCode::RewindImpossible,
     FindingCode::ArchiveFailing,
     FindingCode::ArchiveBacklog,
     FindingCode::ApplyDelayed,
     FindingCode::NotReceiving,
+    FindingCode::ArchiveEnds,
+    FindingCode::ArchivedTwice,
+    FindingCode::SlotHoldsWal,
+    FindingCode::SlotLost,
+    FindingCode::ReplicationPasswordReadable,
 ];
 
 #[test]
@@ -228,4 +232,175 @@ fn a_role_with_few_sessions_is_found_beforehand_and_a_promotion_takes_one() {
     assert!(positions(&cluster, &[DB2])[0].sample.is_ok());
     cluster.promote(DB2, Promotion::Sql, system, 1, ample(), &cancel()).unwrap();
     assert!(matches!(cluster.verify_data(DB2, system, 1, ample(), &cancel()), Ok(Report::Written { commits: true, .. })));
+}
+
+/// It is found, with this in its remedy; what the remedy says is done, and it is gone.
+fn ends(cluster: &Cluster, on_standby: bool, code: FindingCode, says: &str, mend: impl FnOnce(&ReadinessFinding)) {
+    let shown = wait_until(&code.to_string(), AMPLE, || Ok(found(cluster, on_standby, code))).unwrap();
+    println!("{code}: {} | {}", shown.message, shown.remedy);
+    assert!(shown.remedy.contains(says), "{shown:?}");
+    mend(&shown);
+    wait_until(&format!("{code} is gone"), AMPLE, || Ok(found(cluster, on_standby, code).is_none().then_some(()))).unwrap();
+}
+
+fn all(server: &PgServer, statements: &[&str]) {
+    for statement in statements {
+        server.query(statement).unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+}
+
+/// So many files of the log are begun.
+fn switch(server: &PgServer, files: usize) {
+    for _ in 0..files {
+        all(server, &["SELECT pg_logical_emit_message(false, 'test', 'x')", "SELECT pg_switch_wal()"]);
+    }
+}
+
+#[test]
+fn a_primary_that_could_not_be_rewound_is_told() {
+    let lab = Lab::new().unwrap();
+    let (db1, _db2) = pair(&lab);
+    let cluster = cluster_of(&[(DB1, &db1)]);
+    carry_out(&db1, "ALTER SYSTEM SET wal_log_hints = off, then restart");
+    ends(&cluster, false, FindingCode::RewindImpossible, "wal_log_hints", |shown| carry_out(&db1, &shown.remedy));
+}
+
+/// A delayed standby that may be promoted is told, until the configuration says that it may be all the same, or not at all.
+#[test]
+fn a_delayed_standby_is_told_where_it_may_be_promoted() {
+    let lab = Lab::new().unwrap();
+    let (db1, db2) = pair(&lab);
+    let cluster = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
+    all(&db2, &["ALTER SYSTEM SET recovery_min_apply_delay = '1h'", RELOAD]);
+    let told = |candidate, delay_allowed| {
+        let around = Around { candidate, delay_allowed, ..around(false) };
+        let findings = cluster.survey(DB2, around, ample(), &cancel()).unwrap().findings;
+        findings.into_iter().find(|finding| finding.code == FindingCode::ApplyDelayed)
+    };
+    let shown = wait_until("it is told", AMPLE, || Ok(told(true, false))).unwrap();
+    assert!(shown.blocking && shown.remedy.contains("data.allow_delayed = true, or candidate = false"), "{shown:?}");
+    assert_eq!([told(true, true), told(false, false)], [None, None]);
+}
+
+/// Whose standby is never promoted is not kept from a failover by how that one is.
+#[test]
+fn what_is_wrong_with_a_standby_that_is_no_candidate_does_not_block() {
+    let lab = Lab::new().unwrap();
+    let (db1, db2) = pair(&lab);
+    let cluster = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
+    all(&db2, &["SELECT pg_wal_replay_pause()"]);
+    let blocks = |candidate| {
+        let around = Around { candidate, ..around(false) };
+        let findings = cluster.survey(DB2, around, ample(), &cancel()).unwrap().findings;
+        findings.into_iter().find(|finding| finding.code == FindingCode::ReplayPaused).map(|finding| finding.blocking)
+    };
+    assert_eq!([blocks(true), blocks(false)], [Some(true), Some(false)]);
+}
+
+#[test]
+fn an_archive_that_fails_is_told_until_it_works() {
+    let lab = Lab::new().unwrap();
+    let (db1, db2) = pair(&lab);
+    let cluster = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
+    all(&db1, &["ALTER SYSTEM SET archive_command = 'false'"]);
+    carry_out(&db1, "ALTER SYSTEM SET archive_mode = on, then restart");
+    switch(&db1, 34);
+    let mend = || {
+        all(&db1, &["ALTER SYSTEM SET archive_command = 'true'", RELOAD]);
+        switch(&db1, 1);
+    };
+    assert!(wait_until("a backlog", AMPLE, || Ok(found(&cluster, false, FindingCode::ArchiveBacklog))).is_ok());
+    ends(&cluster, false, FindingCode::ArchiveFailing, "server's log", |_| mend());
+    let gone = || Ok(found(&cluster, false, FindingCode::ArchiveBacklog).is_none().then_some(()));
+    wait_until("the backlog is gone", AMPLE, gone).unwrap();
+}
+
+/// A standby that would archive nothing, and one that archives what its primary archives.
+#[test]
+fn the_archive_after_a_failover_is_told() {
+    let lab = Lab::new().unwrap();
+    let (db1, db2) = pair(&lab);
+    let cluster = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
+    assert_eq!(found(&cluster, true, FindingCode::ArchiveEnds), None, "the primary does not archive either");
+    all(&db1, &["ALTER SYSTEM SET archive_command = 'true'"]);
+    carry_out(&db1, "ALTER SYSTEM SET archive_mode = on, then restart");
+    ends(&cluster, true, FindingCode::ArchiveEnds, "ALTER SYSTEM SET archive_mode = on, then restart", |shown| {
+        all(&db2, &["ALTER SYSTEM SET archive_command = 'true'"]);
+        carry_out(&db2, shown.remedy.split_once(", and ").unwrap().1);
+    });
+    all(&db2, &["ALTER SYSTEM SET archive_command = ''", RELOAD]);
+    ends(&cluster, true, FindingCode::ArchiveEnds, "SELECT pg_reload_conf()", |_| {
+        all(&db2, &["ALTER SYSTEM SET archive_command = 'true'", RELOAD]);
+    });
+    carry_out(&db2, "ALTER SYSTEM SET archive_mode = always, then restart");
+    ends(&cluster, true, FindingCode::ArchivedTwice, "archive_mode = on", |shown| carry_out(&db2, &shown.remedy));
+}
+
+#[test]
+fn a_standby_that_receives_nothing_is_told_until_it_receives() {
+    let lab = Lab::new().unwrap();
+    let (db1, db2) = pair(&lab);
+    let cluster = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
+    let conninfo = db2.value("SHOW primary_conninfo").unwrap();
+    all(&db2, &["ALTER SYSTEM SET primary_conninfo = ''", RELOAD]);
+    ends(&cluster, true, FindingCode::NotReceiving, "primary_conninfo", |_| {
+        all(&db2, &[&format!("ALTER SYSTEM SET primary_conninfo = '{}'", conninfo.replace('\'', "''")), RELOAD]);
+    });
+}
+
+/// What a slot of nobody holds, with a limit and without one; and one that its limit has cost its place.
+#[test]
+fn a_slot_that_nobody_uses_is_told_until_it_is_dropped() {
+    let lab = Lab::new().unwrap();
+    let (db1, db2) = pair(&lab);
+    let cluster = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
+    let settings = ["min_wal_size = '32MB'", "max_wal_size = '32MB'", "wal_keep_size = 0"];
+    for setting in settings {
+        all(&db1, &[&format!("ALTER SYSTEM SET {setting}")]);
+    }
+    all(&db1, &[RELOAD, "SELECT pg_create_physical_replication_slot('gone', true)"]);
+    assert_eq!(found(&cluster, false, FindingCode::SlotHoldsWal), None);
+    switch(&db1, 5);
+    let shown = wait_until("it is told", AMPLE, || Ok(found(&cluster, false, FindingCode::SlotHoldsWal))).unwrap();
+    assert!(
+        shown.message.contains("slot gone is not in use") && shown.message.contains("max_slot_wal_keep_size is -1"),
+        "{shown:?}"
+    );
+    all(&db1, &["ALTER SYSTEM SET max_slot_wal_keep_size = '1GB'", RELOAD]);
+    let limited = || Ok(found(&cluster, false, FindingCode::SlotHoldsWal).filter(|shown| shown.message.contains("at 1GB")));
+    wait_until("the limit is told", AMPLE, limited).unwrap();
+    all(&db1, &["ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'", RELOAD]);
+    switch(&db1, 5);
+    all(&db1, &["CHECKPOINT"]);
+    ends(&cluster, false, FindingCode::SlotLost, "base backup", |shown| {
+        assert_eq!(found(&cluster, false, FindingCode::SlotHoldsWal), None, "each slot is told of once");
+        all(&db1, &[shown.remedy.split_once("if there is none, ").unwrap().1]);
+    });
+}
+
+#[test]
+fn a_password_in_primary_conninfo_is_told_and_never_shown() {
+    let lab = Lab::new().unwrap();
+    let (db1, db2) = pair(&lab);
+    let cluster = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
+    let own = db2.value("SHOW primary_conninfo").unwrap();
+    let set = |conninfo: &str| {
+        all(&db2, &[&format!("ALTER SYSTEM SET primary_conninfo = '{}'", conninfo.replace('\'', "''")), RELOAD]);
+    };
+    let without: Vec<&str> = own.split_whitespace().filter(|word| !word.starts_with("password=")).collect();
+    let without = without.join(" ");
+    for with in ["host=127.0.0.1 password = 'hunter two'", "postgresql://rep:hunter@127.0.0.1/postgres"] {
+        set(with);
+        ends(&cluster, true, FindingCode::ReplicationPasswordReadable, "passfile=", |shown| {
+            assert!(!format!("{shown:?}").contains("hunter"), "{shown:?}");
+            set(&without);
+        });
+    }
+    // Hidden is not told, and no error.
+    db1.query(&format!("REVOKE pg_monitor FROM {ENGINE_ROLE}")).unwrap();
+    let sees = format!("SELECT pg_has_role('{ENGINE_ROLE}', 'pg_monitor', 'USAGE')");
+    wait_until("it sees less", AMPLE, || Ok((db2.value(&sees)? == "f").then_some(()))).unwrap();
+    set("host=127.0.0.1 password=hunter");
+    wait_until("it is set", AMPLE, || Ok(db2.value("SHOW primary_conninfo")?.contains("hunter").then_some(()))).unwrap();
+    assert_eq!(found(&cluster, true, FindingCode::ReplicationPasswordReadable), None);
 }

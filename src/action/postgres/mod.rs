@@ -16,6 +16,7 @@ mod sync_gate;
 mod sync_survey;
 pub(crate) mod traffic;
 mod verify;
+mod wal_survey;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use super::held_replay::Holders;
 use super::set_where::{self, Settings};
-use super::sync_survey;
 use super::{Cluster, Server, is_full, quoted};
+use super::{sync_survey, wal_survey};
 use crate::action::server_identity::ServerIdentity;
 use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::{Error, Rows, Session};
@@ -47,10 +47,8 @@ SELECT current_user AS role,
        (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_locks_per_transaction') AS max_locks_per_transaction,
        pg_catalog.current_setting('synchronous_standby_names') AS sync_names,
        pg_catalog.current_setting('data_checksums') AS data_checksums,
-       pg_catalog.current_setting('archive_mode') AS archive_mode,
        pg_catalog.current_setting('reserved_connections', true) AS reserved,
        pg_catalog.pg_has_role(pg_catalog.to_regrole('pg_use_reserved_connections'), 'USAGE') AS may_use_reserved,
-       (SELECT failed_count FROM pg_catalog.pg_stat_archiver WHERE last_failed_time > coalesce(last_archived_time, '-infinity')) AS archive_failures,
        (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_wal_receiver) AS receivers,
        (SELECT pg_catalog.string_agg(slot_name, ', ' ORDER BY slot_name) FROM pg_catalog.pg_replication_slots WHERE slot_type = 'logical') AS logical_slots,
 ";
@@ -82,6 +80,10 @@ pub(crate) struct Around {
     pub checks: usize,
     /// Its replay has not moved for some seconds, by its samples.
     pub replay_stands: bool,
+    /// It may be promoted (`candidate`).
+    pub candidate: bool,
+    /// Also while it holds replay back (`data.allow_delayed`).
+    pub delay_allowed: bool,
 }
 
 /// What one server said.
@@ -125,6 +127,11 @@ impl Answer {
         [limit("role_limit", "role", "role"), limit("database_limit", "database", "database")].into_iter().flatten().min()
     }
 
+    fn archive(&self) -> wal_survey::Archive<'_> {
+        let text = |column: &str| self.get(column).unwrap_or_default();
+        wal_survey::Archive { mode: text("archive_mode"), command: text("archive_command"), library: text("archive_library") }
+    }
+
     fn is_limited(&self, needed: usize) -> bool {
         self.limit().is_some_and(|(limit, ..)| limit < needed as u64)
     }
@@ -150,7 +157,7 @@ impl Cluster {
             Ok(pair) => pair,
             Err(error) if is_full(&error) && around.primary != Some(server) => {
                 let mut found = Findings { name: &place.name, list: Vec::new() };
-                no_place_finding(&mut found, &error.to_string(), true);
+                no_place_finding(&mut found, &error.to_string(), true, around.candidate);
                 return Ok(Surveyed { findings: found.list, identity: ServerIdentity::default() });
             }
             Err(error) => {
@@ -233,7 +240,11 @@ fn ask_survey(
     deadline: Deadline,
     cancel: &Cancel,
 ) -> Result<(Session, Answer), Error> {
-    let rows = session.query(&format!("{SURVEY_SQL}{},\n{}", sync_survey::COLUMNS, set_where::COLUMN), deadline, cancel)?;
+    let rows = session.query(
+        &format!("{SURVEY_SQL}{},\n{},\n{}", wal_survey::COLUMNS, sync_survey::COLUMNS, set_where::COLUMN),
+        deadline,
+        cancel,
+    )?;
     let number = |column: &str| rows.get(0, column).and_then(|value| value.parse::<u32>().ok());
     // Before PostgreSQL 15 the right cannot be granted, and the function that asks about it does not exist.
     let may_open_gate = rows.get(0, "superuser") == Some("on")
@@ -305,7 +316,7 @@ impl Seen<'_> {
         self.rights(&mut found);
         self.places(&mut found);
         self.settings(&mut found);
-        self.archive(&mut found);
+        self.log(&mut found);
         reserved_finding(&mut found, answer.number("reserved"), answer.get("may_use_reserved"), &self.role);
         certificate_findings(&mut found, answer);
         if let Some(slots) = answer.get("logical_slots").filter(|_| !answer.is("in_recovery")) {
@@ -317,7 +328,7 @@ impl Seen<'_> {
         }
         self.sync_gate(&mut found);
         if answer.is("in_recovery") {
-            standby_findings(&mut found, answer, self.primary);
+            standby_findings(&mut found, answer, self.primary, self.around);
         } else {
             self.synchronous(&mut found);
         }
@@ -363,7 +374,7 @@ impl Seen<'_> {
     /// Places for the engine's sessions.
     fn places(&self, found: &mut Findings<'_>) {
         if let Some(said) = &self.answer.full {
-            no_place_finding(found, said, false);
+            no_place_finding(found, said, false, false);
         }
         let needed = needed(self.around.checks);
         // A limit came with the data, and is the same on all servers: told of the one that takes writes.
@@ -425,23 +436,18 @@ impl Seen<'_> {
         }
     }
 
-    fn archive(&self, found: &mut Findings<'_>) {
-        if let Some(failures) = self.answer.number("archive_failures") {
-            found.warn(
-                FindingCode::ArchiveFailing,
-                &format!(
-                    "the last attempt to archive WAL failed ({failures} failures so far): WAL piles up and a stop takes longer"
-                ),
-                "read the server's log for the archive command's error",
-            );
-        }
-        if let Some(waiting) = self.answer.backlog.filter(|waiting| *waiting > BACKLOG) {
-            found.warn(
-                FindingCode::ArchiveBacklog,
-                &format!("{waiting} finished WAL files wait for the archive: archiving is slower than writing, or stands still"),
-                "SELECT * FROM pg_stat_archiver; then make archive_command quicker, or mend what it waits for",
-            );
-        }
+    fn log(&self, found: &mut Findings<'_>) {
+        let answer = self.answer;
+        let log = wal_survey::Log {
+            archive: answer.archive(),
+            primary: self.primary.filter(|_| answer.is("in_recovery")).map(|(name, primary)| (name, primary.archive())),
+            failures: answer.number("archive_failures"),
+            waiting: answer.backlog.filter(|waiting| *waiting > BACKLOG),
+            slots: answer.get("slots_behind"),
+            slot_limit: answer.get("slot_limit").unwrap_or("-1"),
+            password_readable: answer.is("password_readable"),
+        };
+        wal_survey::findings(found, &log);
     }
 
     fn sync_names(&self) -> &str {
@@ -497,7 +503,7 @@ impl Seen<'_> {
 }
 
 /// `said`: the server's words. `blind`: the engine has no session either.
-fn no_place_finding(found: &mut Findings<'_>, said: &str, blind: bool) {
+fn no_place_finding(found: &mut Findings<'_>, said: &str, blind: bool, candidate: bool) {
     let so = if blind {
         "so it cannot be asked, nor promoted"
     } else {
@@ -505,7 +511,7 @@ fn no_place_finding(found: &mut Findings<'_>, said: &str, blind: bool) {
     };
     found.add(
         FindingCode::NoPlaceLeft,
-        blind,
+        blind && candidate,
         &format!("it has no place left for a session of the engine ({said}), {so}"),
         "end sessions there, or raise max_connections; from PostgreSQL 16 on reserved_connections keeps a place for members of pg_use_reserved_connections"
             .to_owned(),
@@ -553,12 +559,12 @@ fn certificate_findings(found: &mut Findings<'_>, answer: &Answer) {
 }
 
 /// What matters only of a standby, and in comparison with its primary.
-fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(&str, &Answer)>) {
+fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(&str, &Answer)>, around: Around) {
     let lower = lower_settings(answer, primary);
     if answer.get("paused") == Some("t") {
-        paused_finding(found, &lower, primary.map(|(name, _)| name));
+        paused_finding(found, &lower, primary.map(|(name, _)| name), around.candidate);
     }
-    if let Some(delay) = answer.number("apply_delay").filter(|delay| *delay > 0) {
+    if let Some(delay) = answer.number("apply_delay").filter(|delay| *delay > 0 && around.candidate && !around.delay_allowed) {
         found.blocking(
             FindingCode::ApplyDelayed,
             &format!("recovery_min_apply_delay is {delay} ms: a delayed standby is kept against mistakes, not for failover"),
@@ -584,8 +590,9 @@ fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(
     }
     let primary_name = primary.map_or("the primary", |(name, _)| name);
     for Lower { setting, ours, theirs } in lower {
-        found.blocking(
+        found.add(
             FindingCode::SettingLowerThanPrimary,
+            around.candidate,
             &format!("{setting} is {ours}, on {primary_name} {theirs}: replay stops, or the server cannot take the load"),
             format!("ALTER SYSTEM SET {setting} = {theirs}, then restart the standby"),
         );
@@ -609,7 +616,7 @@ fn lower_settings(answer: &Answer, primary: Option<(&str, &Answer)>) -> Vec<Lowe
 }
 
 /// PostgreSQL itself pauses replay where a setting is lower than on the primary, and a server that is told to resume then shuts down.
-fn paused_finding(found: &mut Findings<'_>, lower: &[Lower], primary: Option<&str>) {
+fn paused_finding(found: &mut Findings<'_>, lower: &[Lower], primary: Option<&str>, candidate: bool) {
     let code = FindingCode::ReplayPaused;
     if lower.is_empty() {
         let remedy = match primary {
@@ -620,18 +627,20 @@ fn paused_finding(found: &mut Findings<'_>, lower: &[Lower], primary: Option<&st
                  shut it down; otherwise SELECT pg_wal_replay_resume()"
             }
         };
-        found.blocking(
+        found.add(
             code,
+            candidate,
             "replay is paused: what it received is not yet visible, and somebody paused it for a reason",
-            remedy,
+            remedy.to_owned(),
         );
         return;
     }
     let named: Vec<&str> = lower.iter().map(|lower| lower.setting).collect();
     let raise: Vec<String> =
         lower.iter().map(|Lower { setting, theirs, .. }| format!("ALTER SYSTEM SET {setting} = {theirs}")).collect();
-    found.blocking(
+    found.add(
         code,
+        candidate,
         &format!(
             "replay is paused, and {} lower than on {}: then PostgreSQL pauses it by itself, and shuts the server down if it is told to resume",
             if let [one] = named[..] { format!("{one} is") } else { format!("{} are", named.join(", ")) },
