@@ -185,6 +185,7 @@ pub use {
         Timing, Trigger, TsigAlgorithm, Workers,
     },
     engine::breaker::{BreakerSettings, BreakerState, CircuitBreaker, Denied, Permit, Token},
+    engine::caller::on_behalf_of,
     engine::record::{DecisionRecord, Replay},
     engine::status::{
         BreakerStatus, CheckReport, CheckStatus, DelayBucket, DelayStatus, EventStatus, FailoverStatus, FailureStatus,

@@ -650,6 +650,12 @@ fn a_daemon_is_asked_and_told() {
     }
     let some = place.ask(&["events"]).ends_with(0);
     assert!(some.stdout.contains(" orders operator_command: "));
+    // But for a pause that ended by itself.
+    let uid = format!("uid {}", rustix::process::geteuid().as_raw());
+    for given in commands.iter().filter(|event| event["fields"]["command"] != "resume") {
+        assert_eq!(given["fields"]["by"], uid, "{given:#}");
+        assert!(given["message"].as_str().unwrap().ends_with(&format!("(ordered by {uid})")), "{given:#}");
+    }
     assert_eq!(some.stderr, "failover: what is left out here is numbered too: --all shows single observations\n");
 
     daemon.signal(Signal::TERM);

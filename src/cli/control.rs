@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use failover::{CommandReply, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus};
+use failover::{CommandReply, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus, on_behalf_of};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use parking_lot::Mutex;
@@ -114,13 +114,13 @@ fn accept(shared: &Arc<Shared>, door: &Listening) {
         threads.retain(|thread| !thread.is_finished());
         let full = threads.len() >= CLIENTS;
         number += 1;
-        match admit(&stream, full) {
-            Ok(()) => {}
+        let caller = match admit(&stream, full) {
+            Ok(caller) => caller,
             Err(refused) => {
                 let _ = send(&stream, &Line::Error(refused).encode(), Instant::now());
                 continue;
             }
-        }
+        };
         let handle = match stream.try_clone() {
             Ok(handle) => handle,
             Err(error) => {
@@ -132,7 +132,8 @@ fn accept(shared: &Arc<Shared>, door: &Listening) {
         let mine = Arc::clone(shared);
         let spawned = std::thread::Builder::new().name("control-client".to_owned()).stack_size(STACK).spawn(move || {
             // The connection's end is the client's own business. A bug must not leave the client waiting for an answer.
-            if catch_unwind(AssertUnwindSafe(|| serve(&mine, &stream))).is_err() {
+            let served = || on_behalf_of(&format!("uid {caller}"), || serve(&mine, &stream));
+            if catch_unwind(AssertUnwindSafe(served)).is_err() {
                 log::error!("control socket: a bug was caught while a client was answered");
             }
             mine.clients.lock().remove(&number);
@@ -161,8 +162,8 @@ fn accept(shared: &Arc<Shared>, door: &Listening) {
     }
 }
 
-/// Only the daemon's user and root are served.
-fn admit(stream: &UnixStream, full: bool) -> Result<(), Refused> {
+/// Only the daemon's user and root are served. Says which user calls.
+fn admit(stream: &UnixStream, full: bool) -> Result<u32, Refused> {
     stream.set_nonblocking(false).map_err(|error| Refused::new(Kind::Failed, error.to_string()))?;
     // Not by rustix: who calls from outside of our pid namespace has process number 0 here, which its type cannot hold.
     let caller = getsockopt(stream, PeerCredentials)
@@ -176,7 +177,7 @@ fn admit(stream: &UnixStream, full: bool) -> Result<(), Refused> {
         return Err(Refused::new(Kind::Busy, format!("the daemon serves {CLIENTS} clients already"))
             .remedy("end some of the `failover events --follow` that are open"));
     }
-    Ok(())
+    Ok(caller)
 }
 
 fn serve(shared: &Shared, stream: &UnixStream) -> io::Result<()> {

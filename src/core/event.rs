@@ -655,6 +655,7 @@ event_kinds! {
             "command": Text,
             "accepted": Bool,
             "detail": Text,
+            "by": Text("who gave it, where that is known: `uid 1000` over the control socket"),
         ],
         Remedy::No,
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod breaker;
 pub(crate) mod builder;
+pub(crate) mod caller;
 mod checked;
 mod delay;
 mod dependency;
@@ -1168,7 +1169,8 @@ impl Shell {
                 Some(id.ok_or_else(|| EngineError::InvalidArgument(format!("there is no service \"{name}\"")))?)
             }
         };
-        let answer = self.ask(|reply| Message::Command { service, command, reply })?.map_err(EngineError::Rejected)?;
+        let by = caller::present();
+        let answer = self.ask(|reply| Message::Command { service, command, by, reply })?.map_err(EngineError::Rejected)?;
         Ok(CommandReply { message: answer.message, generation: answer.generation.map(|generation| generation.0) })
     }
 

@@ -11,7 +11,7 @@ use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::Session;
 use crate::wire::resolve::Addresses;
 use failover_core::Core;
-use failover_core::event::{EventKind, Field, Severity};
+use failover_core::event::{Event, EventKind, Field, Severity};
 use failover_core::id::{CheckId, Generation, RunId, ServerId, ServiceId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::model::ServiceModel;
@@ -52,7 +52,13 @@ pub(crate) enum Message {
     /// For the core.
     Input(Input),
     /// An operator's command; the core's answer goes back.
-    Command { service: Option<ServiceId>, command: Command, reply: Sender<Result<Answer, String>> },
+    Command {
+        service: Option<ServiceId>,
+        command: Command,
+        /// Who gave it, where that is known.
+        by: Option<String>,
+        reply: Sender<Result<Answer, String>>,
+    },
     /// Another configuration, ready built.
     Reload {
         parts: Arc<Parts>,
@@ -99,6 +105,8 @@ pub(crate) struct State {
     own: VecDeque<Input>,
     pending: BTreeMap<u64, Pending>,
     token: u64,
+    /// Who gave the command of the step in hand.
+    by: Option<String>,
     next_health: Mono,
     /// When another configuration was taken last.
     reloaded: Mono,
@@ -269,7 +277,7 @@ impl Trigger {
         match message {
             Message::Input(input) if self.is_stale(&input) => {}
             Message::Input(input) => self.step(input),
-            Message::Command { service, command, reply } => {
+            Message::Command { service, command, by, reply } => {
                 if let Some(fault) = self.shell.fault() {
                     let _ = reply.send(Err(fault));
                     return;
@@ -280,7 +288,9 @@ impl Trigger {
                 self.state.token += 1;
                 let token = self.state.token;
                 self.state.pending.insert(token, Pending { reply, acknowledges });
+                self.state.by = by;
                 self.step(Input::Operator { service, command, token });
+                self.state.by = None;
                 // A step that did not answer never will.
                 self.state.pending.remove(&token);
             }
@@ -559,7 +569,10 @@ impl Trigger {
                 Output::Survey { service, server } => {
                     self.shell.unsurveyed.lock().insert((service, server));
                 }
-                Output::Emit(event) => self.shell.emit(&parts, &event),
+                Output::Emit(mut event) => {
+                    name_caller(&mut event, self.state.by.as_deref());
+                    self.shell.emit(&parts, &event);
+                }
                 Output::Reply { token, result } => {
                     if let Some(pending) = self.state.pending.remove(&token) {
                         if result.is_ok() {
@@ -846,6 +859,13 @@ fn followers_first(services: &[ServiceModel]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..services.len()).collect();
     order.sort_by_key(|place| std::cmp::Reverse(depth(*place)));
     order
+}
+
+/// An operator's command tells who gave it.
+fn name_caller(event: &mut Event, by: Option<&str>) {
+    let Some(by) = by.filter(|_| event.kind == EventKind::OperatorCommand) else { return };
+    event.message = format!("{} (ordered by {by})", event.message);
+    event.fields.push(("by", Field::Text(by.to_owned())));
 }
 
 #[cfg(test)]

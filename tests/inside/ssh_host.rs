@@ -1726,3 +1726,23 @@ fn the_role_may_do_what_a_failover_needs_and_nothing_else() {
         assert_eq!(refused.code().unwrap().code(), "42501", "{forbidden}: {refused:?}");
     }
 }
+
+/// A number with leading zeros is a decimal one.
+#[test]
+fn a_time_with_leading_zeros_is_taken_as_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |name: &str, value: &str| {
+        let mut script = Command::new("sh");
+        script.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/failover-host")).arg("--data-dir").arg(folder.path());
+        let output = script.args(["fence", "--generation", "1", name, value]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{name} {value}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for (name, value) in [("--fast-ms", "08"), ("--fast-ms", "0"), ("--kill-ms", "0090"), ("--limit", "008")] {
+        // Taken: what it says next is that this folder holds no cluster.
+        assert!(said(name, value).contains("error=not_a_data_dir"), "{name} {value}");
+    }
+    for (name, value) in [("--fast-ms", "8x"), ("--fast-ms", ""), ("--limit", "00"), ("--kill-ms", "600001")] {
+        assert!(said(name, value).contains("error=bad_request"), "{name} {value}");
+    }
+}
