@@ -12,6 +12,7 @@
 //! behind it that nothing more can be written down.
 
 mod earlier;
+mod place;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -34,6 +35,7 @@ use failover_core::sample::{FenceLevel, Lsn};
 use failover_core::sync_set::{Acknowledging, SyncRule};
 use failover_core::time::{Mono, Span};
 
+use self::place::Place;
 use super::checked::{line_of, read_line};
 use super::error::EngineError;
 use super::known_stats::{KnownJudgement, KnownStats};
@@ -367,6 +369,9 @@ struct Body {
 pub(crate) struct Journal {
     directory: PathBuf,
     file: Option<File>,
+    /// The file that holds what was written, and the lock beside it when the journal was opened.
+    place: Option<Place>,
+    lock: Option<Place>,
     /// Of the file that is there.
     format: u32,
     /// Up to here everything is whole.
@@ -412,6 +417,8 @@ impl Journal {
         Journal {
             directory: directory.to_owned(),
             file: None,
+            place: None,
+            lock: Place::at(&directory.join("lock")).unwrap_or_default(),
             format: FORMAT,
             length: 0,
             seq: 0,
@@ -527,7 +534,7 @@ impl Journal {
     /// before it is there: the note would take of what is left.
     pub(crate) fn retry(&mut self, now: SystemTime) {
         if self.refused.is_none() && self.broken.is_some() {
-            if self.short.is_some() && self.length > 0 && !self.owes() {
+            if self.short.is_some() && self.length > 0 && !self.owes() && self.is_displaced().is_ok_and(|displaced| !displaced) {
                 // By a new descriptor: what is at that place may have become something else.
                 self.file = None;
                 self.short = self.open_file().and_then(|file| self.room.keep(&file, self.length, KEPT)).err();
@@ -606,12 +613,17 @@ impl Journal {
     }
 
     fn try_write(&mut self, entry: Entry, now: SystemTime) -> std::io::Result<()> {
+        if self.is_displaced()? {
+            self.renew(now)?;
+        }
         if self.format < FORMAT && self.length > 0 {
             // What an engine of that format does not know may not stand in a file that it would read.
             self.rotate(now).inspect_err(|_| drop(std::fs::remove_file(self.fresh())))?;
         }
         if self.file.is_none() {
-            self.file = Some(self.open_file()?);
+            let file = self.open_file()?;
+            self.place = Some(Place::of(&file)?);
+            self.file = Some(file);
             if self.length == 0 {
                 self.try_write(begin(), now)?;
                 sync_directory(&self.directory)?;
@@ -675,9 +687,14 @@ impl Journal {
         file.sync_all()?;
         // A link, not a move: at no moment is there no journal.
         let _ = std::fs::remove_file(self.previous());
-        std::fs::hard_link(self.path(), self.previous())?;
+        match std::fs::hard_link(self.path(), self.previous()) {
+            // It was deleted: nothing is there to be kept.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            linked => linked?,
+        }
         std::fs::rename(&fresh, self.path())?;
         sync_directory(&self.directory)?;
+        self.place = Some(Place::of(&file)?);
         if let Some(old) = self.file.replace(file) {
             // The room behind it is of no use any more.
             let _ = old.set_len(self.length);
@@ -754,6 +771,7 @@ impl Journal {
             self.known.values_mut().for_each(earlier::complete);
         }
         self.length = whole as u64;
+        self.place = Place::at(&path).unwrap_or_default();
         if self.refused.is_none() && whole == 0 && self.previous().exists() {
             self.refused = refuse("its first line is torn, but its predecessor journal.1.jsonl is there".to_owned());
         }
@@ -1096,7 +1114,7 @@ pub(crate) mod tests {
     use failover_core::sync_set::Method;
 
     impl Journal {
-        fn append(&mut self, model: &Model, record: &Record, now: SystemTime) -> Result<(), String> {
+        pub(super) fn append(&mut self, model: &Model, record: &Record, now: SystemTime) -> Result<(), String> {
             self.append_with(model, record, None, now)
         }
 
@@ -1347,11 +1365,11 @@ pub(crate) mod tests {
         }
     }
 
-    fn model() -> Model {
+    pub(super) fn model() -> Model {
         crate::engine::tests::two_servers()
     }
 
-    fn now() -> SystemTime {
+    pub(super) fn now() -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(1_700_000_000)
     }
 
@@ -1417,7 +1435,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn record(generation: u64) -> Record {
+    pub(super) fn record(generation: u64) -> Record {
         Record::Facts { service: ServiceId(0), durable: Box::new(durable(generation)) }
     }
 

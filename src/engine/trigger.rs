@@ -458,6 +458,7 @@ impl Trigger {
     }
 
     fn look_after_itself(&mut self, gap: Span, suspended: Span) {
+        self.journal.look();
         if !self.journal.is_writable() {
             self.journal.retry(SystemTime::now());
             self.report_journal();
