@@ -249,3 +249,30 @@ fn whom_a_person_promotes_after_a_failed_failover_gets_the_sessions() {
     assert_eq!(account.writable, ["db2"], "{}", account.story);
     assert_honest(&end, &account, 1024 * KIB);
 }
+
+/// What a promotion would have to replay first is in the forecast, before anybody needs it.
+#[test]
+fn what_a_promotion_would_replay_first_is_in_the_forecast() {
+    let _turn = turn();
+    let trial = Trial::start(&pair_with("restart_grace = \"20s\"")).unwrap();
+    let [db1, db2] = [1, 2].map(|number| trial.cluster.db(number));
+    db2.wait_following(db1).unwrap();
+    let forecast = || trial.engine.status().map(|status| status["services"][0]["forecast"].clone());
+    let stopped = db2.stop_startup();
+    let much = "SELECT pg_logical_emit_message(false, 'test', repeat('x', 1 << 20)) FROM generate_series(1, 48)";
+    db1.query(&format!("SET synchronous_commit = local; {much}")).unwrap();
+    let told = wait_until("it is told", LONGEST, || {
+        let forecast = forecast()?;
+        Ok((forecast["to_replay_bytes"].as_u64() >= Some(48 << 20)).then_some(forecast))
+    });
+    let told = told.unwrap();
+    assert!(told["message"].as_str().unwrap().contains("; before it takes writes it replays "), "{told:#}");
+    assert_eq!(told["candidate"], "db2", "{told:#}");
+    drop(stopped);
+    let gone = wait_until("it is gone", LONGEST, || {
+        let forecast = forecast()?;
+        Ok((forecast["to_replay_bytes"] == 0).then_some(forecast))
+    });
+    let gone = gone.unwrap();
+    assert!(!gone["message"].as_str().unwrap().contains("replays"), "{gone:#}");
+}

@@ -101,7 +101,7 @@ pub const SAMPLE_FRESH: Span = Span::from_millis(5_000);
 pub const REPLAY_STANDS: Span = Span::from_millis(5_000);
 
 /// So many bytes more to replay are a reason to prefer another one that has the same data: a segment, which takes a fraction of a second.
-const MUCH_TO_REPLAY: u64 = 16 << 20;
+pub const MUCH_TO_REPLAY: u64 = 16 << 20;
 
 /// Who acknowledges has to have been seen at most this long before the last possible acknowledgement: an administrator may have changed
 /// it since.

@@ -11,6 +11,7 @@ use super::observation::Finding;
 use super::plan::Plan;
 use super::reason::Reason;
 use super::refusal::{CandidateRefusal, Refusal};
+use super::replay_pace::ReplayPace;
 use super::route::RouteReadiness;
 use super::sample::{FenceLevel, Lsn, Readiness, Sample};
 use super::service::Service;
@@ -165,6 +166,8 @@ pub struct ServerSnapshot {
     pub cordoned: bool,
     /// It belongs to another cluster.
     pub wrong_cluster: bool,
+    /// How fast it replays.
+    pub replay_pace: ReplayPace,
     /// Among those that acknowledge synchronous commits.
     pub synchronous: bool,
     /// What the host program reported of its own calls to it.
@@ -286,6 +289,7 @@ fn take_server(service: &Service, server: ServerId) -> ServerSnapshot {
         deposed: state.deposed,
         cordoned: service.durable.cordoned.contains(&server),
         wrong_cluster: state.wrong_cluster,
+        replay_pace: state.replay_pace,
         synchronous: service.durable.cluster.synchronous.contains(&server),
         traffic: state.traffic.clone(),
     }

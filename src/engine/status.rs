@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use failover_core::Core;
-use failover_core::candidate::to_replay;
+use failover_core::candidate::{Candidate, MUCH_TO_REPLAY, to_replay};
 use failover_core::finding::FindingCode;
 use failover_core::health::Health;
 use failover_core::id::ServerId;
@@ -17,7 +17,7 @@ use failover_core::refusal::{CandidateRefusal, Refusal};
 use failover_core::sample::{FenceLevel, Lsn, ReadinessFinding, Receiver, Sample};
 use failover_core::snapshot::{FRESH, Forecast, LastFailover, Remark, ServerSnapshot, ServiceSnapshot, Snapshot};
 use failover_core::stats::{Need, Spans};
-use failover_core::time::Mono;
+use failover_core::time::{Mono, Span};
 use failover_core::traffic::Traffic;
 
 use super::remedy;
@@ -505,6 +505,12 @@ pub struct ForecastStatus {
     /// What would be missing, in the words in which the record of a failover says it; none of an application.
     #[serde(default)]
     pub loss: Option<String>,
+    /// Bytes of log that the standby has and would replay before it takes writes; none of an application.
+    #[serde(default)]
+    pub to_replay_bytes: Option<u64>,
+    /// What that would take at the pace at which it was last seen to replay, in milliseconds; none while that is not known.
+    #[serde(default)]
+    pub replay_ms: Option<u64>,
     /// How much later clients that go by a name follow at most, in seconds; none without names.
     #[serde(default)]
     pub names_ttl_s: Option<u32>,
@@ -1015,9 +1021,12 @@ impl View<'_> {
                     };
                 }
                 let loss = candidate.loss_sentence();
+                let (replay_ms, replay) = self.replay_first(candidate);
                 ForecastStatus {
                     would_fail_over: true,
-                    message: format!("{name} would be promoted; {loss}{follow}"),
+                    message: format!("{name} would be promoted; {loss}{replay}{follow}"),
+                    to_replay_bytes: Some(candidate.to_replay),
+                    replay_ms,
                     names_ttl_s,
                     candidate: Some(name),
                     loss_bytes: candidate.loss,
@@ -1038,6 +1047,8 @@ impl View<'_> {
                     loss_exact: false,
                     holds_acknowledged: false,
                     loss: None,
+                    to_replay_bytes: None,
+                    replay_ms: None,
                     names_ttl_s,
                     fence_level,
                     message: format!("there would be no failover: {}", why.join("; ")),
@@ -1045,6 +1056,22 @@ impl View<'_> {
                 }
             }
         }
+    }
+
+    /// What a promotion would have to replay first: its time in milliseconds, and a clause where that is worth a word.
+    fn replay_first(&self, candidate: &Candidate) -> (Option<u64>, String) {
+        let server = self.service.servers.iter().find(|server| server.id == candidate.server);
+        let time = server.and_then(|server| server.replay_pace.time_for(candidate.to_replay));
+        let clause = match time {
+            _ if candidate.to_replay < MUCH_TO_REPLAY => String::new(),
+            Some(time) => format!(
+                "; before it takes writes it replays {} bytes, some {} s at its present pace",
+                candidate.to_replay,
+                time.as_millis().div_ceil(1_000)
+            ),
+            None => format!("; before it takes writes it replays {} bytes", candidate.to_replay),
+        };
+        (time.map(Span::as_millis), clause)
     }
 
     fn failover(&self, plan: &Plan, outcome: &str, why: &str) -> FailoverStatus {

@@ -43,6 +43,7 @@ use crate::observation::{DownCause, Finding};
 use crate::output::{EndedHow, Output, Record};
 use crate::plan::{Intent, Plan};
 use crate::refusal::{CandidateRefusal, Refusal};
+use crate::replay_pace::ReplayPace;
 use crate::route::RouteReadiness;
 use crate::sample::{Lsn, Readiness, ReadinessFinding, Sample};
 use crate::schedule::Slot;
@@ -143,6 +144,9 @@ pub struct ServerState {
     /// That has lasted for [`REPLAY_STANDS`](crate::candidate::REPLAY_STANDS).
     #[serde(default)]
     pub replay_stands: bool,
+    /// How fast it replays.
+    #[serde(default)]
+    pub(crate) replay_pace: ReplayPace,
     pub(crate) progress: Option<Lsn>,
     pub(crate) progress_at: Option<Mono>,
     pub(crate) returned_at: Option<Mono>,
@@ -341,6 +345,7 @@ impl Service {
                 unready_since: None,
                 replay_at: None,
                 replay_stands: false,
+                replay_pace: ReplayPace::default(),
                 progress: None,
                 progress_at: None,
                 returned_at: None,

@@ -422,6 +422,7 @@ impl Service {
         // The end of a record that is not flushed yet may keep what came of it unreplayed for long: then it waits for log, and for nobody.
         let waits = sample.in_recovery && !on_purpose && !sample.at_end && candidate::to_replay(sample) > 0;
         let state = &mut self.servers[usize::from(server.0)];
+        state.replay_pace.sampled(sample, waits);
         state.replay_at = sample.replay.filter(|_| waits).map(|at| match state.replay_at {
             Some((before, since)) if before == at => (at, since),
             _ => (at, fx.now),
