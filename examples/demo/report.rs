@@ -72,17 +72,25 @@ fn header(run: &Recording) -> String {
 
 fn tiles(run: &Recording, outage: Option<Gap>) -> String {
     let count = |outcome: Outcome| run.attempts.iter().filter(|attempt| attempt.outcome == outcome).count().to_string();
+    // Red is for what went wrong.
+    let main = if run.findings.iter().all(|finding| finding.ok) { "main" } else { "main bad" };
     let mut list = match outage {
         Some(gap) if gap.closed => {
-            tile("main", &span(gap.nanos()), "without an acknowledged commit: the outage as the writer saw it")
+            tile(main, &span(gap.nanos()), "without an acknowledged commit: the outage as the writer saw it")
         }
-        Some(gap) => tile("main", &format!("> {}", span(gap.nanos())), "without an acknowledged commit, and it had not ended"),
-        None => tile("main", "–", "no commit was acknowledged at all"),
+        Some(gap) => {
+            tile("main bad", &format!("> {}", span(gap.nanos())), "without an acknowledged commit, and it had not ended")
+        }
+        None => tile("main bad", "–", "no commit was acknowledged at all"),
     };
     list.push_str(&tile("", &count(Outcome::Acknowledged), "rows acknowledged"));
     list.push_str(&match &run.table {
         Some(table) => {
-            let class = if table.missing.is_empty() { "calm" } else { "bad" };
+            let class = match table.missing.is_empty() {
+                true => "calm",
+                false if run.synchronous => "bad",
+                false => "warn",
+            };
             tile(class, &table.missing.len().to_string(), "acknowledged rows missing")
         }
         None => tile("bad", "?", "acknowledged rows missing"),

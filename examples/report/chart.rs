@@ -162,11 +162,15 @@ pub fn detail(run: &Recording, outage: Option<Gap>, (from, to): (u64, u64), word
 }
 
 fn open(height: f64, title: &str) -> String {
-    format!("<svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{}\">\n", escape(title))
+    // The frame scrolls where the chart is wider; by the keyboard too.
+    format!(
+        "<div class=\"chart\" tabindex=\"0\"><svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{}\">\n",
+        escape(title)
+    )
 }
 
 fn close(mut svg: String) -> String {
-    svg.push_str("</svg>");
+    svg.push_str("</svg></div>");
     svg
 }
 
@@ -306,6 +310,10 @@ fn probe_lane(svg: &mut String, run: &Recording, scale: Scale, server: &str, y: 
                 String::new()
             }
         );
+    }
+    if ends.is_empty() {
+        let x = scale.x(scale.from) + 6.0;
+        let _ = writeln!(svg, "<text class=\"soft small\" x=\"{x:.1}\" y=\"{:.1}\">no probe in this time</text>", *y + 24.0);
     }
     let rows = f64::from(u32::try_from(ends.len().max(1)).unwrap_or(1));
     let below = top + ROW * rows;
