@@ -394,3 +394,30 @@ fn every_planted_bug_can_still_be_planted() {
     let checked = std::process::Command::new("python3").arg(script).arg("--check").output().expect("python3");
     assert!(checked.status.success(), "{}{}", String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
 }
+
+/// A code that no test shows is a promise that nobody has seen kept: each finding stands in a test, by its name or by its number.
+#[test]
+fn every_finding_is_shown_by_a_test() {
+    let mut texts = String::new();
+    let mut folders = vec![Path::new(ROOT).join("tests"), Path::new(ROOT).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && name != "planted" {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs" || kind == "txt") {
+                let Ok(text) = std::fs::read_to_string(&path) else { continue };
+                // Of the sources, their tests alone.
+                let from =
+                    if path.starts_with(Path::new(ROOT).join("tests")) { Some(0) } else { text.find("#[cfg(test)]\nmod tests") };
+                texts.push_str(from.map_or("", |from| &text[from..]));
+            }
+        }
+    }
+    let words: BTreeSet<&str> = texts.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    for row in FindingCode::TABLE {
+        let variant = format!("{:?}", row.code);
+        assert!(words.contains(row.code.as_str()) || words.contains(&*variant), "no test shows the finding {}", row.code);
+    }
+}

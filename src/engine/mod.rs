@@ -24,7 +24,7 @@ pub(crate) mod render;
 pub(crate) mod resolver;
 mod role;
 mod room;
-mod round;
+pub(crate) mod round;
 pub(crate) mod route_watch;
 pub(crate) mod status;
 mod story;

@@ -282,7 +282,7 @@ fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &C
 }
 
 /// Names that are in another zone than the configured one, and those that cannot be read.
-pub(super) fn of_names(names: &Names, are_route: bool, cancel: &Cancel) -> Vec<ReadinessFinding> {
+pub(crate) fn of_names(names: &Names, are_route: bool, cancel: &Cancel) -> Vec<ReadinessFinding> {
     let elsewhere = names.elsewhere(Deadline::after(QUESTION), cancel);
     let mut looked = names.look(Deadline::after(QUESTION), cancel);
     looked.retain(|instance| elsewhere.iter().all(|(name, _)| *name != instance.name));

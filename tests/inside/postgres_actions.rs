@@ -13,13 +13,16 @@ use crate::deadline::{Cancel, Deadline};
 use crate::secret::Secret;
 use crate::wire::postgres::{Endpoint, KeptKeys, SessionSettings, Target, Tls};
 use crate::wire::resolve::{Addresses, Literals};
+use failover_core::finding::FindingCode;
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, FailureKind, Report};
 use failover_core::sample::Position;
 use failover_core::time::Span;
 
 use super::support;
+use super::support::lab::wait_until;
 use super::support::postgres::ENGINE_ROLE;
+use super::support::saturation::Clients;
 use super::support::{Haproxy, HaproxyOptions, Lab, PgOptions, PgServer};
 
 pub(super) const DB1: ServerId = ServerId(0);
@@ -721,4 +724,35 @@ fn a_primary_without_a_place_is_verified_in_part_where_it_and_the_route_say_so()
     state("db1", "maint");
     state("db2", "ready");
     assert!(matches!(verify(Err("nobody is asked")), Ok(Report::Traffic { .. })));
+}
+
+/// Who answers at an address of the route, found before a failover asks; and what its remedy says ends it.
+#[test]
+fn what_stands_at_an_address_of_the_route_is_found_beforehand() {
+    let lab = Lab::new().unwrap();
+    let options = |name| PgOptions::quick(name).with("max_connections = 20");
+    let db1 = PgServer::primary(&lab, &options("db1")).unwrap();
+    let db2 = PgServer::standby_of(&db1, &options("db2")).unwrap();
+    let stranger = PgServer::primary(&lab, &PgOptions { own_identity: true, ..PgOptions::quick("stranger") }).unwrap();
+    stranger.query(&format!("ALTER ROLE {ENGINE_ROLE} PASSWORD '{}'", db1.secrets().engine)).unwrap();
+    let (cluster, system) = (cluster_of(&[(DB1, &db1)]), system_id(&db1));
+    let silent = support::lab::free_port().unwrap();
+    let found = |ports: &[u16]| {
+        let route: Vec<Endpoint> = ports.iter().map(|port| Endpoint::new("127.0.0.1", *port)).collect();
+        let findings = cluster.look_through(DB1, Some(system), (&route, &Literals), ample(), &cancel());
+        findings.into_iter().map(|finding| (finding.code, finding.blocking)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[db1.port()]), []);
+    assert_eq!(found(&[db2.port()]), [(FindingCode::VerifyStandby, false)]);
+    assert_eq!(found(&[stranger.port()]), [(FindingCode::VerifyForeign, true)]);
+    assert_eq!(found(&[silent]), [(FindingCode::VerifyUnreachable, true)]);
+    assert_eq!(found(&[silent, db1.port()]), [(FindingCode::VerifyUnreachable, false)], "one address that answers is enough");
+    let clients = Clients::take_all(&db1).unwrap();
+    assert_eq!(found(&[db1.port()]), [(FindingCode::VerifyFull, false)]);
+    drop(clients);
+    wait_until("places are free", AMPLE, || Ok(found(&[db1.port()]).is_empty().then_some(()))).unwrap();
+    db1.query(&format!("ALTER ROLE {ENGINE_ROLE} PASSWORD 'another'")).unwrap();
+    assert_eq!(found(&[db1.port()]), [(FindingCode::VerifyRefused, true)]);
+    db1.query(&format!("ALTER ROLE {ENGINE_ROLE} PASSWORD '{}'", db1.secrets().engine)).unwrap();
+    assert_eq!(found(&[db1.port()]), []);
 }

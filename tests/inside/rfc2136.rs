@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::support::fake_dns::{Deed, FakeDns, Way, bare, is_update, relay};
 use super::support::lab::{free_port, wait_until};
 use super::support::{Lab, Named, NamedOptions};
+use crate::action::dns::names::{self, Names};
 use crate::action::dns::rfc2136::{Algorithm, FUDGE, Invalid, MAX_TTL, Rfc2136, Rfc2136Target, TsigKey};
 use crate::action::dns::verify::{Asked, NameServer, Role, Verdict, verify};
 use crate::action::dns::{Record, RecordSet, RecordType};
@@ -21,6 +22,7 @@ use domain::base::{Message, MessageBuilder, Name};
 use domain::rdata::A;
 use domain::rdata::tsig::Time48;
 use domain::tsig::{Key, ServerTransaction};
+use failover_core::finding::FindingCode;
 use failover_core::output::{Failure, FailureKind};
 
 /// Longer than anything here takes: it ends a hung test.
@@ -291,6 +293,37 @@ fn a_name_in_a_zone_below_is_told_beforehand() {
     }
     for name in ["app.example.test", "nothing.example.test", "a.b.c.example.test", "example.test"] {
         look(&record(Rfc2136Target { name: name.to_owned(), ..target(away.address()) })).unwrap();
+    }
+}
+
+/// What the survey finds of names: one in another zone, one whose server does not answer, one as it should be.
+#[test]
+fn a_name_that_a_failover_could_not_change_is_found_beforehand() {
+    let lab = Lab::new().unwrap();
+    let named = Named::start(&lab, &primary("away").record("sub NS ns.elsewhere.test.")).unwrap();
+    let gone = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
+    let found = |address: SocketAddr, name: &str, are_route| {
+        let names = Names::new(
+            vec![names::Name {
+                name: name.to_owned(),
+                record_type: RecordType::A,
+                record: Box::new(record(Rfc2136Target { name: name.to_owned(), ..target(address) })),
+                values: [("db1".to_owned(), set(&["192.0.2.1"], 60))].into(),
+                authoritative: Vec::new(),
+                zone: Vec::new(),
+                resolvers: Vec::new(),
+                companions: None,
+                timeout: WATCHDOG,
+            }],
+            Arc::new(Literals),
+        );
+        let findings = crate::engine::round::of_names(&names, are_route, &Cancel::new().unwrap());
+        findings.into_iter().map(|finding| (finding.code, finding.blocking)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(named.address(), NAME, true), []);
+    for are_route in [true, false] {
+        assert_eq!(found(named.address(), "app.sub.example.test", are_route), [(FindingCode::NameElsewhere, are_route)]);
+        assert_eq!(found(gone, NAME, are_route), [(FindingCode::NameUnreadable, are_route)]);
     }
 }
 
