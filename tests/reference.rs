@@ -395,9 +395,10 @@ fn every_planted_bug_can_still_be_planted() {
     assert!(checked.status.success(), "{}{}", String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
 }
 
-/// A code that no test shows is a promise that nobody has seen kept: each finding stands in a test, by its name or by its number.
+/// A code that no test shows is a promise that nobody has seen kept: each finding, refusal and event stands in a test, by its name or by that of
+/// its variant.
 #[test]
-fn every_finding_is_shown_by_a_test() {
+fn every_code_is_shown_by_a_test() {
     let mut texts = String::new();
     let mut folders = vec![Path::new(ROOT).join("tests"), Path::new(ROOT).join("src")];
     while let Some(folder) = folders.pop() {
@@ -416,8 +417,16 @@ fn every_finding_is_shown_by_a_test() {
         }
     }
     let words: BTreeSet<&str> = texts.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
-    for row in FindingCode::TABLE {
-        let variant = format!("{:?}", row.code);
-        assert!(words.contains(row.code.as_str()) || words.contains(&*variant), "no test shows the finding {}", row.code);
+    let findings = FindingCode::TABLE.iter().map(|row| (row.code.as_str(), format!("{:?}", row.code)));
+    let events = EventKind::ALL.iter().map(|kind| (kind.as_str(), format!("{kind:?}")));
+    let refusals = Refusal::TABLE.iter().chain(CandidateRefusal::TABLE).map(|row| (row.name, variant_of(row.name)));
+    for (word, variant) in findings.chain(events).chain(refusals) {
+        assert!(words.contains(word) || words.contains(&*variant), "no test shows {word}");
     }
+}
+
+/// `not_ready` is `NotReady`.
+fn variant_of(word: &str) -> String {
+    let capital = |part: &str| part[..1].to_uppercase() + &part[1..];
+    word.split('_').map(capital).collect()
 }
