@@ -135,3 +135,16 @@ impl super::service::Service {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_age_grows() {
+        let known =
+            Knowledge { sync_age: Span::from_millis(300), ..Knowledge::of_primary(ServerId(0), 7, Span::from_millis(100)) };
+        let aged = known.aged(Span::from_millis(50));
+        assert_eq!([aged.age, aged.sync_age].map(Span::as_millis), [150, 350]);
+    }
+}
