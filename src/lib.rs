@@ -187,6 +187,7 @@ pub use {
     engine::breaker::{BreakerSettings, BreakerState, CircuitBreaker, Denied, Permit, Token},
     engine::caller::on_behalf_of,
     engine::record::{DecisionRecord, Replay},
+    engine::report::{CheckSummary, DoctorReport, ReplayReport, ServiceFinding, ServiceForecast, Validation},
     engine::status::{
         BreakerStatus, CheckReport, CheckStatus, DelayBucket, DelayStatus, EventStatus, FailoverStatus, FailureStatus,
         FollowStatus, ForecastStatus, HostFunctionStatus, JournalStatus, JudgedStatus, MetricsStatus, PauseStatus, PhaseStatus,

@@ -10,5 +10,6 @@ mod config;
 mod engine;
 mod follow;
 mod reference;
+mod reports;
 mod role;
 mod supervision;

@@ -175,13 +175,9 @@ fn shown(kind: &str) -> String {
     }
 }
 
-/// The members of the status, from the documentation of the structs they are made of.
-fn reference() -> String {
-    let source = read("src/engine/status.rs");
-    let mut page = String::from(
-        "# The status\n\nWhat `failover status --json`, `failover_status_json` in C, `Status.raw` in Python and `Status.Raw` in Go show. Members may be added; \
-         none is removed or changes its meaning within an ABI version ([ABI.md](ABI.md)). Times are in the unit of their names (`_ms`), moments in RFC 3339.\n",
-    );
+/// The members of the structs in a source, from their documentation.
+fn structs(source: &str) -> String {
+    let mut page = String::new();
     let mut words: Vec<String> = Vec::new();
     let mut inside = false;
     for line in source.split("#[cfg(test)]").next().unwrap_or_default().lines() {
@@ -206,6 +202,26 @@ fn reference() -> String {
             words.clear();
         }
     }
+    page
+}
+
+/// The members of the status and of the reports, from the documentation of the structs they are made of.
+fn reference() -> String {
+    let source = read("src/engine/status.rs");
+    let mut page = String::from(
+        "# The status\n\nWhat `failover status --json`, `failover_status_json` in C, `Status.raw` in Python and `Status.Raw` in Go show. Members may be added; \
+         none is removed or changes its meaning within an ABI version ([ABI.md](ABI.md)). Times are in the unit of their names (`_ms`), moments in RFC 3339.\n",
+    );
+    page.push_str(&structs(&source));
+    page.push_str(
+        "\n# The reports\n\nWhat `check`, `doctor`, `validate` and `replay` of the command line print with `--json`, and what the functions of the \
+         same names give in every language.\n",
+    );
+    page.push_str(&structs(&read("src/engine/report.rs")));
+    page.push_str(&structs(
+        read("src/config/problem.rs").split("/// Every mistake of a configuration").next().unwrap_or_default(),
+    ));
+    page.push_str("\n# Codes\n");
     page.push_str(&refusals(
         "Refusals",
         "Every `code` of a reason against a failover, and of the event `failover_refused`.",

@@ -20,6 +20,10 @@ pub struct HostCheck {
     pub service: String,
     /// The server to ask.
     pub server: String,
+    /// Its host by configuration.
+    pub host: String,
+    /// Its port by configuration.
+    pub port: u16,
     /// The check's name.
     pub check: String,
     /// The name under which it is to be answered; the check's own name where the configuration gives no other.

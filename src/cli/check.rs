@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use failover::{CheckReport, Config, Engine, FindingCode, Problem, ReadinessStatus, ReadyReport, ServiceReadiness};
-use serde_json::{Value, json};
+use failover::{CheckReport, Config, Engine, FindingCode, ReadinessStatus, ServiceReadiness};
+use serde_json::json;
 
 use super::arguments::{Check, Doctor};
 use super::exit::{Code, Trouble};
@@ -15,7 +15,6 @@ use super::log::message;
 use super::socket::Listening;
 use super::terminal::{Cell, Paint, Terminal, print, print_json, table};
 use super::text::{count, printable, span, span_ms};
-use crate::made::made;
 
 /// A person who waits longer is told for what.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -25,27 +24,14 @@ pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Tr
     super::validate::warn(&config, terminal);
     let socket = config.control_socket();
     let engine = Engine::new(config)?;
-    let ReadyReport { checks, services, engine: mut own, .. } = with_progress(|| engine.check_ready());
-    own.extend(unusable(&socket));
-    let all_up = checks.iter().all(|report| report.verdict == "up" || is_of_the_program(report));
-    let ready = own.iter().chain(services.iter().flat_map(|service| &service.findings)).all(|finding| !finding.blocking);
+    let mut report = with_progress(|| engine.check_ready());
+    report.engine.extend(unusable(&socket));
     if json {
-        let of_engine = own.iter().map(|finding| {
-            let mut value = json!(finding);
-            value["service"] = Value::Null;
-            value
-        });
-        let readiness: Vec<Value> = of_engine.chain(services.iter().flat_map(to_json)).collect();
-        let forecasts: Vec<Value> =
-            services.iter().map(|service| json!({ "service": service.service, "forecast": service.forecast })).collect();
-        let answer = json!({
-            "all_up": all_up, "ready": ready, "checks": checks, "readiness": readiness, "forecasts": forecasts,
-        });
-        print_json(&answer, terminal)?;
+        print_json(&json!(report.summary()), terminal)?;
     } else {
-        print(&human(&checks, &services, &own, terminal))?;
+        print(&human(&report.checks, &report.services, &report.engine, terminal))?;
     }
-    Ok(if all_up && ready { Code::Ok } else { Code::NotUp })
+    Ok(if report.all_up() && report.is_ready() { Code::Ok } else { Code::NotUp })
 }
 
 /// `failover doctor`: the same, of one service and as findings only.
@@ -61,36 +47,23 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
             return Err(Trouble::new(Code::Config, what).remedy(remedy));
         }
     };
-    let Some(config) = config.only(&service) else {
+    if !names.contains(&service) {
         let what = format!("{} has no service {service:?}", arguments.config.display());
         return Err(Trouble::new(Code::Config, what).remedy(remedy));
-    };
-    let advice: Vec<ReadinessStatus> = config.warnings().iter().map(advice).collect();
+    }
     let socket = config.control_socket();
     let engine = Engine::new(config)?;
-    let ReadyReport { checks, services, engine: own, .. } = with_progress(|| engine.check_ready());
-    let watched = made!(ServiceReadiness { service, ..ServiceReadiness::default() });
-    let is_moved = !services.is_empty();
-    let mut ready = services.into_iter().next().unwrap_or(watched);
-    let told = ready.findings.iter().any(|found| found.code == FindingCode::LoginRefused.as_str());
-    let untold =
-        |report: &&CheckReport| report.verdict != "up" && !is_of_the_program(report) && !(told && report.is_login_refused());
-    ready.findings.extend(checks.iter().filter(untold).map(not_up));
-    ready.findings.extend(own);
-    ready.findings.extend(unusable(&socket));
-    ready.findings.extend(advice);
-    ready.findings.sort_by_key(|finding| !finding.blocking);
-    let well = ready.findings.iter().all(|finding| !finding.blocking);
+    // Each question has its deadline, and a person at the terminal ends it when he likes.
+    let mut report = with_progress(|| engine.doctor(Some(&service), Duration::MAX))?;
+    report.add(unusable(&socket));
     if json {
-        let forecast = is_moved.then_some(&ready.forecast);
-        print_json(
-            &json!({ "service": ready.service, "ready": well, "forecast": forecast, "findings": ready.findings }),
-            terminal,
-        )?;
+        print_json(&json!(report), terminal)?;
     } else {
-        print(&of_service(&ready, "doctor", terminal))?;
+        let candidate = report.forecast.as_ref().and_then(|forecast| forecast.candidate.as_deref());
+        let told = Told { service: &report.service, sentence: &report.sentence, candidate, findings: &report.findings };
+        print(&of_service(&told, "doctor", terminal))?;
     }
-    Ok(if well { Code::Ok } else { Code::NotUp })
+    Ok(if report.ready { Code::Ok } else { Code::NotUp })
 }
 
 /// What would keep the daemon from its control socket, as a finding.
@@ -98,26 +71,6 @@ fn unusable(socket: &Path) -> Option<ReadinessStatus> {
     let (certain, trouble) = Listening::probe(socket).err()?;
     let remedy = trouble.advice().unwrap_or_default();
     Some(ReadinessStatus::found(FindingCode::ControlSocketUnusable, certain, trouble.what(), remedy))
-}
-
-/// It is answered by the program that embeds the engine, which this one is not.
-fn is_of_the_program(report: &CheckReport) -> bool {
-    report.reason == "no_answer_from_host"
-}
-
-/// A check that is not up, as a finding.
-fn not_up(report: &CheckReport) -> ReadinessStatus {
-    let message = format!("{}: {}: {}", report.check, report.verdict, said(&report.reason, &report.message));
-    let mut found = ReadinessStatus::found(FindingCode::CheckNotUp, true, message, report.remedy.as_str());
-    found.server = Some(report.server.clone());
-    found
-}
-
-/// A warning about the configuration, as a finding.
-fn advice(problem: &Problem) -> ReadinessStatus {
-    let line = problem.line.map_or_else(String::new, |line| format!(" (line {line})"));
-    let message = format!("{}{line}: {}", problem.path, problem.reason);
-    ReadinessStatus::found(FindingCode::Configuration, false, message, problem.remedy.as_str())
 }
 
 /// Does it, and says on a terminal what is waited for when it takes long.
@@ -147,15 +100,6 @@ fn with_progress<T>(work: impl FnOnce() -> T) -> T {
     })
 }
 
-fn to_json(service: &ServiceReadiness) -> Vec<Value> {
-    let of = |finding: &ReadinessStatus| {
-        let mut value = json!(finding);
-        value["service"] = json!(service.service);
-        value
-    };
-    service.findings.iter().map(of).collect()
-}
-
 fn human(reports: &[CheckReport], services: &[ServiceReadiness], own: &[ReadinessStatus], terminal: Terminal) -> String {
     let rows = reports.iter().map(|report| {
         vec![
@@ -182,7 +126,7 @@ fn human(reports: &[CheckReport], services: &[ServiceReadiness], own: &[Readines
         let _ = writeln!(text, "{}: {}\n  {word} {}", checks.join(", "), report.reason, printable(&report.remedy));
     }
     let up = reports.iter().filter(|report| report.verdict == "up").count();
-    let of_program = reports.iter().filter(|report| is_of_the_program(report)).count();
+    let of_program = reports.iter().filter(|report| report.is_of_the_program()).count();
     let down = reports.len() - up - of_program;
     let verdict = if down == 0 { "all up".to_owned() } else { format!("{down} not up") };
     let _ = writeln!(text, "{}, {verdict}", count(reports.len() - of_program, "check"));
@@ -201,22 +145,36 @@ fn human(reports: &[CheckReport], services: &[ServiceReadiness], own: &[Readines
     }
     for service in services {
         text.push('\n');
-        text.push_str(&of_service(service, "readiness", terminal));
+        let told = Told {
+            service: &service.service,
+            sentence: &service.sentence,
+            candidate: service.forecast.candidate.as_deref(),
+            findings: &service.findings,
+        };
+        text.push_str(&of_service(&told, "readiness", terminal));
     }
     text
 }
 
+/// What is told of a service.
+struct Told<'a> {
+    service: &'a str,
+    sentence: &'a str,
+    candidate: Option<&'a str>,
+    findings: &'a [ReadinessStatus],
+}
+
 /// Everything about the service, for people.
-fn of_service(service: &ServiceReadiness, what: &str, terminal: Terminal) -> String {
+fn of_service(service: &Told<'_>, what: &str, terminal: Terminal) -> String {
     let mut text = String::new();
     let blocking = service.findings.iter().filter(|finding| finding.blocking).count();
-    let paint = match (blocking, &service.forecast.candidate) {
+    let paint = match (blocking, service.candidate) {
         (0, Some(_)) => Paint::Good,
         (0, None) => Paint::Doubtful,
         _ => Paint::Bad,
     };
-    let _ = writeln!(text, "{what} of {}: {}", service.service, terminal.stdout(&service.sentence, paint));
-    for finding in &service.findings {
+    let _ = writeln!(text, "{what} of {}: {}", service.service, terminal.stdout(service.sentence, paint));
+    for finding in service.findings {
         one_finding(&mut text, finding, false, terminal);
     }
     let more = if service.findings.is_empty() { "" } else { "; docs/TROUBLESHOOTING.md has each by its name" };
@@ -260,6 +218,7 @@ pub fn verdict_paint(verdict: &str) -> Paint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::made::made;
     use expect_test::expect;
 
     fn report(server: &str, verdict: &str, reason: &str, message: &str, remedy: &str) -> CheckReport {

@@ -12,23 +12,15 @@ use super::text::printable;
 
 pub fn run(arguments: &Replay, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let record = DecisionRecord::load(&arguments.record).map_err(|error| Trouble::new(Code::Config, error))?;
-    let replay = record.replay();
-    let same = replay.differences.is_empty();
+    let replay = record.report();
     if json {
-        print_json(
-            &json!({
-                "version": record.version, "time": record.time, "service": record.service, "kind": record.kind,
-                "generation": record.generation, "why": record.why, "inputs": replay.inputs, "span_ms": replay.span_ms,
-                "same": same, "differences": replay.differences, "events": replay.events,
-            }),
-            terminal,
-        )?;
+        print_json(&json!(replay), terminal)?;
     } else {
         let mut text = format!("{} {} ({}, version {})\n", record.time, record.service, record.kind, record.version);
         for event in &replay.events {
             let _ = writeln!(text, "  {}", printable(event));
         }
-        let verdict = if same {
+        let verdict = if replay.same {
             terminal.stdout("the same decision, bit for bit", Paint::Good)
         } else {
             terminal.stdout("another decision", Paint::Bad)
@@ -39,5 +31,5 @@ pub fn run(arguments: &Replay, json: bool, terminal: Terminal) -> Result<Code, T
         }
         print(&text)?;
     }
-    Ok(if same { Code::Ok } else { Code::NotUp })
+    Ok(if replay.same { Code::Ok } else { Code::NotUp })
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use failover::{Config, ConfigErrors, Problem};
+use failover::{Config, ConfigErrors, Problem, Validation};
 use serde_json::json;
 
 use super::arguments::Validate;
@@ -19,32 +19,27 @@ pub fn run(arguments: &Validate, json: bool, terminal: Terminal) -> Result<Code,
     // clap asks for one where there is no --schema.
     let Some(path) = &arguments.config else { return Err(Trouble::new(Code::Config, "no configuration was named")) };
     let shown = path.display().to_string();
-    match Config::load(path) {
-        Err(errors) if json => {
-            print_json(
-                &json!({ "file": shown, "valid": false, "errors": errors.errors, "warnings": errors.warnings }),
-                terminal,
-            )?;
-            Ok(Code::Config)
-        }
+    let read = Config::load(path);
+    if json && !(arguments.print_effective && read.is_ok()) {
+        print_json(&json!(Validation::of(&read, Some(shown))), terminal)?;
+        return Ok(if read.is_ok() { Code::Ok } else { Code::Config });
+    }
+    let config = match read {
+        Ok(config) => config,
         Err(errors) => {
             complain(&errors, terminal);
-            Ok(Code::Config)
+            return Ok(Code::Config);
         }
-        Ok(config) => {
-            if arguments.print_effective {
-                let text = if json { config.effective_json() } else { config.effective_toml() };
-                print(&format!("{}\n", text.trim_end()))?;
-                warn(&config, terminal);
-            } else if json {
-                print_json(&json!({ "file": shown, "valid": true, "errors": [], "warnings": config.warnings() }), terminal)?;
-            } else {
-                warn(&config, terminal);
-                print(&format!("{shown}: {}: {}\n", terminal.stdout("valid", Paint::Good), summary(&config)))?;
-            }
-            Ok(Code::Ok)
-        }
+    };
+    if arguments.print_effective {
+        let text = if json { config.effective_json() } else { config.effective_toml() };
+        print(&format!("{}\n", text.trim_end()))?;
+        warn(&config, terminal);
+    } else {
+        warn(&config, terminal);
+        print(&format!("{shown}: {}: {}\n", terminal.stdout("valid", Paint::Good), summary(&config)))?;
     }
+    Ok(Code::Ok)
 }
 
 /// What looks wrong but does not stop the engine, on stderr.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A JSON pointer (RFC 6901) to one value of the configuration, such as `/services/0/trigger/cooldown`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +45,7 @@ impl Pointer {
 }
 
 /// One mistake, or one thing that looks like one.
-#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Problem {
     /// JSON pointer to the value, such as `/services/0/trigger/cooldown`; `/` is the whole document.

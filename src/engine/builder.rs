@@ -598,6 +598,8 @@ fn check_part(service: &config::Service, check: &config::Check, means: &Means) -
                 task: 0,
                 service: service.name.clone(),
                 server: server.name.clone(),
+                host: server.host.clone(),
+                port: server.port,
                 check: check.name.clone(),
                 function: name,
                 remaining: check.timing.timeout,

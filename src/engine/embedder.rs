@@ -37,6 +37,10 @@ pub struct HostAction {
     pub service: String,
     /// The server it acts on, where it is one.
     pub server: Option<String>,
+    /// The host of that server by configuration.
+    pub host: Option<String>,
+    /// The port of that server by configuration.
+    pub port: Option<u16>,
     /// The step: `pre_checks`, `route_out`, `route_restore`, `fence`, `promote` or `route_in`.
     pub step: String,
     /// The failover it belongs to. With `step` it is the idempotency key: asked again with the same one, find the work done;
@@ -103,6 +107,8 @@ pub fn check_event(check: &HostCheck, clock: &Clock) -> EngineEvent {
     EngineEvent {
         service: Some(check.service.clone()),
         server: Some(check.server.clone()),
+        host: Some(check.host.clone()),
+        port: Some(check.port),
         message: format!("the host program is asked to answer check {}", check.check),
         ..task_event(EventKind::TaskCheck, Severity::Debug, fields, clock)
     }
@@ -120,6 +126,8 @@ pub fn action_event(action: &HostAction, clock: &Clock) -> EngineEvent {
         generation: action.generation,
         service: Some(action.service.clone()),
         server: action.server.clone(),
+        host: action.host.clone(),
+        port: action.port,
         message: format!("the host program is asked to carry out {}", action.step),
         ..task_event(EventKind::TaskAction, Severity::Info, fields, clock)
     }
@@ -136,6 +144,8 @@ fn task_event<const N: usize>(kind: EventKind, severity: Severity, fields: [(&st
         severity,
         service: None,
         server: None,
+        host: None,
+        port: None,
         message: String::new(),
         remedy: None,
         fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
@@ -352,10 +362,13 @@ impl EmbedderActions for EmbedderLane {
     }
 
     fn carry_out(&self, step: &str, subject: &Subject, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+        let is_one = !subject.server.is_empty();
         let action = HostAction {
             task: 0,
             service: subject.service.clone(),
-            server: (!subject.server.is_empty()).then(|| subject.server.clone()),
+            server: is_one.then(|| subject.server.clone()),
+            host: is_one.then(|| subject.host.clone()),
+            port: is_one.then_some(subject.port),
             step: step.to_owned(),
             generation: subject.generation,
             remaining: deadline.remaining(),
@@ -381,6 +394,8 @@ mod tests {
             task: 0,
             service: "orders".into(),
             server: "db1".into(),
+            host: "h".into(),
+            port: 1,
             check: "mine".into(),
             function: "mine".into(),
             remaining: LONG,
@@ -433,6 +448,7 @@ mod tests {
         let answered = carry_out(Deadline::after(LONG));
         let Task::Action(action) = tasks.recv_timeout(LONG).unwrap() else { panic!() };
         assert_eq!((action.step.as_str(), action.generation, action.server.as_deref()), ("fence", 7, Some("db1")));
+        assert_eq!((action.host.as_deref(), action.port), (Some("h"), Some(1)));
         let done = TaskAnswer::Action(ActionAnswer::Done("power is off".into()));
         lane.complete(action.task, done, &Clock::start()).unwrap();
         assert_eq!(answered.join().unwrap().unwrap(), "power is off");

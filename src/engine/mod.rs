@@ -13,6 +13,7 @@ pub(crate) mod executor;
 pub(crate) mod journal;
 pub(crate) mod knowledge;
 mod known_stats;
+mod looks;
 pub(crate) mod metrics;
 mod overview;
 pub(crate) mod pool;
@@ -21,6 +22,7 @@ mod ready;
 pub(crate) mod record;
 mod remedy;
 pub(crate) mod render;
+pub(crate) mod report;
 pub(crate) mod resolver;
 mod role;
 mod room;
@@ -50,7 +52,7 @@ use serde_json::{Map, Value};
 
 use crate::check::embedder::HostFunction;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Service};
 use crate::deadline::{Cancel, Deadline};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::channel::{Receiver, Sender, bounded};
@@ -69,10 +71,13 @@ use dependency::Dependencies;
 use embedder::{EmbedderLane, Task};
 use executor::Executor;
 use journal::{Journal, StateLock};
+use looks::Looks;
 use pool::Pool;
 use queue::Hub;
 use record::Recorder;
+use report::DoctorReport;
 use resolver::Resolver;
+use round::About;
 use status::JournalStatus;
 use story::Stories;
 use threads::{Duty, Threads};
@@ -182,6 +187,7 @@ pub(crate) struct Shell {
     state_lock: parking_lot::Mutex<Option<StateLock>>,
     pub(crate) hub: Hub,
     pub(crate) threads: Threads,
+    looks: Looks,
     pub(crate) resolver: Resolver,
     pub(crate) embedder: Arc<EmbedderLane>,
     /// `None` until the start.
@@ -273,6 +279,7 @@ impl Engine {
             clock,
             hub: Hub::new(clock),
             threads: Threads::default(),
+            looks: Looks::default(),
             resolver,
             embedder,
             core: Mutex::new(None),
@@ -364,12 +371,12 @@ impl Engine {
     pub fn stop(&self, timeout: Duration) -> Result<(), EngineError> {
         let shell = &self.shell;
         shell.is_here()?;
-        if shell.threads.is_mine() {
+        if shell.is_own_thread() {
             return Err(EngineError::Reentrant);
         }
         let deadline = Deadline::after(timeout);
         shell.request_stop();
-        match shell.threads.join(deadline) {
+        match shell.threads.join(deadline).and_then(|()| shell.looks.join(deadline)) {
             Ok(()) => {
                 let mut life = shell.life.lock();
                 life.phase = Phase::Stopped;
@@ -716,19 +723,84 @@ impl Engine {
     /// Runs every check once, beside a started engine or without starting it, and changes nothing in the world. Over when the
     /// slowest check's timeout is. Checks that are task events are `unknown` here, as is every check that could not be run.
     pub fn check_once(&self) -> Vec<CheckReport> {
-        round::check_once(&self.shell).checks
+        self.look_without_limit(false).checks
     }
 
     /// As [`Engine::check_once`], and then asks once what the running engine surveys: the servers over SQL, their hosts over SSH, the
     /// route, and who answers through it. Says what would happen if a primary died now. Changes nothing in the world; over some
-    /// seconds after the slowest check.
+    /// seconds after the slowest check. [`Engine::check_all`] has a deadline over all, and says when a stop cut it off.
     pub fn check_ready(&self) -> ReadyReport {
-        let mut report = round::check_ready(&self.shell);
-        if let Err((certain, message)) = journal::probe(&self.shell.parts().config.state_dir) {
-            let remedy = "make it, owned by the user that runs the engine and with mode 0700 (the systemd unit makes /var/lib/failover), or set state_dir";
-            report.engine.push(status::readiness(None, 0, &FindingCode::StateDirUnusable.found(certain, message, remedy)));
-        }
+        let mut report = self.look_without_limit(true);
+        report.engine.extend(self.unusable_state());
         report
+    }
+
+    /// What `failover check` does: every check once, and then everything that the running engine surveys, beside a started engine or
+    /// without starting it. Functions that are registered for checks are called; checks that are offered as events are `unknown` here.
+    /// Changes nothing in the world. One at a time: another one is waited for. A stop ends it.
+    ///
+    /// # Errors
+    /// [`EngineError::Timeout`] where `timeout` was not enough for all of it: half a report would look better than things are.
+    /// [`EngineError::State`] where the engine was stopped, also meanwhile, and in a child of fork. [`EngineError::Reentrant`] on a thread of
+    /// the engine, a callback or a function of the program: others wait for that. [`EngineError::System`].
+    pub fn check_all(&self, timeout: Duration) -> Result<ReadyReport, EngineError> {
+        self.look_within(None, timeout)
+    }
+
+    /// What `failover doctor` does: the same of one service, as findings alone, with the warnings about its configuration. `None`: the
+    /// one service of the configuration.
+    ///
+    /// # Errors
+    /// As of [`Engine::check_all`]; [`EngineError::InvalidArgument`] for an unknown service, and for `None` where there are several.
+    pub fn doctor(&self, service: Option<&str>, timeout: Duration) -> Result<DoctorReport, EngineError> {
+        let config = Arc::clone(&self.shell.parts());
+        let names: Vec<&str> = config.config.services.iter().map(|service| service.name.as_str()).collect();
+        let wrong = |what: String| EngineError::InvalidArgument(format!("{what}: name one of: {}", names.join(", ")));
+        let name = match (service, names.as_slice()) {
+            (Some(name), _) => name,
+            (None, [one]) => one,
+            (None, _) => return Err(wrong(format!("the configuration has {} services", names.len()))),
+        };
+        let only = config.config.clone().only(name).ok_or_else(|| wrong(format!("there is no service \"{name}\"")))?;
+        let report = self.look_within(Some(name), timeout)?;
+        Ok(report.into_doctor(name, only.warnings()))
+    }
+
+    /// The configuration in force: that of the last reload. [`Config::effective_json`] shows it with every default and without secrets.
+    pub fn config(&self) -> Config {
+        self.shell.parts().config.clone()
+    }
+
+    fn look_within(&self, service: Option<&str>, timeout: Duration) -> Result<ReadyReport, EngineError> {
+        let shell = &self.shell;
+        shell.is_here()?;
+        if shell.is_own_thread() {
+            return Err(EngineError::Reentrant);
+        }
+        let deadline = Deadline::after(timeout);
+        let _turn = shell.looks.turn(deadline, timeout)?;
+        let look = shell.looks.begin(deadline)?;
+        let report = round::look(shell, About { service, surveys: true }, &look);
+        shell.looks.end(&look);
+        let mut report = report?;
+        report.engine.extend(self.unusable_state());
+        look.was_whole(timeout)?;
+        Ok(report)
+    }
+
+    /// Whatever comes of it.
+    fn look_without_limit(&self, surveys: bool) -> ReadyReport {
+        let Ok(look) = self.shell.looks.begin(Deadline::after(Duration::MAX)) else { return ReadyReport::default() };
+        let report = round::look(&self.shell, About { service: None, surveys }, &look);
+        self.shell.looks.end(&look);
+        report.unwrap_or_default()
+    }
+
+    /// What keeps the engine from its state directory, as a finding.
+    fn unusable_state(&self) -> Option<status::ReadinessStatus> {
+        let (certain, message) = journal::probe(&self.shell.parts().config.state_dir).err()?;
+        let remedy = "make it, owned by the user that runs the engine and with mode 0700 (the systemd unit makes /var/lib/failover), or set state_dir";
+        Some(status::readiness(None, 0, &FindingCode::StateDirUnusable.found(certain, message, remedy)))
     }
 }
 
@@ -740,7 +812,7 @@ impl Engine {
     }
 
     pub fn is_own_thread(&self) -> bool {
-        self.shell.threads.is_mine()
+        self.shell.is_own_thread()
     }
 
     /// A bug was caught: no decision is made any more.
@@ -782,13 +854,10 @@ impl Drop for Engine {
             self.let_go();
             return;
         }
-        let running = self.shell.life.lock().phase != Phase::Stopped;
-        if running {
-            self.shell.request_stop();
-            // On a thread of the engine nobody can wait for it: the last thread out turns off the light.
-            if !self.shell.threads.is_mine() {
-                let _ = self.stop(DROP_PATIENCE);
-            }
+        self.shell.request_stop();
+        // On a thread of the engine nobody can wait for it: the last thread out turns off the light.
+        if !self.shell.is_own_thread() {
+            let _ = self.stop(DROP_PATIENCE);
         }
     }
 }
@@ -1039,7 +1108,13 @@ impl Shell {
 
     // ---- life ----------------------------------------------------------------------------------
 
+    /// True on a thread of the engine, and of a look beside it.
+    fn is_own_thread(&self) -> bool {
+        self.threads.is_mine() || self.looks.is_mine()
+    }
+
     pub(crate) fn request_stop(&self) {
+        self.looks.close();
         let mut life = self.life.lock();
         match life.phase {
             Phase::New => {
@@ -1185,7 +1260,9 @@ impl Shell {
         if event.severity == Severity::Debug && self.hub.is_deaf() && !log::log_enabled!(target: "failover", log::Level::Debug) {
             return;
         }
-        self.publish(render::event(&parts.model, &self.clock, event));
+        let at = event.service.and_then(|id| parts.config.services.get(usize::from(id.0)));
+        let event = render::event(&parts.model, &self.clock, event);
+        self.publish(with_address(at, event));
     }
 
     /// Publishes an event of the shell.
@@ -1204,7 +1281,9 @@ impl Shell {
         fields: Map<String, Value>,
     ) {
         let event = self.event(kind, severity, message, fields);
-        self.publish(EngineEvent { service: Some(service.to_owned()), server: server.map(str::to_owned), ..event });
+        let event = EngineEvent { service: Some(service.to_owned()), server: server.map(str::to_owned), ..event };
+        let parts = self.parts();
+        self.publish(with_address(parts.config.services.iter().find(|known| known.name == service), event));
     }
 
     fn event(&self, kind: EventKind, severity: Severity, message: String, fields: Map<String, Value>) -> EngineEvent {
@@ -1218,6 +1297,8 @@ impl Shell {
             severity,
             service: None,
             server: None,
+            host: None,
+            port: None,
             message,
             remedy: remedy::of_kind(kind, severity),
             fields,
@@ -1247,6 +1328,16 @@ impl Shell {
         };
         let duty = self.threads.aside_duty("event", number);
         self.threads.spawn("event", number, move || body(&duty))
+    }
+}
+
+/// The event with the address of its server, which the core does not know.
+fn with_address(service: Option<&Service>, event: EngineEvent) -> EngineEvent {
+    let at = service.filter(|service| Some(&service.name) == event.service.as_ref());
+    let server = at.and_then(|service| service.servers.iter().find(|server| Some(&server.name) == event.server.as_ref()));
+    match server {
+        Some(server) => EngineEvent { host: Some(server.host.clone()), port: Some(server.port), ..event },
+        None => event,
     }
 }
 

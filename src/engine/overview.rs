@@ -12,6 +12,7 @@ use failover_core::doubt::DoubtCause;
 use super::status::{self, EventStatus, HostFunctionStatus, ServiceStatus, Status, ThreadStatus};
 use super::trigger::Lanes;
 use super::{Phase, Shell, dependency, render};
+use crate::config::Config;
 use crate::sync;
 
 /// Services that are copied at a time.
@@ -77,6 +78,7 @@ fn status(shell: &Shell, copied: Copied, only: Option<&str>) -> Status {
             service.readiness.push(finding);
         }
     }
+    address(&parts.config, &mut services, &places);
     for service in services.iter_mut().filter(|service| service.failover.is_none()) {
         let earlier = shell.summaries.lock().get(&service.name).cloned();
         service.failover = earlier.filter(|earlier| earlier.generation == service.generation);
@@ -110,6 +112,18 @@ fn status(shell: &Shell, copied: Copied, only: Option<&str>) -> Status {
         breakers,
         role_endpoint: shell.role_endpoint.lock().map(|address| address.to_string()),
         host_functions: parts.config.host_functions().into_iter().map(answered_by).collect(),
+    }
+}
+
+/// Where each server is: the core knows names alone.
+fn address(config: &Config, services: &mut [ServiceStatus], places: &BTreeMap<String, usize>) {
+    for configured in &config.services {
+        let Some(service) = places.get(&configured.name).and_then(|place| services.get_mut(*place)) else { continue };
+        for server in &mut service.servers {
+            if let Some(at) = configured.servers.iter().find(|at| at.name == server.name) {
+                (server.host, server.port) = (at.host.clone(), at.port);
+            }
+        }
     }
 }
 

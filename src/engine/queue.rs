@@ -154,6 +154,8 @@ impl Shared {
             severity: if important > 0 { Severity::Alarm } else { Severity::Warning },
             service: None,
             server: None,
+            host: None,
+            port: None,
             message: format!("{lost} events were dropped here because they were not taken in time"),
             remedy: remedy::of_kind(EventKind::Overflow, Severity::Warning),
             fields,
@@ -356,17 +358,10 @@ pub(crate) mod tests {
         let mut fields = Map::new();
         fields.insert("number".to_owned(), Value::from(number));
         EngineEvent {
-            seq: 0,
-            time: String::new(),
-            mono_ns: 0,
-            generation: 0,
-            kind,
-            severity: Severity::Debug,
             service: Some("orders".to_owned()),
             server: Some(server.to_owned()),
-            message: String::new(),
-            remedy: None,
             fields,
+            ..EngineEvent::blank(0, kind, Severity::Debug)
         }
     }
 

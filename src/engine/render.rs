@@ -32,6 +32,10 @@ pub struct EngineEvent {
     pub service: Option<String>,
     /// The server, where it belongs to one.
     pub server: Option<String>,
+    /// The host of that server by configuration: a name, an address, or the folder of its UNIX socket, which begins with `/`.
+    pub host: Option<String>,
+    /// The port of that server by configuration.
+    pub port: Option<u16>,
     /// One sentence for people.
     pub message: String,
     /// What mends what it tells, where something is to be mended and it is known.
@@ -53,6 +57,8 @@ impl EngineEvent {
             severity,
             service: None,
             server: None,
+            host: None,
+            port: None,
             message: String::new(),
             remedy: None,
             fields: Map::new(),
@@ -69,7 +75,8 @@ impl EngineEvent {
 impl Serialize for EngineEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut out = serializer.serialize_struct("EngineEvent", 10 + usize::from(self.remedy.is_some()))?;
+        let more = [self.host.is_some(), self.port.is_some(), self.remedy.is_some()].into_iter().filter(|there| *there).count();
+        let mut out = serializer.serialize_struct("EngineEvent", 10 + more)?;
         out.serialize_field("seq", &self.seq)?;
         out.serialize_field("time", &self.time)?;
         out.serialize_field("mono_ns", &self.mono_ns)?;
@@ -78,6 +85,12 @@ impl Serialize for EngineEvent {
         out.serialize_field("severity", self.severity.as_str())?;
         out.serialize_field("service", &self.service)?;
         out.serialize_field("server", &self.server)?;
+        if let Some(host) = &self.host {
+            out.serialize_field("host", host)?;
+        }
+        if let Some(port) = &self.port {
+            out.serialize_field("port", port)?;
+        }
         out.serialize_field("message", &self.message)?;
         if let Some(remedy) = &self.remedy {
             out.serialize_field("remedy", remedy)?;
@@ -105,6 +118,8 @@ pub(crate) fn event(model: &Model, clock: &Clock, event: &Event) -> EngineEvent 
         severity: event.severity,
         service: service.map(|service| service.name.clone()),
         server: server.map(|server| server.name.clone()),
+        host: None,
+        port: None,
         message: event.message.clone(),
         remedy: Some(remedy).filter(|remedy| !remedy.is_empty()),
         fields,

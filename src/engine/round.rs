@@ -1,12 +1,14 @@
-//! Every check once, and what the survey asks, without an engine: `failover check`.
+//! Every check once, and what the survey asks, without a running engine: `failover check`, and [`Engine::check_all`](super::Engine::check_all).
 
 use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::unbounded;
 use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, PollFlags, eventfd};
 
 use crate::action::application::{self, Who};
 use crate::action::dns::names::Names;
@@ -29,12 +31,13 @@ use super::Shell;
 use super::builder::{self, Means, Parts};
 use super::error::EngineError;
 use super::journal::Journal;
+use super::looks::Look;
 use super::pool::{Job, JobKind, Pool};
 use super::ready;
 use super::resolver::Resolver;
 use super::status::{self, CheckReport, ReadyReport, ServiceReadiness};
 use super::survey::{self, HostSaid, QUESTION};
-use super::threads::Threads;
+use super::threads::Blocked;
 use crate::clock::Clock;
 
 /// Checks at the same moment.
@@ -44,18 +47,20 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Questions of the survey at the same moment.
 const ASKERS: usize = 16;
 
-/// The checks alone.
-pub(super) fn check_once(shell: &Shell) -> ReadyReport {
-    round(shell, false)
+/// What is to be looked at.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    /// This service alone; `None`: every one.
+    pub(super) service: Option<&'a str>,
+    /// What the survey asks, too.
+    pub(super) surveys: bool,
 }
 
-/// The checks, and what the survey asks.
-pub(super) fn check_ready(shell: &Shell) -> ReadyReport {
-    round(shell, true)
-}
-
-fn round(shell: &Shell, surveys: bool) -> ReadyReport {
-    let threads = Threads::default();
+/// Looks once. What the look's deadline or cancel signal cut off is not told apart in the report: [`Look::was_whole`] says it.
+///
+/// # Errors
+/// [`EngineError::InvalidArgument`] for an unknown service, and for what only shows when the parts are put together.
+pub(super) fn look(shell: &Shell, about: About<'_>, look: &Look) -> Result<ReadyReport, EngineError> {
     let resolver = Resolver::default();
     let means = Means {
         clock: shell.clock,
@@ -65,14 +70,20 @@ fn round(shell: &Shell, surveys: bool) -> ReadyReport {
         application_name: "failover check".to_owned(),
     };
     let old = shell.parts();
-    let Ok(parts) = builder::build(&old.config, &means) else { return ReadyReport::default() };
+    let parts = match about.service {
+        None => builder::build(&old.config, &means)?,
+        Some(name) => {
+            let unknown = || EngineError::InvalidArgument(format!("there is no service \"{name}\""));
+            builder::build(&old.config.clone().only(name).ok_or_else(unknown)?, &means)?
+        }
+    };
     let all: Vec<(usize, usize)> = parts
         .services
         .iter()
         .enumerate()
         .flat_map(|(service, part)| (0..part.checks.len()).map(move |check| (service, check)))
         .collect();
-    let (findings, why) = match run(shell, &parts, &all, &threads, &resolver) {
+    let (findings, why) = match run(shell.clock, &parts, &all, look, &resolver) {
         Ok(findings) => (findings, "the check did not come back".to_owned()),
         Err(error) => (vec![None; all.len()], error.to_string()),
     };
@@ -80,22 +91,31 @@ fn round(shell: &Shell, surveys: bool) -> ReadyReport {
         status::check_report(&parts.model.services[*service], *check, finding.as_ref(), &why, &shell.clock)
     };
     let checks: Vec<CheckReport> = all.iter().zip(&findings).map(report).collect();
-    let services = if surveys { forecast(shell, &parts, &all, &findings, &checks) } else { Vec::new() };
+    let asked = Asked { shell, parts: &parts, look, resolver: &resolver };
+    let services = if about.surveys { forecast(&asked, &all, &findings, &checks) } else { Vec::new() };
     parts.close();
     resolver.close();
     // A function of the host program may never come back; then its thread is left to it.
-    let _ = threads.join(Deadline::after(PATIENCE));
-    ReadyReport { checks, services, engine: Vec::new() }
+    let _ = look.threads.join(look.deadline.at_most(PATIENCE));
+    Ok(ReadyReport { checks, services, engine: Vec::new() })
+}
+
+/// Who is asked, and how.
+struct Asked<'a> {
+    shell: &'a Shell,
+    parts: &'a Parts,
+    look: &'a Look,
+    resolver: &'a Resolver,
 }
 
 /// Asks what the survey asks, and lets a core of its own judge what was found: the forecast is that of the engine, not another one.
 fn forecast(
-    shell: &Shell,
-    parts: &Parts,
+    asked: &Asked<'_>,
     all: &[(usize, usize)],
     findings: &[Option<Finding>],
     checks: &[CheckReport],
 ) -> Vec<ServiceReadiness> {
+    let Asked { shell, parts, look, .. } = *asked;
     // Our own engine may be running, and is no rival.
     let own = builder::application_name(&parts.config);
     let own = own.strip_prefix("libfailover/").unwrap_or(&own);
@@ -110,9 +130,7 @@ fn forecast(
         })
         .collect();
     let answers = Answers { all, findings: &findings };
-    // Without a descriptor for it there is nothing to ask with either.
-    let Ok(cancel) = Cancel::new() else { return Vec::new() };
-    let mut asked = ask(parts, &answers, shell.clock);
+    let mut asked = ask(asked, &answers);
     let mut core = watched_once(shell, parts, &answers);
     let mut through: Vec<Vec<ReadinessFinding>> = vec![Vec::new(); parts.services.len()];
     let now = shell.clock.now();
@@ -129,7 +147,7 @@ fn forecast(
                     _ => {}
                 }
             }
-            let (ssh, findings) = survey::as_one(&part.servers[server], host, sql, &cancel);
+            let (ssh, findings) = survey::as_one(&part.servers[server], host, sql, look.deadline, &look.cancel);
             let readiness = Readiness { asked: now, ssh, findings, earlier: Vec::new() };
             core.step(now, Input::Surveyed { service, server: ServerId(number), readiness });
         }
@@ -210,8 +228,8 @@ enum Answer {
     Names(Vec<ReadinessFinding>),
 }
 
-/// Asks every question of the survey, some at a time, each with its own deadline.
-fn ask(parts: &Parts, answers: &Answers<'_>, clock: Clock) -> Vec<(usize, Answer)> {
+/// The questions of the survey.
+fn questions(parts: &Parts, answers: &Answers<'_>) -> Vec<(usize, Question)> {
     let mut questions: Vec<(usize, Question)> = Vec::new();
     for (place, part) in parts.services.iter().enumerate() {
         let ids = (0..part.servers.len()).filter_map(|server| u16::try_from(server).ok().map(ServerId));
@@ -235,23 +253,47 @@ fn ask(parts: &Parts, answers: &Answers<'_>, clock: Clock) -> Vec<(usize, Answer
             questions.push((place, Question::Names));
         }
     }
-    let (next, told) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    questions
+}
+
+/// Asks every question of the survey, some at a time, each with its own deadline and all with that of the look.
+fn ask(asked: &Asked<'_>, answers: &Answers<'_>) -> Vec<(usize, Answer)> {
+    let Asked { shell, parts, look, resolver } = *asked;
+    let questions = questions(parts, answers);
+    // Without a descriptor for it there is nothing to ask with either.
+    let Ok(finished) = Cancel::new() else { return Vec::new() };
+    let askers = questions.len().min(ASKERS);
+    let (next, told, at_work) = (AtomicUsize::new(0), Mutex::new(Vec::new()), AtomicUsize::new(askers));
     let work = || {
-        // Without a descriptor for it there is nothing to ask with either.
-        let Ok(cancel) = Cancel::new() else { return };
         while let Some((place, question)) = questions.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let answer = put(parts, *place, question, clock.now(), &cancel);
+            if look.cancel.is_cancelled() || look.deadline.is_over() {
+                break;
+            }
+            let answer = put(parts, *place, question, shell.clock.now(), look);
             told.lock().push((*place, answer));
         }
     };
+    let asker = || {
+        let _left = Left(&at_work, &finished);
+        work();
+    };
     std::thread::scope(|scope| {
-        let askers: Vec<_> = (0..questions.len().min(ASKERS))
-            .filter_map(|_| std::thread::Builder::new().name("survey".into()).spawn_scoped(scope, work).ok())
-            .collect();
-        if askers.is_empty() {
+        let begun: Vec<_> = {
+            let _blocked = Blocked::new();
+            let spawn = |_| std::thread::Builder::new().name("fo-look".into()).spawn_scoped(scope, asker).ok();
+            (0..askers).filter_map(spawn).collect()
+        };
+        if begun.is_empty() {
             work();
+        } else {
+            // Those that there was no thread for are not waited for.
+            (begun.len()..askers).for_each(|_| drop(Left(&at_work, &finished)));
+            if look.cancel.wait_for(finished.as_fd(), PollFlags::IN, look.deadline).is_err() {
+                // Whoever waits for a name waits no longer.
+                resolver.close();
+            }
         }
-        for asker in askers {
+        for asker in begun {
             // What a panic left out is not told: the panic itself is on stderr.
             let _ = asker.join();
         }
@@ -259,32 +301,41 @@ fn ask(parts: &Parts, answers: &Answers<'_>, clock: Clock) -> Vec<(usize, Answer
     told.into_inner()
 }
 
-fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, cancel: &Cancel) -> Answer {
-    let part = &parts.services[place];
-    let actions = &part.actions;
-    match question {
-        Question::Host(server) => Answer::Host(*server, survey::ask_host(&part.servers[*server], cancel)),
-        Question::Sql(server, primary) => {
-            let id = ServerId(u16::try_from(*server).unwrap_or(u16::MAX));
-            // A server that cannot be asked is the checks' business.
-            let around = survey::around(&parts.model.services[place], id, *primary, false);
-            let found = actions.cluster.survey(id, around, Deadline::after(QUESTION), cancel).ok();
-            Answer::Sql(*server, found)
-        }
-        Question::Route => Answer::Route(RouteSurvey { asked, instances: actions.view_route(Deadline::after(QUESTION), cancel) }),
-        Question::Who => Answer::Who(actions.who(Deadline::after(QUESTION), cancel)),
-        Question::Names => Answer::Names(of_names(&actions.names, actions.names_are_route, cancel)),
-        Question::Through(server, system_id) => {
-            let deadline = Deadline::after(QUESTION);
-            Answer::Through(actions.look_through(*server, *system_id, deadline, cancel))
+/// Says when the last asker is done, however it ended.
+struct Left<'a>(&'a AtomicUsize, &'a Cancel);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        if self.0.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.1.cancel();
         }
     }
 }
 
+fn put(parts: &Parts, place: usize, question: &Question, asked: Mono, look: &Look) -> Answer {
+    let part = &parts.services[place];
+    let actions = &part.actions;
+    let (deadline, cancel) = (look.deadline.at_most(QUESTION), &look.cancel);
+    match question {
+        Question::Host(server) => Answer::Host(*server, survey::ask_host(&part.servers[*server], look.deadline, cancel)),
+        Question::Sql(server, primary) => {
+            let id = ServerId(u16::try_from(*server).unwrap_or(u16::MAX));
+            // A server that cannot be asked is the checks' business.
+            let around = survey::around(&parts.model.services[place], id, *primary, false);
+            let found = actions.cluster.survey(id, around, deadline, cancel).ok();
+            Answer::Sql(*server, found)
+        }
+        Question::Route => Answer::Route(RouteSurvey { asked, instances: actions.view_route(deadline, cancel) }),
+        Question::Who => Answer::Who(actions.who(deadline, cancel)),
+        Question::Names => Answer::Names(of_names(&actions.names, actions.names_are_route, look.deadline, cancel)),
+        Question::Through(server, system_id) => Answer::Through(actions.look_through(*server, *system_id, deadline, cancel)),
+    }
+}
+
 /// Names that are in another zone than the configured one, and those that cannot be read.
-pub(crate) fn of_names(names: &Names, are_route: bool, cancel: &Cancel) -> Vec<ReadinessFinding> {
-    let elsewhere = names.elsewhere(Deadline::after(QUESTION), cancel);
-    let mut looked = names.look(Deadline::after(QUESTION), cancel);
+pub(crate) fn of_names(names: &Names, are_route: bool, deadline: Deadline, cancel: &Cancel) -> Vec<ReadinessFinding> {
+    let elsewhere = names.elsewhere(deadline.at_most(QUESTION), cancel);
+    let mut looked = names.look(deadline.at_most(QUESTION), cancel);
     looked.retain(|instance| elsewhere.iter().all(|(name, _)| *name != instance.name));
     let mut found: Vec<ReadinessFinding> = elsewhere
         .into_iter()
@@ -382,23 +433,52 @@ fn watched_once(shell: &Shell, parts: &Parts, answers: &Answers<'_>) -> Core {
     }
 }
 
+/// Rung with every answer of a check.
+struct Bell(OwnedFd);
+
+impl Bell {
+    fn new() -> Result<Bell, EngineError> {
+        let made = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        made.map(Bell).map_err(|error| EngineError::system("cannot make an event descriptor", error))
+    }
+
+    fn ring(&self) {
+        // A full counter wakes as well.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Waits until it has been rung since the last wait. `false`: the deadline or the signal came first.
+    fn wait(&self, deadline: Deadline, cancel: &Cancel) -> bool {
+        let rung = cancel.wait_for(self.0.as_fd(), PollFlags::IN, deadline).is_ok();
+        let _ = rustix::io::read(&self.0, &mut [0u8; 8]);
+        rung
+    }
+}
+
 fn run(
-    shell: &Shell,
+    clock: Clock,
     parts: &Parts,
     all: &[(usize, usize)],
-    threads: &Threads,
+    look: &Look,
     resolver: &Resolver,
 ) -> Result<Vec<Option<Finding>>, EngineError> {
-    let clock = shell.clock;
     resolver.learn(parts.hosts());
-    resolver.start(threads)?;
+    resolver.start(&look.threads)?;
     // One answer for each check: bounded by their number.
     let (sender, receiver) = unbounded();
-    let sink = move |input| drop(sender.send(input));
+    let bell = Arc::new(Bell::new()?);
+    let rung = Arc::clone(&bell);
+    let sink = move |input| {
+        drop(sender.send(input));
+        rung.ring();
+    };
     let workers = all.len().clamp(1, AT_ONCE);
-    let pool = Pool::start(threads, "check", workers, workers, clock, sink)?;
+    let pool = Pool::start(&look.threads, "check", workers, workers, clock, sink)?;
     let mut findings = vec![None; all.len()];
     for (round, batch) in all.chunks(AT_ONCE).enumerate() {
+        if look.cancel.is_cancelled() || look.deadline.is_over() {
+            break;
+        }
         let first = round * AT_ONCE;
         let mut longest = Duration::ZERO;
         for (place, (service, check)) in batch.iter().enumerate() {
@@ -412,7 +492,7 @@ fn run(
                 kind: JobKind::Check,
                 name,
                 target: (ServiceId(0), ServerId(0)),
-                deadline: Deadline::after(timeout),
+                deadline: look.deadline.at_most(timeout),
                 late: Duration::ZERO,
                 work: Box::new(move |deadline, cancel| {
                     let finding = check.run(&Context { deadline, cancel, clock: &clock, sample: true, addresses: &addresses });
@@ -420,13 +500,18 @@ fn run(
                 }),
             });
         }
-        let patience = Deadline::after(longest + PATIENCE);
+        let patience = look.deadline.at_most(longest + PATIENCE);
         while findings[first..first + batch.len()].iter().any(Option::is_none) {
-            let Ok(input) = receiver.recv_deadline(patience.instant()) else { break };
-            if let Input::CheckFinished { run, finding } = input
-                && let Some(place) = usize::try_from(run.0).ok().and_then(|place| findings.get_mut(place))
-            {
-                *place = Some(finding);
+            let rung = bell.wait(patience, &look.cancel);
+            for input in receiver.try_iter() {
+                if let Input::CheckFinished { run, finding } = input
+                    && let Some(place) = usize::try_from(run.0).ok().and_then(|place| findings.get_mut(place))
+                {
+                    *place = Some(finding);
+                }
+            }
+            if !rung {
+                break;
             }
         }
     }

@@ -301,17 +301,10 @@ fn event(kind: EventKind, number: u64) -> EngineEvent {
     let mut fields = Map::new();
     fields.insert("number".to_owned(), Value::from(number));
     EngineEvent {
-        seq: 0,
-        time: String::new(),
-        mono_ns: 0,
-        generation: 0,
-        kind,
-        severity: Severity::Debug,
         service: Some("orders".to_owned()),
         server: Some("db1".to_owned()),
-        message: String::new(),
-        remedy: None,
         fields,
+        ..EngineEvent::blank(0, kind, Severity::Debug)
     }
 }
 

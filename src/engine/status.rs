@@ -365,6 +365,12 @@ pub struct ServerStatus {
     pub last_role: Option<String>,
     /// Its role by configuration.
     pub configured_role: String,
+    /// Its host by configuration: a name, an address, or the folder of its UNIX socket, which begins with `/`.
+    #[serde(default)]
+    pub host: String,
+    /// Its port by configuration.
+    #[serde(default)]
+    pub port: u16,
     /// `unknown`, `healthy`, `degraded` or `unhealthy`.
     pub health: String,
     /// Its kept-open session is up.
@@ -954,6 +960,9 @@ impl View<'_> {
                 _ => "standby",
             }
             .to_owned(),
+            // Known to nobody who decides: filled in by `overview`.
+            host: String::new(),
+            port: 0,
             health: health(server.health).to_owned(),
             session: server.session_open,
             deposed: server.deposed,

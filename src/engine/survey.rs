@@ -158,7 +158,7 @@ impl Round<'_> {
         let mut host = HostSaid::default();
         if has_host(server) {
             if let Some(permit) = self.shell.dependencies.permit(&by_ssh) {
-                host = ask_host(server, self.cancel);
+                host = ask_host(server, Deadline::after(SERVER), self.cancel);
                 if self.cancel.is_cancelled() {
                     return false;
                 }
@@ -191,7 +191,7 @@ impl Round<'_> {
         } else if let Some((asked, sql)) = last.sql.get(&place) {
             earlier.extend(sql.iter().map(|finding| (*asked, finding.clone())));
         }
-        let (ssh, findings) = as_one(server, host, answer, self.cancel);
+        let (ssh, findings) = as_one(server, host, answer, Deadline::after(SERVER), self.cancel);
         if self.is_over() {
             return false;
         }
@@ -234,7 +234,7 @@ impl Round<'_> {
         if !actions.names.is_empty() {
             let (wait, found) = last.names.entry(self.id).or_default();
             if *wait == 0 {
-                *found = of_names(&actions.names, actions.names_are_route, self.cancel);
+                *found = of_names(&actions.names, actions.names_are_route, Deadline::after(SERVER), self.cancel);
                 *wait = NAMES_EVERY;
             }
             *wait -= 1;
@@ -303,12 +303,13 @@ pub(super) fn as_one(
     server: &ServerPart,
     mut host: HostSaid,
     sql: Option<Surveyed>,
+    deadline: Deadline,
     cancel: &Cancel,
 ) -> (Option<Result<HostReport, String>>, Vec<ReadinessFinding>) {
     if let Some(sql) = sql {
         if host.differs(&sql.identity).is_some() {
             // It may have been restarted between the two questions.
-            host = ask_host(server, cancel);
+            host = ask_host(server, deadline, cancel);
         }
         let differs = host.differs(&sql.identity);
         host.findings.extend(differs.map(|why| other_server(&why)));
@@ -339,13 +340,13 @@ fn has_host(_: &ServerPart) -> bool {
 }
 
 #[cfg(feature = "ssh")]
-pub(super) fn ask_host(server: &ServerPart, cancel: &Cancel) -> HostSaid {
+pub(super) fn ask_host(server: &ServerPart, deadline: Deadline, cancel: &Cancel) -> HostSaid {
     let Some(control) = server.survey.as_ref() else { return HostSaid::default() };
     if let Some(ssh) = &server.action_ssh {
         // The session a failover will use: opened long before, and proven alive. What is wrong with it shows below as well.
-        let _ = ssh.keep_alive(Deadline::after(QUESTION), cancel);
+        let _ = ssh.keep_alive(deadline.at_most(QUESTION), cancel);
     }
-    match control.readiness(Deadline::after(QUESTION), cancel) {
+    match control.readiness(deadline.at_most(QUESTION), cancel) {
         Ok(said) => HostSaid { word: Some(Ok(said.report)), shown: said.shown, findings: said.findings },
         Err(failure) => {
             let message = format!("its host cannot be asked over SSH, so it could not be fenced: {}", failure.message);
@@ -356,6 +357,6 @@ pub(super) fn ask_host(server: &ServerPart, cancel: &Cancel) -> HostSaid {
 }
 
 #[cfg(not(feature = "ssh"))]
-pub(super) fn ask_host(_: &ServerPart, _: &Cancel) -> HostSaid {
+pub(super) fn ask_host(_: &ServerPart, _: Deadline, _: &Cancel) -> HostSaid {
     HostSaid::default()
 }

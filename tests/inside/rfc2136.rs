@@ -317,7 +317,7 @@ fn a_name_that_a_failover_could_not_change_is_found_beforehand() {
             }],
             Arc::new(Literals),
         );
-        let findings = crate::engine::round::of_names(&names, are_route, &Cancel::new().unwrap());
+        let findings = crate::engine::round::of_names(&names, are_route, Deadline::after(WATCHDOG), &Cancel::new().unwrap());
         findings.into_iter().map(|finding| (finding.code, finding.blocking)).collect::<Vec<_>>()
     };
     assert_eq!(found(named.address(), NAME, true), []);
