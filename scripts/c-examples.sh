@@ -37,6 +37,20 @@ heard() { # heard WORDS: reads what the example prints until a line has them
     return 1
 }
 
+preflight() { # preflight CODE WORDS [SERVICE]: ends with this code, and prints a report with these words
+    local printed code=0
+    printed=$(timeout 120 "$work/preflight" "$config" "${@:3}") || code=$?
+    printf '   preflight %s: %s\n' "${3:-}" "$code"
+    if [ "$code" != "$1" ] || [[ $printed != *"$2"* ]]; then
+        printf '%s\nc-examples.sh: preflight: no %s, or not the exit code %s\n' "$printed" "$2" "$1" >&2
+        exit 1
+    fi
+}
+
+echo '== examples/c/preflight.c'
+read -ra flags <<< "$(pkg-config --cflags --libs failover)"
+cc -std=gnu11 -Wall -Wextra -Werror -g examples/c/preflight.c -o "$work/preflight" "${flags[@]}"
+
 for example in callback event_loop host_check application; do
     echo "== examples/c/$example.c"
     read -ra flags <<< "$(pkg-config --cflags --libs failover)"
@@ -55,6 +69,10 @@ for example in callback event_loop host_check application; do
     read -r -t 300 where <&"${LAB[0]}" || { cat "$work/lab" >&2; exit 1; }
     config=$(place 'at["config"]')
     arguments=("$config")
+    if [ "$example" = callback ]; then
+        preflight 0 '"all_up":true'
+        preflight 0 '"candidate":"db2"' orders
+    fi
     if [ "$example" = application ] || [ "$example" = host_check ]; then
         mapfile -t -O 1 arguments < <(place '"\n".join("%s=%s:%s" % (s["name"], s["host"], s["port"]) for s in at["servers"])')
     fi
@@ -72,6 +90,7 @@ for example in callback event_loop host_check application; do
     read -r -t 60 answer <&"${LAB[0]}"
     [ "$answer" = ok ] || { echo "c-examples.sh: the lab: $answer" >&2; exit 1; }
     heard "$followed"
+    [ "$example" != callback ] || preflight 1 '"code":"check_not_up"' orders
     [ "$example" != event_loop ] || heard 'traffic 100 %'
     if [ "$example" = application ]; then
         # The load balancers follow in the same step.

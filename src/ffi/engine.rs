@@ -36,6 +36,8 @@ pub struct failover_engine {
     process: u32,
     events: Mutex<Consumer>,
     stop: Arc<StopCall>,
+    /// A thread of the engine waits for the stop.
+    is_stop_served: Mutex<bool>,
 }
 
 /// Who takes the events.
@@ -108,6 +110,7 @@ impl failover_engine {
             process: std::process::id(),
             events: Mutex::new(Consumer::Queue(Arc::new(queue), false)),
             stop: Arc::new(StopCall { asked: AtomicBool::new(false), wake }),
+            is_stop_served: Mutex::new(false),
         };
         Ok(Arc::into_raw(Arc::new(handle)).cast_mut())
     }
@@ -162,17 +165,25 @@ impl failover_engine {
             self.engine.request_stop();
         }
         self.engine.start()?;
+        self.serve_stop().inspect_err(|_| {
+            let _ = self.engine.stop(Duration::from_secs(5));
+        })
+    }
+
+    /// From now on a stop that is asked for reaches the engine, also before its start.
+    pub(super) fn serve_stop(&self) -> Result<(), Fault> {
+        let mut served = self.is_stop_served.lock();
+        if *served {
+            return Ok(());
+        }
         let stop = Arc::clone(&self.stop);
-        let served = self.engine.serve_stop(move || {
+        self.engine.serve_stop(move || {
             // Woken by failover_engine_request_stop, and by every other way to stop.
             while !stop.asked.load(Ordering::SeqCst) {
                 let _ = rustix::io::read(&stop.wake, &mut [0u8; 8]);
             }
-        });
-        if let Err(error) = served {
-            let _ = self.engine.stop(Duration::from_secs(5));
-            return Err(error.into());
-        }
+        })?;
+        *served = true;
         Ok(())
     }
 }

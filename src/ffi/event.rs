@@ -20,6 +20,7 @@ pub struct failover_event {
     event: Arc<EngineEvent>,
     service: Option<CString>,
     server: Option<CString>,
+    host: Option<CString>,
     message: CString,
     json: OnceLock<CString>,
 }
@@ -137,6 +138,7 @@ impl failover_event {
         failover_event {
             service: event.service.as_deref().map(text::owned),
             server: event.server.as_deref().map(text::owned),
+            host: event.host.as_deref().map(text::owned),
             message: text::owned(&event.message),
             json: OnceLock::new(),
             event,
@@ -275,6 +277,30 @@ pub unsafe extern "C" fn failover_event_server(event: *const failover_event) -> 
     unsafe { event.as_ref() }.and_then(|event| event.server.as_ref()).map_or(null(), |name| name.as_ptr())
 }
 
+/// The host of that server by configuration: a name, an address, or the folder of its UNIX socket, which begins with '/'.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the event; NULL where there is no server.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_host(event: *const failover_event) -> *const c_char {
+    // SAFETY: as above.
+    unsafe { event.as_ref() }.and_then(|event| event.host.as_ref()).map_or(null(), |host| host.as_ptr())
+}
+
+/// The port of that server by configuration.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 where there is no server.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_event_port(event: *const failover_event) -> u16 {
+    // SAFETY: as above.
+    unsafe { event.as_ref() }.and_then(|event| event.event.port).unwrap_or(0)
+}
+
 /// One sentence for people.
 ///
 /// Thread: one at a time.
@@ -287,7 +313,7 @@ pub unsafe extern "C" fn failover_event_message(event: *const failover_event) ->
     unsafe { event.as_ref() }.map_or(null(), |event| event.message.as_ptr())
 }
 
-/// The whole event as one JSON object: seq, time, mono_ns, generation, kind, severity, service, server, message, and under "fields"
+/// The whole event as one JSON object: seq, time, mono_ns, generation, kind, severity, service, server, its host and port, message, and under "fields"
 /// what belongs to its kind.
 ///
 /// Thread: one at a time.

@@ -21,6 +21,9 @@ struct Service {
     name: CString,
     state: CString,
     primary: Option<CString>,
+    /// Of the primary.
+    host: Option<CString>,
+    port: u16,
     generation: u64,
     health: CString,
     would_fail_over: bool,
@@ -29,15 +32,14 @@ struct Service {
 impl failover_status {
     pub(super) fn new(status: Status) -> failover_status {
         let services = status.services.iter().map(|service| {
-            let health = service
-                .primary
-                .as_ref()
-                .and_then(|primary| service.servers.iter().find(|server| server.name == *primary))
-                .map_or("unknown", |server| server.health.as_str());
+            let at = service.primary.as_ref().and_then(|primary| service.servers.iter().find(|server| server.name == *primary));
+            let health = at.map_or("unknown", |server| server.health.as_str());
             Service {
                 name: text::owned(&service.name),
                 state: text::owned(&service.state),
                 primary: service.primary.as_deref().map(text::owned),
+                host: at.map(|server| text::owned(&server.host)),
+                port: at.map_or(0, |server| server.port),
                 generation: service.generation,
                 health: text::owned(health),
                 would_fail_over: service.forecast.would_fail_over,
@@ -143,6 +145,31 @@ pub unsafe extern "C" fn failover_status_primary(status: *const failover_status,
     // SAFETY: as above.
     let service = unsafe { find(status, service) };
     service.and_then(|service| service.primary.as_ref()).map_or(null(), |primary| primary.as_ptr())
+}
+
+/// The host of the primary of a service (NULL: the first) by configuration: a name, an address, or the folder of its UNIX socket, which
+/// begins with '/'.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: borrowed from the status; NULL where the primary is not known.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_status_primary_host(status: *const failover_status, service: *const c_char) -> *const c_char {
+    // SAFETY: as above.
+    unsafe { find(status, service) }.and_then(|service| service.host.as_ref()).map_or(null(), |host| host.as_ptr())
+}
+
+/// The port of the primary of a service (NULL: the first) by configuration.
+///
+/// Thread: one at a time.
+/// Blocks: no.
+/// In callback: yes.
+/// Ownership: a plain value; 0 where the primary is not known.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_status_primary_port(status: *const failover_status, service: *const c_char) -> u16 {
+    // SAFETY: as above.
+    unsafe { find(status, service) }.map_or(0, |service| service.port)
 }
 
 /// The number of the last failover of a service (NULL: the first); 0 before the first.

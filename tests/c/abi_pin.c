@@ -166,6 +166,21 @@ int main(void)
     int32_t (*pin_failover_breaker_state)(const failover_breaker *) = failover_breaker_state;
     void (*pin_failover_breaker_reset)(const failover_breaker *) = failover_breaker_reset;
     void (*pin_failover_breaker_free)(failover_breaker *) = failover_breaker_free;
+    const char *(*pin_failover_event_host)(const failover_event *) = failover_event_host;
+    uint16_t (*pin_failover_event_port)(const failover_event *) = failover_event_port;
+    const char *(*pin_failover_status_primary_host)(const failover_status *, const char *) = failover_status_primary_host;
+    uint16_t (*pin_failover_status_primary_port)(const failover_status *, const char *) = failover_status_primary_port;
+    int32_t (*pin_failover_engine_check_all)(const failover_engine *, uint32_t, failover_report **, failover_error **) = failover_engine_check_all;
+    int32_t (*pin_failover_engine_doctor)(const failover_engine *, const char *, uint32_t, failover_report **, failover_error **) = failover_engine_doctor;
+    int32_t (*pin_failover_engine_config)(const failover_engine *, failover_report **, failover_error **) = failover_engine_config;
+    int32_t (*pin_failover_config_validate)(const char *, size_t, failover_report **, failover_error **) = failover_config_validate;
+    int32_t (*pin_failover_config_validate_from_file)(const char *, failover_report **, failover_error **) = failover_config_validate_from_file;
+    int32_t (*pin_failover_config_effective)(const char *, size_t, failover_report **, failover_error **) = failover_config_effective;
+    int32_t (*pin_failover_config_effective_from_file)(const char *, failover_report **, failover_error **) = failover_config_effective_from_file;
+    int32_t (*pin_failover_replay)(const char *, failover_report **, failover_error **) = failover_replay;
+    const char *(*pin_failover_report_json)(const failover_report *) = failover_report_json;
+    bool (*pin_failover_report_passed)(const failover_report *) = failover_report_passed;
+    void (*pin_failover_report_free)(failover_report *) = failover_report_free;
     return !(
         pin_failover_code_name &&
         pin_failover_code_description &&
@@ -240,5 +255,20 @@ int main(void)
         pin_failover_breaker_settle &&
         pin_failover_breaker_state &&
         pin_failover_breaker_reset &&
+        pin_failover_event_host &&
+        pin_failover_event_port &&
+        pin_failover_status_primary_host &&
+        pin_failover_status_primary_port &&
+        pin_failover_engine_check_all &&
+        pin_failover_engine_doctor &&
+        pin_failover_engine_config &&
+        pin_failover_config_validate &&
+        pin_failover_config_validate_from_file &&
+        pin_failover_config_effective &&
+        pin_failover_config_effective_from_file &&
+        pin_failover_replay &&
+        pin_failover_report_json &&
+        pin_failover_report_passed &&
+        pin_failover_report_free &&
         pin_failover_breaker_free);
 }

@@ -79,6 +79,8 @@ static void look_at(const failover_event *event)
     (void)failover_event_message(event);
     (void)failover_event_service(event);
     (void)failover_event_server(event);
+    (void)failover_event_host(event);
+    (void)failover_event_port(event);
     (void)failover_event_time_ns(event);
     failover_event_free(failover_event_ref(event));
 }
@@ -91,11 +93,12 @@ static void one_call(struct dice *dice)
     failover_error *error = NULL, **err = below(dice, 5) == 0 ? NULL : &error;
     failover_event *event = NULL;
     failover_status *status = NULL;
+    failover_report *report = NULL;
     failover_engine *made = NULL;
     uint64_t token = roll(dice);
     int fd;
     int32_t code = 0;
-    switch (below(dice, 24)) {
+    switch (below(dice, 26)) {
     case 0: {
         size_t len = config(dice, buffer);
         code = failover_engine_new(buffer, len, &made, err);
@@ -167,7 +170,25 @@ static void one_call(struct dice *dice)
         if (below(dice, 100) == 0)
             failover_breaker_reset(breaker);
         break;
+    case 24: {
+        size_t len = config(dice, buffer);
+        code = below(dice, 2) ? failover_config_validate(buffer, len, &report, err) : failover_config_effective(buffer, len, &report, err);
+        break;
     }
+    case 25:
+        switch (below(dice, 6)) {
+        case 0: code = failover_engine_config(engine, &report, err); break;
+        case 1: code = failover_config_validate_from_file(text(dice), &report, err); break;
+        case 2: code = failover_config_effective_from_file(text(dice), &report, err); break;
+        case 3: code = failover_replay(text(dice), &report, err); break;
+        case 4: code = below(dice, 20) ? 0 : failover_engine_check_all(engine, (uint32_t)below(dice, 200), &report, err); break;
+        default: code = failover_engine_doctor(engine, text(dice), (uint32_t)below(dice, 50), &report, err);
+        }
+        break;
+    }
+    if (report != NULL && (failover_report_json(report) == NULL || failover_report_json(report)[0] != '{'))
+        exit(1);
+    failover_report_free(report);
     if (code > 0 || strcmp(failover_code_name(code), "unknown") == 0 || code == FAILOVER_PANIC) {
         fprintf(stderr, "fuzz: code %d: %s\n", (int)code, error ? failover_error_message(error) : "");
         exit(1);

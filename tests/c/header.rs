@@ -8,7 +8,7 @@ use failover_core::finding::FindingCode;
 use failover_core::refusal::{CandidateRefusal, Refusal};
 
 /// The order in which the header is read.
-const PARTS: [&str; 8] = ["code", "error", "engine", "event", "status", "task", "traffic", "breaker"];
+const PARTS: [&str; 9] = ["code", "error", "engine", "event", "status", "report", "task", "traffic", "breaker"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")

@@ -30,7 +30,13 @@ for source in "$work"/guide*.c; do
     cc -std=c99 "${strict[@]}" "${cflags[@]}" "$source" -o "${source%.c}" "${libs[@]}"
 done
 [[ $(LD_LIBRARY_PATH=$library "$work/guide2") == *'"/servces"'* ]] || { say 'the second program of docs/c.md says something else'; exit 1; }
-say 'the programs of docs/c.md'
+sed "s|@STATE@|$work/action|" tests/bindings/action.json > "$work/action.json"
+mkdir -m 700 "$work/action"
+LD_LIBRARY_PATH=$library timeout 60 "$work/guide4" "$work/action.json" > "$work/said" || { cat "$work/said"; exit 1; }
+grep -q '^failover 1: clients go to web2 at 127.0.0.2:8002$' "$work/said" || { cat "$work/said"; say 'the action of docs/c.md was not carried out'; exit 1; }
+LD_LIBRARY_PATH=$library timeout 60 "$work/guide5" "$work/action.json" > "$work/said" || { cat "$work/said"; exit 1; }
+grep -q '"service":"site"' "$work/said" || { cat "$work/said"; say 'the report of docs/c.md says nothing'; exit 1; }
+say 'the programs of docs/c.md, of which its action was carried out'
 
 # Types and numbers, pinned by two compilers; then every symbol is asked of the linker.
 cc -std=c99 "${strict[@]}" "${cflags[@]}" tests/c/abi_pin.c -o "$work/pin" "${libs[@]}" 

@@ -1,6 +1,7 @@
 // The C interface, used as a C program uses it; no server is needed. `suite FOLDER [TEST…]`: the folder is for state directories.
 // CYCLES= start/stop cycles of the test of leaks (50); SKIP= a test that is left out.
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <failover.h>
@@ -234,6 +235,41 @@ static void commands(void)
     stop_and_free(engine);
 }
 
+// Its text is copied: what a report says, for as long as the next call of this.
+static const char *said(failover_report *report, int passed)
+{
+    static char text[1 << 16];
+    CHECK(report != NULL && failover_report_passed(report) == (passed != 0));
+    snprintf(text, sizeof text, "%s", failover_report_json(report));
+    failover_report_free(report);
+    return text;
+}
+
+// The one record of a decision that an engine left.
+static void replayed(const char *state)
+{
+    char path[8192];
+    snprintf(path, sizeof path, "%s/evidence", state);
+    DIR *evidence = opendir(path);
+    CHECK(evidence != NULL);
+    int records = 0;
+    for (struct dirent *entry; (entry = readdir(evidence)) != NULL;) {
+        if (strstr(entry->d_name, ".json") == NULL)
+            continue;
+        snprintf(path, sizeof path, "%s/evidence/%s", state, entry->d_name);
+        failover_report *report = NULL;
+        CODE(FAILOVER_OK, failover_replay(path, &report, &error));
+        const char *text = said(report, 1);
+        CHECK(strstr(text, "\"same\":true") && strstr(text, "\"service\":\"site\"") && strstr(text, "\"differences\":[]"));
+        records++;
+    }
+    closedir(evidence);
+    CHECK(records > 0);
+    failover_report *report = NULL;
+    CODE(FAILOVER_INVALID_ARG, failover_replay(state, &report, &error));
+    CHECK(report == NULL);
+}
+
 static void an_order(void)
 {
     char state[4096], text[8192];
@@ -260,10 +296,115 @@ static void an_order(void)
     CHECK(generation == 1);
     failover_event *done = wait_for(engine, FAILOVER_EVENT_FAILOVER_COMPLETED);
     CHECK(failover_event_generation(done) == generation);
+    // It is about the new one.
+    CHECK(strcmp(failover_event_server(done), "web2") == 0 && strcmp(failover_event_host(done), "127.0.0.2") == 0);
+    CHECK(failover_event_port(done) == 5432);
     failover_event_free(done);
+    failover_status *status = NULL;
+    CODE(FAILOVER_OK, failover_engine_status(engine, &status, &error));
+    CHECK(strcmp(failover_status_primary_host(status, "site"), "127.0.0.2") == 0);
+    CHECK(failover_status_primary_port(status, NULL) == 5432 && failover_status_primary_port(status, "nobody") == 0);
+    CHECK(failover_status_primary_host(status, "nobody") == NULL);
+    failover_status_free(status);
     generation = 4711;
     CODE(FAILOVER_REJECTED, failover_engine_force_with(engine, "site", "web2", FAILOVER_LOSS_CONFIGURED, &generation, &error));
     CHECK(generation == 4711);
+    stop_and_free(engine);
+    replayed(state);
+}
+
+static void configurations(void)
+{
+    failover_report *report = NULL;
+    const char *good = config(UP);
+    CODE(FAILOVER_OK, failover_config_validate(good, strlen(good), &report, &error));
+    CHECK(strstr(said(report, 1), "\"valid\":true"));
+    static const char *const WRONG = "{\"version\":1,\"servces\":[]}";
+    CODE(FAILOVER_OK, failover_config_validate(WRONG, strlen(WRONG), &report, &error));
+    const char *text = said(report, 0);
+    CHECK(strstr(text, "/servces") && strstr(text, "\"file\":null"));
+    CODE(FAILOVER_OK, failover_config_validate_from_file("/nowhere/failover.toml", &report, &error));
+    text = said(report, 0);
+    CHECK(strstr(text, "\"file\":\"/nowhere/failover.toml\"") && strstr(text, "cannot be read"));
+    CODE(FAILOVER_OK, failover_config_effective(good, strlen(good), &report, &error));
+    CHECK(strstr(said(report, 1), "\"success_threshold\""));
+    CODE(FAILOVER_CONFIG, failover_config_effective(WRONG, strlen(WRONG), &report, &error));
+    CODE(FAILOVER_CONFIG, failover_config_effective_from_file("/nowhere/failover.toml", &report, &error));
+    failover_engine *engine = make(config(HOST));
+    CODE(FAILOVER_OK, failover_engine_config(engine, &report, &error));
+    text = said(report, 1);
+    CHECK(strstr(text, "\"page\"") && strstr(text, "\"success_threshold\""));
+    failover_engine_free(engine);
+}
+
+static int32_t check_again(void *userdata, const failover_event *task, char *detail)
+{
+    failover_report *report = NULL;
+    CHECK(strcmp(failover_event_host(task), "127.0.0.1") == 0 && failover_event_port(task) == 5432);
+    int32_t code = failover_engine_check_all(*(failover_engine **)userdata, LONG, &report, NULL);
+    snprintf(detail, FAILOVER_DETAIL_SIZE, "%s", failover_code_name(code));
+    return report == NULL ? FAILOVER_TASK_UP : FAILOVER_TASK_DOWN;
+}
+
+struct asking {
+    failover_engine *engine;
+    int32_t code;
+};
+
+static void *ask(void *argument)
+{
+    struct asking *asking = argument;
+    failover_report *report = NULL;
+    asking->code = failover_engine_check_all(asking->engine, FAILOVER_FOREVER, &report, NULL);
+    CHECK(report == NULL);
+    return NULL;
+}
+
+static void reports(void)
+{
+    failover_report *report = NULL;
+    failover_engine *engine = make(config(HOST));
+    CODE(FAILOVER_OK, failover_engine_register_check(engine, "page", check_again, &engine, NULL, &error));
+    // Before the start and beside a running engine.
+    for (int running = 0; running < 2; running++) {
+        CODE(FAILOVER_OK, failover_engine_check_all(engine, LONG, &report, &error));
+        const char *text = said(report, 1);
+        CHECK(strstr(text, "\"all_up\":true") && strstr(text, "\"message\":\"reentrant\""));
+        CODE(FAILOVER_OK, failover_engine_doctor(engine, running ? "site" : NULL, LONG, &report, &error));
+        text = said(report, 1);
+        CHECK(strstr(text, "\"service\":\"site\"") && strstr(text, "\"ready\":true"));
+        if (!running)
+            CODE(FAILOVER_OK, failover_engine_start(engine, &error));
+    }
+    report = NULL;
+    CODE(FAILOVER_INVALID_ARG, failover_engine_doctor(engine, "nobody", LONG, &report, &error));
+    CODE(FAILOVER_OK, failover_engine_stop(engine, LONG, &error));
+    CODE(FAILOVER_STATE, failover_engine_check_all(engine, LONG, &report, &error));
+    CHECK(report == NULL);
+    failover_engine_free(engine);
+
+    // A server that takes connections and never says a word.
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof at;
+    int silent = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(bind(silent, (struct sockaddr *)&at, len) == 0 && listen(silent, 8) == 0);
+    CHECK(getsockname(silent, (struct sockaddr *)&at, &len) == 0);
+    char check[100], state[4096];
+    snprintf(check, sizeof check, "\"kind\":\"http\",\"url\":\"http://127.0.0.1:%d/\"", ntohs(at.sin_port));
+    snprintf(state, sizeof state, "%s/state-%d-%d", folder, (int)getpid(), states++);
+    CHECK(mkdir(state, 0700) == 0);
+    engine = make(config_in(state, "60s", check));
+    CODE(FAILOVER_TIMEOUT, failover_engine_check_all(engine, 50, &report, &error));
+    close(accept4(silent, NULL, NULL, SOCK_CLOEXEC));
+    struct asking asking = {.engine = engine};
+    pthread_t asker;
+    CHECK(pthread_create(&asker, NULL, ask, &asking) == 0);
+    int asked = accept4(silent, NULL, NULL, SOCK_CLOEXEC);
+    // Also before the start, and as a signal handler may.
+    failover_engine_request_stop(engine);
+    CHECK(pthread_join(asker, NULL) == 0 && asking.code == FAILOVER_STATE && report == NULL);
+    close(asked);
+    close(silent);
     stop_and_free(engine);
 }
 
@@ -765,6 +906,23 @@ static void arguments(void)
     CODE(FAILOVER_NULL_ARG, failover_task_complete(NULL, 1, 1, NULL, 0, &error));
     CODE(FAILOVER_NULL_ARG, failover_task_complete(engine, 1, 1, NULL, 5, &error));
     CODE(FAILOVER_INVALID_ARG, failover_task_complete(engine, 1, 1, bad, 2, &error));
+    failover_report *report = NULL;
+    CODE(FAILOVER_NULL_ARG, failover_engine_check_all(NULL, 0, &report, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_check_all(engine, LONG, NULL, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_doctor(NULL, NULL, 0, &report, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_doctor(engine, NULL, LONG, NULL, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_doctor(engine, bad, LONG, &report, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_config(NULL, &report, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_config(engine, NULL, &error));
+    CODE(FAILOVER_NULL_ARG, failover_config_validate(NULL, 0, &report, &error));
+    CODE(FAILOVER_NULL_ARG, failover_config_validate("{}", 2, NULL, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_config_validate(bad, 2, &report, &error));
+    CODE(FAILOVER_NULL_ARG, failover_config_validate_from_file(NULL, &report, &error));
+    CODE(FAILOVER_NULL_ARG, failover_config_effective(NULL, 0, &report, &error));
+    CODE(FAILOVER_NULL_ARG, failover_config_effective_from_file(NULL, &report, &error));
+    CODE(FAILOVER_NULL_ARG, failover_replay(NULL, &report, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_replay(huge, &report, &error));
+    CHECK(report == NULL);
     CODE(FAILOVER_NULL_ARG, failover_breaker_new(1, 1, 1, NULL, &error));
     CODE(FAILOVER_NULL_ARG, failover_breaker_permit(NULL, &token, &error));
     CODE(FAILOVER_NULL_ARG, failover_breaker_settle(NULL, 1, 1, &error));
@@ -775,6 +933,10 @@ static void arguments(void)
     failover_engine_free(NULL);
     failover_event_free(NULL);
     failover_status_free(NULL);
+    failover_report_free(NULL);
+    CHECK(failover_report_json(NULL) == NULL && !failover_report_passed(NULL));
+    CHECK(failover_event_host(NULL) == NULL && failover_event_port(NULL) == 0);
+    CHECK(failover_status_primary_host(NULL, NULL) == NULL && failover_status_primary_port(NULL, NULL) == 0);
     failover_error_free(NULL);
     failover_breaker_free(NULL);
     failover_breaker_reset(NULL);
@@ -831,6 +993,8 @@ static const struct {
     {"lifecycle", lifecycle},
     {"commands", commands},
     {"an_order", an_order},
+    {"configurations", configurations},
+    {"reports", reports},
     {"errors_tell_everything", errors_tell_everything},
     {"arguments", arguments},
     {"checks_of_the_host", checks_of_the_host},
