@@ -1390,7 +1390,7 @@ FAILOVER_API void failover_status_free(failover_status *status);
 // Every check once, and then whether a failover of each service would go through: what `failover check --json` prints (docs/STATUS.md,
 // CheckSummary). Asks each server over SQL and its checks, each host over SSH, each load balancer, and who answers through the route. Works
 // before the start and beside a running engine, and changes nothing. Checks that are registered (failover_engine_register_check) are asked;
-// those that are offered as events are unknown here. failover_report_passed: everything is up, and nothing would stop a failover.
+// of those that are offered as events counts what was last answered, and before the start they are unknown. failover_report_passed: everything is up, and nothing would stop a failover.
 //
 // One at a time for an engine: another one is waited for. failover_engine_stop and failover_engine_request_stop end it.
 //

@@ -21,7 +21,7 @@ if ! "$tools/bin/python" -c 'import psycopg' 2> /dev/null; then
     "$tools/bin/pip" --quiet --disable-pip-version-check install 'psycopg[binary]>=3.1'
 fi
 export PYTHONPATH=$PWD/bindings/python/src PYTHONDONTWRITEBYTECODE=1
-for example in web_pool watch_asyncio application; do
+for example in web_pool watch_asyncio preflight application; do
     echo "== examples/python/$example.py"
     timeout 300 "$tools/bin/python" -X dev "examples/python/$example.py" --lab "$lab"
 done

@@ -179,6 +179,26 @@ fn a_function_of_the_program_is_asked_and_may_not_ask_back() {
 }
 
 #[test]
+fn beside_a_running_engine_the_answer_to_a_task_counts_as_it_was_last_given() {
+    let state = tempfile::tempdir().unwrap();
+    let engine = engine(&config(state.path(), "kind = \"host\"\ninterval = \"50ms\""));
+    engine.offer_check("page").unwrap();
+    assert_eq!(engine.check_all(LONG).unwrap().checks[0].verdict, "unknown");
+    let queue = engine.queue().unwrap();
+    engine.start().unwrap();
+    for (answer, verdict) in [(HostAnswer::Down("it says no".to_owned()), "down"), (HostAnswer::Up(String::new()), "up")] {
+        // Before it has answered this one it is not asked again.
+        let task = wait_for(&queue, "a task", LONG, |event| event.kind == EventKind::TaskCheck);
+        engine.complete_task(task.fields["task_id"].as_u64().unwrap(), TaskAnswer::Check(answer)).unwrap();
+        wait_for(&queue, "its answer", LONG, |event| event.kind == EventKind::Observed);
+        let report = engine.check_all(LONG).unwrap();
+        assert_eq!(report.checks[0].verdict, verdict);
+        assert_eq!(report.all_up(), verdict == "up");
+    }
+    engine.stop(LONG).unwrap();
+}
+
+#[test]
 fn a_stop_waits_for_a_function_that_a_check_called() {
     let state = tempfile::tempdir().unwrap();
     let engine = engine(&config(state.path(), "kind = \"host\""));

@@ -736,8 +736,8 @@ impl Engine {
     }
 
     /// What `failover check` does: every check once, and then everything that the running engine surveys, beside a started engine or
-    /// without starting it. Functions that are registered for checks are called; checks that are offered as events are `unknown` here.
-    /// Changes nothing in the world. One at a time: another one is waited for. A stop ends it.
+    /// without starting it. Functions that are registered for checks are called; of checks that are offered as events counts what was last
+    /// answered, and before the start they are `unknown`. Changes nothing in the world. One at a time: another one is waited for. A stop ends it.
     ///
     /// # Errors
     /// [`EngineError::Timeout`] where `timeout` was not enough for all of it: half a report would look better than things are.

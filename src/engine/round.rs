@@ -84,7 +84,7 @@ pub(super) fn look(shell: &Shell, about: About<'_>, look: &Look) -> Result<Ready
         .flat_map(|(service, part)| (0..part.checks.len()).map(move |check| (service, check)))
         .collect();
     let (findings, why) = match run(shell.clock, &parts, &all, look, &resolver) {
-        Ok(findings) => (findings, "the check did not come back".to_owned()),
+        Ok(findings) => (as_last_answered(shell, &parts, &all, findings), "the check did not come back".to_owned()),
         Err(error) => (vec![None; all.len()], error.to_string()),
     };
     let report = |((service, check), finding): (&(usize, usize), &Option<Finding>)| {
@@ -98,6 +98,29 @@ pub(super) fn look(shell: &Shell, about: About<'_>, look: &Look) -> Result<Ready
     // A function of the host program may never come back; then its thread is left to it.
     let _ = look.threads.join(look.deadline.at_most(PATIENCE));
     Ok(ReadyReport { checks, services, engine: Vec::new() })
+}
+
+/// Checks that the program answers when events ask for it cannot be asked here: of those counts what it last told the engine that runs.
+fn as_last_answered(
+    shell: &Shell,
+    parts: &Parts,
+    all: &[(usize, usize)],
+    mut findings: Vec<Option<Finding>>,
+) -> Vec<Option<Finding>> {
+    let is_open = |finding: &&mut Option<Finding>| {
+        finding.as_ref().is_some_and(|finding| finding.verdict == Verdict::Unknown(UnknownCause::NoAnswerFromHost))
+    };
+    for (place, finding) in findings.iter_mut().enumerate().filter(|(_, finding)| is_open(finding)) {
+        let Some((service, check)) = all.get(place) else { continue };
+        let model = &parts.model.services[*service];
+        let snapshot = shell.core.lock().as_ref().map(|core| core.snapshot_of(&model.name));
+        let seen = snapshot.and_then(|snapshot| snapshot.services.into_iter().next());
+        let last = seen.and_then(|seen| seen.checks.into_iter().find(|seen| seen.name == model.checks[*check].name)?.last);
+        if let Some((_, last)) = last {
+            *finding = Some(Finding { began: shell.clock.now(), ..last });
+        }
+    }
+    findings
 }
 
 /// Who is asked, and how.

@@ -26,6 +26,19 @@ class Failover(Case):
         finally:
             lab.communicate(timeout=LONG)
 
+    def real_reports(self, engine: Engine, ports: Dict[str, int]) -> None:
+        """Of a pair that is well, beside the engine that watches it."""
+        summary = engine.check_all(LONG)
+        self.assertTrue(summary.passed, summary)
+        verdicts = {check.check: check.verdict for check in summary.checks}
+        self.assertEqual((verdicts["db1/postgres"], verdicts["db2/postgres"]), ("up", "up"))
+        self.assertEqual(summary.forecasts["orders"].candidate, "db2")
+        report = engine.doctor(timeout=LONG)
+        self.assertTrue(report.ready and report.forecast is not None and report.forecast.would_fail_over, report)
+        self.assertIn("db2 would be promoted", report.sentence)
+        db1 = engine.status().service("orders").server("db1")
+        self.assertEqual((db1.host, db1.port), ("127.0.0.1", ports["db1"]))
+
     def follow(self, lab: "subprocess.Popen[str]") -> None:
         assert lab.stdin is not None and lab.stdout is not None
         place: Dict[str, Any] = json.loads(lab.stdout.readline())
@@ -60,6 +73,7 @@ class Failover(Case):
                 if engine.status().service(service).forecast.would_fail_over and door_is_up(engine, service):
                     break
             self.assertEqual(engine.status().service(service).primary, "db1")
+            self.real_reports(engine, ports)
             lab.stdin.write("kill db1\n")
             lab.stdin.flush()
             self.assertEqual(lab.stdout.readline(), "ok\n")
@@ -75,6 +89,11 @@ class Failover(Case):
         self.assertEqual((now.primary, now.generation, now.server("db1").deposed), ("db2", 1, True))
         assert now.failover is not None
         self.assertEqual((now.failover.outcome, now.failover.source, now.failover.target), ("completed", "db1", "db2"))
+        beside = Engine(config)
+        self.addCleanup(beside.close)
+        after = beside.doctor(timeout=LONG)
+        self.assertFalse(after.ready)
+        self.assertIn(("check_not_up", "db1"), [(finding.code, finding.server) for finding in after.findings])
         self.assertEqual([(task.name, task.service, task.generation) for task in asked], [("pre_checks", service, 1)])
         kinds = [event.kind for event in seen]
         order = ["failure_confirmed", "failover_started", "point_of_no_return", "failover_completed"]

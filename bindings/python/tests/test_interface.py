@@ -21,6 +21,7 @@ from failover._signatures import (
     EngineHandle,
     ErrorHandle,
     EventHandle,
+    ReportHandle,
     StatusHandle,
 )
 from failover.errors import CLASSES
@@ -31,11 +32,13 @@ HANDLES = {
     "failover_engine": EngineHandle,
     "failover_event": EventHandle,
     "failover_status": StatusHandle,
+    "failover_report": ReportHandle,
     "failover_error": ErrorHandle,
     "failover_breaker": BreakerHandle,
 }
 VALUES: Dict[str, Any] = {
     "int32_t": ctypes.c_int32,
+    "uint16_t": ctypes.c_uint16,
     "uint32_t": ctypes.c_uint32,
     "uint64_t": ctypes.c_uint64,
     "size_t": ctypes.c_size_t,

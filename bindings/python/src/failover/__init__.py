@@ -8,10 +8,11 @@ with Engine(Path("failover.toml")) as engine:
         print(event.kind, event.message)
 """
 
+from ._arguments import Config
 from ._library import LibraryError, abi_version, version
 from .breaker import BreakerState, CircuitBreaker
 from .codes import FindingCode, RefusalCode, StandbyRefusalCode
-from .engine import Config, Engine, Events
+from .engine import Engine, Events
 from .errors import (
     Code,
     ConfigError,
@@ -30,17 +31,31 @@ from .errors import (
     Unsupported,
 )
 from .events import Event, EventKind, Severity
+from .reports import (
+    CheckResult,
+    CheckSummary,
+    DoctorReport,
+    Problem,
+    ReplayReport,
+    Validation,
+    effective_config,
+    replay,
+    validate,
+)
 from .status import CheckStatus, Finding, Forecast, LastFailover, Pause, Reason, ServerStatus, ServiceStatus, Status
 from .tasks import Answer, Done, NoEffect, Outcome, Task, TaskResult, Unknown
 
 __all__ = [
     "Answer",
     "BreakerState",
+    "CheckResult",
     "CheckStatus",
+    "CheckSummary",
     "CircuitBreaker",
     "Code",
     "Config",
     "ConfigError",
+    "DoctorReport",
     "Done",
     "Engine",
     "Event",
@@ -60,10 +75,12 @@ __all__ = [
     "Outcome",
     "Panic",
     "Pause",
+    "Problem",
     "Reason",
     "Reentrant",
     "RefusalCode",
     "Rejected",
+    "ReplayReport",
     "ServerStatus",
     "ServiceStatus",
     "Severity",
@@ -77,6 +94,10 @@ __all__ = [
     "Unknown",
     "UnknownTask",
     "Unsupported",
+    "Validation",
     "abi_version",
+    "effective_config",
+    "replay",
+    "validate",
     "version",
 ]

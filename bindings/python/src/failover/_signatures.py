@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctypes import POINTER, c_bool, c_char_p, c_int, c_int32, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_bool, c_char_p, c_int, c_int32, c_size_t, c_uint16, c_uint32, c_uint64, c_void_p
 from typing import Any, Dict, Tuple
 
 # The interface this package was written for; the library needs the same major number and at least this minor one.
@@ -19,6 +19,10 @@ class EventHandle(c_void_p):
 
 class StatusHandle(c_void_p):
     """failover_status *"""
+
+
+class ReportHandle(c_void_p):
+    """failover_report *"""
 
 
 class ErrorHandle(c_void_p):
@@ -98,6 +102,21 @@ SIGNATURES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "failover_status_health": (c_char_p, (StatusHandle, c_char_p)),
     "failover_status_would_fail_over": (c_bool, (StatusHandle, c_char_p)),
     "failover_status_free": (None, (StatusHandle,)),
+    "failover_event_host": (c_char_p, (EventHandle,)),
+    "failover_event_port": (c_uint16, (EventHandle,)),
+    "failover_status_primary_host": (c_char_p, (StatusHandle, c_char_p)),
+    "failover_status_primary_port": (c_uint16, (StatusHandle, c_char_p)),
+    "failover_engine_check_all": (c_int32, (EngineHandle, c_uint32, POINTER(ReportHandle), _ERR)),
+    "failover_engine_doctor": (c_int32, (EngineHandle, c_char_p, c_uint32, POINTER(ReportHandle), _ERR)),
+    "failover_engine_config": (c_int32, (EngineHandle, POINTER(ReportHandle), _ERR)),
+    "failover_config_validate": (c_int32, (c_char_p, c_size_t, POINTER(ReportHandle), _ERR)),
+    "failover_config_validate_from_file": (c_int32, (c_char_p, POINTER(ReportHandle), _ERR)),
+    "failover_config_effective": (c_int32, (c_char_p, c_size_t, POINTER(ReportHandle), _ERR)),
+    "failover_config_effective_from_file": (c_int32, (c_char_p, POINTER(ReportHandle), _ERR)),
+    "failover_replay": (c_int32, (c_char_p, POINTER(ReportHandle), _ERR)),
+    "failover_report_json": (c_char_p, (ReportHandle,)),
+    "failover_report_passed": (c_bool, (ReportHandle,)),
+    "failover_report_free": (None, (ReportHandle,)),
     "failover_engine_register_check": (c_int32, (EngineHandle, c_char_p, _FUNCTION, c_void_p, _FUNCTION, _ERR)),
     "failover_engine_register_action": (c_int32, (EngineHandle, c_char_p, _FUNCTION, c_void_p, _FUNCTION, _ERR)),
     "failover_engine_offer_action": (c_int32, (EngineHandle, c_char_p, _ERR)),

@@ -6,33 +6,37 @@ import asyncio
 import inspect
 import json
 import os
+import threading
 import time
 import weakref
 from ctypes import byref, c_uint64
 from pathlib import Path
 from types import TracebackType
-from typing import Any, AsyncIterator, Callable, Dict, Iterator, Mapping, Optional, Type, TypeVar, Union
+from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional, Type, TypeVar, Union
 
+from ._arguments import Config, path_of
+from ._arguments import document as document_of
 from ._core import Core
 from ._library import lib
-from ._signatures import EngineHandle, StatusHandle
+from ._signatures import EngineHandle, ReportHandle, StatusHandle
 from .errors import Code, HandlerError, call, error, text
 from .events import Event, EventKind
+from .reports import CheckSummary, DoctorReport, read
 from .status import Status
 from .tasks import ActionFunction, Answer, CheckFunction, Done, NoEffect, Outcome, Unknown, action_answer
 
 __all__ = ["Config", "Engine", "Events"]
 
-Config = Union[Mapping[str, Any], str, "os.PathLike[str]"]
 CheckT = TypeVar("CheckT", bound=CheckFunction)
 ActionT = TypeVar("ActionT", bound=ActionFunction)
 HandlerT = TypeVar("HandlerT", bound=Callable[[Event], object])
 
-# For failover_engine_pause_with: until it is resumed.
+# For failover_engine_pause_with: until it is resumed; for a report: without end.
 _FOREVER = 2**32 - 1
 # For failover_engine_force: the configured limit.
 _LOSS_CONFIGURED = 2**64 - 1
 _STOP_TIMEOUT = 30.0
+_LOOK_TIMEOUT = 60.0
 
 
 class Events:
@@ -81,9 +85,9 @@ class Engine:
             raise error(Code.INVALID_ARG, f"workers is {workers}; it has to be 1 at least")
         handle = EngineHandle()
         if isinstance(config, os.PathLike):
-            call(lib.failover_engine_new_from_file, _path(config), byref(handle))
+            call(lib.failover_engine_new_from_file, path_of(config), byref(handle))
         else:
-            document = _json(config)
+            document = document_of(config)
             call(lib.failover_engine_new, document, len(document), byref(handle))
         self._core = Core(handle, workers)
         self._finalizer = weakref.finalize(self, Core.abandon, self._core)
@@ -237,6 +241,57 @@ class Engine:
         finally:
             lib.failover_status_free(handle)
 
+    # Reports.
+
+    def check_all(self, timeout: Optional[float] = _LOOK_TIMEOUT) -> CheckSummary:
+        """Runs every check once, and then says whether a failover of each service would go through: what `failover check` does. Asks each
+        server over SQL and its checks, each host over SSH, each load balancer, and who answers through the route. Works before the start and
+        beside a running engine, and changes nothing. Of checks that the program answers counts what it last told the running engine; before the start they are "unknown", and no failure.
+
+        timeout: seconds for all of it; None: without end. One at a time for an engine: another one is waited for. stop() ends it, and Ctrl-C
+        the wait. With asyncio: `await asyncio.to_thread(engine.check_all)`.
+        Errors: Timeout: it was not enough, and there is no report: half of one would look better than things are; StateError when the engine was stopped, also meanwhile.
+        """
+        return CheckSummary.from_json(self._report(lib.failover_engine_check_all, _millis(timeout)))
+
+    def doctor(self, service: Optional[str] = None, *, timeout: Optional[float] = _LOOK_TIMEOUT) -> DoctorReport:
+        """What would hurt a failover of one service, why, and what mends it: what `failover doctor` does. service: None where there is one.
+
+        Errors: as for check_all(); InvalidArgument for an unknown service, and for None where there are several.
+        """
+        return DoctorReport.from_json(self._report(lib.failover_engine_doctor, text(service, "service"), _millis(timeout)))
+
+    def config(self) -> Dict[str, Any]:
+        """The configuration in force, that of the last reload, with every default filled in; secrets are masked or named by where they are
+        found. Does not block."""
+        return self._report_now(lib.failover_engine_config)
+
+    def _report_now(self, function: Any, *arguments: Any) -> Dict[str, Any]:
+        handle = ReportHandle()
+        self._core.call(function, *arguments, byref(handle))
+        return read(handle)
+
+    def _report(self, function: Any, *arguments: Any) -> Dict[str, Any]:
+        """On a thread of its own, so that Ctrl-C is seen meanwhile."""
+        answers: List[Dict[str, Any]] = []
+        raised: List[BaseException] = []
+
+        def ask() -> None:
+            try:
+                answers.append(self._report_now(function, *arguments))
+            except BaseException as wrong:
+                raised.append(wrong)
+
+        asker = threading.Thread(target=ask, name="failover-report", daemon=True)
+        try:
+            asker.start()
+        except RuntimeError as no_thread:
+            raise error(Code.SYSTEM, f"no thread to ask for a report: {no_thread}") from no_thread
+        asker.join()
+        if raised:
+            raise raised[0]
+        return answers[0]
+
     # The program's own checks and actions.
 
     def check(self, name: str) -> Callable[[CheckT], CheckT]:
@@ -377,9 +432,9 @@ class Engine:
         while a failover is in flight; ConfigError also when the file cannot be read.
         """
         if isinstance(config, os.PathLike):
-            self._core.call(lib.failover_engine_reload_from_file, _path(config))
+            self._core.call(lib.failover_engine_reload_from_file, path_of(config))
             return
-        document = _json(config)
+        document = document_of(config)
         self._core.call(lib.failover_engine_reload, document, len(document))
 
     def report_outcome(self, service: str, outcome: Outcome, server: Optional[str] = None) -> None:
@@ -394,22 +449,10 @@ class Engine:
         )
 
 
-def _json(config: Union[Mapping[str, Any], str]) -> bytes:
-    if isinstance(config, str):
-        try:
-            return config.encode()
-        except UnicodeEncodeError as wrong:
-            raise error(Code.INVALID_ARG, f"config is no UTF-8: {wrong}") from None
-    if not isinstance(config, Mapping):
-        raise TypeError(f"config is a dict, a str in JSON or a path, not {type(config).__name__}")
-    return json.dumps(dict(config), default=os.fspath).encode()
-
-
-def _path(path: "os.PathLike[str]") -> bytes:
-    encoded = os.fsencode(path)
-    if b"\0" in encoded:
-        raise error(Code.INVALID_ARG, "the path has a NUL character in it")
-    return encoded
+def _millis(timeout: Optional[float]) -> int:
+    if timeout is None:
+        return _FOREVER
+    return min(_FOREVER - 1, max(0, int(timeout * 1000)))
 
 
 def _callable(function: Any, what: str) -> None:

@@ -86,7 +86,7 @@ class Event:
     mono_ns: nanoseconds on the engine's monotonic clock since it was made. generation: the number of the failover it belongs to, or
     of the service's last one; 0 before the first. message: one sentence for people. fields: what belongs to its kind.
     number: the number of its kind in the C interface. remedy: what mends what it tells; empty where nothing is to be mended, or how is
-    not known.
+    not known. host, port: those of `server` by configuration: "failover_completed" and "primary_known" are about the new primary.
     """
 
     kind: Union[EventKind, str]
@@ -101,6 +101,8 @@ class Event:
     fields: Dict[str, Any] = field(default_factory=dict, hash=False)
     number: int = 0
     remedy: str = ""
+    host: Optional[str] = None
+    port: Optional[int] = None
 
 
 _WORDS: Dict[str, EventKind] = {kind.value: kind for kind in EventKind}
@@ -138,6 +140,8 @@ def take(handle: EventHandle) -> Event:
             fields=whole.get("fields") or {},
             number=number,
             remedy=whole.get("remedy", ""),
+            host=whole.get("host"),
+            port=whole.get("port"),
         )
     finally:
         lib.failover_event_free(handle)

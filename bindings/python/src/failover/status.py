@@ -21,7 +21,7 @@ class Reason:
 class Finding:
     """One thing that would hurt at failover time. server: whose; None of the route and of the engine. code: a FindingCode. blocking: a
     failover would not work; otherwise it would be slower or riskier. why: why it matters at failover time. remedy: what mends it.
-    asked_ms: how long ago it was found."""
+    asked_ms: how long ago it was found. service: of a finding of Engine.check_all, whose; None in a status, and of the engine itself."""
 
     code: str
     server: Optional[str]
@@ -30,6 +30,7 @@ class Finding:
     why: str
     remedy: str
     asked_ms: int
+    service: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class ServerStatus:
     """One server. role: "primary", "standby", "writable", "foreign" or "unknown". answers: something answers there that only a living
     server gives. deposed: a former primary that has not been rejoined. cordoned: an operator keeps it from being promoted. not_promotable: of a standby, why it could not be
     promoted now. lag_bytes: of a PostgreSQL standby, bytes behind the primary; None where it is not known. to_replay_bytes: what
-    it has received and not yet replayed; a promotion replays that first."""
+    it has received and not yet replayed; a promotion replays that first. host, port: by configuration; a host that begins with "/"
+    is the folder of a UNIX socket."""
 
     name: str
     role: str
@@ -66,6 +68,8 @@ class ServerStatus:
     checks: List[CheckStatus]
     cordoned: bool = False
     to_replay_bytes: Optional[int] = None
+    host: str = ""
+    port: int = 0
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
 
@@ -186,7 +190,8 @@ def _reason(raw: Optional[Mapping[str, Any]]) -> Optional[Reason]:
     return None if raw is None else Reason(code=raw["code"], message=raw["message"], remedy=raw.get("remedy", ""))
 
 
-def _finding(raw: Mapping[str, Any]) -> Finding:
+def finding_of(raw: Mapping[str, Any]) -> Finding:
+    """From the JSON of a finding."""
     return Finding(
         code=raw["code"],
         server=raw.get("server"),
@@ -195,6 +200,21 @@ def _finding(raw: Mapping[str, Any]) -> Finding:
         why=raw.get("why", ""),
         remedy=raw.get("remedy", ""),
         asked_ms=raw.get("asked_ms", 0),
+        service=raw.get("service"),
+    )
+
+
+def forecast_of(raw: Mapping[str, Any]) -> Forecast:
+    """From the JSON of a forecast."""
+    return Forecast(
+        would_fail_over=raw["would_fail_over"],
+        candidate=raw.get("candidate"),
+        loss_bytes=raw.get("loss_bytes"),
+        message=raw["message"],
+        reasons=_reasons(raw["reasons"]),
+        loss_exact=raw.get("loss_exact", False),
+        loss=raw.get("loss"),
+        holds_acknowledged=raw.get("holds_acknowledged", False),
     )
 
 
@@ -229,6 +249,8 @@ def _server(raw: Dict[str, Any]) -> ServerStatus:
         checks=[_check(check) for check in raw["checks"]],
         cordoned=bool(raw.get("cordoned")),
         to_replay_bytes=sample.get("to_replay_bytes"),
+        host=raw.get("host", ""),
+        port=raw.get("port", 0),
         raw=raw,
     )
 
@@ -262,7 +284,6 @@ def _service(raw: Dict[str, Any]) -> ServiceStatus:
     servers = [_server(server) for server in raw["servers"]]
     primary = raw.get("primary")
     health = next((server.health for server in servers if server.name == primary), "unknown")
-    forecast = raw["forecast"]
     return ServiceStatus(
         name=raw["name"],
         kind=raw["kind"],
@@ -275,19 +296,10 @@ def _service(raw: Dict[str, Any]) -> ServiceStatus:
         health=health,
         servers=servers,
         refusals=_reasons(raw["refusals"]),
-        forecast=Forecast(
-            would_fail_over=forecast["would_fail_over"],
-            candidate=forecast.get("candidate"),
-            loss_bytes=forecast.get("loss_bytes"),
-            message=forecast["message"],
-            reasons=_reasons(forecast["reasons"]),
-            loss_exact=forecast.get("loss_exact", False),
-            loss=forecast.get("loss"),
-            holds_acknowledged=forecast.get("holds_acknowledged", False),
-        ),
+        forecast=forecast_of(raw["forecast"]),
         failover=_failover(raw.get("failover")),
         pause=_pause(raw.get("pause")),
         missing=_reasons(raw.get("missing", [])),
-        readiness=[_finding(one) for one in raw.get("readiness", [])],
+        readiness=[finding_of(one) for one in raw.get("readiness", [])],
         raw=raw,
     )

@@ -47,6 +47,7 @@ class Task:
     id: for Engine.complete_task. name: the check's function, or the step. service, server: what it is about. generation: of an action,
     the failover it belongs to; (generation, step) is the idempotency key: asked again with the same one, find the work done; asked
     with a lower one than the highest seen, refuse. deadline: of time.monotonic(), in seconds; a later answer changes nothing.
+    host, port: those of the server by configuration.
     """
 
     id: int
@@ -55,6 +56,8 @@ class Task:
     server: Optional[str]
     generation: int
     deadline: float
+    host: Optional[str] = None
+    port: Optional[int] = None
 
     @property
     def remaining(self) -> float:
@@ -152,4 +155,6 @@ def task_of(event: Event) -> Task:
         server=event.server,
         generation=event.generation,
         deadline=time.monotonic() + float(fields["deadline_ms"]) / 1000,
+        host=event.host,
+        port=event.port,
     )
