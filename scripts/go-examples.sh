@@ -29,7 +29,7 @@ if [ -e "$packaged/go.mod" ]; then
     export GOFLAGS="-mod=mod -modfile=$out/examples.mod" GOPROXY=off GONOSUMDB='*'
 fi
 "$go" vet ./...
-for example in pool health application; do
+for example in preflight pool health application; do
     echo "== examples/go/$example"
     "$go" build -o "$out/$example" "./$example"
     timeout 300 "$out/$example" -lab "$lab"

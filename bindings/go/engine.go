@@ -76,23 +76,30 @@ func WithLogger(logger *slog.Logger) Option {
 //
 // Errors: ErrConfig (Error.Mistakes has everything at once), ErrInvalidArgument, ErrSystem, ErrUnsupported.
 func New(config any, options ...Option) (*Engine, error) {
-	var document []byte
-	switch config := config.(type) {
-	case string:
-		document = []byte(config)
-	case []byte:
-		document = config
-	default:
-		var err error
-		if document, err = json.Marshal(config); err != nil {
-			return nil, fmt.Errorf("failover: the configuration cannot be written as JSON: %w", err)
-		}
+	document, err := documentOf(config)
+	if err != nil {
+		return nil, err
 	}
 	return assemble(func(handle **C.failover_engine, wrong **C.failover_error) C.int32_t {
 		text := C.CBytes(document)
 		defer C.free(text)
 		return C.failover_engine_new((*C.char)(text), C.size_t(len(document)), handle, wrong)
 	}, options)
+}
+
+// documentOf is a configuration as JSON.
+func documentOf(config any) ([]byte, error) {
+	switch config := config.(type) {
+	case string:
+		return []byte(config), nil
+	case []byte:
+		return config, nil
+	}
+	document, err := json.Marshal(config)
+	if err != nil {
+		return nil, fmt.Errorf("failover: the configuration cannot be written as JSON: %w", err)
+	}
+	return document, nil
 }
 
 // NewFromFile makes an engine from a file in TOML or JSON: what `failover run` reads. Errors: as for New.

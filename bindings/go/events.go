@@ -110,6 +110,9 @@ type Event struct {
 	// Service and Server are what it is about; empty where it is about none.
 	Service string `json:"service"`
 	Server  string `json:"server"`
+	// Host and Port are those of that server by configuration: FailoverCompleted and PrimaryKnown are about the new primary.
+	Host string `json:"host"`
+	Port uint16 `json:"port"`
 	// Message is one sentence for people.
 	Message string `json:"message"`
 	// Remedy is what mends what it tells; empty where nothing is to be mended, or how is not known.

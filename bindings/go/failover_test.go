@@ -443,8 +443,12 @@ func TestWhatNewDidNotMakeHarmsNobody(t *testing.T) {
 	_, status := zero.Status()
 	_, metrics := zero.MetricsText("", false)
 	_, force := zero.Force("orders", ForceOptions{})
+	_, summary := zero.CheckAll(ctx)
+	_, doctor := zero.Doctor(ctx, "orders")
+	_, effective := zero.Config()
 	for name, err := range map[string]error{
 		"Start": zero.Start(ctx), "Stop": zero.Stop(ctx), "Status": status, "MetricsText": metrics, "Force": force,
+		"CheckAll": summary, "Doctor": doctor, "Config": effective,
 		"Confirm": zero.Confirm("orders"), "Pause": zero.Pause(""), "Reload": zero.Reload([]byte("{}")), "ReloadFromFile": zero.ReloadFromFile("x.toml"),
 		"Check":        zero.Check("page", func(context.Context, Task) Answer { return Up("") }),
 		"CompleteTask": zero.CompleteTask(1, Up("")), "ReportOutcome": zero.ReportOutcome("orders", "db1", OutcomeOK),
@@ -821,7 +825,7 @@ func TestCodesAndKindsAreThoseOfTheLibrary(t *testing.T) {
 func TestAnOrderSaysWhichFailoverItBegan(t *testing.T) {
 	document := config(t, up)
 	site := document["services"].([]any)[0].(map[string]any)
-	site["servers"] = append(site["servers"].([]any), map[string]any{"name": "web2", "host": "127.0.0.2"})
+	site["servers"] = append(site["servers"].([]any), map[string]any{"name": "web2", "host": "127.0.0.2", "port": 8002})
 	page := map[string]any{"name": "page2", "server": "web2", "interval": "50ms", "kind": "scripted", "answers": []string{"up"}}
 	site["checks"] = append(site["checks"].([]any), page)
 	site["route"] = map[string]any{"command": []any{map[string]any{"name": "balancer", "command": []string{"/bin/true"}}}}
@@ -852,7 +856,28 @@ func TestAnOrderSaysWhichFailoverItBegan(t *testing.T) {
 	if err != nil || generation != 1 {
 		t.Fatal(generation, err)
 	}
-	if done := await(t, engine, "its end", kind(FailoverCompleted)); done.Generation != generation {
+	done := await(t, engine, "its end", kind(FailoverCompleted))
+	if done.Generation != generation || done.Server != "web2" || done.Host != "127.0.0.2" || done.Port != 8002 {
 		t.Error(done)
+	}
+	status, err := engine.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if web2 := status.Service("site").Server("web2"); web2.Host != "127.0.0.2" || web2.Port != 8002 {
+		t.Error(web2)
+	}
+	if err := engine.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	records, err := filepath.Glob(filepath.Join(document["state_dir"].(string), "evidence", "*.json"))
+	if err != nil || len(records) != 1 {
+		t.Fatal(records, err)
+	}
+	if report, err := Replay(records[0]); err != nil || !report.Same || report.Service != "site" || report.Kind != "failover" {
+		t.Error(report, err)
+	}
+	if _, err := Replay("/nowhere.json"); !errors.Is(err, ErrInvalidArgument) {
+		t.Error(err)
 	}
 }

@@ -28,6 +28,7 @@ func TestTheProgramsOfTheGuideCompile(t *testing.T) {
 	if len(blocks) < 4 {
 		t.Fatalf("%d programs", len(blocks))
 	}
+	acts := ""
 	for at, block := range blocks {
 		program, _, _ := strings.Cut(block, "```")
 		place := filepath.Join(folder, fmt.Sprintf("p%d", at))
@@ -37,11 +38,29 @@ func TestTheProgramsOfTheGuideCompile(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(place, "main.go"), []byte(program), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		if strings.Contains(program, "engine.Action(") {
+			acts = fmt.Sprintf("./p%d", at)
+		}
 	}
 	vet := exec.Command("go", "vet", "./...")
 	vet.Dir = folder
 	vet.Env = append(os.Environ(), "GOFLAGS=-mod=mod")
 	if said, err := vet.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, said)
+		t.Fatalf("%v\n%s", err, said)
+	}
+	// The one with an action carries it out: the primary of this configuration fails after a while, and another server is there.
+	shared, err := os.ReadFile("../../tests/bindings/action.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	document := strings.Replace(string(shared), "@STATE@", t.TempDir(), 1)
+	if err := os.WriteFile(filepath.Join(folder, "failover.json"), []byte(document), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := exec.Command("go", "run", acts)
+	run.Dir, run.Env = folder, vet.Env
+	said, err := run.Output()
+	if err != nil || string(said) != "failover 1: clients go to web2 at 127.0.0.2:8002\n" {
+		t.Errorf("%s: %v\n%s", acts, err, said)
 	}
 }

@@ -107,6 +107,9 @@ type ServerStatus struct {
 	Role string `json:"role"`
 	// Health is "unknown", "healthy", "degraded" or "unhealthy".
 	Health string `json:"health"`
+	// Host and Port are by configuration; a host that begins with "/" is the folder of a UNIX socket.
+	Host string `json:"host"`
+	Port uint16 `json:"port"`
 	// Answers: something answers there that only a living server gives.
 	Answers bool `json:"answers"`
 	// Deposed: a former primary that has not been rejoined.

@@ -81,6 +81,9 @@ type Task struct {
 	Name string
 	// Service and Server are what it is about.
 	Service, Server string
+	// Host and Port are those of the server by configuration.
+	Host string
+	Port uint16
 	// Generation is, of an action, the failover it belongs to. (Generation, Name) is the idempotency key: asked again with the same one,
 	// find the work done; asked with a lower one than the highest seen, refuse.
 	Generation uint64
@@ -106,7 +109,7 @@ func taskOf(event Event, now time.Time) Task {
 		}
 		return 0
 	}
-	task := Task{ID: number("task_id"), Name: field("step"), Service: event.Service, Server: event.Server, Generation: event.Generation}
+	task := Task{ID: number("task_id"), Name: field("step"), Service: event.Service, Server: event.Server, Generation: event.Generation, Host: event.Host, Port: event.Port}
 	if event.Kind == TaskCheck {
 		task.Name = field("function")
 	}
