@@ -132,8 +132,9 @@
 //! Named `fo-…` and fixed at start, but for executors: checkers (one per check up to 64, or as many as the checks keep busy), watcher (all
 //! kept-open sessions), trigger, executors (up to two per service that can be moved, 512 in all; eight are kept, the others begin when there is more to
 //! do and end after half a minute without work), role (two, where a role endpoint is configured), survey (readiness), errors (what load balancers count), knowledge (what was seen, for the next engine), resolver (names;
-//! `getaddrinfo` has no deadline), and lanes for child processes and host code. Each that goes round for ever says by when it will be back, and the trigger thread names those that are not; the thread that
-//! watches the route does the same for the trigger thread. A check that panics or keeps its thread is `unknown` and alarmed by its name;
+//! `getaddrinfo` has no deadline), and lanes for child processes and host code. A report that a program asks for
+//! ([`Engine::check_all`]) has threads of its own, while it lasts. Each that goes round for ever says by when it will be back, and the
+//! trigger thread names those that are not; the thread that watches the route does the same for the trigger thread. A check that panics or keeps its thread is `unknown` and alarmed by its name;
 //! where that is true of more than half of our own checkers or commands, it is a doubt. Code of the host program is none: what our own
 //! checks see is believed as before. A panic anywhere else freezes all decisions (`faulted`). Locks, channels, threads
 //! and waits come from `sync`, so that tests can try their schedules. No async runtime. PostgreSQL is spoken by `postgres-protocol` over sockets with a deadline, because a synchronous client
