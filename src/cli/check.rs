@@ -24,7 +24,8 @@ pub fn run(arguments: &Check, json: bool, terminal: Terminal) -> Result<Code, Tr
     super::validate::warn(&config, terminal);
     let socket = config.control_socket();
     let engine = Engine::new(config)?;
-    let mut report = with_progress(|| engine.check_ready());
+    // Each question has its deadline, and a person at the terminal ends it when he likes.
+    let mut report = with_progress(|| engine.check_all(Duration::MAX))?;
     report.engine.extend(unusable(&socket));
     if json {
         print_json(&json!(report.summary()), terminal)?;
@@ -53,7 +54,6 @@ pub fn doctor(arguments: &Doctor, json: bool, terminal: Terminal) -> Result<Code
     }
     let socket = config.control_socket();
     let engine = Engine::new(config)?;
-    // Each question has its deadline, and a person at the terminal ends it when he likes.
     let mut report = with_progress(|| engine.doctor(Some(&service), Duration::MAX))?;
     report.add(unusable(&socket));
     if json {

@@ -37,7 +37,7 @@ use super::ready;
 use super::resolver::Resolver;
 use super::status::{self, CheckReport, ReadyReport, ServiceReadiness};
 use super::survey::{self, HostSaid, QUESTION};
-use super::threads::Blocked;
+use super::threads::{Blocked, panic_text};
 use crate::clock::Clock;
 
 /// Checks at the same moment.
@@ -59,7 +59,8 @@ pub(super) struct About<'a> {
 /// Looks once. What the look's deadline or cancel signal cut off is not told apart in the report: [`Look::was_whole`] says it.
 ///
 /// # Errors
-/// [`EngineError::InvalidArgument`] for an unknown service, and for what only shows when the parts are put together.
+/// [`EngineError::InvalidArgument`] for an unknown service, and for what only shows when the parts are put together;
+/// [`EngineError::System`] where something could not be asked: what is missing would look well.
 pub(super) fn look(shell: &Shell, about: About<'_>, look: &Look) -> Result<ReadyReport, EngineError> {
     let resolver = Resolver::default();
     let means = Means {
@@ -92,12 +93,12 @@ pub(super) fn look(shell: &Shell, about: About<'_>, look: &Look) -> Result<Ready
     };
     let checks: Vec<CheckReport> = all.iter().zip(&findings).map(report).collect();
     let asked = Asked { shell, parts: &parts, look, resolver: &resolver };
-    let services = if about.surveys { forecast(&asked, &all, &findings, &checks) } else { Vec::new() };
+    let services = if about.surveys { forecast(&asked, &all, &findings, &checks) } else { Ok(Vec::new()) };
     parts.close();
     resolver.close();
     // A function of the host program may never come back; then its thread is left to it.
     let _ = look.threads.join(look.deadline.at_most(PATIENCE));
-    Ok(ReadyReport { checks, services, engine: Vec::new() })
+    Ok(ReadyReport { checks, services: services?, engine: Vec::new() })
 }
 
 /// Checks that the program answers when events ask for it cannot be asked here: of those counts what it last told the engine that runs.
@@ -137,7 +138,7 @@ fn forecast(
     all: &[(usize, usize)],
     findings: &[Option<Finding>],
     checks: &[CheckReport],
-) -> Vec<ServiceReadiness> {
+) -> Result<Vec<ServiceReadiness>, EngineError> {
     let Asked { shell, parts, look, .. } = *asked;
     // Our own engine may be running, and is no rival.
     let own = builder::application_name(&parts.config);
@@ -153,7 +154,7 @@ fn forecast(
         })
         .collect();
     let answers = Answers { all, findings: &findings };
-    let mut asked = ask(asked, &answers);
+    let mut asked = ask(asked, &answers)?;
     let mut core = watched_once(shell, parts, &answers);
     let mut through: Vec<Vec<ReadinessFinding>> = vec![Vec::new(); parts.services.len()];
     let now = shell.clock.now();
@@ -193,14 +194,15 @@ fn forecast(
     let services = status::services(&snapshot, &parts.model, &shell.clock);
     let moved = |place: &usize| parts.model.services[*place].is_moved();
     let judged = services.into_iter().zip(through).enumerate().filter(|(place, _)| moved(place));
-    judged
+    let reports = judged
         .map(|(_, (service, through))| {
             let mut findings = service.readiness;
             findings.extend(through.into_iter().map(|found| status::readiness(None, 0, &found)));
             findings.sort_by_key(|finding| !finding.blocking);
             ready::service((service.name, service.kind), service.forecast, findings, checks)
         })
-        .collect()
+        .collect();
+    Ok(reports)
 }
 
 /// There was one look: what it did not see of the log came after it, and is no reason to say that nothing is known.
@@ -280,11 +282,10 @@ fn questions(parts: &Parts, answers: &Answers<'_>) -> Vec<(usize, Question)> {
 }
 
 /// Asks every question of the survey, some at a time, each with its own deadline and all with that of the look.
-fn ask(asked: &Asked<'_>, answers: &Answers<'_>) -> Vec<(usize, Answer)> {
+fn ask(asked: &Asked<'_>, answers: &Answers<'_>) -> Result<Vec<(usize, Answer)>, EngineError> {
     let Asked { shell, parts, look, resolver } = *asked;
     let questions = questions(parts, answers);
-    // Without a descriptor for it there is nothing to ask with either.
-    let Ok(finished) = Cancel::new() else { return Vec::new() };
+    let finished = Cancel::new().map_err(|error| EngineError::system("cannot make an event descriptor", error))?;
     let askers = questions.len().min(ASKERS);
     let (next, told, at_work) = (AtomicUsize::new(0), Mutex::new(Vec::new()), AtomicUsize::new(askers));
     let work = || {
@@ -300,7 +301,7 @@ fn ask(asked: &Asked<'_>, answers: &Answers<'_>) -> Vec<(usize, Answer)> {
         let _left = Left(&at_work, &finished);
         work();
     };
-    std::thread::scope(|scope| {
+    let bug = std::thread::scope(|scope| {
         let begun: Vec<_> = {
             let _blocked = Blocked::new();
             let spawn = |_| std::thread::Builder::new().name("fo-look".into()).spawn_scoped(scope, asker).ok();
@@ -316,12 +317,14 @@ fn ask(asked: &Asked<'_>, answers: &Answers<'_>) -> Vec<(usize, Answer)> {
                 resolver.close();
             }
         }
-        for asker in begun {
-            // What a panic left out is not told: the panic itself is on stderr.
-            let _ = asker.join();
-        }
+        let lost = begun.into_iter().filter_map(|asker| asker.join().err());
+        lost.map(|payload| panic_text(&*payload)).last()
     });
-    told.into_inner()
+    match bug {
+        // Of this look alone: it freezes no decision.
+        Some(bug) => Err(EngineError::system("a question of the survey ended by a bug", std::io::Error::other(bug))),
+        None => Ok(told.into_inner()),
+    }
 }
 
 /// Says when the last asker is done, however it ended.
