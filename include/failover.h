@@ -940,7 +940,7 @@ FAILOVER_API int32_t failover_engine_wake(const failover_engine *engine, failove
 
 // Has every event given to `callback`: one at a time, in order, on one thread of the engine and never under a lock. Registered
 // before the start it misses none. Calling it again replaces the callback. The callback may call everything but
-// failover_engine_stop and failover_engine_next_event, and must not throw or longjmp. While it does not return, events pile up as
+// failover_engine_stop, failover_engine_check_all, failover_engine_doctor and failover_engine_next_event, and must not throw or longjmp. While it does not return, events pile up as
 // for a slow reader of the queue, and a stop waits for it.
 //
 // Errors: FAILOVER_STATE when the events are taken by failover_engine_next_event or failover_engine_event_fd, and after the stop.
