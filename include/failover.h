@@ -1,9 +1,9 @@
 /*
  * libfailover: automatic failover, embedded.
  *
- * A program makes an engine from a configuration (failover_engine_new), starts it, and from then on the engine watches servers,
- * decides when the primary is really gone, fences it, promotes the standby, moves the traffic, verifies the result, and says what
- * happened and why. docs/EMBEDDING.md is the guide; this header is the manual.
+ * A program makes an engine from a configuration (failover_engine_new), starts it, and from then on the engine watches
+ * servers, decides when the primary is really gone, fences it, promotes the standby, moves the traffic, verifies the
+ * result, and says what happened and why. docs/EMBEDDING.md is the guide; this header is the manual.
  *
  *     failover_engine *engine = NULL;
  *     failover_error *error = NULL;
@@ -25,16 +25,18 @@
  *     failover_engine_free(engine);
  *
  * Rules for every function:
- * - A function that can fail returns a code: FAILOVER_OK, or a negative FAILOVER_* . What it gives out is written only with
- *   FAILOVER_OK. `err` may be NULL; otherwise it receives an error object with every code but FAILOVER_OK and FAILOVER_EMPTY, to be
- *   given to failover_error_free. A pointer that is set already is overwritten, not freed.
- * - Strings in are UTF-8 and copied before the function returns. Strings out are NUL-terminated UTF-8, borrowed from the object they
- *   come from, and die with it; never free one.
- * - Six kinds of objects, each with one function that frees it. All of those allow NULL.
+ * - A function that can fail returns a code: FAILOVER_OK, or a negative FAILOVER_* . What it gives out is written only
+ *   with FAILOVER_OK. `err` may be NULL; otherwise it receives an error object with every code but FAILOVER_OK and
+ *   FAILOVER_EMPTY, to be given to failover_error_free. A pointer that is set already is overwritten, not freed.
+ * - Strings in are UTF-8 and copied before the function returns. Strings out are NUL-terminated UTF-8, borrowed from
+ *   the object they come from, and die with it; never free one.
+ * - Five kinds of objects, each with one function that frees it. All of those allow NULL.
  * - After fork, a child that touches an engine of its parent gets FAILOVER_FORKED: make the engine after fork.
- * - The library never exits or aborts the program, sets no signal handler, changes no environment, and writes to no standard stream.
- *   Its threads are called fo-<role>-<n> and block signals. Callbacks must not throw C++ exceptions through it, nor longjmp.
- * - Each comment ends with four lines: Thread (who may call it), Blocks, In callback (whether it may be called there), Ownership.
+ * - The library never exits or aborts the program, sets no signal handler, changes no environment, and writes to no
+ *   standard stream. Its threads are called fo-<role>-<n> and block signals. Callbacks must not throw C++ exceptions
+ *   through it, nor longjmp.
+ * - Each comment ends with four lines: Thread (who may call it), Blocks, In callback (whether it may be called there),
+ *   Ownership.
  */
 
 
@@ -85,21 +87,6 @@
 
 // Many finished files of the log wait for the archive.
 #define FAILOVER_FINDING_ARCHIVE_BACKLOG "archive_backlog"
-
-// This standby would archive nothing as the primary, and the present one archives.
-#define FAILOVER_FINDING_ARCHIVE_ENDS "archive_ends"
-
-// This standby and its primary archive the same files to the same place.
-#define FAILOVER_FINDING_ARCHIVED_TWICE "archived_twice"
-
-// A replication slot that nobody uses holds more log than `max_wal_size`.
-#define FAILOVER_FINDING_SLOT_HOLDS_WAL "slot_holds_wal"
-
-// A replication slot has lost the log that its standby needs next.
-#define FAILOVER_FINDING_SLOT_LOST "slot_lost"
-
-// `primary_conninfo` holds a password that the engine's role can read.
-#define FAILOVER_FINDING_REPLICATION_PASSWORD_READABLE "replication_password_readable"
 
 // The primary has logical replication slots.
 #define FAILOVER_FINDING_LOGICAL_SLOTS "logical_slots"
@@ -474,8 +461,8 @@
 // The engine understood the command and says no. The message says why.
 #define FAILOVER_REJECTED -14
 
-// The version of this interface: the major number in the upper 16 bits, the minor in the lower. Within one major number things are
-// only added, and each addition raises the minor one.
+// The version of this interface: the major number in the upper 16 bits, the minor in the lower. Within one major number
+// things are only added, and each addition raises the minor one.
 #define FAILOVER_ABI_VERSION 1
 
 // The version of the library that this header came with: major * 1000000 + minor * 1000 + patch.
@@ -634,8 +621,8 @@
 // Of a check: it did not answer, or not as a healthy one answers. The only answer that counts as a failure.
 #define FAILOVER_TASK_DOWN 3
 
-// Of a check: it could not be asked. Of an action: it failed, and part of the effect may have happened. Every number that is not in
-// this list means the same.
+// Of a check: it could not be asked. Of an action: it failed, and part of the effect may have happened. Every number
+// that is not in this list means the same.
 #define FAILOVER_TASK_UNKNOWN 4
 
 // Of an action: it did its work, and that is proven; for "fence" this means power or volume cut.
@@ -683,7 +670,8 @@
 // The request was not made after all.
 #define FAILOVER_BREAKER_CANCELLED 3
 
-// A circuit breaker for calls of the host's own: needs no engine. Every function on it may be called from any thread, also at once.
+// A circuit breaker for calls of the host's own: needs no engine. Every function on it may be called from any thread,
+// also at once.
 typedef struct failover_breaker failover_breaker;
 
 // An engine. Every function on it may be called from any thread at any time, also at once.
@@ -692,15 +680,12 @@ typedef struct failover_engine failover_engine;
 // Why a call failed. Owned by the caller: failover_error_free. Used by one thread at a time.
 typedef struct failover_error failover_error;
 
-// One event of the engine. Owned by the caller: failover_event_free; in a callback borrowed for the call. Used by one thread at a
-// time.
+// One event of the engine. Owned by the caller: failover_event_free; in a callback borrowed for the call. Used by one
+// thread at a time.
 typedef struct failover_event failover_event;
 
-// What was found; it does not change any more. No secret is in it. Owned by the caller: failover_report_free. Used by one thread at a
-// time.
-typedef struct failover_report failover_report;
-
-// A copy of the engine's state; it does not change any more. Owned by the caller: failover_status_free. Used by one thread at a time.
+// A copy of the engine's state; it does not change any more. Owned by the caller: failover_status_free. Used by one
+// thread at a time.
 typedef struct failover_status failover_status;
 
 // What serves events: called for each, one at a time, on one thread of the engine.
@@ -709,9 +694,10 @@ typedef void (*failover_event_fn)(void *userdata, const failover_event *event);
 // Called once when the userdata is not needed any more. May be NULL.
 typedef void (*failover_free_fn)(void *userdata);
 
-// A check or an action of the host: returns FAILOVER_TASK_*, and may write one NUL-terminated line into `detail`, which has room for
-// FAILOVER_DETAIL_SIZE bytes and is empty before. `task` is an event of kind FAILOVER_EVENT_TASK_CHECK or _ACTION, valid during the
-// call. Called on threads of the engine that are kept for this, several at once; never on those that check or decide.
+// A check or an action of the host: returns FAILOVER_TASK_*, and may write one NUL-terminated line into `detail`, which
+// has room for FAILOVER_DETAIL_SIZE bytes and is empty before. `task` is an event of kind FAILOVER_EVENT_TASK_CHECK or
+// _ACTION, valid during the call. Called on threads of the engine that are kept for this, several at once; never on
+// those that check or decide.
 typedef int32_t (*failover_task_fn)(void *userdata, const failover_event *task, char *detail);
 
 #ifdef __cplusplus
@@ -734,7 +720,8 @@ FAILOVER_API const char *failover_code_name(int32_t code);
 // Ownership: a static string.
 FAILOVER_API const char *failover_code_description(int32_t code);
 
-// The code at a place in the list of all, from 0, so that bindings can make their tables; 1, which is no code, behind the last.
+// The code at a place in the list of all, from 0, so that bindings can make their tables; 1, which is no code, behind
+// the last.
 //
 // Thread: any.
 // Blocks: no.
@@ -766,15 +753,14 @@ FAILOVER_API const char *failover_error_message(const failover_error *error);
 // Ownership: borrowed from the error; NULL where there is none.
 FAILOVER_API const char *failover_error_path(const failover_error *error);
 
-// The whole error as one JSON object: code, message, path, retriable, and under "errors" every mistake of a configuration, each with
-// path, value, reason and remedy.
+// The whole error as one JSON object: code, message, path, retriable, and under "errors" every mistake of a
+// configuration, each with path, value, reason and remedy.
 //
 // Thread: one at a time.
 // Blocks: no.
 // In callback: yes.
 // Ownership: borrowed from the error; NULL for NULL.
-FAILOVER_API
-const char *failover_error_json(const failover_error *error);
+FAILOVER_API const char *failover_error_json(const failover_error *error);
 
 // True where the same call may succeed later without anything being changed.
 //
@@ -792,8 +778,8 @@ FAILOVER_API bool failover_error_is_retriable(const failover_error *error);
 // Ownership: takes the error; its strings die with it.
 FAILOVER_API void failover_error_free(failover_error *error);
 
-// The version of the interface that the library has: FAILOVER_ABI_VERSION of the header it was built with. A program needs the same
-// major number and at least the minor one of its own header.
+// The version of the interface that the library has: FAILOVER_ABI_VERSION of the header it was built with. A program
+// needs the same major number and at least the minor one of its own header.
 //
 // Thread: any.
 // Blocks: no.
@@ -809,8 +795,8 @@ FAILOVER_API uint32_t failover_abi_version(void);
 // Ownership: a static string.
 FAILOVER_API const char *failover_version(void);
 
-// Makes an engine from a configuration in JSON of `len` bytes (docs/CONFIG.md; the schema is failover.schema.json). Starts nothing:
-// no thread, no connection. Events are kept from here on until somebody takes them.
+// Makes an engine from a configuration in JSON of `len` bytes (docs/CONFIG.md; the schema is failover.schema.json).
+// Starts nothing: no thread, no connection. Events are kept from here on until somebody takes them.
 //
 // Errors: FAILOVER_CONFIG (failover_error_json tells every mistake at once), FAILOVER_INVALID_ARG, FAILOVER_SYSTEM.
 //
@@ -828,39 +814,36 @@ FAILOVER_API int32_t failover_engine_new(const char *config, size_t len, failove
 // Ownership: *out is the caller's, to be given to failover_engine_free.
 FAILOVER_API int32_t failover_engine_new_from_file(const char *path, failover_engine **out, failover_error **err);
 
-// Takes the state directory, starts the threads and begins to watch. An engine starts once. Its threads block every signal; the
-// caller's mask is as before.
+// Takes the state directory, starts the threads and begins to watch. An engine starts once. Its threads block every
+// signal; the caller's mask is as before.
 //
-// Errors: FAILOVER_STATE when it was started before, when a stop was asked for, and when another engine holds the state directory
-// (then retriable); FAILOVER_INVALID_ARG when a check of kind "host" asks for a function that was neither registered
-// (failover_engine_register_check) nor offered (failover_engine_offer_check); FAILOVER_SYSTEM when threads cannot be made. A journal that cannot be written is no error here: the engine
-// watches, begins no failover, and says why.
+// Errors: FAILOVER_STATE when it was started before, when a stop was asked for, and when another engine holds the state
+// directory (then retriable); FAILOVER_INVALID_ARG when a check of kind "host" asks for a function that was neither
+// registered (failover_engine_register_check) nor offered (failover_engine_offer_check); FAILOVER_SYSTEM when threads
+// cannot be made. A journal that cannot be written is no error here: the engine watches, begins no failover, and says
+// why.
 //
 // Thread: any.
 // Blocks: for milliseconds.
 // In callback: yes.
 // Ownership: nothing changes hands.
-FAILOVER_API
-int32_t failover_engine_start(const failover_engine *engine,
-                              failover_error **err);
+FAILOVER_API int32_t failover_engine_start(const failover_engine *engine, failover_error **err);
 
-// Stops: a failover before its point of no return is undone, one behind it finishes its step; then every thread ends. With
-// FAILOVER_OK no thread of the engine exists, no callback runs or will run, and engine_stopped was the last event. Stopping again is
-// FAILOVER_OK.
+// Stops: a failover before its point of no return is undone, one behind it finishes its step; then every thread ends.
+// With FAILOVER_OK no thread of the engine exists, no callback runs or will run, and engine_stopped was the last event.
+// Stopping again is FAILOVER_OK.
 //
-// Errors: FAILOVER_TIMEOUT: it is still stopping; call again to wait again. FAILOVER_REENTRANT on a thread of the engine.
+// Errors: FAILOVER_TIMEOUT: it is still stopping; call again to wait again. FAILOVER_REENTRANT on a thread of the
+// engine.
 //
 // Thread: any but the engine's own.
 // Blocks: up to timeout_ms (0: not at all; FAILOVER_FOREVER).
 // In callback: no, use failover_engine_request_stop.
 // Ownership: nothing changes hands.
-FAILOVER_API
-int32_t failover_engine_stop(const failover_engine *engine,
-                             uint32_t timeout_ms,
-                             failover_error **err);
+FAILOVER_API int32_t failover_engine_stop(const failover_engine *engine, uint32_t timeout_ms, failover_error **err);
 
-// Begins to stop and returns at once. The only function that a signal handler may call. On NULL, and in a child of fork, nothing
-// happens. Before the start it makes the start fail.
+// Begins to stop and returns at once. The only function that a signal handler may call. On NULL, and in a child of
+// fork, nothing happens. Before the start it makes the start fail.
 //
 // Thread: any.
 // Blocks: no.
@@ -868,17 +851,17 @@ int32_t failover_engine_stop(const failover_engine *engine,
 // Ownership: nothing changes hands.
 FAILOVER_API void failover_engine_request_stop(const failover_engine *engine);
 
-// Frees an engine. One that runs is stopped first, for five seconds at most: call failover_engine_stop before. On a thread of the
-// engine (a callback) it does not wait: the last of its threads to end frees what is left. In a child of fork it frees no memory, on
-// purpose, and lets go of the lock on the state directory, which the child would hold beyond its parent's death: a program that forks and
-// does not execute calls it there, for example by pthread_atfork. NULL is allowed.
+// Frees an engine. One that runs is stopped first, for five seconds at most: call failover_engine_stop before. On a
+// thread of the engine (a callback) it does not wait: the last of its threads to end frees what is left. In a child of
+// fork it frees no memory, on purpose, and lets go of the lock on the state directory, which the child would hold
+// beyond its parent's death: a program that forks and does not execute calls it there, for example by pthread_atfork.
+// NULL is allowed.
 //
 // Thread: any, once, with no other call on it.
 // Blocks: up to five seconds if it runs.
 // In callback: yes.
 // Ownership: takes the engine.
-FAILOVER_API
-void failover_engine_free(failover_engine *engine);
+FAILOVER_API void failover_engine_free(failover_engine *engine);
 
 // The state of everything at this moment.
 //
@@ -896,31 +879,25 @@ FAILOVER_API int32_t failover_engine_status(const failover_engine *engine, failo
 // Blocks: no.
 // In callback: yes.
 // Ownership: *out is the caller's, to be given to failover_status_free.
-FAILOVER_API
-int32_t failover_engine_status_of(const failover_engine *engine,
-                                  const char *service,
-                                  failover_status **out,
-                                  failover_error **err);
+FAILOVER_API int32_t failover_engine_status_of(const failover_engine *engine, const char *service,
+                                               failover_status **out, failover_error **err);
 
-// The next event, waiting for it up to timeout_ms (0: not at all; FAILOVER_FOREVER). The queue is bounded and the engine never waits
-// for it: whoever is too slow loses single observations and log lines first, and is told by an event of kind
-// FAILOVER_EVENT_OVERFLOW.
+// The next event, waiting for it up to timeout_ms (0: not at all; FAILOVER_FOREVER). The queue is bounded and the
+// engine never waits for it: whoever is too slow loses single observations and log lines first, and is told by an event
+// of kind FAILOVER_EVENT_OVERFLOW.
 //
-// Errors: FAILOVER_EMPTY when none came in time or failover_engine_wake was called; FAILOVER_STATE after the last event of a stopped
-// engine, and when the events go to a callback.
+// Errors: FAILOVER_EMPTY when none came in time or failover_engine_wake was called; FAILOVER_STATE after the last event
+// of a stopped engine, and when the events go to a callback.
 //
 // Thread: any.
 // Blocks: up to timeout_ms.
 // In callback: not of the events; yes in a task function.
 // Ownership: *out is the caller's, to be given to failover_event_free.
-FAILOVER_API
-int32_t failover_engine_next_event(const failover_engine *engine,
-                                   uint32_t timeout_ms,
-                                   failover_event **out,
-                                   failover_error **err);
+FAILOVER_API int32_t failover_engine_next_event(const failover_engine *engine, uint32_t timeout_ms,
+                                                failover_event **out, failover_error **err);
 
-// A file descriptor that is readable while an event waits, and for ever once the engine has stopped: for poll, epoll, or a loop of
-// one's own. Take events with failover_engine_next_event and timeout 0 until it says FAILOVER_EMPTY.
+// A file descriptor that is readable while an event waits, and for ever once the engine has stopped: for poll, epoll,
+// or a loop of one's own. Take events with failover_engine_next_event and timeout 0 until it says FAILOVER_EMPTY.
 //
 // Errors: FAILOVER_STATE when the events go to a callback.
 //
@@ -938,29 +915,27 @@ FAILOVER_API int32_t failover_engine_event_fd(const failover_engine *engine, int
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_wake(const failover_engine *engine, failover_error **err);
 
-// Has every event given to `callback`: one at a time, in order, on one thread of the engine and never under a lock. Registered
-// before the start it misses none. Calling it again replaces the callback. The callback may call everything but
-// failover_engine_stop, failover_engine_check_all, failover_engine_doctor and failover_engine_next_event, and must not throw or longjmp. While it does not return, events pile up as
-// for a slow reader of the queue, and a stop waits for it.
+// Has every event given to `callback`: one at a time, in order, on one thread of the engine and never under a lock.
+// Registered before the start it misses none. Calling it again replaces the callback. The callback may call everything
+// but failover_engine_stop and failover_engine_next_event, and must not throw or longjmp. While it does not return,
+// events pile up as for a slow reader of the queue, and a stop waits for it.
 //
-// Errors: FAILOVER_STATE when the events are taken by failover_engine_next_event or failover_engine_event_fd, and after the stop.
+// Errors: FAILOVER_STATE when the events are taken by failover_engine_next_event or failover_engine_event_fd, and after
+// the stop.
 //
 // Thread: any.
 // Blocks: no.
 // In callback: yes.
-// Ownership: userdata is the host's; userdata_free (may be NULL) is called exactly once: when the callback is replaced, when
+// Ownership: userdata is the host's; userdata_free (may be NULL) is called exactly once: when the callback is replaced,
+// when
 //   the engine is freed, or here if this call fails.
-FAILOVER_API
-int32_t failover_engine_on_event(const failover_engine *engine,
-                                 failover_event_fn callback,
-                                 void *userdata,
-                                 failover_free_fn userdata_free,
-                                 failover_error **err);
+FAILOVER_API int32_t failover_engine_on_event(const failover_engine *engine, failover_event_fn callback,
+                                              void *userdata, failover_free_fn userdata_free, failover_error **err);
 
 // Says yes to the failover of `service` that waits for an operator.
 //
-// Errors of every command: FAILOVER_REJECTED (the message says why), FAILOVER_INVALID_ARG for an unknown name, FAILOVER_STATE when
-// the engine does not run, FAILOVER_FAULTED, FAILOVER_TIMEOUT after ten seconds without an answer.
+// Errors of every command: FAILOVER_REJECTED (the message says why), FAILOVER_INVALID_ARG for an unknown name,
+// FAILOVER_STATE when the engine does not run, FAILOVER_FAULTED, FAILOVER_TIMEOUT after ten seconds without an answer.
 //
 // Thread: any.
 // Blocks: for milliseconds, ten seconds at most.
@@ -988,10 +963,10 @@ FAILOVER_API int32_t failover_engine_confirm_all(const failover_engine *engine, 
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_pause(const failover_engine *engine, const char *service, failover_error **err);
 
-// As failover_engine_pause, with a `reason` (one line of at most 500 characters, for status, events and journal; NULL: none) and with
-// a time after which the pause ends by itself: `for_ms` from 1 to 2592000000 (30 days), or FAILOVER_FOREVER. Then an event of kind
-// FAILOVER_EVENT_OPERATOR_COMMAND says so, and everything is observed afresh. It ends at that moment also after a restart. Pausing
-// again replaces both.
+// As failover_engine_pause, with a `reason` (one line of at most 500 characters, for status, events and journal; NULL:
+// none) and with a time after which the pause ends by itself: `for_ms` from 1 to 2592000000 (30 days), or
+// FAILOVER_FOREVER. Then an event of kind FAILOVER_EVENT_OPERATOR_COMMAND says so, and everything is observed afresh.
+// It ends at that moment also after a restart. Pausing again replaces both.
 //
 // Errors: as for failover_engine_confirm. FAILOVER_INVALID_ARG also for a reason or a time out of bounds.
 //
@@ -999,12 +974,8 @@ FAILOVER_API int32_t failover_engine_pause(const failover_engine *engine, const 
 // Blocks: for milliseconds, ten seconds at most.
 // In callback: yes.
 // Ownership: nothing changes hands.
-FAILOVER_API
-int32_t failover_engine_pause_with(const failover_engine *engine,
-                                   const char *service,
-                                   const char *reason,
-                                   uint32_t for_ms,
-                                   failover_error **err);
+FAILOVER_API int32_t failover_engine_pause_with(const failover_engine *engine, const char *service, const char *reason,
+                                                uint32_t for_ms, failover_error **err);
 
 // Ends the pause of one service, or with NULL of all: everything is observed afresh first.
 //
@@ -1026,9 +997,10 @@ FAILOVER_API int32_t failover_engine_resume(const failover_engine *engine, const
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_reset(const failover_engine *engine, const char *service, failover_error **err);
 
-// Begins a failover of `service` now, from every state but one in flight: to the server `to`, or with NULL to the best one, losing
-// `accept_loss` bytes at most (FAILOVER_LOSS_CONFIGURED: nothing of a primary that lives, else the configured limit; 2^50 and more:
-// whatever is lost, also where that is not known). Returns when it has begun; events tell the rest.
+// Begins a failover of `service` now, from every state but one in flight: to the server `to`, or with NULL to the best
+// one, losing `accept_loss` bytes at most (FAILOVER_LOSS_CONFIGURED: nothing of a primary that lives, else the
+// configured limit; 2^50 and more: whatever is lost, also where that is not known). Returns when it has begun; events
+// tell the rest.
 //
 // Errors: as for failover_engine_confirm.
 //
@@ -1036,15 +1008,11 @@ FAILOVER_API int32_t failover_engine_reset(const failover_engine *engine, const 
 // Blocks: for milliseconds, ten seconds at most.
 // In callback: yes.
 // Ownership: nothing changes hands.
-FAILOVER_API
-int32_t failover_engine_force(const failover_engine *engine,
-                              const char *service,
-                              const char *to,
-                              uint64_t accept_loss,
-                              failover_error **err);
+FAILOVER_API int32_t failover_engine_force(const failover_engine *engine, const char *service, const char *to,
+                                           uint64_t accept_loss, failover_error **err);
 
-// As failover_engine_force, and writes the number of the failover that began to `generation`: that of its events, and of the status
-// once it is over. Written with FAILOVER_OK alone.
+// As failover_engine_force, and writes the number of the failover that began to `generation`: that of its events, and
+// of the status once it is over. Written with FAILOVER_OK alone.
 //
 // Errors: as for failover_engine_confirm. FAILOVER_NULL_ARG also for `generation`.
 //
@@ -1052,78 +1020,63 @@ int32_t failover_engine_force(const failover_engine *engine,
 // Blocks: for milliseconds, ten seconds at most.
 // In callback: yes.
 // Ownership: nothing changes hands.
-FAILOVER_API
-int32_t failover_engine_force_with(const failover_engine *engine,
-                                   const char *service,
-                                   const char *to,
-                                   uint64_t accept_loss,
-                                   uint64_t *generation,
-                                   failover_error **err);
+FAILOVER_API int32_t failover_engine_force_with(const failover_engine *engine, const char *service, const char *to,
+                                                uint64_t accept_loss, uint64_t *generation, failover_error **err);
 
-// Says that `server` of `service`, which takes writes, is the primary from here on: the way out after FAILOVER_EVENT_OTHER_BRANCH.
-// Nothing is promoted, stopped or fenced; the traffic follows it.
+// Says that `server` of `service`, which takes writes, is the primary from here on: the way out after
+// FAILOVER_EVENT_OTHER_BRANCH. Nothing is promoted, stopped or fenced; the traffic follows it.
 //
-// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while the server takes no writes, or another one takes them as well;
-// FAILOVER_INVALID_ARG also for an unknown server.
+// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while the server takes no writes, or another one takes
+// them as well; FAILOVER_INVALID_ARG also for an unknown server.
 //
 // Thread: any.
 // Blocks: for milliseconds, ten seconds at most.
 // In callback: yes.
 // Ownership: nothing changes hands.
-FAILOVER_API
-int32_t failover_engine_adopt(const failover_engine *engine,
-                              const char *service,
-                              const char *server,
-                              failover_error **err);
+FAILOVER_API int32_t failover_engine_adopt(const failover_engine *engine, const char *service, const char *server,
+                                           failover_error **err);
 
-// No failover and no order promotes `server` of `service` from here on, until failover_engine_uncordon. It is observed as before, and
-// what it has of the log counts. Outlives restart and reload.
+// No failover and no order promotes `server` of `service` from here on, until failover_engine_uncordon. It is observed
+// as before, and what it has of the log counts. Outlives restart and reload.
 //
-// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while a failover is in flight; FAILOVER_INVALID_ARG also for an unknown
-// server.
+// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while a failover is in flight; FAILOVER_INVALID_ARG
+// also for an unknown server.
 //
 // Thread: any.
 // Blocks: for milliseconds, ten seconds at most.
 // In callback: yes.
 // Ownership: nothing changes hands.
-FAILOVER_API
-int32_t failover_engine_cordon(const failover_engine *engine,
-                               const char *service,
-                               const char *server,
-                               failover_error **err);
+FAILOVER_API int32_t failover_engine_cordon(const failover_engine *engine, const char *service, const char *server,
+                                            failover_error **err);
 
 // Takes failover_engine_cordon back: `server` of `service` may be promoted again.
 //
-// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also when it is not cordoned; FAILOVER_INVALID_ARG also for an unknown
-// server.
+// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also when it is not cordoned; FAILOVER_INVALID_ARG also for
+// an unknown server.
 //
 // Thread: any.
 // Blocks: for milliseconds, ten seconds at most.
 // In callback: yes.
 // Ownership: nothing changes hands.
-FAILOVER_API
-int32_t failover_engine_uncordon(const failover_engine *engine,
-                                 const char *service,
-                                 const char *server,
-                                 failover_error **err);
+FAILOVER_API int32_t failover_engine_uncordon(const failover_engine *engine, const char *service, const char *server,
+                                              failover_error **err);
 
-// Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing. What its checks of kind
-// "host" ask for has to be registered or offered before.
+// Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing. What its
+// checks of kind "host" ask for has to be registered or offered before.
 //
-// Errors: FAILOVER_CONFIG; FAILOVER_INVALID_ARG when a check asks for a function that nobody answers; FAILOVER_STATE when something differs that is fixed at start (state_dir) or the engine does not run;
-// FAILOVER_REJECTED while a failover is in flight.
+// Errors: FAILOVER_CONFIG; FAILOVER_INVALID_ARG when a check asks for a function that nobody answers; FAILOVER_STATE
+// when something differs that is fixed at start (state_dir) or the engine does not run; FAILOVER_REJECTED while a
+// failover is in flight.
 //
 // Thread: any.
 // Blocks: while files are read, and for milliseconds.
 // In callback: yes.
 // Ownership: config is copied.
-FAILOVER_API
-int32_t failover_engine_reload(const failover_engine *engine,
-                               const char *config,
-                               size_t len,
-                               failover_error **err);
+FAILOVER_API int32_t failover_engine_reload(const failover_engine *engine, const char *config, size_t len,
+                                            failover_error **err);
 
-// As failover_engine_reload, from a file in TOML or JSON: what `failover run` reads at SIGHUP. A relative path is one of the process.
+// As failover_engine_reload, from a file in TOML or JSON: what `failover run` reads at SIGHUP. A relative path is one
+// of the process.
 //
 // Errors: as for failover_engine_reload; FAILOVER_CONFIG also when the file cannot be read.
 //
@@ -1131,12 +1084,11 @@ int32_t failover_engine_reload(const failover_engine *engine,
 // Blocks: while files are read, and for milliseconds.
 // In callback: yes.
 // Ownership: path is copied.
-FAILOVER_API
-int32_t failover_engine_reload_from_file(const failover_engine *engine,
-                                         const char *path,
-                                         failover_error **err);
+FAILOVER_API int32_t failover_engine_reload_from_file(const failover_engine *engine, const char *path,
+                                                      failover_error **err);
 
-// What kind of event it is: FAILOVER_EVENT_*. A newer library may have kinds that are not in this header: ignore or log them.
+// What kind of event it is: FAILOVER_EVENT_*. A newer library may have kinds that are not in this header: ignore or log
+// them.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1168,8 +1120,8 @@ FAILOVER_API int32_t failover_event_kind_at(size_t index);
 // Ownership: a plain value; 0 for NULL.
 FAILOVER_API int32_t failover_event_severity(const failover_event *event);
 
-// Its place in the one order of events: strictly increasing from 1. A gap means that events were dropped; an event of kind
-// FAILOVER_EVENT_OVERFLOW stands in it.
+// Its place in the one order of events: strictly increasing from 1. A gap means that events were dropped; an event of
+// kind FAILOVER_EVENT_OVERFLOW stands in it.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1217,22 +1169,6 @@ FAILOVER_API const char *failover_event_service(const failover_event *event);
 // Ownership: borrowed from the event; NULL where there is none.
 FAILOVER_API const char *failover_event_server(const failover_event *event);
 
-// The host of that server by configuration: a name, an address, or the folder of its UNIX socket, which begins with '/'.
-//
-// Thread: one at a time.
-// Blocks: no.
-// In callback: yes.
-// Ownership: borrowed from the event; NULL where there is no server.
-FAILOVER_API const char *failover_event_host(const failover_event *event);
-
-// The port of that server by configuration.
-//
-// Thread: one at a time.
-// Blocks: no.
-// In callback: yes.
-// Ownership: a plain value; 0 where there is no server.
-FAILOVER_API uint16_t failover_event_port(const failover_event *event);
-
 // One sentence for people.
 //
 // Thread: one at a time.
@@ -1241,15 +1177,14 @@ FAILOVER_API uint16_t failover_event_port(const failover_event *event);
 // Ownership: borrowed from the event; NULL for NULL.
 FAILOVER_API const char *failover_event_message(const failover_event *event);
 
-// The whole event as one JSON object: seq, time, mono_ns, generation, kind, severity, service, server, its host and port, message, and under "fields"
-// what belongs to its kind.
+// The whole event as one JSON object: seq, time, mono_ns, generation, kind, severity, service, server, message, and
+// under "fields" what belongs to its kind.
 //
 // Thread: one at a time.
 // Blocks: no.
 // In callback: yes.
 // Ownership: borrowed from the event; NULL for NULL.
-FAILOVER_API
-const char *failover_event_json(const failover_event *event);
+FAILOVER_API const char *failover_event_json(const failover_event *event);
 
 // Of FAILOVER_EVENT_TASK_CHECK and FAILOVER_EVENT_TASK_ACTION: the number for failover_task_complete. Never used again.
 //
@@ -1275,7 +1210,8 @@ FAILOVER_API uint64_t failover_event_deadline_ms(const failover_event *event);
 // Ownership: the caller's, to be freed; NULL for NULL.
 FAILOVER_API failover_event *failover_event_ref(const failover_event *event);
 
-// Frees an event that was given out by failover_engine_next_event or failover_event_ref, never one of a callback. NULL is allowed.
+// Frees an event that was given out by failover_engine_next_event or failover_event_ref, never one of a callback. NULL
+// is allowed.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1291,16 +1227,14 @@ FAILOVER_API void failover_event_free(failover_event *event);
 // Ownership: borrowed from the status; NULL for NULL.
 FAILOVER_API const char *failover_status_json(const failover_status *status);
 
-// Its numbers in Prometheus' text format, as `failover metrics` prints them; with `details` also what each server, each check and each
-// circuit breaker says by itself.
+// Its numbers in Prometheus' text format, as `failover metrics` prints them; with `details` also what each server, each
+// check and each circuit breaker says by itself.
 //
 // Thread: one at a time.
 // Blocks: no.
 // In callback: yes.
 // Ownership: borrowed from the status; NULL for NULL.
-FAILOVER_API
-const char *failover_status_metrics(const failover_status *status,
-                                    bool details);
+FAILOVER_API const char *failover_status_metrics(const failover_status *status, bool details);
 
 // How many services there are.
 //
@@ -1335,25 +1269,6 @@ FAILOVER_API const char *failover_status_state(const failover_status *status, co
 // Ownership: borrowed from the status; NULL where it is not known.
 FAILOVER_API const char *failover_status_primary(const failover_status *status, const char *service);
 
-// The host of the primary of a service (NULL: the first) by configuration: a name, an address, or the folder of its UNIX socket, which
-// begins with '/'.
-//
-// Thread: one at a time.
-// Blocks: no.
-// In callback: yes.
-// Ownership: borrowed from the status; NULL where the primary is not known.
-FAILOVER_API
-const char *failover_status_primary_host(const failover_status *status,
-                                         const char *service);
-
-// The port of the primary of a service (NULL: the first) by configuration.
-//
-// Thread: one at a time.
-// Blocks: no.
-// In callback: yes.
-// Ownership: a plain value; 0 where the primary is not known.
-FAILOVER_API uint16_t failover_status_primary_port(const failover_status *status, const char *service);
-
 // The number of the last failover of a service (NULL: the first); 0 before the first.
 //
 // Thread: one at a time.
@@ -1370,8 +1285,8 @@ FAILOVER_API uint64_t failover_status_generation(const failover_status *status, 
 // Ownership: borrowed from the status; NULL where there is no such service.
 FAILOVER_API const char *failover_status_health(const failover_status *status, const char *service);
 
-// True while a failover of a service (NULL: the first) would go through if its primary died now, as far as it can be known
-// beforehand. failover_status_json says under "forecast" to whom and with what loss, or exactly why not.
+// True while a failover of a service (NULL: the first) would go through if its primary died now, as far as it can be
+// known beforehand. failover_status_json says under "forecast" to whom and with what loss, or exactly why not.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1387,164 +1302,29 @@ FAILOVER_API bool failover_status_would_fail_over(const failover_status *status,
 // Ownership: takes the status; its strings die with it.
 FAILOVER_API void failover_status_free(failover_status *status);
 
-// Every check once, and then whether a failover of each service would go through: what `failover check --json` prints (docs/STATUS.md,
-// CheckSummary). Asks each server over SQL and its checks, each host over SSH, each load balancer, and who answers through the route. Works
-// before the start and beside a running engine, and changes nothing. Checks that are registered (failover_engine_register_check) are asked;
-// of those that are offered as events counts what was last answered, and before the start they are unknown. failover_report_passed: everything is up, and nothing would stop a failover.
+// Has checks of kind "host" called `name` (their "function", or their own name) answered by `function`. One that has
+// not returned by the deadline is unknown, with an alarm that names it, and is not called again before it is back; it
+// counts for nothing.
 //
-// One at a time for an engine: another one is waited for. failover_engine_stop and failover_engine_request_stop end it.
+// Every name that checks ask for has to be registered or offered (failover_engine_offer_check) before the start, which
+// fails otherwise. Once the engine runs, what a later configuration asks for can be registered for
+// failover_engine_reload. The status has the names of the present one under "host_functions", also before the start.
 //
-// Errors: FAILOVER_TIMEOUT when timeout_ms was not enough for all of it, and there is no report: give it more, nothing goes on meanwhile;
-// FAILOVER_STATE when the engine was stopped, also meanwhile; FAILOVER_REENTRANT on a thread of the engine; FAILOVER_SYSTEM.
-//
-// Thread: any but the engine's own.
-// Blocks: up to timeout_ms; for seconds where servers or hosts do not answer.
-// In callback: no.
-// Ownership: *out is the caller's, to be given to failover_report_free.
-FAILOVER_API
-int32_t failover_engine_check_all(const failover_engine *engine,
-                                  uint32_t timeout_ms,
-                                  failover_report **out,
-                                  failover_error **err);
-
-// What would hurt a failover of one service, why, and what mends it: what `failover doctor --json` prints (docs/STATUS.md, DoctorReport).
-// It asks what failover_engine_check_all asks, of `service` alone, or with NULL of the one service that there is.
-// failover_report_passed: nothing is blocking.
-//
-// Errors: as for failover_engine_check_all; FAILOVER_INVALID_ARG for an unknown name, and for NULL where there are several services.
-//
-// Thread: any but the engine's own.
-// Blocks: up to timeout_ms; for seconds where servers or hosts do not answer.
-// In callback: no.
-// Ownership: *out is the caller's, to be given to failover_report_free.
-FAILOVER_API
-int32_t failover_engine_doctor(const failover_engine *engine,
-                               const char *service,
-                               uint32_t timeout_ms,
-                               failover_report **out,
-                               failover_error **err);
-
-// The configuration in force, that of the last reload, with every default filled in: what `failover validate --print-effective --json`
-// prints. Secrets are masked, or named by where they are found. failover_report_passed: true.
+// Errors: before the start FAILOVER_INVALID_ARG when no check has that name; then FAILOVER_STATE when the name is
+// answered already, and after the stop.
 //
 // Thread: any.
 // Blocks: no.
 // In callback: yes.
-// Ownership: *out is the caller's, to be given to failover_report_free.
-FAILOVER_API
-int32_t failover_engine_config(const failover_engine *engine,
-                               failover_report **out,
-                               failover_error **err);
-
-// Everything that is wrong with a configuration in JSON of `len` bytes, and what it is warned of: what `failover validate --json` prints
-// (docs/STATUS.md, Validation). A configuration with mistakes is no error of this call: failover_report_passed is false then.
-//
-// Errors: FAILOVER_INVALID_ARG when it is no UTF-8.
-//
-// Thread: any.
-// Blocks: while files named by the configuration are read.
-// In callback: yes.
-// Ownership: *out is the caller's, to be given to failover_report_free; config is copied.
-FAILOVER_API
-int32_t failover_config_validate(const char *config,
-                                 size_t len,
-                                 failover_report **out,
-                                 failover_error **err);
-
-// As failover_config_validate, of a file in TOML or JSON. One that cannot be read is a mistake in the report.
-//
-// Errors: FAILOVER_INVALID_ARG when the path is no UTF-8.
-//
-// Thread: any.
-// Blocks: while files are read.
-// In callback: yes.
-// Ownership: *out is the caller's, to be given to failover_report_free.
-FAILOVER_API int32_t failover_config_validate_from_file(const char *path, failover_report **out, failover_error **err);
-
-// A configuration in JSON of `len` bytes with every default filled in, as failover_engine_config gives that of an engine.
-//
-// Errors: FAILOVER_CONFIG (failover_error_json tells every mistake at once), FAILOVER_INVALID_ARG.
-//
-// Thread: any.
-// Blocks: while files named by the configuration are read.
-// In callback: yes.
-// Ownership: *out is the caller's, to be given to failover_report_free; config is copied.
-FAILOVER_API int32_t failover_config_effective(const char *config, size_t len, failover_report **out, failover_error **err);
-
-// As failover_config_effective, of a file in TOML or JSON.
-//
-// Errors: as for failover_config_effective; FAILOVER_CONFIG also when the file cannot be read.
-//
-// Thread: any.
-// Blocks: while files are read.
-// In callback: yes.
-// Ownership: *out is the caller's, to be given to failover_report_free.
-FAILOVER_API int32_t failover_config_effective_from_file(const char *path, failover_report **out, failover_error **err);
-
-// Goes through the record of a decision again: what `failover replay --json` prints (docs/STATUS.md, ReplayReport). Engines leave a
-// record of every failover that begins or is refused in evidence/ of their state_dir. failover_report_passed: this version comes to the same
-// decision, bit for bit.
-//
-// Errors: FAILOVER_INVALID_ARG when the file cannot be read, or is no record that this version understands.
-//
-// Thread: any.
-// Blocks: while the file is read, and for some milliseconds of work.
-// In callback: yes.
-// Ownership: *out is the caller's, to be given to failover_report_free.
-FAILOVER_API
-int32_t failover_replay(const char *path,
-                        failover_report **out,
-                        failover_error **err);
-
-// The report as one JSON object; each function that gives one says which.
-//
-// Thread: one at a time.
-// Blocks: no.
-// In callback: yes.
-// Ownership: borrowed from the report; NULL for NULL.
-FAILOVER_API const char *failover_report_json(const failover_report *report);
-
-// True where all is well: what the command line says by its exit code. Each function that gives a report says what it means.
-//
-// Thread: one at a time.
-// Blocks: no.
-// In callback: yes.
-// Ownership: a plain value; false for NULL.
-FAILOVER_API bool failover_report_passed(const failover_report *report);
-
-// Frees a report. NULL is allowed.
-//
-// Thread: one at a time.
-// Blocks: no.
-// In callback: yes.
-// Ownership: takes the report; its text dies with it.
-FAILOVER_API void failover_report_free(failover_report *report);
-
-// Has checks of kind "host" called `name` (their "function", or their own name) answered by `function`. One that has not returned by
-// the deadline is unknown, with an alarm that names it, and is not called again before it is back; it counts for nothing.
-//
-// Every name that checks ask for has to be registered or offered (failover_engine_offer_check) before the start, which fails
-// otherwise. Once the engine runs, what a later configuration asks for can be registered for failover_engine_reload. The status has
-// the names of the present one under "host_functions", also before the start.
-//
-// Errors: before the start FAILOVER_INVALID_ARG when no check has that name; then FAILOVER_STATE when the name is answered already, and
-// after the stop.
-//
-// Thread: any.
-// Blocks: no.
-// In callback: yes.
-// Ownership: userdata is the host's; userdata_free (may be NULL) is called exactly once: when the function is replaced, when
+// Ownership: userdata is the host's; userdata_free (may be NULL) is called exactly once: when the function is replaced,
+// when
 //   the engine is freed, or here if this call fails.
-FAILOVER_API
-int32_t failover_engine_register_check(const failover_engine *engine,
-                                       const char *name,
-                                       failover_task_fn function,
-                                       void *userdata,
-                                       failover_free_fn userdata_free,
-                                       failover_error **err);
+FAILOVER_API int32_t failover_engine_register_check(const failover_engine *engine, const char *name,
+                                                    failover_task_fn function, void *userdata,
+                                                    failover_free_fn userdata_free, failover_error **err);
 
-// As failover_engine_register_check, but each run of such a check is an event of kind FAILOVER_EVENT_TASK_CHECK, to be answered by
-// failover_task_complete. One that is not answered by its deadline is unknown, and counts for nothing.
+// As failover_engine_register_check, but each run of such a check is an event of kind FAILOVER_EVENT_TASK_CHECK, to be
+// answered by failover_task_complete. One that is not answered by its deadline is unknown, and counts for nothing.
 //
 // Errors: as for failover_engine_register_check; offering again what was offered is none.
 //
@@ -1554,14 +1334,14 @@ int32_t failover_engine_register_check(const failover_engine *engine,
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_offer_check(const failover_engine *engine, const char *name, failover_error **err);
 
-// Has the step `step` of every service carried out by `function`: "promote" instead of the engine's own way; "fence" where
-// fence.command would be asked, so it must cut power or volume; "pre_checks" before what is configured, and "route_out",
-// "route_restore", "route_in" beside it. An action may be asked again with the same generation: (generation, step) is its idempotency
-// key, and one with a lower generation than the highest seen must be refused.
+// Has the step `step` of every service carried out by `function`: "promote" instead of the engine's own way; "fence"
+// where fence.command would be asked, so it must cut power or volume; "pre_checks" before what is configured, and
+// "route_out", "route_restore", "route_in" beside it. An action may be asked again with the same generation:
+// (generation, step) is its idempotency key, and one with a lower generation than the highest seen must be refused.
 //
-// One that has not returned by its deadline (failover_event_deadline_ms) has failed: the failover_timeout of the service for
-// "pre_checks" (usual: 120 s), fence.command_timeout for "fence" (10 s), promote.timeout for "promote" (60 s), 3 s for the steps of the
-// route, 0.2 s for "route_out" before a fence.
+// One that has not returned by its deadline (failover_event_deadline_ms) has failed: the failover_timeout of the
+// service for "pre_checks" (usual: 120 s), fence.command_timeout for "fence" (10 s), promote.timeout for "promote" (60
+// s), 3 s for the steps of the route, 0.2 s for "route_out" before a fence.
 //
 // Errors: FAILOVER_STATE once started; FAILOVER_INVALID_ARG for any other step.
 //
@@ -1569,13 +1349,9 @@ FAILOVER_API int32_t failover_engine_offer_check(const failover_engine *engine, 
 // Blocks: no.
 // In callback: yes.
 // Ownership: as for failover_engine_register_check.
-FAILOVER_API
-int32_t failover_engine_register_action(const failover_engine *engine,
-                                        const char *step,
-                                        failover_task_fn function,
-                                        void *userdata,
-                                        failover_free_fn userdata_free,
-                                        failover_error **err);
+FAILOVER_API int32_t failover_engine_register_action(const failover_engine *engine, const char *step,
+                                                     failover_task_fn function, void *userdata,
+                                                     failover_free_fn userdata_free, failover_error **err);
 
 // As failover_engine_register_action, but the step is an event of kind FAILOVER_EVENT_TASK_ACTION, to be answered by
 // failover_task_complete.
@@ -1586,10 +1362,11 @@ int32_t failover_engine_register_action(const failover_engine *engine,
 // Blocks: no.
 // In callback: yes.
 // Ownership: nothing changes hands.
-FAILOVER_API int32_t failover_engine_offer_action(const failover_engine *engine, const char *step, failover_error **err);
+FAILOVER_API int32_t failover_engine_offer_action(const failover_engine *engine, const char *step,
+                                                  failover_error **err);
 
-// Answers a task: `result` is FAILOVER_TASK_*, `detail` one line of `len` bytes (NULL with 0: none). No answer by the deadline: a check is
-// unknown, which counts for nothing; of an action the step failed.
+// Answers a task: `result` is FAILOVER_TASK_*, `detail` one line of `len` bytes (NULL with 0: none). No answer by the
+// deadline: a check is unknown, which counts for nothing; of an action the step failed.
 //
 // Errors: FAILOVER_UNKNOWN_TASK for a late, repeated or invented task: without any effect.
 //
@@ -1597,18 +1374,13 @@ FAILOVER_API int32_t failover_engine_offer_action(const failover_engine *engine,
 // Blocks: no.
 // In callback: yes.
 // Ownership: detail is copied.
-FAILOVER_API
-int32_t failover_task_complete(const failover_engine *engine,
-                               uint64_t task_id,
-                               int32_t result,
-                               const char *detail,
-                               size_t len,
-                               failover_error **err);
+FAILOVER_API int32_t failover_task_complete(const failover_engine *engine, uint64_t task_id, int32_t result,
+                                            const char *detail, size_t len, failover_error **err);
 
-// Tells how a call of the host's own to `server` of `service` ended (FAILOVER_OUTCOME_*); server NULL is the primary. One more
-// observer: a call that timed out, was refused or reset makes the engine look at once and stands for one observation of its own;
-// served calls double what a failure needs to be believed. Neither decides alone. May be called for every call: reports are
-// counted, and looked at ten times a second at most.
+// Tells how a call of the host's own to `server` of `service` ended (FAILOVER_OUTCOME_*); server NULL is the primary.
+// One more observer: a call that timed out, was refused or reset makes the engine look at once and stands for one
+// observation of its own; served calls double what a failure needs to be believed. Neither decides alone. May be called
+// for every call: reports are counted, and looked at ten times a second at most.
 //
 // Errors: FAILOVER_INVALID_ARG for an unknown name or outcome, FAILOVER_STATE when the engine does not run.
 //
@@ -1616,16 +1388,12 @@ int32_t failover_task_complete(const failover_engine *engine,
 // Blocks: no.
 // In callback: yes.
 // Ownership: nothing changes hands.
-FAILOVER_API
-int32_t failover_engine_report_outcome(const failover_engine *engine,
-                                       const char *service,
-                                       const char *server,
-                                       int32_t outcome,
-                                       failover_error **err);
+FAILOVER_API int32_t failover_engine_report_outcome(const failover_engine *engine, const char *service,
+                                                    const char *server, int32_t outcome, failover_error **err);
 
-// Makes a closed breaker: it opens after `failure_threshold` failures in a row (usual: 5), permits nothing for `recovery_ms`
-// milliseconds (usual: 30000), then `half_open_requests` requests (usual: 3); when all of those succeed it closes, and one that
-// fails opens it again.
+// Makes a closed breaker: it opens after `failure_threshold` failures in a row (usual: 5), permits nothing for
+// `recovery_ms` milliseconds (usual: 30000), then `half_open_requests` requests (usual: 3); when all of those succeed
+// it closes, and one that fails opens it again.
 //
 // Errors: FAILOVER_INVALID_ARG when one of them is 0.
 //
@@ -1633,15 +1401,11 @@ int32_t failover_engine_report_outcome(const failover_engine *engine,
 // Blocks: no.
 // In callback: yes.
 // Ownership: *out is the caller's, to be given to failover_breaker_free.
-FAILOVER_API
-int32_t failover_breaker_new(uint32_t failure_threshold,
-                             uint32_t recovery_ms,
-                             uint32_t half_open_requests,
-                             failover_breaker **out,
-                             failover_error **err);
+FAILOVER_API int32_t failover_breaker_new(uint32_t failure_threshold, uint32_t recovery_ms,
+                                          uint32_t half_open_requests, failover_breaker **out, failover_error **err);
 
-// Asks whether a request may be made now. With FAILOVER_OK it may: give `*token` to failover_breaker_settle afterwards, once. A
-// half-open one that is not given back comes back after recovery_ms.
+// Asks whether a request may be made now. With FAILOVER_OK it may: give `*token` to failover_breaker_settle afterwards,
+// once. A half-open one that is not given back comes back after recovery_ms.
 //
 // Errors: FAILOVER_REJECTED (retriable): not now; failover_error_json has "retry_after_ms".
 //
@@ -1651,8 +1415,8 @@ int32_t failover_breaker_new(uint32_t failure_threshold,
 // Ownership: a plain value.
 FAILOVER_API int32_t failover_breaker_permit(const failover_breaker *breaker, uint64_t *token, failover_error **err);
 
-// Tells what became of a permitted request: FAILOVER_BREAKER_SUCCESS, _FAILURE or _CANCELLED. Unknown and late tokens are of no
-// consequence.
+// Tells what became of a permitted request: FAILOVER_BREAKER_SUCCESS, _FAILURE or _CANCELLED. Unknown and late tokens
+// are of no consequence.
 //
 // Errors: FAILOVER_INVALID_ARG for any other result.
 //
@@ -1660,7 +1424,8 @@ FAILOVER_API int32_t failover_breaker_permit(const failover_breaker *breaker, ui
 // Blocks: no.
 // In callback: yes.
 // Ownership: nothing changes hands.
-FAILOVER_API int32_t failover_breaker_settle(const failover_breaker *breaker, uint64_t token, int32_t result, failover_error **err);
+FAILOVER_API int32_t failover_breaker_settle(const failover_breaker *breaker, uint64_t token, int32_t result,
+                                             failover_error **err);
 
 // FAILOVER_BREAKER_CLOSED, _OPEN or _HALF_OPEN; 0 for NULL and in a child of fork.
 //

@@ -1,5 +1,6 @@
 //! `include/failover.h` is what the sources say, in full. `UPDATE_EXPECT=1 cargo test --test header` writes it anew.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,55 @@ fn generated() -> String {
     });
     let mut text = Vec::new();
     builder.generate().unwrap().write(&mut text);
-    String::from_utf8(text).unwrap()
+    wrapped(&String::from_utf8(text).unwrap())
+}
+
+/// Columns of a line of the header. The comments of the sources may be wider.
+const COLUMNS: usize = 120;
+/// A line of at least so many columns was broken because it was full: the next one goes on with it.
+const FULL: usize = 90;
+
+/// The header within [`COLUMNS`]. What is too much for a line of a comment goes to the next one, where that belongs to the same paragraph;
+/// the arguments of a function go on below the first one. cbindgen would count a comment's lines with the function's.
+fn wrapped(header: &str) -> String {
+    let mut lines: VecDeque<String> = header.lines().map(str::to_owned).collect();
+    let mut text = String::new();
+    while let Some(mut line) = lines.pop_front() {
+        let was = line.len();
+        if let Some((prefix, words)) = comment(&line).filter(|_| was > COLUMNS) {
+            let hanging = if words.starts_with("- ") { 2 } else { words.len() - words.trim_start().len() };
+            let begins = format!("{prefix}{}", " ".repeat(hanging));
+            let at = line[..=COLUMNS].rfind(' ').filter(|at| *at > begins.len()).unwrap_or(was);
+            let rest = line.split_off(at).trim_start().to_owned();
+            match lines.front().and_then(|next| next.strip_prefix(&begins)).filter(|next| was >= FULL && goes_on(next)) {
+                Some(next) => lines[0] = format!("{begins}{rest} {next}"),
+                None => lines.push_front(format!("{begins}{rest}")),
+            }
+        } else if was > COLUMNS {
+            let below = line.find('(').map_or(line.len() - line.trim_start().len(), |open| open + 1);
+            if let Some(at) = line[..COLUMNS].rfind(", ") {
+                let rest = line.split_off(at + 1).trim_start().to_owned();
+                lines.push_front(format!("{}{rest}", " ".repeat(below)));
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// What begins a line of a comment, and its words.
+fn comment(line: &str) -> Option<(&str, &str)> {
+    let indent = line.len() - line.trim_start().len();
+    ["// ", "* "]
+        .into_iter()
+        .find_map(|mark| line[indent..].strip_prefix(mark).map(|words| (&line[..indent + mark.len()], words)))
+}
+
+/// Not the first line of something else.
+fn goes_on(words: &str) -> bool {
+    let begins = ["- ", " ", "Errors: ", "Thread: ", "Blocks: ", "In callback: ", "Ownership: "];
+    !words.is_empty() && !begins.iter().any(|word| words.starts_with(word))
 }
 
 /// The names of findings and refusals, which cbindgen has no constants for.
@@ -75,6 +124,26 @@ fn the_header_is_what_the_sources_say() {
         fs::write(root().join("include/failover.h"), &generated).unwrap();
     }
     assert!(committed() == generated, "include/failover.h is not what src/ffi says: UPDATE_EXPECT=1 cargo test --test header");
+}
+
+#[test]
+fn no_line_of_the_header_is_longer_than_a_screen_is_wide() {
+    let header = generated();
+    let wide: Vec<(usize, &str)> = (1..).zip(header.lines()).filter(|(_, line)| line.len() > COLUMNS).collect();
+    assert_eq!(wide, []);
+}
+
+#[test]
+fn a_comment_that_is_too_wide_goes_on_in_the_next_line() {
+    let long = |words: &str| format!("{words}{}", " word".repeat(25));
+    let text = format!("// {}\n// and more.\n//\n// - {}\n// Thread: any\n", long("First"), long("point"));
+    let told = wrapped(&text);
+    assert!(told.lines().all(|line| line.len() <= COLUMNS), "{told}");
+    assert!(told.contains("\n// word word word and more.\n//\n// - point"), "{told}");
+    assert!(told.contains("\n//   word word") && told.ends_with("\n// Thread: any\n"), "{told}");
+    let words = |text: &str| text.split_whitespace().filter(|word| *word != "//").map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(&told), words(&text));
+    assert_eq!(wrapped(&told), told);
 }
 
 #[test]
