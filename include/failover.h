@@ -55,6 +55,12 @@
 
 // The names that stand in the JSON of the status and of events. A newer library may have more: show those as they are.
 
+// The server is older than every version that the engine works with.
+#define FAILOVER_FINDING_VERSION_NOT_SUPPORTED "version_not_supported"
+
+// The server is newer than every version that this release was tried with.
+#define FAILOVER_FINDING_VERSION_NOT_TRIED "version_not_tried"
+
 // The engine's role may not call `pg_promote` on this server.
 #define FAILOVER_FINDING_PROMOTE_RIGHT_MISSING "promote_right_missing"
 

@@ -105,6 +105,36 @@ fn every_finding_says_what_why_and_what_mends_it() {
     assert!(codes.contains(&"check_not_up") && codes.contains(&"no_candidate"), "{codes:?}");
 }
 
+/// Rule 184. With the programs of PostgreSQL 12 in `FAILOVER_POSTGRES_BIN`: `make test-versions` has them.
+#[test]
+#[ignore = "needs a PostgreSQL 12: make test-versions"]
+fn a_server_that_is_too_old_is_refused_by_name() {
+    const WHY: &str = "PostgreSQL 12 is not supported; 13 to 18 are";
+    let pair = Pair::start(&PairOptions { fsync: false, ..PairOptions::default() }, |_| {}).unwrap();
+    assert!(pair.db1.value("SHOW server_version").unwrap().starts_with("12."));
+    pair.lab.copy_in(&support::engine::program().unwrap(), pair.lab.path("bin/failover"), 0o700).unwrap();
+    let (content, text) = doctor(&pair, &["orders", "--json"]);
+    assert!(!content && text.contains("exit status: 1"), "{text}");
+    let of = |server: &str| {
+        let about = |finding: &Value| finding["server"] == server && finding["code"] == "version_not_supported";
+        findings(&text).into_iter().find(about).unwrap_or_else(|| panic!("{server} is not refused: {text}"))
+    };
+    for server in ["db1", "db2"] {
+        let finding = of(server);
+        assert_eq!((&finding["blocking"], &finding["message"]), (&Value::from(true), &Value::from(format!("{server}: {WHY}"))));
+    }
+    let engine = pair.engine(support::engine::Origin::now()).unwrap();
+    wait_until("the engine names the version", LONG, || {
+        let Ok(status) = engine.status() else { return Ok(None) };
+        let shown = status["services"][0]["readiness"].as_array().is_some_and(|list| {
+            list.iter().filter(|finding| finding["code"] == "version_not_supported" && finding["blocking"] == true).count() == 2
+        });
+        Ok(shown.then_some(()))
+    })
+    .unwrap();
+    println!("{}", engine.status().unwrap());
+}
+
 /// Runs `failover check` or `doctor` for an application.
 fn asked(site: &support::Site, arguments: &[&str]) -> (bool, Value, String) {
     let program = site.lab.path("bin/failover");

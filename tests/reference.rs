@@ -175,6 +175,19 @@ fn shown(kind: &str) -> String {
     }
 }
 
+/// Links of rustdoc lead nowhere on a page: their words stay.
+fn without_paths(text: &str) -> String {
+    let mut parts = text.split("](super::");
+    let mut told = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        if let Some(at) = told.rfind('[') {
+            told.remove(at);
+        }
+        told.push_str(part.split_once(')').map_or("", |(_, rest)| rest));
+    }
+    told
+}
+
 /// The members of the structs in a source, from their documentation.
 fn structs(source: &str) -> String {
     let mut page = String::new();
@@ -186,13 +199,13 @@ fn structs(source: &str) -> String {
             words.push(doc.trim().to_owned());
         } else if let Some(rest) = line.strip_prefix("pub struct ") {
             let name = rest.split([' ', '{', '<']).next().unwrap_or_default();
-            let text = std::mem::take(&mut words).join(" ");
+            let text = without_paths(&std::mem::take(&mut words).join(" "));
             inside = rest.ends_with('{');
             if inside {
                 let _ = write!(page, "\n## {name}\n\n{text}\n\n| member | type | |\n|---|---|---|\n");
             }
         } else if let (true, Some(rest)) = (inside, line.strip_prefix("pub ")) {
-            let text = std::mem::take(&mut words).join(" ");
+            let text = without_paths(&std::mem::take(&mut words).join(" "));
             if let Some((name, kind)) = rest.trim_end_matches(',').split_once(": ") {
                 let _ = writeln!(page, "| `{name}` | {} | {} |", shown(kind), text.replace('|', "\\|"));
             }

@@ -3,6 +3,10 @@ package failover
 // The names of findings and refusals. A newer library may have more: show those as they are.
 const (
 	// generated: codes
+	// FindingVersionNotSupported: The server is older than every version that the engine works with.
+	FindingVersionNotSupported = "version_not_supported"
+	// FindingVersionNotTried: The server is newer than every version that this release was tried with.
+	FindingVersionNotTried = "version_not_tried"
 	// FindingPromoteRightMissing: The engine's role may not call `pg_promote` on this server.
 	FindingPromoteRightMissing = "promote_right_missing"
 	// FindingReloadRightMissing: The engine's role may not call `pg_reload_conf` on this server.

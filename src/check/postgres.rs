@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Check, Context};
 use crate::deadline::{Cancel, Deadline};
+use crate::wire::postgres::version::too_old;
 use crate::wire::postgres::{Error, OWN_SEARCH_PATH, Rows, ServerError, Session, Target, sample};
 use failover_core::observation::{DownCause, Finding, Impairment, Verdict};
 use failover_core::sample::Sample;
@@ -76,6 +77,9 @@ impl PostgresCheck {
             Err(error) => return (error.verdict(), format!("the query of this check failed: {error}"), None),
         }
         let version = session.parameter("server_version").unwrap_or("of unknown version").to_owned();
+        if let Some(why) = too_old(&version) {
+            return (Verdict::Up, format!("PostgreSQL {version} answers, but {why}"), None);
+        }
         if !context.sample && self.write.is_none() {
             return (Verdict::Up, format!("PostgreSQL {version} answers"), None);
         }

@@ -82,6 +82,12 @@ macro_rules! findings {
 }
 
 findings! {
+    /// The server is older than every version that the engine works with.
+    VersionNotSupported = "version_not_supported" (Server, Blocks::Always):
+        "what the engine asks came with later versions: it sees neither role nor position of such a server, so nothing is promoted",
+    /// The server is newer than every version that this release was tried with.
+    VersionNotTried = "version_not_tried" (Server, Blocks::Never):
+        "what such a version does differently shows only in a failover, and none was seen",
     /// The engine's role may not call `pg_promote` on this server.
     PromoteRightMissing = "promote_right_missing" (Server, Blocks::Where("promotion is by SQL (`promote.method`)")):
         "the promotion is one call of pg_promote; without the right it fails after the old primary was fenced, and nobody takes writes",

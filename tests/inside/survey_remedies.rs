@@ -104,6 +104,9 @@ const STATES: &[State] = &[
 
 /// Made elsewhere, with what makes it: or a person has to look for the remedy, and no statement is it.
 const ELSEWHERE: &[FindingCode] = &[
+    // a_version_that_is_too_old_blocks_and_one_that_is_newer_is_a_warning; a_server_that_is_too_old_is_refused_by_name, with a PostgreSQL 12
+    FindingCode::VersionNotSupported,
+    FindingCode::VersionNotTried,
     // the_survey_names_what_would_hurt
     FindingCode::LogicalSlots,
     FindingCode::SyncGate,

@@ -13,7 +13,6 @@ SELECT pg_catalog.pg_is_in_recovery() AS in_recovery,
        CASE WHEN pg_catalog.pg_is_in_recovery() THEN GREATEST((SELECT timeline_id FROM pg_catalog.pg_control_checkpoint()),
             (SELECT pg_catalog.max(received_tli) FROM pg_catalog.pg_stat_wal_receiver)) END AS standby_timeline,
        CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_flush_lsn() END AS flush,
-       CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END AS replay_paused,
        CASE WHEN pg_catalog.current_setting('default_transaction_read_only') OPERATOR(pg_catalog.=) 'on' THEN
             (SELECT source OPERATOR(pg_catalog.<>) ALL ('{global,database,user,database user}')
                FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'default_transaction_read_only')
@@ -33,7 +32,6 @@ pub(super) struct Identity {
     pub timeline: u32,
     /// Only of a primary.
     pub flush: Option<Lsn>,
-    pub replay_paused: bool,
     /// The server lets nobody write who does not ask for it. What is set for a role or a database came with the data: it was no other before.
     pub read_only: bool,
     /// `server_version_num`, for example 150020.
@@ -64,7 +62,6 @@ impl Identity {
             system_id: text("system_id")?.parse::<i64>().ok()?.cast_unsigned(),
             timeline,
             flush: text("flush").and_then(Lsn::parse),
-            replay_paused: text("replay_paused")? == "t",
             read_only: text("read_only")? == "t",
             version: text("version")?.parse().ok()?,
             started: text("started")?.to_owned(),

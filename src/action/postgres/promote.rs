@@ -8,6 +8,7 @@ use super::{Cluster, Server, denied, quoted, sqlstate, untouched};
 #[cfg(feature = "ssh")]
 use crate::action::host::HostControl;
 use crate::deadline::{Cancel, Deadline, Interrupted};
+use crate::wire::postgres::version::too_old;
 use crate::wire::postgres::{Error, Session, StartupWait};
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, Report};
@@ -51,10 +52,6 @@ const NUDGE_UNTOLD_EVERY: Duration = Duration::from_millis(500);
 const NUDGE_BUSY_EVERY: Duration = Duration::from_secs(2);
 /// No single question may eat the deadline: a connection that broke silently is given up after this long.
 const QUESTION: Duration = Duration::from_secs(1);
-/// Servers before this version stay unpromoted while replay is paused (rule 39).
-const PROMOTION_ENDS_PAUSE: u32 = 130_000;
-/// Servers before this version have no `pg_promote`.
-const SQL_PROMOTION: u32 = 120_000;
 
 const REQUEST_SQL: &str = "SELECT pg_catalog.pg_promote(false)";
 const RELOAD_SQL: &str = "SELECT pg_catalog.pg_reload_conf()";
@@ -138,7 +135,7 @@ impl Cluster {
             return Ok(report);
         }
         let by_sql = matches!(promotion, Promotion::Sql);
-        fits_its_version(name, identity.version, identity.replay_paused, by_sql)?;
+        fits_its_version(name, identity.version)?;
         let rights = read_rights(&mut session, deadline, cancel).map_err(|error| untouched(name, &error))?;
         if by_sql && !rights.promote {
             return Err(Failure::no_effect(
@@ -473,38 +470,30 @@ fn wait_for_sleep(session: &mut Session, deadline: Deadline, cancel: &Cancel) ->
     }
 }
 
-/// Whether a server of this version would carry the promotion out that is asked for.
-fn fits_its_version(name: &str, version: u32, replay_paused: bool, by_sql: bool) -> Result<(), Failure> {
-    if replay_paused && version < PROMOTION_ENDS_PAUSE {
-        return Err(Failure::no_effect(
-            format!(
-                "replay is paused on {name}, and a server before PostgreSQL 13 stays unpromoted until it is resumed; it was not touched"
-            ),
-            "SELECT pg_wal_replay_resume()",
-        ));
+/// Rule 184: a server whose version is not supported is not asked. Before PostgreSQL 13 one whose replay is paused would stay unpromoted
+/// until somebody resumes (rule 39).
+fn fits_its_version(name: &str, version: u32) -> Result<(), Failure> {
+    match too_old(&(version / 10_000).to_string()) {
+        Some(why) => Err(Failure::no_effect(
+            format!("{name} was not promoted: {why}; nothing was touched"),
+            "upgrade the server to a version that is supported",
+        )),
+        None => Ok(()),
     }
-    if by_sql && version < SQL_PROMOTION {
-        return Err(Failure::no_effect(
-            format!("{name} has no pg_promote: it came with PostgreSQL 12; nothing was touched"),
-            "promote.method = \"pg_ctl\"",
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::fits_its_version;
+    use failover_core::output::FailureKind;
 
-    /// Rule 39.
+    /// Rules 39 and 184.
     #[test]
-    fn an_old_server_whose_replay_is_paused_is_not_asked() {
-        let refused =
-            |version, paused, by_sql| fits_its_version("db2", version, paused, by_sql).err().map(|failure| failure.message);
-        assert!(refused(120_022, true, true).is_some_and(|why| why.contains("stays unpromoted until it is resumed")));
-        assert_eq!(refused(120_022, false, true), None);
-        assert_eq!(refused(130_000, true, true), None, "its promotion ends the pause");
-        assert!(refused(110_000, false, true).is_some_and(|why| why.contains("no pg_promote")));
-        assert_eq!(refused(110_000, false, false), None, "pg_ctl does it");
+    fn a_server_whose_version_is_not_supported_is_not_promoted() {
+        let refused = |version| fits_its_version("db2", version).err().map(|failure| (failure.message, failure.kind));
+        let why = "db2 was not promoted: PostgreSQL 12 is not supported; 13 to 18 are; nothing was touched".to_owned();
+        assert_eq!(refused(120_022), Some((why, FailureKind::NoEffect)));
+        assert!(refused(90_624).is_some());
+        assert_eq!([refused(130_000), refused(180_006), refused(190_000)], [None, None, None]);
     }
 }

@@ -6,6 +6,7 @@ use super::{Cluster, Server, is_full, quoted};
 use super::{sync_survey, wal_survey};
 use crate::action::server_identity::ServerIdentity;
 use crate::deadline::{Cancel, Deadline};
+use crate::wire::postgres::version::{self, Suitability};
 use crate::wire::postgres::{Error, Rows, Session};
 use failover_core::finding::FindingCode;
 use failover_core::id::ServerId;
@@ -92,6 +93,8 @@ struct Answer {
     settings: Settings,
     /// It let no new session in: these are the words.
     full: Option<String>,
+    /// What is to be said of its version.
+    suits: Suitability,
     may_open_gate: bool,
     /// Segments that wait for the archive.
     backlog: Option<u64>,
@@ -166,9 +169,17 @@ impl Cluster {
                 return Err(super::untouched(&place.name, &error));
             }
         };
+        let suits = version::suitability(session.parameter("server_version").unwrap_or_default());
+        if matches!(suits, Suitability::TooOld(_)) {
+            // The questions are not for such a server.
+            let mut found = Findings { name: &place.name, list: Vec::new() };
+            version_finding(&mut found, &suits);
+            return Ok(Surveyed { findings: found.list, identity: ServerIdentity::default() });
+        }
         let (session, mut answer) = ask_survey(session, place, around.replay_stands, deadline, cancel)
             .map_err(|error| super::untouched(&place.name, &error))?;
         answer.full = full;
+        answer.suits = suits;
         if !answer.is_limited(needed(around.checks)) {
             self.spare.lock().insert(server, session);
         }
@@ -263,7 +274,20 @@ fn ask_survey(
     let own_certificate = certificate.and_then(|_| place.target.tls.client_certificate_left());
     let text = |column: &str| rows.get(0, column).unwrap_or_default();
     let settings = Settings::parse(rows.get(0, "set_where"), text("role"), text("database"));
-    Ok((session, Answer { rows, settings, full: None, may_open_gate, backlog, holders, certificate, own_certificate }))
+    Ok((
+        session,
+        Answer {
+            rows,
+            settings,
+            full: None,
+            suits: Suitability::Tried,
+            may_open_gate,
+            backlog,
+            holders,
+            certificate,
+            own_certificate,
+        },
+    ))
 }
 
 pub(super) struct Findings<'a> {
@@ -313,6 +337,7 @@ impl Seen<'_> {
     fn findings(&self) -> Vec<ReadinessFinding> {
         let Seen { answer, .. } = self;
         let mut found = Findings { name: self.name, list: Vec::new() };
+        version_finding(&mut found, &answer.suits);
         self.rights(&mut found);
         self.places(&mut found);
         self.settings(&mut found);
@@ -518,6 +543,20 @@ fn no_place_finding(found: &mut Findings<'_>, said: &str, blind: bool, candidate
     );
 }
 
+/// Rule 184: too old is refused by name, too new is tried at the user's own risk.
+fn version_finding(found: &mut Findings<'_>, suits: &Suitability) {
+    match suits {
+        Suitability::Tried => {}
+        Suitability::TooOld(why) => {
+            found.blocking(FindingCode::VersionNotSupported, why, "upgrade the server to a version that is supported");
+        }
+        Suitability::Untried(why) => {
+            let remedy = "try a failover with it before you rely on it, or use a release of libfailover that was tried with it";
+            found.warn(FindingCode::VersionNotTried, why, remedy);
+        }
+    }
+}
+
 /// From PostgreSQL 16 on places can be kept, and whoever keeps some means them for the like of us.
 fn reserved_finding(found: &mut Findings<'_>, reserved: Option<u64>, may_use: Option<&str>, role: &str) {
     if reserved.is_some_and(|reserved| reserved > 0) && may_use == Some("f") {
@@ -652,7 +691,23 @@ fn paused_finding(found: &mut Findings<'_>, lower: &[Lower], primary: Option<&st
 
 #[cfg(test)]
 mod tests {
-    use super::{Findings, reserved_finding};
+    use super::{Findings, reserved_finding, version_finding};
+    use crate::wire::postgres::version::suitability;
+
+    /// Rule 184.
+    #[test]
+    fn a_version_that_is_too_old_blocks_and_one_that_is_newer_is_a_warning() {
+        let told = |version| {
+            let mut found = Findings::of("db1");
+            version_finding(&mut found, &suitability(version));
+            found.into_list().pop().map(|finding| (finding.code.as_str(), finding.blocking, finding.message))
+        };
+        let old = "db1: PostgreSQL 12 is not supported; 13 to 18 are".to_owned();
+        assert_eq!(told("12.22"), Some(("version_not_supported", true, old)));
+        let later = "db1: this release was not tried with PostgreSQL 19; it was with 13 to 18".to_owned();
+        assert_eq!(told("19.1"), Some(("version_not_tried", false, later)));
+        assert_eq!([told("13.0"), told("18.6")], [None, None]);
+    }
 
     #[test]
     fn places_that_are_kept_and_closed_to_the_engine_are_told() {

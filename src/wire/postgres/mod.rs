@@ -30,6 +30,7 @@ mod scram;
 mod settings;
 mod startup;
 mod tls;
+pub(crate) mod version;
 
 pub(crate) use error::{Error, ServerError};
 pub(crate) use sample::{SAMPLE_SQL, read_sample, sample};

@@ -9,6 +9,8 @@ class FindingCode(str, Enum):
     """What would hurt at failover time: Finding.code."""
 
     # generated: findings
+    VERSION_NOT_SUPPORTED = "version_not_supported"
+    VERSION_NOT_TRIED = "version_not_tried"
     PROMOTE_RIGHT_MISSING = "promote_right_missing"
     RELOAD_RIGHT_MISSING = "reload_right_missing"
     MONITOR_RIGHT_MISSING = "monitor_right_missing"
