@@ -42,12 +42,17 @@ say 'the programs of docs/c.md, of which its action was carried out'
 cc -std=c99 "${strict[@]}" "${cflags[@]}" tests/c/abi_pin.c -o "$work/pin" "${libs[@]}" 
 LD_LIBRARY_PATH=$library "$work/pin"
 c++ -std=c++11 "${strict[@]}" -Wno-address "${cflags[@]}" -x c++ -c tests/c/abi_pin.c -o "$work/pin.o"
-nm -D --defined-only "$library/libfailover.so" | awk '{ print $3 }' | LC_ALL=C sort > "$work/symbols"
+# Those of the shared library have a version, which is a symbol itself (of kind A); those of the static one are all that it shows.
+nm -D --defined-only "$library/libfailover.so" | awk '$2 != "A" { print $3 }' | LC_ALL=C sort > "$work/versioned"
+if grep -v '^failover_[a-z_]*@@FAILOVER_[0-9.]*$' "$work/versioned"; then say 'a symbol has no version, or is not ours'; exit 1; fi
+sed 's/@@.*//' "$work/versioned" > "$work/symbols"
 diff tests/c/symbols.txt "$work/symbols" || { say 'the exported symbols are not those of tests/c/symbols.txt'; exit 1; }
-while read -r symbol; do
-    grep -q "^| \`$symbol\` |" docs/ABI.md || { say "$symbol is not in the table of docs/ABI.md"; exit 1; }
-done < tests/c/symbols.txt
-say "$(wc -l < tests/c/symbols.txt) symbols, as listed, and each in docs/ABI.md"
+nm --defined-only --extern-only "$library/libfailover.a" | awk 'NF == 3 { print $3 }' | LC_ALL=C sort > "$work/symbols"
+diff tests/c/symbols.txt "$work/symbols" || { say 'the static library shows other symbols than those of tests/c/symbols.txt'; exit 1; }
+while IFS=@ read -r symbol _ since; do
+    grep -qx "| \`$symbol\` | ${since#FAILOVER_} |" docs/ABI.md || { say "$symbol: docs/ABI.md does not say since $since"; exit 1; }
+done < "$work/versioned"
+say "$(wc -l < tests/c/symbols.txt) symbols, as listed, shared and static, each with its version, as docs/ABI.md says"
 
 readelf -d "$library/libfailover.so" > "$work/dynamic"
 major=$(($(sed -n 's/^#define FAILOVER_ABI_VERSION //p' include/failover.h) >> 16))
@@ -80,6 +85,12 @@ mkdir -p "$work/states"
 timeout 300 "$work/suite" "$work/states" lifecycle checks_of_the_host callbacks > "$work/said" || { cat "$work/said"; exit 1; }
 [[ $(ldd "$work/suite") != *libfailover* ]] || { say 'the static program needs the shared library'; exit 1; }
 say 'the same from the static library'
+# A program may have a function with the name of one that is linked in.
+printf 'int libssh2_init(int flags) { return flags; }\nvoid *rust_eh_personality(void) { return 0; }\n' > "$work/same.c"
+cc -c "$work/same.c" -o "$work/same.o"
+compile suite "$work/same.o" "${static[@]:0:1}" -l:libfailover.a "${static[@]:2}"
+timeout 300 "$work/suite" "$work/states" lifecycle > "$work/said" || { cat "$work/said"; exit 1; }
+say 'the same beside functions of the same names as in it'
 
 compile suite "${libs[@]}"
 run "$work/suite" "$work/states"
