@@ -135,10 +135,9 @@ completions:
 	target/debug/failover completions zsh > packaging/completions/_failover
 	target/debug/failover completions fish > packaging/completions/failover.fish
 
-# All pages lie in one folder then, beside the files of contrib; what is not installed is no link.
-PAGES = README.md CHANGELOG.md $(addprefix docs/,CONFIG.md ABI.md EVENTS.md STATUS.md TROUBLESHOOTING.md OPERATING.md RUNBOOK.md APPLICATION.md PGBOUNCER.md NAMES.md ROLE_ENDPOINT.md MEASURED.md DEMO.md INDEX.md UPGRADING.md RULES.md DESIGN.md EMBEDDING.md c.md python.md go.md rust.md)
-INSTALLED_LINKS = -E -e 's@\]\(docs/@](@g; s@\]\(\.\./README@](README@g; s@\]\((\.\./)?contrib/@](../../failover/@g; s@\]\(examples/config@](examples@g' \
-	-e 's@\[([^]]*)\]\((\.\./examples/|include/|CONTRIBUTING)[^)]*\)@\1@g'
+# The documents lie as they do here, with every file that they link to; their links are the same then.
+DOCUMENTS = README.md CHANGELOG.md CONTRIBUTING.md LICENSE-MIT LICENSE-APACHE include/failover.h $(wildcard docs/*.* docs/images/* contrib/*) \
+	$(wildcard examples/config/* examples/c/*.c examples/python/*.* examples/go/go.* examples/go/*/*.go examples/go/internal/*/*.go)
 
 # Built by `make build` before, so that `sudo make install` needs no compiler of root's.
 install:
@@ -150,30 +149,31 @@ install:
 	install -D -m 644 include/failover.h $(to)/include/failover.h
 	sed -e 's|^prefix=.*|prefix=$(PREFIX)|' -e 's|^libdir=.*|libdir=$${prefix}/$(LIBDIR)|' $(LIBRARY)/failover.pc > $(to)/$(LIBDIR)/pkgconfig/failover.pc
 	chmod 644 $(to)/$(LIBDIR)/pkgconfig/failover.pc
+	install -d $(to)/$(LIBDIR)/cmake/failover
+	sed 's|@INCLUDE@|$(shell realpath -m --relative-to=$(PREFIX)/$(LIBDIR) $(PREFIX)/include)|' $(LIBRARY)/failover-config.cmake \
+		> $(to)/$(LIBDIR)/cmake/failover/failover-config.cmake
+	install -m 644 $(LIBRARY)/failover-config-version.cmake $(to)/$(LIBDIR)/cmake/failover/
+	chmod 644 $(to)/$(LIBDIR)/cmake/failover/failover-config.cmake
 	install -d $(to)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|g' packaging/failover.service > $(to)/lib/systemd/system/failover.service
 	chmod 644 $(to)/lib/systemd/system/failover.service
 	install -D -m 644 packaging/failover.sysusers $(to)/lib/sysusers.d/failover.conf
 	install -D -m 644 docs/failover.schema.json $(to)/share/failover/failover.schema.json
 	install -D -m 755 contrib/failover-host $(to)/share/failover/failover-host
-	install -m 644 contrib/rights.sql contrib/sudoers-failover contrib/haproxy.cfg contrib/README.md $(to)/share/failover/
+	install -m 644 contrib/rights.sql contrib/sudoers-failover contrib/haproxy.cfg $(to)/share/failover/
 	install -D -m 644 packaging/completions/failover.bash $(to)/share/bash-completion/completions/failover
 	install -D -m 644 packaging/completions/_failover $(to)/share/zsh/site-functions/_failover
 	install -D -m 644 packaging/completions/failover.fish $(to)/share/fish/vendor_completions.d/failover.fish
-	install -d $(to)/share/doc/failover/images
-	for page in $(PAGES); do sed $(INSTALLED_LINKS) $$page > $(to)/share/doc/failover/$${page##*/} || exit 1; done
-	chmod 644 $(addprefix $(to)/share/doc/failover/,$(notdir $(PAGES)))
-	install -m 644 docs/images/report.png $(to)/share/doc/failover/images/
-	install -m 644 LICENSE-MIT LICENSE-APACHE $(to)/share/doc/failover/
-	install -d $(to)/share/doc/failover/examples
-	install -m 644 examples/config/* $(to)/share/doc/failover/examples/
+	for document in $(DOCUMENTS); do install -D -m 644 $$document $(to)/share/doc/failover/$$document || exit 1; done
 
 uninstall:
 	rm -f $(to)/bin/failover $(to)/include/failover.h $(to)/$(LIBDIR)/libfailover.so* $(to)/$(LIBDIR)/libfailover.a $(to)/$(LIBDIR)/pkgconfig/failover.pc \
+		$(to)/$(LIBDIR)/cmake/failover/failover-config.cmake $(to)/$(LIBDIR)/cmake/failover/failover-config-version.cmake \
 		$(to)/lib/systemd/system/failover.service $(to)/lib/sysusers.d/failover.conf \
 		$(to)/share/bash-completion/completions/failover $(to)/share/zsh/site-functions/_failover \
 		$(to)/share/fish/vendor_completions.d/failover.fish
 	rm -rf $(to)/share/failover $(to)/share/doc/failover
+	rmdir $(to)/$(LIBDIR)/cmake/failover 2>/dev/null || true
 
 clean:
 	$(CARGO) clean

@@ -77,6 +77,7 @@ look() {
         have shellcheck || need shellcheck 'checks the shell scripts'
         have openssl || need openssl 'certificates for the TLS tests'
         have c++ || need g++ 'the C header has to be one of C++ too'
+        have cmake || need cmake 'a C program that finds the installed library by its package'
         have valgrind || need valgrind 'the C interface is run under it'
         /usr/bin/python3 -c 'import prometheus_client' 2>/dev/null || need python3-prometheus-client 'reads the metrics as Prometheus does'
         [ -e /usr/share/gocode/src/github.com/lib/pq/go.mod ] || need golang-github-lib-pq-dev 'the driver of an example in Go'
