@@ -18,6 +18,7 @@ step() { # step NAME COMMAND…
 in_c() {
     step 'C' tests/c/run.sh
     step 'make install' tests/c/install.sh
+    FAILOVER_LIBRARY=target/capi/dev/libfailover.so.0 step 'wheel' scripts/python-wheel.sh
     return "$status"
 }
 

@@ -70,8 +70,11 @@ done
 echo
 for line in "PostgreSQL|$(IFS='|' && echo "${columns[*]}")" "${table[@]}"; do
     IFS='|' read -ra cells <<< "$line"
-    printf '%-12s' "${cells[@]}"
-    echo
+    printf -v shown '%-12s' "${cells[@]}"
+    echo "${shown%"${shown##*[! ]}"}"
 done
-[ ${#reasons[@]} = 0 ] || printf '\n%s\n' "${reasons[@]}"
+if [ ${#reasons[@]} != 0 ]; then
+    echo
+    printf '%s\n' "${reasons[@]}"
+fi
 exit "$status"

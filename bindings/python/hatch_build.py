@@ -25,5 +25,8 @@ class LibraryHook(BuildHookInterface):  # type: ignore[type-arg]
             )
         platform = os.environ.get("FAILOVER_PLATFORM") or sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["force_include"][str(library.resolve())] = f"failover/{FILE_NAME}"
+        licences = os.environ.get("FAILOVER_LICENCES")
+        if licences:
+            build_data["force_include"][str(Path(licences).resolve())] = "failover/THIRD-PARTY.txt"
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform}"

@@ -45,6 +45,8 @@ from .reports import (
 from .status import CheckStatus, Finding, Forecast, LastFailover, Pause, Reason, ServerStatus, ServiceStatus, Status
 from .tasks import Answer, Done, NoEffect, Outcome, Task, TaskResult, Unknown
 
+__version__ = version()
+
 __all__ = [
     "Answer",
     "BreakerState",
@@ -95,6 +97,7 @@ __all__ = [
     "UnknownTask",
     "Unsupported",
     "Validation",
+    "__version__",
     "abi_version",
     "effective_config",
     "replay",
