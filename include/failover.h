@@ -935,8 +935,8 @@ FAILOVER_API int32_t failover_engine_wake(const failover_engine *engine, failove
 // Ownership: userdata is the host's; userdata_free (may be NULL) is called exactly once: when the callback is replaced,
 // when
 //   the engine is freed, or here if this call fails.
-FAILOVER_API int32_t failover_engine_on_event(const failover_engine *engine, failover_event_fn callback,
-                                              void *userdata, failover_free_fn userdata_free, failover_error **err);
+FAILOVER_API int32_t failover_engine_on_event(const failover_engine *engine, failover_event_fn callback, void *userdata,
+                                              failover_free_fn userdata_free, failover_error **err);
 
 // Says yes to the failover of `service` that waits for an operator.
 //
@@ -1407,8 +1407,8 @@ FAILOVER_API int32_t failover_engine_report_outcome(const failover_engine *engin
 // Blocks: no.
 // In callback: yes.
 // Ownership: *out is the caller's, to be given to failover_breaker_free.
-FAILOVER_API int32_t failover_breaker_new(uint32_t failure_threshold, uint32_t recovery_ms,
-                                          uint32_t half_open_requests, failover_breaker **out, failover_error **err);
+FAILOVER_API int32_t failover_breaker_new(uint32_t failure_threshold, uint32_t recovery_ms, uint32_t half_open_requests,
+                                          failover_breaker **out, failover_error **err);
 
 // Asks whether a request may be made now. With FAILOVER_OK it may: give `*token` to failover_breaker_settle afterwards,
 // once. A half-open one that is not given back comes back after recovery_ms.

@@ -41,19 +41,26 @@ fn wrapped(header: &str) -> String {
     let mut lines: VecDeque<String> = header.lines().map(str::to_owned).collect();
     let mut text = String::new();
     while let Some(mut line) = lines.pop_front() {
-        let was = line.len();
+        let was = line.chars().count();
+        // Whatever blank lies before it may be where the line ends.
+        let edge = line.char_indices().nth(COLUMNS + 1).map_or(line.len(), |(at, _)| at);
         if let Some((prefix, words)) = comment(&line).filter(|_| was > COLUMNS) {
             let hanging = if words.starts_with("- ") { 2 } else { words.len() - words.trim_start().len() };
             let begins = format!("{prefix}{}", " ".repeat(hanging));
-            let at = line[..=COLUMNS].rfind(' ').filter(|at| *at > begins.len()).unwrap_or(was);
+            let at = line[..edge].rfind(' ').filter(|at| *at > begins.len()).unwrap_or(line.len());
             let rest = line.split_off(at).trim_start().to_owned();
-            match lines.front().and_then(|next| next.strip_prefix(&begins)).filter(|next| was >= FULL && goes_on(next)) {
+            match lines
+                .front()
+                .and_then(|next| next.strip_prefix(&begins))
+                .filter(|next| !rest.is_empty() && was >= FULL && goes_on(next))
+            {
                 Some(next) => lines[0] = format!("{begins}{rest} {next}"),
+                None if rest.is_empty() => {}
                 None => lines.push_front(format!("{begins}{rest}")),
             }
         } else if was > COLUMNS {
             let below = line.find('(').map_or(line.len() - line.trim_start().len(), |open| open + 1);
-            if let Some(at) = line[..COLUMNS].rfind(", ") {
+            if let Some(at) = line[..edge].rfind(", ") {
                 let rest = line.split_off(at + 1).trim_start().to_owned();
                 lines.push_front(format!("{}{rest}", " ".repeat(below)));
             }
@@ -129,7 +136,7 @@ fn the_header_is_what_the_sources_say() {
 #[test]
 fn no_line_of_the_header_is_longer_than_a_screen_is_wide() {
     let header = generated();
-    let wide: Vec<(usize, &str)> = (1..).zip(header.lines()).filter(|(_, line)| line.len() > COLUMNS).collect();
+    let wide: Vec<(usize, &str)> = (1..).zip(header.lines()).filter(|(_, line)| line.chars().count() > COLUMNS).collect();
     assert_eq!(wide, []);
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::error::ServerError;
+use super::version::major;
 
 /// Known to every server from PostgreSQL 13 on, and any role may set them.
 const BASE: [(&str, &str); 19] = [
@@ -62,10 +63,9 @@ pub(super) enum Level {
 impl Level {
     /// What a server of this version takes: `15.18 (Debian …)`.
     fn of_version(version: &str) -> Level {
-        let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
-        match digits.parse::<u32>() {
-            Ok(17..) => Level::Since17,
-            Ok(14..=16) => Level::Since14,
+        match major(version) {
+            Some(17..) => Level::Since17,
+            Some(14..=16) => Level::Since14,
             _ => Level::Base,
         }
     }

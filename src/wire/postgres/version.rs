@@ -16,14 +16,19 @@ pub(crate) enum Suitability {
     Untried(String),
 }
 
-/// Judges what a server says of itself: `15.18 (Debian …)`, `19beta1`, `9.6.24`.
-pub(crate) fn suitability(server_version: &str) -> Suitability {
+/// The first number of what a server says of itself: `15.18 (Debian …)`, `19beta1`, `9.6.24`.
+pub(super) fn major(server_version: &str) -> Option<u32> {
     let digits: String = server_version.chars().take_while(char::is_ascii_digit).collect();
-    match digits.parse::<u32>() {
-        Ok(major) if major < OLDEST => {
+    digits.parse().ok()
+}
+
+/// Judges what a server says of itself.
+pub(crate) fn suitability(server_version: &str) -> Suitability {
+    match major(server_version) {
+        Some(major) if major < OLDEST => {
             Suitability::TooOld(format!("PostgreSQL {major} is not supported; {OLDEST} to {NEWEST} are"))
         }
-        Ok(major) if major > NEWEST => {
+        Some(major) if major > NEWEST => {
             Suitability::Untried(format!("this release was not tried with PostgreSQL {major}; it was with {OLDEST} to {NEWEST}"))
         }
         _ => Suitability::Tried,
