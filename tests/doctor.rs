@@ -105,7 +105,7 @@ fn every_finding_says_what_why_and_what_mends_it() {
     assert!(codes.contains(&"check_not_up") && codes.contains(&"no_candidate"), "{codes:?}");
 }
 
-/// Rule 184. With the programs of PostgreSQL 12 in `FAILOVER_POSTGRES_BIN`: `make test-versions` has them.
+/// Rule 187. With the programs of PostgreSQL 12 in `FAILOVER_POSTGRES_BIN`: `make test-versions` has them.
 #[test]
 #[ignore = "needs a PostgreSQL 12: make test-versions"]
 fn a_server_that_is_too_old_is_refused_by_name() {

@@ -470,7 +470,7 @@ fn wait_for_sleep(session: &mut Session, deadline: Deadline, cancel: &Cancel) ->
     }
 }
 
-/// Rule 184: a server whose version is not supported is not asked. Before PostgreSQL 13 one whose replay is paused would stay unpromoted
+/// Rule 187: a server whose version is not supported is not asked. Before PostgreSQL 13 one whose replay is paused would stay unpromoted
 /// until somebody resumes (rule 39).
 fn fits_its_version(name: &str, version: u32) -> Result<(), Failure> {
     match too_old(&(version / 10_000).to_string()) {
@@ -487,7 +487,7 @@ mod tests {
     use super::fits_its_version;
     use failover_core::output::FailureKind;
 
-    /// Rules 39 and 184.
+    /// Rules 39 and 187.
     #[test]
     fn a_server_whose_version_is_not_supported_is_not_promoted() {
         let refused = |version| fits_its_version("db2", version).err().map(|failure| (failure.message, failure.kind));

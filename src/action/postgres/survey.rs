@@ -543,7 +543,7 @@ fn no_place_finding(found: &mut Findings<'_>, said: &str, blind: bool, candidate
     );
 }
 
-/// Rule 184: too old is refused by name, too new is tried at the user's own risk.
+/// Rule 187: too old is refused by name, too new is tried at the user's own risk.
 fn version_finding(found: &mut Findings<'_>, suits: &Suitability) {
     match suits {
         Suitability::Tried => {}
@@ -694,7 +694,7 @@ mod tests {
     use super::{Findings, reserved_finding, version_finding};
     use crate::wire::postgres::version::suitability;
 
-    /// Rule 184.
+    /// Rule 187.
     #[test]
     fn a_version_that_is_too_old_blocks_and_one_that_is_newer_is_a_warning() {
         let told = |version| {

@@ -47,7 +47,7 @@ pub(crate) fn too_old(server_version: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Rule 184.
+    /// Rule 187.
     #[test]
     fn the_oldest_and_the_newest_version_are_known_by_name() {
         for old in ["12.22", "12.22 (Ubuntu 12.22-0)", "9.6.24"] {
