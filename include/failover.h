@@ -30,7 +30,7 @@
  *   FAILOVER_EMPTY, to be given to failover_error_free. A pointer that is set already is overwritten, not freed.
  * - Strings in are UTF-8 and copied before the function returns. Strings out are NUL-terminated UTF-8, borrowed from
  *   the object they come from, and die with it; never free one.
- * - Five kinds of objects, each with one function that frees it. All of those allow NULL.
+ * - Six kinds of objects, each with one function that frees it. All of those allow NULL.
  * - After fork, a child that touches an engine of its parent gets FAILOVER_FORKED: make the engine after fork.
  * - The library never exits or aborts the program, sets no signal handler, changes no environment, and writes to no
  *   standard stream. Its threads are called fo-<role>-<n> and block signals. Callbacks must not throw C++ exceptions
@@ -93,6 +93,21 @@
 
 // Many finished files of the log wait for the archive.
 #define FAILOVER_FINDING_ARCHIVE_BACKLOG "archive_backlog"
+
+// This standby would archive nothing as the primary, and the present one archives.
+#define FAILOVER_FINDING_ARCHIVE_ENDS "archive_ends"
+
+// This standby and its primary archive the same files to the same place.
+#define FAILOVER_FINDING_ARCHIVED_TWICE "archived_twice"
+
+// A replication slot that nobody uses holds more log than `max_wal_size`.
+#define FAILOVER_FINDING_SLOT_HOLDS_WAL "slot_holds_wal"
+
+// A replication slot has lost the log that its standby needs next.
+#define FAILOVER_FINDING_SLOT_LOST "slot_lost"
+
+// `primary_conninfo` holds a password that the engine's role can read.
+#define FAILOVER_FINDING_REPLICATION_PASSWORD_READABLE "replication_password_readable"
 
 // The primary has logical replication slots.
 #define FAILOVER_FINDING_LOGICAL_SLOTS "logical_slots"
@@ -690,6 +705,10 @@ typedef struct failover_error failover_error;
 // thread at a time.
 typedef struct failover_event failover_event;
 
+// What was found; it does not change any more. No secret is in it. Owned by the caller: failover_report_free. Used by
+// one thread at a time.
+typedef struct failover_report failover_report;
+
 // A copy of the engine's state; it does not change any more. Owned by the caller: failover_status_free. Used by one
 // thread at a time.
 typedef struct failover_status failover_status;
@@ -923,8 +942,9 @@ FAILOVER_API int32_t failover_engine_wake(const failover_engine *engine, failove
 
 // Has every event given to `callback`: one at a time, in order, on one thread of the engine and never under a lock.
 // Registered before the start it misses none. Calling it again replaces the callback. The callback may call everything
-// but failover_engine_stop and failover_engine_next_event, and must not throw or longjmp. While it does not return,
-// events pile up as for a slow reader of the queue, and a stop waits for it.
+// but failover_engine_stop, failover_engine_check_all, failover_engine_doctor and failover_engine_next_event, and must
+// not throw or longjmp. While it does not return, events pile up as for a slow reader of the queue, and a stop waits
+// for it.
 //
 // Errors: FAILOVER_STATE when the events are taken by failover_engine_next_event or failover_engine_event_fd, and after
 // the stop.
@@ -1175,6 +1195,23 @@ FAILOVER_API const char *failover_event_service(const failover_event *event);
 // Ownership: borrowed from the event; NULL where there is none.
 FAILOVER_API const char *failover_event_server(const failover_event *event);
 
+// The host of that server by configuration: a name, an address, or the folder of its UNIX socket, which begins with
+// '/'.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the event; NULL where there is no server.
+FAILOVER_API const char *failover_event_host(const failover_event *event);
+
+// The port of that server by configuration.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; 0 where there is no server.
+FAILOVER_API uint16_t failover_event_port(const failover_event *event);
+
 // One sentence for people.
 //
 // Thread: one at a time.
@@ -1183,8 +1220,8 @@ FAILOVER_API const char *failover_event_server(const failover_event *event);
 // Ownership: borrowed from the event; NULL for NULL.
 FAILOVER_API const char *failover_event_message(const failover_event *event);
 
-// The whole event as one JSON object: seq, time, mono_ns, generation, kind, severity, service, server, message, and
-// under "fields" what belongs to its kind.
+// The whole event as one JSON object: seq, time, mono_ns, generation, kind, severity, service, server, its host and
+// port, message, and under "fields" what belongs to its kind.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1275,6 +1312,23 @@ FAILOVER_API const char *failover_status_state(const failover_status *status, co
 // Ownership: borrowed from the status; NULL where it is not known.
 FAILOVER_API const char *failover_status_primary(const failover_status *status, const char *service);
 
+// The host of the primary of a service (NULL: the first) by configuration: a name, an address, or the folder of its
+// UNIX socket, which begins with '/'.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the status; NULL where the primary is not known.
+FAILOVER_API const char *failover_status_primary_host(const failover_status *status, const char *service);
+
+// The port of the primary of a service (NULL: the first) by configuration.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; 0 where the primary is not known.
+FAILOVER_API uint16_t failover_status_primary_port(const failover_status *status, const char *service);
+
 // The number of the last failover of a service (NULL: the first); 0 before the first.
 //
 // Thread: one at a time.
@@ -1307,6 +1361,131 @@ FAILOVER_API bool failover_status_would_fail_over(const failover_status *status,
 // In callback: yes.
 // Ownership: takes the status; its strings die with it.
 FAILOVER_API void failover_status_free(failover_status *status);
+
+// Every check once, and then whether a failover of each service would go through: what `failover check --json` prints
+// (docs/STATUS.md, CheckSummary). Asks each server over SQL and its checks, each host over SSH, each load balancer, and
+// who answers through the route. Works before the start and beside a running engine, and changes nothing. Checks that
+// are registered (failover_engine_register_check) are asked; of those that are offered as events counts what was last
+// answered, and before the start they are unknown. failover_report_passed: everything is up, and nothing would stop a
+// failover.
+//
+// One at a time for an engine: another one is waited for. failover_engine_stop and failover_engine_request_stop end it.
+//
+// Errors: FAILOVER_TIMEOUT when timeout_ms was not enough for all of it, and there is no report: give it more, nothing
+// goes on meanwhile; FAILOVER_STATE when the engine was stopped, also meanwhile; FAILOVER_REENTRANT on a thread of the
+// engine; FAILOVER_SYSTEM.
+//
+// Thread: any but the engine's own.
+// Blocks: up to timeout_ms; for seconds where servers or hosts do not answer.
+// In callback: no.
+// Ownership: *out is the caller's, to be given to failover_report_free.
+FAILOVER_API int32_t failover_engine_check_all(const failover_engine *engine, uint32_t timeout_ms,
+                                               failover_report **out, failover_error **err);
+
+// What would hurt a failover of one service, why, and what mends it: what `failover doctor --json` prints
+// (docs/STATUS.md, DoctorReport). It asks what failover_engine_check_all asks, of `service` alone, or with NULL of the
+// one service that there is. failover_report_passed: nothing is blocking.
+//
+// Errors: as for failover_engine_check_all; FAILOVER_INVALID_ARG for an unknown name, and for NULL where there are
+// several services.
+//
+// Thread: any but the engine's own.
+// Blocks: up to timeout_ms; for seconds where servers or hosts do not answer.
+// In callback: no.
+// Ownership: *out is the caller's, to be given to failover_report_free.
+FAILOVER_API int32_t failover_engine_doctor(const failover_engine *engine, const char *service, uint32_t timeout_ms,
+                                            failover_report **out, failover_error **err);
+
+// The configuration in force, that of the last reload, with every default filled in: what `failover validate
+// --print-effective --json` prints. Secrets are masked, or named by where they are found. failover_report_passed: true.
+//
+// Thread: any.
+// Blocks: no.
+// In callback: yes.
+// Ownership: *out is the caller's, to be given to failover_report_free.
+FAILOVER_API int32_t failover_engine_config(const failover_engine *engine, failover_report **out, failover_error **err);
+
+// Everything that is wrong with a configuration in JSON of `len` bytes, and what it is warned of: what `failover
+// validate --json` prints (docs/STATUS.md, Validation). A configuration with mistakes is no error of this call:
+// failover_report_passed is false then.
+//
+// Errors: FAILOVER_INVALID_ARG when it is no UTF-8.
+//
+// Thread: any.
+// Blocks: while files named by the configuration are read.
+// In callback: yes.
+// Ownership: *out is the caller's, to be given to failover_report_free; config is copied.
+FAILOVER_API int32_t failover_config_validate(const char *config, size_t len, failover_report **out,
+                                              failover_error **err);
+
+// As failover_config_validate, of a file in TOML or JSON. One that cannot be read is a mistake in the report.
+//
+// Errors: FAILOVER_INVALID_ARG when the path is no UTF-8.
+//
+// Thread: any.
+// Blocks: while files are read.
+// In callback: yes.
+// Ownership: *out is the caller's, to be given to failover_report_free.
+FAILOVER_API int32_t failover_config_validate_from_file(const char *path, failover_report **out, failover_error **err);
+
+// A configuration in JSON of `len` bytes with every default filled in, as failover_engine_config gives that of an
+// engine.
+//
+// Errors: FAILOVER_CONFIG (failover_error_json tells every mistake at once), FAILOVER_INVALID_ARG.
+//
+// Thread: any.
+// Blocks: while files named by the configuration are read.
+// In callback: yes.
+// Ownership: *out is the caller's, to be given to failover_report_free; config is copied.
+FAILOVER_API int32_t failover_config_effective(const char *config, size_t len, failover_report **out,
+                                               failover_error **err);
+
+// As failover_config_effective, of a file in TOML or JSON.
+//
+// Errors: as for failover_config_effective; FAILOVER_CONFIG also when the file cannot be read.
+//
+// Thread: any.
+// Blocks: while files are read.
+// In callback: yes.
+// Ownership: *out is the caller's, to be given to failover_report_free.
+FAILOVER_API int32_t failover_config_effective_from_file(const char *path, failover_report **out, failover_error **err);
+
+// Goes through the record of a decision again: what `failover replay --json` prints (docs/STATUS.md, ReplayReport).
+// Engines leave a record of every failover that begins or is refused in evidence/ of their state_dir.
+// failover_report_passed: this version comes to the same decision, bit for bit.
+//
+// Errors: FAILOVER_INVALID_ARG when the file cannot be read, or is no record that this version understands.
+//
+// Thread: any.
+// Blocks: while the file is read, and for some milliseconds of work.
+// In callback: yes.
+// Ownership: *out is the caller's, to be given to failover_report_free.
+FAILOVER_API int32_t failover_replay(const char *path, failover_report **out, failover_error **err);
+
+// The report as one JSON object; each function that gives one says which.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: borrowed from the report; NULL for NULL.
+FAILOVER_API const char *failover_report_json(const failover_report *report);
+
+// True where all is well: what the command line says by its exit code. Each function that gives a report says what it
+// means.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: a plain value; false for NULL.
+FAILOVER_API bool failover_report_passed(const failover_report *report);
+
+// Frees a report. NULL is allowed.
+//
+// Thread: one at a time.
+// Blocks: no.
+// In callback: yes.
+// Ownership: takes the report; its text dies with it.
+FAILOVER_API void failover_report_free(failover_report *report);
 
 // Has checks of kind "host" called `name` (their "function", or their own name) answered by `function`. One that has
 // not returned by the deadline is unknown, with an alarm that names it, and is not called again before it is back; it
