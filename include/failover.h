@@ -67,43 +67,43 @@
 // The engine's role may not call `pg_reload_conf` on this server.
 #define FAILOVER_FINDING_RELOAD_RIGHT_MISSING "reload_right_missing"
 
-// The engine's role is no member of `pg_monitor`.
+// The engine's role is not a member of `pg_monitor`.
 #define FAILOVER_FINDING_MONITOR_RIGHT_MISSING "monitor_right_missing"
 
-// A standby notices a dead link to its primary late, or never.
+// The standby notices a dead connection to its primary late, or never.
 #define FAILOVER_FINDING_WAL_RECEIVER_TIMEOUT_LONG "wal_receiver_timeout_long"
 
 // `default_transaction_read_only` is on.
 #define FAILOVER_FINDING_READ_ONLY_BY_DEFAULT "read_only_by_default"
 
-// Every place of this server is taken, and the engine does not get in.
+// All connection slots of this server are in use, and the engine cannot connect.
 #define FAILOVER_FINDING_NO_PLACE_LEFT "no_place_left"
 
-// The engine's role, or its database, may have fewer sessions than the engine needs.
+// The connection limit of the engine's role, or of its database, is lower than the engine needs.
 #define FAILOVER_FINDING_CONNECTION_LIMIT_LOW "connection_limit_low"
 
-// The server does not write its log through to the disk.
+// The server does not flush its WAL to disk (`fsync` is off).
 #define FAILOVER_FINDING_FSYNC_OFF "fsync_off"
 
 // Neither `wal_log_hints` nor data checksums are on.
 #define FAILOVER_FINDING_REWIND_IMPOSSIBLE "rewind_impossible"
 
-// The last attempt to archive a file of the log failed.
+// The last attempt to archive a WAL file failed.
 #define FAILOVER_FINDING_ARCHIVE_FAILING "archive_failing"
 
-// Many finished files of the log wait for the archive.
+// Many completed WAL files wait to be archived.
 #define FAILOVER_FINDING_ARCHIVE_BACKLOG "archive_backlog"
 
-// This standby would archive nothing as the primary, and the present one archives.
+// The present primary archives, and this standby would archive nothing as the primary.
 #define FAILOVER_FINDING_ARCHIVE_ENDS "archive_ends"
 
 // This standby and its primary archive the same files to the same place.
 #define FAILOVER_FINDING_ARCHIVED_TWICE "archived_twice"
 
-// A replication slot that nobody uses holds more log than `max_wal_size`.
+// An unused replication slot retains more WAL than `max_wal_size`.
 #define FAILOVER_FINDING_SLOT_HOLDS_WAL "slot_holds_wal"
 
-// A replication slot has lost the log that its standby needs next.
+// A replication slot has lost the WAL that its standby needs next.
 #define FAILOVER_FINDING_SLOT_LOST "slot_lost"
 
 // `primary_conninfo` holds a password that the engine's role can read.
@@ -112,25 +112,25 @@
 // The primary has logical replication slots.
 #define FAILOVER_FINDING_LOGICAL_SLOTS "logical_slots"
 
-// One standby alone can acknowledge what the primary waits for.
+// Only one standby can acknowledge the commits of the primary.
 #define FAILOVER_FINDING_SYNC_GATE "sync_gate"
 
 // The engine's role may not clear `synchronous_standby_names`.
 #define FAILOVER_FINDING_SYNC_GATE_RIGHT_MISSING "sync_gate_right_missing"
 
-// `synchronous_standby_names` holds what the engine cannot read.
+// `synchronous_standby_names` has a value that the engine cannot parse.
 #define FAILOVER_FINDING_SYNC_NAMES_UNREADABLE "sync_names_unreadable"
 
-// Somebody who is no standby of this service can acknowledge commits.
+// A receiver that is not a standby of this service can acknowledge commits.
 #define FAILOVER_FINDING_SYNC_BY_STRANGERS "sync_by_strangers"
 
-// `synchronous_commit` lets commits go before a standby has them.
+// With this value of `synchronous_commit`, commits do not wait until a standby has them.
 #define FAILOVER_FINDING_SYNC_COMMIT_WAITS_FOR_NOBODY "sync_commit_waits_for_nobody"
 
 // A role, a database or a function has its own `synchronous_commit`.
 #define FAILOVER_FINDING_SYNC_COMMIT_OVERRIDDEN "sync_commit_overridden"
 
-// Several receivers have the same name.
+// Several WAL receivers have the same name.
 #define FAILOVER_FINDING_REPLICATION_NAMES_EQUAL "replication_names_equal"
 
 // A standby that is named in `synchronous_standby_names` is not connected.
@@ -139,19 +139,19 @@
 // Replay is paused on this standby.
 #define FAILOVER_FINDING_REPLAY_PAUSED "replay_paused"
 
-// Replay stands still although there is log to replay.
+// Replay does not advance although there is WAL to replay.
 #define FAILOVER_FINDING_REPLAY_HELD "replay_held"
 
-// `recovery_min_apply_delay` holds replay back on this standby.
+// `recovery_min_apply_delay` delays replay on this standby.
 #define FAILOVER_FINDING_APPLY_DELAYED "apply_delayed"
 
 // No WAL receiver runs on this standby.
 #define FAILOVER_FINDING_NOT_RECEIVING "not_receiving"
 
-// A setting that a standby must not have lower than its primary is lower.
+// A setting that must not be lower on a standby than on its primary is lower.
 #define FAILOVER_FINDING_SETTING_LOWER_THAN_PRIMARY "setting_lower_than_primary"
 
-// Places are kept by `reserved_connections`, and the engine's role may not use them.
+// `reserved_connections` reserves connection slots, and the engine's role may not use them.
 #define FAILOVER_FINDING_RESERVED_PLACES_CLOSED "reserved_places_closed"
 
 // The server's TLS certificate has expired.
@@ -163,7 +163,7 @@
 // The engine's own TLS certificate has expired, or expires soon.
 #define FAILOVER_FINDING_CLIENT_CERTIFICATE_EXPIRES "client_certificate_expires"
 
-// The host of this server cannot be asked over SSH.
+// The engine cannot ask the host of this server over SSH.
 #define FAILOVER_FINDING_HOST_NOT_ASKED "host_not_asked"
 
 // The data directory on the host belongs to another server than the one that answers over SQL.
@@ -172,13 +172,13 @@
 // The account on the host may not signal the server's processes.
 #define FAILOVER_FINDING_HOST_CANNOT_SIGNAL "host_cannot_signal"
 
-// The server's shared memory does not show on the host.
+// The server's shared memory is not visible on the host.
 #define FAILOVER_FINDING_HOST_SEGMENT_HIDDEN "host_segment_hidden"
 
 // The `failover-host` that is installed on the host is older than the engine.
 #define FAILOVER_FINDING_HOST_SCRIPT_OUTDATED "host_script_outdated"
 
-// The `failover-host` that is installed on the host is of a later version.
+// The `failover-host` that is installed on the host is of a later version than the engine.
 #define FAILOVER_FINDING_HOST_SCRIPT_NEWER "host_script_newer"
 
 // The account on the host may not write into the data directory.
@@ -199,13 +199,13 @@
 // The file system of the data directory is nearly full.
 #define FAILOVER_FINDING_HOST_DISK_NEARLY_FULL "host_disk_nearly_full"
 
-// `recovery.signal` lies in the data directory.
+// `recovery.signal` is in the data directory.
 #define FAILOVER_FINDING_HOST_RECOVERY_SIGNAL "host_recovery_signal"
 
-// `failover.fenced` of an earlier fence lies in the data directory of a server that runs.
+// A server runs whose data directory holds `failover.fenced` of an earlier fence.
 #define FAILOVER_FINDING_HOST_FENCE_MARKER "host_fence_marker"
 
-// An instance of the route cannot be asked.
+// The engine cannot ask an instance of the route.
 #define FAILOVER_FINDING_ROUTE_NOT_READY "route_not_ready"
 
 // An instance of the route does not have the backend.
@@ -214,10 +214,10 @@
 // An instance of the route does not have a server of the service.
 #define FAILOVER_FINDING_ROUTE_SERVER_MISSING "route_server_missing"
 
-// An instance of the route keeps a server out by itself, whatever it is told.
+// An instance of the route keeps a server out of service itself, and the engine cannot change that.
 #define FAILOVER_FINDING_ROUTE_SERVER_HELD "route_server_held"
 
-// An instance of the route cannot give a server the weight that is wanted.
+// An instance of the route cannot give a server the configured weight.
 #define FAILOVER_FINDING_ROUTE_WEIGHT_FIXED "route_weight_fixed"
 
 // An instance of the route sends new sessions to a server that is not the primary.
@@ -226,13 +226,13 @@
 // An instance of the route sends no new session to the primary.
 #define FAILOVER_FINDING_ROUTE_PRIMARY_OUT "route_primary_out"
 
-// Nobody answers at an address of the route.
+// No server answers at an address of the route.
 #define FAILOVER_FINDING_VERIFY_UNREACHABLE "verify_unreachable"
 
-// Every place behind an address of the route is taken.
+// All connection slots behind an address of the route are in use.
 #define FAILOVER_FINDING_VERIFY_FULL "verify_full"
 
-// An address of the route does not let the engine in.
+// An address of the route refuses the engine's login.
 #define FAILOVER_FINDING_VERIFY_REFUSED "verify_refused"
 
 // An address of the route does not show which server answers.
@@ -247,22 +247,22 @@
 // An address of the route leads to a server in recovery.
 #define FAILOVER_FINDING_VERIFY_STANDBY "verify_standby"
 
-// A name that a failover would change cannot be read.
+// The engine cannot read a DNS name that a failover would change.
 #define FAILOVER_FINDING_NAME_UNREADABLE "name_unreadable"
 
-// A name is not in the zone where a failover would change it.
+// A DNS name is not in the zone in which a failover would change it.
 #define FAILOVER_FINDING_NAME_ELSEWHERE "name_elsewhere"
 
-// A server, host or route did not answer several times and is left alone for a while.
+// A server, host or route did not answer several times, and the survey does not ask it for a while.
 #define FAILOVER_FINDING_BREAKER_OPEN "breaker_open"
 
 // No server lets the engine log in.
 #define FAILOVER_FINDING_LOGIN_REFUSED "login_refused"
 
-// The `state_dir` cannot be used.
+// The engine cannot use the `state_dir`.
 #define FAILOVER_FINDING_STATE_DIR_UNUSABLE "state_dir_unusable"
 
-// The control socket cannot be used.
+// The engine cannot use the control socket.
 #define FAILOVER_FINDING_CONTROL_SOCKET_UNUSABLE "control_socket_unusable"
 
 // A check of a server is not up.
@@ -274,46 +274,46 @@
 // The primary is not failing.
 #define FAILOVER_REFUSAL_PRIMARY_HEALTHY "primary_healthy"
 
-// Not enough failed observations in the window yet.
+// The number of failed observations in the window has not reached the threshold.
 #define FAILOVER_REFUSAL_THRESHOLD_NOT_REACHED "threshold_not_reached"
 
 // The policy over the checks (`all`, `quorum`) is not met.
 #define FAILOVER_REFUSAL_POLICY_NOT_MET "policy_not_met"
 
-// Other checks fail while the database itself answers (rule 6).
+// Other checks fail, but the database itself answers (rule 6).
 #define FAILOVER_REFUSAL_DATABASE_ANSWERS "database_answers"
 
-// Evidence is still on its way: which.
+// The engine still waits for evidence.
 #define FAILOVER_REFUSAL_EVIDENCE_INCOMPLETE "evidence_incomplete"
 
-// The primary is alive and not serving: which way.
+// The primary is alive, but does not serve.
 #define FAILOVER_REFUSAL_IMPAIRED "impaired"
 
-// An announced shutdown has not come to its end within its grace.
+// An announced shutdown has not ended within its grace time.
 #define FAILOVER_REFUSAL_SHUTDOWN_HELD "shutdown_held"
 
-// An announced shutdown may still come back.
+// The server may still come back after an announced shutdown.
 #define FAILOVER_REFUSAL_RESTART_GRACE "restart_grace"
 
-// The host says that the server runs and serves: only our path is broken.
+// The host reports that the server runs and serves: only the engine's path to it is broken.
 #define FAILOVER_REFUSAL_HOST_SAYS_SERVING "host_says_serving"
 
-// The host says that the postmaster runs although its port refuses.
+// The host reports that the postmaster runs, although its port refuses connections.
 #define FAILOVER_REFUSAL_HOST_SAYS_RUNNING "host_says_running"
 
-// A standby goes on receiving from the primary: it is alive and only our path is broken.
+// A standby still receives from the primary: the primary is alive, and only the engine's path to it is broken.
 #define FAILOVER_REFUSAL_STANDBY_SEES_PRIMARY "standby_sees_primary"
 
 // An operator paused the service.
 #define FAILOVER_REFUSAL_PAUSED "paused"
 
-// Our own view is in doubt.
+// The engine cannot trust its own view.
 #define FAILOVER_REFUSAL_DOUBT "doubt"
 
 // The engine has not yet seen every check answer since it started, resumed or reloaded.
 #define FAILOVER_REFUSAL_NOT_WARMED_UP "not_warmed_up"
 
-// No primary was ever seen (rule 10).
+// The engine has never seen a primary (rule 10).
 #define FAILOVER_REFUSAL_NO_PRIMARY_SEEN "no_primary_seen"
 
 // The journal cannot be written.
@@ -322,37 +322,37 @@
 // The last failover is too recent.
 #define FAILOVER_REFUSAL_COOLDOWN "cooldown"
 
-// An operator has to confirm.
+// The failover waits for an operator's confirmation.
 #define FAILOVER_REFUSAL_AWAITING_CONFIRMATION "awaiting_confirmation"
 
-// Nobody confirmed in time.
+// No operator confirmed in time.
 #define FAILOVER_REFUSAL_CONFIRMATION_TIMED_OUT "confirmation_timed_out"
 
-// As many other failovers have begun within a minute as may: a person is asked.
+// The maximum number of failovers has begun within a minute: the engine asks a person.
 #define FAILOVER_REFUSAL_TOO_MANY_AT_ONCE "too_many_at_once"
 
-// A failover is in flight.
+// A failover is in progress.
 #define FAILOVER_REFUSAL_FAILOVER_IN_FLIGHT "failover_in_flight"
 
-// A person has to come first.
+// A person must act first.
 #define FAILOVER_REFUSAL_MANUAL_INTERVENTION "manual_intervention"
 
-// The required fence level cannot be reached on any way that is configured.
+// The engine cannot reach the required fence level by any configured method.
 #define FAILOVER_REFUSAL_FENCE_UNAVAILABLE "fence_unavailable"
 
-// The primary lives, and it could not be proven that a standby has all that it acknowledged.
+// The primary is alive, and the engine could not prove that a standby has everything that the primary acknowledged.
 #define FAILOVER_REFUSAL_RECEIPT_UNPROVABLE "receipt_unprovable"
 
-// No standby can be promoted: the reason for each.
+// No standby can be promoted. Each standby has its reason.
 #define FAILOVER_REFUSAL_NO_CANDIDATE "no_candidate"
 
-// Something that the survey found would keep a failover from its end: said beforehand only.
+// A finding of the survey would prevent the completion of a failover (shown only beforehand).
 #define FAILOVER_REFUSAL_NOT_READY "not_ready"
 
 // Two servers take writes.
 #define FAILOVER_REFUSAL_TWO_PRIMARIES "two_primaries"
 
-// A server that is not the primary said that it takes writes, and has said or shown nothing else since.
+// A server that is not the primary reported that it takes writes, and nothing since then contradicts this.
 #define FAILOVER_REFUSAL_RIVAL "rival"
 
 // A server belongs to another cluster.
@@ -361,79 +361,79 @@
 // Another engine watches this service.
 #define FAILOVER_REFUSAL_SECOND_ENGINE "second_engine"
 
-// The service that it follows is in trouble, or has a new primary that is not followed yet: the failures may be its.
+// The followed service is in trouble, or has a new primary that is not followed yet: it may have caused the failures.
 #define FAILOVER_REFUSAL_DEPENDENCY_FAILING "dependency_failing"
 
-// Services of this kind are watched only.
+// The engine only watches services of this kind.
 #define FAILOVER_REFUSAL_WATCHED_ONLY "watched_only"
 
 // The engine is stopping.
 #define FAILOVER_REFUSAL_STOPPING "stopping"
 
-// The configuration says so.
+// The configuration excludes this server (`candidate = false`).
 #define FAILOVER_STANDBY_REFUSAL_NOT_A_CANDIDATE "not_a_candidate"
 
-// An operator cordoned it.
+// An operator cordoned the server.
 #define FAILOVER_STANDBY_REFUSAL_CORDONED "cordoned"
 
-// It answers its kept session and no new connection.
+// The server answers its kept-open session, but no new connection.
 #define FAILOVER_STANDBY_REFUSAL_NO_NEW_SESSIONS "no_new_sessions"
 
-// It refuses the login of the engine's role: a promotion could not be asked for.
+// The server refuses the login of the engine's role: the engine could not request a promotion.
 #define FAILOVER_STANDBY_REFUSAL_LOGIN_REFUSED "login_refused"
 
-// An operator chose another one.
+// An operator chose another standby.
 #define FAILOVER_STANDBY_REFUSAL_NOT_CHOSEN "not_chosen"
 
-// Another one was asked to become the primary in this failover.
+// The engine has asked another standby in this failover to become the primary.
 #define FAILOVER_STANDBY_REFUSAL_ANOTHER_ASKED "another_asked"
 
-// It could not be asked, or its last answer is too old.
+// The engine could not ask the server, or its last answer is too old.
 #define FAILOVER_STANDBY_REFUSAL_NOT_READABLE "not_readable"
 
-// It takes writes itself.
+// The server takes writes itself.
 #define FAILOVER_STANDBY_REFUSAL_NOT_IN_RECOVERY "not_in_recovery"
 
-// It belongs to another cluster (system identifier).
+// The server belongs to another cluster (system identifier).
 #define FAILOVER_STANDBY_REFUSAL_OTHER_CLUSTER "other_cluster"
 
-// It is not on the primary's timeline.
+// The server is not on the primary's timeline.
 #define FAILOVER_STANDBY_REFUSAL_OTHER_TIMELINE "other_timeline"
 
-// Replay is paused: by an operator, or by PostgreSQL itself where a setting is lower than on the primary.
+// Replay is paused, by an operator or by PostgreSQL itself because a setting is lower than on the primary.
 #define FAILOVER_STANDBY_REFUSAL_REPLAY_PAUSED "replay_paused"
 
-// It is a delayed standby.
+// The server is a delayed standby.
 #define FAILOVER_STANDBY_REFUSAL_DELAYED "delayed"
 
-// It was not receiving from the primary while that lived.
+// The standby did not receive from the primary while the primary was alive.
 #define FAILOVER_STANDBY_REFUSAL_NOT_STREAMING "not_streaming"
 
-// Another server that cannot be promoted has log that this one lacks (rule 21).
+// Another server, which cannot be promoted, has log that this standby lacks (rule 21).
 #define FAILOVER_STANDBY_REFUSAL_BEHIND "behind"
 
-// Another server that cannot be promoted may acknowledge commits that this one lacks: said beforehand only.
+// Another server, which cannot be promoted, may acknowledge commits that this standby lacks (shown only beforehand).
 #define FAILOVER_STANDBY_REFUSAL_MAY_BE_BEHIND "may_be_behind"
 
-// The primary was stopped in an orderly way, and it has not received the whole log.
+// The primary was stopped in an orderly way, and the standby has not received the whole log.
 #define FAILOVER_STANDBY_REFUSAL_NOT_RECEIVED "not_received"
 
-// Too few of those that could have acknowledged a commit said how far they are, so one it lacks may exist (rule 21).
+// Too few standbys that may have acknowledged a commit reported their position: this standby may lack one (rule 21).
 #define FAILOVER_STANDBY_REFUSAL_QUORUM_UNANSWERED "quorum_unanswered"
 
-// It could lack more than the limit.
+// The standby could lack more log than the limit allows.
 #define FAILOVER_STANDBY_REFUSAL_LOSS_TOO_HIGH "loss_too_high"
 
-// How much it could lack is not known (rule 20): unknown is not zero.
+// The engine does not know how much log the standby could lack (rule 20): unknown is not zero.
 #define FAILOVER_STANDBY_REFUSAL_LOSS_UNKNOWN "loss_unknown"
 
-// Of an application: its checks do not pass.
+// For an application: the checks of the server do not pass.
 #define FAILOVER_STANDBY_REFUSAL_NOT_HEALTHY "not_healthy"
 
-// Of an application: the traffic was sent to it in this failover, and it did not serve.
+// For an application: in this failover the server got the traffic, and did not serve.
 #define FAILOVER_STANDBY_REFUSAL_SWITCH_FAILED "switch_failed"
 
-// Its promotion was tried and had no effect.
+// The promotion of the server was tried and had no effect.
 #define FAILOVER_STANDBY_REFUSAL_PROMOTION_REFUSED "promotion_refused"
 
 
@@ -498,13 +498,13 @@
 // The engine runs.
 #define FAILOVER_EVENT_ENGINE_STARTED 1
 
-// The engine stopped; always the last event.
+// The engine stopped. This is always the last event.
 #define FAILOVER_EVENT_ENGINE_STOPPED 2
 
 // A reload took effect.
 #define FAILOVER_EVENT_CONFIG_RELOADED 3
 
-// One finished check (severity debug; coalesced under pressure).
+// A check finished (severity debug; coalesced under pressure).
 #define FAILOVER_EVENT_OBSERVED 4
 
 // The health of a check or a server changed.
@@ -513,22 +513,22 @@
 // The state of a service's trigger changed.
 #define FAILOVER_EVENT_STATE_CHANGED 6
 
-// A kept-open session was closed by the other side.
+// The other side closed a kept-open session.
 #define FAILOVER_EVENT_SESSION_CLOSED 7
 
-// A round of fresh evidence began.
+// The engine began to collect fresh evidence.
 #define FAILOVER_EVENT_CONFIRMATION_STARTED 8
 
-// A piece of evidence came in during a confirmation (host's word, standby's word).
+// A piece of evidence came in during a confirmation (from the host or from a standby).
 #define FAILOVER_EVENT_EVIDENCE_GATHERED 9
 
-// The failure is confirmed: class, evidence, thresholds.
+// The failure is confirmed, with class, evidence and thresholds.
 #define FAILOVER_EVENT_FAILURE_CONFIRMED 10
 
-// The primary proved to be alive, or came back, before anything was done.
+// The primary proved to be alive, or came back, before anything was changed.
 #define FAILOVER_EVENT_FAILOVER_SUPPRESSED 11
 
-// A failover would have begun but for a named reason.
+// A named reason prevented a failover.
 #define FAILOVER_EVENT_FAILOVER_REFUSED 12
 
 // A failover waits for an operator.
@@ -537,7 +537,7 @@
 // A failover began.
 #define FAILOVER_EVENT_FAILOVER_STARTED 14
 
-// A failover that an earlier engine began is taken up again, or is undone because the primary lives.
+// The engine resumes a failover that an earlier engine began, or undoes it because the primary is alive.
 #define FAILOVER_EVENT_FAILOVER_RESUMED 15
 
 // A step began.
@@ -546,25 +546,25 @@
 // A step ended.
 #define FAILOVER_EVENT_STEP_FINISHED 17
 
-// From here on nothing is undone.
+// From here on the engine undoes nothing.
 #define FAILOVER_EVENT_POINT_OF_NO_RETURN 18
 
-// A failover completed: phases, loss, fence, candidate.
+// A failover completed, with phases, loss, fence, candidate.
 #define FAILOVER_EVENT_FAILOVER_COMPLETED 19
 
-// A failover failed: at which step, why, what was undone.
+// A failover failed, with the step, the reason, and what was undone.
 #define FAILOVER_EVENT_FAILOVER_FAILED 20
 
-// Everything that had been changed was undone.
+// The engine undid everything that it had changed.
 #define FAILOVER_EVENT_ROLLED_BACK 21
 
-// A person has to come: why, with the evidence.
+// The engine calls a person, with the reason and the evidence.
 #define FAILOVER_EVENT_MANUAL_INTERVENTION 22
 
-// Who is primary became known or changed.
+// The primary became known or changed.
 #define FAILOVER_EVENT_PRIMARY_KNOWN 23
 
-// A standby cannot be promoted any more: why.
+// A standby cannot be promoted any more, with the reason.
 #define FAILOVER_EVENT_STANDBY_NOT_READY 24
 
 // A standby can be promoted.
@@ -576,46 +576,46 @@
 // A server belongs to another cluster (system identifier).
 #define FAILOVER_EVENT_WRONG_CLUSTER 27
 
-// A load balancer had forgotten what a failover moved (a reload, a restart): the traffic is moved again.
+// A load balancer lost what a failover had changed (a reload, a restart), and the engine moves the traffic again.
 #define FAILOVER_EVENT_ROUTE_ASSERTED 28
 
-// A former primary was seen again.
+// A former primary, or another server on an older timeline, takes writes.
 #define FAILOVER_EVENT_OLD_PRIMARY_RETURNED 29
 
-// Our own view may not be trusted: why.
+// The engine cannot trust its own view, with the reason.
 #define FAILOVER_EVENT_DOUBT_RAISED 30
 
-// Our own view may be trusted again.
+// The engine can trust its own view again.
 #define FAILOVER_EVENT_DOUBT_CLEARED 31
 
-// Something that would hurt at failover time was found, or is mended.
+// A problem that would hurt a failover was found, or is over.
 #define FAILOVER_EVENT_READINESS_CHANGED 32
 
 // An operator's command was carried out or rejected.
 #define FAILOVER_EVENT_OPERATOR_COMMAND 33
 
-// The journal cannot be written, or can be again.
+// The journal cannot be written, or can be written again.
 #define FAILOVER_EVENT_JOURNAL_STATE 34
 
-// The host program is asked to run a check.
+// The engine asks the host program to run a check.
 #define FAILOVER_EVENT_TASK_CHECK 35
 
-// The host program is asked to carry out an action.
+// The engine asks the host program to carry out an action.
 #define FAILOVER_EVENT_TASK_ACTION 36
 
-// Events were dropped because nobody took them.
+// Events were dropped because the program did not take them.
 #define FAILOVER_EVENT_OVERFLOW 37
 
-// A bug was caught: decisions are frozen.
+// A bug was detected. All decisions are frozen.
 #define FAILOVER_EVENT_FAULTED 38
 
-// A log line of the engine.
+// A line of the engine's log.
 #define FAILOVER_EVENT_LOG 39
 
-// A failover was not needed: its old primary is shown to have been serving.
+// A failover was not needed: evidence shows that its old primary was serving.
 #define FAILOVER_EVENT_FALSE_POSITIVE 40
 
-// A circuit breaker of the survey opened, or closed again.
+// A circuit breaker of the survey opened or closed.
 #define FAILOVER_EVENT_BREAKER_CHANGED 41
 
 // A server takes writes on a newer timeline that does not continue the primary's log: a clone, or a restored backup.

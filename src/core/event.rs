@@ -1,11 +1,11 @@
-//! What the core tells the world.
+//! The events of the core.
 
 use super::id::{Generation, Seq, ServerId, ServiceId};
 use super::output::Step;
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
 
-/// One event. The shell adds the wall clock and the names.
+/// One event. The shell adds the wall-clock time and the names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Its place in the one order of events.
@@ -14,7 +14,7 @@ pub struct Event {
     pub at: Mono,
     /// What happened.
     pub kind: EventKind,
-    /// How loud it is.
+    /// Its severity.
     pub severity: Severity,
     /// The service, where it belongs to one.
     pub service: Option<ServiceId>,
@@ -102,12 +102,12 @@ pub enum Field {
     Group(Vec<(&'static str, Field)>),
 }
 
-/// How loud an event is.
+/// The severity of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Severity {
-    /// For those who watch closely: single observations.
+    /// Details: single observations.
     Debug,
-    /// Normal life.
+    /// Normal operation.
     Info,
     /// Somebody should know.
     Warning,
@@ -133,9 +133,9 @@ impl Severity {
 pub enum Group {
     /// The engine itself.
     Engine,
-    /// What is seen of servers and routes.
+    /// Observations of servers and routes.
     Seen,
-    /// From a first bad sign to a decision.
+    /// From the first bad sign to a decision.
     Decision,
     /// A failover.
     Failover,
@@ -181,20 +181,20 @@ pub struct FieldRow {
     pub name: &'static str,
     /// What it holds.
     pub kind: FieldKind,
-    /// Of what, or which words; empty where the name says it.
+    /// What the value describes, or which words it can be; empty if the name is enough.
     pub about: &'static str,
 }
 
-/// What mends what an event tells. Good news has no remedy.
+/// The remedy for what an event reports. Events without a problem have no remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// Nothing is to be mended, or the events around it say how.
+    /// Nothing needs a remedy, or the events around this one have it.
     No,
     /// These words, with `{service}` and `{server}` for names.
     Text(&'static str),
-    /// That of the refusal of this name.
+    /// The remedy of the refusal with this name.
     Refusal(&'static str),
-    /// It is another one each time: that of the refusal or the finding that a field names, or its own.
+    /// The remedy differs each time: that of the refusal or the finding that a field names, or its own.
     Named,
 }
 
@@ -203,19 +203,19 @@ pub enum Remedy {
 pub struct EventRow {
     /// The kind.
     pub kind: EventKind,
-    /// Its number in the C interface: never used again for another one.
+    /// Its number in the C interface. A number is never reused for another kind.
     pub number: i32,
     /// Where it stands in the reference.
     pub group: Group,
-    /// How loud it can be.
+    /// The severities that it can have.
     pub severities: &'static [Severity],
-    /// What it says, as a sentence.
+    /// What it means, as a sentence.
     pub means: &'static str,
-    /// When it is told.
+    /// When it is published.
     pub when: &'static str,
-    /// Its fields. Not every one is in every event of the kind.
+    /// Its fields. An event of this kind need not have all of them.
     pub fields: &'static [FieldRow],
-    /// What mends it.
+    /// Its remedy.
     pub remedy: Remedy,
 }
 
@@ -294,25 +294,25 @@ macro_rules! event_kinds {
 event_kinds! {
     /// The engine runs.
     EngineStarted(1) = "engine_started" {
-        Engine, [Info], "it runs",
+        Engine, [Info], "the engine runs",
         [],
         Remedy::No,
     }
-    /// The engine stopped; always the last event.
+    /// The engine stopped. This is always the last event.
     EngineStopped(2) = "engine_stopped" {
-        Engine, [Info], "always the last event",
+        Engine, [Info], "the engine stopped; this is always the last event",
         [],
         Remedy::No,
     }
     /// A reload took effect.
     ConfigReloaded(3) = "config_reloaded" {
-        Engine, [Info, Warning], "a reload took effect; a warning where it left a service without the route that it had",
-        ["changes": Texts("what is different"),],
+        Engine, [Info, Warning], "a reload took effect; a warning if the reload removed the route of a service",
+        ["changes": Texts("the changed settings"),],
         Remedy::Text("put services.route back, and reload, where the clients of that service are to follow a failover"),
     }
-    /// One finished check (severity debug; coalesced under pressure).
+    /// A check finished (severity debug; coalesced under pressure).
     Observed(4) = "observed" {
-        Seen, [Debug], "one finished check",
+        Seen, [Debug], "a check finished",
         [
             "check": Text,
             "verdict": Text("`up`, `impaired`, `down`, `unknown`"),
@@ -324,7 +324,7 @@ event_kinds! {
     }
     /// The health of a check or a server changed.
     HealthChanged(5) = "health_changed" {
-        Seen, [Info, Warning], "of a server",
+        Seen, [Info, Warning], "the health of a server or a check changed",
         [
             "from": Text,
             "to": Text("`unknown`, `healthy`, `degraded`, `unhealthy`"),
@@ -334,7 +334,7 @@ event_kinds! {
     }
     /// The state of a service's trigger changed.
     StateChanged(6) = "state_changed" {
-        Decision, [Info, Warning, Alarm], "of a service",
+        Decision, [Info, Warning, Alarm], "the state of a service changed",
         [
             "from": Text,
             "to": Text("`normal`, `degraded`, `failing`, `failover_in_progress`, `failed_over`, `manual_intervention`"),
@@ -342,40 +342,40 @@ event_kinds! {
         ],
         Remedy::No,
     }
-    /// A kept-open session was closed by the other side.
+    /// The other side closed a kept-open session.
     SessionClosed(7) = "session_closed" {
-        Seen, [Warning], "the other side closed a kept session",
+        Seen, [Warning], "the other side closed a kept-open session",
         [
             "cause": Text,
             "detail": Text,
         ],
         Remedy::No,
     }
-    /// A round of fresh evidence began.
+    /// The engine began to collect fresh evidence.
     ConfirmationStarted(8) = "confirmation_started" {
-        Decision, [Warning], "the threshold is reached, fresh evidence is gathered",
+        Decision, [Warning], "the failure threshold is reached, and the engine collects fresh evidence",
         [
             "evidence": Texts,
         ],
         Remedy::No,
     }
-    /// A piece of evidence came in during a confirmation (host's word, standby's word).
+    /// A piece of evidence came in during a confirmation (from the host or from a standby).
     EvidenceGathered(9) = "evidence_gathered" {
-        Decision, [Debug, Info, Warning, Alarm], "the host's word, a fence proven again, a route put right, names that follow, a weight that grows in the route, another service that is followed",
+        Decision, [Debug, Info, Warning, Alarm], "evidence from the host, a fence proven again, a corrected route, DNS names that follow, a growing weight in the route, or progress of following another service",
         [
             "why": Text,
-            "timeline": Int("of an old primary that has rejoined"),
+            "timeline": Int("timeline of an old primary that has rejoined"),
             "failed": Texts,
             "fence_level": Int,
             "proof": Text,
-            "share_percent": Int("of a weight that grows"),
-            "follows": Text("the service that is followed"),
-            "primary": Text("its primary"),
-            "followed": Text("its primary, once that is done"),
+            "share_percent": Int("share of the full weight, while it grows"),
+            "follows": Text("the service that this service follows"),
+            "primary": Text("the primary of that service"),
+            "followed": Text("the primary of that service, once following it is complete"),
         ],
         Remedy::No,
     }
-    /// The failure is confirmed: class, evidence, thresholds.
+    /// The failure is confirmed, with class, evidence and thresholds.
     FailureConfirmed(10) = "failure_confirmed" {
         Decision, [Warning], "the failure is confirmed",
         [
@@ -385,9 +385,9 @@ event_kinds! {
         ],
         Remedy::No,
     }
-    /// The primary proved to be alive, or came back, before anything was done.
+    /// The primary proved to be alive, or came back, before anything was changed.
     FailoverSuppressed(11) = "failover_suppressed" {
-        Decision, [Info, Warning], "the primary proved to be alive before anything was done",
+        Decision, [Info, Warning], "the primary proved to be alive before anything was changed",
         [
             "why": Text,
             "refusal": Text,
@@ -396,9 +396,9 @@ event_kinds! {
         ],
         Remedy::Named,
     }
-    /// A failover would have begun but for a named reason.
+    /// A named reason prevented a failover.
     FailoverRefused(12) = "failover_refused" {
-        Decision, [Warning, Alarm], "it would have begun but for a named reason",
+        Decision, [Warning, Alarm], "a named reason prevented a failover",
         [
             "refusal": Text,
             "detail": Text,
@@ -408,29 +408,29 @@ event_kinds! {
     }
     /// A failover waits for an operator.
     AwaitingConfirmation(13) = "awaiting_confirmation" {
-        Decision, [Alarm], "it waits for an operator; without a service: as many failovers have begun within a minute as may, and others wait",
+        Decision, [Alarm], "a failover waits for an operator; without a service: the maximum number of failovers has begun within a minute, and others wait",
         [
             "class": Text,
             "evidence": Texts,
-            "limit": Int("so many may"),
-            "services": Texts("those that wait first"),
+            "limit": Int("the maximum within a minute"),
+            "services": Texts("the first services that wait"),
         ],
         Remedy::Refusal("awaiting_confirmation"),
     }
     /// A failover began.
     FailoverStarted(14) = "failover_started" {
-        Failover, [Warning], "it begins",
+        Failover, [Warning], "a failover begins",
         [
             "class": Text,
             "old_primary": Text,
-            "fence_required": Int("level"),
+            "fence_required": Int("the required level"),
             "evidence": Texts,
         ],
         Remedy::No,
     }
-    /// A failover that an earlier engine began is taken up again, or is undone because the primary lives.
+    /// The engine resumes a failover that an earlier engine began, or undoes it because the primary is alive.
     FailoverResumed(15) = "failover_resumed" {
-        Failover, [Warning], "one that an earlier engine began is taken up",
+        Failover, [Warning], "the engine resumes a failover that an earlier engine began",
         [
             "class": Text,
             "old_primary": Text,
@@ -458,26 +458,26 @@ event_kinds! {
             "target": Text,
             "ok": Bool,
             "detail": Text,
-            "failure": Text("where it failed: `no_effect`, `refused`, `unknown`, `timed_out`, `cancelled`"),
-            "fence_level": Int("of a fence"),
-            "guard_placed": Bool("of a fence"),
-            "rungs": Groups("of a fence, each `name`, `ok`, `took_ms`, `note`"),
-            "proof": Text("of a fence"),
-            "timeline": Int("of a promotion"),
-            "flush": Text("of a promotion or a write"),
-            "commits": Bool("of a write"),
+            "failure": Text("if the step failed: `no_effect`, `refused`, `unknown`, `timed_out`, `cancelled`"),
+            "fence_level": Int("for a fence"),
+            "guard_placed": Bool("for a fence"),
+            "rungs": Groups("for a fence, each `name`, `ok`, `took_ms`, `note`"),
+            "proof": Text("for a fence"),
+            "timeline": Int("for a promotion"),
+            "flush": Text("for a promotion or a write"),
+            "commits": Bool("for a write"),
         ],
         Remedy::Named,
     }
-    /// From here on nothing is undone.
+    /// From here on the engine undoes nothing.
     PointOfNoReturn(18) = "point_of_no_return" {
-        Failover, [Warning], "from here on nothing is undone",
+        Failover, [Warning], "from here on the engine undoes nothing",
         [
             "target": Text,
         ],
         Remedy::No,
     }
-    /// A failover completed: phases, loss, fence, candidate.
+    /// A failover completed, with phases, loss, fence, candidate.
     FailoverCompleted(19) = "failover_completed" {
         Failover, [Warning], "another server is the primary",
         [
@@ -486,28 +486,28 @@ event_kinds! {
             "class": Text,
             "detected_at_ns": Int("on the clock of `mono_ns`"),
             "confirm_ms": Ms,
-            "fence_ms": Ms("of a database"),
-            "promote_ms": Ms("of a database"),
-            "write_ms": Ms("of a database"),
+            "fence_ms": Ms("for a database"),
+            "promote_ms": Ms("for a database"),
+            "write_ms": Ms("for a database"),
             "route_ms": Ms,
             "verify_ms": Ms,
             "total_ms": Ms,
-            "timeline": Int("of a database"),
-            "fence_level": Int("of a database"),
-            "position": Text("of a database"),
-            "loss_bytes": Int("of a database, where it is known"),
-            "loss_exact": Bool("true: it is read, false: it is estimated"),
-            "holds_acknowledged": Bool("of a database"),
-            "sync_gate_opened": Bool("of a database"),
-            "verified": Bool("of an application"),
+            "timeline": Int("for a database"),
+            "fence_level": Int("for a database"),
+            "position": Text("for a database"),
+            "loss_bytes": Int("for a database, if it is known"),
+            "loss_exact": Bool("true: the loss is read, false: it is estimated"),
+            "holds_acknowledged": Bool("for a database"),
+            "sync_gate_opened": Bool("for a database"),
+            "verified": Bool("for an application"),
             "warnings": Texts,
             "evidence": Texts,
         ],
         Remedy::No,
     }
-    /// A failover failed: at which step, why, what was undone.
+    /// A failover failed, with the step, the reason, and what was undone.
     FailoverFailed(20) = "failover_failed" {
-        Failover, [Alarm], "it stops",
+        Failover, [Alarm], "a failover failed and stopped",
         [
             "why": Text,
             "promoted": Bool,
@@ -515,39 +515,39 @@ event_kinds! {
         ],
         Remedy::No,
     }
-    /// Everything that had been changed was undone.
+    /// The engine undid everything that it had changed.
     RolledBack(21) = "rolled_back" {
-        Failover, [Warning, Alarm], "what it had changed is undone",
+        Failover, [Warning, Alarm], "the engine undid the changes of a failover",
         [
             "why": Text,
-            "left": Texts("what is not"),
+            "left": Texts("what was not undone"),
         ],
         Remedy::No,
     }
-    /// A person has to come: why, with the evidence.
+    /// The engine calls a person, with the reason and the evidence.
     ManualIntervention(22) = "manual_intervention" {
-        Failover, [Alarm], "a person has to come",
+        Failover, [Alarm], "the engine calls a person",
         [
             "why": Text,
-            "automatic": Bool("false: nothing is done until `reset`; true: the engine goes on by itself as soon as what it lacks is there"),
+            "automatic": Bool("false: the engine does nothing until `reset`; true: it continues by itself as soon as the missing information is there"),
             "evidence": Texts,
         ],
         Remedy::Refusal("manual_intervention"),
     }
-    /// Who is primary became known or changed.
+    /// The primary became known or changed.
     PrimaryKnown(23) = "primary_known" {
-        Seen, [Info], "who is primary became known or changed",
+        Seen, [Info], "the primary became known or changed",
         [
             "primary": Text,
             "why": Text,
-            "system_id": Text("of a database"),
-            "timeline": Int("of a database"),
+            "system_id": Text("for a database"),
+            "timeline": Int("for a database"),
         ],
         Remedy::No,
     }
-    /// A standby cannot be promoted any more: why.
+    /// A standby cannot be promoted any more, with the reason.
     StandbyNotReady(24) = "standby_not_ready" {
-        Seen, [Warning, Alarm], "it could not take over",
+        Seen, [Warning, Alarm], "a standby cannot be promoted any more",
         [
             "reason": Text,
             "detail": Text,
@@ -556,15 +556,15 @@ event_kinds! {
     }
     /// A standby can be promoted.
     StandbyReady(25) = "standby_ready" {
-        Seen, [Info], "it could take over",
+        Seen, [Info], "a standby can be promoted",
         [
-            "blocked_by": Texts("what else stands in the way of a failover"),
+            "blocked_by": Texts("what else blocks a failover"),
         ],
         Remedy::No,
     }
     /// Two servers of one service take writes.
     TwoPrimaries(26) = "two_primaries" {
-        Seen, [Alarm], "two servers take writes, nothing is touched",
+        Seen, [Alarm], "two servers take writes; the engine changes nothing",
         [
             "servers": Texts,
         ],
@@ -588,9 +588,9 @@ event_kinds! {
         ],
         Remedy::Text("failover adopt {service} {server}, if it is the right primary; else stop it"),
     }
-    /// A load balancer had forgotten what a failover moved (a reload, a restart): the traffic is moved again.
+    /// A load balancer lost what a failover had changed (a reload, a restart), and the engine moves the traffic again.
     RouteAsserted(28) = "route_asserted" {
-        Seen, [Warning], "a load balancer had forgotten what a failover moved",
+        Seen, [Warning], "a load balancer lost what a failover had changed, and the engine moves the traffic again",
         [
             "instance": Text,
             "astray": Text,
@@ -598,40 +598,40 @@ event_kinds! {
         ],
         Remedy::No,
     }
-    /// A former primary was seen again.
+    /// A former primary, or another server on an older timeline, takes writes.
     OldPrimaryReturned(29) = "old_primary_returned" {
-        Seen, [Alarm], "a former primary, or another server on an older timeline, takes writes; the one that this engine deposed is taken out of the route and fenced again, another one is taken out of the route only, and under a pause nothing is changed",
+        Seen, [Alarm], "a former primary, or another server on an older timeline, takes writes; the engine takes it out of the route, and fences it again if this engine deposed it; during a pause it changes nothing",
         [
             "timeline": Int,
         ],
         Remedy::Text("stop it, and rebuild it as a standby of the primary"),
     }
-    /// A failover was not needed: its old primary is shown to have been serving.
+    /// A failover was not needed: evidence shows that its old primary was serving.
     FalsePositive(40) = "false_positive" {
-        Failover, [Alarm], "the old primary is shown to have been serving",
+        Failover, [Alarm], "evidence shows that the old primary was serving",
         [
             "old_primary": Text,
             "why": Text,
         ],
         Remedy::No,
     }
-    /// Our own view may not be trusted: why.
+    /// The engine cannot trust its own view, with the reason.
     DoubtRaised(30) = "doubt_raised" {
-        Engine, [Alarm], "its own view may not be trusted, nothing is decided",
+        Engine, [Alarm], "the engine cannot trust its own view, and decides nothing",
         [
             "cause": Text("`gap`, `stuck_workers`, `everything_silent`"),
         ],
         Remedy::Refusal("doubt"),
     }
-    /// Our own view may be trusted again.
+    /// The engine can trust its own view again.
     DoubtCleared(31) = "doubt_cleared" {
-        Engine, [Info], "it may be trusted again",
+        Engine, [Info], "the engine can trust its own view again",
         [],
         Remedy::No,
     }
-    /// Something that would hurt at failover time was found, or is mended.
+    /// A problem that would hurt a failover was found, or is over.
     ReadinessChanged(32) = "readiness_changed" {
-        Seen, [Info, Warning, Alarm], "something that would hurt a failover was found, or is over",
+        Seen, [Info, Warning, Alarm], "a problem that would hurt a failover was found, or is over",
         [
             "code": Text,
             "findings": Texts,
@@ -639,9 +639,9 @@ event_kinds! {
         ],
         Remedy::Named,
     }
-    /// A circuit breaker of the survey opened, or closed again.
+    /// A circuit breaker of the survey opened or closed.
     BreakerChanged(41) = "breaker_changed" {
-        Seen, [Info, Warning], "what is not answering is left alone for a while by the survey",
+        Seen, [Info, Warning], "the survey stops asking for a while what does not answer, or asks it again",
         [
             "dependency": Text,
             "open": Bool,
@@ -655,21 +655,21 @@ event_kinds! {
             "command": Text,
             "accepted": Bool,
             "detail": Text,
-            "by": Text("who gave it, where that is known: `uid 1000` over the control socket"),
+            "by": Text("the caller, if known: `uid 1000` over the control socket"),
         ],
         Remedy::No,
     }
-    /// The journal cannot be written, or can be again.
+    /// The journal cannot be written, or can be written again.
     JournalState(34) = "journal_state" {
-        Engine, [Info, Alarm], "the journal can be written or not",
+        Engine, [Info, Alarm], "the journal cannot be written, or can be written again",
         [
             "writable": Bool,
         ],
         Remedy::Refusal("journal_unwritable"),
     }
-    /// The host program is asked to run a check.
+    /// The engine asks the host program to run a check.
     TaskCheck(35) = "task_check" {
-        Engine, [Debug], "the host program is asked to run a check",
+        Engine, [Debug], "the engine asks the host program to run a check",
         [
             "task_id": Int,
             "deadline_ms": Int,
@@ -678,9 +678,9 @@ event_kinds! {
         ],
         Remedy::No,
     }
-    /// The host program is asked to carry out an action.
+    /// The engine asks the host program to carry out an action.
     TaskAction(36) = "task_action" {
-        Engine, [Info], "the host program is asked to carry out an action",
+        Engine, [Info], "the engine asks the host program to carry out an action",
         [
             "task_id": Int,
             "deadline_ms": Int,
@@ -688,22 +688,22 @@ event_kinds! {
         ],
         Remedy::No,
     }
-    /// Events were dropped because nobody took them.
+    /// Events were dropped because the program did not take them.
     Overflow(37) = "overflow" {
-        Engine, [Warning, Alarm], "events were dropped because nobody took them",
+        Engine, [Warning, Alarm], "events were dropped because the program did not take them",
         [
             "dropped": Int,
             "important_dropped": Int,
         ],
         Remedy::Text("take events sooner; what is true now is in the status"),
     }
-    /// A bug was caught: decisions are frozen.
+    /// A bug was detected. All decisions are frozen.
     Faulted(38) = "faulted" {
-        Engine, [Alarm], "a bug was caught, all decisions are frozen",
+        Engine, [Alarm], "a bug was detected, and all decisions are frozen",
         [],
         Remedy::Text("restart the engine: what it had begun is in its journal, and is taken up again"),
     }
-    /// A log line of the engine.
+    /// A line of the engine's log.
     Log(39) = "log" {
         Engine, [Debug, Info, Warning, Alarm], "a line of the engine's log",
         [],

@@ -1,6 +1,5 @@
-//! What would hurt at failover time. Each kind of finding has a stable name, and one line of the table: what it means, whether it stands in
-//! the way of a failover, and why that matters. What is wrong in numbers, and what mends it, depends on the server and stands in the
-//! finding itself.
+//! Findings: problems that would hurt at failover time. Each kind of finding has a stable name, and one line of the table: what it means,
+//! whether it blocks a failover, and why it matters. The numbers and the remedy depend on the server and are in the finding itself.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,18 +14,18 @@ pub enum FindingGroup {
     Host,
     /// What the route says, and who answers through it.
     Route,
-    /// What the engine finds out about itself.
+    /// What the engine detects about itself.
     Engine,
 }
 
-/// Whether a failover would not work (it blocks), or would be slower or riskier.
+/// Whether a finding blocks a failover. If not, it is a warning: the failover would be slower or riskier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocks {
-    /// In any case.
+    /// It always blocks.
     Always,
-    /// It is a warning.
+    /// It is always a warning.
     Never,
-    /// Where this holds; a warning otherwise.
+    /// It blocks if this condition holds, and is a warning otherwise.
     Where(&'static str),
 }
 
@@ -39,7 +38,7 @@ pub struct FindingRow {
     pub group: FindingGroup,
     /// What it means.
     pub means: &'static str,
-    /// Whether it stands in the way.
+    /// Whether it blocks a failover.
     pub blocks: Blocks,
     /// Why it matters at failover time: a clause.
     pub why: &'static str,
@@ -90,218 +89,218 @@ findings! {
         "what such a version does differently shows only in a failover, and none was seen",
     /// The engine's role may not call `pg_promote` on this server.
     PromoteRightMissing = "promote_right_missing" (Server, Blocks::Where("promotion is by SQL (`promote.method`)")):
-        "the promotion is one call of pg_promote; without the right it fails after the old primary was fenced, and nobody takes writes",
+        "the engine promotes with one call of pg_promote; without the right the call fails after the old primary was fenced, and no server takes writes",
     /// The engine's role may not call `pg_reload_conf` on this server.
     ReloadRightMissing = "reload_right_missing" (Server, Blocks::Never):
-        "a standby can overhear its promotion and sleep for wal_retrieve_retry_interval; a reload wakes it at once, and that sleep is outage",
-    /// The engine's role is no member of `pg_monitor`.
+        "a standby can miss its promotion request and sleep for wal_retrieve_retry_interval; a reload wakes it at once, and without the reload this sleep is outage",
+    /// The engine's role is not a member of `pg_monitor`.
     MonitorRightMissing = "monitor_right_missing" (Server, Blocks::Never):
-        "a standby that still receives WAL proves a live primary; unseen, a false alarm is caught later and the promotion waits blindly",
-    /// A standby notices a dead link to its primary late, or never.
+        "a standby that still receives WAL proves that the primary is alive; if the engine cannot see this, it detects a false alarm later and the promotion waits without knowing for what",
+    /// The standby notices a dead connection to its primary late, or never.
     WalReceiverTimeoutLong = "wal_receiver_timeout_long" (Server, Blocks::Never):
-        "whether the standby still hears the primary is asked before it is replaced; with a long timeout its `streaming` proves nothing for that long",
+        "before a failover the engine asks whether the standby still receives from the primary; with a long timeout its `streaming` proves nothing for that long",
     /// `default_transaction_read_only` is on.
     ReadOnlyByDefault = "read_only_by_default" (Server, Blocks::Where("it is set for the server, not for a role or a database")):
-        "set for the server, the write verification fails after the promotion, and the failover ends with a person being called",
-    /// Every place of this server is taken, and the engine does not get in.
+        "if it is set for the server, the write verification fails after the promotion, and the engine calls a person",
+    /// All connection slots of this server are in use, and the engine cannot connect.
     NoPlaceLeft = "no_place_left" (Server, Blocks::Where("it is a standby that may be promoted (`candidate`), and the engine has no session to it")):
-        "a standby that cannot be asked is not promoted; the session that the engine has may end",
-    /// The engine's role, or its database, may have fewer sessions than the engine needs.
-    ConnectionLimitLow = "connection_limit_low" (Server, Blocks::Where("a failover has no place for its steps")):
-        "while checks, watch and survey take the places, the steps of a failover find none, at the moment at which each needs one",
-    /// The server does not write its log through to the disk.
+        "the engine does not promote a standby that it cannot ask; the session that the engine has may end",
+    /// The connection limit of the engine's role, or of its database, is lower than the engine needs.
+    ConnectionLimitLow = "connection_limit_low" (Server, Blocks::Where("a failover has no connection left for its steps")):
+        "checks, watch and survey use the connections, and the steps of a failover get none when they need one",
+    /// The server does not flush its WAL to disk (`fsync` is off).
     FsyncOff = "fsync_off" (Server, Blocks::Never):
-        "the host that crashes is the one that would come back; without fsync its data may be gone or torn, and a standby may follow torn data",
+        "after a crash of its host the server may come back with lost or torn data, and a standby may follow torn data",
     /// Neither `wal_log_hints` nor data checksums are on.
     RewindImpossible = "rewind_impossible" (Server, Blocks::Never):
-        "the failover itself works; until the former primary is copied anew, there is no standby for the next one",
-    /// The last attempt to archive a file of the log failed.
+        "the failover itself works; but until the former primary is copied again, there is no standby for the next one",
+    /// The last attempt to archive a WAL file failed.
     ArchiveFailing = "archive_failing" (Server, Blocks::Never):
-        "a clean stop waits for the archive, WAL that is kept fills the disk, and what was not archived is lost to a recovery in time",
-    /// Many finished files of the log wait for the archive.
+        "a clean stop waits for the archive, retained WAL fills the disk, and point-in-time recovery lacks what was not archived",
+    /// Many completed WAL files wait to be archived.
     ArchiveBacklog = "archive_backlog" (Server, Blocks::Never):
-        "a clean stop waits for the archive, WAL that is kept fills the disk, and what was not archived is lost to a recovery in time",
-    /// This standby would archive nothing as the primary, and the present one archives.
+        "a clean stop waits for the archive, retained WAL fills the disk, and point-in-time recovery lacks what was not archived",
+    /// The present primary archives, and this standby would archive nothing as the primary.
     ArchiveEnds = "archive_ends" (Server, Blocks::Never):
-        "what is written after the failover is in no archive: a backup that was made before cannot be brought further than that moment",
+        "no archive has what is written after the failover: a backup from before cannot be recovered beyond that moment",
     /// This standby and its primary archive the same files to the same place.
     ArchivedTwice = "archived_twice" (Server, Blocks::Never):
-        "a file that is overwritten may be torn when it is needed; where the second one fails instead, WAL piles up on that server",
-    /// A replication slot that nobody uses holds more log than `max_wal_size`.
+        "an overwritten file may be torn when it is needed; if the second archiver fails instead, WAL accumulates on that server",
+    /// An unused replication slot retains more WAL than `max_wal_size`.
     SlotHoldsWal = "slot_holds_wal" (Server, Blocks::Never):
         "a primary whose disk is full stops, and the next failover begins with a full disk; at its limit the slot is lost, and its standby with it",
-    /// A replication slot has lost the log that its standby needs next.
+    /// A replication slot has lost the WAL that its standby needs next.
     SlotLost = "slot_lost" (Server, Blocks::Never):
         "that standby cannot follow any more: it falls behind with every commit and is not promoted",
     /// `primary_conninfo` holds a password that the engine's role can read.
     ReplicationPasswordReadable = "replication_password_readable" (Server, Blocks::Never):
-        "whoever reads statistics can read the password of replication, and with it copy the whole cluster",
+        "everybody who can read the statistics can read the replication password, and can copy the whole cluster with it",
     /// The primary has logical replication slots.
     LogicalSlots = "logical_slots" (Server, Blocks::Never):
-        "the slots stay on the old primary: subscribers stop, and changes between the failover and new slots are missed",
-    /// One standby alone can acknowledge what the primary waits for.
+        "the slots stay on the old primary: subscribers stop, and they miss the changes between the failover and new slots",
+    /// Only one standby can acknowledge the commits of the primary.
     SyncGate = "sync_gate" (Server, Blocks::Never):
-        "after the promotion nobody is left to acknowledge: every commit waits, and the service is down although the server is up",
+        "after the promotion no standby is left to acknowledge: every commit waits, and the service is down although the server is up",
     /// The engine's role may not clear `synchronous_standby_names`.
     SyncGateRightMissing = "sync_gate_right_missing" (Server, Blocks::Never):
-        "the engine could not let commits through after the promotion: they wait until a person does",
-    /// `synchronous_standby_names` holds what the engine cannot read.
+        "the engine cannot release waiting commits after the promotion: they wait until a person does",
+    /// `synchronous_standby_names` has a value that the engine cannot parse.
     SyncNamesUnreadable = "sync_names_unreadable" (Server, Blocks::Never):
-        "who has acknowledged a commit and does not answer may hold what nobody else has: then nobody is promoted, and a person is called",
-    /// Somebody who is no standby of this service can acknowledge commits.
+        "a standby that has acknowledged a commit and does not answer may hold data that no other server has: then the engine promotes no standby, and calls a person",
+    /// A receiver that is not a standby of this service can acknowledge commits.
     SyncByStrangers = "sync_by_strangers" (Server, Blocks::Never):
-        "a commit of which a client was told may be on no standby that could be promoted: nothing can be promised about it",
-    /// `synchronous_commit` lets commits go before a standby has them.
+        "an acknowledged commit may be on no standby that can be promoted: the engine can promise nothing about it",
+    /// With this value of `synchronous_commit`, commits do not wait until a standby has them.
     SyncCommitWaitsForNobody = "sync_commit_waits_for_nobody" (Server, Blocks::Never):
-        "a commit of which a client was told may be on no standby that could be promoted: nothing can be promised about it",
+        "an acknowledged commit may be on no standby that can be promoted: the engine can promise nothing about it",
     /// A role, a database or a function has its own `synchronous_commit`.
     SyncCommitOverridden = "sync_commit_overridden" (Server, Blocks::Never):
-        "a commit of which a client was told may be on no standby that could be promoted: nothing can be promised about it",
-    /// Several receivers have the same name.
+        "an acknowledged commit may be on no standby that can be promoted: the engine can promise nothing about it",
+    /// Several WAL receivers have the same name.
     ReplicationNamesEqual = "replication_names_equal" (Server, Blocks::Never):
-        "who has acknowledged a commit and does not answer may hold what nobody else has: then nobody is promoted, and a person is called",
+        "a standby that has acknowledged a commit and does not answer may hold data that no other server has: then the engine promotes no standby, and calls a person",
     /// A standby that is named in `synchronous_standby_names` is not connected.
     SyncStandbyAbsent = "sync_standby_absent" (Server, Blocks::Never):
-        "who has acknowledged a commit and does not answer may hold what nobody else has: then nobody is promoted, and a person is called",
+        "a standby that has acknowledged a commit and does not answer may hold data that no other server has: then the engine promotes no standby, and calls a person",
     /// Replay is paused on this standby.
     ReplayPaused = "replay_paused" (Server, Blocks::Where("the standby may be promoted (`candidate`)")):
-        "a promotion ends the pause and replays what somebody wanted to stop; so this standby is refused",
-    /// Replay stands still although there is log to replay.
+        "a promotion ends the pause and replays what somebody wanted to stop; so the engine does not promote this standby",
+    /// Replay does not advance although there is WAL to replay.
     ReplayHeld = "replay_held" (Server, Blocks::Never):
-        "a promotion replays first: it takes as long as what holds replay up, without an end where max_standby_streaming_delay is -1",
-    /// `recovery_min_apply_delay` holds replay back on this standby.
+        "a promotion replays first: it waits as long as replay is blocked, without a limit if max_standby_streaming_delay is -1",
+    /// `recovery_min_apply_delay` delays replay on this standby.
     ApplyDelayed = "apply_delayed" (Server, Blocks::Always):
-        "all that was held back is replayed before the promotion ends, and what protected against a mistake is gone; so this standby is refused",
+        "a promotion first replays all delayed WAL, and the protection against a mistake is lost; so the engine does not promote this standby",
     /// No WAL receiver runs on this standby.
     NotReceiving = "not_receiving" (Server, Blocks::Never):
-        "every commit from now on would be lost by a failover to it, so it is not promoted by itself",
-    /// A setting that a standby must not have lower than its primary is lower.
+        "a failover to this standby would lose every commit from now on, so the engine does not promote it automatically",
+    /// A setting that must not be lower on a standby than on its primary is lower.
     SettingLowerThanPrimary = "setting_lower_than_primary" (Server, Blocks::Where("the standby may be promoted (`candidate`)")):
-        "hot standby stops replay at the primary's change, and a server with fewer connections turns clients away when it takes the load",
-    /// Places are kept by `reserved_connections`, and the engine's role may not use them.
+        "hot standby stops replay when the primary changes the setting, and a server with fewer connections rejects clients when it takes the load",
+    /// `reserved_connections` reserves connection slots, and the engine's role may not use them.
     ReservedPlacesClosed = "reserved_places_closed" (Server, Blocks::Never):
-        "after a failover all clients come back at once; without a place of its own the engine cannot see who answers through the route",
+        "after a failover all clients reconnect at once; without a reserved slot the engine cannot see which server answers through the route",
     /// The server's TLS certificate has expired.
     CertificateExpired = "certificate_expired" (Server, Blocks::Never):
-        "TLS that is verified is refused: the engine is blind, and clients that verify cannot connect after a failover",
+        "verified TLS connections fail: the engine cannot see the server, and clients that verify cannot connect after a failover",
     /// The server's TLS certificate expires soon.
     CertificateExpires = "certificate_expires" (Server, Blocks::Never):
-        "from that moment verified connections are refused, by clients and by the engine, which is then blind and fails nothing over",
+        "from that moment verified connections fail, for clients and for the engine, which then cannot see the server and does not fail over",
     /// The engine's own TLS certificate has expired, or expires soon.
     ClientCertificateExpires = "client_certificate_expires" (Server, Blocks::Never):
-        "from that moment the server refuses the engine's login: it is blind and fails nothing over",
-    /// The host of this server cannot be asked over SSH.
+        "from that moment the server refuses the engine's login: the engine cannot see the server and does not fail over",
+    /// The engine cannot ask the host of this server over SSH.
     HostNotAsked = "host_not_asked" (Host, Blocks::Always):
-        "the old primary's end must be proven before another is made; what cannot be reached cannot be fenced",
+        "the engine must prove that the old primary has ended before it promotes a standby; it cannot fence a host that it cannot reach",
     /// The data directory on the host belongs to another server than the one that answers over SQL.
     HostOtherServer = "host_other_server" (Host, Blocks::Always):
-        "a fence there would stop somebody else, and prove nothing about this server",
+        "a fence there would stop the wrong server, and prove nothing about this one",
     /// The account on the host may not signal the server's processes.
     HostCannotSignal = "host_cannot_signal" (Host, Blocks::Always):
-        "the fence kills every process of the old primary; without the right it is not proven, and no standby is promoted",
-    /// The server's shared memory does not show on the host.
+        "the fence kills every process of the old primary; without the right the fence is not proven, and no standby is promoted",
+    /// The server's shared memory is not visible on the host.
     HostSegmentHidden = "host_segment_hidden" (Host, Blocks::Always):
-        "the proof needs the shared memory of the old primary to be gone; where it does not show, nothing is promoted",
+        "the proof requires that the shared memory of the old primary is gone; if it is not visible, nothing is promoted",
     /// The `failover-host` that is installed on the host is older than the engine.
     HostScriptOutdated = "host_script_outdated" (Host, Blocks::Where("it cannot fence by its generation")):
-        "a request that the installed script does not know is refused, and the fence is such a request",
-    /// The `failover-host` that is installed on the host is of a later version.
+        "the installed script refuses requests that it does not know, and the fence is such a request",
+    /// The `failover-host` that is installed on the host is of a later version than the engine.
     HostScriptNewer = "host_script_newer" (Host, Blocks::Where("it cannot fence by its generation")):
-        "it is meant for a later engine, and is tested with that one",
+        "the script is made for a later engine, and is tested with that one",
     /// The account on the host may not write into the data directory.
     HostDataDirNotWritable = "host_data_dir_not_writable" (Host, Blocks::Never):
-        "a supervisor that restarts the fenced server makes two primaries: standby.signal is what holds it back",
+        "if a supervisor restarts the fenced server, there are two primaries: only standby.signal prevents this",
     /// `pg_ctl` is not where the host's account looks for it.
     HostPgCtlMissing = "host_pg_ctl_missing" (Host, Blocks::Never):
         "promote.method = \"pg_ctl\" needs it, and so does the gentle part of the fence",
     /// `pg_isready` is not where the host's account looks for it.
     HostPgIsreadyMissing = "host_pg_isready_missing" (Host, Blocks::Never):
-        "it is how a host tells a hung server from a cut network: without it more doubts end in a wait",
+        "with it the host distinguishes a hung server from a cut network: without it the engine waits in more doubtful cases",
     /// The host has no `timeout` command.
     HostTimeoutMissing = "host_timeout_missing" (Host, Blocks::Never):
-        "a command that hangs there outlives its step, and may act after the failover has gone on",
+        "a command that hangs there outlives its step, and may act after the failover has continued",
     /// The engine logs in as root.
     HostRootLogin = "host_root_login" (Host, Blocks::Never):
-        "one stolen key owns the host, and pg_ctl refuses to work as root at the moment it is needed",
+        "one stolen key controls the host, and pg_ctl refuses to run as root when it is needed",
     /// The file system of the data directory is nearly full.
     HostDiskNearlyFull = "host_disk_nearly_full" (Host, Blocks::Never):
-        "a promotion writes a new timeline and a checkpoint, and the new primary keeps WAL for absent standbys: a full disk stops it",
-    /// `recovery.signal` lies in the data directory.
+        "a promotion writes a new timeline and a checkpoint, and the new primary retains WAL for absent standbys: a full disk stops it",
+    /// `recovery.signal` is in the data directory.
     HostRecoverySignal = "host_recovery_signal" (Host, Blocks::Never):
         "a standby that leaves recovery by itself is a second primary",
-    /// `failover.fenced` of an earlier fence lies in the data directory of a server that runs.
+    /// A server runs whose data directory holds `failover.fenced` of an earlier fence.
     HostFenceMarker = "host_fence_marker" (Host, Blocks::Never):
-        "the next fence of this server takes what an earlier one left for its own",
-    /// An instance of the route cannot be asked.
+        "the next fence of this server mistakes files of the earlier fence for its own",
+    /// The engine cannot ask an instance of the route.
     RouteNotReady = "route_not_ready" (Route, Blocks::Always):
-        "the new primary would run, and the clients of this instance would not be sent to it: their outage goes on until a person moves them",
+        "the new primary would run, but the clients of this instance would not reach it: their outage continues until a person moves them",
     /// An instance of the route does not have the backend.
     RouteBackendMissing = "route_backend_missing" (Route, Blocks::Always):
-        "the new primary would run, and the clients of this instance would not be sent to it: their outage goes on until a person moves them",
+        "the new primary would run, but the clients of this instance would not reach it: their outage continues until a person moves them",
     /// An instance of the route does not have a server of the service.
     RouteServerMissing = "route_server_missing" (Route, Blocks::Always):
-        "the new primary would run, and the clients of this instance would not be sent to it: their outage goes on until a person moves them",
-    /// An instance of the route keeps a server out by itself, whatever it is told.
+        "the new primary would run, but the clients of this instance would not reach it: their outage continues until a person moves them",
+    /// An instance of the route keeps a server out of service itself, and the engine cannot change that.
     RouteServerHeld = "route_server_held" (Route, Blocks::Always):
-        "the new primary would run, and the clients of this instance would not be sent to it: their outage goes on until a person moves them",
-    /// An instance of the route cannot give a server the weight that is wanted.
+        "the new primary would run, but the clients of this instance would not reach it: their outage continues until a person moves them",
+    /// An instance of the route cannot give a server the configured weight.
     RouteWeightFixed = "route_weight_fixed" (Route, Blocks::Where("the server's weight is 0 and stays so")):
-        "the failover goes on with the weight that is possible: with none at all the new primary would get no traffic",
+        "the failover continues with the weight that is possible: with weight 0 the new primary would get no traffic",
     /// An instance of the route sends new sessions to a server that is not the primary.
     RouteToStandby = "route_to_standby" (Route, Blocks::Never):
-        "clients come out at a server that is not the primary: on a database they cannot write there, and after a restart of HAProxy they may land on the old one",
+        "clients reach a server that is not the primary: on a database they cannot write there, and after a restart of HAProxy they may reach the old one",
     /// An instance of the route sends no new session to the primary.
     RoutePrimaryOut = "route_primary_out" (Route, Blocks::Never):
-        "clients are cut off from a healthy primary, which no failover mends",
-    /// Nobody answers at an address of the route.
+        "clients cannot reach a healthy primary, and no failover corrects that",
+    /// No server answers at an address of the route.
     VerifyUnreachable = "verify_unreachable" (Route, Blocks::Where("no address of the route answers")):
-        "a failover is verified through this address: where none is reached, a database's ends with a person being called, and an application's is taken back",
-    /// Every place behind an address of the route is taken.
+        "the engine verifies a failover through this address: if it reaches no address, it calls a person after the failover of a database, and undoes the failover of an application",
+    /// All connection slots behind an address of the route are in use.
     VerifyFull = "verify_full" (Route, Blocks::Never):
-        "a failover is done when somebody was seen to answer through the route; where every place is taken by clients, nobody can look",
-    /// An address of the route does not let the engine in.
+        "a failover is complete when the engine has seen through the route which server answers; if clients use all connections, the engine cannot see this",
+    /// An address of the route refuses the engine's login.
     VerifyRefused = "verify_refused" (Route, Blocks::Where("no address of the route answers")):
-        "the failover counts as complete once a commit went through this address: not let in, it ends with a person being called",
+        "a failover counts as complete when a commit went through this address: without a login the engine calls a person",
     /// An address of the route does not show which server answers.
     VerifyUnidentified = "verify_unidentified" (Route, Blocks::Always):
-        "a failover counts as complete once the new server is seen through this address: unseen, it is undone",
+        "a failover counts as complete when the engine has seen the new server through this address: otherwise the failover is undone",
     /// An address of the route leads to a server that is not the primary.
     VerifyOtherServer = "verify_other_server" (Route, Blocks::Never):
-        "some clients do not reach the server that is watched, and its death would move traffic that is elsewhere",
+        "some clients do not reach the primary that the engine watches, and its death would move traffic that goes elsewhere",
     /// An address of the route leads to another cluster.
     VerifyForeign = "verify_foreign" (Route, Blocks::Always):
-        "a commit through it would prove another cluster's health, so the verification is refused and a person called",
+        "a commit through it would prove the health of another cluster, so the engine refuses the verification and calls a person",
     /// An address of the route leads to a server in recovery.
     VerifyStandby = "verify_standby" (Route, Blocks::Never):
         "clients of this address cannot write now, and the verification through it would fail",
-    /// A name that a failover would change cannot be read.
+    /// The engine cannot read a DNS name that a failover would change.
     NameUnreadable = "name_unreadable" (Route, Blocks::Where("the names are the route")):
-        "what cannot be read cannot be changed either: clients that go by this name stay with the old server",
-    /// A name is not in the zone where a failover would change it.
+        "the engine cannot change what it cannot read: clients that use this name stay with the old server",
+    /// A DNS name is not in the zone in which a failover would change it.
     NameElsewhere = "name_elsewhere" (Route, Blocks::Where("the names are the route")):
-        "a change of it there is refused or seen by nobody: clients that go by this name stay with the old server",
-    /// A server, host or route did not answer several times and is left alone for a while.
+        "a change in that zone is refused or has no effect: clients that use this name stay with the old server",
+    /// A server, host or route did not answer several times, and the survey does not ask it for a while.
     BreakerOpen = "breaker_open" (Engine, Blocks::Never):
-        "what is shown of it is as old as the last answer; a failover asks afresh, and may find it as broken as the survey did",
+        "the data that is shown is as old as the last answer; a failover asks again, and may get no answer either",
     /// No server lets the engine log in.
     LoginRefused = "login_refused" (Engine, Blocks::Always):
-        "an engine that cannot log in sees neither a primary nor its death: it fails nothing over",
-    /// The `state_dir` cannot be used.
+        "without a login the engine sees neither the primary nor its death: it does not fail over",
+    /// The engine cannot use the `state_dir`.
     StateDirUnusable = "state_dir_unusable" (Engine, Blocks::Where("it is certain that it cannot be used")):
-        "what is not written down cannot be resumed or undone: without its journal the engine starts no failover",
-    /// The control socket cannot be used.
+        "the engine cannot resume or undo what is not recorded: without its journal it starts no failover",
+    /// The engine cannot use the control socket.
     ControlSocketUnusable = "control_socket_unusable" (Engine, Blocks::Where("it is certain that it cannot be used")):
-        "the daemon does not start without it, or nobody could ask, pause or force it",
+        "the daemon does not start without it, or nobody can query, pause or force it",
     /// A check of a server is not up.
     CheckNotUp = "check_not_up" (Engine, Blocks::Always):
-        "what cannot be asked now is not judged at failover time: a standby that is not seen is not promoted",
+        "the engine cannot judge at failover time what it cannot ask now: it does not promote a standby that it cannot see",
     /// A warning about the configuration.
     Configuration = "configuration" (Engine, Blocks::Never):
-        "it is in force already, and shows when it is needed",
+        "the setting is already in force, and takes effect when it is needed",
 }
 
 impl FindingCode {
-    /// A finding of this kind. `blocking` as its line of the table says.
+    /// Creates a finding of this kind. `blocking` must agree with the table.
     #[must_use]
     pub fn found(self, blocking: bool, message: impl Into<String>, remedy: impl Into<String>) -> ReadinessFinding {
         debug_assert!(
@@ -329,7 +328,7 @@ impl PartialOrd for FindingCode {
     }
 }
 
-/// No kind of finding has that name.
+/// There is no finding with this name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownFinding;
 

@@ -68,7 +68,7 @@ refusals! {
             why: "",
             remedy: "",
         }
-        /// Not enough failed observations in the window yet.
+        /// The number of failed observations in the window has not reached the threshold.
         ThresholdNotReached {
             /// Failed observations in the window.
             failures: u32,
@@ -88,12 +88,12 @@ refusals! {
             why: "",
             remedy: "",
         }
-        /// Other checks fail while the database itself answers (rule 6).
+        /// Other checks fail, but the database itself answers (rule 6).
         DatabaseAnswers = "database_answers" {
             why: "",
             remedy: "",
         }
-        /// Evidence is still on its way: which.
+        /// The engine still waits for evidence.
         EvidenceIncomplete {
             /// What is waited for.
             #[serde(with = "super::static_word")]
@@ -102,7 +102,7 @@ refusals! {
             why: "",
             remedy: "",
         }
-        /// The primary is alive and not serving: which way.
+        /// The primary is alive, but does not serve.
         Impaired {
             /// The failure class.
             #[serde(with = "super::static_word")]
@@ -111,7 +111,7 @@ refusals! {
             why: "",
             remedy: "",
         }
-        /// An announced shutdown has not come to its end within its grace.
+        /// An announced shutdown has not ended within its grace time.
         ShutdownHeld {
             /// The processes that it waits for, by what they are; empty where nobody knows.
             by: Vec<String>,
@@ -121,7 +121,7 @@ refusals! {
             why: "",
             remedy: "",
         }
-        /// An announced shutdown may still come back.
+        /// The server may still come back after an announced shutdown.
         RestartGrace {
             /// How much of the grace is left.
             left: Span,
@@ -129,17 +129,17 @@ refusals! {
             why: "",
             remedy: "",
         }
-        /// The host says that the server runs and serves: only our path is broken.
+        /// The host reports that the server runs and serves: only the engine's path to it is broken.
         HostSaysServing = "host_says_serving" {
             why: "",
             remedy: "",
         }
-        /// The host says that the postmaster runs although its port refuses.
+        /// The host reports that the postmaster runs, although its port refuses connections.
         HostSaysRunning = "host_says_running" {
             why: "",
             remedy: "",
         }
-        /// A standby goes on receiving from the primary: it is alive and only our path is broken.
+        /// A standby still receives from the primary: the primary is alive, and only the engine's path to it is broken.
         StandbySeesPrimary {
             /// Which standby.
             server: ServerId,
@@ -152,7 +152,7 @@ refusals! {
             why: "the engine watches and decides nothing: a dead primary stays dead",
             remedy: "failover resume {service}",
         }
-        /// Our own view is in doubt.
+        /// The engine cannot trust its own view.
         Doubt {
             /// Why.
             cause: DoubtCause,
@@ -165,7 +165,7 @@ refusals! {
             why: "",
             remedy: "",
         }
-        /// No primary was ever seen (rule 10).
+        /// The engine has never seen a primary (rule 10).
         NoPrimarySeen = "no_primary_seen" {
             why: "what was never seen alive cannot be told dead: nothing is promoted",
             remedy: "start the primary, or correct its address and login in the configuration",
@@ -183,7 +183,7 @@ refusals! {
             why: "two failovers in a row may be one fault chased around: the second waits",
             remedy: "wait, or failover reset {service}",
         }
-        /// An operator has to confirm.
+        /// The failover waits for an operator's confirmation.
         AwaitingConfirmation {
             /// How long the engine goes on waiting.
             left: Span,
@@ -191,12 +191,12 @@ refusals! {
             why: "the outage lasts until somebody answers",
             remedy: "failover confirm {service}",
         }
-        /// Nobody confirmed in time.
+        /// No operator confirmed in time.
         ConfirmationTimedOut = "confirmation_timed_out" {
             why: "the outage lasts until somebody answers",
             remedy: "failover force {service}, if it must happen",
         }
-        /// As many other failovers have begun within a minute as may: a person is asked.
+        /// The maximum number of failovers has begun within a minute: the engine asks a person.
         TooManyAtOnce {
             /// So many may.
             most: u32,
@@ -204,17 +204,17 @@ refusals! {
             why: "the outage lasts until somebody answers",
             remedy: "look at the network of this machine, and at what the services have in common; then failover confirm {service}, or --all",
         }
-        /// A failover is in flight.
+        /// A failover is in progress.
         FailoverInFlight = "failover_in_flight" {
             why: "",
             remedy: "",
         }
-        /// A person has to come first.
+        /// A person must act first.
         ManualIntervention = "manual_intervention" {
             why: "what a person was called for is not over: only a person says that the next failover is safe",
             remedy: "look at `failover events --service {service}`, mend what it says, then failover reset {service}",
         }
-        /// The required fence level cannot be reached on any way that is configured.
+        /// The engine cannot reach the required fence level by any configured method.
         FenceUnavailable {
             /// What is missing.
             why: String,
@@ -222,7 +222,7 @@ refusals! {
             why: "two primaries lose data for certain: without the proof that the old one is gone nothing is promoted",
             remedy: "make the primary's host reachable over SSH (`ssh`, `data_dir`), or configure `fence.command`; `route.exclusive` only if it is true",
         }
-        /// The primary lives, and it could not be proven that a standby has all that it acknowledged.
+        /// The primary is alive, and the engine could not prove that a standby has everything that the primary acknowledged.
         ReceiptUnprovable {
             /// What is missing.
             why: String,
@@ -230,7 +230,7 @@ refusals! {
             why: "",
             remedy: "make the primary's host reachable over SSH (`ssh`, `data_dir`), or accept a loss: failover force --accept-loss",
         }
-        /// No standby can be promoted: the reason for each.
+        /// No standby can be promoted. Each standby has its reason.
         NoCandidate {
             /// By server.
             reasons: Vec<(ServerId, CandidateRefusal)>,
@@ -238,7 +238,7 @@ refusals! {
             why: "there is nobody to promote: a dead primary ends the service",
             remedy: "bring a standby back, see `readiness` and what is said about each",
         }
-        /// Something that the survey found would keep a failover from its end: said beforehand only.
+        /// A finding of the survey would prevent the completion of a failover (shown only beforehand).
         NotReady {
             /// The finding's code.
             code: FindingCode,
@@ -253,7 +253,7 @@ refusals! {
             why: "which data is right is a person's decision; nothing is promoted into that",
             remedy: "stop or rebuild the one that must not take writes",
         }
-        /// A server that is not the primary said that it takes writes, and has said or shown nothing else since.
+        /// A server that is not the primary reported that it takes writes, and nothing since then contradicts this.
         Rival {
             /// Which.
             server: ServerId,
@@ -279,7 +279,7 @@ refusals! {
             why: "two engines fence and promote against each other",
             remedy: "stop the other engine: two on one service act against each other",
         }
-        /// The service that it follows is in trouble, or has a new primary that is not followed yet: the failures may be its.
+        /// The followed service is in trouble, or has a new primary that is not followed yet: it may have caused the failures.
         DependencyFailing {
             /// Which.
             service: String,
@@ -289,7 +289,7 @@ refusals! {
             why: "an application that moves because its database is away moves for nothing, and twice",
             remedy: "mend the service that it follows; after `follows.hold` it acts by itself",
         }
-        /// Services of this kind are watched only.
+        /// The engine only watches services of this kind.
         WatchedOnly = "watched_only" {
             why: "",
             remedy: "",
@@ -311,22 +311,22 @@ refusals! {
 refusals! {
     /// Why a standby cannot be promoted.
     pub enum CandidateRefusal {
-        /// The configuration says so.
+        /// The configuration excludes this server (`candidate = false`).
         NotACandidate = "not_a_candidate" {
             why: "",
             remedy: "",
         }
-        /// An operator cordoned it.
+        /// An operator cordoned the server.
         Cordoned = "cordoned" {
             why: "",
             remedy: "failover uncordon {service} {standby}, once it may be promoted",
         }
-        /// It answers its kept session and no new connection.
+        /// The server answers its kept-open session, but no new connection.
         NoNewSessions = "no_new_sessions" {
             why: "",
             remedy: "",
         }
-        /// It refuses the login of the engine's role: a promotion could not be asked for.
+        /// The server refuses the login of the engine's role: the engine could not request a promotion.
         LoginRefused {
             /// What it says.
             why: String,
@@ -334,17 +334,17 @@ refusals! {
             why: "",
             remedy: "",
         }
-        /// An operator chose another one.
+        /// An operator chose another standby.
         NotChosen = "not_chosen" {
             why: "",
             remedy: "",
         }
-        /// Another one was asked to become the primary in this failover.
+        /// The engine has asked another standby in this failover to become the primary.
         AnotherAsked = "another_asked" {
             why: "",
             remedy: "",
         }
-        /// It could not be asked, or its last answer is too old.
+        /// The engine could not ask the server, or its last answer is too old.
         NotReadable {
             /// What was seen.
             why: String,
@@ -352,17 +352,17 @@ refusals! {
             why: "",
             remedy: "start it, or correct its address and login in the configuration",
         }
-        /// It takes writes itself.
+        /// The server takes writes itself.
         NotInRecovery = "not_in_recovery" {
             why: "",
             remedy: "stop it and rebuild it as a standby of the primary",
         }
-        /// It belongs to another cluster (system identifier).
+        /// The server belongs to another cluster (system identifier).
         OtherCluster = "other_cluster" {
             why: "",
             remedy: "correct its address in the configuration, or rebuild it from the primary",
         }
-        /// It is not on the primary's timeline.
+        /// The server is not on the primary's timeline.
         OtherTimeline {
             /// Its timeline.
             timeline: u32,
@@ -372,22 +372,22 @@ refusals! {
             why: "",
             remedy: "point its primary_conninfo to the primary and reload it (recovery_target_timeline = 'latest'), or else rebuild it from the primary",
         }
-        /// Replay is paused: by an operator, or by PostgreSQL itself where a setting is lower than on the primary.
+        /// Replay is paused, by an operator or by PostgreSQL itself because a setting is lower than on the primary.
         ReplayPaused = "replay_paused" {
             why: "",
             remedy: "where the survey finds setting_lower_than_primary on {standby}: raise that setting and restart it, for a resume would shut it down; else SELECT pg_wal_replay_resume() on it",
         }
-        /// It is a delayed standby.
+        /// The server is a delayed standby.
         Delayed = "delayed" {
             why: "",
             remedy: "data.allow_delayed = true, if what it holds back may be replayed",
         }
-        /// It was not receiving from the primary while that lived.
+        /// The standby did not receive from the primary while the primary was alive.
         NotStreaming = "not_streaming" {
             why: "",
             remedy: "look at the log of {standby}: primary_conninfo, the password, the slot, and WAL that the primary has removed; if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE",
         }
-        /// Another server that cannot be promoted has log that this one lacks (rule 21).
+        /// Another server, which cannot be promoted, has log that this standby lacks (rule 21).
         Behind {
             /// The other one's name; `None`: others that acknowledged commits before those who do it now.
             by: Option<String>,
@@ -399,7 +399,7 @@ refusals! {
             why: "",
             remedy: "make the other server fit to be promoted, or wait until this one has caught up; if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE",
         }
-        /// Another server that cannot be promoted may acknowledge commits that this one lacks: said beforehand only.
+        /// Another server, which cannot be promoted, may acknowledge commits that this standby lacks (shown only beforehand).
         MayBeBehind {
             /// The other one's name.
             by: String,
@@ -407,7 +407,7 @@ refusals! {
             why: "",
             remedy: "make the other server fit to be promoted, or let commits wait for this one: change synchronous_standby_names on the primary",
         }
-        /// The primary was stopped in an orderly way, and it has not received the whole log.
+        /// The primary was stopped in an orderly way, and the standby has not received the whole log.
         NotReceived {
             /// So much of it is missing.
             bytes: u64,
@@ -415,7 +415,7 @@ refusals! {
             why: "",
             remedy: "",
         }
-        /// Too few of those that could have acknowledged a commit said how far they are, so one it lacks may exist (rule 21).
+        /// Too few standbys that may have acknowledged a commit reported their position: this standby may lack one (rule 21).
         QuorumUnanswered {
             /// Those who may acknowledge, and said it.
             answered: u32,
@@ -427,7 +427,7 @@ refusals! {
             why: "",
             remedy: "bring the other standbys of synchronous_standby_names back; if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE",
         }
-        /// It could lack more than the limit.
+        /// The standby could lack more log than the limit allows.
         LossTooHigh {
             /// Bytes that may be lost.
             loss: u64,
@@ -437,7 +437,7 @@ refusals! {
             why: "",
             remedy: "wait until it has caught up, or raise data.max_lag_bytes; if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE",
         }
-        /// How much it could lack is not known (rule 20): unknown is not zero.
+        /// The engine does not know how much log the standby could lack (rule 20): unknown is not zero.
         LossUnknown {
             /// Why.
             #[serde(with = "super::static_word")]
@@ -446,7 +446,7 @@ refusals! {
             why: "",
             remedy: "let the engine see the primary again, or accept whatever is lost: failover force {service} --to {standby} --accept-loss any",
         }
-        /// Of an application: its checks do not pass.
+        /// For an application: the checks of the server do not pass.
         NotHealthy {
             /// What was seen.
             why: String,
@@ -454,7 +454,7 @@ refusals! {
             why: "",
             remedy: "",
         }
-        /// Of an application: the traffic was sent to it in this failover, and it did not serve.
+        /// For an application: in this failover the server got the traffic, and did not serve.
         SwitchFailed {
             /// What was seen.
             why: String,
@@ -462,7 +462,7 @@ refusals! {
             why: "",
             remedy: "",
         }
-        /// Its promotion was tried and had no effect.
+        /// The promotion of the server was tried and had no effect.
         PromotionRefused {
             /// What was said.
             why: String,

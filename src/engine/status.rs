@@ -25,21 +25,21 @@ use super::render::{millis, rfc3339};
 use crate::clock::Clock;
 use crate::sync::Mutex;
 
-/// Everything about the engine at one moment.
+/// The state of the engine at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Status {
     /// The version of the library.
     pub version: String,
-    /// When this was taken: RFC 3339, UTC.
+    /// The time of this status: RFC 3339, UTC.
     pub time: String,
     /// Milliseconds since the engine was started; 0 before.
     pub uptime_ms: u64,
     /// `new`, `running`, `stopping` or `stopped`.
     pub engine: String,
-    /// The bug that froze all decisions, where there was one.
+    /// The bug that froze all decisions, if there was one.
     pub faulted: Option<String>,
-    /// Why the engine may not trust its own view now; empty when it may.
+    /// Why the engine cannot trust its own view now; empty if it can.
     pub doubt: Option<String>,
     /// The threads.
     pub threads: ThreadStatus,
@@ -49,13 +49,13 @@ pub struct Status {
     pub events: EventStatus,
     /// The services in the order of the configuration.
     pub services: Vec<ServiceStatus>,
-    /// The circuit breakers around what the survey asks, once it was asked.
+    /// The circuit breakers of the survey, one for each host, server and route that it has asked.
     #[serde(default)]
     pub breakers: Vec<BreakerStatus>,
-    /// Where the role endpoint listens; empty without one.
+    /// The address on which the role endpoint listens; empty without one.
     #[serde(default)]
     pub role_endpoint: Option<String>,
-    /// What checks of kind `host` ask the program for, also before the start, by name.
+    /// The functions that checks of kind `host` ask the program for, by name; also before the start.
     #[serde(default)]
     pub host_functions: Vec<HostFunctionStatus>,
 }
@@ -66,7 +66,7 @@ pub struct Status {
 pub struct HostFunctionStatus {
     /// The name under which it is registered or offered: the `function` of the checks, or their own name.
     pub name: String,
-    /// `function` (one that was registered), `tasks` (the program answers them itself), or nobody: then the engine does not start.
+    /// `function` (a registered function), `tasks` (the program answers the tasks itself), or none: then the engine does not start.
     pub answered_by: Option<String>,
 }
 
@@ -76,62 +76,62 @@ pub struct HostFunctionStatus {
 pub struct BreakerStatus {
     /// The service.
     pub service: String,
-    /// The server; `None` for the route.
+    /// The server; null for the route.
     pub server: Option<String>,
-    /// What is asked: `ssh`, `sql` or `route`.
+    /// The dependency: `ssh`, `sql` or `route`.
     pub dependency: String,
     /// `closed`, `open` or `half_open`.
     pub state: String,
-    /// Failures in a row; the threshold while it is not closed.
+    /// Consecutive failures; the threshold while the circuit breaker is not closed.
     pub failures: u32,
-    /// Why the last question failed; empty if it did not.
+    /// Why the last request failed; empty if it succeeded.
     pub reason: String,
-    /// How long ago it was asked last, in milliseconds.
+    /// Time since the last request, in milliseconds.
     pub asked_ms: u64,
 }
 
-/// The numbers about the failovers of one service, as rule 82 defines them. They outlive the engine in its journal; refusals are
-/// counted since its start.
+/// The metrics about the failovers of one service, as rule 82 defines them. The journal keeps them across restarts; refusals are
+/// counted since the start of the engine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MetricsStatus {
-    /// Failovers by how they ended: `completed`, `rolled_back`, `manual_intervention`, `stopped`.
+    /// Failovers by outcome: `completed`, `rolled_back`, `manual_intervention`, `stopped`.
     pub failovers: BTreeMap<String, u64>,
-    /// Those that an operator forced, or another service that it follows: counted above, and in nothing below.
+    /// Failovers forced by an operator, or caused by a followed service. `failovers` counts them; the metrics below do not.
     pub forced: u64,
-    /// Those that completed with the traffic verified: new connections, data and traffic are right.
+    /// Failovers that completed with new connections, data and traffic verified.
     pub verified: u64,
-    /// Those that completed where there is nothing to verify the traffic through: neither a success nor a failure.
+    /// Failovers that completed without a route to verify the traffic: neither a success nor a failure.
     pub unverifiable: u64,
-    /// Verified of all that ended, from 0 to 1; `None` before the first.
+    /// Verified failovers divided by all that ended, from 0 to 1; null before the first.
     pub success_rate: Option<f64>,
     /// From the first bad observation to the confirmation.
     pub mttd: SpansStatus,
     /// From the first bad observation to verified traffic.
     pub mttr: SpansStatus,
-    /// Failovers by what is known of their old primary: `justified`, `false_positive`, `unknown`.
+    /// Failovers by the judgement about their old primary: `justified`, `false_positive`, `unknown`.
     pub judged: BTreeMap<String, u64>,
-    /// False positives of all that were judged, from 0 to 1; `None` before the first.
+    /// False positives divided by all failovers that were judged, from 0 to 1; null before the first.
     pub false_positive_rate: Option<f64>,
-    /// What is known of the old primary of the last failover.
+    /// The judgement of the last failover.
     pub last: Option<JudgedStatus>,
-    /// Refusals that were told since the engine was started, by name.
+    /// Refusals that were reported since the start of the engine, by name.
     pub refusals: BTreeMap<String, u64>,
 }
 
-/// Spans of one kind.
+/// Durations of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SpansStatus {
-    /// How many.
+    /// Their number.
     pub count: u64,
-    /// Their mean, in milliseconds; `None` without any.
+    /// Their mean, in milliseconds; null without any.
     pub mean_ms: Option<f64>,
     /// The longest, in milliseconds.
     pub longest_ms: f64,
     /// The last one, in milliseconds.
     pub last_ms: Option<f64>,
-    /// Together, in milliseconds.
+    /// Their sum, in milliseconds.
     pub sum_ms: f64,
 }
 
@@ -145,7 +145,7 @@ pub struct JudgedStatus {
     pub old_primary: String,
     /// `justified`, `false_positive`, `unknown` or `forced`.
     pub verdict: String,
-    /// What shows it.
+    /// The evidence for the verdict.
     pub why: String,
 }
 
@@ -153,13 +153,13 @@ pub struct JudgedStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VerdictCounts {
-    /// It answered, and the answer was right.
+    /// The check got the right answer.
     pub up: u64,
-    /// Alive, and not serving.
+    /// The server is alive, but does not serve.
     pub impaired: u64,
-    /// It did not answer, or not rightly.
+    /// The check got no answer, or a wrong one.
     pub down: u64,
-    /// It could not be asked.
+    /// The check could not ask.
     pub unknown: u64,
 }
 
@@ -179,25 +179,25 @@ pub struct ThreadStatus {
     pub waiting: u32,
     /// The longest present wait, in milliseconds.
     pub oldest_wait_ms: u64,
-    /// Threads for checks of any kind whose job is past its deadline and has not come back.
+    /// Threads for checks of any kind whose job has not returned by its deadline.
     pub stuck: u32,
-    /// The names of the other threads that have not come back from their work in time, sorted.
+    /// The names of other threads that are overdue, sorted.
     #[serde(default)]
     pub overdue: Vec<String>,
-    /// How late checks begin.
+    /// The delay with which checks begin.
     #[serde(default)]
     pub start_delay: DelayStatus,
 }
 
-/// How late the engine's own checks begin since its start: from the moment at which one was due to a thread that has it in hand.
+/// The delay with which the engine's own checks have begun since its start: from the time at which a check was due until a thread began it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DelayStatus {
     /// Runs that began.
     pub count: u64,
-    /// Their delays together, in microseconds.
+    /// The sum of their delays, in microseconds.
     pub sum_us: u64,
-    /// How many began within a bound, those of the smaller bounds among them.
+    /// The number of runs that began within each bound (cumulative).
     pub buckets: Vec<DelayBucket>,
 }
 
@@ -207,7 +207,7 @@ pub struct DelayStatus {
 pub struct DelayBucket {
     /// The bound, in milliseconds.
     pub le_ms: u32,
-    /// How many.
+    /// Their number.
     pub count: u64,
 }
 
@@ -215,9 +215,9 @@ pub struct DelayBucket {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JournalStatus {
-    /// Where it is.
+    /// Its path.
     pub path: String,
-    /// It can be written. While it cannot, no failover starts.
+    /// True if it can be written. While it cannot, no failover starts.
     pub writable: bool,
     /// Why it cannot be written, or what was found at start.
     pub reason: Option<String>,
@@ -231,9 +231,9 @@ pub struct JournalStatus {
 pub struct EventStatus {
     /// Events published since the start: the last sequence number.
     pub published: u64,
-    /// Queues that take them.
+    /// The number of queues that receive events.
     pub consumers: u32,
-    /// Events dropped because a consumer did not take them, over all queues.
+    /// Events dropped because a consumer did not take them, in all queues.
     pub dropped: u64,
 }
 
@@ -247,88 +247,88 @@ pub struct ServiceStatus {
     pub kind: String,
     /// `normal`, `degraded`, `failing`, `failover_in_progress`, `failed_over` or `manual_intervention`.
     pub state: String,
-    /// Since when, in milliseconds; since the start of the engine where it never changed.
+    /// Time in this state, in milliseconds; if the state never changed, the time since the start of the engine.
     pub state_age_ms: u64,
     /// Why it is in this state, in one sentence.
     pub reason: String,
-    /// What it does without although its primary is well, and is `degraded` for: `no_standby`, or a finding of the route.
+    /// Why the service is `degraded` although its primary is healthy: `no_standby`, or a finding of the route.
     #[serde(default)]
     pub missing: Vec<ReasonStatus>,
-    /// An operator paused it: observed, nothing decided.
+    /// True if an operator paused the service: the engine observes it and decides nothing.
     pub paused: bool,
-    /// Why, and until when.
+    /// The reason and the end of the pause.
     #[serde(default)]
     pub pause: Option<PauseStatus>,
-    /// A failover waits for an operator's confirmation.
+    /// True if a failover waits for an operator's confirmation.
     pub awaiting_confirmation: bool,
-    /// How much longer it waits, in milliseconds.
+    /// The remaining time of this wait, in milliseconds.
     pub confirmation_left_ms: Option<u64>,
     /// The primary, once it is known.
     pub primary: Option<String>,
     /// The number of the last failover or switch by hand; 0 before the first.
     pub generation: u64,
-    /// What the evidence says about the primary now: `dead`, `hung`, `unreachable`, `saturated`, `starting`, `stopping`, `misconfigured`.
+    /// The failure class that the evidence shows now: `dead`, `hung`, `unreachable`, `saturated`, `starting`, `stopping`, `misconfigured`.
     pub class: Option<String>,
-    /// How long ago the first bad sign was, while there is a suspicion, in milliseconds.
+    /// Time since the first bad sign, in milliseconds, while the primary is suspected.
     pub suspected_ms: Option<u64>,
-    /// The evidence gathered since then.
+    /// The evidence collected since the first bad sign.
     pub evidence: Vec<String>,
-    /// Failed observations of the primary inside the window.
+    /// Failed observations of the primary within the failure window.
     pub failures: u32,
-    /// How many of them start a confirmation.
+    /// The number of failures that starts a confirmation.
     pub failure_threshold: u32,
     /// The last failed observations, oldest first.
     pub recent_failures: Vec<FailureStatus>,
     /// The servers in the order of the configuration.
     pub servers: Vec<ServerStatus>,
-    /// Why no failover would start now, each with its name.
+    /// The reasons why no failover would start now.
     pub refusals: Vec<ReasonStatus>,
     /// What would happen if the primary died now.
     pub forecast: ForecastStatus,
-    /// What the cooldown still lasts, in milliseconds; 0 when it is over.
+    /// The remaining cooldown, in milliseconds; 0 when it is over.
     pub cooldown_ms: u64,
-    /// The failover in flight or the last one.
+    /// The failover in progress, or the last one.
     pub failover: Option<FailoverStatus>,
-    /// The service that it follows, where `follows` is configured.
+    /// The progress of following another service, if `follows` is configured.
     #[serde(default)]
     pub follows: Option<FollowStatus>,
-    /// How much of its full weight the primary has been given in HAProxy so far, in percent, while that grows (`route.weight_ramp`).
+    /// The present weight of the primary in HAProxy, in percent of its full weight, while it grows (`route.weight_ramp`).
     #[serde(default)]
     pub weight_percent: Option<u8>,
-    /// What would hurt at failover time, with its remedy.
+    /// Problems that would hurt a failover, with their remedies.
     pub readiness: Vec<ReadinessStatus>,
-    /// The numbers about its failovers.
+    /// The metrics about its failovers.
     #[serde(default)]
     pub metrics: MetricsStatus,
 }
 
-/// The pause that holds.
+/// The present pause.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PauseStatus {
-    /// Why, in the operator's words.
+    /// The operator's reason.
     pub reason: Option<String>,
-    /// How long it still lasts, in milliseconds; `None`: until it is resumed.
+    /// The remaining time, in milliseconds; null: until `resume`.
     pub left_ms: Option<u64>,
-    /// When it ends by itself: RFC 3339, UTC.
+    /// The time at which it ends by itself: RFC 3339, UTC.
     pub until: Option<String>,
-    /// What would be done meanwhile and is left undone: `unfinished_failover`, `route`, `names`, `weight`, `old_primary`, `follow`. That no
-    /// failover would start stands with the refusals.
+    /// What the engine does not do during the pause, although it would: `unfinished_failover`, `route`, `names`, `weight`, `old_primary`, `follow`. `refusals`
+    /// says that no failover would start.
     #[serde(default)]
     pub withheld: Vec<ReasonStatus>,
 }
 
-/// How far a service is with following another one.
+/// The progress of a service that follows another one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FollowStatus {
     /// The other service.
     pub service: String,
-    /// The primary of it that was followed last, or was found at first contact.
+    /// The primary of the other service that was followed last, or was found at first contact.
     pub followed: Option<String>,
-    /// The primary of it that is being followed now; `null` where nothing is left to do.
+    /// The primary of the other service that is being followed now; `null` if nothing is left to do.
     pub following: Option<String>,
-    /// Why the last try to follow did not work; it is tried again.
+    /// Why the last attempt to follow failed. The engine tries again.
     pub error: Option<String>,
 }
 
@@ -336,7 +336,7 @@ pub struct FollowStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct FailureStatus {
-    /// When: RFC 3339, UTC.
+    /// The time: RFC 3339, UTC.
     pub time: String,
     /// The check.
     pub check: String,
@@ -357,13 +357,13 @@ pub struct ServerStatus {
     /// `primary`, `standby`, `writable` (not in recovery, but not the primary), `foreign` (of another cluster) or `unknown`: one that
     /// has not answered yet, or does not answer any more and is not the primary.
     pub role: String,
-    /// Something answers there that only a living server gives. Meanwhile `false`: what is said about it is how it was last seen.
+    /// True if the server has answered lately, or gives an answer that only a living server gives. While this is `false`, the other members show how it was last seen.
     #[serde(default)]
     pub answers: bool,
-    /// The role in which it was last seen, of one that does not answer.
+    /// If the server does not answer: the role in which it was last seen.
     #[serde(default)]
     pub last_role: Option<String>,
-    /// Its role by configuration.
+    /// Its role in the configuration.
     pub configured_role: String,
     /// Its host by configuration: a name, an address, or the folder of its UNIX socket, which begins with `/`.
     #[serde(default)]
@@ -373,24 +373,24 @@ pub struct ServerStatus {
     pub port: u16,
     /// `unknown`, `healthy`, `degraded` or `unhealthy`.
     pub health: String,
-    /// Its kept-open session is up.
+    /// True if its kept-open session is up.
     pub session: bool,
-    /// A former primary that was deposed by a failover and has not been rejoined.
+    /// True for a former primary that a failover deposed and that has not rejoined.
     pub deposed: bool,
-    /// An operator cordoned it: it is observed as before, and never promoted until he takes that back.
+    /// True if an operator cordoned the server: the engine observes it as before, and does not promote it until an operator uncordons it.
     #[serde(default)]
     pub cordoned: bool,
-    /// The last failover fenced it, and it is still deposed.
+    /// True if the last failover fenced the server and it is still deposed.
     pub fenced: bool,
-    /// Among those that acknowledge synchronous commits.
+    /// True if the server is among those that acknowledge synchronous commits.
     pub synchronous: bool,
-    /// How long ago it last answered, in milliseconds.
+    /// Time since its last answer, in milliseconds.
     pub last_answer_ms: Option<u64>,
-    /// Of a standby: why it could not be promoted now.
+    /// For a standby: the reason why it cannot be promoted now.
     pub not_promotable: Option<ReasonStatus>,
     /// Its checks.
     pub checks: Vec<CheckStatus>,
-    /// What it last said about itself.
+    /// The last data that the server reported about itself.
     pub sample: Option<SampleStatus>,
     /// What the host program reported of its own calls to it ([`Engine::report_outcome`](super::Engine::report_outcome)); absent
     /// without any.
@@ -402,7 +402,7 @@ pub struct ServerStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TrafficStatus {
-    /// Served calls.
+    /// Successful calls.
     pub ok: u64,
     /// Calls that were not answered in the program's own time.
     pub timeout: u64,
@@ -412,11 +412,11 @@ pub struct TrafficStatus {
     pub reset: u64,
     /// Answers that say that the server does not serve now.
     pub rejected: u64,
-    /// Everything else.
+    /// All other failed calls.
     pub error: u64,
-    /// How long ago a served call was last reported, in milliseconds.
+    /// Time since the last report of a successful call, in milliseconds.
     pub served_ms: Option<u64>,
-    /// How long ago a call was last reported that timed out, was refused or reset, in milliseconds.
+    /// Time since the last report of a call that timed out, was refused or reset, in milliseconds.
     pub failed_ms: Option<u64>,
 }
 
@@ -430,49 +430,49 @@ pub struct CheckStatus {
     pub kind: String,
     /// `unknown`, `healthy`, `degraded` or `unhealthy`.
     pub health: String,
-    /// The last verdict: `up`, `impaired`, `down` or `unknown`; `None` before the first.
+    /// The last verdict: `up`, `impaired`, `down` or `unknown`; null before the first.
     pub verdict: Option<String>,
-    /// The reason behind the verdict; empty for `up`.
+    /// The reason for the verdict; empty for `up`.
     pub reason: String,
     /// One line for people.
     pub message: String,
-    /// What mends it; empty where nothing is known.
+    /// The remedy; empty if none is known.
     #[serde(default)]
     pub remedy: String,
-    /// How long the last run took, in milliseconds.
+    /// The duration of the last run, in milliseconds.
     pub latency_ms: f64,
-    /// How long ago it ended, in milliseconds.
+    /// Time since the end of the last run, in milliseconds.
     pub age_ms: u64,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: u32,
-    /// Its answers so far.
+    /// The number of its answers since the start of the engine.
     #[serde(default)]
     pub answers: VerdictCounts,
 }
 
-/// What a PostgreSQL server last said about itself.
+/// The last data that a PostgreSQL server reported about itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SampleStatus {
-    /// How old it is, in milliseconds.
+    /// The age of this data, in milliseconds.
     pub age_ms: u64,
     /// `pg_is_in_recovery()`.
     pub in_recovery: bool,
-    /// The cluster's identity, as a decimal text: it does not fit a JSON number everywhere.
+    /// The cluster's system identifier, as decimal text, because not every JSON parser reads such a large number.
     pub system_id: String,
     /// The timeline.
     pub timeline: u32,
-    /// Flushed position of a primary.
+    /// The flush position of a primary.
     pub flush: Option<String>,
-    /// Received position of a standby.
+    /// The receive position of a standby.
     pub receive: Option<String>,
-    /// Replayed position of a standby.
+    /// The replay position of a standby.
     pub replay: Option<String>,
     /// `absent`, `hidden`, `streaming` or `not_streaming`.
     pub receiver: String,
-    /// Bytes behind the primary's last known position.
+    /// The lag behind the primary's last known position, in bytes.
     pub lag_bytes: Option<u64>,
-    /// Bytes that a standby has received and not yet replayed: a promotion replays them first.
+    /// Bytes that a standby has received but not yet replayed. A promotion replays them first.
     #[serde(default)]
     pub to_replay_bytes: Option<u64>,
     /// `synchronous_standby_names` of a primary.
@@ -487,7 +487,7 @@ pub struct ReasonStatus {
     pub code: String,
     /// The evidence in one sentence.
     pub message: String,
-    /// What mends it; empty where the sentence says it, or only time can.
+    /// The remedy; empty if the message contains it, or if only time helps.
     #[serde(default)]
     pub remedy: String,
 }
@@ -496,35 +496,35 @@ pub struct ReasonStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ForecastStatus {
-    /// A failover would go through, as far as it can be known beforehand.
+    /// True if a failover would succeed, as far as this can be known beforehand.
     pub would_fail_over: bool,
     /// The standby that would be promoted.
     pub candidate: Option<String>,
-    /// Bytes of log that could be missing: read where `loss_exact` says so, else estimated, also 0; `None` when it is not known.
+    /// Bytes of log that could be missing: read if `loss_exact` is true, else estimated (the estimate can be 0); null if it is not known.
     pub loss_bytes: Option<u64>,
-    /// `loss_bytes` is read, not estimated.
+    /// True if `loss_bytes` is read and not estimated.
     #[serde(default)]
     pub loss_exact: bool,
-    /// No acknowledged commit that waited for a standby can be missing. A session that sets `synchronous_commit` to `off` or `local` does not wait: what `loss_bytes` counts may hold its commits.
+    /// True if no acknowledged commit that waited for a standby can be missing. A session that sets `synchronous_commit` to `off` or `local` does not wait: `loss_bytes` may include its commits.
     #[serde(default)]
     pub holds_acknowledged: bool,
-    /// What would be missing, in the words in which the record of a failover says it; none of an application.
+    /// The possible loss, in the same words as in the record of a failover; null for an application.
     #[serde(default)]
     pub loss: Option<String>,
-    /// Bytes of log that the standby has and would replay before it takes writes; none of an application.
+    /// Bytes of log that the standby has and would replay before it takes writes; null for an application.
     #[serde(default)]
     pub to_replay_bytes: Option<u64>,
-    /// What that would take at the pace at which it was last seen to replay, in milliseconds; none while that is not known.
+    /// The time for this at the replay speed that was last seen, in milliseconds; null if the speed is not known.
     #[serde(default)]
     pub replay_ms: Option<u64>,
-    /// How much later clients that go by a name follow at most, in seconds; none without names.
+    /// The maximum delay of clients that use a DNS name, in seconds; null without names.
     #[serde(default)]
     pub names_ttl_s: Option<u32>,
-    /// The fence level that would be reached, by number.
+    /// The number of the fence level that would be reached.
     pub fence_level: Option<u8>,
     /// One sentence for people.
     pub message: String,
-    /// Exactly why not, where it would not.
+    /// The exact reasons, if there would be no failover.
     pub reasons: Vec<ReasonStatus>,
 }
 
@@ -534,38 +534,38 @@ pub struct ForecastStatus {
 pub struct FailoverStatus {
     /// Its number.
     pub generation: u64,
-    /// When it began: RFC 3339, UTC.
+    /// The time at which it began: RFC 3339, UTC.
     pub started: String,
     /// `in_progress`, `completed`, `rolled_back`, `manual_intervention`.
     pub outcome: String,
-    /// Why, where it was not completed.
+    /// The reason, if it was not completed.
     pub reason: String,
-    /// The step in hand.
+    /// The present step.
     pub step: Option<String>,
-    /// What is left of `failover_timeout`, in milliseconds, while it is in flight.
+    /// The remaining time of `failover_timeout`, in milliseconds, while the failover is in progress.
     #[serde(default)]
     pub left_ms: Option<u64>,
     /// The old primary.
     pub from: Option<String>,
-    /// The new one.
+    /// The new primary.
     pub to: Option<String>,
     /// The failure class that was confirmed.
     pub class: Option<String>,
-    /// Bytes of log that may be missing: read where `loss_exact` says so, else estimated; `None` when it is not known, also where the
+    /// Bytes of log that may be missing: read if `loss_exact` is true, else estimated; null if it is not known, and also if the
     /// estimate is 0.
     pub loss_bytes: Option<u64>,
-    /// `loss_bytes` is read, not estimated.
+    /// True if `loss_bytes` is read and not estimated.
     #[serde(default)]
     pub loss_exact: bool,
-    /// No acknowledged commit that waited for a standby can be missing. A session that sets `synchronous_commit` to `off` or `local` does not wait: what `loss_bytes` counts may hold its commits.
+    /// True if no acknowledged commit that waited for a standby can be missing. A session that sets `synchronous_commit` to `off` or `local` does not wait: `loss_bytes` may include its commits.
     #[serde(default)]
     pub holds_acknowledged: bool,
-    /// What may be missing, in the words of the record; none of an application, and while nobody is chosen.
+    /// The possible loss, in the words of the record; null for an application, and while no standby is chosen.
     #[serde(default)]
     pub loss: Option<String>,
-    /// The fence level that was proven, by number.
+    /// The number of the fence level that was proven.
     pub fence_level: Option<u8>,
-    /// What the fence's proof saw.
+    /// The evidence of the fence's proof.
     pub fence_proof: Option<String>,
     /// The new timeline.
     pub timeline: Option<u32>,
@@ -575,13 +575,13 @@ pub struct FailoverStatus {
     pub phases: Vec<PhaseStatus>,
     /// The steps in their order.
     pub steps: Vec<StepStatus>,
-    /// What went wrong on the way and did not stop it.
+    /// Problems that did not stop the failover.
     pub warnings: Vec<String>,
-    /// Why it is being undone, or was.
+    /// Why the failover is being undone, or was undone.
     pub undone: Option<String>,
-    /// Compensations that failed.
+    /// Undo steps that failed.
     pub not_undone: Vec<String>,
-    /// The reasoning, one line each.
+    /// The evidence for the decision, one line each.
     pub evidence: Vec<String>,
 }
 
@@ -591,7 +591,7 @@ pub struct FailoverStatus {
 pub struct PhaseStatus {
     /// Its name.
     pub name: String,
-    /// How long it took, in milliseconds.
+    /// Its duration, in milliseconds.
     pub took_ms: f64,
 }
 
@@ -601,34 +601,34 @@ pub struct PhaseStatus {
 pub struct StepStatus {
     /// Its name.
     pub name: String,
-    /// What it acted on.
+    /// Its target.
     pub target: String,
     /// `running`, `ok` or `failed`.
     pub outcome: String,
-    /// How long it took, in milliseconds.
+    /// Its duration, in milliseconds.
     pub took_ms: Option<f64>,
     /// One line for people.
     pub message: String,
 }
 
-/// One thing that would hurt at failover time.
+/// One problem that would hurt a failover.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReadinessStatus {
-    /// The server, or `None` for the route and the service itself.
+    /// The server; null for the route and the service itself.
     pub server: Option<String>,
     /// A stable name.
     pub code: String,
-    /// A failover would not work (true) or would be slower or riskier (false).
+    /// True: a failover would not work. False: a failover would be slower or riskier.
     pub blocking: bool,
     /// What is wrong.
     pub message: String,
     /// Why it matters at failover time.
     #[serde(default)]
     pub why: String,
-    /// What mends it.
+    /// The remedy.
     pub remedy: String,
-    /// How long ago it was seen last, in milliseconds.
+    /// Time since it was last seen, in milliseconds.
     pub asked_ms: u64,
 }
 
@@ -646,21 +646,21 @@ pub struct CheckReport {
     pub kind: String,
     /// `up`, `impaired`, `down` or `unknown`.
     pub verdict: String,
-    /// The reason behind the verdict; empty for `up`.
+    /// The reason for the verdict; empty for `up`.
     pub reason: String,
     /// One line for people.
     pub message: String,
-    /// What mends it; empty where nothing is known.
+    /// The remedy; empty if none is known.
     #[serde(default)]
     pub remedy: String,
-    /// How long it took, in milliseconds.
+    /// Its duration, in milliseconds.
     pub latency_ms: f64,
-    /// What the server said about itself, where the check asks that.
+    /// The data that the server reported about itself, if the check asks for it.
     pub sample: Option<SampleStatus>,
 }
 
 impl CheckReport {
-    /// A database did not let the engine log in.
+    /// True if a database refused the engine's login.
     #[must_use]
     pub fn is_login_refused(&self) -> bool {
         self.kind == "postgres" && self.verdict == "impaired" && self.reason == "authentication"
@@ -675,12 +675,12 @@ pub struct ReadyReport {
     pub checks: Vec<CheckReport>,
     /// Each service that can be failed over.
     pub services: Vec<ServiceReadiness>,
-    /// What would keep the engine itself from working.
+    /// Problems that would prevent the engine itself from working.
     #[serde(default)]
     pub engine: Vec<ReadinessStatus>,
 }
 
-/// Whether a failover of one service would go through.
+/// Whether a failover of one service would succeed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ServiceReadiness {
@@ -692,9 +692,9 @@ pub struct ServiceReadiness {
     /// What would happen if the primary died now, in one sentence.
     #[serde(default)]
     pub sentence: String,
-    /// The same, in detail.
+    /// The forecast in detail.
     pub forecast: ForecastStatus,
-    /// What would hurt at failover time, what would stop it first: findings, and reasons against a failover.
+    /// Findings, and reasons against a failover. Those that block a failover come first.
     pub findings: Vec<ReadinessStatus>,
 }
 

@@ -30,51 +30,51 @@ pub struct failover_event {
 // generated: kinds
 /// The engine runs.
 pub const FAILOVER_EVENT_ENGINE_STARTED: i32 = 1;
-/// The engine stopped; always the last event.
+/// The engine stopped. This is always the last event.
 pub const FAILOVER_EVENT_ENGINE_STOPPED: i32 = 2;
 /// A reload took effect.
 pub const FAILOVER_EVENT_CONFIG_RELOADED: i32 = 3;
-/// One finished check (severity debug; coalesced under pressure).
+/// A check finished (severity debug; coalesced under pressure).
 pub const FAILOVER_EVENT_OBSERVED: i32 = 4;
 /// The health of a check or a server changed.
 pub const FAILOVER_EVENT_HEALTH_CHANGED: i32 = 5;
 /// The state of a service's trigger changed.
 pub const FAILOVER_EVENT_STATE_CHANGED: i32 = 6;
-/// A kept-open session was closed by the other side.
+/// The other side closed a kept-open session.
 pub const FAILOVER_EVENT_SESSION_CLOSED: i32 = 7;
-/// A round of fresh evidence began.
+/// The engine began to collect fresh evidence.
 pub const FAILOVER_EVENT_CONFIRMATION_STARTED: i32 = 8;
-/// A piece of evidence came in during a confirmation (host's word, standby's word).
+/// A piece of evidence came in during a confirmation (from the host or from a standby).
 pub const FAILOVER_EVENT_EVIDENCE_GATHERED: i32 = 9;
-/// The failure is confirmed: class, evidence, thresholds.
+/// The failure is confirmed, with class, evidence and thresholds.
 pub const FAILOVER_EVENT_FAILURE_CONFIRMED: i32 = 10;
-/// The primary proved to be alive, or came back, before anything was done.
+/// The primary proved to be alive, or came back, before anything was changed.
 pub const FAILOVER_EVENT_FAILOVER_SUPPRESSED: i32 = 11;
-/// A failover would have begun but for a named reason.
+/// A named reason prevented a failover.
 pub const FAILOVER_EVENT_FAILOVER_REFUSED: i32 = 12;
 /// A failover waits for an operator.
 pub const FAILOVER_EVENT_AWAITING_CONFIRMATION: i32 = 13;
 /// A failover began.
 pub const FAILOVER_EVENT_FAILOVER_STARTED: i32 = 14;
-/// A failover that an earlier engine began is taken up again, or is undone because the primary lives.
+/// The engine resumes a failover that an earlier engine began, or undoes it because the primary is alive.
 pub const FAILOVER_EVENT_FAILOVER_RESUMED: i32 = 15;
 /// A step began.
 pub const FAILOVER_EVENT_STEP_STARTED: i32 = 16;
 /// A step ended.
 pub const FAILOVER_EVENT_STEP_FINISHED: i32 = 17;
-/// From here on nothing is undone.
+/// From here on the engine undoes nothing.
 pub const FAILOVER_EVENT_POINT_OF_NO_RETURN: i32 = 18;
-/// A failover completed: phases, loss, fence, candidate.
+/// A failover completed, with phases, loss, fence, candidate.
 pub const FAILOVER_EVENT_FAILOVER_COMPLETED: i32 = 19;
-/// A failover failed: at which step, why, what was undone.
+/// A failover failed, with the step, the reason, and what was undone.
 pub const FAILOVER_EVENT_FAILOVER_FAILED: i32 = 20;
-/// Everything that had been changed was undone.
+/// The engine undid everything that it had changed.
 pub const FAILOVER_EVENT_ROLLED_BACK: i32 = 21;
-/// A person has to come: why, with the evidence.
+/// The engine calls a person, with the reason and the evidence.
 pub const FAILOVER_EVENT_MANUAL_INTERVENTION: i32 = 22;
-/// Who is primary became known or changed.
+/// The primary became known or changed.
 pub const FAILOVER_EVENT_PRIMARY_KNOWN: i32 = 23;
-/// A standby cannot be promoted any more: why.
+/// A standby cannot be promoted any more, with the reason.
 pub const FAILOVER_EVENT_STANDBY_NOT_READY: i32 = 24;
 /// A standby can be promoted.
 pub const FAILOVER_EVENT_STANDBY_READY: i32 = 25;
@@ -82,33 +82,33 @@ pub const FAILOVER_EVENT_STANDBY_READY: i32 = 25;
 pub const FAILOVER_EVENT_TWO_PRIMARIES: i32 = 26;
 /// A server belongs to another cluster (system identifier).
 pub const FAILOVER_EVENT_WRONG_CLUSTER: i32 = 27;
-/// A load balancer had forgotten what a failover moved (a reload, a restart): the traffic is moved again.
+/// A load balancer lost what a failover had changed (a reload, a restart), and the engine moves the traffic again.
 pub const FAILOVER_EVENT_ROUTE_ASSERTED: i32 = 28;
-/// A former primary was seen again.
+/// A former primary, or another server on an older timeline, takes writes.
 pub const FAILOVER_EVENT_OLD_PRIMARY_RETURNED: i32 = 29;
-/// Our own view may not be trusted: why.
+/// The engine cannot trust its own view, with the reason.
 pub const FAILOVER_EVENT_DOUBT_RAISED: i32 = 30;
-/// Our own view may be trusted again.
+/// The engine can trust its own view again.
 pub const FAILOVER_EVENT_DOUBT_CLEARED: i32 = 31;
-/// Something that would hurt at failover time was found, or is mended.
+/// A problem that would hurt a failover was found, or is over.
 pub const FAILOVER_EVENT_READINESS_CHANGED: i32 = 32;
 /// An operator's command was carried out or rejected.
 pub const FAILOVER_EVENT_OPERATOR_COMMAND: i32 = 33;
-/// The journal cannot be written, or can be again.
+/// The journal cannot be written, or can be written again.
 pub const FAILOVER_EVENT_JOURNAL_STATE: i32 = 34;
-/// The host program is asked to run a check.
+/// The engine asks the host program to run a check.
 pub const FAILOVER_EVENT_TASK_CHECK: i32 = 35;
-/// The host program is asked to carry out an action.
+/// The engine asks the host program to carry out an action.
 pub const FAILOVER_EVENT_TASK_ACTION: i32 = 36;
-/// Events were dropped because nobody took them.
+/// Events were dropped because the program did not take them.
 pub const FAILOVER_EVENT_OVERFLOW: i32 = 37;
-/// A bug was caught: decisions are frozen.
+/// A bug was detected. All decisions are frozen.
 pub const FAILOVER_EVENT_FAULTED: i32 = 38;
-/// A log line of the engine.
+/// A line of the engine's log.
 pub const FAILOVER_EVENT_LOG: i32 = 39;
-/// A failover was not needed: its old primary is shown to have been serving.
+/// A failover was not needed: evidence shows that its old primary was serving.
 pub const FAILOVER_EVENT_FALSE_POSITIVE: i32 = 40;
-/// A circuit breaker of the survey opened, or closed again.
+/// A circuit breaker of the survey opened or closed.
 pub const FAILOVER_EVENT_BREAKER_CHANGED: i32 = 41;
 /// A server takes writes on a newer timeline that does not continue the primary's log: a clone, or a restored backup.
 pub const FAILOVER_EVENT_OTHER_BRANCH: i32 = 42;
