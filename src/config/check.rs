@@ -14,11 +14,11 @@ use failover_core::model::CheckKind;
 pub struct Check {
     /// Its name, unique in the service.
     pub name: String,
-    /// The name of the server it asks.
+    /// The name of the server that the check asks.
     pub server: String,
-    /// What it does.
+    /// What the check does.
     pub probe: Probe,
-    /// When and how often.
+    /// When and how often it runs.
     pub timing: Timing,
 }
 
@@ -57,12 +57,12 @@ impl Probe {
 
 words! {
     CheckKind {
-        CheckKind::Postgres = "postgres", "a new PostgreSQL connection, a query, an answer";
-        CheckKind::Tcp = "tcp", "a TCP connection is accepted";
-        CheckKind::Http = "http", "an HTTP request and the right answer";
-        CheckKind::Exec = "exec", "a command's exit code";
-        CheckKind::Host = "host", "the program that embeds the engine answers";
-        CheckKind::Scripted = "scripted", "answers from a script, for tests";
+        CheckKind::Postgres = "postgres", "opens a new PostgreSQL connection, sends a query, expects an answer";
+        CheckKind::Tcp = "tcp", "expects that a TCP connection is accepted";
+        CheckKind::Http = "http", "sends an HTTP request, expects the right answer";
+        CheckKind::Exec = "exec", "runs a command, checks its exit code";
+        CheckKind::Host = "host", "asks the program that embeds the engine";
+        CheckKind::Scripted = "scripted", "takes its answers from a script, for tests";
     }
 }
 
@@ -82,14 +82,14 @@ impl Table for Check {
             },
             Field {
                 name: "server",
-                doc: " The name of the server it asks.\n",
+                doc: " The name of the server that the check asks.\n",
                 origin: Origin::Required,
                 rule: Rule::Name,
                 shape: String::shape,
             },
             Field {
                 name: "kind",
-                doc: " What it does. Each kind has further keys.\n",
+                doc: " What the check does. Each kind has further keys.\n",
                 origin: Origin::Required,
                 rule: Rule::Any,
                 shape: CheckKind::shape,

@@ -8,11 +8,11 @@ use super::secret_source::{SecretSource, SourcedSecret, read_secret};
 use super::setting::{Reader, Setting, Shape, Slot};
 use crate::secret::Secret;
 
-/// Headers by name. Every value is treated as a secret, because it may be one.
+/// Headers by name. Every value is treated as a secret, because it can be one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(pub BTreeMap<String, SourcedSecret>);
 
-/// Headers that hold no secret: their values are shown.
+/// Headers that hold no secret. Their values are shown.
 const HARMLESS: [&str; 9] = [
     "accept",
     "accept-encoding",

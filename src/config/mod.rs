@@ -1,6 +1,6 @@
 //! Text to a validated, immutable configuration.
 //!
-//! TOML and JSON are two spellings of one model. A [`Config`] exists only if everything in it was found to be right; otherwise
+//! TOML and JSON have the same keys. A [`Config`] exists only if everything in it was found to be right; otherwise
 //! [`ConfigErrors`] names every mistake at once, each with its path, value, reason and remedy.
 
 mod address;
@@ -59,8 +59,8 @@ use rule::Rule;
 use setting::{Layer, Reader, Setting, Slot};
 use word::FEW;
 
-/// A configuration that was found to be right: every value is in range, every default filled in, every secret found. Read its
-/// values as fields: `config.services[0].trigger.cooldown`.
+/// A valid configuration: every value is in range, every default is filled in, every secret is found. Read its values as fields:
+/// `config.services[0].trigger.cooldown`.
 #[derive(Clone, PartialEq)]
 pub struct Config {
     root: Root,
@@ -68,7 +68,7 @@ pub struct Config {
 }
 
 impl fmt::Debug for Config {
-    /// Every value but the secrets.
+    /// All values except the secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.root.fmt(f)
     }
@@ -83,50 +83,50 @@ impl Deref for Config {
 }
 
 impl Config {
-    /// Reads TOML. Secrets are looked up in this process's environment and files.
+    /// Reads TOML. Secrets come from the environment and the files of this process.
     ///
     /// # Errors
-    /// Every mistake at once.
+    /// All mistakes at once.
     pub fn parse_toml(text: &str) -> Result<Config, ConfigErrors> {
         Config::parse_toml_in(text, &Process)
     }
 
-    /// Reads JSON. Secrets are looked up in this process's environment and files.
+    /// Reads JSON. Secrets come from the environment and the files of this process.
     ///
     /// # Errors
-    /// Every mistake at once.
+    /// All mistakes at once.
     pub fn parse_json(text: &str) -> Result<Config, ConfigErrors> {
         Config::parse_json_in(text, &Process)
     }
 
-    /// As [`parse_toml`](Config::parse_toml), with secrets looked up where the caller says.
+    /// Like [`parse_toml`](Config::parse_toml), but the caller gives the source of secrets.
     ///
     /// # Errors
-    /// Every mistake at once.
+    /// All mistakes at once.
     pub fn parse_toml_in(text: &str, surroundings: &dyn Surroundings) -> Result<Config, ConfigErrors> {
         Config::build(syntax::toml(text), surroundings, None)
     }
 
-    /// As [`parse_json`](Config::parse_json), with secrets looked up where the caller says.
+    /// Like [`parse_json`](Config::parse_json), but the caller gives the source of secrets.
     ///
     /// # Errors
-    /// Every mistake at once.
+    /// All mistakes at once.
     pub fn parse_json_in(text: &str, surroundings: &dyn Surroundings) -> Result<Config, ConfigErrors> {
         Config::build(syntax::json(text), surroundings, None)
     }
 
-    /// Reads a file: `.toml` and `.json` by their names, others by whether they begin with `{`.
+    /// Reads a file. The name decides for `.toml` and `.json`; any other file is JSON if it begins with `{`.
     ///
     /// # Errors
-    /// When the file cannot be read, and every mistake in it at once.
+    /// The file cannot be read, or it has mistakes (all are reported at once).
     pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
         Config::load_in(path, &Process)
     }
 
-    /// As [`load`](Config::load), with files and secrets looked up where the caller says.
+    /// Like [`load`](Config::load), but the caller gives the source of files and secrets.
     ///
     /// # Errors
-    /// When the file cannot be read, and every mistake in it at once.
+    /// The file cannot be read, or it has mistakes (all are reported at once).
     pub fn load_in(path: &Path, surroundings: &dyn Surroundings) -> Result<Config, ConfigErrors> {
         let name = path.display().to_string();
         let named = |mut errors: ConfigErrors| {
@@ -185,8 +185,8 @@ impl Config {
         if errors.is_empty() { Ok(Config { root, warnings }) } else { Err(ConfigErrors { file: None, errors, warnings }) }
     }
 
-    /// The same with only one of its services, and what is warned of about that one and about the whole. `None`: there is no such
-    /// service.
+    /// This configuration with only one of its services, and the warnings about that service and about the whole. `None` if there
+    /// is no such service.
     #[must_use]
     pub fn only(mut self, service: &str) -> Option<Config> {
         let place = self.root.services.iter().position(|one| one.name == service)?;
@@ -196,8 +196,9 @@ impl Config {
         Some(self)
     }
 
-    /// What is different in `new`, one line for each key: `services.orders.trigger.cooldown: "5m" -> "1m"`. Services, servers and
-    /// other things with a name are told apart by it. Of secrets it is said that they changed, never how. Empty: nothing.
+    /// The differences in `new`, one line for each key: `services.orders.trigger.cooldown: "5m" -> "1m"`. Services, servers and
+    /// other named items are compared by name. A changed secret is reported without its value. The list is empty if nothing
+    /// differs.
     #[must_use]
     pub fn changes(&self, new: &Config) -> Vec<String> {
         let mut lines = changes::between(&setting::write_table(&self.root), &setting::write_table(&new.root));
@@ -213,7 +214,7 @@ impl Config {
         lines
     }
 
-    /// Services whose traffic a failover would have moved, and with the new configuration would not.
+    /// Services that lose their route by the new configuration: a failover would no longer move their traffic.
     pub(crate) fn without_route_in(&self, new: &Config) -> Vec<String> {
         let is_moved = |service: &Service| !service.route.is_empty() || !service.dns.is_empty();
         let is_left = |service: &&Service| {
@@ -223,20 +224,20 @@ impl Config {
         self.root.services.iter().filter(is_left).map(|service| service.name.clone()).collect()
     }
 
-    /// What looks wrong but does not stop the engine.
+    /// Warnings: what looks wrong but does not stop the engine.
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
     }
 
-    /// The configuration in force as TOML: every default filled in, secrets masked or named by where they are found. Apart from
-    /// masked secrets it can be read again and says the same.
+    /// The effective configuration as TOML: every default is filled in, secrets are masked or shown by their source. Apart from
+    /// masked secrets, the text can be parsed again and gives the same configuration.
     #[must_use]
     pub fn effective_toml(&self) -> String {
         render::toml(&setting::write_table(&self.root))
     }
 
-    /// As [`effective_toml`](Config::effective_toml), as JSON.
+    /// Like [`effective_toml`](Config::effective_toml), as JSON.
     #[must_use]
     pub fn effective_json(&self) -> String {
         render::json(&setting::write_table(&self.root))
@@ -254,12 +255,12 @@ impl Config {
         reference::markdown()
     }
 
-    /// Threads for checks on this machine.
+    /// The number of threads for checks on this host.
     pub(crate) fn worker_threads(&self) -> usize {
         self.root.engine.workers.count(&Load::of(&self.root), load::room())
     }
 
-    /// What is to be said of their number: where `auto` is more than usual, or less than the checks need.
+    /// A warning about this number: if `auto` gives more than usual, or less than the checks need.
     pub(crate) fn about_workers(&self, there_are: usize) -> Option<(Severity, String)> {
         let load = Load::of(&self.root);
         let (checks, hanging, busy) = (load.checks, load.hanging, load.busy.ceil());

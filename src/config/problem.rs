@@ -44,29 +44,29 @@ impl Pointer {
     }
 }
 
-/// One mistake, or one thing that looks like one.
+/// One mistake in the configuration, or one warning.
 #[derive(Clone, Default, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Problem {
     /// JSON pointer to the value, such as `/services/0/trigger/cooldown`; `/` is the whole document.
     pub path: String,
-    /// The line in the file, from 1; unknown in JSON beyond syntax errors.
+    /// The line in the file, from 1. In JSON it is known only for syntax errors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
     /// The column in that line, from 1, in characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
-    /// The value as it was read, shortened; absent where there is none, `********` where it is a secret.
+    /// The value as it was read, shortened. It is absent if there is no value, and `********` if the value is a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// Why it cannot stay.
+    /// Why it is wrong.
     pub reason: String,
     /// What to write or do instead.
     pub remedy: String,
 }
 
 impl fmt::Display for Problem {
-    /// One line: where, the value, why; what to do. What is wrong with the whole is in no place.
+    /// One line with place, value, reason and remedy. A mistake of the whole document has no place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.path == "/" && self.line.is_none() && self.value.is_none() {
             return write!(f, "{}; {}", self.reason, self.remedy);
@@ -84,16 +84,16 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Every mistake of a configuration at once. Never empty.
+/// All mistakes of a configuration. The list is never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ConfigErrors {
-    /// The file, where there is one.
+    /// The file, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// What must be changed, in the order of the document.
+    /// The errors, in the order of the document.
     pub errors: Vec<Problem>,
-    /// What looks wrong but would not stop the engine.
+    /// The warnings: what looks wrong but would not stop the engine.
     pub warnings: Vec<Problem>,
 }
 

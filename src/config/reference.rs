@@ -16,21 +16,21 @@ const HEAD: &str = "\
 
 <!-- Made from src/config/model.rs by `UPDATE_EXPECT=1 cargo test config`; do not edit. -->
 
-The configuration is one file, in TOML or in JSON: two spellings of one model. `failover validate FILE` names every mistake at
-once, each with its path, value, reason and remedy, and `failover validate --print-effective FILE` shows every default in force.
-`docs/failover.schema.json` is the same model as a JSON Schema, for editors. Examples are in `examples/config/`.
+The configuration is one file, in TOML or in JSON. Both formats have the same keys. `failover validate FILE` reports all mistakes at
+once, each with its path, value, reason and remedy. `failover validate --print-effective FILE` shows the configuration with all defaults.
+`docs/failover.schema.json` is the JSON Schema for editors. Examples are in `examples/config/`.
 
 - **Durations** have a unit: `\"250ms\"`, `\"1.5s\"`, `\"1m30s\"`, `\"2h\"`. A bare number is an error.
 - **Sizes** have a unit or are a number of bytes: `\"1MiB\"` is 1048576 bytes, `\"1MB\"` is 1000000.
 - **Paths** are absolute or begin with `~/`.
-- **Commands** are lists of arguments and begin with an absolute path. There is no shell.
-- **Unknown keys** are errors, except those that begin with `x-`, which are yours.
-- **Secrets** are `{ env = \"NAME\" }`, `{ file = \"/path\" }` (a line end at its end is dropped), `{ pgpass = true }` or
-  `{ pgpass = \"/path\" }` (libpq's password file, by libpq's rules, mode 0600), or the text itself. They are read when the
-  configuration is, so a new password needs a reload; one in the environment a restart (`contrib/README.md` shows where it is set
-  under systemd). They are never shown: `--print-effective` prints `********` for a text.
-- **Defaults from the service**: `connection`, `ssh` and `check_defaults` of a service hold for its servers and checks, key by
-  key; what a server or check says itself is nearer.
+- **Commands** are lists of arguments and begin with an absolute path. The engine uses no shell.
+- **Unknown keys** are errors, except keys that begin with `x-`, which you can use freely.
+- **Secrets** are `{ env = \"NAME\" }`, `{ file = \"/path\" }` (a final line end is dropped), `{ pgpass = true }` or
+  `{ pgpass = \"/path\" }` (libpq's password file, by libpq's rules, mode 0600), or the text itself. The engine reads secrets together
+  with the configuration. A new password therefore needs a reload; a new one in the environment needs a restart (`contrib/README.md`
+  shows where to set it under systemd). Secrets are never shown: `--print-effective` prints `********` for a text.
+- **Defaults from the service**: `connection`, `ssh` and `check_defaults` of a service apply to its servers and checks, key by
+  key. A key of the server or check itself has precedence.
 ";
 
 /// The whole page.
@@ -42,7 +42,7 @@ pub(super) fn markdown() -> String {
     // Writing to a string cannot fail.
     let _ = write!(
         out,
-        "\n## The preset `original`\n\nWith `preset = \"original\"` these are the defaults instead:\n\n```toml\n{}```\n",
+        "\n## The preset `original`\n\nWith `preset = \"original\"` the defaults are:\n\n```toml\n{}```\n",
         render::toml(&preset::original())
             .replace("[check_defaults]", "[services.check_defaults]")
             .replace("[trigger]", "[services.trigger]")
@@ -94,7 +94,7 @@ fn fields(path: &str, fields: &[Field], out: &mut String) {
             let _ = write!(meaning, " ({})", words.join("; "));
         }
         let default = match &field.origin {
-            Origin::Required => "*must be written*".to_owned(),
+            Origin::Required => "*required*".to_owned(),
             Origin::Fixed(node) => format!("`{}`", render::inline(node).unwrap_or_default()),
             Origin::Inherited(name) => format!("the service's `{name}`"),
             Origin::Unset | Origin::Lent(_) => "–".to_owned(),

@@ -155,14 +155,14 @@ fn secret() -> Pairs {
     };
     let file_or_true = Node::from(vec![pair("anyOf", vec![Node::from(vec![pair("const", true)]), text()])]);
     vec![
-        pair("description", "A secret, or where it is found."),
+        pair("description", "A secret, or its source."),
         pair(
             "anyOf",
             vec![
                 text(),
-                place("env", "In this environment variable.", text()),
-                place("file", "In this file; a line end at its end is dropped.", text()),
-                place("pgpass", "In a password file of libpq: this one, or the usual one.", file_or_true),
+                place("env", "The environment variable that holds the secret.", text()),
+                place("file", "The file that holds the secret; a final line end is dropped.", text()),
+                place("pgpass", "A libpq password file: this one, or the default one.", file_or_true),
             ],
         ),
     ]

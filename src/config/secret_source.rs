@@ -13,26 +13,26 @@ pub(super) const MASK: &str = "********";
 /// The longest file that holds a secret.
 const LONGEST_FILE: u64 = 64 * 1024;
 
-/// A secret and where it was found.
+/// A secret and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourcedSecret {
     /// The secret itself.
     pub secret: Secret,
-    /// Where it was found.
+    /// Its source.
     pub source: SecretSource,
 }
 
-/// Where a secret is found.
+/// The source of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SecretSource {
-    /// In the configuration.
+    /// The configuration itself.
     Literal,
-    /// In this environment variable.
+    /// An environment variable.
     Env(String),
-    /// In this file; a line end at its end is dropped.
+    /// A file. A final line end is dropped.
     File(PathBuf),
-    /// In a password file of libpq: this one, or `None` for `PGPASSFILE`, else `~/.pgpass`.
+    /// A libpq password file: this one, or with `None` that of `PGPASSFILE`, else `~/.pgpass`.
     Pgpass(Option<PathBuf>),
 }
 

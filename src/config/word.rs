@@ -17,9 +17,9 @@ pub(super) const FEW: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Workers {
-    /// One per check, at most 64; more where so many checks would be under way with a tenth of the servers silent.
+    /// One per check, at most 64; more if so many checks would be running while a tenth of the servers is silent.
     Auto,
-    /// This many.
+    /// Exactly this number.
     Exactly(u32),
 }
 
@@ -68,9 +68,9 @@ impl Setting for Workers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnImpaired {
-    /// Never: alarm only.
+    /// Never. The engine only raises an alarm.
     Never,
-    /// After this long.
+    /// After this duration.
     After(Duration),
 }
 
@@ -101,7 +101,10 @@ impl Setting for OnImpaired {
 impl Setting for Policy {
     fn shape(_rule: Rule) -> Shape {
         Shape::Either(vec![
-            Shape::Words(&[("count", "failures of all checks are added up"), ("all", "every check is at its own threshold")]),
+            Shape::Words(&[
+                ("count", "add up the failures of all checks"),
+                ("all", "require that every check reaches its own threshold"),
+            ]),
             Shape::Single("quorum", Box::new(Shape::Integer(Rule::Range(1, 1000)))),
         ])
     }
