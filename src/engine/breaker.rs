@@ -13,7 +13,7 @@ pub use failover_core::breaker::{BreakerSettings, BreakerState, Denied, Token};
 
 use crate::clock::Clock;
 
-/// A circuit breaker. Clones share it; every method may be called from any thread and returns at once.
+/// A circuit breaker. Clones share its state. Every method may be called from any thread and returns at once.
 ///
 /// ```
 /// use failover::{BreakerSettings, CircuitBreaker};
@@ -37,14 +37,14 @@ struct Inner {
 }
 
 impl CircuitBreaker {
-    /// A closed breaker.
+    /// Creates a closed circuit breaker.
     #[must_use]
     pub fn new(settings: BreakerSettings) -> CircuitBreaker {
         CircuitBreaker(Arc::new(Inner { clock: Clock::start(), breaker: Mutex::new(Breaker::new(settings)) }))
     }
 
-    /// Permits one request. What became of it is reported to the permit; one that is dropped without a report counts as a
-    /// request that was not made.
+    /// Permits one request. Report the result to the permit. A permit that is dropped without a report counts as a request that
+    /// was not made.
     ///
     /// # Errors
     /// [`Denied`] while open, and while half-open with every permit given.
@@ -53,8 +53,8 @@ impl CircuitBreaker {
         Ok(Permit { inner: Arc::clone(&self.0), token: Some(token) })
     }
 
-    /// As [`permit`](CircuitBreaker::permit), for callers that cannot keep a value: the token is to be given back to
-    /// [`settle`](CircuitBreaker::settle) once. A half-open one that is not comes back after `recovery_timeout`.
+    /// Like [`permit`](CircuitBreaker::permit), for callers that cannot keep a value. Give the token to
+    /// [`settle`](CircuitBreaker::settle) once. A half-open token that is not given back returns after `recovery_timeout`.
     ///
     /// # Errors
     /// As for [`permit`](CircuitBreaker::permit).
@@ -62,25 +62,25 @@ impl CircuitBreaker {
         self.0.breaker.lock().permit(self.0.clock.now())
     }
 
-    /// What became of the request that was permitted by [`token`](CircuitBreaker::token): a success, a failure, or `None` if it
-    /// was not made. Unknown and late tokens are of no consequence.
+    /// Reports the result of the request that was permitted by [`token`](CircuitBreaker::token): a success, a failure, or `None`
+    /// if it was not made. Unknown and late tokens have no effect.
     pub fn settle(&self, token: Token, success: Option<bool>) {
         self.0.settle(token, success);
     }
 
-    /// Its state now.
+    /// Its present state.
     #[must_use]
     pub fn state(&self) -> BreakerState {
         self.0.breaker.lock().state(self.0.clock.now())
     }
 
-    /// Failures in a row while closed; the threshold while it is not.
+    /// Consecutive failures while closed; the threshold while not closed.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.0.breaker.lock().failures()
     }
 
-    /// Closes it: something is known from elsewhere to have changed.
+    /// Closes the circuit breaker, because the caller knows that something has changed.
     pub fn reset(&self) {
         self.0.breaker.lock().reset();
     }

@@ -9,9 +9,9 @@ thread_local! {
     static CALLER: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Commands that `f` gives to an engine on this thread are told as those of `who`, such as `uid 1000 (alice)`: in the message of
-/// `operator_command`, and in its field `by`. A name is one line of at most 120 characters; the rest is cut, and control characters are left
-/// out.
+/// Commands that `f` gives to an engine on this thread are attributed to `who`, such as `uid 1000 (alice)`, in the message of
+/// `operator_command` and in its field `by`. A name is one line of at most 120 characters. The rest is cut, and control
+/// characters are removed.
 pub fn on_behalf_of<T>(who: &str, f: impl FnOnce() -> T) -> T {
     struct Restore(Option<String>);
     impl Drop for Restore {

@@ -24,18 +24,18 @@ use super::render::{EngineEvent, rfc3339};
 use crate::clock::Clock;
 use crate::sync::Mutex;
 
-/// The steps a host program may carry out itself.
+/// The steps that a host program may carry out itself.
 pub(crate) const STEPS: [&str; 6] = ["pre_checks", "route_out", "route_restore", "fence", "promote", "route_in"];
 
-/// An action the host program is asked to carry out.
+/// An action that the engine asks the host program to carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HostAction {
-    /// For [`Engine::complete_task`](super::Engine::complete_task). Never reused.
+    /// The task number for [`Engine::complete_task`](super::Engine::complete_task). It is never reused.
     pub task: u64,
     /// The service.
     pub service: String,
-    /// The server it acts on, where it is one.
+    /// The server that the action acts on, if there is one.
     pub server: Option<String>,
     /// The host of that server by configuration.
     pub host: Option<String>,
@@ -43,32 +43,32 @@ pub struct HostAction {
     pub port: Option<u16>,
     /// The step: `pre_checks`, `route_out`, `route_restore`, `fence`, `promote` or `route_in`.
     pub step: String,
-    /// The failover it belongs to. With `step` it is the idempotency key: asked again with the same one, find the work done;
-    /// asked with a lower one than the highest seen, refuse.
+    /// The number of the failover. Together with `step` it is the idempotency key. A repeated request with the same key must find
+    /// the work done. Refuse a request with a lower number than the highest one seen.
     pub generation: u64,
-    /// What is left of its deadline.
+    /// The remaining time until its deadline.
     pub remaining: Duration,
 }
 
-/// How a host action ended.
+/// The outcome of a host action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ActionAnswer {
-    /// It did its work, and that is proven: for `fence` this means power or volume cut (level 4).
+    /// The action is proven to be done. For `fence` this means that power or volume is cut (level 4).
     Done(String),
-    /// Proven to have had no effect.
+    /// The action is proven to have had no effect.
     NoEffect(String),
-    /// It failed, and part of the effect may have happened.
+    /// The action failed, and may have had part of its effect.
     Unknown(String),
 }
 
-/// The answer to a task of either kind.
+/// The answer to a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskAnswer {
-    /// To a `task_check` event.
+    /// The answer to a `task_check` event.
     Check(HostAnswer),
-    /// To a `task_action` event.
+    /// The answer to a `task_action` event.
     Action(ActionAnswer),
 }
 

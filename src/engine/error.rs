@@ -1,30 +1,30 @@
-//! What a call of the public API can fail with: few kinds, chosen by what the caller does next.
+//! The errors of the public API. There are few kinds, chosen by what the caller does next.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::ConfigErrors;
 
-/// Why a call of [`Engine`](super::Engine) did not do what was asked.
+/// The reason why a call of [`Engine`](super::Engine) failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The configuration cannot be used; nothing was started or changed.
+    /// The configuration is invalid. Nothing was started or changed.
     #[error("{0}")]
     Config(ConfigErrors),
     /// An argument names something that does not exist or is out of range.
     #[error("{0}")]
     InvalidArgument(String),
-    /// The call does not fit the engine's present state (started twice, not running, a failover in flight).
+    /// The call does not fit the engine's present state (started twice, not running, a failover in progress).
     #[error("{0}")]
     State(String),
-    /// The decision core rejected the command, and says why.
+    /// The decision core rejected the command. The message says why.
     #[error("{0}")]
     Rejected(String),
     /// The call would wait for the thread it runs on: use [`Engine::request_stop`](super::Engine::request_stop).
     #[error("called from a thread of the engine itself (an event callback or a host check): use request_stop there")]
     Reentrant,
-    /// It was not over in time; the engine goes on with it. Calling again waits again.
+    /// The call did not end in time, and the engine continues with it. Calling again waits again.
     #[error("not over after {0:?}: {1}")]
     Timeout(Duration, String),
     /// Another engine uses the same state directory.
@@ -33,28 +33,28 @@ pub enum EngineError {
     AlreadyRunning {
         /// The lock file.
         path: PathBuf,
-        /// The process that wrote itself into it.
+        /// The process ID in the lock file.
         pid: Option<u32>,
     },
-    /// The task was never given out, is already answered, or its deadline has passed.
+    /// The task was never issued, is already answered, or its deadline has passed.
     #[error("task {0} is not open: answered already, cancelled, or past its deadline")]
     UnknownTask(u64),
-    /// A bug was caught; decisions are frozen. Status and stop still work.
+    /// A bug was detected, and decisions are frozen. Status and stop still work.
     #[error("the engine is faulted, decisions are frozen: {0}")]
     Faulted(String),
-    /// The operating system refused something the engine cannot do without.
+    /// The operating system refused something that the engine needs.
     #[error("{what}: {source}")]
     System {
-        /// What was tried.
+        /// The attempted operation.
         what: String,
-        /// What it said.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
 }
 
 impl EngineError {
-    /// True where the same call may succeed later without anything being changed.
+    /// True if the same call may succeed later although nothing was changed.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         matches!(self, EngineError::Timeout(..) | EngineError::AlreadyRunning { .. } | EngineError::System { .. })

@@ -79,15 +79,15 @@ fn truth(it_is: bool) -> f64 {
     f64::from(u8::from(it_is))
 }
 
-/// The numbers of a status in Prometheus' text format: of the engine, and of each service in it. They grow with the number of services,
-/// by some 1.5 KB each, and not with that of their checks.
+/// The metrics of a status in Prometheus' text format, for the engine and each service in the status. The size grows by some 1.5
+/// KB with each service, and not with the number of its checks.
 #[must_use]
 pub fn text(status: &Status) -> String {
     written(&[engine(status), services(status), failovers(status)])
 }
 
-/// As [`metrics_text`](text), and what each server, each check and each circuit breaker says by itself: for one service, see
-/// [`Engine::status_of`](crate::Engine::status_of), or for all now and then.
+/// Like [`metrics_text`](text), with the metrics of each server, each check and each circuit breaker in addition. For one
+/// service, see [`Engine::status_of`](crate::Engine::status_of). For all services, call it only now and then.
 #[must_use]
 pub fn details(status: &Status) -> String {
     written(&[engine(status), services(status), failovers(status), servers(status)])

@@ -1,4 +1,4 @@
-//! The shell: threads, sockets, clocks, files; no opinions. [`Engine`] is the whole of the public Rust API.
+//! The shell: threads, sockets, clocks, files. It makes no decisions. [`Engine`] is the whole public Rust API.
 
 pub(crate) mod breaker;
 pub(crate) mod builder;
@@ -93,23 +93,23 @@ pub(crate) use status::{CheckReport, ReadyReport, Status};
 #[doc(hidden)]
 pub use threads::panic_text;
 
-/// Messages that wait for the trigger thread at most; whoever has more waits.
+/// The maximum number of messages that wait for the trigger thread. A sender blocks while the queue is full.
 pub(crate) const INPUTS: usize = sync::bound(4096, 4);
-/// Threads for child processes of `exec` checks, and for functions of the host program; at most.
+/// The maximum number of threads for child processes of `exec` checks, and for functions of the host program.
 const LANE: usize = 4;
-/// A callback of the host program that takes longer than this for one event is named.
+/// If a callback of the host program takes longer than this for one event, the engine reports it by name.
 const CALLBACK: Duration = Duration::from_secs(30);
 /// How long a dropped engine waits for its threads.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a command did. Shown, it is its message.
+/// The result of a command. `Display` shows its message.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CommandReply {
     /// One sentence for people.
     pub message: String,
-    /// The number of the failover that began by this command: that of its events, and of [`FailoverStatus`](crate::FailoverStatus).
-    /// [`Engine::force`] begins one. A confirmation lets one begin; the events tell which.
+    /// The number of the failover that this command began, as in its events and in [`FailoverStatus`](crate::FailoverStatus).
+    /// [`Engine::force`] begins one. A confirmation allows a failover to begin; its events show which.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
 }
@@ -120,29 +120,30 @@ impl fmt::Display for CommandReply {
     }
 }
 
-/// What an operator waives with [`Engine::force`].
+/// The options of [`Engine::force`]: what the operator waives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ForceOptions {
-    /// The standby to promote; `None`: the best one.
+    /// The standby to promote. `None` means the best one.
     pub to: Option<String>,
-    /// The most bytes that may be lost; `None`: the configured limit.
+    /// The maximum number of bytes that may be lost. `None` means the configured limit.
     pub accept_loss: Option<u64>,
 }
 
-/// How [`Engine::pause_with`] pauses.
+/// The options of [`Engine::pause_with`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PauseOptions {
-    /// Why, for whoever looks later: one line of at most 500 characters. It is in status, events and journal.
+    /// The reason: one line of at most 500 characters. It appears in status, events and journal.
     pub reason: Option<String>,
-    /// After so long it ends by itself, a millisecond to [`LONGEST_PAUSE`]; `None`: when it is resumed.
+    /// The duration after which the pause ends by itself, from a millisecond to [`LONGEST_PAUSE`]. `None` means that it lasts
+    /// until it is resumed.
     pub lasts: Option<Duration>,
 }
 
-/// The longest pause that ends by itself: 30 days.
+/// The maximum duration of a pause that ends by itself: 30 days.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// Characters in the reason of a pause.
+/// The maximum number of characters in the reason of a pause.
 const REASON: usize = 500;
 
 impl PauseOptions {
@@ -164,8 +165,8 @@ impl PauseOptions {
 
 /// A failover engine. All methods may be called from any thread at any time, also from event callbacks unless noted.
 ///
-/// Dropped while it runs, it is stopped, for a few seconds at most. Threads do not survive `fork`: in a child every method that needs them
-/// says so, and dropping the engine there only lets go of the lock on the state directory.
+/// Dropping a running engine stops it, which takes a few seconds at most. Threads do not survive `fork`. In a child process every
+/// method that needs them returns an error, and dropping the engine there only releases the lock on the state directory.
 pub struct Engine {
     shell: Arc<Shell>,
 }
@@ -255,10 +256,10 @@ impl Before {
 }
 
 impl Engine {
-    /// Puts the parts of the configuration together and starts nothing: no thread, no file, no socket.
+    /// Creates an engine from the configuration and starts nothing: no thread, no file, no socket.
     ///
     /// # Errors
-    /// [`EngineError::InvalidArgument`] for what only shows when the parts are put together.
+    /// [`EngineError::InvalidArgument`] for mistakes that only show when the parts of the configuration are combined.
     #[expect(clippy::needless_pass_by_value, reason = "the engine owns its configuration")]
     pub fn new(config: Config) -> Result<Engine, EngineError> {
         let clock = Clock::start();
@@ -313,12 +314,13 @@ impl Engine {
         Ok(Engine { shell: Arc::new(shell) })
     }
 
-    /// Takes the state directory, replays the journal, starts the threads and begins to watch. An engine starts once: after a
-    /// stop, make a new one.
+    /// Locks the state directory, replays the journal, starts the threads and begins to watch. An engine starts once: after a
+    /// stop, create a new one.
     ///
     /// # Errors
-    /// [`EngineError::State`] when it was started before, [`EngineError::InvalidArgument`] when a check of kind `host` asks for a
-    /// function that was neither registered nor offered, [`EngineError::AlreadyRunning`] when another engine holds the state directory, [`EngineError::System`] when threads cannot be made. A journal that cannot be read or written is no error
+    /// [`EngineError::State`] if it was started before, [`EngineError::InvalidArgument`] if a check of kind `host` asks for a
+    /// function that was neither registered nor offered, [`EngineError::AlreadyRunning`] if another engine holds the state
+    /// directory, [`EngineError::System`] if threads cannot be created. A journal that cannot be read or written is no error
     /// here: the engine observes, starts no failover, and says why in events and status.
     pub fn start(&self) -> Result<(), EngineError> {
         let shell = &self.shell;
@@ -361,12 +363,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops: a failover before its point of no return is undone, one behind it finishes its step; then every thread ends.
-    /// When it returns `Ok`, no thread of the engine exists, no callback runs or will run, and `engine_stopped` was the last
-    /// event. Stopping a stopped engine is `Ok`; one that never ran becomes stopped.
+    /// Stops the engine. It undoes a failover before the point of no return. After the point of no return it finishes the present
+    /// step. Then every thread ends. When `stop` returns `Ok`, no thread of the engine exists, no callback runs or will run, and
+    /// `engine_stopped` was the last event. Stopping a stopped engine returns `Ok`. An engine that never ran becomes stopped.
     ///
     /// # Errors
-    /// [`EngineError::Timeout`]: the engine is still stopping; call again to wait again. [`EngineError::Reentrant`] on a
+    /// [`EngineError::Timeout`] if the engine is still stopping: call again to continue waiting. [`EngineError::Reentrant`] on a
     /// thread of the engine.
     pub fn stop(&self, timeout: Duration) -> Result<(), EngineError> {
         let shell = &self.shell;
@@ -389,19 +391,19 @@ impl Engine {
         }
     }
 
-    /// Begins to stop and returns at once; safe on every thread, also in callbacks. [`Engine::stop`] waits for the end.
+    /// Begins to stop and returns at once. It is safe on every thread, also in callbacks. [`Engine::stop`] waits for the end.
     pub fn request_stop(&self) {
         self.shell.request_stop();
     }
 
-    /// Takes another configuration: adds, removes and changes services. Counters restart: what was observed under the old
-    /// configuration decides nothing. What its checks of kind `host` ask for has to be answered by then:
+    /// Loads another configuration: adds, removes and changes services. Counters restart: observations under the old
+    /// configuration decide nothing. The functions that its checks of kind `host` ask for must exist by then:
     /// [`Engine::register_check`], [`Engine::offer_check`].
     ///
     /// # Errors
-    /// [`EngineError::Rejected`] while a failover is in flight, and for other servers of a service while the journal cannot be
-    /// written; [`EngineError::State`] when something differs that is fixed at
-    /// start (`state_dir`, the first check of kind `exec`), or the engine does not run; [`EngineError::InvalidArgument`]. Nothing has changed then.
+    /// [`EngineError::Rejected`] while a failover is in progress, and for other servers of a service while the journal cannot be
+    /// written; [`EngineError::State`] if a setting differs that is fixed at start (`state_dir`, the first check of kind `exec`),
+    /// or if the engine does not run; [`EngineError::InvalidArgument`]. After an error nothing has changed.
     #[expect(clippy::needless_pass_by_value, reason = "the engine owns its configuration")]
     pub fn reload(&self, config: Config) -> Result<(), EngineError> {
         let shell = &self.shell;
@@ -442,13 +444,15 @@ impl Engine {
         Ok(())
     }
 
-    /// The state of everything. Never waits for more than a copy of a few services, and keeps nothing from being decided for longer: each
-    /// service is as it was at one moment, and of a thousand the last one some milliseconds later than the first.
+    /// The status of the engine. The call waits no longer than a copy of a few services takes, and delays decisions no longer.
+    /// Each service is shown as it was at one moment. Of a thousand services the last one is some milliseconds later than the
+    /// first.
     pub fn status(&self) -> Status {
         overview::all(&self.shell)
     }
 
-    /// The same with one service alone, its breakers and its functions: what it costs does not grow with the number of services.
+    /// The status with one service alone, its circuit breakers and its functions. The cost does not grow with the number of
+    /// services.
     ///
     /// # Errors
     /// [`EngineError::InvalidArgument`] for an unknown service.
@@ -459,23 +463,24 @@ impl Engine {
         Ok(overview::of(&self.shell, service))
     }
 
-    /// The same as numbers in Prometheus' text format: counters, gauges and the durations of rule 82. What each server, each check and
-    /// each breaker says by itself is in [`metrics_details`](crate::metrics_details) of a status.
+    /// The metrics in Prometheus' text format: counters, gauges and the durations of rule 82.
+    /// [`metrics_details`](crate::metrics_details) of a status has the metrics of each server, each check and each circuit
+    /// breaker.
     pub fn metrics_text(&self) -> String {
         metrics::text(&self.status())
     }
 
-    /// A new event queue of its own, with everything from now on (from the start, if called before it). See [`EventQueue`].
+    /// A new event queue with all events from now on (from the start, if called before it). See [`EventQueue`].
     ///
     /// # Errors
-    /// [`EngineError::State`] with 32 consumers already there or after the stop, [`EngineError::System`] without descriptors.
+    /// [`EngineError::State`] if there are already 32 consumers, or after the stop; [`EngineError::System`] without descriptors.
     pub fn queue(&self) -> Result<EventQueue, EngineError> {
         self.shell.hub.subscribe(true)
     }
 
-    /// Events as a bounded channel, served from a queue of its own by one thread: slow receivers lose single observations and
-    /// log lines first (counted in `overflow` events), and never slow the engine down. Disconnected after the last event, or at
-    /// once where [`Engine::queue`] would fail.
+    /// Events as a bounded channel, which one thread serves from a queue of its own. Slow receivers first lose single
+    /// observations and log lines (counted in `overflow` events), and never slow down the engine. The channel is disconnected
+    /// after the last event, or at once if [`Engine::queue`] would fail.
     pub fn events(&self) -> Receiver<Arc<EngineEvent>> {
         // The second half is only used at the end, for what the queue still holds: the last event always finds its place.
         let (sender, receiver) = bounded(2 * queue::CAPACITY + 16);
@@ -487,8 +492,8 @@ impl Engine {
     }
 
     /// Calls `f` for every event, one at a time, in order, on one thread of its own and never under a lock. `f` may call
-    /// everything but [`Engine::stop`]. A panic in it is caught, told by one `log` event and logged from then on; one that does not
-    /// come back for 30 seconds is named. Neither changes what the engine observes or decides.
+    /// everything but [`Engine::stop`]. A panic in `f` is caught, reported by one `log` event and logged from then on. If a call
+    /// of `f` does not return for 30 seconds, the engine reports it by name. Neither changes what the engine observes or decides.
     ///
     /// An `f` that owns the engine keeps it alive until it is stopped.
     ///
@@ -516,16 +521,16 @@ impl Engine {
         })
     }
 
-    /// Says yes to the failover of `service` that waits for confirmation.
+    /// Confirms the failover of `service` that waits for confirmation.
     ///
     /// # Errors
-    /// [`EngineError::Rejected`] when none waits; [`EngineError::InvalidArgument`] for an unknown service. Like every command:
-    /// [`EngineError::State`] when not running, [`EngineError::Faulted`].
+    /// [`EngineError::Rejected`] if none waits; [`EngineError::InvalidArgument`] for an unknown service. As for every command:
+    /// [`EngineError::State`] if the engine does not run, [`EngineError::Faulted`].
     pub fn confirm(&self, service: &str) -> Result<CommandReply, EngineError> {
         self.shell.command(Some(service), Command::Confirm)
     }
 
-    /// Says yes to every failover that waits for confirmation.
+    /// Confirms every failover that waits for confirmation.
     ///
     /// # Errors
     /// As for [`Engine::confirm`].
@@ -533,7 +538,7 @@ impl Engine {
         self.shell.command(None, Command::Confirm)
     }
 
-    /// Observe, decide nothing: one service, or all.
+    /// Pauses one service, or all: the engine observes and decides nothing.
     ///
     /// # Errors
     /// As for [`Engine::confirm`].
@@ -541,9 +546,9 @@ impl Engine {
         self.pause_with(service, PauseOptions::default())
     }
 
-    /// As [`Engine::pause`], with a reason, and with a time after which the pause ends by itself: an event says so, and counters
-    /// restart. Pausing again replaces both. The end is a moment of the wall clock for the next engine, and is never further away
-    /// than the time that was asked for.
+    /// Like [`Engine::pause`], with a reason, and with a duration after which the pause ends by itself. An event reports this
+    /// end, and counters restart. Pausing again replaces both. After a restart, the end is a moment of the wall clock, and is
+    /// never further away than the requested duration.
     ///
     /// # Errors
     /// As for [`Engine::confirm`]; [`EngineError::InvalidArgument`] for what is out of the bounds of [`PauseOptions`].
@@ -551,7 +556,7 @@ impl Engine {
         self.shell.command(service, options.command()?)
     }
 
-    /// Ends the pause: counters restart.
+    /// Ends the pause. Counters restart.
     ///
     /// # Errors
     /// As for [`Engine::confirm`].
@@ -567,8 +572,8 @@ impl Engine {
         self.shell.command(Some(service), Command::Reset)
     }
 
-    /// A failover now, from any state but one in flight; every safety that was waived is in the record. Returns when it has begun, with
-    /// its number.
+    /// Begins a failover now, from any state except a failover in progress. The record contains every waived safety check. The
+    /// call returns with the number of the failover when it has begun.
     ///
     /// # Errors
     /// As for [`Engine::confirm`]; an unknown standby is [`EngineError::InvalidArgument`].
@@ -578,8 +583,8 @@ impl Engine {
         self.shell.command(Some(service), Command::Force { to, accept_loss })
     }
 
-    /// Says that a server which takes writes is the primary from here on: the way out where the engine cannot prove that it continues
-    /// the log of the last one. Nothing is promoted, stopped or fenced; the traffic follows it.
+    /// Declares a server that takes writes to be the primary. Use this if the engine cannot prove that the server continues the
+    /// log of the last primary. Nothing is promoted, stopped or fenced, and the traffic follows the server.
     ///
     /// # Errors
     /// As for [`Engine::confirm`]; an unknown server is [`EngineError::InvalidArgument`].
@@ -588,8 +593,9 @@ impl Engine {
         self.shell.command(Some(service), Command::Adopt { server })
     }
 
-    /// No failover and no order promotes `server` until [`Engine::uncordon`]: not by itself, not by [`Engine::force`], not by following
-    /// another service. It is observed as before, and what it has of the log counts. Outlives restart and reload.
+    /// Prevents the promotion of `server` until [`Engine::uncordon`], by automatic failover, by [`Engine::force`] and by
+    /// following another service. The engine observes the server as before, and what the server has of the log counts. The cordon
+    /// survives restart and reload.
     ///
     /// # Errors
     /// As for [`Engine::confirm`]; [`EngineError::Rejected`] also while a failover is in flight; an unknown server is
@@ -599,7 +605,7 @@ impl Engine {
         self.shell.command(Some(service), Command::Cordon { server })
     }
 
-    /// Takes [`Engine::cordon`] back.
+    /// Reverts [`Engine::cordon`].
     ///
     /// # Errors
     /// As for [`Engine::confirm`]; an unknown server is [`EngineError::InvalidArgument`].
@@ -616,17 +622,18 @@ impl Engine {
         known.server(name).and_then(|(place, _)| u16::try_from(place).ok()).map(ServerId).ok_or_else(unknown)
     }
 
-    /// Answers checks of kind `host` called `name` (their `function`, or their own name) by `f`, on the engine's own host lane
-    /// and never on a checker thread. An `f` that panics or does not come back by its deadline is `unknown`, and an alarm; it is not
-    /// called again before it is back.
+    /// Registers `f` to answer checks of kind `host` called `name` (their `function`, or their own name). `f` runs on the
+    /// engine's own host lane and never on a checker thread. If `f` panics or does not return by its deadline, the result is
+    /// `unknown`, and an alarm is raised. `f` is not called again before it has returned.
     ///
-    /// Every name that checks ask for has to be registered or offered ([`Engine::offer_check`]) before the start: an engine in which
-    /// one is not does not start. Once it runs, what a later configuration asks for can be registered for [`Engine::reload`].
-    /// [`Status::host_functions`] has the names of the present one, [`Root::host_functions`](crate::Root::host_functions) those of any.
+    /// Every name that checks ask for must be registered or offered ([`Engine::offer_check`]) before the start; otherwise the
+    /// engine does not start. While the engine runs, functions for a later configuration can be registered before
+    /// [`Engine::reload`]. [`Status::host_functions`] has the names of the present configuration,
+    /// [`Root::host_functions`](crate::Root::host_functions) those of any configuration.
     ///
     /// # Errors
-    /// [`EngineError::InvalidArgument`] before the start, when no check has that name; [`EngineError::State`] once started, when that
-    /// name is answered already, and after the stop.
+    /// [`EngineError::InvalidArgument`] before the start, if no check has that name; [`EngineError::State`] after the start, if
+    /// that name is answered already, and after the stop.
     pub fn register_check(
         &self,
         name: &str,
@@ -635,11 +642,11 @@ impl Engine {
         self.answer_check(name, Some(Arc::new(f)))
     }
 
-    /// As [`Engine::register_check`], but each run is a `task_check` event to be answered by [`Engine::complete_task`]. One that is not
-    /// answered by its deadline is `unknown`.
+    /// Like [`Engine::register_check`], but each run is a `task_check` event that the program answers with
+    /// [`Engine::complete_task`]. If it is not answered by its deadline, the result is `unknown`.
     ///
     /// # Errors
-    /// As for [`Engine::register_check`]; offering again what was offered is none.
+    /// As for [`Engine::register_check`]; offering the same name again is not an error.
     pub fn offer_check(&self, name: &str) -> Result<(), EngineError> {
         self.answer_check(name, None)
     }
@@ -668,9 +675,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Carries out the step `step` of every service by `f`. `promote`: instead of the engine's own way. `fence`: where
-    /// `fence.command` would be asked, so it must cut power or volume. `pre_checks`: before what is
-    /// configured. `route_out`, `route_restore`, `route_in`: beside it, and what fails is one failed instance of the route.
+    /// Registers `f` for the step `step` of every service. `promote`: `f` replaces the engine's own method. `fence`: `f` runs at
+    /// the place of `fence.command`, so it must cut power or volume. `pre_checks`: `f` runs before the configured ones.
+    /// `route_out`, `route_restore`, `route_in`: `f` runs in addition to the configured route, and an error counts as one failed
+    /// instance of the route.
     ///
     /// # Errors
     /// [`EngineError::State`] once started; [`EngineError::InvalidArgument`] for any other step.
@@ -684,7 +692,8 @@ impl Engine {
         self.shell.embedder.register_action(step, Some(Arc::new(f)))
     }
 
-    /// Like [`Engine::register_action`], but the step is a `task_action` event to be answered by [`Engine::complete_task`].
+    /// Like [`Engine::register_action`], but the step is a `task_action` event that the program answers with
+    /// [`Engine::complete_task`].
     ///
     /// # Errors
     /// As for [`Engine::register_action`].
@@ -709,26 +718,28 @@ impl Engine {
         Ok(())
     }
 
-    /// Tells how a call of the host program's own to `server`, or to the primary, ended: one more observer. A failed call makes the
-    /// engine look at once and stands for one observation of its own; served calls double what a failure needs to be believed;
-    /// neither decides alone. To be called for every call, or for some of them, from any thread: it never blocks, and the engine
-    /// is told ten times a second at most.
+    /// Reports how one of the host program's own calls to `server`, or to the primary, ended. The program is thus one more
+    /// observer. A failed call makes the engine check at once, and counts as one observation. Successful calls double the number
+    /// of failures that the engine needs. Neither decides alone. The program may report every call or only some, from any thread:
+    /// the call never blocks, and the engine receives at most ten reports per second.
     ///
     /// # Errors
-    /// [`EngineError::InvalidArgument`] for an unknown name, [`EngineError::State`] when the engine does not run.
+    /// [`EngineError::InvalidArgument`] for an unknown name, [`EngineError::State`] if the engine does not run.
     pub fn report_outcome(&self, service: &str, server: Option<&str>, outcome: Outcome) -> Result<(), EngineError> {
         self.shell.report_outcome(service, server, outcome)
     }
 
-    /// Runs every check once, beside a started engine or without starting it, and changes nothing in the world. Over when the
-    /// slowest check's timeout is. Checks that are task events are `unknown` here, as is every check that could not be run.
+    /// Runs every check once, beside a started engine or without starting it, and changes nothing. The call ends at the latest
+    /// with the timeout of the slowest check. Checks that are task events are `unknown` here, like every check that could not
+    /// run.
     pub fn check_once(&self) -> Vec<CheckReport> {
         self.look_without_limit(false).checks
     }
 
-    /// As [`Engine::check_once`], and then asks once what the running engine surveys: the servers over SQL, their hosts over SSH, the
-    /// route, and who answers through it. Says what would happen if a primary died now. Changes nothing in the world; over some
-    /// seconds after the slowest check. [`Engine::check_all`] has a deadline over all, and says when a stop cut it off.
+    /// Like [`Engine::check_once`], and then asks once what the running engine surveys: the servers over SQL, their hosts over
+    /// SSH, the route, and which server answers through it. It reports what would happen if a primary died now. It changes
+    /// nothing, and ends some seconds after the slowest check. [`Engine::check_all`] has one
+    /// deadline for all questions, and says when a stop ended it.
     pub fn check_ready(&self) -> ReadyReport {
         let mut report = self.look_without_limit(true);
         report.engine.extend(self.unusable_state());
@@ -804,7 +815,7 @@ impl Engine {
     }
 }
 
-/// What the C boundary needs beside the public API.
+/// Functions that the C interface needs beside the public API.
 #[doc(hidden)]
 impl Engine {
     pub fn clock(&self) -> Clock {

@@ -26,11 +26,12 @@ const PRESSURE: usize = bound(256, 4);
 /// Consumers at most.
 const CONSUMERS: usize = 32;
 
-/// A bounded queue of events. The engine never waits for it: when it is full, single observations and log lines are dropped
-/// oldest first; everything else has room of its own, and what says who is primary and what became of a failover is dropped last of
-/// all. What was dropped shows as a gap in `seq`, and the queue puts one `overflow` event with the number in the gap.
+/// A bounded queue of events. The engine never waits for it. When the queue is full, it first drops the oldest single
+/// observations and log lines. All other events have reserved space, and events about the primary and the outcome of a failover
+/// are dropped last. Dropped events show as a gap in `seq`, and the queue puts one `overflow` event with their number into the
+/// gap.
 ///
-/// As a file descriptor it is readable while an event waits: for a poll loop of one's own. Never read it.
+/// Its file descriptor is readable while an event waits, for the program's own poll loop. Never read from it.
 pub struct EventQueue(Arc<Shared>);
 
 struct Shared {
@@ -54,8 +55,8 @@ struct State {
 }
 
 impl EventQueue {
-    /// The next event, waiting `timeout` for it at most; `None` when none came, after [`EventQueue::wake`], or when the last
-    /// event was taken and the engine has stopped ([`EventQueue::is_over`]).
+    /// Returns the next event, and waits `timeout` for it at most. Returns `None` if none came, after [`EventQueue::wake`], or
+    /// when the last event was taken and the engine has stopped ([`EventQueue::is_over`]).
     pub fn next(&self, timeout: Duration) -> Option<Arc<EngineEvent>> {
         let deadline = Deadline::after(timeout);
         let mut state = self.0.state.lock();
@@ -75,19 +76,19 @@ impl EventQueue {
         }
     }
 
-    /// Makes one waiting [`EventQueue::next`] return, or the following one if none waits.
+    /// Makes one waiting [`EventQueue::next`] return, or the next call if none waits.
     pub fn wake(&self) {
         self.0.state.lock().woken = true;
         self.0.filled.notify_all();
     }
 
-    /// True when the engine has stopped and every event was taken.
+    /// True if the engine has stopped and every event was taken.
     pub fn is_over(&self) -> bool {
         let state = self.0.state.lock();
         state.closed && state.is_empty()
     }
 
-    /// True when the engine has stopped, whatever still waits here.
+    /// True if the engine has stopped, even if events still wait here.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.state.lock().closed
     }

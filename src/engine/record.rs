@@ -39,40 +39,40 @@ const SLOW_DISK: Duration = Duration::from_secs(30);
 /// A larger file is none of ours.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
-/// One decision, with all that led to it.
+/// The record of one decision, with everything that led to it.
 #[derive(Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DecisionRecord {
     format: u32,
     /// The version of the library that decided.
     pub version: String,
-    /// When, RFC 3339, UTC.
+    /// The time: RFC 3339, UTC.
     pub time: String,
     /// The service's name.
     pub service: String,
-    /// `failover`, or the name of the event that says why there is none.
+    /// `failover`, or the name of the event that says why there is no failover.
     pub kind: String,
-    /// The number of the service's last failover, with this one if it is one.
+    /// The number of the service's last failover, including this one if it is one.
     pub generation: u64,
     /// The decision in one sentence.
     pub why: String,
     core: Core,
     inputs: Vec<(Mono, Input)>,
-    /// What the core said to the last input, in its own words.
+    /// The core's output for the last input, in the core's own format.
     outputs: Vec<String>,
 }
 
-/// What came of a replay.
+/// The result of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Replay {
-    /// Inputs that were replayed.
+    /// The number of replayed inputs.
     pub inputs: usize,
-    /// The time from the first of them to the decision, in milliseconds.
+    /// The time from the first input to the decision, in milliseconds.
     pub span_ms: u64,
-    /// What the core says now that it did not say then, and the other way round; empty: the same decision, bit for bit.
+    /// The differences between the outputs now and then. It is empty if the decision is the same, bit for bit.
     pub differences: Vec<String>,
-    /// What the replayed core told the world on the way, oldest first.
+    /// The events of the replayed core, oldest first.
     pub events: Vec<String>,
 }
 
@@ -80,7 +80,7 @@ impl DecisionRecord {
     /// Reads a record.
     ///
     /// # Errors
-    /// What is wrong with the file, in one line.
+    /// The problem with the file, in one line.
     pub fn load(path: &Path) -> Result<DecisionRecord, String> {
         let failed = |what: String| format!("{}: {what}", path.display());
         let mut text = Vec::new();
@@ -95,7 +95,7 @@ impl DecisionRecord {
     /// Reads a record from its JSON.
     ///
     /// # Errors
-    /// What is wrong with it, in one line.
+    /// The problem with the record, in one line.
     pub fn parse(json: &[u8]) -> Result<DecisionRecord, String> {
         #[derive(Deserialize)]
         struct Head {
@@ -110,7 +110,7 @@ impl DecisionRecord {
             .map_err(|error| format!("was written by version {} and is not understood by this one: {error}", head.version))
     }
 
-    /// Lets the core go through it again and compares what it says at the end.
+    /// Replays the record with the core and compares the outputs at the end.
     #[must_use]
     pub fn replay(&self) -> Replay {
         let mut core = self.core.clone();

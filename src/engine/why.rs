@@ -4,7 +4,7 @@
 use failover_core::finding::FindingCode;
 use failover_core::refusal::{CandidateRefusal, Refusal};
 
-/// A clause for the code of a finding or of a reason against a failover; empty where there is nothing to add.
+/// Why it matters: a clause for the code of a finding or of a refusal. It is empty if there is nothing to add.
 #[must_use]
 pub fn of(code: &str) -> &'static str {
     let refusal = || Refusal::row(code).or_else(|| CandidateRefusal::row(code)).map_or("", |row| row.why);
