@@ -24,6 +24,7 @@ as well, so that the sources are never touched.
 
 import contextlib
 import functools
+import json
 import os
 import re
 import shutil
@@ -152,19 +153,30 @@ def failed(code, said):
     return names or ([] if code == 0 else ["(no end)" if code is None else f"(ended with {code})"])
 
 
+def libraries(line):
+    """The crate that a line of cargo tells of, and its file."""
+    if not line.startswith('{"reason":"compiler-artifact"'):
+        return
+    told = json.loads(line)
+    for file in told["filenames"]:
+        if file.endswith(".rlib"):
+            yield told["target"]["name"].replace("-", "_"), file
+
+
 class Core:
     """The core with a bug, built with rustc alone: its dependencies are those that cargo has built for the tests."""
 
     def __init__(self):
         tool = [ROOT / "scripts" / "cargo.sh"]
-        code, said = run([*tool, "test", "--locked", "--quiet", "--package", "failover-core", "--no-run"])
+        code, said = run([*tool, "test", "--locked", "--package", "failover-core", "--no-run", "--message-format", "json-render-diagnostics"])
         if code != 0:
             raise SystemExit(f"the core does not build as it is:\n{said}")
+        # Other builds leave crates of the same names there, with other features.
+        built = dict(artifact for line in said.splitlines() for artifact in libraries(line))
         dependencies = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug" / "deps"
         self.base = [*tool, "--edition", "2024", "-A", "warnings", "-L", f"dependency={dependencies}"]
         for name in ("serde", "serde_json", "proptest", "expect_test", "humantime"):
-            built = sorted(dependencies.glob(f"lib{name}-*.rlib"), key=lambda path: path.stat().st_mtime)
-            self.base += ["--extern", f"{name}={built[-1]}"]
+            self.base += ["--extern", f"{name}={built[name]}"]
         self.home = WORK / "core"
         self.home.mkdir(parents=True, exist_ok=True)
 

@@ -43,6 +43,8 @@ fn without_names_nothing_is_promised_and_with_them_it_is() {
     assert_eq!(told(&watched(2, "")), [Ok(false)]);
     assert_eq!(told(&watched(2, "db2")), [Ok(true)]);
     assert_eq!(told(&watched(3, "ANY 1 (db2, db3)")), [Ok(true); 2]);
+    let is_named = |names| watched(2, names).core.snapshot().services[0].synchronous;
+    assert_eq!(["", "  ", "db2"].map(is_named), [false, false, true]);
 }
 
 /// Rule 118.

@@ -233,3 +233,26 @@ fn distinct(rule: &SyncRule) -> impl Iterator<Item = &str> {
     let names = &rule.names;
     names.iter().enumerate().filter(|(at, name)| !names[..*at].contains(name)).map(|(_, name)| name.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Span;
+
+    /// Its samples are forgotten one by one, and what they showed is not.
+    #[test]
+    fn what_was_acknowledged_is_kept_when_its_samples_are_old() {
+        let at = |ms| Mono::ZERO + Span::from_millis(ms);
+        let shows = |ms, acknowledged: Option<u64>| SyncTrack {
+            at: at(ms),
+            acknowledged: acknowledged.map(|lsn| (at(ms), Lsn(lsn))).into_iter().collect(),
+            ..SyncTrack::default()
+        };
+        let first = SyncTrack::default().next(shows(1_000, Some(500)), Lsn(500), at(1_000));
+        assert_eq!((first.acknowledged_before, first.acknowledged_at_all()), (Lsn(0), Lsn(500)));
+        let later = first.next(shows(60_000, None), Lsn(900), at(60_000));
+        assert_eq!((later.acknowledged_before, later.acknowledged.len()), (Lsn(500), 0));
+        let again = later.next(shows(61_000, None), Lsn(950), at(61_000));
+        assert_eq!(again.acknowledged_before, Lsn(500));
+    }
+}
