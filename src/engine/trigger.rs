@@ -870,7 +870,7 @@ fn name_caller(event: &mut Event, by: Option<&str>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::config::Config;
     use crate::engine::{Engine, Threads};
@@ -1013,22 +1013,12 @@ mod tests {
         Action::RouteIn { server: ServerId(1), share: None }
     }
 
-    /// A smart shutdown waits for it (rule 174).
+    /// Surveys the primary at this port, which `connection` lets in, and closes the session of its checks: what is there after the survey, and
+    /// after the end.
     #[cfg(not(shuttle))]
-    #[test]
-    fn with_the_session_of_the_checks_that_of_the_survey_is_closed() {
-        use crate::action::postgres::Around;
-        use crate::tests::support::lab::wait_until;
-        use crate::tests::support::postgres::ENGINE_ROLE;
-        use crate::tests::support::{Lab, PgOptions, PgServer};
-
-        let lab = Lab::new().unwrap();
-        let db1 = PgServer::primary(&lab, &PgOptions::quick("db1")).unwrap();
-        let password = lab.write("failover.password", format!("{}\n", db1.secrets().engine), 0o600).unwrap();
-        let login =
-            format!("user = \"{ENGINE_ROLE}\"\npassword = {{ file = \"{}\" }}\nsslmode = \"disable\"", password.display());
-        let mut bench = bench_of(db1.port(), &login);
-        let around = Around {
+    pub(crate) fn after_survey_and_close(port: u16, connection: &str, surveyed: impl FnOnce(), closed: impl FnOnce()) {
+        let mut bench = bench_of(port, connection);
+        let around = crate::action::postgres::Around {
             primary: Some(ServerId(0)),
             candidates: 1,
             checks: 1,
@@ -1039,10 +1029,9 @@ mod tests {
         let parts = bench.trigger.shell.parts();
         let cluster = &parts.services[0].actions.cluster;
         cluster.survey(ServerId(0), around, Deadline::after(LONG), &Cancel::new().unwrap()).unwrap();
-        let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'libfailover/%'";
-        assert_eq!(db1.value(ours).unwrap(), "1");
+        surveyed();
         bench.trigger.carry_out(vec![Output::CloseSession { service: ORDERS, server: ServerId(0) }]);
-        wait_until("the session is closed", LONG, || Ok((db1.value(ours)? == "0").then_some(()))).unwrap();
+        closed();
         bench.end();
     }
 

@@ -2,7 +2,7 @@
 //! library's own, because nobody else sees what they call.
 
 #[path = "../support/mod.rs"]
-pub(crate) mod support;
+mod support;
 
 mod command;
 mod dns;

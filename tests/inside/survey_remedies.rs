@@ -407,3 +407,19 @@ fn a_password_in_primary_conninfo_is_told_and_never_shown() {
     wait_until("it is set", AMPLE, || Ok(db2.value("SHOW primary_conninfo")?.contains("hunter").then_some(()))).unwrap();
     assert_eq!(found(&cluster, true, FindingCode::ReplicationPasswordReadable), None);
 }
+
+/// A smart shutdown waits for the last session (rule 174).
+#[test]
+fn with_the_session_of_the_checks_that_of_the_survey_is_closed() {
+    let lab = Lab::new().unwrap();
+    let db1 = PgServer::primary(&lab, &PgOptions::quick("db1")).unwrap();
+    let password = lab.write("failover.password", format!("{}\n", db1.secrets().engine), 0o600).unwrap();
+    let login = format!("user = \"{ENGINE_ROLE}\"\npassword = {{ file = \"{}\" }}\nsslmode = \"disable\"", password.display());
+    let ours = || db1.value("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'libfailover/%'");
+    crate::engine::trigger::tests::after_survey_and_close(
+        db1.port(),
+        &login,
+        || assert_eq!(ours().unwrap(), "1"),
+        || wait_until("the session is closed", AMPLE, || Ok((ours()? == "0").then_some(()))).unwrap(),
+    );
+}

@@ -63,9 +63,9 @@ impl Journal {
 mod tests {
     use std::fs;
 
-    use super::super::StateLock;
-    use super::super::tests::{model, now, record};
     use super::Journal;
+    use crate::engine::journal::StateLock;
+    use crate::engine::journal::tests::{model, now, record};
 
     /// As an engine has it: locked, with something written, on a path that can be deleted as a whole.
     fn open(state: &std::path::Path) -> (StateLock, Journal) {
