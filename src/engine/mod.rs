@@ -799,12 +799,19 @@ impl Engine {
         Ok(report)
     }
 
-    /// Whatever comes of it.
+    /// A look that could not be taken is a finding: an empty report would say that all is well.
     fn look_without_limit(&self, surveys: bool) -> ReadyReport {
-        let Ok(look) = self.shell.looks.begin(Deadline::after(Duration::MAX)) else { return ReadyReport::default() };
-        let report = round::look(&self.shell, About { service: None, surveys }, &look);
-        self.shell.looks.end(&look);
-        report.unwrap_or_default()
+        let shell = &self.shell;
+        let taken = shell.looks.begin(Deadline::after(Duration::MAX)).and_then(|look| {
+            let report = round::look(shell, About { service: None, surveys }, &look);
+            shell.looks.end(&look);
+            report
+        });
+        taken.unwrap_or_else(|error| {
+            let found =
+                FindingCode::CheckNotUp.found(true, format!("nothing could be asked: {error}"), "mend that, and ask again");
+            ReadyReport { engine: vec![status::readiness(None, 0, &found)], ..ReadyReport::default() }
+        })
     }
 
     /// What keeps the engine from its state directory, as a finding.
