@@ -173,7 +173,7 @@ refusals! {
         /// The journal cannot be written.
         JournalUnwritable = "journal_unwritable" {
             why: "a failover that is not written down cannot be resumed or undone after a crash, so none starts",
-            remedy: "give the engine's user write access to the state directory, or free space on its disk",
+            remedy: "see the reason in `journal` of the status: give the engine's user write access to the state directory, free space on its disk, or put back what was deleted",
         }
         /// The last failover is too recent.
         Cooldown {
@@ -236,7 +236,7 @@ refusals! {
             reasons: Vec<(ServerId, CandidateRefusal)>,
         } = "no_candidate" {
             why: "there is nobody to promote: a dead primary ends the service",
-            remedy: "bring a standby back, see `readiness` and what is said about each",
+            remedy: "bring a standby back, or let one be promoted (candidate = true); see `readiness` and what is said about each",
         }
         /// A finding of the survey would prevent the completion of a failover (shown only beforehand).
         NotReady {

@@ -392,13 +392,27 @@ fn a_password_in_primary_conninfo_is_told_and_never_shown() {
     };
     let without: Vec<&str> = own.split_whitespace().filter(|word| !word.starts_with("password=")).collect();
     let without = without.join(" ");
-    for with in ["host=127.0.0.1 password = 'hunter two'", "postgresql://rep:hunter@127.0.0.1/postgres"] {
+    for with in [
+        "host=127.0.0.1 password = 'hunter two'",
+        "host=127.0.0.1 sslpassword=hunter",
+        "postgresql://rep:hunter@127.0.0.1/postgres",
+        "postgresql://rep@127.0.0.1/?application_name=db2&password=hunter",
+    ] {
         set(with);
         ends(&cluster, true, FindingCode::ReplicationPasswordReadable, "passfile=", |shown| {
             assert!(!format!("{shown:?}").contains("hunter"), "{shown:?}");
             set(&without);
         });
     }
+    // No password, whatever it looks like.
+    for innocent in ["host=127.0.0.1 application_name='db2 password=x'", "host=127.0.0.1 password='' passfile=/nowhere"] {
+        set(innocent);
+        let shown = || Ok((db2.value("SHOW primary_conninfo")? == innocent).then_some(()));
+        wait_until("it is set", AMPLE, shown).unwrap();
+        assert_eq!(found(&cluster, true, FindingCode::ReplicationPasswordReadable), None, "{innocent}");
+    }
+    set(&without);
+    db2.wait_following(&db1).unwrap();
     // Hidden is not told, and no error.
     db1.query(&format!("REVOKE pg_monitor FROM {ENGINE_ROLE}")).unwrap();
     let sees = format!("SELECT pg_has_role('{ENGINE_ROLE}', 'pg_monitor', 'USAGE')");

@@ -465,7 +465,10 @@ impl Seen<'_> {
         let answer = self.answer;
         let log = wal_survey::Log {
             archive: answer.archive(),
-            primary: self.primary.filter(|_| answer.is("in_recovery")).map(|(name, primary)| (name, primary.archive())),
+            primary: self
+                .primary
+                .filter(|_| answer.is("in_recovery") && self.around.candidate)
+                .map(|(name, primary)| (name, primary.archive())),
             failures: answer.number("archive_failures"),
             waiting: answer.backlog.filter(|waiting| *waiting > BACKLOG),
             slots: answer.get("slots_behind"),
@@ -624,7 +627,12 @@ fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(
         found.warn(
             FindingCode::NotReceiving,
             "no WAL receiver runs: it falls behind with every commit",
-            "read its log; check primary_conninfo and the primary's pg_hba.conf",
+            if answer.number("apply_delay").is_some_and(|delay| delay > 0) {
+                "after a start a delayed standby (recovery_min_apply_delay) receives nothing before it has replayed what it has: shorten the delay, or \
+                 wait; else read its log, and check primary_conninfo and the primary's pg_hba.conf"
+            } else {
+                "read its log; check primary_conninfo and the primary's pg_hba.conf"
+            },
         );
     }
     let primary_name = primary.map_or("the primary", |(name, _)| name);

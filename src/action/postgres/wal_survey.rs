@@ -17,7 +17,9 @@ pub(super) const COLUMNS: &str = "\
                ORDER BY slot_name)
           FROM pg_catalog.pg_replication_slots s
          WHERE NOT active AND wal_status <> 'reserved' AND (pg_catalog.to_jsonb(s) ->> 'synced') IS DISTINCT FROM 'true') AS slots_behind,
-       (SELECT setting ~* '(^|[[:space:]])password[[:space:]]*=' OR setting ~* '^postgres(ql)?://[^/@]*:[^/@]*@'
+       (SELECT pg_catalog.regexp_replace(pg_catalog.replace(setting, $$''$$, pg_catalog.chr(1)), $$'[^']*'$$, 'q', 'g')
+                 ~* ('(^|[[:space:]])(ssl)?password[[:space:]]*=[[:space:]]*[^[:space:]' || pg_catalog.chr(1) || ']')
+               OR setting ~* '^postgres(ql)?://[^/@]*:[^/@]+@' OR setting ~* '^postgres(ql)?://.*[?&](ssl)?password=[^&]'
           FROM pg_catalog.pg_settings WHERE name = 'primary_conninfo') AS password_readable";
 
 /// How a server archives its log.

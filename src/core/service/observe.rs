@@ -499,11 +499,8 @@ impl Service {
             return;
         }
         let over = over.join(", ");
-        let message = if after.is_empty() {
-            format!("{name}: nothing stands in the way of a failover any more (over: {over})")
-        } else {
-            format!("{name}: over: {over}")
-        };
+        let message =
+            if after.is_empty() { format!("{name}: no finding is left (over: {over})") } else { format!("{name}: over: {over}") };
         tell(Severity::Info, over, message, None);
     }
 

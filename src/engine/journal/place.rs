@@ -33,15 +33,19 @@ impl From<&Metadata> for Place {
 }
 
 impl Journal {
-    /// What was written is not where the next engine looks for it.
+    /// What was written is not where the next engine looks for it, or not all of it is.
     pub(super) fn is_displaced(&self) -> Result<bool> {
-        Ok(self.length > 0 && Place::at(&self.path())? != self.place)
+        if self.length == 0 {
+            return Ok(false);
+        }
+        let path = self.path();
+        Ok(Place::at(&path)? != self.place || std::fs::metadata(&path)?.len() < self.length)
     }
 
     /// Looks after its file: one that is gone is as good as one that cannot be written.
     pub(crate) fn look(&mut self) {
         if self.is_writable() && self.is_displaced().is_ok_and(|displaced| displaced) {
-            self.broken = Some(format!("{} was deleted or replaced while the engine ran", self.path().display()));
+            self.broken = Some(format!("{} was deleted, replaced or cut off while the engine ran", self.path().display()));
         }
     }
 
@@ -50,11 +54,14 @@ impl Journal {
     pub(super) fn renew(&mut self, now: std::time::SystemTime) -> Result<()> {
         if Place::at(&self.directory.join("lock"))? != self.lock {
             return Err(Error::other(
-                "the state directory was deleted or replaced while the engine ran, and with it the lock that keeps a second engine out: \
-                 restart the engine",
+                "the state directory was deleted or replaced while the engine ran, and with it the lock that keeps a second engine out: put \
+                 the old one back, or restart the engine, which then knows nothing of pauses, cordons and earlier failovers",
             ));
         }
-        log::warn!("{} was deleted or replaced while the engine ran: all that is known is written anew", self.path().display());
+        log::warn!(
+            "{} was deleted, replaced or cut off while the engine ran: all that is known is written anew",
+            self.path().display()
+        );
         self.rotate(now)
     }
 }
@@ -87,7 +94,7 @@ mod tests {
         let (_lock, mut journal) = open(folder.path());
         fs::remove_file(journal.path()).unwrap();
         journal.look();
-        assert!(journal.reason().unwrap().contains("was deleted or replaced"), "{:?}", journal.reason());
+        assert!(journal.reason().unwrap().contains("was deleted, replaced or cut off"), "{:?}", journal.reason());
         journal.retry(now());
         assert!(journal.is_writable(), "{:?}", journal.reason());
         assert_eq!(generation(folder.path()), 7);
@@ -95,6 +102,23 @@ mod tests {
         fs::remove_file(journal.path()).unwrap();
         journal.append(&model(), &record(8), now()).unwrap();
         assert_eq!(generation(folder.path()), 8);
+    }
+
+    #[test]
+    fn a_journal_that_was_cut_off_is_written_anew() {
+        for left in [0, 10] {
+            let folder = tempfile::tempdir().unwrap();
+            let (_lock, mut journal) = open(folder.path());
+            let cut = |path: &std::path::Path| fs::OpenOptions::new().write(true).open(path).unwrap().set_len(left).unwrap();
+            cut(&journal.path());
+            journal.look();
+            assert!(!journal.is_writable());
+            journal.retry(now());
+            assert_eq!(generation(folder.path()), 7);
+            cut(&journal.path());
+            journal.append(&model(), &record(8), now()).unwrap();
+            assert_eq!(generation(folder.path()), 8);
+        }
     }
 
     #[test]

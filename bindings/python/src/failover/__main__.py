@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import List, Optional
 
-from . import ConfigError, Engine, FailoverError, __version__, abi_version
+from . import ConfigError, Engine, FailoverError, __version__, abi_version, validate
 from ._library import lib
 
 # Those of the command line: a wrong configuration, and what could not be looked at.
@@ -48,6 +48,8 @@ def _validate(file: Path) -> int:
     except FailoverError as error:
         print(f"{file}: {error.message}", file=sys.stderr)
         return FAILED
+    for warning in validate(file).warnings:
+        print(f"warning: {warning.path}\n  {warning.reason}\n  remedy: {warning.remedy}", file=sys.stderr)
     print(f"{file}: valid")
     return 0
 
