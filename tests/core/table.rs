@@ -301,9 +301,9 @@ fn what_blocks_a_failover_is_told_first_and_everything_by_itself() {
         info readiness_changed: db2: over: archive_failing, promote_right_missing
     "]]
     .assert_eq(&told(&mut world, &[("fsync_off", false), ("rewind_impossible", false)]));
-    expect_test::expect![[r#"
+    expect_test::expect![[r"
         info readiness_changed: db2: no finding is left (over: fsync_off, rewind_impossible)
-    "#]]
+    "]]
     .assert_eq(&told(&mut world, &[]));
 }
 
