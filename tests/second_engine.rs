@@ -33,8 +33,9 @@ fn two_engines_refuse_each_other_by_name_until_one_is_gone() {
         .collect();
     let config = pair.lab.write("elsewhere/failover.toml", moved, 0o600).unwrap();
     let second = Engine::start(&pair.lab, pair.db1.host(), &config, &control, Origin::now()).unwrap();
-    let blocked = |engine: &Engine| std::io::Result::Ok(engine.status()?.to_string().contains("second_engine").then_some(()));
-    wait_until("each engine sees the other", LONG, || Ok(blocked(&first)?.and(blocked(&second)?)))
+    // One that has just been started does not listen yet.
+    let blocked = |engine: &Engine| engine.status().is_ok_and(|status| status.to_string().contains("second_engine"));
+    wait_until("each engine sees the other", LONG, || Ok((blocked(&first) && blocked(&second)).then_some(())))
         .unwrap_or_else(|error| panic!("{error}\n{}\n---\n{}", first.story(), second.story()));
 
     pair.db1.kill_postmaster().unwrap();
