@@ -28,8 +28,7 @@ echo '== cargo test'
 "${tests[@]}" --no-run 2>&1 | tee "$log" || status=$?
 "${tests[@]}" "${slow[@]/#/--test=}" >"$beside" 2>&1 &
 waiting=$!
-# They wait too, for servers and for clocks: one more at a time than there are processors.
-RUST_TEST_THREADS=$(($(nproc) + 1)) "${tests[@]}" --lib --bins --examples "${others[@]}" 2>&1 | tee -a "$log" || status=$?
+"${tests[@]}" --lib --bins --examples "${others[@]}" 2>&1 | tee -a "$log" || status=$?
 "${tests[@]}" --doc 2>&1 | tee -a "$log" || status=$?
 echo "== ${slow[*]}, begun beside them"
 wait "$waiting" || status=$?
