@@ -136,19 +136,10 @@ pub fn action_event(action: &HostAction, clock: &Clock) -> EngineEvent {
 fn task_event<const N: usize>(kind: EventKind, severity: Severity, fields: [(&str, Value); N], clock: &Clock) -> EngineEvent {
     let now = clock.now();
     EngineEvent {
-        seq: 0,
         time: rfc3339(clock.wall(now)),
         mono_ns: now.as_nanos(),
-        generation: 0,
-        kind,
-        severity,
-        service: None,
-        server: None,
-        host: None,
-        port: None,
-        message: String::new(),
-        remedy: None,
         fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        ..EngineEvent::blank(0, kind, severity)
     }
 }
 

@@ -1307,19 +1307,12 @@ impl Shell {
     fn event(&self, kind: EventKind, severity: Severity, message: String, fields: Map<String, Value>) -> EngineEvent {
         let now = self.clock.now();
         EngineEvent {
-            seq: 0,
             time: render::rfc3339(self.clock.wall(now)),
             mono_ns: now.as_nanos(),
-            generation: 0,
-            kind,
-            severity,
-            service: None,
-            server: None,
-            host: None,
-            port: None,
             message,
             remedy: remedy::of_kind(kind, severity),
             fields,
+            ..EngineEvent::blank(0, kind, severity)
         }
     }
 

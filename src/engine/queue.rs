@@ -146,20 +146,14 @@ impl Shared {
         let mut fields = Map::new();
         fields.insert("dropped".to_owned(), Value::from(lost));
         fields.insert("important_dropped".to_owned(), Value::from(important));
+        let severity = if important > 0 { Severity::Alarm } else { Severity::Warning };
         EngineEvent {
-            seq,
             time: rfc3339(self.clock.wall(now)),
             mono_ns: now.as_nanos(),
-            generation: 0,
-            kind: EventKind::Overflow,
-            severity: if important > 0 { Severity::Alarm } else { Severity::Warning },
-            service: None,
-            server: None,
-            host: None,
-            port: None,
             message: format!("{lost} events were dropped here because they were not taken in time"),
             remedy: remedy::of_kind(EventKind::Overflow, Severity::Warning),
             fields,
+            ..EngineEvent::blank(seq, EventKind::Overflow, severity)
         }
     }
 

@@ -45,7 +45,7 @@ pub struct EngineEvent {
 }
 
 impl EngineEvent {
-    /// An event with nothing else in it, for the tests of a program that takes events.
+    /// An event with nothing else in it: the engine fills the rest in, as do the tests of a program that takes events.
     #[must_use]
     pub fn blank(seq: u64, kind: EventKind, severity: Severity) -> EngineEvent {
         EngineEvent {
