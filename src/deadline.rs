@@ -88,6 +88,12 @@ impl Cancel {
         self.0.given.load(Ordering::SeqCst)
     }
 
+    /// Nobody else holds it, and it was not given: it can serve once more, and saves a file descriptor.
+    #[must_use]
+    pub(crate) fn is_as_new(&self) -> bool {
+        Arc::strong_count(&self.0) == 1 && !self.is_cancelled()
+    }
+
     /// Sleeps for `span`, less if the deadline or the signal comes first.
     ///
     /// # Errors

@@ -503,9 +503,15 @@ impl Core {
 }
 
 fn services_of(models: Vec<model::ServiceModel>, now: Mono) -> Vec<Service> {
-    models
+    let checks = models.iter().map(|model| model.checks.len()).sum::<usize>();
+    let mut services: Vec<Service> = models
         .into_iter()
         .enumerate()
         .map(|(at, model)| Service::new(ServiceId(u16::try_from(at).unwrap_or(u16::MAX)), model, now))
-        .collect()
+        .collect();
+    if checks > schedule::AT_ONCE {
+        let mut number = 0..;
+        services.iter_mut().for_each(|service| service.spread_checks(&mut number));
+    }
+    services
 }

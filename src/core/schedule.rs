@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 /// How long after its deadline a run may still report before the core gives it up: covers a busy machine, no more.
 const LATE: Span = Span::from_millis(150);
 
+/// So many checks are asked at once at the start. With more, the first runs are spread, or all would be due together for minutes.
+pub(super) const AT_ONCE: usize = 64;
+
+/// The first runs of a large fleet are spread over one interval, and over no more than this: a primary has to be known soon.
+const SPREAD: Span = Span::from_millis(5_000);
+
 /// How its state goes on with each draw.
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -118,6 +124,11 @@ impl Slot {
         self.flight.take()
     }
 
+    /// Holds the first run back by `span`.
+    pub(super) fn hold_back(&mut self, span: Span) {
+        self.due = self.due + span;
+    }
+
     /// Brings the next run forward to `due`, never back.
     pub fn hasten(&mut self, due: Mono) {
         self.due = self.due.min(due);
@@ -139,6 +150,15 @@ pub fn pause(model: &CheckModel, fast: bool, doubt: bool, jitter: &mut Jitter) -
         (true, false) => model.fast_interval.min(model.interval),
         (false, _) => jitter.shorten(model.interval),
     }
+}
+
+/// How long the first run of the check with this number is held back in a large fleet: steps of the golden ratio fill the interval
+/// evenly, whatever the number of checks is, and for neighbours too.
+#[must_use]
+pub(super) fn held_back(interval: Span, number: usize) -> Span {
+    let share = STEP.wrapping_mul(number as u64) >> 32;
+    let spread = u128::from(interval.min(SPREAD).as_nanos());
+    Span::from_nanos(u64::try_from((spread * u128::from(share)) >> 32).unwrap_or_default())
 }
 
 /// The draws that [`pause`] makes for a check in quiet times.
@@ -166,6 +186,22 @@ mod tests {
         let later = Mono::ZERO + Span::from_millis(100) + LATE;
         assert_eq!(slot.expire(later, later).map(|flight| flight.run), Some(RunId(1)));
         assert!(!slot.finish(RunId(1), later));
+    }
+
+    #[test]
+    fn the_first_runs_of_a_large_fleet_fill_the_interval_evenly() {
+        let interval = Span::from_millis(1_000);
+        for checks in [65, 1_000, 3_000] {
+            let mut tenths = [0; 10];
+            for number in 0..checks {
+                let held = held_back(interval, number);
+                assert!(held < interval);
+                tenths[usize::try_from(held.as_nanos() / 100_000_000).unwrap()] += 1;
+            }
+            let (least, most) = (tenths.iter().min().unwrap(), tenths.iter().max().unwrap());
+            assert!(most - least <= 3, "{checks} checks: {tenths:?}");
+        }
+        assert!(held_back(Span::from_millis(600_000), 3) < SPREAD);
     }
 
     #[test]

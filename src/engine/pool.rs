@@ -297,6 +297,7 @@ impl State {
 
 impl Shared {
     fn work(&self) {
+        let mut spare: Option<Cancel> = None;
         let mut state = self.state.lock();
         loop {
             if state.closed {
@@ -306,7 +307,7 @@ impl Shared {
                 state = self.ready.wait(state);
                 continue;
             };
-            let cancel = match Cancel::new() {
+            let cancel = match spare.take().map_or_else(Cancel::new, Ok) {
                 Ok(cancel) => cancel,
                 Err(error) => {
                     state.slow_running -= usize::from(slow);
@@ -338,6 +339,7 @@ impl Shared {
                 _ => false,
             };
             state = self.state.lock();
+            // Out of `running` nobody can give it any more.
             let given_up = state.running.remove(&run).is_some_and(|running| running.given_up);
             state.slow_running -= usize::from(slow);
             match bug {
@@ -358,6 +360,7 @@ impl Shared {
                 return;
             }
             drop(state);
+            spare = Some(cancel).filter(Cancel::is_as_new);
             if !given_up {
                 (self.sink)(answer);
             }

@@ -27,9 +27,17 @@ use crate::deadline::{Cancel, Deadline, Interrupted};
 /// Bytes of a status line and headers together.
 const HEADER_LIMIT: usize = 64 * 1024;
 
-/// An agent for one request over `connector`: no redirects, nothing kept, and not the environment's proxy.
-pub(crate) fn agent(connector: DeadlineConnector) -> Agent {
+/// Bytes that are read at once, beside a head that needs more room. `ureq` takes 256 KiB for each request, and clears them.
+const READ_ROOM: usize = 16 * 1024;
+/// Bytes of a request beside its URL and the headers of the caller.
+const REQUEST_ROOM: usize = 2 * 1024;
+
+/// An agent for one request over `connector`: no redirects, nothing kept, and not the environment's proxy. `longest`: bytes of the URL and
+/// the caller's headers, or of the body if that is more.
+pub(crate) fn agent(connector: DeadlineConnector, longest: usize) -> Agent {
     let config = Config::builder()
+        .input_buffer_size(READ_ROOM)
+        .output_buffer_size(longest.saturating_add(REQUEST_ROOM))
         .http_status_as_error(false)
         .max_redirects(0)
         .max_idle_connections(0)
@@ -193,14 +201,16 @@ impl Exchange<'_> {
         };
         let addresses = self.addresses.addresses(&host, port).map_err(|why| before(FaultKind::Unreachable, why))?;
         let wire = Arc::new(Wire::default());
-        let agent = agent(DeadlineConnector {
+        let connector = DeadlineConnector {
             addresses,
             tls,
             deadline: self.deadline,
             cancel: self.cancel.clone(),
             wire: Arc::clone(&wire),
             wanted: None,
-        });
+        };
+        let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
+        let agent = agent(connector, headers + request.uri().to_string().len().max(request.body().len()));
         // A request with an empty body announces its length; one without any must not.
         let bare = matches!(*request.method(), Method::GET | Method::HEAD);
         let outcome = if bare { agent.run(request.map(|_| ())) } else { agent.run(request) };
@@ -313,8 +323,10 @@ impl Connector for DeadlineConnector {
             }
         };
         self.wire.enter(if self.tls.is_some() { Phase::TalkingTls } else { Phase::Talking });
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(DeadlineTransport { channel, buffers, head: Head::new(HEADER_LIMIT, self.wanted.as_deref()) }))
+        let output_room = details.config.output_buffer_size();
+        let buffers = LazyBuffers::new(details.config.input_buffer_size(), output_room);
+        let head = Head::new(HEADER_LIMIT, self.wanted.as_deref());
+        Ok(Some(DeadlineTransport { channel, buffers, output_room, head }))
     }
 }
 
@@ -329,7 +341,23 @@ enum Channel {
 pub(crate) struct DeadlineTransport {
     channel: Channel,
     buffers: LazyBuffers,
+    output_room: usize,
     head: Head,
+}
+
+impl DeadlineTransport {
+    /// `ureq` reads a head when all of it is in its buffer.
+    fn make_room_for_head(&mut self) {
+        let wanted = self.head.waiting();
+        if self.buffers.input_append_buf().len() >= wanted {
+            return;
+        }
+        let before = self.buffers.input().to_vec();
+        let mut larger = LazyBuffers::new(before.len() + wanted + READ_ROOM, self.output_room);
+        larger.input_append_buf()[..before.len()].copy_from_slice(&before);
+        larger.input_appended(before.len());
+        self.buffers = larger;
+    }
 }
 
 impl Channel {
@@ -357,6 +385,7 @@ impl Transport for DeadlineTransport {
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
         loop {
+            self.make_room_for_head();
             let input = self.buffers.input_append_buf();
             let count = if self.head.is_over() { self.channel.read(input)? } else { self.head.give(input) };
             if count > 0 || self.head.is_over() {

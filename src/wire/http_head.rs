@@ -55,6 +55,11 @@ impl Head {
         self.ready.extend(self.held.drain(..));
     }
 
+    /// Bytes that are ready to be handed on.
+    pub(crate) fn waiting(&self) -> usize {
+        self.ready.len()
+    }
+
     /// Hands on as much as there is room for.
     pub(crate) fn give(&mut self, room: &mut [u8]) -> usize {
         let count = room.len().min(self.ready.len());

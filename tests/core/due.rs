@@ -393,3 +393,30 @@ fn who_is_found_is_who_is_concerned() {
     println!("{fleets} fleets: failovers, waiting for others, followed, doubts: {seen:?}");
     assert!(fleets < FLEETS || seen.iter().all(|times| *times >= fleets / 10), "too little happens: {seen:?}");
 }
+
+/// The checks that a new core asks for at the start, and those that it has asked for when each second of the interval is over.
+fn asked_for(services: usize, interval: Span) -> (usize, Vec<usize>) {
+    let service = |number: usize| {
+        let checks = vec![CheckModel { interval, ..check("page".to_owned(), 0) }];
+        ServiceModel { checks, servers: vec![server("s0".to_owned(), 0)], ..application(format!("web{number}"), Vec::new()) }
+    };
+    let services = (0..services).map(service).collect();
+    let mut core = Core::new(Model { seed: 1, services, max_concurrent_failovers: None });
+    let mut asked = |at: Mono| {
+        let outputs = core.step(at, Input::Tick);
+        outputs.iter().filter(|output| matches!(output, Output::RunCheck { .. })).count()
+    };
+    let first = asked(Mono::ZERO);
+    let tenths = (1..=10).map(|tenth| asked(Mono::ZERO + Span::from_nanos(interval.as_nanos() / 10 * tenth)));
+    (first, tenths.collect())
+}
+
+#[test]
+fn the_first_checks_of_a_large_fleet_are_spread_over_one_interval() {
+    let interval = Span::from_millis(1_000);
+    assert_eq!(asked_for(64, interval).0, 64, "a small fleet is asked at once");
+    let (first, tenths) = asked_for(1_000, interval);
+    assert!(first <= 1, "{first} at the start");
+    assert!(tenths.iter().all(|count| (95..=105).contains(count)), "{tenths:?}");
+    assert_eq!(first + tenths.iter().sum::<usize>(), 1_000, "each is asked once within its interval");
+}

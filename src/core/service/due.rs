@@ -2,7 +2,7 @@
 
 use super::{FRESH, READINESS_HOLD, Service};
 use crate::id::{ActionId, RunId};
-use crate::schedule::Slot;
+use crate::schedule::{Slot, held_back};
 use crate::time::{Mono, Span};
 use crate::trigger::State;
 
@@ -50,6 +50,14 @@ impl Service {
             }
         }
         (silent, next)
+    }
+
+    /// Holds the first run of each check back by its part of the interval: this is one of many services, and `numbers` counts the checks of
+    /// all.
+    pub(crate) fn spread_checks(&mut self, numbers: &mut impl Iterator<Item = usize>) {
+        for ((model, check), number) in self.model.checks.iter().zip(&mut self.checks).zip(numbers) {
+            check.slot.hold_back(held_back(model.interval, number));
+        }
     }
 
     /// Its runs that are not back.
