@@ -511,7 +511,9 @@ fn services_of(models: Vec<model::ServiceModel>, now: Mono) -> Vec<Service> {
         .collect();
     if checks > schedule::AT_ONCE {
         let mut number = 0..;
-        services.iter_mut().for_each(|service| service.spread_checks(&mut number));
+        for service in &mut services {
+            service.spread_checks(&mut number);
+        }
     }
     services
 }
