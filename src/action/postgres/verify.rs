@@ -45,11 +45,19 @@ impl Cluster {
             self.identified(server, place, deadline, cancel).map_err(|error| untouched(name, &error))?;
         expect_primary(name, &identity, system_id, old_timeline)?;
         let began = Instant::now();
-        let written =
-            write_local(&mut session, deadline, cancel).map_err(|error| failure(name, "the verifying write", &error))?;
-        // A second connection: new clients get in, and what they see is what the first one was promised. Where clients have taken every place
-        // there is none, and the first one looks: whether they reach this server is for the route to prove (rule 162).
-        let mut second = match self.connect(&place.target, deadline, cancel) {
+        // A second connection: new clients get in, and what they see is what the first one was promised. It is opened during the write,
+        // and looks after it. Where clients have taken every place there is none, and the first one looks: whether they reach this server is
+        // for the route to prove (rule 162).
+        let (written, second) = std::thread::scope(|scope| {
+            let opening = std::thread::Builder::new()
+                .name("verifying".to_owned())
+                .spawn_scoped(scope, || self.connect(&place.target, deadline, cancel));
+            let written = write_local(&mut session, deadline, cancel);
+            let second = opening.ok().and_then(|opening| opening.join().ok());
+            (written, second.unwrap_or_else(|| self.connect(&place.target, deadline, cancel)))
+        });
+        let written = written.map_err(|error| failure(name, "the verifying write", &error))?;
+        let mut second = match second {
             Ok(second) => Some(second),
             Err(error) if is_full(&error) => None,
             Err(error) => return Err(failure(name, "a second connection", &error)),
