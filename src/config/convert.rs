@@ -8,7 +8,7 @@ use super::model::{Follows, PostgresProbe, Root, Route, Server, Service, Timing}
 use super::word::OnImpaired;
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::model::{
-    CheckModel, FenceModel, FollowModel, Model, PostgresModel, RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
+    CheckModel, FenceModel, FollowModel, Model, PostgresModel, RouteModel, ServerModel, ServiceModel, TriggerModel,
 };
 use failover_core::time::Span;
 
@@ -43,7 +43,7 @@ impl Service {
     /// configured ones, each in the order of the file.
     #[must_use]
     pub fn all_checks(&self) -> Vec<Check> {
-        let implicit = self.servers.iter().filter(|_| self.kind == ServiceKind::Postgres).map(Server::implicit_check);
+        let implicit = self.servers.iter().filter(|_| self.kind.holds_data()).map(Server::implicit_check);
         implicit.chain(self.checks.iter().cloned()).collect()
     }
 

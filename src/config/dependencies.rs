@@ -5,7 +5,6 @@ use super::node::quoted;
 use super::problem::Pointer;
 use super::setting::Reader;
 use super::unknown::nearest;
-use failover_core::model::ServiceKind;
 
 /// Looks at every service that follows another one.
 pub(super) fn validate(root: &Root, services: &Pointer, reader: &mut Reader<'_>) {
@@ -41,7 +40,7 @@ fn one(root: &Root, service: &Service, follows: &Follows, at: &Pointer, reader: 
         return;
     }
     let routed = !service.route.is_empty() || !service.dns.is_empty();
-    if service.kind != ServiceKind::Application {
+    if service.kind.holds_data() {
         let reason = "only an application goes where another service goes: a database is promoted where its data is";
         reader.contradiction(std::slice::from_ref(&with), reason, "remove with; a command may be run");
     } else if !routed {

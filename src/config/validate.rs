@@ -195,7 +195,7 @@ fn checks(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
                 reader.contradiction(&[at.key("host")], reason, "add host");
             }
             let server = service.server(&check.server).map(|(place, _)| place);
-            if let (ServiceKind::Application, Some(server)) = (service.kind, server)
+            if let (false, Some(server)) = (service.kind.holds_data(), server)
                 && !reader.written(&at.key("port"))
                 && !reader.written(&servers.index(server).key("port"))
             {
@@ -203,7 +203,7 @@ fn checks(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
             }
         }
     }
-    if service.kind == ServiceKind::Postgres {
+    if service.kind.holds_data() {
         for (index, server) in service.servers.iter().enumerate() {
             timing(&server.check.timing, &at.key("servers").index(index).key("check"), reader);
         }
@@ -474,7 +474,7 @@ fn poolers(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
     if all.is_empty() {
         return;
     }
-    if service.kind != ServiceKind::Postgres {
+    if !service.kind.holds_data() {
         reader.contradiction(&[list], "a PgBouncer stands before databases", "remove it, or write kind = \"postgres\"");
         return;
     }
@@ -616,7 +616,7 @@ fn names(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
             }
         }
     }
-    if service.names_are_route() && service.kind == ServiceKind::Postgres && service.fence.require == FenceLevel::TrafficRemoved {
+    if service.names_are_route() && service.kind.holds_data() && service.fence.require == FenceLevel::TrafficRemoved {
         let reason = "level 1 is proven by HAProxy alone: a name is routing, and clients keep its old address";
         reader.contradiction(&[at.key("fence").key("require"), list], reason, "write require = 3");
     }

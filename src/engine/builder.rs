@@ -33,7 +33,7 @@ use crate::wire::haproxy;
 use crate::wire::postgres::{Endpoint, KeptKeys, SessionSettings, SslMode, Target, Tls, TlsSettings};
 use crate::wire::resolve::Addresses;
 use failover_core::id::{ServerId, ServiceId};
-use failover_core::model::{CheckKind, Model, ServiceKind};
+use failover_core::model::{CheckKind, Model};
 use failover_core::time::Span;
 
 use super::embedder::EmbedderLane;
@@ -213,12 +213,12 @@ pub(crate) fn build(config: &Config, means: &Means) -> Result<Parts, EngineError
 }
 
 fn service_part(config: &Config, service: &config::Service, means: &Means) -> Result<ServicePart, EngineError> {
-    let is_postgres = service.kind == ServiceKind::Postgres;
+    let holds_data = service.kind.holds_data();
     let mut servers = Vec::new();
     let mut action_servers = Vec::new();
     let mut cluster = BTreeMap::new();
     for (place, server) in service.servers.iter().enumerate() {
-        let target = is_postgres.then(|| target(server, Endpoint::new(&server.host, server.port), means));
+        let target = holds_data.then(|| target(server, Endpoint::new(&server.host, server.port), means));
         if let (Some(target), Ok(id)) = (&target, u16::try_from(place)) {
             let server = crate::action::postgres::Server { name: server.name.clone(), target: target.clone() };
             cluster.insert(ServerId(id), server);
@@ -250,8 +250,8 @@ fn service_part(config: &Config, service: &config::Service, means: &Means) -> Re
     }
     let checks = service.all_checks().iter().map(|check| check_part(service, check, means)).collect::<Result<Vec<_>, _>>()?;
     let verify =
-        if is_postgres { service.route.verify.iter().map(|at| Endpoint::new(&at.host, at.port)).collect() } else { Vec::new() };
-    let verification = if is_postgres { Verification::default() } else { verification(service)? };
+        if holds_data { service.route.verify.iter().map(|at| Endpoint::new(&at.host, at.port)).collect() } else { Vec::new() };
+    let verification = if holds_data { Verification::default() } else { verification(service)? };
     let embedder: Arc<dyn EmbedderActions> = Arc::clone(&means.embedder) as Arc<dyn EmbedderActions>;
     let actions = ServiceActions {
         service: service.name.clone(),
@@ -271,7 +271,7 @@ fn service_part(config: &Config, service: &config::Service, means: &Means) -> Re
             Arc::clone(&means.addresses),
         ),
         names_are_route: service.names_are_route(),
-        memory: (!is_postgres).then(|| Memory::new(&config.state_dir, &service.name)),
+        memory: (!holds_data).then(|| Memory::new(&config.state_dir, &service.name)),
         verify,
         verification,
         addresses: Arc::clone(&means.addresses),
