@@ -1,7 +1,7 @@
 //! Records in Route 53 against moto's server, which keeps them and checks signatures, and against a small server for everything
 //! that moto cannot be made to do.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex, mpsc};
@@ -12,11 +12,13 @@ use super::support::certificate::self_signed;
 use super::support::cloud::{Answer, Asked};
 use super::support::moto::wrongly_signed;
 use super::support::{Cloud, Lab, Moto};
+use crate::action::dns::names::{self, Names};
 use crate::action::dns::route53::{CredentialsSource, Environment, HealthCheckSettings, Route53, Route53Target};
 use crate::action::dns::{Record, RecordSet, RecordType};
 use crate::deadline::{Cancel, Deadline};
 use crate::secret::Secret;
 use crate::wire::resolve::Literals;
+use failover_core::finding::FindingCode;
 use failover_core::output::{Failure, FailureKind};
 use native_tls::{Identity, TlsAcceptor};
 
@@ -201,6 +203,66 @@ fn a_record_lives_its_life_in_moto() {
     let failure = record.update_health_check("nosuchcheck", &wanted, deadline, &cancel).unwrap_err();
     assert_eq!(failure.kind, FailureKind::NoEffect);
     assert!(failure.message.contains("NoSuchHealthCheck"), "{failure:?}");
+}
+
+/// Route 53 takes a record below a delegation, and nobody asks for it there: it has to be told before a failover counts on it.
+#[test]
+fn a_name_in_a_zone_below_is_told_beforehand() {
+    let lab = Lab::new().unwrap();
+    let moto = Moto::start(&lab).unwrap();
+    let zone = moto.zone("example.com").unwrap();
+    moto.delegate(&zone, "sub.example.com", &["ns1.elsewhere.test.", "ns2.elsewhere.test."]).unwrap();
+    moto.delegate(&zone, "deep.sub.example.com", &["ns.deep.test."]).unwrap();
+    let url = format!("http://127.0.0.1:{}", moto.port());
+    let look = |name: &str| {
+        let record = made(target(name, RecordType::A, &zone, &url));
+        // The second look knows the zone's name already.
+        let looks = [0, 1].map(|_| record.in_its_zone(Deadline::after(WATCHDOG), &Cancel::new().unwrap()));
+        assert_eq!(looks[0], looks[1], "{name}");
+        looks.into_iter().next().unwrap()
+    };
+    for name in ["app.sub.example.com", "sub.example.com", "a.b.sub.example.com", "a.deep.sub.example.com"] {
+        let failure = look(name).unwrap_err();
+        let words = "the name is in the zone sub.example.com., which ns1.elsewhere.test., ns2.elsewhere.test. speaks for";
+        assert!(failure.message.contains(words) && failure.remedy.contains("set zone_id"), "{name}: {failure:?}");
+    }
+    for name in ["app.example.com", "a.b.c.example.com", "*.example.com", "subway.example.com", "example.com"] {
+        assert_eq!(look(name), Ok(()), "{name}");
+    }
+    let failure = look("app.example.org").unwrap_err();
+    assert!(failure.message.contains("not in that hosted zone") && failure.remedy.contains("zone_id"), "{failure:?}");
+
+    // What the survey makes of it, as the route and beside another.
+    for (name, are_route, found) in [
+        ("app.sub.example.com", true, vec![(FindingCode::NameElsewhere, true)]),
+        ("app.sub.example.com", false, vec![(FindingCode::NameElsewhere, false)]),
+        ("app.example.com", true, Vec::new()),
+    ] {
+        let value = BTreeMap::from([("db1".to_owned(), set(&["192.0.2.1"], 60))]);
+        let one = names::Name {
+            name: name.to_owned(),
+            record_type: RecordType::A,
+            record: Box::new(made(target(name, RecordType::A, &zone, &url))),
+            values: value,
+            authoritative: Vec::new(),
+            zone: Vec::new(),
+            resolvers: Vec::new(),
+            companions: None,
+            timeout: WATCHDOG,
+        };
+        let names = Names::new(vec![one], Arc::new(Literals));
+        let findings = crate::engine::round::of_names(&names, are_route, Deadline::after(WATCHDOG), &Cancel::new().unwrap());
+        assert_eq!(findings.iter().map(|one| (one.code, one.blocking)).collect::<Vec<_>>(), found, "{name}");
+    }
+}
+
+/// What cannot be asked is no delegation: the look at the record itself says what is wrong.
+#[test]
+fn a_zone_that_does_not_answer_delegates_nothing() {
+    let cloud = Cloud::start(|_| error(403, "AccessDenied")).unwrap();
+    let record = app(&cloud);
+    assert_eq!(record.in_its_zone(Deadline::after(WATCHDOG), &Cancel::new().unwrap()), Ok(()));
+    assert_eq!(cloud.asked().len(), 1, "one refusal is enough");
 }
 
 #[test]

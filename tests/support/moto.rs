@@ -80,6 +80,18 @@ impl Moto {
         self.post("route53", &format!("/2013-04-01/hostedzone/{zone}/rrset"), &body).map(drop)
     }
 
+    /// Makes a name of a zone another zone's, which these servers speak for.
+    pub fn delegate(&self, zone: &str, name: &str, servers: &[&str]) -> io::Result<()> {
+        let values: String =
+            servers.iter().map(|server| format!("<ResourceRecord><Value>{server}</Value></ResourceRecord>")).collect();
+        let body = format!(
+            "<ChangeResourceRecordSetsRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><ChangeBatch><Changes><Change>\
+             <Action>UPSERT</Action><ResourceRecordSet><Name>{name}</Name><Type>NS</Type><TTL>60</TTL><ResourceRecords>{values}\
+             </ResourceRecords></ResourceRecordSet></Change></Changes></ChangeBatch></ChangeResourceRecordSetsRequest>"
+        );
+        self.post("route53", &format!("/2013-04-01/hostedzone/{zone}/rrset"), &body).map(drop)
+    }
+
     /// The address that a name of a zone holds, and its TTL.
     pub fn held(&self, zone: &str, name: &str) -> io::Result<(String, u32)> {
         let answer = self.ask("GET", "route53", &format!("/2013-04-01/hostedzone/{zone}/rrset?name={name}&type=A"), "")?;

@@ -13,6 +13,7 @@ mod api;
 mod credentials;
 mod follow;
 mod health;
+mod place;
 mod signature;
 mod xml;
 
@@ -31,6 +32,7 @@ use self::api::{Account, NAMESPACE, Pauses, Trouble, Within};
 pub(crate) use self::credentials::{CredentialsSource, Environment};
 pub(crate) use self::follow::HealthChecks;
 pub(crate) use self::health::{HealthCheck, HealthCheckSettings};
+use self::place::Place;
 use self::signature::encoded;
 use self::xml::Element;
 use super::{Record, RecordSet, RecordType};
@@ -104,6 +106,8 @@ pub(crate) struct Route53 {
     poll: Duration,
     /// The last change that was accepted and not seen `INSYNC` yet: what it made of the record, and its ID.
     pending: Mutex<Option<(Option<RecordSet>, String)>>,
+    /// The zone's own name, once it was seen.
+    apex: Mutex<Option<String>>,
 }
 
 impl fmt::Debug for Route53 {
@@ -196,6 +200,7 @@ impl Route53 {
             insync_timeout: target.insync_timeout,
             poll: target.poll,
             pending: Mutex::new(None),
+            apex: Mutex::new(None),
         })
     }
 
@@ -207,11 +212,8 @@ impl Route53 {
             return Err(Trouble::Garbage(format!("{} without ResourceRecordSets", shown(&answer.name))));
         };
         // The list begins at the name or, where there is none, at the next one.
-        let ours = |set: &&Element| {
-            set.text_of("Name").is_some_and(|name| unescaped(name) == unescaped(&self.name))
-                && set.text_of("Type").is_some_and(|kind| kind == self.kind.as_str())
-        };
-        let Some(set) = sets.children.iter().find(ours) else { return Ok(None) };
+        let ours = sets.children.iter().find(|set| place::is(set, &self.name, self.kind.as_str()));
+        let Some(set) = ours else { return Ok(None) };
         if let Some(other) = set.children.iter().find(|child| !SIMPLE.contains(&child.name.as_str())) {
             return Err(Trouble::Request(format!(
                 "it has {}, so it is not one value for everybody, and is left alone",
@@ -365,6 +367,22 @@ impl Record for Route53 {
     fn read(&self, deadline: Deadline, cancel: &Cancel) -> Result<Option<RecordSet>, Failure> {
         let seen = self.seen(Within { deadline, cancel }).map_err(|trouble| failed(&self.describe(), &trouble, false))?;
         Ok(seen.map(|seen| seen.set))
+    }
+
+    fn in_its_zone(&self, deadline: Deadline, cancel: &Cancel) -> Result<(), Failure> {
+        match self.place(Within { deadline, cancel }) {
+            // What cannot be asked is told where the record is read.
+            Ok(Place::Here) | Err(_) => Ok(()),
+            Ok(Place::Delegated(zone, servers)) => Err(Failure::no_effect(
+                format!("{}: the name is in the zone {zone}, which {} speaks for", self.describe(), servers.join(", ")),
+                "set zone_id to the hosted zone of that one, with credentials that may change it; if it is not in Route 53, use \
+                 the provider that its name servers belong to",
+            )),
+            Ok(Place::Outside) => Err(Failure::no_effect(
+                format!("{}: the name is not in that hosted zone", self.describe()),
+                "correct zone_id: the hosted zone whose name is the end of this name; or correct the name",
+            )),
+        }
     }
 
     fn write(&self, wanted: Option<&RecordSet>, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
