@@ -228,6 +228,53 @@ fn a_database_that_is_defined_twice_is_refused_by_name() {
     assert_eq!(states(&pooler), [RouteState::Maint, RouteState::Takes]);
 }
 
+/// PgBouncer looks for a relative name in its working directory, not beside the file that names it.
+#[test]
+fn a_relative_include_is_followed_as_pgbouncer_does() {
+    let lab = Lab::new().unwrap();
+    let real = alone(&lab);
+    let pooler = pooler(console(real.port(), ADMIN, real.password()), &["app", "reports"], real.file());
+    let main = std::fs::read_to_string(real.config()).unwrap();
+    let found = |around: String| {
+        std::fs::write(real.config(), around).unwrap();
+        real.console("RELOAD").unwrap();
+        let view = pooler.view(Deadline::after(LONG), &Cancel::new().unwrap());
+        findings(&[view], Some("db1"), true, true).into_iter().map(|one| (one.message, one.remedy)).next()
+    };
+    let relative = main.replace(&lab.dir().display().to_string(), ".");
+    assert!(relative.contains("%include ./pool/databases.ini"), "{relative}");
+    assert_eq!(found(relative.clone()), None);
+    step(&pooler, "route_in", "db2").unwrap();
+    assert_eq!(real.shown().unwrap(), ["app 2 0", "reports 2 0"]);
+    step(&pooler, "route_rollback", "db1").unwrap();
+
+    // The same name beside the file is one that it never reads, and the one in its directory is one that it obeys.
+    let more = relative.replace("\n\n[pgbouncer]", "\n%include more.ini\n\n[pgbouncer]");
+    lab.write("pool/more.ini", "app = host=127.0.0.1 port=1\n", 0o644).unwrap();
+    lab.write("more.ini", "; nothing\n", 0o644).unwrap();
+    assert_eq!(found(more.clone()), None);
+    lab.write("more.ini", "app = host=127.0.0.1 port=1\n", 0o644).unwrap();
+    let (message, remedy) = found(more.clone()).unwrap();
+    assert!(message.contains("/more.ini:1") && remedy.contains("one line for each database"), "{message} {remedy}");
+
+    // Where nobody says which directory that is, the file is refused by its name, and nothing is changed.
+    std::fs::remove_file(lab.path("pool/pid")).unwrap();
+    let own = std::fs::read_to_string(real.file()).unwrap();
+    let (message, remedy) = found(main.replace("\n\n[pgbouncer]", "\n%include more.ini\n\n[pgbouncer]")).unwrap();
+    assert!(message.contains("pgbouncer.ini:3 includes more.ini") && remedy.contains("the whole path"), "{message} {remedy}");
+    let failure = step(&pooler, "route_in", "db2").unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NoEffect, "{failure:?}");
+    assert_eq!(
+        (std::fs::read_to_string(real.file()).unwrap(), real.shown().unwrap()),
+        (own, vec!["app 1 0".into(), "reports 1 0".into()])
+    );
+    // What the remedy says ends it.
+    let whole = main.replace("\n\n[pgbouncer]", &format!("\n%include {}\n\n[pgbouncer]", lab.path("pool/none.ini").display()));
+    lab.write("pool/none.ini", "; nothing\n", 0o644).unwrap();
+    assert_eq!(found(whole), None);
+    step(&pooler, "route_in", "db2").unwrap();
+}
+
 struct Pooled {
     first: PgBouncer,
     second: PgBouncer,

@@ -45,10 +45,11 @@ impl PgBouncer {
         let hba = "host all app 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
         let hba = lab.write(folder.join("hba"), hba, 0o600)?;
         let text = format!(
-            "[databases]\n%include {}\n\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = hba\nauth_hba_file = {}\n\
+            "[databases]\n%include {}\n\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\npidfile = {}\nauth_type = hba\nauth_hba_file = {}\n\
              auth_file = {}\nadmin_users = {ADMIN}\nstats_users = {STATS}\npool_mode = session\nserver_login_retry = 0.1\n\
              server_connect_timeout = 2\nignore_startup_parameters = extra_float_digits\n",
             file.display(),
+            folder.join("pid").display(),
             hba.display(),
             users.display()
         );
@@ -121,6 +122,6 @@ impl PgBouncer {
 
 fn run(lab: &Lab, name: &str, config: &Path) -> io::Result<Process> {
     let mut command = lab.command("pgbouncer");
-    command.arg(config);
+    command.arg(config).current_dir(lab.dir());
     lab.spawn(name, command)
 }

@@ -64,6 +64,21 @@ pub(super) fn probe(path: &Path, databases: &[String]) -> Result<Vec<Option<Plac
     Ok(places)
 }
 
+/// The working directory of the PgBouncer that wrote this file with its process; `None` where that is not to be seen.
+pub(super) fn folder_of_process(file: &Path) -> Option<PathBuf> {
+    // A relative one is in the very directory that is looked for.
+    let file = Some(file).filter(|file| file.is_absolute())?;
+    let mut text = String::new();
+    File::open(file).ok()?.take(32).read_to_string(&mut text).ok()?;
+    let pid: u32 = text.trim().parse().ok()?;
+    // Another process may have got the number of one that is gone.
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    if name.trim() != "pgbouncer" {
+        return None;
+    }
+    fs::read_link(format!("/proc/{pid}/cwd")).ok()
+}
+
 /// Where a database points by its line; `None` where that leaves the host or the port open.
 fn place_in(text: &str, database: &str) -> Result<Option<Place>, String> {
     let (from, to) = line_of(text, database).ok_or_else(|| no_entry(database))?;

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use self::entries::Origin;
 use self::file::Place;
 use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Error, Rows, Session, Target};
@@ -29,8 +30,6 @@ const PAUSE_FOR: Duration = Duration::from_millis(100);
 /// Sessions with another server than the new one may take so long to end by themselves.
 const LEFTOVER_GRACE: Duration = Duration::from_millis(500);
 const WRITABLE: &str = "let the engine's user write the file and its folder, with a line for each database";
-const ONE_LINE: &str =
-    "leave one line for each database, in the file that route.pgbouncer.file names, and RELOAD on its admin console";
 const IN_FORCE: &str = "RELOAD on its admin console; where that changes nothing, another line of its configuration counts";
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(10);
@@ -277,15 +276,19 @@ impl Console<'_> {
 
     /// One line says where each database points, and it is in the file.
     fn guard(&mut self) -> Result<(), Fault> {
-        let main = self.main_file();
-        entries::guard(main.as_deref(), &self.pooler.file, &self.pooler.databases).map_err(|why| self.fault(why, ONE_LINE))
+        let origin = self.origin();
+        entries::guard(&origin, &self.pooler.file, &self.pooler.databases).map_err(|no| self.fault(no.why, no.remedy))
     }
 
-    /// The file that it was started with, where it says it. A relative name is one in a folder that it does not say.
-    fn main_file(&mut self) -> Option<PathBuf> {
-        let rows = self.run("SHOW CONFIG").ok()?;
-        let row = (0..rows.len()).find(|row| rows.get(*row, "key") == Some("conffile"))?;
-        rows.get(row, "value").map(PathBuf::from).filter(|path| path.is_absolute())
+    /// The file that it was started with and its working directory, where it says them.
+    fn origin(&mut self) -> Origin {
+        let Ok(rows) = self.run("SHOW CONFIG") else { return Origin::default() };
+        let said = |key: &str| {
+            let row = (0..rows.len()).find(|row| rows.get(*row, "key") == Some(key))?;
+            rows.get(row, "value").filter(|value| !value.is_empty()).map(PathBuf::from)
+        };
+        let folder = said("pidfile").and_then(|file| file::folder_of_process(&file));
+        Origin { main: said("conffile"), folder }
     }
 
     /// Writes the file, has it read, and looks whether it is in force.
