@@ -3,7 +3,8 @@
 
 use crate::support::prometheus;
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -12,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use expect_test::{Expect, expect};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -946,6 +948,55 @@ fn in_a_container_it_is_asked_from_outside_and_leaves_no_dead_orphans() {
     kill_process(Pid::from_raw(first.cast_signed()).unwrap(), Signal::TERM).unwrap();
     assert_eq!(daemon.end(), 0, "{}", daemon.log());
     assert!(daemon.log().contains("SIGTERM: stopping"), "{}", daemon.log());
+}
+
+/// A service manager hears the main process alone (`NotifyAccess=main`), and in a container that is not the daemon.
+#[test]
+fn in_a_container_the_service_manager_hears_the_first_process() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    let manager_path = place.folder.path().join("notify.sock");
+    let manager = UnixDatagram::bind(&manager_path).unwrap();
+    manager.set_read_timeout(Some(WATCHDOG)).unwrap();
+    rustix::net::sockopt::set_socket_passcred(&manager, true).unwrap();
+    // The next message, and who sent it.
+    let hear = || {
+        let (mut buffer, mut space) = ([0; 4096], [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))]);
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let got = recvmsg(&manager, &mut [IoSliceMut::new(&mut buffer)], &mut ancillary, RecvFlags::empty()).unwrap();
+        let sender = ancillary.drain().find_map(|one| match one {
+            RecvAncillaryMessage::ScmCredentials(who) => Some(who.pid.as_raw_nonzero().get().cast_unsigned()),
+            _ => None,
+        });
+        (String::from_utf8_lossy(&buffer[..got.bytes]).into_owned(), sender.unwrap())
+    };
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child", program(), "run", place.path().to_str().unwrap()]);
+    command.env("NOTIFY_SOCKET", &manager_path).env("WATCHDOG_USEC", "2000000").env_remove("WATCHDOG_PID").stdin(Stdio::null());
+    let mut daemon = Daemon::start_with(&place, command);
+    let (ready, sender) = hear();
+    assert!(ready.contains("READY=1"), "{ready}");
+    let first = children(daemon.child.id())[0].0;
+    assert_eq!(sender, first);
+    let mut heard = String::new();
+    let mut expect = |word: &str| loop {
+        let (text, sender) = hear();
+        assert_eq!(sender, first, "{text}");
+        heard.push_str(&text);
+        if text.contains(word) {
+            return;
+        }
+    };
+    expect("WATCHDOG=1");
+    kill_process(Pid::from_raw(first.cast_signed()).unwrap(), Signal::HUP).unwrap();
+    expect("RELOADING=1");
+    expect("READY=1");
+    kill_process(Pid::from_raw(first.cast_signed()).unwrap(), Signal::TERM).unwrap();
+    expect("STOPPING=1");
+    assert!(heard.contains("STATUS=orders: "), "{heard}");
+    assert_eq!(daemon.end(), 0, "{}", daemon.log());
 }
 
 /// How the daemon ends is how its container ends.

@@ -16,6 +16,7 @@ use super::arguments::Run;
 use super::control::Control;
 use super::exit::{Code, Trouble};
 use super::history::History;
+use super::notify::{is_managed, notify};
 use super::socket::Listening;
 use super::terminal::Terminal;
 use super::{log as lines, status};
@@ -102,7 +103,7 @@ struct Daemon {
 impl Daemon {
     /// Until a signal says stop.
     fn watch(&mut self, signals: &Receiver<i32>) {
-        let managed = std::env::var_os("NOTIFY_SOCKET").is_some();
+        let managed = is_managed();
         let watchdog = sd_notify::watchdog_enabled().map(|period| period / 2);
         let tick = if managed { watchdog.map_or(TICK, |period| period.min(TICK)) } else { Duration::from_secs(3600) };
         loop {
@@ -188,13 +189,6 @@ impl Daemon {
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-}
-
-/// Word to the service manager, where there is one. Its absence is no trouble.
-fn notify(word: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(word) {
-        log::debug!("the service manager cannot be told: {error}");
     }
 }
 

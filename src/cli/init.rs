@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::exit::{Code, Trouble};
+use super::notify::Relay;
 use super::terminal::Terminal;
 
 /// Whether this is the first process of its namespace.
@@ -38,7 +39,10 @@ fn run_child() -> std::io::Result<ExitCode> {
     command.arg0(name).args(arguments).process_group(0);
     // The service manager's watchdog is the daemon's to feed.
     command.env_remove("WATCHDOG_PID");
+    let relay = Relay::of(&mut command)?;
     let daemon = Pid::from_child(&command.spawn()?);
+    // What was made for the child is closed here: it is over when the child is.
+    drop(command);
     for signal in signals.forever() {
         let passed = match signal {
             SIGTERM => Signal::TERM,
@@ -46,6 +50,9 @@ fn run_child() -> std::io::Result<ExitCode> {
             SIGHUP => Signal::HUP,
             _ => {
                 if let Some(code) = reap(daemon)? {
+                    if let Some(relay) = relay {
+                        relay.finish();
+                    }
                     return Ok(code);
                 }
                 continue;

@@ -18,6 +18,7 @@ mod init;
 mod log;
 mod made;
 mod metrics;
+mod notify;
 mod operate;
 mod protocol;
 mod replay;
