@@ -22,6 +22,21 @@ impl Secret {
     }
 }
 
+/// Whether a private key, in OpenSSH's form or in PEM, opens with a passphrase alone.
+#[must_use]
+pub(crate) fn is_locked_key(file: &[u8]) -> bool {
+    /// `openssh-key-v1`, and `none` for the cipher, in base64 up to the last whole letter.
+    const OPEN: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbm";
+    let text = String::from_utf8_lossy(file);
+    match text.split_once("-----BEGIN OPENSSH PRIVATE KEY-----") {
+        Some((_, body)) => {
+            let body: String = body.chars().filter(|letter| !letter.is_whitespace()).take(OPEN.len()).collect();
+            body.len() == OPEN.len() && body != OPEN
+        }
+        None => text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || text.contains("Proc-Type: 4,ENCRYPTED"),
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("********")

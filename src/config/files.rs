@@ -1,12 +1,13 @@
 //! Files that the configuration names and that something else reads: keys, certificates, known hosts. What is missing is a
 //! warning and no error, because a configuration may be looked at on another machine than its engine's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::check::Probe;
 use super::model::Root;
 use super::problem::Pointer;
 use super::setting::Reader;
+use crate::secret::is_locked_key;
 
 /// None of these files is longer.
 const LONGEST: u64 = 16 << 20;
@@ -33,7 +34,11 @@ pub(super) fn look(root: &Root, reader: &mut Reader<'_>) {
             let place = at.key("ssh");
             for (index, key) in ssh.keys.iter().enumerate() {
                 let keys = place.key("keys");
-                readable(key, "SSH key", true, &[keys.index(index), keys], reader);
+                let place = [keys.index(index), keys];
+                readable(key, "SSH key", true, &place, reader);
+                if ssh.passphrase.is_none() && !ssh.agent {
+                    openable(key, &place, reader);
+                }
             }
             readable(&ssh.known_hosts, "known_hosts file", false, &[place.key("known_hosts"), place], reader);
         }
@@ -47,13 +52,26 @@ pub(super) fn look(root: &Root, reader: &mut Reader<'_>) {
     }
 }
 
+/// Warns of a key that nobody can open without a passphrase.
+fn openable(key: &Path, at: &[Pointer], reader: &mut Reader<'_>) {
+    let found = in_home(key, reader);
+    if reader.surroundings.file(&found, LONGEST).is_ok_and(|content| is_locked_key(&content.bytes)) {
+        let reason = format!("the SSH key {} is encrypted, and there is no passphrase: nobody can use it", found.display());
+        reader.caution(at, reason, "add ssh.passphrase, or use a key without one (ssh-keygen -p takes it away)");
+    }
+}
+
+fn in_home(path: &Path, reader: &Reader<'_>) -> PathBuf {
+    let home = path.strip_prefix("~").ok().zip(reader.surroundings.variable("HOME"));
+    home.map_or_else(|| path.to_owned(), |(rest, home)| Path::new(&home).join(rest))
+}
+
 /// Warns unless it can be read here, and where it is `private` also if others can read it.
 fn readable(path: &Path, what: &str, private: bool, at: &[Pointer], reader: &mut Reader<'_>) {
     if path.as_os_str().is_empty() {
         return;
     }
-    let home = path.strip_prefix("~").ok().zip(reader.surroundings.variable("HOME"));
-    let found = home.map_or_else(|| path.to_owned(), |(rest, home)| Path::new(&home).join(rest));
+    let found = in_home(path, reader);
     match reader.surroundings.file(&found, LONGEST) {
         Err(error) => {
             let reason = format!("the {what} {} cannot be read here: {error}", found.display());

@@ -754,7 +754,24 @@ fn keys_with_passphrases_and_every_refusal_is_named() {
         let error = refused(&host(wrong));
         assert_eq!(error.kind, SshErrorKind::Authentication);
         assert!(error.message.contains(key) && !error.message.contains("barley"), "{error}");
+        assert!(error.message.contains("it is encrypted, and the passphrase does not open it"), "{error}");
     }
+    // Without a passphrase nobody is asked: the listener would hear of it.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    nobody.set_nonblocking(true).unwrap();
+    let keys = vec![sshd.path("locked"), sshd.path("locked_pem"), sshd.path("missing")];
+    let closed = SshTarget { keys, port: nobody.local_addr().unwrap().port(), ..sshd.target() };
+    let error = refused(&host(closed.clone()));
+    assert_eq!(error.kind, SshErrorKind::Authentication);
+    for part in
+        ["locked: it is encrypted, and no passphrase is configured", "locked_pem: it is encrypted", "missing: No such file"]
+    {
+        assert!(error.message.contains(part) && error.remedy.contains("ssh.passphrase"), "{error:?}");
+    }
+    assert_eq!(nobody.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    // Where another way is left, it is taken.
+    let keys = vec![sshd.path("locked"), sshd.path("key")];
+    assert_eq!(run(&host(SshTarget { keys, ..sshd.target() }), &["true"]).unwrap().code, Some(0));
     let all = SshTarget {
         keys: vec![sshd.path("missing"), sshd.path("stranger")],
         password: Some(Secret::new("not the password")),

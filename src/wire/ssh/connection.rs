@@ -1,6 +1,6 @@
 //! One SSH connection: TCP, handshake, the host's key, and who we are.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -14,6 +14,7 @@ use ssh2::{BlockDirections, ErrorCode, HashType, MethodType, Session};
 use super::known_hosts::{Judgement, Known, base64};
 use super::{SshErrorKind, SshTarget, Trouble};
 use crate::deadline::{Cancel, Deadline, Interrupted};
+use crate::secret::is_locked_key;
 use crate::wire::resolve::Addresses;
 
 /// libssh2's "ask again when the socket is ready".
@@ -24,6 +25,11 @@ const KEY_EXCHANGE: ErrorCode = ErrorCode::Session(-5);
 const NOT_ACCEPTED: ErrorCode = ErrorCode::Session(-18);
 /// The account knows the key, and the login by it was answered with a no.
 const NOT_ENOUGH: ErrorCode = ErrorCode::Session(-19);
+/// What tells whether a key is encrypted stands in the first lines of its file.
+const KEY_HEAD: u64 = 4096;
+const NOT_HERE: &str = "not accepted for this account";
+const UNUSABLE: &str = "make every key file readable by the engine's user, put its public key into the account's authorized_keys, correct \
+     the passphrase, and let the account in (not locked, a shell, AllowUsers); sshd's log has the reason";
 /// A host that stopped answering at the TCP level is given up by the kernel after this.
 const UNANSWERED: Duration = Duration::from_secs(10);
 
@@ -48,7 +54,7 @@ impl Refusal {
                 "the server's answer is longer than can be read, or broken".to_owned(),
                 Some("shorten the text that sshd shows before a login (Banner), or switch it off for this account (Match User)"),
             ),
-            NOT_ACCEPTED => ("not accepted for this account".to_owned(), None),
+            NOT_ACCEPTED => (NOT_HERE.to_owned(), None),
             NOT_ENOUGH => (
                 "known there, and not enough to be let in".to_owned(),
                 Some(
@@ -83,6 +89,7 @@ impl Connection {
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Connection, Trouble> {
+        has_a_way_in(target)?;
         let found = addresses
             .addresses(&target.host, target.port)
             .map_err(|message| Trouble::new(SshErrorKind::Resolve, message, "check the name, or configure an address"))?;
@@ -236,13 +243,21 @@ impl Connection {
         let passphrase = target.passphrase.as_ref().map(crate::secret::Secret::expose);
         for key in &target.keys {
             let name = key.display();
-            if let Err(error) = std::fs::File::open(key) {
-                refused(format!("key {name}"), error.to_string().into());
-                continue;
-            }
+            let lock = match lock_of(key, passphrase) {
+                Ok(lock) => lock,
+                Err(reason) => {
+                    refused(format!("key {name}"), reason);
+                    continue;
+                }
+            };
             let call = || self.session.userauth_pubkey_file(&target.user, None, key, passphrase);
             match self.attempt(deadline, cancel, call)? {
                 Ok(()) => return Ok(()),
+                Err(Refusal { why, remedy: None }) if lock == Lock::Closed && why != NOT_HERE => {
+                    // libssh2 takes what it reads with a wrong passphrase for a format that it does not know.
+                    let why = format!("it is encrypted, and the passphrase does not open it: {why}");
+                    refused(format!("key {name}"), why.into());
+                }
                 Err(reason) => refused(format!("key {name}"), reason),
             }
         }
@@ -255,13 +270,7 @@ impl Connection {
         let (message, remedy) = if tried.is_empty() {
             ("no way to log in is configured".to_owned(), "configure keys, agent or password")
         } else {
-            (
-                format!("login as {} was refused ({})", target.user, tried.join("; ")),
-                special.unwrap_or(
-                    "make every key file readable by the engine's user, put its public key into the account's authorized_keys, correct \
-                     the passphrase, and let the account in (not locked, a shell, AllowUsers); sshd's log has the reason",
-                ),
-            )
+            (format!("login as {} was refused ({})", target.user, tried.join("; ")), special.unwrap_or(UNUSABLE))
         };
         Err(Trouble::new(SshErrorKind::Authentication, message, remedy))
     }
@@ -320,6 +329,53 @@ impl Connection {
         }
         Ok(Err(reason))
     }
+}
+
+/// Whether a key file opens with a passphrase alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    Open,
+    Closed,
+}
+
+/// Reads a key file as far as it tells whether it can be used.
+fn lock_of(key: &Path, passphrase: Option<&str>) -> Result<Lock, Refusal> {
+    let mut head = Vec::new();
+    let read = std::fs::File::open(key).and_then(|file| file.take(KEY_HEAD).read_to_end(&mut head));
+    if let Err(error) = read {
+        return Err(error.to_string().into());
+    }
+    match (is_locked_key(&head), passphrase) {
+        (false, _) => Ok(Lock::Open),
+        (true, Some(_)) => Ok(Lock::Closed),
+        (true, None) => Err(Refusal {
+            why: "it is encrypted, and no passphrase is configured".to_owned(),
+            remedy: Some(
+                "set ssh.passphrase, or use a key without one that the forced command limits; ssh-keygen -p takes a passphrase away",
+            ),
+        }),
+    }
+}
+
+/// Keys that nobody here can open, and no other way in: that is known before anybody is asked.
+fn has_a_way_in(target: &SshTarget) -> Result<(), Trouble> {
+    if target.agent || target.password.is_some() || target.keys.is_empty() {
+        return Ok(());
+    }
+    let passphrase = target.passphrase.as_ref().map(crate::secret::Secret::expose);
+    let mut tried = Vec::new();
+    let mut remedy = None;
+    for key in &target.keys {
+        match lock_of(key, passphrase) {
+            Ok(_) => return Ok(()),
+            Err(refusal) => {
+                remedy = remedy.or(refusal.remedy);
+                tried.push(format!("key {}: {}", key.display(), refusal.why));
+            }
+        }
+    }
+    let message = format!("no key can be used, so {} was not asked ({})", target.host, tried.join("; "));
+    Err(Trouble::new(SshErrorKind::Authentication, message, remedy.unwrap_or(UNUSABLE)))
 }
 
 /// Asks the agent for its keys, only to see whether it answers.
