@@ -1367,6 +1367,78 @@ headers = { Authorization = "geheim-5", X-Key = { env = "KEY" }, Accept = "text/
     assert!(config.effective_toml().contains("text/html"), "a harmless header is shown");
 }
 
+/// That nobody can open a key is known before any host is asked.
+#[test]
+fn a_key_that_needs_a_passphrase_is_warned_of_without_one() {
+    let text = |more: &str| {
+        pair(&format!("ssh = {{ user = \"postgres\", wrapper = true, keys = [\"/k\"], known_hosts = \"/known\"{more} }}"))
+    };
+    let open = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n";
+    let locked = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0AAAAGAAAABBcAddED4\n";
+    let pem = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n";
+    let pkcs8 = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIFHDBOBgkq\n";
+    for (key, more, warned) in [
+        (open, "", false),
+        ("-----BEGIN PRIVATE KEY-----\nMIIFHDBOBgkq\n", "", false),
+        (locked, "", true),
+        (pem, "", true),
+        (pkcs8, "", true),
+        (locked, ", passphrase = \"x\"", false),
+        (locked, ", agent = true", false),
+    ] {
+        let world = World::new().with("/k", key, 0o600).with("/known", "db1 ssh-ed25519 AAAA\n", 0o644);
+        let config = Config::parse_toml_in(&text(more), &world).unwrap();
+        let warnings: Vec<String> = config.warnings().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warnings.iter().any(|one| one.contains("/k is encrypted, and there is no passphrase")),
+            warned,
+            "{key}{more}: {warnings:?}"
+        );
+    }
+}
+
+/// A URL is no place for a secret, and people put them there.
+#[test]
+fn secrets_in_urls_are_masked_wherever_the_configuration_is_printed() {
+    let text = |token: &str| {
+        format!(
+            r#"
+version = 1
+[[services]]
+name = "orders"
+connection = {{ password = "x" }}
+[[services.servers]]
+name = "db1"
+role = "primary"
+host = "db1"
+[[services.servers]]
+name = "db2"
+host = "db2"
+[services.fence]
+command = ["/usr/bin/curl", "-X", "POST", "https://operator:{token}@power/off?server=db1&key={token}"]
+[[services.checks]]
+name = "web"
+server = "db1"
+kind = "http"
+url = "http://db1/health?level=3&access_token={token}"
+"#
+        )
+    };
+    let (one, other) = (good(&text("geheim-7")), good(&text("geheim-8")));
+    for shown in [one.effective_toml(), one.effective_json()] {
+        assert!(!shown.contains("geheim"), "{shown}");
+        assert!(shown.contains("https://********@power/off?server=db1&key=********"), "{shown}");
+        assert!(shown.contains("http://db1/health?level=3&access_token=********"), "{shown}");
+    }
+    // What is printed is not taken for the real one.
+    let again = Config::parse_toml_in(&one.effective_toml(), &World::new()).unwrap_err().to_string();
+    assert!(again.contains("the mask in it that stands for a secret"), "{again}");
+    let changes = one.changes(&other).join("\n");
+    assert!(changes.contains("checks.web.url") && !changes.contains("geheim"), "{changes}");
+    let wrong = said_in(&text("geheim-9").replace("http://db1", "ftp://db1"), &World::new());
+    assert!(wrong.contains("no http or https URL") && !wrong.contains("geheim"), "{wrong}");
+}
+
 #[test]
 fn the_effective_configuration_says_the_same_when_read_again() {
     let world = examples_world();

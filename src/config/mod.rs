@@ -29,6 +29,7 @@ mod size;
 mod surroundings;
 mod syntax;
 mod unknown;
+mod url;
 mod validate;
 mod word;
 
@@ -234,13 +235,17 @@ impl Config {
     /// masked secrets, the text can be parsed again and gives the same configuration.
     #[must_use]
     pub fn effective_toml(&self) -> String {
-        render::toml(&setting::write_table(&self.root))
+        render::toml(&self.effective())
     }
 
     /// Like [`effective_toml`](Config::effective_toml), as JSON.
     #[must_use]
     pub fn effective_json(&self) -> String {
-        render::json(&setting::write_table(&self.root))
+        render::json(&self.effective())
+    }
+
+    fn effective(&self) -> node::Node {
+        setting::write_table(&self.root).without_secrets_in_urls()
     }
 
     /// The JSON Schema of the configuration (draft 2020-12), as text. Committed as `docs/failover.schema.json`.

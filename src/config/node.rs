@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::secret_source::MASK;
+use super::url::without_secrets;
 
 /// A place in the text, both from 1, the column in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,19 @@ impl Node {
         }
     }
 
+    /// The same with what is secret in every URL masked.
+    pub(super) fn without_secrets_in_urls(self) -> Node {
+        let value = match self.value {
+            Value::Text(text) => Value::Text(without_secrets(&text).into_owned()),
+            Value::List(items) => Value::List(items.into_iter().map(Node::without_secrets_in_urls).collect()),
+            Value::Table(pairs) => {
+                Value::Table(pairs.into_iter().map(|(key, value)| (key, value.without_secrets_in_urls())).collect())
+            }
+            other => other,
+        };
+        Node { value, ..self }
+    }
+
     /// The value for an error message: scalars shortened to 60 characters, of the rest only what it is, because what it
     /// holds may be secret.
     pub(super) fn shown(&self) -> String {
@@ -68,7 +82,8 @@ impl Node {
             Value::Float(number) => number.to_string(),
             Value::Date(text) => text.clone(),
             Value::Text(text) => {
-                let text = without_password(text);
+                let text = without_secrets(text);
+                let text = without_password(&text);
                 if text.chars().count() <= LONGEST {
                     return quoted(&text);
                 }

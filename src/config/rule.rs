@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::secret_source::MASK;
+
 /// A limit on a value. On a list it holds for every item, except where it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
@@ -61,6 +63,12 @@ impl Rule {
         let breaks = matches!(self, Rule::Prose) && !text.contains('\0');
         if !breaks && text.chars().any(char::is_control) {
             return object("this has a control character", "remove it");
+        }
+        if text.contains("://") && text.contains(MASK) {
+            return object(
+                "this has the mask in it that stands for a secret in printed configurations, not the secret",
+                "write the secret itself, or better a header or a file that has it",
+            );
         }
         match self {
             Rule::Name => name(text),
