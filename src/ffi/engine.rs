@@ -273,10 +273,10 @@ pub unsafe extern "C" fn failover_engine_new(
     // SAFETY: the promises of the header.
     unsafe {
         call(err, || {
-            let text = text::bytes(config, len, "config")?;
             if out.is_null() {
                 return Err(Fault::null("out"));
             }
+            let text = text::bytes(config, len, "config")?;
             let config = Config::parse_json(text)?;
             out.write(failover_engine::of(Engine::new(config)?)?);
             Ok(FAILOVER_OK)
@@ -299,10 +299,10 @@ pub unsafe extern "C" fn failover_engine_new_from_file(
     // SAFETY: the promises of the header.
     unsafe {
         call(err, || {
-            let path = text::string(path, "path")?;
             if out.is_null() {
                 return Err(Fault::null("out"));
             }
+            let path = text::string(path, "path")?;
             let config = Config::load(Path::new(path))?;
             out.write(failover_engine::of(Engine::new(config)?)?);
             Ok(FAILOVER_OK)

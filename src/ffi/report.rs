@@ -154,6 +154,7 @@ pub unsafe extern "C" fn failover_config_validate(
     // SAFETY: the promises of the header.
     unsafe {
         call(err, || {
+            is_there(out)?;
             let config = text::bytes(config, len, "config")?;
             validated(out, &Config::parse_json(config), None)
         })
@@ -177,6 +178,7 @@ pub unsafe extern "C" fn failover_config_validate_from_file(
     // SAFETY: the promises of the header.
     unsafe {
         call(err, || {
+            is_there(out)?;
             let path = text::string(path, "path")?;
             validated(out, &Config::load(Path::new(path)), Some(path))
         })
@@ -201,6 +203,7 @@ pub unsafe extern "C" fn failover_config_effective(
     // SAFETY: the promises of the header.
     unsafe {
         call(err, || {
+            is_there(out)?;
             let config = text::bytes(config, len, "config")?;
             give_text(out, &Config::parse_json(config)?.effective_json(), true)
         })
@@ -224,6 +227,7 @@ pub unsafe extern "C" fn failover_config_effective_from_file(
     // SAFETY: the promises of the header.
     unsafe {
         call(err, || {
+            is_there(out)?;
             let path = text::string(path, "path")?;
             give_text(out, &Config::load(Path::new(path))?.effective_json(), true)
         })
@@ -249,6 +253,7 @@ pub unsafe extern "C" fn failover_replay(
     // SAFETY: the promises of the header.
     unsafe {
         call(err, || {
+            is_there(out)?;
             let path = text::string(path, "path")?;
             let record = DecisionRecord::load(Path::new(path)).map_err(|why| Fault::new(FAILOVER_INVALID_ARG, why))?;
             let report = record.report();

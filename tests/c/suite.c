@@ -923,6 +923,23 @@ static void arguments(void)
     CODE(FAILOVER_NULL_ARG, failover_replay(NULL, &report, &error));
     CODE(FAILOVER_INVALID_ARG, failover_replay(huge, &report, &error));
     CHECK(report == NULL);
+    // A place for the answer that is missing comes first, whatever else is wrong.
+    for (int i = 0; i < 3; i++) {
+        const char *config = (const char *[]){"{", "{}", bad}[i];
+        size_t length = i == 2 ? 2 : strlen(config);
+        CODE(FAILOVER_NULL_ARG, failover_engine_new(config, length, NULL, &error));
+        CODE(FAILOVER_NULL_ARG, failover_config_validate(config, length, NULL, &error));
+        CODE(FAILOVER_NULL_ARG, failover_config_effective(config, length, NULL, &error));
+        const char *path = (const char *[]){"/nowhere/failover.toml", huge, bad}[i];
+        CODE(FAILOVER_NULL_ARG, failover_engine_new_from_file(path, NULL, &error));
+        CODE(FAILOVER_NULL_ARG, failover_config_validate_from_file(path, NULL, &error));
+        CODE(FAILOVER_NULL_ARG, failover_config_effective_from_file(path, NULL, &error));
+        CODE(FAILOVER_NULL_ARG, failover_replay(path, NULL, &error));
+    }
+    CODE(FAILOVER_NULL_ARG, failover_engine_doctor(engine, bad, LONG, NULL, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_status_of(engine, bad, NULL, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_force_with(engine, bad, NULL, 0, NULL, &error));
+    CODE(FAILOVER_NULL_ARG, failover_breaker_new(0, 0, 0, NULL, &error));
     CODE(FAILOVER_NULL_ARG, failover_breaker_new(1, 1, 1, NULL, &error));
     CODE(FAILOVER_NULL_ARG, failover_breaker_permit(NULL, &token, &error));
     CODE(FAILOVER_NULL_ARG, failover_breaker_settle(NULL, 1, 1, &error));
