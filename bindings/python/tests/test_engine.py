@@ -8,9 +8,10 @@ import threading
 import unittest
 from ctypes import byref
 from pathlib import Path
-from typing import List
+from typing import Any, Callable, List
 
 from failover import (
+    CircuitBreaker,
     Code,
     ConfigError,
     Engine,
@@ -242,6 +243,39 @@ class Commands(Case):
                 Engine(text)
         with self.assertRaises(InvalidArgument):
             Engine("\udc80")
+
+    def test_a_time_that_is_none_is_refused_by_its_name(self) -> None:
+        engine = Engine(self.config(UP))
+        self.addCleanup(engine.close)
+        calls: List[Callable[[Any], object]] = [
+            engine.stop,
+            engine.close,
+            engine.next_event,
+            lambda timeout: engine.wait(timeout=timeout),
+            engine.check_all,
+            lambda timeout: engine.doctor(timeout=timeout),
+        ]
+        for call in calls:
+            for wrong in (float("nan"), float("inf"), float("-inf"), -1, -0.001, 10**400):
+                with self.assertRaisesRegex(InvalidArgument, "timeout is .*a number of seconds from 0 on"):
+                    call(wrong)
+                with self.assertRaises(ValueError):
+                    call(wrong)
+            for no_number in ("3", [], True, b"1", object()):
+                with self.assertRaisesRegex(TypeError, f"timeout is a number of seconds, not {type(no_number).__name__}"):
+                    call(no_number)
+        for wrong in (float("nan"), float("inf"), -1):
+            with self.assertRaisesRegex(InvalidArgument, "duration"):
+                engine.pause("site", duration=wrong)
+            with self.assertRaisesRegex(InvalidArgument, "recovery"):
+                CircuitBreaker(recovery=wrong)
+        text: Any = "3"
+        with self.assertRaisesRegex(TypeError, "duration is a number of seconds, not str"):
+            engine.pause("site", duration=text)
+        with self.assertRaisesRegex(TypeError, "recovery is a number of seconds, not str"):
+            CircuitBreaker(recovery=text)
+        # Longer than any wait of Python's is as good as without end.
+        engine.stop(1e300)
 
     def test_a_configuration_error_tells_every_mistake(self) -> None:
         wrong = {"version": 1, "state_dir": "relative", "servces": [], "services": [{"name": "a b"}]}

@@ -1,10 +1,13 @@
-"""Configurations and paths on their way into the library."""
+"""Configurations, paths and times on their way into the library."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
-from typing import Any, Mapping, Union
+import threading
+from numbers import Real
+from typing import Any, Mapping, Optional, Union
 
 from .errors import Code, error
 
@@ -29,3 +32,22 @@ def path_of(path: "os.PathLike[str]") -> bytes:
     if b"\0" in encoded:
         raise error(Code.INVALID_ARG, "the path has a NUL character in it")
     return encoded
+
+
+def seconds(value: object, name: str) -> float:
+    """A time in seconds. Errors: TypeError for what is no number; InvalidArgument for one that is no time."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} is a number of seconds, not {type(value).__name__}")
+    try:
+        given = float(value)
+    except OverflowError:
+        given = math.inf
+    if not math.isfinite(given) or given < 0:
+        raise error(Code.INVALID_ARG, f"{name} is {given}; it is a number of seconds from 0 on")
+    return given
+
+
+def timeout_of(value: object) -> Optional[float]:
+    """How long to wait, in seconds; None: without end. Errors: as for seconds()."""
+    # Python's own waits take no more than TIMEOUT_MAX, and somebody may add to it.
+    return None if value is None else min(seconds(value, "timeout"), threading.TIMEOUT_MAX / 2)

@@ -10,6 +10,7 @@ from ctypes import byref, c_uint64
 from enum import IntEnum
 from typing import Any, Callable, Iterator, Tuple, Type, TypeVar, cast
 
+from ._arguments import seconds
 from ._library import lib
 from ._signatures import BreakerHandle
 from .errors import Code, call, error
@@ -56,7 +57,7 @@ class CircuitBreaker:
     ) -> None:
         numbers = {
             "failure_threshold": failure_threshold,
-            "recovery (in milliseconds)": round(recovery * 1000),
+            "recovery (in milliseconds)": round(seconds(recovery, "recovery") * 1000),
             "half_open_requests": half_open_requests,
         }
         for name, number in numbers.items():

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional, Type, TypeVar, Union
 
-from ._arguments import Config, path_of
+from ._arguments import Config, path_of, seconds, timeout_of
 from ._arguments import document as document_of
 from ._core import Core
 from ._library import lib
@@ -114,10 +114,11 @@ class Engine:
         ends. Afterwards "engine_stopped" was the last event and no handler runs. Stopping again does nothing.
 
         timeout: seconds to wait; None: without end. Ctrl-C interrupts the wait, not the stopping.
-        Errors: Timeout (it is still stopping, or a handler has not returned: call again); Reentrant in a handler, a check or an action;
+        Errors: TypeError and InvalidArgument, here and wherever there is a timeout, for what is no number of seconds from 0 on; Timeout (it is
+        still stopping, or a handler has not returned: call again); Reentrant in a handler, a check or an action;
         HandlerError when handlers raised.
         """
-        self._core.stop(timeout)
+        self._core.stop(timeout_of(timeout))
         self._core.raise_errors()
 
     def request_stop(self) -> None:
@@ -129,10 +130,11 @@ class Engine:
 
         Errors: as for stop(). After Timeout the engine goes on stopping: close it again.
         """
+        limit = timeout_of(timeout)
         if self._core.forked:
             self._finalizer.detach()
             return
-        self._core.stop(timeout)
+        self._core.stop(limit)
         self._finalizer.detach()
         self._core.close()
         self._core.raise_errors()
@@ -183,8 +185,9 @@ class Engine:
 
         Errors: StateError after the last event, and when there are handlers; Forked.
         """
+        limit = timeout_of(timeout)
         queue = self._core.reader()
-        event = queue.get(timeout)
+        event = queue.get(limit)
         if event is None and queue.over:
             raise error(Code.STATE, "the engine has stopped: that was the last event")
         return event
@@ -195,7 +198,8 @@ class Engine:
         timeout: seconds for all of it; None: without end.
         Errors: Timeout; StateError when the engine stopped before, and when there are handlers.
         """
-        end = None if timeout is None else time.monotonic() + timeout
+        limit = timeout_of(timeout)
+        end = None if limit is None else time.monotonic() + limit
         while True:
             event = self.next_event(None if end is None else max(0.0, end - time.monotonic()))
             if event is None:
@@ -377,7 +381,7 @@ class Engine:
         after a restart. Pausing again replaces both.
         Errors: as for confirm(); InvalidArgument also for a reason or a duration out of bounds.
         """
-        millis = _FOREVER if duration is None else round(duration * 1000)
+        millis = _FOREVER if duration is None else round(seconds(duration, "duration") * 1000)
         if duration is not None and not 1 <= millis < _FOREVER:
             raise error(Code.INVALID_ARG, f"duration is {duration}; it is a number of seconds from 0.001 to 2592000 (30 days)")
         self._core.call(lib.failover_engine_pause_with, text(service, "service"), text(reason, "reason"), millis)
@@ -450,9 +454,8 @@ class Engine:
 
 
 def _millis(timeout: Optional[float]) -> int:
-    if timeout is None:
-        return _FOREVER
-    return min(_FOREVER - 1, max(0, int(timeout * 1000)))
+    limit = timeout_of(timeout)
+    return _FOREVER if limit is None else min(_FOREVER - 1, int(limit * 1000))
 
 
 def _callable(function: Any, what: str) -> None:
