@@ -109,6 +109,30 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
+/// Whoever lost the state directory has lost pauses and cordons, and the engine that starts afterwards cannot know which.
+#[test]
+fn an_engine_that_finds_no_journal_says_what_it_does_not_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let said = |engine: &Engine| {
+        let (queue, receiver) = (engine.queue().unwrap(), engine.events());
+        engine.start().unwrap();
+        wait_for(&queue, EventKind::Observed);
+        engine.pause(None).unwrap();
+        engine.stop(LONG).unwrap();
+        let is_said = |text: &str| text.contains("has no journal") && text.contains("Pause and cordon again");
+        receiver.iter().any(|event| event.kind == EventKind::Log && is_said(&event.message))
+    };
+    let make = || Engine::new(config(&state, r#""up""#)).unwrap();
+    assert!(said(&make()), "a first start");
+    let second = make();
+    assert!(!said(&second), "the journal is there");
+    assert!(second.status().services[0].paused);
+    std::fs::remove_dir_all(&state).unwrap();
+    let third = make();
+    assert!(said(&third), "the directory was deleted");
+}
+
 #[test]
 fn a_life_has_a_beginning_and_an_end_and_says_so() {
     let state = tempfile::tempdir().unwrap();

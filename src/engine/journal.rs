@@ -391,6 +391,8 @@ pub(crate) struct Journal {
     short: Option<std::io::Error>,
     /// What was found at the start and put right.
     note: Option<String>,
+    /// Nothing was there when it was opened.
+    blank: bool,
     rotate_at: u64,
 }
 
@@ -429,6 +431,7 @@ impl Journal {
             room: Room::new(directory),
             short: None,
             note: None,
+            blank: false,
             rotate_at: ROTATE,
         }
     }
@@ -459,6 +462,17 @@ impl Journal {
     /// What was found at the start and put right.
     pub(crate) fn note(&self) -> Option<&str> {
         self.note.as_deref()
+    }
+
+    /// What an engine that finds nothing has to say: a first start, and one after its directory was lost, look the same from here.
+    pub(crate) fn nothing_found(&self) -> Option<String> {
+        self.blank.then(|| {
+            format!(
+                "the state directory {} has no journal, as on a first start. If an engine ran with it before, the journal was lost: this \
+                 engine knows of no pause, no cordon and no earlier failover. Pause and cordon again what has to be",
+                self.directory.display()
+            )
+        })
     }
 
     /// The number of the last record.
@@ -725,6 +739,8 @@ impl Journal {
         if content.is_empty() {
             if self.previous().exists() {
                 self.refused = refuse("it is missing or empty, but its predecessor journal.1.jsonl is there".to_owned());
+            } else {
+                self.blank = true;
             }
             return;
         }

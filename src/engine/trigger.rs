@@ -228,6 +228,9 @@ impl Trigger {
         if let Some(note) = self.journal.note() {
             self.shell.say(EventKind::Log, Severity::Warning, note);
         }
+        if let Some(note) = self.journal.nothing_found() {
+            self.shell.say(EventKind::Log, Severity::Info, &note);
+        }
         for warning in self.shell.parts().config.warnings() {
             self.shell.say(EventKind::Log, Severity::Warning, &format!("configuration: {warning}"));
         }
