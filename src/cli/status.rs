@@ -159,13 +159,18 @@ fn paused(service: &ServiceStatus) -> String {
 
 fn one_service(text: &mut String, service: &ServiceStatus, with_evidence: bool, terminal: Terminal) {
     let paused = terminal.stdout(&paused(service), Paint::Doubtful);
+    // "normal" is no promise: it says that the primary is well.
+    let unready = service.state == "normal" && !service.forecast.would_fail_over && !service.paused;
+    let (paint, unready) =
+        if unready { (Paint::Doubtful, ", but not ready to fail over") } else { (state_paint(&service.state), "") };
     let _ = writeln!(
         text,
-        "{} ({}): {} for {}{paused}",
+        "{} ({}): {} for {}{}{paused}",
         terminal.stdout(&service.name, Paint::Strong),
         service.kind,
-        terminal.stdout(&service.state, state_paint(&service.state)),
-        span_ms(service.state_age_ms)
+        terminal.stdout(&service.state, paint),
+        span_ms(service.state_age_ms),
+        terminal.stdout(unready, Paint::Doubtful),
     );
     if !service.reason.is_empty() {
         let _ = writeln!(text, "  {}", printable(&service.reason));
@@ -629,6 +634,23 @@ mod tests {
         "]]
         .assert_eq(&human(&around(pair()), false, Terminal::default()));
         assert_eq!(line(&around(pair())), "orders: normal, primary db1");
+    }
+
+    /// "normal" is what the primary is; that nobody could take its place is in the same line.
+    #[test]
+    fn a_pair_that_would_not_fail_over_says_so_in_its_heading() {
+        let mut service = pair();
+        service.forecast.would_fail_over = false;
+        let heading = |service: &ServiceStatus| {
+            let told = human(&around(service.clone()), false, Terminal::default());
+            told.lines().find(|line| line.starts_with("orders (")).unwrap_or_default().to_owned()
+        };
+        assert_eq!(heading(&service), "orders (postgres): normal for 12 min, but not ready to fail over");
+        service.paused = true;
+        assert_eq!(heading(&service), "orders (postgres): normal for 12 min, paused");
+        service.paused = false;
+        service.state = "manual_intervention".into();
+        assert_eq!(heading(&service), "orders (postgres): manual_intervention for 12 min");
     }
 
     /// What a promotion would have to replay first is seen before it.
