@@ -131,6 +131,9 @@ fn a_check_that_is_not_over_in_time_says_so_and_is_no_half_report() {
     let outcome = engine.check_all(Duration::from_millis(50));
     assert!(matches!(&outcome, Err(error @ EngineError::Timeout(..)) if error.is_retriable()), "{outcome:?}");
     assert!(matches!(engine.check_all(Duration::ZERO), Err(EngineError::Timeout(..))));
+    // Whoever asked of one service already is not told to ask of one.
+    let doctor = engine.doctor(None, Duration::from_millis(50)).unwrap_err().to_string();
+    assert!(outcome.unwrap_err().to_string().contains("one service alone (doctor)") && !doctor.contains("(doctor)"), "{doctor}");
     engine.stop(LONG).unwrap();
 }
 

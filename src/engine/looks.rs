@@ -47,17 +47,18 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    /// Whether it was left in peace to the end.
+    /// Whether it was left in peace to the end. `of_all`: it was one at every service.
     ///
     /// # Errors
     /// [`EngineError::State`] where the engine was stopped meanwhile, [`EngineError::Timeout`] where its time was not enough.
-    pub(crate) fn was_whole(&self, timeout: Duration) -> Result<(), EngineError> {
+    pub(crate) fn was_whole(&self, of_all: bool, timeout: Duration) -> Result<(), EngineError> {
         if self.cancel.is_cancelled() {
             return Err(stopped());
         }
         if self.deadline.is_over() {
-            let why = "not every server, host and route has answered: give it more time, or look at fewer services (doctor)";
-            return Err(EngineError::Timeout(timeout, why.to_owned()));
+            let fewer = if of_all { ", or look at one service alone (doctor)" } else { "" };
+            let why = format!("not every server, host and route has answered: give it more time{fewer}");
+            return Err(EngineError::Timeout(timeout, why));
         }
         Ok(())
     }

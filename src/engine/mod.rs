@@ -795,7 +795,7 @@ impl Engine {
         shell.looks.end(&look);
         let mut report = report?;
         report.engine.extend(self.unusable_state());
-        look.was_whole(timeout)?;
+        look.was_whole(service.is_none(), timeout)?;
         Ok(report)
     }
 
