@@ -54,6 +54,9 @@ func NewBreaker(threshold uint32, recovery time.Duration, halfOpen uint32) (*Bre
 //
 // Errors: ErrRejected: not now; Error.RetryAfter says when.
 func (b *Breaker) Permit() (settle func(outcome error), err error) {
+	if b == nil {
+		return nil, &Error{Code: ErrState, Message: "this Breaker was not made by NewBreaker"}
+	}
 	var token C.uint64_t
 	var wrong *C.failover_error
 	b.lock.RLock()
@@ -101,6 +104,9 @@ func (b *Breaker) settle(token C.uint64_t, result C.int32_t) {
 
 // State is what the breaker permits now; 0 after Close.
 func (b *Breaker) State() BreakerState {
+	if b == nil {
+		return 0
+	}
 	b.lock.RLock()
 	defer b.lock.RUnlock()
 	return BreakerState(C.failover_breaker_state(b.handle))
@@ -108,6 +114,9 @@ func (b *Breaker) State() BreakerState {
 
 // Reset closes the breaker: something is known from elsewhere to have changed.
 func (b *Breaker) Reset() {
+	if b == nil {
+		return
+	}
 	b.lock.RLock()
 	defer b.lock.RUnlock()
 	C.failover_breaker_reset(b.handle)
@@ -115,6 +124,9 @@ func (b *Breaker) Reset() {
 
 // Close frees the breaker. Closing again does nothing.
 func (b *Breaker) Close() {
+	if b == nil {
+		return
+	}
 	b.lock.Lock()
 	defer b.lock.Unlock()
 	C.failover_breaker_free(b.handle)

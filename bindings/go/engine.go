@@ -31,7 +31,7 @@ const patience = 30 * time.Second
 // Engine watches servers and fails them over. Make one with New or NewFromFile, and Close it. Every method may be called from any
 // goroutine, also at once.
 type Engine struct {
-	*core
+	core *core
 }
 
 // core is what the goroutines of an engine hold, so that an Engine that nobody holds any more can be noticed.
@@ -136,7 +136,7 @@ func assemble(call func(**C.failover_engine, **C.failover_error) C.int32_t, opti
 	for _, option := range options {
 		option(c)
 	}
-	engine := &Engine{c}
+	engine := &Engine{core: c}
 	runtime.SetFinalizer(engine, func(engine *Engine) {
 		// Not on the finalizer's goroutine, which everybody shares.
 		go func(c *core) {
@@ -147,7 +147,15 @@ func assemble(call func(**C.failover_engine, **C.failover_error) C.int32_t, opti
 	return engine, nil
 }
 
-// errNone is for the zero value of an Engine: there is nothing behind it.
+// inner is what is behind an Engine: nil for nil and for the zero value.
+func (e *Engine) inner() *core {
+	if e == nil {
+		return nil
+	}
+	return e.core
+}
+
+// errNone is for nil and for the zero value of an Engine: there is nothing behind them.
 var errNone = &Error{Code: ErrState, Message: "this Engine was not made by New or NewFromFile"}
 
 // call calls the library with the handle, which is not freed meanwhile.
@@ -194,11 +202,12 @@ func (c *core) aboutServer(service, server string, command func(*C.failover_engi
 // otherwise; Status.HostFunctions has them. Once the engine runs, what a later configuration asks for can be registered for Reload.
 //
 // Errors: ErrInvalidArgument before the start, when no check of the configuration has that name; ErrState after the stop.
-func (c *core) Check(name string, function TaskFunc) error {
+func (e *Engine) Check(name string, function TaskFunc) error {
+	c := e.inner()
 	if function == nil {
 		return &Error{Code: ErrInvalidArgument, Message: "the function is nil"}
 	}
-	if err := c.OfferCheck(name); err != nil {
+	if err := e.OfferCheck(name); err != nil {
 		return err
 	}
 	c.register(c.checks, name, function)
@@ -207,7 +216,8 @@ func (c *core) Check(name string, function TaskFunc) error {
 
 // OfferCheck has checks of kind "host" called name come as events of kind TaskCheck, to be answered by CompleteTask. One that is not
 // answered by its deadline is unknown. Errors: as for Check.
-func (c *core) OfferCheck(name string) error {
+func (e *Engine) OfferCheck(name string) error {
+	c := e.inner()
 	return c.about(name, func(handle *C.failover_engine, name *C.char, wrong **C.failover_error) C.int32_t {
 		return C.failover_engine_offer_check(handle, name, wrong)
 	}, false)
@@ -218,11 +228,12 @@ func (c *core) OfferCheck(name string) error {
 // "pre_checks" before what is configured, and the others beside it. Register before Start.
 //
 // Errors: ErrState once started; ErrInvalidArgument for any other step.
-func (c *core) Action(step string, function TaskFunc) error {
+func (e *Engine) Action(step string, function TaskFunc) error {
+	c := e.inner()
 	if function == nil {
 		return &Error{Code: ErrInvalidArgument, Message: "the function is nil"}
 	}
-	if err := c.OfferAction(step); err != nil {
+	if err := e.OfferAction(step); err != nil {
 		return err
 	}
 	c.register(c.actions, step, function)
@@ -236,7 +247,8 @@ func (c *core) register(functions map[string]TaskFunc, name string, function Tas
 }
 
 // OfferAction has the step come as an event of kind TaskAction, to be answered by CompleteTask. Errors: as for Action.
-func (c *core) OfferAction(step string) error {
+func (e *Engine) OfferAction(step string) error {
+	c := e.inner()
 	return c.about(step, func(handle *C.failover_engine, step *C.char, wrong **C.failover_error) C.int32_t {
 		return C.failover_engine_offer_action(handle, step, wrong)
 	}, false)
@@ -245,7 +257,8 @@ func (c *core) OfferAction(step string) error {
 // CompleteTask answers a task that no function is registered for: its number is the field "task_id" of its event.
 //
 // Errors: ErrUnknownTask for a late, repeated or invented task: without any effect.
-func (c *core) CompleteTask(task uint64, answer Answer) error {
+func (e *Engine) CompleteTask(task uint64, answer Answer) error {
+	c := e.inner()
 	return c.complete(task, answer)
 }
 
@@ -263,7 +276,8 @@ func (c *core) complete(task uint64, answer Answer) error {
 //
 // Errors: ErrState when it was started before, and when another engine holds the state directory (then Retriable); ErrInvalidArgument
 // when a check of kind "host" asks for a function that was neither registered nor offered; ErrSystem.
-func (c *core) Start(ctx context.Context) error {
+func (e *Engine) Start(ctx context.Context) error {
+	c := e.inner()
 	if c == nil {
 		return errNone
 	}
@@ -359,7 +373,8 @@ func (c *core) log() {
 // Events is the channel of all events in their order, closed after the last one, EngineStopped. Whoever reads it slowly loses single
 // observations and log lines first, then other events, what tells who is primary last; an event of kind Overflow says how many. The
 // engine never waits for it. There is one channel: several readers share its events.
-func (c *core) Events() <-chan Event {
+func (e *Engine) Events() <-chan Event {
+	c := e.inner()
 	if c == nil {
 		none := make(chan Event)
 		close(none)
@@ -372,7 +387,11 @@ func (c *core) Events() <-chan Event {
 // goroutines end, and the channel of events is closed. Stopping again does nothing.
 //
 // Errors: ErrTimeout and that of the context when it ends before; the engine goes on stopping, and Stop waits again.
-func (c *core) Stop(ctx context.Context) error {
+func (e *Engine) Stop(ctx context.Context) error {
+	return e.inner().stop(ctx)
+}
+
+func (c *core) stop(ctx context.Context) error {
 	for {
 		left := slice
 		if end, limited := ctx.Deadline(); limited {
@@ -418,7 +437,8 @@ func (c *core) Stop(ctx context.Context) error {
 }
 
 // RequestStop begins to stop and returns at once. For functions that answer checks and actions, and wherever nobody can wait.
-func (c *core) RequestStop() {
+func (e *Engine) RequestStop() {
+	c := e.inner()
 	if c == nil {
 		return
 	}
@@ -432,7 +452,7 @@ func (c *core) RequestStop() {
 //
 // Errors: as for Stop; then it is not freed.
 func (e *Engine) Close() error {
-	if e == nil || e.core == nil {
+	if e.inner() == nil {
 		return nil
 	}
 	runtime.SetFinalizer(e, nil)
@@ -443,7 +463,7 @@ func (c *core) close() error {
 	c.closeOnce.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if c.closed = c.Stop(ctx); c.closed != nil {
+		if c.closed = c.stop(ctx); c.closed != nil {
 			return
 		}
 		c.lock.Lock()
@@ -455,14 +475,15 @@ func (c *core) close() error {
 }
 
 // Status is the state of everything at this moment. It does not block.
-func (c *core) Status() (Status, error) {
-	return c.StatusOf("")
+func (e *Engine) Status() (Status, error) {
+	return e.StatusOf("")
 }
 
 // StatusOf is the same with one service alone, and costs the same whatever their number; "" is all of them.
 //
 // Errors: ErrInvalidArgument for an unknown service.
-func (c *core) StatusOf(service string) (Status, error) {
+func (e *Engine) StatusOf(service string) (Status, error) {
+	c := e.inner()
 	var document []byte
 	err := c.withStatus(service, func(status *C.failover_status) {
 		document = []byte(C.GoString(C.failover_status_json(status)))
@@ -477,7 +498,8 @@ func (c *core) StatusOf(service string) (Status, error) {
 // check and each circuit breaker says by itself.
 //
 // Errors: as for StatusOf.
-func (c *core) MetricsText(service string, details bool) (string, error) {
+func (e *Engine) MetricsText(service string, details bool) (string, error) {
+	c := e.inner()
 	var text string
 	err := c.withStatus(service, func(status *C.failover_status) {
 		text = C.GoString(C.failover_status_metrics(status, C.bool(details)))
@@ -506,21 +528,24 @@ func (c *core) withStatus(service string, use func(*C.failover_status)) error {
 //
 // Errors of every command: ErrRejected (the message says why), ErrInvalidArgument for an unknown name, ErrState when the engine does not
 // run, ErrFaulted, ErrTimeout after ten seconds without an answer.
-func (c *core) Confirm(service string) error {
+func (e *Engine) Confirm(service string) error {
+	c := e.inner()
 	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
 		return C.failover_engine_confirm(handle, service, wrong)
 	}, false)
 }
 
 // ConfirmAll says yes to every failover that waits for an operator. Errors: as for Confirm.
-func (c *core) ConfirmAll() error {
+func (e *Engine) ConfirmAll() error {
+	c := e.inner()
 	return c.call(func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t {
 		return C.failover_engine_confirm_all(handle, wrong)
 	})
 }
 
 // Pause: watch, decide nothing; one service, or all for "". It outlives a restart. Errors: as for Confirm.
-func (c *core) Pause(service string) error {
+func (e *Engine) Pause(service string) error {
+	c := e.inner()
 	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
 		return C.failover_engine_pause(handle, service, wrong)
 	}, true)
@@ -538,7 +563,8 @@ type PauseOptions struct {
 // everything is observed afresh. It ends at that moment also after a restart. Pausing again replaces both.
 //
 // Errors: as for Confirm; ErrInvalidArgument also for a reason or a time out of bounds.
-func (c *core) PauseWith(service string, options PauseOptions) error {
+func (e *Engine) PauseWith(service string, options PauseOptions) error {
+	c := e.inner()
 	if strings.ContainsRune(options.Reason, 0) {
 		return &Error{Code: ErrInvalidArgument, Message: "the reason has a NUL character in it"}
 	}
@@ -558,14 +584,16 @@ func (c *core) PauseWith(service string, options PauseOptions) error {
 }
 
 // Resume ends the pause of one service, or of all for "": everything is observed afresh first. Errors: as for Confirm.
-func (c *core) Resume(service string) error {
+func (e *Engine) Resume(service string) error {
+	c := e.inner()
 	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
 		return C.failover_engine_resume(handle, service, wrong)
 	}, true)
 }
 
 // Reset takes service back from manual_intervention or failed_over to watching, and ends its cooldown. Errors: as for Confirm.
-func (c *core) Reset(service string) error {
+func (e *Engine) Reset(service string) error {
+	c := e.inner()
 	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
 		return C.failover_engine_reset(handle, service, wrong)
 	}, false)
@@ -583,7 +611,8 @@ type ForceOptions struct {
 // the Generation of its events, which tell the rest.
 //
 // Errors: as for Confirm.
-func (c *core) Force(service string, options ForceOptions) (uint64, error) {
+func (e *Engine) Force(service string, options ForceOptions) (uint64, error) {
+	c := e.inner()
 	if strings.ContainsRune(options.To, 0) {
 		return 0, &Error{Code: ErrInvalidArgument, Message: "the name of the server has a NUL character in it"}
 	}
@@ -604,7 +633,8 @@ func (c *core) Force(service string, options ForceOptions) (uint64, error) {
 // is promoted, stopped or fenced; the traffic follows it.
 //
 // Errors: as for Confirm; ErrRejected also while the server takes no writes, or another one takes them as well.
-func (c *core) Adopt(service, server string) error {
+func (e *Engine) Adopt(service, server string) error {
+	c := e.inner()
 	return c.aboutServer(service, server, func(handle *C.failover_engine, service, server *C.char, wrong **C.failover_error) C.int32_t {
 		return C.failover_engine_adopt(handle, service, server, wrong)
 	})
@@ -614,14 +644,16 @@ func (c *core) Adopt(service, server string) error {
 // it has of the log counts. It outlives restart and reload.
 //
 // Errors: as for Confirm; ErrRejected also while a failover is in flight.
-func (c *core) Cordon(service, server string) error {
+func (e *Engine) Cordon(service, server string) error {
+	c := e.inner()
 	return c.aboutServer(service, server, func(handle *C.failover_engine, service, server *C.char, wrong **C.failover_error) C.int32_t {
 		return C.failover_engine_cordon(handle, service, server, wrong)
 	})
 }
 
 // Uncordon takes Cordon back. Errors: as for Confirm; ErrRejected also when it is not cordoned.
-func (c *core) Uncordon(service, server string) error {
+func (e *Engine) Uncordon(service, server string) error {
+	c := e.inner()
 	return c.aboutServer(service, server, func(handle *C.failover_engine, service, server *C.char, wrong **C.failover_error) C.int32_t {
 		return C.failover_engine_uncordon(handle, service, server, wrong)
 	})
@@ -632,7 +664,8 @@ func (c *core) Uncordon(service, server string) error {
 //
 // Errors: ErrConfig; ErrInvalidArgument when a check asks for a function that nobody answers; ErrState when something differs that is fixed at start (state_dir) or the engine does not run; ErrRejected while a
 // failover is in flight.
-func (c *core) Reload(config []byte) error {
+func (e *Engine) Reload(config []byte) error {
+	c := e.inner()
 	return c.call(func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t {
 		text := C.CBytes(config)
 		defer C.free(text)
@@ -642,7 +675,8 @@ func (c *core) Reload(config []byte) error {
 
 // ReloadFromFile is Reload from a file in TOML or JSON: what `failover run` reads at SIGHUP. Errors: as for Reload; ErrConfig also when the
 // file cannot be read.
-func (c *core) ReloadFromFile(path string) error {
+func (e *Engine) ReloadFromFile(path string) error {
+	c := e.inner()
 	if strings.ContainsRune(path, 0) {
 		return &Error{Code: ErrInvalidArgument, Message: "the path has a NUL character in it"}
 	}
@@ -658,7 +692,8 @@ func (c *core) ReloadFromFile(path string) error {
 // call.
 //
 // Errors: ErrInvalidArgument for an unknown name or outcome, ErrState when the engine does not run.
-func (c *core) ReportOutcome(service, server string, outcome Outcome) error {
+func (e *Engine) ReportOutcome(service, server string, outcome Outcome) error {
+	c := e.inner()
 	if strings.ContainsRune(server, 0) {
 		return &Error{Code: ErrInvalidArgument, Message: "the name of the server has a NUL character in it"}
 	}

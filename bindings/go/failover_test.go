@@ -438,38 +438,51 @@ func TestWhatNewDidNotMakeHarmsNobody(t *testing.T) {
 	if err := none.Close(); err != nil {
 		t.Error(err)
 	}
-	zero := &Engine{}
 	ctx := context.Background()
-	_, status := zero.Status()
-	_, metrics := zero.MetricsText("", false)
-	_, force := zero.Force("orders", ForceOptions{})
-	_, summary := zero.CheckAll(ctx)
-	_, doctor := zero.Doctor(ctx, "orders")
-	_, effective := zero.Config()
-	for name, err := range map[string]error{
-		"Start": zero.Start(ctx), "Stop": zero.Stop(ctx), "Status": status, "MetricsText": metrics, "Force": force,
-		"CheckAll": summary, "Doctor": doctor, "Config": effective,
-		"Confirm": zero.Confirm("orders"), "Pause": zero.Pause(""), "Reload": zero.Reload([]byte("{}")), "ReloadFromFile": zero.ReloadFromFile("x.toml"),
-		"Check":        zero.Check("page", func(context.Context, Task) Answer { return Up("") }),
-		"CompleteTask": zero.CompleteTask(1, Up("")), "ReportOutcome": zero.ReportOutcome("orders", "db1", OutcomeOK),
-	} {
-		if !errors.Is(err, ErrState) {
-			t.Errorf("%s: %v", name, err)
+	for what, zero := range map[string]*Engine{"nil": nil, "the zero value": {}} {
+		_, status := zero.Status()
+		_, one := zero.StatusOf("orders")
+		_, metrics := zero.MetricsText("", false)
+		_, force := zero.Force("orders", ForceOptions{})
+		_, summary := zero.CheckAll(ctx)
+		_, doctor := zero.Doctor(ctx, "orders")
+		_, effective := zero.Config()
+		for name, err := range map[string]error{
+			"Start": zero.Start(ctx), "Stop": zero.Stop(ctx), "Status": status, "MetricsText": metrics, "Force": force,
+			"CheckAll": summary, "Doctor": doctor, "Config": effective,
+			"Confirm": zero.Confirm("orders"), "Pause": zero.Pause(""), "Reload": zero.Reload([]byte("{}")), "ReloadFromFile": zero.ReloadFromFile("x.toml"),
+			"ConfirmAll": zero.ConfirmAll(), "PauseWith": zero.PauseWith("", PauseOptions{Reason: "x"}), "Resume": zero.Resume(""), "Reset": zero.Reset("orders"),
+			"Adopt": zero.Adopt("orders", "db1"), "Cordon": zero.Cordon("orders", "db1"), "Uncordon": zero.Uncordon("orders", "db1"),
+			"OfferAction": zero.OfferAction("fence"), "StatusOf": one,
+			"Check":        zero.Check("page", func(context.Context, Task) Answer { return Up("") }),
+			"CompleteTask": zero.CompleteTask(1, Up("")), "ReportOutcome": zero.ReportOutcome("orders", "db1", OutcomeOK),
+		} {
+			if !errors.Is(err, ErrState) {
+				t.Errorf("%s of %s: %v", name, what, err)
+			}
+		}
+		zero.RequestStop()
+		if event, open := <-zero.Events(); open {
+			t.Error(what, event)
+		}
+		if err := zero.Close(); err != nil {
+			t.Error(what, err)
 		}
 	}
-	zero.RequestStop()
-	if event, open := <-zero.Events(); open {
-		t.Error(event)
+	for what, breaker := range map[string]*Breaker{"nil": nil, "the zero value": {}} {
+		if _, err := breaker.Permit(); err == nil {
+			t.Error("a breaker that nobody made permits:", what)
+		}
+		if err := breaker.Do(func() error { return nil }); err == nil || breaker.State() != 0 {
+			t.Error("a breaker that nobody made works:", what)
+		}
+		breaker.Reset()
+		breaker.Close()
 	}
-	if err := zero.Close(); err != nil {
-		t.Error(err)
+	var summary *CheckSummary
+	if summary.Passed() {
+		t.Error("no summary passed")
 	}
-	var breaker Breaker
-	if _, err := breaker.Permit(); err == nil {
-		t.Error("a breaker that nobody made permits")
-	}
-	breaker.Reset()
-	breaker.Close()
 }
 
 func TestNumbersOfEventsAreThoseOfGo(t *testing.T) {
@@ -634,7 +647,7 @@ func TestTheLogOfTheLibraryGoesToSlog(t *testing.T) {
 	engine := create(t, up, WithLogger(logger))
 	start(t, engine)
 	await(t, engine, "health", kind(HealthChanged))
-	engine.note("a line")
+	engine.core.note("a line")
 	if err := engine.Stop(context.Background()); err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ type CheckSummary struct {
 }
 
 // Passed: everything is up, and nothing would stop a failover.
-func (s *CheckSummary) Passed() bool { return s.AllUp && s.Ready }
+func (s *CheckSummary) Passed() bool { return s != nil && s.AllUp && s.Ready }
 
 // CheckResult is one check that was run once.
 type CheckResult struct {
@@ -132,7 +132,8 @@ type ReplayReport struct {
 //
 // Errors: ErrTimeout and that of the context when the time was not enough: there is no half report; ErrState when the engine was stopped,
 // also meanwhile.
-func (c *core) CheckAll(ctx context.Context) (CheckSummary, error) {
+func (e *Engine) CheckAll(ctx context.Context) (CheckSummary, error) {
+	c := e.inner()
 	var summary CheckSummary
 	document, err := c.report(ctx, func(handle *C.failover_engine, limit C.uint32_t, out **C.failover_report, wrong **C.failover_error) C.int32_t {
 		return C.failover_engine_check_all(handle, limit, out, wrong)
@@ -146,7 +147,8 @@ func (c *core) CheckAll(ctx context.Context) (CheckSummary, error) {
 
 // Doctor says what would hurt a failover of one service, why, and what mends it: what `failover doctor` does. "" is the one service that there
 // is. Errors: as for CheckAll; ErrInvalidArgument for an unknown service, and for "" where there are several.
-func (c *core) Doctor(ctx context.Context, service string) (DoctorReport, error) {
+func (e *Engine) Doctor(ctx context.Context, service string) (DoctorReport, error) {
+	c := e.inner()
 	var report DoctorReport
 	if strings.ContainsRune(service, 0) {
 		return report, &Error{Code: ErrInvalidArgument, Message: "the name of the service has a NUL character in it"}
@@ -165,7 +167,8 @@ func (c *core) Doctor(ctx context.Context, service string) (DoctorReport, error)
 
 // Config is the configuration in force, that of the last reload, as JSON with every default filled in. Secrets are masked, or named by where
 // they are found. It does not block.
-func (c *core) Config() (json.RawMessage, error) {
+func (e *Engine) Config() (json.RawMessage, error) {
+	c := e.inner()
 	var report *C.failover_report
 	err := c.call(func(handle *C.failover_engine, wrong **C.failover_error) C.int32_t {
 		return C.failover_engine_config(handle, &report, wrong)
