@@ -20,7 +20,7 @@ pub(crate) mod pool;
 pub(crate) mod queue;
 mod ready;
 pub(crate) mod record;
-mod remedy;
+pub(crate) mod remedy;
 pub(crate) mod render;
 pub(crate) mod report;
 pub(crate) mod resolver;

@@ -1,5 +1,6 @@
 //! What an operator can do about a check that is not up, and about a refusal: there the words stand in the core's tables.
 
+use crate::wire::postgres::{ENDED_AT_START, WAITING_FOR_START};
 use failover_core::event::{Event, EventKind, Field, Remedy, Severity};
 use failover_core::model::CheckKind;
 use failover_core::observation::{DownCause, Impairment, UnknownCause, Verdict};
@@ -60,11 +61,24 @@ pub(super) fn of_kind(kind: EventKind, severity: Severity) -> Option<String> {
     }
 }
 
+/// What runs at the start of every session failed.
+const ENDED: &str = "mend what runs at the start of each session: a login event trigger (as a superuser with PGOPTIONS='-c event_triggers=off': \
+    SELECT evtname FROM pg_event_trigger WHERE evtevent = 'login', then ALTER EVENT TRIGGER ... DISABLE, and connect to that database of the primary once), or session_preload_libraries \
+    of the role, the database or the server; or a transaction_timeout of the server that is shorter than a login";
+/// It may be what runs at the start of every session, or the whole server.
+const WAITED: &str = "read the server's log, and look at the load of its host; where both are quiet, something waits at the start of each \
+    session: a login event trigger (SELECT evtname FROM pg_event_trigger WHERE evtevent = 'login', then ALTER EVENT TRIGGER ... \
+    DISABLE), or a library of session_preload_libraries";
+
 /// One sentence; empty where nothing is known. PostgreSQL's own errors stand in the message with SQLSTATE and source routine,
 /// which are never translated.
-pub(super) fn of_check(kind: CheckKind, verdict: &Verdict, message: &str) -> &'static str {
+pub(crate) fn of_check(kind: CheckKind, verdict: &Verdict, message: &str) -> &'static str {
     let said = |word: &str| message.contains(word);
     match verdict {
+        Verdict::Impaired(Impairment::QueryRefused) if said(ENDED_AT_START) => ENDED,
+        Verdict::Down(DownCause::AnswerTimedOut) | Verdict::Impaired(Impairment::NoNewSessions) if said(WAITING_FOR_START) => {
+            WAITED
+        }
         Verdict::Impaired(Impairment::Authentication) if kind == CheckKind::Postgres => {
             if said("28P01") {
                 "correct services.connection.password, or give the role that password: ALTER ROLE ... PASSWORD"

@@ -61,6 +61,9 @@ const HOSTILE: &[(&str, &str, bool)] = &[
     ("extra_float_digits", "-15", false),
     ("jit_above_cost", "0", false),
     ("force_parallel_mode", "on", false),
+    ("debug_parallel_query", "on", false),
+    ("createrole_self_grant", "set, inherit", false),
+    ("restrict_nonsystem_relation_kind", "view, foreign-table", false),
     ("work_mem", "64kB", false),
     ("track_activities", "off", false),
     ("session_replication_role", "replica", false),
@@ -84,6 +87,8 @@ impl Place {
             "role" => matches!(self, Place::Role | Place::RoleInDatabase),
             // The server's own is a finding, and it binds its administrator too.
             "default_transaction_read_only" | "local_preload_libraries" => self != Place::Server,
+            // The server's own ends the login itself, anybody's, before what a session sets is read.
+            "transaction_timeout" => self != Place::Server,
             _ => true,
         }
     }

@@ -7,6 +7,7 @@ mod support;
 mod command;
 mod dns;
 mod haproxy_route;
+mod hostile_logins;
 mod hostile_settings;
 mod http_check;
 mod pgbouncer;

@@ -363,15 +363,37 @@ impl PgServer {
         self.lab.run("psql", command, LONG)
     }
 
-    /// One value, asked by the superuser in a session that heeds no setting of role, database or server.
+    /// The major version of its programs.
+    pub fn major(&self) -> io::Result<u32> {
+        let text = std::fs::read_to_string(self.data.join("PG_VERSION"))?;
+        text.trim().parse().map_err(io::Error::other)
+    }
+
+    /// One value, asked by the superuser in a session that heeds no setting of role, database or server, and fires no trigger.
     pub fn calm(&self, sql: &str) -> io::Result<String> {
         const OPTIONS: &str = "-c search_path=pg_catalog -c default_transaction_isolation=read\\ committed -c statement_timeout=0 \
-            -c default_transaction_read_only=off -c client_min_messages=error -c exit_on_error=off -c idle_session_timeout=0 \
-            -c session_replication_role=origin -c client_encoding=UTF8 -c force_parallel_mode=off -c jit=off \
-            -c synchronous_commit=local -c transform_null_equals=off -c lock_timeout=0 -c local_preload_libraries=";
+            -c default_transaction_read_only=off -c client_min_messages=error -c exit_on_error=off \
+            -c session_replication_role=origin -c client_encoding=UTF8 -c jit=off -c synchronous_commit=local \
+            -c transform_null_equals=off -c lock_timeout=0 -c local_preload_libraries= -c session_preload_libraries=";
+        let major = self.major()?;
+        let mut options = OPTIONS.to_owned();
+        for (first, option) in [
+            (14, "idle_session_timeout=0"),
+            (16, "debug_parallel_query=off"),
+            (17, "transaction_timeout=0"),
+            (17, "event_triggers=off"),
+        ] {
+            if major >= first {
+                options.push_str(" -c ");
+                options.push_str(option);
+            }
+        }
+        if major < 16 {
+            options.push_str(" -c force_parallel_mode=off");
+        }
         let mut command = self.lab.command(bin_dir()?.join("psql"));
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-h"]);
-        command.arg(&self.sockets).arg("-p").arg(self.port.to_string()).arg("-c").arg(sql).env("PGOPTIONS", OPTIONS);
+        command.arg(&self.sockets).arg("-p").arg(self.port.to_string()).arg("-c").arg(sql).env("PGOPTIONS", options);
         Ok(self.lab.run("psql", command, LONG)?.trim().to_owned())
     }
 

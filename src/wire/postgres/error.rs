@@ -11,6 +11,11 @@ use failover_core::observation::{CloseCause, DownCause, Impairment, UnknownCause
 /// The most characters of a server's message that are kept.
 const MESSAGE_MAX: usize = 300;
 
+/// What stands behind the server's words where they ended a session that had just begun.
+pub(crate) const ENDED_AT_START: &str = "it let us in, and ended the session before the first question";
+/// What was waited for where a session did not begin in time.
+pub(crate) const WAITING_FOR_START: &str = "waiting for the session to start";
+
 /// An `ErrorResponse` or `NoticeResponse` of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServerError {
@@ -22,6 +27,8 @@ pub(crate) struct ServerError {
     pub routine: String,
     /// The server's words, in the server's language, one line, cut after 300 characters.
     pub message: String,
+    /// It let us in and ended the session before that could be used: something that runs at the start of every session failed.
+    pub at_start: bool,
 }
 
 impl ServerError {
@@ -55,7 +62,21 @@ impl ServerError {
             sqlstate: "53000".into(),
             routine: "report_fork_failure_to_client".into(),
             message: one_line(said, MESSAGE_MAX),
+            at_start: false,
         }
+    }
+
+    /// The same, said between the login and the first question. What the server itself has against a session there has codes of its own
+    /// and is told by them; anything else comes from a login event trigger or a library that every session loads.
+    pub(crate) fn at_start(mut self) -> ServerError {
+        let of_its_own = self.routine == "CheckMyDatabase" || self.sqlstate == "3D000";
+        let of_others = match self.verdict() {
+            Verdict::Unknown(_) => true,
+            Verdict::Impaired(Impairment::QueryRefused | Impairment::WriteBlocked) => !of_its_own,
+            _ => false,
+        };
+        self.at_start = of_others;
+        self
     }
 
     /// The session is over after this.
@@ -87,6 +108,7 @@ impl ServerError {
     #[must_use]
     pub(crate) fn verdict(&self) -> Verdict {
         let impairment = match self.sqlstate.as_str() {
+            _ if self.at_start => Impairment::QueryRefused,
             "57P01" => match self.close_cause() {
                 CloseCause::DeathHint => return Verdict::Down(DownCause::Reset),
                 _ => Impairment::Stopping,
@@ -123,7 +145,11 @@ impl fmt::Display for ServerError {
         if !self.routine.is_empty() {
             write!(f, " from {}", self.routine)?;
         }
-        write!(f, ": {}", self.message)
+        write!(f, ": {}", self.message)?;
+        if self.at_start {
+            write!(f, " ({ENDED_AT_START})")?;
+        }
+        Ok(())
     }
 }
 
@@ -238,7 +264,13 @@ mod tests {
     use super::*;
 
     fn said(sqlstate: &str, routine: &str, message: &str) -> ServerError {
-        ServerError { severity: "FATAL".into(), sqlstate: sqlstate.into(), routine: routine.into(), message: message.into() }
+        ServerError {
+            severity: "FATAL".into(),
+            sqlstate: sqlstate.into(),
+            routine: routine.into(),
+            message: message.into(),
+            at_start: false,
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod startup;
 mod tls;
 pub(crate) mod version;
 
-pub(crate) use error::{Error, ServerError};
+pub(crate) use error::{ENDED_AT_START, Error, ServerError, WAITING_FOR_START};
 pub(crate) use sample::{SAMPLE_SQL, read_sample, sample};
 pub(crate) use scram::KeptKeys;
 use scram::{Binding, Exchange};
@@ -391,10 +391,10 @@ impl Session {
         frontend::startup_message(parameters.into_iter().chain(settings), &mut self.outgoing).map_err(unsendable)?;
         self.authenticate(target, deadline, cancel)?;
         loop {
-            match self.message(deadline, cancel, "waiting for the session to start")? {
+            match self.message(deadline, cancel, WAITING_FOR_START)? {
                 Message::BackendKeyData(body) => self.key = Some((body.process_id(), body.secret_key())),
                 Message::ReadyForQuery(_) => return Ok(()),
-                Message::ErrorResponse(body) => return Err(Error::Server(ServerError::read(body.fields())?)),
+                Message::ErrorResponse(body) => return Err(Error::Server(ServerError::read(body.fields())?.at_start())),
                 other => self.aside(&other)?,
             }
         }
@@ -408,8 +408,10 @@ impl Session {
             })
         };
         let mut scram: Option<Exchange> = None;
+        // A server says that we are in together with its next words: behind the last proof everything is the session's start.
+        let mut doing = DOING;
         loop {
-            match self.message(deadline, cancel, DOING)? {
+            match self.message(deadline, cancel, doing)? {
                 // A server that knows no verifier of ours must not be able to skip its proof.
                 Message::AuthenticationOk if scram.as_ref().is_some_and(|exchange| !exchange.is_proven) => {
                     return Err(Error::Authentication("the server did not prove that it knows the password".into()));
@@ -417,10 +419,12 @@ impl Session {
                 Message::AuthenticationOk => return Ok(()),
                 Message::AuthenticationCleartextPassword => {
                     frontend::password_message(password()?.expose().as_bytes(), &mut self.outgoing).map_err(unsendable)?;
+                    doing = WAITING_FOR_START;
                 }
                 Message::AuthenticationMd5Password(body) => {
                     let hash = md5_hash(target.user.as_bytes(), password()?.expose().as_bytes(), body.salt());
                     frontend::password_message(hash.as_bytes(), &mut self.outgoing).map_err(unsendable)?;
+                    doing = WAITING_FOR_START;
                 }
                 Message::AuthenticationSasl(body) => {
                     let (mut plain, mut plus) = (false, false);
@@ -445,6 +449,7 @@ impl Session {
                     let exchange = scram.as_mut().ok_or_else(|| Error::Protocol("a SASL answer out of turn".into()))?;
                     let answer = exchange.answer(body.data(), password()?, &target.keys).map_err(|error| unproven(&error))?;
                     frontend::sasl_response(answer.as_bytes(), &mut self.outgoing).map_err(unsendable)?;
+                    doing = WAITING_FOR_START;
                 }
                 Message::AuthenticationSaslFinal(body) => {
                     let exchange = scram.as_mut().ok_or_else(|| Error::Protocol("a SASL answer out of turn".into()))?;

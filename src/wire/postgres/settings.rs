@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     fn said(sqlstate: &str) -> ServerError {
-        ServerError { severity: "FATAL".into(), sqlstate: sqlstate.into(), routine: String::new(), message: String::new() }
+        ServerError { severity: "FATAL".into(), sqlstate: sqlstate.into(), ..ServerError::default() }
     }
 
     fn has(parameters: &[(&str, &str)], name: &str) -> bool {
