@@ -20,17 +20,17 @@ use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 /// Whatever hangs this long has failed.
-const WATCHDOG: Duration = Duration::from_secs(60);
+pub(crate) const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// A folder with a configuration whose two servers refuse connections for as long as it lives.
-struct Place {
-    folder: TempDir,
+pub(crate) struct Place {
+    pub(crate) folder: TempDir,
     _ports: [Socket; 2],
     config: String,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub(crate) fn new() -> Place {
         let ports = [reserved(), reserved()];
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
@@ -67,21 +67,21 @@ port = {}
         place
     }
 
-    fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: &str) {
         fs::write(self.path(), text).unwrap();
         fs::set_permissions(self.path(), Permissions::from_mode(0o600)).unwrap();
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("failover.toml")
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("control.sock")
     }
 
     /// A command about this place's daemon.
-    fn ask(&self, arguments: &[&str]) -> Answer {
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Answer {
         let mut command = failover(arguments);
         command.arg("--socket").arg(self.socket());
         answer(command)
@@ -103,7 +103,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn program() -> &'static str {
+pub(crate) fn program() -> &'static str {
     env!("CARGO_BIN_EXE_failover")
 }
 
@@ -116,10 +116,10 @@ fn failover(arguments: &[&str]) -> Command {
     command
 }
 
-struct Answer {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Answer {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Answer {
@@ -128,7 +128,7 @@ impl Answer {
     }
 
     #[track_caller]
-    fn ends_with(self, code: i32) -> Answer {
+    pub(crate) fn ends_with(self, code: i32) -> Answer {
         assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
     }
@@ -165,26 +165,26 @@ fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A running daemon; killed when dropped.
-struct Daemon {
-    child: Child,
+pub(crate) struct Daemon {
+    pub(crate) child: Child,
     log: PathBuf,
 }
 
 impl Daemon {
     /// Starts it and waits until it answers.
-    fn start(place: &Place) -> Daemon {
+    pub(crate) fn start(place: &Place) -> Daemon {
         let daemon = Daemon::start_with(place, failover(&["run", place.path().to_str().unwrap()]));
         daemon.wait_for(place);
         daemon
     }
 
-    fn start_with(place: &Place, mut command: Command) -> Daemon {
+    pub(crate) fn start_with(place: &Place, mut command: Command) -> Daemon {
         let log = place.folder.path().join("daemon.log");
         command.stderr(fs::File::create(&log).unwrap());
         Daemon { child: command.spawn().unwrap(), log }
     }
 
-    fn wait_for(&self, place: &Place) {
+    pub(crate) fn wait_for(&self, place: &Place) {
         until("the daemon answers", || {
             let answer = place.ask(&["status", "--json"]);
             assert!(answer.code == 0 || answer.code == 3, "{}{}", answer.stderr, self.log());
@@ -192,20 +192,20 @@ impl Daemon {
         });
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    fn logged(&self, text: &str) {
+    pub(crate) fn logged(&self, text: &str) {
         until(text, || self.log().contains(text).then_some(()));
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Its exit code.
-    fn end(&mut self) -> i32 {
+    pub(crate) fn end(&mut self) -> i32 {
         let status = until("the daemon ends", || self.child.try_wait().unwrap());
         status.code().unwrap_or_else(|| panic!("{status}"))
     }

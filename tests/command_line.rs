@@ -31,3 +31,4 @@ mod resume;
 mod rollback;
 mod second_engine;
 mod secrets;
+mod shortage;

@@ -124,7 +124,8 @@ fn accept(shared: &Arc<Shared>, door: &Listening) {
         let handle = match stream.try_clone() {
             Ok(handle) => handle,
             Err(error) => {
-                log::warn!("control socket: no descriptor for a client: {error}");
+                let error = EngineError::system("no descriptor for a client", error);
+                log::warn!("control socket: {error}");
                 continue;
             }
         };
@@ -141,7 +142,8 @@ fn accept(shared: &Arc<Shared>, door: &Listening) {
         match spawned {
             Ok(thread) => threads.push(thread),
             Err(error) => {
-                log::warn!("control socket: no thread for a client: {error}");
+                let error = EngineError::system("no thread for a client", error);
+                log::warn!("control socket: {error}");
                 shared.clients.lock().remove(&number);
             }
         }

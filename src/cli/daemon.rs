@@ -34,7 +34,7 @@ pub fn run(arguments: &Run, json: bool, terminal: Terminal) -> Result<Code, Trou
     lines::start(terminal);
     let config = load(&arguments.config)?;
     // Before anything is started: whoever asks for the end during the start gets it right after.
-    let signals = catch_signals().map_err(|error| Trouble::new(Code::Failed, format!("cannot catch signals: {error}")))?;
+    let signals = catch_signals().map_err(|error| EngineError::system("cannot catch signals", error))?;
     let socket = config.control_socket();
     let patience = stop_patience(&config);
     let listening = Listening::bind(&socket)?;
@@ -44,7 +44,7 @@ pub fn run(arguments: &Run, json: bool, terminal: Terminal) -> Result<Code, Trou
     let printed = show(engine.queue()?, json, arguments.verbose, terminal)?;
     engine.start()?;
     let control = Control::start(listening, Arc::clone(&engine), history)
-        .map_err(|error| Trouble::new(Code::Failed, format!("cannot serve the control socket: {error}")))?;
+        .map_err(|error| EngineError::system("cannot serve the control socket", error))?;
     log::info!("running as process {}; commands on {}", std::process::id(), socket.display());
     notify(&[NotifyState::Ready]);
     let mut daemon = Daemon { engine, config: arguments.config.clone(), socket, patience, said: String::new() };
@@ -199,7 +199,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<Receiver<()
         work();
         drop(alive);
     });
-    thread.map(|_| over).map_err(|error| Trouble::new(Code::Failed, format!("cannot start a thread: {error}")))
+    thread.map(|_| over).map_err(|error| EngineError::system(format!("cannot start the thread {name}"), error).into())
 }
 
 fn wait(over: &Receiver<()>) {

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use crate::config::ConfigErrors;
 
 /// The reason why a call of [`Engine`](super::Engine) failed.
@@ -53,6 +55,20 @@ pub enum EngineError {
     },
 }
 
+/// What is short on this machine, and where its limit is raised, where the system's own words leave that open.
+fn want_of(error: &std::io::Error) -> Option<&'static str> {
+    match error.raw_os_error().map(Errno::from_raw_os_error)? {
+        Errno::AGAIN | Errno::NOMEM => Some(
+            " for want of processes or of memory (let this user have more: ulimit -u, ulimit -v, TasksMax= and MemoryMax= of the unit, or \
+             the limits of the container)",
+        ),
+        Errno::MFILE | Errno::NFILE => {
+            Some(" for want of file descriptors (let it have more: ulimit -n, LimitNOFILE= of the unit)")
+        }
+        _ => None,
+    }
+}
+
 impl EngineError {
     /// True if the same call may succeed later although nothing was changed.
     #[must_use]
@@ -62,6 +78,10 @@ impl EngineError {
 
     #[doc(hidden)]
     pub fn system(what: impl Into<String>, source: impl Into<std::io::Error>) -> EngineError {
-        EngineError::System { what: what.into(), source: source.into() }
+        let (mut what, source) = (what.into(), source.into());
+        if let Some(want) = want_of(&source) {
+            what.push_str(want);
+        }
+        EngineError::System { what, source }
     }
 }

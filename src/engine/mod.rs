@@ -14,6 +14,7 @@ pub(crate) mod journal;
 pub(crate) mod knowledge;
 mod known_stats;
 mod looks;
+mod memory;
 pub(crate) mod metrics;
 mod overview;
 pub(crate) mod pool;

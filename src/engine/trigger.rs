@@ -122,6 +122,8 @@ pub(crate) struct State {
     overdue: Vec<String>,
     /// Bugs that were told.
     bugs: BTreeSet<String>,
+    /// It was told that there is no memory left.
+    memory_short: bool,
     /// Failovers whose intent is not on disk, and why: they begin no step that needs one, in no later round either.
     unintended: BTreeMap<ServiceId, (Generation, String)>,
 }
@@ -479,6 +481,7 @@ impl Trigger {
         }
         self.state.next_health = self.shell.clock.now() + HEALTH_EVERY;
         self.tell_bugs();
+        self.tell_memory();
         self.tell_overdue();
         let (stuck_workers, workers) = self.lanes.worst();
         let stuck_loops = self.shell.threads.stuck_loops();
@@ -501,6 +504,19 @@ impl Trigger {
             let message = format!("{message}; raise the limit of threads (ulimit -u, TasksMax=)");
             self.shell.say(EventKind::Log, Severity::Alarm, &message);
         }
+    }
+
+    /// Says that memory is short before an allocation fails, which ends the process.
+    fn tell_memory(&mut self) {
+        let short = super::memory::is_short();
+        if short && !self.state.memory_short {
+            let message = "memory is short: the next allocation may fail, and that ends this process. Raise the limit of its memory \
+                           (ulimit -v, MemoryMax=), or find out what else in this process takes it";
+            self.shell.say(EventKind::Log, Severity::Alarm, message);
+        } else if !short && self.state.memory_short {
+            self.shell.say(EventKind::Log, Severity::Info, "there is memory again");
+        }
+        self.state.memory_short = short;
     }
 
     /// Says which threads do not come back, and which are back.
