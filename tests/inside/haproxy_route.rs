@@ -23,11 +23,11 @@ use failover_core::sample::{ReadinessFinding, RouteInstance};
 /// Longer than anything here takes: it ends a hung test.
 const WATCHDOG: Duration = Duration::from_secs(30);
 
-fn deadline() -> Deadline {
+pub(super) fn deadline() -> Deadline {
     Deadline::after(WATCHDOG)
 }
 
-fn cancel() -> Cancel {
+pub(super) fn cancel() -> Cancel {
     Cancel::new().unwrap()
 }
 
@@ -41,12 +41,12 @@ fn eventually(what: &str, mut is: impl FnMut() -> bool) {
 }
 
 /// A server that greets with its name and then says back what it hears.
-struct Backend {
-    port: u16,
+pub(super) struct Backend {
+    pub(super) port: u16,
 }
 
 impl Backend {
-    fn start(name: &'static str) -> Backend {
+    pub(super) fn start(name: &'static str) -> Backend {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
@@ -111,7 +111,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-struct Haproxy {
+pub(super) struct Haproxy {
     folder: tempfile::TempDir,
     process: Option<Child>,
     front: u16,
@@ -126,12 +126,12 @@ impl Drop for Haproxy {
 
 impl Haproxy {
     /// `servers` are the lines of the backend `pg`, without the word `server`.
-    fn start(servers: &[String]) -> Haproxy {
+    pub(super) fn start(servers: &[String]) -> Haproxy {
         Haproxy::start_with(|haproxy| haproxy.config(servers))
     }
 
     /// With a configuration that depends on its folder and ports.
-    fn start_with(config: impl Fn(&Haproxy) -> String) -> Haproxy {
+    pub(super) fn start_with(config: impl Fn(&Haproxy) -> String) -> Haproxy {
         let folder = folder();
         let mut haproxy = Haproxy { folder, process: None, front: 0, admin: 0 };
         // A port that was free a moment ago may be taken by now.
@@ -147,7 +147,7 @@ impl Haproxy {
         panic!("haproxy did not start");
     }
 
-    fn config(&self, servers: &[String]) -> String {
+    pub(super) fn config(&self, servers: &[String]) -> String {
         let folder = self.folder.path().display();
         let servers = servers.join("\n  server ");
         format!(
@@ -161,13 +161,13 @@ impl Haproxy {
         )
     }
 
-    fn launch(&mut self) {
+    pub(super) fn launch(&mut self) {
         let mut process = as_nobody("haproxy");
         process.arg("-db").arg("-q").arg("-f").arg(self.path("haproxy.cfg")).stdin(Stdio::null()).stderr(Stdio::null());
         self.process = Some(process.spawn().expect("haproxy is installed"));
     }
 
-    fn wait_until_up(&mut self) -> bool {
+    pub(super) fn wait_until_up(&mut self) -> bool {
         let until = deadline();
         while UnixStream::connect(self.path("admin.sock")).is_err() {
             if until.is_over() || self.process.as_mut().is_none_or(|process| process.try_wait().unwrap().is_some()) {
@@ -178,7 +178,7 @@ impl Haproxy {
         true
     }
 
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
@@ -186,7 +186,7 @@ impl Haproxy {
     }
 
     /// A new process, as after a reload: every state set before is forgotten.
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.kill();
         self.launch();
         assert!(self.wait_until_up());
@@ -202,11 +202,11 @@ impl Haproxy {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn unix(&self, name: &str) -> HaproxyTarget {
+    pub(super) fn unix(&self, name: &str) -> HaproxyTarget {
         target(name, Endpoint::Unix(self.path("admin.sock")))
     }
 
@@ -241,7 +241,7 @@ fn target(name: &str, endpoint: Endpoint) -> HaproxyTarget {
     }
 }
 
-fn route(targets: Vec<HaproxyTarget>) -> Route {
+pub(super) fn route(targets: Vec<HaproxyTarget>) -> Route {
     Route::new(targets, Arc::new(Literals))
 }
 
@@ -876,7 +876,7 @@ fn a_file_that_is_no_socket_is_an_unreachable_instance() {
 // ---- what the survey makes of it ---------------------------------------------------------------
 
 /// The findings about the route, with `alpha` as the primary.
-fn found(route: &Route) -> Vec<ReadinessFinding> {
+pub(super) fn found(route: &Route) -> Vec<ReadinessFinding> {
     findings(&route.view(deadline(), &cancel()), Some("alpha"), true, true)
 }
 

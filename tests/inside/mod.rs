@@ -13,6 +13,8 @@ mod http_check;
 mod pgbouncer;
 mod postgres_actions;
 mod rejoin_recipe;
+#[cfg(feature = "ssh")]
+mod remedies;
 #[cfg(feature = "rfc2136")]
 mod rfc2136;
 #[cfg(feature = "route53")]

@@ -25,7 +25,7 @@ use failover_core::sample::{ControlState, FenceLevel, FenceReport, LocalAnswer, 
 /// Ends a test that hangs; nothing here takes nearly as long.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
-fn far() -> Deadline {
+pub(super) fn far() -> Deadline {
     Deadline::after(WATCHDOG)
 }
 
@@ -33,7 +33,7 @@ fn soon(millis: u64) -> Deadline {
     Deadline::after(Duration::from_millis(millis))
 }
 
-fn never() -> Cancel {
+pub(super) fn never() -> Cancel {
     Cancel::new().unwrap()
 }
 
@@ -126,7 +126,7 @@ fn working_in(directory: &Path) -> Vec<u32> {
 // sshd.
 
 /// An OpenSSH server run by the account, which lets only the account in.
-struct Sshd {
+pub(super) struct Sshd {
     folder: tempfile::TempDir,
     process: Child,
     port: u16,
@@ -155,7 +155,7 @@ impl Sshd {
     }
 
     /// Starts one that takes the key `key` in its folder, with `options` before it in `authorized_keys`.
-    fn start(options: &str) -> Sshd {
+    pub(super) fn start(options: &str) -> Sshd {
         let folder = folder();
         let path = folder.path();
         keygen(path, "host_ed25519", "ed25519", "");
@@ -204,17 +204,17 @@ impl Sshd {
         eventually("sshd listens", || TcpStream::connect(("127.0.0.1", self.port)).ok());
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes `known_hosts` with one of the keys.
-    fn know(&self, key: &str, name: &str) {
+    pub(super) fn know(&self, key: &str, name: &str) {
         let key = fs::read_to_string(self.path(key)).unwrap();
         fs::write(self.path("known_hosts"), format!("# a comment\n{name} {key}")).unwrap();
     }
 
-    fn target(&self) -> SshTarget {
+    pub(super) fn target(&self) -> SshTarget {
         SshTarget {
             host: "127.0.0.1".to_owned(),
             port: self.port,
@@ -227,7 +227,7 @@ impl Sshd {
         }
     }
 
-    fn host(&self) -> Arc<SshHost> {
+    pub(super) fn host(&self) -> Arc<SshHost> {
         host(self.target())
     }
 
@@ -251,7 +251,7 @@ impl Sshd {
     }
 }
 
-fn host(target: SshTarget) -> Arc<SshHost> {
+pub(super) fn host(target: SshTarget) -> Arc<SshHost> {
     Arc::new(SshHost::new(target, Arc::new(Literals)))
 }
 
@@ -281,7 +281,7 @@ fn pg(program: &str) -> PathBuf {
 }
 
 /// A server of the account's, the child of this test: what is killed stays a zombie until the test reaps it.
-struct Server {
+pub(super) struct Server {
     folder: tempfile::TempDir,
     process: Option<Child>,
     port: u16,
@@ -308,7 +308,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start() -> Server {
+    pub(super) fn start() -> Server {
         let folder = folder();
         let data = folder.path().join("data");
         output(as_account(pg("initdb")).args(["--no-sync", "-A", "trust", "-U", "postgres", "-D"]).arg(&data));
@@ -342,7 +342,7 @@ impl Server {
     }
 
     /// The resolved data directory.
-    fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.folder.path().join("data").canonicalize().unwrap_or_default()
     }
 
@@ -369,7 +369,7 @@ impl Server {
         })
     }
 
-    fn params(&self) -> HostParams {
+    pub(super) fn params(&self) -> HostParams {
         HostParams {
             data_dir: self.folder.path().join("data").display().to_string(),
             bin_dir: pg("pg_ctl").parent().filter(|place| place.is_absolute()).map(|place| place.display().to_string()),
@@ -378,11 +378,11 @@ impl Server {
         }
     }
 
-    fn control(&self, ssh: &Arc<SshHost>) -> HostControl {
+    pub(super) fn control(&self, ssh: &Arc<SshHost>) -> HostControl {
         HostControl::new(Arc::clone(ssh), self.params(), Clock::start())
     }
 
-    fn place(&self, name: &str, content: &str) -> PathBuf {
+    pub(super) fn place(&self, name: &str, content: &str) -> PathBuf {
         let path = self.data().join(name);
         fs::write(&path, content).unwrap();
         give(&path);
