@@ -29,6 +29,7 @@ mod replay;
 mod resume;
 #[cfg(feature = "rfc2136")]
 mod rollback;
+mod runbook;
 mod second_engine;
 mod secrets;
 mod shortage;
