@@ -207,7 +207,7 @@ fn a_record_lives_its_life_in_moto() {
 
 /// Route 53 takes a record below a delegation, and nobody asks for it there: it has to be told before a failover counts on it.
 #[test]
-fn a_name_in_a_zone_below_is_told_beforehand() {
+fn a_name_in_a_zone_below_a_hosted_zone_is_told_beforehand() {
     let lab = Lab::new().unwrap();
     let moto = Moto::start(&lab).unwrap();
     let zone = moto.zone("example.com").unwrap();
