@@ -168,7 +168,7 @@ refusals! {
         /// The engine has never seen a primary (rule 10).
         NoPrimarySeen = "no_primary_seen" {
             why: "what was never seen alive cannot be told dead: nothing is promoted",
-            remedy: "start the primary, or correct its address and login in the configuration",
+            remedy: "if its checks get no answer, start the primary, or correct its address and login in the configuration; if they do, see what they say: a server older than PostgreSQL 13 is not supported and has to be upgraded",
         }
         /// The journal cannot be written.
         JournalUnwritable = "journal_unwritable" {
