@@ -149,7 +149,7 @@ refusals! {
         }
         /// An operator paused the service.
         Paused = "paused" {
-            why: "the engine watches and decides nothing: a dead primary stays dead",
+            why: "during a pause the engine only watches: it does not replace a dead primary",
             remedy: "failover resume {service}",
         }
         /// The engine cannot trust its own view.
@@ -158,7 +158,7 @@ refusals! {
             cause: DoubtCause,
         } = "doubt" {
             why: "",
-            remedy: "none is needed: doubt ends by itself; if it stays, look at the load and the network of this machine",
+            remedy: "do nothing: the doubt ends by itself. If it stays, look at the load and the network of this machine",
         }
         /// The engine has not yet seen every check answer since it started, resumed or reloaded.
         NotWarmedUp = "not_warmed_up" {
@@ -167,12 +167,12 @@ refusals! {
         }
         /// The engine has never seen a primary (rule 10).
         NoPrimarySeen = "no_primary_seen" {
-            why: "what was never seen alive cannot be told dead: nothing is promoted",
+            why: "the engine cannot call a server dead that it has never seen alive, so it promotes nothing",
             remedy: "if its checks get no answer, start the primary, or correct its address and login in the configuration; if they do, see what they say: a server older than PostgreSQL 13 is not supported and has to be upgraded",
         }
         /// The journal cannot be written.
         JournalUnwritable = "journal_unwritable" {
-            why: "a failover that is not written down cannot be resumed or undone after a crash, so none starts",
+            why: "after a crash the engine cannot resume or undo a failover that is not in its journal, so it starts none",
             remedy: "see the reason in `journal` of the status: give the engine's user write access to the state directory, free space on its disk, or put back what was deleted",
         }
         /// The last failover is too recent.
@@ -180,7 +180,7 @@ refusals! {
             /// How much of it is left.
             left: Span,
         } = "cooldown" {
-            why: "two failovers in a row may be one fault chased around: the second waits",
+            why: "a second failover soon after the first may have the same cause, so it waits",
             remedy: "wait, or failover reset {service}",
         }
         /// The failover waits for an operator's confirmation.
@@ -188,20 +188,20 @@ refusals! {
             /// How long the engine goes on waiting.
             left: Span,
         } = "awaiting_confirmation" {
-            why: "the outage lasts until somebody answers",
+            why: "the outage lasts until an operator answers",
             remedy: "failover confirm {service}",
         }
         /// No operator confirmed in time.
         ConfirmationTimedOut = "confirmation_timed_out" {
-            why: "the outage lasts until somebody answers",
-            remedy: "failover force {service}, if it must happen",
+            why: "the outage lasts until an operator answers",
+            remedy: "failover force {service}, if the failover is needed",
         }
         /// The maximum number of failovers has begun within a minute: the engine asks a person.
         TooManyAtOnce {
             /// So many may.
             most: u32,
         } = "too_many_at_once" {
-            why: "the outage lasts until somebody answers",
+            why: "the outage lasts until an operator answers",
             remedy: "look at the network of this machine, and at what the services have in common; then failover confirm {service}, or --all",
         }
         /// A failover is in progress.
@@ -211,15 +211,15 @@ refusals! {
         }
         /// A person must act first.
         ManualIntervention = "manual_intervention" {
-            why: "what a person was called for is not over: only a person says that the next failover is safe",
-            remedy: "look at `failover events --service {service}`, mend what it says, then failover reset {service}",
+            why: "the engine called a person and cannot know whether the trouble is over: only a person can say that the next failover is safe",
+            remedy: "look at `failover events --service {service}`, repair what it names, then failover reset {service}",
         }
         /// The engine cannot reach the required fence level by any configured method.
         FenceUnavailable {
             /// What is missing.
             why: String,
         } = "fence_unavailable" {
-            why: "two primaries lose data for certain: without the proof that the old one is gone nothing is promoted",
+            why: "two primaries lose data: without the proof that the old primary has ended, the engine promotes nothing",
             remedy: "make the primary's host reachable over SSH (`ssh`, `data_dir`), or configure `fence.command`; `route.exclusive` only if it is true",
         }
         /// The primary is alive, and the engine could not prove that a standby has everything that the primary acknowledged.
@@ -235,8 +235,8 @@ refusals! {
             /// By server.
             reasons: Vec<(ServerId, CandidateRefusal)>,
         } = "no_candidate" {
-            why: "there is nobody to promote: a dead primary ends the service",
-            remedy: "bring a standby back, or let one be promoted (candidate = true); see `readiness` and what is said about each",
+            why: "no standby can be promoted: if the primary dies, the service is down",
+            remedy: "bring a standby back, or allow one to be promoted (candidate = true); `readiness` and the lines about each standby say what is missing",
         }
         /// A finding of the survey would prevent the completion of a failover (shown only beforehand).
         NotReady {
@@ -245,13 +245,13 @@ refusals! {
             /// What is wrong.
             message: String,
         } = "not_ready" {
-            why: "the failover would begin and not come to its end: traffic, rights or a host would stop it on the way",
+            why: "the failover would start and not complete: the route, a missing right or a host would stop it",
             remedy: "failover doctor {service}",
         }
         /// Two servers take writes.
         TwoPrimaries = "two_primaries" {
-            why: "which data is right is a person's decision; nothing is promoted into that",
-            remedy: "stop or rebuild the one that must not take writes",
+            why: "only a person can decide which data is right, so the engine promotes nothing",
+            remedy: "stop or rebuild the server that must not take writes",
         }
         /// A server that is not the primary reported that it takes writes, and nothing since then contradicts this.
         Rival {
@@ -268,7 +268,7 @@ refusals! {
             /// Which.
             server: ServerId,
         } = "wrong_cluster" {
-            why: "which data is right is a person's decision; nothing is promoted into that",
+            why: "only a person can decide which data is right, so the engine promotes nothing",
             remedy: "correct the address of that server in the configuration, or rebuild it from the primary",
         }
         /// Another engine watches this service.
@@ -277,7 +277,7 @@ refusals! {
             name: String,
         } = "second_engine" {
             why: "two engines fence and promote against each other",
-            remedy: "stop the other engine: two on one service act against each other",
+            remedy: "stop the other engine: two engines on one service act against each other",
         }
         /// The followed service is in trouble, or has a new primary that is not followed yet: it may have caused the failures.
         DependencyFailing {
@@ -286,8 +286,8 @@ refusals! {
             /// How much longer that is a reason.
             left: Span,
         } = "dependency_failing" {
-            why: "an application that moves because its database is away moves for nothing, and twice",
-            remedy: "mend the service that it follows; after `follows.hold` it acts by itself",
+            why: "an application whose database is away gains nothing from a switch, and would switch again when the database is back",
+            remedy: "repair the service that it follows; after `follows.hold` this service fails over by itself",
         }
         /// The engine only watches services of this kind.
         WatchedOnly = "watched_only" {
@@ -380,12 +380,12 @@ refusals! {
         /// The server is a delayed standby.
         Delayed = "delayed" {
             why: "",
-            remedy: "data.allow_delayed = true, if what it holds back may be replayed",
+            remedy: "set data.allow_delayed = true, if the standby may replay what it holds back",
         }
         /// The standby did not receive from the primary while the primary was alive.
         NotStreaming = "not_streaming" {
             why: "",
-            remedy: "look at the log of {standby}: primary_conninfo, the password, the slot, and WAL that the primary has removed; if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE",
+            remedy: "look at the log of {standby}: primary_conninfo, the password, the slot, and WAL that the primary has removed; if the primary is dead and you accept the loss: failover force {service} --to {standby} --accept-loss SIZE",
         }
         /// Another server, which cannot be promoted, has log that this standby lacks (rule 21).
         Behind {
@@ -397,7 +397,7 @@ refusals! {
             limit: u64,
         } = "behind" {
             why: "",
-            remedy: "make the other server fit to be promoted, or wait until this one has caught up; if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE",
+            remedy: "repair the other server so that it can be promoted, or wait until this one has caught up; if the primary is dead and you accept the loss: failover force {service} --to {standby} --accept-loss SIZE",
         }
         /// Another server, which cannot be promoted, may acknowledge commits that this standby lacks (shown only beforehand).
         MayBeBehind {
@@ -405,7 +405,7 @@ refusals! {
             by: String,
         } = "may_be_behind" {
             why: "",
-            remedy: "make the other server fit to be promoted, or let commits wait for this one: change synchronous_standby_names on the primary",
+            remedy: "repair the other server so that it can be promoted, or let commits wait for this one: change synchronous_standby_names on the primary",
         }
         /// The primary was stopped in an orderly way, and the standby has not received the whole log.
         NotReceived {
@@ -425,7 +425,7 @@ refusals! {
             size: u32,
         } = "quorum_unanswered" {
             why: "",
-            remedy: "bring the other standbys of synchronous_standby_names back; if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE",
+            remedy: "bring the other standbys of synchronous_standby_names back; if the primary is dead and you accept the loss: failover force {service} --to {standby} --accept-loss SIZE",
         }
         /// The standby could lack more log than the limit allows.
         LossTooHigh {
@@ -435,7 +435,7 @@ refusals! {
             limit: u64,
         } = "loss_too_high" {
             why: "",
-            remedy: "wait until it has caught up, or raise data.max_lag_bytes; if the primary is dead and what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE",
+            remedy: "wait until it has caught up, or raise data.max_lag_bytes; if the primary is dead and you accept the loss: failover force {service} --to {standby} --accept-loss SIZE",
         }
         /// The engine does not know how much log the standby could lack (rule 20): unknown is not zero.
         LossUnknown {
@@ -444,7 +444,7 @@ refusals! {
             why: Word,
         } = "loss_unknown" {
             why: "",
-            remedy: "let the engine see the primary again, or accept whatever is lost: failover force {service} --to {standby} --accept-loss any",
+            remedy: "let the engine reach the primary again, or accept any loss: failover force {service} --to {standby} --accept-loss any",
         }
         /// For an application: the checks of the server do not pass.
         NotHealthy {

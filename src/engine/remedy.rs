@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(of_refusal("paused", "orders"), "failover resume orders");
         assert_eq!(of_refusal("nothing", "orders"), "");
         let behind = CandidateRefusal::Behind { by: None, bytes: 96, limit: 0 };
-        let lost = "if the primary is dead and what is missing may be lost: failover force orders --to db2 --accept-loss SIZE";
+        let lost = "if the primary is dead and you accept the loss: failover force orders --to db2 --accept-loss SIZE";
         assert!(of_standby(&behind, "orders", "db2", None).ends_with(lost));
     }
 
