@@ -509,10 +509,12 @@ impl Refusal {
             Refusal::ShutdownHeld { by, left } => shutdown_held(by, *left),
             Refusal::RestartGrace { left } => format!("the primary announced its shutdown and has {left} left to come back"),
             Refusal::HostSaysServing => "the primary answers on its own host: only the path from here is broken".into(),
-            Refusal::HostSaysRunning => "the primary's port refuses, but its host says that the postmaster runs".into(),
+            Refusal::HostSaysRunning => {
+                "the primary's port refuses connections, but its host reports that the postmaster runs".into()
+            }
             Refusal::StandbySeesPrimary { server } => {
                 format!(
-                    "{} goes on receiving from the primary: it lives, and the path from here is broken, or its way in",
+                    "{} still receives from the primary: the primary is alive, and the path from here to it, or its way in, is broken",
                     server_name(*server)
                 )
             }
@@ -527,14 +529,14 @@ impl Refusal {
             Refusal::AwaitingConfirmation { left } => format!("waiting {left} for `failover confirm`"),
             Refusal::ConfirmationTimedOut => "nobody confirmed in time".into(),
             Refusal::TooManyAtOnce { most } => format!(
-                "{most} other failovers began within a minute, and no more may (engine.max_concurrent_failovers): `failover confirm` lets it go on"
+                "{most} other failovers began within a minute, which is the limit (engine.max_concurrent_failovers): `failover confirm` starts this one too"
             ),
             Refusal::FailoverInFlight => "a failover is in flight".into(),
             Refusal::ManualIntervention => "a person has to look first; `failover reset` resumes the automatic failover".into(),
             Refusal::FenceUnavailable { why } => format!("the old primary cannot be fenced: {why}"),
             Refusal::NotReady { code, message } => format!("{code}: {message}"),
             Refusal::ReceiptUnprovable { why } => format!(
-                "the primary lives, and only its host can prove that a standby has its whole log: {why}; mend that, or accept a loss (--accept-loss)"
+                "the primary is alive, and only its host can prove that a standby has its whole log: {why}; mend that, or accept a loss (--accept-loss)"
             ),
             Refusal::NoCandidate { reasons } if reasons.is_empty() => "there is no standby".into(),
             Refusal::NoCandidate { reasons } => {
@@ -544,15 +546,15 @@ impl Refusal {
             }
             Refusal::TwoPrimaries => "two servers take writes; nothing is touched until a person decides".into(),
             Refusal::Rival { server, service } => format!(
-                "{} said that it takes writes, and nothing since says that it has stopped: stop or rebuild it; if it is known to be gone for \
-                 good: failover reset {service}, then the order again",
+                "{} reported that it takes writes, and no later report says that it has stopped: stop or rebuild it; if it is certain that it is gone for \
+                 good, run failover reset {service}, then give the order again",
                 server_name(*server)
             ),
             Refusal::WrongCluster { server } => format!("{} belongs to another cluster", server_name(*server)),
             Refusal::SecondEngine { name } => format!("another engine ({name}) watches this service"),
             Refusal::DependencyFailing { service, left } => {
                 format!(
-                    "{service}, which it follows, is in trouble or has just moved: its failures are no reason here for {left} more"
+                    "{service}, which it follows, is in trouble or has just failed over: its failures start nothing here for {left} more"
                 )
             }
             Refusal::WatchedOnly => "it is watched only: an application without a route cannot be failed over".into(),
@@ -569,14 +571,18 @@ fn impaired(class: &str) -> String {
     } else {
         "the primary is alive but not serving"
     };
-    format!("{what} ({class}); that is not death: trigger.on_impaired says when it is a reason, failover force orders it")
+    format!(
+        "{what} ({class}); the primary is not dead: trigger.on_impaired decides when this starts a failover, and failover force starts one"
+    )
 }
 
 fn shutdown_held(by: &[String], left: Option<Span>) -> String {
     let what = if by.is_empty() { "what its host does not tell".to_owned() } else { format!("its {}", by.join(" and its ")) };
     let then = match left {
         Some(left) => format!("a failover begins in {left} if that lasts (trigger.on_impaired)"),
-        None => "nothing is done (trigger.on_impaired = \"never\"): end what it waits for, or order `failover force`".to_owned(),
+        None => {
+            "the engine does nothing (trigger.on_impaired = \"never\"): end what it waits for, or run `failover force`".to_owned()
+        }
     };
     format!("the primary announced its shutdown, has not ended within its grace, and waits for {what}; {then}")
 }
@@ -621,10 +627,10 @@ impl CandidateRefusal {
                 format!("others may have acknowledged commits in {bytes} bytes of log that it lacks, before those who do it now")
             }
             CandidateRefusal::NotReceived { bytes: 0 } => {
-                "it has not received the record with which the log of the primary that was stopped ends".into()
+                "it has not received the last record of the stopped primary's log".into()
             }
             CandidateRefusal::NotReceived { bytes } => {
-                format!("it has not received the last {bytes} bytes of the log of the primary that was stopped")
+                format!("it has not received the last {bytes} bytes of the stopped primary's log")
             }
             CandidateRefusal::QuorumUnanswered { answered, required, size } => format!(
                 "only {answered} of {size} standbys that may acknowledge commits said how far they are, and commits wait for {required}: another one may hold more"
