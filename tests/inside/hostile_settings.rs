@@ -85,10 +85,9 @@ impl Place {
     fn takes(self, setting: &str) -> bool {
         match setting {
             "role" => matches!(self, Place::Role | Place::RoleInDatabase),
-            // The server's own is a finding, and it binds its administrator too.
-            "default_transaction_read_only" | "local_preload_libraries" => self != Place::Server,
-            // The server's own ends the login itself, anybody's, before what a session sets is read.
-            "transaction_timeout" => self != Place::Server,
+            // The server's own is a finding, and it binds its administrator too; a transaction_timeout of the server ends the login
+            // itself, anybody's, before what a session sets is read.
+            "default_transaction_read_only" | "local_preload_libraries" | "transaction_timeout" => self != Place::Server,
             _ => true,
         }
     }

@@ -82,8 +82,9 @@ impl Moto {
 
     /// Makes a name of a zone another zone's, which these servers speak for.
     pub fn delegate(&self, zone: &str, name: &str, servers: &[&str]) -> io::Result<()> {
-        let values: String =
+        let records: Vec<String> =
             servers.iter().map(|server| format!("<ResourceRecord><Value>{server}</Value></ResourceRecord>")).collect();
+        let values = records.concat();
         let body = format!(
             "<ChangeResourceRecordSetsRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><ChangeBatch><Changes><Change>\
              <Action>UPSERT</Action><ResourceRecordSet><Name>{name}</Name><Type>NS</Type><TTL>60</TTL><ResourceRecords>{values}\
