@@ -569,7 +569,7 @@ fn a_daemon_is_asked_and_told() {
     assert_eq!(status["services"][0]["forecast"]["would_fail_over"], false);
     let human = place.ask(&["status", "orders"]).ends_with(0).stdout;
     assert!(human.contains("it would NOT fail over\n    no_primary_seen: "), "{human}");
-    assert!(human.contains("remedy: start the primary"), "{human}");
+    assert!(human.contains("remedy: if its checks get no answer, start the primary"), "{human}");
     // The same daemon, found by its configuration.
     run(&["status", "--config", place.path().to_str().unwrap()]).ends_with(0);
 

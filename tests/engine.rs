@@ -605,8 +605,10 @@ fn what_an_earlier_engine_saw_and_nobody_can_read_is_said_and_stops_nothing() {
         let engine = Engine::new(config(state.path(), r#""up""#)).unwrap();
         let queue = engine.queue().unwrap();
         engine.start().unwrap();
-        let event = wait_for(&queue, EventKind::Log);
-        assert!(event.message.contains("knowledge.json is ignored"), "{event:?}");
+        // The log that begins with the journal's own words.
+        queue::wait_for(&queue, "it is said", LONG, |event| {
+            event.kind == EventKind::Log && event.message.contains("knowledge.json is ignored")
+        });
         wait_for(&queue, EventKind::Observed);
         engine.stop(LONG).unwrap();
     }
