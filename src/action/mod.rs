@@ -188,6 +188,9 @@ impl ServiceActions {
                 self.start_server(*server, generation, *view_confirmed, *overdue, deadline, cancel)
             }
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
+            Action::Salvage { .. } => {
+                Err(Failure::no_effect("the end of the old primary's log is not read: it is not built yet", ""))
+            }
             Action::Promote { server, system_id, old_timeline } => {
                 self.promote(*server, *system_id, *old_timeline, &subject, deadline, cancel)
             }

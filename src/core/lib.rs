@@ -30,6 +30,7 @@ pub mod reason;
 pub mod refusal;
 pub mod replay_pace;
 pub mod route;
+pub mod salvage;
 pub mod sample;
 pub mod schedule;
 mod service;

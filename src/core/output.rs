@@ -6,6 +6,7 @@ use super::event::Event;
 use super::handover::Receipt;
 use super::id::{ActionId, CheckId, Generation, RunId, ServerId, ServiceId};
 use super::plan::Intent;
+use super::salvage::Salvaged;
 use super::sample::{FenceLevel, FenceReport, HostReport, LogEnd, Lsn, Position, RouteInstance};
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,8 @@ super::words::words! {
         ReadHistory = "read_history",
         /// Positions of standbys are read.
         ReadPositions = "read_positions",
+        /// The end of a fenced primary's log is carried to a standby.
+        Salvage = "salvage",
         /// A standby is promoted.
         Promote = "promote",
         /// The role of a server is read.
@@ -318,6 +321,22 @@ pub enum Action {
         /// At most this long for two equal receive positions; then the last one, marked as not settled.
         settle: Span,
     },
+    /// Carry the end of a fenced server's log to a standby, and wait until that has replayed it. An answer says where the log ends, so
+    /// what is lost is known exactly; a failure says nothing about it. Answer: [`Report::Salvaged`].
+    Salvage {
+        /// The standby.
+        server: ServerId,
+        /// The server whose log is read: fenced, and no process of it is left.
+        old: ServerId,
+        /// The cluster's identity: the log of another one is not touched.
+        system_id: u64,
+        /// The timeline on which the log has to end.
+        timeline: u32,
+        /// What the standby has: received or replayed, the larger.
+        from: Lsn,
+        /// At most this long for all of it.
+        patience: Span,
+    },
     /// Promote a standby and wait until it is writable on a new timeline: the point of no return. Answer: [`Report::Promoted`].
     Promote {
         /// The standby.
@@ -425,6 +444,8 @@ pub enum Report {
     },
     /// What became of an orderly stop, and who has received what.
     Receipt(Receipt),
+    /// What became of the end of the old primary's log.
+    Salvaged(Salvaged),
     /// The new primary.
     Promoted {
         /// Its timeline.
@@ -521,6 +542,7 @@ impl Action {
             Action::ReadReceipt { .. } => Step::ReadReceipt,
             Action::StartServer { .. } => Step::StartServer,
             Action::ReadPositions { .. } => Step::ReadPositions,
+            Action::Salvage { .. } => Step::Salvage,
             Action::Promote { .. } => Step::Promote,
             Action::ReadRole { .. } => Step::ReadRole,
             Action::VerifyData { .. } => Step::VerifyData,
@@ -550,6 +572,7 @@ impl Action {
             | Action::StopServer { server }
             | Action::ReadReceipt { server, .. }
             | Action::StartServer { server, .. }
+            | Action::Salvage { server, .. }
             | Action::Promote { server, .. }
             | Action::ReadRole { server }
             | Action::VerifyData { server, .. }

@@ -185,6 +185,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::ReadReceipt { .. }
         | Action::StartServer { .. }
         | Action::ReadPositions { .. }
+        | Action::Salvage { .. }
         | Action::Promote { .. }
         | Action::ReadHistory { .. }
         | Action::ReadRole { .. }

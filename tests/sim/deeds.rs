@@ -189,6 +189,7 @@ impl Sim {
                 }
             }
             Action::ReadPositions { servers, .. } => Ok(self.positions(service, servers)),
+            Action::Salvage { .. } => Err(Failure::no_effect("not built", "")),
             Action::Promote { system_id, old_timeline, .. } => self.promote(service, target, *system_id, *old_timeline),
             Action::ReadHistory { timeline, .. } => self.history(service, target, *timeline),
             Action::ReadRole { .. } => {

@@ -909,6 +909,7 @@ impl World {
                 }))
             }
             Action::ReadPositions { servers, .. } => Ok(Report::Positions(self.positions(servers))),
+            Action::Salvage { .. } => Err(Failure::no_effect("nothing is carried over here", "")),
             Action::Promote { server, .. } => {
                 let timeline = self.nodes.iter().map(|node| node.timeline).max().unwrap_or(1) + 1;
                 let node = &mut self.nodes[usize::from(server.0)];

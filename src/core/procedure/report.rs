@@ -4,6 +4,7 @@ use crate::candidate;
 use crate::effects::text;
 use crate::event::Field;
 use crate::output::Report;
+use crate::salvage::Salvaged;
 use crate::sample::FenceLevel;
 use crate::service::Service;
 
@@ -69,6 +70,7 @@ impl Service {
                 let (ok, message) = self.describe_receipt(receipt);
                 (ok, message, Vec::new())
             }
+            Report::Salvaged(salvaged) => describe_salvaged(salvaged),
             Report::Promoted { timeline, flush, message } => {
                 (true, message.clone(), vec![("timeline", Field::Int(u64::from(*timeline))), ("flush", text(flush.to_string()))])
             }
@@ -82,4 +84,29 @@ impl Service {
             }
         }
     }
+}
+
+/// What was missing, and what of it is there now. It did what it should where nothing is left.
+fn describe_salvaged(salvaged: &Salvaged) -> (bool, String, Vec<(&'static str, Field)>) {
+    let Salvaged { end, missing, salvaged: there, commits, .. } = salvaged;
+    let left = salvaged.left();
+    let counted = commits.map(|commits| format!(", {commits} commits")).unwrap_or_default();
+    let mut message = match (missing, left) {
+        (0, _) => format!("nothing is missing: the log of the old primary ends at {end}"),
+        (_, 0) => format!("{missing} bytes of log were missing up to {end}, all of them are replayed{counted}"),
+        _ => format!(
+            "{missing} bytes of log were missing up to {end}, {there} of them are replayed{counted}, {left} are still missing"
+        ),
+    };
+    if let Some(why) = &salvaged.failed {
+        message = format!("{message}: {why}");
+    }
+    let mut more = vec![
+        ("log_end", text(end.to_string())),
+        ("missing_bytes", Field::Int(*missing)),
+        ("salvaged_bytes", Field::Int(*there)),
+        ("still_missing_bytes", Field::Int(left)),
+    ];
+    more.extend(commits.map(|commits| ("commits", Field::Int(commits))));
+    (left == 0 && salvaged.failed.is_none(), message, more)
 }
