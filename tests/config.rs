@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use expect_test::{Expect, expect, expect_file};
 use failover::{Config, ConfigErrors, FileContent, OnImpaired, Probe, Problem, Process, SecretSource, Surroundings, Workers};
-use failover_core::model::{CheckKind, OnLoss, Policy};
+use failover_core::model::{CheckKind, OnLoss, OnSalvage, Policy};
 use failover_core::sample::FenceLevel;
 use failover_core::time::Span;
 use proptest::prelude::*;
@@ -510,6 +510,16 @@ fn checks_have_the_keys_of_their_kind() {
         warning: /services/0/checks/0/timeout (line 9, column 1) = "1s": with a timeout of exactly 1 s every connection whose first packet is lost counts as failed: that is when it is sent again; write "1.5s" or "900ms"
     "#]],
     );
+}
+
+#[test]
+fn a_salvage_that_is_required_and_a_loss_that_is_accepted_contradict_each_other() {
+    says(&pair("[services.data]\nsalvage = \"require\"\non_loss = \"proceed\""), &expect![[r#"
+        error: /services/0/data/salvage (line 6, column 1) = "require": on_loss = "proceed" promotes with any loss, and salvage = "require" with none; write salvage = "auto", or on_loss = "refuse"
+    "#]]);
+    let config = good(&pair("[services.data]\nsalvage = \"require\"\nsalvage_timeout = \"700ms\""));
+    let data = &config.services[0].data;
+    assert_eq!((data.salvage, data.salvage_timeout), (OnSalvage::Require, Duration::from_millis(700)));
 }
 
 #[test]
@@ -1584,6 +1594,8 @@ fn the_effective_configuration_shows_every_default() {
         on_loss = "refuse"
         on_no_sync_standby = "async"
         allow_delayed = false
+        salvage = "auto"
+        salvage_timeout = "2s"
 
         [services.fence]
         require = 3

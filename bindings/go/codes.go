@@ -251,6 +251,8 @@ const (
 	StandbyRefusalLossTooHigh = "loss_too_high"
 	// StandbyRefusalLossUnknown: The engine does not know how much log the standby could lack (rule 20): unknown is not zero.
 	StandbyRefusalLossUnknown = "loss_unknown"
+	// StandbyRefusalNotSalvaged: `data.salvage` requires that nothing is lost, and what only the old primary's disk has could not be carried over.
+	StandbyRefusalNotSalvaged = "not_salvaged"
 	// StandbyRefusalNotHealthy: For an application: the checks of the server do not pass.
 	StandbyRefusalNotHealthy = "not_healthy"
 	// StandbyRefusalSwitchFailed: For an application: in this failover the server got the traffic, and did not serve.

@@ -171,10 +171,14 @@ type Forecast struct {
 	LossExact bool    `json:"loss_exact"`
 	// HoldsAcknowledged: no acknowledged commit that waited for a standby can be missing. Sessions that set
 	// synchronous_commit to off or local do not wait; what LossBytes counts may hold their commits.
-	HoldsAcknowledged bool     `json:"holds_acknowledged"`
-	Loss              string   `json:"loss"`
-	Message           string   `json:"message"`
-	Reasons           []Reason `json:"reasons"`
+	HoldsAcknowledged bool   `json:"holds_acknowledged"`
+	Loss              string `json:"loss"`
+	// Salvage: log that only the primary's disk has would be carried to the standby before its promotion, while the primary's host
+	// answers: then nothing is lost. SalvageHindered says why it would not be done; empty where it is switched off.
+	Salvage         bool     `json:"salvage"`
+	SalvageHindered string   `json:"salvage_hindered"`
+	Message         string   `json:"message"`
+	Reasons         []Reason `json:"reasons"`
 }
 
 // LastFailover is the failover in flight, or the last one.
@@ -196,6 +200,13 @@ type LastFailover struct {
 	// synchronous_commit to off or local do not wait; what LossBytes counts may hold their commits.
 	HoldsAcknowledged bool   `json:"holds_acknowledged"`
 	Loss              string `json:"loss"`
+	// Salvage is what came of carrying over log that only the old primary's disk had: "off", "not_needed", "not_tried", "failed",
+	// "nothing_missing", "part" or "all"; empty for an application. The numbers are nil where the end of that log was not read.
+	Salvage           string  `json:"salvage"`
+	MissingBytes      *uint64 `json:"missing_bytes"`
+	SalvagedBytes     *uint64 `json:"salvaged_bytes"`
+	StillMissingBytes *uint64 `json:"still_missing_bytes"`
+	SalvagedCommits   *uint64 `json:"salvaged_commits"`
 	// TotalMs is from the first failed observation to the end; nil before that.
 	TotalMs *float64 `json:"total_ms"`
 }

@@ -188,7 +188,7 @@ impl ServiceActions {
                 self.start_server(*server, generation, *view_confirmed, *overdue, deadline, cancel)
             }
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
-            Action::Salvage { .. } => {
+            Action::Salvage { .. } | Action::EmptySpool { .. } => {
                 Err(Failure::no_effect("the end of the old primary's log is not read: it is not built yet", ""))
             }
             Action::Promote { server, system_id, old_timeline } => {

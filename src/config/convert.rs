@@ -117,6 +117,8 @@ fn service_model(root: &Root, service: &Service) -> ServiceModel {
             promotion_timeout: service.promote.timeout.into(),
             on_no_sync_standby: service.data.on_no_sync_standby,
             allow_delayed: service.data.allow_delayed,
+            salvage: service.data.salvage,
+            salvage_timeout: service.data.salvage_timeout.into(),
         },
         route: RouteModel {
             instances: u32::try_from(instances).unwrap_or(u32::MAX),

@@ -15,7 +15,7 @@ use super::setting::Origin::{Inherited, Lent, Required, Unset};
 use super::setting::{fixed, settings, words};
 use super::size::Size;
 use super::word::{OnImpaired, Workers};
-use failover_core::model::{OnLoss, OnNoSyncStandby, Policy, Role, ServiceKind};
+use failover_core::model::{OnLoss, OnNoSyncStandby, OnSalvage, Policy, Role, ServiceKind};
 use failover_core::sample::FenceLevel;
 
 settings! {
@@ -261,6 +261,12 @@ settings! {
         on_no_sync_standby: OnNoSyncStandby = fixed("async");
         /// Whether the engine may promote a standby with `recovery_min_apply_delay`.
         allow_delayed: bool = fixed(false);
+        /// Whether log that only the old primary's disk has is carried to the standby before its promotion, once the fence has
+        /// proven that no process of the old primary is left (level 3). With asynchronous replication that is what no standby had
+        /// received. It needs SSH to both hosts, and a standby whose `restore_command` looks into `failover-spool`.
+        salvage: OnSalvage = fixed("auto");
+        /// The time limit for that. The outage can be longer by this.
+        salvage_timeout: Duration = fixed("2s"), Rule::Span("100ms", "10m");
     }
 
     /// What the engine must prove about the old primary before it promotes a standby.
@@ -682,6 +688,11 @@ words! {
     OnLoss {
         OnLoss::Refuse = "refuse", "stop and call a person";
         OnLoss::Proceed = "proceed", "continue, and note it in the record";
+    }
+    OnSalvage {
+        OnSalvage::Auto = "auto", "do so where it is possible, and judge the rest as a loss";
+        OnSalvage::Off = "off", "never do so";
+        OnSalvage::Require = "require", "call a person instead of promoting with a loss that is known or not known, unless `--accept-loss` accepts it";
     }
     OnNoSyncStandby {
         OnNoSyncStandby::Async = "async", "clear `synchronous_standby_names`, and record this in events and journal";

@@ -12,7 +12,7 @@ use super::node::quoted;
 use super::problem::Pointer;
 use super::setting::Reader;
 use super::unknown::nearest;
-use failover_core::model::{Policy, Role, ServiceKind};
+use failover_core::model::{OnLoss, OnSalvage, Policy, Role, ServiceKind};
 use failover_core::sample::FenceLevel;
 
 /// `sockaddr_un.sun_path`, less its final zero.
@@ -66,6 +66,7 @@ fn validate_service(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
             roles(service, at, reader);
             times(service, at, reader);
             promotion(service, at, reader);
+            loss(service, at, reader);
             fence(service, at, reader);
             route(service, at, reader);
             only_of_applications(at, reader);
@@ -316,6 +317,18 @@ fn times(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
         );
         let places = [trigger.key("failure_window"), trigger.key("failure_threshold")];
         reader.caution(&places, reason, "lengthen the window, or lower the threshold");
+    }
+}
+
+fn loss(service: &Service, at: &Pointer, reader: &mut Reader<'_>) {
+    let data = at.key("data");
+    if service.data.salvage == OnSalvage::Require && service.data.on_loss == OnLoss::Proceed {
+        let reason = "on_loss = \"proceed\" promotes with any loss, and salvage = \"require\" with none";
+        reader.contradiction(
+            &[data.key("salvage"), data.key("on_loss")],
+            reason,
+            "write salvage = \"auto\", or on_loss = \"refuse\"",
+        );
     }
 }
 

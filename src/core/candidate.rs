@@ -1,8 +1,9 @@
 //! Whom to promote, and what would be lost: judged by what was true before the death plus the position read after it.
 
 use super::id::ServerId;
-use super::model::{OnLoss, PostgresModel, ServerModel};
+use super::model::{OnLoss, OnSalvage, PostgresModel, ServerModel};
 use super::refusal::CandidateRefusal;
+use super::salvage::Carried;
 use super::sample::{Lsn, Sample};
 use super::sync_set::Acknowledging;
 use super::time::{Mono, Span};
@@ -102,6 +103,9 @@ pub const REPLAY_STANDS: Span = Span::from_millis(5_000);
 
 /// So many bytes more to replay are a reason to prefer another one that has the same data: a segment, which takes a fraction of a second.
 pub const MUCH_TO_REPLAY: u64 = 16 << 20;
+
+/// So much at most is counted on to be carried over: four segments.
+const MENDABLE: u64 = 64 << 20;
 
 /// Who acknowledges has to have been seen at most this long before the last possible acknowledgement: an administrator may have changed
 /// it since.
@@ -205,6 +209,8 @@ pub struct Standing<'a> {
     pub login_refused: Option<&'a str>,
     /// Its replay has stood where it is for [`REPLAY_STANDS`], with log to replay.
     pub replay_stands: bool,
+    /// What it lacks could be carried over from the old primary's disk; or why not. Asked about beforehand only.
+    pub salvage: Result<(), String>,
 }
 
 impl Standing<'_> {
@@ -255,6 +261,12 @@ pub struct Candidate {
     pub away: Span,
     /// Every commit that was acknowledged while waiting for a standby is here.
     pub holds_acknowledged: bool,
+    /// Beforehand: what it lacks is carried over from the old primary's disk, while that can be read.
+    #[serde(default)]
+    pub mends: bool,
+    /// What was carried over.
+    #[serde(default)]
+    pub carried: Option<Carried>,
     priority: u32,
 }
 
@@ -279,8 +291,16 @@ impl Candidate {
             unseen: Span::ZERO,
             away: Span::ZERO,
             holds_acknowledged,
+            mends: false,
+            carried: None,
             priority: 0,
         }
+    }
+
+    /// The same, with what was carried to it.
+    #[must_use]
+    pub fn with_carried(self, carried: Option<Carried>) -> Candidate {
+        Candidate { carried, ..self }
     }
 
     /// `loss` as a record gives it. An estimate of nothing is no figure: 0 would read as a proof. Neither is one of a log that nobody
@@ -296,8 +316,21 @@ impl Candidate {
     /// What may be missing, for people. Of one that an earlier engine chose it is not known how long the log was not seen.
     #[must_use]
     pub fn loss_sentence(&self) -> String {
+        let missing = self.missing_sentence();
+        let after = match self.carried {
+            Some(carried) => carried.sentence(),
+            None if self.mends => "; nothing that was flushed is lost while the old primary's disk can be read (salvage)".into(),
+            None => String::new(),
+        };
+        missing + &after
+    }
+
+    fn missing_sentence(&self) -> String {
         let unseen = self.unseen;
         match self.loss {
+            Some(0) if self.carried.is_some() => {
+                "nothing is missing: it has the log on the old primary's disk up to its end".into()
+            }
             Some(0) if self.exact => "nothing is missing: it has the log up to its end".into(),
             _ if self.holds_acknowledged => {
                 "no acknowledged commit can be missing of those that waited for a standby (synchronous)".into()
@@ -346,7 +379,10 @@ pub enum View {
     /// and what it writes next counts.
     Forecast,
     /// Whether a failover has somebody to promote: by the last words of before, or of a primary that may still live.
-    Guard,
+    Guard {
+        /// No process of the primary is left, by its host's word: to end it costs nothing.
+        gone: bool,
+    },
     /// Whom to promote: positions that were read after the fence.
     Decision,
 }
@@ -363,7 +399,15 @@ pub fn choose(
     view: View,
 ) -> Vec<(ServerId, Result<Candidate, CandidateRefusal>)> {
     let field = Field::new(standings, reference, policy, waiver, view);
-    field.judged().map(|(one, own)| (one.server, own.clone().and_then(|own| field.weigh(one, own)))).collect()
+    let weigh = |(one, own): (&_, &Result<Lsn, _>)| own.clone().and_then(|own| field.weigh(one, own));
+    let weighed: Vec<_> = field.judged().map(weigh).collect();
+    // The furthest has all that was acknowledged: nothing has to be carried over.
+    let held = weighed.iter().flatten().any(|candidate| candidate.holds_acknowledged);
+    // Beforehand that is no promise: with a host that is silent, or an engine that sleeps, nobody knows who acknowledged.
+    let held =
+        held && !(view == View::Forecast && field.is_salvage_required() && standings.iter().any(|one| one.salvage.is_err()));
+    let salvaged = |((one, own), verdict)| (one, if held { verdict } else { field.with_salvage(one, own, verdict) });
+    field.judged().zip(weighed).map(salvaged).map(|(one, verdict)| (one.server, verdict)).collect()
 }
 
 /// What counts for all standbys alike.
@@ -483,7 +527,9 @@ impl<'a> Field<'a> {
     /// A fit standby among the others: what they have and it has not, and what the primary may have had.
     fn weigh(&self, one: &Standing<'_>, own: Lsn) -> Result<Candidate, CandidateRefusal> {
         let asked = one.asked();
-        let sample = one.sample.as_ref().ok();
+        if self.has_all(one, own) {
+            return Ok(self.candidate(one, own, Some(0), true));
+        }
         let missing = self.ahead(one, own, |other| self.is_unfit(other)).map_or(0, |(_, bytes)| bytes);
         let waived = self.is_waived();
         if let Some(answers) = self.answers.filter(|_| !waived && !self.is_answered()) {
@@ -495,8 +541,9 @@ impl<'a> Field<'a> {
         }
         // It has more than one that was receiving: whatever was seen of its receiver, it did receive.
         let furthest = self.streamed.is_some_and(|streamed| own > streamed);
-        // An accepted loss is measured below, or it is not known there.
-        if !one.was_streaming && !waived && !(missing == 0 && (self.is_answered() || furthest)) {
+        // An accepted loss is measured below, or it is not known there. Where the end of the log was read it is known.
+        let ends = self.view == View::Decision && self.reference.is_some_and(|reference| reference.exact);
+        if !one.was_streaming && !waived && !ends && !(missing == 0 && (self.is_answered() || furthest)) {
             return Err(CandidateRefusal::NotStreaming);
         }
         let promised = self.is_promised();
@@ -531,25 +578,71 @@ impl<'a> Field<'a> {
             Some(_) => {}
             None => return Err(CandidateRefusal::LossUnknown { why: "there is no fresh sample of the primary's position" }),
         }
-        let to_replay = sample.map_or(0, |sample| to_replay(sample));
-        let waits = one.replay_stands || sample.is_some_and(|sample| sample.replay_conflict);
         let exact = self.reference.is_some_and(|reference| reference.exact);
         // "Nothing is missing" is said only of what was read at the end, or where commits were seen to wait a moment before it.
         let fresh = self.reference.is_some_and(|reference| reference.sync.is_some() && reference.sync_fresh);
         assert!(!covered || fresh, "{} is said to have every acknowledged commit, and nobody knows who acknowledged", one.server);
-        Ok(Candidate {
+        Ok(self.candidate(one, own, loss, covered && has_most || exact && loss == Some(0)))
+    }
+
+    fn candidate(&self, one: &Standing<'_>, own: Lsn, loss: Option<u64>, holds_acknowledged: bool) -> Candidate {
+        let sample = one.sample.as_ref().ok();
+        let to_replay = sample.map_or(0, |sample| to_replay(sample));
+        let waits = one.replay_stands || sample.is_some_and(|sample| sample.replay_conflict);
+        Candidate {
             server: one.server,
             position: own,
             replayed: sample.and_then(|sample| sample.replay),
             to_replay,
             held: waits && to_replay > 0,
             loss,
-            exact,
+            // One that has not replayed all that it has lacks that much at most.
+            exact: self.reference.is_some_and(|reference| reference.exact) && (loss == Some(0) || one.is_complete()),
             unseen: self.reference.map(Reference::unseen).unwrap_or_default(),
             away: self.reference.map(Reference::away).unwrap_or_default(),
-            holds_acknowledged: covered && has_most || exact && loss == Some(0),
+            holds_acknowledged,
+            mends: false,
+            carried: None,
             priority: one.model.priority,
-        })
+        }
+    }
+
+    /// The end of the log was read, and it has all of it: every commit is here, whoever acknowledged it.
+    fn has_all(&self, one: &Standing<'_>, own: Lsn) -> bool {
+        let ends = self.reference.is_some_and(|reference| reference.exact && own >= reference.flush);
+        ends && self.view == View::Decision && self.ahead(one, own, |_| true).is_none()
+    }
+
+    /// Nobody is promoted who may lack something, and no loss was accepted.
+    fn is_salvage_required(&self) -> bool {
+        self.policy.salvage == OnSalvage::Require && self.waiver.accept_loss.is_none()
+    }
+
+    /// What is lacking may be carried over from the old primary's disk before the promotion: that counts beforehand. Behind the fence it was
+    /// done, or it was not.
+    fn with_salvage(
+        &self,
+        one: &Standing<'_>,
+        own: &Result<Lsn, CandidateRefusal>,
+        verdict: Result<Candidate, CandidateRefusal>,
+    ) -> Result<Candidate, CandidateRefusal> {
+        let required = self.is_salvage_required();
+        match (verdict, &one.salvage) {
+            (Ok(_), _) if required && self.view == View::Decision => Err(CandidateRefusal::NotSalvaged { why: String::new() }),
+            (verdict, _) if self.view == View::Decision => verdict,
+            (Ok(candidate), Ok(())) => Ok(Candidate { mends: true, ..candidate }),
+            (Ok(_), Err(why)) if required => Err(CandidateRefusal::NotSalvaged { why: why.clone() }),
+            (Err(reason), Ok(())) if reason.is_lack() => own.clone().and_then(|own| self.mended(one, own).ok_or(reason)),
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// One that is refused for what it lacks, and to whom that much can be carried. A primary that may wake up is not killed for it.
+    fn mended(&self, one: &Standing<'_>, own: Lsn) -> Option<Candidate> {
+        let may = matches!(self.view, View::Forecast | View::Guard { gone: true });
+        let lacks = self.reference?.furthest(one.asked())?.bytes_after(own);
+        let enough = may && lacks <= MENDABLE;
+        enough.then(|| Candidate { mends: true, ..self.candidate(one, own, Some(lacks), false) })
     }
 
     /// Of those who cannot be promoted themselves, the one that has more than may be missing: its name, how much, the limit.
@@ -640,12 +733,13 @@ fn is_witness(one: &Standing<'_>, reference: Option<&Reference>) -> bool {
     })
 }
 
-/// The best of the candidates: the most data first, then who would serve sooner, then the priority, then the order of the configuration.
+/// The best of the candidates: the most data first, that which is carried over counted, then who would serve sooner, then the priority, then the order of the configuration.
 #[must_use]
 pub fn best(candidates: &[Candidate]) -> Option<Candidate> {
     let rank = |one: &Candidate| {
         let sooner = (Reverse(one.held), Reverse(one.to_replay / MUCH_TO_REPLAY));
-        (one.position, sooner, one.priority, Reverse(one.server))
+        // Whoever gets what is missing has the most.
+        (one.mends, one.position, sooner, one.priority, Reverse(one.server))
     };
     candidates.iter().copied().max_by_key(rank)
 }
@@ -663,6 +757,8 @@ mod tests {
             promotion_timeout: Span::from_millis(60_000),
             on_no_sync_standby: OnNoSyncStandby::Async,
             allow_delayed: false,
+            salvage: OnSalvage::Off,
+            salvage_timeout: Span::ZERO,
         }
     }
 
@@ -760,6 +856,7 @@ mod tests {
                     serves_nobody_new: false,
                     login_refused: None,
                     replay_stands: false,
+                    salvage: Err(String::new()),
                 };
                 change(at, &mut standing);
                 if standing.refused == Some("candidate = false") {
@@ -1074,6 +1171,97 @@ mod tests {
         assert!(words.iter().all(Result::is_ok));
         let of = |server, position| Candidate::chosen_before(ServerId(server), Lsn(position), None, server == 1);
         assert_eq!(best(&[of(1, 1_000), of(2, 2_000)]).unwrap().server, ServerId(2));
+    }
+
+    #[test]
+    fn rule_189_who_has_all_of_a_log_whose_end_was_read_has_every_commit() {
+        let read = Reference { exact: true, ..synchronous(Method::Any, 1, 2, &[1, 2]) };
+        let silent = |at: usize, standing: &mut Standing<'_>| {
+            standing.was_streaming = false;
+            if at == 1 {
+                standing.sample = Err("refused".into());
+            }
+        };
+        let words = |own| judged(&[sample(own), sample(9_000)], &read, &Waiver::default(), silent);
+        assert_eq!(words(10_000), [Ok((Some(0), true)), Err("not_readable")], "whoever acknowledged it");
+        assert_eq!(words(9_999)[0], Err("quorum_unanswered"));
+        let asynchronous = Reference { exact: true, ..reference() };
+        let one = |own| judged(&[sample(own)], &asynchronous, &Waiver::default(), silent);
+        assert_eq!(one(9_000), [Ok((Some(1_000), false))], "what it lacks is known, whatever was seen of its receiver");
+        assert_eq!(one(8_999), [Err("loss_too_high")]);
+    }
+
+    #[test]
+    fn rule_189_what_a_half_replayed_standby_lacks_of_an_end_that_was_read_is_an_estimate() {
+        let read = Reference { exact: true, ..reference() };
+        let exact = |receive, own| {
+            let sample = Sample { receive, ..sample(own) };
+            let model = server("db2");
+            let standing = standing(&model, &sample);
+            choose(&[standing], Some(&read), &policy(), &Waiver::default(), View::Decision)[0].1.clone().unwrap().exact
+        };
+        assert_eq!([exact(Some(Lsn(9_500)), 9_500), exact(None, 9_500), exact(None, 10_000)], [true, false, true]);
+    }
+
+    fn standing<'a>(model: &'a ServerModel, sample: &'a Sample) -> Standing<'a> {
+        Standing {
+            server: ServerId(1),
+            model,
+            sample: Ok(sample),
+            timeline: sample.timeline,
+            settled: true,
+            was_streaming: true,
+            same_postmaster: true,
+            refused: None,
+            cordoned: false,
+            serves_nobody_new: false,
+            login_refused: None,
+            replay_stands: false,
+            salvage: Ok(()),
+        }
+    }
+
+    /// What is said beforehand of one that lacks so much, and could get it, or not.
+    fn foretold(view: View, salvage: OnSalvage, lacks: u64, able: bool) -> Result<bool, &'static str> {
+        let (model, end) = (server("db2"), 1 << 30);
+        let sample = sample(end - lacks);
+        let reference = Reference { flush: Lsn(end), ..reference() };
+        let standing = Standing { salvage: if able { Ok(()) } else { Err("not prepared".into()) }, ..standing(&model, &sample) };
+        let policy = PostgresModel { salvage, ..policy() };
+        let verdicts = choose(&[standing], Some(&reference), &policy, &Waiver::default(), view);
+        verdicts[0].1.as_ref().map(|candidate| candidate.mends).map_err(CandidateRefusal::name)
+    }
+
+    #[test]
+    fn rule_191_so_much_at_most_is_counted_on_to_be_carried_over() {
+        let said = |view, lacks| foretold(view, OnSalvage::Auto, lacks, true);
+        let gone = View::Guard { gone: true };
+        for view in [View::Forecast, gone] {
+            assert_eq!([said(view, MENDABLE), said(view, MENDABLE + 1)], [Ok(true), Err("loss_too_high")]);
+        }
+        assert_eq!(said(View::Guard { gone: false }, 1_001), Err("loss_too_high"), "it may wake up");
+        assert_eq!(said(View::Guard { gone: false }, 1_000), Ok(true), "within the limit");
+        assert_eq!(said(View::Decision, 1_001), Err("loss_too_high"), "behind the fence it was done, or it was not");
+        assert_eq!(foretold(gone, OnSalvage::Auto, 1_001, false), Err("loss_too_high"));
+    }
+
+    #[test]
+    fn rule_190_where_salvage_is_required_nobody_is_counted_on_who_cannot_get_it() {
+        let said = |view, able| foretold(view, OnSalvage::Require, 10, able);
+        assert_eq!([said(View::Forecast, true), said(View::Forecast, false)], [Ok(true), Err("not_salvaged")]);
+        let guard = View::Guard { gone: false };
+        assert_eq!([said(guard, true), said(guard, false)], [Ok(true), Err("not_salvaged")]);
+        assert_eq!(said(View::Decision, true), Err("not_salvaged"));
+    }
+
+    #[test]
+    fn who_gets_what_is_missing_comes_before_who_has_more_now() {
+        let of = |server, position, mends| Candidate {
+            mends,
+            ..Candidate::chosen_before(ServerId(server), Lsn(position), Some(9), false)
+        };
+        assert_eq!(best(&[of(1, 9, false), of(2, 5, true)]).unwrap().server, ServerId(2));
+        assert_eq!(best(&[of(1, 9, true), of(2, 5, true)]).unwrap().server, ServerId(1));
     }
 
     #[test]

@@ -210,6 +210,24 @@ pub struct PostgresModel {
     pub on_no_sync_standby: OnNoSyncStandby,
     /// Allow a standby with `recovery_min_apply_delay`.
     pub allow_delayed: bool,
+    /// What only the old primary's disk has is carried to the standby before its promotion.
+    #[serde(default)]
+    pub salvage: OnSalvage,
+    /// The longest that may take.
+    #[serde(default)]
+    pub salvage_timeout: Span,
+}
+
+/// Whether the end of the old primary's log, which no standby has, is carried over before the promotion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnSalvage {
+    /// Never. Also what records from before it could be done mean.
+    #[default]
+    Off,
+    /// Where it is possible; what is not carried over is judged as a loss.
+    Auto,
+    /// Where it does not come to its end, a person is called instead of promoting with a loss.
+    Require,
 }
 
 /// What to do when the possible loss is above the limit, or unknown.

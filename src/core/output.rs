@@ -125,6 +125,8 @@ super::words::words! {
         ReadPositions = "read_positions",
         /// The end of a fenced primary's log is carried to a standby.
         Salvage = "salvage",
+        /// What was left of that on the standby's host is removed.
+        EmptySpool = "empty_spool",
         /// A standby is promoted.
         Promote = "promote",
         /// The role of a server is read.
@@ -337,6 +339,11 @@ pub enum Action {
         /// At most this long for all of it.
         patience: Span,
     },
+    /// Empty the folder of a standby in which salvaged log was put, once its failover is over. Answer: [`Report::Done`].
+    EmptySpool {
+        /// The standby.
+        server: ServerId,
+    },
     /// Promote a standby and wait until it is writable on a new timeline: the point of no return. Answer: [`Report::Promoted`].
     Promote {
         /// The standby.
@@ -543,6 +550,7 @@ impl Action {
             Action::StartServer { .. } => Step::StartServer,
             Action::ReadPositions { .. } => Step::ReadPositions,
             Action::Salvage { .. } => Step::Salvage,
+            Action::EmptySpool { .. } => Step::EmptySpool,
             Action::Promote { .. } => Step::Promote,
             Action::ReadRole { .. } => Step::ReadRole,
             Action::VerifyData { .. } => Step::VerifyData,
@@ -573,6 +581,7 @@ impl Action {
             | Action::ReadReceipt { server, .. }
             | Action::StartServer { server, .. }
             | Action::Salvage { server, .. }
+            | Action::EmptySpool { server }
             | Action::Promote { server, .. }
             | Action::ReadRole { server }
             | Action::VerifyData { server, .. }

@@ -10,6 +10,7 @@ use super::output::Action;
 pub use super::procedure::course::{Course, Repeat, Told};
 use super::procedure::{Next, Procedure, Table};
 use super::reason::Reason;
+use super::salvage::Salvage;
 use super::sample::{FenceLevel, FenceReport, Lsn};
 use super::service::{Service, VERIFIED_WITHIN};
 use super::stats::{Judgement, Need};
@@ -34,6 +35,8 @@ pub enum Phase {
     Fence,
     /// A standby is chosen; for `postgres` by positions that are read now, for an application by its checks.
     Choose,
+    /// What only the old primary's disk has is carried to a standby.
+    Salvage,
     /// The proof of the fence is taken again: it is not of this moment any more.
     ProveAgain,
     /// The standby is promoted: the point of no return.
@@ -152,6 +155,9 @@ pub struct Plan {
     /// Of a primary that lived when the failover was ordered: it is stopped in an orderly way, and loses nothing.
     #[serde(default)]
     pub handover: Option<Handover>,
+    /// What is carried over from the old primary's disk.
+    #[serde(default)]
+    pub salvage: Salvage,
     /// The chosen standby.
     pub chosen: Option<Candidate>,
     /// Standbys whose promotion had no effect, with the reason.
@@ -275,6 +281,7 @@ impl Plan {
             route_in_part: false,
             fence_tried: false,
             handover: None,
+            salvage: Salvage::default(),
             chosen: None,
             refused: Vec::new(),
             unreached: Vec::new(),
@@ -423,6 +430,19 @@ impl Procedure for Plan {
                 self.times.entered.get_or_insert(now);
             }
             Action::Fence { .. } => self.fence_tried = true,
+            Action::Salvage { server, patience, .. } => {
+                assert!(
+                    self.fence_level() == FenceLevel::ProvenStopped,
+                    "the log of {} is read, and its fence is {:?}",
+                    self.old,
+                    self.fence
+                );
+                if !self.salvage.spooled.contains(server) {
+                    self.salvage.spooled.push(*server);
+                }
+                self.salvage.until.get_or_insert(now + *patience);
+                self.salvage.began = Some(now);
+            }
             Action::Promote { server, .. } => {
                 self.assert_fenced();
                 self.assert_no_other(*server);
@@ -450,6 +470,11 @@ impl Procedure for Plan {
             _ if !self.course.slept || self.course.undoing.is_some() && self.course.phase != Phase::LookAround => return None,
             // Who was chosen before may be another one now.
             Action::ProveFence { .. } => Phase::Choose,
+            // Somebody may have started the old primary meanwhile.
+            Action::Salvage { .. } => {
+                self.salvage.forget();
+                Phase::Choose
+            }
             Action::ReadPositions { .. } | Action::ReadReceipt { .. } => self.course.phase,
             _ => return None,
         };

@@ -446,6 +446,14 @@ refusals! {
             why: "",
             remedy: "let the engine reach the primary again, or accept any loss: failover force {service} --to {standby} --accept-loss any",
         }
+        /// `data.salvage` requires that nothing is lost, and what only the old primary's disk has could not be carried over.
+        NotSalvaged {
+            /// Why not.
+            why: String,
+        } = "not_salvaged" {
+            why: "",
+            remedy: "prepare salvage, as `failover doctor {service}` says; if what is missing may be lost: failover force {service} --to {standby} --accept-loss SIZE, or data.salvage = \"auto\"",
+        }
         /// For an application: the checks of the server do not pass.
         NotHealthy {
             /// What was seen.
@@ -588,6 +596,21 @@ fn shutdown_held(by: &[String], left: Option<Span>) -> String {
 }
 
 impl CandidateRefusal {
+    /// It is refused for nothing but log that it lacks, or may lack.
+    #[must_use]
+    pub fn is_lack(&self) -> bool {
+        matches!(
+            self,
+            CandidateRefusal::NotStreaming
+                | CandidateRefusal::Behind { .. }
+                | CandidateRefusal::MayBeBehind { .. }
+                | CandidateRefusal::QuorumUnanswered { .. }
+                | CandidateRefusal::LossTooHigh { .. }
+                | CandidateRefusal::LossUnknown { .. }
+                | CandidateRefusal::NotSalvaged { .. }
+        )
+    }
+
     /// One sentence for people.
     #[must_use]
     pub fn sentence(&self) -> String {
@@ -639,6 +662,9 @@ impl CandidateRefusal {
                 format!("about {loss} bytes could be lost, the limit is {limit} (max_lag_bytes or --accept-loss)")
             }
             CandidateRefusal::LossUnknown { why } => format!("how much could be lost is not known: {why}"),
+            CandidateRefusal::NotSalvaged { why } => {
+                format!("what it may lack could not be carried over from the old primary, and data.salvage requires it: {why}")
+            }
             CandidateRefusal::NotHealthy { why } => format!("its checks do not pass ({why})"),
             CandidateRefusal::SwitchFailed { why } => format!("the switch to it did not succeed: {why}"),
             CandidateRefusal::PromotionRefused { why } => format!("its promotion had no effect: {why}"),

@@ -71,6 +71,9 @@ pub struct Sample {
     pub replay_paused: bool,
     /// `recovery_min_apply_delay` is above zero.
     pub delayed: bool,
+    /// `restore_command`, as the running server has it, looks into the folder where salvaged log is put; `None`: not known.
+    #[serde(default)]
+    pub spool: Option<bool>,
     /// `synchronous_standby_names`; empty when replication is asynchronous.
     pub sync_names: String,
     /// `synchronous_commit`, as a session of the engine has it.

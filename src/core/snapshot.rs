@@ -139,6 +139,9 @@ pub struct Forecast {
     pub outcome: Result<Candidate, Vec<Refusal>>,
     /// The fence level that would be required, if it can be reached.
     pub fence: Option<FenceLevel>,
+    /// What that standby lacks would be carried over from the primary's disk, while its host answers; or why not. `None`: nobody would be
+    /// promoted, or it is switched off.
+    pub salvage: Option<Result<(), String>>,
     /// Each standby by itself.
     pub standbys: Vec<(ServerId, Result<Candidate, CandidateRefusal>)>,
 }
@@ -348,6 +351,7 @@ impl Service {
             Some(best) if refusals.is_empty() => Ok(best),
             _ => Err(refusals),
         };
-        Forecast { outcome, fence, standbys }
+        let salvage = outcome.as_ref().ok().and_then(|best| self.salvage_forecast(best.server));
+        Forecast { outcome, fence, salvage, standbys }
     }
 }

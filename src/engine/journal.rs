@@ -31,6 +31,7 @@ use failover_core::input::Facts;
 use failover_core::model::{Model, ServiceModel};
 use failover_core::output::{EndedHow, Record, Step};
 use failover_core::plan::Intent;
+use failover_core::salvage::Carried;
 use failover_core::sample::{FenceLevel, Lsn};
 use failover_core::sync_set::{Acknowledging, SyncRule};
 use failover_core::time::{Mono, Span};
@@ -301,6 +302,9 @@ struct KnownCandidate {
     #[serde(default)]
     away_ms: u64,
     holds_acknowledged: bool,
+    /// What was carried to it from the old primary's disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    carried: Option<Carried>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -979,6 +983,7 @@ impl KnownCandidate {
             unseen_ms: candidate.unseen.as_millis(),
             away_ms: candidate.away.as_millis(),
             holds_acknowledged: candidate.holds_acknowledged,
+            carried: candidate.carried,
         }
     }
 
@@ -986,6 +991,7 @@ impl KnownCandidate {
         let position = Lsn::parse(&self.position)?;
         let mut chosen = Candidate::chosen_before(id(&self.server)?, position, self.loss, self.holds_acknowledged);
         chosen.exact = self.exact;
+        chosen.carried = self.carried;
         (chosen.unseen, chosen.away) = (Span::from_millis(self.unseen_ms), Span::from_millis(self.away_ms));
         Some(chosen)
     }

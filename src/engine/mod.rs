@@ -1412,7 +1412,7 @@ fn forget_finished(parts: &Parts, journal: &Journal) {
 #[cfg(test)]
 mod tests {
     use failover_core::model::{
-        FenceModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind,
+        FenceModel, Model, OnLoss, OnNoSyncStandby, OnSalvage, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind,
         ServiceModel, TriggerModel,
     };
     use failover_core::sample::FenceLevel;
@@ -1570,6 +1570,8 @@ mod tests {
                     promotion_timeout: Span::from_millis(60_000),
                     on_no_sync_standby: OnNoSyncStandby::Async,
                     allow_delayed: false,
+                    salvage: OnSalvage::Off,
+                    salvage_timeout: Span::ZERO,
                 },
                 route: RouteModel::none(),
                 pre_checks: false,

@@ -511,6 +511,12 @@ pub struct ForecastStatus {
     /// The possible loss, in the same words as in the record of a failover; null for an application.
     #[serde(default)]
     pub loss: Option<String>,
+    /// True if log that only the primary's disk has would be carried to the standby before its promotion, while the primary's host answers: then nothing is lost.
+    #[serde(default)]
+    pub salvage: bool,
+    /// Why that would not be done; null if it would, and if it is switched off (`data.salvage`).
+    #[serde(default)]
+    pub salvage_hindered: Option<String>,
     /// Bytes of log that the standby has and would replay before it takes writes; null for an application.
     #[serde(default)]
     pub to_replay_bytes: Option<u64>,
@@ -563,6 +569,21 @@ pub struct FailoverStatus {
     /// The possible loss, in the words of the record; null for an application, and while no standby is chosen.
     #[serde(default)]
     pub loss: Option<String>,
+    /// What came of carrying over log that only the old primary's disk had: `off`, `not_needed`, `not_tried`, `failed`, `nothing_missing`, `part`, `all`; null for an application, and while no standby is chosen.
+    #[serde(default)]
+    pub salvage: Option<String>,
+    /// Bytes of log that only the old primary had; null if the end of its log was not read.
+    #[serde(default)]
+    pub missing_bytes: Option<u64>,
+    /// Bytes of these that the new primary has.
+    #[serde(default)]
+    pub salvaged_bytes: Option<u64>,
+    /// Bytes of these that are lost.
+    #[serde(default)]
+    pub still_missing_bytes: Option<u64>,
+    /// Commits in the salvaged bytes; null if they could not be counted.
+    #[serde(default)]
+    pub salvaged_commits: Option<u64>,
     /// The number of the fence level that was proven.
     pub fence_level: Option<u8>,
     /// The evidence of the fence's proof.
@@ -1042,6 +1063,8 @@ impl View<'_> {
                     loss_exact: candidate.exact,
                     holds_acknowledged: candidate.holds_acknowledged,
                     loss: Some(loss),
+                    salvage: forecast.salvage == Some(Ok(())),
+                    salvage_hindered: forecast.salvage.clone().and_then(Result::err),
                     fence_level,
                     reasons: Vec::new(),
                 }
@@ -1056,6 +1079,8 @@ impl View<'_> {
                     loss_exact: false,
                     holds_acknowledged: false,
                     loss: None,
+                    salvage: false,
+                    salvage_hindered: None,
                     to_replay_bytes: None,
                     replay_ms: None,
                     names_ttl_s,
@@ -1086,6 +1111,7 @@ impl View<'_> {
     fn failover(&self, plan: &Plan, outcome: &str, why: &str) -> FailoverStatus {
         let times = &plan.times;
         let chosen = plan.chosen.filter(|_| plan.kind.holds_data());
+        let carried = chosen.and_then(|candidate| candidate.carried);
         FailoverStatus {
             generation: plan.course.generation.0,
             started: self.time(times.confirmed),
@@ -1100,6 +1126,11 @@ impl View<'_> {
             loss_exact: chosen.is_some_and(|candidate| candidate.exact),
             holds_acknowledged: chosen.is_some_and(|candidate| candidate.holds_acknowledged),
             loss: chosen.map(|candidate| candidate.loss_sentence()),
+            salvage: chosen.map(|chosen| plan.salvage.word(chosen.server, chosen.carried, chosen.holds_acknowledged).to_owned()),
+            missing_bytes: carried.map(|carried| carried.missing),
+            salvaged_bytes: carried.map(|carried| carried.salvaged),
+            still_missing_bytes: carried.map(|carried| carried.left()),
+            salvaged_commits: carried.and_then(|carried| carried.commits),
             fence_level: plan.fence.as_ref().map(|fence| fence.level.number()),
             fence_proof: plan.fence.as_ref().map(|fence| fence.proof.clone()),
             timeline: plan.timeline,

@@ -98,6 +98,7 @@ impl Field {
                     cordoned: false,
                     serves_nobody_new: false,
                     replay_stands: false,
+                    salvage: Err(String::new()),
                     refused: None,
                 };
                 change(place, &mut standing);
@@ -342,9 +343,9 @@ fn positions_that_move_are_compared_by_when_they_were_asked() {
             })[0],
         )
     };
-    assert_eq!(one(View::Guard, &streaming, 1_001), Ok(Some(0)));
-    assert_eq!(one(View::Guard, &streaming, 1_000), Err("behind"));
-    assert_eq!(one(View::Guard, &Receiver::Absent, 1_001), Err("behind"));
+    assert_eq!(one(View::Guard { gone: false }, &streaming, 1_001), Ok(Some(0)));
+    assert_eq!(one(View::Guard { gone: false }, &streaming, 1_000), Err("behind"));
+    assert_eq!(one(View::Guard { gone: false }, &Receiver::Absent, 1_001), Err("behind"));
     assert_eq!(one(View::Decision, &streaming, 1_001), Err("behind"));
 }
 

@@ -229,6 +229,7 @@ impl Twins {
             replay_paused: false,
             replay_conflict: false,
             delayed: false,
+            spool: None,
             sync_names: String::new(),
             sync_commit: failover_core::sample::SyncCommit::default(),
             settings_loaded: None,

@@ -287,6 +287,53 @@ fn no_force_promotes_a_standby_of_another_cluster_also_where_only_the_journal_kn
     assert_eq!(state(&world), State::Failing);
 }
 
+/// As [`with_a_death`], and only the old primary's disk has the end of its log.
+fn with_a_tail(n: usize) -> World {
+    let mut world = warm();
+    for node in &mut world.nodes {
+        node.spool = Some(true);
+        node.streaming = false;
+    }
+    world.run(ms(300));
+    world.dies_at = Some(world.deeds + n);
+    kill(&mut world);
+    world.run(ms(5_000));
+    if world.dead {
+        world.start_engine();
+        world.run(ms(30_000));
+    }
+    world
+}
+
+#[test]
+fn rule_188_what_only_the_old_disk_has_is_carried_over_wherever_the_engine_died() {
+    let (mut died, mut in_one, mut carried_before) = (0, 0, 0);
+    for n in 0..60 {
+        let world = with_a_tail(n);
+        let story = world.trace.join("\n");
+        if story.split("the engine dies").next().is_some_and(|before| before.contains("failover_completed")) {
+            break;
+        }
+        died += usize::from(story.contains("begun by an earlier engine"));
+        if world.journal.begun.is_none() && promoted(&world).is_empty() {
+            continue;
+        }
+        assert_eq!(state(&world), State::FailedOver, "{n}\n{story}");
+        let [first, rest @ ..] = &promoted(&world)[..] else { panic!("{n}: nobody is promoted\n{story}") };
+        assert!(rest.iter().all(|server| server == first), "{n}\n{story}");
+        let (old, new) = (&world.nodes[0], &world.nodes[usize::from(*first)]);
+        assert!(new.lsn >= old.lsn, "{n}: {} of {}\n{story}", new.lsn, old.lsn);
+        let record = world.events.iter().rev().find(|event| event.kind == EventKind::FailoverCompleted).expect("a record");
+        let word = record.fields.iter().find(|(name, _)| *name == "salvage").map(|(_, word)| word.clone());
+        let text = |word: &str| Some(failover_core::event::Field::Text(word.to_owned()));
+        // One that goes on behind the promotion has it from the journal; one that begins afresh finds nothing missing.
+        assert!([text("all"), text("nothing_missing")].contains(&word), "{n}: {word:?}\n{story}");
+        in_one += usize::from(word == text("all"));
+        carried_before += usize::from(word == text("nothing_missing"));
+    }
+    assert!(died > 15 && in_one > 10 && carried_before > 2, "{died} {in_one} {carried_before}");
+}
+
 /// A forced failover in which the engine dies before deed `n`, and another one takes over; the standbys hear the end of the log or not.
 fn with_a_death_by_order(n: usize, deaf: bool) -> World {
     let mut world = warm();

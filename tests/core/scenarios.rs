@@ -8,7 +8,7 @@ use failover_core::durable::{Cluster, Durable, Pause};
 use failover_core::event::EventKind;
 use failover_core::id::{Generation, ServerId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
-use failover_core::model::{OnLoss, OnNoSyncStandby, Policy};
+use failover_core::model::{OnLoss, OnNoSyncStandby, OnSalvage, Policy};
 use failover_core::observation::{CloseCause, Impairment};
 use failover_core::output::Failure;
 use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
@@ -367,6 +367,12 @@ impl Player {
             ["survey"] => self.world().survey(),
             // Whoever is asked to stop crashes instead.
             ["crashes_when_stopped"] => self.world().crashes_when_stopped = true,
+            // At most so much is carried from an old primary's disk.
+            ["salvage_stops", bytes, why @ ..] => {
+                self.world().salvage_stops = Some((bytes.parse().expect("bytes"), why.join(" ")));
+            }
+            // So much of an old primary's log cannot be read, and looks as if it had never been written.
+            ["log_torn", bytes] => self.world().log_torn = bytes.parse().expect("bytes"),
             // It does not receive the end of a log.
             ["deaf", server] => {
                 let world = self.world();
@@ -406,6 +412,10 @@ impl Player {
                 let service = &snapshot.services[0];
                 let name = |server: ServerId| format!("db{}", server.0 + 1);
                 let forecast = match &service.forecast.outcome {
+                    Ok(candidate) if candidate.mends => {
+                        let name = name(candidate.server);
+                        format!("{name} would be promoted, loss {:?} unless salvage carries it over", candidate.loss)
+                    }
                     Ok(candidate) => format!("{} would be promoted, loss {:?}", name(candidate.server), candidate.loss),
                     Err(refusals) => {
                         let all: Vec<String> = refusals.iter().map(|refusal| refusal.sentence(&name)).collect();
@@ -453,6 +463,14 @@ impl Player {
             "failover_timeout" => service.trigger.failover_timeout = parse(value),
             "on_impaired" => service.trigger.on_impaired = Some(parse(value)),
             "on_loss" => service.postgres.on_loss = if value == "proceed" { OnLoss::Proceed } else { OnLoss::Refuse },
+            "salvage" => {
+                service.postgres.salvage = match value {
+                    "off" => OnSalvage::Off,
+                    "auto" => OnSalvage::Auto,
+                    "require" => OnSalvage::Require,
+                    other => panic!("no salvage {other}"),
+                }
+            }
             "on_no_sync_standby" => {
                 service.postgres.on_no_sync_standby =
                     if value == "block" { OnNoSyncStandby::Block } else { OnNoSyncStandby::Async };
@@ -499,6 +517,7 @@ impl Player {
             "stopped_by_order" => node.stopped_by_order = value == "yes",
             "streaming" => node.streaming = value == "yes",
             "delayed" => node.delayed = value == "yes",
+            "spool" => node.spool = Some(value == "yes"),
             "replay_paused" => node.replay_paused = value == "yes",
             "replay_conflict" => node.replay_conflict = value == "yes",
             "system_id" => node.system_id = value.parse().expect("a number"),

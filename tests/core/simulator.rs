@@ -25,6 +25,8 @@ mod rare;
 mod replication;
 #[path = "../sim/run.rs"]
 mod run;
+#[path = "../sim/salvage.rs"]
+mod salvage;
 #[path = "../sim/settings.rs"]
 mod settings;
 #[path = "../sim/swarm.rs"]
@@ -62,6 +64,16 @@ const FEW: u64 = 40;
 
 /// Seeds that failed once; each line begins with one.
 const REGRESSIONS: &str = include_str!("../sim/regressions.txt");
+
+fn regressions() -> impl Iterator<Item = u64> {
+    regressions_before("the end of the file")
+}
+
+/// Those above a line of the file.
+fn regressions_before(mark: &str) -> impl Iterator<Item = u64> {
+    let lines = REGRESSIONS.lines().take_while(move |line| *line != mark).filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_whitespace().next()).map(|seed| seed.parse().expect("a seed"))
+}
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
@@ -122,9 +134,8 @@ fn whatever_happens_the_invariants_hold() {
     // A core that panics is a finding, told once and with its seed.
     std::panic::set_hook(Box::new(|_| {}));
     let found = Mutex::new(Found::default());
-    let regressions = REGRESSIONS.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_whitespace().next());
-    for seed in regressions {
-        one(seed.parse().expect("a seed"), &found);
+    for seed in regressions() {
+        one(seed, &found);
     }
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let keep_on = setting("ALL").is_some();

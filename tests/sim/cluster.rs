@@ -57,10 +57,14 @@ pub struct Server {
     pub lsn: u64,
     /// It has streamed since its postmaster was started. Until then it replays what is on its disk.
     pub received: bool,
-    replay_from: u64,
+    pub replay_from: u64,
     pub lag: u64,
     pub delayed: bool,
     pub replay_paused: bool,
+    /// As a standby it looks into the spool; that takes so much, where it is full at some time; and what it has cannot be read.
+    pub spool: bool,
+    pub spool_takes: Option<u64>,
+    pub unreadable: bool,
     pub hidden: bool,
     pub impaired: Option<Impairment>,
     pub port: Link,
@@ -141,6 +145,9 @@ impl Server {
             lag: 0,
             delayed: false,
             replay_paused: false,
+            spool: false,
+            spool_takes: None,
+            unreadable: false,
             hidden: false,
             impaired: None,
             port: Link::Open,
@@ -205,6 +212,8 @@ pub struct Promotion {
     /// Whose clients were told more than it has, how much more, how far that one's promises went, and when it last made one.
     pub old: usize,
     pub missing: u64,
+    /// How much more that one has, whatever clients were told.
+    pub lacks: u64,
     pub acknowledged: u64,
     pub acknowledged_at: Mono,
     /// The old one's rule was another one shortly before that.
@@ -247,6 +256,7 @@ impl Cluster {
         let mut servers: Vec<Server> = names.iter().enumerate().map(|(at, name)| Server::new(name, at != 0)).collect();
         for (at, server) in servers.iter_mut().enumerate() {
             server.called.clone_from(&replication.called[at]);
+            server.spool = replication.spool[at];
             server.slot = replication.slots.then(|| format!("slot_{}", server.name));
             server.settings = Settings { rule: replication.rule.clone(), commit: replication.commit, loaded: 1 };
         }
@@ -607,6 +617,7 @@ impl Cluster {
                 server: at,
                 old,
                 missing: other.acknowledged.saturating_sub(target.lsn),
+                lacks: other.lsn.saturating_sub(target.lsn),
                 acknowledged: other.acknowledged,
                 acknowledged_at: other.acknowledged_at,
                 settings_changed: other.settings_changed,

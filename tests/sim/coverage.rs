@@ -80,6 +80,7 @@ const CANDIDATES: &[&str] = &[
     "promotion_refused",
     "login_refused",
     "no_new_sessions",
+    "not_salvaged",
 ];
 
 /// Every step, and what is asked for outside of a plan.
@@ -104,6 +105,9 @@ pub(super) const ACTIONS: [&str; 19] = [
     "route_in",
     "verify_traffic",
 ];
+
+/// The same, beside what `sweep` goes through: `salvage` has its own courses.
+const SALVAGE: &str = "salvage";
 
 /// How an engine ends at a step, and when.
 const ENDS: [(&str, &str); 5] =
@@ -164,6 +168,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | CandidateRefusal::QuorumUnanswered { .. }
         | CandidateRefusal::LossTooHigh { .. }
         | CandidateRefusal::LossUnknown { .. }
+        | CandidateRefusal::NotSalvaged { .. }
         | CandidateRefusal::NotHealthy { .. }
         | CandidateRefusal::SwitchFailed { .. }
         | CandidateRefusal::NoNewSessions
@@ -186,6 +191,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::StartServer { .. }
         | Action::ReadPositions { .. }
         | Action::Salvage { .. }
+        | Action::EmptySpool { .. }
         | Action::Promote { .. }
         | Action::ReadHistory { .. }
         | Action::ReadRole { .. }
@@ -222,7 +228,8 @@ impl Coverage {
         all.extend(REFUSALS.iter().map(|name| format!("refusal {name}")));
         all.extend(CANDIDATES.iter().map(|name| format!("candidate {name}")));
         all.extend(ACTIONS.iter().map(|name| format!("action {name}")));
-        for step in ACTIONS {
+        all.extend(["action salvage".to_owned(), "action empty_spool".to_owned()]);
+        for step in ACTIONS.into_iter().chain([SALVAGE]) {
             all.extend(ENDS.iter().map(|(how, when)| format!("engine {how} {when} {step}")));
         }
         for class in [FailureClass::Dead, FailureClass::Hung, FailureClass::Unreachable, FailureClass::Unusable] {

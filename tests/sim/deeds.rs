@@ -9,6 +9,7 @@ use failover_core::time::Mono;
 
 use super::super::cluster::Process;
 use super::super::swarm::{Fault, Link, Moment, Wrong};
+use super::tail::Wanted;
 use super::{Doing, Sim, ms};
 
 impl Sim {
@@ -131,7 +132,7 @@ impl Sim {
                 .host_word(target, own, *ask_local)
                 .map(Report::Host)
                 .ok_or_else(|| Failure::timed_out("no answer from the host", "")),
-            Action::PreChecks => done(),
+            Action::PreChecks | Action::EmptySpool { .. } => done(),
             Action::OpenSyncGate { .. } => {
                 if !speaks {
                     return Err(Failure::no_effect("no connection", ""));
@@ -189,7 +190,10 @@ impl Sim {
                 }
             }
             Action::ReadPositions { servers, .. } => Ok(self.positions(service, servers)),
-            Action::Salvage { .. } => Err(Failure::no_effect("not built", "")),
+            Action::Salvage { old, system_id, timeline, from, .. } => {
+                let old = usize::from(old.0);
+                self.salvage(service, Wanted { target, old, system_id: *system_id, timeline: *timeline, from: from.0 })
+            }
             Action::Promote { system_id, old_timeline, .. } => self.promote(service, target, *system_id, *old_timeline),
             Action::ReadHistory { timeline, .. } => self.history(service, target, *timeline),
             Action::ReadRole { .. } => {

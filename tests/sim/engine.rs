@@ -305,9 +305,13 @@ impl Sim {
                     }
                     self.moments.push((now, moment));
                 }
+                if let Action::Salvage { old, .. } = &action {
+                    self.judge_salvage(service, generation.0, usize::from(old.0));
+                }
                 if let Action::Promote { server, .. } = &action {
                     self.promotions += 1;
                     let old = self.watch.old_primary(service);
+                    self.judge_required(service, usize::from(server.0), old);
                     self.judge_promotion(service, usize::from(server.0), old);
                     self.judge_awake(service, generation.0);
                 }
@@ -355,6 +359,7 @@ impl Sim {
                 self.completed.insert(service);
                 self.deaths[service] = None;
                 self.judge_record(service, event);
+                self.judge_salvaged(service, event);
             }
             EventKind::FailoverFailed => self.turned[service] = self.now,
             EventKind::ManualIntervention => {

@@ -230,6 +230,11 @@ impl Watch {
         watch.fence.get(&generation) == Some(&FenceLevel::ProvenStopped) || watch.receipts.contains_key(&generation)
     }
 
+    /// What is proven of the old primary's fence in this failover.
+    pub fn fence_level(&self, service: usize, generation: u64) -> FenceLevel {
+        self.services[service].fence.get(&generation).copied().unwrap_or_default()
+    }
+
     /// The same, within a condition.
     pub fn counts(&mut self, name: &'static str) -> bool {
         self.exercise(name);
@@ -668,7 +673,7 @@ impl Watch {
         let watch = self.services[service].clone();
         let name = action.name();
         let errand = match action {
-            Action::AskHost { .. } | Action::ProveFence { .. } | Action::ReadHistory { .. } => true,
+            Action::AskHost { .. } | Action::ProveFence { .. } | Action::ReadHistory { .. } | Action::EmptySpool { .. } => true,
             Action::RouteOut { .. } | Action::Fence { .. } => watch.old_returned,
             Action::RouteIn { .. } => watch.asserted,
             _ => false,

@@ -122,7 +122,8 @@ pub fn kind(fault: &Fault) -> Option<&'static str> {
         Fault::Slow(_) => "slow",
         Fault::Damaged(_) => "damaged",
         Fault::Surveyless => "surveyless",
-        Fault::Before(..) | Fault::At(..) | Fault::After(..) => return None,
+        // Those of salvage have courses of their own, so that the pairs go on meaning what they meant.
+        Fault::Unreadable | Fault::SpoolTakes(_) | Fault::Before(..) | Fault::At(..) | Fault::After(..) => return None,
     })
 }
 

@@ -38,7 +38,9 @@ pub fn replication(servers: &[String], required: usize, asynchronous: bool, dice
         };
         Rule { first, required, names }
     });
+    let spool = vec![false; servers.len()];
     Replication {
+        spool,
         rule,
         commit: if dice.percent(6) { dice.one(&[SyncCommit::Local, SyncCommit::RemoteWrite]) } else { SyncCommit::On },
         called,

@@ -482,7 +482,11 @@ impl Sim {
         // A receiver that is no server of ours had more, and commits waited for its name.
         let stranger = primary.strange.is_some_and(|strange| strange.acknowledges > server.lsn);
         let untrue = match reason.name() {
-            "not_streaming" => streamed.then_some("it was, when the primary died"),
+            // It has to have been there for long enough to be seen.
+            "not_streaming" => {
+                let seen = death.at.since(server.unwell_at) >= ms(1_500);
+                (streamed && seen).then_some("it was, when the primary died")
+            }
             // Where others were named before, the engine goes by the end of the log at that time.
             "behind" if matches!(reason, CandidateRefusal::Behind { by: None, .. }) && (stranger || changed > Mono::ZERO) => None,
             "behind" => (furthest && settled && open).then_some("nobody is further"),

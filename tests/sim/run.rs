@@ -40,6 +40,8 @@ mod promises;
 mod reloads;
 #[path = "strikes.rs"]
 mod strikes;
+#[path = "tail.rs"]
+mod tail;
 
 const WORKERS: u32 = 4;
 /// Between two looks at the route of a service that was failed over.
@@ -233,6 +235,9 @@ struct Sim {
     moved_alive: Vec<bool>,
     with_promise: u64,
     without_promise: u64,
+    /// The executor went wrong in this run, or the old log could not be read, or not be written; an answer about it came late.
+    met_executor: bool,
+    late_salvage: bool,
     told: bool,
     trace: Vec<String>,
 }
@@ -341,6 +346,8 @@ impl Sim {
             moved_alive: vec![false; setup.model.services.len()],
             with_promise: 0,
             without_promise: 0,
+            met_executor: false,
+            late_salvage: false,
             told,
             trace: Vec::new(),
             setup,

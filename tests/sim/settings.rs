@@ -1,7 +1,7 @@
 //! The settings of a service, as a seed decides them.
 
 use failover_core::model::{
-    CheckKind, CheckModel, FenceModel, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel,
+    CheckKind, CheckModel, FenceModel, OnLoss, OnNoSyncStandby, OnSalvage, Policy, PostgresModel, Role, RouteModel, ServerModel,
     ServiceKind, ServiceModel, TriggerModel,
 };
 use failover_core::sample::FenceLevel;
@@ -90,6 +90,8 @@ pub fn service(at: usize, dice: &mut Dice) -> ServiceModel {
                 promotion_timeout: ms(dice.one(&[10_000, 60_000])),
                 on_no_sync_standby: if dice.percent(70) { OnNoSyncStandby::Async } else { OnNoSyncStandby::Block },
                 allow_delayed: dice.percent(10),
+                salvage: OnSalvage::Off,
+                salvage_timeout: ms(2_000),
             }
         },
         fence: FenceModel { require, timeout: ms(10_000) },

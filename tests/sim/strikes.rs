@@ -28,6 +28,7 @@ impl Sim {
         if self.told {
             self.note(format!("FAULT {moment:?}"));
         }
+        self.note_salvage_fault(&moment.fault);
         let death = self.foretell(moment);
         if !death {
             self.disturb();
@@ -134,6 +135,8 @@ impl Sim {
             | Fault::SecondEngine
             | Fault::Slow(_)
             | Fault::Damaged(_)
+            | Fault::Unreadable
+            | Fault::SpoolTakes(_)
             | Fault::OtherChecks => self.strike_server(moment),
             _ => self.strike_service(moment),
         }
@@ -198,6 +201,8 @@ impl Sim {
             Fault::OtherChecks => server.others_fail = true,
             Fault::Slow(millis) => server.slow = *millis,
             Fault::Damaged(damage) => server.damage = Some(*damage),
+            Fault::Unreadable => server.unreadable = true,
+            Fault::SpoolTakes(bytes) => server.spool_takes = Some(*bytes),
             _ => return Struck::Not,
         }
         Struck::For(None)
@@ -413,6 +418,8 @@ impl Sim {
             Fault::OtherChecks => server.others_fail = false,
             Fault::Slow(_) => server.slow = 0,
             Fault::Damaged(_) => server.damage = None,
+            Fault::Unreadable => server.unreadable = false,
+            Fault::SpoolTakes(_) => server.spool_takes = None,
             Fault::Surveyless => self.surveyless = false,
             Fault::Burst(_) => self.clusters[service].burst = 0,
             Fault::SessionEnds(cause @ (CloseCause::DeathHint | CloseCause::Announced)) if moment.at == 0 => {

@@ -1,6 +1,8 @@
 //! What one seed decides before its run: the settings, and which faults happen when. A seed turns most kinds of faults off and a few
 //! on, strongly: two faults that need each other meet far more often than with all of them on, weakly.
 
+use std::sync::LazyLock;
+
 use failover_core::id::ServerId;
 use failover_core::input::Command;
 use failover_core::model::{Model, ServiceModel};
@@ -13,6 +15,7 @@ use super::pairs;
 use super::plots;
 use super::rare;
 use super::replication::Rule;
+use super::salvage;
 use super::settings::service;
 use super::sweep;
 
@@ -121,6 +124,10 @@ pub enum Fault {
     Surveyless,
     /// A person makes a standby of the primary.
     Demoted,
+    /// What a server's disk has cannot be read by its host's helper.
+    Unreadable,
+    /// The disk of a standby takes so much of another one's log, and no more.
+    SpoolTakes(u64),
 }
 
 /// What is different in the configuration that is read again.
@@ -189,6 +196,8 @@ pub struct Replication {
     /// Milliseconds between two restartpoints, and for the replay of what a restarted standby has on its disk.
     pub checkpoint: u64,
     pub replay: u64,
+    /// Of each server: as a standby it looks into the spool.
+    pub spool: Vec<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -204,6 +213,10 @@ pub struct Setup {
 const KEPT: [u64; 26] = [
     3, 62, 6, 2, 95, 102, 20, 112, 117, 133, 146, 149, 195, 274, 387, 521, 647, 913, 644, 1003, 484, 2102, 3802, 2320, 3617, 5669,
 ];
+
+/// So do these, from before the end of a dead primary's log could be carried over.
+static SALVAGE_IS_NEWER: LazyLock<Vec<u64>> =
+    LazyLock::new(|| crate::regressions_before("# From here on with salvage.").collect());
 
 pub const ACTIONS: [&str; 14] = [
     "ask_host",
@@ -340,6 +353,9 @@ pub fn setup(seed: u64) -> Setup {
         sweep::add(&mut setup, seed);
         sweep::asleep(&mut setup, seed);
         rare::add(&mut setup, seed);
+    }
+    if !SALVAGE_IS_NEWER.contains(&seed) {
+        salvage::add(&mut setup, seed);
     }
     name_in_model(&mut setup, &mut Dice::new(seed ^ 0x0909));
     setup.moments.sort_by_key(|moment| moment.at);

@@ -37,6 +37,7 @@ impl Cluster {
             at_end: server.recovery && self.is_at_end(at, now),
             replay_paused: server.replay_paused,
             delayed: server.delayed,
+            spool: server.recovery.then_some(server.spool),
             sync_names: server.settings.rule.as_ref().map(super::replication::Rule::text).unwrap_or_default(),
             sync_commit: server.settings.commit,
             settings_loaded: Some(server.settings.loaded),

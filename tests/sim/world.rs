@@ -11,12 +11,13 @@ use failover_core::handover::{Receipt, Stopped};
 use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::model::{
-    CheckKind, CheckModel, FenceModel, Model, OnLoss, OnNoSyncStandby, Policy, PostgresModel, Role, RouteModel, ServerModel,
-    ServiceKind, ServiceModel, TriggerModel,
+    CheckKind, CheckModel, FenceModel, Model, OnLoss, OnNoSyncStandby, OnSalvage, Policy, PostgresModel, Role, RouteModel,
+    ServerModel, ServiceKind, ServiceModel, TriggerModel,
 };
 use failover_core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
 use failover_core::output::{Action, Answer, EndedHow, Failure, Output, Record, Report, Step};
 use failover_core::route::{InstanceView, RouteSurvey};
+use failover_core::salvage::Salvaged;
 use failover_core::sample::{
     FenceLevel, FenceReport, HostReport, LocalAnswer, LogEnd, Lsn, Position, ProcessState, Readiness, Receiver, Replica,
     RouteInstance, Rung, RungName, Sample, SyncCommit,
@@ -119,6 +120,8 @@ pub fn postgres() -> PostgresModel {
         promotion_timeout: ms(60_000),
         on_no_sync_standby: OnNoSyncStandby::Async,
         allow_delayed: false,
+        salvage: OnSalvage::Auto,
+        salvage_timeout: ms(2_000),
     }
 }
 
@@ -152,6 +155,8 @@ pub struct Node {
     pub lsn: u64,
     pub streaming: bool,
     pub delayed: bool,
+    /// Its `restore_command` looks into the spool; `None`: it does not say.
+    pub spool: Option<bool>,
     pub replay_paused: bool,
     /// Its startup process waits for sessions of the standby.
     pub replay_conflict: bool,
@@ -253,6 +258,10 @@ pub struct World {
     pub deaf: BTreeSet<usize>,
     /// Whoever looks whether the old primary is still stopped finds that it is not.
     pub proof_fails: bool,
+    /// So many bytes at most are carried from an old primary's disk, and why not more.
+    pub salvage_stops: Option<(u64, String)>,
+    /// What an old primary's log ends before its real end: the rest cannot be read, and nobody notices.
+    pub log_torn: u64,
     /// The route has a second instance, which cannot be told anything.
     pub second_instance_fails: bool,
     /// What the journal comes to.
@@ -292,6 +301,7 @@ impl World {
                 lsn: 0x300_0000,
                 streaming: at != 0,
                 delayed: false,
+                spool: None,
                 replay_paused: false,
                 replay_conflict: false,
                 fork: None,
@@ -325,6 +335,8 @@ impl World {
             sync_commit_overridden: None,
             list_hidden: false,
             strangers: Vec::new(),
+            salvage_stops: None,
+            log_torn: 0,
             route_works: true,
             unsurveyed: std::collections::BTreeSet::new(),
             failing: BTreeMap::new(),
@@ -601,6 +613,30 @@ impl World {
         }
     }
 
+    /// The end of a stopped server's log is carried to a standby.
+    fn salvage(&mut self, server: ServerId, old: ServerId, system_id: u64, from: Lsn) -> Result<Report, Failure> {
+        let (torn, stops) = (self.log_torn, self.salvage_stops.clone());
+        let from_node = &self.nodes[usize::from(old.0)];
+        match from_node.host {
+            None => return Err(Failure::timed_out("no answer from the host of the old primary", "")),
+            Some((ProcessState::Gone, _)) => {}
+            Some(_) => return Err(Failure::no_effect("a process of the old primary lives", "")),
+        }
+        if from_node.system_id != system_id {
+            return Err(Failure::no_effect("the log there is another cluster's", ""));
+        }
+        let end = Lsn(from_node.lsn - torn);
+        let missing = end.bytes_after(from);
+        let most = stops.as_ref().map_or(u64::MAX, |(most, _)| *most);
+        let salvaged = missing.min(most);
+        let failed = stops.map(|(_, why)| why).filter(|_| salvaged < missing);
+        let node = &mut self.nodes[usize::from(server.0)];
+        node.lsn = node.lsn.max(from.0 + salvaged);
+        node.replay = None;
+        let commits = (salvaged > 0).then_some(salvaged / 100);
+        Ok(Report::Salvaged(Salvaged { end, missing, salvaged, commits, replayed: Lsn(node.lsn), failed }))
+    }
+
     /// What a server is called as a standby.
     fn called(&self, at: usize) -> String {
         self.nodes[at].called.clone().unwrap_or_else(|| self.model.services[0].servers[at].name.clone())
@@ -651,6 +687,7 @@ impl World {
             replay_paused: node.replay_paused,
             replay_conflict: node.replay_conflict && !node.writable,
             delayed: node.delayed,
+            spool: node.spool.filter(|_| !node.writable),
             sync_names: if node.writable { self.sync_names.clone() } else { String::new() },
             sync_commit: self.sync_commit,
             sync_commit_overridden: self.sync_commit_overridden,
@@ -909,7 +946,8 @@ impl World {
                 }))
             }
             Action::ReadPositions { servers, .. } => Ok(Report::Positions(self.positions(servers))),
-            Action::Salvage { .. } => Err(Failure::no_effect("nothing is carried over here", "")),
+            Action::Salvage { server, old, system_id, from, .. } => self.salvage(server, old, system_id, from),
+            Action::EmptySpool { .. } => Ok(Report::Done { message: "the spool is empty".into() }),
             Action::Promote { server, .. } => {
                 let timeline = self.nodes.iter().map(|node| node.timeline).max().unwrap_or(1) + 1;
                 let node = &mut self.nodes[usize::from(server.0)];

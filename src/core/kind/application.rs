@@ -323,7 +323,7 @@ impl Service {
             trigger.failure_window,
             trigger.failure_threshold
         ));
-        for (server, result) in self.examine_standbys(self.subject(), Ended::at(now), waiver, View::Guard, now) {
+        for (server, result) in self.examine_standbys(self.subject(), Ended::at(now), waiver, View::Guard { gone: false }, now) {
             let name = self.server_name(server);
             lines.push(match result {
                 Ok(_) => format!("candidate {name}: every check passes"),

@@ -170,7 +170,14 @@ static TABLE: Table<Plan> = Table {
 };
 
 fn choose(service: &mut Service, plan: &mut Plan, fx: &mut Effects) -> Next<Phase> {
-    let able = service.kind().examine(service, Some(plan.old), Ended::at(fx.now), &Waiver::default(), View::Guard, fx.now);
+    let able = service.kind().examine(
+        service,
+        Some(plan.old),
+        Ended::at(fx.now),
+        &Waiver::default(),
+        View::Guard { gone: false },
+        fx.now,
+    );
     plan.chosen = able.into_iter().find_map(|(_, result)| result.ok());
     if plan.chosen.is_some() { Next::Onward } else { Next::Undo("nobody answers".to_owned()) }
 }
@@ -251,6 +258,8 @@ pub(crate) fn model(kind: ServiceKind) -> Model {
             promotion_timeout: ms(1_000),
             on_no_sync_standby: OnNoSyncStandby::Block,
             allow_delayed: false,
+            salvage: crate::model::OnSalvage::Off,
+            salvage_timeout: Span::ZERO,
         },
         route: RouteModel { instances: 1, ..RouteModel::none() },
         pre_checks: false,

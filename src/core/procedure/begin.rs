@@ -187,7 +187,8 @@ impl Service {
         }
         // An order away from one that is gone is judged by its end, as the order was.
         let of = reason.class().or(suspicion.gone_since.map(|_| FailureClass::Dead));
-        for (server, result) in self.examine_standbys(self.subject(), self.ended(of, suspicion, now), waiver, View::Guard, now) {
+        let view = View::Guard { gone: self.shows_dead(suspicion, now) };
+        for (server, result) in self.examine_standbys(self.subject(), self.ended(of, suspicion, now), waiver, view, now) {
             let name = self.server_name(server);
             lines.push(match result {
                 Ok(candidate) => format!("candidate {name}: {}", describe(&candidate)),

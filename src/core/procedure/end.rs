@@ -43,6 +43,7 @@ impl Service {
         }
         self.run.last_failover = Some(LastFailover { plan: plan.clone(), how, why: why.clone() });
         self.server_ids().for_each(|server| self.look_again(server, fx));
+        self.empty_spools(&plan, fx);
         // Who is primary now, before the end of the failover: an engine that dies between the two looks again.
         self.journal_facts(fx);
         fx.push(Output::Journal(Record::Ended { service: self.id, generation, how }));
@@ -233,9 +234,25 @@ fn completed_fields(plan: &Plan, chosen: &Candidate, old: String, new: String, n
         ("warnings", texts(plan.course.warnings.clone())),
         ("evidence", texts(plan.course.evidence.clone())),
     ];
+    fields.extend(salvage_fields(plan, chosen));
     if let Some(loss) = chosen.recorded_loss() {
         fields.push(("loss_bytes", Field::Int(loss)));
         fields.push(("loss_exact", Field::Bool(chosen.exact)));
+    }
+    fields
+}
+
+/// What came of carrying over what only the old primary had.
+fn salvage_fields(plan: &Plan, chosen: &Candidate) -> Vec<(&'static str, Field)> {
+    let mut fields = vec![("salvage", text(plan.salvage.word(chosen.server, chosen.carried, chosen.holds_acknowledged)))];
+    if let Some(took) = plan.salvage.took {
+        fields.push(("salvage_ms", Field::Span(took)));
+    }
+    if let Some(carried) = chosen.carried {
+        fields.push(("missing_bytes", Field::Int(carried.missing)));
+        fields.push(("salvaged_bytes", Field::Int(carried.salvaged)));
+        fields.push(("still_missing_bytes", Field::Int(carried.left())));
+        fields.extend(carried.commits.map(|commits| ("salvaged_commits", Field::Int(commits))));
     }
     fields
 }

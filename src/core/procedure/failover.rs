@@ -6,6 +6,7 @@ use super::handover::{
     checkpoint, checkpoint_written, look_around, looked_around, receipt, receipt_read, start_server, started_again, stop_ordered,
     stop_server,
 };
+use super::salvage::{salvage, salvaged};
 use super::{Compensation, Next, OnStop, Outcome, Step, Table, When, describe, nothing};
 use crate::candidate::{self, Candidate, Ended, View};
 use crate::effects::Effects;
@@ -15,7 +16,7 @@ use crate::model::OnNoSyncStandby;
 use crate::output::{Action, Failure, FailureKind, Report};
 use crate::plan::{End, Phase, Plan, Takeover};
 use crate::refusal::{CandidateRefusal, Refusal};
-use crate::sample::{FenceLevel, FenceReport, Lsn, Position, RouteInstance, RungName, Sample};
+use crate::sample::{FenceLevel, FenceReport, LogEnd, Lsn, Position, RouteInstance, RungName, Sample};
 use crate::service::{FRESH, LogTrack, STREAM_GRACE, Service};
 use crate::time::{Mono, Span};
 
@@ -111,6 +112,15 @@ pub(crate) static TABLE: Table<Plan> = Table {
             outcome: positions_read,
             without: nothing,
             pause: CHOOSE_AGAIN,
+            undone_by: None,
+        },
+        Step {
+            phase: Phase::Salvage,
+            when: When::Sent,
+            action: salvage,
+            outcome: salvaged,
+            without: nothing,
+            pause: PAUSE,
             undone_by: None,
         },
         Step {
@@ -313,6 +323,8 @@ fn fenced(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Eff
             }
             let what = format!("fence level {} of {} is proven: {}", report.level.number(), plan.require.number(), report.proof);
             plan.fence = Some(report);
+            // Whatever was read of the old log: something may have run since.
+            service.forget_salvaged(plan);
             if enough {
                 plan.times.fenced = Some(fx.now);
                 plan.proved_at = (!plan.course.slept).then_some(fx.now);
@@ -394,13 +406,15 @@ fn proven_again(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &m
                 plan.chosen = None;
                 return Next::To(Phase::Choose);
             }
-            return Next::Onward;
+            // It was the proof for reading the old log.
+            return if plan.salvage.target.is_some() { Next::To(Phase::Salvage) } else { Next::Onward };
         }
         // Something runs there again, or nobody can say: the ladder is climbed once more.
         Ok(_) => {}
         Err(failure) => plan.course.warn(format!("prove_fence: {}", failure.message)),
     }
     plan.chosen = None;
+    plan.salvage.target = None;
     Next::Again(Phase::Fence, "the fence could not be proven again right before the promotion".to_owned())
 }
 
@@ -589,7 +603,7 @@ impl Service {
         Next::Again(plan.course.phase, why)
     }
 
-    fn choose(&mut self, plan: &mut Plan, positions: &[Position], fx: &mut Effects) -> Next<Phase> {
+    pub(super) fn choose(&mut self, plan: &mut Plan, positions: &[Position], fx: &mut Effects) -> Next<Phase> {
         self.heard_meanwhile(plan, positions);
         if let Some(next) = somebody_was_promoted(self, plan, positions, fx) {
             return next;
@@ -601,18 +615,27 @@ impl Service {
         // A server that somebody started meanwhile may have written on behind the checkpoint of its shutdown: what was read when nothing
         // of it was left is what counts.
         let read = plan.fence.as_ref().and_then(|report| report.end);
-        if read.is_some() || !fence_found_nothing(plan) {
-            self.detection.log_end = plan.log_end().or(read);
+        let salvaged = plan.salvage.end().map(|at| LogEnd { at, timeline: plan.old_timeline });
+        if salvaged.is_some() || read.is_some() || !fence_found_nothing(plan) {
+            self.detection.log_end = salvaged.or(plan.log_end()).or(read);
         }
-        let (able, reasons) = self.judged_for_choice(plan, positions);
+        let (able, mut reasons) = self.judged_for_choice(plan, positions);
+        if let Some(next) = self.salvage_first(plan, positions, &able, &reasons, fx.now) {
+            return next;
+        }
+        plan.salvage.explain(&mut reasons);
         let comes = self.a_standby_comes(plan, positions, &reasons);
         let refusal = Refusal::NoCandidate { reasons };
         let sentence = self.sentence(&refusal);
         if let Some(best) = candidate::best(&able) {
+            let best = best.with_carried(plan.salvage.carried(best.server, best.loss.filter(|_| best.exact)));
             plan.chosen = Some(best);
             plan.assert_fenced();
             plan.assert_no_other(best.server);
             plan.course.evidence.push(format!("chosen after the fence: {}", describe(&best)));
+            if let Some(why) = plan.salvage.hindered.take() {
+                plan.course.evidence.push(format!("salvage was not tried: {why}"));
+            }
             Next::Onward
         } else if comes {
             plan.course.warn(format!("waited for a standby: {sentence}"));

@@ -14,6 +14,7 @@ pub(crate) mod failover;
 pub(crate) mod handover;
 pub(crate) mod r#move;
 mod report;
+mod salvage;
 mod slots;
 pub(crate) mod task;
 #[cfg(test)]

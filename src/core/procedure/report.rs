@@ -4,7 +4,7 @@ use crate::candidate;
 use crate::effects::text;
 use crate::event::Field;
 use crate::output::Report;
-use crate::salvage::Salvaged;
+use crate::salvage::{Salvaged, counted};
 use crate::sample::FenceLevel;
 use crate::service::Service;
 
@@ -90,7 +90,7 @@ impl Service {
 fn describe_salvaged(salvaged: &Salvaged) -> (bool, String, Vec<(&'static str, Field)>) {
     let Salvaged { end, missing, salvaged: there, commits, .. } = salvaged;
     let left = salvaged.left();
-    let counted = commits.map(|commits| format!(", {commits} commits")).unwrap_or_default();
+    let counted = commits.map(|commits| format!(", {}", counted(commits))).unwrap_or_default();
     let mut message = match (missing, left) {
         (0, _) => format!("nothing is missing: the log of the old primary ends at {end}"),
         (_, 0) => format!("{missing} bytes of log were missing up to {end}, all of them are replayed{counted}"),
@@ -107,6 +107,6 @@ fn describe_salvaged(salvaged: &Salvaged) -> (bool, String, Vec<(&'static str, F
         ("salvaged_bytes", Field::Int(*there)),
         ("still_missing_bytes", Field::Int(left)),
     ];
-    more.extend(commits.map(|commits| ("commits", Field::Int(commits))));
+    more.extend(commits.map(|commits| ("salvaged_commits", Field::Int(commits))));
     (left == 0 && salvaged.failed.is_none(), message, more)
 }

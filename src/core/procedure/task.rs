@@ -35,6 +35,8 @@ pub(crate) enum Task {
     PointNames(ServerId),
     /// The weight of the primary grows to this share.
     Climb(ServerId, u8),
+    /// What salvaged log is left on a standby's host is removed.
+    EmptySpool(ServerId),
     /// The command is run that follows another service, to this server of it.
     Follow(ServerId),
 }
@@ -57,6 +59,7 @@ impl Task {
             Task::AssertRoute(server) => (Action::RouteIn { server, share: service.present_share(now) }, ms(3_000)),
             Task::PointNames(server) => (Action::PointNames { server }, service.model.route.names?),
             Task::Climb(server, share) => (Action::RouteWeight { server, share }, STEP),
+            Task::EmptySpool(server) => (Action::EmptySpool { server }, ms(5_000)),
             Task::Follow(_) => service.follow_command()?,
         })
     }
@@ -72,6 +75,7 @@ impl Task {
             Task::AssertRoute(server) => service.route_asserted(server, outcome, fx),
             Task::PointNames(server) => service.names_pointed(server, outcome, fx),
             Task::Climb(server, share) => service.climbed(server, share, outcome, fx),
+            Task::EmptySpool(server) => service.spool_emptied(server, outcome, fx),
             Task::Follow(server) => service.follow_commanded(server, outcome, fx),
         }
     }

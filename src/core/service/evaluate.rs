@@ -264,10 +264,13 @@ impl Service {
 
     /// The evidence shows the primary dead, whatever stands in the way of an automatic failover.
     pub(crate) fn is_dead(&self, now: Mono) -> bool {
-        self.detection.suspicion.as_ref().is_some_and(|suspicion| {
-            matches!(classify(suspicion, &self.limits(now), now), Ok(FailureClass::Dead) | Err(Refusal::RestartGrace { .. }))
-                && suspicion.gone_since.is_some()
-        })
+        self.detection.suspicion.as_ref().is_some_and(|suspicion| self.shows_dead(suspicion, now))
+    }
+
+    /// What a suspicion has gathered shows the primary dead.
+    pub(crate) fn shows_dead(&self, suspicion: &Suspicion, now: Mono) -> bool {
+        matches!(classify(suspicion, &self.limits(now), now), Ok(FailureClass::Dead) | Err(Refusal::RestartGrace { .. }))
+            && suspicion.gone_since.is_some()
     }
 
     pub(crate) fn limits(&self, now: Mono) -> Limits {
@@ -396,7 +399,8 @@ impl Service {
     }
 
     pub(crate) fn some_candidate(&self, ended: Ended, waiver: &Waiver, now: Mono) -> Result<Candidate, Refusal> {
-        let examined = self.examine_standbys(self.subject(), ended, waiver, View::Guard, now);
+        let view = View::Guard { gone: self.is_dead(now) };
+        let examined = self.examine_standbys(self.subject(), ended, waiver, view, now);
         let candidates: Vec<Candidate> = examined.iter().filter_map(|(_, result)| result.as_ref().ok().copied()).collect();
         candidate::best(&candidates).ok_or_else(|| Refusal::NoCandidate {
             reasons: examined.into_iter().filter_map(|(server, result)| result.err().map(|reason| (server, reason))).collect(),
@@ -495,6 +499,7 @@ impl Service {
         match reason {
             CandidateRefusal::NotReadable { .. } => !self.servers[usize::from(server.0)].deposed,
             CandidateRefusal::QuorumUnanswered { .. }
+            | CandidateRefusal::NotSalvaged { .. }
             | CandidateRefusal::NoNewSessions
             | CandidateRefusal::LoginRefused { .. } => true,
             _ => false,

@@ -46,7 +46,9 @@ impl Service {
             return;
         }
         let timeline = plan.old_timeline;
-        let heard = positions.iter().find_map(|position| {
+        // What was carried to one from the old primary's disk is not what it heard.
+        let own_doing = |server: &ServerId| plan.salvage.spooled.contains(server);
+        let heard = positions.iter().filter(|position| !own_doing(&position.server)).find_map(|position| {
             let before = self.servers.get(usize::from(position.server.0))?.progress?;
             let sample = position.sample.as_ref().ok().filter(|sample| sample.in_recovery && sample.timeline == timeline)?;
             let after = sample.receive.filter(|after| *after > before)?;

@@ -19,6 +19,7 @@ pub(crate) mod pause;
 pub(crate) mod ramp;
 mod resume;
 mod run;
+mod salvage;
 mod sample;
 mod standbys;
 pub(super) mod sync;

@@ -114,7 +114,7 @@ impl Service {
 
     /// Its timeline. Without a receiver a standby shows that of its control file, which is as old as its last restartpoint: where it has at
     /// least what it had streamed, it is where it was then.
-    fn timeline_of(&self, server: ServerId, sample: &Sample) -> u32 {
+    pub(crate) fn timeline_of(&self, server: ServerId, sample: &Sample) -> u32 {
         let Some(streamed) = self.servers[usize::from(server.0)].streamed else { return sample.timeline };
         let still_there =
             candidate::position(sample).is_some_and(|position| position >= streamed.position) || !candidate::is_complete(sample);
@@ -149,6 +149,7 @@ impl Service {
                     login_refused: self.login_refused(server),
                     replay_stands: state.replay_stands
                         && told.is_some_and(|sample| sample.replay == state.replay_at.map(|(at, _)| at)),
+                    salvage: told.map_or_else(|| Err(String::new()), |sample| self.salvage_way(server, sample, view)),
                     refused: refused.iter().find(|(other, _)| *other == server).map(|(_, why)| why.as_str()),
                     sample,
                 }

@@ -97,6 +97,7 @@ pub(crate) fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
         receiver: if in_recovery { receiver(&row)? } else { Receiver::Absent },
         at_end: wait.is_some_and(|wait| wait.is_for_log()),
         replay_conflict: wait.is_some_and(|wait| wait.is_conflict()),
+        spool: None,
         replay_paused: row.flag("replay_paused")?,
         delayed: row.text("apply_delay").is_some_and(|delay| delay != "0"),
         sync_names: row.text("sync_names").unwrap_or_default().to_owned(),

@@ -147,6 +147,7 @@ class StandbyRefusalCode(str, Enum):
     QUORUM_UNANSWERED = "quorum_unanswered"
     LOSS_TOO_HIGH = "loss_too_high"
     LOSS_UNKNOWN = "loss_unknown"
+    NOT_SALVAGED = "not_salvaged"
     NOT_HEALTHY = "not_healthy"
     SWITCH_FAILED = "switch_failed"
     PROMOTION_REFUSED = "promotion_refused"

@@ -78,7 +78,8 @@ class Forecast:
     """What would happen if the primary died now. loss_bytes: how much of the log could be missing, read where loss_exact, else estimated;
     None when it is not known. holds_acknowledged: no acknowledged commit that waited for a
     standby can be missing; sessions that set synchronous_commit to off or local do not wait. loss: the same in the words in which the
-    record of a failover would say it."""
+    record of a failover would say it. salvage: log that only the primary's disk has would be carried to the standby before its promotion,
+    while the primary's host answers: then nothing is lost; salvage_hindered: why that would not be done."""
 
     would_fail_over: bool
     candidate: Optional[str]
@@ -88,6 +89,8 @@ class Forecast:
     loss_exact: bool = False
     loss: Optional[str] = None
     holds_acknowledged: bool = False
+    salvage: bool = False
+    salvage_hindered: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,9 @@ class LastFailover:
     """The failover in flight, or the last one. outcome: "in_progress", "completed", "rolled_back" or "manual_intervention".
     source, target: the old primary and the new one. loss_bytes: how much of the log may be missing, read where loss_exact, else
     estimated; None when it is not known, also where the estimate is 0. holds_acknowledged: no acknowledged commit can be
-    missing. loss: the same in the words of the record. total_ms: from the first failed observation to the end."""
+    missing. loss: the same in the words of the record. salvage: what came of carrying over log that only the old primary's disk had: "off",
+    "not_needed", "not_tried", "failed", "nothing_missing", "part" or "all"; the numbers beside it are None where the end of that log was not
+    read. total_ms: from the first failed observation to the end."""
 
     generation: int
     outcome: str
@@ -108,6 +113,11 @@ class LastFailover:
     loss_exact: bool = False
     loss: Optional[str] = None
     holds_acknowledged: bool = False
+    salvage: Optional[str] = None
+    missing_bytes: Optional[int] = None
+    salvaged_bytes: Optional[int] = None
+    still_missing_bytes: Optional[int] = None
+    salvaged_commits: Optional[int] = None
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
 
@@ -215,6 +225,8 @@ def forecast_of(raw: Mapping[str, Any]) -> Forecast:
         loss_exact=raw.get("loss_exact", False),
         loss=raw.get("loss"),
         holds_acknowledged=raw.get("holds_acknowledged", False),
+        salvage=raw.get("salvage", False),
+        salvage_hindered=raw.get("salvage_hindered"),
     )
 
 
@@ -270,6 +282,11 @@ def _failover(raw: Optional[Dict[str, Any]]) -> Optional[LastFailover]:
         loss_exact=raw.get("loss_exact", False),
         loss=raw.get("loss"),
         holds_acknowledged=raw.get("holds_acknowledged", False),
+        salvage=raw.get("salvage"),
+        missing_bytes=raw.get("missing_bytes"),
+        salvaged_bytes=raw.get("salvaged_bytes"),
+        still_missing_bytes=raw.get("still_missing_bytes"),
+        salvaged_commits=raw.get("salvaged_commits"),
         raw=raw,
     )
 
