@@ -114,7 +114,8 @@
 //! # The order of a failover
 //!
 //! confirm → journal the intent → take the old primary out of the route → fence it and prove that no process of its data
-//! directory is left → read the standbys' positions until they stop moving → choose → promote (the point of no return) → prove a
+//! directory is left → read the standbys' positions until they stop moving → carry log that only the old primary's disk has to the
+//! furthest standby (salvage) and read the positions again → choose → promote (the point of no return) → prove a
 //! committed write on the new timeline → disable synchronous replication if no standby can acknowledge → route → verify through
 //! the route which server answers → prove the fence once more.
 //!
