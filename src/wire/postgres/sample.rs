@@ -34,6 +34,7 @@ extract(epoch FROM pg_catalog.clock_timestamp() - w.last_msg_receipt_time) AS re
 w.conninfo AS receiver_conninfo, \
 w.slot_name AS receiver_slot, \
 pg_catalog.current_setting('recovery_min_apply_delay') AS apply_delay, \
+CASE WHEN s.recovering THEN pg_catalog.strpos(pg_catalog.current_setting('restore_command', true), 'failover-spool/%f') > 0 END AS spool_prepared, \
 pg_catalog.current_setting('synchronous_standby_names') AS sync_names, \
 CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) c WHERE c ILIKE 'synchronous_commit=%' \
 AND (setrole = 0 OR setrole = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)) \
@@ -100,6 +101,7 @@ pub(crate) fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
         spool: None,
         replay_paused: row.flag("replay_paused")?,
         delayed: row.text("apply_delay").is_some_and(|delay| delay != "0"),
+        spool: row.text("spool_prepared").map(|said| said == "t"),
         sync_names: row.text("sync_names").unwrap_or_default().to_owned(),
         sync_commit: match row.text("sync_commit") {
             Some(text) => SyncCommit::parse(text).ok_or_else(|| unreadable("sync_commit", text))?,
