@@ -3,8 +3,9 @@
 //! The work is done by one POSIX shell script, `contrib/failover-host`. It is sent over the kept SSH session, so nothing
 //! has to be installed on the host; or it is installed there as the forced command of the engine's key, and then only a
 //! verb and its options travel. Why the fence climbs as it does is rules 85 to 87. The verbs of a planned change of places are in
-//! `host/server.rs`.
+//! `host/server.rs`, those of salvage in `host/log.rs`.
 
+mod log;
 mod server;
 
 use std::cmp::Ordering;
@@ -24,6 +25,7 @@ use failover_core::sample::{
 };
 use failover_core::time::Span;
 
+pub(crate) use log::{Log, PIECE, PageCheck, Place, Tail};
 #[cfg(test)]
 pub(crate) use server::StopOrder;
 
@@ -226,44 +228,65 @@ impl HostControl {
     }
 
     fn ask(&self, verb: &str, options: &[&str], deadline: Deadline, cancel: &Cancel) -> Result<Answer, Failure> {
+        self.exchange(verb, options, Exchange::default(), deadline, cancel)
+    }
+
+    /// One request, with bytes that go along or come back.
+    fn exchange(
+        &self,
+        verb: &str,
+        options: &[&str],
+        bytes: Exchange<'_>,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Answer, Failure> {
         let changes = matches!(verb, "fence" | "undo" | "promote" | "stop" | "start");
-        let limit = whole_seconds(deadline).to_string();
-        let port = self.params.port.to_string();
-        let start_command = self.start_command()?;
-        let mut argv: Vec<&str> = Vec::new();
-        if self.params.wrapper {
-            argv.push(verb);
-            argv.extend_from_slice(options);
-            argv.extend_from_slice(&["--limit", &limit]);
-        } else {
-            argv.extend_from_slice(&["sh", "-s", "--", "--data-dir", &self.params.data_dir]);
-            if let Some(bin_dir) = &self.params.bin_dir {
-                argv.extend_from_slice(&["--bin-dir", bin_dir]);
-            }
-            if self.params.port != 0 {
-                argv.extend_from_slice(&["--port", &port]);
-            }
-            if let Some(socket_dir) = &self.params.socket_dir {
-                argv.extend_from_slice(&["--socket-dir", socket_dir]);
-            }
-            if verb == "start" && !start_command.is_empty() {
-                argv.extend_from_slice(&["--start-command", &start_command]);
-            }
-            argv.push(verb);
-            argv.extend_from_slice(options);
-        }
-        let mut hearing = Hearing::new();
+        let mut hearing = Hearing::new(bytes.wanted);
         let mut heard = |piece: &[u8]| hearing.hear(piece);
         let done = if self.params.wrapper {
-            self.ssh.exec_forced(&argv, deadline, cancel, &mut heard)
+            let limit = whole_seconds(deadline).to_string();
+            let argv = [&[verb], options, &["--limit", &limit]].concat();
+            self.ssh.exec_forced(&argv, bytes.sent.unwrap_or_default(), deadline, cancel, &mut heard)
         } else {
+            let argv = self.sent_command(verb, options, bytes.sent.is_some())?;
+            let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
             let before: Vec<&str> = self.params.sudo.iter().map(String::as_str).collect();
-            self.ssh.exec_behind(&before, &argv, SCRIPT.as_bytes(), deadline, cancel, &mut heard)
+            let stdin = [SCRIPT.as_bytes(), bytes.sent.unwrap_or_default()].concat();
+            self.ssh.exec_behind(&before, &argv, &stdin, deadline, cancel, &mut heard)
         };
         match done {
             Ok(output) => self.understand(hearing, &output, changes),
             Err(error) => Err(failure(error, changes, &hearing)),
         }
+    }
+
+    /// The command that runs the script which comes by its standard input. A shell may read ahead there, so where bytes follow the
+    /// script, `head` takes it off before.
+    fn sent_command(&self, verb: &str, options: &[&str], bytes_follow: bool) -> Result<Vec<String>, Failure> {
+        let mut argv: Vec<String> = if bytes_follow {
+            let take = format!("eval \"$(head -c {})\"", SCRIPT.len());
+            vec!["sh".to_owned(), "-c".to_owned(), take, "failover-host".to_owned()]
+        } else {
+            ["sh", "-s", "--"].map(str::to_owned).to_vec()
+        };
+        let mut pin = |name: &str, value: &str| argv.extend([name.to_owned(), value.to_owned()]);
+        pin("--data-dir", &self.params.data_dir);
+        if let Some(bin_dir) = &self.params.bin_dir {
+            pin("--bin-dir", bin_dir);
+        }
+        if self.params.port != 0 {
+            pin("--port", &self.params.port.to_string());
+        }
+        if let Some(socket_dir) = &self.params.socket_dir {
+            pin("--socket-dir", socket_dir);
+        }
+        let start_command = self.start_command()?;
+        if verb == "start" && !start_command.is_empty() {
+            pin("--start-command", &start_command);
+        }
+        argv.push(verb.to_owned());
+        argv.extend(options.iter().map(|option| (*option).to_owned()));
+        Ok(argv)
     }
 
     /// The supervisor's command as one line for a shell.
@@ -311,6 +334,15 @@ impl HostControl {
         }
         Ok(hearing.answer)
     }
+}
+
+/// Bytes of a request beside its words.
+#[derive(Clone, Copy, Default)]
+struct Exchange<'a> {
+    /// They go along.
+    sent: Option<&'a [u8]>,
+    /// So many come back.
+    wanted: usize,
 }
 
 /// How a command ended, in words.
@@ -374,6 +406,11 @@ fn is_for_good(code: &str) -> bool {
             | "hidden"
             | "no_pg_ctl"
             | "no_pg_controldata"
+            | "no_pg_waldump"
+            | "other_cluster"
+            | "no_segment"
+            | "no_position"
+            | "no_standby"
             | "blind"
     )
 }
@@ -394,7 +431,13 @@ fn remedy(code: &str, wrapper: bool) -> &'static str {
         "no_signal" | "root_start" => "log in as the account that runs the server",
         "hidden" => HIDDEN,
         "no_history" => "ask a server that has been on this timeline",
-        "no_pg_ctl" | "no_pg_controldata" => "set bin_dir to what pg_config --bindir says on this host",
+        "alive" => "stop it, or fence it again",
+        "other_cluster" => "correct host and data_dir of this server",
+        "no_standby" => "correct host and data_dir of this server: it is to be a standby",
+        "spool_full" => "free some space on the standby's disk",
+        "spool_failed" | "no_base" => "look at failover-spool and pg_wal in the standby's data directory",
+        "unreadable" | "no_segment" | "no_position" => "look at pg_wal in the data directory of the old primary, and at its disk",
+        "no_pg_ctl" | "no_pg_controldata" | "no_pg_waldump" => "set bin_dir to what pg_config --bindir says on this host",
         "blind" => "install findutils (GNU find) and mount /proc without hidepid for this account",
         _ => "",
     }
@@ -442,6 +485,9 @@ struct Hearing {
     answer: Answer,
     line: Vec<u8>,
     since: Instant,
+    /// So many bytes are expected behind the line that announces them, and so many of them are still to come.
+    wanted: usize,
+    raw_left: usize,
 }
 
 /// What the script said.
@@ -451,6 +497,8 @@ struct Answer {
     rungs: Vec<Rung>,
     /// A rung that this version does not know: what the script did there is not known either.
     unknown_rung: Option<String>,
+    /// Bytes that came between the lines.
+    raw: Vec<u8>,
 }
 
 /// Longer lines and answers are cut: the script writes neither.
@@ -460,7 +508,7 @@ const MOST_VALUES: usize = 1024;
 /// What a host says, in pieces as they come: everything that is made of it.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(said: &[u8]) {
-    let mut hearing = Hearing::new();
+    let mut hearing = Hearing::new(20);
     said.chunks(7).for_each(|piece| hearing.hear(piece));
     assert!(hearing.answer.rungs.len() <= MOST_VALUES + 1);
     let answer = hearing.answer;
@@ -468,6 +516,7 @@ pub(crate) fn fuzz(said: &[u8]) {
     let _ = answer.progress();
     let _ = answer.log_end();
     let _ = answer.findings("/nowhere");
+    let _ = answer.tail(Lsn(1 << 25));
     let _ = answer.control();
     let _ = answer.history();
     let _ = answer.stop_order();
@@ -477,7 +526,7 @@ pub(crate) fn fuzz(said: &[u8]) {
 }
 
 impl Hearing {
-    fn new() -> Hearing {
+    fn new(wanted: usize) -> Hearing {
         Hearing {
             greeted: false,
             other_protocol: None,
@@ -485,11 +534,21 @@ impl Hearing {
             answer: Answer::default(),
             line: Vec::new(),
             since: Instant::now(),
+            wanted,
+            raw_left: 0,
         }
     }
 
-    fn hear(&mut self, piece: &[u8]) {
-        for &byte in piece {
+    fn hear(&mut self, mut piece: &[u8]) {
+        while let Some((&byte, rest)) = piece.split_first() {
+            if self.raw_left > 0 {
+                let (raw, rest) = piece.split_at(self.raw_left.min(piece.len()));
+                self.answer.raw.extend_from_slice(raw);
+                self.raw_left -= raw.len();
+                piece = rest;
+                continue;
+            }
+            piece = rest;
             if byte != b'\n' {
                 if self.line.len() < LONGEST_LINE {
                     self.line.push(byte);
@@ -518,6 +577,11 @@ impl Hearing {
         let Some((key, value)) = line.split_once('=') else { return };
         match key {
             "end" => self.complete = value == "ok",
+            // Only what was asked for, and once.
+            "bytes" if self.wanted > 0 && value.parse() == Ok(self.wanted) => {
+                self.raw_left = std::mem::take(&mut self.wanted);
+                self.answer.raw.reserve_exact(self.raw_left);
+            }
             "rung" => {
                 let mut words = value.splitn(3, ' ');
                 let (Some(name), Some(how)) = (words.next(), words.next()) else { return };
@@ -816,7 +880,7 @@ mod tests {
     use failover_core::time::Mono;
 
     fn heard(text: &str) -> Answer {
-        let mut hearing = Hearing::new();
+        let mut hearing = Hearing::new(0);
         // In small pieces, as a network may bring it.
         for piece in text.as_bytes().chunks(7) {
             hearing.hear(piece);
@@ -914,7 +978,7 @@ mod tests {
                 remedy: String::new(),
                 sent,
             };
-            failure(error, changes, &Hearing::new()).kind
+            failure(error, changes, &Hearing::new(0)).kind
         };
         assert_eq!(kind(SshErrorKind::TimedOut, true, true), FailureKind::TimedOut);
         assert_eq!(kind(SshErrorKind::Cancelled, true, true), FailureKind::Cancelled);
@@ -954,20 +1018,20 @@ mod tests {
     #[test]
     fn a_script_of_another_protocol_is_named_and_what_it_did_is_not_known() {
         let of = |text: &str| {
-            let mut hearing = Hearing::new();
+            let mut hearing = Hearing::new(0);
             hearing.hear(text.as_bytes());
             (hearing.greeted, hearing.other_protocol)
         };
         assert_eq!(of("failover-host=2\nproof=ok\nend=ok\n"), (false, Some("2".to_owned())));
         assert_eq!(of("failover-host=1\nfailover-host=2\nend=ok\n"), (true, None));
         assert_eq!(of("failover-host=\n"), (false, Some(String::new())));
-        assert_eq!(own_version(), 2);
+        assert_eq!(own_version(), 3);
     }
 
     #[test]
     fn each_trouble_has_its_finding_and_a_healthy_host_has_none() {
         let healthy = "failover-host=1\npostmaster=running\nsignal=1\nshm=6\nwritable=1\npg_ctl=/b/pg_ctl\npg_isready=/b/pg_isready\n\
-             version=2\nspeaks=generation\ntimeout=/usr/bin/timeout\nuid=101\nfree_kib=72922972\nend=ok\n";
+             version=3\nspeaks=generation\ntimeout=/usr/bin/timeout\nuid=101\nfree_kib=72922972\nend=ok\n";
         let codes = |from: &str, to: &str| {
             let findings = heard(&healthy.replace(from, to)).findings("/data");
             findings.into_iter().map(|finding| (finding.code.to_string(), finding.blocking)).collect::<Vec<_>>()
@@ -975,11 +1039,11 @@ mod tests {
         assert_eq!(codes("", ""), []);
         for (from, to, code, blocking) in [
             ("signal=1", "signal=0", "host_cannot_signal", true),
-            ("version=2\nspeaks=generation\n", "", "host_script_outdated", true),
-            ("version=2", "version=1", "host_script_outdated", false),
-            ("version=2\nspeaks=generation", "version=3\nspeaks=control", "host_script_newer", true),
-            ("version=2", "version=later", "host_script_outdated", false),
-            ("version=2", "version=3", "host_script_newer", false),
+            ("version=3\nspeaks=generation\n", "", "host_script_outdated", true),
+            ("version=3", "version=2", "host_script_outdated", false),
+            ("version=3\nspeaks=generation", "version=4\nspeaks=control", "host_script_newer", true),
+            ("version=3", "version=later", "host_script_outdated", false),
+            ("version=3", "version=4", "host_script_newer", false),
             ("shm=6", "shm=gone", "host_segment_hidden", true),
             ("writable=1", "writable=0", "host_data_dir_not_writable", false),
             ("pg_ctl=/b/pg_ctl", "pg_ctl=", "host_pg_ctl_missing", false),

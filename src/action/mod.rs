@@ -11,6 +11,8 @@ pub(crate) mod memory;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod route;
+#[cfg(feature = "ssh")]
+mod salvage;
 pub(crate) mod server_identity;
 
 use std::collections::BTreeMap;
@@ -188,8 +190,20 @@ impl ServiceActions {
                 self.start_server(*server, generation, *view_confirmed, *overdue, deadline, cancel)
             }
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
-            Action::Salvage { .. } | Action::EmptySpool { .. } => {
-                Err(Failure::no_effect("the end of the old primary's log is not read: it is not built yet", ""))
+            #[cfg(not(feature = "ssh"))]
+            Action::Salvage { old, .. } => Err(no_ssh(&self.server(*old)?.name)),
+            #[cfg(not(feature = "ssh"))]
+            Action::EmptySpool { server } => Err(no_ssh(&self.server(*server)?.name)),
+            #[cfg(feature = "ssh")]
+            Action::Salvage { server, old, system_id, timeline, from, patience } => {
+                let log = host::Log { system_id: *system_id, timeline: *timeline };
+                let order = salvage::Order { server: *server, old: *old, log, from: *from, patience: (*patience).into() };
+                self.salvage(order, deadline, cancel)
+            }
+            #[cfg(feature = "ssh")]
+            Action::EmptySpool { server } => {
+                self.control(*server)?.unspool(deadline, cancel)?;
+                Ok(Report::Done { message: "failover-spool is empty".to_owned() })
             }
             Action::Promote { server, system_id, old_timeline } => {
                 self.promote(*server, *system_id, *old_timeline, &subject, deadline, cancel)

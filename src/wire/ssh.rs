@@ -230,20 +230,21 @@ impl SshHost {
     }
 
     /// As [`SshHost::exec`] for an account whose key has a forced command: sends the arguments alone, because the forced
-    /// command decides what they mean, and has to bound itself. Hands every piece of the standard output to `heard` as it
-    /// comes.
+    /// command decides what they mean, and has to bound itself; feeds it `stdin`. Hands every piece of the standard output to `heard`
+    /// as it comes.
     ///
     /// # Errors
     /// See [`SshErrorKind`]; [`SshError::sent`] tells whether the command may have had an effect.
     pub(crate) fn exec_forced(
         &self,
         argv: &[&str],
+        stdin: &[u8],
         deadline: Deadline,
         cancel: &Cancel,
         heard: &mut dyn FnMut(&[u8]),
     ) -> Result<ExecOutput, SshError> {
         let line = command_line(argv).ok_or_else(|| self.error(bad_argument()))?;
-        self.exec_line(&line, &[], deadline, cancel, heard)
+        self.exec_line(&line, stdin, deadline, cancel, heard)
     }
 
     /// Opens the kept session if it is not open; if it is, proves that the server still answers on it, and answers what

@@ -20,6 +20,8 @@ mod rfc2136;
 #[cfg(feature = "route53")]
 mod route53;
 #[cfg(feature = "ssh")]
+mod salvage;
+#[cfg(feature = "ssh")]
 mod ssh_host;
 mod survey_remedies;
 mod wire_postgres;

@@ -1237,7 +1237,7 @@ fn a_forced_command_allows_its_verbs_on_its_directory_and_nothing_else() {
         &["control", "--data-dir", "/tmp"],
         &["verb_control"],
     ] {
-        let done = ssh.exec_forced(line, far(), &never(), &mut |_| {}).unwrap();
+        let done = ssh.exec_forced(line, &[], far(), &never(), &mut |_| {}).unwrap();
         let said = text(&done.stdout);
         assert_eq!(done.code, Some(2), "{line:?}: {said}");
         assert!(said.starts_with("failover-host=1\nerror=") && !said.contains("uid="), "{line:?}: {said}");
@@ -1606,7 +1606,7 @@ fn a_start_command_is_run_instead_of_pg_ctl() {
         fs::remove_file(&told).unwrap();
         if wrapper {
             let line = ["start", "--generation", "7", "--start-command", "id"];
-            let done = ssh.exec_forced(&line, far(), &never(), &mut |_| {}).unwrap();
+            let done = ssh.exec_forced(&line, &[], far(), &never(), &mut |_| {}).unwrap();
             let said = text(&done.stdout);
             assert!(done.code == Some(2) && said.contains("unknown option") && !told.exists(), "{said}");
         } else {

@@ -140,7 +140,7 @@ mod tests {
     use failover_core::output::FailureKind;
 
     fn heard(lines: &str) -> Answer {
-        let mut hearing = Hearing::new();
+        let mut hearing = Hearing::new(0);
         hearing.hear(format!("failover-host=1\n{lines}end=ok\n").as_bytes());
         assert!(hearing.complete, "{lines}");
         hearing.answer

@@ -4,6 +4,7 @@
 //! Every call has one overall deadline and one cancel signal, and every failure says whether an effect is excluded. No SQL here is
 //! built from anything but numbers and constants.
 
+mod await_replay;
 mod checkpoint;
 mod failure;
 mod held_replay;
@@ -35,6 +36,7 @@ use failure::{denied, failure, interrupted, is_full, quoted, sqlstate, untouched
 use identity::Identity;
 pub(crate) use survey::{Around, Surveyed};
 
+pub(crate) use await_replay::Replayed;
 pub(crate) use promote::Promotion;
 
 /// A session left over from one action serves the next one only for so long: a failover takes its steps in a few seconds.

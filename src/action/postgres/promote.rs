@@ -54,7 +54,7 @@ const NUDGE_BUSY_EVERY: Duration = Duration::from_secs(2);
 const QUESTION: Duration = Duration::from_secs(1);
 
 const REQUEST_SQL: &str = "SELECT pg_catalog.pg_promote(false)";
-const RELOAD_SQL: &str = "SELECT pg_catalog.pg_reload_conf()";
+pub(super) const RELOAD_SQL: &str = "SELECT pg_catalog.pg_reload_conf()";
 const RIGHTS_SQL: &str = "SELECT coalesce(pg_catalog.has_function_privilege(pg_catalog.to_regprocedure('pg_catalog.pg_promote(boolean,integer)'), 'EXECUTE'), false) AS promote, \
      pg_catalog.has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload";
 /// The function beneath `pg_stat_activity`, which is planned in a fraction of the time. `backend_type` is hidden without pg_monitor: then no row is found and nothing is waited for (rules 89, 92).

@@ -98,7 +98,6 @@ pub(crate) fn read_sample(rows: &Rows, asked: Mono) -> Result<Sample, Error> {
         receiver: if in_recovery { receiver(&row)? } else { Receiver::Absent },
         at_end: wait.is_some_and(|wait| wait.is_for_log()),
         replay_conflict: wait.is_some_and(|wait| wait.is_conflict()),
-        spool: None,
         replay_paused: row.flag("replay_paused")?,
         delayed: row.text("apply_delay").is_some_and(|delay| delay != "0"),
         spool: row.text("spool_prepared").map(|said| said == "t"),
