@@ -109,6 +109,10 @@
 // `primary_conninfo` holds a password that the engine's role can read.
 #define FAILOVER_FINDING_REPLICATION_PASSWORD_READABLE "replication_password_readable"
 
+// Salvage cannot give this standby the end of a dead primary's log: `restore_command` does not look into
+// `failover-spool`.
+#define FAILOVER_FINDING_SALVAGE_NOT_PREPARED "salvage_not_prepared"
+
 // The primary has logical replication slots.
 #define FAILOVER_FINDING_LOGICAL_SLOTS "logical_slots"
 
@@ -189,6 +193,9 @@
 
 // `pg_isready` is not where the host's account looks for it.
 #define FAILOVER_FINDING_HOST_PG_ISREADY_MISSING "host_pg_isready_missing"
+
+// `pg_waldump` is not where the host's account looks for it.
+#define FAILOVER_FINDING_HOST_PG_WALDUMP_MISSING "host_pg_waldump_missing"
 
 // The host has no `timeout` command.
 #define FAILOVER_FINDING_HOST_TIMEOUT_MISSING "host_timeout_missing"

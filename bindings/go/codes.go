@@ -39,6 +39,8 @@ const (
 	FindingSlotLost = "slot_lost"
 	// FindingReplicationPasswordReadable: `primary_conninfo` holds a password that the engine's role can read.
 	FindingReplicationPasswordReadable = "replication_password_readable"
+	// FindingSalvageNotPrepared: Salvage cannot give this standby the end of a dead primary's log: `restore_command` does not look into `failover-spool`.
+	FindingSalvageNotPrepared = "salvage_not_prepared"
 	// FindingLogicalSlots: The primary has logical replication slots.
 	FindingLogicalSlots = "logical_slots"
 	// FindingSyncGate: Only one standby can acknowledge the commits of the primary.
@@ -93,6 +95,8 @@ const (
 	FindingHostPgCtlMissing = "host_pg_ctl_missing"
 	// FindingHostPgIsreadyMissing: `pg_isready` is not where the host's account looks for it.
 	FindingHostPgIsreadyMissing = "host_pg_isready_missing"
+	// FindingHostPgWaldumpMissing: `pg_waldump` is not where the host's account looks for it.
+	FindingHostPgWaldumpMissing = "host_pg_waldump_missing"
 	// FindingHostTimeoutMissing: The host has no `timeout` command.
 	FindingHostTimeoutMissing = "host_timeout_missing"
 	// FindingHostRootLogin: The engine logs in as root.

@@ -831,6 +831,15 @@ impl Answer {
                 "set bin_dir, or install the client programs of PostgreSQL",
             );
         }
+        // A script before version 3 does not say.
+        if self.all("pg_waldump").next() == Some("") {
+            find(
+                FindingCode::HostPgWaldumpMissing,
+                false,
+                "pg_waldump was not found: where the log of this server ends could not be told after its death".to_owned(),
+                "set bin_dir to what pg_config --bindir says on this host, or install the server's programs there",
+            );
+        }
         if self.value("timeout").is_empty() {
             find(
                 FindingCode::HostTimeoutMissing,
@@ -1048,6 +1057,7 @@ mod tests {
             ("writable=1", "writable=0", "host_data_dir_not_writable", false),
             ("pg_ctl=/b/pg_ctl", "pg_ctl=", "host_pg_ctl_missing", false),
             ("pg_isready=/b/pg_isready", "", "host_pg_isready_missing", false),
+            ("end=ok", "pg_waldump=\nend=ok", "host_pg_waldump_missing", false),
             ("timeout=/usr/bin/timeout", "timeout=", "host_timeout_missing", false),
             ("uid=101", "uid=0", "host_root_login", false),
             ("free_kib=72922972", "free_kib=1000", "host_disk_nearly_full", false),

@@ -135,6 +135,9 @@ findings! {
     /// `primary_conninfo` holds a password that the engine's role can read.
     ReplicationPasswordReadable = "replication_password_readable" (Server, Blocks::Never):
         "everybody who can read the statistics can read the replication password, and can copy the whole cluster with it",
+    /// Salvage cannot give this standby the end of a dead primary's log: `restore_command` does not look into `failover-spool`.
+    SalvageNotPrepared = "salvage_not_prepared" (Server, Blocks::Where("salvage is required (`data.salvage`)")):
+        "with asynchronous replication the last commits may be on the disk of the dead primary only; without the spool the promoted standby does not have them",
     /// The primary has logical replication slots.
     LogicalSlots = "logical_slots" (Server, Blocks::Never):
         "the slots stay on the old primary: subscribers stop, and they miss the changes between the failover and new slots",
@@ -216,6 +219,9 @@ findings! {
     /// `pg_isready` is not where the host's account looks for it.
     HostPgIsreadyMissing = "host_pg_isready_missing" (Host, Blocks::Never):
         "with it the host distinguishes a hung server from a cut network: without it the engine waits in more doubtful cases",
+    /// `pg_waldump` is not where the host's account looks for it.
+    HostPgWaldumpMissing = "host_pg_waldump_missing" (Host, Blocks::Never):
+        "it tells where the log of a dead primary ends: without it nothing is salvaged from this server, and the loss is only bounded",
     /// The host has no `timeout` command.
     HostTimeoutMissing = "host_timeout_missing" (Host, Blocks::Never):
         "a command that hangs there outlives its step, and may act after the failover has continued",

@@ -255,6 +255,7 @@ pub(super) fn around(model: &ServiceModel, server: ServerId, primary: Option<Ser
         replay_stands,
         candidate: model.servers.get(usize::from(server.0)).is_some_and(|server| server.candidate),
         delay_allowed: model.postgres.allow_delayed,
+        salvage: None,
     }
 }
 

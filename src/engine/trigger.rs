@@ -1044,6 +1044,7 @@ pub(crate) mod tests {
             replay_stands: false,
             candidate: true,
             delay_allowed: false,
+            salvage: None,
         };
         let parts = bench.trigger.shell.parts();
         let cluster = &parts.services[0].actions.cluster;

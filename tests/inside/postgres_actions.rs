@@ -88,7 +88,15 @@ pub(super) fn message(report: &Report) -> &str {
 }
 
 pub(super) fn around(replay_stands: bool) -> Around {
-    Around { primary: Some(DB1), candidates: 1, checks: 1, replay_stands, candidate: true, delay_allowed: false }
+    Around {
+        primary: Some(DB1),
+        candidates: 1,
+        checks: 1,
+        replay_stands,
+        candidate: true,
+        delay_allowed: false,
+        salvage: Some(false),
+    }
 }
 
 fn refused(outcome: Result<Report, Failure>) -> Failure {

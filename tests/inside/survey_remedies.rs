@@ -96,6 +96,7 @@ const STATES: &[State] = &[
             "REVOKE ALTER SYSTEM ON PARAMETER synchronous_standby_names FROM failover",
         ],
     ),
+    on_standby(FindingCode::SalvageNotPrepared, &[]),
     State { blocking: true, ..on_standby(FindingCode::ReplayPaused, &["SELECT pg_wal_replay_pause()"]) },
     State { blocking: true, ..on_primary(FindingCode::ConnectionLimitLow, &["ALTER ROLE failover CONNECTION LIMIT 2"]) },
     on_primary(FindingCode::ConnectionLimitLow, &["ALTER ROLE failover CONNECTION LIMIT 4"]),
@@ -283,6 +284,40 @@ fn a_delayed_standby_is_told_where_it_may_be_promoted() {
     let shown = wait_until("it is told", AMPLE, || Ok(told(true, false))).unwrap();
     assert!(shown.blocking && shown.remedy.contains("data.allow_delayed = true, or candidate = false"), "{shown:?}");
     assert_eq!([told(true, true), told(false, false)], [None, None]);
+}
+
+/// A standby has a command of its own: the remedy keeps it, and does not show it.
+#[test]
+fn a_restore_command_that_is_there_is_kept() {
+    let lab = Lab::new().unwrap();
+    let (db1, db2) = pair(&lab);
+    let cluster = cluster_of(&[(DB1, &db1), (DB2, &db2)]);
+    carry_out(&db2, "ALTER SYSTEM SET restore_command = 'cp \"/it''s nowhere/%f\" \"%p\"', then restart the standby");
+    ends(&cluster, true, FindingCode::SalvageNotPrepared, "in psql: ", |shown| {
+        assert!(!shown.remedy.contains("nowhere"), "{shown:?}");
+        let (script, restart) = match shown.remedy.split_once(", then restart") {
+            Some((script, _)) => (script, true),
+            None => (shown.remedy.as_str(), false),
+        };
+        db2.script(script.strip_prefix("in psql: ").unwrap()).unwrap();
+        if restart {
+            db2.restart().unwrap();
+        }
+    });
+    let now = db2.value("SHOW restore_command").unwrap();
+    assert_eq!(now, "cp \"/it's nowhere/%f\" \"%p\" || cp failover-spool/%f \"%p\"");
+    // Who has a promise, or wants no salvage, is not told.
+    all(&db2, &["ALTER SYSTEM RESET restore_command"]);
+    db2.restart().unwrap();
+    let told = |salvage| {
+        let around = Around { salvage, ..around(false) };
+        let findings = cluster.survey(DB2, around, ample(), &cancel()).unwrap().findings;
+        findings.into_iter().find(|finding| finding.code == FindingCode::SalvageNotPrepared).map(|finding| finding.blocking)
+    };
+    assert_eq!([told(None), told(Some(false)), told(Some(true))], [None, Some(false), Some(true)]);
+    all(&db1, &["ALTER SYSTEM SET synchronous_standby_names = 'db2'", RELOAD]);
+    wait_until("the promise is seen", AMPLE, || Ok(told(Some(false)).is_none().then_some(()))).unwrap();
+    assert_eq!(told(Some(true)), Some(true));
 }
 
 /// Whose standby is never promoted is not kept from a failover by how that one is.

@@ -12,6 +12,7 @@ mod identity;
 mod positions;
 mod promote;
 mod set_where;
+mod spool_survey;
 mod survey;
 mod sync_gate;
 mod sync_survey;

@@ -3,7 +3,7 @@
 use super::held_replay::Holders;
 use super::set_where::{self, Settings};
 use super::{Cluster, Server, is_full, quoted};
-use super::{sync_survey, wal_survey};
+use super::{spool_survey, sync_survey, wal_survey};
 use crate::action::server_identity::ServerIdentity;
 use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::version::{self, Suitability};
@@ -41,6 +41,7 @@ SELECT current_user AS role,
        CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END AS paused,
        (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'recovery_min_apply_delay') AS apply_delay,
        (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_retrieve_retry_interval') AS retry_interval,
+       pg_catalog.current_setting('restore_command', true) AS restore_command,
        (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_connections') AS max_connections,
        (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_worker_processes') AS max_worker_processes,
        (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_wal_senders') AS max_wal_senders,
@@ -85,6 +86,8 @@ pub(crate) struct Around {
     pub candidate: bool,
     /// Also while it holds replay back (`data.allow_delayed`).
     pub delay_allowed: bool,
+    /// Salvage is tried (`data.salvage`) where the hosts can be asked; `Some(true)`: it is required.
+    pub salvage: Option<bool>,
 }
 
 /// What one server said.
@@ -315,7 +318,7 @@ impl Findings<'_> {
         self.add(code, false, message, remedy.into());
     }
 
-    fn add(&mut self, code: FindingCode, blocking: bool, message: &str, remedy: String) {
+    pub(super) fn add(&mut self, code: FindingCode, blocking: bool, message: &str, remedy: String) {
         self.list.push(code.found(blocking, format!("{}: {message}", self.name), remedy));
     }
 }
@@ -634,6 +637,13 @@ fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(
                 "read its log; check primary_conninfo and the primary's pg_hba.conf"
             },
         );
+    }
+    // Under a promise nothing that was acknowledged is missing.
+    let asynchronous = primary.is_some_and(|(_, primary)| primary.get("sync_names").unwrap_or_default().trim().is_empty());
+    if let Some(required) = around.salvage.filter(|required| around.candidate && (asynchronous || *required)) {
+        let command = answer.get("restore_command").unwrap_or_default();
+        let standby = spool_survey::Standby { command, version: answer.number("version").unwrap_or_default() };
+        spool_survey::findings(found, &standby, required);
     }
     let primary_name = primary.map_or("the primary", |(name, _)| name);
     for Lower { setting, ours, theirs } in lower {
