@@ -1,7 +1,7 @@
 //! The outage as a writer sees it, over many faults, each in a fresh pair with default settings; beside it the floor of the same
 //! run: a bare `pg_ctl promote` to the first write. And what an engine costs that has nothing to do. Prints numbers, asserts nothing.
 //!
-//! `KILLS=10 HANGS=5 FREEZES=50 RESTARTS=20 FLOORS=10 IDLE=30 cargo bench --bench outage -- [--json]`
+//! `KILLS=10 HANGS=5 FREEZES=50 RESTARTS=20 FLOORS=10 SALVAGES=10 IDLE=30 cargo bench --bench outage -- [--json]`
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -20,6 +20,16 @@ use support::scenario::{Fault, Scenario};
 use support::session::Login;
 
 const PHASES: [&str; 6] = ["detect", "confirm", "fence", "promote", "route", "verify"];
+
+/// What the standby of a killed primary has not heard, with and without salvage: its sender stands still for so many milliseconds before.
+const SALVAGES: &[(&str, Fault, bool, u64)] = &[
+    ("kill, all heard, no salvage", Fault::Kill, false, 0),
+    ("kill, all heard, salvage", Fault::Kill, true, 0),
+    ("kill, 500 ms unheard, no salvage", Fault::Kill, false, 500),
+    ("kill, 500 ms unheard, salvage", Fault::Kill, true, 500),
+    ("hang, 500 ms unheard, no salvage", Fault::Hang, false, 500),
+    ("hang, 500 ms unheard, salvage", Fault::Hang, true, 500),
+];
 
 fn main() -> ExitCode {
     let json = std::env::args().any(|argument| argument == "--json");
@@ -69,6 +79,10 @@ fn run() -> io::Result<Value> {
         (Fault::Restart, times("RESTARTS", 20)),
     ] {
         results.insert(fault.as_str().to_owned(), faults(fault, count)?);
+    }
+    let salvages = times("SALVAGES", kills);
+    for (name, fault, prepared, deaf) in SALVAGES {
+        results.insert((*name).to_owned(), several(salvages, name, &|| salvage(*fault, *prepared, *deaf))?);
     }
     results.insert("idle".to_owned(), idle(times("IDLE", 30))?);
     Ok(Value::Object(results))
@@ -135,15 +149,18 @@ fn floor() -> io::Result<f64> {
 }
 
 fn faults(fault: Fault, count: usize) -> io::Result<Value> {
+    several(count, fault.as_str(), &|| once(fault))
+}
+
+fn several(count: usize, name: &str, run_one: &dyn Fn() -> io::Result<Recording>) -> io::Result<Value> {
     let (mut outages, mut missing, mut failovers, mut right) = (Vec::new(), 0, 0, 0);
     let mut phases: Vec<Vec<f64>> = vec![Vec::new(); PHASES.len()];
     for number in 1..=count {
-        let run = once(fault)?;
+        let run = run_one()?;
         let outage = run.outage().map_or(f64::NAN, |gap| millis(gap.nanos()));
         let wrong: Vec<&str> = run.findings.iter().filter(|finding| !finding.ok).map(|finding| finding.text.as_str()).collect();
         say(&format!(
-            "{} {number}/{count}: {outage:.1} ms without a commit{}",
-            fault.as_str(),
+            "{name} {number}/{count}: {outage:.1} ms without a commit{}",
             if wrong.is_empty() { String::new() } else { format!("; WRONG: {}", wrong.join("; ")) }
         ));
         outages.push(outage);
@@ -169,6 +186,18 @@ fn once(fault: Fault) -> io::Result<Recording> {
     let mut scenario = Scenario::start(&PairOptions::default(), |_| {})?;
     scenario.quiet(Duration::from_secs(2), &mut |_| {})?;
     scenario.suffer(fault, &mut |_| {})?;
+    Ok(scenario.finish()?.0)
+}
+
+/// A primary that dies or hangs after its standby has heard nothing for a while.
+fn salvage(fault: Fault, prepared: bool, deaf_ms: u64) -> io::Result<Recording> {
+    let settings = if prepared { vec![support::postgres::PREPARED.to_owned()] } else { Vec::new() };
+    let mut scenario = Scenario::start(&PairOptions { settings, ..PairOptions::default() }, |_| {})?;
+    scenario.quiet(Duration::from_secs(2), &mut |_| {})?;
+    let deaf = if deaf_ms > 0 { Some(scenario.pair.db1.stop_sending_to(&scenario.pair.db2)?) } else { None };
+    scenario.quiet(Duration::from_millis(deaf_ms), &mut |_| {})?;
+    scenario.suffer(fault, &mut |_| {})?;
+    drop(deaf);
     Ok(scenario.finish()?.0)
 }
 
@@ -222,7 +251,7 @@ fn table(results: &Value) -> String {
         );
     };
     line("floor: bare promotion", &results["floor"], "pg_ctl promote to the first write");
-    for fault in ["kill", "hang", "freeze", "restart"] {
+    for fault in ["kill", "hang", "freeze", "restart"].into_iter().chain(SALVAGES.iter().map(|(name, ..)| *name)) {
         let of = &results[fault];
         if of["runs"] == 0 {
             continue;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Real failovers on every PostgreSQL that a registry has as a package: kill, hang, restart, second failover; and 12 is refused by name.
+# Real failovers on every PostgreSQL that a registry has as a package: kill, hang, restart, salvage, second failover; and 12 is refused by name.
 #   scripts/versions.sh            VERSIONS="13 18": only these
 # Ends with a table, and why each failed test failed; all that the tests said is in target/versions.
 set -euo pipefail
@@ -15,11 +15,12 @@ declare -A tests=(
     [kill]='faults a_killed_primary_is_replaced'
     [hang]='faults a_hung_primary_is_killed_for_good_and_replaced'
     [restart]='faults a_clean_restart_changes_nothing'
+    [salvage]='salvage what_only_a_killed_primary_has_is_salvaged'
     [second]='three_servers a_second_failover_goes_through_as_promised'
     [refused]='command_line doctor::a_server_that_is_too_old_is_refused_by_name'
 )
-columns=(start kill hang restart second refused)
-programs=(--test harness --test faults --test three_servers --test command_line)
+columns=(start kill hang restart salvage second refused)
+programs=(--test harness --test faults --test salvage --test three_servers --test command_line)
 
 echo 'versions: building (the first time takes some minutes)'
 scripts/cargo.sh build --locked --quiet --bin failover
@@ -47,8 +48,14 @@ for version in "${versions[@]}"; do
     export FAILOVER_POSTGRES_BIN
     for column in "${columns[@]}"; do
         # A version is either supported, or refused by name.
-        if { [ "$version" = 12 ] && [[ $column =~ ^(kill|hang|restart|second)$ ]]; } || { [ "$version" != 12 ] && [ "$column" = refused ]; }; then
+        if { [ "$version" = 12 ] && [[ $column =~ ^(kill|hang|restart|salvage|second)$ ]]; } || { [ "$version" != 12 ] && [ "$column" = refused ]; }; then
             row+=('-')
+            continue
+        fi
+        # Without it nobody tells where a log ends.
+        if [ "$column" = salvage ] && [ ! -e "$FAILOVER_POSTGRES_BIN/pg_waldump" ]; then
+            row+=('-')
+            reasons+=("$version, salvage: the package has no pg_waldump")
             continue
         fi
         log=$logs/$version-$column

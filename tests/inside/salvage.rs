@@ -31,12 +31,11 @@ use failover_core::time::Span;
 
 use super::postgres_actions::{AMPLE, DB1, DB2, ample, cancel, cluster_of, positions, system_id};
 use super::support::lab::{mounting_impossible, wait_until};
-use super::support::postgres::bin_dir;
+use super::support::postgres::{PREPARED, bin_dir};
 use super::support::process::{processes, signal_all};
 use super::support::sshd::{Sshd, SshdOptions};
 use super::support::{Lab, PgOptions, PgServer};
 
-const PREPARED: &str = "restore_command = 'cp failover-spool/%f \"%p\"'";
 const SEGMENT: u64 = 16 << 20;
 
 struct Nobody;

@@ -26,6 +26,9 @@ pub const WRITER_DATABASE: &str = "app";
 const REPLICATION_ROLE: &str = "replicator";
 const LONG: Duration = Duration::from_secs(60);
 
+/// What a standby needs for salvage, as the documents say it: a line of postgresql.conf.
+pub const PREPARED: &str = "restore_command = 'cp failover-spool/%f \"%p\"'";
+
 /// How a server is to be.
 #[derive(Clone, Debug)]
 pub struct PgOptions {
