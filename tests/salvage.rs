@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::cluster::{ClusterOptions, Replication};
+use support::cluster::{Cluster, ClusterOptions, Replication};
 use support::lab::wait_until;
 use support::postgres::{PREPARED, bin_dir};
 use support::recording::Event;
@@ -83,8 +83,12 @@ fn twenty_thousand_commits_are_salvaged_although_the_standby_lags_too_far() {
         return;
     }
     let _turn = turn();
-    let config_tail = "[services.data]\nsalvage_timeout = \"10s\"\n".to_owned();
-    let trial = Trial::start(&ClusterOptions { config_tail, ..pair() }).unwrap();
+    let cluster = Cluster::start(&pair(), |_| {}).unwrap();
+    let text = std::fs::read_to_string(&cluster.config).unwrap();
+    let patient = text.replace("max_lag_bytes", "salvage_timeout = \"10s\"\n  max_lag_bytes");
+    assert_ne!(text, patient);
+    cluster.lab.write(&cluster.config, patient, 0o600).unwrap();
+    let trial = Trial::with(cluster).unwrap();
     let db1 = trial.cluster.db(1);
     db1.query("CREATE TABLE many (i int)").unwrap();
     db1.wait_streaming("db2").unwrap();

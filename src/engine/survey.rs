@@ -15,7 +15,7 @@ use failover_core::event::{EventKind, Severity};
 use failover_core::finding::FindingCode;
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::Input;
-use failover_core::model::{CheckKind, ServiceModel};
+use failover_core::model::{CheckKind, OnSalvage, ServerModel, ServiceModel};
 use failover_core::route::RouteSurvey;
 use failover_core::sample::{HostReport, Readiness, ReadinessFinding};
 use failover_core::time::Mono;
@@ -255,7 +255,20 @@ pub(super) fn around(model: &ServiceModel, server: ServerId, primary: Option<Ser
         replay_stands,
         candidate: model.servers.get(usize::from(server.0)).is_some_and(|server| server.candidate),
         delay_allowed: model.postgres.allow_delayed,
-        salvage: None,
+        salvage: salvage(model, server),
+    }
+}
+
+/// Whether salvage is required, where it is wanted and the hosts can be asked.
+fn salvage(model: &ServiceModel, server: ServerId) -> Option<bool> {
+    let own = usize::from(server.0);
+    let reached = |at: &(usize, &ServerModel)| at.1.ssh && cfg!(feature = "ssh");
+    let hosts: Vec<usize> = model.servers.iter().enumerate().filter(reached).map(|(at, _)| at).collect();
+    let asked = hosts.contains(&own) && hosts.len() > 1;
+    match model.postgres.salvage {
+        OnSalvage::Off => None,
+        OnSalvage::Auto => asked.then_some(false),
+        OnSalvage::Require => Some(true),
     }
 }
 
