@@ -419,6 +419,28 @@ fn a_torn_last_record_ends_the_log_before_it() {
     scene.promote();
 }
 
+/// A disk that has lost its last writes, as one that lied about them does: the standby has more than it, and nobody knows what else there was.
+#[test]
+fn a_log_that_ends_before_the_standby_is_not_one_that_lacks_nothing() {
+    let scene = Scene::start();
+    // On one page with what follows.
+    while scene.end_of_primary().0 % 8192 > 4096 {
+        scene.insert(1);
+    }
+    let before = scene.end_of_primary();
+    scene.insert(3);
+    scene.caught_up();
+    dead(&scene.db1);
+    let from = scene.from();
+    let whole = scene.perform(&scene.order(from, AMPLE)).unwrap();
+    assert_eq!(whole.missing, 0, "{whole:?}");
+    let (path, at) = scene.segment(before);
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all_at(&vec![0; usize::try_from(8192 - at % 8192).unwrap()], at).unwrap();
+    let lost = scene.perform(&scene.order(from, AMPLE)).unwrap_err();
+    assert!(lost.had_no_effect() && lost.message.contains("ends before"), "{lost:?}");
+}
+
 /// What the disk does not give is not known: a failure, and not a small loss.
 #[test]
 fn a_log_that_cannot_be_read_is_not_taken_for_one_that_ends() {
