@@ -174,37 +174,12 @@ impl ServiceActions {
             Action::ProveFence { server, view_confirmed } => self.prove(*server, *view_confirmed, deadline, cancel),
             Action::ReadHistory { server, timeline } => self.history(*server, *timeline, deadline, cancel),
             Action::Checkpoint { server } => self.cluster.checkpoint(*server, deadline, cancel),
-            #[cfg(not(feature = "ssh"))]
-            Action::StopServer { server } | Action::ReadReceipt { server, .. } | Action::StartServer { server, .. } => {
-                Err(no_ssh(&self.server(*server)?.name))
-            }
-            #[cfg(feature = "ssh")]
-            Action::StopServer { server } => self.stop_server(*server, generation, deadline, cancel),
-            #[cfg(feature = "ssh")]
-            Action::ReadReceipt { server, standbys, system_id, timeline, patience } => {
-                let log = handover::Log { server: *server, system_id: *system_id, timeline: *timeline };
-                self.read_receipt(log, standbys, (*patience).into(), deadline, cancel)
-            }
-            #[cfg(feature = "ssh")]
-            Action::StartServer { server, view_confirmed, overdue } => {
-                self.start_server(*server, generation, *view_confirmed, *overdue, deadline, cancel)
-            }
+            Action::StopServer { .. }
+            | Action::ReadReceipt { .. }
+            | Action::StartServer { .. }
+            | Action::Salvage { .. }
+            | Action::EmptySpool { .. } => self.on_hosts(action, generation, deadline, cancel),
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
-            #[cfg(not(feature = "ssh"))]
-            Action::Salvage { old, .. } => Err(no_ssh(&self.server(*old)?.name)),
-            #[cfg(not(feature = "ssh"))]
-            Action::EmptySpool { server } => Err(no_ssh(&self.server(*server)?.name)),
-            #[cfg(feature = "ssh")]
-            Action::Salvage { server, old, system_id, timeline, from, patience } => {
-                let log = host::Log { system_id: *system_id, timeline: *timeline };
-                let order = salvage::Order { server: *server, old: *old, log, from: *from, patience: (*patience).into() };
-                self.salvage(order, deadline, cancel)
-            }
-            #[cfg(feature = "ssh")]
-            Action::EmptySpool { server } => {
-                self.control(*server)?.unspool(deadline, cancel)?;
-                Ok(Report::Done { message: "failover-spool is empty".to_owned() })
-            }
             Action::Promote { server, system_id, old_timeline } => {
                 self.promote(*server, *system_id, *old_timeline, &subject, deadline, cancel)
             }
@@ -231,6 +206,37 @@ impl ServiceActions {
                 self.cluster.verify_traffic(*server, *system_id, *timeline, route, deadline, cancel)
             }
         }
+    }
+
+    /// What is done on the hosts of the databases alone.
+    #[cfg(feature = "ssh")]
+    fn on_hosts(&self, action: &Action, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+        match action {
+            Action::StopServer { server } => self.stop_server(*server, generation, deadline, cancel),
+            Action::ReadReceipt { server, standbys, system_id, timeline, patience } => {
+                let log = handover::Log { server: *server, system_id: *system_id, timeline: *timeline };
+                self.read_receipt(log, standbys, (*patience).into(), deadline, cancel)
+            }
+            Action::StartServer { server, view_confirmed, overdue } => {
+                self.start_server(*server, generation, *view_confirmed, *overdue, deadline, cancel)
+            }
+            Action::Salvage { server, old, system_id, timeline, from, patience } => {
+                let log = host::Log { system_id: *system_id, timeline: *timeline };
+                let order = salvage::Order { server: *server, old: *old, log, from: *from, patience: (*patience).into() };
+                self.salvage(order, deadline, cancel)
+            }
+            Action::EmptySpool { server } => {
+                self.control(*server)?.unspool(deadline, cancel)?;
+                Ok(Report::Done { message: "failover-spool is empty".to_owned() })
+            }
+            _ => Err(Failure::no_effect(format!("{} is not done on a host", action.name()), "")),
+        }
+    }
+
+    #[cfg(not(feature = "ssh"))]
+    fn on_hosts(&self, action: &Action, _: Generation, _: Deadline, _: &Cancel) -> Result<Report, Failure> {
+        let name = action.server().map(|server| self.server(server)).transpose()?.map_or("", |server| &server.name);
+        Err(no_ssh(name))
     }
 
     /// Who answers at each address of the route of an application now. Changes nothing.

@@ -119,13 +119,13 @@ fn actions(db1: &PgServer, db2: &PgServer, controls: [HostControl; 2]) -> Servic
 
 impl Scene {
     fn start() -> Scene {
-        Scene::with(options("db1"), options("db2"))
+        Scene::with(&options("db1"), &options("db2"))
     }
 
-    fn with(first: PgOptions, second: PgOptions) -> Scene {
+    fn with(first: &PgOptions, second: &PgOptions) -> Scene {
         let lab = Lab::new().unwrap();
-        let db1 = PgServer::primary(&lab, &first).unwrap();
-        let db2 = PgServer::standby_of(&db1, &second).unwrap();
+        let db1 = PgServer::primary(&lab, first).unwrap();
+        let db2 = PgServer::standby_of(&db1, second).unwrap();
         let sshd = Sshd::start(&lab, &SshdOptions::new("hosts")).unwrap();
         let controls = [control(&lab, &sshd, &db1, false), control(&lab, &sshd, &db2, false)];
         let actions = actions(&db1, &db2, controls);
@@ -153,10 +153,6 @@ impl Scene {
         let rows = mebibytes * 16_000;
         self.db1.query(&format!("INSERT INTO t SELECT generate_series(1, {rows})")).unwrap();
         rows
-    }
-
-    fn rows(&self, server: &PgServer) -> u64 {
-        server.value("SELECT count(*) FROM t").unwrap().parse().unwrap()
     }
 
     /// What the standby has, by its own word, when its position rests.
@@ -217,6 +213,10 @@ impl Scene {
     }
 }
 
+fn rows(server: &PgServer) -> u64 {
+    server.value("SELECT count(*) FROM t").unwrap().parse().unwrap()
+}
+
 /// Nobody sees a process of the dead server any more.
 fn dead(server: &PgServer) {
     server.kill_all();
@@ -234,9 +234,9 @@ fn commits_behind_a_frozen_receiver_are_salvaged_and_the_old_one_comes_back_with
     // What the server does by itself is no commit of ours.
     assert!(salvaged.commits.is_some_and(|commits| commits >= 300), "{salvaged:?}");
     drop(frozen);
-    assert_eq!(scene.rows(&scene.db2), 300);
+    assert_eq!(rows(&scene.db2), 300);
     scene.promote();
-    assert_eq!(scene.rows(&scene.db2), 300);
+    assert_eq!(rows(&scene.db2), 300);
     // The fork lies behind its last record: it is a standby of the new primary by a start alone.
     scene.lab.write(scene.db1.data_dir().join("standby.signal"), "", 0o600).unwrap();
     let auto = scene.db1.data_dir().join("postgresql.auto.conf");
@@ -246,7 +246,7 @@ fn commits_behind_a_frozen_receiver_are_salvaged_and_the_old_one_comes_back_with
     scene.db1.start().unwrap();
     scene.db2.query("INSERT INTO t VALUES (0)").unwrap();
     scene.db1.wait_following(&scene.db2).unwrap();
-    wait_until("it has what the new primary has", AMPLE, || Ok((scene.rows(&scene.db1) == 301).then_some(()))).unwrap();
+    wait_until("it has what the new primary has", AMPLE, || Ok((rows(&scene.db1) == 301).then_some(()))).unwrap();
 }
 
 /// A relay that from some moment on moves nothing, and closes nothing: the network between two hosts that both live.
@@ -301,7 +301,7 @@ impl Relay {
 /// 20,000 commits behind a network that swallows everything: the standby's receiver hears neither log nor end, and a new one no answer.
 #[test]
 fn commits_behind_a_cut_network_are_salvaged() {
-    let scene = Scene::with(options("db1"), options("db2").with("wal_receiver_timeout = 60s"));
+    let scene = Scene::with(&options("db1"), &options("db2").with("wal_receiver_timeout = 60s"));
     let relay = Relay::to(scene.db1.port());
     let conninfo = scene.db2.follower_conninfo(&scene.db1).unwrap();
     let through = conninfo.replace(&format!("port={} ", scene.db1.port()), &format!("port={} ", relay.port));
@@ -318,9 +318,9 @@ fn commits_behind_a_cut_network_are_salvaged() {
     assert!(scene.db2.receiver().unwrap().is_some(), "it believes in its primary");
     let salvaged = scene.salvages();
     assert!(salvaged.commits.is_some_and(|commits| commits >= 20_000), "{salvaged:?}");
-    assert_eq!(scene.rows(&scene.db2), 20_001);
+    assert_eq!(rows(&scene.db2), 20_001);
     scene.promote();
-    assert_eq!(scene.rows(&scene.db2), 20_001);
+    assert_eq!(rows(&scene.db2), 20_001);
 }
 
 /// After a restart the standby does not say what it has received, and a part of its log lies on its disk.
@@ -333,9 +333,9 @@ fn a_standby_that_was_restarted_meanwhile_takes_what_it_lacks() {
     drop(stopped);
     scene.db2.restart_at_once().unwrap();
     scene.db2.wait_accepting().unwrap();
-    assert_eq!(scene.rows(&scene.db2), 0);
+    assert_eq!(rows(&scene.db2), 0);
     scene.salvages();
-    assert_eq!(scene.rows(&scene.db2), 300);
+    assert_eq!(rows(&scene.db2), 300);
     scene.promote();
 }
 
@@ -343,12 +343,12 @@ fn a_standby_that_was_restarted_meanwhile_takes_what_it_lacks() {
 fn a_tail_over_several_segments_is_salvaged_and_a_second_time_there_is_nothing_missing() {
     let scene = Scene::start();
     let frozen = scene.db2.stop_receiver().unwrap();
-    let rows = scene.insert_much(48);
+    let count = scene.insert_much(48);
     dead(&scene.db1);
     let salvaged = scene.salvages();
     assert!(salvaged.missing > 40 << 20, "{salvaged:?}");
     drop(frozen);
-    assert_eq!(scene.rows(&scene.db2), rows);
+    assert_eq!(rows(&scene.db2), count);
     // An engine that begins anew asks from where the standby is by then; one whose answer came late, from where it was.
     let again = scene.salvage().unwrap();
     assert_eq!((again.missing, again.end, again.replayed), (0, salvaged.end, salvaged.end));
@@ -356,7 +356,7 @@ fn a_tail_over_several_segments_is_salvaged_and_a_second_time_there_is_nothing_m
     assert_eq!((late.end, late.salvaged, late.failed), (salvaged.end, late.missing, None));
     scene.spool_is_empty();
     scene.promote();
-    assert_eq!(scene.rows(&scene.db2), rows);
+    assert_eq!(rows(&scene.db2), count);
 }
 
 /// The standby has all up to the edge of a segment; then the log ends there, or goes on in the next one.
@@ -379,7 +379,7 @@ fn the_edge_of_a_segment_is_the_end_or_the_begin() {
         drop(stopped);
         let salvaged = scene.salvages();
         assert_eq!(salvaged.missing == 0, !goes_on && scene.from() == salvaged.end, "{salvaged:?}");
-        assert_eq!(scene.rows(&scene.db2), if goes_on { 20 } else { 10 });
+        assert_eq!(rows(&scene.db2), if goes_on { 20 } else { 10 });
         scene.promote();
     }
 }
@@ -397,7 +397,7 @@ fn a_segment_that_was_ended_early_is_salvaged() {
     drop(stopped);
     let salvaged = scene.salvages();
     assert!(salvaged.missing > SEGMENT, "{salvaged:?}");
-    assert_eq!(scene.rows(&scene.db2), 20);
+    assert_eq!(rows(&scene.db2), 20);
     scene.promote();
 }
 
@@ -415,7 +415,7 @@ fn a_torn_last_record_ends_the_log_before_it() {
     fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(&[0x55; 4], at + 40).unwrap();
     let salvaged = scene.salvages();
     assert!(salvaged.end <= before, "{salvaged:?}");
-    assert_eq!(scene.rows(&scene.db2), 300);
+    assert_eq!(rows(&scene.db2), 300);
     scene.promote();
 }
 
@@ -460,7 +460,7 @@ fn a_log_that_cannot_be_read_is_not_taken_for_one_that_ends() {
     let [first, second] = [0, 1].map(|ahead| scene.segment(Lsn(from.0 + ahead * SEGMENT)).0);
     for path in [&first, &second, &scene.db1.data_dir().join("pg_wal")] {
         let mode = fs::metadata(path).unwrap().permissions().mode();
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
         let said = unknown("closed");
         assert!(said.contains("ermission denied") || said.contains("read"), "{said}");
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -513,7 +513,7 @@ fn another_cluster_or_a_server_that_lives_is_refused() {
     let foreign = scene.perform(&order(scene.system, 1)).unwrap_err();
     assert!(foreign.message.contains("another cluster"), "{foreign:?}");
     file.write_all_at(&own, 24).unwrap();
-    assert_eq!(scene.rows(&scene.db2), 0);
+    assert_eq!(rows(&scene.db2), 0);
     scene.salvages();
 }
 
@@ -561,7 +561,7 @@ fn the_time_out_ends_it_with_what_is_known_by_then() {
     let none = scene.perform(&scene.order(from, Duration::ZERO)).unwrap_err();
     assert!(none.had_no_effect(), "{none:?}");
     scene.salvages();
-    assert_eq!(scene.rows(&scene.db2), 310);
+    assert_eq!(rows(&scene.db2), 310);
     scene.promote();
 }
 
@@ -589,7 +589,7 @@ fn a_forced_command_salvages_with_its_default_allowance() {
     dead(&scene.db1);
     drop(stopped);
     scene.salvages();
-    assert_eq!(scene.rows(&scene.db2), 300);
+    assert_eq!(rows(&scene.db2), 300);
     scene.promote();
     drop(other);
 }

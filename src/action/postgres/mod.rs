@@ -4,6 +4,7 @@
 //! Every call has one overall deadline and one cancel signal, and every failure says whether an effect is excluded. No SQL here is
 //! built from anything but numbers and constants.
 
+#[cfg(feature = "ssh")]
 mod await_replay;
 mod checkpoint;
 mod failure;
@@ -37,6 +38,7 @@ use failure::{denied, failure, interrupted, is_full, quoted, sqlstate, untouched
 use identity::Identity;
 pub(crate) use survey::{Around, Surveyed};
 
+#[cfg(feature = "ssh")]
 pub(crate) use await_replay::Replayed;
 pub(crate) use promote::Promotion;
 
