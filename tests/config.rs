@@ -514,9 +514,12 @@ fn checks_have_the_keys_of_their_kind() {
 
 #[test]
 fn a_salvage_that_is_required_and_a_loss_that_is_accepted_contradict_each_other() {
-    says(&pair("[services.data]\nsalvage = \"require\"\non_loss = \"proceed\""), &expect![[r#"
+    says(
+        &pair("[services.data]\nsalvage = \"require\"\non_loss = \"proceed\""),
+        &expect![[r#"
         error: /services/0/data/salvage (line 6, column 1) = "require": on_loss = "proceed" promotes with any loss, and salvage = "require" with none; write salvage = "auto", or on_loss = "refuse"
-    "#]]);
+    "#]],
+    );
     let config = good(&pair("[services.data]\nsalvage = \"require\"\nsalvage_timeout = \"700ms\""));
     let data = &config.services[0].data;
     assert_eq!((data.salvage, data.salvage_timeout), (OnSalvage::Require, Duration::from_millis(700)));
