@@ -16,6 +16,14 @@ use super::swarm::{ACTIONS, Change, Damage, Fault, Link, Moment, Setup, any_wron
 /// So many seeds of a hundred have pairs.
 const SHARE: u64 = 50;
 
+/// So many read other configurations.
+const RELOADS: u64 = 12;
+
+/// This seed throws faults in twos, or reads other configurations: what else is thrown there has to leave them be.
+pub fn has(seed: u64) -> bool {
+    Dice::new(seed ^ 0x9A12).percent(SHARE) || Dice::new(seed ^ 0x4E10).percent(RELOADS)
+}
+
 pub fn add(setup: &mut Setup, seed: u64) {
     let mut dice = Dice::new(seed ^ 0x9A12);
     if !dice.percent(SHARE) {
@@ -199,7 +207,7 @@ fn other_servers(dice: &mut Dice) -> Fault {
 /// A reload while the primary fails: suspected, in its grace, confirmed, waiting for a person, about to be replaced.
 pub fn reloads(setup: &mut Setup, seed: u64) {
     let mut dice = Dice::new(seed ^ 0x4E10);
-    if !dice.percent(12) {
+    if !dice.percent(RELOADS) {
         return;
     }
     let service = dice.index(setup.model.services.len());

@@ -484,7 +484,7 @@ impl Sim {
         let untrue = match reason.name() {
             // It has to have been there for long enough to be seen.
             "not_streaming" => {
-                let seen = death.at.since(server.unwell_at) >= ms(1_500);
+                let seen = death.at.since(server.unwell_at.max(server.port_shut_at)) >= ms(1_500);
                 (streamed && seen).then_some("it was, when the primary died")
             }
             // Where others were named before, the engine goes by the end of the log at that time.

@@ -7,6 +7,7 @@ use failover_core::sample::FenceLevel;
 use failover_core::time::Span;
 
 use super::dice::Dice;
+use super::pairs;
 use super::swarm::{Fault, Moment, Setup, any_wrong};
 
 /// How the engine ends at the step.
@@ -37,7 +38,7 @@ pub fn add(setup: &mut Setup, seed: u64) {
     }
     let service = dice.index(setup.model.services.len());
     // In the others it meets whatever else happens.
-    if setup.model.services[service].kind != ServiceKind::Postgres || dice.percent(40) {
+    if setup.model.services[service].kind != ServiceKind::Postgres || pairs::has(seed) || dice.percent(20) {
         return;
     }
     let servers = setup.model.services[service].servers.len();

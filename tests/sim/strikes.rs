@@ -234,7 +234,7 @@ impl Sim {
             }
             Fault::InstanceRestarts => {
                 cluster.forget_route();
-                return Struck::Not;
+                return Struck::Once(None);
             }
             Fault::PromotedElsewhere if lives && server.recovery && postgres => {
                 cluster.promote(at);
