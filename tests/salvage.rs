@@ -13,7 +13,8 @@ const UNHEARD: usize = 300;
 
 fn pair() -> ClusterOptions {
     let settings = vec![PREPARED.to_owned(), "wal_receiver_timeout = 30s".to_owned(), "wal_keep_size = 256MB".to_owned()];
-    ClusterOptions { standbys: 1, settings, ..ClusterOptions::new(Replication::Async) }
+    // What was never flushed may be on no disk: with fsync off nothing is salvaged.
+    ClusterOptions { standbys: 1, settings, fsync: true, ..ClusterOptions::new(Replication::Async) }
 }
 
 /// Some packages have no pg_waldump: then the end of a log is not told, and nothing is salvaged.
