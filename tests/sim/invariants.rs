@@ -184,7 +184,8 @@ impl Watch {
         self.in_doubt = false;
         self.journal_writable = true;
         self.stopped = false;
-        self.restarted = true;
+        // The first engine begins with the world.
+        self.restarted |= now > Mono::ZERO;
         self.gap_at = None;
         let watch = &mut self.services[service];
         watch.open = unfinished;
