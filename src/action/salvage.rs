@@ -59,13 +59,18 @@ impl ServiceActions {
         let carried = carry(source, target, log, from, tail, work, cancel);
         let wait = if carried.is_ok() { work } else { deadline.at_most(LOOK) };
         let goal = if carried.is_ok() { tail.end } else { Lsn(0) };
+        // Whether it helped shows in the next look. A stopped receiver would hold up the promotion, too.
         let mut wake = || {
-            // Whether it helped shows in the next look.
-            let _ = target.wake(log, from, work, cancel);
+            let _ = target.wake(log, from, deadline, cancel);
         };
+        if carried.is_err() {
+            wake();
+        }
         let got = self.replayed(order, goal, &mut wake, wait, cancel);
-        // PostgreSQL has each segment in its own folder by now. What stays in the spool could be restored in place of a later log.
-        let emptied = target.unspool(deadline.at_most(EMPTYING), cancel);
+        // PostgreSQL has each segment in its own folder by now. What stays in the spool could be restored in place of a later log. Where all of
+        // it lies there and time alone was short, it stays: the promotion replays it, and the spool is emptied after that.
+        let complete = carried.is_ok() && got.at.is_none_or(|at| at < tail.end);
+        let emptied = if complete { Ok(()) } else { target.unspool(deadline.at_most(EMPTYING), cancel) };
         if cancel.is_cancelled() {
             return Err(Failure::cancelled("cancelled while the end of the old log was carried over"));
         }

@@ -541,7 +541,8 @@ fn a_full_spool_is_told_with_the_exact_loss() {
     scene.spool_is_empty();
 }
 
-/// A replay that somebody holds ends with the time for it; what could not be replayed is known.
+/// A replay that somebody holds ends with the time for it; what could not be replayed is known. It lies in the spool, and the promotion
+/// replays it.
 #[test]
 fn the_time_out_ends_it_with_what_is_known_by_then() {
     let scene = Scene::start();
@@ -556,13 +557,81 @@ fn the_time_out_ends_it_with_what_is_known_by_then() {
     let late = scene.perform(&scene.order(from, Duration::from_secs(6))).unwrap();
     assert_eq!((late.salvaged, late.missing), (0, late.end.bytes_after(from)), "{late:?}");
     assert!(late.failed.as_ref().is_some_and(|why| why.contains("has replayed up to")), "{late:?}");
-    scene.spool_is_empty();
     drop(held);
     let none = scene.perform(&scene.order(from, Duration::ZERO)).unwrap_err();
     assert!(none.had_no_effect(), "{none:?}");
-    scene.salvages();
-    assert_eq!(rows(&scene.db2), 310);
     scene.promote();
+    assert_eq!(rows(&scene.db2), 310);
+    scene.actions.perform(&Action::EmptySpool { server: DB2 }, Generation(1), ample(), &cancel()).unwrap();
+    scene.spool_is_empty();
+}
+
+/// The last record has a text that looks like an earlier record, written by somebody who may only log in: it is not believed.
+#[test]
+fn the_end_of_the_log_is_not_what_the_text_of_a_record_says() {
+    let scene =
+        Scene::with(&options("db1").with("max_prepared_transactions = 5"), &options("db2").with("max_prepared_transactions = 5"));
+    let stopped = scene.db1.stop_sending_to(&scene.db2).unwrap();
+    scene.insert(20);
+    let early = scene.end_of_primary();
+    scene.insert(20);
+    for lines in [
+        format!("rmgr: A len (rec/tot): 24/ 24, tx: 0, lsn: {}, prev 0/0, desc: C", Lsn(early.0 - 24)),
+        "rmgr: XLOG len (rec/tot): 24/ 24, tx: 0, lsn: FF/28, prev 0/0, desc: SWITCH".to_owned(),
+        format!("last={early} 24 XLOG SWITCH\nsaid=\ncommit"),
+    ] {
+        let text = lines.replace('\n', "\\n");
+        scene.db1.query(&format!("SELECT pg_logical_emit_message(false, E'x\\n{text}', '')")).unwrap();
+        scene.db1.query("INSERT INTO t VALUES (0)").unwrap();
+    }
+    let forged = format!("rmgr: A len (rec/tot): 24/ 24, tx: 0, lsn: {early}, prev 0/0, desc: C");
+    let sql = format!("BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION E'x\\n{forged}'");
+    scene.db1.query(&sql).unwrap();
+    let end = scene.end_of_primary();
+    dead(&scene.db1);
+    drop(stopped);
+    let salvaged = scene.salvages();
+    assert!(salvaged.end >= end, "{salvaged:?}, and the log ends at {end}");
+    assert_eq!(rows(&scene.db2), 43);
+}
+
+/// pg_waldump waits five seconds for a segment that is missing. Where the log fills its last one, none is there behind it.
+#[test]
+fn a_log_that_fills_its_last_segment_is_told_without_waiting_for_the_next_one() {
+    let scene = Scene::start();
+    let stopped = scene.db1.stop_sending_to(&scene.db2).unwrap();
+    scene.insert(100);
+    scene.db1.switch_wal().unwrap();
+    let edge = Lsn(scene.end_of_primary().0.div_ceil(SEGMENT) * SEGMENT);
+    dead(&scene.db1);
+    drop(stopped);
+    for number in edge.0 / SEGMENT..edge.0 / SEGMENT + 40 {
+        let _ = fs::remove_file(scene.segment(Lsn(number * SEGMENT)).0);
+    }
+    let from = scene.from();
+    let salvaged = scene.perform(&scene.order(from, Duration::from_secs(4))).unwrap();
+    assert_eq!((salvaged.end, salvaged.failed.as_deref()), (edge, None), "{salvaged:?}");
+    assert_eq!(rows(&scene.db2), 100);
+}
+
+/// Somebody else made the folder of the spool: that is the reason that is told, and the receiver is let go all the same.
+#[test]
+fn a_spool_of_somebody_else_is_told_by_its_name() {
+    let scene = Scene::start();
+    let frozen = scene.db2.stop_receiver().unwrap();
+    scene.insert(10);
+    let spool = scene.db2.data_dir().join("failover-spool");
+    fs::create_dir_all(&spool).unwrap();
+    fs::set_permissions(&spool, fs::Permissions::from_mode(0o755)).unwrap();
+    rustix::fs::chown(&spool, Some(rustix::fs::Uid::ROOT), Some(rustix::fs::Gid::ROOT)).unwrap();
+    dead(&scene.db1);
+    let salvaged = scene.salvage().unwrap();
+    assert!(
+        salvaged.failed.as_ref().is_some_and(|why| why.contains("failover-spool") && why.contains("could not be")),
+        "{salvaged:?}"
+    );
+    scene.promote();
+    drop(frozen);
 }
 
 /// With the script installed as a forced command only words travel, and the bytes behind them.

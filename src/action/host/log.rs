@@ -155,6 +155,11 @@ impl Answer {
         let switches = [next(), next()] == ["XLOG", "SWITCH"];
         let last_byte = record_end(start, u64::from(length), page, segment).max(from);
         let end = if switches { Lsn(last_byte.0.div_ceil(segment).saturating_mul(segment)) } else { last_byte };
+        // Nothing is wrong with the log up to a segment that is missing: then it ends there, and not before.
+        if self.value("stopped").is_empty() && Lsn::parse(self.value("limit")) != Some(end) {
+            let message = format!("the log goes on behind {end}, and the segment at {} is missing", self.value("limit"));
+            return Err(Failure::no_effect(message, ""));
+        }
         let commits = match self.value("skipped") {
             _ if end == from => Some(0),
             "0" => self.value("commits").parse().ok(),
@@ -281,7 +286,7 @@ mod tests {
     #[test]
     fn a_log_ends_behind_its_last_record() {
         let of = |last: &str, from: &str| {
-            tail(&format!("follows=1\npage_size=8192\nlast={last}\nskipped=0\ncommits=300\n"), from)
+            tail(&format!("follows=1\npage_size=8192\nlast={last}\nskipped=0\ncommits=300\nstopped=error in WAL record\n"), from)
                 .map(|tail| (tail.end.to_string(), tail.commits))
         };
         assert_eq!(of("0/0301DA30 34 Transaction COMMIT", "0/3016030"), Ok(("0/301DA58".to_owned(), Some(300))));
@@ -301,10 +306,19 @@ mod tests {
     #[test]
     fn what_was_not_looked_at_is_not_counted() {
         let from = "0/3002000";
-        let said = tail("follows=1\npage_size=8192\nlast=0/3003000 34 Transaction COMMIT\nskipped=1\ncommits=7\n", from).unwrap();
+        let said =
+            tail("follows=1\npage_size=8192\nlast=0/3003000 34 Transaction COMMIT\nskipped=1\ncommits=7\nstopped=x\n", from)
+                .unwrap();
         assert_eq!(said.commits, None);
         let nothing = tail("follows=0\n", from).unwrap();
         assert_eq!((nothing.end.to_string().as_str(), nothing.commits), (from, Some(0)));
+        // Up to the first segment that is missing, and not before.
+        let up_to = |limit: &str| {
+            let last = "follows=1\npage_size=8192\nlast=0/3FFFFD8 40 Heap INSERT\nskipped=0\ncommits=7\nstopped=\n";
+            tail(&format!("{last}limit={limit}\n"), from).map(|tail| tail.end.to_string())
+        };
+        assert_eq!(up_to("0/4000000"), Ok("0/4000000".to_owned()));
+        assert!(up_to("0/5000000").is_err() && up_to("").is_err());
         for wrong in ["follows=\n", "follows=1\npage_size=8192\n", "follows=1\npage_size=77\nlast=0/3003000 34 A B\n"] {
             assert!(tail(wrong, from).is_err(), "{wrong}");
         }
