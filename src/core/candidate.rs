@@ -297,10 +297,11 @@ impl Candidate {
         }
     }
 
-    /// The same, with what was carried to it.
+    /// The same, with what was carried to it. `flushes`: as far as is known commits waited for the old primary's disk. A commit that did
+    /// not is on no disk, and nothing proves it.
     #[must_use]
-    pub fn with_carried(self, carried: Option<Carried>) -> Candidate {
-        Candidate { carried, ..self }
+    pub fn with_carried(self, carried: Option<Carried>, flushes: bool) -> Candidate {
+        Candidate { carried, holds_acknowledged: self.holds_acknowledged && (carried.is_none() || flushes), ..self }
     }
 
     /// `loss` as a record gives it. An estimate of nothing is no figure: 0 would read as a proof. Neither is one of a log that nobody
@@ -329,7 +330,7 @@ impl Candidate {
         let unseen = self.unseen;
         match self.loss {
             Some(0) if self.carried.is_some() => {
-                "nothing is missing: it has the log on the old primary's disk up to its end".into()
+                "nothing that was flushed is missing: it has the log on the old primary's disk up to its end".into()
             }
             Some(0) if self.exact => "nothing is missing: it has the log up to its end".into(),
             _ if self.holds_acknowledged => {
@@ -1138,6 +1139,15 @@ mod tests {
         assert_eq!(Candidate { exact: true, ..of(0) }.recorded_loss(), Some(0));
         assert_eq!(Candidate { holds_acknowledged: true, ..unseen(0) }.recorded_loss(), Some(0));
         assert_eq!(Candidate { away: Span::from_millis(9_000), ..unseen(72) }.recorded_loss(), None);
+    }
+
+    #[test]
+    fn rule_189_a_log_that_commits_did_not_wait_for_proves_nothing_about_them() {
+        let all = Candidate { exact: true, ..Candidate::chosen_before(ServerId(1), Lsn(1), Some(0), true) };
+        let carried = Some(Carried { missing: 40, salvaged: 40, commits: Some(1) });
+        let held = |carried, flushes| all.with_carried(carried, flushes).holds_acknowledged;
+        assert_eq!([held(carried, true), held(carried, false), held(None, false)], [true, false, true]);
+        assert!(all.with_carried(carried, true).loss_sentence().starts_with("nothing that was flushed is missing"));
     }
 
     #[test]

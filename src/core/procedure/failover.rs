@@ -628,7 +628,8 @@ impl Service {
         let refusal = Refusal::NoCandidate { reasons };
         let sentence = self.sentence(&refusal);
         if let Some(best) = candidate::best(&able) {
-            let best = best.with_carried(plan.salvage.carried(best.server, best.loss.filter(|_| best.exact)));
+            let carried = plan.salvage.carried(best.server, best.loss.filter(|_| best.exact));
+            let best = best.with_carried(carried, self.flushes_commits(plan.old));
             plan.chosen = Some(best);
             plan.assert_fenced();
             plan.assert_no_other(best.server);

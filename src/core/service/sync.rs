@@ -123,6 +123,15 @@ impl Service {
         if seen { before + 1 } else { 0 }
     }
 
+    /// A server's commits wait for its own disk, as far as its settings show: `synchronous_commit` is not `off`, for no role, database or
+    /// function. What is not told apart (`local`) counts as `off`; what a single session sets nobody else can see.
+    pub(crate) fn flushes_commits(&self, server: ServerId) -> bool {
+        let sample = self.servers[usize::from(server.0)].sample.as_ref().map(|(_, sample)| sample);
+        let local =
+            |sample: &Sample| sample.sync_commit == SyncCommit::Local || sample.sync_commit_overridden == Some(SyncCommit::Local);
+        !sample.is_some_and(local)
+    }
+
     fn waits_for(&self, primary: ServerId, sample: &Sample) -> Option<Acknowledging> {
         let rule = match SyncSetting::parse(&sample.sync_names) {
             SyncSetting::Empty => return None,
