@@ -355,7 +355,7 @@ refusals! {
         /// The server takes writes itself.
         NotInRecovery = "not_in_recovery" {
             why: "",
-            remedy: "stop it and rebuild it as a standby of the primary",
+            remedy: "if another server is the primary, stop this one and rebuild it as a standby of that server",
         }
         /// The server belongs to another cluster (system identifier).
         OtherCluster = "other_cluster" {

@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn beside_a_primary_in_recovery_the_one_that_takes_writes_is_not_to_be_rebuilt() {
         let of = |primary| of_standby(&CandidateRefusal::NotInRecovery, "orders", "db2", primary);
-        assert_eq!(of(None), "stop it and rebuild it as a standby of the primary");
+        assert_eq!(of(None), "if another server is the primary, stop this one and rebuild it as a standby of that server");
         let adopt = of(Some("db1"));
         let begin =
             "failover adopt orders db2, if it is the right primary (db1, which is called that, is in recovery); or correct names";

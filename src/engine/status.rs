@@ -970,6 +970,9 @@ impl View<'_> {
         let fenced =
             service.last_failover.as_ref().and_then(|last| (last.plan.fence_level() > FenceLevel::None).then_some(last.plan.old));
         let verdict = service.forecast.standbys.iter().find(|(id, _)| *id == server.id);
+        // Whom the failover in flight has promoted is the new primary: what would mend a standby would end it.
+        let promoted = service.plan.as_ref().filter(|plan| plan.times.promoted.is_some()).and_then(|plan| plan.chosen);
+        let verdict = verdict.filter(|_| promoted.is_none_or(|chosen| chosen.server != server.id));
         let position = service.position.map(|(flush, _, _)| flush);
         ServerStatus {
             name: server.name.clone(),
