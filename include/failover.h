@@ -434,6 +434,9 @@
 // The engine does not know how much log the standby could lack (rule 20): unknown is not zero.
 #define FAILOVER_STANDBY_REFUSAL_LOSS_UNKNOWN "loss_unknown"
 
+// `data.salvage` requires that nothing is lost, and what only the old primary's disk has could not be carried over.
+#define FAILOVER_STANDBY_REFUSAL_NOT_SALVAGED "not_salvaged"
+
 // For an application: the checks of the server do not pass.
 #define FAILOVER_STANDBY_REFUSAL_NOT_HEALTHY "not_healthy"
 

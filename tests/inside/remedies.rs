@@ -39,6 +39,7 @@ const NOT_YET: &[(FindingCode, &str)] = &[
     (FindingCode::HostScriptNewer, "a later failover-host"),
     (FindingCode::HostPgCtlMissing, "a host whose programs of PostgreSQL are in no usual place"),
     (FindingCode::HostPgIsreadyMissing, "the same"),
+    (FindingCode::HostPgWaldumpMissing, "the same"),
     (FindingCode::HostTimeoutMissing, "a host without coreutils"),
     (FindingCode::HostRootLogin, "a login as root"),
     (FindingCode::HostDiskNearlyFull, "a file system of its own"),
