@@ -61,7 +61,30 @@ pub(super) fn probe(path: &Path, databases: &[String]) -> Result<Vec<Option<Plac
     let folder = path.parent().unwrap_or(Path::new("/"));
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
         .map_err(|error| failed("cannot be replaced, its folder is not writable", &error))?;
+    let known = fs::metadata(&path).map_err(|error| failed("cannot be read", &error))?;
+    if !stays_readable(&known, rustix::process::geteuid().as_raw(), &own_groups()) {
+        let why = "give the file to the engine's user and one of its groups, or let everybody read it";
+        return Err(failed(
+            "cannot be replaced, its owner and group cannot be kept, and PgBouncer might not be able to read it",
+            &why,
+        ));
+    }
     Ok(places)
+}
+
+fn own_groups() -> Vec<u32> {
+    let others = rustix::process::getgroups().unwrap_or_default();
+    others.into_iter().chain([rustix::process::getegid()]).map(rustix::process::Gid::as_raw).collect()
+}
+
+/// Who reads a file can read the one that replaces it: that one gets its owner and group, or everybody may read it.
+fn stays_readable(known: &fs::Metadata, user: u32, groups: &[u32]) -> bool {
+    let kept = user == 0 || known.uid() == user && groups.contains(&known.gid());
+    kept || is_read_by_all(known)
+}
+
+fn is_read_by_all(known: &fs::Metadata) -> bool {
+    known.mode() & 0o004 != 0
 }
 
 /// The working directory of the PgBouncer that wrote this file with its process; `None` where that is not to be seen.
@@ -117,7 +140,11 @@ fn replace(path: &Path, text: &str, known: &fs::Metadata) -> std::io::Result<()>
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         file.write_all(text.as_bytes())?;
         if file.metadata()?.uid() != known.uid() || file.metadata()?.gid() != known.gid() {
-            fchown(&file, Some(known.uid()), Some(known.gid()))?;
+            match fchown(&file, Some(known.uid()), Some(known.gid())) {
+                // Only root gives files away. What everybody may read PgBouncer reads from us, too.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied && is_read_by_all(known) => {}
+                other => other?,
+            }
         }
         file.set_permissions(fs::Permissions::from_mode(known.mode() & 0o7777))?;
         file.sync_all()?;
@@ -248,6 +275,24 @@ mod tests {
         }
         let included = "orders = host=10.0.0.1";
         assert_eq!(pointed(included, "orders", &place()).unwrap(), "orders = port=5433 host=10.0.0.2");
+    }
+
+    /// A file that nobody but its group may read does not become one that its group cannot read.
+    #[test]
+    fn a_file_whose_owner_cannot_be_kept_is_told_beforehand_unless_everybody_may_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("databases.ini");
+        fs::write(&path, "[databases]\n").unwrap();
+        let readable = |mode: u32, user: &dyn Fn(u32) -> u32, group: &dyn Fn(u32) -> u32| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let known = fs::metadata(&path).unwrap();
+            stays_readable(&known, user(known.uid()), &[group(known.gid())])
+        };
+        let (own, other, root) = (&|id: u32| id, &|id: u32| id + 1, &|_: u32| 0);
+        assert!(readable(0o640, own, own) && readable(0o640, root, other));
+        assert!(!readable(0o640, other, own) && !readable(0o660, other, other));
+        assert!(readable(0o644, other, other));
+        assert_eq!(probe(&path, &[]), Ok(Vec::new()));
     }
 
     #[test]
