@@ -66,9 +66,13 @@ type core struct {
 type Option func(*core)
 
 // WithLogger has the library's log lines, and what goes wrong in functions of the program, go to logger instead of slog.Default().
-// Each record has the attributes service and server where it is about one.
+// Each record has the attributes service and server where it is about one. nil stands for slog.Default().
 func WithLogger(logger *slog.Logger) Option {
-	return func(c *core) { c.logger = logger }
+	return func(c *core) {
+		if logger != nil {
+			c.logger = logger
+		}
+	}
 }
 
 // New makes an engine from a configuration: a string or []byte in JSON, or anything that encoding/json makes one of. Nothing runs yet.
@@ -134,7 +138,9 @@ func assemble(call func(**C.failover_engine, **C.failover_error) C.int32_t, opti
 	c.handle = handle
 	c.life, c.end = context.WithCancel(context.Background())
 	for _, option := range options {
-		option(c)
+		if option != nil {
+			option(c)
+		}
 	}
 	engine := &Engine{core: c}
 	runtime.SetFinalizer(engine, func(engine *Engine) {

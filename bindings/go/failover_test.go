@@ -894,3 +894,18 @@ func TestAnOrderSaysWhichFailoverItBegan(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is not there is not called: the first wrong name would end the program.
+func TestNilLoggersOptionsAndAnswersArePassedOver(t *testing.T) {
+	engine := create(t, up, WithLogger(nil), nil)
+	if engine.inner().logger == nil {
+		t.Fatal("no logger is left to write to")
+	}
+	var status *Status
+	if server := status.Service("typo").Server("web1"); server != nil {
+		t.Fatalf("%v", server)
+	}
+	if health := status.Service("typo").Health(); health != "unknown" {
+		t.Fatal(health)
+	}
+}

@@ -36,6 +36,9 @@ type HostFunction struct {
 
 // Service is the service of that name; nil where there is none.
 func (s *Status) Service(name string) *ServiceStatus {
+	if s == nil {
+		return nil
+	}
 	for at := range s.Services {
 		if s.Services[at].Name == name {
 			return &s.Services[at]
@@ -84,6 +87,9 @@ type Pause struct {
 
 // Server is the server of that name; nil where there is none.
 func (s *ServiceStatus) Server(name string) *ServerStatus {
+	if s == nil {
+		return nil
+	}
 	for at := range s.Servers {
 		if s.Servers[at].Name == name {
 			return &s.Servers[at]
@@ -94,6 +100,9 @@ func (s *ServiceStatus) Server(name string) *ServerStatus {
 
 // Health is that of the primary: "unknown", "healthy", "degraded" or "unhealthy".
 func (s *ServiceStatus) Health() string {
+	if s == nil {
+		return "unknown"
+	}
 	if primary := s.Server(s.Primary); primary != nil {
 		return primary.Health
 	}

@@ -244,6 +244,13 @@ class Commands(Case):
         with self.assertRaises(InvalidArgument):
             Engine("\udc80")
 
+    def test_an_action_without_its_step_is_refused(self) -> None:
+        engine = Engine(self.config(UP))
+        self.addCleanup(engine.close)
+        for wrong in (print, 3, None):
+            with self.assertRaisesRegex(TypeError, "an action needs its step: @engine.action"):
+                engine.action(wrong)  # type: ignore[arg-type]
+
     def test_a_time_that_is_none_is_refused_by_its_name(self) -> None:
         engine = Engine(self.config(UP))
         self.addCleanup(engine.close)

@@ -337,6 +337,9 @@ class Engine:
         Errors: StateError once started; InvalidArgument for any other step; TypeError for what cannot be called with one argument.
         """
 
+        if not isinstance(step, str):
+            raise TypeError('an action needs its step: @engine.action("promote")')
+
         def register(function: ActionT) -> ActionT:
             _callable(function, f'action "{step}"')
             self._core.offer_action(step)
