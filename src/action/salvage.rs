@@ -69,8 +69,8 @@ impl ServiceActions {
         let got = self.replayed(order, goal, &mut wake, wait, cancel);
         // PostgreSQL has each segment in its own folder by now. What stays in the spool could be restored in place of a later log. Where all of
         // it lies there and time alone was short, it stays: the promotion replays it, and the spool is emptied after that.
-        let complete = carried.is_ok() && got.at.is_none_or(|at| at < tail.end);
-        let emptied = if complete { Ok(()) } else { target.unspool(deadline.at_most(EMPTYING), cancel) };
+        let to_replay = carried.is_ok() && got.at.is_none_or(|at| at < tail.end);
+        let emptied = if to_replay { Ok(()) } else { target.unspool(deadline.at_most(EMPTYING), cancel) };
         if cancel.is_cancelled() {
             return Err(Failure::cancelled("cancelled while the end of the old log was carried over"));
         }

@@ -158,8 +158,8 @@ impl HttpCheck {
             wire: Arc::clone(&wire),
             wanted: self.params.expected_header.as_ref().map(|(name, _)| name.clone()),
         };
-        let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
-        let agent = http::agent(connector, headers + url.to_string().len());
+        let headers = self.headers.iter().map(|(name, value)| (name, value));
+        let agent = http::agent(connector, http::room_of(headers) + url.to_string().len());
         let mut request = Request::builder().method(method.clone()).uri(url.clone()).header("connection", "close");
         if same_origin(url, &self.url) {
             for (name, value) in &self.headers {

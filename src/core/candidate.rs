@@ -846,18 +846,8 @@ mod tests {
             .map(|(at, sample)| {
                 let mut standing = Standing {
                     server: ServerId(u16::try_from(at + 1).unwrap()),
-                    model: &models[at],
-                    sample: Ok(sample),
-                    timeline: sample.timeline,
-                    settled: true,
-                    was_streaming: true,
-                    same_postmaster: true,
-                    refused: None,
-                    cordoned: false,
-                    serves_nobody_new: false,
-                    login_refused: None,
-                    replay_stands: false,
                     salvage: Err(String::new()),
+                    ..standing(&models[at], sample)
                 };
                 change(at, &mut standing);
                 if standing.refused == Some("candidate = false") {

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use ureq::Agent;
 use ureq::config::Config;
 use ureq::http::Uri;
+use ureq::http::header::{HeaderName, HeaderValue};
 use ureq::http::uri::Scheme;
 #[cfg(feature = "route53")]
 use ureq::http::{Method, Request, header::DATE};
@@ -31,6 +32,11 @@ const HEADER_LIMIT: usize = 64 * 1024;
 const READ_ROOM: usize = 16 * 1024;
 /// Bytes of a request beside its URL and the headers of the caller.
 const REQUEST_ROOM: usize = 2 * 1024;
+
+/// Bytes that headers take in a request.
+pub(crate) fn room_of<'a>(headers: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> usize {
+    headers.into_iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
 
 /// An agent for one request over `connector`: no redirects, nothing kept, and not the environment's proxy. `longest`: bytes of the URL and
 /// the caller's headers, or of the body if that is more.
@@ -209,8 +215,7 @@ impl Exchange<'_> {
             wire: Arc::clone(&wire),
             wanted: None,
         };
-        let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>();
-        let agent = agent(connector, headers + request.uri().to_string().len().max(request.body().len()));
+        let agent = agent(connector, room_of(request.headers()) + request.uri().to_string().len().max(request.body().len()));
         // A request with an empty body announces its length; one without any must not.
         let bare = matches!(*request.method(), Method::GET | Method::HEAD);
         let outcome = if bare { agent.run(request.map(|_| ())) } else { agent.run(request) };

@@ -205,15 +205,7 @@ impl Route53 {
     }
 
     fn seen(&self, within: Within<'_>) -> Result<Option<Seen>, Trouble> {
-        let name = encoded(&self.name);
-        let path = format!("/hostedzone/{}/rrset?maxitems=1&name={name}&type={}", self.zone, self.kind.as_str());
-        let answer = self.account.ask(&path, within)?;
-        let Some(sets) = answer.child("ResourceRecordSets") else {
-            return Err(Trouble::Garbage(format!("{} without ResourceRecordSets", shown(&answer.name))));
-        };
-        // The list begins at the name or, where there is none, at the next one.
-        let ours = sets.children.iter().find(|set| place::is(set, &self.name, self.kind.as_str()));
-        let Some(set) = ours else { return Ok(None) };
+        let Some(set) = self.record_set(&self.name, self.kind.as_str(), within)? else { return Ok(None) };
         if let Some(other) = set.children.iter().find(|child| !SIMPLE.contains(&child.name.as_str())) {
             return Err(Trouble::Request(format!(
                 "it has {}, so it is not one value for everybody, and is left alone",
@@ -230,6 +222,20 @@ impl Route53 {
         };
         let values = words.iter().map(|word| self.value(word).unwrap_or_else(|| word.clone())).collect();
         Ok(Some(Seen { ttl, words, set: RecordSet { values, ttl } }))
+    }
+
+    /// The record set of the zone with this name and type; `None`: it has none.
+    fn record_set(&self, name: &str, kind: &str, within: Within<'_>) -> Result<Option<Element>, Trouble> {
+        let path = format!("/hostedzone/{}/rrset?maxitems=1&name={}&type={kind}", self.zone, encoded(name));
+        let answer = self.account.ask(&path, within)?;
+        let Some(sets) = answer.child("ResourceRecordSets") else {
+            return Err(Trouble::Garbage(format!("{} without ResourceRecordSets", shown(&answer.name))));
+        };
+        // The list begins at the name or, where there is none, at the next one.
+        let is_it = |set: &&Element| {
+            set.text_of("Name").is_some_and(|found| unescaped(found) == unescaped(name)) && set.text_of("Type") == Some(kind)
+        };
+        Ok(sets.children.iter().find(is_it).cloned())
     }
 
     /// A value as a zone file shows it; `None`: not of this type.

@@ -2,7 +2,7 @@
 //! servers of the zone below answer for the name.
 
 use super::api::{Trouble, Within};
-use super::{Element, Route53, encoded, shown, unescaped};
+use super::{Element, Route53, shown};
 
 /// Where a name is, seen from a hosted zone.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,21 +40,10 @@ impl Route53 {
 
     /// The values of a record set of the zone; `None`: it has none.
     fn held(&self, name: &str, kind: &str, within: Within<'_>) -> Result<Option<Vec<String>>, Trouble> {
-        let path = format!("/hostedzone/{}/rrset?maxitems=1&name={}&type={kind}", self.zone, encoded(name));
-        let answer = self.account.ask(&path, within)?;
-        let Some(sets) = answer.child("ResourceRecordSets") else {
-            return Err(Trouble::Garbage(format!("{} without ResourceRecordSets", shown(&answer.name))));
-        };
-        let set = sets.children.iter().find(|set| is(set, name, kind));
         let values = |set: &Element| -> Vec<String> {
             let records = set.child("ResourceRecords").map(|records| records.children.as_slice()).unwrap_or_default();
             records.iter().filter_map(|record| record.text_of("Value")).map(shown).collect()
         };
-        Ok(set.map(values))
+        Ok(self.record_set(name, kind, within)?.as_ref().map(values))
     }
-}
-
-/// Whether a record set is the one of this name and type.
-pub(super) fn is(set: &Element, name: &str, kind: &str) -> bool {
-    set.text_of("Name").is_some_and(|found| unescaped(found) == unescaped(name)) && set.text_of("Type") == Some(kind)
 }

@@ -8,7 +8,7 @@ use quick_xml::events::Event;
 const DEPTH: usize = 32;
 
 /// An element. Attributes and namespaces mean nothing here.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Element {
     /// Its name, without a prefix.
     pub(super) name: String,
