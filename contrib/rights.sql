@@ -40,6 +40,17 @@ GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO :"role";
 \warn 'PostgreSQL before 15: the role cannot change synchronous_standby_names; set on_no_sync_standby = "block"'
 \endif
 
+-- After a failover the other standbys are pointed to the new primary (data.followers = "auto"). Before PostgreSQL 15 only a superuser
+-- can. A standby that uses a slot keeps one only if the role may create it: psql -v slots=on grants that, and with it replication.
+\if :has_parameter_rights
+GRANT ALTER SYSTEM ON PARAMETER primary_conninfo, primary_slot_name TO :"role";
+\else
+\warn 'PostgreSQL before 15: the role cannot change primary_conninfo; set data.followers = "off"'
+\endif
+\if :{?slots}
+ALTER ROLE :"role" REPLICATION;
+\endif
+
 -- `failover force` stops a primary that lives: a checkpoint before that makes its stop shorter. Not needed, and before
 -- PostgreSQL 15 only a superuser can.
 \if :has_parameter_rights
@@ -58,9 +69,14 @@ COMMIT;
 \echo '  login and CONNECT; member of pg_monitor'
 \echo '  EXECUTE on pg_promote(boolean, integer) and pg_reload_conf()'
 \if :has_parameter_rights
-\echo '  ALTER SYSTEM on synchronous_standby_names; member of pg_checkpoint'
+\echo '  ALTER SYSTEM on synchronous_standby_names, primary_conninfo, primary_slot_name; member of pg_checkpoint'
 \endif
 \if :has_reserved_connections
 \echo '  member of pg_use_reserved_connections'
 \endif
-\echo 'No superuser, no replication. Next: a password (\\password), and its lines in pg_hba.conf of every server.'
+\if :{?slots}
+\echo '  REPLICATION, to create slots'
+\else
+\echo '  no REPLICATION: a standby that uses a slot follows a new primary without one'
+\endif
+\echo 'No superuser. Next: a password (\\password), and its lines in pg_hba.conf of every server.'

@@ -113,6 +113,9 @@
 // `failover-spool`.
 #define FAILOVER_FINDING_SALVAGE_NOT_PREPARED "salvage_not_prepared"
 
+// The engine could not point this standby to a new primary after a failover, or not as it should.
+#define FAILOVER_FINDING_REPOINT_NOT_PREPARED "repoint_not_prepared"
+
 // The primary has logical replication slots.
 #define FAILOVER_FINDING_LOGICAL_SLOTS "logical_slots"
 
@@ -630,6 +633,15 @@
 
 // A server takes writes on a newer timeline that does not continue the primary's log: a clone, or a restored backup.
 #define FAILOVER_EVENT_OTHER_BRANCH 42
+
+// A standby streams from the new primary: the engine changed its configuration.
+#define FAILOVER_EVENT_STANDBY_REPOINTED 43
+
+// A standby does not stream from the new primary, and the engine could not make it.
+#define FAILOVER_EVENT_STANDBY_NOT_REPOINTED 44
+
+// `synchronous_standby_names`, which the engine had cleared, is put back.
+#define FAILOVER_EVENT_SYNC_NAMES_RESTORED 45
 
 // Of interest when searching for a cause: single observations.
 #define FAILOVER_SEVERITY_DEBUG 0

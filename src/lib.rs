@@ -124,6 +124,9 @@
 //! its checks → route → verify through the route which server answers → complete. If the verification fails, the next standby
 //! gets the traffic, or every server of every instance is restored.
 //!
+//! The other standbys of a database are pointed to the new primary behind the failover; where commits wait for them, before commits
+//! would stop waiting (`service/repoint.rs` of the core). What is to be done follows from what is seen, so it needs no memory.
+//!
 //! DNS names (`action::dns`) follow after both kinds of failover and delay neither, unless they are the only route.
 //!
 //! A service may follow another one (`services.follows`): the core processes each service after the one that it follows, runs the

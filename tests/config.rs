@@ -1599,6 +1599,7 @@ fn the_effective_configuration_shows_every_default() {
         allow_delayed = false
         salvage = "auto"
         salvage_timeout = "2s"
+        followers = "auto"
 
         [services.fence]
         require = 3

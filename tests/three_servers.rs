@@ -271,7 +271,7 @@ fn a_healthy_synchronous_pair_fails_over_again_and_again() {
 
 // The second failover, and timelines.
 
-/// The primary dies, and the standby that was not promoted follows the one that was: its name, and the other's.
+/// The primary dies, and the engine points the standby that was not promoted to the one that was.
 fn first_failover(trial: &Trial) -> (&PgServer, &PgServer) {
     let from = trial.kill(trial.cluster.db(1));
     let end = trial.end(from).unwrap();
@@ -280,10 +280,27 @@ fn first_failover(trial: &Trial) -> (&PgServer, &PgServer) {
         "db2" => (trial.cluster.db(2), trial.cluster.db(3)),
         _ => (trial.cluster.db(3), trial.cluster.db(2)),
     };
-    other.follow(new).unwrap();
-    other.wait_following(new).unwrap();
+    let followed = other.wait_following(new);
+    followed.map_err(|error| trial.explain(&error)).unwrap();
     trial.ready_again().unwrap();
     (new, other)
+}
+
+/// Commits wait for one of the others: it follows the new primary before they would stop waiting for it.
+#[test]
+fn commits_wait_for_the_other_standby_behind_a_failover_as_before_it() {
+    let _turn = turn();
+    let trial = start(Replication::Any);
+    let from = trial.kill(trial.cluster.db(1));
+    let end = trial.end(from).unwrap();
+    let promoted = end.promoted().unwrap_or_else(|| panic!("nobody was promoted: {}", trial.story())).to_owned();
+    let new = if promoted == "db2" { trial.cluster.db(2) } else { trial.cluster.db(3) };
+    let names = new.value("SELECT current_setting('synchronous_standby_names')").unwrap();
+    let waits = new.value("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'").unwrap();
+    assert!(names.contains("ANY 1") && waits == "1", "names {names:?}, {waits} acknowledge\n{}", trial.story());
+    assert!(!trial.story().contains("open_sync_gate"), "{}", trial.story());
+    let (account, _cluster) = trial.account().unwrap();
+    assert_whole(&end, &account, &promoted);
 }
 
 #[test]

@@ -41,6 +41,8 @@ const (
 	FindingReplicationPasswordReadable = "replication_password_readable"
 	// FindingSalvageNotPrepared: Salvage cannot give this standby the end of a dead primary's log: `restore_command` does not look into `failover-spool`.
 	FindingSalvageNotPrepared = "salvage_not_prepared"
+	// FindingRepointNotPrepared: The engine could not point this standby to a new primary after a failover, or not as it should.
+	FindingRepointNotPrepared = "repoint_not_prepared"
 	// FindingLogicalSlots: The primary has logical replication slots.
 	FindingLogicalSlots = "logical_slots"
 	// FindingSyncGate: Only one standby can acknowledge the commits of the primary.

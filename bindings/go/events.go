@@ -62,6 +62,9 @@ const (
 	FalsePositive        Kind = "false_positive"
 	BreakerChanged       Kind = "breaker_changed"
 	OtherBranch          Kind = "other_branch"
+	StandbyRepointed     Kind = "standby_repointed"
+	StandbyNotRepointed  Kind = "standby_not_repointed"
+	SyncNamesRestored    Kind = "sync_names_restored"
 	// end
 )
 

@@ -187,7 +187,13 @@ impl ServiceActions {
             Action::VerifyData { server, system_id, old_timeline } => {
                 self.cluster.verify_data(*server, *system_id, *old_timeline, deadline, cancel)
             }
+            Action::RepointStandbys { standbys, primary, system_id, timeline, former } => {
+                let order = postgres::Repoint { standbys, primary: *primary, system_id: *system_id, timeline: *timeline, former };
+                self.cluster.repoint_standbys(order, deadline, cancel)
+            }
             Action::OpenSyncGate { server } => self.cluster.open_sync_gate(*server, deadline, cancel),
+            Action::RestoreSyncNames { server, names } => self.cluster.restore_sync_names(*server, names, deadline, cancel),
+            Action::DropSlot { server, slot } => self.cluster.drop_slot(*server, slot, deadline, cancel),
             Action::PointNames { server } => {
                 self.names.begin(subject.generation);
                 Ok(Report::Route(self.names.point_to(&self.server(*server)?.name, deadline, cancel)))

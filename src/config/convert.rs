@@ -119,6 +119,7 @@ fn service_model(root: &Root, service: &Service) -> ServiceModel {
             allow_delayed: service.data.allow_delayed,
             salvage: service.data.salvage,
             salvage_timeout: service.data.salvage_timeout.into(),
+            followers: service.data.followers,
         },
         route: RouteModel {
             instances: u32::try_from(instances).unwrap_or(u32::MAX),

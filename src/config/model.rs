@@ -15,7 +15,7 @@ use super::setting::Origin::{Inherited, Lent, Required, Unset};
 use super::setting::{fixed, settings, words};
 use super::size::Size;
 use super::word::{OnImpaired, Workers};
-use failover_core::model::{OnLoss, OnNoSyncStandby, OnSalvage, Policy, Role, ServiceKind};
+use failover_core::model::{OnLoss, OnNewPrimary, OnNoSyncStandby, OnSalvage, Policy, Role, ServiceKind};
 use failover_core::sample::FenceLevel;
 
 settings! {
@@ -190,6 +190,10 @@ settings! {
         candidate: bool = fixed(true);
         /// Its name in `pg_stat_replication` (`application_name`), if the engine cannot read it from the standby itself.
         replication_name: Option<String> = Unset, Rule::Line;
+        /// Where its standbys connect to, if that is another address than the engine's: a name or an address. Default: `host`.
+        replication_host: Option<String> = Unset, Rule::Host;
+        /// The port there. Default: `port`.
+        replication_port: Option<u16> = Unset, Rule::Range(1, 65_535);
         /// How to connect to it. Default, key by key: the service's `connection`.
         connection: Connection = Inherited("connection");
         /// How to reach its host. Default, key by key: the service's `ssh`. `false`: the engine does not use SSH for this server.
@@ -267,6 +271,9 @@ settings! {
         salvage: OnSalvage = fixed("auto");
         /// The time limit for that. The outage can be longer by this.
         salvage_timeout: Duration = fixed("2s"), Rule::Span("100ms", "10m");
+        /// Whether the other standbys are pointed to the new primary after a failover (`primary_conninfo`). A standby that streams from
+        /// another standby stays with it.
+        followers: OnNewPrimary = fixed("auto");
     }
 
     /// What the engine must prove about the old primary before it promotes a standby.
@@ -688,6 +695,10 @@ words! {
     OnLoss {
         OnLoss::Refuse = "refuse", "stop and call a person";
         OnLoss::Proceed = "proceed", "continue, and note it in the record";
+    }
+    OnNewPrimary {
+        OnNewPrimary::Auto = "auto", "change `primary_conninfo` of a standby that streamed from the old primary, and load it";
+        OnNewPrimary::Off = "off", "leave every standby as it is";
     }
     OnSalvage {
         OnSalvage::Auto = "auto", "do so where it is possible, and judge the rest as a loss";

@@ -760,6 +760,7 @@ mod tests {
             allow_delayed: false,
             salvage: OnSalvage::Off,
             salvage_timeout: Span::ZERO,
+            followers: crate::model::OnNewPrimary::Off,
         }
     }
 

@@ -609,6 +609,35 @@ event_kinds! {
         ],
         Remedy::No,
     }
+    /// A standby streams from the new primary: the engine changed its configuration.
+    StandbyRepointed(43) = "standby_repointed" {
+        Failover, [Info], "a standby that the old primary left behind streams from the new one; the engine changed its `primary_conninfo`",
+        [
+            "primary": Text,
+            "slot": Text("the slot that the engine created for it on the primary; empty: none"),
+        ],
+        Remedy::No,
+    }
+    /// A standby does not stream from the new primary, and the engine could not make it.
+    StandbyNotRepointed(44) = "standby_not_repointed" {
+        Failover, [Alarm], "a standby does not stream from the new primary, and the engine could not make it",
+        [
+            "primary": Text,
+            "why": Text,
+            "again": Bool("it is tried again, with growing pauses"),
+        ],
+        Remedy::Named,
+    }
+    /// `synchronous_standby_names`, which the engine had cleared, is put back.
+    SyncNamesRestored(45) = "sync_names_restored" {
+        Failover, [Info, Alarm], "`synchronous_standby_names`, which the engine had cleared, is put back; an alarm if that failed",
+        [
+            "names": Text,
+            "restored": Bool,
+            "why": Text("why not"),
+        ],
+        Remedy::Named,
+    }
     /// A former primary, or another server on an older timeline, takes writes.
     OldPrimaryReturned(29) = "old_primary_returned" {
         Seen, [Alarm], "a former primary, or another server on an older timeline, takes writes; the engine takes it out of the route, and fences it again if this engine deposed it; during a pause it changes nothing",

@@ -138,6 +138,9 @@ findings! {
     /// Salvage cannot give this standby the end of a dead primary's log: `restore_command` does not look into `failover-spool`.
     SalvageNotPrepared = "salvage_not_prepared" (Server, Blocks::Where("salvage is required (`data.salvage`)")):
         "with asynchronous replication the last commits may be on the disk of the dead primary only; without the spool the promoted standby does not have them",
+    /// The engine could not point this standby to a new primary after a failover, or not as it should.
+    RepointNotPrepared = "repoint_not_prepared" (Server, Blocks::Never):
+        "the failover itself works; but this standby goes on waiting for the old primary, so it has nothing new and cannot take over when the new primary fails too",
     /// The primary has logical replication slots.
     LogicalSlots = "logical_slots" (Server, Blocks::Never):
         "the slots stay on the old primary: subscribers stop, and they miss the changes between the failover and new slots",

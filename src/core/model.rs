@@ -216,6 +216,19 @@ pub struct PostgresModel {
     /// The longest that may take.
     #[serde(default)]
     pub salvage_timeout: Span,
+    /// What becomes of the other standbys when there is a new primary.
+    #[serde(default)]
+    pub followers: OnNewPrimary,
+}
+
+/// What becomes of a standby that streamed from the old primary when there is a new one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnNewPrimary {
+    /// Its configuration stays as it is. Also what records from before it could be changed mean.
+    #[default]
+    Off,
+    /// It is pointed to the new primary.
+    Auto,
 }
 
 /// Whether the end of the old primary's log, which no standby has, is carried over before the promotion.

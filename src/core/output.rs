@@ -133,8 +133,14 @@ super::words::words! {
         ReadRole = "read_role",
         /// A write on the new primary is proven.
         VerifyData = "verify_data",
+        /// Standbys that the old primary left behind are pointed to the new one.
+        RepointStandbys = "repoint_standbys",
         /// Commits stop waiting for synchronous standbys.
         OpenSyncGate = "open_sync_gate",
+        /// They wait for those again that they waited for before.
+        RestoreSyncNames = "restore_sync_names",
+        /// A slot that the engine created, and that nobody uses any more, is dropped.
+        DropSlot = "drop_slot",
         /// The traffic is sent to a server.
         RouteIn = "route_in",
         /// The weight of a server is changed.
@@ -367,10 +373,38 @@ pub enum Action {
         /// The timeline that was left.
         old_timeline: u32,
     },
+    /// Let standbys that streamed from a former primary stream from the present one, and wait until they do. One that streams from it
+    /// already, or from another standby, is left as it is. Answer: [`Report::Repointed`].
+    RepointStandbys {
+        /// Which.
+        standbys: Vec<ServerId>,
+        /// The present primary.
+        primary: ServerId,
+        /// The cluster's identity: a server with another one is not touched.
+        system_id: u64,
+        /// The primary's timeline.
+        timeline: u32,
+        /// Former primaries that have not come back as standbys.
+        former: Vec<ServerId>,
+    },
     /// Clear `synchronous_standby_names` so that commits stop waiting for nobody. Answer: [`Report::Done`].
     OpenSyncGate {
         /// The server.
         server: ServerId,
+    },
+    /// Put `synchronous_standby_names` back, where it is still empty. Answer: [`Report::Done`].
+    RestoreSyncNames {
+        /// The server.
+        server: ServerId,
+        /// As it was before the engine cleared it.
+        names: String,
+    },
+    /// Drop a physical slot that the engine created, where nobody uses it. Answer: [`Report::Done`].
+    DropSlot {
+        /// The server that has it.
+        server: ServerId,
+        /// Its name.
+        slot: String,
     },
     /// Send the route's traffic to a server on every instance. Answer: [`Report::Route`].
     RouteIn {
@@ -453,6 +487,8 @@ pub enum Report {
     Receipt(Receipt),
     /// What became of the end of the old primary's log.
     Salvaged(Salvaged),
+    /// What became of each standby that was to follow another primary.
+    Repointed(Vec<(ServerId, Result<Repointed, Failure>)>),
     /// The new primary.
     Promoted {
         /// Its timeline.
@@ -496,6 +532,19 @@ pub enum Report {
         /// One line for people: each address and what it said, and who else says where it leads.
         message: String,
     },
+}
+
+/// What became of a standby that was to follow another primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repointed {
+    /// It streams from that primary; `false`: it is left as it is, for it follows another standby.
+    pub streams: bool,
+    /// Its configuration was changed.
+    pub changed: bool,
+    /// The slot that was created on the primary for it.
+    pub slot: Option<String>,
+    /// One line for people.
+    pub message: String,
 }
 
 /// Why an action did not do its work.
@@ -554,7 +603,10 @@ impl Action {
             Action::Promote { .. } => Step::Promote,
             Action::ReadRole { .. } => Step::ReadRole,
             Action::VerifyData { .. } => Step::VerifyData,
+            Action::RepointStandbys { .. } => Step::RepointStandbys,
             Action::OpenSyncGate { .. } => Step::OpenSyncGate,
+            Action::RestoreSyncNames { .. } => Step::RestoreSyncNames,
+            Action::DropSlot { .. } => Step::DropSlot,
             Action::RouteIn { .. } => Step::RouteIn,
             Action::RouteWeight { .. } => Step::RouteWeight,
             Action::PointNames { .. } => Step::PointNames,
@@ -568,6 +620,10 @@ impl Action {
     pub fn server(&self) -> Option<ServerId> {
         match self {
             Action::PreChecks | Action::ReadPositions { .. } | Action::Follow { .. } => None,
+            Action::RepointStandbys { standbys, .. } => match standbys[..] {
+                [standby] => Some(standby),
+                _ => None,
+            },
             Action::AskHost { server, .. }
             | Action::RouteOut { server }
             | Action::RouteRestore { server }
@@ -586,6 +642,8 @@ impl Action {
             | Action::ReadRole { server }
             | Action::VerifyData { server, .. }
             | Action::OpenSyncGate { server }
+            | Action::RestoreSyncNames { server, .. }
+            | Action::DropSlot { server, .. }
             | Action::RouteIn { server, .. }
             | Action::RouteWeight { server, .. }
             | Action::PointNames { server }

@@ -47,6 +47,8 @@ pub enum Phase {
     VerifyData,
     /// Commits are released from a synchronous standby that is not there.
     OpenSyncGate,
+    /// The other standbys are pointed to the new primary before commits stop waiting for them.
+    RepointStandbys,
     /// The route gets the new primary.
     RouteIn,
     /// The route answers with the new primary.
@@ -175,6 +177,12 @@ pub struct Plan {
     pub timeline: Option<u32>,
     /// The synchronous gate was opened.
     pub gate_opened: bool,
+    /// The other standbys were pointed to the new primary, because its commits wait for them.
+    #[serde(default)]
+    pub repointed: bool,
+    /// Those that were seen to stream from it, and when.
+    #[serde(default)]
+    pub following: Vec<(ServerId, Mono)>,
     /// The old primary answered again before it was fenced.
     #[serde(default)]
     pub lives: bool,
@@ -289,6 +297,8 @@ impl Plan {
             stays: None,
             timeline: None,
             gate_opened: false,
+            repointed: false,
+            following: Vec::new(),
             lives: false,
             nobody_left: false,
             ended: None,

@@ -220,7 +220,11 @@ fn service_part(config: &Config, service: &config::Service, means: &Means) -> Re
     for (place, server) in service.servers.iter().enumerate() {
         let target = holds_data.then(|| target(server, Endpoint::new(&server.host, server.port), means));
         if let (Some(target), Ok(id)) = (&target, u16::try_from(place)) {
-            let server = crate::action::postgres::Server { name: server.name.clone(), target: target.clone() };
+            let replication = crate::action::postgres::Place {
+                host: server.replication_host.clone().unwrap_or_else(|| server.host.clone()),
+                port: server.replication_port.unwrap_or(server.port),
+            };
+            let server = crate::action::postgres::Server { name: server.name.clone(), target: target.clone(), replication };
             cluster.insert(ServerId(id), server);
         }
         #[cfg(feature = "ssh")]

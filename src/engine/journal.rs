@@ -194,6 +194,15 @@ struct Known {
     /// Former primaries that failovers of ours took from their timelines.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     deposed: Vec<(String, u32)>,
+    /// The timeline that began with the last promotion, and the position at which it left the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fork: Option<(u32, String)>,
+    /// `synchronous_standby_names` of servers as it was before it was cleared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sync_names: Vec<(String, String)>,
+    /// Slots that were created for standbys: on which server, and the name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    slots: Vec<(String, String)>,
     /// Servers that an operator cordoned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cordoned: Vec<String>,
@@ -879,6 +888,9 @@ impl Known {
             }),
             ramping: durable.ramping,
             deposed: durable.cluster.deposed.iter().filter_map(|(id, timeline)| Some((server(id)?, *timeline))).collect(),
+            fork: durable.cluster.fork.map(|(timeline, at)| (timeline, at.to_string())),
+            sync_names: durable.cluster.sync_names.iter().filter_map(|(of, names)| Some((server(of)?, names.clone()))).collect(),
+            slots: durable.cluster.slots.iter().filter_map(|(on, slot)| Some((server(on)?, slot.clone()))).collect(),
             cordoned: durable.cordoned.iter().filter_map(server).collect(),
             summary: None,
         }
@@ -897,6 +909,9 @@ impl Known {
                 position: self.timeline.map(|timeline| (timeline, position)),
                 synchronous: self.sync_set.iter().filter_map(id).collect(),
                 deposed: self.deposed.iter().filter_map(|(name, timeline)| Some((id(name)?, *timeline))).collect(),
+                fork: self.fork.as_ref().and_then(|(timeline, at)| Some((*timeline, Lsn::parse(at)?))),
+                sync_names: self.sync_names.iter().filter_map(|(of, names)| Some((id(of)?, names.clone()))).collect(),
+                slots: self.slots.iter().filter_map(|(on, slot)| Some((id(on)?, slot.clone()))).collect(),
             },
             last_ended: None,
             cooldown_from: None,
@@ -1409,6 +1424,9 @@ pub(crate) mod tests {
                 position: Some((3, Lsn(0x300_0148))),
                 synchronous: [ServerId(0)].into(),
                 deposed: [(ServerId(0), 2)].into(),
+                fork: Some((3, Lsn(0x300_0100))),
+                sync_names: [(ServerId(1), "ANY 1 (db2)".to_owned())].into(),
+                slots: [(ServerId(1), "db1".to_owned())].into(),
             },
             last_ended: ended,
             cooldown_from: ended,

@@ -1412,8 +1412,8 @@ fn forget_finished(parts: &Parts, journal: &Journal) {
 #[cfg(test)]
 mod tests {
     use failover_core::model::{
-        FenceModel, Model, OnLoss, OnNoSyncStandby, OnSalvage, Policy, PostgresModel, Role, RouteModel, ServerModel, ServiceKind,
-        ServiceModel, TriggerModel,
+        FenceModel, Model, OnLoss, OnNewPrimary, OnNoSyncStandby, OnSalvage, Policy, PostgresModel, Role, RouteModel,
+        ServerModel, ServiceKind, ServiceModel, TriggerModel,
     };
     use failover_core::sample::FenceLevel;
     use failover_core::time::Span;
@@ -1572,6 +1572,7 @@ mod tests {
                     allow_delayed: false,
                     salvage: OnSalvage::Off,
                     salvage_timeout: Span::ZERO,
+                    followers: OnNewPrimary::Off,
                 },
                 route: RouteModel::none(),
                 pre_checks: false,

@@ -15,7 +15,7 @@ use failover_core::event::{EventKind, Severity};
 use failover_core::finding::FindingCode;
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::Input;
-use failover_core::model::{CheckKind, OnSalvage, ServerModel, ServiceModel};
+use failover_core::model::{CheckKind, OnNewPrimary, OnSalvage, ServerModel, ServiceModel};
 use failover_core::route::RouteSurvey;
 use failover_core::sample::{HostReport, Readiness, ReadinessFinding};
 use failover_core::time::Mono;
@@ -255,6 +255,7 @@ pub(super) fn around(model: &ServiceModel, server: ServerId, primary: Option<Ser
         replay_stands,
         candidate: model.servers.get(usize::from(server.0)).is_some_and(|server| server.candidate),
         delay_allowed: model.postgres.allow_delayed,
+        followers: model.postgres.followers == OnNewPrimary::Auto && model.servers.len() > 2,
         salvage: salvage(model, server),
     }
 }

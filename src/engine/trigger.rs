@@ -1038,6 +1038,7 @@ pub(crate) mod tests {
     pub(crate) fn after_survey_and_close(port: u16, connection: &str, surveyed: impl FnOnce(), closed: impl FnOnce()) {
         let mut bench = bench_of(port, connection);
         let around = crate::action::postgres::Around {
+            followers: false,
             primary: Some(ServerId(0)),
             candidates: 1,
             checks: 1,

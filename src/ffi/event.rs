@@ -112,6 +112,12 @@ pub const FAILOVER_EVENT_FALSE_POSITIVE: i32 = 40;
 pub const FAILOVER_EVENT_BREAKER_CHANGED: i32 = 41;
 /// A server takes writes on a newer timeline that does not continue the primary's log: a clone, or a restored backup.
 pub const FAILOVER_EVENT_OTHER_BRANCH: i32 = 42;
+/// A standby streams from the new primary: the engine changed its configuration.
+pub const FAILOVER_EVENT_STANDBY_REPOINTED: i32 = 43;
+/// A standby does not stream from the new primary, and the engine could not make it.
+pub const FAILOVER_EVENT_STANDBY_NOT_REPOINTED: i32 = 44;
+/// `synchronous_standby_names`, which the engine had cleared, is put back.
+pub const FAILOVER_EVENT_SYNC_NAMES_RESTORED: i32 = 45;
 // end
 
 /// The kinds by their numbers, with their words.

@@ -8,7 +8,7 @@ use failover_core::durable::{Cluster, Durable, Pause};
 use failover_core::event::EventKind;
 use failover_core::id::{Generation, ServerId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
-use failover_core::model::{OnLoss, OnNoSyncStandby, OnSalvage, Policy};
+use failover_core::model::{OnLoss, OnNewPrimary, OnNoSyncStandby, OnSalvage, Policy};
 use failover_core::observation::{CloseCause, Impairment};
 use failover_core::output::Failure;
 use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
@@ -374,6 +374,11 @@ impl Player {
             // So much of an old primary's log cannot be read, and looks as if it had never been written.
             ["log_torn", bytes] => self.world().log_torn = bytes.parse().expect("bytes"),
             // It does not receive the end of a log.
+            ["hears", server] => {
+                let world = self.world();
+                let at = world.index(server);
+                world.deaf.remove(&at);
+            }
             ["deaf", server] => {
                 let world = self.world();
                 let at = world.index(server);
@@ -470,6 +475,9 @@ impl Player {
                     "require" => OnSalvage::Require,
                     other => panic!("no salvage {other}"),
                 }
+            }
+            "followers" => {
+                service.postgres.followers = if value == "auto" { OnNewPrimary::Auto } else { OnNewPrimary::Off };
             }
             "on_no_sync_standby" => {
                 service.postgres.on_no_sync_standby =

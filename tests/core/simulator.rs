@@ -11,6 +11,8 @@ mod cluster;
 mod coverage;
 #[path = "../sim/dice.rs"]
 mod dice;
+#[path = "../sim/followers.rs"]
+mod followers;
 #[path = "../sim/invariants.rs"]
 mod invariants;
 #[path = "../sim/meetings.rs"]

@@ -15,6 +15,7 @@ mod postgres_actions;
 mod rejoin_recipe;
 #[cfg(feature = "ssh")]
 mod remedies;
+mod repoint;
 #[cfg(feature = "rfc2136")]
 mod rfc2136;
 #[cfg(feature = "route53")]

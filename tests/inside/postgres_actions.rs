@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::action::postgres::traffic::Way;
-use crate::action::postgres::{Around, Cluster, Promotion, Server};
+use crate::action::postgres::{Around, Cluster, Place, Promotion, Server};
 use crate::clock::Clock;
 use crate::deadline::{Cancel, Deadline};
 use crate::secret::Secret;
@@ -55,8 +55,16 @@ pub(super) fn cluster_of(servers: &[(ServerId, &PgServer)]) -> Cluster {
 }
 
 fn cluster_with(servers: impl IntoIterator<Item = (ServerId, String, Target)>) -> Cluster {
-    let servers: BTreeMap<_, _> = servers.into_iter().map(|(id, name, target)| (id, Server { name, target })).collect();
+    let servers: BTreeMap<_, _> = servers.into_iter().map(|(id, name, target)| (id, place(name, target))).collect();
     Cluster::new(servers, Arc::new(Literals), Clock::start())
+}
+
+fn place(name: String, target: Target) -> Server {
+    let replication = match &target.endpoint {
+        Endpoint::Tcp { host, port } => Place { host: host.clone(), port: *port },
+        Endpoint::Unix { directory, port } => Place { host: directory.display().to_string(), port: *port },
+    };
+    Server { name, target, replication }
 }
 
 pub(super) fn pair(lab: &Lab) -> (PgServer, PgServer) {
@@ -89,6 +97,7 @@ pub(super) fn message(report: &Report) -> &str {
 
 pub(super) fn around(replay_stands: bool) -> Around {
     Around {
+        followers: false,
         primary: Some(DB1),
         candidates: 1,
         checks: 1,
@@ -402,7 +411,7 @@ fn a_name_that_leads_elsewhere_in_mid_promotion_promotes_nobody_there() {
     theirs.query(&format!("ALTER ROLE {ENGINE_ROLE} PASSWORD '{}'", db2.secrets().engine)).unwrap();
     let standby = PgServer::standby_of(&theirs, &PgOptions::quick("standby")).unwrap();
     let moving = Arc::new(Moving(AtomicU16::new(db2.port())));
-    let servers = BTreeMap::from([(DB2, Server { name: "db2".into(), target: engine_target(&db2, db2.port()) })]);
+    let servers = BTreeMap::from([(DB2, place("db2".into(), engine_target(&db2, db2.port())))]);
     let cluster = Cluster::new(servers, Arc::clone(&moving) as Arc<dyn Addresses>, Clock::start());
     let command = |_: Deadline, _: &Cancel| {
         moving.0.store(standby.port(), Ordering::SeqCst);

@@ -138,6 +138,8 @@ const ELSEWHERE: &[FindingCode] = &[
     FindingCode::SlotHoldsWal,
     FindingCode::SlotLost,
     FindingCode::ReplicationPasswordReadable,
+    // repoint::what_would_stand_in_the_way_is_found_beforehand_and_ends_by_its_remedy
+    FindingCode::RepointNotPrepared,
 ];
 
 #[test]

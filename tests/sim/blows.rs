@@ -75,7 +75,7 @@ impl Sim {
         self.run_for(rest);
     }
 
-    fn run_for(&mut self, millis: u64) {
+    pub(super) fn run_for(&mut self, millis: u64) {
         let end = self.now + ms(millis);
         self.run_until(end);
     }

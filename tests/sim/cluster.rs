@@ -1,10 +1,11 @@
 //! The truth about one service: which processes run, who takes writes, how far every log is, what clients were promised, and which
 //! paths are open. The engine sees of it only what comes back over a path.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use failover_core::handover::Stopped;
 use failover_core::observation::Impairment;
+use failover_core::output::{Failure, Repointed};
 use failover_core::sample::{LogEnd, Lsn, SyncCommit};
 use failover_core::time::{Mono, Span};
 
@@ -240,6 +241,9 @@ pub struct Cluster {
     checkpoint: Span,
     replay: Span,
     pub promoted: Option<Promotion>,
+    /// Slots that were created for standbys, by the names of their servers; and the rules of servers before they were cleared.
+    pub slots: BTreeSet<(String, String)>,
+    pub cleared: BTreeMap<String, Rule>,
     branches: u64,
     /// Somebody else changed roles, or the executor said what is not true: the engine answers no more for the outcome.
     pub meddled: bool,
@@ -279,6 +283,8 @@ impl Cluster {
             checkpoint: Span::from_millis(replication.checkpoint),
             replay: Span::from_millis(replication.replay),
             promoted: None,
+            slots: BTreeSet::new(),
+            cleared: BTreeMap::new(),
             branches: 0,
             meddled: false,
             lied: false,
@@ -286,6 +292,11 @@ impl Cluster {
             forgot: false,
             at: Mono::ZERO,
         }
+    }
+
+    /// The moment up to which time has passed.
+    pub fn now(&self) -> Mono {
+        self.at
     }
 
     /// Takes writes from whoever reaches it.
@@ -635,6 +646,34 @@ impl Cluster {
         server.acknowledged = server.lsn;
         server.acknowledged_at = now;
         server.history.clear();
+    }
+
+    /// A standby is pointed to a primary. It streams from it where its own log goes on in that one's.
+    pub fn repoint(&mut self, at: usize, primary: usize) -> Result<Repointed, Failure> {
+        let server = &self.servers[at];
+        if !self.speaks(at) || !server.recovery || server.system_id != self.servers[primary].system_id {
+            return Err(Failure::no_effect("it cannot be asked, or is no standby of this cluster", ""));
+        }
+        let is_there = server.timeline == self.servers[primary].timeline;
+        if !is_there && !self.shares_history(at, primary) {
+            return Err(Failure::timed_out("its log and the primary's have diverged", "rebuild it"));
+        }
+        let slot = server.slot.clone().filter(|_| !is_there);
+        if let Some(slot) = &slot {
+            self.slots.insert((self.servers[primary].name.clone(), slot.clone()));
+        }
+        if !is_there {
+            let (timeline, branch) = (self.servers[primary].timeline, self.servers[primary].branch.clone());
+            let (now, checkpoint) = (self.at, self.checkpoint);
+            let server = &mut self.servers[at];
+            (server.timeline, server.branch, server.connected) = (timeline, branch, None);
+            server.joined_at = now;
+            server.restartpoint_at = now + checkpoint;
+        }
+        if !self.is_receiving(at) {
+            return Err(Failure::timed_out("it does not stream", "read its log"));
+        }
+        Ok(Repointed { streams: true, changed: !is_there, slot, message: "it streams".into() })
     }
 
     /// An old backup of the cluster is restored here, and takes writes on a timeline of its own.

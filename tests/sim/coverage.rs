@@ -106,7 +106,7 @@ pub(super) const ACTIONS: [&str; 19] = [
     "verify_traffic",
 ];
 
-/// The same, beside what `sweep` goes through: `salvage` has its own courses.
+/// The same, beside what `sweep` goes through: `salvage`, and the followers, have their own courses.
 const SALVAGE: &str = "salvage";
 
 /// How an engine ends at a step, and when.
@@ -196,7 +196,10 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::ReadHistory { .. }
         | Action::ReadRole { .. }
         | Action::VerifyData { .. }
+        | Action::RepointStandbys { .. }
         | Action::OpenSyncGate { .. }
+        | Action::RestoreSyncNames { .. }
+        | Action::DropSlot { .. }
         | Action::RouteIn { .. }
         | Action::RouteWeight { .. }
         | Action::PointNames { .. }
@@ -229,7 +232,8 @@ impl Coverage {
         all.extend(CANDIDATES.iter().map(|name| format!("candidate {name}")));
         all.extend(ACTIONS.iter().map(|name| format!("action {name}")));
         all.extend(["action salvage".to_owned(), "action empty_spool".to_owned()]);
-        for step in ACTIONS.into_iter().chain([SALVAGE]) {
+        all.extend(super::followers::STEPS.iter().map(|name| format!("action {name}")));
+        for step in ACTIONS.into_iter().chain([SALVAGE, super::followers::REPOINT]) {
             all.extend(ENDS.iter().map(|(how, when)| format!("engine {how} {when} {step}")));
         }
         for class in [FailureClass::Dead, FailureClass::Hung, FailureClass::Unreachable, FailureClass::Unusable] {

@@ -65,7 +65,9 @@ impl Sim {
                 | Action::PreChecks
                 | Action::Checkpoint { .. }
                 | Action::VerifyTraffic { .. }
-                | Action::OpenSyncGate { .. } => Err(Failure::unknown("nonsense", "")),
+                | Action::OpenSyncGate { .. }
+                | Action::RestoreSyncNames { .. }
+                | Action::DropSlot { .. } => Err(Failure::unknown("nonsense", "")),
                 Action::Fence { .. } => Ok(Report::Done { message: "nonsense".into() }),
                 _ => Ok(Report::Traffic { message: "nonsense".into() }),
             },
@@ -137,7 +139,39 @@ impl Sim {
                 if !speaks {
                     return Err(Failure::no_effect("no connection", ""));
                 }
+                if let Some(rule) = cluster.servers[target].settings.rule.clone() {
+                    cluster.cleared.insert(cluster.servers[target].name.clone(), rule);
+                }
                 cluster.set_rule(target, None);
+                done()
+            }
+            Action::RepointStandbys { standbys, primary, timeline, .. } => {
+                let primary = usize::from(primary.0);
+                if !cluster.speaks(primary) || cluster.servers[primary].recovery || cluster.servers[primary].timeline != *timeline
+                {
+                    return Err(Failure::no_effect("this is not the primary", ""));
+                }
+                let each = standbys.iter().map(|standby| (*standby, cluster.repoint(usize::from(standby.0), primary)));
+                Ok(Report::Repointed(each.collect()))
+            }
+            Action::RestoreSyncNames { names, .. } => {
+                if !speaks {
+                    return Err(Failure::no_effect("no connection", ""));
+                }
+                let rule = cluster.cleared.remove(&cluster.servers[target].name);
+                let Some(rule) = rule.filter(|rule| rule.text() == *names && cluster.servers[target].settings.rule.is_none())
+                else {
+                    return done();
+                };
+                cluster.set_rule(target, Some(rule));
+                done()
+            }
+            Action::DropSlot { slot, .. } => {
+                if !speaks {
+                    return Err(Failure::no_effect("no connection", ""));
+                }
+                let on = cluster.servers[target].name.clone();
+                cluster.slots.remove(&(on, slot.clone()));
                 done()
             }
             Action::RouteOut { .. } => {

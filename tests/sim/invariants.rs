@@ -674,7 +674,13 @@ impl Watch {
         let watch = self.services[service].clone();
         let name = action.name();
         let errand = match action {
-            Action::AskHost { .. } | Action::ProveFence { .. } | Action::ReadHistory { .. } | Action::EmptySpool { .. } => true,
+            Action::AskHost { .. }
+            | Action::ProveFence { .. }
+            | Action::ReadHistory { .. }
+            | Action::EmptySpool { .. }
+            | Action::RestoreSyncNames { .. }
+            | Action::DropSlot { .. } => true,
+            Action::RepointStandbys { .. } => watch.open != Some(generation),
             Action::RouteOut { .. } | Action::Fence { .. } => watch.old_returned,
             Action::RouteIn { .. } => watch.asserted,
             _ => false,

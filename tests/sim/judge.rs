@@ -19,6 +19,7 @@ impl Sim {
         self.judge_quiet();
         self.judge_stopped();
         self.judge_unfinished();
+        self.judge_followers();
         self.last_blows();
     }
 

@@ -157,7 +157,8 @@ impl Sim {
         let cluster = &self.clusters[service];
         let rival = (0..cluster.servers.len()).find(|at| {
             let heard = self.heard[service][*at].writable.is_some_and(|when| self.now.since(when) < ms(10_000));
-            *at != target && *at != old && heard && cluster.could_write(*at)
+            // Behind an exclusive route that it has left nobody reaches it.
+            *at != target && *at != old && heard && cluster.could_write(*at) && cluster.reached_by_clients(*at)
         });
         if let Some(rival) = rival.filter(|_| !cluster.lied) {
             let why = format!(

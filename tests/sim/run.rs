@@ -30,6 +30,8 @@ mod blows;
 mod deeds;
 #[path = "engine.rs"]
 mod engine;
+#[path = "heals.rs"]
+mod heals;
 #[path = "judge.rs"]
 mod judge;
 #[path = "paths.rs"]

@@ -1,8 +1,8 @@
 //! The settings of a service, as a seed decides them.
 
 use failover_core::model::{
-    CheckKind, CheckModel, FenceModel, OnLoss, OnNoSyncStandby, OnSalvage, Policy, PostgresModel, Role, RouteModel, ServerModel,
-    ServiceKind, ServiceModel, TriggerModel,
+    CheckKind, CheckModel, FenceModel, OnLoss, OnNewPrimary, OnNoSyncStandby, OnSalvage, Policy, PostgresModel, Role, RouteModel,
+    ServerModel, ServiceKind, ServiceModel, TriggerModel,
 };
 use failover_core::sample::FenceLevel;
 use failover_core::time::Span;
@@ -92,6 +92,7 @@ pub fn service(at: usize, dice: &mut Dice) -> ServiceModel {
                 allow_delayed: dice.percent(10),
                 salvage: OnSalvage::Off,
                 salvage_timeout: ms(2_000),
+                followers: OnNewPrimary::Off,
             }
         },
         fence: FenceModel { require, timeout: ms(10_000) },

@@ -11,6 +11,7 @@ use failover_core::sample::SyncCommit;
 use failover_core::time::Span;
 
 use super::dice::Dice;
+use super::followers;
 use super::pairs;
 use super::plots;
 use super::rare;
@@ -218,6 +219,10 @@ const KEPT: [u64; 26] = [
 static SALVAGE_IS_NEWER: LazyLock<Vec<u64>> =
     LazyLock::new(|| crate::regressions_before("# From here on with salvage.").collect());
 
+/// And these, from before the other standbys were pointed to a new primary.
+static FOLLOWERS_ARE_NEWER: LazyLock<Vec<u64>> =
+    LazyLock::new(|| crate::regressions_before("# From here on with followers.").collect());
+
 pub const ACTIONS: [&str; 14] = [
     "ask_host",
     "pre_checks",
@@ -356,6 +361,9 @@ pub fn setup(seed: u64) -> Setup {
     }
     if !SALVAGE_IS_NEWER.contains(&seed) {
         salvage::add(&mut setup, seed);
+    }
+    if !FOLLOWERS_ARE_NEWER.contains(&seed) {
+        followers::add(&mut setup, seed);
     }
     name_in_model(&mut setup, &mut Dice::new(seed ^ 0x0909));
     setup.moments.sort_by_key(|moment| moment.at);

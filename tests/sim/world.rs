@@ -11,11 +11,11 @@ use failover_core::handover::{Receipt, Stopped};
 use failover_core::id::{ActionId, RunId, ServerId, ServiceId};
 use failover_core::input::{Command, Facts, Input, SelfHealth};
 use failover_core::model::{
-    CheckKind, CheckModel, FenceModel, Model, OnLoss, OnNoSyncStandby, OnSalvage, Policy, PostgresModel, Role, RouteModel,
-    ServerModel, ServiceKind, ServiceModel, TriggerModel,
+    CheckKind, CheckModel, FenceModel, Model, OnLoss, OnNewPrimary, OnNoSyncStandby, OnSalvage, Policy, PostgresModel, Role,
+    RouteModel, ServerModel, ServiceKind, ServiceModel, TriggerModel,
 };
 use failover_core::observation::{Close, CloseCause, DownCause, Finding, Impairment, UnknownCause, Verdict};
-use failover_core::output::{Action, Answer, EndedHow, Failure, Output, Record, Report, Step};
+use failover_core::output::{Action, Answer, EndedHow, Failure, Output, Record, Repointed, Report, Step};
 use failover_core::route::{InstanceView, RouteSurvey};
 use failover_core::salvage::Salvaged;
 use failover_core::sample::{
@@ -122,6 +122,7 @@ pub fn postgres() -> PostgresModel {
         allow_delayed: false,
         salvage: OnSalvage::Auto,
         salvage_timeout: ms(2_000),
+        followers: OnNewPrimary::Off,
     }
 }
 
@@ -688,7 +689,7 @@ impl World {
             replay_conflict: node.replay_conflict && !node.writable,
             delayed: node.delayed,
             spool: node.spool.filter(|_| !node.writable),
-            sync_names: if node.writable { self.sync_names.clone() } else { String::new() },
+            sync_names: self.sync_names.clone(),
             sync_commit: self.sync_commit,
             sync_commit_overridden: self.sync_commit_overridden,
             settings_loaded: node.settings_loaded,
@@ -879,9 +880,18 @@ impl World {
             Action::PreChecks | Action::FenceUndo { .. } | Action::OpenSyncGate { .. } => {
                 if matches!(action, Action::OpenSyncGate { .. }) {
                     self.commits_wait = false;
+                    self.sync_names.clear();
                 }
                 Ok(Report::Done { message: "done".into() })
             }
+            Action::RepointStandbys { standbys, primary, timeline, .. } => Ok(Report::Repointed(
+                standbys.into_iter().map(|standby| (standby, self.repoint(standby, primary, timeline))).collect(),
+            )),
+            Action::RestoreSyncNames { names, .. } => {
+                self.sync_names = names;
+                Ok(Report::Done { message: "put back".into() })
+            }
+            Action::DropSlot { slot, .. } => Ok(Report::Done { message: format!("{slot} dropped") }),
             Action::Checkpoint { .. } => Ok(Report::Done { message: "written".into() }),
             Action::StopServer { server } => {
                 self.stop_in_order(usize::from(server.0));
@@ -992,6 +1002,21 @@ impl World {
             Position { server, sample, settled: true }
         };
         servers.into_iter().map(position).collect()
+    }
+
+    /// A standby streams from the primary; commits go through again where they waited for it.
+    fn repoint(&mut self, standby: ServerId, primary: ServerId, timeline: u32) -> Result<Repointed, Failure> {
+        let at = usize::from(standby.0);
+        if self.nodes[at].mode != Mode::Up || self.deaf.contains(&at) {
+            return Err(Failure::timed_out("it does not stream", "read its log"));
+        }
+        let node = &mut self.nodes[at];
+        (node.timeline, node.streaming) = (timeline, true);
+        if self.sync_names.contains(node.called.as_ref().unwrap_or(&self.model.services[0].servers[at].name)) {
+            self.commits_wait = false;
+        }
+        let slot = node.slot.clone();
+        Ok(Repointed { streams: true, changed: true, slot, message: format!("pointed to db{}", primary.0 + 1) })
     }
 
     /// What SIGINT comes to: the end of the log, which those receive that are not deaf, or a crash.

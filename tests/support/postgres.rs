@@ -713,7 +713,7 @@ GRANT EXECUTE ON FUNCTION pg_promote(boolean, integer) TO failover;
 GRANT EXECUTE ON FUNCTION pg_reload_conf() TO failover;
 DO $$ BEGIN
   IF current_setting('server_version_num')::int >= 150000 THEN
-    EXECUTE 'GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names TO failover';
+    EXECUTE 'GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names, primary_conninfo, primary_slot_name TO failover';
   END IF;
 END $$;
 ";

@@ -63,3 +63,21 @@ fn remedy(error: &Error) -> &'static str {
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
+
+/// A text as an SQL literal, whatever `standard_conforming_strings` is.
+pub(super) fn literal(text: &str) -> String {
+    let doubled = text.replace('\'', "''");
+    if text.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_literal_ends_where_its_text_does() {
+        for (text, sql) in [("db2", "'db2'"), ("it's", "'it''s'"), (r"a\b'c", r"E'a\\b''c'"), ("", "''")] {
+            assert_eq!(literal(text), sql, "{text}");
+        }
+    }
+}

@@ -7,11 +7,13 @@
 #[cfg(feature = "ssh")]
 mod await_replay;
 mod checkpoint;
+mod conninfo;
 mod failure;
 mod held_replay;
 mod identity;
 mod positions;
 mod promote;
+mod repoint;
 mod set_where;
 mod spool_survey;
 mod survey;
@@ -34,13 +36,14 @@ use crate::wire::resolve::Addresses;
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, Report};
 
-use failure::{denied, failure, interrupted, is_full, quoted, sqlstate, untouched};
+use failure::{denied, failure, interrupted, is_full, literal, quoted, sqlstate, untouched};
 use identity::Identity;
 pub(crate) use survey::{Around, Surveyed};
 
 #[cfg(feature = "ssh")]
 pub(crate) use await_replay::Replayed;
 pub(crate) use promote::Promotion;
+pub(crate) use repoint::Order as Repoint;
 
 /// A session left over from one action serves the next one only for so long: a failover takes its steps in a few seconds.
 const KEPT_FOR: Duration = Duration::from_secs(30);
@@ -55,6 +58,17 @@ pub(crate) struct Server {
     pub name: String,
     /// How it is connected to.
     pub target: Target,
+    /// Where its standbys connect to.
+    pub replication: Place,
+}
+
+/// A host and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// A name, an address, or the folder of a Unix socket.
+    pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
 /// The servers of one PostgreSQL service, for the executor. Thread-safe.

@@ -86,6 +86,8 @@ pub(crate) struct Around {
     pub candidate: bool,
     /// Also while it holds replay back (`data.allow_delayed`).
     pub delay_allowed: bool,
+    /// Whether it would be pointed to another primary (`data.followers`): there is a third server.
+    pub followers: bool,
     /// Salvage is tried (`data.salvage`) where the hosts can be asked; `Some(true)`: it is required.
     pub salvage: Option<bool>,
 }
@@ -101,6 +103,8 @@ struct Answer {
     may_open_gate: bool,
     /// Segments that wait for the archive.
     backlog: Option<u64>,
+    /// Of a standby: why it could not be pointed to another primary, and what mends that.
+    unpointable: Option<(String, String)>,
     /// Of a standby whose replay stands: what keeps it, where that can be seen.
     holders: Option<Holders>,
     /// Seconds that the certificates have left, those of the server and our own.
@@ -179,8 +183,13 @@ impl Cluster {
             version_finding(&mut found, &suits);
             return Ok(Surveyed { findings: found.list, identity: ServerIdentity::default() });
         }
-        let (session, mut answer) = ask_survey(session, place, around.replay_stands, deadline, cancel)
+        let (mut session, mut answer) = ask_survey(session, place, around.replay_stands, deadline, cancel)
             .map_err(|error| super::untouched(&place.name, &error))?;
+        if let Some(primary) = around.primary.filter(|primary| around.followers && *primary != server) {
+            answer.unpointable = self
+                .repoint_hindrance((server, primary), &mut session, deadline, cancel)
+                .map_err(|error| super::untouched(&place.name, &error))?;
+        }
         answer.full = full;
         answer.suits = suits;
         if !answer.is_limited(needed(around.checks)) {
@@ -286,6 +295,7 @@ fn ask_survey(
             suits: Suitability::Tried,
             may_open_gate,
             backlog,
+            unpointable: None,
             holders,
             certificate,
             own_certificate,
@@ -624,6 +634,13 @@ fn standby_findings(found: &mut Findings<'_>, answer: &Answer, primary: Option<(
                 holders.sentence()
             ),
             holders.remedy(),
+        );
+    }
+    if let Some((why, remedy)) = &answer.unpointable {
+        found.warn(
+            FindingCode::RepointNotPrepared,
+            &format!("{why}: after a failover it would not follow the new primary as it should"),
+            remedy,
         );
     }
     if answer.number("receivers") == Some(0) {

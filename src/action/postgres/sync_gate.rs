@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
-use super::{Cluster, denied, failure, is_full, quoted, untouched};
+use super::{Cluster, denied, failure, is_full, literal, quoted, untouched};
 use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::Session;
 use failover_core::id::ServerId;
@@ -19,7 +19,6 @@ SELECT current_user AS role,
        pg_catalog.current_setting('server_version_num') AS version,
        pg_catalog.current_setting('is_superuser') AS superuser,
        pg_catalog.has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload,
-       pg_catalog.pg_is_in_recovery() AS in_recovery,
        (SELECT source FROM pg_catalog.pg_settings WHERE name = 'synchronous_standby_names') AS source";
 
 impl Cluster {
@@ -31,11 +30,15 @@ impl Cluster {
     pub(crate) fn open_sync_gate(&self, server: ServerId, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
         let place = self.server(server)?;
         let name = &place.name;
-        let (mut session, _) = self.identified(server, place, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        let (mut session, identity) =
+            self.identified(server, place, deadline, cancel).map_err(|error| untouched(name, &error))?;
         let (before, _) = sync_settings(&mut session, deadline, cancel).map_err(|error| untouched(name, &error))?;
         if before.trim().is_empty() {
             self.keep(server, session);
             return Ok(Report::Done { message: format!("synchronous_standby_names was already empty on {name}") });
+        }
+        if identity.in_recovery {
+            return Err(Failure::no_effect(format!("{name} is in recovery: it has no commits to release"), "promote it first"));
         }
         check_rights(name, &mut session, deadline, cancel)?;
         let began = Instant::now();
@@ -69,7 +72,7 @@ impl Cluster {
                     Ok(Commit::Done) => {
                         self.keep(server, fresh);
                         let message = format!(
-                            "synchronous_standby_names cleared on {name} in {}, commits go through; it was '{before}': put it back with ALTER SYSTEM when a standby follows",
+                            "synchronous_standby_names cleared on {name} in {}, commits go through; it was '{before}', and is put back when enough standbys follow",
                             Span::from(began.elapsed())
                         );
                         Ok(Report::Done { message })
@@ -98,13 +101,54 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Puts `synchronous_standby_names` back as it was before the engine cleared it, on a primary or a standby, and waits until new sessions
+    /// have it. Where somebody has set it meanwhile, that stays.
+    ///
+    /// # Errors
+    /// `NoEffect` with the missing right as remedy, before anything was changed.
+    pub(crate) fn restore_sync_names(
+        &self,
+        server: ServerId,
+        names: &str,
+        deadline: Deadline,
+        cancel: &Cancel,
+    ) -> Result<Report, Failure> {
+        let place = self.server(server)?;
+        let name = &place.name;
+        let mut session = self.reach(server, place, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        let (before, _) = sync_settings(&mut session, deadline, cancel).map_err(|error| untouched(name, &error))?;
+        if !before.trim().is_empty() {
+            return Ok(Report::Done { message: format!("synchronous_standby_names of {name} was set meanwhile: '{before}'") });
+        }
+        check_rights(name, &mut session, deadline, cancel)?;
+        let alter = format!("ALTER SYSTEM SET synchronous_standby_names = {}", literal(names));
+        session.query(&alter, deadline, cancel).map_err(|error| match error.server() {
+            Some(_) => denied(name, "ALTER SYSTEM", &error),
+            None => failure(name, "ALTER SYSTEM", &error),
+        })?;
+        session
+            .query("SELECT pg_catalog.pg_reload_conf()", deadline, cancel)
+            .map_err(|error| failure(name, "pg_reload_conf", &error))?;
+        loop {
+            let (now, _) =
+                sync_settings(&mut session, deadline, cancel).map_err(|error| failure(name, "a look at it", &error))?;
+            if !now.trim().is_empty() {
+                return Ok(Report::Done { message: format!("synchronous_standby_names of {name} is '{now}' again") });
+            }
+            if let Err(how) = cancel.pause(LOOK_EVERY, deadline) {
+                let message = format!("{name} still shows an empty synchronous_standby_names after a reload");
+                let remedy = "it may be set on the server's command line, which ALTER SYSTEM cannot override";
+                return Err(super::interrupted(how, message, remedy));
+            }
+        }
+    }
+}
+
 /// Everything that is needed is asked before anything is changed.
 fn check_rights(name: &str, session: &mut Session, deadline: Deadline, cancel: &Cancel) -> Result<(), Failure> {
     let rows = session.query(STATE_SQL, deadline, cancel).map_err(|error| untouched(name, &error))?;
     let role = quoted(rows.get(0, "role").unwrap_or_default());
-    if rows.get(0, "in_recovery") != Some("f") {
-        return Err(Failure::no_effect(format!("{name} is in recovery: it has no commits to release"), "promote it first"));
-    }
     if rows.get(0, "source") == Some("command line") {
         return Err(Failure::no_effect(
             format!(

@@ -33,6 +33,15 @@ pub struct Cluster {
     pub synchronous: BTreeSet<ServerId>,
     /// Former primaries, and the timeline from which a failover of ours took each: should it take writes there again, it is fenced again.
     pub deposed: BTreeMap<ServerId, u32>,
+    /// The last promotion: the timeline that began with it, and how far the promoted standby had received the log before.
+    #[serde(default)]
+    pub fork: Option<(u32, Lsn)>,
+    /// `synchronous_standby_names` of servers as it was before the engine cleared it.
+    #[serde(default)]
+    pub sync_names: BTreeMap<ServerId, String>,
+    /// Slots that the engine created for standbys: on which server, and its name.
+    #[serde(default)]
+    pub slots: BTreeSet<(ServerId, String)>,
 }
 
 impl Cluster {
@@ -41,6 +50,8 @@ impl Cluster {
         Cluster {
             synchronous: self.synchronous.into_iter().filter_map(server).collect(),
             deposed: self.deposed.into_iter().filter_map(|(old, timeline)| Some((server(old)?, timeline))).collect(),
+            sync_names: self.sync_names.into_iter().filter_map(|(of, names)| Some((server(of)?, names))).collect(),
+            slots: self.slots.into_iter().filter_map(|(on, slot)| Some((server(on)?, slot))).collect(),
             ..self
         }
     }

@@ -260,6 +260,7 @@ pub(crate) fn model(kind: ServiceKind) -> Model {
             allow_delayed: false,
             salvage: crate::model::OnSalvage::Off,
             salvage_timeout: Span::ZERO,
+            followers: crate::model::OnNewPrimary::Off,
         },
         route: RouteModel { instances: 1, ..RouteModel::none() },
         pre_checks: false,

@@ -80,6 +80,7 @@ impl Service {
         self.begin_ramp(chosen.server, fx.now);
         (self.asked_route, self.asked_last) = (None, Vec::new());
         self.durable.cluster.position = plan.timeline.map(|timeline| (timeline, chosen.position));
+        self.durable.cluster.fork = self.durable.cluster.position.filter(|_| self.holds_data());
         self.log = None;
         self.detection.log_end = None;
         self.detection.suspicion = None;
@@ -100,6 +101,9 @@ impl Service {
         for state in &mut self.servers {
             state.streamed_at = None;
         }
+        for (standby, seen) in &plan.following {
+            self.servers[usize::from(standby.0)].streamed_at = Some(*seen);
+        }
         let proven_before = plan.course.resumed && plan.fence.is_none() && plan.require == FenceLevel::ProvenStopped;
         let handed_over = plan.handover.as_ref().is_some_and(|handover| handover.proven);
         if proven_before || handed_over || plan.fence_level() == FenceLevel::ProvenStopped {
@@ -115,6 +119,7 @@ impl Service {
         let times = plan.times;
         let end = times.verified.or(times.routed).or(times.written).unwrap_or(fx.now);
         plan.takeover().completed(self, plan, &chosen, end, fx);
+        self.repoint_standbys(fx);
     }
 
     /// Says that a standby was promoted and has the traffic.

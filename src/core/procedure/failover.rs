@@ -12,7 +12,7 @@ use crate::candidate::{self, Candidate, Ended, View};
 use crate::effects::Effects;
 use crate::evidence::FailureClass;
 use crate::id::ServerId;
-use crate::model::OnNoSyncStandby;
+use crate::model::{OnNewPrimary, OnNoSyncStandby};
 use crate::output::{Action, Failure, FailureKind, Report};
 use crate::plan::{End, Phase, Plan, Takeover};
 use crate::refusal::{CandidateRefusal, Refusal};
@@ -156,6 +156,15 @@ pub(crate) static TABLE: Table<Plan> = Table {
             action: verify_data,
             outcome: written,
             without: nothing,
+            pause: SOON,
+            undone_by: None,
+        },
+        Step {
+            phase: Phase::RepointStandbys,
+            when: When::Sent,
+            action: repoint_standbys,
+            outcome: standbys_repointed,
+            without: |_, _, _| Next::To(Phase::VerifyData),
             pause: SOON,
             undone_by: None,
         },
@@ -498,7 +507,12 @@ fn written(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Ef
                 return Next::End(End::Stuck { why: service.chosen_went_back(chosen, had, flush) });
             }
             plan.times.written.get_or_insert(fx.now);
+            if !commits && !plan.repointed && service.has_followers(plan) {
+                plan.repointed = true;
+                return Next::To(Phase::RepointStandbys);
+            }
             if !commits && open && !plan.gate_opened {
+                service.note_sync_names(plan.chosen.map(|chosen| chosen.server).unwrap_or_default(), fx);
                 return Next::To(Phase::OpenSyncGate);
             }
             if !commits {
@@ -514,9 +528,43 @@ fn written(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Ef
     }
 }
 
+/// Clients wait meanwhile: a standby that does not stream within this time is pointed to the new primary behind the failover.
+const REPOINT: Span = Span::from_millis(1_000);
+
+/// Commits wait for standbys, and those stream from nobody: they are pointed to the new primary before anything else is given up.
+fn repoint_standbys(service: &Service, plan: &Plan) -> Option<(Action, Span)> {
+    let standbys = service.server_ids().filter(|server| service.may_follow(plan, *server)).collect();
+    let (chosen, timeline) = (plan.chosen?.server, plan.timeline?);
+    Some((service.repoint_action(standbys, chosen, plan.old, timeline)?, REPOINT))
+}
+
+fn standbys_repointed(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Effects) -> Next<Phase> {
+    match outcome {
+        Ok(Report::Repointed(each)) => {
+            for (standby, result) in each {
+                match result {
+                    Ok(repointed) => {
+                        if repointed.streams {
+                            plan.following.push((standby, fx.now));
+                        }
+                        service.standby_repointed(plan.chosen.map(|chosen| chosen.server), standby, repointed, fx);
+                    }
+                    Err(failure) => {
+                        let name = service.server_name(standby);
+                        plan.course.warn(format!("repoint_standbys: {name}: {}", failure.message));
+                    }
+                }
+            }
+        }
+        Ok(_) => plan.course.warn("repoint_standbys: an answer of another kind came".into()),
+        Err(failure) => plan.course.warn(format!("repoint_standbys: {}", failure.message)),
+    }
+    Next::To(Phase::VerifyData)
+}
+
 /// Nobody is there who could acknowledge commits, and they go on without.
-const GATE_OPENED: &str = "synchronous_standby_names was emptied, because no standby could acknowledge commits: they wait for nobody until you \
-                           set it again, once standbys follow the new primary";
+const GATE_OPENED: &str = "synchronous_standby_names was emptied, because too few standbys could acknowledge commits: they wait for nobody until \
+                           enough standbys stream from the new primary; then the engine puts it back";
 
 fn gate_opened(_: &mut Service, plan: &mut Plan, outcome: Outcome, _: &mut Effects) -> Next<Phase> {
     plan.gate_opened = true;
@@ -587,6 +635,20 @@ fn traffic_verified(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx
 }
 
 impl Service {
+    /// Some standby may follow the promoted one.
+    fn has_followers(&self, plan: &Plan) -> bool {
+        self.model.postgres.followers == OnNewPrimary::Auto && self.server_ids().any(|server| self.may_follow(plan, server))
+    }
+
+    fn may_follow(&self, plan: &Plan, server: ServerId) -> bool {
+        let chosen = plan.chosen.map(|chosen| chosen.server);
+        let standby = self.servers[usize::from(server.0)]
+            .sample
+            .as_ref()
+            .is_some_and(|(_, sample)| sample.in_recovery && sample.system_id == plan.system_id);
+        server != plan.old && Some(server) != chosen && standby
+    }
+
     /// The fence is not proven: its host may be out of reach for a moment, or what was killed is still leaving. The primary of an order
     /// lives, and its clients wait: there it is tried once.
     fn fence_again(&mut self, plan: &Plan, why: String, now: Mono) -> Next<Phase> {

@@ -3,7 +3,8 @@
 use crate::candidate;
 use crate::effects::text;
 use crate::event::Field;
-use crate::output::Report;
+use crate::id::ServerId;
+use crate::output::{Failure, Repointed, Report};
 use crate::salvage::{Salvaged, counted};
 use crate::sample::FenceLevel;
 use crate::service::Service;
@@ -71,6 +72,14 @@ impl Service {
                 (ok, message, Vec::new())
             }
             Report::Salvaged(salvaged) => describe_salvaged(salvaged),
+            Report::Repointed(each) => {
+                let line = |(standby, result): &(ServerId, Result<Repointed, Failure>)| match result {
+                    Ok(repointed) => format!("{}: {}", self.server_name(*standby), repointed.message),
+                    Err(failure) => format!("{} FAILED: {}", self.server_name(*standby), failure.message),
+                };
+                let lines: Vec<String> = each.iter().map(line).collect();
+                (each.iter().all(|(_, result)| result.is_ok()), lines.join("; "), Vec::new())
+            }
             Report::Promoted { timeline, flush, message } => {
                 (true, message.clone(), vec![("timeline", Field::Int(u64::from(*timeline))), ("flush", text(flush.to_string()))])
             }

@@ -33,6 +33,12 @@ pub(crate) enum Task {
     AssertRoute(ServerId),
     /// The names are pointed to the primary.
     PointNames(ServerId),
+    /// A standby is pointed to the present primary.
+    Repoint(ServerId),
+    /// `synchronous_standby_names` of this server is put back.
+    RestoreSyncNames(ServerId),
+    /// A slot on this server that nobody uses any more is dropped.
+    DropSlot(ServerId),
     /// The weight of the primary grows to this share.
     Climb(ServerId, u8),
     /// What salvaged log is left on a standby's host is removed.
@@ -58,6 +64,9 @@ impl Task {
             }
             Task::AssertRoute(server) => (Action::RouteIn { server, share: service.present_share(now) }, ms(3_000)),
             Task::PointNames(server) => (Action::PointNames { server }, service.model.route.names?),
+            Task::Repoint(standby) => service.repoint_one(standby, now)?,
+            Task::RestoreSyncNames(server) => service.restore_action(server)?,
+            Task::DropSlot(server) => service.drop_slot_action(server)?,
             Task::Climb(server, share) => (Action::RouteWeight { server, share }, STEP),
             Task::EmptySpool(server) => (Action::EmptySpool { server }, ms(5_000)),
             Task::Follow(_) => service.follow_command()?,
@@ -74,6 +83,9 @@ impl Task {
             Task::FenceAgain(server) => service.fenced_again(server, outcome, fx),
             Task::AssertRoute(server) => service.route_asserted(server, outcome, fx),
             Task::PointNames(server) => service.names_pointed(server, outcome, fx),
+            Task::Repoint(standby) => service.repointed(standby, outcome, fx),
+            Task::RestoreSyncNames(server) => service.sync_names_restored(server, outcome, fx),
+            Task::DropSlot(server) => service.slot_dropped(server, outcome, fx),
             Task::Climb(server, share) => service.climbed(server, share, outcome, fx),
             Task::EmptySpool(server) => service.spool_emptied(server, outcome, fx),
             Task::Follow(server) => service.follow_commanded(server, outcome, fx),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::gate::Act;
+use super::repoint::LeftBehind;
 use super::{follow, ramp};
 use crate::id::{ActionId, ServerId};
 use crate::procedure::drive::LATE;
@@ -22,6 +23,15 @@ pub(crate) struct Background {
     pub(crate) ramp: Option<ramp::Ramp>,
     /// How far it is with following another service.
     pub(crate) follow: follow::Follow,
+    /// Standbys that are not known to stream from the present primary.
+    #[serde(default)]
+    pub(crate) left_behind: Vec<LeftBehind>,
+    /// Since when as many standbys stream as the names ask for that the engine cleared.
+    #[serde(default)]
+    pub(crate) sync_met: Option<Mono>,
+    /// When the names are put back at the earliest, or a slot is dropped: the last time was of no use.
+    #[serde(default)]
+    pub(crate) tidy_after: Mono,
     /// When the route was put right last, and how often in a row that was of no use.
     pub(crate) route_asserted_at: Option<(Mono, u32)>,
     #[cfg(test)]

@@ -39,6 +39,9 @@ impl Service {
         self.expire_tasks(fx);
         self.prove_again(fx);
         self.point_names(fx);
+        self.repoint_standbys(fx);
+        self.drop_left_slots(fx);
+        self.restore_sync_names(fx);
         self.climb(fx);
         self.drive_beside(fx);
         if self.run.plan.is_some() {

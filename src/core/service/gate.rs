@@ -42,6 +42,8 @@ pub(crate) enum Act {
     Follow,
     /// To point the names to the primary.
     PointNames,
+    /// To point standbys to a new primary, and to put right what that leaves behind.
+    Repoint,
     /// To let the weight of the primary grow.
     ChangeWeight,
     /// To put the route right.
@@ -161,6 +163,16 @@ impl Act {
                 Hard(InFlight),
                 #[cfg(test)]
                 Hard(HardBar::Shut),
+            ],
+            Act::Repoint => &[
+                Soft(ManualIntervention),
+                Soft(TwoPrimaries),
+                Soft(Paused),
+                Soft(Doubt),
+                Soft(SecondEngine),
+                Hard(Stopping),
+                Hard(InFlight),
+                Hard(Unsettled),
             ],
             Act::AssertRoute => &[Soft(TwoPrimaries), Soft(Paused), Hard(Stopping), Hard(InFlight)],
             Act::StopReturned => &[Soft(Paused)],

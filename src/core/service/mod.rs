@@ -17,12 +17,14 @@ mod observe;
 mod operator;
 pub(crate) mod pause;
 pub(crate) mod ramp;
+pub(crate) mod repoint;
 mod resume;
 mod run;
 mod salvage;
 mod sample;
 mod standbys;
 pub(super) mod sync;
+mod sync_names;
 mod take;
 mod traffic;
 
@@ -839,6 +841,8 @@ impl Service {
             .min(self.next_step(now))
             .min(self.background.next(|act| self.may(act, around, now)))
             .min(self.next_follow(around, now))
+            .min(self.next_repoint(around, now))
+            .min(self.next_sync_restore(around, now))
     }
 
     /// When a check or a session is due, or overdue.

@@ -28,6 +28,7 @@ class FindingCode(str, Enum):
     SLOT_LOST = "slot_lost"
     REPLICATION_PASSWORD_READABLE = "replication_password_readable"
     SALVAGE_NOT_PREPARED = "salvage_not_prepared"
+    REPOINT_NOT_PREPARED = "repoint_not_prepared"
     LOGICAL_SLOTS = "logical_slots"
     SYNC_GATE = "sync_gate"
     SYNC_GATE_RIGHT_MISSING = "sync_gate_right_missing"

@@ -62,6 +62,9 @@ class EventKind(str, Enum):
     FALSE_POSITIVE = "false_positive"
     BREAKER_CHANGED = "breaker_changed"
     OTHER_BRANCH = "other_branch"
+    STANDBY_REPOINTED = "standby_repointed"
+    STANDBY_NOT_REPOINTED = "standby_not_repointed"
+    SYNC_NAMES_RESTORED = "sync_names_restored"
     # end
 
     def __str__(self) -> str:
