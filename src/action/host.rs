@@ -6,6 +6,7 @@
 //! `host/server.rs`, those of salvage in `host/log.rs`.
 
 mod log;
+mod rejoin;
 mod server;
 
 use std::cmp::Ordering;
@@ -53,6 +54,8 @@ pub(crate) struct HostParams {
     pub wrapper: bool,
     /// What is put before every command, for example `sudo -n -u postgres`. Not used with `wrapper`.
     pub sudo: Vec<String>,
+    /// On that host: how it reaches the other servers. Not used with `wrapper`: the one that is pinned there is.
+    pub source_file: Option<String>,
     /// Starts the server by whoever watches over it there; `pg_ctl start` where it is empty. Not used with `wrapper`: the one
     /// that is pinned there is.
     pub start_command: Vec<String>,
@@ -240,7 +243,8 @@ impl HostControl {
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Answer, Failure> {
-        let changes = matches!(verb, "fence" | "undo" | "promote" | "stop" | "start");
+        let changes =
+            matches!(verb, "fence" | "undo" | "promote" | "stop" | "start" | "keep" | "rewind" | "rewind-status" | "follow");
         let mut hearing = Hearing::new(bytes.wanted);
         let mut heard = |piece: &[u8]| hearing.hear(piece);
         let done = if self.params.wrapper {
@@ -279,6 +283,9 @@ impl HostControl {
         }
         if let Some(socket_dir) = &self.params.socket_dir {
             pin("--socket-dir", socket_dir);
+        }
+        if let Some(source_file) = &self.params.source_file {
+            pin("--source-file", source_file);
         }
         let start_command = self.start_command()?;
         if verb == "start" && !start_command.is_empty() {
@@ -411,6 +418,12 @@ fn is_for_good(code: &str) -> bool {
             | "no_segment"
             | "no_position"
             | "no_standby"
+            | "no_source"
+            | "unsafe_source"
+            | "inline_password"
+            | "rewound"
+            | "recovering"
+            | "no_pg_rewind"
             | "blind"
     )
 }
@@ -434,10 +447,21 @@ fn remedy(code: &str, wrapper: bool) -> &'static str {
         "alive" => "stop it, or fence it again",
         "other_cluster" => "correct host and data_dir of this server",
         "no_standby" => "correct host and data_dir of this server: it is to be a standby",
+        "no_source" | "unsafe_source" | "inline_password" => {
+            "write the file with the sources on that host, for its account alone (docs/REJOIN.md)"
+        }
+        "rewound" => "rebuild it as a new standby (docs/REJOIN.md)",
+        "recovering" => "remove recovery.signal from its data directory",
+        "rewinding" => "wait for it: failover rejoin says how far it is",
+        "keep_full" => "free some space beside the data directory of the old primary",
+        "keep_failed" | "not_kept" => "look at DIR.failover-keep beside the data directory of the old primary",
+        "follow_failed" => "look at postgresql.auto.conf in its data directory",
         "spool_full" => "free some space on the standby's disk",
         "spool_failed" | "no_base" => "look at failover-spool and pg_wal in the standby's data directory",
         "unreadable" | "no_segment" | "no_position" => "look at pg_wal in the data directory of the old primary, and at its disk",
-        "no_pg_ctl" | "no_pg_controldata" | "no_pg_waldump" => "set bin_dir to what pg_config --bindir says on this host",
+        "no_pg_ctl" | "no_pg_controldata" | "no_pg_waldump" | "no_pg_rewind" => {
+            "set bin_dir to what pg_config --bindir says on this host"
+        }
         "blind" => "install findutils (GNU find) and mount /proc without hidepid for this account",
         _ => "",
     }
@@ -518,6 +542,8 @@ pub(crate) fn fuzz(said: &[u8]) {
     let _ = answer.findings("/nowhere");
     let _ = answer.tail(Lsn(1 << 25));
     let _ = answer.control();
+    let _ = answer.stopped();
+    let _ = answer.behind(Lsn(1 << 25));
     let _ = answer.history();
     let _ = answer.stop_order();
     let _ = answer.started("a host");

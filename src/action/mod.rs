@@ -10,6 +10,8 @@ pub(crate) mod host;
 pub(crate) mod memory;
 pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
+#[cfg(feature = "ssh")]
+mod rejoin;
 pub(crate) mod route;
 #[cfg(feature = "ssh")]
 mod salvage;
@@ -178,7 +180,13 @@ impl ServiceActions {
             | Action::ReadReceipt { .. }
             | Action::StartServer { .. }
             | Action::Salvage { .. }
-            | Action::EmptySpool { .. } => self.on_hosts(action, generation, deadline, cancel),
+            | Action::EmptySpool { .. }
+            | Action::ReadDivergence { .. }
+            | Action::KeepLog { .. }
+            | Action::Rewind { .. }
+            | Action::ReadRewind { .. }
+            | Action::FollowPrimary { .. }
+            | Action::StartStandby { .. } => self.on_hosts(action, generation, deadline, cancel),
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
             Action::Promote { server, system_id, old_timeline } => {
                 self.promote(*server, *system_id, *old_timeline, &subject, deadline, cancel)
@@ -235,7 +243,7 @@ impl ServiceActions {
                 self.control(*server)?.unspool(deadline, cancel)?;
                 Ok(Report::Done { message: "failover-spool is empty".to_owned() })
             }
-            _ => Err(Failure::no_effect(format!("{} is not done on a host", action.name()), "")),
+            _ => self.rejoin(action, generation, deadline, cancel),
         }
     }
 

@@ -19,12 +19,13 @@ Examples:
 Exit codes:
   0  done; for `check` and `doctor`: everything is up, and nothing would stop a failover
   1  `check` and `doctor`: something is not up, or would stop a failover;
-     `force --wait`: nothing was promoted
+     `force --wait`: nothing was promoted; `rejoin --wait`: nothing was changed
   2  the configuration or the command line is wrong
   3  the daemon cannot be reached
   4  the daemon refused the command, and said why
   5  the engine cannot start or run, or the system refused something
-  6  `force --wait`: the failover stopped where a person has to look";
+  6  `force --wait`: the failover stopped where a person has to look;
+     `rejoin --wait`: the server was changed and does not stream";
 
 /// Automatic failover for PostgreSQL: watches a primary, decides when it is really gone, fences it, promotes the standby, moves
 /// the traffic, verifies the result, and says what happened and why.
@@ -77,6 +78,8 @@ pub enum Command {
     Uncordon(Cordon),
     /// Fail over now, whatever the checks say
     Force(Force),
+    /// Bring an old primary that is stopped back as a standby
+    Rejoin(Rejoin),
     /// Go through a recorded decision again, and compare
     Replay(Replay),
     /// Print the completion script of a shell
@@ -474,6 +477,42 @@ pub struct Force {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+
+    /// Wait for the end, show the steps, and end with the outcome
+    #[arg(long, short)]
+    pub wait: bool,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
+
+const REJOIN_HELP: &str = "\
+After a failover the old primary stays stopped, with standby.signal in its data directory. This brings it back: its fence is proven again, \
+what its log has that the new primary lacks is counted and told (event lost_transactions) and copied to DIR.failover-keep, then it is started \
+as a standby as it is, or rewound by pg_rewind and started. It is done when it streams on the primary's timeline and has replayed what was \
+there. pg_rewind runs once a failover at most; where it cannot be run, or did not end well, the server has to be rebuilt, and that is said. \
+A failover is never delayed by it. Its host needs ssh.source_file, see docs/REJOIN.md.
+
+Examples:
+  failover rejoin orders db1 --dry-run
+  failover rejoin orders db1 --wait
+
+Exit codes: 0 begun, with --wait: it streams, with --dry-run: it could come back; 1 (--wait) nothing was changed on it, with --dry-run: something is in the way; \
+2 wrong command line; 3 no daemon, or it went away before the end; 4 refused; 6 (--wait) it was changed and does not stream";
+
+/// `failover rejoin`
+#[derive(Debug, Args)]
+#[command(after_help = REJOIN_HELP)]
+pub struct Rejoin {
+    /// The service
+    pub service: String,
+
+    /// The old primary
+    pub server: String,
+
+    /// Only say what would be done and what stands in the way
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
 
     /// Wait for the end, show the steps, and end with the outcome
     #[arg(long, short)]

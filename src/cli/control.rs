@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use failover::{CommandReply, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus, on_behalf_of};
+use failover::{CommandReply, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus, RejoinOptions, on_behalf_of};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use parking_lot::Mutex;
@@ -206,6 +206,9 @@ fn serve(shared: &Shared, stream: &UnixStream) -> io::Result<()> {
             Ok(Request::Force { service, to, accept_loss, wait: true }) => {
                 return wait::force(shared, stream, &service, made!(ForceOptions { to, accept_loss }));
             }
+            Ok(Request::Rejoin { service, server, dry_run, wait: true }) => {
+                return wait::rejoin(shared, stream, &service, &server, made!(RejoinOptions { dry_run }));
+            }
             Ok(request) => {
                 let line = match request {
                     Request::Status { service } => status(shared, service.as_deref()),
@@ -380,7 +383,12 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
         Request::Adopt { service, server } => Ok(said(engine.adopt(&service, &server)?)),
         Request::Cordon { service, server } => Ok(said(engine.cordon(&service, &server)?)),
         Request::Uncordon { service, server } => Ok(said(engine.uncordon(&service, &server).map_err(nothing_to_do)?)),
-        Request::Force { wait: true, .. } => Err(Refused::new(Kind::BadRequest, "what is waited for is streamed")),
+        Request::Rejoin { service, server, dry_run, wait: false } => {
+            Ok(said(engine.rejoin(&service, &server, made!(RejoinOptions { dry_run }))?))
+        }
+        Request::Rejoin { wait: true, .. } | Request::Force { wait: true, .. } => {
+            Err(Refused::new(Kind::BadRequest, "what is waited for is streamed"))
+        }
         Request::Force { service, to, accept_loss, wait: false } => {
             Ok(said(engine.force(&service, made!(ForceOptions { to, accept_loss }))?))
         }

@@ -67,6 +67,7 @@ fn run(arguments: Arguments, terminal: Terminal) -> Result<Code, Trouble> {
         Command::Resume(resume) => operate::resume(&resume, json, terminal),
         Command::Adopt(adopt) => operate::adopt(&adopt, json, terminal),
         Command::Cordon(cordon) => operate::cordon(&cordon, json, terminal),
+        Command::Rejoin(rejoin) => operate::rejoin(&rejoin, json, terminal),
         Command::Uncordon(uncordon) => operate::uncordon(&uncordon, json, terminal),
         Command::Reset(reset) => operate::reset(&reset, json, terminal),
         Command::Force(force) => operate::force(&force, json, terminal),

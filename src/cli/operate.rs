@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write as _};
 use std::time::{Duration, Instant};
 
-use failover::{FailoverStatus, Status};
+use failover::{FailoverStatus, RejoinStatus, Status};
 use serde_json::Value;
 
-use super::arguments::{Adopt, Confirm, Cordon, Force, MaybeService, OneService, Pause};
+use super::arguments::{Adopt, Confirm, Cordon, Force, MaybeService, OneService, Pause, Rejoin};
 use super::client::Client;
 use super::exit::{Code, Trouble};
 use super::protocol::{Line, Request};
@@ -88,6 +88,61 @@ pub fn force(arguments: &Force, json: bool, terminal: Terminal) -> Result<Code, 
         ))?;
     }
     Ok(code)
+}
+
+pub fn rejoin(arguments: &Rejoin, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
+    let (service, server, dry_run) = (arguments.service.clone(), arguments.server.clone(), arguments.dry_run);
+    let wait = arguments.wait || dry_run;
+    let mut client = Client::connect(&arguments.daemon)?;
+    let request = Request::Rejoin { service, server, dry_run, wait };
+    if wait {
+        return wait_for_rejoin(&mut client, &request, json, terminal);
+    }
+    let code = tell(&mut client, &request, json, terminal)?;
+    if !json {
+        let service = &arguments.service;
+        print(&format!("how it ends: failover status {service}, or failover events --follow --service {service}\n"))?;
+    }
+    Ok(code)
+}
+
+/// The daemon tells something at least so often, or it has gone: an event, or that it still waits, which shows by the connection.
+const SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Gives the order, shows the steps until the end, and how it ended.
+fn wait_for_rejoin(client: &mut Client, request: &Request, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
+    let begun = client.ask(request)?;
+    if !json {
+        eprintln!("{}", text::printable(said(&begun)));
+    }
+    let until = Instant::now() + SILENCE;
+    let ended = loop {
+        match client.line(Some(until))? {
+            Some(Line::Event(event)) if !json => eprintln!("{}", events::human(&event, terminal)),
+            Some(Line::Event(_) | Line::Gone(_)) => {}
+            Some(Line::Result(ended)) => break ended,
+            Some(Line::Error(refused)) => return Err(refused.into()),
+            Some(Line::End) | None => {
+                return Err(Trouble::new(
+                    Code::Unreachable,
+                    "the daemon ended: how the return of the old primary ended is not known",
+                )
+                .remedy("failover status; the next engine goes on with it"));
+            }
+        }
+    };
+    let rejoin: RejoinStatus = serde_json::from_value(ended.get("rejoin").cloned().unwrap_or_default())
+        .map_err(|error| Trouble::new(Code::Unreachable, format!("the daemon's answer cannot be read: {error}")))?;
+    if json {
+        print_json(&ended, terminal)?;
+    } else {
+        print(&format!("{}: {}: {}\n", rejoin.server, rejoin.outcome, text::printable(&rejoin.message)))?;
+    }
+    Ok(match rejoin.outcome.as_str() {
+        "completed" | "dry_run" => Code::Ok,
+        "refused" => Code::NotUp,
+        _ => Code::Stuck,
+    })
 }
 
 /// Beyond what the daemon says to be left of the failover: it has its own deadline for the end, and this is for its last word.

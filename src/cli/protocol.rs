@@ -90,6 +90,20 @@ pub enum Request {
         /// The server.
         server: String,
     },
+    /// Bring an old primary back as a standby. Waited for: answered by a [`Line::Result`] when it has begun, then by one [`Line::Event`] per
+    /// event, and by a second result when it is over: `service`, and `rejoin` as in the status.
+    Rejoin {
+        /// The service.
+        service: String,
+        /// The old primary.
+        server: String,
+        /// Only say what would be done.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+        /// The answer goes on until it is over.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        wait: bool,
+    },
     /// Fail over now. Waited for: answered by a [`Line::Result`] when it has begun, with `generation` and `left_ms`, then by one
     /// [`Line::Event`] per event, and by a second result when it is over: `service`, and `failover` as in the status.
     Force {

@@ -4,6 +4,7 @@
 
 use super::id::{Generation, ServerId};
 pub use super::kind::postgres::Cluster;
+use super::rejoin::Rejoining;
 pub use super::service::pause::Pause;
 use super::stats::{Mark, Stats};
 use super::time::{Mono, Span};
@@ -36,6 +37,9 @@ pub struct Durable {
     pub ramping: bool,
     /// Servers that an operator cordoned: each is observed as before, and never promoted.
     pub cordoned: BTreeSet<ServerId>,
+    /// An old primary is on its way back as a standby.
+    #[serde(default)]
+    pub rejoin: Option<Rejoining>,
     #[cfg(test)]
     #[serde(default)]
     pub(crate) copied: Option<crate::procedure::tests::Copied>,
@@ -123,6 +127,7 @@ impl Durable {
             Some(last)
         });
         self.followed = self.followed.and_then(followed);
+        self.rejoin = self.rejoin.and_then(|rejoin| Some(Rejoining { server: server(rejoin.server)?, ..rejoin }));
         self
     }
 }

@@ -655,6 +655,50 @@ event_kinds! {
         ],
         Remedy::No,
     }
+    /// An old primary begins to come back as a standby.
+    RejoinStarted(43) = "rejoin_started" {
+        Failover, [Info], "an old primary begins to come back as a standby, or an engine goes on with that",
+        [
+            "primary": Text("whom it is to follow"),
+            "why": Text,
+            "dry_run": Bool("nothing is changed: it is only said what would be done"),
+        ],
+        Remedy::No,
+    }
+    /// A step of that ended.
+    RejoinStep(44) = "rejoin_step" {
+        Failover, [Info, Warning], "a step of an old primary's return ended",
+        [
+            "step": Text,
+            "target": Text,
+            "ok": Bool,
+            "detail": Text,
+        ],
+        Remedy::No,
+    }
+    /// An old primary has log that the new primary lacks. Nothing has been touched yet.
+    LostTransactions(45) = "lost_transactions" {
+        Failover, [Info, Alarm], "what stands in the log of an old primary and not in the new one's, acknowledged or not, before anything is touched",
+        [
+            "commits": Int("absent if they could not be counted"),
+            "bytes": Int,
+            "timeline": Int("the timeline that it wrote last"),
+            "fork": Text("where the new primary's timeline left that"),
+            "log_end": Text,
+            "first": Text("transaction and time of the first commit"),
+            "last": Text("transaction and time of the last commit"),
+        ],
+        Remedy::Text("its log is kept beside its data directory (docs/REJOIN.md): get back from there what has to be got back"),
+    }
+    /// The return of an old primary ended.
+    RejoinEnded(46) = "rejoin_ended" {
+        Failover, [Info, Warning, Alarm], "the return of an old primary ended",
+        [
+            "outcome": Text("`completed`, `refused`, `failed`, `dry_run`"),
+            "detail": Text,
+        ],
+        Remedy::Text("see docs/REJOIN.md"),
+    }
     /// The engine cannot trust its own view, with the reason.
     DoubtRaised(30) = "doubt_raised" {
         Engine, [Alarm], "the engine cannot trust its own view, and decides nothing",

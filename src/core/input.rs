@@ -6,6 +6,7 @@ use super::knowledge::Knowledge;
 use super::observation::{Close, Finding};
 use super::output::{Failure, Report};
 use super::plan::Intent;
+use super::rejoin::RejoinHow;
 use super::route::RouteSurvey;
 use super::sample::{Readiness, ReadinessFinding, Sample};
 use super::time::{Mono, Span};
@@ -162,6 +163,13 @@ pub enum Command {
         /// Which.
         server: ServerId,
     },
+    /// This server, which was the primary and is stopped, comes back as a standby.
+    Rejoin {
+        /// Which.
+        server: ServerId,
+        /// How it may.
+        how: RejoinHow,
+    },
     /// It may be promoted again.
     Uncordon {
         /// Which.
@@ -190,6 +198,7 @@ impl Command {
             Command::Adopt { .. } => "adopt",
             Command::Cordon { .. } => "cordon",
             Command::Uncordon { .. } => "uncordon",
+            Command::Rejoin { .. } => "rejoin",
             Command::Stop => "stop",
         }
     }

@@ -28,6 +28,7 @@ pub mod plan;
 mod procedure;
 pub mod reason;
 pub mod refusal;
+pub mod rejoin;
 pub mod replay_pace;
 pub mod route;
 pub mod salvage;

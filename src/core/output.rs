@@ -6,6 +6,7 @@ use super::event::Event;
 use super::handover::Receipt;
 use super::id::{ActionId, CheckId, Generation, RunId, ServerId, ServiceId};
 use super::plan::Intent;
+use super::rejoin::{Divergence, Rewound};
 use super::salvage::Salvaged;
 use super::sample::{FenceLevel, FenceReport, HostReport, LogEnd, Lsn, Position, RouteInstance};
 use super::time::{Mono, Span};
@@ -125,6 +126,18 @@ super::words::words! {
         ReadPositions = "read_positions",
         /// The end of a fenced primary's log is carried to a standby.
         Salvage = "salvage",
+        /// What an old primary's log has that the new primary lacks is read.
+        ReadDivergence = "read_divergence",
+        /// That log is copied to a folder where nobody removes it.
+        KeepLog = "keep_log",
+        /// `pg_rewind` of an old primary is begun.
+        Rewind = "rewind",
+        /// It is asked how far that is.
+        ReadRewind = "read_rewind",
+        /// An old primary gets the settings of a standby.
+        FollowPrimary = "follow_primary",
+        /// A server that has its guard is started as a standby.
+        StartStandby = "start_standby",
         /// What was left of that on the standby's host is removed.
         EmptySpool = "empty_spool",
         /// A standby is promoted.
@@ -350,6 +363,61 @@ pub enum Action {
         /// The standby.
         server: ServerId,
     },
+    /// Read what the log of a stopped server has behind the place where the present primary's timeline left it. Changes nothing.
+    /// Answer: [`Report::Divergence`].
+    ReadDivergence {
+        /// The server.
+        server: ServerId,
+        /// Whom it is to follow: whether its host could reach that one is looked at as well.
+        primary: ServerId,
+        /// The cluster's identity.
+        system_id: u64,
+        /// The present primary's timeline.
+        timeline: u32,
+        /// The timelines before that, and where each was left.
+        switches: Vec<(u32, Lsn)>,
+    },
+    /// Copy that log, and the settings of the server, to a folder beside its data directory. Answer: [`Report::Done`].
+    KeepLog {
+        /// The server.
+        server: ServerId,
+        /// The cluster's identity.
+        system_id: u64,
+        /// The timeline that it wrote last.
+        timeline: u32,
+        /// Where that was left.
+        fork: Lsn,
+    },
+    /// Begin `pg_rewind` of a stopped server, detached from the session that asks for it. At most once for each failover: asked again it
+    /// only says so. Answer: [`Report::Done`].
+    Rewind {
+        /// The server.
+        server: ServerId,
+        /// Whose data it gets.
+        primary: ServerId,
+    },
+    /// Read how far that is. Answer: [`Report::Rewind`].
+    ReadRewind {
+        /// The server.
+        server: ServerId,
+    },
+    /// Give a stopped server its own settings back, and those of a standby of the present primary; its guard stays as its
+    /// `standby.signal`. Answer: [`Report::Done`].
+    FollowPrimary {
+        /// The server.
+        server: ServerId,
+        /// Whom it is to follow.
+        primary: ServerId,
+        /// How it calls itself there, where its host does not say it.
+        alias: String,
+        /// The slot of the primary that it uses, which is made where it is not there.
+        slot: Option<String>,
+    },
+    /// Start a stopped server that has its guard, as a standby. One that runs already is left as it is. Answer: [`Report::Done`].
+    StartStandby {
+        /// The server.
+        server: ServerId,
+    },
     /// Promote a standby and wait until it is writable on a new timeline: the point of no return. Answer: [`Report::Promoted`].
     Promote {
         /// The standby.
@@ -489,6 +557,15 @@ pub enum Report {
     Salvaged(Salvaged),
     /// What became of each standby that was to follow another primary.
     Repointed(Vec<(ServerId, Result<Repointed, Failure>)>),
+    /// What an old log has that the new primary lacks.
+    Divergence(Divergence),
+    /// How far a rewind is.
+    Rewind {
+        /// How far.
+        state: Rewound,
+        /// One line for people.
+        message: String,
+    },
     /// The new primary.
     Promoted {
         /// Its timeline.
@@ -600,6 +677,12 @@ impl Action {
             Action::ReadPositions { .. } => Step::ReadPositions,
             Action::Salvage { .. } => Step::Salvage,
             Action::EmptySpool { .. } => Step::EmptySpool,
+            Action::ReadDivergence { .. } => Step::ReadDivergence,
+            Action::KeepLog { .. } => Step::KeepLog,
+            Action::Rewind { .. } => Step::Rewind,
+            Action::ReadRewind { .. } => Step::ReadRewind,
+            Action::FollowPrimary { .. } => Step::FollowPrimary,
+            Action::StartStandby { .. } => Step::StartStandby,
             Action::Promote { .. } => Step::Promote,
             Action::ReadRole { .. } => Step::ReadRole,
             Action::VerifyData { .. } => Step::VerifyData,
@@ -638,6 +721,12 @@ impl Action {
             | Action::StartServer { server, .. }
             | Action::Salvage { server, .. }
             | Action::EmptySpool { server }
+            | Action::ReadDivergence { server, .. }
+            | Action::KeepLog { server, .. }
+            | Action::Rewind { server, .. }
+            | Action::ReadRewind { server }
+            | Action::FollowPrimary { server, .. }
+            | Action::StartStandby { server }
             | Action::Promote { server, .. }
             | Action::ReadRole { server }
             | Action::VerifyData { server, .. }

@@ -11,6 +11,7 @@ use super::observation::Finding;
 use super::plan::Plan;
 use super::reason::Reason;
 use super::refusal::{CandidateRefusal, Refusal};
+use super::rejoin::{Divergence, RejoinEnded};
 use super::replay_pace::ReplayPace;
 use super::route::RouteReadiness;
 use super::sample::{FenceLevel, Lsn, Readiness, Sample};
@@ -113,10 +114,27 @@ pub struct ServiceSnapshot {
     pub share: Option<u8>,
     /// The service that it follows, where it follows one.
     pub follows: Option<FollowSnapshot>,
+    /// An old primary that is on its way back.
+    pub rejoin: Option<RejoinSnapshot>,
+    /// How the last one ended.
+    pub last_rejoin: Option<RejoinEnded>,
     /// The numbers about failovers.
     pub stats: Stats,
     /// Refusals that were told since the engine was started, by name.
     pub refusals: std::collections::BTreeMap<String, u64>,
+}
+
+/// An old primary that is on its way back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejoinSnapshot {
+    /// Which.
+    pub server: ServerId,
+    /// What it is doing, in one word.
+    pub doing: &'static str,
+    /// How far a rewind is: kilobytes of kilobytes.
+    pub progress: Option<(u64, u64)>,
+    /// What its log has that the new primary lacks, once it was read.
+    pub divergence: Option<Divergence>,
 }
 
 /// How far a service is with following another one.
@@ -274,6 +292,11 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
             following: service.background.follow.target.as_ref().map(|target| model.server_name(target.server)),
             why: service.background.follow.target.as_ref().and_then(|target| target.why.clone()),
         }),
+        rejoin: service.background.rejoin.as_ref().map(|run| {
+            let (server, doing, progress, divergence) = run.doing();
+            RejoinSnapshot { server, doing, progress, divergence: divergence.cloned() }
+        }),
+        last_rejoin: service.background.last_rejoin.clone(),
         stats: service.durable.stats.clone(),
         refusals: service.refusals.clone(),
     }

@@ -539,6 +539,7 @@ fn host_params(server: &config::Server) -> HostParams {
         socket_dir: server.socket_dir.clone(),
         wrapper: ssh.is_some_and(|ssh| ssh.wrapper),
         sudo: ssh.map(|ssh| ssh.sudo.clone()).unwrap_or_default(),
+        source_file: ssh.and_then(|ssh| ssh.source_file.clone()),
         start_command: ssh.map(|ssh| ssh.start_command.clone()).unwrap_or_default(),
     }
 }

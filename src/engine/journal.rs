@@ -31,6 +31,7 @@ use failover_core::input::Facts;
 use failover_core::model::{Model, ServiceModel};
 use failover_core::output::{EndedHow, Record, Step};
 use failover_core::plan::Intent;
+use failover_core::rejoin::{Divergence, RejoinHow, RejoinStage, Rejoining};
 use failover_core::salvage::Carried;
 use failover_core::sample::{FenceLevel, Lsn};
 use failover_core::sync_set::{Acknowledging, SyncRule};
@@ -203,12 +204,42 @@ struct Known {
     /// Slots that were created for standbys: on which server, and the name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     slots: Vec<(String, String)>,
+    /// Those of them whose processes had been seen on their host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    seen: Vec<String>,
     /// Servers that an operator cordoned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cordoned: Vec<String>,
+    /// A former primary that is on its way back as a standby.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejoin: Option<KnownRejoin>,
     /// The last failover, as the status showed it at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Box<FailoverStatus>>,
+}
+
+/// How far an old primary's return is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KnownRejoin {
+    server: String,
+    generation: u64,
+    how: RejoinHow,
+    stage: RejoinStage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    divergence: Option<Divergence>,
+}
+
+impl KnownRejoin {
+    fn of(rejoin: &Rejoining, name: &NameOf<'_>) -> Option<KnownRejoin> {
+        let Rejoining { server, generation, how, stage, divergence } = rejoin;
+        let (server, generation, divergence) = (name(*server)?, generation.0, divergence.clone());
+        Some(KnownRejoin { server, generation, how: *how, stage: *stage, divergence })
+    }
+
+    fn read(&self, id: &IdOf<'_>) -> Option<Rejoining> {
+        let (server, generation) = (id(&self.server)?, Generation(self.generation));
+        Some(Rejoining { server, generation, how: self.how, stage: self.stage, divergence: self.divergence.clone() })
+    }
 }
 
 /// Why a service is paused, and until when.
@@ -891,7 +922,9 @@ impl Known {
             fork: durable.cluster.fork.map(|(timeline, at)| (timeline, at.to_string())),
             sync_names: durable.cluster.sync_names.iter().filter_map(|(of, names)| Some((server(of)?, names.clone()))).collect(),
             slots: durable.cluster.slots.iter().filter_map(|(on, slot)| Some((server(on)?, slot.clone()))).collect(),
+            seen: durable.cluster.seen.iter().filter_map(server).collect(),
             cordoned: durable.cordoned.iter().filter_map(server).collect(),
+            rejoin: durable.rejoin.as_ref().and_then(|rejoin| KnownRejoin::of(rejoin, &|id| server(&id))),
             summary: None,
         }
     }
@@ -912,6 +945,7 @@ impl Known {
                 fork: self.fork.as_ref().and_then(|(timeline, at)| Some((*timeline, Lsn::parse(at)?))),
                 sync_names: self.sync_names.iter().filter_map(|(of, names)| Some((id(of)?, names.clone()))).collect(),
                 slots: self.slots.iter().filter_map(|(on, slot)| Some((id(on)?, slot.clone()))).collect(),
+                seen: self.seen.iter().filter_map(id).collect(),
             },
             last_ended: None,
             cooldown_from: None,
@@ -925,6 +959,7 @@ impl Known {
             }),
             ramping: self.ramping,
             cordoned: self.cordoned.iter().filter_map(id).collect(),
+            rejoin: self.rejoin.as_ref().and_then(|rejoin| rejoin.read(id)),
         };
         durable.with_failover_age(age)
     }
@@ -1427,6 +1462,7 @@ pub(crate) mod tests {
                 fork: Some((3, Lsn(0x300_0100))),
                 sync_names: [(ServerId(1), "ANY 1 (db2)".to_owned())].into(),
                 slots: [(ServerId(1), "db1".to_owned())].into(),
+                seen: [ServerId(0)].into(),
             },
             last_ended: ended,
             cooldown_from: ended,
@@ -1440,6 +1476,13 @@ pub(crate) mod tests {
             followed: None,
             ramping: true,
             cordoned: [ServerId(1)].into(),
+            rejoin: Some(Rejoining {
+                server: ServerId(0),
+                generation: Generation(7),
+                how: RejoinHow::Rewind,
+                stage: RejoinStage::Rewind,
+                divergence: None,
+            }),
         }
     }
 

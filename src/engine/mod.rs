@@ -64,6 +64,7 @@ use failover_core::finding::FindingCode;
 use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::{Command, Input};
 use failover_core::output::Failure;
+use failover_core::rejoin::RejoinHow;
 use failover_core::time::Span;
 use failover_core::traffic::Outcome;
 
@@ -129,6 +130,14 @@ pub struct ForceOptions {
     pub to: Option<String>,
     /// The maximum number of bytes that may be lost. `None` means the configured limit.
     pub accept_loss: Option<u64>,
+}
+
+/// The options of [`Engine::rejoin`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RejoinOptions {
+    /// Only find out what would be done, and what stands in the way. Nothing is changed.
+    pub dry_run: bool,
 }
 
 /// The options of [`Engine::pause_with`].
@@ -613,6 +622,20 @@ impl Engine {
     pub fn uncordon(&self, service: &str, server: &str) -> Result<CommandReply, EngineError> {
         let server = self.server_of(service, server)?;
         self.shell.command(Some(service), Command::Uncordon { server })
+    }
+
+    /// Begins to bring `server`, a former primary that is stopped, back as a standby of the present primary: as it is where its log has
+    /// nothing that the new primary lacks, else by `pg_rewind`, once for each failover. What it has is counted and reported before
+    /// anything is changed (event `lost_transactions`). The call returns when it has begun; `rejoin_ended` and
+    /// [`ServiceStatus::rejoin`](crate::ServiceStatus::rejoin) tell how it ends.
+    ///
+    /// # Errors
+    /// As for [`Engine::confirm`]; [`EngineError::Rejected`] also while a failover is in flight, while `server` runs or is the primary, and
+    /// if there is no SSH to both hosts; an unknown server is [`EngineError::InvalidArgument`].
+    pub fn rejoin(&self, service: &str, server: &str, options: RejoinOptions) -> Result<CommandReply, EngineError> {
+        let server = self.server_of(service, server)?;
+        let how = if options.dry_run { RejoinHow::DryRun } else { RejoinHow::Rewind };
+        self.shell.command(Some(service), Command::Rejoin { server, how })
     }
 
     fn server_of(&self, service: &str, name: &str) -> Result<ServerId, EngineError> {

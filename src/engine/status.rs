@@ -14,6 +14,7 @@ use failover_core::observation::Finding;
 use failover_core::output::Action;
 use failover_core::plan::{Plan, Times};
 use failover_core::refusal::{CandidateRefusal, Refusal};
+use failover_core::rejoin::Divergence;
 use failover_core::sample::{FenceLevel, Lsn, ReadinessFinding, Receiver, Sample};
 use failover_core::snapshot::{FRESH, Forecast, LastFailover, Remark, ServerSnapshot, ServiceSnapshot, Snapshot};
 use failover_core::stats::{Need, Spans};
@@ -292,6 +293,9 @@ pub struct ServiceStatus {
     /// The progress of following another service, if `follows` is configured.
     #[serde(default)]
     pub follows: Option<FollowStatus>,
+    /// The return of an old primary as a standby: the one under way, else the last one since the engine was started.
+    #[serde(default)]
+    pub rejoin: Option<RejoinStatus>,
     /// The present weight of the primary in HAProxy, in percent of its full weight, while it grows (`route.weight_ramp`).
     #[serde(default)]
     pub weight_percent: Option<u8>,
@@ -316,6 +320,31 @@ pub struct PauseStatus {
     /// says that no failover would start.
     #[serde(default)]
     pub withheld: Vec<ReasonStatus>,
+}
+
+/// The return of an old primary as a standby.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RejoinStatus {
+    /// The old primary.
+    pub server: String,
+    /// `in_progress`, `completed`, `refused`, `failed` or `dry_run`.
+    pub outcome: String,
+    /// What it is doing: `proving_fence`, `writing_checkpoint`, `reading_history`, `reading_log`, `keeping_log`, `rewinding`, `writing_settings`,
+    /// `starting` or `catching_up`; null when it is over.
+    pub doing: Option<String>,
+    /// How far a rewind is, in percent.
+    pub percent: Option<u8>,
+    /// How it ended, in one sentence; empty while it is under way.
+    pub message: String,
+    /// Bytes in its log that the new primary does not have; null until that was read.
+    pub lost_bytes: Option<u64>,
+    /// Commits in them; null also where they could not be counted.
+    pub lost_commits: Option<u64>,
+    /// Transaction and time of the first of these commits.
+    pub lost_first: Option<String>,
+    /// Transaction and time of the last of them.
+    pub lost_last: Option<String>,
 }
 
 /// The progress of a service that follows another one.
@@ -896,10 +925,42 @@ impl View<'_> {
                 following: follows.following.clone(),
                 error: follows.why.clone(),
             }),
+            rejoin: self.rejoin(),
             weight_percent: service.share,
             readiness: self.readiness(),
             metrics: self.metrics(),
         }
+    }
+
+    fn rejoin(&self) -> Option<RejoinStatus> {
+        let lost = |divergence: Option<&Divergence>| {
+            let known = divergence.cloned().unwrap_or_default();
+            let (bytes, commits) = (divergence.map(Divergence::bytes), known.commits);
+            RejoinStatus {
+                lost_bytes: bytes,
+                lost_commits: commits,
+                lost_first: known.first,
+                lost_last: known.last,
+                ..RejoinStatus::default()
+            }
+        };
+        if let Some(run) = &self.service.rejoin {
+            let percent = run.progress.filter(|(_, all)| *all > 0);
+            let percent = percent.and_then(|(done, all)| u8::try_from(done.saturating_mul(100) / all).ok());
+            return Some(RejoinStatus {
+                server: self.name(run.server),
+                outcome: "in_progress".to_owned(),
+                doing: Some(run.doing.to_owned()),
+                percent,
+                ..lost(run.divergence.as_ref())
+            });
+        }
+        self.service.last_rejoin.as_ref().map(|ended| RejoinStatus {
+            server: self.name(ended.server),
+            outcome: ended.outcome.as_str().to_owned(),
+            message: ended.message.clone(),
+            ..lost(ended.divergence.as_ref())
+        })
     }
 
     fn metrics(&self) -> MetricsStatus {

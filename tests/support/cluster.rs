@@ -1,5 +1,6 @@
 //! A service of one primary and any number of standbys, HAProxy, an sshd for each host, and the engine's configuration for it.
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,8 @@ pub struct ClusterOptions {
     pub network: bool,
     /// `fence.command` ends everything on a host: the switch of its power.
     pub power_switch: bool,
+    /// An old primary can be brought back: its host knows how to reach the others, and its key may rewind it.
+    pub rejoin: bool,
 }
 
 impl ClusterOptions {
@@ -82,6 +85,7 @@ impl ClusterOptions {
             fence_can_be_held: false,
             network: false,
             power_switch: false,
+            rejoin: false,
         }
     }
 
@@ -151,6 +155,9 @@ impl Cluster {
             Some(size) => lab.mount("state", size)?,
             None => lab.folder("state")?,
         };
+        if options.rejoin {
+            write_sources(&lab, &servers)?;
+        }
         let control = lab.path("state/control.sock");
         let mut cluster = Cluster { haproxy, hosts, servers, config: PathBuf::new(), control, network, lab };
         let password = cluster.lab.write("failover.password", format!("{}\n", cluster.db(1).secrets().engine), 0o600)?;
@@ -258,8 +265,35 @@ fn start_servers(
     Ok(servers)
 }
 
+/// What a key has to be allowed by name.
+const REJOIN_VERBS: &str = "word,prove,ready,control,history,fence,undo,stop,start,promote,tail,segment,spool,unspool,divergence,keep,rewind,rewind-status,follow";
+
+fn sources_of(lab: &Lab, server: &PgServer) -> PathBuf {
+    lab.path(format!("{}.sources", server.name()))
+}
+
+/// Each host knows how to reach each other server, and the role of replication may read what a rewind reads.
+fn write_sources(lab: &Lab, servers: &[PgServer]) -> io::Result<()> {
+    for server in servers {
+        let mut text = "# NAME CONNINFO\n".to_owned();
+        for other in servers.iter().filter(|other| other.name() != server.name()) {
+            let _ = writeln!(text, "{} {}", other.name(), server.follower_conninfo(other)?);
+        }
+        lab.write(sources_of(lab, server), text, 0o600)?;
+    }
+    servers[0].script(
+        "GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text),
+         pg_read_binary_file(text, bigint, bigint, boolean) TO replicator;",
+    )?;
+    Ok(())
+}
+
 fn start_host(lab: &Lab, server: &PgServer, options: &ClusterOptions) -> io::Result<Sshd> {
     let mut forced_command = forced_command(lab, server)?;
+    if options.rejoin {
+        let (sources, allowed) = (sources_of(lab, server), REJOIN_VERBS);
+        forced_command = forced_command.map(|command| format!("{command} --source-file {} --allow {allowed}", sources.display()));
+    }
     if options.fence_can_be_held {
         let gate = lab.write("bin/gate", include_str!("gate.sh"), 0o700)?;
         let hold = lab.path("hold");

@@ -116,12 +116,12 @@ impl HostControl {
     }
 }
 
-fn refs(options: &[String]) -> Vec<&str> {
+pub(super) fn refs(options: &[String]) -> Vec<&str> {
     options.iter().map(String::as_str).collect()
 }
 
 /// A request may hold lower-case letters, digits and blanks: so a position travels as two decimal words.
-fn position(log: Log, at: Lsn) -> Vec<String> {
+pub(super) fn position(log: Log, at: Lsn) -> Vec<String> {
     let words = [
         ("--timeline", u64::from(log.timeline)),
         ("--system-id", log.system_id),

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use failover::{Engine, EngineEvent, EventKind, FailoverStatus, ForceOptions};
+use failover::{Engine, EngineEvent, EventKind, FailoverStatus, ForceOptions, RejoinOptions, RejoinStatus};
 use serde_json::json;
 
 use super::super::history::Filter;
@@ -63,6 +63,64 @@ pub(super) fn force(shared: &Shared, stream: &UnixStream, service: &str, options
             return Ok(());
         }
     }
+}
+
+/// Carries the order out, and tells what comes of it until the return is over. A rewind takes as long as it takes: what ends the waiting is
+/// the end, the daemon's, or that of the client.
+pub(super) fn rejoin(
+    shared: &Shared,
+    stream: &UnixStream,
+    service: &str,
+    server: &str,
+    options: RejoinOptions,
+) -> io::Result<()> {
+    let last = |line: &Line| send(stream, &line.encode(), Instant::now() + DEADLINE);
+    let mut next = shared.engine.status_of(service).map_or(0, |status| status.events.published);
+    let reply = match shared.engine.rejoin(service, server, options) {
+        Ok(reply) => reply,
+        Err(error) => return last(&Line::Error(error.into())),
+    };
+    last(&Line::Result(json!({ "message": reply.message })))?;
+    let filter = Filter { service: Some(service.to_owned()), verbose: false };
+    let mut was_over = false;
+    loop {
+        let batch = shared.history.after(next, &filter, HEARTBEAT);
+        let silent = batch.next == next;
+        next = batch.next;
+        let mut text = Vec::new();
+        let mut told = false;
+        for event in &batch.events {
+            text.extend(Line::Event(event.to_json()).encode());
+            told = event.kind == EventKind::RejoinEnded && event.server.as_deref() == Some(server);
+            if told {
+                break;
+            }
+        }
+        send(stream, &text, Instant::now() + DEADLINE)?;
+        let rejoin = rejoin_of(&shared.engine, service, server);
+        if told || silent && was_over {
+            return last(&match rejoin {
+                Some(rejoin) => Line::Result(json!({ "service": service, "rejoin": rejoin })),
+                None => Line::Error(unknown_rejoin(service, "it is not known any more")),
+            });
+        }
+        was_over = silent && rejoin.is_none_or(|rejoin| rejoin.outcome != "in_progress");
+        if batch.over {
+            return last(&Line::Error(unknown_rejoin(service, "the daemon ended")));
+        }
+        if !shared.stopping.load(Ordering::SeqCst) && gone_away(stream) {
+            return Ok(());
+        }
+    }
+}
+
+fn rejoin_of(engine: &Engine, service: &str, server: &str) -> Option<RejoinStatus> {
+    engine.status_of(service).ok()?.services.pop()?.rejoin.filter(|rejoin| rejoin.server == server)
+}
+
+fn unknown_rejoin(service: &str, what: &str) -> Refused {
+    Refused::new(Kind::UnknownOutcome, format!("{service}: {what}: how the return of the old primary ended is not known"))
+        .remedy(format!("failover status {service}; the next engine goes on with it"))
 }
 
 /// The last event of a failover, or one of a later failover. Two of its ends are told after the state has changed.

@@ -42,6 +42,9 @@ pub struct Cluster {
     /// Slots that the engine created for standbys: on which server, and its name.
     #[serde(default)]
     pub slots: BTreeSet<(ServerId, String)>,
+    /// Those of them whose processes had been seen on their host while they lived: that none is seen there proves that none is left.
+    #[serde(default)]
+    pub seen: BTreeSet<ServerId>,
 }
 
 impl Cluster {
@@ -49,6 +52,7 @@ impl Cluster {
     pub(crate) fn mapped(self, server: &dyn Fn(ServerId) -> Option<ServerId>) -> Cluster {
         Cluster {
             synchronous: self.synchronous.into_iter().filter_map(server).collect(),
+            seen: self.seen.into_iter().filter_map(server).collect(),
             deposed: self.deposed.into_iter().filter_map(|(old, timeline)| Some((server(old)?, timeline))).collect(),
             sync_names: self.sync_names.into_iter().filter_map(|(of, names)| Some((server(of)?, names))).collect(),
             slots: self.slots.into_iter().filter_map(|(on, slot)| Some((server(on)?, slot))).collect(),

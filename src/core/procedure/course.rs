@@ -59,7 +59,7 @@ pub struct Course<S> {
     /// The end of the time that it may take.
     pub deadline: Mono,
     /// How far a long step is: done, and of how much in all.
-    #[cfg(test)]
+    #[serde(default)]
     pub progress: Option<(u64, u64)>,
     /// Why it is being undone.
     pub undoing: Option<String>,
@@ -90,7 +90,6 @@ impl<S: Copy + Eq> Course<S> {
             repeat: None,
             told: Vec::new(),
             deadline: now + limit,
-            #[cfg(test)]
             progress: None,
             undoing: None,
             undo_until: now,
@@ -150,7 +149,6 @@ impl<S: Copy + Eq> Course<S> {
     }
 
     /// A long step is so far. While it gets on it has `patience` to get on further.
-    #[cfg(test)]
     pub(crate) fn progressed(&mut self, done: u64, all: u64, patience: Span, now: Mono) {
         if self.progress.is_none_or(|(before, _)| done > before) {
             self.deadline = now + patience;

@@ -2,7 +2,7 @@
 
 use super::{Next, OnStop, Outcome, Phase, Procedure};
 use crate::effects::{Effects, text};
-use crate::event::{EventKind, Fact, Severity};
+use crate::event::{EventKind, Fact, Field, Severity};
 use crate::output::{Action, Failure, FailureKind, Output, Record, Report};
 use crate::plan::End;
 use crate::sample::RouteInstance;
@@ -104,12 +104,16 @@ impl Service {
     /// The present step, or compensation, is begun.
     fn take_step<P: Procedure>(&mut self, mut run: P, fx: &mut Effects) -> Pass<P> {
         let (table, phase) = (run.table(), run.course().phase);
+        let hindered = run.hindered(self);
+        if !hindered {
+            run.enters(self, fx);
+        }
         let (action, without) = match (table.step(phase), table.compensation(phase)) {
             (Some(step), _) => ((step.action)(self, &run), step.without),
             (None, Some(undo)) => ((undo.action)(self, &run), super::nothing as _),
             (None, None) => (None, super::nothing as _),
         };
-        let Some((action, span)) = action else {
+        let Some((action, span)) = action.filter(|_| !hindered) else {
             let next = without(self, &mut run, fx);
             return self.go(run, next, fx);
         };
@@ -136,6 +140,10 @@ impl Service {
         let generation = course.generation;
         course.action = Some((id, action.clone(), deadline));
         course.slept = false;
+        if !run.is_recorded() {
+            fx.push(Output::RunAction { id, service: self.id, generation, action, deadline });
+            return;
+        }
         if !is_told {
             self.tell_step(&action, &target, undoing, past, table.no_return == Some(phase), fx);
         }
@@ -195,8 +203,15 @@ impl Service {
                 (false, message, more)
             }
         };
+        let is_recorded = run.is_recorded();
         let course = run.course_mut();
         let (generation, news) = (course.generation, course.is_news(action.server(), ok, &message));
+        if !is_recorded {
+            if news {
+                self.tell_beside(action, ok, message, fx);
+            }
+            return;
+        }
         fx.push(Output::Journal(Record::StepEnded {
             service: self.id,
             generation,
@@ -213,6 +228,18 @@ impl Service {
             format!("{}{}{target}: {message}", action.name(), if target.is_empty() { "" } else { " " }),
             Fact::StepFinished { step: action.step(), target, ok, detail: message },
             more,
+        );
+    }
+
+    /// A step of what goes on beside failovers.
+    fn tell_beside(&self, action: &Action, ok: bool, message: String, fx: &mut Effects) {
+        let target = action.server().map_or_else(String::new, |server| self.server_name(server));
+        fx.emit(
+            EventKind::RejoinStep,
+            if ok { Severity::Info } else { Severity::Warning },
+            self.about(),
+            format!("{} {target}: {message}", action.name()),
+            vec![("step", text(action.name())), ("target", text(target)), ("ok", Field::Bool(ok)), ("detail", text(message))],
         );
     }
 

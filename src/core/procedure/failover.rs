@@ -237,6 +237,9 @@ impl Takeover for Failover {
 
     fn deposed(&self, service: &mut Service, plan: &Plan) {
         service.durable.cluster.deposed.insert(plan.old, plan.old_timeline);
+        if service.servers[usize::from(plan.old.0)].view_confirmed {
+            service.durable.cluster.seen.insert(plan.old);
+        }
     }
 
     fn completed(&self, service: &Service, plan: &Plan, chosen: &Candidate, end: Mono, fx: &mut Effects) {

@@ -13,6 +13,7 @@ mod end;
 pub(crate) mod failover;
 pub(crate) mod handover;
 pub(crate) mod r#move;
+pub(crate) mod rejoin;
 mod report;
 mod salvage;
 mod slots;
@@ -66,6 +67,16 @@ pub(crate) trait Procedure: Sized + 'static {
     fn look_again(&mut self, _: &Action) -> Option<Self::Phase> {
         None
     }
+    /// It is a failover: its steps are told, and written into the journal, as those of one.
+    fn is_recorded(&self) -> bool {
+        true
+    }
+    /// Something more important came: no further step is begun, and [`Step::without`] says what follows.
+    fn hindered(&self, _: &Service) -> bool {
+        false
+    }
+    /// Its present step is about to begin: what the next engine has to know before that.
+    fn enters(&mut self, _: &mut Service, _: &mut Effects) {}
     /// Its time is over before the point of no return.
     fn out_of_time(&mut self, _: &mut Service, why: String, _: &mut Effects) -> Next<Self::Phase> {
         Next::Undo(why)
@@ -149,7 +160,6 @@ pub(crate) enum OnStop {
     /// What was done is undone.
     Undone,
     /// It stays as it is, and the next engine goes on with it: what is durable says where.
-    #[cfg(test)]
     LeftToTheNext,
 }
 

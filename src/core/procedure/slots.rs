@@ -3,6 +3,7 @@
 use super::Outcome;
 use super::Procedure;
 use super::drive::LATE;
+use super::rejoin::Rejoin;
 use crate::effects::Effects;
 use crate::id::ActionId;
 use crate::plan::Plan;
@@ -36,6 +37,7 @@ impl Service {
     fn waits(&self) -> impl Iterator<Item = Waits> {
         let waits = [
             Waits::of(self.run.plan.as_ref()),
+            Waits::of(self.background.rejoin.as_ref()),
             #[cfg(test)]
             Waits::of(self.background.copying.as_ref()),
         ];
@@ -56,13 +58,17 @@ impl Service {
     pub(crate) fn drive_beside(&mut self, fx: &mut Effects) {
         #[cfg(test)]
         self.drive::<super::tests::Copying>(fx);
-        let _ = (self, fx);
+        self.resume_rejoin(fx);
+        self.drive::<Rejoin>(fx);
     }
 
     /// The engine is to stop.
     pub(crate) fn stop_procedures(&mut self) {
         if let Some(plan) = &mut self.run.plan {
             plan.course.stop_asked = true;
+        }
+        if let Some(run) = &mut self.background.rejoin {
+            run.course_mut().stop_asked = true;
         }
         #[cfg(test)]
         if let Some(copying) = &mut self.background.copying {
@@ -75,6 +81,10 @@ impl Service {
         let of = |waits: Option<Waits>| waits.and_then(|waits| waits.action).is_some_and(|(id, _)| id == action);
         if of(Waits::of(self.run.plan.as_ref())) {
             self.action_finished::<Plan>(outcome, fx);
+            return None;
+        }
+        if of(Waits::of(self.background.rejoin.as_ref())) {
+            self.action_finished::<Rejoin>(outcome, fx);
             return None;
         }
         #[cfg(test)]

@@ -7,7 +7,9 @@ use super::repoint::LeftBehind;
 use super::{follow, ramp};
 use crate::id::{ActionId, ServerId};
 use crate::procedure::drive::LATE;
+use crate::procedure::rejoin::Rejoin;
 use crate::procedure::task::Task;
+use crate::rejoin::RejoinEnded;
 use crate::time::Mono;
 
 /// Nothing here is waited for by a decision.
@@ -34,6 +36,12 @@ pub(crate) struct Background {
     pub(crate) tidy_after: Mono,
     /// When the route was put right last, and how often in a row that was of no use.
     pub(crate) route_asserted_at: Option<(Mono, u32)>,
+    /// An old primary comes back as a standby.
+    #[serde(default)]
+    pub(crate) rejoin: Option<Rejoin>,
+    /// How the last one ended.
+    #[serde(default)]
+    pub(crate) last_rejoin: Option<RejoinEnded>,
     #[cfg(test)]
     pub(crate) copying: Option<crate::procedure::tests::Copying>,
     #[cfg(test)]

@@ -82,7 +82,7 @@ impl Service {
     }
 
     /// Another server than the primary that said it takes writes, and has said or shown nothing else since: silence is no end of it.
-    pub(super) fn rival(&self) -> Option<ServerId> {
+    pub(crate) fn rival(&self) -> Option<ServerId> {
         self.server_ids().find(|server| self.is_rival(*server))
     }
 

@@ -50,6 +50,8 @@ pub(crate) enum Act {
     AssertRoute,
     /// To take a server that writes beside the primary out of the route, and to fence one that was deposed.
     StopReturned,
+    /// To bring an old primary back as a standby. An order may during a pause.
+    Rejoin,
     /// To prove a fence once more.
     ProveAgain,
     // Only a look.
@@ -176,6 +178,9 @@ impl Act {
             ],
             Act::AssertRoute => &[Soft(TwoPrimaries), Soft(Paused), Hard(Stopping), Hard(InFlight)],
             Act::StopReturned => &[Soft(Paused)],
+            Act::Rejoin => {
+                &[Hard(InFlight), Hard(Unsettled), Hard(Stopping), Hard(JournalUnwritable), Hard(Rival), Soft(TwoPrimaries)]
+            }
             Act::ProveAgain => &[Hard(InFlight)],
             Act::Ask => &[Hard(Stopping)],
             Act::Pause | Act::Cordon | Act::Adopt | Act::Reload => &[Hard(InFlight)],

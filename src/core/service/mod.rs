@@ -45,6 +45,7 @@ use crate::model::{Model, Places, Role, ServerModel, ServiceModel};
 use crate::observation::{DownCause, Finding};
 use crate::output::{EndedHow, Output, Record};
 use crate::plan::{Intent, Plan};
+use crate::procedure::Procedure;
 use crate::refusal::{CandidateRefusal, Refusal};
 use crate::replay_pace::ReplayPace;
 use crate::route::RouteReadiness;
@@ -651,8 +652,11 @@ impl Service {
         }
         let (primary, servers) = (self.durable.primary, &mut self.servers);
         self.durable.cluster.deposed.retain(|server, _| primary != Some(*server) && usize::from(server.0) < servers.len());
-        for server in self.durable.cluster.deposed.keys() {
+        let cluster = &mut self.durable.cluster;
+        cluster.seen.retain(|server| cluster.deposed.contains_key(server));
+        for server in cluster.deposed.keys() {
             self.servers[usize::from(server.0)].deposed = true;
+            self.servers[usize::from(server.0)].view_confirmed |= cluster.seen.contains(server);
         }
     }
 
@@ -828,6 +832,10 @@ impl Service {
             }
         }
         self.drop_tasks(|_| true, fx);
+        // What is durable says where it goes on.
+        if let Some((id, ..)) = self.background.rejoin.take().and_then(|run| run.course().action.clone()) {
+            fx.push(Output::CancelAction(id));
+        }
     }
 
     /// When something has to happen here even if no input comes.

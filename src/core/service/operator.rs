@@ -67,6 +67,7 @@ impl Service {
             Command::Adopt { server } => self.adopt(*server, around, fx),
             Command::Cordon { server } => self.cordon(*server, around, fx),
             Command::Uncordon { server } => self.uncordon(*server, around, fx),
+            Command::Rejoin { server, how } => self.begin_rejoin(*server, *how, "an operator ordered it", around, fx),
             Command::Stop => {
                 self.stopping = true;
                 self.stop_procedures();
@@ -76,7 +77,7 @@ impl Service {
     }
 
     /// Asks the gate; a refusal comes with what is said of this act during a failover.
-    pub(super) fn permit(&self, act: Act, around: Surroundings, in_flight: &str, fx: &Effects) -> Result<(), String> {
+    pub(crate) fn permit(&self, act: Act, around: Surroundings, in_flight: &str, fx: &Effects) -> Result<(), String> {
         self.gate(act, around, fx.now).map_err(|refusal| {
             let more = if refusal == Refusal::FailoverInFlight { in_flight } else { "" };
             format!("{}: {}{more}", self.model.name, self.sentence(&refusal))

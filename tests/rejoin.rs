@@ -1,0 +1,92 @@
+//! An old primary comes back as a standby, through the whole engine: what it has and the new primary lacks is counted and told, no row is lost
+//! by it, and the next failover goes back to it.
+
+mod support;
+
+use support::cluster::{ClusterOptions, Replication};
+use support::lab::wait_until;
+use support::postgres::{PREPARED, PgServer};
+use support::recording::Event;
+use support::service::SERVICE;
+use support::trial::{LONGEST, Trial, acknowledged_by, turn};
+
+fn pair(salvage: bool) -> ClusterOptions {
+    let mut settings =
+        vec!["wal_receiver_timeout = 30s".to_owned(), "wal_keep_size = 256MB".to_owned(), "wal_log_hints = on".to_owned()];
+    if salvage {
+        settings.push(PREPARED.to_owned());
+    }
+    ClusterOptions { standbys: 1, settings, fsync: true, rejoin: true, ..ClusterOptions::new(Replication::Async) }
+}
+
+fn number(event: &Event, field: &str) -> u64 {
+    event.fields.get(field).and_then(serde_json::Value::as_u64).unwrap_or_else(|| panic!("no {field}: {event:?}"))
+}
+
+/// Brings it back, waits for it, and says what was printed.
+fn rejoin(trial: &Trial, old: &PgServer) -> String {
+    let (code, text) = trial.command(&["rejoin", SERVICE, old.name(), "--wait"]).unwrap();
+    assert_eq!(code, 0, "{text}\n{}\n{}", trial.story(), old.log_tail());
+    assert!(text.contains("completed"), "{text}");
+    text
+}
+
+fn assert_follows(trial: &Trial, old: &PgServer, new: &PgServer) {
+    assert!(!old.is_primary().unwrap());
+    old.wait_following(new).unwrap();
+    wait_until("the engine takes it for a standby", LONGEST, || {
+        let status = trial.engine.status()?;
+        let servers = status["services"][0]["servers"].as_array().cloned().unwrap_or_default();
+        let found = servers.iter().find(|server| server["name"] == old.name());
+        Ok(found.is_some_and(|server| server["deposed"] == false && server["role"] == "standby").then_some(()))
+    })
+    .unwrap();
+}
+
+/// Nothing of it is missing: it is started as it is, and the next failover goes back to it. Then the other one comes back.
+#[test]
+fn a_killed_primary_comes_back_as_it_is_and_takes_over_again() {
+    let _turn = turn();
+    let trial = Trial::start(&pair(true)).unwrap();
+    let [db1, db2] = [1, 2].map(|number| trial.cluster.db(number));
+    for (old, new) in [(db1, db2), (db2, db1)] {
+        let from = trial.kill(old);
+        let end = trial.end(from).unwrap();
+        assert_eq!(end.promoted(), Some(new.name()), "{}", trial.story());
+        let (code, text) = trial.command(&["rejoin", SERVICE, old.name(), "--dry-run"]).unwrap();
+        assert!(code == 0 && text.contains("dry_run"), "{code} {text}\n{}", trial.story());
+        assert!(old.session().is_err(), "a dry run starts nothing");
+        rejoin(&trial, old);
+        assert_follows(&trial, old, new);
+        trial.await_rows(20).unwrap();
+        trial.ready_again().unwrap();
+    }
+    let (account, _cluster) = trial.account().unwrap();
+    assert_eq!(account.lost(), Some(0), "{}", account.story);
+}
+
+/// What it alone has is counted before anything is touched, kept, and rewound.
+#[test]
+fn what_a_diverged_primary_alone_has_is_counted_and_kept_and_it_is_rewound() {
+    let _turn = turn();
+    let trial = Trial::start(&pair(false)).unwrap();
+    let [db1, db2] = [1, 2].map(|number| trial.cluster.db(number));
+    let port = db1.port();
+    let _deaf = db1.stop_sending_to(db2).unwrap();
+    let unheard = trial.now();
+    trial.await_rows(100).unwrap();
+    let from = trial.kill(db1);
+    let end = trial.end(from).unwrap();
+    assert_eq!(end.promoted(), Some("db2"), "{}", trial.story());
+    rejoin(&trial, db1);
+    assert_follows(&trial, db1, db2);
+    let told = trial.await_event("what is lost is told", from, |event| event.kind == "lost_transactions").unwrap();
+    let kept = std::fs::read_dir(db1.data_dir().with_extension("failover-keep")).unwrap().count();
+    assert_eq!(kept, 1, "its log is kept");
+    trial.await_rows(20).unwrap();
+    let (account, _cluster) = trial.account().unwrap();
+    let (lost, acknowledged) = (account.lost().unwrap(), acknowledged_by(&account.attempts, unheard, port));
+    let commits = usize::try_from(number(&told, "commits")).unwrap();
+    // The writer knows what was acknowledged; the last commit may be one whose answer it did not get.
+    assert!(commits >= lost && commits <= lost + 2, "{commits} counted, {lost} lost of {acknowledged}: {}", account.story);
+}
