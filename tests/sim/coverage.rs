@@ -192,6 +192,12 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::ReadPositions { .. }
         | Action::Salvage { .. }
         | Action::EmptySpool { .. }
+        | Action::ReadDivergence { .. }
+        | Action::KeepLog { .. }
+        | Action::Rewind { .. }
+        | Action::ReadRewind { .. }
+        | Action::FollowPrimary { .. }
+        | Action::StartStandby { .. }
         | Action::Promote { .. }
         | Action::ReadHistory { .. }
         | Action::ReadRole { .. }
@@ -227,7 +233,9 @@ impl Coverage {
                 all.insert(format!("transition {} -> {}", from.as_str(), to.as_str()));
             }
         }
-        all.extend(EventKind::ALL.iter().map(|kind| format!("event {}", kind.as_str())));
+        // Nobody is brought back here: the return of an old primary has a world of its own, `src/core/procedure/rejoin/tests.rs`.
+        let elsewhere = [EventKind::RejoinStarted, EventKind::RejoinStep, EventKind::LostTransactions, EventKind::RejoinEnded];
+        all.extend(EventKind::ALL.iter().filter(|kind| !elsewhere.contains(kind)).map(|kind| format!("event {}", kind.as_str())));
         all.extend(REFUSALS.iter().map(|name| format!("refusal {name}")));
         all.extend(CANDIDATES.iter().map(|name| format!("candidate {name}")));
         all.extend(ACTIONS.iter().map(|name| format!("action {name}")));

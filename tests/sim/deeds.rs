@@ -135,6 +135,12 @@ impl Sim {
                 .map(Report::Host)
                 .ok_or_else(|| Failure::timed_out("no answer from the host", "")),
             Action::PreChecks | Action::EmptySpool { .. } => done(),
+            Action::ReadDivergence { .. }
+            | Action::KeepLog { .. }
+            | Action::Rewind { .. }
+            | Action::ReadRewind { .. }
+            | Action::FollowPrimary { .. }
+            | Action::StartStandby { .. } => Err(Failure::refused("this world brings nobody back", "")),
             Action::OpenSyncGate { .. } => {
                 if !speaks {
                     return Err(Failure::no_effect("no connection", ""));

@@ -78,6 +78,8 @@ pub(crate) struct Rejoin {
     timeline: u32,
     system_id: u64,
     how: RejoinHow,
+    /// An earlier engine may have started it.
+    may_run: bool,
     /// Where an earlier engine was with it.
     resumes_at: Option<Stage>,
     /// Where the timelines before the primary's were left.
@@ -291,6 +293,7 @@ fn told_to_follow(service: &mut Service, run: &mut Rejoin, outcome: Outcome, fx:
             run.remember(RejoinStage::Start, service, fx);
             run.onward(fx)
         }
+        Err(_) if run.may_run => Next::To(Stage::Stream),
         other => run.ask_again(Stage::Follow, "it could not be told whom to follow", other),
     }
 }
@@ -299,7 +302,7 @@ fn started(_: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects
     match outcome {
         Ok(_) => run.onward(fx),
         // It may come up all the same: that shows.
-        Err(failure) if !failure.had_no_effect() => {
+        Err(failure) if !failure.had_no_effect() || run.may_run => {
             run.course.warn(format!("start_standby: {}", failure.message));
             run.onward(fx)
         }
@@ -313,7 +316,7 @@ fn ask_both(_: &Service, run: &Rejoin) -> Option<(Action, Span)> {
 }
 
 /// It is a standby when it streams on the primary's timeline and has replayed what the primary had when it was asked first.
-fn streams(service: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects) -> Next<Stage> {
+fn streams(_: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects) -> Next<Stage> {
     let Ok(Report::Positions(positions)) = outcome else {
         return Next::Again(Stage::Stream, format!("the two could not be asked: {}", words(outcome)));
     };
@@ -323,7 +326,10 @@ fn streams(service: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut E
     match missing(run, of(run.server)) {
         None => Next::Onward,
         Some(why) => {
-            let _ = service;
+            // What it has to replay may be long.
+            if let Some(replay) = of(run.server).and_then(|position| position.sample.as_ref().ok()?.replay) {
+                run.course.progressed(replay.0, run.marker.unwrap_or_default().0, LONG, fx.now);
+            }
             run.course.try_again(Stage::Stream, why, ASK_AGAIN, fx.now);
             Next::At(Stage::Stream, fx.now + ASK_AGAIN)
         }
@@ -557,6 +563,7 @@ impl Service {
         let mut run = Rejoin::new(known.server, primary, known.how, known.generation, fx.now);
         run.course.resumed = true;
         run.touched = known.stage > RejoinStage::Look;
+        run.may_run = known.stage == RejoinStage::Start;
         run.resumes_at = match known.stage {
             RejoinStage::Look => None,
             RejoinStage::Rewind => Some(Stage::Watch),
@@ -662,6 +669,7 @@ impl Rejoin {
             timeline: 0,
             system_id: 0,
             how,
+            may_run: false,
             resumes_at: None,
             switches: Vec::new(),
             divergence: None,
@@ -685,6 +693,10 @@ impl Rejoin {
             Stage::Start => "starting",
             Stage::Stream | Stage::Over => "catching_up",
         };
-        (self.server, doing, self.course.progress, self.divergence.as_ref())
+        let progress = self.course.progress.filter(|_| self.course.phase == Stage::Watch);
+        (self.server, doing, progress, self.divergence.as_ref())
     }
 }
+
+#[cfg(test)]
+mod tests;
