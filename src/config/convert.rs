@@ -120,6 +120,7 @@ fn service_model(root: &Root, service: &Service) -> ServiceModel {
             salvage: service.data.salvage,
             salvage_timeout: service.data.salvage_timeout.into(),
             followers: service.data.followers,
+            rejoin: service.data.rejoin,
         },
         route: RouteModel {
             instances: u32::try_from(instances).unwrap_or(u32::MAX),

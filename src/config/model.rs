@@ -16,6 +16,7 @@ use super::setting::{fixed, settings, words};
 use super::size::Size;
 use super::word::{OnImpaired, Workers};
 use failover_core::model::{OnLoss, OnNewPrimary, OnNoSyncStandby, OnSalvage, Policy, Role, ServiceKind};
+use failover_core::model::{OnLoss, OnNoSyncStandby, OnRejoin, OnSalvage, Policy, Role, ServiceKind};
 use failover_core::sample::FenceLevel;
 
 settings! {
@@ -277,6 +278,9 @@ settings! {
         /// Whether the other standbys are pointed to the new primary after a failover (`primary_conninfo`). A standby that streams from
         /// another standby stays with it.
         followers: OnNewPrimary = fixed("auto");
+        /// Whether the engine brings an old primary back as a standby by itself, once its failover is over and the host answers. `failover
+        /// rejoin` does so by an order. The host needs `ssh.source_file`.
+        rejoin: OnRejoin = fixed("manual");
     }
 
     /// What the engine must prove about the old primary before it promotes a standby.
@@ -707,6 +711,11 @@ words! {
         OnSalvage::Auto = "auto", "do so where it is possible, and judge the rest as a loss";
         OnSalvage::Off = "off", "never do so";
         OnSalvage::Require = "require", "call a person instead of promoting with a loss that is known or not known, unless `--accept-loss` accepts it";
+    }
+    OnRejoin {
+        OnRejoin::Manual = "manual", "only by an order";
+        OnRejoin::Clean = "clean", "where its log has nothing that the new primary lacks, so that it can follow as it is";
+        OnRejoin::Auto = "auto", "also by `pg_rewind`, once for each failover; what only its log has is counted, reported and kept before";
     }
     OnNoSyncStandby {
         OnNoSyncStandby::Async = "async", "clear `synchronous_standby_names`, and record this in events and journal";

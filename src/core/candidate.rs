@@ -761,6 +761,7 @@ mod tests {
             salvage: OnSalvage::Off,
             salvage_timeout: Span::ZERO,
             followers: crate::model::OnNewPrimary::Off,
+            rejoin: crate::model::OnRejoin::Manual,
         }
     }
 

@@ -229,6 +229,9 @@ pub enum OnNewPrimary {
     Off,
     /// It is pointed to the new primary.
     Auto,
+    /// Whether an old primary comes back as a standby by itself.
+    #[serde(default)]
+    pub rejoin: OnRejoin,
 }
 
 /// Whether the end of the old primary's log, which no standby has, is carried over before the promotion.
@@ -241,6 +244,18 @@ pub enum OnSalvage {
     Auto,
     /// Where it does not come to its end, a person is called instead of promoting with a loss.
     Require,
+}
+
+/// Whether an old primary comes back as a standby by itself, once its failover is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnRejoin {
+    /// By an order only.
+    #[default]
+    Manual,
+    /// Where it can follow as it is.
+    Clean,
+    /// Also by a rewind.
+    Auto,
 }
 
 /// What to do when the possible loss is above the limit, or unknown.

@@ -1596,6 +1596,7 @@ mod tests {
                     salvage: OnSalvage::Off,
                     salvage_timeout: Span::ZERO,
                     followers: OnNewPrimary::Off,
+                    rejoin: failover_core::model::OnRejoin::Manual,
                 },
                 route: RouteModel::none(),
                 pre_checks: false,

@@ -93,6 +93,7 @@ pub fn service(at: usize, dice: &mut Dice) -> ServiceModel {
                 salvage: OnSalvage::Off,
                 salvage_timeout: ms(2_000),
                 followers: OnNewPrimary::Off,
+                rejoin: failover_core::model::OnRejoin::Manual,
             }
         },
         fence: FenceModel { require, timeout: ms(10_000) },

@@ -123,6 +123,7 @@ pub fn postgres() -> PostgresModel {
         salvage: OnSalvage::Auto,
         salvage_timeout: ms(2_000),
         followers: OnNewPrimary::Off,
+        rejoin: failover_core::model::OnRejoin::Manual,
     }
 }
 

@@ -261,6 +261,7 @@ pub(crate) fn model(kind: ServiceKind) -> Model {
             salvage: crate::model::OnSalvage::Off,
             salvage_timeout: Span::ZERO,
             followers: crate::model::OnNewPrimary::Off,
+            rejoin: crate::model::OnRejoin::Manual,
         },
         route: RouteModel { instances: 1, ..RouteModel::none() },
         pre_checks: false,

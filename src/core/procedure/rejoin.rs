@@ -7,17 +7,20 @@
 use serde::{Deserialize, Serialize};
 
 use super::course::Course;
+use super::task::Task;
 use super::{Judge, Next, OnStop, Outcome, Phase, Procedure, Step, Table, When};
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
 use crate::id::{Generation, ServerId};
-use crate::output::{Action, Failure, Report};
+use crate::model::OnRejoin;
+use crate::output::{Action, EndedHow, Failure, Report};
 use crate::plan::End;
 use crate::rejoin::{Divergence, RejoinEnded, RejoinHow, RejoinOutcome, RejoinStage, Rejoining, Rewound};
 use crate::sample::{FenceLevel, Lsn, Position};
 use crate::service::gate::Act;
 use crate::service::{Service, Surroundings};
 use crate::time::{Mono, Span};
+use crate::trigger::State;
 
 /// So long a step may bring nothing new.
 const PATIENCE: Span = Span::from_millis(120_000);
@@ -31,6 +34,8 @@ const ASK_AGAIN: Span = Span::from_millis(100);
 const ONE_TRY: Span = Span::from_millis(20_000);
 /// To read and copy a long log.
 const LONG: Span = Span::from_millis(600_000);
+/// Before a return that could not even be looked at begins by itself again: at first.
+const SELDOM: Span = Span::from_millis(60_000);
 /// So often a question that nobody answered is asked again.
 const TRIES: u32 = 4;
 /// So long the primary's own word is waited for.
@@ -574,6 +579,40 @@ impl Service {
         self.background.rejoin = Some(run);
     }
 
+    /// Once a failover is over, where the configuration says so. One that could not be looked at is tried again with growing pauses; one that
+    /// was looked at is not, until the next failover.
+    pub(crate) fn rejoin_by_itself(&mut self, fx: &mut Effects) {
+        let how = match self.model.postgres.rejoin {
+            OnRejoin::Manual => return,
+            OnRejoin::Clean => RejoinHow::Clean,
+            OnRejoin::Auto => RejoinHow::Rewind,
+        };
+        let idle = self.background.rejoin.is_none() && self.durable.rejoin.is_none() && self.background.prove_at.is_none();
+        let calm =
+            matches!(self.state, State::FailedOver | State::Normal | State::Degraded) && self.detection.suspicion.is_none();
+        if !idle || !calm || self.is_paused() || !self.may(Act::RejoinAlone, fx.around, fx.now) {
+            return;
+        }
+        // What became of the promotion is certain.
+        let completed = self.run.last_failover.as_ref().is_none_or(|last| last.how == EndedHow::Completed);
+        let served = self.durable.primary.is_some_and(|primary| self.is_writable_now(primary, fx.now));
+        if !completed || !served || self.is_at(|task| matches!(task, Task::ProveAgain(_) | Task::FenceAgain(_))) {
+            return;
+        }
+        let generation = self.durable.generation;
+        let stopped = |server: &ServerId| !self.servers[usize::from(server.0)].session_open;
+        let Some(server) = self.durable.cluster.deposed.keys().copied().find(stopped) else { return };
+        let before = self.background.rejoin_again.filter(|(of, after, ..)| (*of, *after) == (server, generation));
+        let (at, tries) = before.map_or((fx.now, 0), |(_, _, at, tries)| (at, tries));
+        if fx.now < at {
+            return;
+        }
+        let pause = SELDOM.times(1 << tries.min(6));
+        self.background.rejoin_again = Some((server, generation, fx.now + pause, tries.saturating_add(1)));
+        // Why it may not begin says the order, where somebody gives one.
+        let _ = self.begin_rejoin(server, how, "its failover is over (data.rejoin)", fx.around, fx);
+    }
+
     /// It streams already: a start that was made before the engine ended went well.
     fn forget_rejoin_of_one_that_runs(&mut self, known: &Rejoining, fx: &mut Effects) {
         let state = &self.servers[usize::from(known.server.0)];
@@ -605,6 +644,10 @@ impl Service {
             End::Stuck { why } => (RejoinOutcome::Failed, why),
         };
         let ended = RejoinEnded { server: run.server, outcome, message, divergence: run.divergence };
+        // It was looked at: only another failover makes another case of it.
+        if ended.divergence.is_some() || outcome != RejoinOutcome::Refused {
+            self.background.rejoin_again = Some((ended.server, self.durable.generation, Mono::NEVER, 0));
+        }
         self.tell_rejoin_ended(&ended, fx);
         self.background.last_rejoin = Some(ended);
         if self.durable.rejoin.take().is_some() {

@@ -59,6 +59,7 @@ impl Service {
         #[cfg(test)]
         self.drive::<super::tests::Copying>(fx);
         self.resume_rejoin(fx);
+        self.rejoin_by_itself(fx);
         self.drive::<Rejoin>(fx);
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::gate::Act;
 use super::repoint::LeftBehind;
 use super::{follow, ramp};
-use crate::id::{ActionId, ServerId};
+use crate::id::{ActionId, Generation, ServerId};
 use crate::procedure::drive::LATE;
 use crate::procedure::rejoin::Rejoin;
 use crate::procedure::task::Task;
@@ -42,6 +42,9 @@ pub(crate) struct Background {
     /// How the last one ended.
     #[serde(default)]
     pub(crate) last_rejoin: Option<RejoinEnded>,
+    /// The return that began by itself last: of whom, after which failover, and when it may be tried again, how often it was.
+    #[serde(default)]
+    pub(crate) rejoin_again: Option<(ServerId, Generation, Mono, u32)>,
     #[cfg(test)]
     pub(crate) copying: Option<crate::procedure::tests::Copying>,
     #[cfg(test)]

@@ -52,6 +52,8 @@ pub(crate) enum Act {
     StopReturned,
     /// To bring an old primary back as a standby. An order may during a pause.
     Rejoin,
+    /// To do so without an order.
+    RejoinAlone,
     /// To prove a fence once more.
     ProveAgain,
     // Only a look.
@@ -181,6 +183,18 @@ impl Act {
             Act::Rejoin => {
                 &[Hard(InFlight), Hard(Unsettled), Hard(Stopping), Hard(JournalUnwritable), Hard(Rival), Soft(TwoPrimaries)]
             }
+            Act::RejoinAlone => &[
+                Hard(InFlight),
+                Hard(Unsettled),
+                Hard(Stopping),
+                Hard(JournalUnwritable),
+                Hard(Rival),
+                Soft(ManualIntervention),
+                Soft(TwoPrimaries),
+                Soft(Paused),
+                Soft(Doubt),
+                Soft(SecondEngine),
+            ],
             Act::ProveAgain => &[Hard(InFlight)],
             Act::Ask => &[Hard(Stopping)],
             Act::Pause | Act::Cordon | Act::Adopt | Act::Reload => &[Hard(InFlight)],

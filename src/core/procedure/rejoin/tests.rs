@@ -10,11 +10,11 @@ use crate::id::{ActionId, ServerId, ServiceId};
 use crate::input::{Command, Facts, Input};
 use crate::kind::ServiceKind;
 use crate::kind::tests::model;
-use crate::model::Model;
+use crate::model::{Model, OnRejoin};
 use crate::output::{Action, Failure, FailureKind, Output, Record, Report};
 use crate::rejoin::{Divergence, RejoinHow, RejoinOutcome, RejoinStage, Rewound};
 use crate::sample::{FenceLevel, FenceReport, Lsn, Position, Receiver, Sample};
-use crate::service::{LogTrack, sync};
+use crate::service::{LogTrack, Service, sync};
 use crate::time::{Mono, Span};
 
 const OLD: ServerId = ServerId(0);
@@ -539,4 +539,43 @@ fn a_change_of_the_primary_ends_it_between_two_steps() {
     world.order(RejoinHow::Rewind);
     assert_eq!(world.settle(), Some(RejoinOutcome::Completed));
     assert_eq!(world.host.rewinds, 1, "the rewind went on meanwhile, and is not repeated");
+}
+
+fn by_itself(rejoin: OnRejoin, ahead: u64, change: impl Fn(&mut World)) -> World {
+    let mut world = World::new(ahead);
+    change(&mut world);
+    world.core.services[0].model.postgres.rejoin = rejoin;
+    world.until(Span::from_millis(20 * 60_000));
+    world
+}
+
+/// Rule 210.
+#[test]
+fn by_itself_it_does_what_the_configuration_says_and_once() {
+    let ended = |rejoin, ahead| by_itself(rejoin, ahead, |_| {}).ended;
+    assert_eq!(ended(OnRejoin::Manual, 0), []);
+    assert_eq!(ended(OnRejoin::Clean, 0), [RejoinOutcome::Completed]);
+    assert_eq!(ended(OnRejoin::Clean, 700), [RejoinOutcome::Refused], "told once");
+    assert_eq!(ended(OnRejoin::Auto, 700), [RejoinOutcome::Completed]);
+    let broken =
+        by_itself(OnRejoin::Auto, 700, |world| (world.host.kept, world.host.broken, world.host.rewinds) = (true, true, 1));
+    assert_eq!((broken.ended.as_slice(), broken.host.rewinds), (&[RejoinOutcome::Refused][..], 1));
+}
+
+#[test]
+fn by_itself_it_is_not_begun_where_a_person_has_to_look() {
+    let never = |change: &dyn Fn(&mut Service)| by_itself(OnRejoin::Auto, 0, |world| change(&mut world.core.services[0])).steps;
+    assert_eq!(never(&|service| service.asked_for_promotion = Some(NEW)), [""; 0]);
+    assert_eq!(never(&|service| service.state = crate::trigger::State::ManualIntervention), [""; 0]);
+    assert_eq!(never(&|service| service.durable.pause = Some(crate::durable::Pause::default())), [""; 0]);
+}
+
+/// A host that does not answer is asked again, and what was looked at is not.
+#[test]
+fn a_host_that_did_not_answer_is_asked_again() {
+    let silent = |world: &mut World| {
+        world.wrong.insert("prove_fence", (Wrong::Undone(FailureKind::NoEffect), 5));
+    };
+    let world = by_itself(OnRejoin::Clean, 0, silent);
+    assert_eq!(world.ended, [RejoinOutcome::Refused, RejoinOutcome::Completed]);
 }
