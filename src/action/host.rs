@@ -1060,13 +1060,13 @@ mod tests {
         assert_eq!(of("failover-host=2\nproof=ok\nend=ok\n"), (false, Some("2".to_owned())));
         assert_eq!(of("failover-host=1\nfailover-host=2\nend=ok\n"), (true, None));
         assert_eq!(of("failover-host=\n"), (false, Some(String::new())));
-        assert_eq!(own_version(), 3);
+        assert_eq!(own_version(), 4);
     }
 
     #[test]
     fn each_trouble_has_its_finding_and_a_healthy_host_has_none() {
         let healthy = "failover-host=1\npostmaster=running\nsignal=1\nshm=6\nwritable=1\npg_ctl=/b/pg_ctl\npg_isready=/b/pg_isready\n\
-             version=3\nspeaks=generation\ntimeout=/usr/bin/timeout\nuid=101\nfree_kib=72922972\nend=ok\n";
+             version=4\nspeaks=generation\ntimeout=/usr/bin/timeout\nuid=101\nfree_kib=72922972\nend=ok\n";
         let codes = |from: &str, to: &str| {
             let findings = heard(&healthy.replace(from, to)).findings("/data");
             findings.into_iter().map(|finding| (finding.code.to_string(), finding.blocking)).collect::<Vec<_>>()
@@ -1074,11 +1074,11 @@ mod tests {
         assert_eq!(codes("", ""), []);
         for (from, to, code, blocking) in [
             ("signal=1", "signal=0", "host_cannot_signal", true),
-            ("version=3\nspeaks=generation\n", "", "host_script_outdated", true),
-            ("version=3", "version=2", "host_script_outdated", false),
-            ("version=3\nspeaks=generation", "version=4\nspeaks=control", "host_script_newer", true),
-            ("version=3", "version=later", "host_script_outdated", false),
-            ("version=3", "version=4", "host_script_newer", false),
+            ("version=4\nspeaks=generation\n", "", "host_script_outdated", true),
+            ("version=4", "version=2", "host_script_outdated", false),
+            ("version=4\nspeaks=generation", "version=5\nspeaks=control", "host_script_newer", true),
+            ("version=4", "version=later", "host_script_outdated", false),
+            ("version=4", "version=5", "host_script_newer", false),
             ("shm=6", "shm=gone", "host_segment_hidden", true),
             ("writable=1", "writable=0", "host_data_dir_not_writable", false),
             ("pg_ctl=/b/pg_ctl", "pg_ctl=", "host_pg_ctl_missing", false),

@@ -12,6 +12,8 @@ mod hostile_settings;
 mod http_check;
 mod pgbouncer;
 mod postgres_actions;
+#[cfg(feature = "ssh")]
+mod rejoin;
 mod rejoin_recipe;
 #[cfg(feature = "ssh")]
 mod remedies;

@@ -64,7 +64,7 @@ fn options(name: &str) -> PgOptions {
     PgOptions::quick(name).with("wal_keep_size = 512MB").with("max_wal_size = 1GB").with(PREPARED)
 }
 
-fn control(lab: &Lab, sshd: &Sshd, server: &PgServer, wrapper: bool) -> HostControl {
+pub(super) fn control(lab: &Lab, sshd: &Sshd, server: &PgServer, wrapper: bool, source_file: Option<String>) -> HostControl {
     let target = SshTarget {
         host: "127.0.0.1".to_owned(),
         port: sshd.port(),
@@ -80,12 +80,13 @@ fn control(lab: &Lab, sshd: &Sshd, server: &PgServer, wrapper: bool) -> HostCont
         bin_dir: Some(bin_dir().unwrap().display().to_string()),
         port: server.port(),
         wrapper,
+        source_file,
         ..HostParams::default()
     };
     HostControl::new(Arc::new(SshHost::new(target, Arc::new(Literals))), params, Clock::start())
 }
 
-fn actions(db1: &PgServer, db2: &PgServer, controls: [HostControl; 2]) -> ServiceActions {
+pub(super) fn actions(db1: &PgServer, db2: &PgServer, controls: [HostControl; 2]) -> ServiceActions {
     let server = |server: &PgServer, control| Server {
         name: server.name().to_owned(),
         host: "127.0.0.1".to_owned(),
@@ -127,7 +128,7 @@ impl Scene {
         let db1 = PgServer::primary(&lab, first).unwrap();
         let db2 = PgServer::standby_of(&db1, second).unwrap();
         let sshd = Sshd::start(&lab, &SshdOptions::new("hosts")).unwrap();
-        let controls = [control(&lab, &sshd, &db1, false), control(&lab, &sshd, &db2, false)];
+        let controls = [control(&lab, &sshd, &db1, false, None), control(&lab, &sshd, &db2, false, None)];
         let actions = actions(&db1, &db2, controls);
         let system = system_id(&db1);
         db1.query("CREATE TABLE t (i int)").unwrap();
@@ -646,7 +647,7 @@ fn a_forced_command_salvages_with_its_default_allowance() {
             format!("{} --data-dir {} --bin-dir {}", script.display(), server.data_dir().display(), bin_dir().unwrap().display());
         Sshd::start(&lab, &SshdOptions { forced_command: Some(command), ..SshdOptions::new(name) }).unwrap()
     });
-    let controls = [control(&lab, &hosts[0], &db1, true), control(&lab, &hosts[1], &db2, true)];
+    let controls = [control(&lab, &hosts[0], &db1, true, None), control(&lab, &hosts[1], &db2, true, None)];
     let actions = actions(&db1, &db2, controls);
     db1.query("CREATE TABLE t (i int)").unwrap();
     let system = system_id(&db1);
