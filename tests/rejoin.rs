@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::cluster::{ClusterOptions, Replication};
+use support::cluster::{Cluster, ClusterOptions, Replication};
 use support::lab::wait_until;
 use support::postgres::{PREPARED, PgServer};
 use support::recording::Event;
@@ -89,4 +89,51 @@ fn what_a_diverged_primary_alone_has_is_counted_and_kept_and_it_is_rewound() {
     let commits = usize::try_from(number(&told, "commits")).unwrap();
     // The writer knows what was acknowledged; the last commit may be one whose answer it did not get.
     assert!(commits >= lost && commits <= lost + 2, "{commits} counted, {lost} lost of {acknowledged}: {}", account.story);
+}
+
+/// The engine is killed while it is rewound: the next one goes on, and nothing is done twice.
+#[test]
+fn an_engine_that_is_killed_meanwhile_is_followed_by_one_that_goes_on() {
+    let _turn = turn();
+    let mut trial = Trial::start(&pair(false)).unwrap();
+    let deaf = trial.cluster.db(1).stop_sending_to(trial.cluster.db(2)).unwrap();
+    trial.await_rows(100).unwrap();
+    let from = trial.kill(trial.cluster.db(1));
+    drop(deaf);
+    trial.end(from).unwrap();
+    let (code, text) = trial.command(&["rejoin", SERVICE, "db1"]).unwrap();
+    assert_eq!(code, 0, "{text}");
+    let begun = |event: &Event| event.kind == "rejoin_step" && event.step() == Some("rewind");
+    trial.await_event("the rewind has begun", from, begun).unwrap();
+    trial.end_engine(false);
+    let killed = trial.now();
+    trial.start_engine().unwrap();
+    let ended = trial.await_event("it is back", killed, |event| event.kind == "rejoin_ended").unwrap();
+    assert_eq!(ended.text("outcome"), Some("completed"), "{}\n{}", trial.story(), trial.cluster.db(1).log_tail());
+    let [db1, db2] = [1, 2].map(|number| trial.cluster.db(number));
+    assert_follows(&trial, db1, db2);
+    let log = std::fs::read_to_string(db1.data_dir().with_extension("failover-keep").join("1/rewind.log")).unwrap();
+    assert_eq!(log.matches("Done!").count(), 1, "{log}");
+}
+
+/// Nobody gives an order.
+#[test]
+fn by_itself_it_comes_back_also_by_a_rewind_where_that_is_configured() {
+    let _turn = turn();
+    let cluster = Cluster::start(&pair(false), |_| {}).unwrap();
+    let text = std::fs::read_to_string(&cluster.config).unwrap();
+    let automatic = text.replace("max_lag_bytes", "rejoin = \"auto\"\n  max_lag_bytes");
+    assert_ne!(text, automatic);
+    cluster.lab.write(&cluster.config, automatic, 0o600).unwrap();
+    let trial = Trial::with(cluster).unwrap();
+    let [db1, db2] = [1, 2].map(|number| trial.cluster.db(number));
+    let deaf = db1.stop_sending_to(db2).unwrap();
+    trial.await_rows(100).unwrap();
+    let from = trial.kill(db1);
+    drop(deaf);
+    trial.end(from).unwrap();
+    let ended = trial.await_event("it is back", from, |event| event.kind == "rejoin_ended").unwrap();
+    assert_eq!(ended.text("outcome"), Some("completed"), "{}\n{}", trial.story(), db1.log_tail());
+    trial.await_event("what is lost is told", from, |event| event.kind == "lost_transactions").unwrap();
+    assert_follows(&trial, db1, db2);
 }

@@ -275,7 +275,7 @@ fn without_hints_a_rewind_is_hindered_before_anything_is_touched() {
         println!("skipped: {why}");
         return;
     }
-    let scene = Scene::start(&PgOptions::quick("db1").with("wal_keep_size = 256MB"));
+    let scene = Scene::start(&PgOptions::quick("db1").with("wal_keep_size = 256MB").with("wal_log_hints = off"));
     scene.diverge(10);
     let before = scene.files();
     let divergence = scene.divergence();
