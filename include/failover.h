@@ -497,7 +497,7 @@
 
 // The version of this interface: the major number in the upper 16 bits, the minor in the lower. Within one major number
 // things are only added, and each addition raises the minor one.
-#define FAILOVER_ABI_VERSION 1
+#define FAILOVER_ABI_VERSION 2
 
 // The version of the library that this header came with: major * 1000000 + minor * 1000 + patch.
 #define FAILOVER_VERSION_NUMBER 1000
@@ -1108,6 +1108,24 @@ FAILOVER_API int32_t failover_engine_cordon(const failover_engine *engine, const
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_uncordon(const failover_engine *engine, const char *service, const char *server,
                                               failover_error **err);
+
+// Begins to bring `server` of `service`, a former primary that is stopped, back as a standby of the present primary: as
+// it is where its log has nothing that the new primary lacks, else by pg_rewind, once for each failover. What only its
+// log has is counted, reported (FAILOVER_EVENT_LOST_TRANSACTIONS) and kept before anything is changed.
+// FAILOVER_EVENT_REJOIN_ENDED and the status tell how it ends. With `dry_run` other than 0 nothing is changed: it is
+// only found out what would be done and what stands in the way.
+//
+// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while a failover is in flight, while the server runs
+// or is the primary, and without SSH to both hosts; FAILOVER_INVALID_ARG also for an unknown server.
+//
+// Since: 0.2.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_rejoin(const failover_engine *engine, const char *service, const char *server,
+                                            int32_t dry_run, failover_error **err);
 
 // Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing. What its
 // checks of kind "host" ask for has to be registered or offered before.

@@ -665,6 +665,29 @@ func (e *Engine) Uncordon(service, server string) error {
 	})
 }
 
+// RejoinOptions is how an old primary comes back.
+type RejoinOptions struct {
+	// DryRun: nothing is changed; it is only found out what would be done and what stands in the way.
+	DryRun bool
+}
+
+// Rejoin begins to bring server of service, a former primary that is stopped, back as a standby of the present primary: as it is where its
+// log has nothing that the new primary lacks, else by pg_rewind, once for each failover. What only its log has is counted, reported (the
+// event lost_transactions) and kept before anything is changed; the event rejoin_ended and the status tell how it ends.
+//
+// Errors: as for Confirm; ErrRejected also while a failover is in flight, while the server runs or is the primary, and without SSH to both
+// hosts.
+func (e *Engine) Rejoin(service, server string, options RejoinOptions) error {
+	c := e.inner()
+	dry := C.int32_t(0)
+	if options.DryRun {
+		dry = 1
+	}
+	return c.aboutServer(service, server, func(handle *C.failover_engine, service, server *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_rejoin(handle, service, server, dry, wrong)
+	})
+}
+
 // Reload takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing. What its checks of kind
 // "host" ask for has to be registered or offered before.
 //

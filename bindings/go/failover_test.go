@@ -452,7 +452,7 @@ func TestWhatNewDidNotMakeHarmsNobody(t *testing.T) {
 			"CheckAll": summary, "Doctor": doctor, "Config": effective,
 			"Confirm": zero.Confirm("orders"), "Pause": zero.Pause(""), "Reload": zero.Reload([]byte("{}")), "ReloadFromFile": zero.ReloadFromFile("x.toml"),
 			"ConfirmAll": zero.ConfirmAll(), "PauseWith": zero.PauseWith("", PauseOptions{Reason: "x"}), "Resume": zero.Resume(""), "Reset": zero.Reset("orders"),
-			"Adopt": zero.Adopt("orders", "db1"), "Cordon": zero.Cordon("orders", "db1"), "Uncordon": zero.Uncordon("orders", "db1"),
+			"Adopt": zero.Adopt("orders", "db1"), "Cordon": zero.Cordon("orders", "db1"), "Uncordon": zero.Uncordon("orders", "db1"), "Rejoin": zero.Rejoin("orders", "db1", RejoinOptions{}),
 			"OfferAction": zero.OfferAction("fence"), "StatusOf": one,
 			"Check":        zero.Check("page", func(context.Context, Task) Answer { return Up("") }),
 			"CompleteTask": zero.CompleteTask(1, Up("")), "ReportOutcome": zero.ReportOutcome("orders", "db1", OutcomeOK),
@@ -575,6 +575,9 @@ func TestCommandsReachTheEngine(t *testing.T) {
 		if err := engine.Cordon("site", server); !errors.Is(err, ErrInvalidArgument) {
 			t.Error(err)
 		}
+	}
+	if err := engine.Rejoin("site", "web2", RejoinOptions{DryRun: true}); !errors.Is(err, ErrRejected) {
+		t.Errorf("an application has nothing to be rewound: %v", err)
 	}
 	if err := engine.Cordon("site", "web1"); err != nil {
 		t.Error(err)

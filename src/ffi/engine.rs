@@ -18,11 +18,11 @@ use super::error::{Fault, failover_error};
 use super::event::failover_event;
 use super::status::failover_status;
 use super::{call, quiet, text};
-use failover::{Config, Engine, EngineError, EventQueue, ForceOptions, PauseOptions};
+use failover::{Config, Engine, EngineError, EventQueue, ForceOptions, PauseOptions, RejoinOptions};
 
 /// The version of this interface: the major number in the upper 16 bits, the minor in the lower. Within one major number things are
 /// only added, and each addition raises the minor one.
-pub const FAILOVER_ABI_VERSION: u32 = 1;
+pub const FAILOVER_ABI_VERSION: u32 = 2;
 /// The version of the library that this header came with: major * 1000000 + minor * 1000 + patch.
 pub const FAILOVER_VERSION_NUMBER: u32 = 1000;
 /// For timeout_ms: without end.
@@ -845,6 +845,39 @@ pub unsafe extern "C" fn failover_engine_uncordon(
     unsafe {
         on(engine, err, |engine| {
             engine.engine.uncordon(text::string(service, "service")?, text::string(server, "server")?)?;
+            Ok(FAILOVER_OK)
+        })
+    }
+}
+
+/// Begins to bring `server` of `service`, a former primary that is stopped, back as a standby of the present primary: as it is where its log
+/// has nothing that the new primary lacks, else by pg_rewind, once for each failover. What only its log has is counted, reported
+/// (FAILOVER_EVENT_LOST_TRANSACTIONS) and kept before anything is changed. FAILOVER_EVENT_REJOIN_ENDED and the status tell how it ends.
+/// With `dry_run` other than 0 nothing is changed: it is only found out what would be done and what stands in the way.
+///
+/// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while a failover is in flight, while the server runs or is the primary, and
+/// without SSH to both hosts; FAILOVER_INVALID_ARG also for an unknown server.
+///
+/// Since: 0.2.
+///
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_rejoin(
+    engine: *const failover_engine,
+    service: *const c_char,
+    server: *const c_char,
+    dry_run: i32,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            let mut options = RejoinOptions::default();
+            options.dry_run = dry_run != 0;
+            engine.engine.rejoin(text::string(service, "service")?, text::string(server, "server")?, options)?;
             Ok(FAILOVER_OK)
         })
     }

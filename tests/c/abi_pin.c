@@ -20,7 +20,7 @@ PIN(FAILOVER_FAULTED, -11);
 PIN(FAILOVER_PANIC, -12);
 PIN(FAILOVER_UNSUPPORTED, -13);
 PIN(FAILOVER_REJECTED, -14);
-PIN(FAILOVER_ABI_VERSION, 1);
+PIN(FAILOVER_ABI_VERSION, 2);
 PIN(FAILOVER_FOREVER, UINT32_MAX);
 PIN(FAILOVER_LOSS_CONFIGURED, UINT64_MAX);
 PIN(FAILOVER_EVENT_ENGINE_STARTED, 1);
@@ -124,6 +124,7 @@ int main(void)
     int32_t (*pin_failover_engine_adopt)(const failover_engine *, const char *, const char *, failover_error **) = failover_engine_adopt;
     int32_t (*pin_failover_engine_cordon)(const failover_engine *, const char *, const char *, failover_error **) = failover_engine_cordon;
     int32_t (*pin_failover_engine_uncordon)(const failover_engine *, const char *, const char *, failover_error **) = failover_engine_uncordon;
+    int32_t (*pin_failover_engine_rejoin)(const failover_engine *, const char *, const char *, int32_t, failover_error **) = failover_engine_rejoin;
     int32_t (*pin_failover_engine_force)(const failover_engine *, const char *, const char *, uint64_t, failover_error **) = failover_engine_force;
     int32_t (*pin_failover_engine_force_with)(const failover_engine *, const char *, const char *, uint64_t, uint64_t *, failover_error **) = failover_engine_force_with;
     int32_t (*pin_failover_engine_reload_from_file)(const failover_engine *, const char *, failover_error **) = failover_engine_reload_from_file;
@@ -214,6 +215,7 @@ int main(void)
         pin_failover_engine_adopt &&
         pin_failover_engine_cordon &&
         pin_failover_engine_uncordon &&
+        pin_failover_engine_rejoin &&
         pin_failover_engine_force &&
         pin_failover_engine_force_with &&
         pin_failover_engine_reload &&

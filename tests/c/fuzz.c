@@ -140,7 +140,8 @@ static void one_call(struct dice *dice)
     case 12: code = failover_engine_resume(engine, text(dice), err); break;
     case 13: code = failover_engine_reset(engine, text(dice), err); break;
     case 14:
-        switch (below(dice, 4)) {
+        switch (below(dice, 5)) {
+        case 3: code = failover_engine_rejoin(engine, text(dice), text(dice), (int32_t)below(dice, 2), err); break;
         case 0: code = failover_engine_adopt(engine, text(dice), text(dice), err); break;
         case 1: code = failover_engine_cordon(engine, text(dice), text(dice), err); break;
         case 2: code = failover_engine_uncordon(engine, text(dice), text(dice), err); break;

@@ -210,6 +210,9 @@ static void commands(void)
     CHECK(is_in_status(engine, "\"cordoned\":true"));
     CODE(FAILOVER_OK, failover_engine_uncordon(engine, "site", "web1", &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_cordon(engine, "site", "nobody", &error));
+    // An application has nothing to be rewound.
+    CODE(FAILOVER_REJECTED, failover_engine_rejoin(engine, "site", "web2", 0, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_rejoin(engine, "site", "nobody", 1, &error));
     // An application has no primary to adopt.
     CODE(FAILOVER_REJECTED, failover_engine_adopt(engine, "site", "web1", &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_adopt(engine, "site", "nobody", &error));
@@ -875,6 +878,8 @@ static void arguments(void)
     CODE(FAILOVER_NULL_ARG, failover_engine_pause_with(NULL, NULL, NULL, FAILOVER_FOREVER, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_resume(engine, huge, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_reset(engine, NULL, &error));
+    CODE(FAILOVER_NULL_ARG, failover_engine_rejoin(engine, NULL, "web1", 0, &error));
+    CODE(FAILOVER_INVALID_ARG, failover_engine_rejoin(engine, "site", bad, 0, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_force(engine, NULL, NULL, 0, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_force(engine, "site", bad, 0, &error));
     CODE(FAILOVER_NULL_ARG, failover_engine_force_with(engine, NULL, NULL, 0, &generation, &error));

@@ -6,7 +6,7 @@ from ctypes import POINTER, c_bool, c_char_p, c_int, c_int32, c_size_t, c_uint16
 from typing import Any, Dict, Tuple
 
 # The interface this package was written for; the library needs the same major number and at least this minor one.
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 
 class EngineHandle(c_void_p):
@@ -72,6 +72,7 @@ SIGNATURES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "failover_engine_adopt": (c_int32, (EngineHandle, c_char_p, c_char_p, _ERR)),
     "failover_engine_cordon": (c_int32, (EngineHandle, c_char_p, c_char_p, _ERR)),
     "failover_engine_uncordon": (c_int32, (EngineHandle, c_char_p, c_char_p, _ERR)),
+    "failover_engine_rejoin": (c_int32, (EngineHandle, c_char_p, c_char_p, c_int32, _ERR)),
     "failover_engine_force": (c_int32, (EngineHandle, c_char_p, c_char_p, c_uint64, _ERR)),
     "failover_engine_force_with": (c_int32, (EngineHandle, c_char_p, c_char_p, c_uint64, POINTER(c_uint64), _ERR)),
     "failover_engine_reload_from_file": (c_int32, (EngineHandle, c_char_p, _ERR)),
