@@ -1600,6 +1600,7 @@ fn the_effective_configuration_shows_every_default() {
         salvage = "auto"
         salvage_timeout = "2s"
         followers = "auto"
+        rejoin = "manual"
 
         [services.fence]
         require = 3

@@ -182,6 +182,7 @@ impl ServiceActions {
             | Action::Salvage { .. }
             | Action::EmptySpool { .. }
             | Action::ReadDivergence { .. }
+            | Action::MakeSlot { .. }
             | Action::KeepLog { .. }
             | Action::Rewind { .. }
             | Action::ReadRewind { .. }

@@ -38,16 +38,12 @@ impl ServiceActions {
                 let (state, message) = self.control(*server)?.rewind_status(generation, deadline, cancel)?;
                 Ok(Report::Rewind { state, message })
             }
-            Action::FollowPrimary { server, primary, alias, slot } => {
+            Action::FollowPrimary { server, primary, alias } => {
                 let peer = &self.server(*primary)?.name;
-                let mut message = format!("it has the settings of a standby of {peer}");
-                if let Some(slot) = slot {
-                    let said = self.cluster.make_slot(*primary, slot, deadline, cancel)?;
-                    message = format!("{message}; {said}");
-                }
                 self.control(*server)?.follow(generation, peer, alias, deadline, cancel)?;
-                Ok(done(message))
+                Ok(done(format!("it has the settings of a standby of {peer}")))
             }
+            Action::MakeSlot { server, slot } => self.cluster.make_slot(*server, slot, deadline, cancel).map(done),
             Action::StartStandby { server } => self.control(*server)?.start_standby(generation, deadline, cancel).map(done),
             _ => Err(Failure::no_effect(format!("{} is no step of a return", action.name()), "")),
         }

@@ -128,6 +128,8 @@ super::words::words! {
         Salvage = "salvage",
         /// What an old primary's log has that the new primary lacks is read.
         ReadDivergence = "read_divergence",
+        /// The slot that an old primary uses by its settings is made on the new one.
+        MakeSlot = "make_slot",
         /// That log is copied to a folder where nobody removes it.
         KeepLog = "keep_log",
         /// `pg_rewind` of an old primary is begun.
@@ -377,6 +379,14 @@ pub enum Action {
         /// The timelines before that, and where each was left.
         switches: Vec<(u32, Lsn)>,
     },
+    /// Make the slot of a primary that an old one uses by its settings, where it is not there. It holds no log before it is used. Answer:
+    /// [`Report::Done`].
+    MakeSlot {
+        /// The primary.
+        server: ServerId,
+        /// Its name.
+        slot: String,
+    },
     /// Copy that log, and the settings of the server, to a folder beside its data directory. Answer: [`Report::Done`].
     KeepLog {
         /// The server.
@@ -410,8 +420,6 @@ pub enum Action {
         primary: ServerId,
         /// How it calls itself there, where its host does not say it.
         alias: String,
-        /// The slot of the primary that it uses, which is made where it is not there.
-        slot: Option<String>,
     },
     /// Start a stopped server that has its guard, as a standby. One that runs already is left as it is. Answer: [`Report::Done`].
     StartStandby {
@@ -678,6 +686,7 @@ impl Action {
             Action::Salvage { .. } => Step::Salvage,
             Action::EmptySpool { .. } => Step::EmptySpool,
             Action::ReadDivergence { .. } => Step::ReadDivergence,
+            Action::MakeSlot { .. } => Step::MakeSlot,
             Action::KeepLog { .. } => Step::KeepLog,
             Action::Rewind { .. } => Step::Rewind,
             Action::ReadRewind { .. } => Step::ReadRewind,
@@ -722,6 +731,7 @@ impl Action {
             | Action::Salvage { server, .. }
             | Action::EmptySpool { server }
             | Action::ReadDivergence { server, .. }
+            | Action::MakeSlot { server, .. }
             | Action::KeepLog { server, .. }
             | Action::Rewind { server, .. }
             | Action::ReadRewind { server }

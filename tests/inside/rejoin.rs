@@ -126,7 +126,7 @@ impl Scene {
     }
 
     fn follow(&self) -> Result<Report, Failure> {
-        self.perform(&Action::FollowPrimary { server: DB1, primary: DB2, alias: "db1".to_owned(), slot: None })
+        self.perform(&Action::FollowPrimary { server: DB1, primary: DB2, alias: "db1".to_owned() })
     }
 
     fn starts_as_a_standby(&self) {

@@ -193,6 +193,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Action::Salvage { .. }
         | Action::EmptySpool { .. }
         | Action::ReadDivergence { .. }
+        | Action::MakeSlot { .. }
         | Action::KeepLog { .. }
         | Action::Rewind { .. }
         | Action::ReadRewind { .. }

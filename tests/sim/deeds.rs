@@ -136,6 +136,7 @@ impl Sim {
                 .ok_or_else(|| Failure::timed_out("no answer from the host", "")),
             Action::PreChecks | Action::EmptySpool { .. } => done(),
             Action::ReadDivergence { .. }
+            | Action::MakeSlot { .. }
             | Action::KeepLog { .. }
             | Action::Rewind { .. }
             | Action::ReadRewind { .. }

@@ -959,6 +959,13 @@ impl World {
             Action::ReadPositions { servers, .. } => Ok(Report::Positions(self.positions(servers))),
             Action::Salvage { server, old, system_id, from, .. } => self.salvage(server, old, system_id, from),
             Action::EmptySpool { .. } => Ok(Report::Done { message: "the spool is empty".into() }),
+            Action::ReadDivergence { .. }
+            | Action::MakeSlot { .. }
+            | Action::KeepLog { .. }
+            | Action::Rewind { .. }
+            | Action::ReadRewind { .. }
+            | Action::FollowPrimary { .. }
+            | Action::StartStandby { .. } => Err(Failure::refused("this world brings nobody back", "")),
             Action::Promote { server, .. } => {
                 let timeline = self.nodes.iter().map(|node| node.timeline).max().unwrap_or(1) + 1;
                 let node = &mut self.nodes[usize::from(server.0)];

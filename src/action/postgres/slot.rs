@@ -6,7 +6,8 @@ use failover_core::id::ServerId;
 use failover_core::output::Failure;
 
 impl Cluster {
-    /// Makes a physical slot that holds its log from now on, where there is none of that name.
+    /// Makes a physical slot where there is none of that name. It holds no log before it is used: of one that never is nothing is left behind
+    /// that fills a disk.
     ///
     /// # Errors
     /// `NoEffect` where the role may not, or the server is no primary.
@@ -23,7 +24,7 @@ impl Cluster {
             return Err(Failure::refused(format!("{slot:?} is no name of a slot"), "correct primary_slot_name"));
         }
         let sql = format!(
-            "SELECT pg_catalog.pg_create_physical_replication_slot('{slot}', true) \
+            "SELECT pg_catalog.pg_create_physical_replication_slot('{slot}', false) \
              WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = '{slot}')"
         );
         match session.query(&sql, deadline, cancel) {

@@ -54,6 +54,8 @@ pub(crate) enum Stage {
     History,
     /// What the old log has behind that.
     Diverge,
+    /// The new primary has the slot that it uses by its settings.
+    Slot,
     /// That log is copied.
     Keep,
     /// `pg_rewind` is begun.
@@ -116,6 +118,7 @@ static TABLE: Table<Rejoin> = Table {
             history_read,
         ),
         step(Stage::Diverge, read_divergence, diverged),
+        Step { when: When::If(|_, run, _| run.slot().is_some()), ..step(Stage::Slot, make_slot, slot_made) },
         Step { when: When::If(|_, run, _| run.is_to_rewind()), ..step(Stage::Keep, keep, kept) },
         Step { when: When::If(|_, run, _| run.is_to_rewind()), ..step(Stage::Rewind, rewind, rewind_begun) },
         Step {
@@ -224,6 +227,17 @@ fn diverged(service: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut 
     }
 }
 
+fn make_slot(_: &Service, run: &Rejoin) -> Option<(Action, Span)> {
+    Some((Action::MakeSlot { server: run.primary, slot: run.slot()?.to_owned() }, ONE_TRY))
+}
+
+fn slot_made(_: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects) -> Next<Stage> {
+    match outcome {
+        Ok(_) => run.onward(fx),
+        other => run.ask_again(Stage::Slot, "the new primary has not the slot that it uses (primary_slot_name)", other),
+    }
+}
+
 fn keep(_: &Service, run: &Rejoin) -> Option<(Action, Span)> {
     let divergence = run.divergence.as_ref()?;
     let (system_id, timeline, fork) = (run.system_id, divergence.timeline, divergence.fork);
@@ -287,8 +301,7 @@ fn tell_to_follow(service: &Service, run: &Rejoin) -> Option<(Action, Span)> {
     let seen = service.servers[usize::from(server.0)].replicates_as.clone();
     let configured = service.server_model(server).and_then(|model| model.replication_name.clone());
     let alias = configured.or(seen).unwrap_or_else(|| service.server_name(server));
-    let slot = run.divergence.as_ref().and_then(|divergence| divergence.slot.clone());
-    Some((Action::FollowPrimary { server, primary, alias, slot }, ONE_TRY))
+    Some((Action::FollowPrimary { server, primary, alias }, ONE_TRY))
 }
 
 fn told_to_follow(service: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects) -> Next<Stage> {
@@ -454,6 +467,10 @@ impl Rejoin {
             return Next::Again(phase, why);
         }
         Next::End(if self.touched { End::Stuck { why } } else { End::Left { why } })
+    }
+
+    fn slot(&self) -> Option<&str> {
+        self.divergence.as_ref()?.slot.as_deref()
     }
 
     fn is_to_rewind(&self) -> bool {
@@ -730,7 +747,7 @@ impl Rejoin {
             Stage::Checkpoint => "writing_checkpoint",
             Stage::History => "reading_history",
             Stage::Diverge => "reading_log",
-            Stage::Keep => "keeping_log",
+            Stage::Slot | Stage::Keep => "keeping_log",
             Stage::Rewind | Stage::Watch => "rewinding",
             Stage::Follow => "writing_settings",
             Stage::Start => "starting",

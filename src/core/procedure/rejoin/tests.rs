@@ -69,6 +69,7 @@ struct Host {
     broken: bool,
     ahead: u64,
     hindrance: Option<&'static str>,
+    slot: Option<&'static str>,
     proven: bool,
 }
 
@@ -108,6 +109,7 @@ impl World {
             broken: false,
             ahead,
             hindrance: None,
+            slot: None,
             proven: true,
         };
         let mut world = World {
@@ -284,8 +286,13 @@ impl World {
                     commits: Some(host.ahead / 100),
                     hindrances: host.hindrance.iter().map(|why| (*why).to_owned()).collect(),
                     rewound,
+                    slot: host.slot.map(str::to_owned),
                     ..Divergence::default()
                 }))
+            }
+            Action::MakeSlot { server, .. } => {
+                assert_eq!(*server, NEW);
+                done()
             }
             Action::KeepLog { .. } => {
                 let known = self.durable.as_ref().and_then(|durable| durable.rejoin.clone()).expect("it is journaled");
@@ -426,6 +433,22 @@ fn what_could_not_be_rewound_is_refused_before_anything_is_touched() {
     world.order(RejoinHow::Rewind);
     assert_eq!(world.settle(), Some(RejoinOutcome::Refused));
     assert!(!world.is_touched());
+}
+
+/// Without it, it would never stream: so it is there before anything is touched.
+#[test]
+fn a_slot_that_cannot_be_made_ends_it_before_anything_is_touched() {
+    let mut world = World::new(700);
+    world.host.slot = Some("db1");
+    world.wrong.insert("make_slot", (Wrong::Undone(FailureKind::NoEffect), u32::MAX));
+    world.order(RejoinHow::Rewind);
+    assert_eq!(world.settle(), Some(RejoinOutcome::Refused));
+    assert!(!world.is_touched());
+    let mut world = World::new(0);
+    world.host.slot = Some("db1");
+    world.order(RejoinHow::Rewind);
+    assert_eq!(world.settle(), Some(RejoinOutcome::Completed));
+    assert_eq!(world.steps[4], "make_slot");
 }
 
 #[test]
