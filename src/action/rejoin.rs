@@ -75,9 +75,23 @@ impl ServiceActions {
             slot,
             ..Divergence::default()
         };
-        // A rewind changes the log as well, and on the primary's own timeline it has nothing of its own.
-        if matches!(known.rewound, Rewound::Done | Rewound::Running { .. }) || known.timeline == timeline {
+        if matches!(known.rewound, Rewound::Running { .. }) {
             return Ok(Report::Divergence(Divergence { commits: Some(0), ..known }));
+        }
+        let rebuild = "rebuild it as a new standby (docs/REJOIN.md)";
+        if known.timeline == timeline {
+            // Two servers that were promoted beside each other write on timelines of the same number.
+            if !stopped.as_standby {
+                let message = format!("it was a primary on timeline {timeline} itself, and the present primary is another one");
+                return Err(Failure::refused(message, rebuild));
+            }
+            return Ok(Report::Divergence(Divergence { commits: Some(0), ..known }));
+        }
+        let before = control.history(known.timeline, deadline, cancel)?;
+        if !switches.starts_with(&before) {
+            let message =
+                format!("its timeline {} is not the one from which timeline {timeline} of the primary comes", known.timeline);
+            return Err(Failure::refused(message, rebuild));
         }
         let left = switches.iter().find(|(parent, _)| *parent == known.timeline);
         let Some((_, fork)) = left else {
@@ -85,7 +99,7 @@ impl ServiceActions {
                 "it wrote on timeline {}, and timeline {timeline} of the primary does not come from that",
                 known.timeline
             );
-            return Err(Failure::refused(message, "rebuild it as a new standby (docs/REJOIN.md)"));
+            return Err(Failure::refused(message, rebuild));
         };
         let log = Log { system_id, timeline: known.timeline };
         let behind = control.behind(log, *fork, deadline, cancel)?;

@@ -37,13 +37,16 @@ impl Divergence {
     /// It has log that the new primary lacks: it cannot follow as it is.
     #[must_use]
     pub fn needs_rewind(&self) -> bool {
-        self.bytes() > 0 && self.rewound != Rewound::Done
+        self.bytes() > 0
     }
 
     /// For people: what would be lost of it.
     #[must_use]
     pub fn sentence(&self) -> String {
         let Divergence { fork, end, timeline, .. } = self;
+        if *fork == Lsn(0) {
+            return format!("it has followed timeline {timeline}, the primary's, and has nothing of its own there");
+        }
         if self.bytes() == 0 {
             return format!(
                 "its log ends at {end} and timeline {timeline} was left at {fork}: nothing of it is missing in the new primary"
@@ -164,6 +167,6 @@ mod tests {
         };
         let said = ahead.sentence();
         assert!(ahead.needs_rewind() && said.contains("256 bytes with 3 commits (from xid 740"), "{said}");
-        assert!(!Divergence { rewound: Rewound::Done, ..ahead }.needs_rewind(), "never a second time");
+        assert!(Divergence::default().sentence().contains("has followed"));
     }
 }

@@ -269,6 +269,26 @@ fn a_rewind_that_is_killed_leaves_nothing_that_could_be_started_as_a_primary() {
     assert_eq!(scene.divergence().rewound, Rewound::Failed);
 }
 
+/// Both were promoted, each by somebody else: timelines of the same number, with logs of their own.
+#[test]
+fn who_was_a_primary_on_a_timeline_of_the_same_number_is_refused() {
+    let scene = Scene::start(&options("db1"));
+    scene.db1.stop(StopMode::Fast).unwrap();
+    scene.lab.write(scene.db1.data_dir().join("standby.signal"), "", 0o600).unwrap();
+    scene.db2.promote().unwrap();
+    scene.db1.start().unwrap();
+    scene.db1.promote().unwrap();
+    scene.db1.query("INSERT INTO t VALUES (7)").unwrap();
+    scene.db1.stop(StopMode::Fast).unwrap();
+    scene.lab.write(scene.db1.data_dir().join("standby.signal"), "", 0o600).unwrap();
+    let Report::History { switches, .. } = scene.perform(&Action::ReadHistory { server: DB2, timeline: 2 }).unwrap() else {
+        panic!("no history");
+    };
+    let order = Action::ReadDivergence { server: DB1, primary: DB2, system_id: scene.system, timeline: 2, switches };
+    let refused = scene.perform(&order).unwrap_err();
+    assert!(refused.kind == FailureKind::Refused && refused.message.contains("was a primary on timeline 2"), "{refused:?}");
+}
+
 #[test]
 fn without_hints_a_rewind_is_hindered_before_anything_is_touched() {
     if let Some(why) = impossible() {

@@ -16,6 +16,8 @@ pub(crate) struct Stopped {
     pub(crate) system_id: u64,
     /// The highest timeline on which it has log.
     pub(crate) newest: u32,
+    /// It was stopped as a standby, or was rewound: by its control file it is in recovery.
+    pub(crate) as_standby: bool,
     /// The slot of its primary that it uses by its settings; empty for none.
     pub(crate) slot: String,
     /// What stands in the way of `pg_rewind`: a name and a sentence each.
@@ -166,6 +168,7 @@ impl Answer {
         Ok(Stopped {
             system_id: self.number("system_id")?,
             newest: self.number("newest")?,
+            as_standby: matches!(self.value("state"), "shut down in recovery" | "in archive recovery"),
             slot: readable(self.value("slot")),
             hindrances: self.all("hindrance").map(readable).collect(),
             rewound: self.rewound()?,

@@ -486,6 +486,12 @@ impl Rejoin {
         if !divergence.needs_rewind() || matches!(divergence.rewound, Rewound::Running { .. }) {
             return None;
         }
+        if divergence.rewound == Rewound::Done {
+            return Some(format!(
+                "{}: it was rewound after this failover already, and that is not repeated: {rebuild}",
+                divergence.sentence()
+            ));
+        }
         if self.how == RejoinHow::Clean {
             return Some(format!("{}: it has to be rewound, and that is not done by itself", divergence.sentence()));
         }

@@ -482,6 +482,16 @@ fn a_rewind_that_failed_is_not_repeated() {
     assert!(!world.steps.contains(&"rewind"));
 }
 
+/// It has log of its own again, whoever did that.
+#[test]
+fn one_that_was_rewound_is_not_rewound_again() {
+    let mut world = World::new(700);
+    (world.host.rewound, world.host.rewinds, world.host.kept) = (true, 1, true);
+    world.order(RejoinHow::Rewind);
+    assert_eq!(world.settle(), Some(RejoinOutcome::Refused));
+    assert!(!world.steps.contains(&"rewind"));
+}
+
 /// Every step goes wrong in every way, once and for ever.
 #[test]
 fn whatever_goes_wrong_it_ends_and_is_safe() {
