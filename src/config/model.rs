@@ -15,8 +15,7 @@ use super::setting::Origin::{Inherited, Lent, Required, Unset};
 use super::setting::{fixed, settings, words};
 use super::size::Size;
 use super::word::{OnImpaired, Workers};
-use failover_core::model::{OnLoss, OnNewPrimary, OnNoSyncStandby, OnSalvage, Policy, Role, ServiceKind};
-use failover_core::model::{OnLoss, OnNoSyncStandby, OnRejoin, OnSalvage, Policy, Role, ServiceKind};
+use failover_core::model::{OnLoss, OnNewPrimary, OnNoSyncStandby, OnRejoin, OnSalvage, Policy, Role, ServiceKind};
 use failover_core::sample::FenceLevel;
 
 settings! {

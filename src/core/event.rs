@@ -656,7 +656,7 @@ event_kinds! {
         Remedy::No,
     }
     /// An old primary begins to come back as a standby.
-    RejoinStarted(43) = "rejoin_started" {
+    RejoinStarted(46) = "rejoin_started" {
         Failover, [Info], "an old primary begins to come back as a standby, or an engine goes on with that",
         [
             "primary": Text("whom it is to follow"),
@@ -666,7 +666,7 @@ event_kinds! {
         Remedy::No,
     }
     /// A step of that ended.
-    RejoinStep(44) = "rejoin_step" {
+    RejoinStep(47) = "rejoin_step" {
         Failover, [Info, Warning], "a step of an old primary's return ended",
         [
             "step": Text,
@@ -677,7 +677,7 @@ event_kinds! {
         Remedy::No,
     }
     /// An old primary has log that the new primary lacks. Nothing has been touched yet.
-    LostTransactions(45) = "lost_transactions" {
+    LostTransactions(48) = "lost_transactions" {
         Failover, [Info, Alarm], "what stands in the log of an old primary and not in the new one's, acknowledged or not, before anything is touched",
         [
             "commits": Int("absent if they could not be counted"),
@@ -691,7 +691,7 @@ event_kinds! {
         Remedy::Text("its log is kept beside its data directory (docs/REJOIN.md): get back from there what has to be got back"),
     }
     /// The return of an old primary ended.
-    RejoinEnded(46) = "rejoin_ended" {
+    RejoinEnded(49) = "rejoin_ended" {
         Failover, [Info, Warning, Alarm], "the return of an old primary ended",
         [
             "outcome": Text("`completed`, `refused`, `failed`, `dry_run`"),

@@ -219,6 +219,9 @@ pub struct PostgresModel {
     /// What becomes of the other standbys when there is a new primary.
     #[serde(default)]
     pub followers: OnNewPrimary,
+    /// Whether an old primary comes back as a standby by itself.
+    #[serde(default)]
+    pub rejoin: OnRejoin,
 }
 
 /// What becomes of a standby that streamed from the old primary when there is a new one.
@@ -229,9 +232,6 @@ pub enum OnNewPrimary {
     Off,
     /// It is pointed to the new primary.
     Auto,
-    /// Whether an old primary comes back as a standby by itself.
-    #[serde(default)]
-    pub rejoin: OnRejoin,
 }
 
 /// Whether the end of the old primary's log, which no standby has, is carried over before the promotion.

@@ -119,13 +119,13 @@ pub const FAILOVER_EVENT_STANDBY_NOT_REPOINTED: i32 = 44;
 /// `synchronous_standby_names`, which the engine had cleared, is put back.
 pub const FAILOVER_EVENT_SYNC_NAMES_RESTORED: i32 = 45;
 /// An old primary begins to come back as a standby.
-pub const FAILOVER_EVENT_REJOIN_STARTED: i32 = 43;
+pub const FAILOVER_EVENT_REJOIN_STARTED: i32 = 46;
 /// A step of that ended.
-pub const FAILOVER_EVENT_REJOIN_STEP: i32 = 44;
+pub const FAILOVER_EVENT_REJOIN_STEP: i32 = 47;
 /// An old primary has log that the new primary lacks. Nothing has been touched yet.
-pub const FAILOVER_EVENT_LOST_TRANSACTIONS: i32 = 45;
+pub const FAILOVER_EVENT_LOST_TRANSACTIONS: i32 = 48;
 /// The return of an old primary ended.
-pub const FAILOVER_EVENT_REJOIN_ENDED: i32 = 46;
+pub const FAILOVER_EVENT_REJOIN_ENDED: i32 = 49;
 // end
 
 /// The kinds by their numbers, with their words.

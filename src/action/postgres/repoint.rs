@@ -245,7 +245,7 @@ impl Cluster {
     ) -> Result<Slot, Failure> {
         let slot = match said.get("slot") {
             "" => Slot::default(),
-            wanted => self.make_slot(wanted, primary, server, deadline, cancel)?,
+            wanted => self.slot_for_follower(wanted, primary, server, deadline, cancel)?,
         };
         if slot.without.is_some() {
             if !said.may_alter_slot {
@@ -272,7 +272,7 @@ impl Cluster {
     }
 
     /// The slot that a standby uses, on its new primary.
-    fn make_slot(
+    fn slot_for_follower(
         &self,
         slot: &str,
         primary: &Server,
