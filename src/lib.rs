@@ -196,8 +196,8 @@ pub use {
         Breaker, Check, Config, ConfigErrors, Connection, Data, Dns, DnsProvider, DnsType, EngineSettings, ExecProbe, Fence,
         FileContent, Haproxy, Headers, HealthCheckOthers, HostPort, HostProbe, HttpMethod, HttpProbe, OnImpaired, Pgbouncer,
         PostgresCheck, PostgresProbe, PreCheck, Preset, Probe, Problem, Process, Promote, PromoteMethod, Root, Route,
-        RouteCommand, ScriptedProbe, SecretSource, Server, Service, Size, SourcedSecret, Ssh, SslMode, Surroundings, TcpProbe,
-        Timing, Trigger, TsigAlgorithm, Workers,
+        RouteCommand, ScriptedProbe, SecretSource, Server, Service, Size, SourcedSecret, Ssh, SslMode, Surroundings, Switchover,
+        TcpProbe, Timing, Trigger, TsigAlgorithm, Workers,
     },
     engine::breaker::{BreakerSettings, BreakerState, CircuitBreaker, Denied, Permit, Token},
     engine::caller::on_behalf_of,
@@ -213,6 +213,13 @@ pub use {
         ActionAnswer, CommandReply, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer,
         HostCheck, LONGEST_PAUSE, PauseOptions, RejoinOptions, TaskAnswer, metrics::details as metrics_details,
         metrics::text as metrics_text, why::of as why,
+        PlannedSwitchoverStatus, ReadinessStatus, ReadyReport, ReasonStatus, SampleStatus, ServerStatus, ServiceReadiness,
+        ServiceStatus, SpansStatus, Status, StepStatus, ThreadStatus, TrafficStatus, VerdictCounts,
+    },
+    engine::{
+        ActionAnswer, CommandReply, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer,
+        HostCheck, LONGEST_PAUSE, PauseOptions, PreflightStatus, SwitchoverOptions, TaskAnswer,
+        metrics::details as metrics_details, metrics::text as metrics_text, why::of as why,
     },
     failover_core::candidate::ANY_LOSS,
     failover_core::event::{EventKind, Severity},
@@ -220,6 +227,10 @@ pub use {
     failover_core::traffic::Outcome,
     secret::Secret,
 };
+
+// What only the program `failover` needs.
+#[doc(hidden)]
+pub use action::pgbouncer::keeper::hold_gate;
 
 // What only the C interface needs.
 #[doc(hidden)]

@@ -40,6 +40,7 @@ use dns::names::{Found, Names};
 use host::HostControl;
 use memory::Memory;
 use pgbouncer::Pooler;
+use pgbouncer::gate::{Open, Order};
 use postgres::{Cluster, Promotion};
 use route::Route;
 
@@ -149,6 +150,10 @@ impl ServiceActions {
         match action {
             Action::AskHost { server, ask_local } => self.ask_host(*server, *ask_local, deadline, cancel),
             Action::PreChecks => self.pre_check(step, &subject, deadline, cancel),
+            Action::CloseGate { patience, keep, hold, .. } => {
+                let order = Order { patience: (*patience).into(), keep: *keep, hold: (*hold).into() };
+                Ok(self.close_gate(&subject, order, deadline, cancel))
+            }
             Action::RouteOut { server } => self
                 .route(step, &subject, deadline, cancel, |route| route.take_out(&self.server(*server)?.name, deadline, cancel)),
             Action::RouteRestore { server } => {
@@ -188,6 +193,13 @@ impl ServiceActions {
             | Action::ReadRewind { .. }
             | Action::FollowPrimary { .. }
             | Action::StartStandby { .. } => self.on_hosts(action, generation, deadline, cancel),
+            Action::StopServer { .. } => {
+                self.poolers.iter().for_each(Pooler::is_stopping);
+                self.on_hosts(action, generation, deadline, cancel)
+            }
+            Action::ReadReceipt { .. } | Action::StartServer { .. } | Action::Salvage { .. } | Action::EmptySpool { .. } => {
+                self.on_hosts(action, generation, deadline, cancel)
+            }
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
             Action::Promote { server, system_id, old_timeline } => {
                 self.promote(*server, *system_id, *old_timeline, &subject, deadline, cancel)
@@ -221,6 +233,23 @@ impl ServiceActions {
                 self.cluster.verify_traffic(*server, *system_id, *timeline, route, deadline, cancel)
             }
         }
+    }
+
+    /// Lets the clients wait in every pooler, one after the other: most have one.
+    fn close_gate(&self, subject: &Subject, order: Order, deadline: Deadline, cancel: &Cancel) -> Report {
+        let (mut instances, mut running) = (Vec::new(), true);
+        for pooler in &self.poolers {
+            let closed = pooler.close_gate(&subject.server, subject.generation, order, deadline, cancel);
+            instances.push(match closed {
+                Ok(said) => RouteInstance { name: pooler.name.clone(), result: Ok(said) },
+                Err(Open::Running(why)) => RouteInstance { name: pooler.name.clone(), result: Err(why) },
+                Err(Open::Failed(failure)) => {
+                    running = false;
+                    RouteInstance::failed(&pooler.name, &failure)
+                }
+            });
+        }
+        Report::Gate { instances, running }
     }
 
     /// What is done on the hosts of the databases alone.

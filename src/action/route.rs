@@ -284,6 +284,7 @@ impl Route {
             backend: target.backend.clone(),
             servers,
             kind: InstanceKind::Haproxy,
+            gate: Vec::new(),
         };
         self.targets.iter().zip(views).map(view).collect()
     }

@@ -1,7 +1,7 @@
 //! What can be written on the command line.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -20,12 +20,15 @@ Exit codes:
   0  done; for `check` and `doctor`: everything is up, and nothing would stop a failover
   1  `check` and `doctor`: something is not up, or would stop a failover;
      `force --wait`: nothing was promoted; `rejoin --wait`: nothing was changed
+     `force` and `switchover` with --wait: nothing was promoted;
+     `switchover --dry-run`: it would be refused
   2  the configuration or the command line is wrong
   3  the daemon cannot be reached
   4  the daemon refused the command, and said why
   5  the engine cannot start or run, or the system refused something
   6  `force --wait`: the failover stopped where a person has to look;
      `rejoin --wait`: the server was changed and does not stream";
+  6  `force` and `switchover` with --wait: stopped where a person has to look";
 
 /// Automatic failover for PostgreSQL: watches a primary, decides when it is really gone, fences it, promotes the standby, moves
 /// the traffic, verifies the result, and says what happened and why.
@@ -76,10 +79,15 @@ pub enum Command {
     Cordon(Cordon),
     /// Say that a cordoned server may be promoted again
     Uncordon(Cordon),
+    /// Let a healthy primary hand over to a standby, without losing a row
+    Switchover(Switchover),
     /// Fail over now, whatever the checks say
     Force(Force),
     /// Bring an old primary that is stopped back as a standby
     Rejoin(Rejoin),
+    /// Hold the deadline of a closed gate: for the engine's own use
+    #[command(hide = true)]
+    HoldGate,
     /// Go through a recorded decision again, and compare
     Replay(Replay),
     /// Print the completion script of a shell
@@ -437,7 +445,8 @@ pub struct Adopt {
 }
 
 const FORCE_HELP: &str = "\
-An operator's last word: from any state but a failover in flight. The order of the steps and the verification stay as they are; \
+An operator's last word: from any state but a failover in flight. A PostgreSQL primary that is healthy is not forced away: that is \
+`failover switchover`, unless a loss is accepted. The order of the steps and the verification stay as they are; \
 every safety that is waived stands in the record.
 
 A PostgreSQL primary that lives loses nothing: it writes a checkpoint, leaves the route, and is stopped in an orderly way over SSH \
@@ -458,6 +467,57 @@ Examples:
 
 Exit codes: 0 begun, with --wait: completed; 1 (--wait) not completed, nothing was promoted and the primary serves as before; 2 wrong command line; 3 no daemon, or \
 it went away before the end; 4 refused; 6 (--wait) a person has to look";
+
+const SWITCHOVER_HELP: &str = "\
+Planned work: the primary is healthy and hands over. Everything that could go wrong is looked at first; with --dry-run nothing else \
+happens. Then the primary writes a checkpoint, the clients of a PgBouncer wait (switchover.pause_timeout), the primary is stopped in an \
+orderly way over SSH, and the standby is promoted once the control file says where the log ends and the standby has all of it. Where \
+that cannot be proven nobody is promoted, the primary is started again and the clients go on with it. No committed row is lost.
+
+With --at it begins at that moment, also after a restart of the engine. If no engine runs at that moment, it is reported as missed and \
+does not begin later. `failover status` shows it, --cancel takes it back.
+
+Examples:
+  failover switchover orders --dry-run
+  failover switchover orders --to db2 --wait
+  failover switchover orders --at 03:30
+  failover switchover orders --at 2026-12-01T03:30:00+01:00
+  failover switchover orders --cancel
+
+Exit codes: 0 begun, planned or taken back, with --wait: completed, with --dry-run: it would begin; 1 with --wait: not completed, nothing was \
+promoted and the primary serves as before, with --dry-run: it would be refused; 2 wrong command line; 3 no daemon, or it went away \
+before the end; 4 refused; 6 (--wait) a person has to look";
+
+/// `failover switchover`
+#[derive(Debug, Args)]
+#[command(after_help = SWITCHOVER_HELP)]
+pub struct Switchover {
+    /// The service
+    pub service: String,
+
+    /// Promote this standby [default: the best one]
+    #[arg(long, value_name = "SERVER")]
+    pub to: Option<String>,
+
+    /// Only look: say line by line what was seen, and what mends it
+    #[arg(long, conflicts_with_all = ["wait", "at", "cancel"])]
+    pub dry_run: bool,
+
+    /// Begin at this moment: HH:MM of this machine's clock, or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = super::moment::parse, conflicts_with_all = ["wait", "cancel"])]
+    pub at: Option<SystemTime>,
+
+    /// Take the planned switchover back
+    #[arg(long, conflicts_with_all = ["to", "wait"])]
+    pub cancel: bool,
+
+    /// Wait for the end, show the steps, and end with the outcome
+    #[arg(long, short)]
+    pub wait: bool,
+
+    #[command(flatten)]
+    pub daemon: Daemon,
+}
 
 /// `failover force`
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ mod init;
 mod log;
 mod made;
 mod metrics;
+mod moment;
 mod notify;
 mod operate;
 mod protocol;
@@ -70,7 +71,11 @@ fn run(arguments: Arguments, terminal: Terminal) -> Result<Code, Trouble> {
         Command::Rejoin(rejoin) => operate::rejoin(&rejoin, json, terminal),
         Command::Uncordon(uncordon) => operate::uncordon(&uncordon, json, terminal),
         Command::Reset(reset) => operate::reset(&reset, json, terminal),
+        Command::Switchover(switchover) => operate::switchover(&switchover, json, terminal),
         Command::Force(force) => operate::force(&force, json, terminal),
+        Command::HoldGate => failover::hold_gate(std::io::BufReader::new(std::io::stdin()))
+            .map(|()| Code::Ok)
+            .map_err(|why| Trouble::new(Code::Failed, why)),
         Command::Replay(replay) => replay::run(&replay, json, terminal),
         Command::Completions(completions) => {
             let mut script = Vec::new();

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write as _};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use failover::{FailoverStatus, RejoinStatus, Status};
 use serde_json::Value;
 
 use super::arguments::{Adopt, Confirm, Cordon, Force, MaybeService, OneService, Pause, Rejoin};
+use super::arguments::{Adopt, Confirm, Cordon, Force, MaybeService, OneService, Pause, Switchover};
 use super::client::Client;
 use super::exit::{Code, Trouble};
 use super::protocol::{Line, Request};
@@ -61,6 +62,51 @@ pub fn cordon(arguments: &Cordon, json: bool, terminal: Terminal) -> Result<Code
 pub fn uncordon(arguments: &Cordon, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let request = Request::Uncordon { service: arguments.service.clone(), server: arguments.server.clone() };
     tell(&mut Client::connect(&arguments.daemon)?, &request, json, terminal)
+}
+
+pub fn switchover(arguments: &Switchover, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
+    let service = arguments.service.clone();
+    let mut client = Client::connect(&arguments.daemon)?;
+    if arguments.cancel {
+        return tell(&mut client, &Request::CancelSwitchover { service }, json, terminal);
+    }
+    let at_ms = arguments.at.map(|at| {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    });
+    let (dry_run, wait_for_it) = (arguments.dry_run, arguments.wait);
+    let request = Request::Switchover { service, to: arguments.to.clone(), dry_run, at_ms, wait: wait_for_it };
+    if wait_for_it {
+        return wait(&mut client, &request, &arguments.service, json, terminal);
+    }
+    let answer = client.ask(&request)?;
+    let lines = answer.get("preflight").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let refused = lines.iter().any(|line| word(line, "level") == "refused");
+    if json {
+        print_json(&answer, terminal)?;
+    } else {
+        let lines: String = lines.iter().map(preflight_line).collect();
+        let outcome = match (dry_run, refused) {
+            (true, true) => format!("{}: a switchover would be refused", arguments.service),
+            _ => said(&answer).to_owned(),
+        };
+        print(&format!("{lines}{}\n", text::printable(&outcome)))?;
+    }
+    Ok(if dry_run && refused { Code::NotUp } else { Code::Ok })
+}
+
+fn word<'a>(line: &'a Value, name: &str) -> &'a str {
+    line.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// What was looked at, as a line, and what mends it below.
+fn preflight_line(line: &Value) -> String {
+    let (level, message, remedy) = (word(line, "level"), word(line, "message"), word(line, "remedy"));
+    let mut text = format!("{level:<8} {}: {}\n", text::printable(word(line, "name")), text::printable(message));
+    if !remedy.is_empty() {
+        let _ = writeln!(text, "         Remedy: {}", text::printable(remedy));
+    }
+    text
 }
 
 pub fn force(arguments: &Force, json: bool, terminal: Terminal) -> Result<Code, Trouble> {

@@ -104,6 +104,28 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         wait: bool,
     },
+    /// Let a healthy primary hand over. Waited for: as `force`.
+    Switchover {
+        /// The service.
+        service: String,
+        /// The standby to promote.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        /// Only look: the answer has `preflight`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
+        /// Begin at this moment, in milliseconds since 1970.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_ms: Option<u64>,
+        /// The answer goes on until the failover is over.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        wait: bool,
+    },
+    /// Take a planned switchover back.
+    CancelSwitchover {
+        /// The service.
+        service: String,
+    },
     /// Fail over now. Waited for: answered by a [`Line::Result`] when it has begun, with `generation` and `left_ms`, then by one
     /// [`Line::Event`] per event, and by a second result when it is over: `service`, and `failover` as in the status.
     Force {
@@ -239,6 +261,11 @@ mod tests {
                 r#"{"command":"force","service":"orders","to":"db2","accept_loss":0}"#,
                 Request::Force { service: "orders".into(), to: Some("db2".into()), accept_loss: Some(0), wait: false },
             ),
+            (
+                r#"{"command":"switchover","service":"orders","dry_run":true}"#,
+                Request::Switchover { service: "orders".into(), to: None, dry_run: true, at_ms: None, wait: false },
+            ),
+            (r#"{"command":"cancel_switchover","service":"orders"}"#, Request::CancelSwitchover { service: "orders".into() }),
             (
                 r#"{"command":"force","service":"orders","wait":true}"#,
                 Request::Force { service: "orders".into(), to: None, accept_loss: None, wait: true },

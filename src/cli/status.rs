@@ -184,6 +184,17 @@ fn one_service(text: &mut String, service: &ServiceStatus, with_evidence: bool, 
         let line = format!("  A failover waits for your word{left}: failover confirm {}", service.name);
         let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Bad));
     }
+    if let Some(planned) = &service.planned_switchover {
+        let to = planned.to.as_deref().unwrap_or("the best standby");
+        let line = format!(
+            "  A switchover to {} begins in {}, at {}: failover switchover {} --cancel takes it back",
+            printable(to),
+            span_ms(planned.left_ms),
+            planned.at,
+            service.name
+        );
+        let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
+    }
     let primary = service.primary.as_deref().unwrap_or("not known yet");
     let generation = if service.generation > 0 { format!(" (generation {})", service.generation) } else { String::new() };
     let weight = service.weight_percent.map_or_else(String::new, |share| format!(", {share} % of its weight so far"));

@@ -10,6 +10,7 @@ use failover_core::id::{ServerId, ServiceId};
 use failover_core::model::{
     CheckModel, FenceModel, FollowModel, Model, PostgresModel, RouteModel, ServerModel, ServiceModel, TriggerModel,
 };
+use failover_core::switchover::GateModel;
 use failover_core::time::Span;
 
 /// Where fewer services can be moved, any number may fail over at once.
@@ -139,6 +140,10 @@ fn service_model(root: &Root, service: &Service) -> ServiceModel {
                 .max(poolers.min(Span::from_millis(1_000))),
             verify: !service.route.verify.is_empty() || !service.route.verify_command.is_empty(),
             ramp: service.route.weight_ramp.map_or(Span::ZERO, Into::into),
+            gate: (!service.route.pgbouncer.is_empty()).then(|| GateModel {
+                pause_timeout: service.switchover.pause_timeout.into(),
+                on_timeout: service.switchover.on_pause_timeout,
+            }),
             verify_for: service.route.verify_timeout.into(),
         },
         pre_checks: !service.pre_checks.is_empty(),

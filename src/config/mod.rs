@@ -44,7 +44,7 @@ pub use headers::Headers;
 pub use model::{
     Breaker, Connection, Data, Dns, DnsProvider, DnsType, EngineSettings, ExecProbe, Fence, Haproxy, HealthCheckOthers,
     HostProbe, HttpMethod, HttpProbe, Pgbouncer, PostgresCheck, PostgresProbe, PreCheck, Preset, Promote, PromoteMethod, Root,
-    Route, RouteCommand, ScriptedProbe, Server, Service, Ssh, SslMode, TcpProbe, Timing, Trigger, TsigAlgorithm,
+    Route, RouteCommand, ScriptedProbe, Server, Service, Ssh, SslMode, Switchover, TcpProbe, Timing, Trigger, TsigAlgorithm,
 };
 pub use problem::{ConfigErrors, Problem};
 pub use secret_source::{SecretSource, SourcedSecret};

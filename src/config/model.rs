@@ -17,6 +17,7 @@ use super::size::Size;
 use super::word::{OnImpaired, Workers};
 use failover_core::model::{OnLoss, OnNewPrimary, OnNoSyncStandby, OnRejoin, OnSalvage, Policy, Role, ServiceKind};
 use failover_core::sample::FenceLevel;
+use failover_core::switchover::OnPauseTimeout;
 
 settings! {
     /// The whole configuration.
@@ -94,6 +95,8 @@ settings! {
         promote: Promote = Unset;
         /// How much data may be lost, and what the engine requires of replication.
         data: Data = Unset;
+        /// What holds for a switchover, which is ordered by an operator.
+        switchover: Switchover = Unset;
         /// What the engine must prove about the old primary before it promotes a standby.
         fence: Fence = Unset;
         /// The route of the traffic.
@@ -280,6 +283,15 @@ settings! {
         /// Whether the engine brings an old primary back as a standby by itself, once its failover is over and the host answers. `failover
         /// rejoin` does so by an order. The host needs `ssh.source_file`.
         rejoin: OnRejoin = fixed("manual");
+    }
+
+    /// A switchover through PgBouncer: how long clients may wait for the transactions that run on.
+    pub struct Switchover {
+        /// The time that running transactions have to end, once PgBouncer lets no new one begin. Clients wait that long at most
+        /// for nothing, if the switchover is then taken back.
+        pause_timeout: Duration = fixed("1s"), Rule::Span("10ms", "1m");
+        /// What happens to a switchover whose transactions do not end in that time.
+        on_pause_timeout: OnPauseTimeout = fixed("abort");
     }
 
     /// What the engine must prove about the old primary before it promotes a standby.
@@ -715,6 +727,10 @@ words! {
         OnRejoin::Manual = "manual", "only by an order";
         OnRejoin::Clean = "clean", "where its log has nothing that the new primary lacks, so that it can follow as it is";
         OnRejoin::Auto = "auto", "also by `pg_rewind`, once for each failover; what only its log has is counted, reported and kept before";
+    OnPauseTimeout {
+        OnPauseTimeout::Abort = "abort", "take the switchover back: clients go on, and nothing has happened";
+        OnPauseTimeout::Cut = "cut", "go on: the stop of the primary ends the transactions";
+        OnPauseTimeout::Wait = "wait", "let clients go on for a moment, then try again, within `trigger.failover_timeout`";
     }
     OnNoSyncStandby {
         OnNoSyncStandby::Async = "async", "clear `synchronous_standby_names`, and record this in events and journal";

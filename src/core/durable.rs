@@ -7,6 +7,7 @@ pub use super::kind::postgres::Cluster;
 use super::rejoin::Rejoining;
 pub use super::service::pause::Pause;
 use super::stats::{Mark, Stats};
+use super::switchover::PlannedSwitchover;
 use super::time::{Mono, Span};
 use super::trigger::State;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,8 @@ pub struct Durable {
     pub followed: Option<ServerId>,
     /// The primary has not its full weight in the route yet.
     pub ramping: bool,
+    /// A switchover that begins later.
+    pub planned: Option<PlannedSwitchover>,
     /// Servers that an operator cordoned: each is observed as before, and never promoted.
     pub cordoned: BTreeSet<ServerId>,
     /// An old primary is on its way back as a standby.
@@ -96,6 +99,7 @@ impl Durable {
         self.last_ended = self.last_ended.map(counted);
         self.cooldown_from = self.cooldown_from.map(counted);
         self.pause = self.pause.map(|pause| pause.counted(from, to));
+        self.planned = self.planned.map(|planned| planned.counted(from, to));
         if let Some(last) = &mut self.stats.last {
             last.since = counted(last.since);
         }
@@ -120,6 +124,11 @@ impl Durable {
     ) -> Durable {
         self.primary = self.primary.and_then(server);
         self.cluster = self.cluster.mapped(server);
+        // One to a server that is gone is not begun to another one.
+        self.planned = self.planned.and_then(|planned| match planned.to {
+            Some(to) => Some(PlannedSwitchover { to: Some(server(to)?), ..planned }),
+            None => Some(planned),
+        });
         self.cordoned = self.cordoned.into_iter().filter_map(server).collect();
         // Of a server that is not configured any more nothing will be heard.
         self.stats.last = self.stats.last.take().and_then(|mut last| {

@@ -261,6 +261,12 @@ findings! {
     /// An instance of the route sends no new session to the primary.
     RoutePrimaryOut = "route_primary_out" (Route, Blocks::Never):
         "clients cannot reach a healthy primary, and no failover corrects that",
+    /// The engine finds no program that could hold the deadline of a closed gate.
+    GateKeeperMissing = "gate_keeper_missing" (Route, Blocks::Never):
+        "a switchover lets the clients of PgBouncer wait, and refuses to do so if nobody would let them go on after the engine was killed",
+    /// A pool of PgBouncer belongs to a whole session (`pool_mode = session`).
+    PoolerSessionMode = "pooler_session_mode" (Route, Blocks::Never):
+        "a switchover lets clients wait between two transactions; such a pool waits for the end of their sessions, so these are cut or the switchover is refused",
     /// No server answers at an address of the route.
     VerifyUnreachable = "verify_unreachable" (Route, Blocks::Where("no address of the route answers")):
         "the engine verifies a failover through this address: if it reaches no address, it calls a person after the failover of a database, and undoes the failover of an application",

@@ -9,6 +9,7 @@ use super::plan::Intent;
 use super::rejoin::RejoinHow;
 use super::route::RouteSurvey;
 use super::sample::{Readiness, ReadinessFinding, Sample};
+use super::switchover::SwitchoverOrder;
 use super::time::{Mono, Span};
 use super::traffic::Outcome;
 use serde::{Deserialize, Serialize};
@@ -153,6 +154,13 @@ pub enum Command {
         /// The most bytes that may be lost; `None`: the configured limit.
         accept_loss: Option<u64>,
     },
+    /// Let the primary hand over to a standby: nothing is waived, and nothing is lost.
+    Switchover {
+        /// The standby to promote, or the best one.
+        to: Option<ServerId>,
+        /// Now, later, or not at all.
+        order: SwitchoverOrder,
+    },
     /// This server, which takes writes, is the primary from here on.
     Adopt {
         /// Which.
@@ -195,6 +203,7 @@ impl Command {
             Command::Resume => "resume",
             Command::Reset => "reset",
             Command::Force { .. } => "force",
+            Command::Switchover { .. } => "switchover",
             Command::Adopt { .. } => "adopt",
             Command::Cordon { .. } => "cordon",
             Command::Uncordon { .. } => "uncordon",

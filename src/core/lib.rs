@@ -38,6 +38,7 @@ mod service;
 pub mod snapshot;
 mod static_word;
 pub mod stats;
+pub mod switchover;
 pub mod sync_set;
 pub mod time;
 pub mod traffic;
@@ -56,6 +57,7 @@ use schedule::Jitter;
 use service::gate::Act;
 use service::{Service, Surroundings};
 use snapshot::Snapshot;
+use switchover::SwitchoverOrder;
 use time::{Mono, Span};
 
 /// The decision core of one engine.
@@ -457,6 +459,7 @@ impl Core {
         let mut done = Vec::new();
         let mut failed = Vec::new();
         let mut generation = None;
+        let mut preflight = Vec::new();
         for (at, one) in self.services.iter_mut().enumerate() {
             if service.is_some_and(|wanted| wanted != one.id) {
                 continue;
@@ -467,7 +470,15 @@ impl Core {
             }
             let together = most.map(|most| begun.beside(one, most, now));
             let before = one.last_begun();
-            let result = one.command(command, Surroundings { together, ..around }, fx);
+            let around = Surroundings { together, ..around };
+            if let Command::Switchover {
+                to,
+                order: SwitchoverOrder::Begin | SwitchoverOrder::Look | SwitchoverOrder::Plan { .. },
+            } = command
+            {
+                preflight.extend(one.preflight(*to, around, now).lines);
+            }
+            let result = one.command(command, around, fx);
             generation = generation.or_else(|| one.last_begun().filter(|last| before != Some(*last)));
             let (severity, message) = match &result {
                 Ok(message) => (Severity::Info, message),
@@ -498,7 +509,7 @@ impl Core {
             Err(failed.join("; "))
         } else {
             done.extend(failed);
-            Ok(Answer { message: done.join("; "), generation })
+            Ok(Answer { message: done.join("; "), generation, preflight })
         };
         fx.push(Output::Reply { token, result });
     }

@@ -3,6 +3,7 @@
 use super::id::{ServerId, ServiceId};
 pub use super::kind::ServiceKind;
 use super::sample::FenceLevel;
+use super::switchover::GateModel;
 use super::time::Span;
 use serde::{Deserialize, Serialize};
 
@@ -300,6 +301,9 @@ pub struct RouteModel {
     /// So long the weight of a server that got the traffic grows to its full one, in tenths; zero: it has it at once.
     #[serde(default)]
     pub ramp: Span,
+    /// Poolers let the clients wait while a primary that lives hands over; `None`: there is none.
+    #[serde(default)]
+    pub gate: Option<GateModel>,
     /// An address through which the traffic can be verified is configured.
     pub verify: bool,
     /// Of an application: so long after it got the traffic a standby may take to be seen through the route.
@@ -325,6 +329,7 @@ impl RouteModel {
             commands_in: Span::ZERO,
             commands_out: Span::ZERO,
             ramp: Span::ZERO,
+            gate: None,
             verify: false,
             verify_for: verify_for(),
         }

@@ -9,6 +9,7 @@ use super::plan::Intent;
 use super::rejoin::{Divergence, Rewound};
 use super::salvage::Salvaged;
 use super::sample::{FenceLevel, FenceReport, HostReport, LogEnd, Lsn, Position, RouteInstance};
+use super::switchover::PreflightLine;
 use super::time::{Mono, Span};
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +92,8 @@ pub struct Answer {
     pub message: String,
     /// The number of the failover that began by this very command.
     pub generation: Option<Generation>,
+    /// What was looked at before a switchover, in order.
+    pub preflight: Vec<PreflightLine>,
 }
 
 super::words::words! {
@@ -100,6 +103,8 @@ super::words::words! {
         AskHost = "ask_host",
         /// The configured checks before anything is changed.
         PreChecks = "pre_checks",
+        /// The clients of a primary that hands over wait.
+        CloseGate = "close_gate",
         /// A server is taken out of the route.
         RouteOut = "route_out",
         /// A primary writes a checkpoint, so that it stops sooner.
@@ -257,6 +262,18 @@ pub enum Action {
     RouteOut {
         /// The server.
         server: ServerId,
+    },
+    /// Let the clients of a server wait in every pooler, and wait until none of their transactions runs. `RouteIn` and `RouteRestore` let
+    /// them go on. Answer: [`Report::Gate`].
+    CloseGate {
+        /// The server.
+        server: ServerId,
+        /// So long transactions may take to end.
+        patience: Span,
+        /// Clients wait on where they have not ended; else they go on.
+        keep: bool,
+        /// From then on the clients go on also without an engine.
+        hold: Span,
     },
     /// The compensation of `RouteOut`: every instance back to what it was before. Answer: [`Report::Route`].
     RouteRestore {
@@ -548,6 +565,13 @@ pub enum Report {
     },
     /// Each instance of the route. The action succeeded if at least one instance did what was asked.
     Route(Vec<RouteInstance>),
+    /// Each pooler, and whether clients wait.
+    Gate {
+        /// As of a route.
+        instances: Vec<RouteInstance>,
+        /// Nothing failed but that transactions run on.
+        running: bool,
+    },
     /// The fence, with the level that is proven.
     Fence(FenceReport),
     /// Positions.
@@ -671,6 +695,7 @@ impl Action {
         match self {
             Action::AskHost { .. } => Step::AskHost,
             Action::PreChecks => Step::PreChecks,
+            Action::CloseGate { .. } => Step::CloseGate,
             Action::RouteOut { .. } => Step::RouteOut,
             Action::RouteRestore { .. } => Step::RouteRestore,
             Action::RouteRollback { .. } => Step::RouteRollback,
@@ -717,6 +742,7 @@ impl Action {
                 _ => None,
             },
             Action::AskHost { server, .. }
+            | Action::CloseGate { server, .. }
             | Action::RouteOut { server }
             | Action::RouteRestore { server }
             | Action::RouteRollback { server }

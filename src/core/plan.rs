@@ -25,6 +25,8 @@ pub enum Phase {
     PreChecks,
     /// A primary that lives and is to hand over writes a checkpoint.
     Checkpoint,
+    /// The clients of a primary that hands over wait, and their transactions come to their end.
+    CloseGate,
     /// The old primary leaves the route.
     RouteOut,
     /// A primary that lives is asked to stop.
@@ -434,7 +436,7 @@ impl Procedure for Plan {
 
     fn begins(&mut self, action: &Action, now: Mono) {
         match action {
-            Action::RouteOut { .. } => self.route_touched = true,
+            Action::CloseGate { .. } | Action::RouteOut { .. } => self.route_touched = true,
             Action::RouteIn { .. } => {
                 self.route_touched = true;
                 self.times.entered.get_or_insert(now);

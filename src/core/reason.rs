@@ -12,6 +12,8 @@ pub enum Reason {
     Failed(FailureClass),
     /// An operator said so.
     Forced,
+    /// An operator had the primary, which is well, hand over.
+    Switchover,
     /// The service that it follows has a new primary.
     Followed,
 }
@@ -20,7 +22,7 @@ impl FromStr for Reason {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Reason, UnknownWord> {
-        let orders = [Reason::Forced, Reason::Followed].into_iter().find(|reason| reason.as_str() == word);
+        let orders = [Reason::Forced, Reason::Switchover, Reason::Followed].into_iter().find(|reason| reason.as_str() == word);
         orders.map_or_else(|| word.parse().map(Reason::Failed), Ok)
     }
 }
@@ -32,6 +34,7 @@ impl Reason {
         match self {
             Reason::Failed(class) => class.as_str(),
             Reason::Forced => "forced",
+            Reason::Switchover => "switchover",
             Reason::Followed => "followed",
         }
     }
@@ -42,6 +45,7 @@ impl Reason {
         match self {
             Reason::Failed(class) => format!("the primary is {}", class.as_str()),
             Reason::Forced => "an operator forced the failover".to_owned(),
+            Reason::Switchover => "an operator ordered a switchover".to_owned(),
             Reason::Followed => "the service that it follows has a new primary".to_owned(),
         }
     }
@@ -51,7 +55,7 @@ impl Reason {
     pub fn class(self) -> Option<FailureClass> {
         match self {
             Reason::Failed(class) => Some(class),
-            Reason::Forced | Reason::Followed => None,
+            Reason::Forced | Reason::Switchover | Reason::Followed => None,
         }
     }
 
@@ -76,7 +80,7 @@ mod tests {
     fn every_reason_is_found_by_its_word() {
         use FailureClass::{Dead, Hung, Unreachable, Unusable};
         let failures = [Dead, Hung, Unreachable, Unusable].map(Reason::Failed);
-        for reason in failures.into_iter().chain([Reason::Forced, Reason::Followed]) {
+        for reason in failures.into_iter().chain([Reason::Forced, Reason::Switchover, Reason::Followed]) {
             assert_eq!(reason.as_str().parse(), Ok(reason));
             assert_eq!(reason.is_ordered(), reason.class().is_none());
         }

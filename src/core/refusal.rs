@@ -230,6 +230,14 @@ refusals! {
             why: "",
             remedy: "make the primary's host reachable over SSH (`ssh`, `data_dir`), or accept a loss: failover force --accept-loss",
         }
+        /// The primary is healthy: a switchover replaces it, and loses nothing.
+        HandOver {
+            /// Of which service.
+            service: String,
+        } = "hand_over" {
+            why: "`force` is for a primary that is in trouble: planned work has a preflight, and a way back",
+            remedy: "failover switchover {service}",
+        }
         /// No standby can be promoted. Each standby has its reason.
         NoCandidate {
             /// By server.
@@ -481,6 +489,113 @@ refusals! {
     }
 }
 
+refusals! {
+    /// What only a switchover is refused for.
+    pub enum SwitchoverRefusal {
+        /// The primary is not healthy, or not known.
+        PrimaryNotHealthy {
+            /// What was seen.
+            why: String,
+        } = "primary_not_healthy" {
+            why: "a switchover is for a primary that is well: it has to hand over in an orderly way",
+            remedy: "see failover status {service}; a primary that is in trouble is replaced by failover force {service}",
+        }
+        /// The server that was named is the primary.
+        PrimaryAlready {
+            /// Which.
+            server: String,
+        } = "primary_already" {
+            why: "",
+            remedy: "name a standby, or none",
+        }
+        /// The standby does not receive from the primary itself, but from another standby.
+        NotDirect {
+            /// Which.
+            server: String,
+            /// The primary.
+            primary: String,
+        } = "not_direct" {
+            why: "the stop of the primary waits for its own standbys, and not for theirs",
+            remedy: "point its primary_conninfo to the primary, or name a standby that receives from it",
+        }
+        /// The standby has too much of the log to receive.
+        LagTooHigh {
+            /// Which.
+            server: String,
+            /// So much.
+            bytes: u64,
+            /// The limit.
+            limit: u64,
+        } = "lag_too_high" {
+            why: "the rest of the log has to arrive within two seconds after the stop",
+            remedy: "wait until it has caught up, then give the order again",
+        }
+        /// Replay on the standby does not move.
+        ReplayHeld {
+            /// Which.
+            server: String,
+        } = "replay_held" {
+            why: "a promotion waits until all is replayed",
+            remedy: "end what holds it: failover doctor {service} names it",
+        }
+        /// Logical slots of the primary would be lost.
+        SlotsLost {
+            /// The primary.
+            server: String,
+            /// Which.
+            slots: String,
+        } = "slots_lost" {
+            why: "their subscribers would break: a slot exists on the new primary only where PostgreSQL 17 has synchronised it",
+            remedy: "with PostgreSQL 17: failover = true on the slots, sync_replication_slots = on on the standby; before: drop them, and create them again after the switchover",
+        }
+        /// The standby has no room for the prepared transactions of the primary.
+        PreparedTransactions {
+            /// So many are open.
+            open: u64,
+            /// `max_prepared_transactions` of the standby.
+            room: u64,
+        } = "prepared_transactions" {
+            why: "the standby could not take them over",
+            remedy: "commit or roll them back, or raise max_prepared_transactions of the standby",
+        }
+        /// A standby does not hear its sender, which waits for it for ever.
+        SenderHangs {
+            /// The primary.
+            server: String,
+        } = "sender_hangs" {
+            why: "its shutdown would wait for that sender and never end",
+            remedy: "set wal_sender_timeout above zero on the primary, or end the standby that hangs",
+        }
+    }
+}
+
+impl SwitchoverRefusal {
+    /// One sentence for people.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        match self {
+            SwitchoverRefusal::PrimaryNotHealthy { why } => why.clone(),
+            SwitchoverRefusal::PrimaryAlready { server } => format!("{server} is the primary already"),
+            SwitchoverRefusal::NotDirect { server, primary } => {
+                format!("{server} receives by way of another standby, and not from {primary}")
+            }
+            SwitchoverRefusal::LagTooHigh { server, bytes, limit } => {
+                format!("{server} has {bytes} bytes of the log to receive, and {limit} are few enough")
+            }
+            SwitchoverRefusal::ReplayHeld { server } => format!("replay on {server} does not move, and there is log to replay"),
+            SwitchoverRefusal::SlotsLost { server, slots } => {
+                format!("logical slots of {server} are not ready on the standby: {slots}")
+            }
+            SwitchoverRefusal::PreparedTransactions { open, room } => {
+                format!("{open} prepared transactions are open, and the standby has room for {room}")
+            }
+            SwitchoverRefusal::SenderHangs { server } => {
+                format!("a standby of {server} does not hear its sender, and wal_sender_timeout is 0")
+            }
+        }
+    }
+}
+
 impl Refusal {
     /// The same with other server numbers; `None` where the server it is about is gone. A reason against one that is gone is left out.
     #[must_use]
@@ -546,6 +661,9 @@ impl Refusal {
             Refusal::ReceiptUnprovable { why } => format!(
                 "the primary is alive, and only its host can prove that a standby has its whole log: {why}; mend that, or accept a loss (--accept-loss)"
             ),
+            Refusal::HandOver { service } => {
+                format!("the primary is healthy: run `failover switchover {service}`, which loses nothing")
+            }
             Refusal::NoCandidate { reasons } if reasons.is_empty() => "there is no standby".into(),
             Refusal::NoCandidate { reasons } => {
                 let each: Vec<String> =

@@ -26,6 +26,18 @@ pub struct InstanceView {
     /// What it is.
     #[serde(default)]
     pub kind: InstanceKind,
+    /// Of a pooler: why its clients could not wait while a primary hands over.
+    #[serde(default)]
+    pub gate: Vec<GateTrouble>,
+}
+
+/// Why clients of a pooler could not wait while a primary hands over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GateTrouble {
+    /// The pool of this database belongs to whole sessions.
+    SessionMode(String),
+    /// No program is there that lets them go on if the engine ends.
+    NoKeeper,
 }
 
 /// What an instance of a route is.
@@ -185,7 +197,7 @@ pub fn findings(instances: &[InstanceView], primary: Option<&str>, answers: bool
 }
 
 fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, databases: bool) -> Vec<ReadinessFinding> {
-    let InstanceView { name, backend, servers, kind } = instance;
+    let InstanceView { name, backend, servers, kind, gate } = instance;
     let servers = match servers {
         Ok(servers) => servers,
         Err(trouble) => return vec![of_trouble(name, trouble)],
@@ -193,6 +205,7 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, da
     let mut found: Vec<ReadinessFinding> =
         servers.iter().filter_map(|server| unreachable(name, backend, server, primary)).collect();
     found.extend(servers.iter().filter_map(|server| weight_fixed(name, backend, server)));
+    found.extend(gate.iter().map(|trouble| no_gate(name, trouble)));
     let Some(primary) = primary else { return found };
     if *kind == InstanceKind::Pgbouncer {
         found.extend(of_pooler(name, backend, servers, primary));
@@ -219,6 +232,24 @@ fn of_trouble(name: &str, trouble: &InstanceTrouble) -> ReadinessFinding {
         trouble.remedy.clone()
     };
     code.found(true, message, remedy)
+}
+
+/// Clients could not wait.
+fn no_gate(name: &str, trouble: &GateTrouble) -> ReadinessFinding {
+    match trouble {
+        GateTrouble::SessionMode(database) => FindingCode::PoolerSessionMode.found(
+            false,
+            format!("route instance {name}: pool_mode of {database} is session: a switchover could not let its clients wait"),
+            "pool_mode = transaction for that database; or services.switchover.on_pause_timeout = \"cut\"",
+        ),
+        GateTrouble::NoKeeper => FindingCode::GateKeeperMissing.found(
+            false,
+            format!(
+                "route instance {name}: no program could let its clients go on if the engine were killed during a switchover"
+            ),
+            "install the program failover where PATH of the engine finds it",
+        ),
+    }
 }
 
 /// No traffic could be moved to this server.
@@ -373,7 +404,13 @@ mod tests {
             held: None,
             fixed: None,
         });
-        InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Ok(servers.collect()), kind: InstanceKind::Haproxy }
+        InstanceView {
+            name: "lb1".into(),
+            backend: "orders".into(),
+            servers: Ok(servers.collect()),
+            kind: InstanceKind::Haproxy,
+            gate: Vec::new(),
+        }
     }
 
     fn codes(states: &[(&str, RouteState)], primary: Option<&str>, answers: bool) -> Vec<String> {
@@ -429,8 +466,13 @@ mod tests {
     fn an_instance_that_cannot_be_used_blocks() {
         for (no_backend, code) in [(false, "route_not_ready"), (true, "route_backend_missing")] {
             let trouble = InstanceTrouble { no_backend, message: "no such socket".into(), remedy: String::new() };
-            let view =
-                InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble), kind: InstanceKind::Haproxy };
+            let view = InstanceView {
+                name: "lb1".into(),
+                backend: "orders".into(),
+                servers: Err(trouble),
+                kind: InstanceKind::Haproxy,
+                gate: Vec::new(),
+            };
             let found = findings(&[view], Some("db1"), true, true);
             assert_eq!((found[0].code.as_str(), found[0].blocking), (code, true));
             assert!(!found[0].remedy.is_empty());

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::finding::FindingCode;
 use super::id::ServerId;
+use super::switchover::SwitchoverFacts;
 use super::time::{Mono, Span};
 
 /// A position in the write-ahead log, in bytes. Shown as PostgreSQL shows it: `0/3000148`.
@@ -417,6 +418,9 @@ pub struct Readiness {
     pub findings: Vec<ReadinessFinding>,
     /// What could not be asked this time, as it was found when it could.
     pub earlier: Vec<(Mono, ReadinessFinding)>,
+    /// Of a database: what planned work asks about; `None`: it could not be asked.
+    #[serde(default)]
+    pub switchover: Option<SwitchoverFacts>,
 }
 
 impl Readiness {

@@ -22,6 +22,7 @@ use super::service::limit::RecentFailovers;
 pub use super::service::pause::Pause;
 pub use super::service::{FRESH, LastFailover, RecentFailure, Remark};
 use super::stats::Stats;
+use super::switchover::PlannedSwitchover;
 use super::time::{Mono, Span};
 use super::traffic::Traffic;
 use super::trigger::State;
@@ -102,6 +103,8 @@ pub struct ServiceSnapshot {
     pub last_failover: Option<LastFailover>,
     /// How long the cooldown still runs.
     pub cooldown_left: Span,
+    /// A switchover that begins later.
+    pub planned: Option<PlannedSwitchover>,
     /// Each server.
     pub servers: Vec<ServerSnapshot>,
     /// Each check.
@@ -268,6 +271,7 @@ fn take_service(now: Mono, service: &Service, around: Surroundings) -> ServiceSn
         plan: service.run.plan.clone(),
         last_failover: service.run.last_failover.clone(),
         cooldown_left: service.cooldown_left(now),
+        planned: service.durable.planned,
         servers: service.server_ids().map(|server| take_server(service, server)).collect(),
         checks: service
             .model

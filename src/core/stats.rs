@@ -120,6 +120,7 @@ impl Judgement {
     pub fn of_application(reason: Reason) -> Judgement {
         let (need, why) = match reason {
             Reason::Forced => (Need::Forced, "an operator forced it"),
+            Reason::Switchover => (Need::Forced, "an operator ordered a switchover"),
             Reason::Followed => (Need::Forced, "the service that it follows has a new primary"),
             Reason::Failed(FailureClass::Dead) => (Need::Justified, "it refused every connection, or broke it off"),
             Reason::Failed(FailureClass::Unusable) => (Need::Justified, "its own answers said that it did not serve"),

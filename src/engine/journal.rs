@@ -34,6 +34,7 @@ use failover_core::plan::Intent;
 use failover_core::rejoin::{Divergence, RejoinHow, RejoinStage, Rejoining};
 use failover_core::salvage::Carried;
 use failover_core::sample::{FenceLevel, Lsn};
+use failover_core::switchover::PlannedSwitchover;
 use failover_core::sync_set::{Acknowledging, SyncRule};
 use failover_core::time::{Mono, Span};
 
@@ -213,6 +214,9 @@ struct Known {
     /// A former primary that is on its way back as a standby.
     #[serde(skip_serializing_if = "Option::is_none")]
     rejoin: Option<KnownRejoin>,
+    /// A switchover that begins later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planned: Option<KnownSwitchover>,
     /// The last failover, as the status showed it at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Box<FailoverStatus>>,
@@ -273,6 +277,31 @@ impl KnownPause {
         let left = self.until_ms.map(|until| Span::from_millis(until.saturating_sub(now)));
         let left = left.map(|left| lasts.map_or(left, |lasts| left.min(lasts)));
         Pause { reason: self.reason.clone(), lasts, ends: left.map(|left| Mono::ZERO + left) }
+    }
+}
+
+/// A switchover that begins later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct KnownSwitchover {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    /// In milliseconds of the wall clock.
+    at_ms: u64,
+}
+
+impl KnownSwitchover {
+    fn of(planned: &PlannedSwitchover, name: &NameOf<'_>) -> KnownSwitchover {
+        KnownSwitchover { to: planned.to.and_then(name), at_ms: planned.at_ms }
+    }
+
+    /// By the wall clock of the machine that reads it. `None`: to a server that is not configured any more.
+    fn read(&self, id: &IdOf<'_>, now_ms: u64) -> Option<PlannedSwitchover> {
+        let to = match &self.to {
+            Some(name) => Some(id(name)?),
+            None => None,
+        };
+        let left = Span::from_millis(self.at_ms.saturating_sub(now_ms));
+        Some(PlannedSwitchover { to, at: Mono::ZERO + left, at_ms: self.at_ms, missed: self.at_ms < now_ms })
     }
 }
 
@@ -868,7 +897,7 @@ impl Journal {
                 let known = self.known_of(service);
                 known.unfinished = Some(step.as_str().to_owned());
                 if let Some(begun) = &mut known.begun {
-                    begun.route_touched |= *step == Step::RouteOut;
+                    begun.route_touched |= matches!(step, Step::CloseGate | Step::RouteOut);
                     begun.fence_tried |= *step == Step::Fence;
                     begun.stop_tried |= *step == Step::StopServer;
                     begun.chosen = chosen.clone().or(begun.chosen.take());
@@ -925,6 +954,7 @@ impl Known {
             seen: durable.cluster.seen.iter().filter_map(server).collect(),
             cordoned: durable.cordoned.iter().filter_map(server).collect(),
             rejoin: durable.rejoin.as_ref().and_then(|rejoin| KnownRejoin::of(rejoin, &|id| server(&id))),
+            planned: durable.planned.as_ref().map(|planned| KnownSwitchover::of(planned, &|id| server(&id))),
             summary: None,
         }
     }
@@ -960,6 +990,7 @@ impl Known {
             ramping: self.ramping,
             cordoned: self.cordoned.iter().filter_map(id).collect(),
             rejoin: self.rejoin.as_ref().and_then(|rejoin| rejoin.read(id)),
+            planned: self.planned.as_ref().and_then(|planned| planned.read(id, now_ms)),
         };
         durable.with_failover_age(age)
     }

@@ -65,6 +65,7 @@ use failover_core::id::{ServerId, ServiceId};
 use failover_core::input::{Command, Input};
 use failover_core::output::Failure;
 use failover_core::rejoin::RejoinHow;
+use failover_core::switchover::SwitchoverOrder;
 use failover_core::time::Span;
 use failover_core::traffic::Outcome;
 
@@ -111,9 +112,12 @@ pub struct CommandReply {
     /// One sentence for people.
     pub message: String,
     /// The number of the failover that this command began, as in its events and in [`FailoverStatus`](crate::FailoverStatus).
-    /// [`Engine::force`] begins one. A confirmation allows a failover to begin; its events show which.
+    /// [`Engine::force`] and [`Engine::switchover`] begin one. A confirmation allows a failover to begin; its events show which.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
+    /// What was looked at before a switchover, in order; of every other command empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preflight: Vec<PreflightStatus>,
 }
 
 impl fmt::Display for CommandReply {
@@ -138,6 +142,52 @@ pub struct ForceOptions {
 pub struct RejoinOptions {
     /// Only find out what would be done, and what stands in the way. Nothing is changed.
     pub dry_run: bool,
+/// The options of [`Engine::switchover`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SwitchoverOptions {
+    /// The standby to promote. `None` means the best one.
+    pub to: Option<String>,
+    /// Only look: nothing is changed, and [`CommandReply::preflight`] says what was seen.
+    pub dry_run: bool,
+    /// Begin at this moment, at most [`LONGEST_PAUSE`] from now. `None` means now. If the engine does not run at that moment, the
+    /// switchover is reported as missed and does not begin later.
+    pub at: Option<SystemTime>,
+}
+
+/// One thing that was looked at before a switchover.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PreflightStatus {
+    /// A stable name.
+    pub name: String,
+    /// `ok`, `warning` or `refused`.
+    pub level: String,
+    /// What was seen.
+    pub message: String,
+    /// What mends it; empty where nothing has to be mended.
+    pub remedy: String,
+}
+
+impl SwitchoverOptions {
+    fn order(&self) -> Result<SwitchoverOrder, EngineError> {
+        let wrong = |why: String| Err(EngineError::InvalidArgument(why));
+        let Some(at) = self.at else {
+            return Ok(if self.dry_run { SwitchoverOrder::Look } else { SwitchoverOrder::Begin });
+        };
+        if self.dry_run {
+            return wrong("a dry run looks now: give it no moment".to_owned());
+        }
+        match at.duration_since(SystemTime::now()) {
+            Ok(after) if after <= LONGEST_PAUSE => {
+                let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                let at_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+                Ok(SwitchoverOrder::Plan { after: Span::from(after), at_ms })
+            }
+            Ok(_) => wrong("a planned switchover begins within 30 days".to_owned()),
+            Err(_) => wrong("the moment of a planned switchover lies ahead".to_owned()),
+        }
+    }
 }
 
 /// The options of [`Engine::pause_with`].
@@ -583,7 +633,8 @@ impl Engine {
     }
 
     /// Begins a failover now, from any state except a failover in progress. The record contains every waived safety check. The
-    /// call returns with the number of the failover when it has begun.
+    /// call returns with the number of the failover when it has begun. A healthy primary of a database is not forced away unless a
+    /// loss is accepted: that is [`Engine::switchover`].
     ///
     /// # Errors
     /// As for [`Engine::confirm`]; an unknown standby is [`EngineError::InvalidArgument`].
@@ -591,6 +642,30 @@ impl Engine {
         let ForceOptions { to, accept_loss } = options;
         let to = to.map(|name| self.server_of(service, &name)).transpose()?;
         self.shell.command(Some(service), Command::Force { to, accept_loss })
+    }
+
+    /// Lets a healthy primary hand over to a standby, now or at a given moment. Nothing is waived and no committed row is lost: if the
+    /// engine cannot prove that the standby has the whole log, it promotes nobody and starts the primary again. Begun now, the call
+    /// returns with the number of the failover when it has begun.
+    ///
+    /// With [`SwitchoverOptions::dry_run`] nothing is changed: [`CommandReply::preflight`] has one line for everything that was
+    /// looked at, and a line of level `refused` means that the switchover would not begin.
+    ///
+    /// # Errors
+    /// As for [`Engine::confirm`]; an unknown standby, and a moment that does not lie within the next 30 days, is
+    /// [`EngineError::InvalidArgument`].
+    pub fn switchover(&self, service: &str, options: SwitchoverOptions) -> Result<CommandReply, EngineError> {
+        let order = options.order()?;
+        let to = options.to.map(|name| self.server_of(service, &name)).transpose()?;
+        self.shell.command(Some(service), Command::Switchover { to, order })
+    }
+
+    /// Takes a planned switchover back.
+    ///
+    /// # Errors
+    /// As for [`Engine::confirm`]; [`EngineError::Rejected`] also if none is planned.
+    pub fn cancel_switchover(&self, service: &str) -> Result<CommandReply, EngineError> {
+        self.shell.command(Some(service), Command::Switchover { to: None, order: SwitchoverOrder::Cancel })
     }
 
     /// Declares a server that takes writes to be the primary. Use this if the engine cannot prove that the server continues the
@@ -1288,7 +1363,17 @@ impl Shell {
         };
         let by = caller::present();
         let answer = self.ask(|reply| Message::Command { service, command, by, reply })?.map_err(EngineError::Rejected)?;
-        Ok(CommandReply { message: answer.message, generation: answer.generation.map(|generation| generation.0) })
+        let preflight = answer.preflight.into_iter().map(|line| PreflightStatus {
+            name: line.name.to_owned(),
+            level: line.level.as_str().to_owned(),
+            message: line.message,
+            remedy: line.remedy,
+        });
+        Ok(CommandReply {
+            message: answer.message,
+            generation: answer.generation.map(|generation| generation.0),
+            preflight: preflight.collect(),
+        })
     }
 
     // ---- events --------------------------------------------------------------------------------

@@ -171,8 +171,9 @@ fn forecast(
                     _ => {}
                 }
             }
+            let switchover = sql.as_ref().and_then(|sql| sql.switchover.clone());
             let (ssh, findings) = survey::as_one(&part.servers[server], host, sql, look.deadline, &look.cancel);
-            let readiness = Readiness { asked: now, ssh, findings, earlier: Vec::new() };
+            let readiness = Readiness { asked: now, ssh, findings, earlier: Vec::new(), switchover };
             core.step(now, Input::Surveyed { service, server: ServerId(number), readiness });
         }
         let mut who_answers = Vec::new();

@@ -288,6 +288,9 @@ pub struct ServiceStatus {
     pub forecast: ForecastStatus,
     /// The remaining cooldown, in milliseconds; 0 when it is over.
     pub cooldown_ms: u64,
+    /// A switchover that begins later (`failover switchover --at`).
+    #[serde(default)]
+    pub planned_switchover: Option<PlannedSwitchoverStatus>,
     /// The failover in progress, or the last one.
     pub failover: Option<FailoverStatus>,
     /// The progress of following another service, if `follows` is configured.
@@ -345,6 +348,16 @@ pub struct RejoinStatus {
     pub lost_first: Option<String>,
     /// Transaction and time of the last of them.
     pub lost_last: Option<String>,
+/// A switchover that begins later.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PlannedSwitchoverStatus {
+    /// The standby to promote; null: the best one at that moment.
+    pub to: Option<String>,
+    /// When it begins: RFC 3339, UTC.
+    pub at: String,
+    /// The remaining time, in milliseconds.
+    pub left_ms: u64,
 }
 
 /// The progress of a service that follows another one.
@@ -886,6 +899,11 @@ impl View<'_> {
                 left_ms: service.pause.ends.map(|ends| ends.since(self.now).as_millis()),
                 until: service.pause.ends.map(|ends| self.time(ends)),
                 withheld: service.withheld.iter().map(remark).collect(),
+            }),
+            planned_switchover: service.planned.map(|planned| PlannedSwitchoverStatus {
+                to: planned.to.map(|to| self.name(to)),
+                at: super::render::rfc3339(std::time::UNIX_EPOCH + std::time::Duration::from_millis(planned.at_ms)),
+                left_ms: planned.at.since(self.now).as_millis(),
             }),
             awaiting_confirmation: service.awaiting.is_some() || service.held,
             confirmation_left_ms: service.awaiting.map(|(_, until)| until.since(self.now).as_millis()),

@@ -191,11 +191,12 @@ impl Round<'_> {
         } else if let Some((asked, sql)) = last.sql.get(&place) {
             earlier.extend(sql.iter().map(|finding| (*asked, finding.clone())));
         }
+        let switchover = answer.as_ref().and_then(|sql| sql.switchover.clone());
         let (ssh, findings) = as_one(server, host, answer, Deadline::after(SERVER), self.cancel);
         if self.is_over() {
             return false;
         }
-        let readiness = Readiness { asked, ssh, findings, earlier };
+        let readiness = Readiness { asked, ssh, findings, earlier, switchover };
         (self.sink)(Input::Surveyed { service: self.id, server: id, readiness });
         true
     }

@@ -834,7 +834,12 @@ impl Lanes {
 fn needs_record(action: &Action) -> bool {
     matches!(
         action,
-        Action::PreChecks | Action::RouteOut { .. } | Action::StopServer { .. } | Action::Fence { .. } | Action::Promote { .. }
+        Action::PreChecks
+            | Action::CloseGate { .. }
+            | Action::RouteOut { .. }
+            | Action::StopServer { .. }
+            | Action::Fence { .. }
+            | Action::Promote { .. }
     )
 }
 

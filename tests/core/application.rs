@@ -420,6 +420,7 @@ impl World {
                     name: format!("lb{}", at + 1),
                     backend: "web".into(),
                     kind: InstanceKind::Haproxy,
+                    gate: Vec::new(),
                     servers: if balancer.reachable {
                         Ok(balancer
                             .serves

@@ -124,7 +124,10 @@ fn a_forced_failover_from_a_dead_primary_is_judged_by_its_death() {
         Output::Reply { result, .. } => Some(result.clone()),
         _ => None,
     });
-    assert_eq!(reply, Some(Ok(Answer { message: "orders: failover 1 has begun".into(), generation: Some(Generation(1)) })));
+    assert_eq!(
+        reply,
+        Some(Ok(Answer { message: "orders: failover 1 has begun".into(), generation: Some(Generation(1)), ..Answer::default() }))
+    );
 }
 
 /// Where no fence is asked for, none is claimed, and a load balancer that cannot be told stops nothing.

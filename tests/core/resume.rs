@@ -7,6 +7,7 @@ use failover_core::observation::CloseCause;
 use failover_core::output::Action;
 use failover_core::sample::{LocalAnswer, ProcessState};
 use failover_core::stats::{Need, Stats};
+use failover_core::switchover::SwitchoverOrder;
 use failover_core::trigger::State;
 
 fn warm() -> World {
@@ -222,7 +223,10 @@ fn what_an_operator_forced_stays_forced() {
         let mut world = warm();
         // Where no standby receives the end of the log, a loss has to be accepted.
         world.deaf.extend([1, 2].into_iter().filter(|_| accept_loss.is_some()));
-        world.command(Command::Force { to: None, accept_loss });
+        world.command(match accept_loss {
+            None => Command::Switchover { to: None, order: SwitchoverOrder::Begin },
+            accept_loss => Command::Force { to: None, accept_loss },
+        });
         dies_before(&mut world, step);
         let (stats, story) = (stats(&world), world.trace.join("\n"));
         assert_eq!((stats.forced, stats.forced_completed, stats.completed), (1, 1, 1), "{step}: {stats:#?}\n{story}");
@@ -334,12 +338,12 @@ fn rule_188_what_only_the_old_disk_has_is_carried_over_wherever_the_engine_died(
     assert!(died > 15 && in_one > 10 && carried_before > 2, "{died} {in_one} {carried_before}");
 }
 
-/// A forced failover in which the engine dies before deed `n`, and another one takes over; the standbys hear the end of the log or not.
+/// A switchover in which the engine dies before deed `n`, and another one takes over; the standbys hear the end of the log or not.
 fn with_a_death_by_order(n: usize, deaf: bool) -> World {
     let mut world = warm();
     world.deaf.extend([1, 2].into_iter().filter(|_| deaf));
     world.dies_at = Some(world.deeds + n);
-    world.command(Command::Force { to: None, accept_loss: None });
+    world.command(Command::Switchover { to: None, order: SwitchoverOrder::Begin });
     world.run(ms(5_000));
     if world.dead {
         world.start_engine();

@@ -17,6 +17,7 @@ use failover_core::sample::{
     FenceLevel, FenceReport, LocalAnswer, Lsn, ProcessState, Readiness, ReadinessFinding, Rung, RungName,
 };
 use failover_core::snapshot::ServiceSnapshot;
+use failover_core::switchover::SwitchoverOrder;
 use failover_core::time::{Mono, Span};
 
 fn warm_of(servers: usize) -> World {
@@ -472,7 +473,7 @@ fn the_record_of_an_order_names_every_guard_that_it_waived() {
     let mut world = warm();
     world.command(Command::pause());
     world.self_health(SelfHealth { stuck_workers: 2, workers: 2, journal_writable: true, ..SelfHealth::default() });
-    world.command(Command::Force { to: None, accept_loss: None });
+    world.command(Command::Force { to: None, accept_loss: Some(1_000) });
     let evidence = service(&world).plan.expect("it goes on").course.evidence.join("\n");
     assert!(evidence.contains("waived: paused") && evidence.contains("waived: doubt"), "{evidence}");
 }
@@ -487,12 +488,12 @@ fn an_order_says_which_failover_it_began_and_no_other_command_does() {
     assert_eq!(said(&mut world, Command::pause()), None);
     assert_eq!(said(&mut world, Command::Resume), None);
     world.run(ms(2_000));
-    let first = said(&mut world, Command::Force { to: None, accept_loss: None });
+    let first = said(&mut world, Command::Switchover { to: None, order: SwitchoverOrder::Begin });
     let began =
         |world: &World| world.events.iter().rfind(|event| event.kind == EventKind::FailoverStarted).map(|event| event.generation);
     assert!(first.is_some() && first == began(&world), "{first:?}\n{}", story(&world));
     // A second order is rejected while the first one goes on, and what is said of that has no number.
-    world.command(Command::Force { to: None, accept_loss: None });
+    world.command(Command::Switchover { to: None, order: SwitchoverOrder::Begin });
     assert_eq!(world.answer, None);
     assert!(world.run_until(EventKind::FailoverCompleted, ms(10_000)), "{}", story(&world));
     assert_eq!(said(&mut world, Command::Reset), None, "the one that is over did not begin by this");
@@ -765,7 +766,7 @@ fn a_host_is_fenced_only_where_it_was_matched_with_the_server() {
                 holds: Vec::new(),
                 message: "runs".into(),
             };
-            let readiness = Readiness { asked: world.now, ssh: Some(Ok(word)), findings, earlier: Vec::new() };
+            let readiness = Readiness { asked: world.now, ssh: Some(Ok(word)), findings, earlier: Vec::new(), switchover: None };
             world.feed(Input::Surveyed { service: ServiceId(0), server, readiness });
         }
         let before = refusals(&world);
@@ -796,7 +797,7 @@ fn what_the_survey_found_on_the_standby_is_foretold() {
     for (findings, expected) in
         [(vec![finding(false)], vec![]), (vec![finding(true)], vec!["not_ready"]), (Vec::new(), Vec::<&str>::new())]
     {
-        let readiness = Readiness { asked: world.now, ssh: None, findings, earlier: Vec::new() };
+        let readiness = Readiness { asked: world.now, ssh: None, findings, earlier: Vec::new(), switchover: None };
         world.feed(Input::Surveyed { service: ServiceId(0), server: ServerId(1), readiness });
         assert_eq!(refusals(&world), expected);
     }
@@ -834,7 +835,7 @@ fn a_start_that_is_held_up_by_a_shutdown_ends_it_after_four_tries() {
     let mut world = warm();
     world.deaf.insert(1);
     world.failing.insert("start_server".into(), Failure::unknown("it is still on its way down", ""));
-    world.command(Command::Force { to: None, accept_loss: None });
+    world.command(Command::Switchover { to: None, order: SwitchoverOrder::Begin });
     world.run(ms(30_000));
     let overdue: Vec<bool> = world
         .actions
@@ -855,7 +856,7 @@ fn the_receipt_is_asked_of_those_that_answer() {
     world.nodes[2].streaming = false;
     world.close(2, CloseCause::Unclassified, "no answer");
     world.run(ms(100));
-    world.command(Command::Force { to: None, accept_loss: None });
+    world.command(Command::Switchover { to: None, order: SwitchoverOrder::Begin });
     world.run(ms(100));
     let asked = world.actions.iter().find_map(|action| match action {
         Action::ReadReceipt { standbys, .. } => Some(standbys.clone()),

@@ -14,6 +14,7 @@ use failover_core::output::Failure;
 use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
 use failover_core::sample::{LocalAnswer, ProcessState};
 use failover_core::stats::Spans;
+use failover_core::switchover::{GateModel, SwitchoverOrder};
 use failover_core::time::Span;
 
 #[test]
@@ -100,7 +101,7 @@ fn instance_view(servers: &[&str]) -> InstanceView {
         };
         Ok(servers.iter().map(view).collect())
     };
-    InstanceView { name: "lb1".into(), backend: "orders".into(), servers, kind: InstanceKind::Haproxy }
+    InstanceView { name: "lb1".into(), backend: "orders".into(), servers, kind: InstanceKind::Haproxy, gate: Vec::new() }
 }
 
 struct Player {
@@ -354,6 +355,18 @@ impl Player {
                     ["uncordon", server] => {
                         Command::Uncordon { server: ServerId(u16::try_from(self.world().index(server)).expect("small")) }
                     }
+                    ["switchover"] => Command::Switchover { to: None, order: SwitchoverOrder::Begin },
+                    ["switchover", "look"] => Command::Switchover { to: None, order: SwitchoverOrder::Look },
+                    ["switchover", "cancel"] => Command::Switchover { to: None, order: SwitchoverOrder::Cancel },
+                    ["switchover", "in", after] => {
+                        let after = parse(after);
+                        let at_ms = (self.world().now + after).as_nanos() / 1_000_000;
+                        Command::Switchover { to: None, order: SwitchoverOrder::Plan { after, at_ms } }
+                    }
+                    ["switchover", "look", to] | ["switchover", to] => Command::Switchover {
+                        to: Some(ServerId(u16::try_from(self.world().index(to)).expect("small"))),
+                        order: if command.len() == 3 { SwitchoverOrder::Look } else { SwitchoverOrder::Begin },
+                    },
                     ["force"] => Command::Force { to: None, accept_loss: None },
                     ["force", "accept", bytes] => Command::Force { to: None, accept_loss: Some(bytes.parse().expect("bytes")) },
                     ["force", to] => Command::Force {
@@ -365,6 +378,39 @@ impl Player {
                 self.world().command(command);
             }
             ["survey"] => self.world().survey(),
+            // What was looked at before the last order about a switchover.
+            ["preflight"] => {
+                let world = self.world();
+                for line in world.answer.take().map(|answer| answer.preflight).unwrap_or_default() {
+                    let remedy = if line.remedy.is_empty() { String::new() } else { format!(" [{}]", line.remedy) };
+                    world.note(&format!("preflight {} {}: {}{remedy}", line.level, line.name, line.message));
+                }
+            }
+            ["gate"] => {
+                let world = self.world();
+                let word = if world.gate_closed { "closed" } else { "open" };
+                world.note(&format!("the gate is {word}"));
+            }
+            ["transactions_run", word] => self.world().transactions_run = *word == "yes",
+            // `facts db1 logical_slots=a prepared=2 oldest=1m idle=3 waits_for_ever=yes ready_slots=a`.
+            ["facts", server, facts @ ..] => {
+                let world = self.world();
+                let at = world.index(server);
+                for fact in facts {
+                    let (key, value) = fact.split_once('=').expect("KEY=VALUE");
+                    let known = &mut world.facts[at];
+                    match key {
+                        "logical_slots" => known.logical_slots = vec![value.to_owned()],
+                        "ready_slots" => known.ready_slots = vec![value.to_owned()],
+                        "prepared" => known.prepared = value.parse().expect("a number"),
+                        "max_prepared" => known.max_prepared = value.parse().expect("a number"),
+                        "oldest" => known.oldest_transaction = Some(parse(value)),
+                        "idle" => known.idle_in_transaction = value.parse().expect("a number"),
+                        "waits_for_ever" => known.senders_wait_for_ever = value == "yes",
+                        other => panic!("no fact {other}"),
+                    }
+                }
+            }
             // Whoever is asked to stop crashes instead.
             ["crashes_when_stopped"] => self.world().crashes_when_stopped = true,
             // At most so much is carried from an old primary's disk.
@@ -482,6 +528,13 @@ impl Player {
             "on_no_sync_standby" => {
                 service.postgres.on_no_sync_standby =
                     if value == "block" { OnNoSyncStandby::Block } else { OnNoSyncStandby::Async };
+            }
+            // Poolers in front: `gate abort`, `gate cut`, `gate wait`.
+            "gate" => {
+                service.route.gate = Some(GateModel {
+                    pause_timeout: Span::from_millis(1_000),
+                    on_timeout: value.parse().expect("abort, cut or wait"),
+                });
             }
             "policy" => service.trigger.policy = if value == "all" { Policy::All } else { Policy::Count },
             "pre_checks" => service.pre_checks = value == "yes",

@@ -11,6 +11,7 @@ use failover_core::observation::{Close, CloseCause, DownCause, Finding, Impairme
 use failover_core::output::{Failure, Report};
 use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteSurvey};
 use failover_core::sample::Readiness;
+use failover_core::switchover::SwitchoverOrder;
 use failover_core::time::Span;
 use failover_core::traffic::Outcome;
 use failover_core::trigger::State;
@@ -99,12 +100,23 @@ fn inputs() -> Vec<(String, Input)> {
             ));
         }
     }
-    let readiness = Readiness { asked: failover_core::time::Mono::ZERO, ssh: None, findings: Vec::new(), earlier: Vec::new() };
+    let readiness = Readiness {
+        asked: failover_core::time::Mono::ZERO,
+        ssh: None,
+        findings: Vec::new(),
+        earlier: Vec::new(),
+        switchover: None,
+    };
     all.push(("surveyed".into(), Input::Surveyed { service: SERVICE, server: ServerId(0), readiness: readiness.clone() }));
     all.push(("surveyed nowhere".into(), Input::Surveyed { service: NOWHERE, server: ServerId(0), readiness }));
     let trouble = InstanceTrouble { no_backend: false, message: "gone".into(), remedy: "start it".into() };
-    let broken =
-        InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble), kind: InstanceKind::Haproxy };
+    let broken = InstanceView {
+        name: "lb1".into(),
+        backend: "orders".into(),
+        servers: Err(trouble),
+        kind: InstanceKind::Haproxy,
+        gate: Vec::new(),
+    };
     let survey = RouteSurvey { asked: failover_core::time::Mono::ZERO, instances: vec![broken] };
     all.push(("route surveyed: broken".into(), Input::RouteSurveyed { service: SERVICE, survey }));
     let silent = failover_core::sample::ReadinessFinding {
@@ -146,6 +158,10 @@ fn inputs() -> Vec<(String, Input)> {
         Command::Force { to: None, accept_loss: None },
         Command::Force { to: Some(ServerId(0)), accept_loss: None },
         Command::Force { to: Some(ServerId(77)), accept_loss: Some(u64::MAX) },
+        Command::Switchover { to: None, order: SwitchoverOrder::Begin },
+        Command::Switchover { to: Some(ServerId(77)), order: SwitchoverOrder::Look },
+        Command::Switchover { to: None, order: SwitchoverOrder::Plan { after: ms(1), at_ms: 0 } },
+        Command::Switchover { to: None, order: SwitchoverOrder::Cancel },
         Command::Cordon { server: ServerId(1) },
         Command::Cordon { server: ServerId(77) },
         Command::Uncordon { server: ServerId(1) },
@@ -153,6 +169,7 @@ fn inputs() -> Vec<(String, Input)> {
     ] {
         let name = match &command {
             Command::Force { to: Some(to), .. } => format!("force to {to}"),
+            Command::Switchover { order, .. } => format!("switchover {order:?}"),
             Command::Cordon { server } | Command::Uncordon { server } => format!("{} {server}", command.as_str()),
             other => other.as_str().to_owned(),
         };
@@ -251,7 +268,7 @@ fn told(world: &mut World, findings: &[(&str, bool)]) -> String {
 }
 
 fn surveyed(world: &mut World, findings: Vec<failover_core::sample::ReadinessFinding>) -> String {
-    let readiness = Readiness { asked: world.now, ssh: None, findings, earlier: Vec::new() };
+    let readiness = Readiness { asked: world.now, ssh: None, findings, earlier: Vec::new(), switchover: None };
     let outputs = world.core.step(world.now, Input::Surveyed { service: ServiceId(0), server: ServerId(1), readiness });
     let mut text = String::new();
     for output in outputs {
@@ -312,8 +329,13 @@ fn what_blocks_a_failover_is_told_first_and_everything_by_itself() {
 fn a_ready_standby_is_no_promise_while_something_else_blocks() {
     let mut world = World::new(model(2));
     let trouble = InstanceTrouble { no_backend: false, message: "no such socket".into(), remedy: "start it".into() };
-    let broken =
-        InstanceView { name: "lb1".into(), backend: "orders".into(), servers: Err(trouble), kind: InstanceKind::Haproxy };
+    let broken = InstanceView {
+        name: "lb1".into(),
+        backend: "orders".into(),
+        servers: Err(trouble),
+        kind: InstanceKind::Haproxy,
+        gate: Vec::new(),
+    };
     let survey = RouteSurvey { asked: world.now, instances: vec![broken] };
     world.feed(Input::RouteSurveyed { service: ServiceId(0), survey });
     assert!(world.run_until(EventKind::StandbyReady, ms(5_000)));

@@ -248,6 +248,8 @@ pub struct Cluster {
     /// Somebody else changed roles, or the executor said what is not true: the engine answers no more for the outcome.
     pub meddled: bool,
     pub lied: bool,
+    /// Its clients wait at the gate of a switchover.
+    pub gate_closed: bool,
     /// An old primary was started by hand while its failover was under way.
     pub returned: bool,
     /// A load balancer was started anew since the old primary was last taken out of it: no proof outlives that.
@@ -256,6 +258,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// The pooler is the first instance of the route.
+    pub fn open_gate(&mut self) {
+        self.gate_closed &= self.instances.first().is_some_and(|instance| !instance.reachable);
+    }
+
     pub fn new(names: &[String], instances: u32, exclusive: bool, write_rate: u64, replication: &Replication) -> Cluster {
         let mut servers: Vec<Server> = names.iter().enumerate().map(|(at, name)| Server::new(name, at != 0)).collect();
         for (at, server) in servers.iter_mut().enumerate() {
@@ -288,6 +295,7 @@ impl Cluster {
             branches: 0,
             meddled: false,
             lied: false,
+            gate_closed: false,
             returned: false,
             forgot: false,
             at: Mono::ZERO,

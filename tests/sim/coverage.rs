@@ -21,6 +21,7 @@ const BEYOND: &[(&str, &str)] = &[
     ("event log", "the shell's"),
     ("event breaker_changed", "the shell's"),
     ("refusal rival", "the answer to an order: tests/scenarios/force_beside_a_rival.txt"),
+    ("refusal hand_over", "the answer to an order: tests/scenarios/force_on_a_healthy_primary.txt"),
     ("refusal receipt_unprovable", "the answer to an order: tests/scenarios/force_without_ssh.txt"),
     ("refusal wrong_cluster", "told as an event and by candidate: no guard gives it"),
 ];
@@ -50,6 +51,7 @@ const REFUSALS: &[&str] = &[
     "manual_intervention",
     "fence_unavailable",
     "receipt_unprovable",
+    "hand_over",
     "no_candidate",
     "not_ready",
     "two_primaries",
@@ -141,6 +143,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
         | Refusal::ManualIntervention
         | Refusal::FenceUnavailable { .. }
         | Refusal::ReceiptUnprovable { .. }
+        | Refusal::HandOver { .. }
         | Refusal::NoCandidate { .. }
         | Refusal::NotReady { .. }
         | Refusal::TwoPrimaries
@@ -179,6 +182,7 @@ fn every_variant_is_listed(refusal: &Refusal, candidate: &CandidateRefusal, acti
     match action {
         Action::AskHost { .. }
         | Action::PreChecks
+        | Action::CloseGate { .. }
         | Action::RouteOut { .. }
         | Action::RouteRestore { .. }
         | Action::RouteRollback { .. }
@@ -249,6 +253,7 @@ impl Coverage {
             all.insert(format!("class {}", class.as_str()));
         }
         all.insert(format!("class {}", Reason::Forced.as_str()));
+        all.insert(format!("class {}", Reason::Switchover.as_str()));
         all.extend(EndedHow::ALL.iter().map(|how| format!("end {how}")));
         all.extend(["gap", "stuck_workers", "everything_silent"].map(|cause| format!("doubt {cause}")));
         all

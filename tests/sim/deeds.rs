@@ -180,6 +180,20 @@ impl Sim {
                 let on = cluster.servers[target].name.clone();
                 cluster.slots.remove(&(on, slot.clone()));
                 done()
+            Action::CloseGate { keep, .. } => {
+                let reachable = cluster.instances.first().is_some_and(|instance| instance.reachable);
+                let running = reachable && self.dice.percent(15);
+                let cluster = &mut self.clusters[service];
+                cluster.gate_closed |= reachable;
+                if running && !keep {
+                    cluster.gate_closed = false;
+                }
+                let result = match (reachable, running) {
+                    (false, _) => Err("connection refused".to_owned()),
+                    (true, true) => Err("transactions run on".to_owned()),
+                    (true, false) => Ok("it is paused".to_owned()),
+                };
+                Ok(Report::Gate { instances: vec![RouteInstance { name: "pool".into(), result }], running })
             }
             Action::RouteOut { .. } => {
                 for instance in cluster.instances.iter_mut().filter(|instance| instance.reachable) {
@@ -190,6 +204,7 @@ impl Sim {
                 Ok(self.route(service, "maintenance, no sessions"))
             }
             Action::RouteRestore { .. } | Action::RouteRollback { .. } => {
+                cluster.open_gate();
                 for instance in cluster.instances.iter_mut().filter(|instance| instance.reachable) {
                     if let Some(saved) = instance.saved.take() {
                         instance.serves = saved;
@@ -198,6 +213,7 @@ impl Sim {
                 Ok(self.route(service, "as before"))
             }
             Action::RouteIn { .. } => {
+                cluster.open_gate();
                 for instance in cluster.instances.iter_mut().filter(|instance| instance.reachable) {
                     instance.saved = None;
                     instance.serves.iter_mut().enumerate().for_each(|(at, serves)| *serves = at == target);

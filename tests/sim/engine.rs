@@ -274,6 +274,7 @@ impl Sim {
                 let needs = matches!(
                     action,
                     Action::PreChecks
+                        | Action::CloseGate { .. }
                         | Action::RouteOut { .. }
                         | Action::StopServer { .. }
                         | Action::Fence { .. }
@@ -471,7 +472,7 @@ impl Sim {
             Record::StepBegun { step, chosen, .. } => {
                 known.unfinished = Some(step.as_str().into());
                 if let Some(begun) = &mut known.begun {
-                    begun.route_touched |= step == Step::RouteOut;
+                    begun.route_touched |= matches!(step, Step::CloseGate | Step::RouteOut);
                     begun.fence_tried |= step == Step::Fence;
                     begun.stop_tried |= step == Step::StopServer;
                     begun.chosen = chosen.or(begun.chosen);

@@ -366,6 +366,7 @@ impl Watch {
             Command::Cordon { server } => drop(watch.cordoned.insert(*server)),
             Command::Uncordon { server } => drop(watch.cordoned.remove(server)),
             Command::Force { .. } | Command::Adopt { .. } | Command::Rejoin { .. } => {}
+            Command::Force { .. } | Command::Switchover { .. } | Command::Adopt { .. } => {}
         }
     }
 
@@ -381,6 +382,12 @@ impl Watch {
             && self.services[service].open.is_none()
         {
             self.services[service].accept_loss = *accept_loss;
+            self.services[service].forced_to = *to;
+        }
+        if let Command::Switchover { to, .. } = command
+            && self.services[service].open.is_none()
+        {
+            self.services[service].accept_loss = None;
             self.services[service].forced_to = *to;
         }
     }
@@ -422,6 +429,7 @@ impl Watch {
             (Action::ReadReceipt { .. }, Ok(Report::Receipt(Receipt { stopped: Stopped::InOrder(end), .. }))) => {
                 watch.receipts.insert(generation, end.at);
             }
+            (Action::CloseGate { .. }, Ok(Report::Gate { .. })) => self.exercise("no_gate_is_left_closed"),
             // Then there is nothing to take back.
             (Action::StopServer { .. }, Err(Failure { kind: FailureKind::NoEffect | FailureKind::Refused, .. })) => {
                 watch.done.retain(|done| *done != (generation, "stop_server"));
@@ -539,7 +547,7 @@ impl Watch {
             [at.unwell_at, at.port_shut_at, at.host_shut_at].iter().all(|moment| now.since(*moment) >= LONG) && !at.recovery
         };
         self.services[service].was_well = cluster.is_writable(old) && well(&cluster.servers[old]) && now > Mono::ZERO + LONG;
-        if class == "forced" {
+        if class == "forced" || class == "switchover" {
             return;
         }
         self.services[service].accept_loss = None;
@@ -650,8 +658,12 @@ impl Watch {
                     self.services[at].cooldown_from = Some(now);
                 }
                 if matches!(how, EndedHow::RolledBack | EndedHow::Stopped) {
-                    for (done, undo) in [("route_out", "route_restore"), ("fence", "fence_undo"), ("stop_server", "start_server")]
-                    {
+                    for (done, undo) in [
+                        ("close_gate", "route_restore"),
+                        ("route_out", "route_restore"),
+                        ("fence", "fence_undo"),
+                        ("stop_server", "start_server"),
+                    ] {
                         let owed = watch.done.contains(&(generation.0, done));
                         let paid = watch.done.contains(&(generation.0, undo));
                         self.where_so(owed, !owed || paid, "what_was_done_is_undone", || format!("{done} without {undo}"));
@@ -767,7 +779,7 @@ impl Watch {
                 format!("server {rival:?} still takes writes while {} is promoted", target.name)
             });
         }
-        if watch.class == "forced" && watch.accept_loss.is_none() {
+        if matches!(watch.class.as_str(), "forced" | "switchover") && watch.accept_loss.is_none() {
             let old = &cluster.servers[watch.old];
             let lost = old.log_end.map_or(0, |end| end.saturating_sub(target.lsn));
             self.hold(lost == 0, "force_loses_nothing_without_accept_loss", || {

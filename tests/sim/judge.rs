@@ -18,6 +18,7 @@ impl Sim {
         self.look();
         self.judge_quiet();
         self.judge_stopped();
+        self.judge_gates();
         self.judge_unfinished();
         self.judge_followers();
         self.last_blows();
@@ -102,6 +103,19 @@ impl Sim {
             if let Some(server) = left.filter(|_| nobody && !self.watch.is_stopping() && !cluster.lied && !cluster.meddled) {
                 let why = format!("{} is down, {} is {}", server.name, service.name, service.state.as_str());
                 self.watch.fail("a_living_primary_is_never_left_stopped", why);
+                return;
+            }
+        }
+    }
+
+    /// Clients that wait are let through again, or a person knows; a pooler that could not be told is let go by the child that guards it.
+    pub(super) fn judge_gates(&mut self) {
+        let Some(core) = &self.core else { return };
+        let snapshot = core.snapshot();
+        for (cluster, service) in self.clusters.iter().zip(&snapshot.services) {
+            let told = service.manual_reason.is_some() || service.plan.is_some() || self.watch.is_stopping() || cluster.lied;
+            if cluster.gate_closed && !told {
+                self.watch.fail("no_gate_is_left_closed", format!("{} is {}", service.name, service.state.as_str()));
                 return;
             }
         }

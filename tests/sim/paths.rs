@@ -109,7 +109,7 @@ impl Sim {
                 return;
             }
             let word = cluster.host_word(server, asked, false).ok_or_else(|| "no answer from the host".to_owned());
-            let readiness = Readiness { asked, ssh: Some(word), findings: Vec::new(), earlier: Vec::new() };
+            let readiness = Readiness { asked, ssh: Some(word), findings: Vec::new(), earlier: Vec::new(), switchover: None };
             self.feed(Input::Surveyed { service: service_id(service), server: server_id(server), readiness });
             return;
         }
@@ -140,6 +140,7 @@ impl Sim {
                 Err(InstanceTrouble { no_backend: false, message: "refused".into(), remedy: String::new() })
             },
             kind: InstanceKind::Haproxy,
+            gate: Vec::new(),
         };
         let instances = cluster.instances.iter().map(view).collect();
         self.feed(Input::RouteSurveyed { service: service_id(service), survey: RouteSurvey { asked, instances } });

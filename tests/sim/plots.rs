@@ -4,6 +4,7 @@
 use failover_core::input::Command;
 use failover_core::observation::{CloseCause, Impairment};
 use failover_core::sample::SyncCommit;
+use failover_core::switchover::SwitchoverOrder;
 
 use super::dice::Dice;
 use super::replication::Rule;
@@ -327,7 +328,7 @@ fn forced_while_it_lives(plot: &mut Plot) {
         let start = plot.at - plot.dice.between(1, 900);
         plot.then(start, 60_000, server, fault);
     }
-    plot.then(plot.at, 0, 0, Fault::Operator(Command::Force { to: None, accept_loss: None }));
+    plot.then(plot.at, 0, 0, Fault::Operator(Command::Switchover { to: None, order: SwitchoverOrder::Begin }));
 }
 
 /// Courses that came later, with dice of their own: the seeds that broke something once go on meaning what they meant.

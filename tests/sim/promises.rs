@@ -304,7 +304,8 @@ impl Sim {
     pub(super) fn note_start(&mut self, service: usize, event: &Event) {
         let cluster = &self.clusters[service];
         let Some(old) = event.server.map(|server| usize::from(server.0)) else { return };
-        let forced = event.fields.iter().any(|(key, value)| *key == "class" && *value == Field::Text("forced".into()));
+        let ordered = |value: &Field| ["forced", "switchover"].iter().any(|class| *value == Field::Text((*class).into()));
+        let forced = event.fields.iter().any(|(key, value)| *key == "class" && ordered(value));
         let well = cluster.is_writable(old) && cluster.servers[old].process == Process::Running;
         self.adopted[service] = None;
         self.moved_alive[service] = forced && well && !self.watch.accepts_loss(service);

@@ -3,6 +3,7 @@
 use failover_core::id::ServerId;
 use failover_core::input::Command;
 use failover_core::model::{OnLoss, ServiceKind};
+use failover_core::switchover::SwitchoverOrder;
 
 use super::dice::Dice;
 use super::swarm::{Change, Fault, Link, Moment, Setup, Wrong};
@@ -112,7 +113,7 @@ impl Course<'_> {
         if self.dice.percent(50) {
             self.kill();
         } else {
-            self.operator(self.at, Command::Force { to: None, accept_loss: None });
+            self.operator(self.at, Command::Switchover { to: None, order: SwitchoverOrder::Begin });
         }
         for _ in 0..2 {
             let when = self.at + self.dice.between(2_000, 12_000);
@@ -129,7 +130,7 @@ impl Course<'_> {
                 self.then(self.at - 500, 60_000, server, Fault::Lag(900));
             }
         }
-        self.operator(self.at, Command::Force { to: None, accept_loss: None });
+        self.operator(self.at, Command::Switchover { to: None, order: SwitchoverOrder::Begin });
     }
 
     /// The new primary, or the way to it, is lost when it has been promoted.

@@ -184,6 +184,7 @@ fn renumber_command(command: &mut Command, place: &dyn Fn(usize) -> usize) {
     let new = |server: &mut ServerId| server.0 = u16::try_from(place(usize::from(server.0))).unwrap_or(u16::MAX);
     match command {
         Command::Force { to: Some(server), .. }
+        | Command::Switchover { to: Some(server), .. }
         | Command::Adopt { server }
         | Command::Cordon { server }
         | Command::Uncordon { server } => new(server),

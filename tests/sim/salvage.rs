@@ -4,6 +4,7 @@
 use failover_core::input::Command;
 use failover_core::model::{OnLoss, OnSalvage, ServiceKind};
 use failover_core::sample::FenceLevel;
+use failover_core::switchover::SwitchoverOrder;
 use failover_core::time::Span;
 
 use super::dice::Dice;
@@ -157,7 +158,11 @@ impl Course<'_> {
             _ => {
                 // It crashes while it is stopped.
                 self.then(at - 1, span, 0, Fault::At("stop_server", Box::new(Fault::Kill { orphans: false })));
-                self.then(at, 0, 0, Fault::Operator(Command::Force { to: None, accept_loss }));
+                let order = match accept_loss {
+                    None => Command::Switchover { to: None, order: SwitchoverOrder::Begin },
+                    accept_loss => Command::Force { to: None, accept_loss },
+                };
+                self.then(at, 0, 0, Fault::Operator(order));
             }
         }
     }

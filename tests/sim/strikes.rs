@@ -436,7 +436,7 @@ impl Sim {
     pub(super) fn operator(&mut self, service: usize, command: Command) {
         let configured = self.clusters[service].configured;
         let named = match command {
-            Command::Force { to, .. } => to,
+            Command::Force { to, .. } | Command::Switchover { to, .. } => to,
             Command::Adopt { server } | Command::Cordon { server } | Command::Uncordon { server } => Some(server),
             _ => None,
         };

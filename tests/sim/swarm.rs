@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 
 use failover_core::id::ServerId;
 use failover_core::input::Command;
-use failover_core::model::{Model, ServiceModel};
+use failover_core::model::{Model, ServiceKind, ServiceModel};
 use failover_core::observation::{CloseCause, Impairment};
 use failover_core::sample::SyncCommit;
+use failover_core::switchover::{GateModel, OnPauseTimeout, SwitchoverOrder};
 use failover_core::time::Span;
 
 use super::dice::Dice;
@@ -343,6 +344,7 @@ pub fn setup(seed: u64) -> Setup {
         setup.moments.push(Moment { at, span: 60_000, service, server: 0, fault: Fault::Kill { orphans: false } });
     }
     orders(seed, &mut setup);
+    gates(seed, &mut setup);
     cordons(&mut setup, &mut Dice::new(seed ^ 0x0CC0));
     // Where two services may fail together.
     if setup.model.services.len() > 1 && Dice::new(seed ^ 0x0CC2).percent(50) {
@@ -415,7 +417,10 @@ fn orders(seed: u64, setup: &mut Setup) {
     let service = dice.index(setup.model.services.len());
     let servers = setup.model.services[service].servers.len();
     let at = dice.between(6_000, 6_000 + setup.chaos);
-    let order = Command::Force { to: None, accept_loss: dice.one(&[None, None, None, Some(1_000), Some(u64::MAX)]) };
+    let order = match dice.one(&[None, None, None, Some(1_000), Some(u64::MAX)]) {
+        None => Command::Switchover { to: None, order: SwitchoverOrder::Begin },
+        accept_loss => Command::Force { to: None, accept_loss },
+    };
     let mut happens = |server: usize, fault: Fault, span: u64| {
         setup.moments.push(Moment { at: at - 1, span, service, server, fault });
     };
@@ -437,6 +442,49 @@ fn orders(seed: u64, setup: &mut Setup) {
         }
     }
     setup.moments.push(Moment { at, span: 0, service, server: 0, fault: Fault::Operator(order) });
+}
+
+/// Poolers in front, planned work, and what goes wrong at the gate.
+fn gates(seed: u64, setup: &mut Setup) {
+    const STEPS: [&str; 6] = ["close_gate", "close_gate", "route_out", "stop_server", "read_receipt", "route_in"];
+    let mut dice = Dice::new(seed ^ 0x6A7E);
+    if !dice.percent(12) {
+        return;
+    }
+    let service = dice.index(setup.model.services.len());
+    let model = &mut setup.model.services[service];
+    if model.kind != ServiceKind::Postgres {
+        return;
+    }
+    model.route.instances = model.route.instances.max(1);
+    model.route.gate = Some(GateModel {
+        pause_timeout: Span::from_millis(dice.one(&[200, 1_000])),
+        on_timeout: dice.one(&[OnPauseTimeout::Abort, OnPauseTimeout::Cut, OnPauseTimeout::Wait]),
+    });
+    model.servers.iter_mut().for_each(|server| server.ssh = true);
+    let at = dice.between(6_000, 6_000 + setup.chaos);
+    let mut happens = |fault: Fault, span: u64| setup.moments.push(Moment { at: at - 1, span, service, server: 0, fault });
+    if dice.percent(60) {
+        let step = dice.one(&STEPS);
+        match dice.between(0, 6) {
+            0 | 1 => happens(Fault::At(step, Box::new(Fault::Crash { at_record: dice.percent(50) })), 2_000),
+            2 => happens(Fault::At(step, Box::new(Fault::Kill { orphans: false })), 60_000),
+            3 => happens(Fault::At(step, Box::new(Fault::Operator(Command::Stop))), 0),
+            4 => happens(Fault::At(step, Box::new(Fault::Instance)), 3_000),
+            _ => {
+                let wrong = dice.one(&[Wrong::NoEffect, Wrong::Unknown(true), Wrong::Unknown(false), Wrong::Silent(true)]);
+                happens(Fault::Executor(step, wrong), 9_000);
+            }
+        }
+    }
+    // Now, or planned a moment before.
+    let order = if dice.percent(70) {
+        SwitchoverOrder::Begin
+    } else {
+        SwitchoverOrder::Plan { after: Span::from_millis(900), at_ms: at }
+    };
+    let fault = Fault::Operator(Command::Switchover { to: None, order });
+    setup.moments.push(Moment { at, span: 0, service, server: 0, fault });
 }
 
 /// Members that flicker and restart, settings that change, strangers.

@@ -4,6 +4,7 @@
 use failover_core::input::Command;
 use failover_core::model::{OnLoss, OnNoSyncStandby, ServiceKind};
 use failover_core::sample::{FenceLevel, SyncCommit};
+use failover_core::switchover::SwitchoverOrder;
 
 use super::coverage::ACTIONS;
 use super::dice::Dice;
@@ -121,7 +122,7 @@ fn lead_to(step: &'static str, setup: &mut Setup, service: usize, at: u64, dice:
                     then(at - 1, 60_000, server, Fault::At("stop_server", Box::new(Fault::Lag(40_000))));
                 }
             }
-            then(at, 0, 0, Fault::Operator(Command::Force { to: None, accept_loss: None }));
+            then(at, 0, 0, Fault::Operator(Command::Switchover { to: None, order: SwitchoverOrder::Begin }));
             return;
         }
         "fence_undo" | "route_restore" => {

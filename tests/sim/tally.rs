@@ -37,6 +37,7 @@ pub const INVARIANTS: &[&str] = &[
     "no_failover_in_doubt",
     "no_failover_while_paused",
     "no_failover_without_journal",
+    "no_gate_is_left_closed",
     "no_promotion_without_fence",
     "nothing_after_stopped",
     "nothing_is_undone_after_the_promotion",

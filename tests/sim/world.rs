@@ -22,6 +22,7 @@ use failover_core::sample::{
     FenceLevel, FenceReport, HostReport, LocalAnswer, LogEnd, Lsn, Position, ProcessState, Readiness, Receiver, Replica,
     RouteInstance, Rung, RungName, Sample, SyncCommit,
 };
+use failover_core::switchover::SwitchoverFacts;
 use failover_core::time::{Mono, Span};
 
 pub const SYSTEM_ID: u64 = 7_000_000_000_000_000_001;
@@ -231,6 +232,12 @@ pub struct World {
     /// Receivers that are no configured servers, by their names.
     pub strangers: Vec<String>,
     pub route_works: bool,
+    /// Clients wait at the gate.
+    pub gate_closed: bool,
+    /// Transactions of clients do not end by themselves.
+    pub transactions_run: bool,
+    /// What the survey sees of each server for planned work.
+    pub facts: Vec<SwitchoverFacts>,
     /// Servers that the survey was asked to look at before their turn.
     pub unsurveyed: std::collections::BTreeSet<ServerId>,
     pub failing: BTreeMap<String, Failure>,
@@ -340,6 +347,9 @@ impl World {
             salvage_stops: None,
             log_torn: 0,
             route_works: true,
+            gate_closed: false,
+            transactions_run: false,
+            facts: vec![SwitchoverFacts { max_prepared: 10, ..SwitchoverFacts::default() }; count],
             unsurveyed: std::collections::BTreeSet::new(),
             failing: BTreeMap::new(),
             silent_actions: BTreeSet::new(),
@@ -504,6 +514,7 @@ impl World {
                 ssh: Some(word.map_err(|failure| failure.message)),
                 findings: Vec::new(),
                 earlier: Vec::new(),
+                switchover: Some(self.facts[at].clone()),
             };
             self.feed(Input::Surveyed { service: SERVICE, server: ServerId(u16::try_from(at).unwrap()), readiness });
         }
@@ -823,7 +834,7 @@ impl World {
             }
             Record::StepBegun { step, chosen, .. } => {
                 if let Some(begun) = &mut journal.begun {
-                    begun.route_touched |= *step == Step::RouteOut;
+                    begun.route_touched |= matches!(step, Step::CloseGate | Step::RouteOut);
                     begun.fence_tried |= *step == Step::Fence;
                     begun.stop_tried |= *step == Step::StopServer;
                     begun.chosen = chosen.or(begun.chosen);
@@ -915,11 +926,26 @@ impl World {
                 Ok(Report::Done { message: "standby.signal removed; it takes writes".into() })
             }
             Action::Follow { .. } => Err(Failure::no_effect("nothing follows here", "")),
+            Action::CloseGate { keep, .. } => {
+                self.gate_closed = self.route_works && (keep || !self.transactions_run);
+                let result = match (self.route_works, self.transactions_run) {
+                    (true, false) => Ok("orders is paused".to_owned()),
+                    (true, true) => Err("transactions run on".to_owned()),
+                    (false, _) => Err("connection refused".to_owned()),
+                };
+                let running = self.route_works && self.transactions_run;
+                Ok(Report::Gate { instances: vec![RouteInstance { name: "lb1".into(), result }], running })
+            }
             Action::RouteOut { .. } => Ok(route(self.route_works, "maintenance, no sessions")),
-            Action::RouteRestore { .. } | Action::RouteRollback { .. } => Ok(route(self.route_works, "as before")),
-            Action::RouteIn { .. } | Action::RouteWeight { .. } | Action::PointNames { .. } => {
+            Action::RouteRestore { .. } | Action::RouteRollback { .. } => {
+                self.gate_closed &= !self.route_works;
+                Ok(route(self.route_works, "as before"))
+            }
+            Action::RouteIn { .. } => {
+                self.gate_closed &= !self.route_works;
                 Ok(route(self.route_works, "ready"))
             }
+            Action::RouteWeight { .. } | Action::PointNames { .. } => Ok(route(self.route_works, "ready")),
             Action::ProveFence { .. } if self.proof_fails => Ok(Report::Fence(FenceReport {
                 level: FenceLevel::None,
                 guard_placed: true,

@@ -9,6 +9,8 @@
 
 mod entries;
 mod file;
+pub(crate) mod gate;
+pub(crate) mod keeper;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,11 +21,12 @@ use parking_lot::Mutex;
 
 use self::entries::Origin;
 use self::file::Place;
+use self::keeper::Keeper;
 use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Error, Rows, Session, Target};
 use crate::wire::resolve::Addresses;
 use failover_core::output::Failure;
-use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
+use failover_core::route::{GateTrouble, InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
 
 /// `PAUSE` answers when no query runs any more: on a server that hangs, never. The pause holds all the same.
 const PAUSE_FOR: Duration = Duration::from_millis(100);
@@ -50,6 +53,8 @@ pub(crate) struct Pooler {
     pub addresses: Arc<dyn Addresses>,
     /// What the databases were before the failover of this number.
     before: Mutex<(u64, Option<Before>)>,
+    /// Holds the deadline of the gate while it is closed.
+    keeper: Mutex<Option<Keeper>>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,7 +100,7 @@ impl Pooler {
         servers: BTreeMap<String, (String, u16)>,
         addresses: Arc<dyn Addresses>,
     ) -> Pooler {
-        Pooler { name, console, databases, file, servers, addresses, before: Mutex::new((0, None)) }
+        Pooler { name, console, databases, file, servers, addresses, before: Mutex::new((0, None)), keeper: Mutex::new(None) }
     }
 
     /// Carries out one step of the route.
@@ -110,29 +115,40 @@ impl Pooler {
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<String, Failure> {
-        {
-            let mut before = self.before.lock();
-            if before.0 != generation {
-                *before = (generation, None);
-            }
-        }
+        self.remember_afresh(generation);
         let done = match step {
             "route_out" => self.with_console(deadline, cancel, |console| console.take_out(server)),
             "route_in" => self.with_console(deadline, cancel, |console| console.bring_in(server)),
             _ => self.with_console(deadline, cancel, |console| console.restore(server)),
         };
+        if done.is_ok() && step != "route_out" {
+            self.release();
+        }
         done.map_err(|fault| fault.into_failure(&self.name))
+    }
+
+    /// What was before is what was before this failover.
+    fn remember_afresh(&self, generation: u64) {
+        let mut before = self.before.lock();
+        if before.0 != generation {
+            *before = (generation, None);
+        }
     }
 
     /// Who gets the queries, as HAProxy's instances show it. Changes nothing.
     #[must_use]
     pub(crate) fn view(&self, deadline: Deadline, cancel: &Cancel) -> InstanceView {
+        let mut gate = Vec::new();
         let looked = self.with_console(deadline, cancel, |console| {
             let shown = console.shown()?;
             console.must_be_admin(&shown)?;
             console.usable(&shown)?;
+            gate.extend(console.session_pools()?.into_iter().map(GateTrouble::SessionMode));
             Ok(shown)
         });
+        if !Pooler::has_keeper() {
+            gate.push(GateTrouble::NoKeeper);
+        }
         let servers = looked
             .map(|shown| {
                 let state = |server: &String| match self.place_of(server) {
@@ -151,7 +167,8 @@ impl Pooler {
                 self.servers.keys().map(view).collect()
             })
             .map_err(|fault| InstanceTrouble { no_backend: false, message: fault.message, remedy: fault.remedy.to_owned() });
-        InstanceView { name: self.name.clone(), backend: self.databases.join(", "), servers, kind: InstanceKind::Pgbouncer }
+        let kind = InstanceKind::Pgbouncer;
+        InstanceView { name: self.name.clone(), backend: self.databases.join(", "), servers, kind, gate }
     }
 
     fn place_of(&self, server: &str) -> Option<Place> {

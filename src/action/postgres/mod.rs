@@ -18,6 +18,7 @@ mod set_where;
 mod slot;
 mod spool_survey;
 mod survey;
+mod switchover_survey;
 mod sync_gate;
 mod sync_survey;
 pub(crate) mod traffic;

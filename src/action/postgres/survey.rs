@@ -3,7 +3,7 @@
 use super::held_replay::Holders;
 use super::set_where::{self, Settings};
 use super::{Cluster, Server, is_full, quoted};
-use super::{spool_survey, sync_survey, wal_survey};
+use super::{spool_survey, switchover_survey, sync_survey, wal_survey};
 use crate::action::server_identity::ServerIdentity;
 use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::version::{self, Suitability};
@@ -12,6 +12,7 @@ use failover_core::finding::FindingCode;
 use failover_core::id::ServerId;
 use failover_core::output::Failure;
 use failover_core::sample::ReadinessFinding;
+use failover_core::switchover::SwitchoverFacts;
 
 /// A receiver that stays quiet for longer hides a dead link from the confirmation (rule 65).
 const RECEIVER_TIMEOUT_MS: u64 = 10_000;
@@ -64,6 +65,8 @@ pub(crate) struct Surveyed {
     pub findings: Vec<ReadinessFinding>,
     /// Which server it is.
     pub identity: ServerIdentity,
+    /// What planned work asks about; `None`: it was not asked.
+    pub switchover: Option<SwitchoverFacts>,
 }
 /// How many finished segments wait for the archive; members of pg_monitor may ask.
 const BACKLOG_SQL: &str =
@@ -107,6 +110,8 @@ struct Answer {
     unpointable: Option<(String, String)>,
     /// Of a standby whose replay stands: what keeps it, where that can be seen.
     holders: Option<Holders>,
+    /// What planned work asks about.
+    switchover: SwitchoverFacts,
     /// Seconds that the certificates have left, those of the server and our own.
     certificate: Option<i64>,
     own_certificate: Option<i64>,
@@ -168,7 +173,7 @@ impl Cluster {
             Err(error) if is_full(&error) && around.primary != Some(server) => {
                 let mut found = Findings { name: &place.name, list: Vec::new() };
                 no_place_finding(&mut found, &error.to_string(), true, around.candidate);
-                return Ok(Surveyed { findings: found.list, identity: ServerIdentity::default() });
+                return Ok(Surveyed { findings: found.list, identity: ServerIdentity::default(), switchover: None });
             }
             Err(error) => {
                 // One that came into being while the server began to shut down.
@@ -181,7 +186,7 @@ impl Cluster {
             // The questions are not for such a server.
             let mut found = Findings { name: &place.name, list: Vec::new() };
             version_finding(&mut found, &suits);
-            return Ok(Surveyed { findings: found.list, identity: ServerIdentity::default() });
+            return Ok(Surveyed { findings: found.list, identity: ServerIdentity::default(), switchover: None });
         }
         let (mut session, mut answer) = ask_survey(session, place, around.replay_stands, deadline, cancel)
             .map_err(|error| super::untouched(&place.name, &error))?;
@@ -224,7 +229,7 @@ impl Cluster {
             standbys: self.servers.len().saturating_sub(1),
             by_sql: self.promotes_by_sql,
         };
-        Ok(Surveyed { findings: seen.findings(), identity })
+        Ok(Surveyed { findings: seen.findings(), identity, switchover: Some(answer.switchover.clone()) })
     }
 
     /// A session of its own: a survey may run beside a failover and must not take its kept sessions away. A new one, so that a certificate
@@ -282,6 +287,7 @@ fn ask_survey(
         None
     };
     let holders = if replay_stands { Holders::read(&mut session, deadline, cancel)? } else { None };
+    let switchover = switchover_survey::read(&mut session, deadline, cancel)?;
     let certificate = session.certificate_left();
     let own_certificate = certificate.and_then(|_| place.target.tls.client_certificate_left());
     let text = |column: &str| rows.get(0, column).unwrap_or_default();
@@ -297,6 +303,7 @@ fn ask_survey(
             backlog,
             unpointable: None,
             holders,
+            switchover,
             certificate,
             own_certificate,
         },

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use failover::{Engine, EngineEvent, EventKind, FailoverStatus, ForceOptions, RejoinOptions, RejoinStatus};
+use failover::{CommandReply, Engine, EngineError, EngineEvent, EventKind, FailoverStatus};
 use serde_json::json;
 
 use super::super::history::Filter;
@@ -17,11 +18,16 @@ use super::{HEARTBEAT, Shared, gone_away, send};
 const EXTRA: Duration = Duration::from_secs(30);
 
 /// Carries the order out, and tells what comes of it until its failover is over.
-pub(super) fn force(shared: &Shared, stream: &UnixStream, service: &str, options: ForceOptions) -> io::Result<()> {
+pub(super) fn begun(
+    shared: &Shared,
+    stream: &UnixStream,
+    service: &str,
+    order: impl FnOnce(&Engine) -> Result<CommandReply, EngineError>,
+) -> io::Result<()> {
     let last = |line: &Line| send(stream, &line.encode(), Instant::now() + DEADLINE);
     // Before it begins, so that no step is missed.
     let mut next = shared.engine.status_of(service).map_or(0, |status| status.events.published);
-    let reply = match shared.engine.force(service, options) {
+    let reply = match order(&shared.engine) {
         Ok(reply) => reply,
         Err(error) => return last(&Line::Error(error.into())),
     };

@@ -120,6 +120,9 @@ impl Service {
         let end = times.verified.or(times.routed).or(times.written).unwrap_or(fx.now);
         plan.takeover().completed(self, plan, &chosen, end, fx);
         self.repoint_standbys(fx);
+        if plan.reason == Reason::Switchover {
+            self.switchover_completed(plan, fx);
+        }
     }
 
     /// Says that a standby was promoted and has the traffic.

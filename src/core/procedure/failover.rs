@@ -7,6 +7,7 @@ use super::handover::{
     stop_server,
 };
 use super::salvage::{salvage, salvaged};
+use super::switchover::{close_gate, gate_closed};
 use super::{Compensation, Next, OnStop, Outcome, Step, Table, When, describe, nothing};
 use crate::candidate::{self, Candidate, Ended, View};
 use crate::effects::Effects;
@@ -50,6 +51,16 @@ pub(crate) static TABLE: Table<Plan> = Table {
             outcome: checkpoint_written,
             without: nothing,
             pause: PAUSE,
+            undone_by: None,
+        },
+        Step {
+            phase: Phase::CloseGate,
+            when: When::If(|service, plan, _| plan.closes_gate(service)),
+            action: close_gate,
+            outcome: gate_closed,
+            without: nothing,
+            pause: CHOOSE_AGAIN,
+            // With the route: see below.
             undone_by: None,
         },
         Step {

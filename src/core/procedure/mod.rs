@@ -17,6 +17,7 @@ pub(crate) mod rejoin;
 mod report;
 mod salvage;
 mod slots;
+mod switchover;
 pub(crate) mod task;
 #[cfg(test)]
 pub(crate) mod tests;

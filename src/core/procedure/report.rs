@@ -16,7 +16,7 @@ impl Service {
             Report::TrafficInPart { message } | Report::TrafficFull { message } => (false, message.clone(), Vec::new()),
             Report::Done { message } | Report::Traffic { message } => (true, message.clone(), Vec::new()),
             Report::Host(word) | Report::HostShutDown { word, .. } => (true, word.message.clone(), Vec::new()),
-            Report::Route(instances) => {
+            Report::Route(instances) | Report::Gate { instances, .. } => {
                 let each: Vec<String> = instances
                     .iter()
                     .map(|instance| match &instance.result {

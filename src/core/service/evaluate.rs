@@ -34,6 +34,7 @@ impl Service {
             return;
         }
         self.end_pause(fx);
+        self.begin_planned(around, fx);
         // A sign of life: the next failure is another one.
         self.run.held &= self.trouble.bad.is_some();
         self.expire_tasks(fx);

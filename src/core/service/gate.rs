@@ -33,6 +33,9 @@ pub(crate) enum Act {
     Order,
     /// To put another server into the primary's place by an order.
     Replace,
+    /// To have a primary that is well hand over: planned work waives nothing but that somebody paused the engine, or that the last
+    /// failover is recent.
+    Switchover,
     /// To move a service that follows another one, as by an order. No failure is answered, so the last one's cooldown says nothing.
     Switch,
     // What is done beside a failover.
@@ -157,6 +160,23 @@ impl Act {
             Act::Begin => &[Soft(TooManyAtOnce)],
             Act::Order => &[Hard(InFlight), Hard(Stopping), Hard(WatchedOnly), Hard(NobodyToReplace)],
             Act::Replace => &[Hard(Rival)],
+            Act::Switchover => &[
+                Hard(InFlight),
+                Hard(Unsettled),
+                Hard(Stopping),
+                Hard(WatchedOnly),
+                Hard(NobodyToReplace),
+                Hard(JournalUnwritable),
+                Hard(Rival),
+                Soft(ManualIntervention),
+                Soft(TwoPrimaries),
+                Soft(Doubt),
+                Soft(NoPrimarySeen),
+                Soft(NotWarmedUp),
+                Soft(SecondEngine),
+                #[cfg(test)]
+                Hard(HardBar::Shut),
+            ],
             // But for the cooldown: see `bars`.
             Act::Switch => Act::FailOver.row(),
             Act::TakeUp => &[Soft(ManualIntervention), Soft(Paused), Hard(Stopping)],

@@ -23,6 +23,7 @@ mod run;
 mod salvage;
 mod sample;
 mod standbys;
+mod switchover;
 pub(super) mod sync;
 mod sync_names;
 mod take;
@@ -851,6 +852,7 @@ impl Service {
             .min(self.next_follow(around, now))
             .min(self.next_repoint(around, now))
             .min(self.next_sync_restore(around, now))
+            .min(self.next_planned())
     }
 
     /// When a check or a session is due, or overdue.

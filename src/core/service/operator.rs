@@ -64,6 +64,7 @@ impl Service {
             Command::Force { to, accept_loss } => {
                 self.begin_ordered(Reason::Forced, *to, *accept_loss, around, "an operator forced the failover", fx)
             }
+            Command::Switchover { to, order } => self.switchover(*to, *order, around, fx),
             Command::Adopt { server } => self.adopt(*server, around, fx),
             Command::Cordon { server } => self.cordon(*server, around, fx),
             Command::Uncordon { server } => self.uncordon(*server, around, fx),
@@ -150,7 +151,11 @@ impl Service {
         // Nothing is begun that could not be fenced: a primary that is well goes on as it is.
         let silent = self.detection.suspicion.as_ref().is_some_and(Suspicion::host_is_silent);
         self.kind().fence_way(self, reason, silent).map_err(|refusal| format!("{name}: {}", self.sentence(&refusal)))?;
+        let healthy = reason == Reason::Forced && accept_loss.is_none() && self.is_healthy(fx.now);
         let handover = match receipt {
+            Some(Ok(())) if healthy => {
+                return Err(format!("{name}: {}", self.sentence(&Refusal::HandOver { service: name.clone() })));
+            }
             Some(Ok(())) => Some(Handover { to: Some(best.server), ..Handover::default() }),
             // What may be missing was accepted.
             Some(Err(_)) if accept_loss.is_some() => None,
@@ -176,14 +181,14 @@ impl Service {
     }
 
     /// The primary of a database gives signs of life: it may acknowledge commits now.
-    fn lives(&self, now: Mono) -> bool {
+    pub(super) fn lives(&self, now: Mono) -> bool {
         let Some(subject) = self.subject().filter(|_| self.holds_data() && !self.is_dead(now)) else { return false };
         let answered = self.servers[usize::from(subject.0)].last_answer;
         self.detection.suspicion.is_none() || answered.is_some_and(|at| now.since(at) <= self.notice())
     }
 
     /// Whether its host can stop the primary in an orderly way, and prove where its log ends.
-    fn receipt_way(&self) -> Result<(), Refusal> {
+    pub(super) fn receipt_way(&self) -> Result<(), Refusal> {
         let Some(subject) = self.subject() else { return Err(Refusal::NoPrimarySeen) };
         let state = &self.servers[usize::from(subject.0)];
         let silent = self.detection.suspicion.as_ref().is_some_and(Suspicion::host_is_silent)
@@ -204,6 +209,6 @@ impl Service {
 }
 
 /// What is missing from a command's effect while the journal cannot be written.
-fn unremembered(around: Surroundings) -> &'static str {
+pub(super) fn unremembered(around: Surroundings) -> &'static str {
     if around.journal_writable { "" } else { " (the journal cannot be written: a restart of the engine would forget this)" }
 }

@@ -14,6 +14,7 @@ use crate::knowledge::Knowledge;
 use crate::output::{EndedHow, Output, Record};
 use crate::plan::{Course, Intent, Phase, Plan, Times};
 use crate::procedure::Procedure as _;
+use crate::reason::Reason;
 use crate::time::{Mono, Span};
 use crate::trigger::State;
 
@@ -119,6 +120,15 @@ impl Service {
             self.tell_resumed("the old primary had been asked to stop, and nobody was promoted: it is started again", &begun, fx);
             self.carry_on(self.plan_of(&begun, Phase::LookAround, Some(why), fx));
             self.become_state(State::FailoverInProgress, "a failover of an earlier engine is undone".into(), fx);
+            return;
+        }
+        if begun.reason == Reason::Switchover && begun.route_touched && !begun.fence_tried {
+            // Its primary was well, and clients wait: nobody waits for a first look.
+            self.tell_resumed("nothing was done to the old primary: its clients go on with it", &begun, fx);
+            let mut plan = self.plan_of(&begun, Phase::Over, Some("the engine ended that had ordered it".to_owned()), fx);
+            plan.course.phase = plan.table().owed(&plan, None);
+            self.carry_on(plan);
+            self.become_state(State::FailoverInProgress, "a switchover of an earlier engine is undone".into(), fx);
             return;
         }
         self.tell_resumed("it stood before the promotion: looking at the primary afresh", &begun, fx);

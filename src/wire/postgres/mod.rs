@@ -112,6 +112,17 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// As [`Endpoint::new`] takes it.
+    #[must_use]
+    pub(crate) fn as_configured(&self) -> (String, u16) {
+        match self {
+            Endpoint::Tcp { host, port } => (host.clone(), *port),
+            Endpoint::Unix { directory, port } => (directory.display().to_string(), *port),
+        }
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
