@@ -78,7 +78,7 @@ fn a_program_holds_a_failover_up_stops_it_in_the_middle_and_the_next_engine_does
     }
     let _ = third.reset(&status.services[0].name);
     let forced = loop {
-        match third.force(&status.services[0].name, failover::ForceOptions::default()) {
+        match third.switchover(&status.services[0].name, failover::SwitchoverOptions::default()) {
             Ok(said) => break said,
             Err(error) => assert!(Instant::now() < until, "{error}"),
         }

@@ -320,7 +320,7 @@ fn an_order_after_a_failover_goes_through_or_leaves_the_primary_as_it_was() {
     let _turn = turn();
     let trial = start(Replication::Async);
     let (new, other) = first_failover(&trial);
-    let (code, told) = trial.command(&["force", "orders", "--yes", "--wait"]).unwrap();
+    let (code, told) = trial.command(&["switchover", "orders", "--wait"]).unwrap();
     let serves = if code == 0 { other } else { new };
     let writable = wait_until("somebody takes writes", LONGEST, || {
         let names: Vec<&str> = trial.cluster.writable().iter().map(|server| server.name()).collect();
@@ -535,7 +535,7 @@ fn a_full_state_dir_leaves_no_fenced_primary_without_a_successor() {
 /// An order while both standbys are behind: nothing is lost, or it is refused and everything goes on as before.
 fn ordered_behind<T>(trial: Trial, behind: T) -> (i32, String) {
     trial.await_rows(200).unwrap();
-    let (code, told) = trial.command(&["force", "orders", "--yes", "--wait"]).unwrap();
+    let (code, told) = trial.command(&["switchover", "orders", "--wait"]).unwrap();
     drop(behind);
     if code != 0 {
         trial.await_rows(10).unwrap();
@@ -579,7 +579,7 @@ fn an_order_does_not_wait_for_a_slow_archiver() {
     let trial = Trial::start(&slow).unwrap();
     trial.cluster.db(1).query("SELECT pg_switch_wal()").unwrap();
     trial.await_rows(50).unwrap();
-    let (code, told) = trial.command(&["force", "orders", "--yes", "--wait"]).unwrap();
+    let (code, told) = trial.command(&["switchover", "orders", "--wait"]).unwrap();
     assert_eq!(code, 0, "{told}\n{}", trial.story());
     assert!(told.contains("nothing is missing"), "{told}");
     trial.await_rows(10).unwrap();
@@ -592,7 +592,7 @@ fn an_order_with_receivers_that_keep_up_is_carried_out_and_costs_nothing() {
     let _turn = turn();
     let trial = start(Replication::Async);
     trial.await_rows(200).unwrap();
-    let (code, told) = trial.command(&["force", "orders", "--yes", "--wait"]).unwrap();
+    let (code, told) = trial.command(&["switchover", "orders", "--wait"]).unwrap();
     assert_eq!(code, 0, "{told}\n{}", trial.story());
     assert!(told.contains("nothing is missing"), "{told}");
     trial.await_rows(10).unwrap();
@@ -606,7 +606,7 @@ fn ends_in_the_middle_of_an_order(clean: bool) {
     let mut trial = start(Replication::Async);
     let frozen = [2, 3].map(|number| trial.cluster.db(number).stop_receiver().unwrap());
     let from = trial.now();
-    let (code, told) = trial.command(&["force", "orders", "--yes"]).unwrap();
+    let (code, told) = trial.command(&["switchover", "orders"]).unwrap();
     assert_eq!(code, 0, "{told}");
     trial
         .await_event("the receipt is waited for", from, |event| {

@@ -190,7 +190,7 @@ fn a_primary_that_crashes_while_nobody_has_the_end_of_its_log_is_replaced_and_th
     let _deaf = db1.stop_sending_to(db2).unwrap();
     trial.await_rows(100).unwrap();
     let from = trial.now();
-    let (code, told) = trial.command(&["force", "orders", "--yes"]).unwrap();
+    let (code, told) = trial.command(&["switchover", "orders"]).unwrap();
     assert_eq!(code, 0, "{told}");
     trial.await_event("the receipt is waited for", from, begins("read_receipt")).unwrap();
     trial.kill(db1);
@@ -278,7 +278,7 @@ fn an_order_that_is_taken_back_starts_the_server_once_by_its_supervisor() {
     let trial = Trial::with(cluster).unwrap();
     let frozen = trial.cluster.db(2).stop_receiver().unwrap();
     trial.await_rows(50).unwrap();
-    let (code, told) = trial.command(&["force", "orders", "--yes", "--wait"]).unwrap();
+    let (code, told) = trial.command(&["switchover", "orders", "--wait"]).unwrap();
     drop(frozen);
     assert!(code == 1 && told.contains("and db1 is started again"), "{code}: {told}");
     trial.await_rows(10).unwrap();
@@ -330,7 +330,7 @@ fn an_order_that_is_held_up_by_one_sender_does_not_take_the_service_away_for_lon
     let _held = db1.stop_sending_to(db2).unwrap();
     trial.await_rows(20).unwrap();
     let from = trial.now();
-    let (code, told) = trial.command(&["force", "orders", "--yes"]).unwrap();
+    let (code, told) = trial.command(&["switchover", "orders"]).unwrap();
     assert_eq!(code, 0, "{told}");
     trial
         .await_event("it is stopped", from, |event| event.kind == "step_started" && event.step() == Some("read_receipt"))

@@ -78,6 +78,17 @@ impl PgBouncer {
         .map(drop)
     }
 
+    /// Another `pool_mode` for all of its databases.
+    pub fn set_pool_mode(&self, mode: &str) -> io::Result<()> {
+        let text = std::fs::read_to_string(&self.config)?.replace("pool_mode = session", &format!("pool_mode = {mode}"));
+        self.lab.write(self.config.clone(), text, 0o600)?;
+        self.console("RELOAD").map_err(|error| io::Error::other(error.to_string()))?;
+        wait_until("the pool mode is in force", Duration::from_secs(20), || {
+            let rows = self.console("SHOW CONFIG").map_err(|error| io::Error::other(error.to_string()))?;
+            Ok(rows.iter().any(|row| row[0].as_deref() == Some("pool_mode") && row[1].as_deref() == Some(mode)).then_some(()))
+        })
+    }
+
     /// SIGKILL.
     pub fn kill(&self) {
         self.process.signal(Signal::KILL);
