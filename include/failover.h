@@ -236,6 +236,12 @@
 // An instance of the route sends no new session to the primary.
 #define FAILOVER_FINDING_ROUTE_PRIMARY_OUT "route_primary_out"
 
+// The engine finds no program that could hold the deadline of a closed gate.
+#define FAILOVER_FINDING_GATE_KEEPER_MISSING "gate_keeper_missing"
+
+// A pool of PgBouncer belongs to a whole session (`pool_mode = session`).
+#define FAILOVER_FINDING_POOLER_SESSION_MODE "pooler_session_mode"
+
 // No server answers at an address of the route.
 #define FAILOVER_FINDING_VERIFY_UNREACHABLE "verify_unreachable"
 
@@ -352,6 +358,9 @@
 
 // The primary is alive, and the engine could not prove that a standby has everything that the primary acknowledged.
 #define FAILOVER_REFUSAL_RECEIPT_UNPROVABLE "receipt_unprovable"
+
+// The primary is healthy: a switchover replaces it, and loses nothing.
+#define FAILOVER_REFUSAL_HAND_OVER "hand_over"
 
 // No standby can be promoted. Each standby has its reason.
 #define FAILOVER_REFUSAL_NO_CANDIDATE "no_candidate"
@@ -1045,7 +1054,8 @@ FAILOVER_API int32_t failover_engine_resume(const failover_engine *engine, const
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_reset(const failover_engine *engine, const char *service, failover_error **err);
 
-// Begins a failover of `service` now, from every state but one in flight: to the server `to`, or with NULL to the best
+// Begins a failover of `service` now, from every state but one in flight; a database's healthy primary is not forced
+// away without a loss that is accepted: see failover_engine_switchover. To the server `to`, or with NULL to the best
 // one, losing `accept_loss` bytes at most (FAILOVER_LOSS_CONFIGURED: nothing of a primary that lives, else the
 // configured limit; 2^50 and more: whatever is lost, also where that is not known). Returns when it has begun; events
 // tell the rest.
@@ -1070,6 +1080,33 @@ FAILOVER_API int32_t failover_engine_force(const failover_engine *engine, const 
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_force_with(const failover_engine *engine, const char *service, const char *to,
                                                 uint64_t accept_loss, uint64_t *generation, failover_error **err);
+
+// Lets a healthy primary of `service` hand over to the server `to`, or with NULL to the best standby. Nothing is waived
+// and no committed row is lost: where it cannot be proven that the standby has the whole log, nobody is promoted and
+// the primary is started again. `at_ms`: 0 begins it now; else it begins at that moment, in milliseconds since 1970,
+// within the next 30 days. One whose moment passes while no engine runs is reported as missed and does not begin later.
+// Writes the number of the failover that began to `generation`, or 0 for one that begins later; NULL where nobody wants
+// it. Written with FAILOVER_OK alone.
+//
+// Errors: as for failover_engine_confirm. FAILOVER_REJECTED with all that stands in the way.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_switchover(const failover_engine *engine, const char *service, const char *to,
+                                                uint64_t at_ms, uint64_t *generation, failover_error **err);
+
+// Takes the planned switchover of `service` back.
+//
+// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also when none is planned.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: nothing changes hands.
+FAILOVER_API int32_t failover_engine_switchover_cancel(const failover_engine *engine, const char *service,
+                                                       failover_error **err);
 
 // Says that `server` of `service`, which takes writes, is the primary from here on: the way out after
 // FAILOVER_EVENT_OTHER_BRANCH. Nothing is promoted, stopped or fenced; the traffic follows it.
@@ -1435,6 +1472,19 @@ FAILOVER_API int32_t failover_engine_check_all(const failover_engine *engine, ui
 // Ownership: *out is the caller's, to be given to failover_report_free.
 FAILOVER_API int32_t failover_engine_doctor(const failover_engine *engine, const char *service, uint32_t timeout_ms,
                                             failover_report **out, failover_error **err);
+
+// Everything that is looked at before a switchover of `service` to the server `to`, or with NULL to the best standby:
+// what `failover switchover --dry-run --json` prints (docs/SWITCHOVER.md). Changes nothing. failover_report_passed: it
+// would begin.
+//
+// Errors: as for failover_engine_confirm.
+//
+// Thread: any.
+// Blocks: for milliseconds, ten seconds at most.
+// In callback: yes.
+// Ownership: *out is the caller's, to be given to failover_report_free.
+FAILOVER_API int32_t failover_engine_switchover_preflight(const failover_engine *engine, const char *service,
+                                                          const char *to, failover_report **out, failover_error **err);
 
 // The configuration in force, that of the last reload, with every default filled in: what `failover validate
 // --print-effective --json` prints. Secrets are masked, or named by where they are found. failover_report_passed: true.

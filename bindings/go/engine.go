@@ -605,6 +605,47 @@ func (e *Engine) Reset(service string) error {
 	}, false)
 }
 
+// SwitchoverOptions is how a primary hands over.
+type SwitchoverOptions struct {
+	// To is the standby that is promoted; empty for the best one.
+	To string
+	// At is when it begins, within the next 30 days; zero: now. One whose moment passes while no engine runs is reported as missed and
+	// does not begin later.
+	At time.Time
+}
+
+// Switchover lets a healthy primary of service hand over to a standby. Nothing is waived and no committed row is lost: where it cannot be
+// proven that the standby has the whole log, nobody is promoted and the primary is started again. It returns the number of the failover
+// when it has begun: the Generation of its events, which tell the rest; 0 for one that begins later.
+//
+// Errors: as for Confirm; ErrRejected with all that stands in the way.
+func (e *Engine) Switchover(service string, options SwitchoverOptions) (uint64, error) {
+	c := e.inner()
+	if strings.ContainsRune(options.To, 0) {
+		return 0, &Error{Code: ErrInvalidArgument, Message: "the name of the server has a NUL character in it"}
+	}
+	var at uint64
+	if !options.At.IsZero() {
+		// A moment before 1970 lies as much in the past as the first one after.
+		at = uint64(max(1, options.At.UnixMilli()))
+	}
+	to, free := cstring(options.To, true)
+	defer free()
+	var generation C.uint64_t
+	err := c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_switchover(handle, service, to, C.uint64_t(at), &generation, wrong)
+	}, false)
+	return uint64(generation), err
+}
+
+// SwitchoverCancel takes the planned switchover of service back. Errors: as for Confirm; ErrRejected also when none is planned.
+func (e *Engine) SwitchoverCancel(service string) error {
+	c := e.inner()
+	return c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_switchover_cancel(handle, service, wrong)
+	}, false)
+}
+
 // ForceOptions is how a failover is forced.
 type ForceOptions struct {
 	// To is the server that is promoted; empty for the best one.
@@ -613,7 +654,8 @@ type ForceOptions struct {
 	AcceptLoss *uint64
 }
 
-// Force begins a failover of service now, from every state but one in flight. It returns the number of that failover when it has begun:
+// Force begins a failover of service now, from every state but one in flight. A database's healthy primary is not forced away without a
+// loss that is accepted: see Switchover. It returns the number of that failover when it has begun:
 // the Generation of its events, which tell the rest.
 //
 // Errors: as for Confirm.

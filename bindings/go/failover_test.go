@@ -444,11 +444,13 @@ func TestWhatNewDidNotMakeHarmsNobody(t *testing.T) {
 		_, one := zero.StatusOf("orders")
 		_, metrics := zero.MetricsText("", false)
 		_, force := zero.Force("orders", ForceOptions{})
+		_, switchover := zero.Switchover("orders", SwitchoverOptions{})
+		_, preflight := zero.SwitchoverPreflight("orders", "")
 		_, summary := zero.CheckAll(ctx)
 		_, doctor := zero.Doctor(ctx, "orders")
 		_, effective := zero.Config()
 		for name, err := range map[string]error{
-			"Start": zero.Start(ctx), "Stop": zero.Stop(ctx), "Status": status, "MetricsText": metrics, "Force": force,
+			"Start": zero.Start(ctx), "Stop": zero.Stop(ctx), "Status": status, "MetricsText": metrics, "Force": force, "Switchover": switchover, "SwitchoverPreflight": preflight, "SwitchoverCancel": zero.SwitchoverCancel("orders"),
 			"CheckAll": summary, "Doctor": doctor, "Config": effective,
 			"Confirm": zero.Confirm("orders"), "Pause": zero.Pause(""), "Reload": zero.Reload([]byte("{}")), "ReloadFromFile": zero.ReloadFromFile("x.toml"),
 			"ConfirmAll": zero.ConfirmAll(), "PauseWith": zero.PauseWith("", PauseOptions{Reason: "x"}), "Resume": zero.Resume(""), "Reset": zero.Reset("orders"),
@@ -868,7 +870,25 @@ func TestAnOrderSaysWhichFailoverItBegan(t *testing.T) {
 	if err := engine.Uncordon("site", "web2"); err != nil {
 		t.Fatal(err)
 	}
-	generation, err := engine.Force("site", ForceOptions{To: "web2"})
+	if preflight, err := engine.SwitchoverPreflight("site", "web2"); err != nil || !preflight.Ready || len(preflight.Lines) != 2 {
+		t.Error(err, preflight)
+	}
+	if planned, err := engine.Switchover("site", SwitchoverOptions{At: time.Now().Add(time.Hour)}); err != nil || planned != 0 {
+		t.Error(planned, err)
+	}
+	if status, err := engine.Status(); err != nil || status.Service("site").PlannedSwitchover == nil {
+		t.Error(err, status.Service("site"))
+	}
+	if err := engine.SwitchoverCancel("site"); err != nil {
+		t.Error(err)
+	}
+	if err := engine.SwitchoverCancel("site"); !errors.Is(err, ErrRejected) {
+		t.Error(err)
+	}
+	if _, err := engine.Switchover("site", SwitchoverOptions{At: time.Now().Add(-time.Hour)}); !errors.Is(err, ErrInvalidArgument) {
+		t.Error(err)
+	}
+	generation, err := engine.Switchover("site", SwitchoverOptions{To: "web2"})
 	if err != nil || generation != 1 {
 		t.Fatal(generation, err)
 	}

@@ -64,6 +64,24 @@ type ServiceForecast struct {
 	Forecast Forecast `json:"forecast"`
 }
 
+// PreflightLine is one thing that was looked at before a switchover.
+type PreflightLine struct {
+	Name string `json:"name"`
+	// Level is "ok", "warning" or "refused".
+	Level   string `json:"level"`
+	Message string `json:"message"`
+	// Remedy is what mends it; empty where nothing has to be mended.
+	Remedy string `json:"remedy"`
+}
+
+// Preflight is what SwitchoverPreflight saw. Raw is what `failover switchover --dry-run --json` prints.
+type Preflight struct {
+	// Ready: a switchover would begin.
+	Ready bool            `json:"-"`
+	Lines []PreflightLine `json:"preflight"`
+	Raw   json.RawMessage `json:"-"`
+}
+
 // DoctorReport is what Doctor found. Raw is what `failover doctor --json` prints.
 type DoctorReport struct {
 	Service string `json:"service"`
@@ -163,6 +181,32 @@ func (e *Engine) Doctor(ctx context.Context, service string) (DoctorReport, erro
 	}
 	report.Raw = document
 	return report, err
+}
+
+// SwitchoverPreflight says everything that is looked at before a switchover of service to the standby to, or for "" to the best one: what
+// `failover switchover --dry-run` does. It changes nothing. Errors: as for Confirm.
+func (e *Engine) SwitchoverPreflight(service, to string) (Preflight, error) {
+	c := e.inner()
+	var preflight Preflight
+	if strings.ContainsRune(to, 0) {
+		return preflight, &Error{Code: ErrInvalidArgument, Message: "the name of the server has a NUL character in it"}
+	}
+	standby, free := cstring(to, true)
+	defer free()
+	var report *C.failover_report
+	err := c.about(service, func(handle *C.failover_engine, service *C.char, wrong **C.failover_error) C.int32_t {
+		return C.failover_engine_switchover_preflight(handle, service, standby, &report, wrong)
+	}, false)
+	document := taken(report)
+	if err == nil {
+		err = read(document, &preflight)
+	}
+	preflight.Raw = document
+	preflight.Ready = err == nil
+	for _, line := range preflight.Lines {
+		preflight.Ready = preflight.Ready && line.Level != "refused"
+	}
+	return preflight, err
 }
 
 // Config is the configuration in force, that of the last reload, as JSON with every default filled in. Secrets are masked, or named by where

@@ -60,6 +60,8 @@ type ServiceStatus struct {
 	Missing []Reason `json:"missing"`
 	// Pause is why, and for how long, it is paused; nil while it is not.
 	Pause *Pause `json:"pause"`
+	// PlannedSwitchover begins later; nil where none is planned.
+	PlannedSwitchover *PlannedSwitchover `json:"planned_switchover"`
 	// Primary is empty until it is known.
 	Primary string `json:"primary"`
 	// Generation is the number of the last failover or switch by hand; 0 before the first.
@@ -83,6 +85,15 @@ type Pause struct {
 	// Withheld is what would be done meanwhile and is left undone: "unfinished_failover", "route", "names", "weight", "old_primary",
 	// "follow".
 	Withheld []Reason `json:"withheld"`
+}
+
+// PlannedSwitchover is a switchover that begins later.
+type PlannedSwitchover struct {
+	// To is the standby that is promoted; empty for the best one at that moment.
+	To string `json:"to"`
+	// At is when it begins: RFC 3339, UTC.
+	At     string `json:"at"`
+	LeftMs uint64 `json:"left_ms"`
 }
 
 // Server is the server of that name; nil where there is none.

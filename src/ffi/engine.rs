@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
@@ -19,6 +19,7 @@ use super::event::failover_event;
 use super::status::failover_status;
 use super::{call, quiet, text};
 use failover::{Config, Engine, EngineError, EventQueue, ForceOptions, PauseOptions, RejoinOptions};
+use failover::{Config, Engine, EngineError, EventQueue, ForceOptions, PauseOptions, SwitchoverOptions};
 
 /// The version of this interface: the major number in the upper 16 bits, the minor in the lower. Within one major number things are
 /// only added, and each addition raises the minor one.
@@ -705,7 +706,8 @@ pub unsafe extern "C" fn failover_engine_reset(
     }
 }
 
-/// Begins a failover of `service` now, from every state but one in flight: to the server `to`, or with NULL to the best one, losing
+/// Begins a failover of `service` now, from every state but one in flight; a database's healthy primary is not forced away without a
+/// loss that is accepted: see failover_engine_switchover. To the server `to`, or with NULL to the best one, losing
 /// `accept_loss` bytes at most (FAILOVER_LOSS_CONFIGURED: nothing of a primary that lives, else the configured limit; 2^50 and more:
 /// whatever is lost, also where that is not known). Returns when it has begun; events tell the rest.
 ///
@@ -758,6 +760,65 @@ pub unsafe extern "C" fn failover_engine_force_with(
             }
             let reply = engine.engine.force(text::string(service, "service")?, force_options(to, accept_loss)?)?;
             generation.write(reply.generation.unwrap_or(0));
+            Ok(FAILOVER_OK)
+        })
+    }
+}
+
+/// Lets a healthy primary of `service` hand over to the server `to`, or with NULL to the best standby. Nothing is waived and no committed
+/// row is lost: where it cannot be proven that the standby has the whole log, nobody is promoted and the primary is started again.
+/// `at_ms`: 0 begins it now; else it begins at that moment, in milliseconds since 1970, within the next 30 days. One whose moment passes
+/// while no engine runs is reported as missed and does not begin later. Writes the number of the failover that began to `generation`, or 0
+/// for one that begins later; NULL where nobody wants it. Written with FAILOVER_OK alone.
+///
+/// Errors: as for failover_engine_confirm. FAILOVER_REJECTED with all that stands in the way.
+///
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_switchover(
+    engine: *const failover_engine,
+    service: *const c_char,
+    to: *const c_char,
+    at_ms: u64,
+    generation: *mut u64,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            let mut options = SwitchoverOptions::default();
+            options.to = text::optional(to, "to")?.map(str::to_owned);
+            options.at = (at_ms > 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(at_ms));
+            let reply = engine.engine.switchover(text::string(service, "service")?, options)?;
+            if !generation.is_null() {
+                generation.write(reply.generation.unwrap_or(0));
+            }
+            Ok(FAILOVER_OK)
+        })
+    }
+}
+
+/// Takes the planned switchover of `service` back.
+///
+/// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also when none is planned.
+///
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: nothing changes hands.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_switchover_cancel(
+    engine: *const failover_engine,
+    service: *const c_char,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            engine.engine.cancel_switchover(text::string(service, "service")?)?;
             Ok(FAILOVER_OK)
         })
     }

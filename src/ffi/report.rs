@@ -13,7 +13,7 @@ use super::code::{FAILOVER_INVALID_ARG, FAILOVER_OK};
 use super::engine::{failover_engine, on};
 use super::error::{Fault, failover_error};
 use super::{call, quiet, text};
-use failover::{Config, ConfigErrors, DecisionRecord, Validation};
+use failover::{Config, ConfigErrors, DecisionRecord, SwitchoverOptions, Validation};
 
 /// What was found; it does not change any more. No secret is in it. Owned by the caller: failover_report_free. Used by one thread at a
 /// time.
@@ -114,6 +114,37 @@ pub unsafe extern "C" fn failover_engine_doctor(
             engine.serve_stop()?;
             let report = engine.engine.doctor(service, Duration::from_millis(timeout_ms.into()))?;
             give(out, &json!(report), report.ready)
+        })
+    }
+}
+
+/// Everything that is looked at before a switchover of `service` to the server `to`, or with NULL to the best standby: what
+/// `failover switchover --dry-run --json` prints (docs/SWITCHOVER.md). Changes nothing. failover_report_passed: it would begin.
+///
+/// Errors: as for failover_engine_confirm.
+///
+/// Thread: any.
+/// Blocks: for milliseconds, ten seconds at most.
+/// In callback: yes.
+/// Ownership: *out is the caller's, to be given to failover_report_free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failover_engine_switchover_preflight(
+    engine: *const failover_engine,
+    service: *const c_char,
+    to: *const c_char,
+    out: *mut *mut failover_report,
+    err: *mut *mut failover_error,
+) -> i32 {
+    // SAFETY: the promises of the header.
+    unsafe {
+        on(engine, err, |engine| {
+            is_there(out)?;
+            let mut options = SwitchoverOptions::default();
+            options.to = text::optional(to, "to")?.map(str::to_owned);
+            options.dry_run = true;
+            let reply = engine.engine.switchover(text::string(service, "service")?, options)?;
+            let passed = reply.preflight.iter().all(|line| line.level != "refused");
+            give(out, &json!(reply), passed)
         })
     }
 }

@@ -142,6 +142,9 @@ static void one_call(struct dice *dice)
     case 14:
         switch (below(dice, 5)) {
         case 3: code = failover_engine_rejoin(engine, text(dice), text(dice), (int32_t)below(dice, 2), err); break;
+        switch (below(dice, 6)) {
+        case 4: code = failover_engine_switchover(engine, text(dice), text(dice), roll(dice), NULL, err); break;
+        case 5: code = failover_engine_switchover_cancel(engine, text(dice), err); break;
         case 0: code = failover_engine_adopt(engine, text(dice), text(dice), err); break;
         case 1: code = failover_engine_cordon(engine, text(dice), text(dice), err); break;
         case 2: code = failover_engine_uncordon(engine, text(dice), text(dice), err); break;

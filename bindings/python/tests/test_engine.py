@@ -7,6 +7,7 @@ import pickle
 import threading
 import unittest
 from ctypes import byref
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Callable, List
 
@@ -180,6 +181,18 @@ class Commands(Case):
                 engine.force("site")
             with self.assertRaises(InvalidArgument):
                 engine.force("site", to="nobody", accept_loss=0)
+            with self.assertRaises(Rejected):
+                engine.switchover("site")
+            self.assertFalse(engine.switchover_preflight("site").ready)
+            with self.assertRaises(InvalidArgument):
+                engine.switchover("site", at=datetime.now() - timedelta(hours=1))
+            with self.assertRaises(Rejected):
+                engine.switchover_cancel("site")
+            self.assertEqual(engine.switchover("site", at=datetime.now() + timedelta(hours=1)), 0)
+            planned = engine.status().service("site").planned_switchover
+            self.assertTrue(planned is not None and planned.to is None and planned.left_ms > 3_000_000)
+            engine.switchover_cancel("site")
+            self.assertIsNone(engine.status().service("site").planned_switchover)
             with self.assertRaises(InvalidArgument):
                 engine.reset("nobody")
             with self.assertRaises(Rejected):
@@ -211,7 +224,9 @@ class Commands(Case):
             server = engine.status().service("site").server("web2")
             self.assertTrue(server.not_promotable is not None and server.not_promotable.remedy == refused.remedy)
             engine.uncordon("site", "web2")
-            generation = engine.force("site")
+            preflight = engine.switchover_preflight("site")
+            self.assertTrue(preflight.ready and [line.name for line in preflight.lines] == ["primary", "standby"], preflight)
+            generation = engine.switchover("site")
             self.assertEqual(generation, 1)
             done = next(event for event in events if event.kind == "failover_completed")
             self.assertEqual((done.generation, engine.status().service("site").primary), (generation, "web2"))

@@ -35,6 +35,8 @@ from .reports import (
     CheckResult,
     CheckSummary,
     DoctorReport,
+    Preflight,
+    PreflightLine,
     Problem,
     ReplayReport,
     Validation,
@@ -42,7 +44,18 @@ from .reports import (
     replay,
     validate,
 )
-from .status import CheckStatus, Finding, Forecast, LastFailover, Pause, Reason, ServerStatus, ServiceStatus, Status
+from .status import (
+    CheckStatus,
+    Finding,
+    Forecast,
+    LastFailover,
+    Pause,
+    PlannedSwitchover,
+    Reason,
+    ServerStatus,
+    ServiceStatus,
+    Status,
+)
 from .tasks import Answer, Done, NoEffect, Outcome, Task, TaskResult, Unknown
 
 __version__ = version()
@@ -77,6 +90,9 @@ __all__ = [
     "Outcome",
     "Panic",
     "Pause",
+    "PlannedSwitchover",
+    "Preflight",
+    "PreflightLine",
     "Problem",
     "Reason",
     "Reentrant",

@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from ctypes import byref, c_uint64
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional, Type, TypeVar, Union
@@ -21,7 +22,7 @@ from ._library import lib
 from ._signatures import EngineHandle, ReportHandle, StatusHandle
 from .errors import Code, HandlerError, call, error, text
 from .events import Event, EventKind
-from .reports import CheckSummary, DoctorReport, read
+from .reports import CheckSummary, DoctorReport, Preflight, read
 from .status import Status
 from .tasks import ActionFunction, Answer, CheckFunction, Done, NoEffect, Outcome, Unknown, action_answer
 
@@ -397,9 +398,38 @@ class Engine:
         """Takes `service` back from manual_intervention or failed_over to watching; ends its cooldown. Errors: as for confirm()."""
         self._core.call(lib.failover_engine_reset, text(service, "service"))
 
+    def switchover(self, service: str, to: Optional[str] = None, *, at: Optional[datetime] = None) -> int:
+        """Lets a healthy primary of `service` hand over to the server `to`, or to the best standby. Nothing is waived and no committed
+        row is lost: where it cannot be proven that the standby has the whole log, nobody is promoted and the primary is started again.
+        Returns the number of the failover when it has begun: the `generation` of its events, which tell the rest.
+
+        at: begin at this moment, within the next 30 days; a datetime without a zone is local time. Returns 0 then. One whose moment
+        passes while no engine runs is reported as missed and does not begin later.
+
+        Errors: as for confirm(); Rejected with all that stands in the way.
+        """
+        at_ms = 0 if at is None else max(1, int(at.timestamp() * 1000))
+        generation = c_uint64()
+        name, standby = text(service, "service"), text(to, "to")
+        self._core.call(lib.failover_engine_switchover, name, standby, at_ms, byref(generation))
+        return generation.value
+
+    def switchover_preflight(self, service: str, to: Optional[str] = None) -> Preflight:
+        """Everything that is looked at before a switchover: what `failover switchover --dry-run` does. Changes nothing.
+
+        Errors: as for confirm().
+        """
+        raw = self._report_now(lib.failover_engine_switchover_preflight, text(service, "service"), text(to, "to"))
+        return Preflight.from_json(raw)
+
+    def switchover_cancel(self, service: str) -> None:
+        """Takes the planned switchover of `service` back. Errors: as for confirm(); Rejected also when none is planned."""
+        self._core.call(lib.failover_engine_switchover_cancel, text(service, "service"))
+
     def force(self, service: str, to: Optional[str] = None, accept_loss: Optional[int] = None) -> int:
         """Begins a failover of `service` now, from every state but one in flight: to the server `to`, or to the best one, losing
-        `accept_loss` bytes at most (None: the configured limit). Returns the number of the failover when it has begun: the
+        `accept_loss` bytes at most (None: the configured limit). A database's healthy primary is not forced away without a loss that is
+        accepted: see switchover(). Returns the number of the failover when it has begun: the
         `generation` of its events, which tell the rest.
 
         Errors: as for confirm().

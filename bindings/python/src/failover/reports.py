@@ -19,6 +19,8 @@ __all__ = [
     "CheckResult",
     "CheckSummary",
     "DoctorReport",
+    "Preflight",
+    "PreflightLine",
     "Problem",
     "ReplayReport",
     "Validation",
@@ -102,6 +104,35 @@ class DoctorReport:
             findings=[finding_of(one) for one in raw["findings"]],
             raw=dict(raw),
         )
+
+
+@dataclass(frozen=True)
+class PreflightLine:
+    """One thing that was looked at before a switchover. level: "ok", "warning" or "refused". remedy: what mends it; empty where nothing
+    has to be mended."""
+
+    name: str
+    level: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What Engine.switchover_preflight saw. ready: a switchover would begin."""
+
+    ready: bool
+    lines: List[PreflightLine]
+    raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Preflight:
+        """From what `failover switchover --dry-run --json` prints, or `raw`."""
+        lines = [
+            PreflightLine(name=one["name"], level=one["level"], message=one["message"], remedy=one["remedy"])
+            for one in raw.get("preflight", [])
+        ]
+        return cls(ready=all(line.level != "refused" for line in lines), lines=lines, raw=dict(raw))
 
 
 @dataclass(frozen=True)

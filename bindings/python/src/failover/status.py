@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional
 
-__all__ = ["CheckStatus", "Finding", "Forecast", "LastFailover", "Pause", "Reason", "ServerStatus", "ServiceStatus", "Status"]
+__all__ = [
+    "CheckStatus",
+    "Finding",
+    "Forecast",
+    "LastFailover",
+    "Pause",
+    "PlannedSwitchover",
+    "Reason",
+    "ServerStatus",
+    "ServiceStatus",
+    "Status",
+]
 
 
 @dataclass(frozen=True)
@@ -132,10 +143,20 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class PlannedSwitchover:
+    """A switchover that begins later. to: the standby; None: the best one at that moment. at: RFC 3339, UTC."""
+
+    to: Optional[str]
+    at: str
+    left_ms: int
+
+
+@dataclass(frozen=True)
 class ServiceStatus:
     """One service. state: "normal", "degraded", "failing", "failover_in_progress", "failed_over" or "manual_intervention"; reason: why,
     in one sentence. primary: once it is known. generation: the number of the last failover or switch by hand; 0 before the first. health: that of the
     primary. refusals: why no failover would start now. pause: why and for how long it is paused; None while it is not.
+    planned_switchover: one that begins later; None: none.
     missing: what it does without although its primary is well, and is "degraded" for: "no_standby", or a finding of the route.
     readiness: what would hurt at failover time, what would stop it first."""
 
@@ -155,6 +176,7 @@ class ServiceStatus:
     pause: Optional[Pause] = None
     missing: List[Reason] = field(default_factory=list)
     readiness: List[Finding] = field(default_factory=list)
+    planned_switchover: Optional[PlannedSwitchover] = None
     raw: Dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
     def server(self, name: str) -> ServerStatus:
@@ -297,6 +319,10 @@ def _pause(raw: Optional[Mapping[str, Any]]) -> Optional[Pause]:
     )
 
 
+def _planned(raw: Optional[Mapping[str, Any]]) -> Optional[PlannedSwitchover]:
+    return None if raw is None else PlannedSwitchover(to=raw.get("to"), at=raw["at"], left_ms=raw["left_ms"])
+
+
 def _service(raw: Dict[str, Any]) -> ServiceStatus:
     servers = [_server(server) for server in raw["servers"]]
     primary = raw.get("primary")
@@ -318,5 +344,6 @@ def _service(raw: Dict[str, Any]) -> ServiceStatus:
         pause=_pause(raw.get("pause")),
         missing=_reasons(raw.get("missing", [])),
         readiness=[finding_of(one) for one in raw.get("readiness", [])],
+        planned_switchover=_planned(raw.get("planned_switchover")),
         raw=raw,
     )
