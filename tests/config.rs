@@ -1602,6 +1602,10 @@ fn the_effective_configuration_shows_every_default() {
         followers = "auto"
         rejoin = "manual"
 
+        [services.switchover]
+        pause_timeout = "1s"
+        on_pause_timeout = "abort"
+
         [services.fence]
         require = 3
         timeout = "10s"

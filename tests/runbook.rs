@@ -129,7 +129,9 @@ fn the_primarys_host_is_patched_with_an_outage() {
 fn the_primarys_host_is_patched_after_a_switchover() {
     let runbook = Runbook::start();
     let db2 = &runbook.pair.db2;
-    let told = runbook.run("failover force orders --to db2 --wait", "--yes");
+    let looked = runbook.run("failover switchover orders --to db2 --dry-run", "");
+    assert!(looked.contains("a switchover would begin"), "{looked}");
+    let told = runbook.run("failover switchover orders --to db2 --wait", "");
     assert!(told.contains("db2"), "{told}");
     runbook.writes(db2);
     assert_eq!(runbook.service()["primary"], "db2");

@@ -123,6 +123,10 @@ const (
 	FindingRouteToStandby = "route_to_standby"
 	// FindingRoutePrimaryOut: An instance of the route sends no new session to the primary.
 	FindingRoutePrimaryOut = "route_primary_out"
+	// FindingGateKeeperMissing: The engine finds no program that could hold the deadline of a closed gate.
+	FindingGateKeeperMissing = "gate_keeper_missing"
+	// FindingPoolerSessionMode: A pool of PgBouncer belongs to a whole session (`pool_mode = session`).
+	FindingPoolerSessionMode = "pooler_session_mode"
 	// FindingVerifyUnreachable: No server answers at an address of the route.
 	FindingVerifyUnreachable = "verify_unreachable"
 	// FindingVerifyFull: All connection slots behind an address of the route are in use.
@@ -201,6 +205,8 @@ const (
 	RefusalFenceUnavailable = "fence_unavailable"
 	// RefusalReceiptUnprovable: The primary is alive, and the engine could not prove that a standby has everything that the primary acknowledged.
 	RefusalReceiptUnprovable = "receipt_unprovable"
+	// RefusalHandOver: The primary is healthy: a switchover replaces it, and loses nothing.
+	RefusalHandOver = "hand_over"
 	// RefusalNoCandidate: No standby can be promoted. Each standby has its reason.
 	RefusalNoCandidate = "no_candidate"
 	// RefusalNotReady: A finding of the survey would prevent the completion of a failover (shown only beforehand).

@@ -43,6 +43,9 @@ _failover() {
             failover,help)
                 cmd="failover__subcmd__help"
                 ;;
+            failover,hold-gate)
+                cmd="failover__subcmd__hold__subcmd__gate"
+                ;;
             failover,metrics)
                 cmd="failover__subcmd__metrics"
                 ;;
@@ -66,6 +69,9 @@ _failover() {
                 ;;
             failover,status)
                 cmd="failover__subcmd__status"
+                ;;
+            failover,switchover)
+                cmd="failover__subcmd__switchover"
                 ;;
             failover,uncordon)
                 cmd="failover__subcmd__uncordon"
@@ -100,6 +106,9 @@ _failover() {
             failover__subcmd__help,help)
                 cmd="failover__subcmd__help__subcmd__help"
                 ;;
+            failover__subcmd__help,hold-gate)
+                cmd="failover__subcmd__help__subcmd__hold__subcmd__gate"
+                ;;
             failover__subcmd__help,metrics)
                 cmd="failover__subcmd__help__subcmd__metrics"
                 ;;
@@ -123,6 +132,9 @@ _failover() {
                 ;;
             failover__subcmd__help,status)
                 cmd="failover__subcmd__help__subcmd__status"
+                ;;
+            failover__subcmd__help,switchover)
+                cmd="failover__subcmd__help__subcmd__switchover"
                 ;;
             failover__subcmd__help,uncordon)
                 cmd="failover__subcmd__help__subcmd__uncordon"
@@ -498,6 +510,20 @@ _failover() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        failover__subcmd__help__subcmd__hold__subcmd__gate)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         failover__subcmd__help__subcmd__metrics)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -610,6 +636,20 @@ _failover() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        failover__subcmd__help__subcmd__switchover)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         failover__subcmd__help__subcmd__uncordon)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -631,6 +671,24 @@ _failover() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__hold__subcmd__gate)
+            opts="-h --json --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -819,6 +877,40 @@ _failover() {
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        failover__subcmd__switchover)
+            opts="-w -h --to --dry-run --at --cancel --wait --socket --config --json --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -44,6 +44,7 @@ complete -c failover -n "__fish_failover_needs_command" -f -a "reset" -d 'Leave 
 complete -c failover -n "__fish_failover_needs_command" -f -a "adopt" -d 'Say that a server which takes writes is the primary from here on'
 complete -c failover -n "__fish_failover_needs_command" -f -a "cordon" -d 'Say that a server is not to be promoted, by whatever'
 complete -c failover -n "__fish_failover_needs_command" -f -a "uncordon" -d 'Say that a cordoned server may be promoted again'
+complete -c failover -n "__fish_failover_needs_command" -f -a "switchover" -d 'Let a healthy primary hand over to a standby, without losing a row'
 complete -c failover -n "__fish_failover_needs_command" -f -a "force" -d 'Fail over now, whatever the checks say'
 complete -c failover -n "__fish_failover_needs_command" -f -a "rejoin" -d 'Bring an old primary that is stopped back as a standby'
 complete -c failover -n "__fish_failover_needs_command" -f -a "replay" -d 'Go through a recorded decision again, and compare'
@@ -152,6 +153,18 @@ always\t''
 never\t''"
 complete -c failover -n "__fish_failover_using_subcommand uncordon" -l json -d 'Write JSON for programs instead of text for people'
 complete -c failover -n "__fish_failover_using_subcommand uncordon" -s h -l help -d 'Print help'
+complete -c failover -n "__fish_failover_using_subcommand switchover" -l to -d 'Promote this standby [default: the best one]' -r
+complete -c failover -n "__fish_failover_using_subcommand switchover" -l at -d 'Begin at this moment: HH:MM of this machine\'s clock, or RFC 3339' -r
+complete -c failover -n "__fish_failover_using_subcommand switchover" -l socket -d 'The daemon\'s control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F
+complete -c failover -n "__fish_failover_using_subcommand switchover" -l config -d 'Find the control socket in this configuration of the daemon [default: none is read, --socket\'s default holds]' -r -F
+complete -c failover -n "__fish_failover_using_subcommand switchover" -l color -d 'Colours and tables; `auto`: on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c failover -n "__fish_failover_using_subcommand switchover" -l dry-run -d 'Only look: say line by line what was seen, and what mends it'
+complete -c failover -n "__fish_failover_using_subcommand switchover" -l cancel -d 'Take the planned switchover back'
+complete -c failover -n "__fish_failover_using_subcommand switchover" -s w -l wait -d 'Wait for the end, show the steps, and end with the outcome'
+complete -c failover -n "__fish_failover_using_subcommand switchover" -l json -d 'Write JSON for programs instead of text for people'
+complete -c failover -n "__fish_failover_using_subcommand switchover" -s h -l help -d 'Print help'
 complete -c failover -n "__fish_failover_using_subcommand force" -l to -d 'Promote this standby [default: the best one]' -r
 complete -c failover -n "__fish_failover_using_subcommand force" -l accept-loss -d 'Accept the loss of this much: a number of bytes, a size such as 16MiB, or any, also where it is not known [default: nothing of a primary that lives, else `data.max_lag_bytes`]' -r
 complete -c failover -n "__fish_failover_using_subcommand force" -l socket -d 'The daemon\'s control socket [env: FAILOVER_SOCKET, or that of FAILOVER_CONFIG] [default: /run/failover/control.sock, or else /var/lib/failover/control.sock]' -r -F

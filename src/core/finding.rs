@@ -70,6 +70,12 @@ macro_rules! findings {
                 match self { $(FindingCode::$name => $word,)* }
             }
 
+            /// It hurts planned work alone: the service lacks nothing for it.
+            #[must_use]
+            pub fn is_of_planned_work(self) -> bool {
+                matches!(self, FindingCode::GateKeeperMissing | FindingCode::PoolerSessionMode)
+            }
+
             /// Its line of the table.
             #[must_use]
             pub fn row(self) -> &'static FindingRow {

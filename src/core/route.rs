@@ -418,6 +418,16 @@ mod tests {
     }
 
     #[test]
+    fn why_clients_of_a_pooler_could_not_wait_is_told_and_blocks_no_failover() {
+        let states = [("db1", RouteState::Takes), ("db2", RouteState::Maint)];
+        let gate = vec![GateTrouble::SessionMode("app".into()), GateTrouble::NoKeeper];
+        let view = InstanceView { kind: InstanceKind::Pgbouncer, gate, ..instance(&states) };
+        let found = findings(&[view], Some("db1"), true, true);
+        assert_eq!(found.iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), ["pooler_session_mode", "gate_keeper_missing"]);
+        assert!(found.iter().all(|one| !one.blocking && one.code.is_of_planned_work() && !one.remedy.is_empty()), "{found:?}");
+    }
+
+    #[test]
     fn only_the_primary_may_take_sessions() {
         use RouteState::{Backup, Down, Drain, Maint, Missing, NoWeight, Takes};
         for (db1, db2, expected) in [

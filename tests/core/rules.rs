@@ -17,7 +17,7 @@ use failover_core::sample::{
     FenceLevel, FenceReport, LocalAnswer, Lsn, ProcessState, Readiness, ReadinessFinding, Rung, RungName,
 };
 use failover_core::snapshot::ServiceSnapshot;
-use failover_core::switchover::SwitchoverOrder;
+use failover_core::switchover::{PreflightLevel, SwitchoverOrder};
 use failover_core::time::{Mono, Span};
 
 fn warm_of(servers: usize) -> World {
@@ -476,6 +476,33 @@ fn the_record_of_an_order_names_every_guard_that_it_waived() {
     world.command(Command::Force { to: None, accept_loss: Some(1_000) });
     let evidence = service(&world).plan.expect("it goes on").course.evidence.join("\n");
     assert!(evidence.contains("waived: paused") && evidence.contains("waived: doubt"), "{evidence}");
+}
+
+/// Rule 213.
+#[test]
+fn a_switchover_waives_nothing() {
+    let refused = |spoil: fn(&mut World)| {
+        let mut world = warm();
+        spoil(&mut world);
+        world.command(Command::Switchover { to: None, order: SwitchoverOrder::Look });
+        let lines = world.answer.take().expect("it is answered").preflight;
+        let refused = lines.into_iter().filter(|line| line.level == PreflightLevel::Refused);
+        refused.map(|line| line.name).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(|_| ()), [""; 0]);
+    assert_eq!(refused(|world| world.command(Command::pause())), [""; 0], "an operator's order is one during a pause, too");
+    let stuck = |world: &mut World| {
+        world.self_health(SelfHealth { stuck_workers: 2, workers: 2, journal_writable: true, ..SelfHealth::default() });
+    };
+    assert_eq!(refused(stuck), ["doubt"]);
+    let full = |world: &mut World| world.self_health(SelfHealth { workers: 2, journal_writable: false, ..SelfHealth::default() });
+    assert_eq!(refused(full), ["journal_unwritable"]);
+    assert_eq!(refused(|world| world.nodes[0].mode = Mode::Silent), [""; 0], "nothing was seen of it yet");
+    let dying = refused(|world| {
+        kill(world);
+        world.run(ms(20));
+    });
+    assert!(!dying.is_empty(), "{dying:?}");
 }
 
 #[test]

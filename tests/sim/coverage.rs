@@ -111,6 +111,9 @@ pub(super) const ACTIONS: [&str; 19] = [
 /// The same, beside what `sweep` goes through: `salvage`, and the followers, have their own courses.
 const SALVAGE: &str = "salvage";
 
+/// And this one has its own orders.
+const GATE: &str = "close_gate";
+
 /// How an engine ends at a step, and when.
 const ENDS: [(&str, &str); 5] =
     [("killed", "before"), ("killed", "during"), ("killed", "after"), ("stopped", "during"), ("stopped", "after")];
@@ -247,6 +250,8 @@ impl Coverage {
         all.extend(["action salvage".to_owned(), "action empty_spool".to_owned()]);
         all.extend(super::followers::STEPS.iter().map(|name| format!("action {name}")));
         for step in ACTIONS.into_iter().chain([SALVAGE, super::followers::REPOINT]) {
+        all.extend(["action salvage", "action empty_spool", "action close_gate"].map(str::to_owned));
+        for step in ACTIONS.into_iter().chain([SALVAGE, GATE]) {
             all.extend(ENDS.iter().map(|(how, when)| format!("engine {how} {when} {step}")));
         }
         for class in [FailureClass::Dead, FailureClass::Hung, FailureClass::Unreachable, FailureClass::Unusable] {

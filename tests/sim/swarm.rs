@@ -447,6 +447,7 @@ fn orders(seed: u64, setup: &mut Setup) {
 /// Poolers in front, planned work, and what goes wrong at the gate.
 fn gates(seed: u64, setup: &mut Setup) {
     const STEPS: [&str; 6] = ["close_gate", "close_gate", "route_out", "stop_server", "read_receipt", "route_in"];
+    type Ends = fn(&'static str, Box<Fault>) -> Fault;
     let mut dice = Dice::new(seed ^ 0x6A7E);
     if !dice.percent(12) {
         return;
@@ -466,10 +467,12 @@ fn gates(seed: u64, setup: &mut Setup) {
     let mut happens = |fault: Fault, span: u64| setup.moments.push(Moment { at: at - 1, span, service, server: 0, fault });
     if dice.percent(60) {
         let step = dice.one(&STEPS);
+        // Before it, in its course, or right after it.
+        let when = dice.one(&[Fault::Before as Ends, Fault::At, Fault::After]);
         match dice.between(0, 6) {
-            0 | 1 => happens(Fault::At(step, Box::new(Fault::Crash { at_record: dice.percent(50) })), 2_000),
+            0 | 1 => happens(when(step, Box::new(Fault::Crash { at_record: dice.percent(50) })), 2_000),
             2 => happens(Fault::At(step, Box::new(Fault::Kill { orphans: false })), 60_000),
-            3 => happens(Fault::At(step, Box::new(Fault::Operator(Command::Stop))), 0),
+            3 => happens(dice.one(&[Fault::At as Ends, Fault::After])(step, Box::new(Fault::CleanStop)), 2_000),
             4 => happens(Fault::At(step, Box::new(Fault::Instance)), 3_000),
             _ => {
                 let wrong = dice.one(&[Wrong::NoEffect, Wrong::Unknown(true), Wrong::Unknown(false), Wrong::Silent(true)]);

@@ -564,7 +564,8 @@ impl Service {
             let sentence = "no standby can take over".to_owned();
             missing.push(Remark { code: "no_standby".into(), sentence });
         }
-        for finding in self.route.iter().chain(&self.asked_route).flat_map(|route| &route.findings) {
+        let findings = self.route.iter().chain(&self.asked_route).flat_map(|route| &route.findings);
+        for finding in findings.filter(|finding| !finding.code.is_of_planned_work()) {
             missing.push(Remark { code: finding.code.to_string(), sentence: finding.message.clone() });
         }
         missing
