@@ -221,7 +221,7 @@ impl Drop for Daemon {
 #[test]
 fn the_help_shows_examples_and_exit_codes() {
     let help = run(&["--help"]).ends_with(0);
-    expect![[r"
+    expect![[r#"
         Automatic failover for PostgreSQL: watches a primary, decides when it is really gone, fences it,
         promotes the standby, moves the traffic, verifies the result, and says what happened and why
 
@@ -244,6 +244,7 @@ fn the_help_shows_examples_and_exit_codes() {
           adopt        Say that a server which takes writes is the primary from here on
           cordon       Say that a server is not to be promoted, by whatever
           uncordon     Say that a cordoned server may be promoted again
+          switchover   Let a healthy primary hand over to a standby, without losing a row
           force        Fail over now, whatever the checks say
           replay       Go through a recorded decision again, and compare
           completions  Print the completion script of a shell
@@ -266,13 +267,14 @@ fn the_help_shows_examples_and_exit_codes() {
         Exit codes:
           0  done; for `check` and `doctor`: everything is up, and nothing would stop a failover
           1  `check` and `doctor`: something is not up, or would stop a failover;
-             `force --wait`: nothing was promoted
+             `force` and `switchover` with --wait: nothing was promoted;
+             `switchover --dry-run`: it would be refused
           2  the configuration or the command line is wrong
           3  the daemon cannot be reached
           4  the daemon refused the command, and said why
           5  the engine cannot start or run, or the system refused something
-          6  `force --wait`: the failover stopped where a person has to look
-    "]]
+          6  `force` and `switchover` with --wait: stopped where a person has to look
+    "#]]
     .assert_eq(&help.stdout);
     for command in [
         "run",
@@ -289,6 +291,7 @@ fn the_help_shows_examples_and_exit_codes() {
         "cordon",
         "uncordon",
         "force",
+        "switchover",
         "completions",
     ] {
         let help = run(&[command, "--help"]).ends_with(0).stdout;
@@ -320,6 +323,9 @@ fn a_wrong_command_line_ends_with_2() {
         &["pause", "orders", "--for", "5"],
         &["pause", "orders", "--for", "31d"],
         &["force", "orders", "--accept-loss", "a lot"],
+        &["switchover", "orders", "--at", "tonight"],
+        &["switchover", "orders", "--dry-run", "--wait"],
+        &["switchover", "orders", "--cancel", "--to", "db2"],
         &["status", "--socket", "/a", "--config", "/b"],
     ] {
         let answer = run(arguments).ends_with(2);
@@ -608,6 +614,17 @@ fn a_daemon_is_asked_and_told() {
     place.ask(&["pause", "orders", "--reason", "two\nlines"]).ends_with(4);
     place.ask(&["pause", "orders", "--for", "1ms"]).ends_with(0);
     while place.ask(&["status", "--json"]).ends_with(0).json()["services"][0]["paused"] == true {}
+    let looked = place.ask(&["switchover", "orders", "--dry-run"]).ends_with(1).stdout;
+    assert!(looked.starts_with("refused  no_primary_seen: ") && looked.contains("\n         Remedy: "), "{looked}");
+    assert!(looked.ends_with("orders: a switchover would be refused\n"), "{looked}");
+    let refused = place.ask(&["switchover", "orders"]).ends_with(4).stderr;
+    assert!(refused.contains("no switchover: no_primary_seen: "), "{refused}");
+    place.ask(&["switchover", "orders", "--at", "2001-01-01T00:00:00Z"]).ends_with(4);
+    place.ask(&["switchover", "orders", "--cancel"]).ends_with(4);
+    place.ask(&["switchover", "orders", "--to", "db2", "--at", "00:00"]).ends_with(0);
+    let human = place.ask(&["status", "orders"]).ends_with(0).stdout;
+    assert!(human.contains("A switchover to db2 begins in "), "{human}");
+    place.ask(&["switchover", "orders", "--cancel"]).ends_with(0);
     place.ask(&["uncordon", "orders", "db2"]).ends_with(4);
     place.ask(&["cordon", "orders", "nobody"]).ends_with(4);
     let told = place.ask(&["cordon", "orders", "db2"]).ends_with(0).stdout;
@@ -1201,6 +1218,9 @@ fn an_order_that_is_waited_for_is_one_request() {
     assert_eq!(begun["generation"], 3, "{begun}");
     assert!(begun["message"].as_str().unwrap().contains("failover 3 has begun"), "{begun}");
     until("its end", || (place.status_of_site()["failover"]["outcome"] == "completed").then_some(()));
+    let ended = place.ask(&["switchover", "site", "--wait", "--json"]).ends_with(0).json();
+    assert_eq!((&ended["failover"]["class"], &ended["failover"]["to"]), (&"switchover".into(), &"web1".into()), "{ended:#}");
+    place.ask(&["switchover", "site", "--to", "web2", "--wait"]).ends_with(0);
     let refused = place.ask(&["force", "site", "--to", "web2", "--yes", "--wait"]).ends_with(4);
     assert!(refused.stderr.contains("web2 is the primary already"), "{}", refused.stderr);
     daemon.signal(Signal::TERM);

@@ -170,6 +170,14 @@ impl Core {
         snapshot::take(self.effects.now, &self.services, wanted, &self.doubt, &self.health, self.most)
     }
 
+    /// When the survey asked each server of a service last.
+    #[must_use]
+    pub fn surveyed(&self, service: ServiceId) -> Vec<Option<Mono>> {
+        let service = self.services.get(usize::from(service.0));
+        let servers = service.into_iter().flat_map(|service| &service.servers);
+        servers.map(|state| state.readiness.as_ref().map(|readiness| readiness.asked)).collect()
+    }
+
     /// The primary of each service, as far as one is known.
     #[must_use]
     pub fn primaries(&self) -> Vec<Option<id::ServerId>> {

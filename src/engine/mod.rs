@@ -102,6 +102,10 @@ pub(crate) const INPUTS: usize = sync::bound(4096, 4);
 const LANE: usize = 4;
 /// If a callback of the host program takes longer than this for one event, the engine reports it by name.
 const CALLBACK: Duration = Duration::from_secs(30);
+/// How long an order of planned work waits for another look at the servers.
+const FRESH_LOOK: Duration = Duration::from_secs(3);
+/// How often it looks whether that has come.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long a dropped engine waits for its threads.
 const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -657,6 +661,9 @@ impl Engine {
     pub fn switchover(&self, service: &str, options: SwitchoverOptions) -> Result<CommandReply, EngineError> {
         let order = options.order()?;
         let to = options.to.map(|name| self.server_of(service, &name)).transpose()?;
+        if matches!(order, SwitchoverOrder::Begin | SwitchoverOrder::Look) {
+            self.shell.look_afresh(service)?;
+        }
         self.shell.command(Some(service), Command::Switchover { to, order })
     }
 
@@ -1210,6 +1217,29 @@ impl Shell {
     /// The primary of each service, as the core sees it.
     pub(crate) fn primaries(&self) -> Vec<Option<ServerId>> {
         self.core.lock().as_ref().map(Core::primaries).unwrap_or_default()
+    }
+
+    /// Has the survey ask the servers of a database once more, and waits for it, for a moment: a server that does not answer is as it was
+    /// found last.
+    fn look_afresh(&self, service: &str) -> Result<(), EngineError> {
+        let parts = self.parts();
+        let known = parts.model.services.iter().position(|known| known.name == service && known.kind.holds_data());
+        let Some(id) = known.and_then(|place| u16::try_from(place).ok()).map(ServiceId) else { return Ok(()) };
+        let began = self.clock.now();
+        let surveyed = || self.core.lock().as_ref().map(|core| core.surveyed(id)).unwrap_or_default();
+        // Of one that was never surveyed there is nothing to wait for: the engine has just been started, or has not seen it.
+        let wanted: Vec<usize> = surveyed().iter().enumerate().filter(|(_, asked)| asked.is_some()).map(|(at, _)| at).collect();
+        let servers = wanted.iter().filter_map(|at| u16::try_from(*at).ok()).map(|at| (id, ServerId(at)));
+        self.unsurveyed.lock().extend(servers);
+        let cancel = Cancel::new().map_err(|error| EngineError::system("cannot make a cancel signal", error))?;
+        let until = Deadline::after(FRESH_LOOK);
+        loop {
+            let seen = surveyed();
+            let is_fresh = |at: &usize| seen.get(*at).copied().flatten().is_some_and(|asked| asked >= began);
+            if wanted.iter().all(is_fresh) || cancel.pause(LOOK_EVERY, until).is_err() {
+                return Ok(());
+            }
+        }
     }
 
     /// The replay of this server has not moved for some seconds, while there is log to replay.
