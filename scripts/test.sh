@@ -18,8 +18,7 @@ if [ "$release" != 0 ] && [ "$release" != 77 ]; then
 fi
 tests=(scripts/cargo.sh test --locked --no-fail-fast)
 # They wait more than they work, one test at a time: beside all the others.
-slow=(faults salvage rejoin three_servers three_servers_more)
-slow=(faults salvage switchover three_servers three_servers_more)
+slow=(faults salvage rejoin switchover three_servers three_servers_more)
 others=()
 # Every test program that a package names.
 while read -r name; do

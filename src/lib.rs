@@ -206,19 +206,12 @@ pub use {
     engine::status::{
         BreakerStatus, CheckReport, CheckStatus, DelayBucket, DelayStatus, EventStatus, FailoverStatus, FailureStatus,
         FollowStatus, ForecastStatus, HostFunctionStatus, JournalStatus, JudgedStatus, MetricsStatus, PauseStatus, PhaseStatus,
-        ReadinessStatus, ReadyReport, ReasonStatus, RejoinStatus, SampleStatus, ServerStatus, ServiceReadiness, ServiceStatus,
-        SpansStatus, Status, StepStatus, ThreadStatus, TrafficStatus, VerdictCounts,
+        PlannedSwitchoverStatus, ReadinessStatus, ReadyReport, ReasonStatus, RejoinStatus, SampleStatus, ServerStatus,
+        ServiceReadiness, ServiceStatus, SpansStatus, Status, StepStatus, ThreadStatus, TrafficStatus, VerdictCounts,
     },
     engine::{
         ActionAnswer, CommandReply, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer,
-        HostCheck, LONGEST_PAUSE, PauseOptions, RejoinOptions, TaskAnswer, metrics::details as metrics_details,
-        metrics::text as metrics_text, why::of as why,
-        PlannedSwitchoverStatus, ReadinessStatus, ReadyReport, ReasonStatus, SampleStatus, ServerStatus, ServiceReadiness,
-        ServiceStatus, SpansStatus, Status, StepStatus, ThreadStatus, TrafficStatus, VerdictCounts,
-    },
-    engine::{
-        ActionAnswer, CommandReply, Engine, EngineError, EngineEvent, EventQueue, ForceOptions, HostAction, HostAnswer,
-        HostCheck, LONGEST_PAUSE, PauseOptions, PreflightStatus, SwitchoverOptions, TaskAnswer,
+        HostCheck, LONGEST_PAUSE, PauseOptions, PreflightStatus, RejoinOptions, SwitchoverOptions, TaskAnswer,
         metrics::details as metrics_details, metrics::text as metrics_text, why::of as why,
     },
     failover_core::candidate::ANY_LOSS,

@@ -181,8 +181,11 @@ impl ServiceActions {
             Action::ProveFence { server, view_confirmed } => self.prove(*server, *view_confirmed, deadline, cancel),
             Action::ReadHistory { server, timeline } => self.history(*server, *timeline, deadline, cancel),
             Action::Checkpoint { server } => self.cluster.checkpoint(*server, deadline, cancel),
-            Action::StopServer { .. }
-            | Action::ReadReceipt { .. }
+            Action::StopServer { .. } => {
+                self.poolers.iter().for_each(Pooler::is_stopping);
+                self.on_hosts(action, generation, deadline, cancel)
+            }
+            Action::ReadReceipt { .. }
             | Action::StartServer { .. }
             | Action::Salvage { .. }
             | Action::EmptySpool { .. }
@@ -193,13 +196,6 @@ impl ServiceActions {
             | Action::ReadRewind { .. }
             | Action::FollowPrimary { .. }
             | Action::StartStandby { .. } => self.on_hosts(action, generation, deadline, cancel),
-            Action::StopServer { .. } => {
-                self.poolers.iter().for_each(Pooler::is_stopping);
-                self.on_hosts(action, generation, deadline, cancel)
-            }
-            Action::ReadReceipt { .. } | Action::StartServer { .. } | Action::Salvage { .. } | Action::EmptySpool { .. } => {
-                self.on_hosts(action, generation, deadline, cancel)
-            }
             Action::ReadPositions { servers, settle } => self.cluster.read_positions(servers, *settle, deadline, cancel),
             Action::Promote { server, system_id, old_timeline } => {
                 self.promote(*server, *system_id, *old_timeline, &subject, deadline, cancel)

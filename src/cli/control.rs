@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use failover::{CommandReply, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus, RejoinOptions, on_behalf_of};
-use failover::{CommandReply, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus, SwitchoverOptions, on_behalf_of};
+use failover::{
+    CommandReply, Engine, EngineError, ForceOptions, PauseOptions, ReasonStatus, RejoinOptions, SwitchoverOptions, on_behalf_of,
+};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use parking_lot::Mutex;
@@ -392,13 +393,12 @@ fn answer(engine: &Engine, request: Request) -> Result<serde_json::Value, Refuse
         Request::Rejoin { service, server, dry_run, wait: false } => {
             Ok(said(engine.rejoin(&service, &server, made!(RejoinOptions { dry_run }))?))
         }
-        Request::Rejoin { wait: true, .. } | Request::Force { wait: true, .. } => {
         Request::Switchover { service, to, dry_run, at_ms, wait: false } => {
             let at = at_ms.map(|at| UNIX_EPOCH + Duration::from_millis(at));
             Ok(said(engine.switchover(&service, made!(SwitchoverOptions { to, dry_run, at }))?))
         }
         Request::CancelSwitchover { service } => Ok(said(engine.cancel_switchover(&service).map_err(nothing_to_do)?)),
-        Request::Force { wait: true, .. } | Request::Switchover { wait: true, .. } => {
+        Request::Rejoin { wait: true, .. } | Request::Force { wait: true, .. } | Request::Switchover { wait: true, .. } => {
             Err(Refused::new(Kind::BadRequest, "what is waited for is streamed"))
         }
         Request::Force { service, to, accept_loss, wait: false } => {

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use failover::{FailoverStatus, RejoinStatus, Status};
 use serde_json::Value;
 
-use super::arguments::{Adopt, Confirm, Cordon, Force, MaybeService, OneService, Pause, Rejoin};
-use super::arguments::{Adopt, Confirm, Cordon, Force, MaybeService, OneService, Pause, Switchover};
+use super::arguments::{Adopt, Confirm, Cordon, Force, MaybeService, OneService, Pause, Rejoin, Switchover};
 use super::client::Client;
 use super::exit::{Code, Trouble};
 use super::protocol::{Line, Request};

@@ -727,6 +727,7 @@ words! {
         OnRejoin::Manual = "manual", "only by an order";
         OnRejoin::Clean = "clean", "where its log has nothing that the new primary lacks, so that it can follow as it is";
         OnRejoin::Auto = "auto", "also by `pg_rewind`, once for each failover; what only its log has is counted, reported and kept before";
+    }
     OnPauseTimeout {
         OnPauseTimeout::Abort = "abort", "take the switchover back: clients go on, and nothing has happened";
         OnPauseTimeout::Cut = "cut", "go on: the stop of the primary ends the transactions";

@@ -146,6 +146,8 @@ pub struct ForceOptions {
 pub struct RejoinOptions {
     /// Only find out what would be done, and what stands in the way. Nothing is changed.
     pub dry_run: bool,
+}
+
 /// The options of [`Engine::switchover`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -348,6 +348,8 @@ pub struct RejoinStatus {
     pub lost_first: Option<String>,
     /// Transaction and time of the last of them.
     pub lost_last: Option<String>,
+}
+
 /// A switchover that begins later.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

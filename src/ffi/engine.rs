@@ -18,8 +18,7 @@ use super::error::{Fault, failover_error};
 use super::event::failover_event;
 use super::status::failover_status;
 use super::{call, quiet, text};
-use failover::{Config, Engine, EngineError, EventQueue, ForceOptions, PauseOptions, RejoinOptions};
-use failover::{Config, Engine, EngineError, EventQueue, ForceOptions, PauseOptions, SwitchoverOptions};
+use failover::{Config, Engine, EngineError, EventQueue, ForceOptions, PauseOptions, RejoinOptions, SwitchoverOptions};
 
 /// The version of this interface: the major number in the upper 16 bits, the minor in the lower. Within one major number things are
 /// only added, and each addition raises the minor one.

@@ -140,9 +140,8 @@ static void one_call(struct dice *dice)
     case 12: code = failover_engine_resume(engine, text(dice), err); break;
     case 13: code = failover_engine_reset(engine, text(dice), err); break;
     case 14:
-        switch (below(dice, 5)) {
+        switch (below(dice, 7)) {
         case 3: code = failover_engine_rejoin(engine, text(dice), text(dice), (int32_t)below(dice, 2), err); break;
-        switch (below(dice, 6)) {
         case 4: code = failover_engine_switchover(engine, text(dice), text(dice), roll(dice), NULL, err); break;
         case 5: code = failover_engine_switchover_cancel(engine, text(dice), err); break;
         case 0: code = failover_engine_adopt(engine, text(dice), text(dice), err); break;

@@ -247,11 +247,9 @@ impl Coverage {
         all.extend(REFUSALS.iter().map(|name| format!("refusal {name}")));
         all.extend(CANDIDATES.iter().map(|name| format!("candidate {name}")));
         all.extend(ACTIONS.iter().map(|name| format!("action {name}")));
-        all.extend(["action salvage".to_owned(), "action empty_spool".to_owned()]);
-        all.extend(super::followers::STEPS.iter().map(|name| format!("action {name}")));
-        for step in ACTIONS.into_iter().chain([SALVAGE, super::followers::REPOINT]) {
         all.extend(["action salvage", "action empty_spool", "action close_gate"].map(str::to_owned));
-        for step in ACTIONS.into_iter().chain([SALVAGE, GATE]) {
+        all.extend(super::followers::STEPS.iter().map(|name| format!("action {name}")));
+        for step in ACTIONS.into_iter().chain([SALVAGE, super::followers::REPOINT, GATE]) {
             all.extend(ENDS.iter().map(|(how, when)| format!("engine {how} {when} {step}")));
         }
         for class in [FailureClass::Dead, FailureClass::Hung, FailureClass::Unreachable, FailureClass::Unusable] {

@@ -180,6 +180,7 @@ impl Sim {
                 let on = cluster.servers[target].name.clone();
                 cluster.slots.remove(&(on, slot.clone()));
                 done()
+            }
             Action::CloseGate { keep, .. } => {
                 let reachable = cluster.instances.first().is_some_and(|instance| instance.reachable);
                 let running = reachable && self.dice.percent(15);

@@ -365,8 +365,7 @@ impl Watch {
             Command::Stop => self.stopped = true,
             Command::Cordon { server } => drop(watch.cordoned.insert(*server)),
             Command::Uncordon { server } => drop(watch.cordoned.remove(server)),
-            Command::Force { .. } | Command::Adopt { .. } | Command::Rejoin { .. } => {}
-            Command::Force { .. } | Command::Switchover { .. } | Command::Adopt { .. } => {}
+            Command::Force { .. } | Command::Switchover { .. } | Command::Adopt { .. } | Command::Rejoin { .. } => {}
         }
     }
 

@@ -6,8 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use failover::{Engine, EngineEvent, EventKind, FailoverStatus, ForceOptions, RejoinOptions, RejoinStatus};
-use failover::{CommandReply, Engine, EngineError, EngineEvent, EventKind, FailoverStatus};
+use failover::{CommandReply, Engine, EngineError, EngineEvent, EventKind, FailoverStatus, RejoinOptions, RejoinStatus};
 use serde_json::json;
 
 use super::super::history::Filter;

@@ -605,9 +605,10 @@ impl Service {
     /// Once a failover is over, where the configuration says so. One that could not be looked at is tried again with growing pauses; one that
     /// was looked at is not, until the next failover.
     pub(crate) fn rejoin_by_itself(&mut self, fx: &mut Effects) {
+        let handed_over = self.durable.cluster.handed_over;
         let how = match self.model.postgres.rejoin {
-            OnRejoin::Manual => return,
-            OnRejoin::Clean => RejoinHow::Clean,
+            OnRejoin::Manual if handed_over.is_none() => return,
+            OnRejoin::Manual | OnRejoin::Clean => RejoinHow::Clean,
             OnRejoin::Auto => RejoinHow::Rewind,
         };
         let idle = self.background.rejoin.is_none() && self.durable.rejoin.is_none() && self.background.prove_at.is_none();
@@ -624,7 +625,9 @@ impl Service {
         }
         let generation = self.durable.generation;
         let stopped = |server: &ServerId| !self.servers[usize::from(server.0)].session_open;
-        let Some(server) = self.durable.cluster.deposed.keys().copied().find(stopped) else { return };
+        let manual = self.model.postgres.rejoin == OnRejoin::Manual;
+        let wanted = |server: &ServerId| stopped(server) && (!manual || handed_over == Some(*server));
+        let Some(server) = self.durable.cluster.deposed.keys().copied().find(wanted) else { return };
         let before = self.background.rejoin_again.filter(|(of, after, ..)| (*of, *after) == (server, generation));
         let (at, tries) = before.map_or((fx.now, 0), |(_, _, at, tries)| (at, tries));
         if fx.now < at {
@@ -633,7 +636,8 @@ impl Service {
         let pause = SELDOM.times(1 << tries.min(6));
         self.background.rejoin_again = Some((server, generation, fx.now + pause, tries.saturating_add(1)));
         // Why it may not begin says the order, where somebody gives one.
-        let _ = self.begin_rejoin(server, how, "its failover is over (data.rejoin)", fx.around, fx);
+        let why = if handed_over == Some(server) { "it has handed over" } else { "its failover is over (data.rejoin)" };
+        let _ = self.begin_rejoin(server, how, why, fx.around, fx);
     }
 
     /// It streams already: a start that was made before the engine ended went well.

@@ -148,8 +148,13 @@ impl Service {
         self.durable.planned.filter(|_| !self.stopping && !self.unread).map_or(Mono::NEVER, |planned| planned.at)
     }
 
-    /// A switchover is completed: what follows for the old primary begins here.
-    pub(crate) fn switchover_completed(&mut self, _: &Plan, _: &mut Effects) {}
+    /// A switchover is completed: the old primary, whose whole log the new one has, comes back as a standby, once no process of it is left.
+    pub(crate) fn switchover_completed(&mut self, plan: &Plan, fx: &mut Effects) {
+        if self.holds_data() {
+            self.durable.cluster.handed_over = Some(plan.old);
+            self.journal_facts(fx);
+        }
+    }
 
     /// Everything that is looked at before a switchover. Changes nothing.
     pub(crate) fn preflight(&self, to: Option<ServerId>, around: Surroundings, now: Mono) -> Preflight {
