@@ -43,7 +43,7 @@ impl ServiceActions {
                 self.control(*server)?.follow(generation, peer, alias, deadline, cancel)?;
                 Ok(done(format!("it has the settings of a standby of {peer}")))
             }
-            Action::MakeSlot { server, slot } => self.cluster.make_slot(*server, slot, deadline, cancel).map(done),
+            Action::MakeSlot { server, slot } => self.cluster.make_slot(*server, slot, deadline, cancel),
             Action::StartStandby { server } => self.control(*server)?.start_standby(generation, deadline, cancel).map(done),
             _ => Err(Failure::no_effect(format!("{} is no step of a return", action.name()), "")),
         }

@@ -397,7 +397,7 @@ pub enum Action {
         switches: Vec<(u32, Lsn)>,
     },
     /// Make the slot of a primary that an old one uses by its settings, where it is not there. It holds no log before it is used. Answer:
-    /// [`Report::Done`].
+    /// [`Report::SlotMade`].
     MakeSlot {
         /// The primary.
         server: ServerId,
@@ -591,6 +591,13 @@ pub enum Report {
     Repointed(Vec<(ServerId, Result<Repointed, Failure>)>),
     /// What an old log has that the new primary lacks.
     Divergence(Divergence),
+    /// A primary has the slot that was asked for.
+    SlotMade {
+        /// It was not there before.
+        created: bool,
+        /// One line for people.
+        message: String,
+    },
     /// How far a rewind is.
     Rewind {
         /// How far.

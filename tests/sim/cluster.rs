@@ -43,6 +43,8 @@ pub struct Server {
     pub recovery: bool,
     /// `standby.signal` of a fence: it would start as a standby.
     pub guard: bool,
+    /// Its data were made those of another server, by pg_rewind.
+    pub rewound: bool,
     /// It was stopped in an orderly way, at the engine's order; and where its log ended then.
     pub stopped_by_us: bool,
     pub log_end: Option<u64>,
@@ -133,6 +135,7 @@ impl Server {
             other_since: Mono::ZERO,
             recovery,
             guard: false,
+            rewound: false,
             stopped_by_us: false,
             log_end: None,
             system_id: SYSTEM_ID,
@@ -599,6 +602,7 @@ impl Cluster {
         let server = &mut self.servers[at];
         if server.process == Process::Gone {
             server.process = Process::Running;
+            server.rewound = false;
             server.stopped_by_us = false;
             server.log_end = None;
             server.orphans = false;
@@ -682,6 +686,15 @@ impl Cluster {
             return Err(Failure::timed_out("it does not stream", "read its log"));
         }
         Ok(Repointed { streams: true, changed: !is_there, slot, message: "it streams".into() })
+    }
+
+    /// What it has beyond the primary's log is gone, and its own goes on in that one's.
+    pub fn rewind(&mut self, at: usize, primary: usize) {
+        let (timeline, lsn, branch) =
+            (self.servers[primary].timeline, self.servers[primary].lsn, self.servers[primary].branch.clone());
+        let server = &mut self.servers[at];
+        (server.timeline, server.control, server.branch, server.rewound) = (timeline, timeline, branch, true);
+        (server.lsn, server.replay_from, server.acknowledged) = (lsn, lsn, 0);
     }
 
     /// An old backup of the cluster is restored here, and takes writes on a timeline of its own.

@@ -135,13 +135,17 @@ impl Sim {
                 .map(Report::Host)
                 .ok_or_else(|| Failure::timed_out("no answer from the host", "")),
             Action::PreChecks | Action::EmptySpool { .. } => done(),
+            Action::KeepLog { .. } => done(),
+            Action::MakeSlot { slot, .. } if speaks => {
+                let created = cluster.slots.insert((cluster.servers[target].name.clone(), slot.clone()));
+                Ok(Report::SlotMade { created, message: "it is there".into() })
+            }
+            Action::MakeSlot { .. } => Err(Failure::no_effect("no connection", "")),
             Action::ReadDivergence { .. }
-            | Action::MakeSlot { .. }
-            | Action::KeepLog { .. }
             | Action::Rewind { .. }
             | Action::ReadRewind { .. }
             | Action::FollowPrimary { .. }
-            | Action::StartStandby { .. } => Err(Failure::refused("this world brings nobody back", "")),
+            | Action::StartStandby { .. } => self.bring_back(service, target, action),
             Action::OpenSyncGate { .. } => {
                 if !speaks {
                     return Err(Failure::no_effect("no connection", ""));

@@ -1,7 +1,7 @@
 //! Courses in which the standbys that a failover leaves behind follow the new primary, and one death comes after the other. Seeds that broke
 //! something before this could be done go on meaning what they meant.
 
-use failover_core::model::{OnNewPrimary, OnNoSyncStandby, ServiceKind};
+use failover_core::model::{OnNewPrimary, OnNoSyncStandby, OnRejoin, ServiceKind};
 use failover_core::sample::FenceLevel;
 
 use super::dice::Dice;
@@ -27,6 +27,7 @@ pub fn add(setup: &mut Setup, seed: u64) {
     }
     for service in &mut setup.model.services {
         service.postgres.followers = OnNewPrimary::Auto;
+        service.postgres.rejoin = dice.one(&[OnRejoin::Manual, OnRejoin::Clean, OnRejoin::Auto]);
     }
     let service = dice.index(setup.model.services.len());
     let model = &setup.model.services[service];

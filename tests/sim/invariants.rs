@@ -690,8 +690,17 @@ impl Watch {
             | Action::ReadHistory { .. }
             | Action::EmptySpool { .. }
             | Action::RestoreSyncNames { .. }
-            | Action::DropSlot { .. } => true,
-            Action::RepointStandbys { .. } => watch.open != Some(generation),
+            | Action::DropSlot { .. }
+            | Action::ReadDivergence { .. }
+            | Action::MakeSlot { .. }
+            | Action::KeepLog { .. }
+            | Action::Rewind { .. }
+            | Action::ReadRewind { .. }
+            | Action::FollowPrimary { .. }
+            | Action::StartStandby { .. } => true,
+            Action::RepointStandbys { .. } | Action::Checkpoint { .. } | Action::ReadPositions { .. } => {
+                watch.open != Some(generation)
+            }
             Action::RouteOut { .. } | Action::Fence { .. } => watch.old_returned,
             Action::RouteIn { .. } => watch.asserted,
             _ => false,

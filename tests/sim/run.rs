@@ -40,6 +40,8 @@ mod paths;
 mod promises;
 #[path = "reloads.rs"]
 mod reloads;
+#[path = "returns.rs"]
+mod returns;
 #[path = "strikes.rs"]
 mod strikes;
 #[path = "tail.rs"]

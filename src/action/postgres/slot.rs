@@ -3,7 +3,7 @@
 use super::{Cluster, denied, failure, sqlstate, untouched};
 use crate::deadline::{Cancel, Deadline};
 use failover_core::id::ServerId;
-use failover_core::output::Failure;
+use failover_core::output::{Failure, Report};
 
 impl Cluster {
     /// Makes a physical slot where there is none of that name. It holds no log before it is used: of one that never is nothing is left behind
@@ -11,7 +11,7 @@ impl Cluster {
     ///
     /// # Errors
     /// `NoEffect` where the role may not, or the server is no primary.
-    pub(crate) fn make_slot(&self, server: ServerId, slot: &str, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
+    pub(crate) fn make_slot(&self, server: ServerId, slot: &str, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
         let place = self.server(server)?;
         let name = &place.name;
         let (mut session, identity) =
@@ -28,9 +28,9 @@ impl Cluster {
              WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = '{slot}')"
         );
         match session.query(&sql, deadline, cancel) {
-            Ok(_) => {
+            Ok(rows) => {
                 self.keep(server, session);
-                Ok(format!("{name} has the slot {slot}"))
+                Ok(Report::SlotMade { created: !rows.rows.is_empty(), message: format!("{name} has the slot {slot}") })
             }
             Err(error) if sqlstate(&error) == Some("42501") => {
                 let remedy =

@@ -231,8 +231,16 @@ fn make_slot(_: &Service, run: &Rejoin) -> Option<(Action, Span)> {
     Some((Action::MakeSlot { server: run.primary, slot: run.slot()?.to_owned() }, ONE_TRY))
 }
 
-fn slot_made(_: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects) -> Next<Stage> {
+fn slot_made(service: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects) -> Next<Stage> {
     match outcome {
+        // It is dropped when its server is a standby again (rule 201).
+        Ok(Report::SlotMade { created: true, .. }) => {
+            if let Some(slot) = run.slot().map(str::to_owned) {
+                service.durable.cluster.slots.insert((run.primary, slot));
+                service.journal_facts(fx);
+            }
+            run.onward(fx)
+        }
         Ok(_) => run.onward(fx),
         other => run.ask_again(Stage::Slot, "the new primary has not the slot that it uses (primary_slot_name)", other),
     }

@@ -81,7 +81,7 @@ impl Service {
                 (each.iter().all(|(_, result)| result.is_ok()), lines.join("; "), Vec::new())
             }
             Report::Divergence(divergence) => (true, divergence.sentence(), Vec::new()),
-            Report::Rewind { message, .. } => (true, message.clone(), Vec::new()),
+            Report::SlotMade { message, .. } | Report::Rewind { message, .. } => (true, message.clone(), Vec::new()),
             Report::Promoted { timeline, flush, message } => {
                 (true, message.clone(), vec![("timeline", Field::Int(u64::from(*timeline))), ("flush", text(flush.to_string()))])
             }
