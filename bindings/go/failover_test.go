@@ -578,7 +578,7 @@ func TestCommandsReachTheEngine(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := engine.Rejoin("site", "web2", RejoinOptions{DryRun: true}); !errors.Is(err, ErrRejected) {
+	if err := engine.Rejoin("site", "web1", RejoinOptions{DryRun: true}); !errors.Is(err, ErrRejected) {
 		t.Errorf("an application has nothing to be rewound: %v", err)
 	}
 	if err := engine.Cordon("site", "web1"); err != nil {

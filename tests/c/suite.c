@@ -224,7 +224,7 @@ static void commands(void)
     CODE(FAILOVER_OK, failover_engine_uncordon(engine, "site", "web1", &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_cordon(engine, "site", "nobody", &error));
     // An application has nothing to be rewound.
-    CODE(FAILOVER_REJECTED, failover_engine_rejoin(engine, "site", "web2", 0, &error));
+    CODE(FAILOVER_REJECTED, failover_engine_rejoin(engine, "site", "web1", 0, &error));
     CODE(FAILOVER_INVALID_ARG, failover_engine_rejoin(engine, "site", "nobody", 1, &error));
     // An application has no primary to adopt.
     CODE(FAILOVER_REJECTED, failover_engine_adopt(engine, "site", "web1", &error));

@@ -200,7 +200,7 @@ class Commands(Case):
             engine.cordon("site", "web1")
             self.assertTrue(engine.status().service("site").server("web1").cordoned)
             with self.assertRaises(Rejected):
-                engine.rejoin("site", "web2", dry_run=True)
+                engine.rejoin("site", "web1", dry_run=True)
             engine.uncordon("site", "web1")
             self.assertFalse(engine.status().service("site").server("web1").cordoned)
             # An application has no primary to adopt.
