@@ -716,6 +716,7 @@ impl Engine {
     /// # Errors
     /// As for [`Engine::confirm`]; [`EngineError::Rejected`] also while a failover is in flight, while `server` runs or is the primary, and
     /// if there is no SSH to both hosts; an unknown server is [`EngineError::InvalidArgument`].
+    #[allow(clippy::needless_pass_by_value, reason = "as the options of the other commands")]
     pub fn rejoin(&self, service: &str, server: &str, options: RejoinOptions) -> Result<CommandReply, EngineError> {
         let server = self.server_of(service, server)?;
         let how = if options.dry_run { RejoinHow::DryRun } else { RejoinHow::Rewind };

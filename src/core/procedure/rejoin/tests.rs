@@ -294,6 +294,26 @@ impl World {
                 assert_eq!(*server, NEW);
                 done()
             }
+            Action::ReadPositions { servers, .. } => {
+                let of = |server: &ServerId| {
+                    let sample = match *server {
+                        NEW => Ok(Sample { flush: Some(Lsn(FORK.0 + 500)), ..sample(2, false) }),
+                        _ if self.host.runs => Ok(sample(2, true)),
+                        _ => Err("no answer".to_owned()),
+                    };
+                    Position { server: *server, sample, settled: true }
+                };
+                Ok(Report::Positions(servers.iter().map(of).collect()))
+            }
+            other => self.change(other),
+        }
+    }
+
+    /// What changes something on the host.
+    fn change(&mut self, action: &Action) -> Result<Report, Failure> {
+        let host = &mut self.host;
+        let done = || Ok(Report::Done { message: "done".to_owned() });
+        match action {
             Action::KeepLog { .. } => {
                 let known = self.durable.as_ref().and_then(|durable| durable.rejoin.clone()).expect("it is journaled");
                 assert!(known.divergence.is_some_and(|known| known.bytes() > 0), "what is lost is journaled first");
@@ -344,17 +364,6 @@ impl World {
                 assert!(host.guard && host.follows, "{host:?}");
                 host.runs = true;
                 done()
-            }
-            Action::ReadPositions { servers, .. } => {
-                let of = |server: &ServerId| {
-                    let sample = match *server {
-                        NEW => Ok(Sample { flush: Some(Lsn(FORK.0 + 500)), ..sample(2, false) }),
-                        _ if self.host.runs => Ok(sample(2, true)),
-                        _ => Err("no answer".to_owned()),
-                    };
-                    Position { server: *server, sample, settled: true }
-                };
-                Ok(Report::Positions(servers.iter().map(of).collect()))
             }
             other => panic!("a return does not ask for {other:?}"),
         }
