@@ -15,6 +15,7 @@ mod positions;
 mod promote;
 mod repoint;
 mod set_where;
+#[cfg(feature = "ssh")]
 mod slot;
 mod spool_survey;
 mod survey;
