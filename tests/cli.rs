@@ -246,6 +246,7 @@ fn the_help_shows_examples_and_exit_codes() {
           uncordon     Say that a cordoned server may be promoted again
           switchover   Let a healthy primary hand over to a standby, without losing a row
           force        Fail over now, whatever the checks say
+          rejoin       Bring an old primary that is stopped back as a standby
           replay       Go through a recorded decision again, and compare
           completions  Print the completion script of a shell
           help         Print this message or the help of the given subcommand(s)
@@ -269,12 +270,16 @@ fn the_help_shows_examples_and_exit_codes() {
           1  `check` and `doctor`: something is not up, or would stop a failover;
              `force` and `switchover` with --wait: nothing was promoted;
              `switchover --dry-run`: it would be refused
+             `force --wait`: nothing was promoted; `rejoin --wait`: nothing was changed
           2  the configuration or the command line is wrong
           3  the daemon cannot be reached
           4  the daemon refused the command, and said why
           5  the engine cannot start or run, or the system refused something
           6  `force` and `switchover` with --wait: stopped where a person has to look
     "#]]
+          6  `force --wait`: the failover stopped where a person has to look;
+             `rejoin --wait`: the server was changed and does not stream
+    "]]
     .assert_eq(&help.stdout);
     for command in [
         "run",
@@ -292,6 +297,7 @@ fn the_help_shows_examples_and_exit_codes() {
         "uncordon",
         "force",
         "switchover",
+        "rejoin",
         "completions",
     ] {
         let help = run(&[command, "--help"]).ends_with(0).stdout;
