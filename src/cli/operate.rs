@@ -151,7 +151,7 @@ pub fn rejoin(arguments: &Rejoin, json: bool, terminal: Terminal) -> Result<Code
     Ok(code)
 }
 
-/// The daemon tells something at least so often, or it has gone: an event, or that it still waits, which shows by the connection.
+/// A rewind takes as long as it takes; nobody waits for one longer than that. A daemon that has gone shows at once.
 const SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Gives the order, shows the steps until the end, and how it ended.

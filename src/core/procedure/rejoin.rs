@@ -101,7 +101,7 @@ pub(crate) struct Rejoin {
     would: Option<String>,
 }
 
-/// Whose turn it is.
+/// Between two tries of a step, at most.
 const PAUSE: Span = super::course::PAUSE;
 
 static TABLE: Table<Rejoin> = Table {
@@ -146,7 +146,9 @@ fn meet(service: &mut Service, run: &mut Rejoin, fx: &mut Effects) -> Next<Stage
     if let Some(why) = service.rejoin_hindrance(run) {
         return refuse(why);
     }
-    let line = service.log.as_ref().map(|log| log.timeline);
+    // Its own word, and not what was tracked of the log: that may be of the primary before.
+    let said = service.servers[usize::from(run.primary.0)].sample.as_ref();
+    let line = said.map(|(_, sample)| sample.timeline).filter(|timeline| *timeline > 0);
     match (service.durable.cluster.system_id, line) {
         (Some(system_id), Some(timeline)) if service.is_writable_now(run.primary, fx.now) => {
             (run.system_id, run.timeline) = (system_id, timeline);
@@ -320,7 +322,10 @@ fn told_to_follow(service: &mut Service, run: &mut Rejoin, outcome: Outcome, fx:
             run.onward(fx)
         }
         Err(_) if run.may_run => Next::To(Stage::Stream),
-        other => run.ask_again(Stage::Follow, "it could not be told whom to follow", other),
+        other => {
+            run.touched |= other.as_ref().is_err_and(|failure| !failure.had_no_effect());
+            run.ask_again(Stage::Follow, "it could not be told whom to follow", other)
+        }
     }
 }
 
@@ -641,8 +646,15 @@ impl Service {
         if fx.now < at {
             return;
         }
+        let tried = |server: &ServerId| {
+            let before = self.background.rejoin_again.get(server).filter(|(after, ..)| *after == generation);
+            before.map_or((fx.now, 0), |(_, at, tries)| (*at, *tries))
+        };
+        let due = |server: &ServerId| !self.servers[usize::from(server.0)].session_open && fx.now >= tried(server).0;
+        let Some(server) = self.durable.cluster.deposed.keys().copied().find(due) else { return };
+        let tries = tried(&server).1;
         let pause = SELDOM.times(1 << tries.min(6));
-        self.background.rejoin_again = Some((server, generation, fx.now + pause, tries.saturating_add(1)));
+        self.background.rejoin_again.insert(server, (generation, fx.now + pause, tries.saturating_add(1)));
         // Why it may not begin says the order, where somebody gives one.
         let why = if handed_over == Some(server) { "it has handed over" } else { "its failover is over (data.rejoin)" };
         let _ = self.begin_rejoin(server, how, why, fx.around, fx);
@@ -681,7 +693,7 @@ impl Service {
         let ended = RejoinEnded { server: run.server, outcome, message, divergence: run.divergence };
         // It was looked at: only another failover makes another case of it.
         if ended.divergence.is_some() || outcome != RejoinOutcome::Refused {
-            self.background.rejoin_again = Some((ended.server, self.durable.generation, Mono::NEVER, 0));
+            self.background.rejoin_again.insert(ended.server, (self.durable.generation, Mono::NEVER, 0));
         }
         self.tell_rejoin_ended(&ended, fx);
         self.background.last_rejoin = Some(ended);

@@ -1,5 +1,7 @@
 //! What is done beside a failover, and after it: tasks, names, weights, the route, the service that is followed.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::gate::Act;
@@ -42,9 +44,9 @@ pub(crate) struct Background {
     /// How the last one ended.
     #[serde(default)]
     pub(crate) last_rejoin: Option<RejoinEnded>,
-    /// The return that began by itself last: of whom, after which failover, and when it may be tried again, how often it was.
+    /// Who came back, or could not: after which failover, when it may be tried again without an order, and how often it was.
     #[serde(default)]
-    pub(crate) rejoin_again: Option<(ServerId, Generation, Mono, u32)>,
+    pub(crate) rejoin_again: BTreeMap<ServerId, (Generation, Mono, u32)>,
     #[cfg(test)]
     pub(crate) copying: Option<crate::procedure::tests::Copying>,
     #[cfg(test)]
