@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use failover::{
-    FailoverStatus, FollowStatus, MetricsStatus, ReadinessStatus, ReasonStatus, SampleStatus, ServerStatus, ServiceStatus, Status,
+    FailoverStatus, FollowStatus, MetricsStatus, ReadinessStatus, ReasonStatus, RejoinStatus, SampleStatus, ServerStatus,
+    ServiceStatus, Status,
 };
 
 use super::arguments;
@@ -227,6 +228,9 @@ fn one_service(text: &mut String, service: &ServiceStatus, with_evidence: bool, 
     if let Some(follows) = &service.follows {
         let _ = writeln!(text, "  {}", follow_line(follows));
     }
+    if let Some(rejoin) = &service.rejoin {
+        let _ = writeln!(text, "  {}", rejoin_line(rejoin));
+    }
     if service.cooldown_ms > 0 {
         let _ = writeln!(text, "  Cooldown: {} left", span_ms(service.cooldown_ms));
     }
@@ -402,6 +406,23 @@ fn standby_remedies(text: &mut String, service: &ServiceStatus, terminal: Termin
 fn remedy_line(text: &mut String, remedy: &str, terminal: Terminal) {
     if !remedy.is_empty() {
         let _ = writeln!(text, "      {} {}", terminal.stdout("remedy:", Paint::Strong), printable(remedy));
+    }
+}
+
+/// What an old primary that comes back is doing, or how that ended.
+fn rejoin_line(rejoin: &RejoinStatus) -> String {
+    let server = printable(&rejoin.server);
+    let lost = match (rejoin.lost_bytes, rejoin.lost_commits) {
+        (None | Some(0), _) => String::new(),
+        (Some(lost), None) => format!("; {} of its log are in no other", bytes(lost)),
+        (Some(lost), Some(commits)) => format!("; {} of its log, with {commits} commits, are in no other", bytes(lost)),
+    };
+    match &rejoin.doing {
+        Some(doing) => {
+            let percent = rejoin.percent.map_or_else(String::new, |percent| format!(" {percent} %"));
+            format!("Return of {server}: {}{percent}{lost}", printable(&doing.replace('_', " ")))
+        }
+        None => format!("Return of {server}: {}: {}{lost}", printable(&rejoin.outcome), printable(&rejoin.message)),
     }
 }
 
@@ -920,5 +941,21 @@ mod tests {
         status.faulted = Some("index out of bounds".into());
         assert_eq!(line(&status), "FAULTED, decisions are frozen: index out of bounds");
         assert!(human(&status, false, Terminal::default()).lines().nth(1).is_some_and(|line| line.starts_with("FAULTED")));
+    }
+
+    #[test]
+    fn what_an_old_primary_is_doing_is_one_line() {
+        let made = |doing: Option<&str>, percent, commits| {
+            let mut rejoin = RejoinStatus::default();
+            (rejoin.server, rejoin.outcome, rejoin.message) = ("db1".into(), "completed".into(), "db1 streams from db2".into());
+            (rejoin.doing, rejoin.percent) = (doing.map(str::to_owned), percent);
+            (rejoin.lost_bytes, rejoin.lost_commits) = (Some(2048), commits);
+            rejoin_line(&rejoin)
+        };
+        assert_eq!(
+            made(Some("rewinding"), Some(43), Some(7)),
+            "Return of db1: rewinding 43 %; 2.0 KiB of its log, with 7 commits, are in no other"
+        );
+        assert_eq!(made(None, None, None), "Return of db1: completed: db1 streams from db2; 2.0 KiB of its log are in no other");
     }
 }
