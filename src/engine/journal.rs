@@ -1521,6 +1521,12 @@ pub(crate) mod tests {
                 divergence: None,
             }),
             planned: None,
+            planned: Some(PlannedSwitchover {
+                to: Some(ServerId(0)),
+                at: Mono::ZERO + Span::from_millis(90_000),
+                at_ms: 1_700_000_090_000,
+                missed: false,
+            }),
         }
     }
 
@@ -1602,6 +1608,34 @@ pub(crate) mod tests {
         let again = Journal::open(directory.path());
         assert_eq!(known(&again), Some(facts(4)));
         assert!(again.is_writable() && again.reason().is_none());
+    }
+
+    #[test]
+    fn a_planned_switchover_whose_moment_passed_is_missed() {
+        let directory = tempfile::tempdir().unwrap();
+        Journal::open(directory.path()).append(&model(), &record(4), now()).unwrap();
+        let journal = Journal::open(directory.path());
+        let planned = |after| {
+            let facts = journal.facts(&model().services[0], now() + Duration::from_secs(after)).unwrap();
+            let planned = facts.durable.planned.unwrap();
+            (planned.at.since(Mono::ZERO), planned.missed)
+        };
+        assert_eq!(planned(30), (Span::from_millis(60_000), false));
+        assert_eq!(planned(91), (Span::ZERO, true));
+    }
+
+    #[test]
+    fn a_gate_is_known_to_the_next_engine_before_it_is_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(directory.path());
+        journal.append(&model(), &intent(4), now()).unwrap();
+        let touched = || {
+            let begun = known(&Journal::open(directory.path())).unwrap().begun.unwrap();
+            begun.route_touched
+        };
+        assert!(!touched());
+        journal.append(&model(), &step(4, Step::CloseGate), now()).unwrap();
+        assert!(touched());
     }
 
     #[test]

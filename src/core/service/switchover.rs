@@ -4,7 +4,7 @@
 
 use super::gate::Act;
 use super::operator::unremembered;
-use super::{FRESH, Service, Surroundings};
+use super::{FRESH, LogTrack, Service, Surroundings};
 use crate::candidate::{self, ANY_LOSS, Candidate, MUCH_TO_REPLAY, View, Waiver};
 use crate::effects::{Effects, text};
 use crate::event::{EventKind, Field, Severity};
@@ -155,6 +155,9 @@ impl Service {
             self.journal_facts(fx);
         }
     }
+    /// A switchover is completed: what follows for the old primary begins here.
+    #[allow(clippy::unused_self, reason = "the old primary is brought back from here")]
+    pub(crate) fn switchover_completed(&mut self, _: &Plan, _: &mut Effects) {}
 
     /// Everything that is looked at before a switchover. Changes nothing.
     pub(crate) fn preflight(&self, to: Option<ServerId>, around: Surroundings, now: Mono) -> Preflight {
@@ -235,7 +238,7 @@ impl Service {
             found.refuse(&SwitchoverRefusal::NotDirect { server: name.clone(), primary: self.server_name(primary) });
         }
         let log = self.log.as_ref();
-        let grown = log.and_then(|log| log.growth()).unwrap_or(0).saturating_mul(BETWEEN_LOOKS.as_millis()) / 1_000;
+        let grown = log.and_then(LogTrack::growth).unwrap_or(0).saturating_mul(BETWEEN_LOOKS.as_millis()) / 1_000;
         let limit = LAG.saturating_add(grown);
         match log.map(|log| log.flush.bytes_after(best.position)) {
             Some(bytes) if bytes > limit => {
