@@ -239,7 +239,9 @@ fn a_relative_include_is_followed_as_pgbouncer_does() {
         std::fs::write(real.config(), around).unwrap();
         real.console("RELOAD").unwrap();
         let view = pooler.view(Deadline::after(LONG), &Cancel::new().unwrap());
-        findings(&[view], Some("db1"), true, true).into_iter().map(|one| (one.message, one.remedy)).next()
+        // Its pools are those of sessions: that hurts a switchover alone.
+        let found = findings(&[view], Some("db1"), true, true).into_iter().filter(|one| !one.code.is_of_planned_work());
+        found.map(|one| (one.message, one.remedy)).next()
     };
     let relative = main.replace(&lab.dir().display().to_string(), ".");
     assert!(relative.contains("%include ./pool/databases.ini"), "{relative}");
