@@ -230,6 +230,18 @@
 // An instance of the route cannot give a server the configured weight.
 #define FAILOVER_FINDING_ROUTE_WEIGHT_FIXED "route_weight_fixed"
 
+// A line of an instance of the route has the address of another server.
+#define FAILOVER_FINDING_ROUTE_ADDRESS_WRONG "route_address_wrong"
+
+// An instance's own check holds a standby down that answers the engine.
+#define FAILOVER_FINDING_ROUTE_CHECK_FAILS "route_check_fails"
+
+// A standby takes fewer sessions at a time than the primary.
+#define FAILOVER_FINDING_ROUTE_LIMIT_LOW "route_limit_low"
+
+// A backend has a line that takes sessions and that the route does not name.
+#define FAILOVER_FINDING_ROUTE_LINE_UNNAMED "route_line_unnamed"
+
 // An instance of the route sends new sessions to a server that is not the primary.
 #define FAILOVER_FINDING_ROUTE_TO_STANDBY "route_to_standby"
 

@@ -119,6 +119,14 @@ const (
 	FindingRouteServerHeld = "route_server_held"
 	// FindingRouteWeightFixed: An instance of the route cannot give a server the configured weight.
 	FindingRouteWeightFixed = "route_weight_fixed"
+	// FindingRouteAddressWrong: A line of an instance of the route has the address of another server.
+	FindingRouteAddressWrong = "route_address_wrong"
+	// FindingRouteCheckFails: An instance's own check holds a standby down that answers the engine.
+	FindingRouteCheckFails = "route_check_fails"
+	// FindingRouteLimitLow: A standby takes fewer sessions at a time than the primary.
+	FindingRouteLimitLow = "route_limit_low"
+	// FindingRouteLineUnnamed: A backend has a line that takes sessions and that the route does not name.
+	FindingRouteLineUnnamed = "route_line_unnamed"
 	// FindingRouteToStandby: An instance of the route sends new sessions to a server that is not the primary.
 	FindingRouteToStandby = "route_to_standby"
 	// FindingRoutePrimaryOut: An instance of the route sends no new session to the primary.

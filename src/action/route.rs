@@ -24,6 +24,10 @@ use failover_core::output::Failure;
 use failover_core::route::{FixedWeight, Held, InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
 use failover_core::sample::RouteInstance;
 
+mod lines;
+
+use lines::Line;
+
 /// Between two looks at whether the state is the one asked for: doubled from the first to the last.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const LAST_LOOK: Duration = Duration::from_millis(16);
@@ -50,6 +54,8 @@ pub(crate) struct HaproxyTarget {
     pub weight: Option<u32>,
     /// The weight grows from a part of it to all of it (`weight_ramp`).
     pub ramped: bool,
+    /// Host and port of each server, by our name.
+    pub places: BTreeMap<String, (String, u16)>,
 }
 
 /// Balances that take no weight but 0 and that of HAProxy's file; those by a hash do where that is a consistent one.
@@ -107,6 +113,8 @@ pub(crate) struct InstanceSeen {
 struct Job<'a> {
     index: usize,
     target: &'a HaproxyTarget,
+    /// All of the route.
+    targets: &'a [HaproxyTarget],
     client: Client<'a>,
     /// Something may have been changed there.
     touched: Cell<bool>,
@@ -272,12 +280,21 @@ impl Route {
     #[must_use]
     pub(crate) fn view(&self, deadline: Deadline, cancel: &Cancel) -> Vec<InstanceView> {
         let views = self.parallel(deadline, cancel, view_of).into_iter().zip(&self.targets).map(|(seen, target)| {
-            let seen = seen.map(|servers| servers.into_iter().map(|server| self.of_the_route(target, server)).collect());
-            seen.map_err(|fault| InstanceTrouble {
+            let seen = seen.map(|(mut lines, unnamed)| {
+                lines::mark_misled(target, &mut lines, &*self.addresses);
+                (lines.into_iter().map(|line| line.view).collect(), unnamed)
+            });
+            let trouble = |fault: Fault| InstanceTrouble {
                 no_backend: matches!(fault.error, Error::Refused { .. }),
                 message: fault.error.to_string(),
                 remedy: fault.error.remedy().to_owned(),
-            })
+            };
+            let (servers, unnamed) = match seen {
+                Ok((servers, unnamed)) => (Ok(servers), unnamed),
+                Err(fault) => (Err(trouble(fault)), Vec::new()),
+            };
+            let (name, backend) = (target.name.clone(), target.backend.clone());
+            InstanceView { name, backend, servers, kind: InstanceKind::Haproxy, unnamed }
         });
         let view = |(target, servers): (&HaproxyTarget, _)| InstanceView {
             name: target.name.clone(),
@@ -303,6 +320,7 @@ impl Route {
             server.held = None;
         }
         server
+        views.collect()
     }
 
     /// What went wrong with each server since each HAProxy was started, as [`StatRow::errors`]: by instance, in their order, and our
@@ -345,7 +363,7 @@ impl Route {
     ) -> Vec<Result<T, Fault>> {
         let run = |index: usize, target: &HaproxyTarget| {
             let client = Client { endpoint: &target.endpoint, addresses: &*self.addresses, deadline, cancel };
-            let job = Job { index, target, client, touched: Cell::new(false), seen: Cell::new(None) };
+            let job = Job { index, target, targets: &self.targets, client, touched: Cell::new(false), seen: Cell::new(None) };
             work(&job).map_err(|error| job.fault(error))
         };
         if let [target] = self.targets.as_slice() {
@@ -565,9 +583,10 @@ fn heal(job: &Job<'_>, name: &str, row: &StatRow) -> Result<bool, Error> {
 fn not_yet(job: &Job<'_>, state: &StateRow, row: &StatRow, rest: &[StatRow]) -> (String, String) {
     let mut seen = format!("{}/{} {}, weight {}", job.target.backend, row.server, row.status, state.weight);
     let mut remedy = String::new();
-    if let Some(held) = held(state, row) {
+    let server = job.target.servers.iter().find(|(_, name)| **name == row.server).map_or("", |(server, _)| server.as_str());
+    if let Some(held) = lines::judged(held(state, row), job.targets, job.target, server, row.tracked.as_slice()) {
         let _ = write!(seen, ": HAProxy itself keeps it out: {}", held.what());
-        remedy = held.remedy(&job.target.name);
+        remedy = held.remedy(&job.target.name, &format!("{}/{}", job.target.backend, row.server));
     } else if let Some(tracked) = row.tracked.as_ref().filter(|_| row.is_down()) {
         let _ = write!(seen, ": it follows {tracked} (`track`), whose check fails");
         remedy = format!("see why {}'s check of {tracked} fails", job.target.name);
@@ -625,7 +644,8 @@ fn arrived(server: &str, healed: bool, sessions: u64) -> String {
 /// Our name and HAProxy's name of each server, and how it shows there; `None` where it does not know it.
 type Rows<'a> = Vec<(&'a String, &'a String, Option<(StateRow, StatRow)>)>;
 
-fn rows_of<'a>(job: &Job<'a>) -> Result<Rows<'a>, Error> {
+/// What the instance shows of the route's servers, and of the other lines of their backend.
+fn rows_of<'a>(job: &Job<'a>) -> Result<(Rows<'a>, Vec<(StateRow, StatRow)>), Error> {
     let (target, backend) = (job.target, job.target.backend.as_str());
     let commands = [Command::ShowLevel, Command::ShowServersState(backend), Command::ShowStat(Some(backend))];
     let replies = job.replies(&commands)?;
@@ -634,7 +654,7 @@ fn rows_of<'a>(job: &Job<'a>) -> Result<Rows<'a>, Error> {
         return Err(Error::NotAdmin { endpoint: target.endpoint.to_string() });
     }
     let mut known = job.client.servers_state(&commands[1], &replies[1])?;
-    target
+    let rows = target
         .servers
         .iter()
         .map(|(server, name)| {
@@ -644,7 +664,12 @@ fn rows_of<'a>(job: &Job<'a>) -> Result<Rows<'a>, Error> {
             };
             Ok((server, name, row))
         })
-        .collect()
+        .collect::<Result<_, Error>>()?;
+    let others = known.into_iter().filter_map(|state| {
+        let row = job.stat_row(&state.server, &replies[2]).ok()?;
+        Some((state, row))
+    });
+    Ok((rows, others.collect()))
 }
 
 #[cfg(test)]
@@ -660,11 +685,12 @@ fn look_at(job: &Job<'_>) -> Result<Vec<ServerSeen>, Error> {
             weight: state.weight,
         })
     };
-    rows_of(job)?.into_iter().map(seen).collect()
+    rows_of(job)?.0.into_iter().map(seen).collect()
 }
 
-fn view_of(job: &Job<'_>) -> Result<Vec<ServerView>, Error> {
-    let rows = rows_of(job)?;
+/// The lines of the route's servers, and the names of others that take sessions.
+fn view_of(job: &Job<'_>) -> Result<(Vec<Line>, Vec<String>), Error> {
+    let (rows, others) = rows_of(job)?;
     let fixed: Vec<Option<FixedWeight>> = {
         let known = || rows.iter().map(|(_, _, row)| row.as_ref().map(|(state, _)| state));
         let wishes: Vec<_> = known().map(|state| state.and_then(|state| other_weight(job.target, state))).collect();
@@ -673,17 +699,29 @@ fn view_of(job: &Job<'_>) -> Result<Vec<ServerView>, Error> {
         let fixed = |(has, wanted)| Some(FixedWeight { balance: balance.clone()?, has, wanted });
         wishes.into_iter().map(|wish| wish.and_then(fixed)).collect()
     };
-    let mut views = Vec::with_capacity(rows.len());
-    for ((server, name, row), fixed) in rows.into_iter().zip(fixed) {
-        views.push(ServerView {
-            server: server.clone(),
-            name: name.clone(),
-            state: row.as_ref().map_or(RouteState::Missing, |(state, row)| route_state(state, row)),
-            held: row.and_then(|(state, row)| held(&state, &row)),
+    let stats: Vec<&StatRow> = rows.iter().filter_map(|(_, _, row)| row.as_ref().map(|(_, row)| row)).collect();
+    let all = lines::followed(job, &stats);
+    let mut seen = Vec::with_capacity(rows.len());
+    for ((server, name, row), fixed) in rows.iter().zip(fixed) {
+        let Some((state, row)) = row else {
+            let view = ServerView { fixed, ..ServerView::new(server, name, RouteState::Missing) };
+            seen.push(Line { view, address: None });
+            continue;
+        };
+        let (follows, checked) = lines::chain(row, &all);
+        let view = ServerView {
+            held: lines::judged(held(state, row), job.targets, job.target, server, &follows),
             fixed,
-        });
+            check: lines::own_check(row, checked),
+            limit: row.limit,
+            backup: row.backup,
+            ..ServerView::new(server, name, route_state(state, row))
+        };
+        seen.push(Line { view, address: row.address });
     }
-    Ok(views)
+    let takes = |(state, row): &(StateRow, StatRow)| route_state(state, row) == RouteState::Takes;
+    let unnamed = others.into_iter().filter(takes).map(|(state, _)| state.server).collect();
+    Ok((seen, unnamed))
 }
 
 /// The weight of HAProxy's file, and the other one that a failover would give, where there is one. A present weight that is neither 0 nor

@@ -261,6 +261,18 @@ findings! {
     /// An instance of the route cannot give a server the configured weight.
     RouteWeightFixed = "route_weight_fixed" (Route, Blocks::Where("the server's weight is 0 and stays so")):
         "the failover continues with the weight that is possible: with weight 0 the new primary would get no traffic",
+    /// A line of an instance of the route has the address of another server.
+    RouteAddressWrong = "route_address_wrong" (Route, Blocks::Always):
+        "a failover would send the clients to a server that is not the one it promoted: they reach nobody, or one that cannot write",
+    /// An instance's own check holds a standby down that answers the engine.
+    RouteCheckFails = "route_check_fails" (Route, Blocks::Where("the check does not even get a connection")):
+        "the engine can set the server up in HAProxy, but the next checks of HAProxy take it down again: the clients' outage would continue",
+    /// A standby takes fewer sessions at a time than the primary.
+    RouteLimitLow = "route_limit_low" (Route, Blocks::Never):
+        "after a failover only so many clients are served at a time: the others wait in HAProxy's queue and get an error when they have waited too long",
+    /// A backend has a line that takes sessions and that the route does not name.
+    RouteLineUnnamed = "route_line_unnamed" (Route, Blocks::Where("the standby's line is a backup and gets no session beside it")):
+        "the engine moves only the lines that it knows: after a failover some clients still go where this line leads",
     /// An instance of the route sends new sessions to a server that is not the primary.
     RouteToStandby = "route_to_standby" (Route, Blocks::Never):
         "clients reach a server that is not the primary: on a database they cannot write there, and after a restart of HAProxy they may reach the old one",

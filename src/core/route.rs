@@ -5,6 +5,10 @@ use super::sample::ReadinessFinding;
 use super::time::Mono;
 use serde::{Deserialize, Serialize};
 
+mod line;
+
+pub use line::{Held, Misled, OwnCheck};
+
 /// All instances of a service's route at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteSurvey {
@@ -38,6 +42,9 @@ pub enum GateTrouble {
     SessionMode(String),
     /// No program is there that lets them go on if the engine ends.
     NoKeeper,
+    /// Lines of the backend that the route does not name and that take sessions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unnamed: Vec<String>,
 }
 
 /// What an instance of a route is.
@@ -76,6 +83,36 @@ pub struct ServerView {
     /// The weight that it cannot be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed: Option<FixedWeight>,
+    /// The instance's own check that holds it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<OwnCheck>,
+    /// Its address is another server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub misled: Option<Misled>,
+    /// The most sessions that it takes at a time (`maxconn`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// It takes sessions only while no other line does (`backup`), whatever its state is now.
+    #[serde(default)]
+    pub backup: bool,
+}
+
+impl ServerView {
+    /// A server with nothing to say but whether it gets new sessions.
+    #[must_use]
+    pub fn new(server: &str, name: &str, state: RouteState) -> ServerView {
+        ServerView {
+            server: server.to_owned(),
+            name: name.to_owned(),
+            state,
+            held: None,
+            fixed: None,
+            check: None,
+            misled: None,
+            limit: None,
+            backup: state == RouteState::Backup,
+        }
+    }
 }
 
 /// A weight that stays what it is in the instance's file, because the balance is a static one, and another one that is wanted.
@@ -87,39 +124,6 @@ pub struct FixedWeight {
     pub has: u32,
     /// The one that is configured; `None`: one that grows (`weight_ramp`), or any but 0.
     pub wanted: Option<u32>,
-}
-
-/// What keeps a server out whatever an instance is told about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Held {
-    /// The instance has no address for its name.
-    Resolution,
-    /// It follows this server of the instance (`backend/server`), which is out.
-    Tracks(String),
-}
-
-impl Held {
-    /// What is so, as a clause about the server.
-    #[must_use]
-    pub fn what(&self) -> String {
-        match self {
-            Held::Resolution => "HAProxy has no address for its name".to_owned(),
-            Held::Tracks(other) => format!("it follows {other} (`track`), which is out"),
-        }
-    }
-
-    /// What mends it on this instance.
-    #[must_use]
-    pub fn remedy(&self, instance: &str) -> String {
-        match self {
-            Held::Resolution => format!(
-                "make the name resolve on the host of {instance}, or write the address on its server line; without `resolvers` HAProxy looks names up at its start alone"
-            ),
-            Held::Tracks(other) => format!(
-                "on the admin socket of {instance}: set server {other} state ready; or take `track` off the server line, or name {other} in the route too"
-            ),
-        }
-    }
 }
 
 /// Whether a server gets new sessions from an instance.
@@ -189,21 +193,35 @@ fn serves(server: &ServerView, all: &[ServerView]) -> bool {
     }
 }
 
-/// What hurts, in the order of the instances. Without a primary nothing is said about who should get the sessions. A primary that
+/// What hurts, in the order of the instances. Without a primary nothing is said about who should get the sessions. A server that
 /// only the instance's own check holds down is worth a word while it `answers` us. `databases`: the servers hold data.
 #[must_use]
-pub fn findings(instances: &[InstanceView], primary: Option<&str>, answers: bool, databases: bool) -> Vec<ReadinessFinding> {
-    instances.iter().flat_map(|instance| of_instance(instance, primary, answers, databases)).collect()
+pub fn findings(
+    instances: &[InstanceView],
+    primary: Option<&str>,
+    answers: impl Fn(&str) -> bool,
+    databases: bool,
+) -> Vec<ReadinessFinding> {
+    instances.iter().flat_map(|instance| of_instance(instance, primary, &answers, databases)).collect()
 }
 
 fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, databases: bool) -> Vec<ReadinessFinding> {
     let InstanceView { name, backend, servers, kind, gate } = instance;
+fn of_instance(
+    instance: &InstanceView,
+    primary: Option<&str>,
+    answers: impl Fn(&str) -> bool,
+    databases: bool,
+) -> Vec<ReadinessFinding> {
+    let InstanceView { name, backend, servers, kind, unnamed } = instance;
     let servers = match servers {
         Ok(servers) => servers,
         Err(trouble) => return vec![of_trouble(name, trouble)],
     };
-    let mut found: Vec<ReadinessFinding> =
-        servers.iter().filter_map(|server| unreachable(name, backend, server, primary)).collect();
+    let mut found: Vec<ReadinessFinding> = servers.iter().filter_map(|server| missing(name, backend, server)).collect();
+    let of_primary = servers.iter().find(|server| primary == Some(server.server.as_str()));
+    let of_line = |server| line::findings(name, backend, server, of_primary, answers(&server.server));
+    found.extend(servers.iter().filter(|server| server.state != RouteState::Missing).flat_map(of_line));
     found.extend(servers.iter().filter_map(|server| weight_fixed(name, backend, server)));
     found.extend(gate.iter().map(|trouble| no_gate(name, trouble)));
     let Some(primary) = primary else { return found };
@@ -211,10 +229,11 @@ fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, da
         found.extend(of_pooler(name, backend, servers, primary));
         return found;
     }
+    found.extend(unnamed.iter().map(|line| line::of_stranger(name, backend, line, servers, primary)));
     found.extend(servers.iter().filter_map(|server| {
         let serves = serves(server, servers);
         if server.server == primary {
-            (!serves).then(|| primary_out(name, backend, server, answers))?
+            (!serves).then(|| primary_out(name, backend, server, answers(primary)))?
         } else {
             serves.then(|| to_standby(name, backend, server, databases))
         }
@@ -253,28 +272,17 @@ fn no_gate(name: &str, trouble: &GateTrouble) -> ReadinessFinding {
 }
 
 /// No traffic could be moved to this server.
-fn unreachable(name: &str, backend: &str, server: &ServerView, primary: Option<&str>) -> Option<ReadinessFinding> {
-    if server.state == RouteState::Missing {
-        return Some(FindingCode::RouteServerMissing.found(
+fn missing(name: &str, backend: &str, server: &ServerView) -> Option<ReadinessFinding> {
+    (server.state == RouteState::Missing).then(|| {
+        FindingCode::RouteServerMissing.found(
             true,
             format!(
                 "route instance {name}: backend {backend} has no server {} ({}): no traffic can be moved to it",
                 server.name, server.server
             ),
             format!("add the server to backend {backend} of {name}, or correct route.haproxy.servers"),
-        ));
-    }
-    let held = server.held.as_ref().filter(|_| primary != Some(server.server.as_str()))?;
-    Some(FindingCode::RouteServerHeld.found(
-        true,
-        format!(
-            "route instance {name}: {backend}/{} is kept out by HAProxy itself: {}: no traffic can be moved to {}",
-            server.name,
-            held.what(),
-            server.server
-        ),
-        held.remedy(name),
-    ))
+        )
+    })
 }
 
 /// A weight that a failover wants to give and cannot.
@@ -317,7 +325,7 @@ fn to_standby(name: &str, backend: &str, server: &ServerView, databases: bool) -
 fn primary_out(name: &str, backend: &str, server: &ServerView, answers: bool) -> Option<ReadinessFinding> {
     let path = format!("{backend}/{}", server.name);
     let ready = || match &server.held {
-        Some(held) => held.remedy(name),
+        Some(held) => held.remedy(name, &path),
         None => format!("on the admin socket of {name}: set server {path} state ready"),
     };
     let (why, remedy) = match server.state {
@@ -333,7 +341,8 @@ fn primary_out(name: &str, backend: &str, server: &ServerView, answers: bool) ->
         }
         RouteState::Takes | RouteState::Down | RouteState::Missing => return None,
     };
-    let cause = server.held.as_ref().map(|held| format!(" ({})", held.what())).unwrap_or_default();
+    let check = server.check.as_ref().filter(|_| server.state == RouteState::Down).map(OwnCheck::words);
+    let cause = server.held.as_ref().map(Held::what).or(check).map(|cause| format!(" ({cause})")).unwrap_or_default();
     Some(FindingCode::RoutePrimaryOut.found(
         false,
         format!("route instance {name}: {path}, the primary, {why}{cause}: no new session reaches it"),
@@ -389,11 +398,16 @@ mod tests {
             (Maint, Maint, Some(("route_primary_out", "none of the servers"))),
         ] {
             let view = InstanceView { kind: InstanceKind::Pgbouncer, ..instance(&[("db1", db1), ("db2", db2)]) };
-            let found = findings(&[view], Some("db1"), true, true);
+            let found = findings(&[view], Some("db1"), |_| true, true);
             let found = found.first().map(|found| (found.code.as_str(), found.message.as_str()));
             assert_eq!(found.map(|(code, _)| code), expected.map(|(code, _)| code), "{db1:?} {db2:?}");
             assert!(found.zip(expected).is_none_or(|((_, said), (_, word))| said.contains(word)), "{found:?}");
         }
+    }
+
+    fn view(servers: Result<Vec<ServerView>, InstanceTrouble>) -> InstanceView {
+        let (name, backend) = ("lb1".into(), "orders".into());
+        InstanceView { name, backend, servers, kind: InstanceKind::Haproxy, unnamed: Vec::new() }
     }
 
     fn instance(states: &[(&str, RouteState)]) -> InstanceView {
@@ -411,10 +425,12 @@ mod tests {
             kind: InstanceKind::Haproxy,
             gate: Vec::new(),
         }
+        let servers = states.iter().map(|(server, state)| ServerView::new(server, &format!("pg-{server}"), *state));
+        view(Ok(servers.collect()))
     }
 
     fn codes(states: &[(&str, RouteState)], primary: Option<&str>, answers: bool) -> Vec<String> {
-        findings(&[instance(states)], primary, answers, true).into_iter().map(|finding| finding.code.to_string()).collect()
+        findings(&[instance(states)], primary, |_| answers, true).into_iter().map(|finding| finding.code.to_string()).collect()
     }
 
     #[test]
@@ -466,7 +482,7 @@ mod tests {
 
     #[test]
     fn findings_name_instance_backend_and_server_with_the_command_that_helps() {
-        let found = findings(&[instance(&[("db1", RouteState::Takes), ("db2", RouteState::Takes)])], Some("db1"), true, true);
+        let found = findings(&[instance(&[("db1", RouteState::Takes), ("db2", RouteState::Takes)])], Some("db1"), |_| true, true);
         assert!(!found[0].blocking, "{found:?}");
         assert!(found[0].message.contains("lb1") && found[0].message.contains("orders/pg-db2"), "{found:?}");
         assert!(found[0].remedy.contains("disable server orders/pg-db2;"), "{found:?}");
@@ -484,6 +500,7 @@ mod tests {
                 gate: Vec::new(),
             };
             let found = findings(&[view], Some("db1"), true, true);
+            let found = findings(&[view(Err(trouble))], Some("db1"), |_| true, true);
             assert_eq!((found[0].code.as_str(), found[0].blocking), (code, true));
             assert!(!found[0].remedy.is_empty());
         }

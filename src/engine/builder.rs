@@ -265,7 +265,7 @@ fn service_part(config: &Config, service: &config::Service, means: &Means) -> Re
             (cluster, PromoteMethod::PgCtl | PromoteMethod::Command) => cluster.promoted_otherwise(),
         },
         route: Route::new(
-            service.route.haproxy.iter().map(|haproxy| haproxy_target(haproxy, service.route.weight_ramp.is_some())).collect(),
+            service.route.haproxy.iter().map(|haproxy| haproxy_target(haproxy, service)).collect(),
             Arc::clone(&means.addresses),
         ),
         route_commands: service.route.command.iter().map(route_command).collect(),
@@ -553,7 +553,7 @@ fn at_home(path: &Path) -> PathBuf {
     }
 }
 
-fn haproxy_target(haproxy: &config::Haproxy, ramped: bool) -> HaproxyTarget {
+fn haproxy_target(haproxy: &config::Haproxy, service: &config::Service) -> HaproxyTarget {
     let endpoint = match (&haproxy.socket, &haproxy.address) {
         (None, Some(address)) => haproxy::Endpoint::Tcp { host: address.host.clone(), port: address.port },
         (socket, _) => haproxy::Endpoint::Unix(socket.clone().unwrap_or_default()),
@@ -564,7 +564,8 @@ fn haproxy_target(haproxy: &config::Haproxy, ramped: bool) -> HaproxyTarget {
         backend: haproxy.backend.clone(),
         servers: haproxy.servers.clone(),
         weight: haproxy.weight,
-        ramped,
+        ramped: service.route.weight_ramp.is_some(),
+        places: service.servers.iter().map(|server| (server.name.clone(), (server.host.clone(), server.port))).collect(),
     }
 }
 

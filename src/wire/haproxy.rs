@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
@@ -549,9 +550,28 @@ pub(crate) struct StatRow {
     pub balance: Option<String>,
     /// `tracked`: the server that it follows, as `backend/server`.
     pub tracked: Option<String>,
+    /// `slim`: the most sessions at a time (`maxconn`), where there is a limit.
+    pub limit: Option<u32>,
+    /// `addr`: where it leads, where HAProxy has an address for it.
+    pub address: Option<SocketAddr>,
+    /// `check_status`, `check_code` and `last_chk`: what its health check found last.
+    pub check: LastCheck,
+    /// The same of its agent check.
+    pub agent: LastCheck,
     /// What went wrong between HAProxy and it since HAProxy was started: connections that failed (`econ`) and were tried again
     /// (`wretr`) or elsewhere (`wredis`), answers that broke off (`eresp`), and those with a status from 500 on (`hrsp_5xx`).
     pub errors: u64,
+}
+
+/// What a check of HAProxy found last; empty where there is none, and while the server is in maintenance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LastCheck {
+    /// `L4OK`, `L4CON`, `L7STS`, with `* ` before it while another one is under way.
+    pub status: String,
+    /// The number that was answered.
+    pub code: Option<u32>,
+    /// HAProxy's words.
+    pub said: String,
 }
 
 impl StatRow {
@@ -590,6 +610,9 @@ pub(crate) fn parse_stat(text: &str) -> Result<Vec<StatRow>, String> {
     let (backend, server, status, sessions) = (column("pxname")?, column("svname")?, column("status")?, column("scur")?);
     let (weight, backup, tracked) = (column("weight").ok(), column("bck").ok(), column("tracked").ok());
     let balance = column("algo").ok();
+    let (limit, address) = (column("slim").ok(), column("addr").ok());
+    let check = [column("check_status").ok(), column("check_code").ok(), column("last_chk").ok()];
+    let agent = [column("agent_status").ok(), column("agent_code").ok(), column("last_agt").ok()];
     let errors: Vec<usize> =
         ["econ", "wretr", "wredis", "eresp", "hrsp_5xx"].iter().filter_map(|name| column(name).ok()).collect();
     records
@@ -611,11 +634,26 @@ pub(crate) fn parse_stat(text: &str) -> Result<Vec<StatRow>, String> {
                 backup: backup.and_then(|index| record.get(index)).is_some_and(|text| text == "1"),
                 balance: balance.and_then(|index| record.get(index)).filter(|text| !text.is_empty()).cloned(),
                 tracked: tracked.and_then(|index| record.get(index)).filter(|text| !text.is_empty()).cloned(),
+                limit: limit.and_then(|index| record.get(index)).and_then(|text| text.parse().ok()).filter(|limit| *limit > 0),
+                address: address
+                    .and_then(|index| record.get(index)?.parse::<SocketAddr>().ok())
+                    .filter(|address| !address.ip().is_unspecified()),
+                check: last_check(&record, check),
+                agent: last_check(&record, agent),
                 // Empty where they have no meaning, as statuses of TCP.
                 errors: errors.iter().filter_map(|index| record.get(*index)?.parse::<u64>().ok()).fold(0, u64::saturating_add),
             })
         })
         .collect()
+}
+
+fn last_check(record: &[String], [status, code, said]: [Option<usize>; 3]) -> LastCheck {
+    let field = |index: Option<usize>| index.and_then(|index| record.get(index)).map(String::as_str).unwrap_or_default();
+    LastCheck {
+        status: field(status).trim_start_matches("* ").to_owned(),
+        code: field(code).parse().ok(),
+        said: quote(field(said).trim()),
+    }
 }
 
 /// Comma separated records; a field in double quotes may hold commas, line ends and doubled quotes.

@@ -421,17 +421,16 @@ impl World {
                     backend: "web".into(),
                     kind: InstanceKind::Haproxy,
                     gate: Vec::new(),
+                    unnamed: Vec::new(),
                     servers: if balancer.reachable {
                         Ok(balancer
                             .serves
                             .iter()
                             .enumerate()
-                            .map(|(at, serves)| ServerView {
-                                server: format!("app{}", at + 1),
-                                name: format!("app{}", at + 1),
-                                state: if *serves { RouteState::Takes } else { RouteState::Maint },
-                                held: None,
-                                fixed: None,
+                            .map(|(at, serves)| {
+                                let (name, state) =
+                                    (format!("app{}", at + 1), if *serves { RouteState::Takes } else { RouteState::Maint });
+                                ServerView::new(&name, &name, state)
                             })
                             .collect())
                     } else {

@@ -97,11 +97,12 @@ fn instance_view(servers: &[&str]) -> InstanceView {
                 "missing" => RouteState::Missing,
                 other => panic!("{other} is no state"),
             };
-            ServerView { server: server.to_owned(), name: server.to_owned(), state, held: None, fixed: None }
+            ServerView::new(server, server, state)
         };
         Ok(servers.iter().map(view).collect())
     };
     InstanceView { name: "lb1".into(), backend: "orders".into(), servers, kind: InstanceKind::Haproxy, gate: Vec::new() }
+    InstanceView { name: "lb1".into(), backend: "orders".into(), servers, kind: InstanceKind::Haproxy, unnamed: Vec::new() }
 }
 
 struct Player {

@@ -116,6 +116,7 @@ fn inputs() -> Vec<(String, Input)> {
         servers: Err(trouble),
         kind: InstanceKind::Haproxy,
         gate: Vec::new(),
+        unnamed: Vec::new(),
     };
     let survey = RouteSurvey { asked: failover_core::time::Mono::ZERO, instances: vec![broken] };
     all.push(("route surveyed: broken".into(), Input::RouteSurveyed { service: SERVICE, survey }));
@@ -335,6 +336,7 @@ fn a_ready_standby_is_no_promise_while_something_else_blocks() {
         servers: Err(trouble),
         kind: InstanceKind::Haproxy,
         gate: Vec::new(),
+        unnamed: Vec::new(),
     };
     let survey = RouteSurvey { asked: world.now, instances: vec![broken] };
     world.feed(Input::RouteSurveyed { service: ServiceId(0), survey });

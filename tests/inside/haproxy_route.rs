@@ -32,7 +32,7 @@ pub(super) fn cancel() -> Cancel {
 }
 
 /// Asks until the answer is yes.
-fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+pub(super) fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let until = deadline();
     while !is() {
         assert!(!until.is_over(), "{what} did not come about");
@@ -100,7 +100,7 @@ fn as_nobody(program: &str) -> Process {
     process
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -238,6 +238,7 @@ fn target(name: &str, endpoint: Endpoint) -> HaproxyTarget {
         servers: [("alpha", "db1"), ("beta", "db2")].map(|(ours, theirs)| (ours.to_owned(), theirs.to_owned())).into(),
         weight: None,
         ramped: false,
+        places: BTreeMap::new(),
     }
 }
 
@@ -877,7 +878,7 @@ fn a_file_that_is_no_socket_is_an_unreachable_instance() {
 
 /// The findings about the route, with `alpha` as the primary.
 pub(super) fn found(route: &Route) -> Vec<ReadinessFinding> {
-    findings(&route.view(deadline(), &cancel()), Some("alpha"), true, true)
+    findings(&route.view(deadline(), &cancel()), Some("alpha"), |_| true, true)
 }
 
 fn codes(route: &Route) -> Vec<String> {
@@ -990,7 +991,7 @@ fn a_server_that_haproxy_itself_holds_out_blocks() {
     let only = route(vec![haproxy.unix("one")]);
     haproxy.tell(&[Command::SetState { backend: "other", server: "db2", state: AdminState::Drain }]);
     assert_eq!(codes(&only), ["route_server_held"], "{:?}", found(&only));
-    let as_primary = findings(&only.view(deadline(), &cancel()), Some("beta"), true, true);
+    let as_primary = findings(&only.view(deadline(), &cancel()), Some("beta"), |_| true, true);
     let of_primary = as_primary.iter().find(|finding| finding.code.as_str() == "route_primary_out").unwrap();
     assert!(of_primary.remedy.contains("set server other/db2 state ready"), "{as_primary:?}");
     haproxy.tell(&[Command::SetState { backend: "other", server: "db2", state: AdminState::Ready }]);
@@ -1125,7 +1126,7 @@ fn the_shipped_configuration_serves_a_failover_and_what_it_forgets_is_found() {
         assert_eq!(Session::open(haproxy.front).1, "beta");
 
         let after = |route: &Route| -> Vec<String> {
-            let seen = findings(&route.view(deadline(), &cancel()), Some("beta"), true, true);
+            let seen = findings(&route.view(deadline(), &cancel()), Some("beta"), |_| true, true);
             seen.into_iter().map(|finding| finding.code.to_string()).collect()
         };
         assert!(after(&route).is_empty());

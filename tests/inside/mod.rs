@@ -6,6 +6,7 @@ mod support;
 
 mod command;
 mod dns;
+mod haproxy_lines;
 mod haproxy_route;
 mod hostile_logins;
 mod hostile_settings;

@@ -26,6 +26,11 @@ const CARRIED_OUT: &[FindingCode] = &[
     FindingCode::RouteServerMissing,
     FindingCode::RouteServerHeld,
     FindingCode::RouteWeightFixed,
+    // haproxy_lines
+    FindingCode::RouteAddressWrong,
+    FindingCode::RouteCheckFails,
+    FindingCode::RouteLimitLow,
+    FindingCode::RouteLineUnnamed,
     FindingCode::RouteToStandby,
     FindingCode::RoutePrimaryOut,
 ];

@@ -128,12 +128,9 @@ impl Sim {
                     .servers
                     .iter()
                     .zip(&instance.serves)
-                    .map(|(server, serves)| ServerView {
-                        server: server.name.clone(),
-                        name: server.name.clone(),
-                        state: if *serves { RouteState::Takes } else { RouteState::Maint },
-                        held: None,
-                        fixed: None,
+                    .map(|(server, serves)| {
+                        let state = if *serves { RouteState::Takes } else { RouteState::Maint };
+                        ServerView::new(&server.name, &server.name, state)
                     })
                     .collect())
             } else {
@@ -141,6 +138,7 @@ impl Sim {
             },
             kind: InstanceKind::Haproxy,
             gate: Vec::new(),
+            unnamed: Vec::new(),
         };
         let instances = cluster.instances.iter().map(view).collect();
         self.feed(Input::RouteSurveyed { service: service_id(service), survey: RouteSurvey { asked, instances } });

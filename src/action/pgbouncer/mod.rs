@@ -157,18 +157,14 @@ impl Pooler {
                     }
                     _ => RouteState::Maint,
                 };
-                let view = |server: &String| ServerView {
-                    server: server.clone(),
-                    name: server.clone(),
-                    state: state(server),
-                    held: None,
-                    fixed: None,
-                };
+                let view = |server: &String| ServerView::new(server, server, state(server));
                 self.servers.keys().map(view).collect()
             })
             .map_err(|fault| InstanceTrouble { no_backend: false, message: fault.message, remedy: fault.remedy.to_owned() });
         let kind = InstanceKind::Pgbouncer;
         InstanceView { name: self.name.clone(), backend: self.databases.join(", "), servers, kind, gate }
+        let (name, backend) = (self.name.clone(), self.databases.join(", "));
+        InstanceView { name, backend, servers, kind: InstanceKind::Pgbouncer, unnamed: Vec::new() }
     }
 
     fn place_of(&self, server: &str) -> Option<Place> {

@@ -512,8 +512,13 @@ impl Service {
         }
         self.kind().route_seen(self, &survey.instances, fx);
         let primary = self.durable.primary.filter(|primary| self.primary_seen && !self.another_serves_for(*primary, fx.now));
-        let answers = self.detection.suspicion.is_none();
         let name = primary.map(|primary| self.server_name(primary));
+        let answers = |server: &str| {
+            if name.as_deref() == Some(server) {
+                return self.detection.suspicion.is_none();
+            }
+            self.server_ids().any(|id| self.server_name(id) == server && self.server_health(id) == Health::Healthy)
+        };
         let after = route::findings(&survey.instances, name.as_deref(), answers, self.holds_data());
         let before = self.route.replace(RouteReadiness { asked: survey.asked, findings: after.clone() });
         self.tell_route(&before.map(|before| before.findings).unwrap_or_default(), &after, says_the_same, fx);
