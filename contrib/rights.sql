@@ -26,7 +26,13 @@ GRANT CONNECT ON DATABASE :"database" TO :"role";
 
 -- Positions, states and names of standbys, the state of a WAL receiver, the startup process: without it they are hidden,
 -- and hidden standbys cannot be judged.
+-- Rights that are not inherited are not there: from PostgreSQL 16 on the membership says so, before that the role.
+\if :has_reserved_connections
+GRANT pg_monitor TO :"role" WITH INHERIT TRUE;
+\else
+ALTER ROLE :"role" INHERIT;
 GRANT pg_monitor TO :"role";
+\endif
 
 -- Promotion by pg_promote, and the reloads that keep it from stalling. Not needed with promote.method = "pg_ctl".
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, integer) TO :"role";
@@ -59,7 +65,7 @@ GRANT pg_checkpoint TO :"role";
 
 -- A place where clients have taken all others: what reserved_connections keeps, from PostgreSQL 16 on. It keeps none by default.
 \if :has_reserved_connections
-GRANT pg_use_reserved_connections TO :"role";
+GRANT pg_use_reserved_connections TO :"role" WITH INHERIT TRUE;
 \endif
 
 COMMIT;

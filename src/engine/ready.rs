@@ -12,7 +12,12 @@ pub(super) fn service(
     mut findings: Vec<ReadinessStatus>,
     checks: &[CheckReport],
 ) -> ServiceReadiness {
-    let reasons = against(&forecast, &findings);
+    let mut reasons = against(&forecast, &findings);
+    if let Some(reason) = reasons.iter_mut().find(|reason| reason.code == "no_primary_seen")
+        && let Some(known) = told_by_checks(&name, checks)
+    {
+        reason.remedy = known;
+    }
     findings.extend(reasons);
     findings.sort_by_key(|finding| !finding.blocking);
     if let Some(cause) = cause(&name, checks) {
@@ -52,6 +57,18 @@ fn cause(service: &str, checks: &[CheckReport]) -> Option<ReadinessStatus> {
     let first = own().next().filter(|_| own().all(CheckReport::is_login_refused))?;
     let message = format!("no server lets the engine log in, so nothing is known of them: {}", first.message);
     Some(ReadinessStatus::found(FindingCode::LoginRefused, true, message, first.remedy.as_str()))
+}
+
+/// What mends the checks of the servers, where they know it: each remedy once, with its server.
+fn told_by_checks(service: &str, checks: &[CheckReport]) -> Option<String> {
+    let mut told: Vec<(&str, &str)> = Vec::new();
+    for report in checks.iter().filter(|report| report.service == service && report.verdict != "up") {
+        if !report.remedy.is_empty() && told.iter().all(|(_, remedy)| *remedy != report.remedy) {
+            told.push((&report.server, &report.remedy));
+        }
+    }
+    let words: Vec<String> = told.iter().map(|(server, remedy)| format!("{server}: {remedy}")).collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 fn sentence(kind: &str, forecast: &ForecastStatus, findings: &[ReadinessStatus]) -> String {
@@ -110,6 +127,9 @@ mod tests {
         let of = |checks: &[CheckReport]| found(forecast(), vec![finding("verify_refused", true)], checks).1;
         assert_eq!(of(&[login(), login()]), ["login_refused"]);
         assert_eq!(of(&[login(), report("down", "refused")]), ["verify_refused", "no_primary_seen"]);
+        let known = CheckReport { server: "db1".to_owned(), remedy: "start it".to_owned(), ..report("down", "refused") };
+        let found = service(("orders".to_owned(), String::new()), forecast(), Vec::new(), &[known.clone(), known]).findings;
+        assert_eq!(found[0].remedy, "db1: start it", "once, as its checks say it");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What an operator can do about a check that is not up, and about a refusal: there the words stand in the core's tables.
 
-use crate::wire::postgres::{ENDED_AT_START, WAITING_FOR_START};
+use std::borrow::Cow;
+
+use crate::wire::postgres::{ENDED_AT_START, WAITING_FOR_START, login};
 use failover_core::event::{Event, EventKind, Field, Remedy, Severity};
 use failover_core::model::CheckKind;
 use failover_core::observation::{DownCause, Impairment, UnknownCause, Verdict};
@@ -72,7 +74,12 @@ const WAITED: &str = "read the server's log, and look at the load of its host; w
 
 /// One sentence; empty where nothing is known. PostgreSQL's own errors stand in the message with SQLSTATE and source routine,
 /// which are never translated.
-pub(crate) fn of_check(kind: CheckKind, verdict: &Verdict, message: &str) -> &'static str {
+pub(crate) fn of_check(kind: CheckKind, verdict: &Verdict, message: &str) -> Cow<'static, str> {
+    let refused = matches!(verdict, Verdict::Impaired(_)) && kind == CheckKind::Postgres;
+    refused.then(|| login::remedy(message)).flatten().unwrap_or_else(|| known(kind, verdict, message).into())
+}
+
+fn known(kind: CheckKind, verdict: &Verdict, message: &str) -> &'static str {
     let said = |word: &str| message.contains(word);
     match verdict {
         Verdict::Impaired(Impairment::QueryRefused) if said(ENDED_AT_START) => ENDED,
@@ -80,15 +87,7 @@ pub(crate) fn of_check(kind: CheckKind, verdict: &Verdict, message: &str) -> &'s
             WAITED
         }
         Verdict::Impaired(Impairment::Authentication) if kind == CheckKind::Postgres => {
-            if said("28P01") {
-                "correct services.connection.password, or give the role that password: ALTER ROLE ... PASSWORD"
-            } else if said("InitializeSessionUserId") {
-                "make the role with contrib/rights.sql, or correct services.connection.user"
-            } else if said("ClientAuthentication") {
-                "add a line for this role, database and address to the server's pg_hba.conf and reload it"
-            } else {
-                "set services.connection.password, and compare the role with the server's pg_hba.conf"
-            }
+            "set services.connection.password, and compare the role with the server's pg_hba.conf"
         }
         Verdict::Impaired(Impairment::Authentication) => "give the check the credentials that the server asks for",
         Verdict::Impaired(Impairment::QueryRefused) if said("3D000") => {
@@ -233,5 +232,9 @@ mod tests {
         let refused = Verdict::Impaired(Impairment::QueryRefused);
         assert!(of(&refused, "FATAL 3D000 from InitPostgres: no database").contains("services.connection.database"));
         assert_eq!(of(&Verdict::Up, ""), "");
+        let full = Verdict::Impaired(Impairment::Saturated);
+        assert!(of(&full, "FATAL 53300 from ProcArrayAdd: sorry").contains("max_connections"));
+        let limit = of(&full, "FATAL 53300 from InitializeSessionUserId: too many connections for role \"failover\"");
+        assert_eq!(limit, "ALTER ROLE \"failover\" CONNECTION LIMIT -1");
     }
 }

@@ -831,7 +831,7 @@ pub(crate) fn check_report(
             verdict: finding.verdict.as_str().to_owned(),
             reason: finding.verdict.reason().to_owned(),
             message: finding.message.clone(),
-            remedy: super::remedy::of_check(check.kind, &finding.verdict, &finding.message).to_owned(),
+            remedy: super::remedy::of_check(check.kind, &finding.verdict, &finding.message).into_owned(),
             latency_ms: millis(finding.latency),
             sample: finding.sample.as_ref().map(|sample| sample_status(sample, clock.now(), None)),
             ..base
@@ -1094,7 +1094,7 @@ impl View<'_> {
                         reason: last.map_or_else(String::new, |(_, finding)| finding.verdict.reason().to_owned()),
                         message: last.map_or_else(String::new, |(_, finding)| finding.message.clone()),
                         remedy: last.map_or_else(String::new, |(_, finding)| {
-                            super::remedy::of_check(model.kind, &finding.verdict, &finding.message).to_owned()
+                            super::remedy::of_check(model.kind, &finding.verdict, &finding.message).into_owned()
                         }),
                         latency_ms: last.map_or(0.0, |(_, finding)| millis(finding.latency)),
                         age_ms: last.map_or(0, |(at, _)| self.age(*at)),

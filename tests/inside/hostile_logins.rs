@@ -1,18 +1,22 @@
 //! What runs at the start of every session, and that the engine cannot switch off: login event triggers (from PostgreSQL 17 on) and
 //! session_preload_libraries. Each that fails or waits is told by its check, with a remedy that ends it, and is never a death.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::action::postgres::Cluster;
 use crate::check::postgres::PostgresCheck;
 use crate::check::{Check, Context};
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::engine::remedy::of_check;
+use crate::wire::postgres::{Endpoint, Session};
 use crate::wire::resolve::Literals;
 use failover_core::model::CheckKind;
 use failover_core::observation::{DownCause, Finding, Impairment, Verdict};
+use failover_core::sample::ReadinessFinding;
 
-use super::postgres_actions::{AMPLE, ample, cancel, engine_target, pair};
+use super::postgres_actions::{AMPLE, DB1, ample, cancel, cluster_of, engine_target, pair};
 use super::support::lab::wait_until;
 use super::support::postgres::ENGINE_ROLE;
 use super::support::{Lab, PgServer};
@@ -26,7 +30,7 @@ fn ask(server: &PgServer, deadline: Deadline) -> Finding {
     check.run(&Context { deadline, cancel: &cancel, clock: &clock, sample: true, addresses: &Literals })
 }
 
-fn remedy(found: &Finding) -> &'static str {
+fn remedy(found: &Finding) -> Cow<'static, str> {
     of_check(CheckKind::Postgres, &found.verdict, &found.message)
 }
 
@@ -35,6 +39,53 @@ fn replayed(db1: &PgServer, db2: &PgServer) {
     let at = db1.calm("SELECT pg_catalog.pg_current_wal_flush_lsn()").unwrap();
     let there = format!("SELECT pg_catalog.pg_last_wal_replay_lsn() >= '{at}'");
     wait_until("db2 has replayed it", AMPLE, || Ok((db2.calm(&there)? == "t").then_some(()))).unwrap();
+}
+
+/// What is asked through the route.
+fn through(server: &PgServer, cluster: &Cluster) -> Vec<ReadinessFinding> {
+    let at = [Endpoint::new("127.0.0.1", server.port())];
+    cluster.look_through(DB1, None, (&at, &Literals), ample(), &cancel())
+}
+
+/// The last statement of a remedy, as it stands; of a query what it returns.
+fn statement(server: &PgServer, remedy: &str) -> String {
+    match remedy.split_once("run what this returns: ") {
+        Some((_, query)) => server.calm(query.split(" -- ").next().unwrap()).unwrap(),
+        None => remedy[remedy.rfind("ALTER ").unwrap_or_else(|| panic!("no statement: {remedy}"))..].to_owned(),
+    }
+}
+
+/// The role is there, and the server does not let it in: the statement of the remedy does, of the check and of the look through the route.
+#[test]
+fn what_is_said_of_a_role_that_is_kept_out_lets_it_in() {
+    let lab = Lab::new().unwrap();
+    let (db1, _db2) = pair(&lab);
+    let cluster = cluster_of(&[(DB1, &db1)]);
+    let held = Session::connect(&engine_target(&db1, db1.port()), &Literals, ample(), &cancel()).unwrap();
+    let library = "SET session_preload_libraries = 'no such ''library'";
+    for make in [
+        format!("ALTER ROLE {ENGINE_ROLE} CONNECTION LIMIT 1"),
+        "ALTER DATABASE postgres CONNECTION LIMIT 1".to_owned(),
+        format!("ALTER ROLE {ENGINE_ROLE} VALID UNTIL '2001-01-01'"),
+        format!("ALTER ROLE {ENGINE_ROLE} NOLOGIN"),
+        format!("ALTER ROLE {ENGINE_ROLE} {library}"),
+        format!("ALTER DATABASE postgres {library}"),
+        format!("ALTER ROLE {ENGINE_ROLE} IN DATABASE postgres {library}"),
+    ] {
+        for by_route in [false, true] {
+            db1.calm(&make).unwrap();
+            let found = ask(&db1, ample());
+            assert!(matches!(found.verdict, Verdict::Impaired(_)), "{make}: {}", found.message);
+            let told = through(&db1, &cluster);
+            assert_eq!(told.len(), 1, "{make}: {told:?}");
+            let said = if by_route { told[0].remedy.clone() } else { remedy(&found).into_owned() };
+            println!("{make}: {} | {said}", found.message);
+            db1.calm(&statement(&db1, &said)).unwrap();
+            assert_eq!(ask(&db1, ample()).verdict, Verdict::Up, "{make}: {said}");
+            assert_eq!(through(&db1, &cluster), [], "{make}: {said}");
+        }
+    }
+    drop(held);
 }
 
 /// Makes it, looks at both servers, ends it as the remedy says, and looks again. `told`: of the primary and of the standby.
@@ -49,7 +100,9 @@ fn one(servers: (&PgServer, &PgServer), make: &str, end: &str, told: [Option<Imp
         if wanted != Verdict::Up {
             assert!(found.message.contains(words), "{make}: {}", found.message);
             assert!(remedy(&found).contains("session_preload_libraries"), "{make}: {}", remedy(&found));
-            assert!(remedy(&found).contains("ALTER EVENT TRIGGER ... DISABLE,"), "{make}: {}", remedy(&found));
+            let of_library = make.contains("session_preload_libraries");
+            let words = if of_library { "RESET session_preload_libraries" } else { "ALTER EVENT TRIGGER ... DISABLE," };
+            assert!(remedy(&found).contains(words), "{make}: {}", remedy(&found));
         }
     }
     db1.calm(end).unwrap();
@@ -93,7 +146,7 @@ fn a_library_that_no_session_can_load_is_named_by_the_check() {
         change("ALTER SYSTEM SET session_preload_libraries = 'there_is_no_such_library'");
         let found = ask(server, ample());
         assert_eq!(found.verdict, Verdict::Impaired(Impairment::QueryRefused), "{}", found.message);
-        assert!(remedy(&found).contains("of the role, the database or the server"), "{}", remedy(&found));
+        assert!(remedy(&found).contains("if it returns nothing: ALTER SYSTEM RESET session_preload_libraries, then SELECT"));
         change("ALTER SYSTEM RESET session_preload_libraries");
         assert_eq!(ask(server, ample()).verdict, Verdict::Up);
     }

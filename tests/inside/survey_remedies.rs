@@ -61,6 +61,10 @@ const STATES: &[State] = &[
     },
     on_primary(FindingCode::ReloadRightMissing, &["REVOKE EXECUTE ON FUNCTION pg_reload_conf() FROM failover"]),
     on_primary(FindingCode::MonitorRightMissing, &["REVOKE pg_monitor FROM failover"]),
+    on_primary(
+        FindingCode::MonitorRightMissing,
+        &["REVOKE pg_monitor FROM failover", "ALTER ROLE failover NOINHERIT", "GRANT pg_monitor TO failover"],
+    ),
     on_standby(FindingCode::WalReceiverTimeoutLong, &["ALTER SYSTEM SET wal_receiver_timeout = '60s'", RELOAD]),
     State {
         blocking: true,

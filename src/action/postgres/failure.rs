@@ -1,12 +1,14 @@
 //! Errors of a session as failures of an action.
 
+use std::borrow::Cow;
+
 use crate::deadline::Interrupted;
-use crate::wire::postgres::Error;
+use crate::wire::postgres::{Error, login};
 use failover_core::output::{Failure, FailureKind};
 
 /// A failure before anything that could have an effect was sent, whatever the error.
 pub(super) fn untouched(name: &str, error: &Error) -> Failure {
-    Failure::no_effect(format!("{name}: {error}; nothing was changed there"), remedy(error))
+    Failure::no_effect(format!("{name}: {error}; nothing was changed there"), &*remedy(error))
 }
 
 /// A failure of a step whose effect is harmless or unknown.
@@ -19,7 +21,7 @@ pub(super) fn failure(name: &str, step: &str, error: &Error) -> Failure {
     } else {
         FailureKind::Unknown
     };
-    Failure { kind, message, remedy: remedy(error).to_owned() }
+    Failure { kind, message, remedy: remedy(error).into_owned() }
 }
 
 /// The server refused a function or command for want of a right.
@@ -48,15 +50,24 @@ pub(super) fn is_full(error: &Error) -> bool {
     sqlstate(error) == Some("53300")
 }
 
-fn remedy(error: &Error) -> &'static str {
-    match sqlstate(error) {
+/// Our role or our database has its own limit or bar, and the server says which: the statement that lifts it.
+pub(super) fn bar(error: &Error) -> Option<Cow<'static, str>> {
+    error.server().and_then(|said| login::remedy(&said.to_string()))
+}
+
+fn remedy(error: &Error) -> Cow<'static, str> {
+    if let Some(remedy) = bar(error) {
+        return remedy;
+    }
+    let remedy = match sqlstate(error) {
         Some(state) if state.starts_with("28") => "correct user, password or pg_hba.conf",
         Some("3D000") => "correct the database in the connection settings",
         Some("42501") => "grant the role the right, see the least-privilege script",
         Some("53300") => "raise max_connections or superuser_reserved_connections",
         Some("25006") => "look for default_transaction_read_only on server, role and database",
         _ => "",
-    }
+    };
+    remedy.into()
 }
 
 /// A role's name as an SQL identifier.

@@ -7,7 +7,7 @@ use super::{spool_survey, switchover_survey, sync_survey, wal_survey};
 use crate::action::server_identity::ServerIdentity;
 use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::version::{self, Suitability};
-use crate::wire::postgres::{Error, Rows, Session};
+use crate::wire::postgres::{Error, Rows, Session, login};
 use failover_core::finding::FindingCode;
 use failover_core::id::ServerId;
 use failover_core::output::Failure;
@@ -39,6 +39,7 @@ SELECT current_user AS role,
        coalesce(pg_catalog.has_function_privilege(pg_catalog.to_regprocedure('pg_catalog.pg_promote(boolean,integer)'), 'EXECUTE'), false) AS promote,
        pg_catalog.has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload,
        pg_catalog.pg_has_role('pg_monitor', 'USAGE') AS monitor,
+       pg_catalog.pg_has_role('pg_monitor', 'MEMBER') AS monitor_member,
        CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_is_wal_replay_paused() ELSE false END AS paused,
        (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'recovery_min_apply_delay') AS apply_delay,
        (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_retrieve_retry_interval') AS retry_interval,
@@ -408,10 +409,18 @@ impl Seen<'_> {
             );
         }
         if !answer.is("monitor") {
+            // A membership keeps from PostgreSQL 16 on whether it is inherited; before that the role does.
+            let (lacks, remedy) = match (answer.is("monitor_member"), answer.number("version")) {
+                (false, _) => ("is no member of pg_monitor", format!("GRANT pg_monitor TO {role}")),
+                (true, Some(..160_000)) => ("does not inherit the rights of pg_monitor", format!("ALTER ROLE {role} INHERIT")),
+                (true, _) => {
+                    ("does not inherit the rights of pg_monitor", format!("GRANT pg_monitor TO {role} WITH INHERIT TRUE"))
+                }
+            };
             found.warn(
                 FindingCode::MonitorRightMissing,
-                &format!("role {role} is no member of pg_monitor: the WAL receiver's state and the startup process are hidden, so progress cannot be seen and promotion may be slower"),
-                format!("GRANT pg_monitor TO {role}"),
+                &format!("role {role} {lacks}: the WAL receiver's state and the startup process are hidden, so progress cannot be seen and promotion may be slower"),
+                remedy,
             );
         }
     }
@@ -561,8 +570,11 @@ fn no_place_finding(found: &mut Findings<'_>, said: &str, blind: bool, candidate
         FindingCode::NoPlaceLeft,
         blind && candidate,
         &format!("it has no place left for a session of the engine ({said}), {so}"),
-        "end sessions there, or raise max_connections; from PostgreSQL 16 on reserved_connections keeps a place for members of pg_use_reserved_connections"
-            .to_owned(),
+        login::remedy(said).unwrap_or(
+            "end sessions there, or raise max_connections; from PostgreSQL 16 on reserved_connections keeps a place for members of pg_use_reserved_connections"
+                .into(),
+        )
+        .into_owned(),
     );
 }
 
@@ -586,7 +598,7 @@ fn reserved_finding(found: &mut Findings<'_>, reserved: Option<u64>, may_use: Op
         found.warn(
             FindingCode::ReservedPlacesClosed,
             &format!("role {role} may not use the places that reserved_connections keeps: where clients take all others, it does not get in"),
-            format!("GRANT pg_use_reserved_connections TO {role}"),
+            format!("GRANT pg_use_reserved_connections TO {role} WITH INHERIT TRUE"),
         );
     }
 }

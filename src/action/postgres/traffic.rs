@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::identity::Identity;
 use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
-use super::{Cluster, Server, is_full, untouched};
+use super::{Cluster, Server, bar, is_full, untouched};
 use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Endpoint, Error, Session, Target};
 use crate::wire::resolve::Addresses;
@@ -192,14 +192,14 @@ impl Cluster {
                 FindingCode::VerifyFull,
                 false,
                 format!("the server behind the route at {address} has no place left for the engine, so nobody could see who answers after a failover: {error}"),
-                "fewer sessions, or a higher max_connections; from PostgreSQL 16 on reserved_connections keeps a place for members of pg_use_reserved_connections",
+                &bar(&error).unwrap_or("end sessions, or raise max_connections; from PostgreSQL 16 on reserved_connections keeps a place for members of pg_use_reserved_connections".into()),
             ),
             // The server's own words: the way is open, and the engine is not let in.
             Err(error @ (Error::Authentication(_) | Error::Server(_))) => finding(
                 FindingCode::VerifyRefused,
                 all_silent,
                 format!("the server behind the route at {address} does not let the engine in, so a failover could not be verified: {error}"),
-                "correct services.connection, or let the engine's role in from the load balancer's address (pg_hba.conf)",
+                &bar(&error).unwrap_or("correct services.connection, or let the engine's role in from the load balancer's address (pg_hba.conf)".into()),
             ),
             Err(error) => finding(
                 FindingCode::VerifyUnreachable,

@@ -25,6 +25,7 @@ use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::secret::Secret;
 
 mod error;
+pub(crate) mod login;
 mod sample;
 mod scram;
 mod settings;
