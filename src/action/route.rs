@@ -21,7 +21,7 @@ use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::haproxy::{AdminState, Client, Command, Endpoint, Error, Hold, Operation, StatRow, StateRow};
 use crate::wire::resolve::Addresses;
 use failover_core::output::Failure;
-use failover_core::route::{FixedWeight, Held, InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
+use failover_core::route::{FixedWeight, Held, InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView, Unnamed};
 use failover_core::sample::RouteInstance;
 
 mod lines;
@@ -689,7 +689,7 @@ fn look_at(job: &Job<'_>) -> Result<Vec<ServerSeen>, Error> {
 }
 
 /// The lines of the route's servers, and the names of others that take sessions.
-fn view_of(job: &Job<'_>) -> Result<(Vec<Line>, Vec<String>), Error> {
+fn view_of(job: &Job<'_>) -> Result<(Vec<Line>, Vec<Unnamed>), Error> {
     let (rows, others) = rows_of(job)?;
     let fixed: Vec<Option<FixedWeight>> = {
         let known = || rows.iter().map(|(_, _, row)| row.as_ref().map(|(state, _)| state));
@@ -720,7 +720,7 @@ fn view_of(job: &Job<'_>) -> Result<(Vec<Line>, Vec<String>), Error> {
         seen.push(Line { view, address: row.address });
     }
     let takes = |(state, row): &(StateRow, StatRow)| route_state(state, row) == RouteState::Takes;
-    let unnamed = others.into_iter().filter(takes).map(|(state, _)| state.server).collect();
+    let unnamed = others.into_iter().filter(takes).map(|(state, _)| Unnamed { name: state.server, server: None }).collect();
     Ok((seen, unnamed))
 }
 

@@ -270,7 +270,7 @@ findings! {
     /// A standby takes fewer sessions at a time than the primary.
     RouteLimitLow = "route_limit_low" (Route, Blocks::Never):
         "after a failover only so many clients are served at a time: the others wait in HAProxy's queue and get an error when they have waited too long",
-    /// A backend has a line that takes sessions and that the route does not name.
+    /// An instance of the route has a line, or a database, that takes sessions and that the route does not name.
     RouteLineUnnamed = "route_line_unnamed" (Route, Blocks::Where("the standby's line is a backup and gets no session beside it")):
         "the engine moves only the lines that it knows: after a failover some clients still go where this line leads",
     /// An instance of the route sends new sessions to a server that is not the primary.

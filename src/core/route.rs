@@ -43,8 +43,18 @@ pub enum GateTrouble {
     /// No program is there that lets them go on if the engine ends.
     NoKeeper,
     /// Lines of the backend that the route does not name and that take sessions.
+    /// What takes sessions and is not named by the route.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unnamed: Vec<String>,
+    pub unnamed: Vec<Unnamed>,
+}
+
+/// A line of the backend, or a database of the pooler, that the route does not name and that takes sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unnamed {
+    /// Its name there.
+    pub name: String,
+    /// The server to which it leads, by our name, where that is known.
+    pub server: Option<String>,
 }
 
 /// What an instance of a route is.
@@ -227,9 +237,10 @@ fn of_instance(
     let Some(primary) = primary else { return found };
     if *kind == InstanceKind::Pgbouncer {
         found.extend(of_pooler(name, backend, servers, primary));
+        found.extend(line::of_databases(name, unnamed, primary));
         return found;
     }
-    found.extend(unnamed.iter().map(|line| line::of_stranger(name, backend, line, servers, primary)));
+    found.extend(unnamed.iter().map(|line| line::of_stranger(name, backend, &line.name, servers, primary)));
     found.extend(servers.iter().filter_map(|server| {
         let serves = serves(server, servers);
         if server.server == primary {

@@ -228,6 +228,39 @@ fn a_database_that_is_defined_twice_is_refused_by_name() {
     assert_eq!(states(&pooler), [RouteState::Maint, RouteState::Takes]);
 }
 
+/// A database that leads to the primary and that nobody moves is told, as PgBouncer says it, and the remedy ends that.
+#[test]
+fn another_database_that_leads_to_the_primary_is_told() {
+    let lab = Lab::new().unwrap();
+    let real = alone(&lab);
+    let main = std::fs::read_to_string(real.config()).unwrap();
+    let found = |databases: &[&str], primary: &str| {
+        let pooler = pooler(console(real.port(), ADMIN, real.password()), databases, real.file());
+        findings(&[pooler.view(Deadline::after(LONG), &Cancel::new().unwrap())], Some(primary), |_| true, true)
+    };
+    let around = |lines: &str| {
+        std::fs::write(real.config(), main.replace("\n\n[pgbouncer]", &format!("\n{lines}\n\n[pgbouncer]"))).unwrap();
+        real.console("RELOAD").unwrap();
+    };
+    assert_eq!(found(&["app", "reports"], "db1"), []);
+    let line = "billing = host=127.0.0.1 port=1 dbname=billing";
+    // A file with a section that does not count, and a database of the standby, which readers are meant to have.
+    around(&format!("{line}\nreaders = host=127.0.0.1 port=2\nelsewhere = host=127.0.0.1 port=3\n; off = host=127.0.0.1 port=1"));
+    let told = found(&["app", "reports"], "db1");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((told[0].code.as_str(), told[0].blocking), ("route_line_unnamed", false));
+    assert!(told[0].message.contains("pool: billing of PgBouncer") && told[0].message.contains("db1"), "{told:?}");
+    assert!(told[0].remedy.contains("name billing in route.pgbouncer.databases, and move the line"), "{told:?}");
+    real.console("DISABLE billing").unwrap();
+    assert_eq!(found(&["app", "reports"], "db1"), []);
+    real.console("ENABLE billing").unwrap();
+    // The remedy.
+    let own = std::fs::read_to_string(real.file()).unwrap();
+    std::fs::write(real.file(), format!("{own}{line}\n")).unwrap();
+    around("readers = host=127.0.0.1 port=2");
+    assert_eq!(found(&["app", "reports", "billing"], "db1"), []);
+}
+
 /// PgBouncer looks for a relative name in its working directory, not beside the file that names it.
 #[test]
 fn a_relative_include_is_followed_as_pgbouncer_does() {

@@ -27,6 +27,7 @@ use crate::wire::postgres::{Error, Rows, Session, Target};
 use crate::wire::resolve::Addresses;
 use failover_core::output::Failure;
 use failover_core::route::{GateTrouble, InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
+use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView, Unnamed};
 
 /// `PAUSE` answers when no query runs any more: on a server that hangs, never. The pause holds all the same.
 const PAUSE_FOR: Duration = Duration::from_millis(100);
@@ -149,8 +150,12 @@ impl Pooler {
         if !Pooler::has_keeper() {
             gate.push(GateTrouble::NoKeeper);
         }
+            Ok((shown, console.unnamed()?))
+        });
+        let mut unnamed = Vec::new();
         let servers = looked
-            .map(|shown| {
+            .map(|(shown, others)| {
+                unnamed = others;
                 let state = |server: &String| match self.place_of(server) {
                     Some(place) if shown.iter().all(|one| self.same_place(&one.place, &place)) => {
                         if shown.iter().any(|one| one.paused || one.disabled) { RouteState::Drain } else { RouteState::Takes }
@@ -164,7 +169,7 @@ impl Pooler {
         let kind = InstanceKind::Pgbouncer;
         InstanceView { name: self.name.clone(), backend: self.databases.join(", "), servers, kind, gate }
         let (name, backend) = (self.name.clone(), self.databases.join(", "));
-        InstanceView { name, backend, servers, kind: InstanceKind::Pgbouncer, unnamed: Vec::new() }
+        InstanceView { name, backend, servers, kind: InstanceKind::Pgbouncer, unnamed }
     }
 
     fn place_of(&self, server: &str) -> Option<Place> {
@@ -175,6 +180,11 @@ impl Pooler {
     fn same_place(&self, one: &Place, other: &Place) -> bool {
         one == other
             || one.port == other.port && self.address_of(one).is_some_and(|address| Some(address) == self.address_of(other))
+    }
+
+    /// Our name of the server at a place.
+    fn server_at(&self, place: &Place) -> Option<String> {
+        self.servers.keys().find(|server| self.place_of(server).is_some_and(|own| self.same_place(&own, place))).cloned()
     }
 
     fn address_of(&self, place: &Place) -> Option<std::net::SocketAddr> {
@@ -428,6 +438,33 @@ impl Console<'_> {
                 })
             })
             .collect()
+    }
+
+    /// The other databases that lead to our servers, as PgBouncer says: by their line, or by the sessions that it has for them.
+    fn unnamed(&mut self) -> Result<Vec<Unnamed>, Fault> {
+        let (databases, sessions) = (self.run("SHOW DATABASES")?, self.run("SHOW SERVERS")?);
+        let place = |rows: &Rows, row, host: &str| {
+            let port = rows.get(row, "port").and_then(|port| port.parse().ok()).unwrap_or_default();
+            let hosts = rows.get(row, host).unwrap_or_default().split(',');
+            hosts.map(|host| Place { host: host.trim().to_owned(), port }).collect::<Vec<_>>()
+        };
+        let at = |places: Vec<Place>| places.iter().find_map(|place| self.pooler.server_at(place));
+        let mut found = Vec::new();
+        for row in 0..databases.len() {
+            let name = databases.get(row, "name").unwrap_or_default();
+            let disabled = databases.get(row, "disabled").is_some_and(|disabled| disabled != "0");
+            if disabled || self.pooler.databases.iter().any(|own| own == name) {
+                continue;
+            }
+            let of_session = || {
+                let of_it = (0..sessions.len()).filter(|row| sessions.get(*row, "database") == Some(name));
+                of_it.into_iter().find_map(|row| at(place(&sessions, row, "addr")))
+            };
+            if let Some(server) = at(place(&databases, row, "host")).or_else(of_session) {
+                found.push(Unnamed { name: name.to_owned(), server: Some(server) });
+            }
+        }
+        Ok(found)
     }
 
     /// Only an administrator may change something: a name that is in `stats_users` alone sees everything. Enabling what is enabled

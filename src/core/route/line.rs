@@ -4,7 +4,7 @@ use crate::finding::FindingCode;
 use crate::sample::ReadinessFinding;
 use serde::{Deserialize, Serialize};
 
-use super::ServerView;
+use super::{ServerView, Unnamed};
 
 /// What keeps a server out whatever an instance is told about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,4 +207,19 @@ pub(super) fn of_stranger(name: &str, backend: &str, stranger: &str, servers: &[
             "take {path} out of backend {backend} of {name}, or name it in route.haproxy.servers as the server to which it leads"
         ),
     )
+}
+
+/// Databases of a pooler that lead to the primary and that the route does not name: they stay with the old server.
+pub(super) fn of_databases(name: &str, unnamed: &[Unnamed], primary: &str) -> Option<ReadinessFinding> {
+    let to_primary = unnamed.iter().filter(|one| one.server.as_deref() == Some(primary));
+    let names: Vec<&str> = to_primary.map(|one| one.name.as_str()).collect();
+    let names = match names.as_slice() {
+        [] => return None,
+        names => names.join(", "),
+    };
+    Some(FindingCode::RouteLineUnnamed.found(
+        false,
+        format!("route instance {name}: {names} of PgBouncer too leads to {primary}, and the route does not name it: a failover does not move its clients"),
+        format!("name {names} in route.pgbouncer.databases, and move the line into the file that route.pgbouncer.file names"),
+    ))
 }
