@@ -239,7 +239,7 @@
 // A standby takes fewer sessions at a time than the primary.
 #define FAILOVER_FINDING_ROUTE_LIMIT_LOW "route_limit_low"
 
-// A backend has a line that takes sessions and that the route does not name.
+// An instance of the route has a line, or a database, that takes sessions and that the route does not name.
 #define FAILOVER_FINDING_ROUTE_LINE_UNNAMED "route_line_unnamed"
 
 // An instance of the route sends new sessions to a server that is not the primary.

@@ -498,6 +498,24 @@ fn checks_have_the_keys_of_their_kind() {
         error: /services/0/checks/0/answers (line 9, column 1) = []: this list is empty; write at least one item
     "#]],
     );
+    for (host, told) in [
+        ("http://db1:5432/x", "write host = \\\"db1\\\""),
+        ("postgres://me:geheim@db1", "write host = \\\"db1\\\""),
+        (" db1", "write host = \\\"db1\\\""),
+        ("db1..", "empty label"),
+        (".db1", "empty label"),
+        ("a..b", "empty label"),
+        ("10.0.0", "no IPv4 address"),
+        ("10.0.0.300", "no IPv4 address"),
+    ] {
+        let errors =
+            Config::parse_toml_in(&check(&format!("kind = \"tcp\"\nhost = \"{host}\"")), &World::new()).unwrap_err().to_string();
+        assert!(errors.contains(&told.replace("\\\"", "\"")) && !errors.contains("geheim"), "{host}: {errors}");
+    }
+    for host in ["db1.", "db1.example.com.", "[::1]", "fe80::1%eth0", "10.0.0.1", "1"] {
+        let text = check(&format!("kind = \"tcp\"\nhost = \"{host}\""));
+        assert!(Config::parse_toml_in(&text, &World::new()).is_ok(), "{host}");
+    }
     says(
         &check("kind = \"tcp\"\nhost = \"a b\""),
         &expect![[r#"
@@ -1068,7 +1086,7 @@ fn syntax_errors_have_a_place_and_show_no_line() {
     says(
         "[services]\nx = 1\n[services]\n",
         &expect![[r#"
-            error: / (line 3, column 2): this key is given twice, first in line 1, column 2; remove one of them
+            error: / (line 3, column 2): [services] is given twice, and single brackets are for one table; write its header in double brackets, once for each: [[services]]
         "#]],
     );
     says(
@@ -1326,6 +1344,37 @@ fn password_files_give_each_server_its_own() {
     expect![[r#"
         error: /services/0/connection/password (line 5, column 16): the password file /home/op/.pgpass has no line for this server; add 10.0.0.2:5432:postgres:me:PASSWORD
     "#]].assert_eq(&said_in(&text, &World::new().with("/home/op/.pgpass", "10.0.0.1:*:*:me:first\n", 0o600)));
+}
+
+/// A program that prints its configuration prints no password of a URL, however deep it stands.
+#[test]
+fn debug_shows_no_secret_of_a_url() {
+    let more = "[[services.checks]]\nname = \"hook\"\nserver = \"db1\"\nkind = \"exec\"\ncommand = [\"/usr/bin/curl\", \"https://me:geheim@h/?token=geheim&full=1\"]\n";
+    let config = Config::parse_toml_in(&pair(more), &World::new()).unwrap();
+    let service = &config.services[0];
+    for shown in [format!("{config:?}"), format!("{config:#?}"), format!("{service:?}"), format!("{:?}", service.checks)] {
+        assert!(!shown.contains("geheim") && shown.contains("@h/?token=********&full=1"), "{shown}");
+    }
+}
+
+#[test]
+fn a_password_behind_the_user_is_a_warning_that_does_not_show_it() {
+    let config = Config::parse_toml_in(&pair("connection = { user = \"me:geheim\" }"), &World::new()).unwrap();
+    let warned = format!("{:?}", config.warnings());
+    assert!(warned.contains("password = { env") && !warned.contains("geheim"), "{warned}");
+    assert!(Config::parse_toml_in(&pair("connection = { user = \"me\" }"), &World::new()).unwrap().warnings().is_empty());
+}
+
+#[test]
+fn a_list_of_tables_in_single_brackets_is_told_with_the_header_that_is_meant() {
+    for (header, more) in [("services.servers", ""), ("services.checks", "name = \"x\"\n"), ("services.route.haproxy", "")] {
+        let one = format!("[{header}]\n{more}");
+        let text = format!("version = 1\n[[services]]\nname = \"orders\"\n{one}{one}");
+        let errors = Config::parse_toml_in(&text, &World::new()).unwrap_err().to_string();
+        assert!(errors.contains(&format!("[[{header}]]")) && errors.contains("given twice"), "{errors}");
+    }
+    let errors = Config::parse_toml_in("version = 1\n[engine]\n[engine]\n", &World::new()).unwrap_err().to_string();
+    assert!(errors.contains("first in line 2") && !errors.contains("[["), "{errors}");
 }
 
 #[test]

@@ -125,7 +125,7 @@ const (
 	FindingRouteCheckFails = "route_check_fails"
 	// FindingRouteLimitLow: A standby takes fewer sessions at a time than the primary.
 	FindingRouteLimitLow = "route_limit_low"
-	// FindingRouteLineUnnamed: A backend has a line that takes sessions and that the route does not name.
+	// FindingRouteLineUnnamed: An instance of the route has a line, or a database, that takes sessions and that the route does not name.
 	FindingRouteLineUnnamed = "route_line_unnamed"
 	// FindingRouteToStandby: An instance of the route sends new sessions to a server that is not the primary.
 	FindingRouteToStandby = "route_to_standby"

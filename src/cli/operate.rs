@@ -25,22 +25,24 @@ pub fn confirm(arguments: &Confirm, json: bool, terminal: Terminal) -> Result<Co
 pub fn pause(arguments: &Pause, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let for_ms = arguments.lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
     let request = Request::Pause { service: arguments.service.clone(), reason: arguments.reason.clone(), for_ms };
-    all_where_none_is_named(arguments.service.as_deref(), "paused", json)?;
-    tell(&mut Client::connect(&arguments.daemon)?, &request, json, terminal)
+    let mut client = Client::connect(&arguments.daemon)?;
+    all_where_none_is_named(arguments.service.as_deref(), "pause", json)?;
+    tell(&mut client, &request, json, terminal)
 }
 
 pub fn resume(arguments: &MaybeService, json: bool, terminal: Terminal) -> Result<Code, Trouble> {
     let request = Request::Resume { service: arguments.service.clone() };
-    all_where_none_is_named(arguments.service.as_deref(), "resumed", json)?;
-    tell(&mut Client::connect(&arguments.daemon)?, &request, json, terminal)
+    let mut client = Client::connect(&arguments.daemon)?;
+    all_where_none_is_named(arguments.service.as_deref(), "resume", json)?;
+    tell(&mut client, &request, json, terminal)
 }
 
 /// Says beforehand whom an order without a name concerns.
-fn all_where_none_is_named(service: Option<&str>, done: &str, json: bool) -> Result<(), Trouble> {
+fn all_where_none_is_named(service: Option<&str>, order: &str, json: bool) -> Result<(), Trouble> {
     if service.is_some() || json {
         return Ok(());
     }
-    print(&format!("no service is named: all of them are {done}\n"))
+    print(&format!("no service is named: {order} is for all of them\n"))
 }
 
 pub fn reset(arguments: &OneService, json: bool, terminal: Terminal) -> Result<Code, Trouble> {

@@ -112,7 +112,7 @@ settings! {
     /// A PostgreSQL connection.
     pub struct Connection {
         /// The role with which the engine watches and promotes.
-        user: String = fixed("failover"), Rule::Line;
+        user: String = fixed("failover"), Rule::User;
         /// Its password.
         password: Option<SourcedSecret> = Unset;
         /// The database to connect to.

@@ -23,6 +23,8 @@ pub(super) enum Rule {
     HostPort,
     /// An IP address and a port, where we listen.
     Listen,
+    /// A user of a server; a password has a key of its own.
+    User,
     /// An absolute path on another host.
     HostPath,
     /// An http or https URL without credentials.
@@ -113,7 +115,11 @@ pub(super) fn is_host_name(text: &str) -> bool {
     };
     // An IPv6 zone (`fe80::1%eth0`) is part of the address.
     let address = bare.split_once('%').map_or(bare, |(address, _)| address);
-    address.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.trim_end_matches('.').split('.').all(label))
+    // A dot at the end makes the name a whole one.
+    let name = text.strip_suffix('.').unwrap_or(text);
+    // Numbers alone are an address or a slip of the pen.
+    let numbers = name.contains('.') && name.split('.').all(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
+    address.parse::<IpAddr>().is_ok() || (text.len() <= 253 && !numbers && name.split('.').all(label))
 }
 
 fn host(text: &str) -> Result<(), Objection> {
@@ -125,6 +131,23 @@ fn host(text: &str) -> Result<(), Objection> {
         && port.parse::<u16>().is_ok()
     {
         return object("the port has its own key", format!("write host = \"{name}\" and port = {port}"));
+    }
+    let (bare, remedy) = (text.trim(), |host: &str| format!("write host = \"{host}\""));
+    if bare != text && is_host_name(bare) {
+        return object("this has a blank at its begin or end", remedy(bare));
+    }
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+        let name = place.rsplit_once(':').map_or(place, |(name, port)| if port.parse::<u16>().is_ok() { name } else { place });
+        let host = if is_host_name(name) { name } else { "NAME" };
+        return object(format!("this is a URL, and a host is written without {scheme}://"), remedy(host));
+    }
+    if text.split('.').rev().skip(1).any(str::is_empty) || text.ends_with("..") {
+        return object("this has an empty label: two dots, or one at its begin", "remove the dot that is too much");
+    }
+    if text.split('.').all(|label| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit())) {
+        return object("these are numbers, and no IPv4 address", "write four numbers from 0 to 255, or a name");
     }
     object("this is no host name or address", "write a name, an IPv4 or IPv6 address, or the folder of a UNIX socket")
 }

@@ -105,8 +105,16 @@ impl Setting for String {
         };
         if let Err((reason, remedy)) = rule.check_text(&text) {
             // A URL that is refused may well be refused for the password in it.
-            slot.secret |= rule == Rule::Url && text.contains('@');
+            slot.secret |= matches!(rule, Rule::Url | Rule::Host) && text.contains('@');
             reader.wrong(&slot, reason, remedy);
+        } else if rule == Rule::User && text.contains(':') {
+            // PostgreSQL takes any name. What is behind the colon may be a password.
+            slot.secret = true;
+            reader.warn(
+                &slot,
+                "this has a ':': PostgreSQL takes all of it for the name, also what is meant as a password",
+                "write the name alone, and the password as password = { env = \"NAME\" }",
+            );
         }
         text
     }

@@ -473,11 +473,21 @@ macro_rules! settings {
         $( + $(#[doc = $flat_doc:literal])* $flat:ident : $flat_type:ty ; )?
     )*) => { $(
         $(#[doc = $doc])*
-        #[derive(Clone, Debug, PartialEq)]
+        #[derive(Clone, PartialEq)]
         #[non_exhaustive]
         pub struct $name {
             $( $(#[doc = $field_doc])* pub $field: $type, )*
             $( $(#[doc = $flat_doc])* pub $flat: $flat_type, )?
+        }
+
+        impl std::fmt::Debug for $name {
+            /// All values, without what is secret in URLs.
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name))
+                    $( .field(stringify!($field), &$crate::config::url::Shown(&self.$field)) )*
+                    $( .field(stringify!($flat), &$crate::config::url::Shown(&self.$flat)) )?
+                    .finish()
+            }
         }
 
         impl $crate::config::setting::Table for $name {

@@ -31,6 +31,10 @@ pub(super) fn toml(text: &str) -> Result<Node, Vec<Problem>> {
         // Only the parser's own words: its `Display` would show the line, and the line may hold a secret.
         let syntax = |error: &toml::de::Error| {
             let place = error.span().map(|span| places.at(span.start));
+            if let Some(header) = error.span().and_then(|span| single_bracket(text, span.start)) {
+                let remedy = format!("write its header in double brackets, once for each: [[{header}]]");
+                return problem(place, &format!("[{header}] is given twice, and single brackets are for one table"), &remedy);
+            }
             match error.span().filter(|_| error.message() == "duplicate key").and_then(|span| first_of(text, span)) {
                 Some(first) => given_twice(place, places.at(first)),
                 None => problem(place, &format!("this is no TOML: {}", error.message()), "correct the line"),
@@ -41,6 +45,15 @@ pub(super) fn toml(text: &str) -> Result<Node, Vec<Problem>> {
     let place = Some(Place { line: 1, column: 1 });
     let tree = Node { value: toml_table(document.get_ref(), &places), place };
     checked(tree)
+}
+
+/// The path of a header in single brackets around `at` that stands there for one of several tables.
+fn single_bracket(text: &str, at: usize) -> Option<String> {
+    let begin = text.get(..at)?.rfind('\n').map_or(0, |end| end + 1);
+    let line = text.get(begin..)?.lines().next()?.trim();
+    let inner = line.strip_prefix('[').filter(|rest| !rest.starts_with('['))?;
+    let steps: Vec<&str> = inner.split_once(']')?.0.split('.').map(str::trim).collect();
+    super::unknown::is_list_of_tables(steps.iter().copied()).then(|| steps.join("."))
 }
 
 /// Where the key of that name was given first in the table in which it is given again. Found by its sibling: the text is read once more

@@ -102,6 +102,19 @@ fn upstairs(key: &str, own: &Layer<'_>, has_headers: bool) -> Option<String> {
     Some(format!("it belongs to {home}: move it {to}"))
 }
 
+/// What stands at this path, given without indices, is a list of tables.
+pub(super) fn is_list_of_tables<'a>(steps: impl Iterator<Item = &'a str>) -> bool {
+    let mut fields = super::model::Root::fields();
+    let mut is_list = false;
+    for step in steps {
+        let Some(field) = fields.iter().find(|field| field.name == step) else { return false };
+        is_list = matches!((field.shape)(field.rule), Shape::List(..));
+        let Some(table) = table_of(field) else { return false };
+        fields = table.fields;
+    }
+    is_list
+}
+
 /// The table that a field holds, alone or in a list.
 fn table_of(field: &Field) -> Option<TableShape> {
     let mut shape = (field.shape)(field.rule);

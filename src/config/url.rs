@@ -1,6 +1,7 @@
 //! URLs without what is secret in them. A URL is no place for a secret, but an argument of a command or a path of a webhook often has one.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::secret_source::MASK;
 
@@ -55,6 +56,16 @@ fn url_without_secrets(url: &str, shown: &mut String) {
             _ => shown.push_str(one),
         }
         shown.push_str(&piece[one.len()..]);
+    }
+}
+
+/// A value as `Debug` shows it, with its URLs masked.
+pub(super) struct Shown<'a, T>(pub(super) &'a T);
+
+impl<T: fmt::Debug> fmt::Debug for Shown<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = if f.alternate() { format!("{:#?}", self.0) } else { format!("{:?}", self.0) };
+        f.write_str(&without_secrets(&text))
     }
 }
 
