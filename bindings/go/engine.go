@@ -161,6 +161,9 @@ func (e *Engine) inner() *core {
 	return e.core
 }
 
+// errNoContext is for a context that is nil: nobody could end the wait.
+var errNoContext = &Error{Code: ErrInvalidArgument, Message: "the context is nil: pass context.Background() or one with a deadline"}
+
 // errNone is for nil and for the zero value of an Engine: there is nothing behind them.
 var errNone = &Error{Code: ErrState, Message: "this Engine was not made by New or NewFromFile"}
 
@@ -287,6 +290,9 @@ func (e *Engine) Start(ctx context.Context) error {
 	if c == nil {
 		return errNone
 	}
+	if ctx == nil {
+		return errNoContext
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -398,6 +404,9 @@ func (e *Engine) Stop(ctx context.Context) error {
 }
 
 func (c *core) stop(ctx context.Context) error {
+	if ctx == nil {
+		return errNoContext
+	}
 	for {
 		left := slice
 		if end, limited := ctx.Deadline(); limited {

@@ -932,3 +932,16 @@ func TestNilLoggersOptionsAndAnswersArePassedOver(t *testing.T) {
 		t.Fatal(health)
 	}
 }
+
+// A nil context is an error that says so, and no panic.
+func TestANilContextIsAnError(t *testing.T) {
+	engine := create(t, up)
+	var none context.Context
+	_, check := engine.CheckAll(none)
+	_, doctor := engine.Doctor(none, "site")
+	for name, err := range map[string]error{"Start": engine.Start(none), "CheckAll": check, "Doctor": doctor, "Stop": engine.Stop(none)} {
+		if !errors.Is(err, ErrInvalidArgument) || !strings.Contains(err.Error(), "context is nil") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

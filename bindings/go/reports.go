@@ -225,6 +225,9 @@ func (c *core) report(ctx context.Context, ask func(*C.failover_engine, C.uint32
 	if c == nil {
 		return nil, errNone
 	}
+	if ctx == nil {
+		return nil, errNoContext
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -507,6 +507,7 @@ fn one_failover(text: &mut String, failover: &FailoverStatus, with_evidence: boo
 fn evidence(text: &mut String, lines: &[String]) {
     const FIRST: usize = 3;
     const LAST: usize = 5;
+    let lines = counted(lines);
     let left_out = lines.len().saturating_sub(FIRST + LAST);
     for (number, line) in lines.iter().enumerate() {
         if left_out > 1 && number == FIRST {
@@ -516,6 +517,34 @@ fn evidence(text: &mut String, lines: &[String]) {
             let _ = writeln!(text, "    evidence: {}", printable(line));
         }
     }
+}
+
+/// Lines that say the same but for times are one line: the last of them, with how many there are.
+fn counted(lines: &[String]) -> Vec<String> {
+    let mut seen: Vec<(String, &String, usize)> = Vec::new();
+    for line in lines {
+        let kind = timeless(line);
+        match seen.iter_mut().find(|(known, ..)| *known == kind) {
+            Some((_, last, count)) => (*last, *count) = (line, *count + 1),
+            None => seen.push((kind, line, 1)),
+        }
+    }
+    let words = |(_, line, count): &(String, &String, usize)| match count {
+        1 => (*line).clone(),
+        _ => format!("{line} ({count} times, this is the last)"),
+    };
+    seen.iter().map(words).collect()
+}
+
+/// A line without its times: numbers before a unit of time. Names, ports and positions stay.
+fn timeless(line: &str) -> String {
+    const MARKS: [char; 5] = ['(', ')', ',', ';', ':'];
+    let words: Vec<&str> = line.split(' ').collect();
+    let is_time = |(at, word): (usize, &&str)| {
+        let unit = words.get(at + 1).map(|unit| unit.trim_matches(MARKS));
+        word.trim_matches(MARKS).parse::<f64>().is_ok() && matches!(unit, Some("ms" | "s" | "min" | "h"))
+    };
+    words.iter().enumerate().map(|(at, word)| if is_time((at, word)) { "0" } else { *word }).collect::<Vec<_>>().join(" ")
 }
 
 fn readiness(text: &mut String, findings: &[ReadinessStatus], terminal: Terminal) {
@@ -933,6 +962,31 @@ mod tests {
         let text = human(&status, false, Terminal::default());
         assert!(text.contains("1 of 2 checker threads are stuck\n"), "{text}");
         assert!(text.contains("Threads that have not come back in time: fo-act-0, fo-survey-0\n"), "{text}");
+    }
+
+    #[test]
+    fn evidence_that_repeats_is_one_line_with_a_count() {
+        let mut text = String::new();
+        let lines = [
+            "db1 refused after 0.3 ms",
+            "db1 refused after 12 ms (late)",
+            "db1 refused after 4 ms",
+            "db2 refused after 4 ms",
+            "port 1",
+            "port 2",
+        ];
+        evidence(&mut text, &lines.map(str::to_owned));
+        let lines: Vec<&str> = text.lines().map(|line| line.trim_start_matches("    evidence: ")).collect();
+        assert_eq!(
+            lines,
+            [
+                "db1 refused after 4 ms (2 times, this is the last)",
+                "db1 refused after 12 ms (late)",
+                "db2 refused after 4 ms",
+                "port 1",
+                "port 2"
+            ]
+        );
     }
 
     #[test]

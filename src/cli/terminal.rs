@@ -101,8 +101,8 @@ pub fn print_json(value: &impl serde::Serialize, terminal: Terminal) -> Result<(
     print(&format!("{text}\n"))
 }
 
-/// Tables are not squeezed below this.
-const NARROWEST: u16 = 60;
+/// A terminal that says it is narrower than this says nothing of use: lines that are too long are better than columns of letters.
+const NARROWEST: u16 = 20;
 
 /// One cell of a table.
 pub struct Cell {
@@ -147,6 +147,12 @@ fn table_of(header: &[&str], rows: Vec<Vec<Cell>>, indent: u16, terminal: Termin
             *longest = (*longest).max(longest_word(&cell.text));
         }
     }
+    let width = width.filter(|width| terminal.tables && *width >= NARROWEST);
+    if let Some(width) = width
+        && longest.iter().map(|word| word + 2).sum::<usize>() + usize::from(indent) > usize::from(width)
+    {
+        return stacked(header, &rows, usize::from(indent), terminal, usize::from(width));
+    }
     let mut table = Table::new();
     if terminal.tables {
         table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
@@ -158,8 +164,7 @@ fn table_of(header: &[&str], rows: Vec<Vec<Cell>>, indent: u16, terminal: Termin
         ] {
             table.remove_style(line_between_rows);
         }
-        // A terminal that does not tell its width, or none to speak of: lines that are too long are better than columns of letters.
-        if let Some(width) = width.filter(|width| *width >= NARROWEST) {
+        if let Some(width) = width {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width - indent);
         }
     } else {
@@ -168,7 +173,11 @@ fn table_of(header: &[&str], rows: Vec<Vec<Cell>>, indent: u16, terminal: Termin
     if terminal.colors {
         table.enforce_styling();
     }
-    table.set_header(header.iter().map(|text| Drawn::new(text).add_attribute(Attribute::Bold)));
+    let strong = |text: &&str| {
+        let cell = Drawn::new(text);
+        if terminal.colors { cell.add_attribute(Attribute::Bold) } else { cell }
+    };
+    table.set_header(header.iter().map(strong));
     for row in rows {
         table.add_row(row.into_iter().map(|cell| {
             let drawn = Drawn::new(cell.text);
@@ -200,6 +209,41 @@ fn table_of(header: &[&str], rows: Vec<Vec<Cell>>, indent: u16, terminal: Termin
     text
 }
 
+/// Where the words of a row do not fit beside each other they stand below each other, each behind the name of its column.
+fn stacked(header: &[&str], rows: &[Vec<Cell>], indent: usize, terminal: Terminal, width: usize) -> String {
+    let named = header.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let room = width.saturating_sub(indent + named + 2).max(1);
+    let mut blocks = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut block = String::new();
+        for (name, cell) in header.iter().zip(row).filter(|(_, cell)| !cell.text.trim().is_empty()) {
+            for (at, line) in lines_of(&cell.text, room).into_iter().enumerate() {
+                let name = if at == 0 { *name } else { "" };
+                let line = cell.paint.map_or_else(|| line.clone(), |paint| terminal.stdout(&line, paint));
+                block.push_str(format!("{:indent$}{name:named$}  {line}", "").trim_end());
+                block.push('\n');
+            }
+        }
+        blocks.push(block);
+    }
+    blocks.join("\n")
+}
+
+/// A text in lines of at most `room` characters, but for a word that is longer.
+fn lines_of(text: &str, room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,7 +253,7 @@ mod tests {
         let words =
             ["a-long-name-of-a-server", "192.0.2.17:5432", "could not connect to the server because nothing listens there"];
         let rows = || vec![words.iter().map(|text| Cell::new(*text)).collect()];
-        for width in [60, 72, 100, 200] {
+        for width in [40, 59, 60, 72, 100, 200] {
             let drawn = table_of(
                 &["server", "address", "what it said"],
                 rows(),
@@ -222,5 +266,27 @@ mod tests {
             }
             assert!(drawn.lines().all(|line| line.chars().count() <= usize::from(width)), "{width}\n{drawn}");
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_beside_each_other_stands_below_each_other() {
+        let rows = || {
+            let row = |server: &str| vec![Cell::new(server), Cell::painted("not-so-well", Paint::Bad), Cell::new("")];
+            vec![row("a-long-name-of-a-server"), row("another-name-of-a-server")]
+        };
+        let drawn = |colors| {
+            let terminal = Terminal { tables: true, colors, ..Terminal::default() };
+            table_of(&["server", "health", "note"], rows(), 2, terminal, Some(36))
+        };
+        let plain = "  server  a-long-name-of-a-server\n  health  not-so-well\n\n  server  another-name-of-a-server\n  health  not-so-well\n";
+        assert_eq!(drawn(false), plain);
+        assert_eq!(drawn(true), plain.replace("not-so-well", "\u{1b}[31mnot-so-well\u{1b}[0m"));
+    }
+
+    #[test]
+    fn without_colours_there_is_no_escape() {
+        let terminal = Terminal { tables: true, ..Terminal::default() };
+        let drawn = table_of(&["server"], vec![vec![Cell::painted("db1", Paint::Strong)]], 0, terminal, Some(80));
+        assert!(drawn.contains("db1") && !drawn.contains('\u{1b}'), "{drawn:?}");
     }
 }

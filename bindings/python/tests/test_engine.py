@@ -15,6 +15,7 @@ from failover import (
     CircuitBreaker,
     Code,
     ConfigError,
+    Done,
     Engine,
     EventKind,
     FailoverError,
@@ -300,6 +301,44 @@ class Commands(Case):
             CircuitBreaker(recovery=text)
         # Longer than any wait of Python's is as good as without end.
         engine.stop(1e300)
+
+    def test_a_wrong_type_names_the_argument_and_what_it_is(self) -> None:
+        engine = Engine(self.config(UP))
+        self.addCleanup(engine.close)
+        wrong: Any
+        for wrong in ("3", 1.5, None, True, b"1", object()):
+            is_what = f"is a whole number, not {type(wrong).__name__}"
+            with self.assertRaisesRegex(TypeError, f"task {is_what}"):
+                engine.complete_task(wrong, Done())
+            with self.assertRaisesRegex(TypeError, f"outcome {is_what}"):
+                engine.report_outcome("site", wrong)
+            with self.assertRaisesRegex(TypeError, f"failure_threshold {is_what}"):
+                CircuitBreaker(wrong)
+            with self.assertRaisesRegex(TypeError, f"workers {is_what}"):
+                Engine({}, workers=wrong)
+            if wrong is not None:
+                with self.assertRaisesRegex(TypeError, f"accept_loss {is_what}"):
+                    engine.force("site", accept_loss=wrong)
+        for number in (-1, 2**64):
+            with self.assertRaisesRegex(InvalidArgument, f"accept_loss is {number}; it is from 0 to"):
+                engine.force("site", accept_loss=number)
+            with self.assertRaisesRegex(InvalidArgument, f"task is {number}; it is from 0 to"):
+                engine.complete_task(number, Done())
+        for wrong in (1, b"site", ["site"]):
+            commands: List[Callable[[Any], object]] = [
+                engine.confirm,
+                engine.reset,
+                engine.resume,
+                engine.status,
+                engine.force,
+                engine.offer_check,
+            ]
+            for command in commands:
+                with self.assertRaisesRegex(TypeError, f"is a str, not {type(wrong).__name__}"):
+                    command(wrong)
+        # What is left to ctypes says the function.
+        with self.assertRaisesRegex(TypeError, "failover_engine_confirm was given an argument of a wrong type"):
+            engine._core.call(lib.failover_engine_confirm, 1)
 
     def test_a_configuration_error_tells_every_mistake(self) -> None:
         wrong = {"version": 1, "state_dir": "relative", "servces": [], "services": [{"name": "a b"}]}

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import threading
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Mapping, Optional, Union
 
 from .errors import Code, error
@@ -45,6 +45,16 @@ def seconds(value: object, name: str) -> float:
     if not math.isfinite(given) or given < 0:
         raise error(Code.INVALID_ARG, f"{name} is {given}; it is a number of seconds from 0 on")
     return given
+
+
+def whole(value: object, name: str, least: int, most: int) -> int:
+    """A whole number. Errors: TypeError for what is none; InvalidArgument for one out of range."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} is a whole number, not {type(value).__name__}")
+    number = int(value)
+    if not least <= number <= most:
+        raise error(Code.INVALID_ARG, f"{name} is {number}; it is from {least} to {most}")
+    return number
 
 
 def timeout_of(value: object) -> Optional[float]:

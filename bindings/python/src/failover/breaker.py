@@ -10,7 +10,7 @@ from ctypes import byref, c_uint64
 from enum import IntEnum
 from typing import Any, Callable, Iterator, Tuple, Type, TypeVar, cast
 
-from ._arguments import seconds
+from ._arguments import seconds, whole
 from ._library import lib
 from ._signatures import BreakerHandle
 from .errors import Code, call, error
@@ -60,11 +60,9 @@ class CircuitBreaker:
             "recovery (in milliseconds)": round(seconds(recovery, "recovery") * 1000),
             "half_open_requests": half_open_requests,
         }
-        for name, number in numbers.items():
-            if not 1 <= number <= _LONGEST_MS:
-                raise error(Code.INVALID_ARG, f"{name} is {number}; it is from 1 to {_LONGEST_MS}")
+        given = [whole(number, name, 1, _LONGEST_MS) for name, number in numbers.items()]
         handle = BreakerHandle()
-        call(lib.failover_breaker_new, *numbers.values(), byref(handle))
+        call(lib.failover_breaker_new, *given, byref(handle))
         self._handle = handle
         self._failures = failures
         finalizer = weakref.finalize(self, lib.failover_breaker_free, handle)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional, Type, TypeVar, Union
 
-from ._arguments import Config, path_of, seconds, timeout_of
+from ._arguments import Config, path_of, seconds, timeout_of, whole
 from ._arguments import document as document_of
 from ._core import Core
 from ._library import lib
@@ -36,6 +36,7 @@ HandlerT = TypeVar("HandlerT", bound=Callable[[Event], object])
 _FOREVER = 2**32 - 1
 # For failover_engine_force: the configured limit.
 _LOSS_CONFIGURED = 2**64 - 1
+_MOST_WORKERS = 1024
 _STOP_TIMEOUT = 30.0
 _LOOK_TIMEOUT = 60.0
 
@@ -82,8 +83,7 @@ class Engine:
     """
 
     def __init__(self, config: Config, *, workers: int = 8) -> None:
-        if workers < 1:
-            raise error(Code.INVALID_ARG, f"workers is {workers}; it has to be 1 at least")
+        workers = whole(workers, "workers", 1, _MOST_WORKERS)
         handle = EngineHandle()
         if isinstance(config, os.PathLike):
             call(lib.failover_engine_new_from_file, path_of(config), byref(handle))
@@ -233,7 +233,7 @@ class Engine:
 
         Errors: as for status().
         """
-        return self._of_status(service, lambda handle: lib.failover_status_metrics(handle, details)).decode()
+        return self._of_status(service, lambda handle: lib.failover_status_metrics(handle, bool(details))).decode()
 
     def _of_status(self, service: Optional[str], render: Callable[[StatusHandle], bytes]) -> bytes:
         handle = StatusHandle()
@@ -359,7 +359,7 @@ class Engine:
         Errors: UnknownTask for a late, repeated or invented task: without any effect.
         """
         given = answer if isinstance(answer, Answer) else action_answer(answer)
-        self._core.complete_task(task, int(given.result), given.detail)
+        self._core.complete_task(whole(task, "task", 0, 2**64 - 1), int(given.result), given.detail)
 
     # Commands. Each blocks for milliseconds, ten seconds at most.
 
@@ -434,9 +434,7 @@ class Engine:
 
         Errors: as for confirm().
         """
-        loss = _LOSS_CONFIGURED if accept_loss is None else accept_loss
-        if not 0 <= loss <= _LOSS_CONFIGURED:
-            raise error(Code.INVALID_ARG, f"accept_loss is {accept_loss}; it is a number of bytes from 0 to 2**64 - 2")
+        loss = _LOSS_CONFIGURED if accept_loss is None else whole(accept_loss, "accept_loss", 0, _LOSS_CONFIGURED)
         generation = c_uint64()
         self._core.call(lib.failover_engine_force_with, text(service, "service"), text(to, "to"), loss, byref(generation))
         return generation.value
@@ -492,9 +490,8 @@ class Engine:
 
         Errors: InvalidArgument for an unknown name or outcome, StateError when the engine does not run.
         """
-        self._core.call(
-            lib.failover_engine_report_outcome, text(service, "service"), text(server, "server"), int(outcome)
-        )
+        number = whole(outcome, "outcome", 0, 2**31 - 1)
+        self._core.call(lib.failover_engine_report_outcome, text(service, "service"), text(server, "server"), number)
 
 
 def _millis(timeout: Optional[float]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from ctypes import byref
+from ctypes import ArgumentError, byref
 from enum import IntEnum
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Type
 
@@ -185,7 +185,11 @@ def error(code: int, message: str) -> FailoverError:
 def call(function: Any, *arguments: Any) -> None:
     """Calls a function of the library that can fail. Errors: the class that belongs to its code."""
     handle = ErrorHandle()
-    code = int(function(*arguments, byref(handle)))
+    try:
+        code = int(function(*arguments, byref(handle)))
+    except ArgumentError as wrong:
+        # ctypes names neither the function nor what it wants.
+        raise TypeError(f"{function.__name__} was given an argument of a wrong type: {wrong}") from None
     if code != Code.OK:
         raise _taken(code, handle)
 
