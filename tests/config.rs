@@ -1367,11 +1367,12 @@ fn a_password_behind_the_user_is_a_warning_that_does_not_show_it() {
 
 #[test]
 fn a_list_of_tables_in_single_brackets_is_told_with_the_header_that_is_meant() {
-    for (header, more) in [("services.servers", ""), ("services.checks", "name = \"x\"\n"), ("services.route.haproxy", "")] {
-        let one = format!("[{header}]\n{more}");
+    for (header, more) in [("services.servers", ""), ("services.checks", "kind = \"tcp\"\n"), ("services.route.haproxy", "")] {
+        let one = format!("[{header}]\n{more}name = \"x\"\n");
         let text = format!("version = 1\n[[services]]\nname = \"orders\"\n{one}{one}");
         let errors = Config::parse_toml_in(&text, &World::new()).unwrap_err().to_string();
         assert!(errors.contains(&format!("[[{header}]]")) && errors.contains("given twice"), "{errors}");
+        assert!(!errors.contains("this key is given twice"), "{errors}");
     }
     let errors = Config::parse_toml_in("version = 1\n[engine]\n[engine]\n", &World::new()).unwrap_err().to_string();
     assert!(errors.contains("first in line 2") && !errors.contains("[["), "{errors}");

@@ -227,7 +227,7 @@ impl HostControl {
         let answer = self.ask("ready", &[], deadline, cancel)?;
         let report = answer.report(asked)?;
         let shown = answer.identity(report.postmaster != ProcessState::Gone);
-        Ok(HostReadiness { report, shown, findings: answer.findings(self.params.named_data_dir()) })
+        Ok(HostReadiness { report, shown, findings: answer.findings(self.params.named_data_dir(), self.params.wrapper) })
     }
 
     fn ask(&self, verb: &str, options: &[&str], deadline: Deadline, cancel: &Cancel) -> Result<Answer, Failure> {
@@ -386,7 +386,11 @@ fn version_finding(told: &str, speaks: &str) -> Option<ReadinessFinding> {
     let version = if told.is_empty() { 1 } else { told.parse().unwrap_or(0) };
     let (code, how, remedy) = match version.cmp(&own) {
         Ordering::Less => (FindingCode::HostScriptOutdated, "older", "install the failover-host of this version"),
-        Ordering::Greater => (FindingCode::HostScriptNewer, "later", "run the engine of that version, too"),
+        Ordering::Greater => (
+            FindingCode::HostScriptNewer,
+            "later",
+            "run the engine of that version too, or install the failover-host of this one",
+        ),
         Ordering::Equal => return None,
     };
     let fences = speaks.split(' ').any(|what| what == "generation");
@@ -539,7 +543,7 @@ pub(crate) fn fuzz(said: &[u8]) {
     let _ = answer.error();
     let _ = answer.progress();
     let _ = answer.log_end();
-    let _ = answer.findings("/nowhere");
+    let _ = answer.findings("/nowhere", false);
     let _ = answer.tail(Lsn(1 << 25));
     let _ = answer.control();
     let _ = answer.stopped();
@@ -789,7 +793,8 @@ impl Answer {
         Ok(FenceReport { level, guard_placed, rungs: self.rungs, proof, end })
     }
 
-    fn findings(&self, data_dir: &str) -> Vec<ReadinessFinding> {
+    /// `wrapper`: the script is installed there, and its own line says where the programs are.
+    fn findings(&self, data_dir: &str, wrapper: bool) -> Vec<ReadinessFinding> {
         let mut findings: Vec<ReadinessFinding> =
             version_finding(self.value("version"), self.value("speaks")).into_iter().collect();
         let mut find = |code: FindingCode, blocking: bool, message: String, remedy: &str| {
@@ -797,7 +802,7 @@ impl Answer {
         };
         let postmaster_seen = self.value("postmaster") != "gone";
         self.rights(postmaster_seen, &mut find);
-        self.programs(&mut find);
+        self.programs(wrapper, &mut find);
         if self.value("uid") == "0" {
             find(
                 FindingCode::HostRootLogin,
@@ -840,21 +845,21 @@ impl Answer {
     }
 
     /// What the engine calls on this host and is not there.
-    fn programs(&self, find: &mut Find<'_>) {
+    fn programs(&self, wrapper: bool, find: &mut Find<'_>) {
+        let place = if wrapper {
+            "write --bin-dir and what pg_config --bindir says on this host behind failover-host in its authorized_keys"
+        } else {
+            "set bin_dir to what pg_config --bindir says on this host"
+        };
         if self.value("pg_ctl").is_empty() {
-            find(
-                FindingCode::HostPgCtlMissing,
-                false,
-                "pg_ctl was not found: promotion by pg_ctl would fail".to_owned(),
-                "set bin_dir to what pg_config --bindir says on this host",
-            );
+            find(FindingCode::HostPgCtlMissing, false, "pg_ctl was not found: promotion by pg_ctl would fail".to_owned(), place);
         }
         if self.value("pg_isready").is_empty() {
             find(
                 FindingCode::HostPgIsreadyMissing,
                 false,
                 "pg_isready was not found: the host cannot say whether the server answers locally".to_owned(),
-                "set bin_dir, or install the client programs of PostgreSQL",
+                &format!("{place}, or install the client programs of PostgreSQL"),
             );
         }
         // A script before version 3 does not say.
@@ -863,7 +868,7 @@ impl Answer {
                 FindingCode::HostPgWaldumpMissing,
                 false,
                 "pg_waldump was not found: where the log of this server ends could not be told after its death".to_owned(),
-                "set bin_dir to what pg_config --bindir says on this host, or install the server's programs there",
+                &format!("{place}, or install the server's programs there"),
             );
         }
         if self.value("timeout").is_empty() {
@@ -928,7 +933,7 @@ mod tests {
     fn a_disk_is_nearly_full_by_size_or_by_part() {
         let told = |free: &str, size: &str| {
             let text = format!("failover-host=1\nfree_kib={free}\n{size}end=ok\n");
-            let found = heard(&text).findings("/data");
+            let found = heard(&text).findings("/data", false);
             found.into_iter().find(|finding| finding.code == FindingCode::HostDiskNearlyFull).map(|finding| finding.message)
         };
         let (gib, tib) = (1u64 << 20, 1u64 << 30);
@@ -1068,7 +1073,7 @@ mod tests {
         let healthy = "failover-host=1\npostmaster=running\nsignal=1\nshm=6\nwritable=1\npg_ctl=/b/pg_ctl\npg_isready=/b/pg_isready\n\
              version=4\nspeaks=generation\ntimeout=/usr/bin/timeout\nuid=101\nfree_kib=72922972\nend=ok\n";
         let codes = |from: &str, to: &str| {
-            let findings = heard(&healthy.replace(from, to)).findings("/data");
+            let findings = heard(&healthy.replace(from, to)).findings("/data", false);
             findings.into_iter().map(|finding| (finding.code.to_string(), finding.blocking)).collect::<Vec<_>>()
         };
         assert_eq!(codes("", ""), []);

@@ -40,7 +40,12 @@ pub(super) fn toml(text: &str) -> Result<Node, Vec<Problem>> {
                 None => problem(place, &format!("this is no TOML: {}", error.message()), "correct the line"),
             }
         };
-        return Err(errors.iter().take(MOST_ERRORS).map(syntax).collect());
+        let mut problems: Vec<Problem> = errors.iter().take(MOST_ERRORS).map(syntax).collect();
+        // The keys below such a header stand in the first table again, and are no mistakes.
+        if problems.iter().any(|problem| problem.remedy.contains("double brackets")) {
+            problems.retain(|problem| problem.remedy.contains("double brackets") || !problem.reason.contains("given twice"));
+        }
+        return Err(problems);
     }
     let place = Some(Place { line: 1, column: 1 });
     let tree = Node { value: toml_table(document.get_ref(), &places), place };

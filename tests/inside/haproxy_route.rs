@@ -114,7 +114,7 @@ fn folder() -> tempfile::TempDir {
 pub(super) struct Haproxy {
     folder: tempfile::TempDir,
     process: Option<Child>,
-    front: u16,
+    pub(super) front: u16,
     admin: u16,
 }
 

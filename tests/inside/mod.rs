@@ -28,6 +28,7 @@ mod salvage;
 #[cfg(feature = "ssh")]
 mod ssh_host;
 mod survey_remedies;
+mod verify_remedies;
 mod wire_postgres;
 
 /// Runs one test of this program again in a process of its own: the command, without the rest of its arguments.

@@ -5,15 +5,17 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
 
 use failover_core::finding::{FindingCode, FindingGroup};
 use failover_core::sample::ReadinessFinding;
 
 use super::haproxy_route::{Backend, Haproxy, found, route};
-use super::ssh_host::{Server, Sshd, far, host, never};
-use crate::action::host::HostControl;
+use super::ssh_host::{Server, Sshd, far, folder, host, never};
+use crate::action::host::{HostControl, HostParams};
 use crate::action::route::HaproxyTarget;
+use crate::clock::Clock;
 
 /// Whose remedy is carried out below.
 const CARRIED_OUT: &[FindingCode] = &[
@@ -21,6 +23,11 @@ const CARRIED_OUT: &[FindingCode] = &[
     FindingCode::HostDataDirNotWritable,
     FindingCode::HostRecoverySignal,
     FindingCode::HostFenceMarker,
+    FindingCode::HostScriptOutdated,
+    FindingCode::HostScriptNewer,
+    FindingCode::HostPgCtlMissing,
+    FindingCode::HostPgIsreadyMissing,
+    FindingCode::HostPgWaldumpMissing,
     FindingCode::RouteNotReady,
     FindingCode::RouteBackendMissing,
     FindingCode::RouteServerMissing,
@@ -33,6 +40,12 @@ const CARRIED_OUT: &[FindingCode] = &[
     FindingCode::RouteLineUnnamed,
     FindingCode::RouteToStandby,
     FindingCode::RoutePrimaryOut,
+    // verify_remedies, and hostile_logins
+    FindingCode::VerifyUnreachable,
+    FindingCode::VerifyFull,
+    FindingCode::VerifyRefused,
+    FindingCode::VerifyForeign,
+    FindingCode::VerifyStandby,
 ];
 
 /// Whose state is made elsewhere, and whose remedy no test carries out yet, with what it would take.
@@ -40,11 +53,6 @@ const NOT_YET: &[(FindingCode, &str)] = &[
     (FindingCode::HostOtherServer, "two servers on one host, and another data_dir"),
     (FindingCode::HostCannotSignal, "a login that is not the server's account, and one that is"),
     (FindingCode::HostSegmentHidden, "an IPC namespace"),
-    (FindingCode::HostScriptOutdated, "an earlier failover-host"),
-    (FindingCode::HostScriptNewer, "a later failover-host"),
-    (FindingCode::HostPgCtlMissing, "a host whose programs of PostgreSQL are in no usual place"),
-    (FindingCode::HostPgIsreadyMissing, "the same"),
-    (FindingCode::HostPgWaldumpMissing, "the same"),
     (FindingCode::HostTimeoutMissing, "a host without coreutils"),
     (FindingCode::HostRootLogin, "a login as root"),
     (FindingCode::HostDiskNearlyFull, "a file system of its own"),
@@ -55,8 +63,6 @@ const NOT_YET: &[(FindingCode, &str)] = &[
     (FindingCode::VerifyRefused, "postgres_actions makes it"),
     (FindingCode::VerifyUnidentified, "tests/application.rs makes it"),
     (FindingCode::VerifyOtherServer, "tests/application.rs makes it"),
-    (FindingCode::VerifyForeign, "postgres_actions makes it"),
-    (FindingCode::VerifyStandby, "postgres_actions makes it"),
     (FindingCode::NameUnreadable, "rfc2136 makes it"),
     (FindingCode::NameElsewhere, "rfc2136 and route53 make it"),
 ];
@@ -68,6 +74,66 @@ fn every_finding_of_host_and_route_is_carried_out_or_named_as_not() {
     assert_eq!(known.len(), CARRIED_OUT.len() + left.len(), "a code stands in one list, once");
     for row in FindingCode::TABLE.iter().filter(|row| matches!(row.group, FindingGroup::Host | FindingGroup::Route)) {
         assert!(known.contains(&row.code), "{}: no test carries out its remedy", row.code);
+    }
+}
+
+/// What is not found on the host, by the script that is sent and by the one that is installed there, whose own line counts: as after an
+/// upgrade, the place that is named has nothing any more.
+#[test]
+fn what_is_said_of_a_program_that_is_missing_on_a_host_ends_it() {
+    for wrapper in [false, true] {
+        let (server, place) = (Server::start(), folder());
+        // Where the programs of this version would be there is nothing.
+        server.place("PG_VERSION", "99\n");
+        let script = place.path().join("failover-host");
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/failover-host"), &script).unwrap();
+        let installed = |bin_dir: &str| {
+            let command = format!("{} --data-dir {} --bin-dir {bin_dir}", script.display(), server.data().display());
+            if wrapper { format!("command=\"{command}\",restrict") } else { String::new() }
+        };
+        let sshd = Sshd::start(&installed("/nowhere"));
+        let bin_dir = server.params().bin_dir.expect("the programs have a place");
+        let control = |bin_dir: &str| {
+            let params = HostParams { bin_dir: Some(bin_dir.to_owned()), wrapper, ..server.params() };
+            HostControl::new(sshd.host(), params, Clock::start())
+        };
+        let words =
+            if wrapper { "write --bin-dir and what pg_config --bindir says" } else { "set bin_dir to what pg_config --bindir" };
+        let missing = [FindingCode::HostPgCtlMissing, FindingCode::HostPgIsreadyMissing, FindingCode::HostPgWaldumpMissing];
+        for code in missing {
+            host_shows(&control("/nowhere"), code, words);
+        }
+        if wrapper {
+            assert!(of_host(&control(&bin_dir), FindingCode::HostPgCtlMissing).is_some(), "its own line counts");
+            let keys = fs::read_to_string(sshd.path("authorized_keys")).unwrap();
+            let changed = keys.replace("--bin-dir /nowhere", &format!("--bin-dir {bin_dir}"));
+            assert_ne!(keys, changed);
+            fs::write(sshd.path("authorized_keys"), changed).unwrap();
+        }
+        for code in missing {
+            assert_eq!(of_host(&control(&bin_dir), code), None);
+        }
+    }
+}
+
+#[test]
+fn what_is_said_of_another_version_of_failover_host_ends_it() {
+    let (server, place) = (Server::start(), folder());
+    let script = place.path().join("failover-host");
+    let own = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/failover-host")).unwrap();
+    let install = |text: &str| {
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    install(&own);
+    let sshd = Sshd::start(&format!("command=\"{} --data-dir {}\",restrict", script.display(), server.data().display()));
+    let control = || HostControl::new(sshd.host(), HostParams { wrapper: true, ..server.params() }, Clock::start());
+    let version = own.lines().find(|line| line.starts_with("own_version=")).unwrap();
+    for (other, code) in [("own_version=1", FindingCode::HostScriptOutdated), ("own_version=99", FindingCode::HostScriptNewer)] {
+        install(&own.replace(version, other));
+        host_shows(&control(), code, "install the failover-host of this");
+        install(&own);
+        assert_eq!(of_host(&control(), code), None);
     }
 }
 

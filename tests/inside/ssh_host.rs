@@ -80,7 +80,7 @@ fn output(command: &mut Command) -> String {
 }
 
 /// A folder that belongs to the account.
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     give(folder.path());
     folder
