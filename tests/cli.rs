@@ -634,7 +634,7 @@ fn a_daemon_is_asked_and_told() {
     place.ask(&["uncordon", "orders", "db2"]).ends_with(4);
     place.ask(&["cordon", "orders", "nobody"]).ends_with(4);
     let told = place.ask(&["cordon", "orders", "db2"]).ends_with(0).stdout;
-    assert!(told.contains("db2 is cordoned: it is observed, and never promoted"), "{told}");
+    assert!(told.contains("db2 is cordoned: the engine observes it and never promotes it"), "{told}");
     let human = place.ask(&["status", "orders"]).ends_with(0).stdout;
     assert!(human.contains(", cordoned"), "{human}");
     let numbers = place.ask(&["metrics", "orders"]).ends_with(0).stdout;

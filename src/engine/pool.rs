@@ -118,7 +118,7 @@ struct Running {
     name: String,
     deadline: Deadline,
     cancel: Cancel,
-    /// It was answered for: what it says when it comes back interests nobody.
+    /// Its answer was given for it, as late: what it returns itself is not used any more.
     given_up: bool,
 }
 

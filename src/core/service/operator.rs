@@ -105,12 +105,13 @@ impl Service {
         }
         self.permit(Act::Cordon, around, &format!(", and {who} may be the one that is promoted"), fx)?;
         if !self.durable.cordoned.insert(server) {
-            return Ok(format!("{name}: {who} is cordoned already"));
+            return Ok(format!("{name}: {who} is already cordoned"));
         }
         self.journal_facts(fx);
         let is_primary = self.durable.primary == Some(server);
-        let rest = if is_primary { "; it stays the primary, and does not become it again once it is not" } else { "" };
-        Ok(format!("{name}: {who} is cordoned: it is observed, and never promoted{rest}{}", unremembered(around)))
+        let rest =
+            if is_primary { "; it stays the primary now, and the engine does not promote it again after a failover" } else { "" };
+        Ok(format!("{name}: {who} is cordoned: the engine observes it and never promotes it{rest}{}", unremembered(around)))
     }
 
     fn uncordon(&mut self, server: ServerId, around: Surroundings, fx: &mut Effects) -> Result<String, String> {
