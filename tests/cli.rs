@@ -269,15 +269,12 @@ fn the_help_shows_examples_and_exit_codes() {
           0  done; for `check` and `doctor`: everything is up, and nothing would stop a failover
           1  `check` and `doctor`: something is not up, or would stop a failover;
              `force` and `switchover` with --wait: nothing was promoted;
-             `switchover --dry-run`: it would be refused
-             `force --wait`: nothing was promoted; `rejoin --wait`: nothing was changed
+             `switchover --dry-run`: it would be refused; `rejoin --wait`: nothing was changed
           2  the configuration or the command line is wrong
           3  the daemon cannot be reached
           4  the daemon refused the command, and said why
           5  the engine cannot start or run, or the system refused something
-          6  `force` and `switchover` with --wait: stopped where a person has to look
-    "#]]
-          6  `force --wait`: the failover stopped where a person has to look;
+          6  `force` and `switchover` with --wait: stopped where a person has to look;
              `rejoin --wait`: the server was changed and does not stream
     "]]
     .assert_eq(&help.stdout);

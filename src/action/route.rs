@@ -294,32 +294,8 @@ impl Route {
                 Err(fault) => (Err(trouble(fault)), Vec::new()),
             };
             let (name, backend) = (target.name.clone(), target.backend.clone());
-            InstanceView { name, backend, servers, kind: InstanceKind::Haproxy, unnamed }
+            InstanceView { name, backend, servers, kind: InstanceKind::Haproxy, gate: Vec::new(), unnamed }
         });
-        let view = |(target, servers): (&HaproxyTarget, _)| InstanceView {
-            name: target.name.clone(),
-            backend: target.backend.clone(),
-            servers,
-            kind: InstanceKind::Haproxy,
-            gate: Vec::new(),
-        };
-        self.targets.iter().zip(views).map(view).collect()
-    }
-
-    /// What it inherits from the same server in another backend of this HAProxy ends when that one gets the traffic, which belongs to the
-    /// route too.
-    fn of_the_route(&self, target: &HaproxyTarget, mut server: ServerView) -> ServerView {
-        let ours = |held: &Held| {
-            let Held::Tracks(tracked) = held else { return false };
-            self.targets.iter().any(|other| {
-                let name = other.servers.get(&server.server);
-                other.endpoint == target.endpoint && name.is_some_and(|name| *tracked == format!("{}/{name}", other.backend))
-            })
-        };
-        if server.held.as_ref().is_some_and(ours) {
-            server.held = None;
-        }
-        server
         views.collect()
     }
 

@@ -33,6 +33,9 @@ pub struct InstanceView {
     /// Of a pooler: why its clients could not wait while a primary hands over.
     #[serde(default)]
     pub gate: Vec<GateTrouble>,
+    /// What takes sessions and is not named by the route.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unnamed: Vec<Unnamed>,
 }
 
 /// Why clients of a pooler could not wait while a primary hands over.
@@ -42,10 +45,6 @@ pub enum GateTrouble {
     SessionMode(String),
     /// No program is there that lets them go on if the engine ends.
     NoKeeper,
-    /// Lines of the backend that the route does not name and that take sessions.
-    /// What takes sessions and is not named by the route.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unnamed: Vec<Unnamed>,
 }
 
 /// A line of the backend, or a database of the pooler, that the route does not name and that takes sessions.
@@ -215,15 +214,13 @@ pub fn findings(
     instances.iter().flat_map(|instance| of_instance(instance, primary, &answers, databases)).collect()
 }
 
-fn of_instance(instance: &InstanceView, primary: Option<&str>, answers: bool, databases: bool) -> Vec<ReadinessFinding> {
-    let InstanceView { name, backend, servers, kind, gate } = instance;
 fn of_instance(
     instance: &InstanceView,
     primary: Option<&str>,
     answers: impl Fn(&str) -> bool,
     databases: bool,
 ) -> Vec<ReadinessFinding> {
-    let InstanceView { name, backend, servers, kind, unnamed } = instance;
+    let InstanceView { name, backend, servers, kind, gate, unnamed } = instance;
     let servers = match servers {
         Ok(servers) => servers,
         Err(trouble) => return vec![of_trouble(name, trouble)],
@@ -418,24 +415,10 @@ mod tests {
 
     fn view(servers: Result<Vec<ServerView>, InstanceTrouble>) -> InstanceView {
         let (name, backend) = ("lb1".into(), "orders".into());
-        InstanceView { name, backend, servers, kind: InstanceKind::Haproxy, unnamed: Vec::new() }
+        InstanceView { name, backend, servers, kind: InstanceKind::Haproxy, gate: Vec::new(), unnamed: Vec::new() }
     }
 
     fn instance(states: &[(&str, RouteState)]) -> InstanceView {
-        let servers = states.iter().map(|(server, state)| ServerView {
-            server: (*server).to_owned(),
-            name: format!("pg-{server}"),
-            state: *state,
-            held: None,
-            fixed: None,
-        });
-        InstanceView {
-            name: "lb1".into(),
-            backend: "orders".into(),
-            servers: Ok(servers.collect()),
-            kind: InstanceKind::Haproxy,
-            gate: Vec::new(),
-        }
         let servers = states.iter().map(|(server, state)| ServerView::new(server, &format!("pg-{server}"), *state));
         view(Ok(servers.collect()))
     }
@@ -449,7 +432,7 @@ mod tests {
         let states = [("db1", RouteState::Takes), ("db2", RouteState::Maint)];
         let gate = vec![GateTrouble::SessionMode("app".into()), GateTrouble::NoKeeper];
         let view = InstanceView { kind: InstanceKind::Pgbouncer, gate, ..instance(&states) };
-        let found = findings(&[view], Some("db1"), true, true);
+        let found = findings(&[view], Some("db1"), |_| true, true);
         assert_eq!(found.iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), ["pooler_session_mode", "gate_keeper_missing"]);
         assert!(found.iter().all(|one| !one.blocking && one.code.is_of_planned_work() && !one.remedy.is_empty()), "{found:?}");
     }
@@ -503,14 +486,6 @@ mod tests {
     fn an_instance_that_cannot_be_used_blocks() {
         for (no_backend, code) in [(false, "route_not_ready"), (true, "route_backend_missing")] {
             let trouble = InstanceTrouble { no_backend, message: "no such socket".into(), remedy: String::new() };
-            let view = InstanceView {
-                name: "lb1".into(),
-                backend: "orders".into(),
-                servers: Err(trouble),
-                kind: InstanceKind::Haproxy,
-                gate: Vec::new(),
-            };
-            let found = findings(&[view], Some("db1"), true, true);
             let found = findings(&[view(Err(trouble))], Some("db1"), |_| true, true);
             assert_eq!((found[0].code.as_str(), found[0].blocking), (code, true));
             assert!(!found[0].remedy.is_empty());

@@ -1520,7 +1520,6 @@ pub(crate) mod tests {
                 stage: RejoinStage::Rewind,
                 divergence: None,
             }),
-            planned: None,
             planned: Some(PlannedSwitchover {
                 to: Some(ServerId(0)),
                 at: Mono::ZERO + Span::from_millis(90_000),

@@ -101,8 +101,8 @@ fn instance_view(servers: &[&str]) -> InstanceView {
         };
         Ok(servers.iter().map(view).collect())
     };
-    InstanceView { name: "lb1".into(), backend: "orders".into(), servers, kind: InstanceKind::Haproxy, gate: Vec::new() }
-    InstanceView { name: "lb1".into(), backend: "orders".into(), servers, kind: InstanceKind::Haproxy, unnamed: Vec::new() }
+    let (name, backend) = ("lb1".into(), "orders".into());
+    InstanceView { name, backend, servers, kind: InstanceKind::Haproxy, gate: Vec::new(), unnamed: Vec::new() }
 }
 
 struct Player {

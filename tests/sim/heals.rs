@@ -67,7 +67,12 @@ impl Sim {
         let name = "what_a_failover_left_behind_is_put_right";
         let of = |name: &str| (0..cluster.configured).find(|at| cluster.servers[*at].name == name);
         let owes = |at: usize| cluster.speaks(at) && cluster.servers[at].impaired.is_none() && !cluster.servers[at].hidden;
-        let slot = cluster.slots.iter().find(|(on, _)| {
+        // One of which no engine heard that it was created has an alarm of its own (`slot_holds_wal`): it might be somebody else's.
+        let ours = |slot: &str| {
+            let facts = self.known[service].facts.as_ref();
+            facts.is_some_and(|durable| durable.cluster.slots.iter().any(|(_, known)| known == slot))
+        };
+        let slot = cluster.slots.iter().filter(|(_, slot)| ours(slot)).find(|(on, _)| {
             of(on).is_some_and(|at| at != primary && owes(at) && cluster.servers[at].recovery && !seen.servers[at].deposed)
         });
         if let Some((on, slot)) = slot {

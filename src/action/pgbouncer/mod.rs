@@ -26,8 +26,7 @@ use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Error, Rows, Session, Target};
 use crate::wire::resolve::Addresses;
 use failover_core::output::Failure;
-use failover_core::route::{GateTrouble, InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView};
-use failover_core::route::{InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView, Unnamed};
+use failover_core::route::{GateTrouble, InstanceKind, InstanceTrouble, InstanceView, RouteState, ServerView, Unnamed};
 
 /// `PAUSE` answers when no query runs any more: on a server that hangs, never. The pause holds all the same.
 const PAUSE_FOR: Duration = Duration::from_millis(100);
@@ -145,13 +144,11 @@ impl Pooler {
             console.must_be_admin(&shown)?;
             console.usable(&shown)?;
             gate.extend(console.session_pools()?.into_iter().map(GateTrouble::SessionMode));
-            Ok(shown)
+            Ok((shown, console.unnamed()?))
         });
         if !Pooler::has_keeper() {
             gate.push(GateTrouble::NoKeeper);
         }
-            Ok((shown, console.unnamed()?))
-        });
         let mut unnamed = Vec::new();
         let servers = looked
             .map(|(shown, others)| {
@@ -166,10 +163,8 @@ impl Pooler {
                 self.servers.keys().map(view).collect()
             })
             .map_err(|fault| InstanceTrouble { no_backend: false, message: fault.message, remedy: fault.remedy.to_owned() });
-        let kind = InstanceKind::Pgbouncer;
-        InstanceView { name: self.name.clone(), backend: self.databases.join(", "), servers, kind, gate }
         let (name, backend) = (self.name.clone(), self.databases.join(", "));
-        InstanceView { name, backend, servers, kind: InstanceKind::Pgbouncer, unnamed }
+        InstanceView { name, backend, servers, kind: InstanceKind::Pgbouncer, gate, unnamed }
     }
 
     fn place_of(&self, server: &str) -> Option<Place> {

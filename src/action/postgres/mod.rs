@@ -39,8 +39,7 @@ use crate::wire::resolve::Addresses;
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, Report};
 
-use failure::{denied, failure, interrupted, is_full, literal, quoted, sqlstate, untouched};
-use failure::{bar, denied, failure, interrupted, is_full, quoted, sqlstate, untouched};
+use failure::{bar, denied, failure, interrupted, is_full, literal, quoted, sqlstate, untouched};
 use identity::Identity;
 pub(crate) use survey::{Around, Surveyed};
 

@@ -637,21 +637,15 @@ impl Service {
             return;
         }
         let generation = self.durable.generation;
-        let stopped = |server: &ServerId| !self.servers[usize::from(server.0)].session_open;
         let manual = self.model.postgres.rejoin == OnRejoin::Manual;
-        let wanted = |server: &ServerId| stopped(server) && (!manual || handed_over == Some(*server));
-        let Some(server) = self.durable.cluster.deposed.keys().copied().find(wanted) else { return };
-        let before = self.background.rejoin_again.filter(|(of, after, ..)| (*of, *after) == (server, generation));
-        let (at, tries) = before.map_or((fx.now, 0), |(_, _, at, tries)| (at, tries));
-        if fx.now < at {
-            return;
-        }
+        let wanted = |server: &ServerId| !manual || handed_over == Some(*server);
         let tried = |server: &ServerId| {
             let before = self.background.rejoin_again.get(server).filter(|(after, ..)| *after == generation);
             before.map_or((fx.now, 0), |(_, at, tries)| (*at, *tries))
         };
         let due = |server: &ServerId| !self.servers[usize::from(server.0)].session_open && fx.now >= tried(server).0;
-        let Some(server) = self.durable.cluster.deposed.keys().copied().find(due) else { return };
+        let mut deposed = self.durable.cluster.deposed.keys().copied();
+        let Some(server) = deposed.find(|server| due(server) && wanted(server)) else { return };
         let tries = tried(&server).1;
         let pause = SELDOM.times(1 << tries.min(6));
         self.background.rejoin_again.insert(server, (generation, fx.now + pause, tries.saturating_add(1)));

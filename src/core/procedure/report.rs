@@ -5,7 +5,6 @@ use crate::effects::text;
 use crate::event::Field;
 use crate::id::ServerId;
 use crate::output::{Failure, Repointed, Report};
-use crate::output::Report;
 use crate::rejoin::Rewound;
 use crate::salvage::{Salvaged, counted};
 use crate::sample::FenceLevel;
@@ -83,7 +82,7 @@ impl Service {
                 (each.iter().all(|(_, result)| result.is_ok()), lines.join("; "), Vec::new())
             }
             Report::Divergence(divergence) => (true, divergence.sentence(), Vec::new()),
-            Report::SlotMade { message, .. } | Report::Rewind { message, .. } => (true, message.clone(), Vec::new()),
+            Report::SlotMade { message, .. } => (true, message.clone(), Vec::new()),
             Report::Rewind { state, message } => (*state != Rewound::Failed, message.clone(), Vec::new()),
             Report::Promoted { timeline, flush, message } => {
                 (true, message.clone(), vec![("timeline", Field::Int(u64::from(*timeline))), ("flush", text(flush.to_string()))])

@@ -155,9 +155,6 @@ impl Service {
             self.journal_facts(fx);
         }
     }
-    /// A switchover is completed: what follows for the old primary begins here.
-    #[allow(clippy::unused_self, reason = "the old primary is brought back from here")]
-    pub(crate) fn switchover_completed(&mut self, _: &Plan, _: &mut Effects) {}
 
     /// Everything that is looked at before a switchover. Changes nothing.
     pub(crate) fn preflight(&self, to: Option<ServerId>, around: Surroundings, now: Mono) -> Preflight {
