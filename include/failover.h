@@ -664,6 +664,18 @@
 // `synchronous_standby_names`, which the engine had cleared, is put back.
 #define FAILOVER_EVENT_SYNC_NAMES_RESTORED 45
 
+// An old primary begins to come back as a standby.
+#define FAILOVER_EVENT_REJOIN_STARTED 46
+
+// A step of that ended.
+#define FAILOVER_EVENT_REJOIN_STEP 47
+
+// An old primary has log that the new primary lacks. Nothing has been touched yet.
+#define FAILOVER_EVENT_LOST_TRANSACTIONS 48
+
+// The return of an old primary ended.
+#define FAILOVER_EVENT_REJOIN_ENDED 49
+
 // Of interest when searching for a cause: single observations.
 #define FAILOVER_SEVERITY_DEBUG 0
 

@@ -65,6 +65,10 @@ const (
 	StandbyRepointed     Kind = "standby_repointed"
 	StandbyNotRepointed  Kind = "standby_not_repointed"
 	SyncNamesRestored    Kind = "sync_names_restored"
+	RejoinStarted        Kind = "rejoin_started"
+	RejoinStep           Kind = "rejoin_step"
+	LostTransactions     Kind = "lost_transactions"
+	RejoinEnded          Kind = "rejoin_ended"
 	// end
 )
 

@@ -149,7 +149,7 @@ _failover() {
 
     case "${cmd}" in
         failover)
-            opts="-h -V --json --color --help --version run check doctor validate status metrics events confirm pause resume reset adopt cordon uncordon force rejoin replay completions help"
+            opts="-h -V --json --color --help --version run check doctor validate status metrics events confirm pause resume reset adopt cordon uncordon switchover force rejoin hold-gate replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -371,7 +371,7 @@ _failover() {
             return 0
             ;;
         failover__subcmd__help)
-            opts="run check doctor validate status metrics events confirm pause resume reset adopt cordon uncordon force rejoin replay completions help"
+            opts="run check doctor validate status metrics events confirm pause resume reset adopt cordon uncordon switchover force rejoin hold-gate replay completions help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -168,13 +168,8 @@ impl ServiceActions {
                 self.route.weigh(&self.server(*server)?.name, *share, deadline, cancel).map(Report::Route)
             }
             Action::Fence { server, require, hung, unreachable, view_confirmed } => {
-                let want = Want {
-                    generation,
-                    require: *require,
-                    hung: *hung,
-                    unreachable: *unreachable,
-                    view_confirmed: *view_confirmed,
-                };
+                let (require, view_confirmed) = (*require, *view_confirmed);
+                let want = Want { generation, require, hung: *hung, unreachable: *unreachable, view_confirmed };
                 self.fence(*server, want, &subject, deadline, cancel).map(Report::Fence)
             }
             Action::FenceUndo { server } => self.fence_undo(*server, generation, deadline, cancel),
@@ -204,13 +199,10 @@ impl ServiceActions {
             Action::VerifyData { server, system_id, old_timeline } => {
                 self.cluster.verify_data(*server, *system_id, *old_timeline, deadline, cancel)
             }
-            Action::RepointStandbys { standbys, primary, system_id, timeline, former } => {
-                let order = postgres::Repoint { standbys, primary: *primary, system_id: *system_id, timeline: *timeline, former };
-                self.cluster.repoint_standbys(order, deadline, cancel)
-            }
-            Action::OpenSyncGate { server } => self.cluster.open_sync_gate(*server, deadline, cancel),
-            Action::RestoreSyncNames { server, names } => self.cluster.restore_sync_names(*server, names, deadline, cancel),
-            Action::DropSlot { server, slot } => self.cluster.drop_slot(*server, slot, deadline, cancel),
+            Action::RepointStandbys { .. }
+            | Action::OpenSyncGate { .. }
+            | Action::RestoreSyncNames { .. }
+            | Action::DropSlot { .. } => self.on_replication(action, deadline, cancel),
             Action::PointNames { server } => {
                 self.names.begin(subject.generation);
                 Ok(Report::Route(self.names.point_to(&self.server(*server)?.name, deadline, cancel)))
@@ -246,6 +238,21 @@ impl ServiceActions {
             });
         }
         Report::Gate { instances, running }
+    }
+
+    /// What concerns who receives from whom, and whom commits wait for.
+    fn on_replication(&self, action: &Action, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
+        match action {
+            Action::RepointStandbys { standbys, primary, system_id, timeline, former } => {
+                let (primary, system_id, timeline) = (*primary, *system_id, *timeline);
+                let order = postgres::Repoint { standbys, primary, system_id, timeline, former };
+                self.cluster.repoint_standbys(order, deadline, cancel)
+            }
+            Action::OpenSyncGate { server } => self.cluster.open_sync_gate(*server, deadline, cancel),
+            Action::RestoreSyncNames { server, names } => self.cluster.restore_sync_names(*server, names, deadline, cancel),
+            Action::DropSlot { server, slot } => self.cluster.drop_slot(*server, slot, deadline, cancel),
+            _ => Err(Failure::no_effect(format!("{} does not concern replication", action.name()), "")),
+        }
     }
 
     /// What is done on the hosts of the databases alone.

@@ -134,13 +134,11 @@ impl Sim {
                 .host_word(target, own, *ask_local)
                 .map(Report::Host)
                 .ok_or_else(|| Failure::timed_out("no answer from the host", "")),
-            Action::PreChecks | Action::EmptySpool { .. } => done(),
-            Action::KeepLog { .. } => done(),
+            Action::PreChecks | Action::EmptySpool { .. } | Action::KeepLog { .. } => done(),
             Action::MakeSlot { slot, .. } if speaks => {
                 let created = cluster.slots.insert((cluster.servers[target].name.clone(), slot.clone()));
                 Ok(Report::SlotMade { created, message: "it is there".into() })
             }
-            Action::MakeSlot { .. } => Err(Failure::no_effect("no connection", "")),
             Action::ReadDivergence { .. }
             | Action::Rewind { .. }
             | Action::ReadRewind { .. }
@@ -239,7 +237,7 @@ impl Sim {
                 done()
             }
             Action::Checkpoint { .. } if speaks => done(),
-            Action::Checkpoint { .. } => Err(Failure::no_effect("no connection", "")),
+            Action::Checkpoint { .. } | Action::MakeSlot { .. } => Err(Failure::no_effect("no connection", "")),
             Action::StopServer { .. } => self.stop_server(service, target),
             Action::StartServer { .. } => self.start_server(service, target),
             Action::ReadReceipt { standbys, .. } => {

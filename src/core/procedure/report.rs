@@ -15,7 +15,9 @@ impl Service {
     pub(crate) fn describe_report(&self, report: &Report, require: FenceLevel) -> (bool, String, Vec<(&'static str, Field)>) {
         match report {
             Report::TrafficInPart { message } | Report::TrafficFull { message } => (false, message.clone(), Vec::new()),
-            Report::Done { message } | Report::Traffic { message } => (true, message.clone(), Vec::new()),
+            Report::Done { message } | Report::Traffic { message } | Report::SlotMade { message, .. } => {
+                (true, message.clone(), Vec::new())
+            }
             Report::Host(word) | Report::HostShutDown { word, .. } => (true, word.message.clone(), Vec::new()),
             Report::Route(instances) | Report::Gate { instances, .. } => {
                 let each: Vec<String> = instances
@@ -74,15 +76,10 @@ impl Service {
             }
             Report::Salvaged(salvaged) => describe_salvaged(salvaged),
             Report::Repointed(each) => {
-                let line = |(standby, result): &(ServerId, Result<Repointed, Failure>)| match result {
-                    Ok(repointed) => format!("{}: {}", self.server_name(*standby), repointed.message),
-                    Err(failure) => format!("{} FAILED: {}", self.server_name(*standby), failure.message),
-                };
-                let lines: Vec<String> = each.iter().map(line).collect();
-                (each.iter().all(|(_, result)| result.is_ok()), lines.join("; "), Vec::new())
+                let (ok, message) = self.describe_repointed(each);
+                (ok, message, Vec::new())
             }
             Report::Divergence(divergence) => (true, divergence.sentence(), Vec::new()),
-            Report::SlotMade { message, .. } => (true, message.clone(), Vec::new()),
             Report::Rewind { state, message } => (*state != Rewound::Failed, message.clone(), Vec::new()),
             Report::Promoted { timeline, flush, message } => {
                 (true, message.clone(), vec![("timeline", Field::Int(u64::from(*timeline))), ("flush", text(flush.to_string()))])
@@ -96,6 +93,15 @@ impl Service {
                 (true, message.clone(), vec![("flush", text(flush.to_string())), ("commits", Field::Bool(*commits))])
             }
         }
+    }
+
+    fn describe_repointed(&self, each: &[(ServerId, Result<Repointed, Failure>)]) -> (bool, String) {
+        let line = |(standby, result): &(ServerId, Result<Repointed, Failure>)| match result {
+            Ok(repointed) => format!("{}: {}", self.server_name(*standby), repointed.message),
+            Err(failure) => format!("{} FAILED: {}", self.server_name(*standby), failure.message),
+        };
+        let lines: Vec<String> = each.iter().map(line).collect();
+        (each.iter().all(|(_, result)| result.is_ok()), lines.join("; "))
     }
 }
 

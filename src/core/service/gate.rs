@@ -132,6 +132,32 @@ pub(crate) enum SoftBar {
     TooManyAtOnce,
 }
 
+/// What bars a change of other servers that nobody ordered.
+const REPOINT: &[Bar] = &[
+    Bar::Soft(SoftBar::ManualIntervention),
+    Bar::Soft(SoftBar::TwoPrimaries),
+    Bar::Soft(SoftBar::Paused),
+    Bar::Soft(SoftBar::Doubt),
+    Bar::Soft(SoftBar::SecondEngine),
+    Bar::Hard(HardBar::Stopping),
+    Bar::Hard(HardBar::InFlight),
+    Bar::Hard(HardBar::Unsettled),
+];
+
+/// What bars the return of an old primary that nobody ordered.
+const REJOIN_ALONE: &[Bar] = &[
+    Bar::Hard(HardBar::InFlight),
+    Bar::Hard(HardBar::Unsettled),
+    Bar::Hard(HardBar::Stopping),
+    Bar::Hard(HardBar::JournalUnwritable),
+    Bar::Hard(HardBar::Rival),
+    Bar::Soft(SoftBar::ManualIntervention),
+    Bar::Soft(SoftBar::TwoPrimaries),
+    Bar::Soft(SoftBar::Paused),
+    Bar::Soft(SoftBar::Doubt),
+    Bar::Soft(SoftBar::SecondEngine),
+];
+
 impl Act {
     /// What bars it.
     #[allow(clippy::match_same_arms)] // A table: rows may be alike.
@@ -188,33 +214,13 @@ impl Act {
                 #[cfg(test)]
                 Hard(HardBar::Shut),
             ],
-            Act::Repoint => &[
-                Soft(ManualIntervention),
-                Soft(TwoPrimaries),
-                Soft(Paused),
-                Soft(Doubt),
-                Soft(SecondEngine),
-                Hard(Stopping),
-                Hard(InFlight),
-                Hard(Unsettled),
-            ],
+            Act::Repoint => REPOINT,
             Act::AssertRoute => &[Soft(TwoPrimaries), Soft(Paused), Hard(Stopping), Hard(InFlight)],
             Act::StopReturned => &[Soft(Paused)],
             Act::Rejoin => {
                 &[Hard(InFlight), Hard(Unsettled), Hard(Stopping), Hard(JournalUnwritable), Hard(Rival), Soft(TwoPrimaries)]
             }
-            Act::RejoinAlone => &[
-                Hard(InFlight),
-                Hard(Unsettled),
-                Hard(Stopping),
-                Hard(JournalUnwritable),
-                Hard(Rival),
-                Soft(ManualIntervention),
-                Soft(TwoPrimaries),
-                Soft(Paused),
-                Soft(Doubt),
-                Soft(SecondEngine),
-            ],
+            Act::RejoinAlone => REJOIN_ALONE,
             Act::ProveAgain => &[Hard(InFlight)],
             Act::Ask => &[Hard(Stopping)],
             Act::Pause | Act::Cordon | Act::Adopt | Act::Reload => &[Hard(InFlight)],

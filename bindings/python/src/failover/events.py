@@ -65,6 +65,10 @@ class EventKind(str, Enum):
     STANDBY_REPOINTED = "standby_repointed"
     STANDBY_NOT_REPOINTED = "standby_not_repointed"
     SYNC_NAMES_RESTORED = "sync_names_restored"
+    REJOIN_STARTED = "rejoin_started"
+    REJOIN_STEP = "rejoin_step"
+    LOST_TRANSACTIONS = "lost_transactions"
+    REJOIN_ENDED = "rejoin_ended"
     # end
 
     def __str__(self) -> str:
