@@ -686,7 +686,7 @@ impl Service {
         let after = model.services.iter().find(|other| other.name == *service && other.kind == self.model.kind)?;
         let kept = after.servers.iter().any(|server| server.name == name);
         (!kept).then(|| {
-            format!("{name} is the primary of {service} and takes writes, and the new configuration has it no more: first move it (failover force {service} --to SERVER), then reload; if it was only renamed, restart the engine")
+            format!("{name} is the primary of {service} and takes writes, and the new configuration has it no more: first move it (failover switchover {service} --to SERVER), then reload; if it was only renamed, restart the engine")
         })
     }
 

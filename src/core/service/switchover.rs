@@ -195,7 +195,14 @@ impl Service {
             Err(refusal) => {
                 let remedy =
                     "make the primary's host reachable over SSH (`ssh`, `data_dir`); `failover doctor` says what is missing";
-                found.line(refusal.name(), PreflightLevel::Refused, self.sentence(&refusal), remedy);
+                // A switchover accepts no loss: that way out is not named.
+                let message = match &refusal {
+                    Refusal::ReceiptUnprovable { why } => {
+                        format!("only its host can prove that a standby has its whole log: {why}")
+                    }
+                    other => self.sentence(other),
+                };
+                found.line(refusal.name(), PreflightLevel::Refused, message, remedy);
             }
         }
     }
