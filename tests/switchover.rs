@@ -103,6 +103,8 @@ fn clients_of_pgbouncer_see_no_error_and_no_row_is_lost() {
     let planned = Planned::start(&POOLED);
     let (code, told) = planned.trial.command(&["switchover", "orders", "--dry-run"]).unwrap();
     assert!(code == 0 && told.contains("ok       gate: clients wait in PgBouncer"), "{code}: {told}");
+    // The survey has read what planned work asks about, and nothing of it matters here.
+    assert!(!told.contains("survey") && !told.contains("refused"), "{told}");
     let (code, told) = planned.trial.command(&["switchover", "orders", "--to", "db2", "--wait"]).unwrap();
     assert!(code == 0 && told.contains("nothing is missing"), "{code}: {told}\n{}", planned.trial.story());
     planned.await_rows(20);
@@ -112,6 +114,25 @@ fn clients_of_pgbouncer_see_no_error_and_no_row_is_lost() {
     assert_eq!(code, 4, "{told}");
     let (lost, errors) = planned.end(2);
     assert_eq!((lost, errors), (0, Vec::new()), "{told}");
+}
+
+#[test]
+fn what_a_promotion_would_leave_behind_refuses_it_by_name() {
+    let _turn = turn();
+    let logical = ["wal_level = logical", "max_prepared_transactions = 5"].map(str::to_owned).to_vec();
+    let options = ClusterOptions { standbys: 1, settings: logical, ..ClusterOptions::new(Replication::Async) };
+    let trial = Trial::start(&options).unwrap();
+    let look = || trial.command(&["switchover", "orders", "--dry-run"]).unwrap();
+    let db1 = trial.cluster.db(1);
+    db1.query("SELECT pg_create_logical_replication_slot('subscriber', 'pgoutput')").unwrap();
+    db1.query("BEGIN; CREATE TABLE prepared_once (n int); PREPARE TRANSACTION 'once'").unwrap();
+    let (code, told) = look();
+    assert!(code == 1 && told.contains("refused  slots_lost: ") && told.contains("subscriber"), "{code}: {told}");
+    assert!(told.contains("ok       prepared_transactions: 1 prepared"), "{told}");
+    db1.query("SELECT pg_drop_replication_slot('subscriber')").unwrap();
+    db1.query("ROLLBACK PREPARED 'once'").unwrap();
+    let (code, told) = look();
+    assert_eq!(code, 0, "{told}");
 }
 
 /// A client of the pooler that is in the middle of a transaction.
