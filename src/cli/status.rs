@@ -180,22 +180,7 @@ fn one_service(text: &mut String, service: &ServiceStatus, with_evidence: bool, 
         let line = format!("  Left undone while it is paused: {}", printable(&left.message));
         let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
     }
-    if service.awaiting_confirmation {
-        let left = service.confirmation_left_ms.map_or_else(String::new, |left| format!(" (for {} more)", span_ms(left)));
-        let line = format!("  A failover waits for your word{left}: failover confirm {}", service.name);
-        let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Bad));
-    }
-    if let Some(planned) = &service.planned_switchover {
-        let to = planned.to.as_deref().unwrap_or("the best standby");
-        let line = format!(
-            "  A switchover to {} begins in {}, at {}: failover switchover {} --cancel takes it back",
-            printable(to),
-            span_ms(planned.left_ms),
-            planned.at,
-            service.name
-        );
-        let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
-    }
+    waiting(text, service, terminal);
     let primary = service.primary.as_deref().unwrap_or("not known yet");
     let generation = if service.generation > 0 { format!(" (generation {})", service.generation) } else { String::new() };
     let weight = service.weight_percent.map_or_else(String::new, |share| format!(", {share} % of its weight so far"));
@@ -244,6 +229,26 @@ fn one_service(text: &mut String, service: &ServiceStatus, with_evidence: bool, 
     }
     metrics(text, &service.metrics, terminal);
     readiness(text, &service.readiness, terminal);
+}
+
+/// What waits for a word, or for its moment.
+fn waiting(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
+    if service.awaiting_confirmation {
+        let left = service.confirmation_left_ms.map_or_else(String::new, |left| format!(" (for {} more)", span_ms(left)));
+        let line = format!("  A failover waits for your word{left}: failover confirm {}", service.name);
+        let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Bad));
+    }
+    if let Some(planned) = &service.planned_switchover {
+        let to = planned.to.as_deref().unwrap_or("the best standby");
+        let line = format!(
+            "  A switchover to {} begins in {}, at {}: failover switchover {} --cancel takes it back",
+            printable(to),
+            span_ms(planned.left_ms),
+            planned.at,
+            service.name
+        );
+        let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
+    }
 }
 
 /// How failovers went so far, once there was one.
