@@ -243,7 +243,7 @@ impl Coverage {
         }
         all.extend(EventKind::ALL.iter().map(|kind| format!("event {}", kind.as_str())));
         // Each step of a return fails, and the engine ends at each, in a world of its own: `src/core/procedure/rejoin/tests.rs`.
-        let steps = ["read_divergence", "keep_log", "rewind", "read_rewind", "follow_primary", "start_standby"];
+        let steps = ["read_divergence", "make_slot", "keep_log", "rewind", "read_rewind", "follow_primary", "start_standby"];
         all.extend(steps.map(|name| format!("action {name}")));
         all.extend(REFUSALS.iter().map(|name| format!("refusal {name}")));
         all.extend(CANDIDATES.iter().map(|name| format!("candidate {name}")));

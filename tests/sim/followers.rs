@@ -78,7 +78,7 @@ impl Course<'_> {
         match self.dice.between(0, 8) {
             0..3 => {
                 // In a plan it is a step that an engine may end at.
-                let step = if self.dice.percent(80) { REPOINT } else { step };
+                let step = REPOINT;
                 let ends = match seed % 5 {
                     0 => Fault::Before(step, Box::new(killed)),
                     1 => Fault::At(step, Box::new(killed)),

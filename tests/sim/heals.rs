@@ -1,6 +1,7 @@
 //! It heals: in a quiet world every living standby streams from the primary, commits wait for whom they waited for before, and no slot is
 //! left behind.
 
+use failover_core::id::ServerId;
 use failover_core::model::{OnNewPrimary, ServiceKind};
 
 use super::super::cluster::Cluster;
@@ -68,11 +69,12 @@ impl Sim {
         let of = |name: &str| (0..cluster.configured).find(|at| cluster.servers[*at].name == name);
         let owes = |at: usize| cluster.speaks(at) && cluster.servers[at].impaired.is_none() && !cluster.servers[at].hidden;
         // One of which no engine heard that it was created has an alarm of its own (`slot_holds_wal`): it might be somebody else's.
-        let ours = |slot: &str| {
+        let ours = |on: &str, slot: &str| {
             let facts = self.known[service].facts.as_ref();
-            facts.is_some_and(|durable| durable.cluster.slots.iter().any(|(_, known)| known == slot))
+            let is_it = |known: &(ServerId, String)| of(on) == Some(usize::from(known.0.0)) && known.1 == slot;
+            facts.is_some_and(|durable| durable.cluster.slots.iter().any(is_it))
         };
-        let slot = cluster.slots.iter().filter(|(_, slot)| ours(slot)).find(|(on, _)| {
+        let slot = cluster.slots.iter().filter(|(on, slot)| ours(on, slot)).find(|(on, _)| {
             of(on).is_some_and(|at| at != primary && owes(at) && cluster.servers[at].recovery && !seen.servers[at].deposed)
         });
         if let Some((on, slot)) = slot {
