@@ -443,7 +443,9 @@ impl Sim {
                     && self.now.since(self.base) > KNOWN
                     && !server.cut
                     && server.powered_at + KNOWN < self.now;
-                reachable.then(|| format!("its host answers: {why}"))
+                // It died before this engine could look at its host while it lived.
+                let unseen = death.at < self.base && why.contains("never matched");
+                (reachable && !unseen).then(|| format!("its host answers: {why}"))
             }
             _ => None,
         }
