@@ -137,3 +137,32 @@ fn by_itself_it_comes_back_also_by_a_rewind_where_that_is_configured() {
     trial.await_event("what is lost is told", from, |event| event.kind == "lost_transactions").unwrap();
     assert_follows(&trial, db1, db2);
 }
+
+/// Ten switchovers in a row: who has handed over comes back by itself, the third server follows, and no row is lost.
+#[test]
+fn ten_switchovers_in_a_row_leave_every_server_streaming_and_lose_nothing() {
+    let _turn = turn();
+    let options = ClusterOptions { standbys: 2, ..pair(false) };
+    let trial = Trial::start(&options).unwrap();
+    let mut primary = 1;
+    for round in 0..10 {
+        let target = primary % 3 + 1;
+        let third = target % 3 + 1;
+        let [old, new, other] = [primary, target, third].map(|number| trial.cluster.db(number));
+        let from = trial.now();
+        let (code, text) = trial.command(&["switchover", SERVICE, "--to", new.name(), "--wait"]).unwrap();
+        assert_eq!(code, 0, "round {round}: {text}\n{}", trial.story());
+        let ended = trial.await_event("it comes back", from, |event| event.kind == "rejoin_ended").unwrap();
+        assert_eq!(ended.text("outcome"), Some("completed"), "round {round}: {}\n{}", trial.story(), old.log_tail());
+        let followed = other.wait_following(new);
+        followed.map_err(|error| trial.explain(&error)).unwrap();
+        assert_follows(&trial, old, new);
+        trial.await_rows(20).unwrap();
+        trial.ready_again().unwrap();
+        primary = target;
+    }
+    let story = trial.story();
+    assert!(!story.contains("standby_not_repointed"), "{story}");
+    let (account, _cluster) = trial.account().unwrap();
+    assert_eq!((account.lost(), account.writable.len()), (Some(0), 1), "{}", account.story);
+}

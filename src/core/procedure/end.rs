@@ -88,8 +88,8 @@ impl Service {
         self.trouble.bad = None;
         self.trouble.failing = None;
         self.detection.window.clear();
-        // To follow another service says nothing about this one: it may fail over by itself at once.
-        if plan.reason != Reason::Followed {
+        // To follow another service, or planned work, says nothing about a failure: it may fail over by itself at once.
+        if !matches!(plan.reason, Reason::Followed | Reason::Switchover) {
             self.durable.cooldown_from = Some(Mark { at: fx.now, lead: Span::ZERO });
         }
         self.servers[usize::from(plan.old.0)].deposed = true;
