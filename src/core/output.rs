@@ -653,7 +653,7 @@ pub enum Report {
 /// What became of a standby that was to follow another primary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repointed {
-    /// It streams from that primary; `false`: it is left as it is, for it follows another standby.
+    /// It streams from that primary; `false`: it is left as it is, for it follows another standby, or nobody.
     pub streams: bool,
     /// Its configuration was changed.
     pub changed: bool,

@@ -127,8 +127,10 @@ fn what_stands_in_the_way_is_found_before_anything_is_changed() {
     };
     set(&format!("{sane} password=hunter2"));
     refused("passfile=");
+    // One that names nobody lives by its archive, or is to follow nobody.
     set("user=x application_name=db3");
-    refused("ALTER SYSTEM SET primary_conninfo");
+    let left = scene.repoint(ample()).unwrap();
+    assert!(!left.streams && !left.changed && scene.conninfo() == "user=x application_name=db3", "{left:?}");
     set(&sane);
     // Rights come through replication: the new primary has them, and its standby not yet.
     scene.db2.query("REVOKE ALTER SYSTEM ON PARAMETER primary_conninfo FROM failover").unwrap();

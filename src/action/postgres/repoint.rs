@@ -173,7 +173,11 @@ impl Cluster {
                 let message = format!("{name} follows {other}, and stays with it");
                 return Ok(Repointed { streams: false, changed: false, slot: None, message });
             }
-            Leads::Nowhere => return Err(no_upstream(name, &primary.name)),
+            // It lives by its archive, or is not to follow anybody.
+            Leads::Nowhere => {
+                let message = format!("primary_conninfo of {name} names no host: it is left as it is");
+                return Ok(Repointed { streams: false, changed: false, slot: None, message });
+            }
             Leads::Elsewhere(_) | Leads::ToPrimary => {
                 wake(name, &said, &mut session, deadline, cancel)?;
                 Slot::default()
@@ -366,13 +370,6 @@ fn is_our_standby(name: &str, said: &Said, system_id: u64) -> Result<(), Failure
         format!("{name} is no standby of this cluster now; nothing was changed"),
         "look at it (failover status)",
     ))
-}
-
-fn no_upstream(name: &str, primary: &str) -> Failure {
-    Failure::refused(
-        format!("primary_conninfo of {name} names no host: it does not stream from anybody; nothing was changed"),
-        format!("where it is to follow {primary}: ALTER SYSTEM SET primary_conninfo on {name}, then SELECT pg_reload_conf()"),
-    )
 }
 
 /// Everything that stands in the way is found before anything is changed.
