@@ -236,7 +236,9 @@ fn another_database_that_leads_to_the_primary_is_told() {
     let main = std::fs::read_to_string(real.config()).unwrap();
     let found = |databases: &[&str], primary: &str| {
         let pooler = pooler(console(real.port(), ADMIN, real.password()), databases, real.file());
-        findings(&[pooler.view(Deadline::after(LONG), &Cancel::new().unwrap())], Some(primary), |_| true, true)
+        let found = findings(&[pooler.view(Deadline::after(LONG), &Cancel::new().unwrap())], Some(primary), |_| true, true);
+        // Its pools are those of sessions: that hurts a switchover alone.
+        found.into_iter().filter(|one| !one.code.is_of_planned_work()).collect::<Vec<_>>()
     };
     let around = |lines: &str| {
         std::fs::write(real.config(), main.replace("\n\n[pgbouncer]", &format!("\n{lines}\n\n[pgbouncer]"))).unwrap();

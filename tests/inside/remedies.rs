@@ -56,15 +56,12 @@ const NOT_YET: &[(FindingCode, &str)] = &[
     (FindingCode::HostTimeoutMissing, "a host without coreutils"),
     (FindingCode::HostRootLogin, "a login as root"),
     (FindingCode::HostDiskNearlyFull, "a file system of its own"),
-    (FindingCode::PoolerSessionMode, "tests/switchover.rs makes it"),
-    (FindingCode::GateKeeperMissing, "an engine whose PATH has no failover"),
-    (FindingCode::VerifyUnreachable, "postgres_actions makes it"),
-    (FindingCode::VerifyFull, "postgres_actions makes it"),
-    (FindingCode::VerifyRefused, "postgres_actions makes it"),
     (FindingCode::VerifyUnidentified, "tests/application.rs makes it"),
     (FindingCode::VerifyOtherServer, "tests/application.rs makes it"),
     (FindingCode::NameUnreadable, "rfc2136 makes it"),
     (FindingCode::NameElsewhere, "rfc2136 and route53 make it"),
+    (FindingCode::PoolerSessionMode, "tests/switchover.rs makes it"),
+    (FindingCode::GateKeeperMissing, "an engine whose PATH has no failover"),
 ];
 
 #[test]

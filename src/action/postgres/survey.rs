@@ -770,7 +770,7 @@ mod tests {
             reserved_finding(&mut found, reserved, may_use, "failover");
             found.into_list().pop().map(|finding| finding.remedy)
         };
-        assert_eq!(told(Some(2), Some("f")).as_deref(), Some("GRANT pg_use_reserved_connections TO failover"));
+        assert_eq!(told(Some(2), Some("f")).as_deref(), Some("GRANT pg_use_reserved_connections TO failover WITH INHERIT TRUE"));
         assert_eq!([told(Some(2), Some("t")), told(Some(0), Some("f")), told(None, None)], [None, None, None]);
     }
 }
