@@ -1718,6 +1718,8 @@ fn the_role_may_do_what_a_failover_needs_and_nothing_else() {
         "SELECT setting FROM pg_settings WHERE name = 'data_directory' AND setting IS NOT NULL",
         "ALTER SYSTEM SET synchronous_standby_names = ''",
         "ALTER SYSTEM RESET synchronous_standby_names",
+        "ALTER SYSTEM SET primary_conninfo = ''",
+        "ALTER SYSTEM SET primary_slot_name = ''",
         "SELECT pg_reload_conf()",
         "CHECKPOINT",
     ] {
@@ -1732,7 +1734,8 @@ fn the_role_may_do_what_a_failover_needs_and_nothing_else() {
         "SELECT * FROM orders",
         "CREATE TABLE mine (id int)",
         "ALTER SYSTEM SET fsync = off",
-        "ALTER SYSTEM SET primary_conninfo = ''",
+        "ALTER SYSTEM SET restore_command = ''",
+        "SELECT pg_create_physical_replication_slot('x')",
         "SELECT pg_read_file('PG_VERSION')",
         "COPY (SELECT 1) TO PROGRAM 'true'",
         "CREATE ROLE another",
