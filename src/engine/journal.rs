@@ -196,9 +196,9 @@ struct Known {
     /// Former primaries that failovers of ours took from their timelines.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     deposed: Vec<(String, u32)>,
-    /// The primary that handed over in the last switchover and does not stream again yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    handed_over: Option<String>,
+    /// Primaries that handed over in a switchover and do not stream again yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    handed_over: Vec<String>,
     /// The timeline that began with the last promotion, and the position at which it left the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     fork: Option<(u32, String)>,
@@ -951,7 +951,7 @@ impl Known {
             }),
             ramping: durable.ramping,
             deposed: durable.cluster.deposed.iter().filter_map(|(id, timeline)| Some((server(id)?, *timeline))).collect(),
-            handed_over: durable.cluster.handed_over.and_then(|id| server(&id)),
+            handed_over: durable.cluster.handed_over.iter().filter_map(server).collect(),
             fork: durable.cluster.fork.map(|(timeline, at)| (timeline, at.to_string())),
             sync_names: durable.cluster.sync_names.iter().filter_map(|(of, names)| Some((server(of)?, names.clone()))).collect(),
             slots: durable.cluster.slots.iter().filter_map(|(on, slot)| Some((server(on)?, slot.clone()))).collect(),
@@ -976,7 +976,7 @@ impl Known {
                 position: self.timeline.map(|timeline| (timeline, position)),
                 synchronous: self.sync_set.iter().filter_map(id).collect(),
                 deposed: self.deposed.iter().filter_map(|(name, timeline)| Some((id(name)?, *timeline))).collect(),
-                handed_over: self.handed_over.as_ref().and_then(id),
+                handed_over: self.handed_over.iter().filter_map(id).collect(),
                 fork: self.fork.as_ref().and_then(|(timeline, at)| Some((*timeline, Lsn::parse(at)?))),
                 sync_names: self.sync_names.iter().filter_map(|(of, names)| Some((id(of)?, names.clone()))).collect(),
                 slots: self.slots.iter().filter_map(|(on, slot)| Some((id(on)?, slot.clone()))).collect(),
@@ -1495,7 +1495,7 @@ pub(crate) mod tests {
                 position: Some((3, Lsn(0x300_0148))),
                 synchronous: [ServerId(0)].into(),
                 deposed: [(ServerId(0), 2)].into(),
-                handed_over: Some(ServerId(0)),
+                handed_over: [ServerId(0)].into(),
                 fork: Some((3, Lsn(0x300_0100))),
                 sync_names: [(ServerId(1), "ANY 1 (db2)".to_owned())].into(),
                 slots: [(ServerId(1), "db1".to_owned())].into(),

@@ -163,7 +163,8 @@ fn a_slot_is_created_where_the_role_may_and_done_without_where_it_may_not() {
         if may {
             assert_eq!((repointed.slot.as_deref(), used.as_str()), (Some("db3_slot"), "1"), "{repointed:?}");
             // In use it stays; not in use it goes, and once more there is nothing to do.
-            scene.cluster.drop_slot(DB2, "db3_slot", ample(), &cancel()).unwrap();
+            let used = scene.cluster.drop_slot(DB2, "db3_slot", ample(), &cancel()).unwrap_err();
+            assert!(used.had_no_effect() && used.message.contains("in use"), "{used:?}");
             let there = || scene.db2.value("SELECT count(*) FROM pg_replication_slots").unwrap();
             assert_eq!(there(), "1");
             scene.db3.stop(StopMode::Fast).unwrap();

@@ -304,21 +304,24 @@ impl Cluster {
         ask(&mut session).map_err(|error| failure(&primary.name, "a slot for it", &error))
     }
 
-    /// Drops a physical slot that nobody uses. One that is not there, or is used by somebody, is none of ours any more.
+    /// Drops a physical slot that nobody uses. One that is not there is dropped already.
     ///
     /// # Errors
-    /// When the server cannot be asked, or refuses.
+    /// When the server cannot be asked, or refuses; `NoEffect` while somebody uses it.
     pub(crate) fn drop_slot(&self, server: ServerId, slot: &str, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
         let place = self.server(server)?;
         let name = &place.name;
         let mut session = self.reach(server, place, deadline, cancel).map_err(|error| untouched(name, &error))?;
         let drop = format!(
-            "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots \
-             WHERE slot_name = {} AND slot_type = 'physical' AND NOT active",
+            "SELECT CASE WHEN active THEN 'used' ELSE pg_catalog.pg_drop_replication_slot(slot_name)::text END AS done \
+             FROM pg_catalog.pg_replication_slots WHERE slot_name = {} AND slot_type = 'physical'",
             literal(slot)
         );
         let rows = session.query(&drop, deadline, cancel).map_err(|error| failure(name, "pg_drop_replication_slot", &error))?;
-        let message = if rows.rows.is_empty() { "it is gone, or in use" } else { "dropped" };
+        if rows.get(0, "done") == Some("used") {
+            return Err(Failure::no_effect(format!("{name}: slot {slot} is in use"), "it is dropped when nobody uses it"));
+        }
+        let message = if rows.rows.is_empty() { "it is gone" } else { "dropped" };
         Ok(Report::Done { message: format!("{name}: slot {slot}: {message}") })
     }
 }

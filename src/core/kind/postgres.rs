@@ -33,9 +33,9 @@ pub struct Cluster {
     pub synchronous: BTreeSet<ServerId>,
     /// Former primaries, and the timeline from which a failover of ours took each: should it take writes there again, it is fenced again.
     pub deposed: BTreeMap<ServerId, u32>,
-    /// The primary that handed over in the last switchover, until it streams again: it comes back as a standby by itself.
+    /// Primaries that handed over in a switchover, until they stream again: they come back as standbys by themselves.
     #[serde(default)]
-    pub handed_over: Option<ServerId>,
+    pub handed_over: BTreeSet<ServerId>,
     /// The last promotion: the timeline that began with it, and how far the promoted standby had received the log before.
     #[serde(default)]
     pub fork: Option<(u32, Lsn)>,
@@ -57,7 +57,7 @@ impl Cluster {
             synchronous: self.synchronous.into_iter().filter_map(server).collect(),
             seen: self.seen.into_iter().filter_map(server).collect(),
             deposed: self.deposed.into_iter().filter_map(|(old, timeline)| Some((server(old)?, timeline))).collect(),
-            handed_over: self.handed_over.and_then(server),
+            handed_over: self.handed_over.into_iter().filter_map(server).collect(),
             sync_names: self.sync_names.into_iter().filter_map(|(of, names)| Some((server(of)?, names))).collect(),
             slots: self.slots.into_iter().filter_map(|(on, slot)| Some((server(on)?, slot))).collect(),
             ..self

@@ -80,7 +80,7 @@ impl Service {
         self.begin_ramp(chosen.server, fx.now);
         (self.asked_route, self.asked_last) = (None, Vec::new());
         self.durable.cluster.position = plan.timeline.map(|timeline| (timeline, chosen.position));
-        self.durable.cluster.handed_over = None;
+        self.durable.cluster.handed_over.remove(&chosen.server);
         self.durable.cluster.fork = self.durable.cluster.position.filter(|_| self.holds_data());
         self.log = None;
         self.detection.log_end = None;

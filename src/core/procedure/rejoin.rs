@@ -104,6 +104,9 @@ pub(crate) struct Rejoin {
 /// Between two tries of a step, at most.
 const PAUSE: Span = super::course::PAUSE;
 
+/// What a host says that does not know how to reach the primary.
+const NO_WAY: [&str; 3] = ["no_source", "unsafe_source", "inline_password"];
+
 static TABLE: Table<Rejoin> = Table {
     steps: &[
         Step { without: meet, ..step(Stage::Meet, |_, _| None, |_, _, _, _| Next::To(Stage::Meet)) },
@@ -456,7 +459,7 @@ impl Procedure for Rejoin {
     }
 
     fn limit(&self, _: &Service) -> String {
-        format!("its patience ({})", if self.course.phase == Stage::Watch { REWIND_PATIENCE } else { PATIENCE })
+        format!("its patience ({})", if self.course.phase == Stage::Watch { REWIND_PATIENCE } else { LONG })
     }
 
     fn ended(self, service: &mut Service, end: End, fx: &mut Effects) {
@@ -496,7 +499,14 @@ impl Rejoin {
         if divergence.rewound == Rewound::Failed {
             return Some(format!("an earlier pg_rewind of it did not end well, and is not repeated: {rebuild}"));
         }
-        if !divergence.needs_rewind() || matches!(divergence.rewound, Rewound::Running { .. }) {
+        if matches!(divergence.rewound, Rewound::Running { .. }) {
+            return None;
+        }
+        let no_way = |why: &&String| NO_WAY.iter().any(|code| why.starts_with(code));
+        if let Some(why) = divergence.hindrances.iter().find(no_way) {
+            return Some(format!("it could not be told whom to follow: {why}"));
+        }
+        if !divergence.needs_rewind() {
             return None;
         }
         if divergence.rewound == Rewound::Done {
@@ -618,9 +628,9 @@ impl Service {
     /// Once a failover is over, where the configuration says so. One that could not be looked at is tried again with growing pauses; one that
     /// was looked at is not, until the next failover.
     pub(crate) fn rejoin_by_itself(&mut self, fx: &mut Effects) {
-        let handed_over = self.durable.cluster.handed_over;
+        let handed_over = &self.durable.cluster.handed_over;
         let how = match self.model.postgres.rejoin {
-            OnRejoin::Manual if handed_over.is_none() => return,
+            OnRejoin::Manual if handed_over.is_empty() => return,
             OnRejoin::Manual | OnRejoin::Clean => RejoinHow::Clean,
             OnRejoin::Auto => RejoinHow::Rewind,
         };
@@ -638,7 +648,7 @@ impl Service {
         }
         let generation = self.durable.generation;
         let manual = self.model.postgres.rejoin == OnRejoin::Manual;
-        let wanted = |server: &ServerId| !manual || handed_over == Some(*server);
+        let wanted = |server: &ServerId| !manual || handed_over.contains(server);
         let tried = |server: &ServerId| {
             let before = self.background.rejoin_again.get(server).filter(|(after, ..)| *after == generation);
             before.map_or((fx.now, 0), |(_, at, tries)| (*at, *tries))
@@ -650,7 +660,7 @@ impl Service {
         let pause = SELDOM.times(1 << tries.min(6));
         self.background.rejoin_again.insert(server, (generation, fx.now + pause, tries.saturating_add(1)));
         // Why it may not begin says the order, where somebody gives one.
-        let why = if handed_over == Some(server) { "it has handed over" } else { "its failover is over (data.rejoin)" };
+        let why = if handed_over.contains(&server) { "it has handed over" } else { "its failover is over (data.rejoin)" };
         let _ = self.begin_rejoin(server, how, why, fx.around, fx);
     }
 
@@ -684,9 +694,11 @@ impl Service {
             End::Left { why } | End::Undone { why, .. } => (RejoinOutcome::Refused, why),
             End::Stuck { why } => (RejoinOutcome::Failed, why),
         };
+        let interrupted = self.run.plan.is_some() || self.run.begun.is_some() || self.durable.primary != Some(run.primary);
         let ended = RejoinEnded { server: run.server, outcome, message, divergence: run.divergence };
-        // It was looked at: only another failover makes another case of it.
-        if ended.divergence.is_some() || outcome != RejoinOutcome::Refused {
+        // It was looked at, and no more can be done for it by itself: only another failover makes another case of it. What is missing may come.
+        let rewind = ended.divergence.as_ref().is_some_and(Divergence::needs_rewind);
+        if !interrupted && (rewind || outcome != RejoinOutcome::Refused) {
             self.background.rejoin_again.insert(ended.server, (self.durable.generation, Mono::NEVER, 0));
         }
         self.tell_rejoin_ended(&ended, fx);

@@ -401,7 +401,7 @@ impl Service {
         state.proven_again_at = None;
         state.returned_at = None;
         self.durable.cluster.deposed.remove(&server);
-        self.durable.cluster.handed_over = self.durable.cluster.handed_over.filter(|old| *old != server);
+        self.durable.cluster.handed_over.remove(&server);
         if self.background.prove_at.is_some_and(|(_, proven)| proven == server) {
             self.background.prove_at = None;
         }

@@ -151,7 +151,7 @@ impl Service {
     /// A switchover is completed: the old primary, whose whole log the new one has, comes back as a standby, once no process of it is left.
     pub(crate) fn switchover_completed(&mut self, plan: &Plan, fx: &mut Effects) {
         if self.holds_data() {
-            self.durable.cluster.handed_over = Some(plan.old);
+            self.durable.cluster.handed_over.insert(plan.old);
             self.journal_facts(fx);
         }
     }

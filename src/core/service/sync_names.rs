@@ -160,7 +160,9 @@ impl Service {
             Err(failure) => {
                 let message =
                     format!("{name}: the slot {slot} holds log for nobody and could not be dropped: {}", failure.message);
-                (Severity::Warning, message, vec![failure.message])
+                // It may be used for long, by a standby of this one.
+                let severity = if failure.had_no_effect() { Severity::Debug } else { Severity::Warning };
+                (severity, message, vec![failure.message])
             }
         };
         fx.emit(

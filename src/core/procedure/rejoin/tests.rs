@@ -621,3 +621,23 @@ fn a_host_that_did_not_answer_is_asked_again() {
     let world = by_itself(OnRejoin::Clean, 0, silent);
     assert_eq!(world.ended, [RejoinOutcome::Refused, RejoinOutcome::Completed]);
 }
+
+/// What is missing on the host is said by a dry run as well, and it may come.
+#[test]
+fn without_a_way_to_the_primary_it_is_refused_beforehand_and_tried_again() {
+    const WHY: &str = "no_source how this host reaches the new primary is not known here";
+    let mut world = World::new(0);
+    world.host.hindrance = Some(WHY);
+    world.order(RejoinHow::DryRun);
+    assert_eq!((world.settle(), world.is_touched()), (Some(RejoinOutcome::Refused), false));
+    let again = by_itself(OnRejoin::Clean, 0, |world| world.host.hindrance = Some(WHY));
+    assert!(again.ended.len() > 2 && again.ended.iter().all(|one| *one == RejoinOutcome::Refused), "{:?}", again.ended);
+}
+
+#[test]
+fn one_that_handed_over_comes_back_without_an_order() {
+    let world = by_itself(OnRejoin::Manual, 0, |world| {
+        world.core.services[0].durable.cluster.handed_over.insert(OLD);
+    });
+    assert_eq!(world.ended, [RejoinOutcome::Completed]);
+}
