@@ -724,7 +724,7 @@ words! {
         OnSalvage::Require = "require", "call a person instead of promoting with a loss that is known or not known, unless `--accept-loss` accepts it";
     }
     OnRejoin {
-        OnRejoin::Manual = "manual", "only by an order";
+        OnRejoin::Manual = "manual", "only by an order, or after a switchover";
         OnRejoin::Clean = "clean", "where its log has nothing that the new primary lacks, so that it can follow as it is";
         OnRejoin::Auto = "auto", "also by `pg_rewind`, once for each failover; what only its log has is counted, reported and kept before";
     }
