@@ -422,7 +422,8 @@ impl Route {
     }
 
     fn remember(&self, index: usize, server: &str, row: &StateRow) {
-        let now = Before { admin: row.admin, weight: row.weight, restored: false };
+        // What it inherits may be of a moment ago, by the same step on another backend.
+        let now = Before { admin: row.own, weight: row.weight, restored: false };
         if self.recalled.load(Ordering::Relaxed) {
             return;
         }
@@ -450,7 +451,8 @@ impl Route {
             let last = commands.len() - 1;
             let row = job.state_row(&commands[last], name, &replies[last])?;
             // Maintenance may also be inherited or the resolver's, then it is not ours to end.
-            if row.admin == admin && (fixed || before.is_none_or(|before| before.weight == row.weight)) {
+            let as_before = row.admin == admin || row.held.is_some() && row.own == admin;
+            if as_before && (fixed || before.is_none_or(|before| before.weight == row.weight)) {
                 if let Some(before) = self.before.lock().get_mut(&key) {
                     before.restored = true;
                 }

@@ -700,6 +700,8 @@ pub(crate) struct StateRow {
     pub operation: Operation,
     /// What the administrative bits of `srv_admin_state` add up to.
     pub admin: AdminState,
+    /// The same without what it inherits from the server that it follows, and without the resolver's: what was set for it itself.
+    pub own: AdminState,
     /// What of it `set server .. state ready` does not end.
     pub held: Option<Hold>,
     /// `srv_uweight`: the weight in force, 0 to 256.
@@ -734,9 +736,20 @@ pub(crate) enum Hold {
 const ADMIN_MAINT: u32 = 0x23;
 /// Forced and inherited drain.
 const ADMIN_DRAIN: u32 = 0x18;
+/// Those of them that were set for the server itself.
+const FORCED_MAINT: u32 = 0x01;
+const FORCED_DRAIN: u32 = 0x08;
 /// Those bits that stay whatever is set: maintenance by resolution, and inherited maintenance and drain.
 const HELD_BY_RESOLUTION: u32 = 0x20;
 const HELD_BY_TRACKED: u32 = 0x12;
+
+fn state_of(bits: u32, maint: u32, drain: u32) -> AdminState {
+    match bits {
+        bits if bits & maint != 0 => AdminState::Maint,
+        bits if bits & drain != 0 => AdminState::Drain,
+        _ => AdminState::Ready,
+    }
+}
 
 /// Reads the table of `show servers state`, finding the columns by their names in the header.
 ///
@@ -777,13 +790,8 @@ pub(crate) fn parse_servers_state(text: &str) -> Result<Vec<StateRow>, String> {
                     3 => Operation::Stopping,
                     other => return Err(format!("srv_op_state is {other} in show servers state")),
                 },
-                admin: if bits & ADMIN_MAINT != 0 {
-                    AdminState::Maint
-                } else if bits & ADMIN_DRAIN != 0 {
-                    AdminState::Drain
-                } else {
-                    AdminState::Ready
-                },
+                admin: state_of(bits, ADMIN_MAINT, ADMIN_DRAIN),
+                own: state_of(bits, FORCED_MAINT, FORCED_DRAIN),
                 held: if bits & HELD_BY_RESOLUTION != 0 {
                     Some(Hold::Resolution)
                 } else if bits & HELD_BY_TRACKED != 0 {
@@ -870,6 +878,12 @@ mod tests {
             let text = format!("1\n# srv_admin_state srv_name be_name srv_iweight srv_uweight srv_op_state\n{bits} s b 2 1 0\n");
             let rows = parse_servers_state(&text).unwrap();
             assert_eq!((rows[0].admin, rows[0].held), (admin, held), "{bits}");
+            let own = match bits & 9 {
+                0 => AdminState::Ready,
+                8 => AdminState::Drain,
+                _ => AdminState::Maint,
+            };
+            assert_eq!(rows[0].own, own, "{bits}: what is inherited is not its own");
             assert_eq!((rows[0].weight, rows[0].initial_weight, rows[0].operation), (1, 2, Operation::Stopped));
         }
     }
