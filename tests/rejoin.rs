@@ -158,7 +158,7 @@ fn ten_switchovers_in_a_row_leave_every_server_streaming_and_lose_nothing() {
         followed.map_err(|error| trial.explain(&error)).unwrap();
         assert_follows(&trial, old, new);
         trial.await_rows(20).unwrap();
-        trial.ready_again().unwrap();
+        trial.engine.wait_ready(LONGEST).map_err(|error| trial.explain(&error)).unwrap();
         primary = target;
     }
     let story = trial.story();

@@ -10,6 +10,7 @@ use failover_core::id::ServerId;
 use failover_core::input::Command;
 use failover_core::model::{Model, OnLoss, ServiceKind};
 use failover_core::output::{Action, EndedHow, Failure, FailureKind, Output, Record, Report, Step};
+use failover_core::reason::Reason;
 use failover_core::sample::{FenceLevel, Lsn};
 use failover_core::time::{Mono, Span};
 
@@ -47,6 +48,8 @@ struct ServiceWatch {
     done: Vec<(u64, &'static str)>,
     took_over: Option<u64>,
     cooldown_from: Option<Mono>,
+    /// The one in flight answers no failure: it begins no cooldown.
+    planned: bool,
     /// The last one ended by a stop, with nothing left to undo.
     only_stopped: bool,
     paused: bool,
@@ -619,16 +622,17 @@ impl Watch {
 
     fn record(&mut self, now: Mono, record: &Record) {
         match record {
-            Record::Intent { service, generation, .. } => {
+            Record::Intent { service, generation, begun, .. } => {
                 let at = usize::from(service.0);
-                let (open, begun) = (self.services[at].open, self.services[at].begun);
+                self.services[at].planned = begun.reason == Reason::Switchover;
+                let (open, last) = (self.services[at].open, self.services[at].begun);
                 let inherited = self.services[at].inherited;
                 let had_effect = |all: &Vec<(ServerId, bool)>| all.iter().any(|(_, without)| !without);
                 let promoted = open.is_some_and(|open| self.services[at].promotions.get(&open).is_some_and(had_effect));
                 // A promotion that had begun is found out about before anything else begins.
                 let free = open.is_none() || (inherited && !promoted);
                 self.hold(free, "one_failover_in_flight", || format!("{generation} begins while {open:?} runs"));
-                self.hold(generation.0 > begun, "generation_never_falls", || format!("{generation} begins after {begun}"));
+                self.hold(generation.0 > last, "generation_never_falls", || format!("{generation} begins after {last}"));
                 let watch = &mut self.services[at];
                 watch.done.retain(|(of, _)| inherited && Some(*of) == open);
                 // What the earlier engine changed is owed by the one that takes over.
@@ -653,7 +657,7 @@ impl Watch {
                     self.exercise("a_living_primary_is_never_left_stopped");
                 }
                 self.services[at].open = None;
-                if watch.took_over == Some(generation.0) {
+                if watch.took_over == Some(generation.0) && !watch.planned {
                     self.services[at].cooldown_from = Some(now);
                 }
                 if matches!(how, EndedHow::RolledBack | EndedHow::Stopped) {
