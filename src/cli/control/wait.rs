@@ -25,7 +25,7 @@ pub(super) fn begun(
 ) -> io::Result<()> {
     let last = |line: &Line| send(stream, &line.encode(), Instant::now() + DEADLINE);
     // Before it begins, so that no step is missed.
-    let mut next = shared.engine.status_of(service).map_or(0, |status| status.events.published);
+    let next = shared.engine.status_of(service).map_or(0, |status| status.events.published);
     let reply = match order(&shared.engine) {
         Ok(reply) => reply,
         Err(error) => return last(&Line::Error(error.into())),
@@ -37,37 +37,14 @@ pub(super) fn begun(
     let left_ms = failover_of(&shared.engine, service, generation).and_then(|failover| failover.left_ms).unwrap_or(0);
     let until = Instant::now() + Duration::from_millis(left_ms) + EXTRA;
     last(&Line::Result(json!({ "message": reply.message, "generation": generation, "left_ms": left_ms })))?;
-    let filter = Filter { service: Some(service.to_owned()), verbose: false };
-    let mut was_over = false;
-    loop {
-        let batch = shared.history.after(next, &filter, HEARTBEAT);
-        let silent = batch.next == next;
-        next = batch.next;
-        let mut text = Vec::new();
-        let mut told = false;
-        for event in &batch.events {
-            text.extend(Line::Event(event.to_json()).encode());
-            told = is_its_end(event, service, generation);
-            if told {
-                break;
-            }
-        }
-        send(stream, &text, Instant::now() + DEADLINE)?;
-        if told || silent && was_over {
-            return last(&ended(&shared.engine, service, generation));
-        }
-        // The event of its end may have been pushed out by others. Else it is on its way, and comes with the next look.
-        was_over = silent && is_over(&shared.engine, service, generation);
-        if batch.over {
-            return last(&Line::Error(unknown(service, "the daemon ended")));
-        }
-        if Instant::now() >= until {
-            return last(&Line::Error(unknown(service, "it took longer than it may")));
-        }
-        if !shared.stopping.load(Ordering::SeqCst) && gone_away(stream) {
-            return Ok(());
-        }
-    }
+    let end = End {
+        is_told: &|event| is_its_end(event, service, generation),
+        is_reached: &|| is_over(&shared.engine, service, generation),
+        answer: &|| ended(&shared.engine, service, generation),
+        unknown: &|what| unknown(service, what),
+        until: Some(until),
+    };
+    until_its_end(shared, stream, service, next, &end)
 }
 
 /// Carries the order out, and tells what comes of it until the return is over. A rewind takes as long as it takes: what ends the waiting is
@@ -80,12 +57,41 @@ pub(super) fn rejoin(
     options: RejoinOptions,
 ) -> io::Result<()> {
     let last = |line: &Line| send(stream, &line.encode(), Instant::now() + DEADLINE);
-    let mut next = shared.engine.status_of(service).map_or(0, |status| status.events.published);
+    let next = shared.engine.status_of(service).map_or(0, |status| status.events.published);
     let reply = match shared.engine.rejoin(service, server, options) {
         Ok(reply) => reply,
         Err(error) => return last(&Line::Error(error.into())),
     };
     last(&Line::Result(json!({ "message": reply.message })))?;
+    let end = End {
+        is_told: &|event| event.kind == EventKind::RejoinEnded && event.server.as_deref() == Some(server),
+        is_reached: &|| rejoin_of(&shared.engine, service, server).is_none_or(|rejoin| rejoin.outcome != "in_progress"),
+        answer: &|| match rejoin_of(&shared.engine, service, server) {
+            Some(rejoin) => Line::Result(json!({ "service": service, "rejoin": rejoin })),
+            None => Line::Error(unknown_rejoin(service, "it is not known any more")),
+        },
+        unknown: &|what| unknown_rejoin(service, what),
+        until: None,
+    };
+    until_its_end(shared, stream, service, next, &end)
+}
+
+/// What ends the waiting for one order.
+struct End<'a> {
+    /// The event is its end, or comes after it.
+    is_told: &'a dyn Fn(&EngineEvent) -> bool,
+    /// The state says that it is over.
+    is_reached: &'a dyn Fn() -> bool,
+    /// The last line of one that is over.
+    answer: &'a dyn Fn() -> Line,
+    /// The last line of one whose end is not known, and why.
+    unknown: &'a dyn Fn(&str) -> Refused,
+    until: Option<Instant>,
+}
+
+/// Tells the events of a service from `next` on, until the end of what was ordered, or that of the daemon or the client.
+fn until_its_end(shared: &Shared, stream: &UnixStream, service: &str, mut next: u64, end: &End<'_>) -> io::Result<()> {
+    let last = |line: &Line| send(stream, &line.encode(), Instant::now() + DEADLINE);
     let filter = Filter { service: Some(service.to_owned()), verbose: false };
     let mut was_over = false;
     loop {
@@ -96,22 +102,22 @@ pub(super) fn rejoin(
         let mut told = false;
         for event in &batch.events {
             text.extend(Line::Event(event.to_json()).encode());
-            told = event.kind == EventKind::RejoinEnded && event.server.as_deref() == Some(server);
+            told = (end.is_told)(event);
             if told {
                 break;
             }
         }
         send(stream, &text, Instant::now() + DEADLINE)?;
-        let rejoin = rejoin_of(&shared.engine, service, server);
         if told || silent && was_over {
-            return last(&match rejoin {
-                Some(rejoin) => Line::Result(json!({ "service": service, "rejoin": rejoin })),
-                None => Line::Error(unknown_rejoin(service, "it is not known any more")),
-            });
+            return last(&(end.answer)());
         }
-        was_over = silent && rejoin.is_none_or(|rejoin| rejoin.outcome != "in_progress");
+        // The event of its end may have been pushed out by others. Else it is on its way, and comes with the next look.
+        was_over = silent && (end.is_reached)();
         if batch.over {
-            return last(&Line::Error(unknown_rejoin(service, "the daemon ended")));
+            return last(&Line::Error((end.unknown)("the daemon ended")));
+        }
+        if end.until.is_some_and(|until| Instant::now() >= until) {
+            return last(&Line::Error((end.unknown)("it took longer than it may")));
         }
         if !shared.stopping.load(Ordering::SeqCst) && gone_away(stream) {
             return Ok(());
