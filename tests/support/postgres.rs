@@ -601,6 +601,8 @@ impl PgServer {
             let seen = self.processes();
             let found: Vec<i32> = seen.iter().map(|seen| seen.pid).filter(|pid| !pids.contains(pid)).collect();
             if found.is_empty() && seen.iter().all(|seen| seen.state == 'T') {
+                // One that was about to end when the signal came has ended: it is not frozen.
+                let pids = seen.iter().map(|seen| seen.pid).collect();
                 return Ok(Frozen { at, pids });
             }
             signal_all(found.iter().copied(), Signal::STOP);
