@@ -549,6 +549,32 @@ fn an_ended_cooldown_is_over_for_the_next_engine_too() {
     assert!(!refusals(&world).contains(&"cooldown"), "{}", story(&world));
 }
 
+/// Rule 213: planned work answers no failure.
+#[test]
+fn a_primary_that_dies_right_after_a_switchover_is_failed_over() {
+    let dies_after = |first: fn(&mut World)| {
+        let mut world = warm_of(3);
+        first(&mut world);
+        assert!(world.run_until(EventKind::FailoverCompleted, ms(10_000)), "{}", story(&world));
+        // The third one was pointed to it.
+        (world.nodes[2].timeline, world.nodes[2].streaming) = (world.nodes[1].timeline, true);
+        world.run(ms(3_000));
+        world.survey();
+        world.run(ms(500));
+        let cools_down = service(&world).cooldown_left > Span::ZERO;
+        world.nodes[1].mode = Mode::Refused;
+        world.nodes[1].host = Some((ProcessState::Gone, LocalAnswer::Silent));
+        world.close(1, CloseCause::DeathHint, "FATAL 57P01 secure_read");
+        let replaced = world.run_until(EventKind::FailoverCompleted, ms(10_000));
+        assert!(replaced != cools_down, "{}", story(&world));
+        (cools_down, replaced)
+    };
+    let switchover =
+        |world: &mut World| world.command(Command::Switchover { to: Some(ServerId(1)), order: SwitchoverOrder::Begin });
+    assert_eq!(dies_after(switchover), (false, true));
+    assert_eq!(dies_after(kill), (true, false), "a failover begins one");
+}
+
 /// Rules 51 and 130.
 #[test]
 fn a_cooldown_lasts_as_long_as_is_configured_now() {

@@ -257,6 +257,8 @@ impl Sim {
                 && !one.replay_paused
                 && settings.servers[*at].candidate
                 && cluster.has_followed(*at, old)
+                // Behind its receiver's end its control file may show an older timeline.
+                && self.heard[service][*at].has_streamed(cluster.servers[old].timeline)
                 && self.now.since(one.port_shut_at.max(one.unwell_at)) > ms(5_000)
         };
         let Some(fit) = (0..cluster.configured).filter(|at| *at != old).find(fit) else { return };

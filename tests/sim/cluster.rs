@@ -105,6 +105,8 @@ pub struct Server {
     pub port_shut_at: Mono,
     pub host_shut_at: Mono,
     pub dry_at: Mono,
+    /// It receives without a break since then.
+    pub streams_since: Mono,
     pub connected_at: Mono,
     pub streamed_at: Mono,
     /// When it was last made to follow another primary.
@@ -180,6 +182,7 @@ impl Server {
             port_shut_at: Mono::ZERO,
             host_shut_at: Mono::ZERO,
             dry_at: Mono::ZERO,
+            streams_since: Mono::ZERO,
             connected_at: Mono::ZERO,
             streamed_at: Mono::ZERO,
             joined_at: Mono::ZERO,
@@ -468,6 +471,9 @@ impl Cluster {
             server.lsn = server.lsn.max(reached);
             server.connected = Some(primary);
             server.last_message = now;
+            if server.dry_at > server.streamed_at {
+                server.streams_since = now;
+            }
             server.streamed_at = now;
             server.received = true;
             return;

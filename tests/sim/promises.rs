@@ -55,7 +55,7 @@ impl Heard {
         }
     }
 
-    fn has_streamed(&self, timeline: u32) -> bool {
+    pub(super) fn has_streamed(&self, timeline: u32) -> bool {
         self.streamed.is_some_and(|(of, _)| of == timeline)
     }
 
@@ -103,10 +103,11 @@ fn members(cluster: &Cluster, old: usize, rule: &Rule) -> Option<Vec<usize>> {
         // Where everybody counts, one that has gone may come back, as long as the settings are the same.
         || (remembered && rule.names.iter().any(|name| name == "*"))
         || all.iter().any(|at| *at >= cluster.configured)
-        || rule
-            .names
-            .iter()
-            .any(|name| name != "*" && !all.iter().any(|at| cluster.servers[*at].called.eq_ignore_ascii_case(name)));
+        // The same list on every server names the primary too, and that acknowledges nothing to itself.
+        || rule.names.iter().any(|name| {
+            let is_its = |server: &usize| cluster.servers[*server].called.eq_ignore_ascii_case(name);
+            name != "*" && !all.iter().chain([&old]).any(is_its)
+        });
     (!strange).then_some(all)
 }
 
@@ -313,6 +314,8 @@ impl Sim {
 
     /// The primary dies now: what does the engine say would happen?
     pub(super) fn struck(&mut self, service: usize, server: usize) {
+        // From here on it is a failover: nobody moves one that is well.
+        self.moved_alive[service] &= server != self.watch.old_primary(service);
         let Some(core) = self.core.as_ref().filter(|_| self.now >= self.awake_at) else {
             self.deaths[service] = Some(Death { at: self.now, promised: None, due: None, away: true });
             return;
@@ -443,9 +446,10 @@ impl Sim {
                     && self.now.since(self.base) > KNOWN
                     && !server.cut
                     && server.powered_at + KNOWN < self.now;
+                let asked = !self.wrong.contains_key("ask_host");
                 // It died before this engine could look at its host while it lived.
                 let unseen = death.at < self.base && why.contains("never matched");
-                (reachable && !unseen).then(|| format!("its host answers: {why}"))
+                (reachable && asked && !unseen).then(|| format!("its host answers: {why}"))
             }
             _ => None,
         }
@@ -456,11 +460,14 @@ impl Sim {
         let cluster = &self.clusters[service];
         let (server, primary) = (&cluster.servers[at], &cluster.servers[old]);
         let settled = self.now.since(server.changed_at) >= ms(4_000) || server.changed_at == Mono::ZERO;
+        // What a primary that was impaired, or whose samples were damaged, did not say of its settings the engine cannot know.
+        let said = primary.settings_changed == Mono::ZERO || self.heard[service][old].at > primary.settings_changed;
+        let legible = primary.damaged_at == Mono::ZERO || primary.damaged_at + ms(3_000) < death.at;
         let open =
             self.now.since(server.port_shut_at.max(server.unwell_at)) >= ms(4_000) && self.now.since(self.base) > ms(8_000);
         let streamed = death.at.since(server.streamed_at) <= ms(50) && !server.hidden && open;
         let awake = self.now.since(self.awake_at) > ms(5_000);
-        let promise = primary.settings.in_force().filter(|_| primary.settings_changed + ms(3_000) < death.at);
+        let promise = primary.settings.in_force().filter(|_| primary.settings_changed + ms(3_000) < death.at && said && legible);
         let members = promise.and_then(|rule| members(cluster, old, rule));
         // Every one of them could be asked, and said how far it is.
         let complete = |members: &Vec<usize>| {
@@ -488,7 +495,8 @@ impl Sim {
         let untrue = match reason.name() {
             // It has to have been there for long enough to be seen.
             "not_streaming" => {
-                let seen = death.at.since(server.unwell_at.max(server.port_shut_at)) >= ms(1_500);
+                let began = server.streams_since.max(server.unwell_at).max(server.port_shut_at);
+                let seen = death.at.since(began) >= ms(1_500);
                 (streamed && seen).then_some("it was, when the primary died")
             }
             // Where others were named before, the engine goes by the end of the log at that time.

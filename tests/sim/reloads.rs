@@ -148,6 +148,8 @@ impl Sim {
         self.clusters[service].arrange(order, configured);
         self.heard[service] = order.iter().map(|at| self.heard[service][*at]).collect();
         self.watch.rearranged(service, &place, order.len());
+        // It may know the primary's log only from before.
+        self.deaths[service].iter_mut().for_each(|death| death.away = true);
         self.adopted[service] = self.adopted[service].map(place);
         if let Some(death) = &mut self.deaths[service] {
             death.promised = death.promised.map(place);

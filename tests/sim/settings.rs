@@ -101,6 +101,10 @@ pub fn service(at: usize, dice: &mut Dice) -> ServiceModel {
         pre_checks: dice.percent(15),
         follows: None,
     };
+    if model.fence.require == FenceLevel::PowerOff {
+        // The configuration asks for it: nothing else proves that the power is off.
+        model.servers.iter_mut().for_each(|server| server.fence_command = true);
+    }
     if model.kind == ServiceKind::Application {
         // Watched only: what an application with a route does is tried in tests/core/application.rs.
         model.route = RouteModel::none();

@@ -179,6 +179,10 @@ impl Sim {
             && sound(promotion.old);
         // Where commits waited for standbys nothing had to be carried over.
         let asynchronous = cluster.servers[promotion.old].settings.rule.is_none();
+        // Who acknowledged is not known of settings that changed right before the death.
+        let changed = promotion.settings_changed;
+        let known = changed == Mono::ZERO || changed + ms(1_000) <= promotion.acknowledged_at;
+        let asynchronous = asynchronous && known;
         if !tried || !asynchronous || self.watch.accepts_loss(service) {
             return;
         }

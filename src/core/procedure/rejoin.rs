@@ -16,7 +16,7 @@ use crate::model::OnRejoin;
 use crate::output::{Action, EndedHow, Failure, Report};
 use crate::plan::End;
 use crate::rejoin::{Divergence, RejoinEnded, RejoinHow, RejoinOutcome, RejoinStage, Rejoining, Rewound};
-use crate::sample::{FenceLevel, Lsn, Position};
+use crate::sample::{FenceLevel, Lsn, Position, Sample};
 use crate::service::gate::Act;
 use crate::service::{Service, Surroundings};
 use crate::time::{Mono, Span};
@@ -350,13 +350,18 @@ fn ask_both(_: &Service, run: &Rejoin) -> Option<(Action, Span)> {
 }
 
 /// It is a standby when it streams on the primary's timeline and has replayed what the primary had when it was asked first.
-fn streams(_: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects) -> Next<Stage> {
+fn streams(service: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects) -> Next<Stage> {
     let Ok(Report::Positions(positions)) = outcome else {
         return Next::Again(Stage::Stream, format!("the two could not be asked: {}", words(outcome)));
     };
     let of = |server: ServerId| positions.iter().find(|position| position.server == server);
     let flush = of(run.primary).and_then(|position| position.sample.as_ref().ok()).and_then(|sample| sample.flush);
     run.marker = run.marker.or(flush);
+    if let Some(sample) = of(run.server).and_then(|position| position.sample.as_ref().ok()).filter(|sample| receives(run, sample))
+    {
+        // Its session opens later, and the primary may die before that.
+        service.note_streaming(run.server, sample, fx.now);
+    }
     match missing(run, of(run.server)) {
         None => Next::Onward,
         Some(why) => {
@@ -368,6 +373,11 @@ fn streams(_: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects
             Next::At(Stage::Stream, fx.now + ASK_AGAIN)
         }
     }
+}
+
+/// It is seen to receive what the primary writes.
+fn receives(run: &Rejoin, sample: &Sample) -> bool {
+    sample.in_recovery && sample.system_id == run.system_id && sample.timeline == run.timeline && sample.receiver.is_streaming()
 }
 
 /// Why it is not a standby yet.

@@ -334,7 +334,7 @@ impl Service {
     }
 
     /// What it had while it received is remembered: behind the receiver's end its control file shows an older timeline.
-    fn note_streaming(&mut self, server: ServerId, sample: &Sample, now: Mono) {
+    pub(crate) fn note_streaming(&mut self, server: ServerId, sample: &Sample, now: Mono) {
         let state = &mut self.servers[usize::from(server.0)];
         state.streamed_at = Some(now);
         if let Some(position) = candidate::position(sample).filter(|_| sample.receiver.is_streaming()) {

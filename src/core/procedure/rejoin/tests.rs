@@ -87,6 +87,8 @@ struct World {
     told: Vec<EventKind>,
     ended: Vec<RejoinOutcome>,
     stop_at: Option<&'static str>,
+    /// What is changed in the sample of the one that came back.
+    streams: Option<fn(&mut Sample)>,
 }
 
 fn configuration() -> Model {
@@ -125,6 +127,7 @@ impl World {
             told: Vec::new(),
             ended: Vec::new(),
             stop_at: None,
+            streams: None,
         };
         let durable = Durable {
             generation: crate::id::Generation(1),
@@ -298,7 +301,11 @@ impl World {
                 let of = |server: &ServerId| {
                     let sample = match *server {
                         NEW => Ok(Sample { flush: Some(Lsn(FORK.0 + 500)), ..sample(2, false) }),
-                        _ if self.host.runs => Ok(sample(2, true)),
+                        _ if self.host.runs => {
+                            let mut sample = sample(2, true);
+                            self.streams.iter().for_each(|change| change(&mut sample));
+                            Ok(sample)
+                        }
                         _ => Err("no answer".to_owned()),
                     };
                     Position { server: *server, sample, settled: true }
@@ -632,6 +639,28 @@ fn without_a_way_to_the_primary_it_is_refused_beforehand_and_tried_again() {
     assert_eq!((world.settle(), world.is_touched()), (Some(RejoinOutcome::Refused), false));
     let again = by_itself(OnRejoin::Clean, 0, |world| world.host.hindrance = Some(WHY));
     assert!(again.ended.len() > 2 && again.ended.iter().all(|one| *one == RejoinOutcome::Refused), "{:?}", again.ended);
+}
+
+fn receiver(streaming: bool) -> Receiver {
+    Receiver::Seen { streaming, latest_end: None, last_message_age: Span::ZERO, application_name: None, slot: None }
+}
+
+/// Its new primary may die before the kept session of the one that came back has been answered once.
+#[test]
+fn one_that_came_back_is_on_the_timeline_on_which_it_was_seen_to_stream() {
+    let timeline = |streams: fn(&mut Sample)| {
+        let mut world = World::new(0);
+        world.streams = Some(streams);
+        world.order(RejoinHow::Clean);
+        world.settle();
+        // Without its receiver it shows what its control file says.
+        let alone = Sample { receiver: Receiver::Absent, timeline: 1, ..sample(2, true) };
+        world.core.services[0].timeline_of(OLD, &alone)
+    };
+    assert_eq!(timeline(|sample| sample.receiver = receiver(true)), 2);
+    assert_eq!(timeline(|sample| sample.receiver = receiver(false)), 1);
+    assert_eq!(timeline(|sample| (sample.receiver, sample.system_id) = (receiver(true), SYSTEM + 1)), 1);
+    assert_eq!(timeline(|sample| (sample.receiver, sample.timeline) = (receiver(true), 1)), 1);
 }
 
 #[test]
