@@ -608,6 +608,11 @@ fn the_survey_names_what_would_hurt() {
     support::lab::wait_until("names", AMPLE, || Ok((db1.value("SHOW synchronous_standby_names")? == "db2").then_some(())))
         .unwrap();
     assert_eq!(codes(&full, DB1), ["fsync_off", "logical_slots", "sync_gate"]);
+    #[cfg(feature = "ssh")]
+    {
+        let failure = full.make_slot(DB1, "orders_out", ample(), &cancel()).unwrap_err();
+        assert!(failure.had_no_effect() && failure.message.contains("logical slot"), "{failure:?}");
+    }
     let cluster_of_weak = || {
         cluster_with([
             (DB1, "db1".to_owned(), target(db1.port(), "weak", Some("x"))),

@@ -4,6 +4,7 @@
 //! Every call has one overall deadline and one cancel signal, and every failure says whether an effect is excluded. No SQL here is
 //! built from anything but numbers and constants.
 
+mod alter_system;
 #[cfg(feature = "ssh")]
 mod await_replay;
 mod checkpoint;
@@ -15,7 +16,6 @@ mod positions;
 mod promote;
 mod repoint;
 mod set_where;
-#[cfg(feature = "ssh")]
 mod slot;
 mod spool_survey;
 mod survey;

@@ -7,9 +7,10 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::alter_system::{alter_system, reload};
 use super::conninfo::{Conninfo, Upstream};
-use super::promote::RELOAD_SQL;
-use super::{Cluster, Place, Server, denied, failure, interrupted, literal, quoted, sqlstate, untouched};
+use super::slot::{Holds, Made, create_where_absent};
+use super::{Cluster, Place, Server, failure, interrupted, literal, quoted, untouched};
 use crate::deadline::{Cancel, Deadline, Interrupted};
 use crate::wire::postgres::{Endpoint, Error, Rows, Session};
 use failover_core::id::ServerId;
@@ -267,11 +268,11 @@ impl Cluster {
                     ),
                 ));
             }
-            alter(name, "primary_slot_name", "", session, deadline, cancel)?;
+            alter_system(name, ("primary_slot_name", ""), session, deadline, cancel)?;
         }
         let pointed = conninfo.pointed_to(&primary.replication.host, primary.replication.port);
-        alter(name, "primary_conninfo", &pointed.text(), session, deadline, cancel)?;
-        session.query(RELOAD_SQL, deadline, cancel).map_err(|error| failure(name, "pg_reload_conf", &error))?;
+        alter_system(name, ("primary_conninfo", &pointed.text()), session, deadline, cancel)?;
+        reload(name, session, deadline, cancel)?;
         Ok(slot)
     }
 
@@ -284,45 +285,16 @@ impl Cluster {
         deadline: Deadline,
         cancel: &Cancel,
     ) -> Result<Slot, Failure> {
-        let ask = |session: &mut Session| {
-            let there = format!("SELECT slot_type FROM pg_catalog.pg_replication_slots WHERE slot_name = {}", literal(slot));
-            if let Some(kind) = session.query(&there, deadline, cancel)?.get(0, "slot_type") {
-                let logical = || format!("{} has a logical slot of this name", primary.name);
-                return Ok(Slot { created: None, without: (kind != "physical").then(logical) });
-            }
-            let create = format!("SELECT pg_catalog.pg_create_physical_replication_slot({}, true)", literal(slot));
-            match session.query(&create, deadline, cancel) {
-                Ok(_) => Ok(Slot { created: Some(slot.to_owned()), without: None }),
-                // A word of the server, as of a missing right, or of no slot left: a standby that streams without one is better than none.
-                Err(error) => match error.server() {
-                    Some(_) => Ok(Slot { created: None, without: Some(format!("{}: {error}", primary.name)) }),
-                    None => Err(error),
-                },
-            }
-        };
         let mut session = self.reach(server, primary, deadline, cancel).map_err(|error| untouched(&primary.name, &error))?;
-        ask(&mut session).map_err(|error| failure(&primary.name, "a slot for it", &error))
-    }
-
-    /// Drops a physical slot that nobody uses. One that is not there is dropped already.
-    ///
-    /// # Errors
-    /// When the server cannot be asked, or refuses; `NoEffect` while somebody uses it.
-    pub(crate) fn drop_slot(&self, server: ServerId, slot: &str, deadline: Deadline, cancel: &Cancel) -> Result<Report, Failure> {
-        let place = self.server(server)?;
-        let name = &place.name;
-        let mut session = self.reach(server, place, deadline, cancel).map_err(|error| untouched(name, &error))?;
-        let drop = format!(
-            "SELECT CASE WHEN active THEN 'used' ELSE pg_catalog.pg_drop_replication_slot(slot_name)::text END AS done \
-             FROM pg_catalog.pg_replication_slots WHERE slot_name = {} AND slot_type = 'physical'",
-            literal(slot)
-        );
-        let rows = session.query(&drop, deadline, cancel).map_err(|error| failure(name, "pg_drop_replication_slot", &error))?;
-        if rows.get(0, "done") == Some("used") {
-            return Err(Failure::no_effect(format!("{name}: slot {slot} is in use"), "it is dropped when nobody uses it"));
+        let without = |why: String| Slot { created: None, without: Some(why) };
+        match create_where_absent(&mut session, slot, Holds::FromNowOn, deadline, cancel) {
+            Ok(Made::Created) => Ok(Slot { created: Some(slot.to_owned()), without: None }),
+            Ok(Made::WasThere) => Ok(Slot::default()),
+            Ok(Made::IsLogical) => Ok(without(format!("{} has a logical slot of this name", primary.name))),
+            // A word of the server, as of a missing right, or of no slot left: a standby that streams without one is better than none.
+            Err(error) if error.server().is_some() => Ok(without(format!("{}: {error}", primary.name))),
+            Err(error) => Err(failure(&primary.name, "a slot for it", &error)),
         }
-        let message = if rows.rows.is_empty() { "it is gone" } else { "dropped" };
-        Ok(Report::Done { message: format!("{name}: slot {slot}: {message}") })
     }
 }
 
@@ -476,28 +448,12 @@ fn slot_hindrance(said: &Said) -> Option<(String, String)> {
     })
 }
 
-fn alter(
-    name: &str,
-    setting: &str,
-    value: &str,
-    session: &mut Session,
-    deadline: Deadline,
-    cancel: &Cancel,
-) -> Result<(), Failure> {
-    let sql = format!("ALTER SYSTEM SET {setting} = {}", literal(value));
-    session.query(&sql, deadline, cancel).map(|_| ()).map_err(|error| match sqlstate(&error) {
-        // An error is the server's word that nothing was changed.
-        Some(_) => denied(name, &format!("ALTER SYSTEM SET {setting}"), &error),
-        None => failure(name, &format!("ALTER SYSTEM SET {setting}"), &error),
-    })
-}
-
 /// A receiver that waits for its next try makes it at once.
 fn wake(name: &str, said: &Said, session: &mut Session, deadline: Deadline, cancel: &Cancel) -> Result<(), Failure> {
     if !said.is("reloads") {
         return Ok(());
     }
-    session.query(RELOAD_SQL, deadline, cancel).map(|_| ()).map_err(|error| failure(name, "pg_reload_conf", &error))
+    reload(name, session, deadline, cancel)
 }
 
 fn wait_until_it_streams(

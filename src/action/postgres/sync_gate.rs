@@ -2,13 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use super::alter_system::{alter_system, reload};
 use super::verify::{Commit, most_of, ordinary_commit, sync_settings};
-use super::{Cluster, denied, failure, is_full, literal, quoted, untouched};
+use super::{Cluster, failure, is_full, quoted, untouched};
 use crate::deadline::{Cancel, Deadline};
 use crate::wire::postgres::Session;
 use failover_core::id::ServerId;
 use failover_core::output::{Failure, FailureKind, Report};
 use failover_core::time::Span;
+
+const SETTING: &str = "synchronous_standby_names";
 
 /// Between two looks for the new value.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -42,18 +45,10 @@ impl Cluster {
         }
         check_rights(name, &mut session, deadline, cancel)?;
         let began = Instant::now();
-        // Not in one message with the reload: ALTER SYSTEM refuses to run inside a transaction block, which a message of several is.
-        session.query("ALTER SYSTEM SET synchronous_standby_names = ''", deadline, cancel).map_err(|error| {
-            // An error is the server's word that nothing was changed.
-            if error.server().is_some() {
-                denied(name, "ALTER SYSTEM", &error)
-            } else {
-                changed(name, &before, &failure(name, "ALTER SYSTEM", &error))
-            }
-        })?;
-        session
-            .query("SELECT pg_catalog.pg_reload_conf()", deadline, cancel)
-            .map_err(|error| changed(name, &before, &failure(name, "pg_reload_conf", &error)))?;
+        // An error is the server's word that nothing was changed.
+        let perhaps = |failed: Failure| if failed.had_no_effect() { failed } else { changed(name, &before, &failed) };
+        alter_system(name, (SETTING, ""), &mut session, deadline, cancel).map_err(perhaps)?;
+        reload(name, &mut session, deadline, cancel).map_err(|failed| changed(name, &before, &failed))?;
         let mut own = Some(session);
         loop {
             // A new session each time: it has what new clients have, whenever the old ones re-read theirs. Where clients have taken every
@@ -122,14 +117,8 @@ impl Cluster {
             return Ok(Report::Done { message: format!("synchronous_standby_names of {name} was set meanwhile: '{before}'") });
         }
         check_rights(name, &mut session, deadline, cancel)?;
-        let alter = format!("ALTER SYSTEM SET synchronous_standby_names = {}", literal(names));
-        session.query(&alter, deadline, cancel).map_err(|error| match error.server() {
-            Some(_) => denied(name, "ALTER SYSTEM", &error),
-            None => failure(name, "ALTER SYSTEM", &error),
-        })?;
-        session
-            .query("SELECT pg_catalog.pg_reload_conf()", deadline, cancel)
-            .map_err(|error| failure(name, "pg_reload_conf", &error))?;
+        alter_system(name, (SETTING, names), &mut session, deadline, cancel)?;
+        reload(name, &mut session, deadline, cancel)?;
         loop {
             let (now, _) =
                 sync_settings(&mut session, deadline, cancel).map_err(|error| failure(name, "a look at it", &error))?;
