@@ -550,7 +550,7 @@ pub(crate) fn fuzz(said: &[u8]) {
     let _ = answer.behind(Lsn(1 << 25));
     let _ = answer.history();
     let _ = answer.stop_order();
-    let _ = answer.started("a host");
+    let _ = answer.started("a host", false);
     let _ = answer.report(failover_core::time::Mono::default());
     let _ = answer.fence(false);
 }

@@ -271,6 +271,13 @@ fn metrics(text: &mut String, metrics: &MetricsStatus, terminal: Terminal) {
     if metrics.forced > 0 {
         let _ = write!(text, ", {} of them forced", metrics.forced);
     }
+    match metrics.switchovers {
+        0 => {}
+        1 => text.push_str(", 1 of them a switchover"),
+        count => {
+            let _ = write!(text, ", {count} of them switchovers");
+        }
+    }
     for (name, spans) in [("MTTD", &metrics.mttd), ("MTTR", &metrics.mttr)] {
         if let Some(mean) = spans.mean_ms {
             let _ = write!(text, "; {name} {}", span(mean));
@@ -283,7 +290,7 @@ fn metrics(text: &mut String, metrics: &MetricsStatus, terminal: Terminal) {
         let _ = write!(text, "; false positives {:.0} %", rate * 100.0);
     }
     text.push('\n');
-    if let Some(last) = metrics.last.as_ref().filter(|last| last.verdict != "forced") {
+    if let Some(last) = metrics.last.as_ref().filter(|last| !["forced", "planned"].contains(&last.verdict.as_str())) {
         let (words, paint) = match last.verdict.as_str() {
             "justified" => ("was needed", Paint::Good),
             "false_positive" => ("was NOT needed", Paint::Bad),

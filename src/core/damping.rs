@@ -132,12 +132,15 @@ impl Damping {
             let Some(mut told) = self.take(&key) else { break };
             let Some(severity) = told.severity.take() else { continue };
             let (times, span) = (told.times, told.last.since(told.since));
-            let mut fields = vec![("repeated", Field::Int(times)), ("within_ms", Field::Span(span))];
+            // It is told when it has ended: the event's own time is later.
+            let ago = now.since(told.last);
+            let mut fields =
+                vec![("repeated", Field::Int(times)), ("within_ms", Field::Span(span)), ("last_ago_ms", Field::Span(ago))];
             if !key.3.is_empty() {
                 fields.insert(0, (told.field, Field::Text(key.3.clone())));
             }
             let again = if times == 1 { "once more".to_owned() } else { format!("{times} times more") };
-            let message = format!("{} ({again} within {span})", told.message);
+            let message = format!("{} ({again} within {span}; the last time {ago} ago)", told.message);
             let one = Due { kind: told.kind, severity, about: told.about, message, fields };
             due.push(((told.last, key.clone()), one));
             (told.since, told.times) = (now, 0);

@@ -93,9 +93,17 @@ impl Effects {
     }
 
     /// Tells what came again and again and has ended, or goes on for long; `all`: whatever was counted. Each belongs to the last failover
-    /// of its service by now.
-    pub fn tell_repeated(&mut self, all: bool, generation: impl Fn(ServiceId) -> Option<Generation>) {
+    /// of its service by now. What is `over` is not told: a standby that could be promoted, and was.
+    pub fn tell_repeated(
+        &mut self,
+        all: bool,
+        generation: impl Fn(ServiceId) -> Option<Generation>,
+        over: impl Fn(EventKind, About) -> bool,
+    ) {
         for due in self.damping.due(self.now, all) {
+            if over(due.kind, due.about) {
+                continue;
+            }
             let generation = due.about.service.and_then(&generation).unwrap_or(due.about.generation);
             self.tell(due.kind, due.severity, About { generation, ..due.about }, due.message, due.fields, None);
         }

@@ -221,12 +221,12 @@ pub struct EventRow {
 
 impl EventRow {
     /// What is wrong with a field by this table; `None`: it is declared, and of its kind. What was told again and again has `repeated` and
-    /// `within_ms` beside its own, and any event may bring its `remedy`.
+    /// `within_ms` and `last_ago_ms` beside its own, and any event may bring its `remedy`.
     #[must_use]
     pub fn disagrees(&self, name: &str, value: &Field) -> Option<String> {
         let kind = match name {
             "repeated" => FieldKind::Int,
-            "within_ms" => FieldKind::Ms,
+            "within_ms" | "last_ago_ms" => FieldKind::Ms,
             "remedy" => FieldKind::Text,
             _ => match self.fields.iter().find(|field| field.name == name) {
                 Some(field) => field.kind,

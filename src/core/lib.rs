@@ -265,7 +265,13 @@ impl Core {
 
     fn tell_repeated(&mut self, all: bool) {
         let services = &self.services;
-        self.effects.tell_repeated(all, |id| services.get(usize::from(id.0)).map(|service| service.durable.generation));
+        let of = |id: Option<ServiceId>| id.and_then(|id| services.get(usize::from(id.0)));
+        let readiness = |kind| matches!(kind, EventKind::StandbyReady | EventKind::StandbyNotReady);
+        self.effects.tell_repeated(
+            all,
+            |id| of(Some(id)).map(|service| service.durable.generation),
+            |kind, about| readiness(kind) && of(about.service).is_some_and(|service| service.durable.primary == about.server),
+        );
     }
 
     fn notice_gap(&mut self, now: Mono, input: &Input) {

@@ -258,7 +258,11 @@ impl Intent {
     #[must_use]
     pub fn judged(&self) -> Judgement {
         self.judgement.clone().unwrap_or_else(|| Judgement {
-            need: if self.reason.is_ordered() { Need::Forced } else { Need::Unknown },
+            need: match self.reason {
+                Reason::Failed(_) => Need::Unknown,
+                Reason::Forced | Reason::Followed => Need::Forced,
+                Reason::Switchover => Need::Planned,
+            },
             why: "an earlier engine began it, and this one did not ask".to_owned(),
             gone: false,
         })

@@ -28,6 +28,18 @@ impl Row {
     }
 }
 
+/// What mends a former primary that is stopped. To start it by hand makes no standby of it.
+#[must_use]
+pub fn of_deposed(service: &str, server: &str, ssh: bool) -> String {
+    if ssh {
+        format!("failover rejoin {service} {server} brings it back as a standby; do not start it by hand (docs/REJOIN.md)")
+    } else {
+        format!(
+            "bring {server} back as a standby of the present primary, by pg_rewind or pg_basebackup; do not start it as it is (contrib/README.md)"
+        )
+    }
+}
+
 /// A table of refusals: an enum, and for each of its reasons the name, what it means, why it matters and what mends it.
 macro_rules! refusals {
     ($(#[$about:meta])* pub enum $type:ident { $(

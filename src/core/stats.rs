@@ -6,7 +6,7 @@
 //! - *false positive*: a failover whose old primary is shown, then or later, to have been serving: its log advanced after the first
 //!   bad observation, or somebody saw it serve.
 //!
-//! A forced failover is an operator's: it is counted, and is in none of the four. One that was only stopped, because the engine was
+//! A forced failover and a switchover are an operator's: each is counted by itself, and is in none of the four. One that was only stopped, because the engine was
 //! told to stop or the primary lived when the next engine came, is none that succeeded or failed. Where there is nothing to verify the
 //! traffic through, a completed failover has only two verdicts: it is counted by itself and is in neither MTTR nor the success rate.
 
@@ -77,8 +77,10 @@ pub enum Need {
     Justified,
     /// The old primary was shown to have been serving: a false positive.
     FalsePositive,
-    /// An operator wanted it.
+    /// An operator wanted it, or the service that it follows moved.
     Forced,
+    /// It was planned work.
+    Planned,
 }
 
 impl Need {
@@ -90,7 +92,14 @@ impl Need {
             Need::Justified => "justified",
             Need::FalsePositive => "false_positive",
             Need::Forced => "forced",
+            Need::Planned => "planned",
         }
+    }
+
+    /// Nobody asks whether it was needed: somebody ordered it.
+    #[must_use]
+    pub fn is_ordered(self) -> bool {
+        matches!(self, Need::Forced | Need::Planned)
     }
 }
 
@@ -98,7 +107,7 @@ impl FromStr for Need {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Need, UnknownWord> {
-        let every = [Need::Unknown, Need::Justified, Need::FalsePositive, Need::Forced];
+        let every = [Need::Unknown, Need::Justified, Need::FalsePositive, Need::Forced, Need::Planned];
         every.into_iter().find(|need| need.as_str() == word).ok_or(UnknownWord)
     }
 }
@@ -120,7 +129,7 @@ impl Judgement {
     pub fn of_application(reason: Reason) -> Judgement {
         let (need, why) = match reason {
             Reason::Forced => (Need::Forced, "an operator forced it"),
-            Reason::Switchover => (Need::Forced, "an operator ordered a switchover"),
+            Reason::Switchover => (Need::Planned, "an operator ordered a switchover"),
             Reason::Followed => (Need::Forced, "the service that it follows has a new primary"),
             Reason::Failed(FailureClass::Dead) => (Need::Justified, "it refused every connection, or broke it off"),
             Reason::Failed(FailureClass::Unusable) => (Need::Justified, "its own answers said that it did not serve"),
@@ -175,7 +184,11 @@ impl Judged {
     /// there all the time says something about that time.
     pub fn returned(&mut self, flush: Option<Lsn>, timeline: u32, age: Option<Span>, now: Mono) -> bool {
         let lived_on = age.is_some_and(|age| age > self.since.age(now) + CLOCKS);
-        if !lived_on || timeline != self.timeline || matches!(self.judgement.need, Need::Forced | Need::FalsePositive) {
+        if !lived_on
+            || timeline != self.timeline
+            || self.judgement.need.is_ordered()
+            || self.judgement.need == Need::FalsePositive
+        {
             return false;
         }
         // A process that was stopped, and is not any more, has written since: that is no service at the time.
@@ -214,7 +227,11 @@ pub struct Stats {
     pub forced: u64,
     /// Those of the forced that completed.
     pub forced_completed: u64,
-    /// Those of the completed, and not forced, whose traffic could not be verified: there was nothing to verify it through.
+    /// Those of the ended that were switchovers.
+    pub planned: u64,
+    /// Those of the switchovers that completed.
+    pub planned_completed: u64,
+    /// Those of the completed, and not ordered, whose traffic could not be verified: there was nothing to verify it through.
     pub unverifiable: u64,
     /// First bad observation to confirmation.
     pub detect: Spans,
@@ -237,17 +254,18 @@ impl Stats {
             return;
         }
         // Also where the fence of an earlier engine stopped the primary, and its death was confirmed then.
-        let forced = plan.judgement.need == Need::Forced;
+        let need = plan.judgement.need;
+        let ordered = need.is_ordered();
         let verified = how == EndedHow::Completed && plan.times.verified.is_some() && plan.times.written.is_some();
-        self.count(how, forced);
-        if how == EndedHow::Completed && !forced {
+        self.count(how, need);
+        if how == EndedHow::Completed && !ordered {
             self.verified += u64::from(verified);
             self.unverifiable += u64::from(!verified);
         }
-        if let (Some(end), Some(lead)) = (plan.times.verified.filter(|_| verified && !forced), plan.lead) {
+        if let (Some(end), Some(lead)) = (plan.times.verified.filter(|_| verified && !ordered), plan.lead) {
             self.repair.add(end.since(plan.times.detected) + lead);
         }
-        self.judge(how, plan.judgement.need);
+        self.judge(how, need);
         let since = Mark { at: plan.times.detected, lead: plan.lead.unwrap_or_default() };
         let last = Judged {
             generation: plan.course.generation,
@@ -267,7 +285,7 @@ impl Stats {
             return;
         }
         let judgement = begun.judged();
-        self.count(EndedHow::ManualIntervention, judgement.need == Need::Forced);
+        self.count(EndedHow::ManualIntervention, judgement.need);
         self.judge(EndedHow::ManualIntervention, judgement.need);
         self.last = Some(Judged {
             generation: begun.generation,
@@ -280,7 +298,7 @@ impl Stats {
         });
     }
 
-    fn count(&mut self, how: EndedHow, forced: bool) {
+    fn count(&mut self, how: EndedHow, need: Need) {
         let counter = match how {
             EndedHow::Completed => &mut self.completed,
             EndedHow::RolledBack => &mut self.rolled_back,
@@ -288,16 +306,20 @@ impl Stats {
             EndedHow::ManualIntervention => &mut self.manual_intervention,
         };
         *counter = counter.saturating_add(1);
-        if forced && how != EndedHow::Stopped {
-            self.forced += 1;
-            self.forced_completed += u64::from(how == EndedHow::Completed);
-        }
+        let (ended, completed) = match need {
+            _ if how == EndedHow::Stopped => return,
+            Need::Forced => (&mut self.forced, &mut self.forced_completed),
+            Need::Planned => (&mut self.planned, &mut self.planned_completed),
+            Need::Unknown | Need::Justified | Need::FalsePositive => return,
+        };
+        *ended += 1;
+        *completed += u64::from(how == EndedHow::Completed);
     }
 
     fn judge(&mut self, how: EndedHow, need: Need) {
         let counter = match need {
             _ if how == EndedHow::Stopped => return,
-            Need::Forced => return,
+            Need::Forced | Need::Planned => return,
             Need::Unknown => &mut self.unjudged,
             Need::Justified => &mut self.justified,
             Need::FalsePositive => &mut self.false_positives,
@@ -329,7 +351,7 @@ impl Stats {
     #[must_use]
     pub fn success(&self) -> (u64, u64) {
         let ended = self.completed + self.rolled_back + self.manual_intervention;
-        (self.verified, ended.saturating_sub(self.forced).saturating_sub(self.unverifiable))
+        (self.verified, ended.saturating_sub(self.forced + self.planned).saturating_sub(self.unverifiable))
     }
 
     /// False positives, and all failovers that could have been one: the rate is their quotient.

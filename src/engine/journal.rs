@@ -1544,6 +1544,8 @@ pub(crate) mod tests {
             stopped: 5,
             forced: 1,
             forced_completed: 1,
+            planned: 3,
+            planned_completed: 2,
             unverifiable: 6,
             detect: spans(7, 70),
             repair: spans(3, 900),

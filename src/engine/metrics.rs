@@ -243,14 +243,15 @@ fn failovers(status: &Status) -> Vec<Family<'static>> {
     let mut generation = Family::new("failover_generation", "gauge", "The number of the last failover.");
     let mut ended = Family::new("failover_failovers_total", "counter", "Failovers by how they ended.");
     let mut forced = Family::new("failover_forced_total", "counter", "Failovers that an operator forced, among them.");
+    let mut planned = Family::new("failover_switchovers_total", "counter", "Switchovers, among them.");
     let mut verified =
-        Family::new("failover_verified_total", "counter", "Failovers that completed with verified traffic, forced ones apart.");
-    let mut success = Family::new("failover_success_ratio", "gauge", "Verified failovers of all that ended, forced ones apart.");
+        Family::new("failover_verified_total", "counter", "Failovers that completed with verified traffic, ordered ones apart.");
+    let mut success = Family::new("failover_success_ratio", "gauge", "Verified failovers of all that ended, ordered ones apart.");
     let mut judged = Family::new("failover_judged_total", "counter", "Failovers by what is known of their old primary.");
     let mut needless =
         Family::new("failover_false_positives_total", "counter", "Failovers whose old primary was shown to have been serving.");
     let mut needless_rate =
-        Family::new("failover_false_positive_ratio", "gauge", "False positives of all failovers, forced ones apart.");
+        Family::new("failover_false_positive_ratio", "gauge", "False positives of all failovers, ordered ones apart.");
     let mut detect =
         Family::new("failover_detect_seconds", "summary", "From the first bad observation to the confirmation (MTTD).");
     let mut repair =
@@ -271,6 +272,7 @@ fn failovers(status: &Status) -> Vec<Family<'static>> {
             ended.add(&[name[0], ("outcome", outcome)], number(*count));
         }
         forced.add(&name, number(metrics.forced));
+        planned.add(&name, number(metrics.switchovers));
         verified.add(&name, number(metrics.verified));
         for (verdict, count) in &metrics.judged {
             judged.add(&[name[0], ("verdict", verdict)], number(*count));
@@ -288,5 +290,20 @@ fn failovers(status: &Status) -> Vec<Family<'static>> {
             failover.loss_bytes.into_iter().for_each(|bytes| loss.add(&name, number(bytes)));
         }
     }
-    vec![generation, ended, forced, verified, success, judged, needless, needless_rate, detect, repair, phases, total, loss]
+    vec![
+        generation,
+        ended,
+        forced,
+        planned,
+        verified,
+        success,
+        judged,
+        needless,
+        needless_rate,
+        detect,
+        repair,
+        phases,
+        total,
+        loss,
+    ]
 }

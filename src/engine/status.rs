@@ -10,10 +10,10 @@ use failover_core::finding::FindingCode;
 use failover_core::health::Health;
 use failover_core::id::ServerId;
 use failover_core::model::{CheckKind, Model, Role, ServiceModel};
-use failover_core::observation::Finding;
+use failover_core::observation::{DownCause, Finding, Verdict};
 use failover_core::output::Action;
 use failover_core::plan::{Plan, Times};
-use failover_core::refusal::{CandidateRefusal, Refusal};
+use failover_core::refusal::{CandidateRefusal, Refusal, of_deposed};
 use failover_core::rejoin::Divergence;
 use failover_core::sample::{FenceLevel, Lsn, ReadinessFinding, Receiver, Sample};
 use failover_core::snapshot::{FRESH, Forecast, LastFailover, Remark, ServerSnapshot, ServiceSnapshot, Snapshot};
@@ -100,6 +100,9 @@ pub struct MetricsStatus {
     pub failovers: BTreeMap<String, u64>,
     /// Failovers forced by an operator, or caused by a followed service. `failovers` counts them; the metrics below do not.
     pub forced: u64,
+    /// Switchovers. `failovers` counts them; the metrics below do not.
+    #[serde(default)]
+    pub switchovers: u64,
     /// Failovers that completed with new connections, data and traffic verified.
     pub verified: u64,
     /// Failovers that completed without a route to verify the traffic: neither a success nor a failure.
@@ -144,7 +147,7 @@ pub struct JudgedStatus {
     pub generation: u64,
     /// Its old primary.
     pub old_primary: String,
-    /// `justified`, `false_positive`, `unknown` or `forced`.
+    /// `justified`, `false_positive`, `unknown`, `forced` or `planned`.
     pub verdict: String,
     /// The evidence for the verdict.
     pub why: String,
@@ -868,8 +871,18 @@ impl View<'_> {
     /// Why a standby cannot be promoted.
     fn not_promotable(&self, standby: ServerId, refusal: &CandidateRefusal) -> ReasonStatus {
         let primary = self.primary_in_recovery();
-        let remedy = remedy::of_standby(refusal, &self.service.name, &self.name(standby), primary.as_deref());
+        let remedy = self.remedy_of_deposed(standby).filter(|_| matches!(refusal, CandidateRefusal::NotReadable { .. }));
+        let remedy =
+            remedy.unwrap_or_else(|| remedy::of_standby(refusal, &self.service.name, &self.name(standby), primary.as_deref()));
         ReasonStatus { code: refusal.name().to_owned(), message: refusal.sentence(), remedy }
+    }
+
+    /// What mends a server that does not answer because a failover stopped it, or it handed over.
+    fn remedy_of_deposed(&self, server: ServerId) -> Option<String> {
+        let state = self.service.servers.iter().find(|state| state.id == server)?;
+        let stopped = state.deposed && !state.session_open && self.service.kind.holds_data();
+        let ssh = self.model.servers.get(usize::from(server.0)).is_some_and(|server| server.ssh);
+        stopped.then(|| of_deposed(&self.service.name, &self.name(server), ssh))
     }
 
     /// The server that is taken for the primary, where it is in recovery and so is no reason to give up one that takes writes.
@@ -994,6 +1007,7 @@ impl View<'_> {
                 ("stopped", stats.stopped),
             ]),
             forced: stats.forced,
+            switchovers: stats.planned,
             verified: stats.verified,
             unverifiable: stats.unverifiable,
             success_rate: rate(stats.success()),
@@ -1094,7 +1108,11 @@ impl View<'_> {
                         reason: last.map_or_else(String::new, |(_, finding)| finding.verdict.reason().to_owned()),
                         message: last.map_or_else(String::new, |(_, finding)| finding.message.clone()),
                         remedy: last.map_or_else(String::new, |(_, finding)| {
-                            super::remedy::of_check(model.kind, &finding.verdict, &finding.message).into_owned()
+                            let refused = finding.verdict == Verdict::Down(DownCause::Refused);
+                            let deposed = self.remedy_of_deposed(server.id).filter(|_| refused);
+                            deposed.unwrap_or_else(|| {
+                                super::remedy::of_check(model.kind, &finding.verdict, &finding.message).into_owned()
+                            })
                         }),
                         latency_ms: last.map_or(0.0, |(_, finding)| millis(finding.latency)),
                         age_ms: last.map_or(0, |(at, _)| self.age(*at)),

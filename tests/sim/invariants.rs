@@ -676,7 +676,7 @@ impl Watch {
             Record::Facts { durable, .. } => {
                 let stats = &durable.stats;
                 let ended = stats.completed + stats.rolled_back + stats.manual_intervention;
-                let judged = stats.forced + stats.justified + stats.false_positives + stats.unjudged;
+                let judged = stats.forced + stats.planned + stats.justified + stats.false_positives + stats.unjudged;
                 let (succeeded, tried) = stats.success();
                 let holds = ended == judged && succeeded <= tried && stats.repair.count <= stats.verified;
                 self.where_so(ended > 0, holds, "numbers_add_up", || format!("{stats:?}"));

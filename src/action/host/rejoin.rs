@@ -149,7 +149,7 @@ impl HostControl {
     pub(crate) fn start_standby(&self, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
         let wait = (deadline.remaining() / 2).min(Duration::from_secs(10)).as_millis().to_string();
         let options = ["--generation", &generation.to_string(), "--standby", "--start-ms", &wait];
-        self.ask("start", &options, deadline, cancel)?.started(&self.ssh.at())
+        self.ask("start", &options, deadline, cancel)?.started(&self.ssh.at(), true)
     }
 }
 

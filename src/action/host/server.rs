@@ -48,7 +48,7 @@ impl HostControl {
     pub(crate) fn start(&self, generation: Generation, deadline: Deadline, cancel: &Cancel) -> Result<String, Failure> {
         let wait = (deadline.remaining() / 2).min(Duration::from_secs(10)).as_millis().to_string();
         let options = ["--generation", &generation.to_string(), "--start-ms", &wait];
-        self.ask("start", &options, deadline, cancel)?.started(&self.ssh.at())
+        self.ask("start", &options, deadline, cancel)?.started(&self.ssh.at(), false)
     }
 
     /// The timelines before one, oldest first, each with the position at which it was left. The first timeline has none before it.
@@ -97,7 +97,8 @@ impl Answer {
         Ok(StopOrder { guard_placed, postmaster })
     }
 
-    pub(super) fn started(&self, at: &str) -> Result<String, Failure> {
+    /// `standby`: what was started has its guard, and keeps it.
+    pub(super) fn started(&self, at: &str, standby: bool) -> Result<String, Failure> {
         let by = match self.value("started") {
             "command" => "ssh.start_command",
             "pg_ctl" => "pg_ctl start",
@@ -106,6 +107,7 @@ impl Answer {
         let guard = match self.value("guard") {
             "removed" => "standby.signal removed",
             "kept" => "standby.signal was there before, and stays",
+            "none" if standby => "standby.signal stays",
             "none" => "no guard was there",
             other => return Err(nonsense(&format!("guard={other}"))),
         };
@@ -171,12 +173,15 @@ mod tests {
 
     #[test]
     fn a_start_that_failed_names_its_log() {
-        let started = |lines| heard(lines).started("db1");
+        let started = |lines| heard(lines).started("db1", false);
         assert_eq!(
             started("guard=removed\nstarted=pg_ctl\ncode=0\n").as_deref(),
             Ok("standby.signal removed; pg_ctl start has ended well")
         );
-        assert!(started("guard=none\nstarted=command\ncode=running\n").is_ok());
+        assert!(started("guard=none\nstarted=command\ncode=running\n").unwrap().starts_with("no guard was there"));
+        // It returns as a standby: its guard is there, and nobody asked for it to be taken away.
+        let returned = heard("guard=none\nstarted=pg_ctl\ncode=0\n").started("db1", true).unwrap();
+        assert!(returned.starts_with("standby.signal stays"), "{returned}");
         let failure = started("guard=removed\nstarted=command\ncode=3\nlog=/d/failover.log\n").unwrap_err();
         assert_eq!(failure.kind, FailureKind::Unknown);
         assert!(failure.message.contains("ended with 3") && failure.remedy.contains("/d/failover.log"), "{failure:?}");

@@ -100,7 +100,7 @@ impl Service {
         self.durable.cluster.deposed.remove(&chosen.server);
         self.durable.cluster.synchronous.clear();
         for state in &mut self.servers {
-            state.streamed_at = None;
+            (state.streamed_at, state.unready_since) = (None, None);
         }
         for (standby, seen) in &plan.following {
             self.servers[usize::from(standby.0)].streamed_at = Some(*seen);
@@ -199,6 +199,7 @@ impl Service {
             // That it did not answer meanwhile was our own doing.
             self.detection.window.clear();
             (self.detection.log_end, self.trouble.failing, self.trouble.bad) = (None, None, None);
+            self.wake_standbys(fx);
         }
         if was_only_stopped(plan, left) || plan.lives && left.is_empty() {
             self.become_state(State::Degraded, why, fx);

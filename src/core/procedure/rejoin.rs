@@ -18,7 +18,7 @@ use crate::plan::End;
 use crate::rejoin::{Divergence, RejoinEnded, RejoinHow, RejoinOutcome, RejoinStage, Rejoining, Rewound};
 use crate::sample::{FenceLevel, Lsn, Position, Sample};
 use crate::service::gate::Act;
-use crate::service::{Service, Surroundings};
+use crate::service::{FRESH, Service, Surroundings};
 use crate::time::{Mono, Span};
 use crate::trigger::State;
 
@@ -663,7 +663,8 @@ impl Service {
             let before = self.background.rejoin_again.get(server).filter(|(after, ..)| *after == generation);
             before.map_or((fx.now, 0), |(_, at, tries)| (*at, *tries))
         };
-        let due = |server: &ServerId| !self.servers[usize::from(server.0)].session_open && fx.now >= tried(server).0;
+        // After a start of the engine one that has come back may not have been asked yet.
+        let due = |server: &ServerId| self.is_warm() && !self.runs(*server, fx.now) && fx.now >= tried(server).0;
         let mut deposed = self.durable.cluster.deposed.keys().copied();
         let Some(server) = deposed.find(|server| due(server) && wanted(server)) else { return };
         let tries = tried(&server).1;
@@ -672,6 +673,13 @@ impl Service {
         // Why it may not begin says the order, where somebody gives one.
         let why = if handed_over.contains(&server) { "it has handed over" } else { "its failover is over (data.rejoin)" };
         let _ = self.begin_rejoin(server, how, why, fx.around, fx);
+    }
+
+    /// It answers, or did so a moment ago and after its fence.
+    fn runs(&self, server: ServerId, now: Mono) -> bool {
+        let state = &self.servers[usize::from(server.0)];
+        let answered = state.last_answer.filter(|at| state.fenced_at.is_none_or(|fenced| *at > fenced));
+        state.session_open || answered.is_some_and(|at| now.since(at) < FRESH)
     }
 
     /// It streams already: a start that was made before the engine ended went well.

@@ -24,7 +24,8 @@ impl Service {
             || plan.times.fenced.is_some()
             // An earlier engine had proven its fence.
             || (plan.course.resumed && plan.chosen.is_some())
-            || matches!(plan.judgement.need, Need::Forced | Need::FalsePositive)
+            || plan.judgement.need.is_ordered()
+            || plan.judgement.need == Need::FalsePositive
             || asked < detected
             || started_since
         {
@@ -40,7 +41,7 @@ impl Service {
         // Of one that serves nobody new it was known that those who had a session wrote on.
         if plan.reason.is(FailureClass::Dead)
             || plan.reason.is(FailureClass::Unusable)
-            || plan.judgement.need == Need::Forced
+            || plan.judgement.need.is_ordered()
             || plan.course.resumed
         {
             return;

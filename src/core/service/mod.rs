@@ -501,7 +501,7 @@ impl Service {
         self.died_at(otherwise).max(served.unwrap_or(Mono::ZERO)).max(ran.unwrap_or(Mono::ZERO))
     }
 
-    pub(super) fn is_warm(&self) -> bool {
+    pub(crate) fn is_warm(&self) -> bool {
         // Taking up what an earlier engine began, it is not for want of a first answer that a standby is passed over.
         let unheard = |state: &ServerState| state.session_open && state.sample.is_none();
         if self.run.begun.is_some() && self.servers.iter().any(unheard) {

@@ -118,9 +118,23 @@ impl Service {
         if let Some(timeline) = just_promoted.and_then(|last| last.plan.timeline) {
             return Some((primary, timeline));
         }
+        // Nor has one that was started again: it was asked whether it takes writes.
+        if let Some(last) = self.run.last_failover.as_ref().filter(|_| self.was_started_again(now))
+            && last.plan.old == primary
+        {
+            return Some((primary, last.plan.old_timeline));
+        }
         let state = self.servers.get(usize::from(primary.0)).filter(|state| state.session_open)?;
         let sample = state.sample.as_ref().filter(|_| self.is_writable_now(primary, now));
         Some((primary, sample.map(|(_, sample)| sample.timeline)?))
+    }
+
+    /// What an order had stopped was started again a moment ago.
+    fn was_started_again(&self, now: Mono) -> bool {
+        self.run.last_failover.as_ref().is_some_and(|last| {
+            let ended = last.plan.times.ended.is_some_and(|ended| now.since(ended) < super::FRESH);
+            ended && last.plan.is_started_again() && self.durable.primary == Some(last.plan.old)
+        })
     }
 
     fn standing(&self, standby: ServerId, timeline: u32, now: Mono) -> Standing {
@@ -138,6 +152,8 @@ impl Service {
             // It was seen to stream since it said that.
             _ if state.streamed_at.is_some_and(|seen| seen > sample.asked) => Standing::Well,
             _ if own < timeline => Standing::LeftBehind(Span::ZERO),
+            // Its receiver ended with the primary, and sleeps.
+            _ if self.was_started_again(now) => Standing::LeftBehind(Span::ZERO),
             _ => Standing::LeftBehind(MAY_COME_BACK),
         }
     }
@@ -169,6 +185,27 @@ impl Service {
     pub(crate) fn repoint_one(&self, standby: ServerId, now: Mono) -> Option<(Action, Span)> {
         let (primary, timeline) = self.present_primary(now)?;
         Some((self.repoint_action(vec![standby], primary, primary, timeline)?, STREAMS_WITHIN))
+    }
+
+    /// The primary was stopped and is started again: its standbys sleep before their next try, and commits may wait for them.
+    pub(crate) fn wake_standbys(&mut self, fx: &mut Effects) {
+        if self.model.postgres.followers == OnNewPrimary::Off || !self.holds_data() {
+            return;
+        }
+        let answers = |server: &ServerId| {
+            let state = &self.servers[usize::from(server.0)];
+            let standby = state
+                .sample
+                .as_ref()
+                .is_some_and(|(_, sample)| sample.in_recovery && self.durable.cluster.system_id == Some(sample.system_id));
+            Some(*server) != self.durable.primary && state.session_open && !state.deposed && standby
+        };
+        let standbys: Vec<ServerId> = self.server_ids().filter(answers).collect();
+        for standby in standbys {
+            if !self.is_at(|task| *task == Task::Repoint(standby)) && self.may(Act::Repoint, fx.around, fx.now) {
+                self.begin_task(Task::Repoint(standby), fx);
+            }
+        }
     }
 
     /// A task that pointed a standby to the primary is back.

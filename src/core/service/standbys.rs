@@ -10,12 +10,14 @@ use crate::finding::FindingCode;
 use crate::id::ServerId;
 use crate::kind::Examined;
 use crate::reason::Reason;
-use crate::refusal::{CandidateRefusal, Refusal};
+use crate::refusal::{CandidateRefusal, Refusal, of_deposed};
 use crate::sample::{Readiness, Sample};
 use crate::time::{Mono, Span};
 
 /// A standby that answered this long ago may be restarting.
 pub(super) const COMES_BACK: Span = Span::from_millis(10_000);
+/// So long after a failover a standby that is not ready is held back for a moment, whatever the reason.
+const SETTLES: Span = Span::from_millis(10_000);
 
 impl Service {
     /// What is known of the log of a primary that ended so.
@@ -217,7 +219,9 @@ impl Service {
                 continue;
             }
             if let Err(reason) = &verdict {
-                if matches!(reason, CandidateRefusal::NotACandidate) && self.servers[at].announced.is_none() {
+                let unwanted = matches!(reason, CandidateRefusal::NotACandidate) && self.servers[at].announced.is_none();
+                let returns = matches!(reason, CandidateRefusal::NotReadable { .. }) && self.is_on_its_way_back(server);
+                if unwanted || returns {
                     self.servers[at].announced = Some(verdict);
                     continue;
                 }
@@ -228,7 +232,8 @@ impl Service {
                         | CandidateRefusal::Behind { .. }
                         | CandidateRefusal::QuorumUnanswered { .. }
                         | CandidateRefusal::NotHealthy { .. }
-                ) || self.servers[at].announced.is_none();
+                ) || self.servers[at].announced.is_none()
+                    || (self.is_settling(fx.now) && waits_for_the_new_primary(reason));
                 let since = *self.servers[at].unready_since.get_or_insert(fx.now);
                 if passing && fx.now.since(since) < READINESS_HOLD {
                     continue;
@@ -238,6 +243,23 @@ impl Service {
             self.servers[at].announced = Some(verdict.clone());
             self.tell_readiness(server, &verdict, around, fx);
         }
+    }
+
+    /// A failover stopped it, or it handed over.
+    fn is_stopped_old_primary(&self, server: ServerId) -> bool {
+        let state = &self.servers[usize::from(server.0)];
+        self.holds_data() && state.deposed && !state.session_open
+    }
+
+    /// It has handed over and is not back yet: that was ordered, and `rejoin_ended` says what comes of it.
+    fn is_on_its_way_back(&self, server: ServerId) -> bool {
+        self.is_stopped_old_primary(server) && self.durable.cluster.handed_over.contains(&server)
+    }
+
+    /// The other servers have to find the new primary first.
+    fn is_settling(&self, now: Mono) -> bool {
+        let ended = self.run.last_failover.as_ref().and_then(|last| last.plan.times.ended);
+        ended.is_some_and(|ended| now.since(ended) < SETTLES)
     }
 
     pub(super) fn tell_readiness(
@@ -261,14 +283,29 @@ impl Service {
                 let fields = vec![("blocked_by", texts(codes))];
                 fx.emit(EventKind::StandbyReady, Severity::Info, self.about_server(server), message, fields);
             }
-            Err(reason) => fx.emit(
-                EventKind::StandbyNotReady,
-                // What an operator did is no news to him.
-                if *reason == CandidateRefusal::Cordoned { Severity::Warning } else { Severity::Alarm },
-                self.about_server(server),
-                format!("{name} could not {verb} now: {}", reason.sentence()),
-                vec![("reason", text(reason.name())), ("detail", text(reason.sentence()))],
-            ),
+            Err(reason) => {
+                let mut fields = vec![("reason", text(reason.name())), ("detail", text(reason.sentence()))];
+                if matches!(reason, CandidateRefusal::NotReadable { .. }) && self.is_stopped_old_primary(server) {
+                    let ssh = self.server_model(server).is_some_and(|model| model.ssh);
+                    fields.push(("remedy", text(of_deposed(&self.model.name, &name, ssh))));
+                }
+                fx.emit(
+                    EventKind::StandbyNotReady,
+                    // What an operator did is no news to him.
+                    if *reason == CandidateRefusal::Cordoned { Severity::Warning } else { Severity::Alarm },
+                    self.about_server(server),
+                    format!("{name} could not {verb} now: {}", reason.sentence()),
+                    fields,
+                );
+            }
         }
     }
+}
+
+/// What a standby shows that has not found the new primary yet.
+fn waits_for_the_new_primary(reason: &CandidateRefusal) -> bool {
+    matches!(
+        reason,
+        CandidateRefusal::OtherTimeline { .. } | CandidateRefusal::NotStreaming | CandidateRefusal::LossUnknown { .. }
+    )
 }

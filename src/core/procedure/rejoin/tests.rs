@@ -89,6 +89,8 @@ struct World {
     stop_at: Option<&'static str>,
     /// What is changed in the sample of the one that came back.
     streams: Option<fn(&mut Sample)>,
+    /// The engine was started a moment ago: the kept session to the old primary is not open yet, though it answered.
+    unasked: bool,
 }
 
 fn configuration() -> Model {
@@ -128,6 +130,7 @@ impl World {
             ended: Vec::new(),
             stop_at: None,
             streams: None,
+            unasked: false,
         };
         let durable = Durable {
             generation: crate::id::Generation(1),
@@ -165,8 +168,9 @@ impl World {
         service.servers[1].session_open = true;
         service.servers[1].last_answer = Some(now);
         service.primary_seen = true;
-        service.servers[0].session_open = runs;
-        service.servers[0].deposed &= !runs;
+        service.servers[0].session_open = runs && !self.unasked;
+        service.servers[0].last_answer = runs.then_some(now);
+        service.servers[0].deposed &= !runs || self.unasked;
         service.log = Some(LogTrack {
             flush: Lsn(FORK.0 + 500),
             at: now,
@@ -669,4 +673,25 @@ fn one_that_handed_over_comes_back_without_an_order() {
         world.core.services[0].durable.cluster.handed_over.insert(OLD);
     });
     assert_eq!(world.ended, [RejoinOutcome::Completed]);
+}
+
+/// Rule 244: after a start of the engine one that is back answers before its session is open.
+#[test]
+fn one_that_is_back_is_not_brought_back_again_after_a_start_of_the_engine() {
+    let back = |world: &mut World| {
+        world.core.services[0].durable.cluster.handed_over.insert(OLD);
+        (world.host.runs, world.host.proven, world.unasked) = (true, false, true);
+    };
+    let world = by_itself(OnRejoin::Manual, 0, back);
+    assert_eq!((world.ended, world.steps), (vec![], vec![]));
+    let unheard = by_itself(OnRejoin::Manual, 0, |world| {
+        let service = &mut world.core.services[0];
+        service.durable.cluster.handed_over.insert(OLD);
+        let (checks, states) = (
+            model(ServiceKind::Postgres).services.remove(0).checks,
+            Service::new(ServiceId(0), model(ServiceKind::Postgres).services.remove(0), Mono::ZERO).checks,
+        );
+        (service.model.checks, service.checks) = (checks, states);
+    });
+    assert_eq!(unheard.ended, [], "no check has answered yet");
 }
