@@ -209,15 +209,26 @@ fn the_route_of_an_application_is_looked_at_as_closely_and_nothing_is_changed() 
         ]),
         "{text}"
     );
-    fs::write(&site.config, &whole).unwrap();
+    // Each remedy is carried out, and its finding is gone.
+    assert!(
+        text.contains("see which server the load balancer sends its clients to, and disable all but the primary there"),
+        "{text}"
+    );
     site.balancers[1].command("enable server web/app1").unwrap();
     site.balancers[1].command("disable server web/app2").unwrap();
+    let left = codes(&asked(&site, &["doctor", "web"]).1, "findings");
+    assert_eq!(left, expected(&[("name_unreadable", false)]));
+    fs::write(&site.config, &whole).unwrap();
 
     // Answers that do not say whose they are, and a server that no load balancer knows.
     fs::write(&site.config, whole.replace("header = \"X-Server\"", "header = \"X-Nothing\"")).unwrap();
     let (content, answer, text) = asked(&site, &["check"]);
     assert!(!content, "{text}");
     assert_eq!(codes(&answer, "readiness"), expected(&[("verify_unidentified", true), ("verify_unidentified", true)]), "{text}");
+    assert!(text.contains("say in route.identity what an answer of each server looks like"), "{text}");
+    fs::write(&site.config, &whole).unwrap();
+    let (content, answer, text) = asked(&site, &["check"]);
+    assert!(content && codes(&answer, "readiness").is_empty(), "{text}");
     let renamed = whole.replace("backend = \"web\"\n", "backend = \"web\"\nservers = { app2 = \"app9\" }\n");
     fs::write(&site.config, renamed).unwrap();
     let (content, answer, text) = asked(&site, &["check"]);

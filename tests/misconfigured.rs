@@ -272,6 +272,15 @@ fn check_finds_what_would_stop_a_failover() {
     assert!(blocking(&bad).contains(&"db1 host_not_asked".to_owned()), "{bad:#}");
     assert!(text.contains("remedy: make every key file readable"), "{text}");
 
+    // Each server is looked for on the other's host. The remedy is what the configuration was.
+    let (one, two) = (format!("port = {} }}", pair.ssh1.port()), format!("port = {} }}", pair.ssh2.port()));
+    let (bad, text) = check(&[(one.clone(), "port = 0 }".to_owned()), (two.clone(), one), ("port = 0 }".to_owned(), two)], 1);
+    for server in ["db1", "db2"] {
+        assert!(blocking(&bad).contains(&format!("{server} host_other_server")), "{bad:#}");
+    }
+    assert!(text.contains("remedy: set host, data_dir and key of this server right"), "{text}");
+    check(&[], 0);
+
     // Whatever is not up has its remedy, and a standby that cannot be promoted is seen.
     let (wrong, _) = check(&[("database = \"postgres\"".to_owned(), "database = \"nothing\"".to_owned())], 1);
     assert!(wrong["checks"][0]["remedy"].as_str().unwrap().contains("services.connection.database"), "{wrong:#}");

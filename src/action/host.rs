@@ -822,7 +822,7 @@ impl Answer {
                 FindingCode::HostCannotSignal,
                 true,
                 "this account may not signal the server's processes: it could not be fenced".to_owned(),
-                "log in as the account that runs the server, or use sudo",
+                "log in as the account that runs the server, or let sudo run the commands as that account",
             );
         }
         if postmaster_seen && self.value("shm").parse::<u32>().is_err() {

@@ -267,7 +267,7 @@ fn no_gate(name: &str, trouble: &GateTrouble) -> ReadinessFinding {
         GateTrouble::SessionMode(database) => FindingCode::PoolerSessionMode.found(
             false,
             format!("route instance {name}: pool_mode of {database} is session: a switchover could not let its clients wait"),
-            "pool_mode = transaction for that database; or services.switchover.on_pause_timeout = \"cut\"",
+            "set pool_mode = transaction for that database in PgBouncer",
         ),
         GateTrouble::NoKeeper => FindingCode::GateKeeperMissing.found(
             false,

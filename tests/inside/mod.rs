@@ -8,6 +8,8 @@ mod command;
 mod dns;
 mod haproxy_lines;
 mod haproxy_route;
+#[cfg(feature = "ssh")]
+mod host_remedies;
 mod hostile_logins;
 mod hostile_settings;
 mod http_check;

@@ -20,6 +20,7 @@ use crate::secret::Secret;
 use crate::wire::postgres::{Endpoint, KeptKeys, SessionSettings, SslMode, Target, Tls, TlsSettings};
 use crate::wire::resolve::Literals;
 use crate::{Config, Engine, EngineEvent, EventKind, EventQueue};
+use failover_core::finding::FindingCode;
 use failover_core::output::{Failure, FailureKind};
 use failover_core::route::{RouteState, findings};
 
@@ -99,6 +100,40 @@ fn paused_pointed_elsewhere_resumed_and_back_as_it_was() {
     let another = self::pooler(console(real.port(), ADMIN, real.password()), &["app", "reports"], real.file());
     step(&another, "route_rollback", "db1").unwrap();
     assert_eq!(real.shown().unwrap(), before);
+}
+
+/// What would keep clients from waiting in a switchover ends by its remedy.
+#[test]
+fn what_is_said_of_a_gate_that_could_not_be_closed_ends_it() {
+    const MARK: &str = "GATE_TEST_FOLDER";
+    let Some(place) = std::env::var_os(MARK).map(PathBuf::from) else {
+        // In a process of its own: its PATH begins with an empty folder, and has no program failover.
+        let place = tempfile::tempdir().unwrap();
+        let usual = std::env::var_os("PATH").unwrap();
+        let others = std::env::split_paths(&usual).filter(|folder| !folder.join("failover").exists());
+        let path = std::env::join_paths(std::iter::once(place.path().to_owned()).chain(others)).unwrap();
+        let mut program = std::process::Command::new(std::env::current_exe().unwrap());
+        super::again(&mut program, module_path!(), "what_is_said_of_a_gate_that_could_not_be_closed_ends_it");
+        assert!(program.env(MARK, place.path()).env("PATH", path).status().unwrap().success());
+        return;
+    };
+    let lab = Lab::new().unwrap();
+    let real = alone(&lab);
+    let pooler = pooler(console(real.port(), ADMIN, real.password()), &["app", "reports"], real.file());
+    let found = || findings(&[pooler.view(Deadline::after(LONG), &Cancel::new().unwrap())], Some("db1"), |_| true, true);
+    let shown = |code: FindingCode, words: &str| {
+        let found = found().into_iter().find(|finding| finding.code == code).unwrap();
+        println!("{code}: {} | {}", found.message, found.remedy);
+        assert!(!found.blocking && found.remedy.contains(words), "{found:?}");
+    };
+    let gone = |code: FindingCode| assert!(found().iter().all(|finding| finding.code != code), "{code}: {:?}", found());
+    shown(FindingCode::PoolerSessionMode, "set pool_mode = transaction");
+    real.set_pool_mode("transaction").unwrap();
+    gone(FindingCode::PoolerSessionMode);
+
+    shown(FindingCode::GateKeeperMissing, "install the program failover where PATH of the engine finds it");
+    std::fs::copy("/bin/true", place.join("failover")).unwrap();
+    gone(FindingCode::GateKeeperMissing);
 }
 
 #[test]

@@ -296,18 +296,19 @@ fn a_name_in_a_zone_below_is_told_beforehand() {
     }
 }
 
-/// What the survey finds of names: one in another zone, one whose server does not answer, one as it should be.
+/// What the survey finds of names: one in another zone, one whose server does not answer, one as it should be. Each ends by its remedy.
 #[test]
 fn a_name_that_a_failover_could_not_change_is_found_beforehand() {
     let lab = Lab::new().unwrap();
-    let named = Named::start(&lab, &primary("away").record("sub NS ns.elsewhere.test.")).unwrap();
-    let gone = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
-    let found = |address: SocketAddr, name: &str, are_route| {
+    let below = Some(("sub".to_owned(), vec!["app 60 A 192.0.2.1".to_owned()]));
+    let options = NamedOptions { below, ..primary("both").record("sub NS ns.sub").record("ns.sub A 127.0.0.1") };
+    let mut named = Named::start(&lab, &options).unwrap();
+    let found = |target: &Rfc2136Target, are_route| {
         let names = Names::new(
             vec![names::Name {
-                name: name.to_owned(),
+                name: target.name.clone(),
                 record_type: RecordType::A,
-                record: Box::new(record(Rfc2136Target { name: name.to_owned(), ..target(address) })),
+                record: Box::new(record(target.clone())),
                 values: [("db1".to_owned(), set(&["192.0.2.1"], 60))].into(),
                 authoritative: Vec::new(),
                 zone: Vec::new(),
@@ -317,14 +318,26 @@ fn a_name_that_a_failover_could_not_change_is_found_beforehand() {
             }],
             Arc::new(Literals),
         );
-        let findings = crate::engine::round::of_names(&names, are_route, Deadline::after(WATCHDOG), &Cancel::new().unwrap());
-        findings.into_iter().map(|finding| (finding.code, finding.blocking)).collect::<Vec<_>>()
+        crate::engine::round::of_names(&names, are_route, Deadline::after(WATCHDOG), &Cancel::new().unwrap())
     };
-    assert_eq!(found(named.address(), NAME, true), []);
-    for are_route in [true, false] {
-        assert_eq!(found(named.address(), "app.sub.example.test", are_route), [(FindingCode::NameElsewhere, are_route)]);
-        assert_eq!(found(gone, NAME, are_route), [(FindingCode::NameUnreadable, are_route)]);
-    }
+    let shown = |target: &Rfc2136Target, code: FindingCode, words: &str| {
+        for are_route in [true, false] {
+            let found = found(target, are_route);
+            assert_eq!(found.iter().map(|one| (one.code, one.blocking)).collect::<Vec<_>>(), [(code, are_route)]);
+            assert!(found[0].remedy.contains(words), "{found:?}");
+        }
+    };
+    let usual = target(named.address());
+    assert_eq!(found(&usual, true), []);
+
+    let below = Rfc2136Target { name: "app.sub.example.test".to_owned(), ..usual.clone() };
+    shown(&below, FindingCode::NameElsewhere, "set zone to that one");
+    assert_eq!(found(&Rfc2136Target { zone: "sub.example.test".to_owned(), ..below }, true), []);
+
+    named.kill();
+    shown(&usual, FindingCode::NameUnreadable, "see that the provider can be reached from here");
+    named.start_again(&lab).unwrap();
+    assert_eq!(found(&usual, true), []);
 }
 
 fn named_address(named: &Named) -> String {

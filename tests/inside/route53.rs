@@ -233,16 +233,19 @@ fn a_name_in_a_zone_below_a_hosted_zone_is_told_beforehand() {
     assert!(failure.message.contains("not in that hosted zone") && failure.remedy.contains("zone_id"), "{failure:?}");
 
     // What the survey makes of it, as the route and beside another.
-    for (name, are_route, found) in [
-        ("app.sub.example.com", true, vec![(FindingCode::NameElsewhere, true)]),
-        ("app.sub.example.com", false, vec![(FindingCode::NameElsewhere, false)]),
-        ("app.example.com", true, Vec::new()),
+    // The remedy: `zone_id` is that of the zone in which the name is.
+    let below = moto.zone("sub.example.com").unwrap();
+    for (name, zone, are_route, found) in [
+        ("app.sub.example.com", &zone, true, vec![(FindingCode::NameElsewhere, true)]),
+        ("app.sub.example.com", &zone, false, vec![(FindingCode::NameElsewhere, false)]),
+        ("app.example.com", &zone, true, Vec::new()),
+        ("app.sub.example.com", &below, true, Vec::new()),
     ] {
         let value = BTreeMap::from([("db1".to_owned(), set(&["192.0.2.1"], 60))]);
         let one = names::Name {
             name: name.to_owned(),
             record_type: RecordType::A,
-            record: Box::new(made(target(name, RecordType::A, &zone, &url))),
+            record: Box::new(made(target(name, RecordType::A, zone, &url))),
             values: value,
             authoritative: Vec::new(),
             zone: Vec::new(),

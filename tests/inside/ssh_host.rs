@@ -52,12 +52,12 @@ fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 // The account, its folder, its processes.
 
 /// The unprivileged account the servers run as: `postgres` when the tests run as root, ourselves otherwise.
-fn account() -> String {
+pub(super) fn account() -> String {
     let ours = output(Command::new("id").arg("-un"));
     if ours == "root" { "postgres".to_owned() } else { ours }
 }
 
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     rustix::process::getuid().is_root()
 }
 
@@ -86,7 +86,7 @@ pub(super) fn folder() -> tempfile::TempDir {
     folder
 }
 
-fn give(path: &Path) {
+pub(super) fn give(path: &Path) {
     if is_root() {
         let id = |which: &str| output(Command::new("id").args([which, &account()])).parse().unwrap();
         chown(path, Some(id("-u")), Some(id("-g"))).unwrap();
@@ -156,6 +156,18 @@ impl Sshd {
 
     /// Starts one that takes the key `key` in its folder, with `options` before it in `authorized_keys`.
     pub(super) fn start(options: &str) -> Sshd {
+        Sshd::start_by(options, as_account("/usr/sbin/sshd"))
+    }
+
+    /// The same, run by root, so that it lets root and the account in. It sees a /run of its own: sshd wants a folder there.
+    pub(super) fn start_by_root(options: &str) -> Sshd {
+        let mut command = Command::new("unshare");
+        let start = "mount -t tmpfs none /run && mkdir /run/sshd && exec /usr/sbin/sshd \"$@\"";
+        command.args(["--mount", "--", "sh", "-c", start, "sshd"]);
+        Sshd::start_by(options, command)
+    }
+
+    fn start_by(options: &str, mut command: Command) -> Sshd {
         let folder = folder();
         let path = folder.path();
         keygen(path, "host_ed25519", "ed25519", "");
@@ -171,14 +183,8 @@ impl Sshd {
              KbdInteractiveAuthentication no\nMaxStartups 100\nMaxAuthTries 20\n"
         );
         fs::write(path.join("sshd_config"), config).unwrap();
-        let mut process = as_account("/usr/sbin/sshd")
-            .args(["-D", "-e", "-f"])
-            .arg(path.join("sshd_config"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        command.args(["-D", "-e", "-f"]).arg(path.join("sshd_config"));
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let mut log = Vec::new();
         loop {
@@ -309,7 +315,11 @@ impl Drop for Server {
 
 impl Server {
     pub(super) fn start() -> Server {
-        let folder = folder();
+        Server::start_in(folder())
+    }
+
+    /// With its data directory in this folder, which belongs to the account.
+    pub(super) fn start_in(folder: tempfile::TempDir) -> Server {
         let data = folder.path().join("data");
         output(as_account(pg("initdb")).args(["--no-sync", "-A", "trust", "-U", "postgres", "-D"]).arg(&data));
         let mut server = Server { folder, process: None, port: free_port() };

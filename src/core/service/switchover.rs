@@ -356,8 +356,12 @@ impl Service {
         };
         let route = self.route.iter().flat_map(|route| &route.findings);
         if let Some(session) = route.into_iter().find(|finding| finding.code == FindingCode::PoolerSessionMode) {
-            let level = if gate.on_timeout == OnPauseTimeout::Cut { PreflightLevel::Warning } else { PreflightLevel::Refused };
-            found.line("pooler_session_mode", level, session.message.clone(), session.remedy.clone());
+            let (level, remedy) = if gate.on_timeout == OnPauseTimeout::Cut {
+                (PreflightLevel::Warning, session.remedy.clone())
+            } else {
+                (PreflightLevel::Refused, format!("{}; or set services.switchover.on_pause_timeout = \"cut\"", session.remedy))
+            };
+            found.line("pooler_session_mode", level, session.message.clone(), remedy);
             return;
         }
         if let Some(missing) =
