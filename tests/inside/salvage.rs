@@ -250,6 +250,34 @@ fn commits_behind_a_frozen_receiver_are_salvaged_and_the_old_one_comes_back_with
     wait_until("it has what the new primary has", AMPLE, || Ok((rows(&scene.db1) == 301).then_some(()))).unwrap();
 }
 
+/// The primary raised a setting and died, and the standby has not heard of it: its replay pauses at the record that says so.
+#[test]
+fn a_setting_raised_in_the_unsent_tail_pauses_the_replay_and_the_reason_says_so() {
+    let scene = Scene::start();
+    let frozen = scene.db2.stop_receiver().unwrap();
+    let most: u32 = scene.db1.value("SHOW max_connections").unwrap().parse().unwrap();
+    scene.db1.query(&format!("ALTER SYSTEM SET max_connections = {}", most + 50)).unwrap();
+    // An orderly stop would wait for the frozen receiver.
+    dead(&scene.db1);
+    scene.db1.start().unwrap();
+    scene.insert(10);
+    dead(&scene.db1);
+    let from = scene.from();
+    let salvaged = scene.perform(&scene.order(from, Duration::from_secs(3))).unwrap();
+    let why = salvaged.failed.clone().unwrap_or_default();
+    println!("{why}");
+    assert!(why.contains("its replay is paused") && why.contains("max_connections"), "{salvaged:?}");
+    assert!(salvaged.salvaged < salvaged.missing && from < salvaged.end, "{salvaged:?}");
+    drop(frozen);
+    // What the reason asks for.
+    scene.db2.query(&format!("ALTER SYSTEM SET max_connections = {}", most + 50)).unwrap();
+    scene.db2.restart().unwrap();
+    assert_eq!(scene.db2.value("SELECT pg_is_wal_replay_paused()").unwrap(), "f");
+    let salvaged = scene.salvage().unwrap();
+    assert_eq!((salvaged.failed.as_deref(), salvaged.missing, salvaged.replayed), (None, 0, salvaged.end), "{salvaged:?}");
+    assert_eq!(rows(&scene.db2), 10);
+}
+
 /// A relay that from some moment on moves nothing, and closes nothing: the network between two hosts that both live.
 struct Relay {
     port: u16,

@@ -20,9 +20,16 @@ const RELOAD_EVERY: Duration = Duration::from_millis(75);
 /// A WAL receiver that is there so long, while replay stands, keeps the startup process from looking elsewhere.
 const RECEIVER_HOLDS: Duration = Duration::from_millis(250);
 
+/// Replay was not paused when the salvage began: a paused standby is no candidate. PostgreSQL 14 and later pause by themselves where the log
+/// says that a setting of the primary was raised; 13 shuts down.
+const PAUSED: &str = "its replay is paused; PostgreSQL does this by itself where the log raises max_connections, max_worker_processes, \
+                      max_wal_senders, max_prepared_transactions or max_locks_per_transaction above the setting of the standby: raise it \
+                      there and restart the standby";
+
 const LOOK_SQL: &str = "\
 SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system()) AS system_id, pg_catalog.pg_is_in_recovery() AS in_recovery, \
 CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() END AS replay, \
+CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_is_wal_replay_paused() END AS paused, \
 (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_get_activity(NULL) WHERE backend_type = 'walreceiver') AS receivers, \
 (SELECT wait_event_type || '.' || wait_event FROM pg_catalog.pg_stat_get_activity(NULL) WHERE backend_type = 'startup') AS startup_wait";
 
@@ -37,6 +44,7 @@ pub(crate) struct Replayed {
 
 struct Look {
     replay: Lsn,
+    paused: bool,
     receiver: bool,
     wait: Option<String>,
 }
@@ -53,6 +61,7 @@ impl Look {
         let replay = rows.get(0, "replay").and_then(Lsn::parse);
         Ok(Look {
             replay: replay.ok_or_else(|| Error::Protocol("it does not say what it has replayed".to_owned()))?,
+            paused: rows.get(0, "paused") == Some("t"),
             receiver: rows.get(0, "receivers").is_some_and(|count| count != "0"),
             wait: rows.get(0, "startup_wait").map(str::to_owned),
         })
@@ -154,6 +163,7 @@ impl Cluster {
 /// Why it is not further.
 fn stands(look: &Look, held: Option<&Holders>) -> String {
     let why = match (held, look.receiver) {
+        _ if look.paused => PAUSED.to_owned(),
         (Some(held), _) => held.sentence(),
         (None, true) => "its WAL receiver does not end, and what it waits for does not come".to_owned(),
         (None, false) => look.wait().map_or_else(
