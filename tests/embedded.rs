@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::haproxy::BACKEND;
+use crate::support::lab::wait_until;
 use crate::support::pair::{Pair, PairOptions};
 use crate::support::queue;
 use failover::{ActionAnswer, Config, Engine, EngineError, EngineEvent, EventKind, EventQueue, TaskAnswer};
@@ -70,6 +72,7 @@ fn a_program_holds_a_failover_up_stops_it_in_the_middle_and_the_next_engine_does
     let third = Engine::new(config()).unwrap();
     let queue = third.queue().unwrap();
     third.register_action("pre_checks", |action| ActionAnswer::Done(format!("generation {}", action.generation))).unwrap();
+    third.offer_action("route_in").unwrap();
     third.start().unwrap();
     // The stopped failover still counts for the cooldown: an operator ends it.
     let until = Instant::now() + LONG;
@@ -85,6 +88,16 @@ fn a_program_holds_a_failover_up_stops_it_in_the_middle_and_the_next_engine_does
         std::thread::sleep(Duration::from_millis(100));
     };
     assert!(forced.message.contains("has begun") && forced.generation == Some(2), "{forced:?}");
+    // While the new primary waits for its traffic nothing advises to stop it, as for a standby that takes writes.
+    let task = wait_for(&queue, "the task", |event| {
+        event.kind == EventKind::TaskAction && event.fields["step"] == "route_in" && event.generation == 2
+    });
+    let status = third.status();
+    let db2 = status.services[0].servers.iter().find(|server| server.name == "db2").unwrap();
+    assert!(db2.not_promotable.is_none(), "{db2:#?}");
+    assert!(pair.db2.is_primary().unwrap());
+    pair.haproxy.command(&format!("set server {BACKEND}/db2 state ready")).unwrap();
+    third.complete_task(task.fields["task_id"].as_u64().unwrap(), TaskAnswer::Action(ActionAnswer::Done(String::new()))).unwrap();
     let end = wait_for(&queue, "the end", |event| {
         matches!(event.kind, EventKind::FailoverCompleted | EventKind::FailoverFailed | EventKind::ManualIntervention)
     });
@@ -96,4 +109,42 @@ fn a_program_holds_a_failover_up_stops_it_in_the_middle_and_the_next_engine_does
     assert!(failover.steps.iter().all(|step| step.outcome == "ok"), "{:#?}", failover.steps);
     assert!(failover.steps.iter().any(|step| step.name == "pre_checks" && step.message.contains("generation 2")));
     third.stop(LONG).unwrap();
+}
+
+/// A state directory that was deleted takes pauses and cordons with it: the next engine says so by itself.
+#[test]
+fn an_engine_whose_state_directory_was_deleted_says_what_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let text = format!(
+        "version = 1\nstate_dir = \"{}\"\n[[services]]\nname = \"web\"\nkind = \"application\"\n\
+         [[services.servers]]\nname = \"web1\"\nrole = \"primary\"\nhost = \"127.0.0.1\"\n[[services.checks]]\nname = \"page\"\n\
+         server = \"web1\"\nkind = \"scripted\"\nanswers = [\"up\"]\n",
+        state.display()
+    );
+    // What it says of a lost journal, and whether the service is paused and the server cordoned.
+    let run = |then: &dyn Fn(&Engine)| {
+        let engine = Engine::new(Config::parse_toml(&text).unwrap_or_else(|errors| panic!("{errors}"))).unwrap();
+        let queue = engine.queue().unwrap();
+        engine.start().unwrap();
+        let web = engine.status().services[0].clone();
+        then(&engine);
+        engine.stop(LONG).unwrap();
+        let said = std::iter::from_fn(|| queue.next(LONG)).find(|event| event.message.contains("knows of no pause, no cordon"));
+        (said.map(|event| (event.severity.as_str(), event.message.contains("was lost. "))), web.paused, web.servers[0].cordoned)
+    };
+    let order = |engine: &Engine| {
+        engine.pause(Some("web")).unwrap();
+        engine.cordon("web", "web1").unwrap();
+    };
+    assert_eq!(run(&order), (Some(("info", false)), false, false));
+    assert_eq!(run(&|_| ()), (None, true, true));
+    std::fs::remove_dir_all(&state).unwrap();
+    let seen = || wait_until("observations are kept", LONG, || Ok(state.join("knowledge.json").exists().then_some(()))).unwrap();
+    assert_eq!(run(&|_| seen()), (Some(("info", false)), false, false));
+    // Where observations of an earlier engine are there, it is certain.
+    for file in ["journal.jsonl", "journal.1.jsonl"] {
+        let _ = std::fs::remove_file(state.join(file));
+    }
+    assert_eq!(run(&order), (Some(("warning", true)), false, false));
 }

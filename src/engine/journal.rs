@@ -540,13 +540,19 @@ impl Journal {
         self.note.as_deref()
     }
 
-    /// What an engine that finds nothing has to say: a first start, and one after its directory was lost, look the same from here.
-    pub(crate) fn nothing_found(&self) -> Option<String> {
+    /// What an engine says that finds no journal. A first start and one after the directory was lost look the same, unless something else
+    /// of an earlier engine is there (`earlier`).
+    pub(crate) fn nothing_found(&self, earlier: bool) -> Option<String> {
+        let found = if earlier {
+            "has no journal, but observations of an earlier engine: the journal was lost. This"
+        } else {
+            "has no journal, as on a first start. If an engine ran with it before, the journal was lost: this"
+        };
+        let directory = self.directory.display();
         self.blank.then(|| {
             format!(
-                "the state directory {} has no journal, as on a first start. If an engine ran with it before, the journal was lost: this \
-                 engine knows of no pause, no cordon and no earlier failover. Pause and cordon again what has to be",
-                self.directory.display()
+                "the state directory {directory} {found} engine knows of no pause, no cordon and no earlier failover. If a service was paused or \
+                 a server cordoned, repeat that now"
             )
         })
     }

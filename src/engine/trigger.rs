@@ -230,8 +230,9 @@ impl Trigger {
         if let Some(note) = self.journal.note() {
             self.shell.say(EventKind::Log, Severity::Warning, note);
         }
-        if let Some(note) = self.journal.nothing_found() {
-            self.shell.say(EventKind::Log, Severity::Info, &note);
+        let earlier = matches!(self.seen, Ok(Some(_)));
+        if let Some(note) = self.journal.nothing_found(earlier) {
+            self.shell.say(EventKind::Log, if earlier { Severity::Warning } else { Severity::Info }, &note);
         }
         for warning in self.shell.parts().config.warnings() {
             self.shell.say(EventKind::Log, Severity::Warning, &format!("configuration: {warning}"));
