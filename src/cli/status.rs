@@ -302,7 +302,7 @@ fn metrics(text: &mut String, metrics: &MetricsStatus, terminal: Terminal) {
 }
 
 fn servers(service: &ServiceStatus, terminal: Terminal) -> String {
-    let postgres = service.kind == "postgres";
+    let holds_data = service.holds_data();
     let rows = service.servers.iter().map(|server| {
         let health = match server.health.as_str() {
             "healthy" => Paint::Good,
@@ -311,7 +311,7 @@ fn servers(service: &ServiceStatus, terminal: Terminal) -> String {
         };
         let mut role = role(server);
         for (flag, word) in [
-            (server.deposed && postgres, ", deposed"),
+            (server.deposed && holds_data, ", deposed"),
             (server.fenced, ", fenced"),
             (server.synchronous, ", sync"),
             (server.cordoned, ", cordoned"),
@@ -322,12 +322,12 @@ fn servers(service: &ServiceStatus, terminal: Terminal) -> String {
         }
         let mut row =
             vec![Cell::new(&server.name), Cell::new(role), Cell::painted(&server.health, health), Cell::new(last_check(server))];
-        if postgres {
+        if holds_data {
             row.extend(replication(server).map(Cell::new));
         }
         row
     });
-    let header: &[&str] = if postgres {
+    let header: &[&str] = if holds_data {
         &["server", "role", "health", "last check", "timeline", "position", "behind"]
     } else {
         &["server", "role", "health", "last check"]
@@ -378,7 +378,7 @@ fn one_forecast(text: &mut String, service: &ServiceStatus, terminal: Terminal) 
     if service.forecast.would_fail_over {
         for server in &service.servers {
             if let Some(reason) = &server.not_promotable {
-                let what = if service.kind == "postgres" { "be promoted" } else { "take over" };
+                let what = service.takes_over_by();
                 let line = format!("    {} could not {what}: {}", server.name, printable(&reason.message));
                 let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Doubtful));
                 remedy_line(text, &reason.remedy, terminal);

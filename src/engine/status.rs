@@ -9,6 +9,7 @@ use failover_core::candidate::{Candidate, MUCH_TO_REPLAY, to_replay};
 use failover_core::finding::FindingCode;
 use failover_core::health::Health;
 use failover_core::id::ServerId;
+use failover_core::kind::ServiceKind;
 use failover_core::model::{CheckKind, Model, Role, ServiceModel};
 use failover_core::observation::{DownCause, Finding, Verdict};
 use failover_core::output::Action;
@@ -310,6 +311,20 @@ pub struct ServiceStatus {
     /// The metrics about its failovers.
     #[serde(default)]
     pub metrics: MetricsStatus,
+}
+
+impl ServiceStatus {
+    /// True if the servers of this kind of service hold data. False for a kind that this version does not know.
+    #[must_use]
+    pub fn holds_data(&self) -> bool {
+        ServiceKind::named(&self.kind).is_some_and(ServiceKind::holds_data)
+    }
+
+    /// What happens to a server of this kind of service that becomes the primary: `be promoted` or `take over`.
+    #[must_use]
+    pub fn takes_over_by(&self) -> &'static str {
+        ServiceKind::named(&self.kind).map_or("take over", ServiceKind::takes_over_by)
+    }
 }
 
 /// The present pause.

@@ -52,6 +52,18 @@ impl ServiceKind {
         self.rules().as_str()
     }
 
+    /// The kind with this word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<ServiceKind> {
+        [ServiceKind::Postgres, ServiceKind::Application].into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// What happens to a server that becomes the primary, for people: `be promoted`.
+    #[must_use]
+    pub fn takes_over_by(self) -> &'static str {
+        self.rules().takes_over_by()
+    }
+
     /// Its servers hold data: something can be lost, who takes writes is one, and behind a promotion nothing is undone.
     #[must_use]
     pub fn holds_data(self) -> bool {
