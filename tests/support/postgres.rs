@@ -649,8 +649,13 @@ pub struct Frozen {
 }
 
 fn initdb(lab: &Lab, data: &Path) -> io::Result<()> {
-    let mut command = lab.command(bin_dir()?.join("initdb"));
-    command.arg("-D").arg(data).args(["-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"]);
+    let program = bin_dir()?.join("initdb");
+    let mut help = lab.command(&program);
+    help.arg("--help");
+    // From PostgreSQL 18 on they are on by default; here every version begins alike.
+    let checksums = lab.run("initdb --help", help, LONG)?.contains("--no-data-checksums").then_some("--no-data-checksums");
+    let mut command = lab.command(program);
+    command.args(checksums).arg("-D").arg(data).args(["-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"]);
     command.args(["--auth-local=trust", "--auth-host=scram-sha-256"]);
     lab.run("initdb", command, LONG)?;
     Ok(())
