@@ -678,7 +678,7 @@ fn a_daemon_is_asked_and_told() {
         assert_eq!(given["fields"]["by"], uid, "{given:#}");
         assert!(given["message"].as_str().unwrap().ends_with(&format!("(ordered by {uid})")), "{given:#}");
     }
-    assert_eq!(some.stderr, "failover: what is left out here is numbered too: --all shows single observations\n");
+    assert_eq!(some.stderr, "failover: these numbers have gaps: --all shows single observations too\n");
 
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.end(), 0, "{}", daemon.log());

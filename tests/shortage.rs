@@ -99,7 +99,7 @@ fn memory_that_runs_short_is_told_before_an_allocation_fails() {
     let events = place.ask(&["events", "--json"]).ends_with(0).stdout;
     assert!(events.lines().any(|line| line.contains("memory is short") && line.contains("\"alarm\"")), "{events}");
     prlimit(pid, "--as=unlimited:");
-    daemon.logged("there is memory again");
+    daemon.logged("memory is available again");
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.end(), 0, "{}", daemon.log());
     assert_eq!(daemon.log().matches("memory is short").count(), 1, "told once: {}", daemon.log());

@@ -149,7 +149,7 @@ fn a_transaction_that_runs_on_takes_the_switchover_back_and_nobody_sees_an_error
     let planned = Planned::start(&POOLED);
     let mut session = in_a_transaction(&planned);
     let (code, told) = planned.trial.command(&["switchover", "orders", "--wait"]).unwrap();
-    assert!(code == 1 && told.contains("run on after"), "{code}: {told}\n{}", planned.trial.story());
+    assert!(code == 1 && told.contains("still run after"), "{code}: {told}\n{}", planned.trial.story());
     planned.await_rows(20);
     session.query("COMMIT", LONGEST).unwrap();
     let (lost, errors) = planned.end(1);

@@ -405,7 +405,7 @@ fn what_was_written_after_the_first_bad_sign_counts_also_where_somebody_else_pro
     assert!(told, "400 rows were acknowledged, {there} are there; it said: {} ({admitted:?})\n{}", event.message, trial.story());
 }
 
-/// The engine has found `sync_commit_overridden` ("no promise holds for them") and promises all the same.
+/// The engine has found `sync_commit_overridden` ("the engine promises nothing about them") and promises all the same.
 #[test]
 fn commits_of_a_role_that_waits_for_nobody_are_not_promised() {
     let _turn = turn();
@@ -524,6 +524,7 @@ fn clients_that_take_every_place_call_no_person() {
     assert_eq!(end.promoted(), Some("db2"), "{}\n{}", end.event().message, trial.story());
     let told = trial.story();
     let verified = told.contains("a commit went through");
-    let in_part = told.contains("nobody could log in to look who answers") && end.event().message.contains("was not seen");
+    let in_part = told.contains("could not log in through it to see which server answers")
+        && end.event().message.contains("did not see who answers");
     assert!(verified || in_part, "{told}");
 }

@@ -144,7 +144,7 @@ pub(crate) struct FollowCommand {
     pub servers: Vec<(String, String, u16)>,
 }
 
-/// Runs the command of a service that follows another one. Exit code 0 is its word that whoever has to know of the new primary does.
+/// Runs the command of a service that follows another one. Exit code 0 means that everything that has to know the new primary knows it.
 ///
 /// # Errors
 /// When it did not end with exit code 0, or there is no such server any more.

@@ -107,7 +107,7 @@ impl ServiceActions {
     fn read_once(&self, standbys: &[ServerId], deadline: Deadline, cancel: &Cancel) -> Result<Vec<Position>, Failure> {
         match self.cluster.read_positions(standbys, Span::ZERO, deadline, cancel)? {
             Report::Positions(positions) => Ok(positions),
-            _ => Err(Failure::no_effect("the positions came back as something else", "")),
+            _ => Err(Failure::no_effect("the action returned an answer that does not fit it", "")),
         }
     }
 

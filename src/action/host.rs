@@ -442,7 +442,7 @@ fn remedy(code: &str, wrapper: bool) -> &'static str {
         }
         "not_owner" | "closed_data_dir" => "log in as the owner of the data directory (usually postgres), or use sudo",
         "runs" => "stop it first, or leave it running",
-        "later" => "whoever started the later failover decides what becomes of this server",
+        "later" => "the engine of the later failover decides what happens to this server",
         "guarded" => "remove standby.signal from the data directory: a running primary needs none",
         "no_guard" => "check that the file system of the data directory is writable",
         "no_signal" | "root_start" => "log in as the account that runs the server",
@@ -821,7 +821,7 @@ impl Answer {
             find(
                 FindingCode::HostCannotSignal,
                 true,
-                "this account may not signal the server's processes: it could not be fenced".to_owned(),
+                "this account may not signal the server's processes, so the engine could not fence the server".to_owned(),
                 "log in as the account that runs the server, or let sudo run the commands as that account",
             );
         }

@@ -80,11 +80,11 @@ impl Client {
                 let line = std::mem::replace(&mut self.pending, rest);
                 self.searched = 0;
                 let line = serde_json::from_slice(&line);
-                return line.map(Some).map_err(|error| self.trouble(&format!("it does not speak our language ({error})")));
+                return line.map(Some).map_err(|error| self.trouble(&format!("its answer is not of this protocol ({error})")));
             }
             self.searched = self.pending.len();
             if self.pending.len() > ANSWER_MAX {
-                return Err(self.trouble("its answer has no end"));
+                return Err(self.trouble("its answer has no end of line"));
             }
             let patience = match until {
                 None => None,
@@ -96,7 +96,7 @@ impl Client {
             let read = self.stream.set_read_timeout(patience).and_then(|()| self.stream.read(&mut buffer));
             match read {
                 Ok(0) if self.pending.is_empty() => return Ok(None),
-                Ok(0) => return Err(self.trouble("it hung up in the middle of an answer")),
+                Ok(0) => return Err(self.trouble("it closed the connection in the middle of an answer")),
                 Ok(count) => self.pending.extend_from_slice(&buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -80,7 +80,7 @@ impl Control {
                 }
                 log::error!("control socket: a bug was caught in the thread that accepts; conversations that were open are lost");
             }
-            log::error!("control socket: too many bugs, nobody is answered any more; the engine itself goes on");
+            log::error!("control socket: too many bugs: it answers no more commands; the engine itself goes on");
         })?;
         Ok(Control { shared, acceptor: Some(acceptor), _listening: listening })
     }
@@ -150,7 +150,7 @@ fn accept(shared: &Arc<Shared>, door: &Listening) {
             }
         }
     }
-    // Whoever has not asked yet will not be answered. Followers get a moment to take the last event before the line is cut.
+    // Clients that have not asked yet get no answer. Followers get a moment to take the last event before the connection closes.
     for stream in shared.clients.lock().values() {
         let _ = stream.shutdown(Shutdown::Read);
     }

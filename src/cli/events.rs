@@ -26,7 +26,7 @@ pub fn run(arguments: &Events, json: bool, terminal: Terminal) -> Result<Code, T
         match client.line(until)? {
             Some(Line::Event(event)) => {
                 if gaps.first(&event) {
-                    let text = "failover: what is left out here is numbered too: --all shows single observations";
+                    let text = "failover: these numbers have gaps: --all shows single observations too";
                     eprintln!("{}", terminal.stderr(text, Paint::Faint));
                 }
                 let line = if json { event.to_string() } else { human(&event, terminal) };

@@ -235,7 +235,7 @@ fn one_service(text: &mut String, service: &ServiceStatus, with_evidence: bool, 
 fn waiting(text: &mut String, service: &ServiceStatus, terminal: Terminal) {
     if service.awaiting_confirmation {
         let left = service.confirmation_left_ms.map_or_else(String::new, |left| format!(" (for {} more)", span_ms(left)));
-        let line = format!("  A failover waits for your word{left}: failover confirm {}", service.name);
+        let line = format!("  A failover waits for confirmation{left}: failover confirm {}", service.name);
         let _ = writeln!(text, "{}", terminal.stdout(&line, Paint::Bad));
     }
     if let Some(planned) = &service.planned_switchover {

@@ -691,7 +691,7 @@ impl<'a> Field<'a> {
         self.is_promised() && self.reference.is_some_and(known)
     }
 
-    /// It is one of those for whom commits wait.
+    /// Commits wait for this standby.
     fn is_member(&self, one: &Standing<'_>) -> bool {
         let sync = self.reference.and_then(|reference| reference.sync.as_ref());
         sync.is_some_and(|sync| sync.members.contains(&one.server))

@@ -661,7 +661,7 @@ event_kinds! {
         [
             "primary": Text("whom it is to follow"),
             "why": Text,
-            "dry_run": Bool("nothing is changed: it is only said what would be done"),
+            "dry_run": Bool("nothing is changed: the events only report what would be done"),
         ],
         Remedy::No,
     }

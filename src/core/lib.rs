@@ -297,7 +297,7 @@ impl Core {
             }
         }
         self.due.touch_all(&self.services, now);
-        self.raise(DoubtCause::Gap, format!("the engine did not run for {gap}; what was in flight is dropped and asked afresh"));
+        self.raise(DoubtCause::Gap, format!("the engine did not run for {gap}; it drops the questions in flight and asks again"));
     }
 
     fn raise(&mut self, cause: DoubtCause, message: String) {
@@ -380,8 +380,7 @@ impl Core {
         }
         let most = self.most.unwrap_or_default();
         let message = format!(
-            "{most} failovers began within a minute, as many as may (engine.max_concurrent_failovers): {} waits, as every other one that fails \
-             now; is this machine's network well? then: failover confirm SERVICE, or failover confirm --all",
+            "{most} failovers began within a minute, which is the limit (engine.max_concurrent_failovers): {} waits, and so does every other service that fails now. If the network of this machine works: failover confirm SERVICE, or failover confirm --all",
             held.join(", ")
         );
         let fields = vec![

@@ -180,7 +180,7 @@ refusals! {
         /// The engine has never seen a primary (rule 10).
         NoPrimarySeen = "no_primary_seen" {
             why: "the engine cannot call a server dead that it has never seen alive, so it promotes nothing",
-            remedy: "if its checks get no answer, start the primary, or correct its address and login in the configuration; if they do, see what they say: a server older than PostgreSQL 13 is not supported and has to be upgraded",
+            remedy: "if its checks get no answer, start the primary, or correct its address and login in the configuration; if they get an answer, read it: a server older than PostgreSQL 13 is not supported and has to be upgraded",
         }
         /// The journal cannot be written.
         JournalUnwritable = "journal_unwritable" {
@@ -570,7 +570,7 @@ refusals! {
             why: "the standby could not take them over",
             remedy: "commit or roll them back, or raise max_prepared_transactions of the standby",
         }
-        /// A standby does not hear its sender, which waits for it for ever.
+        /// A standby does not answer its WAL sender, which waits for it without a limit.
         SenderHangs {
             /// The primary.
             server: String,
@@ -592,7 +592,7 @@ impl SwitchoverRefusal {
                 format!("{server} receives by way of another standby, and not from {primary}")
             }
             SwitchoverRefusal::LagTooHigh { server, bytes, limit } => {
-                format!("{server} has {bytes} bytes of the log to receive, and {limit} are few enough")
+                format!("{server} has {bytes} bytes of the log to receive, and the limit is {limit}")
             }
             SwitchoverRefusal::ReplayHeld { server } => format!("replay on {server} does not move, and there is log to replay"),
             SwitchoverRefusal::SlotsLost { server, slots } => {
@@ -602,7 +602,7 @@ impl SwitchoverRefusal {
                 format!("{open} prepared transactions are open, and the standby has room for {room}")
             }
             SwitchoverRefusal::SenderHangs { server } => {
-                format!("a standby of {server} does not hear its sender, and wal_sender_timeout is 0")
+                format!("a standby of {server} does not answer its WAL sender, and wal_sender_timeout is 0")
             }
         }
     }
@@ -635,7 +635,7 @@ impl Refusal {
                 let noun = if *failures == 1 { "observation" } else { "observations" };
                 format!("{failures} failed {noun} in the window (threshold {threshold})")
             }
-            Refusal::PolicyNotMet { failing, needed } => format!("{failing} of {needed} checks have failed, as the policy wants"),
+            Refusal::PolicyNotMet { failing, needed } => format!("{failing} checks have failed, and the policy needs {needed}"),
             Refusal::DatabaseAnswers => {
                 "other checks fail, but the database itself answers: a live primary is never deposed".into()
             }
@@ -667,7 +667,7 @@ impl Refusal {
                 "{most} other failovers began within a minute, which is the limit (engine.max_concurrent_failovers): `failover confirm` starts this one too"
             ),
             Refusal::FailoverInFlight => "a failover is in flight".into(),
-            Refusal::ManualIntervention => "a person has to look first; `failover reset` resumes the automatic failover".into(),
+            Refusal::ManualIntervention => "a person must act first; `failover reset` resumes the automatic failover".into(),
             Refusal::FenceUnavailable { why } => format!("the old primary cannot be fenced: {why}"),
             Refusal::NotReady { code, message } => format!("{code}: {message}"),
             Refusal::ReceiptUnprovable { why } => format!(
@@ -715,7 +715,11 @@ fn impaired(class: &str) -> String {
 }
 
 fn shutdown_held(by: &[String], left: Option<Span>) -> String {
-    let what = if by.is_empty() { "what its host does not tell".to_owned() } else { format!("its {}", by.join(" and its ")) };
+    let what = if by.is_empty() {
+        "something that its host does not report".to_owned()
+    } else {
+        format!("its {}", by.join(" and its "))
+    };
     let then = match left {
         Some(left) => format!("a failover begins in {left} if that lasts (trigger.on_impaired)"),
         None => {
@@ -748,11 +752,11 @@ impl CandidateRefusal {
             CandidateRefusal::NotACandidate => "the configuration says candidate = false".into(),
             CandidateRefusal::Cordoned => "an operator cordoned it; `failover uncordon` ends that".into(),
             CandidateRefusal::NoNewSessions => {
-                "it answers its kept session and no new connection: its postmaster hangs, and would not carry a promotion out"
+                "it answers its kept session and no new connection: its postmaster hangs and could not carry out a promotion"
                     .into()
             }
             CandidateRefusal::LoginRefused { why } => {
-                format!("it refuses the login of the engine's role, and a promotion could not be asked for: {why}")
+                format!("it refuses the login of the engine's role, so the engine could not ask for a promotion: {why}")
             }
             CandidateRefusal::NotChosen => "the operator chose another server".into(),
             CandidateRefusal::AnotherAsked => {
@@ -777,7 +781,9 @@ impl CandidateRefusal {
                 "{by} has {bytes} bytes of log that it lacks, and cannot be promoted itself; the limit is {limit} (max_lag_bytes or --accept-loss)"
             ),
             CandidateRefusal::Behind { by: None, bytes, .. } => {
-                format!("others may have acknowledged commits in {bytes} bytes of log that it lacks, before those who do it now")
+                format!(
+                    "it lacks {bytes} bytes of log, and standbys that acknowledged before the present ones may have acknowledged commits in them"
+                )
             }
             CandidateRefusal::NotReceived { bytes: 0 } => {
                 "it has not received the last record of the stopped primary's log".into()
@@ -786,14 +792,16 @@ impl CandidateRefusal {
                 format!("it has not received the last {bytes} bytes of the stopped primary's log")
             }
             CandidateRefusal::QuorumUnanswered { answered, required, size } => format!(
-                "only {answered} of {size} standbys that may acknowledge commits said how far they are, and commits wait for {required}: another one may hold more"
+                "only {answered} of {size} standbys that may acknowledge commits reported their positions, and commits wait for {required}: another standby may have more"
             ),
             CandidateRefusal::LossTooHigh { loss, limit } => {
                 format!("about {loss} bytes could be lost, the limit is {limit} (max_lag_bytes or --accept-loss)")
             }
-            CandidateRefusal::LossUnknown { why } => format!("how much could be lost is not known: {why}"),
+            CandidateRefusal::LossUnknown { why } => format!("it is not known how much could be lost: {why}"),
             CandidateRefusal::NotSalvaged { why } => {
-                format!("what it may lack could not be carried over from the old primary, and data.salvage requires it: {why}")
+                format!(
+                    "salvage could not carry over what it may lack from the old primary, and data.salvage requires this: {why}"
+                )
             }
             CandidateRefusal::NotHealthy { why } => format!("its checks do not pass ({why})"),
             CandidateRefusal::SwitchFailed { why } => format!("the switch to it did not succeed: {why}"),

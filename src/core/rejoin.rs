@@ -59,7 +59,7 @@ impl Divergence {
             _ => String::new(),
         };
         format!(
-            "its log goes on behind {fork}, where timeline {timeline} was left, up to {end}: {} bytes with {commits}{when} that the new primary does not have",
+            "its log continues beyond {fork}, where timeline {timeline} was left, up to {end}: {} bytes with {commits}{when} that the new primary does not have",
             self.bytes()
         )
     }

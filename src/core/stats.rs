@@ -146,7 +146,7 @@ impl Judgement {
             return Judgement::of_application(reason);
         }
         let Some(report) = suspicion.report() else {
-            return judged(Need::Unknown, "its host did not say how it was");
+            return judged(Need::Unknown, "its host did not report its state");
         };
         match (report.postmaster, report.local_answer) {
             (ProcessState::Gone, _) => {

@@ -274,7 +274,7 @@ impl EmbedderLane {
         let step = action.step.clone();
         let closed = || Failure::cancelled(format!("the engine is stopping: \"{step}\" was not asked of the host program"));
         let answered = Cancel::new().map_err(|error| {
-            let message = format!("no file descriptor left on our side: {error}");
+            let message = format!("the engine has no file descriptor left: {error}");
             Failure::no_effect(message, "raise the limit of open files (ulimit -n, LimitNOFILE=)")
         })?;
         let answer = Arc::new(Mutex::new(None));

@@ -243,7 +243,7 @@ impl Shared {
                     Err(Failure::unknown(message, "look at the servers by hand, and report the bug"))
                 }),
                 Err(error) => {
-                    let message = format!("no file descriptor left on our side: {error}");
+                    let message = format!("the engine has no file descriptor left: {error}");
                     Err(Failure::no_effect(message, "raise the limit of open files (ulimit -n, LimitNOFILE=)"))
                 }
             };

@@ -112,7 +112,7 @@ fn engine(status: &Status) -> Vec<Family<'static>> {
     let mut delay = Family::new(
         "failover_check_start_delay_seconds",
         "histogram",
-        "From the moment at which a check was due to a thread that has it in hand.",
+        "Time from the moment at which a check was due until a thread began it.",
     );
     let delays = &status.threads.start_delay;
     for bucket in &delays.buckets {
@@ -130,7 +130,7 @@ fn engine(status: &Status) -> Vec<Family<'static>> {
         one(
             "failover_journal_writable",
             "gauge",
-            "0 when no failover starts for want of a journal.",
+            "0 when the journal cannot be written, so that no failover starts.",
             truth(status.journal.writable),
         ),
         one(
@@ -147,23 +147,25 @@ fn engine(status: &Status) -> Vec<Family<'static>> {
 
 fn services(status: &Status) -> Vec<Family<'static>> {
     let mut state =
-        Family::new("failover_service_state", "gauge", "1 for the state that a service is in; of the others nothing.");
+        Family::new("failover_service_state", "gauge", "1 for the present state of a service; other states are absent.");
     let mut paused = Family::new("failover_service_paused", "gauge", "1 while an operator's pause holds.");
     let mut cordoned =
         Family::new("failover_cordoned_servers", "gauge", "Servers that an operator's cordon keeps from being promoted.");
-    let mut primary = Family::new("failover_primary", "gauge", "1 for the server that is the primary; of the others nothing.");
+    let mut primary = Family::new("failover_primary", "gauge", "1 for the primary; other servers are absent.");
     let mut ready =
         Family::new("failover_forecast_ready", "gauge", "1 if a failover would go through, were the primary to die now.");
-    let mut loss =
-        Family::new("failover_forecast_loss_bytes", "gauge", "How much of the log it could lose, as far as it can be known.");
+    let mut loss = Family::new("failover_forecast_loss_bytes", "gauge", "The loss of that failover, if it can be estimated.");
     let mut lag = Family::new("failover_lag_bytes", "gauge", "Log of the primary that a standby has not received.");
     let mut cooldown = Family::new("failover_cooldown_seconds", "gauge", "What is left of the cooldown.");
     let mut findings = Family::new("failover_readiness_findings", "gauge", "Findings that would stop or hurt a failover.");
     let mut checks = Family::new("failover_checks_total", "counter", "Answers of all checks since the start, by verdict.");
     let mut breakers =
         Family::new("failover_breakers_open", "gauge", "Circuit breakers of the survey that are open or half-open.");
-    let mut refusals =
-        Family::new("failover_refusals_total", "counter", "Refusals told since the start, once for each suspicion, by name.");
+    let mut refusals = Family::new(
+        "failover_refusals_total",
+        "counter",
+        "Refusals since the start by name, each counted once for each suspicion.",
+    );
     let mut open: BTreeMap<&str, usize> = BTreeMap::new();
     for breaker in status.breakers.iter().filter(|breaker| breaker.state != "closed") {
         *open.entry(&breaker.service).or_default() += 1;
@@ -259,11 +261,7 @@ fn failovers(status: &Status) -> Vec<Family<'static>> {
     let mut phases = Family::new("failover_last_phase_seconds", "gauge", "The phases of the last failover.");
     let mut total =
         Family::new("failover_last_seconds", "gauge", "The last failover, from the first bad observation to its end.");
-    let mut loss = Family::new(
-        "failover_last_loss_bytes",
-        "gauge",
-        "How much of the log the last failover can have lost, as far as it is known.",
-    );
+    let mut loss = Family::new("failover_last_loss_bytes", "gauge", "The loss of the last failover, if it is known.");
     for service in &status.services {
         let name = [("service", service.name.as_str())];
         let metrics = &service.metrics;

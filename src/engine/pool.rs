@@ -312,7 +312,7 @@ impl Shared {
                 Err(error) => {
                     state.slow_running -= usize::from(slow);
                     drop(state);
-                    let message = format!("no file descriptor left on our side: {error}");
+                    let message = format!("the engine has no file descriptor left: {error}");
                     (self.sink)(job.kind.lost(job.run, &self.clock, UnknownCause::OwnResources, message));
                     state = self.state.lock();
                     continue;

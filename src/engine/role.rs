@@ -279,7 +279,7 @@ fn blindness(shell: &Shell, trigger: &Duty, snapshot: &Snapshot) -> Option<Strin
         return Some("a bug was caught, and decisions are frozen".to_owned());
     }
     if trigger.is_overdue() {
-        return Some("the engine does not come round, so what it knows is old".to_owned());
+        return Some("the engine's decision thread does not respond, so its knowledge is old".to_owned());
     }
     snapshot.doubt.map(|cause| format!("the engine doubts its own view: {}", cause.as_str()))
 }
@@ -341,7 +341,7 @@ fn takes_writes(service: &ServiceSnapshot, server: &ServerSnapshot) -> Result<()
         Some((at, sample)) if sample.in_recovery && promoted.is_none_or(|promoted| *at > promoted) => {
             Err("it is the primary, and says that it is in recovery")
         }
-        None if promoted.is_none() => Err("it was not asked yet what it is"),
+        None if promoted.is_none() => Err("the engine has not asked for its role yet"),
         _ => Ok(()),
     }
 }

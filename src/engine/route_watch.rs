@@ -32,7 +32,7 @@ pub(crate) fn run(shell: &Shell, duty: &Duty, trigger: &Duty, cancel: &Cancel, s
             let (severity, what) = if is_overdue {
                 (
                     Severity::Alarm,
-                    "does not come round: nothing is decided meanwhile; a state directory that does not answer is the usual cause",
+                    "does not respond: the engine decides nothing meanwhile; the usual cause is a state directory that does not answer",
                 )
             } else {
                 (Severity::Info, "comes round again")

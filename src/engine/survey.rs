@@ -365,7 +365,8 @@ pub(super) fn ask_host(server: &ServerPart, deadline: Deadline, cancel: &Cancel)
     match control.readiness(deadline.at_most(QUESTION), cancel) {
         Ok(said) => HostSaid { word: Some(Ok(said.report)), shown: said.shown, findings: said.findings },
         Err(failure) => {
-            let message = format!("its host cannot be asked over SSH, so it could not be fenced: {}", failure.message);
+            let message =
+                format!("the engine cannot ask its host over SSH, so it could not fence the server: {}", failure.message);
             let findings = vec![FindingCode::HostNotAsked.found(true, message, failure.remedy)];
             HostSaid { word: Some(Err(failure.message)), shown: None, findings }
         }

@@ -515,7 +515,7 @@ impl Trigger {
                            (ulimit -v, MemoryMax=), or find out what else in this process takes it";
             self.shell.say(EventKind::Log, Severity::Alarm, message);
         } else if !short && self.state.memory_short {
-            self.shell.say(EventKind::Log, Severity::Info, "there is memory again");
+            self.shell.say(EventKind::Log, Severity::Info, "memory is available again");
         }
         self.state.memory_short = short;
     }
@@ -524,8 +524,7 @@ impl Trigger {
     fn tell_overdue(&mut self) {
         let overdue = self.shell.threads.overdue();
         for name in overdue.iter().filter(|name| !self.state.overdue.contains(name)) {
-            let message =
-                format!("the thread {name} has not come back from its work in time: what it does is not done meanwhile");
+            let message = format!("the thread {name} does not respond in time: its work is not done meanwhile");
             self.shell.say(EventKind::Log, Severity::Alarm, &message);
         }
         for name in self.state.overdue.iter().filter(|name| !overdue.contains(name)) {

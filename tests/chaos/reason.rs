@@ -99,7 +99,7 @@ fn of_standby(story: &Story, place: usize, why: &str) -> Truth {
             "there is one",
         );
     }
-    if why.starts_with("how much could be lost is not known") {
+    if why.starts_with("it is not known how much could be lost") {
         let engine = |kind| matches!(kind, Kind::EngineKilled | Kind::EngineStopped | Kind::EngineFrozen);
         let path = |kind| matches!(kind, Kind::CutEngine | Kind::CutEngineFromAll | Kind::Unplug);
         // A server that stands still cannot be asked how far it is either.

@@ -688,7 +688,7 @@ fn the_next_engine_decides_by_what_the_intent_says() {
         let begun = facts.begun.as_mut().unwrap();
         (begun.sync, begun.first_bad) = (None, Some(ms(6_000)));
     });
-    assert!(story(&world).contains("how much could be lost is not known"), "{}", story(&world));
+    assert!(story(&world).contains("it is not known how much could be lost"), "{}", story(&world));
     let world = next_engine(|facts| facts.begun.as_mut().unwrap().sync = None);
     assert_eq!(of(&world), Some(true), "{}", story(&world));
 }

@@ -260,7 +260,7 @@ fn every_server_is_asked_and_judged_by_its_role() {
     let lab = Lab::new().unwrap();
     let named = Named::start(&lab, &zone()).unwrap();
     let real = named.address();
-    // A resolver with a memory: it does not speak for the zone, it resolves, and 17 s are left.
+    // A resolver with a memory: it is not authoritative for the zone, it resolves, and 17 s are left.
     let memory = FakeDns::start_with(false, move |request, way| {
         let mut reply = relay(real, request, way).unwrap();
         reply[2] &= !0x04;

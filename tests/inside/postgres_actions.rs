@@ -741,7 +741,7 @@ fn a_primary_without_a_place_is_verified_in_part_where_it_and_the_route_say_so()
     let _others = support::saturation::Clients::take_all(&db1).unwrap();
     clients.leave(3);
     let failure = refused(verify(Ok("lb1")));
-    assert!(failure.message.contains("db2 itself has a place left"), "{failure:?}");
+    assert!(failure.message.contains("db2 itself has a connection slot left"), "{failure:?}");
     // And where there is one behind the route, it is used.
     state("db1", "maint");
     state("db2", "ready");

@@ -261,7 +261,7 @@ fn another_server_than_the_primary() {
     // Without recursion it tells nothing it does not hold; once somebody made it remember, it tells that.
     let recursing = ask(resolver.address(), NAME, RecordType::A, true, Deadline::after(WATCHDOG), &Cancel::new().unwrap());
     assert!(recursing.unwrap().record.is_some());
-    refused_with(&named, &app, &["does not speak for the zone example.test."], true);
+    refused_with(&named, &app, &["is not authoritative for the zone example.test."], true);
     let app = record(target(secondary.address()));
     let failure = refused_with(&named, &app, &["(REFUSED)"], false);
     assert!(failure.remedy.contains("the primary"), "{failure:?}");
@@ -285,7 +285,7 @@ fn a_name_in_a_zone_below_is_told_beforehand() {
     ] {
         let inner = record(Rfc2136Target { name: name.to_owned(), ..target(named.address()) });
         let failure = look(&inner).unwrap_err();
-        let words = format!("in the zone sub.example.test., which {whose} speaks for");
+        let words = format!("in the zone sub.example.test., for which {whose} is authoritative");
         assert!(failure.message.contains(&words) && failure.remedy.contains("set zone to that one"), "{name}: {failure:?}");
         // And where it was not asked before, the change that fails says the same.
         let failure = write(&inner, Some(&set(&["192.0.2.9"], 30))).unwrap_err();

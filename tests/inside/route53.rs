@@ -223,7 +223,8 @@ fn a_name_in_a_zone_below_a_hosted_zone_is_told_beforehand() {
     };
     for name in ["app.sub.example.com", "sub.example.com", "a.b.sub.example.com", "a.deep.sub.example.com"] {
         let failure = look(name).unwrap_err();
-        let words = "the name is in the zone sub.example.com., which ns1.elsewhere.test., ns2.elsewhere.test. speaks for";
+        let words =
+            "the name is in the zone sub.example.com., for which ns1.elsewhere.test., ns2.elsewhere.test. is authoritative";
         assert!(failure.message.contains(words) && failure.remedy.contains("set zone_id"), "{name}: {failure:?}");
     }
     for name in ["app.example.com", "a.b.c.example.com", "*.example.com", "subway.example.com", "example.com"] {

@@ -222,7 +222,7 @@ impl Names {
                 }
             }
         }
-        Err(format!("nobody says where {} is now: {why}", name.name))
+        Err(format!("no server reports the present values of {}: {why}", name.name))
     }
 
     /// The first look counts.
@@ -293,7 +293,8 @@ impl Names {
                 return Ok(seen.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
             };
             if cancel.pause(LOOK_AGAIN, deadline).is_err() || deadline.is_over() {
-                let message = format!("{} was changed, and not everybody who speaks for its zone has it: {lagging}", name.name);
+                let message =
+                    format!("{} was changed, and some authoritative servers do not have the change yet: {lagging}", name.name);
                 return Err(Failure::unknown(message, lagging.remedy()));
             }
         }

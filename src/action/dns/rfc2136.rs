@@ -184,7 +184,7 @@ impl Rfc2136 {
             return Err(invalid("ttl", format!("{} s is more than {MAX_TTL} s", target.ttl)));
         }
         if target.fudge == 0 {
-            return Err(invalid("fudge", "no two clocks agree to the second: at least 1 s".to_owned()));
+            return Err(invalid("fudge", "clocks differ by fractions of a second: write at least 1 s".to_owned()));
         }
         let secret = BASE64.decode(target.key.secret.expose().trim()).map_err(|_| {
             invalid("key.secret", "it is not base64; copy it from the server's key file without quotes".to_owned())
@@ -347,7 +347,7 @@ impl Rfc2136 {
             return Err(Failure::no_effect(message, remedy));
         }
         if !answer.authoritative {
-            let message = format!("{}: {server} does not speak for the zone {}", self.describe(), dotted(&self.zone));
+            let message = format!("{}: {server} is not authoritative for the zone {}", self.describe(), dotted(&self.zone));
             return Err(Failure::no_effect(message, "name the primary name server of the zone, and check that it has loaded it"));
         }
         Ok(answer.record)
@@ -684,7 +684,7 @@ impl Record for Rfc2136 {
             return Ok(());
         }
         let message = format!(
-            "{}: the name is in the zone {}, which {whose} speaks for, and not in {}",
+            "{}: the name is in the zone {}, for which {whose} is authoritative, and not in {}",
             self.describe(),
             dotted(&zone),
             dotted(&self.zone)

@@ -380,7 +380,7 @@ impl Record for Route53 {
             // What cannot be asked is told where the record is read.
             Ok(Place::Here) | Err(_) => Ok(()),
             Ok(Place::Delegated(zone, servers)) => Err(Failure::no_effect(
-                format!("{}: the name is in the zone {zone}, which {} speaks for", self.describe(), servers.join(", ")),
+                format!("{}: the name is in the zone {zone}, for which {} is authoritative", self.describe(), servers.join(", ")),
                 "set zone_id to the hosted zone of that one, with credentials that may change it; if it is not in Route 53, use \
                  the provider that its name servers belong to",
             )),

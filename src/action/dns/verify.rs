@@ -132,7 +132,7 @@ impl fmt::Display for Seen {
                     None => write!(f, "{}: still {values}", self.name),
                 }
             }
-            Verdict::NotAuthoritative => write!(f, "{}: does not speak for the zone", self.name),
+            Verdict::NotAuthoritative => write!(f, "{}: is not authoritative for the zone", self.name),
             Verdict::Trouble(error) => write!(f, "{}: {error}", self.name),
         }
     }

@@ -64,7 +64,7 @@ impl Pooler {
                 Ok(format!("{} is paused after {}", self.databases.join(", "), Span::from(began.elapsed())))
             }
             Ok(open) => {
-                let why = format!("transactions on {} run on after {}", open.join(", "), Span::from(order.patience));
+                let why = format!("transactions on {} still run after {}", open.join(", "), Span::from(order.patience));
                 if order.keep {
                     return Err(Open::Running(why));
                 }

@@ -422,9 +422,10 @@ impl Console<'_> {
                 };
                 let get = |column: &str| rows.get(row, column);
                 let (Some(port), Some(paused)) = (get("port").and_then(|port| port.parse().ok()), get("paused")) else {
-                    return Err(
-                        self.fault("SHOW DATABASES does not say where a database points", "it is no PgBouncer as we know it")
-                    );
+                    return Err(self.fault(
+                        "SHOW DATABASES does not say where a database points",
+                        "this is not the answer of a PgBouncer that the engine knows",
+                    ));
                 };
                 Ok(Shown {
                     place: Place { host: get("host").unwrap_or_default().to_owned(), port },

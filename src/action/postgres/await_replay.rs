@@ -165,11 +165,11 @@ fn stands(look: &Look, held: Option<&Holders>) -> String {
     let why = match (held, look.receiver) {
         _ if look.paused => PAUSED.to_owned(),
         (Some(held), _) => held.sentence(),
-        (None, true) => "its WAL receiver does not end, and what it waits for does not come".to_owned(),
+        (None, true) => "its WAL receiver goes on waiting for log that does not arrive".to_owned(),
         (None, false) => look.wait().map_or_else(
-            || "its startup process is at work, or is not to be seen".to_owned(),
+            || "its startup process is busy, or this role cannot see it".to_owned(),
             |wait| format!("its startup process waits for {}", wait.event),
         ),
     };
-    format!("it has replayed up to {} by then: {why}", look.replay)
+    format!("it has replayed up to {} so far: {why}", look.replay)
 }

@@ -65,7 +65,7 @@ impl Holders {
 
     /// What it waits for, and who that is.
     pub(super) fn sentence(&self) -> String {
-        let Some(wait) = self.wait() else { return "its startup process is at work, or stopped".to_owned() };
+        let Some(wait) = self.wait() else { return "its startup process is busy or stopped".to_owned() };
         let mut text = format!("its startup process waits for {}", wait.event);
         if self.sessions.is_empty() {
             return text;
@@ -86,9 +86,9 @@ impl Holders {
         let pids: Vec<&str> = self.sessions.iter().take(NAMED).map(|(pid, _)| pid.as_str()).collect();
         match pids.as_slice() {
             _ if !self.is_conflict() => {
-                "look what it waits for: SELECT * FROM pg_stat_activity WHERE backend_type = 'startup'; and at its disk and log".to_owned()
+                "see what it waits for: SELECT * FROM pg_stat_activity WHERE backend_type = 'startup'; and see its disk and its log".to_owned()
             }
-            [] => "end the sessions on it that have been in a transaction for long: SELECT pid FROM pg_stat_activity ORDER BY xact_start"
+            [] => "end the sessions on it whose transactions are old: SELECT pid FROM pg_stat_activity ORDER BY xact_start"
                 .to_owned(),
             [pid] => format!("SELECT pg_terminate_backend({pid})"),
             pids => format!("SELECT pg_terminate_backend(pid) FROM unnest(ARRAY[{}]) AS pid", pids.join(", ")),

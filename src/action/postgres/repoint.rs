@@ -176,7 +176,7 @@ impl Cluster {
             }
             // It lives by its archive, or is not to follow anybody.
             Leads::Nowhere => {
-                let message = format!("primary_conninfo of {name} names no host: it is left as it is");
+                let message = format!("primary_conninfo of {name} names no host: the engine does not change it");
                 return Ok(Repointed { streams: false, changed: false, slot: None, message });
             }
             Leads::Elsewhere(_) | Leads::ToPrimary => {

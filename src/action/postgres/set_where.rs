@@ -43,7 +43,7 @@ impl Setting<'_> {
         matches!(self.source, "global" | "database" | "user" | "database user")
     }
 
-    /// For whom it is set.
+    /// The role, database or server that has this setting.
     pub(super) fn place(&self) -> String {
         let Settings { role, database, .. } = self.settings;
         match self.source {

@@ -107,7 +107,7 @@ struct Answer {
     may_open_gate: bool,
     /// Segments that wait for the archive.
     backlog: Option<u64>,
-    /// Of a standby: why it could not be pointed to another primary, and what mends that.
+    /// For a standby: the obstacles to pointing it to another primary, with their remedies.
     unpointable: Option<(String, String)>,
     /// Of a standby whose replay stands: what keeps it, where that can be seen.
     holders: Option<Holders>,
@@ -403,7 +403,7 @@ impl Seen<'_> {
             found.warn(
                 FindingCode::ReloadRightMissing,
                 &format!(
-                    "role {role} may not call pg_reload_conf, so a server that overheard its promotion cannot be woken gently{stall}"
+                    "role {role} may not call pg_reload_conf, so a reload cannot wake a server that missed its promotion request{stall}"
                 ),
                 format!("GRANT EXECUTE ON FUNCTION pg_reload_conf() TO {role}"),
             );
@@ -439,7 +439,7 @@ impl Seen<'_> {
                 FindingCode::ConnectionLimitLow,
                 limit < LEAST,
                 &format!(
-                    "{whose} may have {limit} sessions at once, and the engine needs up to {needed}: what finds no place at failover time waits or fails"
+                    "{whose} may have {limit} sessions at once, and the engine needs up to {needed}: at failover time, sessions above the limit wait or fail"
                 ),
                 format!("{lift} {}", if whose.starts_with("role") { needed.to_string() } else { "-1".to_owned() }),
             );
@@ -454,9 +454,14 @@ impl Seen<'_> {
         if answer.is("in_recovery")
             && receiver.value.parse::<u64>().is_ok_and(|timeout| timeout == 0 || timeout > RECEIVER_TIMEOUT_MS)
         {
+            let notices = if receiver.value == "0" {
+                "never notices a dead connection to its primary"
+            } else {
+                "notices a dead connection to its primary only after that time"
+            };
             found.warn(
                 FindingCode::WalReceiverTimeoutLong,
-                &format!("wal_receiver_timeout is {} ms: a standby believes that long in a link that is dead", receiver.value),
+                &format!("wal_receiver_timeout is {} ms: a standby {notices}", receiver.value),
                 receiver.undo("'5s'"),
             );
         }
@@ -465,7 +470,7 @@ impl Seen<'_> {
         if read_only.value == "on" && !(read_only.is_of_the_data() && answer.is("in_recovery")) {
             let message = if read_only.is_of_the_data() {
                 format!(
-                    "default_transaction_read_only is on for {}: the engine writes all the same, and what the server has for others cannot be seen behind it",
+                    "default_transaction_read_only is on for {}: the engine's sessions override it, but it hides what the server itself has set for other roles",
                     read_only.place()
                 )
             } else {
@@ -520,7 +525,7 @@ impl Seen<'_> {
         if self.around.candidates < 2 {
             found.warn(
                 FindingCode::SyncGate,
-                &format!("synchronous_standby_names is '{sync_names}' and there is one standby: after its promotion commits wait until the gate is opened"),
+                &format!("synchronous_standby_names is '{sync_names}' and there is one standby: after its promotion commits wait until synchronous_standby_names is cleared"),
                 "leave on_no_sync_standby = \"async\", or add a second standby",
             );
         }
@@ -532,7 +537,7 @@ impl Seen<'_> {
             };
             found.warn(
                 FindingCode::SyncGateRightMissing,
-                &format!("role {role} may not clear synchronous_standby_names, so commits would go on waiting"),
+                &format!("role {role} may not clear synchronous_standby_names, so commits would still wait"),
                 remedy,
             );
         }
@@ -562,16 +567,16 @@ impl Seen<'_> {
 /// `said`: the server's words. `blind`: the engine has no session either.
 fn no_place_finding(found: &mut Findings<'_>, said: &str, blind: bool, candidate: bool) {
     let so = if blind {
-        "so it cannot be asked, nor promoted"
+        "so the engine can neither ask nor promote it"
     } else {
-        "but for the session that it has and would use; should that one end, it cannot be asked, nor promoted"
+        "and the engine depends on the session that it has: if that one ends, it can neither ask nor promote this server"
     };
     found.add(
         FindingCode::NoPlaceLeft,
         blind && candidate,
-        &format!("it has no place left for a session of the engine ({said}), {so}"),
+        &format!("it has no connection slot left for the engine ({said}), {so}"),
         login::remedy(said).unwrap_or(
-            "end sessions there, or raise max_connections; from PostgreSQL 16 on reserved_connections keeps a place for members of pg_use_reserved_connections"
+            "end sessions there, or raise max_connections; from PostgreSQL 16 on, reserved_connections reserves slots for members of pg_use_reserved_connections"
                 .into(),
         )
         .into_owned(),
@@ -597,7 +602,7 @@ fn reserved_finding(found: &mut Findings<'_>, reserved: Option<u64>, may_use: Op
     if reserved.is_some_and(|reserved| reserved > 0) && may_use == Some("f") {
         found.warn(
             FindingCode::ReservedPlacesClosed,
-            &format!("role {role} may not use the places that reserved_connections keeps: where clients take all others, it does not get in"),
+            &format!("role {role} may not use the connection slots that reserved_connections reserves: if clients use all others, the engine cannot connect"),
             format!("GRANT pg_use_reserved_connections TO {role} WITH INHERIT TRUE"),
         );
     }

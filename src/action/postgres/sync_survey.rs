@@ -70,7 +70,7 @@ pub(super) fn findings(found: &mut Findings<'_>, told: &Synchronous<'_>) {
             found.warn(
                 FindingCode::SyncByStrangers,
                 &format!(
-                    "synchronous_standby_names names everybody, and {} receive where {} standbys are configured: a commit may be acknowledged by one that no failover can ask, so it is judged as with asynchronous replication",
+                    "synchronous_standby_names is *, and {} servers receive where {} standbys are configured: a server that no failover can ask may acknowledge a commit, so the engine judges the loss as with asynchronous replication",
                     receivers.len(),
                     told.standbys
                 ),
@@ -98,7 +98,7 @@ fn commits(found: &mut Findings<'_>, told: &Synchronous<'_>) {
         found.warn(
             FindingCode::SyncCommitOverridden,
             &format!(
-                "synchronous_commit is off or local for {}: their commits wait for no standby, and no promise holds for them",
+                "synchronous_commit is off or local for {}: their commits wait for no standby, so the engine promises nothing about them",
                 who.join(", ")
             ),
             told.undo
@@ -113,7 +113,7 @@ fn equal_names(found: &mut Findings<'_>, rule: &SyncRule, receivers: &[String]) 
     if let Some((_, name)) = twice {
         found.warn(
             FindingCode::ReplicationNamesEqual,
-            &format!("more than one standby replicates under the name '{name}': which of them acknowledged a commit cannot be told, so all of them have to answer before one is promoted"),
+            &format!("more than one standby replicates under the name '{name}': the engine cannot tell which of them acknowledged a commit, so all of them have to answer before one is promoted"),
             "give each standby an application_name of its own in primary_conninfo (or a cluster_name), and name them in synchronous_standby_names",
         );
     }

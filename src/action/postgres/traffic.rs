@@ -141,13 +141,12 @@ impl Cluster {
         match self.connect(&place.target, deadline, cancel) {
             Err(error) if is_full(&error) => {}
             Err(error) => return Err(also(format!("{name} itself answers: {error}"))),
-            Ok(_) => return Err(also(format!("{name} itself has a place left"))),
+            Ok(_) => return Err(also(format!("{name} itself has a connection slot left"))),
         }
         let route = (way.sends_all)(deadline).map_err(also)?;
         Ok(Report::TrafficFull {
             message: format!(
-                "the traffic is let in, and nobody could log in to look who answers: {}; {name} itself has no place left either, and by \
-                 their own state all sessions go there ({route})",
+                "the route is open, and the engine could not log in through it to see which server answers: {}; {name} itself has no connection slot left either, and the load balancers report that all sessions go there ({route})",
                 failure.message
             ),
         })
@@ -191,21 +190,21 @@ impl Cluster {
             Err(error) if is_full(&error) => finding(
                 FindingCode::VerifyFull,
                 false,
-                format!("the server behind the route at {address} has no place left for the engine, so nobody could see who answers after a failover: {error}"),
-                &bar(&error).unwrap_or("end sessions, or raise max_connections; from PostgreSQL 16 on reserved_connections keeps a place for members of pg_use_reserved_connections".into()),
+                format!("the server behind the route at {address} has no connection slot left, so the engine could not see which server answers after a failover: {error}"),
+                &bar(&error).unwrap_or("end sessions, or raise max_connections; from PostgreSQL 16 on, reserved_connections reserves slots for members of pg_use_reserved_connections".into()),
             ),
             // The server's own words: the way is open, and the engine is not let in.
             Err(error @ (Error::Authentication(_) | Error::Server(_))) => finding(
                 FindingCode::VerifyRefused,
                 all_silent,
-                format!("the server behind the route at {address} does not let the engine in, so a failover could not be verified: {error}"),
-                &bar(&error).unwrap_or("correct services.connection, or let the engine's role in from the load balancer's address (pg_hba.conf)".into()),
+                format!("the server behind the route at {address} refuses the engine's login, so a failover could not be verified: {error}"),
+                &bar(&error).unwrap_or("correct services.connection, or allow the engine's role from the load balancer's address (pg_hba.conf)".into()),
             ),
             Err(error) => finding(
                 FindingCode::VerifyUnreachable,
                 all_silent,
                 format!("nobody answers through the route at {address}, so a failover could not be verified: {error}"),
-                "start the load balancer, correct services.route.verify, and let the engine's role in from there (pg_hba.conf)",
+                "start the load balancer, correct services.route.verify, and allow the engine's role from there (pg_hba.conf)",
             ),
             Ok(identity) if system_id.is_some_and(|known| known != identity.system_id) => finding(
                 FindingCode::VerifyForeign,
@@ -263,7 +262,7 @@ fn ask_once(target: &Target, expected: &Expected<'_>, deadline: Deadline, cancel
         if error.is_cancelled() {
             Outcome::Cancelled
         } else if is_full(error) {
-            Outcome::Full(format!("a server answers that has no place left: {error}"))
+            Outcome::Full(format!("a server answers that has no connection slot left: {error}"))
         } else {
             Outcome::Silent(format!("no answer: {error}"))
         }
@@ -344,11 +343,10 @@ fn judge(name: &str, outcomes: &[(String, Outcome)]) -> Result<Report, Failure> 
     } else if all_full(outcomes) {
         Err(Failure::no_effect(
             message,
-            "let the engine in: end sessions, or raise max_connections; from PostgreSQL 16 on reserved_connections keeps a place for members \
-             of pg_use_reserved_connections",
+            "make room for the engine: end sessions, or raise max_connections; from PostgreSQL 16 on, reserved_connections reserves slots for members of pg_use_reserved_connections",
         ))
     } else {
-        Err(Failure::no_effect(message, "start the load balancer, and see to it that it has a server that is up"))
+        Err(Failure::no_effect(message, "start the load balancer, and make sure that it has a server that is up"))
     }
 }
 

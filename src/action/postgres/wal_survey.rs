@@ -39,7 +39,7 @@ impl Archive<'_> {
 /// What a server says of its log.
 pub(super) struct Log<'a> {
     pub archive: Archive<'a>,
-    /// Of a standby: its primary's.
+    /// For a standby: that of its primary.
     pub primary: Option<(&'a str, Archive<'a>)>,
     /// Failures since something was archived last.
     pub failures: Option<u64>,
@@ -79,7 +79,7 @@ fn archive(found: &mut Findings<'_>, log: &Log<'_>) {
     if let Some(waiting) = log.waiting {
         found.warn(
             FindingCode::ArchiveBacklog,
-            &format!("{waiting} finished WAL files wait for the archive: archiving is slower than writing, or stands still"),
+            &format!("{waiting} finished WAL files wait for the archive: archiving is slower than writing, or has stopped"),
             "SELECT * FROM pg_stat_archiver; then make archive_command quicker, or mend what it waits for",
         );
     }
@@ -105,7 +105,7 @@ fn archive_after(found: &mut Findings<'_>, ours: &Archive<'_>, name: &str, prima
         found.warn(
             FindingCode::ArchivedTwice,
             &format!(
-                "archive_mode is always, and {name} archives the same files in the same way: who comes second overwrites a file, or fails"
+                "archive_mode is always, and {name} archives the same files in the same way: the second one overwrites a file, or fails"
             ),
             "ALTER SYSTEM SET archive_mode = on, then restart",
         );
@@ -121,16 +121,16 @@ fn slots(found: &mut Findings<'_>, log: &Log<'_>) {
         if status == "lost" {
             found.warn(
                 FindingCode::SlotLost,
-                &format!("replication slot {slot} has lost its place: the log that its standby needs next is gone"),
+                &format!("replication slot {slot} is lost: the WAL that its standby needs next was removed"),
                 format!("make that standby anew from a base backup; or, if there is none, {drop}"),
             );
             continue;
         }
         let held = bytes.map_or_else(|| "much".to_owned(), |bytes| ByteSize(bytes).display().iec().to_string());
         let limit = if log.slot_limit == "-1" {
-            "no limit ends that before the disk is full (max_slot_wal_keep_size is -1)".to_owned()
+            "no limit applies before the disk is full (max_slot_wal_keep_size is -1)".to_owned()
         } else {
-            format!("at {} (max_slot_wal_keep_size) its standby loses its place", log.slot_limit)
+            format!("at {} (max_slot_wal_keep_size) the slot is lost, and its standby cannot follow any more", log.slot_limit)
         };
         found.warn(
             FindingCode::SlotHoldsWal,

@@ -126,7 +126,7 @@ impl Service {
             Severity::Warning,
             self.about_server(plan.old),
             if forced {
-                format!("{old_name} is to be replaced: {}", reason.sentence())
+                format!("the failover replaces {old_name}: {}", reason.sentence())
             } else {
                 format!("{old_name} is {}, confirmed {} after the first bad sign", reason.as_str(), fx.now.since(detected))
             },

@@ -141,7 +141,7 @@ impl Service {
                 plan.since_first_bad(end),
                 if plan.hands_over() { "order" } else { "first bad sign" },
                 chosen.loss_sentence(),
-                if unseen { "; who answers through the route was not seen: clients have taken every place" } else { "" }
+                if unseen { "; the engine did not see who answers through the route: clients use all connections" } else { "" }
             ),
             completed_fields(plan, chosen, old, new, fx.now),
         );
@@ -155,7 +155,7 @@ impl Service {
             _ => Field::Text(String::new()),
         };
         let times = plan.times;
-        let note = if plan.course.warnings.is_empty() { "" } else { "; not everything went well, see the warnings" };
+        let note = if plan.course.warnings.is_empty() { "" } else { "; some steps failed, see the warnings" };
         fx.emit(
             EventKind::FailoverCompleted,
             Severity::Warning,

@@ -258,7 +258,7 @@ impl Takeover for Failover {
     }
 
     fn resumes_at(&self) -> (&'static str, Phase) {
-        ("its promotion had begun: asking the chosen server what became of it", Phase::FindOut)
+        ("its promotion had begun: the engine asks the chosen server how it ended", Phase::FindOut)
     }
 }
 
@@ -358,7 +358,7 @@ fn fenced(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Eff
                 service.fence_again(plan, format!("the old primary is not fenced: only {what}"), fx.now)
             }
         }
-        Ok(_) => Next::Undo("the fence answered with something else".into()),
+        Ok(_) => Next::Undo("the action returned an answer that does not fit it".into()),
         Err(Failure { kind: FailureKind::Refused, message, .. }) => {
             Next::Undo(format!("the old primary is not fenced: {message}"))
         }
@@ -374,7 +374,7 @@ fn positions(service: &Service, plan: &Plan) -> Option<(Action, Span)> {
 fn positions_read(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Effects) -> Next<Phase> {
     match outcome {
         Ok(Report::Positions(positions)) => service.choose(plan, &positions, fx),
-        Ok(_) => Next::Undo("the positions came back as something else".into()),
+        Ok(_) => Next::Undo("the action returned an answer that does not fit it".into()),
         Err(failure) => Next::Again(Phase::Choose, format!("the standbys' positions could not be read: {}", failure.message)),
     }
 }
@@ -498,12 +498,12 @@ fn found_out(_: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Effect
             if plan.hands_over() { Next::To(Phase::Receipt) } else { Next::From(Phase::Checkpoint) }
         }
         Ok(_) => {
-            let why = "whether the promotion took effect is not known: the server is still in recovery";
+            let why = "it is not known whether the promotion took effect: the server is still in recovery";
             Next::Again(Phase::FindOut, why.to_owned())
         }
         Err(failure) => {
             plan.course.warn(format!("find_out: {}", failure.message));
-            Next::Again(Phase::FindOut, format!("whether the promotion took effect is not known: {}", failure.message))
+            Next::Again(Phase::FindOut, format!("it is not known whether the promotion took effect: {}", failure.message))
         }
     }
 }
@@ -534,7 +534,7 @@ fn written(service: &mut Service, plan: &mut Plan, outcome: Outcome, fx: &mut Ef
             }
             Next::Onward
         }
-        Ok(_) => Next::Again(Phase::VerifyData, "verify_data: an answer of another kind came".to_owned()),
+        Ok(_) => Next::Again(Phase::VerifyData, "verify_data: the action returned an answer that does not fit it".to_owned()),
         Err(failure) => {
             plan.course.warn(format!("verify_data: {}", failure.message));
             Next::Again(Phase::VerifyData, format!("verify_data: {}", failure.message))
@@ -570,7 +570,7 @@ fn standbys_repointed(service: &mut Service, plan: &mut Plan, outcome: Outcome, 
                 }
             }
         }
-        Ok(_) => plan.course.warn("repoint_standbys: an answer of another kind came".into()),
+        Ok(_) => plan.course.warn("repoint_standbys: the action returned an answer that does not fit it".into()),
         Err(failure) => plan.course.warn(format!("repoint_standbys: {}", failure.message)),
     }
     Next::To(Phase::VerifyData)
@@ -599,7 +599,9 @@ pub(super) fn route_in(service: &Service, plan: &Plan) -> Option<(Action, Span)>
 /// Some of the route has the new primary, what could not be told is a warning; or why none of it has.
 pub(super) fn enter(plan: &mut Plan, outcome: Outcome, now: Mono) -> Result<(), String> {
     let (failed, some) = match outcome {
-        Ok(report) if !matches!(report, Report::Route(_)) => (vec!["the route answered with something else".to_owned()], false),
+        Ok(report) if !matches!(report, Report::Route(_)) => {
+            (vec!["the action returned an answer that does not fit it".to_owned()], false)
+        }
         outcome => route_failures(outcome),
     };
     if some {

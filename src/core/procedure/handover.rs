@@ -49,7 +49,7 @@ pub(super) fn stop_server(_: &Service, plan: &Plan) -> Option<(Action, Span)> {
 pub(super) fn stop_ordered(service: &mut Service, plan: &mut Plan, outcome: Outcome, _: &mut Effects) -> Next<Phase> {
     match outcome {
         Ok(Report::Done { .. }) => Next::Onward,
-        Ok(_) => Next::Undo("the order to stop was answered with something else".into()),
+        Ok(_) => Next::Undo("the action returned an answer that does not fit it".into()),
         Err(failure) => {
             let untouched = failure.had_no_effect();
             if let Some(handover) = plan.handover.as_mut().filter(|_| untouched) {
@@ -74,13 +74,15 @@ pub(super) fn receipt_read(service: &mut Service, plan: &mut Plan, outcome: Outc
     let receipt = match outcome {
         Ok(Report::Receipt(receipt)) => receipt,
         other => {
-            let why = other.err().map_or_else(|| "an answer of another kind came".to_owned(), |failure| failure.message);
+            let why = other
+                .err()
+                .map_or_else(|| "the action returned an answer that does not fit it".to_owned(), |failure| failure.message);
             let Some(handover) = &mut plan.handover else { return Next::To(plan.course.phase) };
             handover.unanswered += 1;
             if handover.unanswered < QUESTIONS {
                 return Next::At(plan.course.phase, fx.now + AGAIN);
             }
-            let why = format!("whether a standby has the whole log of {name} is not known: {why}");
+            let why = format!("it is not known whether a standby has the whole log of {name}: {why}");
             return service.not_received(plan, &why);
         }
     };
@@ -93,9 +95,11 @@ pub(super) fn receipt_read(service: &mut Service, plan: &mut Plan, outcome: Outc
         Stopped::Crashed { state } => {
             fence_instead(plan, format!("{name} crashed while it was stopped (\"{state}\"): it is replaced as a dead one"))
         }
-        Stopped::Frozen => fence_instead(plan, format!("{name} stands still and hears no order to stop: it is fenced")),
+        Stopped::Frozen => {
+            fence_instead(plan, format!("{name} is frozen and cannot obey the order to stop: the engine fences it"))
+        }
         Stopped::NotYet { state } => {
-            let held = "a sender to a standby that does not hear it holds a shutdown";
+            let held = "a WAL sender whose standby does not answer holds the shutdown up";
             service.not_received(plan, &format!("{name} did not stop in time (\"{state}\"; {held})"))
         }
     }
@@ -151,7 +155,7 @@ pub(super) fn started_again(service: &mut Service, plan: &mut Plan, outcome: Out
             service.detection.log_end = None;
             return Next::Onward;
         }
-        Ok(_) => "an answer of another kind came".to_owned(),
+        Ok(_) => "the action returned an answer that does not fit it".to_owned(),
         Err(failure) => failure.message,
     };
     // A supervisor that refuses may count the orders, as systemd does: five in ten seconds.
@@ -173,7 +177,7 @@ impl Service {
         first.into_iter().chain(if first.is_none() && answering.is_empty() { others().collect() } else { answering }).collect()
     }
 
-    /// The log has ended: whoever has all of it may be promoted.
+    /// The log has ended: a standby that has all of it may be promoted.
     fn log_ended(&mut self, plan: &mut Plan, end: LogEnd, positions: &[Position], fx: &Effects) -> Next<Phase> {
         self.detection.log_end = Some(end);
         let (able, reasons) = self.who_received(plan, end, positions, fx.now);
@@ -272,7 +276,7 @@ impl Service {
         let (ok, what) = match &receipt.stopped {
             Stopped::InOrder(end) => (true, format!("shut down, its log ends at {}", end.at)),
             Stopped::Crashed { state } => (false, format!("no process is left, and it was not shut down (\"{state}\")")),
-            Stopped::Frozen => (false, "its postmaster stands still".to_owned()),
+            Stopped::Frozen => (false, "its postmaster is frozen".to_owned()),
             Stopped::NotYet { state } => (false, format!("not shut down yet (\"{state}\")")),
         };
         // Whether they rest is not asked: what they have counts.

@@ -175,7 +175,7 @@ fn proven(_: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects)
     match outcome {
         Ok(Report::Fence(report)) if report.level >= FenceLevel::ProvenStopped => run.onward(fx),
         Ok(Report::Fence(report)) => refuse(format!("it is not proven that no process of it is left: {}", report.proof)),
-        other => run.ask_again(Stage::Prove, "whether a process of it is left could not be asked", other),
+        other => run.ask_again(Stage::Prove, "the engine could not ask whether a process of it is left", other),
     }
 }
 
@@ -207,7 +207,7 @@ fn read_divergence(_: &Service, run: &Rejoin) -> Option<(Action, Span)> {
 fn diverged(service: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects) -> Next<Stage> {
     let divergence = match outcome {
         Ok(Report::Divergence(divergence)) => divergence,
-        other => return run.ask_again(Stage::Diverge, "what its log has could not be read", other),
+        other => return run.ask_again(Stage::Diverge, "the engine could not read what its log has", other),
     };
     run.divergence = Some(divergence.clone());
     run.remember(RejoinStage::Look, service, fx);
@@ -304,7 +304,7 @@ fn watched(service: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut E
         }
         other => {
             let why = words(other);
-            Next::Again(Stage::Watch, format!("how the rewind is could not be asked: {why}"))
+            Next::Again(Stage::Watch, format!("the engine could not ask how far the rewind is: {why}"))
         }
     }
 }
@@ -327,7 +327,7 @@ fn told_to_follow(service: &mut Service, run: &mut Rejoin, outcome: Outcome, fx:
         Err(_) if run.may_run => Next::To(Stage::Stream),
         other => {
             run.touched |= other.as_ref().is_err_and(|failure| !failure.had_no_effect());
-            run.ask_again(Stage::Follow, "it could not be told whom to follow", other)
+            run.ask_again(Stage::Follow, "the engine could not tell it which server to follow", other)
         }
     }
 }
@@ -352,7 +352,7 @@ fn ask_both(_: &Service, run: &Rejoin) -> Option<(Action, Span)> {
 /// It is a standby when it streams on the primary's timeline and has replayed what the primary had when it was asked first.
 fn streams(service: &mut Service, run: &mut Rejoin, outcome: Outcome, fx: &mut Effects) -> Next<Stage> {
     let Ok(Report::Positions(positions)) = outcome else {
-        return Next::Again(Stage::Stream, format!("the two could not be asked: {}", words(outcome)));
+        return Next::Again(Stage::Stream, format!("the engine could not ask both servers: {}", words(outcome)));
     };
     let of = |server: ServerId| positions.iter().find(|position| position.server == server);
     let flush = of(run.primary).and_then(|position| position.sample.as_ref().ok()).and_then(|sample| sample.flush);
@@ -418,7 +418,7 @@ fn with_remedy(failure: &Failure) -> String {
 }
 
 fn words(outcome: Outcome) -> String {
-    outcome.err().map_or_else(|| "an answer of another kind came".to_owned(), |failure| with_remedy(&failure))
+    outcome.err().map_or_else(|| "the action returned an answer that does not fit it".to_owned(), |failure| with_remedy(&failure))
 }
 
 /// Between two steps something came that is more important.
@@ -507,14 +507,14 @@ impl Rejoin {
     fn obstacle(&self, divergence: &Divergence) -> Option<String> {
         let rebuild = "rebuild it as a new standby (docs/REJOIN.md)";
         if divergence.rewound == Rewound::Failed {
-            return Some(format!("an earlier pg_rewind of it did not end well, and is not repeated: {rebuild}"));
+            return Some(format!("an earlier pg_rewind of it failed or its end is not known, and it is not repeated: {rebuild}"));
         }
         if matches!(divergence.rewound, Rewound::Running { .. }) {
             return None;
         }
         let no_way = |why: &&String| NO_WAY.iter().any(|code| why.starts_with(code));
         if let Some(why) = divergence.hindrances.iter().find(no_way) {
-            return Some(format!("it could not be told whom to follow: {why}"));
+            return Some(format!("the engine could not tell it which server to follow: {why}"));
         }
         if !divergence.needs_rewind() {
             return None;
@@ -526,7 +526,7 @@ impl Rejoin {
             ));
         }
         if self.how == RejoinHow::Clean {
-            return Some(format!("{}: it has to be rewound, and that is not done by itself", divergence.sentence()));
+            return Some(format!("{}: it has to be rewound, and the engine does this only by order", divergence.sentence()));
         }
         if let Some(first) = divergence.hindrances.first() {
             return Some(format!("it has to be rewound, and cannot be: {first}; {rebuild}"));
@@ -584,7 +584,7 @@ impl Service {
             return Err(format!("{who} is the primary"));
         }
         if self.asked_for_promotion.is_some() {
-            return Err("what became of a promotion is not known yet".to_owned());
+            return Err("it is not known yet how a promotion ended".to_owned());
         }
         for (asked, what) in [(server, &who), (primary, &primary_name)] {
             if !self.server_model(asked).is_some_and(|model| model.ssh) {
@@ -733,7 +733,7 @@ impl Service {
             EventKind::RejoinStarted,
             Severity::Info,
             self.about_server(run.server),
-            format!("{who} is to come back as a standby of {primary} ({why})"),
+            format!("{who} returns as a standby of {primary} ({why})"),
             vec![("primary", text(primary)), ("why", text(why)), ("dry_run", Field::Bool(dry))],
         );
     }

@@ -34,7 +34,7 @@ pub(super) fn salvaged(service: &mut Service, plan: &mut Plan, outcome: Outcome,
     }
     let what = match outcome {
         Ok(Report::Salvaged(salvaged)) => service.believed(plan, salvaged),
-        Ok(_) => Err("an answer of another kind came".to_owned()),
+        Ok(_) => Err("the action returned an answer that does not fit it".to_owned()),
         Err(failure) => Err(failure.message),
     };
     let name = service.server_name(server);

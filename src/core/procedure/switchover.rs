@@ -37,7 +37,7 @@ pub(super) fn gate_closed(service: &mut Service, plan: &mut Plan, outcome: Outco
         Ok(Report::Gate { instances, running }) => {
             (instances.iter().filter_map(RouteInstance::failure).collect::<Vec<_>>(), running)
         }
-        Ok(_) => (vec!["the gate answered with something else".to_owned()], false),
+        Ok(_) => (vec!["the action returned an answer that does not fit it".to_owned()], false),
         Err(failure) => (vec![failure.message], false),
     };
     if failed.is_empty() {

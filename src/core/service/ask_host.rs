@@ -60,7 +60,7 @@ impl Service {
                 log_end = Some(end);
                 Ok(word)
             }
-            Ok(_) => Err(Failure::unknown("an answer of another kind came", "")),
+            Ok(_) => Err(Failure::unknown("the action returned an answer that does not fit it", "")),
             Err(failure) => Err(failure),
         };
         let message = match &reply {

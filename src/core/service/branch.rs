@@ -136,7 +136,7 @@ impl Service {
                 Branch::Other(format!("its history could not be read: {why}"))
             }
             _ if ssh => Branch::Unread,
-            _ => Branch::Other("how much of that it lacks can be read over SSH only, and there is none".into()),
+            _ => Branch::Other("only SSH to the host can show how much of that it lacks, and no SSH is configured".into()),
         }
     }
 
@@ -165,7 +165,7 @@ impl Service {
     pub(crate) fn history_read(&mut self, server: ServerId, timeline: u32, outcome: Result<Report, Failure>, now: Mono) {
         self.servers[usize::from(server.0)].history = Some(match outcome {
             Ok(Report::History { timeline, switches }) => (timeline, Ok(switches)),
-            Ok(_) => (timeline, Err(("an answer of another kind came".into(), now + ASK_AGAIN))),
+            Ok(_) => (timeline, Err(("the action returned an answer that does not fit it".into(), now + ASK_AGAIN))),
             Err(failure) => (timeline, Err((failure.message, now + ASK_AGAIN))),
         });
     }

@@ -71,7 +71,9 @@ impl Service {
     }
 
     fn tell_not_looked(&self, server: ServerId, outcome: Result<Report, Failure>, fx: &mut Effects) {
-        let why = outcome.err().map_or_else(|| "an answer of another kind came".to_owned(), |failure| failure.message);
+        let why = outcome
+            .err()
+            .map_or_else(|| "the action returned an answer that does not fit it".to_owned(), |failure| failure.message);
         let message = format!("the old primary {} could not be looked at again: {why}", self.server_name(server));
         fx.emit(EventKind::EvidenceGathered, Severity::Alarm, self.about_server(server), message, vec![("why", text(why))]);
     }

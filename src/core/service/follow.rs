@@ -224,7 +224,7 @@ impl Service {
     pub(crate) fn follow_commanded(&mut self, server: ServerId, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let outcome = match outcome {
             Ok(Report::Done { message }) => Ok(message),
-            Ok(_) => Err("an answer of another kind came".to_owned()),
+            Ok(_) => Err("the action returned an answer that does not fit it".to_owned()),
             Err(failure) if failure.remedy.is_empty() => Err(failure.message),
             Err(failure) => Err(format!("{}; {}", failure.message, failure.remedy)),
         };

@@ -42,7 +42,7 @@ impl Service {
                     instances.iter().filter_map(|one| one.result.as_ref().ok().map(|said| format!("{}: {said}", one.name)));
                 (said.collect(), failed.collect())
             }
-            Ok(_) => (Vec::new(), vec!["an answer of another kind came".into()]),
+            Ok(_) => (Vec::new(), vec!["the action returned an answer that does not fit it".into()]),
             Err(failure) => (Vec::new(), vec![failure.message]),
         };
         let name = self.server_name(server);

@@ -220,7 +220,7 @@ impl Service {
             Some(finding.message.as_str())
         });
         match last {
-            Some(said) => format!("it has not said yet how it stands: {said}"),
+            Some(said) => format!("it has not reported its state yet: {said}"),
             None => "it has not answered yet".to_owned(),
         }
     }
@@ -631,7 +631,7 @@ impl Service {
     pub(crate) fn route_asserted(&self, server: ServerId, outcome: Result<Report, Failure>, fx: &mut Effects) {
         let failed: Vec<String> = match outcome {
             Ok(Report::Route(instances)) => instances.iter().filter_map(RouteInstance::failure).collect(),
-            Ok(_) => vec!["an answer of another kind came".into()],
+            Ok(_) => vec!["the action returned an answer that does not fit it".into()],
             Err(failure) => vec![failure.message],
         };
         let name = self.server_name(server);

@@ -51,12 +51,15 @@ impl Service {
                     self.become_state(State::Normal, "an operator reset it".into(), fx);
                     self.journal_facts(fx);
                     self.start_over(fx);
-                    Ok(format!("{name}: back to watching; the cooldown is over too{}", unremembered(around)))
+                    Ok(format!("{name}: the engine watches again; the cooldown is over too{}", unremembered(around)))
                 }
                 state => match self.rival().filter(|rival| !self.is_writable_now(*rival, fx.now)) {
                     Some(rival) => {
                         self.dismiss_rivals(fx.now);
-                        Ok(format!("{name}: that {} takes writes is forgotten, until it says so again", self.server_name(rival)))
+                        Ok(format!(
+                            "{name}: the engine forgets the report that {} takes writes, until a new report says it",
+                            self.server_name(rival)
+                        ))
                     }
                     None => Err(format!("{name} is {}: there is nothing to reset", state.as_str())),
                 },

@@ -114,7 +114,7 @@ impl Service {
         let Some(growing) = self.background.ramp.filter(|growing| growing.server == server) else { return };
         let failed: Vec<String> = match outcome {
             Ok(Report::Route(instances)) => instances.iter().filter_map(RouteInstance::failure).collect(),
-            Ok(_) => vec!["an answer of another kind came".into()],
+            Ok(_) => vec!["the action returned an answer that does not fit it".into()],
             Err(failure) => vec![failure.message],
         };
         let name = self.server_name(server);

@@ -214,8 +214,8 @@ impl Service {
             Ok(Report::Repointed(each)) => each
                 .into_iter()
                 .find(|(server, _)| *server == standby)
-                .map_or_else(|| Err(Failure::unknown("nothing was said of it", "")), |(_, result)| result),
-            Ok(_) => Err(Failure::unknown("an answer of another kind came", "")),
+                .map_or_else(|| Err(Failure::unknown("the action reported nothing about it", "")), |(_, result)| result),
+            Ok(_) => Err(Failure::unknown("the action returned an answer that does not fit it", "")),
             Err(failure) => Err(failure),
         };
         match result {

@@ -131,7 +131,7 @@ impl Service {
             self.become_state(State::FailoverInProgress, "a switchover of an earlier engine is undone".into(), fx);
             return;
         }
-        self.tell_resumed("it stood before the promotion: looking at the primary afresh", &begun, fx);
+        self.tell_resumed("no promotion had begun: the engine looks at the primary first", &begun, fx);
         self.run.begun_until = fx.now + self.model.trigger.failover_timeout;
         self.run.begun = Some(begun);
     }

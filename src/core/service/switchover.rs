@@ -132,9 +132,7 @@ impl Service {
         let late = fx.now.since(planned.at);
         let name = &self.model.name;
         let outcome = if planned.missed || late > PUNCTUAL {
-            Err(format!(
-                "{name}: the planned switchover was missed: the engine was not there at its moment; it is not begun late"
-            ))
+            Err(format!("{name}: the planned switchover was missed: no engine ran at that moment. It does not begin later"))
         } else {
             self.begin_switchover(planned.to, around, fx)
         };
@@ -183,7 +181,7 @@ impl Service {
     fn look_at_primary(&self, primary: ServerId, found: &mut Preflight, now: Mono) {
         let name = self.server_name(primary);
         if self.holds_data() && !self.is_healthy(now) {
-            found.refuse(&SwitchoverRefusal::PrimaryNotHealthy { why: format!("{name} does not serve as it should") });
+            found.refuse(&SwitchoverRefusal::PrimaryNotHealthy { why: format!("{name} is not healthy") });
             return;
         }
         found.ok("primary", format!("{name} is the primary, and serves"));

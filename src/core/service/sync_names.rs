@@ -158,8 +158,10 @@ impl Service {
                 (Severity::Info, format!("{name}: the slot {slot}, which the engine had created, is dropped"), Vec::new())
             }
             Err(failure) => {
-                let message =
-                    format!("{name}: the slot {slot} holds log for nobody and could not be dropped: {}", failure.message);
+                let message = format!(
+                    "{name}: no standby uses the slot {slot}, which retains log, and it could not be dropped: {}",
+                    failure.message
+                );
                 // It may be used for long, by a standby of this one.
                 let severity = if failure.had_no_effect() { Severity::Debug } else { Severity::Warning };
                 (severity, message, vec![failure.message])

@@ -12,7 +12,7 @@ use failover_core::observation::{CloseCause, DownCause, Impairment, UnknownCause
 const MESSAGE_MAX: usize = 300;
 
 /// What stands behind the server's words where they ended a session that had just begun.
-pub(crate) const ENDED_AT_START: &str = "it let us in, and ended the session before the first question";
+pub(crate) const ENDED_AT_START: &str = "it accepted the login, and ended the session before the first query";
 /// What was waited for where a session did not begin in time.
 pub(crate) const WAITING_FOR_START: &str = "waiting for the session to start";
 
