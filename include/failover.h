@@ -1,9 +1,7 @@
 /*
  * libfailover: automatic failover, embedded.
  *
- * A program makes an engine from a configuration (failover_engine_new), starts it, and from then on the engine watches
- * servers, decides when the primary is really gone, fences it, promotes the standby, moves the traffic, verifies the
- * result, and says what happened and why. docs/EMBEDDING.md is the guide; this header is the manual.
+ * A program makes an engine from a configuration (failover_engine_new), starts it, and from then on the engine watches servers, decides when the primary has failed, fences it, promotes a standby, moves the traffic, verifies the result, and reports what happened and why. docs/EMBEDDING.md is the guide; this header is the manual.
  *
  *     failover_engine *engine = NULL;
  *     failover_error *error = NULL;
@@ -25,11 +23,8 @@
  *     failover_engine_free(engine);
  *
  * Rules for every function:
- * - A function that can fail returns a code: FAILOVER_OK, or a negative FAILOVER_* . What it gives out is written only
- *   with FAILOVER_OK. `err` may be NULL; otherwise it receives an error object with every code but FAILOVER_OK and
- *   FAILOVER_EMPTY, to be given to failover_error_free. A pointer that is set already is overwritten, not freed.
- * - Strings in are UTF-8 and copied before the function returns. Strings out are NUL-terminated UTF-8, borrowed from
- *   the object they come from, and die with it; never free one.
+ * - A function that can fail returns a code: FAILOVER_OK, or a negative FAILOVER_* . It writes its results only with FAILOVER_OK. `err` may be NULL; otherwise, with every code but FAILOVER_OK and FAILOVER_EMPTY, it receives an error object: free it with failover_error_free. The function overwrites a pointer that is already set, and does not free it.
+ * - Strings in are UTF-8 and copied before the function returns. Strings out are NUL-terminated UTF-8, belong to the object that they come from and are valid as long as it is; never free one.
  * - Six kinds of objects, each with one function that frees it. All of those allow NULL.
  * - After fork, a child that touches an engine of its parent gets FAILOVER_FORKED: make the engine after fork.
  * - The library never exits or aborts the program, sets no signal handler, changes no environment, and writes to no
@@ -53,7 +48,7 @@
 #define FAILOVER_API
 #endif
 
-// The names that stand in the JSON of the status and of events. A newer library may have more: show those as they are.
+// The names in the JSON of the status and of events. A newer library may have more: show them as they are.
 
 // The server is older than every version that the engine works with.
 #define FAILOVER_FINDING_VERSION_NOT_SUPPORTED "version_not_supported"
@@ -477,7 +472,7 @@
 // Nothing came within the time given, or failover_engine_wake was called.
 #define FAILOVER_EMPTY -1
 
-// It is not over yet; the engine goes on with it. Calling again waits again.
+// The call did not end in time; the engine continues with it. Call again to wait again.
 #define FAILOVER_TIMEOUT -2
 
 // A pointer is NULL where an object is required.
@@ -697,14 +692,14 @@
 // Of a check: it did not answer, or not as a healthy one answers. The only answer that counts as a failure.
 #define FAILOVER_TASK_DOWN 3
 
-// Of a check: it could not be asked. Of an action: it failed, and part of the effect may have happened. Every number
+// Of a check: it could not be asked. The action failed, and may have had a part of its effect. Every number
 // that is not in this list means the same.
 #define FAILOVER_TASK_UNKNOWN 4
 
-// Of an action: it did its work, and that is proven; for "fence" this means power or volume cut.
+// The action did its work, and this is proven; for "fence" this means that power or volume was cut.
 #define FAILOVER_TASK_DONE 5
 
-// Of an action: it failed, proven to have had no effect.
+// The action failed, and it is proven that it had no effect.
 #define FAILOVER_TASK_NO_EFFECT 6
 
 // Room for the detail that a task function may write.
@@ -725,7 +720,7 @@
 // The server answered that it does not serve now: starting, stopping, no slot left, read-only.
 #define FAILOVER_OUTCOME_REJECTED 5
 
-// Anything else: an error of the statement, of the host. Says nothing about the server.
+// Anything else: an error of the statement, of the host. It says nothing about the server.
 #define FAILOVER_OUTCOME_ERROR 6
 
 // Every request is permitted.
@@ -746,11 +741,10 @@
 // The request was not made after all.
 #define FAILOVER_BREAKER_CANCELLED 3
 
-// A circuit breaker for calls of the host's own: needs no engine. Every function on it may be called from any thread,
-// also at once.
+// A circuit breaker for the host program's own calls. It needs no engine. Any thread may call any function on it at any time.
 typedef struct failover_breaker failover_breaker;
 
-// An engine. Every function on it may be called from any thread at any time, also at once.
+// An engine. Any thread may call any function on it at any time.
 typedef struct failover_engine failover_engine;
 
 // Why a call failed. Owned by the caller: failover_error_free. Used by one thread at a time.
@@ -760,18 +754,18 @@ typedef struct failover_error failover_error;
 // thread at a time.
 typedef struct failover_event failover_event;
 
-// What was found; it does not change any more. No secret is in it. Owned by the caller: failover_report_free. Used by
+// A report. It does not change, and holds no secret. Owned by the caller: failover_report_free. Used by
 // one thread at a time.
 typedef struct failover_report failover_report;
 
-// A copy of the engine's state; it does not change any more. Owned by the caller: failover_status_free. Used by one
+// A copy of the engine's state. It does not change. Owned by the caller: failover_status_free. Used by one
 // thread at a time.
 typedef struct failover_status failover_status;
 
-// What serves events: called for each, one at a time, on one thread of the engine.
+// A function for events. One thread of the engine calls it for each event, one at a time.
 typedef void (*failover_event_fn)(void *userdata, const failover_event *event);
 
-// Called once when the userdata is not needed any more. May be NULL.
+// The library calls it once when it needs the userdata no more. May be NULL.
 typedef void (*failover_free_fn)(void *userdata);
 
 // A check or an action of the host: returns FAILOVER_TASK_*, and may write one NUL-terminated line into `detail`, which
@@ -792,7 +786,7 @@ extern "C" {
 // Ownership: a static string.
 FAILOVER_API const char *failover_code_name(int32_t code);
 
-// What a code means, in one sentence; also for numbers that are no code.
+// The meaning of a code in one sentence. A number that is no code has a sentence too.
 //
 // Thread: any.
 // Blocks: no.
@@ -842,7 +836,7 @@ FAILOVER_API const char *failover_error_path(const failover_error *error);
 // Ownership: borrowed from the error; NULL for NULL.
 FAILOVER_API const char *failover_error_json(const failover_error *error);
 
-// True where the same call may succeed later without anything being changed.
+// True if the same call may succeed later without a change.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -876,7 +870,7 @@ FAILOVER_API uint32_t failover_abi_version(void);
 FAILOVER_API const char *failover_version(void);
 
 // Makes an engine from a configuration in JSON of `len` bytes (docs/CONFIG.md; the schema is failover.schema.json).
-// Starts nothing: no thread, no connection. Events are kept from here on until somebody takes them.
+// It starts nothing: no thread, no connection. The engine keeps events from here on until the program takes them.
 //
 // Errors: FAILOVER_CONFIG (failover_error_json tells every mistake at once), FAILOVER_INVALID_ARG, FAILOVER_SYSTEM.
 //
@@ -900,8 +894,7 @@ FAILOVER_API int32_t failover_engine_new_from_file(const char *path, failover_en
 // Errors: FAILOVER_STATE when it was started before, when a stop was asked for, and when another engine holds the state
 // directory (then retriable); FAILOVER_INVALID_ARG when a check of kind "host" asks for a function that was neither
 // registered (failover_engine_register_check) nor offered (failover_engine_offer_check); FAILOVER_SYSTEM when threads
-// cannot be made. A journal that cannot be written is no error here: the engine watches, begins no failover, and says
-// why.
+// cannot be made. A journal that cannot be written is no error here: the engine watches, begins no failover, and reports why.
 //
 // Thread: any.
 // Blocks: for milliseconds.
@@ -943,7 +936,7 @@ FAILOVER_API void failover_engine_request_stop(const failover_engine *engine);
 // Ownership: takes the engine.
 FAILOVER_API void failover_engine_free(failover_engine *engine);
 
-// The state of everything at this moment.
+// The present state of the engine and all services.
 //
 // Thread: any.
 // Blocks: no.
@@ -951,7 +944,7 @@ FAILOVER_API void failover_engine_free(failover_engine *engine);
 // Ownership: *out is the caller's, to be given to failover_status_free.
 FAILOVER_API int32_t failover_engine_status(const failover_engine *engine, failover_status **out, failover_error **err);
 
-// As failover_engine_status, with this service alone: what it costs does not grow with the number of services.
+// As failover_engine_status, for this service alone: the cost does not grow with the number of services.
 //
 // Errors: FAILOVER_INVALID_ARG for an unknown name.
 //
@@ -962,9 +955,7 @@ FAILOVER_API int32_t failover_engine_status(const failover_engine *engine, failo
 FAILOVER_API int32_t failover_engine_status_of(const failover_engine *engine, const char *service,
                                                failover_status **out, failover_error **err);
 
-// The next event, waiting for it up to timeout_ms (0: not at all; FAILOVER_FOREVER). The queue is bounded and the
-// engine never waits for it: whoever is too slow loses single observations and log lines first, and is told by an event
-// of kind FAILOVER_EVENT_OVERFLOW.
+// The next event, waiting for it up to timeout_ms (0: not at all; FAILOVER_FOREVER). The queue is bounded, and the engine never waits for it: a slow reader loses single observations and log lines first, and an event of kind FAILOVER_EVENT_OVERFLOW reports this.
 //
 // Errors: FAILOVER_EMPTY when none came in time or failover_engine_wake was called; FAILOVER_STATE after the last event
 // of a stopped engine, and when the events go to a callback.
@@ -987,7 +978,7 @@ FAILOVER_API int32_t failover_engine_next_event(const failover_engine *engine, u
 // Ownership: the engine's, until it is freed: never read, write or close it.
 FAILOVER_API int32_t failover_engine_event_fd(const failover_engine *engine, int *out, failover_error **err);
 
-// Makes a waiting failover_engine_next_event return FAILOVER_EMPTY, or the next one if none waits.
+// Makes a waiting failover_engine_next_event return FAILOVER_EMPTY; if no call waits, the next one.
 //
 // Thread: any.
 // Blocks: no.
@@ -995,8 +986,7 @@ FAILOVER_API int32_t failover_engine_event_fd(const failover_engine *engine, int
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_wake(const failover_engine *engine, failover_error **err);
 
-// Has every event given to `callback`: one at a time, in order, on one thread of the engine and never under a lock.
-// Registered before the start it misses none. Calling it again replaces the callback. The callback may call everything
+// Registers `callback` for every event. One thread of the engine calls it, one event at a time, in order, never under a lock. If it is registered before the start, it misses no event. Calling it again replaces the callback. The callback may call everything
 // but failover_engine_stop, failover_engine_check_all, failover_engine_doctor and failover_engine_next_event, and must
 // not throw or longjmp. While it does not return, events pile up as for a slow reader of the queue, and a stop waits
 // for it.
@@ -1013,7 +1003,7 @@ FAILOVER_API int32_t failover_engine_wake(const failover_engine *engine, failove
 FAILOVER_API int32_t failover_engine_on_event(const failover_engine *engine, failover_event_fn callback, void *userdata,
                                               failover_free_fn userdata_free, failover_error **err);
 
-// Says yes to the failover of `service` that waits for an operator.
+// Confirms the failover of `service` that waits for an operator.
 //
 // Errors of every command: FAILOVER_REJECTED (the message says why), FAILOVER_INVALID_ARG for an unknown name,
 // FAILOVER_STATE when the engine does not run, FAILOVER_FAULTED, FAILOVER_TIMEOUT after ten seconds without an answer.
@@ -1024,7 +1014,7 @@ FAILOVER_API int32_t failover_engine_on_event(const failover_engine *engine, fai
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_confirm(const failover_engine *engine, const char *service, failover_error **err);
 
-// Says yes to every failover that waits for an operator.
+// Confirms every failover that waits for an operator.
 //
 // Errors: as for failover_engine_confirm.
 //
@@ -1034,7 +1024,7 @@ FAILOVER_API int32_t failover_engine_confirm(const failover_engine *engine, cons
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_confirm_all(const failover_engine *engine, failover_error **err);
 
-// Watch, decide nothing: one service, or with NULL all. Outlives a restart.
+// Pauses one service, or with NULL all: the engine watches and decides nothing. A pause outlives a restart.
 //
 // Errors: as for failover_engine_confirm.
 //
@@ -1046,8 +1036,7 @@ FAILOVER_API int32_t failover_engine_pause(const failover_engine *engine, const 
 
 // As failover_engine_pause, with a `reason` (one line of at most 500 characters, for status, events and journal; NULL:
 // none) and with a time after which the pause ends by itself: `for_ms` from 1 to 2592000000 (30 days), or
-// FAILOVER_FOREVER. Then an event of kind FAILOVER_EVENT_OPERATOR_COMMAND says so, and everything is observed afresh.
-// It ends at that moment also after a restart. Pausing again replaces both.
+// FAILOVER_FOREVER. Then an event of kind FAILOVER_EVENT_OPERATOR_COMMAND reports it, and the engine first observes everything again. The pause ends at that moment also after a restart. Another pause replaces reason and time.
 //
 // Errors: as for failover_engine_confirm. FAILOVER_INVALID_ARG also for a reason or a time out of bounds.
 //
@@ -1058,7 +1047,7 @@ FAILOVER_API int32_t failover_engine_pause(const failover_engine *engine, const 
 FAILOVER_API int32_t failover_engine_pause_with(const failover_engine *engine, const char *service, const char *reason,
                                                 uint32_t for_ms, failover_error **err);
 
-// Ends the pause of one service, or with NULL of all: everything is observed afresh first.
+// Ends the pause of one service, or with NULL of all. The engine first observes everything again.
 //
 // Errors: as for failover_engine_confirm.
 //
@@ -1068,7 +1057,7 @@ FAILOVER_API int32_t failover_engine_pause_with(const failover_engine *engine, c
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_resume(const failover_engine *engine, const char *service, failover_error **err);
 
-// Takes `service` back from manual_intervention or failed_over to watching; ends its cooldown.
+// Returns `service` from manual_intervention or failed_over to watching, and ends its cooldown.
 //
 // Errors: as for failover_engine_confirm.
 //
@@ -1078,11 +1067,9 @@ FAILOVER_API int32_t failover_engine_resume(const failover_engine *engine, const
 // Ownership: nothing changes hands.
 FAILOVER_API int32_t failover_engine_reset(const failover_engine *engine, const char *service, failover_error **err);
 
-// Begins a failover of `service` now, from every state but one in flight; a database's healthy primary is not forced
-// away without a loss that is accepted: see failover_engine_switchover. To the server `to`, or with NULL to the best
+// Begins a failover of `service` now, from every state except during a failover. For a healthy primary of a database it needs an accepted loss: see failover_engine_switchover. To the server `to`, or with NULL to the best
 // one, losing `accept_loss` bytes at most (FAILOVER_LOSS_CONFIGURED: nothing of a primary that lives, else the
-// configured limit; 2^50 and more: whatever is lost, also where that is not known). Returns when it has begun; events
-// tell the rest.
+// configured limit; 2^50 and more: any loss, also an unknown one). Returns when it has begun; events report the rest.
 //
 // Errors: as for failover_engine_confirm.
 //
@@ -1109,10 +1096,9 @@ FAILOVER_API int32_t failover_engine_force_with(const failover_engine *engine, c
 // and no committed row is lost: where it cannot be proven that the standby has the whole log, nobody is promoted and
 // the primary is started again. `at_ms`: 0 begins it now; else it begins at that moment, in milliseconds since 1970,
 // within the next 30 days. One whose moment passes while no engine runs is reported as missed and does not begin later.
-// Writes the number of the failover that began to `generation`, or 0 for one that begins later; NULL where nobody wants
-// it. Written with FAILOVER_OK alone.
+// Writes the number of the failover that began to `generation`, or 0 for one that begins later; it may be NULL. Written with FAILOVER_OK alone.
 //
-// Errors: as for failover_engine_confirm. FAILOVER_REJECTED with all that stands in the way.
+// Errors: as for failover_engine_confirm. FAILOVER_REJECTED with everything that prevents it.
 //
 // Thread: any.
 // Blocks: for milliseconds, ten seconds at most.
@@ -1121,7 +1107,7 @@ FAILOVER_API int32_t failover_engine_force_with(const failover_engine *engine, c
 FAILOVER_API int32_t failover_engine_switchover(const failover_engine *engine, const char *service, const char *to,
                                                 uint64_t at_ms, uint64_t *generation, failover_error **err);
 
-// Takes the planned switchover of `service` back.
+// Cancels the planned switchover of `service`.
 //
 // Errors: as for failover_engine_confirm. FAILOVER_REJECTED also when none is planned.
 //
@@ -1132,8 +1118,7 @@ FAILOVER_API int32_t failover_engine_switchover(const failover_engine *engine, c
 FAILOVER_API int32_t failover_engine_switchover_cancel(const failover_engine *engine, const char *service,
                                                        failover_error **err);
 
-// Says that `server` of `service`, which takes writes, is the primary from here on: the way out after
-// FAILOVER_EVENT_OTHER_BRANCH. Nothing is promoted, stopped or fenced; the traffic follows it.
+// Declares `server` of `service`, which takes writes, the primary: use it after FAILOVER_EVENT_OTHER_BRANCH. The engine promotes, stops and fences nothing, and moves the traffic to this server.
 //
 // Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while the server takes no writes, or another one takes
 // them as well; FAILOVER_INVALID_ARG also for an unknown server.
@@ -1145,8 +1130,7 @@ FAILOVER_API int32_t failover_engine_switchover_cancel(const failover_engine *en
 FAILOVER_API int32_t failover_engine_adopt(const failover_engine *engine, const char *service, const char *server,
                                            failover_error **err);
 
-// No failover and no order promotes `server` of `service` from here on, until failover_engine_uncordon. It is observed
-// as before, and what it has of the log counts. Outlives restart and reload.
+// No failover and no order promotes `server` of `service` from here on, until failover_engine_uncordon. The engine observes it as before, and its log counts. A cordon outlives restart and reload.
 //
 // Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while a failover is in flight; FAILOVER_INVALID_ARG
 // also for an unknown server.
@@ -1158,7 +1142,7 @@ FAILOVER_API int32_t failover_engine_adopt(const failover_engine *engine, const 
 FAILOVER_API int32_t failover_engine_cordon(const failover_engine *engine, const char *service, const char *server,
                                             failover_error **err);
 
-// Takes failover_engine_cordon back: `server` of `service` may be promoted again.
+// Ends a cordon: the engine may promote `server` of `service` again.
 //
 // Errors: as for failover_engine_confirm. FAILOVER_REJECTED also when it is not cordoned; FAILOVER_INVALID_ARG also for
 // an unknown server.
@@ -1173,8 +1157,7 @@ FAILOVER_API int32_t failover_engine_uncordon(const failover_engine *engine, con
 // Begins to bring `server` of `service`, a former primary that is stopped, back as a standby of the present primary: as
 // it is where its log has nothing that the new primary lacks, else by pg_rewind, once for each failover. What only its
 // log has is counted, reported (FAILOVER_EVENT_LOST_TRANSACTIONS) and kept before anything is changed.
-// FAILOVER_EVENT_REJOIN_ENDED and the status tell how it ends. With `dry_run` other than 0 nothing is changed: it is
-// only found out what would be done and what stands in the way.
+// FAILOVER_EVENT_REJOIN_ENDED and the status report how it ends. With `dry_run` other than 0 it changes nothing: it only finds out what it would do and what prevents it.
 //
 // Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while a failover is in flight, while the server runs
 // or is the primary, and without SSH to both hosts; FAILOVER_INVALID_ARG also for an unknown server.
@@ -1188,8 +1171,7 @@ FAILOVER_API int32_t failover_engine_uncordon(const failover_engine *engine, con
 FAILOVER_API int32_t failover_engine_rejoin(const failover_engine *engine, const char *service, const char *server,
                                             int32_t dry_run, failover_error **err);
 
-// Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing. What its
-// checks of kind "host" ask for has to be registered or offered before.
+// Takes another configuration in JSON while the engine runs. Counters restart. A configuration with mistakes changes nothing. Register or offer before what its checks of kind "host" ask for.
 //
 // Errors: FAILOVER_CONFIG; FAILOVER_INVALID_ARG when a check asks for a function that nobody answers; FAILOVER_STATE
 // when something differs that is fixed at start (state_dir) or the engine does not run; FAILOVER_REJECTED while a
@@ -1239,7 +1221,7 @@ FAILOVER_API const char *failover_event_kind_name(int32_t kind);
 // Ownership: a plain value.
 FAILOVER_API int32_t failover_event_kind_at(size_t index);
 
-// How loud it is: FAILOVER_SEVERITY_*.
+// Its severity: FAILOVER_SEVERITY_*.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1247,8 +1229,7 @@ FAILOVER_API int32_t failover_event_kind_at(size_t index);
 // Ownership: a plain value; 0 for NULL.
 FAILOVER_API int32_t failover_event_severity(const failover_event *event);
 
-// Its place in the one order of events: strictly increasing from 1. A gap means that events were dropped; an event of
-// kind FAILOVER_EVENT_OVERFLOW stands in it.
+// Its sequence number, strictly increasing from 1. A gap means that events were dropped; an event of kind FAILOVER_EVENT_OVERFLOW fills it.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1322,7 +1303,7 @@ FAILOVER_API uint16_t failover_event_port(const failover_event *event);
 FAILOVER_API const char *failover_event_message(const failover_event *event);
 
 // The whole event as one JSON object: seq, time, mono_ns, generation, kind, severity, service, server, its host and
-// port, message, and under "fields" what belongs to its kind.
+// port, message, and under "fields" the fields of its kind.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1363,7 +1344,7 @@ FAILOVER_API failover_event *failover_event_ref(const failover_event *event);
 // Ownership: takes the event; its strings die with it.
 FAILOVER_API void failover_event_free(failover_event *event);
 
-// Everything, as one JSON object: what `failover status --json` prints.
+// The whole status as one JSON object: the output of `failover status --json`.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1470,7 +1451,7 @@ FAILOVER_API void failover_status_free(failover_status *status);
 // answered, and before the start they are unknown. failover_report_passed: everything is up, and nothing would stop a
 // failover.
 //
-// One at a time for an engine: another one is waited for. failover_engine_stop and failover_engine_request_stop end it.
+// An engine runs one report at a time: a second call waits for the first. failover_engine_stop and failover_engine_request_stop end it.
 //
 // Errors: FAILOVER_TIMEOUT when timeout_ms was not enough for all of it, and there is no report: give it more, nothing
 // goes on meanwhile; FAILOVER_STATE when the engine was stopped, also meanwhile; FAILOVER_REENTRANT on a thread of the
@@ -1497,7 +1478,7 @@ FAILOVER_API int32_t failover_engine_check_all(const failover_engine *engine, ui
 FAILOVER_API int32_t failover_engine_doctor(const failover_engine *engine, const char *service, uint32_t timeout_ms,
                                             failover_report **out, failover_error **err);
 
-// Everything that is looked at before a switchover of `service` to the server `to`, or with NULL to the best standby:
+// The preflight of a switchover of `service` to the server `to`, or with NULL to the best standby:
 // what `failover switchover --dry-run --json` prints (docs/SWITCHOVER.md). Changes nothing. failover_report_passed: it
 // would begin.
 //
@@ -1564,7 +1545,7 @@ FAILOVER_API int32_t failover_config_effective(const char *config, size_t len, f
 // Ownership: *out is the caller's, to be given to failover_report_free.
 FAILOVER_API int32_t failover_config_effective_from_file(const char *path, failover_report **out, failover_error **err);
 
-// Goes through the record of a decision again: what `failover replay --json` prints (docs/STATUS.md, ReplayReport).
+// Replays the record of a decision: what `failover replay --json` prints (docs/STATUS.md, ReplayReport).
 // Engines leave a record of every failover that begins or is refused in evidence/ of their state_dir.
 // failover_report_passed: this version comes to the same decision, bit for bit.
 //
@@ -1584,8 +1565,7 @@ FAILOVER_API int32_t failover_replay(const char *path, failover_report **out, fa
 // Ownership: borrowed from the report; NULL for NULL.
 FAILOVER_API const char *failover_report_json(const failover_report *report);
 
-// True where all is well: what the command line says by its exit code. Each function that gives a report says what it
-// means.
+// True if the report is good, as the exit code of the command line shows it. Each function that gives a report says what this means.
 //
 // Thread: one at a time.
 // Blocks: no.
@@ -1676,10 +1656,9 @@ FAILOVER_API int32_t failover_engine_offer_action(const failover_engine *engine,
 FAILOVER_API int32_t failover_task_complete(const failover_engine *engine, uint64_t task_id, int32_t result,
                                             const char *detail, size_t len, failover_error **err);
 
-// Tells how a call of the host's own to `server` of `service` ended (FAILOVER_OUTCOME_*); server NULL is the primary.
+// Reports how a call of the host program to `server` of `service` ended (FAILOVER_OUTCOME_*); server NULL is the primary.
 // One more observer: a call that timed out, was refused or reset makes the engine look at once and stands for one
-// observation of its own; served calls double what a failure needs to be believed. Neither decides alone. May be called
-// for every call: reports are counted, and looked at ten times a second at most.
+// observation of its own; served calls double what a failure needs to be believed. Neither decides alone. It may be called for every call: the engine counts reports, and evaluates them at most ten times a second.
 //
 // Errors: FAILOVER_INVALID_ARG for an unknown name or outcome, FAILOVER_STATE when the engine does not run.
 //
@@ -1714,8 +1693,7 @@ FAILOVER_API int32_t failover_breaker_new(uint32_t failure_threshold, uint32_t r
 // Ownership: a plain value.
 FAILOVER_API int32_t failover_breaker_permit(const failover_breaker *breaker, uint64_t *token, failover_error **err);
 
-// Tells what became of a permitted request: FAILOVER_BREAKER_SUCCESS, _FAILURE or _CANCELLED. Unknown and late tokens
-// are of no consequence.
+// Reports how a permitted request ended: FAILOVER_BREAKER_SUCCESS, _FAILURE or _CANCELLED. Unknown and late tokens have no effect.
 //
 // Errors: FAILOVER_INVALID_ARG for any other result.
 //
@@ -1734,7 +1712,7 @@ FAILOVER_API int32_t failover_breaker_settle(const failover_breaker *breaker, ui
 // Ownership: a plain value.
 FAILOVER_API int32_t failover_breaker_state(const failover_breaker *breaker);
 
-// Closes a breaker: something is known from elsewhere to have changed. NULL is allowed.
+// Closes a breaker, because the program knows that something has changed. NULL is allowed.
 //
 // Thread: any.
 // Blocks: no.

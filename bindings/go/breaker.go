@@ -17,7 +17,7 @@ type Breaker struct {
 	handle *C.failover_breaker
 }
 
-// BreakerState is what a breaker permits.
+// BreakerState is the state of a breaker.
 type BreakerState int32
 
 // The states of a breaker.
@@ -50,7 +50,7 @@ func NewBreaker(threshold uint32, recovery time.Duration, halfOpen uint32) (*Bre
 	return breaker, nil
 }
 
-// Permit asks whether a request may be made now. If so, settle is called afterwards, once, with what became of it: nil for success.
+// Permit asks whether a request may be made now. If so, call settle once afterwards with the outcome: nil for success.
 //
 // Errors: ErrRejected: not now; Error.RetryAfter says when.
 func (b *Breaker) Permit() (settle func(outcome error), err error) {
@@ -112,7 +112,7 @@ func (b *Breaker) State() BreakerState {
 	return BreakerState(C.failover_breaker_state(b.handle))
 }
 
-// Reset closes the breaker: something is known from elsewhere to have changed.
+// Reset closes the breaker, because the program knows that something has changed.
 func (b *Breaker) Reset() {
 	if b == nil {
 		return

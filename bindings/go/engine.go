@@ -739,8 +739,8 @@ func (e *Engine) Rejoin(service, server string, options RejoinOptions) error {
 	})
 }
 
-// Reload takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing. What its checks of kind
-// "host" ask for has to be registered or offered before.
+// Reload takes another configuration in JSON while the engine runs. Counters restart. A configuration with mistakes changes nothing.
+// Register or offer before what its checks of kind "host" ask for.
 //
 // Errors: ErrConfig; ErrInvalidArgument when a check asks for a function that nobody answers; ErrState when something differs that is fixed at start (state_dir) or the engine does not run; ErrRejected while a
 // failover is in flight.

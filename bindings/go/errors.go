@@ -40,7 +40,7 @@ const (
 	ErrPanic Code = C.FAILOVER_PANIC
 	// ErrUnsupported: this build of the library cannot do it.
 	ErrUnsupported Code = C.FAILOVER_UNSUPPORTED
-	// ErrRejected: the engine understood the command and says no; the message says why.
+	// ErrRejected: the engine rejected the command; the message says why.
 	ErrRejected Code = C.FAILOVER_REJECTED
 )
 
@@ -54,9 +54,9 @@ func (c Code) Error() string {
 	return "failover: " + C.GoString(C.failover_code_description(C.int32_t(c)))
 }
 
-// Error is why a call failed. errors.Is compares it with a Code; errors.As gives the rest.
+// Error is the reason why a call failed. errors.Is compares it with a Code; errors.As gives the rest.
 type Error struct {
-	// Code is what to do next.
+	// Code is the kind of the error.
 	Code Code
 	// Message says what went wrong and what to do, in one line.
 	Message string

@@ -72,7 +72,7 @@ const (
 	// end
 )
 
-// Severity is how loud an event is.
+// Severity is the severity of an event.
 type Severity int
 
 // The severities.
@@ -81,7 +81,7 @@ const (
 	Debug Severity = C.FAILOVER_SEVERITY_DEBUG
 	// Info: something ordinary happened.
 	Info Severity = C.FAILOVER_SEVERITY_INFO
-	// Warning: something is not as it should be.
+	// Warning: something is wrong, and does not need a person now.
 	Warning Severity = C.FAILOVER_SEVERITY_WARNING
 	// Alarm: a person should look.
 	Alarm Severity = C.FAILOVER_SEVERITY_ALARM
@@ -106,7 +106,7 @@ func (s Severity) String() string {
 type Event struct {
 	Kind     Kind     `json:"kind"`
 	Severity Severity `json:"-"`
-	// Seq is its place in the one order of events, from 1. A gap means that events were dropped; one of kind Overflow stands in it.
+	// Seq is its sequence number, from 1. A gap means that events were dropped; an event of kind Overflow fills it.
 	Seq uint64 `json:"seq"`
 	// Time is the wall clock, for people only.
 	Time time.Time `json:"-"`
@@ -187,7 +187,7 @@ func (k Kind) room() int {
 	return 2 * capacity
 }
 
-// outlet is the channel of events. Whoever fills it never waits: what nobody takes is dropped and counted.
+// outlet is the channel of events. The goroutine that fills it never waits: it drops and counts what no reader takes.
 type outlet struct {
 	events  chan Event
 	dropped uint64

@@ -1,5 +1,5 @@
-// Package failover is automatic failover, embedded: an engine that watches servers, decides when the primary is really gone, fences
-// it, promotes the standby, moves the traffic, verifies the result, and says what happened and why.
+// Package failover is automatic failover, embedded: an engine that watches servers, decides when the primary has failed, fences it,
+// promotes a standby, moves the traffic, verifies the result, and reports what happened and why.
 //
 //	engine, err := failover.NewFromFile("failover.toml")
 //	if err != nil {

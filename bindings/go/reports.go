@@ -18,7 +18,8 @@ import (
 // How long a report may take where its context has no deadline.
 const reportPatience = time.Minute
 
-// CheckSummary is what CheckAll found. What most programs need is typed; Raw has the rest, as `failover check --json` prints it.
+// CheckSummary is the result of CheckAll. The fields that most programs need are typed; Raw has all of them, as `failover check --json`
+// prints them.
 type CheckSummary struct {
 	// AllUp: every check is "up", but for those that the program itself answers and did not answer.
 	AllUp bool `json:"all_up"`
@@ -74,7 +75,7 @@ type PreflightLine struct {
 	Remedy string `json:"remedy"`
 }
 
-// Preflight is what SwitchoverPreflight saw. Raw is what `failover switchover --dry-run --json` prints.
+// Preflight is the result of SwitchoverPreflight. Raw is what `failover switchover --dry-run --json` prints.
 type Preflight struct {
 	// Ready: a switchover would begin.
 	Ready bool            `json:"-"`
@@ -82,7 +83,7 @@ type Preflight struct {
 	Raw   json.RawMessage `json:"-"`
 }
 
-// DoctorReport is what Doctor found. Raw is what `failover doctor --json` prints.
+// DoctorReport is the result of Doctor. Raw is what `failover doctor --json` prints.
 type DoctorReport struct {
 	Service string `json:"service"`
 	// Ready: no finding is blocking.
@@ -95,7 +96,7 @@ type DoctorReport struct {
 	Raw      json.RawMessage `json:"-"`
 }
 
-// Validation is what Validate found. Raw is what `failover validate --json` prints.
+// Validation is the result of Validate. Raw is what `failover validate --json` prints.
 type Validation struct {
 	// File is empty of what was no file.
 	File string `json:"file"`
@@ -121,7 +122,7 @@ type Problem struct {
 	Remedy string `json:"remedy"`
 }
 
-// ReplayReport is what Replay came to. Raw is what `failover replay --json` prints.
+// ReplayReport is the result of Replay. Raw is what `failover replay --json` prints.
 type ReplayReport struct {
 	// Same: this version comes to the same decision, bit for bit; else Differences says what differs.
 	Same        bool     `json:"same"`
@@ -145,8 +146,8 @@ type ReplayReport struct {
 // each server over SQL and its checks, each host over SSH, each load balancer, and who answers through the route. It works before Start and
 // beside a running engine, and changes nothing. Of checks that functions of the program answer counts what they last told the running engine.
 //
-// The deadline of the context is over all of it, a minute where it has none. One at a time for an engine: another one is waited for. A cancelled
-// context ends the wait; what is being asked then ends by its deadline, or with Stop.
+// The deadline of the context is over all of it, a minute where it has none. An engine runs one report at a time: a second call waits for
+// the first. A cancelled context ends the wait; what is being asked then ends by its deadline, or with Stop.
 //
 // Errors: ErrTimeout and that of the context when the time was not enough: there is no half report; ErrState when the engine was stopped,
 // also meanwhile.
@@ -317,7 +318,7 @@ func EffectiveConfigFromFile(path string) (json.RawMessage, error) {
 	})
 }
 
-// Replay goes through the record of a decision again, a file from evidence/ of an engine's state_dir: what `failover replay` does.
+// Replay replays the record of a decision, a file from evidence/ of an engine's state_dir: what `failover replay` does.
 //
 // Errors: ErrInvalidArgument when it cannot be read, or is no record that this version understands.
 func Replay(path string) (ReplayReport, error) {

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Status is everything at one moment. What most programs need is typed; Raw has the rest, as `failover status --json` prints it.
+// Status is the state of the engine and its services at one moment. The fields that most programs need are typed; Raw has all of them, as
+// `failover status --json` prints them.
 type Status struct {
 	Version string `json:"version"`
 	// Engine is "new", "running", "stopping" or "stopped".
@@ -56,7 +57,7 @@ type ServiceStatus struct {
 	Reason               string `json:"reason"`
 	Paused               bool   `json:"paused"`
 	AwaitingConfirmation bool   `json:"awaiting_confirmation"`
-	// Missing is what it does without although its primary is well, and is "degraded" for: "no_standby", or a finding of the route.
+	// Missing is what the service lacks although its primary is healthy, so that it is "degraded": "no_standby", or a finding of the route.
 	Missing []Reason `json:"missing"`
 	// Pause is why, and for how long, it is paused; nil while it is not.
 	Pause *Pause `json:"pause"`
@@ -67,7 +68,7 @@ type ServiceStatus struct {
 	// Generation is the number of the last failover or switch by hand; 0 before the first.
 	Generation uint64         `json:"generation"`
 	Servers    []ServerStatus `json:"servers"`
-	// Readiness is what would hurt at failover time, what would stop it first.
+	// Readiness is the findings, those that block a failover first.
 	Readiness []Finding `json:"readiness"`
 	// Refusals is why no failover would start now.
 	Refusals []Reason `json:"refusals"`
@@ -76,13 +77,13 @@ type ServiceStatus struct {
 	Failover *LastFailover `json:"failover"`
 }
 
-// Pause is the pause that holds.
+// Pause is the present pause.
 type Pause struct {
 	// Reason is in the operator's words; empty where none was given.
 	Reason string `json:"reason"`
 	// LeftMs is how long it still lasts; nil: until it is resumed.
 	LeftMs *uint64 `json:"left_ms"`
-	// Withheld is what would be done meanwhile and is left undone: "unfinished_failover", "route", "names", "weight", "old_primary",
+	// Withheld is what the engine does not do because of the pause: "unfinished_failover", "route", "names", "weight", "old_primary",
 	// "follow".
 	Withheld []Reason `json:"withheld"`
 }

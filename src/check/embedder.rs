@@ -38,9 +38,9 @@ pub struct HostCheck {
 pub enum HostAnswer {
     /// It answered, and the answer was right.
     Up(String),
-    /// It is alive, proven, but not serving.
+    /// It is proven to be alive, and does not serve.
     Impaired(String),
-    /// It did not answer, or not as a healthy one answers. The only answer that counts as a failure.
+    /// It did not answer, or not as a healthy server does. Only this answer counts as a failure.
     Down(String),
     /// It could not be asked.
     Unknown(String),

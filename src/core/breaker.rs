@@ -207,7 +207,7 @@ impl Breaker {
         }
     }
 
-    /// Closes it: something is known from elsewhere to have changed.
+    /// Closes it, because the program knows that something has changed.
     pub fn reset(&mut self) {
         self.enter(Phase::Closed { failures: 0 });
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Verdict {
     /// It answered, and the answer was right.
     Up,
-    /// It is alive, proven, but not serving.
+    /// It is proven to be alive, and does not serve.
     Impaired(Impairment),
     /// It did not answer, or not as a healthy server answers.
     Down(DownCause),

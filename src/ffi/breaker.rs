@@ -25,7 +25,7 @@ pub const FAILOVER_BREAKER_FAILURE: i32 = 2;
 /// The request was not made after all.
 pub const FAILOVER_BREAKER_CANCELLED: i32 = 3;
 
-/// A circuit breaker for calls of the host's own: needs no engine. Every function on it may be called from any thread, also at once.
+/// A circuit breaker for the host program's own calls. It needs no engine. Any thread may call any function on it at any time.
 pub struct failover_breaker {
     breaker: CircuitBreaker,
     process: u32,
@@ -120,8 +120,7 @@ pub unsafe extern "C" fn failover_breaker_permit(
     }
 }
 
-/// Tells what became of a permitted request: FAILOVER_BREAKER_SUCCESS, _FAILURE or _CANCELLED. Unknown and late tokens are of no
-/// consequence.
+/// Reports how a permitted request ended: FAILOVER_BREAKER_SUCCESS, _FAILURE or _CANCELLED. Unknown and late tokens have no effect.
 ///
 /// Errors: FAILOVER_INVALID_ARG for any other result.
 ///
@@ -169,7 +168,7 @@ pub unsafe extern "C" fn failover_breaker_state(breaker: *const failover_breaker
     })
 }
 
-/// Closes a breaker: something is known from elsewhere to have changed. NULL is allowed.
+/// Closes a breaker, because the program knows that something has changed. NULL is allowed.
 ///
 /// Thread: any.
 /// Blocks: no.

@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char};
 pub const FAILOVER_OK: i32 = 0;
 /// Nothing came within the time given, or failover_engine_wake was called.
 pub const FAILOVER_EMPTY: i32 = -1;
-/// It is not over yet; the engine goes on with it. Calling again waits again.
+/// The call did not end in time; the engine continues with it. Call again to wait again.
 pub const FAILOVER_TIMEOUT: i32 = -2;
 /// A pointer is NULL where an object is required.
 pub const FAILOVER_NULL_ARG: i32 = -3;
@@ -67,7 +67,7 @@ pub extern "C" fn failover_code_name(code: i32) -> *const c_char {
     CODES.iter().find(|(known, ..)| *known == code).map_or(c"unknown", |(_, name, _)| name).as_ptr()
 }
 
-/// What a code means, in one sentence; also for numbers that are no code.
+/// The meaning of a code in one sentence. A number that is no code has a sentence too.
 ///
 /// Thread: any.
 /// Blocks: no.

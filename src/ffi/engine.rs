@@ -30,7 +30,7 @@ pub const FAILOVER_FOREVER: u32 = u32::MAX;
 /// For failover_engine_force: nothing of a primary that lives, else the configured limit (data.max_lag_bytes).
 pub const FAILOVER_LOSS_CONFIGURED: u64 = u64::MAX;
 
-/// An engine. Every function on it may be called from any thread at any time, also at once.
+/// An engine. Any thread may call any function on it at any time.
 pub struct failover_engine {
     pub(super) engine: Engine,
     process: u32,
@@ -61,9 +61,9 @@ impl StopCall {
     }
 }
 
-/// What serves events: called for each, one at a time, on one thread of the engine.
+/// A function for events. One thread of the engine calls it for each event, one at a time.
 pub type failover_event_fn = Option<unsafe extern "C" fn(userdata: *mut c_void, event: *const failover_event)>;
-/// Called once when the userdata is not needed any more. May be NULL.
+/// The library calls it once when it needs the userdata no more. May be NULL.
 pub type failover_free_fn = Option<unsafe extern "C" fn(userdata: *mut c_void)>;
 
 /// Userdata of the host, let go of exactly once.
@@ -254,8 +254,8 @@ pub extern "C" fn failover_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// Makes an engine from a configuration in JSON of `len` bytes (docs/CONFIG.md; the schema is failover.schema.json). Starts nothing:
-/// no thread, no connection. Events are kept from here on until somebody takes them.
+/// Makes an engine from a configuration in JSON of `len` bytes (docs/CONFIG.md; the schema is failover.schema.json). It starts nothing: no
+/// thread, no connection. The engine keeps events from here on until the program takes them.
 ///
 /// Errors: FAILOVER_CONFIG (failover_error_json tells every mistake at once), FAILOVER_INVALID_ARG, FAILOVER_SYSTEM.
 ///
@@ -313,10 +313,10 @@ pub unsafe extern "C" fn failover_engine_new_from_file(
 /// Takes the state directory, starts the threads and begins to watch. An engine starts once. Its threads block every signal; the
 /// caller's mask is as before.
 ///
-/// Errors: FAILOVER_STATE when it was started before, when a stop was asked for, and when another engine holds the state directory
-/// (then retriable); FAILOVER_INVALID_ARG when a check of kind "host" asks for a function that was neither registered
-/// (failover_engine_register_check) nor offered (failover_engine_offer_check); FAILOVER_SYSTEM when threads cannot be made. A journal that cannot be written is no error here: the engine
-/// watches, begins no failover, and says why.
+/// Errors: FAILOVER_STATE when it was started before, when a stop was asked for, and when another engine holds the state directory (then
+/// retriable); FAILOVER_INVALID_ARG when a check of kind "host" asks for a function that was neither registered
+/// (failover_engine_register_check) nor offered (failover_engine_offer_check); FAILOVER_SYSTEM when threads cannot be made. A journal that
+/// cannot be written is no error here: the engine watches, begins no failover, and reports why.
 ///
 /// Thread: any.
 /// Blocks: for milliseconds.
@@ -398,7 +398,7 @@ pub unsafe extern "C" fn failover_engine_free(engine: *mut failover_engine) {
     });
 }
 
-/// The state of everything at this moment.
+/// The present state of the engine and all services.
 ///
 /// Thread: any.
 /// Blocks: no.
@@ -422,7 +422,7 @@ pub unsafe extern "C" fn failover_engine_status(
     }
 }
 
-/// As failover_engine_status, with this service alone: what it costs does not grow with the number of services.
+/// As failover_engine_status, for this service alone: the cost does not grow with the number of services.
 ///
 /// Errors: FAILOVER_INVALID_ARG for an unknown name.
 ///
@@ -450,9 +450,8 @@ pub unsafe extern "C" fn failover_engine_status_of(
     }
 }
 
-/// The next event, waiting for it up to timeout_ms (0: not at all; FAILOVER_FOREVER). The queue is bounded and the engine never waits
-/// for it: whoever is too slow loses single observations and log lines first, and is told by an event of kind
-/// FAILOVER_EVENT_OVERFLOW.
+/// The next event, waiting for it up to timeout_ms (0: not at all; FAILOVER_FOREVER). The queue is bounded, and the engine never waits for
+/// it: a slow reader loses single observations and log lines first, and an event of kind FAILOVER_EVENT_OVERFLOW reports this.
 ///
 /// Errors: FAILOVER_EMPTY when none came in time or failover_engine_wake was called; FAILOVER_STATE after the last event of a stopped
 /// engine, and when the events go to a callback.
@@ -514,7 +513,7 @@ pub unsafe extern "C" fn failover_engine_event_fd(
     }
 }
 
-/// Makes a waiting failover_engine_next_event return FAILOVER_EMPTY, or the next one if none waits.
+/// Makes a waiting failover_engine_next_event return FAILOVER_EMPTY; if no call waits, the next one.
 ///
 /// Thread: any.
 /// Blocks: no.
@@ -531,10 +530,10 @@ pub unsafe extern "C" fn failover_engine_wake(engine: *const failover_engine, er
     }
 }
 
-/// Has every event given to `callback`: one at a time, in order, on one thread of the engine and never under a lock. Registered
-/// before the start it misses none. Calling it again replaces the callback. The callback may call everything but
-/// failover_engine_stop, failover_engine_check_all, failover_engine_doctor and failover_engine_next_event, and must not throw or longjmp. While it does not return, events pile up as
-/// for a slow reader of the queue, and a stop waits for it.
+/// Registers `callback` for every event. One thread of the engine calls it, one event at a time, in order, never under a lock. If it is
+/// registered before the start, it misses no event. Calling it again replaces the callback. The callback may call everything but
+/// failover_engine_stop, failover_engine_check_all, failover_engine_doctor and failover_engine_next_event, and must not throw or longjmp.
+/// While it does not return, events pile up as for a slow reader of the queue, and a stop waits for it.
 ///
 /// Errors: FAILOVER_STATE when the events are taken by failover_engine_next_event or failover_engine_event_fd, and after the stop.
 ///
@@ -562,7 +561,7 @@ pub unsafe extern "C" fn failover_engine_on_event(
     }
 }
 
-/// Says yes to the failover of `service` that waits for an operator.
+/// Confirms the failover of `service` that waits for an operator.
 ///
 /// Errors of every command: FAILOVER_REJECTED (the message says why), FAILOVER_INVALID_ARG for an unknown name, FAILOVER_STATE when
 /// the engine does not run, FAILOVER_FAULTED, FAILOVER_TIMEOUT after ten seconds without an answer.
@@ -586,7 +585,7 @@ pub unsafe extern "C" fn failover_engine_confirm(
     }
 }
 
-/// Says yes to every failover that waits for an operator.
+/// Confirms every failover that waits for an operator.
 ///
 /// Errors: as for failover_engine_confirm.
 ///
@@ -605,7 +604,7 @@ pub unsafe extern "C" fn failover_engine_confirm_all(engine: *const failover_eng
     }
 }
 
-/// Watch, decide nothing: one service, or with NULL all. Outlives a restart.
+/// Pauses one service, or with NULL all: the engine watches and decides nothing. A pause outlives a restart.
 ///
 /// Errors: as for failover_engine_confirm.
 ///
@@ -628,10 +627,10 @@ pub unsafe extern "C" fn failover_engine_pause(
     }
 }
 
-/// As failover_engine_pause, with a `reason` (one line of at most 500 characters, for status, events and journal; NULL: none) and with
-/// a time after which the pause ends by itself: `for_ms` from 1 to 2592000000 (30 days), or FAILOVER_FOREVER. Then an event of kind
-/// FAILOVER_EVENT_OPERATOR_COMMAND says so, and everything is observed afresh. It ends at that moment also after a restart. Pausing
-/// again replaces both.
+/// As failover_engine_pause, with a `reason` (one line of at most 500 characters, for status, events and journal; NULL: none) and with a
+/// time after which the pause ends by itself: `for_ms` from 1 to 2592000000 (30 days), or FAILOVER_FOREVER. Then an event of kind
+/// FAILOVER_EVENT_OPERATOR_COMMAND reports it, and the engine first observes everything again. The pause ends at that moment also after a
+/// restart. Another pause replaces reason and time.
 ///
 /// Errors: as for failover_engine_confirm. FAILOVER_INVALID_ARG also for a reason or a time out of bounds.
 ///
@@ -659,7 +658,7 @@ pub unsafe extern "C" fn failover_engine_pause_with(
     }
 }
 
-/// Ends the pause of one service, or with NULL of all: everything is observed afresh first.
+/// Ends the pause of one service, or with NULL of all. The engine first observes everything again.
 ///
 /// Errors: as for failover_engine_confirm.
 ///
@@ -682,7 +681,7 @@ pub unsafe extern "C" fn failover_engine_resume(
     }
 }
 
-/// Takes `service` back from manual_intervention or failed_over to watching; ends its cooldown.
+/// Returns `service` from manual_intervention or failed_over to watching, and ends its cooldown.
 ///
 /// Errors: as for failover_engine_confirm.
 ///
@@ -705,10 +704,10 @@ pub unsafe extern "C" fn failover_engine_reset(
     }
 }
 
-/// Begins a failover of `service` now, from every state but one in flight; a database's healthy primary is not forced away without a
-/// loss that is accepted: see failover_engine_switchover. To the server `to`, or with NULL to the best one, losing
-/// `accept_loss` bytes at most (FAILOVER_LOSS_CONFIGURED: nothing of a primary that lives, else the configured limit; 2^50 and more:
-/// whatever is lost, also where that is not known). Returns when it has begun; events tell the rest.
+/// Begins a failover of `service` now, from every state except during a failover. For a healthy primary of a database it needs an accepted
+/// loss: see failover_engine_switchover. To the server `to`, or with NULL to the best one, losing `accept_loss` bytes at most
+/// (FAILOVER_LOSS_CONFIGURED: nothing of a primary that lives, else the configured limit; 2^50 and more: any loss, also an unknown one).
+/// Returns when it has begun; events report the rest.
 ///
 /// Errors: as for failover_engine_confirm.
 ///
@@ -768,9 +767,9 @@ pub unsafe extern "C" fn failover_engine_force_with(
 /// row is lost: where it cannot be proven that the standby has the whole log, nobody is promoted and the primary is started again.
 /// `at_ms`: 0 begins it now; else it begins at that moment, in milliseconds since 1970, within the next 30 days. One whose moment passes
 /// while no engine runs is reported as missed and does not begin later. Writes the number of the failover that began to `generation`, or 0
-/// for one that begins later; NULL where nobody wants it. Written with FAILOVER_OK alone.
+/// for one that begins later; it may be NULL. Written with FAILOVER_OK alone.
 ///
-/// Errors: as for failover_engine_confirm. FAILOVER_REJECTED with all that stands in the way.
+/// Errors: as for failover_engine_confirm. FAILOVER_REJECTED with everything that prevents it.
 ///
 /// Thread: any.
 /// Blocks: for milliseconds, ten seconds at most.
@@ -800,7 +799,7 @@ pub unsafe extern "C" fn failover_engine_switchover(
     }
 }
 
-/// Takes the planned switchover of `service` back.
+/// Cancels the planned switchover of `service`.
 ///
 /// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also when none is planned.
 ///
@@ -833,8 +832,8 @@ unsafe fn force_options(to: *const c_char, accept_loss: u64) -> Result<ForceOpti
     Ok(options)
 }
 
-/// Says that `server` of `service`, which takes writes, is the primary from here on: the way out after FAILOVER_EVENT_OTHER_BRANCH.
-/// Nothing is promoted, stopped or fenced; the traffic follows it.
+/// Declares `server` of `service`, which takes writes, the primary: use it after FAILOVER_EVENT_OTHER_BRANCH. The engine promotes, stops
+/// and fences nothing, and moves the traffic to this server.
 ///
 /// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while the server takes no writes, or another one takes them as well;
 /// FAILOVER_INVALID_ARG also for an unknown server.
@@ -859,8 +858,8 @@ pub unsafe extern "C" fn failover_engine_adopt(
     }
 }
 
-/// No failover and no order promotes `server` of `service` from here on, until failover_engine_uncordon. It is observed as before, and
-/// what it has of the log counts. Outlives restart and reload.
+/// No failover and no order promotes `server` of `service` from here on, until failover_engine_uncordon. The engine observes it as before,
+/// and its log counts. A cordon outlives restart and reload.
 ///
 /// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while a failover is in flight; FAILOVER_INVALID_ARG also for an unknown
 /// server.
@@ -885,7 +884,7 @@ pub unsafe extern "C" fn failover_engine_cordon(
     }
 }
 
-/// Takes failover_engine_cordon back: `server` of `service` may be promoted again.
+/// Ends a cordon: the engine may promote `server` of `service` again.
 ///
 /// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also when it is not cordoned; FAILOVER_INVALID_ARG also for an unknown
 /// server.
@@ -912,8 +911,8 @@ pub unsafe extern "C" fn failover_engine_uncordon(
 
 /// Begins to bring `server` of `service`, a former primary that is stopped, back as a standby of the present primary: as it is where its log
 /// has nothing that the new primary lacks, else by pg_rewind, once for each failover. What only its log has is counted, reported
-/// (FAILOVER_EVENT_LOST_TRANSACTIONS) and kept before anything is changed. FAILOVER_EVENT_REJOIN_ENDED and the status tell how it ends.
-/// With `dry_run` other than 0 nothing is changed: it is only found out what would be done and what stands in the way.
+/// (FAILOVER_EVENT_LOST_TRANSACTIONS) and kept before anything is changed. FAILOVER_EVENT_REJOIN_ENDED and the status report how it ends.
+/// With `dry_run` other than 0 it changes nothing: it only finds out what it would do and what prevents it.
 ///
 /// Errors: as for failover_engine_confirm. FAILOVER_REJECTED also while a failover is in flight, while the server runs or is the primary, and
 /// without SSH to both hosts; FAILOVER_INVALID_ARG also for an unknown server.
@@ -943,8 +942,8 @@ pub unsafe extern "C" fn failover_engine_rejoin(
     }
 }
 
-/// Takes another configuration in JSON while the engine runs. Counters restart. A bad one changes nothing. What its checks of kind
-/// "host" ask for has to be registered or offered before.
+/// Takes another configuration in JSON while the engine runs. Counters restart. A configuration with mistakes changes nothing. Register or
+/// offer before what its checks of kind "host" ask for.
 ///
 /// Errors: FAILOVER_CONFIG; FAILOVER_INVALID_ARG when a check asks for a function that nobody answers; FAILOVER_STATE when something differs that is fixed at start (state_dir) or the engine does not run;
 /// FAILOVER_REJECTED while a failover is in flight.

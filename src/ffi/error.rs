@@ -161,7 +161,7 @@ pub unsafe extern "C" fn failover_error_json(error: *const failover_error) -> *c
     unsafe { error.as_ref() }.map_or(null(), |error| error.json.as_ptr())
 }
 
-/// True where the same call may succeed later without anything being changed.
+/// True if the same call may succeed later without a change.
 ///
 /// Thread: one at a time.
 /// Blocks: no.

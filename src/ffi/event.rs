@@ -198,7 +198,7 @@ pub extern "C" fn failover_event_kind_at(index: usize) -> i32 {
     kinds().get(index).map_or(0, |(number, _)| *number)
 }
 
-/// How loud it is: FAILOVER_SEVERITY_*.
+/// Its severity: FAILOVER_SEVERITY_*.
 ///
 /// Thread: one at a time.
 /// Blocks: no.
@@ -215,8 +215,8 @@ pub unsafe extern "C" fn failover_event_severity(event: *const failover_event) -
     })
 }
 
-/// Its place in the one order of events: strictly increasing from 1. A gap means that events were dropped; an event of kind
-/// FAILOVER_EVENT_OVERFLOW stands in it.
+/// Its sequence number, strictly increasing from 1. A gap means that events were dropped; an event of kind FAILOVER_EVENT_OVERFLOW fills
+/// it.
 ///
 /// Thread: one at a time.
 /// Blocks: no.
@@ -327,8 +327,8 @@ pub unsafe extern "C" fn failover_event_message(event: *const failover_event) ->
     unsafe { event.as_ref() }.map_or(null(), |event| event.message.as_ptr())
 }
 
-/// The whole event as one JSON object: seq, time, mono_ns, generation, kind, severity, service, server, its host and port, message, and under "fields"
-/// what belongs to its kind.
+/// The whole event as one JSON object: seq, time, mono_ns, generation, kind, severity, service, server, its host and port, message, and
+/// under "fields" the fields of its kind.
 ///
 /// Thread: one at a time.
 /// Blocks: no.
@@ -341,7 +341,7 @@ pub unsafe extern "C" fn failover_event_json(event: *const failover_event) -> *c
     quiet(null(), || event.json.get_or_init(|| text::owned(&event.event.to_json().to_string())).as_ptr())
 }
 
-/// Of FAILOVER_EVENT_TASK_CHECK and FAILOVER_EVENT_TASK_ACTION: the number for failover_task_complete. Never used again.
+/// For FAILOVER_EVENT_TASK_CHECK and FAILOVER_EVENT_TASK_ACTION: the number for failover_task_complete. It is never reused.
 ///
 /// Thread: one at a time.
 /// Blocks: no.
@@ -353,7 +353,7 @@ pub unsafe extern "C" fn failover_event_task_id(event: *const failover_event) ->
     unsafe { event.as_ref() }.map_or(0, |event| event.field("task_id"))
 }
 
-/// Of a task: what was left of its deadline when the event was made, in milliseconds. A later answer changes nothing.
+/// For a task: the time that was left until its deadline when the event was made, in milliseconds. A later answer changes nothing.
 ///
 /// Thread: one at a time.
 /// Blocks: no.

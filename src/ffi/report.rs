@@ -15,7 +15,7 @@ use super::error::{Fault, failover_error};
 use super::{call, quiet, text};
 use failover::{Config, ConfigErrors, DecisionRecord, SwitchoverOptions, Validation};
 
-/// What was found; it does not change any more. No secret is in it. Owned by the caller: failover_report_free. Used by one thread at a
+/// A report. It does not change, and holds no secret. Owned by the caller: failover_report_free. Used by one thread at a
 /// time.
 pub struct failover_report {
     json: CString,
@@ -61,7 +61,7 @@ unsafe fn validated(
 /// before the start and beside a running engine, and changes nothing. Checks that are registered (failover_engine_register_check) are asked;
 /// of those that are offered as events counts what was last answered, and before the start they are unknown. failover_report_passed: everything is up, and nothing would stop a failover.
 ///
-/// One at a time for an engine: another one is waited for. failover_engine_stop and failover_engine_request_stop end it.
+/// An engine runs one report at a time: a second call waits for the first. failover_engine_stop and failover_engine_request_stop end it.
 ///
 /// Errors: FAILOVER_TIMEOUT when timeout_ms was not enough for all of it, and there is no report: give it more, nothing goes on meanwhile;
 /// FAILOVER_STATE when the engine was stopped, also meanwhile; FAILOVER_REENTRANT on a thread of the engine; FAILOVER_SYSTEM.
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn failover_engine_doctor(
     }
 }
 
-/// Everything that is looked at before a switchover of `service` to the server `to`, or with NULL to the best standby: what
+/// The preflight of a switchover of `service` to the server `to`, or with NULL to the best standby: what
 /// `failover switchover --dry-run --json` prints (docs/SWITCHOVER.md). Changes nothing. failover_report_passed: it would begin.
 ///
 /// Errors: as for failover_engine_confirm.
@@ -265,7 +265,7 @@ pub unsafe extern "C" fn failover_config_effective_from_file(
     }
 }
 
-/// Goes through the record of a decision again: what `failover replay --json` prints (docs/STATUS.md, ReplayReport). Engines leave a
+/// Replays the record of a decision: what `failover replay --json` prints (docs/STATUS.md, ReplayReport). Engines leave a
 /// record of every failover that begins or is refused in evidence/ of their state_dir. failover_report_passed: this version comes to the same
 /// decision, bit for bit.
 ///
@@ -305,7 +305,7 @@ pub unsafe extern "C" fn failover_report_json(report: *const failover_report) ->
     unsafe { report.as_ref() }.map_or(null(), |report| report.json.as_ptr())
 }
 
-/// True where all is well: what the command line says by its exit code. Each function that gives a report says what it means.
+/// True if the report is good, as the exit code of the command line shows it. Each function that gives a report says what this means.
 ///
 /// Thread: one at a time.
 /// Blocks: no.

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use super::{quiet, text};
 use failover::{Status, metrics_details, metrics_text};
 
-/// A copy of the engine's state; it does not change any more. Owned by the caller: failover_status_free. Used by one thread at a time.
+/// A copy of the engine's state. It does not change. Owned by the caller: failover_status_free. Used by one thread at a time.
 pub struct failover_status {
     status: Status,
     services: Vec<Service>,
@@ -63,7 +63,7 @@ unsafe fn find<'a>(status: *const failover_status, name: *const c_char) -> Optio
     }
 }
 
-/// Everything, as one JSON object: what `failover status --json` prints.
+/// The whole status as one JSON object: the output of `failover status --json`.
 ///
 /// Thread: one at a time.
 /// Blocks: no.

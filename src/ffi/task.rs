@@ -12,18 +12,18 @@ use super::event::failover_event;
 use super::text;
 use failover::{ActionAnswer, HostAnswer, TaskAnswer};
 
-/// Of a check: it answered, and the answer was right.
+/// For a check: it answered, and the answer was right.
 pub const FAILOVER_TASK_UP: i32 = 1;
-/// Of a check: it is alive, proven, but not serving.
+/// For a check: it is proven to be alive, and does not serve.
 pub const FAILOVER_TASK_IMPAIRED: i32 = 2;
-/// Of a check: it did not answer, or not as a healthy one answers. The only answer that counts as a failure.
+/// For a check: it did not answer, or not as a healthy server does. Only this answer counts as a failure.
 pub const FAILOVER_TASK_DOWN: i32 = 3;
-/// Of a check: it could not be asked. Of an action: it failed, and part of the effect may have happened. Every number that is not in
-/// this list means the same.
+/// For a check: it could not be asked. For an action: it failed, and may have had a part of its effect. Every number that is not in this
+/// list means the same.
 pub const FAILOVER_TASK_UNKNOWN: i32 = 4;
-/// Of an action: it did its work, and that is proven; for "fence" this means power or volume cut.
+/// For an action: it did its work, and this is proven; for "fence" this means that power or volume was cut.
 pub const FAILOVER_TASK_DONE: i32 = 5;
-/// Of an action: it failed, proven to have had no effect.
+/// For an action: it failed, and it is proven that it had no effect.
 pub const FAILOVER_TASK_NO_EFFECT: i32 = 6;
 
 /// Room for the detail that a task function may write.

@@ -18,13 +18,13 @@ pub const FAILOVER_OUTCOME_REFUSED: i32 = 3;
 pub const FAILOVER_OUTCOME_RESET: i32 = 4;
 /// The server answered that it does not serve now: starting, stopping, no slot left, read-only.
 pub const FAILOVER_OUTCOME_REJECTED: i32 = 5;
-/// Anything else: an error of the statement, of the host. Says nothing about the server.
+/// Anything else: an error of the statement, of the host. It says nothing about the server.
 pub const FAILOVER_OUTCOME_ERROR: i32 = 6;
 
-/// Tells how a call of the host's own to `server` of `service` ended (FAILOVER_OUTCOME_*); server NULL is the primary. One more
-/// observer: a call that timed out, was refused or reset makes the engine look at once and stands for one observation of its own;
-/// served calls double what a failure needs to be believed. Neither decides alone. May be called for every call: reports are
-/// counted, and looked at ten times a second at most.
+/// Reports how a call of the host program to `server` of `service` ended (FAILOVER_OUTCOME_*); server NULL is the primary. One more
+/// observer: a call that timed out, was refused or reset makes the engine look at once and stands for one observation of its own; served
+/// calls double what a failure needs to be believed. Neither decides alone. It may be called for every call: the engine counts reports, and
+/// evaluates them at most ten times a second.
 ///
 /// Errors: FAILOVER_INVALID_ARG for an unknown name or outcome, FAILOVER_STATE when the engine does not run.
 ///

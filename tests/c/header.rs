@@ -91,7 +91,7 @@ fn codes() -> String {
     let refusals = Refusal::TABLE.iter().map(|row| ("REFUSAL", row.name, row.means));
     let of_standbys = CandidateRefusal::TABLE.iter().map(|row| ("STANDBY_REFUSAL", row.name, row.means));
     let mut text = String::from(
-        "\n// The names that stand in the JSON of the status and of events. A newer library may have more: show those as they are.\n",
+        "\n// The names in the JSON of the status and of events. A newer library may have more: show them as they are.\n",
     );
     for (family, name, means) in findings.chain(refusals).chain(of_standbys) {
         let upper = name.to_uppercase();

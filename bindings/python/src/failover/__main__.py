@@ -1,4 +1,4 @@
-"""What a person asks of an installed package: python -m failover version, python -m failover validate FILE."""
+"""The command line of the package: python -m failover version, python -m failover validate FILE."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _validate(file: Path) -> int:
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    """Does what the arguments say; the exit code."""
+    """Carries out the arguments and returns the exit code."""
     given = _arguments().parse_args(arguments)
     return _version() if given.command == "version" else _validate(given.file)
 

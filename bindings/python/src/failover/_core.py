@@ -1,5 +1,5 @@
-"""What an engine consists of behind its face: the library's handle, the thread that takes every event, and those that run the
-program's own code.
+"""The inside of an Engine: the library's handle, the thread that takes every event, and the threads that run the program's own
+code.
 
 The threads, all daemons, none of which keeps the process or a dropped Engine alive:
 
@@ -186,7 +186,7 @@ class Core:
             raise HandlerError(errors, count) from errors[0]
 
     def close(self) -> None:
-        """Frees a stopped engine as soon as no other thread is inside it."""
+        """Frees a stopped engine as soon as no other thread uses it."""
         if self.forked:
             return
         self._closed = True
@@ -201,7 +201,8 @@ class Core:
         self._free()
 
     def abandon(self) -> None:
-        """The Engine was dropped. Runs wherever the garbage collector does, so it does not wait for the engine: whoever polls it frees it."""
+        """The Engine was dropped. The garbage collector may call this on any thread, so it does not wait for the engine: the
+        polling thread frees it."""
         if self.forked:
             return
         self.abandoned = True
@@ -212,7 +213,7 @@ class Core:
         warnings.warn("an engine was dropped while it ran: use `with` or close()", ResourceWarning, source=None, stacklevel=2)
 
     def let_go(self) -> None:
-        """In a child of fork: frees nothing, and gives up the child's copy of the lock on the state directory."""
+        """Runs in a child of fork: frees nothing, and gives up the child's copy of the lock on the state directory."""
         for handle in self._owned:
             lib.failover_engine_free(handle)
 
@@ -355,7 +356,7 @@ class Core:
                 self._spawn("failover-handler", lambda: self._serve(self.queue, self._handle_event))
 
     def reader(self) -> EventQueue:
-        """The queue, for somebody who reads it himself. Errors: StateError when handlers do; Forked."""
+        """The queue, for a program that reads it itself. Errors: StateError if there are handlers; Forked."""
         self.here()
         if not self.read_directly:
             with self._lock:
@@ -376,7 +377,8 @@ def _mark_forked() -> None:
 
 
 def _stop_all() -> None:
-    """At the interpreter's exit, while threads still run: first all are asked, then waited for, together for EXIT_TIMEOUT."""
+    """Runs at the interpreter's exit, while threads still run: it asks all engines to stop, then waits for them, for EXIT_TIMEOUT
+    in all."""
     cores = [core for core in list(_cores) if not core.forked]
     end = time.monotonic() + EXIT_TIMEOUT
     for core in cores:

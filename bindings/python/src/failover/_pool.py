@@ -17,8 +17,8 @@ _LOGGER = logging.getLogger("failover")
 
 
 class Pool:
-    """Runs jobs on up to `size` daemon threads, made when they are needed. Of one key one job runs at a time and one waits: a function
-    that never comes back costs one thread, however often it is asked again. Nothing that is past its deadline is begun."""
+    """Runs jobs on up to `size` daemon threads, made when they are needed. For each key one job runs at a time and one waits, so a
+    function that never returns costs one thread. A job past its deadline does not begin."""
 
     def __init__(self, name: str, size: int) -> None:
         self._name = name
@@ -32,7 +32,7 @@ class Pool:
         self.threads: List[threading.Thread] = []
 
     def submit(self, key: Key, task: Task, run: Callable[[], None]) -> None:
-        """Has `run` called soon, unless the task's deadline passes before. Does not wait."""
+        """Lets a thread call `run` soon, unless the task's deadline passes before. Does not wait."""
         with self._changed:
             if self._closed:
                 return
@@ -47,7 +47,7 @@ class Pool:
             self._changed.notify()
 
     def close(self) -> None:
-        """Begins nothing more; each thread ends when its function returns."""
+        """Begins no more jobs; each thread ends when its function returns."""
         with self._changed:
             self._closed = True
             self._ready.clear()

@@ -1,4 +1,4 @@
-"""The bounded queue between the thread that takes events from the library and whoever reads them."""
+"""The bounded queue between the thread that takes events from the library and their reader."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _Waiter = Tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
 class EventQueue:
-    """Never makes the one who puts wait: what nobody takes is dropped, oldest first, and counted in an event of kind "overflow"."""
+    """put() never waits: the queue drops what no reader takes, oldest first, and counts it in an event of kind "overflow"."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -61,7 +61,7 @@ class EventQueue:
             self._tell()
 
     def close(self) -> None:
-        """No more will come; what is in it can still be taken."""
+        """Ends the queue; a reader can still take what is in it."""
         with self._changed:
             self._closed = True
             self._tell()
@@ -81,7 +81,7 @@ class EventQueue:
 
     @property
     def over(self) -> bool:
-        """Everything was taken, and no more will come."""
+        """True if every event was taken and none will come."""
         with self._changed:
             return self._closed and not self._ordinary and not self._important and not self._dropped
 

@@ -24,7 +24,7 @@ _LONGEST_MS = 2**32 - 1
 
 
 class BreakerState(IntEnum):
-    """What a breaker permits."""
+    """The states of a breaker."""
 
     CLOSED = 1
     """Every request."""
@@ -36,8 +36,8 @@ class BreakerState(IntEnum):
 
 class CircuitBreaker:
     """Opens after `failure_threshold` failures in a row, permits nothing for `recovery` seconds, then `half_open_requests` requests; when
-    all of those succeed it closes, and one that fails opens it again. `failures`: the exceptions that count as a failure; any
-    other Exception is a success of the other side, and what is no Exception (Ctrl-C, a cancelled task) counts as nothing.
+    all of those succeed it closes, and one that fails opens it again. `failures`: the exceptions that count as a failure. Any other
+    Exception counts as a success of the other side; Ctrl-C and a cancelled task do not count.
 
     Every method may be called from any thread, at the same time, and does not block.
     Errors: InvalidArgument for numbers out of range.
@@ -71,7 +71,7 @@ class CircuitBreaker:
 
     @contextmanager
     def permit(self) -> Iterator[None]:
-        """Asks whether a request may be made now, and takes note of how the block ends.
+        """Asks whether a request may be made now, and records how the block ends.
 
         Errors: Rejected: not now; its `retry_after` says in how many seconds. Forked in a child process.
         """
@@ -110,12 +110,12 @@ class CircuitBreaker:
 
     @property
     def state(self) -> BreakerState:
-        """What it permits now. Errors: Forked in a child process."""
+        """Its present state. Errors: Forked in a child process."""
         number = int(lib.failover_breaker_state(self._handle))
         if number == 0:
             raise error(Code.FORKED, "this breaker belongs to a parent process: make one after fork")
         return BreakerState(number)
 
     def reset(self) -> None:
-        """Closes it: something is known from elsewhere to have changed."""
+        """Closes it, because the program knows that something has changed."""
         lib.failover_breaker_reset(self._handle)

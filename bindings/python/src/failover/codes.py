@@ -6,7 +6,7 @@ __all__ = ["FindingCode", "RefusalCode", "StandbyRefusalCode"]
 
 
 class FindingCode(str, Enum):
-    """What would hurt at failover time: Finding.code."""
+    """The kinds of findings: Finding.code."""
 
     # generated: findings
     VERSION_NOT_SUPPORTED = "version_not_supported"

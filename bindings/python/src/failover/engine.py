@@ -42,7 +42,7 @@ _LOOK_TIMEOUT = 60.0
 
 
 class Events:
-    """The events of an engine, for `for` and `async for`. Ends after "engine_stopped". What one reader takes no other one sees."""
+    """The events of an engine, for `for` and `async for`. Ends after "engine_stopped". Each event goes to one reader."""
 
     def __init__(self, engine: Engine, core: Core) -> None:
         # While somebody iterates, the engine is not dropped.
@@ -69,7 +69,7 @@ class Events:
 
 
 class Engine:
-    """An engine: watches servers, decides when the primary is really gone, fences it, promotes the standby, moves the traffic.
+    """An engine: it watches servers, decides when the primary has failed, fences it, promotes a standby, moves the traffic.
 
     config: a dict or a text in JSON, or the path of a file in TOML or JSON (docs/CONFIG.md). workers: how many of the program's own
     checks run at once. Starts nothing: `with engine:` or start() does. Every method may be called from any thread, at the same
@@ -112,7 +112,7 @@ class Engine:
 
     def stop(self, timeout: Optional[float] = _STOP_TIMEOUT) -> None:
         """Stops: a failover before its point of no return is undone, one behind it finishes its step; then every thread of the engine
-        ends. Afterwards "engine_stopped" was the last event and no handler runs. Stopping again does nothing.
+        ends. Afterwards "engine_stopped" was the last event, and no handler runs. A second stop does nothing.
 
         timeout: seconds to wait; None: without end. Ctrl-C interrupts the wait, not the stopping.
         Errors: TypeError and InvalidArgument, here and wherever there is a timeout, for what is no number of seconds from 0 on; Timeout (it is
@@ -127,7 +127,8 @@ class Engine:
         self._core.request_stop()
 
     def close(self, timeout: Optional[float] = _STOP_TIMEOUT) -> None:
-        """Stops as stop() does, and gives everything back. Events that were not read can still be read. Closing again does nothing.
+        """Stops as stop() does, and frees everything. The program can still read events that it has not read. Closing again does
+        nothing.
 
         Errors: as for stop(). After Timeout the engine goes on stopping: close it again.
         """
@@ -172,8 +173,8 @@ class Engine:
     # Events.
 
     def events(self) -> Events:
-        """The events, for `for` and `async for`, until the engine has stopped. They are kept from the making of the engine on, 1024 of
-        each sort: who reads too slowly loses single observations first, and is told by an event of kind "overflow".
+        """The events, for `for` and `async for`, until the engine has stopped. The engine keeps them from its creation on, 1024 of
+        each sort: a slow reader loses single observations first, and an event of kind "overflow" reports this.
 
         An engine has one consumer: events() and next_event() share what there is, and exclude on_event(). Ctrl-C works while waiting.
         `async for` may be cancelled at any time and loses nothing by it.
@@ -194,7 +195,7 @@ class Engine:
         return event
 
     def wait(self, *kinds: str, service: Optional[str] = None, timeout: Optional[float] = None) -> Event:
-        """Takes events until one of these kinds comes (of this service), and gives it out; the others are dropped.
+        """Takes events until one of these kinds (of this service) comes, and returns it. It drops the others.
 
         timeout: seconds for all of it; None: without end.
         Errors: Timeout; StateError when the engine stopped before, and when there are handlers.
@@ -209,18 +210,18 @@ class Engine:
                 return event
 
     def on_event(self, handler: HandlerT) -> HandlerT:
-        """Has every event given to `handler`, also as a decorator: one at a time, in order, on one daemon thread of this package.
-        Registered before the start it misses none. Several handlers are called one after another.
+        """Registers `handler` for every event, also as a decorator. One daemon thread of this package calls it, one event at a
+        time, in order. If it is registered before the start, it misses no event. Several handlers are called one after another.
 
-        A handler may call everything but stop() and close(). While it does not return, events pile up as for a slow reader. What it
-        raises is logged and raised from stop() or close() as HandlerError.
+        A handler may call everything but stop() and close(). While it does not return, events pile up as for a slow reader. Its
+        exceptions are logged, and raised from stop() or close() as HandlerError.
         Errors: StateError when events() or next_event() is used.
         """
         self._core.add_handler(handler)
         return handler
 
     def status(self, service: Optional[str] = None) -> Status:
-        """The state of everything at this moment, or of one service: that costs the same whatever their number. Does not block.
+        """The present state of everything, or of one service: its cost does not grow with the number of services. Does not block.
 
         Errors: InvalidArgument for an unknown service.
         """
@@ -253,9 +254,9 @@ class Engine:
         server over SQL and its checks, each host over SSH, each load balancer, and who answers through the route. Works before the start and
         beside a running engine, and changes nothing. Of checks that the program answers counts what it last told the running engine; before the start they are "unknown", and no failure.
 
-        timeout: seconds for all of it; None: without end. One at a time for an engine: another one is waited for. stop() ends it, and Ctrl-C
-        the wait. With asyncio: `await asyncio.to_thread(engine.check_all)`.
-        Errors: Timeout: it was not enough, and there is no report: half of one would look better than things are; StateError when the engine was stopped, also meanwhile.
+        timeout: seconds for all of it; None: without end. An engine runs one report at a time: a second call waits for the first.
+        stop() ends it, and Ctrl-C the wait. With asyncio: `await asyncio.to_thread(engine.check_all)`.
+        Errors: Timeout if the time was not enough (there is no half report); StateError when the engine was stopped, also meanwhile.
         """
         return CheckSummary.from_json(self._report(lib.failover_engine_check_all, _millis(timeout)))
 
@@ -277,7 +278,7 @@ class Engine:
         return read(handle)
 
     def _report(self, function: Any, *arguments: Any) -> Dict[str, Any]:
-        """On a thread of its own, so that Ctrl-C is seen meanwhile."""
+        """Runs on a thread of its own, so that Ctrl-C works meanwhile."""
         answers: List[Dict[str, Any]] = []
         raised: List[BaseException] = []
 
@@ -364,7 +365,7 @@ class Engine:
     # Commands. Each blocks for milliseconds, ten seconds at most.
 
     def confirm(self, service: str) -> None:
-        """Says yes to the failover of `service` that waits for an operator.
+        """Confirms the failover of `service` that waits for an operator.
 
         Errors of every command: Rejected (the message says why), InvalidArgument for an unknown name, StateError when the engine does not
         run, Faulted, Timeout after ten seconds without an answer.
@@ -372,7 +373,7 @@ class Engine:
         self._core.call(lib.failover_engine_confirm, text(service, "service"))
 
     def confirm_all(self) -> None:
-        """Says yes to every failover that waits for an operator. Errors: as for confirm()."""
+        """Confirms every failover that waits for an operator. Errors: as for confirm()."""
         self._core.call(lib.failover_engine_confirm_all)
 
     def pause(
@@ -395,7 +396,8 @@ class Engine:
         self._core.call(lib.failover_engine_resume, text(service, "service"))
 
     def reset(self, service: str) -> None:
-        """Takes `service` back from manual_intervention or failed_over to watching; ends its cooldown. Errors: as for confirm()."""
+        """Returns `service` from manual_intervention or failed_over to watching, and ends its cooldown. Errors: as for
+        confirm()."""
         self._core.call(lib.failover_engine_reset, text(service, "service"))
 
     def switchover(self, service: str, to: Optional[str] = None, *, at: Optional[datetime] = None) -> int:
@@ -423,7 +425,7 @@ class Engine:
         return Preflight.from_json(raw)
 
     def switchover_cancel(self, service: str) -> None:
-        """Takes the planned switchover of `service` back. Errors: as for confirm(); Rejected also when none is planned."""
+        """Cancels the planned switchover of `service`. Errors: as for confirm(); Rejected also when none is planned."""
         self._core.call(lib.failover_engine_switchover_cancel, text(service, "service"))
 
     def force(self, service: str, to: Optional[str] = None, accept_loss: Optional[int] = None) -> int:
@@ -448,8 +450,8 @@ class Engine:
         self._core.call(lib.failover_engine_adopt, text(service, "service"), text(server, "server"))
 
     def cordon(self, service: str, server: str) -> None:
-        """No failover and no order promotes `server` of `service` from here on, until uncordon(). It is observed as before, and what it
-        has of the log counts. Outlives restart and reload.
+        """No failover and no order promotes `server` of `service` from here on, until uncordon(). The engine observes it as before,
+        and its log counts. A cordon outlives restart and reload.
 
         Errors: as for confirm(); Rejected also while a failover is in flight.
         """
@@ -472,7 +474,7 @@ class Engine:
 
     def reload(self, config: Config) -> None:
         """Takes another configuration while the engine runs: a dict, JSON, or the path of a file in TOML or JSON. Counters
-        restart. A bad one changes nothing. What its checks of kind "host" ask for has to be registered or offered before.
+        restart. A configuration with mistakes changes nothing. Register or offer before what its checks of kind "host" ask for.
 
         Errors: ConfigError; InvalidArgument when a check asks for a function that nobody answers; StateError when something differs that is fixed at start (state_dir) or the engine does not run; Rejected
         while a failover is in flight; ConfigError also when the file cannot be read.

@@ -98,7 +98,7 @@ class StateError(FailoverError, RuntimeError):
 
 
 class Rejected(FailoverError):
-    """The engine, or a breaker, understood and says no; the message says why."""
+    """The engine or a breaker rejected the call; the message says why."""
 
     @property
     def retry_after(self) -> Optional[float]:
@@ -108,7 +108,7 @@ class Rejected(FailoverError):
 
 
 class Timeout(FailoverError, TimeoutError):
-    """It is not over yet; the engine goes on with it. Calling again waits again."""
+    """The call did not end in time; the engine continues with it. Call again to wait again."""
 
 
 class Forked(FailoverError, RuntimeError):
@@ -116,7 +116,7 @@ class Forked(FailoverError, RuntimeError):
 
 
 class Reentrant(FailoverError, RuntimeError):
-    """The call would wait for the thread it runs on: use request_stop there."""
+    """The call would wait for the thread that it runs on: use request_stop there."""
 
 
 class UnknownTask(FailoverError, LookupError):
@@ -140,8 +140,8 @@ class Unsupported(FailoverError):
 
 
 class HandlerError(Exception):
-    """Handlers of events raised. Each exception was logged when it happened; `errors` has the first of them, oldest first,
-    and `count` says how many there were."""
+    """Event handlers raised exceptions. Each was logged when it happened; `errors` has the first ones, oldest first, and `count`
+    their number."""
 
     def __init__(self, errors: Sequence[BaseException], count: int) -> None:
         first = errors[0]

@@ -17,7 +17,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class EventKind(str, Enum):
-    """The words for what can happen. A newer library may have more: those arrive as plain strings."""
+    """The kinds of events. A newer library may have more: they arrive as plain strings."""
 
     # generated: kinds
     ENGINE_STARTED = "engine_started"
@@ -76,7 +76,7 @@ class EventKind(str, Enum):
 
 
 class Severity(IntEnum):
-    """How loud an event is."""
+    """The severity of an event."""
 
     DEBUG = 0
     INFO = 1

@@ -49,9 +49,10 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class CheckSummary:
-    """What Engine.check_all found. all_up: every check is "up", but for those that the program itself answers. ready: no finding is
-    blocking. readiness: what would hurt at failover time; the `service` of a finding is None where it is of the engine itself. forecasts:
-    what would happen if a primary died now, by service; sentences: the same in one sentence, which knows the findings."""
+    """The result of Engine.check_all. all_up: every check is "up", but for those that the program itself answers. ready: no finding
+    is blocking. readiness: what would hurt at failover time; the `service` of a finding is None where it is of the engine itself.
+    forecasts: what would happen if a primary died now, by service; sentences: the same in one sentence, which knows the
+    findings."""
 
     all_up: bool
     ready: bool
@@ -82,8 +83,9 @@ class CheckSummary:
 
 @dataclass(frozen=True)
 class DoctorReport:
-    """What Engine.doctor found. ready: no finding is blocking. sentence, forecast: what would happen if the primary died now; None of a
-    service that cannot be failed over. findings: what would hurt at failover time, what would stop it first, with `why` and `remedy`."""
+    """The result of Engine.doctor. ready: no finding is blocking. sentence, forecast: what would happen if the primary died now;
+    None of a service that cannot be failed over. findings: what would hurt at failover time, what would stop it first, with `why`
+    and `remedy`."""
 
     service: str
     ready: bool
@@ -119,7 +121,7 @@ class PreflightLine:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What Engine.switchover_preflight saw. ready: a switchover would begin."""
+    """The result of Engine.switchover_preflight. ready: a switchover would begin."""
 
     ready: bool
     lines: List[PreflightLine]
@@ -150,8 +152,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Validation:
-    """What validate() found. valid: an engine can be made of it. errors: every mistake at once; warnings: what looks wrong but does not stop
-    the engine. file: None of a dict or a text."""
+    """The result of validate(). valid: an engine can be made of it. errors: every mistake at once; warnings: what looks wrong but
+    does not stop the engine. file: None of a dict or a text."""
 
     valid: bool
     file: Optional[str]
@@ -162,8 +164,9 @@ class Validation:
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """What replay() came to. same: this version comes to the same decision, bit for bit; else differences says what differs. kind: "failover",
-    or the name of the event that says why there is none. why: the decision in one sentence. events: what was told on the way."""
+    """The result of replay(). same: this version comes to the same decision, bit for bit; else differences says what differs. kind:
+    "failover", or the name of the event that says why there is none. why: the decision in one sentence. events: what was told on
+    the way."""
 
     same: bool
     version: str
@@ -210,7 +213,7 @@ def effective_config(config: Config) -> Dict[str, Any]:
 
 
 def replay(path: Union[str, "os.PathLike[str]"]) -> ReplayReport:
-    """Goes through the record of a decision again: a file from evidence/ of an engine's state_dir. Blocks for some milliseconds.
+    """Replays the record of a decision: a file from evidence/ of an engine's state_dir. Blocks for some milliseconds.
 
     Errors: InvalidArgument when it cannot be read, or is no record that this version understands.
     """

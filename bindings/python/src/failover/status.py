@@ -1,4 +1,5 @@
-"""The state of everything at one moment. What most programs need is typed; `raw` has the rest, as `failover status --json` prints it."""
+"""The state of the engine and its services at one moment. The fields that most programs need are typed; `raw` has all of them, as
+`failover status --json` prints them."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Reason:
-    """A stable name, and the evidence in one sentence. remedy: what mends it, empty where the sentence says it, or only time can."""
+    """A stable name, and the evidence in one sentence. remedy: the remedy, empty if the sentence says it or only time helps."""
 
     code: str
     message: str
@@ -134,8 +135,8 @@ class LastFailover:
 
 @dataclass(frozen=True)
 class Pause:
-    """The pause that holds. reason: in the operator's words. left_ms: how long it still lasts; None: until it is resumed. withheld: what
-    would be done meanwhile and is left undone: "unfinished_failover", "route", "names", "weight", "old_primary", "follow"."""
+    """The present pause. reason: the operator's text. left_ms: the time that is left; None: until resume. withheld: what the engine
+    does not do because of the pause: "unfinished_failover", "route", "names", "weight", "old_primary", "follow"."""
 
     reason: Optional[str]
     left_ms: Optional[int]
@@ -157,8 +158,9 @@ class ServiceStatus:
     in one sentence. primary: once it is known. generation: the number of the last failover or switch by hand; 0 before the first. health: that of the
     primary. refusals: why no failover would start now. pause: why and for how long it is paused; None while it is not.
     planned_switchover: one that begins later; None: none.
-    missing: what it does without although its primary is well, and is "degraded" for: "no_standby", or a finding of the route.
-    readiness: what would hurt at failover time, what would stop it first."""
+    missing: what the service lacks although its primary is healthy, so that it is "degraded": "no_standby", or a finding of the
+    route.
+    readiness: the findings, those that block a failover first."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""Checks and actions that the program carries out itself: what they are asked, and what they answer."""
+"""The checks and actions of the program itself: their tasks and their answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Answer", "Done", "NoEffect", "Outcome", "Result", "Task", "TaskResul
 
 
 class TaskResult(IntEnum):
-    """The numbers of the C interface for how a task ended."""
+    """The results of a task, by the numbers of the C interface."""
 
     UP = 1
     IMPAIRED = 2
@@ -24,7 +24,7 @@ class TaskResult(IntEnum):
 
 
 class Outcome(IntEnum):
-    """How a call of the program's own to a server ended: for Engine.report_outcome."""
+    """The outcome of a call of the program to a server: for Engine.report_outcome."""
 
     OK = 1
     """It was served as it should be."""
@@ -42,7 +42,7 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True)
 class Task:
-    """What a check or an action is asked.
+    """The task of a check or an action.
 
     id: for Engine.complete_task. name: the check's function, or the step. service, server: what it is about. generation: of an action,
     the failover it belongs to; (generation, step) is the idempotency key: asked again with the same one, find the work done; asked
@@ -61,7 +61,7 @@ class Task:
 
     @property
     def remaining(self) -> float:
-        """Seconds left; 0 when it is too late."""
+        """The seconds that are left; 0 after the deadline."""
         return max(0.0, self.deadline - time.monotonic())
 
 
@@ -79,12 +79,12 @@ class Answer:
 
     @classmethod
     def impaired(cls, detail: str = "") -> Answer:
-        """It is alive, proven, but not serving."""
+        """It is proven to be alive, and does not serve."""
         return cls(TaskResult.IMPAIRED, detail)
 
     @classmethod
     def down(cls, detail: str = "") -> Answer:
-        """It did not answer, or not as a healthy one answers. The only answer that counts as a failure."""
+        """It did not answer, or not as a healthy server does. Only this answer counts as a failure."""
         return cls(TaskResult.DOWN, detail)
 
     @classmethod
@@ -95,21 +95,21 @@ class Answer:
 
 @dataclass(frozen=True)
 class Done:
-    """Of an action: it did its work, and that is proven; for "fence" this means power or volume cut."""
+    """The action did its work, and this is proven; for "fence" this means that power or volume was cut."""
 
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class NoEffect:
-    """Of an action: it failed, proven to have had no effect."""
+    """The action failed, and it is proven that it had no effect."""
 
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """Of an action: it failed, and part of the effect may have happened."""
+    """The action failed, and may have had a part of its effect."""
 
     detail: str = ""
 
@@ -122,7 +122,7 @@ _RESULTS: Dict[type, TaskResult] = {Done: TaskResult.DONE, NoEffect: TaskResult.
 
 
 def check_answer(value: Any) -> Answer:
-    """What a check function returned. Nothing but True and Answer.up is a good answer."""
+    """The answer that a check function returned. Only True and Answer.up are good answers."""
     if isinstance(value, Answer):
         return value
     if value is True:
@@ -135,7 +135,7 @@ def check_answer(value: Any) -> Answer:
 
 
 def action_answer(value: Any) -> Answer:
-    """What an action function returned. Nothing but Done is a success."""
+    """The answer that an action function returned. Only Done is a success."""
     for kind, result in _RESULTS.items():
         if isinstance(value, kind):
             return Answer(result, str(getattr(value, "detail", "")))
