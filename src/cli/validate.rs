@@ -52,13 +52,21 @@ pub fn complain(errors: &ConfigErrors, terminal: Terminal) {
     let file = errors.file.as_deref();
     let mut text = kinds(&errors.warnings, file, "warning", Paint::Doubtful, terminal);
     text.push_str(&kinds(&errors.errors, file, "error", Paint::Bad, terminal));
-    let _ = writeln!(text, "{}: {}", file.unwrap_or("configuration"), count(errors.errors.len(), "error"));
+    let _ = writeln!(text, "{}: {}", file.unwrap_or("configuration"), total(errors.errors.len()));
     tell(&text);
 }
 
 fn tell(text: &str) {
     // Nobody is left to be told that stderr is closed.
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// The library reports so many mistakes at most.
+const MOST: usize = 200;
+
+/// A list that is cut off does not pass for the whole.
+fn total(errors: usize) -> String {
+    if errors < MOST { count(errors, "error") } else { format!("the first {errors} errors; there may be more") }
 }
 
 /// So many kinds of mistakes fit on a screen.
@@ -160,6 +168,15 @@ mod tests {
             reason: reason.to_owned(),
             remedy: "mend it".to_owned(),
         })
+    }
+
+    #[test]
+    fn a_list_that_is_cut_off_does_not_pass_for_the_whole() {
+        let services = "[[services]]\nname = \"a b\"\n".repeat(MOST + 1);
+        let errors = Config::parse_toml(&format!("version = 1\n{services}")).unwrap_err();
+        assert_eq!(errors.errors.len(), MOST);
+        assert_eq!(total(errors.errors.len()), "the first 200 errors; there may be more");
+        assert_eq!((total(1), total(MOST - 1)), ("1 error".to_owned(), "199 errors".to_owned()));
     }
 
     #[test]
